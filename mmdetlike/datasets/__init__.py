@@ -1,0 +1,32 @@
+"""What is on disk, or drawn, becomes samples: datasets, samplers, transforms."""
+
+from . import transforms
+from .base import BaseDetDataset
+from .coco import CocoDataset
+from .errors import DataError, ImageError
+from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
+from .seeding import SeededIndex, seeded
+from .shapes import LoadShapesImage, ShapesDataset
+from .voc import VOCDataset, XMLDataset
+from .wrappers import ClassBalancedDataset, ConcatDataset, MultiImageMixDataset, RepeatDataset
+
+__all__ = [
+    'AspectRatioBatchSampler',
+    'BaseDetDataset',
+    'ClassBalancedDataset',
+    'CocoDataset',
+    'ConcatDataset',
+    'DataError',
+    'DefaultSampler',
+    'ImageError',
+    'InfiniteSampler',
+    'LoadShapesImage',
+    'MultiImageMixDataset',
+    'RepeatDataset',
+    'SeededIndex',
+    'ShapesDataset',
+    'VOCDataset',
+    'XMLDataset',
+    'seeded',
+    'transforms',
+]

@@ -1,0 +1,121 @@
+"""Reading annotations: files with errors that say where, class lists matched to names, boxes checked."""
+
+import difflib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine import fileio
+
+from .errors import DataError, SkipReport, warn
+
+
+def read_text(path: str, backend_args: dict | None = None, what: str = 'annotation file') -> str:
+    """The text of a file.
+
+    Raises:
+        FileNotFoundError: There is no such file; the message names it.
+    """
+    if not path:
+        raise DataError(f'No {what} given: set ann_file.')
+    try:
+        return fileio.get_text(path, backend_args=backend_args)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise FileNotFoundError(f'The {what} {path!r} does not exist (data_root and ann_file joined).') from error
+    except UnicodeDecodeError as error:
+        raise DataError(f'The {what} {path!r} is not text: {error}.') from error
+
+
+def read_json(path: str, backend_args: dict | None = None) -> object:
+    """The content of a JSON file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DataError: It is not JSON; the message names line and column.
+    """
+    try:
+        return json.loads(read_text(path, backend_args))
+    except json.JSONDecodeError as error:
+        raise DataError(f'{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.') from error
+
+
+def match_classes(classes: Sequence[str], names: Sequence[str], source: str) -> dict[str, int]:
+    """Labels of those ``classes`` that ``source`` has: the place of a name in ``classes``.
+
+    Args:
+        classes: What the config asks for.
+        names: What ``source`` has.
+        source: The annotation file, for messages.
+
+    Raises:
+        DataError: None of the classes is there, or a name is asked for or there twice.
+    """
+    for what, listed in (('classes', classes), (f'categories of {source}', [n for n in names if n in set(classes)])):
+        twice = sorted({name for name in listed if list(listed).count(name) > 1})
+        if twice:
+            raise DataError(f'The {what} list {twice} more than once.')
+    absent = [name for name in classes if name not in set(names)]
+    if len(absent) == len(classes):
+        raise DataError(
+            f'None of the classes is in {source}.\n  classes ({len(classes)}): {_listed(classes)}\n'
+            f'  categories in the file ({len(names)}): {_listed(names)}\n'
+            f'Set metainfo=dict(classes=(...)) of the dataset to names from the file.'
+        )
+    if absent:
+        shown = '; '.join(_absent(name, names) for name in absent[:5])
+        warn(f'{source}: {len(absent)} of {len(classes)} classes are absent: {shown}{"; ..." * (len(absent) > 5)}.')
+    return {name: label for label, name in enumerate(classes) if name not in absent}
+
+
+def _listed(names: Sequence[str], limit: int = 100) -> str:
+    shown = ', '.join(map(str, names[:limit]))
+    return shown + (', ...' if len(names) > limit else '')
+
+
+def _absent(name: str, names: Sequence[str]) -> str:
+    lowered = {str(n).lower(): n for n in names}
+    close = difflib.get_close_matches(str(name).lower(), list(lowered), n=1, cutoff=0.5)
+    return f'{name!r} (closest: {lowered[close[0]]!r})' if close else repr(name)
+
+
+def check_boxes(
+    boxes: np.ndarray, sizes: np.ndarray, describe: Sequence, report: SkipReport, min_side: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clip boxes to their images and tell which are left.
+
+    Args:
+        boxes: (N, 4) xyxy in pixels.
+        sizes: (N, 2) width and height of the image of each box.
+        describe: N names, or a function from a row to one, for the report.
+        report: Counts what is skipped and what is clipped by more than a pixel.
+        min_side: Boxes thinner than this many pixels are skipped.
+
+    Returns:
+        The clipped boxes (N, 4) and a mask (N,) of those to keep.
+    """
+    finite = np.isfinite(boxes).all(1)
+    flat = finite & (boxes[:, 2:] <= boxes[:, :2]).any(1)
+    limits = np.concatenate([sizes, sizes], axis=1)
+    clipped = np.clip(boxes, 0, limits)
+    left = (clipped[:, 2:] - clipped[:, :2]).min(1) if len(boxes) else np.zeros(0)
+    outside = finite & ~flat & (left <= 0)
+    thin = finite & ~flat & ~outside & (left < min_side)
+    keep = finite & ~flat & ~outside & ~thin
+    moved = keep & (np.abs(clipped - boxes) > 1).any(1)
+    reasons = (
+        (~finite, 'not finite'),
+        (flat, 'zero area'),
+        (outside, 'outside the image'),
+        (thin, f'thinner than {min_side:g} px'),
+    )
+    name = describe if callable(describe) else describe.__getitem__
+    for mask, reason in reasons:
+        for row in np.flatnonzero(mask):
+            report.skip(reason, f'{name(row)} box xyxy {_rounded(boxes[row])}')
+    for row in np.flatnonzero(moved):
+        report.correct('clipped to the image', f'{name(row)} box xyxy {_rounded(boxes[row])}')
+    return clipped, keep
+
+
+def _rounded(box: np.ndarray) -> list[float]:
+    return [round(float(value), 2) for value in box]

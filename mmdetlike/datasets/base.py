@@ -1,0 +1,188 @@
+"""What every detection dataset does: seeded samples, broken images, filtering, errors that say what is wrong."""
+
+from mmengine.dataset import BaseDataset
+
+from ..registry import DATASETS, TRANSFORMS
+from .errors import DataError, ImageError, SkipReport, warn
+from .palette import distinct_palette
+from .proposals import attach_proposals
+from .seeding import seeded
+
+MAX_BROKEN_IN_A_ROW = 10  # so many at once mean a wrong path, not a few bad files
+
+
+@DATASETS.register_module()
+class BaseDetDataset(BaseDataset):
+    """A detection dataset: subclasses supply ``load_data_list``.
+
+    A sample is made of ``dict(img_path, img_id, seg_map_path, height, width, instances)`` by the pipeline; an instance
+    is ``dict(bbox, bbox_label, ignore_flag)`` with ``bbox`` xyxy in pixels and optionally ``mask`` (polygons or RLE),
+    ``keypoints`` (flat x, y, visibility) and ``area``. The random choices of the pipeline follow the seed of the index
+    (see ``mmdetlike.datasets.seeding``). In training an image that cannot be read is replaced by another sample, with
+    a warning; in ``test_mode`` it raises.
+
+    Args:
+        seg_map_suffix: Suffix of the semantic segmentation of an image, looked for in ``data_prefix['seg']``.
+        proposal_file: Pickle of proposals by folder and name of the image, as ``DumpProposals`` writes; put into
+            ``proposals``.
+        file_client_args: No longer accepted; use ``backend_args``.
+        backend_args: Where files are read from, as for ``mmengine.fileio.get``.
+        return_classes: Put the class names into the sample, as ``text``.
+
+    The other arguments are those of ``mmengine.dataset.BaseDataset``.
+    """
+
+    ACCEPTED_FILTERS = ('filter_empty_gt', 'min_size')
+
+    def __init__(
+        self,
+        *args,
+        seg_map_suffix: str = '.png',
+        proposal_file: str | None = None,
+        file_client_args: dict | None = None,
+        backend_args: dict | None = None,
+        return_classes: bool = False,
+        pipeline: list = (),
+        **kwargs,
+    ) -> None:
+        if file_client_args is not None:
+            raise ValueError('file_client_args is no longer accepted: pass backend_args to the dataset instead.')
+        self.seg_map_suffix = seg_map_suffix
+        self.proposal_file = proposal_file
+        self.backend_args = backend_args
+        self.return_classes = return_classes
+        self.broken_images: dict[str, str] = {}
+        self.report = SkipReport(type(self).__name__)
+        steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+        super().__init__(*args, pipeline=steps, **kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo=None) -> dict:
+        meta = super()._load_metainfo(metainfo)
+        classes = meta.get('classes')
+        if isinstance(classes, str):
+            raise ValueError(f'classes should be a sequence of names, got a string: write ({classes!r},).')
+        if metainfo and 'classes' in metainfo and 'palette' not in metainfo:
+            meta['palette'] = distinct_palette(len(classes))
+        return meta
+
+    @property
+    def skipped(self) -> int:
+        """How many annotations of the file were left out because they are wrong."""
+        return self.report.num_skipped
+
+    def full_init(self) -> None:
+        """Load, check, filter and pack the data infos.
+
+        Raises:
+            DataError: There are no images, or none is left after filtering.
+        """
+        if self._fully_initialized:
+            return
+        self.data_list = self.load_data_list()
+        if not self.data_list:
+            raise DataError(f'{self.source}: there are no images in it.')
+        self.report.warn()
+        if self.proposal_file is not None:
+            attach_proposals(self.data_list, self.proposal_file, self.backend_args)
+        self.data_list = self._filtered()
+        if self._indices is not None:
+            self.data_list = self._get_unserialized_subset(self._indices)
+        if self.return_classes:
+            for info in self.data_list:
+                info.update(text=self.metainfo['classes'], custom_entities=True)
+        if self.serialize_data:
+            self.data_bytes, self.data_address = self._serialize_data()
+        self._fully_initialized = True
+
+    @property
+    def source(self) -> str:
+        """What messages call this dataset."""
+        return self.ann_file or type(self).__name__
+
+    def _filtered(self) -> list[dict]:
+        before = len(self.data_list)
+        kept = self.filter_data()
+        if not kept:
+            raise DataError(
+                f'{self.source}: none of its {before} images is left after filtering with filter_cfg='
+                f'{self.filter_cfg}: {", ".join(f"{n} {why}" for why, n in self._filter_counts().items())}.'
+            )
+        return kept
+
+    def _filter_counts(self) -> dict[str, int]:
+        config = self._filter_config()
+        empty = sum(not info['instances'] for info in self.data_list) if config['filter_empty_gt'] else 0
+        small = sum(min(info['width'], info['height']) < config['min_size'] for info in self.data_list)
+        return {'have no objects of the classes': empty, f'are smaller than {config["min_size"]} px': small}
+
+    def _filter_config(self) -> dict:
+        config = dict(self.filter_cfg or {})
+        unknown = set(config) - set(self.ACCEPTED_FILTERS)
+        if unknown:
+            raise ValueError(f'filter_cfg has {sorted(unknown)}; it accepts {list(self.ACCEPTED_FILTERS)}.')
+        return {'filter_empty_gt': config.get('filter_empty_gt', False), 'min_size': config.get('min_size', 0)}
+
+    def filter_data(self) -> list[dict]:
+        """The data infos to use: all in ``test_mode``, else those that ``filter_cfg`` admits.
+
+        ``filter_empty_gt`` removes images without objects, ``min_size`` those whose shorter side is below it.
+        """
+        config = self._filter_config()
+        if self.test_mode or not self.filter_cfg:
+            return self.data_list
+        return [
+            info
+            for info in self.data_list
+            if (info['instances'] or not config['filter_empty_gt'])
+            and min(info['width'], info['height']) >= config['min_size']
+        ]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the instances of sample ``idx``, one for each instance."""
+        return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """Sample ``idx`` after the pipeline, which also gets the metainfo's ``flip_indices`` to mirror keypoints by."""
+        info = self.get_data_info(idx)
+        if 'flip_indices' in self._metainfo:
+            info['flip_indices'] = self._metainfo['flip_indices']
+        return self.pipeline(info)
+
+    def __getitem__(self, idx: int) -> dict:
+        """Sample ``idx`` after the pipeline; its random choices follow the seed that ``idx`` carries, if any."""
+        if not self._fully_initialized:
+            self.full_init()
+        with seeded(idx):
+            return self._test_sample(int(idx)) if self.test_mode else self._train_sample(int(idx))
+
+    def _test_sample(self, idx: int) -> dict:
+        data = self.prepare_data(idx)
+        if data is None:
+            path = self.get_data_info(idx)['img_path']
+            raise RuntimeError(f'The test pipeline returned None for sample {idx} ({path}).')
+        return data
+
+    def _train_sample(self, idx: int) -> dict:
+        broken = 0
+        for _ in range(self.max_refetch + 1):
+            try:
+                data = self.prepare_data(idx)
+            except ImageError as error:
+                broken += 1
+                self._note_broken(error, broken)
+                data = None
+            if data is not None:
+                return data
+            idx = self._rand_another()
+        raise RuntimeError(f'{self.source}: the pipeline returned None for {self.max_refetch + 1} samples in a row.')
+
+    def _note_broken(self, error: ImageError, in_a_row: int) -> None:
+        if in_a_row >= MAX_BROKEN_IN_A_ROW:
+            raise DataError(
+                f'{self.source}: {in_a_row} images in a row could not be read, the last being {error}. '
+                f'Check data_root={self.data_root!r} and data_prefix={self.data_prefix}.'
+            ) from error
+        if error.path not in self.broken_images:
+            self.broken_images[error.path] = error.reason
+            warn(f'Skipped a broken image ({len(self.broken_images)} so far in this process): {error}.')

@@ -1,0 +1,56 @@
+"""The steps of data pipelines."""
+
+from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.transforms.affine import RandomAffine, RandomShift
+from mmdetlike.datasets.transforms.base import BaseTransform
+from mmdetlike.datasets.transforms.colour import PhotoMetricDistortion, YOLOXHSVRandomAug
+from mmdetlike.datasets.transforms.crop import MinIoURandomCrop, RandomCrop
+from mmdetlike.datasets.transforms.flip import RandomFlip
+from mmdetlike.datasets.transforms.formatting import PackDetInputs, image_to_tensor
+from mmdetlike.datasets.transforms.geometric import GeometricTransform
+from mmdetlike.datasets.transforms.image_io import decode_image, read_image
+from mmdetlike.datasets.transforms.instances import Edge, apply_warp, select_instances
+from mmdetlike.datasets.transforms.loading import (
+    FilterAnnotations,
+    LoadAnnotations,
+    LoadImageFromFile,
+    LoadImageFromNDArray,
+    LoadProposals,
+)
+from mmdetlike.datasets.transforms.pad import Expand, Pad
+from mmdetlike.datasets.transforms.resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize
+from mmdetlike.datasets.transforms.wrappers import RandomApply, RandomChoice, TestTimeAug
+
+__all__ = [
+    'BaseTransform',
+    'Edge',
+    'Expand',
+    'FilterAnnotations',
+    'FixShapeResize',
+    'GeometricTransform',
+    'ImageError',
+    'LoadAnnotations',
+    'LoadImageFromFile',
+    'LoadImageFromNDArray',
+    'LoadProposals',
+    'MinIoURandomCrop',
+    'PackDetInputs',
+    'Pad',
+    'PhotoMetricDistortion',
+    'RandomAffine',
+    'RandomApply',
+    'RandomChoice',
+    'RandomChoiceResize',
+    'RandomCrop',
+    'RandomFlip',
+    'RandomResize',
+    'RandomShift',
+    'Resize',
+    'TestTimeAug',
+    'YOLOXHSVRandomAug',
+    'apply_warp',
+    'decode_image',
+    'image_to_tensor',
+    'read_image',
+    'select_instances',
+]

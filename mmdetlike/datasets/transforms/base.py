@@ -1,0 +1,50 @@
+"""What every step of a data pipeline is."""
+
+import inspect
+from abc import ABC, abstractmethod
+
+
+class BaseTransform(ABC):
+    """One step of a data pipeline: takes the dict of what is known about a sample, returns it changed.
+
+    A step that finds a sample unusable returns None; the dataset then draws another. All random draws use numpy's
+    global generator.
+    """
+
+    def __call__(self, results: dict) -> dict | None:
+        return self.transform(results)
+
+    @abstractmethod
+    def transform(self, results: dict) -> dict | None:
+        """Change ``results`` and return it, or None to give the sample up."""
+
+    def __repr__(self) -> str:
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        return f'{type(self).__name__}({", ".join(f"{name}={getattr(self, name)!r}" for name in names)})'
+
+
+def image_size(results: dict) -> tuple[int, int]:
+    """(h, w) of the sample's image as it is now."""
+    return tuple(results['img'].shape[:2]) if 'img' in results else tuple(results['img_shape'][:2])
+
+
+def check_probability(prob: float, name: str = 'prob') -> float:
+    """Return ``prob``.
+
+    Raises:
+        ValueError: It isn't between 0 and 1.
+    """
+    if not 0 <= prob <= 1:
+        raise ValueError(f'{name} must lie between 0 and 1, got {prob}.')
+    return prob
+
+
+def check_range(name: str, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return ``bounds``.
+
+    Raises:
+        ValueError: They aren't two numbers, the lower first, of 0 at least.
+    """
+    if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1]:
+        raise ValueError(f'{name} must be two numbers, 0 <= lower <= upper, got {bounds}.')
+    return bounds

@@ -1,0 +1,104 @@
+"""The fields of a sample: which follow the image's geometry, and which belong to its instances."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes
+from mmdetlike.structures.warp import Fill, Warp
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What happens at the edge of the image.
+
+    Args:
+        img: What fills new pixels of the image, one number or one a channel.
+        seg: What fills new pixels of the label map.
+        masks: What fills new pixels of bitmaps, 0 or 1.
+        clip: Whether boxes are cut to the new image, and keypoints outside count as absent.
+    """
+
+    img: Fill = 0
+    seg: float = 255
+    masks: int = 0
+    clip: bool = False
+
+
+def _image(img: np.ndarray, warp: Warp, edge: Edge, results: dict) -> np.ndarray:
+    return warp.image(img, edge.img)
+
+
+def _label_map(seg: np.ndarray, warp: Warp, edge: Edge, results: dict) -> np.ndarray:
+    return warp.label_map(seg, edge.seg)
+
+
+def _masks(masks, warp: Warp, edge: Edge, results: dict):
+    return masks.warp(warp, edge.masks)
+
+
+def _boxes(boxes, warp: Warp, edge: Edge, results: dict) -> BaseBoxes:
+    """Not clipped yet: what is dropped depends on how far a box lies outside."""
+    return warp.boxes(boxes if isinstance(boxes, BaseBoxes) else HorizontalBoxes(boxes))
+
+
+def _keypoints(keypoints: np.ndarray, warp: Warp, edge: Edge, results: dict) -> np.ndarray:
+    """A map that mirrors makes a left hand look like a right one; ``flip_indices`` says which is which."""
+    keypoints = keypoints.copy()
+    keypoints[..., :2] = warp.points(keypoints[..., :2])
+    height, width = warp.size
+    x, y = keypoints[..., 0], keypoints[..., 1]
+    outside = (x < 0) | (y < 0) | (x > width) | (y > height)
+    keypoints[(keypoints[..., 2] == 0) | (outside & edge.clip)] = 0
+    flip_indices = results.get('flip_indices')
+    if flip_indices is not None and np.linalg.det(warp.matrix[:2, :2]) < 0:
+        keypoints = keypoints[:, list(flip_indices)]
+    return keypoints
+
+
+# A new kind of data is added here: how it follows a warp, and whether it has one entry for each instance.
+GEOMETRIC_FIELDS: dict[str, Callable] = {
+    'img': _image,
+    'gt_seg_map': _label_map,
+    'gt_bboxes': _boxes,
+    'proposals': _boxes,
+    'gt_masks': _masks,
+    'gt_keypoints': _keypoints,
+}
+INSTANCE_FIELDS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks', 'gt_keypoints', 'gt_instances_ids')
+PROPOSAL_FIELDS = ('proposals', 'proposals_scores')
+
+
+def select_instances(results: dict, keep: np.ndarray, fields: tuple[str, ...] = INSTANCE_FIELDS) -> None:
+    """Keep the instances for which ``keep`` (n,) bool is set, in each of ``fields`` that is present."""
+    if not keep.all():
+        results.update({field: results[field][keep] for field in fields if field in results})
+
+
+def apply_warp(results: dict, warp: Warp, edge: Edge, keeps: Callable[[BaseBoxes, Warp], np.ndarray | None]) -> None:
+    """Let all that is in a sample follow ``warp``.
+
+    Args:
+        results: The sample; changed. ``img_shape`` and ``homography_matrix`` (3, 3), from the original to the present
+            image, are kept up to date.
+        warp: From the present to the new image.
+        edge: What happens at the edge of the new image.
+        keeps: Given warped boxes, which may reach outside, tells which (n,) bool stay; None for all.
+    """
+    for field, move in GEOMETRIC_FIELDS.items():
+        if results.get(field) is not None:
+            results[field] = move(results[field], warp, edge, results)
+    for boxes, fields in (('gt_bboxes', INSTANCE_FIELDS), ('proposals', PROPOSAL_FIELDS)):
+        if results.get(boxes) is not None:
+            _treat_edge(results, boxes, fields, warp, edge, keeps)
+    results['img_shape'] = warp.size
+    results['homography_matrix'] = warp.matrix @ results.get('homography_matrix', np.eye(3))
+
+
+def _treat_edge(results: dict, name: str, fields: tuple[str, ...], warp: Warp, edge: Edge, keeps: Callable) -> None:
+    keep = keeps(results[name], warp)
+    if keep is not None:
+        select_instances(results, np.asarray(keep), fields)
+    if edge.clip:
+        results[name].clip_(warp.size)

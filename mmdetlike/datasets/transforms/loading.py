@@ -1,0 +1,271 @@
+"""Transforms that read a sample's image and annotations."""
+
+import copy
+
+import numpy as np
+import torch
+
+from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.transforms.base import BaseTransform, image_size
+from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, read_image, read_label_map
+from mmdetlike.datasets.transforms.instances import select_instances
+from mmdetlike.registry import TRANSFORMS
+from mmdetlike.structures.bbox import HorizontalBoxes, get_box_type
+from mmdetlike.structures.mask import BitmapMasks, PolygonMasks, polygons_to_bitmap, rle_to_bitmap
+
+
+@TRANSFORMS.register_module()
+class LoadImageFromFile(BaseTransform):
+    """Read the image at ``img_path`` into ``img``; sets ``img_shape``, ``ori_shape`` and ``scale_factor``.
+
+    Args:
+        to_float32: Convert the pixels to float32, still 0 to 255.
+        color_type: 'color' for (h, w, 3) uint8 BGR whatever the file holds; see `decode_image` for the others.
+        imdecode_backend: 'cv2' or 'pillow'; what OpenCV cannot read is tried with Pillow.
+        backend_args: Where files are, as ``mmengine.fileio`` takes it.
+        ignore_empty: Give the sample up (return None) instead of raising.
+
+    Raises:
+        ImageError: The file is missing, truncated or no picture.
+    """
+
+    def __init__(
+        self,
+        to_float32: bool = False,
+        color_type: str = 'color',
+        imdecode_backend: str = 'cv2',
+        backend_args: dict | None = None,
+        ignore_empty: bool = False,
+    ) -> None:
+        _check_decoder(color_type, imdecode_backend)
+        self.to_float32 = to_float32
+        self.color_type = color_type
+        self.imdecode_backend = imdecode_backend
+        self.backend_args = copy.copy(backend_args)
+        self.ignore_empty = ignore_empty
+
+    def transform(self, results: dict) -> dict | None:
+        try:
+            img = read_image(results['img_path'], self.color_type, self.imdecode_backend, self.backend_args)
+        except ImageError:
+            if self.ignore_empty:
+                return None
+            raise
+        return _set_image(results, img, self.to_float32)
+
+
+@TRANSFORMS.register_module()
+class LoadImageFromNDArray(LoadImageFromFile):
+    """Take ``img`` as an array (h, w, 3) that is there already, and set what `LoadImageFromFile` sets."""
+
+    def transform(self, results: dict) -> dict:
+        img = results['img']
+        if not isinstance(img, np.ndarray) or img.ndim not in (2, 3):
+            raise ImageError(
+                'given as an array', f'expected (h, w) or (h, w, c), got {getattr(img, "shape", type(img))}'
+            )
+        results.setdefault('img_path', None)
+        return _set_image(results, img, self.to_float32)
+
+
+def _set_image(results: dict, img: np.ndarray, to_float32: bool) -> dict:
+    results['img'] = img.astype(np.float32) if to_float32 else img
+    results['img_shape'] = results['ori_shape'] = img.shape[:2]
+    results['scale_factor'] = (1.0, 1.0)
+    return results
+
+
+def _check_decoder(color_type: str, backend: str) -> None:
+    if color_type not in FLAGS:
+        raise ValueError(f'color_type={color_type!r} is unknown; expected one of {", ".join(FLAGS)}.')
+    if backend not in BACKENDS:
+        raise ValueError(f'imdecode_backend={backend!r} is unknown; expected one of {", ".join(BACKENDS)}.')
+
+
+@TRANSFORMS.register_module()
+class LoadAnnotations(BaseTransform):
+    """Turn ``instances``, a list of dicts, into arrays.
+
+    An instance has ``bbox`` [x1, y1, x2, y2], ``bbox_label``, ``ignore_flag``, ``mask`` (a list of flat polygons or
+    an RLE dict) and ``keypoints`` [[x, y, visibility], ...], as far as they are asked for. An instance whose mask has
+    no polygon of 3 points, or is an RLE although polygons are wanted, gets an empty mask and is ignored.
+
+    Sets ``gt_bboxes`` (n, 4), ``gt_ignore_flags`` (n,) bool, ``gt_bboxes_labels`` (n,) int64, ``gt_masks``,
+    ``gt_keypoints`` (n, k, 3) float32 and ``gt_seg_map`` (h, w) uint8 from ``seg_map_path``.
+
+    Args:
+        with_bbox: Load boxes.
+        with_label: Load labels.
+        with_mask: Load masks.
+        with_seg: Load the semantic label map.
+        with_keypoints: Load keypoints.
+        poly2mask: Masks become `BitmapMasks`, not `PolygonMasks`.
+        box_type: The class of ``gt_bboxes``, by the name that it is registered as; None for `HorizontalBoxes`.
+        reduce_zero_label: In the label map, 0 means background: it becomes ``ignore_index``, the others drop by 1.
+        ignore_index: The label of pixels that don't count.
+        imdecode_backend: 'cv2' or 'pillow', for the label map.
+        backend_args: Where files are, as ``mmengine.fileio`` takes it.
+    """
+
+    def __init__(
+        self,
+        with_bbox: bool = True,
+        with_label: bool = True,
+        with_mask: bool = False,
+        with_seg: bool = False,
+        with_keypoints: bool = False,
+        poly2mask: bool = True,
+        box_type: str | None = 'hbox',
+        reduce_zero_label: bool = False,
+        ignore_index: int = 255,
+        imdecode_backend: str = 'cv2',
+        backend_args: dict | None = None,
+    ) -> None:
+        _check_decoder('unchanged', imdecode_backend)
+        self.with_bbox = with_bbox
+        self.with_label = with_label
+        self.with_mask = with_mask
+        self.with_seg = with_seg
+        self.with_keypoints = with_keypoints
+        self.poly2mask = poly2mask
+        self.box_type = box_type
+        self.reduce_zero_label = reduce_zero_label
+        self.ignore_index = ignore_index
+        self.imdecode_backend = imdecode_backend
+        self.backend_args = copy.copy(backend_args)
+        self._box_class = HorizontalBoxes if box_type is None else get_box_type(box_type)[1]
+
+    def transform(self, results: dict) -> dict:
+        instances = results.get('instances', [])
+        if self.with_bbox:
+            boxes = np.array([instance['bbox'] for instance in instances], dtype=np.float32)
+            results['gt_bboxes'] = self._box_class(boxes, clone=False)
+            flags = [bool(instance.get('ignore_flag', 0)) for instance in instances]
+            results['gt_ignore_flags'] = np.array(flags, dtype=bool)
+        if self.with_label:
+            labels = [instance['bbox_label'] for instance in instances]
+            results['gt_bboxes_labels'] = np.array(labels, dtype=np.int64)
+        if self.with_mask:
+            self._load_masks(results, instances)
+        if self.with_keypoints:
+            results['gt_keypoints'] = _keypoints(instances, len(results.get('flip_indices') or ()))
+        if self.with_seg:
+            self._load_seg_map(results)
+        return results
+
+    def _load_masks(self, results: dict, instances: list[dict]) -> None:
+        missing = [i for i, instance in enumerate(instances) if 'mask' not in instance]
+        if missing:
+            where = results.get('img_path')
+            raise ValueError(f'with_mask=True, but instance {missing[0]} of {where} has no mask (missing: {missing}).')
+        height, width = image_size(results)
+        masks = [_valid_mask(instance['mask'], rle=self.poly2mask) for instance in instances]
+        if 'gt_ignore_flags' in results:
+            results['gt_ignore_flags'] |= np.array([len(mask) == 0 for mask in masks], dtype=bool)
+        if self.poly2mask:
+            bitmaps = [_bitmap(mask, height, width) for mask in masks]
+            results['gt_masks'] = BitmapMasks(bitmaps, height, width)
+        else:
+            results['gt_masks'] = PolygonMasks(masks, height, width)
+
+    def _load_seg_map(self, results: dict) -> None:
+        seg = read_label_map(results['seg_map_path'], self.imdecode_backend, self.backend_args)
+        if self.reduce_zero_label:
+            # In uint8, 0 - 1 is 255 and what was 255 has to stay so.
+            seg = np.where((seg == 0) | (seg == 255), self.ignore_index, seg - 1).astype(np.uint8)
+        results['gt_seg_map'] = seg
+        results['ignore_index'] = self.ignore_index
+        results['reduce_zero_label'] = self.reduce_zero_label
+
+
+def _valid_mask(mask: list | dict, rle: bool) -> list[np.ndarray] | dict:
+    """A mask's valid polygons, or its RLE; an empty list if there is none."""
+    if isinstance(mask, dict):
+        return mask if rle else []
+    return [np.array(polygon, dtype=np.float64) for polygon in mask if len(polygon) >= 6 and len(polygon) % 2 == 0]
+
+
+def _bitmap(mask: list[np.ndarray] | dict, height: int, width: int) -> np.ndarray:
+    if not isinstance(mask, dict):
+        return polygons_to_bitmap(mask, height, width)
+    if list(mask['size']) != [height, width]:
+        raise ValueError(f'An RLE mask is of (h, w) = {mask["size"]}, but its image of {[height, width]}.')
+    return rle_to_bitmap(mask)
+
+
+def _keypoints(instances: list[dict], count: int) -> np.ndarray:
+    """(n, k, 3) float32; an instance without keypoints has zeros, the visibility of what is absent."""
+    known = [np.array(i['keypoints'], np.float32).reshape(-1, 3) if 'keypoints' in i else None for i in instances]
+    count = next((len(points) for points in known if points is not None), count)
+    stacked = np.zeros((len(instances), count, 3), dtype=np.float32)
+    for row, points in zip(stacked, known):
+        if points is not None:
+            row[:] = points
+    return stacked
+
+
+@TRANSFORMS.register_module()
+class LoadProposals(BaseTransform):
+    """Turn ``proposals``, a dict of ``bboxes`` (n, 4) and maybe ``scores`` (n,), into boxes and ``proposals_scores``.
+
+    Args:
+        num_max_proposals: Keep the first so many; all if None.
+    """
+
+    def __init__(self, num_max_proposals: int | None = None) -> None:
+        self.num_max_proposals = num_max_proposals
+
+    def transform(self, results: dict) -> dict:
+        proposals = results['proposals']
+        boxes = np.asarray(proposals['bboxes'], dtype=np.float32).reshape(-1, 4)
+        scores = np.asarray(proposals.get('scores', np.zeros(len(boxes))), dtype=np.float32)
+        if len(scores) != len(boxes):
+            raise ValueError(f'There are {len(boxes)} proposals, but {len(scores)} scores.')
+        kept = slice(self.num_max_proposals)
+        results['proposals'] = HorizontalBoxes(torch.from_numpy(boxes[kept].copy()), clone=False)
+        results['proposals_scores'] = scores[kept]
+        return results
+
+
+@TRANSFORMS.register_module()
+class FilterAnnotations(BaseTransform):
+    """Drop instances that are too small.
+
+    Args:
+        min_gt_bbox_wh: (w, h) in pixels, both of which a box must exceed.
+        min_gt_mask_area: Least area of a mask, in square pixels.
+        by_box: Look at boxes.
+        by_mask: Look at masks.
+        keep_empty: Give the sample up (return None) if no instance is left; otherwise it goes on without any.
+    """
+
+    def __init__(
+        self,
+        min_gt_bbox_wh: tuple[float, float] = (1, 1),
+        min_gt_mask_area: float = 1,
+        by_box: bool = True,
+        by_mask: bool = False,
+        keep_empty: bool = True,
+    ) -> None:
+        if not (by_box or by_mask):
+            raise ValueError('FilterAnnotations needs by_box=True or by_mask=True.')
+        self.min_gt_bbox_wh = min_gt_bbox_wh
+        self.min_gt_mask_area = min_gt_mask_area
+        self.by_box = by_box
+        self.by_mask = by_mask
+        self.keep_empty = keep_empty
+
+    def transform(self, results: dict) -> dict | None:
+        boxes = results['gt_bboxes']
+        if len(boxes) == 0:
+            return results
+        keep = np.ones(len(boxes), dtype=bool)
+        if self.by_box:
+            min_w, min_h = self.min_gt_bbox_wh
+            keep &= ((boxes.widths > min_w) & (boxes.heights > min_h)).numpy()
+        if self.by_mask:
+            keep &= results['gt_masks'].areas >= self.min_gt_mask_area
+        if not keep.any() and self.keep_empty:
+            return None
+        select_instances(results, keep)
+        return results

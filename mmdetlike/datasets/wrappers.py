@@ -1,0 +1,243 @@
+"""Datasets made of other datasets. The seed that an index carries is passed on."""
+
+import bisect
+import copy
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from ..registry import DATASETS, TRANSFORMS
+from .seeding import seeded, with_seed_of
+
+
+def _built(dataset) -> Dataset:
+    return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+
+class _Wrapper(Dataset):
+    """A dataset whose sample ``idx`` is a sample of another: subclasses say which, in ``_locate``."""
+
+    metainfo: dict
+
+    def full_init(self) -> None:
+        """Load the annotations of everything inside."""
+
+    def _locate(self, idx: int) -> tuple[Dataset, int]:
+        raise NotImplementedError
+
+    def _checked(self, idx: int) -> int:
+        if not -len(self) <= idx < len(self):
+            raise IndexError(f'{type(self).__name__} has {len(self)} samples, there is no number {int(idx)}.')
+        return int(idx) % len(self)
+
+    def __getitem__(self, idx: int) -> dict:
+        dataset, inner = self._locate(self._checked(idx))
+        return dataset[with_seed_of(idx, inner)]
+
+    def get_data_info(self, idx: int) -> dict:
+        """Data info of sample ``idx``, from the dataset it belongs to; ``sample_idx`` is ``idx``."""
+        dataset, inner = self._locate(self._checked(idx))
+        return {**dataset.get_data_info(inner), 'sample_idx': self._checked(idx)}
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the instances of sample ``idx``."""
+        dataset, inner = self._locate(self._checked(idx))
+        return dataset.get_cat_ids(inner)
+
+
+@DATASETS.register_module()
+class ConcatDataset(_Wrapper):
+    """Several datasets one after the other.
+
+    Args:
+        datasets: Datasets or configs of them.
+        lazy_init: Load annotations only when they are needed.
+        ignore_keys: Keys of ``metainfo`` that may differ; that of the first dataset is used.
+
+    Raises:
+        ValueError: The datasets' ``metainfo`` differs otherwise.
+    """
+
+    def __init__(
+        self, datasets: Sequence, lazy_init: bool = False, ignore_keys: str | Sequence[str] | None = None
+    ) -> None:
+        if not datasets:
+            raise ValueError('ConcatDataset needs at least one dataset.')
+        self.datasets = [_built(dataset) for dataset in datasets]
+        self.metainfo = self.datasets[0].metainfo
+        ignored = {ignore_keys} if isinstance(ignore_keys, str) else set(ignore_keys or ())
+        for number, dataset in enumerate(self.datasets[1:], 1):
+            self._check_same_meta(dataset.metainfo, number, ignored)
+        self._ends: list[int] = []
+        if not lazy_init:
+            self.full_init()
+
+    def _check_same_meta(self, meta: dict, number: int, ignored: set[str]) -> None:
+        for key in sorted({*meta, *self.metainfo} - ignored):
+            if not np.array_equal(np.asarray(meta.get(key)), np.asarray(self.metainfo.get(key))):
+                raise ValueError(
+                    f'metainfo[{key!r}] of dataset {number} differs from that of dataset 0: {meta.get(key)} and '
+                    f'{self.metainfo.get(key)}. List it in ignore_keys if that is intended.'
+                )
+
+    def full_init(self) -> None:
+        """Load the annotations of all datasets."""
+        if not self._ends:
+            for dataset in self.datasets:
+                dataset.full_init()
+            self._ends = list(itertools.accumulate(map(len, self.datasets)))
+
+    def __len__(self) -> int:
+        self.full_init()
+        return self._ends[-1]
+
+    def _locate(self, idx: int) -> tuple[Dataset, int]:
+        number = bisect.bisect_right(self._ends, idx)
+        return self.datasets[number], idx - (self._ends[number - 1] if number else 0)
+
+
+@DATASETS.register_module()
+class RepeatDataset(_Wrapper):
+    """A dataset several times over, so that an epoch of a small one isn't mostly start-up.
+
+    Args:
+        dataset: A dataset or a config of one.
+        times: How often.
+        lazy_init: Load annotations only when they are needed.
+    """
+
+    def __init__(self, dataset, times: int, lazy_init: bool = False) -> None:
+        if times < 1:
+            raise ValueError(f'times should be positive, got {times}.')
+        self.dataset = _built(dataset)
+        self.metainfo = self.dataset.metainfo
+        self.times = times
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Load the annotations."""
+        self.dataset.full_init()
+
+    def __len__(self) -> int:
+        return self.times * len(self.dataset)
+
+    def _locate(self, idx: int) -> tuple[Dataset, int]:
+        return self.dataset, idx % len(self.dataset)
+
+
+@DATASETS.register_module()
+class ClassBalancedDataset(_Wrapper):
+    """Repeats images of rare classes (LVIS: A Dataset for Large Vocabulary Instance Segmentation, arXiv:1908.03195).
+
+    With f the share of images that show a class, its images are repeated ceil(max(1, sqrt(oversample_thr / f))) times;
+    the rarest class of an image decides.
+
+    Args:
+        dataset: A dataset with ``get_cat_ids``, or a config of one.
+        oversample_thr: Classes in a smaller share of the images than this are repeated.
+        filter_empty_gt: Never repeat images without objects; otherwise they count as a class of their own.
+        lazy_init: Load annotations only when they are needed.
+    """
+
+    def __init__(self, dataset, oversample_thr: float, filter_empty_gt: bool = True, lazy_init: bool = False) -> None:
+        self.dataset = _built(dataset)
+        self.metainfo = self.dataset.metainfo
+        self.oversample_thr = oversample_thr
+        self.filter_empty_gt = filter_empty_gt
+        self.repeat_indices: list[int] = []
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Load the annotations and count the classes."""
+        if not self.repeat_indices:
+            self.dataset.full_init()
+            factors = self._repeat_factors()
+            self.repeat_indices = [i for i, factor in enumerate(factors) for _ in range(math.ceil(factor))]
+
+    def _repeat_factors(self) -> list[float]:
+        none = () if self.filter_empty_gt else (-1,)
+        labels = [set(self.dataset.get_cat_ids(i)) or set(none) for i in range(len(self.dataset))]
+        images = Counter(itertools.chain.from_iterable(labels))
+        factors = {
+            label: max(1.0, math.sqrt(self.oversample_thr * len(labels) / count)) for label, count in images.items()
+        }
+        return [max((factors[label] for label in present), default=1.0) for present in labels]
+
+    def __len__(self) -> int:
+        self.full_init()
+        return len(self.repeat_indices)
+
+    def _locate(self, idx: int) -> tuple[Dataset, int]:
+        return self.dataset, self.repeat_indices[idx]
+
+
+@DATASETS.register_module()
+class MultiImageMixDataset(_Wrapper):
+    """Runs transforms that combine several images, as Mosaic and MixUp do.
+
+    Such a transform has ``get_indexes(dataset)``, which says what other samples it wants; they are put into the
+    sample as ``mix_results`` while it runs.
+
+    Args:
+        dataset: A dataset or a config of one, whose pipeline loads the images.
+        pipeline: Transforms, or configs of them, to run after that.
+        skip_type_keys: Types of transforms to leave out.
+        max_refetch: How often to try again a transform that returns None.
+        lazy_init: Load annotations only when they are needed.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        pipeline: Sequence,
+        skip_type_keys: Sequence[str] | None = None,
+        max_refetch: int = 15,
+        lazy_init: bool = False,
+    ) -> None:
+        self.dataset = _built(dataset)
+        self.metainfo = self.dataset.metainfo
+        self.transforms = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+        self.max_refetch = max_refetch
+        self.update_skip_type_keys(skip_type_keys)
+        if not lazy_init:
+            self.full_init()
+
+    def update_skip_type_keys(self, skip_type_keys: Sequence[str] | None) -> None:
+        """Leave out transforms of these types from now on: used to end a run without Mosaic."""
+        self.skip_type_keys = {name.rpartition('.')[2] for name in skip_type_keys or ()}
+
+    def full_init(self) -> None:
+        """Load the annotations."""
+        self.dataset.full_init()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def _locate(self, idx: int) -> tuple[Dataset, int]:
+        return self.dataset, idx
+
+    def __getitem__(self, idx: int) -> dict:
+        with seeded(idx):
+            results = copy.deepcopy(self.dataset[self._checked(idx)])
+            for transform in self.transforms:
+                if type(transform).__name__ not in self.skip_type_keys:
+                    results = self._apply(transform, results)
+            return results
+
+    def _apply(self, transform, results: dict) -> dict:
+        if hasattr(transform, 'get_indexes'):
+            wanted = transform.get_indexes(self.dataset)
+            wanted = wanted if isinstance(wanted, Sequence) else [wanted]
+            results['mix_results'] = [copy.deepcopy(self.dataset[index]) for index in wanted]
+        for _ in range(self.max_refetch):
+            updated = transform(copy.deepcopy(results))
+            if updated is not None:
+                updated.pop('mix_results', None)
+                return updated
+        raise RuntimeError(f'{type(transform).__name__} returned None {self.max_refetch} times for one sample.')

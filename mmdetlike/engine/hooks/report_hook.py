@@ -1,0 +1,120 @@
+"""What a run leaves behind for people: curves, a contact sheet of predictions and a table of where everything is."""
+
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.structures import InstanceData
+from terminaltables import AsciiTable
+
+from mmdetlike.registry import HOOKS
+from mmdetlike.visualization import contact_sheet, plot_training_curves, save_image
+
+from .visualization_hook import original_image, sample_name
+
+
+@HOOKS.register_module()
+class ReportHook(Hook):
+    """Write ``curves.png`` and ``predictions.png`` into the work folder and end with a table of all files.
+
+    Args:
+        num_images: Pictures on the contact sheet, the first ones of the validation or test set.
+        score_thr: Predictions above this score are drawn.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, num_images: int = 12, score_thr: float = 0.3) -> None:
+        self.num_images, self.score_thr = num_images, score_thr
+        self.seen: list[tuple] = []
+        self.metrics: dict[str, float] = {}
+
+    def before_val_epoch(self, runner) -> None:
+        """Start a new sheet."""
+        self.seen = []
+
+    before_test_epoch = before_val_epoch
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None):
+        """Keep the first images with what was predicted of them."""
+        for sample, image in zip(outputs, data_batch['inputs']):
+            if len(self.seen) < self.num_images:
+                self.seen.append(sheet_entry(sample, image))
+
+    after_test_iter = after_val_iter
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        """Remember the last metrics."""
+        self.metrics = dict(metrics or {})
+
+    @master_only
+    def after_test_epoch(self, runner, metrics: dict | None = None) -> None:
+        """Report a test."""
+        self.metrics = dict(metrics or {})
+        folder = Path(runner.log_dir)
+        self._write_sheet(runner, folder / 'predictions.png')
+        self._print_table(runner, [('predictions', folder / 'predictions.png'), ('log', folder)])
+
+    @master_only
+    def after_train(self, runner) -> None:
+        """Report a training."""
+        work_dir = Path(runner.work_dir)
+        scalars = sorted(Path(runner.log_dir).glob('vis_data/scalars.json'))
+        if scalars:
+            self._try(runner, 'curves', plot_training_curves, scalars[-1], work_dir / 'curves.png')
+        self._write_sheet(runner, work_dir / 'predictions.png')
+        checkpoints = [('best checkpoint', p) for p in sorted(work_dir.glob('best_*.pth'))]
+        last = work_dir / 'last_checkpoint'
+        if last.is_file():
+            checkpoints.append(('last checkpoint', Path(last.read_text().strip())))
+        config = Path(runner.cfg.filename or f'{runner.timestamp}.py').name
+        rows = [
+            *checkpoints,
+            ('config', work_dir / config),
+            ('log', Path(runner.log_dir) / f'{runner.timestamp}.log'),
+            ('curves', work_dir / 'curves.png'),
+            ('predictions', work_dir / 'predictions.png'),
+        ]
+        self._print_table(runner, rows)
+
+    def _write_sheet(self, runner, path: Path) -> None:
+        if not self.seen:
+            return
+        meta = getattr(runner.visualizer, 'dataset_meta', None) or {}
+        captions = [name for _, _, _, name in self.seen]
+        items = [entry[:3] for entry in self.seen]
+
+        def draw() -> None:
+            sheet = contact_sheet(
+                items,
+                captions=captions,
+                classes=meta.get('classes'),
+                palette=meta.get('palette'),
+                score_thr=self.score_thr,
+            )
+            save_image(sheet, path)
+
+        self._try(runner, 'the contact sheet', draw)
+
+    @staticmethod
+    def _try(runner, what: str, function, *args) -> None:
+        """A picture that fails must not take a finished run with it."""
+        try:
+            function(*args)
+        except Exception as error:
+            runner.logger.warning(f'could not draw {what}: {type(error).__name__}: {error}')
+
+    def _print_table(self, runner, rows: list[tuple[str, Path]]) -> None:
+        table = [['what', 'where']] + [[what, str(path)] for what, path in rows if Path(path).exists()]
+        table += [[name, f'{value:.4f}'] for name, value in self.metrics.items() if isinstance(value, float)]
+        runner.logger.info('\n' + AsciiTable(table, title='summary').table)
+
+
+def sheet_entry(sample, image) -> tuple:
+    """Picture (h, w, 3) RGB, prediction, ground truth in the pixels of that picture, and a caption."""
+    truth = sample.get('gt_instances')
+    if truth is not None and 'bboxes' in truth:
+        boxes = getattr(truth.bboxes, 'tensor', truth.bboxes)
+        scale = boxes.new_tensor(sample.metainfo.get('scale_factor', (1, 1))).repeat(2)
+        truth = InstanceData(bboxes=(boxes / scale).cpu(), labels=truth.labels.cpu())
+    return original_image(sample, image), sample.pred_instances.cpu(), truth, sample_name(sample)

@@ -1,0 +1,28 @@
+"""Randomness that depends on where a run is, not on how it got there."""
+
+import random
+import zlib
+
+import numpy as np
+import torch
+from mmengine.hooks import DistSamplerSeedHook as MMEngineDistSamplerSeedHook
+
+from mmdetlike.registry import HOOKS
+
+
+@HOOKS.register_module()
+class DistSamplerSeedHook(MMEngineDistSamplerSeedHook):
+    """Seed samplers by epoch and all random generators by iteration.
+
+    Every iteration starts from generators seeded with (run seed, iteration, rank), so a resumed run draws what the
+    uninterrupted one draws, without their state being stored. Nothing is seeded where the run has no seed.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Seed the generators that the model uses in this iteration."""
+        seed = zlib.crc32(f'{runner.seed}/{runner.iter}/{runner.rank}'.encode())
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)

@@ -1,0 +1,48 @@
+"""Mixed precision wherever it is asked for, on the CPU too."""
+
+import contextlib
+
+import torch
+from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
+from mmengine.optim import OptimWrapper
+
+from mmdetlike.registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class AmpOptimWrapper(MMEngineAmpOptimWrapper):
+    """Automatic mixed precision: float16 or bfloat16 on CUDA, bfloat16 on the CPU.
+
+    Args:
+        loss_scale: Scaling of losses for float16, ``'dynamic'`` or a number; of no use to bfloat16.
+        dtype: ``'float16'`` or ``'bfloat16'``; by default the first on CUDA, the second on the CPU.
+        use_fsdp: Use the scaler for sharded models.
+        kwargs: See mmengine's ``OptimWrapper``.
+
+    Raises:
+        ValueError: float16 is asked for on the CPU, whose range needs a scaler that torch has only for CUDA.
+    """
+
+    def __init__(
+        self, loss_scale='dynamic', dtype: str | torch.dtype | None = None, use_fsdp: bool = False, **kwargs
+    ) -> None:
+        self.on_cpu = not torch.cuda.is_available()
+        if not self.on_cpu:
+            super().__init__(loss_scale=loss_scale, dtype=dtype, use_fsdp=use_fsdp, **kwargs)
+            return
+        if dtype not in (None, 'bfloat16', torch.bfloat16):
+            raise ValueError(f"mixed precision on the CPU is bfloat16, got dtype={dtype!r}: leave it out or 'bfloat16'")
+        OptimWrapper.__init__(self, **kwargs)
+        self._scale_update_param = None
+        self.cast_dtype = torch.bfloat16
+        self.loss_scaler = torch.amp.GradScaler('cpu', enabled=False)
+
+    @contextlib.contextmanager
+    def optim_context(self, model: torch.nn.Module):
+        """Run the forward pass of ``model`` in lower precision."""
+        if not self.on_cpu:
+            with super().optim_context(model):
+                yield
+            return
+        with OptimWrapper.optim_context(self, model), torch.autocast('cpu', dtype=self.cast_dtype):
+            yield

@@ -1,0 +1,106 @@
+"""COCO's average precision and recall (arXiv:1405.0312), by the compiled evaluator of faster-coco-eval."""
+
+import copy
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+
+AP_MAX_DETECTIONS = 100  # what average precision is defined for; recall is reported for other numbers too
+KEYPOINT_MAX_DETECTIONS = 20
+
+# COCO's 17 person keypoints; other skeletons have no published ones
+PERSON_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+DEFAULT_SIGMA = 0.05
+
+
+def coco_index(images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:
+    """An index of ``annotations``; copies of them get ids from 1 on."""
+    numbered = [{**annotation, 'id': i} for i, annotation in enumerate(annotations, 1)]
+    content = {'images': images, 'categories': categories, 'annotations': numbered}
+    return COCO(content, print_function=logging.getLogger(__name__).debug)
+
+
+class CocoScores:
+    """Average precision and recall of detections.
+
+    Args:
+        truth: Index of the ground truth.
+        detections: Index of the detections, each with ``score``, ``area`` and what ``kind`` needs.
+        kind: 'bbox', 'segm' or 'keypoints': what overlap is measured on.
+        max_detections: Numbers of detections in an image to report recall for.
+        iou_thrs: Overlaps to average over; COCO's 0.5, 0.55, ..., 0.95 if None.
+        class_agnostic: Match regardless of the category, for proposals.
+        sigmas: Keypoint falloffs, one for each keypoint.
+    """
+
+    def __init__(
+        self,
+        truth: COCO,
+        detections: COCO,
+        kind: str,
+        max_detections: Sequence[int] = (),
+        iou_thrs: Sequence[float] | None = None,
+        class_agnostic: bool = False,
+        sigmas: Sequence[float] | None = None,
+    ) -> None:
+        quiet = logging.getLogger(__name__).debug
+        evaluator = COCOeval_faster(truth, detections, iouType=kind, print_function=quiet)
+        params = evaluator.params
+        params.useCats = int(not class_agnostic)
+        params.catIds = sorted(truth.getCatIds())
+        if iou_thrs is not None:
+            params.iouThrs = np.asarray(iou_thrs, dtype=np.float64)
+        if kind == 'keypoints':
+            params.kpt_oks_sigmas = np.asarray(sigmas, dtype=np.float64)
+            self._ap_detections = KEYPOINT_MAX_DETECTIONS
+        else:
+            self._ap_detections = AP_MAX_DETECTIONS
+        params.maxDets = sorted({self._ap_detections, *max_detections})
+        evaluator.evaluate()
+        evaluator.accumulate()
+        params = copy.copy(evaluator.params)
+        self.categories = list(params.catIds) if params.useCats else [-1]
+        self._iou_thrs, self._areas = np.asarray(params.iouThrs), list(params.areaRngLbl)
+        self._max_detections = list(params.maxDets)
+        self._precision = np.asarray(evaluator.eval['precision'])  # IoU, recall, category, area, max detections
+        self._recall = np.asarray(evaluator.eval['recall'])  # IoU, category, area, max detections
+
+    def precision(self, iou: float | None = None, area: str = 'all', category: int | None = None) -> float:
+        """Average precision; -1 without ground truth.
+
+        Args:
+            iou: At this overlap instead of averaged over all.
+            area: 'all', 'small', 'medium' or 'large'.
+            category: Id of a category instead of the mean over all.
+        """
+        values = self._precision[..., self._areas.index(area), self._max_detections.index(self._ap_detections)]
+        if category is not None:
+            values = values[:, :, [self.categories.index(category)]]
+        return self._mean(values, iou)
+
+    def recall(self, iou: float | None = None, area: str = 'all', max_detections: int | None = None) -> float:
+        """Average recall with at most ``max_detections`` in an image (the number for precision if None)."""
+        number = self._ap_detections if max_detections is None else max_detections
+        values = self._recall[..., self._areas.index(area), self._max_detections.index(number)]
+        return self._mean(values, iou)
+
+    def _mean(self, values: np.ndarray, iou: float | None) -> float:
+        if iou is not None:
+            values = values[np.isclose(self._iou_thrs, iou)]
+        known = values[values > -1]
+        return float(known.mean()) if known.size else -1.0
+
+
+def keypoint_sigmas(num_keypoints: int, given: Sequence[float] | None) -> np.ndarray:
+    """The falloff of each keypoint: those ``given``, COCO's for 17, else 0.05 for all.
+
+    Raises:
+        ValueError: ``given`` has another length.
+    """
+    if given is not None:
+        if len(given) != num_keypoints:
+            raise ValueError(f'dataset_meta has {len(given)} sigmas for keypoints of {num_keypoints} points.')
+        return np.asarray(given, dtype=np.float64)
+    return PERSON_SIGMAS if num_keypoints == len(PERSON_SIGMAS) else np.full(num_keypoints, DEFAULT_SIGMA)

@@ -1,0 +1,128 @@
+"""Predictions and ground truth of samples as COCO annotations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from faster_coco_eval.core import mask as rle
+
+
+def to_numpy(value) -> np.ndarray:
+    """An array on the CPU of a tensor, box or mask structure or sequence."""
+    value = getattr(value, 'tensor', value)
+    value = getattr(value, 'masks', value)
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+        return value.numpy()
+    return np.asarray(value)
+
+
+def encode_masks(masks) -> list[dict]:
+    """Run-length encodings, with text counts, of (N, H, W) boolean masks; encoded ones are passed on."""
+    if isinstance(masks, (list, tuple)) and (not masks or isinstance(masks[0], dict)):
+        return [_text(mask) for mask in masks]
+    array = to_numpy(masks)
+    stacked = np.asfortranarray(array.astype(bool).astype(np.uint8).transpose(1, 2, 0))
+    return [_text(mask) for mask in rle.encode(stacked)] if len(array) else []
+
+
+def _text(mask: dict) -> dict:
+    counts = mask['counts']
+    counts = counts.decode('ascii') if isinstance(counts, bytes) else counts
+    return {'size': [int(side) for side in mask['size']], 'counts': counts}
+
+
+def xyxy_to_xywh(box: Sequence[float]) -> list[float]:
+    """``[x, y, width, height]`` of ``[x1, y1, x2, y2]``."""
+    x1, y1, x2, y2 = map(float, box)
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
+def prediction_of(sample: dict) -> dict:
+    """What is scored of a sample: ``img_id``, ``bboxes`` (n, 4), ``scores``, ``labels``, encoded masks, keypoints."""
+    instances = sample['pred_instances']
+    result = {'img_id': sample['img_id'], 'bboxes': to_numpy(instances['bboxes']).reshape(-1, 4)}
+    result['scores'] = to_numpy(instances['scores'])
+    labels = instances.get('labels')
+    result['labels'] = np.zeros(len(result['scores']), np.int64) if labels is None else to_numpy(labels)
+    if 'masks' in instances:
+        result['masks'] = encode_masks(instances['masks'])
+        result['mask_scores'] = to_numpy(instances.get('mask_scores', result['scores']))
+    if 'keypoints' in instances:
+        result['keypoints'] = _with_scores(to_numpy(instances['keypoints']), instances.get('keypoint_scores'))
+    return result
+
+
+def _with_scores(points: np.ndarray, scores) -> np.ndarray:
+    """(N, K, 3): x, y and a score that evaluation ignores."""
+    if points.shape[-1] == 3:
+        return points
+    scores = np.ones(points.shape[:-1]) if scores is None else to_numpy(scores)
+    return np.concatenate([points, scores[..., None]], axis=-1)
+
+
+def detections(prediction: dict, category_ids: Sequence[int | None]) -> list[dict]:
+    """COCO annotations of a prediction.
+
+    Args:
+        prediction: From ``prediction_of``.
+        category_ids: Category of each label; None for one that the annotation file doesn't have.
+    """
+    rows = []
+    for i, (box, score, label) in enumerate(zip(*(prediction[key].tolist() for key in ('bboxes', 'scores', 'labels')))):
+        row = {'image_id': prediction['img_id'], 'bbox': xyxy_to_xywh(box), 'score': score}
+        row['category_id'] = category_ids[label]
+        if 'masks' in prediction:
+            row.update(segmentation=prediction['masks'][i], mask_score=float(prediction['mask_scores'][i]))
+        if 'keypoints' in prediction:
+            row['keypoints'] = prediction['keypoints'][i].reshape(-1).tolist()
+        if row['category_id'] is not None:
+            rows.append(row)
+    return rows
+
+
+def truth_of(sample: dict) -> dict:
+    """Ground truth that a sample carries: ``img_id``, ``height``, ``width`` and ``instances``.
+
+    Raises:
+        KeyError: The sample has no ``instances``.
+    """
+    if 'instances' not in sample:
+        raise KeyError(
+            "CocoMetric without ann_file takes the ground truth from the samples' metainfo 'instances': list it in "
+            f"PackDetInputs(meta_keys=(..., 'instances')), or set ann_file. The sample has {sorted(sample)}."
+        )
+    height, width = sample['ori_shape'][:2]
+    return {'img_id': sample['img_id'], 'height': height, 'width': width, 'instances': sample['instances']}
+
+
+def truth_annotations(truth: dict) -> list[dict]:
+    """COCO annotations of ``truth_of`` a sample; a category id is the label."""
+    return [_truth_annotation(truth, instance) for instance in truth['instances']]
+
+
+def _truth_annotation(truth: dict, instance: dict) -> dict:
+    box = xyxy_to_xywh(instance['bbox'])
+    row = {
+        'image_id': truth['img_id'],
+        'category_id': instance['bbox_label'],
+        'bbox': box,
+        'area': box[2] * box[3],
+        'iscrowd': int(instance.get('ignore_flag', 0)),
+    }
+    if instance.get('mask'):
+        row['segmentation'] = instance['mask']
+        row['area'] = _mask_area(instance['mask'], truth['height'], truth['width'])
+    if instance.get('keypoints') is not None:
+        row['keypoints'] = [float(v) for v in np.asarray(instance['keypoints']).reshape(-1)]
+        row['num_keypoints'] = sum(v > 0 for v in row['keypoints'][2::3])
+    row['area'] = float(instance.get('area', row['area']))
+    return row
+
+
+def _mask_area(mask, height: int, width: int) -> float:
+    encoded = mask if isinstance(mask, dict) else rle.merge(rle.frPyObjects(mask, height, width))
+    if isinstance(encoded['counts'], list):
+        encoded = rle.frPyObjects(encoded, height, width)
+    return float(rle.area(encoded))

@@ -1,0 +1,102 @@
+"""Average precision as PASCAL VOC defines it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+
+from ...registry import METRICS
+from ..functional.mean_ap import eval_map
+from ..functional.recall import eval_recalls
+from .convert import prediction_of, truth_of
+from .tables import log_table
+
+
+@METRICS.register_module()
+class VOCMetric(BaseMetric):
+    """Mean average precision of boxes at fixed overlaps (The PASCAL Visual Object Classes Challenge).
+
+    Gives ``pascal_voc/AP50`` for each threshold and ``pascal_voc/mAP``, the mean over the thresholds. The ground truth
+    is what the samples carry as ``instances``; difficult objects (``ignore_flag``) are neither right nor wrong to find.
+
+    Args:
+        iou_thrs: Overlap, or several, from which on a box counts as found.
+        scale_ranges: Score also by object size: pairs of the square roots of areas, in pixels.
+        metric: 'mAP' or 'recall'.
+        proposal_nums: Numbers of boxes in an image that metric 'recall' considers.
+        eval_mode: 'area' (exact area under the curve) or '11points' (VOC 2007).
+        collect_device: 'cpu' or 'gpu': where the results of several processes are put together.
+        prefix: First part of the result names, 'pascal_voc' if None.
+    """
+
+    default_prefix = 'pascal_voc'
+
+    def __init__(
+        self,
+        iou_thrs: float | Sequence[float] = 0.5,
+        scale_ranges: Sequence[tuple[float, float]] | None = None,
+        metric: str = 'mAP',
+        proposal_nums: Sequence[int] = (100, 300, 1000),
+        eval_mode: str = '11points',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if metric not in ('mAP', 'recall'):
+            raise KeyError(f"metric should be 'mAP' or 'recall', got {metric!r}.")
+        if eval_mode not in ('area', '11points'):
+            raise ValueError(f"eval_mode should be 'area' or '11points', got {eval_mode!r}.")
+        self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, float) else list(iou_thrs)
+        self.scale_ranges = scale_ranges
+        self.metric = metric
+        self.proposal_nums = list(proposal_nums)
+        self.eval_mode = eval_mode
+
+    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+        """Keep ``pred_instances`` and ``instances`` of ``data_samples`` (``DetDataSample.to_dict()``)."""
+        for sample in data_samples:
+            self.results.append((_truth_arrays(truth_of(sample)['instances']), prediction_of(sample)))
+
+    def compute_metrics(self, results: list[tuple[dict, dict]]) -> dict[str, float]:
+        """Scores of everything that ``process`` kept."""
+        truths, predictions = map(list, zip(*results)) if results else ([], [])
+        return self._recalls(truths, predictions) if self.metric == 'recall' else self._maps(truths, predictions)
+
+    def _maps(self, truths: list[dict], predictions: list[dict]) -> dict[str, float]:
+        scores = {}
+        for thr in self.iou_thrs:
+            scores[f'AP{round(thr * 100):02d}'] = self._map(truths, predictions, thr, None)
+            for low, high in self.scale_ranges or ():
+                name = f'AP{round(thr * 100):02d}_{low:g}-{high:g}'
+                scores[name] = self._map(truths, predictions, thr, (low**2, high**2))
+        overall = [scores[f'AP{round(thr * 100):02d}'] for thr in self.iou_thrs]
+        return {'mAP': float(np.mean(overall)), **scores}
+
+    def _map(self, truths: list[dict], predictions: list[dict], thr: float, area_range) -> float:
+        classes = self.dataset_meta['classes']
+        mean, each = eval_map(predictions, truths, len(classes), thr, self.eval_mode, area_range)
+        rows = [[name, r['num_gts'], r['num_dets'], r['recall'], r['ap']] for name, r in zip(classes, each)]
+        title = f'IoU {thr:g}' + (f', area {area_range[0]:g} to {area_range[1]:g}' if area_range else '')
+        log_table(title, ['class', 'gts', 'dets', 'recall', 'ap'], [*rows, ['mAP', '', '', '', mean]])
+        return mean
+
+    def _recalls(self, truths: list[dict], predictions: list[dict]) -> dict[str, float]:
+        gts = [truth['bboxes'][~truth['ignore']] for truth in truths]
+        found = [p['bboxes'][np.argsort(-p['scores'], kind='stable')] for p in predictions]
+        recalls = eval_recalls(gts, found, self.proposal_nums, self.iou_thrs)
+        scores = {
+            f'recall@{n}@{thr:g}': float(recalls[i, j])
+            for i, n in enumerate(self.proposal_nums)
+            for j, thr in enumerate(self.iou_thrs)
+        }
+        if len(self.iou_thrs) > 1:
+            scores |= {f'AR@{n}': float(value) for n, value in zip(self.proposal_nums, recalls.mean(1))}
+        return scores
+
+
+def _truth_arrays(instances: list[dict]) -> dict[str, np.ndarray]:
+    return {
+        'bboxes': np.array([i['bbox'] for i in instances], dtype=np.float64).reshape(-1, 4),
+        'labels': np.array([i['bbox_label'] for i in instances], dtype=np.int64),
+        'ignore': np.array([bool(i.get('ignore_flag', 0)) for i in instances], dtype=bool),
+    }

@@ -1,0 +1,386 @@
+"""ResNet: Deep Residual Learning for Image Recognition, arXiv 1512.03385, and its V1d variant, arXiv 1812.01187."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.utils.checkpoint
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmdetlike.models.layers import build_conv_layer, build_norm_layer, build_plugin_layer
+from mmdetlike.registry import MODELS
+
+PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
+
+
+class ResidualBlock(BaseModule):
+    """What every residual block shares: shortcut, named norms, plugins, activation checkpointing.
+
+    A subclass lists its convolutions in ``_convs`` and names them ``conv1``, ``conv2``, ... as checkpoints do.
+
+    Args:
+        in_channels: Channels of the input.
+        channels: Base width; the block puts out ``channels * expansion``.
+        stride: Stride of the block's one strided convolution.
+        dilation: Dilation of its 3x3 convolution.
+        downsample: The shortcut where shapes differ, else None for the identity.
+        style: ``'pytorch'`` puts the stride on the 3x3 convolution, ``'caffe'`` on the first 1x1.
+        with_cp: Recompute activations in the backward pass to save memory.
+        dcn: Convolution that replaces the 3x3 one, e.g. ``dict(type='DCNv2', deform_groups=1)``.
+        plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        dcn: dict | None = None,
+        plugins: Sequence[dict] = (),
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if style not in ('pytorch', 'caffe'):
+            raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
+        self.in_channels, self.channels = in_channels, channels
+        self.stride, self.dilation, self.style = stride, dilation, style
+        self.with_cp, self.conv_cfg, self.norm_cfg, self.dcn = with_cp, conv_cfg, norm_cfg or dict(type='BN'), dcn
+        self._build_layers()
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+        self._build_plugins(plugins)
+
+    def _build_layers(self) -> None:
+        raise NotImplementedError
+
+    def _add_conv_norm(self, index: int, conv: nn.Module, channels: int) -> None:
+        """Register ``conv`` as ``conv{index}`` with its norm, as ``bn{index}`` or what the norm is called."""
+        name, norm = build_norm_layer(self.norm_cfg, channels, postfix=index)
+        self.add_module(f'conv{index}', conv)
+        self.add_module(name, norm)
+        self._convs = [*getattr(self, '_convs', ()), (f'conv{index}', name)]
+
+    def _build_plugins(self, plugins: Sequence[dict]) -> None:
+        self._plugins: dict[str, list[str]] = {position: [] for position in PLUGIN_POSITIONS}
+        for plugin in plugins:
+            if plugin['position'] not in PLUGIN_POSITIONS:
+                raise ValueError(f'plugin position must be one of {PLUGIN_POSITIONS}, got {plugin["position"]!r}')
+            channels = self.channels if plugin['position'] != 'after_conv3' else self.channels * self.expansion
+            cfg = dict(plugin['cfg'])
+            name, layer = build_plugin_layer(cfg, postfix=cfg.pop('postfix', ''), in_channels=channels)
+            self.add_module(name, layer)
+            self._plugins[plugin['position']].append(name)
+
+    @property
+    def last_norm_name(self) -> str:
+        """Name of the norm before the addition, which ``zero_init_residual`` sets to zero."""
+        return self._convs[-1][1]
+
+    def _residual(self, x: Tensor) -> Tensor:
+        out = x
+        for i, (conv, norm) in enumerate(self._convs):
+            out = getattr(self, norm)(getattr(self, conv)(out))
+            if i < len(self._convs) - 1:
+                out = self.relu(out)
+            for name in self._plugins[PLUGIN_POSITIONS[i]]:
+                out = getattr(self, name)(out)
+        return out + (x if self.downsample is None else self.downsample(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, channels * expansion, H / stride, W / stride)."""
+        if self.with_cp and x.requires_grad:
+            return self.relu(torch.utils.checkpoint.checkpoint(self._residual, x, use_reentrant=False))
+        return self.relu(self._residual(x))
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions, the block of ResNet-18 and 34."""
+
+    def _build_layers(self) -> None:
+        if self.dcn is not None:
+            raise ValueError('dcn needs the bottleneck block of ResNet-50 and deeper, not the basic block')
+        shape = dict(kernel_size=3, bias=False)
+        first = dict(stride=self.stride, padding=self.dilation, dilation=self.dilation, **shape)
+        self._add_conv_norm(1, build_conv_layer(self.conv_cfg, self.in_channels, self.channels, **first), self.channels)
+        self._add_conv_norm(
+            2, build_conv_layer(self.conv_cfg, self.channels, self.channels, padding=1, **shape), self.channels
+        )
+
+
+class Bottleneck(ResidualBlock):
+    """1x1, 3x3, 1x1 convolutions with a fourfold wider output, the block of ResNet-50 and deeper."""
+
+    expansion = 4
+
+    def _build_layers(self) -> None:
+        width, out = self.channels, self.channels * self.expansion
+        stride1, stride2 = (self.stride, 1) if self.style == 'caffe' else (1, self.stride)
+        conv1 = build_conv_layer(self.conv_cfg, self.in_channels, width, 1, stride=stride1, bias=False)
+        self._add_conv_norm(1, conv1, width)
+        self._add_conv_norm(2, self._build_conv2(width, stride2), width)
+        conv3 = build_conv_layer(self.conv_cfg, width, out, 1, bias=False)
+        self._add_conv_norm(3, conv3, out)
+
+    def _build_conv2(self, width: int, stride: int) -> nn.Module:
+        dcn = dict(self.dcn or {})
+        fall_back = dcn.pop('fallback_on_stride', False)
+        cfg = dcn if dcn and not fall_back else self.conv_cfg
+        shape = dict(kernel_size=3, stride=stride, padding=self.dilation, dilation=self.dilation, bias=False)
+        return build_conv_layer(cfg, width, width, **shape)
+
+
+def build_shortcut(
+    in_channels: int, out_channels: int, stride: int, conv_cfg: dict | None, norm_cfg: dict, avg_down: bool
+) -> nn.Sequential | None:
+    """The 1x1 projection of a stage's first block, None where the identity fits.
+
+    With ``avg_down`` an average pooling takes the stride, so that no input pixel is skipped (ResNet-D).
+    """
+    if stride == 1 and in_channels == out_channels:
+        return None
+    layers: list[nn.Module] = []
+    if avg_down:
+        layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
+    layers.append(
+        build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=1 if avg_down else stride, bias=False)
+    )
+    layers.append(build_norm_layer(norm_cfg, out_channels)[1])
+    return nn.Sequential(*layers)
+
+
+def build_stage(
+    block: type[ResidualBlock],
+    in_channels: int,
+    channels: int,
+    num_blocks: int,
+    stride: int = 1,
+    dilation: int = 1,
+    avg_down: bool = False,
+    conv_cfg: dict | None = None,
+    norm_cfg: dict | None = None,
+    **block_args,
+) -> nn.Sequential:
+    """``num_blocks`` residual blocks; the first one changes stride and width.
+
+    Args:
+        block_args: Passed to each block: ``style``, ``with_cp``, ``dcn``, ``plugins``.
+    """
+    norm_cfg = norm_cfg or dict(type='BN')
+    out_channels = channels * block.expansion
+    shortcut = build_shortcut(in_channels, out_channels, stride, conv_cfg, norm_cfg, avg_down)
+    common = dict(dilation=dilation, conv_cfg=conv_cfg, norm_cfg=norm_cfg, **block_args)
+    blocks = [block(in_channels, channels, stride=stride, downsample=shortcut, **common)]
+    blocks += [block(out_channels, channels, **common) for _ in range(1, num_blocks)]
+    return nn.Sequential(*blocks)
+
+
+@MODELS.register_module()
+class ResNet(BaseModule):
+    """ResNet backbone: an image in, the maps of the chosen stages out.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        in_channels: Channels of the image.
+        stem_channels: Channels after the stem; ``base_channels`` where None.
+        base_channels: Width of the first stage.
+        num_stages: How many of the four stages to build.
+        strides: Stride of each stage.
+        dilations: Dilation of each stage.
+        out_indices: Stages whose maps ``forward`` returns.
+        style: Where a bottleneck strides: ``'pytorch'`` on its 3x3, ``'caffe'`` on its first 1x1 convolution.
+        deep_stem: Three 3x3 convolutions in place of the 7x7 one.
+        avg_down: Average pooling in the strided shortcuts.
+        frozen_stages: Stem and stages up to this one get no gradient; -1 freezes nothing, 0 the stem.
+        conv_cfg: Convolution layer, Conv2d by default.
+        norm_cfg: Norm layer.
+        norm_eval: Keep batch norms on their running statistics while training.
+        dcn: Deformable convolution in place of the 3x3 ones of the stages that ``stage_with_dcn`` marks.
+        stage_with_dcn: One flag a stage.
+        plugins: Extra layers in blocks: ``dict(cfg=..., stages=(...), position='after_conv3')``.
+        with_cp: Trade compute for memory by activation checkpointing.
+        zero_init_residual: Start each block as the identity.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``depth`` is none of the known ones, or the stages' settings differ in number.
+    """
+
+    arch_settings = {
+        18: (BasicBlock, (2, 2, 2, 2)),
+        34: (BasicBlock, (3, 4, 6, 3)),
+        50: (Bottleneck, (3, 4, 6, 3)),
+        101: (Bottleneck, (3, 4, 23, 3)),
+        152: (Bottleneck, (3, 8, 36, 3)),
+    }
+
+    def __init__(
+        self,
+        depth: int,
+        in_channels: int = 3,
+        stem_channels: int | None = None,
+        base_channels: int = 64,
+        num_stages: int = 4,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        style: str = 'pytorch',
+        deep_stem: bool = False,
+        avg_down: bool = False,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        norm_eval: bool = True,
+        dcn: dict | None = None,
+        stage_with_dcn: Sequence[bool] = (False, False, False, False),
+        plugins: Sequence[dict] | None = None,
+        with_cp: bool = False,
+        zero_init_residual: bool = True,
+        pretrained: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        block, stage_blocks = self._arch(depth, num_stages, strides, dilations, out_indices)
+        if pretrained is not None and init_cfg is not None:
+            raise ValueError('give either pretrained or init_cfg, not both')
+        super().__init__(init_cfg or self._default_init(pretrained))
+        self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
+        self.depth, self.out_indices, self.frozen_stages, self.norm_eval = depth, out_indices, frozen_stages, norm_eval
+        self.deep_stem, self.conv_cfg = deep_stem, conv_cfg
+        self.norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
+        channels = stem_channels or base_channels
+        self._build_stem(in_channels, channels)
+        self.res_layers = []
+        for i in range(num_stages):
+            stage = self.make_stage(
+                block,
+                channels,
+                base_channels * 2**i,
+                stage_blocks[i],
+                stride=strides[i],
+                dilation=dilations[i],
+                avg_down=avg_down,
+                style=style,
+                with_cp=with_cp,
+                dcn=dcn if dcn is not None and stage_with_dcn[i] else None,
+                plugins=stage_plugins(plugins or (), i),
+            )
+            channels = base_channels * 2**i * block.expansion
+            self.res_layers.append(f'layer{i + 1}')
+            self.add_module(self.res_layers[-1], stage)
+        self.feat_dim = channels
+        self._freeze_stages()
+
+    def _arch(self, depth, num_stages, strides, dilations, out_indices):
+        if depth not in self.arch_settings:
+            raise ValueError(f'depth must be one of {sorted(self.arch_settings)}, got {depth}')
+        if not 1 <= num_stages <= 4 or len(strides) != num_stages or len(dilations) != num_stages:
+            raise ValueError(
+                f'num_stages (1 to 4) must match strides and dilations: got num_stages={num_stages}, '
+                f'strides={tuple(strides)}, dilations={tuple(dilations)}'
+            )
+        if max(out_indices) >= num_stages:
+            raise ValueError(f'out_indices must be below num_stages={num_stages}, got {tuple(out_indices)}')
+        return self.arch_settings[depth]
+
+    @staticmethod
+    def _default_init(pretrained: str | None) -> list[dict]:
+        if pretrained is not None:
+            return [dict(type='Pretrained', checkpoint=pretrained)]
+        return [
+            dict(type='Kaiming', layer='Conv2d'),
+            dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+        ]
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says, then set each block's last norm to zero where asked."""
+        super().init_weights()
+        if self.zero_init_residual:
+            for module in self.modules():
+                if isinstance(module, ResidualBlock):
+                    nn.init.zeros_(getattr(module, module.last_norm_name).weight)
+
+    def make_stage(self, *args, **kwargs) -> nn.Sequential:
+        """Build one stage; a subclass with another kind of block adds its arguments here."""
+        return build_stage(*args, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, **kwargs)
+
+    def _build_stem(self, in_channels: int, channels: int) -> None:
+        if self.deep_stem:
+            widths = (in_channels, channels // 2, channels // 2, channels)
+            layers: list[nn.Module] = []
+            for i in range(3):
+                layers += [
+                    build_conv_layer(
+                        self.conv_cfg, widths[i], widths[i + 1], 3, stride=2 if i == 0 else 1, padding=1, bias=False
+                    ),
+                    build_norm_layer(self.norm_cfg, widths[i + 1])[1],
+                    nn.ReLU(inplace=True),
+                ]
+            self.stem = nn.Sequential(*layers)
+        else:
+            self.conv1 = build_conv_layer(self.conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False)
+            self._stem_norm, norm = build_norm_layer(self.norm_cfg, channels, postfix=1)
+            self.add_module(self._stem_norm, norm)
+            self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+
+    def _stem_modules(self) -> list[nn.Module]:
+        return [self.stem] if self.deep_stem else [self.conv1, getattr(self, self._stem_norm), self.relu]
+
+    def _freeze_stages(self) -> None:
+        frozen = self._stem_modules() if self.frozen_stages >= 0 else []
+        frozen += [getattr(self, name) for name in self.res_layers[: max(self.frozen_stages, 0)]]
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, in_channels, H, W) -> maps (B, C_i, H / s_i, W / s_i) of the stages in ``out_indices``."""
+        for module in self._stem_modules():
+            x = module(x)
+        x = self.maxpool(x)
+        outs = []
+        for i, name in enumerate(self.res_layers):
+            x = getattr(self, name)(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def train(self, mode: bool = True) -> 'ResNet':
+        """Set training mode, keeping frozen stages and, with ``norm_eval``, all batch norms as in evaluation."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+
+def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:
+    """Whether an ``init_cfg`` loads a checkpoint."""
+    cfgs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
+    return any(cfg['type'] in ('Pretrained', 'PretrainedInit') for cfg in cfgs)
+
+
+def stage_plugins(plugins: Sequence[dict], stage: int) -> list[dict]:
+    """The plugins whose ``stages`` mark ``stage`` (all stages where it is left out)."""
+    return [
+        dict(cfg=p['cfg'], position=p['position']) for p in plugins if p.get('stages') is None or p['stages'][stage]
+    ]
+
+
+@MODELS.register_module()
+class ResNetV1d(ResNet):
+    """ResNet with a deep stem and average-pooled shortcuts: Bag of Tricks for Image Classification, arXiv 1812.01187."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(deep_stem=True, avg_down=True, **kwargs)

@@ -1,0 +1,3 @@
+from .data_preprocessor import BatchSyncRandomResize, DetDataPreprocessor
+
+__all__ = ['BatchSyncRandomResize', 'DetDataPreprocessor']

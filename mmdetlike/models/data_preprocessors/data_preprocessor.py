@@ -1,0 +1,191 @@
+"""From the samples of a loader to one normalised, padded batch on the model's device."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.dist import barrier, broadcast, get_dist_info
+from mmengine.logging import MessageHub
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor, nn
+
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample
+from mmdetlike.structures.bbox import BaseBoxes
+
+
+@MODELS.register_module()
+class DetDataPreprocessor(BaseDataPreprocessor):
+    """Move images to the device, change their channel order, normalise, pad and stack them; pad their masks too.
+
+    Each image is padded at the right and bottom to the largest of the batch, rounded up to ``pad_size_divisor``.
+
+    Args:
+        mean: Mean of each channel, in the order after ``bgr_to_rgb``; None to leave images unnormalised.
+        std: Deviation of each channel.
+        pad_size_divisor: Padded sides are multiples of this.
+        pad_value: What images are padded with, after normalisation.
+        pad_mask: Pad instance masks.
+        mask_pad_value: With what.
+        pad_seg: Pad semantic maps.
+        seg_pad_value: With what.
+        bgr_to_rgb: Reverse the channels.
+        rgb_to_bgr: Reverse the channels; the same operation, named for the other order.
+        boxtype2tensor: Turn boxes of samples into tensors.
+        non_blocking: Copy to the device asynchronously.
+        batch_augments: Modules (inputs, data_samples) -> (inputs, data_samples) that run in training.
+
+    Raises:
+        ValueError: One of mean and std is missing, or both channel flags are set.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        pad_size_divisor: int = 1,
+        pad_value: float = 0,
+        pad_mask: bool = False,
+        mask_pad_value: int = 0,
+        pad_seg: bool = False,
+        seg_pad_value: int = 255,
+        bgr_to_rgb: bool = False,
+        rgb_to_bgr: bool = False,
+        boxtype2tensor: bool = True,
+        non_blocking: bool = False,
+        batch_augments: list[dict] | None = None,
+    ) -> None:
+        super().__init__(non_blocking)
+        if (mean is None) != (std is None):
+            raise ValueError(f'give both mean and std or neither, got mean={mean}, std={std}')
+        if bgr_to_rgb and rgb_to_bgr:
+            raise ValueError('bgr_to_rgb and rgb_to_bgr are both set: the channels would end as they began')
+        self.channel_conversion = bgr_to_rgb or rgb_to_bgr
+        self._enable_normalize = mean is not None
+        if mean is not None:
+            self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+            self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.pad_size_divisor, self.pad_value = pad_size_divisor, pad_value
+        self.pad_mask, self.mask_pad_value = pad_mask, mask_pad_value
+        self.pad_seg, self.seg_pad_value = pad_seg, seg_pad_value
+        self.boxtype2tensor = boxtype2tensor
+        self.batch_augments = None
+        if batch_augments is not None:
+            self.batch_augments = nn.ModuleList(MODELS.build(augment) for augment in batch_augments)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepare a batch.
+
+        Args:
+            data: ``inputs``, a list of images (3, h, w) or one tensor (B, 3, H, W), and ``data_samples`` or None.
+            training: Whether ``batch_augments`` run.
+
+        Returns:
+            ``inputs`` (B, 3, H, W) float32 and ``data_samples``, which know ``batch_input_shape`` and ``pad_shape``.
+
+        Raises:
+            TypeError: ``inputs`` is neither.
+        """
+        data = self.cast_data(data)
+        images, samples = data['inputs'], data.get('data_samples')
+        if not isinstance(images, (list, tuple)) and not (isinstance(images, Tensor) and images.ndim == 4):
+            raise TypeError(
+                f'inputs must be a list of images (3, h, w) or a tensor (B, 3, H, W), got {type(images).__name__}'
+                + (f' of shape {tuple(images.shape)}' if isinstance(images, Tensor) else '')
+            )
+        batch = self._stack([self._normalize(image) for image in images])
+        if samples is not None:
+            self._prepare_samples(samples, [tuple(image.shape[-2:]) for image in images], tuple(batch.shape[-2:]))
+        if training and self.batch_augments is not None:
+            for augment in self.batch_augments:
+                batch, samples = augment(batch, samples)
+        return dict(inputs=batch, data_samples=samples)
+
+    def _normalize(self, image: Tensor) -> Tensor:
+        if self.channel_conversion and image.shape[0] == 3:
+            image = image.flip(0)
+        image = image.float()
+        return (image - self.mean) / self.std if self._enable_normalize else image
+
+    def _stack(self, images: list[Tensor]) -> Tensor:
+        height = max(self._round_up(image.shape[-2]) for image in images)
+        width = max(self._round_up(image.shape[-1]) for image in images)
+        batch = images[0].new_full((len(images), images[0].shape[0], height, width), self.pad_value)
+        for padded, image in zip(batch, images):
+            padded[:, : image.shape[-2], : image.shape[-1]] = image
+        return batch
+
+    def _round_up(self, side: int) -> int:
+        return -(-side // self.pad_size_divisor) * self.pad_size_divisor
+
+    def _prepare_samples(self, samples: list[DetDataSample], sizes: list[tuple], batch_shape: tuple) -> None:
+        for sample, size in zip(samples, sizes):
+            pad_shape = tuple(self._round_up(side) for side in size)
+            sample.set_metainfo(dict(batch_input_shape=batch_shape, pad_shape=pad_shape))
+            if self.boxtype2tensor:
+                boxes_to_tensors(sample)
+            if self.pad_mask and 'masks' in sample.get('gt_instances', ()):
+                sample.gt_instances.masks = sample.gt_instances.masks.pad(batch_shape, pad_val=self.mask_pad_value)
+            if self.pad_seg and 'gt_sem_seg' in sample:
+                seg = sample.gt_sem_seg.sem_seg
+                padding = (0, batch_shape[1] - seg.shape[-1], 0, batch_shape[0] - seg.shape[-2])
+                sample.gt_sem_seg.sem_seg = F.pad(seg, padding, value=self.seg_pad_value)
+
+
+def boxes_to_tensors(sample: DetDataSample) -> None:
+    """Replace the box objects of a sample's instances by their tensors (n, 4)."""
+    for name in ('gt_instances', 'pred_instances', 'ignored_instances', 'proposals'):
+        instances = sample.get(name)
+        if instances is not None and isinstance(instances.get('bboxes'), BaseBoxes):
+            instances.bboxes = instances.bboxes.tensor
+
+
+@MODELS.register_module()
+class BatchSyncRandomResize(nn.Module):
+    """Resize whole batches to a random size that all processes share: YOLOX, arXiv 2107.08430.
+
+    Args:
+        random_size_range: Smallest and largest side in pixels; the other side keeps the ratio.
+        interval: Iterations for which a size is kept.
+        size_divisor: Sides are multiples of this.
+    """
+
+    def __init__(self, random_size_range: tuple[int, int], interval: int = 10, size_divisor: int = 32) -> None:
+        super().__init__()
+        self.low, self.high = (round(side / size_divisor) for side in random_size_range)
+        self.interval, self.size_divisor = interval, size_divisor
+        self._input_size: tuple[int, int] | None = None
+
+    def forward(self, inputs: Tensor, data_samples: list[DetDataSample]) -> tuple[Tensor, list[DetDataSample]]:
+        """Images (B, 3, H, W) and their boxes at the current size."""
+        height, width = inputs.shape[-2:]
+        target = self._input_size or (height, width)
+        scale_y, scale_x = target[0] / height, target[1] / width
+        if (scale_y, scale_x) != (1, 1):
+            inputs = F.interpolate(inputs, size=target, mode='bilinear', align_corners=False)
+            for sample in data_samples:
+                self._rescale(sample, scale_x, scale_y, target)
+        if (MessageHub.get_current_instance().get_info('iter') + 1) % self.interval == 0:
+            self._input_size = self._draw(height / width, inputs.device)
+        return inputs, data_samples
+
+    def _rescale(self, sample: DetDataSample, scale_x: float, scale_y: float, target: tuple[int, int]) -> None:
+        height, width = sample.img_shape[:2]
+        sample.set_metainfo(
+            dict(img_shape=(int(height * scale_y), int(width * scale_x)), pad_shape=target, batch_input_shape=target)
+        )
+        for name in ('gt_instances', 'ignored_instances'):
+            if name in sample:
+                boxes = sample.get(name).bboxes
+                sample.get(name).bboxes = boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+
+    def _draw(self, aspect: float, device: torch.device) -> tuple[int, int]:
+        size = torch.zeros(2, dtype=torch.long, device=device)
+        if get_dist_info()[0] == 0:
+            side = np.random.randint(self.low, self.high + 1)
+            size[0] = side * self.size_divisor
+            size[1] = int(side / aspect) * self.size_divisor
+        barrier()
+        broadcast(size, 0)
+        return int(size[0]), int(size[1])

@@ -1,0 +1,119 @@
+"""Heads that classify and regress anchors: Faster R-CNN, arXiv 1506.01497."""
+
+import torch
+from mmengine.config import ConfigDict
+from torch import Tensor, nn
+
+from mmdetlike.models.task_modules import anchor_inside_flags
+from mmdetlike.registry import MODELS, TASK_UTILS
+
+from .dense_head import DenseHead, DenseTargets, FlatPredictions
+
+DEFAULT_ANCHORS = dict(type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
+DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
+DEFAULT_LOSS_BBOX = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0)
+
+
+@MODELS.register_module()
+class AnchorHead(DenseHead):
+    """One convolution each for classes and deltas of the anchors at every cell.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid maps.
+        feat_channels: Channels of hidden layers, for subclasses.
+        anchor_generator: Makes the anchors.
+        bbox_coder: Encodes boxes against anchors.
+        reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need, not to deltas.
+        loss_cls: Classification loss; sigmoid or softmax as its ``use_sigmoid`` says.
+        loss_bbox: Regression loss.
+        train_cfg: ``assigner``, ``sampler``, ``allowed_border``, ``pos_weight``.
+        test_cfg: ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict | None = None,
+        reg_decoded_bbox: bool = False,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01))
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+        self.num_classes, self.in_channels, self.feat_channels = num_classes, in_channels, feat_channels
+        self.use_sigmoid_cls = loss_cls.get('use_sigmoid', False)
+        self.cls_out_channels = num_classes + (not self.use_sigmoid_cls)
+        self.reg_decoded_bbox = reg_decoded_bbox
+        self.prior_generator = TASK_UTILS.build(anchor_generator)
+        self.num_base_priors = self.prior_generator.num_base_priors[0]
+        self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='DeltaXYWHBBoxCoder'))
+        self.loss_cls, self.loss_bbox = MODELS.build(loss_cls), MODELS.build(loss_bbox)
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        if 'assigner' in self.train_cfg:
+            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
+            self.sampler = TASK_UTILS.build(self.train_cfg.get('sampler') or dict(type='PseudoSampler'))
+        self._init_layers()
+
+    def _init_layers(self) -> None:
+        self.conv_cls = nn.Conv2d(self.in_channels, self.num_base_priors * self.cls_out_channels, 1)
+        self.conv_reg = nn.Conv2d(self.in_channels, self.num_base_priors * self.bbox_coder.encode_size, 1)
+
+    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Maps (B, C, H_i, W_i) -> class maps (B, A * classes, H_i, W_i) and delta maps (B, A * 4, H_i, W_i)."""
+        cls_scores, bbox_preds = zip(*[self.forward_single(level) for level in x])
+        return list(cls_scores), list(bbox_preds)
+
+    def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """One level of ``forward``."""
+        return self.conv_cls(x), self.conv_reg(x)
+
+    def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
+        """Places of the anchors that lie on the image, not on padding, and cross its border little enough."""
+        border = self.train_cfg.get('allowed_border', -1)
+        pad_shape = sample.metainfo.get('pad_shape', sample.img_shape)
+        covered = tuple(pad_shape[:2]) == tuple(sample.metainfo.get('batch_input_shape', pad_shape)[:2])
+        if covered and border < 0:
+            return None
+        valid = torch.cat(self.prior_generator.valid_flags(preds.featmap_sizes, pad_shape, priors.device))
+        return anchor_inside_flags(priors, valid, sample.img_shape, border).nonzero().squeeze(1)
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+        """``cls`` over all priors and ``bbox`` over the positives, one value a level."""
+        levels = preds.num_priors
+        per_level = zip(
+            preds.cls_score.split(levels, dim=1),
+            targets.labels.split(levels, dim=1),
+            targets.label_weights.split(levels, dim=1),
+        )
+        loss_cls = [
+            self.loss_cls(score.flatten(0, 1), label.flatten(), weight.flatten(), avg_factor=targets.avg_factor)
+            for score, label, weight in per_level
+        ]
+        return dict(cls=loss_cls, bbox=self._bbox_losses(preds, targets))
+
+    def _bbox_losses(self, preds: FlatPredictions, targets: DenseTargets) -> list[Tensor]:
+        pred = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
+        if self.reg_decoded_bbox:
+            pred, target = self.bbox_coder.decode(targets.pos_priors, pred), targets.pos_gt_bboxes
+        else:
+            target = self.bbox_coder.encode(targets.pos_priors, targets.pos_gt_bboxes)
+        ends = torch.tensor(preds.num_priors, device=pred.device).cumsum(0)
+        level = torch.bucketize(targets.pos_inds % int(ends[-1]), ends, right=True)
+        losses = []
+        for i in range(len(preds.num_priors)):
+            chosen = level == i
+            losses.append(self.loss_bbox(pred[chosen], target[chosen], avg_factor=targets.avg_factor))
+        return losses
+
+    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+        """Boxes of the chosen anchors, clipped to the image."""
+        return self.bbox_coder.decode(priors[inds], preds.bbox_pred[index][inds], max_shape=img_shape)

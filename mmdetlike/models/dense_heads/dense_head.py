@@ -1,0 +1,244 @@
+"""The one pipeline of dense heads: maps -> flat predictions -> targets and losses, or boxes.
+
+A head supplies its layers (``forward``), how it assigns (``assign``), its terms (``losses``) and how it makes boxes
+(``decode``); everything in between is here. Shapes: B images, N priors over all levels, C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.structures import SampleList
+from mmdetlike.utils.dist import mean_over_ranks
+from mmdetlike_ops import batched_nms
+
+
+@dataclass
+class FlatPredictions:
+    """What a head predicts for all priors of all levels in a row.
+
+    Attributes:
+        maps: name -> (B, N, channels of one prior), e.g. ``cls_score`` and ``bbox_pred``.
+        featmap_sizes: Height and width of each level's map.
+        num_priors: Priors in each level; their sum is N.
+    """
+
+    maps: dict[str, Tensor]
+    featmap_sizes: list[tuple[int, int]]
+    num_priors: list[int]
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self.__dict__['maps'][name]
+        except KeyError:
+            raise AttributeError(f'this head predicts {list(self.__dict__.get("maps", ()))}, not {name!r}') from None
+
+    def detach(self) -> 'FlatPredictions':
+        """The same values without their graph."""
+        maps = {name: value.detach() for name, value in self.maps.items()}
+        return FlatPredictions(maps, self.featmap_sizes, self.num_priors)
+
+
+@dataclass
+class DenseTargets:
+    """What the priors of a batch should predict; P positives among the B * N priors.
+
+    Attributes:
+        labels: (B, N) int64 class of each prior, ``num_classes`` for background.
+        label_weights: (B, N) weight of each prior in the classification loss, 0 where ignored.
+        pos_inds: (P,) places of the positives in the flattened (B * N) priors.
+        pos_gt_bboxes: (P, 4) the box of each positive's object, xyxy in pixels.
+        pos_priors: (P, ...) the prior of each positive.
+        avg_factor: What sums of losses are divided by, averaged over processes.
+    """
+
+    labels: Tensor
+    label_weights: Tensor
+    pos_inds: Tensor
+    pos_gt_bboxes: Tensor
+    pos_priors: Tensor
+    avg_factor: float
+
+
+class DenseHead(BaseModule):
+    """Base of the heads that predict at every cell of a feature pyramid.
+
+    Attributes that a subclass sets before it is used: ``prior_generator``, ``num_classes``, ``use_sigmoid_cls``,
+    ``train_cfg``, ``test_cfg`` and ``map_names``, one for each list of maps that ``forward`` returns.
+    """
+
+    map_names: tuple[str, ...] = ('cls_score', 'bbox_pred')
+    loss_prefix = 'loss_'
+
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
+        """Loss terms, one value a level, of pyramid maps ``x`` (B, C, H_i, W_i) against the samples' objects."""
+        return self._loss(self.flatten(self(x)), batch_data_samples)
+
+    def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
+        """Boxes of each image.
+
+        Args:
+            x: Pyramid maps (B, C, H_i, W_i).
+            batch_data_samples: Samples with ``img_shape`` and, to rescale, ``scale_factor``.
+            rescale: Put out boxes in pixels of the original image.
+
+        Returns:
+            For each image ``bboxes`` (n, 4) xyxy, ``scores`` (n,) falling, ``labels`` (n,).
+        """
+        return self._predict(self.flatten(self(x)), batch_data_samples, self.test_cfg, rescale)
+
+    def loss_and_predict(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
+    ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
+        """Both of the above from one forward pass, as a first stage needs; boxes carry no gradient."""
+        preds = self.flatten(self(x))
+        losses = self._loss(preds, batch_data_samples)
+        return losses, self._predict(preds.detach(), batch_data_samples, proposal_cfg or self.test_cfg, False)
+
+    # -- flat predictions and priors ---------------------------------------------------------------------------------
+
+    def flatten(self, outs: Sequence[Sequence[Tensor]]) -> FlatPredictions:
+        """Lists of maps (B, A_i * c, H_i, W_i), one list a name -> tensors (B, N, c), cell by cell."""
+        sizes = [tuple(level.shape[-2:]) for level in outs[0]]
+        num_base = self.prior_generator.num_base_priors
+        num_priors = [h * w * a for (h, w), a in zip(sizes, num_base)]
+        maps = {}
+        for name, levels in zip(self.map_names, outs):
+            flat = [m.permute(0, 2, 3, 1).reshape(len(m), n, -1) for m, n in zip(levels, num_priors)]
+            maps[name] = torch.cat(flat, dim=1)
+        return FlatPredictions(maps, sizes, num_priors)
+
+    def priors(self, preds: FlatPredictions) -> Tensor:
+        """All priors (N, 4 or 2) in pixels; kept for the sizes seen last."""
+        device = preds.maps[self.map_names[0]].device
+        key = (tuple(preds.featmap_sizes), device)
+        cache = self.__dict__.setdefault('_priors_cache', {})
+        if key not in cache:
+            if len(cache) >= 8:
+                cache.clear()
+            cache[key] = torch.cat(self.prior_generator.grid_priors(preds.featmap_sizes, device=device))
+        return cache[key]
+
+    def scores(self, preds: FlatPredictions) -> Tensor:
+        """Class scores (B, N, C) in [0, 1], background left out."""
+        if self.use_sigmoid_cls:
+            return preds.cls_score.sigmoid()
+        return preds.cls_score.softmax(-1)[..., :-1]
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def _loss(self, preds: FlatPredictions, batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
+        priors = self.priors(preds)
+        targets = self.targets(preds, priors, batch_data_samples)
+        terms = self.losses(preds, priors, targets)
+        return {f'{self.loss_prefix}{name}': value for name, value in terms.items()}
+
+    def targets(self, preds: FlatPredictions, priors: Tensor, batch_data_samples: SampleList) -> DenseTargets:
+        """Assign, sample and collect, the one place where this is done."""
+        count = len(priors)
+        labels = priors.new_full((len(batch_data_samples), count), self.num_classes, dtype=torch.long)
+        weights = priors.new_zeros(labels.shape)
+        pos_weight = self.train_cfg.get('pos_weight', -1)
+        pos_inds, pos_boxes, avg_factor = [], [], 0
+        for i, sample in enumerate(batch_data_samples):
+            usable = self.usable_priors(preds, priors, sample)
+            result = self.assign(preds, priors, usable, i, sample)
+            pos, neg = (usable[inds] if usable is not None else inds for inds in (result.pos_inds, result.neg_inds))
+            labels[i, pos] = result.pos_gt_labels
+            weights[i, pos] = pos_weight if pos_weight > 0 else 1.0
+            weights[i, neg] = 1.0
+            pos_inds.append(pos + i * count)
+            pos_boxes.append(result.pos_gt_bboxes)
+            avg_factor += result.avg_factor
+        flat_pos = torch.cat(pos_inds)
+        avg_factor = mean_over_ranks(avg_factor, priors.device)
+        return DenseTargets(labels, weights, flat_pos, torch.cat(pos_boxes), priors[flat_pos % count], avg_factor)
+
+    def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
+        """Places of the priors that may be assigned in this image; None for all of them."""
+        return None
+
+    def assign(self, preds: FlatPredictions, priors: Tensor, usable: Tensor | None, index: int, sample):
+        """The ``SamplingResult`` of image ``index`` over its usable priors."""
+        instances = InstanceData(priors=priors if usable is None else priors[usable])
+        gt_instances = self.gt_instances(sample)
+        assigned = self.assigner.assign(instances, gt_instances, getattr(sample, 'ignored_instances', None))
+        return self.sampler.sample(assigned, instances, gt_instances)
+
+    def gt_instances(self, sample) -> InstanceData:
+        """The objects of a sample as this head sees them."""
+        return sample.gt_instances
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+        """Loss terms by name, without prefix."""
+        raise NotImplementedError
+
+    # -- testing -----------------------------------------------------------------------------------------------------
+
+    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+        """Boxes (n, 4) xyxy in pixels of the chosen priors ``inds`` (n,) of image ``index``."""
+        raise NotImplementedError
+
+    def _predict(
+        self, preds: FlatPredictions, batch_data_samples: SampleList, cfg: ConfigDict, rescale: bool
+    ) -> list[InstanceData]:
+        priors, scores = self.priors(preds), self.scores(preds)
+        results = []
+        for i, sample in enumerate(batch_data_samples):
+            candidates, inds = self.select(scores[i], preds.num_priors, cfg)
+            candidates.bboxes = self.decode(preds, priors, i, inds, sample.img_shape)
+            results.append(self.suppress(candidates, cfg, sample.scale_factor if rescale else None))
+        return results
+
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> tuple[InstanceData, Tensor]:
+        """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``, and the priors' places."""
+        parts, start = [], 0
+        for level, level_scores in enumerate(scores.split(num_priors)):
+            values, inds, labels = top_scores(level_scores, cfg.get('score_thr', 0), cfg.get('nms_pre', -1))
+            parts.append((values, labels, inds + start, torch.full_like(inds, level)))
+            start += num_priors[level]
+        values, labels, inds, levels = (torch.cat(column) for column in zip(*parts))
+        return InstanceData(scores=values, labels=labels, level_ids=levels), inds
+
+    def suppress(self, candidates: InstanceData, cfg: ConfigDict, scale_factor=None) -> InstanceData:
+        """Rescale boxes, drop the small ones, suppress duplicates and keep the ``max_per_img`` best."""
+        if scale_factor is not None:
+            candidates.bboxes = candidates.bboxes / candidates.bboxes.new_tensor(scale_factor).repeat(2)
+        if cfg.get('min_bbox_size', -1) >= 0:
+            size = candidates.bboxes[:, 2:] - candidates.bboxes[:, :2]
+            candidates = candidates[(size > cfg.min_bbox_size).all(-1)]
+        dets, keep = batched_nms(candidates.bboxes, candidates.scores, self.nms_groups(candidates), cfg.nms)
+        limit = cfg.get('max_per_img', -1)
+        keep = keep[:limit] if limit > 0 else keep
+        labels = candidates.labels[keep]
+        return InstanceData(bboxes=dets[: len(keep), :4], scores=dets[: len(keep), 4], labels=labels)
+
+    def nms_groups(self, candidates: InstanceData) -> Tensor:
+        """Boxes of different groups don't suppress each other: classes, unless a head says otherwise."""
+        return candidates.labels
+
+
+def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best entries of ``scores`` (n, C) above ``threshold``.
+
+    Args:
+        scores: Scores of n priors and C classes.
+        threshold: Only larger ones are taken.
+        limit: At most so many; negative for all.
+
+    Returns:
+        Scores, rows and columns, each (k,), by falling score.
+    """
+    flat = scores.flatten()
+    inds = (flat > threshold).nonzero().squeeze(1)
+    values = flat[inds]
+    limit = len(values) if limit < 0 else min(limit, len(values))
+    values, order = values.topk(limit)
+    inds = inds[order]
+    num_classes = scores.shape[1]
+    return values, torch.div(inds, num_classes, rounding_mode='floor'), inds % num_classes

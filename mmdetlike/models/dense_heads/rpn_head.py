@@ -1,0 +1,64 @@
+"""Region proposals: Faster R-CNN, arXiv 1506.01497."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.registry import MODELS
+
+from .anchor_head import AnchorHead
+
+
+@MODELS.register_module()
+class RPNHead(AnchorHead):
+    """Tell objects from background and propose their boxes.
+
+    Args:
+        in_channels: Channels of the pyramid maps.
+        num_classes: Must be 1: object or not.
+        init_cfg: Weight initialisation.
+        num_convs: 3x3 convolutions before the two predicting ones.
+        kwargs: See ``AnchorHead``.
+    """
+
+    loss_prefix = 'loss_rpn_'
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int = 1,
+        init_cfg: dict | list[dict] | None = None,
+        num_convs: int = 1,
+        **kwargs,
+    ) -> None:
+        if num_classes != 1:
+            raise ValueError(f'RPNHead tells objects from background: num_classes must be 1, got {num_classes}')
+        self.num_convs = num_convs
+        super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
+
+    def _init_layers(self) -> None:
+        if self.num_convs > 1:
+            widths = [self.in_channels] + [self.feat_channels] * self.num_convs
+            self.rpn_conv = nn.Sequential(
+                *[ConvModule(a, b, 3, padding=1, inplace=False) for a, b in zip(widths, widths[1:])]
+            )
+        else:
+            self.rpn_conv = nn.Conv2d(self.in_channels, self.feat_channels, 3, padding=1)
+        self.rpn_cls = nn.Conv2d(self.feat_channels, self.num_base_priors * self.cls_out_channels, 1)
+        self.rpn_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * self.bbox_coder.encode_size, 1)
+
+    def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """One level: objectness and delta maps."""
+        x = F.relu(self.rpn_conv(x))
+        return self.rpn_cls(x), self.rpn_reg(x)
+
+    def gt_instances(self, sample) -> InstanceData:
+        """All objects as one class."""
+        boxes = sample.gt_instances.bboxes
+        return InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long, device=boxes.device))
+
+    def nms_groups(self, candidates: InstanceData) -> Tensor:
+        """Proposals of different levels don't suppress each other."""
+        return candidates.level_ids

@@ -1,0 +1,76 @@
+"""Detectors that predict boxes from pyramid maps at once."""
+
+from torch import Tensor
+
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+
+from .base import BaseDetector
+from .settings import rename_keys, with_cfgs
+
+
+@MODELS.register_module()
+class SingleStageDetector(BaseDetector):
+    """Backbone, neck and one dense head.
+
+    Args:
+        backbone: Image -> maps.
+        neck: Maps -> pyramid, or None.
+        bbox_head: Pyramid -> boxes.
+        train_cfg: Handed to the head.
+        test_cfg: Handed to the head.
+        data_preprocessor: Stacks, pads and normalises images.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        bbox_head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck) if neck is not None else None
+        self.bbox_head = MODELS.build(with_cfgs(bbox_head, train_cfg, test_cfg))
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
+        """Loss terms of images (B, 3, H, W)."""
+        return self.bbox_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """The samples with ``pred_instances``, boxes in pixels of the original images unless ``rescale`` is False."""
+        results = self.bbox_head.predict(self.extract_feat(batch_inputs), batch_data_samples, rescale=rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
+        return self.bbox_head(self.extract_feat(batch_inputs))
+
+
+@MODELS.register_module()
+class RetinaNet(SingleStageDetector):
+    """Focal Loss for Dense Object Detection, arXiv 1708.02002."""
+
+
+@MODELS.register_module()
+class RPN(SingleStageDetector):
+    """Region proposals as a detector of one class: Faster R-CNN, arXiv 1506.01497."""
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        rpn_head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        head = with_cfgs(rpn_head, train_cfg, test_cfg, 'rpn')
+        super().__init__(backbone, neck, head, head.pop('train_cfg'), head.pop('test_cfg'), data_preprocessor, init_cfg)
+        # checkpoints of two-stage detectors bring the same head under another name
+        self.register_load_state_dict_pre_hook(rename_keys('rpn_head.', 'bbox_head.'))

@@ -1,0 +1,100 @@
+"""Detectors that propose regions and then look at each."""
+
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+
+from .base import BaseDetector
+from .settings import rename_keys, with_cfgs
+
+
+@MODELS.register_module()
+class TwoStageDetector(BaseDetector):
+    """Backbone, neck, a head that proposes regions and one that classifies and refines them.
+
+    Args:
+        backbone: Image -> maps.
+        neck: Maps -> pyramid, or None.
+        rpn_head: Pyramid -> proposals; None where samples bring their own ``proposals``.
+        roi_head: Pyramid and proposals -> boxes.
+        train_cfg: ``rpn``, ``rpn_proposal`` and ``rcnn``.
+        test_cfg: ``rpn`` and ``rcnn``.
+        data_preprocessor: Stacks, pads and normalises images.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        rpn_head: dict | None = None,
+        roi_head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck) if neck is not None else None
+        self.rpn_head = None
+        if rpn_head is not None:
+            self.rpn_head = MODELS.build(with_cfgs(dict(rpn_head, num_classes=1), train_cfg, test_cfg, 'rpn'))
+            # checkpoints of a proposal network bring the same head under another name
+            self.register_load_state_dict_pre_hook(rename_keys('bbox_head.', 'rpn_head.'))
+        self.roi_head = MODELS.build(with_cfgs(roi_head, train_cfg, test_cfg, 'rcnn'))
+
+    @property
+    def with_rpn(self) -> bool:
+        """Whether proposals are made here, not given."""
+        return self.rpn_head is not None
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
+        """Loss terms of both stages for images (B, 3, H, W)."""
+        x = self.extract_feat(batch_inputs)
+        if not self.with_rpn:
+            return self.roi_head.loss(x, self._given_proposals(batch_data_samples), batch_data_samples)
+        proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.get('rpn'))
+        losses, proposals = self.rpn_head.loss_and_predict(x, batch_data_samples, proposal_cfg=proposal_cfg)
+        return {**losses, **self.roi_head.loss(x, proposals, batch_data_samples)}
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """The samples with ``pred_instances``, boxes in pixels of the original images unless ``rescale`` is False."""
+        x = self.extract_feat(batch_inputs)
+        results = self.roi_head.predict(x, self._proposals(x, batch_data_samples), batch_data_samples, rescale=rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
+        x = self.extract_feat(batch_inputs)
+        proposals = self._proposals(x, batch_data_samples)
+        rpn = () if not self.with_rpn else (self.rpn_head(x),)
+        return (*rpn, self.roi_head.forward(x, proposals, batch_data_samples))
+
+    def _proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
+        if self.with_rpn:
+            return self.rpn_head.predict(x, samples, rescale=False)
+        return self._given_proposals(samples)
+
+    @staticmethod
+    def _given_proposals(samples: SampleList) -> list[InstanceData]:
+        for sample in samples:
+            if sample.get('proposals') is None:
+                raise ValueError(
+                    f'a detector without rpn_head needs proposals in every sample; {sample.get("img_path")} has none '
+                    '(load them with LoadProposals)'
+                )
+        return [sample.proposals for sample in samples]
+
+
+@MODELS.register_module()
+class FasterRCNN(TwoStageDetector):
+    """Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks, arXiv 1506.01497."""
+
+
+@MODELS.register_module()
+class FastRCNN(TwoStageDetector):
+    """Fast R-CNN on given proposals, arXiv 1504.08083."""

@@ -1,0 +1,215 @@
+"""Convolution, normalisation and activation as one module."""
+
+import warnings
+
+from mmengine.model import constant_init, kaiming_init
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from mmdetlike.registry import MODELS, ConfigError
+
+from .activation import build_activation_layer, takes_inplace
+from .conv import build_conv_layer
+from .norm import build_norm_layer
+from .padding import build_padding_layer
+
+_NATIVE_PADDING_MODES = ('zeros', 'circular')
+
+
+@MODELS.register_module()
+class ConvModule(nn.Module):
+    """A convolution with optional normalisation and activation.
+
+    The parts are the sub-modules ``conv``, the norm layer under its abbreviation (``bn``, ``gn``, ...; also as the
+    property ``norm``), ``activate``, and ``padding_layer`` for padding modes that the convolution itself lacks.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: As of the convolution, like ``stride``, ``padding``, ``dilation`` and ``groups``.
+        bias: Whether the convolution has a bias; ``'auto'`` gives it one if there is no norm layer.
+        conv_cfg: Config of the convolution; None stands for ``Conv2d``.
+        norm_cfg: Config of the norm layer; None for none.
+        act_cfg: Config of the activation; None for none.
+        inplace: Whether the activation works in place, unless ``act_cfg`` says so.
+        with_spectral_norm: Whether the weight of the convolution is spectrally normalised (arXiv 1802.05957).
+        padding_mode: ``zeros``, ``circular``, ``reflect`` or ``replicate``.
+        order: Order of ``conv``, ``norm`` and ``act``.
+
+    Raises:
+        ConfigError: A config or ``order`` is wrong.
+    """
+
+    _abbr_ = 'conv_block'
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool | str = 'auto',
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = {'type': 'ReLU'},  # noqa: B006
+        inplace: bool = True,
+        with_spectral_norm: bool = False,
+        padding_mode: str = 'zeros',
+        order: tuple[str, str, str] = ('conv', 'norm', 'act'),
+    ) -> None:
+        super().__init__()
+        if not isinstance(order, (tuple, list)) or sorted(order) != ['act', 'conv', 'norm']:
+            raise ConfigError(f"order must be a permutation of ('conv', 'norm', 'act'), but got {order!r}.")
+        self.conv_cfg = conv_cfg
+        self.norm_cfg = norm_cfg
+        self.act_cfg = act_cfg
+        self.inplace = inplace
+        self.order = tuple(order)
+        self.with_norm = norm_cfg is not None
+        self.with_activation = act_cfg is not None
+        self.with_bias = not self.with_norm if bias == 'auto' else bias
+        self.with_spectral_norm = with_spectral_norm
+        self.with_explicit_padding = padding_mode not in _NATIVE_PADDING_MODES
+
+        if self.with_explicit_padding:
+            self.padding_layer = build_padding_layer({'type': padding_mode}, padding)
+        native = {} if self.with_explicit_padding or padding_mode == 'zeros' else {'padding_mode': padding_mode}
+        self.conv = build_conv_layer(
+            conv_cfg,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=0 if self.with_explicit_padding else padding,
+            dilation=dilation,
+            groups=groups,
+            bias=self.with_bias,
+            **native,
+        )
+        for name in ('in_channels', 'out_channels', 'kernel_size', 'stride', 'dilation', 'groups'):
+            setattr(self, name, getattr(self.conv, name))
+        self.padding = padding
+        if with_spectral_norm:
+            self.conv = nn.utils.spectral_norm(self.conv)
+        self._add_norm()
+        self._add_activation()
+        self.init_weights()
+
+    def _add_norm(self) -> None:
+        self.norm_name = None
+        if not self.with_norm:
+            return
+        after_conv = self.order.index('norm') > self.order.index('conv')
+        channels = self.conv.out_channels if after_conv else self.conv.in_channels
+        self.norm_name, norm = build_norm_layer(self.norm_cfg, channels)
+        self.add_module(self.norm_name, norm)
+        if self.with_bias and isinstance(norm, (_BatchNorm, _InstanceNorm)):
+            warnings.warn(f'The bias of a conv before {type(norm).__name__} has no effect.', stacklevel=3)
+
+    def _add_activation(self) -> None:
+        if self.with_activation:
+            inplace = {'inplace': self.inplace} if takes_inplace(self.act_cfg) else {}
+            self.activate = build_activation_layer({**inplace, **self.act_cfg})
+
+    @property
+    def norm(self) -> nn.Module | None:
+        """The norm layer, or None."""
+        return getattr(self, self.norm_name) if self.norm_name else None
+
+    def init_weights(self) -> None:
+        """Kaiming initialisation of the convolution for its activation, 1 and 0 for the norm layer.
+
+        A convolution with an ``init_weights`` of its own (deformable ones) has done that already.
+        """
+        if not hasattr(self.conv, 'init_weights'):
+            leaky = self.with_activation and self.act_cfg['type'] == 'LeakyReLU'
+            slope = self.act_cfg.get('negative_slope', 0.01) if leaky else 0
+            kaiming_init(self.conv, a=slope, nonlinearity='leaky_relu' if leaky else 'relu')
+        if self.with_norm:
+            constant_init(self.norm, 1, bias=0)
+
+    def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
+        """Apply the parts in order.
+
+        Args:
+            x: (N, in_channels, ...).
+            activate: Whether to apply the activation, if there is one.
+            norm: Whether to apply the norm layer, if there is one.
+
+        Returns:
+            (N, out_channels, ...).
+        """
+        for part in self.order:
+            if part == 'conv':
+                x = self.conv(self.padding_layer(x) if self.with_explicit_padding else x)
+            elif part == 'norm' and norm and self.with_norm:
+                x = self.norm(x)
+            elif part == 'act' and activate and self.with_activation:
+                x = self.activate(x)
+        return x
+
+
+@MODELS.register_module()
+class DepthwiseSeparableConvModule(nn.Module):
+    """A depthwise and a pointwise ``ConvModule`` (MobileNets, arXiv 1704.04861).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Of the depthwise convolution, like ``stride``, ``padding`` and ``dilation``.
+        norm_cfg: Default norm layer of both.
+        act_cfg: Default activation of both.
+        dw_norm_cfg: Norm layer of the depthwise convolution; ``'default'`` takes ``norm_cfg``.
+        dw_act_cfg: Activation of the depthwise convolution; ``'default'`` takes ``act_cfg``.
+        pw_norm_cfg: Norm layer of the pointwise convolution; ``'default'`` takes ``norm_cfg``.
+        pw_act_cfg: Activation of the pointwise convolution; ``'default'`` takes ``act_cfg``.
+        **kwargs: Further arguments of both ``ConvModule``; not ``groups``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = {'type': 'ReLU'},  # noqa: B006
+        dw_norm_cfg: dict | str | None = 'default',
+        dw_act_cfg: dict | str | None = 'default',
+        pw_norm_cfg: dict | str | None = 'default',
+        pw_act_cfg: dict | str | None = 'default',
+        **kwargs,
+    ) -> None:
+        super().__init__()
+        if 'groups' in kwargs:
+            raise ConfigError('A depthwise separable convolution sets groups itself; leave it out.')
+        self.depthwise_conv = ConvModule(
+            in_channels,
+            in_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=in_channels,
+            norm_cfg=norm_cfg if dw_norm_cfg == 'default' else dw_norm_cfg,
+            act_cfg=act_cfg if dw_act_cfg == 'default' else dw_act_cfg,
+            **kwargs,
+        )
+        self.pointwise_conv = ConvModule(
+            in_channels,
+            out_channels,
+            1,
+            norm_cfg=norm_cfg if pw_norm_cfg == 'default' else pw_norm_cfg,
+            act_cfg=act_cfg if pw_act_cfg == 'default' else pw_act_cfg,
+            **kwargs,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
+        return self.pointwise_conv(self.depthwise_conv(x))

@@ -1,0 +1,63 @@
+"""Dropout layers that a ``dropout_layer`` config chooses from."""
+
+import torch
+from torch import Tensor, nn
+
+from .family import LayerFamily
+
+
+def drop_path(x: Tensor, drop_prob: float = 0.0, training: bool = False) -> Tensor:
+    """Zero whole samples of ``x`` (N, ...) with probability ``drop_prob`` and scale the others to keep the mean.
+
+    Deep Networks with Stochastic Depth, arXiv 1603.09382.
+    """
+    if drop_prob == 0.0 or not training:
+        return x
+    keep_prob = 1.0 - drop_prob
+    keep = torch.rand((x.shape[0],) + (1,) * (x.dim() - 1), dtype=torch.float32, device=x.device) < keep_prob
+    return x * (keep.to(x.dtype) / keep_prob)
+
+
+class DropPath(nn.Module):
+    """Drop the residual branch of single samples in training (Stochastic Depth, arXiv 1603.09382).
+
+    Args:
+        drop_prob: Probability of dropping, in [0, 1).
+    """
+
+    def __init__(self, drop_prob: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= drop_prob < 1:
+            raise ValueError(f'drop_prob must be in [0, 1), but got {drop_prob}.')
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` (N, ...) with some samples zeroed."""
+        return drop_path(x, self.drop_prob, self.training)
+
+    def extra_repr(self) -> str:
+        return f'drop_prob={self.drop_prob}'
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout`` whose probability is called ``drop_prob``.
+
+    Args:
+        drop_prob: Probability of zeroing an element.
+        inplace: Whether to work in place.
+    """
+
+    def __init__(self, drop_prob: float = 0.5, inplace: bool = False) -> None:
+        super().__init__(p=drop_prob, inplace=inplace)
+
+
+DROPOUT_LAYERS = LayerFamily('dropout layer', {'Dropout': Dropout, 'DropPath': DropPath})
+
+
+def build_dropout(cfg: dict) -> nn.Module:
+    """Build ``dict(type='Dropout' or 'DropPath', drop_prob=...)``.
+
+    Raises:
+        ConfigError: The type or an argument is unknown.
+    """
+    return DROPOUT_LAYERS.build(cfg)

@@ -1,0 +1,68 @@
+"""Upsampling layers."""
+
+import torch.nn.functional as F
+from mmengine.model import xavier_init
+from torch import Tensor, nn
+
+from .family import LayerFamily
+
+
+class PixelShufflePack(nn.Module):
+    """A convolution followed by pixel shuffle (Real-Time Super-Resolution, arXiv 1609.05158).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        scale_factor: Ratio of output size to input size.
+        upsample_kernel: Kernel size of the convolution, odd to keep the size.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, scale_factor: int, upsample_kernel: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.scale_factor = scale_factor
+        self.upsample_kernel = upsample_kernel
+        self.upsample_conv = nn.Conv2d(
+            in_channels, out_channels * scale_factor**2, upsample_kernel, padding=(upsample_kernel - 1) // 2
+        )
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Draw the convolution's weight from Xavier's uniform distribution."""
+        xavier_init(self.upsample_conv, distribution='uniform')
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H * scale_factor, W * scale_factor)."""
+        return F.pixel_shuffle(self.upsample_conv(x), self.scale_factor)
+
+
+UPSAMPLE_LAYERS = LayerFamily(
+    'upsample layer',
+    {
+        'nearest': nn.Upsample,
+        'bilinear': nn.Upsample,
+        'bicubic': nn.Upsample,
+        'deconv': nn.ConvTranspose2d,
+        'pixel_shuffle': PixelShufflePack,
+    },
+)
+
+
+def build_upsample_layer(cfg: dict, *args, **kwargs) -> nn.Module:
+    """Build an upsampling layer.
+
+    Args:
+        cfg: ``type`` is ``nearest``, ``bilinear`` or ``bicubic`` (with ``scale_factor`` or ``size``, and
+            ``align_corners``), ``deconv`` (arguments of ``nn.ConvTranspose2d``), or ``pixel_shuffle``
+            (``in_channels, out_channels, scale_factor, upsample_kernel``).
+        *args: Positional arguments of the layer.
+        **kwargs: Keyword arguments of the layer; those in ``cfg`` win.
+
+    Raises:
+        ConfigError: The type or an argument is unknown.
+    """
+    cls, _ = UPSAMPLE_LAYERS.resolve(cfg)
+    if cls is nn.Upsample:
+        kwargs = {'mode': cfg['type'].rpartition('.')[2] if isinstance(cfg['type'], str) else 'nearest', **kwargs}
+    return UPSAMPLE_LAYERS.build(cfg, *args, **kwargs)

@@ -1,0 +1,122 @@
+"""Weighting and reduction, which every loss shares."""
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+REDUCTIONS = ('none', 'mean', 'sum')
+EPS = torch.finfo(torch.float32).eps
+
+
+def check_reduction(reduction: str) -> str:
+    """Return ``reduction``; raise ``ValueError`` if it is none of ``none``, ``mean`` and ``sum``."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'reduction must be one of {", ".join(map(repr, REDUCTIONS))}, but got {reduction!r}.')
+    return reduction
+
+
+def weight_reduce_loss(
+    loss: Tensor, weight: Tensor | None = None, reduction: str = 'mean', avg_factor: float | Tensor | None = None
+) -> Tensor:
+    """Weight a loss per element and reduce it.
+
+    Args:
+        loss: Loss per element, (n, ...).
+        weight: Of the shape of ``loss``, or of its first dimensions: (n,) weighs the rows of (n, c).
+        reduction: ``none``, ``mean`` or ``sum``.
+        avg_factor: What ``mean`` divides the sum by, instead of the number of elements.
+
+    Returns:
+        The loss: of the shape of ``loss`` for ``none``, else a scalar. The mean of an empty loss is 0.
+
+    Raises:
+        ValueError: ``avg_factor`` was given with ``sum``, ``reduction`` is unknown, or the weight doesn't fit.
+    """
+    check_reduction(reduction)
+    if weight is not None:
+        loss = loss * _aligned(weight, loss)
+    if reduction == 'none':
+        return loss
+    if reduction == 'sum':
+        if avg_factor is not None:
+            raise ValueError(f"avg_factor={avg_factor} cannot be used with reduction='sum'; use 'mean' or 'none'.")
+        return loss.sum()
+    if avg_factor is not None:
+        return loss.sum() / (avg_factor + EPS)
+    return loss.mean() if loss.numel() else loss.sum()
+
+
+def _aligned(weight: Tensor, loss: Tensor) -> Tensor:
+    fits = weight.dim() <= loss.dim() and all(w in (1, n) for w, n in zip(weight.shape, loss.shape))
+    if not fits:
+        raise ValueError(f'A weight of shape {tuple(weight.shape)} does not fit a loss of shape {tuple(loss.shape)}.')
+    return weight.reshape(weight.shape + (1,) * (loss.dim() - weight.dim()))
+
+
+def weighted_loss(elementwise: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Give a function ``elementwise(pred, target, ...)`` the arguments ``weight``, ``reduction`` and ``avg_factor``.
+
+    The function as written stays available as ``__wrapped__``.
+    """
+
+    @functools.wraps(elementwise)
+    def wrapper(
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        reduction: str = 'mean',
+        avg_factor: float | Tensor | None = None,
+        **options,
+    ) -> Tensor:
+        return weight_reduce_loss(elementwise(pred, target, **options), weight, reduction, avg_factor)
+
+    return wrapper
+
+
+def float32_if_half(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return the tensors, float16 and bfloat16 ones as float32: areas and logarithms need its range."""
+    return tuple(t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors)
+
+
+class Loss(nn.Module):
+    """Base of the losses: holds how to reduce, and asks ``compute`` for the loss per element.
+
+    Args:
+        reduction: ``none``, ``mean`` or ``sum``.
+        loss_weight: Factor of the result.
+    """
+
+    def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.reduction = check_reduction(reduction)
+        self.loss_weight = loss_weight
+
+    def compute(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the loss per element, neither weighted nor reduced."""
+        raise NotImplementedError(f'{type(self).__name__} must define compute().')
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Return the weighted and reduced loss.
+
+        Args:
+            pred: Predictions.
+            target: Targets.
+            weight: Weight of each element or each row.
+            avg_factor: What ``mean`` divides by, instead of the number of elements.
+            reduction_override: Reduction of this call.
+        """
+        reduction = reduction_override or self.reduction
+        return self.loss_weight * weight_reduce_loss(self.compute(pred, target), weight, reduction, avg_factor)
+
+    def extra_repr(self) -> str:
+        settings = {k: v for k, v in vars(self).items() if not k.startswith('_') and k != 'training'}
+        return ', '.join(f'{k}={v!r}' for k, v in settings.items())

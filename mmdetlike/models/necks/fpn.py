@@ -1,0 +1,118 @@
+"""Feature Pyramid Networks for Object Detection, arXiv 1612.03144."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.registry import MODELS
+
+EXTRA_CONV_SOURCES = ('on_input', 'on_lateral', 'on_output')
+
+
+@MODELS.register_module()
+class FPN(BaseModule):
+    """A top-down pathway that gives every level the semantics of the deepest one.
+
+    Args:
+        in_channels: Channels of each backbone map.
+        out_channels: Channels of every map put out.
+        num_outs: Number of maps put out; those beyond the backbone's are made by striding.
+        start_level: First backbone map used.
+        end_level: Last backbone map used, inclusive; -1 for all. With an explicit end no extra level is made.
+        add_extra_convs: Make the extra levels by strided convolutions on the last backbone map (``'on_input'`` or
+            True), its lateral (``'on_lateral'``) or the last output (``'on_output'``); by max pooling where False.
+        relu_before_extra_convs: Apply ReLU before each extra convolution but the first.
+        no_norm_on_lateral: Leave the norm out of the lateral convolutions.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation of the convolutions.
+        upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``num_outs`` or ``add_extra_convs`` doesn't fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        num_outs: int,
+        start_level: int = 0,
+        end_level: int = -1,
+        add_extra_convs: bool | str = False,
+        relu_before_extra_convs: bool = False,
+        no_norm_on_lateral: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        upsample_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
+        self.start_level = start_level
+        self.end_level = len(in_channels) if end_level in (-1, len(in_channels) - 1) else end_level + 1
+        self.num_outs = num_outs
+        levels = self.end_level - start_level
+        self.num_extra = num_outs - levels
+        if self.num_extra < 0 or (self.num_extra and self.end_level < len(in_channels)):
+            raise ValueError(
+                f'num_outs={num_outs} does not fit {levels} backbone levels (start_level={start_level}, '
+                f'end_level={end_level}, {len(in_channels)} maps); extra levels need end_level=-1'
+            )
+        self.add_extra_convs = 'on_input' if add_extra_convs is True else add_extra_convs
+        if self.add_extra_convs and self.add_extra_convs not in EXTRA_CONV_SOURCES:
+            raise ValueError(f'add_extra_convs must be a bool or one of {EXTRA_CONV_SOURCES}, got {add_extra_convs!r}')
+        self.relu_before_extra_convs = relu_before_extra_convs
+        self.upsample_cfg = dict(upsample_cfg or dict(mode='nearest'))
+
+        common = dict(conv_cfg=conv_cfg, act_cfg=act_cfg, inplace=False)
+        lateral_norm = None if no_norm_on_lateral else norm_cfg
+        used = in_channels[start_level : self.end_level]
+        self.lateral_convs = nn.ModuleList(
+            ConvModule(c, out_channels, 1, norm_cfg=lateral_norm, **common) for c in used
+        )
+        self.fpn_convs = nn.ModuleList(
+            ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg, **common) for _ in used
+        )
+        if self.add_extra_convs:
+            for i in range(self.num_extra):
+                first = in_channels[self.end_level - 1] if self.add_extra_convs == 'on_input' else out_channels
+                channels = first if i == 0 else out_channels
+                self.fpn_convs.append(
+                    ConvModule(channels, out_channels, 3, stride=2, padding=1, norm_cfg=norm_cfg, **common)
+                )
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i).
+
+        Raises:
+            ValueError: The number of maps differs from ``in_channels``.
+        """
+        if len(inputs) < self.end_level:
+            raise ValueError(f'FPN was built for {self.end_level} backbone maps, got {len(inputs)}')
+        used = inputs[self.start_level : self.end_level]
+        laterals = [conv(x) for conv, x in zip(self.lateral_convs, used)]
+        for i in range(len(laterals) - 1, 0, -1):
+            laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1].shape[2:])
+        outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
+        sources = dict(on_input=used[-1], on_lateral=laterals[-1], on_output=outs[-1])
+        for i in range(self.num_extra):
+            outs.append(self._extra_level(i, sources, outs[-1]))
+        return tuple(outs)
+
+    def _upsample(self, x: Tensor, size) -> Tensor:
+        if 'scale_factor' in self.upsample_cfg:
+            return F.interpolate(x, **self.upsample_cfg)
+        return F.interpolate(x, size=size, **self.upsample_cfg)
+
+    def _extra_level(self, index: int, sources: dict[str, Tensor], last: Tensor) -> Tensor:
+        if not self.add_extra_convs:
+            return F.max_pool2d(last, 1, stride=2)
+        source = sources[self.add_extra_convs] if index == 0 else last
+        if index and self.relu_before_extra_convs:
+            source = F.relu(source)
+        return self.fpn_convs[len(self.lateral_convs) + index](source)

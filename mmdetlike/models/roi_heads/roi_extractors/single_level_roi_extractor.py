@@ -1,0 +1,88 @@
+"""Features of regions, each from the one level that fits its size: Feature Pyramid Networks, arXiv 1612.03144."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+import mmdetlike_ops
+from mmdetlike.registry import MODELS, ConfigError
+
+
+def build_roi_layer(cfg: dict, stride: int) -> nn.Module:
+    """A pooling layer of ``mmdetlike_ops``, e.g. ``dict(type='RoIAlign', output_size=7)``, for maps of ``stride``.
+
+    Raises:
+        ConfigError: The ops package has no such layer.
+    """
+    cfg = dict(cfg)
+    name = cfg.pop('type')
+    layer = getattr(mmdetlike_ops, name, None)
+    if layer is None:
+        raise ConfigError(f'roi_layer type={name!r} is not in mmdetlike_ops; it has e.g. RoIAlign and RoIPool', cfg)
+    return layer(spatial_scale=1 / stride, **cfg)
+
+
+@MODELS.register_module()
+class SingleRoIExtractor(BaseModule):
+    """Pool each region from the level chosen by its size.
+
+    Args:
+        roi_layer: Pooling layer, one for each level.
+        out_channels: Channels of the maps.
+        featmap_strides: Stride of each level used.
+        finest_scale: Regions smaller than this many pixels (square root of the area) go to the finest level, those
+            twice as large to the next, and so on.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        roi_layer: dict,
+        out_channels: int,
+        featmap_strides: Sequence[int],
+        finest_scale: int = 56,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.roi_layers = nn.ModuleList(build_roi_layer(roi_layer, stride) for stride in featmap_strides)
+        self.out_channels, self.featmap_strides, self.finest_scale = out_channels, featmap_strides, finest_scale
+
+    @property
+    def num_inputs(self) -> int:
+        """Number of levels used."""
+        return len(self.featmap_strides)
+
+    def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
+        """Level (n,) of each region of ``rois`` (n, 5)."""
+        size = torch.sqrt((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2]))
+        level = torch.floor(torch.log2(size / self.finest_scale + 1e-6))
+        return level.clamp(min=0, max=num_levels - 1).long()
+
+    def forward(self, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
+        """Pool regions.
+
+        Args:
+            feats: Maps (B, C, H_i, W_i), at least ``num_inputs`` of them, fine to coarse.
+            rois: (n, 5) image index and xyxy in pixels.
+            roi_scale_factor: Grow regions about their centre by this factor; their level stays.
+
+        Returns:
+            (n, C, h, w), h and w being the pooling layer's output size.
+        """
+        feats = feats[: self.num_inputs]
+        levels = self.map_roi_levels(rois, len(feats))
+        if roi_scale_factor is not None:
+            rois = scale_rois(rois, roi_scale_factor)
+        if len(feats) == 1:
+            return self.roi_layers[0](feats[0], rois)
+        pooled = [layer(feat, rois[levels == i]) for i, (layer, feat) in enumerate(zip(self.roi_layers, feats))]
+        # regions stand level by level now: put them back in the order of `rois`
+        return torch.cat(pooled)[levels.argsort(stable=True).argsort()]
+
+
+def scale_rois(rois: Tensor, factor: float) -> Tensor:
+    """Grow regions (n, 5) about their centre."""
+    center, half = (rois[:, 1:3] + rois[:, 3:5]) / 2, (rois[:, 3:5] - rois[:, 1:3]) / 2 * factor
+    return torch.cat([rois[:, :1], center - half, center + half], dim=1)

@@ -1,0 +1,77 @@
+"""A stage of ResNet applied to regions, as in the C4 variant of Faster R-CNN: arXiv 1512.03385."""
+
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmdetlike.models.backbones.resnet import ResNet, build_stage
+from mmdetlike.registry import MODELS
+
+
+@MODELS.register_module()
+class ResLayer(BaseModule):
+    """One ResNet stage on region features.
+
+    Args:
+        depth: Depth of the ResNet whose stage it is.
+        stage: Which stage, counted from 0.
+        stride: Stride of its first block.
+        dilation: Dilation of its 3x3 convolutions.
+        style: ``'pytorch'`` or ``'caffe'``.
+        norm_cfg: Norm layer.
+        norm_eval: Keep batch norms on their running statistics while training.
+        with_cp: Trade compute for memory.
+        dcn: Deformable convolution in place of the 3x3 ones.
+        pretrained: Checkpoint to start from.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        stage: int = 3,
+        stride: int = 2,
+        dilation: int = 1,
+        style: str = 'pytorch',
+        norm_cfg: dict | None = None,
+        norm_eval: bool = True,
+        with_cp: bool = False,
+        dcn: dict | None = None,
+        pretrained: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        if pretrained is not None:
+            init_cfg = dict(type='Pretrained', checkpoint=pretrained)
+        super().__init__(
+            init_cfg
+            or [dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]
+        )
+        self.norm_eval = norm_eval
+        block, stage_blocks = ResNet.arch_settings[depth]
+        layer = build_stage(
+            block,
+            in_channels=64 * 2 ** (stage - 1) * block.expansion,
+            channels=64 * 2**stage,
+            num_blocks=stage_blocks[stage],
+            stride=stride,
+            dilation=dilation,
+            norm_cfg=norm_cfg,
+            style=style,
+            with_cp=with_cp,
+            dcn=dcn,
+        )
+        self.layer_name = f'layer{stage + 1}'
+        self.add_module(self.layer_name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, C, h, w) -> (n, 2 * C, h / stride, w / stride)."""
+        return getattr(self, self.layer_name)(x)
+
+    def train(self, mode: bool = True) -> 'ResLayer':
+        """Set training mode; with ``norm_eval`` batch norms stay as in evaluation."""
+        super().train(mode)
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self

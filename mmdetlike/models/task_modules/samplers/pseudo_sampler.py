@@ -1,0 +1,29 @@
+"""Keep every prior."""
+
+import torch
+from mmengine.structures import InstanceData
+
+from mmdetlike.registry import TASK_UTILS
+
+from ..assigners import AssignResult
+from .sampling_result import SamplingResult
+
+
+@TASK_UTILS.register_module()
+class PseudoSampler:
+    """All positives and all negatives, for losses that weigh them by themselves, such as focal loss."""
+
+    def sample(
+        self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
+    ) -> SamplingResult:
+        """Take every prior that the assigner did not ignore."""
+        gt_inds = assign_result.gt_inds
+        return SamplingResult(
+            pos_inds=(gt_inds > 0).nonzero().squeeze(1),
+            neg_inds=(gt_inds == 0).nonzero().squeeze(1),
+            priors=pred_instances.priors,
+            gt_bboxes=gt_instances.bboxes,
+            assign_result=assign_result,
+            is_gt=torch.zeros_like(gt_inds, dtype=torch.bool),
+            avg_factor_with_neg=False,
+        )

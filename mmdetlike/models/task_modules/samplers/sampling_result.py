@@ -1,0 +1,77 @@
+"""The priors of one image that take part in its loss."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmdetlike.structures.bbox import get_box_tensor
+
+from ..assigners import AssignResult
+
+
+@dataclass
+class SamplingResult:
+    """Chosen positives and negatives of one image, with what the positives are responsible for.
+
+    Attributes:
+        pos_inds: (p,) places of the positives among the priors.
+        neg_inds: (q,) places of the negatives.
+        priors: (n, 4) all priors, xyxy in pixels.
+        gt_bboxes: (m, 4) all objects.
+        assign_result: What the assigner said.
+        is_gt: (n,) bool, True for priors that are objects added to the proposals.
+        avg_factor_with_neg: Whether a loss is averaged over positives and negatives or over positives alone.
+    """
+
+    pos_inds: Tensor
+    neg_inds: Tensor
+    priors: Tensor
+    gt_bboxes: Tensor
+    assign_result: AssignResult
+    is_gt: Tensor
+    avg_factor_with_neg: bool = True
+
+    def __post_init__(self) -> None:
+        self.priors, self.gt_bboxes = get_box_tensor(self.priors), get_box_tensor(self.gt_bboxes)
+
+    @property
+    def avg_factor(self) -> int:
+        """What a loss summed over this image is to be divided by; at least 1 for each kind that counts."""
+        positives, negatives = max(len(self.pos_inds), 1), max(len(self.neg_inds), 1)
+        return positives + negatives if self.avg_factor_with_neg else positives
+
+    @property
+    def pos_priors(self) -> Tensor:
+        """(p, 4) the positive priors."""
+        return self.priors[self.pos_inds]
+
+    @property
+    def neg_priors(self) -> Tensor:
+        """(q, 4) the negative priors."""
+        return self.priors[self.neg_inds]
+
+    @property
+    def sampled_priors(self) -> Tensor:
+        """(p + q, 4) positives, then negatives."""
+        return self.priors[torch.cat([self.pos_inds, self.neg_inds])]
+
+    @property
+    def pos_assigned_gt_inds(self) -> Tensor:
+        """(p,) the object of each positive, counted from 0."""
+        return self.assign_result.gt_inds[self.pos_inds] - 1
+
+    @property
+    def pos_gt_labels(self) -> Tensor:
+        """(p,) the class of each positive's object."""
+        return self.assign_result.labels[self.pos_inds]
+
+    @property
+    def pos_gt_bboxes(self) -> Tensor:
+        """(p, 4) the box of each positive's object."""
+        return self.gt_bboxes.reshape(-1, 4)[self.pos_assigned_gt_inds]
+
+    @property
+    def pos_is_gt(self) -> Tensor:
+        """(p,) whether a positive is an object itself."""
+        return self.is_gt[self.pos_inds]

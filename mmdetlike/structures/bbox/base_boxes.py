@@ -1,0 +1,204 @@
+"""What all kinds of boxes share: a tensor whose last dimension holds one box."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class BaseBoxes(ABC):
+    """A tensor of boxes that carries its geometry. Methods that end in ``_`` change the boxes in place.
+
+    A subclass sets ``box_dim``, the number of values of a box, and supplies the geometry.
+
+    Args:
+        data: (..., ``box_dim``) tensor, array or nested list; an empty one may have any shape.
+        dtype: Of the result; that of ``data`` by default, float32 for a list.
+        device: Of the result; that of ``data`` by default.
+        clone: Whether to copy ``data``.
+
+    Raises:
+        ValueError: The last dimension of ``data`` isn't ``box_dim``.
+    """
+
+    box_dim: int = 0
+
+    def __init__(
+        self,
+        data: Tensor | np.ndarray | Sequence,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        clone: bool = True,
+    ) -> None:
+        if not isinstance(data, (Tensor, np.ndarray)):
+            dtype = dtype or torch.float32
+        tensor = torch.as_tensor(data, dtype=dtype, device=device)
+        if tensor.numel() == 0 and tensor.shape[-1:] != (self.box_dim,):
+            tensor = tensor.reshape(-1, self.box_dim)
+        if tensor.dim() < 2 or tensor.shape[-1] != self.box_dim:
+            shape, cls = tuple(tensor.shape), type(self).__name__
+            raise ValueError(f'{cls} needs data of shape (..., n, {self.box_dim}), but its shape is {shape}.')
+        self.tensor = tensor.clone() if clone else tensor
+
+    # Geometry: what a subclass supplies.
+
+    @property
+    @abstractmethod
+    def centers(self) -> Tensor:
+        """(..., 2), x and y."""
+
+    @property
+    @abstractmethod
+    def areas(self) -> Tensor:
+        """(...), in square pixels."""
+
+    @property
+    @abstractmethod
+    def widths(self) -> Tensor:
+        """(...), in pixels."""
+
+    @property
+    @abstractmethod
+    def heights(self) -> Tensor:
+        """(...), in pixels."""
+
+    @abstractmethod
+    def flip_(self, img_shape: tuple[int, int], direction: str = 'horizontal') -> None:
+        """Mirror with an image of (h, w)."""
+
+    @abstractmethod
+    def translate_(self, distances: tuple[float, float]) -> None:
+        """Shift by (x, y)."""
+
+    @abstractmethod
+    def clip_(self, img_shape: tuple[int, int]) -> None:
+        """Cut to an image of (h, w)."""
+
+    @abstractmethod
+    def rescale_(self, scale_factor: tuple[float, float]) -> None:
+        """Follow an image resized by (w, h)."""
+
+    @abstractmethod
+    def resize_(self, scale_factor: tuple[float, float]) -> None:
+        """Scale widths and heights about the centres, by (w, h)."""
+
+    @abstractmethod
+    def project_(self, homography_matrix: Tensor | np.ndarray) -> None:
+        """Follow an image warped by a 3x3 matrix."""
+
+    @abstractmethod
+    def is_inside(self, img_shape: tuple[int, int], all_inside: bool = False, allowed_border: int = 0) -> Tensor:
+        """(...) bool: whether a box has a part, or ``all_inside`` lies wholly, in an image of (h, w)."""
+
+    @abstractmethod
+    def find_inside_points(self, points: Tensor, is_aligned: bool = False) -> Tensor:
+        """Which points (m, 2) lie in which boxes: (m, n) bool, or (n,) if ``is_aligned``."""
+
+    @staticmethod
+    @abstractmethod
+    def overlaps(boxes1, boxes2, mode: str = 'iou', is_aligned: bool = False, eps: float = 1e-6) -> Tensor:
+        """Overlaps of two sets of boxes."""
+
+    @staticmethod
+    @abstractmethod
+    def from_instance_masks(masks) -> 'BaseBoxes':
+        """The boxes that enclose masks."""
+
+    # The container.
+
+    def _with(self, tensor: Tensor) -> 'BaseBoxes':
+        return type(self)(tensor, clone=False)
+
+    def empty_boxes(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> 'BaseBoxes':
+        """No boxes, shape (0, ``box_dim``), by default of this one's dtype and device."""
+        return self._with(self.tensor.new_zeros((0, self.box_dim), dtype=dtype, device=device))
+
+    def fake_boxes(self, sizes: Sequence[int], fill: float = 0) -> 'BaseBoxes':
+        """Boxes of shape ``sizes`` whose values are all ``fill``, of this one's dtype and device."""
+        return self._with(self.tensor.new_full(tuple(sizes), fill))
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, index: Any) -> 'BaseBoxes':
+        if isinstance(index, np.ndarray):
+            index = torch.as_tensor(index, device=self.tensor.device)
+        boxes = self.tensor[index]
+        return self._with(boxes[None] if boxes.dim() == 1 else boxes)
+
+    def __setitem__(self, index: Any, values: 'Tensor | BaseBoxes') -> None:
+        if isinstance(index, np.ndarray):
+            index = torch.as_tensor(index, device=self.tensor.device)
+        self.tensor[index] = values.tensor if isinstance(values, BaseBoxes) else values
+
+    def __iter__(self):
+        return (self._with(boxes) for boxes in self.tensor.split(1))
+
+    def __deepcopy__(self, memo: dict) -> 'BaseBoxes':
+        copied = memo[id(self)] = self.clone()
+        return copied
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(\n{self.tensor})'
+
+    @property
+    def device(self) -> torch.device:
+        return self.tensor.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.tensor.dtype
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.tensor.shape
+
+    def size(self, dim: int | None = None) -> torch.Size | int:
+        return self.tensor.shape if dim is None else self.tensor.shape[dim]
+
+    def dim(self) -> int:
+        return self.tensor.dim()
+
+    def numel(self) -> int:
+        return self.tensor.numel()
+
+    def numpy(self) -> np.ndarray:
+        return self.tensor.detach().cpu().numpy()
+
+    def to(self, *args, **kwargs) -> 'BaseBoxes':
+        """As ``torch.Tensor.to``."""
+        return self._with(self.tensor.to(*args, **kwargs))
+
+    def cpu(self) -> 'BaseBoxes':
+        return self._with(self.tensor.cpu())
+
+    def cuda(self, *args, **kwargs) -> 'BaseBoxes':
+        return self._with(self.tensor.cuda(*args, **kwargs))
+
+    def clone(self) -> 'BaseBoxes':
+        return self._with(self.tensor.clone())
+
+    def detach(self) -> 'BaseBoxes':
+        return self._with(self.tensor.detach())
+
+    def new_tensor(self, *args, **kwargs) -> Tensor:
+        return self.tensor.new_tensor(*args, **kwargs)
+
+    def new_zeros(self, *args, **kwargs) -> Tensor:
+        return self.tensor.new_zeros(*args, **kwargs)
+
+    def new_full(self, *args, **kwargs) -> Tensor:
+        return self.tensor.new_full(*args, **kwargs)
+
+    @classmethod
+    def cat(cls, box_list: Sequence['BaseBoxes'], dim: int = 0) -> 'BaseBoxes':
+        """Concatenate boxes along ``dim``, which isn't the last."""
+        return cls(torch.cat([b.tensor for b in box_list], dim=dim), clone=False)
+
+    @classmethod
+    def stack(cls, box_list: Sequence['BaseBoxes'], dim: int = 0) -> 'BaseBoxes':
+        """Stack boxes along a new ``dim``, which isn't the last."""
+        return cls(torch.stack([b.tensor for b in box_list], dim=dim), clone=False)

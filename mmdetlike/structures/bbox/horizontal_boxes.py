@@ -1,0 +1,153 @@
+"""Axis-aligned boxes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdetlike.structures.bbox.base_boxes import BaseBoxes
+from mmdetlike.structures.bbox.box_type import register_box
+from mmdetlike.structures.bbox.overlaps import bbox_overlaps
+from mmdetlike.structures.bbox.transforms import (
+    bbox_cxcywh_to_xyxy,
+    bbox_flip,
+    bbox_xyxy_to_cxcywh,
+)
+
+
+@register_box('hbox')
+class HorizontalBoxes(BaseBoxes):
+    """Axis-aligned boxes, kept as corners (x1, y1, x2, y2) in continuous pixel coordinates.
+
+    Pixel (i, j) covers [i, i + 1) x [j, j + 1), so that a box's width is x2 - x1 and the whole image is (0, 0, w, h).
+
+    Args:
+        data: (..., n, 4) tensor, array or nested list.
+        dtype: Of the result; that of ``data`` by default, float32 for a list.
+        device: Of the result; that of ``data`` by default.
+        clone: Whether to copy ``data``.
+        in_mode: The encoding of ``data``: 'xyxy', 'cxcywh', or None for 'xyxy'.
+
+    Raises:
+        ValueError: The last dimension of ``data`` isn't 4 or ``in_mode`` is unknown.
+    """
+
+    box_dim = 4
+
+    def __init__(
+        self,
+        data: Tensor | np.ndarray | Sequence,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        clone: bool = True,
+        in_mode: str | None = None,
+    ) -> None:
+        super().__init__(data, dtype, device, clone)
+        if in_mode not in (None, 'xyxy', 'cxcywh'):
+            raise ValueError(f"in_mode={in_mode!r} is unknown; expected 'xyxy', 'cxcywh' or None.")
+        if in_mode == 'cxcywh':
+            self.tensor = bbox_cxcywh_to_xyxy(self.tensor)
+
+    @property
+    def xyxy(self) -> Tensor:
+        """(..., n, 4) corners: the tensor itself, not a copy."""
+        return self.tensor
+
+    @property
+    def cxcywh(self) -> Tensor:
+        """(..., n, 4) centres and sizes."""
+        return bbox_xyxy_to_cxcywh(self.tensor)
+
+    @property
+    def centers(self) -> Tensor:
+        return (self.tensor[..., :2] + self.tensor[..., 2:]) / 2
+
+    @property
+    def areas(self) -> Tensor:
+        return self.widths * self.heights
+
+    @property
+    def widths(self) -> Tensor:
+        return self.tensor[..., 2] - self.tensor[..., 0]
+
+    @property
+    def heights(self) -> Tensor:
+        return self.tensor[..., 3] - self.tensor[..., 1]
+
+    def flip_(self, img_shape: tuple[int, int], direction: str = 'horizontal') -> None:
+        """Mirror with an image of (h, w): 'horizontal' (left becomes right), 'vertical' or 'diagonal' (both)."""
+        self.tensor.copy_(bbox_flip(self.tensor, img_shape, direction))
+
+    def translate_(self, distances: tuple[float, float]) -> None:
+        self.tensor += self.tensor.new_tensor(distances).repeat(2)
+
+    def clip_(self, img_shape: tuple[int, int]) -> None:
+        height, width = img_shape[:2]
+        self.tensor[..., 0::2].clamp_(0, width)
+        self.tensor[..., 1::2].clamp_(0, height)
+
+    def rescale_(self, scale_factor: tuple[float, float]) -> None:
+        self.tensor *= self.tensor.new_tensor(scale_factor).repeat(2)
+
+    def resize_(self, scale_factor: tuple[float, float]) -> None:
+        boxes = self.cxcywh
+        boxes[..., 2:] *= boxes.new_tensor(scale_factor)
+        self.tensor.copy_(bbox_cxcywh_to_xyxy(boxes))
+
+    def project_(self, homography_matrix: Tensor | np.ndarray) -> None:
+        """Follow an image warped by a 3x3 matrix: each box becomes the box around its four warped corners."""
+        matrix = torch.as_tensor(homography_matrix, dtype=torch.float64, device=self.device)
+        x1, y1, x2, y2 = self.tensor.double().unbind(-1)
+        xs, ys = torch.stack([x1, x2, x1, x2], -1), torch.stack([y1, y1, y2, y2], -1)
+        xs, ys, depth = (row[0] * xs + row[1] * ys + row[2] for row in matrix)
+        xs, ys = xs / depth, ys / depth
+        self.tensor.copy_(torch.stack([xs.amin(-1), ys.amin(-1), xs.amax(-1), ys.amax(-1)], -1))
+
+    def is_inside(self, img_shape: tuple[int, int], all_inside: bool = False, allowed_border: int = 0) -> Tensor:
+        """Whether boxes lie in an image of (h, w), widened by ``allowed_border`` pixels on each side.
+
+        Args:
+            img_shape: (h, w).
+            all_inside: Ask for the whole box instead of a part of it.
+            allowed_border: In pixels.
+
+        Returns:
+            (..., n) bool.
+        """
+        height, width = img_shape[:2]
+        x1, y1, x2, y2 = self.tensor.unbind(-1)
+        if all_inside:
+            x1, y1, x2, y2 = x2, y2, x1, y1
+            low, high = torch.ge, torch.le
+        else:
+            low, high = torch.gt, torch.lt
+        near = high(x1, width + allowed_border) & high(y1, height + allowed_border)
+        return near & low(x2, -allowed_border) & low(y2, -allowed_border)
+
+    def find_inside_points(self, points: Tensor, is_aligned: bool = False, eps: float = 0.01) -> Tensor:
+        """Which points lie more than ``eps`` inside which boxes.
+
+        Args:
+            points: (m, 2).
+            is_aligned: Compare point i with box i only; then m must equal n.
+            eps: In pixels.
+
+        Returns:
+            (m, n) bool, or (n,) if ``is_aligned``.
+        """
+        points = points if is_aligned else points[:, None]
+        beyond = (points - self.tensor[..., :2] > eps) & (self.tensor[..., 2:] - points > eps)
+        return beyond.all(-1)
+
+    @staticmethod
+    def overlaps(
+        boxes1: BaseBoxes, boxes2: BaseBoxes, mode: str = 'iou', is_aligned: bool = False, eps: float = 1e-6
+    ) -> Tensor:
+        """Overlaps (n, m) of two sets of boxes, or (n,) of their pairs; see `bbox_overlaps`."""
+        return bbox_overlaps(boxes1.tensor, boxes2.tensor, mode, is_aligned, eps)
+
+    @staticmethod
+    def from_instance_masks(masks) -> 'HorizontalBoxes':
+        """The boxes around the instances of `BitmapMasks` or `PolygonMasks`; zeros for an empty mask."""
+        return masks.get_bboxes()

@@ -1,0 +1,70 @@
+"""Geometry of single polygons."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+
+def polygon_area(polygon: np.ndarray) -> float:
+    """Area of a flat polygon (x0, y0, x1, y1, ...), by the shoelace formula."""
+    xs, ys = np.asarray(polygon, dtype=np.float64).reshape(-1, 2).T
+    return 0.5 * abs(float(xs @ np.roll(ys, 1) - ys @ np.roll(xs, 1)))
+
+
+def polygons_to_bitmap(polygons: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Rasterise the union of flat polygons as COCO does.
+
+    Args:
+        polygons: Each (x0, y0, x1, y1, ...) in pixels; those of fewer than 3 points cover nothing.
+        height: Of the image.
+        width: Of the image.
+
+    Returns:
+        (height, width) uint8 of 0 and 1.
+    """
+    flat = [np.asarray(p, dtype=np.float64).tolist() for p in polygons if len(p) >= 6]
+    if not flat:
+        return np.zeros((height, width), dtype=np.uint8)
+    return rle_to_bitmap(coco_mask.merge(coco_mask.frPyObjects(flat, height, width)))
+
+
+def rle_to_bitmap(rle: dict) -> np.ndarray:
+    """Decode a COCO run-length encoding, compressed or not, to (h, w) uint8 of 0 and 1."""
+    if isinstance(rle['counts'], list):
+        rle = coco_mask.frPyObjects(rle, *rle['size'])
+    return np.ascontiguousarray(coco_mask.decode([rle])[..., 0])
+
+
+def clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut a polygon to an image of (h, w) by the algorithm of Sutherland and Hodgman.
+
+    Where a concave polygon falls apart, its parts stay joined by edges along the border, which have no area.
+
+    Args:
+        points: (n, 2).
+
+    Returns:
+        (m, 2); m is 0 if nothing lies inside.
+    """
+    height, width = size
+    if len(points) and np.all(points >= 0) and np.all(points <= (width, height)):
+        return points
+    for axis, limit in ((0, width), (1, height)):
+        points = _cut(points, axis, 0.0, 1.0)
+        points = _cut(points, axis, float(limit), -1.0)
+    return points if len(points) and np.all(np.ptp(points, axis=0) > 0) else points[:0]
+
+
+def _cut(points: np.ndarray, axis: int, border: float, sign: float) -> np.ndarray:
+    """Keep what lies above (``sign`` 1) or below (-1) ``border`` along ``axis``."""
+    if len(points) == 0:
+        return points
+    depth = sign * (points[:, axis] - border)
+    following, next_depth = np.roll(points, -1, axis=0), np.roll(depth, -1)
+    crosses = (depth < 0) != (next_depth < 0)
+    fraction = np.divide(depth, depth - next_depth, out=np.zeros_like(depth), where=crosses)
+    crossings = points + fraction[:, None] * (following - points)
+    crossings[:, axis] = border
+    kept = np.stack([depth >= 0, crosses], axis=1).ravel()
+    return np.stack([points, crossings], axis=1).reshape(-1, 2)[kept]

@@ -1,0 +1,277 @@
+"""Reading and writing checkpoints so that neither a stranger's pickle nor a killed process does harm.
+
+Checkpoints are read with ``weights_only=True`` and an allow-list of the harmless classes that mmengine stores; anything
+else is refused by name unless the caller says that the file is trusted. Files are written to a temporary name, synced
+and renamed, so that a checkpoint under its final name is always whole.
+"""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import mmengine
+import numpy as np
+import torch
+from mmengine.dist import barrier, get_dist_info
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+
+TRUST_VARIABLE = 'MMDETLIKE_TRUST_CHECKPOINT'
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that can't be read, written or trusted, or that belongs to another model."""
+
+
+def _numpy_globals() -> list:
+    scalar_types = [type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'float32', 'float64', 'uint8')]
+    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
+    # checkpoints written beside numpy 1 call the module numpy.core
+    functions = [multiarray._reconstruct, multiarray.scalar]
+    old_names = [(f, f'numpy.core.multiarray.{f.__name__}') for f in functions]
+    return [np.ndarray, np.dtype, *scalar_types, *functions, *old_names]
+
+
+# What mmengine's message hub, optimizers and schedulers put into a checkpoint. None of these runs code of the file's.
+torch.serialization.add_safe_globals([HistoryBuffer, *HistoryBuffer._statistics_methods.values(), *_numpy_globals()])
+
+
+@contextlib.contextmanager
+def trust_checkpoints(trust: bool = True) -> Iterator[None]:
+    """Within this context checkpoints may hold any object; reading one then runs whatever code it names."""
+    before = os.environ.get(TRUST_VARIABLE)
+    if trust:
+        os.environ[TRUST_VARIABLE] = '1'
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(TRUST_VARIABLE, None)
+        else:
+            os.environ[TRUST_VARIABLE] = before
+
+
+def read_checkpoint(path: str | Path, map_location=None) -> dict:
+    """Read a checkpoint file.
+
+    Args:
+        path: File written by ``torch.save``.
+        map_location: Where its tensors go, as for ``torch.load``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: The file is not a whole checkpoint, or holds objects other than tensors and plain data.
+    """
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    if os.environ.get(TRUST_VARIABLE, '0') not in ('', '0'):
+        return torch.load(path, map_location=map_location, weights_only=False)
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        found = _refused_objects(path, error)
+        if not found:
+            raise CheckpointError(f'{path} is not a readable checkpoint: {_first_line(error)}') from error
+        raise CheckpointError(
+            f'{path} holds {found}, which is more than tensors and plain data: unpickling it could run code of its '
+            f'author. If you trust the file, pass --trust-checkpoint (trust_checkpoint=True in Python, or set '
+            f'{TRUST_VARIABLE}=1).'
+        ) from error
+
+
+def _refused_objects(path: str, error: Exception) -> str:
+    named = re.findall(r'(?:GLOBAL|Unsupported (?:global|class|type)[: ]+(?:GLOBAL )?)\s*([\w.]+\.[\w.]+)', str(error))
+    with contextlib.suppress(Exception):
+        named = torch.serialization.get_unsafe_globals_in_checkpoint(path) or named
+    return ', '.join(sorted(set(named)))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class AtomicLocalBackend(LocalBackend):
+    """mmengine's local files, written so that a reader sees the old content or the new, never a part of it."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write ``obj`` to ``filepath``: to a temporary file beside it, synced, then renamed.
+
+        Raises:
+            CheckpointError: The write failed, e.g. because the disk is full; what stood there before is untouched.
+        """
+        path = Path(filepath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
+        try:
+            with os.fdopen(handle, 'wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+            _sync_directory(path.parent)
+        except OSError as error:
+            raise CheckpointError(
+                f'could not write {len(obj)} bytes to {path}: {error.strerror or error}. Nothing that was there '
+                'before has been touched; free some space and start again with --resume.'
+            ) from error
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text as ``put`` writes bytes."""
+        self.put(obj.encode(encoding), filepath)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename durable; not every file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def find_latest_checkpoint(work_dir: str | Path) -> str | None:
+    """The newest readable checkpoint of a run: the one ``last_checkpoint`` names, or the newest file after it.
+
+    A run can be killed between writing a checkpoint and naming it, or have its folder moved.
+    """
+    work_dir = Path(work_dir)
+    named = work_dir / 'last_checkpoint'
+    candidates = sorted(work_dir.glob('*_*.pth'), key=lambda p: p.stat().st_mtime, reverse=True)
+    candidates = [p for p in candidates if re.fullmatch(r'(epoch|iter)_\d+', p.stem)]
+    if named.is_file():
+        path = Path(named.read_text().strip() or '/nonexistent')
+        local = work_dir / path.name
+        candidates = [p for p in (path, local) if p.is_file()][:1] + candidates
+    for path in candidates:
+        with contextlib.suppress(CheckpointError):
+            read_checkpoint(path, map_location='meta')
+            return str(path)
+    return None
+
+
+# -- where checkpoints come from ---------------------------------------------------------------------------------------
+
+
+def fetch(url: str, map_location=None) -> dict:
+    """Read a checkpoint from an http(s) URL, through torch's cache folder; in distributed runs rank 0 downloads.
+
+    Raises:
+        CheckpointError: It can't be downloaded; the message names the file to put into the cache by hand.
+    """
+    folder = Path(torch.hub.get_dir()) / 'checkpoints'
+    path = folder / url.split('?')[0].rsplit('/', 1)[-1]
+    if not path.is_file():
+        if get_dist_info()[0] == 0:
+            _download(url, path)
+        barrier()
+    return read_checkpoint(path, map_location)
+
+
+def _download(url: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), progress=False)
+    except OSError as error:
+        raise CheckpointError(
+            f'could not download {url}: {error}. Offline? Put the file at {path}, or name a local file in its place '
+            '(init_cfg=dict(checkpoint=...), load_from=...), or train from random weights (init_cfg=None).'
+        ) from error
+
+
+def _zoo_loader(scheme: str, table: str):
+    """A loader of ``scheme://name`` URLs by one of the tables that mmengine ships."""
+
+    def load(filename: str, map_location=None) -> dict:
+        urls = json.loads((Path(mmengine.__file__).parent / 'hub' / table).read_text())
+        name = filename.split('://', 1)[1]
+        url = urls.get(name) or urls.get(f'{name}.imagenet1k_v1')
+        if url is None:
+            raise CheckpointError(f'{filename}: {scheme} has no {name!r}; it has {", ".join(sorted(urls)[:200])}')
+        return fetch(url, map_location)
+
+    load.__name__ = f'load_from_{scheme}'
+    return load
+
+
+def load_from_local(filename: str, map_location=None) -> dict:
+    """``read_checkpoint`` under the name by which mmengine logs it."""
+    return read_checkpoint(filename, map_location)
+
+
+def load_from_http(filename: str, map_location=None) -> dict:
+    """``fetch`` under the name by which mmengine logs it."""
+    return fetch(filename, map_location)
+
+
+def install() -> None:
+    """Make mmengine read and write through this module."""
+    register_backend('local', AtomicLocalBackend, force=True, prefixes='')
+    register = CheckpointLoader.register_scheme
+    register('', load_from_local, force=True)
+    register(['http://', 'https://'], load_from_http, force=True)
+    register(['modelzoo://', 'torchvision://'], _zoo_loader('torchvision', 'torchvision_0.12.json'), force=True)
+    register(['open-mmlab://', 'openmmlab://'], _zoo_loader('openmmlab', 'openmmlab.json'), force=True)
+
+
+install()
+
+
+# -- does it fit? ------------------------------------------------------------------------------------------------------
+
+
+def check_fit(model: torch.nn.Module, state_dict: dict, source: str, strict: bool) -> str | None:
+    """Compare a state dict with a model.
+
+    Args:
+        model: The model to be loaded.
+        state_dict: Parameters by name.
+        source: Where they come from, for the message.
+        strict: Every parameter of the model must be there in its shape; else one is enough, as for fine-tuning.
+
+    Returns:
+        What differs, or None.
+
+    Raises:
+        CheckpointError: It doesn't fit; the message lists the keys.
+    """
+    own = model.state_dict()
+    given = {re.sub(r'^module\.', '', key): value for key, value in state_dict.items()}
+    missing = [key for key in own if key not in given and not key.endswith('num_batches_tracked')]
+    extra = [key for key in given if key not in own]
+    shapes = [
+        f'{key} {tuple(given[key].shape)} for {tuple(value.shape)}'
+        for key, value in own.items()
+        if key in given and given[key].shape != value.shape
+    ]
+    if not (missing or extra or shapes):
+        return None
+    parts = [_listing('missing', missing), _listing('unknown', extra), _listing('of another shape', shapes)]
+    report = f'{source} does not fit {type(model).__name__}: {"; ".join(filter(None, parts))}'
+    usable = len(own) - len(missing) - len(shapes)
+    if (strict and (missing or shapes)) or usable <= 0:
+        raise CheckpointError(f'{report}. It was made by another model or config.')
+    return report
+
+
+def _listing(what: str, keys: list[str], limit: int = 8) -> str:
+    if not keys:
+        return ''
+    more = f' and {len(keys) - limit} more' if len(keys) > limit else ''
+    return f'{len(keys)} keys {what} ({", ".join(keys[:limit])}{more})'

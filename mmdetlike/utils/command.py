@@ -1,0 +1,51 @@
+"""What the command-line tools share."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from mmengine.config import DictAction
+
+from mmdetlike.registry import ConfigError
+from mmdetlike.utils.checkpoint import TRUST_VARIABLE, CheckpointError
+
+# Mistakes of the user's that need a sentence, not a traceback.
+USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, NotADirectoryError)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every tool that runs a model."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/CONFIG_NAME)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='overrides of the config, e.g. optim_wrapper.optimizer.lr=0.01 train_dataloader.batch_size=4',
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who starts the processes'
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read checkpoints that hold more than tensors and plain data; this runs code of their author',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def prepare_environment(args: argparse.Namespace) -> None:
+    """Hand what the launcher and the user said to the processes that follow."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.trust_checkpoint:
+        os.environ[TRUST_VARIABLE] = '1'
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool; a mistake of the user's ends it with one sentence and status 2."""
+    try:
+        main()
+    except USER_ERRORS as error:
+        if os.environ.get('MMDETLIKE_DEBUG'):
+            raise
+        sys.exit(f'error: {error}' if isinstance(error, ConfigError) else f'{type(error).__name__}: {error}')

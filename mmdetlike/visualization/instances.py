@@ -1,0 +1,128 @@
+"""What is drawn, as plain numpy arrays, whatever kind of sample it came from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Objects of one image.
+
+    Args:
+        boxes: Boxes (n, 4), xyxy, in pixels.
+        labels: Class indices (n,).
+        scores: Confidences (n,), None for ground truth.
+        masks: Masks (n, h, w), bool, of the image's size.
+        keypoints: Keypoints (n, k, 3): x, y and visibility or score; those not above 0 are not drawn.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray | None = None
+    masks: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
+            raise ValueError(f'boxes to draw must have the shape (n, 4), got {self.boxes.shape}')
+        for name in ('labels', 'scores', 'masks', 'keypoints'):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(self.boxes):
+                raise ValueError(f'there are {len(self.boxes)} boxes to draw but {len(value)} {name}')
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: np.ndarray) -> 'Instances':
+        if len(index) and index.dtype != bool and (index == np.arange(len(index))).all():
+            index = slice(len(index))  # a view, for masks of large images are large
+        values = (self.boxes, self.labels, self.scores, self.masks, self.keypoints)
+        return Instances(*(None if value is None else value[index] for value in values))
+
+    def by_importance(self, score_thr: float = 0.0) -> 'Instances':
+        """Return those that score ``score_thr`` or more (all when they have no scores), the most confident first.
+
+        Among equals small boxes come first.
+        """
+        sizes = np.nan_to_num(self.boxes[:, 2:] - self.boxes[:, :2]).prod(1)
+        scores = np.full(len(sizes), np.inf) if self.scores is None else self.scores
+        order = np.lexsort([sizes, -scores])
+        return self[order[scores[order] >= score_thr]]
+
+    def rescale(self, width: int, height: int, scale: tuple[float, float]) -> 'Instances':
+        """Return the instances on an image that was resized to (``width``, ``height``) by ``scale`` (x, y)."""
+        masks, keypoints = self.masks, self.keypoints
+        if masks is not None:
+            masks = _resize_masks(masks, width, height)
+        if keypoints is not None:
+            keypoints = keypoints * np.array([*scale, 1.0])
+        return Instances(self.boxes * np.array([*scale, *scale]), self.labels, self.scores, masks, keypoints)
+
+
+def to_instances(data: Any) -> Instances:
+    """Turn an ``InstanceData``, a dict of arrays or an :class:`Instances` into :class:`Instances`.
+
+    Args:
+        data: Has ``bboxes`` and optionally ``labels``, ``scores``, ``masks``, ``keypoints`` (n, k, 2 or 3) and
+            ``keypoint_scores`` (n, k): tensors on any device, arrays, box structures (with ``.tensor``) or mask
+            structures (with ``.to_ndarray()``). Boxes that are missing are taken from the masks; nothing at all is no
+            instances.
+
+    Raises:
+        ValueError: neither boxes nor masks are given, or their numbers or shapes do not match.
+    """
+    if isinstance(data, Instances):
+        return data
+    fields = {name: _to_numpy(data.get(name)) for name in ('bboxes', 'labels', 'scores', 'masks')}
+    boxes, masks = fields['bboxes'], fields['masks']
+    if masks is not None:
+        masks = masks.astype(bool)
+    if boxes is None:
+        if masks is None and len(data.keys()):
+            raise ValueError(f'instances to draw need bboxes or masks, got {sorted(data.keys())}')
+        boxes = np.zeros((0, 4)) if masks is None else mask_extents(masks)
+    boxes = boxes.reshape(-1, 4) if boxes.size == 0 else boxes
+    labels = np.zeros(len(boxes)) if fields['labels'] is None else fields['labels']
+    keypoints = _to_keypoints(_to_numpy(data.get('keypoints')), _to_numpy(data.get('keypoint_scores')))
+    return Instances(boxes.astype(np.float64), labels.astype(np.int64), fields['scores'], masks, keypoints)
+
+
+def mask_extents(masks: np.ndarray) -> np.ndarray:
+    """Return the tight boxes (n, 4), xyxy, of ``masks`` (n, h, w), bool; zeros for an empty mask."""
+    import cv2
+
+    rectangles = [cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8)) for mask in masks]
+    x, y, width, height = np.array(rectangles, dtype=float).reshape(-1, 4).T
+    return np.stack([x, y, x + width, y + height], 1)
+
+
+def _to_numpy(value: Any) -> np.ndarray | None:
+    if value is None:
+        return None
+    if hasattr(value, 'to_ndarray'):
+        return value.to_ndarray()
+    if hasattr(value, 'tensor'):
+        value = value.tensor
+    if hasattr(value, 'detach'):
+        value = value.detach().cpu()
+        value = (value.float() if value.is_floating_point() else value).numpy()
+    return np.asarray(value)
+
+
+def _to_keypoints(points: np.ndarray | None, scores: np.ndarray | None) -> np.ndarray | None:
+    if points is None or points.shape[-1] == 3:
+        return points
+    visible = np.ones(points.shape[:-1]) if scores is None else scores
+    return np.concatenate([points, visible[..., None]], -1)
+
+
+def _resize_masks(masks: np.ndarray, width: int, height: int) -> np.ndarray:
+    import cv2
+
+    resized = np.zeros((len(masks), height, width), dtype=bool)
+    for target, mask in zip(resized, masks):
+        soft = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        target[:] = soft >= 0.5
+    return resized

@@ -1,0 +1,135 @@
+"""The visualizer that mmengine's Runner, its hooks and the inferencers draw detections with."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.visualization import Visualizer
+
+from mmdetlike.registry import VISUALIZERS
+
+from .contact_sheet import save_image
+from .draw import Style, as_canvas, draw_instances
+from .palette import Color
+
+_FILE_ONLY_BACKENDS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
+ColorSpec = str | Color | Sequence[Color]
+
+
+def has_display() -> bool:
+    """Whether matplotlib can show pictures: in a window or in a notebook."""
+    import matplotlib
+    from matplotlib import pyplot  # noqa: F401  resolves the backend: 'agg' where there is no display
+
+    return matplotlib.get_backend().lower() not in _FILE_ONLY_BACKENDS
+
+
+@VISUALIZERS.register_module()
+class DetLocalVisualizer(Visualizer):
+    """Draws ground truth and predictions of a ``DetDataSample`` and hands the picture to a file, backends or a window.
+
+    Names and colours of classes come from ``dataset_meta`` (``classes``, ``palette``, ``skeleton_links``).
+
+    Args:
+        name: Name of the instance, unique among visualizers.
+        image: RGB image (h, w, 3), uint8, to draw on with mmengine's own methods.
+        vis_backends: Where ``add_image``, ``add_scalars`` and the like write to; list of configs.
+        save_dir: Folder of the backends' files.
+        bbox_color: Colours of boxes; what :func:`get_palette` takes; None for the palette of ``dataset_meta``.
+        text_color: Colour of the text on tags where it is legible; black or white elsewhere.
+        mask_color: Colours of masks; what :func:`get_palette` takes; None for those of the boxes.
+        line_width: Width of box lines in pixels on an image of 1333 x 800; it follows the image size.
+        alpha: Opacity of masks, 0 to 1: half of it for their filling, so that the object stays visible.
+    """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        image: np.ndarray | None = None,
+        vis_backends: list[dict] | None = None,
+        save_dir: str | None = None,
+        bbox_color: ColorSpec | None = None,
+        text_color: Color | None = (200, 200, 200),
+        mask_color: ColorSpec | None = None,
+        line_width: int | float = 3,
+        alpha: float = 0.8,
+    ) -> None:
+        super().__init__(name=name, image=image, vis_backends=copy.deepcopy(vis_backends), save_dir=save_dir)
+        self.bbox_color = bbox_color
+        self.text_color = text_color
+        self.mask_color = mask_color
+        self.line_width = line_width
+        self.alpha = alpha
+        self.dataset_meta = {}
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: Any = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        pred_score_thr: float = 0.3,
+        step: int = 0,
+    ) -> None:
+        """Draw a sample and show it, write it, or hand it to the backends.
+
+        Ground truth and prediction are drawn side by side, ground truth on the left, when both are there.
+
+        Args:
+            name: Name of the picture, also the title of the window.
+            image: RGB image (h, w, 3), uint8.
+            data_sample: ``DetDataSample``; may lack ``gt_instances``, ``pred_instances`` or both.
+            draw_gt: Whether to draw ``gt_instances``.
+            draw_pred: Whether to draw ``pred_instances``.
+            show: Whether to show the picture in a window.
+            wait_time: Seconds for which the window stays; 0 until a key is pressed.
+            out_file: File to write; the backends are not given the picture then.
+            pred_score_thr: Predictions that score less are left out.
+            step: Step that the backends record.
+        """
+        fields = {'gt_instances': draw_gt, 'pred_instances': draw_pred}
+        wanted = [field for field, draw in fields.items() if draw and data_sample is not None and field in data_sample]
+        halves = [self._draw(image, getattr(data_sample, field), pred_score_thr) for field in wanted]
+        drawn = np.concatenate(halves, axis=1) if halves else as_canvas(image)
+        self.set_image(drawn)
+        if show:
+            self.show(drawn, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            save_image(drawn, out_file)
+        else:
+            self.add_image(name, drawn, step)
+
+    @master_only
+    def show(
+        self,
+        drawn_img: np.ndarray | None = None,
+        win_name: str = 'image',
+        wait_time: float = 0.0,
+        continue_key: str = ' ',
+        backend: str = 'matplotlib',
+    ) -> Any:
+        """Show a picture as mmengine's visualizer does; where there is no display, warn instead of waiting forever."""
+        if backend == 'matplotlib' and not has_display():
+            warnings.warn('there is no display to show pictures on; pass out_file to write them', stacklevel=2)
+            return None
+        return super().show(drawn_img, win_name, wait_time, continue_key, backend)
+
+    def _draw(self, image: np.ndarray, instances: Any, score_thr: float) -> np.ndarray:
+        meta = self.dataset_meta or {}
+        style = Style(
+            line_width=self.line_width,
+            mask_alpha=self.alpha / 2,
+            text_color=self.text_color,
+            mask_palette=self.mask_color,
+            keypoint_links=meta.get('skeleton_links', ()),
+        )
+        palette = self.bbox_color if self.bbox_color is not None else meta.get('palette')
+        return draw_instances(image, instances, meta.get('classes'), palette, score_thr, style=style)

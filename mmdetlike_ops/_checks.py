@@ -1,0 +1,66 @@
+"""Checks of arguments: each raises one sentence that names the argument, what came and what is wanted."""
+
+import torch
+from torch import Tensor
+
+FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def check_floating(op: str, name: str, x: Tensor) -> None:
+    """Raise a TypeError unless `x` is a tensor of a supported floating dtype."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f'{op}: {name} is a {type(x).__name__}, a tensor is expected')
+    if x.dtype not in FLOATING:
+        raise TypeError(f'{op}: {name} has dtype {x.dtype}, a floating dtype is expected')
+
+
+def check_table(op: str, name: str, x: Tensor, columns: int) -> None:
+    """Raise unless `x` is a floating tensor of shape (n, columns)."""
+    check_floating(op, name, x)
+    if x.dim() != 2 or x.shape[1] != columns:
+        raise ValueError(f'{op}: {name} has shape {tuple(x.shape)}, (n, {columns}) is expected')
+
+
+def check_vector(op: str, name: str, x: Tensor, length: int) -> None:
+    """Raise unless `x` is a tensor of shape (length,)."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f'{op}: {name} is a {type(x).__name__}, a tensor is expected')
+    if x.dim() != 1 or x.shape[0] != length:
+        raise ValueError(f'{op}: {name} has shape {tuple(x.shape)}, ({length},) is expected')
+
+
+def check_device(op: str, name: str, x: Tensor, device: torch.device) -> None:
+    """Raise unless `x` is on `device`."""
+    if x.device != device:
+        raise ValueError(f'{op}: {name} is on {x.device}, the other tensors are on {device}')
+
+
+def check_range(op: str, name: str, value: float, low: float, high: float) -> None:
+    """Raise unless low <= value <= high."""
+    if not low <= value <= high:
+        raise ValueError(f'{op}: {name} is {value}, a number from {low} to {high} is expected')
+
+
+def check_choice(op: str, name: str, value: object, choices: tuple) -> None:
+    """Raise unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f'{op}: {name} is {value!r}, one of {choices} is expected')
+
+
+def check_scored_boxes(op: str, boxes: Tensor, scores: Tensor) -> None:
+    """Raise unless `boxes` is (n, 4) and `scores` (n,), both floating and on one device."""
+    check_table(op, 'boxes', boxes, 4)
+    check_floating(op, 'scores', scores)
+    check_vector(op, 'scores', scores, boxes.shape[0])
+    check_device(op, 'scores', scores, boxes.device)
+
+
+def check_regions(op: str, x: Tensor, rois: Tensor, height: int, width: int) -> None:
+    """Raise unless `x` is (n, c, h, w), `rois` (k, 5) on the same device, and the output has a positive size."""
+    check_floating(op, 'x', x)
+    if x.dim() != 4:
+        raise ValueError(f'{op}: x has shape {tuple(x.shape)}, (n, c, h, w) is expected')
+    check_table(op, 'rois', rois, 5)
+    check_device(op, 'rois', rois, x.device)
+    if height < 1 or width < 1:
+        raise ValueError(f'{op}: output_size is ({height}, {width}), two positive numbers are expected')

@@ -1,0 +1,40 @@
+"""Loads the compiled kernels, `_C.abi3.so`, into `torch.ops.mmdetlike_ops`.
+
+Adding an operator takes three files of one name (and a line in `__init__.py`):
+
+1. `csrc/cpu/NAME.cpp`: its schema (`OPS_REGISTER`) and its CPU kernel (`OPS_IMPLEMENT(CPU, m)`);
+2. `csrc/cuda/NAME.cu`: its CUDA kernel (`OPS_IMPLEMENT(CUDA, m)`);
+3. `NAME.py`: fake kernel (`register_fake`), backward (`torch.library.register_autograd`) and the documented function.
+
+The build finds the sources by itself; `python setup.py build_ext --inplace` compiles what changed.
+"""
+
+from pathlib import Path
+
+import torch
+
+LIBRARY = Path(__file__).with_name('_C.abi3.so')
+
+
+def load() -> None:
+    """Load the kernels; loading twice is harmless.
+
+    Raises:
+        ImportError: The library is missing or was not compiled for this machine.
+    """
+    if not LIBRARY.exists():
+        raise ImportError(
+            f'{LIBRARY} does not exist: the kernels are not compiled; '
+            'run `pip install --no-build-isolation -e .` in the root of the repository.'
+        )
+    try:
+        torch.ops.load_library(LIBRARY)
+    except OSError as error:
+        raise ImportError(
+            f'{LIBRARY} cannot be loaded beside torch {torch.__version__} (torch >= 2.10 is needed); '
+            f'compile it again with `pip install --no-build-isolation -e .`: {error}'
+        ) from error
+
+
+load()
+kernels = torch.ops.mmdetlike_ops

@@ -1,0 +1,344 @@
+import json
+import pickle
+import random
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmdetlike.datasets import CocoDataset, DefaultSampler, ImageError, SeededIndex, errors
+from mmdetlike.datasets.base import MAX_BROKEN_IN_A_ROW
+from mmdetlike.datasets.errors import DataError
+
+META = {'classes': ('cat', 'dog')}
+
+
+def image(number, width=100, height=80):
+    return {'id': number, 'file_name': f'{number}.jpg', 'width': width, 'height': height}
+
+
+def annotation(number, image_id, box, category=1, **extra):
+    return {'id': number, 'image_id': image_id, 'category_id': category, 'bbox': list(box), **extra}
+
+
+def content(images=(), annotations=(), categories=(('dog', 7), ('cat', 1), ('cow', 3))):
+    categories = [{'id': i, 'name': name} for name, i in categories]
+    return {'images': list(images), 'annotations': list(annotations), 'categories': categories}
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    logged = []
+    monkeypatch.setattr(errors, 'print_log', lambda message, **kwargs: logged.append(message))
+    return logged
+
+
+@pytest.fixture
+def make(tmp_path):
+    def build(coco, **kwargs):
+        text = coco if isinstance(coco, str) else json.dumps(coco)
+        (tmp_path / 'ann.json').write_text(text)
+        kwargs = {'metainfo': META, 'data_prefix': {'img': 'pics'}, **kwargs}
+        return CocoDataset(ann_file='ann.json', data_root=str(tmp_path), **kwargs)
+
+    return build
+
+
+def test_what_a_data_info_holds(make, tmp_path):
+    polygon = [[10, 10, 20, 10, 20, 20]]
+    dataset = make(
+        content(
+            [image(5)],
+            [
+                annotation(1, 5, (10, 12, 30, 40), category=7, segmentation=polygon, area=50, keypoints=[1, 2, 2]),
+                annotation(2, 5, (0, 0, 5, 5), category=1, iscrowd=1),
+                annotation(3, 5, (0, 0, 5, 5), category=3),
+            ],
+        ),
+        data_prefix={'img': 'pics', 'seg': 'maps'},
+    )
+    info = dataset.get_data_info(0)
+    assert info['img_path'] == str(tmp_path / 'pics/5.jpg')
+    assert info['seg_map_path'] == str(tmp_path / 'maps/5.png')
+    assert (info['img_id'], info['height'], info['width'], info['sample_idx']) == (5, 80, 100, 0)
+    dog = {'bbox': [10, 12, 40, 52], 'bbox_label': 1, 'ignore_flag': 0}
+    assert info['instances'] == [
+        {**dog, 'mask': polygon, 'area': 50, 'keypoints': [1, 2, 2]},
+        {'bbox': [0, 0, 5, 5], 'bbox_label': 0, 'ignore_flag': 1},
+    ]
+
+
+def test_labels_follow_classes_not_the_file(make):
+    dataset = make(content([image(0)], [annotation(1, 0, (0, 0, 9, 9), 7), annotation(2, 0, (0, 0, 9, 9), 1)]))
+    assert dataset.cat_ids == [1, 7]
+    assert dataset.cat2label == {1: 0, 7: 1}
+    assert dataset.cat_img_map == {1: [0], 7: [0]}
+    assert dataset.get_cat_ids(0) == [1, 0]
+
+
+def test_the_default_classes_are_cocos_80_with_distinct_colours():
+    meta = CocoDataset.METAINFO
+    assert (meta['classes'][0], meta['classes'][15], meta['classes'][79]) == ('person', 'cat', 'toothbrush')
+    assert len(set(meta['classes'])) == len(set(meta['palette'])) == 80
+
+
+def test_given_classes_get_a_palette_of_their_length(make):
+    assert len(make(content([image(0)])).metainfo['palette']) == 2
+
+
+def test_wrong_boxes_are_skipped_and_counted_in_one_warning(make, messages):
+    nan = float('nan')
+    rows = [
+        ((10, 10, 0, 20), None),
+        ((10, 10, -5, 20), None),
+        ((nan, 0, 5, 5), None),
+        ((200, 10, 20, 20), None),
+        ((-30, 0, 20, 20), None),
+        ((10, 10, 0.5, 20), None),
+        ((90, 70, 30, 30), [90, 70, 100, 80]),
+        ((-0.5, 0, 20, 20), [0, 0, 19.5, 20]),
+        ((1, 2, 3, 4), [1, 2, 4, 6]),
+    ]
+    dataset = make(content([image(4)], [annotation(i, 4, box) for i, (box, _) in enumerate(rows)]))
+    assert [i['bbox'] for i in dataset.get_data_info(0)['instances']] == [kept for _, kept in rows if kept]
+    assert dataset.skipped == 6
+    assert len(messages) == 1
+    for part in (
+        'skipped 6 annotations',
+        '2 zero area',
+        '1 not finite',
+        '2 outside the image',
+        '1 thinner than 1 px',
+        'kept 1 annotations (1 clipped to the image)',
+        'image 4 box xyxy [10.0, 10.0, 10.0, 30.0]',
+    ):
+        assert part in messages[0]
+    assert messages[0].count('image 4 box') == 5
+
+
+def test_nothing_is_said_when_nothing_is_wrong(make, messages):
+    assert make(content([image(0)], [annotation(1, 0, (0, 0, 9, 9))], [('cat', 1), ('dog', 7)])).skipped == 0
+    assert messages == []
+
+
+def test_annotations_of_unlisted_images_are_counted(make, messages):
+    assert make(content([image(0)], [annotation(1, 9, (0, 0, 9, 9))])).skipped == 1
+    assert 'of an image not listed' in messages[-1]
+
+
+def test_filtering_is_for_training_only(make):
+    coco = content([image(0), image(1), image(2, 20, 20)], [annotation(i, i, (0, 0, 9, 9)) for i in (0, 2)])
+    config = {'filter_empty_gt': True, 'min_size': 32}
+    assert [i['img_id'] for i in map(make(coco, filter_cfg=config).get_data_info, range(1))] == [0]
+    assert len(make(coco, filter_cfg=config)) == 1
+    assert len(make(coco, filter_cfg={'min_size': 32})) == 2
+    assert len(make(coco)) == 3
+    assert len(make(coco, filter_cfg=config, test_mode=True)) == 3
+
+
+def test_filter_settings_are_checked(make):
+    with pytest.raises(ValueError, match=r"filter_cfg has \['filter_empty'\]; it accepts \['filter_empty_gt'"):
+        make(content([image(0)]), filter_cfg={'filter_empty': True})
+
+
+def test_nothing_left_after_filtering_says_what_removed_it(make):
+    coco = content([image(0), image(1), image(2, 20, 20)])
+    with pytest.raises(DataError, match=r'none of its 3 images .* 3 have no objects .* 1 are smaller than 32 px'):
+        make(coco, filter_cfg={'filter_empty_gt': True, 'min_size': 32})
+
+
+def test_no_images(make):
+    with pytest.raises(DataError, match=r'ann\.json: there are no images in it'):
+        make(content())
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"annotation file '.*nowhere\.json' does not exist"):
+        CocoDataset(ann_file='nowhere.json', data_root=str(tmp_path))
+    with pytest.raises(DataError, match='set ann_file'):
+        CocoDataset()
+
+
+def test_broken_json_says_where(make):
+    with pytest.raises(DataError, match=r'ann\.json: not valid JSON at line 2, column 14'):
+        make('{"images": [],\n"categories" []}')
+
+
+def test_a_file_of_another_kind(make):
+    with pytest.raises(DataError, match=r"it has no list \['images', 'categories', 'annotations'\]; its keys: \['x'\]"):
+        make({'x': 1})
+    with pytest.raises(DataError, match='a JSON object, got a list'):
+        make('[1, 2]')
+
+
+def test_test_images_may_lack_annotations(make):
+    coco = content([image(0)])
+    del coco['annotations']
+    assert len(make(coco, test_mode=True)) == 1
+    with pytest.raises(DataError, match='annotations'):
+        make(coco)
+
+
+def test_classes_that_the_file_lacks(make, messages):
+    with pytest.raises(DataError, match=r'None of the classes(.|\n)*person, car\n(.|\n)*\(3\): dog, cat, cow'):
+        make(content([image(0)]), metainfo={'classes': ('person', 'car')})
+    make(content([image(0)]), metainfo={'classes': ('cat', 'Dogs', 'zebu')})
+    assert "2 of 3 classes are absent: 'Dogs' (closest: 'dog'); 'zebu'." in messages[-1]
+
+
+def test_an_absent_class_keeps_the_labels_of_the_others(make, messages):
+    dataset = make(
+        content([image(0)], [annotation(1, 0, (0, 0, 9, 9), 7)]), metainfo={'classes': ('bee', 'cat', 'dog')}
+    )
+    assert dataset.cat2label == {1: 1, 7: 2}
+    assert dataset.get_cat_ids(0) == [2]
+
+
+def test_a_class_listed_twice(make):
+    with pytest.raises(DataError, match=r"classes list \['cat'\] more than once"):
+        make(content([image(0)]), metainfo={'classes': ('cat', 'cat')})
+    with pytest.raises(DataError, match=r"categories of .* list \['cat'\] more than once"):
+        make(content([image(0)], categories=[('cat', 1), ('cat', 2), ('dog', 3)]))
+
+
+def test_classes_given_as_a_string(make):
+    with pytest.raises(ValueError, match=r"sequence of names, got a string: write \('cat',\)"):
+        make(content([image(0)]), metainfo={'classes': 'cat'})
+
+
+@pytest.mark.parametrize('box', [[1, 2, 3], 'x', None, [1, 2, 'w', 4]])
+def test_a_box_that_is_none_is_named(make, box):
+    coco = content([image(0)], [annotation(1, 0, (0, 0, 9, 9)), annotation(8, 0, ())])
+    coco['annotations'][1]['bbox'] = box
+    with pytest.raises(DataError, match=r'annotation 8 of image 0 has bbox=.*expected four numbers'):
+        make(coco)
+
+
+def test_missing_fields_are_named(make):
+    coco = content([image(0)], [annotation(1, 0, (0, 0, 9, 9))])
+    del coco['annotations'][0]['category_id']
+    with pytest.raises(DataError, match="an annotation lacks 'category_id'"):
+        make(coco)
+    coco = content([image(0)])
+    del coco['images'][0]['width']
+    with pytest.raises(DataError, match=r"an image lacks \['width'\]"):
+        make(coco)
+    with pytest.raises(DataError, match='2 images but only 1 different ids'):
+        make(content([image(0), image(0)]))
+
+
+def test_an_argument_with_a_typo(make):
+    with pytest.raises(TypeError, match='filter_config'):
+        make(content([image(0)]), filter_config={})
+    with pytest.raises(ValueError, match='backend_args'):
+        make(content([image(0)]), file_client_args={'backend': 'disk'})
+
+
+def many(count=6):
+    return content([image(i) for i in range(count)], [annotation(i + 1, i, (0, 0, 9, 9)) for i in range(count)])
+
+
+class Fail:
+    """Fails on some images, draws a random number for the others."""
+
+    def __init__(self, *broken):
+        self.broken = broken
+
+    def __call__(self, results):
+        if results['img_id'] in self.broken:
+            raise ImageError(results['img_path'], 'it is truncated')
+        return results['img_id'], random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def test_a_broken_image_is_replaced_in_training_with_one_warning(make, messages):
+    dataset = make(many(), pipeline=[Fail(2)])
+    first = dataset[SeededIndex(2, 11)]
+    assert first[0] != 2
+    assert dataset[SeededIndex(2, 11)] == first
+    assert len(messages) == 1
+    assert 'Skipped a broken image (1 so far' in messages[0]
+    assert 'pics/2.jpg: it is truncated' in messages[0]
+    assert list(dataset.broken_images.values()) == ['it is truncated']
+
+
+def test_a_broken_image_is_an_error_in_test_mode(make):
+    dataset = make(many(), pipeline=[Fail(2)], test_mode=True)
+    assert dataset[1][0] == 1
+    with pytest.raises(ImageError, match=r'pics/2\.jpg: it is truncated'):
+        dataset[2]
+
+
+def test_only_broken_images_end_the_run_soon(make):
+    dataset = make(many(), pipeline=[Fail(*range(6))])
+    with pytest.raises(DataError, match=rf'{MAX_BROKEN_IN_A_ROW} images in a row could not be read(.|\n)*data_prefix'):
+        dataset[0]
+
+
+def test_a_pipeline_that_gives_up_is_tried_on_other_samples(make):
+    dataset = make(many(2), pipeline=[lambda results: results if results['img_id'] else None])
+    assert dataset[SeededIndex(0, 1)]['img_id'] == 1
+    never = make(many(2), pipeline=[lambda results: None], max_refetch=3)
+    with pytest.raises(RuntimeError, match='returned None for 4 samples in a row'):
+        never[0]
+    with pytest.raises(RuntimeError, match=r'returned None for sample 1 \(.*1\.jpg\)'):
+        make(many(2), pipeline=[lambda results: None], test_mode=True)[1]
+
+
+def test_a_sample_depends_on_the_seed_alone(make):
+    dataset = make(many(), pipeline=[Fail()])
+    first = dataset[SeededIndex(1, 42)]
+    random.random(), np.random.rand(), torch.rand(1)
+    assert dataset[SeededIndex(1, 42)] == first
+    assert dataset[SeededIndex(1, 43)] != first
+
+
+def test_worker_processes_change_nothing(make):
+    dataset = make(many(), pipeline=[Fail(3)])
+    runs = []
+    for workers in (0, 2):
+        sampler = DefaultSampler(dataset, seed=0)
+        loader = torch.utils.data.DataLoader(dataset, 2, sampler=sampler, num_workers=workers, collate_fn=list)
+        runs.append([sample for batch in loader for sample in batch])
+    assert runs[0] == runs[1]
+    assert len({sample[1] for sample in runs[0]}) == 6
+
+
+def test_real_files_through_a_real_pipeline(make, tmp_path, messages):
+    (tmp_path / 'pics').mkdir()
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f'pics/{i}.jpg'), np.full((80, 100, 3), 50 * i, np.uint8))
+    whole = (tmp_path / 'pics/1.jpg').read_bytes()
+    (tmp_path / 'pics/1.jpg').write_bytes(whole[:200])
+    dataset = make(many(3), pipeline=[{'type': 'LoadImageFromFile'}])
+    assert dataset[2]['img'].mean() == pytest.approx(100, abs=1)
+    assert dataset[SeededIndex(1, 0)]['img_id'] != 1
+    assert '1.jpg' in messages[-1]
+
+
+def test_proposals_are_attached_by_folder_and_name(make, tmp_path):
+    boxes = np.arange(8.0).reshape(2, 4)
+    found = {f'pics/{i}.jpg': {'bboxes': boxes + i, 'scores': np.array([0.5, 0.4])} for i in range(2)}
+    path = tmp_path / 'proposals.pkl'
+    path.write_bytes(pickle.dumps(found))
+    info = make(many(2), proposal_file=str(path)).get_data_info(1)
+    assert info['proposals']['bboxes'].tolist() == (boxes + 1).tolist()
+    with pytest.raises(DataError, match=r"no proposals for 1 of 3 images, e\.g\. \['pics/2\.jpg'\]"):
+        make(many(3), proposal_file=str(path))
+    with pytest.raises(FileNotFoundError, match='proposal_file'):
+        make(many(2), proposal_file=str(tmp_path / 'none.pkl'))
+
+
+def test_a_proposal_file_cannot_run_code(make, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return eval, ('1 + 1',)
+
+    (tmp_path / 'evil.pkl').write_bytes(pickle.dumps({'a': Evil()}))
+    with pytest.raises(DataError, match=r'arrays only, not builtins\.eval'):
+        make(many(2), proposal_file=str(tmp_path / 'evil.pkl'))
+
+
+def test_class_names_go_into_the_sample_on_request(make):
+    assert make(many(), return_classes=True).get_data_info(0)['text'] == ('cat', 'dog')
+    assert 'text' not in make(many()).get_data_info(0)

@@ -1,0 +1,143 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from mmdetlike.registry import DATASETS, ConfigError
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(Path(path).stem, TOOLS / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PIPELINE = """[
+    dict(type='LoadShapesImage'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='Resize', scale=(320, 320), keep_ratio=True),
+    dict(type='PackDetInputs'),
+]"""
+CONFIG = f"""
+default_scope = 'mmdet'
+pipeline = {PIPELINE}
+shapes = dict(type='ShapesDataset', length=4, image_size=(128, 160), pipeline=pipeline)
+train_dataloader = dict(dataset=dict(type='RepeatDataset', times=2, dataset=shapes))
+val_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[shapes, shapes]))
+visualizer = dict(type='DetLocalVisualizer', name='visualizer', vis_backends=[dict(type='LocalVisBackend')])
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'shapes.py'
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def test_print_config(config, tmp_path, capsys):
+    main = load('misc/print_config.py').main
+    main([config, '--cfg-options', 'shapes.length=9', '--save-path', str(tmp_path / 'new' / 'full.py')])
+    out = capsys.readouterr().out
+    assert 'length=9' in out and 'full.py' in out.splitlines()[-1]
+    assert Config.fromfile(tmp_path / 'new' / 'full.py').shapes.length == 9
+    with pytest.raises(SystemExit):
+        main([config, '--save-path', 'a.txt'])
+
+
+@pytest.mark.parametrize('mode, size', [('original', (160, 128)), ('transformed', (320, 256)), ('pipeline', None)])
+def test_browse_dataset(config, tmp_path, capsys, mode, size):
+    main = load('analysis_tools/browse_dataset.py').main
+    out = tmp_path / mode
+    main([config, '--not-show', '--number', '5', '--mode', mode, '--output-dir', str(out)])
+    assert capsys.readouterr().out.splitlines()[-1] == f'5 pictures written to {out}'
+    files = sorted(out.iterdir())
+    assert [file.name[:6] for file in files] == [f'{i:06d}' for i in range(5)]
+    if size is not None:
+        assert Image.open(files[0]).size == size
+    first, fifth = (np.array(Image.open(file)).astype(int) for file in (files[0], files[4]))
+    assert abs(first - fifth).mean() < 1, 'sample 4 of the repeated dataset is sample 0'
+
+
+def test_browse_dataset_draws_rgb_with_boxes(config, tmp_path):
+    tool = load('analysis_tools/browse_dataset.py')
+    tool.main([config, '--not-show', '--number', '1', '--mode', 'original', '--output-dir', str(tmp_path / 'a')])
+    init_default_scope('mmdetlike')
+    dataset = DATASETS.build(Config.fromfile(config).shapes)
+    info = dataset.get_data_info(0)
+    plain = dataset.pipeline.transforms[0](dict(info))['img'][..., ::-1].astype(int)
+    drawn = np.array(Image.open(next((tmp_path / 'a').iterdir()))).astype(int)
+    changed = abs(plain - drawn).max(-1) > 40
+    assert 0.001 < changed.mean() < 0.6
+    x1, y1, _, y2 = (round(v) for v in info['instances'][0]['bbox'])
+    assert changed[y1:y2, x1 : x1 + 2].mean() > 0.5, 'the left edge of the first box is drawn'
+
+
+def test_browse_dataset_of_concatenation_and_of_a_missing_split(config, tmp_path, capsys):
+    main = load('analysis_tools/browse_dataset.py').main
+    main([config, '--not-show', '--split', 'val', '--mode', 'pipeline', '--cfg-options', f'work_dir={tmp_path / "w"}'])
+    assert len(list((tmp_path / 'w' / 'browse_val').iterdir())) == 8
+    with pytest.raises(ConfigError, match='has no test_dataloader'):
+        main([config, '--split', 'test'])
+    with pytest.raises(ConfigError, match=r'shapes.py: .*Shapes_Dataset.*ShapesDataset'):
+        main([config, '--cfg-options', 'train_dataloader.dataset.dataset.type=Shapes_Dataset'])
+
+
+@pytest.fixture
+def log(tmp_path):
+    rows = []
+    for epoch in (1, 2):
+        for i in (1, 2, 3):
+            time = 10.0 if i == 1 else 0.1 * epoch
+            rows.append({'loss': 1 / i, 'lr': 0.1, 'time': time, 'epoch': epoch, 'step': 3 * epoch + i - 3})
+        rows.append({'coco/bbox_mAP': 0.1 * epoch, 'time': 5.0, 'step': epoch})
+    path = tmp_path / 'run' / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text('\n'.join(json.dumps(row) for row in rows))
+    return str(path)
+
+
+def test_cal_train_time(log, capsys):
+    main = load('analysis_tools/analyze_logs.py').main
+    main(['cal_train_time', log])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == 'slowest epoch 2, average time is 0.2000 s/iter'
+    assert lines[2] == 'fastest epoch 1, average time is 0.1000 s/iter'
+    assert lines[3] == 'time std over epochs is 0.0500' and lines[4] == 'average iter time: 0.1500 s/iter'
+    main(['cal_train_time', log, '--include-outliers'])
+    assert 'average iter time: 3.4333' in capsys.readouterr().out
+
+
+def test_plot_curve(log, tmp_path, capsys):
+    main = load('analysis_tools/analyze_logs.py').main
+    main(['plot_curve', log])
+    assert Path(log).with_name('curves.png').is_file()
+    out = tmp_path / 'two.png'
+    main(['plot_curve', log, '--keys', 'bbox_mAP', 'loss', '--legend', 'a', 'b', '--out', str(out), '--title', 't'])
+    assert capsys.readouterr().out.splitlines()[-1] == f'written to {out}' and out.is_file()
+
+
+@pytest.mark.parametrize(
+    'extra, message',
+    [
+        (['--keys', 'nope'], "no 'nope'; it has coco/bbox_mAP"),
+        (['--keys', 'loss', '--legend', 'a', 'b'], '2 names for 1'),
+    ],
+)
+def test_plot_curve_refuses(log, extra, message):
+    with pytest.raises(SystemExit, match=message):
+        load('analysis_tools/analyze_logs.py').main(['plot_curve', log, *extra])
+
+
+def test_missing_log_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        load('analysis_tools/analyze_logs.py').main(['plot_curve', str(tmp_path / 'gone.json')])
+    assert 'gone.json' in capsys.readouterr().err

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import BaseDataElement, InstanceData
+from PIL import Image
+
+from mmdetlike.registry import VISUALIZERS
+from mmdetlike.visualization import DetLocalVisualizer
+
+GREEN = (10, 200, 30)
+
+
+@pytest.fixture
+def visualizer():
+    visualizer = DetLocalVisualizer()
+    visualizer.dataset_meta = {'classes': ('',), 'palette': [GREEN]}
+    return visualizer
+
+
+def sample(**fields):
+    return BaseDataElement(**fields)
+
+
+def instances(scores=None):
+    extra = {} if scores is None else {'scores': torch.tensor(scores)}
+    return InstanceData(bboxes=torch.tensor([[20.0, 20, 80, 80]]), labels=torch.tensor([0]), **extra)
+
+
+def draw(visualizer, tmp_path, data_sample, **kwargs):
+    path = tmp_path / 'out.png'
+    visualizer.add_datasample('x', np.full((100, 120, 3), 90, np.uint8), data_sample, out_file=str(path), **kwargs)
+    return np.array(Image.open(path))
+
+
+def has_box(image):
+    return bool((image[79, 30:70] == GREEN).all())
+
+
+def test_ground_truth_left_of_prediction(visualizer, tmp_path):
+    both = sample(gt_instances=instances(), pred_instances=instances([0.9]))
+    drawn = draw(visualizer, tmp_path, both)
+    assert drawn.shape == (100, 240, 3) and has_box(drawn[:, :120]) and has_box(drawn[:, 120:])
+    hidden = draw(visualizer, tmp_path, both, pred_score_thr=0.95)
+    assert has_box(hidden[:, :120]) and (hidden[:, 120:] == 90).all()
+    assert draw(visualizer, tmp_path, both, draw_gt=False).shape == (100, 120, 3)
+
+
+def test_missing_fields(visualizer, tmp_path):
+    assert has_box(draw(visualizer, tmp_path, sample(gt_instances=instances())))
+    assert has_box(draw(visualizer, tmp_path, sample(pred_instances=instances([0.9]))))
+    assert (draw(visualizer, tmp_path, sample(gt_instances=InstanceData())) == 90).all()
+    assert (draw(visualizer, tmp_path, None) == 90).all()
+
+
+def test_without_meta_and_with_colours(tmp_path):
+    visualizer = DetLocalVisualizer(bbox_color='red', mask_color=(1, 2, 3), line_width=6, alpha=1.0)
+    item = instances()
+    item.masks = np.ones((1, 100, 120), bool)
+    drawn = draw(visualizer, tmp_path, sample(gt_instances=item))
+    assert (drawn[79, 30:70] == (255, 0, 0)).all()
+    assert (drawn[50, 50] == (45, 46, 46)).all(), 'masks are filled with half of alpha'
+
+
+def test_backends_get_the_picture(tmp_path):
+    backends = [{'type': 'LocalVisBackend'}]
+    config = {'type': 'DetLocalVisualizer', 'name': 't', 'vis_backends': backends, 'save_dir': str(tmp_path)}
+    visualizer = VISUALIZERS.build(config)
+    visualizer.add_datasample('pic', np.full((30, 40, 3), (200, 100, 50), np.uint8), step=7)
+    written = np.array(Image.open(tmp_path / 'vis_data' / 'vis_image' / 'pic_7.png'))
+    assert (written == (200, 100, 50)).all()
+    assert visualizer.get_image().shape == (30, 40, 3)
+
+
+def test_backend_configs_of_the_caller_stay_as_they_are(tmp_path):
+    backends = [{'type': 'LocalVisBackend'}]
+    DetLocalVisualizer(vis_backends=backends, save_dir=str(tmp_path))
+    assert backends == [{'type': 'LocalVisBackend'}]
+
+
+def test_show_without_a_display_warns(visualizer, monkeypatch):
+    monkeypatch.setattr('matplotlib.get_backend', lambda: 'agg')
+    with pytest.warns(UserWarning, match='no display'):
+        visualizer.add_datasample('x', np.zeros((20, 30, 3), np.uint8), show=True)

@@ -1,0 +1,189 @@
+"""Draw what a dataset yields, with its ground truth: look at your data before training on it."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.structures import BaseDataElement, InstanceData
+from mmengine.visualization import Visualizer
+from tqdm import tqdm
+
+from mmdetlike.registry import DATASETS, VISUALIZERS, ConfigError
+from mmdetlike.utils.command import run_tool
+from mmdetlike.utils.config import load_config, locate, require
+from mmdetlike.visualization import contact_sheet, save_image
+from mmdetlike.visualization.draw import as_canvas
+from mmdetlike.visualization.local_visualizer import has_display
+
+# Results of a pipeline before they are packed, and what they are called in a data sample.
+FIELDS = {
+    'gt_bboxes': 'bboxes',
+    'gt_bboxes_labels': 'labels',
+    'gt_masks': 'masks',
+    'gt_keypoints': 'keypoints',
+}
+Picture = tuple[np.ndarray, InstanceData | None]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where pictures go: to ``folder`` and, unless ``seconds`` is None, for so long into a window."""
+
+    folder: Path
+    seconds: float | None
+    visualizer: Visualizer
+
+    def sample(self, index: int, name: str, picture: Picture) -> None:
+        """Draw one picture with its ground truth."""
+        image, instances = picture
+        data_sample = BaseDataElement() if instances is None else BaseDataElement(gt_instances=instances)
+        self.visualizer.add_datasample(
+            name,
+            image,
+            data_sample,
+            draw_pred=False,
+            show=self.seconds is not None,
+            wait_time=self.seconds or 0,
+            out_file=self._file(index, name),
+        )
+
+    def stages(self, index: int, stages: list[tuple[str, str, Picture]]) -> None:
+        """Draw the picture after each transform, side by side."""
+        meta = self.visualizer.dataset_meta
+        captions, pictures = [stage[0] for stage in stages], [stage[2] for stage in stages]
+        sheet = contact_sheet(pictures, 3, 480, captions, meta.get('classes'), meta.get('palette'))
+        name = stages[-1][1]
+        save_image(sheet, self._file(index, name))
+        if self.seconds is not None:
+            self.visualizer.show(sheet, win_name=name, wait_time=self.seconds)
+
+    def _file(self, index: int, name: str) -> str:
+        return str(self.folder / f'{index:06d}_{name}.jpg')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--output-dir', type=Path, help='by default WORK_DIR/browse_SPLIT')
+    parser.add_argument('--not-show', action='store_true', help='write pictures only, open no window')
+    parser.add_argument('--show-interval', type=float, default=2, help='seconds for which a window stays (default: 2)')
+    parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
+    parser.add_argument(
+        '--mode',
+        choices=('original', 'transformed', 'pipeline'),
+        default='transformed',
+        help='what is on disk, what the pipeline makes of it (default), or the picture after each transform of it; '
+        'mixing transforms of dataset wrappers are applied in "transformed" only',
+    )
+    parser.add_argument('--number', type=int, help='draw this many samples; by default all')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key.path=value ...')
+    args = parser.parse_args(argv)
+    if args.number is not None and args.number < 1:
+        parser.error(f'--number must be at least 1, got {args.number}')
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    cfg = load_config(args.config, args.cfg_options)
+    dataset, visualizer = _build(cfg, args.split)
+    output = Output(args.output_dir or _default_folder(cfg, args), _window(args), visualizer)
+    total = min(len(dataset), args.number or len(dataset))
+    written = sum(_browse(dataset, i, args.mode, output) for i in tqdm(range(total), desc=f'{args.split}, {args.mode}'))
+    note = f' ({total - written} left out: a transform returned None for them)' if written < total else ''
+    print(f'{written} pictures written to {output.folder}{note}')
+
+
+def _build(cfg: Config, split: str) -> tuple[Any, Visualizer]:
+    init_default_scope(cfg.default_scope)
+    require(cfg, f'{split}_dataloader')
+    settings = dict(cfg.get('visualizer') or {'type': 'DetLocalVisualizer'})
+    settings.update(name=f'browse_dataset_{time.time_ns()}', vis_backends=None)
+    try:
+        dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+        visualizer = VISUALIZERS.build(settings)
+    except ConfigError as error:
+        raise ConfigError(locate(error, cfg), error.cfg) from error
+    visualizer.dataset_meta = dataset.metainfo
+    return dataset, visualizer
+
+
+def _default_folder(cfg: Config, args: argparse.Namespace) -> Path:
+    return Path(cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem) / f'browse_{args.split}'
+
+
+def _window(args: argparse.Namespace) -> float | None:
+    """Seconds for which to show each picture; None for no window."""
+    if args.not_show:
+        return None
+    if not has_display():
+        print('no display: pictures are written only')
+        return None
+    return args.show_interval
+
+
+def _browse(dataset: Any, index: int, mode: str, output: Output) -> bool:
+    """Draw one sample; return whether the pipeline gave one."""
+    if mode == 'transformed':
+        sample = dataset[index]
+        output.sample(index, _name(sample), _picture(sample))
+        return True
+    stages = list(_stages(*_source(dataset, index), only_loading=mode == 'original'))
+    if not stages or stages[-1] is None:
+        return False
+    if mode == 'original':
+        output.sample(index, *stages[-1][1:])
+    else:
+        output.stages(index, stages)
+    return True
+
+
+def _source(dataset: Any, index: int) -> tuple[Any, int]:
+    """The dataset inside wrappers (concatenation, repetition, mixing) and the index of the sample in it."""
+    while hasattr(dataset, '_locate'):
+        dataset, index = dataset._locate(index)
+    return dataset, index
+
+
+def _stages(dataset: Any, index: int, only_loading: bool) -> Iterator[tuple[str, str, Picture] | None]:
+    """For each transform its name, the name of the sample and the picture after it; None when it refuses the sample."""
+    results = dataset.get_data_info(index)
+    for transform in dataset.pipeline.transforms:
+        kind = type(transform).__name__
+        if only_loading and not kind.startswith('Load'):
+            continue
+        results = transform(results)
+        if results is None:
+            yield None
+            return
+        if 'img' in results or 'inputs' in results:
+            yield kind, _name(results), _picture(results)
+
+
+def _name(results: dict) -> str:
+    packed = results.get('data_samples')
+    path = results.get('img_path', '') if packed is None else packed.metainfo.get('img_path', '')
+    return Path(path).stem or 'sample'
+
+
+def _picture(results: dict) -> Picture:
+    """RGB image and ground truth of a sample, packed or not."""
+    if 'inputs' in results:
+        image = results['inputs'].detach().cpu().numpy().transpose(1, 2, 0)
+        instances = results['data_samples'].get('gt_instances')
+    else:
+        image = results['img']
+        found = {name: results[key] for key, name in FIELDS.items() if key in results}
+        instances = InstanceData(**found) if 'bboxes' in found else None
+    canvas = as_canvas(np.clip(image, 0, 255).astype(np.uint8))
+    return np.ascontiguousarray(canvas[..., ::-1]), instances
+
+
+if __name__ == '__main__':
+    run_tool(main)

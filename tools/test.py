@@ -1,0 +1,70 @@
+"""Evaluate a checkpoint, or write its predictions."""
+
+import argparse
+from pathlib import Path
+
+from mmdetlike.engine import Runner
+from mmdetlike.registry import ConfigError
+from mmdetlike.utils.command import add_run_options, prepare_environment, run_tool
+from mmdetlike.utils.config import load_config, locate, require
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--out', help='write all predictions to this .pkl file')
+    parser.add_argument('--show', action='store_true', help='show each prediction in a window')
+    parser.add_argument('--show-dir', help='write each prediction as a picture to this folder of the run')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds for which --show shows a picture')
+    parser.add_argument(
+        '--format-only', action='store_true', help='write predictions in the format of the benchmark, without scores'
+    )
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation (reserved)')
+    add_run_options(parser)
+    return parser.parse_args(argv)
+
+
+def resolve(args: argparse.Namespace):
+    """The config with the command line applied."""
+    cfg = load_config(args.config, args.cfg_options)
+    require(cfg, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
+    if args.tta:
+        raise ConfigError('--tta is reserved for test-time augmentation, which is not there yet')
+    if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
+        raise ConfigError(f'--out must be a .pkl file, got {args.out}')
+    cfg.launcher, cfg.load_from, cfg.resume = args.launcher, args.checkpoint, False
+    cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    if args.out is not None:
+        evaluators.append(dict(type='DumpDetResults', out_file_path=args.out))
+    if args.format_only:
+        for evaluator in evaluators:
+            if 'Coco' in evaluator['type']:
+                evaluator['format_only'] = True
+                evaluator.setdefault('outfile_prefix', str(Path(cfg.work_dir) / 'predictions'))
+    cfg.test_evaluator = evaluators
+    if args.show or args.show_dir:
+        drawing = dict(type='DetVisualizationHook', draw=True, show=args.show, wait_time=args.wait_time)
+        cfg.default_hooks.visualization = dict(drawing, test_out_dir=args.show_dir)
+    return cfg
+
+
+def main(argv=None) -> None:
+    """Test."""
+    args = parse_args(argv)
+    prepare_environment(args)
+    cfg = resolve(args)
+    try:
+        Runner.from_cfg(cfg).test()
+    except ConfigError as error:
+        raise ConfigError(locate(error, cfg)) from error
+
+
+if __name__ == '__main__':
+    run_tool(main)

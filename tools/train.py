@@ -1,0 +1,66 @@
+"""Train a detector from a config."""
+
+import argparse
+from pathlib import Path
+
+from mmdetlike.engine import Runner
+from mmdetlike.registry import ConfigError
+from mmdetlike.utils.command import add_run_options, prepare_environment, run_tool
+from mmdetlike.utils.config import load_config, locate, require
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 on the CPU, float16 on CUDA')
+    parser.add_argument('--amp-dtype', choices=['float16', 'bfloat16'], help='precision of --amp')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size (auto_scale_lr)'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from this checkpoint, or from the newest one in the work folder',
+    )
+    add_run_options(parser)
+    return parser.parse_args(argv)
+
+
+def resolve(args: argparse.Namespace):
+    """The config with the command line applied."""
+    cfg = load_config(args.config, args.cfg_options)
+    require(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        if args.amp_dtype:
+            cfg.optim_wrapper.dtype = args.amp_dtype
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ConfigError(f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}')
+        cfg.auto_scale_lr.enable = True
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    return cfg
+
+
+def main(argv=None) -> None:
+    """Train."""
+    args = parse_args(argv)
+    prepare_environment(args)
+    cfg = resolve(args)
+    try:
+        Runner.from_cfg(cfg).train()
+    except ConfigError as error:
+        raise ConfigError(locate(error, cfg)) from error
+
+
+if __name__ == '__main__':
+    run_tool(main)
