@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -102,7 +103,8 @@ class BuildKernels(build_ext):
         self.link(cxx, objects, torch, nvcc)
 
     def compile_one(self, source: Path, command: list[str]) -> str:
-        target = Path(self.build_temp) / f'{source.parent.name}_{source.stem}.o'
+        version = zlib.crc32(' '.join(command).encode())
+        target = Path(self.build_temp) / f'{source.parent.name}_{source.stem}_{version:08x}.o'
         target.parent.mkdir(parents=True, exist_ok=True)
         inputs = [source, Path(__file__), *CSRC.glob('common/*'), *source.parent.glob('*.h')]
         if not target.exists() or target.stat().st_mtime < max(path.stat().st_mtime for path in inputs):

@@ -28,11 +28,14 @@ class BaseDetDataset(BaseDataset):
         file_client_args: No longer accepted; use ``backend_args``.
         backend_args: Where files are read from, as for ``mmengine.fileio.get``.
         return_classes: Put the class names into the sample, as ``text``.
+        data_prefix: Folders, relative to ``data_root``: ``dict(img='train/', seg='maps/')``.
+        pipeline: Transforms, or configs of them, that make a sample of a data info.
 
     The other arguments are those of ``mmengine.dataset.BaseDataset``.
     """
 
     ACCEPTED_FILTERS = ('filter_empty_gt', 'min_size')
+    ACCEPTED_PREFIXES = ('img', 'seg')
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class BaseDetDataset(BaseDataset):
         file_client_args: dict | None = None,
         backend_args: dict | None = None,
         return_classes: bool = False,
+        data_prefix: dict | None = None,
         pipeline: list = (),
         **kwargs,
     ) -> None:
@@ -53,8 +57,12 @@ class BaseDetDataset(BaseDataset):
         self.return_classes = return_classes
         self.broken_images: dict[str, str] = {}
         self.report = SkipReport(type(self).__name__)
+        prefix = dict.fromkeys(self.ACCEPTED_PREFIXES[:1], '') if data_prefix is None else data_prefix
+        unknown = set(prefix) - set(self.ACCEPTED_PREFIXES)
+        if unknown:
+            raise ValueError(f'data_prefix has {sorted(unknown)}; it accepts {list(self.ACCEPTED_PREFIXES)}.')
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
-        super().__init__(*args, pipeline=steps, **kwargs)
+        super().__init__(*args, data_prefix=prefix, pipeline=steps, **kwargs)
 
     @classmethod
     def _load_metainfo(cls, metainfo=None) -> dict:

@@ -107,6 +107,7 @@ class LoadShapesImage:
         image = self._image(results['scene'])
         results['img'] = image.astype('float32') if self.to_float32 else image.copy()
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        results['scale_factor'] = (1.0, 1.0)
         return results
 
     def _image(self, spec: SceneSpec):

@@ -32,11 +32,11 @@ class XMLDataset(BaseDetDataset):
     """
 
     ACCEPTED_FILTERS = ('filter_empty_gt', 'min_size', 'bbox_min_size')
+    ACCEPTED_PREFIXES = ('sub_data_root',)
 
     def __init__(self, img_subdir: str = 'JPEGImages', ann_subdir: str = 'Annotations', **kwargs) -> None:
         self.img_subdir = img_subdir
         self.ann_subdir = ann_subdir
-        kwargs.setdefault('data_prefix', {'sub_data_root': ''})
         super().__init__(**kwargs)
 
     @property

@@ -78,7 +78,8 @@ class ConcatDataset(_Wrapper):
 
     def _check_same_meta(self, meta: dict, number: int, ignored: set[str]) -> None:
         for key in sorted({*meta, *self.metainfo} - ignored):
-            if not np.array_equal(np.asarray(meta.get(key)), np.asarray(self.metainfo.get(key))):
+            theirs, ours = (np.asarray(m.get(key), dtype=object) for m in (meta, self.metainfo))
+            if not np.array_equal(theirs, ours):
                 raise ValueError(
                     f'metainfo[{key!r}] of dataset {number} differs from that of dataset 0: {meta.get(key)} and '
                     f'{self.metainfo.get(key)}. List it in ignore_keys if that is intended.'

@@ -48,7 +48,7 @@ def collect_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
 
     Args:
         rows: As :func:`read_scalars` returns them. Rows of validation give their epoch as ``step`` in epoch-based runs;
-            they are placed at the iteration of the row of training before them.
+            they are placed at the iteration of the row of training before them if that is later.
 
     Returns:
         For each name its iterations and values, two arrays (n,).
@@ -56,14 +56,13 @@ def collect_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     points: dict[str, list[tuple[float, float]]] = {}
     iteration = 0.0
     for row in rows:
-        is_training = 'loss' in row or 'lr' in row
-        if is_training:
-            iteration = row.get('step', row.get('iter', iteration))
-        elif iteration == 0:
-            iteration = row.get('step', 0)
+        if 'loss' in row or 'lr' in row:
+            iteration = place = row.get('step', row.get('iter', iteration))
+        else:
+            place = max(iteration, row.get('step', 0))
         for name, value in row.items():
             if isinstance(value, (int, float)):
-                points.setdefault(name, []).append((iteration, float(value)))
+                points.setdefault(name, []).append((place, float(value)))
     return {name: (np.array(pairs)[:, 0], np.array(pairs)[:, 1]) for name, pairs in points.items()}
 
 

@@ -228,6 +228,12 @@ def test_missing_fields_are_named(make):
         make(content([image(0), image(0)]))
 
 
+def test_where_images_are(make, tmp_path):
+    assert make(content([image(5)]), data_prefix=None).get_data_info(0)['img_path'] == str(tmp_path / '5.jpg')
+    with pytest.raises(ValueError, match=r"data_prefix has \['img_path'\]; it accepts \['img', 'seg'\]"):
+        make(content([image(5)]), data_prefix={'img_path': 'pics'})
+
+
 def test_an_argument_with_a_typo(make):
     with pytest.raises(TypeError, match='filter_config'):
         make(content([image(0)]), filter_config={})

@@ -152,7 +152,7 @@ def test_what_cannot_be_converted(voc, tmp_path):
     with pytest.raises(DataError, match='None of the classes'):
         convert(voc, '--classes', 'cow')
     (voc / 'ImageSets/Main/train.txt').write_text('')
-    with pytest.raises(DataError, match="Split 'train' of .* lists no images"):
+    with pytest.raises(DataError, match=r"Split 'train' of .* lists no images"):
         convert(voc)
 
 

@@ -32,6 +32,8 @@ def test_curves_place_validation_at_its_iteration():
     assert curves['loss'][0].tolist() == [1, 2, 3, 4, 5, 6]
     assert curves['coco/bbox_mAP'][0].tolist() == [3, 6]
     assert curves['coco/bbox_mAP'][1] == pytest.approx([0.1, 0.2])
+    by_iteration = collect_curves([{'loss': 1.0, 'step': 50}, {'coco/bbox_mAP': 0.3, 'step': 60}])
+    assert by_iteration['coco/bbox_mAP'][0].tolist() == [60]
 
 
 def test_headline_metrics():

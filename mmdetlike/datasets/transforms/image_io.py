@@ -108,7 +108,7 @@ def _is_truncated(content: bytes) -> bool:
     if content.startswith(_JPEG):
         return not (content.endswith(b'\xff\xd9') or _reaches_end_of_jpeg(content))
     if content.startswith(_PNG):
-        return b'IEND' not in content[-(1 << 16) :] and b'IEND' not in content
+        return content.rfind(b'IEND') == -1
     if content.startswith(b'RIFF') and content[8:12] == b'WEBP':
         return int.from_bytes(content[4:8], 'little') + 8 > len(content)
     return False

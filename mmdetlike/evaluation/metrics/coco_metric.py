@@ -146,10 +146,13 @@ class CocoMetric(BaseMetric):
         if metric == 'proposal_fast':
             return self._fast_recall(images, *rows)
         known = {category['id'] for category in categories}
+        found = rows[0]
+        if metric == 'proposal':  # the class of a proposal means nothing
+            found = [{**row, 'category_id': categories[0]['id']} for row in found]
         truth = coco_index(images, categories, [row for row in rows[1] if row['category_id'] in known])
         scores = CocoScores(
             truth,
-            coco_index(images, categories, rows[0]),
+            coco_index(images, categories, found),
             kind='bbox' if metric == 'proposal' else metric,
             max_detections=[] if metric == 'keypoints' else self.proposal_nums,
             iou_thrs=self.iou_thrs,
@@ -254,6 +257,8 @@ def _rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple
     for what, rows in (('predictions', found), ('annotations', truth or [])):
         if rows and not any(field in row for row in rows):
             raise ValueError(f'metric {metric!r} needs {field}, which the {what} do not have.')
+    if not metric.startswith('proposal'):
+        found = [row for row in found if row['category_id'] is not None]
     if metric == 'segm':
         return [_mask_row(row) for row in found], truth
     if metric == 'keypoints':

@@ -77,8 +77,7 @@ def detections(prediction: dict, category_ids: Sequence[int | None]) -> list[dic
             row.update(segmentation=prediction['masks'][i], mask_score=float(prediction['mask_scores'][i]))
         if 'keypoints' in prediction:
             row['keypoints'] = prediction['keypoints'][i].reshape(-1).tolist()
-        if row['category_id'] is not None:
-            rows.append(row)
+        rows.append(row)
     return rows
 
 
@@ -86,12 +85,12 @@ def truth_of(sample: dict) -> dict:
     """Ground truth that a sample carries: ``img_id``, ``height``, ``width`` and ``instances``.
 
     Raises:
-        KeyError: The sample has no ``instances``.
+        ValueError: The sample has no ``instances``.
     """
     if 'instances' not in sample:
-        raise KeyError(
-            "CocoMetric without ann_file takes the ground truth from the samples' metainfo 'instances': list it in "
-            f"PackDetInputs(meta_keys=(..., 'instances')), or set ann_file. The sample has {sorted(sample)}."
+        raise ValueError(
+            "Without an ann_file the ground truth is what the samples' metainfo holds as 'instances': list it in "
+            f"PackDetInputs(meta_keys=(..., 'instances')). The sample has {sorted(sample)}."
         )
     height, width = sample['ori_shape'][:2]
     return {'img_id': sample['img_id'], 'height': height, 'width': width, 'instances': sample['instances']}

@@ -17,10 +17,12 @@ struct LaneTypes;
 template <>
 struct LaneTypes<float> {
   typedef float type __attribute__((vector_size(64)));
+  typedef int32_t index __attribute__((vector_size(64)));
 };
 template <>
 struct LaneTypes<double> {
   typedef double type __attribute__((vector_size(128)));
+  typedef int64_t index __attribute__((vector_size(128)));
 };
 template <typename T>
 using Lanes = typename LaneTypes<T>::type;
@@ -34,6 +36,28 @@ template <typename T>
 OPS_INLINE void store(T* p, const Lanes<T>& v) {
   std::memcpy(p, &v, sizeof(v));
 }
+
+// Of each lane, the largest value seen and the index it came with; -1 before the first.
+template <typename T>
+struct LaneMax {
+  Lanes<T> best = {};
+  typename LaneTypes<T>::index which = typename LaneTypes<T>::index{} - 1;
+  bool first = true;
+
+  OPS_INLINE void see(const T* values, int32_t index) {
+    Lanes<T> value;
+    load(value, values);
+    const auto wins = first ? typename LaneTypes<T>::index{} - 1 : value > best;
+    best = wins ? value : best;
+    which = wins ? typename LaneTypes<T>::index{} + index : which;
+    first = false;
+  }
+
+  OPS_INLINE void finish(T* values, int32_t* indices) const {
+    store(values, best);
+    for (int64_t c = 0; c < kLanes; ++c) indices[c] = static_cast<int32_t>(which[c]);
+  }
+};
 
 // Pixel (y, x) of a block: kLanes channels at data + y * row + x * column.
 template <typename T>

@@ -156,19 +156,19 @@ OPS_INLINE void interpolate(const Block<const T>& map, const Sample<T>& y, const
   store(value, a);
 }
 
-// Of one bin: the largest sample of each lane, and which it was.
+// Of one bin: the largest sample of each lane, and which it was; -1 for a bin without samples.
 template <typename T>
 OPS_INLINE void max_bin_body(const Block<const T>& map, const std::vector<Sample<T>>& ys,
                              const std::vector<Sample<T>>& xs, T* best, int32_t* which) {
+  LaneMax<T> running;
   int32_t index = 0;
+  T value[kLanes];
   for (const auto& y : ys)
     for (const auto& x : xs) {
-      T value[kLanes];
       interpolate(map, y, x, value);
-      for (int64_t c = 0; c < kLanes; ++c)
-        if (index == 0 || value[c] > best[c]) best[c] = value[c], which[c] = index;
-      ++index;
+      running.see(value, index++);
     }
+  running.finish(best, which);
 }
 
 OPS_VECTORIZED void max_bin(const Block<const float>& map, const std::vector<Sample<float>>& ys,
@@ -247,8 +247,6 @@ void forward_max(const Tensor& x, const Tensor& rois, const Settings& s, Tensor&
     std::vector<T> best(s.bins() * kLanes);
     std::vector<int32_t> which(s.bins() * kLanes);
     for (int64_t roi : lists[image]) {
-      std::fill(best.begin(), best.end(), T(0));
-      std::fill(which.begin(), which.end(), 0);
       for_each_bin(table + 5 * roi, shape, s, [&](int64_t bin, const auto& ys, const auto& xs) {
         max_bin(map, ys, xs, best.data() + bin * kLanes, which.data() + bin * kLanes);
       });

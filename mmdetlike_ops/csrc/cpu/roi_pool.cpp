@@ -14,20 +14,14 @@ struct Bins {
   int64_t count() const { return y * x; }
 };
 
-// Largest pixel of each lane and its index y * width + x; left untouched where the ranges are empty.
+// Largest pixel of each lane and its index y * width + x; 0 and -1 where the ranges are empty.
 template <typename T>
 OPS_INLINE void max_pixels_body(const Block<const T>& map, PixelRange ys, PixelRange xs, int32_t width, T* best,
                                 int32_t* which) {
+  LaneMax<T> running;
   for (int y = ys.begin; y < ys.end; ++y)
-    for (int x = xs.begin; x < xs.end; ++x) {
-      const T* pixel = map.data + y * map.row + x * map.column;
-      const int32_t index = y * width + x;
-      for (int64_t c = 0; c < kLanes; ++c) {
-        const bool wins = which[c] < 0 || pixel[c] > best[c];
-        best[c] = wins ? pixel[c] : best[c];
-        which[c] = wins ? index : which[c];
-      }
-    }
+    for (int x = xs.begin; x < xs.end; ++x) running.see(map.data + y * map.row + x * map.column, y * width + x);
+  running.finish(best, which);
 }
 
 OPS_VECTORIZED void max_pixels(const Block<const float>& map, PixelRange ys, PixelRange xs, int32_t width, float* best,
@@ -45,8 +39,6 @@ void pool_region(const Block<const T>& map, const T* roi, const MapShape& shape,
                  int32_t* which) {
   const int width = static_cast<int>(shape.width), height = static_cast<int>(shape.height);
   const int bins_y = static_cast<int>(bins.y), bins_x = static_cast<int>(bins.x);
-  std::fill(best, best + bins.count() * kLanes, T(0));
-  std::fill(which, which + bins.count() * kLanes, -1);
   for (int y = 0; y < bins_y; ++y) {
     const auto ys = pixel_range(roi[2], roi[4], T(bins.scale), bins_y, y, height);
     for (int x = 0; x < bins_x; ++x) {

@@ -46,7 +46,7 @@ __global__ void forward_kernel(FeatureMap<const S> map, const T* rois, OutputSha
     const int64_t image = image_of(roi, map.images);
     const auto axis_y = axis_of(roi[2], roi[4], shape.bins_y, s), axis_x = axis_of(roi[1], roi[3], shape.bins_x, s);
     T value = 0;
-    int32_t winner = image < 0 ? -1 : 0;
+    int32_t winner = -1;
     if (image >= 0)
       for_each_sample(axis_y, axis_x, o, map.height, map.width, [&](int sample, const auto& y, const auto& x) {
         const T v = interpolate(map, image, o.channel, y, x);
