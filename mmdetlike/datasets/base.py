@@ -3,8 +3,8 @@
 from mmengine.dataset import BaseDataset
 
 from ..registry import DATASETS, TRANSFORMS
+from ..utils.colors import distinct_colors
 from .errors import DataError, ImageError, SkipReport, warn
-from .palette import distinct_palette
 from .proposals import attach_proposals
 from .seeding import seeded
 
@@ -71,7 +71,7 @@ class BaseDetDataset(BaseDataset):
         if isinstance(classes, str):
             raise ValueError(f'classes should be a sequence of names, got a string: write ({classes!r},).')
         if metainfo and 'classes' in metainfo and 'palette' not in metainfo:
-            meta['palette'] = distinct_palette(len(classes))
+            meta['palette'] = distinct_colors(len(classes))
         return meta
 
     @property

@@ -7,11 +7,11 @@ from collections import defaultdict
 import numpy as np
 
 from ..registry import DATASETS
+from ..utils.colors import distinct_colors
 from .annotations import check_boxes, match_classes, read_json
 from .base import BaseDetDataset
 from .class_names import COCO
 from .errors import DataError, SkipReport
-from .palette import distinct_palette
 
 
 @DATASETS.register_module()
@@ -38,7 +38,7 @@ class CocoDataset(BaseDetDataset):
         DataError: The file isn't JSON, lacks something, or has none of the classes.
     """
 
-    METAINFO = {'classes': COCO, 'palette': distinct_palette(len(COCO))}
+    METAINFO = {'classes': COCO, 'palette': distinct_colors(len(COCO))}
 
     def load_data_list(self) -> list[dict]:
         """Data infos of all images of the file, in its order."""

@@ -82,6 +82,8 @@ class InfiniteSampler(Sampler):
         seed: Seed of the order and of the samples, the same in all processes. Drawn and shared if None.
     """
 
+    endless = True
+
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset

@@ -1,9 +1,9 @@
 """A data set without files: shapes drawn on the fly, with boxes, masks and keypoints."""
 
 from ..registry import DATASETS, TRANSFORMS
+from ..utils.colors import distinct_colors
 from . import shapes_render
 from .base import BaseDetDataset
-from .palette import distinct_palette
 from .shapes_render import Scene, SceneSpec
 
 MIN_IMAGE_SIDE = 64
@@ -30,7 +30,7 @@ class ShapesDataset(BaseDetDataset):
 
     METAINFO = {
         'classes': shapes_render.CLASSES,
-        'palette': distinct_palette(len(shapes_render.CLASSES)),
+        'palette': distinct_colors(len(shapes_render.CLASSES)),
         'keypoint_names': shapes_render.KEYPOINT_NAMES,
         'flip_indices': (0, 2, 1, 4, 3, 5),
         'sigmas': (0.05,) * len(shapes_render.KEYPOINT_NAMES),

@@ -5,11 +5,11 @@ import os.path as osp
 import numpy as np
 
 from ..registry import DATASETS
+from ..utils.colors import distinct_colors
 from .annotations import check_boxes, match_classes
 from .base import BaseDetDataset
 from .class_names import VOC
 from .errors import SkipReport
-from .palette import distinct_palette
 from .voc_xml import VocImage, image_file, image_size, read_image_ids, read_voc_xml
 
 
@@ -96,7 +96,7 @@ class XMLDataset(BaseDetDataset):
 class VOCDataset(XMLDataset):
     """PASCAL VOC with its 20 classes; arguments as for ``XMLDataset``."""
 
-    METAINFO = {'classes': VOC, 'palette': distinct_palette(len(VOC))}
+    METAINFO = {'classes': VOC, 'palette': distinct_colors(len(VOC))}
 
     def __init__(self, ann_file: str = 'ImageSets/Main/train.txt', **kwargs) -> None:
         super().__init__(ann_file=ann_file, **kwargs)

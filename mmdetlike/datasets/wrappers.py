@@ -19,14 +19,15 @@ def _built(dataset) -> Dataset:
 
 
 class _Wrapper(Dataset):
-    """A dataset whose sample ``idx`` is a sample of another: subclasses say which, in ``_locate``."""
+    """A dataset whose sample ``idx`` is a sample of another: subclasses say which, in ``locate``."""
 
     metainfo: dict
 
     def full_init(self) -> None:
         """Load the annotations of everything inside."""
 
-    def _locate(self, idx: int) -> tuple[Dataset, int]:
+    def locate(self, idx: int) -> tuple[Dataset, int]:
+        """The inner dataset and the index in it of sample ``idx``."""
         raise NotImplementedError
 
     def _checked(self, idx: int) -> int:
@@ -35,17 +36,17 @@ class _Wrapper(Dataset):
         return int(idx) % len(self)
 
     def __getitem__(self, idx: int) -> dict:
-        dataset, inner = self._locate(self._checked(idx))
+        dataset, inner = self.locate(self._checked(idx))
         return dataset[with_seed_of(idx, inner)]
 
     def get_data_info(self, idx: int) -> dict:
         """Data info of sample ``idx``, from the dataset it belongs to; ``sample_idx`` is ``idx``."""
-        dataset, inner = self._locate(self._checked(idx))
+        dataset, inner = self.locate(self._checked(idx))
         return {**dataset.get_data_info(inner), 'sample_idx': self._checked(idx)}
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of the instances of sample ``idx``."""
-        dataset, inner = self._locate(self._checked(idx))
+        dataset, inner = self.locate(self._checked(idx))
         return dataset.get_cat_ids(inner)
 
 
@@ -96,7 +97,7 @@ class ConcatDataset(_Wrapper):
         self.full_init()
         return self._ends[-1]
 
-    def _locate(self, idx: int) -> tuple[Dataset, int]:
+    def locate(self, idx: int) -> tuple[Dataset, int]:
         number = bisect.bisect_right(self._ends, idx)
         return self.datasets[number], idx - (self._ends[number - 1] if number else 0)
 
@@ -127,7 +128,7 @@ class RepeatDataset(_Wrapper):
     def __len__(self) -> int:
         return self.times * len(self.dataset)
 
-    def _locate(self, idx: int) -> tuple[Dataset, int]:
+    def locate(self, idx: int) -> tuple[Dataset, int]:
         return self.dataset, idx % len(self.dataset)
 
 
@@ -174,7 +175,7 @@ class ClassBalancedDataset(_Wrapper):
         self.full_init()
         return len(self.repeat_indices)
 
-    def _locate(self, idx: int) -> tuple[Dataset, int]:
+    def locate(self, idx: int) -> tuple[Dataset, int]:
         return self.dataset, self.repeat_indices[idx]
 
 
@@ -220,7 +221,7 @@ class MultiImageMixDataset(_Wrapper):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def _locate(self, idx: int) -> tuple[Dataset, int]:
+    def locate(self, idx: int) -> tuple[Dataset, int]:
         return self.dataset, idx
 
     def __getitem__(self, idx: int) -> dict:

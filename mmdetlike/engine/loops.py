@@ -14,10 +14,15 @@ def skip_batches(dataloader, count: int) -> Iterable:
     if count == 0:
         return dataloader
     batch_sampler = dataloader.batch_sampler
-    for sampler, samples in ((batch_sampler, count), (dataloader.sampler, count * (dataloader.batch_size or 1))):
-        if hasattr(sampler, 'skip'):
-            sampler.skip(samples)
-            return dataloader
+    samples = count * batch_sampler.batch_size
+    if hasattr(batch_sampler, 'skip'):
+        batch_sampler.skip(samples)
+        return dataloader
+    sampler = batch_sampler.sampler
+    if hasattr(sampler, 'skip'):
+        # the last batch of an epoch may be a small one
+        sampler.skip(samples if getattr(sampler, 'endless', False) else min(samples, len(sampler)))
+        return dataloader
     return itertools.islice(dataloader, count, None)
 
 
@@ -57,11 +62,12 @@ class SkippingIterator:
             return next(self.iterator)
 
     def _start(self):
-        endless = not hasattr(self.dataloader.sampler, 'set_epoch')
-        if not endless:
+        sampler = self.dataloader.batch_sampler.sampler
+        if not getattr(sampler, 'endless', False):
             passed, self.to_skip = divmod(self.to_skip, len(self.dataloader))
             self.epoch += passed
-            self.dataloader.sampler.set_epoch(self.epoch)
+            if hasattr(sampler, 'set_epoch'):
+                sampler.set_epoch(self.epoch)
         skipped, self.to_skip = self.to_skip, 0
         return iter(skip_batches(self.dataloader, skipped))
 

@@ -7,7 +7,9 @@ and renamed, so that a checkpoint under its final name is always whole.
 
 import contextlib
 import json
+import logging
 import os
+import pickle
 import re
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from mmengine.dist import barrier, get_dist_info
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader
 
 TRUST_VARIABLE = 'MMDETLIKE_TRUST_CHECKPOINT'
@@ -37,8 +39,19 @@ def _numpy_globals() -> list:
     return [np.ndarray, np.dtype, *scalar_types, *functions, *old_names]
 
 
+STATISTICS = ('current', 'max', 'mean', 'min')
+
+
+def _statistics_method(owner, name: str):
+    """``getattr`` for the only use that checkpoints make of it: the methods which a pickled ``HistoryBuffer`` names."""
+    if owner is HistoryBuffer and name in (*STATISTICS, *HistoryBuffer._statistics_methods):
+        return getattr(HistoryBuffer, name)
+    where = f'{getattr(owner, "__module__", "builtins")}.{getattr(owner, "__qualname__", type(owner).__name__)}'
+    raise pickle.UnpicklingError(f'Unsupported global: GLOBAL {where}.{name}')
+
+
 # What mmengine's message hub, optimizers and schedulers put into a checkpoint. None of these runs code of the file's.
-torch.serialization.add_safe_globals([HistoryBuffer, *HistoryBuffer._statistics_methods.values(), *_numpy_globals()])
+torch.serialization.add_safe_globals([HistoryBuffer, (_statistics_method, 'builtins.getattr'), *_numpy_globals()])
 
 
 @contextlib.contextmanager
@@ -70,12 +83,11 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint {path} does not exist')
-    if os.environ.get(TRUST_VARIABLE, '0') not in ('', '0'):
-        return torch.load(path, map_location=map_location, weights_only=False)
+    trusted = os.environ.get(TRUST_VARIABLE, '0') not in ('', '0')
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=not trusted)
     except Exception as error:
-        found = _refused_objects(path, error)
+        found = '' if trusted else _refused_objects(path, error)
         if not found:
             raise CheckpointError(f'{path} is not a readable checkpoint: {_first_line(error)}') from error
         raise CheckpointError(
@@ -158,10 +170,13 @@ def find_latest_checkpoint(work_dir: str | Path) -> str | None:
     if named.is_file():
         path = Path(named.read_text().strip() or '/nonexistent')
         local = work_dir / path.name
-        candidates = [p for p in (path, local) if p.is_file()][:1] + candidates
-    for path in candidates:
-        with contextlib.suppress(CheckpointError):
+        candidates = [p for p in (local, path) if p.is_file()][:1] + candidates
+    for path in dict.fromkeys(candidates):
+        try:
             read_checkpoint(path, map_location='meta')
+        except CheckpointError as error:
+            print_log(f'passing over {error}', 'current', logging.WARNING)
+        else:
             return str(path)
     return None
 

@@ -1,4 +1,4 @@
-"""Getting a process ready: registries, default scope, and an environment report that a broken torchvision can't stop."""
+"""Getting a process ready: registries, default scope, and an environment report that torchvision can't stop."""
 
 import importlib
 import sys

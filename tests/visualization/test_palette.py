@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdetlike.visualization.palette import _to_oklab, contrast, distinct_colors, get_palette, readable_text_color
+from mmdetlike.utils.colors import to_oklab
+from mmdetlike.visualization.palette import contrast, distinct_colors, get_palette, readable_text_color
 
 
 def test_colors_are_distinct_and_stable():
@@ -11,7 +12,7 @@ def test_colors_are_distinct_and_stable():
     assert len(set(colors)) == 80
     assert colors[:7] == distinct_colors(7)
     assert colors == distinct_colors(80)
-    lab = np.array([_to_oklab(color) for color in colors])
+    lab = np.array([to_oklab(color) for color in colors])
     gaps = np.linalg.norm(lab[:, None] - lab[None], axis=2)
     np.fill_diagonal(gaps, 1)
     assert gaps[:20, :20].min() > 0.07
@@ -27,7 +28,7 @@ def test_many_and_no_colors():
 
 
 def test_oklab_of_white_is_neutral():
-    np.testing.assert_allclose(_to_oklab((255, 255, 255)), (1, 0, 0), atol=1e-3)
+    np.testing.assert_allclose(to_oklab((255, 255, 255)), (1, 0, 0), atol=1e-3)
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3))

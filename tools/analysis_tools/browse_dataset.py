@@ -146,8 +146,8 @@ def _browse(dataset: Any, index: int, mode: str, output: Output) -> bool:
 
 def _source(dataset: Any, index: int) -> tuple[Any, int]:
     """The dataset inside wrappers (concatenation, repetition, mixing) and the index of the sample in it."""
-    while hasattr(dataset, '_locate'):
-        dataset, index = dataset._locate(index)
+    while hasattr(dataset, 'locate'):
+        dataset, index = dataset.locate(index)
     return dataset, index
 
 

@@ -33,7 +33,8 @@ class CheckInvalidLossHook(Hook):
         """
         if not self.every_n_train_iters(runner, self.interval):
             return
-        bad = {k: float(v) for k, v in (outputs or {}).items() if 'loss' in k and not math.isfinite(float(v))}
+        values = {name: float(value.detach()) for name, value in (outputs or {}).items() if 'loss' in name}
+        bad = {name: value for name, value in values.items() if not math.isfinite(value)}
         if bad:
             terms = ', '.join(f'{name}={value}' for name, value in bad.items())
             raise InvalidLossError(

@@ -71,9 +71,10 @@ class ResidualBlock(BaseModule):
 
     def _build_plugins(self, plugins: Sequence[dict]) -> None:
         self._plugins: dict[str, list[str]] = {position: [] for position in PLUGIN_POSITIONS}
+        positions = PLUGIN_POSITIONS[: len(self._convs)]
         for plugin in plugins:
-            if plugin['position'] not in PLUGIN_POSITIONS:
-                raise ValueError(f'plugin position must be one of {PLUGIN_POSITIONS}, got {plugin["position"]!r}')
+            if plugin['position'] not in positions:
+                raise ValueError(f'plugin position must be one of {positions}, got {plugin["position"]!r}')
             channels = self.channels if plugin['position'] != 'after_conv3' else self.channels * self.expansion
             cfg = dict(plugin['cfg'])
             name, layer = build_plugin_layer(cfg, postfix=cfg.pop('postfix', ''), in_channels=channels)
@@ -380,7 +381,7 @@ def stage_plugins(plugins: Sequence[dict], stage: int) -> list[dict]:
 
 @MODELS.register_module()
 class ResNetV1d(ResNet):
-    """ResNet with a deep stem and average-pooled shortcuts: Bag of Tricks for Image Classification, arXiv 1812.01187."""
+    """ResNet with deep stem and average-pooled shortcuts: Bag of Tricks, arXiv 1812.01187."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(deep_stem=True, avg_down=True, **kwargs)

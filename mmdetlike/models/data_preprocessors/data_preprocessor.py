@@ -26,9 +26,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         std: Deviation of each channel.
         pad_size_divisor: Padded sides are multiples of this.
         pad_value: What images are padded with, after normalisation.
-        pad_mask: Pad instance masks.
+        pad_mask: Pad instance masks in training; in testing they stay as annotated.
         mask_pad_value: With what.
-        pad_seg: Pad semantic maps.
+        pad_seg: Pad semantic maps in training.
         seg_pad_value: With what.
         bgr_to_rgb: Reverse the channels.
         rgb_to_bgr: Reverse the channels; the same operation, named for the other order.
@@ -79,7 +79,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``inputs``, a list of images (3, h, w) or one tensor (B, 3, H, W), and ``data_samples`` or None.
-            training: Whether ``batch_augments`` run.
+            training: Whether annotations are padded and ``batch_augments`` run.
 
         Returns:
             ``inputs`` (B, 3, H, W) float32 and ``data_samples``, which know ``batch_input_shape`` and ``pad_shape``.
@@ -97,6 +97,8 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         batch = self._stack([self._normalize(image) for image in images])
         if samples is not None:
             self._prepare_samples(samples, [tuple(image.shape[-2:]) for image in images], tuple(batch.shape[-2:]))
+            if training:
+                self._pad_annotations(samples, tuple(batch.shape[-2:]))
         if training and self.batch_augments is not None:
             for augment in self.batch_augments:
                 batch, samples = augment(batch, samples)
@@ -125,6 +127,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             sample.set_metainfo(dict(batch_input_shape=batch_shape, pad_shape=pad_shape))
             if self.boxtype2tensor:
                 boxes_to_tensors(sample)
+
+    def _pad_annotations(self, samples: list[DetDataSample], batch_shape: tuple) -> None:
+        for sample in samples:
             if self.pad_mask and 'masks' in sample.get('gt_instances', ()):
                 sample.gt_instances.masks = sample.gt_instances.masks.pad(batch_shape, pad_val=self.mask_pad_value)
             if self.pad_seg and 'gt_sem_seg' in sample:
@@ -171,14 +176,18 @@ class BatchSyncRandomResize(nn.Module):
         return inputs, data_samples
 
     def _rescale(self, sample: DetDataSample, scale_x: float, scale_y: float, target: tuple[int, int]) -> None:
-        height, width = sample.img_shape[:2]
-        sample.set_metainfo(
-            dict(img_shape=(int(height * scale_y), int(width * scale_x)), pad_shape=target, batch_input_shape=target)
-        )
+        shapes = {
+            name: (int(sample.get(name)[0] * scale_y), int(sample.get(name)[1] * scale_x))
+            for name in ('img_shape', 'pad_shape')
+        }
+        sample.set_metainfo(dict(shapes, batch_input_shape=target))
         for name in ('gt_instances', 'ignored_instances'):
             if name in sample:
                 boxes = sample.get(name).bboxes
-                sample.get(name).bboxes = boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+                if isinstance(boxes, BaseBoxes):
+                    boxes.rescale_((scale_x, scale_y))
+                else:
+                    sample.get(name).bboxes = boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
 
     def _draw(self, aspect: float, device: torch.device) -> tuple[int, int]:
         size = torch.zeros(2, dtype=torch.long, device=device)

@@ -13,6 +13,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 from mmdetlike_ops import batched_nms
@@ -103,14 +104,17 @@ class DenseHead(BaseModule):
     # -- flat predictions and priors ---------------------------------------------------------------------------------
 
     def flatten(self, outs: Sequence[Sequence[Tensor]]) -> FlatPredictions:
-        """Lists of maps (B, A_i * c, H_i, W_i), one list a name -> tensors (B, N, c), cell by cell."""
+        """Lists of maps (B, A_i * c, H_i, W_i), one list a name -> tensors (B, N, c), cell by cell.
+
+        Maps in half precision become float32: losses and boxes need its range under autocast.
+        """
         sizes = [tuple(level.shape[-2:]) for level in outs[0]]
         num_base = self.prior_generator.num_base_priors
         num_priors = [h * w * a for (h, w), a in zip(sizes, num_base)]
         maps = {}
         for name, levels in zip(self.map_names, outs):
             flat = [m.permute(0, 2, 3, 1).reshape(len(m), n, -1) for m, n in zip(levels, num_priors)]
-            maps[name] = torch.cat(flat, dim=1)
+            maps[name] = float32_if_half(torch.cat(flat, dim=1))[0]
         return FlatPredictions(maps, sizes, num_priors)
 
     def priors(self, preds: FlatPredictions) -> Tensor:

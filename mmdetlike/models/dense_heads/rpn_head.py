@@ -1,5 +1,9 @@
 """Region proposals: Faster R-CNN, arXiv 1506.01497."""
 
+import itertools
+
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
@@ -42,7 +46,7 @@ class RPNHead(AnchorHead):
         if self.num_convs > 1:
             widths = [self.in_channels] + [self.feat_channels] * self.num_convs
             self.rpn_conv = nn.Sequential(
-                *[ConvModule(a, b, 3, padding=1, inplace=False) for a, b in zip(widths, widths[1:])]
+                *[ConvModule(a, b, 3, padding=1, inplace=False) for a, b in itertools.pairwise(widths)]
             )
         else:
             self.rpn_conv = nn.Conv2d(self.in_channels, self.feat_channels, 3, padding=1)

@@ -33,8 +33,10 @@ class BaseDetector(BaseModel):
                 ``'tensor'`` the raw outputs of the heads.
 
         Raises:
-            ValueError: ``mode`` is none of these.
+            ValueError: ``mode`` is none of these, or it needs samples and there are none.
         """
+        if data_samples is None and mode in ('loss', 'predict'):
+            raise ValueError(f'mode={mode!r} needs data_samples, one for each of the {len(inputs)} images; got None')
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         if mode == 'predict':

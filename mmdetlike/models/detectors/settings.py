@@ -1,5 +1,6 @@
 """How a detector hands its settings to its parts, and takes checkpoints of its relatives."""
 
+import functools
 from collections.abc import Callable
 
 
@@ -12,11 +13,11 @@ def with_cfgs(head: dict, train_cfg: dict | None, test_cfg: dict | None, part: s
 
 def rename_keys(old: str, new: str) -> Callable:
     """A ``load_state_dict`` pre-hook that renames keys beginning with ``old`` where there are none with ``new``."""
+    return functools.partial(_rename, old, new)  # a closure could not be pickled with its model
 
-    def rename(module, state_dict: dict, prefix: str, *args) -> None:
-        if any(key.startswith(prefix + new) for key in state_dict):
-            return
-        for key in [key for key in state_dict if key.startswith(prefix + old)]:
-            state_dict[prefix + new + key[len(prefix + old) :]] = state_dict.pop(key)
 
-    return rename
+def _rename(old: str, new: str, module, state_dict: dict, prefix: str, *args) -> None:
+    if any(key.startswith(prefix + new) for key in state_dict):
+        return
+    for key in [key for key in state_dict if key.startswith(prefix + old)]:
+        state_dict[prefix + new + key[len(prefix + old) :]] = state_dict.pop(key)

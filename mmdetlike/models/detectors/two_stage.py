@@ -5,7 +5,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
+from mmdetlike.structures import DetDataSample, SampleList
 
 from .base import BaseDetector
 from .settings import rename_keys, with_cfgs
@@ -70,6 +70,9 @@ class TwoStageDetector(BaseDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         x = self.extract_feat(batch_inputs)
+        if batch_data_samples is None:
+            image = DetDataSample(metainfo=dict(img_shape=tuple(batch_inputs.shape[-2:])))
+            batch_data_samples = [image] * len(batch_inputs)
         proposals = self._proposals(x, batch_data_samples)
         rpn = () if not self.with_rpn else (self.rpn_head(x),)
         return (*rpn, self.roi_head.forward(x, proposals, batch_data_samples))

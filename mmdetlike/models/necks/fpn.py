@@ -55,7 +55,7 @@ class FPN(BaseModule):
         super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
         self.start_level = start_level
         self.end_level = len(in_channels) if end_level in (-1, len(in_channels) - 1) else end_level + 1
-        self.num_outs = num_outs
+        self.num_ins, self.num_outs = len(in_channels), num_outs
         levels = self.end_level - start_level
         self.num_extra = num_outs - levels
         if self.num_extra < 0 or (self.num_extra and self.end_level < len(in_channels)):
@@ -92,8 +92,8 @@ class FPN(BaseModule):
         Raises:
             ValueError: The number of maps differs from ``in_channels``.
         """
-        if len(inputs) < self.end_level:
-            raise ValueError(f'FPN was built for {self.end_level} backbone maps, got {len(inputs)}')
+        if len(inputs) != self.num_ins:
+            raise ValueError(f'FPN was built for {self.num_ins} backbone maps, got {len(inputs)}')
         used = inputs[self.start_level : self.end_level]
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, used)]
         for i in range(len(laterals) - 1, 0, -1):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
 from mmdetlike.models.losses import accuracy
+from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures.bbox import scale_boxes
@@ -114,11 +115,13 @@ class BBoxHead(BaseModule):
         labels, weights, pos_inds = self.classification_targets(samples, cfg.get('pos_weight', -1))
         losses = {}
         device = labels.device
-        if cls_score is not None and cls_score.numel():
+        if cls_score is not None:
+            cls_score = float32_if_half(cls_score)[0]
             avg_factor = max(mean_over_ranks(float((weights > 0).sum()), device), 1.0)
             losses['loss_cls'] = self.loss_cls(cls_score, labels, weights, avg_factor=avg_factor)
             losses['acc'] = accuracy(cls_score, labels)
         if bbox_pred is not None:
+            bbox_pred = float32_if_half(bbox_pred)[0]
             avg_factor = max(mean_over_ranks(len(labels), device), 1.0)
             pred = self._boxes_of_class(bbox_pred[pos_inds], labels[pos_inds])
             losses['loss_bbox'] = self.loss_bbox(*self._regression_pair(pred, samples), avg_factor=avg_factor)
@@ -165,17 +168,17 @@ class BBoxHead(BaseModule):
             cls_score: (n, num_classes + 1) logits.
             bbox_pred: (n, 4 * num_classes or 4) deltas, None to keep the regions.
             img_meta: ``img_shape`` and, to rescale, ``scale_factor``.
-            cfg: ``score_thr``, ``nms`` and ``max_per_img``; None to put out all regions and scores as they are.
+            cfg: ``score_thr``, ``nms`` and ``max_per_img``.
             rescale: Put out boxes in pixels of the original image.
 
         Returns:
             ``bboxes`` (k, 4) xyxy, ``scores`` (k,) falling, ``labels`` (k,).
         """
-        scores = F.softmax(cls_score, dim=-1)[:, :-1]
+        scores = F.softmax(float32_if_half(cls_score)[0], dim=-1)[:, :-1]
         roi_inds, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
         boxes = rois[roi_inds, 1:]
         if bbox_pred is not None:
-            deltas = self._boxes_of_class(bbox_pred[roi_inds], labels)
+            deltas = float32_if_half(self._boxes_of_class(bbox_pred[roi_inds], labels))[0]
             boxes = self.bbox_coder.decode(boxes, deltas, max_shape=img_meta['img_shape'])
         if rescale:
             boxes = scale_boxes(boxes, [1 / factor for factor in img_meta['scale_factor']])

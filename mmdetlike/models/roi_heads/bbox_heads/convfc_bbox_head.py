@@ -1,4 +1,4 @@
-"""Region heads with hidden layers: Feature Pyramid Networks, arXiv 1612.03144; Group Normalization, arXiv 1803.08494."""
+"""Region heads with hidden layers: Feature Pyramid Networks, arXiv 1612.03144."""
 
 from torch import Tensor, nn
 

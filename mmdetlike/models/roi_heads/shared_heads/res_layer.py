@@ -24,6 +24,9 @@ class ResLayer(BaseModule):
         dcn: Deformable convolution in place of the 3x3 ones.
         pretrained: Checkpoint to start from.
         init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``depth`` is unknown.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class ResLayer(BaseModule):
             or [dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]
         )
         self.norm_eval = norm_eval
+        if depth not in ResNet.arch_settings:
+            raise ValueError(f'depth must be one of {sorted(ResNet.arch_settings)}, got {depth}')
         block, stage_blocks = ResNet.arch_settings[depth]
         layer = build_stage(
             block,

@@ -79,6 +79,8 @@ class MaxIoUAssigner:
         if ignored is not None:
             overlaps[:, ignored] = -1
         result = self.assign_wrt_overlaps(overlaps, labels)
+        if ignored is not None:
+            result.gt_inds[ignored] = -1  # without objects there are no overlaps to say so
         return AssignResult(
             result.num_gts, result.gt_inds.to(device), result.max_overlaps.to(device), result.labels.to(device)
         )

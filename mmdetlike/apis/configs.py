@@ -1,0 +1,137 @@
+"""Where the config of a detector comes from: a file, the name of one that is shipped, or a checkpoint."""
+
+import ast
+import difflib
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+
+import mmdetlike
+from mmdetlike.registry import ALIASES, SCOPE, ConfigError
+from mmdetlike.utils.checkpoint import CheckpointError
+from mmdetlike.utils.config import load_config
+
+SUFFIXES = ('.py', '.json', '.yml', '.yaml')
+# what inference needs of a config
+_KEYS = ('default_scope', 'model', 'test_dataloader', 'visualizer')
+_SCOPES = (SCOPE, *ALIASES, 'mmengine')
+
+
+def config_folders() -> list[Path]:
+    """Folders of the configs that come with the package: inside it when installed, beside it in a checkout."""
+    package = Path(mmdetlike.__file__).parent
+    return [folder for folder in (package / 'configs', package.parent / 'configs') if folder.is_dir()]
+
+
+def find_config(name: str | Path) -> Path:
+    """The file of a config.
+
+    Args:
+        name: Path of a file, path below the shipped configs, or the bare name of one of these, such as
+            ``'faster-rcnn_r50_fpn_1x_coco'``.
+
+    Raises:
+        FileNotFoundError: There is none; the message lists close names.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = [file for folder in config_folders() for file in sorted(folder.rglob('*.py'))]
+    same = [file for file in shipped if file.stem == str(name) or file.as_posix().endswith(f'/{name}')]
+    if same:
+        return same[0]
+    stems = [file.stem for file in shipped if '_base_' not in file.parts]
+    close = difflib.get_close_matches(path.name.removesuffix('.py'), stems, n=4, cutoff=0.4)
+    hint = f'did you mean {", ".join(close)}?' if close else f'there are {", ".join(sorted(stems)) or "none"}'
+    raise FileNotFoundError(f'{str(name)!r} is neither a config file nor the name of a shipped config; {hint}')
+
+
+def as_config(model: str | Path | Config | dict, cfg_options: dict | None = None, scope: str = SCOPE) -> Config:
+    """A config of our own from a path, a name or a ``Config``, which is left as it is.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigError: It can't be read, has no ``model``, or an override doesn't fit.
+        TypeError: ``model`` is none of these.
+    """
+    if isinstance(model, (str, Path)):
+        cfg = load_config(model, cfg_options)
+    elif isinstance(model, (Config, dict)):
+        cfg = model.copy() if isinstance(model, Config) else Config(model)
+        cfg.merge_from_dict(dict(cfg_options or {}))
+    else:
+        raise TypeError(f'config must be a path or a Config, got {type(model).__name__}')
+    if cfg.get('model') is None:
+        raise ConfigError(f'{cfg.filename or "the config"} has no model; its top-level keys are {", ".join(cfg)}')
+    if cfg.get('default_scope') is None:
+        cfg.default_scope = scope
+    return cfg
+
+
+def config_in_checkpoint(checkpoint: dict, source: str) -> Config:
+    """The config that a checkpoint was trained with, as far as inference needs it.
+
+    Its text is parsed, never run, and may name classes only as the registries do: a checkpoint is no reason to import
+    what its author chose.
+
+    Args:
+        checkpoint: What the file holds.
+        source: The file, for messages.
+
+    Raises:
+        CheckpointError: There is no config in it, or one that isn't plain data.
+    """
+    text = (checkpoint.get('meta') or {}).get('cfg')
+    if not isinstance(text, str):
+        raise CheckpointError(f'{source} does not hold the config of its model: give it as the first argument, model')
+    try:
+        values = {name: value for name, value in _assignments(text) if name in _KEYS}
+    except (SyntaxError, ValueError) as error:
+        raise CheckpointError(
+            f'the config in {source} is more than plain data ({error}): give the config file as the first argument, '
+            'model'
+        ) from error
+    imported = sorted(name for name in _type_names(values) if not _is_registry_name(name))
+    if imported:
+        raise CheckpointError(
+            f'the config in {source} names {", ".join(imported)} by import path, which could run code of its author: '
+            'give a config file that you trust as the first argument, model'
+        )
+    return Config(ConfigDict(values))
+
+
+def _assignments(text: str):
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id, _plain(node.value)
+
+
+def _plain(node: ast.expr):
+    """The value of an expression made of literals and calls of ``dict``."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
+        return {keyword.arg: _plain(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict):
+        return {_plain(key): _plain(value) for key, value in zip(node.keys, node.values)}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        values = [_plain(value) for value in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
+        return float(node.id)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise ValueError(f'line {node.lineno}: {ast.unparse(node)[:60]}') from None
+
+
+def _type_names(value) -> set[str]:
+    if isinstance(value, dict):
+        own = {str(value['type'])} if value.get('type') is not None else set()
+        return own.union(*(_type_names(child) for child in value.values()))
+    if isinstance(value, (list, tuple)):
+        return set().union(*(_type_names(child) for child in value))
+    return set()
+
+
+def _is_registry_name(name: str) -> bool:
+    scope, _, bare = name.rpartition('.')
+    return bare.isidentifier() and scope in ('', *_SCOPES)

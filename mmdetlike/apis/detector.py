@@ -1,0 +1,178 @@
+"""A detector from a config and a checkpoint."""
+
+import contextlib
+import warnings
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import _load_checkpoint
+from torch import nn
+
+from mmdetlike.apis.configs import as_config
+from mmdetlike.apis.pipeline import test_dataset
+from mmdetlike.registry import DATASETS, MODELS, ConfigError
+from mmdetlike.utils.checkpoint import check_fit, trust_checkpoints
+from mmdetlike.utils.config import locate
+from mmdetlike.utils.setup_env import register_all_modules
+from mmdetlike.visualization import get_palette
+
+
+def init_detector(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    palette: str | list = 'none',
+    device: str | torch.device | None = None,
+    cfg_options: dict | None = None,
+    trust_checkpoint: bool = False,
+) -> nn.Module:
+    """Build a detector ready for inference. Weights of a backbone alone are never fetched.
+
+    Args:
+        config: Config file or ``Config``.
+        checkpoint: File or URL of a checkpoint; None leaves the weights random.
+        palette: Colours of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or the dataset.
+        device: Where the model goes; by default the first GPU, or the CPU where there is none.
+        cfg_options: Overrides of the config by dotted key.
+        trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
+
+    Returns:
+        The model in eval mode, with ``cfg`` and ``dataset_meta`` (``classes``, ``palette``).
+
+    Raises:
+        FileNotFoundError: There is no such config or checkpoint.
+        ConfigError: The config can't be built.
+        CheckpointError: The checkpoint can't be read or belongs to another model.
+        ValueError: The device isn't there, or the palette doesn't fit the classes.
+    """
+    cfg = as_config(config, cfg_options)
+    device = check_device(device)
+    model = build_model(cfg)
+    loaded = {} if checkpoint is None else read_weights(checkpoint, trust_checkpoint)
+    if checkpoint is not None:
+        fill(model, loaded, str(checkpoint))
+    return finish(model, cfg, loaded, palette, device)
+
+
+def check_device(device: str | torch.device | None) -> torch.device:
+    """The device to use.
+
+    Raises:
+        ValueError: It isn't there.
+    """
+    if device is None:
+        return torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"device {str(device)!r} can't be used: {reason}. device='cpu' always can.") from error
+    return torch.device(device)
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """The model of a config, with random weights.
+
+    Raises:
+        ConfigError: It can't be built; the message says where in the config.
+    """
+    register_all_modules(init_default_scope_=False)
+    init_default_scope(cfg.default_scope)
+    try:
+        return MODELS.build(_without_pretrained(cfg.model))
+    except ConfigError as error:
+        raise ConfigError(locate(error, cfg) if cfg.filename else str(error), error.cfg) from error
+
+
+def _without_pretrained(cfg):
+    """A model config that names no weights to fetch."""
+    if isinstance(cfg, dict):
+        kept = {key: _without_pretrained(value) for key, value in cfg.items()}
+        kept.update({key: None for key in kept if key == 'pretrained' or (key == 'init_cfg' and _fetches(kept[key]))})
+        return type(cfg)(kept)
+    return [_without_pretrained(value) for value in cfg] if isinstance(cfg, list) else cfg
+
+
+def _fetches(init_cfg) -> bool:
+    return isinstance(init_cfg, dict) and str(init_cfg.get('type')).endswith('Pretrained')
+
+
+def read_weights(checkpoint: str | Path, trust: bool) -> dict:
+    """What a checkpoint file, or URL, holds, its tensors on the CPU."""
+    with trust_checkpoints(trust):
+        return _load_checkpoint(str(checkpoint), map_location='cpu')
+
+
+def fill(model: nn.Module, checkpoint: dict, source: str) -> None:
+    """Load all weights of a model.
+
+    Raises:
+        CheckpointError: One is missing or of another shape.
+    """
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    surplus = check_fit(model, state_dict, source, strict=True)
+    if surplus is not None:
+        warnings.warn(surplus, stacklevel=3)
+    model.load_state_dict({key.removeprefix('module.'): value for key, value in state_dict.items()}, strict=False)
+
+
+def finish(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list, device: torch.device) -> nn.Module:
+    """Tell a model its config and classes, and put it to its device in eval mode."""
+    model.cfg = cfg
+    model.dataset_meta = find_dataset_meta(model, cfg, checkpoint.get('meta') or {})
+    set_palette(model, palette)
+    return model.to(device).eval()
+
+
+def set_palette(model: nn.Module, palette: str | list) -> None:
+    """Set the colours in a model's ``dataset_meta``; ``'none'`` keeps those that are there and fit.
+
+    Raises:
+        ValueError: The palette is unknown or has too few colours.
+    """
+    number, known = len(model.dataset_meta['classes']), model.dataset_meta.get('palette')
+    if palette is None or (isinstance(palette, str) and palette == 'none'):
+        palette = known if known is not None and len(known) >= number else None
+    model.dataset_meta['palette'] = get_palette(palette, number)
+
+
+def find_dataset_meta(model: nn.Module, cfg: Config, checkpoint_meta: dict) -> dict:
+    """What is known of the classes: from the checkpoint, else from the config's test dataset, else only their number."""
+    meta = _meta_of_checkpoint(checkpoint_meta) or _meta_of_dataset(cfg)
+    number = count_classes(model)
+    if meta and len(meta['classes']) >= number:
+        return meta
+    names = tuple(f'class_{i}' for i in range(number))
+    reason = f'there are {len(meta["classes"])} of them for {number} classes' if meta else 'none are known'
+    source = cfg.filename or 'the config'
+    warnings.warn(f'names of classes: {reason}, neither from the checkpoint nor from {source}', stacklevel=4)
+    return {'classes': names}
+
+
+def _meta_of_checkpoint(meta: dict) -> dict:
+    if 'dataset_meta' in meta:
+        found = {key.lower(): value for key, value in meta['dataset_meta'].items()}
+    else:
+        found = {key.lower(): meta[key] for key in ('CLASSES', 'PALETTE') if meta.get(key) is not None}
+    return found if found.get('classes') is not None else {}
+
+
+def _meta_of_dataset(cfg: Config) -> dict:
+    dataset = test_dataset(cfg) or {}
+    with contextlib.suppress(ConfigError):  # a dataset that this installation lacks is no hindrance to inference
+        cls = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else dataset.get('type')
+        if hasattr(cls, '_load_metainfo'):
+            meta = {key.lower(): value for key, value in cls._load_metainfo(dataset.get('metainfo')).items()}
+            return meta if meta.get('classes') is not None else {}
+    return {}
+
+
+def count_classes(model: nn.Module) -> int:
+    """How many classes the heads of a model tell apart."""
+    counts = [
+        module.num_classes
+        for name, module in model.named_modules()
+        if 'rpn_head' not in name and isinstance(getattr(module, 'num_classes', None), int)
+    ]
+    return max(counts, default=1)

@@ -1,0 +1,15 @@
+"""Settings for all tests: one thread, no trust left over from another test, no network."""
+
+import os
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_trust(monkeypatch):
+    monkeypatch.delenv('MMDETLIKE_TRUST_CHECKPOINT', raising=False)

@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from mmdetlike_ops import batched_nms, nms, roi_align, roi_pool, sigmoid_focal_loss
+
+
+@pytest.fixture(autouse=True)
+def dynamic_shapes():
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        yield
+    torch._dynamo.reset()
+
+
+def compiled(function):
+    return torch.compile(function, fullgraph=True, backend='aot_eager')
+
+
+@pytest.mark.parametrize('pool', [roi_align, roi_pool], ids=lambda pool: pool.__name__)
+def test_pooling_compiles_with_its_gradient(rng, random_rois, pool):
+    fast = compiled(lambda x, rois: pool(x * 2, rois, 3, 0.25))
+    for k in (6, 9):
+        x, rois = torch.randn(2, 5, 20, 30, generator=rng).requires_grad_(), random_rois(k)
+        out, expected = fast(x, rois), pool(x * 2, rois, 3, 0.25)
+        torch.testing.assert_close(out, expected)
+        (grad,) = torch.autograd.grad(out.square().sum(), x)
+        (wanted,) = torch.autograd.grad(expected.square().sum(), x)
+        torch.testing.assert_close(grad, wanted)
+
+
+def test_nms_compiles(rng, random_boxes):
+    fast = compiled(lambda boxes, scores: nms(boxes + 1, scores, 0.5, max_num=20))
+    for n in (50, 80):
+        boxes, scores = random_boxes(n), torch.rand(n, generator=rng)
+        dets, kept = fast(boxes, scores)
+        expected = nms(boxes + 1, scores, 0.5, max_num=20)
+        assert torch.equal(kept, expected[1])
+        assert torch.equal(dets, expected[0])
+
+
+def test_batched_nms_compiles(rng, random_boxes):
+    config = {'type': 'nms', 'iou_threshold': 0.5}
+    fast = compiled(lambda boxes, scores, classes: batched_nms(boxes, scores, classes, config))
+    boxes, scores, classes = random_boxes(50), torch.rand(50, generator=rng), torch.arange(50) % 3
+    assert torch.equal(fast(boxes, scores, classes)[1], batched_nms(boxes, scores, classes, config)[1])
+
+
+def test_focal_loss_compiles(rng):
+    x, target = torch.randn(9, 4, generator=rng).requires_grad_(), torch.arange(9) % 5
+    loss, expected = compiled(sigmoid_focal_loss)(x, target), sigmoid_focal_loss(x, target)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, x), torch.autograd.grad(expected, x))
+
+
+def test_roi_align_exports(rng, random_rois):
+    class Net(torch.nn.Module):
+        def forward(self, x, rois):
+            return roi_align(x, rois, 3, 0.25)
+
+    x, rois = torch.randn(2, 5, 20, 30, generator=rng), random_rois(6)
+    count = torch.export.Dim('count', min=2)
+    program = torch.export.export(Net(), (x, rois), dynamic_shapes=({}, {0: count}))
+    more = random_rois(11)
+    torch.testing.assert_close(program.module()(x, more), Net()(x, more))
