@@ -43,8 +43,8 @@ def find_torch() -> Path:
     found = subprocess.run([sys.executable, '-I', '-c', code], capture_output=True, text=True).stdout.strip()
     if not found:
         fail(
-            'compiling the kernels needs the headers of an installed torch >= 2.10; '
-            'run `pip install torch` first, then `pip install --no-build-isolation .`.'
+            'compiling the kernels needs the headers of an installed torch >= 2.10; run `pip install torch` first, '
+            'or, if it is installed, add --no-build-isolation to the command.'
         )
     return Path(found).parent
 

@@ -3,15 +3,22 @@
 import torch
 from torch import Tensor
 
+from ._library import COMPILED_FOR_CUDA
+
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def check_floating(op: str, name: str, x: Tensor) -> None:
-    """Raise a TypeError unless `x` is a tensor of a supported floating dtype."""
+    """Raise unless `x` is a tensor of a supported floating dtype, on a device that the kernels were compiled for."""
     if not isinstance(x, Tensor):
         raise TypeError(f'{op}: {name} is a {type(x).__name__}, a tensor is expected')
     if x.dtype not in FLOATING:
         raise TypeError(f'{op}: {name} has dtype {x.dtype}, a floating dtype is expected')
+    if x.is_cuda and not COMPILED_FOR_CUDA:
+        raise RuntimeError(
+            f'{op}: {name} is on {x.device}, but the kernels were compiled without CUDA; compile them again where nvcc '
+            'is installed: `MMDETLIKE_OPS_CUDA=1 pip install -e .`'
+        )
 
 
 def check_table(op: str, name: str, x: Tensor, columns: int) -> None:

@@ -25,16 +25,17 @@ def load() -> None:
     if not LIBRARY.exists():
         raise ImportError(
             f'{LIBRARY} does not exist: the kernels are not compiled; '
-            'run `pip install --no-build-isolation -e .` in the root of the repository.'
+            'run `pip install -e .` in the root of the repository.'
         )
     try:
         torch.ops.load_library(LIBRARY)
     except OSError as error:
         raise ImportError(
             f'{LIBRARY} cannot be loaded beside torch {torch.__version__} (torch >= 2.10 is needed); '
-            f'compile it again with `pip install --no-build-isolation -e .`: {error}'
+            f'compile it again with `pip install -e .`: {error}'
         ) from error
 
 
 load()
 kernels = torch.ops.mmdetlike_ops
+COMPILED_FOR_CUDA = torch._C._dispatch_has_kernel_for_dispatch_key('mmdetlike_ops::nms', 'CUDA')

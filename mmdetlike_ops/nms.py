@@ -25,7 +25,8 @@ def nms(
     """Greedy non-maximum suppression.
 
     A box is kept if its IoU with every kept box of higher score is at most `iou_threshold`. Boxes of equal score are
-    visited in the order they come. A box whose score is NaN is never kept.
+    visited in the order they come. A box whose score is NaN is never kept. How many boxes are kept depends on the
+    data, so `torch.compile(fullgraph=True)` wants `torch._dynamo.config.capture_dynamic_output_shape_ops = True`.
 
     Args:
         boxes: (n, 4) xyxy in pixels.
@@ -102,16 +103,17 @@ def nms_match(dets: Tensor, thr: float) -> list[list[int]]:
         TypeError, ValueError: An argument has a wrong type, shape or value.
     """
     check_table('nms_match', 'dets', dets, 5)
+    dets = dets.detach().to(torch.promote_types(dets.dtype, torch.float32))
     boxes, scores = dets[:, :4], dets[:, 4]
     kept = nms(boxes, scores, thr)[1]
+    if kept.numel() == 0:
+        return []
+    leader = kept[(bbox_overlaps(boxes, boxes[kept]) > thr).int().argmax(dim=1)].tolist()
     order = scores.argsort(descending=True, stable=True)
-    order = order[~scores[order].isnan()]
-    leader = kept[(bbox_overlaps(boxes, boxes[kept]) > thr).int().argmax(dim=1)] if kept.numel() else kept
-    leader[kept] = kept
     groups = {i: [i] for i in kept.tolist()}
-    for i in order.tolist():
+    for i in order[~scores[order].isnan()].tolist():
         if i not in groups:
-            groups[int(leader[i])].append(i)
+            groups[leader[i]].append(i)
     return list(groups.values())
 
 

@@ -13,3 +13,11 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _no_trust(monkeypatch):
     monkeypatch.delenv('MMDETLIKE_TRUST_CHECKPOINT', raising=False)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _unformatted_configs():
+    """Leave configs unformatted where mmengine stores them: with pictures this small, that takes longer than training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.config.config.FormatCode', lambda text, **_: (text, False))
+        yield

@@ -1,5 +1,6 @@
 """Small configs and processes that several test files share."""
 
+import copy
 import itertools
 import os
 import subprocess
@@ -73,7 +74,7 @@ def tiny_config(work_dir: str | Path, model: str = 'faster_rcnn', **overrides) -
             log_level='WARNING',
         )
     )
-    cfg.merge_from_dict(overrides)
+    cfg.merge_from_dict(copy.deepcopy(overrides))  # merging takes _delete_ out of what it is given
     return cfg
 
 
@@ -98,7 +99,7 @@ class LossRecorder(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Record."""
-        self.losses[runner.iter] = {name: float(value) for name, value in outputs.items()}
+        self.losses[runner.iter] = {name: float(value.detach()) for name, value in outputs.items()}
 
 
 def train(cfg: Config, *hooks: Hook):
@@ -112,7 +113,14 @@ def train(cfg: Config, *hooks: Hook):
     for hook in (recorder, *hooks):
         runner.register_hook(hook, priority='LOWEST')
     runner.train()
+    _stop_workers(runner.train_dataloader)
     return runner, recorder.losses
+
+
+def _stop_workers(dataloader) -> None:
+    """Persistent workers wait 5 s for one another where garbage collection, not the end of a process, ends them."""
+    if dataloader._iterator is not None:
+        dataloader._iterator._shutdown_workers()
 
 
 def python(*args: str | Path, timeout: float = 300, path: str = '', **env: str) -> subprocess.CompletedProcess:

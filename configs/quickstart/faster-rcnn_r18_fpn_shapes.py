@@ -17,6 +17,10 @@ model = dict(
         bbox_roi_extractor=dict(out_channels=64, featmap_strides=[8, 16], finest_scale=48),
         bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=5),
     ),
-    train_cfg=dict(rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=64))),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=64)),
+        rpn_proposal=dict(nms_pre=500, max_per_img=200),
+        rcnn=dict(sampler=dict(num=64)),
+    ),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=100)),
 )

@@ -1,12 +1,12 @@
 _base_ = '../_base_/default_runtime.py'
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=5)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=6)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=10, eta_min_ratio=0.01, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=12, eta_min_ratio=0.01, convert_to_iter_based=True),
 ]
 optim_wrapper = dict(
     type='OptimWrapper',

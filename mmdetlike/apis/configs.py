@@ -1,6 +1,7 @@
 """Where the config of a detector comes from: a file, the name of one that is shipped, or a checkpoint."""
 
 import ast
+import copy
 import difflib
 from pathlib import Path
 
@@ -54,11 +55,12 @@ def as_config(model: str | Path | Config | dict, cfg_options: dict | None = None
         ConfigError: It can't be read, has no ``model``, or an override doesn't fit.
         TypeError: ``model`` is none of these.
     """
+    cfg_options = copy.deepcopy(dict(cfg_options or {}))  # mmengine's merging writes into it
     if isinstance(model, (str, Path)):
         cfg = load_config(model, cfg_options)
     elif isinstance(model, (Config, dict)):
         cfg = model.copy() if isinstance(model, Config) else Config(model)
-        cfg.merge_from_dict(dict(cfg_options or {}))
+        cfg.merge_from_dict(cfg_options)
     else:
         raise TypeError(f'config must be a path or a Config, got {type(model).__name__}')
     if cfg.get('model') is None:

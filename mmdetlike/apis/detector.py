@@ -11,9 +11,9 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
 from mmdetlike.apis.configs import as_config
-from mmdetlike.apis.pipeline import test_dataset
+from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.registry import DATASETS, MODELS, ConfigError
-from mmdetlike.utils.checkpoint import check_fit, trust_checkpoints
+from mmdetlike.utils.checkpoint import CheckpointError, check_fit, trust_checkpoints
 from mmdetlike.utils.config import locate
 from mmdetlike.utils.setup_env import register_all_modules
 from mmdetlike.visualization import get_palette
@@ -32,7 +32,7 @@ def init_detector(
     Args:
         config: Config file or ``Config``.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
-        palette: Colours of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or the dataset.
+        palette: Colours of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
         device: Where the model goes; by default the first GPU, or the CPU where there is none.
         cfg_options: Overrides of the config by dotted key.
         trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
@@ -99,9 +99,17 @@ def _fetches(init_cfg) -> bool:
 
 
 def read_weights(checkpoint: str | Path, trust: bool) -> dict:
-    """What a checkpoint file, or URL, holds, its tensors on the CPU."""
+    """What a checkpoint file, or URL, holds, its tensors on the CPU.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It can't be read.
+    """
     with trust_checkpoints(trust):
-        return _load_checkpoint(str(checkpoint), map_location='cpu')
+        loaded = _load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f'{checkpoint} holds a {type(loaded).__name__}, not a dict with the weights of a model')
+    return loaded
 
 
 def fill(model: nn.Module, checkpoint: dict, source: str) -> None:
@@ -111,10 +119,19 @@ def fill(model: nn.Module, checkpoint: dict, source: str) -> None:
         CheckpointError: One is missing or of another shape.
     """
     state_dict = checkpoint.get('state_dict', checkpoint)
+    state_dict = _renamed(model, {key.removeprefix('module.'): value for key, value in state_dict.items()})
     surplus = check_fit(model, state_dict, source, strict=True)
     if surplus is not None:
         warnings.warn(surplus, stacklevel=3)
-    model.load_state_dict({key.removeprefix('module.'): value for key, value in state_dict.items()}, strict=False)
+    model.load_state_dict(state_dict, strict=False)
+
+
+def _renamed(model: nn.Module, state_dict: dict) -> dict:
+    """A state dict as the modules' own hooks, which know the names of relatives, will see it."""
+    for prefix, module in model.named_modules():
+        for hook in module._load_state_dict_pre_hooks.values():
+            hook(state_dict, f'{prefix}.' if prefix else '', {}, True, [], [], [])
+    return state_dict
 
 
 def finish(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list, device: torch.device) -> nn.Module:
@@ -138,7 +155,7 @@ def set_palette(model: nn.Module, palette: str | list) -> None:
 
 
 def find_dataset_meta(model: nn.Module, cfg: Config, checkpoint_meta: dict) -> dict:
-    """What is known of the classes: from the checkpoint, else from the config's test dataset, else only their number."""
+    """The classes: from the checkpoint, else from the test dataset of the config, else only their number."""
     meta = _meta_of_checkpoint(checkpoint_meta) or _meta_of_dataset(cfg)
     number = count_classes(model)
     if meta and len(meta['classes']) >= number:
@@ -159,7 +176,7 @@ def _meta_of_checkpoint(meta: dict) -> dict:
 
 
 def _meta_of_dataset(cfg: Config) -> dict:
-    dataset = test_dataset(cfg) or {}
+    dataset = dataset_config(cfg) or {}
     with contextlib.suppress(ConfigError):  # a dataset that this installation lacks is no hindrance to inference
         cls = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else dataset.get('type')
         if hasattr(cls, '_load_metainfo'):

@@ -19,7 +19,7 @@ _DATASET_KEYS = ('instances', 'seg_map_path', 'sample_idx', 'proposals')
 Image = str | Path | np.ndarray
 
 
-def test_dataset(cfg: Config) -> dict | None:
+def dataset_config(cfg: Config) -> dict | None:
     """The config of the test dataset, or of the first one where several are wrapped; None if there is none."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset')
     while dataset is not None and 'pipeline' not in dataset:
@@ -31,15 +31,12 @@ def test_dataset(cfg: Config) -> dict | None:
     return dataset
 
 
-test_dataset.__test__ = False  # pytest takes it for a test otherwise
-
-
 class InferencePipeline:
     """From a picture, a path or an array, to what a detector's ``test_step`` takes.
 
     Args:
-        steps: Transform configs of a test pipeline. What loads its picture is replaced as needed; what loads annotations
-            is left out.
+        steps: Transform configs of a test pipeline. What loads its picture is replaced as needed; what loads
+            annotations is left out.
     """
 
     def __init__(self, steps: Sequence[dict]) -> None:
@@ -82,7 +79,7 @@ def build_pipeline(cfg: Config | None, test_pipeline: Callable | Sequence[dict] 
         return InferencePipeline(test_pipeline)
     if cfg is None:
         raise ConfigError('the model has no cfg to take a test pipeline from: build it by init_detector, or set it')
-    steps = (test_dataset(cfg) or {}).get('pipeline')
+    steps = (dataset_config(cfg) or {}).get('pipeline')
     if not steps:
         raise ConfigError(f'{cfg.filename or "the config"} has no test_dataloader.dataset.pipeline')
     return InferencePipeline(steps)

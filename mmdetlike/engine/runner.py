@@ -34,6 +34,15 @@ class Runner(MMEngineRunner):
             torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
 
+    def build_visualizer(self, visualizer: dict | None = None):
+        """Build a visualizer of this run's own.
+
+        mmengine keeps one for each name, so a second run in the same process would draw into the first one's folder.
+        """
+        if isinstance(visualizer, dict):
+            visualizer = {**visualizer, 'name': f'{visualizer.get("name", "visualizer")}_{self._experiment_name}'}
+        return super().build_visualizer(visualizer)
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, in distributed runs, wrap it."""
         if self.distributed and not torch.cuda.is_available():

@@ -1,9 +1,11 @@
 """A resumed run goes on as if it had never stopped: its losses equal the uninterrupted run's bit for bit."""
 
+import copy
 import shutil
 from pathlib import Path
 
 import pytest
+from mmengine.hooks import Hook
 
 from tests.utils import tiny_config, train, without_validation
 
@@ -50,7 +52,7 @@ def config(work_dir: Path, overrides: dict):
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=6),
         dict(type='MultiStepLR', milestones=[1], by_epoch=True, gamma=0.5),
     ]
-    cfg.merge_from_dict(overrides)
+    cfg.merge_from_dict(copy.deepcopy(overrides))
     return without_validation(cfg)
 
 
@@ -73,17 +75,11 @@ def test_losses_equal_those_of_the_uninterrupted_run(name, tmp_path):
 def test_samples_of_an_epoch_are_seen_once_whatever_was_resumed(tmp_path):
     seen = []
 
-    def collect(runner_cfg):
-        from tests.utils import Hook
+    class Collect(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            seen.extend(sample.img_id for sample in data_batch['data_samples'])
 
-        class Collect(Hook):
-            def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-                seen.extend(sample.img_id for sample in data_batch['data_samples'])
-
-        train(runner_cfg, Collect())
-
-    first = config(tmp_path, {})
-    collect(first)
+    train(config(tmp_path, {}), Collect())
     assert sorted(seen[:12]) == sorted(seen[12:]) == list(range(12))
     assert seen[:12] != seen[12:]
     whole = list(seen)
@@ -92,7 +88,7 @@ def test_samples_of_an_epoch_are_seen_once_whatever_was_resumed(tmp_path):
         path.unlink()
     again = config(tmp_path, {})
     again.resume = True
-    collect(again)
+    train(again, Collect())
     assert seen == whole[8:]
 
 

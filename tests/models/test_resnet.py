@@ -215,7 +215,7 @@ def test_checkpointing_recomputes_the_blocks(registered):
 
     registered(CountCalls)
     plugins = [dict(cfg=dict(type='CountCalls'), position='after_conv1')]
-    model = tiny(with_cp=True, plugins=plugins)
+    model = tiny(with_cp=True, plugins=plugins).train()
     model(torch.rand(1, 3, 32, 32))[-1].sum().backward()
     assert len(calls) == 16  # 8 blocks, forward and again for backward
 

@@ -54,7 +54,7 @@ def test_a_missing_library_says_how_to_build(tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert 'ImportError' in result.stderr
-    assert 'the kernels are not compiled; run `pip install --no-build-isolation -e .`' in result.stderr
+    assert 'the kernels are not compiled; run `pip install -e .`' in result.stderr
 
 
 def test_every_operator_has_its_three_files():

@@ -41,7 +41,9 @@ def test_soft_nms(cuda, rng, random_boxes, method, offset):
 def test_overlaps_and_matches(cuda, rng, random_boxes):
     a, b = random_boxes(60), random_boxes(40)
     for settings in ({}, {'mode': 'iof'}, {'offset': 1}):
-        torch.testing.assert_close(bbox_overlaps(a.to(cuda), b.to(cuda), **settings).cpu(), bbox_overlaps(a, b, **settings))
+        torch.testing.assert_close(
+            bbox_overlaps(a.to(cuda), b.to(cuda), **settings).cpu(), bbox_overlaps(a, b, **settings)
+        )
     dets = torch.cat([a, torch.rand(60, 1, generator=rng)], dim=1)
     assert nms_match(dets.to(cuda), 0.3) == nms_match(dets, 0.3)
 

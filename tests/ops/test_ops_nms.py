@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
 
 from mmdetlike_ops import batched_nms, bbox_overlaps, nms, nms_match, soft_nms
@@ -11,11 +12,11 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 def greedy(boxes, scores, threshold, groups=None):
     """The definition, one box after another."""
-    overlaps = bbox_overlaps(boxes, boxes)
+    overlapping = (bbox_overlaps(boxes, boxes) > threshold).tolist()
     kept = []
     for i in scores.argsort(descending=True, stable=True).tolist():
         rivals = [j for j in kept if groups is None or groups[i] == groups[j]]
-        if not any(overlaps[i, j] > threshold for j in rivals):
+        if not any(overlapping[i][j] for j in rivals):
             kept.append(i)
     return kept
 
@@ -73,7 +74,7 @@ def test_batched_none_sorts():
 def test_batched_settings(random_boxes, rng):
     boxes, scores, classes = random_boxes(50), torch.rand(50, generator=rng), torch.zeros(50, dtype=torch.long)
     config = {'type': 'nms', 'iou_thr': 0.3, 'max_num': 4, 'class_agnostic': True}
-    dets, kept = batched_nms(boxes, scores, classes, config)
+    kept = batched_nms(boxes, scores, classes, config)[1]
     assert kept.tolist() == nms(boxes, scores, 0.3, max_num=4)[1].tolist()
     assert config == {'type': 'nms', 'iou_thr': 0.3, 'max_num': 4, 'class_agnostic': True}
     soft = batched_nms(boxes, scores, classes, {'type': 'soft_nms', 'iou_threshold': 0.3, 'max_num': 4})[0]
@@ -203,6 +204,16 @@ def test_bad_method_and_mode():
         bbox_overlaps(torch.zeros(1, 4), torch.zeros(1, 4), mode='giou')
     with pytest.raises(ValueError, match='a has 1 and b 2'):
         bbox_overlaps(torch.zeros(1, 4), torch.zeros(2, 4), aligned=True)
+
+
+def test_a_cpu_build_refuses_cuda_tensors(monkeypatch):
+    monkeypatch.setattr('mmdetlike_ops._checks.COMPILED_FOR_CUDA', False)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        boxes, scores = torch.zeros(3, 4, device='cuda'), torch.zeros(3, device='cuda')
+        with pytest.raises(
+            RuntimeError, match='boxes is on cuda:0, but the kernels were compiled without CUDA; compile'
+        ):
+            nms(boxes, scores, 0.5)
 
 
 def test_operators_follow_the_dispatcher_contract(random_boxes, rng):

@@ -6,7 +6,7 @@ metainfo = dict(classes=('Platelets', 'RBC', 'WBC'))
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomResize', scale=(400, 300), ratio_range=(0.85, 1.15), keep_ratio=True),
+    dict(type='RandomResize', scale=(400, 300), ratio_range=(0.8, 1.0), keep_ratio=True),
     dict(type='RandomFlip', prob=0.75, direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='PhotoMetricDistortion', hue_delta=6, contrast_range=(0.75, 1.25), saturation_range=(0.75, 1.25)),
     dict(type='PackDetInputs'),

@@ -25,6 +25,7 @@ model = dict(
         ),
     ),
     train_cfg=dict(
+        rpn=dict(assigner=dict(match_low_quality=True)),
         rpn_proposal=dict(nms_pre=2000, max_per_img=1000, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
         rcnn=dict(
             assigner=dict(

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.dist import barrier, broadcast, get_dist_info
 from mmengine.logging import MessageHub
 from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
@@ -114,6 +115,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         height = max(self._round_up(image.shape[-2]) for image in images)
         width = max(self._round_up(image.shape[-1]) for image in images)
         batch = images[0].new_full((len(images), images[0].shape[0], height, width), self.pad_value)
+        if not batch.is_cuda:
+            # CPU convolutions are faster with the channels last, and pass that layout on (measured in docs/benchmarks.md)
+            batch = batch.to(memory_format=torch.channels_last)
         for padded, image in zip(batch, images):
             padded[:, : image.shape[-2], : image.shape[-1]] = image
         return batch
@@ -135,7 +139,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             if self.pad_seg and 'gt_sem_seg' in sample:
                 seg = sample.gt_sem_seg.sem_seg
                 padding = (0, batch_shape[1] - seg.shape[-1], 0, batch_shape[0] - seg.shape[-2])
-                sample.gt_sem_seg.sem_seg = F.pad(seg, padding, value=self.seg_pad_value)
+                sample.gt_sem_seg = PixelData(sem_seg=F.pad(seg, padding, value=self.seg_pad_value))
 
 
 def boxes_to_tensors(sample: DetDataSample) -> None:

@@ -1,7 +1,5 @@
 """Focal Loss for Dense Object Detection, arXiv 1708.02002."""
 
-import itertools
-
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -60,7 +58,7 @@ class RetinaHead(AnchorHead):
     def _tower(self) -> nn.ModuleList:
         widths = [self.in_channels] + [self.feat_channels] * self.stacked_convs
         cfg = dict(padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
-        return nn.ModuleList(ConvModule(a, b, 3, **cfg) for a, b in itertools.pairwise(widths))
+        return nn.ModuleList(ConvModule(a, b, 3, **cfg) for a, b in pairwise(widths))
 
     def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """One level: class and delta maps."""

@@ -1,7 +1,5 @@
 """Region proposals: Faster R-CNN, arXiv 1506.01497."""
 
-import itertools
-
 from itertools import pairwise
 
 import torch
@@ -45,9 +43,7 @@ class RPNHead(AnchorHead):
     def _init_layers(self) -> None:
         if self.num_convs > 1:
             widths = [self.in_channels] + [self.feat_channels] * self.num_convs
-            self.rpn_conv = nn.Sequential(
-                *[ConvModule(a, b, 3, padding=1, inplace=False) for a, b in itertools.pairwise(widths)]
-            )
+            self.rpn_conv = nn.Sequential(*[ConvModule(a, b, 3, padding=1, inplace=False) for a, b in pairwise(widths)])
         else:
             self.rpn_conv = nn.Conv2d(self.in_channels, self.feat_channels, 3, padding=1)
         self.rpn_cls = nn.Conv2d(self.feat_channels, self.num_base_priors * self.cls_out_channels, 1)

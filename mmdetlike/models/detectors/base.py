@@ -7,6 +7,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 MODES = ('loss', 'predict', 'tensor')
@@ -21,6 +22,9 @@ class BaseDetector(BaseModel):
     """
 
     def __init__(self, data_preprocessor: dict | None = None, init_cfg: dict | list[dict] | None = None) -> None:
+        if data_preprocessor is not None:
+            # mmengine would look for the type in the default scope alone
+            data_preprocessor = MODELS.build(dict(dict(type='BaseDataPreprocessor'), **data_preprocessor))
         super().__init__(data_preprocessor, init_cfg)
 
     def forward(self, inputs: Tensor, data_samples: SampleList | None = None, mode: str = 'tensor'):

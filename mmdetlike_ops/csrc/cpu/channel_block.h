@@ -45,12 +45,16 @@ struct LaneMax {
   bool first = true;
 
   OPS_INLINE void see(const T* values, int32_t index) {
+    using Index = typename LaneTypes<T>::index;
     Lanes<T> value;
     load(value, values);
-    const auto wins = first ? typename LaneTypes<T>::index{} - 1 : value > best;
+    if (first) {
+      best = value, which = Index{} + index, first = false;
+      return;
+    }
+    const auto wins = value > best;
     best = wins ? value : best;
-    which = wins ? typename LaneTypes<T>::index{} + index : which;
-    first = false;
+    which = wins ? Index{} + index : which;
   }
 
   OPS_INLINE void finish(T* values, int32_t* indices) const {
@@ -76,23 +80,26 @@ struct MapShape {
   int64_t block_numel() const { return height * width * kLanes; }
 };
 
-// Reads channels [channel, channel + kLanes) of an image with any strides; `scratch` holds the copy where one is needed.
+// Copies one row of pixels to channels last.
+template <typename T, typename S>
+void read_row(const S* from, int64_t plane, int64_t column, int64_t lanes, int64_t width, T* to) {
+  if (plane == 1 && lanes == kLanes)
+    for (int64_t x = 0; x < width; ++x)
+      for (int64_t c = 0; c < kLanes; ++c) to[x * kLanes + c] = static_cast<T>(from[x * column + c]);
+  else
+    for (int64_t c = 0; c < lanes; ++c)
+      for (int64_t x = 0; x < width; ++x) to[x * kLanes + c] = static_cast<T>(from[c * plane + x * column]);
+}
+
+// Reads channels [channel, channel + kLanes) of an image with any strides into `scratch`.
 template <typename T, typename S>
 Block<const T> read_block(const Tensor& x, int64_t image, int64_t channel, std::vector<T>& scratch) {
-  const MapShape shape(x);
-  const int64_t lanes = std::min(kLanes, shape.channels - channel);
-  const int64_t plane = x.stride(1), row = x.stride(2), column = x.stride(3);
-  const S* source = data<S>(x) + image * x.stride(0) + channel * plane;
-  if constexpr (std::is_same_v<T, S>)
-    if (plane == 1 && lanes == kLanes) return {source, row, column};
+  const int64_t lanes = std::min(kLanes, x.size(1) - channel), width = x.size(3);
+  const S* source = data<S>(x) + image * x.stride(0) + channel * x.stride(1);
   if (lanes < kLanes) std::fill(scratch.begin(), scratch.end(), T(0));
-  for (int64_t y = 0; y < shape.height; ++y)
-    for (int64_t c = 0; c < lanes; ++c) {
-      const S* from = source + c * plane + y * row;
-      T* to = scratch.data() + y * shape.width * kLanes + c;
-      for (int64_t i = 0; i < shape.width; ++i) to[i * kLanes] = static_cast<T>(from[i * column]);
-    }
-  return {scratch.data(), shape.width * kLanes, kLanes};
+  for (int64_t y = 0; y < x.size(2); ++y)
+    read_row(source + y * x.stride(2), x.stride(1), x.stride(3), lanes, width, scratch.data() + y * width * kLanes);
+  return {scratch.data(), width * kLanes, kLanes};
 }
 
 // Writes pixels (channels last, kLanes apart) to `lanes` contiguous planes.

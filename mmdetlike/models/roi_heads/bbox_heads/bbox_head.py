@@ -146,7 +146,9 @@ class BBoxHead(BaseModule):
         """The deltas (n, 4) that belong to each region's class."""
         if self.reg_class_agnostic:
             return bbox_pred
-        boxes = bbox_pred.reshape(len(bbox_pred), -1, self.bbox_coder.encode_size)
+        # not -1: there may be no region
+        size = self.bbox_coder.encode_size
+        boxes = bbox_pred.reshape(len(bbox_pred), bbox_pred.shape[1] // size, size)
         return boxes[torch.arange(len(boxes), device=boxes.device), labels]
 
     def _regression_pair(self, pred: Tensor, samples: Sequence[SamplingResult]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,273 @@
+"""From pictures in any form to predictions as plain data, drawn pictures and files."""
+
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import nn
+from tqdm import tqdm
+
+from mmdetlike.apis.configs import as_config, config_in_checkpoint, find_config
+from mmdetlike.apis.detector import build_model, check_device, fill, finish, read_weights, set_palette
+from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
+from mmdetlike.apis.pipeline import build_pipeline, describe
+from mmdetlike.apis.results import ResultWriter, to_dict
+from mmdetlike.apis.sources import Item, count, download, expand, is_url, stream
+from mmdetlike.datasets.errors import ImageError
+from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
+from mmdetlike.structures import DetDataSample
+
+Source = str | Path | np.ndarray
+_LISTED = 20  # unreadable inputs to name at the end
+_counter = itertools.count()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How predictions are drawn.
+
+    Args:
+        show: In a window, too.
+        wait_time: Seconds for which it stays; 0 until a key is pressed.
+        draw_pred: Draw predictions at all.
+        pred_score_thr: Draw those that score this or more.
+    """
+
+    show: bool
+    wait_time: float
+    draw_pred: bool
+    pred_score_thr: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one input: a sample with predictions and its picture (h, w, 3), RGB, or an error."""
+
+    item: Item
+    sample: DetDataSample | None = None
+    image: np.ndarray | None = None
+    error: Exception | None = None
+
+
+@INFERENCERS.register_module()
+class DetInferencer:
+    """Detects objects in pictures and videos.
+
+    Args:
+        model: Config file, name of a shipped config, ``Config``, or a detector from ``init_detector``; None to take the
+            config that ``weights`` holds.
+        weights: File or URL of a checkpoint.
+        device: Where the model runs; by default the first GPU, or the CPU where there is none.
+        scope: Default scope of a config that sets none.
+        palette: Colours of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
+        show_progress: Show a progress bar when there is more than one picture.
+        trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
+
+    Raises:
+        FileNotFoundError: There is no such config or checkpoint; close names are listed.
+        ConfigError, CheckpointError: The config can't be built, or the checkpoint doesn't fit it.
+        TypeError, ValueError: The arguments don't go together.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Config | dict | nn.Module | None = None,
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        scope: str = SCOPE,
+        palette: str | list = 'none',
+        show_progress: bool = True,
+        trust_checkpoint: bool = False,
+    ) -> None:
+        if isinstance(model, nn.Module):
+            self.model = _ready(model, weights, device, palette)
+        else:
+            device = check_device(device)
+            loaded = {} if weights is None else read_weights(weights, trust_checkpoint)
+            cfg = _config_of(model, loaded, weights, scope)
+            self.model = finish(_filled(cfg, loaded, weights), cfg, loaded, palette, device)
+        self.cfg = self.model.cfg
+        self.show_progress = show_progress
+        self.pipeline = build_pipeline(self.cfg)
+        self.visualizer = _build_visualizer(self.cfg, self.model.dataset_meta)
+
+    def __call__(
+        self,
+        inputs: Source | Sequence[Source],
+        batch_size: int = 1,
+        return_vis: bool = False,
+        show: bool = False,
+        wait_time: float = 0,
+        no_save_vis: bool = False,
+        draw_pred: bool = True,
+        pred_score_thr: float = 0.3,
+        return_datasamples: bool = False,
+        print_result: bool = False,
+        no_save_pred: bool = True,
+        out_dir: str | Path = '',
+    ) -> dict:
+        """Detect objects. Pictures are read, looked at and written batch by batch.
+
+        A broken picture among several is reported at the end, its entry is ``dict(error=...)``; a sole one raises.
+
+        Args:
+            inputs: Path of a picture, video or folder, glob pattern, URL, picture (h, w, 3), uint8, BGR; or a list of
+                these. A video counts as the list of its frames.
+            batch_size: Pictures that go through the model at once.
+            return_vis: Return the drawn pictures.
+            show: Show them in a window.
+            wait_time: Seconds for which it stays; 0 until a key is pressed.
+            no_save_vis: Write no drawn pictures.
+            draw_pred: Draw predictions.
+            pred_score_thr: Draw predictions that score this or more; all are returned.
+            return_datasamples: Return ``DetDataSample`` instead of dicts.
+            print_result: Print each prediction.
+            no_save_pred: Write no predictions.
+            out_dir: Folder for pictures and videos (``vis``) and predictions (``preds``, JSON); none is written if ''.
+
+        Returns:
+            ``predictions``, a list of dicts of ``labels``, ``scores``, ``bboxes`` (xyxy in pixels) and ``masks`` (run-
+            length encodings), and ``visualization``, a list of pictures (h, w, 3), RGB, None for broken ones, empty
+            unless ``return_vis``.
+
+        Raises:
+            FileNotFoundError: A folder or pattern has no pictures, or a sole path leads nowhere.
+            ImageError: The only picture is broken.
+            TypeError, ValueError: An input or argument is of another kind.
+        """
+        check_batch_size(batch_size)
+        sources = expand(inputs)
+        look = Look(show, wait_time, draw_pred, pred_score_thr)
+        save_vis, save_pred = bool(out_dir) and not no_save_vis, bool(out_dir) and not no_save_pred
+        draw = save_vis or return_vis or show
+        predictions, pictures, failures = [], [], []
+        with ResultWriter(out_dir, save_vis, save_pred) as writer:
+            for outcome in self._outcomes(sources, batch_size, keep_images=draw):
+                prediction = _plain(outcome)
+                picture = self._draw(outcome, look) if draw and outcome.error is None else None
+                if outcome.error is not None:
+                    failures.append(outcome.error)
+                else:
+                    writer.write(outcome.item, prediction, picture)
+                if print_result:
+                    print(prediction)
+                predictions.append(outcome.sample if return_datasamples and outcome.sample else prediction)
+                pictures += [picture] if return_vis else []
+        _report(failures, len(predictions), writer)
+        return dict(predictions=predictions, visualization=pictures)
+
+    def _outcomes(self, sources: Sequence, batch_size: int, keep_images: bool) -> Iterator[Outcome]:
+        """What comes of each picture, in order."""
+        total = count(sources)
+        hidden = not self.show_progress or total == 1
+        with tqdm(total=total, desc='inference', unit='img', disable=hidden) as bar:
+            for items in batches(stream(sources), batch_size):
+                entries = [self._prepare(item, keep_images, sole=len(sources) == 1) for item in items]
+                yield from self._predict(entries)
+                bar.update(len(items))
+
+    def _prepare(self, item: Item, keep_image: bool, sole: bool) -> tuple[Outcome, dict | None]:
+        """The input of the model for a picture, if it can be read."""
+        try:
+            if item.error is not None:
+                raise item.error
+            results = self.pipeline.load(download(item.image) if is_url(item.image) else item.image)
+        except (ImageError, TypeError, ValueError) as error:
+            if sole:
+                raise
+            return Outcome(item, error=error), None
+        image = _as_rgb(results['img']) if keep_image else None
+        return Outcome(item, image=image), self.pipeline.rest(results)
+
+    def _predict(self, entries: list[tuple[Outcome, dict | None]]) -> Iterable[Outcome]:
+        data = [entry for _, entry in entries if entry is not None]
+        samples = iter(predict_batch(self.model, data) if data else ())
+        for outcome, entry in entries:
+            yield outcome if entry is None else Outcome(outcome.item, next(samples), outcome.image)
+
+    def _draw(self, outcome: Outcome, look: Look) -> np.ndarray:
+        self.visualizer.add_datasample(
+            describe(outcome.item.image),
+            outcome.image,
+            outcome.sample,
+            draw_gt=False,
+            draw_pred=look.draw_pred,
+            show=look.show,
+            wait_time=look.wait_time,
+            pred_score_thr=look.pred_score_thr,
+        )
+        return self.visualizer.get_image()
+
+
+def _ready(model: nn.Module, weights, device, palette) -> nn.Module:
+    """A detector that was built elsewhere."""
+    if weights is not None:
+        raise ValueError(
+            f'weights={str(weights)!r} were given with a {type(model).__name__} that has its own: give the config '
+            'instead of the model, or leave the weights out'
+        )
+    if getattr(model, 'cfg', None) is None or not (getattr(model, 'dataset_meta', None) or {}).get('classes'):
+        raise TypeError(
+            f"the {type(model).__name__} needs cfg, for its test pipeline, and dataset_meta['classes']: build it by "
+            'init_detector, or set them'
+        )
+    if palette != 'none' or model.dataset_meta.get('palette') is None:
+        set_palette(model, palette)
+    return (model if device is None else model.to(check_device(device))).eval()
+
+
+def _config_of(model, loaded: dict, weights, scope: str) -> Config:
+    if model is None and weights is None:
+        raise ValueError('give a model (a config file, its name or a Config), weights that hold their config, or both')
+    if model is None:
+        return as_config(config_in_checkpoint(loaded, str(weights)), scope=scope)
+    if isinstance(model, (str, Path)):
+        model = find_config(model)
+    elif not isinstance(model, (Config, dict)):
+        raise TypeError(f'model must be a config file, its name, a Config or a detector, got {type(model).__name__}')
+    return as_config(model, scope=scope)
+
+
+def _filled(cfg: Config, loaded: dict, weights) -> nn.Module:
+    model = build_model(cfg)
+    if weights is None:
+        warnings.warn('no weights were given: the detector is untrained, its predictions are random', stacklevel=4)
+    else:
+        fill(model, loaded, str(weights))
+    return model
+
+
+def _build_visualizer(cfg: Config, dataset_meta: dict):
+    """The visualizer of a config, under a name of its own and without backends: files are written here."""
+    settings = {**(cfg.get('visualizer') or dict(type='DetLocalVisualizer'))}
+    settings.update(name=f'inferencer_{next(_counter)}', vis_backends=None, save_dir=None)
+    visualizer = VISUALIZERS.build(settings)
+    visualizer.dataset_meta = dataset_meta
+    return visualizer
+
+
+def _as_rgb(image: np.ndarray) -> np.ndarray:
+    """A picture as loaded, BGR or grey, as a copy to draw on."""
+    image = image.astype(np.uint8)
+    return np.ascontiguousarray(image[..., 2::-1]) if image.ndim == 3 else image
+
+
+def _plain(outcome: Outcome) -> dict:
+    return dict(error=str(outcome.error)) if outcome.error is not None else to_dict(outcome.sample)
+
+
+def _report(failures: Sequence[Exception], total: int, writer: ResultWriter) -> None:
+    """Say what couldn't be read and where everything was written."""
+    if failures:
+        print(f'{len(failures)} of {total} inputs could not be read:')
+        for error in failures[:_LISTED]:
+            print(f'  {error}')
+        if len(failures) > _LISTED:
+            print(f'  and {len(failures) - _LISTED} more; their predictions are dict(error=...)')
+    if summary := writer.summary():
+        print(f'written: {summary}')

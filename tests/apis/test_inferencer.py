@@ -1,0 +1,315 @@
+import functools
+import http.server
+import json
+import threading
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmdetlike.apis import DetInferencer, inference_detector
+from mmdetlike.apis.results import to_dict
+from mmdetlike.datasets.errors import ImageError
+from mmdetlike.registry import INFERENCERS
+from mmdetlike.structures import DetDataSample
+from tests.apis.helpers import CLASSES, CONFIG, picture, save_checkpoint, tiny_detector, write_pictures, write_video
+
+
+@pytest.fixture(scope='module')
+def detector():
+    return tiny_detector()
+
+
+@pytest.fixture(scope='module')
+def inferencer(detector):
+    return DetInferencer(detector, show_progress=False)
+
+
+@pytest.fixture(scope='module')
+def expected(detector):
+    """Predictions for the pictures that ``write_pictures`` writes."""
+    return [to_dict(sample) for sample in inference_detector(detector, [picture(i) for i in range(4)])]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_pictures(tmp_path / 'pictures', 4)
+    return tmp_path / 'pictures'
+
+
+def rgb(path):
+    return np.asarray(Image.open(path).convert('RGB'))
+
+
+# -- inputs ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_input_gives_the_same(inferencer, folder, expected):
+    (folder / 'notes.txt').write_text('no picture')
+    arrays = [picture(i) for i in range(4)]
+    for inputs in (
+        folder,
+        str(folder),
+        f'{folder}/*',
+        f'{folder}/[0-3].png',
+        [folder / '0.png', str(folder / '1.png'), picture(2), f'{folder}/3*'],
+        [folder],
+        arrays,
+        tuple(arrays),
+    ):
+        assert inferencer(inputs) == dict(predictions=expected, visualization=[]), inputs
+    for inputs in (folder / '0.png', str(folder / '0.png'), picture()):
+        assert inferencer(inputs)['predictions'] == expected[:1]
+
+
+def test_batches(inferencer, folder, expected):
+    predictions = inferencer(folder, batch_size=3)['predictions']
+    assert [p['labels'] for p in predictions] == [p['labels'] for p in expected]
+    for one, other in zip(predictions, expected):
+        np.testing.assert_allclose(one['bboxes'], other['bboxes'], atol=1e-3)
+
+
+def test_name_with_brackets_is_a_file(inferencer, folder, expected):
+    (folder / '0.png').rename(folder / 'a[1].png')
+    assert inferencer(folder / 'a[1].png')['predictions'] == expected[:1]
+
+
+def test_pictures_are_read_batch_by_batch(detector, folder):
+    inferencer = DetInferencer(detector, show_progress=False)
+    read = []
+    load = inferencer.pipeline.load
+    inferencer.pipeline.load = lambda image: read.append(image) or load(image)
+    outcomes = inferencer._outcomes([str(path) for path in sorted(folder.iterdir())], 2, keep_images=False)
+    next(outcomes)
+    assert len(read) == 2
+    next(outcomes), next(outcomes)
+    assert len(read) == 4
+
+
+def test_inputs_that_lead_nowhere(inferencer, tmp_path):
+    (tmp_path / 'notes.txt').write_text('no picture')
+    with pytest.raises(
+        FileNotFoundError, match=rf'folder {tmp_path}: there are no pictures.* among its 1 entries.*jpg'
+    ):
+        inferencer(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r'pattern .*\*\.jpg: there are no pictures'):
+        inferencer(f'{tmp_path}/*.jpg')
+    with pytest.raises(FileNotFoundError, match=r'gone\.jpg: there is no such picture'):
+        inferencer(tmp_path / 'gone.jpg')
+    with pytest.raises(TypeError, match='tensor'):
+        inferencer(torch.zeros(3, 8, 8))
+    assert inferencer([]) == dict(predictions=[], visualization=[])
+
+
+def test_one_broken_picture_among_many(inferencer, folder, expected, capsys, tmp_path):
+    content = (folder / '1.png').read_bytes()
+    (folder / '1.png').write_bytes(content[: len(content) // 2])
+    inputs = [folder, folder / 'gone.jpg', np.zeros((3, 3), np.float32)]
+    result = inferencer(inputs, batch_size=1, out_dir=tmp_path / 'out', return_vis=True)
+    predictions = result['predictions']
+    assert [predictions[i] for i in (0, 2, 3)] == [expected[i] for i in (0, 2, 3)]
+    assert '1.png: the file is truncated' in predictions[1]['error']
+    assert [image is None for image in result['visualization']] == [False, True, False, False, True, True]
+    printed = capsys.readouterr().out
+    assert '3 of 6 inputs could not be read' in printed
+    assert all(text in printed for text in ('1.png: the file is trunc', 'gone.jpg: there is no such', 'got float32'))
+    assert sorted(path.name for path in (tmp_path / 'out/vis').iterdir()) == ['0.png', '2.png', '3.png']
+
+
+def test_a_batch_of_broken_pictures_only(inferencer, folder, expected):
+    predictions = inferencer(['a.jpg', 'b.jpg', folder / '0.png'], batch_size=2)['predictions']
+    assert [list(prediction) for prediction in predictions[:2]] == [['error'], ['error']]
+    assert predictions[2] == expected[0]
+
+
+def test_a_sole_broken_picture_raises(inferencer, folder):
+    (folder / '1.png').write_bytes(b'nothing')
+    with pytest.raises(ImageError, match=r'1\.png'):
+        inferencer(folder / '1.png')
+
+
+@pytest.fixture
+def address(folder):
+    handler = functools.partial(_QuietHandler, directory=folder)
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}'
+    server.shutdown()
+    server.server_close()
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_addresses(inferencer, address, expected, tmp_path):
+    result = inferencer(f'{address}/0.png?size=full', out_dir=tmp_path)
+    assert result['predictions'] == expected[:1]
+    assert (tmp_path / 'vis/0.png').is_file()
+    with pytest.raises(ImageError, match=rf'{address}/gone\.png: could not be downloaded \(.*File not found'):
+        inferencer(f'{address}/gone.png')
+    assert 'error' in inferencer([f'{address}/gone.png', picture()])['predictions'][0]
+
+
+def test_offline(inferencer):
+    with pytest.raises(ImageError, match=r'http://127\.0\.0\.1:9/a\.jpg: could not be downloaded .*offline'):
+        inferencer('http://127.0.0.1:9/a.jpg')
+
+
+# -- outputs -----------------------------------------------------------------------------------------------------------
+
+
+def test_files(inferencer, folder, expected, tmp_path, capsys):
+    (folder / '3.png').rename(folder / '3.JPEG')
+    out = tmp_path / 'out'
+    result = inferencer(folder, out_dir=out, no_save_pred=False, return_vis=True, pred_score_thr=0.2)
+    assert sorted(path.name for path in (out / 'vis').iterdir()) == ['0.png', '1.png', '2.png', '3.jpeg']
+    assert [json.loads((out / f'preds/{i}.json').read_text()) for i in range(4)] == expected == result['predictions']
+    assert f'pictures in {out}/vis, predictions in {out}/preds' in capsys.readouterr().out
+    for i in range(3):
+        np.testing.assert_array_equal(rgb(out / f'vis/{i}.png'), result['visualization'][i])
+        assert (rgb(out / f'vis/{i}.png') != picture(i)[..., ::-1]).any()
+
+
+def test_what_is_drawn(inferencer):
+    original = picture()[..., ::-1]
+    for settings in (dict(pred_score_thr=1.1), dict(draw_pred=False)):
+        np.testing.assert_array_equal(inferencer(picture(), return_vis=True, **settings)['visualization'][0], original)
+    drawn = inferencer(picture(), return_vis=True, pred_score_thr=0.0)['visualization'][0]
+    assert drawn.shape == original.shape and (drawn != original).mean() > 0.05
+
+
+def test_files_that_are_not_wanted(inferencer, tmp_path, capsys):
+    inferencer(picture(), out_dir=tmp_path / 'a', no_save_vis=True)
+    assert not (tmp_path / 'a').exists() and capsys.readouterr().out == ''
+    inferencer(picture(), out_dir=tmp_path / 'b', no_save_vis=True, no_save_pred=False)
+    assert [path.name for path in (tmp_path / 'b').iterdir()] == ['preds']
+
+
+def test_pictures_of_the_same_name_do_not_overwrite_each_other(inferencer, tmp_path, expected):
+    paths = [write_pictures(tmp_path / name, 2)[i] for i, name in enumerate('ab')]
+    paths[1] = paths[1].rename(tmp_path / 'b' / '0.jpg')
+    inferencer([*paths, picture(2), picture(3)], out_dir=tmp_path, no_save_pred=False)
+    assert {path.name for path in (tmp_path / 'vis').iterdir()} == {'0.png', '0_1.jpg', '00000002.jpg', '00000003.jpg'}
+    names = ('0', '0_1', '00000002', '00000003')
+    scores = [json.loads((tmp_path / f'preds/{name}.json').read_text())['scores'] for name in names]
+    assert scores[0] == expected[0]['scores'] and scores[2:] == [p['scores'] for p in expected[2:]]
+
+
+def test_samples_and_printing(inferencer, expected, capsys):
+    result = inferencer([picture(0), picture(1)], return_datasamples=True, print_result=True)
+    assert all(isinstance(sample, DetDataSample) for sample in result['predictions'])
+    assert [to_dict(sample) for sample in result['predictions']] == expected[:2]
+    assert capsys.readouterr().out == f'{expected[0]}\n{expected[1]}\n'
+
+
+def test_masks_are_run_length_encoded():
+    masks = torch.zeros(1, 4, 6, dtype=torch.bool)
+    masks[0, 1:3, 2:5] = True
+    sample = SimpleNamespace(
+        pred_instances=dict(
+            labels=torch.tensor([1]), scores=torch.tensor([0.5]), bboxes=torch.tensor([[2.0, 1, 5, 3]]), masks=masks
+        )
+    )
+    result = to_dict(sample)
+    assert result.keys() == {'labels', 'scores', 'bboxes', 'masks'}
+    assert result['masks'][0]['size'] == [4, 6]
+    from faster_coco_eval.core import mask as rle
+
+    np.testing.assert_array_equal(rle.decode(result['masks'][0]), masks[0].numpy())
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_progress_bar(detector, capsys):
+    DetInferencer(detector)([picture(), picture()])
+    assert '2/2' in capsys.readouterr().err
+    DetInferencer(detector)(picture())
+    DetInferencer(detector, show_progress=False)([picture(), picture()])
+    assert '2/2' not in capsys.readouterr().err
+
+
+def test_showing_without_a_display_warns(inferencer, monkeypatch):
+    monkeypatch.setattr('mmdetlike.visualization.local_visualizer.has_display', lambda: False)
+    with pytest.warns(UserWarning, match='no display'):
+        inferencer(picture(), show=True)
+
+
+# -- videos ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('name', 'codec'), [('clip.mp4', 'mp4v'), ('clip.avi', 'MJPG')])
+def test_video(inferencer, detector, tmp_path, name, codec):
+    frames = write_video(tmp_path / name, 5, codec)
+    assert len(frames) == 5
+    result = inferencer(tmp_path / name, batch_size=2, out_dir=tmp_path / 'out', no_save_pred=False, pred_score_thr=0)
+    expected = inferencer(frames, batch_size=2)['predictions']
+    assert result['predictions'] == expected
+    assert json.loads((tmp_path / 'out/preds/clip.json').read_text()) == expected
+    written = cv2.VideoCapture(str(tmp_path / 'out/vis/clip.mp4'))
+    assert written.get(cv2.CAP_PROP_FPS) == 8
+    drawn = [written.read()[1] for _ in range(5)]
+    assert not written.read()[0]
+    for frame, original in zip(drawn, frames):
+        assert frame.shape == (64, 96, 3)
+        assert np.abs(frame.astype(int) - original).mean() > 3  # something is drawn
+
+
+def test_videos_and_pictures_together(inferencer, tmp_path, expected):
+    write_video(tmp_path / 'a.avi', 2, 'MJPG')
+    write_video(tmp_path / 'b.avi', 3, 'MJPG')
+    (tmp_path / 'broken.mp4').write_bytes(b'nothing')
+    write_pictures(tmp_path / 'pictures', 1)
+    inputs = [tmp_path / 'a.avi', tmp_path / 'pictures', tmp_path / 'broken.mp4', tmp_path / 'b.avi']
+    predictions = inferencer(inputs, batch_size=4, out_dir=tmp_path / 'out', no_save_pred=False)['predictions']
+    assert len(predictions) == 2 + 1 + 1 + 3
+    assert predictions[2]['labels'] == expected[0]['labels']
+    assert predictions[3] == dict(error=f'{tmp_path}/broken.mp4: OpenCV cannot read it as a video')
+    saved = {path.stem: json.loads(path.read_text()) for path in (tmp_path / 'out/preds').iterdir()}
+    assert saved == {'a': predictions[:2], '0': predictions[2], 'b': predictions[4:]}
+
+
+def test_a_sole_broken_video_raises(inferencer, tmp_path):
+    (tmp_path / 'broken.mp4').write_bytes(b'nothing')
+    with pytest.raises(ImageError, match=r'broken\.mp4: OpenCV cannot read it'):
+        inferencer(tmp_path / 'broken.mp4')
+
+
+# -- construction ------------------------------------------------------------------------------------------------------
+
+
+def test_model_from_config_and_from_its_checkpoint(detector, inferencer, tmp_path, expected):
+    weights = save_checkpoint(detector, tmp_path / 'tiny.pth')
+    for model in (None, detector.cfg, detector.cfg.to_dict()):
+        built = DetInferencer(model, weights, device='cpu', show_progress=False)
+        assert built(picture())['predictions'] == expected[:1]
+        assert built.visualizer.dataset_meta['classes'] == CLASSES
+
+
+def test_through_the_registry(detector):
+    assert isinstance(INFERENCERS.build(dict(type='mmdet.DetInferencer', model=detector)), DetInferencer)
+
+
+def test_config_by_name_without_weights_warns():
+    with pytest.warns(UserWarning, match='untrained'):
+        built = DetInferencer('retinanet_r18_fpn_shapes', device='cpu', palette='red')
+    assert type(built.model).__name__ == 'RetinaNet'
+    assert built.visualizer.dataset_meta['palette'] == [(255, 0, 0)] * 5
+
+
+def test_arguments_that_do_not_go_together(detector):
+    with pytest.raises(ValueError, match=r"weights='a\.pth' were given with a FasterRCNN"):
+        DetInferencer(detector, 'a.pth')
+    with pytest.raises(ValueError, match='give a model'):
+        DetInferencer()
+    with pytest.raises(TypeError, match='the Linear needs cfg'):
+        DetInferencer(torch.nn.Linear(1, 1))
+    with pytest.raises(TypeError, match='got int'):
+        DetInferencer(3)
+    with pytest.raises(FileNotFoundError, match=r"'retinanet_r18_fpn_shape' .*did you mean retinanet_r18_fpn_shapes"):
+        DetInferencer('retinanet_r18_fpn_shape')
+    with pytest.raises(FileNotFoundError, match=r'gone\.pth does not exist'):
+        DetInferencer(CONFIG, 'gone.pth')

@@ -1,0 +1,197 @@
+"""Anchors: their numbers, their order, sparse access, and which of them count."""
+
+import doctest
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmdetlike.models.task_modules import AnchorGenerator, anchor_inside_flags, calc_region, images_to_levels, unmap
+from mmdetlike.models.task_modules.prior_generators import anchor_generator
+from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import HorizontalBoxes
+
+
+def test_docstring_example():
+    results = doctest.testmod(anchor_generator, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert results.attempted >= 1 and results.failed == 0
+
+
+def test_one_anchor_a_cell():
+    anchors = AnchorGenerator([16], [1.0], [1.0], [9]).grid_priors([(2, 2)], device='cpu')
+    expected = [[-4.5, -4.5, 4.5, 4.5], [11.5, -4.5, 20.5, 4.5], [-4.5, 11.5, 4.5, 20.5], [11.5, 11.5, 20.5, 20.5]]
+    assert len(anchors) == 1 and anchors[0].tolist() == expected
+
+
+def test_two_levels_have_their_stride_as_base_size():
+    generator = AnchorGenerator([16, 32], [1.0], [1.0])
+    first, second = generator.grid_priors([(2, 2), (1, 1)], device='cpu')
+    assert first[3].tolist() == [8.0, 8.0, 24.0, 24.0] and len(first) == 4
+    assert second.tolist() == [[-16.0, -16.0, 16.0, 16.0]]
+
+
+def test_ratio_is_height_by_width_at_equal_area():
+    boxes = AnchorGenerator([10], [0.25, 1.0, 4.0], [2.0]).base_anchors[0]
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    torch.testing.assert_close(height / width, torch.tensor([0.25, 1.0, 4.0]))
+    torch.testing.assert_close(width * height, torch.full((3,), 400.0))
+
+
+@pytest.mark.parametrize('scale_major, widths', [(True, [16.0, 32.0, 8.0, 16.0]), (False, [16.0, 8.0, 32.0, 16.0])])
+def test_order_within_a_cell(scale_major, widths):
+    boxes = AnchorGenerator([8], [0.25, 1.0], [1.0, 2.0], scale_major=scale_major).base_anchors[0]
+    assert (boxes[:, 2] - boxes[:, 0]).tolist() == widths
+
+
+def test_rectangular_strides():
+    anchors = AnchorGenerator([(4, 8)], [1.0], [1.0]).grid_priors([(2, 2)], device='cpu')[0]
+    centers = (anchors[:, :2] + anchors[:, 2:]) / 2
+    assert centers.tolist() == [[0, 0], [4, 0], [0, 8], [4, 8]]
+    assert (anchors[0, 2:] - anchors[0, :2]).tolist() == [4, 4]
+
+
+def test_center_offset_and_centers():
+    half = AnchorGenerator([8, 16], [1.0], [1.0], center_offset=0.5)
+    assert half.base_anchors[1].tolist() == [[0, 0, 16, 16]]
+    placed = AnchorGenerator([8, 16], [1.0], [1.0], centers=[(4, 4), (1, 3)])
+    assert placed.base_anchors[0].tolist() == half.base_anchors[0].tolist() == [[0, 0, 8, 8]]
+    assert placed.base_anchors[1].tolist() == [[-7, -5, 9, 11]]
+
+
+def test_octave_scales():
+    generator = AnchorGenerator([8], [1.0], octave_base_scale=4, scales_per_octave=3)
+    torch.testing.assert_close(generator.scales, torch.tensor([4.0, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3)]))
+
+
+def test_numbers_of_levels_and_anchors():
+    generator = AnchorGenerator([8, 16, 32], [0.5, 1.0], [1.0, 2.0, 4.0])
+    assert generator.num_levels == 3
+    assert generator.num_base_priors == generator.num_base_anchors == [6, 6, 6]
+
+
+@st.composite
+def grids(draw):
+    generator = AnchorGenerator(
+        [draw(st.sampled_from([4, 8, (4, 8)])), 16],
+        draw(st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=1, max_size=3, unique=True)),
+        draw(st.lists(st.sampled_from([1.0, 3.0]), min_size=1, max_size=2, unique=True)),
+        scale_major=draw(st.booleans()),
+        center_offset=draw(st.sampled_from([0.0, 0.5])),
+    )
+    return generator, draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(grids(), st.integers(0, 1), st.randoms(use_true_random=False))
+def test_sparse_priors_are_rows_of_the_grid(grid, level, random):
+    generator, size = grid
+    every = generator.single_level_grid_priors(size, level, device='cpu')
+    assert len(every) == size[0] * size[1] * generator.num_base_priors[level]
+    inds = torch.tensor([random.randrange(len(every)) for _ in range(10)])
+    torch.testing.assert_close(generator.sparse_priors(inds, size, level, device='cpu'), every[inds])
+
+
+@settings(max_examples=25, deadline=None)
+@given(grids())
+def test_grid_is_the_base_anchors_at_every_cell(grid):
+    generator, (height, width) = grid
+    anchors = generator.grid_priors([(height, width), (1, 1)], device='cpu')[0].reshape(height, width, -1, 4)
+    stride_x, stride_y = generator.strides[0]
+    y, x = height - 1, width // 2
+    shift = torch.tensor([x * stride_x, y * stride_y] * 2)
+    torch.testing.assert_close(anchors[y, x], generator.base_anchors[0] + shift)
+
+
+def test_types():
+    generator = AnchorGenerator([8], [1.0], [1.0])
+    assert generator.grid_priors([(1, 1)], dtype=torch.float64, device='cpu')[0].dtype == torch.float64
+    sparse = generator.sparse_priors(torch.tensor([0]), (1, 1), 0, dtype=torch.float16, device='cpu')
+    assert sparse.dtype == torch.float16
+    boxes = AnchorGenerator([8], [1.0], [1.0], use_box_type=True).grid_priors([(1, 2)], device='cpu')[0]
+    assert isinstance(boxes, HorizontalBoxes) and boxes.tensor[1].tolist() == [4, -4, 12, 4]
+
+
+def test_valid_flags():
+    generator = AnchorGenerator([8, 16], [0.5, 1.0], [1.0])
+    flags = generator.valid_flags([(3, 4), (2, 2)], (17, 16), device='cpu')
+    # 17 pixels reach into the third row of stride 8, 16 pixels end with the second column
+    assert flags[0].reshape(3, 4, 2)[..., 0].tolist() == [[True, True, False, False]] * 3
+    assert torch.equal(flags[0].reshape(-1, 2)[:, 0], flags[0].reshape(-1, 2)[:, 1])
+    assert flags[1].reshape(2, 2, 2)[..., 1].tolist() == [[True, False]] * 2
+    assert all(f.dtype == torch.bool for f in flags)
+
+
+def test_single_level_valid_flags():
+    flags = AnchorGenerator([8], [1.0], [1.0]).single_level_valid_flags((2, 3), (1, 2), 2, device='cpu')
+    assert flags.tolist() == [True, True, True, True, False, False] + [False] * 6
+
+
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(scales=[1.0], octave_base_scale=4, scales_per_octave=3), 'either scales or both octave_base_scale'),
+        (dict(), 'either scales or both octave_base_scale'),
+        (dict(octave_base_scale=4), 'scales_per_octave=None'),
+        (dict(scales=[1.0], base_sizes=[8]), r'base_sizes must have one entry a stride \(2\), got 1'),
+        (dict(scales=[1.0], centers=[(0, 0)]), r'centers must have one entry a stride \(2\), got 1'),
+        (dict(scales=[1.0], center_offset=1.5), r'center_offset must be in \[0, 1\].*got 1.5'),
+        (dict(scales=[1.0], center_offset=0.5, centers=[(0, 0)] * 2), '0 where centers are given'),
+    ],
+)
+def test_wrong_settings(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        AnchorGenerator([8, 16], [1.0], **kwargs)
+
+
+def test_wrong_number_of_maps():
+    generator = AnchorGenerator([8, 16], [1.0], [1.0])
+    with pytest.raises(ValueError, match='2 strides need as many feature maps, got 1'):
+        generator.grid_priors([(1, 1)], device='cpu')
+    with pytest.raises(ValueError, match='2 strides need as many feature maps, got 3'):
+        generator.valid_flags([(1, 1)] * 3, (8, 8), device='cpu')
+
+
+def test_repr_tells_the_settings():
+    text = repr(TASK_UTILS.build(dict(type='AnchorGenerator', strides=[8], ratios=[0.5], scales=[4.0])))
+    assert 'strides=[(8, 8)]' in text and 'ratios=[0.5]' in text and 'scales=[4.0]' in text
+
+
+def test_anchor_inside_flags():
+    anchors = torch.tensor(
+        [[0.0, 0, 9, 9], [-1, 0, 5, 5], [0, -2, 5, 5], [5, 5, 10, 9], [5, 5, 9, 20], [-100, -100, 200, 200]]
+    )
+    valid = torch.tensor([True, True, True, True, True, True])
+    inside = lambda border, flags=valid: anchor_inside_flags(anchors, flags, (20, 10), border).tolist()  # noqa: E731
+    assert inside(0) == [True, False, False, False, False, False]
+    assert inside(1) == [True, True, False, True, True, False]
+    assert inside(2) == [True, True, True, True, True, False]
+    assert inside(-1) == [True] * 6
+    half = torch.tensor([False, True] * 3)
+    assert inside(2, half) == [False, True, False, True, False, False]
+    assert inside(-1, half) == half.tolist()
+
+
+def test_calc_region():
+    box = torch.tensor([10.0, 20.0, 30.0, 60.0])
+    assert [int(v) for v in calc_region(box, 0.0)] == [10, 20, 30, 60]
+    assert [int(v) for v in calc_region(box, 0.25)] == [15, 30, 25, 50]
+    assert [int(v) for v in calc_region(box, 0.5)] == [20, 40, 20, 40]
+    assert [int(v) for v in calc_region(box, 0.0, (40, 25))] == [10, 20, 25, 40]
+    x1, y1, x2, y2 = calc_region(torch.stack([box, box / 10]), 0.25)
+    assert x1.tolist() == [15, 2] and y1.tolist() == [30, 3] and x2.tolist() == [25, 2] and y2.tolist() == [50, 5]
+    assert x1.dtype == torch.long
+
+
+def test_images_to_levels():
+    images = [torch.arange(6) + 10 * i for i in range(2)]
+    levels = images_to_levels(images, [3, 2, 1])
+    assert [level.tolist() for level in levels] == [[[0, 1, 2], [10, 11, 12]], [[3, 4], [13, 14]], [[5], [15]]]
+    vectors = images_to_levels([torch.zeros(6, 4), torch.ones(6, 4)], [4, 2])
+    assert [tuple(v.shape) for v in vectors] == [(2, 4, 4), (2, 2, 4)]
+
+
+def test_unmap():
+    mask = torch.tensor([False, True, False, True])
+    assert unmap(torch.tensor([5, 7]), 4, mask, fill=-1).tolist() == [-1, 5, -1, 7]
+    assert unmap(torch.ones(2, 3), 4, mask).sum(1).tolist() == [0, 3, 0, 3]

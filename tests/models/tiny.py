@@ -1,0 +1,143 @@
+"""Detectors of a few thousand parameters, and samples to call them with."""
+
+import torch
+from mmengine.structures import InstanceData
+
+import mmdetlike.models  # noqa: F401  registers the models
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample
+
+BACKBONE = dict(type='ResNet', depth=18, base_channels=8)
+NECK = dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=8, start_level=1, num_outs=3)
+PREPROCESSOR = dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True, pad_size_divisor=32)
+L1 = dict(type='L1Loss', loss_weight=1.0)
+RPN_HEAD = dict(
+    type='RPNHead',
+    in_channels=8,
+    feat_channels=8,
+    anchor_generator=dict(type='AnchorGenerator', scales=[2], ratios=[0.5, 1.0, 2.0], strides=[8, 16, 32]),
+    loss_bbox=L1,
+)
+RPN_TRAIN = dict(
+    assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, ignore_iof_thr=0.5),
+    sampler=dict(type='RandomSampler', num=64, pos_fraction=0.5, add_gt_as_proposals=False),
+    allowed_border=-1,
+    pos_weight=-1,
+)
+PROPOSALS = dict(nms_pre=100, max_per_img=30, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0)
+RCNN_TRAIN = dict(
+    assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, match_low_quality=False, ignore_iof_thr=0.5),
+    sampler=dict(type='RandomSampler', num=32, pos_fraction=0.25),
+    pos_weight=-1,
+)
+DETECT = dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=20)
+
+
+def retina_head(num_classes: int = 3) -> dict:
+    """Config of a RetinaHead for the maps of ``NECK``."""
+    return dict(
+        type='RetinaHead',
+        num_classes=num_classes,
+        in_channels=8,
+        feat_channels=8,
+        stacked_convs=1,
+        anchor_generator=dict(
+            type='AnchorGenerator',
+            octave_base_scale=2,
+            scales_per_octave=1,
+            ratios=[0.5, 1.0, 2.0],
+            strides=[8, 16, 32],
+        ),
+        loss_cls=dict(type='FocalLoss'),
+        loss_bbox=L1,
+    )
+
+
+def roi_head(num_classes: int = 3) -> dict:
+    """Config of a StandardRoIHead for the maps of ``NECK``."""
+    return dict(
+        type='StandardRoIHead',
+        bbox_roi_extractor=dict(
+            type='SingleRoIExtractor',
+            roi_layer=dict(type='RoIAlign', output_size=3, sampling_ratio=0),
+            out_channels=8,
+            featmap_strides=[8, 16, 32],
+            finest_scale=24,
+        ),
+        bbox_head=dict(
+            type='Shared2FCBBoxHead',
+            in_channels=8,
+            fc_out_channels=16,
+            roi_feat_size=3,
+            num_classes=num_classes,
+            loss_bbox=L1,
+        ),
+    )
+
+
+def config(kind: str, num_classes: int = 3) -> dict:
+    """Config of a detector: ``'rpn'``, ``'retinanet'``, ``'faster_rcnn'`` or ``'fast_rcnn'``."""
+    parts = dict(backbone=BACKBONE, neck=NECK, data_preprocessor=PREPROCESSOR)
+    if kind == 'retinanet':
+        assigner = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, ignore_iof_thr=0.5)
+        train = dict(assigner=assigner, allowed_border=-1, pos_weight=-1)
+        test = dict(DETECT, nms_pre=100, min_bbox_size=0)
+        return dict(parts, type='RetinaNet', bbox_head=retina_head(num_classes), train_cfg=train, test_cfg=test)
+    train = dict(rpn=RPN_TRAIN, rpn_proposal=PROPOSALS, rcnn=RCNN_TRAIN)
+    test = dict(rpn=PROPOSALS, rcnn=DETECT)
+    heads = dict(roi_head=roi_head(num_classes)) if kind != 'rpn' else {}
+    if kind != 'fast_rcnn':
+        heads['rpn_head'] = RPN_HEAD
+    name = dict(rpn='RPN', faster_rcnn='FasterRCNN', fast_rcnn='FastRCNN')[kind]
+    return dict(parts, type=name, train_cfg=train, test_cfg=test, **heads)
+
+
+KINDS = ('rpn', 'retinanet', 'faster_rcnn', 'fast_rcnn')
+
+
+def detector(kind: str, num_classes: int = 3, seed: int = 0):
+    """A detector with PyTorch's random weights, so that its scores are far from 0 and 1."""
+    torch.manual_seed(seed)
+    return MODELS.build(config(kind, num_classes))
+
+
+def random_boxes(count: int, shape: tuple[int, int] = (64, 64), seed: int = 0) -> torch.Tensor:
+    """Boxes (count, 4) of at least 2 pixels a side inside an image of ``shape`` (h, w)."""
+    generator = torch.Generator().manual_seed(seed)
+    size = torch.tensor([shape[1], shape[0]], dtype=torch.float32)
+    low = torch.rand(count, 2, generator=generator) * (size - 4)
+    high = low + 2 + torch.rand(count, 2, generator=generator) * (size - low - 2)
+    return torch.cat([low, high], dim=1)
+
+
+def make_sample(boxes, shape=(64, 64), num_classes=3, scale_factor=(1.0, 1.0), ignored=(), index=0) -> DetDataSample:
+    """A sample of an image of ``shape`` with ``boxes`` as objects, their count of random ones, and given proposals."""
+    if isinstance(boxes, int):
+        boxes = random_boxes(boxes, shape, seed=index)
+    boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    ori_shape = tuple(round(side / scale) for side, scale in zip(shape, reversed(scale_factor)))
+    meta = dict(img_id=index, img_path=f'{index}.jpg', img_shape=shape, ori_shape=ori_shape, scale_factor=scale_factor)
+    sample = DetDataSample(metainfo=meta)
+    sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.arange(len(boxes)) % num_classes)
+    ignored = torch.as_tensor(ignored, dtype=torch.float32).reshape(-1, 4)
+    sample.ignored_instances = InstanceData(bboxes=ignored, labels=torch.zeros(len(ignored), dtype=torch.long))
+    sample.proposals = InstanceData(bboxes=random_boxes(20, shape, seed=100 + index))
+    return sample
+
+
+def batch(model, samples, training: bool = False, seed: int = 0) -> dict:
+    """Preprocessed random images with their samples."""
+    generator = torch.Generator().manual_seed(seed)
+    images = [torch.randint(0, 256, (3, *s.img_shape), generator=generator, dtype=torch.uint8) for s in samples]
+    return model.data_preprocessor(dict(inputs=images, data_samples=list(samples)), training)
+
+
+def losses(model, samples) -> dict:
+    """Loss terms of random images."""
+    return model.train()(**batch(model, samples, training=True), mode='loss')
+
+
+@torch.no_grad()
+def predict(model, samples) -> list[DetDataSample]:
+    """Samples with predictions for random images."""
+    return model.eval()(**batch(model, samples), mode='predict')
