@@ -18,11 +18,15 @@ ALIASES = ('mmdet', 'mmcv')
 
 
 class ConfigError(ValueError):
-    """A config that cannot be built; ``cfg`` is the offending dict, so that a caller can say where it stands."""
+    """A config that cannot be built.
 
-    def __init__(self, message: str, cfg: dict | None = None) -> None:
+    ``cfg`` is the offending dict and ``unknown_type`` a type that isn't registered, where these are known, so that a
+    caller can say where they stand.
+    """
+
+    def __init__(self, message: str, cfg: dict | None = None, unknown_type: str | None = None) -> None:
         super().__init__(message)
-        self.cfg = cfg
+        self.cfg, self.unknown_type = cfg, unknown_type
 
 
 class Registry(MMEngineRegistry):
@@ -56,7 +60,7 @@ class Registry(MMEngineRegistry):
         except Exception:  # an import on the way may raise anything
             found = None
         if found is None:
-            raise ConfigError(self._unknown(key, name))
+            raise ConfigError(self._unknown(key, name), unknown_type=key)
         return found
 
     def _unknown(self, key: str, name: str) -> str:

@@ -42,9 +42,8 @@ def init_detector(
 
     Raises:
         FileNotFoundError: There is no such config or checkpoint.
-        ConfigError: The config can't be built.
+        ConfigError: The config can't be built, the device isn't there, or the palette doesn't fit the classes.
         CheckpointError: The checkpoint can't be read or belongs to another model.
-        ValueError: The device isn't there, or the palette doesn't fit the classes.
     """
     cfg = as_config(config, cfg_options)
     device = check_device(device)
@@ -59,7 +58,7 @@ def check_device(device: str | torch.device | None) -> torch.device:
     """The device to use.
 
     Raises:
-        ValueError: It isn't there.
+        ConfigError: It isn't there.
     """
     if device is None:
         return torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')
@@ -67,7 +66,7 @@ def check_device(device: str | torch.device | None) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"device {str(device)!r} can't be used: {reason}. device='cpu' always can.") from error
+        raise ConfigError(f"device {str(device)!r} can't be used: {reason}. device='cpu' always can.") from error
     return torch.device(device)
 
 
@@ -146,12 +145,15 @@ def set_palette(model: nn.Module, palette: str | list) -> None:
     """Set the colours in a model's ``dataset_meta``; ``'none'`` keeps those that are there and fit.
 
     Raises:
-        ValueError: The palette is unknown or has too few colours.
+        ConfigError: The palette is unknown or has too few colours.
     """
     number, known = len(model.dataset_meta['classes']), model.dataset_meta.get('palette')
     if palette is None or (isinstance(palette, str) and palette == 'none'):
         palette = known if known is not None and len(known) >= number else None
-    model.dataset_meta['palette'] = get_palette(palette, number)
+    try:
+        model.dataset_meta['palette'] = get_palette(palette, number)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def find_dataset_meta(model: nn.Module, cfg: Config, checkpoint_meta: dict) -> dict:

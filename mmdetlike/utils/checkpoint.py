@@ -5,6 +5,7 @@ else is refused by name unless the caller says that the file is trusted. Files a
 and renamed, so that a checkpoint under its final name is always whole.
 """
 
+import _compat_pickle
 import contextlib
 import json
 import logging
@@ -101,7 +102,14 @@ def _refused_objects(path: str, error: Exception) -> str:
     named = re.findall(r'(?:GLOBAL|Unsupported (?:global|class|type)[: ]+(?:GLOBAL )?)\s*([\w.]+\.[\w.]+)', str(error))
     with contextlib.suppress(Exception):
         named = torch.serialization.get_unsafe_globals_in_checkpoint(path) or named
-    return ', '.join(sorted(set(named)))
+    return ', '.join(sorted({_today(name) for name in named}))
+
+
+def _today(name: str) -> str:
+    """The name in Python 3 of an object that torch's pickles call by its name in Python 2."""
+    module, _, attribute = name.rpartition('.')
+    module, attribute = _compat_pickle.NAME_MAPPING.get((module, attribute), (module, attribute))
+    return f'{_compat_pickle.IMPORT_MAPPING.get(module, module)}.{attribute}'
 
 
 def _first_line(error: Exception) -> str:
@@ -279,8 +287,8 @@ def check_fit(model: torch.nn.Module, state_dict: dict, source: str, strict: boo
         return None
     parts = [_listing('missing', missing), _listing('unknown', extra), _listing('of another shape', shapes)]
     report = f'{source} does not fit {type(model).__name__}: {"; ".join(filter(None, parts))}'
-    usable = len(own) - len(missing) - len(shapes)
-    if (strict and (missing or shapes)) or usable <= 0:
+    usable = [key for key, value in own.items() if key in given and given[key].shape == value.shape]
+    if (strict and (missing or shapes)) or not usable:
         raise CheckpointError(f'{report}. It was made by another model or config.')
     return report
 

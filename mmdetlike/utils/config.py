@@ -1,6 +1,7 @@
 """Reading configs, with messages that say which file and which key is wrong."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -61,32 +62,34 @@ def require(config: Config, *keys: str) -> None:
         )
 
 
-def key_path(config, target: dict | None, prefix: str = '') -> str | None:
-    """Dotted path of the dict ``target`` within a config, or None; the first one that is equal to it."""
-    if target is None:
-        return None
+def key_path(config, matches: Callable[[dict], bool], prefix: str = '') -> str | None:
+    """Dotted path of the first dict within ``config`` that ``matches``, or None."""
     if isinstance(config, dict):
-        if prefix and _same(config, target):
+        if prefix and matches(config):
             return prefix
         children = ((f'{prefix}.{key}' if prefix else str(key), value) for key, value in config.items())
     elif isinstance(config, (list, tuple)):
         children = ((f'{prefix}[{i}]', value) for i, value in enumerate(config))
     else:
         return None
-    for path, value in children:
-        found = key_path(value, target, path)
-        if found is not None:
-            return found
-    return None
+    found = (key_path(value, matches, path) for path, value in children)
+    return next((path for path in found if path is not None), None)
 
 
-def _same(config: dict, target: dict) -> bool:
+def _is_part_of(config: dict, target: dict) -> bool:
     """Whether ``target`` is ``config``, perhaps with arguments that its owner added."""
     return 'type' in config and all(key in target and target[key] == value for key, value in config.items())
 
 
 def locate(error: ConfigError, config: Config) -> str:
     """The message of a ``ConfigError`` with the file and key path it is about."""
-    path = key_path(ConfigDict(config._cfg_dict), error.cfg)
+    tree = ConfigDict(config._cfg_dict)
+    criteria = []
+    if error.cfg is not None:
+        criteria += [lambda node: node == error.cfg, lambda node: _is_part_of(node, error.cfg)]
+    if error.unknown_type is not None:
+        criteria.append(lambda node: node.get('type') == error.unknown_type)
+    paths = (key_path(tree, criterion) for criterion in criteria)
+    path = next((path for path in paths if path is not None), None)
     where = f'{config.filename}: {path}: ' if path else f'{config.filename}: '
     return f'{where}{error}'

@@ -95,7 +95,7 @@ def test_unknown_classes_are_numbered_with_a_warning(checkpoint, tmp_path, meta)
 
 def test_palette(checkpoint):
     assert load(checkpoint, palette='red').dataset_meta['palette'] == [(255, 0, 0)] * 5
-    with pytest.raises(ValueError, match='2 colours for 5 classes'):
+    with pytest.raises(ConfigError, match='2 colours for 5 classes'):
         load(checkpoint, palette=[(0, 0, 0), (1, 1, 1)])
 
 
@@ -168,7 +168,7 @@ def test_mistakes_in_the_config(tmp_path):
 
 
 def test_device_that_is_not_there():
-    with pytest.raises(ValueError, match="'cuda:77' can't be used"):
+    with pytest.raises(ConfigError, match="'cuda:77' can't be used"):
         init_detector(CONFIG, device='cuda:77', cfg_options=TINY)
 
 

@@ -258,18 +258,32 @@ def test_video(inferencer, detector, tmp_path, name, codec):
         assert np.abs(frame.astype(int) - original).mean() > 3  # something is drawn
 
 
+def test_colours_of_a_video(inferencer, tmp_path):
+    (original, *_) = write_video(tmp_path / 'clip.avi', 2, 'MJPG')
+    inferencer(tmp_path / 'clip.avi', out_dir=tmp_path, pred_score_thr=1.1)
+    frame = cv2.VideoCapture(str(tmp_path / 'vis/clip.mp4')).read()[1].astype(int)
+    assert np.abs(frame - original).mean() < 8 < np.abs(frame[..., ::-1] - original).mean()
+
+
 def test_videos_and_pictures_together(inferencer, tmp_path, expected):
     write_video(tmp_path / 'a.avi', 2, 'MJPG')
-    write_video(tmp_path / 'b.avi', 3, 'MJPG')
+    for name in 'bc':
+        write_video(tmp_path / f'{name}.avi', 3, 'MJPG')
     (tmp_path / 'broken.mp4').write_bytes(b'nothing')
     write_pictures(tmp_path / 'pictures', 1)
-    inputs = [tmp_path / 'a.avi', tmp_path / 'pictures', tmp_path / 'broken.mp4', tmp_path / 'b.avi']
+    inputs = [
+        tmp_path / 'a.avi',
+        tmp_path / 'pictures',
+        tmp_path / 'broken.mp4',
+        tmp_path / 'b.avi',
+        tmp_path / 'c.avi',
+    ]
     predictions = inferencer(inputs, batch_size=4, out_dir=tmp_path / 'out', no_save_pred=False)['predictions']
-    assert len(predictions) == 2 + 1 + 1 + 3
+    assert len(predictions) == 2 + 1 + 1 + 3 + 3
     assert predictions[2]['labels'] == expected[0]['labels']
     assert predictions[3] == dict(error=f'{tmp_path}/broken.mp4: OpenCV cannot read it as a video')
     saved = {path.stem: json.loads(path.read_text()) for path in (tmp_path / 'out/preds').iterdir()}
-    assert saved == {'a': predictions[:2], '0': predictions[2], 'b': predictions[4:]}
+    assert saved == {'a': predictions[:2], '0': predictions[2], 'b': predictions[4:7], 'c': predictions[7:]}
 
 
 def test_a_sole_broken_video_raises(inferencer, tmp_path):

@@ -1,8 +1,10 @@
 """Checkpoints of which one is always whole."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from pathlib import Path
 
+from mmengine.dist import master_only
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
 from mmdetlike.registry import HOOKS
@@ -25,10 +27,10 @@ class DeferredRemoval:
         """Remember to remove a folder."""
         self._pending.append((self._backend.rmtree, path))
 
-    def flush(self, keep: str | None) -> None:
-        """Remove what was to be removed, but never ``keep``."""
+    def flush(self, keep: Container[str | None]) -> None:
+        """Remove what was to be removed, but none of ``keep``."""
         for remove, path in self._pending:
-            if path != keep:
+            if path not in keep:
                 with contextlib.suppress(FileNotFoundError):
                     remove(path)
 
@@ -37,15 +39,26 @@ class DeferredRemoval:
 class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's checkpoints, with outdated ones removed after the new one is on disk, not before."""
 
+    def before_train(self, runner) -> None:
+        """Find out where to save; remove what a killed run had written of a checkpoint."""
+        super().before_train(runner)
+        self._remove_unfinished()
+
+    @master_only
+    def _remove_unfinished(self) -> None:
+        if '://' not in str(self.out_dir):
+            for path in Path(self.out_dir).glob('.*.pth.*.tmp'):
+                path.unlink(missing_ok=True)
+
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         with self._remove_after_success() as backend:
             super()._save_checkpoint_with_step(runner, step, meta)
-            backend.flush(keep=self.last_ckpt)
+            backend.flush(keep=[self.last_ckpt])
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
         with self._remove_after_success() as backend:
             super()._save_best_checkpoint(runner, metrics)
-            backend.flush(keep=getattr(self, 'best_ckpt_path', None))
+            backend.flush(keep=[getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()])
 
     @contextlib.contextmanager
     def _remove_after_success(self) -> Iterator[DeferredRemoval]:

@@ -116,7 +116,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         width = max(self._round_up(image.shape[-1]) for image in images)
         batch = images[0].new_full((len(images), images[0].shape[0], height, width), self.pad_value)
         if not batch.is_cuda:
-            # CPU convolutions are faster with the channels last, and pass that layout on (measured in docs/benchmarks.md)
+            # CPU convolutions are faster with the channels last and pass that layout on (see docs/benchmarks.md)
             batch = batch.to(memory_format=torch.channels_last)
         for padded, image in zip(batch, images):
             padded[:, : image.shape[-2], : image.shape[-1]] = image

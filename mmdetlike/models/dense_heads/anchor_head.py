@@ -25,7 +25,7 @@ class AnchorHead(DenseHead):
         anchor_generator: Makes the anchors.
         bbox_coder: Encodes boxes against anchors.
         reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need, not to deltas.
-        loss_cls: Classification loss; sigmoid or softmax as its ``use_sigmoid`` says.
+        loss_cls: Classification loss; sigmoid or softmax as its ``use_sigmoid`` says, which FocalLoss has by default.
         loss_bbox: Regression loss.
         train_cfg: ``assigner``, ``sampler``, ``allowed_border``, ``pos_weight``.
         test_cfg: ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
@@ -50,13 +50,13 @@ class AnchorHead(DenseHead):
         if num_classes < 1:
             raise ValueError(f'num_classes must be at least 1, got {num_classes}')
         self.num_classes, self.in_channels, self.feat_channels = num_classes, in_channels, feat_channels
-        self.use_sigmoid_cls = loss_cls.get('use_sigmoid', False)
+        self.loss_cls, self.loss_bbox = MODELS.build(loss_cls), MODELS.build(loss_bbox)
+        self.use_sigmoid_cls = getattr(self.loss_cls, 'use_sigmoid', False)
         self.cls_out_channels = num_classes + (not self.use_sigmoid_cls)
         self.reg_decoded_bbox = reg_decoded_bbox
         self.prior_generator = TASK_UTILS.build(anchor_generator)
         self.num_base_priors = self.prior_generator.num_base_priors[0]
         self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='DeltaXYWHBBoxCoder'))
-        self.loss_cls, self.loss_bbox = MODELS.build(loss_cls), MODELS.build(loss_bbox)
         self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
         if 'assigner' in self.train_cfg:
             self.assigner = TASK_UTILS.build(self.train_cfg.assigner)

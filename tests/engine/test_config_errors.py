@@ -1,0 +1,146 @@
+"""Configs: those of OpenMMLab's scopes run unmodified, and mistakes are named together with their place."""
+
+
+import copy
+
+import pytest
+from mmengine.config import Config
+
+from mmdetlike.registry import MODELS, TRANSFORMS, ConfigError
+from mmdetlike.utils import register_all_modules
+from mmdetlike.utils.config import key_path, load_config, locate, require
+from tests.utils import ROOT, tiny_config, train, without_validation
+
+QUICKSTART = ROOT / 'configs' / 'quickstart' / 'faster-rcnn_r18_fpn_shapes.py'
+
+register_all_modules()
+
+
+def prefixed(node, prefix: str):
+    """All types of a config under a scope."""
+    if isinstance(node, dict):
+        scoped = {key: value if key == 'roi_layer' else prefixed(value, prefix) for key, value in node.items()}
+        if isinstance(scoped.get('type'), str):
+            scoped['type'] = prefix + scoped['type']
+        return scoped
+    if isinstance(node, (list, tuple)):
+        return type(node)(prefixed(value, prefix) for value in node)
+    return node
+
+
+def test_configs_of_another_scope_run_unmodified(tmp_path):
+    plain = without_validation(tiny_config(tmp_path / 'a', train_cfg=dict(max_epochs=1)))
+    scoped = without_validation(tiny_config(tmp_path / 'b', train_cfg=dict(max_epochs=1)))
+    scoped.default_scope = 'mmdet'
+    scoped.model = prefixed(scoped.model.to_dict(), 'mmdet.')
+    scoped.visualizer.type = 'mmdet.DetLocalVisualizer'
+    scoped.train_dataloader = prefixed(scoped.train_dataloader.to_dict(), 'mmdet.')
+    scoped.train_dataloader.dataset.pipeline[1].type = 'mmcv.LoadAnnotations'
+    assert train(scoped)[1] == train(plain)[1]
+
+
+@pytest.mark.parametrize('scope', ['mmdet.', 'mmcv.', 'mmdetlike.', ''])
+def test_scopes_name_the_same_class(scope):
+    assert TRANSFORMS.get(f'{scope}LoadImageFromFile') is TRANSFORMS.get('LoadImageFromFile')
+    assert TRANSFORMS.get(f'{scope}LoadImageFromFile').__module__.startswith('mmdetlike.')
+
+
+@pytest.mark.parametrize(
+    'change, parts',
+    [
+        (dict(backbone=dict(type='ResNt')), ["type='ResNt' is not in the 'model' registry", 'Closest names: ResNet']),
+        (dict(backbone=dict(dept=18)), ["'dept' is not an argument; did you mean 'depth'?", "type='ResNet'"]),
+        (
+            dict(roi_head=dict(bbox_head=dict(num_class=5))),
+            ["'num_class' is not an argument; did you mean 'num_classes'?"],
+        ),
+        (dict(neck=dict(_delete_=True, type='FPN', num_outs=3)), ["missing 2 required", 'in_channels']),
+    ],
+)
+def test_wrong_types_and_arguments(change, parts, tmp_path):
+    cfg = without_validation(tiny_config(tmp_path))
+    cfg.merge_from_dict(dict(model=copy.deepcopy(change)))
+    with pytest.raises(ConfigError) as caught:
+        train(cfg)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'path, key, value',
+    [
+        ('model.backbone', 'type', 'ResNt'),
+        ('model.backbone', 'dept', 18),
+        ('model.roi_head.bbox_head.loss_cls', 'type', 'CrosEntropyLoss'),
+        ('model.train_cfg.rpn.assigner', 'pos_iou', 0.5),
+        ('train_dataloader.dataset.pipeline[2]', 'probability', 0.5),
+        ('train_dataloader.sampler', 'type', 'DefaultSample'),
+        ('optim_wrapper.optimizer', 'type', 'SDG'),
+        ('optim_wrapper.optimizer', 'learning_rate', 0.1),
+        ('param_scheduler[0]', 'type', 'LinearLr'),
+        ('default_hooks.checkpoint', 'type', 'ChekpointHook'),
+        ('visualizer', 'type', 'DetLocalVisualiser'),
+    ],
+)
+def test_the_key_path_is_told(path, key, value, tmp_path):
+    cfg = without_validation(tiny_config(tmp_path))
+    cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=2)]
+    eval(f'cfg.{path}')[key] = value
+    with pytest.raises(ConfigError) as caught:
+        train(cfg)
+    assert f': {path}: ' in locate(caught.value, cfg), locate(caught.value, cfg)
+    assert str(value if key == 'type' else key) in str(caught.value)
+
+
+def test_key_path():
+    tree = dict(a=dict(type='A', x=[dict(y=1), (dict(y=2),)]))
+    assert key_path(tree, lambda node: node.get('y') == 2) == 'a.x[1][0]'
+    assert key_path(tree, lambda node: node.get('type') == 'A') == 'a'
+    assert key_path(tree, lambda node: False) is None
+
+
+def test_missing_config_file():
+    with pytest.raises(FileNotFoundError, match=r'does not exist; did you mean .*faster-rcnn_r18_fpn_shapes.py'):
+        load_config(QUICKSTART.with_name('faster_rcnn_r18_fpn_shapes.py'))
+    with pytest.raises(FileNotFoundError, match='there is no folder nowhere'):
+        load_config('nowhere/a.py')
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('model = dict(', r'config.py is not valid Python: .* \(line 1\)'),
+        ('model = dict(type=undefined)', "could not be read: NameError: name 'undefined'"),
+        ('raise RuntimeError("boom")', 'could not be read: RuntimeError: boom'),
+        ("_base_ = './missing.py'", 'a base config is missing: .*missing.py'),
+        ("_base_ = './base.py'\nmodel = dict(type='B')\nx = {{_base_.nothing}}", 'could not be read'),
+    ],
+)
+def test_malformed_config_file(text, message, tmp_path):
+    (tmp_path / 'base.py').write_text("model = dict(type='A')")
+    (tmp_path / 'config.py').write_text(text)
+    with pytest.raises((ConfigError, FileNotFoundError), match=message):
+        load_config(tmp_path / 'config.py')
+
+
+def test_cfg_options():
+    cfg = load_config(QUICKSTART, {'model.backbone.depth': 50, 'param_scheduler.0.end': 7, 'new.key': 1})
+    assert (cfg.model.backbone.depth, cfg.param_scheduler[0]['end'], cfg.new.key) == (50, 7, 1)
+
+
+@pytest.mark.parametrize(
+    'options', [{'param_scheduler.9.end': 7}, {'param_scheduler.x': 7}, {'train_cfg.max_epochs.y': 1}]
+)
+def test_bad_cfg_options(options):
+    with pytest.raises(ConfigError, match='--cfg-options .* does not fit .*faster-rcnn_r18_fpn_shapes.py'):
+        load_config(QUICKSTART, options)
+
+
+def test_required_keys(tmp_path):
+    (tmp_path / 'config.py').write_text('model = dict()')
+    with pytest.raises(ConfigError, match=r'config.py has no train_cfg, optim_wrapper; its top-level keys are .*model'):
+        require(load_config(tmp_path / 'config.py'), 'model', 'train_cfg', 'optim_wrapper')
+
+
+def test_no_class_of_ours_is_hidden_by_one_of_mmengine():
+    assert MODELS.get('mmdet.ResNet').__module__ == 'mmdetlike.models.backbones.resnet'

@@ -1,0 +1,108 @@
+"""Two processes train as one does on the same global batch."""
+
+import json
+import socket
+import subprocess
+
+import pytest
+import torch
+
+from mmdetlike.utils.checkpoint import read_checkpoint
+from tests.utils import ROOT, process_settings, sample_everything, tiny_config, train
+
+BATCHES = 4
+
+# put before the tool: a hook that writes the losses of each process
+RECORD = """
+import json, os
+from mmengine.hooks import Hook
+from mmdetlike.registry import HOOKS
+
+@HOOKS.register_module()
+class WriteLosses(Hook):
+    def before_train(self, runner):
+        self.losses = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.losses.append({name: float(value.detach()) for name, value in outputs.items()})
+
+    def after_train(self, runner):
+        with open(os.path.join(runner.work_dir, f'losses_{runner.rank}.json'), 'w') as file:
+            json.dump(self.losses, file)
+"""
+
+
+def free_port() -> str:
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return str(server.getsockname()[1])
+
+
+def deterministic(work_dir, model, batch_size):
+    cfg = tiny_config(work_dir, model, train_cfg=dict(max_epochs=1), val_dataloader=dict(dataset=dict(length=7)))
+    if model == 'faster_rcnn':
+        sample_everything(cfg)
+    cfg.train_dataloader.batch_size = batch_size
+    cfg.optim_wrapper.clip_grad = dict(max_norm=10)
+    return cfg
+
+
+def launch(script: str, *args, path='') -> str:
+    settings = process_settings(path, dict(PORT=free_port())) | dict(stderr=subprocess.STDOUT)
+    done = subprocess.run([str(ROOT / 'tools' / script), *map(str, args)], timeout=300, **settings)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='about processes without CUDA')
+@pytest.mark.parametrize('model', [pytest.param('retinanet', marks=pytest.mark.slow), 'faster_rcnn'])
+def test_two_processes_train_as_one(model, tmp_path):
+    runner, whole = train(deterministic(tmp_path / 'one', model, batch_size=4))
+    cfg = deterministic(tmp_path / 'two', model, batch_size=2)
+    (tmp_path / 'record_losses.py').write_text(RECORD)
+    cfg.custom_imports = dict(imports=['record_losses'], allow_failed_imports=False)
+    cfg.custom_hooks = [dict(type='WriteLosses')]
+    cfg.dump(tmp_path / 'config.py')
+    launch('dist_train.sh', tmp_path / 'config.py', 2, path=str(tmp_path))
+    (metrics,) = (hook.metrics for hook in runner.hooks if type(hook).__name__ == 'ReportHook')
+    assert validation_scores(tmp_path / 'two') == pytest.approx(metrics, abs=0.01)
+    parts = [json.loads((tmp_path / 'two' / f'losses_{rank}.json').read_text()) for rank in range(2)]
+    assert len(whole) == len(parts[0]) == len(parts[1]) == BATCHES
+    for i, terms in whole.items():
+        for name in terms:
+            if name != 'acc':
+                mean = (parts[0][i][name] + parts[1][i][name]) / 2
+                assert mean == pytest.approx(terms[name], rel=1e-5, abs=1e-5), (i, name)
+    assert parts[0] != parts[1]
+    trained = read_checkpoint(tmp_path / 'two' / 'epoch_1.pth')['state_dict']
+    for key, value in runner.model.state_dict().items():
+        torch.testing.assert_close(trained[key], value, rtol=1e-3, atol=1e-5)
+
+
+def validation_scores(work_dir) -> dict[str, float]:
+    lines = next(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    scores = [json.loads(line) for line in lines if 'coco/bbox_mAP' in line][-1]
+    return {name: value for name, value in scores.items() if name.startswith('coco/')}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason='about processes without CUDA')
+def test_two_processes_test_as_one(tmp_path):
+    cfg = tiny_config(tmp_path / 'run', train_cfg=dict(max_epochs=1), val_dataloader=dict(dataset=dict(length=7)))
+    cfg.test_dataloader = cfg.val_dataloader
+    runner, _ = train(cfg)
+    (metrics,) = (hook.metrics for hook in runner.hooks if type(hook).__name__ == 'ReportHook')
+    cfg.dump(tmp_path / 'config.py')
+    checkpoint = tmp_path / 'run' / 'epoch_1.pth'
+    launch('dist_test.sh', tmp_path / 'config.py', checkpoint, 2, '--work-dir', tmp_path / 'test')
+    written = json.loads(next((tmp_path / 'test').glob('*/*.json')).read_text())
+    assert metrics['coco/bbox_mAP'] > 0
+    assert written['coco/bbox_mAP'] == pytest.approx(metrics['coco/bbox_mAP'], abs=1e-6)
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])
+def test_scripts_say_how_to_use_them(script):
+    done = subprocess.run([str(ROOT / 'tools' / script), 'config.py'], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert 'usage:' in done.stderr
+    assert 'CONFIG' in done.stderr

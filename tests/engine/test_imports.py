@@ -1,0 +1,62 @@
+"""Imports are cheap, and a broken torchvision is nobody's problem."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.utils import process_settings, python, tiny_config, without_validation
+
+BROKEN = "raise RuntimeError('operator torchvision::nms does not exist')\n"
+
+
+def own_seconds() -> dict[str, float]:
+    """CPU time that the import of each of our packages adds to ``import torch``."""
+    code = """
+import torch, time
+for module in ('mmdetlike', 'mmdetlike_ops'):
+    start = time.process_time()
+    __import__(module)
+    print(time.process_time() - start)
+"""
+    times = map(float, python('-c', code).stdout.split())
+    return dict(zip(('mmdetlike', 'mmdetlike_ops'), times))
+
+
+def test_import_adds_little_to_that_of_torch():
+    runs = [own_seconds() for _ in range(2)]
+    assert min(run['mmdetlike'] for run in runs) <= 0.3
+    assert min(run['mmdetlike_ops'] for run in runs) <= 0.1
+
+
+def test_import_does_not_bring_in_what_it_need_not():
+    code = 'import mmdetlike, sys; print([m for m in ("mmengine", "cv2", "matplotlib", "torch") if m in sys.modules])'
+    assert python('-c', code).stdout.strip() == '[]'
+
+
+@pytest.fixture
+def broken_torchvision(tmp_path) -> str:
+    folder = tmp_path / 'broken'
+    (folder / 'torchvision').mkdir(parents=True)
+    (folder / 'torchvision' / '__init__.py').write_text(BROKEN)
+    return str(folder)
+
+
+def test_training_beside_a_broken_torchvision(broken_torchvision, tmp_path):
+    cfg = without_validation(tiny_config(tmp_path / 'run', train_cfg=dict(max_epochs=1), log_level='INFO'))
+    cfg.dump(tmp_path / 'config.py')
+    code = f"""
+try:
+    import torchvision
+except RuntimeError:
+    print('it is broken')
+import mmdetlike, mmdetlike_ops
+from mmengine.config import Config
+from mmdetlike.engine import Runner
+Runner.from_cfg(Config.fromfile({str(tmp_path / 'config.py')!r})).train()
+"""
+    done = subprocess.run([sys.executable, '-c', code], timeout=300, **process_settings(broken_torchvision))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'it is broken' in done.stdout
+    assert 'PyTorch: ' in done.stdout + done.stderr  # the environment report
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()

@@ -1,0 +1,91 @@
+"""Mixed precision, accumulated and clipped gradients, scaled learning rates."""
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmdetlike.engine import Runner
+from mmdetlike.engine.optim import AmpOptimWrapper
+from tests.utils import sample_everything, tiny_config, train, without_validation
+
+
+class Probe(Hook):
+    """Keeps dtypes of the backbone's output and the gradients as they are when the optimizer steps."""
+
+    def __init__(self) -> None:
+        self.dtypes, self.norms, self.steps = set(), [], 0
+
+    def before_train(self, runner) -> None:
+        runner.model.backbone.register_forward_hook(lambda m, i, out: self.dtypes.add(out[0].dtype))
+        optimizer = runner.optim_wrapper.optimizer
+        parameters = [p for group in optimizer.param_groups for p in group['params']]
+
+        def note(*_):
+            self.steps += 1
+            grads = [p.grad.flatten() for p in parameters if p.grad is not None]
+            self.norms.append(float(torch.cat(grads).norm()))
+
+        optimizer.register_step_pre_hook(note)
+
+
+def config(work_dir, model='faster_rcnn', **overrides):
+    return without_validation(tiny_config(work_dir, model, **overrides))
+
+
+@pytest.mark.parametrize('model', ['faster_rcnn', 'retinanet'])
+def test_mixed_precision_on_the_cpu_learns(model, tmp_path):
+    probe = Probe()
+    wrapper = dict(type='AmpOptimWrapper', clip_grad=dict(max_norm=10))
+    _, losses = train(config(tmp_path, model, optim_wrapper=wrapper, train_cfg=dict(max_epochs=6)), probe)
+    total = [loss['loss'] for loss in losses.values()]
+    assert probe.dtypes == {torch.bfloat16}
+    assert sum(total[-4:]) < 0.9 * sum(total[:4])
+
+
+def test_mixed_precision_is_near_full(tmp_path):
+    full = train(config(tmp_path / 'a', 'retinanet', train_cfg=dict(max_epochs=1)))[1]
+    half = train(
+        config(tmp_path / 'b', 'retinanet', train_cfg=dict(max_epochs=1), optim_wrapper=dict(type='AmpOptimWrapper'))
+    )[1]
+    assert full[0]['loss'] != half[0]['loss']
+    assert half[0]['loss'] == pytest.approx(full[0]['loss'], rel=0.05)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='about processes without CUDA')
+@pytest.mark.parametrize('dtype', ['float16', torch.float16])
+def test_float16_on_the_cpu_is_refused(dtype):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    with pytest.raises(ValueError, match=r'mixed precision on the CPU is bfloat16, got dtype=.*float16'):
+        AmpOptimWrapper(optimizer=optimizer, dtype=dtype)
+
+
+def losses_and_norms(work_dir, batch_size, **wrapper):
+    probe = Probe()
+    cfg = config(work_dir, train_cfg=dict(max_epochs=1), optim_wrapper=wrapper)
+    cfg.train_dataloader.batch_size = batch_size
+    cfg.train_dataloader.sampler.shuffle = False
+    sample_everything(cfg)
+    return train(cfg, probe)[1], probe
+
+
+def test_accumulated_gradients_make_a_larger_batch(tmp_path):
+    """Near, not equal: each half is averaged over its own objects."""
+    _, whole = losses_and_norms(tmp_path / 'a', batch_size=4)
+    _, halves = losses_and_norms(tmp_path / 'b', batch_size=2, accumulative_counts=2)
+    assert whole.steps == halves.steps == 4
+    assert halves.norms == pytest.approx(whole.norms, rel=0.2)
+
+
+def test_gradients_are_clipped(tmp_path):
+    _, free = losses_and_norms(tmp_path / 'a', batch_size=4)
+    _, clipped = losses_and_norms(tmp_path / 'b', batch_size=4, clip_grad=dict(max_norm=0.1))
+    assert min(free.norms) > 0.2
+    assert clipped.norms == pytest.approx([0.1] * 4, rel=1e-3)
+
+
+@pytest.mark.parametrize('base, lr', [(2, 0.02), (4, 0.01), (16, 0.0025)])
+def test_learning_rate_is_scaled_with_the_batch(base, lr, tmp_path):
+    cfg = config(tmp_path, auto_scale_lr=dict(enable=True, base_batch_size=base), train_cfg=dict(max_epochs=1))
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(lr)]
