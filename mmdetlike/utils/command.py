@@ -48,4 +48,5 @@ def run_tool(main: Callable[[], None]) -> None:
     except USER_ERRORS as error:
         if os.environ.get('MMDETLIKE_DEBUG'):
             raise
-        sys.exit(f'error: {error}' if isinstance(error, ConfigError) else f'{type(error).__name__}: {error}')
+        print('error' if isinstance(error, ConfigError) else type(error).__name__, error, sep=': ', file=sys.stderr)
+        sys.exit(2)

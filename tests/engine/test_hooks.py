@@ -121,7 +121,9 @@ def test_class_count_is_checked_before_training(tmp_path):
     cfg = without_validation(tiny_config(tmp_path))
     cfg.model.roi_head.bbox_head.num_classes = 3
     recorder = LossRecorder()
-    with pytest.raises(ValueError, match=r'roi_head.bbox_head .*num_classes=3, but ShapesDataset has 5 classes: circle'):
+    with pytest.raises(
+        ValueError, match=r'roi_head.bbox_head .*num_classes=3, but ShapesDataset has 5 classes: circle'
+    ):
         train(cfg, recorder)
     assert recorder.losses == {}
 

@@ -62,6 +62,14 @@ def test_perfect_predictions():
     }
 
 
+def test_images_may_have_names_in_place_of_numbers():
+    right = predicted([BOX], [0.9], [0])
+    samples = [sample('a', [instance(BOX)], right), sample('b', [instance(OTHER)], right)]
+    numbered = [{**s, 'img_id': i} for i, s in enumerate(samples)]
+    assert evaluate(samples) == evaluate(numbered)
+    assert 0 < evaluate(samples)['coco/bbox_mAP'] < 1
+
+
 def test_scores_by_hand():
     # IoU 0.8 counts at 7 of the 10 thresholds (0.5 to 0.8)
     shifted = (10, 10, 50, 42)

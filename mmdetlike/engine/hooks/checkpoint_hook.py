@@ -58,7 +58,9 @@ class CheckpointHook(MMEngineCheckpointHook):
     def _save_best_checkpoint(self, runner, metrics) -> None:
         with self._remove_after_success() as backend:
             super()._save_best_checkpoint(runner, metrics)
-            backend.flush(keep=[getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()])
+            backend.flush(
+                keep=[getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()]
+            )
 
     @contextlib.contextmanager
     def _remove_after_success(self) -> Iterator[DeferredRemoval]:

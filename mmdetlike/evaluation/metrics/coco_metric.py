@@ -93,6 +93,7 @@ class CocoMetric(BaseMetric):
         if self.format_only:
             return {}
         images, truth = self._truth(results)
+        images, found, truth = _numbered(images, found, truth)
         scores = {}
         for metric in self.metrics:
             rows = _rows_for(metric, found, truth)
@@ -227,6 +228,13 @@ class CocoMetric(BaseMetric):
             extra = {'segm': {'segmentation'}, 'keypoints': {'keypoints'}}.get(metric, {'bbox'})
             rows = [{key: value for key, value in row.items() if key in keep | extra} for row in rows]
             dump(rows, f'{self.outfile_prefix}.{metric}.json')
+
+
+def _numbered(images: list[dict], *tables: list[dict]) -> tuple[list[dict], ...]:
+    """Images and rows with numbers for image ids: COCO's evaluation takes no names, as Pascal VOC has them."""
+    numbers = {image['id']: number for number, image in enumerate(images)}
+    images = [{**image, 'id': numbers[image['id']]} for image in images]
+    return images, *([{**row, 'image_id': numbers[row['image_id']]} for row in rows] for rows in tables)
 
 
 _FILE_KINDS = {

@@ -1,0 +1,175 @@
+"""tools/train.py and tools/test.py, as the command line calls them."""
+
+import importlib.util
+import json
+import os
+import pickle
+from argparse import Namespace
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmdetlike.registry import ConfigError
+from mmdetlike.utils.checkpoint import CheckpointError
+from mmdetlike.utils.command import run_tool
+from tests.utils import ROOT, python, tiny_config
+
+
+def load_tool(name: str):
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+train_tool, test_tool = load_tool('train'), load_tool('test')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> Namespace:
+    """An epoch of training by the tool: its folder, config, checkpoint and last scores."""
+    folder = tmp_path_factory.mktemp('tool')
+    cfg = tiny_config(folder / 'run', train_cfg=dict(max_epochs=1))
+    cfg.work_dir = None
+    cfg.experiment_name = 'tool'
+    cfg.dump(folder / 'tiny.py')
+    train_tool.main([str(folder / 'tiny.py'), '--work-dir', str(folder / 'run')])
+    return Namespace(
+        folder=folder,
+        config=str(folder / 'tiny.py'),
+        checkpoint=str(folder / 'run' / 'epoch_1.pth'),
+        scores=scores(next((folder / 'run').glob('*/vis_data/scalars.json'))),
+    )
+
+
+def scores(path: Path) -> dict[str, float]:
+    lines = [json.loads(line) for line in path.read_text().splitlines() if 'coco/bbox_mAP' in line]
+    return {name: value for name, value in lines[-1].items() if name.startswith('coco/')}
+
+
+def run_test(trained, work_dir, *arguments) -> Path:
+    """Call tools/test.py; the folder of that call."""
+    name = f'experiment_name={Path(work_dir).name}'
+    test_tool.main([trained.config, trained.checkpoint, '--work-dir', str(work_dir), *arguments, '--cfg-options', name])
+    return next(path for path in Path(work_dir).iterdir() if path.is_dir() and path.name[:2] == '20')
+
+
+def test_scores_are_those_at_the_end_of_training(trained, tmp_path):
+    folder = run_test(trained, tmp_path / 'again')
+    written = json.loads(next(folder.glob('*.json')).read_text())
+    assert trained.scores['coco/bbox_mAP'] > 0
+    assert {name: written[name] for name in trained.scores} == trained.scores
+    assert cv2.imread(str(folder / 'predictions.png')).shape[0] > 100
+
+
+def test_out_holds_the_predictions(trained, tmp_path):
+    run_test(trained, tmp_path / 'out', '--out', str(tmp_path / 'predictions.pkl'))
+    results = pickle.loads((tmp_path / 'predictions.pkl').read_bytes())
+    assert [result['img_id'] for result in results] == list(range(8))
+    prediction = results[0]['pred_instances']
+    assert prediction['bboxes'].shape == (len(prediction['scores']), 4)
+    assert (prediction['scores'].diff() <= 0).all()
+    assert ((prediction['labels'] >= 0) & (prediction['labels'] < 5)).all()
+
+
+def test_format_only_writes_coco_json_and_no_scores(trained, tmp_path):
+    folder = run_test(trained, tmp_path / 'format', '--format-only')
+    boxes = json.loads((tmp_path / 'format' / 'predictions.bbox.json').read_text())
+    assert {box['image_id'] for box in boxes} <= set(range(8))
+    assert all(len(box['bbox']) == 4 and 0 <= box['score'] <= 1 for box in boxes)
+    assert not any('coco/bbox_mAP' in path.read_text() for path in folder.glob('*.json'))
+
+
+def test_show_dir_writes_a_picture_of_each_image(trained, tmp_path):
+    folder = run_test(trained, tmp_path / 'show', '--show-dir', 'pictures')
+    pictures = sorted((folder / 'pictures').glob('*.png'))
+    assert len(pictures) == 8
+    assert cv2.imread(str(pictures[0])).shape[0] >= 64
+
+
+def test_missing_and_foreign_checkpoints(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match='nothing.pth does not exist'):
+        test_tool.main([trained.config, str(tmp_path / 'nothing.pth'), '--work-dir', str(tmp_path)])
+    part = torch.load(trained.checkpoint, weights_only=True)['state_dict']
+    del part['backbone.conv1.weight']
+    torch.save(part, tmp_path / 'part.pth')
+    with pytest.raises(CheckpointError, match=r'1 keys missing \(backbone.conv1.weight\)'):
+        test_tool.main([trained.config, str(tmp_path / 'part.pth'), '--work-dir', str(tmp_path)])
+
+
+class Intruder:
+    """Something that a checkpoint may not hold."""
+
+
+def test_trust_checkpoint(trained, tmp_path, monkeypatch):
+    weights = torch.load(trained.checkpoint, weights_only=True)['state_dict']
+    torch.save(dict(extra=Intruder(), state_dict=weights), tmp_path / 'strange.pth')
+    arguments = [trained.config, str(tmp_path / 'strange.pth'), '--work-dir', str(tmp_path / 'work')]
+    with pytest.raises(CheckpointError, match='Intruder.*--trust-checkpoint'):
+        test_tool.main(arguments)
+    monkeypatch.setenv('MMDETLIKE_TRUST_CHECKPOINT', '0')  # so that what the tool sets is undone
+    test_tool.main([*arguments, '--trust-checkpoint', '--cfg-options', 'experiment_name=trusting'])
+    assert os.environ['MMDETLIKE_TRUST_CHECKPOINT'] == '1'
+
+
+@pytest.mark.parametrize(
+    'arguments, error, message',
+    [
+        (['--out', 'a.json'], ConfigError, '--out must be a .pkl file, got a.json'),
+        (['--cfg-options', 'model.backbone.type=ResNt'], ConfigError, "tiny.py: model.backbone: type='ResNt'"),
+    ],
+)
+def test_mistakes_in_testing(arguments, error, message, trained, tmp_path):
+    with pytest.raises(error, match=message):
+        test_tool.main([trained.config, trained.checkpoint, '--work-dir', str(tmp_path), *arguments])
+
+
+def resolved(config: str, *arguments: str) -> Config:
+    return train_tool.resolve(train_tool.parse_args([config, *arguments]))
+
+
+def test_options_of_training(trained):
+    cfg = resolved(trained.config)
+    assert cfg.work_dir == 'work_dirs/tiny'
+    assert (cfg.optim_wrapper.type, cfg.get('resume'), cfg.launcher) == ('OptimWrapper', False, 'none')
+    assert resolved(trained.config, '--amp').optim_wrapper.type == 'AmpOptimWrapper'
+    assert resolved(trained.config, '--amp', '--amp-dtype', 'bfloat16').optim_wrapper.dtype == 'bfloat16'
+    cfg = resolved(trained.config, '--resume')
+    assert (cfg.resume, cfg.load_from) == (True, None)
+    cfg = resolved(trained.config, '--resume', 'a.pth')
+    assert (cfg.resume, cfg.load_from) == (True, 'a.pth')
+    cfg = resolved(trained.config, '--auto-scale-lr', '--cfg-options', 'auto_scale_lr.base_batch_size=16')
+    assert cfg.auto_scale_lr == dict(base_batch_size=16, enable=True)
+    with pytest.raises(ConfigError, match=r'needs auto_scale_lr=dict\(base_batch_size=...\)'):
+        resolved(trained.config, '--auto-scale-lr')
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['{config}', '--cfg-options', 'model.backbone.type=ResNt'], "tiny.py: model.backbone: type='ResNt' is not"),
+        (['missing.py'], 'FileNotFoundError: config missing.py does not exist'),
+    ],
+)
+def test_a_mistake_ends_the_tool_with_one_sentence(arguments, message, trained, tmp_path):
+    arguments = [argument.format(config=trained.config) for argument in arguments]
+    done = python(ROOT / 'tools' / 'train.py', *arguments, '--work-dir', tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.strip().splitlines()[-1]
+    assert 'Traceback' not in done.stderr
+
+
+def test_run_tool(monkeypatch, capsys):
+    def fail():
+        raise CheckpointError('a.pth is not whole')
+
+    with pytest.raises(SystemExit) as caught:
+        run_tool(fail)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == 'CheckpointError: a.pth is not whole\n'
+    monkeypatch.setenv('MMDETLIKE_DEBUG', '1')
+    with pytest.raises(CheckpointError):
+        run_tool(fail)
