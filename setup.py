@@ -93,7 +93,9 @@ class BuildKernels(build_ext):
         check_torch(torch)
         cxx, nvcc = find_compiler(), find_nvcc()
         common = [f'-I{CSRC}', f'-I{torch}/include', '-std=c++17', '-O3', *STABLE_ABI]
-        host = ['-fPIC', '-fvisibility=hidden', '-ffp-contract=off', '-Wall']
+        # The same rounding on every machine, and branches of arithmetic free to become vector selections.
+        arithmetic = ['-ffp-contract=off', '-fno-trapping-math', '-fno-math-errno']
+        host = ['-fPIC', '-fvisibility=hidden', '-Wall', *arithmetic]
         jobs = [(source, [*cxx, *common, *host]) for source in sorted(CSRC.glob('cpu/*.cpp'))]
         if nvcc:
             cuda = ['-Xcompiler', ','.join(host), '--fmad=false', '--threads', '2', *gencode_flags()]

@@ -17,7 +17,7 @@ def _no_trust(monkeypatch):
 
 @pytest.fixture(autouse=True, scope='session')
 def _unformatted_configs():
-    """Leave configs unformatted where mmengine stores them: with pictures this small, that takes longer than training."""
+    """Leave configs unformatted where mmengine stores them: that takes longer than training on tiny pictures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('mmengine.config.config.FormatCode', lambda text, **_: (text, False))
         yield

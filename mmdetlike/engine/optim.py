@@ -6,7 +6,7 @@ import torch
 from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
 from mmengine.optim import OptimWrapper
 
-from mmdetlike.registry import OPTIM_WRAPPERS
+from mmdetlike.registry import OPTIM_WRAPPERS, ConfigError
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -20,7 +20,7 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
         kwargs: See mmengine's ``OptimWrapper``.
 
     Raises:
-        ValueError: float16 is asked for on the CPU, whose range needs a scaler that torch has only for CUDA.
+        ConfigError: float16 is asked for on the CPU, whose range needs a scaler that torch has only for CUDA.
     """
 
     def __init__(
@@ -31,7 +31,9 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
             super().__init__(loss_scale=loss_scale, dtype=dtype, use_fsdp=use_fsdp, **kwargs)
             return
         if dtype not in (None, 'bfloat16', torch.bfloat16):
-            raise ValueError(f"mixed precision on the CPU is bfloat16, got dtype={dtype!r}: leave it out or 'bfloat16'")
+            raise ConfigError(
+                f"mixed precision on the CPU is bfloat16, got dtype={dtype!r}: leave it out or 'bfloat16'"
+            )
         OptimWrapper.__init__(self, **kwargs)
         self._scale_update_param = None
         self.cast_dtype = torch.bfloat16

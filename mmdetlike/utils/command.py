@@ -1,6 +1,7 @@
 """What the command-line tools share."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from mmdetlike.utils.checkpoint import TRUST_VARIABLE, CheckpointError
 
 # Mistakes of the user's that need a sentence, not a traceback.
 USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, NotADirectoryError)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +47,9 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; a mistake of the user's ends it with one sentence and status 2."""
     try:
         main()
-    except USER_ERRORS as error:
-        if os.environ.get('MMDETLIKE_DEBUG'):
+    except (*USER_ERRORS, OSError) as error:
+        expected = isinstance(error, USER_ERRORS) or error.errno in FULL_DISK
+        if os.environ.get('MMDETLIKE_DEBUG') or not expected:
             raise
         print('error' if isinstance(error, ConfigError) else type(error).__name__, error, sep=': ', file=sys.stderr)
         sys.exit(2)

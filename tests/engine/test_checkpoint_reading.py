@@ -128,12 +128,12 @@ def test_truncated_file(share, trusted, run, tmp_path):
     whole = (run[0] / 'epoch_1.pth').read_bytes()
     path = tmp_path / 'epoch_1.pth'
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(CheckpointError, match='epoch_1.pth is not a readable checkpoint'), trust_checkpoints(trusted):
+    with pytest.raises(CheckpointError, match=r'epoch_1\.pth is not a readable checkpoint'), trust_checkpoints(trusted):
         read_checkpoint(path)
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match='nothing.pth does not exist'):
+    with pytest.raises(FileNotFoundError, match=r'nothing\.pth does not exist'):
         read_checkpoint(tmp_path / 'nothing.pth')
 
 
@@ -279,7 +279,7 @@ def test_offline_says_where_to_put_the_file(name, file, cache):
 
 @pytest.mark.parametrize('name', ['torchvision://resnet5O', 'open-mmlab://nothing'])
 def test_unknown_name_of_a_zoo(name, cache):
-    with pytest.raises(CheckpointError, match="has no '(resnet5O|nothing)'"):
+    with pytest.raises(CheckpointError, match=r"has no '(resnet5O|nothing)'"):
         _load_checkpoint(name)
 
 

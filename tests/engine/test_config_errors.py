@@ -3,7 +3,6 @@
 import copy
 
 import pytest
-from mmengine.config import Config
 
 from mmdetlike.registry import MODELS, TRANSFORMS, ConfigError
 from mmdetlike.utils import register_all_modules
@@ -135,7 +134,7 @@ def test_cfg_options():
     'options', [{'param_scheduler.9.end': 7}, {'param_scheduler.x': 7}, {'train_cfg.max_epochs.y': 1}]
 )
 def test_bad_cfg_options(options):
-    with pytest.raises(ConfigError, match='--cfg-options .* does not fit .*faster-rcnn_r18_fpn_shapes.py'):
+    with pytest.raises(ConfigError, match=r'--cfg-options .* does not fit .*faster-rcnn_r18_fpn_shapes.py'):
         load_config(QUICKSTART, options)
 
 

@@ -195,6 +195,20 @@ def test_loss_terms_are_sums_over_levels():
     assert bool(fine.any()) and bool((~fine).any())
 
 
+@pytest.mark.parametrize('place, level', [(0, 0), (127, 0), (128, 1), (159, 1)])
+def test_a_positive_counts_in_its_level(place, level):
+    head = anchor_head()
+    preds = head.flatten(head(maps()))
+    box = head.priors(preds)[place].tolist()
+    batch = [prepared(make_sample([])), prepared(make_sample([box]))]
+    # only exact matches are positive
+    head.assigner.pos_iou_thr = 0.99
+    targets = head.targets(preds, head.priors(preds), batch)
+    assert targets.pos_inds.tolist() == [160 + place]
+    terms = head.loss(maps(), batch)['loss_bbox']
+    assert [float(term.detach()) > 0 for term in terms] == [level == 0, level == 1]
+
+
 def test_softmax_classes():
     head, batch, x = anchor_head(loss_cls=SOFTMAX), samples(), maps()
     assert head.conv_cls.out_channels == 2 * 4

@@ -70,6 +70,20 @@ def test_faster_rcnn_loss_is_that_of_its_stages():
         torch.testing.assert_close(terms[name], value)
 
 
+def test_training_and_testing_have_their_own_proposals(monkeypatch):
+    model = detector('faster_rcnn')
+    model.train_cfg.rpn_proposal.max_per_img, model.rpn_head.test_cfg.max_per_img = 3, 5
+    counts = []
+    for name in ('loss', 'predict'):
+        original = getattr(model.roi_head, name)
+        monkeypatch.setattr(
+            model.roi_head, name, lambda x, p, s, f=original, **kw: counts.append(len(p[0])) or f(x, p, s, **kw)
+        )
+    losses(model, [make_sample(1)])
+    predict(model, [make_sample(1)])
+    assert counts == [3, 5]
+
+
 def test_fast_rcnn_uses_the_given_proposals():
     model = detector('fast_rcnn')
     one, other = make_sample(1), make_sample(1)
@@ -161,6 +175,14 @@ def test_two_stage_checkpoint_in_an_rpn():
     result = proposal_network.load_state_dict(two_stage.state_dict(), strict=False)
     assert not result.missing_keys and all(key.startswith('roi_head.') for key in result.unexpected_keys)
     assert torch.equal(proposal_network.bbox_head.rpn_cls.weight, two_stage.rpn_head.rpn_cls.weight)
+
+
+def test_a_checkpoint_with_both_names_is_taken_as_it_is():
+    model = detector('faster_rcnn', seed=1)
+    other = detector('rpn', seed=2).bbox_head.state_dict()
+    state = {**model.state_dict(), **{f'bbox_head.{name}': value for name, value in other.items()}}
+    result = detector('faster_rcnn', seed=3).load_state_dict(state, strict=False)
+    assert sorted(result.unexpected_keys) == sorted(f'bbox_head.{name}' for name in other)
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -139,6 +139,8 @@ def test_v1d_keys_and_layers():
     assert isinstance(pool, nn.AvgPool2d) and conv.stride == (1, 1)
     assert [m.stride for m in model.stem if isinstance(m, nn.Conv2d)] == [(2, 2), (1, 1), (1, 1)]
     assert model(torch.zeros(1, 3, 64, 64))[-1].shape == (1, 256, 2, 2)
+    # where a side is odd, pooling rounds up as the strided convolution beside it does
+    assert [tuple(o.shape[2:]) for o in model.eval()(torch.zeros(1, 3, 65, 33))] == [(17, 9), (9, 5), (5, 3), (3, 2)]
 
 
 def test_block_computes_residual_sum():

@@ -1,5 +1,6 @@
 """tools/train.py and tools/test.py, as the command line calls them."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -91,7 +92,7 @@ def test_show_dir_writes_a_picture_of_each_image(trained, tmp_path):
 
 
 def test_missing_and_foreign_checkpoints(trained, tmp_path):
-    with pytest.raises(FileNotFoundError, match='nothing.pth does not exist'):
+    with pytest.raises(FileNotFoundError, match=r'nothing\.pth does not exist'):
         test_tool.main([trained.config, str(tmp_path / 'nothing.pth'), '--work-dir', str(tmp_path)])
     part = torch.load(trained.checkpoint, weights_only=True)['state_dict']
     del part['backbone.conv1.weight']
@@ -108,7 +109,7 @@ def test_trust_checkpoint(trained, tmp_path, monkeypatch):
     weights = torch.load(trained.checkpoint, weights_only=True)['state_dict']
     torch.save(dict(extra=Intruder(), state_dict=weights), tmp_path / 'strange.pth')
     arguments = [trained.config, str(tmp_path / 'strange.pth'), '--work-dir', str(tmp_path / 'work')]
-    with pytest.raises(CheckpointError, match='Intruder.*--trust-checkpoint'):
+    with pytest.raises(CheckpointError, match=r'Intruder.*--trust-checkpoint'):
         test_tool.main(arguments)
     monkeypatch.setenv('MMDETLIKE_TRUST_CHECKPOINT', '0')  # so that what the tool sets is undone
     test_tool.main([*arguments, '--trust-checkpoint', '--cfg-options', 'experiment_name=trusting'])
@@ -151,7 +152,6 @@ def test_options_of_training(trained):
     'arguments, message',
     [
         (['{config}', '--cfg-options', 'model.backbone.type=ResNt'], "tiny.py: model.backbone: type='ResNt' is not"),
-        (['missing.py'], 'FileNotFoundError: config missing.py does not exist'),
     ],
 )
 def test_a_mistake_ends_the_tool_with_one_sentence(arguments, message, trained, tmp_path):
@@ -160,6 +160,17 @@ def test_a_mistake_ends_the_tool_with_one_sentence(arguments, message, trained, 
     assert done.returncode == 2
     assert message in done.stderr.strip().splitlines()[-1]
     assert 'Traceback' not in done.stderr
+
+
+def test_run_tool_on_a_full_disk(capsys):
+    def fail(number):
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(SystemExit):
+        run_tool(lambda: fail(errno.ENOSPC))
+    assert capsys.readouterr().err == 'OSError: [Errno 28] No space left on device\n'
+    with pytest.raises(BlockingIOError):
+        run_tool(lambda: fail(errno.EAGAIN))
 
 
 def test_run_tool(monkeypatch, capsys):

@@ -5,7 +5,7 @@ import math
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from mmdetlike.registry import HOOKS
+from mmdetlike.registry import HOOKS, ConfigError
 
 
 class InvalidLossError(RuntimeError):
@@ -72,14 +72,16 @@ class NumClassCheckHook(Hook):
         if classes is None:
             return
         if isinstance(classes, str):
-            raise ValueError(f'metainfo.classes must be a sequence of names, got the string {classes!r}; write a tuple')
+            raise ConfigError(
+                f'metainfo.classes must be a sequence of names, got the string {classes!r}; write a tuple'
+            )
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for name, module in model.named_modules():
             count = getattr(module, 'num_classes', None)
             if count is None or name.endswith('rpn_head') or _is_proposal_head(module):
                 continue
             if isinstance(count, int) and count != len(classes):
-                raise ValueError(
+                raise ConfigError(
                     f'{name} ({type(module).__name__}) predicts num_classes={count}, but {type(dataset).__name__} has '
                     f'{len(classes)} classes: {", ".join(map(str, classes[:20]))}. Set num_classes={len(classes)} in '
                     'the config, or metainfo=dict(classes=...) of the dataset.'

@@ -106,7 +106,9 @@ class ReportHook(Hook):
 
     def _print_table(self, runner, rows: list[tuple[str, Path]]) -> None:
         table = [['what', 'where']] + [[what, str(path)] for what, path in rows if Path(path).exists()]
-        table += [[name, f'{value:.4f}'] for name, value in self.metrics.items() if isinstance(value, float)]
+        numbers = {name: value for name, value in self.metrics.items() if isinstance(value, float)}
+        # COCO's score of a size that no object has is -1
+        table += [[name, '-' if value == -1 else f'{value:.4f}'] for name, value in numbers.items()]
         runner.logger.info('\n' + AsciiTable(table, title='summary').table)
 
 

@@ -120,7 +120,8 @@ class DenseHead(BaseModule):
     def priors(self, preds: FlatPredictions) -> Tensor:
         """All priors (N, 4 or 2) in pixels; kept for the sizes seen last."""
         device = preds.maps[self.map_names[0]].device
-        key = (tuple(preds.featmap_sizes), device)
+        # a tensor made in inference mode could not take part in training later
+        key = (tuple(preds.featmap_sizes), device, torch.is_inference_mode_enabled())
         cache = self.__dict__.setdefault('_priors_cache', {})
         if key not in cache:
             if len(cache) >= 8:

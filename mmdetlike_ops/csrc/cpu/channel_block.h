@@ -1,4 +1,4 @@
-// Sixteen channels of one image with the channels last: what region operators compute on.
+// Eight channels of one image with the channels last: what region operators compute on.
 #pragma once
 
 #include <algorithm>
@@ -10,19 +10,19 @@
 
 namespace ops {
 
-constexpr int64_t kLanes = 16;
+constexpr int64_t kLanes = 8;
 
 template <typename T>
 struct LaneTypes;
 template <>
 struct LaneTypes<float> {
-  typedef float type __attribute__((vector_size(64)));
-  typedef int32_t index __attribute__((vector_size(64)));
+  typedef float type __attribute__((vector_size(32)));
+  typedef int32_t index __attribute__((vector_size(32)));
 };
 template <>
 struct LaneTypes<double> {
-  typedef double type __attribute__((vector_size(128)));
-  typedef int64_t index __attribute__((vector_size(128)));
+  typedef double type __attribute__((vector_size(64)));
+  typedef int64_t index __attribute__((vector_size(64)));
 };
 template <typename T>
 using Lanes = typename LaneTypes<T>::type;

@@ -1,6 +1,6 @@
 // RoIAlign, forward and backward.
 //
-// One task computes sixteen channels of one image for all its regions, on a channels-last copy that stays in cache. Averaging is separable: the bilinear weights of all samples of a bin are a product
+// One task computes eight channels of one image for all its regions, on a channels-last copy that stays in cache. Averaging is separable: the bilinear weights of all samples of a bin are a product
 // of weights along y and x, merged once for each region, so every pixel is read once. In the backward pass the task owns
 // its part of the gradient, so the result does not depend on the number of threads.
 #include <array>

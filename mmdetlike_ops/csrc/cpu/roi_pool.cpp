@@ -1,4 +1,4 @@
-// RoIPool: the largest feature of each bin of a region, sixteen channels of one image at a time.
+// RoIPool: the largest feature of each bin of a region, eight channels of one image at a time.
 #include <limits>
 
 #include "common/roi.h"

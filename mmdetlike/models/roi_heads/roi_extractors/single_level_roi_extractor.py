@@ -56,7 +56,7 @@ class SingleRoIExtractor(BaseModule):
 
     def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
         """Level (n,) of each region of ``rois`` (n, 5)."""
-        size = torch.sqrt((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2]))
+        size = torch.sqrt(((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).clamp(min=0))
         level = torch.floor(torch.log2(size / self.finest_scale + 1e-6))
         return level.clamp(min=0, max=num_levels - 1).long()
 
