@@ -14,7 +14,8 @@ from mmdetlike.utils.config import load_config
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(p for p in (ROOT / 'configs').glob('*/*.py') if p.parent.name != '_base_')
 RECORDINGS = {
-    json.load(gzip.open(p, 'rt'))['config']: p for p in (ROOT / 'tests/data/reference/models').glob('*.json.gz')
+    p.name.removesuffix('.json.gz').replace('__', '/') + '.py': p
+    for p in (ROOT / 'tests/data/reference/models').glob('*.json.gz')
 }
 # what was changed for the recordings: no pretrained weights, nothing drawn at random
 RECORDING_ONLY = {'init_cfg': None, 'num': 10**6, 'pos_fraction': 0.5}

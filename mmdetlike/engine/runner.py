@@ -1,5 +1,7 @@
 """mmengine's Runner with what today's torch and a careful user need of it."""
 
+from logging import LogRecord
+
 import torch
 from mmengine.dist import is_distributed
 from mmengine.model import is_model_wrapper
@@ -13,6 +15,11 @@ from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_t
 
 # hooks every run gets unless its config has one of the same type
 STANDARD_HOOKS = ('CheckInvalidLossHook', 'NumClassCheckHook', 'ReportHook')
+
+
+def _concerns_the_user(record: LogRecord) -> bool:
+    message = record.getMessage()
+    return not ('deprecated in future' in message and message.startswith(('"FileClient"', '"HardDiskBackend"')))
 
 
 @RUNNERS.register_module()
@@ -33,6 +40,12 @@ class Runner(MMEngineRunner):
         if self.distributed and self._launcher == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
             torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
+
+    def build_logger(self, *args, **kwargs):
+        """Build mmengine's logger, without its warnings about calls that mmengine's own hooks make."""
+        logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(_concerns_the_user)
+        return logger
 
     def build_visualizer(self, visualizer: dict | None = None):
         """Build a visualizer of this run's own.

@@ -136,7 +136,7 @@ def test_summary_of_a_run(tmp_path):
         assert min(picture.shape[:2]) > 100, name
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50, name
     log = next((tmp_path / runner.timestamp).glob('*.log')).read_text()
-    assert 'deprecated' not in log
+    assert 'deprecated in future' not in log
     table = log[log.index('summary') :]
     for part in ('last checkpoint', 'epoch_2.pth', 'config', 'curves.png', 'predictions.png', 'coco/bbox_mAP'):
         assert part in table

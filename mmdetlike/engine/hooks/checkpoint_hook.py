@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Container, Iterator
-from logging import LogRecord
 from pathlib import Path
 
 from mmengine.dist import master_only
@@ -36,20 +35,13 @@ class DeferredRemoval:
                     remove(path)
 
 
-def _is_not_about_mmengine(record: LogRecord) -> bool:
-    """Whether a message is of use: mmengine's hook warns of its own deprecated calls at the start of each run."""
-    return 'deprecated in future' not in record.getMessage()
-
-
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's checkpoints, with outdated ones removed after the new one is on disk, not before."""
 
     def before_train(self, runner) -> None:
         """Find out where to save; remove what a killed run had written of a checkpoint."""
-        runner.logger.addFilter(_is_not_about_mmengine)
         super().before_train(runner)
-        runner.logger.removeFilter(_is_not_about_mmengine)
         self._remove_unfinished()
 
     @master_only
