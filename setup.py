@@ -23,6 +23,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 CSRC = Path('mmdetlike_ops/csrc')
 TORCH_FLOOR = (2, 10)
@@ -129,7 +130,16 @@ class BuildKernels(build_ext):
             fail(f'this command failed (its messages are above): {shlex.join(command)}')
 
 
+class CopyConfigs(build_py):
+    """Puts the configs into the package, where `DetInferencer` finds them by name."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree('configs', Path(self.build_lib) / 'mmdetlike' / 'configs', dirs_exist_ok=True)
+
+
 setup(
     ext_modules=[Extension('mmdetlike_ops._C', [], py_limited_api=True)],
-    cmdclass={'build_ext': BuildKernels},
+    cmdclass={'build_ext': BuildKernels, 'build_py': CopyConfigs},
 )

@@ -13,20 +13,10 @@ from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry as MMEngineRegistry
 from mmengine.utils import get_object_from_string
 
+from mmdetlike.errors import ConfigError
+
 SCOPE = 'mmdetlike'
 ALIASES = ('mmdet', 'mmcv')
-
-
-class ConfigError(ValueError):
-    """A config that cannot be built.
-
-    ``cfg`` is the offending dict and ``unknown_type`` a type that isn't registered, where these are known, so that a
-    caller can say where they stand.
-    """
-
-    def __init__(self, message: str, cfg: dict | None = None, unknown_type: str | None = None) -> None:
-        super().__init__(message)
-        self.cfg, self.unknown_type = cfg, unknown_type
 
 
 class Registry(MMEngineRegistry):

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mmdetlike.engine import Runner
-from mmdetlike.registry import ConfigError
+from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import add_run_options, prepare_environment, run_tool
 from mmdetlike.utils.config import load_config, locate, require
 

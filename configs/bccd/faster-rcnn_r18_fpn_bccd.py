@@ -18,5 +18,9 @@ model = dict(
         bbox_head=dict(in_channels=128, fc_out_channels=512, num_classes=3),
     ),
     train_cfg=dict(rpn_proposal=dict(nms_pre=1000, max_per_img=500), rcnn=dict(sampler=dict(num=128))),
-    test_cfg=dict(rpn=dict(max_per_img=300)),
+    # cells overlap: soft-NMS keeps neighbours that NMS would take for duplicates
+    test_cfg=dict(
+        rpn=dict(max_per_img=300),
+        rcnn=dict(score_thr=0.01, nms=dict(type='soft_nms', iou_threshold=0.5)),
+    ),
 )

@@ -15,6 +15,7 @@ model = dict(
         norm_cfg=dict(type='GN', num_groups=16),
         anchor_generator=dict(octave_base_scale=3, scales_per_octave=2, strides=[8, 16, 32]),
     ),
-    test_cfg=dict(nms=dict(type='nms', iou_threshold=0.5)),
+    # cells overlap: soft-NMS keeps neighbours that NMS would take for duplicates
+    test_cfg=dict(score_thr=0.01, nms=dict(type='soft_nms', iou_threshold=0.5)),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.0006))

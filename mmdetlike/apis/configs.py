@@ -8,7 +8,8 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 import mmdetlike
-from mmdetlike.registry import ALIASES, SCOPE, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import ALIASES, SCOPE
 from mmdetlike.utils.checkpoint import CheckpointError
 from mmdetlike.utils.config import load_config
 

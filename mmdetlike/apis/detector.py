@@ -12,7 +12,8 @@ from torch import nn
 
 from mmdetlike.apis.configs import as_config
 from mmdetlike.apis.pipeline import dataset_config
-from mmdetlike.registry import DATASETS, MODELS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import DATASETS, MODELS
 from mmdetlike.utils.checkpoint import CheckpointError, check_fit, trust_checkpoints
 from mmdetlike.utils.config import locate
 from mmdetlike.utils.setup_env import register_all_modules
@@ -118,19 +119,11 @@ def fill(model: nn.Module, checkpoint: dict, source: str) -> None:
         CheckpointError: One is missing or of another shape.
     """
     state_dict = checkpoint.get('state_dict', checkpoint)
-    state_dict = _renamed(model, {key.removeprefix('module.'): value for key, value in state_dict.items()})
+    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
     surplus = check_fit(model, state_dict, source, strict=True)
     if surplus is not None:
         warnings.warn(surplus, stacklevel=3)
     model.load_state_dict(state_dict, strict=False)
-
-
-def _renamed(model: nn.Module, state_dict: dict) -> dict:
-    """A state dict as the modules' own hooks, which know the names of relatives, will see it."""
-    for prefix, module in model.named_modules():
-        for hook in module._load_state_dict_pre_hooks.values():
-            hook(state_dict, f'{prefix}.' if prefix else '', {}, True, [], [], [])
-    return state_dict
 
 
 def finish(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list, device: torch.device) -> nn.Module:

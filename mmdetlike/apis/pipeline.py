@@ -9,7 +9,8 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 
 from mmdetlike.datasets.errors import ImageError
-from mmdetlike.registry import TRANSFORMS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import TRANSFORMS
 
 # loaders that take their picture from elsewhere than a file
 _NOT_FROM_FILE = ('LoadShapesImage', 'LoadImageFromNDArray', 'LoadImageFromWebcam', 'InferencerLoader')

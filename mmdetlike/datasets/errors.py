@@ -5,12 +5,14 @@ from collections import Counter
 
 from mmengine.logging import print_log
 
+from mmdetlike.errors import UserError
 
-class DataError(ValueError):
+
+class DataError(UserError, ValueError):
     """A dataset that cannot be read: the message names the file and what was expected of it."""
 
 
-class ImageError(ValueError):
+class ImageError(UserError, ValueError):
     """An image that is missing, truncated or not an image.
 
     Args:

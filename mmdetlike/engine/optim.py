@@ -6,7 +6,8 @@ import torch
 from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
 from mmengine.optim import OptimWrapper
 
-from mmdetlike.registry import OPTIM_WRAPPERS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module()

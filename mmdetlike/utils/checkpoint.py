@@ -24,10 +24,12 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader
 
+from mmdetlike.errors import UserError
+
 TRUST_VARIABLE = 'MMDETLIKE_TRUST_CHECKPOINT'
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint that can't be read, written or trusted, or that belongs to another model."""
 
 
@@ -275,7 +277,7 @@ def check_fit(model: torch.nn.Module, state_dict: dict, source: str, strict: boo
         CheckpointError: It doesn't fit; the message lists the keys.
     """
     own = model.state_dict()
-    given = {re.sub(r'^module\.', '', key): value for key, value in state_dict.items()}
+    given = _renamed(model, {re.sub(r'^module\.', '', key): value for key, value in state_dict.items()})
     missing = [key for key in own if key not in given and not key.endswith('num_batches_tracked')]
     extra = [key for key in given if key not in own]
     shapes = [
@@ -291,6 +293,14 @@ def check_fit(model: torch.nn.Module, state_dict: dict, source: str, strict: boo
     if (strict and (missing or shapes)) or not usable:
         raise CheckpointError(f'{report}. It was made by another model or config.')
     return report
+
+
+def _renamed(model: torch.nn.Module, state_dict: dict) -> dict:
+    """A state dict as the modules' own hooks, which know the names of relatives, will make it when it is loaded."""
+    for prefix, module in model.named_modules():
+        for hook in module._load_state_dict_pre_hooks.values():
+            hook(state_dict, f'{prefix}.' if prefix else '', {}, True, [], [], [])
+    return state_dict
 
 
 def _listing(what: str, keys: list[str], limit: int = 8) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from mmengine.config import DictAction
 
-from mmdetlike.registry import ConfigError
-from mmdetlike.utils.checkpoint import TRUST_VARIABLE, CheckpointError
+from mmdetlike.errors import ConfigError, UserError
+from mmdetlike.utils.checkpoint import TRUST_VARIABLE
 
 # Mistakes of the user's that need a sentence, not a traceback.
-USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, NotADirectoryError)
+USER_ERRORS = (UserError, FileNotFoundError, NotADirectoryError)
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 

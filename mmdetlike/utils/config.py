@@ -1,12 +1,14 @@
 """Reading configs, with messages that say which file and which key is wrong."""
 
+import copy
 import difflib
 from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from mmdetlike.registry import SCOPE, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import SCOPE
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -33,7 +35,7 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         raise ConfigError(f'{path} could not be read: {type(error).__name__}: {error}') from error
     if cfg_options:
         try:
-            config.merge_from_dict(dict(cfg_options))
+            config.merge_from_dict(copy.deepcopy(dict(cfg_options)))  # it writes into nested dicts
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f'--cfg-options {cfg_options} does not fit {path}: {error}') from error
     if config.get('default_scope') is None:

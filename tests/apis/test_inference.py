@@ -6,7 +6,7 @@ from PIL import Image
 
 from mmdetlike.apis import inference_detector
 from mmdetlike.datasets.errors import ImageError
-from mmdetlike.registry import ConfigError
+from mmdetlike.errors import ConfigError
 from tests.apis.helpers import assert_same, box_distance, picture, tiny_detector, write_pictures
 
 

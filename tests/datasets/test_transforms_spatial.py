@@ -16,7 +16,7 @@ from mmdetlike.datasets.transforms import (
     RandomShift,
     Resize,
 )
-from mmdetlike.registry import ConfigError
+from mmdetlike.errors import ConfigError
 from mmdetlike.structures import HorizontalBoxes, PolygonMasks
 
 

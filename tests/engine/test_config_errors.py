@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from mmdetlike.registry import MODELS, TRANSFORMS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS, TRANSFORMS
 from mmdetlike.utils import register_all_modules
 from mmdetlike.utils.config import key_path, load_config, locate, require
 from tests.utils import ROOT, tiny_config, train, without_validation

@@ -7,8 +7,9 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.detectors import RPN, BaseDetector, FasterRCNN, FastRCNN, RetinaNet
-from mmdetlike.registry import MODELS, ConfigError
+from mmdetlike.registry import MODELS
 from tests.models.tiny import KINDS, batch, config, detector, losses, make_sample, predict
 
 CLASSES = dict(rpn=RPN, retinanet=RetinaNet, faster_rcnn=FasterRCNN, fast_rcnn=FastRCNN)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import (
     FrozenBatchNorm2d,
     LayerNorm2d,
@@ -18,7 +19,7 @@ from mmdetlike.models.layers import (
     is_norm,
     norm_abbreviation,
 )
-from mmdetlike.registry import MODELS, ConfigError
+from mmdetlike.registry import MODELS
 
 
 @pytest.fixture

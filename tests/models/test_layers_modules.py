@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mmengine.model import BaseModule, Sequential
 from torch import nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import (
     ChannelAttention,
     ConvModule,
@@ -23,7 +24,7 @@ from mmdetlike.models.layers import (
     drop_path,
     fuse_conv_bn,
 )
-from mmdetlike.registry import MODELS, ConfigError
+from mmdetlike.registry import MODELS
 
 BN = {'type': 'BN'}
 

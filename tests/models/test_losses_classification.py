@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.losses import (
     Accuracy,
     CrossEntropyLoss,
@@ -21,7 +22,7 @@ from mmdetlike.models.losses import (
     one_hot_labels,
 )
 from mmdetlike.models.losses.focal_loss import focal_loss_of_dense_target
-from mmdetlike.registry import MODELS, ConfigError
+from mmdetlike.registry import MODELS
 
 LOG2 = math.log(2)
 

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.roi_heads import StandardRoIHead
 from mmdetlike.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from mmdetlike.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdetlike.models.task_modules import AssignResult, SamplingResult
-from mmdetlike.registry import MODELS, ConfigError
+from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox2roi
 from tests.models.tiny import DETECT, L1, RCNN_TRAIN, make_sample, random_boxes, roi_head
 

@@ -8,7 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmdetlike.registry import DATASETS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import DATASETS
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdetlike.registry import ConfigError
+from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint import CheckpointError
 from mmdetlike.utils.command import run_tool
 from tests.utils import ROOT, python, tiny_config

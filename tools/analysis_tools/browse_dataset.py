@@ -14,7 +14,8 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 from tqdm import tqdm
 
-from mmdetlike.registry import DATASETS, VISUALIZERS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import DATASETS, VISUALIZERS
 from mmdetlike.utils.command import run_tool
 from mmdetlike.utils.config import load_config, locate, require
 from mmdetlike.visualization import contact_sheet, save_image

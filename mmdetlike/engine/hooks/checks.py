@@ -5,10 +5,11 @@ import math
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from mmdetlike.registry import HOOKS, ConfigError
+from mmdetlike.errors import ConfigError, UserError
+from mmdetlike.registry import HOOKS
 
 
-class InvalidLossError(RuntimeError):
+class InvalidLossError(UserError, RuntimeError):
     """A loss became NaN or infinite."""
 
 

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.structures import InstanceData
 from terminaltables import AsciiTable
 
+from mmdetlike.datasets.transforms import GeometricTransform, LoadAnnotations
 from mmdetlike.registry import HOOKS
 from mmdetlike.visualization import contact_sheet, plot_training_curves, save_image
 
@@ -37,11 +38,17 @@ class ReportHook(Hook):
 
     def after_val_iter(self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None):
         """Keep the first images with what was predicted of them."""
-        for sample, image in zip(outputs, data_batch['inputs']):
-            if len(self.seen) < self.num_images:
-                self.seen.append(sheet_entry(sample, image))
+        self._keep(runner.val_dataloader.dataset, data_batch, outputs)
 
-    after_test_iter = after_val_iter
+    def after_test_iter(self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None):
+        """Keep the first images with what was predicted of them."""
+        self._keep(runner.test_dataloader.dataset, data_batch, outputs)
+
+    def _keep(self, dataset, data_batch: dict, outputs: list) -> None:
+        if len(self.seen) < self.num_images:
+            scaled = annotations_are_resized(dataset)
+            entries = [sheet_entry(*pair, scaled) for pair in zip(outputs, data_batch['inputs'])]
+            self.seen += entries[: self.num_images - len(self.seen)]
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         """Remember the last metrics."""
@@ -112,11 +119,25 @@ class ReportHook(Hook):
         runner.logger.info('\n' + AsciiTable(table, title='summary').table)
 
 
-def sheet_entry(sample, image) -> tuple:
-    """Picture (h, w, 3) RGB, prediction, ground truth in the pixels of that picture, and a caption."""
+def annotations_are_resized(dataset) -> bool:
+    """Whether boxes follow the picture's size: test pipelines often load them after it was resized, as they are."""
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+    loaders = [i for i, step in enumerate(steps) if isinstance(step, LoadAnnotations)]
+    return bool(loaders) and any(isinstance(step, GeometricTransform) for step in steps[loaders[0] :])
+
+
+def sheet_entry(sample, image, scaled: bool) -> tuple:
+    """Picture (h, w, 3) RGB, prediction, ground truth in the pixels of that picture, and a caption.
+
+    Args:
+        sample: What the model returned, predictions in pixels of the original picture.
+        image: Its input (3, h, w).
+        scaled: Whether its ground truth is in pixels of the input, not of the original picture.
+    """
     truth = sample.get('gt_instances')
     if truth is not None and 'bboxes' in truth:
         boxes = getattr(truth.bboxes, 'tensor', truth.bboxes)
-        scale = boxes.new_tensor(sample.metainfo.get('scale_factor', (1, 1))).repeat(2)
-        truth = InstanceData(bboxes=(boxes / scale).cpu(), labels=truth.labels.cpu())
+        if scaled:
+            boxes = boxes / boxes.new_tensor(sample.metainfo.get('scale_factor', (1, 1))).repeat(2)
+        truth = InstanceData(bboxes=boxes.cpu(), labels=truth.labels.cpu())
     return original_image(sample, image), sample.pred_instances.cpu(), truth, sample_name(sample)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from mmdetlike.registry import MODELS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
 
 from .activation import build_activation_layer, takes_inplace
 from .conv import build_conv_layer

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from mmdetlike.registry import MODELS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
 
 
 class LayerFamily:

@@ -4,7 +4,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmdetlike.registry import ConfigError
+from mmdetlike.errors import ConfigError
 
 from .conv_module import ConvModule
 from .drop import DropPath

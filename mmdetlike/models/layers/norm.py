@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from mmdetlike.registry import ConfigError
+from mmdetlike.errors import ConfigError
 
 from .family import LayerFamily
 

@@ -4,7 +4,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdetlike.registry import MODELS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
 
 from .conv_module import ConvModule
 

@@ -7,7 +7,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 import mmdetlike_ops
-from mmdetlike.registry import MODELS, ConfigError
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
 
 
 def build_roi_layer(cfg: dict, stride: int) -> nn.Module:
@@ -17,7 +18,7 @@ def build_roi_layer(cfg: dict, stride: int) -> nn.Module:
         ConfigError: The ops package has no such layer.
     """
     cfg = dict(cfg)
-    name = cfg.pop('type')
+    name = cfg.pop('type').rsplit('.', 1)[-1]  # 'mmcv.RoIAlign' is ours too
     layer = getattr(mmdetlike_ops, name, None)
     if layer is None:
         raise ConfigError(f'roi_layer type={name!r} is not in mmdetlike_ops; it has e.g. RoIAlign and RoIPool', cfg)

@@ -1,0 +1,17 @@
+"""What the user's mistakes have in common."""
+
+
+class UserError(Exception):
+    """Something is wrong with what the user gave; the message says what, in a sentence that needs no traceback."""
+
+
+class ConfigError(UserError, ValueError):
+    """A config that cannot be built.
+
+    ``cfg`` is the offending dict and ``unknown_type`` a type that isn't registered, where these are known, so that a
+    caller can say where they stand.
+    """
+
+    def __init__(self, message: str, cfg: dict | None = None, unknown_type: str | None = None) -> None:
+        super().__init__(message)
+        self.cfg, self.unknown_type = cfg, unknown_type
