@@ -65,9 +65,7 @@ Tensor bbox_overlaps_cpu(const Tensor& a_in, const Tensor& b_in, bool over_first
 
 }  // namespace
 
-OPS_REGISTER(m) {
-  m.def("bbox_overlaps(Tensor a, Tensor b, bool over_first, bool aligned, int offset) -> Tensor");
-}
+OPS_REGISTER(m) { m.def("bbox_overlaps(Tensor a, Tensor b, bool over_first, bool aligned, int offset) -> Tensor"); }
 
 OPS_IMPLEMENT(CPU, m) { m.impl("bbox_overlaps", TORCH_BOX(&bbox_overlaps_cpu)); }
 

@@ -1,8 +1,9 @@
 // RoIAlign, forward and backward.
 //
-// One task computes eight channels of one image for all its regions, on a channels-last copy that stays in cache. Averaging is separable: the bilinear weights of all samples of a bin are a product
-// of weights along y and x, merged once for each region, so every pixel is read once. In the backward pass the task owns
-// its part of the gradient, so the result does not depend on the number of threads.
+// One task computes eight channels of one image for all its regions, on a channels-last copy that stays in cache.
+// Averaging is separable: the bilinear weights of all samples of a bin are a product of weights along y and x, merged
+// once for each region, so every pixel is read once. In the backward pass the task owns its part of the gradient, so
+// the result does not depend on the number of threads.
 #include <array>
 
 #include "common/roi.h"
@@ -303,7 +304,8 @@ void backward_max(const Tensor& grad, const Tensor& rois, const Tensor& argmax, 
         if (ys.empty() || xs.empty()) return;
         for (int64_t c = 0; c < lanes; ++c) {
           const int64_t at = (roi * shape.channels + channel + c) * s.bins() + bin;
-          scatter_sample(map, ys[winners[at] / xs.size()], xs[winners[at] % xs.size()], c, static_cast<T>(upstream[at]));
+          scatter_sample(map, ys[winners[at] / xs.size()], xs[winners[at] % xs.size()], c,
+                         static_cast<T>(upstream[at]));
         }
       });
     write_planes(scratch.data(), area, lanes, result + (image * shape.channels + channel) * area);

@@ -62,8 +62,12 @@ Tensor run(const Tensor* grad, const Tensor& input_in, const Tensor& target_in, 
     using S = typename decltype(tag)::type;
     using T = Accumulate<S>;
     const int64_t classes = input.size(1), chunk = 1 + 1024 / (classes + 1);
-    const Problem<S> problem{data<S>(input),       data<int64_t>(target), upstream ? data<S>(*upstream) : nullptr,
-                             mutable_data<S>(out), classes,               T(gamma),
+    const Problem<S> problem{data<S>(input),
+                             data<int64_t>(target),
+                             upstream ? data<S>(*upstream) : nullptr,
+                             mutable_data<S>(out),
+                             classes,
+                             T(gamma),
                              T(alpha)};
     torch::stable::parallel_for(0, input.size(0), 4 * chunk, [&](int64_t begin, int64_t end) {
       std::vector<T> x(chunk * classes), values(chunk * classes);

@@ -20,14 +20,22 @@ struct FeatureMap {
 
 template <typename S>
 FeatureMap<const S> read_map(const Tensor& x) {
-  return {ops::data<S>(x), x.size(0),  x.size(1),  static_cast<int>(x.size(2)), static_cast<int>(x.size(3)),
-          x.stride(0),     x.stride(1), x.stride(2), x.stride(3)};
+  return {
+      ops::data<S>(x), x.size(0),   x.size(1),  static_cast<int>(x.size(2)), static_cast<int>(x.size(3)), x.stride(0),
+      x.stride(1),     x.stride(2), x.stride(3)};
 }
 
 template <typename T>
 FeatureMap<T> write_map(Tensor& x) {
-  return {mutable_data<T>(x), x.size(0),  x.size(1),  static_cast<int>(x.size(2)), static_cast<int>(x.size(3)),
-          x.stride(0),        x.stride(1), x.stride(2), x.stride(3)};
+  return {mutable_data<T>(x),
+          x.size(0),
+          x.size(1),
+          static_cast<int>(x.size(2)),
+          static_cast<int>(x.size(3)),
+          x.stride(0),
+          x.stride(1),
+          x.stride(2),
+          x.stride(3)};
 }
 
 struct OutputShape {

@@ -1,7 +1,7 @@
 // Greedy non-maximum suppression, all of it on the device.
 //
-// Rows of boxes, by falling score, are taken in chunks. One kernel fills, for each row of a chunk, a bit for every later
-// box that it would suppress; a second walks the rows of the chunk in order and collects the bits of those kept.
+// Rows of boxes, by falling score, are taken in chunks. One kernel fills, for each row of a chunk, a bit for every
+// later box that it would suppress; a second walks the rows of the chunk in order and collects the bits of those kept.
 #include "common/box.h"
 #include "cuda/launch.h"
 

@@ -32,8 +32,7 @@ __device__ __forceinline__ void for_each_sample(const RoiAxis<T>& axis_y, const 
                                                 const OutputIndex& o, int height, int width, const F& f) {
   for (int iy = 0; iy < axis_y.samples; ++iy) {
     const auto y = sample_at(axis_y, o.y, iy, height);
-    for (int ix = 0; ix < axis_x.samples; ++ix)
-      f(iy * axis_x.samples + ix, y, sample_at(axis_x, o.x, ix, width));
+    for (int ix = 0; ix < axis_x.samples; ++ix) f(iy * axis_x.samples + ix, y, sample_at(axis_x, o.x, ix, width));
   }
 }
 
@@ -86,9 +85,8 @@ __global__ void backward_kernel(const S* grad, const T* rois, const int32_t* arg
       return;
     }
     const T share = upstream / (static_cast<T>(axis_y.samples) * static_cast<T>(axis_x.samples));
-    for_each_sample(axis_y, axis_x, o, map.height, map.width, [&](int, const auto& y, const auto& x) {
-      scatter(map, image, o.channel, y, x, share);
-    });
+    for_each_sample(axis_y, axis_x, o, map.height, map.width,
+                    [&](int, const auto& y, const auto& x) { scatter(map, image, o.channel, y, x, share); });
   });
 }
 
@@ -97,8 +95,7 @@ std::tuple<Tensor, Tensor> roi_align_cuda(const Tensor& x, const Tensor& rois_in
   const Tensor rois = contiguous(rois_in);
   const OutputShape shape{rois.size(0), x.size(1), static_cast<int>(bins_y), static_cast<int>(bins_x)};
   Tensor out = torch::stable::new_empty(x, {shape.rois, shape.channels, bins_y, bins_x});
-  Tensor argmax =
-      torch::stable::new_empty(x, {max ? shape.rois : 0, shape.channels, bins_y, bins_x}, ScalarType::Int);
+  Tensor argmax = torch::stable::new_empty(x, {max ? shape.rois : 0, shape.channels, bins_y, bins_x}, ScalarType::Int);
   const Launcher launch(x);
   dispatch_floating(x.scalar_type(), "roi_align", [&](auto tag) {
     using S = typename decltype(tag)::type;
