@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def deterministic(work_dir, model, batch_size):
 
 
 def launch(script: str, *args, path='') -> str:
-    settings = process_settings(path, dict(PORT=free_port())) | dict(stderr=subprocess.STDOUT)
+    settings = process_settings(path, dict(PORT=free_port(), PYTHON=sys.executable)) | dict(stderr=subprocess.STDOUT)
     done = subprocess.run([str(ROOT / 'tools' / script), *map(str, args)], timeout=300, **settings)
     assert done.returncode == 0, done.stdout[-3000:]
     return done.stdout
