@@ -3,10 +3,9 @@
 import argparse
 from pathlib import Path
 
-from mmdetlike.engine import Runner
+from mmdetlike.engine import launch
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.command import add_run_options, prepare_environment, run_tool
-from mmdetlike.utils.config import load_config, locate, require
+from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -28,30 +27,28 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def resolve(args: argparse.Namespace):
     """The config with the command line applied."""
-    cfg = load_config(args.config, args.cfg_options)
-    require(cfg, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
+    cfg = load_run_config(args, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
     if args.tta:
         raise ConfigError('--tta is reserved for test-time augmentation, which is not there yet')
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
         raise ConfigError(f'--out must be a .pkl file, got {args.out}')
-    cfg.launcher, cfg.load_from, cfg.resume = args.launcher, args.checkpoint, False
+    cfg.load_from, cfg.resume = args.checkpoint, False
     cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     if args.out is not None:
         evaluators.append(dict(type='DumpDetResults', out_file_path=args.out))
     if args.format_only:
-        for evaluator in evaluators:
-            if 'Coco' in evaluator['type']:
-                evaluator['format_only'] = True
-                evaluator.setdefault('outfile_prefix', str(Path(cfg.work_dir) / 'predictions'))
+        formatting = [evaluator for evaluator in evaluators if evaluator['type'].endswith('CocoMetric')]
+        if not formatting:
+            raise ConfigError(f'--format-only needs a CocoMetric in test_evaluator, {args.config} has none')
+        for evaluator in formatting:
+            evaluator['format_only'] = True
+            evaluator.setdefault('outfile_prefix', str(Path(cfg.work_dir) / 'predictions'))
     cfg.test_evaluator = evaluators
     if args.show or args.show_dir:
         drawing = dict(type='DetVisualizationHook', draw=True, show=args.show, wait_time=args.wait_time)
-        cfg.default_hooks.visualization = dict(drawing, test_out_dir=args.show_dir)
+        drawing['test_out_dir'] = args.show_dir
+        cfg.default_hooks = dict(cfg.get('default_hooks') or {}, visualization=drawing)
     return cfg
 
 
@@ -59,11 +56,7 @@ def main(argv=None) -> None:
     """Test."""
     args = parse_args(argv)
     prepare_environment(args)
-    cfg = resolve(args)
-    try:
-        Runner.from_cfg(cfg).test()
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg)) from error
+    launch(resolve(args), 'test')
 
 
 if __name__ == '__main__':

@@ -1,12 +1,10 @@
 """Train a detector from a config."""
 
 import argparse
-from pathlib import Path
 
-from mmdetlike.engine import Runner
+from mmdetlike.engine import launch
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.command import add_run_options, prepare_environment, run_tool
-from mmdetlike.utils.config import load_config, locate, require
+from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -30,19 +28,13 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def resolve(args: argparse.Namespace):
     """The config with the command line applied."""
-    cfg = load_config(args.config, args.cfg_options)
-    require(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
-    cfg.launcher = args.launcher
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    cfg = load_run_config(args, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         if args.amp_dtype:
             cfg.optim_wrapper.dtype = args.amp_dtype
     if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ConfigError(f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}')
         cfg.auto_scale_lr.enable = True
     if args.resume is not None:
@@ -55,11 +47,7 @@ def main(argv=None) -> None:
     """Train."""
     args = parse_args(argv)
     prepare_environment(args)
-    cfg = resolve(args)
-    try:
-        Runner.from_cfg(cfg).train()
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg)) from error
+    launch(resolve(args), 'train')
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ model = dict(
         num_classes=3,
         in_channels=128,
         feat_channels=128,
-        stacked_convs=3,
+        stacked_convs=2,
         norm_cfg=dict(type='GN', num_groups=16),
         anchor_generator=dict(octave_base_scale=3, scales_per_octave=2, strides=[8, 16, 32]),
     ),

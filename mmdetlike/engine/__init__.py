@@ -1,4 +1,4 @@
 from . import hooks, loops, optim
-from .runner import Runner
+from .runner import Runner, launch
 
-__all__ = ['Runner', 'hooks', 'loops', 'optim']
+__all__ = ['Runner', 'hooks', 'launch', 'loops', 'optim']

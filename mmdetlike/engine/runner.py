@@ -3,14 +3,17 @@
 from logging import LogRecord
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import is_distributed
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import CheckpointError, check_fit, find_latest_checkpoint
+from mmdetlike.utils.config import locate
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
 
 # hooks every run gets unless its config has one of the same type
@@ -114,3 +117,15 @@ class Runner(MMEngineRunner):
             for sampler in (self.train_dataloader.sampler, getattr(self.train_dataloader.batch_sampler, 'sampler', 0)):
                 if hasattr(sampler, 'seed'):
                     sampler.seed = self.seed
+
+
+def launch(cfg: Config, action: str) -> None:
+    """Build a runner from a config and let it ``'train'`` or ``'test'``.
+
+    Raises:
+        ConfigError: The config can't be built; the message says in which file and under which key.
+    """
+    try:
+        getattr(Runner.from_cfg(cfg), action)()
+    except ConfigError as error:
+        raise ConfigError(locate(error, cfg)) from error

@@ -5,11 +5,13 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
 from mmdetlike.errors import ConfigError, UserError
 from mmdetlike.utils.checkpoint import TRUST_VARIABLE
+from mmdetlike.utils.config import load_config, require
 
 # Mistakes of the user's that need a sentence, not a traceback.
 USER_ERRORS = (UserError, FileNotFoundError, NotADirectoryError)
@@ -41,6 +43,23 @@ def prepare_environment(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.trust_checkpoint:
         os.environ[TRUST_VARIABLE] = '1'
+
+
+def load_run_config(args: argparse.Namespace, *keys: str) -> Config:
+    """The config that the command line names, with its overrides, launcher and work folder.
+
+    Args:
+        args: The command line, with the options of ``add_run_options``.
+        keys: Top-level keys that the config must have.
+
+    Raises:
+        ConfigError: It can't be read, or lacks a key.
+    """
+    cfg = load_config(args.config, args.cfg_options)
+    require(cfg, *keys)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
 
 
 def run_tool(main: Callable[[], None]) -> None:
