@@ -360,10 +360,15 @@ class ResNet(BaseModule):
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            batch_norms_to_eval(self)
         return self
+
+
+def batch_norms_to_eval(model: nn.Module) -> None:
+    """Let every batch norm of ``model`` use its running statistics."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
 
 
 def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:

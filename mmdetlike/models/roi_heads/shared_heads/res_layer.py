@@ -2,9 +2,8 @@
 
 from mmengine.model import BaseModule
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdetlike.models.backbones.resnet import ResNet, build_stage
+from mmdetlike.models.backbones.resnet import ResNet, batch_norms_to_eval, build_stage
 from mmdetlike.registry import MODELS
 
 
@@ -76,7 +75,5 @@ class ResLayer(BaseModule):
         """Set training mode; with ``norm_eval`` batch norms stay as in evaluation."""
         super().train(mode)
         if self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            batch_norms_to_eval(self)
         return self
