@@ -11,9 +11,9 @@ REFERENCE = Path(__file__).parents[1] / 'data' / 'reference'
 
 
 class Recording:
-    """Cases of `ops_first_light.json`: settings with their input and output tensors."""
+    """Cases of `ops.json`: settings with their input and output tensors."""
 
-    def __init__(self, name='ops_first_light'):
+    def __init__(self, name='ops'):
         self.cases = json.loads((REFERENCE / f'{name}.json').read_text())
         self.arrays = np.load(REFERENCE / f'{name}.npz')
 
