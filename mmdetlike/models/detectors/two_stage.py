@@ -101,3 +101,23 @@ class FasterRCNN(TwoStageDetector):
 @MODELS.register_module()
 class FastRCNN(TwoStageDetector):
     """Fast R-CNN on given proposals, arXiv 1504.08083."""
+
+
+@MODELS.register_module()
+class MaskRCNN(TwoStageDetector):
+    """Mask R-CNN, arXiv 1703.06870."""
+
+
+@MODELS.register_module()
+class CascadeRCNN(TwoStageDetector):
+    """Cascade R-CNN: High Quality Object Detection and Instance Segmentation, arXiv 1906.09756."""
+
+
+@MODELS.register_module()
+class HybridTaskCascade(CascadeRCNN):
+    """Hybrid Task Cascade for Instance Segmentation, arXiv 1901.07518."""
+
+
+@MODELS.register_module()
+class PointRend(TwoStageDetector):
+    """PointRend: Image Segmentation as Rendering, arXiv 1912.08193."""

@@ -1,13 +1,28 @@
 from .bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
-from .roi_extractors import SingleRoIExtractor
+from .cascade_roi_head import CascadeRoIHead
+from .htc_roi_head import HybridTaskCascadeRoIHead
+from .mask_heads import CoarseMaskHead, FCNMaskHead, FusedSemanticHead, HTCMaskHead, MaskPointHead
+from .point_rend_roi_head import PointRendRoIHead
+from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
+from .roi_head import RoIHead
 from .shared_heads import ResLayer
 from .stage import Stage
 from .standard_roi_head import StandardRoIHead
 
 __all__ = [
     'BBoxHead',
+    'CascadeRoIHead',
+    'CoarseMaskHead',
     'ConvFCBBoxHead',
+    'FCNMaskHead',
+    'FusedSemanticHead',
+    'GenericRoIExtractor',
+    'HTCMaskHead',
+    'HybridTaskCascadeRoIHead',
+    'MaskPointHead',
+    'PointRendRoIHead',
     'ResLayer',
+    'RoIHead',
     'Shared2FCBBoxHead',
     'Shared4Conv1FCBBoxHead',
     'SingleRoIExtractor',

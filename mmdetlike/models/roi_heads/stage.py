@@ -1,6 +1,6 @@
 """One stage of a region-based detector: proposals -> assign -> sample -> extract -> head -> losses or predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,24 +14,39 @@ from mmdetlike.structures.bbox import bbox2roi
 
 
 @dataclass
+class StageOutputs:
+    """What a stage says of n regions.
+
+    Attributes:
+        rois: (n, 5) image index and xyxy in pixels.
+        feats: (n, C, h, w) their features.
+        cls_score: (n, num_classes + 1) logits, or None.
+        bbox_pred: (n, 4 * num_classes or 4) deltas, or None.
+    """
+
+    rois: Tensor
+    feats: Tensor
+    cls_score: Tensor | None
+    bbox_pred: Tensor | None
+
+
+@dataclass
 class Stage:
     """What a two-stage detector does once and a cascade several times.
 
     Attributes:
-        extractor: Pools region features.
+        extract: Maps and regions (n, 5) -> region features (n, C, h, w).
         head: Classifies and regresses them.
         cfg: ``train_cfg.rcnn`` or ``test_cfg.rcnn`` of this stage.
         assigner: Assigns objects to proposals; None when testing.
         sampler: Samples from the assigned ones; None when testing.
-        shared_head: Runs on region features before ``head``, or None.
     """
 
-    extractor: nn.Module
+    extract: Callable[[Sequence[Tensor], Tensor], Tensor]
     head: nn.Module
     cfg: ConfigDict
     assigner: object = None
     sampler: object = None
-    shared_head: nn.Module | None = None
 
     def sample(self, proposals: Sequence[InstanceData], samples: SampleList) -> list[SamplingResult]:
         """Assign each image's objects to its proposals (``bboxes``) and sample from them."""
@@ -42,30 +57,46 @@ class Stage:
             results.append(self.sampler.sample(assigned, priors, sample.gt_instances))
         return results
 
-    def features(self, x: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Region features (n, C, h, w) of ``rois`` (n, 5) from maps ``x``."""
-        feats = self.extractor(x, rois)
-        return feats if self.shared_head is None else self.shared_head(feats)
+    def run(self, x: Sequence[Tensor], rois: Tensor) -> StageOutputs:
+        """Classify and regress ``rois`` (n, 5) on maps ``x``."""
+        feats = self.extract(x, rois)
+        return StageOutputs(rois, feats, *self.head(feats))
 
-    def forward(self, x: Sequence[Tensor], rois: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Class logits and deltas of ``rois`` (n, 5)."""
-        return self.head(self.features(x, rois))
+    def run_sampled(self, x: Sequence[Tensor], sampled: Sequence[SamplingResult]) -> StageOutputs:
+        """Classify and regress the sampled regions, image by image, the positives of each before its negatives."""
+        return self.run(x, bbox2roi([result.sampled_priors for result in sampled]))
 
-    def loss(self, x: Sequence[Tensor], sampled: Sequence[SamplingResult]) -> dict[str, Tensor]:
+    def loss(self, outs: StageOutputs, sampled: Sequence[SamplingResult]) -> dict[str, Tensor]:
         """Loss terms of the sampled regions."""
-        rois = bbox2roi([result.sampled_priors for result in sampled])
-        return self.head.loss(*self.forward(x, rois), sampled, self.cfg)
+        return self.head.loss(outs.cls_score, outs.bbox_pred, sampled, self.cfg)
 
-    def predict(
-        self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList, rescale: bool
+    @torch.no_grad()
+    def refine_sampled(
+        self, outs: StageOutputs, sampled: Sequence[SamplingResult], samples: SampleList
     ) -> list[InstanceData]:
-        """Boxes of each image."""
-        boxes = [image_proposals.bboxes for image_proposals in proposals]
-        rois = bbox2roi(boxes)
-        cls_score, bbox_pred = self.forward(x, rois)
-        counts = [len(b) for b in boxes]
-        bbox_preds = [None] * len(boxes) if bbox_pred is None else bbox_pred.split(counts)
-        return [
-            self.head.predict(roi, score, pred, sample.metainfo, self.cfg, rescale)
-            for roi, score, pred, sample in zip(torch.split(rois, counts), cls_score.split(counts), bbox_preds, samples)
-        ]
+        """The next stage's proposals: sampled regions moved by their deltas, without those that are objects."""
+        labels, _, _ = self.head.classification_targets(sampled, -1)
+        background = labels == self.head.num_classes
+        labels = torch.where(background, best_class(outs.cls_score), labels)
+        counts = [len(result.pos_inds) + len(result.neg_inds) for result in sampled]
+        boxes = self._refine(outs, labels, counts, samples)
+        proposals = []
+        for image_boxes, result in zip(boxes, sampled):
+            keep = torch.ones(len(image_boxes), dtype=torch.bool, device=image_boxes.device)
+            keep[: len(result.pos_inds)] = ~result.pos_is_gt
+            proposals.append(InstanceData(bboxes=image_boxes[keep]))
+        return proposals
+
+    def refine(self, outs: StageOutputs, counts: list[int], samples: SampleList) -> list[InstanceData]:
+        """The next stage's proposals in testing: all regions, ``counts`` of each image, moved by their best class."""
+        boxes = self._refine(outs, best_class(outs.cls_score), counts, samples)
+        return [InstanceData(bboxes=image_boxes) for image_boxes in boxes]
+
+    def _refine(self, outs: StageOutputs, labels: Tensor, counts: list[int], samples: SampleList) -> list[Tensor]:
+        columns = (column.split(counts) for column in (outs.rois, outs.bbox_pred, labels))
+        return [self.head.refine(*rows, sample.img_shape) for *rows, sample in zip(*columns, samples)]
+
+
+def best_class(cls_score: Tensor) -> Tensor:
+    """(n,) the likeliest class of logits (n, num_classes + 1), background left out."""
+    return cls_score[:, :-1].argmax(1)

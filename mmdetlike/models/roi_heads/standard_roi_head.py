@@ -1,81 +1,48 @@
-"""The region head of Fast and Faster R-CNN: arXiv 1504.08083, 1506.01497."""
-
-from collections.abc import Sequence
+"""The region head of Fast, Faster and Mask R-CNN: arXiv 1504.08083, 1506.01497, 1703.06870."""
 
 from mmengine.config import ConfigDict
-from mmengine.model import BaseModule
-from mmengine.structures import InstanceData
-from torch import Tensor
 
 from mmdetlike.registry import MODELS, TASK_UTILS
-from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox2roi
 
-from .stage import Stage
+from .roi_head import RoIHead, stage_cfgs
 
 
 @MODELS.register_module()
-class StandardRoIHead(BaseModule):
-    """One stage of regions: classify the proposals and refine their boxes.
+class StandardRoIHead(RoIHead):
+    """One stage of regions: classify the proposals, refine their boxes and draw their masks.
 
     Args:
         bbox_roi_extractor: Pools features of proposals.
         bbox_head: Classifies and regresses them.
+        mask_roi_extractor: Pools features for masks; None to use those of the boxes.
+        mask_head: Draws masks; None for a detector of boxes.
         shared_head: Runs on region features before the heads.
-        train_cfg: ``assigner``, ``sampler``, ``pos_weight``.
-        test_cfg: ``score_thr``, ``nms``, ``max_per_img``.
+        train_cfg: ``assigner``, ``sampler``, ``pos_weight`` and, for masks, ``mask_size``.
+        test_cfg: ``score_thr``, ``nms``, ``max_per_img`` and, for masks, ``mask_thr_binary``.
         init_cfg: Weight initialisation.
     """
+
+    num_stages = 1
 
     def __init__(
         self,
         bbox_roi_extractor: dict,
         bbox_head: dict,
+        mask_roi_extractor: dict | None = None,
+        mask_head: dict | None = None,
         shared_head: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        self.stage_cfgs, self.test_cfg = stage_cfgs(train_cfg, 1), ConfigDict(test_cfg or {})
         self.shared_head = MODELS.build(shared_head) if shared_head is not None else None
         self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
         self.bbox_head = MODELS.build(bbox_head)
-        self.bbox_assigner = self.bbox_sampler = None
-        if 'assigner' in self.train_cfg:
-            self.bbox_assigner = TASK_UTILS.build(self.train_cfg.assigner)
-            self.bbox_sampler = TASK_UTILS.build(self.train_cfg.sampler)
-
-    def _stage(self, cfg: ConfigDict) -> Stage:
-        return Stage(
-            self.bbox_roi_extractor, self.bbox_head, cfg, self.bbox_assigner, self.bbox_sampler, self.shared_head
-        )
-
-    def forward(
-        self, x: Sequence[Tensor], rpn_results_list: Sequence[InstanceData], batch_data_samples: SampleList = ()
-    ) -> tuple[Tensor, Tensor]:
-        """Raw class logits and deltas of all proposals."""
-        return self._stage(self.test_cfg).forward(x, bbox2roi([result.bboxes for result in rpn_results_list]))
-
-    def loss(
-        self, x: Sequence[Tensor], rpn_results_list: Sequence[InstanceData], batch_data_samples: SampleList
-    ) -> dict[str, Tensor]:
-        """Loss terms of the region head.
-
-        Args:
-            x: Maps (B, C, H_i, W_i).
-            rpn_results_list: Proposals of each image, ``bboxes`` (n, 4) xyxy in pixels.
-            batch_data_samples: Samples with ``gt_instances``.
-        """
-        stage = self._stage(self.train_cfg)
-        return stage.loss(x, stage.sample(rpn_results_list, batch_data_samples))
-
-    def predict(
-        self,
-        x: Sequence[Tensor],
-        rpn_results_list: Sequence[InstanceData],
-        batch_data_samples: SampleList,
-        rescale: bool = False,
-    ) -> list[InstanceData]:
-        """Boxes of each image: ``bboxes`` (n, 4) xyxy, ``scores`` (n,), ``labels`` (n,)."""
-        return self._stage(self.test_cfg).predict(x, rpn_results_list, batch_data_samples, rescale)
+        self.mask_roi_extractor = MODELS.build(mask_roi_extractor) if mask_roi_extractor is not None else None
+        self.mask_head = MODELS.build(mask_head) if mask_head is not None else None
+        self.assigners = self.samplers = ()
+        if 'assigner' in self.stage_cfgs[0]:
+            self.assigners = [TASK_UTILS.build(self.stage_cfgs[0].assigner)]
+            self.samplers = [TASK_UTILS.build(self.stage_cfgs[0].sampler)]

@@ -189,10 +189,10 @@ class BBoxHead(BaseModule):
         dets, keep = dets[:limit], keep[:limit]
         return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels[keep])
 
-    def refine(self, rois: Tensor, bbox_pred: Tensor, labels: Tensor, img_shape) -> Tensor:
-        """Regions (n, 5) moved by the deltas of their class ``labels`` (n,), for the next stage of a cascade."""
-        boxes = self.bbox_coder.decode(rois[:, 1:], self._boxes_of_class(bbox_pred, labels), max_shape=img_shape)
-        return torch.cat([rois[:, :1], boxes], dim=1)
+    def refine(self, rois: Tensor, bbox_pred: Tensor, labels: Tensor, img_shape: tuple[int, int]) -> Tensor:
+        """Boxes (n, 4) of regions (n, 5) moved by the deltas of their class ``labels`` (n,), within the image."""
+        deltas = float32_if_half(self._boxes_of_class(bbox_pred, labels))[0]
+        return self.bbox_coder.decode(rois[:, 1:], deltas, max_shape=img_shape)
 
 
 def build_linear(cfg: dict | None, in_features: int, out_features: int) -> nn.Module:

@@ -25,8 +25,35 @@ def build_roi_layer(cfg: dict, stride: int) -> nn.Module:
     return layer(spatial_scale=1 / stride, **cfg)
 
 
+class RoIExtractor(BaseModule):
+    """A pooling layer for each level of a pyramid.
+
+    Args:
+        roi_layer: Pooling layer, one for each level.
+        out_channels: Channels of the maps.
+        featmap_strides: Stride of each level used.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        roi_layer: dict,
+        out_channels: int,
+        featmap_strides: Sequence[int],
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.roi_layers = nn.ModuleList(build_roi_layer(roi_layer, stride) for stride in featmap_strides)
+        self.out_channels, self.featmap_strides = out_channels, featmap_strides
+
+    @property
+    def num_inputs(self) -> int:
+        """Number of levels used."""
+        return len(self.featmap_strides)
+
+
 @MODELS.register_module()
-class SingleRoIExtractor(BaseModule):
+class SingleRoIExtractor(RoIExtractor):
     """Pool each region from the level chosen by its size.
 
     Args:
@@ -46,14 +73,8 @@ class SingleRoIExtractor(BaseModule):
         finest_scale: int = 56,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        self.roi_layers = nn.ModuleList(build_roi_layer(roi_layer, stride) for stride in featmap_strides)
-        self.out_channels, self.featmap_strides, self.finest_scale = out_channels, featmap_strides, finest_scale
-
-    @property
-    def num_inputs(self) -> int:
-        """Number of levels used."""
-        return len(self.featmap_strides)
+        super().__init__(roi_layer, out_channels, featmap_strides, init_cfg)
+        self.finest_scale = finest_scale
 
     def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
         """Level (n,) of each region of ``rois`` (n, 5)."""

@@ -1,0 +1,65 @@
+"""A coarse mask by linear layers: PointRend, arXiv 1912.08193."""
+
+from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
+
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.registry import MODELS
+
+from .fcn_mask_head import FCNMaskHead
+
+
+@MODELS.register_module()
+class CoarseMaskHead(FCNMaskHead):
+    """Convolutions, a strided one and linear layers that put out a small mask for each class.
+
+    Args:
+        num_convs: 3x3 convolutions.
+        num_fcs: Linear layers.
+        fc_out_channels: Their width.
+        downsample_factor: The mask is so much smaller than the region features.
+        init_cfg: Weight initialisation.
+        kwargs: See ``FCNMaskHead``; ``roi_feat_size`` is the size of region features.
+
+    Raises:
+        ValueError: ``num_fcs`` or ``downsample_factor`` is below 1.
+    """
+
+    def __init__(
+        self,
+        num_convs: int = 0,
+        num_fcs: int = 2,
+        fc_out_channels: int = 1024,
+        downsample_factor: int = 2,
+        init_cfg: dict | list[dict] | None = None,
+        **kwargs,
+    ) -> None:
+        if num_fcs < 1 or downsample_factor < 1:
+            raise ValueError(f'num_fcs and downsample_factor must be at least 1, got {num_fcs}, {downsample_factor}')
+        names = [dict(type='Constant', val=0.001, name='fc_logits'), dict(type='Xavier', name='fcs')]
+        super().__init__(
+            num_convs=num_convs,
+            upsample_cfg=dict(type=None),
+            init_cfg=init_cfg or dict(type='Normal', std=0.001, override=names),
+            **kwargs,
+        )
+        del self.conv_logits
+        width = self.conv_out_channels if num_convs else self.in_channels
+        self.downsample_conv = None
+        if downsample_factor > 1:
+            self.downsample_conv = ConvModule(width, self.conv_out_channels, downsample_factor, downsample_factor)
+            width = self.conv_out_channels
+        self.output_size = tuple(size // downsample_factor for size in _pair(self.roi_feat_size))
+        area = self.output_size[0] * self.output_size[1]
+        widths = [width * area] + [fc_out_channels] * num_fcs
+        self.fcs = nn.ModuleList(nn.Linear(w, fc_out_channels) for w in widths[:num_fcs])
+        self.fc_logits = nn.Linear(fc_out_channels, (1 if self.class_agnostic else self.num_classes) * area)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Mask logits (n, num_classes or 1, h / factor, w / factor) from the features after the convolutions."""
+        if self.downsample_conv is not None:
+            x = self.downsample_conv(x)
+        x = x.flatten(1)
+        for fc in self.fcs:
+            x = self.relu(fc(x))
+        return self.fc_logits(x).unflatten(1, (-1, *self.output_size))

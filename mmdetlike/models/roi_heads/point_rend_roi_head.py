@@ -1,0 +1,107 @@
+"""Masks refined point by point: PointRend, arXiv 1912.08193."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.models.losses.reduction import float32_if_half
+from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import bbox2roi
+from mmdetlike_ops import point_sample, rel_roi_point_to_rel_img_point
+
+from .mask_heads import masks_of_class
+from .roi_head import mask_targets
+from .standard_roi_head import StandardRoIHead
+
+
+@MODELS.register_module()
+class PointRendRoIHead(StandardRoIHead):
+    """A coarse mask, upsampled step by step with its uncertain points predicted anew.
+
+    Args:
+        point_head: Predicts points.
+        kwargs: See ``StandardRoIHead``; ``train_cfg`` has ``num_points``, ``oversample_ratio`` and
+            ``importance_sample_ratio``, ``test_cfg`` has ``subdivision_steps``, ``subdivision_num_points`` and
+            ``scale_factor``.
+
+    Raises:
+        ValueError: There is no ``mask_head`` with its own extractor.
+    """
+
+    def __init__(self, point_head: dict, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not self.with_mask or self.mask_roi_extractor is None:
+            raise ValueError('PointRendRoIHead needs mask_head and mask_roi_extractor')
+        self.point_head = MODELS.build(point_head)
+
+    def mask_loss(
+        self,
+        i: int,
+        x: Sequence[Tensor],
+        sampled: Sequence[SamplingResult],
+        samples: SampleList,
+        feats: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        rois = bbox2roi([result.pos_priors for result in sampled])
+        coarse = self.mask_logits(self.features('mask_roi_extractor', i, x, rois), [i])[0]
+        labels = torch.cat([result.pos_gt_labels for result in sampled])
+        losses = dict(loss_mask=self.coarse_loss(coarse, labels, sampled, samples))
+        points = self.point_head.training_points(coarse, labels, self.stage_cfgs[i])
+        logits = self.point_head(self.point_features(x, rois, points), point_sample(coarse, points))
+        targets = point_targets(sampled, samples, rois, points)
+        return dict(losses, loss_point=self.point_head.loss(logits, targets, labels))
+
+    def coarse_loss(
+        self, coarse: Tensor, labels: Tensor, sampled: Sequence[SamplingResult], samples: SampleList
+    ) -> Tensor:
+        """Loss of the coarse masks."""
+        targets = mask_targets(sampled, samples, self.stage_cfgs[0].mask_size)
+        return self.mask_head.loss(coarse, targets, labels)
+
+    def point_features(self, x: Sequence[Tensor], rois: Tensor, points: Tensor) -> Tensor:
+        """Features (n, C, p) of points (n, p, 2) in [0, 1] of regions (n, 5), all levels' one after another."""
+        levels = []
+        for feats, stride in zip(x, self.mask_roi_extractor.featmap_strides):
+            sampled = feats.new_zeros(len(rois), feats.shape[1], points.shape[1])
+            for image in range(len(feats)):
+                rows = (rois[:, 0] == image).nonzero().squeeze(1)
+                places = rel_roi_point_to_rel_img_point(rois[rows], points[rows], feats.shape[-2:], 1 / stride)
+                # all points of the image at once: one map, not one for each region
+                of_image = point_sample(feats[image : image + 1], places.flatten(0, 1)[None])[0]
+                values = of_image.unflatten(1, (len(rows), points.shape[1])).transpose(0, 1)
+                sampled = sampled.index_copy(0, rows, values.to(sampled.dtype))
+            levels.append(sampled)
+        return torch.cat(levels, dim=1)
+
+    def mask_probabilities(self, x: Sequence[Tensor], results: Sequence[InstanceData]) -> Tensor:
+        cfg, rois = self.test_cfg, bbox2roi([result.bboxes for result in results])
+        labels = torch.cat([result.labels for result in results])
+        coarse = float32_if_half(self.mask_logits(self.mask_features(x, rois), [0])[0])[0]
+        masks = masks_of_class(coarse, labels, self.mask_head.class_agnostic)[:, None]
+        for step in range(cfg.subdivision_steps if len(rois) else 0):
+            masks = F.interpolate(masks, scale_factor=cfg.scale_factor, mode='bilinear', align_corners=False)
+            next_area = cfg.scale_factor**2 * masks.shape[-2] * masks.shape[-1]
+            if cfg.subdivision_num_points >= next_area and step < cfg.subdivision_steps - 1:
+                continue  # the next step will predict every pixel
+            inds, points = self.point_head.uncertain_points(masks, cfg.subdivision_num_points)
+            logits = self.point_head(self.point_features(x, rois, points), point_sample(coarse, points))
+            own = masks_of_class(logits, labels, self.point_head.class_agnostic)
+            masks = masks.flatten(1).scatter(1, inds, own.to(masks.dtype)).view_as(masks)
+        return masks[:, 0].sigmoid()
+
+
+def point_targets(sampled: Sequence[SamplingResult], samples: SampleList, rois: Tensor, points: Tensor) -> Tensor:
+    """The object's mask (n, p) at points (n, p, 2) in [0, 1] of the positives' regions (n, 5)."""
+    targets, counts = [], [len(result.pos_inds) for result in sampled]
+    for result, sample, image_rois, image_points in zip(sampled, samples, rois.split(counts), points.split(counts)):
+        masks = sample.gt_instances.masks.to_tensor(points.dtype, points.device)
+        places = rel_roi_point_to_rel_img_point(image_rois, image_points, masks.shape[-2:], 1.0)
+        if len(image_rois):
+            own = masks[result.pos_assigned_gt_inds][:, None]
+            targets.append(point_sample(own, places)[:, 0])
+    return torch.cat(targets) if targets else points.new_zeros(points.shape[:2])
