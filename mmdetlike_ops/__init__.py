@@ -1,7 +1,17 @@
 """Detection operators compiled once for every PyTorch from 2.10 on; imports torch and nothing of ours."""
 
 from .bbox_overlaps import bbox_overlaps
+from .mask_iou import mask_iou
+from .mask_matrix_nms import mask_matrix_nms
 from .nms import batched_nms, nms, nms_match
+from .point_sample import (
+    SimpleRoIAlign,
+    abs_img_point_to_rel_img_point,
+    generate_grid,
+    point_sample,
+    rel_roi_point_to_abs_img_point,
+    rel_roi_point_to_rel_img_point,
+)
 from .roi_align import RoIAlign, roi_align
 from .roi_pool import RoIPool, roi_pool
 from .sigmoid_focal_loss import SigmoidFocalLoss, sigmoid_focal_loss
@@ -11,10 +21,18 @@ __all__ = [
     'RoIAlign',
     'RoIPool',
     'SigmoidFocalLoss',
+    'SimpleRoIAlign',
+    'abs_img_point_to_rel_img_point',
     'batched_nms',
     'bbox_overlaps',
+    'generate_grid',
+    'mask_iou',
+    'mask_matrix_nms',
     'nms',
     'nms_match',
+    'point_sample',
+    'rel_roi_point_to_abs_img_point',
+    'rel_roi_point_to_rel_img_point',
     'roi_align',
     'roi_pool',
     'sigmoid_focal_loss',

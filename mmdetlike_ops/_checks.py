@@ -8,12 +8,16 @@ from ._library import COMPILED_FOR_CUDA
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-def check_floating(op: str, name: str, x: Tensor) -> None:
-    """Raise unless `x` is a tensor of a supported floating dtype, on a device that the kernels were compiled for."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f'{op}: {name} is a {type(x).__name__}, a tensor is expected')
+def check_float(op: str, name: str, x: Tensor) -> None:
+    """Raise unless `x` is a tensor of a supported floating dtype."""
+    _check_tensor(op, name, x)
     if x.dtype not in FLOATING:
         raise TypeError(f'{op}: {name} has dtype {x.dtype}, a floating dtype is expected')
+
+
+def check_floating(op: str, name: str, x: Tensor) -> None:
+    """Raise unless `x` is a tensor of a supported floating dtype, on a device that the kernels were compiled for."""
+    check_float(op, name, x)
     if x.is_cuda and not COMPILED_FOR_CUDA:
         raise RuntimeError(
             f'{op}: {name} is on {x.device}, but the kernels were compiled without CUDA; compile them again where nvcc '
@@ -21,19 +25,29 @@ def check_floating(op: str, name: str, x: Tensor) -> None:
         )
 
 
+def check_shape(op: str, name: str, x: Tensor, shape: tuple[int | str, ...]) -> None:
+    """Raise unless `x` is a tensor of `shape`, where a letter stands for any number."""
+    _check_tensor(op, name, x)
+    sizes = zip(x.shape, shape)
+    if x.dim() != len(shape) or any(size != wanted for size, wanted in sizes if not isinstance(wanted, str)):
+        expected = ', '.join(map(str, shape)) + (',' if len(shape) == 1 else '')
+        raise ValueError(f'{op}: {name} has shape {tuple(x.shape)}, ({expected}) is expected')
+
+
+def _check_tensor(op: str, name: str, x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f'{op}: {name} is a {type(x).__name__}, a tensor is expected')
+
+
 def check_table(op: str, name: str, x: Tensor, columns: int) -> None:
     """Raise unless `x` is a floating tensor of shape (n, columns)."""
     check_floating(op, name, x)
-    if x.dim() != 2 or x.shape[1] != columns:
-        raise ValueError(f'{op}: {name} has shape {tuple(x.shape)}, (n, {columns}) is expected')
+    check_shape(op, name, x, ('n', columns))
 
 
 def check_vector(op: str, name: str, x: Tensor, length: int) -> None:
     """Raise unless `x` is a tensor of shape (length,)."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f'{op}: {name} is a {type(x).__name__}, a tensor is expected')
-    if x.dim() != 1 or x.shape[0] != length:
-        raise ValueError(f'{op}: {name} has shape {tuple(x.shape)}, ({length},) is expected')
+    check_shape(op, name, x, (length,))
 
 
 def check_device(op: str, name: str, x: Tensor, device: torch.device) -> None:
@@ -65,8 +79,7 @@ def check_scored_boxes(op: str, boxes: Tensor, scores: Tensor) -> None:
 def check_regions(op: str, x: Tensor, rois: Tensor, height: int, width: int) -> None:
     """Raise unless `x` is (n, c, h, w), `rois` (k, 5) on the same device, and the output has a positive size."""
     check_floating(op, 'x', x)
-    if x.dim() != 4:
-        raise ValueError(f'{op}: x has shape {tuple(x.shape)}, (n, c, h, w) is expected')
+    check_shape(op, 'x', x, ('n', 'c', 'h', 'w'))
     check_table(op, 'rois', rois, 5)
     check_device(op, 'rois', rois, x.device)
     if height < 1 or width < 1:
