@@ -4,6 +4,7 @@ from .bbox_overlaps import bbox_overlaps
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .nms import batched_nms, nms, nms_match
+from .paste_masks import paste_masks
 from .point_sample import (
     SimpleRoIAlign,
     abs_img_point_to_rel_img_point,
@@ -30,6 +31,7 @@ __all__ = [
     'mask_matrix_nms',
     'nms',
     'nms_match',
+    'paste_masks',
     'point_sample',
     'rel_roi_point_to_abs_img_point',
     'rel_roi_point_to_rel_img_point',
