@@ -12,7 +12,7 @@ from mmengine.model import (
 )
 
 from .activation import Clamp, HSigmoid, Swish, build_activation_layer
-from .conv import build_conv_layer
+from .conv import Conv2dAdaptivePadding, build_conv_layer
 from .conv_module import ConvModule, DepthwiseSeparableConvModule
 from .drop import Dropout, DropPath, build_dropout, drop_path
 from .family import LayerFamily
@@ -28,6 +28,7 @@ from .upsample import PixelShufflePack, build_upsample_layer
 __all__ = [
     'ChannelAttention',
     'Clamp',
+    'Conv2dAdaptivePadding',
     'ConvModule',
     'DepthwiseSeparableConvModule',
     'Dropout',

@@ -1,8 +1,45 @@
 """Convolutions that a ``conv_cfg`` chooses from."""
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from .family import LayerFamily
+
+
+class Conv2dAdaptivePadding(nn.Conv2d):
+    """A convolution padded as TensorFlow's "same": each axis of ``ceil(size / stride)`` outputs, however large it is.
+
+    Where the padding of an axis is odd, the larger part comes after the image.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Of the convolution, like ``stride``, ``dilation``, ``groups`` and ``bias``.
+        padding: Has no effect; it follows from the size of the input.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride))."""
+        axes = zip(x.shape[2:], self.kernel_size, self.stride, self.dilation)
+        missing = [max((-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n, 0) for n, k, stride, dilation in axes]
+        before = [total // 2 for total in missing]
+        if any(total % 2 for total in missing):
+            x = F.pad(x, (0, missing[1] % 2, 0, missing[0] % 2))
+        return F.conv2d(x, self.weight, self.bias, self.stride, before, self.dilation, self.groups)
+
 
 CONV_LAYERS = LayerFamily(
     'conv layer',
@@ -11,6 +48,7 @@ CONV_LAYERS = LayerFamily(
         'Conv2d': nn.Conv2d,
         'Conv3d': nn.Conv3d,
         'Conv': nn.Conv2d,
+        'Conv2dAdaptivePadding': Conv2dAdaptivePadding,
         'deconv': nn.ConvTranspose2d,
         'deconv3d': nn.ConvTranspose3d,
     },
