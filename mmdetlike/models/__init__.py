@@ -8,6 +8,7 @@ from . import (
     necks,
     roi_heads,
     task_modules,
+    utils,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     'necks',
     'roi_heads',
     'task_modules',
+    'utils',
 ]

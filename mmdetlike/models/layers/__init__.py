@@ -14,34 +14,65 @@ from mmengine.model import (
 from .activation import Clamp, HSigmoid, Swish, build_activation_layer
 from .conv import Conv2dAdaptivePadding, build_conv_layer
 from .conv_module import ConvModule, DepthwiseSeparableConvModule
+from .conv_upsample import ConvUpsample
 from .drop import Dropout, DropPath, build_dropout, drop_path
 from .family import LayerFamily
 from .fuse import fuse_conv_bn
 from .inverted_residual import InvertedResidual
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
+from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
 from .plugin import build_plugin_layer
 from .scale import Scale
 from .se_layer import ChannelAttention, DyReLU, SELayer
+from .transformer import (
+    FFN,
+    MLP,
+    AdaptivePadding,
+    DynamicConv,
+    LayerScale,
+    LearnedPositionalEncoding,
+    MultiheadAttention,
+    PatchEmbed,
+    PatchMerging,
+    SinePositionalEncoding,
+    coordinate_to_encoding,
+    inverse_sigmoid,
+    nchw_to_nlc,
+    nlc_to_nchw,
+)
 from .upsample import PixelShufflePack, build_upsample_layer
 
 __all__ = [
+    'AdaptivePadding',
     'ChannelAttention',
     'Clamp',
     'Conv2dAdaptivePadding',
     'ConvModule',
+    'ConvUpsample',
     'DepthwiseSeparableConvModule',
-    'Dropout',
     'DropPath',
+    'Dropout',
     'DyReLU',
+    'DynamicConv',
+    'FFN',
     'FrozenBatchNorm2d',
     'HSigmoid',
     'InvertedResidual',
     'LayerFamily',
     'LayerNorm2d',
+    'LayerScale',
+    'LearnedPositionalEncoding',
+    'MLP',
+    'MultiheadAttention',
+    'NormedConv2d',
+    'NormedLinear',
+    'PatchEmbed',
+    'PatchMerging',
     'PixelShufflePack',
     'SELayer',
     'Scale',
+    'SinePositionalEncoding',
     'Swish',
     'SyncBatchNorm',
     'bias_init_with_prob',
@@ -54,10 +85,14 @@ __all__ = [
     'build_upsample_layer',
     'caffe2_xavier_init',
     'constant_init',
+    'coordinate_to_encoding',
     'drop_path',
     'fuse_conv_bn',
+    'inverse_sigmoid',
     'is_norm',
     'kaiming_init',
+    'nchw_to_nlc',
+    'nlc_to_nchw',
     'norm_abbreviation',
     'normal_init',
     'trunc_normal_init',

@@ -1,0 +1,56 @@
+"""Convolutions with upsampling in between."""
+
+import itertools
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from .conv_module import ConvModule
+
+
+class ConvUpsample(BaseModule):
+    """3x3 ``ConvModule`` layers, the first ones each followed by bilinear upsampling by 2 (Panoptic FPN,
+    arXiv 1901.02446).
+
+    Args:
+        in_channels: Channels of the input.
+        inner_channels: Channels of the layers.
+        num_layers: Number of layers.
+        num_upsample: How many layers are followed by upsampling, by default all.
+        conv_cfg: Convolution of the layers.
+        norm_cfg: Norm of the layers.
+        init_cfg: Weight initialisation.
+        **kwargs: Further arguments of ``ConvModule``.
+
+    Raises:
+        ValueError: There are fewer layers than upsamplings.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        inner_channels: int,
+        num_layers: int = 1,
+        num_upsample: int | None = None,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_layers = num_layers
+        self.num_upsample = num_layers if num_upsample is None else num_upsample
+        if self.num_upsample > num_layers:
+            raise ValueError(f'num_upsample={self.num_upsample} must not be more than num_layers={num_layers}.')
+        widths = [in_channels] + [inner_channels] * num_layers
+        shape = dict(kernel_size=3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        self.conv = nn.ModuleList(ConvModule(a, b, **shape, **kwargs) for a, b in itertools.pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, inner_channels, H * 2 ** num_upsample, W * 2 ** num_upsample)."""
+        for i, conv in enumerate(self.conv):
+            x = conv(x)
+            if i < self.num_upsample:
+                x = F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
+        return x

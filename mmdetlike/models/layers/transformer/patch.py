@@ -1,0 +1,229 @@
+"""Images as sequences of patches."""
+
+import math
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
+
+from mmdetlike.errors import ConfigError
+
+from ..conv import build_conv_layer
+from ..norm import build_norm_layer
+
+
+def nlc_to_nchw(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+    """A sequence (N, H * W, C) as a map (N, C, H, W).
+
+    Raises:
+        ValueError: The length of the sequence isn't H * W.
+    """
+    if x.dim() != 3 or x.shape[1] != hw_shape[0] * hw_shape[1]:
+        raise ValueError(f'x must be (N, {hw_shape[0]} * {hw_shape[1]}, C), but got {tuple(x.shape)}.')
+    return x.transpose(1, 2).unflatten(2, (hw_shape[0], hw_shape[1]))
+
+
+def nchw_to_nlc(x: Tensor) -> Tensor:
+    """A map (N, C, H, W) as a sequence (N, H * W, C), which is contiguous if the map is channels-last."""
+    if x.dim() != 4:
+        raise ValueError(f'x must be (N, C, H, W), but got {tuple(x.shape)}.')
+    return x.flatten(2).transpose(1, 2)
+
+
+class AdaptivePadding(nn.Module):
+    """Pad a map with zeros so that a sliding kernel covers all of it.
+
+    Args:
+        kernel_size: Of the kernel.
+        stride: Of the kernel.
+        dilation: Of the kernel.
+        padding: ``'corner'`` pads bottom and right, ``'same'`` all four sides.
+
+    Raises:
+        ConfigError: ``padding`` is neither.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int] = 1,
+        stride: int | tuple[int, int] = 1,
+        dilation: int | tuple[int, int] = 1,
+        padding: str = 'corner',
+    ) -> None:
+        super().__init__()
+        if padding not in ('same', 'corner'):
+            raise ConfigError(f"padding must be 'same' or 'corner', but got {padding!r}.")
+        self.padding = padding
+        self.kernel_size, self.stride, self.dilation = _pair(kernel_size), _pair(stride), _pair(dilation)
+
+    def get_pad_shape(self, input_shape: tuple[int, int]) -> tuple[int, int]:
+        """How many rows and columns a map of ``input_shape`` (H, W) lacks."""
+        settings = zip(input_shape, self.kernel_size, self.stride, self.dilation)
+        rows, columns = (max((math.ceil(n / s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in settings)
+        return rows, columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad ``x`` (N, C, H, W)."""
+        rows, columns = self.get_pad_shape(x.shape[-2:])
+        if rows == 0 and columns == 0:
+            return x
+        top, left = (rows // 2, columns // 2) if self.padding == 'same' else (0, 0)
+        return F.pad(x, (left, columns - left, top, rows - top))
+
+    def extra_repr(self) -> str:
+        return (
+            f'kernel_size={self.kernel_size}, stride={self.stride}, dilation={self.dilation}, padding={self.padding!r}'
+        )
+
+
+class _SlidingKernel(BaseModule):
+    """What cuts patches out of a map shares: the padding, and the size of what comes out."""
+
+    def __init__(self, kernel_size, stride, padding, dilation, init_cfg: dict | None) -> None:
+        super().__init__(init_cfg)
+        self.kernel_size, self.dilation = _pair(kernel_size), _pair(dilation)
+        self.stride = _pair(kernel_size if stride is None else stride)
+        self.adaptive_padding = None
+        if isinstance(padding, str):
+            self.adaptive_padding = AdaptivePadding(self.kernel_size, self.stride, self.dilation, padding)
+            padding = 0
+        self.padding = _pair(padding)
+
+    def output_size(self, input_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of patches of a map of ``input_size`` (H, W)."""
+        lacking = self.adaptive_padding.get_pad_shape(input_size) if self.adaptive_padding else (0, 0)
+        settings = zip(input_size, lacking, self.padding, self.kernel_size, self.stride, self.dilation)
+        rows, columns = ((n + more + 2 * p - d * (k - 1) - 1) // s + 1 for n, more, p, k, s, d in settings)
+        return rows, columns
+
+
+class PatchEmbed(_SlidingKernel):
+    """Cut an image into patches and project each to a vector, by one convolution.
+
+    Args:
+        in_channels: Channels of the image.
+        embed_dims: Channels of a patch.
+        conv_type: Type of the convolution.
+        kernel_size: Size of a patch in pixels.
+        stride: Distance of patches, by default their size.
+        padding: ``'corner'`` or ``'same'`` as in ``AdaptivePadding``, or that of the convolution in pixels.
+        dilation: Of the convolution.
+        bias: Whether the convolution has a bias.
+        norm_cfg: Norm layer of the vectors, None for none.
+        input_size: Height and width of the images if they are known; sets ``init_input_size``, with adaptive padding,
+            and ``init_out_size``.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        embed_dims: int = 768,
+        conv_type: str = 'Conv2d',
+        kernel_size: int | tuple[int, int] = 16,
+        stride: int | tuple[int, int] | None = 16,
+        padding: int | tuple[int, int] | str = 'corner',
+        dilation: int | tuple[int, int] = 1,
+        bias: bool = True,
+        norm_cfg: dict | None = None,
+        input_size: int | tuple[int, int] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, dilation, init_cfg)
+        self.embed_dims = embed_dims
+        self.projection = build_conv_layer(
+            dict(type=conv_type),
+            in_channels,
+            embed_dims,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            bias=bias,
+        )
+        self.norm = build_norm_layer(norm_cfg, embed_dims)[1] if norm_cfg is not None else None
+        self.init_input_size = self.init_out_size = None
+        if input_size is not None:
+            height, width = _pair(input_size)
+            rows, columns = self.adaptive_padding.get_pad_shape((height, width)) if self.adaptive_padding else (0, 0)
+            self.init_input_size = (height + rows, width + columns)
+            self.init_out_size = self.output_size((height, width))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Embed the patches.
+
+        Args:
+            x: (B, in_channels, H, W).
+
+        Returns:
+            Vectors (B, rows * columns, embed_dims) and (rows, columns).
+        """
+        x = self.projection(self.adaptive_padding(x) if self.adaptive_padding else x)
+        size = (x.shape[2], x.shape[3])
+        x = nchw_to_nlc(x)
+        return (x if self.norm is None else self.norm(x)), size
+
+
+class PatchMerging(_SlidingKernel):
+    """Concatenate the vectors of neighbouring patches and project them (Swin Transformer, arXiv 2103.14030).
+
+    The channels of a patch's neighbours are interleaved as by ``nn.Unfold``: channel first, then position.
+
+    Args:
+        in_channels: Channels of a patch.
+        out_channels: Channels of a merged patch.
+        kernel_size: Patches that are merged, along each axis.
+        stride: Distance of merged patches, by default ``kernel_size``.
+        padding: ``'corner'`` or ``'same'`` as in ``AdaptivePadding``, or a number of patches.
+        dilation: Distance of the patches that are merged.
+        bias: Whether the projection has a bias.
+        norm_cfg: Norm layer before the projection, None for none.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int] = 2,
+        stride: int | tuple[int, int] | None = None,
+        padding: int | tuple[int, int] | str = 'corner',
+        dilation: int | tuple[int, int] = 1,
+        bias: bool = False,
+        norm_cfg: dict | None = {'type': 'LN'},  # noqa: B006
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, dilation, init_cfg)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        sample_dim = self.kernel_size[0] * self.kernel_size[1] * in_channels
+        self.norm = build_norm_layer(norm_cfg, sample_dim)[1] if norm_cfg is not None else None
+        self.reduction = nn.Linear(sample_dim, out_channels, bias=bias)
+
+    def forward(self, x: Tensor, input_size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+        """Merge patches.
+
+        Args:
+            x: (B, H * W, in_channels).
+            input_size: (H, W).
+
+        Returns:
+            Vectors (B, rows * columns, out_channels) and (rows, columns).
+
+        Raises:
+            ValueError: The length of ``x`` isn't H * W.
+        """
+        x = nlc_to_nchw(x, input_size)
+        x = self._unfold(self.adaptive_padding(x) if self.adaptive_padding else x)
+        x = x if self.norm is None else self.norm(x)
+        return self.reduction(x), self.output_size(input_size)
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, rows * columns, C * kernel_size ** 2)."""
+        kh, kw = self.kernel_size
+        disjoint = self.stride == self.kernel_size and self.dilation == (1, 1) and self.padding == (0, 0)
+        if not disjoint or x.shape[2] % kh or x.shape[3] % kw:
+            return F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride).transpose(1, 2)
+        b, c, h, w = x.shape
+        x = x.reshape(b, c, h // kh, kh, w // kw, kw).permute(0, 2, 4, 1, 3, 5)
+        return x.reshape(b, (h // kh) * (w // kw), c * kh * kw)

@@ -1,0 +1,158 @@
+"""Where a pixel or a box is, as features."""
+
+import math
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.registry import MODELS
+
+
+def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """The logit of ``x``, which is clamped to [0, 1] and whose odds are kept from 0 and infinity by ``eps``."""
+    x = x.clamp(0, 1)
+    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
+
+
+def sine_encoding(position: Tensor, num_feats: int, temperature: float = 10000) -> Tensor:
+    """Sines and cosines of ``position`` (...) at falling frequencies, alternating, (..., num_feats)."""
+    index = torch.arange(num_feats, dtype=torch.float32, device=position.device)
+    angle = position[..., None] / temperature ** (2 * (index // 2) / num_feats)
+    return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
+
+
+def coordinate_to_encoding(
+    coord_tensor: Tensor, num_feats: int = 128, temperature: int = 10000, scale: float = 2 * math.pi
+) -> Tensor:
+    """Sine encodings of points or boxes.
+
+    Args:
+        coord_tensor: (..., 2) x and y or (..., 4) cx, cy, w, h; normalised to [0, 1].
+        num_feats: Features of each coordinate, even.
+        temperature: Ratio of the longest to the shortest wave length.
+        scale: Factor of the coordinates.
+
+    Returns:
+        (..., 2 * num_feats) for points, of y, then x; (..., 4 * num_feats) for boxes, of cy, cx, w, h.
+
+    Raises:
+        ValueError: The last dimension is neither 2 nor 4.
+    """
+    if coord_tensor.shape[-1] not in (2, 4):
+        raise ValueError(f'coord_tensor must be (..., 2) or (..., 4), but got {tuple(coord_tensor.shape)}.')
+    order = [1, 0, 2, 3][: coord_tensor.shape[-1]]
+    encodings = [sine_encoding(coord_tensor[..., i] * scale, num_feats, temperature) for i in order]
+    return torch.cat(encodings, dim=-1)
+
+
+@MODELS.register_module()
+class SinePositionalEncoding(BaseModule):
+    """Sine encodings of the pixels of a map (DETR, arXiv 2005.12872).
+
+    Args:
+        num_feats: Features of each axis, even.
+        temperature: Ratio of the longest to the shortest wave length.
+        normalize: Whether positions are divided by the size of the image within the map.
+        scale: Factor of normalised positions.
+        eps: Added to the divisor.
+        offset: Added to positions before they are normalised; -0.5 for centres of pixels.
+        init_cfg: Weight initialisation, of no effect.
+    """
+
+    def __init__(
+        self,
+        num_feats: int,
+        temperature: int = 10000,
+        normalize: bool = False,
+        scale: float = 2 * math.pi,
+        eps: float = 1e-6,
+        offset: float = 0.0,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_feats, self.temperature, self.normalize = num_feats, temperature, normalize
+        self.scale, self.eps, self.offset = scale, eps, offset
+
+    def forward(self, mask: Tensor | None, input: Tensor | None = None) -> Tensor:
+        """Encode the pixels of a map, counted from 1 within each image.
+
+        Args:
+            mask: (B, H, W), not zero where there is padding and no image; None for no padding, given ``input``.
+            input: A map (B, C, H, W) of that size, on its device.
+
+        Returns:
+            (B, 2 * num_feats, H, W) in float32, of y, then x.
+
+        Raises:
+            ValueError: Neither ``mask`` nor ``input`` is given.
+        """
+        if mask is None:
+            if input is None:
+                raise ValueError('SinePositionalEncoding needs a mask or an input to know the size of the map.')
+            mask = torch.zeros((1, *input.shape[-2:]), dtype=torch.bool, device=input.device)
+            return self.forward(mask).expand(input.shape[0], -1, -1, -1)
+        inside = mask == 0
+        y = self._scaled(inside.cumsum(1, dtype=torch.float32), 1)
+        x = self._scaled(inside.cumsum(2, dtype=torch.float32), 2)
+        encodings = [sine_encoding(position, self.num_feats, self.temperature) for position in (y, x)]
+        return torch.cat(encodings, dim=3).permute(0, 3, 1, 2)
+
+    def _scaled(self, position: Tensor, dim: int) -> Tensor:
+        if not self.normalize:
+            return position
+        last = position.narrow(dim, position.shape[dim] - 1, 1)
+        return (position + self.offset) / (last + self.eps) * self.scale
+
+    def extra_repr(self) -> str:
+        names = ('num_feats', 'temperature', 'normalize', 'scale', 'eps', 'offset')
+        return ', '.join(f'{name}={getattr(self, name)}' for name in names)
+
+
+@MODELS.register_module()
+class LearnedPositionalEncoding(BaseModule):
+    """A learnable embedding of each row and each column.
+
+    Args:
+        num_feats: Features of each axis.
+        row_num_embed: Largest height of a map.
+        col_num_embed: Largest width of a map.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        num_feats: int,
+        row_num_embed: int = 50,
+        col_num_embed: int = 50,
+        init_cfg: dict | None = {'type': 'Uniform', 'layer': 'Embedding'},  # noqa: B006
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_feats, self.row_num_embed, self.col_num_embed = num_feats, row_num_embed, col_num_embed
+        self.row_embed = nn.Embedding(row_num_embed, num_feats)
+        self.col_embed = nn.Embedding(col_num_embed, num_feats)
+
+    def forward(self, mask: Tensor) -> Tensor:
+        """Encode the pixels of a map.
+
+        Args:
+            mask: (B, H, W); only its size matters.
+
+        Returns:
+            (B, 2 * num_feats, H, W), of the column, then the row.
+
+        Raises:
+            ValueError: The map is larger than there are embeddings.
+        """
+        batch, height, width = mask.shape
+        if height > self.row_num_embed or width > self.col_num_embed:
+            raise ValueError(
+                f'A map of {height}x{width} needs as many embeddings, but there are row_num_embed={self.row_num_embed} '
+                f'and col_num_embed={self.col_num_embed}.'
+            )
+        columns = self.col_embed.weight[:width].t()[:, None].expand(-1, height, -1)
+        rows = self.row_embed.weight[:height].t()[:, :, None].expand(-1, -1, width)
+        return torch.cat([columns, rows]).expand(batch, -1, -1, -1)
+
+    def extra_repr(self) -> str:
+        return f'num_feats={self.num_feats}'

@@ -1,0 +1,29 @@
+"""Functions that several heads share."""
+
+from .gaussian_target import (
+    gather_feat,
+    gaussian_2d,
+    gaussian_radius,
+    gen_gaussian_target,
+    get_local_maximum,
+    get_topk_from_heatmap,
+    transpose_and_gather_feat,
+)
+from .misc import interpolate_as, make_divisible
+from .panoptic import preprocess_panoptic_gt
+from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
+
+__all__ = [
+    'gather_feat',
+    'gaussian_2d',
+    'gaussian_radius',
+    'gen_gaussian_target',
+    'get_local_maximum',
+    'get_topk_from_heatmap',
+    'get_uncertain_point_coords_with_randomness',
+    'get_uncertainty',
+    'interpolate_as',
+    'make_divisible',
+    'preprocess_panoptic_gt',
+    'transpose_and_gather_feat',
+]

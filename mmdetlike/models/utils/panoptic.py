@@ -1,0 +1,36 @@
+"""Ground truth of panoptic segmentation."""
+
+import torch
+from torch import Tensor
+
+from mmdetlike.structures.mask import BaseInstanceMasks
+
+
+def preprocess_panoptic_gt(
+    gt_labels: Tensor,
+    gt_masks: BaseInstanceMasks,
+    gt_semantic_seg: Tensor | None,
+    num_things: int,
+    num_stuff: int,
+) -> tuple[Tensor, Tensor]:
+    """One list of masks of an image: its things, each an instance, then its stuff, each class one mask.
+
+    Args:
+        gt_labels: Classes of the things, (n,).
+        gt_masks: Masks of the things.
+        gt_semantic_seg: Class of each pixel, (1, h, w) or (h, w); things are in [0, num_things), stuff in
+            [num_things, num_things + num_stuff), and 255 is ignored. None if there is no stuff.
+        num_things: Number of classes of things.
+        num_stuff: Number of classes of stuff.
+
+    Returns:
+        Labels (n + s,) and masks (n + s, h, w) of 0 and 1, both int64.
+    """
+    things = gt_masks.to_tensor(dtype=torch.bool, device=gt_labels.device)
+    if gt_semantic_seg is None:
+        return gt_labels, things.long()
+    semantic = gt_semantic_seg.squeeze(0).to(gt_labels.device)
+    classes = semantic.unique()
+    classes = classes[(classes >= num_things) & (classes < num_things + num_stuff)]
+    stuff = semantic == classes[:, None, None]
+    return torch.cat([gt_labels, classes.to(gt_labels.dtype)]), torch.cat([things, stuff]).long()

@@ -1,0 +1,56 @@
+"""Which points of a mask to train on (PointRend: Image Segmentation as Rendering, arXiv 1912.08193)."""
+
+import torch
+from torch import Tensor
+
+import mmdetlike_ops
+
+
+def get_uncertainty(mask_preds: Tensor, labels: Tensor) -> Tensor:
+    """How close the logits of each region's own class are to 0.
+
+    Args:
+        mask_preds: Logits (R, C, ...); C is 1 if masks are not per class.
+        labels: Class of each region, (R,).
+
+    Returns:
+        Minus their magnitude, (R, 1, ...).
+    """
+    if mask_preds.shape[1] > 1:
+        mask_preds = mask_preds[torch.arange(len(mask_preds), device=mask_preds.device), labels][:, None]
+    return -mask_preds.abs()
+
+
+def get_uncertain_point_coords_with_randomness(
+    mask_preds: Tensor, labels: Tensor, num_points: int, oversample_ratio: float, importance_sample_ratio: float
+) -> Tensor:
+    """Draw points of each mask, most of them where its prediction is uncertain.
+
+    ``oversample_ratio * num_points`` points are drawn at random; of these the most uncertain ones become
+    ``importance_sample_ratio`` of the result, and the rest is drawn anew.
+
+    Args:
+        mask_preds: Logits (R, C, h, w); C is 1 if masks are not per class.
+        labels: Class of each region, (R,).
+        num_points: Points of each mask.
+        oversample_ratio: At least 1.
+        importance_sample_ratio: In [0, 1].
+
+    Returns:
+        x and y in [0, 1], (R, num_points, 2).
+
+    Raises:
+        ValueError: A ratio is out of range.
+    """
+    if oversample_ratio < 1:
+        raise ValueError(f'oversample_ratio must be at least 1, but got {oversample_ratio}.')
+    if not 0 <= importance_sample_ratio <= 1:
+        raise ValueError(f'importance_sample_ratio must be in [0, 1], but got {importance_sample_ratio}.')
+    regions, device = len(mask_preds), mask_preds.device
+    points = torch.rand(regions, int(num_points * oversample_ratio), 2, device=device)
+    # uncertainty is taken from logits at the points: that of the map, sampled there, would favour the middle of pixels
+    uncertainty = get_uncertainty(mmdetlike_ops.point_sample(mask_preds, points), labels)[:, 0]
+    num_uncertain = int(importance_sample_ratio * num_points)
+    best = uncertainty.topk(num_uncertain, dim=1).indices
+    points = points.gather(1, best[..., None].expand(-1, -1, 2))
+    return torch.cat([points, torch.rand(regions, num_points - num_uncertain, 2, device=device)], dim=1)
