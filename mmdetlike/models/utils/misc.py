@@ -27,9 +27,7 @@ def interpolate_as(
     if source.dim() == 3:
         return interpolate_as(source[:, None], target, mode, align_corners)[:, 0]
     align_corners = align_corners if mode in ('bilinear', 'bicubic') else None
-    return F.interpolate(
-        source, tuple(target.shape[-2:]), mode=mode, align_corners=align_corners if has_corners else None
-    )
+    return F.interpolate(source, tuple(target.shape[-2:]), mode=mode, align_corners=align_corners)
 
 
 def make_divisible(value: float, divisor: int, min_value: int | None = None, min_ratio: float = 0.9) -> int:
