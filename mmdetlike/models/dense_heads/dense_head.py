@@ -14,9 +14,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.models.losses.reduction import float32_if_half
+from mmdetlike.models.utils import best_first, suppress
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
-from mmdetlike_ops import batched_nms
 
 
 @dataclass
@@ -217,11 +217,7 @@ class DenseHead(BaseModule):
         if cfg.get('min_bbox_size', -1) >= 0:
             size = candidates.bboxes[:, 2:] - candidates.bboxes[:, :2]
             candidates = candidates[(size > cfg.min_bbox_size).all(-1)]
-        dets, keep = batched_nms(candidates.bboxes, candidates.scores, self.nms_groups(candidates), cfg.nms)
-        limit = cfg.get('max_per_img', -1)
-        keep = keep[:limit] if limit > 0 else keep
-        labels = candidates.labels[keep]
-        return InstanceData(bboxes=dets[: len(keep), :4], scores=dets[: len(keep), 4], labels=labels)
+        return suppress(candidates, cfg.nms, cfg.get('max_per_img', -1), self.nms_groups(candidates))
 
     def nms_groups(self, candidates: InstanceData) -> Tensor:
         """Boxes of different groups don't suppress each other: classes, unless a head says otherwise."""
@@ -241,9 +237,6 @@ def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Te
     """
     flat = scores.flatten()
     inds = (flat > threshold).nonzero().squeeze(1)
-    values = flat[inds]
-    limit = len(values) if limit < 0 else min(limit, len(values))
-    values, order = values.topk(limit)
-    inds = inds[order]
+    inds = inds[best_first(flat[inds], limit)]
     num_classes = scores.shape[1]
-    return values, torch.div(inds, num_classes, rounding_mode='floor'), inds % num_classes
+    return flat[inds], torch.div(inds, num_classes, rounding_mode='floor'), inds % num_classes

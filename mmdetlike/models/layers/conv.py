@@ -34,7 +34,9 @@ class Conv2dAdaptivePadding(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride))."""
         axes = zip(x.shape[2:], self.kernel_size, self.stride, self.dilation)
-        missing = [max((-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n, 0) for n, k, stride, dilation in axes]
+        missing = [
+            max((-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n, 0) for n, k, stride, dilation in axes
+        ]
         before = [total // 2 for total in missing]
         if any(total % 2 for total in missing):
             x = F.pad(x, (0, missing[1] % 2, 0, missing[0] % 2))

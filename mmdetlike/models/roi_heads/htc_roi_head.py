@@ -111,3 +111,8 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
             if i in stages:
                 logits.append(head.logits(hidden))
         return logits
+
+    @property
+    def stages_of_masks(self) -> Sequence[int]:
+        # the last stage has seen the features of all others
+        return [self.num_stages - 1] if self.mask_info_flow else super().stages_of_masks

@@ -183,10 +183,15 @@ class RoIHead(BaseModule):
         """Masks (n, h, w) in [0, 1] of the boxes of all images, each of its own class, averaged over stages."""
         feats = self.mask_features(x, bbox2roi([result.bboxes for result in results]))
         labels = torch.cat([result.labels for result in results])
-        logits = self.mask_logits(feats, range(self.num_stages))
+        logits = self.mask_logits(feats, self.stages_of_masks)
         agnostic = self.part('mask_head', 0).class_agnostic
         masks = [masks_of_class(float32_if_half(each)[0], labels, agnostic).sigmoid() for each in logits]
         return sum(masks) / len(masks)
+
+    @property
+    def stages_of_masks(self) -> Sequence[int]:
+        """The stages whose masks are averaged in testing."""
+        return range(self.num_stages)
 
     def mask_features(self, x: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Region features for masks in testing."""

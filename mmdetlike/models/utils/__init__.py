@@ -12,8 +12,10 @@ from .gaussian_target import (
 from .misc import interpolate_as, make_divisible
 from .panoptic import preprocess_panoptic_gt
 from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
+from .suppress import best_first, suppress
 
 __all__ = [
+    'best_first',
     'gather_feat',
     'gaussian_2d',
     'gaussian_radius',
@@ -25,5 +27,6 @@ __all__ = [
     'interpolate_as',
     'make_divisible',
     'preprocess_panoptic_gt',
+    'suppress',
     'transpose_and_gather_feat',
 ]

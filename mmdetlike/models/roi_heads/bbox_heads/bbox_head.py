@@ -13,10 +13,10 @@ from torch.nn.modules.utils import _pair
 from mmdetlike.models.losses import accuracy
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.utils import suppress
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures.bbox import scale_boxes
 from mmdetlike.utils.dist import mean_over_ranks
-from mmdetlike_ops import batched_nms
 
 DEFAULT_CODER = dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2])
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
@@ -184,10 +184,8 @@ class BBoxHead(BaseModule):
             boxes = self.bbox_coder.decode(boxes, deltas, max_shape=img_meta['img_shape'])
         if rescale:
             boxes = scale_boxes(boxes, [1 / factor for factor in img_meta['scale_factor']])
-        dets, keep = batched_nms(boxes, scores[roi_inds, labels], labels, cfg.nms)
-        limit = cfg.max_per_img if cfg.max_per_img > 0 else len(keep)
-        dets, keep = dets[:limit], keep[:limit]
-        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels[keep])
+        candidates = InstanceData(bboxes=boxes, scores=scores[roi_inds, labels], labels=labels)
+        return suppress(candidates, cfg.nms, cfg.max_per_img)
 
     def refine(self, rois: Tensor, bbox_pred: Tensor, labels: Tensor, img_shape: tuple[int, int]) -> Tensor:
         """Boxes (n, 4) of regions (n, 5) moved by the deltas of their class ``labels`` (n,), within the image."""
