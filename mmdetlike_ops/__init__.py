@@ -1,5 +1,6 @@
 """Detection operators compiled once for every PyTorch from 2.10 on; imports torch and nothing of ours."""
 
+from .batch_norm import FrozenBatchNorm2d, NaiveSyncBatchNorm, SyncBatchNorm, convert_frozen_batchnorm
 from .bbox_overlaps import bbox_overlaps
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
@@ -17,15 +18,28 @@ from .roi_align import RoIAlign, roi_align
 from .roi_pool import RoIPool, roi_pool
 from .sigmoid_focal_loss import SigmoidFocalLoss, sigmoid_focal_loss
 from .soft_nms import soft_nms
+from .weighted_boxes_fusion import weighted_boxes_fusion
+from .wrappers import Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d, Linear, MaxPool2d, MaxPool3d
 
 __all__ = [
+    'Conv2d',
+    'Conv3d',
+    'ConvTranspose2d',
+    'ConvTranspose3d',
+    'FrozenBatchNorm2d',
+    'Linear',
+    'MaxPool2d',
+    'MaxPool3d',
+    'NaiveSyncBatchNorm',
     'RoIAlign',
     'RoIPool',
     'SigmoidFocalLoss',
     'SimpleRoIAlign',
+    'SyncBatchNorm',
     'abs_img_point_to_rel_img_point',
     'batched_nms',
     'bbox_overlaps',
+    'convert_frozen_batchnorm',
     'generate_grid',
     'mask_iou',
     'mask_matrix_nms',
@@ -39,4 +53,5 @@ __all__ = [
     'roi_pool',
     'sigmoid_focal_loss',
     'soft_nms',
+    'weighted_boxes_fusion',
 ]

@@ -33,9 +33,9 @@ class Conv2dAdaptivePadding(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride))."""
-        axes = zip(x.shape[2:], self.kernel_size, self.stride, self.dilation)
         missing = [
-            max((-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n, 0) for n, k, stride, dilation in axes
+            max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+            for size, kernel, stride, dilation in zip(x.shape[2:], self.kernel_size, self.stride, self.dilation)
         ]
         before = [total // 2 for total in missing]
         if any(total % 2 for total in missing):

@@ -1,47 +1,14 @@
 """Normalisation layers that a ``norm_cfg`` chooses from."""
 
-import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmdetlike.errors import ConfigError
+from mmdetlike_ops import FrozenBatchNorm2d, SyncBatchNorm
 
 from .family import LayerFamily
-
-
-class FrozenBatchNorm2d(nn.Module):
-    """Batch normalisation whose statistics and affine parameters are constants.
-
-    ``weight``, ``bias``, ``running_mean`` and ``running_var``, each (C,), are buffers: no optimizer and no training
-    step changes them. They have the names of ``nn.BatchNorm2d``, so its checkpoints load.
-
-    Args:
-        num_features: Number of channels C.
-        eps: Added to the variance.
-    """
-
-    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.register_buffer('weight', torch.ones(num_features))
-        self.register_buffer('bias', torch.zeros(num_features))
-        self.register_buffer('running_mean', torch.zeros(num_features))
-        self.register_buffer('running_var', torch.ones(num_features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` (N, C, H, W)."""
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        state_dict.pop(f'{prefix}num_batches_tracked', None)  # saved by nn.BatchNorm2d, of no use to constants
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def extra_repr(self) -> str:
-        return f'{self.num_features}, eps={self.eps}'
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -63,50 +30,6 @@ class LayerNorm2d(nn.LayerNorm):
             raise ValueError(f'LayerNorm2d expects a tensor of shape (N, C, H, W), but got {tuple(x.shape)}.')
         normalised = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
         return normalised.permute(0, 3, 1, 2)
-
-
-class SyncBatchNorm(nn.SyncBatchNorm):
-    """Batch normalisation with statistics over all processes, on CPU (gloo) as well as on GPU.
-
-    Without a process group, or with one process, it is ordinary batch normalisation. Parameters and buffers are those
-    of ``nn.BatchNorm2d``.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` (N, C, ...)."""
-        if x.device.type != 'cpu' or not self.training or not _process_group_exists():
-            return super().forward(x)
-        if dist.get_world_size(self.process_group) == 1:
-            return _BatchNorm.forward(self, x)
-        shape = (1, -1) + (1,) * (x.dim() - 2)
-        mean, var, count = self._global_statistics(x, shape)
-        if self.track_running_stats:
-            self._update_running_statistics(mean.detach(), var.detach() * count / (count - 1))
-        normalised = (x - mean.view(shape)) * (var + self.eps).rsqrt().view(shape)
-        if not self.affine:
-            return normalised
-        return normalised * self.weight.view(shape) + self.bias.view(shape)
-
-    def _global_statistics(self, x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        from torch.distributed.nn.functional import all_reduce
-
-        dims = [d for d in range(x.dim()) if d != 1]
-        group = self.process_group if self.process_group is not None else dist.group.WORLD
-        count = x.new_full((1,), x.numel() / x.shape[1])
-        totals = all_reduce(torch.cat([x.sum(dims), count]), group=group)
-        mean, count = totals[:-1] / totals[-1], totals[-1].detach()
-        var = all_reduce((x - mean.view(shape)).square().sum(dims), group=group) / count
-        return mean, var, count
-
-    def _update_running_statistics(self, mean: Tensor, var: Tensor) -> None:
-        self.num_batches_tracked.add_(1)
-        rate = self.momentum if self.momentum is not None else 1.0 / self.num_batches_tracked.item()
-        self.running_mean.lerp_(mean, rate)
-        self.running_var.lerp_(var, rate)
-
-
-def _process_group_exists() -> bool:
-    return dist.is_available() and dist.is_initialized()
 
 
 NORM_LAYERS = LayerFamily(
