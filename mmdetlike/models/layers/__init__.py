@@ -12,13 +12,16 @@ from mmengine.model import (
 )
 
 from .activation import Clamp, HSigmoid, Swish, build_activation_layer
+from .context_block import ContextBlock
 from .conv import Conv2dAdaptivePadding, build_conv_layer
 from .conv_module import ConvModule, DepthwiseSeparableConvModule
 from .conv_upsample import ConvUpsample
 from .drop import Dropout, DropPath, build_dropout, drop_path
 from .family import LayerFamily
 from .fuse import fuse_conv_bn
+from .generalized_attention import GeneralizedAttention
 from .inverted_residual import InvertedResidual
+from .non_local import NonLocal2d
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
@@ -47,6 +50,7 @@ __all__ = [
     'AdaptivePadding',
     'ChannelAttention',
     'Clamp',
+    'ContextBlock',
     'Conv2dAdaptivePadding',
     'ConvModule',
     'ConvUpsample',
@@ -57,6 +61,7 @@ __all__ = [
     'DynamicConv',
     'FFN',
     'FrozenBatchNorm2d',
+    'GeneralizedAttention',
     'HSigmoid',
     'InvertedResidual',
     'LayerFamily',
@@ -69,6 +74,7 @@ __all__ = [
     'NormedLinear',
     'PatchEmbed',
     'PatchMerging',
+    'NonLocal2d',
     'PixelShufflePack',
     'SELayer',
     'Scale',
