@@ -113,20 +113,26 @@ def rel_roi_point_to_rel_img_point(
     return abs_img_point_to_rel_img_point(rel_roi_point_to_abs_img_point(rois, rel_roi_points), img, spatial_scale)
 
 
-def generate_grid(num_grid: int, size: int | tuple[int, int], device: torch.device | str = 'cpu') -> Tensor:
+def generate_grid(
+    num_grid: int,
+    size: int | tuple[int, int],
+    device: torch.device | str = 'cpu',
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """The centres of the cells of a regular grid over the unit square, row by row.
 
     Args:
         num_grid: How many copies.
         size: Rows and columns of the grid, or one number for both.
         device: Where to make it.
+        dtype: Of the result.
 
     Returns:
         (num_grid, rows * columns, 2) x and y in [0, 1]; the copies share their memory.
     """
     rows, columns = _pair(size)
-    ys = (torch.arange(rows, device=device) + 0.5) / rows
-    xs = (torch.arange(columns, device=device) + 0.5) / columns
+    ys = (torch.arange(rows, device=device, dtype=dtype) + 0.5) / rows
+    xs = (torch.arange(columns, device=device, dtype=dtype) + 0.5) / columns
     y, x = torch.meshgrid(ys, xs, indexing='ij')
     return torch.stack([x, y], dim=-1).view(1, -1, 2).expand(num_grid, -1, -1)
 
@@ -154,13 +160,14 @@ class SimpleRoIAlign(nn.Module):
         check_shape('SimpleRoIAlign', 'rois', rois, ('k', 5))
         check_device('SimpleRoIAlign', 'rois', rois, features.device)
         height, width = self.output_size
-        grid = generate_grid(rois.shape[0], self.output_size, rois.device).to(rois.dtype)
+        rois = rois.to(torch.promote_types(rois.dtype, torch.float32))
+        grid = generate_grid(rois.shape[0], self.output_size, rois.device, rois.dtype)
         points = rel_roi_point_to_rel_img_point(rois, grid, features, self.spatial_scale)
         out = features.new_zeros(rois.shape[0], features.shape[1], height, width)
         for image in range(features.shape[0]):
             (members,) = torch.where(rois[:, 0] == image)
             sampled = point_sample(features[image : image + 1], points[members][None], not self.aligned)[0]
-            out = out.index_copy(0, members, sampled.view(-1, len(members), height, width).transpose(0, 1))
+            out = out.index_copy(0, members, sampled.transpose(0, 1).unflatten(2, (height, width)))
         return out
 
     def extra_repr(self) -> str:
