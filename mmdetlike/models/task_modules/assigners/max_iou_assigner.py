@@ -116,14 +116,28 @@ class MaxIoUAssigner:
         return AssignResult(num_gts, gt_inds, max_overlaps, labels)
 
     def _match_low_quality(self, overlaps: Tensor, gt_inds: Tensor) -> None:
-        gt_max, gt_argmax = overlaps.max(dim=1)
+        gt_max = overlaps.max(dim=1).values
         # an object that overlaps no prior at all must not take every prior that ties at zero
-        wanted = ((gt_max >= self.min_pos_iou) & (gt_max > 0)).nonzero().squeeze(1)
-        if self.gt_max_assign_all:
-            rows, priors = (overlaps[wanted] == gt_max[wanted, None]).nonzero(as_tuple=True)
-            gt = wanted[rows]
-        else:
-            gt, priors = wanted, gt_argmax[wanted]
-        # a later object takes a contested prior: the larger index wins
-        contested = torch.zeros_like(gt_inds).scatter_reduce_(0, priors, gt + 1, 'amax')
-        gt_inds[contested > 0] = contested[contested > 0]
+        wanted = (gt_max >= self.min_pos_iou) & (gt_max > 0)
+        give_best_priors(overlaps, wanted, self.gt_max_assign_all, gt_inds)
+
+
+def give_best_priors(overlaps: Tensor, wanted: Tensor, assign_all: bool, gt_inds: Tensor) -> None:
+    """Give objects the priors that they overlap most, later objects before earlier ones.
+
+    Args:
+        overlaps: (m, n) of m objects with n priors.
+        wanted: (m,) bool, the objects that take priors.
+        assign_all: Whether an object takes all priors tied for its largest overlap or the first of them.
+        gt_inds: (n,) the objects of the priors, counted from 1; written to.
+    """
+    gt_max, gt_argmax = overlaps.max(dim=1)
+    gt = wanted.nonzero().squeeze(1)
+    if assign_all:
+        rows, priors = (overlaps[gt] == gt_max[gt, None]).nonzero(as_tuple=True)
+        gt = gt[rows]
+    else:
+        priors = gt_argmax[gt]
+    # a later object takes a contested prior: the larger index wins
+    contested = torch.zeros_like(gt_inds).scatter_reduce_(0, priors, gt + 1, 'amax')
+    gt_inds[contested > 0] = contested[contested > 0]

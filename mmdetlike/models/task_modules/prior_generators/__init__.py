@@ -1,4 +1,19 @@
 from .anchor_generator import AnchorGenerator
+from .base import PriorGenerator
+from .legacy_anchor_generator import LegacyAnchorGenerator, LegacySSDAnchorGenerator
+from .point_generator import MlvlPointGenerator
+from .ssd_anchor_generator import SSDAnchorGenerator
 from .utils import anchor_inside_flags, calc_region
+from .yolo_anchor_generator import YOLOAnchorGenerator
 
-__all__ = ['AnchorGenerator', 'anchor_inside_flags', 'calc_region']
+__all__ = [
+    'AnchorGenerator',
+    'LegacyAnchorGenerator',
+    'LegacySSDAnchorGenerator',
+    'MlvlPointGenerator',
+    'PriorGenerator',
+    'SSDAnchorGenerator',
+    'YOLOAnchorGenerator',
+    'anchor_inside_flags',
+    'calc_region',
+]

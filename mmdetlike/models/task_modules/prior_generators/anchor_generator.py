@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.modules.utils import _pair
 
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes
 
+from .base import PriorGenerator
+
 
 @TASK_UTILS.register_module()
-class AnchorGenerator:
+class AnchorGenerator(PriorGenerator):
     """Boxes of set scales and ratios around every cell of every pyramid level.
 
     The anchors of one cell are ordered by ratio, then by scale (``scale_major``), the cells row by row.
@@ -54,7 +55,7 @@ class AnchorGenerator:
     ) -> None:
         if not 0 <= center_offset <= 1 or (center_offset and centers is not None):
             raise ValueError(f'center_offset must be in [0, 1], and 0 where centers are given; got {center_offset}')
-        self.strides = [_pair(stride) for stride in strides]
+        self._set_strides(strides)
         self.base_sizes = [min(stride) for stride in self.strides] if base_sizes is None else list(base_sizes)
         for name, values in (('base_sizes', self.base_sizes), ('centers', centers)):
             if values is not None and len(values) != len(self.strides):
@@ -85,11 +86,6 @@ class AnchorGenerator:
 
     num_base_anchors = num_base_priors
 
-    @property
-    def num_levels(self) -> int:
-        """Number of pyramid levels."""
-        return len(self.strides)
-
     def gen_base_anchors(self) -> list[Tensor]:
         """Anchors (A_i, 4) xyxy of the first cell of each level, in pixels."""
         anchors = []
@@ -111,34 +107,13 @@ class AnchorGenerator:
         half_w, half_h = base_size * widths.flatten() / 2, base_size * heights.flatten() / 2
         return torch.stack([x - half_w, y - half_h, x + half_w, y + half_h], dim=-1)
 
-    def grid_priors(
-        self, featmap_sizes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32, device='cuda'
-    ) -> list[Tensor | HorizontalBoxes]:
-        """Anchors (H_i * W_i * A_i, 4) xyxy of each level.
-
-        Args:
-            featmap_sizes: Height and width of each level's map.
-            dtype: Type of the anchors.
-            device: Where they are put.
-
-        Raises:
-            ValueError: The number of maps differs from ``num_levels``.
-        """
-        self._check_levels(featmap_sizes)
-        return [self.single_level_grid_priors(s, i, dtype, device) for i, s in enumerate(featmap_sizes)]
-
     def single_level_grid_priors(
         self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32, device='cuda'
     ) -> Tensor | HorizontalBoxes:
         """Anchors (H * W * A, 4) xyxy of one level with a map of ``featmap_size`` (H, W)."""
-        height, width = featmap_size
-        stride_w, stride_h = self.strides[level_idx]
         base = self.base_anchors[level_idx].to(device=device, dtype=dtype)
-        x = torch.arange(width, device=device).to(dtype) * stride_w
-        y = torch.arange(height, device=device).to(dtype) * stride_h
-        shift_y, shift_x = torch.meshgrid(y, x, indexing='ij')
-        shifts = torch.stack([shift_x, shift_y, shift_x, shift_y], dim=-1).reshape(-1, 1, 4)
-        anchors = (shifts + base).reshape(-1, 4)
+        shifts = self.grid_shifts(featmap_size, level_idx, dtype, device).repeat(1, 2)
+        anchors = (shifts[:, None] + base).reshape(-1, 4)
         return HorizontalBoxes(anchors) if self.use_box_type else anchors
 
     def sparse_priors(
@@ -150,44 +125,22 @@ class AnchorGenerator:
         device='cuda',
     ) -> Tensor:
         """Only the anchors (n, 4) of one level whose places in ``grid_priors`` are ``prior_idxs`` (n,)."""
-        width, num_base = featmap_size[1], self.num_base_priors[level_idx]
-        stride_w, stride_h = self.strides[level_idx]
-        cell = torch.div(prior_idxs, num_base, rounding_mode='floor')
-        x, y = (cell % width) * stride_w, torch.div(cell, width, rounding_mode='floor') * stride_h
-        shifts = torch.stack([x, y, x, y], dim=-1).to(device=device, dtype=dtype)
+        num_base = self.num_base_priors[level_idx]
+        cells = torch.div(prior_idxs, num_base, rounding_mode='floor')
+        shifts = self.sparse_shifts(cells, featmap_size, level_idx).repeat(1, 2).to(device=device, dtype=dtype)
         return shifts + self.base_anchors[level_idx].to(device=device, dtype=dtype)[prior_idxs % num_base]
-
-    def valid_flags(
-        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device='cuda'
-    ) -> list[Tensor]:
-        """For each level a mask (H_i * W_i * A_i,) of the anchors whose cell lies within ``pad_shape`` (h, w)."""
-        self._check_levels(featmap_sizes)
-        flags = []
-        for (height, width), (stride_w, stride_h), num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
-            valid = (min(-(-pad_shape[0] // stride_h), height), min(-(-pad_shape[1] // stride_w), width))
-            flags.append(self.single_level_valid_flags((height, width), valid, num_base, device))
-        return flags
-
-    def single_level_valid_flags(
-        self, featmap_size: tuple[int, int], valid_size: tuple[int, int], num_base_anchors: int, device='cuda'
-    ) -> Tensor:
-        """Mask (H * W * A,) of the anchors in the upper left ``valid_size`` cells of a map of ``featmap_size``."""
-        height, width = featmap_size
-        valid = torch.zeros(height, width, dtype=torch.bool, device=device)
-        valid[: valid_size[0], : valid_size[1]] = True
-        return valid.reshape(-1, 1).expand(-1, num_base_anchors).reshape(-1)
-
-    def _check_levels(self, featmap_sizes: Sequence) -> None:
-        if len(featmap_sizes) != self.num_levels:
-            raise ValueError(f'{self.num_levels} strides need as many feature maps, got {len(featmap_sizes)}')
 
     def __repr__(self) -> str:
         settings = dict(
             strides=self.strides,
-            ratios=self.ratios.tolist(),
-            scales=self.scales.tolist(),
+            ratios=_as_lists(self.ratios),
+            scales=_as_lists(self.scales),
             base_sizes=self.base_sizes,
             centers=self.centers,
             center_offset=self.center_offset,
         )
         return f'{type(self).__name__}({", ".join(f"{k}={v}" for k, v in settings.items())})'
+
+
+def _as_lists(values: Tensor | list[Tensor]) -> list:
+    return values.tolist() if isinstance(values, Tensor) else [level.tolist() for level in values]

@@ -1,0 +1,31 @@
+"""No coding at all, for heads that predict boxes as they are."""
+
+from torch import Tensor
+
+from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
+
+
+@TASK_UTILS.register_module()
+class PseudoBBoxCoder:
+    """Targets are the boxes, and predictions too.
+
+    Args:
+        use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
+    """
+
+    encode_size = 4
+
+    def __init__(self, use_box_type: bool = False) -> None:
+        self.use_box_type = use_box_type
+
+    def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
+        """The boxes ``gt_bboxes`` (n, 4) themselves; priors ``bboxes`` do not matter."""
+        return get_box_tensor(gt_bboxes)
+
+    def decode(
+        self, bboxes: Tensor | HorizontalBoxes, pred_bboxes: Tensor | HorizontalBoxes
+    ) -> Tensor | HorizontalBoxes:
+        """The predictions ``pred_bboxes`` (..., 4) themselves; priors ``bboxes`` do not matter."""
+        boxes = get_box_tensor(pred_bboxes)
+        return HorizontalBoxes(boxes) if self.use_box_type else boxes

@@ -1,0 +1,68 @@
+"""Box regression of YOLO: the centre within its cell and log-scaled sides: YOLOv3, arXiv 1804.02767."""
+
+import torch
+from torch import Tensor
+
+from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
+
+
+@TASK_UTILS.register_module()
+class YOLOBBoxCoder:
+    """Encode the centre as its place x, y in the cell, from 0 to 1, and the sides as logarithms of their growth.
+
+    Args:
+        eps: Places are kept in [eps, 1 - eps], ratios of sides above eps, when encoding.
+        use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
+
+    Examples:
+        >>> coder, prior = YOLOBBoxCoder(), torch.tensor([[12., 12., 20., 20.]])
+        >>> coder.encode(prior, torch.tensor([[14., 8., 22., 24.]]), stride=8)
+        tensor([[0.7500, 0.5000, 0.0000, 0.6931]])
+        >>> coder.decode(prior, torch.tensor([[0.75, 0.5, 0.0, 0.0]]), stride=8)
+        tensor([[14., 12., 22., 20.]])
+    """
+
+    encode_size = 4
+
+    def __init__(self, eps: float = 1e-6, use_box_type: bool = False) -> None:
+        self.eps, self.use_box_type = eps, use_box_type
+
+    def encode(
+        self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes, stride: float | Tensor
+    ) -> Tensor:
+        """Targets (n, 4) x, y, w, h.
+
+        Args:
+            bboxes: Priors (n, 4) xyxy in pixels, centred in their cells.
+            gt_bboxes: Boxes (n, 4) xyxy in pixels.
+            stride: Stride of the level in pixels, one for all or one (n,) a prior.
+        """
+        center, size = _center_and_size(get_box_tensor(bboxes))
+        gt_center, gt_size = _center_and_size(get_box_tensor(gt_bboxes))
+        place = ((gt_center - center) / _column(stride) + 0.5).clamp(self.eps, 1 - self.eps)
+        return torch.cat([place, torch.log((gt_size / size).clamp(min=self.eps))], dim=-1)
+
+    def decode(
+        self, bboxes: Tensor | HorizontalBoxes, pred_bboxes: Tensor, stride: float | Tensor
+    ) -> Tensor | HorizontalBoxes:
+        """Boxes (..., n, 4) xyxy in pixels.
+
+        Args:
+            bboxes: Priors (..., n, 4) xyxy in pixels.
+            pred_bboxes: (..., n, 4) x, y within the cell, 0 to 1, and logarithms w, h of growth.
+            stride: Stride of the level in pixels, one for all or one (n,) a prior.
+        """
+        center, size = _center_and_size(get_box_tensor(bboxes))
+        center = center + (pred_bboxes[..., :2] - 0.5) * _column(stride)
+        half = size * pred_bboxes[..., 2:].exp() / 2
+        boxes = torch.cat([center - half, center + half], dim=-1)
+        return HorizontalBoxes(boxes) if self.use_box_type else boxes
+
+
+def _center_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    return (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+
+
+def _column(stride: float | Tensor) -> float | Tensor:
+    return stride[:, None] if isinstance(stride, Tensor) and stride.ndim == 1 else stride

@@ -1,0 +1,100 @@
+"""What all prior generators share: strides, and which cells of a grid lie on the image."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.modules.utils import _pair
+
+from mmdetlike.structures.bbox import HorizontalBoxes
+
+
+class PriorGenerator:
+    """Priors at every cell of every pyramid level.
+
+    A subclass sets ``strides``, a pair (x, y) in pixels a level, and says ``num_base_priors`` and what the priors of
+    one level are.
+    """
+
+    strides: list[tuple[int, int]]
+
+    def _set_strides(self, strides: Sequence[int | tuple[int, int]]) -> None:
+        self.strides = [tuple(_pair(stride)) for stride in strides]
+
+    @property
+    def num_levels(self) -> int:
+        """Number of pyramid levels."""
+        return len(self.strides)
+
+    @property
+    def num_base_priors(self) -> list[int]:
+        """Priors per cell, of each level."""
+        raise NotImplementedError
+
+    def grid_priors(
+        self, featmap_sizes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32, device='cuda'
+    ) -> list[Tensor | HorizontalBoxes]:
+        """Priors (H_i * W_i * A_i, 4 or 2) of each level, in pixels, cell by cell.
+
+        Args:
+            featmap_sizes: Height and width of each level's map.
+            dtype: Type of the priors.
+            device: Where they are put.
+
+        Raises:
+            ValueError: The number of maps differs from ``num_levels``.
+        """
+        self._check_levels(featmap_sizes)
+        return [self.single_level_grid_priors(s, i, dtype, device) for i, s in enumerate(featmap_sizes)]
+
+    def single_level_grid_priors(
+        self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32, device='cuda'
+    ) -> Tensor | HorizontalBoxes:
+        """Priors (H * W * A, 4 or 2) of one level with a map of ``featmap_size`` (H, W)."""
+        raise NotImplementedError
+
+    def grid_shifts(
+        self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype, device, offset: float = 0.0
+    ) -> Tensor:
+        """Place (H * W, 2) x, y of each cell of one level, row by row: ``(cell + offset) * stride`` in pixels."""
+        height, width = featmap_size
+        stride_w, stride_h = self.strides[level_idx]
+        # the product is taken in float32 or better: half precision does not count beyond 2048
+        x = ((torch.arange(width, device=device) + offset) * stride_w).to(dtype)
+        y = ((torch.arange(height, device=device) + offset) * stride_h).to(dtype)
+        shift_y, shift_x = torch.meshgrid(y, x, indexing='ij')
+        return torch.stack([shift_x, shift_y], dim=-1).reshape(-1, 2)
+
+    def sparse_shifts(
+        self, cells: Tensor, featmap_size: tuple[int, int], level_idx: int, offset: float = 0.0
+    ) -> Tensor:
+        """The rows ``cells`` (n,) of ``grid_shifts``."""
+        width = featmap_size[1]
+        stride_w, stride_h = self.strides[level_idx]
+        x = (cells % width + offset) * stride_w
+        y = (torch.div(cells, width, rounding_mode='floor') + offset) * stride_h
+        return torch.stack([x, y], dim=-1)
+
+    def valid_flags(
+        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device='cuda'
+    ) -> list[Tensor]:
+        """For each level a mask (H_i * W_i * A_i,) of the priors whose cell lies within ``pad_shape`` (h, w)."""
+        self._check_levels(featmap_sizes)
+        flags = []
+        for (height, width), (stride_w, stride_h), num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
+            valid = (min(-(-pad_shape[0] // stride_h), height), min(-(-pad_shape[1] // stride_w), width))
+            flags.append(self.single_level_valid_flags((height, width), valid, num_base, device))
+        return flags
+
+    def single_level_valid_flags(
+        self, featmap_size: tuple[int, int], valid_size: tuple[int, int], num_base_priors: int = 1, device='cuda'
+    ) -> Tensor:
+        """Mask (H * W * A,) of the priors in the upper left ``valid_size`` cells of a map of ``featmap_size``."""
+        height, width = featmap_size
+        valid = torch.zeros(height, width, dtype=torch.bool, device=device)
+        valid[: int(valid_size[0]), : int(valid_size[1])] = True
+        return valid.reshape(-1, 1).expand(-1, num_base_priors).reshape(-1)
+
+    def _check_levels(self, featmap_sizes: Sequence) -> None:
+        if len(featmap_sizes) != self.num_levels:
+            raise ValueError(f'{self.num_levels} strides need as many feature maps, got {len(featmap_sizes)}')

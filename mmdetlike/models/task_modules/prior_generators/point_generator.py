@@ -1,0 +1,80 @@
+"""Points as priors: FCOS, arXiv 1904.01355, and its followers."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmdetlike.registry import TASK_UTILS
+
+from .base import PriorGenerator
+
+
+@TASK_UTILS.register_module()
+class MlvlPointGenerator(PriorGenerator):
+    """One point at every cell of every pyramid level.
+
+    Args:
+        strides: Stride of each level in pixels, a number or (x, y).
+        offset: Place of the point within its cell, 0 to 1.
+
+    Examples:
+        >>> MlvlPointGenerator([16]).grid_priors([(1, 2)], device='cpu')
+        [tensor([[ 8.,  8.],
+                [24.,  8.]])]
+        >>> MlvlPointGenerator([16]).grid_priors([(1, 2)], device='cpu', with_stride=True)
+        [tensor([[ 8.,  8., 16., 16.],
+                [24.,  8., 16., 16.]])]
+    """
+
+    def __init__(self, strides: Sequence[int | tuple[int, int]], offset: float = 0.5) -> None:
+        self._set_strides(strides)
+        self.offset = offset
+
+    @property
+    def num_base_priors(self) -> list[int]:
+        """One point per cell, of each level."""
+        return [1] * self.num_levels
+
+    def grid_priors(
+        self,
+        featmap_sizes: Sequence[tuple[int, int]],
+        dtype: torch.dtype = torch.float32,
+        device='cuda',
+        with_stride: bool = False,
+    ) -> list[Tensor]:
+        """Points (H_i * W_i, 2) x, y of each level in pixels; (H_i * W_i, 4) with the strides x, y beside them.
+
+        Raises:
+            ValueError: The number of maps differs from ``num_levels``.
+        """
+        self._check_levels(featmap_sizes)
+        return [self.single_level_grid_priors(s, i, dtype, device, with_stride) for i, s in enumerate(featmap_sizes)]
+
+    def single_level_grid_priors(
+        self,
+        featmap_size: tuple[int, int],
+        level_idx: int,
+        dtype: torch.dtype = torch.float32,
+        device='cuda',
+        with_stride: bool = False,
+    ) -> Tensor:
+        """Points (H * W, 2 or 4) of one level with a map of ``featmap_size`` (H, W)."""
+        points = self.grid_shifts(featmap_size, level_idx, dtype, device, self.offset)
+        if not with_stride:
+            return points
+        return torch.cat([points, points.new_tensor(self.strides[level_idx]).expand_as(points)], dim=-1)
+
+    def sparse_priors(
+        self,
+        prior_idxs: Tensor,
+        featmap_size: tuple[int, int],
+        level_idx: int,
+        dtype: torch.dtype = torch.float32,
+        device='cuda',
+    ) -> Tensor:
+        """Only the points (n, 2) of one level whose places in ``grid_priors`` are ``prior_idxs`` (n,)."""
+        return self.sparse_shifts(prior_idxs, featmap_size, level_idx, self.offset).to(device=device, dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(strides={self.strides}, offset={self.offset})'

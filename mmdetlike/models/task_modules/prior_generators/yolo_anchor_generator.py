@@ -1,0 +1,93 @@
+"""Anchors of YOLO, given by width and height: YOLOv3, arXiv 1804.02767."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmdetlike.registry import TASK_UTILS
+
+from .anchor_generator import AnchorGenerator
+
+
+@TASK_UTILS.register_module()
+class YOLOAnchorGenerator(AnchorGenerator):
+    """Boxes of set widths and heights around the centre of every cell.
+
+    Args:
+        strides: Stride of each level in pixels, a number or (x, y).
+        base_sizes: Width and height in pixels of each anchor of each level.
+        use_box_type: Return ``HorizontalBoxes`` in place of tensors.
+
+    Raises:
+        ValueError: ``base_sizes`` has another number of levels than ``strides``.
+
+    Examples:
+        >>> YOLOAnchorGenerator([8], [[(4, 2), (10, 6)]]).grid_priors([(1, 1)], device='cpu')
+        [tensor([[ 2.,  3.,  6.,  5.],
+                [-1.,  1.,  9.,  7.]])]
+    """
+
+    def __init__(
+        self,
+        strides: Sequence[int | tuple[int, int]],
+        base_sizes: Sequence[Sequence[tuple[int, int]]],
+        use_box_type: bool = False,
+    ) -> None:
+        if len(base_sizes) != len(strides):
+            raise ValueError(f'base_sizes must have one entry a stride ({len(strides)}), got {len(base_sizes)}')
+        self._set_strides(strides)
+        self.centers = [(x / 2, y / 2) for x, y in self.strides]
+        self.base_sizes = [[tuple(size) for size in level] for level in base_sizes]
+        self.use_box_type = use_box_type
+        self.base_anchors = self.gen_base_anchors()
+
+    def gen_base_anchors(self) -> list[Tensor]:
+        """Anchors (A_i, 4) xyxy of the first cell of each level, in pixels."""
+        return [self.gen_single_level_base_anchors(*level) for level in zip(self.base_sizes, self.centers)]
+
+    def gen_single_level_base_anchors(
+        self, base_sizes_per_level: Sequence[tuple[int, int]], center: tuple[float, float]
+    ) -> Tensor:
+        """Anchors (A, 4) xyxy of the given widths and heights around ``center`` (x, y), in pixels."""
+        half, center = torch.tensor(base_sizes_per_level, dtype=torch.float) / 2, torch.tensor(center)
+        return torch.cat([center - half, center + half], dim=-1)
+
+    def responsible_flags(
+        self, featmap_sizes: Sequence[tuple[int, int]], gt_bboxes: Tensor, device='cuda'
+    ) -> list[Tensor]:
+        """For each level a mask (H_i * W_i * A_i,) uint8 of the anchors in whose cell the centre of an object lies.
+
+        Args:
+            featmap_sizes: Height and width of each level's map.
+            gt_bboxes: (m, 4) xyxy in pixels; a centre beyond the map counts for its last cell.
+            device: Where the masks are put.
+
+        Raises:
+            ValueError: The number of maps differs from ``num_levels``.
+        """
+        self._check_levels(featmap_sizes)
+        return [
+            self.single_level_responsible_flags(size, gt_bboxes, stride, num_base, device)
+            for size, stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors)
+        ]
+
+    def single_level_responsible_flags(
+        self,
+        featmap_size: tuple[int, int],
+        gt_bboxes: Tensor,
+        stride: tuple[int, int],
+        num_base_anchors: int,
+        device='cuda',
+    ) -> Tensor:
+        """Mask (H * W * A,) uint8 of one level with a map of ``featmap_size`` (H, W)."""
+        height, width = featmap_size
+        centers = ((gt_bboxes[:, :2] + gt_bboxes[:, 2:]) / 2).to(device)
+        x = torch.floor(centers[:, 0] / stride[0]).long().clamp(0, width - 1)
+        y = torch.floor(centers[:, 1] / stride[1]).long().clamp(0, height - 1)
+        cells = torch.zeros(height * width, dtype=torch.uint8, device=device)
+        cells[y * width + x] = 1
+        return cells.repeat_interleave(num_base_anchors)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(strides={self.strides}, base_sizes={self.base_sizes})'
