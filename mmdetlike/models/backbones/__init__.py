@@ -1,3 +1,9 @@
+from .csp_darknet import CSPDarknet
+from .cspnext import CSPNeXt
+from .darknet import Darknet
+from .efficientnet import EfficientNet
+from .mobilenet_v2 import MobileNetV2
 from .resnet import ResNet, ResNetV1d
+from .ssd_vgg import SSDVGG
 
-__all__ = ['ResNet', 'ResNetV1d']
+__all__ = ['CSPDarknet', 'CSPNeXt', 'Darknet', 'EfficientNet', 'MobileNetV2', 'ResNet', 'ResNetV1d', 'SSDVGG']

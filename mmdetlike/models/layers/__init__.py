@@ -16,12 +16,17 @@ from .context_block import ContextBlock
 from .conv import Conv2dAdaptivePadding, build_conv_layer
 from .conv_module import ConvModule, DepthwiseSeparableConvModule
 from .conv_upsample import ConvUpsample
+from .csp_layer import CSPLayer, CSPNeXtBlock, DarknetBottleneck, conv_class
+from .csp_parts import Focus, SPPBottleneck
 from .drop import Dropout, DropPath, build_dropout, drop_path
+from .edge_residual import EdgeResidual
 from .family import LayerFamily
 from .fuse import fuse_conv_bn
 from .generalized_attention import GeneralizedAttention
 from .inverted_residual import InvertedResidual
 from .non_local import NonLocal2d
+from .l2_norm import L2Norm
+from .make_divisible import make_divisible
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
@@ -48,22 +53,28 @@ from .upsample import PixelShufflePack, build_upsample_layer
 
 __all__ = [
     'AdaptivePadding',
+    'CSPLayer',
+    'CSPNeXtBlock',
     'ChannelAttention',
     'Clamp',
     'ContextBlock',
     'Conv2dAdaptivePadding',
     'ConvModule',
     'ConvUpsample',
+    'DarknetBottleneck',
     'DepthwiseSeparableConvModule',
     'DropPath',
     'Dropout',
     'DyReLU',
     'DynamicConv',
+    'EdgeResidual',
     'FFN',
+    'Focus',
     'FrozenBatchNorm2d',
     'GeneralizedAttention',
     'HSigmoid',
     'InvertedResidual',
+    'L2Norm',
     'LayerFamily',
     'LayerNorm2d',
     'LayerScale',
@@ -77,6 +88,7 @@ __all__ = [
     'NonLocal2d',
     'PixelShufflePack',
     'SELayer',
+    'SPPBottleneck',
     'Scale',
     'SinePositionalEncoding',
     'Swish',
@@ -91,12 +103,14 @@ __all__ = [
     'build_upsample_layer',
     'caffe2_xavier_init',
     'constant_init',
+    'conv_class',
     'coordinate_to_encoding',
     'drop_path',
     'fuse_conv_bn',
     'inverse_sigmoid',
     'is_norm',
     'kaiming_init',
+    'make_divisible',
     'nchw_to_nlc',
     'nlc_to_nchw',
     'norm_abbreviation',

@@ -6,10 +6,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from .conv import Conv2dAdaptivePadding
 from .conv_module import ConvModule
 from .norm import FrozenBatchNorm2d
 
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dAdaptivePadding)
 
 
 def fuse_conv_bn(module: nn.Module) -> nn.Module:
@@ -17,9 +18,9 @@ def fuse_conv_bn(module: nn.Module) -> nn.Module:
 
     A pair is a convolution and a batch norm registered one after the other in the same parent. The convolution is
     replaced by one that computes what both did with the running statistics, the batch norm by ``nn.Identity``; a
-    convolution shared with other parents is left as it is there. Not fused are subclasses of torch's convolutions,
-    those with hooks (spectral norm), batch norms without running statistics, and a ``ConvModule`` whose order does
-    not put the norm layer directly after the convolution.
+    convolution shared with other parents is left as it is there. Not fused are other subclasses of torch's
+    convolutions, those with hooks (spectral norm), batch norms without running statistics, and a ``ConvModule`` whose
+    order does not put the norm layer directly after the convolution.
 
     Returns:
         ``module``.

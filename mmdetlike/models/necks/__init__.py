@@ -1,3 +1,8 @@
+from .channel_mapper import ChannelMapper
+from .csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
+from .ct_resnet_neck import CTResNetNeck
 from .fpn import FPN
+from .ssd_neck import SSDNeck
+from .yolo_neck import YOLOV3Neck
 
-__all__ = ['FPN']
+__all__ = ['FPN', 'CSPNeXtPAFPN', 'CTResNetNeck', 'ChannelMapper', 'SSDNeck', 'YOLOV3Neck', 'YOLOXPAFPN']

@@ -1,0 +1,106 @@
+"""Darknet: YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.registry import MODELS
+
+from .staged import StagedBackbone, check_choice, check_range, weight_init
+
+DEFAULT_NORM = dict(type='BN', requires_grad=True)
+DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
+
+
+class ResBlock(BaseModule):
+    """A 1x1 convolution to half the channels and a 3x3 one back, around a shortcut.
+
+    Args:
+        in_channels: Channels of input and output, even.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        init_cfg: Initialisation.
+
+    Raises:
+        ValueError: ``in_channels`` is odd.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = DEFAULT_NORM,
+        act_cfg: dict = DEFAULT_ACT,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if in_channels % 2:
+            raise ValueError(f'in_channels must be even, got {in_channels}')
+        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv1 = ConvModule(in_channels, in_channels // 2, 1, **common)
+        self.conv2 = ConvModule(in_channels // 2, in_channels, 3, padding=1, **common)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> the same shape."""
+        return x + self.conv2(self.conv1(x))
+
+
+@MODELS.register_module()
+class Darknet(StagedBackbone):
+    """Darknet backbone: a stem, stage 0, and five stages that halve the map, 1 to 5.
+
+    Args:
+        depth: 53.
+        out_indices: Stages, 0 to 5, whose maps ``forward`` returns.
+        frozen_stages: The first so many stages, counting the stem, get no gradient; -1 freezes nothing.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        norm_eval: Keep batch norms on their running statistics while training.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``depth`` or ``out_indices`` is out of range.
+
+    Examples:
+        >>> maps = Darknet(depth=53).eval()(torch.rand(1, 3, 416, 416))
+        >>> [tuple(m.shape) for m in maps]
+        [(1, 256, 52, 52), (1, 512, 26, 26), (1, 1024, 13, 13)]
+    """
+
+    # blocks of each stage; input and output channels of each stage
+    arch_settings = {53: ((1, 2, 8, 8, 4), ((32, 64), (64, 128), (128, 256), (256, 512), (512, 1024)))}
+
+    def __init__(
+        self,
+        depth: int = 53,
+        out_indices: Sequence[int] = (3, 4, 5),
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = DEFAULT_NORM,
+        act_cfg: dict = DEFAULT_ACT,
+        norm_eval: bool = True,
+        pretrained: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        check_choice('depth', depth, list(self.arch_settings))
+        check_range('out_indices', out_indices, range(6))
+        super().__init__(out_indices, max(frozen_stages, 0), norm_eval, weight_init(pretrained, init_cfg))
+        self.depth = depth
+        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.add_stage('conv1', ConvModule(3, 32, 3, padding=1, **common))
+        for i, (num_blocks, channels) in enumerate(zip(*self.arch_settings[depth]), 1):
+            self.add_stage(f'conv_res_block{i}', self.make_conv_res_block(*channels, num_blocks, **common))
+        self.freeze_stages()
+
+    @staticmethod
+    def make_conv_res_block(in_channels: int, out_channels: int, res_repeat: int, **common) -> nn.Sequential:
+        """A convolution that halves the map and ``res_repeat`` residual blocks."""
+        layers = OrderedDict(conv=ConvModule(in_channels, out_channels, 3, stride=2, padding=1, **common))
+        layers.update((f'res{i}', ResBlock(out_channels, **common)) for i in range(res_repeat))
+        return nn.Sequential(layers)

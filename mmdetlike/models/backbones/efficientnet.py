@@ -1,0 +1,167 @@
+"""EfficientNet: Rethinking Model Scaling, arXiv 1905.11946, and EfficientNet-EdgeTPU."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from mmdetlike.models.layers import ConvModule, EdgeResidual, InvertedResidual, make_divisible
+from mmdetlike.registry import MODELS
+
+from .staged import StagedBackbone, check_choice, check_range
+
+DEFAULT_CONV = dict(type='Conv2dAdaptivePadding')
+DEFAULT_NORM = dict(type='BN', eps=1e-3)
+DEFAULT_ACT = dict(type='Swish')
+DEFAULT_INIT = [
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1),
+]
+
+
+class Blocks(NamedTuple):
+    """Blocks in a row, before scaling."""
+
+    kernel_size: int
+    channels: int
+    repeats: int
+    stride: int
+    expansion: int
+    kind: str = 'inverted'
+
+
+# the stages between stem and last convolution: each begins with the stride that halves the map
+INVERTED = (
+    (Blocks(3, 16, 1, 1, 1),),
+    (Blocks(3, 24, 2, 2, 6),),
+    (Blocks(5, 40, 2, 2, 6),),
+    (Blocks(3, 80, 3, 2, 6), Blocks(5, 112, 3, 1, 6)),
+    (Blocks(5, 192, 4, 2, 6), Blocks(3, 320, 1, 1, 6)),
+)
+EDGE = (
+    (Blocks(3, 24, 1, 1, 4, 'edge-first'),),
+    (Blocks(3, 32, 2, 2, 8, 'edge'),),
+    (Blocks(3, 48, 4, 2, 8, 'edge'),),
+    (Blocks(5, 96, 5, 2, 8, 'inverted-plain'), Blocks(5, 144, 4, 1, 8, 'inverted-plain')),
+    (Blocks(5, 192, 2, 2, 8, 'inverted-plain'),),
+)
+
+
+@MODELS.register_module()
+class EfficientNet(StagedBackbone):
+    """EfficientNet backbone: a stem, stage 0, stages 1 to 5, and a 1x1 convolution, stage 6, if it is asked for.
+
+    Args:
+        arch: ``'b0'`` to ``'b8'``, or ``'es'``, ``'em'``, ``'el'`` of EfficientNet-EdgeTPU.
+        drop_path_rate: Probability of dropping the residual branch of the last block; it rises linearly from 0.
+        out_indices: Stages, 0 to 6, whose maps ``forward`` returns.
+        frozen_stages: The first so many stages, counting the stem, get no gradient.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        norm_eval: Keep batch norms on their running statistics while training.
+        with_cp: Trade compute for memory by activation checkpointing.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``arch``, ``out_indices`` or ``frozen_stages`` is out of range.
+    """
+
+    # stages, width and depth of the network
+    arch_settings = {
+        'b0': (INVERTED, 1.0, 1.0),
+        'b1': (INVERTED, 1.0, 1.1),
+        'b2': (INVERTED, 1.1, 1.2),
+        'b3': (INVERTED, 1.2, 1.4),
+        'b4': (INVERTED, 1.4, 1.8),
+        'b5': (INVERTED, 1.6, 2.2),
+        'b6': (INVERTED, 1.8, 2.6),
+        'b7': (INVERTED, 2.0, 3.1),
+        'b8': (INVERTED, 2.2, 3.6),
+        'es': (EDGE, 1.0, 1.0),
+        'em': (EDGE, 1.0, 1.1),
+        'el': (EDGE, 1.2, 1.4),
+    }
+
+    def __init__(
+        self,
+        arch: str = 'b0',
+        drop_path_rate: float = 0.0,
+        out_indices: Sequence[int] = (6,),
+        frozen_stages: int = 0,
+        conv_cfg: dict = DEFAULT_CONV,
+        norm_cfg: dict = DEFAULT_NORM,
+        act_cfg: dict = DEFAULT_ACT,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = DEFAULT_INIT,
+    ) -> None:
+        check_choice('arch', arch, list(self.arch_settings))
+        check_range('out_indices', out_indices, range(7))
+        check_range('frozen_stages', frozen_stages, range(-1, 8))
+        super().__init__(out_indices, max(frozen_stages, 0), norm_eval, init_cfg)
+        self.arch, self.with_cp = arch, with_cp
+        self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        stages, width, depth = self.arch_settings[arch]
+        stages = [[_scaled(blocks, width, depth) for blocks in stage] for stage in stages]
+        channels = make_divisible(32 * width, 8)
+        self.layers = nn.ModuleList([ConvModule(3, channels, 3, stride=2, padding=1, **self.common)])
+        total = sum(blocks.repeats for stage in stages for blocks in stage)
+        rates = iter(torch.linspace(0, drop_path_rate, total).tolist())
+        for stage in stages[: max(out_indices)]:
+            layers = []
+            for blocks in stage:
+                layers += self._make_blocks(channels, blocks, rates)
+                channels = blocks.channels
+            self.layers.append(nn.Sequential(*layers))
+        if max(out_indices) == 6:
+            self.layers.append(ConvModule(channels, make_divisible(1280 * width, 8), 1, **self.common))
+        self.freeze_stages()
+
+    def _make_blocks(self, channels: int, blocks: Blocks, rates) -> list[nn.Module]:
+        layers = []
+        for i in range(blocks.repeats):
+            stride = blocks.stride if i == 0 else 1
+            layers.append(self._make_block(channels, blocks._replace(stride=stride), next(rates)))
+            channels = blocks.channels
+        return layers
+
+    def _make_block(self, channels: int, blocks: Blocks, drop_path_rate: float) -> nn.Module:
+        common = dict(
+            kernel_size=blocks.kernel_size,
+            stride=blocks.stride,
+            drop_path_rate=drop_path_rate,
+            with_cp=self.with_cp,
+            **self.common,
+        )
+        if blocks.kind == 'edge-first':  # its width is counted from its output, and it has no shortcut
+            return EdgeResidual(
+                channels, blocks.channels, blocks.channels * blocks.expansion, with_residual=False, **common
+            )
+        hidden = channels * blocks.expansion
+        if blocks.kind == 'edge':
+            return EdgeResidual(channels, blocks.channels, hidden, **common)
+        attention = dict(
+            channels=hidden, ratio=blocks.expansion * 4, act_cfg=(self.common['act_cfg'], dict(type='Sigmoid'))
+        )
+        return InvertedResidual(
+            channels,
+            blocks.channels,
+            hidden,
+            se_cfg=attention if blocks.kind == 'inverted' else None,
+            with_expand_conv=blocks.expansion != 1,
+            **common,
+        )
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The stages in the order in which they are run."""
+        return list(self.layers)
+
+
+def _scaled(blocks: Blocks, width: float, depth: float) -> Blocks:
+    return blocks._replace(
+        channels=make_divisible(blocks.channels * width, 8), repeats=math.ceil(blocks.repeats * depth)
+    )

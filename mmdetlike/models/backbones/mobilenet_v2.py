@@ -1,0 +1,90 @@
+"""MobileNetV2: Inverted Residuals and Linear Bottlenecks, arXiv 1801.04381."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from mmdetlike.models.layers import ConvModule, InvertedResidual, make_divisible
+from mmdetlike.registry import MODELS
+
+from .staged import StagedBackbone, check_range, weight_init
+
+DEFAULT_NORM = dict(type='BN')
+DEFAULT_ACT = dict(type='ReLU6')
+
+
+@MODELS.register_module()
+class MobileNetV2(StagedBackbone):
+    """MobileNetV2 backbone: stages 0 to 6 of inverted residuals, stage 7 a 1x1 convolution.
+
+    Args:
+        widen_factor: Width of the network.
+        out_indices: Stages, 0 to 7, whose maps ``forward`` returns.
+        frozen_stages: The stem and the first so many stages get no gradient; -1 freezes nothing.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        norm_eval: Keep batch norms on their running statistics while training.
+        with_cp: Trade compute for memory by activation checkpointing.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``out_indices`` or ``frozen_stages`` is out of range.
+    """
+
+    # expansion, channels, blocks, stride of the first block
+    arch_settings = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+
+    def __init__(
+        self,
+        widen_factor: float = 1.0,
+        out_indices: Sequence[int] = (1, 2, 4, 7),
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = DEFAULT_NORM,
+        act_cfg: dict = DEFAULT_ACT,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        pretrained: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        check_range('out_indices', out_indices, range(8))
+        check_range('frozen_stages', frozen_stages, range(-1, 8))
+        super().__init__(out_indices, frozen_stages + 1, norm_eval, weight_init(pretrained, init_cfg), first_index=-1)
+        self.widen_factor, self.with_cp = widen_factor, with_cp
+        self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        channels = make_divisible(32 * widen_factor, 8)
+        self.add_stage('conv1', ConvModule(3, channels, 3, stride=2, padding=1, **self.common))
+        for i, (expansion, width, num_blocks, stride) in enumerate(self.arch_settings):
+            width = make_divisible(width * widen_factor, 8)
+            self.add_stage(f'layer{i + 1}', self._make_stage(channels, width, num_blocks, stride, expansion))
+            channels = width
+        last = int(1280 * widen_factor) if widen_factor > 1.0 else 1280
+        self.add_stage('conv2', ConvModule(channels, last, 1, **self.common))
+        self.freeze_stages()
+
+    def _make_stage(self, channels: int, width: int, num_blocks: int, stride: int, expansion: int) -> nn.Sequential:
+        blocks = []
+        for i in range(num_blocks):
+            blocks.append(
+                InvertedResidual(
+                    channels,
+                    width,
+                    mid_channels=round(channels * expansion),
+                    stride=stride if i == 0 else 1,
+                    with_expand_conv=expansion != 1,
+                    with_cp=self.with_cp,
+                    **self.common,
+                )
+            )
+            channels = width
+        return nn.Sequential(*blocks)

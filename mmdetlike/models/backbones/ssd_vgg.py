@@ -1,0 +1,107 @@
+"""VGG: Very Deep Convolutional Networks, arXiv 1409.1556, as the backbone of SSD, arXiv 1512.02325."""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.registry import MODELS
+
+from .staged import check_choice
+
+# convolutions of each of the five stages
+STAGE_CONVS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+STAGE_CHANNELS = (64, 128, 256, 512, 512)
+
+
+@MODELS.register_module()
+class SSDVGG(BaseModule):
+    """VGG without classifier and with two convolutions more, all layers in a row as ``features``.
+
+    Args:
+        depth: 11, 13, 16 or 19.
+        with_last_pool: Keep the pooling that ends VGG's last stage.
+        ceil_mode: Whether pooling rounds odd sides up.
+        out_indices: Kept for configs.
+        out_feature_indices: Layers whose maps ``forward`` returns, as places in ``features``; a place that this
+            depth does not have is passed over.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
+        init_cfg: Weight initialisation.
+        input_size: Kept for configs.
+        l2_norm_scale: Kept for configs; the scale is an argument of ``SSDNeck``.
+
+    Raises:
+        ValueError: ``depth`` is unknown or none of ``out_feature_indices`` exists.
+
+    Examples:
+        >>> maps = SSDVGG(depth=11).eval()(torch.rand(1, 3, 300, 300))
+        >>> [tuple(m.shape) for m in maps]
+        [(1, 1024, 19, 19)]
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        with_last_pool: bool = False,
+        ceil_mode: bool = True,
+        out_indices: Sequence[int] = (3, 4),
+        out_feature_indices: Sequence[int] = (22, 34),
+        pretrained: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+        input_size: int | None = None,
+        l2_norm_scale: float | None = None,
+    ) -> None:
+        check_choice('depth', depth, list(STAGE_CONVS))
+        if pretrained is not None and init_cfg is not None:
+            raise ValueError('give either pretrained or init_cfg, not both')
+        super().__init__(init_cfg or self._default_init(pretrained))
+        self.depth, self.out_indices = depth, tuple(out_indices)
+        layers = vgg_layers(depth, ceil_mode)
+        layers = layers if with_last_pool else layers[:-1]
+        self.features = nn.Sequential(*layers, *self._dilated_layers())
+        self.out_feature_indices = sorted(i for i in out_feature_indices if i < len(self.features))
+        if not self.out_feature_indices:
+            raise ValueError(
+                f'out_feature_indices must name some of the {len(self.features)} layers of depth {depth}, '
+                f'got {tuple(out_feature_indices)}'
+            )
+
+    @staticmethod
+    def _default_init(pretrained: str | None) -> dict | list[dict]:
+        if pretrained is not None:
+            return dict(type='Pretrained', checkpoint=pretrained)
+        return [dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer='BatchNorm2d')]
+
+    @staticmethod
+    def _dilated_layers() -> list[nn.Module]:
+        """What stands for VGG's fully connected layers, at the stride of the last stage."""
+        return [
+            nn.MaxPool2d(3, stride=1, padding=1),
+            nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(1024, 1024, 1),
+            nn.ReLU(inplace=True),
+        ]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) -> maps of the layers in ``out_feature_indices``, (B, 512 or 1024, H_i, W_i)."""
+        outs = []
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in self.out_feature_indices:
+                outs.append(x)
+            if i == self.out_feature_indices[-1]:
+                break
+        return tuple(outs)
+
+
+def vgg_layers(depth: int, ceil_mode: bool) -> list[nn.Module]:
+    """Convolutions, activations and poolings of a VGG, in a row."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width, num_convs in zip(STAGE_CHANNELS, STAGE_CONVS[depth]):
+        for _ in range(num_convs):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+        layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=ceil_mode))
+    return layers

@@ -1,0 +1,95 @@
+"""What backbones share that are a row of stages: their outputs, and which stages stay as they are in training."""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from .resnet import batch_norms_to_eval
+
+
+class StagedBackbone(BaseModule):
+    """Stages that are run one after the other.
+
+    A subclass calls ``add_stage`` for each stage, the stem being the first one, then ``freeze_stages``.
+
+    Args:
+        out_indices: Stages whose maps ``forward`` returns.
+        num_frozen: So many stages get no gradient and keep their batch norms' statistics.
+        norm_eval: Keep all batch norms on their running statistics while training.
+        init_cfg: Weight initialisation.
+        first_index: What ``out_indices`` calls the first stage: -1 where the stem does not count.
+    """
+
+    def __init__(
+        self,
+        out_indices: Sequence[int],
+        num_frozen: int,
+        norm_eval: bool,
+        init_cfg: dict | list[dict] | None,
+        first_index: int = 0,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.out_indices, self.num_frozen, self.norm_eval = tuple(out_indices), num_frozen, norm_eval
+        self.first_index = first_index
+        self.stage_names: list[str] = []
+
+    def add_stage(self, name: str, stage: nn.Module) -> None:
+        """Append a stage, kept as the attribute ``name``."""
+        self.add_module(name, stage)
+        self.stage_names.append(name)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The stages in the order in which they are run."""
+        return [getattr(self, name) for name in self.stage_names]
+
+    def freeze_stages(self) -> None:
+        """Put the frozen stages into evaluation mode and give them no gradient."""
+        for stage in self.stages[: self.num_frozen]:
+            stage.eval()
+            stage.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) -> maps (B, C_i, H_i, W_i) of the stages in ``out_indices``."""
+        outs = []
+        for i, stage in enumerate(self.stages, self.first_index):
+            x = stage(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def train(self, mode: bool = True) -> 'StagedBackbone':
+        """Set training mode, keeping frozen stages and, with ``norm_eval``, all batch norms as in evaluation."""
+        super().train(mode)
+        self.freeze_stages()
+        if mode and self.norm_eval:
+            batch_norms_to_eval(self)
+        return self
+
+
+def weight_init(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict]:
+    """The ``init_cfg`` that two spellings give, by default Kaiming for convolutions and 1 for norm layers.
+
+    Raises:
+        ValueError: Both are given.
+    """
+    if pretrained is not None and init_cfg is not None:
+        raise ValueError('give either pretrained or init_cfg, not both')
+    if pretrained is not None:
+        return dict(type='Pretrained', checkpoint=pretrained)
+    kaiming = dict(type='Kaiming', layer='Conv2d')
+    return init_cfg or [kaiming, dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]
+
+
+def check_range(name: str, values: int | Sequence[int], allowed: range) -> None:
+    """Raise ``ValueError`` where ``values``, called ``name``, are not all in ``allowed``."""
+    wanted = values if isinstance(values, Sequence) else [values]
+    if not set(wanted) <= set(allowed):
+        raise ValueError(f'{name} must be in {allowed.start} to {allowed.stop - 1}, got {values}')
+
+
+def check_choice(name: str, value, choices: Sequence) -> None:
+    """Raise ``ValueError`` where ``value``, called ``name``, is none of ``choices``."""
+    if value not in choices:
+        raise ValueError(f'{name} must be one of {list(choices)}, got {value!r}')

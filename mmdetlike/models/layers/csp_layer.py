@@ -1,0 +1,154 @@
+"""Cross stage partial blocks: CSPNet, arXiv 1911.11929; as in YOLOX, arXiv 2107.08430, and RTMDet, arXiv 2212.07784."""
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from .conv_module import ConvModule, DepthwiseSeparableConvModule
+from .se_layer import ChannelAttention
+
+BN_OF_YOLO = {'type': 'BN', 'momentum': 0.03, 'eps': 0.001}
+SWISH = {'type': 'Swish'}
+
+
+def conv_class(use_depthwise: bool) -> type[nn.Module]:
+    """The convolution block that networks of this family are made of."""
+    return DepthwiseSeparableConvModule if use_depthwise else ConvModule
+
+
+class DarknetBottleneck(BaseModule):
+    """A 1x1 and a 3x3 convolution around a shortcut.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        expansion: Channels between the convolutions as a share of ``out_channels``.
+        add_identity: Whether there is a shortcut, where channels agree.
+        use_depthwise: Make the 3x3 convolution depthwise separable.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        init_cfg: Initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion: float = 0.5,
+        add_identity: bool = True,
+        use_depthwise: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        hidden = int(out_channels * expansion)
+        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv1 = ConvModule(in_channels, hidden, 1, **common)
+        self.conv2 = conv_class(use_depthwise)(hidden, out_channels, 3, padding=1, **common)
+        self.add_identity = add_identity and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
+        out = self.conv2(self.conv1(x))
+        return out + x if self.add_identity else out
+
+
+class CSPNeXtBlock(BaseModule):
+    """A 3x3 and a large depthwise separable convolution around a shortcut.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        expansion: Channels between the convolutions as a share of ``out_channels``.
+        add_identity: Whether there is a shortcut, where channels agree.
+        use_depthwise: Make the 3x3 convolution depthwise separable too.
+        kernel_size: Of the large convolution.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        init_cfg: Initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion: float = 0.5,
+        add_identity: bool = True,
+        use_depthwise: bool = False,
+        kernel_size: int = 5,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = {'type': 'SiLU'},  # noqa: B006
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        hidden = int(out_channels * expansion)
+        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv1 = conv_class(use_depthwise)(in_channels, hidden, 3, padding=1, **common)
+        self.conv2 = DepthwiseSeparableConvModule(hidden, out_channels, kernel_size, padding=kernel_size // 2, **common)
+        self.add_identity = add_identity and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
+        out = self.conv2(self.conv1(x))
+        return out + x if self.add_identity else out
+
+
+class CSPLayer(BaseModule):
+    """Blocks on one part of the channels, joined with another part that passes by.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        expand_ratio: Channels of each part as a share of ``out_channels``.
+        num_blocks: Number of blocks.
+        add_identity: Whether blocks have shortcuts.
+        use_depthwise: Use depthwise separable convolutions in blocks.
+        use_cspnext_block: Blocks are ``CSPNeXtBlock``; ``DarknetBottleneck`` where False.
+        channel_attention: Weigh the channels of the joined parts.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        init_cfg: Initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expand_ratio: float = 0.5,
+        num_blocks: int = 1,
+        add_identity: bool = True,
+        use_depthwise: bool = False,
+        use_cspnext_block: bool = False,
+        channel_attention: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        width = int(out_channels * expand_ratio)
+        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        block = CSPNeXtBlock if use_cspnext_block else DarknetBottleneck
+        self.channel_attention = channel_attention
+        self.main_conv = ConvModule(in_channels, width, 1, **common)
+        self.short_conv = ConvModule(in_channels, width, 1, **common)
+        self.final_conv = ConvModule(2 * width, out_channels, 1, **common)
+        self.blocks = nn.Sequential(
+            *[
+                block(width, width, 1.0, add_identity=add_identity, use_depthwise=use_depthwise, **common)
+                for _ in range(num_blocks)
+            ]
+        )
+        if channel_attention:
+            self.attention = ChannelAttention(2 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
+        joined = torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], dim=1)
+        return self.final_conv(self.attention(joined) if self.channel_attention else joined)

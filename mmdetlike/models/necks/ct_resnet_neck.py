@@ -1,0 +1,77 @@
+"""Upsampling of CenterNet: Objects as Points, arXiv 1904.07850."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.registry import MODELS
+
+
+@MODELS.register_module()
+class CTResNetNeck(BaseModule):
+    """Bring the last backbone map to a finer level by convolutions and transposed convolutions in turn.
+
+    Args:
+        in_channels: Channels of the last backbone map.
+        num_deconv_filters: Channels after each transposed convolution, which doubles the map.
+        num_deconv_kernels: Side of each transposed convolution's kernel.
+        use_dcn: Make the convolutions deformable (DCNv2).
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``num_deconv_filters`` and ``num_deconv_kernels`` differ in number.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_deconv_filters: Sequence[int],
+        num_deconv_kernels: Sequence[int],
+        use_dcn: bool = True,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if len(num_deconv_filters) != len(num_deconv_kernels):
+            raise ValueError(
+                'num_deconv_filters and num_deconv_kernels must have the same length, got '
+                f'{list(num_deconv_filters)} and {list(num_deconv_kernels)}'
+            )
+        self.in_channels, self.use_dcn = in_channels, use_dcn
+        conv_cfg, norm_cfg = dict(type='DCNv2') if use_dcn else None, dict(type='BN')
+        layers, channels = [], in_channels
+        for width, kernel in zip(num_deconv_filters, num_deconv_kernels):
+            upsample = dict(stride=2, padding=1, conv_cfg=dict(type='deconv'), norm_cfg=norm_cfg)
+            layers.append(ConvModule(channels, width, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg))
+            layers.append(ConvModule(width, width, kernel, **upsample))
+            channels = width
+        self.deconv_layers = nn.Sequential(*layers)
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says, transposed convolutions in part as bilinear upsampling."""
+        super().init_weights()
+        for module in self.modules():
+            if isinstance(module, nn.ConvTranspose2d):
+                module.reset_parameters()
+                with torch.no_grad():
+                    module.weight[:, 0] = bilinear_kernel(module.kernel_size[0])
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif not self.use_dcn and isinstance(module, nn.Conv2d):
+                module.reset_parameters()
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[Tensor]:
+        """Backbone maps, of which the last one (B, in_channels, H, W) counts -> one map (B, C, H * 2**n, W * 2**n)."""
+        return (self.deconv_layers(x[-1]),)
+
+
+def bilinear_kernel(size: int) -> Tensor:
+    """Kernel (size, size) of a transposed convolution that doubles a map by bilinear interpolation."""
+    factor = math.ceil(size / 2)
+    center = (2 * factor - 1 - factor % 2) / (2 * factor)
+    weights = 1 - (torch.arange(size) / factor - center).abs()
+    return weights[:, None] * weights

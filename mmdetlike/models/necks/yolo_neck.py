@@ -1,0 +1,104 @@
+"""Neck of YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.registry import MODELS
+
+DEFAULT_NORM = dict(type='BN', requires_grad=True)
+DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
+
+
+class DetectionBlock(BaseModule):
+    """Five convolutions, 1x1 and 3x3 in turn, the 3x3 ones with twice the channels.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        init_cfg: Initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = DEFAULT_NORM,
+        act_cfg: dict = DEFAULT_ACT,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        double, common = out_channels * 2, dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv1 = ConvModule(in_channels, out_channels, 1, **common)
+        self.conv2 = ConvModule(out_channels, double, 3, padding=1, **common)
+        self.conv3 = ConvModule(double, out_channels, 1, **common)
+        self.conv4 = ConvModule(out_channels, double, 3, padding=1, **common)
+        self.conv5 = ConvModule(double, out_channels, 1, **common)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
+        return self.conv5(self.conv4(self.conv3(self.conv2(self.conv1(x)))))
+
+
+@MODELS.register_module()
+class YOLOV3Neck(BaseModule):
+    """A top-down pathway that joins levels by concatenation.
+
+    Args:
+        num_scales: Number of levels.
+        in_channels: Channels of each backbone map, coarse to fine.
+        out_channels: Channels of each map put out, coarse to fine.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``in_channels`` or ``out_channels`` are not ``num_scales`` in number.
+    """
+
+    def __init__(
+        self,
+        num_scales: int,
+        in_channels: Sequence[int],
+        out_channels: Sequence[int],
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = DEFAULT_NORM,
+        act_cfg: dict = DEFAULT_ACT,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if not num_scales == len(in_channels) == len(out_channels):
+            raise ValueError(
+                f'num_scales={num_scales} needs as many in_channels and out_channels, got '
+                f'{list(in_channels)} and {list(out_channels)}'
+            )
+        self.num_scales = num_scales
+        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.detect1 = DetectionBlock(in_channels[0], out_channels[0], **common)
+        for i in range(1, num_scales):
+            self.add_module(f'conv{i}', ConvModule(out_channels[i - 1], out_channels[i], 1, **common))
+            block = DetectionBlock(in_channels[i] + out_channels[i], out_channels[i], **common)
+            self.add_module(f'detect{i + 1}', block)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine.
+
+        Raises:
+            ValueError: The number of maps differs from ``num_scales``.
+        """
+        if len(feats) != self.num_scales:
+            raise ValueError(f'YOLOV3Neck was built for {self.num_scales} backbone maps, got {len(feats)}')
+        outs = [self.detect1(feats[-1])]
+        for i, feat in enumerate(reversed(feats[:-1]), 1):
+            upsampled = F.interpolate(getattr(self, f'conv{i}')(outs[-1]), scale_factor=2)
+            outs.append(getattr(self, f'detect{i + 1}')(torch.cat([upsampled, feat], dim=1)))
+        return tuple(outs)
