@@ -1,3 +1,3 @@
-from .data_preprocessor import BatchSyncRandomResize, DetDataPreprocessor
+from .data_preprocessor import BatchFixedSizePad, BatchSyncRandomResize, DetDataPreprocessor
 
-__all__ = ['BatchSyncRandomResize', 'DetDataPreprocessor']
+__all__ = ['BatchFixedSizePad', 'BatchSyncRandomResize', 'DetDataPreprocessor']

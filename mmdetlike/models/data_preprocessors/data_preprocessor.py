@@ -134,12 +134,24 @@ class DetDataPreprocessor(BaseDataPreprocessor):
 
     def _pad_annotations(self, samples: list[DetDataSample], batch_shape: tuple) -> None:
         for sample in samples:
-            if self.pad_mask and 'masks' in sample.get('gt_instances', ()):
-                sample.gt_instances.masks = sample.gt_instances.masks.pad(batch_shape, pad_val=self.mask_pad_value)
-            if self.pad_seg and 'gt_sem_seg' in sample:
-                seg = sample.gt_sem_seg.sem_seg
-                padding = (0, batch_shape[1] - seg.shape[-1], 0, batch_shape[0] - seg.shape[-2])
-                sample.gt_sem_seg = PixelData(sem_seg=F.pad(seg, padding, value=self.seg_pad_value))
+            if self.pad_mask:
+                pad_masks(sample, batch_shape, self.mask_pad_value)
+            if self.pad_seg:
+                pad_seg(sample, batch_shape, self.seg_pad_value)
+
+
+def pad_masks(sample: DetDataSample, shape: tuple[int, int], value: int) -> None:
+    """Pad the object masks of a sample, if it has some, to ``shape`` (height, width)."""
+    if 'masks' in sample.get('gt_instances', ()):
+        sample.gt_instances.masks = sample.gt_instances.masks.pad(shape, pad_val=value)
+
+
+def pad_seg(sample: DetDataSample, shape: tuple[int, int], value: int) -> None:
+    """Pad the segmentation map of a sample, if it has one, to ``shape`` (height, width)."""
+    if 'gt_sem_seg' in sample:
+        seg = sample.gt_sem_seg.sem_seg
+        padding = (0, shape[1] - seg.shape[-1], 0, shape[0] - seg.shape[-2])
+        sample.gt_sem_seg = PixelData(sem_seg=F.pad(seg, padding, value=value))
 
 
 def boxes_to_tensors(sample: DetDataSample) -> None:
@@ -202,3 +214,45 @@ class BatchSyncRandomResize(nn.Module):
         barrier()
         broadcast(size, 0)
         return int(size[0]), int(size[1])
+
+
+@MODELS.register_module()
+class BatchFixedSizePad(nn.Module):
+    """Pad batches at the right and the bottom to one size.
+
+    Args:
+        size: Height and width in pixels; a batch that is larger along an axis keeps its size there.
+        img_pad_value: Value of padded pixels, after normalisation.
+        pad_mask: Pad masks of objects too.
+        mask_pad_value: Value of padded mask pixels.
+        pad_seg: Pad segmentation maps too.
+        seg_pad_value: Value of padded segmentation pixels.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        img_pad_value: float = 0,
+        pad_mask: bool = False,
+        mask_pad_value: int = 0,
+        pad_seg: bool = False,
+        seg_pad_value: int = 255,
+    ) -> None:
+        super().__init__()
+        self.size, self.img_pad_value = tuple(size), img_pad_value
+        self.pad_mask, self.mask_pad_value = pad_mask, mask_pad_value
+        self.pad_seg, self.seg_pad_value = pad_seg, seg_pad_value
+
+    def forward(
+        self, inputs: Tensor, data_samples: list[DetDataSample] | None
+    ) -> tuple[Tensor, list[DetDataSample] | None]:
+        """Images (B, 3, H, W) and their samples -> (B, 3, height, width) and samples that know that size."""
+        shape = tuple(max(side, wanted) for side, wanted in zip(inputs.shape[-2:], self.size))
+        padding = (0, shape[1] - inputs.shape[-1], 0, shape[0] - inputs.shape[-2])
+        for sample in data_samples or ():
+            sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))
+            if self.pad_mask:
+                pad_masks(sample, shape, self.mask_pad_value)
+            if self.pad_seg:
+                pad_seg(sample, shape, self.seg_pad_value)
+        return F.pad(inputs, padding, value=self.img_pad_value), data_samples
