@@ -7,6 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+from mmengine.config import ConfigDict
+
+from mmdetlike.registry import MODELS
+
 FOLDER = Path(__file__).parents[1] / 'data' / 'reference'
 
 
@@ -15,9 +20,9 @@ def recordings() -> list[str]:
     return sorted(path.name.removesuffix('.json.gz') for path in (FOLDER / 'models').glob('*.json.gz'))
 
 
-def load(name: str) -> dict:
+def load(name: str, folder: Path = FOLDER / 'models') -> dict:
     """Read a recording."""
-    with gzip.open(FOLDER / 'models' / f'{name}.json.gz', 'rt') as file:
+    with gzip.open(folder / f'{name}.json.gz', 'rt') as file:
         return json.load(file)
 
 
@@ -26,6 +31,28 @@ def compare_stages(recording: dict) -> Iterator[tuple[str, bool, str]]:
     for stage, agrees, why in _compare().stages(recording, 'mmdetlike'):
         if stage not in recording.get('random', ()):
             yield stage, bool(agrees), why
+
+
+def compare_parts(recording: dict, parts: tuple[str, ...] = ('backbone', 'neck')) -> Iterator[tuple[str, bool, str]]:
+    """Yield (stage, whether it agrees, why not) for the parameters and the maps of single parts of a detector.
+
+    For a detector whose head does not exist yet: ``parts`` are built alone, filled under the names that they have in
+    the whole, and run one after the other.
+    """
+    compare = _compare()
+    model = torch.nn.ModuleDict({name: MODELS.build(ConfigDict(recording['settings'][name])) for name in parts})
+    compare.fill.fill_(model).eval()
+    ours = {key: list(value.shape) for key, value in model.state_dict().items()}
+    theirs = {key: shape for key, shape in recording['state'] if key.startswith(tuple(f'{name}.' for name in parts))}
+    differ = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    yield 'state', not differ, f'differ: {differ[:3]}'
+    preprocessor = MODELS.build(ConfigDict(recording['settings']['data_preprocessor'], batch_augments=None))
+    images = list(compare.fill.images(2, *recording['image_size']))
+    maps = preprocessor(dict(inputs=images, data_samples=None), False)['inputs']
+    with torch.no_grad():
+        for name in parts:
+            maps = model[name](maps)
+            yield name, *compare.compare_probes(compare.tensors(maps), recording[name])
 
 
 def _compare():

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from mmdetlike.models.layers import ConvModule, EdgeResidual, InvertedResidual, make_divisible
@@ -109,7 +108,7 @@ class EfficientNet(StagedBackbone):
         channels = make_divisible(32 * width, 8)
         self.layers = nn.ModuleList([ConvModule(3, channels, 3, stride=2, padding=1, **self.common)])
         total = sum(blocks.repeats for stage in stages for blocks in stage)
-        rates = iter(torch.linspace(0, drop_path_rate, total).tolist())
+        rates = iter([drop_path_rate * i / (total - 1) for i in range(total)])
         for stage in stages[: max(out_indices)]:
             layers = []
             for blocks in stage:
