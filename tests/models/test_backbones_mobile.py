@@ -236,7 +236,7 @@ def test_l2_norm_of_nothing_and_of_half_precision():
 def test_make_divisible():
     assert [make_divisible(n, 8) for n in (1, 8, 11.9, 12, 100, 33.6)] == [8, 8, 16, 16, 104, 32]
     assert make_divisible(11, 8, min_ratio=0.5) == 8
-    assert make_divisible(3, 8, min_value=4) == 8  # the next multiple, since 4 is none
+    assert make_divisible(3, 8, min_value=16) == 16
     for n in range(1, 300):
         assert make_divisible(n, 8) % 8 == 0 and make_divisible(n, 8) >= 0.9 * n
 
