@@ -18,7 +18,7 @@ RECORDINGS = {
     for p in (ROOT / 'tests/data/reference/models').glob('*.json.gz')
 }
 # what was changed for the recordings: no pretrained weights, nothing drawn at random
-RECORDING_ONLY = {'init_cfg': None, 'num': 10**6, 'pos_fraction': 0.5}
+RECORDING_ONLY = {'init_cfg': None, 'num': 10**6, 'pos_fraction': 0.5, 'drop_path_rate': 0.0}
 
 
 def plain(value):

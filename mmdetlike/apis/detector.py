@@ -95,7 +95,7 @@ def _without_pretrained(cfg):
 
 
 def _fetches(init_cfg) -> bool:
-    return isinstance(init_cfg, dict) and str(init_cfg.get('type')).endswith('Pretrained')
+    return isinstance(init_cfg, dict) and init_cfg.get('checkpoint') is not None
 
 
 def read_weights(checkpoint: str | Path, trust: bool) -> dict:

@@ -7,3 +7,8 @@ from .resnet import ResNet, ResNetV1d
 from .ssd_vgg import SSDVGG
 
 __all__ = ['CSPDarknet', 'CSPNeXt', 'Darknet', 'EfficientNet', 'MobileNetV2', 'ResNet', 'ResNetV1d', 'SSDVGG']
+from .pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
+from .resnet import ResNet, ResNetV1d
+from .swin import SwinTransformer
+
+__all__ = ['PyramidVisionTransformer', 'PyramidVisionTransformerV2', 'ResNet', 'ResNetV1d', 'SwinTransformer']

@@ -10,22 +10,29 @@ from .positional_encoding import (
     inverse_sigmoid,
     sine_encoding,
 )
+from .window import ShiftWindowMSA, WindowMSA, padded_size, shift_mask, window_partition, window_reverse
 
 __all__ = [
-    'FFN',
-    'MLP',
     'AdaptivePadding',
     'DynamicConv',
+    'FFN',
     'LayerScale',
     'LearnedPositionalEncoding',
+    'MLP',
     'MultiheadAttention',
     'PatchEmbed',
     'PatchMerging',
+    'ShiftWindowMSA',
     'SinePositionalEncoding',
+    'WindowMSA',
     'attention_mask',
     'coordinate_to_encoding',
     'inverse_sigmoid',
     'nchw_to_nlc',
     'nlc_to_nchw',
+    'padded_size',
+    'shift_mask',
     'sine_encoding',
+    'window_partition',
+    'window_reverse',
 ]

@@ -1,0 +1,227 @@
+"""Weights that the authors of vision transformers published, under their names, for our modules."""
+
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.model import trunc_normal_init
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.utils.checkpoint import check_fit
+
+StateDict = dict[str, Tensor]
+
+
+def checkpoint_of(name: str, init_cfg: dict | list | None, pretrained: str | None) -> str | None:
+    """Path or URL of the checkpoint that a backbone starts from, None for random weights.
+
+    Args:
+        name: The backbone's class, for messages.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)``; the type may be left out.
+        pretrained: The older spelling of it.
+
+    Raises:
+        ConfigError: Both are given, or ``init_cfg`` names no checkpoint.
+    """
+    if init_cfg and pretrained:
+        raise ConfigError(f'{name} takes either init_cfg or pretrained, not both.')
+    if not init_cfg:
+        return pretrained
+    if not isinstance(init_cfg, dict) or 'checkpoint' not in init_cfg:
+        raise ConfigError(f'{name} takes an init_cfg that names a checkpoint, or none, but got {init_cfg!r}.')
+    return init_cfg['checkpoint']
+
+
+def check_stages(out_indices: Sequence[int], **settings: Sequence) -> None:
+    """Raise ``ConfigError`` unless all settings of the stages are of one length, beyond each of ``out_indices``."""
+    lengths = {name: len(value) for name, value in settings.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ', '.join(f'{name}={tuple(value)}' for name, value in settings.items())
+        raise ConfigError(f'Each stage needs one value of each setting, but got {listed}.')
+    if not all(0 <= i < min(lengths.values()) for i in out_indices):
+        raise ConfigError(f'out_indices must be stages in [0, {min(lengths.values())}), but got {tuple(out_indices)}.')
+
+
+def linear_drop_path(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Probabilities of dropping a branch of each block of each stage, which rise linearly from 0 to ``rate``."""
+    rates = iter(torch.linspace(0, rate, sum(depths), device='cpu').tolist())
+    return [[next(rates) for _ in range(depth)] for depth in depths]
+
+
+def init_linears_and_norms(model: nn.Module) -> None:
+    """Linear layers from a truncated normal distribution of deviation 0.02, biases 0, layer norms the identity."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            trunc_normal_init(module, std=0.02, bias=0.0)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def load_backbone(backbone: nn.Module, checkpoint: str, convert: Callable[[StateDict], StateDict]) -> None:
+    """Load a checkpoint into a backbone; what doesn't fit is logged.
+
+    Args:
+        backbone: Filled in place.
+        checkpoint: Path or URL.
+        convert: Called with the parameters by name, as they were published.
+
+    Raises:
+        CheckpointError: The checkpoint can't be read, or nothing in it fits.
+    """
+    state = convert(backbone_state(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')))
+    report = check_fit(backbone, state, checkpoint, strict=False)
+    if report:
+        print_log(report, 'current', logging.WARNING)
+    own = backbone.state_dict()
+    backbone.load_state_dict({k: v for k, v in state.items() if k in own and own[k].shape == v.shape}, strict=False)
+
+
+def backbone_state(checkpoint: Mapping) -> StateDict:
+    """The parameters of a backbone in its own checkpoint, or in that of a classifier or detector."""
+    state = next((checkpoint[key] for key in ('state_dict', 'model') if key in checkpoint), checkpoint)
+    state = {key.removeprefix('module.'): value for key, value in state.items()}
+    inner = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
+    return inner or state
+
+
+def resize_sequence(
+    pos_embed: Tensor, size: tuple[int, int], old_size: tuple[int, int] | None = None, mode: str = 'bicubic'
+) -> Tensor:
+    """Resize position embeddings.
+
+    Args:
+        pos_embed: (1, old_size[0] * old_size[1], C), perhaps with more for class tokens in front, which are left out.
+        size: Height and width of the map to embed.
+        old_size: Those that the embeddings have; by default ``size`` if there are as many, else those of a square.
+        mode: As of ``F.interpolate``.
+
+    Returns:
+        (1, size[0] * size[1], C).
+    """
+    if old_size is None:
+        fits = pos_embed.shape[1] == size[0] * size[1]
+        old_size = size if fits else (math.isqrt(pos_embed.shape[1]),) * 2
+    pixels = pos_embed[:, pos_embed.shape[1] - old_size[0] * old_size[1] :]
+    if tuple(old_size) == tuple(size):
+        return pixels
+    grid = pixels.transpose(1, 2).unflatten(2, old_size)
+    return F.interpolate(grid, size, mode=mode, align_corners=False).flatten(2).transpose(1, 2)
+
+
+# -- Swin ------------------------------------------------------------------------------------------------------------
+
+_SWIN_NAMES = (
+    (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
+    (r'^layers\.', 'stages.'),
+    (r'\.attn\.', '.attn.w_msa.'),
+    (r'\.mlp\.fc1\.', '.ffn.layers.0.0.'),
+    (r'\.mlp\.fc2\.', '.ffn.layers.1.'),
+)
+# the classifier, and masks that depend on the size of the image
+_SWIN_UNUSED = re.compile(r'^head\.|^norm\.|\.attn_mask$')
+
+
+def convert_swin(state: StateDict) -> StateDict:
+    """Parameters named as by the authors of Swin Transformer (arXiv 2103.14030), as ``SwinTransformer`` names them.
+
+    Where they merge patches, the channels of a patch's four neighbours come one neighbour after the other, column by
+    column; here they are interleaved, row by row, and so are the weights. Other names stay as they are.
+    """
+    if not any(key.startswith('layers.') for key in state):
+        return state
+    converted = {}
+    for key, value in state.items():
+        if _SWIN_UNUSED.search(key):
+            continue
+        if re.search(r'downsample\.(norm|reduction)', key):
+            value = interleave_neighbours(value)
+        converted[_renamed(key, _SWIN_NAMES)] = value
+    return converted
+
+
+def interleave_neighbours(weight: Tensor) -> Tensor:
+    """Reorder the last dimension 4 * C from (column, row, channel) to (channel, row, column)."""
+    return weight.unflatten(-1, (2, 2, -1)).movedim((-1, -2, -3), (-3, -2, -1)).flatten(-3)
+
+
+def resize_bias_table(table: Tensor, length: int) -> Tensor:
+    """Resize the relative position biases (L, heads) of a square window to those of another, (length, heads)."""
+    if len(table) == length:
+        return table
+    side = math.isqrt(length)
+    return resize_sequence(table[None], (side, side))[0]
+
+
+# -- PVT -------------------------------------------------------------------------------------------------------------
+
+_PVT_NAMES = (
+    (r'\.proj\.', '.attn.out_proj.'),
+    (r'\.mlp\.fc1\.', '.ffn.layers.0.'),
+    (r'\.mlp\.dwconv\.dwconv\.', '.ffn.layers.1.'),
+)
+_PVT_STAGE = re.compile(r'^(patch_embed|pos_embed|block|norm)(\d)(.*)$')
+
+
+def convert_pvt(state: StateDict) -> StateDict:
+    """Parameters named as by the authors of PVT (arXiv 2102.12122, 2106.13797), as ``PyramidVisionTransformer`` names
+    them. Names that aren't theirs stay as they are.
+    """
+    if not any(key.startswith('patch_embed1.') for key in state):
+        return state
+    first_block = 1 if 'pos_embed1' in state else 0
+    fc2 = 4 if any('.dwconv.' in key for key in state) else 3
+    converted: StateDict = {}
+    for key, value in state.items():
+        found = _PVT_STAGE.match(key)
+        if found:  # else class token, last norm, classifier
+            part, stage, rest = found[1], f'layers.{int(found[2]) - 1}', found[3]
+            converted.update(_PVT_PARTS[part](stage, rest, value, first_block, fc2))
+    return _join_qkv(converted)
+
+
+def _pvt_patch_embed(stage: str, rest: str, value: Tensor, *_) -> StateDict:
+    return {f'{stage}.0{rest.replace(".proj.", ".projection.")}': value}
+
+
+def _pvt_pos_embed(stage: str, rest: str, value: Tensor, *_) -> StateDict:
+    return {f'{stage}.1.0.pos_embed{rest}': value}
+
+
+def _pvt_norm(stage: str, rest: str, value: Tensor, *_) -> StateDict:
+    return {f'{stage}.2{rest}': value}
+
+
+def _pvt_block(stage: str, rest: str, value: Tensor, first_block: int, fc2: int) -> StateDict:
+    _, index, name = rest.split('.', 2)
+    name = _renamed(f'.{name}', (*_PVT_NAMES, (r'\.mlp\.fc2\.', f'.ffn.layers.{fc2}.')))
+    if '.ffn.' in name and value.dim() == 2:  # their linear layers are 1x1 convolutions here
+        value = value[:, :, None, None]
+    return {f'{stage}.1.{int(index) + first_block}{name}': value}
+
+
+_PVT_PARTS = dict(patch_embed=_pvt_patch_embed, pos_embed=_pvt_pos_embed, norm=_pvt_norm, block=_pvt_block)
+
+
+def _join_qkv(state: StateDict) -> StateDict:
+    """Put ``attn.q`` and ``attn.kv`` into the one projection of ``nn.MultiheadAttention``."""
+    joined = {}
+    for key, value in state.items():
+        if '.attn.q.' in key:
+            name = key.replace('.attn.q.', '.attn.attn.in_proj_')
+            joined[name] = torch.cat([value, state[key.replace('.attn.q.', '.attn.kv.')]])
+        elif '.attn.kv.' not in key:
+            joined[key] = value
+    return joined
+
+
+def _renamed(key: str, rules: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in rules:
+        key = re.sub(pattern, replacement, key)
+    return key

@@ -1,0 +1,351 @@
+"""Pyramid Vision Transformer, arXiv 2102.12122, and its second version, arXiv 2106.13797."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule, ModuleList, normal_init
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import (
+    MultiheadAttention,
+    PatchEmbed,
+    build_activation_layer,
+    build_dropout,
+    build_norm_layer,
+    nchw_to_nlc,
+    nlc_to_nchw,
+)
+from mmdetlike.registry import MODELS
+
+from .pretrained import (
+    StateDict,
+    check_stages,
+    checkpoint_of,
+    convert_pvt,
+    init_linears_and_norms,
+    linear_drop_path,
+    load_backbone,
+    resize_sequence,
+)
+
+
+class MixFFN(BaseModule):
+    """Two 1x1 convolutions with a shortcut, and a depthwise 3x3 convolution in between for positions if asked.
+
+    Args:
+        embed_dims: Channels of input and output.
+        feedforward_channels: Channels of the hidden layer.
+        act_cfg: Activation.
+        ffn_drop: Probability of dropping an element.
+        dropout_layer: Layer before the shortcut is added.
+        use_conv: Whether there is the depthwise convolution.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        feedforward_channels: int,
+        act_cfg: dict = {'type': 'GELU'},  # noqa: B006
+        ffn_drop: float = 0.0,
+        dropout_layer: dict | None = None,
+        use_conv: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        hidden = feedforward_channels
+        depthwise = [nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)] if use_conv else []
+        self.layers = nn.Sequential(
+            nn.Conv2d(embed_dims, hidden, 1),
+            *depthwise,
+            build_activation_layer(act_cfg),
+            nn.Dropout(ffn_drop),
+            nn.Conv2d(hidden, embed_dims, 1),
+            nn.Dropout(ffn_drop),
+        )
+        self.dropout_layer = build_dropout(dropout_layer) if dropout_layer else nn.Identity()
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None) -> Tensor:
+        """(B, H * W, embed_dims) to the same shape; the shortcut is ``identity``, by default ``x``."""
+        out = x
+        for layer in self.layers:
+            if not isinstance(layer, nn.Conv2d):
+                out = layer(out)
+            elif layer.kernel_size == (1, 1):  # on a sequence: a matrix product without a change of layout
+                out = F.linear(out, layer.weight.flatten(1), layer.bias)
+            else:
+                out = nchw_to_nlc(layer(nlc_to_nchw(out, hw_shape)))
+        return self.dropout_layer(out) + (x if identity is None else identity)
+
+
+class SpatialReductionAttention(MultiheadAttention):
+    """Self-attention whose keys and values come from a smaller map.
+
+    Args:
+        embed_dims: Channels.
+        num_heads: Heads that the channels are divided into.
+        attn_drop: Probability of dropping an attention weight.
+        proj_drop: Probability of dropping an element of the output.
+        dropout_layer: Layer before the shortcut is added.
+        qkv_bias: Whether the projections have biases.
+        norm_cfg: Norm layer of the smaller map.
+        sr_ratio: How many times smaller it is along each axis.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        dropout_layer: dict | None = None,
+        qkv_bias: bool = True,
+        norm_cfg: dict = {'type': 'LN'},  # noqa: B006
+        sr_ratio: int = 1,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            embed_dims, num_heads, attn_drop, proj_drop, dropout_layer, init_cfg, batch_first=True, bias=qkv_bias
+        )
+        self.sr_ratio = sr_ratio
+        if sr_ratio > 1:
+            self.sr = nn.Conv2d(embed_dims, embed_dims, kernel_size=sr_ratio, stride=sr_ratio)
+            self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None) -> Tensor:
+        """(B, H * W, embed_dims) to the same shape; the shortcut is ``identity``, by default ``x``."""
+        smaller = x
+        if self.sr_ratio > 1:
+            smaller = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x, hw_shape))))
+        out = self.dropout_layer(self.proj_drop(self.attend(x, smaller, smaller)))
+        return out + (x if identity is None else identity)
+
+
+class PVTEncoderLayer(BaseModule):
+    """Spatial reduction attention and a feed-forward network, each with a shortcut.
+
+    Args:
+        embed_dims: Channels.
+        num_heads: Heads of the attention.
+        feedforward_channels: Channels of the hidden layer.
+        drop_rate: Probability of dropping an element.
+        attn_drop_rate: Probability of dropping an attention weight.
+        drop_path_rate: Probability of dropping a branch.
+        qkv_bias: Whether the projections of the attention have biases.
+        act_cfg: Activation.
+        norm_cfg: Norm layer.
+        sr_ratio: How many times smaller the map of keys and values is along each axis.
+        use_conv_ffn: Whether the feed-forward network has a depthwise convolution.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        feedforward_channels: int,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        qkv_bias: bool = True,
+        act_cfg: dict = {'type': 'GELU'},  # noqa: B006
+        norm_cfg: dict = {'type': 'LN'},  # noqa: B006
+        sr_ratio: int = 1,
+        use_conv_ffn: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        drop_path = dict(type='DropPath', drop_prob=drop_path_rate)
+        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.attn = SpatialReductionAttention(
+            embed_dims, num_heads, attn_drop_rate, drop_rate, drop_path, qkv_bias, norm_cfg, sr_ratio
+        )
+        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.ffn = MixFFN(embed_dims, feedforward_channels, act_cfg, drop_rate, drop_path, use_conv_ffn)
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """(B, H * W, embed_dims) to the same shape."""
+        x = self.attn(self.norm1(x), hw_shape, identity=x)
+        return self.ffn(self.norm2(x), hw_shape, identity=x)
+
+
+class AbsolutePositionEmbedding(BaseModule):
+    """A learnable embedding of each position, resized to the map.
+
+    Args:
+        pos_shape: Height and width of the map that it was learnt on.
+        pos_dim: Channels.
+        drop_rate: Probability of dropping an element of the sum.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self, pos_shape: tuple[int, int], pos_dim: int, drop_rate: float = 0.0, init_cfg: dict | None = None
+    ) -> None:
+        super().__init__(init_cfg)
+        self.pos_shape = pos_shape
+        self.pos_embed = nn.Parameter(torch.zeros(1, pos_shape[0] * pos_shape[1], pos_dim))
+        self.drop = nn.Dropout(drop_rate)
+
+    def init_weights(self) -> None:
+        """Draw the embeddings from a truncated normal distribution."""
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """Add the embeddings to ``x`` (B, H * W, pos_dim)."""
+        return self.drop(x + resize_sequence(self.pos_embed, hw_shape, self.pos_shape, mode='bilinear'))
+
+
+def encoder_layers(
+    channels: int, num_heads: int, mlp_ratio: float, sr_ratio: int, drop_path_rates: Sequence[float], shared: dict
+) -> list[nn.Module]:
+    """The layers of a stage, one for each of ``drop_path_rates``; ``shared`` are further arguments of each."""
+    hidden = int(mlp_ratio * channels)
+    return [
+        PVTEncoderLayer(channels, num_heads, hidden, drop_path_rate=rate, sr_ratio=sr_ratio, **shared)
+        for rate in drop_path_rates
+    ]
+
+
+@MODELS.register_module()
+class PyramidVisionTransformer(BaseModule):
+    """Pyramid Vision Transformer: an image in, the maps of the chosen stages out (arXiv 2102.12122).
+
+    Args:
+        pretrain_img_size: Size of the images of the pretraining, which position embeddings have.
+        in_channels: Channels of the image.
+        embed_dims: Channels of a head; a stage has them times its heads.
+        num_stages: Number of stages; a setting of stages may have more values than that.
+        num_layers: Layers of each stage.
+        num_heads: Heads of each stage.
+        patch_sizes: Kernel of each stage's patch embedding.
+        strides: Its stride.
+        paddings: Its padding.
+        sr_ratios: How many times smaller the map of keys and values of each stage is along each axis.
+        out_indices: Stages whose maps ``forward`` returns.
+        mlp_ratios: Ratio of the hidden channels of each stage's feed-forward networks to its outer ones.
+        qkv_bias: Whether the projections to query, key and value have biases.
+        drop_rate: Probability of dropping an element.
+        attn_drop_rate: Probability of dropping an attention weight.
+        drop_path_rate: Probability of dropping the last layer's branches; it rises linearly from 0.
+        use_abs_pos_embed: Whether each stage adds position embeddings.
+        norm_after_stage: Whether each stage ends with a norm layer.
+        use_conv_ffn: Whether feed-forward networks have a depthwise convolution.
+        act_cfg: Activation.
+        norm_cfg: Norm layer.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg``.
+        convert_weights: Whether that checkpoint may name its parameters as the authors of PVT do.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)``, or None for random weights.
+
+    Raises:
+        ConfigError: Settings of the stages differ in number, or ``init_cfg`` names no checkpoint.
+    """
+
+    def __init__(
+        self,
+        pretrain_img_size: int = 224,
+        in_channels: int = 3,
+        embed_dims: int = 64,
+        num_stages: int = 4,
+        num_layers: Sequence[int] = (3, 4, 6, 3),
+        num_heads: Sequence[int] = (1, 2, 5, 8),
+        patch_sizes: Sequence[int] = (4, 2, 2, 2),
+        strides: Sequence[int] = (4, 2, 2, 2),
+        paddings: Sequence[int] = (0, 0, 0, 0),
+        sr_ratios: Sequence[int] = (8, 4, 2, 1),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        mlp_ratios: Sequence[float] = (8, 8, 4, 4),
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        use_abs_pos_embed: bool = True,
+        norm_after_stage: bool = False,
+        use_conv_ffn: bool = False,
+        act_cfg: dict = {'type': 'GELU'},  # noqa: B006
+        norm_cfg: dict = {'type': 'LN', 'eps': 1e-6},  # noqa: B006
+        pretrained: str | None = None,
+        convert_weights: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        patches = dict(kernel_size=patch_sizes, stride=strides, padding=paddings)
+        layers = dict(num_heads=num_heads, mlp_ratio=mlp_ratios, sr_ratio=sr_ratios, num_layers=num_layers)
+        stages = {name: values[:num_stages] for name, values in {**patches, **layers}.items()}
+        check_stages(out_indices, **stages)
+        self.checkpoint = checkpoint_of(type(self).__name__, init_cfg, pretrained)
+        self.out_indices, self.convert_weights = out_indices, convert_weights
+        shared = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, qkv_bias=qkv_bias, use_conv_ffn=use_conv_ffn)
+        shared.update(act_cfg=act_cfg, norm_cfg=norm_cfg)
+        drop_path = linear_drop_path(drop_path_rate, stages['num_layers'])
+        side = pretrain_img_size
+        self.layers = ModuleList()
+        for i, rates in enumerate(drop_path):
+            patch = {name: values[i] for name, values in patches.items()}
+            side, channels = side // patch_sizes[i], embed_dims * num_heads[i]
+            blocks = encoder_layers(channels, num_heads[i], mlp_ratios[i], sr_ratios[i], rates, shared)
+            if use_abs_pos_embed:
+                blocks.insert(0, AbsolutePositionEmbedding((side, side), channels, drop_rate))
+            norm = build_norm_layer(norm_cfg, channels)[1] if norm_after_stage else nn.Identity()
+            embed = PatchEmbed(in_channels, channels, norm_cfg=norm_cfg, **patch)
+            self.layers.append(ModuleList([embed, ModuleList(blocks), norm]))
+            in_channels = channels
+
+    def init_weights(self) -> None:
+        """Load the checkpoint, if there is one, else draw the weights as the paper does."""
+        if self.checkpoint is not None:
+            load_backbone(self, self.checkpoint, self._fit)
+            return
+        init_linears_and_norms(self)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
+                normal_init(module, 0, math.sqrt(2.0 / fan_out))
+            elif isinstance(module, AbsolutePositionEmbedding):
+                module.init_weights()
+
+    def _fit(self, state: StateDict) -> StateDict:
+        """Published weights as our modules name them, position embeddings resized to ours."""
+        state = convert_pvt(state) if self.convert_weights else dict(state)
+        for name, module in self.named_modules():
+            key = f'{name}.pos_embed'
+            if isinstance(module, AbsolutePositionEmbedding) and key in state:
+                state[key] = resize_sequence(state[key], module.pos_shape)
+        return state
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, in_channels, H, W) -> maps (B, C_i, H / s_i, W / s_i) of the stages in ``out_indices``.
+
+        The maps are channels-last in memory.
+        """
+        outs = []
+        for i, (patch_embed, blocks, norm) in enumerate(self.layers):
+            x, hw_shape = patch_embed(x)
+            for block in blocks:
+                x = block(x, hw_shape)
+            x = nlc_to_nchw(norm(x), hw_shape)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+
+@MODELS.register_module()
+class PyramidVisionTransformerV2(PyramidVisionTransformer):
+    """PVT v2: overlapping patches, and convolutions in place of position embeddings (arXiv 2106.13797).
+
+    Args:
+        **kwargs: As of ``PyramidVisionTransformer``.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(
+            patch_sizes=(7, 3, 3, 3),
+            paddings=(3, 1, 1, 1),
+            use_abs_pos_embed=False,
+            norm_after_stage=True,
+            use_conv_ffn=True,
+            **kwargs,
+        )

@@ -1,0 +1,297 @@
+"""Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, arXiv 2103.14030."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.utils.checkpoint
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.layers import (
+    FFN,
+    PatchEmbed,
+    PatchMerging,
+    ShiftWindowMSA,
+    WindowMSA,
+    build_norm_layer,
+    nlc_to_nchw,
+)
+from mmdetlike.models.layers.transformer import padded_size, shift_mask
+from mmdetlike.registry import MODELS
+
+from .pretrained import (
+    StateDict,
+    check_stages,
+    checkpoint_of,
+    convert_swin,
+    init_linears_and_norms,
+    linear_drop_path,
+    load_backbone,
+    resize_bias_table,
+    resize_sequence,
+)
+
+
+class SwinBlock(BaseModule):
+    """Window attention and a feed-forward network, each with a shortcut.
+
+    Args:
+        embed_dims: Channels.
+        num_heads: Heads of the attention.
+        feedforward_channels: Channels of the hidden layer.
+        window_size: Height and width of a window.
+        shift: Whether windows are shifted by half their size.
+        qkv_bias: As of ``WindowMSA``, like ``qk_scale`` and ``attn_drop_rate``.
+        drop_rate: Probability of dropping an element.
+        drop_path_rate: Probability of dropping a branch.
+        act_cfg: Activation.
+        norm_cfg: Norm layer.
+        with_cp: Recompute activations in the backward pass to save memory.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        feedforward_channels: int,
+        window_size: int = 7,
+        shift: bool = False,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        act_cfg: dict = {'type': 'GELU'},  # noqa: B006
+        norm_cfg: dict = {'type': 'LN'},  # noqa: B006
+        with_cp: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.with_cp = with_cp
+        drop_path = dict(type='DropPath', drop_prob=drop_path_rate)
+        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.attn = ShiftWindowMSA(
+            embed_dims,
+            num_heads,
+            window_size,
+            shift_size=window_size // 2 if shift else 0,
+            qkv_bias=qkv_bias,
+            qk_scale=qk_scale,
+            attn_drop_rate=attn_drop_rate,
+            proj_drop_rate=drop_rate,
+            dropout_layer=drop_path,
+        )
+        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.ffn = FFN(embed_dims, feedforward_channels, act_cfg=act_cfg, ffn_drop=drop_rate, dropout_layer=drop_path)
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None = None) -> Tensor:
+        """(B, H * W, C) to the same shape; ``mask`` as of ``ShiftWindowMSA``."""
+        if self.with_cp and x.requires_grad:
+            return torch.utils.checkpoint.checkpoint(self._forward, x, hw_shape, mask, use_reentrant=False)
+        return self._forward(x, hw_shape, mask)
+
+    def _forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None) -> Tensor:
+        x = x + self.attn(self.norm1(x), hw_shape, mask)
+        return self.ffn(self.norm2(x), identity=x)
+
+
+class SwinBlockSequence(BaseModule):
+    """One stage: blocks with and without shift in turn, then a merging of patches.
+
+    Args:
+        embed_dims: Channels.
+        window_size: Height and width of a window.
+        drop_path_rate: Probability of dropping a branch; one for each block.
+        downsample: The merging of patches, None for none.
+        init_cfg: Weight initialisation.
+        **block_args: Further arguments of ``SwinBlock``.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        window_size: int,
+        drop_path_rate: Sequence[float],
+        downsample: PatchMerging | None = None,
+        init_cfg: dict | None = None,
+        **block_args,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.window_size = window_size
+        self.blocks = ModuleList(
+            SwinBlock(embed_dims, window_size=window_size, shift=i % 2 == 1, drop_path_rate=rate, **block_args)
+            for i, rate in enumerate(drop_path_rate)
+        )
+        self.shift_size = max(block.attn.shift_size for block in self.blocks)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int], Tensor]:
+        """(B, H * W, C) to the input of the next stage, its height and width, and the output of this one."""
+        mask = None  # of the rolled map: the same in every block that shifts
+        if self.shift_size:
+            mask = shift_mask(padded_size(hw_shape, self.window_size), self.window_size, self.shift_size, x.device)
+        for block in self.blocks:
+            x = block(x, hw_shape, mask)
+        if self.downsample is None:
+            return x, hw_shape, x
+        merged, merged_shape = self.downsample(x, hw_shape)
+        return merged, merged_shape, x
+
+
+@MODELS.register_module()
+class SwinTransformer(BaseModule):
+    """Swin Transformer: an image in, the maps of the chosen stages out (arXiv 2103.14030).
+
+    Maps of any size are padded to whole windows within each block.
+
+    Args:
+        pretrain_img_size: Size of the images of the pretraining, which absolute position embeddings have.
+        in_channels: Channels of the image.
+        embed_dims: Channels of the first stage; each further one has twice as many.
+        patch_size: Size of a patch in pixels.
+        window_size: Height and width of a window, in patches.
+        mlp_ratio: Ratio of the hidden channels of a feed-forward network to its outer ones.
+        depths: Blocks of each stage.
+        num_heads: Heads of each stage.
+        strides: Of the patches, then of each merging; the first is ``patch_size``.
+        out_indices: Stages whose maps ``forward`` returns.
+        qkv_bias: Whether the projections to query, key and value have biases.
+        qk_scale: Factor of the logits, by default one over the square root of the channels of a head.
+        patch_norm: Whether embeddings of patches and merged patches are normalised.
+        drop_rate: Probability of dropping an element.
+        attn_drop_rate: Probability of dropping an attention weight.
+        drop_path_rate: Probability of dropping the last block's branches; it rises linearly from 0.
+        use_abs_pos_embed: Whether absolute position embeddings are added to those of the patches.
+        act_cfg: Activation.
+        norm_cfg: Norm layer.
+        with_cp: Recompute activations in the backward pass to save memory.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg``.
+        convert_weights: Whether that checkpoint may name its parameters as the authors of Swin do.
+        frozen_stages: Patch embedding and stages up to this one get no gradient; -1 freezes nothing, 0 the embedding.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)``, or None for random weights.
+
+    Raises:
+        ConfigError: Settings of the stages differ in number, ``strides[0]`` isn't ``patch_size``, or ``init_cfg`` names
+            no checkpoint.
+    """
+
+    def __init__(
+        self,
+        pretrain_img_size: int | tuple[int, int] = 224,
+        in_channels: int = 3,
+        embed_dims: int = 96,
+        patch_size: int = 4,
+        window_size: int = 7,
+        mlp_ratio: float = 4,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        strides: Sequence[int] = (4, 2, 2, 2),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        patch_norm: bool = True,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        use_abs_pos_embed: bool = False,
+        act_cfg: dict = {'type': 'GELU'},  # noqa: B006
+        norm_cfg: dict = {'type': 'LN'},  # noqa: B006
+        with_cp: bool = False,
+        pretrained: str | None = None,
+        convert_weights: bool = False,
+        frozen_stages: int = -1,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        check_stages(depths=depths, num_heads=num_heads, strides=strides, out_indices=out_indices)
+        if strides[0] != patch_size:
+            raise ConfigError(f'strides[0]={strides[0]} must be patch_size={patch_size}.')
+        self.checkpoint = checkpoint_of('SwinTransformer', init_cfg, pretrained)
+        self.out_indices, self.convert_weights, self.frozen_stages = out_indices, convert_weights, frozen_stages
+        merge_norm = norm_cfg if patch_norm else None
+        self.patch_embed = PatchEmbed(in_channels, embed_dims, kernel_size=patch_size, stride=None, norm_cfg=merge_norm)
+        self.absolute_pos_embed = None
+        if use_abs_pos_embed:
+            self.pos_shape = tuple(side // patch_size for side in _pair(pretrain_img_size))
+            self.absolute_pos_embed = nn.Parameter(torch.zeros(1, self.pos_shape[0] * self.pos_shape[1], embed_dims))
+        self.drop_after_pos = nn.Dropout(drop_rate)
+        self.num_features = [embed_dims * 2**i for i in range(len(depths))]
+        rates = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
+        block = dict(qkv_bias=qkv_bias, qk_scale=qk_scale, act_cfg=act_cfg, norm_cfg=norm_cfg, with_cp=with_cp, **rates)
+        drop_path = linear_drop_path(drop_path_rate, depths)
+        self.stages = ModuleList()
+        for i, channels in enumerate(self.num_features):
+            stage = dict(num_heads=num_heads[i], feedforward_channels=int(mlp_ratio * channels), **block)
+            merging = merging_of(channels, strides[i + 1], merge_norm) if i + 1 < len(depths) else None
+            self.stages.append(SwinBlockSequence(channels, window_size, drop_path[i], merging, **stage))
+        for i in out_indices:
+            self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
+        self._freeze_stages()
+
+    def init_weights(self) -> None:
+        """Load the checkpoint, if there is one, else draw the weights as the paper does."""
+        if self.checkpoint is not None:
+            load_backbone(self, self.checkpoint, self._fit)
+            return
+        init_linears_and_norms(self)
+        for module in self.modules():
+            if isinstance(module, WindowMSA):
+                module.init_weights()
+        if self.absolute_pos_embed is not None:
+            nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
+
+    def _fit(self, state: StateDict) -> StateDict:
+        """Published weights as our modules name them, position tables resized to our windows and images."""
+        state = convert_swin(state) if self.convert_weights else dict(state)
+        own = self.state_dict()
+        for key in [key for key in state if key in own and state[key].shape != own[key].shape]:
+            if key.endswith('relative_position_bias_table'):
+                state[key] = resize_bias_table(state[key], len(own[key]))
+            elif key.endswith('relative_position_index'):
+                del state[key]
+        if self.absolute_pos_embed is not None and 'absolute_pos_embed' in state:
+            pos_embed = state['absolute_pos_embed']
+            pos_embed = pos_embed.flatten(2).transpose(1, 2) if pos_embed.dim() == 4 else pos_embed
+            state['absolute_pos_embed'] = resize_sequence(pos_embed, self.pos_shape)
+        return state
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, in_channels, H, W) -> maps (B, C_i, H / s_i, W / s_i) of the stages in ``out_indices``.
+
+        Sizes are rounded up; the maps are channels-last in memory.
+        """
+        x, hw_shape = self.patch_embed(x)
+        if self.absolute_pos_embed is not None:
+            x = x + resize_sequence(self.absolute_pos_embed, hw_shape, self.pos_shape)
+        x = self.drop_after_pos(x)
+        outs = []
+        for i, stage in enumerate(self.stages):
+            out_shape = hw_shape
+            x, hw_shape, out = stage(x, hw_shape)
+            if i in self.out_indices:
+                outs.append(nlc_to_nchw(getattr(self, f'norm{i}')(out), out_shape))
+        return tuple(outs)
+
+    def train(self, mode: bool = True) -> 'SwinTransformer':
+        """Set training mode, keeping frozen parts as in evaluation."""
+        super().train(mode)
+        self._freeze_stages()
+        return self
+
+    def _freeze_stages(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        if self.absolute_pos_embed is not None:
+            self.absolute_pos_embed.requires_grad = False
+        norms = [getattr(self, f'norm{i}') for i in self.out_indices if i < self.frozen_stages]
+        for module in (self.patch_embed, self.drop_after_pos, *self.stages[: self.frozen_stages], *norms):
+            module.eval()
+            module.requires_grad_(False)
+
+
+def merging_of(channels: int, stride: int, norm_cfg: dict | None) -> PatchMerging:
+    """The merging of patches after a stage, which doubles its channels."""
+    return PatchMerging(channels, 2 * channels, stride=stride, norm_cfg=norm_cfg)
