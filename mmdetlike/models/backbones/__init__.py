@@ -10,5 +10,13 @@ __all__ = ['CSPDarknet', 'CSPNeXt', 'Darknet', 'EfficientNet', 'MobileNetV2', 'R
 from .pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from .resnet import ResNet, ResNetV1d
 from .swin import SwinTransformer
+from .timm_backbone import TIMMBackbone
 
-__all__ = ['PyramidVisionTransformer', 'PyramidVisionTransformerV2', 'ResNet', 'ResNetV1d', 'SwinTransformer']
+__all__ = [
+    'PyramidVisionTransformer',
+    'PyramidVisionTransformerV2',
+    'ResNet',
+    'ResNetV1d',
+    'SwinTransformer',
+    'TIMMBackbone',
+]

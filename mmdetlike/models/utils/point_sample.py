@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-import mmdetlike_ops
+from mmdetlike_ops import point_sample
 
 
 def get_uncertainty(mask_preds: Tensor, labels: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def get_uncertain_point_coords_with_randomness(
     regions, device = len(mask_preds), mask_preds.device
     points = torch.rand(regions, int(num_points * oversample_ratio), 2, device=device)
     # uncertainty is taken from logits at the points: that of the map, sampled there, would favour the middle of pixels
-    uncertainty = get_uncertainty(mmdetlike_ops.point_sample(mask_preds, points), labels)[:, 0]
+    uncertainty = get_uncertainty(point_sample(mask_preds, points), labels)[:, 0]
     num_uncertain = int(importance_sample_ratio * num_points)
     best = uncertainty.topk(num_uncertain, dim=1).indices
     points = points.gather(1, best[..., None].expand(-1, -1, 2))

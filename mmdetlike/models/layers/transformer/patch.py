@@ -14,21 +14,22 @@ from ..norm import build_norm_layer
 
 
 def nlc_to_nchw(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-    """A sequence (N, H * W, C) as a map (N, C, H, W).
+    """A sequence (N, H * W, C) as a map (N, C, H, W), channels-last in memory.
 
     Raises:
         ValueError: The length of the sequence isn't H * W.
     """
     if x.dim() != 3 or x.shape[1] != hw_shape[0] * hw_shape[1]:
         raise ValueError(f'x must be (N, {hw_shape[0]} * {hw_shape[1]}, C), but got {tuple(x.shape)}.')
-    return x.transpose(1, 2).unflatten(2, (hw_shape[0], hw_shape[1]))
+    # in this order: a batch of 1 keeps strides by which convolutions know it as channels-last
+    return x.unflatten(1, (hw_shape[0], hw_shape[1])).permute(0, 3, 1, 2)
 
 
 def nchw_to_nlc(x: Tensor) -> Tensor:
     """A map (N, C, H, W) as a sequence (N, H * W, C), which is contiguous if the map is channels-last."""
     if x.dim() != 4:
         raise ValueError(f'x must be (N, C, H, W), but got {tuple(x.shape)}.')
-    return x.flatten(2).transpose(1, 2)
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 class AdaptivePadding(nn.Module):

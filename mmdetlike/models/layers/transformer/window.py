@@ -178,7 +178,8 @@ class ShiftWindowMSA(BaseModule):
         height, width = hw_shape
         padded = padded_size(hw_shape, size)
         x = x.unflatten(1, (height, width))
-        x = F.pad(x, (0, 0, 0, padded[1] - width, 0, padded[0] - height))
+        if padded != (height, width):
+            x = F.pad(x, (0, 0, 0, padded[1] - width, 0, padded[0] - height))
         if shift:
             x = torch.roll(x, (-shift, -shift), (1, 2))
             mask = shift_mask(padded, size, shift, x.device) if mask is None else mask

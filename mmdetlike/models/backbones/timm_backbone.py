@@ -1,0 +1,90 @@
+"""Backbones of timm, PyTorch Image Models (https://github.com/huggingface/pytorch-image-models)."""
+
+from types import ModuleType
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmdetlike.errors import UserError
+from mmdetlike.registry import MODELS
+
+
+class MissingTimmError(UserError, ImportError):
+    """timm, or something that it needs, can't be imported."""
+
+
+def import_timm() -> ModuleType:
+    """Import timm where it is first needed.
+
+    Raises:
+        MissingTimmError: It isn't installed, or it is and one of its own imports fails.
+    """
+    try:
+        import timm
+    except Exception as error:  # a broken dependency raises anything
+        if isinstance(error, ModuleNotFoundError) and error.name == 'timm':
+            raise MissingTimmError('TIMMBackbone needs timm, which is not installed: pip install timm.') from error
+        raise MissingTimmError(
+            f'timm is installed, but importing it fails: {type(error).__name__}: {error}. It needs a torchvision that '
+            'was built for the installed torch.'
+        ) from error
+    return timm
+
+
+@MODELS.register_module()
+class TIMMBackbone(BaseModule):
+    """Any model of timm as a backbone; its parameters are under ``timm_model``.
+
+    Args:
+        model_name: Name in ``timm.list_models()``.
+        features_only: Whether to put out the maps of several stages (``out_indices`` chooses them) instead of the last.
+        pretrained: Whether timm fetches its weights; then ``init_weights`` leaves them as they are.
+        checkpoint_path: File that timm reads weights from instead.
+        in_channels: Channels of the image.
+        init_cfg: Weight initialisation; None keeps that of timm.
+        **kwargs: Further arguments of ``timm.create_model``, such as ``out_indices``, ``output_stride`` and
+            ``drop_path_rate``. A ``norm_layer`` may be the name of a registered layer.
+
+    Raises:
+        MissingTimmError: timm can't be imported.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        features_only: bool = True,
+        pretrained: bool = False,
+        checkpoint_path: str = '',
+        in_channels: int = 3,
+        init_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(init_cfg)
+        if isinstance(kwargs.get('norm_layer'), str):
+            kwargs['norm_layer'] = MODELS.get(kwargs['norm_layer'])
+        self.features_only = features_only
+        self.timm_model = import_timm().create_model(
+            model_name,
+            features_only=features_only,
+            pretrained=pretrained,
+            checkpoint_path=checkpoint_path,
+            in_chans=in_channels,
+            **kwargs,
+        )
+        if not features_only:
+            self.timm_model.reset_classifier(0)
+        self.loaded = pretrained or bool(checkpoint_path)
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says, unless timm has loaded weights."""
+        if not self.loaded:
+            super().init_weights()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, in_channels, H, W) -> the maps (B, C_i, H / s_i, W / s_i) that timm puts out.
+
+        Some of its transformers put out (B, H / s_i, W / s_i, C_i) unless they are given ``output_fmt='NCHW'``.
+        """
+        if self.features_only:
+            return tuple(self.timm_model(x))
+        return (self.timm_model.forward_features(x),)
