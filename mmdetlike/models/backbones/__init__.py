@@ -20,3 +20,11 @@ __all__ = [
     'SwinTransformer',
     'TIMMBackbone',
 ]
+from .hrnet import HRNet
+from .regnet import RegNet
+from .res2net import Res2Net
+from .resnest import ResNeSt
+from .resnet import ResNet, ResNetV1d
+from .resnext import ResNeXt
+
+__all__ = ['HRNet', 'RegNet', 'Res2Net', 'ResNeSt', 'ResNeXt', 'ResNet', 'ResNetV1d']

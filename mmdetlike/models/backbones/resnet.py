@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.utils.checkpoint
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -17,7 +17,8 @@ PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 class ResidualBlock(BaseModule):
     """What every residual block shares: shortcut, named norms, plugins, activation checkpointing.
 
-    A subclass lists its convolutions in ``_convs`` and names them ``conv1``, ``conv2``, ... as checkpoints do.
+    A subclass registers its convolutions in ``_build_layers``, which names them ``conv1``, ``conv2``, ... as checkpoints
+    do, and where one of them is more than convolution, norm and ReLU, it says so in ``_layer``.
 
     Args:
         in_channels: Channels of the input.
@@ -29,6 +30,7 @@ class ResidualBlock(BaseModule):
         with_cp: Recompute activations in the backward pass to save memory.
         dcn: Convolution that replaces the 3x3 one, e.g. ``dict(type='DCNv2', deform_groups=1)``.
         plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``.
+        layer_args: What the subclass's ``_build_layers`` takes.
     """
 
     expansion = 1
@@ -47,6 +49,7 @@ class ResidualBlock(BaseModule):
         dcn: dict | None = None,
         plugins: Sequence[dict] = (),
         init_cfg: dict | None = None,
+        **layer_args,
     ) -> None:
         super().__init__(init_cfg)
         if style not in ('pytorch', 'caffe'):
@@ -54,7 +57,8 @@ class ResidualBlock(BaseModule):
         self.in_channels, self.channels = in_channels, channels
         self.stride, self.dilation, self.style = stride, dilation, style
         self.with_cp, self.conv_cfg, self.norm_cfg, self.dcn = with_cp, conv_cfg, norm_cfg or dict(type='BN'), dcn
-        self._build_layers()
+        self._convs: list[tuple[str, str]] = []
+        self._build_layers(**layer_args)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self._build_plugins(plugins)
@@ -67,7 +71,7 @@ class ResidualBlock(BaseModule):
         name, norm = build_norm_layer(self.norm_cfg, channels, postfix=index)
         self.add_module(f'conv{index}', conv)
         self.add_module(name, norm)
-        self._convs = [*getattr(self, '_convs', ()), (f'conv{index}', name)]
+        self._convs.append((f'conv{index}', name))
 
     def _build_plugins(self, plugins: Sequence[dict]) -> None:
         self._plugins: dict[str, list[str]] = {position: [] for position in PLUGIN_POSITIONS}
@@ -88,13 +92,17 @@ class ResidualBlock(BaseModule):
 
     def _residual(self, x: Tensor) -> Tensor:
         out = x
-        for i, (conv, norm) in enumerate(self._convs):
-            out = getattr(self, norm)(getattr(self, conv)(out))
-            if i < len(self._convs) - 1:
-                out = self.relu(out)
+        for i in range(len(self._convs)):
+            out = self._layer(i, out)
             for name in self._plugins[PLUGIN_POSITIONS[i]]:
                 out = getattr(self, name)(out)
         return out + (x if self.downsample is None else self.downsample(x))
+
+    def _layer(self, index: int, x: Tensor) -> Tensor:
+        """Convolution ``index``, counted from 0, with its norm and, but for the last one, its activation."""
+        conv, norm = self._convs[index]
+        out = getattr(self, norm)(getattr(self, conv)(x))
+        return out if index == len(self._convs) - 1 else self.relu(out)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, channels * expansion, H / stride, W / stride)."""
@@ -123,20 +131,31 @@ class Bottleneck(ResidualBlock):
     expansion = 4
 
     def _build_layers(self) -> None:
-        width, out = self.channels, self.channels * self.expansion
+        self._build_bottleneck(self.channels)
+
+    def _build_bottleneck(self, width: int, **middle) -> None:
+        """The three convolutions, ``width`` channels inside; ``middle`` goes to ``_build_middle``."""
+        out = self.channels * self.expansion
         stride1, stride2 = (self.stride, 1) if self.style == 'caffe' else (1, self.stride)
         conv1 = build_conv_layer(self.conv_cfg, self.in_channels, width, 1, stride=stride1, bias=False)
         self._add_conv_norm(1, conv1, width)
-        self._add_conv_norm(2, self._build_conv2(width, stride2), width)
+        self._build_middle(width, stride2, **middle)
         conv3 = build_conv_layer(self.conv_cfg, width, out, 1, bias=False)
         self._add_conv_norm(3, conv3, out)
 
-    def _build_conv2(self, width: int, stride: int) -> nn.Module:
+    def _build_middle(self, width: int, stride: int, groups: int = 1) -> None:
+        self._add_conv_norm(2, self._conv3x3(width, stride, groups), width)
+
+    @property
+    def _conv3x3_cfg(self) -> dict | None:
+        """The 3x3 convolution: deformable where ``dcn`` says so."""
         dcn = dict(self.dcn or {})
         fall_back = dcn.pop('fallback_on_stride', False)
-        cfg = dcn if dcn and not fall_back else self.conv_cfg
-        shape = dict(kernel_size=3, stride=stride, padding=self.dilation, dilation=self.dilation, bias=False)
-        return build_conv_layer(cfg, width, width, **shape)
+        return dcn if dcn and not fall_back else self.conv_cfg
+
+    def _conv3x3(self, width: int, stride: int, groups: int = 1) -> nn.Module:
+        shape = dict(kernel_size=3, stride=stride, padding=self.dilation, dilation=self.dilation)
+        return build_conv_layer(self._conv3x3_cfg, width, width, groups=groups, bias=False, **shape)
 
 
 def build_shortcut(
@@ -169,11 +188,11 @@ def build_stage(
     conv_cfg: dict | None = None,
     norm_cfg: dict | None = None,
     **block_args,
-) -> nn.Sequential:
+) -> Sequential:
     """``num_blocks`` residual blocks; the first one changes stride and width.
 
     Args:
-        block_args: Passed to each block: ``style``, ``with_cp``, ``dcn``, ``plugins``.
+        block_args: Passed to each block: ``style``, ``with_cp``, ``dcn``, ``plugins`` and what is the block's own.
     """
     norm_cfg = norm_cfg or dict(type='BN')
     out_channels = channels * block.expansion
@@ -181,7 +200,7 @@ def build_stage(
     common = dict(dilation=dilation, conv_cfg=conv_cfg, norm_cfg=norm_cfg, **block_args)
     blocks = [block(in_channels, channels, stride=stride, downsample=shortcut, **common)]
     blocks += [block(out_channels, channels, **common) for _ in range(1, num_blocks)]
-    return nn.Sequential(*blocks)
+    return Sequential(*blocks)
 
 
 @MODELS.register_module()
@@ -211,6 +230,7 @@ class ResNet(BaseModule):
         zero_init_residual: Start each block as the identity.
         pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
         init_cfg: Weight initialisation.
+        block_args: What a subclass's blocks take beyond a ResNet's.
 
     Raises:
         ValueError: ``depth`` is none of the known ones, or the stages' settings differ in number.
@@ -248,106 +268,94 @@ class ResNet(BaseModule):
         zero_init_residual: bool = True,
         pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
+        block_args: dict | None = None,
     ) -> None:
-        block, stage_blocks = self._arch(depth, num_stages, strides, dilations, out_indices)
-        if pretrained is not None and init_cfg is not None:
-            raise ValueError('give either pretrained or init_cfg, not both')
-        super().__init__(init_cfg or self._default_init(pretrained))
+        check_stages(num_stages, strides, dilations, out_indices)
+        super().__init__(residual_init_cfg(pretrained, init_cfg))
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
         self.depth, self.out_indices, self.frozen_stages, self.norm_eval = depth, out_indices, frozen_stages, norm_eval
-        self.deep_stem, self.conv_cfg = deep_stem, conv_cfg
+        self.deep_stem, self.conv_cfg, self._stem = deep_stem, conv_cfg, []
         self.norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
         channels = stem_channels or base_channels
         self._build_stem(in_channels, channels)
         self.res_layers = []
-        for i in range(num_stages):
-            stage = self.make_stage(
-                block,
-                channels,
-                base_channels * 2**i,
-                stage_blocks[i],
+        for i, settings in enumerate(self._stage_settings(depth, num_stages, base_channels)):
+            stage = build_stage(
+                in_channels=channels,
                 stride=strides[i],
                 dilation=dilations[i],
                 avg_down=avg_down,
                 style=style,
                 with_cp=with_cp,
+                conv_cfg=conv_cfg,
+                norm_cfg=self.norm_cfg,
                 dcn=dcn if dcn is not None and stage_with_dcn[i] else None,
                 plugins=stage_plugins(plugins or (), i),
+                **settings,
+                **(block_args or {}),
             )
-            channels = base_channels * 2**i * block.expansion
+            channels = settings['channels'] * settings['block'].expansion
             self.res_layers.append(f'layer{i + 1}')
             self.add_module(self.res_layers[-1], stage)
         self.feat_dim = channels
         self._freeze_stages()
 
-    def _arch(self, depth, num_stages, strides, dilations, out_indices):
+    def _stage_settings(self, depth: int, num_stages: int, base_channels: int) -> list[dict]:
+        """``block``, ``channels`` and ``num_blocks`` of each stage, with what else ``build_stage`` is to be told."""
         if depth not in self.arch_settings:
             raise ValueError(f'depth must be one of {sorted(self.arch_settings)}, got {depth}')
-        if not 1 <= num_stages <= 4 or len(strides) != num_stages or len(dilations) != num_stages:
-            raise ValueError(
-                f'num_stages (1 to 4) must match strides and dilations: got num_stages={num_stages}, '
-                f'strides={tuple(strides)}, dilations={tuple(dilations)}'
-            )
-        if max(out_indices) >= num_stages:
-            raise ValueError(f'out_indices must be below num_stages={num_stages}, got {tuple(out_indices)}')
-        return self.arch_settings[depth]
-
-    @staticmethod
-    def _default_init(pretrained: str | None) -> list[dict]:
-        if pretrained is not None:
-            return [dict(type='Pretrained', checkpoint=pretrained)]
+        block, stage_blocks = self.arch_settings[depth]
         return [
-            dict(type='Kaiming', layer='Conv2d'),
-            dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+            dict(block=block, channels=base_channels * 2**i, num_blocks=count)
+            for i, count in enumerate(stage_blocks[:num_stages])
         ]
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says, then set each block's last norm to zero where asked."""
         super().init_weights()
         if self.zero_init_residual:
-            for module in self.modules():
-                if isinstance(module, ResidualBlock):
-                    nn.init.zeros_(getattr(module, module.last_norm_name).weight)
-
-    def make_stage(self, *args, **kwargs) -> nn.Sequential:
-        """Build one stage; a subclass with another kind of block adds its arguments here."""
-        return build_stage(*args, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, **kwargs)
+            zero_last_norms(self)
 
     def _build_stem(self, in_channels: int, channels: int) -> None:
         if self.deep_stem:
-            widths = (in_channels, channels // 2, channels // 2, channels)
-            layers: list[nn.Module] = []
-            for i in range(3):
-                layers += [
-                    build_conv_layer(
-                        self.conv_cfg, widths[i], widths[i + 1], 3, stride=2 if i == 0 else 1, padding=1, bias=False
-                    ),
-                    build_norm_layer(self.norm_cfg, widths[i + 1])[1],
-                    nn.ReLU(inplace=True),
-                ]
-            self.stem = nn.Sequential(*layers)
+            self._add_to_stem('stem', self._deep_stem(in_channels, channels))
         else:
-            self.conv1 = build_conv_layer(self.conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False)
-            self._stem_norm, norm = build_norm_layer(self.norm_cfg, channels, postfix=1)
-            self.add_module(self._stem_norm, norm)
-            self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+            self._add_stem_conv(in_channels, channels, kernel_size=7)
+        self._add_to_stem('maxpool', nn.MaxPool2d(3, stride=2, padding=1))
 
-    def _stem_modules(self) -> list[nn.Module]:
-        return [self.stem] if self.deep_stem else [self.conv1, getattr(self, self._stem_norm), self.relu]
+    def _add_to_stem(self, name: str, module: nn.Module) -> None:
+        self.add_module(name, module)
+        self._stem.append(name)
+
+    def _add_stem_conv(self, in_channels: int, channels: int, kernel_size: int) -> None:
+        conv = build_conv_layer(
+            self.conv_cfg, in_channels, channels, kernel_size, stride=2, padding=kernel_size // 2, bias=False
+        )
+        self._add_to_stem('conv1', conv)
+        self._add_to_stem(*build_norm_layer(self.norm_cfg, channels, postfix=1))
+        self._add_to_stem('relu', nn.ReLU(inplace=True))
+
+    def _deep_stem(self, in_channels: int, channels: int) -> nn.Sequential:
+        widths = (in_channels, channels // 2, channels // 2, channels)
+        layers: list[nn.Module] = []
+        for i in range(3):
+            shape = dict(kernel_size=3, stride=2 if i == 0 else 1, padding=1, bias=False)
+            layers += [
+                build_conv_layer(self.conv_cfg, widths[i], widths[i + 1], **shape),
+                build_norm_layer(self.norm_cfg, widths[i + 1])[1],
+                nn.ReLU(inplace=True),
+            ]
+        return nn.Sequential(*layers)
 
     def _freeze_stages(self) -> None:
-        frozen = self._stem_modules() if self.frozen_stages >= 0 else []
-        frozen += [getattr(self, name) for name in self.res_layers[: max(self.frozen_stages, 0)]]
-        for module in frozen:
-            module.eval()
-            module.requires_grad_(False)
+        names = self._stem + self.res_layers[: self.frozen_stages] if self.frozen_stages >= 0 else []
+        for name in names:
+            getattr(self, name).eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, in_channels, H, W) -> maps (B, C_i, H / s_i, W / s_i) of the stages in ``out_indices``."""
-        for module in self._stem_modules():
-            x = module(x)
-        x = self.maxpool(x)
+        for name in self._stem:
+            x = getattr(self, name)(x)
         outs = []
         for i, name in enumerate(self.res_layers):
             x = getattr(self, name)(x)
@@ -364,11 +372,43 @@ class ResNet(BaseModule):
         return self
 
 
+def check_stages(num_stages: int, strides: Sequence[int], dilations: Sequence[int], out_indices: Sequence[int]) -> None:
+    """Raise ValueError where the settings of the stages of a backbone don't fit together."""
+    if not 1 <= num_stages <= 4 or len(strides) != num_stages or len(dilations) != num_stages:
+        raise ValueError(
+            f'num_stages (1 to 4) must match strides and dilations: got num_stages={num_stages}, '
+            f'strides={tuple(strides)}, dilations={tuple(dilations)}'
+        )
+    if max(out_indices) >= num_stages:
+        raise ValueError(f'out_indices must be below num_stages={num_stages}, got {tuple(out_indices)}')
+
+
 def batch_norms_to_eval(model: nn.Module) -> None:
     """Let every batch norm of ``model`` use its running statistics."""
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
+
+
+def zero_last_norms(model: nn.Module) -> None:
+    """Let every residual block of ``model`` start as the identity."""
+    for module in model.modules():
+        if isinstance(module, ResidualBlock):
+            nn.init.zeros_(getattr(module, module.last_norm_name).weight)
+
+
+def residual_init_cfg(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict]:
+    """``init_cfg``, or what it stands for: the checkpoint ``pretrained``, or Kaiming's initialisation.
+
+    Raises:
+        ValueError: Both are given.
+    """
+    if pretrained is not None and init_cfg is not None:
+        raise ValueError('give either pretrained or init_cfg, not both')
+    if pretrained is not None:
+        return [dict(type='Pretrained', checkpoint=pretrained)]
+    ones = dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
+    return init_cfg or [dict(type='Kaiming', layer='Conv2d'), ones]
 
 
 def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:

@@ -6,3 +6,7 @@ from .ssd_neck import SSDNeck
 from .yolo_neck import YOLOV3Neck
 
 __all__ = ['FPN', 'CSPNeXtPAFPN', 'CTResNetNeck', 'ChannelMapper', 'SSDNeck', 'YOLOV3Neck', 'YOLOXPAFPN']
+from .hrfpn import HRFPN
+from .pafpn import PAFPN
+
+__all__ = ['FPN', 'HRFPN', 'PAFPN']

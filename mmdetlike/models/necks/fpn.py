@@ -92,16 +92,28 @@ class FPN(BaseModule):
         Raises:
             ValueError: The number of maps differs from ``in_channels``.
         """
+        used = self._used(inputs)
+        laterals = self._top_down(used)
+        outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
+        return self._extended(outs, used[-1], laterals[-1])
+
+    def _used(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         if len(inputs) != self.num_ins:
-            raise ValueError(f'FPN was built for {self.num_ins} backbone maps, got {len(inputs)}')
-        used = inputs[self.start_level : self.end_level]
+            raise ValueError(f'{type(self).__name__} was built for {self.num_ins} backbone maps, got {len(inputs)}')
+        return inputs[self.start_level : self.end_level]
+
+    def _top_down(self, used: Sequence[Tensor]) -> list[Tensor]:
+        """Laterals of the backbone maps, each with the coarser ones added."""
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, used)]
         for i in range(len(laterals) - 1, 0, -1):
             laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1].shape[2:])
-        outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
-        sources = dict(on_input=used[-1], on_lateral=laterals[-1], on_output=outs[-1])
+        return laterals
+
+    def _extended(self, outs: list[Tensor], last_input: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:
+        """``outs`` with the extra levels after them."""
+        sources = dict(on_input=last_input, on_lateral=last_lateral, on_output=outs[-1])
         for i in range(self.num_extra):
-            outs.append(self._extra_level(i, sources, outs[-1]))
+            outs = [*outs, self._extra_level(i, sources, outs[-1])]
         return tuple(outs)
 
     def _upsample(self, x: Tensor, size) -> Tensor:

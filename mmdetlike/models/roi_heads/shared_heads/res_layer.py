@@ -3,7 +3,7 @@
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmdetlike.models.backbones.resnet import ResNet, batch_norms_to_eval, build_stage
+from mmdetlike.models.backbones.resnet import ResNet, batch_norms_to_eval, build_stage, residual_init_cfg
 from mmdetlike.registry import MODELS
 
 
@@ -42,12 +42,7 @@ class ResLayer(BaseModule):
         pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if pretrained is not None:
-            init_cfg = dict(type='Pretrained', checkpoint=pretrained)
-        super().__init__(
-            init_cfg
-            or [dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]
-        )
+        super().__init__(residual_init_cfg(pretrained, init_cfg))
         self.norm_eval = norm_eval
         if depth not in ResNet.arch_settings:
             raise ValueError(f'depth must be one of {sorted(ResNet.arch_settings)}, got {depth}')

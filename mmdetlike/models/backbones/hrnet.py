@@ -1,0 +1,261 @@
+"""HRNet: Deep High-Resolution Representation Learning for Visual Recognition, arXiv 1908.07919."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule, ModuleList, Sequential
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import build_conv_layer, build_norm_layer
+from mmdetlike.registry import MODELS
+
+from .resnet import (
+    BasicBlock,
+    Bottleneck,
+    ResidualBlock,
+    batch_norms_to_eval,
+    build_stage,
+    is_pretrained,
+    residual_init_cfg,
+    zero_last_norms,
+)
+
+BLOCKS = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
+NUM_STAGES = 4
+STAGE_KEYS = ('num_modules', 'num_branches', 'block', 'num_blocks', 'num_channels')
+STEM_CHANNELS = 64
+
+
+def conv_norm(
+    channels: tuple[int, int], kernel_size: int, stride: int, relu: bool, conv_cfg: dict | None, norm_cfg: dict
+) -> nn.Sequential:
+    """A convolution from ``channels[0]`` to ``channels[1]`` with its norm and, where asked, a ReLU."""
+    shape = dict(kernel_size=kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
+    layers = [build_conv_layer(conv_cfg, *channels, **shape), build_norm_layer(norm_cfg, channels[1])[1]]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+def strided_path(in_channels: int, out_channels: int, steps: int, last_relu: bool, **layers) -> nn.Sequential:
+    """``steps`` 3x3 convolutions of stride 2, the last of which changes the width."""
+    widths = [in_channels] * steps + [out_channels]
+    return nn.Sequential(
+        *(
+            conv_norm((widths[i], widths[i + 1]), 3, stride=2, relu=last_relu or i < steps - 1, **layers)
+            for i in range(steps)
+        )
+    )
+
+
+class HRModule(BaseModule):
+    """Parallel branches of different resolution, each of which then takes in what all the others found.
+
+    Args:
+        block: Residual block of the branches.
+        num_blocks: Blocks of each branch, fine to coarse; each has half the resolution of the one before.
+        num_channels: Width of each branch's blocks, which take in and put out ``block.expansion`` times as much.
+        multiscale_output: Put out every resolution, not the finest alone.
+        with_cp: Trade compute for memory by activation checkpointing.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+    """
+
+    def __init__(
+        self,
+        block: type[ResidualBlock],
+        num_blocks: Sequence[int],
+        num_channels: Sequence[int],
+        multiscale_output: bool = True,
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        widths = [channels * block.expansion for channels in num_channels]
+        self.branches = ModuleList(
+            build_stage(block, width, channels, count, with_cp=with_cp, **self.layers)
+            for width, channels, count in zip(widths, num_channels, num_blocks)
+        )
+        num_outs = len(widths) if multiscale_output else 1
+        self.fuse_layers = ModuleList(
+            ModuleList(self._path(widths, source, target) for source in range(len(widths)))
+            for target in range(num_outs)
+        )
+        self.relu = nn.ReLU(inplace=True)
+
+    def _path(self, widths: Sequence[int], source: int, target: int) -> nn.Module:
+        """What brings branch ``source`` to the width and, if it is finer, to the resolution of branch ``target``."""
+        channels = (widths[source], widths[target])
+        if source == target:
+            return nn.Identity()
+        if source > target:
+            return conv_norm(channels, 1, stride=1, relu=False, **self.layers)
+        return strided_path(*channels, steps=target - source, last_relu=False, **self.layers)
+
+    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Maps (B, C_i, H_i, W_i), fine to coarse -> maps of the same shapes, or the finest alone."""
+        maps = [branch(x) for branch, x in zip(self.branches, inputs)]
+        if len(maps) == 1:
+            return maps
+        return [self.relu(self._fuse(target, maps)) for target in range(len(self.fuse_layers))]
+
+    def _fuse(self, target: int, maps: Sequence[Tensor]) -> Tensor:
+        size, total = maps[target].shape[2:], 0
+        for x, path in zip(maps, self.fuse_layers[target]):
+            x = path(x)
+            total = total + (x if x.shape[2:] == size else F.interpolate(x, size=size, mode='nearest'))
+        return total
+
+
+@MODELS.register_module()
+class HRNet(BaseModule):
+    """HRNet backbone: it keeps a map of stride 4 throughout and adds a coarser one with each stage.
+
+    Args:
+        extra: ``stage1`` to ``stage4``, each a dict of ``num_modules``, ``num_branches``, ``block`` (``'BASIC'`` or
+            ``'BOTTLENECK'``), ``num_blocks`` and ``num_channels`` (one number a branch).
+        in_channels: Channels of the image.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        norm_eval: Keep batch norms on their running statistics while training.
+        with_cp: Trade compute for memory by activation checkpointing.
+        zero_init_residual: Start each block as the identity.
+        multiscale_output: Put out the maps of all branches, not the finest alone.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``extra`` lacks something or its numbers don't fit.
+
+    Example:
+        >>> import torch
+        >>> blocks = dict(num_modules=1, block='BASIC')
+        >>> extra = dict(
+        ...     stage1=dict(num_modules=1, num_branches=1, block='BOTTLENECK', num_blocks=(4,), num_channels=(64,)),
+        ...     stage2=dict(blocks, num_branches=2, num_blocks=(4, 4), num_channels=(32, 64)),
+        ...     stage3=dict(blocks, num_branches=3, num_blocks=(4, 4, 4), num_channels=(32, 64, 128)),
+        ...     stage4=dict(blocks, num_branches=4, num_blocks=(4, 4, 4, 4), num_channels=(32, 64, 128, 256)))
+        >>> for out in HRNet(extra, in_channels=1).eval()(torch.rand(1, 1, 32, 32)):
+        ...     print(tuple(out.shape))
+        (1, 32, 8, 8)
+        (1, 64, 4, 4)
+        (1, 128, 2, 2)
+        (1, 256, 1, 1)
+    """
+
+    def __init__(
+        self,
+        extra: dict,
+        in_channels: int = 3,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        norm_eval: bool = True,
+        with_cp: bool = False,
+        zero_init_residual: bool = False,
+        multiscale_output: bool = True,
+        pretrained: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        check_extra(extra)
+        super().__init__(residual_init_cfg(pretrained, init_cfg))
+        self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
+        self.extra, self.norm_eval, self.multiscale_output = extra, norm_eval, multiscale_output
+        self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        self._build_stem(in_channels)
+        first = extra['stage1']
+        block, channels = BLOCKS[first['block']], first['num_channels'][0]
+        self.layer1 = build_stage(
+            block, STEM_CHANNELS, channels, first['num_blocks'][0], with_cp=with_cp, **self.layers
+        )
+        widths = [channels * block.expansion]
+        for i in range(2, NUM_STAGES + 1):
+            stage = extra[f'stage{i}']
+            new_widths = [channels * BLOCKS[stage['block']].expansion for channels in stage['num_channels']]
+            self.add_module(f'transition{i - 1}', self._transition(widths, new_widths))
+            all_outs = multiscale_output or i < NUM_STAGES
+            self.add_module(f'stage{i}', self._stage(stage, with_cp, multiscale_output=all_outs))
+            widths = new_widths
+
+    def _build_stem(self, in_channels: int) -> None:
+        self._stem = []
+        for i, channels in enumerate((in_channels, STEM_CHANNELS), 1):
+            conv = build_conv_layer(
+                self.layers['conv_cfg'], channels, STEM_CHANNELS, 3, stride=2, padding=1, bias=False
+            )
+            name, norm = build_norm_layer(self.layers['norm_cfg'], STEM_CHANNELS, postfix=i)
+            self.add_module(f'conv{i}', conv)
+            self.add_module(name, norm)
+            self._stem.append((f'conv{i}', name))
+        self.relu = nn.ReLU(inplace=True)
+
+    def _transition(self, old: Sequence[int], new: Sequence[int]) -> ModuleList:
+        """From branches of the widths ``old`` to those of ``new``: what is new starts from the coarsest old one."""
+        paths: list[nn.Module] = []
+        for i, width in enumerate(new):
+            if i >= len(old):
+                paths.append(strided_path(old[-1], width, i + 1 - len(old), last_relu=True, **self.layers))
+            elif old[i] != width:
+                paths.append(conv_norm((old[i], width), 3, stride=1, relu=True, **self.layers))
+            else:
+                paths.append(nn.Identity())
+        return ModuleList(paths)
+
+    def _stage(self, stage: dict, with_cp: bool, multiscale_output: bool) -> Sequential:
+        last = stage['num_modules'] - 1
+        return Sequential(
+            *(
+                HRModule(
+                    BLOCKS[stage['block']],
+                    stage['num_blocks'],
+                    stage['num_channels'],
+                    multiscale_output=multiscale_output or i < last,
+                    with_cp=with_cp,
+                    **self.layers,
+                )
+                for i in range(stage['num_modules'])
+            )
+        )
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says, then set each block's last norm to zero where asked."""
+        super().init_weights()
+        if self.zero_init_residual:
+            zero_last_norms(self)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, in_channels, H, W) -> maps of stride 4, 8, 16 and 32, or the first of them alone."""
+        for conv, norm in self._stem:
+            x = self.relu(getattr(self, norm)(getattr(self, conv)(x)))
+        maps = [self.layer1(x)]
+        for i in range(2, NUM_STAGES + 1):
+            transition = getattr(self, f'transition{i - 1}')
+            maps = [path(maps[min(j, len(maps) - 1)]) for j, path in enumerate(transition)]
+            maps = getattr(self, f'stage{i}')(maps)
+        return tuple(maps)
+
+    def train(self, mode: bool = True) -> 'HRNet':
+        """Set training mode, with ``norm_eval`` keeping all batch norms as in evaluation."""
+        super().train(mode)
+        if mode and self.norm_eval:
+            batch_norms_to_eval(self)
+        return self
+
+
+def check_extra(extra: dict) -> None:
+    """Raise ValueError unless ``extra`` describes four stages, with as many numbers each as it has branches."""
+    wanted = [f'stage{i}' for i in range(1, NUM_STAGES + 1)]
+    if sorted(extra) != wanted:
+        raise ValueError(f'extra must have the keys {", ".join(wanted)}, got {", ".join(extra)}')
+    for name in wanted:
+        stage, where = extra[name], f'extra[{name!r}]'
+        if sorted(stage) != sorted(STAGE_KEYS):
+            raise ValueError(f'{where} must have the keys {", ".join(STAGE_KEYS)}, got {", ".join(stage)}')
+        if stage['block'] not in BLOCKS:
+            raise ValueError(f'{where}: block must be one of {", ".join(BLOCKS)}, got {stage["block"]!r}')
+        counts = {len(stage['num_blocks']), len(stage['num_channels']), stage['num_branches']}
+        if len(counts) > 1:
+            raise ValueError(
+                f'{where}: num_blocks and num_channels must have one number for each of num_branches='
+                f'{stage["num_branches"]} branches, got {list(stage["num_blocks"])} and {list(stage["num_channels"])}'
+            )

@@ -1,0 +1,125 @@
+"""RegNet: Designing Network Design Spaces, arXiv 2003.13678."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmdetlike.registry import MODELS
+
+from .resnet import Bottleneck, ResNet
+
+WIDTH_DIVISOR = 8
+
+
+class RegNetBottleneck(Bottleneck):
+    """1x1, grouped 3x3 and 1x1 convolutions; the block puts out as many channels as it is called wide."""
+
+    expansion = 1
+
+    def _build_layers(self, width: int, groups: int) -> None:
+        self._build_bottleneck(width, groups=groups)
+
+
+def quantised_widths(w0: float, wa: float, wm: float, depth: int) -> list[int]:
+    """The width of each of ``depth`` blocks: ``w0 + wa * i``, rounded to powers of ``wm`` times w0, then to 8."""
+    exponents = np.round(np.log((w0 + wa * np.arange(depth)) / w0) / np.log(wm))
+    return (np.round(w0 * wm**exponents / WIDTH_DIVISOR) * WIDTH_DIVISOR).astype(int).tolist()
+
+
+def check_arch(arch: dict) -> None:
+    """Raise ValueError unless ``arch`` has the parameters of a RegNet, and values that make sense."""
+    wanted = {'w0', 'wa', 'wm', 'group_w', 'depth'}
+    if not wanted <= set(arch) <= wanted | {'bot_mul'}:
+        raise ValueError(f'arch must have the keys {", ".join(sorted(wanted))} and may have bot_mul, got {dict(arch)}')
+    if arch['w0'] <= 0 or arch['wa'] < 0 or arch['wm'] <= 1 or arch['depth'] < 1:
+        raise ValueError(f'arch needs w0 > 0, wa >= 0, wm > 1 and depth >= 1, got {dict(arch)}')
+
+
+def stages_of(arch: dict) -> list[dict]:
+    """What ``build_stage`` is to be told of each stage of the RegNet ``arch``.
+
+    Blocks of equal width form a stage. Its width is made divisible by the width of a group, which is at most that of
+    the bottleneck.
+
+    Raises:
+        ValueError: A parameter is missing, unknown or out of range.
+    """
+    check_arch(arch)
+    widths = quantised_widths(arch['w0'], arch['wa'], arch['wm'], arch['depth'])
+    ratio = arch.get('bot_mul', 1.0)
+    stages = []
+    for width in sorted(set(widths)):
+        inner = int(width * ratio)
+        group_width = min(arch['group_w'], inner)
+        inner = round(inner / group_width) * group_width
+        settings = dict(width=inner, groups=inner // group_width)
+        stages.append(
+            dict(block=RegNetBottleneck, channels=int(inner / ratio), num_blocks=widths.count(width), **settings)
+        )
+    return stages
+
+
+@MODELS.register_module()
+class RegNet(ResNet):
+    """RegNet backbone: widths that grow linearly with depth, quantised to stages.
+
+    Args:
+        arch: A name of ``arch_settings`` or the parameters themselves: ``w0`` first width, ``wa`` slope, ``wm``
+            quantisation step, ``group_w`` width of a group, ``depth`` blocks in all and ``bot_mul`` ratio of the width
+            inside a block to its output's.
+        in_channels: Channels of the image.
+        stem_channels: Channels after the stem, one 3x3 convolution of stride 2.
+        base_channels: Channels after the stem where ``stem_channels`` is None.
+        strides: Stride of each stage.
+        **kwargs: As of ``ResNet``, except ``depth``, ``num_stages`` and ``deep_stem``.
+
+    Raises:
+        ValueError: ``arch`` is unknown, or its stages differ in number from ``strides``.
+
+    Example:
+        >>> import torch
+        >>> arch = dict(w0=88, wa=26.31, wm=2.25, group_w=48, depth=25, bot_mul=1.0)
+        >>> for out in RegNet(arch).eval()(torch.rand(1, 3, 32, 32)):
+        ...     print(tuple(out.shape))
+        (1, 96, 8, 8)
+        (1, 192, 4, 4)
+        (1, 432, 2, 2)
+        (1, 1008, 1, 1)
+    """
+
+    arch_settings = {
+        'regnetx_400mf': dict(w0=24, wa=24.48, wm=2.54, group_w=16, depth=22, bot_mul=1.0),
+        'regnetx_800mf': dict(w0=56, wa=35.73, wm=2.28, group_w=16, depth=16, bot_mul=1.0),
+        'regnetx_1.6gf': dict(w0=80, wa=34.01, wm=2.25, group_w=24, depth=18, bot_mul=1.0),
+        'regnetx_3.2gf': dict(w0=88, wa=26.31, wm=2.25, group_w=48, depth=25, bot_mul=1.0),
+        'regnetx_4.0gf': dict(w0=96, wa=38.65, wm=2.43, group_w=40, depth=23, bot_mul=1.0),
+        'regnetx_6.4gf': dict(w0=184, wa=60.83, wm=2.07, group_w=56, depth=17, bot_mul=1.0),
+        'regnetx_8.0gf': dict(w0=80, wa=49.56, wm=2.88, group_w=120, depth=23, bot_mul=1.0),
+        'regnetx_12gf': dict(w0=168, wa=73.36, wm=2.37, group_w=112, depth=19, bot_mul=1.0),
+    }
+
+    def __init__(
+        self,
+        arch: str | dict,
+        in_channels: int = 3,
+        stem_channels: int | None = 32,
+        base_channels: int = 32,
+        strides: Sequence[int] = (2, 2, 2, 2),
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            arch, in_channels, stem_channels, base_channels, num_stages=len(strides), strides=strides, **kwargs
+        )
+
+    def _stage_settings(self, arch: str | dict, num_stages: int, base_channels: int) -> list[dict]:
+        if isinstance(arch, str) and arch not in self.arch_settings:
+            raise ValueError(f'arch must be one of {", ".join(self.arch_settings)} or a dict, got {arch!r}')
+        stages = stages_of(self.arch_settings[arch] if isinstance(arch, str) else arch)
+        if len(stages) != num_stages:
+            raise ValueError(f'arch={arch!r} has {len(stages)} stages, but strides has {num_stages}')
+        return stages
+
+    def _build_stem(self, in_channels: int, channels: int) -> None:
+        if self.deep_stem:
+            raise ValueError('deep_stem must be False: the stem of RegNet is one 3x3 convolution')
+        self._add_stem_conv(in_channels, channels, kernel_size=3)

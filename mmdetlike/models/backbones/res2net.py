@@ -1,0 +1,86 @@
+"""Res2Net: A New Multi-Scale Backbone Architecture, arXiv 1904.01169."""
+
+import torch
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import build_norm_layer
+from mmdetlike.registry import MODELS
+
+from .resnet import Bottleneck, ResNet
+
+
+class Res2NetBottleneck(Bottleneck):
+    """A bottleneck whose 3x3 convolution is a hierarchy over groups of channels.
+
+    The channels inside are split in ``scales`` groups. The first passes a 3x3 convolution, and each further one, added
+    to the result of the one before, its own; the last group is taken as it is. So the groups see regions of different
+    sizes. In the first block of a stage, where shapes change, the groups are not added, and the last one is pooled.
+    """
+
+    def _build_layers(self, scales: int = 4, base_width: int = 26, base_channels: int = 64) -> None:
+        if scales < 2:
+            raise ValueError(f'scales must be at least 2, got {scales}; with one scale it is a ResNet')
+        self.width = self.channels * base_width // base_channels
+        self._build_bottleneck(self.width * scales, scales=scales)
+
+    def _build_middle(self, width: int, stride: int, scales: int) -> None:
+        self.convs = nn.ModuleList(self._conv3x3(self.width, stride) for _ in range(scales - 1))
+        self.bns = nn.ModuleList(build_norm_layer(self.norm_cfg, self.width)[1] for _ in range(scales - 1))
+        self.pool = nn.AvgPool2d(3, stride=stride, padding=1) if stride > 1 else nn.Identity()
+        self._convs.append(('convs', 'bns'))
+
+    def _layer(self, index: int, x: Tensor) -> Tensor:
+        return self._hierarchy(x) if self._convs[index][0] == 'convs' else super()._layer(index, x)
+
+    def _hierarchy(self, x: Tensor) -> Tensor:
+        first_of_stage = self.downsample is not None
+        *groups, last = x.split(self.width, dim=1)
+        outs: list[Tensor] = []
+        for group, conv, norm in zip(groups, self.convs, self.bns):
+            if outs and not first_of_stage:
+                group = group + outs[-1]
+            outs.append(self.relu(norm(conv(group))))
+        return torch.cat([*outs, self.pool(last)], dim=1)
+
+
+@MODELS.register_module()
+class Res2Net(ResNet):
+    """Res2Net backbone.
+
+    Args:
+        scales: Groups of channels in a block.
+        base_width: Channels of a group in the first stage.
+        style: Where a bottleneck strides: ``'pytorch'`` on its 3x3, ``'caffe'`` on its first 1x1 convolution.
+        deep_stem: Three 3x3 convolutions in place of the 7x7 one.
+        avg_down: Average pooling in the strided shortcuts.
+        base_channels: Width of the first stage.
+        **kwargs: As of ``ResNet``; ``depth`` is 50, 101 or 152.
+
+    Raises:
+        ValueError: ``scales`` is below 2.
+    """
+
+    arch_settings = {
+        50: (Res2NetBottleneck, (3, 4, 6, 3)),
+        101: (Res2NetBottleneck, (3, 4, 23, 3)),
+        152: (Res2NetBottleneck, (3, 8, 36, 3)),
+    }
+
+    def __init__(
+        self,
+        scales: int = 4,
+        base_width: int = 26,
+        style: str = 'pytorch',
+        deep_stem: bool = True,
+        avg_down: bool = True,
+        base_channels: int = 64,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            style=style,
+            deep_stem=deep_stem,
+            avg_down=avg_down,
+            base_channels=base_channels,
+            block_args=dict(scales=scales, base_width=base_width, base_channels=base_channels),
+            **kwargs,
+        )

@@ -1,0 +1,149 @@
+"""ResNeSt: Split-Attention Networks, arXiv 2004.08955."""
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import build_conv_layer, build_norm_layer
+from mmdetlike.registry import MODELS
+
+from .resnet import Bottleneck, ResNetV1d
+from .resnext import grouped_width
+
+LEAST_ATTENTION_CHANNELS = 32
+
+
+class SplitAttentionConv2d(BaseModule):
+    """A convolution to ``radix`` splits, which are weighed by an attention over them and summed.
+
+    Args:
+        in_channels: Channels of the input.
+        channels: Channels of the output.
+        kernel_size, stride, padding, dilation, groups: Of the convolution.
+        radix: Number of splits; 1 makes it a squeeze-and-excitation of the convolution's output.
+        reduction_factor: Ratio of the splits' channels to those inside the attention, which are at least 32.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        radix: int = 2,
+        reduction_factor: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.radix, self.groups = radix, groups
+        norm_cfg = norm_cfg or dict(type='BN')
+        inner = max(in_channels * radix // reduction_factor, LEAST_ATTENTION_CHANNELS)
+        shape = dict(kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups * radix)
+        self.conv = build_conv_layer(conv_cfg, in_channels, channels * radix, bias=False, **shape)
+        self._norm0, norm0 = build_norm_layer(norm_cfg, channels * radix, postfix=0)
+        self.add_module(self._norm0, norm0)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc1 = build_conv_layer(None, channels, inner, 1, groups=groups)
+        self._norm1, norm1 = build_norm_layer(norm_cfg, inner, postfix=1)
+        self.add_module(self._norm1, norm1)
+        self.fc2 = build_conv_layer(None, inner, channels * radix, 1, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, channels, H / stride, W / stride), none of it negative."""
+        x = self.relu(getattr(self, self._norm0)(self.conv(x)))
+        splits = x.unflatten(1, (self.radix, -1))
+        squeezed = splits.mean((3, 4), keepdim=True).sum(1)
+        logits = self.fc2(self.relu(getattr(self, self._norm1)(self.fc1(squeezed))))
+        return (splits * self._attention(logits)).sum(1)
+
+    def _attention(self, logits: Tensor) -> Tensor:
+        """(B, radix * channels, 1, 1), the splits within each group -> (B, radix, channels, 1, 1), adding up to 1."""
+        logits = logits.unflatten(1, (self.groups, self.radix, -1)).transpose(1, 2)
+        weights = logits.softmax(1) if self.radix > 1 else logits.sigmoid()
+        return weights.flatten(2, 3)
+
+
+class ResNeStBottleneck(Bottleneck):
+    """1x1, split-attention 3x3 and 1x1 convolutions."""
+
+    def _build_layers(
+        self,
+        groups: int = 1,
+        base_width: int = 4,
+        base_channels: int = 64,
+        radix: int = 2,
+        reduction_factor: int = 4,
+        avg_down_stride: bool = True,
+    ) -> None:
+        width = grouped_width(self.channels, groups, base_width, base_channels)
+        attention = dict(groups=groups, radix=radix, reduction_factor=reduction_factor)
+        self._build_bottleneck(width, avg_down_stride=avg_down_stride, **attention)
+
+    def _build_middle(self, width: int, stride: int, avg_down_stride: bool, **attention) -> None:
+        self.conv2 = SplitAttentionConv2d(
+            width,
+            width,
+            kernel_size=3,
+            stride=1 if avg_down_stride else stride,
+            padding=self.dilation,
+            dilation=self.dilation,
+            conv_cfg=self._conv3x3_cfg,
+            norm_cfg=self.norm_cfg,
+            **attention,
+        )
+        pooled = avg_down_stride and stride > 1
+        self.avd_layer = nn.AvgPool2d(3, stride, padding=1) if pooled else nn.Identity()
+        self._convs.append(('conv2', 'avd_layer'))
+
+    def _layer(self, index: int, x: Tensor) -> Tensor:
+        is_attention = self._convs[index][0] == 'conv2'
+        return self.avd_layer(self.conv2(x)) if is_attention else super()._layer(index, x)
+
+
+@MODELS.register_module()
+class ResNeSt(ResNetV1d):
+    """ResNeSt backbone.
+
+    Args:
+        groups: Groups of the 3x3 convolutions.
+        base_width: Channels of a group in the first stage, where there are several.
+        radix: Splits that attention chooses between.
+        reduction_factor: Ratio of the splits' channels to those inside the attention.
+        avg_down_stride: Stride by average pooling after the 3x3 convolution, not by the convolution itself.
+        base_channels: Width of the first stage.
+        **kwargs: As of ``ResNetV1d``; ``depth`` is 50, 101, 152 or 200.
+    """
+
+    arch_settings = {
+        50: (ResNeStBottleneck, (3, 4, 6, 3)),
+        101: (ResNeStBottleneck, (3, 4, 23, 3)),
+        152: (ResNeStBottleneck, (3, 8, 36, 3)),
+        200: (ResNeStBottleneck, (3, 24, 36, 3)),
+    }
+
+    def __init__(
+        self,
+        groups: int = 1,
+        base_width: int = 4,
+        radix: int = 2,
+        reduction_factor: int = 4,
+        avg_down_stride: bool = True,
+        base_channels: int = 64,
+        **kwargs,
+    ) -> None:
+        block_args = dict(
+            groups=groups,
+            base_width=base_width,
+            base_channels=base_channels,
+            radix=radix,
+            reduction_factor=reduction_factor,
+            avg_down_stride=avg_down_stride,
+        )
+        super().__init__(base_channels=base_channels, block_args=block_args, **kwargs)
