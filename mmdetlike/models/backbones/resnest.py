@@ -59,7 +59,7 @@ class SplitAttentionConv2d(BaseModule):
         """(B, in_channels, H, W) -> (B, channels, H / stride, W / stride), none of it negative."""
         x = self.relu(getattr(self, self._norm0)(self.conv(x)))
         splits = x.unflatten(1, (self.radix, -1))
-        squeezed = splits.mean((3, 4), keepdim=True).sum(1)
+        squeezed = splits.sum(1).mean((2, 3), keepdim=True)
         logits = self.fc2(self.relu(getattr(self, self._norm1)(self.fc1(squeezed))))
         return (splits * self._attention(logits)).sum(1)
 

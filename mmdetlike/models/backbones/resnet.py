@@ -17,8 +17,8 @@ PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 class ResidualBlock(BaseModule):
     """What every residual block shares: shortcut, named norms, plugins, activation checkpointing.
 
-    A subclass registers its convolutions in ``_build_layers``, which names them ``conv1``, ``conv2``, ... as checkpoints
-    do, and where one of them is more than convolution, norm and ReLU, it says so in ``_layer``.
+    A subclass registers its convolutions in ``_build_layers``, which names them ``conv1``, ``conv2``, ... as
+    checkpoints do, and where one of them is more than convolution, norm and ReLU, it says so in ``_layer``.
 
     Args:
         in_channels: Channels of the input.
