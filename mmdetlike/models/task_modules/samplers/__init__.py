@@ -1,5 +1,17 @@
+from .balanced_samplers import CombinedSampler, InstanceBalancedPosSampler, IoUBalancedNegSampler
+from .base_sampler import BaseSampler
+from .ohem_sampler import OHEMSampler
 from .pseudo_sampler import PseudoSampler
 from .random_sampler import RandomSampler
 from .sampling_result import SamplingResult
 
-__all__ = ['PseudoSampler', 'RandomSampler', 'SamplingResult']
+__all__ = [
+    'BaseSampler',
+    'CombinedSampler',
+    'InstanceBalancedPosSampler',
+    'IoUBalancedNegSampler',
+    'OHEMSampler',
+    'PseudoSampler',
+    'RandomSampler',
+    'SamplingResult',
+]

@@ -1,0 +1,130 @@
+"""Samplers that spread their choice: Libra R-CNN: Towards Balanced Learning for Object Detection, arXiv 1904.02701."""
+
+import torch
+from torch import Tensor
+
+from mmdetlike.registry import TASK_UTILS
+
+from ..assigners import AssignResult
+from .base_sampler import BaseSampler, negatives_of, positives_of, random_ranks
+from .random_sampler import RandomSampler
+
+
+@TASK_UTILS.register_module()
+class InstanceBalancedPosSampler(RandomSampler):
+    """Positives of each object as evenly as their numbers allow; negatives at random.
+
+    Args:
+        num: Priors to take.
+        pos_fraction: Largest share of positives.
+        neg_pos_ub: Most negatives for each positive; negative for no limit.
+        add_gt_as_proposals: Put the objects themselves before the priors.
+    """
+
+    def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
+        inds = positives_of(assign_result)
+        if len(inds) <= num:
+            return inds
+        turn = random_ranks(assign_result.gt_inds[inds])
+        return inds[first_by(turn, num)]
+
+
+@TASK_UTILS.register_module()
+class IoUBalancedNegSampler(RandomSampler):
+    """Negatives evenly over ranges of their overlap with objects, so that hard ones count; positives at random.
+
+    Args:
+        num: Priors to take.
+        pos_fraction: Largest share of positives.
+        floor_thr: Negatives of a smaller overlap (of no overlap, where it is 0) are the floor, whose share of the
+            sample is set; negative for none.
+        floor_fraction: Share of the negatives that come from the floor.
+        num_bins: Ranges of equal length between ``floor_thr`` and the largest overlap of any prior.
+        neg_pos_ub: Most negatives for each positive; negative for no limit.
+        add_gt_as_proposals: Put the objects themselves before the priors.
+
+    Raises:
+        ValueError: ``floor_fraction`` is not in [0, 1], or ``floor_thr`` not 0, -1 or in (0, 1).
+    """
+
+    def __init__(
+        self,
+        num: int,
+        pos_fraction: float,
+        floor_thr: float = -1,
+        floor_fraction: float = 0,
+        num_bins: int = 3,
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+        if floor_thr != -1 and not 0 <= floor_thr < 1:
+            raise ValueError(f'floor_thr must be -1 or in [0, 1), got {floor_thr}')
+        if not 0 <= floor_fraction <= 1:
+            raise ValueError(f'floor_fraction must be in [0, 1], got {floor_fraction}')
+        if num_bins < 1:
+            raise ValueError(f'num_bins must be at least 1, got {num_bins}')
+        self.floor_thr, self.floor_fraction, self.num_bins = floor_thr, floor_fraction, num_bins
+
+    def choose_negatives(self, assign_result: AssignResult, num: int) -> Tensor:
+        inds = negatives_of(assign_result)
+        if len(inds) <= num:
+            return inds
+        overlaps = assign_result.max_overlaps
+        is_floor = overlaps[inds] < self.floor_thr if self.floor_thr else overlaps[inds] == 0
+        above = self._spread(inds[~is_floor], overlaps, int(num * (1 - self.floor_fraction)))
+        floor = self.random_choice(inds[is_floor], num - len(above))
+        taken = torch.cat([above, floor])
+        rest = inds[~torch.isin(inds, taken)]
+        return torch.cat([taken, self.random_choice(rest, num - len(taken))])
+
+    def _spread(self, inds: Tensor, overlaps: Tensor, num: int) -> Tensor:
+        """At most ``num`` of ``inds``, as many of each bin; what bins lack, others fill up."""
+        if len(inds) <= num:
+            return inds
+        lowest = max(self.floor_thr, 0.0)
+        length = (overlaps.max() - lowest) / self.num_bins
+        bins = ((overlaps[inds] - lowest) / length.clamp(min=1e-6)).long().clamp(0, self.num_bins - 1)
+        is_surplus = random_ranks(bins) >= num // self.num_bins
+        return inds[first_by(is_surplus, num)]
+
+
+@TASK_UTILS.register_module()
+class CombinedSampler(BaseSampler):
+    """One sampler's positives and another one's negatives.
+
+    Args:
+        pos_sampler: Chooses positives.
+        neg_sampler: Chooses negatives.
+        num: Priors to take; like the arguments below, both samplers have it unless they say otherwise.
+        pos_fraction: Largest share of positives.
+        neg_pos_ub: Most negatives for each positive; negative for no limit.
+        add_gt_as_proposals: Put the objects themselves before the priors.
+    """
+
+    def __init__(
+        self,
+        pos_sampler: dict,
+        neg_sampler: dict,
+        num: int,
+        pos_fraction: float,
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+        common = dict(
+            num=num, pos_fraction=pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=add_gt_as_proposals
+        )
+        self.pos_sampler = TASK_UTILS.build({**common, **pos_sampler})
+        self.neg_sampler = TASK_UTILS.build({**common, **neg_sampler})
+
+    def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
+        return self.pos_sampler.choose_positives(assign_result, num)
+
+    def choose_negatives(self, assign_result: AssignResult, num: int) -> Tensor:
+        return self.neg_sampler.choose_negatives(assign_result, num)
+
+
+def first_by(key: Tensor, num: int) -> Tensor:
+    """Places of the ``num`` smallest of the integers ``key`` (n,), equal ones in random order."""
+    return (key + torch.rand(len(key), dtype=torch.float64, device=key.device)).argsort()[:num]

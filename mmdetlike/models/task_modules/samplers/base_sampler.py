@@ -1,0 +1,108 @@
+"""What samplers of a limited number of priors share."""
+
+from collections.abc import Callable
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.structures.bbox import get_box_tensor
+
+from ..assigners import AssignResult
+from .sampling_result import SamplingResult
+
+# (assigned, most to take) -> places of those taken
+Choice = Callable[[AssignResult, int], Tensor]
+
+
+class BaseSampler:
+    """Up to ``num`` priors of an image, a set share of them positive where there are as many.
+
+    A subclass says which, in ``choose_positives`` and ``choose_negatives``.
+
+    Args:
+        num: Priors to take.
+        pos_fraction: Largest share of positives.
+        neg_pos_ub: Most negatives for each positive; negative for no limit.
+        add_gt_as_proposals: Put the objects themselves before the priors.
+    """
+
+    def __init__(self, num: int, pos_fraction: float, neg_pos_ub: float = -1, add_gt_as_proposals: bool = True) -> None:
+        self.num, self.pos_fraction = num, pos_fraction
+        self.neg_pos_ub, self.add_gt_as_proposals = neg_pos_ub, add_gt_as_proposals
+
+    def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
+        """At most ``num`` places of positives."""
+        raise NotImplementedError
+
+    def choose_negatives(self, assign_result: AssignResult, num: int) -> Tensor:
+        """At most ``num`` places of negatives."""
+        raise NotImplementedError
+
+    def sample(
+        self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
+    ) -> SamplingResult:
+        """Choose priors of one image.
+
+        Args:
+            assign_result: What the assigner said; where objects are added as proposals, it grows by them.
+            pred_instances: ``priors`` (n, 4) xyxy in pixels.
+            gt_instances: ``bboxes`` (m, 4) and ``labels`` (m,).
+        """
+        priors = self.candidates(assign_result, pred_instances, gt_instances)
+        return self.draw(assign_result, priors, gt_instances, self.choose_positives, self.choose_negatives)
+
+    def candidates(
+        self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
+    ) -> Tensor:
+        """(n, 4) the priors, after the objects where those are added; they are added to ``assign_result`` too."""
+        priors, gt_bboxes = get_box_tensor(pred_instances.priors), get_box_tensor(gt_instances.bboxes)
+        if not self.add_gt_as_proposals or not len(gt_bboxes):
+            return priors
+        assign_result.add_gt_(gt_instances.labels)
+        return torch.cat([gt_bboxes.to(priors), priors])
+
+    def draw(
+        self,
+        assign_result: AssignResult,
+        priors: Tensor,
+        gt_instances: InstanceData,
+        choose_positives: Choice,
+        choose_negatives: Choice,
+    ) -> SamplingResult:
+        """Let the two choices fill the sample, negatives the places that positives leave."""
+        num_added = len(gt_instances) if self.add_gt_as_proposals else 0
+        pos_inds = choose_positives(assign_result, int(self.num * self.pos_fraction))
+        num_negatives = self.num - len(pos_inds)
+        if self.neg_pos_ub >= 0:
+            num_negatives = min(num_negatives, int(self.neg_pos_ub * max(1, len(pos_inds))))
+        return SamplingResult(
+            pos_inds=pos_inds,
+            neg_inds=choose_negatives(assign_result, num_negatives),
+            priors=priors,
+            gt_bboxes=gt_instances.bboxes,
+            assign_result=assign_result,
+            is_gt=torch.arange(len(priors), device=priors.device) < num_added,
+        )
+
+
+def positives_of(assign_result: AssignResult) -> Tensor:
+    """(p,) places of all positives."""
+    return (assign_result.gt_inds > 0).nonzero().squeeze(1)
+
+
+def negatives_of(assign_result: AssignResult) -> Tensor:
+    """(q,) places of all negatives."""
+    return (assign_result.gt_inds == 0).nonzero().squeeze(1)
+
+
+def random_ranks(groups: Tensor) -> Tensor:
+    """(n,) the place of each element in a random order of its group, from 0, given the groups (n,)."""
+    shuffled = torch.randperm(len(groups), device=groups.device)
+    _, groups = groups[shuffled].unique(return_inverse=True)
+    by_group = groups.argsort(stable=True)
+    sizes = groups.bincount()
+    starts = (sizes.cumsum(0) - sizes)[groups[by_group]]
+    ranks = torch.empty_like(shuffled)
+    ranks[shuffled[by_group]] = torch.arange(len(groups), device=groups.device) - starts
+    return ranks

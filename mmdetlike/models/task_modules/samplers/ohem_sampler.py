@@ -1,0 +1,75 @@
+"""Training Region-based Object Detectors with Online Hard Example Mining, arXiv 1604.03540."""
+
+import functools
+from collections.abc import Callable
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.registry import TASK_UTILS
+
+from ..assigners import AssignResult
+from .base_sampler import BaseSampler, negatives_of, positives_of
+from .sampling_result import SamplingResult
+
+
+@TASK_UTILS.register_module()
+class OHEMSampler(BaseSampler):
+    """The regions that the head of boxes classifies worst, for region heads.
+
+    Args:
+        num: Priors to take.
+        pos_fraction: Largest share of positives.
+        neg_pos_ub: Most negatives for each positive; negative for no limit.
+        add_gt_as_proposals: Put the objects themselves before the priors.
+        loss_key: Kept for configs: the loss that ranks regions, ``'loss_cls'``.
+
+    Raises:
+        ValueError: ``loss_key`` is another one.
+    """
+
+    def __init__(
+        self,
+        num: int,
+        pos_fraction: float,
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+        loss_key: str = 'loss_cls',
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+        if loss_key != 'loss_cls':
+            raise ValueError(f"loss_key must be 'loss_cls', got {loss_key!r}")
+
+    def sample(
+        self,
+        assign_result: AssignResult,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        loss_of: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> SamplingResult:
+        """Choose regions of one image.
+
+        Args:
+            assign_result: What the assigner said; where objects are added as proposals, it grows by them.
+            pred_instances: ``priors`` (n, 4) xyxy in pixels.
+            gt_instances: ``bboxes`` (m, 4) and ``labels`` (m,).
+            loss_of: The classification loss (n,) of regions (n, 4) with their classes (n,), -1 for background.
+
+        Raises:
+            ValueError: There is no ``loss_of``: priors of a dense head are sampled.
+        """
+        if loss_of is None:
+            raise ValueError('OHEMSampler ranks regions by the loss of a region head; a dense head has no such loss')
+        priors = self.candidates(assign_result, pred_instances, gt_instances)
+        losses = loss_of(priors, assign_result.labels)
+        choices = (functools.partial(hardest, losses, kind) for kind in (positives_of, negatives_of))
+        return self.draw(assign_result, priors, gt_instances, *choices)
+
+
+def hardest(
+    losses: Tensor, kind: Callable[[AssignResult], Tensor], assign_result: AssignResult, num: int
+) -> Tensor:
+    """The ``num`` places of the given kind that have the largest of ``losses`` (n,)."""
+    inds = kind(assign_result)
+    return inds if len(inds) <= num else inds[torch.topk(losses[inds], num).indices]
