@@ -100,7 +100,7 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         if not self.interleaved:
             return super().stage_mask_loss(i, x, stage, sampled, outs, samples)
         refined = stage.refine_sampled(outs, sampled, samples)
-        return self.mask_loss(i, x, stage.sample(refined, samples), samples)
+        return self.mask_loss(i, x, stage.sample(x, refined, samples), samples)
 
     def mask_logits(self, feats: Tensor, stages: Sequence[int]) -> list[Tensor]:
         if not self.mask_info_flow:

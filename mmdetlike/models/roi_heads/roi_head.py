@@ -85,7 +85,7 @@ class RoIHead(BaseModule):
         proposals, losses = rpn_results_list, {}
         for i in range(self.num_stages):
             stage = self.stage(i, training=True)
-            sampled = stage.sample(proposals, batch_data_samples)
+            sampled = stage.sample(x, proposals, batch_data_samples)
             outs = stage.run_sampled(x, sampled)
             terms = stage.loss(outs, sampled)
             if self.with_mask:

@@ -1,5 +1,6 @@
 """One stage of a region-based detector: proposals -> assign -> sample -> extract -> head -> losses or predictions."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,8 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.losses.reduction import float32_if_half
+from mmdetlike.models.task_modules import OHEMSampler, SamplingResult
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2roi
 
@@ -48,14 +50,27 @@ class Stage:
     assigner: object = None
     sampler: object = None
 
-    def sample(self, proposals: Sequence[InstanceData], samples: SampleList) -> list[SamplingResult]:
+    def sample(
+        self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList
+    ) -> list[SamplingResult]:
         """Assign each image's objects to its proposals (``bboxes``) and sample from them."""
         results = []
-        for image_proposals, sample in zip(proposals, samples):
+        for i, (image_proposals, sample) in enumerate(zip(proposals, samples)):
             priors = InstanceData(priors=image_proposals.bboxes)
             assigned = self.assigner.assign(priors, sample.gt_instances, sample.get('ignored_instances'))
-            results.append(self.sampler.sample(assigned, priors, sample.gt_instances))
+            mining = {}
+            if isinstance(self.sampler, OHEMSampler):
+                mining['loss_of'] = functools.partial(self.classification_losses, x, i)
+            results.append(self.sampler.sample(assigned, priors, sample.gt_instances, **mining))
         return results
+
+    @torch.no_grad()
+    def classification_losses(self, x: Sequence[Tensor], image: int, boxes: Tensor, labels: Tensor) -> Tensor:
+        """The classification loss (n,) of boxes (n, 4) of an image, whose classes (n,) are -1 for background."""
+        rois = torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1)
+        cls_score = float32_if_half(self.run(x, rois).cls_score)[0]
+        labels = torch.where(labels < 0, self.head.num_classes, labels)
+        return self.head.loss_cls(cls_score, labels, reduction_override='none')
 
     def run(self, x: Sequence[Tensor], rois: Tensor) -> StageOutputs:
         """Classify and regress ``rois`` (n, 5) on maps ``x``."""

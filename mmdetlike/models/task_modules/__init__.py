@@ -19,12 +19,27 @@ from .prior_generators import (
     calc_region,
 )
 from .samplers import PseudoSampler, RandomSampler, SamplingResult
+from .assigners import AssignResult, BboxOverlaps2D, MaxIoUAssigner
+from .bbox_coder import DeltaXYWHBBoxCoder
+from .prior_generators import AnchorGenerator, anchor_inside_flags, calc_region
+from .samplers import (
+    BaseSampler,
+    CombinedSampler,
+    InstanceBalancedPosSampler,
+    IoUBalancedNegSampler,
+    OHEMSampler,
+    PseudoSampler,
+    RandomSampler,
+    SamplingResult,
+)
 from .utils import images_to_levels, unmap
 
 __all__ = [
     'AnchorGenerator',
     'AssignResult',
+    'BaseSampler',
     'BboxOverlaps2D',
+    'CombinedSampler',
     'DeltaXYWHBBoxCoder',
     'DistancePointBBoxCoder',
     'GridAssigner',
@@ -35,6 +50,10 @@ __all__ = [
     'MlvlPointGenerator',
     'PriorGenerator',
     'PseudoBBoxCoder',
+    'InstanceBalancedPosSampler',
+    'IoUBalancedNegSampler',
+    'MaxIoUAssigner',
+    'OHEMSampler',
     'PseudoSampler',
     'RandomSampler',
     'SSDAnchorGenerator',

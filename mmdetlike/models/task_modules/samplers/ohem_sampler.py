@@ -67,9 +67,7 @@ class OHEMSampler(BaseSampler):
         return self.draw(assign_result, priors, gt_instances, *choices)
 
 
-def hardest(
-    losses: Tensor, kind: Callable[[AssignResult], Tensor], assign_result: AssignResult, num: int
-) -> Tensor:
+def hardest(losses: Tensor, kind: Callable[[AssignResult], Tensor], assign_result: AssignResult, num: int) -> Tensor:
     """The ``num`` places of the given kind that have the largest of ``losses`` (n,)."""
     inds = kind(assign_result)
     return inds if len(inds) <= num else inds[torch.topk(losses[inds], num).indices]
