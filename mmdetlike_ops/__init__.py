@@ -4,6 +4,7 @@ from .batch_norm import FrozenBatchNorm2d, NaiveSyncBatchNorm, SyncBatchNorm, co
 from .bbox_overlaps import bbox_overlaps
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
+from .ms_deform_attn import MultiScaleDeformableAttention, ms_deform_attn
 from .nms import batched_nms, nms, nms_match
 from .paste_masks import paste_masks
 from .point_sample import (
@@ -31,6 +32,7 @@ __all__ = [
     'MaxPool2d',
     'MaxPool3d',
     'NaiveSyncBatchNorm',
+    'MultiScaleDeformableAttention',
     'RoIAlign',
     'RoIPool',
     'SigmoidFocalLoss',
@@ -43,6 +45,7 @@ __all__ = [
     'generate_grid',
     'mask_iou',
     'mask_matrix_nms',
+    'ms_deform_attn',
     'nms',
     'nms_match',
     'paste_masks',
