@@ -31,6 +31,7 @@ from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_laye
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
 from .plugin import build_plugin_layer
+from .registered_ops import MultiScaleDeformableAttention
 from .scale import Scale
 from .se_layer import ChannelAttention, DyReLU, SELayer
 from .transformer import (
@@ -82,6 +83,7 @@ __all__ = [
     'LayerScale',
     'LearnedPositionalEncoding',
     'MLP',
+    'MultiScaleDeformableAttention',
     'MultiheadAttention',
     'NormedConv2d',
     'NormedLinear',
