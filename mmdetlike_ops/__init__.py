@@ -2,6 +2,7 @@
 
 from .batch_norm import FrozenBatchNorm2d, NaiveSyncBatchNorm, SyncBatchNorm, convert_frozen_batchnorm
 from .bbox_overlaps import bbox_overlaps
+from .carafe import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .ms_deform_attn import MultiScaleDeformableAttention, ms_deform_attn
@@ -32,6 +33,9 @@ __all__ = [
     'MaxPool2d',
     'MaxPool3d',
     'NaiveSyncBatchNorm',
+    'CARAFE',
+    'CARAFENaive',
+    'CARAFEPack',
     'MultiScaleDeformableAttention',
     'RoIAlign',
     'RoIPool',
@@ -42,6 +46,8 @@ __all__ = [
     'batched_nms',
     'bbox_overlaps',
     'convert_frozen_batchnorm',
+    'carafe',
+    'carafe_naive',
     'generate_grid',
     'mask_iou',
     'mask_matrix_nms',

@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from mmengine.model import xavier_init
 from torch import Tensor, nn
 
+from mmdetlike_ops import CARAFEPack
+
 from .family import LayerFamily
 
 
@@ -45,6 +47,7 @@ UPSAMPLE_LAYERS = LayerFamily(
         'bicubic': nn.Upsample,
         'deconv': nn.ConvTranspose2d,
         'pixel_shuffle': PixelShufflePack,
+        'carafe': CARAFEPack,
     },
 )
 
@@ -54,8 +57,8 @@ def build_upsample_layer(cfg: dict, *args, **kwargs) -> nn.Module:
 
     Args:
         cfg: ``type`` is ``nearest``, ``bilinear`` or ``bicubic`` (with ``scale_factor`` or ``size``, and
-            ``align_corners``), ``deconv`` (arguments of ``nn.ConvTranspose2d``), or ``pixel_shuffle``
-            (``in_channels, out_channels, scale_factor, upsample_kernel``).
+            ``align_corners``), ``deconv`` (arguments of ``nn.ConvTranspose2d``), ``pixel_shuffle``
+            (``in_channels, out_channels, scale_factor, upsample_kernel``), or ``carafe`` (those of ``CARAFEPack``).
         *args: Positional arguments of the layer.
         **kwargs: Keyword arguments of the layer; those in ``cfg`` win.
 
