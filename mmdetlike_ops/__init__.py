@@ -6,6 +6,7 @@ from .carafe import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .ms_deform_attn import MultiScaleDeformableAttention, ms_deform_attn
+from .deform_conv2d import deform_conv2d, modulated_deform_conv2d
 from .nms import batched_nms, nms, nms_match
 from .paste_masks import paste_masks
 from .point_sample import (
@@ -52,6 +53,8 @@ __all__ = [
     'mask_iou',
     'mask_matrix_nms',
     'ms_deform_attn',
+    'deform_conv2d',
+    'modulated_deform_conv2d',
     'nms',
     'nms_match',
     'paste_masks',

@@ -1,0 +1,74 @@
+// Geometry of deformable convolutions, the same on both devices.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "common/box.h"
+#include "common/op.h"
+
+namespace ops {
+
+// Which of the two dense layouts a tensor (n, c, h, w) has; outputs follow the input.
+inline bool is_channels_last(const Tensor& x) { return x.size(1) > 1 && x.stride(1) == 1; }
+
+// One axis of a convolution.
+struct DeformAxis {
+  int input, output, kernel, stride, padding, dilation;
+
+  // Where a tap without offset reads.
+  OPS_HOST_DEVICE int source(int out, int tap) const { return out * stride - padding + tap * dilation; }
+};
+
+struct DeformShape {
+  int64_t images, channels, out_channels, groups, deform_groups;
+  DeformAxis y, x;
+
+  OPS_HOST_DEVICE int64_t area() const { return static_cast<int64_t>(y.input) * x.input; }
+  OPS_HOST_DEVICE int64_t out_area() const { return static_cast<int64_t>(y.output) * x.output; }
+  OPS_HOST_DEVICE int taps() const { return y.kernel * x.kernel; }
+  OPS_HOST_DEVICE int64_t group_channels() const { return channels / groups; }
+  OPS_HOST_DEVICE int64_t group_outputs() const { return out_channels / groups; }
+  OPS_HOST_DEVICE int64_t deform_channels() const { return channels / deform_groups; }
+};
+
+inline DeformShape deform_shape(const Tensor& x, const Tensor& offset, const Tensor& weight,
+                                const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
+                                const std::vector<int64_t>& dilation, int64_t groups, int64_t deform_groups) {
+  STD_TORCH_CHECK(x.size(2) * x.size(3) < (int64_t{1} << 31), "deform_conv2d: a map of ", x.size(2), " x ", x.size(3),
+                  " pixels is too large");
+  const auto axis = [&](int i) {
+    return DeformAxis{static_cast<int>(x.size(2 + i)),      static_cast<int>(offset.size(2 + i)),
+                      static_cast<int>(weight.size(2 + i)), static_cast<int>(stride[i]),
+                      static_cast<int>(padding[i]),         static_cast<int>(dilation[i])};
+  };
+  return {x.size(0), x.size(1), weight.size(0), groups, deform_groups, axis(0), axis(1)};
+}
+
+// The four pixels around a sampling point, row by row: top left, top right, bottom left, bottom right.
+template <typename T>
+struct Corners {
+  int pixel[4];  // y * width + x; -1 outside the map, where features count as 0
+  T y, x;        // how far the point lies from the upper left pixel
+
+  OPS_HOST_DEVICE T weight(int corner) const { return (corner < 2 ? T(1) - y : y) * (corner % 2 == 0 ? T(1) - x : x); }
+
+  // The derivatives of the sampled value along y and x, given the features (or dot products with them) at the corners.
+  OPS_HOST_DEVICE T slope_y(const T* at) const { return (T(1) - x) * (at[2] - at[0]) + x * (at[3] - at[1]); }
+  OPS_HOST_DEVICE T slope_x(const T* at) const { return (T(1) - y) * (at[1] - at[0]) + y * (at[3] - at[2]); }
+};
+
+// A point that lies one pixel or more outside the map (or is no number) has no corners.
+template <typename T>
+OPS_HOST_DEVICE Corners<T> corners_at(T y, T x, int height, int width) {
+  if (!(y > T(-1) && x > T(-1) && y < T(height) && x < T(width))) return {{-1, -1, -1, -1}, T(0), T(0)};
+  const T floor_y = std::floor(y), floor_x = std::floor(x);
+  const int top = static_cast<int>(floor_y), left = static_cast<int>(floor_x), at = top * width + left;
+  const bool up = top >= 0, down = top + 1 < height, west = left >= 0, east = left + 1 < width;
+  return {{up && west ? at : -1, up && east ? at + 1 : -1, down && west ? at + width : -1,
+           down && east ? at + width + 1 : -1},
+          y - floor_y,
+          x - floor_x};
+}
+
+}  // namespace ops
