@@ -6,6 +6,7 @@ from .carafe import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .ms_deform_attn import MultiScaleDeformableAttention, ms_deform_attn
+from .deform_conv import DeformConv2d, DeformConv2dPack, ModulatedDeformConv2d, ModulatedDeformConv2dPack
 from .deform_conv2d import deform_conv2d, modulated_deform_conv2d
 from .nms import batched_nms, nms, nms_match
 from .paste_masks import paste_masks
@@ -19,6 +20,7 @@ from .point_sample import (
 )
 from .roi_align import RoIAlign, roi_align
 from .roi_pool import RoIPool, roi_pool
+from .saconv import ConvAWS2d, SAConv2d
 from .sigmoid_focal_loss import SigmoidFocalLoss, sigmoid_focal_loss
 from .soft_nms import soft_nms
 from .weighted_boxes_fusion import weighted_boxes_fusion
@@ -38,8 +40,14 @@ __all__ = [
     'CARAFENaive',
     'CARAFEPack',
     'MultiScaleDeformableAttention',
+    'ConvAWS2d',
+    'DeformConv2d',
+    'DeformConv2dPack',
+    'ModulatedDeformConv2d',
+    'ModulatedDeformConv2dPack',
     'RoIAlign',
     'RoIPool',
+    'SAConv2d',
     'SigmoidFocalLoss',
     'SimpleRoIAlign',
     'SyncBatchNorm',

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer, build_plugin_layer
 from mmdetlike.registry import MODELS
+from mmdetlike_ops import DeformConv2dPack, ModulatedDeformConv2dPack
 
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 
@@ -142,6 +143,8 @@ class Bottleneck(ResidualBlock):
         self._build_middle(width, stride2, **middle)
         conv3 = build_conv_layer(self.conv_cfg, width, out, 1, bias=False)
         self._add_conv_norm(3, conv3, out)
+        if self.dcn is not None:
+            self.register_load_state_dict_pre_hook(_rename_old_offsets)
 
     def _build_middle(self, width: int, stride: int, groups: int = 1) -> None:
         self._add_conv_norm(2, self._conv3x3(width, stride, groups), width)
@@ -156,6 +159,14 @@ class Bottleneck(ResidualBlock):
     def _conv3x3(self, width: int, stride: int, groups: int = 1) -> nn.Module:
         shape = dict(kernel_size=3, stride=stride, padding=self.dilation, dilation=self.dilation)
         return build_conv_layer(self._conv3x3_cfg, width, width, groups=groups, bias=False, **shape)
+
+
+def _rename_old_offsets(block: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+    """Old checkpoints have the layer that predicts the offsets of ``conv2`` beside it."""
+    for name in ('weight', 'bias'):
+        old = f'{prefix}conv2_offset.{name}'
+        if old in state_dict:
+            state_dict[f'{prefix}conv2.conv_offset.{name}'] = state_dict.pop(old)
 
 
 def build_shortcut(
@@ -311,8 +322,16 @@ class ResNet(BaseModule):
         ]
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, then set each block's last norm to zero where asked."""
+        """Initialise as ``init_cfg`` says, then set each block's last norm to zero where asked.
+
+        Deformable convolutions start from the regular grid, which the initialisation of their ``conv_offset`` would
+        leave.
+        """
         super().init_weights()
+        if not is_pretrained(self.init_cfg):
+            for module in self.modules():
+                if isinstance(module, (DeformConv2dPack, ModulatedDeformConv2dPack)):
+                    module.init_offset()
         if self.zero_init_residual:
             zero_last_norms(self)
 

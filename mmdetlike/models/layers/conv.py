@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmdetlike_ops import ConvAWS2d, DeformConv2dPack, ModulatedDeformConv2dPack, SAConv2d
+
 from .family import LayerFamily
 
 
@@ -53,6 +55,10 @@ CONV_LAYERS = LayerFamily(
         'Conv2dAdaptivePadding': Conv2dAdaptivePadding,
         'deconv': nn.ConvTranspose2d,
         'deconv3d': nn.ConvTranspose3d,
+        'ConvAWS': ConvAWS2d,
+        'DCN': DeformConv2dPack,
+        'DCNv2': ModulatedDeformConv2dPack,
+        'SAC': SAConv2d,
     },
 )
 
@@ -61,8 +67,8 @@ def build_conv_layer(cfg: dict | None, *args, **kwargs) -> nn.Module:
     """Build a convolution.
 
     Args:
-        cfg: ``dict(type=..., ...)``; None stands for ``dict(type='Conv2d')``. Types outside this family, such as
-            ``DCN`` and ``DCNv2``, are taken from ``MODELS``.
+        cfg: ``dict(type=..., ...)``; None stands for ``dict(type='Conv2d')``. ``DCN``, ``DCNv2`` and ``SAC`` are
+            deformable; types outside this family are taken from ``MODELS``.
         *args: Positional arguments of the layer (``in_channels, out_channels, kernel_size, ...``).
         **kwargs: Keyword arguments of the layer; those in ``cfg`` win.
 

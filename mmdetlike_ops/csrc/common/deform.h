@@ -71,4 +71,50 @@ OPS_HOST_DEVICE Corners<T> corners_at(T y, T x, int height, int width) {
           x - floor_x};
 }
 
+template <typename T>
+struct Point {
+  Corners<T> corners;
+  T mask;
+
+  OPS_HOST_DEVICE T weight(int corner) const { return corners.weight(corner) * mask; }
+};
+
+// Where each tap of each output pixel samples.
+template <typename T>
+struct Sampling {
+  DeformShape shape;
+  const T* offset;  // (images, deform_groups, taps, 2, out_area)
+  const T* mask;    // (images, deform_groups, taps, out_area) or null
+
+  OPS_HOST_DEVICE int64_t plane(int64_t image, int64_t deform_group, int tap) const {
+    return ((image * shape.deform_groups + deform_group) * shape.taps() + tap) * shape.out_area();
+  }
+
+  // `plane` is that of the tap, `pixel` the output's.
+  OPS_HOST_DEVICE Point<T> point(int64_t plane, int tap, int64_t pixel) const {
+    const int out_y = static_cast<int>(pixel / shape.x.output), out_x = static_cast<int>(pixel % shape.x.output);
+    const T* shift = offset + 2 * plane + pixel;
+    const T y = T(shape.y.source(out_y, tap / shape.x.kernel)) + shift[0];
+    const T x = T(shape.x.source(out_x, tap % shape.x.kernel)) + shift[shape.out_area()];
+    return {corners_at(y, x, shape.y.input, shape.x.input), mask ? mask[plane + pixel] : T(1)};
+  }
+};
+
+// The gradients of a point, in the layouts of Sampling.
+template <typename T>
+struct SamplingGradients {
+  T *offset, *mask;  // mask may be null
+
+  // dots[i]: the product of the gradient of the point's columns with the features of corner i
+  OPS_HOST_DEVICE void store(const DeformShape& shape, int64_t plane, int64_t pixel, const Point<T>& point,
+                             const T* dots) const {
+    const Corners<T>& at = point.corners;
+    offset[2 * plane + pixel] = point.mask * at.slope_y(dots);
+    offset[2 * plane + pixel + shape.out_area()] = point.mask * at.slope_x(dots);
+    if (mask)
+      mask[plane + pixel] =
+          (at.weight(0) * dots[0] + at.weight(1) * dots[1]) + (at.weight(2) * dots[2] + at.weight(3) * dots[3]);
+  }
+};
+
 }  // namespace ops

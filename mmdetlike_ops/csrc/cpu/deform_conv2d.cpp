@@ -14,24 +14,21 @@ namespace ops {
 namespace {
 
 constexpr int64_t kTile = 256, kSlab = 4096;  // pixels
-constexpr int64_t kChannelBlock = 32;
+constexpr int64_t kChannelBlock = 64;
 
 template <typename T>
 struct Problem {
-  DeformShape shape;
+  Sampling<T> sampling;
   const T* x;       // (images, height, width, channels)
-  const T* offset;  // (images, deform_groups, taps, 2, out_area)
-  const T* mask;    // (images, deform_groups, taps, out_area) or null
   const T* weight;  // (out_channels, taps, group_channels)
 
-  const T* map(int64_t image) const { return x + image * shape.area() * shape.channels; }
-  int64_t plane(int64_t image, int64_t deform_group, int tap) const {
-    return ((image * shape.deform_groups + deform_group) * shape.taps() + tap) * shape.out_area();
-  }
+  const DeformShape& shape() const { return sampling.shape; }
+  const T* map(int64_t image) const { return x + image * shape().area() * shape().channels; }
+
   // (group_outputs, group_channels)
   Matrix<const T> tap_weight(int64_t group, int tap) const {
-    const int64_t n = shape.group_channels(), row = n * shape.taps();
-    return {weight + group * shape.group_outputs() * row + tap * n, shape.group_outputs(), n, row, 1};
+    const int64_t n = shape().group_channels(), row = n * shape().taps();
+    return {weight + group * shape().group_outputs() * row + tap * n, shape().group_outputs(), n, row, 1};
   }
 };
 
@@ -42,18 +39,11 @@ struct Tile {
 
 // The points of a tap, (count, deform_groups).
 template <typename T>
-void locate(const Problem<T>& p, const Tile& tile, int tap, Point<T>* points) {
-  const DeformShape& s = p.shape;
-  const int tap_y = tap / s.x.kernel, tap_x = tap % s.x.kernel;
-  for (int64_t d = 0; d < s.deform_groups; ++d) {
-    const int64_t plane = p.plane(tile.image, d, tap);
-    const T *dy = p.offset + 2 * plane, *dx = dy + s.out_area(), *mask = p.mask ? p.mask + plane : nullptr;
-    for (int64_t i = 0; i < tile.count; ++i) {
-      const int64_t at = tile.begin + i;
-      const int out_y = static_cast<int>(at / s.x.output), out_x = static_cast<int>(at % s.x.output);
-      const T y = T(s.y.source(out_y, tap_y)) + dy[at], x = T(s.x.source(out_x, tap_x)) + dx[at];
-      points[i * s.deform_groups + d] = {corners_at(y, x, s.y.input, s.x.input), mask ? mask[at] : T(1)};
-    }
+void locate(const Sampling<T>& sampling, const Tile& tile, int tap, Point<T>* points) {
+  const int64_t groups = sampling.shape.deform_groups;
+  for (int64_t d = 0; d < groups; ++d) {
+    const int64_t plane = sampling.plane(tile.image, d, tap);
+    for (int64_t i = 0; i < tile.count; ++i) points[i * groups + d] = sampling.point(plane, tap, tile.begin + i);
   }
 }
 
@@ -90,11 +80,11 @@ struct Scratch {
 
 template <typename T>
 void forward_tile(const Problem<T>& p, const Tile& tile, const T* bias, const Matrix<T>& out, Scratch<T>& scratch) {
-  const DeformShape& s = p.shape;
+  const DeformShape& s = p.shape();
   if (bias) fill_with_bias(out, bias);
   const Matrix<const T> columns{scratch.columns.data(), tile.count, s.channels, s.channels, 1};
   for (int tap = 0; tap < s.taps(); ++tap) {
-    locate(p, tile, tap, scratch.points.data());
+    locate(p.sampling, tile, tap, scratch.points.data());
     sample(scratch.run(s, p.map(tile.image), tile.count), scratch.columns.data());
     for (int64_t g = 0; g < s.groups; ++g)
       multiply(columns.block(0, tile.count, g * s.group_channels(), s.group_channels()),
@@ -105,7 +95,7 @@ void forward_tile(const Problem<T>& p, const Tile& tile, const T* bias, const Ma
 
 template <typename T>
 void forward(const Problem<T>& p, const T* bias, Tensor& out) {
-  const DeformShape& s = p.shape;
+  const DeformShape& s = p.shape();
   T* result = mutable_data<T>(out);
   const int64_t tiles = (s.out_area() + kTile - 1) / kTile;
   torch::stable::parallel_for(0, s.images * tiles, 1, [&](int64_t begin, int64_t end) {
@@ -119,30 +109,25 @@ void forward(const Problem<T>& p, const T* bias, Tensor& out) {
   });
 }
 
+// The gradients of the points of a tap; dots (count, deform_groups, 4).
 template <typename T>
-struct Gradients {
-  T *offset, *mask, *weight;  // in the layouts of Problem; mask may be null
-};
-
-// Of a tap, given the products of the gradient of its columns with the features at the corners.
-template <typename T>
-void point_gradients(const Problem<T>& p, const Tile& tile, int tap, const Point<T>* points, const T* dots,
-                     const Gradients<T>& grads) {
-  const int64_t groups = p.shape.deform_groups;
+void store_gradients(const Sampling<T>& sampling, const Tile& tile, int tap, const Point<T>* points, const T* dots,
+                     const SamplingGradients<T>& grads) {
+  const int64_t groups = sampling.shape.deform_groups;
   for (int64_t d = 0; d < groups; ++d) {
-    const int64_t plane = p.plane(tile.image, d, tap) + tile.begin;
-    T *dy = grads.offset + 2 * plane - tile.begin, *dx = dy + p.shape.out_area();
+    const int64_t plane = sampling.plane(tile.image, d, tap);
     for (int64_t i = 0; i < tile.count; ++i) {
-      const Point<T>& point = points[i * groups + d];
-      const T* at = dots + 4 * (i * groups + d);
-      dy[i] = point.mask * point.corners.slope_y(at);
-      dx[i] = point.mask * point.corners.slope_x(at);
-      if (!grads.mask) continue;
-      grads.mask[plane + i] = (point.corners.weight(0) * at[0] + point.corners.weight(1) * at[1]) +
-                              (point.corners.weight(2) * at[2] + point.corners.weight(3) * at[3]);
+      const int64_t at = i * groups + d;
+      grads.store(sampling.shape, plane, tile.begin + i, points[at], dots + 4 * at);
     }
   }
 }
+
+template <typename T>
+struct Gradients {
+  SamplingGradients<T> sampling;
+  T* weight;  // in the layout of Problem
+};
 
 // What the backward pass keeps of a slab of pixels for one tap, and of the gradient of one image.
 template <typename T>
@@ -159,7 +144,7 @@ template <typename T>
 class Backward {
  public:
   Backward(const Problem<T>& problem, const Gradients<T>& grads)
-      : p_(problem), s_(p_.shape), grads_(grads), pixels_(std::min(kSlab, s_.out_area())), slab_(s_, pixels_) {}
+      : p_(problem), s_(p_.shape()), grads_(grads), pixels_(std::min(kSlab, s_.out_area())), slab_(s_, pixels_) {}
 
   // grad_out (out_area, out_channels), grad_x (area, channels)
   void image(int64_t image, const Matrix<const T>& grad_out, const Matrix<T>& grad_x) {
@@ -191,12 +176,12 @@ class Backward {
       multiply(upstream.block(first, tile.count, g * s_.group_outputs(), s_.group_outputs()), p_.tap_weight(g, tap),
                false, columns.block(0, tile.count, g * s_.group_channels(), s_.group_channels()));
     Point<T>* points = slab_.forward.points.data() + first * s_.deform_groups;
-    locate(p_, tile, tap, points);
+    locate(p_.sampling, tile, tap, points);
     Run<T> run = slab_.forward.run(s_, p_.map(tile.image), tile.count);
     run.points = points;
     sample(run, slab_.forward.columns.data() + first * s_.channels);
     dot(run, columns.data, dots);
-    point_gradients(p_, tile, tap, points, dots, grads_);
+    store_gradients(p_.sampling, tile, tap, points, dots, grads_.sampling);
   }
 
   void channel_pass(const Tile& slab, int tap, const Matrix<const T>& upstream) {
@@ -255,7 +240,7 @@ void backward(const Problem<T>& p, const Gradients<T>& grads, const Tensor& upst
   const T* grad = data<T>(upstream);
   T* result = mutable_data<T>(grad_x);
   Backward<T> pass(p, grads);
-  for (int64_t image = 0; image < p.shape.images; ++image)
+  for (int64_t image = 0; image < p.shape().images; ++image)
     pass.image(image, pixel_matrix(grad, upstream, image), pixel_matrix(result, grad_x, image));
 }
 
@@ -298,7 +283,7 @@ struct Inputs {
   std::optional<Tensor> mask;
 
   Problem<T> problem(const DeformShape& shape) const {
-    return {shape, data<T>(x), data<T>(offset), data_or_null<T>(mask), data<T>(weight)};
+    return {{shape, data<T>(offset), data_or_null<T>(mask)}, data<T>(x), data<T>(weight)};
   }
 };
 
@@ -343,7 +328,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deform_conv2d_backward_cpu(
     grad_weight = torch::stable::empty_like(inputs.weight);
     torch::stable::zero_(*grad_weight);
     backward(inputs.problem(shape),
-             Gradients<T>{mutable_data<T>(*grad_offset), mask ? mutable_data<T>(*grad_mask) : nullptr,
+             Gradients<T>{{mutable_data<T>(*grad_offset), mask ? mutable_data<T>(*grad_mask) : nullptr},
                           mutable_data<T>(*grad_weight)},
              upstream, *grad_x);
   });

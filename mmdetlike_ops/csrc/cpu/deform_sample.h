@@ -6,12 +6,6 @@
 
 namespace ops {
 
-template <typename T>
-struct Point {
-  Corners<T> corners;
-  T mask;
-};
-
 // Where the channels of each corner lie; those outside the map read `zeros`.
 template <typename T>
 struct CornerRows {
@@ -50,7 +44,7 @@ OPS_INLINE void sample_body(const Run<T>& run, T* columns) {
     const CornerRows<T> rows(point.corners, run.map + i % run.deform_groups * run.n, run.deform_groups * run.n,
                              run.zeros);
     T w[4];
-    for (int k = 0; k < 4; ++k) w[k] = point.corners.weight(k) * point.mask;
+    for (int k = 0; k < 4; ++k) w[k] = point.weight(k);
     interpolate(rows, w, run.n, columns + i * run.n);
   }
 }
@@ -119,7 +113,7 @@ OPS_INLINE void scatter_body(const Run<T>& run, const T* grad, const Channels& b
     for (int64_t i = 0; i < run.count; ++i) {
       const Point<T>& point = run.points[i * run.deform_groups + d];
       for (int k = 0; k < 4; ++k) {
-        const T weight = point.corners.weight(k) * point.mask;
+        const T weight = point.weight(k);
         if (point.corners.pixel[k] < 0 || weight == T(0)) continue;
         add_scaled(grad_block + point.corners.pixel[k] * block.count + (c - block.first), grad + i * channels + c,
                    weight, stop - c);
