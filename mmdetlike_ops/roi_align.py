@@ -17,7 +17,9 @@ def _fake_roi_align(x, rois, bins_y, bins_x, scale, sampling_ratio, max, aligned
 
 
 @torch.library.register_fake('mmdetlike_ops::roi_align_backward')
-def _fake_roi_align_backward(grad, rois, argmax, images, height, width, scale, sampling_ratio, max, aligned):
+def _fake_roi_align_backward(
+    grad, rois, argmax, images, height, width, scale, sampling_ratio, max, aligned, deterministic
+):
     return grad.new_empty(images, grad.shape[1], height, width)
 
 
@@ -29,7 +31,10 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, grad, _):
     rois, argmax = ctx.saved_tensors
-    grad_x = kernels.roi_align_backward(grad, rois, argmax, ctx.images, ctx.height, ctx.width, *ctx.settings)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    grad_x = kernels.roi_align_backward(
+        grad, rois, argmax, ctx.images, ctx.height, ctx.width, *ctx.settings, deterministic
+    )
     return grad_x, *[None] * 7
 
 

@@ -15,7 +15,7 @@ def _fake_roi_pool(x, rois, bins_y, bins_x, scale):
 
 
 @torch.library.register_fake('mmdetlike_ops::roi_pool_backward')
-def _fake_roi_pool_backward(grad, rois, argmax, images, height, width):
+def _fake_roi_pool_backward(grad, rois, argmax, images, height, width, deterministic):
     return grad.new_empty(images, grad.shape[1], height, width)
 
 
@@ -26,7 +26,8 @@ def _setup_context(ctx, inputs, output):
 
 
 def _backward(ctx, grad, _):
-    grad_x = kernels.roi_pool_backward(grad, *ctx.saved_tensors, ctx.images, ctx.height, ctx.width)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    grad_x = kernels.roi_pool_backward(grad, *ctx.saved_tensors, ctx.images, ctx.height, ctx.width, deterministic)
     return grad_x, None, None, None, None
 
 

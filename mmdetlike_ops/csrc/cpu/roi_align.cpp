@@ -1,13 +1,11 @@
 // RoIAlign, forward and backward.
 //
-// One task computes eight channels of one image for all its regions, on a channels-last copy that stays in cache.
 // Averaging is separable: the bilinear weights of all samples of a bin are a product of weights along y and x, merged
-// once for each region, so every pixel is read once. In the backward pass the task owns its part of the gradient, so
-// the result does not depend on the number of threads.
+// once for each region. The largest sample is searched eight channels of one image at a time.
 #include <array>
 
 #include "common/roi.h"
-#include "cpu/channel_block.h"
+#include "cpu/separable_pool.h"
 
 namespace ops {
 namespace {
@@ -22,32 +20,10 @@ struct Settings {
 };
 
 template <typename T>
-struct Tap {
-  int pixel, bin;
-  T weight;
-};
-
-template <typename T>
-struct Region {
-  std::vector<Tap<T>> rows, columns;  // rows by pixel, columns by bin and pixel
-};
-
-template <typename T>
 std::array<RoiAxis<T>, 2> region_axes(const T* roi, const Settings& s) {
   const int ratio = static_cast<int>(s.sampling_ratio);
   return {roi_axis<T>(roi[2], roi[4], T(s.scale), static_cast<int>(s.bins_y), ratio, s.aligned),
           roi_axis<T>(roi[1], roi[3], T(s.scale), static_cast<int>(s.bins_x), ratio, s.aligned)};
-}
-
-template <typename T>
-void add_tap(std::vector<Tap<T>>& taps, int pixel, int bin, T weight) {
-  if (weight == T(0)) return;
-  for (auto tap = taps.rbegin(); tap != taps.rend() && tap->bin == bin && tap->pixel >= pixel; ++tap)
-    if (tap->pixel == pixel) {
-      tap->weight += weight;
-      return;
-    }
-  taps.push_back({pixel, bin, weight});
 }
 
 // The averaging weights of each bin along one axis.
@@ -64,84 +40,12 @@ std::vector<Tap<T>> axis_taps(const RoiAxis<T>& axis, int64_t bins, int64_t leng
 }
 
 template <typename T>
-Region<T> average_region(const T* roi, const MapShape& shape, const Settings& s) {
-  const auto axes = region_axes(roi, s);
-  Region<T> region{axis_taps(axes[0], s.bins_y, shape.height), axis_taps(axes[1], s.bins_x, shape.width)};
-  std::stable_sort(region.rows.begin(), region.rows.end(),
-                   [](const Tap<T>& a, const Tap<T>& b) { return a.pixel < b.pixel; });
-  return region;
-}
-
-// line[bin] = sum over the bin's columns of weight * pixel
-template <typename T>
-OPS_INLINE void gather_line(const std::vector<Tap<T>>& columns, const T* pixels, int64_t step, T* line) {
-  const Tap<T>*tap = columns.data(), *end = tap + columns.size();
-  while (tap != end) {
-    const int bin = tap->bin;
-    Lanes<T> sum = {};
-    for (; tap != end && tap->bin == bin; ++tap) {
-      Lanes<T> pixel;
-      load(pixel, pixels + tap->pixel * step);
-      sum += tap->weight * pixel;
-    }
-    store(line + bin * kLanes, sum);
-  }
-}
-
-template <typename T>
-OPS_INLINE void add_scaled(T* to, const T* from, T weight, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    Lanes<T> a, b;
-    load(a, to + i * kLanes);
-    load(b, from + i * kLanes);
-    a += weight * b;
-    store(to + i * kLanes, a);
-  }
-}
-
-// bins, zeroed, receive the averages; line is a zeroed row of bins.
-template <typename T>
-OPS_INLINE void pool_body(const Region<T>& region, const Block<const T>& map, int64_t width, T* line, T* bins) {
-  int row = -1;
-  for (const Tap<T>& tap : region.rows) {
-    if (tap.pixel != row) gather_line(region.columns, map.data + tap.pixel * map.row, map.column, line);
-    row = tap.pixel;
-    add_scaled(bins + tap.bin * width * kLanes, line, tap.weight, width);
-  }
-}
-
-OPS_VECTORIZED void pool(const Region<float>& r, const Block<const float>& m, int64_t w, float* line, float* bins) {
-  pool_body(r, m, w, line, bins);
-}
-
-OPS_VECTORIZED void pool(const Region<double>& r, const Block<const double>& m, int64_t w, double* line, double* bins) {
-  pool_body(r, m, w, line, bins);
-}
-
-template <typename T>
-OPS_INLINE void scatter_line(const std::vector<Tap<T>>& columns, const T* line, T* pixels) {
-  for (const Tap<T>& tap : columns) add_scaled(pixels + tap.pixel * kLanes, line + tap.bin * kLanes, tap.weight, 1);
-}
-
-// The transpose of pool_body: `bins` hold gradients, `map` receives them.
-template <typename T>
-OPS_INLINE void unpool_body(const Region<T>& region, const Block<T>& map, int64_t width, T* line, const T* bins) {
-  for (size_t i = 0; i < region.rows.size();) {
-    const int row = region.rows[i].pixel;
-    std::fill(line, line + width * kLanes, T(0));
-    for (; i < region.rows.size() && region.rows[i].pixel == row; ++i)
-      add_scaled(line, bins + region.rows[i].bin * width * kLanes, region.rows[i].weight, width);
-    scatter_line(region.columns, line, map.data + row * map.row);
-  }
-}
-
-OPS_VECTORIZED void unpool(const Region<float>& r, const Block<float>& m, int64_t w, float* line, const float* bins) {
-  unpool_body(r, m, w, line, bins);
-}
-
-OPS_VECTORIZED void unpool(const Region<double>& r, const Block<double>& m, int64_t w, double* line,
-                           const double* bins) {
-  unpool_body(r, m, w, line, bins);
+Pooling<T> average_pooling(const Tensor& rois, const MapShape& shape, const Settings& s) {
+  const T* table = data<T>(rois);
+  return make_pooling<T>(rois.size(0), 1, s.bins(), s.bins_x, [&](int64_t roi, int64_t) {
+    const auto axes = region_axes(table + 5 * roi, s);
+    return make_region(axis_taps(axes[0], s.bins_y, shape.height), axis_taps(axes[1], s.bins_x, shape.width));
+  });
 }
 
 template <typename T>
@@ -201,37 +105,6 @@ void for_each_bin(const T* roi, const MapShape& shape, const Settings& s, const 
   }
 }
 
-template <typename T>
-std::vector<Region<T>> average_regions(const Tensor& rois, const MapShape& shape, const Settings& s) {
-  std::vector<Region<T>> regions(rois.size(0));
-  const T* table = data<T>(rois);
-  torch::stable::parallel_for(0, rois.size(0), 64, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) regions[i] = average_region(table + 5 * i, shape, s);
-  });
-  return regions;
-}
-
-template <typename S>
-void forward_average(const Tensor& x, const Tensor& rois, const Settings& s, Tensor& out) {
-  using T = Accumulate<S>;
-  const MapShape shape(x);
-  const auto lists = rois_by_image<T>(rois, shape.images, "roi_align");
-  const auto regions = average_regions<T>(rois, shape, s);
-  S* result = mutable_data<S>(out);
-  for_each_block<T>(shape, [&](int64_t image, int64_t channel, std::vector<T>& scratch) {
-    if (lists[image].empty()) return;
-    const auto map = read_block<T, S>(x, image, channel, scratch);
-    std::vector<T> line(s.bins_x * kLanes), bins(s.bins() * kLanes);
-    for (int64_t roi : lists[image]) {
-      std::fill(bins.begin(), bins.end(), T(0));
-      std::fill(line.begin(), line.end(), T(0));
-      pool(regions[roi], map, s.bins_x, line.data(), bins.data());
-      write_planes(bins.data(), s.bins(), std::min(kLanes, shape.channels - channel),
-                   result + (roi * shape.channels + channel) * s.bins());
-    }
-  });
-}
-
 template <typename S>
 void forward_max(const Tensor& x, const Tensor& rois, const Settings& s, Tensor& out, Tensor& argmax) {
   using T = Accumulate<S>;
@@ -254,26 +127,6 @@ void forward_max(const Tensor& x, const Tensor& rois, const Settings& s, Tensor&
       write_planes(best.data(), s.bins(), lanes, result + at);
       write_planes(which.data(), s.bins(), lanes, winners + at);
     }
-  });
-}
-
-template <typename S>
-void backward_average(const Tensor& grad, const Tensor& rois, const MapShape& shape, const Settings& s, Tensor& out) {
-  using T = Accumulate<S>;
-  const auto lists = rois_by_image<T>(rois, shape.images, "roi_align");
-  const auto regions = average_regions<T>(rois, shape, s);
-  const S* upstream = data<S>(grad);
-  S* result = mutable_data<S>(out);
-  for_each_block<T>(shape, [&](int64_t image, int64_t channel, std::vector<T>& scratch) {
-    const int64_t lanes = std::min(kLanes, shape.channels - channel), area = shape.height * shape.width;
-    std::fill(scratch.begin(), scratch.end(), T(0));
-    const Block<T> map{scratch.data(), shape.width * kLanes, kLanes};
-    std::vector<T> line(s.bins_x * kLanes), bins(s.bins() * kLanes);
-    for (int64_t roi : lists[image]) {
-      read_planes(upstream + (roi * shape.channels + channel) * s.bins(), s.bins(), lanes, bins.data());
-      unpool(regions[roi], map, s.bins_x, line.data(), bins.data());
-    }
-    write_planes(scratch.data(), area, lanes, result + (image * shape.channels + channel) * area);
   });
 }
 
@@ -320,21 +173,27 @@ std::tuple<Tensor, Tensor> roi_align_cpu(const Tensor& x, const Tensor& rois_in,
   Tensor argmax = torch::stable::new_empty(x, {max ? rois.size(0) : 0, x.size(1), bins_y, bins_x}, ScalarType::Int);
   dispatch_floating(x.scalar_type(), "roi_align", [&](auto tag) {
     using S = typename decltype(tag)::type;
-    max ? forward_max<S>(x, rois, s, out, argmax) : forward_average<S>(x, rois, s, out);
+    if (max) return forward_max<S>(x, rois, s, out, argmax);
+    using T = Accumulate<S>;
+    const auto lists = rois_by_image<T>(rois, x.size(0), "roi_align");
+    pool_regions<S>(x, lists, average_pooling<T>(rois, MapShape(x), s), out);
   });
   return {out, argmax};
 }
 
 Tensor roi_align_backward_cpu(const Tensor& grad_in, const Tensor& rois_in, const Tensor& argmax, int64_t images,
                               int64_t height, int64_t width, double scale, int64_t sampling_ratio, bool max,
-                              bool aligned) {
+                              bool aligned, bool /*deterministic: it always is*/) {
   const Tensor grad = contiguous(grad_in), rois = contiguous(rois_in);
   const MapShape shape(images, grad.size(1), height, width);
   const Settings s{grad.size(2), grad.size(3), scale, sampling_ratio, max, aligned};
   Tensor out = torch::stable::new_empty(grad, {images, grad.size(1), height, width});
   dispatch_floating(grad.scalar_type(), "roi_align_backward", [&](auto tag) {
     using S = typename decltype(tag)::type;
-    max ? backward_max<S>(grad, rois, argmax, shape, s, out) : backward_average<S>(grad, rois, shape, s, out);
+    if (max) return backward_max<S>(grad, rois, argmax, shape, s, out);
+    using T = Accumulate<S>;
+    const auto lists = rois_by_image<T>(rois, images, "roi_align");
+    unpool_regions<S>(grad, lists, average_pooling<T>(rois, shape, s), shape, out);
   });
   return out;
 }
@@ -347,7 +206,7 @@ OPS_REGISTER(m) {
       "bool aligned) -> (Tensor, Tensor)");
   m.def(
       "roi_align_backward(Tensor grad, Tensor rois, Tensor argmax, SymInt images, SymInt height, SymInt width, "
-      "float scale, int sampling_ratio, bool max, bool aligned) -> Tensor");
+      "float scale, int sampling_ratio, bool max, bool aligned, bool deterministic) -> Tensor");
 }
 
 OPS_IMPLEMENT(CPU, m) {

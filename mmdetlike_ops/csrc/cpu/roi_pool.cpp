@@ -105,7 +105,7 @@ std::tuple<Tensor, Tensor> roi_pool_cpu(const Tensor& x, const Tensor& rois_in, 
 }
 
 Tensor roi_pool_backward_cpu(const Tensor& grad_in, const Tensor& rois_in, const Tensor& argmax, int64_t images,
-                             int64_t height, int64_t width) {
+                             int64_t height, int64_t width, bool /*deterministic: it always is*/) {
   const Tensor grad = contiguous(grad_in), rois = contiguous(rois_in);
   const MapShape shape(images, grad.size(1), height, width);
   Tensor out = torch::stable::new_empty(grad, {images, grad.size(1), height, width});
@@ -119,8 +119,8 @@ Tensor roi_pool_backward_cpu(const Tensor& grad_in, const Tensor& rois_in, const
 OPS_REGISTER(m) {
   m.def("roi_pool(Tensor x, Tensor rois, SymInt bins_y, SymInt bins_x, float scale) -> (Tensor, Tensor)");
   m.def(
-      "roi_pool_backward(Tensor grad, Tensor rois, Tensor argmax, SymInt images, SymInt height, SymInt width) -> "
-      "Tensor");
+      "roi_pool_backward(Tensor grad, Tensor rois, Tensor argmax, SymInt images, SymInt height, SymInt width, "
+      "bool deterministic) -> Tensor");
 }
 
 OPS_IMPLEMENT(CPU, m) {

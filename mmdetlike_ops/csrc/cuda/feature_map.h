@@ -42,7 +42,7 @@ struct OutputShape {
   int64_t rois, channels;
   int bins_y, bins_x;
 
-  int64_t numel() const { return rois * channels * bins_y * bins_x; }
+  __host__ __device__ int64_t numel() const { return rois * channels * bins_y * bins_x; }
 };
 
 struct OutputIndex {

@@ -1,6 +1,6 @@
 // RoIPool, forward and backward: one thread an output.
 #include "common/roi.h"
-#include "cuda/feature_map.h"
+#include "cuda/scatter.h"
 
 namespace ops {
 namespace {
@@ -26,17 +26,24 @@ __global__ void forward_kernel(FeatureMap<const S> map, const T* rois, OutputSha
   });
 }
 
-template <typename T, typename S>
-__global__ void backward_kernel(const S* grad, const T* rois, const int32_t* argmax, OutputShape shape, int64_t count,
-                                FeatureMap<T> map) {
-  for_each_index(count, [&](int64_t i) {
-    const auto o = output_index(i, shape, false);
-    const int64_t image = image_of(rois + 5 * o.roi, map.images);
+template <typename S>
+struct Backward {
+  using Sum = Accumulate<S>;
+
+  const S* grad;
+  const Sum* rois;
+  const int32_t* argmax;
+  OutputShape shape;
+  FeatureMap<Sum> map;
+
+  __device__ int64_t image(int64_t roi) const { return image_of(rois + 5 * roi, map.images); }
+
+  template <typename Add>
+  __device__ void scatter(const OutputIndex& o, const Add& add) const {
     const int32_t winner = argmax[o.flat];
-    if (image < 0 || winner < 0) return;
-    atomicAdd(&map.at(image, o.channel, winner / map.width, winner % map.width), static_cast<T>(grad[o.flat]));
-  });
-}
+    if (winner >= 0) add(winner / map.width, winner % map.width, static_cast<Sum>(grad[o.flat]));
+  }
+};
 
 std::tuple<Tensor, Tensor> roi_pool_cuda(const Tensor& x, const Tensor& rois_in, int64_t bins_y, int64_t bins_x,
                                          double scale) {
@@ -54,9 +61,8 @@ std::tuple<Tensor, Tensor> roi_pool_cuda(const Tensor& x, const Tensor& rois_in,
   return {out, argmax};
 }
 
-// Sums by atomic additions, so that the last bits differ from run to run.
 Tensor roi_pool_backward_cuda(const Tensor& grad_in, const Tensor& rois_in, const Tensor& argmax, int64_t images,
-                              int64_t height, int64_t width) {
+                              int64_t height, int64_t width, bool deterministic) {
   const Tensor grad = contiguous(grad_in), rois = contiguous(rois_in);
   const OutputShape shape{grad.size(0), grad.size(1), static_cast<int>(grad.size(2)), static_cast<int>(grad.size(3))};
   const Launcher launch(grad);
@@ -65,8 +71,8 @@ Tensor roi_pool_backward_cuda(const Tensor& grad_in, const Tensor& rois_in, cons
     using S = typename decltype(tag)::type;
     using T = Accumulate<S>;
     Tensor sums = torch::stable::new_zeros(grad, {images, shape.channels, height, width}, accumulate_dtype<T>());
-    launch.elementwise(shape.numel(), backward_kernel<T, S>, data<S>(grad), data<T>(rois), data<int32_t>(argmax), shape,
-                       shape.numel(), write_map<T>(sums));
+    scatter(launch, Backward<S>{data<S>(grad), data<T>(rois), data<int32_t>(argmax), shape, write_map<T>(sums)},
+            deterministic);
     out = cast<S>(launch, sums, grad);
   });
   return out;
