@@ -18,6 +18,9 @@ from .point_sample import (
     rel_roi_point_to_abs_img_point,
     rel_roi_point_to_rel_img_point,
 )
+from .deform_roi_pool import DeformRoIPool, DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
+from .nms import batched_nms, nms, nms_match
+from .prroi_pool import PrRoIPool, prroi_pool
 from .roi_align import RoIAlign, roi_align
 from .roi_pool import RoIPool, roi_pool
 from .saconv import ConvAWS2d, SAConv2d
@@ -45,6 +48,10 @@ __all__ = [
     'DeformConv2dPack',
     'ModulatedDeformConv2d',
     'ModulatedDeformConv2dPack',
+    'DeformRoIPool',
+    'DeformRoIPoolPack',
+    'ModulatedDeformRoIPoolPack',
+    'PrRoIPool',
     'RoIAlign',
     'RoIPool',
     'SAConv2d',
@@ -69,6 +76,10 @@ __all__ = [
     'point_sample',
     'rel_roi_point_to_abs_img_point',
     'rel_roi_point_to_rel_img_point',
+    'deform_roi_pool',
+    'nms',
+    'nms_match',
+    'prroi_pool',
     'roi_align',
     'roi_pool',
     'sigmoid_focal_loss',

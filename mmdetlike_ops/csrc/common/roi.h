@@ -1,4 +1,4 @@
-// What a bin of a region covers along one axis, for RoIAlign and RoIPool, the same on both devices.
+// What a bin of a region covers along one axis, the same on both devices.
 #pragma once
 
 #include <cmath>
@@ -36,14 +36,38 @@ OPS_HOST_DEVICE RoiAxis<T> roi_axis(T from, T to, T scale, int bins, int samplin
 }
 
 template <typename T>
-OPS_HOST_DEVICE Sample<T> sample_at(const RoiAxis<T>& axis, int bin, int i, int length) {
-  T at = axis.start + T(bin) * axis.bin_size + (T(i) + T(0.5)) * axis.bin_size / T(axis.samples);
+OPS_HOST_DEVICE T sample_position(const RoiAxis<T>& axis, int bin, int i) {
+  return axis.start + T(bin) * axis.bin_size + (T(i) + T(0.5)) * axis.bin_size / T(axis.samples);
+}
+
+template <typename T>
+OPS_HOST_DEVICE Sample<T> sample_at(T at, int length) {
   if (!(at >= T(-1) && at <= T(length))) return {0, 0, T(0), T(0)};
   at = at > T(0) ? at : T(0);
   const int low = static_cast<int>(at);
   if (low >= length - 1) return {length - 1, length - 1, T(1), T(0)};
   const T fraction = at - T(low);
   return {low, low + 1, T(1) - fraction, fraction};
+}
+
+template <typename T>
+OPS_HOST_DEVICE Sample<T> sample_at(const RoiAxis<T>& axis, int bin, int i, int length) {
+  return sample_at(sample_position(axis, bin, i), length);
+}
+
+// The derivative of the weights of sample_at by the position; between the pixels of the border and beyond, a sample
+// does not change.
+template <typename T>
+OPS_HOST_DEVICE Sample<T> slope_at(T at, int length) {
+  const auto s = sample_at(at, length);
+  const bool flat = s.low == s.high || !(at > T(0));
+  return {s.low, s.high, T(flat ? 0 : -1), T(flat ? 0 : 1)};
+}
+
+// The axis of a bin that is moved by `offset` in units of `gamma` times the size of the region.
+template <typename T>
+OPS_HOST_DEVICE RoiAxis<T> shifted_axis(const RoiAxis<T>& axis, int bins, T gamma, T offset) {
+  return {axis.start + gamma * (axis.bin_size * T(bins)) * offset, axis.bin_size, axis.samples};
 }
 
 struct PixelRange {

@@ -4,7 +4,6 @@
 // once for each region. The largest sample is searched eight channels of one image at a time.
 #include <array>
 
-#include "common/roi.h"
 #include "cpu/separable_pool.h"
 
 namespace ops {
@@ -30,12 +29,7 @@ std::array<RoiAxis<T>, 2> region_axes(const T* roi, const Settings& s) {
 template <typename T>
 std::vector<Tap<T>> axis_taps(const RoiAxis<T>& axis, int64_t bins, int64_t length) {
   std::vector<Tap<T>> taps;
-  for (int bin = 0; bin < bins; ++bin)
-    for (int i = 0; i < axis.samples; ++i) {
-      const auto s = sample_at(axis, bin, i, static_cast<int>(length));
-      add_tap(taps, s.low, bin, s.weight_low / T(axis.samples));
-      add_tap(taps, s.high, bin, s.weight_high / T(axis.samples));
-    }
+  for (int bin = 0; bin < bins; ++bin) add_samples(taps, axis, bin, static_cast<int>(length), false, bin);
   return taps;
 }
 

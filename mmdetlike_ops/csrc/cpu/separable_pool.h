@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "common/roi.h"
 #include "cpu/channel_block.h"
 
 namespace ops {
@@ -32,6 +33,17 @@ void add_tap(std::vector<Tap<T>>& taps, int pixel, int bin, T weight) {
       return;
     }
   taps.push_back({pixel, bin, weight});
+}
+
+// The average of the samples of a bin, or, if `slope`, its derivative by their position, as taps of bin `target`.
+template <typename T>
+void add_samples(std::vector<Tap<T>>& taps, const RoiAxis<T>& axis, int bin, int length, bool slope, int target) {
+  for (int i = 0; i < axis.samples; ++i) {
+    const T at = sample_position(axis, bin, i);
+    const auto s = slope ? slope_at(at, length) : sample_at(at, length);
+    add_tap(taps, s.low, target, s.weight_low / T(axis.samples));
+    add_tap(taps, s.high, target, s.weight_high / T(axis.samples));
+  }
 }
 
 // A region from the taps of its two axes, each by bin and then pixel.
