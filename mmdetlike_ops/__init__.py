@@ -19,6 +19,7 @@ from .point_sample import (
     rel_roi_point_to_rel_img_point,
 )
 from .deform_roi_pool import DeformRoIPool, DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
+from .masked_conv import MaskedConv2d, masked_conv2d
 from .nms import batched_nms, nms, nms_match
 from .prroi_pool import PrRoIPool, prroi_pool
 from .roi_align import RoIAlign, roi_align
@@ -28,6 +29,7 @@ from .sigmoid_focal_loss import SigmoidFocalLoss, sigmoid_focal_loss
 from .soft_nms import soft_nms
 from .weighted_boxes_fusion import weighted_boxes_fusion
 from .wrappers import Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d, Linear, MaxPool2d, MaxPool3d
+from .softmax_focal_loss import SoftmaxFocalLoss, softmax_focal_loss
 
 __all__ = [
     'Conv2d',
@@ -50,6 +52,7 @@ __all__ = [
     'ModulatedDeformConv2dPack',
     'DeformRoIPool',
     'DeformRoIPoolPack',
+    'MaskedConv2d',
     'ModulatedDeformRoIPoolPack',
     'PrRoIPool',
     'RoIAlign',
@@ -59,6 +62,7 @@ __all__ = [
     'SimpleRoIAlign',
     'SyncBatchNorm',
     'abs_img_point_to_rel_img_point',
+    'SoftmaxFocalLoss',
     'batched_nms',
     'bbox_overlaps',
     'convert_frozen_batchnorm',
@@ -77,6 +81,7 @@ __all__ = [
     'rel_roi_point_to_abs_img_point',
     'rel_roi_point_to_rel_img_point',
     'deform_roi_pool',
+    'masked_conv2d',
     'nms',
     'nms_match',
     'prroi_pool',
@@ -85,4 +90,5 @@ __all__ = [
     'sigmoid_focal_loss',
     'soft_nms',
     'weighted_boxes_fusion',
+    'softmax_focal_loss',
 ]

@@ -59,45 +59,66 @@ def sigmoid_focal_loss(
     Raises:
         TypeError, ValueError: An argument has a wrong type, shape, device or value.
     """
-    _check(input, target, gamma, reduction)
+    check_focal('sigmoid_focal_loss', input, target, gamma, reduction)
     loss = kernels.sigmoid_focal_loss(input, target, float(gamma), float(alpha))
     if weight is not None:
-        check_vector('sigmoid_focal_loss', 'weight', weight, input.shape[1])
-        background = (target < 0) | (target >= input.shape[1])
-        factors = torch.cat([weight, weight.new_ones(1)])[torch.where(background, input.shape[1], target)]
-        loss = loss * factors[:, None]
+        loss = loss * weight_of_rows('sigmoid_focal_loss', weight, target, input.shape[1])[:, None]
+    return reduce_rows(loss, reduction)
+
+
+def check_focal(op: str, input: Tensor, target: Tensor, gamma: float, reduction: str) -> None:
+    """Raise unless `input` is (n, c) logits, `target` (n,) class indices, and the settings are valid."""
+    check_floating(op, 'input', input)
+    if input.dim() != 2:
+        raise ValueError(f'{op}: input has shape {tuple(input.shape)}, (n, c) is expected')
+    check_vector(op, 'target', target, input.shape[0])
+    check_device(op, 'target', target, input.device)
+    if target.dtype != torch.int64:
+        raise TypeError(f'{op}: target has dtype {target.dtype}, torch.int64 is expected')
+    if gamma < 0:
+        raise ValueError(f'{op}: gamma is {gamma}, a number from 0 on is expected')
+    check_choice(op, 'reduction', reduction, _REDUCTIONS)
+
+
+def weight_of_rows(op: str, weight: Tensor, target: Tensor, classes: int) -> Tensor:
+    """(n,) factors of rows by their target class, from (classes,) `weight`; 1 for a target that is no class."""
+    check_vector(op, 'weight', weight, classes)
+    background = (target < 0) | (target >= classes)
+    return torch.cat([weight, weight.new_ones(1)])[torch.where(background, classes, target)]
+
+
+def reduce_rows(loss: Tensor, reduction: str) -> Tensor:
+    """`loss` itself for 'none', its sum, or its sum over the number of its rows for 'mean'."""
     if reduction == 'none':
         return loss
-    return loss.sum() if reduction == 'sum' else loss.sum() / max(input.shape[0], 1)
+    return loss.sum() if reduction == 'sum' else loss.sum() / max(loss.shape[0], 1)
 
 
-def _check(input: Tensor, target: Tensor, gamma: float, reduction: str) -> None:
-    check_floating('sigmoid_focal_loss', 'input', input)
-    if input.dim() != 2:
-        raise ValueError(f'sigmoid_focal_loss: input has shape {tuple(input.shape)}, (n, c) is expected')
-    check_vector('sigmoid_focal_loss', 'target', target, input.shape[0])
-    check_device('sigmoid_focal_loss', 'target', target, input.device)
-    if target.dtype != torch.int64:
-        raise TypeError(f'sigmoid_focal_loss: target has dtype {target.dtype}, torch.int64 is expected')
-    if gamma < 0:
-        raise ValueError(f'sigmoid_focal_loss: gamma is {gamma}, a number from 0 on is expected')
-    check_choice('sigmoid_focal_loss', 'reduction', reduction, _REDUCTIONS)
+class FocalLoss(nn.Module):
+    """The settings of a focal loss.
 
-
-class SigmoidFocalLoss(nn.Module):
-    """`sigmoid_focal_loss` as a module; its arguments are those of the function."""
+    Args:
+        gamma: How much easy examples lose weight; not negative.
+        alpha: Weight of the loss, or of positives where there are negatives.
+        weight: (c,) factor of a row by its target class.
+        reduction: 'none', 'mean' or 'sum'.
+    """
 
     def __init__(self, gamma: float, alpha: float, weight: Tensor | None = None, reduction: str = 'mean'):
         super().__init__()
-        check_choice('SigmoidFocalLoss', 'reduction', reduction, _REDUCTIONS)
+        check_choice(type(self).__name__, 'reduction', reduction, _REDUCTIONS)
         self.gamma = gamma
         self.alpha = alpha
         self.register_buffer('weight', weight, persistent=weight is not None)
         self.reduction = reduction
 
+    def extra_repr(self) -> str:
+        return f'gamma={self.gamma}, alpha={self.alpha}, reduction={self.reduction!r}'
+
+
+class SigmoidFocalLoss(FocalLoss):
+    """`sigmoid_focal_loss` as a module; its arguments are those of the function."""
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss of logits (n, c) against class indices (n,)."""
         return sigmoid_focal_loss(input, target, self.gamma, self.alpha, self.weight, self.reduction)
-
-    def extra_repr(self) -> str:
-        return f'gamma={self.gamma}, alpha={self.alpha}, reduction={self.reduction!r}'

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmdetlike_ops import batched_nms, nms, roi_align, roi_pool, sigmoid_focal_loss
+from mmdetlike_ops import batched_nms, deform_roi_pool, nms, prroi_pool, roi_align, roi_pool, sigmoid_focal_loss
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,12 @@ def compiled(function):
     return torch.compile(function, fullgraph=True, backend='aot_eager')
 
 
-@pytest.mark.parametrize('pool', [roi_align, roi_pool], ids=lambda pool: pool.__name__)
+def deformed(x, rois, size, scale):
+    offset = rois[:, 1:, None, None].expand(-1, -1, size, size)[:, :2] / 100
+    return deform_roi_pool(x, rois, offset, size, scale)
+
+
+@pytest.mark.parametrize('pool', [roi_align, roi_pool, deformed, prroi_pool], ids=lambda pool: pool.__name__)
 def test_pooling_compiles_with_its_gradient(rng, random_rois, pool):
     fast = compiled(lambda x, rois: pool(x * 2, rois, 3, 0.25))
     for k in (6, 9):

@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from mmdetlike_ops import batched_nms, bbox_overlaps, nms, nms_match, roi_align, roi_pool, sigmoid_focal_loss, soft_nms
+from mmdetlike_ops import (
+    batched_nms,
+    bbox_overlaps,
+    deform_roi_pool,
+    nms,
+    nms_match,
+    prroi_pool,
+    roi_align,
+    roi_pool,
+    sigmoid_focal_loss,
+    soft_nms,
+)
 
 pytestmark = pytest.mark.gpu
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -48,14 +59,24 @@ def test_overlaps_and_matches(cuda, rng, random_boxes):
     assert nms_match(dets.to(cuda), 0.3) == nms_match(dets, 0.3)
 
 
-@pytest.mark.parametrize('dtype', DTYPES)
-@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('pool', [
+def deformed(x, rois):
+    offset = torch.sin(torch.arange(70.0 * len(rois), device=rois.device)).view(-1, 2, 7, 5)
+    return deform_roi_pool(x, rois, offset, (7, 5), 0.25, 2)
+
+
+each_pool = pytest.mark.parametrize('pool', [
     lambda x, rois: roi_align(x, rois, (7, 5), 0.25, 2),
     lambda x, rois: roi_align(x, rois, (7, 5), 0.25, 0, aligned=False),
     lambda x, rois: roi_align(x, rois, (7, 5), 0.25, 2, 'max'),
     lambda x, rois: roi_pool(x, rois, (7, 5), 0.25),
-], ids=['align', 'align_adaptive', 'align_max', 'pool'])  # fmt: skip
+    deformed,
+    lambda x, rois: prroi_pool(x, rois, (7, 5), 0.25),
+], ids=['align', 'align_adaptive', 'align_max', 'pool', 'deform', 'precise'])  # fmt: skip
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+@each_pool
 def test_pooling(cuda, rng, random_rois, pool, layout, dtype):
     x, rois = torch.randn(2, 19, 40, 50, generator=rng).to(dtype).contiguous(memory_format=layout), random_rois(30)
     tolerance = {torch.float32: 1e-4, torch.float64: 1e-9, torch.float16: 2e-3, torch.bfloat16: 2e-2}[dtype]
@@ -66,6 +87,23 @@ def test_pooling(cuda, rng, random_rois, pool, layout, dtype):
         results.append((out.detach().cpu(), torch.autograd.grad(out.sum(), leaf)[0].cpu()))
     for actual, expected in zip(*results):
         torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@each_pool
+def test_deterministic_gradients(cuda, rng, random_rois, pool, deterministic):
+    x, rois = torch.randn(2, 19, 40, 50, generator=rng), random_rois(200)
+    (expected,) = torch.autograd.grad(pool(x.requires_grad_(), rois).square().sum(), x)
+    leaf, rois = x.detach().to(cuda).requires_grad_(), rois.to(cuda)
+    grads = [torch.autograd.grad(pool(leaf, rois).square().sum(), leaf)[0] for _ in range(3)]
+    assert all(torch.equal(grad, grads[0]) for grad in grads)
+    torch.testing.assert_close(grads[0].cpu(), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_region_of_no_image_gives_zeros(cuda):

@@ -3,17 +3,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmdetlike_ops import RoIAlign, RoIPool, roi_align, roi_pool
+from mmdetlike_ops import RoIAlign, RoIPool, deform_roi_pool, prroi_pool, roi_align, roi_pool
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def deformed(x, rois):
+    offset = torch.sin(torch.arange(12.0 * len(rois), dtype=rois.dtype)).view(-1, 2, 3, 2)
+    return deform_roi_pool(x, rois, offset, (3, 2), 0.25, 2)
+
+
 POOLS = (
     lambda x, rois: roi_align(x, rois, (3, 2), 0.25, 2),
     lambda x, rois: roi_align(x, rois, (3, 2), 0.25, 0, aligned=False),
     lambda x, rois: roi_align(x, rois, (3, 2), 0.25, 0, 'max'),
     lambda x, rois: roi_pool(x, rois, (3, 2), 0.25),
+    deformed,
+    lambda x, rois: prroi_pool(x, rois, (3, 2), 0.25),
 )
-NAMES = ('align', 'align_adaptive', 'align_max', 'pool')
+NAMES = ('align', 'align_adaptive', 'align_max', 'pool', 'deform', 'precise')
 each_pool = pytest.mark.parametrize('pool', POOLS, ids=NAMES)
 
 
@@ -131,6 +141,32 @@ def test_backward_does_not_depend_on_threads(rng, random_rois, pool):
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*grads)
+
+
+class LastArguments(TorchDispatchMode):
+    """The last argument of every backward operator that ran."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.namespace == 'mmdetlike_ops' and 'backward' in function.__name__:
+            self.seen.append(args[-1])
+        return function(*args, **(kwargs or {}))
+
+
+@each_pool
+@pytest.mark.parametrize('wanted', [False, True])
+def test_backward_is_told_whether_to_be_deterministic(rng, random_rois, pool, wanted):
+    x, rois = torch.randn(2, 5, 20, 30, generator=rng).requires_grad_(), random_rois(6)
+    torch.use_deterministic_algorithms(wanted)
+    try:
+        with LastArguments() as arguments:
+            torch.autograd.grad(pool(x, rois).sum(), x)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert arguments.seen == [wanted]
 
 
 def test_autocast_mixes_dtypes(rng, random_rois):
