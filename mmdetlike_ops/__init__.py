@@ -8,6 +8,10 @@ from .mask_matrix_nms import mask_matrix_nms
 from .ms_deform_attn import MultiScaleDeformableAttention, ms_deform_attn
 from .deform_conv import DeformConv2d, DeformConv2dPack, ModulatedDeformConv2d, ModulatedDeformConv2dPack
 from .deform_conv2d import deform_conv2d, modulated_deform_conv2d
+from .deform_roi_pool import DeformRoIPool, DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
+from .mask_iou import mask_iou
+from .mask_matrix_nms import mask_matrix_nms
+from .masked_conv import MaskedConv2d, masked_conv2d
 from .nms import batched_nms, nms, nms_match
 from .paste_masks import paste_masks
 from .point_sample import (
@@ -18,9 +22,6 @@ from .point_sample import (
     rel_roi_point_to_abs_img_point,
     rel_roi_point_to_rel_img_point,
 )
-from .deform_roi_pool import DeformRoIPool, DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
-from .masked_conv import MaskedConv2d, masked_conv2d
-from .nms import batched_nms, nms, nms_match
 from .prroi_pool import PrRoIPool, prroi_pool
 from .roi_align import RoIAlign, roi_align
 from .roi_pool import RoIPool, roi_pool
@@ -63,6 +64,7 @@ __all__ = [
     'SyncBatchNorm',
     'abs_img_point_to_rel_img_point',
     'SoftmaxFocalLoss',
+    'abs_img_point_to_rel_img_point',
     'batched_nms',
     'bbox_overlaps',
     'convert_frozen_batchnorm',
@@ -74,17 +76,18 @@ __all__ = [
     'ms_deform_attn',
     'deform_conv2d',
     'modulated_deform_conv2d',
+    'deform_roi_pool',
+    'generate_grid',
+    'mask_iou',
+    'mask_matrix_nms',
+    'masked_conv2d',
     'nms',
     'nms_match',
     'paste_masks',
     'point_sample',
+    'prroi_pool',
     'rel_roi_point_to_abs_img_point',
     'rel_roi_point_to_rel_img_point',
-    'deform_roi_pool',
-    'masked_conv2d',
-    'nms',
-    'nms_match',
-    'prroi_pool',
     'roi_align',
     'roi_pool',
     'sigmoid_focal_loss',

@@ -41,7 +41,7 @@ OPS_HOST_DEVICE T sample_position(const RoiAxis<T>& axis, int bin, int i) {
 }
 
 template <typename T>
-OPS_HOST_DEVICE Sample<T> sample_at(T at, int length) {
+OPS_HOST_DEVICE Sample<T> bilinear(T at, int length) {
   if (!(at >= T(-1) && at <= T(length))) return {0, 0, T(0), T(0)};
   at = at > T(0) ? at : T(0);
   const int low = static_cast<int>(at);
@@ -52,14 +52,14 @@ OPS_HOST_DEVICE Sample<T> sample_at(T at, int length) {
 
 template <typename T>
 OPS_HOST_DEVICE Sample<T> sample_at(const RoiAxis<T>& axis, int bin, int i, int length) {
-  return sample_at(sample_position(axis, bin, i), length);
+  return bilinear(sample_position(axis, bin, i), length);
 }
 
-// The derivative of the weights of sample_at by the position; between the pixels of the border and beyond, a sample
+// The derivative of the weights of bilinear by the position; between the pixels of the border and beyond, a sample
 // does not change.
 template <typename T>
-OPS_HOST_DEVICE Sample<T> slope_at(T at, int length) {
-  const auto s = sample_at(at, length);
+OPS_HOST_DEVICE Sample<T> bilinear_slope(T at, int length) {
+  const auto s = bilinear(at, length);
   const bool flat = s.low == s.high || !(at > T(0));
   return {s.low, s.high, T(flat ? 0 : -1), T(flat ? 0 : 1)};
 }

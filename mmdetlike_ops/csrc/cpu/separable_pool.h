@@ -40,7 +40,7 @@ template <typename T>
 void add_samples(std::vector<Tap<T>>& taps, const RoiAxis<T>& axis, int bin, int length, bool slope, int target) {
   for (int i = 0; i < axis.samples; ++i) {
     const T at = sample_position(axis, bin, i);
-    const auto s = slope ? slope_at(at, length) : sample_at(at, length);
+    const auto s = slope ? bilinear_slope(at, length) : bilinear(at, length);
     add_tap(taps, s.low, target, s.weight_low / T(axis.samples));
     add_tap(taps, s.high, target, s.weight_high / T(axis.samples));
   }

@@ -1,6 +1,6 @@
 // Deformable RoI pooling, forward and backward: one thread an output, one block an offset.
+#include "cuda/bilinear.h"
 #include "cuda/reduce.h"
-#include "cuda/sampling.h"
 #include "cuda/scatter.h"
 
 namespace ops {
@@ -87,11 +87,11 @@ __device__ Shift<T> derivative(const FeatureMap<const S>& map, int64_t image, co
   Shift<T> sum{T(0), T(0)};
   for (int iy = 0; iy < axes.y.samples; ++iy) {
     const T at_y = sample_position(axes.y, o.y, iy);
-    const auto y = sample_at(at_y, map.height), slope_y = slope_at(at_y, map.height);
+    const auto y = bilinear(at_y, map.height), slope_y = bilinear_slope(at_y, map.height);
     for (int ix = 0; ix < axes.x.samples; ++ix) {
       const T at_x = sample_position(axes.x, o.x, ix);
-      sum.y += interpolate(map, image, o.channel, slope_y, sample_at(at_x, map.width));
-      sum.x += interpolate(map, image, o.channel, y, slope_at(at_x, map.width));
+      sum.y += interpolate(map, image, o.channel, slope_y, bilinear(at_x, map.width));
+      sum.x += interpolate(map, image, o.channel, y, bilinear_slope(at_x, map.width));
     }
   }
   return sum;

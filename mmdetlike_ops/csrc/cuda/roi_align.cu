@@ -1,5 +1,5 @@
 // RoIAlign, forward and backward: one thread an output.
-#include "cuda/sampling.h"
+#include "cuda/bilinear.h"
 #include "cuda/scatter.h"
 
 namespace ops {
