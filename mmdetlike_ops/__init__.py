@@ -3,6 +3,7 @@
 from .batch_norm import FrozenBatchNorm2d, NaiveSyncBatchNorm, SyncBatchNorm, convert_frozen_batchnorm
 from .bbox_overlaps import bbox_overlaps
 from .carafe import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
+from .convex_overlaps import box_iou_quadri, box_iou_rotated, convex_iou
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .ms_deform_attn import MultiScaleDeformableAttention, ms_deform_attn
@@ -13,6 +14,7 @@ from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .masked_conv import MaskedConv2d, masked_conv2d
 from .nms import batched_nms, nms, nms_match
+from .nms_rotated import nms_quadri, nms_rotated
 from .paste_masks import paste_masks
 from .point_sample import (
     SimpleRoIAlign,
@@ -26,6 +28,7 @@ from .prroi_pool import PrRoIPool, prroi_pool
 from .roi_align import RoIAlign, roi_align
 from .roi_pool import RoIPool, roi_pool
 from .saconv import ConvAWS2d, SAConv2d
+from .rotated_boxes import rotated_boxes_from_detectron2, rotated_boxes_to_detectron2
 from .sigmoid_focal_loss import SigmoidFocalLoss, sigmoid_focal_loss
 from .soft_nms import soft_nms
 from .weighted_boxes_fusion import weighted_boxes_fusion
@@ -70,6 +73,9 @@ __all__ = [
     'convert_frozen_batchnorm',
     'carafe',
     'carafe_naive',
+    'box_iou_quadri',
+    'box_iou_rotated',
+    'convex_iou',
     'generate_grid',
     'mask_iou',
     'mask_matrix_nms',
@@ -83,6 +89,8 @@ __all__ = [
     'masked_conv2d',
     'nms',
     'nms_match',
+    'nms_quadri',
+    'nms_rotated',
     'paste_masks',
     'point_sample',
     'prroi_pool',
@@ -90,6 +98,8 @@ __all__ = [
     'rel_roi_point_to_rel_img_point',
     'roi_align',
     'roi_pool',
+    'rotated_boxes_from_detectron2',
+    'rotated_boxes_to_detectron2',
     'sigmoid_focal_loss',
     'soft_nms',
     'weighted_boxes_fusion',

@@ -68,19 +68,21 @@ def check_choice(op: str, name: str, value: object, choices: tuple) -> None:
         raise ValueError(f'{op}: {name} is {value!r}, one of {choices} is expected')
 
 
-def check_scored_boxes(op: str, boxes: Tensor, scores: Tensor) -> None:
-    """Raise unless `boxes` is (n, 4) and `scores` (n,), both floating and on one device."""
-    check_table(op, 'boxes', boxes, 4)
+def check_scored_boxes(op: str, boxes: Tensor, scores: Tensor, columns: int = 4) -> None:
+    """Raise unless `boxes` is (n, columns) and `scores` (n,), both floating and on one device."""
+    check_table(op, 'boxes', boxes, columns)
     check_floating(op, 'scores', scores)
     check_vector(op, 'scores', scores, boxes.shape[0])
     check_device(op, 'scores', scores, boxes.device)
 
 
-def check_regions(op: str, x: Tensor, rois: Tensor, height: int, width: int) -> None:
-    """Raise unless `x` is (n, c, h, w), `rois` (k, 5) on the same device, and the output has a positive size."""
+def check_regions(op: str, x: Tensor, rois: Tensor, height: int, width: int, columns: int = 5) -> None:
+    """Raise unless `x` is (n, c, h, w), `rois` (k, columns) on the same device, and the output has a positive size."""
     check_floating(op, 'x', x)
     check_shape(op, 'x', x, ('n', 'c', 'h', 'w'))
-    check_table(op, 'rois', rois, 5)
+    if x.shape[2] == 0 or x.shape[3] == 0:
+        raise ValueError(f'{op}: x has shape {tuple(x.shape)}, at least one pixel is expected')
+    check_table(op, 'rois', rois, columns)
     check_device(op, 'rois', rois, x.device)
     if height < 1 or width < 1:
         raise ValueError(f'{op}: output_size is ({height}, {width}), two positive numbers are expected')

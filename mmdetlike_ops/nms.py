@@ -6,6 +6,7 @@ from torch import Tensor
 from ._checks import check_choice, check_device, check_range, check_scored_boxes, check_table, check_vector
 from ._library import kernels
 from .bbox_overlaps import bbox_overlaps
+from .nms_rotated import COLUMNS, grouped_convex_nms
 from .soft_nms import grouped_soft_nms
 
 
@@ -56,35 +57,38 @@ def batched_nms(
     """Non-maximum suppression within each class: boxes of different class never suppress each other.
 
     Args:
-        boxes: (n, 4) xyxy in pixels.
+        boxes: (n, 4) xyxy in pixels; (n, 5) rotated boxes for 'nms_rotated', (n, 8) quadrilaterals for 'nms_quadri'.
         scores: (n,).
         idxs: (n,) class (or level, or image) of each box, integers.
-        nms_cfg: None only sorts by score. Else a dict with `type` ('nms', the default, or 'soft_nms'), the arguments
-            of that function (`iou_threshold` or `iou_thr`), and `max_num` (at most that many boxes in all),
-            `class_agnostic` (wins over the argument) and `split_thr`.
+        nms_cfg: None only sorts by score. Else a dict with `type` ('nms', the default, 'soft_nms', 'nms_rotated' or
+            'nms_quadri'), the arguments of that function (`iou_threshold` or `iou_thr`), and `max_num` (at most that
+            many boxes in all), `class_agnostic` (wins over the argument) and `split_thr`.
         class_agnostic: Ignore `idxs`: every box may suppress every other. From `split_thr` boxes on (default 10000),
             as users of the OpenMMLab ops library know it, classes are told apart nevertheless.
 
     Returns:
-        The kept boxes with their (for 'soft_nms' decayed) scores (k, 5), by falling score, and their indices (k,).
+        The kept boxes with their (for 'soft_nms' decayed) scores (k, 5), (k, 6) or (k, 9), by falling score, and
+        their indices (k,).
 
     Raises:
         TypeError, ValueError: An argument has a wrong type, shape, device or value, or `nms_cfg` an unknown key.
     """
-    check_scored_boxes('batched_nms', boxes, scores)
     if nms_cfg is None:
-        scores, kept = scores.sort(descending=True, stable=True)
-        return torch.cat([boxes[kept], scores[:, None]], dim=1), kept
+        return _sort_by_score(boxes, scores)
+    kind, settings = _read_settings(nms_cfg)
+    check_scored_boxes('batched_nms', boxes, scores, COLUMNS.get(kind, 4))
     check_vector('batched_nms', 'idxs', idxs, boxes.shape[0])
     check_device('batched_nms', 'idxs', idxs, boxes.device)
-    kind, settings = _read_settings(nms_cfg)
     agnostic = settings.pop('class_agnostic', class_agnostic)
     split = boxes.shape[0] >= settings.pop('split_thr', 10000)
     groups = None if agnostic and not split else idxs.to(torch.int64)
     max_num = settings.pop('max_num', -1)
     if kind == 'nms':
         return _grouped_nms(boxes, scores, groups, max_num=max_num, **settings)
-    dets, kept = grouped_soft_nms(boxes, scores, groups, **settings)
+    if kind == 'soft_nms':
+        dets, kept = grouped_soft_nms(boxes, scores, groups, **settings)
+    else:
+        dets, kept = grouped_convex_nms(kind, boxes, scores, groups, **settings)
     return (dets[:max_num], kept[:max_num]) if max_num > 0 else (dets, kept)
 
 
@@ -120,6 +124,8 @@ def nms_match(dets: Tensor, thr: float) -> list[list[int]]:
 _SETTINGS = {
     'nms': ('iou_threshold', 'offset', 'score_threshold'),
     'soft_nms': ('iou_threshold', 'sigma', 'min_score', 'method', 'offset'),
+    'nms_rotated': ('iou_threshold', 'clockwise'),
+    'nms_quadri': ('iou_threshold',),
 }
 
 
@@ -132,9 +138,16 @@ def _read_settings(nms_cfg: dict) -> tuple[str, dict]:
     known = (*_SETTINGS[kind], 'max_num', 'class_agnostic', 'split_thr')
     for key in settings:
         check_choice('batched_nms', 'a key of nms_cfg', key, known)
-    if kind == 'nms' and 'iou_threshold' not in settings:
+    if kind != 'soft_nms' and 'iou_threshold' not in settings:
         raise ValueError(f"batched_nms: nms_cfg is {nms_cfg}, it needs 'iou_threshold'")
     return kind, settings
+
+
+def _sort_by_score(boxes, scores):
+    wide = tuple(getattr(boxes, 'shape', ())[1:]) in ((5,), (8,))
+    check_scored_boxes('batched_nms', boxes, scores, boxes.shape[1] if wide else 4)
+    scores, kept = scores.sort(descending=True, stable=True)
+    return torch.cat([boxes[kept], scores[:, None]], dim=1), kept
 
 
 def _grouped_nms(boxes, scores, groups, iou_threshold, offset=0, score_threshold=0, max_num=-1):

@@ -12,6 +12,7 @@
 
 #include "common/box.h"
 #include "common/op.h"
+#include "cpu/suppress.h"
 #include "cpu/vectorize.h"
 
 namespace ops {
@@ -158,35 +159,10 @@ void suppress_group(const S* boxes, const int64_t* order, const int64_t* members
   }
 }
 
-template <typename S>
-std::vector<int64_t> valid_positions(const S* scores, const int64_t* order, int64_t n, double threshold) {
-  std::vector<int64_t> positions;
-  positions.reserve(n);
-  for (int64_t i = 0; i < n; ++i) {
-    const double score = static_cast<Accumulate<S>>(scores[order[i]]);
-    if (threshold > 0 ? score > threshold : !std::isnan(score)) positions.push_back(i);
-  }
-  return positions;
-}
-
-// Sorts positions by group, stably, and returns where each group begins, ending with the total.
-std::vector<int64_t> split_groups(std::vector<int64_t>& positions, const int64_t* order, const int64_t* groups) {
-  const int64_t n = positions.size();
-  if (!groups || n == 0) return {0, n};
-  const auto id = [&](int64_t position) { return groups[order[position]]; };
-  std::stable_sort(positions.begin(), positions.end(), [&](int64_t a, int64_t b) { return id(a) < id(b); });
-  std::vector<int64_t> starts{0};
-  for (int64_t i = 1; i < n; ++i)
-    if (id(positions[i]) != id(positions[i - 1])) starts.push_back(i);
-  starts.push_back(n);
-  return starts;
-}
-
 Tensor nms_cpu(const Tensor& boxes_in, const Tensor& scores_in, const Tensor& order_in,
-               const std::optional<Tensor>& groups_in, double iou_threshold, double score_threshold, int64_t offset,
+               const std::optional<Tensor>& groups, double iou_threshold, double score_threshold, int64_t offset,
                int64_t max_num) {
   const Tensor boxes = contiguous(boxes_in), scores = contiguous(scores_in), order = contiguous(order_in);
-  const std::optional<Tensor> groups = groups_in ? std::make_optional(contiguous(*groups_in)) : std::nullopt;
   Tensor keep = torch::stable::new_zeros(boxes, {boxes.size(0)}, ScalarType::Bool);
   const Settings settings{iou_threshold, score_threshold, offset, max_num};
   dispatch_floating(boxes.scalar_type(), "nms", [&](auto tag) {
@@ -194,12 +170,8 @@ Tensor nms_cpu(const Tensor& boxes_in, const Tensor& scores_in, const Tensor& or
     const S* box_data = data<S>(boxes);
     const int64_t* ranks = data<int64_t>(order);
     bool* flags = mutable_data<bool>(keep);
-    auto positions = valid_positions(data<S>(scores), ranks, boxes.size(0), score_threshold);
-    const auto starts = split_groups(positions, ranks, groups ? data<int64_t>(*groups) : nullptr);
-    torch::stable::parallel_for(0, starts.size() - 1, 8, [&](int64_t begin, int64_t end) {
-      for (int64_t g = begin; g < end; ++g)
-        suppress_group<Accumulate<S>>(box_data, ranks, positions.data() + starts[g], starts[g + 1] - starts[g],
-                                      settings, flags);
+    for_each_group<S>(scores, order, groups, score_threshold, [&](const int64_t* members, int64_t n) {
+      suppress_group<Accumulate<S>>(box_data, ranks, members, n, settings, flags);
     });
   });
   return keep;
