@@ -4,15 +4,13 @@ from .batch_norm import FrozenBatchNorm2d, NaiveSyncBatchNorm, SyncBatchNorm, co
 from .bbox_overlaps import bbox_overlaps
 from .carafe import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
 from .convex_overlaps import box_iou_quadri, box_iou_rotated, convex_iou
-from .mask_iou import mask_iou
-from .mask_matrix_nms import mask_matrix_nms
-from .ms_deform_attn import MultiScaleDeformableAttention, ms_deform_attn
 from .deform_conv import DeformConv2d, DeformConv2dPack, ModulatedDeformConv2d, ModulatedDeformConv2dPack
 from .deform_conv2d import deform_conv2d, modulated_deform_conv2d
 from .deform_roi_pool import DeformRoIPool, DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .masked_conv import MaskedConv2d, masked_conv2d
+from .ms_deform_attn import MultiScaleDeformableAttention, ms_deform_attn
 from .nms import batched_nms, nms, nms_match
 from .nms_rotated import nms_quadri, nms_rotated
 from .paste_masks import paste_masks
@@ -27,13 +25,13 @@ from .point_sample import (
 from .prroi_pool import PrRoIPool, prroi_pool
 from .roi_align import RoIAlign, roi_align
 from .roi_pool import RoIPool, roi_pool
-from .saconv import ConvAWS2d, SAConv2d
 from .rotated_boxes import rotated_boxes_from_detectron2, rotated_boxes_to_detectron2
+from .saconv import ConvAWS2d, SAConv2d
 from .sigmoid_focal_loss import SigmoidFocalLoss, sigmoid_focal_loss
 from .soft_nms import soft_nms
+from .softmax_focal_loss import SoftmaxFocalLoss, softmax_focal_loss
 from .weighted_boxes_fusion import weighted_boxes_fusion
 from .wrappers import Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d, Linear, MaxPool2d, MaxPool3d
-from .softmax_focal_loss import SoftmaxFocalLoss, softmax_focal_loss
 
 __all__ = [
     'Conv2d',
@@ -67,7 +65,6 @@ __all__ = [
     'SyncBatchNorm',
     'abs_img_point_to_rel_img_point',
     'SoftmaxFocalLoss',
-    'abs_img_point_to_rel_img_point',
     'batched_nms',
     'bbox_overlaps',
     'convert_frozen_batchnorm',
@@ -83,9 +80,6 @@ __all__ = [
     'deform_conv2d',
     'modulated_deform_conv2d',
     'deform_roi_pool',
-    'generate_grid',
-    'mask_iou',
-    'mask_matrix_nms',
     'masked_conv2d',
     'nms',
     'nms_match',

@@ -8,7 +8,6 @@ from .ssd_vgg import SSDVGG
 
 __all__ = ['CSPDarknet', 'CSPNeXt', 'Darknet', 'EfficientNet', 'MobileNetV2', 'ResNet', 'ResNetV1d', 'SSDVGG']
 from .pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
-from .resnet import ResNet, ResNetV1d
 from .swin import SwinTransformer
 from .timm_backbone import TIMMBackbone
 
@@ -24,7 +23,6 @@ from .hrnet import HRNet
 from .regnet import RegNet
 from .res2net import Res2Net
 from .resnest import ResNeSt
-from .resnet import ResNet, ResNetV1d
 from .resnext import ResNeXt
 
 __all__ = ['HRNet', 'RegNet', 'Res2Net', 'ResNeSt', 'ResNeXt', 'ResNet', 'ResNetV1d']

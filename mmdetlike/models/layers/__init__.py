@@ -24,9 +24,9 @@ from .family import LayerFamily
 from .fuse import fuse_conv_bn
 from .generalized_attention import GeneralizedAttention
 from .inverted_residual import InvertedResidual
-from .non_local import NonLocal2d
 from .l2_norm import L2Norm
 from .make_divisible import make_divisible
+from .non_local import NonLocal2d
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer

@@ -18,10 +18,6 @@ from .prior_generators import (
     anchor_inside_flags,
     calc_region,
 )
-from .samplers import PseudoSampler, RandomSampler, SamplingResult
-from .assigners import AssignResult, BboxOverlaps2D, MaxIoUAssigner
-from .bbox_coder import DeltaXYWHBBoxCoder
-from .prior_generators import AnchorGenerator, anchor_inside_flags, calc_region
 from .samplers import (
     BaseSampler,
     CombinedSampler,
@@ -52,7 +48,6 @@ __all__ = [
     'PseudoBBoxCoder',
     'InstanceBalancedPosSampler',
     'IoUBalancedNegSampler',
-    'MaxIoUAssigner',
     'OHEMSampler',
     'PseudoSampler',
     'RandomSampler',
