@@ -1,7 +1,21 @@
+from .anchor_free_head import AnchorFreeHead
 from .anchor_head import AnchorHead
+from .atss_head import ATSSHead
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
+from .fcos_head import FCOSHead
 from .retina_head import RetinaHead
 from .retina_sepbn_head import RetinaSepBNHead
 from .rpn_head import RPNHead
 
-__all__ = ['AnchorHead', 'DenseHead', 'DenseTargets', 'FlatPredictions', 'RPNHead', 'RetinaHead', 'RetinaSepBNHead']
+__all__ = [
+    'ATSSHead',
+    'AnchorFreeHead',
+    'AnchorHead',
+    'DenseHead',
+    'DenseTargets',
+    'FCOSHead',
+    'FlatPredictions',
+    'RPNHead',
+    'RetinaHead',
+    'RetinaSepBNHead',
+]

@@ -67,13 +67,8 @@ class AnchorHead(DenseHead):
         self.conv_cls = nn.Conv2d(self.in_channels, self.num_base_priors * self.cls_out_channels, 1)
         self.conv_reg = nn.Conv2d(self.in_channels, self.num_base_priors * self.bbox_coder.encode_size, 1)
 
-    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        """Maps (B, C, H_i, W_i) -> class maps (B, A * classes, H_i, W_i) and delta maps (B, A * 4, H_i, W_i)."""
-        cls_scores, bbox_preds = zip(*[self.forward_single(level) for level in x])
-        return list(cls_scores), list(bbox_preds)
-
-    def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """One level of ``forward``."""
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes (B, A * classes, H, W) and deltas (B, A * 4, H, W)."""
         return self.conv_cls(x), self.conv_reg(x)
 
     def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
@@ -88,31 +83,25 @@ class AnchorHead(DenseHead):
 
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """``cls`` over all priors and ``bbox`` over the positives, one value a level."""
-        levels = preds.num_priors
-        per_level = zip(
-            preds.cls_score.split(levels, dim=1),
-            targets.labels.split(levels, dim=1),
-            targets.label_weights.split(levels, dim=1),
-        )
-        loss_cls = [
-            self.loss_cls(score.flatten(0, 1), label.flatten(), weight.flatten(), avg_factor=targets.avg_factor)
-            for score, label, weight in per_level
-        ]
-        return dict(cls=loss_cls, bbox=self._bbox_losses(preds, targets))
-
-    def _bbox_losses(self, preds: FlatPredictions, targets: DenseTargets) -> list[Tensor]:
         pred = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
         if self.reg_decoded_bbox:
             pred, target = self.bbox_coder.decode(targets.pos_priors, pred), targets.pos_gt_bboxes
         else:
             target = self.bbox_coder.encode(targets.pos_priors, targets.pos_gt_bboxes)
-        ends = torch.tensor(preds.num_priors, device=pred.device).cumsum(0)
-        level = torch.bucketize(targets.pos_inds % int(ends[-1]), ends, right=True)
-        losses = []
-        for i in range(len(preds.num_priors)):
-            chosen = level == i
-            losses.append(self.loss_bbox(pred[chosen], target[chosen], avg_factor=targets.avg_factor))
-        return losses
+        terms = dict(cls=[], bbox=[])
+        for rows, pos in self.levels(preds, targets.pos_inds):
+            terms['cls'].append(self.class_loss(preds, targets, rows))
+            terms['bbox'].append(self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor))
+        return terms
+
+    def class_loss(self, preds: FlatPredictions, targets: DenseTargets, rows: slice) -> Tensor:
+        """Classification loss of the priors ``rows`` of all images."""
+        return self.loss_cls(
+            preds.cls_score[:, rows].flatten(0, 1),
+            targets.labels[:, rows].flatten(),
+            targets.label_weights[:, rows].flatten(),
+            avg_factor=targets.avg_factor,
+        )
 
     def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen anchors, clipped to the image."""

@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.models.losses.reduction import float32_if_half
+from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils import best_first, suppress
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
@@ -56,6 +57,7 @@ class DenseTargets:
         pos_gt_bboxes: (P, 4) the box of each positive's object, xyxy in pixels.
         pos_priors: (P, ...) the prior of each positive.
         avg_factor: What sums of losses are divided by, averaged over processes.
+        samplings: What was sampled from each image; where ``usable_priors`` chose some, places count among those.
     """
 
     labels: Tensor
@@ -64,16 +66,29 @@ class DenseTargets:
     pos_gt_bboxes: Tensor
     pos_priors: Tensor
     avg_factor: float
+    samplings: list[SamplingResult]
+
+    @property
+    def pos_labels(self) -> Tensor:
+        """(P,) the class of each positive's object."""
+        return self.labels.flatten()[self.pos_inds]
+
+    @property
+    def num_pos(self) -> float:
+        """Positives of the batch, averaged over processes, at least 1."""
+        return max(mean_over_ranks(len(self.pos_inds), self.labels.device), 1.0)
 
 
 class DenseHead(BaseModule):
     """Base of the heads that predict at every cell of a feature pyramid.
 
     Attributes that a subclass sets before it is used: ``prior_generator``, ``num_classes``, ``use_sigmoid_cls``,
-    ``train_cfg``, ``test_cfg`` and ``map_names``, one for each list of maps that ``forward`` returns.
+    ``train_cfg``, ``test_cfg`` and ``map_names``, one for each list of maps that ``forward`` returns; to train,
+    ``assigner`` and ``sampler``, unless it overrides ``assign``. ``prior_options`` are handed to ``grid_priors``.
     """
 
     map_names: tuple[str, ...] = ('cls_score', 'bbox_pred')
+    prior_options: dict = {}
     loss_prefix = 'loss_'
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
@@ -101,6 +116,14 @@ class DenseHead(BaseModule):
         losses = self._loss(preds, batch_data_samples)
         return losses, self._predict(preds.detach(), batch_data_samples, proposal_cfg or self.test_cfg, False)
 
+    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """Maps (B, C, H_i, W_i) -> one list of maps for each of ``map_names``."""
+        return tuple(list(maps) for maps in zip(*[self.forward_level(i, level) for i, level in enumerate(x)]))
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level, one for each of ``map_names``."""
+        raise NotImplementedError
+
     # -- flat predictions and priors ---------------------------------------------------------------------------------
 
     def flatten(self, outs: Sequence[Sequence[Tensor]]) -> FlatPredictions:
@@ -118,7 +141,10 @@ class DenseHead(BaseModule):
         return FlatPredictions(maps, sizes, num_priors)
 
     def priors(self, preds: FlatPredictions) -> Tensor:
-        """All priors (N, 4 or 2) in pixels; kept for the sizes seen last."""
+        """All priors in a row, in pixels: anchors (N, 4), points (N, 2) or, with their strides x and y, (N, 4).
+
+        They are kept for the sizes seen last.
+        """
         device = preds.maps[self.map_names[0]].device
         # a tensor made in inference mode could not take part in training later
         key = (tuple(preds.featmap_sizes), device, torch.is_inference_mode_enabled())
@@ -126,7 +152,8 @@ class DenseHead(BaseModule):
         if key not in cache:
             if len(cache) >= 8:
                 cache.clear()
-            cache[key] = torch.cat(self.prior_generator.grid_priors(preds.featmap_sizes, device=device))
+            levels = self.prior_generator.grid_priors(preds.featmap_sizes, device=device, **self.prior_options)
+            cache[key] = torch.cat(levels)
         return cache[key]
 
     def scores(self, preds: FlatPredictions) -> Tensor:
@@ -134,6 +161,18 @@ class DenseHead(BaseModule):
         if self.use_sigmoid_cls:
             return preds.cls_score.sigmoid()
         return preds.cls_score.softmax(-1)[..., :-1]
+
+    def score_factors(self, preds: FlatPredictions) -> Tensor | None:
+        """What the scores of the chosen candidates are multiplied by, (B, N), e.g. their centerness; None for 1."""
+        return None
+
+    @staticmethod
+    def levels(preds: FlatPredictions, pos_inds: Tensor) -> list[tuple[slice, Tensor]]:
+        """For each level its rows among the N priors and the places of its positives among ``pos_inds`` (P,)."""
+        ends = torch.tensor(preds.num_priors, device=pos_inds.device).cumsum(0)
+        level = torch.bucketize(pos_inds % sum(preds.num_priors), ends, right=True)
+        rows = [slice(end - count, end) for end, count in zip(ends.tolist(), preds.num_priors)]
+        return [(level_rows, (level == i).nonzero().squeeze(1)) for i, level_rows in enumerate(rows)]
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -149,7 +188,7 @@ class DenseHead(BaseModule):
         labels = priors.new_full((len(batch_data_samples), count), self.num_classes, dtype=torch.long)
         weights = priors.new_zeros(labels.shape)
         pos_weight = self.train_cfg.get('pos_weight', -1)
-        pos_inds, pos_boxes, avg_factor = [], [], 0
+        pos_inds, samplings = [], []
         for i, sample in enumerate(batch_data_samples):
             usable = self.usable_priors(preds, priors, sample)
             result = self.assign(preds, priors, usable, i, sample)
@@ -158,22 +197,41 @@ class DenseHead(BaseModule):
             weights[i, pos] = pos_weight if pos_weight > 0 else 1.0
             weights[i, neg] = 1.0
             pos_inds.append(pos + i * count)
-            pos_boxes.append(result.pos_gt_bboxes)
-            avg_factor += result.avg_factor
-        flat_pos = torch.cat(pos_inds)
-        avg_factor = mean_over_ranks(avg_factor, priors.device)
-        return DenseTargets(labels, weights, flat_pos, torch.cat(pos_boxes), priors[flat_pos % count], avg_factor)
+            samplings.append(result)
+        flat_pos, pos_boxes = torch.cat(pos_inds), torch.cat([result.pos_gt_bboxes for result in samplings])
+        avg_factor = mean_over_ranks(sum(result.avg_factor for result in samplings), priors.device)
+        return DenseTargets(labels, weights, flat_pos, pos_boxes, priors[flat_pos % count], avg_factor, samplings)
 
     def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
         """Places of the priors that may be assigned in this image; None for all of them."""
         return None
 
-    def assign(self, preds: FlatPredictions, priors: Tensor, usable: Tensor | None, index: int, sample):
-        """The ``SamplingResult`` of image ``index`` over its usable priors."""
-        instances = InstanceData(priors=priors if usable is None else priors[usable])
-        gt_instances = self.gt_instances(sample)
-        assigned = self.assigner.assign(instances, gt_instances, getattr(sample, 'ignored_instances', None))
-        return self.sampler.sample(assigned, instances, gt_instances)
+    def assign(
+        self, preds: FlatPredictions, priors: Tensor, usable: Tensor | None, index: int, sample
+    ) -> SamplingResult:
+        """Assign the objects of image ``index`` to its usable priors and sample from them.
+
+        An assigner says what it takes beside priors and objects: ``needs_levels``, the number of priors in each level;
+        ``needs_predictions``, what is predicted at each prior.
+        """
+        instances, gt_instances = InstanceData(priors=priors), self.gt_instances(sample)
+        if getattr(self.assigner, 'needs_predictions', False):
+            with torch.no_grad():
+                instances = self.predicted_instances(preds, priors, index)
+        if usable is not None:
+            instances = instances[usable]
+        levels = ()
+        if getattr(self.assigner, 'needs_levels', False):
+            levels = (count_by_level(usable, preds.num_priors),)
+        ignored = getattr(sample, 'ignored_instances', None)
+        assigned = self.assigner.assign(instances, *levels, gt_instances, ignored)
+        return self.sampler.sample(assigned, InstanceData(priors=instances.priors), gt_instances)
+
+    def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
+        """What is predicted at every prior of image ``index``: ``priors``, ``bboxes`` (N, 4), ``scores`` (N, C)."""
+        every = torch.arange(len(priors), device=priors.device)
+        boxes = self.decode(preds, priors, index, every, None)
+        return InstanceData(priors=priors, bboxes=boxes, scores=self.scores(preds)[index])
 
     def gt_instances(self, sample) -> InstanceData:
         """The objects of a sample as this head sees them."""
@@ -185,30 +243,49 @@ class DenseHead(BaseModule):
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
-        """Boxes (n, 4) xyxy in pixels of the chosen priors ``inds`` (n,) of image ``index``."""
+    def decode(
+        self,
+        preds: FlatPredictions,
+        priors: Tensor,
+        index: int,
+        inds: Tensor,
+        img_shape: tuple[int, int] | None,
+    ) -> Tensor:
+        """Boxes (n, 4) xyxy in pixels, clipped to ``img_shape``, of the priors ``inds`` (n,) of image ``index``."""
         raise NotImplementedError
 
     def _predict(
         self, preds: FlatPredictions, batch_data_samples: SampleList, cfg: ConfigDict, rescale: bool
     ) -> list[InstanceData]:
-        priors, scores = self.priors(preds), self.scores(preds)
+        priors, scores, factors = self.priors(preds), self.scores(preds), self.score_factors(preds)
         results = []
         for i, sample in enumerate(batch_data_samples):
-            candidates, inds = self.select(scores[i], preds.num_priors, cfg)
-            candidates.bboxes = self.decode(preds, priors, i, inds, sample.img_shape)
-            results.append(self.suppress(candidates, cfg, sample.scale_factor if rescale else None))
+            candidates = self.select(scores[i], preds.num_priors, cfg)
+            if factors is not None:
+                candidates.scores = candidates.scores * factors[i][candidates.prior_inds]
+            candidates.bboxes = self.decode(preds, priors, i, candidates.prior_inds, sample.img_shape)
+            kept = self.suppress(candidates, cfg, sample.scale_factor if rescale else None)
+            results.append(self.finish(kept, preds, i))
         return results
 
-    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> tuple[InstanceData, Tensor]:
-        """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``, and the priors' places."""
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+        """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``.
+
+        Args:
+            scores: (N, C).
+            num_priors: Priors in each level.
+            cfg: ``score_thr`` and ``nms_pre``.
+
+        Returns:
+            ``scores``, ``labels``, ``prior_inds`` (places among the N priors) and ``level_ids``, each (n,).
+        """
         parts, start = [], 0
         for level, level_scores in enumerate(scores.split(num_priors)):
             values, inds, labels = top_scores(level_scores, cfg.get('score_thr', 0), cfg.get('nms_pre', -1))
             parts.append((values, labels, inds + start, torch.full_like(inds, level)))
             start += num_priors[level]
         values, labels, inds, levels = (torch.cat(column) for column in zip(*parts))
-        return InstanceData(scores=values, labels=labels, level_ids=levels), inds
+        return InstanceData(scores=values, labels=labels, prior_inds=inds, level_ids=levels)
 
     def suppress(self, candidates: InstanceData, cfg: ConfigDict, scale_factor=None) -> InstanceData:
         """Rescale boxes, drop the small ones, suppress duplicates and keep the ``max_per_img`` best."""
@@ -222,6 +299,18 @@ class DenseHead(BaseModule):
     def nms_groups(self, candidates: InstanceData) -> Tensor:
         """Boxes of different groups don't suppress each other: classes, unless a head says otherwise."""
         return candidates.labels
+
+    def finish(self, kept: InstanceData, preds: FlatPredictions, index: int) -> InstanceData:
+        """What is put out for image ``index``, from what is left after suppression, with ``prior_inds``."""
+        return InstanceData(bboxes=kept.bboxes, scores=kept.scores, labels=kept.labels)
+
+
+def count_by_level(usable: Tensor | None, num_priors: list[int]) -> list[int]:
+    """How many of the usable priors lie in each level, of which the levels have ``num_priors``."""
+    if usable is None:
+        return num_priors
+    ends = torch.tensor(num_priors, device=usable.device).cumsum(0)
+    return torch.bucketize(usable, ends, right=True).bincount(minlength=len(num_priors)).tolist()
 
 
 def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,13 +1,11 @@
 """Focal Loss for Dense Object Detection, arXiv 1708.02002."""
 
-from itertools import pairwise
-
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
 from .anchor_head import AnchorHead
+from .tower import build_tower, run_tower
 
 DEFAULT_ANCHORS = dict(
     type='AnchorGenerator',
@@ -56,13 +54,9 @@ class RetinaHead(AnchorHead):
         self.retina_reg = nn.Conv2d(channels, self.num_base_priors * self.bbox_coder.encode_size, 3, padding=1)
 
     def _tower(self) -> nn.ModuleList:
-        widths = [self.in_channels] + [self.feat_channels] * self.stacked_convs
-        cfg = dict(padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
-        return nn.ModuleList(ConvModule(a, b, 3, **cfg) for a, b in pairwise(widths))
+        widths = self.in_channels, self.feat_channels, self.stacked_convs
+        return build_tower(*widths, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
 
-    def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """One level: class and delta maps."""
-        cls_feat = reg_feat = x
-        for cls_conv, reg_conv in zip(self.cls_convs, self.reg_convs):
-            cls_feat, reg_feat = cls_conv(cls_feat), reg_conv(reg_feat)
-        return self.retina_cls(cls_feat), self.retina_reg(reg_feat)
+        return self.retina_cls(run_tower(self.cls_convs, x)), self.retina_reg(run_tower(self.reg_convs, x))

@@ -1,10 +1,13 @@
 """RetinaNet's head with norm layers of each level's own: NAS-FPN, arXiv 1904.07392."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
 
 from .retina_head import RetinaHead
+from .tower import run_tower, share_convolutions
 
 
 @MODELS.register_module()
@@ -23,27 +26,20 @@ class RetinaSepBNHead(RetinaHead):
         super().__init__(num_classes, in_channels, **kwargs)
 
     def _tower(self) -> nn.ModuleList:
-        """One tower a level, the convolutions being those of the first one."""
-        towers = [super(RetinaSepBNHead, self)._tower() for _ in range(self.num_ins)]
-        for tower in towers[1:]:
-            for layer, first in zip(tower, towers[0]):
-                layer.conv = first.conv
-        return nn.ModuleList(towers)
+        """One tower a level."""
+        return share_convolutions([super(RetinaSepBNHead, self)._tower() for _ in range(self.num_ins)])
 
-    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        """Maps (B, C, H_i, W_i) -> class maps (B, A * classes, H_i, W_i) and delta maps (B, A * 4, H_i, W_i).
+    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """See ``DenseHead``.
 
         Raises:
             ValueError: The number of maps differs from ``num_ins``.
         """
         if len(x) != self.num_ins:
             raise ValueError(f'the head was built for num_ins={self.num_ins} maps, got {len(x)}')
-        cls_scores = [self.retina_cls(_run(tower, level)) for tower, level in zip(self.cls_convs, x)]
-        bbox_preds = [self.retina_reg(_run(tower, level)) for tower, level in zip(self.reg_convs, x)]
-        return cls_scores, bbox_preds
+        return super().forward(x)
 
-
-def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    for layer in layers:
-        x = layer(x)
-    return x
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes and deltas."""
+        cls_feat, reg_feat = run_tower(self.cls_convs[level], x), run_tower(self.reg_convs[level], x)
+        return self.retina_cls(cls_feat), self.retina_reg(reg_feat)

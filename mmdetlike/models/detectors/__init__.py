@@ -1,5 +1,5 @@
 from .base import BaseDetector
-from .single_stage import RPN, RetinaNet, SingleStageDetector
+from .single_stage import ATSS, FCOS, RPN, RetinaNet, SingleStageDetector
 from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
@@ -11,6 +11,8 @@ from .two_stage import (
 )
 
 __all__ = [
+    'ATSS',
+    'FCOS',
     'RPN',
     'BaseDetector',
     'CascadeRCNN',

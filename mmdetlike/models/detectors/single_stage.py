@@ -57,6 +57,16 @@ class RetinaNet(SingleStageDetector):
 
 
 @MODELS.register_module()
+class FCOS(SingleStageDetector):
+    """FCOS: Fully Convolutional One-Stage Object Detection, arXiv 1904.01355."""
+
+
+@MODELS.register_module()
+class ATSS(SingleStageDetector):
+    """Adaptive Training Sample Selection, arXiv 1912.02424."""
+
+
+@MODELS.register_module()
 class RPN(SingleStageDetector):
     """Region proposals as a detector of one class: Faster R-CNN, arXiv 1506.01497."""
 

@@ -1,4 +1,11 @@
-from .assigners import AssignResult, BboxOverlaps2D, GridAssigner, MaxIoUAssigner
+from .assigners import (
+    AssignResult,
+    ATSSAssigner,
+    BboxOverlaps2D,
+    GridAssigner,
+    MaxIoUAssigner,
+    PointRangeAssigner,
+)
 from .bbox_coder import (
     DeltaXYWHBBoxCoder,
     DistancePointBBoxCoder,
@@ -32,7 +39,9 @@ from .utils import images_to_levels, unmap
 
 __all__ = [
     'AnchorGenerator',
+    'ATSSAssigner',
     'AssignResult',
+    'PointRangeAssigner',
     'BaseSampler',
     'BboxOverlaps2D',
     'CombinedSampler',

@@ -1,0 +1,97 @@
+"""FCOS: Fully Convolutional One-Stage Object Detection, arXiv 1904.01355."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import Scale
+from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.utils.dist import mean_over_ranks
+
+from .anchor_free_head import AnchorFreeHead
+from .dense_head import DenseTargets, FlatPredictions
+from .tower import run_tower
+
+INF = 1e8
+DEFAULT_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, INF))
+DEFAULT_LOSS_CENTERNESS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+
+
+@MODELS.register_module()
+class FCOSHead(AnchorFreeHead):
+    """Classes, distances and the centerness of every point.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid maps.
+        regress_ranges: For each level the range of an object's largest distance from a point, in pixels.
+        center_sampling: Take points near the centre of an object alone.
+        center_sample_radius: How near, in strides.
+        norm_on_bbox: Predict distances in strides, not as exponents.
+        centerness_on_reg: Predict centerness from the tower of boxes, not from that of classes.
+        loss_centerness: Loss of centerness.
+        norm_cfg: Norm layer of the towers.
+        kwargs: See ``AnchorFreeHead``.
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'centerness')
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
+        center_sampling: bool = False,
+        center_sample_radius: float = 1.5,
+        norm_on_bbox: bool = False,
+        centerness_on_reg: bool = False,
+        loss_centerness: dict = DEFAULT_LOSS_CENTERNESS,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        **kwargs,
+    ) -> None:
+        self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
+        super().__init__(num_classes, in_channels, norm_cfg=norm_cfg, **kwargs)
+        self.loss_centerness = MODELS.build(loss_centerness)
+        radius = center_sample_radius if center_sampling else None
+        ranges = dict(type='PointRangeAssigner', regress_ranges=regress_ranges, center_sample_radius=radius)
+        self.assigner = TASK_UTILS.build(ranges)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        self.conv_centerness = nn.Conv2d(self.feat_channels, 1, 3, padding=1)
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes, distances in pixels and centerness."""
+        cls_feat, reg_feat = run_tower(self.cls_convs, x), run_tower(self.reg_convs, x)
+        centerness = self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat)
+        distances = self.scales[level](self.conv_reg(reg_feat)).float()
+        distances = distances.clamp(min=0) * self.strides[level] if self.norm_on_bbox else distances.exp()
+        return self.conv_cls(cls_feat), distances, centerness
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
+        """``cls`` over all points, ``bbox`` and ``centerness`` over the positives."""
+        distances, points = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_priors[:, :2]
+        centerness = centerness_target(self.bbox_coder.encode(points, targets.pos_gt_bboxes))
+        weight = max(mean_over_ranks(float(centerness.sum()), centerness.device), 1e-6)
+        boxes = self.bbox_coder.decode(points, distances)
+        cls_score, labels = preds.cls_score.flatten(0, 1), targets.labels.flatten()
+        pos_centerness = preds.centerness.flatten()[targets.pos_inds]
+        return dict(
+            cls=self.loss_cls(cls_score, labels, avg_factor=targets.num_pos),
+            bbox=self.loss_bbox(boxes, targets.pos_gt_bboxes, weight=centerness, avg_factor=weight),
+            centerness=self.loss_centerness(pos_centerness, centerness, avg_factor=targets.num_pos),
+        )
+
+    def score_factors(self, preds: FlatPredictions) -> Tensor:
+        """Centerness (B, N) in [0, 1]."""
+        return preds.centerness.squeeze(-1).sigmoid()
+
+
+def centerness_target(distances: Tensor) -> Tensor:
+    """How central points (n,) are in their boxes, from their distances (n, 4) to left, top, right and bottom."""
+    near = torch.minimum(distances[:, :2], distances[:, 2:])
+    far = torch.maximum(distances[:, :2], distances[:, 2:])
+    return (near / far).prod(-1).sqrt()

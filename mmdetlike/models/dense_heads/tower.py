@@ -1,0 +1,38 @@
+"""The stack of convolutions that most dense heads run before they predict."""
+
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule
+
+
+def build_tower(
+    in_channels: int,
+    feat_channels: int,
+    stacked_convs: int,
+    conv_cfg: dict | None = None,
+    norm_cfg: dict | None = None,
+    bias: bool | str = 'auto',
+    last_conv_cfg: dict | None = None,
+) -> nn.ModuleList:
+    """``stacked_convs`` 3x3 ConvModules, the last one with a convolution of its own if ``last_conv_cfg`` says so."""
+    layers = nn.ModuleList()
+    for i in range(stacked_convs):
+        own = last_conv_cfg if last_conv_cfg is not None and i == stacked_convs - 1 else conv_cfg
+        width = in_channels if i == 0 else feat_channels
+        layers.append(ConvModule(width, feat_channels, 3, padding=1, conv_cfg=own, norm_cfg=norm_cfg, bias=bias))
+    return layers
+
+
+def run_tower(layers: nn.ModuleList, x: Tensor) -> Tensor:
+    """The features (B, C, H, W) after all layers."""
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def share_convolutions(towers: list[nn.ModuleList]) -> nn.ModuleList:
+    """Towers of several levels that have norm layers of their own but the convolutions of the first one."""
+    for tower in towers[1:]:
+        for layer, first in zip(tower, towers[0]):
+            layer.conv = first.conv
+    return nn.ModuleList(towers)
