@@ -1,13 +1,20 @@
 from .anchor_free_head import AnchorFreeHead
 from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
+from .deformable_detr_head import DeformableDETRHead, DINOHead
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
+from .detr_head import DETRHead, QueryHead, QueryOutputs
 from .fcos_head import FCOSHead
 from .retina_head import RetinaHead
 from .retina_sepbn_head import RetinaSepBNHead
 from .rpn_head import RPNHead
 
 __all__ = [
+    'DETRHead',
+    'DINOHead',
+    'DeformableDETRHead',
+    'QueryHead',
+    'QueryOutputs',
     'ATSSHead',
     'AnchorFreeHead',
     'AnchorHead',

@@ -1,4 +1,6 @@
 from .base import BaseDetector
+from .deformable_detr import DINO, DeformableDETR
+from .detr import DETR, DetectionTransformer
 from .single_stage import ATSS, FCOS, RPN, RetinaNet, SingleStageDetector
 from .two_stage import (
     CascadeRCNN,
@@ -11,6 +13,10 @@ from .two_stage import (
 )
 
 __all__ = [
+    'DETR',
+    'DINO',
+    'DeformableDETR',
+    'DetectionTransformer',
     'ATSS',
     'FCOS',
     'RPN',

@@ -1,6 +1,16 @@
 """Parts of transformers: attention, feed-forward networks, positional encodings, patches."""
 
 from .attention import MultiheadAttention, attention_mask
+from .denoising import CdnQueryGenerator, DenoisingQueries
+from .detr_layers import (
+    DeformableDecoder,
+    FlatPyramid,
+    TransformerDecoder,
+    TransformerEncoder,
+    flatten_pyramid,
+    move,
+    padding_masks,
+)
 from .ffn import FFN, MLP, DynamicConv, LayerScale
 from .patch import AdaptivePadding, PatchEmbed, PatchMerging, nchw_to_nlc, nlc_to_nchw
 from .positional_encoding import (
@@ -14,7 +24,16 @@ from .window import ShiftWindowMSA, WindowMSA, padded_size, shift_mask, window_p
 
 __all__ = [
     'AdaptivePadding',
+    'CdnQueryGenerator',
+    'DeformableDecoder',
+    'DenoisingQueries',
     'DynamicConv',
+    'FlatPyramid',
+    'TransformerDecoder',
+    'TransformerEncoder',
+    'flatten_pyramid',
+    'move',
+    'padding_masks',
     'FFN',
     'LayerScale',
     'LearnedPositionalEncoding',

@@ -1,11 +1,29 @@
 from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
 from .grid_assigner import GridAssigner
+from .hungarian_assigner import HungarianAssigner
 from .iou_calculator import BboxOverlaps2D
+from .match_cost import (
+    BBoxL1Cost,
+    ClassificationCost,
+    CrossEntropyLossCost,
+    DiceCost,
+    FocalLossCost,
+    IoUCost,
+    MatchCost,
+)
 from .max_iou_assigner import MaxIoUAssigner
 from .point_range_assigner import PointRangeAssigner
 
 __all__ = [
+    'BBoxL1Cost',
+    'ClassificationCost',
+    'CrossEntropyLossCost',
+    'DiceCost',
+    'FocalLossCost',
+    'HungarianAssigner',
+    'IoUCost',
+    'MatchCost',
     'ATSSAssigner',
     'AssignResult',
     'BboxOverlaps2D',

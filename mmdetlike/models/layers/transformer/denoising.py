@@ -1,0 +1,121 @@
+"""Queries made of noisy objects, whose answers are known: DINO, arXiv 2203.03605."""
+
+from dataclasses import dataclass
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, get_box_tensor
+
+from .positional_encoding import inverse_sigmoid
+
+
+@dataclass
+class DenoisingQueries:
+    """Noisy copies of objects in G groups, each with a positive and a negative part of up to M objects.
+
+    Attributes:
+        content: (B, 2 * G * M, C) embeddings of their noisy labels.
+        boxes: (B, 2 * G * M, 4) noisy cx, cy, w, h before the sigmoid.
+        attn_mask: (Q, Q) True where a query must not look at another, of all queries, these first.
+        num_groups: G.
+        max_objects: M, the objects of the fullest image of the batch.
+    """
+
+    content: Tensor
+    boxes: Tensor
+    attn_mask: Tensor
+    num_groups: int
+    max_objects: int
+
+    @property
+    def count(self) -> int:
+        """Denoising queries of an image."""
+        return 2 * self.num_groups * self.max_objects
+
+    def positives(self, num_objects: int) -> tuple[Tensor, Tensor]:
+        """Places of an image's positive queries and the object of each, both (G * num_objects,)."""
+        objects = torch.arange(num_objects, device=self.boxes.device)
+        groups = torch.arange(self.num_groups, device=self.boxes.device)[:, None] * 2 * self.max_objects
+        return (groups + objects).flatten(), objects.repeat(self.num_groups)
+
+
+class CdnQueryGenerator(BaseModule):
+    """Makes contrastive denoising queries.
+
+    Args:
+        num_classes: Classes without background.
+        embed_dims: Channels of a query.
+        num_matching_queries: Queries that are matched with objects, beside these.
+        label_noise_scale: Half of this share of labels is replaced by others.
+        box_noise_scale: Noise of a side, relative to half the size of the box; 0 for none.
+        group_cfg: ``dynamic`` makes as many groups as ``num_dn_queries`` allow, else there are ``num_groups``.
+
+    Raises:
+        ValueError: ``group_cfg`` lacks what its kind needs.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embed_dims: int,
+        num_matching_queries: int,
+        label_noise_scale: float = 0.5,
+        box_noise_scale: float = 1.0,
+        group_cfg: dict | None = None,
+    ) -> None:
+        super().__init__()
+        group_cfg = dict(group_cfg or {})
+        self.dynamic = group_cfg.get('dynamic', True)
+        self.size = group_cfg.get('num_dn_queries' if self.dynamic else 'num_groups')
+        if not self.size or self.size < 1:
+            raise ValueError(f'group_cfg needs num_dn_queries if dynamic, else num_groups, at least 1; got {group_cfg}')
+        self.num_classes, self.embed_dims, self.num_matching_queries = num_classes, embed_dims, num_matching_queries
+        self.label_noise_scale, self.box_noise_scale = label_noise_scale, box_noise_scale
+        self.label_embedding = nn.Embedding(num_classes, embed_dims)
+
+    def num_groups(self, max_objects: int) -> int:
+        """How many groups there are if the fullest image has ``max_objects`` objects."""
+        return max(self.size // max(max_objects, 1), 1) if self.dynamic else self.size
+
+    def forward(self, samples: SampleList) -> DenoisingQueries:
+        """Queries of the objects of all samples, which have ``gt_instances`` and ``img_shape``."""
+        counts = [len(sample.gt_instances) for sample in samples]
+        device, most = self.label_embedding.weight.device, max(counts)
+        groups = self.num_groups(most)
+        content = torch.zeros(len(samples), 2 * groups, most, self.embed_dims, device=device)
+        boxes = torch.zeros(len(samples), 2 * groups, most, 4, device=device)
+        for i, (sample, count) in enumerate(zip(samples, counts)):
+            labels = sample.gt_instances.labels.repeat(2 * groups, 1)
+            content[i, :, :count] = self.label_embedding(self._noisy_labels(labels)).to(content.dtype)
+            height, width = sample.img_shape[:2]
+            gt_boxes = get_box_tensor(sample.gt_instances.bboxes)
+            boxes[i, :, :count] = self._noisy_boxes(gt_boxes / gt_boxes.new_tensor([width, height] * 2), groups)
+        mask = self._attention_mask(groups, most, device)
+        return DenoisingQueries(content.flatten(1, 2), boxes.flatten(1, 2), mask, groups, most)
+
+    def _noisy_labels(self, labels: Tensor) -> Tensor:
+        replaced = torch.rand(labels.shape, device=labels.device) < self.label_noise_scale * 0.5
+        return torch.where(replaced, torch.randint_like(labels, self.num_classes), labels)
+
+    def _noisy_boxes(self, boxes: Tensor, groups: int) -> Tensor:
+        """(2 * groups, n, 4) before the sigmoid, of normalised xyxy (n, 4).
+
+        Sides of positives move by less than half the size of the box, those of negatives by half to all of it.
+        """
+        boxes = boxes.expand(groups, 2, -1, 4)
+        half_size = ((boxes[..., 2:] - boxes[..., :2]) / 2).repeat(1, 1, 1, 2)
+        sign = torch.randint_like(boxes, 0, 2) * 2 - 1
+        is_negative = torch.arange(2, device=boxes.device)[:, None, None]
+        noise = (torch.rand_like(boxes) + is_negative) * sign
+        noisy = (boxes + noise * half_size * self.box_noise_scale).clamp(0, 1)
+        return inverse_sigmoid(bbox_xyxy_to_cxcywh(noisy.flatten(0, 1)), eps=1e-3)
+
+    def _attention_mask(self, groups: int, most: int, device: torch.device) -> Tensor:
+        """Groups don't see each other, and the matching queries don't see groups."""
+        count = 2 * groups * most
+        group = torch.arange(count + self.num_matching_queries, device=device) // max(2 * most, 1)
+        is_noisy = torch.arange(len(group), device=device) < count
+        return is_noisy[None] & (~is_noisy[:, None] | (group[None] != group[:, None]))

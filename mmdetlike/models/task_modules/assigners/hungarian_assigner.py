@@ -1,0 +1,61 @@
+"""One prediction for each object, at the least total cost: DETR, arXiv 2005.12872."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.structures import InstanceData
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from mmdetlike.models.task_modules.assigners.assign_result import AssignResult
+from mmdetlike.registry import TASK_UTILS
+
+WORST = 1e5
+
+
+@TASK_UTILS.register_module()
+class HungarianAssigner:
+    """The cheapest one-to-one assignment.
+
+    Args:
+        match_costs: Costs that are added up.
+
+    Raises:
+        ValueError: There is no cost.
+    """
+
+    def __init__(self, match_costs: Sequence[dict] | dict) -> None:
+        costs = [match_costs] if isinstance(match_costs, dict) else list(match_costs)
+        if not costs:
+            raise ValueError('match_costs must hold at least one cost, got none')
+        self.match_costs = [TASK_UTILS.build(cost) for cost in costs]
+
+    @torch.no_grad()
+    def assign(
+        self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None = None, **kwargs
+    ) -> AssignResult:
+        """Assign objects to predictions.
+
+        Args:
+            pred_instances: What the costs need of n predictions: ``scores`` (logits), ``bboxes`` (n, 4) xyxy in
+                pixels, ``masks``.
+            gt_instances: ``labels`` (m,) and what the costs need, ``bboxes`` or ``masks``.
+            img_meta: ``img_shape``.
+        """
+        num_preds, num_gts = len(pred_instances), len(gt_instances)
+        device = gt_instances.labels.device
+        gt_inds = torch.zeros(num_preds, dtype=torch.long, device=device)
+        labels = torch.full_like(gt_inds, -1)
+        if num_gts and num_preds:
+            cost = sum(match_cost(pred_instances, gt_instances, img_meta) for match_cost in self.match_costs)
+            rows, columns = (inds.to(device) for inds in cheapest(cost))
+            gt_inds[rows] = columns + 1
+            labels[rows] = gt_instances.labels[columns]
+        return AssignResult(num_gts, gt_inds, torch.zeros(num_preds, device=device), labels)
+
+
+def cheapest(cost: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the cheapest one-to-one assignment of a matrix, on the CPU; NaN counts as the worst."""
+    cost = torch.nan_to_num(cost.detach().float().cpu(), nan=WORST, posinf=WORST, neginf=-WORST)
+    rows, columns = linear_sum_assignment(cost.numpy())
+    return torch.from_numpy(rows), torch.from_numpy(columns)
