@@ -8,6 +8,8 @@ from .fcos_head import FCOSHead
 from .retina_head import RetinaHead
 from .retina_sepbn_head import RetinaSepBNHead
 from .rpn_head import RPNHead
+from .ssd_head import SSDHead
+from .yolo_head import YOLOV3Head
 
 __all__ = [
     'DETRHead',
@@ -25,4 +27,6 @@ __all__ = [
     'RPNHead',
     'RetinaHead',
     'RetinaSepBNHead',
+    'SSDHead',
+    'YOLOV3Head',
 ]

@@ -83,16 +83,19 @@ class AnchorHead(DenseHead):
 
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """``cls`` over all priors and ``bbox`` over the positives, one value a level."""
-        pred = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
-        if self.reg_decoded_bbox:
-            pred, target = self.bbox_coder.decode(targets.pos_priors, pred), targets.pos_gt_bboxes
-        else:
-            target = self.bbox_coder.encode(targets.pos_priors, targets.pos_gt_bboxes)
+        pred, target = self.box_pairs(preds, targets)
         terms = dict(cls=[], bbox=[])
         for rows, pos in self.levels(preds, targets.pos_inds):
             terms['cls'].append(self.class_loss(preds, targets, rows))
             terms['bbox'].append(self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor))
         return terms
+
+    def box_pairs(self, preds: FlatPredictions, targets: DenseTargets) -> tuple[Tensor, Tensor]:
+        """What positives predict and should predict, (P, 4) each: deltas, or boxes with ``reg_decoded_bbox``."""
+        pred = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
+        if self.reg_decoded_bbox:
+            return self.bbox_coder.decode(targets.pos_priors, pred), targets.pos_gt_bboxes
+        return pred, self.bbox_coder.encode(targets.pos_priors, targets.pos_gt_bboxes)
 
     def class_loss(self, preds: FlatPredictions, targets: DenseTargets, rows: slice) -> Tensor:
         """Classification loss of the priors ``rows`` of all images."""

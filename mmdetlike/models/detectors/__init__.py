@@ -2,6 +2,7 @@ from .base import BaseDetector
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .single_stage import ATSS, FCOS, RPN, RetinaNet, SingleStageDetector
+from .single_stage import ATSS, FCOS, RPN, YOLOV3, RetinaNet, SingleStageDetector
 from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
@@ -30,4 +31,5 @@ __all__ = [
     'RetinaNet',
     'SingleStageDetector',
     'TwoStageDetector',
+    'YOLOV3',
 ]

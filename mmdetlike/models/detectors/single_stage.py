@@ -67,6 +67,11 @@ class ATSS(SingleStageDetector):
 
 
 @MODELS.register_module()
+class YOLOV3(SingleStageDetector):
+    """YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
+
+
+@MODELS.register_module()
 class RPN(SingleStageDetector):
     """Region proposals as a detector of one class: Faster R-CNN, arXiv 1506.01497."""
 
