@@ -2,27 +2,34 @@ from .csp_darknet import CSPDarknet
 from .cspnext import CSPNeXt
 from .darknet import Darknet
 from .efficientnet import EfficientNet
+from .hrnet import HRNet
 from .mobilenet_v2 import MobileNetV2
-from .resnet import ResNet, ResNetV1d
-from .ssd_vgg import SSDVGG
-
-__all__ = ['CSPDarknet', 'CSPNeXt', 'Darknet', 'EfficientNet', 'MobileNetV2', 'ResNet', 'ResNetV1d', 'SSDVGG']
 from .pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
+from .regnet import RegNet
+from .res2net import Res2Net
+from .resnest import ResNeSt
+from .resnet import ResNet, ResNetV1d
+from .resnext import ResNeXt
+from .ssd_vgg import SSDVGG
 from .swin import SwinTransformer
 from .timm_backbone import TIMMBackbone
 
 __all__ = [
+    'CSPDarknet',
+    'CSPNeXt',
+    'Darknet',
+    'EfficientNet',
+    'HRNet',
+    'MobileNetV2',
     'PyramidVisionTransformer',
     'PyramidVisionTransformerV2',
+    'RegNet',
+    'Res2Net',
+    'ResNeSt',
+    'ResNeXt',
     'ResNet',
     'ResNetV1d',
+    'SSDVGG',
     'SwinTransformer',
     'TIMMBackbone',
 ]
-from .hrnet import HRNet
-from .regnet import RegNet
-from .res2net import Res2Net
-from .resnest import ResNeSt
-from .resnext import ResNeXt
-
-__all__ = ['HRNet', 'RegNet', 'Res2Net', 'ResNeSt', 'ResNeXt', 'ResNet', 'ResNetV1d']

@@ -13,7 +13,7 @@ from mmengine.model import (
 
 from .activation import Clamp, HSigmoid, Swish, build_activation_layer
 from .context_block import ContextBlock
-from .conv import Conv2dAdaptivePadding, build_conv_layer
+from .conv import Conv2dAdaptivePadding, ConvWS2d, build_conv_layer
 from .conv_module import ConvModule, DepthwiseSeparableConvModule
 from .conv_upsample import ConvUpsample
 from .csp_layer import CSPLayer, CSPNeXtBlock, DarknetBottleneck, conv_class
@@ -62,6 +62,7 @@ __all__ = [
     'Clamp',
     'ContextBlock',
     'Conv2dAdaptivePadding',
+    'ConvWS2d',
     'ConvModule',
     'ConvUpsample',
     'DarknetBottleneck',

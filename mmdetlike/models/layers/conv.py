@@ -1,5 +1,6 @@
 """Convolutions that a ``conv_cfg`` chooses from."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -45,6 +46,37 @@ class Conv2dAdaptivePadding(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, before, self.dilation, self.groups)
 
 
+class ConvWS2d(nn.Conv2d):
+    """A convolution whose weights are standardised for each output channel (Weight Standardization, arXiv 1903.10520).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Of the convolution, like ``stride``, ``padding``, ``dilation``, ``groups`` and ``bias``.
+        eps: Added to the standard deviation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
+        std, mean = torch.std_mean(self.weight, dim=(1, 2, 3), keepdim=True)
+        return self._conv_forward(x, (self.weight - mean) / (std + self.eps), self.bias)
+
+
 CONV_LAYERS = LayerFamily(
     'conv layer',
     {
@@ -53,6 +85,7 @@ CONV_LAYERS = LayerFamily(
         'Conv3d': nn.Conv3d,
         'Conv': nn.Conv2d,
         'Conv2dAdaptivePadding': Conv2dAdaptivePadding,
+        'ConvWS': ConvWS2d,
         'deconv': nn.ConvTranspose2d,
         'deconv3d': nn.ConvTranspose3d,
         'ConvAWS': ConvAWS2d,

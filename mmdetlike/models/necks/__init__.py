@@ -1,12 +1,22 @@
+from .bfp import BFP
 from .channel_mapper import ChannelMapper
 from .csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from .ct_resnet_neck import CTResNetNeck
 from .fpn import FPN
+from .hrfpn import HRFPN
+from .pafpn import PAFPN
 from .ssd_neck import SSDNeck
 from .yolo_neck import YOLOV3Neck
 
-__all__ = ['FPN', 'CSPNeXtPAFPN', 'CTResNetNeck', 'ChannelMapper', 'SSDNeck', 'YOLOV3Neck', 'YOLOXPAFPN']
-from .hrfpn import HRFPN
-from .pafpn import PAFPN
-
-__all__ = ['FPN', 'HRFPN', 'PAFPN']
+__all__ = [
+    'BFP',
+    'FPN',
+    'HRFPN',
+    'PAFPN',
+    'CSPNeXtPAFPN',
+    'CTResNetNeck',
+    'ChannelMapper',
+    'SSDNeck',
+    'YOLOV3Neck',
+    'YOLOXPAFPN',
+]

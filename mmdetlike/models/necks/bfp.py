@@ -1,0 +1,73 @@
+"""Balanced feature pyramid: Libra R-CNN: Towards Balanced Learning for Object Detection, arXiv 1904.02701."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule, NonLocal2d
+from mmdetlike.registry import MODELS
+
+REFINE_TYPES = (None, 'conv', 'non_local')
+
+
+@MODELS.register_module()
+class BFP(BaseModule):
+    """Adds to every level of a pyramid the mean of all levels, refined.
+
+    Args:
+        in_channels: Channels of every map.
+        num_levels: Number of maps.
+        refine_level: The level at whose size the mean is taken.
+        refine_type: ``'conv'`` for a 3x3 convolution, ``'non_local'`` for a non-local block, None for neither.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: ``refine_type`` is unknown or ``refine_level`` not below ``num_levels``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_levels: int,
+        refine_level: int = 2,
+        refine_type: str | None = None,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
+        if refine_type not in REFINE_TYPES:
+            raise ValueError(f'refine_type must be one of {REFINE_TYPES}, got {refine_type!r}')
+        if not 0 <= refine_level < num_levels:
+            raise ValueError(f'refine_level must be in 0 to num_levels - 1 = {num_levels - 1}, got {refine_level}')
+        self.num_levels, self.refine_level = num_levels, refine_level
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        if refine_type == 'conv':
+            self.refine: nn.Module = ConvModule(in_channels, in_channels, 3, padding=1, **layers)
+        elif refine_type == 'non_local':
+            self.refine = NonLocal2d(in_channels, reduction=1, use_scale=False, **layers)
+        else:
+            self.refine = nn.Identity()
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Maps (B, C, H_i, W_i), fine to coarse -> maps of the same shapes.
+
+        Raises:
+            ValueError: The number of maps differs from ``num_levels``.
+        """
+        if len(inputs) != self.num_levels:
+            raise ValueError(f'BFP was built for {self.num_levels} maps, got {len(inputs)}')
+        size = inputs[self.refine_level].shape[2:]
+        is_finer = [i < self.refine_level for i in range(self.num_levels)]
+        mean = sum(resized(x, size, shrink=finer) for x, finer in zip(inputs, is_finer)) / len(inputs)
+        refined = self.refine(mean)
+        return tuple(x + resized(refined, x.shape[2:], shrink=not finer) for x, finer in zip(inputs, is_finer))
+
+
+def resized(x: Tensor, size: Sequence[int], shrink: bool) -> Tensor:
+    """``x`` at another size: the maximum of the pixels that fall together, or the nearest one."""
+    return F.adaptive_max_pool2d(x, size) if shrink else F.interpolate(x, size=size, mode='nearest')
