@@ -18,12 +18,17 @@ RECORDINGS = {
     for p in (ROOT / 'tests/data/reference/models').glob('*.json.gz')
 }
 # what was changed for the recordings: no pretrained weights, nothing drawn at random
-RECORDING_ONLY = {'init_cfg': None, 'num': 10**6, 'pos_fraction': 0.5, 'drop_path_rate': 0.0}
+RECORDING_ONLY = {'init_cfg': None, 'num': 10**6, 'pos_fraction': 0.5, 'neg_pos_ub': -1, 'drop_path_rate': 0.0}
+SAMPLER_KEYS = ('num', 'pos_fraction', 'add_gt_as_proposals')
 
 
 def plain(value):
-    """Tuples as lists, as JSON has them."""
+    """Settings as the recordings have them: tuples as lists, one process, samplers that take everything."""
+    if value == 'SyncBN':
+        return 'BN'
     if isinstance(value, dict):
+        if value.get('type') == 'CombinedSampler':
+            value = dict(type='RandomSampler', neg_pos_ub=-1, **{k: v for k, v in value.items() if k in SAMPLER_KEYS})
         return {key: RECORDING_ONLY.get(key, plain(inner)) for key, inner in value.items()}
     return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
