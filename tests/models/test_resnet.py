@@ -287,7 +287,7 @@ def test_zero_init_residual(depth, last, zero):
     model = tiny(depth, zero_init_residual=zero)
     model.init_weights()
     expected = torch.zeros if zero else torch.ones
-    for layer in model.res_layers:
+    for layer in ('layer1', 'layer2', 'layer3', 'layer4'):
         for block in getattr(model, layer):
             weight = getattr(block, last).weight
             assert torch.equal(weight, expected(len(weight)))

@@ -13,12 +13,11 @@ from .resnet import (
     BasicBlock,
     Bottleneck,
     ResidualBlock,
-    batch_norms_to_eval,
     build_stage,
     is_pretrained,
-    residual_init_cfg,
     zero_last_norms,
 )
+from .staged import batch_norms_to_eval, weight_init
 
 BLOCKS = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
 NUM_STAGES = 4
@@ -158,7 +157,7 @@ class HRNet(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         check_extra(extra)
-        super().__init__(residual_init_cfg(pretrained, init_cfg))
+        super().__init__(weight_init(pretrained, init_cfg))
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
         self.extra, self.norm_eval, self.multiscale_output = extra, norm_eval, multiscale_output
         self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))

@@ -6,11 +6,12 @@ import torch
 import torch.utils.checkpoint
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer, build_plugin_layer
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import DeformConv2dPack, ModulatedDeformConv2dPack
+
+from .staged import StagedBackbone, weight_init
 
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 
@@ -215,7 +216,7 @@ def build_stage(
 
 
 @MODELS.register_module()
-class ResNet(BaseModule):
+class ResNet(StagedBackbone):
     """ResNet backbone: an image in, the maps of the chosen stages out.
 
     Args:
@@ -282,14 +283,16 @@ class ResNet(BaseModule):
         block_args: dict | None = None,
     ) -> None:
         check_stages(num_stages, strides, dilations, out_indices)
-        super().__init__(residual_init_cfg(pretrained, init_cfg))
+        super().__init__(out_indices, 0, norm_eval, weight_init(pretrained, init_cfg))
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
-        self.depth, self.out_indices, self.frozen_stages, self.norm_eval = depth, out_indices, frozen_stages, norm_eval
-        self.deep_stem, self.conv_cfg, self._stem = deep_stem, conv_cfg, []
+        self.depth, self.frozen_stages = depth, frozen_stages
+        self.deep_stem, self.conv_cfg = deep_stem, conv_cfg
         self.norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
         channels = stem_channels or base_channels
         self._build_stem(in_channels, channels)
-        self.res_layers = []
+        stem_size = len(self.stages)
+        self.first_index = -stem_size
+        self.num_frozen = stem_size + frozen_stages if frozen_stages >= 0 else 0
         for i, settings in enumerate(self._stage_settings(depth, num_stages, base_channels)):
             stage = build_stage(
                 in_channels=channels,
@@ -306,10 +309,9 @@ class ResNet(BaseModule):
                 **(block_args or {}),
             )
             channels = settings['channels'] * settings['block'].expansion
-            self.res_layers.append(f'layer{i + 1}')
-            self.add_module(self.res_layers[-1], stage)
+            self.add_stage(f'layer{i + 1}', stage)
         self.feat_dim = channels
-        self._freeze_stages()
+        self.freeze_stages()
 
     def _stage_settings(self, depth: int, num_stages: int, base_channels: int) -> list[dict]:
         """``block``, ``channels`` and ``num_blocks`` of each stage, with what else ``build_stage`` is to be told."""
@@ -337,22 +339,18 @@ class ResNet(BaseModule):
 
     def _build_stem(self, in_channels: int, channels: int) -> None:
         if self.deep_stem:
-            self._add_to_stem('stem', self._deep_stem(in_channels, channels))
+            self.add_stage('stem', self._deep_stem(in_channels, channels))
         else:
             self._add_stem_conv(in_channels, channels, kernel_size=7)
-        self._add_to_stem('maxpool', nn.MaxPool2d(3, stride=2, padding=1))
-
-    def _add_to_stem(self, name: str, module: nn.Module) -> None:
-        self.add_module(name, module)
-        self._stem.append(name)
+        self.add_stage('maxpool', nn.MaxPool2d(3, stride=2, padding=1))
 
     def _add_stem_conv(self, in_channels: int, channels: int, kernel_size: int) -> None:
         conv = build_conv_layer(
             self.conv_cfg, in_channels, channels, kernel_size, stride=2, padding=kernel_size // 2, bias=False
         )
-        self._add_to_stem('conv1', conv)
-        self._add_to_stem(*build_norm_layer(self.norm_cfg, channels, postfix=1))
-        self._add_to_stem('relu', nn.ReLU(inplace=True))
+        self.add_stage('conv1', conv)
+        self.add_stage(*build_norm_layer(self.norm_cfg, channels, postfix=1))
+        self.add_stage('relu', nn.ReLU(inplace=True))
 
     def _deep_stem(self, in_channels: int, channels: int) -> nn.Sequential:
         widths = (in_channels, channels // 2, channels // 2, channels)
@@ -366,30 +364,6 @@ class ResNet(BaseModule):
             ]
         return nn.Sequential(*layers)
 
-    def _freeze_stages(self) -> None:
-        names = self._stem + self.res_layers[: self.frozen_stages] if self.frozen_stages >= 0 else []
-        for name in names:
-            getattr(self, name).eval().requires_grad_(False)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, in_channels, H, W) -> maps (B, C_i, H / s_i, W / s_i) of the stages in ``out_indices``."""
-        for name in self._stem:
-            x = getattr(self, name)(x)
-        outs = []
-        for i, name in enumerate(self.res_layers):
-            x = getattr(self, name)(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
-
-    def train(self, mode: bool = True) -> 'ResNet':
-        """Set training mode, keeping frozen stages and, with ``norm_eval``, all batch norms as in evaluation."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            batch_norms_to_eval(self)
-        return self
-
 
 def check_stages(num_stages: int, strides: Sequence[int], dilations: Sequence[int], out_indices: Sequence[int]) -> None:
     """Raise ValueError where the settings of the stages of a backbone don't fit together."""
@@ -398,15 +372,8 @@ def check_stages(num_stages: int, strides: Sequence[int], dilations: Sequence[in
             f'num_stages (1 to 4) must match strides and dilations: got num_stages={num_stages}, '
             f'strides={tuple(strides)}, dilations={tuple(dilations)}'
         )
-    if max(out_indices) >= num_stages:
+    if not all(0 <= i < num_stages for i in out_indices):
         raise ValueError(f'out_indices must be below num_stages={num_stages}, got {tuple(out_indices)}')
-
-
-def batch_norms_to_eval(model: nn.Module) -> None:
-    """Let every batch norm of ``model`` use its running statistics."""
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
 
 
 def zero_last_norms(model: nn.Module) -> None:
@@ -414,20 +381,6 @@ def zero_last_norms(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, ResidualBlock):
             nn.init.zeros_(getattr(module, module.last_norm_name).weight)
-
-
-def residual_init_cfg(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict]:
-    """``init_cfg``, or what it stands for: the checkpoint ``pretrained``, or Kaiming's initialisation.
-
-    Raises:
-        ValueError: Both are given.
-    """
-    if pretrained is not None and init_cfg is not None:
-        raise ValueError('give either pretrained or init_cfg, not both')
-    if pretrained is not None:
-        return [dict(type='Pretrained', checkpoint=pretrained)]
-    ones = dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])
-    return init_cfg or [dict(type='Kaiming', layer='Conv2d'), ones]
 
 
 def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:

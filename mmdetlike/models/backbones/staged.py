@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-
-from .resnet import batch_norms_to_eval
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class StagedBackbone(BaseModule):
@@ -66,6 +65,13 @@ class StagedBackbone(BaseModule):
         if mode and self.norm_eval:
             batch_norms_to_eval(self)
         return self
+
+
+def batch_norms_to_eval(model: nn.Module) -> None:
+    """Let every batch norm of ``model`` use its running statistics."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
 
 
 def weight_init(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict]:

@@ -3,7 +3,8 @@
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmdetlike.models.backbones.resnet import ResNet, batch_norms_to_eval, build_stage, residual_init_cfg
+from mmdetlike.models.backbones.resnet import ResNet, build_stage
+from mmdetlike.models.backbones.staged import batch_norms_to_eval, weight_init
 from mmdetlike.registry import MODELS
 
 
@@ -42,7 +43,7 @@ class ResLayer(BaseModule):
         pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(residual_init_cfg(pretrained, init_cfg))
+        super().__init__(weight_init(pretrained, init_cfg))
         self.norm_eval = norm_eval
         if depth not in ResNet.arch_settings:
             raise ValueError(f'depth must be one of {sorted(ResNet.arch_settings)}, got {depth}')
