@@ -1,10 +1,26 @@
-"""RandomSampler, PseudoSampler and what a SamplingResult tells."""
+"""Samplers and what a SamplingResult tells."""
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from mmdetlike.models.task_modules import AssignResult, PseudoSampler, RandomSampler, SamplingResult
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.roi_heads.bbox_heads import BBoxHead
+from mmdetlike.models.roi_heads.stage import Stage
+from mmdetlike.models.task_modules import (
+    AssignResult,
+    CombinedSampler,
+    InstanceBalancedPosSampler,
+    IoUBalancedNegSampler,
+    MaxIoUAssigner,
+    OHEMSampler,
+    PseudoSampler,
+    RandomSampler,
+    SamplingResult,
+)
+from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import HorizontalBoxes
 
 
@@ -130,3 +146,168 @@ def test_box_objects_become_tensors():
     for sampler in (RandomSampler(100, 0.5), PseudoSampler()):
         result = sampler.sample(assigned, priors, gts)
         assert isinstance(result.pos_priors, torch.Tensor) and isinstance(result.pos_gt_bboxes, torch.Tensor)
+
+
+# -- balanced samplers -----------------------------------------------------------------------------------------------
+
+
+def assigned(gt_inds, overlaps=None, num_gts=4):
+    """What an assigner said, with priors and objects to go with it."""
+    gt_inds = torch.tensor(gt_inds)
+    overlaps = torch.zeros(len(gt_inds)) if overlaps is None else torch.tensor(overlaps)
+    result = AssignResult(num_gts, gt_inds, overlaps, torch.where(gt_inds > 0, gt_inds - 1, -1))
+    gts = InstanceData(bboxes=torch.rand(num_gts, 4), labels=torch.arange(num_gts))
+    return result, InstanceData(priors=torch.rand(len(gt_inds), 4)), gts
+
+
+@pytest.mark.parametrize('num, expected', [(4, [1, 1, 1, 1]), (12, [5, 4, 2, 1]), (100, [20, 4, 2, 1])])
+def test_instances_get_equal_shares(num, expected):
+    gt_inds = [1] * 20 + [2] * 4 + [3] * 2 + [4] + [0] * 5
+    sampler = InstanceBalancedPosSampler(2 * num, 0.5, add_gt_as_proposals=False)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        result = sampler.sample(*assigned(gt_inds))
+        counts = result.pos_assigned_gt_inds.bincount(minlength=4).tolist()
+        assert counts == expected and len(set(result.pos_inds.tolist())) == sum(expected)
+
+
+def test_instance_balance_with_a_remainder():
+    sampler, seen = InstanceBalancedPosSampler(10, 0.5, add_gt_as_proposals=False), set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        counts = sampler.sample(*assigned([1] * 9 + [2] * 9 + [3] * 9)).pos_assigned_gt_inds.bincount().tolist()
+        assert sorted(counts) == [1, 2, 2]
+        seen.add(tuple(counts))
+    assert len(seen) == 3  # who goes short is drawn
+
+
+def negatives(counts, **settings):
+    """Numbers of sampled negatives of each overlap, from ``counts`` of them, with a positive of overlap 0.9."""
+    overlaps = [0.9] + [overlap for overlap, count in counts.items() for _ in range(count)]
+    sampler = IoUBalancedNegSampler(pos_fraction=0.5, add_gt_as_proposals=False, **settings)
+    result = sampler.sample(*assigned([1] + [0] * (len(overlaps) - 1), overlaps))
+    assert result.pos_inds.tolist() == [0] and len(set(result.neg_inds.tolist())) == len(result.neg_inds)
+    chosen = torch.tensor(overlaps)[result.neg_inds]
+    return [int((chosen == torch.tensor(overlap)).sum()) for overlap in counts]
+
+
+@pytest.mark.parametrize(
+    'counts, settings, expected',
+    [
+        # three ranges up to 0.9: [0, 0.3), [0.3, 0.6), [0.6, 0.9]
+        ({0.1: 100, 0.4: 100, 0.7: 100}, dict(num=31), [10, 10, 10]),
+        # what a range lacks, others fill up
+        ({0.1: 100, 0.4: 5}, dict(num=31), [25, 5]),
+        # one range: at random
+        ({0.1: 20, 0.4: 5}, dict(num=26, num_bins=1), [20, 5]),
+        # a floor below 0.05 with a quarter of the sample
+        ({0.0: 100, 0.1: 100, 0.8: 100}, dict(num=41, floor_thr=0.05, floor_fraction=0.25, num_bins=2), [10, 15, 15]),
+        # a floor of no overlap at all
+        ({0.0: 100, 0.1: 100, 0.8: 100}, dict(num=41, floor_thr=0, floor_fraction=0.5, num_bins=2), [20, 10, 10]),
+        # a floor that is too small
+        ({0.0: 5, 0.1: 100, 0.8: 2}, dict(num=41, floor_thr=0, floor_fraction=0.5, num_bins=2), [5, 33, 2]),
+        # fewer than wanted: all
+        ({0.0: 3, 0.4: 4}, dict(num=41, floor_thr=0.1, floor_fraction=0.5), [3, 4]),
+    ],
+)
+def test_negatives_are_spread_over_overlaps(counts, settings, expected):
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert negatives(counts, **settings) == expected
+
+
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (dict(floor_thr=-0.5), 'floor_thr must be -1 or in'),
+        (dict(floor_fraction=2), r'floor_fraction must be in \[0, 1\], got 2'),
+        (dict(num_bins=0), 'num_bins must be at least 1, got 0'),
+    ],
+)
+def test_wrong_floor(settings, message):
+    with pytest.raises(ValueError, match=message):
+        IoUBalancedNegSampler(8, 0.5, **settings)
+
+
+def test_combined_sampler():
+    cfg = dict(
+        type='CombinedSampler',
+        num=40,
+        pos_fraction=0.25,
+        add_gt_as_proposals=False,
+        pos_sampler=dict(type='InstanceBalancedPosSampler'),
+        neg_sampler=dict(type='IoUBalancedNegSampler', floor_thr=-1, floor_fraction=0, num_bins=3),
+    )
+    sampler = TASK_UTILS.build(cfg)
+    assert isinstance(sampler, CombinedSampler) and sampler.neg_sampler.num == 40
+    overlaps = [0.9] * 40 + [0.1] * 200 + [0.4] * 20
+    result = sampler.sample(*assigned([1] * 35 + [2] * 5 + [0] * 220, overlaps))
+    assert result.pos_assigned_gt_inds.bincount().tolist() == [5, 5]
+    chosen = torch.tensor(overlaps)[result.neg_inds]
+    assert (len(chosen), int((chosen > 0.3).sum()) >= 10) == (30, True)
+
+
+def test_combined_sampler_adds_objects_once():
+    cfg = dict(pos_sampler=dict(type='RandomSampler'), neg_sampler=dict(type='RandomSampler'))
+    result = CombinedSampler(num=10, pos_fraction=0.5, **cfg).sample(*assigned([0, 0, 1]))
+    assert len(result.priors) == 7 and result.is_gt.sum() == 4
+
+
+def test_misspelled_part_of_a_combined_sampler():
+    with pytest.raises(ConfigError, match='IoUBalancedNegSampler'):
+        CombinedSampler(dict(type='RandomSampler'), dict(type='IoUBalancedSampler'), num=8, pos_fraction=0.5)
+
+
+# -- OHEM ------------------------------------------------------------------------------------------------------------
+
+
+def test_ohem_takes_the_largest_losses():
+    result, priors, gts = assigned([1, 0, 2, 0, -1, 0, 3, 0], num_gts=3)
+    losses = torch.tensor([0.1, 0.9, 0.8, 0.2, 9.0, 0.7, 0.5, 0.3])
+    asked = []
+
+    def loss_of(boxes, labels):
+        asked.append((boxes, labels))
+        return losses
+
+    sampled = OHEMSampler(5, 0.4, add_gt_as_proposals=False).sample(result, priors, gts, loss_of)
+    assert sampled.pos_inds.tolist() == [2, 6] and sampled.neg_inds.tolist() == [1, 5, 7]
+    ((boxes, labels),) = asked
+    assert torch.equal(boxes, priors.priors) and labels.tolist() == [0, -1, 1, -1, -1, -1, 2, -1]
+
+
+def test_ohem_ranks_added_objects_too():
+    sampled = OHEMSampler(4, 0.5).sample(
+        *assigned([0, 0, 0], num_gts=2), lambda boxes, _: torch.arange(len(boxes)) * 1.0
+    )
+    assert sampled.pos_inds.tolist() == [0, 1] and sampled.neg_inds.tolist() == [4, 3]
+
+
+def test_ohem_wrong_use():
+    with pytest.raises(ValueError, match="loss_key must be 'loss_cls', got 'loss_bbox'"):
+        OHEMSampler(8, 0.5, loss_key='loss_bbox')
+    with pytest.raises(ValueError, match='a dense head has no such loss'):
+        OHEMSampler(8, 0.5).sample(*assigned([0, 1]))
+
+
+def test_ohem_in_a_stage_of_a_region_head():
+    torch.manual_seed(0)
+    head = BBoxHead(roi_feat_size=1, in_channels=3, num_classes=4)
+    maps = [torch.rand(2, 3, 8, 8)]
+
+    def extract(x, rois):
+        return torch.stack([x[0][int(i), :, int(y), int(x1)] for i, x1, y, *_ in rois.tolist()])[..., None, None]
+
+    assigner = MaxIoUAssigner(0.5, 0.5, match_low_quality=False)
+    stage = Stage(extract, head, ConfigDict(), assigner, OHEMSampler(6, 0.5, add_gt_as_proposals=False))
+    start = torch.randint(0, 4, (20, 2)).float()
+    boxes = torch.cat([start, start + 4], 1)
+    gts = InstanceData(bboxes=boxes[:1].clone(), labels=torch.tensor([2]))
+    samples = [DetDataSample(gt_instances=gts) for _ in range(2)]
+    sampled = stage.sample(maps, [InstanceData(bboxes=boxes)] * 2, samples)
+    for i, result in enumerate(sampled):
+        scores = head(extract(maps, torch.cat([torch.full((20, 1), float(i)), boxes], 1)))[0]
+        losses = -scores.log_softmax(1)
+        hardest = losses[:, 4][result.assign_result.gt_inds == 0].topk(len(result.neg_inds)).values
+        torch.testing.assert_close(losses[result.neg_inds, 4], hardest)
+        assert len(result.neg_inds) == 6 - len(result.pos_inds) and len(result.pos_inds) >= 1
