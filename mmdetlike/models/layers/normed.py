@@ -1,5 +1,6 @@
 """Predictors that compare directions: input and weight are normalised to unit length."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -81,7 +82,7 @@ class NormedConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
         dims = (1, 2, 3) if self.norm_over_kernel else 1
-        length = self.weight.norm(dim=dims, keepdim=True)
+        length = torch.linalg.vector_norm(self.weight, dim=dims, keepdim=True)
         weight = self.weight / (length.pow(self.power) + self.eps)
         x = x / (x.norm(dim=1, keepdim=True).pow(self.power) + self.eps) * self.tempearture
         return self._conv_forward(x, weight, self.bias)
