@@ -12,6 +12,7 @@ from .dice_loss import DiceLoss, dice_loss
 from .focal_loss import FocalLoss, sigmoid_focal_loss
 from .gaussian_focal_loss import GaussianFocalLoss, gaussian_focal_loss
 from .gfocal_loss import DistributionFocalLoss, QualityFocalLoss, distribution_focal_loss, quality_focal_loss
+from .ghm_loss import GHMC, GHMR
 from .iou_loss import (
     BoundedIoULoss,
     CIoULoss,
@@ -29,6 +30,7 @@ from .iou_loss import (
     siou_loss,
 )
 from .reduction import Loss, weight_reduce_loss, weighted_loss
+from .seesaw_loss import SeesawLoss
 from .smooth_l1_loss import (
     BalancedL1Loss,
     L1Loss,
@@ -52,6 +54,8 @@ __all__ = [
     'DistributionFocalLoss',
     'EIoULoss',
     'FocalLoss',
+    'GHMC',
+    'GHMR',
     'GIoULoss',
     'GaussianFocalLoss',
     'IoULoss',
@@ -60,6 +64,7 @@ __all__ = [
     'MSELoss',
     'QualityFocalLoss',
     'SIoULoss',
+    'SeesawLoss',
     'SmoothL1Loss',
     'VarifocalLoss',
     'accuracy',

@@ -92,7 +92,7 @@ class Stage:
         """The next stage's proposals: sampled regions moved by their deltas, without those that are objects."""
         labels, _, _ = self.head.classification_targets(sampled, -1)
         background = labels == self.head.num_classes
-        labels = torch.where(background, best_class(outs.cls_score), labels)
+        labels = torch.where(background, self._best_class(outs.cls_score), labels)
         counts = [len(result.pos_inds) + len(result.neg_inds) for result in sampled]
         boxes = self._refine(outs, labels, counts, samples)
         proposals = []
@@ -104,14 +104,13 @@ class Stage:
 
     def refine(self, outs: StageOutputs, counts: list[int], samples: SampleList) -> list[InstanceData]:
         """The next stage's proposals in testing: all regions, ``counts`` of each image, moved by their best class."""
-        boxes = self._refine(outs, best_class(outs.cls_score), counts, samples)
+        boxes = self._refine(outs, self._best_class(outs.cls_score), counts, samples)
         return [InstanceData(bboxes=image_boxes) for image_boxes in boxes]
 
     def _refine(self, outs: StageOutputs, labels: Tensor, counts: list[int], samples: SampleList) -> list[Tensor]:
         columns = (column.split(counts) for column in (outs.rois, outs.bbox_pred, labels))
         return [self.head.refine(*rows, sample.img_shape) for *rows, sample in zip(*columns, samples)]
 
-
-def best_class(cls_score: Tensor) -> Tensor:
-    """(n,) the likeliest class of logits (n, num_classes + 1), background left out."""
-    return cls_score[:, :-1].argmax(1)
+    def _best_class(self, cls_score: Tensor) -> Tensor:
+        """(n,) the likeliest class of logits (n, num_classes + 1 or more), what stands for background left out."""
+        return cls_score[:, : self.head.num_classes].argmax(1)

@@ -89,7 +89,10 @@ class BBoxHead(BaseModule):
     def _build_predictors(self, cls_in: int, reg_in: int) -> None:
         """(Re)build the last layers for inputs of these widths."""
         if self.with_cls:
-            self.fc_cls = build_linear(self.cls_predictor_cfg, cls_in, self.num_classes + 1)
+            channels = self.num_classes + 1
+            if getattr(self.loss_cls, 'custom_cls_channels', False):
+                channels = self.loss_cls.get_cls_channels(self.num_classes)
+            self.fc_cls = build_linear(self.cls_predictor_cfg, cls_in, channels)
         if self.with_reg:
             boxes = 1 if self.reg_class_agnostic else self.num_classes
             self.fc_reg = build_linear(self.reg_predictor_cfg, reg_in, boxes * self.bbox_coder.encode_size)
@@ -118,14 +121,20 @@ class BBoxHead(BaseModule):
         if cls_score is not None:
             cls_score = float32_if_half(cls_score)[0]
             avg_factor = max(mean_over_ranks(float((weights > 0).sum()), device), 1.0)
-            losses['loss_cls'] = self.loss_cls(cls_score, labels, weights, avg_factor=avg_factor)
-            losses['acc'] = accuracy(cls_score, labels)
+            loss = self.loss_cls(cls_score, labels, weights, avg_factor=avg_factor)
+            losses.update(loss if isinstance(loss, dict) else dict(loss_cls=loss))
+            losses.update(self._accuracy(cls_score, labels))
         if bbox_pred is not None:
             bbox_pred = float32_if_half(bbox_pred)[0]
             avg_factor = max(mean_over_ranks(len(labels), device), 1.0)
             pred = self._boxes_of_class(bbox_pred[pos_inds], labels[pos_inds])
             losses['loss_bbox'] = self.loss_bbox(*self._regression_pair(pred, samples), avg_factor=avg_factor)
         return losses
+
+    def _accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        if getattr(self.loss_cls, 'custom_accuracy', False):
+            return self.loss_cls.get_accuracy(cls_score, labels)
+        return dict(acc=accuracy(cls_score, labels))
 
     def classification_targets(
         self, samples: Sequence[SamplingResult], pos_weight: float
@@ -176,7 +185,7 @@ class BBoxHead(BaseModule):
         Returns:
             ``bboxes`` (k, 4) xyxy, ``scores`` (k,) falling, ``labels`` (k,).
         """
-        scores = F.softmax(float32_if_half(cls_score)[0], dim=-1)[:, :-1]
+        scores = self.probabilities(float32_if_half(cls_score)[0])[:, :-1]
         roi_inds, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
         boxes = rois[roi_inds, 1:]
         if bbox_pred is not None:
@@ -186,6 +195,12 @@ class BBoxHead(BaseModule):
             boxes = scale_boxes(boxes, [1 / factor for factor in img_meta['scale_factor']])
         candidates = InstanceData(bboxes=boxes, scores=scores[roi_inds, labels], labels=labels)
         return suppress(candidates, cfg.nms, cfg.max_per_img)
+
+    def probabilities(self, cls_score: Tensor) -> Tensor:
+        """Probabilities (n, num_classes + 1), background last, of logits; ``loss_cls`` knows them if it is special."""
+        if getattr(self.loss_cls, 'custom_activation', False):
+            return self.loss_cls.get_activation(cls_score)
+        return F.softmax(cls_score, dim=-1)
 
     def refine(self, rois: Tensor, bbox_pred: Tensor, labels: Tensor, img_shape: tuple[int, int]) -> Tensor:
         """Boxes (n, 4) of regions (n, 5) moved by the deltas of their class ``labels`` (n,), within the image."""
