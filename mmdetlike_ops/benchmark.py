@@ -12,7 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdetlike_ops import batched_nms, nms, roi_align, roi_pool, sigmoid_focal_loss, soft_nms
+from mmdetlike_ops import (
+    batched_nms,
+    deform_conv2d,
+    modulated_deform_conv2d,
+    nms,
+    roi_align,
+    roi_pool,
+    sigmoid_focal_loss,
+    soft_nms,
+)
 
 
 def best_time(run: Callable[[], object], repeats: int) -> float:
@@ -66,6 +75,18 @@ def loss_cases(device: torch.device) -> Iterator[tuple[str, Callable]]:
     )
 
 
+def deform_cases(device: torch.device) -> Iterator[tuple[str, Callable]]:
+    x, weight = torch.randn(2, 256, 50, 68, device=device), torch.randn(256, 256, 3, 3, device=device)
+    offset, mask = torch.randn(2, 18, 50, 68, device=device), torch.rand(2, 9, 50, 68, device=device)
+    leaves = [tensor.clone().requires_grad_() for tensor in (x, offset, mask, weight)]
+    yield 'deform_conv2d', lambda: deform_conv2d(x, offset, weight, padding=1, im2col_step=2)
+    yield 'modulated_deform_conv2d', lambda: modulated_deform_conv2d(x, offset, mask, weight, padding=1)
+    yield (
+        'modulated_deform_conv2d forward + backward',
+        lambda: torch.autograd.grad(modulated_deform_conv2d(*leaves, padding=1).sum(), leaves),
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
@@ -78,7 +99,7 @@ def main() -> None:
     print(
         f'torch {torch.__version__}, {args.device}, {torch.get_num_threads()} threads: convolution {unit * 1e3:.2f} ms'
     )
-    for cases in (suppression_cases, pooling_cases, loss_cases):
+    for cases in (suppression_cases, pooling_cases, loss_cases, deform_cases):
         for name, run in cases(device):
             seconds = best_time(run, args.repeats)
             print(f'{name:52} {seconds * 1e3:9.2f} ms {seconds / unit:8.3f} convolutions')

@@ -7,6 +7,8 @@ from torch.nn.modules.utils import _pair
 from ._checks import check_device, check_floating
 from ._library import kernels
 
+ALL_IMAGES = 2**31 - 1  # an im2col_step that leaves the number of images unfolded at a time to the kernel
+
 
 def _layout(x):
     return torch.channels_last if x.shape[1] > 1 and x.stride(1) == 1 else torch.contiguous_format
@@ -79,14 +81,13 @@ def deform_conv2d(
         TypeError, ValueError: An argument has a wrong type, shape, device or value.
     """
     check_no_bias('deform_conv2d', bias)
-    step = min(im2col_step, x.shape[0]) if isinstance(x, Tensor) and x.dim() else im2col_step
-    if im2col_step < 1 or (step and x.shape[0] % step):
+    settings = _settings('deform_conv2d', stride, padding, dilation, groups, deform_groups)
+    _check('deform_conv2d', x, offset, None, weight, None, settings)
+    if im2col_step < 1 or (x.shape[0] > im2col_step and x.shape[0] % im2col_step):
         raise ValueError(
             f'deform_conv2d: im2col_step is {im2col_step}, a positive number that divides the batch of {x.shape[0]} '
             'images or exceeds it is expected'
         )
-    settings = _settings('deform_conv2d', stride, padding, dilation, groups, deform_groups)
-    _check('deform_conv2d', x, offset, None, weight, None, *settings)
     return kernels.deform_conv2d(x, offset, None, weight.to(x.dtype), None, *settings, im2col_step)
 
 
@@ -124,9 +125,9 @@ def modulated_deform_conv2d(
     """
     op = 'modulated_deform_conv2d'
     settings = _settings(op, stride, padding, dilation, groups, deform_groups)
-    _check(op, x, offset, mask, weight, bias, *settings)
+    _check(op, x, offset, mask, weight, bias, settings)
     bias = None if bias is None else bias.to(x.dtype)
-    return kernels.deform_conv2d(x, offset, mask, weight.to(x.dtype), bias, *settings, max(x.shape[0], 1))
+    return kernels.deform_conv2d(x, offset, mask, weight.to(x.dtype), bias, *settings, ALL_IMAGES)
 
 
 def check_no_bias(op: str, bias: bool) -> None:
@@ -143,7 +144,8 @@ def _settings(op, stride, padding, dilation, groups, deform_groups):
     return *(list(_pair(value)) for value, _ in pairs.values()), groups, deform_groups
 
 
-def _check(op, x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups):
+def _check(op, x, offset, mask, weight, bias, settings):
+    stride, padding, dilation, groups, deform_groups = settings
     tensors = {'x': x, 'offset': offset, 'weight': weight}
     tensors |= {name: tensor for name, tensor in (('mask', mask), ('bias', bias)) if tensor is not None}
     for name, tensor in tensors.items():

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .deform_conv2d import deform_conv2d
+from .deform_conv2d import ALL_IMAGES, deform_conv2d
 
 
 def _moments(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,5 +132,4 @@ class SAConv2d(ConvAWS2d):
         dilation = [spread * d for d in self.dilation]
         if offset is None:
             return F.conv2d(x, weight, None, self.stride, padding, dilation, self.groups)
-        step = max(x.shape[0], 1)
-        return deform_conv2d(x, offset, weight, self.stride, padding, dilation, self.groups, im2col_step=step)
+        return deform_conv2d(x, offset, weight, self.stride, padding, dilation, self.groups, im2col_step=ALL_IMAGES)

@@ -20,6 +20,7 @@ from mmdetlike.models.layers import (
     norm_abbreviation,
 )
 from mmdetlike.registry import MODELS
+from mmdetlike_ops import ConvAWS2d, DeformConv2dPack, ModulatedDeformConv2dPack, SAConv2d
 
 
 @pytest.fixture
@@ -47,12 +48,21 @@ def registered():
         ({'type': 'mmcv.Conv2d'}, nn.Conv2d),
         ({'type': 'deconv'}, nn.ConvTranspose2d),
         ({'type': nn.Conv2d}, nn.Conv2d),
+        ({'type': 'ConvAWS'}, ConvAWS2d),
+        ({'type': 'DCN', 'deform_groups': 2}, DeformConv2dPack),
+        ({'type': 'mmcv.DCNv2', 'bias': False}, ModulatedDeformConv2dPack),
+        ({'type': 'SAC', 'use_deform': True}, SAConv2d),
     ],
 )
 def test_conv_types(cfg, cls):
     layer = build_conv_layer(cfg, 4, 6, 3, stride=2)
     assert type(layer) is cls
     assert (layer.in_channels, layer.out_channels, layer.stride[0]) == (4, 6, 2)
+
+
+def test_a_mistyped_argument_of_a_deformable_convolution_is_named():
+    with pytest.raises(ConfigError, match=r"'deform_group'.*deform_groups"):
+        build_conv_layer({'type': 'DCNv2', 'deform_group': 2}, 4, 6, 3)
 
 
 def test_conv_of_the_registry_is_found_by_name(registered):

@@ -281,6 +281,31 @@ def test_dcn(registered):
     assert not any(isinstance(m, ToyDeformConv) for m in fallen_back.modules())
 
 
+@pytest.fixture(params=['DCN', 'DCNv2'])
+def deformable(request):
+    dcn = dict(type=request.param, deform_groups=1, fallback_on_stride=False)
+    return tiny(50, dcn=dcn, stage_with_dcn=(False, True, True, True))
+
+
+def test_deformable_convolutions_start_on_the_regular_grid(deformable):
+    deformable.init_weights()
+    offsets = {name: p for name, p in deformable.named_parameters() if 'conv_offset' in name}
+    assert len(offsets) == 2 * (4 + 6 + 3)
+    assert not any(p.any() for p in offsets.values())
+    assert all(p.any() for name, p in deformable.named_parameters() if name.endswith('conv2.weight'))
+    deformable(torch.rand(1, 3, 64, 64))[-1].sum().backward()
+    assert all(p.grad is not None for p in offsets.values())
+
+
+def test_old_names_of_predicted_offsets(deformable):
+    state = filled(deformable).state_dict()
+    old = {key.replace('conv2.conv_offset.', 'conv2_offset.'): value for key, value in state.items()}
+    assert old.keys() != state.keys()
+    fresh = ResNet(50, base_channels=8, dcn=deformable.layer2[0].dcn, stage_with_dcn=(False, True, True, True))
+    fresh.load_state_dict(old)
+    assert all(torch.equal(value, state[key]) for key, value in fresh.state_dict().items())
+
+
 @pytest.mark.parametrize('depth, last', [(18, 'bn2'), (50, 'bn3')])
 @pytest.mark.parametrize('zero', [True, False])
 def test_zero_init_residual(depth, last, zero):

@@ -68,7 +68,8 @@ void fill_with_bias(const Matrix<T>& out, const T* bias) {
 template <typename T>
 struct Scratch {
   std::vector<Point<T>> points;
-  std::vector<T> columns, zeros;
+  Buffer<T> columns;
+  std::vector<T> zeros;
 
   Scratch(const DeformShape& s, int64_t count)
       : points(count * s.deform_groups), columns(count * s.channels), zeros(s.deform_channels()) {}
@@ -132,9 +133,9 @@ struct Gradients {
 // What the backward pass keeps of a slab of pixels for one tap, and of the gradient of one image.
 template <typename T>
 struct Slab {
-  Scratch<T> forward;      // points and columns
-  std::vector<T> columns;  // gradients
-  std::vector<T> map;      // (channel blocks, area, channels of the block)
+  Scratch<T> forward;  // points and columns
+  Buffer<T> columns;   // gradients
+  std::vector<T> map;  // (channel blocks, area, channels of the block)
 
   explicit Slab(const DeformShape& s, int64_t pixels)
       : forward(s, pixels), columns(pixels * s.channels), map(s.area() * s.channels) {}

@@ -3,9 +3,33 @@
 
 #include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
 
+#include <algorithm>
+#include <new>
+#include <vector>
+
 #include "common/op.h"
 
 namespace ops {
+
+constexpr std::align_val_t kAlignment{64};
+
+template <typename T>
+struct AlignedAllocator {
+  using value_type = T;
+
+  AlignedAllocator() = default;
+  template <typename U>
+  AlignedAllocator(const AlignedAllocator<U>&) {}
+
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kAlignment)); }
+  void deallocate(T* p, size_t) { ::operator delete(p, kAlignment); }
+  bool operator==(const AlignedAllocator&) const { return true; }
+  bool operator!=(const AlignedAllocator&) const { return false; }
+};
+
+// Memory for factors of products: a BLAS may sum in another order where the alignment differs.
+template <typename T>
+using Buffer = std::vector<T, AlignedAllocator<T>>;
 
 // Element (i, j) is data[i * row + j * column]; one of the strides is 1.
 template <typename T>
@@ -28,12 +52,19 @@ Tensor tensor_over(const Matrix<T>& m) {
                                   torch::stable::Device(torch::headeronly::DeviceType::CPU), dtype);
 }
 
-// c = a b, or c + a b. Calls the kernel itself: threads of a parallel region have no dispatcher state.
+constexpr int64_t kDepth = 256;
+
+// c = a b, or c + a b. Calls the kernel itself: threads of a parallel region have no dispatcher state. Depth is cut
+// into pieces because a BLAS sums long ones in another order inside a parallel region than outside.
 template <typename T>
 void multiply(const Matrix<const T>& a, const Matrix<const T>& b, bool add, const Matrix<T>& c) {
-  const Tensor left = tensor_over(a), right = tensor_over(b), out = tensor_over(c);
-  STABLE_TORCH_ERROR_CODE_CHECK(
-      aoti_torch_cpu_addmm_out(out.get(), out.get(), left.get(), right.get(), add ? 1.0 : 0.0, 1.0));
+  const Tensor out = tensor_over(c);
+  for (int64_t k = 0; k < a.columns; k += kDepth, add = true) {
+    const int64_t depth = std::min(kDepth, a.columns - k);
+    const Tensor left = tensor_over(a.block(0, a.rows, k, depth)), right = tensor_over(b.block(k, depth, 0, b.columns));
+    STABLE_TORCH_ERROR_CODE_CHECK(
+        aoti_torch_cpu_addmm_out(out.get(), out.get(), left.get(), right.get(), add ? 1.0 : 0.0, 1.0));
+  }
 }
 
 }  // namespace ops
