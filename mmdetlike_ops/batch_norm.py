@@ -145,19 +145,33 @@ def _process_group_exists() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def _statistics(x: Tensor, weight: float, group: dist.ProcessGroup | None) -> tuple[Tensor, Tensor, Tensor]:
+def _statistics(x: Tensor, weight: float, group: 'dist.ProcessGroup | None') -> tuple[Tensor, Tensor, Tensor]:
     """Mean and variance (c,) over processes, each weighted by its `weight`, and the sum of weights, (1,)."""
-    from torch.distributed.nn.functional import all_reduce
-
-    group = group if group is not None else dist.group.WORLD
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     dims = [d for d in range(x.dim()) if d != 1]
     per_value = weight / max(x.numel() // x.shape[1], 1)
-    totals = all_reduce(torch.cat([x.sum(dims) * per_value, x.new_full((1,), weight)]), group=group)
+    totals = _SumOverProcesses.apply(torch.cat([x.sum(dims) * per_value, x.new_full((1,), weight)]), group)
     count = totals[-1:].detach()
     mean = totals[:-1] / count.clamp(min=1)
     deviations = (x - _per_channel(mean, x)).square().sum(dims) * per_value
-    return mean, all_reduce(deviations, group=group) / count.clamp(min=1), count
+    return mean, _SumOverProcesses.apply(deviations, group) / count.clamp(min=1), count
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Every process gets the sum, so the gradient of each part is the sum of the gradients of all copies."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, group: 'dist.ProcessGroup | None') -> Tensor:
+        ctx.group = group
+        total = x.clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total, group=ctx.group)
+        return total, None
 
 
 def _per_channel(values: Tensor, x: Tensor) -> Tensor:
