@@ -8,6 +8,11 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ContextBlock, GeneralizedAttention, NonLocal2d, build_plugin_layer
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
 def randomised(layer, seed=0):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -129,7 +129,8 @@ class GeneralizedAttention(nn.Module):
         dim = self.position_embedding_dim
         first = torch.arange(queries, device=like.device)[:, None] * self.q_stride
         offsets = (first - torch.arange(keys, device=like.device) * self.kv_stride) * self.position_magnitude
-        periods = _WAVE_LENGTH ** (torch.arange(dim // 4, device=like.device) * (4.0 / dim))
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        periods = _WAVE_LENGTH ** (torch.arange(dim // 4, device=like.device, dtype=dtype) * (4.0 / dim))
         angles = offsets[..., None] / periods
         return torch.cat([angles.sin(), angles.cos()], dim=-1).to(like.dtype)
 
