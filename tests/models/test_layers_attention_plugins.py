@@ -136,8 +136,8 @@ def test_non_local_parameters_and_start():
 
 
 def position_embedding(offset, dim):
-    angles = [offset / 1000 ** (4 * i / dim) for i in range(dim // 4)]
-    return torch.tensor(angles, dtype=torch.double).sin().tolist() + torch.tensor(angles).double().cos().tolist()
+    angles = torch.tensor([offset / 1000 ** (4 * i / dim) for i in range(dim // 4)], dtype=torch.double)
+    return torch.cat([angles.sin(), angles.cos()])
 
 
 def attend_by_definition(layer, x, q_stride, kv_stride):
@@ -172,8 +172,8 @@ def attend_by_definition(layer, x, q_stride, kv_stride):
                             energy += head(layer.appr_bias, m) @ head(project('key_conv', keys[:, k, l]), m)
                         for along, offset in (('appr_geom_fc_x', dx), ('appr_geom_fc_y', dy)):
                             if query_position or position_only:
-                                embedding = torch.tensor(position_embedding(offset, layer.position_embedding_dim))
-                                feature = head(project(along, embedding.double()), m) / 2**0.5
+                                embedding = position_embedding(offset, layer.position_embedding_dim)
+                                feature = head(project(along, embedding), m) / 2**0.5
                             if query_position:
                                 energy += head(project('query_conv', queries[:, i, j]), m) @ feature
                             if position_only:
