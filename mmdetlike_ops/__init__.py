@@ -4,6 +4,7 @@ from .batch_norm import FrozenBatchNorm2d, NaiveSyncBatchNorm, SyncBatchNorm, co
 from .bbox_overlaps import bbox_overlaps
 from .carafe import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
 from .convex_overlaps import box_iou_quadri, box_iou_rotated, convex_iou
+from .corner_pool import CornerPool
 from .deform_conv import DeformConv2d, DeformConv2dPack, ModulatedDeformConv2d, ModulatedDeformConv2dPack
 from .deform_conv2d import deform_conv2d, modulated_deform_conv2d
 from .deform_roi_pool import DeformRoIPool, DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
@@ -46,6 +47,7 @@ __all__ = [
     'CARAFE',
     'CARAFENaive',
     'CARAFEPack',
+    'CornerPool',
     'MultiScaleDeformableAttention',
     'ConvAWS2d',
     'DeformConv2d',

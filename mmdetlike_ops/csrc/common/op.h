@@ -46,6 +46,12 @@ void dispatch_floating(ScalarType dtype, const char* op, F&& f) {
 
 using torch::stable::contiguous;
 
+// A contiguous tensor of the arithmetic type: half precision as float32.
+inline Tensor as_accumulate(const Tensor& x) {
+  const bool is_double = x.scalar_type() == ScalarType::Double;
+  return contiguous(torch::stable::to(x, is_double ? ScalarType::Double : ScalarType::Float));
+}
+
 template <typename T>
 const T* data(const Tensor& x) {
   return static_cast<const T*>(x.data_ptr());

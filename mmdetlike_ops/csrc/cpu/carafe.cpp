@@ -233,14 +233,8 @@ Shape shape_of(const Tensor& features, int64_t kernel, int64_t groups, int64_t s
   return {features.size(0), features.size(1), features.size(2), features.size(3), kernel, groups, scale};
 }
 
-// Half precision is computed on float32 copies.
-Tensor prepare(const Tensor& x) {
-  const bool is_double = x.scalar_type() == ScalarType::Double;
-  return contiguous(torch::stable::to(x, is_double ? ScalarType::Double : ScalarType::Float));
-}
-
 Tensor carafe_cpu(const Tensor& features_in, const Tensor& masks_in, int64_t kernel, int64_t groups, int64_t scale) {
-  const Tensor features = prepare(features_in), masks = prepare(masks_in);
+  const Tensor features = as_accumulate(features_in), masks = as_accumulate(masks_in);
   const Shape s = shape_of(features, kernel, groups, scale);
   Tensor out = torch::stable::new_empty(features, {s.images, s.channels, s.out_height(), s.out_width()});
   features.scalar_type() == ScalarType::Double ? forward<double>(features, masks, s, out)
@@ -250,7 +244,7 @@ Tensor carafe_cpu(const Tensor& features_in, const Tensor& masks_in, int64_t ker
 
 std::tuple<Tensor, Tensor> carafe_backward_cpu(const Tensor& grad_in, const Tensor& features_in, const Tensor& masks_in,
                                                int64_t kernel, int64_t groups, int64_t scale) {
-  const Tensor grad = prepare(grad_in), features = prepare(features_in), masks = prepare(masks_in);
+  const Tensor grad = as_accumulate(grad_in), features = as_accumulate(features_in), masks = as_accumulate(masks_in);
   const Shape s = shape_of(features, kernel, groups, scale);
   Tensor grad_features = torch::stable::new_empty(features, features.sizes());
   Tensor grad_masks = torch::stable::new_zeros(masks, masks.sizes());
