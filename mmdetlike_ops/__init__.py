@@ -1,5 +1,6 @@
 """Detection operators compiled once for every PyTorch from 2.10 on; imports torch and nothing of ours."""
 
+from .active_rotated_filter import active_rotated_filter
 from .batch_norm import FrozenBatchNorm2d, NaiveSyncBatchNorm, SyncBatchNorm, convert_frozen_batchnorm
 from .bbox_overlaps import bbox_overlaps
 from .carafe import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
@@ -23,10 +24,13 @@ from .point_sample import (
     rel_roi_point_to_abs_img_point,
     rel_roi_point_to_rel_img_point,
 )
+from .polygons import convex_giou, min_area_polygons, points_in_polygons
 from .prroi_pool import PrRoIPool, prroi_pool
 from .roi_align import RoIAlign, roi_align
+from .roi_align_rotated import RoIAlignRotated, roi_align_rotated
 from .roi_pool import RoIPool, roi_pool
 from .rotated_boxes import rotated_boxes_from_detectron2, rotated_boxes_to_detectron2
+from .rotated_feature_align import rotated_feature_align
 from .saconv import ConvAWS2d, SAConv2d
 from .sigmoid_focal_loss import SigmoidFocalLoss, sigmoid_focal_loss
 from .soft_nms import soft_nms
@@ -60,12 +64,14 @@ __all__ = [
     'ModulatedDeformRoIPoolPack',
     'PrRoIPool',
     'RoIAlign',
+    'RoIAlignRotated',
     'RoIPool',
     'SAConv2d',
     'SigmoidFocalLoss',
     'SimpleRoIAlign',
     'SyncBatchNorm',
     'abs_img_point_to_rel_img_point',
+    'active_rotated_filter',
     'SoftmaxFocalLoss',
     'batched_nms',
     'bbox_overlaps',
@@ -74,10 +80,12 @@ __all__ = [
     'carafe_naive',
     'box_iou_quadri',
     'box_iou_rotated',
+    'convex_giou',
     'convex_iou',
     'generate_grid',
     'mask_iou',
     'mask_matrix_nms',
+    'min_area_polygons',
     'ms_deform_attn',
     'deform_conv2d',
     'modulated_deform_conv2d',
@@ -89,13 +97,16 @@ __all__ = [
     'nms_rotated',
     'paste_masks',
     'point_sample',
+    'points_in_polygons',
     'prroi_pool',
     'rel_roi_point_to_abs_img_point',
     'rel_roi_point_to_rel_img_point',
     'roi_align',
+    'roi_align_rotated',
     'roi_pool',
     'rotated_boxes_from_detectron2',
     'rotated_boxes_to_detectron2',
+    'rotated_feature_align',
     'sigmoid_focal_loss',
     'soft_nms',
     'weighted_boxes_fusion',

@@ -20,19 +20,26 @@ template <typename T>
 struct Sample {
   int low, high;
   T weight_low, weight_high;
+
+  OPS_HOST_DEVICE bool inside() const { return weight_low + weight_high > T(0); }
 };
 
 template <typename T>
-OPS_HOST_DEVICE RoiAxis<T> roi_axis(T from, T to, T scale, int bins, int sampling_ratio, bool aligned) {
-  const T start = from * scale - (aligned ? T(0.5) : T(0));
-  T size = to * scale - (aligned ? T(0.5) : T(0)) - start;
-  if (!aligned && !(size > T(1))) size = T(1);
+OPS_HOST_DEVICE RoiAxis<T> divide_axis(T start, T size, int bins, int sampling_ratio) {
   int samples = sampling_ratio;
   if (samples <= 0) {
     const T wanted = std::ceil(size / T(bins));
     samples = wanted > T(0) ? static_cast<int>(wanted < T(kMaxSamples) ? wanted : T(kMaxSamples)) : 0;
   }
   return {start, size / T(bins), samples};
+}
+
+template <typename T>
+OPS_HOST_DEVICE RoiAxis<T> roi_axis(T from, T to, T scale, int bins, int sampling_ratio, bool aligned) {
+  const T start = from * scale - (aligned ? T(0.5) : T(0));
+  T size = to * scale - (aligned ? T(0.5) : T(0)) - start;
+  if (!aligned && !(size > T(1))) size = T(1);
+  return divide_axis(start, size, bins, sampling_ratio);
 }
 
 template <typename T>

@@ -4,6 +4,7 @@
 // once for each region. The largest sample is searched eight channels of one image at a time.
 #include <array>
 
+#include "cpu/bilinear.h"
 #include "cpu/separable_pool.h"
 
 namespace ops {
@@ -40,18 +41,6 @@ Pooling<T> average_pooling(const Tensor& rois, const MapShape& shape, const Sett
     const auto axes = region_axes(table + 5 * roi, s);
     return make_region(axis_taps(axes[0], s.bins_y, shape.height), axis_taps(axes[1], s.bins_x, shape.width));
   });
-}
-
-template <typename T>
-OPS_INLINE void interpolate(const Block<const T>& map, const Sample<T>& y, const Sample<T>& x, T* value) {
-  const T *top = map.data + y.low * map.row, *bottom = map.data + y.high * map.row;
-  Lanes<T> a, b, c, d;
-  load(a, top + x.low * map.column);
-  load(b, top + x.high * map.column);
-  load(c, bottom + x.low * map.column);
-  load(d, bottom + x.high * map.column);
-  a = y.weight_low * (x.weight_low * a + x.weight_high * b) + y.weight_high * (x.weight_low * c + x.weight_high * d);
-  store(value, a);
 }
 
 // Of one bin: the largest sample of each lane, and which it was; -1 for a bin without samples.
@@ -122,15 +111,6 @@ void forward_max(const Tensor& x, const Tensor& rois, const Settings& s, Tensor&
       write_planes(which.data(), s.bins(), lanes, winners + at);
     }
   });
-}
-
-template <typename T>
-void scatter_sample(const Block<T>& map, const Sample<T>& y, const Sample<T>& x, int64_t lane, T grad) {
-  T *top = map.data + y.low * map.row + lane, *bottom = map.data + y.high * map.row + lane;
-  top[x.low * map.column] += grad * y.weight_low * x.weight_low;
-  top[x.high * map.column] += grad * y.weight_low * x.weight_high;
-  bottom[x.low * map.column] += grad * y.weight_high * x.weight_low;
-  bottom[x.high * map.column] += grad * y.weight_high * x.weight_high;
 }
 
 template <typename S>

@@ -1,0 +1,48 @@
+"""Active rotating filters: one set of weights, turned into every orientation."""
+
+import torch
+from torch import Tensor
+
+from ._checks import check_device, check_floating, check_shape
+
+
+def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:
+    """Turn oriented filters into each of a number of rotations (Oriented Response Networks, arXiv 1701.01833).
+
+    Rotating a filter only moves its weights: in space and, as it is oriented, from one orientation to another.
+    `indices` says where to.
+
+    Args:
+        input: (out, in, orientations, kh, kw) weights.
+        indices: (orientations, kh, kw, rotations) integers: for each rotation, the place from 1 to orientations * kh *
+            kw that a weight moves to, counted with kw innermost; each place once.
+
+    Returns:
+        (out * rotations, in * orientations, kh, kw), of the dtype of `input`, rotations of one filter side by side.
+        Carries gradients to `input`.
+
+    Raises:
+        TypeError, ValueError: An argument has a wrong type, shape, device or (looked at on CPU) places.
+    """
+    op = 'active_rotated_filter'
+    check_floating(op, 'input', input)
+    check_shape(op, 'input', input, ('out', 'in', 'orientations', 'kh', 'kw'))
+    check_shape(op, 'indices', indices, (*input.shape[2:], 'rotations'))
+    check_device(op, 'indices', indices, input.device)
+    if indices.is_floating_point() or indices.is_complex():
+        raise TypeError(f'{op}: indices has dtype {indices.dtype}, integers are expected')
+    places = indices.flatten(0, 2).T.long() - 1
+    _check_places(op, places)
+    # the inverse of a permutation: the weight that each place takes
+    sources = places.argsort(dim=1)
+    turned = input.flatten(2)[:, :, sources]
+    (outs, ins, orientations, height, width), rotations = input.shape, indices.shape[3]
+    return turned.transpose(1, 2).reshape(outs * rotations, ins * orientations, height, width)
+
+
+def _check_places(op: str, places: Tensor) -> None:
+    if places.device.type != 'cpu' or torch.compiler.is_compiling():
+        return
+    rotations, count = places.shape
+    if not torch.equal(places.sort(dim=1).values, torch.arange(count).expand(rotations, count)):
+        raise ValueError(f'{op}: indices must name, for each rotation, each place from 1 to {count} once')
