@@ -1,7 +1,6 @@
 from .base import BaseDetector
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
-from .single_stage import ATSS, FCOS, RPN, RetinaNet, SingleStageDetector
 from .single_stage import ATSS, FCOS, RPN, YOLOV3, RetinaNet, SingleStageDetector
 from .two_stage import (
     CascadeRCNN,
