@@ -35,8 +35,8 @@ torch.library.register_autograd('mmdetlike_ops::corner_pool', _backward, setup_c
 class CornerPool(nn.Module):
     """The running maximum along an axis of the map (CornerNet, arXiv 1808.01244).
 
-    A corner has no feature of its own object at its place: it learns of it from the maximum of the row or column that it
-    bounds. Among equal values the gradient goes to the last one that the maximum passes.
+    A corner has no feature of its own object at its place: it learns of it from the maximum of the row or column that
+    it bounds. Among equal values the gradient goes to the last one that the maximum passes.
 
     Args:
         mode: Where the maximum runs to: with 'top' a pixel receives the largest value at or below it, with 'bottom' at
