@@ -7,6 +7,7 @@ from . import (
     losses,
     necks,
     roi_heads,
+    seg_heads,
     task_modules,
     utils,
 )
@@ -20,6 +21,7 @@ __all__ = [
     'losses',
     'necks',
     'roi_heads',
+    'seg_heads',
     'task_modules',
     'utils',
 ]

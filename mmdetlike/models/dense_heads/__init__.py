@@ -5,6 +5,8 @@ from .deformable_detr_head import DeformableDETRHead, DINOHead
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
 from .detr_head import DETRHead, QueryHead, QueryOutputs
 from .fcos_head import FCOSHead
+from .mask2former_head import Mask2FormerHead
+from .maskformer_head import MaskFormerHead
 from .retina_head import RetinaHead
 from .retina_sepbn_head import RetinaSepBNHead
 from .rpn_head import RPNHead
@@ -12,6 +14,8 @@ from .ssd_head import SSDHead
 from .yolo_head import YOLOV3Head
 
 __all__ = [
+    'Mask2FormerHead',
+    'MaskFormerHead',
     'DETRHead',
     'DINOHead',
     'DeformableDETRHead',

@@ -1,6 +1,7 @@
 from .base import BaseDetector
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
+from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
 from .single_stage import ATSS, FCOS, RPN, YOLOV3, RetinaNet, SingleStageDetector
 from .two_stage import (
     CascadeRCNN,
@@ -13,6 +14,10 @@ from .two_stage import (
 )
 
 __all__ = [
+    'Mask2Former',
+    'MaskFormer',
+    'PanopticFPN',
+    'TwoStagePanopticSegmentor',
     'DETR',
     'DINO',
     'DeformableDETR',

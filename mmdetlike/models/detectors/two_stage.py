@@ -55,7 +55,10 @@ class TwoStageDetector(BaseDetector):
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
         """Loss terms of both stages for images (B, 3, H, W)."""
-        x = self.extract_feat(batch_inputs)
+        return self.loss_of_maps(self.extract_feat(batch_inputs), batch_data_samples)
+
+    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict:
+        """Loss terms of both stages for maps of the neck."""
         if not self.with_rpn:
             return self.roi_head.loss(x, self._given_proposals(batch_data_samples), batch_data_samples)
         proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.get('rpn'))

@@ -30,6 +30,7 @@ from .non_local import NonLocal2d
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
+from .pixel_decoder import MSDeformAttnPixelDecoder, PixelDecoder, TransformerEncoderPixelDecoder
 from .plugin import build_plugin_layer
 from .registered_ops import MultiScaleDeformableAttention
 from .scale import Scale
@@ -55,6 +56,9 @@ from .transformer import (
 from .upsample import PixelShufflePack, build_upsample_layer
 
 __all__ = [
+    'MSDeformAttnPixelDecoder',
+    'PixelDecoder',
+    'TransformerEncoderPixelDecoder',
     'AdaptivePadding',
     'CSPLayer',
     'CSPNeXtBlock',

@@ -1,0 +1,103 @@
+"""Queries that look where their masks are: Mask2Former, arXiv 2112.01527."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmdetlike.models.utils import get_uncertain_point_coords_with_randomness
+from mmdetlike.registry import MODELS
+from mmdetlike_ops import point_sample
+
+from .maskformer_head import MaskFormerHead
+
+
+@MODELS.register_module()
+class Mask2FormerHead(MaskFormerHead):
+    """``MaskFormerHead`` with masked attention to several levels, trained on points.
+
+    Args:
+        strides: Stride of each backbone map, for the pixel decoder.
+        num_transformer_feat_level: Levels that the decoder attends to, one in each layer in turn.
+        kwargs: See ``MaskFormerHead``; ``train_cfg`` has ``num_points``, ``oversample_ratio`` and
+            ``importance_sample_ratio``.
+    """
+
+    cross_first = True
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        feat_channels: int,
+        out_channels: int,
+        strides: Sequence[int] = (4, 8, 16, 32),
+        num_transformer_feat_level: int = 3,
+        pixel_decoder: dict | None = None,
+        **kwargs,
+    ) -> None:
+        self.num_transformer_feat_level = num_transformer_feat_level
+        pixel_decoder = dict(pixel_decoder, strides=strides)
+        super().__init__(in_channels, feat_channels, out_channels, pixel_decoder=pixel_decoder, **kwargs)
+
+    def _build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
+        dims, width = self.transformer_decoder.embed_dims, self.feat_channels
+        project = enforce or dims != width
+        self.decoder_input_projs = nn.ModuleList(
+            nn.Conv2d(width, dims, 1) if project else nn.Identity() for _ in range(self.num_transformer_feat_level)
+        )
+        self.query_feat = nn.Embedding(self.num_queries, width)
+        self.level_embed = nn.Embedding(self.num_transformer_feat_level, width)
+
+    def forward(self, x: Sequence[Tensor], masks: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) before the decoder and after each layer.
+
+        Args:
+            x: Maps (B, C_i, H_i, W_i) of the backbone.
+            masks: Not used: padding is attended to.
+        """
+        mask_features, memories = self.pixel_decoder(x)
+        levels = [self._level(i, memory) for i, memory in enumerate(memories)]
+        query = self.query_feat.weight.expand(len(x[0]), -1, -1)
+        query_pos = self.query_embed.weight.expand(len(x[0]), -1, -1)
+        decoder = self.transformer_decoder
+        outs = [self.predict_masks(decoder.post_norm(query), mask_features)]
+        for i, layer in enumerate(decoder.layers):
+            memory, pos, size = levels[i % len(levels)]
+            hidden = self._outside(outs[-1][1], size, layer.cross_attn.num_heads)
+            query = layer(query, query_pos, key=memory, value=memory, key_pos=pos, attn_mask=hidden)
+            outs.append(self.predict_masks(decoder.post_norm(query), mask_features))
+        return outs
+
+    def _level(self, index: int, memory: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Pixels (B, S, C) of a level, their positions and its height and width."""
+        pixels = self.decoder_input_projs[index](memory).flatten(2).transpose(1, 2)
+        pos = self.decoder_pe(None, input=memory).flatten(2).transpose(1, 2)
+        return pixels + self.level_embed.weight[index], pos, memory.shape[-2:]
+
+    @staticmethod
+    def _outside(masks: Tensor, size: tuple[int, int], num_heads: int) -> Tensor:
+        """(B * num_heads, Q, S) True where a query's mask is not; a query without mask looks everywhere."""
+        outside = F.interpolate(masks, size, mode='bilinear', align_corners=False).flatten(2).detach() < 0
+        outside = outside & ~outside.all(-1, keepdim=True)
+        return outside[:, None].expand(-1, num_heads, -1, -1).flatten(0, 1)
+
+    def comparable(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at the same random points."""
+        points = torch.rand(1, self.train_cfg.num_points, 2, device=pred.device)
+        return tuple(
+            point_sample(masks[:, None].float(), points.expand(len(masks), -1, -1))[:, 0] for masks in (pred, gt)
+        )
+
+    def mask_losses(self, pred: Tensor, gt: Tensor, num_masks: float) -> dict[str, Tensor]:
+        """``mask`` and ``dice`` at points of mask logits (P, h, w), rather where they are uncertain."""
+        cfg = self.train_cfg
+        with torch.no_grad():
+            points = get_uncertain_point_coords_with_randomness(
+                pred[:, None], None, cfg.num_points, cfg.oversample_ratio, cfg.importance_sample_ratio
+            )
+            gt = point_sample(gt[:, None].float(), points)[:, 0]
+        pred = point_sample(pred[:, None], points)[:, 0]
+        dice = self.loss_dice(pred, gt, avg_factor=num_masks)
+        mask = self.loss_mask(pred.flatten(), gt.flatten(), avg_factor=num_masks * cfg.num_points)
+        return dict(mask=mask, dice=dice)

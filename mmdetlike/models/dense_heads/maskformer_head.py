@@ -1,0 +1,224 @@
+"""Masks and classes of queries: MaskFormer, arXiv 2107.06278."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers.pixel_decoder import mask_logits
+from mmdetlike.models.layers.transformer import SinePositionalEncoding, TransformerDecoder, padding_masks
+from mmdetlike.models.losses.reduction import float32_if_half
+from mmdetlike.models.utils import preprocess_panoptic_gt
+from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.structures import SampleList
+from mmdetlike.utils.dist import mean_over_ranks
+
+from .detr_head import named
+
+DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, class_weight=[1.0] * 133 + [0.1])
+DEFAULT_LOSS_MASK = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=20.0)
+DEFAULT_LOSS_DICE = dict(type='DiceLoss', use_sigmoid=True, activate=True, naive_dice=True, loss_weight=1.0)
+
+
+@MODELS.register_module()
+class MaskFormerHead(BaseModule):
+    """A pixel decoder, a transformer decoder and, after each of its layers, a class and a mask for every query.
+
+    Args:
+        in_channels: Channels of the backbone's maps.
+        feat_channels: Channels of queries.
+        out_channels: Channels of mask features.
+        num_things_classes: Classes of things.
+        num_stuff_classes: Classes of stuff.
+        num_queries: Segments predicted for each image, at most.
+        pixel_decoder: Backbone maps -> mask features and maps to attend to.
+        enforce_decoder_input_project: Project those maps even where they have ``feat_channels`` already.
+        transformer_decoder: Arguments of ``TransformerDecoder``.
+        positional_encoding: Arguments of ``SinePositionalEncoding``.
+        loss_cls: Classification loss, with a ``class_weight`` for each class and background.
+        loss_mask: Loss of mask logits at every pixel.
+        loss_dice: Loss of whole masks.
+        train_cfg: ``assigner``.
+        test_cfg: Kept for the fusion head.
+        init_cfg: Weight initialisation.
+    """
+
+    cross_first = False
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        feat_channels: int,
+        out_channels: int,
+        num_things_classes: int = 80,
+        num_stuff_classes: int = 53,
+        num_queries: int = 100,
+        pixel_decoder: dict | None = None,
+        enforce_decoder_input_project: bool = False,
+        transformer_decoder: dict | None = None,
+        positional_encoding: dict | None = None,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_mask: dict = DEFAULT_LOSS_MASK,
+        loss_dice: dict = DEFAULT_LOSS_DICE,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_things_classes, self.num_stuff_classes = num_things_classes, num_stuff_classes
+        self.num_classes, self.num_queries = num_things_classes + num_stuff_classes, num_queries
+        self.feat_channels, self.out_channels = feat_channels, out_channels
+        channels = dict(in_channels=in_channels, feat_channels=feat_channels, out_channels=out_channels)
+        self.pixel_decoder = MODELS.build({**pixel_decoder, **channels})
+        self.transformer_decoder = TransformerDecoder(**{**transformer_decoder, 'cross_first': self.cross_first})
+        self.decoder_pe = SinePositionalEncoding(**positional_encoding)
+        self.cls_embed = nn.Linear(feat_channels, self.num_classes + 1)
+        self.mask_embed = nn.Sequential(
+            nn.Linear(feat_channels, feat_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(feat_channels, feat_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(feat_channels, out_channels),
+        )
+        self.query_embed = nn.Embedding(num_queries, feat_channels)
+        self._build_decoder_inputs(in_channels, enforce_decoder_input_project)
+        self.loss_cls = MODELS.build(loss_cls)
+        self.loss_mask, self.loss_dice = MODELS.build(loss_mask), MODELS.build(loss_dice)
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        if 'assigner' in self.train_cfg:
+            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
+
+    def _build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
+        encoder = getattr(self.pixel_decoder, 'encoder', None)
+        width = in_channels[-1] if encoder is None else encoder.embed_dims
+        self.decoder_input_proj = nn.Identity()
+        if enforce or width != self.feat_channels:
+            self.decoder_input_proj = nn.Conv2d(width, self.feat_channels, 1)
+
+    def init_weights(self) -> None:
+        """Initialise as the config says, the decoder by Xavier."""
+        super().init_weights()
+        for parameter in self.transformer_decoder.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+    def forward(self, x: Sequence[Tensor], masks: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
+        """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) after each decoder layer.
+
+        Args:
+            x: Maps (B, C_i, H_i, W_i) of the backbone.
+            masks: (B, H, W) True for padding of the images; None where there is none.
+        """
+        mask_features, (memory,) = self.pixel_decoder(x, masks)
+        mask = None
+        if masks is not None:
+            mask = F.interpolate(masks[None].float(), size=memory.shape[-2:]).bool()[0]
+        pos = self.decoder_pe(mask, input=memory).flatten(2).transpose(1, 2)
+        memory = self.decoder_input_proj(memory).flatten(2).transpose(1, 2)
+        query_pos = self.query_embed.weight.expand(len(memory), -1, -1)
+        attend = dict(key=memory, value=memory, key_pos=pos)
+        if mask is not None:
+            attend['key_padding_mask'] = mask.flatten(1)
+        hidden = self.transformer_decoder(torch.zeros_like(query_pos), query_pos=query_pos, **attend)
+        return [self.predict_masks(queries, mask_features) for queries in hidden]
+
+    def predict_masks(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits and mask logits of queries (B, Q, C)."""
+        return self.cls_embed(queries), mask_logits(self.mask_embed(queries), mask_features)
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Loss terms of all layers: ``loss_*`` of the last one, ``d0.loss_*``, ... of the others."""
+        layers = [float32_if_half(*layer) for layer in self(x, self.padding(batch_data_samples, x[0].device))]
+        gts, losses = [self.segments(sample) for sample in batch_data_samples], {}
+        for i, (cls_score, masks) in enumerate(layers):
+            found = self.match(cls_score, masks, gts, batch_data_samples)
+            losses.update(named(self.losses(cls_score, masks, gts, found), i, len(layers)))
+        return losses
+
+    @staticmethod
+    def padding(samples: SampleList, device: torch.device) -> Tensor | None:
+        """(B, H, W) True where images have padding; None where none has."""
+        return padding_masks([sample.img_shape for sample in samples], samples[0].batch_input_shape, device)
+
+    def segments(self, sample) -> InstanceData:
+        """The ``labels`` (n,) and ``masks`` (n, h, w) of all things and stuff of a sample.
+
+        Raises:
+            ValueError: The sample has no masks of its objects.
+        """
+        instances = sample.gt_instances
+        if instances.get('masks') is None:
+            raise ValueError(
+                f'{type(self).__name__} needs gt_instances.masks; {sample.get("img_path")} has none (load them with '
+                'LoadAnnotations(with_mask=True) or LoadPanopticAnnotations)'
+            )
+        semantic = sample.gt_sem_seg.sem_seg if self.num_stuff_classes and 'gt_sem_seg' in sample else None
+        labels, masks = preprocess_panoptic_gt(
+            instances.labels, instances.masks, semantic, self.num_things_classes, self.num_stuff_classes
+        )
+        return InstanceData(labels=labels, masks=masks)
+
+    @torch.no_grad()
+    def match(
+        self, cls_score: Tensor, masks: Tensor, gts: Sequence[InstanceData], samples: SampleList
+    ) -> list[tuple[Tensor, Tensor]]:
+        """For each image its positive queries and the segment of each."""
+        found = []
+        for logits, pred, gt, sample in zip(cls_score, masks, gts, samples):
+            pred, gt_masks = self.comparable(pred, gt.masks)
+            result = self.assigner.assign(
+                InstanceData(scores=logits, masks=pred),
+                InstanceData(labels=gt.labels, masks=gt_masks),
+                img_meta=sample.metainfo,
+            )
+            queries = (result.gt_inds > 0).nonzero().squeeze(1)
+            found.append((queries, result.gt_inds[queries] - 1))
+        return found
+
+    def comparable(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask logits (Q, h, w) and segments (n, H, W) as they are matched, at the same pixels."""
+        return pred, F.interpolate(gt[:, None].float(), pred.shape[-2:], mode='nearest')[:, 0]
+
+    def losses(
+        self,
+        cls_score: Tensor,
+        masks: Tensor,
+        gts: Sequence[InstanceData],
+        found: Sequence[tuple[Tensor, Tensor]],
+    ) -> dict[str, Tensor]:
+        """``cls`` of all queries, ``mask`` and ``dice`` of the positives."""
+        labels = torch.full(cls_score.shape[:2], self.num_classes, device=cls_score.device)
+        for row, gt, (queries, segments) in zip(labels, gts, found):
+            row[queries] = gt.labels[segments]
+        labels = labels.flatten()
+        weight = cls_score.new_tensor(self.loss_cls.class_weight)[labels].sum()
+        loss_cls = self.loss_cls(cls_score.flatten(0, 1), labels, avg_factor=weight)
+        pred = torch.cat([image[queries] for image, (queries, _) in zip(masks, found)])
+        gt = torch.cat([gt.masks[segments] for gt, (_, segments) in zip(gts, found)])
+        num_masks = max(mean_over_ranks(len(pred), pred.device), 1.0)
+        if not len(pred):
+            return dict(cls=loss_cls, mask=masks.sum() * 0, dice=masks.sum() * 0)
+        return dict(cls=loss_cls, **self.mask_losses(pred, gt, num_masks))
+
+    def mask_losses(self, pred: Tensor, gt: Tensor, num_masks: float) -> dict[str, Tensor]:
+        """``mask`` and ``dice`` of mask logits (P, h, w) and segments (P, H, W)."""
+        pred = F.interpolate(pred[:, None], gt.shape[-2:], mode='bilinear', align_corners=False)[:, 0]
+        dice = self.loss_dice(pred, gt, avg_factor=num_masks)
+        # the focal loss takes class 0 for the object, others for background
+        pixels = num_masks * gt.shape[-2] * gt.shape[-1]
+        return dict(mask=self.loss_mask(pred.reshape(-1, 1), 1 - gt.flatten(), avg_factor=pixels), dice=dice)
+
+    # -- testing -----------------------------------------------------------------------------------------------------
+
+    def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> tuple[Tensor, Tensor]:
+        """Class logits (B, Q, classes + 1) and mask logits (B, Q, H, W), as large as the batch, of the last layer."""
+        masks = self.padding(batch_data_samples, x[0].device)
+        cls_score, mask_pred = float32_if_half(*self(x, masks)[-1])
+        size = batch_data_samples[0].batch_input_shape
+        return cls_score, F.interpolate(mask_pred, size=size, mode='bilinear', align_corners=False)

@@ -1,0 +1,240 @@
+"""Pixel decoders: backbone maps -> one fine map of mask features and the maps that queries attend to.
+
+MaskFormer, arXiv 2107.06278; Mask2Former, arXiv 2112.01527.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule, caffe2_xavier_init, normal_init, xavier_init
+from torch import Tensor, nn
+
+from mmdetlike.registry import MODELS
+
+from .conv_module import ConvModule
+from .transformer import SinePositionalEncoding, TransformerEncoder, flatten_pyramid
+
+RELU = dict(type='ReLU')
+GROUP_NORM = dict(type='GN', num_groups=32)
+
+
+class TopDownPath(BaseModule):
+    """What pixel decoders share: from coarse to fine, each level is added to the upsampled one above it.
+
+    Args:
+        in_channels: Channels of the levels that are added, fine to coarse.
+        feat_channels: Channels of the path.
+        norm_cfg: Norm layer.
+        act_cfg: Activation after each sum.
+        mode: How a level is upsampled: ``'nearest'`` or ``'bilinear'``.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        feat_channels: int,
+        norm_cfg: dict | None,
+        act_cfg: dict | None,
+        mode: str = 'nearest',
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.mode, bias = mode, norm_cfg is None
+        self.lateral_convs = nn.ModuleList(
+            ConvModule(c, feat_channels, 1, bias=bias, norm_cfg=norm_cfg, act_cfg=None) for c in in_channels
+        )
+        layer = dict(padding=1, bias=bias, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.output_convs = nn.ModuleList(ConvModule(feat_channels, feat_channels, 3, **layer) for _ in in_channels)
+
+    def descend(self, feats: Sequence[Tensor], top: Tensor) -> list[Tensor]:
+        """The maps (B, C, H_i, W_i) of the path, coarse to fine, for ``feats`` (fine to coarse) below ``top``."""
+        outs = []
+        for feat, lateral, output in reversed(list(zip(feats, self.lateral_convs, self.output_convs))):
+            current = lateral(feat)
+            options = dict(align_corners=False) if self.mode == 'bilinear' else {}
+            top = output(current + F.interpolate(top, size=current.shape[-2:], mode=self.mode, **options))
+            outs.append(top)
+        return outs
+
+
+@MODELS.register_module()
+class PixelDecoder(TopDownPath):
+    """A feature pyramid that starts from a convolution of the coarsest map.
+
+    Args:
+        in_channels: Channels of the maps, fine to coarse.
+        feat_channels: Channels of the path.
+        out_channels: Channels of the mask features.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        encoder: Must be None.
+        positional_encoding: Not used.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        feat_channels: int,
+        out_channels: int,
+        norm_cfg: dict | None = GROUP_NORM,
+        act_cfg: dict | None = RELU,
+        encoder: dict | None = None,
+        positional_encoding: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(in_channels[:-1], feat_channels, norm_cfg, act_cfg, init_cfg=init_cfg)
+        self._build_top(in_channels[-1], feat_channels, norm_cfg, act_cfg, encoder, positional_encoding)
+        self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
+
+    def _build_top(self, in_channels, feat_channels, norm_cfg, act_cfg, encoder, positional_encoding) -> None:
+        self.last_feat_conv = ConvModule(
+            in_channels, feat_channels, 3, padding=1, bias=norm_cfg is None, norm_cfg=norm_cfg, act_cfg=act_cfg
+        )
+
+    def init_weights(self) -> None:
+        """Initialise as the config says, convolutions by Xavier."""
+        super().init_weights()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                caffe2_xavier_init(module, bias=0)
+
+    def forward(self, feats: Sequence[Tensor], masks: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Decode.
+
+        Args:
+            feats: Maps (B, C_i, H_i, W_i), fine to coarse.
+            masks: (B, H, W) True for padding of the images; None where there is none.
+
+        Returns:
+            Mask features (B, out_channels, H_0, W_0) and, in a list, the map that queries attend to.
+        """
+        top, memory = self._top(feats[-1], masks)
+        return self.mask_feature(self.descend(feats[:-1], top)[-1]), [memory]
+
+    def _top(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.last_feat_conv(feat), feat
+
+
+@MODELS.register_module()
+class TransformerEncoderPixelDecoder(PixelDecoder):
+    """A feature pyramid that starts from a transformer encoder of the coarsest map.
+
+    Args:
+        encoder: Arguments of ``TransformerEncoder``.
+        positional_encoding: Arguments of ``SinePositionalEncoding``.
+        kwargs: See ``PixelDecoder``.
+    """
+
+    def _build_top(self, in_channels, feat_channels, norm_cfg, act_cfg, encoder, positional_encoding) -> None:
+        self.encoder = TransformerEncoder(**encoder)
+        self.positional_encoding = SinePositionalEncoding(**positional_encoding)
+        self.encoder_in_proj = nn.Conv2d(in_channels, self.encoder.embed_dims, 1)
+        self.encoder_out_proj = ConvModule(
+            self.encoder.embed_dims,
+            feat_channels,
+            3,
+            padding=1,
+            bias=norm_cfg is None,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+        )
+
+    def init_weights(self) -> None:
+        """Initialise as the config says, convolutions and the encoder by Xavier."""
+        super().init_weights()
+        for parameter in self.encoder.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+    def _top(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        projected = self.encoder_in_proj(feat)
+        pyramid = flatten_pyramid([projected], masks, self.positional_encoding, None)
+        memory = self.encoder(pyramid.feats, pyramid.pos, key_padding_mask=pyramid.padding_mask)
+        memory = memory.transpose(1, 2).unflatten(2, feat.shape[-2:])
+        return self.encoder_out_proj(memory), memory
+
+
+@MODELS.register_module()
+class MSDeformAttnPixelDecoder(TopDownPath):
+    """Deformable attention among the coarse maps, then a path down to the fine ones.
+
+    Args:
+        in_channels: Channels of the maps, fine to coarse.
+        strides: Stride of each map in pixels.
+        feat_channels: Channels of the encoder and the path.
+        out_channels: Channels of the mask features.
+        num_outs: Maps that queries attend to.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        encoder: Arguments of ``TransformerEncoder``; the ``num_levels`` of its attention are the coarse maps.
+        positional_encoding: Arguments of ``SinePositionalEncoding``.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        strides: Sequence[int] = (4, 8, 16, 32),
+        feat_channels: int = 256,
+        out_channels: int = 256,
+        num_outs: int = 3,
+        norm_cfg: dict | None = GROUP_NORM,
+        act_cfg: dict | None = RELU,
+        encoder: dict | None = None,
+        positional_encoding: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        num_encoded = encoder['layer_cfg']['self_attn_cfg'].get('num_levels', 4)
+        fine = in_channels[:-num_encoded]
+        super().__init__(fine, feat_channels, norm_cfg, act_cfg, mode='bilinear', init_cfg=init_cfg)
+        self.strides, self.num_outs, self.num_encoder_levels = strides, num_outs, num_encoded
+        self.input_convs = nn.ModuleList(
+            ConvModule(c, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None, bias=True)
+            for c in reversed(in_channels[-num_encoded:])
+        )
+        self.encoder = TransformerEncoder(**encoder, deformable=True)
+        self.positional_encoding = SinePositionalEncoding(**positional_encoding)
+        self.level_encoding = nn.Embedding(num_encoded, feat_channels)
+        self.mask_feature = nn.Conv2d(feat_channels, out_channels, 1)
+
+    def init_weights(self) -> None:
+        """Initialise as the config says, convolutions and the encoder by Xavier, deformable attention as its paper."""
+        super().init_weights()
+        for conv in self.input_convs:
+            xavier_init(conv.conv, gain=1, bias=0, distribution='uniform')
+        for conv in (*self.lateral_convs, *self.output_convs):
+            caffe2_xavier_init(conv.conv, bias=0)
+        caffe2_xavier_init(self.mask_feature, bias=0)
+        normal_init(self.level_encoding, mean=0, std=1)
+        for parameter in self.encoder.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_normal_(parameter)
+        for layer in self.encoder.layers:
+            layer.self_attn.init_weights()
+
+    def forward(self, feats: Sequence[Tensor], masks: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Decode.
+
+        Args:
+            feats: Maps (B, C_i, H_i, W_i), fine to coarse.
+            masks: Not used: padding is encoded as image.
+
+        Returns:
+            Mask features (B, out_channels, H_0, W_0), and the ``num_outs`` maps that queries attend to, coarse to fine.
+        """
+        coarse = [conv(feat) for conv, feat in zip(self.input_convs, reversed(feats[-self.num_encoder_levels :]))]
+        pyramid = flatten_pyramid(coarse, None, self.positional_encoding, self.level_encoding.weight)
+        memory = self.encoder.encode(pyramid).transpose(1, 2)
+        sizes = [feat.shape[-2:] for feat in coarse]
+        levels = memory.split([h * w for h, w in sizes], dim=-1)
+        outs = [level.unflatten(2, size) for level, size in zip(levels, sizes)]
+        outs += self.descend(feats[: -self.num_encoder_levels], outs[-1])
+        return self.mask_feature(outs[-1]), outs[: self.num_outs]
+
+
+def mask_logits(embedding: Tensor, mask_features: Tensor) -> Tensor:
+    """Masks (B, Q, h, w) of embeddings (B, Q, C) on mask features (B, C, h, w)."""
+    return torch.einsum('bqc,bchw->bqhw', embedding, mask_features)

@@ -1,0 +1,4 @@
+from .panoptic_fpn_head import PanopticFPNHead, semantic_maps
+from .panoptic_fusion import INSTANCE_OFFSET, HeuristicFusionHead, MaskFormerFusionHead
+
+__all__ = ['INSTANCE_OFFSET', 'HeuristicFusionHead', 'MaskFormerFusionHead', 'PanopticFPNHead', 'semantic_maps']

@@ -1,0 +1,176 @@
+"""From masks to a panoptic segmentation: one segment for each pixel.
+
+A segment is numbered ``class + INSTANCE_OFFSET * instance``, instances of things counting from 1; stuff has instance 0.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData, PixelData
+from torch import Tensor
+
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+
+INSTANCE_OFFSET = 1000
+
+
+class PanopticFusionHead(BaseModule):
+    """Base of the fusion heads, which have no parameters.
+
+    Args:
+        num_things_classes: Classes of things.
+        num_stuff_classes: Classes of stuff.
+        test_cfg: Settings of the fusion.
+        loss_panoptic: Kept for configs; there is nothing to train.
+        init_cfg: Kept for configs.
+        train_cfg: Kept for configs.
+    """
+
+    def __init__(
+        self,
+        num_things_classes: int = 80,
+        num_stuff_classes: int = 53,
+        test_cfg: dict | None = None,
+        loss_panoptic: None = None,
+        init_cfg: dict | None = None,
+        train_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_things_classes, self.num_stuff_classes = num_things_classes, num_stuff_classes
+        self.num_classes = num_things_classes + num_stuff_classes
+        self.test_cfg = ConfigDict(test_cfg or {})
+
+
+@MODELS.register_module()
+class HeuristicFusionHead(PanopticFusionHead):
+    """Masks of things over a semantic segmentation: Panoptic Feature Pyramid Networks, arXiv 1901.02446.
+
+    ``test_cfg`` has ``mask_overlap``, the share of a mask that may be covered by better ones, and
+    ``stuff_area_limit``, the pixels below which stuff is dropped.
+    """
+
+    def predict(self, instances: Sequence[InstanceData], seg_logits: Sequence[Tensor]) -> list[PixelData]:
+        """Segments of each image.
+
+        Args:
+            instances: ``masks`` (n, h, w) bool, ``labels`` and ``scores`` of each image's things.
+            seg_logits: (num_stuff_classes + 1, h, w) of each image, the last class being things.
+        """
+        return [PixelData(sem_seg=self.fuse(*image)[None]) for image in zip(instances, seg_logits)]
+
+    def fuse(self, instances: InstanceData, seg_logits: Tensor) -> Tensor:
+        """(h, w) segments of an image."""
+        owner, labels = self.lay_masks(instances)
+        stuff_of_pixel = seg_logits.argmax(0) + self.num_things_classes
+        segments = torch.where(owner > 0, labels[owner] + owner * INSTANCE_OFFSET, stuff_of_pixel)
+        for stuff, area in zip(*stuff_of_pixel[owner == 0].unique(return_counts=True)):
+            if area < self.test_cfg.stuff_area_limit:
+                segments[segments == stuff] = self.num_classes
+        return segments
+
+    def lay_masks(self, instances: InstanceData) -> tuple[Tensor, Tensor]:
+        """Lay masks upon each other, the best one on top.
+
+        Returns:
+            (h, w) the instance of each pixel, counted from 1, and (k + 1,) the class of each, from 1.
+        """
+        owner = torch.zeros(instances.masks.shape[-2:], dtype=torch.long, device=instances.masks.device)
+        labels = [instances.labels.new_zeros(1)]
+        for i in instances.scores.argsort(descending=True).tolist():
+            mask = instances.masks[i]
+            area, free = int(mask.sum()), mask & (owner == 0)
+            if area == 0 or (area - int(free.sum())) / area > self.test_cfg.mask_overlap:
+                continue
+            owner[free] = len(labels)
+            labels.append(instances.labels[i : i + 1])
+        return owner, torch.cat(labels)
+
+
+@MODELS.register_module()
+class MaskFormerFusionHead(PanopticFusionHead):
+    """Panoptic, semantic and instance segmentation from classes and masks of queries: MaskFormer, arXiv 2107.06278.
+
+    ``test_cfg`` says what is wanted: ``panoptic_on`` (``object_mask_thr``, ``iou_thr``, ``filter_low_score``),
+    ``semantic_on``, ``instance_on`` (``max_per_image``).
+    """
+
+    def predict(
+        self, mask_cls: Tensor, mask_pred: Tensor, samples: SampleList, rescale: bool = False
+    ) -> list[dict[str, PixelData | InstanceData]]:
+        """What is wanted of each image, by the name of the sample's field.
+
+        Args:
+            mask_cls: Class logits (B, Q, classes + 1).
+            mask_pred: Mask logits (B, Q, H, W) at the size of the batch.
+            samples: Samples with ``img_shape`` and, to rescale, ``ori_shape``.
+            rescale: Put out masks of the size of the original image.
+        """
+        cfg, results = self.test_cfg, []
+        for logits, masks, sample in zip(mask_cls, mask_pred, samples):
+            height, width = sample.img_shape[:2]
+            masks = masks[:, :height, :width]
+            if rescale and tuple(sample.ori_shape[:2]) != (height, width):
+                size = sample.ori_shape[:2]
+                masks = F.interpolate(masks[:, None], size=size, mode='bilinear', align_corners=False)[:, 0]
+            result = {}
+            if cfg.get('panoptic_on', True):
+                result['pred_panoptic_seg'] = PixelData(sem_seg=self.panoptic(logits, masks)[None])
+            if cfg.get('instance_on', False):
+                result['pred_instances'] = self.instances(logits, masks)
+            if cfg.get('semantic_on', False):
+                result['pred_sem_seg'] = PixelData(sem_seg=self.semantic(logits, masks)[None])
+            results.append(result)
+        return results
+
+    def semantic(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """(h, w) the class of each pixel."""
+        return torch.einsum('qc,qhw->chw', logits.softmax(-1)[:, :-1], masks.sigmoid()).argmax(0)
+
+    def panoptic(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """(h, w) the segment of each pixel, ``num_classes`` where there is none."""
+        cfg = self.test_cfg
+        scores, labels = logits.softmax(-1).max(-1)
+        keep = (labels != self.num_classes) & (scores > cfg.get('object_mask_thr', 0.8))
+        masks, labels = masks[keep].sigmoid(), labels[keep]
+        segments = torch.full(masks.shape[-2:], self.num_classes, dtype=torch.int32, device=masks.device)
+        if not len(masks):
+            return segments
+        owner = (scores[keep][:, None, None] * masks).argmax(0)
+        instance = 0
+        for i, label in enumerate(labels.tolist()):
+            full, own = masks[i] >= 0.5, owner == i
+            if cfg.get('filter_low_score', False):
+                own = own & full
+            if not own.any() or not full.any() or own.sum() / full.sum() < cfg.get('iou_thr', 0.8):
+                continue
+            is_thing = label < self.num_things_classes
+            instance += is_thing
+            segments[own] = label + (instance * INSTANCE_OFFSET if is_thing else 0)
+        return segments
+
+    def instances(self, logits: Tensor, masks: Tensor) -> InstanceData:
+        """The best things: ``masks`` (n, h, w) bool, ``bboxes`` around them, ``scores``, ``labels``."""
+        scores = logits.softmax(-1)[:, :-1]
+        limit = min(self.test_cfg.get('max_per_image', 100), scores.numel())
+        scores, best = scores.flatten().topk(limit, sorted=False)
+        labels, queries = best % self.num_classes, torch.div(best, self.num_classes, rounding_mode='floor')
+        is_thing = labels < self.num_things_classes
+        scores, labels, masks = scores[is_thing], labels[is_thing], masks[queries[is_thing]]
+        binary = masks > 0
+        inside = (masks.sigmoid() * binary).flatten(1).sum(1) / (binary.flatten(1).sum(1) + 1e-6)
+        return InstanceData(bboxes=boxes_of_masks(binary), labels=labels, scores=scores * inside, masks=binary)
+
+
+def boxes_of_masks(masks: Tensor) -> Tensor:
+    """Boxes (n, 4) xyxy in pixels around masks (n, h, w) bool; zeros around empty ones."""
+    sides = []
+    for dim in (1, 2):
+        hit = masks.any(dim)
+        first, last = hit.int().argmax(1), hit.shape[1] - hit.flip(1).int().argmax(1)
+        sides.append((first, torch.where(hit.any(1), last, 0)))
+    (x1, x2), (y1, y2) = sides
+    return torch.stack([x1, y1, x2, y2], dim=1).float()
