@@ -47,7 +47,7 @@ inline DeformShape deform_shape(const Tensor& x, const Tensor& offset, const Ten
 
 // The four pixels around a sampling point, row by row: top left, top right, bottom left, bottom right.
 template <typename T>
-struct Corners {
+struct DeformCorners {
   int pixel[4];  // y * width + x; -1 outside the map, where features count as 0
   T y, x;        // how far the point lies from the upper left pixel
 
@@ -60,7 +60,7 @@ struct Corners {
 
 // A point that lies one pixel or more outside the map (or is no number) has no corners.
 template <typename T>
-OPS_HOST_DEVICE Corners<T> corners_at(T y, T x, int height, int width) {
+OPS_HOST_DEVICE DeformCorners<T> corners_at(T y, T x, int height, int width) {
   if (!(y > T(-1) && x > T(-1) && y < T(height) && x < T(width))) return {{-1, -1, -1, -1}, T(0), T(0)};
   const T floor_y = std::floor(y), floor_x = std::floor(x);
   const int top = static_cast<int>(floor_y), left = static_cast<int>(floor_x), at = top * width + left;
@@ -72,8 +72,8 @@ OPS_HOST_DEVICE Corners<T> corners_at(T y, T x, int height, int width) {
 }
 
 template <typename T>
-struct Point {
-  Corners<T> corners;
+struct DeformPoint {
+  DeformCorners<T> corners;
   T mask;
 
   OPS_HOST_DEVICE T weight(int corner) const { return corners.weight(corner) * mask; }
@@ -91,7 +91,7 @@ struct Sampling {
   }
 
   // `plane` is that of the tap, `pixel` the output's.
-  OPS_HOST_DEVICE Point<T> point(int64_t plane, int tap, int64_t pixel) const {
+  OPS_HOST_DEVICE DeformPoint<T> point(int64_t plane, int tap, int64_t pixel) const {
     const int out_y = static_cast<int>(pixel / shape.x.output), out_x = static_cast<int>(pixel % shape.x.output);
     const T* shift = offset + 2 * plane + pixel;
     const T y = T(shape.y.source(out_y, tap / shape.x.kernel)) + shift[0];
@@ -106,9 +106,9 @@ struct SamplingGradients {
   T *offset, *mask;  // mask may be null
 
   // dots[i]: the product of the gradient of the point's columns with the features of corner i
-  OPS_HOST_DEVICE void store(const DeformShape& shape, int64_t plane, int64_t pixel, const Point<T>& point,
+  OPS_HOST_DEVICE void store(const DeformShape& shape, int64_t plane, int64_t pixel, const DeformPoint<T>& point,
                              const T* dots) const {
-    const Corners<T>& at = point.corners;
+    const DeformCorners<T>& at = point.corners;
     offset[2 * plane + pixel] = point.mask * at.slope_y(dots);
     offset[2 * plane + pixel + shape.out_area()] = point.mask * at.slope_x(dots);
     if (mask)

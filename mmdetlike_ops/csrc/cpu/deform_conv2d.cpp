@@ -39,7 +39,7 @@ struct Tile {
 
 // The points of a tap, (count, deform_groups).
 template <typename T>
-void locate(const Sampling<T>& sampling, const Tile& tile, int tap, Point<T>* points) {
+void locate(const Sampling<T>& sampling, const Tile& tile, int tap, DeformPoint<T>* points) {
   const int64_t groups = sampling.shape.deform_groups;
   for (int64_t d = 0; d < groups; ++d) {
     const int64_t plane = sampling.plane(tile.image, d, tap);
@@ -67,14 +67,14 @@ void fill_with_bias(const Matrix<T>& out, const T* bias) {
 
 template <typename T>
 struct Scratch {
-  std::vector<Point<T>> points;
+  std::vector<DeformPoint<T>> points;
   Buffer<T> columns;
   std::vector<T> zeros;
 
   Scratch(const DeformShape& s, int64_t count)
       : points(count * s.deform_groups), columns(count * s.channels), zeros(s.deform_channels()) {}
 
-  Run<T> run(const DeformShape& s, const T* map, int64_t count) const {
+  DeformRun<T> run(const DeformShape& s, const T* map, int64_t count) const {
     return {map, zeros.data(), points.data(), count, s.deform_groups, s.deform_channels()};
   }
 };
@@ -112,8 +112,8 @@ void forward(const Problem<T>& p, const T* bias, Tensor& out) {
 
 // The gradients of the points of a tap; dots (count, deform_groups, 4).
 template <typename T>
-void store_gradients(const Sampling<T>& sampling, const Tile& tile, int tap, const Point<T>* points, const T* dots,
-                     const SamplingGradients<T>& grads) {
+void store_gradients(const Sampling<T>& sampling, const Tile& tile, int tap, const DeformPoint<T>* points,
+                     const T* dots, const SamplingGradients<T>& grads) {
   const int64_t groups = sampling.shape.deform_groups;
   for (int64_t d = 0; d < groups; ++d) {
     const int64_t plane = sampling.plane(tile.image, d, tap);
@@ -158,7 +158,7 @@ class Backward {
         channel_pass(tile, tap, upstream);
       }
     }
-    for_each_block([&](int64_t, const Channels& block) { write_map(block, grad_x); });
+    for_each_block([&](int64_t, const ChannelRange& block) { write_map(block, grad_x); });
   }
 
  private:
@@ -176,9 +176,9 @@ class Backward {
     for (int64_t g = 0; g < s_.groups; ++g)
       multiply(upstream.block(first, tile.count, g * s_.group_outputs(), s_.group_outputs()), p_.tap_weight(g, tap),
                false, columns.block(0, tile.count, g * s_.group_channels(), s_.group_channels()));
-    Point<T>* points = slab_.forward.points.data() + first * s_.deform_groups;
+    DeformPoint<T>* points = slab_.forward.points.data() + first * s_.deform_groups;
     locate(p_.sampling, tile, tap, points);
-    Run<T> run = slab_.forward.run(s_, p_.map(tile.image), tile.count);
+    DeformRun<T> run = slab_.forward.run(s_, p_.map(tile.image), tile.count);
     run.points = points;
     sample(run, slab_.forward.columns.data() + first * s_.channels);
     dot(run, columns.data, dots);
@@ -186,9 +186,9 @@ class Backward {
   }
 
   void channel_pass(const Tile& slab, int tap, const Matrix<const T>& upstream) {
-    const Run<T> run = slab_.forward.run(s_, p_.map(slab.image), slab.count);
+    const DeformRun<T> run = slab_.forward.run(s_, p_.map(slab.image), slab.count);
     const Matrix<const T> columns = column_matrix<const T>(slab_.forward.columns.data());
-    for_each_block([&](int64_t g, const Channels& block) {
+    for_each_block([&](int64_t g, const ChannelRange& block) {
       scatter(run, slab_.columns.data(), block, slab_.map.data() + block.first * s_.area());
       const auto grad = upstream.block(0, slab.count, g * s_.group_outputs(), s_.group_outputs());
       multiply(grad.transposed(), columns.block(0, slab.count, block.first, block.count), true,
@@ -203,7 +203,7 @@ class Backward {
     torch::stable::parallel_for(0, s_.groups * blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t first = i % blocks * kChannelBlock;
-        f(i / blocks, Channels{i / blocks * n + first, std::min(kChannelBlock, n - first)});
+        f(i / blocks, ChannelRange{i / blocks * n + first, std::min(kChannelBlock, n - first)});
       }
     });
   }
@@ -213,13 +213,13 @@ class Backward {
     return {data, pixels_, s_.channels, s_.channels, 1};
   }
 
-  Matrix<T> weight_matrix(int64_t group, int tap, const Channels& block) const {
+  Matrix<T> weight_matrix(int64_t group, int tap, const ChannelRange& block) const {
     const Matrix<const T> all = p_.tap_weight(group, tap);
     const int64_t column = block.first - group * s_.group_channels();
     return {grads_.weight + (all.data - p_.weight) + column, all.rows, block.count, all.row, 1};
   }
 
-  void write_map(const Channels& block, const Matrix<T>& out) const {
+  void write_map(const ChannelRange& block, const Matrix<T>& out) const {
     constexpr int64_t kStep = 64;
     const T* from = slab_.map.data() + block.first * s_.area();
     T* to = out.data + block.first * out.column;

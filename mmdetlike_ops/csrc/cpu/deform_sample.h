@@ -11,7 +11,7 @@ template <typename T>
 struct CornerRows {
   const T* at[4];
 
-  OPS_INLINE CornerRows(const Corners<T>& c, const T* map, int64_t channels, const T* zeros) {
+  OPS_INLINE CornerRows(const DeformCorners<T>& c, const T* map, int64_t channels, const T* zeros) {
     for (int i = 0; i < 4; ++i) at[i] = c.pixel[i] < 0 ? zeros : map + c.pixel[i] * channels;
   }
 };
@@ -30,17 +30,17 @@ OPS_INLINE void interpolate(const CornerRows<T>& rows, const T* w, int64_t n, T*
 
 // What the loops over channels are given: `count` pixels of (deform_groups, n) channels.
 template <typename T>
-struct Run {
+struct DeformRun {
   const T *map, *zeros;
-  const Point<T>* points;
+  const DeformPoint<T>* points;
   int64_t count, deform_groups, n;
 };
 
 // columns (count, deform_groups, n)
 template <typename T>
-OPS_INLINE void sample_body(const Run<T>& run, T* columns) {
+OPS_INLINE void sample_body(const DeformRun<T>& run, T* columns) {
   for (int64_t i = 0; i < run.count * run.deform_groups; ++i) {
-    const Point<T>& point = run.points[i];
+    const DeformPoint<T>& point = run.points[i];
     const CornerRows<T> rows(point.corners, run.map + i % run.deform_groups * run.n, run.deform_groups * run.n,
                              run.zeros);
     T w[4];
@@ -49,8 +49,8 @@ OPS_INLINE void sample_body(const Run<T>& run, T* columns) {
   }
 }
 
-OPS_VECTORIZED void sample(const Run<float>& run, float* columns) { sample_body(run, columns); }
-OPS_VECTORIZED void sample(const Run<double>& run, double* columns) { sample_body(run, columns); }
+OPS_VECTORIZED inline void sample(const DeformRun<float>& run, float* columns) { sample_body(run, columns); }
+OPS_VECTORIZED inline void sample(const DeformRun<double>& run, double* columns) { sample_body(run, columns); }
 
 template <typename T>
 OPS_INLINE T sum_lanes(const Lanes<T>& v) {
@@ -76,7 +76,7 @@ OPS_INLINE void dot_corners(const CornerRows<T>& rows, const T* grad, int64_t n,
 
 // dots (count, deform_groups, 4): products of the gradient of the columns with the features of each corner.
 template <typename T>
-OPS_INLINE void dot_body(const Run<T>& run, const T* grad, T* dots) {
+OPS_INLINE void dot_body(const DeformRun<T>& run, const T* grad, T* dots) {
   for (int64_t i = 0; i < run.count * run.deform_groups; ++i) {
     const CornerRows<T> rows(run.points[i].corners, run.map + i % run.deform_groups * run.n, run.deform_groups * run.n,
                              run.zeros);
@@ -84,11 +84,15 @@ OPS_INLINE void dot_body(const Run<T>& run, const T* grad, T* dots) {
   }
 }
 
-OPS_VECTORIZED void dot(const Run<float>& run, const float* grad, float* dots) { dot_body(run, grad, dots); }
-OPS_VECTORIZED void dot(const Run<double>& run, const double* grad, double* dots) { dot_body(run, grad, dots); }
+OPS_VECTORIZED inline void dot(const DeformRun<float>& run, const float* grad, float* dots) {
+  dot_body(run, grad, dots);
+}
+OPS_VECTORIZED inline void dot(const DeformRun<double>& run, const double* grad, double* dots) {
+  dot_body(run, grad, dots);
+}
 
 template <typename T>
-OPS_INLINE void add_scaled(T* to, const T* from, T weight, int64_t n) {
+OPS_INLINE void accumulate(T* to, const T* from, T weight, int64_t n) {
   int64_t c = 0;
   for (; c + kLanes <= n; c += kLanes) {
     Lanes<T> a, b;
@@ -100,22 +104,22 @@ OPS_INLINE void add_scaled(T* to, const T* from, T weight, int64_t n) {
 }
 
 // Channels [first, first + count) of all pixels of an image.
-struct Channels {
+struct ChannelRange {
   int64_t first, count;
 };
 
 // Adds gradients of columns (count, deform_groups * n) to those of a block of channels (area, block.count).
 template <typename T>
-OPS_INLINE void scatter_body(const Run<T>& run, const T* grad, const Channels& block, T* grad_block) {
+OPS_INLINE void scatter_body(const DeformRun<T>& run, const T* grad, const ChannelRange& block, T* grad_block) {
   const int64_t channels = run.deform_groups * run.n, end = block.first + block.count;
   for (int64_t c = block.first; c < end;) {
     const int64_t d = c / run.n, stop = std::min(end, (d + 1) * run.n);
     for (int64_t i = 0; i < run.count; ++i) {
-      const Point<T>& point = run.points[i * run.deform_groups + d];
+      const DeformPoint<T>& point = run.points[i * run.deform_groups + d];
       for (int k = 0; k < 4; ++k) {
         const T weight = point.weight(k);
         if (point.corners.pixel[k] < 0 || weight == T(0)) continue;
-        add_scaled(grad_block + point.corners.pixel[k] * block.count + (c - block.first), grad + i * channels + c,
+        accumulate(grad_block + point.corners.pixel[k] * block.count + (c - block.first), grad + i * channels + c,
                    weight, stop - c);
       }
     }
@@ -123,11 +127,13 @@ OPS_INLINE void scatter_body(const Run<T>& run, const T* grad, const Channels& b
   }
 }
 
-OPS_VECTORIZED void scatter(const Run<float>& run, const float* grad, const Channels& block, float* grad_block) {
+OPS_VECTORIZED inline void scatter(const DeformRun<float>& run, const float* grad, const ChannelRange& block,
+                                   float* grad_block) {
   scatter_body(run, grad, block, grad_block);
 }
 
-OPS_VECTORIZED void scatter(const Run<double>& run, const double* grad, const Channels& block, double* grad_block) {
+OPS_VECTORIZED inline void scatter(const DeformRun<double>& run, const double* grad, const ChannelRange& block,
+                                   double* grad_block) {
   scatter_body(run, grad, block, grad_block);
 }
 

@@ -48,7 +48,7 @@ template <typename T, typename S>
 struct Corner4 {
   const S* at[4];  // channels of each corner, null outside the map
 
-  __device__ Corner4(const Problem<T, S>& p, int64_t image, const Corners<T>& c) {
+  __device__ Corner4(const Problem<T, S>& p, int64_t image, const DeformCorners<T>& c) {
     const DeformShape& s = p.sampling.shape;
     for (int k = 0; k < 4; ++k) at[k] = c.pixel[k] < 0 ? nullptr : p.x + (image * s.area() + c.pixel[k]) * s.channels;
   }
