@@ -14,10 +14,13 @@ from torch import Tensor
 
 from mmdetlike_ops import (
     batched_nms,
+    box_iou_rotated,
     deform_conv2d,
     modulated_deform_conv2d,
     nms,
+    nms_rotated,
     roi_align,
+    roi_align_rotated,
     roi_pool,
     sigmoid_focal_loss,
     soft_nms,
@@ -66,6 +69,21 @@ def pooling_cases(device: torch.device) -> Iterator[tuple[str, Callable]]:
         yield f'roi_pool, {name}', lambda x=x: roi_pool(x, rois, 7, 0.25)
 
 
+def rotated_cases(device: torch.device) -> Iterator[tuple[str, Callable]]:
+    unit = torch.rand(20000, 5, device=device)
+    boxes = unit * unit.new_tensor([1088, 800, 100, 50, 3.2]) + unit.new_tensor([0, 0, 8, 8, 0])
+    x, images = torch.randn(2, 256, 200, 272, device=device), torch.randint(0, 2, (1000, 1), device=device)
+    rois = torch.cat([images, boxes[:1000]], dim=1)
+    leaf = x.detach().clone().requires_grad_()
+    yield 'box_iou_rotated, 20000 x 50', lambda: box_iou_rotated(boxes, boxes[:50])
+    yield 'nms_rotated, 2000 boxes', lambda: nms_rotated(boxes[:2000], unit[:2000, 0], 0.1)
+    yield 'roi_align_rotated', lambda: roi_align_rotated(x, rois, 7, 0.25, 2)
+    yield (
+        'roi_align_rotated forward + backward',
+        lambda: torch.autograd.grad(roi_align_rotated(leaf, rois, 7, 0.25, 2).sum(), leaf),
+    )
+
+
 def loss_cases(device: torch.device) -> Iterator[tuple[str, Callable]]:
     logits = torch.randn(50000, 80, device=device, requires_grad=True)
     target = torch.randint(0, 81, (50000,), device=device)
@@ -99,7 +117,7 @@ def main() -> None:
     print(
         f'torch {torch.__version__}, {args.device}, {torch.get_num_threads()} threads: convolution {unit * 1e3:.2f} ms'
     )
-    for cases in (suppression_cases, pooling_cases, loss_cases, deform_cases):
+    for cases in (suppression_cases, pooling_cases, rotated_cases, loss_cases, deform_cases):
         for name, run in cases(device):
             seconds = best_time(run, args.repeats)
             print(f'{name:52} {seconds * 1e3:9.2f} ms {seconds / unit:8.3f} convolutions')

@@ -17,9 +17,9 @@ __device__ __forceinline__ const T* box_at(const T* boxes, const OutputShape& sh
 }
 
 template <typename T, typename S>
-__global__ void forward_kernel(FeatureMap<const S> map, const T* boxes, OutputShape shape, int64_t count, T scale,
-                               int points, bool channels_last, S* out) {
-  for_each_index(count, [&](int64_t i) {
+__global__ void forward_kernel(FeatureMap<const S> map, const T* boxes, OutputShape shape, T scale, int points,
+                               bool channels_last, S* out) {
+  for_each_index(shape.numel(), [&](int64_t i) {
     const auto o = output_index(i, shape, channels_last);
     T sum = static_cast<T>(map.at(o.roi, o.channel, o.y, o.x));
     for_each_box_sample(box_at(boxes, shape, o), scale, points, map.height, map.width,
@@ -58,8 +58,8 @@ Tensor rotated_feature_align_cuda(const Tensor& x, const Tensor& boxes_in, doubl
   dispatch_floating(x.scalar_type(), "rotated_feature_align", [&](auto tag) {
     using S = typename decltype(tag)::type;
     using T = Accumulate<S>;
-    launch.elementwise(shape.numel(), forward_kernel<T, S>, read_map<S>(x), data<T>(boxes), shape, shape.numel(),
-                       T(scale), static_cast<int>(points), x.stride(1) == 1, mutable_data<S>(out));
+    launch.elementwise(shape.numel(), forward_kernel<T, S>, read_map<S>(x), data<T>(boxes), shape, T(scale),
+                       static_cast<int>(points), x.stride(1) == 1, mutable_data<S>(out));
   });
   return out;
 }

@@ -20,16 +20,23 @@ constexpr int kScanThreads = 1024;
 
 using Word = unsigned long long;
 
+template <typename S>
+struct Candidates {
+  const S *boxes, *scores;
+  const int64_t *order, *groups;  // groups may be null: all in one
+  int64_t count;
+  double score_threshold;
+};
+
 template <typename Rule, typename S>
-__global__ void gather_kernel(const S* boxes, const S* scores, const int64_t* order, const int64_t* groups, int64_t n,
-                              double score_threshold, Rule rule, typename Rule::Shape* shapes, int64_t* sorted_groups,
+__global__ void gather_kernel(Candidates<S> c, Rule rule, typename Rule::Shape* shapes, int64_t* sorted_groups,
                               Word* removed) {
-  for_each_index(n, [&](int64_t i) {
-    const int64_t from = order[i];
-    shapes[i] = rule.load(boxes, from);
-    sorted_groups[i] = groups ? groups[from] : 0;
-    const double score = static_cast<Accumulate<S>>(scores[from]);
-    const bool valid = score_threshold > 0 ? score > score_threshold : score == score;
+  for_each_index(c.count, [&](int64_t i) {
+    const int64_t from = c.order[i];
+    shapes[i] = rule.load(c.boxes, from);
+    sorted_groups[i] = c.groups ? c.groups[from] : 0;
+    const double score = static_cast<Accumulate<S>>(c.scores[from]);
+    const bool valid = c.score_threshold > 0 ? score > c.score_threshold : score == score;
     if (!valid) atomicOr(removed + i / kTile, Word(1) << (i % kTile));
   });
 }
@@ -103,8 +110,10 @@ void suppress(const Tensor& boxes, const Tensor& scores, const Tensor& order, co
   Tensor mask = torch::stable::new_empty(boxes, {chunk, words}, ScalarType::Long);
   Tensor sorted_groups = torch::stable::new_empty(boxes, {n}, ScalarType::Long);
   Tensor shapes = torch::stable::new_empty(boxes, {n * static_cast<int64_t>(sizeof(Shape))}, ScalarType::Byte);
-  launch.elementwise(n, gather_kernel<Rule, S>, data<S>(boxes), data<S>(scores), data<int64_t>(order),
-                     groups ? data<int64_t>(*groups) : nullptr, n, score_threshold, rule, mutable_data<Shape>(shapes),
+  const Candidates<S> candidates{
+      data<S>(boxes), data<S>(scores), data<int64_t>(order), groups ? data<int64_t>(*groups) : nullptr, n,
+      score_threshold};
+  launch.elementwise(n, gather_kernel<Rule, S>, candidates, rule, mutable_data<Shape>(shapes),
                      mutable_data<int64_t>(sorted_groups), mutable_data<Word>(removed));
   for (int64_t first = 0; first < n; first += chunk) {
     const int64_t rows = std::min(chunk, n - first);
