@@ -3,9 +3,11 @@
 from .active_rotated_filter import active_rotated_filter
 from .batch_norm import FrozenBatchNorm2d, NaiveSyncBatchNorm, SyncBatchNorm, convert_frozen_batchnorm
 from .bbox_overlaps import bbox_overlaps
+from .border_align import BorderAlign, border_align
 from .carafe import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
 from .convex_overlaps import box_iou_quadri, box_iou_rotated, convex_iou
 from .corner_pool import CornerPool
+from .criss_cross_attention import CrissCrossAttention
 from .deform_conv import DeformConv2d, DeformConv2dPack, ModulatedDeformConv2d, ModulatedDeformConv2dPack
 from .deform_conv2d import deform_conv2d, modulated_deform_conv2d
 from .deform_roi_pool import DeformRoIPool, DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
@@ -26,6 +28,7 @@ from .point_sample import (
 )
 from .polygons import convex_giou, min_area_polygons, points_in_polygons
 from .prroi_pool import PrRoIPool, prroi_pool
+from .psa_mask import PSAMask, psa_mask
 from .roi_align import RoIAlign, roi_align
 from .roi_align_rotated import RoIAlignRotated, roi_align_rotated
 from .roi_pool import RoIPool, roi_pool
@@ -48,10 +51,12 @@ __all__ = [
     'MaxPool2d',
     'MaxPool3d',
     'NaiveSyncBatchNorm',
+    'BorderAlign',
     'CARAFE',
     'CARAFENaive',
     'CARAFEPack',
     'CornerPool',
+    'CrissCrossAttention',
     'MultiScaleDeformableAttention',
     'ConvAWS2d',
     'DeformConv2d',
@@ -62,6 +67,7 @@ __all__ = [
     'DeformRoIPoolPack',
     'MaskedConv2d',
     'ModulatedDeformRoIPoolPack',
+    'PSAMask',
     'PrRoIPool',
     'RoIAlign',
     'RoIAlignRotated',
@@ -76,6 +82,7 @@ __all__ = [
     'batched_nms',
     'bbox_overlaps',
     'convert_frozen_batchnorm',
+    'border_align',
     'carafe',
     'carafe_naive',
     'box_iou_quadri',
@@ -99,6 +106,7 @@ __all__ = [
     'point_sample',
     'points_in_polygons',
     'prroi_pool',
+    'psa_mask',
     'rel_roi_point_to_abs_img_point',
     'rel_roi_point_to_rel_img_point',
     'roi_align',

@@ -25,6 +25,11 @@ struct Sample {
 };
 
 template <typename T>
+struct MapPoint {
+  Sample<T> y, x;
+};
+
+template <typename T>
 OPS_HOST_DEVICE RoiAxis<T> divide_axis(T start, T size, int bins, int sampling_ratio) {
   int samples = sampling_ratio;
   if (samples <= 0) {

@@ -7,11 +7,6 @@
 namespace ops {
 
 template <typename T>
-struct MapPoint {
-  Sample<T> y, x;
-};
-
-template <typename T>
 OPS_INLINE void interpolate(const Block<const T>& map, const Sample<T>& y, const Sample<T>& x, T* value) {
   const T *top = map.data + y.low * map.row, *bottom = map.data + y.high * map.row;
   Lanes<T> a, b, c, d;
