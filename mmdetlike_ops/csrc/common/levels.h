@@ -43,6 +43,7 @@ inline std::vector<Level> read_levels(const Tensor& shapes, const Tensor& starts
   const int64_t *sizes = data<int64_t>(shapes), *start = data<int64_t>(starts);
   std::vector<Level> levels(shapes.size(0));
   int64_t sum = 0;
+  STD_TORCH_CHECK(pixels < (int64_t{1} << 31), op, ": value has ", pixels, " pixels, less than 2^31 are expected");
   for (size_t i = 0; i < levels.size(); ++i) {
     const int64_t height = sizes[2 * i], width = sizes[2 * i + 1];
     STD_TORCH_CHECK(height > 0 && width > 0 && height <= pixels && width <= pixels, op, ": spatial_shapes[", i,
