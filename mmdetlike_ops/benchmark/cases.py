@@ -1,0 +1,138 @@
+"""The cases of the benchmark.
+
+Each function yields `Case`s, or tuples (name, run) where no limit is stated. A comment says what a case must move or
+compute: `bytes` counts each tensor it reads or writes once, `flops` the arithmetic of its definition.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdetlike_ops import (
+    batched_nms,
+    deform_roi_pool,
+    masked_conv2d,
+    nms,
+    prroi_pool,
+    roi_align,
+    roi_pool,
+    sigmoid_focal_loss,
+    soft_nms,
+    softmax_focal_loss,
+)
+
+from .measure import Case
+
+IOU_FLOPS = 13  # of the overlap of two boxes: 4 comparisons, 9 operations
+
+
+def random_boxes(n: int, smallest: float, largest: float) -> Tensor:
+    """(n, 4) xyxy boxes in an image of 800 x 1088 pixels, their sides log-uniform."""
+    centres = torch.rand(n, 2) * torch.tensor([1088.0, 800.0])
+    sizes = smallest * (largest / smallest) ** torch.rand(n, 2)
+    return torch.cat([centres - sizes / 2, centres + sizes / 2], dim=1)
+
+
+def numel(*tensors: Tensor) -> int:
+    """Elements of all tensors."""
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def gradient(run: Callable[[], Tensor], *leaves: Tensor) -> Callable[[], tuple[Tensor, ...]]:
+    """Makes a forward and backward pass of `run`, the gradient of whose sum reaches `leaves`."""
+    return lambda: torch.autograd.grad(run().sum(), leaves)
+
+
+def convolution_cases(device: torch.device) -> Iterator[Case]:
+    x, weight = torch.randn(2, 256, 50, 68, device=device), torch.randn(256, 256, 3, 3, device=device)
+    # a product and a sum for each weight at each of 2 x 50 x 68 places
+    flops = 2 * weight.numel() * 2 * 50 * 68
+    yield Case('conv2d, 2x256x50x68, 3x3, 256 out', lambda: F.conv2d(x, weight, padding=1), 4 * numel(x, x), flops)
+    mask = torch.rand(1, 200, 272, device=device) < 0.05
+    features = torch.randn(1, 256, 200, 272, device=device)
+    # the features read, the output written; a product and a sum for each weight at each place that is set
+    yield Case(
+        'masked_conv2d, 1x256x200x272, 3x3, 256 out, 5 % set',
+        lambda: masked_conv2d(features, mask, weight, padding=1),
+        4 * 2 * features.numel(),
+        2 * weight.numel() * int(mask.sum()),
+    )
+
+
+def suppression_cases(device: torch.device) -> Iterator[Case]:
+    n, classes = 10000, 80
+    boxes, scores = random_boxes(n, 8, 200).to(device), torch.rand(n, device=device)
+    labels = torch.randint(0, classes, (n,), device=device)
+    config = {'type': 'nms', 'iou_threshold': 0.5}
+    # the overlap of every two boxes kept (of a class), and of one with each box suppressed; boxes and scores read
+    kept = nms(boxes, scores, 0.5)[1].numel()
+    flops = IOU_FLOPS * (kept * (kept - 1) / 2 + n - kept)
+    yield Case('nms, 10000 boxes', lambda: nms(boxes, scores, 0.5), 4 * 5 * n, flops, 1.0)
+    kept = batched_nms(boxes, scores, labels, config)[1].numel()
+    flops = IOU_FLOPS * (kept * (kept / classes - 1) / 2 + n - kept)
+    yield Case(
+        'batched_nms, 10000 boxes, 80 classes',
+        lambda: batched_nms(boxes, scores, labels, config),
+        4 * 5 * n + 8 * n,
+        flops,
+        0.15,
+    )
+    # the overlap of every two boxes kept
+    few, some = boxes[:1000], scores[:1000]
+    kept = soft_nms(few, some)[1].numel()
+    yield Case('soft_nms, 1000 boxes', lambda: soft_nms(few, some), 4 * 5 * 1000, IOU_FLOPS * kept * (kept - 1) / 2)
+
+
+def pooling_cases(device: torch.device) -> Iterator[Case]:
+    rois = torch.cat([torch.randint(0, 2, (1000, 1)).float(), random_boxes(1000, 16, 400)], dim=1).to(device)
+    features = torch.randn(2, 256, 200, 272, device=device)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = features.contiguous(memory_format=layout)
+        name = str(layout).removeprefix('torch.')
+        yield from _pooling_cases('roi_align', name, x, lambda x: roi_align(x, rois, 7, 0.25, 2), 4, (5.0, 12.0))
+        yield from _pooling_cases('roi_pool', name, x, lambda x: roi_pool(x, rois, 7, 0.25))
+    offset = torch.randn(1000, 2, 7, 7, device=device)
+    yield from _pooling_cases(
+        'deform_roi_pool', 'contiguous', features, lambda x: deform_roi_pool(x, rois, offset, 7, 0.25, 2), 4
+    )
+    yield from _pooling_cases('prroi_pool', 'contiguous', features, lambda x: prroi_pool(x, rois, 7, 0.25))
+
+
+def _pooling_cases(
+    op: str,
+    layout: str,
+    x: Tensor,
+    pool: Callable[[Tensor], Tensor],
+    samples: int = 0,
+    targets: tuple[float | None, float | None] = (None, None),
+) -> Iterator[Case]:
+    """Forward, and forward with backward: 1000 regions of 2 x 256 x 200 x 272 features, 7 x 7 bins."""
+    out, leaf = pool(x), x.detach().clone().requires_grad_()
+    # features read, bins written; 8 operations a bilinear sample
+    flops = 8 * samples * out.numel()
+    yield Case(f'{op} forward, {layout}', lambda: pool(x), 4 * numel(x, out), flops, targets[0])
+    # and back: gradients of bins read, of features written
+    run = gradient(lambda: pool(leaf), leaf)
+    yield Case(f'{op} forward + backward, {layout}', run, 2 * 4 * numel(x, out), 2 * flops, targets[1])
+
+
+def loss_cases(device: torch.device) -> Iterator[Case]:
+    logits = torch.randn(50000, 80, device=device, requires_grad=True)
+    target = torch.randint(0, 81, (50000,), device=device)
+    # logits read twice, losses and gradients written
+    yield Case(
+        'sigmoid_focal_loss forward + backward, 50000x80',
+        gradient(lambda: sigmoid_focal_loss(logits, target), logits),
+        4 * 4 * logits.numel(),
+    )
+    # logits read twice, gradients written
+    yield Case(
+        'softmax_focal_loss forward + backward, 50000x80',
+        gradient(lambda: softmax_focal_loss(logits, target), logits),
+        4 * 3 * logits.numel(),
+    )
+
+
+CASES = (convolution_cases, suppression_cases, pooling_cases, loss_cases)
