@@ -6,7 +6,7 @@ every Python >= 3.10 and every torch >= 2.10. Environment variables:
 
     MMDETLIKE_OPS_CUDA    auto (default: CUDA kernels if nvcc is found), 0 (never), 1 (nvcc is required)
     TORCH_CUDA_ARCH_LIST  GPU generations to compile for, as PyTorch writes them: '8.0;9.0+PTX'
-    CXX, CUDA_HOME        the C++ compiler and the CUDA toolkit
+    CXX, CUDA_HOME        the C++ compiler, with flags of its own (-g keeps the symbols), and the CUDA toolkit
     MAX_JOBS              compiler processes at a time (default: the number of cores)
 """
 
@@ -122,7 +122,8 @@ class BuildKernels(build_ext):
             home = Path(nvcc).resolve().parent.parent
             home = Path(os.environ.get('CUDA_HOME', home if (home / 'lib64').is_dir() else '/usr/local/cuda'))
             libraries += [f'-L{home}/lib64', '-lcudart_static', '-ldl', '-lrt', '-lpthread']
-        self.execute_command([*cxx, '-shared', '-s', *objects, *libraries, '-o', str(target)])
+        symbols = [] if '-g' in cxx else ['-s']
+        self.execute_command([*cxx, '-shared', *symbols, *objects, *libraries, '-o', str(target)])
 
     def execute_command(self, command: list[str]) -> None:
         print(shlex.join(command), flush=True)

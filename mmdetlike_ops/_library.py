@@ -6,14 +6,16 @@ Adding an operator takes three files of one name (and a line in `__init__.py`):
 2. `csrc/cuda/NAME.cu`: its CUDA kernel (`OPS_IMPLEMENT(CUDA, m)`);
 3. `NAME.py`: fake kernel (`register_fake`), backward (`torch.library.register_autograd`) and the documented function.
 
-The build finds the sources by itself; `python setup.py build_ext --inplace` compiles what changed.
+The build finds the sources by itself; `python setup.py build_ext --inplace` compiles what changed. The environment
+variable MMDETLIKE_OPS_LIBRARY names another library to load, such as one built with a sanitizer.
 """
 
+import os
 from pathlib import Path
 
 import torch
 
-LIBRARY = Path(__file__).with_name('_C.abi3.so')
+LIBRARY = Path(os.environ.get('MMDETLIKE_OPS_LIBRARY') or Path(__file__).with_name('_C.abi3.so'))
 
 
 def load() -> None:

@@ -50,11 +50,19 @@ def test_nvcc_asked_for_but_missing(tmp_path):
 def test_a_missing_library_says_how_to_build(tmp_path):
     shutil.copytree(ROOT / 'mmdetlike_ops', tmp_path / 'mmdetlike_ops', ignore=shutil.ignore_patterns('*.so', 'csrc'))
     result = subprocess.run(
-        [sys.executable, '-c', 'import mmdetlike_ops'], cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(tmp_path)},
-        capture_output=True, text=True,
+        [sys.executable, '-c', 'import mmdetlike_ops'], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path), 'MMDETLIKE_OPS_LIBRARY': ''},
     )  # fmt: skip
     assert 'ImportError' in result.stderr
     assert 'the kernels are not compiled; run `pip install -e .`' in result.stderr
+
+
+def test_another_library_can_be_named(tmp_path):
+    result = subprocess.run(
+        [sys.executable, '-c', 'import mmdetlike_ops'], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'MMDETLIKE_OPS_LIBRARY': str(tmp_path / 'other.so')},
+    )  # fmt: skip
+    assert f'{tmp_path}/other.so does not exist: the kernels are not compiled' in result.stderr
 
 
 def test_every_operator_has_its_three_files():
