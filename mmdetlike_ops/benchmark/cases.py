@@ -12,9 +12,14 @@ from torch import Tensor
 
 from mmdetlike_ops import (
     batched_nms,
+    carafe,
+    deform_conv2d,
     deform_roi_pool,
     masked_conv2d,
+    modulated_deform_conv2d,
+    ms_deform_attn,
     nms,
+    nms_rotated,
     prroi_pool,
     roi_align,
     roi_pool,
@@ -83,6 +88,8 @@ def suppression_cases(device: torch.device) -> Iterator[Case]:
     few, some = boxes[:1000], scores[:1000]
     kept = soft_nms(few, some)[1].numel()
     yield Case('soft_nms, 1000 boxes', lambda: soft_nms(few, some), 4 * 5 * 1000, IOU_FLOPS * kept * (kept - 1) / 2)
+    rotated = torch.cat([(few[:, :2] + few[:, 2:]) / 2, few[:, 2:] - few[:, :2], some[:, None] * 3], dim=1)
+    yield Case('nms_rotated, 1000 boxes', lambda: nms_rotated(rotated, some, 0.5), 4 * 6 * 1000)
 
 
 def pooling_cases(device: torch.device) -> Iterator[Case]:
@@ -118,6 +125,57 @@ def _pooling_cases(
     yield Case(f'{op} forward + backward, {layout}', run, 2 * 4 * numel(x, out), 2 * flops, targets[1])
 
 
+def deform_cases(device: torch.device) -> Iterator[Case]:
+    """Deformable 3 x 3 convolution of 2 x 256 x 50 x 68 features with 256 filters."""
+    x, weight = torch.randn(2, 256, 50, 68, device=device), torch.randn(256, 256, 3, 3, device=device)
+    offset, mask = torch.randn(2, 18, 50, 68, device=device), torch.rand(2, 9, 50, 68, device=device)
+    plain, leaves = (x, offset, mask, weight), [t.clone().requires_grad_() for t in (x, offset, mask, weight)]
+    # a product and a sum for each weight at each place, 8 operations a bilinear sample
+    flops = 2 * weight.numel() * 2 * 50 * 68 + 8 * 9 * x.numel()
+    # features, offsets, masks and weights read, the output written
+    size = 4 * (numel(*plain) + x.numel())
+
+    def modulated(x, offset, mask, weight):
+        return modulated_deform_conv2d(x, offset, mask, weight, None, 1, 1)
+
+    yield Case('modulated_deform_conv2d forward', lambda: modulated(*plain), size, flops, 2.5)
+    # and twice the arithmetic for the gradients of what was read
+    backward = gradient(lambda: modulated(*leaves), *leaves)
+    yield Case('modulated_deform_conv2d forward + backward', backward, 2 * size, 3 * flops, 12.0)
+    yield Case(
+        'deform_conv2d forward, im2col_step 2',
+        lambda: deform_conv2d(x, offset, weight, 1, 1, im2col_step=2),
+        size - 4 * mask.numel(),
+        flops,
+        2.5,
+    )
+
+
+def attention_cases(device: torch.device) -> Iterator[Case]:
+    """An encoder layer of Deformable DETR: the 18071 pixels of 4 levels attend to 4 points a level in 8 heads."""
+    shapes = torch.tensor([[100, 136], [50, 68], [25, 34], [13, 17]], device=device)
+    sizes = shapes.prod(1)
+    starts, pixels = sizes.cumsum(0) - sizes, int(sizes.sum())
+    value, weights = torch.randn(1, pixels, 8, 32, device=device), torch.rand(1, pixels, 8, 4, 4, device=device)
+    locations = torch.rand(1, pixels, 8, 4, 4, 2, device=device)
+    leaves = [t.clone().requires_grad_() for t in (value, locations, weights)]
+    # values, locations and weights read, the output written; 10 operations a channel of a sample
+    size, flops = 4 * numel(value, value, locations, weights), 10 * 32 * weights.numel()
+    yield Case('ms_deform_attn forward', lambda: ms_deform_attn(value, shapes, starts, locations, weights), size, flops)
+    backward = gradient(lambda: ms_deform_attn(leaves[0], shapes, starts, *leaves[1:]), *leaves)
+    # and twice the arithmetic for the gradients of what was read
+    yield Case('ms_deform_attn forward + backward', backward, 2 * size, 3 * flops)
+    features, masks = torch.randn(2, 256, 50, 68, device=device), torch.rand(2, 25, 100, 136, device=device)
+    # features and masks read, the output written; 25 products and sums an output
+    out = 4 * features.numel()
+    yield Case(
+        'carafe forward, 2x256x50x68, kernel 5, scale 2',
+        lambda: carafe(features, masks, 5, 1, 2),
+        4 * (numel(features, masks) + out),
+        2 * 25 * out,
+    )
+
+
 def loss_cases(device: torch.device) -> Iterator[Case]:
     logits = torch.randn(50000, 80, device=device, requires_grad=True)
     target = torch.randint(0, 81, (50000,), device=device)
@@ -135,4 +193,4 @@ def loss_cases(device: torch.device) -> Iterator[Case]:
     )
 
 
-CASES = (convolution_cases, suppression_cases, pooling_cases, loss_cases)
+CASES = (convolution_cases, suppression_cases, pooling_cases, deform_cases, attention_cases, loss_cases)
