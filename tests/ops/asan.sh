@@ -13,4 +13,4 @@ export MMDETLIKE_OPS_LIBRARY=$build/lib/mmdetlike_ops/_C.abi3.so
 # libstdc++ too, so that the sanitizer finds the way exceptions are thrown
 LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libstdc++.so)" \
     ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 PYTHONPATH=$PWD \
-    exec "$python" -m pytest "${@:-tests/ops}" -q -x -p no:cacheprovider
+    exec "$python" -m pytest "${@:-tests/ops}" -q -x --capture=sys -p no:cacheprovider
