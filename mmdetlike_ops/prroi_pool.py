@@ -46,6 +46,8 @@ def prroi_pool(x: Tensor, rois: Tensor, output_size: int | tuple[int, int], spat
 
     Returns:
         (k, c, height, width), of the dtype of `x`; 0 for a region without area.
+        On CUDA the gradient of `x` is summed atomically, in any order, unless
+        `torch.use_deterministic_algorithms(True)` is set.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type, shape, device or value.

@@ -63,6 +63,8 @@ def roi_align(
 
     Returns:
         (k, c, height, width), of the dtype of `x`. Samples more than one pixel outside the map count as 0.
+        On CUDA the gradient of `x` is summed atomically, in any order, unless
+        `torch.use_deterministic_algorithms(True)` is set.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type, shape, device or value.

@@ -47,6 +47,8 @@ def roi_pool(x: Tensor, rois: Tensor, output_size: int | tuple[int, int], spatia
 
     Returns:
         (k, c, height, width), of the dtype of `x`; 0 for a bin outside the map.
+        On CUDA the gradient of `x` is summed atomically, in any order, unless
+        `torch.use_deterministic_algorithms(True)` is set.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type, shape, device or value.

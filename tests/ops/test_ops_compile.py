@@ -1,7 +1,17 @@
 import pytest
 import torch
 
-from mmdetlike_ops import batched_nms, deform_roi_pool, nms, prroi_pool, roi_align, roi_pool, sigmoid_focal_loss
+from mmdetlike_ops import (
+    batched_nms,
+    deform_roi_pool,
+    masked_conv2d,
+    nms,
+    prroi_pool,
+    roi_align,
+    roi_pool,
+    sigmoid_focal_loss,
+    softmax_focal_loss,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +59,20 @@ def test_batched_nms_compiles(rng, random_boxes):
     assert torch.equal(fast(boxes, scores, classes)[1], batched_nms(boxes, scores, classes, config)[1])
 
 
-def test_focal_loss_compiles(rng):
+@pytest.mark.parametrize('loss', [sigmoid_focal_loss, softmax_focal_loss], ids=lambda loss: loss.__name__)
+def test_focal_loss_compiles(rng, loss):
     x, target = torch.randn(9, 4, generator=rng).requires_grad_(), torch.arange(9) % 5
-    loss, expected = compiled(sigmoid_focal_loss)(x, target), sigmoid_focal_loss(x, target)
-    torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(torch.autograd.grad(loss, x), torch.autograd.grad(expected, x))
+    value, expected = compiled(loss)(x, target), loss(x, target)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(torch.autograd.grad(value, x), torch.autograd.grad(expected, x))
+
+
+def test_masked_convolution_compiles(rng):
+    fast = compiled(lambda x, mask, weight: masked_conv2d(x, mask, weight, padding=1))
+    x, weight = torch.randn(1, 4, 8, 9, generator=rng), torch.randn(6, 4, 3, 3, generator=rng)
+    for share in (0.2, 0.7):
+        mask = torch.rand(1, 8, 9, generator=rng) < share
+        torch.testing.assert_close(fast(x, mask, weight), masked_conv2d(x, mask, weight, padding=1))
 
 
 def test_roi_align_exports(rng, random_rois):
