@@ -22,6 +22,7 @@ from mmdetlike_ops import (
     nms_rotated,
     prroi_pool,
     roi_align,
+    roi_align_rotated,
     roi_pool,
     sigmoid_focal_loss,
     soft_nms,
@@ -103,6 +104,11 @@ def pooling_cases(device: torch.device) -> Iterator[Case]:
     offset = torch.randn(1000, 2, 7, 7, device=device)
     yield from _pooling_cases(
         'deform_roi_pool', 'contiguous', features, lambda x: deform_roi_pool(x, rois, offset, 7, 0.25, 2), 4
+    )
+    centres, sizes = (rois[:, 1:3] + rois[:, 3:]) / 2, rois[:, 3:] - rois[:, 1:3]
+    turned = torch.cat([rois[:, :1], centres, sizes, torch.rand_like(rois[:, :1])], dim=1)
+    yield from _pooling_cases(
+        'roi_align_rotated', 'contiguous', features, lambda x: roi_align_rotated(x, turned, 7, 0.25, 2), 4
     )
     yield from _pooling_cases('prroi_pool', 'contiguous', features, lambda x: prroi_pool(x, rois, 7, 0.25))
 
