@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmdetlike_ops import (
     batched_nms,
+    box_iou_rotated,
     carafe,
     deform_conv2d,
     deform_roi_pool,
@@ -89,8 +90,6 @@ def suppression_cases(device: torch.device) -> Iterator[Case]:
     few, some = boxes[:1000], scores[:1000]
     kept = soft_nms(few, some)[1].numel()
     yield Case('soft_nms, 1000 boxes', lambda: soft_nms(few, some), 4 * 5 * 1000, IOU_FLOPS * kept * (kept - 1) / 2)
-    rotated = torch.cat([(few[:, :2] + few[:, 2:]) / 2, few[:, 2:] - few[:, :2], some[:, None] * 3], dim=1)
-    yield Case('nms_rotated, 1000 boxes', lambda: nms_rotated(rotated, some, 0.5), 4 * 6 * 1000)
 
 
 def pooling_cases(device: torch.device) -> Iterator[Case]:
@@ -104,11 +103,6 @@ def pooling_cases(device: torch.device) -> Iterator[Case]:
     offset = torch.randn(1000, 2, 7, 7, device=device)
     yield from _pooling_cases(
         'deform_roi_pool', 'contiguous', features, lambda x: deform_roi_pool(x, rois, offset, 7, 0.25, 2), 4
-    )
-    centres, sizes = (rois[:, 1:3] + rois[:, 3:]) / 2, rois[:, 3:] - rois[:, 1:3]
-    turned = torch.cat([rois[:, :1], centres, sizes, torch.rand_like(rois[:, :1])], dim=1)
-    yield from _pooling_cases(
-        'roi_align_rotated', 'contiguous', features, lambda x: roi_align_rotated(x, turned, 7, 0.25, 2), 4
     )
     yield from _pooling_cases('prroi_pool', 'contiguous', features, lambda x: prroi_pool(x, rois, 7, 0.25))
 
@@ -129,6 +123,19 @@ def _pooling_cases(
     # and back: gradients of bins read, of features written
     run = gradient(lambda: pool(leaf), leaf)
     yield Case(f'{op} forward + backward, {layout}', run, 2 * 4 * numel(x, out), 2 * flops, targets[1])
+
+
+def rotated_cases(device: torch.device) -> Iterator[Case]:
+    unit = torch.rand(20000, 5, device=device)
+    boxes = unit * unit.new_tensor([1088, 800, 100, 50, 3.2]) + unit.new_tensor([0, 0, 8, 8, 0])
+    # boxes read, overlaps written
+    size = 4 * (5 * 20050 + 20000 * 50)
+    yield Case('box_iou_rotated, 20000 x 50', lambda: box_iou_rotated(boxes, boxes[:50]), size)
+    # boxes and scores read
+    yield Case('nms_rotated, 2000 boxes', lambda: nms_rotated(boxes[:2000], unit[:2000, 0], 0.1), 4 * 6 * 2000)
+    x, images = torch.randn(2, 256, 200, 272, device=device), torch.randint(0, 2, (1000, 1), device=device)
+    rois = torch.cat([images, boxes[:1000]], dim=1)
+    yield from _pooling_cases('roi_align_rotated', 'contiguous', x, lambda x: roi_align_rotated(x, rois, 7, 0.25, 2), 4)
 
 
 def deform_cases(device: torch.device) -> Iterator[Case]:
@@ -199,4 +206,12 @@ def loss_cases(device: torch.device) -> Iterator[Case]:
     )
 
 
-CASES = (convolution_cases, suppression_cases, pooling_cases, deform_cases, attention_cases, loss_cases)
+CASES = (
+    convolution_cases,
+    suppression_cases,
+    pooling_cases,
+    rotated_cases,
+    deform_cases,
+    attention_cases,
+    loss_cases,
+)
