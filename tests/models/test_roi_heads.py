@@ -333,7 +333,7 @@ def test_loss_of_the_whole_head():
     results = []
     for sample, proposal in zip(samples, proposals):
         boxes = torch.cat([sample.gt_instances.bboxes, proposal.bboxes])
-        assigned = head.bbox_assigner.assign(InstanceData(priors=boxes), sample.gt_instances)
+        assigned = head.assigners[0].assign(InstanceData(priors=boxes), sample.gt_instances)
         pos, neg = (assigned.gt_inds > 0).nonzero()[:, 0], (assigned.gt_inds == 0).nonzero()[:, 0]
         results.append(SamplingResult(pos, neg, boxes, sample.gt_instances.bboxes, assigned, pos.bool()))
     rois = bbox2roi([result.sampled_priors for result in results])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS, TASK_UTILS
 
-from .roi_head import RoIHead, stage_cfgs
+from .roi_head import RoIHead
 
 
 @MODELS.register_module()
@@ -72,3 +72,13 @@ def _one_each(name: str, values: Sequence, num_stages: int) -> list:
     if len(values) != num_stages:
         raise ValueError(f'{name} has {len(values)} entries, num_stages={num_stages} are expected')
     return list(values)
+
+
+def stage_cfgs(train_cfg: Sequence[dict] | None, num_stages: int) -> list[ConfigDict]:
+    """``train_cfg.rcnn`` of each stage, from one for all or a list."""
+    if not train_cfg:
+        return [ConfigDict()] * num_stages
+    cfgs = [train_cfg] * num_stages if isinstance(train_cfg, dict) else list(train_cfg)
+    if len(cfgs) != num_stages:
+        raise ValueError(f'train_cfg.rcnn has {len(cfgs)} entries, num_stages={num_stages} are expected')
+    return [ConfigDict(cfg) for cfg in cfgs]

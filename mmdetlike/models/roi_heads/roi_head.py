@@ -226,13 +226,3 @@ def mask_targets(sampled: Sequence[SamplingResult], samples: SampleList, size: i
         else:
             targets.append(boxes.new_zeros(0, *size))
     return torch.cat(targets)
-
-
-def stage_cfgs(train_cfg: ConfigDict | Sequence[dict] | None, num_stages: int) -> list[ConfigDict]:
-    """``train_cfg.rcnn`` of each stage, from one for all or a list."""
-    if not train_cfg:
-        return [ConfigDict()] * num_stages
-    cfgs = [train_cfg] * num_stages if isinstance(train_cfg, dict) else list(train_cfg)
-    if len(cfgs) != num_stages:
-        raise ValueError(f'train_cfg.rcnn has {len(cfgs)} entries, num_stages={num_stages} are expected')
-    return [ConfigDict(cfg) for cfg in cfgs]

@@ -4,7 +4,7 @@ from mmengine.config import ConfigDict
 
 from mmdetlike.registry import MODELS, TASK_UTILS
 
-from .roi_head import RoIHead, stage_cfgs
+from .roi_head import RoIHead
 
 
 @MODELS.register_module()
@@ -36,13 +36,14 @@ class StandardRoIHead(RoIHead):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.stage_cfgs, self.test_cfg = stage_cfgs(train_cfg, 1), ConfigDict(test_cfg or {})
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        self.stage_cfgs = [self.train_cfg]
         self.shared_head = MODELS.build(shared_head) if shared_head is not None else None
         self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
         self.bbox_head = MODELS.build(bbox_head)
         self.mask_roi_extractor = MODELS.build(mask_roi_extractor) if mask_roi_extractor is not None else None
         self.mask_head = MODELS.build(mask_head) if mask_head is not None else None
         self.assigners = self.samplers = ()
-        if 'assigner' in self.stage_cfgs[0]:
-            self.assigners = [TASK_UTILS.build(self.stage_cfgs[0].assigner)]
-            self.samplers = [TASK_UTILS.build(self.stage_cfgs[0].sampler)]
+        if 'assigner' in self.train_cfg:
+            self.assigners = [TASK_UTILS.build(self.train_cfg.assigner)]
+            self.samplers = [TASK_UTILS.build(self.train_cfg.sampler)]
