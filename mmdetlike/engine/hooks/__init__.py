@@ -1,5 +1,6 @@
 from .checkpoint_hook import CheckpointHook
 from .checks import CheckInvalidLossHook, NumClassCheckHook
+from .epoch_hook import SetEpochInfoHook
 from .report_hook import ReportHook
 from .seed_hook import DistSamplerSeedHook
 from .visualization_hook import DetVisualizationHook
@@ -11,4 +12,5 @@ __all__ = [
     'DistSamplerSeedHook',
     'NumClassCheckHook',
     'ReportHook',
+    'SetEpochInfoHook',
 ]

@@ -5,12 +5,15 @@ from .deformable_detr_head import DeformableDETRHead, DINOHead
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
 from .detr_head import DETRHead, QueryHead, QueryOutputs
 from .fcos_head import FCOSHead
+from .gfl_head import GFLHead, Integral
 from .mask2former_head import Mask2FormerHead
 from .maskformer_head import MaskFormerHead
 from .retina_head import RetinaHead
 from .retina_sepbn_head import RetinaSepBNHead
 from .rpn_head import RPNHead
 from .ssd_head import SSDHead
+from .tood_head import TaskDecomposition, TOODHead
+from .vfnet_head import VFNetHead
 from .yolo_head import YOLOV3Head
 
 __all__ = [
@@ -28,9 +31,14 @@ __all__ = [
     'DenseTargets',
     'FCOSHead',
     'FlatPredictions',
+    'GFLHead',
+    'Integral',
     'RPNHead',
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',
+    'TOODHead',
+    'TaskDecomposition',
+    'VFNetHead',
     'YOLOV3Head',
 ]

@@ -73,13 +73,7 @@ class AnchorHead(DenseHead):
 
     def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
         """Places of the anchors that lie on the image, not on padding, and cross its border little enough."""
-        border = self.train_cfg.get('allowed_border', -1)
-        pad_shape = sample.metainfo.get('pad_shape', sample.img_shape)
-        covered = tuple(pad_shape[:2]) == tuple(sample.metainfo.get('batch_input_shape', pad_shape)[:2])
-        if covered and border < 0:
-            return None
-        valid = torch.cat(self.prior_generator.valid_flags(preds.featmap_sizes, pad_shape, priors.device))
-        return anchor_inside_flags(priors, valid, sample.img_shape, border).nonzero().squeeze(1)
+        return usable_anchors(self, preds, priors, sample)
 
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """``cls`` over all priors and ``bbox`` over the positives, one value a level."""
@@ -109,3 +103,26 @@ class AnchorHead(DenseHead):
     def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen anchors, clipped to the image."""
         return self.bbox_coder.decode(priors[inds], preds.bbox_pred[index][inds], max_shape=img_shape)
+
+
+def usable_anchors(head: DenseHead, preds: FlatPredictions, anchors: Tensor, sample) -> Tensor | None:
+    """Places of the ``anchors`` (N, 4) on the image, not on padding, that cross its border by ``allowed_border``."""
+    border = head.train_cfg.get('allowed_border', -1)
+    pad_shape = sample.metainfo.get('pad_shape', sample.img_shape)
+    covered = tuple(pad_shape[:2]) == tuple(sample.metainfo.get('batch_input_shape', pad_shape)[:2])
+    if covered and border < 0:
+        return None
+    valid = torch.cat(head.prior_generator.valid_flags(preds.featmap_sizes, pad_shape, anchors.device))
+    return anchor_inside_flags(anchors, valid, sample.img_shape, border).nonzero().squeeze(1)
+
+
+def check_one_prior(head: DenseHead) -> None:
+    """Raise a ``ValueError`` unless there is one prior at a cell, as heads need whose layers are about cells."""
+    counts = head.prior_generator.num_base_priors
+    if set(counts) != {1}:
+        raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')
+
+
+def box_centres(boxes: Tensor) -> Tensor:
+    """The centres (..., 2) x, y of boxes (..., 4) xyxy."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2

@@ -7,7 +7,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox2distance
 from mmdetlike.utils.dist import mean_over_ranks
 
-from .anchor_head import AnchorHead
+from .anchor_head import AnchorHead, box_centres
 from .dense_head import DenseTargets, FlatPredictions
 from .fcos_head import DEFAULT_LOSS_CENTERNESS, DEFAULT_NORM, centerness_target
 from .tower import build_tower, run_tower
@@ -77,9 +77,8 @@ class ATSSHead(AnchorHead):
         """``cls`` over all anchors, ``bbox`` and ``centerness`` over the positives, one value a level."""
         deltas, anchors = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_priors
         logits = preds.centerness.flatten()[targets.pos_inds]
-        centres = (anchors[:, :2] + anchors[:, 2:]) / 2
         boxes, gt_boxes = self.bbox_coder.decode(anchors, deltas), targets.pos_gt_bboxes
-        centerness = centerness_target(bbox2distance(centres, gt_boxes))
+        centerness = centerness_target(bbox2distance(box_centres(anchors), gt_boxes))
         weight = max(mean_over_ranks(float(centerness.sum()), centerness.device), 1.0)
         terms = dict(cls=[], bbox=[], centerness=[])
         for rows, pos in self.levels(preds, targets.pos_inds):

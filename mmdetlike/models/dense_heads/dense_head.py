@@ -156,6 +156,13 @@ class DenseHead(BaseModule):
             cache[key] = torch.cat(levels)
         return cache[key]
 
+    def prior_strides(self, preds: FlatPredictions) -> Tensor:
+        """The stride (N,) of each prior's level in pixels, along x."""
+        cls_score = preds.maps[self.map_names[0]]
+        strides = cls_score.new_tensor([stride[0] for stride in self.prior_generator.strides])
+        counts = torch.tensor(preds.num_priors, device=strides.device)
+        return strides.repeat_interleave(counts, output_size=sum(preds.num_priors))
+
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C) in [0, 1], background left out."""
         if self.use_sigmoid_cls:
@@ -214,18 +221,23 @@ class DenseHead(BaseModule):
         An assigner says what it takes beside priors and objects: ``needs_levels``, the number of priors in each level;
         ``needs_predictions``, what is predicted at each prior.
         """
+        assigner, options = self.current_assigner()
         instances, gt_instances = InstanceData(priors=priors), self.gt_instances(sample)
-        if getattr(self.assigner, 'needs_predictions', False):
+        if getattr(assigner, 'needs_predictions', False):
             with torch.no_grad():
                 instances = self.predicted_instances(preds, priors, index)
         if usable is not None:
             instances = instances[usable]
         levels = ()
-        if getattr(self.assigner, 'needs_levels', False):
+        if getattr(assigner, 'needs_levels', False):
             levels = (count_by_level(usable, preds.num_priors),)
         ignored = getattr(sample, 'ignored_instances', None)
-        assigned = self.assigner.assign(instances, *levels, gt_instances, ignored)
+        assigned = assigner.assign(instances, *levels, gt_instances, ignored, **options)
         return self.sampler.sample(assigned, InstanceData(priors=instances.priors), gt_instances)
+
+    def current_assigner(self) -> tuple:
+        """The assigner of this iteration, and what it is given beside samples and predictions."""
+        return self.assigner, {}
 
     def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
         """What is predicted at every prior of image ``index``: ``priors``, ``bboxes`` (N, 4), ``scores`` (N, C)."""

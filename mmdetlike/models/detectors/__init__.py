@@ -2,7 +2,17 @@ from .base import BaseDetector
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
-from .single_stage import ATSS, FCOS, RPN, YOLOV3, RetinaNet, SingleStageDetector
+from .single_stage import (
+    ATSS,
+    FCOS,
+    GFL,
+    RPN,
+    TOOD,
+    YOLOV3,
+    RetinaNet,
+    SingleStageDetector,
+    VFNet,
+)
 from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
@@ -24,6 +34,7 @@ __all__ = [
     'DetectionTransformer',
     'ATSS',
     'FCOS',
+    'GFL',
     'RPN',
     'BaseDetector',
     'CascadeRCNN',
@@ -34,6 +45,8 @@ __all__ = [
     'PointRend',
     'RetinaNet',
     'SingleStageDetector',
+    'TOOD',
     'TwoStageDetector',
+    'VFNet',
     'YOLOV3',
 ]

@@ -67,6 +67,25 @@ class ATSS(SingleStageDetector):
 
 
 @MODELS.register_module()
+class GFL(SingleStageDetector):
+    """Generalized Focal Loss, arXiv 2006.04388."""
+
+
+@MODELS.register_module()
+class VFNet(SingleStageDetector):
+    """VarifocalNet, arXiv 2008.13367."""
+
+
+@MODELS.register_module()
+class TOOD(SingleStageDetector):
+    """TOOD: Task-aligned One-stage Object Detection, arXiv 2108.07755."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the head which epoch runs, counted from 0: the assignment changes at ``train_cfg.initial_epoch``."""
+        self.bbox_head.epoch = epoch
+
+
+@MODELS.register_module()
 class YOLOV3(SingleStageDetector):
     """YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
 

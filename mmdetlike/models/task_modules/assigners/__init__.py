@@ -14,6 +14,7 @@ from .match_cost import (
 )
 from .max_iou_assigner import MaxIoUAssigner
 from .point_range_assigner import PointRangeAssigner
+from .task_aligned_assigner import TaskAlignedAssigner
 
 __all__ = [
     'BBoxL1Cost',
@@ -30,4 +31,5 @@ __all__ = [
     'GridAssigner',
     'MaxIoUAssigner',
     'PointRangeAssigner',
+    'TaskAlignedAssigner',
 ]

@@ -15,12 +15,14 @@ class AssignResult:
         gt_inds: (n,) int64: -1 ignored, 0 background, i > 0 the i-th object, counted from 1.
         max_overlaps: (n,) the overlap with it, or another quality of the match.
         labels: (n,) int64 the class of the object, -1 where there is none.
+        assign_metrics: (n,) how well each prior suits its object, of an assigner that measures it.
     """
 
     num_gts: int
     gt_inds: Tensor
     max_overlaps: Tensor
     labels: Tensor
+    assign_metrics: Tensor | None = None
 
     @property
     def num_preds(self) -> int:

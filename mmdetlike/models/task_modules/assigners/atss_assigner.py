@@ -68,7 +68,7 @@ class ATSSAssigner:
         if ignored is not None:
             overlaps[ignored], distances[ignored] = -1, torch.inf
             gt_inds[ignored] = -1
-        suits = self._candidates(distances, overlaps, num_level_priors) & _inside(centres, boxes)
+        suits = self._candidates(distances, overlaps, num_level_priors) & points_inside(centres, boxes)
         overlaps_of_suiting = torch.where(suits, overlaps, -torch.inf)
         best, best_gt = overlaps_of_suiting.max(1)
         positive = best > -torch.inf
@@ -100,6 +100,6 @@ class ATSSAssigner:
         return torch.zeros_like(overlaps, dtype=torch.bool).scatter_(0, near, passes)
 
 
-def _inside(points: Tensor, boxes: Tensor) -> Tensor:
+def points_inside(points: Tensor, boxes: Tensor) -> Tensor:
     """(n, m) whether points (n, 2) lie in boxes (m, 4) by more than a hundredth of a pixel."""
     return torch.cat([points[:, None] - boxes[None, :, :2], boxes[None, :, 2:] - points[:, None]], -1).amin(-1) > 0.01
