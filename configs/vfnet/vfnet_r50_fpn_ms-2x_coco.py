@@ -10,7 +10,7 @@ param_scheduler = [
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args={{_base_.backend_args}}),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomResize', scale=[(1333, 480), (1333, 800)], keep_ratio=True),
+    dict(type='RandomResize', scale=[(1333, 480), (1333, 960)], keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]

@@ -1,11 +1,14 @@
 """Hooks: which checkpoints are kept, when a run stops, what it leaves behind."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mmdetlike.engine.hooks import SetEpochInfoHook
 from mmdetlike.engine.hooks.checkpoint_hook import DeferredRemoval
 from mmdetlike.registry import METRICS
 from tests.utils import LossRecorder, tiny_config, train, without_validation
@@ -159,3 +162,17 @@ def test_two_runs_in_one_process_write_into_their_own_folders(tmp_path):
         train(without_validation(tiny_config(tmp_path / name, train_cfg=dict(max_epochs=1))))
         assert (tmp_path / name / 'curves.png').is_file()
         assert len(list((tmp_path / name).glob('*/vis_data/scalars.json'))) == 1
+
+
+def test_the_model_is_told_the_epoch():
+    class Told(torch.nn.Module):
+        def set_epoch(self, epoch):
+            self.epoch = epoch
+
+    model = Told()
+    SetEpochInfoHook().before_train_epoch(SimpleNamespace(model=model, epoch=3))
+    assert model.epoch == 3
+    with pytest.raises(
+        ValueError, match='SetEpochInfoHook needs a model with set_epoch, such as TOOD; Linear has none'
+    ):
+        SetEpochInfoHook().before_train_epoch(SimpleNamespace(model=torch.nn.Linear(1, 1), epoch=0))

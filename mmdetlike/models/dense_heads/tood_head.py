@@ -168,8 +168,8 @@ class TOODHead(ATSSHead):
         """What ``tood_reg`` says of one level -> boxes (B, 4, H, W) xyxy in strides."""
         size, stride = regression.shape[-2:], self.prior_generator.strides[level][0]
         anchors = self.prior_generator.single_level_grid_priors(size, level, device=regression.device)
-        regression = regression.exp() if self.anchor_type == 'anchor_free' else regression
-        values = self.scales[level](regression).float().flatten(2).transpose(1, 2)
+        regression = regression.float().exp() if self.anchor_type == 'anchor_free' else regression.float()
+        values = self.scales[level](regression).flatten(2).transpose(1, 2)
         if self.anchor_type == 'anchor_free':
             boxes = distance2bbox(box_centres(anchors) / stride, values)
         else:
