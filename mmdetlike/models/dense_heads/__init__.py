@@ -11,10 +11,13 @@ from .maskformer_head import MaskFormerHead
 from .retina_head import RetinaHead
 from .retina_sepbn_head import RetinaSepBNHead
 from .rpn_head import RPNHead
+from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
+from .rtmdet_ins_head import RTMDetInsHead, RTMDetInsSepBNHead
 from .ssd_head import SSDHead
 from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
 from .yolo_head import YOLOV3Head
+from .yolox_head import YOLOXHead
 
 __all__ = [
     'Mask2FormerHead',
@@ -36,9 +39,14 @@ __all__ = [
     'RPNHead',
     'RetinaHead',
     'RetinaSepBNHead',
+    'RTMDetHead',
+    'RTMDetInsHead',
+    'RTMDetInsSepBNHead',
+    'RTMDetSepBNHead',
     'SSDHead',
     'TOODHead',
     'TaskDecomposition',
     'VFNetHead',
     'YOLOV3Head',
+    'YOLOXHead',
 ]

@@ -13,13 +13,19 @@ def build_tower(
     norm_cfg: dict | None = None,
     bias: bool | str = 'auto',
     last_conv_cfg: dict | None = None,
+    block: type[nn.Module] = ConvModule,
+    **options,
 ) -> nn.ModuleList:
-    """``stacked_convs`` 3x3 ConvModules, the last one with a convolution of its own if ``last_conv_cfg`` says so."""
+    """``stacked_convs`` 3x3 ConvModules, the last one with a convolution of its own if ``last_conv_cfg`` says so.
+
+    They may be of another class ``block`` that takes the same arguments; ``options`` are further arguments of it.
+    """
     layers = nn.ModuleList()
     for i in range(stacked_convs):
         own = last_conv_cfg if last_conv_cfg is not None and i == stacked_convs - 1 else conv_cfg
         width = in_channels if i == 0 else feat_channels
-        layers.append(ConvModule(width, feat_channels, 3, padding=1, conv_cfg=own, norm_cfg=norm_cfg, bias=bias))
+        common = dict(conv_cfg=own, norm_cfg=norm_cfg, bias=bias)
+        layers.append(block(width, feat_channels, 3, padding=1, **common, **options))
     return layers
 
 
@@ -32,7 +38,13 @@ def run_tower(layers: nn.ModuleList, x: Tensor) -> Tensor:
 
 def share_convolutions(towers: list[nn.ModuleList]) -> nn.ModuleList:
     """Towers of several levels that have norm layers of their own but the convolutions of the first one."""
+    first = conv_modules(towers[0])
     for tower in towers[1:]:
-        for layer, first in zip(tower, towers[0]):
-            layer.conv = first.conv
+        for layer, of_first in zip(conv_modules(tower), first):
+            layer.conv = of_first.conv
     return nn.ModuleList(towers)
+
+
+def conv_modules(tower: nn.ModuleList) -> list[ConvModule]:
+    """All ConvModules of a tower, also those inside of others."""
+    return [module for module in tower.modules() if isinstance(module, ConvModule)]

@@ -13,6 +13,7 @@ from .single_stage import (
     SingleStageDetector,
     VFNet,
 )
+from .single_stage import ATSS, FCOS, RPN, YOLOV3, YOLOX, RetinaNet, RTMDet, SingleStageDetector
 from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
@@ -43,10 +44,12 @@ __all__ = [
     'HybridTaskCascade',
     'MaskRCNN',
     'PointRend',
+    'RTMDet',
     'RetinaNet',
     'SingleStageDetector',
     'TOOD',
     'TwoStageDetector',
     'VFNet',
     'YOLOV3',
+    'YOLOX',
 ]

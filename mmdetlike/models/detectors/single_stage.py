@@ -1,6 +1,7 @@
 """Detectors that predict boxes from pyramid maps at once."""
 
-from torch import Tensor
+from mmengine.dist import get_world_size
+from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -88,6 +89,26 @@ class TOOD(SingleStageDetector):
 @MODELS.register_module()
 class YOLOV3(SingleStageDetector):
     """YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
+
+
+@MODELS.register_module()
+class YOLOX(SingleStageDetector):
+    """YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430."""
+
+
+@MODELS.register_module()
+class RTMDet(SingleStageDetector):
+    """RTMDet: An Empirical Study of Designing Real-Time Object Detectors, arXiv 2212.07784.
+
+    Args:
+        use_syncbn: Make batch norms see the batches of all processes, where there are several.
+        kwargs: See ``SingleStageDetector``; ``backbone`` first, as there.
+    """
+
+    def __init__(self, *args, use_syncbn: bool = True, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if use_syncbn and get_world_size() > 1:
+            nn.SyncBatchNorm.convert_sync_batchnorm(self)
 
 
 @MODELS.register_module()

@@ -2,9 +2,11 @@ from .assigners import (
     AssignResult,
     ATSSAssigner,
     BboxOverlaps2D,
+    DynamicSoftLabelAssigner,
     GridAssigner,
     MaxIoUAssigner,
     PointRangeAssigner,
+    SimOTAAssigner,
 )
 from .bbox_coder import (
     DeltaXYWHBBoxCoder,
@@ -47,7 +49,9 @@ __all__ = [
     'CombinedSampler',
     'DeltaXYWHBBoxCoder',
     'DistancePointBBoxCoder',
+    'DynamicSoftLabelAssigner',
     'GridAssigner',
+    'SimOTAAssigner',
     'LegacyAnchorGenerator',
     'LegacyDeltaXYWHBBoxCoder',
     'LegacySSDAnchorGenerator',

@@ -1,5 +1,6 @@
 from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
+from .dynamic_soft_label_assigner import DynamicSoftLabelAssigner
 from .grid_assigner import GridAssigner
 from .hungarian_assigner import HungarianAssigner
 from .iou_calculator import BboxOverlaps2D
@@ -15,6 +16,7 @@ from .match_cost import (
 from .max_iou_assigner import MaxIoUAssigner
 from .point_range_assigner import PointRangeAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
+from .sim_ota_assigner import SimOTAAssigner
 
 __all__ = [
     'BBoxL1Cost',
@@ -28,8 +30,10 @@ __all__ = [
     'ATSSAssigner',
     'AssignResult',
     'BboxOverlaps2D',
+    'DynamicSoftLabelAssigner',
     'GridAssigner',
     'MaxIoUAssigner',
     'PointRangeAssigner',
     'TaskAlignedAssigner',
+    'SimOTAAssigner',
 ]

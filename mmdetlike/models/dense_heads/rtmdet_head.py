@@ -1,0 +1,204 @@
+"""RTMDet: An Empirical Study of Designing Real-Time Object Detectors, arXiv 2212.07784."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import bias_init_with_prob
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, Scale, inverse_sigmoid
+from mmdetlike.registry import MODELS
+from mmdetlike.utils.dist import mean_over_ranks
+
+from .atss_head import ATSSHead
+from .dense_head import DenseTargets, FlatPredictions
+from .tower import build_tower, run_tower, share_convolutions
+
+DEFAULT_POINTS = dict(type='MlvlPointGenerator', offset=0, strides=[8, 16, 32])
+DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
+DEFAULT_LOSS_CLS = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0)
+DEFAULT_LOSS_BBOX = dict(type='GIoULoss', loss_weight=2.0)
+DEFAULT_INIT = dict(type='Normal', layer='Conv2d', std=0.01)
+
+
+@MODELS.register_module()
+class RTMDetHead(ATSSHead):
+    """Classes and distances of every point, trained on soft labels.
+
+    Priors are points with the strides of their level, (N, 4).
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid maps.
+        with_objectness: Predict objectness too; classes are its geometric mean with the class score.
+        act_cfg: Activation of the towers.
+        anchor_generator: Makes the points.
+        bbox_coder: Encodes boxes against points.
+        loss_cls: Loss of classes, which takes labels and qualities, such as ``QualityFocalLoss``.
+        loss_bbox: Loss of decoded boxes.
+        init_cfg: Weight initialisation.
+        kwargs: See ``ATSSHead``.
+    """
+
+    map_names = ('cls_score', 'bbox_pred')
+    prior_options = dict(with_stride=True)
+    initial_biases = {'rtm_cls': bias_init_with_prob(0.01), 'rtm_obj': bias_init_with_prob(0.01)}
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        with_objectness: bool = True,
+        act_cfg: dict | None = dict(type='ReLU'),
+        anchor_generator: dict = DEFAULT_POINTS,
+        bbox_coder: dict = DEFAULT_CODER,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        init_cfg: dict | list[dict] | None = DEFAULT_INIT,
+        **kwargs,
+    ) -> None:
+        self.with_objectness, self.act_cfg = with_objectness, act_cfg
+        super().__init__(
+            num_classes,
+            in_channels,
+            anchor_generator=anchor_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            init_cfg=init_cfg or DEFAULT_INIT,
+            **kwargs,
+        )
+        del self.loss_centerness
+
+    def _init_layers(self) -> None:
+        self.cls_convs, self.reg_convs = self._towers(), self._towers()
+        self.rtm_cls = self._predictors(self.cls_out_channels)
+        self.rtm_reg = self._predictors(4)
+        if self.with_objectness:
+            self.rtm_obj = self._predictors(1)
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
+
+    def _towers(self) -> nn.ModuleList:
+        widths = self.in_channels, self.feat_channels, self.stacked_convs
+        return build_tower(*widths, self.conv_cfg, self.norm_cfg, act_cfg=self.act_cfg)
+
+    def _predictors(self, channels: int) -> nn.Module:
+        kernel = self.pred_kernel_size
+        return nn.Conv2d(self.feat_channels, self.num_base_priors * channels, kernel, padding=kernel // 2)
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
+        super().init_weights()
+        for name, bias in self.initial_biases.items():
+            for module in getattr(self, name, nn.Module()).modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.constant_(module.bias, bias)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes (B, classes, H, W) and distances in pixels (B, 4, H, W)."""
+        cls_score, reg_feat = self.rtm_cls(run_tower(self.cls_convs, x)), run_tower(self.reg_convs, x)
+        if self.with_objectness:
+            cls_score = with_objectness(cls_score, self.rtm_obj(reg_feat))
+        return cls_score, self.distances(level, self.rtm_reg(reg_feat))
+
+    def distances(self, level: int, raw: Tensor) -> Tensor:
+        """Distances in pixels of what is predicted."""
+        return self.scales[level](raw.exp()).float() * self.prior_generator.strides[level][0]
+
+    def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
+        """What the assigner sees: points, boxes (N, 4) and logits (N, C)."""
+        boxes = self.bbox_coder.decode(priors[:, :2], preds.bbox_pred[index])
+        return InstanceData(priors=priors, bboxes=boxes, scores=preds.cls_score[index])
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+        """``cls`` over all points, ``bbox`` over the positives, one value a level; both weigh positives by overlap."""
+        pos_quality = torch.cat([s.assign_result.max_overlaps[s.pos_inds] for s in targets.samplings])
+        quality = torch.zeros_like(targets.label_weights)
+        quality.view(-1)[targets.pos_inds] = pos_quality
+        factor = max(mean_over_ranks(float(pos_quality.sum()), quality.device), 1.0)
+        distances = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
+        boxes = self.bbox_coder.decode(targets.pos_priors[:, :2], distances)
+        terms = dict(cls=[], bbox=[])
+        for rows, pos in self.levels(preds, targets.pos_inds):
+            labels, weights = targets.labels[:, rows].flatten(), targets.label_weights[:, rows].flatten()
+            soft = labels, quality[:, rows].flatten()
+            terms['cls'].append(self.loss_cls(preds.cls_score[:, rows].flatten(0, 1), soft, weights, avg_factor=factor))
+            gt_boxes, weights = targets.pos_gt_bboxes[pos], pos_quality[pos]
+            terms['bbox'].append(self.loss_bbox(boxes[pos], gt_boxes, weights, avg_factor=factor))
+        return terms
+
+    def score_factors(self, preds: FlatPredictions) -> None:
+        """Scores are what they are."""
+
+    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+        """Boxes of the chosen points, clipped to the image."""
+        return self.bbox_coder.decode(priors[inds, :2], preds.bbox_pred[index][inds], max_shape=img_shape)
+
+
+@MODELS.register_module()
+class RTMDetSepBNHead(RTMDetHead):
+    """``RTMDetHead`` whose levels have norm layers and predictors of their own.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid maps.
+        share_conv: Levels share the convolutions of their towers.
+        use_depthwise: Build the towers of depthwise separable convolutions.
+        norm_cfg: Norm layer of the towers.
+        act_cfg: Activation of the towers.
+        pred_kernel_size: Kernel of the convolutions that predict.
+        exp_on_reg: Predict the logarithm of distances.
+        kwargs: See ``RTMDetHead``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        share_conv: bool = True,
+        use_depthwise: bool = False,
+        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: dict | None = dict(type='SiLU'),
+        pred_kernel_size: int = 1,
+        exp_on_reg: bool = False,
+        **kwargs,
+    ) -> None:
+        self.share_conv, self.use_depthwise, self.exp_on_reg = share_conv, use_depthwise, exp_on_reg
+        super().__init__(
+            num_classes, in_channels, norm_cfg=norm_cfg, act_cfg=act_cfg, pred_kernel_size=pred_kernel_size, **kwargs
+        )
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        del self.scales
+
+    def _towers(self) -> nn.ModuleList:
+        """One tower a level."""
+        widths = self.in_channels, self.feat_channels, self.stacked_convs
+        block = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
+        options = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, block=block, act_cfg=self.act_cfg)
+        towers = [build_tower(*widths, **options) for _ in self.prior_generator.strides]
+        return share_convolutions(towers) if self.share_conv else nn.ModuleList(towers)
+
+    def _predictors(self, channels: int) -> nn.ModuleList:
+        """One convolution a level."""
+        return nn.ModuleList(super(RTMDetSepBNHead, self)._predictors(channels) for _ in self.prior_generator.strides)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes and distances in pixels."""
+        reg_feat = run_tower(self.reg_convs[level], x)
+        cls_score = self.rtm_cls[level](run_tower(self.cls_convs[level], x))
+        if self.with_objectness:
+            cls_score = with_objectness(cls_score, self.rtm_obj[level](reg_feat))
+        return cls_score, self.distances(level, self.rtm_reg[level](reg_feat))
+
+    def distances(self, level: int, raw: Tensor) -> Tensor:
+        """Distances in pixels of what is predicted."""
+        raw = raw.float()
+        return (raw.exp() if self.exp_on_reg else raw) * self.prior_generator.strides[level][0]
+
+
+def with_objectness(cls_score: Tensor, objectness: Tensor) -> Tensor:
+    """Logits (B, C, H, W) of the geometric mean of two probabilities, from logits (B, C, H, W) and (B, 1, H, W)."""
+    mean = ((F.logsigmoid(cls_score.float()) + F.logsigmoid(objectness.float())) / 2).exp()
+    return inverse_sigmoid(mean)

@@ -1,0 +1,193 @@
+"""Head of YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.model import bias_init_with_prob
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule
+from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
+
+from .anchor_free_head import LAST_DCN
+from .dense_head import DenseHead, DenseTargets, FlatPredictions
+from .tower import build_tower, run_tower
+
+DEFAULT_NORM = dict(type='BN', momentum=0.03, eps=0.001)
+DEFAULT_ACT = dict(type='Swish')
+SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0)
+DEFAULT_LOSS_BBOX = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0)
+DEFAULT_LOSS_L1 = dict(type='L1Loss', reduction='sum', loss_weight=1.0)
+DEFAULT_INIT = dict(
+    type='Kaiming',
+    layer='Conv2d',
+    a=math.sqrt(5),
+    distribution='uniform',
+    mode='fan_in',
+    nonlinearity='leaky_relu',
+)
+
+
+@MODELS.register_module()
+class YOLOXHead(DenseHead):
+    """Classes, a box and objectness of every point, by two towers of each level's own.
+
+    Priors are corners of cells with the strides of their level, (N, 4); a box is predicted as the place of its centre
+    from there, in strides, and the logarithm of its size in strides.
+
+    Args:
+        num_classes: Number of classes.
+        in_channels: Channels of the pyramid maps.
+        feat_channels: Channels of the towers.
+        stacked_convs: Convolutions in each tower.
+        strides: Stride of each level in pixels.
+        use_depthwise: Build the towers of depthwise separable convolutions.
+        dcn_on_last_conv: End the towers with a deformable convolution.
+        conv_bias: Whether the towers' convolutions have a bias; ``'auto'`` gives it where there is no norm.
+        conv_cfg: Convolution layer of the towers.
+        norm_cfg: Norm layer of the towers.
+        act_cfg: Activation of the towers.
+        loss_cls: Loss of classes, over the positives.
+        loss_bbox: Loss of decoded boxes.
+        loss_obj: Loss of objectness, over all points.
+        loss_l1: Loss of boxes as they are predicted, which takes part where ``use_l1`` is set.
+        train_cfg: ``assigner`` and ``sampler``.
+        test_cfg: ``score_thr``, ``nms``, ``min_bbox_size``, ``max_per_img``.
+        init_cfg: Weight initialisation.
+
+    Attributes:
+        use_l1: Whether ``loss_l1`` takes part, as at the end of training (see ``YOLOXModeSwitchHook``).
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'objectness')
+    prior_options = dict(with_stride=True)
+    use_sigmoid_cls = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        stacked_convs: int = 2,
+        strides: Sequence[int] = (8, 16, 32),
+        use_depthwise: bool = False,
+        dcn_on_last_conv: bool = False,
+        conv_bias: bool | str = 'auto',
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        act_cfg: dict | None = DEFAULT_ACT,
+        loss_cls: dict = SIGMOID,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        loss_obj: dict = SIGMOID,
+        loss_l1: dict = DEFAULT_LOSS_L1,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = DEFAULT_INIT,
+    ) -> None:
+        super().__init__(init_cfg)
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+        self.num_classes, self.in_channels, self.feat_channels = num_classes, in_channels, feat_channels
+        self.stacked_convs, self.strides, self.use_l1 = stacked_convs, strides, False
+        self.loss_cls, self.loss_bbox = MODELS.build(loss_cls), MODELS.build(loss_bbox)
+        self.loss_obj, self.loss_l1 = MODELS.build(loss_obj), MODELS.build(loss_l1)
+        self.prior_generator = TASK_UTILS.build(dict(type='MlvlPointGenerator', strides=strides, offset=0))
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        if 'assigner' in self.train_cfg:
+            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
+        self.sampler = TASK_UTILS.build(self.train_cfg.get('sampler') or dict(type='PseudoSampler'))
+        tower = dict(
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            bias=conv_bias,
+            last_conv_cfg=LAST_DCN if dcn_on_last_conv else None,
+            block=DepthwiseSeparableConvModule if use_depthwise else ConvModule,
+            act_cfg=act_cfg,
+        )
+        self._init_layers(tower)
+
+    def _init_layers(self, tower: dict) -> None:
+        widths, levels = (self.in_channels, self.feat_channels, self.stacked_convs), self.strides
+        self.multi_level_cls_convs = nn.ModuleList(build_tower(*widths, **tower) for _ in levels)
+        self.multi_level_reg_convs = nn.ModuleList(build_tower(*widths, **tower) for _ in levels)
+        self.multi_level_conv_cls = nn.ModuleList(nn.Conv2d(self.feat_channels, self.num_classes, 1) for _ in levels)
+        self.multi_level_conv_reg = nn.ModuleList(nn.Conv2d(self.feat_channels, 4, 1) for _ in levels)
+        self.multi_level_conv_obj = nn.ModuleList(nn.Conv2d(self.feat_channels, 1, 1) for _ in levels)
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
+        super().init_weights()
+        for conv in (*self.multi_level_conv_cls, *self.multi_level_conv_obj):
+            nn.init.constant_(conv.bias, bias_init_with_prob(0.01))
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes (B, classes, H, W), boxes (B, 4, H, W) and objectness (B, 1, H, W)."""
+        cls_feat = run_tower(self.multi_level_cls_convs[level], x)
+        reg_feat = run_tower(self.multi_level_reg_convs[level], x)
+        return (
+            self.multi_level_conv_cls[level](cls_feat),
+            self.multi_level_conv_reg[level](reg_feat),
+            self.multi_level_conv_obj[level](reg_feat),
+        )
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
+        """What the assigner sees: points in the middle of cells, scores (N, C) as a geometric mean with objectness."""
+        middles = torch.cat([priors[:, :2] + priors[:, 2:] / 2, priors[:, 2:]], dim=-1)
+        boxes = to_boxes(priors, preds.bbox_pred[index])
+        scores = preds.cls_score[index].sigmoid() * preds.objectness[index].sigmoid()
+        return InstanceData(priors=middles, bboxes=boxes, scores=scores.sqrt())
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
+        """``cls`` and ``bbox`` over the positives, ``obj`` over all points, and ``l1`` if ``use_l1``."""
+        pos, pos_priors, gt_boxes = targets.pos_inds, targets.pos_priors, targets.pos_gt_bboxes
+        quality = torch.cat([s.assign_result.max_overlaps[s.pos_inds] for s in targets.samplings])
+        classes = F.one_hot(targets.pos_labels, self.num_classes) * quality[:, None]
+        objectness = preds.objectness.flatten()[:, None]
+        is_object = torch.zeros_like(objectness)
+        is_object[pos] = 1
+        pos_preds = preds.bbox_pred.flatten(0, 1)[pos]
+        terms = dict(
+            cls=self.loss_cls(preds.cls_score.flatten(0, 1)[pos], classes),
+            bbox=self.loss_bbox(to_boxes(pos_priors, pos_preds), gt_boxes),
+            obj=self.loss_obj(objectness, is_object),
+        )
+        if self.use_l1:
+            terms['l1'] = self.loss_l1(pos_preds, from_boxes(pos_priors, gt_boxes))
+        return {name: term / targets.num_pos for name, term in terms.items()}
+
+    # -- testing -----------------------------------------------------------------------------------------------------
+
+    def scores(self, preds: FlatPredictions) -> Tensor:
+        """Class scores (B, N, C) times objectness."""
+        return preds.cls_score.sigmoid() * preds.objectness.sigmoid()
+
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+        """The best class of every prior where its score is at least ``score_thr``."""
+        values, labels = scores.max(dim=1)
+        inds = (values >= cfg.get('score_thr', 0)).nonzero().squeeze(1)
+        return InstanceData(scores=values[inds], labels=labels[inds], prior_inds=inds)
+
+    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+        """Boxes of the chosen points; they may leave the image."""
+        return to_boxes(priors[inds], preds.bbox_pred[index][inds])
+
+
+def to_boxes(priors: Tensor, pred: Tensor) -> Tensor:
+    """Boxes (n, 4) xyxy in pixels that predictions (n, 4) make of priors (n, 4) x, y and strides."""
+    places, strides = priors.chunk(2, dim=-1)
+    centres, sizes = pred[:, :2] * strides + places, pred[:, 2:].exp() * strides
+    return bbox_cxcywh_to_xyxy(torch.cat([centres, sizes], dim=-1))
+
+
+def from_boxes(priors: Tensor, boxes: Tensor) -> Tensor:
+    """What must be predicted at priors (n, 4) for boxes (n, 4), the inverse of ``to_boxes``."""
+    places, strides = priors.chunk(2, dim=-1)
+    centres, sizes = bbox_xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
+    return torch.cat([(centres - places) / strides, (sizes / strides + 1e-8).log()], dim=-1)
