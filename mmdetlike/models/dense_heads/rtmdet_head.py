@@ -174,11 +174,14 @@ class RTMDetSepBNHead(RTMDetHead):
 
     def _towers(self) -> nn.ModuleList:
         """One tower a level."""
+        towers = self._separate_towers()
+        return share_convolutions(towers) if self.share_conv else towers
+
+    def _separate_towers(self) -> nn.ModuleList:
         widths = self.in_channels, self.feat_channels, self.stacked_convs
         block = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
         options = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, block=block, act_cfg=self.act_cfg)
-        towers = [build_tower(*widths, **options) for _ in self.prior_generator.strides]
-        return share_convolutions(towers) if self.share_conv else nn.ModuleList(towers)
+        return nn.ModuleList(build_tower(*widths, **options) for _ in self.prior_generator.strides)
 
     def _predictors(self, channels: int) -> nn.ModuleList:
         """One convolution a level."""
@@ -186,8 +189,10 @@ class RTMDetSepBNHead(RTMDetHead):
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes and distances in pixels."""
-        reg_feat = run_tower(self.reg_convs[level], x)
-        cls_score = self.rtm_cls[level](run_tower(self.cls_convs[level], x))
+        cls_feat = run_tower(self.cls_convs[level], x)
+        one_tower = self.reg_convs is self.cls_convs
+        reg_feat = cls_feat if one_tower else run_tower(self.reg_convs[level], x)
+        cls_score = self.rtm_cls[level](cls_feat)
         if self.with_objectness:
             cls_score = with_objectness(cls_score, self.rtm_obj[level](reg_feat))
         return cls_score, self.distances(level, self.rtm_reg[level](reg_feat))

@@ -100,7 +100,7 @@ class DynamicMasks:
 
     def _init_layers(self) -> None:
         super()._init_layers()
-        self.kernel_convs = self._towers()
+        self.kernel_convs = self._kernel_towers()
         self.rtm_kernel = self._predictors(self.num_gen_params)
         self.mask_head = MaskFeatModule(
             self.in_channels,
@@ -110,6 +110,9 @@ class DynamicMasks:
             act_cfg=self.act_cfg,
             norm_cfg=self.norm_cfg,
         )
+
+    def _kernel_towers(self) -> nn.ModuleList:
+        return self._towers()
 
     def forward(self, x: Sequence[Tensor]) -> tuple:
         """Maps (B, C, H_i, W_i) -> lists of maps of classes, distances and kernels, and features of masks."""
@@ -126,7 +129,7 @@ class DynamicMasks:
     def _loss(self, preds: FlatPredictions, batch_data_samples: SampleList) -> dict[str, Tensor | list[Tensor]]:
         priors = self.priors(preds)
         targets = self.targets(preds, priors, batch_data_samples)
-        terms = super().losses(preds, priors, targets)
+        terms = self.losses(preds, priors, targets)
         terms['mask'] = self.mask_loss(preds, targets, batch_data_samples)
         return {f'loss_{name}': term for name, term in terms.items()}
 
@@ -231,6 +234,9 @@ class RTMDetInsHead(DynamicMasks, RTMDetHead):
 class RTMDetInsSepBNHead(DynamicMasks, RTMDetSepBNHead):
     """``RTMDetSepBNHead`` with masks.
 
+    As in the models that are published, classes and boxes come from one tower, which has both names, and the towers of
+    kernels share nothing.
+
     Args:
         num_classes: Classes without background.
         in_channels: Channels of the pyramid maps.
@@ -265,6 +271,13 @@ class RTMDetInsSepBNHead(DynamicMasks, RTMDetSepBNHead):
             pred_kernel_size=pred_kernel_size,
             **kwargs,
         )
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        self.reg_convs = self.cls_convs
+
+    def _kernel_towers(self) -> nn.ModuleList:
+        return self._separate_towers()
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, distances in pixels and kernels."""

@@ -1,5 +1,7 @@
 """The stack of convolutions that most dense heads run before they predict."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule
@@ -36,10 +38,10 @@ def run_tower(layers: nn.ModuleList, x: Tensor) -> Tensor:
     return x
 
 
-def share_convolutions(towers: list[nn.ModuleList]) -> nn.ModuleList:
+def share_convolutions(towers: Sequence[nn.ModuleList]) -> nn.ModuleList:
     """Towers of several levels that have norm layers of their own but the convolutions of the first one."""
     first = conv_modules(towers[0])
-    for tower in towers[1:]:
+    for tower in list(towers)[1:]:
         for layer, of_first in zip(conv_modules(tower), first):
             layer.conv = of_first.conv
     return nn.ModuleList(towers)
