@@ -20,15 +20,21 @@ def to_dict(sample: DetDataSample) -> dict:
 
     Returns:
         ``labels``, ``scores`` and ``bboxes`` (xyxy in pixels) and, where there are any, ``masks`` (COCO run-length
-        encodings), ``keypoints`` (x, y) and ``keypoint_scores``.
+        encodings), ``keypoints`` (x, y) and ``keypoint_scores``; ``panoptic_seg``, a list of segments with ``id``
+        (label + 1000 * instance) and ``mask``.
     """
-    instances = sample.pred_instances
+    instances = sample.get('pred_instances', {})
     result = {key: to_numpy(instances[key]).tolist() for key in ('labels', 'scores', 'bboxes') if key in instances}
     if 'masks' in instances:
         result['masks'] = encode_masks(instances['masks'])
     for key in ('keypoints', 'keypoint_scores'):
         if key in instances:
             result[key] = to_numpy(instances[key]).tolist()
+    if 'pred_panoptic_seg' in sample:
+        ids = to_numpy(sample.pred_panoptic_seg.sem_seg)[0]
+        numbers = np.unique(ids)
+        masks = encode_masks(ids == numbers[:, None, None])
+        result['panoptic_seg'] = [{'id': number, 'mask': mask} for number, mask in zip(numbers.tolist(), masks)]
     return result
 
 

@@ -3,6 +3,7 @@
 from . import transforms
 from .base import BaseDetDataset
 from .coco import CocoDataset
+from .coco_panoptic import CocoPanopticDataset
 from .errors import DataError, ImageError
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
@@ -15,6 +16,7 @@ __all__ = [
     'BaseDetDataset',
     'ClassBalancedDataset',
     'CocoDataset',
+    'CocoPanopticDataset',
     'ConcatDataset',
     'DataError',
     'DefaultSampler',

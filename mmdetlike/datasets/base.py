@@ -58,6 +58,7 @@ class BaseDetDataset(BaseDataset):
         self.broken_images: dict[str, str] = {}
         self.report = SkipReport(type(self).__name__)
         prefix = dict.fromkeys(self.ACCEPTED_PREFIXES[:1], '') if data_prefix is None else data_prefix
+        prefix = {key: folder for key, folder in prefix.items() if folder is not None}
         unknown = set(prefix) - set(self.ACCEPTED_PREFIXES)
         if unknown:
             raise ValueError(f'data_prefix has {sorted(unknown)}; it accepts {list(self.ACCEPTED_PREFIXES)}.')

@@ -3,6 +3,7 @@ arXiv:1405.0312)."""
 
 import os.path as osp
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -85,7 +86,12 @@ class CocoDataset(BaseDetDataset):
         }
 
     def _add_instances(self, infos: dict[int, dict], annotations: list[dict]) -> None:
-        """Append what ``annotations`` describe to the ``instances`` of their images; all boxes are checked at once."""
+        """Append what ``annotations`` describe to the ``instances`` of their images."""
+        for annotation, box in self._with_valid_boxes(infos, annotations):
+            infos[annotation['image_id']]['instances'].append(self._instance(annotation, box))
+
+    def _with_valid_boxes(self, infos: dict[int, dict], annotations: list[dict]) -> Iterator[tuple[dict, list[float]]]:
+        """Those of known images and classes, each with its box xyxy, clipped; all boxes are checked at once."""
         wanted = self._of_known_images(infos, annotations)
         boxes = self._boxes_of(wanted)
         sizes = [(infos[a['image_id']]['width'], infos[a['image_id']]['height']) for a in wanted]
@@ -93,7 +99,7 @@ class CocoDataset(BaseDetDataset):
         boxes, keep = check_boxes(boxes, sizes, lambda row: f'image {wanted[row]["image_id"]}', self.report)
         for annotation, box, valid in zip(wanted, boxes.tolist(), keep.tolist()):
             if valid:
-                infos[annotation['image_id']]['instances'].append(self._instance(annotation, box))
+                yield annotation, box
 
     def _of_known_images(self, infos: dict[int, dict], annotations: list[dict]) -> list[dict]:
         wanted = []
@@ -140,6 +146,10 @@ class CocoDataset(BaseDetDataset):
         ids_by_label = {label: cat_id for cat_id, label in self.cat2label.items()}
         images = defaultdict(list)
         for img_id, info in infos.items():
-            for label in sorted({instance['bbox_label'] for instance in info['instances']}):
+            for label in sorted(self._labels_in(info)):
                 images[ids_by_label[label]].append(img_id)
         return dict(images)
+
+    @staticmethod
+    def _labels_in(info: dict) -> set[int]:
+        return {instance['bbox_label'] for instance in info['instances']}

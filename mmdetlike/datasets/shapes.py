@@ -7,6 +7,13 @@ from .base import BaseDetDataset
 from .shapes_render import Scene, SceneSpec
 
 MIN_IMAGE_SIDE = 64
+PANOPTIC_CLASSES = shapes_render.CLASSES + shapes_render.STUFF_CLASSES
+PANOPTIC_METAINFO = {
+    'classes': PANOPTIC_CLASSES,
+    'thing_classes': shapes_render.CLASSES,
+    'stuff_classes': shapes_render.STUFF_CLASSES,
+    'palette': distinct_colors(len(PANOPTIC_CLASSES)),
+}
 
 
 @DATASETS.register_module()
@@ -24,6 +31,8 @@ class ShapesDataset(BaseDetDataset):
         image_size: Height and width in pixels, each at least 64.
         split: Name of the part: parts of the same seed differ, so ``'train'`` and ``'val'`` don't overlap.
         max_objects: Shapes in a picture: from one to this many.
+        with_stuff: The background is sky and ground, two more classes: samples have ``segments_info`` and
+            ``panoptic_map`` for ``LoadPanopticAnnotations``.
 
     The other arguments are those of ``BaseDetDataset``.
     """
@@ -43,6 +52,7 @@ class ShapesDataset(BaseDetDataset):
         image_size: tuple[int, int] = (160, 160),
         split: str = 'train',
         max_objects: int = 6,
+        with_stuff: bool = False,
         **kwargs,
     ) -> None:
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -50,10 +60,14 @@ class ShapesDataset(BaseDetDataset):
             raise ValueError(f'image_size should be at least {MIN_IMAGE_SIDE} px a side, got {image_size}.')
         if length < 1 or not 1 <= max_objects <= 100:
             raise ValueError(f'length should be positive and max_objects in 1..100, got {length} and {max_objects}.')
-        self._specs = [SceneSpec(seed, split, index, height, width, max_objects) for index in range(length)]
+        self.with_stuff = with_stuff
+        self._specs = [SceneSpec(seed, split, i, height, width, max_objects, with_stuff) for i in range(length)]
+        if with_stuff:
+            kwargs['metainfo'] = PANOPTIC_METAINFO | (kwargs.get('metainfo') or {})
         super().__init__(**kwargs)
-        if tuple(self.metainfo['classes']) != shapes_render.CLASSES:
-            raise ValueError(f'ShapesDataset has the classes {shapes_render.CLASSES}, not {self.metainfo["classes"]}.')
+        classes = PANOPTIC_CLASSES if with_stuff else shapes_render.CLASSES
+        if tuple(self.metainfo['classes']) != classes:
+            raise ValueError(f'ShapesDataset has the classes {classes}, not {self.metainfo["classes"]}.')
 
     @property
     def source(self) -> str:
@@ -82,7 +96,10 @@ class ShapesDataset(BaseDetDataset):
     def get_data_info(self, idx: int) -> dict:
         """Data info of picture ``idx``, its instances laid out now."""
         info = super().get_data_info(idx)
-        info['instances'] = Scene(info['scene']).instances()
+        scene = Scene(info['scene'])
+        info['instances'] = scene.instances()
+        if self.with_stuff:
+            info['panoptic_map'], info['segments_info'] = scene.panoptic()
         return info
 
 

@@ -17,6 +17,12 @@ def paint_background(height: int, width: int, random: Random) -> np.ndarray:
     return np.clip(image, 9, 246) + noise - np.uint8(9)
 
 
+def tint_ground(image: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """``image`` (h, w, 3) with green soil where ``ground`` (h, w) is set and a blue haze elsewhere."""
+    shift = np.where(ground[..., None], np.array([-50, 15, -25]), np.array([45, 5, -15]))
+    return np.clip(image + shift, 0, 255).astype(np.uint8)
+
+
 def _dull(random: Random) -> np.ndarray:
     return (random.randint(50, 176) + random.randint(-22, 23, 3)).astype(np.int64)
 

@@ -12,9 +12,10 @@ import numpy as np
 from faster_coco_eval.core import mask as rle
 
 from .seeding import stable_hash
-from .shapes_paint import paint_background, paint_shape, soften
+from .shapes_paint import paint_background, paint_shape, soften, tint_ground
 
 CLASSES = ('circle', 'triangle', 'square', 'star', 'cross')
+STUFF_CLASSES = ('sky', 'ground')
 KEYPOINT_NAMES = ('top', 'upper_right', 'upper_left', 'lower_right', 'lower_left', 'bottom')
 MIN_SIDE = 16  # of an upright shape and of a visible box, in pixels
 MIN_VISIBLE = 0.5  # of the area of each shape
@@ -60,6 +61,7 @@ class SceneSpec:
         height: In pixels.
         width: In pixels.
         max_objects: At most so many shapes, at least one.
+        with_stuff: The background is sky above a horizon and ground below it.
     """
 
     seed: int
@@ -68,6 +70,7 @@ class SceneSpec:
     height: int
     width: int
     max_objects: int
+    with_stuff: bool = False
 
     def random(self, purpose: str) -> np.random.RandomState:
         """A random generator of its own for each purpose, so that changing one doesn't change the others."""
@@ -171,6 +174,28 @@ class Scene:
         """Annotations in the format of ``BaseDetDataset``: visible box, visible mask (RLE), keypoints, area."""
         return [self._instance(number, shape) for number, shape in enumerate(self.shapes)]
 
+    def ground(self) -> np.ndarray:
+        """(height, width) bool: what lies below the horizon, a slanted line between 0.3 and 0.7 of the height."""
+        height, width = self.spec.height, self.spec.width
+        left, right = self.spec.random('horizon').randint(3 * height // 10, 7 * height // 10 + 1, 2)
+        y, x = np.ogrid[:height, :width]
+        return (y - left) * width >= (right - left) * x
+
+    def panoptic(self) -> tuple[np.ndarray, list[dict]]:
+        """Segment of each pixel (height, width) int32 and the segments in the format of ``CocoPanopticDataset``.
+
+        The shapes come first, numbered from 1; then what is seen of sky and ground.
+        """
+        stuff = len(self.shapes) + 1 + self.ground()
+        ids = np.where(self.owner >= 0, self.owner + 1, stuff).astype(np.int32)
+        areas = np.bincount(ids.ravel(), minlength=len(self.shapes) + 3)[1:].tolist()
+        labels = [shape.label for shape in self.shapes] + [len(CLASSES), len(CLASSES) + 1]
+        segments = [
+            {'id': number, 'category': label, 'is_thing': number <= len(self.shapes), 'iscrowd': 0, 'area': area}
+            for number, (label, area) in enumerate(zip(labels, areas), 1)
+        ]
+        return ids, [segment for segment in segments if segment['area']]
+
     def _instance(self, number: int, shape: Shape) -> dict:
         visible = self.owner == number
         columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(visible.any(1))
@@ -209,6 +234,8 @@ def paint(scene: Scene) -> np.ndarray:
     """Picture (height, width, 3), BGR uint8, of a scene."""
     random = scene.spec.random('paint')
     image = paint_background(scene.spec.height, scene.spec.width, random)
+    if scene.spec.with_stuff:
+        image = tint_ground(image, scene.ground())
     for number, shape in enumerate(scene.shapes):
         seen = scene.owner[shape.window] == number
         paint_shape(image[shape.window], seen, random)

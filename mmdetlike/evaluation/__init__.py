@@ -1,6 +1,6 @@
 """Predictions in, numbers out: metrics, and the functions that compute them."""
 
 from . import functional
-from .metrics import CocoMetric, DumpDetResults, DumpProposals, VOCMetric
+from .metrics import CocoMetric, CocoPanopticMetric, DumpDetResults, DumpProposals, VOCMetric
 
-__all__ = ['CocoMetric', 'DumpDetResults', 'DumpProposals', 'VOCMetric', 'functional']
+__all__ = ['CocoMetric', 'CocoPanopticMetric', 'DumpDetResults', 'DumpProposals', 'VOCMetric', 'functional']

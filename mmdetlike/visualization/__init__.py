@@ -2,7 +2,7 @@
 
 from .contact_sheet import contact_sheet, save_image
 from .draw import Style, draw_boxes, draw_instances, draw_keypoints, draw_labels, draw_masks
-from .instances import Instances, to_instances
+from .instances import Instances, panoptic_instances, to_instances
 from .local_visualizer import DetLocalVisualizer
 from .palette import distinct_colors, get_palette, readable_text_color
 from .plots import plot_training_curves
@@ -19,6 +19,7 @@ __all__ = [
     'draw_labels',
     'draw_masks',
     'get_palette',
+    'panoptic_instances',
     'plot_training_curves',
     'readable_text_color',
     'save_image',

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from mmdetlike.structures.panoptic import INSTANCE_OFFSET
+
 
 @dataclass(frozen=True)
 class Instances:
@@ -87,6 +89,21 @@ def to_instances(data: Any) -> Instances:
     labels = np.zeros(len(boxes)) if fields['labels'] is None else fields['labels']
     keypoints = _to_keypoints(_to_numpy(data.get('keypoints')), _to_numpy(data.get('keypoint_scores')))
     return Instances(boxes.astype(np.float64), labels.astype(np.int64), fields['scores'], masks, keypoints)
+
+
+def panoptic_instances(segments: Any, num_classes: int) -> Instances:
+    """The segments of a panoptic map as :class:`Instances` without boxes, to be drawn as masks.
+
+    Args:
+        segments: (h, w) or (1, h, w): class + ``INSTANCE_OFFSET`` * instance; other classes are no segments.
+        num_classes: Number of classes of things and stuff.
+    """
+    ids = _to_numpy(segments)
+    ids = ids.reshape(ids.shape[-2:])
+    numbers = np.unique(ids)
+    numbers = numbers[numbers % INSTANCE_OFFSET < num_classes]
+    masks = ids == numbers[:, None, None]
+    return Instances(np.zeros((len(numbers), 4)), (numbers % INSTANCE_OFFSET).astype(np.int64), masks=masks)
 
 
 def mask_extents(masks: np.ndarray) -> np.ndarray:

@@ -10,9 +10,11 @@ from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 
 from mmdetlike.registry import VISUALIZERS
+from mmdetlike.structures.panoptic import INSTANCE_OFFSET
 
 from .contact_sheet import save_image
 from .draw import Style, as_canvas, draw_instances
+from .instances import panoptic_instances
 from .palette import Color
 
 _FILE_ONLY_BACKENDS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
@@ -25,6 +27,12 @@ def has_display() -> bool:
     from matplotlib import pyplot  # noqa: F401  resolves the backend: 'agg' where there is no display
 
     return matplotlib.get_backend().lower() not in _FILE_ONLY_BACKENDS
+
+
+def _wanted(data_sample: Any, kind: str) -> str | None:
+    """The field of a sample to draw, ``kind`` being 'gt' or 'pred': the one that says most."""
+    fields = (f'{kind}_{name}' for name in ('panoptic_seg', 'instances', 'sem_seg'))
+    return next((field for field in fields if data_sample is not None and field in data_sample), None)
 
 
 @VISUALIZERS.register_module()
@@ -81,23 +89,23 @@ class DetLocalVisualizer(Visualizer):
     ) -> None:
         """Draw a sample and show it, write it, or hand it to the backends.
 
-        Ground truth and prediction are drawn side by side, ground truth on the left, when both are there.
+        Ground truth and prediction are drawn side by side, ground truth on the left, when both are there; of each, the
+        panoptic segments where there are some, else the instances, else the classes of pixels.
 
         Args:
             name: Name of the picture, also the title of the window.
             image: RGB image (h, w, 3), uint8.
-            data_sample: ``DetDataSample``; may lack ``gt_instances``, ``pred_instances`` or both.
-            draw_gt: Whether to draw ``gt_instances``.
-            draw_pred: Whether to draw ``pred_instances``.
+            data_sample: ``DetDataSample``; may lack ground truth, predictions or both.
+            draw_gt: Whether to draw ``gt_panoptic_seg``, ``gt_instances`` or ``gt_sem_seg``.
+            draw_pred: Whether to draw ``pred_panoptic_seg``, ``pred_instances`` or ``pred_sem_seg``.
             show: Whether to show the picture in a window.
             wait_time: Seconds for which the window stays; 0 until a key is pressed.
             out_file: File to write; the backends are not given the picture then.
             pred_score_thr: Predictions that score less are left out.
             step: Step that the backends record.
         """
-        fields = {'gt_instances': draw_gt, 'pred_instances': draw_pred}
-        wanted = [field for field, draw in fields.items() if draw and data_sample is not None and field in data_sample]
-        halves = [self._draw(image, getattr(data_sample, field), pred_score_thr) for field in wanted]
+        wanted = [_wanted(data_sample, kind) for kind, draw in (('gt', draw_gt), ('pred', draw_pred)) if draw]
+        halves = [self._draw(image, data_sample, field, pred_score_thr) for field in wanted if field is not None]
         drawn = np.concatenate(halves, axis=1) if halves else as_canvas(image)
         self.set_image(drawn)
         if show:
@@ -122,8 +130,11 @@ class DetLocalVisualizer(Visualizer):
             return None
         return super().show(drawn_img, win_name, wait_time, continue_key, backend)
 
-    def _draw(self, image: np.ndarray, instances: Any, score_thr: float) -> np.ndarray:
-        meta = self.dataset_meta or {}
+    def _draw(self, image: np.ndarray, data_sample: Any, field: str, score_thr: float) -> np.ndarray:
+        meta, instances = self.dataset_meta or {}, getattr(data_sample, field)
+        if field.endswith('_seg'):
+            num_classes = len(meta['classes']) if 'classes' in meta else INSTANCE_OFFSET
+            instances = panoptic_instances(instances.sem_seg, num_classes)
         style = Style(
             line_width=self.line_width,
             mask_alpha=self.alpha / 2,

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import PixelData
 from PIL import Image
 
 from mmdetlike.apis import DetInferencer, inference_detector
@@ -15,6 +16,7 @@ from mmdetlike.apis.results import to_dict
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS
 from mmdetlike.structures import DetDataSample
+from mmdetlike.structures.mask import rle_to_bitmap
 from tests.apis.helpers import CLASSES, CONFIG, picture, save_checkpoint, tiny_detector, write_pictures, write_video
 
 
@@ -327,3 +329,11 @@ def test_arguments_that_do_not_go_together(detector):
         DetInferencer('retinanet_r18_fpn_shape')
     with pytest.raises(FileNotFoundError, match=r'gone\.pth does not exist'):
         DetInferencer(CONFIG, 'gone.pth')
+
+
+def test_segments_become_plain_data():
+    sample = DetDataSample()
+    sample.pred_panoptic_seg = PixelData(sem_seg=torch.tensor([[[1000, 1000], [2, 2]]]))
+    told = to_dict(sample)['panoptic_seg']
+    assert [segment['id'] for segment in told] == [2, 1000]
+    assert rle_to_bitmap(told[1]['mask']).tolist() == [[1, 1], [0, 0]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import BaseDataElement, InstanceData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from PIL import Image
 
 from mmdetlike.registry import VISUALIZERS
@@ -81,3 +81,23 @@ def test_show_without_a_display_warns(visualizer, monkeypatch):
     monkeypatch.setattr('matplotlib.get_backend', lambda: 'agg')
     with pytest.warns(UserWarning, match='no display'):
         visualizer.add_datasample('x', np.zeros((20, 30, 3), np.uint8), show=True)
+
+
+def test_segments_are_drawn_instead_of_instances(tmp_path):
+    visualizer = DetLocalVisualizer(alpha=1.0)
+    visualizer.dataset_meta = {'classes': ('', ''), 'palette': [GREEN, (200, 10, 30)]}
+    segments = torch.full((1, 100, 120), 2)  # nothing
+    segments[:, :40] = 1
+    segments[:, 50:80, :50] = 1000
+    both = sample(pred_panoptic_seg=PixelData(sem_seg=segments), pred_instances=instances([0.9]))
+    drawn = draw(visualizer, tmp_path, both).astype(int)
+    half = np.array(visualizer.dataset_meta['palette']) / 2 + 45
+    assert np.abs(drawn[20, 60] - half[1]).max() <= 1 and np.abs(drawn[65, 25] - half[0]).max() <= 1
+    assert (drawn[90, 100] == 90).all() and not has_box(drawn)
+
+
+def test_classes_of_pixels_are_drawn_where_there_is_nothing_else(visualizer, tmp_path):
+    classes = torch.full((1, 100, 120), 255)
+    classes[:, :40] = 0
+    drawn = draw(visualizer, tmp_path, sample(gt_sem_seg=PixelData(sem_seg=classes)))
+    assert (drawn[20, 60] != 90).any() and (drawn[90, 60] == 90).all()

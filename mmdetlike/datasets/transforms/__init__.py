@@ -18,7 +18,8 @@ from mmdetlike.datasets.transforms.loading import (
     LoadProposals,
 )
 from mmdetlike.datasets.transforms.pad import Expand, Pad
-from mmdetlike.datasets.transforms.resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize
+from mmdetlike.datasets.transforms.panoptic import LoadPanopticAnnotations
+from mmdetlike.datasets.transforms.resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize, SegRescale
 from mmdetlike.datasets.transforms.wrappers import RandomApply, RandomChoice, TestTimeAug
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     'LoadAnnotations',
     'LoadImageFromFile',
     'LoadImageFromNDArray',
+    'LoadPanopticAnnotations',
     'LoadProposals',
     'MinIoURandomCrop',
     'PackDetInputs',
@@ -46,6 +48,7 @@ __all__ = [
     'RandomResize',
     'RandomShift',
     'Resize',
+    'SegRescale',
     'TestTimeAug',
     'YOLOXHSVRandomAug',
     'apply_warp',

@@ -46,8 +46,7 @@ class Resize(GeometricTransform):
     ) -> None:
         if (scale is None) == (scale_factor is None):
             raise ValueError(f'Resize needs either scale or scale_factor, got {scale} and {scale_factor}.')
-        if backend != 'cv2':
-            raise ValueError(f"backend={backend!r} is unknown; images are resized with 'cv2'.")
+        _check_backend(backend)
         self.scale = None if scale is None else _pair('scale', scale)
         self.scale_factor = None if scale_factor is None else _pair('scale_factor', scale_factor)
         self.keep_ratio = keep_ratio
@@ -203,3 +202,32 @@ class RandomChoiceResize(_DrawnResize):
     def transform(self, results: dict) -> dict:
         results['scale_idx'] = int(np.random.randint(len(self.scales)))
         return self._build(self.scales[results['scale_idx']])(results)
+
+
+@TRANSFORMS.register_module()
+class SegRescale(BaseTransform):
+    """Rescale ``gt_seg_map`` (h, w) alone, each new pixel taking the nearest old one, for heads on smaller maps.
+
+    Args:
+        scale_factor: Factor of both sides.
+        backend: 'cv2', the only one.
+    """
+
+    def __init__(self, scale_factor: float = 1, backend: str = 'cv2') -> None:
+        if scale_factor <= 0:
+            raise ValueError(f'scale_factor must be positive, got {scale_factor}.')
+        _check_backend(backend)
+        self.scale_factor = scale_factor
+        self.backend = backend
+
+    def transform(self, results: dict) -> dict:
+        if 'gt_seg_map' in results and self.scale_factor != 1:
+            seg = results['gt_seg_map']
+            size = tuple(round_size(side, self.scale_factor) for side in seg.shape)
+            results['gt_seg_map'] = Warp.resize(seg.shape, size).label_map(seg)
+        return results
+
+
+def _check_backend(backend: str) -> None:
+    if backend != 'cv2':
+        raise ValueError(f"backend={backend!r} is unknown; images are resized with 'cv2'.")

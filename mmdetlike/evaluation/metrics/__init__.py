@@ -1,7 +1,8 @@
 """What plugs into a runner's evaluator."""
 
 from .coco_metric import CocoMetric
+from .coco_panoptic_metric import CocoPanopticMetric
 from .dump import DumpDetResults, DumpProposals
 from .voc_metric import VOCMetric
 
-__all__ = ['CocoMetric', 'DumpDetResults', 'DumpProposals', 'VOCMetric']
+__all__ = ['CocoMetric', 'CocoPanopticMetric', 'DumpDetResults', 'DumpProposals', 'VOCMetric']

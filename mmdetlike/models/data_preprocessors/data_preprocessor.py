@@ -151,7 +151,8 @@ def pad_seg(sample: DetDataSample, shape: tuple[int, int], value: int) -> None:
     if 'gt_sem_seg' in sample:
         seg = sample.gt_sem_seg.sem_seg
         padding = (0, shape[1] - seg.shape[-1], 0, shape[0] - seg.shape[-2])
-        sample.gt_sem_seg = PixelData(sem_seg=F.pad(seg, padding, value=value))
+        padded = F.pad(seg, padding, value=value)
+        sample.gt_sem_seg = PixelData(metainfo=sample.gt_sem_seg.metainfo, sem_seg=padded)
 
 
 def boxes_to_tensors(sample: DetDataSample) -> None:

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
-
-INSTANCE_OFFSET = 1000
+from mmdetlike.structures.panoptic import INSTANCE_OFFSET
 
 
 class PanopticFusionHead(BaseModule):
