@@ -18,7 +18,15 @@ RECORDINGS = {
     for p in (ROOT / 'tests/data/reference/models').glob('*.json.gz')
 }
 # what was changed for the recordings: no pretrained weights, nothing drawn at random
-RECORDING_ONLY = {'init_cfg': None, 'num': 10**6, 'pos_fraction': 0.5, 'neg_pos_ub': -1, 'drop_path_rate': 0.0}
+RECORDING_ONLY = {
+    'init_cfg': None,
+    'num': 10**6,
+    'pos_fraction': 0.5,
+    'neg_pos_ub': -1,
+    'drop_path_rate': 0.0,
+    'dropout': 0.0,
+    'ffn_drop': 0.0,
+}
 SAMPLER_KEYS = ('num', 'pos_fraction', 'add_gt_as_proposals')
 
 

@@ -20,7 +20,7 @@ from mmdetlike.datasets.transforms.loading import (
 from mmdetlike.datasets.transforms.pad import Expand, Pad
 from mmdetlike.datasets.transforms.panoptic import LoadPanopticAnnotations
 from mmdetlike.datasets.transforms.resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize, SegRescale
-from mmdetlike.datasets.transforms.wrappers import RandomApply, RandomChoice, TestTimeAug
+from mmdetlike.datasets.transforms.wrappers import ProposalBroadcaster, RandomApply, RandomChoice, TestTimeAug
 
 __all__ = [
     'BaseTransform',
@@ -39,6 +39,7 @@ __all__ = [
     'PackDetInputs',
     'Pad',
     'PhotoMetricDistortion',
+    'ProposalBroadcaster',
     'RandomAffine',
     'RandomApply',
     'RandomChoice',

@@ -81,3 +81,21 @@ class TestTimeAug(BaseTransform):
     def transform(self, results: dict) -> dict:
         versions = [pipeline(copy.deepcopy(results)) for pipeline in self._pipelines]
         return {key: [version[key] for version in versions] for key in versions[0]}
+
+
+@TRANSFORMS.register_module()
+class ProposalBroadcaster(BaseTransform):
+    """Run transforms on a sample with proposals, which follow the image like the annotated boxes.
+
+    Every geometric transform of ours takes ``proposals`` along, so that this only groups: configs of detectors that are
+    given proposals have it.
+
+    Args:
+        transforms: The transforms.
+    """
+
+    def __init__(self, transforms: Step | Sequence[Step]) -> None:
+        self.transforms = build_pipeline(transforms)
+
+    def transform(self, results: dict) -> dict | None:
+        return self.transforms(results)
