@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import ConfigDict
 
-from mmdetlike.registry import MODELS
+from mmdetlike.registry import MODELS, TRANSFORMS
 from mmdetlike.utils import register_all_modules
 from mmdetlike.utils.config import load_config
 
@@ -51,7 +51,11 @@ def test_config_loads_and_its_model_builds(path):
     model = MODELS.build(ConfigDict(plain(cfg.model)))
     assert sum(p.numel() for p in model.parameters()) > 0
     for split in ('train', 'val', 'test'):
-        assert cfg[f'{split}_dataloader'].dataset.pipeline
+        dataset = cfg[f'{split}_dataloader'].dataset
+        while 'dataset' in dataset:  # of a wrapper, as RepeatDataset
+            dataset = dataset.dataset
+        for step in dataset.pipeline:
+            TRANSFORMS.build(step)
 
 
 @pytest.mark.parametrize('name', sorted(RECORDINGS))
