@@ -1,6 +1,8 @@
 from .anchor_free_head import AnchorFreeHead
 from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
+from .centernet_head import CenterNetHead
+from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .deformable_detr_head import DeformableDETRHead, DINOHead
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
 from .detr_head import DETRHead, QueryHead, QueryOutputs
@@ -13,6 +15,8 @@ from .retina_sepbn_head import RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .rtmdet_ins_head import RTMDetInsHead, RTMDetInsSepBNHead
+from .solo_head import DecoupledSOLOHead, DecoupledSOLOLightHead, SOLOHead
+from .solov2_head import SOLOV2Head
 from .ssd_head import SSDHead
 from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
@@ -20,6 +24,13 @@ from .yolo_head import YOLOV3Head
 from .yolox_head import YOLOXHead
 
 __all__ = [
+    'CenterNetHead',
+    'CondInstBboxHead',
+    'CondInstMaskHead',
+    'DecoupledSOLOHead',
+    'DecoupledSOLOLightHead',
+    'SOLOHead',
+    'SOLOV2Head',
     'Mask2FormerHead',
     'MaskFormerHead',
     'DETRHead',

@@ -95,6 +95,20 @@ class DenseHead(BaseModule):
         """Loss terms, one value a level, of pyramid maps ``x`` (B, C, H_i, W_i) against the samples' objects."""
         return self._loss(self.flatten(self(x)), batch_data_samples)
 
+    def loss_with_positives(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList
+    ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
+        """The loss terms, and what a mask branch trains on.
+
+        Returns:
+            Loss terms, and for each image its positives: ``prior_inds`` (p,), their objects ``gt_inds`` (p,) counted
+            from 0, and what ``instance_fields`` adds.
+        """
+        preds = self.flatten(self(x))
+        priors = self.priors(preds)
+        targets = self.targets(preds, priors, batch_data_samples)
+        return self._named_losses(preds, priors, targets), self.positives(preds, targets)
+
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
         """Boxes of each image.
 
@@ -185,7 +199,9 @@ class DenseHead(BaseModule):
 
     def _loss(self, preds: FlatPredictions, batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
         priors = self.priors(preds)
-        targets = self.targets(preds, priors, batch_data_samples)
+        return self._named_losses(preds, priors, self.targets(preds, priors, batch_data_samples))
+
+    def _named_losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         terms = self.losses(preds, priors, targets)
         return {f'{self.loss_prefix}{name}': value for name, value in terms.items()}
 
@@ -208,6 +224,19 @@ class DenseHead(BaseModule):
         flat_pos, pos_boxes = torch.cat(pos_inds), torch.cat([result.pos_gt_bboxes for result in samplings])
         avg_factor = mean_over_ranks(sum(result.avg_factor for result in samplings), priors.device)
         return DenseTargets(labels, weights, flat_pos, pos_boxes, priors[flat_pos % count], avg_factor, samplings)
+
+    def positives(self, preds: FlatPredictions, targets: DenseTargets) -> list[InstanceData]:
+        """The positives of each image: ``prior_inds``, ``gt_inds`` and what ``instance_fields`` adds."""
+        results, counts = [], [len(sampling.pos_inds) for sampling in targets.samplings]
+        for i, (pos, sampling) in enumerate(zip(targets.pos_inds.split(counts), targets.samplings)):
+            inds = pos % sum(preds.num_priors)
+            fields = self.instance_fields(preds, i, inds)
+            results.append(InstanceData(prior_inds=inds, gt_inds=sampling.pos_assigned_gt_inds, **fields))
+        return results
+
+    def instance_fields(self, preds: FlatPredictions, index: int, prior_inds: Tensor) -> dict[str, Tensor]:
+        """What a mask branch wants to know of the priors ``prior_inds`` (n,) of image ``index``, by name."""
+        return {}
 
     def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
         """Places of the priors that may be assigned in this image; None for all of them."""
@@ -314,7 +343,8 @@ class DenseHead(BaseModule):
 
     def finish(self, kept: InstanceData, preds: FlatPredictions, index: int) -> InstanceData:
         """What is put out for image ``index``, from what is left after suppression, with ``prior_inds``."""
-        return InstanceData(bboxes=kept.bboxes, scores=kept.scores, labels=kept.labels)
+        fields = self.instance_fields(preds, index, kept.prior_inds)
+        return InstanceData(bboxes=kept.bboxes, scores=kept.scores, labels=kept.labels, **fields)
 
 
 def count_by_level(usable: Tensor | None, num_priors: list[int]) -> list[int]:

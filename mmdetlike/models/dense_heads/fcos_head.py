@@ -65,7 +65,10 @@ class FCOSHead(AnchorFreeHead):
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, distances in pixels and centerness."""
-        cls_feat, reg_feat = run_tower(self.cls_convs, x), run_tower(self.reg_convs, x)
+        return self.predict_maps(level, run_tower(self.cls_convs, x), run_tower(self.reg_convs, x))
+
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level from the features of both towers."""
         centerness = self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat)
         distances = self.scales[level](self.conv_reg(reg_feat)).float()
         distances = distances.clamp(min=0) * self.strides[level] if self.norm_on_bbox else distances.exp()

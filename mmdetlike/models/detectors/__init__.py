@@ -14,6 +14,8 @@ from .single_stage import (
     VFNet,
 )
 from .single_stage import ATSS, FCOS, RPN, YOLOV3, YOLOX, RetinaNet, RTMDet, SingleStageDetector
+from .single_stage import ATSS, FCOS, RPN, YOLOV3, CenterNet, RetinaNet, SingleStageDetector
+from .single_stage_instance_seg import SOLO, CondInst, SingleStageInstanceSegmentor, SOLOv2
 from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
@@ -25,6 +27,11 @@ from .two_stage import (
 )
 
 __all__ = [
+    'CenterNet',
+    'CondInst',
+    'SOLO',
+    'SOLOv2',
+    'SingleStageInstanceSegmentor',
     'Mask2Former',
     'MaskFormer',
     'PanopticFPN',

@@ -87,6 +87,11 @@ class TOOD(SingleStageDetector):
 
 
 @MODELS.register_module()
+class CenterNet(SingleStageDetector):
+    """Objects as Points, arXiv 1904.07850."""
+
+
+@MODELS.register_module()
 class YOLOV3(SingleStageDetector):
     """YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
 

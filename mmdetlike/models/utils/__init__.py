@@ -9,13 +9,17 @@ from .gaussian_target import (
     get_topk_from_heatmap,
     transpose_and_gather_feat,
 )
+from .instance_masks import aligned_bilinear, annotated_masks, fit_size, mask_centroids, masks_in_image
 from .misc import interpolate_as, make_divisible
 from .panoptic import preprocess_panoptic_gt
 from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
 from .suppress import best_first, suppress
 
 __all__ = [
+    'aligned_bilinear',
+    'annotated_masks',
     'best_first',
+    'fit_size',
     'gather_feat',
     'gaussian_2d',
     'gaussian_radius',
@@ -26,6 +30,8 @@ __all__ = [
     'get_uncertainty',
     'interpolate_as',
     'make_divisible',
+    'mask_centroids',
+    'masks_in_image',
     'preprocess_panoptic_gt',
     'suppress',
     'transpose_and_gather_feat',

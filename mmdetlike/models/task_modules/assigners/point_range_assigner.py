@@ -39,7 +39,8 @@ class PointRangeAssigner:
         Args:
             pred_instances: ``priors`` (n, 4), x, y and the strides of the level, in pixels.
             num_level_priors: Points in each level.
-            gt_instances: ``bboxes`` (m, 4) xyxy in pixels and ``labels`` (m,).
+            gt_instances: ``bboxes`` (m, 4) xyxy in pixels, ``labels`` (m,) and, where an object's centre is not that
+                of its box, ``centers`` (m, 2).
             gt_instances_ignore: Not used.
         """
         points, boxes = pred_instances.priors, get_box_tensor(gt_instances.bboxes)
@@ -48,7 +49,9 @@ class PointRangeAssigner:
         if not len(boxes):
             return AssignResult(0, gt_inds, points.new_zeros(len(points)), labels)
         distances = torch.cat([points[:, None, :2] - boxes[None, :, :2], boxes[None, :, 2:] - points[:, None, :2]], -1)
-        suits = self._inside(points, boxes, distances) & self._in_range(distances.amax(-1), num_level_priors)
+        suits = self._inside(points, boxes, distances, gt_instances.get('centers')) & self._in_range(
+            distances.amax(-1), num_level_priors
+        )
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1).expand(len(points), -1)
         smallest, best = torch.where(suits, areas, torch.inf).min(1)
         positive = smallest < torch.inf
@@ -56,11 +59,12 @@ class PointRangeAssigner:
         labels[positive] = gt_instances.labels[best[positive]]
         return AssignResult(len(boxes), gt_inds, positive.to(points.dtype), labels)
 
-    def _inside(self, points: Tensor, boxes: Tensor, distances: Tensor) -> Tensor:
+    def _inside(self, points: Tensor, boxes: Tensor, distances: Tensor, centres: Tensor | None) -> Tensor:
         """(n, m) whether a point lies in a box, or in the part of it around its centre."""
         if self.center_sample_radius is None:
             return distances.amin(-1) > 0
-        centres, radius = (boxes[:, :2] + boxes[:, 2:]) / 2, points[:, None, 2:] * self.center_sample_radius
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2 if centres is None else centres
+        radius = points[:, None, 2:] * self.center_sample_radius
         low = torch.maximum(centres[None] - radius, boxes[None, :, :2])
         high = torch.minimum(centres[None] + radius, boxes[None, :, 2:])
         return torch.cat([points[:, None, :2] - low, high - points[:, None, :2]], -1).amin(-1) > 0

@@ -1,0 +1,283 @@
+"""Conditional Convolutions for Instance Segmentation, arXiv 2003.05664."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.losses.reduction import float32_if_half
+from mmdetlike.models.utils import aligned_bilinear, annotated_masks, fit_size, mask_centroids, masks_in_image
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample, SampleList
+
+from .dense_head import FlatPredictions
+from .fcos_head import FCOSHead
+from .tower import build_tower, run_tower
+
+DEFAULT_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0)
+
+
+@MODELS.register_module()
+class CondInstBboxHead(FCOSHead):
+    """FCOS whose points also predict the parameters of a small network that draws the mask of their object.
+
+    Args:
+        num_params: Parameters of that network, all in a row.
+        kwargs: See ``FCOSHead``; ``center_sampling`` is about the centre of an object's mask, where it has one.
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'centerness', 'params')
+
+    def __init__(self, *args, num_params: int = 169, **kwargs) -> None:
+        self.num_params = num_params
+        super().__init__(*args, **kwargs)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        self.controller = nn.Conv2d(self.feat_channels, self.num_params, 3, padding=1)
+
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level from the features of both towers."""
+        return *super().predict_maps(level, cls_feat, reg_feat), self.controller(reg_feat)
+
+    def gt_instances(self, sample: DetDataSample) -> InstanceData:
+        """Boxes and classes, with centres of mass where there are masks."""
+        gt = sample.gt_instances
+        instances = InstanceData(bboxes=gt.bboxes, labels=gt.labels)
+        if gt.get('masks') is not None:
+            instances.centers = mask_centroids(gt.masks.to_ndarray())[0].to(gt.labels.device)
+        return instances
+
+    def instance_fields(self, preds: FlatPredictions, index: int, prior_inds: Tensor) -> dict[str, Tensor]:
+        """``params`` (n, num_params) of points, ``priors`` (n, 4) and ``quality`` (n,): score times centerness."""
+        scores = self.scores(preds)[index, prior_inds].amax(-1)
+        return dict(
+            params=preds.params[index, prior_inds],
+            priors=self.priors(preds)[prior_inds],
+            quality=scores * self.score_factors(preds)[index, prior_inds],
+        )
+
+
+class MaskFeatModule(BaseModule):
+    """Bring pyramid maps to the size of the first one, add them up and mix their channels.
+
+    Args:
+        in_channels: Channels of the maps.
+        feat_channels: Channels of hidden layers.
+        start_level: First level used.
+        end_level: Last level used.
+        out_channels: Channels put out.
+        mask_stride: Stride of the result in pixels.
+        num_stacked_convs: Convolutions after the sum.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: The levels are out of order.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        feat_channels: int,
+        start_level: int,
+        end_level: int,
+        out_channels: int,
+        mask_stride: int = 4,
+        num_stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or [dict(type='Normal', layer='Conv2d', std=0.01)])
+        if not 0 <= start_level <= end_level:
+            raise ValueError(f'start_level must be in [0, end_level], got {start_level} and end_level={end_level}')
+        self.start_level, self.end_level, self.mask_stride = start_level, end_level, mask_stride
+        self.out_channels = out_channels
+        self.convs_all_levels = nn.ModuleList()
+        for level in range(start_level, end_level + 1):
+            conv = ConvModule(
+                in_channels, feat_channels, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, inplace=False
+            )
+            self.convs_all_levels.append(nn.Sequential())
+            self.convs_all_levels[-1].add_module(f'conv{level}', conv)
+        self.conv_branch = build_tower(feat_channels, feat_channels, num_stacked_convs, conv_cfg, norm_cfg)
+        self.conv_pred = nn.Conv2d(feat_channels, out_channels, 1)
+
+    def forward(self, x: Sequence[Tensor]) -> Tensor:
+        """Pyramid maps (B, C, H_i, W_i) -> (B, out_channels, h, w), the size of the first level used."""
+        levels = [conv(level) for conv, level in zip(self.convs_all_levels, x[self.start_level : self.end_level + 1])]
+        size = levels[0].shape[-2:]
+        # a level may be one pixel short of its share where a side is not a multiple of the stride
+        enlarged = [fit_size(aligned_bilinear(level, -(-size[0] // level.shape[-2])), size) for level in levels[1:]]
+        return self.conv_pred(run_tower(self.conv_branch, sum(enlarged, levels[0])))
+
+
+@MODELS.register_module()
+class CondInstMaskHead(BaseModule):
+    """Draws the mask of each object by 1x1 convolutions of its own, over features that all objects share.
+
+    A pixel of these has, beside the features, its distance x and y from the object's point.
+
+    Args:
+        mask_feature_head: Arguments of ``MaskFeatModule``.
+        num_layers: Convolutions of an object's network.
+        feat_channels: Channels between them.
+        mask_out_stride: Stride of mask logits in pixels.
+        size_of_interest: Distances from a point are divided by so many strides of its level.
+        max_masks_to_train: Train on so many positives of an image, drawn at random; -1 for all.
+        topk_masks_per_img: Train on the best positives of each object, so many in an image; -1 for all.
+        loss_mask: Loss of mask logits.
+        train_cfg: Kept for configs.
+        test_cfg: ``mask_thr``, least probability inside a mask.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: The stride of the features is no multiple of ``mask_out_stride``, or positives are limited twice.
+    """
+
+    def __init__(
+        self,
+        mask_feature_head: dict,
+        num_layers: int = 3,
+        feat_channels: int = 8,
+        mask_out_stride: int = 4,
+        size_of_interest: int = 8,
+        max_masks_to_train: int = -1,
+        topk_masks_per_img: int = -1,
+        loss_mask: dict = DEFAULT_LOSS_MASK,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.mask_feature_head = MaskFeatModule(**mask_feature_head)
+        self.mask_feat_stride = self.mask_feature_head.mask_stride
+        if self.mask_feat_stride % mask_out_stride:
+            raise ValueError(
+                f'mask_feature_head.mask_stride={self.mask_feat_stride} must be a multiple of '
+                f'mask_out_stride={mask_out_stride}'
+            )
+        if max_masks_to_train > 0 and topk_masks_per_img > 0:
+            raise ValueError(
+                f'set one of max_masks_to_train={max_masks_to_train} and topk_masks_per_img={topk_masks_per_img}'
+            )
+        self.mask_out_stride, self.size_of_interest = mask_out_stride, size_of_interest
+        self.max_masks_to_train, self.topk_masks_per_img = max_masks_to_train, topk_masks_per_img
+        widths = [self.mask_feature_head.out_channels + 2, *[feat_channels] * (num_layers - 1), 1]
+        self.layer_shapes = list(zip(widths[1:], widths[:-1]))
+        self.loss_mask = MODELS.build(loss_mask)
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+
+    @property
+    def num_params(self) -> int:
+        """Parameters of an object's network."""
+        return sum(out * (width + 1) for out, width in self.layer_shapes)
+
+    def forward(self, x: Sequence[Tensor], instances: Sequence[InstanceData]) -> list[Tensor]:
+        """Mask logits (n, h, w) of each image's instances, with ``params`` (n, num_params) and ``priors`` (n, 4)."""
+        feats = float32_if_half(self.mask_feature_head(x))[0]
+        return [self.draw(feat, instance.params, instance.priors) for feat, instance in zip(feats, instances)]
+
+    def draw(self, feat: Tensor, params: Tensor, priors: Tensor) -> Tensor:
+        """Mask logits (n, h, w) at ``mask_out_stride`` from the features (C, h', w') of one image."""
+        if params.shape[1] != self.num_params:
+            raise ValueError(
+                f'a mask of this head has {self.num_params} parameters, but num_params of the box head is '
+                f'{params.shape[1]}'
+            )
+        height, width = feat.shape[-2:]
+        hidden = torch.cat([self.distances(feat, priors), feat.flatten(1).expand(len(params), -1, -1)], 1)
+        for i, (weight, bias) in enumerate(self.layers(params)):
+            hidden = torch.baddbmm(bias[..., None], weight, hidden if i == 0 else hidden.relu())
+        logits = hidden.view(-1, 1, height, width)
+        return aligned_bilinear(logits, self.mask_feat_stride // self.mask_out_stride)[:, 0]
+
+    def distances(self, feat: Tensor, priors: Tensor) -> Tensor:
+        """(n, 2, h * w) from each pixel of ``feat`` (C, h, w) to each point, x and y."""
+        ys, xs = ((torch.arange(side, device=feat.device) + 0.5) * self.mask_feat_stride for side in feat.shape[-2:])
+        pixels = torch.stack(torch.meshgrid(xs, ys, indexing='xy')).flatten(1)
+        return (priors[:, :2, None] - pixels) / (priors[:, 2:, None] * self.size_of_interest)
+
+    def layers(self, params: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Weights (n, out, in) and biases (n, out) of each layer from (n, num_params): all weights come first."""
+        sizes = [out * width for out, width in self.layer_shapes] + [out for out, _ in self.layer_shapes]
+        parts = params.split(sizes, 1)
+        count = len(self.layer_shapes)
+        weights = [part.view(-1, *shape) for part, shape in zip(parts[:count], self.layer_shapes)]
+        return list(zip(weights, parts[count:]))
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]
+    ) -> dict[str, Tensor]:
+        """``loss_mask``, the mean over positives.
+
+        Args:
+            x: Pyramid maps (B, C, H_i, W_i).
+            batch_data_samples: Samples with masks.
+            positives: Of each image, from ``CondInstBboxHead.loss_with_positives``.
+        """
+        positives = [self.sample(positive) for positive in positives]
+        terms = []
+        for logits, sample, positive in zip(self(x, positives), batch_data_samples, positives):
+            gt = self.gt_masks(sample, logits)[positive.gt_inds]
+            terms.append(self.loss_mask(logits, gt, reduction_override='none'))
+        return dict(loss_mask=torch.cat(terms).sum() / max(sum(map(len, positives)), 1))
+
+    def gt_masks(self, sample: DetDataSample, logits: Tensor) -> Tensor:
+        """(m, h, w) the objects' masks at the pixels of ``logits`` (n, h, w): one of each cell, near its middle."""
+        stride = self.mask_out_stride
+        masks = annotated_masks(sample, self).to_ndarray()[:, stride // 2 :: stride, stride // 2 :: stride]
+        return fit_size(torch.from_numpy(masks).to(logits), logits.shape[-2:])
+
+    def sample(self, positives: InstanceData) -> InstanceData:
+        """The positives of an image that train their masks."""
+        if 0 < self.max_masks_to_train < len(positives):
+            return positives[torch.randperm(len(positives), device=positives.gt_inds.device)[: self.max_masks_to_train]]
+        if 0 < self.topk_masks_per_img < len(positives):
+            objects = positives.gt_inds.unique()
+            each = max(self.topk_masks_per_img // len(objects), 1)
+            return positives[torch.cat([self.best_of(positives, number, each) for number in objects])]
+        return positives
+
+    @staticmethod
+    def best_of(positives: InstanceData, number: Tensor, limit: int) -> Tensor:
+        """Places of the ``limit`` positives of highest quality of object ``number``."""
+        own = (positives.gt_inds == number).nonzero().squeeze(1)
+        return own[positives.quality[own].topk(min(limit, len(own))).indices]
+
+    # -- testing -----------------------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        x: Sequence[Tensor],
+        batch_data_samples: SampleList,
+        rescale: bool,
+        results_list: Sequence[InstanceData],
+    ) -> list[InstanceData]:
+        """Add masks to boxes.
+
+        Args:
+            x: Pyramid maps (B, C, H_i, W_i).
+            batch_data_samples: Samples with ``img_shape`` and, to rescale, ``ori_shape``.
+            rescale: Put out masks of the size of the original image.
+            results_list: Each image's boxes, from ``CondInstBboxHead.predict``.
+
+        Returns:
+            For each image ``bboxes`` (n, 4), ``scores`` (n,), ``labels`` (n,) and ``masks`` (n, h, w) bool.
+        """
+        upsample, results = partial(aligned_bilinear, factor=self.mask_out_stride), []
+        for logits, boxes, sample in zip(self(x, results_list), results_list, batch_data_samples):
+            shape = tuple(sample.img_shape[:2])
+            out_shape = tuple(sample.ori_shape[:2]) if rescale else shape
+            masks = masks_in_image(logits.sigmoid(), upsample, shape, out_shape, self.test_cfg.get('mask_thr', 0.5))
+            results.append(InstanceData(bboxes=boxes.bboxes, scores=boxes.scores, labels=boxes.labels, masks=masks))
+        return results

@@ -1,0 +1,324 @@
+"""Heads that predict a mask at every cell of a grid: SOLO: Segmenting Objects by Locations, arXiv 1912.04488.
+
+Each level has a grid of G x G cells over the padded image, for objects of some range of sizes. A cell in whose reach an
+object is centred predicts its class and its mask. Cells of all levels in a row: N = sum of G * G.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.models.losses.reduction import float32_if_half
+from mmdetlike.models.utils import annotated_masks, fit_size, mask_centroids, masks_in_image
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike_ops import mask_matrix_nms
+
+DEFAULT_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, loss_weight=3.0)
+DEFAULT_LOSS_CLS = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+CHUNK = 128
+
+
+@dataclass
+class GridOutputs:
+    """What a head predicts for a batch.
+
+    Attributes:
+        cls: Class logits (B, classes, G, G) of each level.
+        masks: What masks are made of; a head knows itself.
+    """
+
+    cls: list[Tensor]
+    masks: tuple
+
+
+@dataclass
+class LevelTargets:
+    """What the cells of one level should predict in one image.
+
+    Attributes:
+        labels: (G * G,) class of each cell, ``num_classes`` for background.
+        cells: (p,) cells that train their masks; a cell may come more than once.
+        objects: (p,) whose mask each of them should predict.
+    """
+
+    labels: Tensor
+    cells: Tensor
+    objects: Tensor
+
+
+class MaskGridHead(BaseModule):
+    """Base of the heads that predict masks at grids of cells.
+
+    A subclass supplies ``_init_layers``, ``grid_outputs``, ``training_masks`` and ``probabilities``.
+
+    Args:
+        num_classes: Number of classes.
+        in_channels: Channels of the pyramid maps.
+        feat_channels: Channels of the towers.
+        stacked_convs: Convolutions in each tower.
+        strides: Stride of each level in pixels, after ``resize_feats``; a predicted mask must have more pixels than
+            the stride of its level.
+        scale_ranges: For each level the range of the square root of an object's box area, in pixels.
+        pos_scale: The share of an object's box around its centre of mass that its positive cells cover.
+        num_grids: Cells along each side of each level's grid.
+        cls_down_index: The convolution of the class tower before which its map is resized to the grid.
+        loss_mask: Loss of masks.
+        loss_cls: Loss of classes.
+        norm_cfg: Norm layer of the towers.
+        train_cfg: Kept for configs.
+        test_cfg: ``score_thr``, least score of a cell; ``mask_thr``, least probability inside a mask; ``nms_pre``,
+            ``kernel``, ``sigma``, ``filter_thr``, ``max_per_img`` of ``mask_matrix_nms``.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: Strides, ranges and grids differ in number, or ``num_classes`` is below 1.
+    """
+
+    mask_stride = 4
+    predictors: tuple[str, ...] = ('conv_cls',)
+    one_object_a_cell = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        strides: Sequence[int] = (4, 8, 16, 32, 64),
+        scale_ranges: Sequence[tuple[float, float]] = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512)),
+        pos_scale: float = 0.2,
+        num_grids: Sequence[int] = (40, 36, 24, 16, 12),
+        cls_down_index: int = 0,
+        loss_mask: dict = DEFAULT_LOSS_MASK,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or self._default_init())
+        if not len(strides) == len(scale_ranges) == len(num_grids):
+            counts = f'{len(strides)} strides, {len(scale_ranges)} scale_ranges and {len(num_grids)} num_grids'
+            raise ValueError(f'strides, scale_ranges and num_grids must have one entry a level each, got {counts}')
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+        self.num_classes, self.cls_out_channels = num_classes, num_classes
+        self.in_channels, self.feat_channels, self.stacked_convs = in_channels, feat_channels, stacked_convs
+        self.strides, self.scale_ranges, self.num_grids = strides, scale_ranges, num_grids
+        self.pos_scale, self.cls_down_index, self.norm_cfg = pos_scale, cls_down_index, norm_cfg
+        self.loss_mask, self.loss_cls = MODELS.build(loss_mask), MODELS.build(loss_cls)
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        self._init_layers()
+
+    def _default_init(self) -> list[dict]:
+        own = [dict(type='Normal', std=0.01, bias_prob=0.01, override=dict(name=name)) for name in self.predictors]
+        return [dict(type='Normal', layer='Conv2d', std=0.01), *own]
+
+    def _init_layers(self) -> None:
+        raise NotImplementedError
+
+    def forward(self, x: Sequence[Tensor]) -> GridOutputs:
+        """Pyramid maps (B, C, H_i, W_i), the finest of stride 4 -> logits of all cells."""
+        raise NotImplementedError
+
+    def training_masks(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
+        """What ``loss_mask`` takes for ``cells`` (p,) of a level: (p, h, w)."""
+        raise NotImplementedError
+
+    def probabilities(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
+        """Masks (n, H / mask_stride, W / mask_stride) in [0, 1] of ``cells`` (n,) of a level."""
+        raise NotImplementedError
+
+    def target_stride(self, level: int) -> float:
+        """Pixels of the image for one of a mask that trains at this level."""
+        return self.strides[level] / 2
+
+    @staticmethod
+    def resize_feats(feats: Sequence[Tensor]) -> list[Tensor]:
+        """The finest map at half its size, the coarsest one at that of the one before."""
+        feats = list(feats)
+        feats[0] = F.interpolate(feats[0], scale_factor=0.5, mode='bilinear', align_corners=False)
+        feats[-1] = F.interpolate(feats[-1], size=feats[-2].shape[-2:], mode='bilinear', align_corners=False)
+        return feats
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: list[InstanceData] | None = None
+    ) -> dict[str, Tensor]:
+        """``loss_mask`` of the positive cells and ``loss_cls`` of all.
+
+        Args:
+            x: Pyramid maps (B, C, H_i, W_i).
+            batch_data_samples: Samples with masks.
+            positives: Not used: there is no box head.
+        """
+        outs = self(x)
+        size = tuple(side * 4 for side in x[0].shape[-2:])
+        masks = [self.gt_masks(sample, x[0].device) for sample in batch_data_samples]
+        targets = [self.targets(sample, size) for sample in batch_data_samples]
+        terms = [self.level_mask_loss(outs, level, targets, masks) for level in range(len(self.num_grids))]
+        num_pos = sum(int((grid.labels < self.num_classes).sum()) for image in targets for grid in image)
+        labels = torch.cat([torch.cat([image[i].labels for image in targets]) for i in range(len(self.num_grids))])
+        scores = torch.cat([cls.permute(0, 2, 3, 1).reshape(-1, self.cls_out_channels) for cls in outs.cls])
+        return dict(
+            loss_mask=torch.cat(terms).sum() / max(num_pos, 1),
+            loss_cls=self.loss_cls(float32_if_half(scores)[0], labels, avg_factor=num_pos + 1),
+        )
+
+    def gt_masks(self, sample: DetDataSample, device: torch.device) -> Tensor:
+        """(m, h, w) float32 masks of a sample's objects."""
+        return annotated_masks(sample, self).to_tensor(torch.float32, device)
+
+    def level_mask_loss(
+        self, outs: GridOutputs, level: int, targets: list[list[LevelTargets]], masks: list[Tensor]
+    ) -> Tensor:
+        """Loss of each mask that trains at one level, (p,), all images in a row."""
+        terms, stride = [], self.target_stride(level)
+        for image, (grids, gt) in enumerate(zip(targets, masks)):
+            grid = grids[level]
+            pred = float32_if_half(self.training_masks(outs, level, image, grid.cells))[0]
+            objects, places = grid.objects.unique(return_inverse=True)
+            target = fit_size(shrink_masks(gt[objects], stride), pred.shape[-2:])[places]
+            terms.append(self.loss_mask(pred, target, reduction_override='none'))
+        return torch.cat(terms)
+
+    def targets(self, sample: DetDataSample, size: tuple[int, int]) -> list[LevelTargets]:
+        """What each level's cells should predict in an image padded to ``size``, height and width in pixels."""
+        boxes, labels = get_box_tensor(sample.gt_instances.bboxes), sample.gt_instances.labels
+        centers, areas = mask_centroids(annotated_masks(sample, self).to_ndarray())
+        sides, extent = boxes[:, 2:] - boxes[:, :2], boxes.new_tensor([size[1], size[0]])
+        scale, visible = sides.prod(-1).clamp(min=0).sqrt(), areas.to(boxes.device) > 0
+        spans = torch.stack([-0.5 * sides * self.pos_scale, torch.zeros_like(sides), 0.5 * sides * self.pos_scale])
+        results = []
+        for (low, high), grid in zip(self.scale_ranges, self.num_grids):
+            # cells (m, 2), x and y, of the upper left end, the centre and the lower right end of each reach
+            first, middle, last = ((centers.to(boxes) + spans) / extent * grid).floor().long()
+            first, last = torch.maximum(first, middle - 1).clamp(min=0), torch.minimum(last, middle + 1)
+            steps = torch.arange(grid, device=boxes.device)
+            columns, rows = ((steps >= a[:, None]) & (steps <= b[:, None]) for a, b in zip(first.T, last.T))
+            covers = rows[:, :, None] & columns[:, None] & (visible & (scale >= low) & (scale <= high))[:, None, None]
+            results.append(self.level_targets(covers.flatten(1), labels))
+        return results
+
+    def level_targets(self, covers: Tensor, labels: Tensor) -> LevelTargets:
+        """Targets from which objects reach which cells, ``covers`` (m, G * G); of several the last one is meant."""
+        numbers = torch.arange(1, len(labels) + 1, device=labels.device)
+        zero = numbers.new_zeros(1, covers.shape[1])
+        owner = torch.cat([zero, covers * numbers[:, None]]).amax(0)
+        classes = torch.cat([labels.new_tensor([self.num_classes]), labels])[owner]
+        if self.one_object_a_cell:
+            cells = owner.nonzero().squeeze(1)
+            return LevelTargets(classes, cells, owner[cells] - 1)
+        objects, cells = covers.nonzero().T
+        return LevelTargets(classes, cells, objects)
+
+    # -- testing -----------------------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        x: Sequence[Tensor],
+        batch_data_samples: SampleList,
+        rescale: bool = False,
+        results_list: list[InstanceData] | None = None,
+    ) -> list[InstanceData]:
+        """Masks of each image.
+
+        Args:
+            x: Pyramid maps (B, C, H_i, W_i).
+            batch_data_samples: Samples with ``img_shape`` and, to rescale, ``ori_shape``.
+            rescale: Put out masks of the size of the original image.
+            results_list: Not used: there is no box head.
+
+        Returns:
+            For each image ``masks`` (n, h, w) bool, ``scores`` (n,) falling, ``labels`` (n,), ``bboxes`` (n, 4) zeros.
+        """
+        outs = self(x)
+        scores = [local_peaks(float32_if_half(cls)[0].sigmoid()).flatten(2).transpose(1, 2) for cls in outs.cls]
+        scores, results = torch.cat(scores, 1), []
+        for i, sample in enumerate(batch_data_samples):
+            kept, cells = self.select(outs, i, scores[i])
+            soft = self.soft_masks(outs, i, cells)
+            shape = tuple(sample.img_shape[:2])
+            out_shape = tuple(sample.ori_shape[:2]) if rescale else shape
+            kept.masks = masks_in_image(soft, self.upsample, shape, out_shape, self.test_cfg.mask_thr)
+            kept.bboxes = soft.new_zeros(len(cells), 4)
+            results.append(kept)
+        return results
+
+    def upsample(self, masks: Tensor) -> Tensor:
+        """Masks (1, n, h, w) at the size of the padded image."""
+        return F.interpolate(masks, scale_factor=float(self.mask_stride), mode='bilinear', align_corners=False)
+
+    def soft_masks(self, outs: GridOutputs, image: int, cells: Tensor) -> Tensor:
+        """Masks (n, h, w) in [0, 1] of ``cells`` (n,) of all levels."""
+        level, start, parts, places = self.levels_of(cells), 0, [], []
+        for i, grid in enumerate(self.num_grids):
+            places.append((level == i).nonzero().squeeze(1))
+            parts.append(float32_if_half(self.probabilities(outs, i, image, cells[places[-1]] - start))[0])
+            start += grid * grid
+        return torch.cat(parts)[torch.cat(places).argsort()]
+
+    def levels_of(self, cells: Tensor) -> Tensor:
+        """The level of each of ``cells`` (n,)."""
+        ends = torch.tensor([grid * grid for grid in self.num_grids], device=cells.device).cumsum(0)
+        return torch.bucketize(cells, ends, right=True)
+
+    def select(self, outs: GridOutputs, image: int, scores: Tensor) -> tuple[InstanceData, Tensor]:
+        """The best cells by ``scores`` (N, classes) and the quality of their masks: scores and labels, and cells."""
+        cfg = self.test_cfg
+        cells, labels = (scores > cfg.score_thr).nonzero().T
+        distinct, places = cells.unique(return_inverse=True)
+        # hundreds of cells pass, a hundred are kept: until then masks are binary, and soft ones live for a moment
+        parts = [self.judge(outs, image, chunk) for chunk in distinct.split(CHUNK)]
+        masks, areas, quality = (torch.cat(column)[places] for column in zip(*parts))
+        strides = torch.tensor(self.strides, device=cells.device)[self.levels_of(cells)]
+        large = (areas > strides).nonzero().squeeze(1)
+        ranked = scores[cells, labels][large] * quality[large]
+        decayed, labels, _, inds = mask_matrix_nms(
+            masks[large],
+            labels[large],
+            ranked,
+            mask_area=areas[large],
+            nms_pre=cfg.get('nms_pre', -1),
+            max_num=cfg.get('max_per_img', -1),
+            kernel=cfg.get('kernel', 'gaussian'),
+            sigma=cfg.get('sigma', 2.0),
+            filter_thr=cfg.get('filter_thr', -1),
+        )
+        return InstanceData(scores=decayed, labels=labels), cells[large][inds]
+
+    def judge(self, outs: GridOutputs, image: int, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Binary masks (n, h, w) of ``cells`` (n,), their pixels (n,) and the mean probability inside (n,)."""
+        soft = self.soft_masks(outs, image, cells)
+        masks = soft > self.test_cfg.mask_thr
+        areas = masks.sum((1, 2)).float()
+        return masks, areas, (soft * masks).sum((1, 2)) / areas.clamp(min=1)
+
+
+def with_coordinates(x: Tensor) -> Tensor:
+    """Maps (B, C, H, W) with two channels more: x and y of each pixel, from -1 to 1."""
+    ys, xs = (torch.linspace(-1, 1, side, device=x.device, dtype=x.dtype) for side in x.shape[-2:])
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing='xy'))
+    return torch.cat([x, grid.expand(len(x), -1, -1, -1)], 1)
+
+
+def local_peaks(scores: Tensor) -> Tensor:
+    """``scores`` (B, C, H, W) where they exceed or equal those left, above and above left, 0 elsewhere."""
+    largest = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1]
+    return scores * (scores == largest)
+
+
+def shrink_masks(masks: Tensor, stride: float) -> Tensor:
+    """Masks (n, h, w) of 0 and 1 at a smaller size, with a pixel for every ``stride``: bilinear, then rounded."""
+    size = tuple(max(int(side / stride + 0.5), 1) for side in masks.shape[-2:])
+    return (F.interpolate(masks[:, None], size, mode='bilinear', align_corners=False)[:, 0] >= 0.5).float()

@@ -1,0 +1,88 @@
+"""Instance masks of whole images: reading annotated ones, bringing predicted ones to the image."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdetlike.structures import BaseInstanceMasks, DetDataSample
+
+CHUNK = 32
+
+
+def annotated_masks(sample: DetDataSample, head: object) -> BaseInstanceMasks:
+    """The masks of a sample's objects.
+
+    Raises:
+        ValueError: There are none; ``head`` is named as the one that needs them.
+    """
+    masks = sample.gt_instances.get('masks')
+    if masks is None:
+        raise ValueError(
+            f'{type(head).__name__} needs gt_instances.masks; {sample.get("img_path")} has none (load them with '
+            'LoadAnnotations(with_mask=True))'
+        )
+    return masks
+
+
+def mask_centroids(masks: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Centres of mass of masks (n, h, w): x and y in pixels (n, 2), zeros where empty, and areas (n,)."""
+    columns, rows = (np.asarray(masks.sum(axis, dtype=np.int64)) for axis in (1, 2))
+    areas = columns.sum(1)
+    moments = [line @ np.arange(line.shape[1]) for line in (columns, rows)]
+    centroids = np.stack(moments, 1) / np.maximum(areas, 1)[:, None]
+    return torch.from_numpy(centroids).float(), torch.from_numpy(areas)
+
+
+def fit_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut maps (..., h, w) to ``size``, or fill them up with zeros, at the right and bottom."""
+    return F.pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]))
+
+
+def aligned_bilinear(maps: Tensor, factor: int) -> Tensor:
+    """Enlarge maps (n, c, h, w) to (n, c, factor * h, factor * w), each old pixel staying where it was.
+
+    Unlike ``F.interpolate``, value [i, j] is found again at [factor * i + factor // 2, factor * j + factor // 2].
+
+    Raises:
+        ValueError: ``factor`` is below 1.
+    """
+    if factor < 1:
+        raise ValueError(f'factor must be at least 1, got {factor}')
+    if factor == 1:
+        return maps
+    height, width = (side * factor for side in maps.shape[-2:])
+    maps = F.pad(maps, (0, 1, 0, 1), mode='replicate')
+    maps = F.interpolate(maps, (height + 1, width + 1), mode='bilinear', align_corners=True)
+    return F.pad(maps, (factor // 2, 0, factor // 2, 0), mode='replicate')[..., :height, :width]
+
+
+def masks_in_image(
+    masks: Tensor,
+    upsample: Callable[[Tensor], Tensor],
+    img_shape: tuple[int, int],
+    out_shape: tuple[int, int],
+    threshold: float,
+) -> Tensor:
+    """Binary masks of an image from coarse probabilities of the padded image.
+
+    Args:
+        masks: (n, h, w) in [0, 1].
+        upsample: Brings (1, m, h, w) to the size of the padded image.
+        img_shape: Height and width of the image without padding.
+        out_shape: Height and width of the results.
+        threshold: Larger probabilities are inside.
+
+    Returns:
+        (n, *out_shape) bool.
+    """
+    out = torch.zeros(len(masks), *out_shape, dtype=torch.bool, device=masks.device)
+    # a hundred masks of a large image in float32 would take a gigabyte
+    for start in range(0, len(masks), CHUNK):
+        part = upsample(masks[None, start : start + CHUNK])[..., : img_shape[0], : img_shape[1]]
+        if tuple(part.shape[-2:]) != tuple(out_shape):
+            part = F.interpolate(part, tuple(out_shape), mode='bilinear', align_corners=False)
+        out[start : start + CHUNK] = part[0] > threshold
+    return out
