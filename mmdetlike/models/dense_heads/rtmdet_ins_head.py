@@ -9,7 +9,6 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 

@@ -9,12 +9,13 @@ from .single_stage import (
     RPN,
     TOOD,
     YOLOV3,
+    YOLOX,
+    CenterNet,
     RetinaNet,
+    RTMDet,
     SingleStageDetector,
     VFNet,
 )
-from .single_stage import ATSS, FCOS, RPN, YOLOV3, YOLOX, RetinaNet, RTMDet, SingleStageDetector
-from .single_stage import ATSS, FCOS, RPN, YOLOV3, CenterNet, RetinaNet, SingleStageDetector
 from .single_stage_instance_seg import SOLO, CondInst, SingleStageInstanceSegmentor, SOLOv2
 from .two_stage import (
     CascadeRCNN,

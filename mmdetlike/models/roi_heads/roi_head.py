@@ -9,7 +9,6 @@ import functools
 from collections.abc import Sequence
 
 import torch
-from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn

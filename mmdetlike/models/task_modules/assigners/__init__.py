@@ -15,8 +15,8 @@ from .match_cost import (
 )
 from .max_iou_assigner import MaxIoUAssigner
 from .point_range_assigner import PointRangeAssigner
-from .task_aligned_assigner import TaskAlignedAssigner
 from .sim_ota_assigner import SimOTAAssigner
+from .task_aligned_assigner import TaskAlignedAssigner
 
 __all__ = [
     'BBoxL1Cost',
