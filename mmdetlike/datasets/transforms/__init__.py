@@ -3,6 +3,7 @@
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.affine import RandomAffine, RandomShift
 from mmdetlike.datasets.transforms.base import BaseTransform
+from mmdetlike.datasets.transforms.center_crop_pad import RandomCenterCropPad
 from mmdetlike.datasets.transforms.colour import PhotoMetricDistortion, YOLOXHSVRandomAug
 from mmdetlike.datasets.transforms.crop import MinIoURandomCrop, RandomCrop
 from mmdetlike.datasets.transforms.flip import RandomFlip
@@ -42,6 +43,7 @@ __all__ = [
     'ProposalBroadcaster',
     'RandomAffine',
     'RandomApply',
+    'RandomCenterCropPad',
     'RandomChoice',
     'RandomChoiceResize',
     'RandomCrop',

@@ -146,33 +146,33 @@ class CenterNetHead(BaseModule):
 
         Args:
             x: One map (B, C, h, w).
-            batch_data_samples: Samples with ``batch_input_shape``, ``scale_factor`` to rescale and, where the image
-                was padded on all sides, ``border``: the first and last row, then column, of the image proper.
+            batch_data_samples: Samples with ``batch_input_shape`` and, where the image was resized, ``scale_factor``;
+                where it was padded on all sides, ``border``: the first and last row, then column, of the image proper.
             rescale: Put out boxes in pixels of the original image.
 
         Returns:
             For each image ``bboxes`` (n, 4) xyxy, ``scores`` (n,) falling, ``labels`` (n,).
         """
         (heatmap,), (wh,), (offset,) = self(x)
-        cfg, batch = self.test_cfg, batch_data_samples
+        cfg = self.test_cfg
         peaks = get_local_maximum(heatmap, cfg.get('local_maximum_kernel', 3))
         scores, cells, labels, ys, xs = get_topk_from_heatmap(peaks, cfg.get('topk', 100))
         half = transpose_and_gather_feat(wh, cells) / 2
         centers = torch.stack([xs, ys], -1) + transpose_and_gather_feat(offset, cells)
         boxes = torch.cat([centers - half, centers + half], -1)
         results = []
-        for i, sample in enumerate(batch):
+        for i, sample in enumerate(batch_data_samples):
             found = InstanceData(bboxes=boxes[i] * pixels_per_cell(heatmap, sample), scores=scores[i], labels=labels[i])
             results.append(self.finish(found, sample, rescale))
         return results
 
     def finish(self, found: InstanceData, sample: DetDataSample, rescale: bool) -> InstanceData:
         """Put boxes where the image was before it was padded and resized, and keep the best."""
-        cfg, border = self.test_cfg, sample.get('border')
+        cfg, border, scale = self.test_cfg, sample.get('border'), sample.get('scale_factor')
         if border is not None:
-            found.bboxes = found.bboxes - found.bboxes.new_tensor([border[2], border[0]]).repeat(2)
-        if rescale:
-            found.bboxes = found.bboxes / found.bboxes.new_tensor(sample.scale_factor).repeat(2)
+            found.bboxes = found.bboxes - found.bboxes.new_tensor([float(border[2]), float(border[0])]).repeat(2)
+        if rescale and scale is not None:  # images that were padded alone have no scale
+            found.bboxes = found.bboxes / found.bboxes.new_tensor(scale).repeat(2)
         if cfg.get('nms') is not None:
             return suppress(found, cfg.nms, cfg.get('max_per_img', -1))
         limit = cfg.get('max_per_img', -1)
