@@ -2,7 +2,7 @@ _base_ = './solov2-light_r50_fpn_ms-3x_coco.py'
 
 model = dict(
     backbone=dict(
-        dcn=dict(type='DCNv2', deformable_groups=1, fallback_on_stride=False),
+        dcn=dict(type='DCNv2', deform_groups=1, fallback_on_stride=False),
         stage_with_dcn=(False, True, True, True),
     ),
     mask_head=dict(dcn_cfg=dict(type='DCNv2'), dcn_apply_to_all_conv=False),

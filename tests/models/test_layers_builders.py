@@ -65,6 +65,11 @@ def test_a_mistyped_argument_of_a_deformable_convolution_is_named():
         build_conv_layer({'type': 'DCNv2', 'deform_group': 2}, 4, 6, 3)
 
 
+def test_the_old_name_of_deform_groups_is_taken():
+    cfg = {'type': 'DCNv2', 'deformable_groups': 2}
+    assert build_conv_layer(cfg, 4, 6, 3).deform_groups == 2 and 'deformable_groups' in cfg
+
+
 def test_conv_of_the_registry_is_found_by_name(registered):
     class MyDeformConv(nn.Conv2d):
         pass

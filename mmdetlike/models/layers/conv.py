@@ -108,4 +108,6 @@ def build_conv_layer(cfg: dict | None, *args, **kwargs) -> nn.Module:
     Raises:
         ConfigError: The type or an argument is unknown.
     """
+    if isinstance(cfg, dict) and 'deformable_groups' in cfg:  # as older configs, which still load, name it
+        cfg = {'deform_groups' if key == 'deformable_groups' else key: value for key, value in cfg.items()}
     return CONV_LAYERS.build(cfg if cfg is not None else {'type': 'Conv2d'}, *args, **kwargs)
