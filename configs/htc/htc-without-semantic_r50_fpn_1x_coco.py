@@ -17,6 +17,14 @@ mask_head = dict(
 )
 model = dict(
     type='HybridTaskCascade',
+    data_preprocessor=dict(
+        _delete_=True,
+        type='DetDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=32,
+    ),
     roi_head=dict(
         type='HybridTaskCascadeRoIHead',
         interleaved=True,
