@@ -6,6 +6,8 @@ from torch import Tensor
 from ._library import COMPILED_FOR_CUDA
 
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+MOST_PIXELS = 2**31 - 1
+MOST_SAMPLES = 4096  # what adaptive sampling takes at most, as kMaxSamples in csrc/common/roi.h
 
 
 def check_float(op: str, name: str, x: Tensor) -> None:
@@ -76,13 +78,31 @@ def check_scored_boxes(op: str, boxes: Tensor, scores: Tensor, columns: int = 4)
     check_device(op, 'scores', scores, boxes.device)
 
 
+def check_plane(op: str, name: str, x: Tensor) -> None:
+    """Raise unless the last two axes of `x`, rows and columns, have few enough elements to be counted in 32 bits.
+
+    Kernels count the pixels of one plane so, and everything beyond in 64 bits.
+    """
+    if x.shape[-2] * x.shape[-1] > MOST_PIXELS:
+        raise ValueError(f'{op}: {name} has shape {tuple(x.shape)}, at most {MOST_PIXELS} pixels a plane are expected')
+
+
+def check_sampling_ratio(op: str, ratio: int) -> None:
+    """Raise unless `ratio` is a number of samples along an axis of a bin that a kernel can count."""
+    if ratio > MOST_SAMPLES:
+        raise ValueError(f'{op}: sampling_ratio is {ratio}, at most {MOST_SAMPLES} is expected')
+
+
 def check_regions(op: str, x: Tensor, rois: Tensor, height: int, width: int, columns: int = 5) -> None:
     """Raise unless `x` is (n, c, h, w), `rois` (k, columns) on the same device, and the output has a positive size."""
     check_floating(op, 'x', x)
     check_shape(op, 'x', x, ('n', 'c', 'h', 'w'))
     if x.shape[2] == 0 or x.shape[3] == 0:
         raise ValueError(f'{op}: x has shape {tuple(x.shape)}, at least one pixel is expected')
+    check_plane(op, 'x', x)
     check_table(op, 'rois', rois, columns)
     check_device(op, 'rois', rois, x.device)
     if height < 1 or width < 1:
         raise ValueError(f'{op}: output_size is ({height}, {width}), two positive numbers are expected')
+    if height * width > MOST_PIXELS:
+        raise ValueError(f'{op}: output_size is ({height}, {width}), at most {MOST_PIXELS} bins are expected')

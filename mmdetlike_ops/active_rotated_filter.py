@@ -41,8 +41,8 @@ def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:
 
 
 def _check_places(op: str, places: Tensor) -> None:
-    if places.device.type != 'cpu' or torch.compiler.is_compiling():
-        return
+    if places.device.type != 'cpu' or type(places) is not Tensor or torch.compiler.is_compiling():
+        return  # values that are not at hand: reading them would wait for the device, or trace
     rotations, count = places.shape
     if not torch.equal(places.sort(dim=1).values, torch.arange(count).expand(rotations, count)):
         raise ValueError(f'{op}: indices must name, for each rotation, each place from 1 to {count} once')

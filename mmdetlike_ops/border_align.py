@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ._checks import check_device, check_floating
-from ._library import kernels
+from ._checks import check_device, check_floating, check_plane
+from ._library import kernels, register_backward
 
 
 @torch.library.register_fake('mmdetlike_ops::border_align')
@@ -30,7 +30,7 @@ def _backward(ctx, grad, _):
     return grad_x, None, None
 
 
-torch.library.register_autograd('mmdetlike_ops::border_align', _backward, setup_context=_setup_context)
+register_backward('border_align', _backward, _setup_context)
 
 
 def border_align(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
@@ -57,6 +57,7 @@ def border_align(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
         raise ValueError(
             f'{op}: input has shape {tuple(input.shape)}, (b, 4c, h, w) with at least one pixel is expected'
         )
+    check_plane(op, 'input', input)
     if boxes.dim() != 3 or boxes.shape[0] != input.shape[0] or boxes.shape[2] != 4:
         raise ValueError(f'{op}: boxes has shape {tuple(boxes.shape)}, ({input.shape[0]}, k, 4) is expected')
     if pool_size < 1:

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import check_device, check_floating
-from ._library import kernels
+from ._checks import check_device, check_floating, check_plane
+from ._library import kernels, register_backward
 
 
 @torch.library.register_fake('mmdetlike_ops::carafe')
@@ -28,7 +28,7 @@ def _backward(ctx, grad):
     return *kernels.carafe_backward(grad, *ctx.saved_tensors, *ctx.settings), None, None, None
 
 
-torch.library.register_autograd('mmdetlike_ops::carafe', _backward, setup_context=_setup_context)
+register_backward('carafe', _backward, _setup_context)
 
 
 def carafe(features: Tensor, masks: Tensor, kernel_size: int, group_size: int, scale_factor: int) -> Tensor:
@@ -82,6 +82,7 @@ def _check(op: str, features: Tensor, masks: Tensor, sizes: tuple[int, int, int]
         raise ValueError(
             f'{op}: features has shape {tuple(features.shape)}, (n, c, h, w) with c a multiple of {groups} is expected'
         )
+    check_plane(op, 'masks', masks)
     n, _, h, w = features.shape
     wanted = (n, groups * kernel**2, h * scale, w * scale)
     if masks.shape != wanted:

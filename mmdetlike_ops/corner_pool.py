@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ._checks import check_choice, check_floating
-from ._library import kernels
+from ._library import kernels, register_backward
 
 # Axis, and whether the maximum runs towards smaller indices.
 _MODES = {'bottom': (2, False), 'left': (3, True), 'right': (3, False), 'top': (2, True)}
@@ -29,7 +29,7 @@ def _backward(ctx, grad):
     return kernels.corner_pool_backward(grad, *ctx.saved_tensors, *ctx.settings), None, None
 
 
-torch.library.register_autograd('mmdetlike_ops::corner_pool', _backward, setup_context=_setup_context)
+register_backward('corner_pool', _backward, _setup_context)
 
 
 class CornerPool(nn.Module):

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
-from ._checks import check_device, check_floating
-from ._library import kernels
+from ._checks import check_device, check_floating, check_plane
+from ._library import kernels, register_backward
 
 ALL_IMAGES = 2**31 - 1  # an im2col_step that leaves the number of images unfolded at a time to the kernel
 
@@ -45,7 +45,7 @@ def _backward(ctx, grad):
     return grad_x, grad_offset, None if mask is None else grad_mask, grad_weight, grad_bias, *[None] * 6
 
 
-torch.library.register_autograd('mmdetlike_ops::deform_conv2d', _backward, setup_context=_setup_context)
+register_backward('deform_conv2d', _backward, _setup_context)
 
 
 def deform_conv2d(
@@ -154,6 +154,7 @@ def _check(op, x, offset, mask, weight, bias, settings):
         if tensor.dim() != (1 if name == 'bias' else 4):
             wanted = {'weight': '(c_out, c / groups, kh, kw)', 'bias': '(c_out,)'}.get(name, '(b, c, h, w)')
             raise ValueError(f'{op}: {name} has shape {tuple(tensor.shape)}, {wanted} is expected')
+    check_plane(op, 'x', x)
     _check_channels(op, x, weight, groups, deform_groups)
     size = [
         (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i] + 1 for i in (0, 1)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from ._checks import check_device, check_floating, check_regions
-from ._library import kernels
+from ._checks import check_device, check_floating, check_regions, check_sampling_ratio
+from ._library import kernels, register_backward
 from .roi_align import roi_align
 
 
@@ -30,7 +30,7 @@ def _backward(ctx, grad):
     return grad_x, None, grad_offset, None, None, None
 
 
-torch.library.register_autograd('mmdetlike_ops::deform_roi_pool', _backward, setup_context=_setup_context)
+register_backward('deform_roi_pool', _backward, _setup_context)
 
 
 def deform_roi_pool(
@@ -70,6 +70,7 @@ def deform_roi_pool(
     if offset is None:
         return roi_align(x, rois, (height, width), spatial_scale, sampling_ratio)
     check_regions('deform_roi_pool', x, rois, height, width)
+    check_sampling_ratio('deform_roi_pool', sampling_ratio)
     _check_offset(offset, (rois.shape[0], 2, height, width), x.device)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     return kernels.deform_roi_pool(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from ._checks import check_device, check_floating
+from ._checks import check_device, check_floating, check_shape, check_vector
 
 
 def masked_conv2d(
@@ -39,7 +39,11 @@ def masked_conv2d(
         TypeError, ValueError: An argument has a wrong type, shape or device.
     """
     padding, stride, dilation = _pair(padding), _pair(stride), _pair(dilation)
-    _check(features, mask, weight, _output_size(features, weight, padding, stride, dilation), groups)
+    _check_filters(features, weight, bias, groups)
+    for name, pair, least in (('padding', padding, 0), ('stride', stride, 1), ('dilation', dilation, 1)):
+        if min(pair) < least:
+            raise ValueError(f'masked_conv2d: {name} is {pair}, numbers from {least} on are expected')
+    _check_mask(mask, features, _output_size(features, weight, padding, stride, dilation))
     padded = nn.functional.pad(features, (padding[1], padding[1], padding[0], padding[0]))
     image, row, column = (mask > 0).nonzero(as_tuple=True)
     first = (image * padded.shape[2] + row * stride[0]) * padded.shape[3] + column * stride[1]
@@ -65,25 +69,31 @@ def _correlate(padded: Tensor, first: Tensor, weight: Tensor, dilation: tuple[in
 
 
 def _output_size(features: Tensor, weight: Tensor, padding, stride, dilation) -> tuple[int, int]:
-    check_floating('masked_conv2d', 'features', features)
-    if features.dim() != 4:
-        raise ValueError(f'masked_conv2d: features has shape {tuple(features.shape)}, (n, c, h, w) is expected')
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:])]
     return tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(features.shape[2:], padding, spans, stride))
 
 
-def _check(features: Tensor, mask: Tensor, weight: Tensor, size: tuple[int, int], groups: int) -> None:
-    check_floating('masked_conv2d', 'weight', weight)
-    if not isinstance(mask, Tensor):
-        raise TypeError(f'masked_conv2d: mask is a {type(mask).__name__}, a tensor is expected')
-    expected = (features.shape[0], *size)
-    if mask.shape != expected:
-        raise ValueError(f'masked_conv2d: mask has shape {tuple(mask.shape)}, {expected} is expected')
-    check_device('masked_conv2d', 'mask', mask, features.device)
-    if features.shape[1] != weight.shape[1] * groups:
+def _check_filters(features: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+    op = 'masked_conv2d'
+    check_floating(op, 'features', features)
+    check_shape(op, 'features', features, ('n', 'c', 'h', 'w'))
+    check_floating(op, 'weight', weight)
+    check_shape(op, 'weight', weight, ('out_c', 'c / groups', 'kh', 'kw'))
+    check_device(op, 'weight', weight, features.device)
+    if groups < 1 or features.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise ValueError(
-            f'masked_conv2d: features has {features.shape[1]} channels, the weight takes {weight.shape[1] * groups}'
+            f'{op}: groups is {groups}, but features has {features.shape[1]} channels and weight has shape '
+            f'{tuple(weight.shape)}: (out_c, c / groups, kh, kw) is expected'
         )
+    if bias is not None:
+        check_floating(op, 'bias', bias)
+        check_vector(op, 'bias', bias, weight.shape[0])
+        check_device(op, 'bias', bias, features.device)
+
+
+def _check_mask(mask: Tensor, features: Tensor, size: tuple[int, int]) -> None:
+    check_shape('masked_conv2d', 'mask', mask, (features.shape[0], *size))
+    check_device('masked_conv2d', 'mask', mask, features.device)
 
 
 class MaskedConv2d(nn.Conv2d):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._checks import check_device, check_floating, check_vector
-from ._library import kernels
+from ._library import kernels, register_backward
 
 
 @torch.library.register_fake('mmdetlike_ops::ms_deform_attn')
@@ -29,7 +29,7 @@ def _backward(ctx, grad):
     return grad_value, None, None, *grads
 
 
-torch.library.register_autograd('mmdetlike_ops::ms_deform_attn', _backward, setup_context=_setup_context)
+register_backward('ms_deform_attn', _backward, _setup_context)
 
 
 def ms_deform_attn(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ._checks import check_device, check_floating, check_shape
+from ._checks import MOST_PIXELS, check_device, check_floating, check_plane, check_range, check_shape
 from ._library import kernels
 
 
@@ -34,10 +34,11 @@ def paste_masks(masks: Tensor, boxes: Tensor, img_h: int, img_w: int, threshold:
     """
     check_floating('paste_masks', 'masks', masks)
     check_shape('paste_masks', 'masks', masks, ('n', 'h', 'w'))
+    check_plane('paste_masks', 'masks', masks)
     check_floating('paste_masks', 'boxes', boxes)
     check_shape('paste_masks', 'boxes', boxes, (masks.shape[0], 4))
     check_device('paste_masks', 'boxes', boxes, masks.device)
-    if img_h < 0 or img_w < 0:
-        raise ValueError(f'paste_masks: the image is ({img_h}, {img_w}), a height and a width are expected')
+    check_range('paste_masks', 'img_h', img_h, 0, MOST_PIXELS)
+    check_range('paste_masks', 'img_w', img_w, 0, MOST_PIXELS)
     pasted = kernels.paste_masks(masks.detach(), boxes.detach().double(), img_h, img_w, float(threshold))
     return pasted if threshold < 0 else pasted.view(torch.bool)

@@ -87,6 +87,7 @@ def abs_img_point_to_rel_img_point(
         TypeError, ValueError: An argument has a wrong type or shape.
     """
     check_float('abs_img_point_to_rel_img_point', 'abs_img_points', abs_img_points)
+    check_shape('abs_img_point_to_rel_img_point', 'abs_img_points', abs_img_points, ('n', 'p', 2))
     if not isinstance(img, Tensor) and len(img) != 2:
         raise ValueError(f'abs_img_point_to_rel_img_point: img is {img!r}, a map or its (h, w) is expected')
     height, width = img.shape[-2:] if isinstance(img, Tensor) else img

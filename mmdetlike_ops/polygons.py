@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ._checks import check_device, check_table
-from ._library import kernels
+from ._library import kernels, register_backward
 
 
 @torch.library.register_fake('mmdetlike_ops::min_area_polygons')
@@ -22,16 +22,27 @@ def _fake_convex_giou(pointsets, polygons):
     return pointsets.new_empty(pointsets.shape[0]), pointsets.new_empty(pointsets.shape)
 
 
+@torch.library.custom_op('mmdetlike_ops::convex_giou_backward', mutates_args=())
+def _convex_giou_backward(grad: Tensor, pointsets: Tensor, derivatives: Tensor) -> Tensor:
+    """The gradient; `pointsets` are there for autograd to know what it depends on."""
+    return grad[:, None] * derivatives
+
+
+@_convex_giou_backward.register_fake
+def _fake_convex_giou_backward(grad, pointsets, derivatives):
+    return torch.empty_like(derivatives, memory_format=torch.contiguous_format)
+
+
 def _setup_context(ctx, inputs, output):
     ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1])
+    ctx.save_for_backward(inputs[0], output[1])
 
 
 def _backward(ctx, grad, _):
-    return grad[:, None] * ctx.saved_tensors[0], None
+    return kernels.convex_giou_backward(grad, *ctx.saved_tensors), None
 
 
-torch.library.register_autograd('mmdetlike_ops::convex_giou', _backward, setup_context=_setup_context)
+register_backward('convex_giou', _backward, _setup_context)
 
 
 def min_area_polygons(pointsets: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
 from ._checks import check_regions
-from ._library import kernels
+from ._library import kernels, register_backward
 
 
 @torch.library.register_fake('mmdetlike_ops::prroi_pool')
@@ -29,7 +29,7 @@ def _backward(ctx, grad):
     return grad_x, grad_rois if with_rois else None, None, None, None
 
 
-torch.library.register_autograd('mmdetlike_ops::prroi_pool', _backward, setup_context=_setup_context)
+register_backward('prroi_pool', _backward, _setup_context)
 
 
 def prroi_pool(x: Tensor, rois: Tensor, output_size: int | tuple[int, int], spatial_scale: float = 1.0) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
 from ._checks import check_choice, check_floating
-from ._library import kernels
+from ._library import kernels, register_backward
 
 _TYPES = ('collect', 'distribute')
 
@@ -30,7 +30,7 @@ def _backward(ctx, grad):
     return kernels.psa_mask_backward(grad, *ctx.settings), None, None, None
 
 
-torch.library.register_autograd('mmdetlike_ops::psa_mask', _backward, setup_context=_setup_context)
+register_backward('psa_mask', _backward, _setup_context)
 
 
 def psa_mask(input: Tensor, psa_type: str, mask_size: int | tuple[int, int] | None = None) -> Tensor:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from ._checks import check_choice, check_regions
-from ._library import kernels
+from ._checks import check_choice, check_regions, check_sampling_ratio
+from ._library import kernels, register_backward
 
 _MODES = ('avg', 'max')
 
@@ -38,7 +38,7 @@ def _backward(ctx, grad, _):
     return grad_x, *[None] * 7
 
 
-torch.library.register_autograd('mmdetlike_ops::roi_align', _backward, setup_context=_setup_context)
+register_backward('roi_align', _backward, _setup_context)
 
 
 def roi_align(
@@ -72,6 +72,7 @@ def roi_align(
     """
     height, width = _pair(output_size)
     check_regions('roi_align', x, rois, height, width)
+    check_sampling_ratio('roi_align', sampling_ratio)
     check_choice('roi_align', 'pool_mode', pool_mode, _MODES)
     rois = rois.detach().to(torch.float64 if x.dtype == torch.float64 else torch.float32)
     return kernels.roi_align(

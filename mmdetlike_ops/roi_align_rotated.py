@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from ._checks import check_regions
-from ._library import kernels
+from ._checks import check_regions, check_sampling_ratio
+from ._library import kernels, register_backward
 
 
 @torch.library.register_fake('mmdetlike_ops::roi_align_rotated')
@@ -34,7 +34,7 @@ def _backward(ctx, grad):
     return grad_x, *[None] * 7
 
 
-torch.library.register_autograd('mmdetlike_ops::roi_align_rotated', _backward, setup_context=_setup_context)
+register_backward('roi_align_rotated', _backward, _setup_context)
 
 
 def roi_align_rotated(
@@ -67,6 +67,7 @@ def roi_align_rotated(
     """
     height, width = _pair(output_size)
     check_regions('roi_align_rotated', x, rois, height, width, columns=6)
+    check_sampling_ratio('roi_align_rotated', sampling_ratio)
     rois = rois.detach().to(torch.float64 if x.dtype == torch.float64 else torch.float32)
     return kernels.roi_align_rotated(
         x, rois, height, width, float(spatial_scale), int(sampling_ratio), bool(aligned), bool(clockwise)

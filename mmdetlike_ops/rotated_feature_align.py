@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ._checks import check_choice, check_device, check_floating, check_shape
-from ._library import kernels
+from ._checks import check_choice, check_device, check_floating, check_plane, check_shape
+from ._library import kernels, register_backward
 
 
 @torch.library.register_fake('mmdetlike_ops::rotated_feature_align')
@@ -28,7 +28,7 @@ def _backward(ctx, grad):
     return grad_x, None, None, None
 
 
-torch.library.register_autograd('mmdetlike_ops::rotated_feature_align', _backward, setup_context=_setup_context)
+register_backward('rotated_feature_align', _backward, _setup_context)
 
 
 def rotated_feature_align(
@@ -54,6 +54,7 @@ def rotated_feature_align(
     op = 'rotated_feature_align'
     check_floating(op, 'features', features)
     check_shape(op, 'features', features, ('n', 'c', 'h', 'w'))
+    check_plane(op, 'features', features)
     check_floating(op, 'best_rbboxes', best_rbboxes)
     check_shape(op, 'best_rbboxes', best_rbboxes, (features.shape[0], *features.shape[2:], 5))
     check_device(op, 'best_rbboxes', best_rbboxes, features.device)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ._checks import check_choice, check_device, check_floating, check_vector
-from ._library import kernels
+from ._library import kernels, register_backward
 
 _REDUCTIONS = ('none', 'mean', 'sum')
 
@@ -29,7 +29,7 @@ def _backward(ctx, grad):
     return kernels.sigmoid_focal_loss_backward(grad, input, target, ctx.gamma, ctx.alpha), None, None, None
 
 
-torch.library.register_autograd('mmdetlike_ops::sigmoid_focal_loss', _backward, setup_context=_setup_context)
+register_backward('sigmoid_focal_loss', _backward, _setup_context)
 
 
 def sigmoid_focal_loss(

@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.library import opcheck
 
 from mmdetlike.models.layers import build_upsample_layer
 from mmdetlike_ops import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
@@ -111,19 +110,6 @@ def test_empty(rng, sizes):
     assert all(x.abs().sum() == 0 for x in grads)
 
 
-def test_threads_do_not_change_the_result(rng):
-    inputs = random_inputs(rng, c=20)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            results.append(out_and_gradients(lambda *x: carafe(*x, 3, 2, 2), inputs))
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(a, b) for a, b in zip(*results))
-
-
 @given(st.sampled_from([1, 3, 5]), st.integers(1, 3), st.integers(1, 9), st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_a_kernel_with_one_tap_shifts_the_features(kernel, scale, width, seed):
@@ -193,18 +179,6 @@ def test_pack_at_the_start_averages_the_neighbours(rng):
     x = torch.randn(1, 4, 9, 9, generator=rng)
     expected = torch.nn.functional.avg_pool2d(x, 5, 1, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(layer(x), expected, rtol=0.05, atol=0.05)
-
-
-def test_operators_follow_the_dispatcher_contract(rng):
-    opcheck(torch.ops.mmdetlike_ops.carafe.default, (*random_inputs(rng), 3, 2, 2))
-
-
-def test_compiles_with_its_gradient(rng):
-    fast = torch.compile(lambda *x: carafe(*x, 3, 2, 2) * 2, fullgraph=True, backend='aot_eager')
-    inputs = random_inputs(rng)
-    expected = out_and_gradients(lambda *x: carafe(*x, 3, 2, 2) * 2, inputs)
-    for actual, wanted in zip(out_and_gradients(fast, inputs), expected):
-        torch.testing.assert_close(actual, wanted)
 
 
 @pytest.mark.gpu

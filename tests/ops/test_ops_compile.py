@@ -2,15 +2,12 @@ import pytest
 import torch
 
 from mmdetlike_ops import (
-    batched_nms,
     deform_roi_pool,
     masked_conv2d,
     nms,
     prroi_pool,
     roi_align,
     roi_pool,
-    sigmoid_focal_loss,
-    softmax_focal_loss,
 )
 
 
@@ -50,21 +47,6 @@ def test_nms_compiles(rng, random_boxes):
         expected = nms(boxes + 1, scores, 0.5, max_num=20)
         assert torch.equal(kept, expected[1])
         assert torch.equal(dets, expected[0])
-
-
-def test_batched_nms_compiles(rng, random_boxes):
-    config = {'type': 'nms', 'iou_threshold': 0.5}
-    fast = compiled(lambda boxes, scores, classes: batched_nms(boxes, scores, classes, config))
-    boxes, scores, classes = random_boxes(50), torch.rand(50, generator=rng), torch.arange(50) % 3
-    assert torch.equal(fast(boxes, scores, classes)[1], batched_nms(boxes, scores, classes, config)[1])
-
-
-@pytest.mark.parametrize('loss', [sigmoid_focal_loss, softmax_focal_loss], ids=lambda loss: loss.__name__)
-def test_focal_loss_compiles(rng, loss):
-    x, target = torch.randn(9, 4, generator=rng).requires_grad_(), torch.arange(9) % 5
-    value, expected = compiled(loss)(x, target), loss(x, target)
-    torch.testing.assert_close(value, expected)
-    torch.testing.assert_close(torch.autograd.grad(value, x), torch.autograd.grad(expected, x))
 
 
 def test_masked_convolution_compiles(rng):

@@ -314,18 +314,6 @@ def test_dispatcher_contract(geometry, layout):
     opcheck(kernel, (x, offset, None, weight, None, *pairs, groups, deform_groups, 2))
 
 
-def test_compiles_with_its_gradient():
-    fast = torch.compile(modulated_deform_conv2d, fullgraph=True, backend='aot_eager')
-    for size in ((8, 9), (11, 7)):
-        tensors, config = make_case(size=size)
-        out, expected = fast(*tensors, *config), modulated_deform_conv2d(*tensors, *config)
-        assert torch.equal(out, expected)
-        grads = torch.autograd.grad(out.square().sum(), tensors)
-        for actual, wanted in zip(grads, torch.autograd.grad(expected.square().sum(), tensors)):
-            torch.testing.assert_close(actual, wanted)
-    torch._dynamo.reset()
-
-
 @pytest.mark.parametrize('layer', [DeformConv2dPack, ModulatedDeformConv2dPack, SAConv2d])
 def test_exports_with_any_batch(layer):
     settings = {'use_deform': True} if layer is SAConv2d else {}

@@ -2,7 +2,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.library import opcheck
 
 from mmdetlike_ops import (
     DeformRoIPool,
@@ -162,12 +161,6 @@ def test_bad_input(change, error, words):
 def test_a_pack_names_the_wrong_channels(problem):
     with pytest.raises(ValueError, match='DeformRoIPoolPack: x has 11 channels, output_channels 12 is expected'):
         DeformRoIPoolPack(3, 12, 16)(*problem[:2])
-
-
-def test_operator_follows_the_dispatcher_contract(problem):
-    x, rois, offset = problem
-    arguments = (x[:, :3].clone().requires_grad_(), rois, offset.requires_grad_(), 0.25, 2, 0.1)
-    opcheck(torch.ops.mmdetlike_ops.deform_roi_pool.default, arguments)
 
 
 @pytest.mark.gpu

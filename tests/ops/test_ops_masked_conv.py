@@ -76,7 +76,7 @@ def test_layouts_and_autocast(problem):
 
 @pytest.mark.parametrize('change, error, words', [
     ({'features': torch.zeros(6, 9, 11)}, ValueError, r'features has shape \(6, 9, 11\), \(n, c, h, w\) is expected'),
-    ({'features': torch.zeros(1, 5, 9, 11)}, ValueError, 'features has 5 channels, the weight takes 6'),
+    ({'features': torch.zeros(1, 5, 9, 11)}, ValueError, 'features has 5 channels and weight has shape'),
     ({'mask': torch.zeros(1, 9, 11)}, ValueError, r'mask has shape \(1, 9, 11\), \(1, 7, 9\) is expected'),
     ({'mask': None}, TypeError, 'mask is a NoneType, a tensor is expected'),
     ({'mask': torch.zeros(1, 7, 9, device='meta')}, ValueError, 'mask is on meta, the other tensors are on cpu'),

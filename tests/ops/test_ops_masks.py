@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.library import opcheck
 
 from mmdetlike_ops import mask_iou, mask_matrix_nms, paste_masks
 
@@ -112,33 +111,12 @@ def test_empty(shape, size):
         assert pasted.sum() == (0 if 0 in shape or 0 in size else pasted.numel())
 
 
-def test_threads_do_not_matter(random_boxes, random_masks):
-    masks, boxes = random_masks(33), random_boxes(33)
-    expected = paste_masks(masks, boxes, 300, 400)
-    torch.set_num_threads(2)
-    try:
-        assert torch.equal(paste_masks(masks, boxes, 300, 400), expected)
-    finally:
-        torch.set_num_threads(1)
-
-
-def test_pasting_follows_the_dispatcher_contract(random_boxes, random_masks):
-    opcheck(torch.ops.mmdetlike_ops.paste_masks.default, (random_masks(3), random_boxes(3).double(), 20, 30, 0.5))
-
-
-def test_pasting_compiles(random_boxes, random_masks):
-    fast = torch.compile(lambda m, b: paste_masks(m.sigmoid(), b, 20, 30), fullgraph=True, backend='aot_eager')
-    masks, boxes = random_masks(3), random_boxes(3)
-    assert torch.equal(fast(masks, boxes), paste_masks(masks.sigmoid(), boxes, 20, 30))
-    torch._dynamo.reset()
-
-
 @pytest.mark.parametrize('change, error, words', [
     ({'masks': torch.ones(3, 1, 4, 4)}, ValueError, r'masks has shape \(3, 1, 4, 4\), \(n, h, w\) is expected'),
     ({'masks': torch.ones(3, 4, 4).bool()}, TypeError, 'masks has dtype torch.bool, a floating dtype is expected'),
     ({'boxes': torch.ones(2, 4)}, ValueError, r'boxes has shape \(2, 4\), \(3, 4\) is expected'),
     ({'boxes': torch.ones(3, 4, device='meta')}, ValueError, 'boxes is on meta, the other tensors are on cpu'),
-    ({'img_h': -1}, ValueError, r'the image is \(-1, 9\), a height and a width are expected'),
+    ({'img_h': -1}, ValueError, 'img_h is -1, a number from 0 to'),
 ])  # fmt: skip
 def test_bad_pasting(change, error, words):
     good = {'masks': torch.ones(3, 4, 4), 'boxes': torch.ones(3, 4), 'img_h': 9, 'img_w': 9}

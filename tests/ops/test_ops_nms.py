@@ -3,7 +3,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.library import opcheck
 
 from mmdetlike_ops import batched_nms, bbox_overlaps, nms, nms_match, soft_nms
 
@@ -214,12 +213,3 @@ def test_a_cpu_build_refuses_cuda_tensors(monkeypatch):
             RuntimeError, match='boxes is on cuda:0, but the kernels were compiled without CUDA; compile'
         ):
             nms(boxes, scores, 0.5)
-
-
-def test_operators_follow_the_dispatcher_contract(random_boxes, rng):
-    kernels = torch.ops.mmdetlike_ops
-    boxes, scores = random_boxes(20), torch.rand(20, generator=rng)
-    order, groups = scores.argsort(descending=True), torch.randint(0, 2, (20,), generator=rng)
-    opcheck(kernels.nms.default, (boxes, scores, order, groups, 0.5, 0.0, 0, -1))
-    opcheck(kernels.soft_nms.default, (boxes, scores, None, 0.3, 0.5, 0.001, 1, 0))
-    opcheck(kernels.bbox_overlaps.default, (boxes, boxes[:7], False, False, 0))

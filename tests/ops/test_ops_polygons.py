@@ -5,7 +5,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPoint, Point, Polygon
-from torch.library import opcheck
 
 from mmdetlike_ops import box_iou_quadri, convex_giou, convex_iou, min_area_polygons, points_in_polygons
 
@@ -238,19 +237,6 @@ def test_empty(dtype):
     assert points.grad.shape == (0, 18)
 
 
-def test_results_do_not_depend_on_threads(random_pointsets, random_quads):
-    points, quads = random_pointsets(400), random_quads(400)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            results.append((min_area_polygons(points), convex_iou(points, quads), *convex_giou(points, quads)))
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(*pair) for pair in zip(*results))
-
-
 @pytest.mark.parametrize('call, error, words', [
     (lambda p, q: min_area_polygons(q), ValueError, r'pointsets has shape \(3, 8\), \(n, 18\) is expected'),
     (lambda p, q: min_area_polygons(p.int()), TypeError, 'pointsets has dtype torch.int32, a floating dtype'),
@@ -264,23 +250,6 @@ def test_results_do_not_depend_on_threads(random_pointsets, random_quads):
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call(torch.zeros(3, 18), torch.zeros(3, 8))
-
-
-def test_operators_follow_the_dispatcher_contract(random_pointsets, random_quads):
-    kernels = torch.ops.mmdetlike_ops
-    points, quads = random_pointsets(5), random_quads(5)
-    opcheck(kernels.min_area_polygons.default, (points,))
-    opcheck(kernels.points_in_polygons.default, (points[:, :2].contiguous(), quads))
-    opcheck(kernels.convex_giou.default, (points.requires_grad_(), quads))
-    opcheck(kernels.convex_overlaps.default, (points.detach(), quads, False, False))
-
-
-def test_convex_giou_compiles(random_pointsets, random_quads):
-    points, quads = random_pointsets(5).requires_grad_(), random_quads(5)
-    loss = torch.compile(lambda p: (1 - convex_giou(p * 2, quads)[0]).sum(), fullgraph=True, backend='aot_eager')
-    (grad,) = torch.autograd.grad(loss(points), points)
-    torch.testing.assert_close(grad, -2 * convex_giou(points * 2, quads)[1])
-    torch._dynamo.reset()
 
 
 @pytest.mark.gpu

@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.library import opcheck
 
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import BorderAlign, CornerPool, CrissCrossAttention, PSAMask, border_align, psa_mask
@@ -233,20 +232,6 @@ def test_dtypes(rng, name, dtype):
         torch.testing.assert_close(grad.double(), expected, rtol=tolerance, atol=tolerance)
 
 
-@each_function
-def test_threads_do_not_change_the_result(rng, name):
-    function, x = make(rng, name, size=(40, 50) if name in MODES else (12, 16))
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            results.append(out_and_gradient(function, x))
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(a, b) for a, b in zip(*results))
-
-
 @pytest.mark.parametrize('shape', [(0, 4, 3, 3), (2, 0, 3, 3), (2, 4, 0, 3), (2, 4, 3, 0)])
 def test_empty(shape):
     x = torch.zeros(shape, requires_grad=True)
@@ -261,22 +246,6 @@ def test_empty(shape):
             assert torch.autograd.grad(out.sum(), x)[0].shape == shape
     if shape[1]:
         assert psa_mask(x, 'collect', 2).shape == (shape[0], shape[2] * shape[3], *shape[2:])
-
-
-@each_function
-def test_compiles_with_its_gradient(rng, name):
-    function, x = make(rng, name)
-    fast = torch.compile(lambda x: function(x * 2), fullgraph=True, backend='aot_eager')
-    expected = out_and_gradient(lambda x: function(x * 2), x)
-    for actual, wanted in zip(out_and_gradient(fast, x), expected):
-        torch.testing.assert_close(actual, wanted)
-
-
-def test_operators_follow_the_dispatcher_contract(rng):
-    x = torch.randn(2, 8, 4, 5, generator=rng).requires_grad_()
-    opcheck(KERNELS.corner_pool.default, (x, 2, True))
-    opcheck(KERNELS.border_align.default, (x, BOXES, 3))
-    opcheck(KERNELS.psa_mask.default, (x, True, 2, 4))
 
 
 def slow_criss_cross(layer, x):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.library import opcheck
 
 from mmdetlike_ops import RoIAlignRotated, active_rotated_filter, roi_align, roi_align_rotated, rotated_feature_align
 
@@ -252,21 +251,6 @@ def test_image_outside_the_batch(image):
         roi_align_rotated(torch.ones(2, 3, 8, 8), torch.tensor([[0.0, 4, 4, 4, 4, 1], [image, 4, 4, 4, 4, 1]]), 2)
 
 
-@each_pool
-def test_results_do_not_depend_on_threads(rng, random_rotated_rois, pool):
-    x, rois = torch.randn(2, 40, 20, 30, generator=rng).requires_grad_(), random_rotated_rois(50)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            out = pool(x, rois)
-            results.append((out, torch.autograd.grad(out.square().sum(), x)[0]))
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(*pair) for pair in zip(*results))
-
-
 def test_points_held_and_not_held_agree(rng):
     """A region with more samples than are held for all channels gives what it gives alone, in a smaller part."""
     x = torch.randn(1, 12, 30, 30, generator=rng)
@@ -351,24 +335,6 @@ def test_bad_regions(change, error, words):
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call(torch.zeros(2, 3, 4, 5), torch.zeros(2, 4, 5, 5))
-
-
-def test_operators_follow_the_dispatcher_contract(rng, random_rotated_rois):
-    kernels = torch.ops.mmdetlike_ops
-    x, rois = torch.randn(2, 3, 8, 9, generator=rng).requires_grad_(), random_rotated_rois(3)
-    opcheck(kernels.roi_align_rotated.default, (x, rois, 3, 2, 0.1, 2, True, False))
-    opcheck(kernels.rotated_feature_align.default, (x, boxes_on_map(x), 1 / 8, 5))
-
-
-@each_pool
-def test_pooling_compiles_with_its_gradient(rng, random_rotated_rois, pool):
-    x, rois = torch.randn(2, 5, 20, 30, generator=rng).requires_grad_(), random_rotated_rois(6)
-    out = torch.compile(lambda x, rois: pool(x * 2, rois), fullgraph=True, backend='aot_eager')(x, rois)
-    expected = pool(x * 2, rois)
-    torch.testing.assert_close(out, expected)
-    (grad,) = torch.autograd.grad(out.square().sum(), x)
-    torch.testing.assert_close(grad, torch.autograd.grad(expected.square().sum(), x)[0])
-    torch._dynamo.reset()
 
 
 @pytest.mark.gpu

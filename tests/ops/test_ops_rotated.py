@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPoint, Polygon
-from torch.library import opcheck
 
 from mmdetlike_ops import (
     batched_nms,
@@ -303,20 +302,6 @@ def test_gradients_reach_kept_boxes_and_scores():
     assert scores.grad.tolist() == [1, 0, 1]
 
 
-def test_results_do_not_depend_on_threads(random_rotated, rng):
-    boxes, scores = random_rotated(300), torch.rand(300, generator=rng)
-    labels = torch.randint(0, 40, (300,), generator=rng)
-    threads = torch.get_num_threads()
-    try:
-        results = []
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            results.append((box_iou_rotated(boxes, boxes), nms_rotated(boxes, scores, 0.3, labels)[1]))
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(*pair) for pair in zip(*results))
-
-
 def test_detectron2_spelling():
     theirs = torch.tensor([[10.0, 20, 30, 8, 30]], requires_grad=True)
     ours = rotated_boxes_from_detectron2(theirs)
@@ -350,23 +335,6 @@ def test_detectron2_spelling():
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call(torch.zeros(3, 5))
-
-
-def test_operators_follow_the_dispatcher_contract(random_rotated, rng):
-    kernels = torch.ops.mmdetlike_ops
-    boxes, scores = random_rotated(20), torch.rand(20, generator=rng)
-    order, groups = scores.argsort(descending=True), torch.randint(0, 2, (20,), generator=rng)
-    opcheck(kernels.convex_overlaps.default, (boxes, boxes[:7], False, False))
-    opcheck(kernels.convex_overlaps.default, (boxes, boxes, True, True))
-    opcheck(kernels.nms_rotated.default, (boxes, scores, order, groups, 0.5))
-
-
-def test_suppression_compiles(random_rotated, rng):
-    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
-        fast = torch.compile(lambda b, s: nms_rotated(b + 1, s, 0.3), fullgraph=True, backend='aot_eager')
-        boxes, scores = random_rotated(50), torch.rand(50, generator=rng)
-        assert torch.equal(fast(boxes, scores)[1], nms_rotated(boxes + 1, scores, 0.3)[1])
-    torch._dynamo.reset()
 
 
 @pytest.mark.gpu

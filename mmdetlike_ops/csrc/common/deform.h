@@ -37,6 +37,9 @@ inline DeformShape deform_shape(const Tensor& x, const Tensor& offset, const Ten
                                 const std::vector<int64_t>& dilation, int64_t groups, int64_t deform_groups) {
   STD_TORCH_CHECK(x.size(2) * x.size(3) < (int64_t{1} << 31), "deform_conv2d: a map of ", x.size(2), " x ", x.size(3),
                   " pixels is too large");
+  for (int i = 0; i < 2; ++i)
+    STD_TORCH_CHECK(x.size(2 + i) + 2 * padding[i] < (int64_t{1} << 31), "deform_conv2d: a padding of ", padding[i],
+                    " is too large");
   const auto axis = [&](int i) {
     return DeformAxis{static_cast<int>(x.size(2 + i)),      static_cast<int>(offset.size(2 + i)),
                       static_cast<int>(weight.size(2 + i)), static_cast<int>(stride[i]),
