@@ -1,11 +1,13 @@
 """Detectors of a few thousand parameters, and samples to call them with."""
 
+import numpy as np
 import torch
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 
 import mmdetlike.models  # noqa: F401  registers the models
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
+from mmdetlike.structures.mask import BitmapMasks
 
 BACKBONE = dict(type='ResNet', depth=18, base_channels=8)
 NECK = dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=8, start_level=1, num_outs=3)
@@ -110,15 +112,38 @@ def random_boxes(count: int, shape: tuple[int, int] = (64, 64), seed: int = 0) -
     return torch.cat([low, high], dim=1)
 
 
+def box_masks(boxes: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
+    """Masks (n, h, w) of the pixels whose centres lie in ``boxes``: none of boxes between centres."""
+    y, x = (torch.arange(side) + 0.5 for side in shape)
+    x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
+    inside = ((y >= y1) & (y < y2))[:, :, None] & ((x >= x1) & (x < x2))[:, None]
+    return inside.numpy().astype(np.uint8)
+
+
+def semantic_map(masks: np.ndarray, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """(h, w) classes of pixels: of objects, and two of stuff left and right."""
+    height, width = masks.shape[1:]
+    classes = (num_classes + (torch.arange(width) >= width // 2).long()).repeat(height, 1)
+    for mask, label in zip(masks, labels):
+        classes[torch.from_numpy(mask).bool()] = label
+    return classes
+
+
 def make_sample(boxes, shape=(64, 64), num_classes=3, scale_factor=(1.0, 1.0), ignored=(), index=0) -> DetDataSample:
-    """A sample of an image of ``shape`` with ``boxes`` as objects, their count of random ones, and given proposals."""
+    """A sample of an image of ``shape`` with ``boxes`` as objects, their count of random ones, and given proposals.
+
+    Masks fill their boxes; the semantic map has two classes of stuff around them.
+    """
     if isinstance(boxes, int):
         boxes = random_boxes(boxes, shape, seed=index)
     boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     ori_shape = tuple(round(side / scale) for side, scale in zip(shape, reversed(scale_factor)))
     meta = dict(img_id=index, img_path=f'{index}.jpg', img_shape=shape, ori_shape=ori_shape, scale_factor=scale_factor)
     sample = DetDataSample(metainfo=meta)
-    sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.arange(len(boxes)) % num_classes)
+    labels = torch.arange(len(boxes)) % num_classes
+    masks = box_masks(boxes, shape)
+    sample.gt_instances = InstanceData(bboxes=boxes, labels=labels, masks=BitmapMasks(masks, *shape))
+    sample.gt_sem_seg = PixelData(sem_seg=semantic_map(masks, labels, num_classes)[None])
     ignored = torch.as_tensor(ignored, dtype=torch.float32).reshape(-1, 4)
     sample.ignored_instances = InstanceData(bboxes=ignored, labels=torch.zeros(len(ignored), dtype=torch.long))
     sample.proposals = InstanceData(bboxes=random_boxes(20, shape, seed=100 + index))

@@ -197,7 +197,8 @@ class MaskFormerHead(BaseModule):
         for row, gt, (queries, segments) in zip(labels, gts, found):
             row[queries] = gt.labels[segments]
         labels = labels.flatten()
-        weight = cls_score.new_tensor(self.loss_cls.class_weight)[labels].sum()
+        weights = self.loss_cls.class_weight
+        weight = labels.numel() if weights is None else weights.to(cls_score.dtype)[labels].sum()
         loss_cls = self.loss_cls(cls_score.flatten(0, 1), labels, avg_factor=weight)
         pred = torch.cat([image[queries] for image, (queries, _) in zip(masks, found)])
         gt = torch.cat([gt.masks[segments] for gt, (_, segments) in zip(gts, found)])

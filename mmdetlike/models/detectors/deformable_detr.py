@@ -151,7 +151,7 @@ class DINO(DeformableDETR):
         query, references = self.query_embedding.weight[: scores.shape[1]].expand(len(memory), -1, -1), boxes.detach()
         noisy, mask = None, None
         if samples is not None:
-            noisy = self.dn_query_generator(samples)
+            noisy = self.dn_query_generator(samples, query.shape[1])
             query = torch.cat([noisy.content, query], dim=1)
             references, mask = torch.cat([noisy.boxes, references], dim=1), noisy.attn_mask
         outs = self.decoder(

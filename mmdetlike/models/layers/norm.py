@@ -32,12 +32,28 @@ class LayerNorm2d(nn.LayerNorm):
         return normalised.permute(0, 3, 1, 2)
 
 
+# the second base, a base of the first, is what ``init_cfg=dict(layer='_BatchNorm')`` looks for
+class BatchNorm2d(nn.BatchNorm2d, _BatchNorm):
+    """Batch normalisation that also trains where a channel has a single value.
+
+    Such a value, of one image on a map of one pixel, has no variance, and PyTorch refuses it. It is normalised by the
+    running statistics, which it leaves as they are. The arguments are those of ``torch.nn.BatchNorm2d``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` (N, C, H, W) over N, H and W."""
+        alone = self.training and self.track_running_stats and x.dim() == 4 and x.numel() == x.shape[1]
+        if not alone:
+            return super().forward(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 NORM_LAYERS = LayerFamily(
     'norm layer',
     {
-        'BN': nn.BatchNorm2d,
+        'BN': BatchNorm2d,
         'BN1d': nn.BatchNorm1d,
-        'BN2d': nn.BatchNorm2d,
+        'BN2d': BatchNorm2d,
         'BN3d': nn.BatchNorm3d,
         'SyncBN': SyncBatchNorm,
         'MMSyncBN': SyncBatchNorm,

@@ -80,8 +80,11 @@ class CdnQueryGenerator(BaseModule):
         """How many groups there are if the fullest image has ``max_objects`` objects."""
         return max(self.size // max(max_objects, 1), 1) if self.dynamic else self.size
 
-    def forward(self, samples: SampleList) -> DenoisingQueries:
-        """Queries of the objects of all samples, which have ``gt_instances`` and ``img_shape``."""
+    def forward(self, samples: SampleList, num_matching_queries: int | None = None) -> DenoisingQueries:
+        """Queries of the objects of all samples, which have ``gt_instances`` and ``img_shape``.
+
+        ``num_matching_queries`` says how many there are this time: images of few pixels propose fewer.
+        """
         counts = [len(sample.gt_instances) for sample in samples]
         device, most = self.label_embedding.weight.device, max(counts)
         groups = self.num_groups(most)
@@ -93,7 +96,7 @@ class CdnQueryGenerator(BaseModule):
             height, width = sample.img_shape[:2]
             gt_boxes = get_box_tensor(sample.gt_instances.bboxes)
             boxes[i, :, :count] = self._noisy_boxes(gt_boxes / gt_boxes.new_tensor([width, height] * 2), groups)
-        mask = self._attention_mask(groups, most, device)
+        mask = self._attention_mask(groups, most, num_matching_queries or self.num_matching_queries, device)
         return DenoisingQueries(content.flatten(1, 2), boxes.flatten(1, 2), mask, groups, most)
 
     def _noisy_labels(self, labels: Tensor) -> Tensor:
@@ -113,9 +116,10 @@ class CdnQueryGenerator(BaseModule):
         noisy = (boxes + noise * half_size * self.box_noise_scale).clamp(0, 1)
         return inverse_sigmoid(bbox_xyxy_to_cxcywh(noisy.flatten(0, 1)), eps=1e-3)
 
-    def _attention_mask(self, groups: int, most: int, device: torch.device) -> Tensor:
+    @staticmethod
+    def _attention_mask(groups: int, most: int, matching: int, device: torch.device) -> Tensor:
         """Groups don't see each other, and the matching queries don't see groups."""
         count = 2 * groups * most
-        group = torch.arange(count + self.num_matching_queries, device=device) // max(2 * most, 1)
+        group = torch.arange(count + matching, device=device) // max(2 * most, 1)
         is_noisy = torch.arange(len(group), device=device) < count
         return is_noisy[None] & (~is_noisy[:, None] | (group[None] != group[:, None]))
