@@ -157,18 +157,22 @@ class DenseHead(BaseModule):
     def priors(self, preds: FlatPredictions) -> Tensor:
         """All priors in a row, in pixels: anchors (N, 4), points (N, 2) or, with their strides x and y, (N, 4).
 
-        They are kept for the sizes seen last.
+        They are kept for the sizes seen last; a compiled graph has them as constants.
         """
         device = preds.maps[self.map_names[0]].device
+        if torch.compiler.is_compiling():
+            return self._make_priors(preds, device)
         # a tensor made in inference mode could not take part in training later
         key = (tuple(preds.featmap_sizes), device, torch.is_inference_mode_enabled())
         cache = self.__dict__.setdefault('_priors_cache', {})
         if key not in cache:
             if len(cache) >= 8:
                 cache.clear()
-            levels = self.prior_generator.grid_priors(preds.featmap_sizes, device=device, **self.prior_options)
-            cache[key] = torch.cat(levels)
+            cache[key] = self._make_priors(preds, device)
         return cache[key]
+
+    def _make_priors(self, preds: FlatPredictions, device: torch.device) -> Tensor:
+        return torch.cat(self.prior_generator.grid_priors(preds.featmap_sizes, device=device, **self.prior_options))
 
     def prior_strides(self, preds: FlatPredictions) -> Tensor:
         """The stride (N,) of each prior's level in pixels, along x."""

@@ -171,7 +171,7 @@ def proposal_anchors(pyramid: FlatPyramid) -> tuple[Tensor, Tensor]:
         not on padding and at the very border.
     """
     boxes, like = [], dict(dtype=pyramid.feats.dtype, device=pyramid.feats.device)
-    for level, ((height, width), ratios) in enumerate(zip(pyramid.sizes(), pyramid.valid_ratios.unbind(1))):
+    for level, ((height, width), ratios) in enumerate(zip(pyramid.sizes, pyramid.valid_ratios.unbind(1))):
         y, x = torch.arange(height, **like) + 0.5, torch.arange(width, **like) + 0.5
         grid = torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1).reshape(1, -1, 2)
         centres = grid / (ratios * ratios.new_tensor([width, height])).round()[:, None]

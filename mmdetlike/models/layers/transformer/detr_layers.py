@@ -29,7 +29,8 @@ class FlatPyramid:
         feats: (B, S, C) pixels of one level after the other.
         pos: (B, S, C) their positional encodings.
         padding_mask: (B, S) True for padding; None where there is none.
-        spatial_shapes: (L, 2) int64, height and width of each level.
+        sizes: Height and width of each level.
+        spatial_shapes: (L, 2) int64, the same as a tensor, which is not read so that nothing waits for a device.
         level_start_index: (L,) place of the first pixel of each level.
         valid_ratios: (B, L, 2) the share of each level's width and height that is image.
     """
@@ -37,6 +38,7 @@ class FlatPyramid:
     feats: Tensor
     pos: Tensor
     padding_mask: Tensor | None
+    sizes: list[tuple[int, int]]
     spatial_shapes: Tensor
     level_start_index: Tensor
     valid_ratios: Tensor
@@ -49,14 +51,10 @@ class FlatPyramid:
             level_start_index=self.level_start_index,
         )
 
-    def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of each level as numbers."""
-        return [tuple(size) for size in self.spatial_shapes.tolist()]
-
     def reference_points(self) -> Tensor:
         """(B, S, L, 2) where each pixel's centre is, x and y as shares of each level."""
         points = []
-        for (height, width), ratios in zip(self.sizes(), self.valid_ratios.unbind(1)):
+        for (height, width), ratios in zip(self.sizes, self.valid_ratios.unbind(1)):
             y = (torch.arange(height, dtype=ratios.dtype, device=ratios.device) + 0.5) / height
             x = (torch.arange(width, dtype=ratios.dtype, device=ratios.device) + 0.5) / width
             grid = torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1).reshape(1, -1, 2)
@@ -339,14 +337,15 @@ def flatten_pyramid(
         rows.append(feat.flatten(2).transpose(1, 2))
         positions.append(pos if level_embed is None else pos + level_embed[i])
         level_masks.append(mask)
-    shapes = torch.tensor([feat.shape[-2:] for feat in feats], device=feats[0].device)
+    sizes = [tuple(feat.shape[-2:]) for feat in feats]
+    shapes = torch.tensor(sizes, device=feats[0].device)
     starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
     if masks is None:
         flat_mask, ratios = None, feats[0].new_ones(len(feats[0]), len(feats), 2)
     else:
         flat_mask = torch.cat([mask.flatten(1) for mask in level_masks], dim=1)
         ratios = torch.stack([_valid_ratio(mask) for mask in level_masks], dim=1).to(feats[0].dtype)
-    return FlatPyramid(torch.cat(rows, 1), torch.cat(positions, 1), flat_mask, shapes, starts, ratios)
+    return FlatPyramid(torch.cat(rows, 1), torch.cat(positions, 1), flat_mask, sizes, shapes, starts, ratios)
 
 
 def _valid_ratio(mask: Tensor) -> Tensor:
