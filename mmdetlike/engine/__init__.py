@@ -1,4 +1,4 @@
-from . import hooks, loops, optim
+from . import hooks, loops, optim, schedulers
 from .runner import Runner, launch
 
-__all__ = ['Runner', 'hooks', 'launch', 'loops', 'optim']
+__all__ = ['Runner', 'hooks', 'launch', 'loops', 'optim', 'schedulers']

@@ -18,6 +18,7 @@ from mmdetlike.datasets.transforms.loading import (
     LoadImageFromNDArray,
     LoadProposals,
 )
+from mmdetlike.datasets.transforms.mix import CachedMixUp, CachedMosaic, CopyPaste, MixUp, Mosaic
 from mmdetlike.datasets.transforms.pad import Expand, Pad
 from mmdetlike.datasets.transforms.panoptic import LoadPanopticAnnotations
 from mmdetlike.datasets.transforms.resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize, SegRescale
@@ -25,6 +26,9 @@ from mmdetlike.datasets.transforms.wrappers import ProposalBroadcaster, RandomAp
 
 __all__ = [
     'BaseTransform',
+    'CachedMixUp',
+    'CachedMosaic',
+    'CopyPaste',
     'Edge',
     'Expand',
     'FilterAnnotations',
@@ -37,6 +41,8 @@ __all__ = [
     'LoadPanopticAnnotations',
     'LoadProposals',
     'MinIoURandomCrop',
+    'MixUp',
+    'Mosaic',
     'PackDetInputs',
     'Pad',
     'PhotoMetricDistortion',

@@ -3,6 +3,8 @@ from .checks import CheckInvalidLossHook, NumClassCheckHook
 from .epoch_hook import SetEpochInfoHook
 from .report_hook import ReportHook
 from .seed_hook import DistSamplerSeedHook
+from .switch_hooks import PipelineSwitchHook, YOLOXModeSwitchHook
+from .sync_norm_hook import SyncNormHook
 from .visualization_hook import DetVisualizationHook
 
 __all__ = [
@@ -11,6 +13,9 @@ __all__ = [
     'DetVisualizationHook',
     'DistSamplerSeedHook',
     'NumClassCheckHook',
+    'PipelineSwitchHook',
     'ReportHook',
     'SetEpochInfoHook',
+    'SyncNormHook',
+    'YOLOXModeSwitchHook',
 ]

@@ -19,6 +19,9 @@ DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
 DEFAULT_LOSS_CLS = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0)
 DEFAULT_LOSS_BBOX = dict(type='GIoULoss', loss_weight=2.0)
 DEFAULT_INIT = dict(type='Normal', layer='Conv2d', std=0.01)
+DEFAULT_ACT = dict(type='ReLU')
+SEP_BN_NORM = dict(type='BN', momentum=0.03, eps=0.001)
+SEP_BN_ACT = dict(type='SiLU')
 
 
 @MODELS.register_module()
@@ -49,7 +52,7 @@ class RTMDetHead(ATSSHead):
         num_classes: int,
         in_channels: int,
         with_objectness: bool = True,
-        act_cfg: dict | None = dict(type='ReLU'),
+        act_cfg: dict | None = DEFAULT_ACT,
         anchor_generator: dict = DEFAULT_POINTS,
         bbox_coder: dict = DEFAULT_CODER,
         loss_cls: dict = DEFAULT_LOSS_CLS,
@@ -157,8 +160,8 @@ class RTMDetSepBNHead(RTMDetHead):
         in_channels: int,
         share_conv: bool = True,
         use_depthwise: bool = False,
-        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: dict | None = dict(type='SiLU'),
+        norm_cfg: dict | None = SEP_BN_NORM,
+        act_cfg: dict | None = SEP_BN_ACT,
         pred_kernel_size: int = 1,
         exp_on_reg: bool = False,
         **kwargs,

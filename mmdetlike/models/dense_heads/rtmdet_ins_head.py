@@ -17,6 +17,8 @@ from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .tower import build_tower, run_tower
 
 DEFAULT_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')
+MASK_ACT, MASK_NORM = dict(type='ReLU', inplace=True), dict(type='BN')
+SEP_BN_ACT, SEP_BN_NORM = dict(type='SiLU', inplace=True), dict(type='BN', requires_grad=True)
 # a point sees coordinates in units of so many of its strides
 COORDINATE_RANGE = 8
 # masks of so many objects are put to full size at a time
@@ -43,8 +45,8 @@ class MaskFeatModule(BaseModule):
         stacked_convs: int = 4,
         num_levels: int = 3,
         num_prototypes: int = 8,
-        act_cfg: dict | None = dict(type='ReLU', inplace=True),
-        norm_cfg: dict | None = dict(type='BN'),
+        act_cfg: dict | None = MASK_ACT,
+        norm_cfg: dict | None = MASK_NORM,
     ) -> None:
         super().__init__()
         self.num_levels = num_levels
@@ -255,8 +257,8 @@ class RTMDetInsSepBNHead(DynamicMasks, RTMDetSepBNHead):
         in_channels: int,
         share_conv: bool = True,
         with_objectness: bool = False,
-        norm_cfg: dict | None = dict(type='BN', requires_grad=True),
-        act_cfg: dict | None = dict(type='SiLU', inplace=True),
+        norm_cfg: dict | None = SEP_BN_NORM,
+        act_cfg: dict | None = SEP_BN_ACT,
         pred_kernel_size: int = 1,
         **kwargs,
     ) -> None:

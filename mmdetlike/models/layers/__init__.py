@@ -20,6 +20,7 @@ from .csp_layer import CSPLayer, CSPNeXtBlock, DarknetBottleneck, conv_class
 from .csp_parts import Focus, SPPBottleneck
 from .drop import Dropout, DropPath, build_dropout, drop_path
 from .edge_residual import EdgeResidual
+from .ema import ExpMomentumEMA
 from .family import LayerFamily
 from .fuse import fuse_conv_bn
 from .generalized_attention import GeneralizedAttention
@@ -76,6 +77,7 @@ __all__ = [
     'DyReLU',
     'DynamicConv',
     'EdgeResidual',
+    'ExpMomentumEMA',
     'FFN',
     'Focus',
     'FrozenBatchNorm2d',

@@ -1,0 +1,383 @@
+"""Transforms that make one sample of several: mosaics and blends."""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, check_range, image_size
+from mmdetlike.datasets.transforms.geometric import visible
+from mmdetlike.datasets.transforms.instances import INSTANCE_FIELDS, Edge, apply_warp, select_instances
+from mmdetlike.registry import TRANSFORMS
+from mmdetlike.structures.bbox import BaseBoxes
+from mmdetlike.structures.mask import BaseInstanceMasks, BitmapMasks
+from mmdetlike.structures.warp import Warp
+
+Size = tuple[int, int]
+
+
+class MixTransform(BaseTransform):
+    """Draws other samples with `get_indexes` and joins them, ``results['mix_results']``, to the sample in `mix`.
+
+    Args:
+        prob: Probability of doing anything.
+    """
+
+    num_others = 1
+
+    def __init__(self, prob: float = 1.0) -> None:
+        self.prob = check_probability(prob)
+
+    def get_indexes(self, dataset: Sequence) -> list[int]:
+        """Places of the samples to be joined, drawn from ``dataset``."""
+        return [np.random.randint(len(dataset)) for _ in range(self.num_others)]
+
+    @abstractmethod
+    def mix(self, results: dict, others: list[dict]) -> dict:
+        """Join ``others`` to ``results``; all of them may be changed."""
+
+    def transform(self, results: dict) -> dict:
+        """Mix or leave as it is.
+
+        Raises:
+            ValueError: ``mix_results`` is missing or of another length.
+        """
+        if np.random.uniform() >= self.prob:
+            return results
+        others = results.get('mix_results') or []
+        if len(others) != self.num_others:
+            raise ValueError(
+                f'{type(self).__name__} needs {self.num_others} samples in mix_results, got {len(others)}; put it into '
+                'the pipeline of a MultiImageMixDataset, or use its Cached version'
+            )
+        return self.mix(results, others)
+
+
+class SampleCache:
+    """The last samples that a transform has seen in this process; a mix in transforms that draw from them.
+
+    What is drawn depends on the samples seen before, so on the number of worker processes too.
+    """
+
+    def _init_cache(self, max_cached_images: int, random_pop: bool) -> None:
+        least = self.num_others + 1
+        if max_cached_images < least:
+            raise ValueError(f'max_cached_images must be at least {least}, got {max_cached_images}')
+        self.max_cached_images, self.random_pop = max_cached_images, random_pop
+        self.results_cache: list[dict] = []
+
+    def transform(self, results: dict) -> dict:
+        """Store a copy of the sample; mix it with others once there are enough."""
+        cache = self.results_cache
+        cache.append(copy.deepcopy(results))
+        if len(cache) > self.max_cached_images:
+            cache.pop(np.random.randint(len(cache) - 1) if self.random_pop else 0)
+        if len(cache) <= self.num_others or np.random.uniform() >= self.prob:
+            return results
+        return self.mix(results, [copy.deepcopy(cache[index]) for index in self.get_indexes(cache)])
+
+
+@TRANSFORMS.register_module()
+class Mosaic(MixTransform):
+    """Four images around a random point of a canvas of twice the size (YOLOv4, arXiv 2004.10934).
+
+    Each image is resized to fit into ``img_scale`` and touches the point with one corner; what leaves the canvas is
+    cut. Boxes, masks, keypoints and label maps follow; instances that are wholly outside are dropped.
+
+    Args:
+        img_scale: (w, h) that images are fit into.
+        center_ratio_range: (lower, upper) of the point's place along each axis, as a fraction of ``img_scale``.
+        bbox_clip_border: Cut boxes to the canvas.
+        pad_val: Value of the canvas.
+        prob: Probability of making a mosaic.
+    """
+
+    num_others = 3
+
+    def __init__(
+        self,
+        img_scale: Size = (640, 640),
+        center_ratio_range: tuple[float, float] = (0.5, 1.5),
+        bbox_clip_border: bool = True,
+        pad_val: float = 114.0,
+        prob: float = 1.0,
+    ) -> None:
+        super().__init__(prob)
+        self.img_scale = check_scale(img_scale)
+        self.center_ratio_range = check_range('center_ratio_range', center_ratio_range)
+        self.bbox_clip_border, self.pad_val = bbox_clip_border, pad_val
+
+    def mix(self, results: dict, others: list[dict]) -> dict:
+        (width, height), (low, high) = self.img_scale, self.center_ratio_range
+        x, y = int(np.random.uniform(low, high) * width), int(np.random.uniform(low, high) * height)
+        edge = Edge(img=self.pad_val, clip=self.bbox_clip_border)
+        samples = [results, *others]
+        canvas = blank_like(results, (2 * height, 2 * width), edge)
+        for sample, (right, below) in zip(samples, ((0, 0), (1, 0), (0, 1), (1, 1))):
+            fit_into(sample, self.img_scale, edge)
+            h, w = image_size(sample)
+            place(sample, canvas, x if right else x - w, y if below else y - h, edge)
+        return {**join(samples), **canvas}
+
+
+@TRANSFORMS.register_module()
+class CachedMosaic(SampleCache, Mosaic):
+    """`Mosaic` of images seen before, which needs no dataset and reads nothing twice (RTMDet, arXiv 2212.07784).
+
+    Args:
+        img_scale: See `Mosaic`, as the next four.
+        center_ratio_range: See `Mosaic`.
+        bbox_clip_border: See `Mosaic`.
+        pad_val: See `Mosaic`.
+        prob: See `Mosaic`.
+        max_cached_images: Images that are kept, at least 4.
+        random_pop: Forget a random one, not the oldest.
+    """
+
+    def __init__(
+        self,
+        img_scale: Size = (640, 640),
+        center_ratio_range: tuple[float, float] = (0.5, 1.5),
+        bbox_clip_border: bool = True,
+        pad_val: float = 114.0,
+        prob: float = 1.0,
+        max_cached_images: int = 40,
+        random_pop: bool = True,
+    ) -> None:
+        super().__init__(img_scale, center_ratio_range, bbox_clip_border, pad_val, prob)
+        self._init_cache(max_cached_images, random_pop)
+
+
+@TRANSFORMS.register_module()
+class MixUp(MixTransform):
+    """The mean of an image and another one with objects, at a random size and place (YOLOX, arXiv 2107.08430).
+
+    The other image is fit into ``img_scale``, padded to it, resized by a random factor, flipped, and cut or padded to
+    the size of the first. Instances of both are kept; those of the other that are wholly outside are dropped. The
+    label map stays that of the first.
+
+    Args:
+        img_scale: (w, h) that the other image is fit into.
+        ratio_range: (lower, upper) of the factor.
+        flip_ratio: Probability of mirroring the other image.
+        pad_val: Value of padding.
+        max_iters: How often to draw another image if one has no objects.
+        bbox_clip_border: Cut boxes to the image.
+        prob: Probability of doing anything.
+    """
+
+    def __init__(
+        self,
+        img_scale: Size = (640, 640),
+        ratio_range: tuple[float, float] = (0.5, 1.5),
+        flip_ratio: float = 0.5,
+        pad_val: float | tuple[float, ...] = 114.0,
+        max_iters: int = 15,
+        bbox_clip_border: bool = True,
+        prob: float = 1.0,
+    ) -> None:
+        super().__init__(prob)
+        self.img_scale = check_scale(img_scale)
+        self.ratio_range = check_range('ratio_range', ratio_range)
+        self.flip_ratio = check_probability(flip_ratio, 'flip_ratio')
+        self.pad_val, self.max_iters, self.bbox_clip_border = pad_val, max_iters, bbox_clip_border
+
+    def get_indexes(self, dataset: Sequence) -> list[int]:
+        """The place of a sample with objects, of any sample after ``max_iters`` failures."""
+        for _ in range(self.max_iters):
+            index = np.random.randint(len(dataset))
+            if has_objects(dataset, index):
+                break
+        return [index]
+
+    def mix(self, results: dict, others: list[dict]) -> dict:
+        other = others[0]
+        if not len(other['gt_bboxes']):
+            return results
+        size, edge = image_size(results), Edge(img=self.pad_val, clip=self.bbox_clip_border)
+        fit_into(other, self.img_scale, edge)
+        for warp in self._draw_warps(image_size(other), size):
+            apply_warp(other, warp, edge, visible)
+        img = cv2.addWeighted(results['img'], 0.5, other['img'], 0.5, 0)
+        return {**join([results, other]), 'img': img}
+
+    def _draw_warps(self, old: Size, target: Size) -> list[Warp]:
+        """From the fitted image of (h, w) ``old`` to one of ``target``."""
+        padded, ratio = (self.img_scale[1], self.img_scale[0]), np.random.uniform(*self.ratio_range)
+        jittered = tuple(max(int(side * ratio), 1) for side in padded)
+        warps = [Warp.window(old, 0, 0, *padded), Warp.resize(padded, jittered)]
+        if np.random.uniform() < self.flip_ratio:
+            warps.append(Warp.flip(jittered))
+        y0, x0 = (np.random.randint(max(have - want, 0) + 1) for have, want in zip(jittered, target))
+        return [*warps, Warp.window(jittered, x0, y0, *target)]
+
+
+@TRANSFORMS.register_module()
+class CachedMixUp(SampleCache, MixUp):
+    """`MixUp` with an image seen before, which needs no dataset and reads nothing twice (RTMDet, arXiv 2212.07784).
+
+    Args:
+        img_scale: See `MixUp`, as the next five.
+        ratio_range: See `MixUp`.
+        flip_ratio: See `MixUp`.
+        pad_val: See `MixUp`.
+        max_iters: See `MixUp`.
+        bbox_clip_border: See `MixUp`.
+        max_cached_images: Images that are kept, at least 2.
+        random_pop: Forget a random one, not the oldest.
+        prob: See `MixUp`.
+    """
+
+    def __init__(
+        self,
+        img_scale: Size = (640, 640),
+        ratio_range: tuple[float, float] = (0.5, 1.5),
+        flip_ratio: float = 0.5,
+        pad_val: float | tuple[float, ...] = 114.0,
+        max_iters: int = 15,
+        bbox_clip_border: bool = True,
+        max_cached_images: int = 20,
+        random_pop: bool = True,
+        prob: float = 1.0,
+    ) -> None:
+        super().__init__(img_scale, ratio_range, flip_ratio, pad_val, max_iters, bbox_clip_border, prob)
+        self._init_cache(max_cached_images, random_pop)
+
+
+@TRANSFORMS.register_module()
+class CopyPaste(MixTransform):
+    """Paste objects of another image of the same size (Simple Copy-Paste, arXiv 2012.07177). Needs masks.
+
+    What lies under them is covered: boxes become those around what is left of the masks, and instances that are all
+    but covered are dropped.
+
+    Args:
+        max_num_pasted: Largest number of objects.
+        bbox_occluded_thr: An instance stays if its box moved by no more than so many pixels,
+        mask_occluded_thr: or if more than so many pixels of its mask are left.
+        selected: Paste a random choice of the objects, not all of them.
+        paste_by_box: Paste whole boxes, not masks.
+    """
+
+    def __init__(
+        self,
+        max_num_pasted: int = 100,
+        bbox_occluded_thr: int = 10,
+        mask_occluded_thr: int = 300,
+        selected: bool = True,
+        paste_by_box: bool = False,
+    ) -> None:
+        super().__init__()
+        self.max_num_pasted, self.selected, self.paste_by_box = max_num_pasted, selected, paste_by_box
+        self.bbox_occluded_thr, self.mask_occluded_thr = bbox_occluded_thr, mask_occluded_thr
+
+    def mix(self, results: dict, others: list[dict]) -> dict:
+        other = others[0]
+        if image_size(other) != image_size(results):
+            raise ValueError(
+                f'CopyPaste needs two images of one size, got {image_size(results)} and {image_size(other)}; crop and '
+                'pad them before'
+            )
+        for sample in (results, other):
+            sample['gt_masks'] = bitmaps(sample, by_box=self.paste_by_box and sample is other)
+        if self.selected:
+            select_instances(other, self._draw_objects(len(other['gt_bboxes'])))
+        pasted = other['gt_masks'].masks.any(axis=0)
+        if not pasted.any():
+            return results
+        self._cover(results, pasted)
+        img = np.where(pasted[..., None], other['img'], results['img'])
+        if 'gt_seg_map' in results and 'gt_seg_map' in other:
+            results['gt_seg_map'] = np.where(pasted, other['gt_seg_map'], results['gt_seg_map'])
+        return {**join([results, other]), 'img': img}
+
+    def _draw_objects(self, count: int) -> np.ndarray:
+        keep = np.zeros(count, dtype=bool)
+        number = np.random.randint(min(count, self.max_num_pasted) + 1)
+        keep[np.random.choice(count, number, replace=False)] = True
+        return keep
+
+    def _cover(self, results: dict, pasted: np.ndarray) -> None:
+        height, width = pasted.shape
+        left = BitmapMasks(results['gt_masks'].masks * ~pasted, height, width)
+        boxes = left.get_bboxes(results['gt_bboxes'].__class__)
+        moved = (boxes.tensor - results['gt_bboxes'].tensor).abs().amax(dim=1)
+        stays = (moved <= self.bbox_occluded_thr).numpy() | (left.areas > self.mask_occluded_thr)
+        results.update(gt_masks=left, gt_bboxes=boxes)
+        select_instances(results, stays)
+
+
+def check_scale(img_scale: Size) -> Size:
+    """Return ``img_scale`` (w, h) in pixels.
+
+    Raises:
+        ValueError: It isn't two positive numbers.
+    """
+    if len(img_scale) != 2 or min(img_scale) <= 0:
+        raise ValueError(f'img_scale must be (w, h), both positive, got {img_scale}.')
+    return tuple(int(side) for side in img_scale)
+
+
+def has_objects(dataset: Sequence, index: int) -> bool:
+    """Whether a sample of a dataset, or of a list of samples, has objects; nothing is loaded for that."""
+    if hasattr(dataset, 'get_cat_ids'):
+        return len(dataset.get_cat_ids(index)) > 0
+    return len(dataset[index]['gt_bboxes']) > 0
+
+
+def fit_into(sample: dict, scale: Size, edge: Edge) -> None:
+    """Resize a sample to the largest size within ``scale`` (w, h) that keeps its aspect ratio."""
+    height, width = image_size(sample)
+    ratio = min(scale[0] / width, scale[1] / height)
+    new = max(int(height * ratio), 1), max(int(width * ratio), 1)
+    apply_warp(sample, Warp.resize((height, width), new), edge, visible)
+
+
+def blank_like(sample: dict, size: Size, edge: Edge) -> dict:
+    """An empty image of (h, w) ``size``, with a label map if the sample has one."""
+    img = np.empty((*size, *sample['img'].shape[2:]), dtype=sample['img'].dtype)
+    img[:] = edge.img
+    canvas = dict(img=img)
+    if sample.get('gt_seg_map') is not None:
+        canvas['gt_seg_map'] = np.full(size, edge.seg, dtype=sample['gt_seg_map'].dtype)
+    return canvas
+
+
+def place(sample: dict, canvas: dict, x0: int, y0: int, edge: Edge) -> None:
+    """Put a sample's pixels on the canvas with their top left corner at (x0, y0); the rest of the sample follows."""
+    old = image_size(sample)
+    size = canvas['img'].shape[:2]
+    (top, bottom), (left, right) = (
+        np.clip((start, start + length), 0, limit) for start, length, limit in zip((y0, x0), old, size)
+    )
+    for field, pixels in canvas.items():
+        moved = sample.pop(field)
+        pixels[top:bottom, left:right] = moved[top - y0 : bottom - y0, left - x0 : right - x0]
+    sample['img_shape'] = old
+    apply_warp(sample, Warp.window(old, -x0, -y0, *size), edge, visible)
+
+
+def join(samples: Sequence[dict]) -> dict:
+    """The first sample with the instances of all of them."""
+    fields = [field for field in INSTANCE_FIELDS if samples[0].get(field) is not None]
+    return {**samples[0], **{field: cat([sample[field] for sample in samples]) for field in fields}}
+
+
+def cat(parts: Sequence) -> BaseBoxes | BaseInstanceMasks | np.ndarray:
+    """Boxes, masks or arrays in a row."""
+    if isinstance(parts[0], (BaseBoxes, BaseInstanceMasks)):
+        return type(parts[0]).cat(parts)
+    return np.concatenate(parts)
+
+
+def bitmaps(sample: dict, by_box: bool) -> BitmapMasks:
+    """The masks of a sample as bitmaps; the area of whole boxes with ``by_box``."""
+    height, width = image_size(sample)
+    if not by_box:
+        return sample['gt_masks'].to_bitmap()
+    masks = np.zeros((len(sample['gt_bboxes']), height, width), dtype=np.uint8)
+    for mask, (x1, y1, x2, y2) in zip(masks, sample['gt_bboxes'].tensor.round().int().tolist()):
+        mask[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = 1
+    return BitmapMasks(masks, height, width)
