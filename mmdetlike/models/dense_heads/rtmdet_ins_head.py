@@ -140,21 +140,25 @@ class DynamicMasks:
             return (preds.mask_feat.sum() + preds.kernel_pred.sum()) * 0
         images = torch.div(targets.pos_inds, sum(preds.num_priors), rounding_mode='floor')
         kernels = preds.kernel_pred.flatten(0, 1)[targets.pos_inds]
+        scale = self.prior_generator.strides[0][0] // self.mask_loss_stride
+        size = tuple(side * scale for side in preds.mask_feat.shape[-2:])
         logits, masks = [], []
         for i, sample in enumerate(batch_data_samples):
             mine, objects = images == i, targets.samplings[i].pos_assigned_gt_inds
             logits.append(self.mask_logits(preds.mask_feat[i], kernels[mine], targets.pos_priors[mine]))
-            masks.append(self.mask_targets(sample, objects, preds.mask_feat))
-        scale = self.prior_generator.strides[0][0] // self.mask_loss_stride
-        logits = F.interpolate(torch.cat(logits)[None], scale_factor=scale, mode='bilinear')[0]
-        masks = fit(torch.cat(masks), logits.shape[-2:])
-        return self.loss_mask(logits, masks, weight=None, avg_factor=targets.num_pos)
+            masks.append(self.mask_targets(sample, size, objects.device)[objects])
+        logits = F.interpolate(torch.cat(logits)[None], size=size, mode='bilinear')[0]
+        return self.loss_mask(logits, torch.cat(masks).to(logits), weight=None, avg_factor=targets.num_pos)
 
-    def mask_targets(self, sample, objects: Tensor, like: Tensor) -> Tensor:
-        """Masks (n, h, w) of a sample's ``objects`` (n,), one pixel in the middle of each square of the stride."""
+    def mask_targets(self, sample, size: tuple[int, int], device: torch.device) -> Tensor:
+        """Masks (m, h, w) bool of a sample's objects, one pixel in the middle of each square of the stride.
+
+        They are cut or filled at the right and the bottom to be of ``size``, as images of a batch may be padded.
+        """
         masks, stride = sample.gt_instances.masks, self.mask_loss_stride
-        masks = masks if isinstance(masks, Tensor) else masks.to_tensor(torch.bool, like.device)
-        return masks[:, stride // 2 :: stride, stride // 2 :: stride][objects].to(like)
+        masks = masks if isinstance(masks, Tensor) else masks.to_tensor(torch.bool, device)
+        masks = masks[:, stride // 2 :: stride, stride // 2 :: stride][:, : size[0], : size[1]]
+        return F.pad(masks, (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1]))
 
     # -- masks -------------------------------------------------------------------------------------------------------
 
@@ -177,10 +181,10 @@ class DynamicMasks:
         offset = biases[0] + (per_pixel * priors[:, None, :2]).sum(-1)
         features = torch.cat([cells.T, mask_feat.flatten(1)])
         x = torch.cat([-per_pixel, weights[0][..., 2:]], dim=-1).flatten(0, 1) @ features
-        x = x.view(*offset.shape, -1) + offset[..., None]
+        x = x.view(*offset.shape, features.shape[1]) + offset[..., None]
         for weight, bias in zip(weights[1:], biases[1:]):
             x = torch.baddbmm(bias[..., None], weight, x.relu())
-        return x.view(-1, *size)
+        return x.view(len(kernels), *size)
 
     def split_kernels(self, kernels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Weights (n, out, in) and biases (n, out) of each layer, from (n, parameters), all weights first."""
@@ -209,12 +213,13 @@ class DynamicMasks:
         """Masks (n, h, w) bool at the size of the image, or of the original one, from logits (n, H, W)."""
         height, width = sample.ori_shape if rescale else sample.img_shape
         masks = torch.zeros(len(logits), height, width, dtype=torch.bool, device=logits.device)
-        for some, out in zip(logits.split(MASKS_AT_ONCE), masks.split(MASKS_AT_ONCE)):
-            full = F.interpolate(some[None], scale_factor=self.prior_generator.strides[0][0], mode='bilinear')
+        for start in range(0, len(logits), MASKS_AT_ONCE):
+            some = slice(start, start + MASKS_AT_ONCE)
+            full = F.interpolate(logits[some][None], scale_factor=self.prior_generator.strides[0][0], mode='bilinear')
             full = full[..., : sample.img_shape[0], : sample.img_shape[1]]
             if rescale and tuple(full.shape[-2:]) != (height, width):
                 full = F.interpolate(full, size=(height, width), mode='bilinear')
-            out.copy_(full[0].sigmoid() > threshold)
+            masks[some] = full[0].sigmoid() > threshold
         return masks
 
 
@@ -288,9 +293,3 @@ class RTMDetInsSepBNHead(DynamicMasks, RTMDetSepBNHead):
     def distances(self, level: int, raw: Tensor) -> Tensor:
         """Distances in pixels of what is predicted, none of them negative."""
         return raw.float().relu() * self.prior_generator.strides[level][0]
-
-
-def fit(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks (n, h, w), cut or filled with zeros at the right and the bottom, of ``size``: images may be padded."""
-    masks = masks[..., : size[0], : size[1]]
-    return F.pad(masks, (0, size[1] - masks.shape[-1], 0, size[0] - masks.shape[-2]))
