@@ -23,7 +23,7 @@ def encode_masks(masks) -> list[dict]:
     if isinstance(masks, (list, tuple)) and (not masks or isinstance(masks[0], dict)):
         return [_text(mask) for mask in masks]
     array = to_numpy(masks)
-    stacked = np.asfortranarray(array.astype(bool).astype(np.uint8).transpose(1, 2, 0))
+    stacked = np.asfortranarray(array.astype(bool, copy=False).view(np.uint8).transpose(1, 2, 0))
     return [_text(mask) for mask in rle.encode(stacked)] if len(array) else []
 
 
