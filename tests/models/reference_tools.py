@@ -26,10 +26,16 @@ def load(name: str, folder: Path = FOLDER / 'models') -> dict:
         return json.load(file)
 
 
+def random_stages(recording: dict) -> set[str]:
+    """Stages that depend on the random generator; gradients do where the loss does."""
+    random = set(recording.get('random', ()))
+    return random | {'grad'} if 'loss' in random else random
+
+
 def compare_stages(recording: dict) -> Iterator[tuple[str, bool, str]]:
     """Yield (stage, whether it agrees, why not) for each stage that doesn't depend on the random generator."""
     for stage, agrees, why in _compare().stages(recording, 'mmdetlike'):
-        if stage not in recording.get('random', ()):
+        if stage not in random_stages(recording):
             yield stage, bool(agrees), why
 
 
