@@ -276,7 +276,7 @@ CASES = {
     ),
     'bbox_overlaps': Case(
         ops.bbox_overlaps, lambda m: {'a': m.boxes(), 'b': m.boxes(m.count // 2)}, {}, (), PAIR,
-        {'mode': 'giou', 'offset': 2},
+        {'mode': 'diou', 'offset': 2},
     ),
     'box_iou_rotated': Case(
         ops.box_iou_rotated, lambda m: {'a': m.rotated(), 'b': m.rotated()[::2]}, {}, (), PAIR, {'mode': 'giou'}
@@ -309,6 +309,10 @@ CASES = {
     ),
     'active_rotated_filter': Case(
         ops.active_rotated_filter, rotations, {}, ('input',), ({'input': 0}, {'input': 1}), {}, True
+    ),
+    'SimpleRoIAlign': Case(
+        ops.SimpleRoIAlign((3, 2), 0.25), lambda m: {'features': m.features(), 'rois': regions(m)['rois']}, {},
+        ('features',), ({'rois': 0}, {'features': 0, 'rois': 0}), {}, True, rounding=8,
     ),
     'point_sample': Case(
         ops.point_sample, lambda m: {'input': m.features(), 'points': m.uniform(2, m.count, 2)}, {},

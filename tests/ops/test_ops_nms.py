@@ -38,6 +38,39 @@ def test_recorded_overlaps(recording):
         torch.testing.assert_close(bbox_overlaps(**inputs, **case['settings']), expected('out'), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize('offset', [0, 1])
+@pytest.mark.parametrize('aligned', [False, True])
+def test_generalized_overlaps_by_definition(random_boxes, offset, aligned):
+    a, b = random_boxes(30), random_boxes(30)
+    b[0] = a[0]
+    first, second = (a, b) if aligned else (a[:, None], b)
+    low, high = torch.minimum(first, second)[..., :2], torch.maximum(first, second)[..., 2:]
+    outer = (high - low + offset).prod(-1)
+    sizes = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2]) + offset
+    inner = sizes.clamp(min=0).prod(-1)
+    areas = [(x[..., 2:] - x[..., :2] + offset).prod(-1) for x in (first, second)]
+    union = areas[0] + areas[1] - inner
+    expected = inner / union - (outer - union) / outer
+    torch.testing.assert_close(bbox_overlaps(a, b, 'giou', aligned, offset), expected, rtol=1e-4, atol=1e-5)
+    assert expected.min() < -0.2
+
+
+def test_generalized_overlap_of_boxes_without_area():
+    points = torch.tensor([[3.0, 3, 3, 3], [5, 5, 5, 5]])
+    assert bbox_overlaps(points, points, 'giou').tolist() == [[0, -1], [-1, 0]]
+
+
+@pytest.mark.parametrize('mode', ['iou', 'iof', 'giou'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), float('-inf')])
+@pytest.mark.parametrize('axis', range(4))
+def test_boxes_that_are_not_finite_overlap_nothing(mode, value, axis):
+    box = torch.tensor([[0.0, 0, 10, 10]])
+    wild = box.clone()
+    wild[0, axis] = value
+    assert bbox_overlaps(wild, wild, mode).item() == 0
+    assert bbox_overlaps(wild, box, mode).item() == 0
+
+
 @pytest.mark.parametrize('threshold', [0.0, 0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize('scale', [(1.0, 1.0), (1e4, 1e-3)], ids=['plain', 'skewed'])
 def test_grid_finds_what_the_definition_finds(random_boxes, rng, threshold, scale):
@@ -199,8 +232,8 @@ def test_bad_config(config, words):
 def test_bad_method_and_mode():
     with pytest.raises(ValueError, match="method is 'quadratic'"):
         soft_nms(torch.zeros(1, 4), torch.zeros(1), method='quadratic')
-    with pytest.raises(ValueError, match="mode is 'giou'"):
-        bbox_overlaps(torch.zeros(1, 4), torch.zeros(1, 4), mode='giou')
+    with pytest.raises(ValueError, match="mode is 'diou'"):
+        bbox_overlaps(torch.zeros(1, 4), torch.zeros(1, 4), mode='diou')
     with pytest.raises(ValueError, match='a has 1 and b 2'):
         bbox_overlaps(torch.zeros(1, 4), torch.zeros(2, 4), aligned=True)
 

@@ -1,6 +1,8 @@
 // Axis-aligned boxes and their overlap, the same arithmetic on both devices.
 #pragma once
 
+#include <cmath>
+
 #ifdef __CUDACC__
 #define OPS_HOST_DEVICE __host__ __device__ __forceinline__
 #else
@@ -47,6 +49,20 @@ template <typename T>
 OPS_HOST_DEVICE T iou(const Box<T>& a, T area_a, const Box<T>& b, T area_b, T offset) {
   const T inner = intersection(a, b, offset);
   return inner / (area_a + area_b - inner);
+}
+
+enum OverlapMode { kIou = 0, kIof = 1, kGiou = 2 };  // over the union, over the first box, generalized (1902.09630)
+
+// 0 for boxes without area, or whose union (for kIof: the first) has an area that is not finite.
+template <typename T>
+OPS_HOST_DEVICE T overlap(const Box<T>& a, T area_a, const Box<T>& b, T area_b, int mode, T offset) {
+  const T inner = intersection(a, b, offset), whole = mode == kIof ? area_a : area_a + area_b - inner;
+  const bool finite = whole - whole == T(0);
+  const T ratio = finite && inner > T(0) ? inner / whole : T(0);
+  if (mode != kGiou) return ratio;
+  const Box<T> around{smaller(a.x1, b.x1), smaller(a.y1, b.y1), larger(a.x2, b.x2), larger(a.y2, b.y2)};
+  const T outer = area(around, offset);
+  return finite && outer > T(0) && outer < T(INFINITY) ? ratio - (outer - whole) / outer : T(0);
 }
 
 }  // namespace ops

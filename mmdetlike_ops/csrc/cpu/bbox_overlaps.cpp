@@ -10,25 +10,23 @@ namespace {
 
 // One box against n others, stored as structure of arrays: 5 rows (x1, y1, x2, y2, area) of `stride`.
 template <typename T>
-OPS_INLINE void overlap_row_body(const Box<T>& box, const T* others, int64_t stride, int64_t n, bool over_first,
-                                 T offset, T* out) {
+OPS_INLINE void overlap_row_body(const Box<T>& box, const T* others, int64_t stride, int64_t n, int mode, T offset,
+                                 T* out) {
   const T area_box = area(box, offset);
   for (int64_t i = 0; i < n; ++i) {
     const Box<T> other{others[i], others[stride + i], others[2 * stride + i], others[3 * stride + i]};
-    const T inner = intersection(box, other, offset);
-    const T whole = over_first ? area_box : area_box + others[4 * stride + i] - inner;
-    out[i] = inner > 0 ? inner / whole : T(0);
+    out[i] = overlap(box, area_box, other, others[4 * stride + i], mode, offset);
   }
 }
 
-OPS_VECTORIZED void overlap_row(const Box<float>& box, const float* others, int64_t stride, int64_t n, bool over_first,
+OPS_VECTORIZED void overlap_row(const Box<float>& box, const float* others, int64_t stride, int64_t n, int mode,
                                 float offset, float* out) {
-  overlap_row_body(box, others, stride, n, over_first, offset, out);
+  overlap_row_body(box, others, stride, n, mode, offset, out);
 }
 
-OPS_VECTORIZED void overlap_row(const Box<double>& box, const double* others, int64_t stride, int64_t n,
-                                bool over_first, double offset, double* out) {
-  overlap_row_body(box, others, stride, n, over_first, offset, out);
+OPS_VECTORIZED void overlap_row(const Box<double>& box, const double* others, int64_t stride, int64_t n, int mode,
+                                double offset, double* out) {
+  overlap_row_body(box, others, stride, n, mode, offset, out);
 }
 
 template <typename T, typename S>
@@ -41,7 +39,7 @@ std::vector<T> structure_of_arrays(const S* boxes, int64_t n, T offset) {
   return rows;
 }
 
-Tensor bbox_overlaps_cpu(const Tensor& a_in, const Tensor& b_in, bool over_first, bool aligned, int64_t offset) {
+Tensor bbox_overlaps_cpu(const Tensor& a_in, const Tensor& b_in, int64_t mode, bool aligned, int64_t offset) {
   const Tensor a = contiguous(a_in), b = contiguous(b_in);
   const int64_t n = a.size(0), m = b.size(0), columns = aligned ? 1 : m;
   Tensor out = aligned ? torch::stable::new_empty(a, {n}) : torch::stable::new_empty(a, {n, m});
@@ -54,8 +52,8 @@ Tensor bbox_overlaps_cpu(const Tensor& a_in, const Tensor& b_in, bool over_first
     torch::stable::parallel_for(0, n, 1 + 16384 / (columns + 1), [&](int64_t begin, int64_t end) {
       std::vector<T> row(columns);
       for (int64_t i = begin; i < end; ++i) {
-        overlap_row(load_box<T>(boxes + 4 * i), others.data() + (aligned ? i : 0), m, columns, over_first, T(offset),
-                    row.data());
+        overlap_row(load_box<T>(boxes + 4 * i), others.data() + (aligned ? i : 0), m, columns, static_cast<int>(mode),
+                    T(offset), row.data());
         for (int64_t j = 0; j < columns; ++j) result[i * columns + j] = static_cast<S>(row[j]);
       }
     });
@@ -65,7 +63,7 @@ Tensor bbox_overlaps_cpu(const Tensor& a_in, const Tensor& b_in, bool over_first
 
 }  // namespace
 
-OPS_REGISTER(m) { m.def("bbox_overlaps(Tensor a, Tensor b, bool over_first, bool aligned, int offset) -> Tensor"); }
+OPS_REGISTER(m) { m.def("bbox_overlaps(Tensor a, Tensor b, int mode, bool aligned, int offset) -> Tensor"); }
 
 OPS_IMPLEMENT(CPU, m) { m.impl("bbox_overlaps", TORCH_BOX(&bbox_overlaps_cpu)); }
 
