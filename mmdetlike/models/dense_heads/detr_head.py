@@ -14,10 +14,17 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.layers.transformer import FFN, DenoisingQueries
+from mmdetlike.models.losses import QualityFocalLoss
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh, get_box_tensor, scale_boxes
+from mmdetlike.structures.bbox import (
+    bbox_cxcywh_to_xyxy,
+    bbox_overlaps,
+    bbox_xyxy_to_cxcywh,
+    get_box_tensor,
+    scale_boxes,
+)
 from mmdetlike.utils.dist import mean_over_ranks
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, class_weight=1.0)
@@ -134,14 +141,15 @@ class QueryHead(BaseModule):
         Terms of the encoder's proposals begin with ``enc_``, those of denoising queries with ``dn_``.
         """
         layers, losses = self(outs), {}
-        noisy = outs.denoising.count if outs.denoising is not None else 0
+        noisy = 0 if outs.denoising is None else outs.denoising.count
         for layer, (cls_score, bbox_pred) in enumerate(layers):
             targets = self.match(cls_score[:, noisy:], bbox_pred[:, noisy:], samples)
             terms = self.losses(cls_score[:, noisy:], bbox_pred[:, noisy:], targets)
             losses.update(named(terms, layer, len(layers)))
         if outs.enc_cls_score is not None:
             losses.update(self.encoder_loss(*float32_if_half(outs.enc_cls_score, outs.enc_bbox_pred), samples))
-        if noisy:
+        if outs.denoising is not None:
+            # also where there are no objects: all processes of a training must compute the same terms
             targets = denoising_targets(outs.denoising, samples, self.num_classes)
             for layer, (cls_score, bbox_pred) in enumerate(layers):
                 terms = self.losses(cls_score[:, :noisy], bbox_pred[:, :noisy], targets)
@@ -175,18 +183,23 @@ class QueryHead(BaseModule):
         if self.sync_cls_avg_factor:
             avg_factor = mean_over_ranks(avg_factor, device)
         boxes, gt_boxes = bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_gt_bboxes
-        loss_cls = self.class_loss(cls_score, boxes, targets, max(avg_factor, 1))
+        corners = bbox_cxcywh_to_xyxy(boxes) * targets.pos_sizes
+        loss_cls = self.class_loss(cls_score, corners, targets, max(avg_factor, 1))
         num_pos = max(mean_over_ranks(num_pos, device), 1.0)
         normalised = bbox_xyxy_to_cxcywh(gt_boxes / targets.pos_sizes)
         return dict(
             cls=loss_cls,
             bbox=self.loss_bbox(boxes, normalised, avg_factor=num_pos),
-            iou=self.loss_iou(bbox_cxcywh_to_xyxy(boxes) * targets.pos_sizes, gt_boxes, avg_factor=num_pos),
+            iou=self.loss_iou(corners, gt_boxes, avg_factor=num_pos),
         )
 
-    def class_loss(self, cls_score: Tensor, pos_boxes: Tensor, targets: QueryTargets, avg_factor: float) -> Tensor:
-        """Classification loss of all queries."""
+    def class_loss(self, cls_score: Tensor, pos_bboxes: Tensor, targets: QueryTargets, avg_factor: float) -> Tensor:
+        """Classification loss of all queries; the positives' boxes (P, 4) are xyxy in pixels."""
         labels, weights = targets.labels.flatten(), targets.weights.flatten()
+        if isinstance(self.loss_cls, QualityFocalLoss):
+            quality = weights.new_zeros(len(labels))
+            quality[targets.pos_inds] = bbox_overlaps(pos_bboxes.detach(), targets.pos_gt_bboxes, is_aligned=True)
+            labels = (labels, quality)
         return self.loss_cls(cls_score.flatten(0, 1), labels, weights, avg_factor=avg_factor)
 
     # -- testing -----------------------------------------------------------------------------------------------------
@@ -202,13 +215,13 @@ class QueryHead(BaseModule):
 
     def select(self, logits: Tensor, boxes: Tensor, sample, rescale: bool) -> InstanceData:
         """The ``max_per_img`` best of logits (Q, classes) and boxes (Q, 4), an object for each query or class."""
-        limit = min(self.test_cfg.get('max_per_img', len(logits)), len(logits))
+        limit = self.test_cfg.get('max_per_img', len(logits))
         if self.use_sigmoid_cls:
-            scores, inds = logits.sigmoid().flatten().topk(limit)
+            scores, inds = logits.sigmoid().flatten().topk(min(limit, logits.numel()))
             queries, labels = torch.div(inds, self.num_classes, rounding_mode='floor'), inds % self.num_classes
         else:
             best, label_of = logits.softmax(-1)[:, :-1].max(-1)
-            scores, queries = best.topk(limit)
+            scores, queries = best.topk(min(limit, len(best)))
             labels = label_of[queries]
         size = image_size(sample, boxes)
         boxes = (bbox_cxcywh_to_xyxy(boxes[queries]) * size).clamp(min=0).minimum(size)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmdetlike.models.utils import get_uncertain_point_coords_with_randomness
+from mmdetlike.models.layers.pixel_decoder import mask_logits
+from mmdetlike.models.utils import get_uncertain_point_coords_with_randomness, interpolate_as
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import point_sample
 
@@ -56,38 +56,44 @@ class Mask2FormerHead(MaskFormerHead):
             x: Maps (B, C_i, H_i, W_i) of the backbone.
             masks: Not used: padding is attended to.
         """
+        return super().forward(x, masks)
+
+    def decode(self, x: Sequence[Tensor], masks: Tensor | None) -> tuple[list[Tensor], Tensor]:
         mask_features, memories = self.pixel_decoder(x)
         levels = [self._level(i, memory) for i, memory in enumerate(memories)]
         query = self.query_feat.weight.expand(len(x[0]), -1, -1)
         query_pos = self.query_embed.weight.expand(len(x[0]), -1, -1)
+        small = [interpolate_as(mask_features.detach(), memory) for memory in memories]
         decoder = self.transformer_decoder
-        outs = [self.predict_masks(decoder.post_norm(query), mask_features)]
+        outs = [decoder.post_norm(query)]
         for i, layer in enumerate(decoder.layers):
-            memory, pos, size = levels[i % len(levels)]
-            hidden = self._outside(outs[-1][1], size, layer.cross_attn.num_heads)
+            memory, pos = levels[i % len(levels)]
+            hidden = self._outside(outs[-1], small[i % len(levels)], layer.cross_attn.num_heads)
             query = layer(query, query_pos, key=memory, value=memory, key_pos=pos, attn_mask=hidden)
-            outs.append(self.predict_masks(decoder.post_norm(query), mask_features))
-        return outs
+            outs.append(decoder.post_norm(query))
+        return outs, mask_features
 
-    def _level(self, index: int, memory: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Pixels (B, S, C) of a level, their positions and its height and width."""
+    def _level(self, index: int, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (B, S, C) of a level and their positions."""
         pixels = self.decoder_input_projs[index](memory).flatten(2).transpose(1, 2)
         pos = self.decoder_pe(None, input=memory).flatten(2).transpose(1, 2)
-        return pixels + self.level_embed.weight[index], pos, memory.shape[-2:]
+        return pixels + self.level_embed.weight[index], pos
 
-    @staticmethod
-    def _outside(masks: Tensor, size: tuple[int, int], num_heads: int) -> Tensor:
-        """(B * num_heads, Q, S) True where a query's mask is not; a query without mask looks everywhere."""
-        outside = F.interpolate(masks, size, mode='bilinear', align_corners=False).flatten(2).detach() < 0
+    @torch.no_grad()
+    def _outside(self, query: Tensor, mask_features: Tensor, num_heads: int) -> Tensor:
+        """(B * num_heads, Q, S) True where a query's mask is not; a query without mask looks everywhere.
+
+        The mask features are those at the size of the level: scaling them down and drawing masks with them is the same
+        as scaling the masks down, and far less work.
+        """
+        outside = mask_logits(self.mask_embed(query), mask_features).flatten(2) < 0
         outside = outside & ~outside.all(-1, keepdim=True)
         return outside[:, None].expand(-1, num_heads, -1, -1).flatten(0, 1)
 
     def comparable(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
         """Both at the same random points."""
         points = torch.rand(1, self.train_cfg.num_points, 2, device=pred.device)
-        return tuple(
-            point_sample(masks[:, None].float(), points.expand(len(masks), -1, -1))[:, 0] for masks in (pred, gt)
-        )
+        return tuple(point_sample(masks[:, None], points.expand(len(masks), -1, -1))[:, 0] for masks in (pred, gt))
 
     def mask_losses(self, pred: Tensor, gt: Tensor, num_masks: float) -> dict[str, Tensor]:
         """``mask`` and ``dice`` at points of mask logits (P, h, w), rather where they are uncertain."""
@@ -96,7 +102,7 @@ class Mask2FormerHead(MaskFormerHead):
             points = get_uncertain_point_coords_with_randomness(
                 pred[:, None], None, cfg.num_points, cfg.oversample_ratio, cfg.importance_sample_ratio
             )
-            gt = point_sample(gt[:, None].float(), points)[:, 0]
+            gt = point_sample(gt[:, None], points)[:, 0]
         pred = point_sample(pred[:, None], points)[:, 0]
         dice = self.loss_dice(pred, gt, avg_factor=num_masks)
         mask = self.loss_mask(pred.flatten(), gt.flatten(), avg_factor=num_masks * cfg.num_points)

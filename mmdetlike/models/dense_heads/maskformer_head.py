@@ -10,9 +10,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.layers.pixel_decoder import mask_logits
-from mmdetlike.models.layers.transformer import SinePositionalEncoding, TransformerDecoder, padding_masks
+from mmdetlike.models.layers.transformer import TransformerDecoder, build_sine_encoding, padding_at, padding_masks
 from mmdetlike.models.losses.reduction import float32_if_half
-from mmdetlike.models.utils import preprocess_panoptic_gt
+from mmdetlike.models.utils import preprocess_panoptic_gt, require_masks, semantic_maps
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
@@ -75,7 +75,7 @@ class MaskFormerHead(BaseModule):
         channels = dict(in_channels=in_channels, feat_channels=feat_channels, out_channels=out_channels)
         self.pixel_decoder = MODELS.build({**pixel_decoder, **channels})
         self.transformer_decoder = TransformerDecoder(**{**transformer_decoder, 'cross_first': self.cross_first})
-        self.decoder_pe = SinePositionalEncoding(**positional_encoding)
+        self.decoder_pe = build_sine_encoding(positional_encoding, self.transformer_decoder.embed_dims)
         self.cls_embed = nn.Linear(feat_channels, self.num_classes + 1)
         self.mask_embed = nn.Sequential(
             nn.Linear(feat_channels, feat_channels),
@@ -113,10 +113,13 @@ class MaskFormerHead(BaseModule):
             x: Maps (B, C_i, H_i, W_i) of the backbone.
             masks: (B, H, W) True for padding of the images; None where there is none.
         """
+        queries, mask_features = self.decode(x, masks)
+        return [self.predict_masks(query, mask_features) for query in queries]
+
+    def decode(self, x: Sequence[Tensor], masks: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """Queries (B, Q, C) that classes and masks are predicted from, in order, and mask features (B, C, h, w)."""
         mask_features, (memory,) = self.pixel_decoder(x, masks)
-        mask = None
-        if masks is not None:
-            mask = F.interpolate(masks[None].float(), size=memory.shape[-2:]).bool()[0]
+        mask = padding_at(masks, memory.shape[-2:])
         pos = self.decoder_pe(mask, input=memory).flatten(2).transpose(1, 2)
         memory = self.decoder_input_proj(memory).flatten(2).transpose(1, 2)
         query_pos = self.query_embed.weight.expand(len(memory), -1, -1)
@@ -124,7 +127,7 @@ class MaskFormerHead(BaseModule):
         if mask is not None:
             attend['key_padding_mask'] = mask.flatten(1)
         hidden = self.transformer_decoder(torch.zeros_like(query_pos), query_pos=query_pos, **attend)
-        return [self.predict_masks(queries, mask_features) for queries in hidden]
+        return hidden, mask_features
 
     def predict_masks(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits and mask logits of queries (B, Q, C)."""
@@ -147,22 +150,18 @@ class MaskFormerHead(BaseModule):
         return padding_masks([sample.img_shape for sample in samples], samples[0].batch_input_shape, device)
 
     def segments(self, sample) -> InstanceData:
-        """The ``labels`` (n,) and ``masks`` (n, h, w) of all things and stuff of a sample.
+        """The ``labels`` (n,) and ``masks`` (n, h, w), 0.0 or 1.0, of all things and stuff of a sample.
 
         Raises:
-            ValueError: The sample has no masks of its objects.
+            ValueError: The sample has no masks of its objects, or no ``gt_sem_seg`` though there are classes of stuff.
         """
+        require_masks([sample], type(self).__name__)
+        semantic = semantic_maps([sample])[0] if self.num_stuff_classes else None
         instances = sample.gt_instances
-        if instances.get('masks') is None:
-            raise ValueError(
-                f'{type(self).__name__} needs gt_instances.masks; {sample.get("img_path")} has none (load them with '
-                'LoadAnnotations(with_mask=True) or LoadPanopticAnnotations)'
-            )
-        semantic = sample.gt_sem_seg.sem_seg if self.num_stuff_classes and 'gt_sem_seg' in sample else None
         labels, masks = preprocess_panoptic_gt(
             instances.labels, instances.masks, semantic, self.num_things_classes, self.num_stuff_classes
         )
-        return InstanceData(labels=labels, masks=masks)
+        return InstanceData(labels=labels, masks=masks.float())
 
     @torch.no_grad()
     def match(
@@ -183,7 +182,7 @@ class MaskFormerHead(BaseModule):
 
     def comparable(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
         """Mask logits (Q, h, w) and segments (n, H, W) as they are matched, at the same pixels."""
-        return pred, F.interpolate(gt[:, None].float(), pred.shape[-2:], mode='nearest')[:, 0]
+        return pred, F.interpolate(gt[:, None], pred.shape[-2:], mode='nearest')[:, 0]
 
     def losses(
         self,
@@ -213,13 +212,11 @@ class MaskFormerHead(BaseModule):
         dice = self.loss_dice(pred, gt, avg_factor=num_masks)
         # the focal loss takes class 0 for the object, others for background
         pixels = num_masks * gt.shape[-2] * gt.shape[-1]
-        return dict(mask=self.loss_mask(pred.reshape(-1, 1), 1 - gt.flatten(), avg_factor=pixels), dice=dice)
+        return dict(mask=self.loss_mask(pred.reshape(-1, 1), (1 - gt.flatten()).long(), avg_factor=pixels), dice=dice)
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> tuple[Tensor, Tensor]:
-        """Class logits (B, Q, classes + 1) and mask logits (B, Q, H, W), as large as the batch, of the last layer."""
-        masks = self.padding(batch_data_samples, x[0].device)
-        cls_score, mask_pred = float32_if_half(*self(x, masks)[-1])
-        size = batch_data_samples[0].batch_input_shape
-        return cls_score, F.interpolate(mask_pred, size=size, mode='bilinear', align_corners=False)
+        """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) of the last layer."""
+        queries, mask_features = self.decode(x, self.padding(batch_data_samples, x[0].device))
+        return float32_if_half(*self.predict_masks(queries[-1], mask_features))

@@ -153,7 +153,8 @@ class DINO(DeformableDETR):
         if samples is not None:
             noisy = self.dn_query_generator(samples, query.shape[1])
             query = torch.cat([noisy.content, query], dim=1)
-            references, mask = torch.cat([noisy.boxes, references], dim=1), noisy.attn_mask
+            references = torch.cat([noisy.boxes, references], dim=1)
+            mask = noisy.attn_mask[: query.shape[1], : query.shape[1]]  # a small image has fewer proposals than queries
         outs = self.decoder(
             query, None, references.sigmoid(), pyramid, memory, mask, reg_branches=self.bbox_head.reg_branches
         )

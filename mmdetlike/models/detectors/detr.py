@@ -5,9 +5,10 @@ from torch import Tensor, nn
 
 from mmdetlike.models.dense_heads.detr_head import QueryOutputs
 from mmdetlike.models.layers.transformer import (
-    SinePositionalEncoding,
     TransformerDecoder,
     TransformerEncoder,
+    build_sine_encoding,
+    padding_at,
     padding_masks,
 )
 from mmdetlike.registry import MODELS
@@ -55,14 +56,9 @@ class DetectionTransformer(BaseDetector):
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck is not None else None
         self.bbox_head = MODELS.build(with_cfgs(bbox_head, train_cfg, test_cfg))
-        self.positional_encoding = SinePositionalEncoding(**positional_encoding)
         self._build_transformer(encoder, decoder)
         self.embed_dims = self.encoder.embed_dims
-        if self.positional_encoding.num_feats * 2 != self.embed_dims:
-            raise ValueError(
-                f'positional_encoding.num_feats must be half of the {self.embed_dims} channels of the transformer, '
-                f'got {self.positional_encoding.num_feats}'
-            )
+        self.positional_encoding = build_sine_encoding(positional_encoding, self.embed_dims)
         self._build_queries()
 
     def _build_transformer(self, encoder: dict, decoder: dict) -> None:
@@ -122,9 +118,8 @@ class DETR(DetectionTransformer):
 
     def transform(self, feats: tuple[Tensor, ...], masks: Tensor | None, samples: SampleList | None) -> QueryOutputs:
         """One map to encode, and learned positions of queries that start without content."""
-        feat, mask = feats[-1], None
-        if masks is not None:
-            mask = nn.functional.interpolate(masks[None].float(), size=feat.shape[-2:]).bool()[0]
+        feat = feats[-1]
+        mask = padding_at(masks, feat.shape[-2:])
         pos = self.positional_encoding(mask, input=feat).flatten(2).transpose(1, 2)
         mask = mask.flatten(1) if mask is not None else None
         memory = self.encoder(feat.flatten(2).transpose(1, 2), pos, key_padding_mask=mask)

@@ -18,10 +18,15 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         semantic_head: Pyramid -> class of each pixel.
         panoptic_fusion_head: Masks and classes -> segments; ``test_cfg.panoptic`` is for it.
         kwargs: See ``TwoStageDetector``.
+
+    Raises:
+        ValueError: ``roi_head`` has no ``mask_head``.
     """
 
     def __init__(self, *args, semantic_head: dict, panoptic_fusion_head: dict, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        if not self.roi_head.with_mask:
+            raise ValueError(f'{type(self).__name__} fuses masks, but roi_head has no mask_head')
         self.semantic_head = MODELS.build(semantic_head)
         fusion = dict(panoptic_fusion_head, test_cfg=self.test_cfg.get('panoptic'))
         self.panoptic_fusion_head = MODELS.build(fusion)

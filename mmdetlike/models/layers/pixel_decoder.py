@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmdetlike.registry import MODELS
 
 from .conv_module import ConvModule
-from .transformer import SinePositionalEncoding, TransformerEncoder, flatten_pyramid
+from .transformer import TransformerEncoder, build_sine_encoding, flatten_pyramid
 
 RELU = dict(type='ReLU')
 GROUP_NORM = dict(type='GN', num_groups=32)
@@ -130,7 +130,7 @@ class TransformerEncoderPixelDecoder(PixelDecoder):
 
     def _build_top(self, in_channels, feat_channels, norm_cfg, act_cfg, encoder, positional_encoding) -> None:
         self.encoder = TransformerEncoder(**encoder)
-        self.positional_encoding = SinePositionalEncoding(**positional_encoding)
+        self.positional_encoding = build_sine_encoding(positional_encoding, self.encoder.embed_dims)
         self.encoder_in_proj = nn.Conv2d(in_channels, self.encoder.embed_dims, 1)
         self.encoder_out_proj = ConvModule(
             self.encoder.embed_dims,
@@ -196,7 +196,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
             for c in reversed(in_channels[-num_encoded:])
         )
         self.encoder = TransformerEncoder(**encoder, deformable=True)
-        self.positional_encoding = SinePositionalEncoding(**positional_encoding)
+        self.positional_encoding = build_sine_encoding(positional_encoding, self.encoder.embed_dims)
         self.level_encoding = nn.Embedding(num_encoded, feat_channels)
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 1)
 

@@ -78,7 +78,5 @@ def stage_cfgs(train_cfg: Sequence[dict] | None, num_stages: int) -> list[Config
     """``train_cfg.rcnn`` of each stage, from one for all or a list."""
     if not train_cfg:
         return [ConfigDict()] * num_stages
-    cfgs = [train_cfg] * num_stages if isinstance(train_cfg, dict) else list(train_cfg)
-    if len(cfgs) != num_stages:
-        raise ValueError(f'train_cfg.rcnn has {len(cfgs)} entries, num_stages={num_stages} are expected')
-    return [ConfigDict(cfg) for cfg in cfgs]
+    cfgs = [train_cfg] * num_stages if isinstance(train_cfg, dict) else train_cfg
+    return [ConfigDict(cfg) for cfg in _one_each('train_cfg.rcnn', cfgs, num_stages)]

@@ -29,6 +29,9 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         interleaved: Train a stage's masks on the boxes that this stage has refined.
         mask_info_flow: Feed each mask head the features of the one before.
         kwargs: See ``CascadeRoIHead``.
+
+    Raises:
+        ValueError: One of ``semantic_head`` and ``semantic_roi_extractor`` is missing.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         **kwargs,
     ) -> None:
         super().__init__(num_stages, stage_loss_weights, **kwargs)
+        if (semantic_head is None) != (semantic_roi_extractor is None):
+            raise ValueError('semantic_head and semantic_roi_extractor go together, got one of them')
         self.semantic_roi_extractor = MODELS.build(semantic_roi_extractor) if semantic_roi_extractor else None
         self.semantic_head = MODELS.build(semantic_head) if semantic_head else None
         self.semantic_fusion, self.interleaved, self.mask_info_flow = semantic_fusion, interleaved, mask_info_flow
@@ -111,6 +116,11 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
             if i in stages:
                 logits.append(head.logits(hidden))
         return logits
+
+    def mask_logits_of_stages(self, x: Sequence[Tensor], rois: Tensor, stages: Sequence[int]) -> list[Tensor]:
+        if not self.mask_info_flow:
+            return super().mask_logits_of_stages(x, rois, stages)
+        return self.mask_logits(self.features(self.mask_extractor, self.num_stages - 1, x, rois), stages)
 
     @property
     def stages_of_masks(self) -> Sequence[int]:

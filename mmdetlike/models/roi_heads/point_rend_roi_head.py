@@ -81,7 +81,7 @@ class PointRendRoIHead(StandardRoIHead):
     def mask_probabilities(self, x: Sequence[Tensor], results: Sequence[InstanceData]) -> Tensor:
         cfg, rois = self.test_cfg, bbox2roi([result.bboxes for result in results])
         labels = torch.cat([result.labels for result in results])
-        coarse = float32_if_half(self.mask_logits(self.mask_features(x, rois), [0])[0])[0]
+        coarse = float32_if_half(*self.mask_logits_of_stages(x, rois, [0]))[0]
         masks = masks_of_class(coarse, labels, self.mask_head.class_agnostic)[:, None]
         for step in range(cfg.subdivision_steps if len(rois) else 0):
             masks = F.interpolate(masks, scale_factor=cfg.scale_factor, mode='bilinear', align_corners=False)
@@ -97,11 +97,14 @@ class PointRendRoIHead(StandardRoIHead):
 
 def point_targets(sampled: Sequence[SamplingResult], samples: SampleList, rois: Tensor, points: Tensor) -> Tensor:
     """The object's mask (n, p) at points (n, p, 2) in [0, 1] of the positives' regions (n, 5)."""
-    targets, counts = [], [len(result.pos_inds) for result in sampled]
-    for result, sample, image_rois, image_points in zip(sampled, samples, rois.split(counts), points.split(counts)):
+    targets, start = points.new_zeros(points.shape[:2]), 0
+    for result, sample in zip(sampled, samples):
+        objects = result.pos_assigned_gt_inds
         masks = sample.gt_instances.masks.to_tensor(points.dtype, points.device)
-        places = rel_roi_point_to_rel_img_point(image_rois, image_points, masks.shape[-2:], 1.0)
-        if len(image_rois):
-            own = masks[result.pos_assigned_gt_inds][:, None]
-            targets.append(point_sample(own, places)[:, 0])
-    return torch.cat(targets) if targets else points.new_zeros(points.shape[:2])
+        for gt in objects.unique().tolist():
+            rows = (objects == gt).nonzero().squeeze(1) + start
+            places = rel_roi_point_to_rel_img_point(rois[rows], points[rows], masks.shape[-2:])
+            # all points of the object at once: one mask, not one for each region
+            targets[rows] = point_sample(masks[gt][None, None], places.flatten(0, 1)[None]).view(len(rows), -1)
+        start += len(objects)
+    return targets

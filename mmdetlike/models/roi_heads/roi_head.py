@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.utils import require_masks
 from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox2roi, get_box_tensor, scale_boxes
+from mmdetlike.structures.bbox import bbox2roi, scale_boxes
 from mmdetlike_ops import paste_masks
 
 from .mask_heads import masks_of_class
@@ -66,7 +67,7 @@ class RoIHead(BaseModule):
             if i + 1 < self.num_stages:
                 proposals = stage.refine(outs, [len(image) for image in proposals], batch_data_samples)
         if self.with_mask:
-            outputs += self.mask_logits(self.mask_features(x, outs.rois), range(self.num_stages))
+            outputs += self.mask_logits_of_stages(x, outs.rois, range(self.num_stages))
         return tuple(outputs)
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -111,6 +112,11 @@ class RoIHead(BaseModule):
         feats = self.positive_features(outs, sampled) if self.mask_roi_extractor is None else None
         return self.mask_loss(i, x, sampled, samples, feats)
 
+    @property
+    def mask_extractor(self) -> str:
+        """The name of the part that extracts features for masks."""
+        return 'bbox_roi_extractor' if self.mask_roi_extractor is None else 'mask_roi_extractor'
+
     @staticmethod
     def positive_features(outs: StageOutputs, sampled: Sequence[SamplingResult]) -> Tensor:
         """The features of the positives among the sampled regions."""
@@ -127,7 +133,7 @@ class RoIHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Mask loss of the positives, whose features are given or extracted."""
         if feats is None:
-            feats = self.features('mask_roi_extractor', i, x, bbox2roi([result.pos_priors for result in sampled]))
+            feats = self.features(self.mask_extractor, i, x, bbox2roi([result.pos_priors for result in sampled]))
         logits = self.mask_logits(feats, [i])[0]
         labels = torch.cat([result.pos_gt_labels for result in sampled])
         targets = mask_targets(sampled, samples, self.stage_cfgs[i].mask_size)
@@ -180,11 +186,12 @@ class RoIHead(BaseModule):
 
     def mask_probabilities(self, x: Sequence[Tensor], results: Sequence[InstanceData]) -> Tensor:
         """Masks (n, h, w) in [0, 1] of the boxes of all images, each of its own class, averaged over stages."""
-        feats = self.mask_features(x, bbox2roi([result.bboxes for result in results]))
+        rois = bbox2roi([result.bboxes for result in results])
         labels = torch.cat([result.labels for result in results])
-        logits = self.mask_logits(feats, self.stages_of_masks)
-        agnostic = self.part('mask_head', 0).class_agnostic
-        masks = [masks_of_class(float32_if_half(each)[0], labels, agnostic).sigmoid() for each in logits]
+        masks = []
+        for i, logits in zip(self.stages_of_masks, self.mask_logits_of_stages(x, rois, self.stages_of_masks)):
+            own = masks_of_class(logits, labels, self.part('mask_head', i).class_agnostic)
+            masks.append(float32_if_half(own)[0].sigmoid())
         return sum(masks) / len(masks)
 
     @property
@@ -192,10 +199,9 @@ class RoIHead(BaseModule):
         """The stages whose masks are averaged in testing."""
         return range(self.num_stages)
 
-    def mask_features(self, x: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Region features for masks in testing."""
-        extractor = 'bbox_roi_extractor' if self.mask_roi_extractor is None else 'mask_roi_extractor'
-        return self.features(extractor, self.num_stages - 1, x, rois)
+    def mask_logits_of_stages(self, x: Sequence[Tensor], rois: Tensor, stages: Sequence[int]) -> list[Tensor]:
+        """Mask logits (n, C, h, w) of the given stages in testing, each from the features of its own extractor."""
+        return [self.mask_logits(self.features(self.mask_extractor, i, x, rois), [i])[0] for i in stages]
 
     def mask_logits(self, feats: Tensor, stages: Sequence[int]) -> list[Tensor]:
         """Mask logits (n, C, h, w) of the given stages from one set of region features."""
@@ -208,19 +214,13 @@ def mask_targets(sampled: Sequence[SamplingResult], samples: SampleList, size: i
     Raises:
         ValueError: A sample has objects without masks.
     """
+    require_masks(samples, 'a mask head')
     size = (size, size) if isinstance(size, int) else tuple(size)
     targets = []
     for result, sample in zip(sampled, samples):
         boxes, inds = result.pos_priors, result.pos_assigned_gt_inds
-        masks = sample.gt_instances.get('masks')
-        if masks is None:
-            raise ValueError(
-                f'a mask head needs gt_instances.masks; {sample.get("img_path")} has none (load them with '
-                'LoadAnnotations(with_mask=True))'
-            )
         if len(boxes):
-            # not rounded to whole pixels by a box type: the raw corners are cut
-            cut = masks.crop_and_resize(get_box_tensor(boxes), size, inds, device=boxes.device).to_ndarray()
+            cut = sample.gt_instances.masks.crop_and_resize(boxes, size, inds, device=boxes.device).to_ndarray()
             targets.append(torch.as_tensor(cut, dtype=torch.float32, device=boxes.device))
         else:
             targets.append(boxes.new_zeros(0, *size))

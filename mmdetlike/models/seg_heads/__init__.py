@@ -1,4 +1,4 @@
-from .panoptic_fpn_head import PanopticFPNHead, semantic_maps
+from .panoptic_fpn_head import PanopticFPNHead
 from .panoptic_fusion import INSTANCE_OFFSET, HeuristicFusionHead, MaskFormerFusionHead
 
-__all__ = ['INSTANCE_OFFSET', 'HeuristicFusionHead', 'MaskFormerFusionHead', 'PanopticFPNHead', 'semantic_maps']
+__all__ = ['INSTANCE_OFFSET', 'HeuristicFusionHead', 'MaskFormerFusionHead', 'PanopticFPNHead']

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvUpsample
 from mmdetlike.models.losses.reduction import float32_if_half
+from mmdetlike.models.utils import semantic_maps, to_image_size
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
@@ -68,7 +69,9 @@ class PanopticFPNHead(BaseModule):
         """Pyramid maps -> logits (B, num_stuff_classes + 1, h, w)."""
         levels = zip(self.conv_upsample_layers, x[self.start_level : self.end_level])
         outs = [layer(level) for layer, level in levels]
-        return self.conv_logits(sum(F.interpolate(out, outs[0].shape[-2:], mode='bilinear') for out in outs))
+        size = outs[0].shape[-2:]
+        same_size = [out if out.shape[-2:] == size else F.interpolate(out, size, mode='bilinear') for out in outs]
+        return self.conv_logits(sum(same_size))
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
         """``loss_seg`` against each sample's ``gt_sem_seg``.
@@ -89,27 +92,4 @@ class PanopticFPNHead(BaseModule):
     def predict(self, x: Sequence[Tensor], samples: SampleList, rescale: bool = False) -> list[Tensor]:
         """Logits (num_stuff_classes + 1, h, w) of each image, of the size of the original if ``rescale``."""
         logits = float32_if_half(self(x))[0]
-        logits = F.interpolate(logits, samples[0].batch_input_shape, mode='bilinear', align_corners=False)
-        results = []
-        for image, sample in zip(logits, samples):
-            height, width = sample.img_shape[:2]
-            image = image[None, :, :height, :width]
-            if rescale:
-                image = F.interpolate(image, sample.ori_shape[:2], mode='bilinear', align_corners=False)
-            results.append(image[0])
-        return results
-
-
-def semantic_maps(samples: SampleList) -> Tensor:
-    """(B, H, W) the classes of the samples' pixels.
-
-    Raises:
-        ValueError: A sample has no ``gt_sem_seg``.
-    """
-    for sample in samples:
-        if sample.get('gt_sem_seg') is None:
-            raise ValueError(
-                f'a semantic head needs gt_sem_seg; {sample.get("img_path")} has none (load it with '
-                'LoadAnnotations(with_seg=True) or LoadPanopticAnnotations)'
-            )
-    return torch.cat([sample.gt_sem_seg.sem_seg.long() for sample in samples])
+        return [to_image_size(image, sample, rescale) for image, sample in zip(logits, samples)]

@@ -3,18 +3,25 @@
 A segment is numbered ``class + INSTANCE_OFFSET * instance``, instances of things counting from 1; stuff has instance 0.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
+from mmdetlike.models.utils import to_image_size
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
+from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.panoptic import INSTANCE_OFFSET
+
+MASKS_AT_ONCE = 8
+ROWS_AT_ONCE = 64
+
+# mask logits (n, h, w) -> the same at the size that is put out
+Resize = Callable[[Tensor], Tensor]
 
 
 class PanopticFusionHead(BaseModule):
@@ -78,11 +85,10 @@ class HeuristicFusionHead(PanopticFusionHead):
             (h, w) the instance of each pixel, counted from 1, and (k + 1,) the class of each, from 1.
         """
         owner = torch.zeros(instances.masks.shape[-2:], dtype=torch.long, device=instances.masks.device)
-        labels = [instances.labels.new_zeros(1)]
+        labels, areas = [instances.labels.new_zeros(1)], instances.masks.flatten(1).sum(1).tolist()
         for i in instances.scores.argsort(descending=True).tolist():
-            mask = instances.masks[i]
-            area, free = int(mask.sum()), mask & (owner == 0)
-            if area == 0 or (area - int(free.sum())) / area > self.test_cfg.mask_overlap:
+            free = instances.masks[i] & (owner == 0)
+            if areas[i] == 0 or (areas[i] - int(free.sum())) / areas[i] > self.test_cfg.mask_overlap:
                 continue
             owner[free] = len(labels)
             labels.append(instances.labels[i : i + 1])
@@ -104,64 +110,77 @@ class MaskFormerFusionHead(PanopticFusionHead):
 
         Args:
             mask_cls: Class logits (B, Q, classes + 1).
-            mask_pred: Mask logits (B, Q, H, W) at the size of the batch.
-            samples: Samples with ``img_shape`` and, to rescale, ``ori_shape``.
+            mask_pred: Mask logits (B, Q, h, w) of the whole batch, at any size.
+            samples: Samples with ``batch_input_shape``, ``img_shape`` and, to rescale, ``ori_shape``.
             rescale: Put out masks of the size of the original image.
         """
-        cfg, results = self.test_cfg, []
-        for logits, masks, sample in zip(mask_cls, mask_pred, samples):
-            height, width = sample.img_shape[:2]
-            masks = masks[:, :height, :width]
-            if rescale and tuple(sample.ori_shape[:2]) != (height, width):
-                size = sample.ori_shape[:2]
-                masks = F.interpolate(masks[:, None], size=size, mode='bilinear', align_corners=False)[:, 0]
-            result = {}
-            if cfg.get('panoptic_on', True):
-                result['pred_panoptic_seg'] = PixelData(sem_seg=self.panoptic(logits, masks)[None])
-            if cfg.get('instance_on', False):
-                result['pred_instances'] = self.instances(logits, masks)
-            if cfg.get('semantic_on', False):
-                result['pred_sem_seg'] = PixelData(sem_seg=self.semantic(logits, masks)[None])
-            results.append(result)
-        return results
+        return [self.predict_image(*image, rescale) for image in zip(mask_cls, mask_pred, samples)]
 
-    def semantic(self, logits: Tensor, masks: Tensor) -> Tensor:
+    def predict_image(
+        self, logits: Tensor, masks: Tensor, sample: DetDataSample, rescale: bool
+    ) -> dict[str, PixelData | InstanceData]:
+        """What is wanted of one image."""
+        cfg, result = self.test_cfg, {}
+        # only masks that are wanted are brought to full size
+        resize = functools.partial(to_image_size, sample=sample, rescale=rescale)
+        if cfg.get('panoptic_on', True):
+            result['pred_panoptic_seg'] = PixelData(sem_seg=self.panoptic(logits, masks, resize)[None])
+        if cfg.get('instance_on', False):
+            result['pred_instances'] = self.instances(logits, masks, resize)
+        if cfg.get('semantic_on', False):
+            result['pred_sem_seg'] = PixelData(sem_seg=self.semantic(logits, masks, resize)[None])
+        return result
+
+    def semantic(self, logits: Tensor, masks: Tensor, resize: Resize) -> Tensor:
         """(h, w) the class of each pixel."""
-        return torch.einsum('qc,qhw->chw', logits.softmax(-1)[:, :-1], masks.sigmoid()).argmax(0)
+        weights = logits.softmax(-1)[:, :-1]
+        # some rows at a time: there may be many classes
+        strips = resize(masks).split(ROWS_AT_ONCE, dim=1)
+        return torch.cat([torch.einsum('qc,qhw->chw', weights, strip.sigmoid()).argmax(0) for strip in strips])
 
-    def panoptic(self, logits: Tensor, masks: Tensor) -> Tensor:
+    def panoptic(self, logits: Tensor, masks: Tensor, resize: Resize) -> Tensor:
         """(h, w) the segment of each pixel, ``num_classes`` where there is none."""
         cfg = self.test_cfg
         scores, labels = logits.softmax(-1).max(-1)
         keep = (labels != self.num_classes) & (scores > cfg.get('object_mask_thr', 0.8))
-        masks, labels = masks[keep].sigmoid(), labels[keep]
-        segments = torch.full(masks.shape[-2:], self.num_classes, dtype=torch.int32, device=masks.device)
+        scores, labels, masks = scores[keep], labels[keep], resize(masks[keep]).sigmoid()
         if not len(masks):
-            return segments
-        owner = (scores[keep][:, None, None] * masks).argmax(0)
-        instance = 0
-        for i, label in enumerate(labels.tolist()):
-            full, own = masks[i] >= 0.5, owner == i
-            if cfg.get('filter_low_score', False):
-                own = own & full
-            if not own.any() or not full.any() or own.sum() / full.sum() < cfg.get('iou_thr', 0.8):
-                continue
-            is_thing = label < self.num_things_classes
-            instance += is_thing
-            segments[own] = label + (instance * INSTANCE_OFFSET if is_thing else 0)
-        return segments
+            return torch.full(masks.shape[-2:], self.num_classes, dtype=torch.int32, device=masks.device)
+        owner, full = (scores[:, None, None] * masks).argmax(0), masks >= 0.5
+        owned, areas = owner.flatten().bincount(minlength=len(masks)), full.flatten(1).sum(1)
+        shown = (owned > 0) & (areas > 0) & (owned / areas >= cfg.get('iou_thr', 0.8))
+        is_thing = labels < self.num_things_classes
+        instance = (shown & is_thing).cumsum(0) * is_thing
+        segments = torch.where(shown, labels + instance * INSTANCE_OFFSET, self.num_classes)[owner]
+        if cfg.get('filter_low_score', False):
+            segments = torch.where(full.gather(0, owner[None])[0], segments, self.num_classes)
+        return segments.int()
 
-    def instances(self, logits: Tensor, masks: Tensor) -> InstanceData:
+    def instances(self, logits: Tensor, masks: Tensor, resize: Resize) -> InstanceData:
         """The best things: ``masks`` (n, h, w) bool, ``bboxes`` around them, ``scores``, ``labels``."""
         scores = logits.softmax(-1)[:, :-1]
         limit = min(self.test_cfg.get('max_per_image', 100), scores.numel())
         scores, best = scores.flatten().topk(limit, sorted=False)
         labels, queries = best % self.num_classes, torch.div(best, self.num_classes, rounding_mode='floor')
         is_thing = labels < self.num_things_classes
-        scores, labels, masks = scores[is_thing], labels[is_thing], masks[queries[is_thing]]
-        binary = masks > 0
-        inside = (masks.sigmoid() * binary).flatten(1).sum(1) / (binary.flatten(1).sum(1) + 1e-6)
-        return InstanceData(bboxes=boxes_of_masks(binary), labels=labels, scores=scores * inside, masks=binary)
+        # a query may be there with several classes
+        queries, which = queries[is_thing].unique(return_inverse=True)
+        # some masks at a time, which are still in the cache when they are read again
+        parts = [binary_masks(resize(part)) for part in masks[queries].split(MASKS_AT_ONCE)]
+        binary, inside = (torch.cat(column) for column in zip(*parts))
+        return InstanceData(
+            bboxes=boxes_of_masks(binary)[which],
+            labels=labels[is_thing],
+            scores=scores[is_thing] * inside[which],
+            masks=binary[which],
+        )
+
+
+def binary_masks(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks (n, h, w) bool of logits (n, h, w), and the mean probability (n,) of the pixels inside each."""
+    binary = logits > 0
+    total = logits.sigmoid().mul_(binary).flatten(1).sum(1)
+    return binary, total / (binary.flatten(1).sum(1) + 1e-6)
 
 
 def boxes_of_masks(masks: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from .gaussian_target import (
 from .instance_masks import aligned_bilinear, annotated_masks, fit_size, mask_centroids, masks_in_image
 from .misc import interpolate_as, make_divisible
 from .panoptic import preprocess_panoptic_gt
+from .misc import interpolate_as, make_divisible, to_image_size
+from .panoptic import preprocess_panoptic_gt, require_masks, semantic_maps
 from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
 from .suppress import best_first, suppress
 
@@ -33,6 +35,9 @@ __all__ = [
     'mask_centroids',
     'masks_in_image',
     'preprocess_panoptic_gt',
+    'require_masks',
+    'semantic_maps',
     'suppress',
+    'to_image_size',
     'transpose_and_gather_feat',
 ]

@@ -4,6 +4,8 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdetlike.structures import DetDataSample
+
 
 def interpolate_as(
     source: Tensor, target: Tensor | np.ndarray, mode: str = 'bilinear', align_corners: bool | None = False
@@ -28,6 +30,28 @@ def interpolate_as(
         return interpolate_as(source[:, None], target, mode, align_corners)[:, 0]
     align_corners = align_corners if mode in ('bilinear', 'bicubic') else None
     return F.interpolate(source, tuple(target.shape[-2:]), mode=mode, align_corners=align_corners)
+
+
+def to_image_size(maps: Tensor, sample: DetDataSample, rescale: bool) -> Tensor:
+    """Stretch maps of a batch to its pixels and cut them to an image.
+
+    Args:
+        maps: (n, h, w) of the whole padded image.
+        sample: Has ``batch_input_shape``, ``img_shape`` and, to rescale, ``ori_shape``.
+        rescale: Stretch the maps further to the size of the original image.
+
+    Returns:
+        (n, H, W).
+    """
+    height, width = sample.img_shape[:2]
+    maps = _stretch(maps, sample.batch_input_shape)[:, :height, :width]
+    return _stretch(maps, sample.ori_shape[:2]) if rescale else maps
+
+
+def _stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if maps.shape[-2:] == tuple(size):
+        return maps
+    return F.interpolate(maps[:, None], size=tuple(size), mode='bilinear', align_corners=False)[:, 0]
 
 
 def make_divisible(value: float, divisor: int, min_value: int | None = None, min_ratio: float = 0.9) -> int:

@@ -1,8 +1,9 @@
-"""Ground truth of panoptic segmentation."""
+"""Ground truth of semantic and panoptic segmentation."""
 
 import torch
 from torch import Tensor
 
+from mmdetlike.structures import SampleList
 from mmdetlike.structures.mask import BaseInstanceMasks
 
 
@@ -34,3 +35,28 @@ def preprocess_panoptic_gt(
     classes = classes[(classes >= num_things) & (classes < num_things + num_stuff)]
     stuff = semantic == classes[:, None, None]
     return torch.cat([gt_labels, classes.to(gt_labels.dtype)]), torch.cat([things, stuff]).long()
+
+
+def require_masks(samples: SampleList, part: str) -> None:
+    """Raise a ValueError that names ``part`` if the objects of a sample have no ``masks``."""
+    for sample in samples:
+        if sample.gt_instances.get('masks') is None:
+            raise ValueError(
+                f'{part} needs gt_instances.masks; {sample.get("img_path")} has none (load them with '
+                'LoadAnnotations(with_mask=True) or LoadPanopticAnnotations)'
+            )
+
+
+def semantic_maps(samples: SampleList) -> Tensor:
+    """(B, H, W) the classes of the samples' pixels.
+
+    Raises:
+        ValueError: A sample has no ``gt_sem_seg``.
+    """
+    for sample in samples:
+        if sample.get('gt_sem_seg') is None:
+            raise ValueError(
+                f'a semantic head needs gt_sem_seg; {sample.get("img_path")} has none (load it with '
+                'LoadAnnotations(with_seg=True) or LoadPanopticAnnotations)'
+            )
+    return torch.cat([sample.gt_sem_seg.sem_seg.long() for sample in samples])

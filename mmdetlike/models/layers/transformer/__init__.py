@@ -9,6 +9,7 @@ from .detr_layers import (
     TransformerEncoder,
     flatten_pyramid,
     move,
+    padding_at,
     padding_masks,
 )
 from .ffn import FFN, MLP, DynamicConv, LayerScale
@@ -16,6 +17,7 @@ from .patch import AdaptivePadding, PatchEmbed, PatchMerging, nchw_to_nlc, nlc_t
 from .positional_encoding import (
     LearnedPositionalEncoding,
     SinePositionalEncoding,
+    build_sine_encoding,
     coordinate_to_encoding,
     inverse_sigmoid,
     sine_encoding,
@@ -33,6 +35,7 @@ __all__ = [
     'TransformerEncoder',
     'flatten_pyramid',
     'move',
+    'padding_at',
     'padding_masks',
     'FFN',
     'LayerScale',
@@ -45,6 +48,7 @@ __all__ = [
     'SinePositionalEncoding',
     'WindowMSA',
     'attention_mask',
+    'build_sine_encoding',
     'coordinate_to_encoding',
     'inverse_sigmoid',
     'nchw_to_nlc',

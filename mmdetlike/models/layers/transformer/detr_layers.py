@@ -327,12 +327,15 @@ def flatten_pyramid(
         masks: (B, H, W) True for padding of the images; None where there is none.
         encoding: Positional encoding of a mask.
         level_embed: (L, C) added to the encoding of each level; None for none.
+
+    Raises:
+        ValueError: There is another number of maps than of level embeddings.
     """
+    if level_embed is not None and len(level_embed) != len(feats):
+        raise ValueError(f'the pyramid has {len(feats)} maps, the transformer is built for {len(level_embed)} levels')
     rows, positions, level_masks = [], [], []
     for i, feat in enumerate(feats):
-        mask = None
-        if masks is not None:
-            mask = nn.functional.interpolate(masks[None].float(), size=feat.shape[-2:]).bool()[0]
+        mask = padding_at(masks, feat.shape[-2:])
         pos = encoding(mask, input=feat).flatten(2).transpose(1, 2)
         rows.append(feat.flatten(2).transpose(1, 2))
         positions.append(pos if level_embed is None else pos + level_embed[i])
@@ -346,6 +349,13 @@ def flatten_pyramid(
         flat_mask = torch.cat([mask.flatten(1) for mask in level_masks], dim=1)
         ratios = torch.stack([_valid_ratio(mask) for mask in level_masks], dim=1).to(feats[0].dtype)
     return FlatPyramid(torch.cat(rows, 1), torch.cat(positions, 1), flat_mask, sizes, shapes, starts, ratios)
+
+
+def padding_at(masks: Tensor | None, size: tuple[int, int]) -> Tensor | None:
+    """(B, h, w) True for padding, at the ``size`` of a map, of ``masks`` (B, H, W); None where there is none."""
+    if masks is None:
+        return None
+    return nn.functional.interpolate(masks[None].float(), size=size).bool()[0]
 
 
 def _valid_ratio(mask: Tensor) -> Tensor:

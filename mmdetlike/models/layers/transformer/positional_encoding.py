@@ -90,13 +90,21 @@ class SinePositionalEncoding(BaseModule):
         if mask is None:
             if input is None:
                 raise ValueError('SinePositionalEncoding needs a mask or an input to know the size of the map.')
-            mask = torch.zeros((1, *input.shape[-2:]), dtype=torch.bool, device=input.device)
-            return self.forward(mask).expand(input.shape[0], -1, -1, -1)
+            return self._unpadded(*input.shape[-2:], input.device).expand(input.shape[0], -1, -1, -1)
         inside = mask == 0
         y = self._scaled(inside.cumsum(1, dtype=torch.float32), 1)
         x = self._scaled(inside.cumsum(2, dtype=torch.float32), 2)
         encodings = [sine_encoding(position, self.num_feats, self.temperature) for position in (y, x)]
         return torch.cat(encodings, dim=3).permute(0, 3, 1, 2)
+
+    def _unpadded(self, height: int, width: int, device: torch.device) -> Tensor:
+        """(2 * num_feats, H, W), each row and each column encoded once."""
+        encodings = []
+        for length in (height, width):
+            position = torch.arange(1, length + 1, dtype=torch.float32, device=device)
+            encodings.append(sine_encoding(self._scaled(position, 0), self.num_feats, self.temperature).T)
+        y, x = encodings
+        return torch.cat([y[:, :, None].expand(-1, -1, width), x[:, None].expand(-1, height, -1)])
 
     def _scaled(self, position: Tensor, dim: int) -> Tensor:
         if not self.normalize:
@@ -156,3 +164,18 @@ class LearnedPositionalEncoding(BaseModule):
 
     def extra_repr(self) -> str:
         return f'num_feats={self.num_feats}'
+
+
+def build_sine_encoding(cfg: dict | None, embed_dims: int) -> SinePositionalEncoding:
+    """The encoding of the pixels that a transformer with ``embed_dims`` channels sees, of its arguments.
+
+    Raises:
+        ValueError: ``num_feats`` is not half of ``embed_dims``.
+    """
+    cfg = {'num_feats': embed_dims // 2, **(cfg or {})}
+    if cfg['num_feats'] * 2 != embed_dims:
+        raise ValueError(
+            f'positional_encoding.num_feats must be half of the {embed_dims} channels of the transformer, '
+            f'got {cfg["num_feats"]}'
+        )
+    return SinePositionalEncoding(**cfg)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.losses.reduction import float32_if_half
+from mmdetlike.models.utils import semantic_maps
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
@@ -83,12 +83,6 @@ class FusedSemanticHead(BaseModule):
         Raises:
             ValueError: A sample has none.
         """
-        for sample in samples:
-            if sample.get('gt_sem_seg') is None:
-                raise ValueError(
-                    f'a semantic head needs gt_sem_seg; {sample.get("img_path")} has none (load it with '
-                    'LoadAnnotations(with_seg=True))'
-                )
-        labels = torch.stack([sample.gt_sem_seg.sem_seg for sample in samples])
-        labels = F.interpolate(labels.float(), scale_factor=self.seg_scale_factor, mode='nearest')
-        return self.criterion(float32_if_half(logits)[0], labels.squeeze(1).long())
+        labels = semantic_maps(samples)[:, None].float()
+        labels = F.interpolate(labels, scale_factor=self.seg_scale_factor, mode='nearest')[:, 0].long()
+        return self.criterion(float32_if_half(logits)[0], labels)

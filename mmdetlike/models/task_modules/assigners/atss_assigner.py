@@ -69,6 +69,8 @@ class ATSSAssigner:
             overlaps[ignored], distances[ignored] = -1, torch.inf
             gt_inds[ignored] = -1
         suits = self._candidates(distances, overlaps, num_level_priors) & points_inside(centres, boxes)
+        if ignored is not None:
+            suits &= ~ignored[:, None]  # where all of an object's candidates are ignored, these pass its threshold
         overlaps_of_suiting = torch.where(suits, overlaps, -torch.inf)
         best, best_gt = overlaps_of_suiting.max(1)
         positive = best > -torch.inf
@@ -96,7 +98,8 @@ class ATSSAssigner:
             start += len(level)
         near = torch.cat(near)
         of_near = overlaps.gather(0, near)
-        passes = of_near >= of_near.mean(0) + of_near.std(0)
+        deviation = of_near.std(0) if len(of_near) > 1 else 0.0
+        passes = of_near >= of_near.mean(0) + deviation
         return torch.zeros_like(overlaps, dtype=torch.bool).scatter_(0, near, passes)
 
 

@@ -32,7 +32,7 @@ class HungarianAssigner:
 
     @torch.no_grad()
     def assign(
-        self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None = None, **kwargs
+        self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None = None
     ) -> AssignResult:
         """Assign objects to predictions.
 

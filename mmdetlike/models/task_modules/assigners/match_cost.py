@@ -23,7 +23,7 @@ class MatchCost:
         self.weight = weight
 
     def __call__(
-        self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None = None, **kwargs
+        self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None = None
     ) -> Tensor:
         """Costs (n, m) of n predictions and m objects."""
         return self.weight * self.cost(pred_instances, gt_instances, img_meta)
@@ -168,6 +168,6 @@ class CrossEntropyLossCost(MatchCost):
     def cost(self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None) -> Tensor:
         logits = pred_instances.masks.flatten(1)
         gt = gt_instances.masks.flatten(1).to(logits.dtype)
-        # log(1 + e^-x) + (1 - y) x: the part without y is the same for all objects
-        without = F.softplus(logits).sum(1, keepdim=True)
-        return (without - logits @ gt.T) / logits.shape[1]
+        # of a pixel log(1 + e^x) - y x: the part without y is the same for all objects
+        common = F.softplus(logits).sum(1, keepdim=True)
+        return (common - logits @ gt.T) / logits.shape[1]

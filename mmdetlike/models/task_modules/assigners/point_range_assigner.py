@@ -42,7 +42,14 @@ class PointRangeAssigner:
             gt_instances: ``bboxes`` (m, 4) xyxy in pixels, ``labels`` (m,) and, where an object's centre is not that
                 of its box, ``centers`` (m, 2).
             gt_instances_ignore: Not used.
+
+        Raises:
+            ValueError: There is another number of levels than of ``regress_ranges``.
         """
+        if len(num_level_priors) != len(self.regress_ranges):
+            raise ValueError(
+                f'regress_ranges has {len(self.regress_ranges)} entries, got {len(num_level_priors)} levels'
+            )
         points, boxes = pred_instances.priors, get_box_tensor(gt_instances.bboxes)
         gt_inds = torch.zeros(len(points), dtype=torch.long, device=points.device)
         labels = torch.full_like(gt_inds, -1)
