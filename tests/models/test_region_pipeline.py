@@ -332,9 +332,10 @@ def test_interleaved_masks_are_trained_on_refined_boxes():
     samples, head, other = samples_with_masks(), htc(1), htc(1, interleaved=False)
     for each in (head, other):
         torch.nn.init.constant_(each.bbox_head[0].fc_reg.bias, 2.0)
-    terms, apart = (each.loss(pyramid(), proposals(), samples) for each in (head, other))
+    near = [InstanceData(bboxes=sample.gt_instances.bboxes + 1) for sample in samples]
+    terms, apart = (each.loss(pyramid(), near, samples) for each in (head, other))
     stage = head.stage(0, training=True)
-    sampled = stage.sample(pyramid(), proposals(), samples)
+    sampled = stage.sample(pyramid(), near, samples)
     outs = stage.run_sampled(pyramid(), sampled)
     again = stage.sample(pyramid(), stage.refine_sampled(outs, sampled, samples), samples)
     rois = bbox2roi([result.pos_priors for result in again])
