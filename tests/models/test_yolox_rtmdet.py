@@ -291,6 +291,10 @@ def test_masks_have_the_size_of_the_image_or_the_original():
     assert bool(masks[:, :, :23].all()) and not bool(masks[:, :, 25:].any())
     masks = head.full_masks(logits, sample, 0.5, rescale=True)
     assert masks.shape == (20, 80, 120) and bool(masks[:, :, :46].all()) and not bool(masks[:, :, 50:].any())
+    # padding at the right and the bottom is no part of the original
+    padded = make_sample(1, shape=(48, 64), scale_factor=(0.5, 0.5))
+    padded.set_metainfo(dict(ori_shape=(80, 120)))
+    assert torch.equal(head.full_masks(logits, padded, 0.5, rescale=True), masks)
     assert head.full_masks(logits[:0], sample, 0.5, rescale=True).shape == (0, 80, 120)
 
 

@@ -211,14 +211,18 @@ class DynamicMasks:
 
     def full_masks(self, logits: Tensor, sample, threshold: float, rescale: bool) -> Tensor:
         """Masks (n, h, w) bool at the size of the image, or of the original one, from logits (n, H, W)."""
-        height, width = sample.ori_shape if rescale else sample.img_shape
-        masks = torch.zeros(len(logits), height, width, dtype=torch.bool, device=logits.device)
+        size = content = tuple(sample.img_shape)
+        if rescale:
+            # the image may be padded: what it shows ends where the resized original ends
+            size, (scale_w, scale_h) = tuple(sample.ori_shape), sample.scale_factor
+            content = max(round(size[0] * scale_h), 1), max(round(size[1] * scale_w), 1)
+        masks = torch.zeros(len(logits), *size, dtype=torch.bool, device=logits.device)
         for start in range(0, len(logits), MASKS_AT_ONCE):
             some = slice(start, start + MASKS_AT_ONCE)
             full = F.interpolate(logits[some][None], scale_factor=self.prior_generator.strides[0][0], mode='bilinear')
-            full = full[..., : sample.img_shape[0], : sample.img_shape[1]]
-            if rescale and tuple(full.shape[-2:]) != (height, width):
-                full = F.interpolate(full, size=(height, width), mode='bilinear')
+            full = full[..., : content[0], : content[1]]
+            if full.shape[-2:] != size:
+                full = F.interpolate(full, size=size, mode='bilinear')
             masks[some] = full[0].sigmoid() > threshold
         return masks
 
