@@ -262,6 +262,31 @@ def atss(num_classes: int = 3) -> dict:
 SSD_SIZES = dict(min_sizes=[12, 24, 40], max_sizes=[24, 40, 60])
 
 
+@family
+def yolox(num_classes: int = 3) -> dict:
+    train = dict(assigner=dict(type='SimOTAAssigner'))
+    head = dict(type='YOLOXHead', num_classes=num_classes, in_channels=8, feat_channels=8, stacked_convs=1)
+    return dense('YOLOX', dict(head, train_cfg=train))
+
+
+def rtmdet_head(kind: str, num_classes: int, **changes) -> dict:
+    """Config of a head of RTMDet."""
+    train = dict(assigner=dict(type='DynamicSoftLabelAssigner', topk=13), allowed_border=-1, pos_weight=-1)
+    widths = dict(in_channels=8, feat_channels=8, stacked_convs=1)
+    return dict(type=kind, num_classes=num_classes, train_cfg=train, **widths, **changes)
+
+
+@family
+def rtmdet(num_classes: int = 3) -> dict:
+    return dense('RTMDet', rtmdet_head('RTMDetSepBNHead', num_classes, with_objectness=False, exp_on_reg=True))
+
+
+@family
+def rtmdet_ins(num_classes: int = 3) -> dict:
+    cfg = dense('RTMDet', rtmdet_head('RTMDetInsSepBNHead', num_classes))
+    return dict(cfg, test_cfg=dict(cfg['test_cfg'], mask_thr_binary=0.5))
+
+
 def ssd_neck(channels: list[int], inputs: list[int], **changes) -> dict:
     """Config of an SSDNeck with extra levels."""
     extra = len(channels) - len(inputs)

@@ -34,6 +34,13 @@ ORDINARY = [
 NO_GRADIENT = {
     # no proposal of the samples is large enough for the last level
     'fast_rcnn': {'neck.fpn_convs.2.conv.weight', 'neck.fpn_convs.2.conv.bias'},
+    # no object is assigned to the last level
+    'rtmdet_ins': {
+        f'bbox_head.{name}'
+        for layer in ('rtm_kernel.2', 'kernel_convs.2.0.bn')
+        for name in (f'{layer}.weight', f'{layer}.bias')
+    }
+    | {'bbox_head.kernel_convs.2.0.conv.weight'},
     # distances are clamped at 0, with these weights all of a level
     'fcos_center': {'bbox_head.scales.0.scale', 'bbox_head.scales.1.scale'},
 }
@@ -196,6 +203,9 @@ PRIOR = {
     'fcos': lambda outs: outs[0],
     'fcos_center': lambda outs: outs[0],
     'atss': lambda outs: outs[0],
+    'yolox': lambda outs: outs[0],
+    'rtmdet': lambda outs: outs[0],
+    'rtmdet_ins': lambda outs: outs[0],
     'deformable_detr': lambda outs: [layer[0] for layer in outs],
     'deformable_detr_two_stage': lambda outs: [layer[0] for layer in outs],
     'dino': lambda outs: [layer[0] for layer in outs],
