@@ -24,7 +24,7 @@ BATCHES = {
     'one pixel wide': [([[0, 0, 2, 40]], (64, 2)), ([[0, 0, 40, 1]], (1, 64))],
 }
 # boxes reach over the border, as in the recordings of these families
-UNCLIPPED = {'yolov3', 'yolox'}
+UNCLIPPED = {'yolov3', 'yolox', 'tood', 'tood_after_warmup', 'centernet'}
 # objects of all sizes, so that every level and layer is trained
 ORDINARY = [
     [[4, 4, 16, 14], [20, 8, 44, 30], [2, 30, 60, 62], [0, 0, 64, 64], [40, 40, 50, 50]],
@@ -42,7 +42,9 @@ NO_GRADIENT = {
     }
     | {'bbox_head.kernel_convs.2.0.conv.weight'},
     # distances are clamped at 0, with these weights all of a level
-    'fcos_center': {'bbox_head.scales.0.scale', 'bbox_head.scales.1.scale'},
+    'condinst': {'bbox_head.scales.2.scale'},
+    # the assigner prefers finer levels for every object
+    'rtmdet': {f'bbox_head.{name}.{kind}' for name in ('reg_convs.2.0.bn', 'rtm_reg.2') for kind in ('weight', 'bias')},
 }
 
 
