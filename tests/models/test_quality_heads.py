@@ -16,7 +16,8 @@ from mmdetlike.models.task_modules.assigners import AssignResult
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox_overlaps
 from tests.models import tiny_quality
-from tests.models.test_degenerate import BATCHES, check_predictions, check_training, make_samples
+from tests.models.test_degenerate import check_predictions, check_training
+from tests.models.test_families import BATCHES, make_samples
 from tests.models.tiny import batch, losses, make_sample, predict
 from tests.models.tiny_quality import KINDS, detector
 
