@@ -1,6 +1,7 @@
 """Time our models against the times recorded of the original implementation, as ratios to one convolution.
 
-    python tests/data/reference/speed.py tests/data/reference/models/*r50_fpn_1x*.json.gz
+    python tests/data/reference/speed.py                                     # all recordings
+    python tests/data/reference/speed.py --predict-only --json docs/zoo_measured.json FILE ...
 
 Both are measured on an idle machine with 2 threads: ``predict`` on one 800x1088 image, and a training step (forward,
 backward, SGD) on two, from the recorded settings and weights, so with every sample kept in two-stage heads.
@@ -25,7 +26,17 @@ HEIGHT, WIDTH = 800, 1088
 RECORDED_CONV = 0.0169
 RECORDED = {
     'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py': (2.03, 9.9),
+    'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py': (2.42, 9.9),
+    'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py': (4.70, 27.1),
+    'dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco.py': (3.32, 38.9),
     'retinanet/retinanet_r50_fpn_1x_coco.py': (2.91, 8.6),
+    'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py': (1.54, 6.0),
+    'yolox/yolox_s_8xb8-300e_coco.py': (0.59, 1.65),
+    'rtmdet/rtmdet_s_8xb32-300e_coco.py': (0.88, 1.74),
+    'detr/detr_r50_8xb2-150e_coco.py': (1.06, 4.6),
+    'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py': (4.38, 22.8),
+    'dino/dino-4scale_r50_8xb2-12e_coco.py': (6.04, 31.4),
+    'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py': (5.72, 25.7),
 }
 
 
@@ -47,7 +58,7 @@ def conv_seconds() -> float:
         return best(lambda: F.conv2d(x, weight, padding=1), 20)
 
 
-def time_model(recording: dict, repeats: int) -> tuple[float, float]:
+def time_model(recording: dict, repeats: int, predict_only: bool) -> list[float]:
     """Seconds for predict and for a training step."""
     recording = dict(recording, image_size=[HEIGHT, WIDTH])
     model = compare.build(recording, 'mmdetlike')
@@ -71,30 +82,50 @@ def time_model(recording: dict, repeats: int) -> tuple[float, float]:
         total.backward()
         optimizer.step()
 
-    return best(predict, repeats), best(train, repeats)
+    return [best(function, repeats) for function in ((predict,) if predict_only else (predict, train))]
+
+
+def measure(recording: dict, repeats: int, predict_only: bool) -> dict[str, float]:
+    """Ratios to the convolution of the same run: ours and, where they were recorded, the original's."""
+    conv = conv_seconds()
+    seconds = time_model(recording, repeats, predict_only)
+    conv = min(conv, conv_seconds())
+    recorded = RECORDED.get(recording['config'], ())
+    ratios = dict(zip(('predict', 'train'), (round(each / conv) for each in seconds)))
+    ratios |= dict(zip(('original', 'original_train'), (round(each / RECORDED_CONV) for each in recorded)))
+    return dict(ratios, conv_ms=round(1000 * conv, 1))
+
+
+def save(path: Path, config: str, ratios: dict[str, float]) -> None:
+    """Put the ratios of a config into the ``times`` of a JSON file, beside what it holds."""
+    content = json.loads(path.read_text()) if path.exists() else {}
+    times = content.setdefault('times', {})
+    times[config] = {**times.get(config, {}), **ratios}
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + '\n')
 
 
 def main() -> None:
-    """Print a line a recording."""
+    """Print a line a recording, and save it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('files', nargs='+')
+    parser.add_argument('files', nargs='*', type=Path, help='recordings; all where there are none')
     parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--predict-only', action='store_true', help='no training steps')
+    parser.add_argument('--json', type=Path, help='file to which the ratios are added')
     args = parser.parse_args()
     torch.set_num_threads(2)
-    for path in args.files:
+    print('| recording | predict | original | train step | original | convolution |\n|---|---|---|---|---|---|')
+    for path in args.files or sorted((Path(__file__).parent / 'models').glob('*.json.gz')):
         with gzip.open(path, 'rt') as file:
             recording = json.load(file)
-        conv = conv_seconds()
-        seconds = time_model(recording, args.repeats)
-        conv = min(conv, conv_seconds())
-        line = f'{recording["config"]}: conv {1000 * conv:.1f} ms'
-        for what, ours, theirs in zip(
-            ('predict', 'train step'), seconds, RECORDED.get(recording['config'], (None, None))
-        ):
-            line += f' | {what} {ours:.2f} s = {ours / conv:.0f} conv'
-            if theirs is not None:
-                line += f' (original {theirs / RECORDED_CONV:.0f}: x{theirs / RECORDED_CONV / (ours / conv):.2f})'
-        print(line, flush=True)
+        try:
+            ratios = measure(recording, args.repeats, args.predict_only)
+        except Exception as error:  # the others are to be timed nevertheless
+            print(f'| {recording["config"]} | {type(error).__name__}: {error} |', flush=True)
+            continue
+        columns = [ratios.get(name, '') for name in ('predict', 'original', 'train', 'original_train')]
+        print(f'| {recording["config"]} | {" | ".join(map(str, columns))} | {ratios["conv_ms"]} ms |', flush=True)
+        if args.json:
+            save(args.json, recording['config'], ratios)
 
 
 if __name__ == '__main__':
