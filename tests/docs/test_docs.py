@@ -1,0 +1,132 @@
+"""The documentation says what the code says: names, code, tables, diagrams, links."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / 'docs').glob('*.md'))
+LINK = re.compile(r'\]\((?!https?:)([^)#\s]+)(?:#[\w-]+)?\)')
+# lines of code and measurements are written when they are measured, not with every commit
+MEASURED = re.compile(r'<!-- generated: families .*?<!-- end -->', re.DOTALL)
+
+
+@pytest.fixture(scope='module')
+def tools():
+    """The modules of tools/docs, which import each other by their bare names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / 'tools/docs'))
+        names = ('canvas', 'code_facts', 'diagrams', 'zoo', 'generate')
+        yield {name: importlib.import_module(name) for name in names}
+        for name in names:
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda path: path.name)
+def test_pages_are_as_generated(page, tools):
+    text = page.read_text()
+    filled = tools['generate'].filled(text)
+    assert MEASURED.sub('', text) == MEASURED.sub('', filled), 'run python tools/docs/generate.py'
+
+
+def test_diagrams_are_as_generated(tools):
+    for file in tools['diagrams'].DIAGRAMS:
+        drawn = (ROOT / 'docs/images' / file).read_text()
+        assert drawn == tools['diagrams'].draw(file), 'run python tools/docs/generate.py'
+
+
+def test_every_method_named_exists(tools):
+    text = (ROOT / 'docs/pipelines.md').read_text()
+    named = set(re.findall(r'`([A-Z]\w+\.[a-z_]\w*)`', text))
+    tables = re.findall(r'<!-- generated: methods (\w+) (.*?) -->', text)
+    named |= {f'{owner}.{method}' for owner, methods in tables for method in methods.split()}
+    assert len(named) > 60
+    for name in named:
+        tools['code_facts'].resolve(name)
+
+
+def test_every_method_drawn_is_in_a_table(tools):
+    """Or is a function or a part that the config builds."""
+    diagrams, text = tools['diagrams'], (ROOT / 'docs/pipelines.md').read_text()
+    tables = re.findall(r'<!-- generated: methods (\w+) (.*?) -->', text)
+    listed = {f'{owner}.{method}' for owner, methods in tables for method in methods.split()}
+    for draw, owner in diagrams.DIAGRAMS.values():
+        canvas = tools['canvas'].Canvas(diagrams.WIDTH, owner, tools['code_facts'].kind_of)
+        draw(canvas)
+        drawn = {name for name in canvas.names if re.fullmatch(r'[A-Z]\w+\.\w+', name)}
+        assert drawn and drawn <= listed, drawn - listed
+
+
+def test_a_name_that_is_gone_is_noticed(tools):
+    with pytest.raises(LookupError, match='DenseHead has no get_targets_single'):
+        tools['code_facts'].kind_of('DenseHead.get_targets_single')
+    with pytest.raises(LookupError, match=r'atss_head\.py has no RetinaHead'):
+        tools['code_facts'].source('mmdetlike/models/dense_heads/atss_head.py', 'RetinaHead')
+
+
+def test_a_page_out_of_step_is_noticed(tools):
+    page = (ROOT / 'docs/add_a_dense_head.md').read_text()
+    changed = page.replace("terms['cls'].append", "terms['cls'].extend")
+    assert changed != page and tools['generate'].filled(changed) == page
+
+
+def test_the_page_of_a_dense_head_shows_its_whole_file():
+    page = (ROOT / 'docs/add_a_dense_head.md').read_text()
+    path = 'mmdetlike/models/dense_heads/atss_head.py'
+    pieces = re.findall(rf'<!-- generated: code {path} \S+ -->\n\n```python\n(.*?)\n```', page, re.DOTALL)
+    shown, file = (
+        [line for line in text.splitlines() if line] for text in ('\n'.join(pieces), (ROOT / path).read_text())
+    )
+    assert shown == file
+
+
+def test_families_name_what_exists(tools):
+    families, claimed = tools['zoo'].families(), []
+    for family in families:
+        assert tools['zoo'].is_here(family), family['name']
+        claimed += family['files']
+        held = sum(tools['zoo'].recorded_types()[name] for name in family['detectors'])
+        assert held <= family['recorded'], family['name']
+        if held:  # configs come with the recording
+            assert all((ROOT / 'configs' / folder).is_dir() for folder in family['configs']), family['name']
+    assert len(claimed) == len(set(claimed))
+    assert [name for name in claimed if not (ROOT / 'mmdetlike/models' / name).is_file()] == []
+
+
+def test_lines_add_up(tools):
+    *parts, (_, total) = tools['zoo'].sums()
+    assert sum(int(lines) for _, lines in parts) == int(total.strip('*'))
+
+
+def test_a_row_shows_what_was_measured(tools, monkeypatch):
+    numbers = dict(times={'atss/atss_r50_fpn_1x_coco.py': dict(predict=107, original=170)}, mAP={'ATSS': '0.61'})
+    monkeypatch.setattr(tools['zoo'], 'measured', lambda: numbers)
+    row = next(row for row in tools['zoo'].rows() if row[0] == 'ATSS')
+    assert row[-3:] == ['107', '170', '0.61']
+
+
+@pytest.mark.parametrize('page', [*PAGES, ROOT / 'README.md', ROOT / 'CONTRIBUTING.md'], ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    prose = re.sub(r'```.*?```', '', page.read_text(), flags=re.DOTALL)
+    for target in LINK.findall(prose):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_page_is_in_the_navigation():
+    nav = (ROOT / 'mkdocs.yml').read_text()
+    assert [page.name for page in PAGES if page.name not in nav] == []
+
+
+def test_times_are_added_to_what_a_file_holds(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tests/data/reference'))
+    speed = importlib.import_module('speed')
+    path = tmp_path / 'measured.json'
+    path.write_text(json.dumps(dict(mAP=dict(ATSS='0.61'), times={'a.py': dict(predict=3)})))
+    speed.save(path, 'a.py', dict(train=9))
+    speed.save(path, 'b.py', dict(predict=4))
+    expected = {'a.py': dict(predict=3, train=9), 'b.py': dict(predict=4)}
+    assert json.loads(path.read_text()) == dict(mAP=dict(ATSS='0.61'), times=expected)

@@ -1,0 +1,253 @@
+"""The diagrams of docs/pipelines.md: which method takes what to what."""
+
+from canvas import Canvas, Label, Node
+from code_facts import kind_of
+
+LEFT, RIGHT, WIDTH, BOX = 40, 450, 860, 330
+
+
+def dense(canvas: Canvas) -> None:
+    """Dense heads."""
+    boxes = canvas.lane(
+        LEFT,
+        20,
+        BOX,
+        [
+            Node('x', 'maps of the neck, (B, C, H_i, W_i)'),
+            [
+                Label('DenseHead.forward', 'all levels'),
+                Label('DenseHead.forward_level', "one level, by the head's own layers"),
+            ],
+            Node('maps', 'one list for each of map_names'),
+            [Label('DenseHead.flatten', 'levels in a row, cell by cell, float32')],
+            Node('FlatPredictions', 'name: (B, N, channels of a prior)'),
+        ],
+    )
+    priors = canvas.node(RIGHT, boxes[-1].y, BOX, Node('priors', '(N, 4) or (N, 2) in pixels'))
+    middle = boxes[1].y + boxes[1].height / 2
+    canvas.arrow((LEFT + BOX, middle), (RIGHT + 20, middle), (RIGHT + 20, priors.y - 2))
+    priors_of = [
+        Label('DenseHead.priors', 'kept for the sizes seen last'),
+        Label('prior_generator', kind='config'),
+    ]
+    canvas.labels(RIGHT + 34, middle + 6, priors_of)
+    canvas.fork(boxes[-1], [(LEFT, 'training', DENSE_TRAINING), (RIGHT, 'testing', DENSE_TESTING)], BOX)
+
+
+DENSE_TRAINING = [
+    [
+        Label('DenseHead.targets', 'one image after the other:'),
+        Label('DenseHead.usable_priors', 'those on the image'),
+        Label('DenseHead.gt_instances', 'objects as the head sees them'),
+        Label('DenseHead.assign'),
+        Label('DenseHead.current_assigner', 'of this epoch'),
+        Label('DenseHead.predicted_instances', 'if the assigner asks'),
+        Label('assigner', kind='config'),
+        Label('sampler', kind='config'),
+    ],
+    Node('DenseTargets', 'labels, weights, positives and their objects'),
+    [
+        Label('DenseHead.losses', 'over flat tensors'),
+        Label('DenseHead.levels', 'where a term is wanted for each level'),
+        Label('loss_cls, loss_bbox, ...', kind='config'),
+    ],
+    Node('losses', 'loss_cls, loss_bbox, ...'),
+]
+DENSE_TESTING = [
+    [
+        Label('DenseHead.scores', 'sigmoid or softmax'),
+        Label('DenseHead.score_factors', 'e.g. centerness'),
+    ],
+    Node('scores', '(B, N, C), and factors (B, N) or none'),
+    [Label('DenseHead.select', 'the nms_pre best of each level')],
+    Node('candidates', 'scores, labels, prior_inds, level_ids'),
+    [
+        Label('DenseHead.decode', 'only what was selected'),
+        Label('bbox_coder', kind='config'),
+    ],
+    Node('candidates', 'with bboxes'),
+    [
+        Label('DenseHead.suppress', 'rescale, drop the small ones, NMS'),
+        Label('DenseHead.nms_groups', 'classes, or levels'),
+        Label('DenseHead.finish'),
+        Label('DenseHead.instance_fields', 'what a mask branch wants to know'),
+    ],
+    Node('InstanceData', 'bboxes, scores, labels of an image'),
+]
+
+
+def roi(canvas: Canvas) -> None:
+    """Region heads."""
+    top = canvas.node(LEFT, 20, BOX, Node('x and proposals', 'maps of the neck; boxes of each image'))
+    canvas.labels(RIGHT, 22, [Label('num_stages', '1, or that of a cascade', 'own')])
+    canvas.labels(RIGHT, 40, [Label('RoIHead.stage', 'its parts and settings as a Stage')])
+    lanes = [(LEFT, 'training', ROI_TRAINING), (RIGHT, 'testing', ROI_TESTING)]
+    training, testing = canvas.fork(top, lanes, BOX)
+    canvas.back(training[2], training[0], Label('Stage.refine_sampled'))
+    canvas.back(testing[1], testing[0], Label('Stage.refine'))
+
+
+RUN = [
+    Label('RoIHead.features'),
+    Label('bbox_roi_extractor, shared_head', kind='config'),
+    Label('bbox_head', kind='config'),
+]
+ROI_TRAINING = [
+    Node('proposals', 'of this stage'),
+    [
+        Label('Stage.sample', 'one image after the other'),
+        Label('assigner', kind='config'),
+        Label('sampler', kind='config'),
+        Label('Stage.classification_losses', 'if it mines hard ones'),
+    ],
+    Node('SamplingResult', 'positives, negatives and their objects'),
+    [Label('Stage.run_sampled', 'all images at once'), *RUN],
+    Node('StageOutputs', 'rois, feats, cls_score, bbox_pred'),
+    [
+        Label('Stage.loss'),
+        Label('BBoxHead.loss'),
+        Label('RoIHead.stage_mask_loss', 'on which boxes'),
+        Label('RoIHead.mask_loss', 'of which masks'),
+        Label('RoIHead.mask_logits'),
+        Label('mask_roi_extractor, mask_head', kind='config'),
+        Label('RoIHead.named_terms', 's0., s1., ... of a cascade'),
+    ],
+    Node('losses', 'loss_cls, loss_bbox, loss_mask, ...'),
+]
+ROI_TESTING = [
+    Node('proposals', 'of this stage'),
+    [Label('Stage.run', 'all images at once'), *RUN],
+    Node('StageOutputs', 'rois, feats, cls_score, bbox_pred'),
+    [
+        Label('RoIHead.predict_boxes', 'mean logits of all stages'),
+        Label('BBoxHead.predict', 'decode, NMS'),
+    ],
+    Node('InstanceData', 'bboxes, scores, labels of an image'),
+    [
+        Label('RoIHead.add_masks', 'if there is a mask head'),
+        Label('RoIHead.mask_probabilities'),
+        Label('RoIHead.stages_of_masks', 'averaged'),
+        Label('RoIHead.mask_logits_of_stages'),
+        Label('RoIHead.features'),
+        Label('RoIHead.mask_logits'),
+        Label('paste_masks', 'operator'),
+    ],
+    Node('InstanceData', 'with masks'),
+]
+
+
+def query(canvas: Canvas) -> None:
+    """Query heads."""
+    boxes = canvas.lane(
+        LEFT,
+        20,
+        BOX,
+        [
+            Node('images', '(B, 3, H, W)'),
+            [Label('DetectionTransformer.extract_feat', 'backbone and neck')],
+            Node('maps', 'of the width of the transformer'),
+            [
+                Label('DetectionTransformer.transform', 'encode, start the queries, decode'),
+                Label('encoder, decoder, positional_encoding', kind='config'),
+                Label('DeformableDETR.propose', 'with two stages: boxes of every pixel'),
+                Label('dn_query_generator', 'DINO: noisy objects as further queries', 'config'),
+            ],
+            Node('QueryOutputs', 'hidden_states and references of all layers'),
+        ],
+    )
+    canvas.fork(boxes[-1], [(LEFT, 'training', QUERY_TRAINING), (RIGHT, 'testing', QUERY_TESTING)], BOX)
+
+
+QUERY_TRAINING = [
+    [
+        Label('QueryHead.forward', 'all layers'),
+        Label('QueryHead.predict_layer', 'one layer'),
+    ],
+    Node('cls_score, bbox_pred of each layer', '(B, Q, classes), (B, Q, 4) in [0, 1]'),
+    [
+        Label('QueryHead.match', 'one query for each object'),
+        Label('assigner', 'Hungarian, of match costs', 'config'),
+        Label('denoising_targets', 'for queries that know their object'),
+    ],
+    Node('QueryTargets', 'labels, weights, positives and their objects'),
+    [
+        Label('QueryHead.losses', 'each layer'),
+        Label('QueryHead.class_loss'),
+        Label('QueryHead.encoder_loss', 'the same for proposals'),
+        Label('loss_cls, loss_bbox, loss_iou', kind='config'),
+    ],
+    Node('losses', 'loss_cls, d0.loss_cls, enc_loss_cls, ...'),
+]
+QUERY_TESTING = [
+    [
+        Label('QueryHead.predict', 'the last layer alone'),
+        Label('QueryHead.predict_layer'),
+    ],
+    Node('cls_score, bbox_pred', '(B, Q, classes), (B, Q, 4) in [0, 1]'),
+    [Label('QueryHead.select', 'the max_per_img best; no NMS')],
+    Node('InstanceData', 'bboxes, scores, labels of an image'),
+]
+
+
+def masks(canvas: Canvas) -> None:
+    """Masks of queries."""
+    boxes = canvas.lane(
+        LEFT,
+        20,
+        BOX,
+        [
+            Node('x', 'maps of the backbone, (B, C_i, H_i, W_i)'),
+            [
+                Label('MaskFormerHead.forward', 'run both decoders'),
+                Label('pixel_decoder', 'mask features, and maps to attend to', 'config'),
+                Label('transformer_decoder', 'queries, layer by layer', 'config'),
+                Label('MaskFormerHead.predict_masks', 'after each layer: masks = queries x features'),
+            ],
+            Node('cls_score, masks of each layer', '(B, Q, classes + 1), (B, Q, h, w)'),
+        ],
+    )
+    canvas.fork(boxes[-1], [(LEFT, 'training', MASKS_TRAINING), (RIGHT, 'testing', MASKS_TESTING)], BOX)
+
+
+MASKS_TRAINING = [
+    [
+        Label('MaskFormerHead.segments', 'things and stuff of a sample'),
+        Label('MaskFormerHead.match', 'one query for each segment'),
+        Label('MaskFormerHead.comparable', 'at pixels or at points'),
+        Label('assigner', 'Hungarian, of match costs', 'config'),
+    ],
+    Node('positives', 'queries and the segment of each'),
+    [
+        Label('MaskFormerHead.losses', 'each layer'),
+        Label('MaskFormerHead.mask_losses', 'at pixels or at points'),
+        Label('loss_cls, loss_mask, loss_dice', kind='config'),
+    ],
+    Node('losses', 'loss_cls, d0.loss_cls, ...'),
+]
+MASKS_TESTING = [
+    [Label('MaskFormerHead.predict', 'the last layer, as large as the batch')],
+    Node('mask_cls, mask_pred', '(B, Q, classes + 1), (B, Q, H, W)'),
+    [
+        Label('MaskFormerFusionHead.predict', 'as test_cfg wants:'),
+        Label('MaskFormerFusionHead.panoptic'),
+        Label('MaskFormerFusionHead.instances'),
+        Label('MaskFormerFusionHead.semantic'),
+    ],
+    Node('DetDataSample', 'pred_panoptic_seg, pred_instances, pred_sem_seg'),
+]
+
+# file name -> what draws it, and the class whose methods it shows
+DIAGRAMS = {
+    'pipeline_dense.svg': (dense, 'DenseHead'),
+    'pipeline_roi.svg': (roi, 'RoIHead'),
+    'pipeline_query.svg': (query, 'QueryHead'),
+    'pipeline_masks.svg': (masks, 'MaskFormerHead'),
+}
+
+
+def draw(file: str) -> str:
+    """The SVG of a diagram."""
+    function, owner = DIAGRAMS[file]
+    canvas = Canvas(WIDTH, owner, kind_of)
+    function(canvas)
+    return canvas.svg(function.__doc__)

@@ -1,0 +1,126 @@
+"""Fill the parts of the documentation that say what the code says: tables of methods and types, code, diagrams.
+
+    python tools/docs/generate.py            # writes
+    python tools/docs/generate.py --check    # names what is out of step
+
+A page holds ``<!-- generated: KIND ARGUMENTS -->`` and, after what is generated, ``<!-- end -->``.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import code_facts
+import diagrams
+import zoo
+
+DOCS = code_facts.ROOT / 'docs'
+BLOCK = re.compile(r'(<!-- generated: (\S+) ?(.*?) -->\n)(.*?)(<!-- end -->)', re.DOTALL)
+# where a name comes from -> how the table calls it; more specific ones first
+PLACES = {
+    'mmdetlike.models.backbones': 'backbones',
+    'mmdetlike.models.necks': 'necks',
+    'mmdetlike.models.dense_heads': 'dense heads',
+    'mmdetlike.models.roi_heads': 'RoI heads and their parts',
+    'mmdetlike.models.seg_heads': 'semantic and panoptic heads',
+    'mmdetlike.models.detectors': 'detectors',
+    'mmdetlike.models.losses': 'losses',
+    'mmdetlike.models.data_preprocessors': 'data preprocessors',
+    'mmdetlike.models.task_modules.assigners': 'assigners, match costs, overlaps',
+    'mmdetlike.models.task_modules.bbox_coder': 'coders',
+    'mmdetlike.models.task_modules.prior_generators': 'priors',
+    'mmdetlike.models.task_modules.samplers': 'samplers',
+    'mmdetlike.datasets.transforms': 'transforms',
+    'mmdetlike.datasets': 'datasets and their samplers',
+    'mmdetlike.evaluation': 'metrics',
+    'mmdetlike.visualization': 'visualizers',
+    'mmdetlike.engine': 'runner, loops, hooks, optimizers',
+    '': 'layers, also those of torch and of `mmdetlike_ops`',
+}
+# the toolbox has no such types
+OURS = {'FrozenBN', 'LoadShapesImage', 'PointRangeAssigner', 'ReportHook', 'ShapesDataset', 'TIMMBackbone'}
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [f'| {" | ".join(line)} |\n' for line in [header, *rows]]
+    return ''.join([lines[0], '|' + '---|' * len(header) + '\n', *lines[1:]])
+
+
+def methods(arguments: str) -> str:
+    """Methods of a class: what each does, by its docstring, and who overrides it."""
+    owner, *names = arguments.split()
+    rows = []
+    for name in names:
+        full = f'{owner}.{name}'
+        who = ', '.join(f'`{each}`' for each in code_facts.overriders(full))
+        who = {'own': f'supplied by {who}', 'may': who, 'fixed': 'nobody'}[code_facts.kind_of(full)]
+        rows.append([f'`{name}`', code_facts.summary(full).replace('|', '\\|').replace('``', '`'), who])
+    return table([f'`{owner}.`', 'what it does', 'who overrides it'], rows)
+
+
+def code(arguments: str) -> str:
+    """A piece of a file: ``path symbol``, or the whole of it."""
+    path, _, symbol = arguments.partition(' ')
+    text = code_facts.source(path, symbol) if symbol else (code_facts.ROOT / path).read_text().rstrip()
+    return f'```python\n{text}\n```\n'
+
+
+def lines(arguments: str) -> str:
+    """The lines of a file that hold a text: ``path text``."""
+    path, _, text = arguments.partition(' ')
+    found = [line.rstrip() for line in (code_facts.ROOT / path).read_text().splitlines() if text in line]
+    return '```python\n' + ''.join(f'{line}\n' for line in found) + '```\n'
+
+
+def types(arguments: str) -> str:
+    """All registered names by the place they come from."""
+    names: dict[str, set[str]] = {place: set() for place in PLACES}
+    for registry in code_facts.registered().values():
+        for name, module in registry.items():
+            names[next(p for p in PLACES if module.startswith(p))].add(name)
+    rows = []
+    for place, found in names.items():
+        shown = ', '.join(f'`{name}`' + (' (ours)' if name in OURS else '') for name in sorted(found))
+        rows.append([PLACES[place], shown])
+    return table(['what', '`type`'], rows)
+
+
+def families(arguments: str) -> str:
+    """The table of the zoo, or its sums."""
+    if arguments == 'sums':
+        return table(['of `mmdetlike/models`', 'lines'], zoo.sums())
+    return table(zoo.HEADER, zoo.rows())
+
+
+KINDS = dict(methods=methods, code=code, lines=lines, types=types, families=families)
+
+
+def filled(page: str) -> str:
+    """The text of a page with all its blocks generated anew."""
+    return BLOCK.sub(lambda m: f'{m[1]}\n{KINDS[m[2]](m[3])}\n{m[5]}', page)
+
+
+def contents() -> dict[Path, str]:
+    """Every file that is generated, wholly or in part, with what it should hold."""
+    pages = {path: filled(path.read_text()) for path in sorted(DOCS.glob('*.md'))}
+    return {**pages, **{DOCS / 'images' / file: diagrams.draw(file) for file in diagrams.DIAGRAMS}}
+
+
+def main() -> None:
+    """Write or check all files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--check', action='store_true', help='write nothing, fail if a file is out of step')
+    args = parser.parse_args()
+    stale = [path for path, text in contents().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        print(path.relative_to(code_facts.ROOT))
+    if args.check:
+        sys.exit(1 if stale else 0)
+    for path in stale:
+        path.write_text(contents()[path])
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,170 @@
+"""Families of detectors: papers, parts, lines of code, recordings and measurements, as docs/zoo.md shows them.
+
+    python tools/docs/zoo.py                 # prints the table and the sums
+
+``families.json`` names them. Lines are those of the files under mmdetlike/models that came with a family, docstrings
+and blank lines included; a file that several families use counts where it is named. ``docs/zoo_measured.json`` holds
+what was measured: ``times``, which tests/data/reference/speed.py writes, and ``mAP``, by family.
+"""
+
+import argparse
+import functools
+import gzip
+import inspect
+import json
+from collections import Counter
+from pathlib import Path
+
+import code_facts
+
+MODELS = code_facts.ROOT / 'mmdetlike/models'
+RECORDINGS = code_facts.ROOT / 'tests/data/reference/models'
+MEASURED = code_facts.ROOT / 'docs/zoo_measured.json'
+# the class that is a pipeline -> its name
+PIPELINES = dict(
+    DenseHead='dense',
+    RoIHead='RoI',
+    QueryHead='query',
+    DetectionTransformer='query',
+    MaskFormerHead='masks of queries',
+    MaskGridHead='masks of grid cells',
+)
+PIPELINE_FILES = (
+    'dense_heads/dense_head.py',
+    'dense_heads/anchor_head.py',
+    'dense_heads/anchor_free_head.py',
+    'dense_heads/tower.py',
+    'dense_heads/detr_head.py',
+    'roi_heads/roi_head.py',
+    'roi_heads/stage.py',
+    'detectors/base.py',
+    'detectors/settings.py',
+    'detectors/single_stage.py',
+    'detectors/two_stage.py',
+)
+HEADER = [
+    'family',
+    'paper',
+    '`configs/`',
+    'detector',
+    'what its heads supply',
+    'own lines',
+    'recordings',
+    'predict',
+    'original',
+    'mAP, 5 min',
+]
+
+
+def families() -> list[dict]:
+    """What ``families.json`` says."""
+    return json.loads((Path(__file__).parent / 'families.json').read_text())
+
+
+def measured() -> dict[str, dict]:
+    """``times`` and ``mAP``."""
+    return json.loads(MEASURED.read_text())
+
+
+def count_lines(paths: list[Path]) -> int:
+    """Lines of all files, docstrings and blank ones too."""
+    return sum(len(path.read_text().splitlines()) for path in paths)
+
+
+def files_of(family: dict) -> list[Path]:
+    """The files that came with a family, as far as they exist."""
+    return [MODELS / name for name in family['files'] if (MODELS / name).exists()]
+
+
+def is_here(family: dict) -> bool:
+    """Whether its detectors are registered."""
+    return all(name in code_facts.DEFINITIONS for name in family['detectors'] + family['heads'])
+
+
+def supplied(family: dict) -> str:
+    """The steps of its pipelines that the heads of a family define, pipeline by pipeline."""
+    found: dict[str, list[str]] = {}
+    modules = {f'mmdetlike.models.{name.removesuffix(".py").replace("/", ".")}' for name in family['files']}
+    for head in (code_facts.DEFINITIONS[name] for name in family['heads']):
+        base = next((c for c in inspect.getmro(head) if c.__name__ in PIPELINES), None)
+        if base is None:
+            found.setdefault('of its own', []).append(head.__name__)
+            continue
+        names = found.setdefault(PIPELINES[base.__name__], [])
+        brought = [c for c in inspect.getmro(head) if c is not base and (c is head or c.__module__ in modules)]
+        own = {name for c in brought for name in vars(c)}
+        names += [name for name, value in vars(base).items() if name in own and is_step(name, value)]
+    return '; '.join(
+        f'{pipeline}: ' + ', '.join(f'`{name}`' for name in dict.fromkeys(names)) if names else pipeline
+        for pipeline, names in found.items()
+    )
+
+
+def is_step(name: str, value: object) -> bool:
+    """Whether something that a pipeline class defines is a step of it, not a setting."""
+    is_method = callable(value) or isinstance(value, (property, staticmethod))
+    return is_method and not name.startswith('_') and name != 'init_weights'
+
+
+@functools.cache
+def recorded_types() -> Counter:
+    """Detector type -> recordings that the tests hold us to."""
+    types = []
+    for path in RECORDINGS.glob('*.json.gz'):
+        with gzip.open(path, 'rt') as file:
+            types.append(json.load(file)['settings']['type'])
+    return Counter(types)
+
+
+def rows() -> list[list[str]]:
+    """A row a family."""
+    numbers, lines = measured(), []
+    for family in families():
+        here, name = is_here(family), family['name']
+        time = numbers['times'].get(family['timed'], {})
+        lines.append(
+            [
+                name,
+                ', '.join(family['papers']),
+                ', '.join(f'`{folder}`' for folder in family['configs']),
+                ', '.join(f'`{kind}`' for kind in family['detectors']),
+                supplied(family) if here else 'not here yet',
+                str(count_lines(files_of(family))) if here else '',
+                f'{sum(recorded_types()[name] for name in family["detectors"])} of {family["recorded"]}',
+                str(time.get('predict', '')),
+                str(time.get('original', '')),
+                str(numbers['mAP'].get(name, '')),
+            ]
+        )
+    return lines
+
+
+def sums() -> list[list[str]]:
+    """Lines of mmdetlike/models by what they are for."""
+    left = set(MODELS.rglob('*.py'))
+    groups = {'families, as above': {path for family in families() for path in files_of(family)}}
+    groups['the pipelines and what their heads share'] = {MODELS / name for name in PIPELINE_FILES}
+    for folder in ('backbones', 'necks', 'roi_heads', 'task_modules', 'losses', 'layers'):
+        groups[f'other files of `{folder}`'] = set((MODELS / folder).rglob('*.py'))
+    lines = []
+    for name, paths in groups.items():
+        lines.append([name, str(count_lines(sorted(paths & left)))])
+        left -= paths
+    lines.append(['all else', str(count_lines(sorted(left)))])
+    return [*lines, ['**together**', f'**{count_lines(sorted(MODELS.rglob("*.py")))}**']]
+
+
+def main() -> None:
+    """Print the table, or the recordings whose times it shows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--recordings', action='store_true', help='print the files of the recordings that are timed')
+    if parser.parse_args().recordings:
+        paths = [RECORDINGS / f'{f["timed"].removesuffix(".py").replace("/", "__")}.json.gz' for f in families()]
+        print(*(path.relative_to(code_facts.ROOT) for path in paths if path.exists()), sep='\n')
+        return
+    for row in [HEADER, *rows(), *sums()]:
+        print(' | '.join(row))
+
+
+if __name__ == '__main__':
+    main()
