@@ -404,7 +404,8 @@ def test_generic_extractor():
     torch.testing.assert_close(total(x, rois), levels[0] + levels[1] + levels[2])
     stacked = build(**extractor(kind='GenericRoIExtractor', aggregation='concat', out_channels=24))
     torch.testing.assert_close(stacked(x, rois), torch.cat(levels, 1))
-    grown = torch.cat([rois[:, :1], rois[:, 1:] + (rois[:, 3:] - rois[:, 1:3]).repeat(1, 2) / 2 * torch.tensor([-1.0, -1, 1, 1])], 1)  # fmt: skip # noqa: E501
+    half = (rois[:, 3:] - rois[:, 1:3]) / 2
+    grown = rois + torch.cat([torch.zeros(len(rois), 1), -half, half], 1)
     torch.testing.assert_close(total(x, rois, roi_scale_factor=2.0), total(x, grown))
     plugins = dict(pre_cfg=dict(type='ConvModule', in_channels=8, out_channels=8, kernel_size=1, inplace=False))
     gated = build(**extractor(kind='GenericRoIExtractor', **plugins))
