@@ -50,7 +50,7 @@ GRIDS = dict(
     loss_mask=DICE,
     norm_cfg=GROUPS,
 )
-MATRIX = dict(nms_pre=50, score_thr=0.1, mask_thr=0.4, filter_thr=0.01, kernel='gaussian', sigma=2.0, max_per_img=20)
+MATRIX = dict(nms_pre=50, score_thr=0.1, mask_thr=0.2, filter_thr=0.01, kernel='gaussian', sigma=2.0, max_per_img=20)
 
 
 @family
@@ -105,7 +105,7 @@ def cspnext(head: dict, num_classes: int, test_cfg: dict) -> dict:
 
 @family
 def rtmdet(num_classes: int = 3) -> dict:
-    return cspnext(dict(type='RTMDetSepBNHead', with_objectness=False, exp_on_reg=False), num_classes, TEST)
+    return cspnext(dict(type='RTMDetSepBNHead', with_objectness=False, exp_on_reg=True), num_classes, TEST)
 
 
 @family
