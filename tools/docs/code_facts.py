@@ -90,6 +90,8 @@ def source(path: str, symbol: str) -> str:
 
     Of a class it is what comes before its first method.
     """
+    if not (ROOT / path).is_file():
+        raise LookupError(f'there is no file {path}')
     text = (ROOT / path).read_text()
     lines, body = text.splitlines(), ast.parse(text).body
     first = next(node for node in body if isinstance(node, (ast.ClassDef, ast.FunctionDef)))
