@@ -2,13 +2,12 @@ import functools
 import http.server
 import json
 import threading
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import PixelData
+from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
 from mmdetlike.apis import DetInferencer, inference_detector
@@ -212,10 +211,9 @@ def test_samples_and_printing(inferencer, expected, capsys):
 def test_masks_are_run_length_encoded():
     masks = torch.zeros(1, 4, 6, dtype=torch.bool)
     masks[0, 1:3, 2:5] = True
-    sample = SimpleNamespace(
-        pred_instances=dict(
-            labels=torch.tensor([1]), scores=torch.tensor([0.5]), bboxes=torch.tensor([[2.0, 1, 5, 3]]), masks=masks
-        )
+    sample = DetDataSample()
+    sample.pred_instances = InstanceData(
+        labels=torch.tensor([1]), scores=torch.tensor([0.5]), bboxes=torch.tensor([[2.0, 1, 5, 3]]), masks=masks
     )
     result = to_dict(sample)
     assert result.keys() == {'labels', 'scores', 'bboxes', 'masks'}

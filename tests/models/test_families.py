@@ -34,13 +34,6 @@ ORDINARY = [
 NO_GRADIENT = {
     # no proposal of the samples is large enough for the last level
     'fast_rcnn': {'neck.fpn_convs.2.conv.weight', 'neck.fpn_convs.2.conv.bias'},
-    # no object is assigned to the last level
-    'rtmdet_ins': {
-        f'bbox_head.{name}'
-        for layer in ('rtm_kernel.2', 'kernel_convs.2.0.bn')
-        for name in (f'{layer}.weight', f'{layer}.bias')
-    }
-    | {'bbox_head.kernel_convs.2.0.conv.weight'},
     # distances are clamped at 0, with these weights all of a level
     'condinst': {'bbox_head.scales.2.scale'},
     # the assigner prefers finer levels for every object

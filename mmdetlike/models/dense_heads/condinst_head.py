@@ -235,7 +235,9 @@ class CondInstMaskHead(BaseModule):
     def gt_masks(self, sample: DetDataSample, logits: Tensor) -> Tensor:
         """(m, h, w) the objects' masks at the pixels of ``logits`` (n, h, w): one of each cell, near its middle."""
         stride = self.mask_out_stride
-        masks = annotated_masks(sample, self).to_ndarray()[:, stride // 2 :: stride, stride // 2 :: stride]
+        masks = annotated_masks(sample, type(self).__name__).to_ndarray()[
+            :, stride // 2 :: stride, stride // 2 :: stride
+        ]
         return fit_size(torch.from_numpy(masks).to(logits), logits.shape[-2:])
 
     def sample(self, positives: InstanceData) -> InstanceData:

@@ -177,7 +177,7 @@ class MaskGridHead(BaseModule):
 
     def gt_masks(self, sample: DetDataSample, device: torch.device) -> Tensor:
         """(m, h, w) float32 masks of a sample's objects."""
-        return annotated_masks(sample, self).to_tensor(torch.float32, device)
+        return annotated_masks(sample, type(self).__name__).to_tensor(torch.float32, device)
 
     def level_mask_loss(
         self, outs: GridOutputs, level: int, targets: list[list[LevelTargets]], masks: list[Tensor]
@@ -195,7 +195,7 @@ class MaskGridHead(BaseModule):
     def targets(self, sample: DetDataSample, size: tuple[int, int]) -> list[LevelTargets]:
         """What each level's cells should predict in an image padded to ``size``, height and width in pixels."""
         boxes, labels = get_box_tensor(sample.gt_instances.bboxes), sample.gt_instances.labels
-        centers, areas = mask_centroids(annotated_masks(sample, self).to_ndarray())
+        centers, areas = mask_centroids(annotated_masks(sample, type(self).__name__).to_ndarray())
         sides, extent = boxes[:, 2:] - boxes[:, :2], boxes.new_tensor([size[1], size[0]])
         scale, visible = sides.prod(-1).clamp(min=0).sqrt(), areas.to(boxes.device) > 0
         spans = torch.stack([-0.5 * sides * self.pos_scale, torch.zeros_like(sides), 0.5 * sides * self.pos_scale])

@@ -12,17 +12,17 @@ from mmdetlike.structures import BaseInstanceMasks, DetDataSample
 CHUNK = 32
 
 
-def annotated_masks(sample: DetDataSample, head: object) -> BaseInstanceMasks:
+def annotated_masks(sample: DetDataSample, part: str) -> BaseInstanceMasks:
     """The masks of a sample's objects.
 
     Raises:
-        ValueError: There are none; ``head`` is named as the one that needs them.
+        ValueError: There are none; ``part`` is named as what needs them.
     """
     masks = sample.gt_instances.get('masks')
     if masks is None:
         raise ValueError(
-            f'{type(head).__name__} needs gt_instances.masks; {sample.get("img_path")} has none (load them with '
-            'LoadAnnotations(with_mask=True))'
+            f'{part} needs gt_instances.masks; {sample.get("img_path")} has none (load them with '
+            'LoadAnnotations(with_mask=True) or LoadPanopticAnnotations)'
         )
     return masks
 

@@ -6,6 +6,8 @@ from torch import Tensor
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.mask import BaseInstanceMasks
 
+from .instance_masks import annotated_masks
+
 
 def preprocess_panoptic_gt(
     gt_labels: Tensor,
@@ -40,11 +42,7 @@ def preprocess_panoptic_gt(
 def require_masks(samples: SampleList, part: str) -> None:
     """Raise a ValueError that names ``part`` if the objects of a sample have no ``masks``."""
     for sample in samples:
-        if sample.gt_instances.get('masks') is None:
-            raise ValueError(
-                f'{part} needs gt_instances.masks; {sample.get("img_path")} has none (load them with '
-                'LoadAnnotations(with_mask=True) or LoadPanopticAnnotations)'
-            )
+        annotated_masks(sample, part)
 
 
 def semantic_maps(samples: SampleList) -> Tensor:
