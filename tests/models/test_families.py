@@ -192,19 +192,16 @@ def test_initial_weights(family):
     check_training(model, [make_sample(2, index=0), make_sample(1, index=1)])
 
 
-# families with sigmoid scores that begin as rare events -> the maps of class logits of a forward pass
-PRIOR = {
-    'retinanet': lambda outs: outs[0],
-    'fcos': lambda outs: outs[0],
-    'fcos_center': lambda outs: outs[0],
-    'atss': lambda outs: outs[0],
-    'yolox': lambda outs: outs[0],
-    'rtmdet': lambda outs: outs[0],
-    'rtmdet_ins': lambda outs: outs[0],
-    'deformable_detr': lambda outs: [layer[0] for layer in outs],
-    'deformable_detr_two_stage': lambda outs: [layer[0] for layer in outs],
-    'dino': lambda outs: [layer[0] for layer in outs],
-}
+# families with sigmoid scores that begin as rare events -> the class logits in what a forward pass returns
+LAYERS = dict.fromkeys(
+    ('deformable_detr', 'deformable_detr_two_stage', 'dino'), lambda outs: [layer[0] for layer in outs]
+)
+GRIDS = dict.fromkeys(('solo', 'decoupled_solo', 'decoupled_solo_light', 'solov2'), lambda outs: outs.cls)
+LEVELS = dict.fromkeys(
+    ('retinanet', 'fcos', 'fcos_center', 'atss', 'gfl', 'vfnet', 'yolox', 'condinst', 'rtmdet', 'rtmdet_ins'),
+    lambda outs: outs[0],
+)
+PRIOR = dict(LAYERS, **GRIDS, **LEVELS, tood=lambda outs: [scores.logit() for scores in outs[0]])
 
 
 @pytest.mark.parametrize('family', PRIOR)
