@@ -167,20 +167,21 @@ class MaskFormerFusionHead(PanopticFusionHead):
         queries, which = queries[is_thing].unique(return_inverse=True)
         # some masks at a time, which are still in the cache when they are read again
         parts = [binary_masks(resize(part)) for part in masks[queries].split(MASKS_AT_ONCE)]
-        binary, inside = (torch.cat(column) for column in zip(*parts))
+        binary, boxes, inside = (torch.cat(column) for column in zip(*parts))
         return InstanceData(
-            bboxes=boxes_of_masks(binary)[which],
+            bboxes=boxes[which],
             labels=labels[is_thing],
             scores=scores[is_thing] * inside[which],
             masks=binary[which],
         )
 
 
-def binary_masks(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Masks (n, h, w) bool of logits (n, h, w), and the mean probability (n,) of the pixels inside each."""
+def binary_masks(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Masks (n, h, w) bool of logits (n, h, w), boxes (n, 4) and the mean probability (n,) of the pixels inside."""
     binary = logits > 0
-    total = logits.sigmoid().mul_(binary).flatten(1).sum(1)
-    return binary, total / (binary.flatten(1).sum(1) + 1e-6)
+    total = logits.sigmoid().masked_fill_(~binary, 0).flatten(1).sum(1)
+    area = binary.flatten(1).sum(1, dtype=total.dtype)
+    return binary, boxes_of_masks(binary), total / (area + 1e-6)
 
 
 def boxes_of_masks(masks: Tensor) -> Tensor:

@@ -49,9 +49,10 @@ def to_image_size(maps: Tensor, sample: DetDataSample, rescale: bool) -> Tensor:
 
 
 def _stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if maps.shape[-2:] == tuple(size):
-        return maps
-    return F.interpolate(maps[:, None], size=tuple(size), mode='bilinear', align_corners=False)[:, 0]
+    if maps.shape[-2:] == tuple(size) or not len(maps):
+        return maps.reshape(len(maps), *size)
+    # as channels of one image: a single channel would be copied to and from channels-last memory
+    return F.interpolate(maps[None], size=tuple(size), mode='bilinear', align_corners=False)[0]
 
 
 def make_divisible(value: float, divisor: int, min_value: int | None = None, min_ratio: float = 0.9) -> int:
