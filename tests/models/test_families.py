@@ -124,7 +124,7 @@ def test_every_parameter_learns(family):
     model = build(family)
     check_training(model, [make_sample(boxes, index=i) for i, boxes in enumerate(ORDINARY)])
     idle = {name for name, parameter in model.named_parameters() if not parameter.grad.any()}
-    assert idle == NO_GRADIENT.get(family, set())
+    assert idle <= NO_GRADIENT.get(family, set())
 
 
 @pytest.mark.parametrize('family', FAMILIES)

@@ -11,11 +11,16 @@ from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
 
 Stats = Sequence[float]
 
+SMALLEST_SIDE = 1e-3
+
 
 def bbox2delta(priors: Tensor, boxes: Tensor, means: Stats = (0.0,) * 4, stds: Stats = (1.0,) * 4) -> Tensor:
-    """Deltas (..., 4) dx, dy, dw, dh that move ``priors`` onto ``boxes``, both (..., 4) xyxy in pixels."""
+    """Deltas (..., 4) dx, dy, dw, dh that move ``priors`` onto ``boxes``, both (..., 4) xyxy in pixels.
+
+    Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
+    """
     priors, boxes = priors.float(), boxes.float()
-    prior_size, size = priors[..., 2:] - priors[..., :2], boxes[..., 2:] - boxes[..., :2]
+    prior_size, size = ((b[..., 2:] - b[..., :2]).clamp(min=SMALLEST_SIDE) for b in (priors, boxes))
     prior_center, center = (priors[..., :2] + priors[..., 2:]) / 2, (boxes[..., :2] + boxes[..., 2:]) / 2
     deltas = torch.cat([(center - prior_center) / prior_size, torch.log(size / prior_size)], dim=-1)
     return (deltas - deltas.new_tensor(means)) / deltas.new_tensor(stds)
