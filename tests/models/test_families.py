@@ -19,7 +19,7 @@ BATCHES = {
     '300 objects': [(300, SQUARE)],
     'with and without objects': [(0, SQUARE), (5, SQUARE), (300, SQUARE)],
     'one pixel': [([[31, 31, 32, 32]], SQUARE)],
-    'between pixel centres, so without mask': [([[31.6, 31.6, 32.4, 32.4]], SQUARE)],
+    'between pixel centres, so without mask': [([[31.6, 31.6, 32.4, 32.4], [9, 9, 9, 30]], SQUARE)],
     'below a stride': [(2, (20, 24)), (0, (7, 8))],
     'one pixel wide': [([[0, 0, 2, 40]], (64, 2)), ([[0, 0, 40, 1]], (1, 64))],
 }
