@@ -10,7 +10,13 @@ from .corner_pool import CornerPool
 from .criss_cross_attention import CrissCrossAttention
 from .deform_conv import DeformConv2d, DeformConv2dPack, ModulatedDeformConv2d, ModulatedDeformConv2dPack
 from .deform_conv2d import deform_conv2d, modulated_deform_conv2d
-from .deform_roi_pool import DeformRoIPool, DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
+from .deform_roi_pool import (
+    DeformRoIPool,
+    DeformRoIPoolPack,
+    ModulatedDeformRoIPool,
+    ModulatedDeformRoIPoolPack,
+    deform_roi_pool,
+)
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .masked_conv import MaskedConv2d, masked_conv2d
@@ -66,6 +72,7 @@ __all__ = [
     'DeformRoIPool',
     'DeformRoIPoolPack',
     'MaskedConv2d',
+    'ModulatedDeformRoIPool',
     'ModulatedDeformRoIPoolPack',
     'PSAMask',
     'PrRoIPool',

@@ -123,6 +123,27 @@ class DeformRoIPool(nn.Module):
         )
 
 
+class ModulatedDeformRoIPool(DeformRoIPool):
+    """Deformable RoI pooling with a given factor for every bin (Deformable ConvNets v2, arXiv 1811.11168).
+
+    The arguments are those of `DeformRoIPool`.
+    """
+
+    def forward(self, x: Tensor, rois: Tensor, offset: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Features (k, c, height, width) of `rois` (k, 5), times `mask` (k, 1, height, width); None stands for 1.
+
+        Raises:
+            ValueError: `mask` has another shape.
+        """
+        pooled = self.pool(x, rois, offset)
+        if mask is None:
+            return pooled
+        wanted = (len(rois), 1, *self.output_size)
+        if tuple(mask.shape) != wanted:
+            raise ValueError(f'ModulatedDeformRoIPool: mask has shape {tuple(mask.shape)}, {wanted} is expected')
+        return pooled * mask
+
+
 class DeformRoIPoolPack(DeformRoIPool):
     """Deformable RoI pooling that computes its offsets from the features of the unmoved bins.
 

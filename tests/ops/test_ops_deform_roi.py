@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from mmdetlike_ops import (
     DeformRoIPool,
     DeformRoIPoolPack,
+    ModulatedDeformRoIPool,
     ModulatedDeformRoIPoolPack,
     deform_roi_pool,
     roi_align,
@@ -176,3 +177,14 @@ def test_cuda(cuda, problem, dtype, ratio):
         results.append([t.detach().cpu() for t in (out, *torch.autograd.grad(out.sum(), (x, offset)))])
     for actual, expected in zip(*results):
         torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_given_factors_multiply_bins(rng):
+    x, rois = torch.randn(1, 3, 12, 14, generator=rng), torch.tensor([[0.0, 2, 3, 30, 40], [0, 8, 8, 50, 30]])
+    offset, mask = torch.randn(2, 2, 3, 2, generator=rng), torch.rand(2, 1, 3, 2, generator=rng)
+    settings = dict(output_size=(3, 2), spatial_scale=0.25, sampling_ratio=2)
+    plain, modulated = DeformRoIPool(**settings)(x, rois, offset), ModulatedDeformRoIPool(**settings)
+    torch.testing.assert_close(modulated(x, rois, offset, mask), plain * mask)
+    torch.testing.assert_close(modulated(x, rois, offset), plain)
+    with pytest.raises(ValueError, match=r'mask has shape \(2, 3, 2\), \(2, 1, 3, 2\) is expected'):
+        modulated(x, rois, offset, mask[:, 0])
