@@ -55,7 +55,7 @@ class CondInstBboxHead(FCOSHead):
 
     def instance_fields(self, preds: FlatPredictions, index: int, prior_inds: Tensor) -> dict[str, Tensor]:
         """``params`` (n, num_params) of points, ``priors`` (n, 4) and ``quality`` (n,): score times centerness."""
-        scores = self.scores(preds)[index, prior_inds].amax(-1)
+        scores = self.scores(preds.image(index))[0, prior_inds].amax(-1)
         return dict(
             params=preds.params[index, prior_inds],
             priors=self.priors(preds)[prior_inds],

@@ -40,6 +40,11 @@ class FlatPredictions:
         except KeyError:
             raise AttributeError(f'this head predicts {list(self.__dict__.get("maps", ()))}, not {name!r}') from None
 
+    def image(self, index: int) -> 'FlatPredictions':
+        """Those of one image, as a batch of one."""
+        maps = {name: value[index : index + 1] for name, value in self.maps.items()}
+        return FlatPredictions(maps, self.featmap_sizes, self.num_priors)
+
     def detach(self) -> 'FlatPredictions':
         """The same values without their graph."""
         maps = {name: value.detach() for name, value in self.maps.items()}
@@ -276,7 +281,7 @@ class DenseHead(BaseModule):
         """What is predicted at every prior of image ``index``: ``priors``, ``bboxes`` (N, 4), ``scores`` (N, C)."""
         every = torch.arange(len(priors), device=priors.device)
         boxes = self.decode(preds, priors, index, every, None)
-        return InstanceData(priors=priors, bboxes=boxes, scores=self.scores(preds)[index])
+        return InstanceData(priors=priors, bboxes=boxes, scores=self.scores(preds.image(index))[0])
 
     def gt_instances(self, sample) -> InstanceData:
         """The objects of a sample as this head sees them."""
