@@ -13,23 +13,3 @@ from .resnext import ResNeXt
 from .ssd_vgg import SSDVGG
 from .swin import SwinTransformer
 from .timm_backbone import TIMMBackbone
-
-__all__ = [
-    'CSPDarknet',
-    'CSPNeXt',
-    'Darknet',
-    'EfficientNet',
-    'HRNet',
-    'MobileNetV2',
-    'PyramidVisionTransformer',
-    'PyramidVisionTransformerV2',
-    'RegNet',
-    'Res2Net',
-    'ResNeSt',
-    'ResNeXt',
-    'ResNet',
-    'ResNetV1d',
-    'SSDVGG',
-    'SwinTransformer',
-    'TIMMBackbone',
-]

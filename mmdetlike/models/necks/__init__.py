@@ -7,16 +7,3 @@ from .hrfpn import HRFPN
 from .pafpn import PAFPN
 from .ssd_neck import SSDNeck
 from .yolo_neck import YOLOV3Neck
-
-__all__ = [
-    'BFP',
-    'FPN',
-    'HRFPN',
-    'PAFPN',
-    'CSPNeXtPAFPN',
-    'CTResNetNeck',
-    'ChannelMapper',
-    'SSDNeck',
-    'YOLOV3Neck',
-    'YOLOXPAFPN',
-]

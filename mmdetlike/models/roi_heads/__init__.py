@@ -8,24 +8,3 @@ from .roi_head import RoIHead
 from .shared_heads import ResLayer
 from .stage import Stage
 from .standard_roi_head import StandardRoIHead
-
-__all__ = [
-    'BBoxHead',
-    'CascadeRoIHead',
-    'CoarseMaskHead',
-    'ConvFCBBoxHead',
-    'FCNMaskHead',
-    'FusedSemanticHead',
-    'GenericRoIExtractor',
-    'HTCMaskHead',
-    'HybridTaskCascadeRoIHead',
-    'MaskPointHead',
-    'PointRendRoIHead',
-    'ResLayer',
-    'RoIHead',
-    'Shared2FCBBoxHead',
-    'Shared4Conv1FCBBoxHead',
-    'SingleRoIExtractor',
-    'Stage',
-    'StandardRoIHead',
-]

@@ -1,4 +1,2 @@
 from .panoptic_fpn_head import PanopticFPNHead
 from .panoptic_fusion import INSTANCE_OFFSET, HeuristicFusionHead, MaskFormerFusionHead
-
-__all__ = ['INSTANCE_OFFSET', 'HeuristicFusionHead', 'MaskFormerFusionHead', 'PanopticFPNHead']

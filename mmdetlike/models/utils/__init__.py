@@ -14,28 +14,3 @@ from .misc import interpolate_as, make_divisible, to_image_size
 from .panoptic import preprocess_panoptic_gt, require_masks, semantic_maps
 from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
 from .suppress import best_first, suppress
-
-__all__ = [
-    'aligned_bilinear',
-    'annotated_masks',
-    'best_first',
-    'fit_size',
-    'gather_feat',
-    'gaussian_2d',
-    'gaussian_radius',
-    'gen_gaussian_target',
-    'get_local_maximum',
-    'get_topk_from_heatmap',
-    'get_uncertain_point_coords_with_randomness',
-    'get_uncertainty',
-    'interpolate_as',
-    'make_divisible',
-    'mask_centroids',
-    'masks_in_image',
-    'preprocess_panoptic_gt',
-    'require_masks',
-    'semantic_maps',
-    'suppress',
-    'to_image_size',
-    'transpose_and_gather_feat',
-]

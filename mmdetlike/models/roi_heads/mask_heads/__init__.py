@@ -3,12 +3,3 @@ from .fcn_mask_head import FCNMaskHead, masks_of_class
 from .fused_semantic_head import FusedSemanticHead
 from .htc_mask_head import HTCMaskHead
 from .mask_point_head import MaskPointHead
-
-__all__ = [
-    'CoarseMaskHead',
-    'FCNMaskHead',
-    'FusedSemanticHead',
-    'HTCMaskHead',
-    'MaskPointHead',
-    'masks_of_class',
-]

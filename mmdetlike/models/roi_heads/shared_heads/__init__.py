@@ -1,3 +1,1 @@
 from .res_layer import ResLayer
-
-__all__ = ['ResLayer']

@@ -17,23 +17,3 @@ from .max_iou_assigner import MaxIoUAssigner
 from .point_range_assigner import PointRangeAssigner
 from .sim_ota_assigner import SimOTAAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
-
-__all__ = [
-    'BBoxL1Cost',
-    'ClassificationCost',
-    'CrossEntropyLossCost',
-    'DiceCost',
-    'FocalLossCost',
-    'HungarianAssigner',
-    'IoUCost',
-    'MatchCost',
-    'ATSSAssigner',
-    'AssignResult',
-    'BboxOverlaps2D',
-    'DynamicSoftLabelAssigner',
-    'GridAssigner',
-    'MaxIoUAssigner',
-    'PointRangeAssigner',
-    'TaskAlignedAssigner',
-    'SimOTAAssigner',
-]

@@ -4,16 +4,3 @@ from .legacy_delta_xywh_bbox_coder import LegacyDeltaXYWHBBoxCoder
 from .pseudo_bbox_coder import PseudoBBoxCoder
 from .tblr_bbox_coder import TBLRBBoxCoder, bboxes2tblr, tblr2bboxes
 from .yolo_bbox_coder import YOLOBBoxCoder
-
-__all__ = [
-    'DeltaXYWHBBoxCoder',
-    'DistancePointBBoxCoder',
-    'LegacyDeltaXYWHBBoxCoder',
-    'PseudoBBoxCoder',
-    'TBLRBBoxCoder',
-    'YOLOBBoxCoder',
-    'bbox2delta',
-    'bboxes2tblr',
-    'delta2bbox',
-    'tblr2bboxes',
-]

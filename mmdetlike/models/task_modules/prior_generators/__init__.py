@@ -5,15 +5,3 @@ from .point_generator import MlvlPointGenerator
 from .ssd_anchor_generator import SSDAnchorGenerator
 from .utils import anchor_inside_flags, calc_region
 from .yolo_anchor_generator import YOLOAnchorGenerator
-
-__all__ = [
-    'AnchorGenerator',
-    'LegacyAnchorGenerator',
-    'LegacySSDAnchorGenerator',
-    'MlvlPointGenerator',
-    'PriorGenerator',
-    'SSDAnchorGenerator',
-    'YOLOAnchorGenerator',
-    'anchor_inside_flags',
-    'calc_region',
-]

@@ -4,14 +4,3 @@ from .ohem_sampler import OHEMSampler
 from .pseudo_sampler import PseudoSampler
 from .random_sampler import RandomSampler
 from .sampling_result import SamplingResult
-
-__all__ = [
-    'BaseSampler',
-    'CombinedSampler',
-    'InstanceBalancedPosSampler',
-    'IoUBalancedNegSampler',
-    'OHEMSampler',
-    'PseudoSampler',
-    'RandomSampler',
-    'SamplingResult',
-]
