@@ -217,3 +217,10 @@ def test_resize_is_bilinear(hub):
     larger, _ = augment(pixels, [])
     expected = torch.nn.functional.interpolate(pixels, size=(64, 64), mode='bilinear', align_corners=False)
     assert torch.equal(larger, expected)
+
+
+def test_without_a_runner_the_size_stays(hub):
+    augment = BatchSyncRandomResize((64, 64), interval=10, size_divisor=32)
+    pixels = torch.rand(1, 3, 32, 32)
+    for _ in range(12):
+        assert augment(pixels, [])[0] is pixels

@@ -188,7 +188,8 @@ class BatchSyncRandomResize(nn.Module):
             inputs = F.interpolate(inputs, size=target, mode='bilinear', align_corners=False)
             for sample in data_samples:
                 self._rescale(sample, scale_x, scale_y, target)
-        if (MessageHub.get_current_instance().get_info('iter') + 1) % self.interval == 0:
+        iteration = MessageHub.get_current_instance().get_info('iter', default=0)  # a loop without a runner stays at 0
+        if (iteration + 1) % self.interval == 0:
             self._input_size = self._draw(height / width, inputs.device)
         return inputs, data_samples
 
