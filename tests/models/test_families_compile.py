@@ -59,15 +59,27 @@ def quick_first(families=FAMILIES, quick=QUICK):
     return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in families]
 
 
-@pytest.mark.parametrize('family', quick_first())
-def test_forward_is_one_graph(family):
+def check_graphs(family: str, backend: str, **tolerance: float) -> None:
+    """Each graph of the family compiles whole and gives what the plain model does."""
     model = build(family).eval()
     data = batch(model, [make_sample(2)])
     for module in graphs(model):
-        compiled = torch.compile(module, fullgraph=True, backend='aot_eager')
+        compiled = torch.compile(module, fullgraph=True, backend=backend)
         with torch.no_grad():
             expected, got = (plain(net(data['inputs'], data['data_samples'])) for net in (module, compiled))
-        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(got, expected, **tolerance)
+
+
+@pytest.mark.parametrize('family', quick_first())
+def test_forward_is_one_graph(family):
+    check_graphs(family, 'aot_eager', rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('family', FAMILIES)
+def test_forward_through_inductor(family):
+    # fused loops sum in another order
+    check_graphs(family, 'inductor', rtol=1e-3, atol=1e-4)
 
 
 def fields(sample) -> dict:
