@@ -1,10 +1,12 @@
 """Detection operators compiled once for every PyTorch from 2.10 on; imports torch and nothing of ours."""
 
 from .active_rotated_filter import active_rotated_filter
+from .adaptive_padding import Conv2dAdaptivePadding
 from .batch_norm import FrozenBatchNorm2d, NaiveSyncBatchNorm, SyncBatchNorm, convert_frozen_batchnorm
 from .bbox_overlaps import bbox_overlaps
 from .border_align import BorderAlign, border_align
 from .carafe import CARAFE, CARAFENaive, CARAFEPack, carafe, carafe_naive
+from .context_block import ContextBlock
 from .convex_overlaps import box_iou_quadri, box_iou_rotated, convex_iou
 from .corner_pool import CornerPool
 from .criss_cross_attention import CrissCrossAttention
@@ -17,12 +19,14 @@ from .deform_roi_pool import (
     ModulatedDeformRoIPoolPack,
     deform_roi_pool,
 )
+from .generalized_attention import GeneralizedAttention
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .masked_conv import MaskedConv2d, masked_conv2d
 from .ms_deform_attn import MultiScaleDeformableAttention, ms_deform_attn
 from .nms import batched_nms, nms, nms_match
 from .nms_rotated import nms_quadri, nms_rotated
+from .non_local import NonLocal1d, NonLocal2d, NonLocal3d
 from .paste_masks import paste_masks
 from .point_sample import (
     SimpleRoIAlign,
@@ -49,6 +53,7 @@ from .wrappers import Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d, Linear, 
 
 __all__ = [
     'Conv2d',
+    'Conv2dAdaptivePadding',
     'Conv3d',
     'ConvTranspose2d',
     'ConvTranspose3d',
@@ -61,9 +66,14 @@ __all__ = [
     'CARAFE',
     'CARAFENaive',
     'CARAFEPack',
+    'ContextBlock',
     'CornerPool',
     'CrissCrossAttention',
+    'GeneralizedAttention',
     'MultiScaleDeformableAttention',
+    'NonLocal1d',
+    'NonLocal2d',
+    'NonLocal3d',
     'ConvAWS2d',
     'DeformConv2d',
     'DeformConv2dPack',

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ._checks import check_floating
+from ._checks import check_float
 
 
 class _Factor(nn.Module):
@@ -43,7 +43,7 @@ class CrissCrossAttention(nn.Module):
         Raises:
             TypeError, ValueError: `x` is no floating tensor of that shape.
         """
-        check_floating('CrissCrossAttention', 'x', x)
+        check_float('CrissCrossAttention', 'x', x)
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f'CrissCrossAttention: x has shape {tuple(x.shape)}, (n, {self.in_channels}, h, w) is expected'

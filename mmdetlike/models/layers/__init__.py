@@ -12,7 +12,6 @@ from mmengine.model import (
 )
 
 from .activation import Clamp, HSigmoid, Swish, build_activation_layer
-from .context_block import ContextBlock
 from .conv import Conv2dAdaptivePadding, ConvWS2d, build_conv_layer
 from .conv_module import ConvModule, DepthwiseSeparableConvModule
 from .conv_upsample import ConvUpsample
@@ -23,17 +22,15 @@ from .edge_residual import EdgeResidual
 from .ema import ExpMomentumEMA
 from .family import LayerFamily
 from .fuse import fuse_conv_bn
-from .generalized_attention import GeneralizedAttention
 from .inverted_residual import InvertedResidual
 from .l2_norm import L2Norm
 from .make_divisible import make_divisible
-from .non_local import NonLocal2d
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
 from .pixel_decoder import MSDeformAttnPixelDecoder, PixelDecoder, TransformerEncoderPixelDecoder
 from .plugin import build_plugin_layer
-from .registered_ops import MultiScaleDeformableAttention
+from .registered_ops import ContextBlock, GeneralizedAttention, MultiScaleDeformableAttention, NonLocal2d
 from .scale import Scale
 from .se_layer import ChannelAttention, DyReLU, SELayer
 from .transformer import (

@@ -7,6 +7,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmdetlike.errors import ConfigError
 from mmdetlike_ops import FrozenBatchNorm2d, SyncBatchNorm
+from mmdetlike_ops.layer_configs import NORM_LAYERS as OPS_NORM_LAYERS
+from mmdetlike_ops.layer_configs import norm_abbreviation
 
 from .family import LayerFamily
 
@@ -51,38 +53,14 @@ class BatchNorm2d(nn.BatchNorm2d, _BatchNorm):
 NORM_LAYERS = LayerFamily(
     'norm layer',
     {
+        **OPS_NORM_LAYERS,
         'BN': BatchNorm2d,
-        'BN1d': nn.BatchNorm1d,
         'BN2d': BatchNorm2d,
-        'BN3d': nn.BatchNorm3d,
-        'SyncBN': SyncBatchNorm,
         'MMSyncBN': SyncBatchNorm,
-        'FrozenBN': FrozenBatchNorm2d,
-        'GN': nn.GroupNorm,
         'LN': nn.LayerNorm,
         'LN2d': LayerNorm2d,
-        'IN': nn.InstanceNorm2d,
-        'IN1d': nn.InstanceNorm1d,
-        'IN2d': nn.InstanceNorm2d,
-        'IN3d': nn.InstanceNorm3d,
     },
 )
-
-_ABBREVIATION_OF_BASE = {_InstanceNorm: 'in', _BatchNorm: 'bn', nn.GroupNorm: 'gn', nn.LayerNorm: 'ln'}
-_ABBREVIATION_OF_WORD = {'batch': 'bn', 'group': 'gn', 'layer': 'ln', 'instance': 'in'}
-
-
-def norm_abbreviation(cls: type[nn.Module]) -> str:
-    """Return the name that a norm layer of class ``cls`` has in its parent module, without postfix.
-
-    It is ``cls._abbr_`` if there is one, else ``bn``, ``gn``, ``ln`` or ``in`` by base class or by a word in the class
-    name, else ``norm_layer``.
-    """
-    if hasattr(cls, '_abbr_'):
-        return cls._abbr_
-    by_base = [short for base, short in _ABBREVIATION_OF_BASE.items() if issubclass(cls, base)]
-    by_word = [short for word, short in _ABBREVIATION_OF_WORD.items() if word in cls.__name__.lower()]
-    return (by_base + by_word + ['norm_layer'])[0]
 
 
 def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> tuple[str, nn.Module]:
@@ -100,9 +78,8 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> t
     Raises:
         ConfigError: The type or an argument is unknown, or ``num_features`` does not divide into ``num_groups``.
     """
-    cls, arguments = NORM_LAYERS.resolve(cfg)
-    requires_grad = arguments.pop('requires_grad', True)
-    arguments.setdefault('eps', 1e-5)
+    arguments = with_norm_class(cfg)
+    cls, requires_grad = arguments.pop('type'), arguments.pop('requires_grad', True)
     if issubclass(cls, nn.GroupNorm):
         _check_groups(arguments, num_features, cfg)
         layer = NORM_LAYERS.construct(cls, num_channels=num_features, **arguments)
@@ -111,6 +88,16 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> t
     for parameter in layer.parameters():
         parameter.requires_grad = requires_grad
     return f'{norm_abbreviation(cls)}{postfix}', layer
+
+
+def with_norm_class(cfg: dict) -> dict:
+    """Return ``cfg`` with the class that its ``type`` names, as layers of ``mmdetlike_ops`` take it, and with ``eps``.
+
+    Raises:
+        ConfigError: The type is unknown.
+    """
+    cls, arguments = NORM_LAYERS.resolve(cfg)
+    return {'type': cls, 'eps': 1e-5, **arguments}
 
 
 def _check_groups(arguments: dict, num_features: int, cfg: dict) -> None:
@@ -129,4 +116,4 @@ def is_norm(layer: nn.Module, exclude: type | tuple[type, ...] | None = None) ->
     """Whether ``layer`` is a batch, instance, group or layer normalisation and none of the classes in ``exclude``."""
     if exclude is not None and isinstance(layer, exclude):
         return False
-    return isinstance(layer, (*_ABBREVIATION_OF_BASE, FrozenBatchNorm2d))
+    return isinstance(layer, (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, FrozenBatchNorm2d))

@@ -1,10 +1,16 @@
 """Plugins: modules that a config inserts into the blocks of a backbone."""
 
+import inspect
 import re
 
 from torch import nn
 
+from mmdetlike.errors import ConfigError
+from mmdetlike_ops import NonLocal1d, NonLocal2d, NonLocal3d
+
+from .conv import with_conv_class
 from .family import LayerFamily
+from .norm import with_norm_class
 
 PLUGIN_LAYERS = LayerFamily('plugin layer', {})
 
@@ -29,7 +35,22 @@ def build_plugin_layer(cfg: dict, postfix: int | str = '', **kwargs) -> tuple[st
         ``(name, layer)``.
 
     Raises:
-        ConfigError: The type or an argument is unknown.
+        ConfigError: The type or an argument is unknown, or the plugin refuses a value.
     """
-    cls, _ = PLUGIN_LAYERS.resolve(cfg)
-    return f'{plugin_abbreviation(cls)}{postfix}', PLUGIN_LAYERS.build(cfg, **kwargs)
+    cls, arguments = PLUGIN_LAYERS.resolve(cfg)
+    arguments = {**kwargs, **arguments}
+    if inspect.isclass(cls) and issubclass(cls, (NonLocal1d, NonLocal2d, NonLocal3d)):
+        arguments = _with_classes(arguments)
+    try:
+        layer = PLUGIN_LAYERS.construct(cls, **arguments)
+    except ValueError as error:
+        raise ConfigError(str(error), cfg) from error
+    return f'{plugin_abbreviation(cls)}{postfix}', layer
+
+
+def _with_classes(arguments: dict) -> dict:
+    """Put classes, registered ones too, in place of names: ``mmdetlike_ops`` knows torch's alone."""
+    resolve = {'conv_cfg': with_conv_class, 'norm_cfg': with_norm_class}
+    return {
+        key: resolve[key](value) if key in resolve and value is not None else value for key, value in arguments.items()
+    }

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, NonLocal2d
+from mmdetlike.models.layers import ConvModule, build_plugin_layer
 from mmdetlike.registry import MODELS
 
 REFINE_TYPES = (None, 'conv', 'non_local')
@@ -49,7 +49,8 @@ class BFP(BaseModule):
         if refine_type == 'conv':
             self.refine: nn.Module = ConvModule(in_channels, in_channels, 3, padding=1, **layers)
         elif refine_type == 'non_local':
-            self.refine = NonLocal2d(in_channels, reduction=1, use_scale=False, **layers)
+            non_local = dict(type='NonLocal2d', in_channels=in_channels, reduction=1, use_scale=False, **layers)
+            self.refine = build_plugin_layer(non_local)[1]
         else:
             self.refine = nn.Identity()
 

@@ -2,30 +2,29 @@
 
 from collections.abc import Sequence
 
-from mmengine.model import constant_init, kaiming_init
 from torch import Tensor, nn
 
-from mmdetlike.errors import ConfigError
-from mmdetlike.registry import MODELS
+from ._checks import check_choice, check_float, check_shape
+
+_FUSIONS = ('channel_add', 'channel_mul')
 
 
-@MODELS.register_module()
 class ContextBlock(nn.Module):
     """Global context block (GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond, arXiv 1904.11492).
 
     One pixel of context, pooled from the whole map, goes through two 1x1 convolutions and is fused with every pixel.
 
     Args:
-        in_channels: Channels C of the input.
+        in_channels: Channels c of the input.
         ratio: The layer between the convolutions has ``int(in_channels * ratio)`` channels.
         pooling_type: ``'att'``, a mean weighted by attention, or ``'avg'``, the mean.
         fusion_types: ``'channel_add'``, ``'channel_mul'`` (the sigmoid as a factor; it comes first), or both.
 
     Raises:
-        ConfigError: ``pooling_type`` or ``fusion_types`` is unknown.
+        ValueError: ``pooling_type`` or ``fusion_types`` is unknown, or ``ratio`` leaves no channel.
     """
 
-    _abbr_ = 'context_block'
+    _abbr_ = 'context_block'  # its name in a backbone that takes it as a plugin
 
     def __init__(
         self,
@@ -35,13 +34,13 @@ class ContextBlock(nn.Module):
         fusion_types: Sequence[str] = ('channel_add',),
     ) -> None:
         super().__init__()
-        if pooling_type not in ('att', 'avg'):
-            raise ConfigError(f"pooling_type must be 'att' or 'avg', but got {pooling_type!r}.")
-        if not isinstance(fusion_types, (list, tuple)) or set(fusion_types) - {'channel_add', 'channel_mul'}:
-            raise ConfigError(f"fusion_types must list 'channel_add' or 'channel_mul', but got {fusion_types!r}.")
-        if not fusion_types:
-            raise ConfigError('fusion_types must not be empty.')
+        check_choice('ContextBlock', 'pooling_type', pooling_type, ('att', 'avg'))
+        if not isinstance(fusion_types, (list, tuple)) or not fusion_types or set(fusion_types) - set(_FUSIONS):
+            raise ValueError(f'ContextBlock: fusion_types is {fusion_types!r}, a list out of {_FUSIONS} is expected')
         hidden = int(in_channels * ratio)
+        if hidden < 1:
+            raise ValueError(f'ContextBlock: ratio is {ratio}, at least 1 / {in_channels} (in_channels) is expected')
+        self.in_channels = in_channels
         self.conv_mask = nn.Conv2d(in_channels, 1, 1) if pooling_type == 'att' else None
         self.channel_add_conv = _bottleneck(in_channels, hidden) if 'channel_add' in fusion_types else None
         self.channel_mul_conv = _bottleneck(in_channels, hidden) if 'channel_mul' in fusion_types else None
@@ -50,13 +49,21 @@ class ContextBlock(nn.Module):
     def reset_parameters(self) -> None:
         """Start from no context: the last convolutions are zero."""
         if self.conv_mask is not None:
-            kaiming_init(self.conv_mask, mode='fan_in')
+            nn.init.kaiming_normal_(self.conv_mask.weight, mode='fan_in', nonlinearity='relu')
+            nn.init.zeros_(self.conv_mask.bias)
         for layers in (self.channel_add_conv, self.channel_mul_conv):
             if layers is not None:
-                constant_init(layers[-1], val=0)
+                nn.init.zeros_(layers[-1].weight)
+                nn.init.zeros_(layers[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Fuse ``x`` (N, C, H, W) with its context."""
+        """Fuse ``x`` (n, in_channels, h, w) with its context.
+
+        Raises:
+            TypeError, ValueError: ``x`` is no floating tensor of that shape.
+        """
+        check_float('ContextBlock', 'x', x)
+        check_shape('ContextBlock', 'x', x, ('n', self.in_channels, 'h', 'w'))
         context = self._pool(x)
         out = x
         if self.channel_mul_conv is not None:

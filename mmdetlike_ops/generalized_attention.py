@@ -2,21 +2,19 @@
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import kaiming_init
 from torch import Tensor, nn
 
-from mmdetlike.errors import ConfigError
-from mmdetlike.registry import MODELS
+from ._checks import check_float, check_shape
+from .layer_configs import fill_bias
 
 _WAVE_LENGTH = 1000.0
 
 
-@MODELS.register_module()
 class GeneralizedAttention(nn.Module):
     """Attention of four terms (An Empirical Study of Spatial Attention Mechanisms in Deep Networks, arXiv 1904.05873).
 
     Args:
-        in_channels: Channels C of the input.
+        in_channels: Channels c of the input.
         spatial_range: How many pixels, along each axis, a pixel may attend to; -1 for all.
         num_heads: Number of heads, each of ``in_channels // num_heads`` channels.
         position_embedding_dim: Channels of the embedding of relative positions; -1 takes ``in_channels``.
@@ -27,10 +25,11 @@ class GeneralizedAttention(nn.Module):
             relative position, key content only, relative position only.
 
     Raises:
-        ConfigError: ``attention_type`` is not four digits 0 or 1 with a 1 among them.
+        ValueError: ``attention_type`` is not four digits 0 or 1 with a 1 among them, a number is not positive, there
+            are more heads than channels, or ``position_embedding_dim`` is no multiple of 4 where positions count.
     """
 
-    _abbr_ = 'gen_attention_block'
+    _abbr_ = 'gen_attention_block'  # its name in a backbone that takes it as a plugin
 
     def __init__(
         self,
@@ -45,7 +44,10 @@ class GeneralizedAttention(nn.Module):
     ) -> None:
         super().__init__()
         if len(attention_type) != 4 or set(attention_type) not in ({'1'}, {'0', '1'}):
-            raise ConfigError(f"attention_type must be four digits 0 or 1, such as '0010', but got {attention_type!r}.")
+            raise ValueError(
+                f"GeneralizedAttention: attention_type is {attention_type!r}, four digits 0 or 1 such as '0010' are "
+                'expected'
+            )
         self.in_channels = in_channels
         self.spatial_range = spatial_range
         self.num_heads = num_heads
@@ -54,8 +56,22 @@ class GeneralizedAttention(nn.Module):
         self.kv_stride = kv_stride
         self.q_stride = q_stride
         self.attention_type = [digit == '1' for digit in attention_type]
+        self._check_numbers()
         self._add_layers()
         self.init_weights()
+
+    def _check_numbers(self) -> None:
+        op = 'GeneralizedAttention'
+        for name in ('num_heads', 'kv_stride', 'q_stride'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'{op}: {name} is {getattr(self, name)}, a positive number is expected')
+        if self.num_heads > self.in_channels:
+            raise ValueError(f'{op}: num_heads is {self.num_heads}, at most {self.in_channels} is expected')
+        _, query_position, _, position_only = self.attention_type
+        if (query_position or position_only) and self.position_embedding_dim % 4 > 1:
+            raise ValueError(
+                f'{op}: position_embedding_dim is {self.position_embedding_dim}, a multiple of 4 is expected'
+            )
 
     def _add_layers(self) -> None:
         content, query_position, key_only, position_only = self.attention_type
@@ -80,10 +96,17 @@ class GeneralizedAttention(nn.Module):
     def init_weights(self) -> None:
         """Uniform Kaiming initialisation of the convolutions and linear layers."""
         for layer in self.children():
-            kaiming_init(layer, a=1, mode='fan_in', nonlinearity='leaky_relu', distribution='uniform')
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            fill_bias(layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` (N, C, H, W) with what its pixels attend to."""
+        """Return ``x`` (n, in_channels, h, w) with what its pixels attend to.
+
+        Raises:
+            TypeError, ValueError: ``x`` is no floating tensor of that shape.
+        """
+        check_float('GeneralizedAttention', 'x', x)
+        check_shape('GeneralizedAttention', 'x', x, ('n', self.in_channels, 'h', 'w'))
         queries = x[:, :, :: self.q_stride, :: self.q_stride]
         keys = x[:, :, :: self.kv_stride, :: self.kv_stride]
         energy = self._energy(queries, keys)
@@ -97,11 +120,11 @@ class GeneralizedAttention(nn.Module):
         return self.gamma * out + x
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(N, heads * dim, h, w) as (N, heads, h * w, dim)."""
+        """(n, heads * dim, h, w) as (n, heads, h * w, dim)."""
         return x.flatten(2).unflatten(1, (self.num_heads, x.shape[1] // self.num_heads)).transpose(2, 3)
 
     def _energy(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """(N, heads, Q, K); Q is 1 where no term depends on the query."""
+        """(n, heads, q, k); q is 1 where no term depends on the query."""
         content, query_position, key_only, position_only = self.attention_type
         embedded = self._heads(self.query_conv(queries)) if content or query_position else 0
         energy = 0
@@ -135,7 +158,7 @@ class GeneralizedAttention(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1).to(like.dtype)
 
     def _in_range(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """(Q, K): whether a key, or a pixel that it stands for, is within `spatial_range` of a query."""
+        """(q, k): whether a key, or a pixel that it stands for, is within `spatial_range` of a query."""
         near = []
         for count, key_count in zip(queries.shape[2:], keys.shape[2:]):
             position = torch.arange(count, device=keys.device)[:, None] * self.q_stride
