@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.losses import (
-    Accuracy,
     CrossEntropyLoss,
     DiceLoss,
     DistributionFocalLoss,
@@ -21,7 +20,6 @@ from mmdetlike.models.losses import (
     accuracy,
     one_hot_labels,
 )
-from mmdetlike.models.losses.focal_loss import focal_loss_of_dense_target
 from mmdetlike.registry import MODELS
 
 LOG2 = math.log(2)
@@ -149,7 +147,7 @@ def test_focal_kernel_of_labels_is_the_plain_formula_of_one_hot_targets(n, class
     results = []
     for function in (
         lambda x: FocalLoss(gamma=gamma, alpha=alpha, reduction='none')(x, label),
-        lambda x: focal_loss_of_dense_target(x, one_hot_labels(label, classes), gamma, alpha),
+        lambda x: FocalLoss(gamma=gamma, alpha=alpha, reduction='none')(x, one_hot_labels(label, classes)),
     ):
         leaf = pred.clone().requires_grad_()
         loss = function(leaf)
@@ -194,16 +192,6 @@ def test_gaussian_focal_loss_by_hand():
     assert loss(pred, target).tolist() == pytest.approx([positive, negative / 16, negative])
     weighted = GaussianFocalLoss(reduction='none', pos_weight=2.0, neg_weight=3.0)
     assert weighted(pred, target).tolist() == pytest.approx([2 * positive, 3 * negative / 16, 3 * negative])
-
-
-def test_gaussian_focal_loss_at_positions():
-    pred, target = torch.full((3, 2), 0.25), torch.zeros(3, 2)
-    target[1, 0] = 1
-    loss = GaussianFocalLoss(pos_weight=2.0, neg_weight=3.0)
-    twice = torch.tensor([1, 1])
-    positive, negative = -math.log(0.25) * 0.75**2, -math.log(0.75) * 0.25**2
-    result = loss.at_positions(pred, target, twice, torch.tensor([0, 0]), avg_factor=4)
-    assert result.item() == pytest.approx((2 * 2 * positive + 3 * 5 * negative) / 4)
 
 
 def test_gaussian_focal_loss_of_saturated_half_precision_is_finite():
@@ -316,4 +304,3 @@ def test_accuracy_by_hand():
     assert [a.item() for a in accuracy(pred, target, topk=(1, 2, 3))] == [50, 75, 100]
     assert accuracy(pred, target, thresh=0.5).item() == 25
     assert accuracy(pred[:0], target[:0]).item() == 0
-    assert [a.item() for a in Accuracy(topk=(2,))(pred, target)] == [75]

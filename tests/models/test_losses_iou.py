@@ -15,9 +15,6 @@ from mmdetlike.models.losses import (
     GIoULoss,
     IoULoss,
     SIoULoss,
-    eiou_loss,
-    giou_loss,
-    siou_loss,
 )
 
 PAIR_LOSSES = [IoULoss, GIoULoss, DIoULoss, CIoULoss, EIoULoss, SIoULoss]
@@ -84,7 +81,7 @@ def test_ciou_ignores_the_aspect_ratio_of_boxes_that_overlap_little():
 def test_siou_angle_cost_vanishes_the_gain_at_45_degrees():
     """The angle cost is 1 on the diagonal, which leaves the exponent 2 - 1."""
     pred = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
-    loss = siou_loss(pred, pred + 20, neg_gamma=True)
+    loss = SIoULoss(neg_gamma=True)(pred, pred + 20)
     assert loss.item() == pytest.approx(1 + (1 - math.exp(-((20 / 30) ** 2))), rel=1e-5)
 
 
@@ -168,7 +165,7 @@ def test_axes_are_alike(cls, pred, target):
 def test_eiou_equals_iou_where_boxes_overlap(pred, target):
     overlap = (torch.minimum(pred[:, 2:], target[:, 2:]) > torch.maximum(pred[:, :2], target[:, :2])).all(dim=1)
     iou = IoULoss(mode='linear', reduction='none')(pred, target)
-    eiou = eiou_loss(pred, target, smooth_point=1e-9, reduction='none')
+    eiou = EIoULoss(smooth_point=1e-9, reduction='none')(pred, target)
     torch.testing.assert_close(eiou[overlap], iou[overlap], atol=1e-6, rtol=0)
     assert (eiou[~overlap] >= 1 - 1e-6).all()
 
@@ -223,4 +220,4 @@ def test_wrong_input():
     with pytest.raises(ValueError, match=r"'log', 'linear' or 'square', but got 'cubic'"):
         IoULoss(mode='cubic')
     with pytest.raises(ValueError, match=r'pair by pair, but got \(2, 4\) and \(3, 4\)'):
-        giou_loss(torch.zeros(2, 4), torch.zeros(3, 4))
+        GIoULoss()(torch.zeros(2, 4), torch.zeros(3, 4))

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmdetlike.models.losses import GHMC, GHMR, SeesawLoss, cross_entropy
+from mmdetlike.models.losses import GHMC, GHMR, CrossEntropyLoss, SeesawLoss
 from mmdetlike.registry import MODELS
 from tests.models.tiny import config, losses, make_sample, predict
 
@@ -120,7 +120,7 @@ def test_seesaw_without_exponents_is_cross_entropy():
     loss = SeesawLoss(p=0, q=0, num_classes=4, loss_weight=3.0)
     terms = loss(z, labels, weights, avg_factor=5)
     chosen = labels < 4
-    expected = 3 * cross_entropy(z[chosen, :4], labels[chosen], weights[chosen], avg_factor=5)
+    expected = 3 * CrossEntropyLoss()(z[chosen, :4], labels[chosen], weights[chosen], avg_factor=5)
     torch.testing.assert_close(terms['loss_cls_classes'], expected)
     loss.return_dict = False
     torch.testing.assert_close(loss(z, labels, weights, avg_factor=5), sum(terms.values()))

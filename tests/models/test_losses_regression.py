@@ -13,8 +13,6 @@ from mmdetlike.models.losses import (
     Loss,
     MSELoss,
     SmoothL1Loss,
-    balanced_l1_loss,
-    l1_loss,
     weight_reduce_loss,
 )
 
@@ -61,7 +59,6 @@ def test_module_arguments():
     assert loss(pred, target, avg_factor=1).item() == pytest.approx(8)
     assert loss(pred, target, reduction_override='none').tolist() == [[2, 6]]
     assert L1Loss(reduction='sum')(pred, target).item() == 4
-    assert l1_loss(pred, target, reduction='sum').item() == 4
     with pytest.raises(ValueError, match='reduction must be one of'):
         L1Loss(reduction='max')
     with pytest.raises(ValueError, match='reduction must be one of'):
@@ -88,7 +85,7 @@ def test_value_by_hand(loss, error, expected):
 @given(st.floats(0.1, 1), st.floats(1, 3), st.floats(0.1, 3))
 def test_balanced_loss_is_continuous_with_gradient_gamma_beyond_beta(alpha, gamma, beta):
     error = torch.tensor([beta * (1 - 1e-7), beta, beta + 1], dtype=torch.double, requires_grad=True)
-    loss = balanced_l1_loss(error, torch.zeros(3), beta=beta, alpha=alpha, gamma=gamma, reduction='none')
+    loss = BalancedL1Loss(beta=beta, alpha=alpha, gamma=gamma, reduction='none')(error, torch.zeros(3))
     loss.sum().backward()
     assert loss[0].item() == pytest.approx(loss[1].item(), rel=1e-4)
     assert error.grad.tolist() == pytest.approx([gamma] * 3, rel=1e-4)

@@ -125,14 +125,14 @@ def test_dynamic_soft_label_by_hand():
 
 
 def test_soft_label_costs_are_quality_focal_losses():
-    from mmdetlike.models.losses.gfocal_loss import quality_focal_loss
+    from mmdetlike.models.losses import QualityFocalLoss
     from mmdetlike.models.task_modules.assigners.dynamic_soft_label_assigner import soft_label_costs
 
     torch.manual_seed(0)
     logits, labels, ious = torch.randn(6, 4), torch.tensor([0, 3, 3]), torch.rand(6, 3)
     costs = soft_label_costs(logits, labels, ious)
     for j, label in enumerate(labels):
-        expected = quality_focal_loss(logits, (label.expand(6), ious[:, j]), reduction='none')
+        expected = QualityFocalLoss(reduction='none')(logits, (label.expand(6), ious[:, j]))
         torch.testing.assert_close(costs[:, j], expected)
 
 

@@ -4,32 +4,12 @@ from torch import Tensor
 
 from mmdetlike.registry import MODELS
 
-from .reduction import Loss, float32_if_half, weighted_loss
-
-
-@weighted_loss
-def dice_loss(pred: Tensor, target: Tensor, eps: float = 1e-3, naive_dice: bool = False) -> Tensor:
-    """``1 - 2 |pred * target| / (|pred| + |target|)`` of each row.
-
-    Args:
-        pred: Probabilities (n, ...).
-        target: Targets in [0, 1] of the same shape.
-        eps: Keeps the division finite.
-        naive_dice: Whether the sizes in the denominator are sums, rather than sums of squares as in V-Net.
-
-    Returns:
-        (n,).
-    """
-    pred, target = float32_if_half(pred.flatten(1), target.flatten(1).to(pred.dtype))
-    twice_overlap = 2 * (pred * target).sum(dim=1)
-    if naive_dice:
-        return 1 - (twice_overlap + eps) / (pred.sum(dim=1) + target.sum(dim=1) + eps)
-    return 1 - twice_overlap / (pred.square().sum(dim=1) + target.square().sum(dim=1) + 2 * eps)
+from .reduction import Loss, float32_if_half
 
 
 @MODELS.register_module()
 class DiceLoss(Loss):
-    """Dice loss (V-Net, arXiv 1606.04797) of masks (n, ...); ``weight`` is (n,).
+    """``1 - 2 |pred * target| / (|pred| + |target|)`` of masks (n, ...) (V-Net, arXiv 1606.04797); ``weight`` is (n,).
 
     Args:
         use_sigmoid: How logits become probabilities; only True is supported.
@@ -55,11 +35,13 @@ class DiceLoss(Loss):
         super().__init__(reduction, loss_weight)
         if activate and not use_sigmoid:
             raise ValueError('DiceLoss can activate by sigmoid only: use_sigmoid must be True, or activate False.')
-        self.use_sigmoid = use_sigmoid
-        self.activate = activate
-        self.naive_dice = naive_dice
-        self.eps = eps
+        self.use_sigmoid, self.activate, self.naive_dice, self.eps = use_sigmoid, activate, naive_dice, eps
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, (n,)."""
-        return dice_loss.__wrapped__(pred.sigmoid() if self.activate else pred, target, self.eps, self.naive_dice)
+        pred, target = float32_if_half(pred.flatten(1), target.flatten(1).to(pred.dtype))
+        pred = pred.sigmoid() if self.activate else pred
+        twice_overlap = 2 * (pred * target).sum(dim=1)
+        if self.naive_dice:
+            return 1 - (twice_overlap + self.eps) / (pred.sum(dim=1) + target.sum(dim=1) + self.eps)
+        return 1 - twice_overlap / (pred.square().sum(dim=1) + target.square().sum(dim=1) + 2 * self.eps)

@@ -2,47 +2,73 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdetlike.registry import MODELS
 
 from .cross_entropy_loss import one_hot_labels
-from .reduction import check_reduction, weight_reduce_loss
+from .reduction import Loss
 
 
-class GradientDensity(nn.Module):
-    """Weights that give each range of gradient norms, however many elements fall into it, the same sum.
+class GradientHarmonisedLoss(Loss):
+    """Base: each range of gradient norms, however many elements fall into it, has the same share of the loss.
 
     Buffers ``edges`` (bins + 1,) and, with momentum, ``acc_sum`` (bins,) have the names that checkpoints give them.
 
     Args:
         bins: Number of ranges that [0, 1] is divided into.
         momentum: Of the moving average of the elements of a range; 0 counts those of the batch only.
-        last_edge: Upper end of the last range.
+        kwargs: See ``Loss``.
+
+    Raises:
+        ValueError: ``bins`` is less than 1.
     """
 
-    def __init__(self, bins: int, momentum: float, last_edge: float) -> None:
-        super().__init__()
+    last_edge: float
+    """Upper end of the last range."""
+
+    def __init__(self, bins: int = 10, momentum: float = 0, **kwargs) -> None:
+        super().__init__(**kwargs)
         if bins < 1:
             raise ValueError(f'bins must be at least 1, but got {bins}.')
         self.bins, self.momentum = bins, momentum
         edges = torch.arange(bins + 1).float() / bins
-        edges[-1] = last_edge
+        edges[-1] = self.last_edge
         self.register_buffer('edges', edges)
         if momentum > 0:
             self.register_buffer('acc_sum', torch.zeros(bins))
 
-    @torch.no_grad()
-    def density_weight(self, gradient: Tensor, label_weight: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Weigh elements by the density of gradients around theirs.
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        label_weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Return the weighted and reduced loss.
 
         Args:
-            gradient: Norm of each element's gradient, not negative.
-            label_weight: Of that shape; elements of weight 0 don't count and get 0. None counts all.
-
-        Returns:
-            Weights of that shape and the number of elements that count, at least 1.
+            pred: Predictions (n, c).
+            target: Targets, see ``loss_and_gradient``.
+            label_weight: (n,) or (n, c); elements of weight 0 don't count. None counts all.
+            avg_factor: Of no effect: the mean is over the elements that count.
+            reduction_override: Reduction of this call.
         """
+        if label_weight is not None and label_weight.dim() != pred.dim():
+            label_weight = label_weight[:, None].expand_as(pred)
+        loss, gradient = self.loss_and_gradient(pred, target)
+        weight, total = self.density_weight(gradient.detach(), label_weight)
+        is_mean = (reduction_override or self.reduction) == 'mean'
+        return self.reduce(loss, weight, total if is_mean else None, reduction_override)
+
+    def loss_and_gradient(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each element and the norm of its gradient, (n, c)."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def density_weight(self, gradient: Tensor, label_weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Weights of elements by the density of gradient norms around theirs, and how many count, at least 1."""
         valid = torch.ones_like(gradient, dtype=torch.bool) if label_weight is None else label_weight > 0
         total = valid.sum().clamp(min=1).float()
         bin_of = torch.bucketize(gradient.float(), self.edges[1:-1].float(), right=True)
@@ -57,103 +83,53 @@ class GradientDensity(nn.Module):
 
 
 @MODELS.register_module()
-class GHMC(GradientDensity):
+class GHMC(GradientHarmonisedLoss):
     """Gradient harmonised sigmoid cross entropy (arXiv 1811.05181).
 
     Args:
         bins: Number of ranges of gradient norms.
-        momentum: Of the moving average of the elements of a range; 0 counts those of the batch only.
+        momentum: See ``GradientHarmonisedLoss``.
         use_sigmoid: Whether classes are independent binary decisions; only True is supported.
-        loss_weight: Factor of the result.
-        reduction: ``none``, ``mean`` or ``sum``.
+        kwargs: See ``Loss``.
 
     Raises:
         ValueError: ``use_sigmoid`` is False, or ``bins`` less than 1.
     """
 
-    def __init__(
-        self,
-        bins: int = 10,
-        momentum: float = 0,
-        use_sigmoid: bool = True,
-        loss_weight: float = 1.0,
-        reduction: str = 'mean',
-    ) -> None:
-        super().__init__(bins, momentum, last_edge=1 + 1e-6)
+    last_edge = 1 + 1e-6
+
+    def __init__(self, bins: int = 10, momentum: float = 0, use_sigmoid: bool = True, **kwargs) -> None:
+        super().__init__(bins, momentum, **kwargs)
         if not use_sigmoid:
             raise ValueError('GHMC is defined for sigmoid only: use_sigmoid must be True.')
-        self.use_sigmoid, self.loss_weight, self.reduction = use_sigmoid, loss_weight, check_reduction(reduction)
+        self.use_sigmoid = use_sigmoid
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        label_weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Return the weighted and reduced loss.
-
-        Args:
-            pred: Logits (n, c).
-            target: Class indices (n,), where c means background, or targets in [0, 1], (n, c).
-            label_weight: (n,) or (n, c); elements of weight 0 don't count. None counts all.
-            avg_factor: Of no effect: the mean is over the elements that count.
-            reduction_override: Reduction of this call.
-        """
+    def loss_and_gradient(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and gradient (n, c) of logits (n, c) for class indices (n,), c for background, or targets (n, c)."""
         if target.dim() != pred.dim():
             target = one_hot_labels(target, pred.shape[1])
-        if label_weight is not None and label_weight.dim() != pred.dim():
-            label_weight = label_weight[:, None].expand_as(pred)
         target = target.to(pred.dtype)
-        weight, total = self.density_weight((pred.detach().sigmoid() - target).abs(), label_weight)
         loss = F.binary_cross_entropy_with_logits(pred, target, reduction='none')
-        return self.loss_weight * _reduced(loss, weight, reduction_override or self.reduction, total)
+        return loss, (pred.sigmoid() - target).abs()
 
 
 @MODELS.register_module()
-class GHMR(GradientDensity):
+class GHMR(GradientHarmonisedLoss):
     """Gradient harmonised smooth L1 loss, ``sqrt(difference ** 2 + mu ** 2) - mu`` (arXiv 1811.05181).
 
     Args:
         mu: Where the loss turns from a square into a line.
-        bins: Number of ranges of gradient norms.
-        momentum: Of the moving average of the elements of a range; 0 counts those of the batch only.
-        loss_weight: Factor of the result.
-        reduction: ``none``, ``mean`` or ``sum``.
-
-    Raises:
-        ValueError: ``bins`` is less than 1.
+        kwargs: See ``GradientHarmonisedLoss``.
     """
 
-    def __init__(
-        self, mu: float = 0.02, bins: int = 10, momentum: float = 0, loss_weight: float = 1.0, reduction: str = 'mean'
-    ) -> None:
-        super().__init__(bins, momentum, last_edge=1e3)
-        self.mu, self.loss_weight, self.reduction = mu, loss_weight, check_reduction(reduction)
+    last_edge = 1e3
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        label_weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Return the weighted and reduced loss.
+    def __init__(self, mu: float = 0.02, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.mu = mu
 
-        Args:
-            pred: (n, 4).
-            target: (n, 4).
-            label_weight: (n, 4); elements of weight 0 don't count. None counts all.
-            avg_factor: Of no effect: the mean is over the elements that count.
-            reduction_override: Reduction of this call.
-        """
+    def loss_and_gradient(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and gradient (n, 4) of predictions (n, 4) for targets (n, 4)."""
         difference = pred - target
         length = (difference.square() + self.mu * self.mu).sqrt()
-        weight, total = self.density_weight((difference / length).detach().abs(), label_weight)
-        return self.loss_weight * _reduced(length - self.mu, weight, reduction_override or self.reduction, total)
-
-
-def _reduced(loss: Tensor, weight: Tensor, reduction: str, total: Tensor) -> Tensor:
-    return weight_reduce_loss(loss, weight, reduction, total if reduction == 'mean' else None)
+        return length - self.mu, (difference / length).abs()

@@ -1,9 +1,7 @@
 """Weighting and reduction, which every loss shares."""
 
-import functools
-from collections.abc import Callable
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 REDUCTIONS = ('none', 'mean', 'sum')
@@ -55,26 +53,6 @@ def _aligned(weight: Tensor, loss: Tensor) -> Tensor:
     return weight.reshape(weight.shape + (1,) * (loss.dim() - weight.dim()))
 
 
-def weighted_loss(elementwise: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Give a function ``elementwise(pred, target, ...)`` the arguments ``weight``, ``reduction`` and ``avg_factor``.
-
-    The function as written stays available as ``__wrapped__``.
-    """
-
-    @functools.wraps(elementwise)
-    def wrapper(
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        reduction: str = 'mean',
-        avg_factor: float | Tensor | None = None,
-        **options,
-    ) -> Tensor:
-        return weight_reduce_loss(elementwise(pred, target, **options), weight, reduction, avg_factor)
-
-    return wrapper
-
-
 def float32_if_half(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return the tensors, float16 and bfloat16 ones as float32: areas and logarithms need its range."""
     return tuple(t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors)
@@ -114,9 +92,44 @@ class Loss(nn.Module):
             avg_factor: What ``mean`` divides by, instead of the number of elements.
             reduction_override: Reduction of this call.
         """
+        return self.reduce(self.compute(pred, target), weight, avg_factor, reduction_override)
+
+    def reduce(
+        self,
+        loss: Tensor,
+        weight: Tensor | None,
+        avg_factor: float | Tensor | None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Weight and reduce a loss per element, by the settings unless the call says otherwise."""
         reduction = reduction_override or self.reduction
-        return self.loss_weight * weight_reduce_loss(self.compute(pred, target), weight, reduction, avg_factor)
+        return self.loss_weight * weight_reduce_loss(loss, weight, reduction, avg_factor)
 
     def extra_repr(self) -> str:
         settings = {k: v for k, v in vars(self).items() if not k.startswith('_') and k != 'training'}
         return ', '.join(f'{k}={v!r}' for k, v in settings.items())
+
+
+class SigmoidLoss(Loss):
+    """Base of the losses that take classes for independent binary decisions.
+
+    Args:
+        use_sigmoid: Must be True.
+        activated: Whether ``pred`` holds probabilities, not logits.
+        kwargs: See ``Loss``.
+
+    Raises:
+        ValueError: ``use_sigmoid`` is False.
+    """
+
+    def __init__(self, use_sigmoid: bool = True, activated: bool = False, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not use_sigmoid:
+            raise ValueError(f'{type(self).__name__} is defined for sigmoid only: use_sigmoid must be True.')
+        self.use_sigmoid, self.activated = use_sigmoid, activated
+
+    def entropy_and_probability(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Binary cross entropy and probability of each element of ``pred``, for targets in [0, 1] of its shape."""
+        if self.activated:
+            return F.binary_cross_entropy(pred, target, reduction='none'), pred
+        return F.binary_cross_entropy_with_logits(pred, target, reduction='none'), pred.sigmoid()

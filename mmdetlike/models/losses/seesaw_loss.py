@@ -2,78 +2,16 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdetlike.registry import MODELS
 
 from .accuracy import accuracy
-from .cross_entropy_loss import cross_entropy
-from .reduction import check_reduction, weight_reduce_loss
-
-
-def seesaw_weights(cls_score: Tensor, labels: Tensor, cum_samples: Tensor, p: float, q: float, eps: float) -> Tensor:
-    """Factors of the exponentials of the other classes' logits.
-
-    Mitigation weakens what a sample of a frequent class does to a rare one, by the ratio of their samples to the power
-    ``p``; compensation strengthens it where the rare class was predicted by mistake, by the ratio of the probabilities
-    to the power ``q``.
-
-    Args:
-        cls_score: Logits (n, c).
-        labels: (n,).
-        cum_samples: Samples of each class so far, (c,).
-        p: Exponent of mitigation, 0 for none.
-        q: Exponent of compensation, 0 for none.
-        eps: Least probability of the own class.
-
-    Returns:
-        (n, c), not meaningful at the own class.
-    """
-    samples = cum_samples.clamp(min=1).to(cls_score.dtype)
-    scores = cls_score.detach().softmax(dim=1)
-    own = scores.gather(1, labels[:, None]).clamp(min=eps)
-    mitigation = (samples[None] / samples[labels][:, None]).clamp(max=1).pow(p)
-    return mitigation * (scores / own).clamp(min=1).pow(q)
-
-
-def seesaw_ce_loss(
-    cls_score: Tensor,
-    labels: Tensor,
-    label_weights: Tensor | None,
-    cum_samples: Tensor,
-    num_classes: int,
-    p: float,
-    q: float,
-    eps: float,
-    reduction: str = 'mean',
-    avg_factor: float | Tensor | None = None,
-) -> Tensor:
-    """Softmax cross entropy with ``seesaw_weights``.
-
-    Args:
-        cls_score: Logits (n, num_classes).
-        labels: (n,) in [0, num_classes).
-        label_weights: (n,).
-        cum_samples: Samples of each class so far, (num_classes,).
-        num_classes: Number of classes.
-        p: Exponent of mitigation, 0 for none.
-        q: Exponent of compensation, 0 for none.
-        eps: Least probability of the own class.
-        reduction: ``none``, ``mean`` or ``sum``.
-        avg_factor: What ``mean`` divides by.
-
-    Returns:
-        (n,) or a scalar.
-    """
-    weights = seesaw_weights(cls_score, labels, cum_samples, p, q, eps)
-    is_own = F.one_hot(labels, num_classes).bool()
-    logits = torch.where(is_own, cls_score, cls_score + weights.log())
-    loss = F.cross_entropy(logits, labels, reduction='none')
-    return weight_reduce_loss(loss, label_weights, reduction, avg_factor)
+from .reduction import Loss
 
 
 @MODELS.register_module()
-class SeesawLoss(nn.Module):
+class SeesawLoss(Loss):
     """Seesaw loss of region classes (arXiv 2008.10032).
 
     The classifier has two more channels than classes, for object and background. The buffer ``cum_samples``
@@ -81,8 +19,8 @@ class SeesawLoss(nn.Module):
 
     Args:
         use_sigmoid: Whether classes are independent binary decisions; only False is supported.
-        p: Exponent of mitigation.
-        q: Exponent of compensation.
+        p: Exponent of mitigation, 0 for none.
+        q: Exponent of compensation, 0 for none.
         num_classes: Classes without background.
         eps: Least probability of the own class that compensation divides by.
         reduction: ``none``, ``mean`` or ``sum``.
@@ -109,11 +47,11 @@ class SeesawLoss(nn.Module):
         loss_weight: float = 1.0,
         return_dict: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(reduction, loss_weight)
         if use_sigmoid:
             raise ValueError('SeesawLoss is defined for softmax only: use_sigmoid must be False.')
         self.use_sigmoid, self.p, self.q, self.num_classes, self.eps = use_sigmoid, p, q, num_classes, eps
-        self.reduction, self.loss_weight, self.return_dict = check_reduction(reduction), loss_weight, return_dict
+        self.return_dict = return_dict
         self.register_buffer('cum_samples', torch.zeros(num_classes + 1, dtype=torch.float))
 
     def get_cls_channels(self, num_classes: int) -> int:
@@ -153,20 +91,33 @@ class SeesawLoss(nn.Module):
             avg_factor: What ``mean`` divides by.
             reduction_override: Reduction of this call.
         """
-        reduction = check_reduction(reduction_override or self.reduction)
         classes, objectness = self._split(cls_score)
         self.cum_samples += torch.bincount(labels, minlength=self.num_classes + 1).to(self.cum_samples.dtype)
         weights = cls_score.new_ones(len(labels)) if label_weights is None else label_weights.float()
         chosen = labels < self.num_classes
-        of_object = cross_entropy(objectness, (~chosen).long(), weights, reduction, avg_factor)
-        of_class = seesaw_ce_loss(
-            *(classes[chosen], labels[chosen], weights[chosen], self.cum_samples[:-1], self.num_classes),
-            *(self.p, self.q, self.eps, reduction, avg_factor),
-        )
-        of_object, of_class = self.loss_weight * of_object, self.loss_weight * of_class
+        of_object = F.cross_entropy(objectness, (~chosen).long(), reduction='none')
+        of_object = self.reduce(of_object, weights, avg_factor, reduction_override)
+        of_class = self.class_loss(classes[chosen], labels[chosen])
+        of_class = self.reduce(of_class, weights[chosen], avg_factor, reduction_override)
         if self.return_dict:
             return dict(loss_cls_objectness=of_object, loss_cls_classes=of_class)
-        return of_object.sum() + of_class.sum() if reduction == 'none' else of_object + of_class
+        # without reduction both have a value a region, of_class only those of objects
+        return of_object.sum() + of_class.sum()
+
+    def class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy (n,) of logits (n, num_classes), whose exponentials of the other classes are weighted.
+
+        Mitigation weakens what a sample of a frequent class does to a rare one, by the ratio of their samples to the
+        power ``p``; compensation strengthens it where the rare class was predicted by mistake, by the ratio of the
+        probabilities to the power ``q``.
+        """
+        samples = self.cum_samples[:-1].clamp(min=1).to(logits.dtype)
+        scores = logits.detach().softmax(dim=1)
+        own = scores.gather(1, labels[:, None]).clamp(min=self.eps)
+        mitigation = (samples[None] / samples[labels][:, None]).clamp(max=1).pow(self.p)
+        compensation = (scores / own).clamp(min=1).pow(self.q)
+        # of the own class both factors are 1
+        return F.cross_entropy(logits + (mitigation * compensation).log(), labels, reduction='none')
 
     def _split(self, cls_score: Tensor) -> tuple[Tensor, Tensor]:
         self._check(cls_score.shape[-1] - 2)
