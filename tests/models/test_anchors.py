@@ -1,4 +1,4 @@
-"""Anchors: their numbers, their order, sparse access, and which of them count."""
+"""Anchors: their numbers, their order, and which of them count."""
 
 import doctest
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdetlike.models.task_modules import AnchorGenerator, anchor_inside_flags, calc_region, images_to_levels, unmap
+from mmdetlike.models.task_modules import AnchorGenerator, anchor_inside_flags
 from mmdetlike.models.task_modules.prior_generators import anchor_generator
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes
@@ -83,16 +83,6 @@ def grids(draw):
 
 
 @settings(max_examples=25, deadline=None)
-@given(grids(), st.integers(0, 1), st.randoms(use_true_random=False))
-def test_sparse_priors_are_rows_of_the_grid(grid, level, random):
-    generator, size = grid
-    every = generator.single_level_grid_priors(size, level, device='cpu')
-    assert len(every) == size[0] * size[1] * generator.num_base_priors[level]
-    inds = torch.tensor([random.randrange(len(every)) for _ in range(10)])
-    torch.testing.assert_close(generator.sparse_priors(inds, size, level, device='cpu'), every[inds])
-
-
-@settings(max_examples=25, deadline=None)
 @given(grids())
 def test_grid_is_the_base_anchors_at_every_cell(grid):
     generator, (height, width) = grid
@@ -106,8 +96,7 @@ def test_grid_is_the_base_anchors_at_every_cell(grid):
 def test_types():
     generator = AnchorGenerator([8], [1.0], [1.0])
     assert generator.grid_priors([(1, 1)], dtype=torch.float64, device='cpu')[0].dtype == torch.float64
-    sparse = generator.sparse_priors(torch.tensor([0]), (1, 1), 0, dtype=torch.float16, device='cpu')
-    assert sparse.dtype == torch.float16
+    assert generator.grid_priors([(1, 1)], dtype=torch.float16, device='cpu')[0].dtype == torch.float16
     boxes = AnchorGenerator([8], [1.0], [1.0], use_box_type=True).grid_priors([(1, 2)], device='cpu')[0]
     assert isinstance(boxes, HorizontalBoxes) and boxes.tensor[1].tolist() == [4, -4, 12, 4]
 
@@ -120,11 +109,6 @@ def test_valid_flags():
     assert torch.equal(flags[0].reshape(-1, 2)[:, 0], flags[0].reshape(-1, 2)[:, 1])
     assert flags[1].reshape(2, 2, 2)[..., 1].tolist() == [[True, False]] * 2
     assert all(f.dtype == torch.bool for f in flags)
-
-
-def test_single_level_valid_flags():
-    flags = AnchorGenerator([8], [1.0], [1.0]).single_level_valid_flags((2, 3), (1, 2), 2, device='cpu')
-    assert flags.tolist() == [True, True, True, True, False, False] + [False] * 6
 
 
 @pytest.mark.parametrize(
@@ -170,28 +154,3 @@ def test_anchor_inside_flags():
     half = torch.tensor([False, True] * 3)
     assert inside(2, half) == [False, True, False, True, False, False]
     assert inside(-1, half) == half.tolist()
-
-
-def test_calc_region():
-    box = torch.tensor([10.0, 20.0, 30.0, 60.0])
-    assert [int(v) for v in calc_region(box, 0.0)] == [10, 20, 30, 60]
-    assert [int(v) for v in calc_region(box, 0.25)] == [15, 30, 25, 50]
-    assert [int(v) for v in calc_region(box, 0.5)] == [20, 40, 20, 40]
-    assert [int(v) for v in calc_region(box, 0.0, (40, 25))] == [10, 20, 25, 40]
-    x1, y1, x2, y2 = calc_region(torch.stack([box, box / 10]), 0.25)
-    assert x1.tolist() == [15, 2] and y1.tolist() == [30, 3] and x2.tolist() == [25, 2] and y2.tolist() == [50, 5]
-    assert x1.dtype == torch.long
-
-
-def test_images_to_levels():
-    images = [torch.arange(6) + 10 * i for i in range(2)]
-    levels = images_to_levels(images, [3, 2, 1])
-    assert [level.tolist() for level in levels] == [[[0, 1, 2], [10, 11, 12]], [[3, 4], [13, 14]], [[5], [15]]]
-    vectors = images_to_levels([torch.zeros(6, 4), torch.ones(6, 4)], [4, 2])
-    assert [tuple(v.shape) for v in vectors] == [(2, 4, 4), (2, 2, 4)]
-
-
-def test_unmap():
-    mask = torch.tensor([False, True, False, True])
-    assert unmap(torch.tensor([5, 7]), 4, mask, fill=-1).tolist() == [-1, 5, -1, 7]
-    assert unmap(torch.ones(2, 3), 4, mask).sum(1).tolist() == [0, 3, 0, 3]

@@ -97,7 +97,7 @@ def test_against_loops(priors, gts, ignore, pos, neg, min_pos, low_quality, assi
     )
     assert result.gt_inds.tolist() == expected
     assert result.labels.tolist() == [4 + i if i > 0 else -1 for i in expected]
-    assert (result.num_gts, result.num_preds) == (len(gts), len(priors))
+    assert (result.num_gts, len(result.gt_inds)) == (len(gts), len(priors))
 
 
 def test_thresholds_are_inclusive_above():
@@ -202,7 +202,7 @@ def test_objects_as_priors():
     assert result.gt_inds.tolist() == [1, 2, 0, 2]
     assert result.labels.tolist() == [4, 7, -1, 7]
     torch.testing.assert_close(result.max_overlaps, torch.tensor([1, 1, 0.1, 0.9]))
-    assert (result.num_gts, result.num_preds) == (2, 4)
+    assert (result.num_gts, len(result.gt_inds)) == (2, 4)
 
 
 def test_overlaps_with_score_column():

@@ -123,7 +123,7 @@ def test_sampling_result():
     assigned, priors, gts = case(positives=3, negatives=3, ignored=1)
     is_gt = torch.tensor([False, True] + [False] * 5)
     result = SamplingResult(torch.tensor([2, 1]), torch.tensor([5]), priors.priors, gts.bboxes, assigned, is_gt)
-    assert result.pos_priors[:, 0].tolist() == [2, 1] and result.neg_priors[:, 0].tolist() == [5]
+    assert result.pos_priors[:, 0].tolist() == [2, 1] and result.priors[result.neg_inds, 0].tolist() == [5]
     assert result.sampled_priors[:, 0].tolist() == [2, 1, 5]
     assert result.pos_assigned_gt_inds.tolist() == [0, 1]
     assert result.pos_gt_bboxes[:, 0].tolist() == [1000, 1004]

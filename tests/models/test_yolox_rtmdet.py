@@ -103,14 +103,12 @@ def test_sim_ota_by_hand():
 
 
 def test_sim_ota_class_cost_is_a_cross_entropy():
-    from mmdetlike.models.task_modules.assigners.sim_ota_assigner import cross_entropies
-
     torch.manual_seed(0)
     scores, labels = torch.rand(7, 5), torch.tensor([0, 4, 4])
     scores[0, 0], scores[1, 4] = 0, 1
     target = F.one_hot(labels, 5).float().expand(7, 3, 5)
     expected = F.binary_cross_entropy(scores[:, None].expand(7, 3, 5), target, reduction='none').sum(-1)
-    torch.testing.assert_close(cross_entropies(scores, labels), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(SimOTAAssigner().class_cost(scores, labels, ious=None), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_dynamic_soft_label_by_hand():
@@ -126,11 +124,10 @@ def test_dynamic_soft_label_by_hand():
 
 def test_soft_label_costs_are_quality_focal_losses():
     from mmdetlike.models.losses import QualityFocalLoss
-    from mmdetlike.models.task_modules.assigners.dynamic_soft_label_assigner import soft_label_costs
 
     torch.manual_seed(0)
     logits, labels, ious = torch.randn(6, 4), torch.tensor([0, 3, 3]), torch.rand(6, 3)
-    costs = soft_label_costs(logits, labels, ious)
+    costs = DynamicSoftLabelAssigner().class_cost(logits, labels, ious)
     for j, label in enumerate(labels):
         expected = QualityFocalLoss(reduction='none')(logits, (label.expand(6), ious[:, j]))
         torch.testing.assert_close(costs[:, j], expected)

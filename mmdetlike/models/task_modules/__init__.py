@@ -25,7 +25,6 @@ from .prior_generators import (
     SSDAnchorGenerator,
     YOLOAnchorGenerator,
     anchor_inside_flags,
-    calc_region,
 )
 from .samplers import (
     BaseSampler,
@@ -37,4 +36,3 @@ from .samplers import (
     RandomSampler,
     SamplingResult,
 )
-from .utils import images_to_levels, unmap

@@ -4,10 +4,64 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdetlike.models.task_modules.assigners.assign_result import AssignResult
+from mmdetlike.structures.bbox import get_box_tensor
 
+from .assign_result import AssignResult
+from .base_assigner import BaseAssigner
+
+EPS = 1e-7
 # quality of priors that were no candidates
 NO_OVERLAP = -1e8
+
+
+class DynamicKAssigner(BaseAssigner):
+    """Base: give objects the cheapest of the points that may be theirs, at costs of class, overlap and place.
+
+    Args:
+        topk: Overlaps of an object whose sum says how many points it gets.
+        iou_weight: Weight of -log(IoU) in the cost.
+        iou_calculator: How overlap is measured.
+    """
+
+    needs_predictions = True
+
+    def __init__(self, topk: int, iou_weight: float, iou_calculator: dict | None) -> None:
+        super().__init__(iou_calculator)
+        self.topk, self.iou_weight = topk, iou_weight
+
+    def may_take(self, points: Tensor, boxes: Tensor) -> Tensor:
+        """(n, m) whether points (n, 4) may be those of the objects with ``boxes`` (m, 4)."""
+        raise NotImplementedError
+
+    def class_cost(self, scores: Tensor, labels: Tensor, ious: Tensor) -> Tensor:
+        """(n, m) of scores (n, classes) if they were those of objects of classes (m,) with overlaps (n, m)."""
+        raise NotImplementedError
+
+    def place_cost(self, points: Tensor, boxes: Tensor) -> Tensor:
+        """(n, m) of points (n, 4) being where they are in boxes (m, 4)."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def assign(
+        self,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        gt_instances_ignore: InstanceData | None = None,
+    ) -> AssignResult:
+        """See ``BaseAssigner``; assigned points have the overlap of their prediction as ``max_overlaps``."""
+        points, boxes = pred_instances.priors, get_box_tensor(gt_instances.bboxes)
+        predicted, labels = get_box_tensor(pred_instances.bboxes), gt_instances.labels
+        candidates = self.may_take(points, boxes).any(1).nonzero().squeeze(1)
+        if not len(candidates):
+            return AssignResult.nothing(predicted, labels)
+        ious = self.iou_calculator(predicted[candidates], boxes)
+        cost = self.class_cost(pred_instances.scores[candidates].float(), labels, ious)
+        cost = cost - self.iou_weight * (ious + EPS).log() + self.place_cost(points[candidates], boxes)
+        rows, objects = dynamic_k_matching(cost, ious, self.topk)
+        gt_inds, quality = objects.new_zeros(len(points)), ious.new_full((len(points),), NO_OVERLAP)
+        gt_inds[candidates[rows]] = objects + 1
+        quality[candidates[rows]] = ious[rows, objects]
+        return AssignResult.of(gt_inds, quality, labels)
 
 
 def dynamic_k_matching(cost: Tensor, ious: Tensor, topk: int) -> tuple[Tensor, Tensor]:
@@ -33,31 +87,3 @@ def dynamic_k_matching(cost: Tensor, ious: Tensor, topk: int) -> tuple[Tensor, T
     wanted[several, cost[several].argmin(1)] = True
     matched = wanted.any(1).nonzero().squeeze(1)
     return matched, wanted[matched].int().argmax(1)
-
-
-def nothing_assigned(num_priors: int, gt_instances: InstanceData, like: Tensor) -> AssignResult:
-    """The result where all priors are background; on the device and in the dtype of ``like``."""
-    gt_inds = torch.zeros(num_priors, dtype=torch.long, device=like.device)
-    return AssignResult(len(gt_instances), gt_inds, like.new_zeros(num_priors), torch.full_like(gt_inds, -1))
-
-
-def match(
-    candidates: Tensor, cost: Tensor, ious: Tensor, topk: int, num_priors: int, gt_instances: InstanceData
-) -> AssignResult:
-    """The result of ``dynamic_k_matching`` for all priors.
-
-    Args:
-        candidates: (n,) places of the candidates among ``num_priors`` priors.
-        cost: (n, m) of candidates and objects.
-        ious: (n, m) overlaps of the candidates' predicted boxes, which become the matches' quality.
-        topk: See ``dynamic_k_matching``.
-        num_priors: Number of all priors.
-        gt_instances: The m objects, with ``labels``.
-    """
-    result = nothing_assigned(num_priors, gt_instances, ious)
-    rows, objects = dynamic_k_matching(cost, ious, topk)
-    result.max_overlaps.fill_(NO_OVERLAP)
-    result.max_overlaps[candidates[rows]] = ious[rows, objects]
-    result.gt_inds[candidates[rows]] = objects + 1
-    result.labels[candidates[rows]] = gt_instances.labels[objects]
-    return result

@@ -7,8 +7,9 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from mmdetlike.models.task_modules.assigners.assign_result import AssignResult
 from mmdetlike.registry import TASK_UTILS
+
+from .assign_result import AssignResult
 
 WORST = 1e5
 
@@ -42,16 +43,13 @@ class HungarianAssigner:
             gt_instances: ``labels`` (m,) and what the costs need, ``bboxes`` or ``masks``.
             img_meta: ``img_shape``.
         """
-        num_preds, num_gts = len(pred_instances), len(gt_instances)
-        device = gt_instances.labels.device
-        gt_inds = torch.zeros(num_preds, dtype=torch.long, device=device)
-        labels = torch.full_like(gt_inds, -1)
-        if num_gts and num_preds:
+        num_preds, labels = len(pred_instances), gt_instances.labels
+        gt_inds = torch.zeros(num_preds, dtype=torch.long, device=labels.device)
+        if len(labels) and num_preds:
             cost = sum(match_cost(pred_instances, gt_instances, img_meta) for match_cost in self.match_costs)
-            rows, columns = (inds.to(device) for inds in cheapest(cost))
+            rows, columns = (inds.to(labels.device) for inds in cheapest(cost))
             gt_inds[rows] = columns + 1
-            labels[rows] = gt_instances.labels[columns]
-        return AssignResult(num_gts, gt_inds, torch.zeros(num_preds, device=device), labels)
+        return AssignResult.of(gt_inds, torch.zeros(num_preds, device=labels.device), labels)
 
 
 def cheapest(cost: Tensor) -> tuple[Tensor, Tensor]:

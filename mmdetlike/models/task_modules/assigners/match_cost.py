@@ -16,7 +16,7 @@ class MatchCost:
     """Base of the costs.
 
     Args:
-        weight: Factor of the cost.
+        weight: Factor of the cost; all costs have it.
     """
 
     def __init__(self, weight: float = 1.0) -> None:
@@ -42,7 +42,6 @@ class BBoxL1Cost(MatchCost):
 
     Args:
         box_format: ``'xyxy'`` or ``'xywh'`` (centre and size), in which they are compared.
-        weight: Factor of the cost.
     """
 
     def __init__(self, box_format: str = 'xyxy', weight: float = 1.0) -> None:
@@ -66,7 +65,6 @@ class IoUCost(MatchCost):
 
     Args:
         iou_mode: ``'iou'`` or ``'giou'``.
-        weight: Factor of the cost.
     """
 
     def __init__(self, iou_mode: str = 'giou', weight: float = 1.0) -> None:
@@ -80,11 +78,7 @@ class IoUCost(MatchCost):
 
 @TASK_UTILS.register_module()
 class ClassificationCost(MatchCost):
-    """Minus the probability (softmax of logits ``scores``) of the object's class.
-
-    Args:
-        weight: Factor of the cost.
-    """
+    """Minus the probability (softmax of logits ``scores``) of the object's class."""
 
     def cost(self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None) -> Tensor:
         return -pred_instances.scores.softmax(-1)[:, gt_instances.labels]
@@ -99,7 +93,6 @@ class FocalLossCost(MatchCost):
         gamma: Exponent of the modulating factor.
         eps: Added to probabilities before their logarithm.
         binary_input: Compare ``masks`` of predictions (n, ...) and objects (m, ...), not classes.
-        weight: Factor of the cost.
     """
 
     def __init__(
@@ -134,7 +127,6 @@ class DiceCost(MatchCost):
         pred_act: Masks of predictions are logits.
         eps: Added to numerator and denominator.
         naive_dice: Sum probabilities in the denominator, not their squares.
-        weight: Factor of the cost.
     """
 
     def __init__(self, pred_act: bool = False, eps: float = 1e-3, naive_dice: bool = True, weight: float = 1.0) -> None:
@@ -156,7 +148,6 @@ class CrossEntropyLossCost(MatchCost):
 
     Args:
         use_sigmoid: Must be True: masks of predictions are logits.
-        weight: Factor of the cost.
     """
 
     def __init__(self, use_sigmoid: bool = True, weight: float = 1.0) -> None:

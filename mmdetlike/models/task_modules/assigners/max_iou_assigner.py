@@ -1,5 +1,7 @@
 """Assignment by overlap: Faster R-CNN, arXiv 1506.01497."""
 
+import math
+
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -8,10 +10,11 @@ from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import get_box_tensor
 
 from .assign_result import AssignResult
+from .base_assigner import BaseAssigner
 
 
 @TASK_UTILS.register_module()
-class MaxIoUAssigner:
+class MaxIoUAssigner(BaseAssigner):
     """Give each prior the object it overlaps most, if enough.
 
     A prior is background where its largest overlap is below ``neg_iou_thr``, positive where it is at least
@@ -23,11 +26,9 @@ class MaxIoUAssigner:
         neg_iou_thr: Overlap below which it is background, or the range (low, high) in which it is.
         min_pos_iou: Overlap a low-quality match needs.
         gt_max_assign_all: All priors tied for an object's largest overlap take it, not just the first.
-        ignore_iof_thr: Priors that lie in an ignored box by more than this share are ignored; negative switches off.
-        ignore_wrt_candidates: Measure that share by the prior's area; by the ignored box's where False.
+        ignore_iof_thr, ignore_wrt_candidates, iou_calculator: See ``BaseAssigner``.
         match_low_quality: See above.
         gpu_assign_thr: With more objects than this, assign on the CPU to save device memory; negative for never.
-        iou_calculator: How overlap is measured.
         perm_repeat_gt_cfg: Kept for configs; must be None.
 
     Raises:
@@ -49,12 +50,12 @@ class MaxIoUAssigner:
     ) -> None:
         if perm_repeat_gt_cfg is not None:
             raise ValueError(f'perm_repeat_gt_cfg is not supported, got {perm_repeat_gt_cfg}')
+        super().__init__(iou_calculator, ignore_iof_thr, ignore_wrt_candidates)
         self.pos_iou_thr, self.min_pos_iou = pos_iou_thr, min_pos_iou
-        self.neg_range = (0.0, neg_iou_thr) if isinstance(neg_iou_thr, (int, float)) else tuple(neg_iou_thr)
+        is_range = not isinstance(neg_iou_thr, (int, float))
+        self.neg_range = tuple(neg_iou_thr) if is_range else (-math.inf, neg_iou_thr)
         self.gt_max_assign_all, self.match_low_quality = gt_max_assign_all, match_low_quality
-        self.ignore_iof_thr, self.ignore_wrt_candidates = ignore_iof_thr, ignore_wrt_candidates
         self.gpu_assign_thr = gpu_assign_thr
-        self.iou_calculator = TASK_UTILS.build(iou_calculator or dict(type='BboxOverlaps2D'))
 
     def assign(
         self,
@@ -62,20 +63,14 @@ class MaxIoUAssigner:
         gt_instances: InstanceData,
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
-        """Assign objects to priors.
-
-        Args:
-            pred_instances: ``priors`` (n, 4) xyxy in pixels.
-            gt_instances: ``bboxes`` (m, 4) and ``labels`` (m,).
-            gt_instances_ignore: ``bboxes`` (k, 4) of regions that are neither objects nor background.
-        """
+        """See ``BaseAssigner``."""
         priors, labels = get_box_tensor(pred_instances.priors), gt_instances.labels
         gt_bboxes = get_box_tensor(gt_instances.bboxes)
         device = priors.device
         if 0 <= self.gpu_assign_thr < len(gt_bboxes):
             priors, gt_bboxes, labels = priors.cpu(), gt_bboxes.cpu(), labels.cpu()
         overlaps = self.iou_calculator(gt_bboxes, priors)
-        ignored = self._ignored(priors, gt_instances_ignore)
+        ignored = self.ignored(priors, gt_instances_ignore)
         if ignored is not None:
             overlaps[:, ignored] = -1
         result = self.assign_wrt_overlaps(overlaps, labels)
@@ -85,41 +80,36 @@ class MaxIoUAssigner:
             result.num_gts, result.gt_inds.to(device), result.max_overlaps.to(device), result.labels.to(device)
         )
 
-    def _ignored(self, priors: Tensor, ignore: InstanceData | None) -> Tensor | None:
-        """Mask (n,) of the priors that lie in an ignored box."""
-        if self.ignore_iof_thr <= 0 or ignore is None or not len(ignore) or not len(priors):
-            return None
-        boxes = get_box_tensor(ignore.bboxes).to(priors.device)
-        if self.ignore_wrt_candidates:
-            share = self.iou_calculator(priors, boxes, mode='iof').amax(1)
-        else:
-            share = self.iou_calculator(boxes, priors, mode='iof').amax(0)
-        return share > self.ignore_iof_thr
-
-    def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
-        """Assign by the overlaps (m, n) of m objects with n priors; -1 marks priors to be ignored."""
+    def assign_wrt_overlaps(
+        self, overlaps: Tensor, gt_labels: Tensor, candidates: Tensor | None = None
+    ) -> AssignResult:
+        """Assign by the overlaps (m, n) of m objects with n priors, -1 for ignored ones, to the ``candidates`` (n,)."""
         num_gts, num_priors = overlaps.shape
-        gt_inds = overlaps.new_full((num_priors,), -1, dtype=torch.long)
-        labels = torch.full_like(gt_inds, -1)
         if num_gts == 0 or num_priors == 0:
-            gt_inds.zero_()
-            return AssignResult(num_gts, gt_inds, overlaps.new_zeros(num_priors), labels)
+            return AssignResult.nothing(overlaps.new_zeros(num_priors, 4), gt_labels)
+        gt_inds = overlaps.new_full((num_priors,), -1, dtype=torch.long)
+        gt_inds[self.is_background(overlaps.amax(dim=0))] = 0
+        if candidates is not None:
+            overlaps[:, ~candidates] = -1
         max_overlaps, best_gt = overlaps.max(dim=0)
-        low, high = self.neg_range
-        gt_inds[(max_overlaps >= low) & (max_overlaps < high)] = 0
-        positive = max_overlaps >= self.pos_iou_thr
-        gt_inds[positive] = best_gt[positive] + 1
+        gt_inds = torch.where(self.is_positive(max_overlaps), best_gt + 1, gt_inds)
         if self.match_low_quality:
-            self._match_low_quality(overlaps, gt_inds)
-        positive = gt_inds > 0
-        labels[positive] = gt_labels[gt_inds[positive] - 1]
-        return AssignResult(num_gts, gt_inds, max_overlaps, labels)
+            give_best_priors(overlaps, self.takes_its_best(overlaps.amax(dim=1)), self.gt_max_assign_all, gt_inds)
+        return AssignResult.of(gt_inds, max_overlaps, gt_labels)
 
-    def _match_low_quality(self, overlaps: Tensor, gt_inds: Tensor) -> None:
-        gt_max = overlaps.max(dim=1).values
+    def is_background(self, overlaps: Tensor) -> Tensor:
+        """(n,) whether priors with these largest overlaps (n,) are background."""
+        low, high = self.neg_range
+        return (overlaps >= low) & (overlaps < high)
+
+    def is_positive(self, overlaps: Tensor) -> Tensor:
+        """(n,) whether priors with these largest overlaps (n,) are positive."""
+        return overlaps >= self.pos_iou_thr
+
+    def takes_its_best(self, overlaps: Tensor) -> Tensor:
+        """(m,) whether objects with these largest overlaps (m,) take their best prior in any case."""
         # an object that overlaps no prior at all must not take every prior that ties at zero
-        wanted = (gt_max >= self.min_pos_iou) & (gt_max > 0)
-        give_best_priors(overlaps, wanted, self.gt_max_assign_all, gt_inds)
+        return (overlaps >= self.min_pos_iou) & (overlaps > 0)
 
 
 def give_best_priors(overlaps: Tensor, wanted: Tensor, assign_all: bool, gt_inds: Tensor) -> None:

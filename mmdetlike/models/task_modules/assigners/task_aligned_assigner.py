@@ -4,15 +4,15 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdetlike.models.task_modules.assigners.assign_result import AssignResult
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .atss_assigner import points_inside
+from .assign_result import AssignResult
+from .base_assigner import BaseAssigner, best_object, points_inside
 
 
 @TASK_UTILS.register_module()
-class TaskAlignedAssigner:
+class TaskAlignedAssigner(BaseAssigner):
     """Take, of the priors in an object, those whose predictions score and overlap it best.
 
     Args:
@@ -28,8 +28,8 @@ class TaskAlignedAssigner:
     def __init__(self, topk: int, iou_calculator: dict | None = None) -> None:
         if topk < 1:
             raise ValueError(f'topk must be at least 1, got {topk}')
+        super().__init__(iou_calculator)
         self.topk = topk
-        self.iou_calculator = TASK_UTILS.build(iou_calculator or dict(type='BboxOverlaps2D'))
 
     @torch.no_grad()
     def assign(
@@ -40,12 +40,11 @@ class TaskAlignedAssigner:
         alpha: float = 1,
         beta: float = 6,
     ) -> AssignResult:
-        """Assign objects to priors.
+        """See ``BaseAssigner``; predicted ``scores`` are in [0, 1].
 
         Args:
-            pred_instances: ``priors`` (n, 4) xyxy and ``bboxes`` (n, 4) xyxy in pixels, ``scores`` (n, classes) in
-                [0, 1].
-            gt_instances: ``bboxes`` (m, 4) xyxy in pixels and ``labels`` (m,).
+            pred_instances: Priors and predictions.
+            gt_instances: Objects.
             gt_instances_ignore: Not used.
             alpha: Exponent of the score in the alignment.
             beta: Exponent of the overlap in the alignment.
@@ -55,19 +54,13 @@ class TaskAlignedAssigner:
             holds the alignment of each positive with its object.
         """
         priors, boxes = get_box_tensor(pred_instances.priors), get_box_tensor(gt_instances.bboxes)
-        gt_inds = torch.zeros(len(priors), dtype=torch.long, device=priors.device)
-        labels, metrics = torch.full_like(gt_inds, -1), priors.new_zeros(len(priors))
-        if not len(boxes) or not len(priors):
-            return AssignResult(len(boxes), gt_inds, torch.zeros_like(metrics), labels, metrics)
         overlaps = self.iou_calculator(get_box_tensor(pred_instances.bboxes), boxes)
         alignment = pred_instances.scores[:, gt_instances.labels] ** alpha * overlaps**beta
-        suits = self._candidates(alignment) & points_inside((priors[:, :2] + priors[:, 2:4]) / 2, boxes)
-        best, best_gt = torch.where(suits, overlaps, -torch.inf).max(1)
-        positive = best > -torch.inf
-        gt_inds[positive] = best_gt[positive] + 1
-        labels[positive] = gt_instances.labels[best_gt[positive]]
-        metrics[positive] = alignment[positive, best_gt[positive]].to(metrics.dtype)
-        return AssignResult(len(boxes), gt_inds, best, labels, metrics)
+        inside = points_inside((priors[:, :2] + priors[:, 2:4]) / 2, boxes, margin=0.01)
+        gt_inds, best = best_object(overlaps, self._candidates(alignment) & inside)
+        rows, metrics = gt_inds.nonzero().squeeze(1), priors.new_zeros(len(priors))
+        metrics[rows] = alignment[rows, gt_inds[rows] - 1].to(metrics.dtype)
+        return AssignResult.of(gt_inds, best, gt_instances.labels, metrics)
 
     def _candidates(self, alignment: Tensor) -> Tensor:
         """(n, m) whether a prior is among the best of an object and aligned with it at all."""

@@ -1,6 +1,5 @@
-from .delta_xywh_bbox_coder import DeltaXYWHBBoxCoder, bbox2delta, delta2bbox
+from .delta_xywh_bbox_coder import DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder
 from .distance_point_bbox_coder import DistancePointBBoxCoder
-from .legacy_delta_xywh_bbox_coder import LegacyDeltaXYWHBBoxCoder
 from .pseudo_bbox_coder import PseudoBBoxCoder
-from .tblr_bbox_coder import TBLRBBoxCoder, bboxes2tblr, tblr2bboxes
+from .tblr_bbox_coder import TBLRBBoxCoder
 from .yolo_bbox_coder import YOLOBBoxCoder

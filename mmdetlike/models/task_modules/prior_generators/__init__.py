@@ -3,5 +3,5 @@ from .base import PriorGenerator
 from .legacy_anchor_generator import LegacyAnchorGenerator, LegacySSDAnchorGenerator
 from .point_generator import MlvlPointGenerator
 from .ssd_anchor_generator import SSDAnchorGenerator
-from .utils import anchor_inside_flags, calc_region
+from .utils import anchor_inside_flags
 from .yolo_anchor_generator import YOLOAnchorGenerator

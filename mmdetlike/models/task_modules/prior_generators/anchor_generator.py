@@ -116,20 +116,6 @@ class AnchorGenerator(PriorGenerator):
         anchors = (shifts[:, None] + base).reshape(-1, 4)
         return HorizontalBoxes(anchors) if self.use_box_type else anchors
 
-    def sparse_priors(
-        self,
-        prior_idxs: Tensor,
-        featmap_size: tuple[int, int],
-        level_idx: int,
-        dtype: torch.dtype = torch.float32,
-        device='cuda',
-    ) -> Tensor:
-        """Only the anchors (n, 4) of one level whose places in ``grid_priors`` are ``prior_idxs`` (n,)."""
-        num_base = self.num_base_priors[level_idx]
-        cells = torch.div(prior_idxs, num_base, rounding_mode='floor')
-        shifts = self.sparse_shifts(cells, featmap_size, level_idx).repeat(1, 2).to(device=device, dtype=dtype)
-        return shifts + self.base_anchors[level_idx].to(device=device, dtype=dtype)[prior_idxs % num_base]
-
     def __repr__(self) -> str:
         settings = dict(
             strides=self.strides,

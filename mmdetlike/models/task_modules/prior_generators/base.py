@@ -32,7 +32,7 @@ class PriorGenerator:
         raise NotImplementedError
 
     def grid_priors(
-        self, featmap_sizes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32, device='cuda'
+        self, featmap_sizes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32, device='cuda', **kwargs
     ) -> list[Tensor | HorizontalBoxes]:
         """Priors (H_i * W_i * A_i, 4 or 2) of each level, in pixels, cell by cell.
 
@@ -40,12 +40,13 @@ class PriorGenerator:
             featmap_sizes: Height and width of each level's map.
             dtype: Type of the priors.
             device: Where they are put.
+            kwargs: Further arguments of ``single_level_grid_priors``.
 
         Raises:
             ValueError: The number of maps differs from ``num_levels``.
         """
         self._check_levels(featmap_sizes)
-        return [self.single_level_grid_priors(s, i, dtype, device) for i, s in enumerate(featmap_sizes)]
+        return [self.single_level_grid_priors(s, i, dtype, device, **kwargs) for i, s in enumerate(featmap_sizes)]
 
     def single_level_grid_priors(
         self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32, device='cuda'
@@ -65,16 +66,6 @@ class PriorGenerator:
         shift_y, shift_x = torch.meshgrid(y, x, indexing='ij')
         return torch.stack([shift_x, shift_y], dim=-1).reshape(-1, 2)
 
-    def sparse_shifts(
-        self, cells: Tensor, featmap_size: tuple[int, int], level_idx: int, offset: float = 0.0
-    ) -> Tensor:
-        """The rows ``cells`` (n,) of ``grid_shifts``."""
-        width = featmap_size[1]
-        stride_w, stride_h = self.strides[level_idx]
-        x = (cells % width + offset) * stride_w
-        y = (torch.div(cells, width, rounding_mode='floor') + offset) * stride_h
-        return torch.stack([x, y], dim=-1)
-
     def valid_flags(
         self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device='cuda'
     ) -> list[Tensor]:
@@ -82,18 +73,10 @@ class PriorGenerator:
         self._check_levels(featmap_sizes)
         flags = []
         for (height, width), (stride_w, stride_h), num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
-            valid = (min(-(-pad_shape[0] // stride_h), height), min(-(-pad_shape[1] // stride_w), width))
-            flags.append(self.single_level_valid_flags((height, width), valid, num_base, device))
+            valid = torch.zeros(height, width, dtype=torch.bool, device=device)
+            valid[: -(-pad_shape[0] // stride_h), : -(-pad_shape[1] // stride_w)] = True
+            flags.append(valid.flatten().repeat_interleave(num_base))
         return flags
-
-    def single_level_valid_flags(
-        self, featmap_size: tuple[int, int], valid_size: tuple[int, int], num_base_priors: int = 1, device='cuda'
-    ) -> Tensor:
-        """Mask (H * W * A,) of the priors in the upper left ``valid_size`` cells of a map of ``featmap_size``."""
-        height, width = featmap_size
-        valid = torch.zeros(height, width, dtype=torch.bool, device=device)
-        valid[: int(valid_size[0]), : int(valid_size[1])] = True
-        return valid.reshape(-1, 1).expand(-1, num_base_priors).reshape(-1)
 
     def _check_levels(self, featmap_sizes: Sequence) -> None:
         if len(featmap_sizes) != self.num_levels:

@@ -1,7 +1,5 @@
 """Anchors of the toolbox's first version, in which a box from pixel 0 to pixel 8 was 9 pixels wide."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
@@ -36,34 +34,7 @@ class LegacyAnchorGenerator(AnchorGenerator):
 
 @TASK_UTILS.register_module()
 class LegacySSDAnchorGenerator(SSDAnchorGenerator, LegacyAnchorGenerator):
-    """SSD anchors for checkpoints of the toolbox's first version.
-
-    Args:
-        strides: Stride of each level in pixels, a number or (x, y).
-        ratios: Ratios of each level, besides 1 and the inverses.
-        basesize_ratio_range: Smallest and largest size as a share of the image.
-        input_size: Side of the image in pixels, 300 or 512.
-        scale_major: As of ``SSDAnchorGenerator``.
-        use_box_type: Return ``HorizontalBoxes`` in place of tensors.
-    """
-
-    def __init__(
-        self,
-        strides: Sequence[int | tuple[int, int]],
-        ratios: Sequence[Sequence[float]],
-        basesize_ratio_range: tuple[float, float],
-        input_size: int = 300,
-        scale_major: bool = True,
-        use_box_type: bool = False,
-    ) -> None:
-        super().__init__(
-            strides,
-            ratios,
-            basesize_ratio_range=basesize_ratio_range,
-            input_size=input_size,
-            scale_major=scale_major,
-            use_box_type=use_box_type,
-        )
+    """SSD anchors for checkpoints of the toolbox's first version; arguments are those of ``SSDAnchorGenerator``."""
 
     def _first_centers(self) -> list[tuple[float, float]]:
         return [((x - 1) / 2, (y - 1) / 2) for x, y in self.strides]

@@ -36,21 +36,6 @@ class MlvlPointGenerator(PriorGenerator):
         """One point per cell, of each level."""
         return [1] * self.num_levels
 
-    def grid_priors(
-        self,
-        featmap_sizes: Sequence[tuple[int, int]],
-        dtype: torch.dtype = torch.float32,
-        device='cuda',
-        with_stride: bool = False,
-    ) -> list[Tensor]:
-        """Points (H_i * W_i, 2) x, y of each level in pixels; (H_i * W_i, 4) with the strides x, y beside them.
-
-        Raises:
-            ValueError: The number of maps differs from ``num_levels``.
-        """
-        self._check_levels(featmap_sizes)
-        return [self.single_level_grid_priors(s, i, dtype, device, with_stride) for i, s in enumerate(featmap_sizes)]
-
     def single_level_grid_priors(
         self,
         featmap_size: tuple[int, int],
@@ -59,22 +44,14 @@ class MlvlPointGenerator(PriorGenerator):
         device='cuda',
         with_stride: bool = False,
     ) -> Tensor:
-        """Points (H * W, 2 or 4) of one level with a map of ``featmap_size`` (H, W)."""
+        """Points (H * W, 2) x, y of one level with a map of ``featmap_size`` (H, W), in pixels.
+
+        With ``with_stride`` (H * W, 4), the strides x, y beside them.
+        """
         points = self.grid_shifts(featmap_size, level_idx, dtype, device, self.offset)
         if not with_stride:
             return points
         return torch.cat([points, points.new_tensor(self.strides[level_idx]).expand_as(points)], dim=-1)
-
-    def sparse_priors(
-        self,
-        prior_idxs: Tensor,
-        featmap_size: tuple[int, int],
-        level_idx: int,
-        dtype: torch.dtype = torch.float32,
-        device='cuda',
-    ) -> Tensor:
-        """Only the points (n, 2) of one level whose places in ``grid_priors`` are ``prior_idxs`` (n,)."""
-        return self.sparse_shifts(prior_idxs, featmap_size, level_idx, self.offset).to(device=device, dtype=dtype)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(strides={self.strides}, offset={self.offset})'

@@ -67,27 +67,13 @@ class YOLOAnchorGenerator(AnchorGenerator):
             ValueError: The number of maps differs from ``num_levels``.
         """
         self._check_levels(featmap_sizes)
-        return [
-            self.single_level_responsible_flags(size, gt_bboxes, stride, num_base, device)
-            for size, stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors)
-        ]
-
-    def single_level_responsible_flags(
-        self,
-        featmap_size: tuple[int, int],
-        gt_bboxes: Tensor,
-        stride: tuple[int, int],
-        num_base_anchors: int,
-        device='cuda',
-    ) -> Tensor:
-        """Mask (H * W * A,) uint8 of one level with a map of ``featmap_size`` (H, W)."""
-        height, width = featmap_size
-        centers = ((gt_bboxes[:, :2] + gt_bboxes[:, 2:]) / 2).to(device)
-        x = torch.floor(centers[:, 0] / stride[0]).long().clamp(0, width - 1)
-        y = torch.floor(centers[:, 1] / stride[1]).long().clamp(0, height - 1)
-        cells = torch.zeros(height * width, dtype=torch.uint8, device=device)
-        cells[y * width + x] = 1
-        return cells.repeat_interleave(num_base_anchors)
+        centers, flags = ((gt_bboxes[:, :2] + gt_bboxes[:, 2:]) / 2).to(device), []
+        for (height, width), stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
+            x, y = torch.floor(centers / centers.new_tensor(stride)).long().unbind(1)
+            cells = torch.zeros(height, width, dtype=torch.uint8, device=device)
+            cells[y.clamp(0, height - 1), x.clamp(0, width - 1)] = 1
+            flags.append(cells.flatten().repeat_interleave(num_base))
+        return flags
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(strides={self.strides}, base_sizes={self.base_sizes})'

@@ -12,14 +12,7 @@ from .random_sampler import RandomSampler
 
 @TASK_UTILS.register_module()
 class InstanceBalancedPosSampler(RandomSampler):
-    """Positives of each object as evenly as their numbers allow; negatives at random.
-
-    Args:
-        num: Priors to take.
-        pos_fraction: Largest share of positives.
-        neg_pos_ub: Most negatives for each positive; negative for no limit.
-        add_gt_as_proposals: Put the objects themselves before the priors.
-    """
+    """Positives of each object as evenly as their numbers allow; negatives at random."""
 
     def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
         inds = positives_of(assign_result)
@@ -34,14 +27,11 @@ class IoUBalancedNegSampler(RandomSampler):
     """Negatives evenly over ranges of their overlap with objects, so that hard ones count; positives at random.
 
     Args:
-        num: Priors to take.
-        pos_fraction: Largest share of positives.
         floor_thr: Negatives of a smaller overlap (of no overlap, where it is 0) are the floor, whose share of the
             sample is set; negative for none.
         floor_fraction: Share of the negatives that come from the floor.
         num_bins: Ranges of equal length between ``floor_thr`` and the largest overlap of any prior.
-        neg_pos_ub: Most negatives for each positive; negative for no limit.
-        add_gt_as_proposals: Put the objects themselves before the priors.
+        num, pos_fraction, kwargs: See ``BaseSampler``.
 
     Raises:
         ValueError: ``floor_fraction`` is not in [0, 1], or ``floor_thr`` not 0, -1 or in (0, 1).
@@ -54,10 +44,9 @@ class IoUBalancedNegSampler(RandomSampler):
         floor_thr: float = -1,
         floor_fraction: float = 0,
         num_bins: int = 3,
-        neg_pos_ub: float = -1,
-        add_gt_as_proposals: bool = True,
+        **kwargs,
     ) -> None:
-        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+        super().__init__(num, pos_fraction, **kwargs)
         if floor_thr != -1 and not 0 <= floor_thr < 1:
             raise ValueError(f'floor_thr must be -1 or in [0, 1), got {floor_thr}')
         if not 0 <= floor_fraction <= 1:
@@ -96,27 +85,13 @@ class CombinedSampler(BaseSampler):
     Args:
         pos_sampler: Chooses positives.
         neg_sampler: Chooses negatives.
-        num: Priors to take; like the arguments below, both samplers have it unless they say otherwise.
-        pos_fraction: Largest share of positives.
-        neg_pos_ub: Most negatives for each positive; negative for no limit.
-        add_gt_as_proposals: Put the objects themselves before the priors.
+        kwargs: See ``BaseSampler``; both samplers have these arguments unless they say otherwise.
     """
 
-    def __init__(
-        self,
-        pos_sampler: dict,
-        neg_sampler: dict,
-        num: int,
-        pos_fraction: float,
-        neg_pos_ub: float = -1,
-        add_gt_as_proposals: bool = True,
-    ) -> None:
-        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
-        common = dict(
-            num=num, pos_fraction=pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=add_gt_as_proposals
-        )
-        self.pos_sampler = TASK_UTILS.build({**common, **pos_sampler})
-        self.neg_sampler = TASK_UTILS.build({**common, **neg_sampler})
+    def __init__(self, pos_sampler: dict, neg_sampler: dict, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.pos_sampler = TASK_UTILS.build({**kwargs, **pos_sampler})
+        self.neg_sampler = TASK_UTILS.build({**kwargs, **neg_sampler})
 
     def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
         return self.pos_sampler.choose_positives(assign_result, num)

@@ -19,25 +19,15 @@ class OHEMSampler(BaseSampler):
     """The regions that the head of boxes classifies worst, for region heads.
 
     Args:
-        num: Priors to take.
-        pos_fraction: Largest share of positives.
-        neg_pos_ub: Most negatives for each positive; negative for no limit.
-        add_gt_as_proposals: Put the objects themselves before the priors.
         loss_key: Kept for configs: the loss that ranks regions, ``'loss_cls'``.
+        num, pos_fraction, kwargs: See ``BaseSampler``.
 
     Raises:
         ValueError: ``loss_key`` is another one.
     """
 
-    def __init__(
-        self,
-        num: int,
-        pos_fraction: float,
-        neg_pos_ub: float = -1,
-        add_gt_as_proposals: bool = True,
-        loss_key: str = 'loss_cls',
-    ) -> None:
-        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+    def __init__(self, num: int, pos_fraction: float, loss_key: str = 'loss_cls', **kwargs) -> None:
+        super().__init__(num, pos_fraction, **kwargs)
         if loss_key != 'loss_cls':
             raise ValueError(f"loss_key must be 'loss_cls', got {loss_key!r}")
 
@@ -48,13 +38,9 @@ class OHEMSampler(BaseSampler):
         gt_instances: InstanceData,
         loss_of: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> SamplingResult:
-        """Choose regions of one image.
+        """See ``BaseSampler``; ``loss_of`` tells the classification loss (n,) of regions (n, 4) and their classes (n,).
 
-        Args:
-            assign_result: What the assigner said; where objects are added as proposals, it grows by them.
-            pred_instances: ``priors`` (n, 4) xyxy in pixels.
-            gt_instances: ``bboxes`` (m, 4) and ``labels`` (m,).
-            loss_of: The classification loss (n,) of regions (n, 4) with their classes (n,), -1 for background.
+        Background has class -1.
 
         Raises:
             ValueError: There is no ``loss_of``: priors of a dense head are sampled.

@@ -6,6 +6,7 @@ from mmengine.structures import InstanceData
 from mmdetlike.registry import TASK_UTILS
 
 from ..assigners import AssignResult
+from .base_sampler import negatives_of, positives_of
 from .sampling_result import SamplingResult
 
 
@@ -17,13 +18,12 @@ class PseudoSampler:
         self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
     ) -> SamplingResult:
         """Take every prior that the assigner did not ignore."""
-        gt_inds = assign_result.gt_inds
         return SamplingResult(
-            pos_inds=(gt_inds > 0).nonzero().squeeze(1),
-            neg_inds=(gt_inds == 0).nonzero().squeeze(1),
+            pos_inds=positives_of(assign_result),
+            neg_inds=negatives_of(assign_result),
             priors=pred_instances.priors,
             gt_bboxes=gt_instances.bboxes,
             assign_result=assign_result,
-            is_gt=torch.zeros_like(gt_inds, dtype=torch.bool),
+            is_gt=torch.zeros_like(assign_result.gt_inds, dtype=torch.bool),
             avg_factor_with_neg=False,
         )

@@ -11,14 +11,7 @@ from .base_sampler import BaseSampler, negatives_of, positives_of
 
 @TASK_UTILS.register_module()
 class RandomSampler(BaseSampler):
-    """Up to ``num`` random priors of an image, a set share of them positive where there are as many.
-
-    Args:
-        num: Priors to take.
-        pos_fraction: Largest share of positives.
-        neg_pos_ub: Most negatives for each positive; negative for no limit.
-        add_gt_as_proposals: Put the objects themselves before the priors.
-    """
+    """Random positives and random negatives."""
 
     @staticmethod
     def random_choice(gallery: Tensor, num: int) -> Tensor:

@@ -47,11 +47,6 @@ class SamplingResult:
         return self.priors[self.pos_inds]
 
     @property
-    def neg_priors(self) -> Tensor:
-        """(q, 4) the negative priors."""
-        return self.priors[self.neg_inds]
-
-    @property
     def sampled_priors(self) -> Tensor:
         """(p + q, 4) positives, then negatives."""
         return self.priors[torch.cat([self.pos_inds, self.neg_inds])]
