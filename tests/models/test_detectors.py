@@ -212,7 +212,7 @@ def test_config_is_not_changed_by_building():
 
 def test_head_settings_come_from_the_detector():
     model = detector('faster_rcnn')
-    assert model.rpn_head.train_cfg.sampler.num == 64 and model.roi_head.train_cfg.sampler.num == 32
+    assert model.rpn_head.train_cfg.sampler.num == 64 and model.roi_head.stage_cfgs[0].sampler.num == 32
     assert model.rpn_head.test_cfg.max_per_img == 30 and model.roi_head.test_cfg.max_per_img == 20
     assert model.rpn_head.num_classes == 1
     assert detector('retinanet').bbox_head.test_cfg.nms_pre == 100

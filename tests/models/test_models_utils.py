@@ -5,19 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdetlike.models.utils import (
-    gather_feat,
     gaussian_radius,
     gen_gaussian_target,
     get_local_maximum,
     get_topk_from_heatmap,
     get_uncertain_point_coords_with_randomness,
     get_uncertainty,
-    interpolate_as,
     preprocess_panoptic_gt,
     transpose_and_gather_feat,
 )
@@ -76,20 +73,6 @@ def test_gathering():
     feat, ind = torch.arange(24.0).view(2, 3, 2, 2), torch.tensor([[3, 0], [1, 1]])
     gathered = transpose_and_gather_feat(feat, ind)
     assert gathered.tolist() == [[[3, 7, 11], [0, 4, 8]], [[13, 17, 21], [13, 17, 21]]]
-    rows = torch.arange(8.0).view(1, 4, 2)
-    assert gather_feat(rows, torch.tensor([[2, 1]])).tolist() == [[[4, 5], [2, 3]]]
-    assert gather_feat(rows, torch.tensor([[2, 1]]), torch.tensor([[False, True]])).tolist() == [[2, 3]]
-
-
-def test_interpolate_as():
-    source, target = torch.rand(2, 3, 4, 4), torch.zeros(1, 9, 7)
-    expected = F.interpolate(source, (9, 7), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(interpolate_as(source, target), expected)
-    torch.testing.assert_close(interpolate_as(source[:, 0], np.zeros((9, 7))), expected[:, 0])
-    nearest = F.interpolate(source, (9, 7), mode='nearest')
-    torch.testing.assert_close(interpolate_as(source, target, mode='nearest'), nearest)
-    with pytest.raises(ValueError, match=r'source must be .* but got \(4,\)'):
-        interpolate_as(torch.rand(4), target)
 
 
 def test_uncertainty_is_that_of_the_own_class():

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdetlike.models.layers.pixel_decoder import mask_logits
-from mmdetlike.models.utils import get_uncertain_point_coords_with_randomness, interpolate_as
+from mmdetlike.models.utils import get_uncertain_point_coords_with_randomness
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import point_sample
 
@@ -63,7 +64,7 @@ class Mask2FormerHead(MaskFormerHead):
         levels = [self._level(i, memory) for i, memory in enumerate(memories)]
         query = self.query_feat.weight.expand(len(x[0]), -1, -1)
         query_pos = self.query_embed.weight.expand(len(x[0]), -1, -1)
-        small = [interpolate_as(mask_features.detach(), memory) for memory in memories]
+        small = [F.interpolate(mask_features.detach(), memory.shape[-2:], mode='bilinear') for memory in memories]
         decoder = self.transformer_decoder
         outs = [decoder.post_norm(query)]
         for i, layer in enumerate(decoder.layers):

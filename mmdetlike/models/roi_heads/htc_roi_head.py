@@ -60,11 +60,9 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
     def _with_semantics(self, x: Sequence[Tensor]) -> Sequence[Tensor]:
         return (*x, self.semantic_head(x)[1]) if self.with_semantic else x
 
-    def forward(
-        self, x: Sequence[Tensor], rpn_results_list: Sequence[InstanceData], batch_data_samples: SampleList = ()
-    ) -> tuple:
+    def forward(self, x: Sequence[Tensor], *args) -> tuple:
         """Raw outputs of all stages, see ``RoIHead``."""
-        return super().forward(self._with_semantics(x), rpn_results_list, batch_data_samples)
+        return super().forward(self._with_semantics(x), *args)
 
     def loss(
         self, x: Sequence[Tensor], rpn_results_list: Sequence[InstanceData], batch_data_samples: SampleList
@@ -76,15 +74,9 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         losses = dict(loss_semantic_seg=self.semantic_head.loss(logits, batch_data_samples))
         return {**losses, **super().loss((*x, feats), rpn_results_list, batch_data_samples)}
 
-    def predict(
-        self,
-        x: Sequence[Tensor],
-        rpn_results_list: Sequence[InstanceData],
-        batch_data_samples: SampleList,
-        rescale: bool = False,
-    ) -> list[InstanceData]:
+    def predict(self, x: Sequence[Tensor], *args, **kwargs) -> list[InstanceData]:
         """Objects of each image, see ``RoIHead``."""
-        return super().predict(self._with_semantics(x), rpn_results_list, batch_data_samples, rescale)
+        return super().predict(self._with_semantics(x), *args, **kwargs)
 
     def features(self, extractor: str, stage: int, x: Sequence[Tensor], rois: Tensor) -> Tensor:
         feats = super().features(extractor, stage, x, rois)

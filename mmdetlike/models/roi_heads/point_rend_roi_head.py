@@ -15,7 +15,6 @@ from mmdetlike.structures.bbox import bbox2roi
 from mmdetlike_ops import point_sample, rel_roi_point_to_rel_img_point
 
 from .mask_heads import masks_of_class
-from .roi_head import mask_targets
 from .standard_roi_head import StandardRoIHead
 
 
@@ -39,29 +38,16 @@ class PointRendRoIHead(StandardRoIHead):
             raise ValueError('PointRendRoIHead needs mask_head and mask_roi_extractor')
         self.point_head = MODELS.build(point_head)
 
-    def mask_loss(
-        self,
-        i: int,
-        x: Sequence[Tensor],
-        sampled: Sequence[SamplingResult],
-        samples: SampleList,
-        feats: Tensor | None = None,
+    def mask_terms(
+        self, i: int, x: Sequence[Tensor], logits: Tensor, sampled: Sequence[SamplingResult], samples: SampleList
     ) -> dict[str, Tensor]:
+        losses = super().mask_terms(i, x, logits, sampled, samples)
         rois = bbox2roi([result.pos_priors for result in sampled])
-        coarse = self.mask_logits(self.features('mask_roi_extractor', i, x, rois), [i])[0]
         labels = torch.cat([result.pos_gt_labels for result in sampled])
-        losses = dict(loss_mask=self.coarse_loss(coarse, labels, sampled, samples))
-        points = self.point_head.training_points(coarse, labels, self.stage_cfgs[i])
-        logits = self.point_head(self.point_features(x, rois, points), point_sample(coarse, points))
+        points = self.point_head.training_points(logits, labels, self.stage_cfgs[i])
+        of_points = self.point_head(self.point_features(x, rois, points), point_sample(logits, points))
         targets = point_targets(sampled, samples, rois, points)
-        return dict(losses, loss_point=self.point_head.loss(logits, targets, labels))
-
-    def coarse_loss(
-        self, coarse: Tensor, labels: Tensor, sampled: Sequence[SamplingResult], samples: SampleList
-    ) -> Tensor:
-        """Loss of the coarse masks."""
-        targets = mask_targets(sampled, samples, self.stage_cfgs[0].mask_size)
-        return self.mask_head.loss(coarse, targets, labels)
+        return dict(losses, loss_point=self.point_head.loss(of_points, targets, labels))
 
     def point_features(self, x: Sequence[Tensor], rois: Tensor, points: Tensor) -> Tensor:
         """Features (n, C, p) of points (n, p, 2) in [0, 1] of regions (n, 5), all levels' one after another."""

@@ -1,7 +1,7 @@
 """The one pipeline of region heads: proposals -> stages of boxes -> masks.
 
 A head with one stage and a cascade of several differ in how their parts are named and in nothing else; a head that
-extracts features in another way overrides ``features``, one that makes masks in another way ``mask_loss`` and
+extracts features in another way overrides ``features``, one that makes masks in another way ``mask_terms`` and
 ``mask_probabilities``.
 """
 
@@ -9,6 +9,7 @@ import functools
 from collections.abc import Sequence
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils import require_masks
+from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2roi, scale_boxes
 from mmdetlike_ops import paste_masks
@@ -25,13 +27,50 @@ from .stage import Stage, StageOutputs
 
 
 class RoIHead(BaseModule):
-    """Base of the heads that look at regions.
+    """Base of the heads that look at regions, with one stage or ``num_stages``.
 
-    Attributes that a subclass sets: ``num_stages``; ``bbox_roi_extractor`` and ``bbox_head``, one or a list of
-    ``num_stages``; ``mask_head`` and ``mask_roi_extractor`` likewise, None where there are no masks or where masks
-    share the features of boxes; ``shared_head``; ``stage_cfgs``, the ``train_cfg.rcnn`` of each stage; ``test_cfg``;
-    ``assigners`` and ``samplers`` of the stages.
+    Args:
+        bbox_roi_extractor: Pools features of proposals.
+        bbox_head: Classifies and regresses them.
+        mask_roi_extractor: Pools features for masks; None to use those of the boxes.
+        mask_head: Draws masks; None for a detector of boxes.
+        shared_head: Runs on region features before the heads.
+        train_cfg: ``assigner``, ``sampler``, ``pos_weight`` and, for masks, ``mask_size``.
+        test_cfg: ``score_thr``, ``nms``, ``max_per_img`` and, for masks, ``mask_thr_binary``.
+        init_cfg: Weight initialisation.
     """
+
+    num_stages = 1
+
+    def __init__(
+        self,
+        bbox_roi_extractor: dict,
+        bbox_head: dict,
+        mask_roi_extractor: dict | None = None,
+        mask_head: dict | None = None,
+        shared_head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.stage_cfgs, self.test_cfg = self.cfgs_of_stages(train_cfg), ConfigDict(test_cfg or {})
+        self.shared_head = None if shared_head is None else MODELS.build(shared_head)
+        self.bbox_roi_extractor = self.build_part('bbox_roi_extractor', bbox_roi_extractor)
+        self.bbox_head = self.build_part('bbox_head', bbox_head)
+        self.mask_roi_extractor = self.build_part('mask_roi_extractor', mask_roi_extractor)
+        self.mask_head = self.build_part('mask_head', mask_head)
+        cfgs = [cfg for cfg in self.stage_cfgs if 'assigner' in cfg]
+        self.assigners = [TASK_UTILS.build(cfg.assigner) for cfg in cfgs]
+        self.samplers = [TASK_UTILS.build(cfg.sampler) for cfg in cfgs]
+
+    def cfgs_of_stages(self, train_cfg: dict | None) -> list[ConfigDict]:
+        """``train_cfg.rcnn`` of each stage."""
+        return [ConfigDict(train_cfg or {})]
+
+    def build_part(self, name: str, cfg: dict | None) -> nn.Module | None:
+        """The part ``name`` of all stages, a ModuleList if there are several; None where there is none."""
+        return None if cfg is None else MODELS.build(cfg)
 
     @property
     def with_mask(self) -> bool:
@@ -134,7 +173,12 @@ class RoIHead(BaseModule):
         """Mask loss of the positives, whose features are given or extracted."""
         if feats is None:
             feats = self.features(self.mask_extractor, i, x, bbox2roi([result.pos_priors for result in sampled]))
-        logits = self.mask_logits(feats, [i])[0]
+        return self.mask_terms(i, x, self.mask_logits(feats, [i])[0], sampled, samples)
+
+    def mask_terms(
+        self, i: int, x: Sequence[Tensor], logits: Tensor, sampled: Sequence[SamplingResult], samples: SampleList
+    ) -> dict[str, Tensor]:
+        """Loss terms of the mask logits (p, C, h, w) of the positives."""
         labels = torch.cat([result.pos_gt_labels for result in sampled])
         targets = mask_targets(sampled, samples, self.stage_cfgs[i].mask_size)
         return dict(loss_mask=self.part('mask_head', i).loss(logits, targets, labels))

@@ -98,21 +98,6 @@ def get_topk_from_heatmap(scores: Tensor, k: int = 20) -> tuple[Tensor, Tensor, 
     return top, pixels, inds // (height * width), pixels // width, (pixels % width).float()
 
 
-def gather_feat(feat: Tensor, ind: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Pick rows of a sequence.
-
-    Args:
-        feat: (B, N, C).
-        ind: Rows (B, M).
-        mask: (B, M) bool, rows to keep.
-
-    Returns:
-        (B, M, C); with ``mask`` (number of true elements, C).
-    """
-    feat = feat.gather(1, ind[:, :, None].expand(-1, -1, feat.shape[2]))
-    return feat if mask is None else feat[mask.bool()]
-
-
 def transpose_and_gather_feat(feat: Tensor, ind: Tensor) -> Tensor:
     """Pick pixels ``ind`` (B, M), counted row by row, of a map ``feat`` (B, C, H, W): (B, M, C)."""
-    return gather_feat(feat.flatten(2).transpose(1, 2), ind)
+    return feat.flatten(2).transpose(1, 2).gather(1, ind[:, :, None].expand(-1, -1, feat.shape[1]))

@@ -54,21 +54,14 @@ class FCNMaskHead(BaseModule):
         self.in_channels, self.conv_out_channels = in_channels, conv_out_channels
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
         self.loss_mask = MODELS.build(loss_mask)
-        self.convs = nn.ModuleList()
-        for i in range(num_convs):
-            self.convs.append(
-                ConvModule(
-                    in_channels if i == 0 else conv_out_channels,
-                    conv_out_channels,
-                    conv_kernel_size,
-                    padding=(conv_kernel_size - 1) // 2,
-                    conv_cfg=conv_cfg,
-                    norm_cfg=norm_cfg,
-                )
-            )
+        widths = [in_channels] + [conv_out_channels] * num_convs
+        kernel = dict(kernel_size=conv_kernel_size, padding=(conv_kernel_size - 1) // 2)
+        self.convs = nn.ModuleList(
+            ConvModule(width, conv_out_channels, **kernel, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+            for width in widths[:num_convs]
+        )
         self.relu = nn.ReLU(inplace=True)
-        width = conv_out_channels if num_convs else in_channels
-        self.upsample, width = self._build_upsample(dict(upsample_cfg), width)
+        self.upsample, width = self._build_upsample(dict(upsample_cfg), widths[-1])
         self.conv_logits = self._build_predictor(predictor_cfg, width, 1 if class_agnostic else num_classes)
 
     @staticmethod
@@ -100,9 +93,13 @@ class FCNMaskHead(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Region features (n, C, h, w) -> mask logits (n, num_classes or 1, 2h, 2w)."""
+        return self.logits(self.hidden(x))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """The features after the convolutions."""
         for conv in self.convs:
             x = conv(x)
-        return self.logits(x)
+        return x
 
     def logits(self, x: Tensor) -> Tensor:
         """Mask logits from the features after the convolutions."""

@@ -29,10 +29,4 @@ class HTCMaskHead(FCNMaskHead):
         """The features after the convolutions, of region features (n, C, h, w) and those of the stage before."""
         if previous is not None and self.conv_res is not None:
             x = x + self.conv_res(previous)
-        for conv in self.convs:
-            x = conv(x)
-        return x
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Region features (n, C, h, w) -> mask logits (n, num_classes or 1, 2h, 2w), without a stage before."""
-        return self.logits(self.hidden(x))
+        return super().hidden(x)

@@ -8,7 +8,7 @@ from torch import Tensor
 from mmdetlike.models.layers import build_plugin_layer
 from mmdetlike.registry import MODELS
 
-from .single_level_roi_extractor import RoIExtractor, scale_rois
+from .single_level_roi_extractor import RoIExtractor
 
 AGGREGATIONS = ('sum', 'concat')
 
@@ -21,7 +21,7 @@ class GenericRoIExtractor(RoIExtractor):
         aggregation: ``'sum'`` or ``'concat'`` over levels.
         pre_cfg: A plugin layer that runs on each level's result.
         post_cfg: A plugin layer that runs on the whole.
-        kwargs: ``roi_layer``, ``out_channels`` and ``featmap_strides``, see ``SingleRoIExtractor``.
+        kwargs: See ``RoIExtractor``.
 
     Raises:
         ValueError: ``aggregation`` is unknown.
@@ -37,19 +37,8 @@ class GenericRoIExtractor(RoIExtractor):
         self.pre_module = build_plugin_layer(pre_cfg, '_pre_module')[1] if pre_cfg else None
         self.post_module = build_plugin_layer(post_cfg, '_post_module')[1] if post_cfg else None
 
-    def forward(self, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
-        """Pool regions.
-
-        Args:
-            feats: Maps (B, C, H_i, W_i), at least ``num_inputs`` of them, fine to coarse.
-            rois: (n, 5) image index and xyxy in pixels.
-            roi_scale_factor: Grow regions about their centre by this factor.
-
-        Returns:
-            (n, C, h, w), or (n, C * num_inputs, h, w) stacked.
-        """
-        if roi_scale_factor is not None:
-            rois = scale_rois(rois, roi_scale_factor)
+    def pool(self, feats: Sequence[Tensor], rois: Tensor, original_rois: Tensor) -> Tensor:
+        """Features (n, C, h, w), or (n, C * num_inputs, h, w) stacked."""
         pooled = [layer(feat, rois) for layer, feat in zip(self.roi_layers, feats)]
         if self.pre_module is not None:
             pooled = [self.pre_module(level) for level in pooled]

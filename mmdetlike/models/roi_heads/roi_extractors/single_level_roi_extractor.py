@@ -51,37 +51,6 @@ class RoIExtractor(BaseModule):
         """Number of levels used."""
         return len(self.featmap_strides)
 
-
-@MODELS.register_module()
-class SingleRoIExtractor(RoIExtractor):
-    """Pool each region from the level chosen by its size.
-
-    Args:
-        roi_layer: Pooling layer, one for each level.
-        out_channels: Channels of the maps.
-        featmap_strides: Stride of each level used.
-        finest_scale: Regions smaller than this many pixels (square root of the area) go to the finest level, those
-            twice as large to the next, and so on.
-        init_cfg: Weight initialisation.
-    """
-
-    def __init__(
-        self,
-        roi_layer: dict,
-        out_channels: int,
-        featmap_strides: Sequence[int],
-        finest_scale: int = 56,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(roi_layer, out_channels, featmap_strides, init_cfg)
-        self.finest_scale = finest_scale
-
-    def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
-        """Level (n,) of each region of ``rois`` (n, 5)."""
-        size = torch.sqrt(((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).clamp(min=0))
-        level = torch.floor(torch.log2(size / self.finest_scale + 1e-6))
-        return level.clamp(min=0, max=num_levels - 1).long()
-
     def forward(self, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
         """Pool regions.
 
@@ -93,12 +62,38 @@ class SingleRoIExtractor(RoIExtractor):
         Returns:
             (n, C, h, w), h and w being the pooling layer's output size.
         """
-        feats = feats[: self.num_inputs]
-        levels = self.map_roi_levels(rois, len(feats))
-        if roi_scale_factor is not None:
-            rois = scale_rois(rois, roi_scale_factor)
+        grown = rois if roi_scale_factor is None else scale_rois(rois, roi_scale_factor)
+        return self.pool(feats[: self.num_inputs], grown, rois)
+
+    def pool(self, feats: Sequence[Tensor], rois: Tensor, original_rois: Tensor) -> Tensor:
+        """Features (n, C, h, w) of ``rois`` (n, 5), given those before they were grown."""
+        raise NotImplementedError
+
+
+@MODELS.register_module()
+class SingleRoIExtractor(RoIExtractor):
+    """Pool each region from the level chosen by its size.
+
+    Args:
+        finest_scale: Regions smaller than this many pixels (square root of the area) go to the finest level, those
+            twice as large to the next, and so on.
+        args, kwargs: See ``RoIExtractor``.
+    """
+
+    def __init__(self, *args, finest_scale: int = 56, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.finest_scale = finest_scale
+
+    def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
+        """Level (n,) of each region of ``rois`` (n, 5)."""
+        size = torch.sqrt(((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).clamp(min=0))
+        level = torch.floor(torch.log2(size / self.finest_scale + 1e-6))
+        return level.clamp(min=0, max=num_levels - 1).long()
+
+    def pool(self, feats: Sequence[Tensor], rois: Tensor, original_rois: Tensor) -> Tensor:
         if len(feats) == 1:
             return self.roi_layers[0](feats[0], rois)
+        levels = self.map_roi_levels(original_rois, len(feats))
         pooled = [layer(feat, rois[levels == i]) for i, (layer, feat) in enumerate(zip(self.roi_layers, feats))]
         # regions stand level by level now: put them back in the order of `rois`
         return torch.cat(pooled)[levels.argsort(stable=True).argsort()]
