@@ -1,6 +1,7 @@
 """From the samples of a loader to one normalised, padded batch on the model's device."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -68,8 +69,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
             self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.pad_size_divisor, self.pad_value = pad_size_divisor, pad_value
-        self.pad_mask, self.mask_pad_value = pad_mask, mask_pad_value
-        self.pad_seg, self.seg_pad_value = pad_seg, seg_pad_value
+        self.pad_annotations = AnnotationPadding(pad_mask, mask_pad_value, pad_seg, seg_pad_value)
         self.boxtype2tensor = boxtype2tensor
         self.batch_augments = None
         if batch_augments is not None:
@@ -98,8 +98,8 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         batch = self._stack([self._normalize(image) for image in images])
         if samples is not None:
             self._prepare_samples(samples, [tuple(image.shape[-2:]) for image in images], tuple(batch.shape[-2:]))
-            if training:
-                self._pad_annotations(samples, tuple(batch.shape[-2:]))
+            for sample in samples if training else ():
+                self.pad_annotations(sample, tuple(batch.shape[-2:]))
         if training and self.batch_augments is not None:
             for augment in self.batch_augments:
                 batch, samples = augment(batch, samples)
@@ -132,27 +132,28 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             if self.boxtype2tensor:
                 boxes_to_tensors(sample)
 
-    def _pad_annotations(self, samples: list[DetDataSample], batch_shape: tuple) -> None:
-        for sample in samples:
-            if self.pad_mask:
-                pad_masks(sample, batch_shape, self.mask_pad_value)
-            if self.pad_seg:
-                pad_seg(sample, batch_shape, self.seg_pad_value)
+
+@dataclass
+class AnnotationPadding:
+    """What masks and segmentation maps are padded with, and whether they are."""
+
+    pad_mask: bool
+    mask_pad_value: int
+    pad_seg: bool
+    seg_pad_value: int
+
+    def __call__(self, sample: DetDataSample, shape: tuple[int, int]) -> None:
+        """Pad what a sample has of them to ``shape`` (height, width)."""
+        if self.pad_mask and 'masks' in sample.get('gt_instances', ()):
+            sample.gt_instances.masks = sample.gt_instances.masks.pad(shape, pad_val=self.mask_pad_value)
+        if self.pad_seg and 'gt_sem_seg' in sample:
+            padded = pad_to(sample.gt_sem_seg.sem_seg, shape, self.seg_pad_value)
+            sample.gt_sem_seg = PixelData(metainfo=sample.gt_sem_seg.metainfo, sem_seg=padded)
 
 
-def pad_masks(sample: DetDataSample, shape: tuple[int, int], value: int) -> None:
-    """Pad the object masks of a sample, if it has some, to ``shape`` (height, width)."""
-    if 'masks' in sample.get('gt_instances', ()):
-        sample.gt_instances.masks = sample.gt_instances.masks.pad(shape, pad_val=value)
-
-
-def pad_seg(sample: DetDataSample, shape: tuple[int, int], value: int) -> None:
-    """Pad the segmentation map of a sample, if it has one, to ``shape`` (height, width)."""
-    if 'gt_sem_seg' in sample:
-        seg = sample.gt_sem_seg.sem_seg
-        padding = (0, shape[1] - seg.shape[-1], 0, shape[0] - seg.shape[-2])
-        padded = F.pad(seg, padding, value=value)
-        sample.gt_sem_seg = PixelData(metainfo=sample.gt_sem_seg.metainfo, sem_seg=padded)
+def pad_to(maps: Tensor, shape: tuple[int, int], value: float) -> Tensor:
+    """Pad maps (..., h, w) at the right and the bottom to ``shape`` (height, width)."""
+    return F.pad(maps, (0, shape[1] - maps.shape[-1], 0, shape[0] - maps.shape[-2]), value=value)
 
 
 def boxes_to_tensors(sample: DetDataSample) -> None:
@@ -242,19 +243,14 @@ class BatchFixedSizePad(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.img_pad_value = tuple(size), img_pad_value
-        self.pad_mask, self.mask_pad_value = pad_mask, mask_pad_value
-        self.pad_seg, self.seg_pad_value = pad_seg, seg_pad_value
+        self.pad_annotations = AnnotationPadding(pad_mask, mask_pad_value, pad_seg, seg_pad_value)
 
     def forward(
         self, inputs: Tensor, data_samples: list[DetDataSample] | None
     ) -> tuple[Tensor, list[DetDataSample] | None]:
         """Images (B, 3, H, W) and their samples -> (B, 3, height, width) and samples that know that size."""
         shape = tuple(max(side, wanted) for side, wanted in zip(inputs.shape[-2:], self.size))
-        padding = (0, shape[1] - inputs.shape[-1], 0, shape[0] - inputs.shape[-2])
         for sample in data_samples or ():
             sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))
-            if self.pad_mask:
-                pad_masks(sample, shape, self.mask_pad_value)
-            if self.pad_seg:
-                pad_seg(sample, shape, self.seg_pad_value)
-        return F.pad(inputs, padding, value=self.img_pad_value), data_samples
+            self.pad_annotations(sample, shape)
+        return pad_to(inputs, shape, self.img_pad_value), data_samples
