@@ -108,6 +108,7 @@ ROI_TRAINING = [
         Label('BBoxHead.loss'),
         Label('RoIHead.stage_mask_loss', 'on which boxes'),
         Label('RoIHead.mask_loss', 'of which masks'),
+        Label('RoIHead.mask_terms'),
         Label('RoIHead.mask_logits'),
         Label('mask_roi_extractor, mask_head', kind='config'),
         Label('RoIHead.named_terms', 's0., s1., ... of a cascade'),
