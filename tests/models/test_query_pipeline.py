@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.structures import PixelData
 
-from mmdetlike.models.dense_heads.detr_head import QueryOutputs, QueryTargets, build_class_loss, query_targets
+from mmdetlike.models.dense_heads.detr_head import (
+    QueryOutputs,
+    QueryTargets,
+    build_class_loss,
+    padding_of,
+    query_targets,
+)
 from mmdetlike.models.detectors.deformable_detr import proposal_anchors
 from mmdetlike.models.layers.transformer import (
     CdnQueryGenerator,
@@ -554,7 +560,7 @@ CLASSES_OF_THINGS = dict(type='CrossEntropyLoss', class_weight=[1.0] * 2 + [0.1]
 def test_predictions_are_those_of_the_last_layer(kind):
     head, samples = mask_head(kind), [segment_sample(), segment_sample(index=1, shape=(64, 48))]
     with torch.no_grad():
-        layers = head(mask_maps(), head.padding(samples, 'cpu'))
+        layers = head(mask_maps(), padding_of(samples, 'cpu'))
         cls_score, masks = head.predict(mask_maps(), samples)
     assert len(layers) == (2 if kind == 'MaskFormerHead' else 3)
     assert cls_score.shape == (2, 7, 5) and masks.shape == (2, 7, 16, 16)

@@ -13,7 +13,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers.transformer import FFN, DenoisingQueries
+from mmdetlike.models.layers.transformer import FFN, DenoisingQueries, padding_masks
 from mmdetlike.models.losses import QualityFocalLoss
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.registry import MODELS, TASK_UTILS
@@ -265,6 +265,11 @@ def named(terms: dict[str, Tensor], layer: int = 0, num_layers: int = 1, prefix:
     """The terms of a layer as they appear in the log."""
     before = '' if layer == num_layers - 1 else f'd{layer}.'
     return {f'{before}{prefix}loss_{name}': value for name, value in terms.items()}
+
+
+def padding_of(samples: SampleList, device: torch.device) -> Tensor | None:
+    """(B, H, W) True where images of a batch have padding; None where none has."""
+    return padding_masks([sample.img_shape for sample in samples], samples[0].batch_input_shape, device)
 
 
 def image_size(sample, like: Tensor) -> Tensor:

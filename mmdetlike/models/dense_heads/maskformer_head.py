@@ -10,14 +10,14 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.layers.pixel_decoder import mask_logits
-from mmdetlike.models.layers.transformer import TransformerDecoder, build_sine_encoding, padding_at, padding_masks
+from mmdetlike.models.layers.transformer import TransformerDecoder, build_sine_encoding, padding_at
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.models.utils import preprocess_panoptic_gt, require_masks, semantic_maps
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
-from .detr_head import named
+from .detr_head import named, padding_of
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, class_weight=[1.0] * 133 + [0.1])
 DEFAULT_LOSS_MASK = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=20.0)
@@ -137,17 +137,12 @@ class MaskFormerHead(BaseModule):
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Loss terms of all layers: ``loss_*`` of the last one, ``d0.loss_*``, ... of the others."""
-        layers = [float32_if_half(*layer) for layer in self(x, self.padding(batch_data_samples, x[0].device))]
+        layers = [float32_if_half(*layer) for layer in self(x, padding_of(batch_data_samples, x[0].device))]
         gts, losses = [self.segments(sample) for sample in batch_data_samples], {}
         for i, (cls_score, masks) in enumerate(layers):
             found = self.match(cls_score, masks, gts, batch_data_samples)
             losses.update(named(self.losses(cls_score, masks, gts, found), i, len(layers)))
         return losses
-
-    @staticmethod
-    def padding(samples: SampleList, device: torch.device) -> Tensor | None:
-        """(B, H, W) True where images have padding; None where none has."""
-        return padding_masks([sample.img_shape for sample in samples], samples[0].batch_input_shape, device)
 
     def segments(self, sample) -> InstanceData:
         """The ``labels`` (n,) and ``masks`` (n, h, w), 0.0 or 1.0, of all things and stuff of a sample.
@@ -218,5 +213,5 @@ class MaskFormerHead(BaseModule):
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> tuple[Tensor, Tensor]:
         """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) of the last layer."""
-        queries, mask_features = self.decode(x, self.padding(batch_data_samples, x[0].device))
+        queries, mask_features = self.decode(x, padding_of(batch_data_samples, x[0].device))
         return float32_if_half(*self.predict_masks(queries[-1], mask_features))

@@ -1,9 +1,10 @@
-"""What all detectors share: three ways to call them, and predictions put into samples."""
+"""What all detectors share: their parts, three ways to call them, and predictions put into samples."""
 
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModel, BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,16 +18,39 @@ MODES = ('loss', 'predict', 'tensor')
 class BaseDetector(BaseModel):
     """A detector: ``model(inputs, data_samples, mode)``.
 
+    A subclass builds its heads and supplies ``loss_of_maps``, ``predict_of_maps`` and ``_forward``.
+
     Args:
+        backbone: Image -> maps.
+        neck: Maps -> pyramid, or None.
+        train_cfg: Handed to the heads, or to each its part.
+        test_cfg: Handed to the heads, or to each its part.
         data_preprocessor: Stacks, pads and normalises images; none but stacking where None.
         init_cfg: Weight initialisation.
     """
 
-    def __init__(self, data_preprocessor: dict | None = None, init_cfg: dict | list[dict] | None = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
         if data_preprocessor is not None:
             # mmengine would look for the type in the default scope alone
             data_preprocessor = MODELS.build(dict(dict(type='BaseDataPreprocessor'), **data_preprocessor))
         super().__init__(data_preprocessor, init_cfg)
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck) if neck is not None else None
+
+    def build_head(self, cfg: dict, part: str | None = None) -> BaseModule:
+        """A head with ``train_cfg`` and ``test_cfg``, of which ``part`` is meant where it is named."""
+        cfgs = (self.train_cfg, self.test_cfg)
+        train_cfg, test_cfg = cfgs if part is None else (settings.get(part) for settings in cfgs)
+        return MODELS.build(dict(cfg, train_cfg=train_cfg, test_cfg=test_cfg))
 
     def forward(self, inputs: Tensor, data_samples: SampleList | None = None, mode: str = 'tensor'):
         """Run the detector.
@@ -50,27 +74,58 @@ class BaseDetector(BaseModel):
             return self._forward(inputs, data_samples)
         raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
 
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
+        """Loss terms of images (B, 3, H, W)."""
+        return self.loss_of_maps(self.extract_feat(batch_inputs), batch_data_samples)
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """The samples with what is predicted, in pixels of the original images unless ``rescale`` is False."""
+        results = self.predict_of_maps(self.extract_feat(batch_inputs), batch_data_samples, rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> maps of the neck, or of the backbone where there is no neck."""
         x = self.backbone(batch_inputs)
         return self.neck(x) if self.with_neck else x
 
+    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict:
+        """Loss terms of maps of the neck."""
+        raise NotImplementedError
+
+    def predict_of_maps(
+        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool
+    ) -> Sequence[InstanceData | dict]:
+        """What is predicted for each image from maps of the neck: its ``pred_instances``, or fields by name."""
+        raise NotImplementedError
+
     @property
     def with_neck(self) -> bool:
         """Whether there is a neck."""
-        return getattr(self, 'neck', None) is not None
+        return self.neck is not None
 
     @staticmethod
-    def add_pred_to_datasample(data_samples: SampleList, results: Sequence[InstanceData]) -> SampleList:
-        """Put each image's predictions into its sample as ``pred_instances``."""
-        for sample, pred in zip(data_samples, results):
-            sample.pred_instances = pred
+    def add_pred_to_datasample(data_samples: SampleList, results: Sequence[InstanceData | dict]) -> SampleList:
+        """Put each image's predictions into its sample: ``pred_instances``, or fields by name."""
+        for sample, result in zip(data_samples, results):
+            for name, value in (result if isinstance(result, dict) else dict(pred_instances=result)).items():
+                setattr(sample, name, value)
         return data_samples
 
     def init_weights(self) -> None:
         """Initialise as the config says, without leaving gradients behind."""
         with torch.no_grad():
             super().init_weights()
+
+
+def rename_keys(old: str, new: str, module: nn.Module, state_dict: dict, prefix: str, *args) -> None:
+    """A ``load_state_dict`` pre-hook that renames keys beginning with ``old`` where there are none with ``new``.
+
+    It takes the checkpoint of a relative, which brings the same head under another name.
+    """
+    if any(key.startswith(prefix + new) for key in state_dict):
+        return
+    for key in [key for key in state_dict if key.startswith(prefix + old)]:
+        state_dict[prefix + new + key[len(prefix + old) :]] = state_dict.pop(key)
 
 
 def contiguous_for_batch_norm(model: nn.Module, images: Tensor) -> Tensor:

@@ -33,9 +33,8 @@ class DeformableDETR(DetectionTransformer):
 
     def __init__(
         self,
-        *args,
-        decoder: dict | None = None,
-        bbox_head: dict | None = None,
+        decoder: dict,
+        bbox_head: dict,
         with_box_refine: bool = False,
         as_two_stage: bool = False,
         num_feature_levels: int = 4,
@@ -45,7 +44,7 @@ class DeformableDETR(DetectionTransformer):
         self.num_feature_levels = num_feature_levels
         layers = decoder['num_layers'] + (1 if as_two_stage else 0)
         head = dict(bbox_head, share_pred_layer=not with_box_refine, num_pred_layer=layers, as_two_stage=as_two_stage)
-        super().__init__(*args, decoder=decoder, bbox_head=head, **kwargs)
+        super().__init__(decoder=decoder, bbox_head=head, **kwargs)
 
     def _build_transformer(self, encoder: dict, decoder: dict) -> None:
         self.encoder = TransformerEncoder(**encoder, deformable=True)
@@ -120,8 +119,8 @@ class DINO(DeformableDETR):
         ValueError: ``as_two_stage`` or ``with_box_refine`` is False.
     """
 
-    def __init__(self, *args, dn_cfg: dict | None = None, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, dn_cfg: dict | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
         if not (self.as_two_stage and self.with_box_refine):
             raise ValueError('DINO needs as_two_stage=True and with_box_refine=True')
         sizes = dict(

@@ -1,21 +1,20 @@
 """The base of query-based detectors, and DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872."""
 
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.dense_heads.detr_head import QueryOutputs
+from mmdetlike.models.dense_heads.detr_head import QueryOutputs, padding_of
 from mmdetlike.models.layers.transformer import (
     TransformerDecoder,
     TransformerEncoder,
     build_sine_encoding,
     padding_at,
-    padding_masks,
 )
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector
-from .settings import with_cfgs
 
 
 class DetectionTransformer(BaseDetector):
@@ -24,38 +23,26 @@ class DetectionTransformer(BaseDetector):
     A subclass builds ``encoder`` and ``decoder`` in ``_build_transformer`` and runs them in ``transform``.
 
     Args:
-        backbone: Image -> maps.
-        neck: Maps -> maps of the transformer's width.
         encoder: Arguments of the encoder.
         decoder: Arguments of the decoder.
         bbox_head: Queries -> objects.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
         num_queries: Objects predicted for each image, at most.
-        train_cfg: Handed to the head.
-        test_cfg: Handed to the head.
-        data_preprocessor: Stacks, pads and normalises images.
-        init_cfg: Weight initialisation.
+        kwargs: See ``BaseDetector``; ``neck`` makes maps of the transformer's width.
     """
 
     def __init__(
         self,
-        backbone: dict,
-        neck: dict | None = None,
-        encoder: dict | None = None,
-        decoder: dict | None = None,
-        bbox_head: dict | None = None,
+        encoder: dict,
+        decoder: dict,
+        bbox_head: dict,
         positional_encoding: dict | None = None,
         num_queries: int = 100,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(**kwargs)
         self.num_queries = num_queries
-        self.backbone = MODELS.build(backbone)
-        self.neck = MODELS.build(neck) if neck is not None else None
-        self.bbox_head = MODELS.build(with_cfgs(bbox_head, train_cfg, test_cfg))
+        self.bbox_head = self.build_head(bbox_head)
         self._build_transformer(encoder, decoder)
         self.embed_dims = self.encoder.embed_dims
         self.positional_encoding = build_sine_encoding(positional_encoding, self.embed_dims)
@@ -86,24 +73,19 @@ class DetectionTransformer(BaseDetector):
                     if parameter.dim() > 1:
                         nn.init.xavier_uniform_(parameter)
 
-    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Loss terms of images (B, 3, H, W)."""
-        return self.bbox_head.loss(self._run(batch_inputs, batch_data_samples, True), batch_data_samples)
+    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict[str, Tensor]:
+        outs = self.transform(x, padding_of(batch_data_samples, x[0].device), batch_data_samples)
+        return self.bbox_head.loss(outs, batch_data_samples)
 
-    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
-        """The samples with ``pred_instances``, boxes in pixels of the original images unless ``rescale`` is False."""
-        outs = self._run(batch_inputs, batch_data_samples, False)
-        results = self.bbox_head.predict(outs, batch_data_samples, rescale)
-        return self.add_pred_to_datasample(batch_data_samples, results)
+    def predict_of_maps(
+        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool
+    ) -> list[InstanceData]:
+        outs = self.transform(x, padding_of(batch_data_samples, x[0].device), None)
+        return self.bbox_head.predict(outs, batch_data_samples, rescale)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
-        return self.bbox_head(self._run(batch_inputs, batch_data_samples, False))
-
-    def _run(self, batch_inputs: Tensor, samples: SampleList | None, training: bool) -> QueryOutputs:
-        size = tuple(batch_inputs.shape[-2:])
-        shapes = [sample.img_shape for sample in samples] if samples else [size]
-        masks = padding_masks(shapes, size, batch_inputs.device)
-        return self.transform(self.extract_feat(batch_inputs), masks, samples if training else None)
+        masks = padding_of(batch_data_samples, batch_inputs.device) if batch_data_samples else None
+        return self.bbox_head(self.transform(self.extract_feat(batch_inputs), masks, None))
 
 
 @MODELS.register_module()

@@ -1,13 +1,15 @@
 """Detectors that predict boxes from pyramid maps at once."""
 
+from functools import partial
+
 from mmengine.dist import get_world_size
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .base import BaseDetector
-from .settings import rename_keys, with_cfgs
+from .base import BaseDetector, rename_keys
 
 
 @MODELS.register_module()
@@ -15,38 +17,21 @@ class SingleStageDetector(BaseDetector):
     """Backbone, neck and one dense head.
 
     Args:
-        backbone: Image -> maps.
-        neck: Maps -> pyramid, or None.
         bbox_head: Pyramid -> boxes.
-        train_cfg: Handed to the head.
-        test_cfg: Handed to the head.
-        data_preprocessor: Stacks, pads and normalises images.
-        init_cfg: Weight initialisation.
+        kwargs: See ``BaseDetector``.
     """
 
-    def __init__(
-        self,
-        backbone: dict,
-        neck: dict | None = None,
-        bbox_head: dict | None = None,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
-        self.backbone = MODELS.build(backbone)
-        self.neck = MODELS.build(neck) if neck is not None else None
-        self.bbox_head = MODELS.build(with_cfgs(bbox_head, train_cfg, test_cfg))
+    def __init__(self, bbox_head: dict, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.bbox_head = self.build_head(bbox_head)
 
-    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Loss terms of images (B, 3, H, W)."""
-        return self.bbox_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
+    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict:
+        return self.bbox_head.loss(x, batch_data_samples)
 
-    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
-        """The samples with ``pred_instances``, boxes in pixels of the original images unless ``rescale`` is False."""
-        results = self.bbox_head.predict(self.extract_feat(batch_inputs), batch_data_samples, rescale=rescale)
-        return self.add_pred_to_datasample(batch_data_samples, results)
+    def predict_of_maps(
+        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool
+    ) -> list[InstanceData]:
+        return self.bbox_head.predict(x, batch_data_samples, rescale=rescale)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         return self.bbox_head(self.extract_feat(batch_inputs))
@@ -107,11 +92,11 @@ class RTMDet(SingleStageDetector):
 
     Args:
         use_syncbn: Make batch norms see the batches of all processes, where there are several.
-        kwargs: See ``SingleStageDetector``; ``backbone`` first, as there.
+        kwargs: See ``SingleStageDetector``.
     """
 
-    def __init__(self, *args, use_syncbn: bool = True, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, use_syncbn: bool = True, **kwargs) -> None:
+        super().__init__(**kwargs)
         if use_syncbn and get_world_size() > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(self)
 
@@ -120,17 +105,7 @@ class RTMDet(SingleStageDetector):
 class RPN(SingleStageDetector):
     """Region proposals as a detector of one class: Faster R-CNN, arXiv 1506.01497."""
 
-    def __init__(
-        self,
-        backbone: dict,
-        neck: dict | None = None,
-        rpn_head: dict | None = None,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        head = with_cfgs(rpn_head, train_cfg, test_cfg, 'rpn')
-        super().__init__(backbone, neck, head, head.pop('train_cfg'), head.pop('test_cfg'), data_preprocessor, init_cfg)
-        # checkpoints of two-stage detectors bring the same head under another name
-        self.register_load_state_dict_pre_hook(rename_keys('rpn_head.', 'bbox_head.'))
+    def __init__(self, rpn_head: dict, train_cfg: dict | None = None, test_cfg: dict | None = None, **kwargs) -> None:
+        train_cfg, test_cfg = ((cfg or {}).get('rpn') for cfg in (train_cfg, test_cfg))
+        super().__init__(rpn_head, train_cfg=train_cfg, test_cfg=test_cfg, **kwargs)
+        self.register_load_state_dict_pre_hook(partial(rename_keys, 'rpn_head.', 'bbox_head.'))

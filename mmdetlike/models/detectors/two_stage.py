@@ -1,14 +1,14 @@
 """Detectors that propose regions and then look at each."""
 
-from mmengine.config import ConfigDict
+from functools import partial
+
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
-from .base import BaseDetector
-from .settings import rename_keys, with_cfgs
+from .base import BaseDetector, rename_keys
 
 
 @MODELS.register_module()
@@ -16,60 +16,36 @@ class TwoStageDetector(BaseDetector):
     """Backbone, neck, a head that proposes regions and one that classifies and refines them.
 
     Args:
-        backbone: Image -> maps.
-        neck: Maps -> pyramid, or None.
-        rpn_head: Pyramid -> proposals; None where samples bring their own ``proposals``.
         roi_head: Pyramid and proposals -> boxes.
-        train_cfg: ``rpn``, ``rpn_proposal`` and ``rcnn``.
-        test_cfg: ``rpn`` and ``rcnn``.
-        data_preprocessor: Stacks, pads and normalises images.
-        init_cfg: Weight initialisation.
+        rpn_head: Pyramid -> proposals; None where samples bring their own ``proposals``.
+        kwargs: See ``BaseDetector``; ``train_cfg`` has the parts ``rpn``, ``rpn_proposal`` and ``rcnn``, ``test_cfg``
+            has ``rpn`` and ``rcnn``.
     """
 
-    def __init__(
-        self,
-        backbone: dict,
-        neck: dict | None = None,
-        rpn_head: dict | None = None,
-        roi_head: dict | None = None,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
-        self.backbone = MODELS.build(backbone)
-        self.neck = MODELS.build(neck) if neck is not None else None
+    def __init__(self, roi_head: dict, rpn_head: dict | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
         self.rpn_head = None
         if rpn_head is not None:
-            self.rpn_head = MODELS.build(with_cfgs(dict(rpn_head, num_classes=1), train_cfg, test_cfg, 'rpn'))
-            # checkpoints of a proposal network bring the same head under another name
-            self.register_load_state_dict_pre_hook(rename_keys('bbox_head.', 'rpn_head.'))
-        self.roi_head = MODELS.build(with_cfgs(roi_head, train_cfg, test_cfg, 'rcnn'))
+            self.rpn_head = self.build_head(dict(rpn_head, num_classes=1), 'rpn')
+            self.register_load_state_dict_pre_hook(partial(rename_keys, 'bbox_head.', 'rpn_head.'))
+        self.roi_head = self.build_head(roi_head, 'rcnn')
 
     @property
     def with_rpn(self) -> bool:
         """Whether proposals are made here, not given."""
         return self.rpn_head is not None
 
-    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Loss terms of both stages for images (B, 3, H, W)."""
-        return self.loss_of_maps(self.extract_feat(batch_inputs), batch_data_samples)
-
     def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict:
-        """Loss terms of both stages for maps of the neck."""
         if not self.with_rpn:
             return self.roi_head.loss(x, self._given_proposals(batch_data_samples), batch_data_samples)
         proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.get('rpn'))
         losses, proposals = self.rpn_head.loss_and_predict(x, batch_data_samples, proposal_cfg=proposal_cfg)
         return {**losses, **self.roi_head.loss(x, proposals, batch_data_samples)}
 
-    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
-        """The samples with ``pred_instances``, boxes in pixels of the original images unless ``rescale`` is False."""
-        x = self.extract_feat(batch_inputs)
-        results = self.roi_head.predict(x, self._proposals(x, batch_data_samples), batch_data_samples, rescale=rescale)
-        return self.add_pred_to_datasample(batch_data_samples, results)
+    def predict_of_maps(
+        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool
+    ) -> list[InstanceData]:
+        return self.roi_head.predict(x, self._proposals(x, batch_data_samples), batch_data_samples, rescale=rescale)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         x = self.extract_feat(batch_inputs)
