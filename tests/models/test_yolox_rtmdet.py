@@ -264,9 +264,9 @@ def test_mask_logits_against_convolutions(settings):
     torch.manual_seed(0)
     head = RTMDetInsHead(2, 8, feat_channels=8, stacked_convs=1, norm_cfg=None, **settings)
     prototypes = head.num_prototypes
-    feat, kernels = torch.randn(prototypes, 5, 6), torch.randn(3, head.num_gen_params)
+    feat, kernels = torch.randn(prototypes, 5, 6), torch.randn(3, head.network.num_params)
     priors = torch.tensor([[8.0, 16, 8, 8], [32, 0, 16, 16], [0, 32, 32, 32]])
-    weights, biases = head.split_kernels(kernels)
+    weights, biases = head.network.split(kernels)
     ys, xs = torch.meshgrid(torch.arange(5) * 8.0, torch.arange(6) * 8.0, indexing='ij')
     for i, got in enumerate(head.mask_logits(feat, kernels, priors)):
         x, y, stride = priors[i, :3]

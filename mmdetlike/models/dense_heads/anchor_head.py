@@ -1,15 +1,16 @@
 """Heads that classify and regress anchors: Faster R-CNN, arXiv 1506.01497."""
 
 import torch
-from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import anchor_inside_flags
-from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.registry import MODELS
 
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
+from .tower import build_tower
 
 DEFAULT_ANCHORS = dict(type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
+DEFAULT_CODER = dict(type='DeltaXYWHBBoxCoder')
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 DEFAULT_LOSS_BBOX = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0)
 
@@ -19,49 +20,25 @@ class AnchorHead(DenseHead):
     """One convolution each for classes and deltas of the anchors at every cell.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid maps.
-        feat_channels: Channels of hidden layers, for subclasses.
         anchor_generator: Makes the anchors.
         bbox_coder: Encodes boxes against anchors.
         reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need, not to deltas.
-        loss_cls: Classification loss; sigmoid or softmax as its ``use_sigmoid`` says, which FocalLoss has by default.
-        loss_bbox: Regression loss.
-        train_cfg: ``assigner``, ``sampler``, ``allowed_border``, ``pos_weight``.
-        test_cfg: ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
-        init_cfg: Weight initialisation.
+        kwargs: See ``DenseHead``.
     """
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
-        feat_channels: int = 256,
+        *args,
         anchor_generator: dict = DEFAULT_ANCHORS,
-        bbox_coder: dict | None = None,
+        bbox_coder: dict = DEFAULT_CODER,
         reg_decoded_bbox: bool = False,
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01))
-        if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
-        self.num_classes, self.in_channels, self.feat_channels = num_classes, in_channels, feat_channels
-        self.loss_cls, self.loss_bbox = MODELS.build(loss_cls), MODELS.build(loss_bbox)
-        self.use_sigmoid_cls = getattr(self.loss_cls, 'use_sigmoid', False)
-        self.cls_out_channels = num_classes + (not self.use_sigmoid_cls)
         self.reg_decoded_bbox = reg_decoded_bbox
-        self.prior_generator = TASK_UTILS.build(anchor_generator)
-        self.num_base_priors = self.prior_generator.num_base_priors[0]
-        self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='DeltaXYWHBBoxCoder'))
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
-        if 'assigner' in self.train_cfg:
-            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
-            self.sampler = TASK_UTILS.build(self.train_cfg.get('sampler') or dict(type='PseudoSampler'))
-        self._init_layers()
+        parts = dict(loss_cls=loss_cls, loss_bbox=loss_bbox, bbox_coder=bbox_coder, prior_generator=anchor_generator)
+        super().__init__(*args, **parts, **kwargs)
 
     def _init_layers(self) -> None:
         self.conv_cls = nn.Conv2d(self.in_channels, self.num_base_priors * self.cls_out_channels, 1)
@@ -78,11 +55,12 @@ class AnchorHead(DenseHead):
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """``cls`` over all priors and ``bbox`` over the positives, one value a level."""
         pred, target = self.box_pairs(preds, targets)
-        terms = dict(cls=[], bbox=[])
-        for rows, pos in self.levels(preds, targets.pos_inds):
-            terms['cls'].append(self.class_loss(preds, targets, rows))
-            terms['bbox'].append(self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor))
-        return terms
+        return self.by_level(
+            preds,
+            targets,
+            cls=lambda rows, pos: self.class_loss(preds, targets, rows),
+            bbox=lambda rows, pos: self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor),
+        )
 
     def box_pairs(self, preds: FlatPredictions, targets: DenseTargets) -> tuple[Tensor, Tensor]:
         """What positives predict and should predict, (P, 4) each: deltas, or boxes with ``reg_decoded_bbox``."""
@@ -91,18 +69,61 @@ class AnchorHead(DenseHead):
             return self.bbox_coder.decode(targets.pos_priors, pred), targets.pos_gt_bboxes
         return pred, self.bbox_coder.encode(targets.pos_priors, targets.pos_gt_bboxes)
 
-    def class_loss(self, preds: FlatPredictions, targets: DenseTargets, rows: slice) -> Tensor:
-        """Classification loss of the priors ``rows`` of all images."""
-        return self.loss_cls(
+    def class_loss(
+        self,
+        preds: FlatPredictions,
+        targets: DenseTargets,
+        rows: slice,
+        quality: Tensor | None = None,
+        avg_factor: float | None = None,
+        loss_cls: nn.Module | None = None,
+    ) -> Tensor:
+        """``loss_cls`` of the priors ``rows`` of all images; with ``quality`` (B, N), of pairs of label and quality."""
+        labels = targets.labels[:, rows].flatten()
+        return (loss_cls or self.loss_cls)(
             preds.cls_score[:, rows].flatten(0, 1),
-            targets.labels[:, rows].flatten(),
+            labels if quality is None else (labels, quality[:, rows].flatten()),
             targets.label_weights[:, rows].flatten(),
-            avg_factor=targets.avg_factor,
+            avg_factor=targets.avg_factor if avg_factor is None else avg_factor,
         )
 
     def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen anchors, clipped to the image."""
         return self.bbox_coder.decode(priors[inds], preds.bbox_pred[index][inds], max_shape=img_shape)
+
+
+class TowerHead(AnchorHead):
+    """Base of the heads of anchors with two towers of convolutions.
+
+    Args:
+        stacked_convs: Convolutions in each tower.
+        conv_cfg: Convolution layer of the towers.
+        norm_cfg: Norm layer of the towers.
+        kwargs: See ``AnchorHead``.
+    """
+
+    pred_kernel_size = 3
+
+    def __init__(
+        self,
+        *args,
+        stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        self.stacked_convs, self.conv_cfg, self.norm_cfg = stacked_convs, conv_cfg, norm_cfg
+        super().__init__(*args, **kwargs)
+
+    def _tower(self, **options) -> nn.ModuleList:
+        widths = self.in_channels, self.feat_channels, self.stacked_convs
+        return build_tower(*widths, self.conv_cfg, self.norm_cfg, **options)
+
+    def _predictors(self, channels: int) -> nn.Module:
+        """What predicts ``channels`` for each anchor."""
+        width = self.feat_channels if self.stacked_convs else self.in_channels
+        kernel = self.pred_kernel_size
+        return nn.Conv2d(width, self.num_base_priors * channels, kernel, padding=kernel // 2)
 
 
 def usable_anchors(head: DenseHead, preds: FlatPredictions, anchors: Tensor, sample) -> Tensor | None:

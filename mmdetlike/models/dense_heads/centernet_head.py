@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from mmengine.config import ConfigDict
-from mmengine.model import BaseModule, bias_init_with_prob, normal_init
+from mmengine.model import bias_init_with_prob, normal_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -21,6 +20,8 @@ from mmdetlike.models.utils import (
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import get_box_tensor
+
+from .head import Head
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', loss_weight=1.0)
 DEFAULT_LOSS_WH = dict(type='L1Loss', loss_weight=0.1)
@@ -57,7 +58,7 @@ class CenterTargets:
 
 
 @MODELS.register_module()
-class CenterNetHead(BaseModule):
+class CenterNetHead(Head):
     """A heat map of centres for each class, and the size and the place in its cell of each object.
 
     Args:
@@ -67,13 +68,12 @@ class CenterNetHead(BaseModule):
         loss_center_heatmap: Loss of the heat map.
         loss_wh: Loss of width and height, in cells.
         loss_offset: Loss of the place in the cell.
-        train_cfg: Kept for configs.
-        test_cfg: ``topk``, centres taken from an image; ``local_maximum_kernel``, side in cells within which only
-            the best one counts; ``max_per_img`` and, to suppress duplicates, ``nms``.
         init_cfg: Not to be given: the head initialises itself.
+        kwargs: See ``Head``; ``test_cfg`` has ``topk``, centres taken from an image; ``local_maximum_kernel``, side in
+            cells within which only the best one counts; ``max_per_img`` and, to suppress duplicates, ``nms``.
 
     Raises:
-        ValueError: ``num_classes`` is below 1, or ``init_cfg`` is given.
+        ValueError: ``init_cfg`` is given.
     """
 
     def __init__(
@@ -84,22 +84,17 @@ class CenterNetHead(BaseModule):
         loss_center_heatmap: dict = DEFAULT_LOSS_HEATMAP,
         loss_wh: dict = DEFAULT_LOSS_WH,
         loss_offset: dict = DEFAULT_LOSS_OFFSET,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
         init_cfg: None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(num_classes, **kwargs)
         if init_cfg is not None:
             raise ValueError(f'CenterNetHead initialises itself, so init_cfg must be None, got {init_cfg}')
-        if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
-        self.num_classes = num_classes
         self.heatmap_head = build_branch(in_channels, feat_channels, num_classes)
         self.wh_head = build_branch(in_channels, feat_channels, 2)
         self.offset_head = build_branch(in_channels, feat_channels, 2)
         self.loss_center_heatmap = MODELS.build(loss_center_heatmap)
         self.loss_wh, self.loss_offset = MODELS.build(loss_wh), MODELS.build(loss_offset)
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
 
     def init_weights(self) -> None:
         """Start the heat map at a probability of 0.1, the others near 0."""

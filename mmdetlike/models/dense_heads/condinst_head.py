@@ -1,5 +1,6 @@
 """Conditional Convolutions for Instance Segmentation, arXiv 2003.05664."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,13 +10,13 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.losses.reduction import float32_if_half
-from mmdetlike.models.utils import aligned_bilinear, annotated_masks, fit_size, mask_centroids, masks_in_image
+from mmdetlike.models.utils import aligned_bilinear, fit_size, mask_centroids, masks_in_image
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
 from .dense_head import FlatPredictions
+from .dynamic_masks import MaskFeatures, MaskNetwork, masks_at_stride
 from .fcos_head import FCOSHead
 from .tower import build_tower, run_tower
 
@@ -63,56 +64,25 @@ class CondInstBboxHead(FCOSHead):
         )
 
 
-class MaskFeatModule(BaseModule):
-    """Bring pyramid maps to the size of the first one, add them up and mix their channels.
+class MaskFeatModule(MaskFeatures):
+    """Levels are enlarged to the size of the first one used.
 
     Args:
-        in_channels: Channels of the maps.
-        feat_channels: Channels of hidden layers.
-        start_level: First level used.
-        end_level: Last level used.
-        out_channels: Channels put out.
-        mask_stride: Stride of the result in pixels.
         num_stacked_convs: Convolutions after the sum.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        init_cfg: Weight initialisation.
-
-    Raises:
-        ValueError: The levels are out of order.
+        kwargs: See ``MaskFeatures``.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        feat_channels: int,
-        start_level: int,
-        end_level: int,
-        out_channels: int,
-        mask_stride: int = 4,
-        num_stacked_convs: int = 4,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(init_cfg or [dict(type='Normal', layer='Conv2d', std=0.01)])
-        if not 0 <= start_level <= end_level:
-            raise ValueError(f'start_level must be in [0, end_level], got {start_level} and end_level={end_level}')
-        self.start_level, self.end_level, self.mask_stride = start_level, end_level, mask_stride
-        self.out_channels = out_channels
-        self.convs_all_levels = nn.ModuleList()
-        for level in range(start_level, end_level + 1):
-            conv = ConvModule(
-                in_channels, feat_channels, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, inplace=False
-            )
-            self.convs_all_levels.append(nn.Sequential())
-            self.convs_all_levels[-1].add_module(f'conv{level}', conv)
-        self.conv_branch = build_tower(feat_channels, feat_channels, num_stacked_convs, conv_cfg, norm_cfg)
-        self.conv_pred = nn.Conv2d(feat_channels, out_channels, 1)
+    def __init__(self, *args, num_stacked_convs: int = 4, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.conv_branch = build_tower(self.feat_channels, self.feat_channels, num_stacked_convs, **self.layer)
+        self.conv_pred = nn.Conv2d(self.feat_channels, self.out_channels, 1)
+
+    def level_convs(self, level: int) -> nn.Sequential:
+        return nn.Sequential(OrderedDict({f'conv{level}': self.conv(self.in_channels, self.feat_channels)}))
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
         """Pyramid maps (B, C, H_i, W_i) -> (B, out_channels, h, w), the size of the first level used."""
-        levels = [conv(level) for conv, level in zip(self.convs_all_levels, x[self.start_level : self.end_level + 1])]
+        levels = self.run_levels(x)
         size = levels[0].shape[-2:]
         # a level may be one pixel short of its share where a side is not a multiple of the stride
         enlarged = [fit_size(aligned_bilinear(level, -(-size[0] // level.shape[-2])), size) for level in levels[1:]]
@@ -168,50 +138,29 @@ class CondInstMaskHead(BaseModule):
             raise ValueError(
                 f'set one of max_masks_to_train={max_masks_to_train} and topk_masks_per_img={topk_masks_per_img}'
             )
-        self.mask_out_stride, self.size_of_interest = mask_out_stride, size_of_interest
+        self.mask_out_stride = mask_out_stride
         self.max_masks_to_train, self.topk_masks_per_img = max_masks_to_train, topk_masks_per_img
         widths = [self.mask_feature_head.out_channels + 2, *[feat_channels] * (num_layers - 1), 1]
-        self.layer_shapes = list(zip(widths[1:], widths[:-1]))
+        self.network = MaskNetwork(widths, size_of_interest)
         self.loss_mask = MODELS.build(loss_mask)
         self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
 
-    @property
-    def num_params(self) -> int:
-        """Parameters of an object's network."""
-        return sum(out * (width + 1) for out, width in self.layer_shapes)
-
     def forward(self, x: Sequence[Tensor], instances: Sequence[InstanceData]) -> list[Tensor]:
-        """Mask logits (n, h, w) of each image's instances, with ``params`` (n, num_params) and ``priors`` (n, 4)."""
+        """Mask logits (n, h, w) of each image's instances, with ``params`` (n, parameters) and ``priors`` (n, 4)."""
         feats = float32_if_half(self.mask_feature_head(x))[0]
         return [self.draw(feat, instance.params, instance.priors) for feat, instance in zip(feats, instances)]
 
     def draw(self, feat: Tensor, params: Tensor, priors: Tensor) -> Tensor:
         """Mask logits (n, h, w) at ``mask_out_stride`` from the features (C, h', w') of one image."""
-        if params.shape[1] != self.num_params:
+        if params.shape[1] != self.network.num_params:
             raise ValueError(
-                f'a mask of this head has {self.num_params} parameters, but num_params of the box head is '
+                f'a mask of this head has {self.network.num_params} parameters, but num_params of the box head is '
                 f'{params.shape[1]}'
             )
-        height, width = feat.shape[-2:]
-        hidden = torch.cat([self.distances(feat, priors), feat.flatten(1).expand(len(params), -1, -1)], 1)
-        for i, (weight, bias) in enumerate(self.layers(params)):
-            hidden = torch.baddbmm(bias[..., None], weight, hidden if i == 0 else hidden.relu())
-        logits = hidden.view(-1, 1, height, width)
-        return aligned_bilinear(logits, self.mask_feat_stride // self.mask_out_stride)[:, 0]
-
-    def distances(self, feat: Tensor, priors: Tensor) -> Tensor:
-        """(n, 2, h * w) from each pixel of ``feat`` (C, h, w) to each point, x and y."""
         ys, xs = ((torch.arange(side, device=feat.device) + 0.5) * self.mask_feat_stride for side in feat.shape[-2:])
-        pixels = torch.stack(torch.meshgrid(xs, ys, indexing='xy')).flatten(1)
-        return (priors[:, :2, None] - pixels) / (priors[:, 2:, None] * self.size_of_interest)
-
-    def layers(self, params: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Weights (n, out, in) and biases (n, out) of each layer from (n, num_params): all weights come first."""
-        sizes = [out * width for out, width in self.layer_shapes] + [out for out, _ in self.layer_shapes]
-        parts = params.split(sizes, 1)
-        count = len(self.layer_shapes)
-        weights = [part.view(-1, *shape) for part, shape in zip(parts[:count], self.layer_shapes)]
-        return list(zip(weights, parts[count:]))
+        pixels = torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).flatten(0, 1)
+        logits = self.network.draw(feat, pixels, params, priors)
+        return aligned_bilinear(logits[:, None], self.mask_feat_stride // self.mask_out_stride)[:, 0]
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -228,17 +177,10 @@ class CondInstMaskHead(BaseModule):
         positives = [self.sample(positive) for positive in positives]
         terms = []
         for logits, sample, positive in zip(self(x, positives), batch_data_samples, positives):
-            gt = self.gt_masks(sample, logits)[positive.gt_inds]
+            gt = masks_at_stride(sample, self.mask_out_stride, logits.shape[-2:], type(self).__name__)
+            gt = gt.to(logits)[positive.gt_inds]
             terms.append(self.loss_mask(logits, gt, reduction_override='none'))
         return dict(loss_mask=torch.cat(terms).sum() / max(sum(map(len, positives)), 1))
-
-    def gt_masks(self, sample: DetDataSample, logits: Tensor) -> Tensor:
-        """(m, h, w) the objects' masks at the pixels of ``logits`` (n, h, w): one of each cell, near its middle."""
-        stride = self.mask_out_stride
-        masks = annotated_masks(sample, type(self).__name__).to_ndarray()[
-            :, stride // 2 :: stride, stride // 2 :: stride
-        ]
-        return fit_size(torch.from_numpy(masks).to(logits), logits.shape[-2:])
 
     def sample(self, positives: InstanceData) -> InstanceData:
         """The positives of an image that train their masks."""

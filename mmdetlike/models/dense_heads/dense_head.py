@@ -4,20 +4,22 @@ A head supplies its layers (``forward``), how it assigns (``assign``), its terms
 (``decode``); everything in between is here. Shapes: B images, N priors over all levels, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils import best_first, suppress
+from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
+
+from .head import Head
 
 
 @dataclass
@@ -83,18 +85,61 @@ class DenseTargets:
         """Positives of the batch, averaged over processes, at least 1."""
         return max(mean_over_ranks(len(self.pos_inds), self.labels.device), 1.0)
 
+    def spread(self, values: Tensor) -> Tensor:
+        """(B, N) the positives' ``values`` (P,) at their places, 0 elsewhere."""
+        everywhere = values.new_zeros(self.labels.shape)
+        everywhere.view(-1)[self.pos_inds] = values
+        return everywhere
 
-class DenseHead(BaseModule):
+
+class DenseHead(Head):
     """Base of the heads that predict at every cell of a feature pyramid.
 
-    Attributes that a subclass sets before it is used: ``prior_generator``, ``num_classes``, ``use_sigmoid_cls``,
-    ``train_cfg``, ``test_cfg`` and ``map_names``, one for each list of maps that ``forward`` returns; to train,
-    ``assigner`` and ``sampler``, unless it overrides ``assign``. ``prior_options`` are handed to ``grid_priors``.
+    A subclass makes its layers in ``_init_layers``. ``map_names`` has one name for each list of maps that ``forward``
+    returns; ``prior_options`` are handed to ``grid_priors``.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid maps.
+        feat_channels: Channels of hidden layers.
+        prior_generator: Makes anchors or points.
+        bbox_coder: Encodes boxes against them.
+        loss_cls: Classification loss; sigmoid or softmax as its ``use_sigmoid`` says, which FocalLoss has by default.
+        loss_bbox: Regression loss, if the head has one.
+        kwargs: See ``Head``; ``train_cfg`` has ``assigner``, ``sampler``, ``allowed_border``, ``pos_weight``,
+            ``test_cfg`` has ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
     """
 
     map_names: tuple[str, ...] = ('cls_score', 'bbox_pred')
     prior_options: dict = {}
     loss_prefix = 'loss_'
+    default_init = dict(type='Normal', layer='Conv2d', std=0.01)
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int | Sequence[int],
+        feat_channels: int = 256,
+        *,
+        prior_generator: dict,
+        bbox_coder: dict,
+        loss_cls: dict,
+        loss_bbox: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, **kwargs)
+        self.in_channels, self.feat_channels = in_channels, feat_channels
+        self.loss_cls, self.loss_bbox = MODELS.build(loss_cls), MODELS.build(loss_bbox) if loss_bbox else None
+        self.use_sigmoid_cls = getattr(self.loss_cls, 'use_sigmoid', False)
+        self.cls_out_channels = num_classes + (not self.use_sigmoid_cls)
+        self.prior_generator = TASK_UTILS.build(prior_generator)
+        self.num_base_priors = self.prior_generator.num_base_priors[0]
+        self.bbox_coder = TASK_UTILS.build(bbox_coder)
+        self.sampler = TASK_UTILS.build(self.train_cfg.get('sampler') or dict(type='PseudoSampler'))
+        self._init_layers()
+
+    def _init_layers(self) -> None:
+        raise NotImplementedError
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
         """Loss terms, one value a level, of pyramid maps ``x`` (B, C, H_i, W_i) against the samples' objects."""
@@ -193,8 +238,8 @@ class DenseHead(BaseModule):
         return preds.cls_score.softmax(-1)[..., :-1]
 
     def score_factors(self, preds: FlatPredictions) -> Tensor | None:
-        """What the scores of the chosen candidates are multiplied by, (B, N), e.g. their centerness; None for 1."""
-        return None
+        """What the scores of the chosen candidates are multiplied by, (B, N): their centerness if any; None for 1."""
+        return preds.centerness.squeeze(-1).sigmoid() if 'centerness' in self.map_names else None
 
     @staticmethod
     def levels(preds: FlatPredictions, pos_inds: Tensor) -> list[tuple[slice, Tensor]]:
@@ -291,16 +336,16 @@ class DenseHead(BaseModule):
         """Loss terms by name, without prefix."""
         raise NotImplementedError
 
+    def by_level(
+        self, preds: FlatPredictions, targets: DenseTargets, **terms: Callable[[slice, Tensor], Tensor]
+    ) -> dict[str, list[Tensor]]:
+        """The value of each term at each level, from its rows and positives (see ``levels``)."""
+        levels = self.levels(preds, targets.pos_inds)
+        return {name: [term(rows, pos) for rows, pos in levels] for name, term in terms.items()}
+
     # -- testing -----------------------------------------------------------------------------------------------------
 
-    def decode(
-        self,
-        preds: FlatPredictions,
-        priors: Tensor,
-        index: int,
-        inds: Tensor,
-        img_shape: tuple[int, int] | None,
-    ) -> Tensor:
+    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes (n, 4) xyxy in pixels, clipped to ``img_shape``, of the priors ``inds`` (n,) of image ``index``."""
         raise NotImplementedError
 

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import ConfigDict
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.layers.transformer import FFN, DenoisingQueries, padding_masks
 from mmdetlike.models.losses import QualityFocalLoss
 from mmdetlike.models.losses.reduction import float32_if_half
-from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import (
     bbox_cxcywh_to_xyxy,
@@ -26,6 +24,8 @@ from mmdetlike.structures.bbox import (
     scale_boxes,
 )
 from mmdetlike.utils.dist import mean_over_ranks
+
+from .head import Head
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, class_weight=1.0)
 DEFAULT_LOSS_BBOX = dict(type='L1Loss', loss_weight=5.0)
@@ -72,7 +72,7 @@ class QueryTargets:
     num_neg: int
 
 
-class QueryHead(BaseModule):
+class QueryHead(Head):
     """Base of the heads that predict one object for each query.
 
     A subclass builds its layers and supplies ``predict_layer``; ``binary_proposals`` says whether the encoder's
@@ -86,9 +86,7 @@ class QueryHead(BaseModule):
         loss_cls: Classification loss; with softmax ``bg_cls_weight`` is the weight of background.
         loss_bbox: Loss of normalised boxes.
         loss_iou: Loss of boxes in pixels.
-        train_cfg: ``assigner``.
-        test_cfg: ``max_per_img``.
-        init_cfg: Weight initialisation.
+        kwargs: See ``Head``; ``test_cfg`` has ``max_per_img``.
     """
 
     binary_proposals = False
@@ -102,22 +100,15 @@ class QueryHead(BaseModule):
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
         loss_iou: dict = DEFAULT_LOSS_IOU,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(init_cfg)
-        if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
-        self.num_classes, self.embed_dims, self.num_reg_fcs = num_classes, embed_dims, num_reg_fcs
+        super().__init__(num_classes, **kwargs)
+        self.embed_dims, self.num_reg_fcs = embed_dims, num_reg_fcs
         self.sync_cls_avg_factor = sync_cls_avg_factor
         self.loss_cls, self.bg_cls_weight = build_class_loss(loss_cls, num_classes)
         self.loss_bbox, self.loss_iou = MODELS.build(loss_bbox), MODELS.build(loss_iou)
         self.use_sigmoid_cls = getattr(self.loss_cls, 'use_sigmoid', False)
         self.cls_out_channels = num_classes + (not self.use_sigmoid_cls)
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
-        if 'assigner' in self.train_cfg:
-            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
         self._init_layers()
 
     def _init_layers(self) -> None:
@@ -169,11 +160,8 @@ class QueryHead(BaseModule):
             gt_instances = sample.gt_instances
             if binary:
                 gt_instances = InstanceData(bboxes=gt_instances.bboxes, labels=torch.zeros_like(gt_instances.labels))
-            size = image_size(sample, boxes)
-            preds = InstanceData(scores=logits, bboxes=bbox_cxcywh_to_xyxy(boxes) * size)
-            result = self.assigner.assign(preds, gt_instances, img_meta=sample.metainfo)
-            queries = (result.gt_inds > 0).nonzero().squeeze(1)
-            found.append((queries, result.gt_inds[queries] - 1))
+            boxes = bbox_cxcywh_to_xyxy(boxes) * image_size(sample, boxes)
+            found.append(assigned(self.assigner, InstanceData(scores=logits, bboxes=boxes), gt_instances, sample))
         return query_targets(found, samples, cls_score.shape[1], self.num_classes, binary)
 
     def losses(self, cls_score: Tensor, bbox_pred: Tensor, targets: QueryTargets) -> dict[str, Tensor]:
@@ -248,6 +236,13 @@ class DETRHead(QueryHead):
     def predict_layer(self, layer: int, hidden: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         """Class logits (B, Q, classes) and boxes (B, Q, 4) after a decoder layer."""
         return self.fc_cls(hidden), self.fc_reg(F.relu(self.reg_ffn(hidden))).sigmoid()
+
+
+def assigned(assigner, preds: InstanceData, gt_instances: InstanceData, sample) -> tuple[Tensor, Tensor]:
+    """The positive queries (p,) of an image and the object of each, counted from 0."""
+    result = assigner.assign(preds, gt_instances, img_meta=sample.metainfo)
+    queries = (result.gt_inds > 0).nonzero().squeeze(1)
+    return queries, result.gt_inds[queries] - 1
 
 
 def build_class_loss(cfg: dict, num_classes: int) -> tuple[nn.Module, float]:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import Scale
-from mmdetlike.registry import MODELS, TASK_UTILS
-from mmdetlike.utils.dist import mean_over_ranks
+from mmdetlike.models.task_modules import PointRangeAssigner
+from mmdetlike.registry import MODELS
 
 from .anchor_free_head import AnchorFreeHead
 from .dense_head import DenseTargets, FlatPredictions
+from .head import total
 from .tower import run_tower
 
 INF = 1e8
@@ -24,8 +25,6 @@ class FCOSHead(AnchorFreeHead):
     """Classes, distances and the centerness of every point.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid maps.
         regress_ranges: For each level the range of an object's largest distance from a point, in pixels.
         center_sampling: Take points near the centre of an object alone.
         center_sample_radius: How near, in strides.
@@ -40,8 +39,7 @@ class FCOSHead(AnchorFreeHead):
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
+        *args,
         regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
         center_sampling: bool = False,
         center_sample_radius: float = 1.5,
@@ -52,11 +50,9 @@ class FCOSHead(AnchorFreeHead):
         **kwargs,
     ) -> None:
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
-        super().__init__(num_classes, in_channels, norm_cfg=norm_cfg, **kwargs)
+        super().__init__(*args, norm_cfg=norm_cfg, **kwargs)
         self.loss_centerness = MODELS.build(loss_centerness)
-        radius = center_sample_radius if center_sampling else None
-        ranges = dict(type='PointRangeAssigner', regress_ranges=regress_ranges, center_sample_radius=radius)
-        self.assigner = TASK_UTILS.build(ranges)
+        self.assigner = PointRangeAssigner(regress_ranges, center_sample_radius if center_sampling else None)
 
     def _init_layers(self) -> None:
         super()._init_layers()
@@ -78,7 +74,7 @@ class FCOSHead(AnchorFreeHead):
         """``cls`` over all points, ``bbox`` and ``centerness`` over the positives."""
         distances, points = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_priors[:, :2]
         centerness = centerness_target(self.bbox_coder.encode(points, targets.pos_gt_bboxes))
-        weight = max(mean_over_ranks(float(centerness.sum()), centerness.device), 1e-6)
+        weight = total(centerness, 1e-6)
         boxes = self.bbox_coder.decode(points, distances)
         cls_score, labels = preds.cls_score.flatten(0, 1), targets.labels.flatten()
         pos_centerness = preds.centerness.flatten()[targets.pos_inds]
@@ -87,10 +83,6 @@ class FCOSHead(AnchorFreeHead):
             bbox=self.loss_bbox(boxes, targets.pos_gt_bboxes, weight=centerness, avg_factor=weight),
             centerness=self.loss_centerness(pos_centerness, centerness, avg_factor=targets.num_pos),
         )
-
-    def score_factors(self, preds: FlatPredictions) -> Tensor:
-        """Centerness (B, N) in [0, 1]."""
-        return preds.centerness.squeeze(-1).sigmoid()
 
 
 def centerness_target(distances: Tensor) -> Tensor:

@@ -6,15 +6,15 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import Scale
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox_overlaps
-from mmdetlike.utils.dist import mean_over_ranks
 
-from .anchor_head import AnchorHead, box_centres, check_one_prior
+from .anchor_free_head import DEFAULT_CODER
+from .anchor_head import TowerHead, box_centres, check_one_prior
 from .dense_head import DenseTargets, FlatPredictions
 from .fcos_head import DEFAULT_NORM
-from .tower import build_tower, run_tower
+from .head import rare_classes_init, total
+from .tower import run_tower
 
 DEFAULT_LOSS_DFL = dict(type='DistributionFocalLoss', loss_weight=0.25)
-DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
 
 
 class Integral(nn.Module):
@@ -36,56 +36,41 @@ class Integral(nn.Module):
 
 
 @MODELS.register_module()
-class GFLHead(AnchorHead):
+class GFLHead(TowerHead):
     """Classes joined with the quality of their boxes, whose sides are distributions of their distance to a cell.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid maps.
-        stacked_convs: Convolutions in each tower.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
         loss_dfl: Loss of the distributions.
         bbox_coder: Encodes boxes against points, in strides.
         reg_max: The largest distance in strides.
-        init_cfg: Weight initialisation; by default classes start at a probability of 0.01.
-        kwargs: See ``AnchorHead``; ``loss_cls`` takes ``(label, quality)`` as target, as QualityFocalLoss does.
+        norm_cfg: Norm layer of the towers.
+        kwargs: See ``TowerHead``; ``loss_cls`` takes ``(label, quality)`` as target, as QualityFocalLoss does.
 
     Raises:
         ValueError: There is more than one anchor at a cell.
     """
 
+    default_init = rare_classes_init('gfl_cls')
+
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
-        stacked_convs: int = 4,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = DEFAULT_NORM,
+        *args,
         loss_dfl: dict = DEFAULT_LOSS_DFL,
         bbox_coder: dict = DEFAULT_CODER,
         reg_max: int = 16,
-        init_cfg: dict | list[dict] | None = None,
+        norm_cfg: dict | None = DEFAULT_NORM,
         **kwargs,
     ) -> None:
-        self.stacked_convs, self.conv_cfg, self.norm_cfg, self.reg_max = stacked_convs, conv_cfg, norm_cfg, reg_max
-        prior = dict(type='Normal', name='gfl_cls', std=0.01, bias_prob=0.01)
-        super().__init__(
-            num_classes,
-            in_channels,
-            bbox_coder=bbox_coder,
-            init_cfg=init_cfg or dict(type='Normal', layer='Conv2d', std=0.01, override=prior),
-            **kwargs,
-        )
+        self.reg_max = reg_max
+        super().__init__(*args, bbox_coder=bbox_coder, norm_cfg=norm_cfg, **kwargs)
         check_one_prior(self)
         self.integral = Integral(reg_max)
         self.loss_dfl = MODELS.build(loss_dfl)
 
     def _init_layers(self) -> None:
-        widths = self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg
-        self.cls_convs, self.reg_convs = build_tower(*widths), build_tower(*widths)
-        self.gfl_cls = nn.Conv2d(self.feat_channels, self.cls_out_channels, 3, padding=1)
-        self.gfl_reg = nn.Conv2d(self.feat_channels, 4 * (self.reg_max + 1), 3, padding=1)
+        self.cls_convs, self.reg_convs = self._tower(), self._tower()
+        self.gfl_cls = self._predictors(self.cls_out_channels)
+        self.gfl_reg = self._predictors(4 * (self.reg_max + 1))
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
@@ -104,25 +89,19 @@ class GFLHead(AnchorHead):
         boxes = self.bbox_coder.decode(points, self.integral(logits))
         distances = self.bbox_coder.encode(points, gt_boxes, self.reg_max)
         weight = preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
-        total = max(mean_over_ranks(float(weight.sum()), weight.device), 1.0)
-        quality = weight.new_zeros(targets.labels.shape)
-        quality.view(-1)[targets.pos_inds] = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True)
-        terms = dict(cls=[], bbox=[], dfl=[])
-        for rows, pos in self.levels(preds, targets.pos_inds):
-            terms['cls'].append(self.quality_loss(preds, targets, quality, rows))
-            terms['bbox'].append(self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=total))
-            sides = logits[pos].reshape(-1, self.reg_max + 1), distances[pos].flatten()
-            side_weight = weight[pos].repeat_interleave(4)
-            terms['dfl'].append(self.loss_dfl(*sides, side_weight, avg_factor=4 * total))
-        return terms
-
-    def quality_loss(self, preds: FlatPredictions, targets: DenseTargets, quality: Tensor, rows: slice) -> Tensor:
-        """Classification loss of the priors ``rows`` of all images, ``quality`` (B, N) being that of the positives."""
-        return self.loss_cls(
-            preds.cls_score[:, rows].flatten(0, 1),
-            (targets.labels[:, rows].flatten(), quality[:, rows].flatten()),
-            targets.label_weights[:, rows].flatten(),
-            avg_factor=targets.avg_factor,
+        quality = targets.spread(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
+        factor = total(weight)
+        return self.by_level(
+            preds,
+            targets,
+            cls=lambda rows, pos: self.class_loss(preds, targets, rows, quality),
+            bbox=lambda rows, pos: self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=factor),
+            dfl=lambda rows, pos: self.loss_dfl(
+                logits[pos].reshape(-1, self.reg_max + 1),
+                distances[pos].flatten(),
+                weight[pos].repeat_interleave(4),
+                avg_factor=4 * factor,
+            ),
         )
 
     def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:

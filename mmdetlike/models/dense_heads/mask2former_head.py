@@ -50,16 +50,8 @@ class Mask2FormerHead(MaskFormerHead):
         self.query_feat = nn.Embedding(self.num_queries, width)
         self.level_embed = nn.Embedding(self.num_transformer_feat_level, width)
 
-    def forward(self, x: Sequence[Tensor], masks: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-        """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) before the decoder and after each layer.
-
-        Args:
-            x: Maps (B, C_i, H_i, W_i) of the backbone.
-            masks: Not used: padding is attended to.
-        """
-        return super().forward(x, masks)
-
     def decode(self, x: Sequence[Tensor], masks: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """See ``MaskFormerHead``, with the queries before the decoder first; padding is attended to."""
         mask_features, memories = self.pixel_decoder(x)
         levels = [self._level(i, memory) for i, memory in enumerate(memories)]
         query = self.query_feat.weight.expand(len(x[0]), -1, -1)

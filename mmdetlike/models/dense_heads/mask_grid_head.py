@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import ConfigDict
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -20,6 +18,8 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import get_box_tensor
 from mmdetlike_ops import mask_matrix_nms
+
+from .head import Head
 
 DEFAULT_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, loss_weight=3.0)
 DEFAULT_LOSS_CLS = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
@@ -55,7 +55,7 @@ class LevelTargets:
     objects: Tensor
 
 
-class MaskGridHead(BaseModule):
+class MaskGridHead(Head):
     """Base of the heads that predict masks at grids of cells.
 
     A subclass supplies ``_init_layers``, ``grid_outputs``, ``training_masks`` and ``probabilities``.
@@ -74,13 +74,11 @@ class MaskGridHead(BaseModule):
         loss_mask: Loss of masks.
         loss_cls: Loss of classes.
         norm_cfg: Norm layer of the towers.
-        train_cfg: Kept for configs.
-        test_cfg: ``score_thr``, least score of a cell; ``mask_thr``, least probability inside a mask; ``nms_pre``,
-            ``kernel``, ``sigma``, ``filter_thr``, ``max_per_img`` of ``mask_matrix_nms``.
-        init_cfg: Weight initialisation.
+        kwargs: See ``Head``; ``test_cfg`` has ``score_thr``, least score of a cell; ``mask_thr``, least probability
+            inside a mask; ``nms_pre``, ``kernel``, ``sigma``, ``filter_thr``, ``max_per_img`` of ``mask_matrix_nms``.
 
     Raises:
-        ValueError: Strides, ranges and grids differ in number, or ``num_classes`` is below 1.
+        ValueError: Strides, ranges and grids differ in number.
     """
 
     mask_stride = 4
@@ -101,25 +99,22 @@ class MaskGridHead(BaseModule):
         loss_mask: dict = DEFAULT_LOSS_MASK,
         loss_cls: dict = DEFAULT_LOSS_CLS,
         norm_cfg: dict | None = DEFAULT_NORM,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(init_cfg or self._default_init())
+        super().__init__(num_classes, **kwargs)
         if not len(strides) == len(scale_ranges) == len(num_grids):
             counts = f'{len(strides)} strides, {len(scale_ranges)} scale_ranges and {len(num_grids)} num_grids'
             raise ValueError(f'strides, scale_ranges and num_grids must have one entry a level each, got {counts}')
-        if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
-        self.num_classes, self.cls_out_channels = num_classes, num_classes
+        self.cls_out_channels = num_classes
         self.in_channels, self.feat_channels, self.stacked_convs = in_channels, feat_channels, stacked_convs
         self.strides, self.scale_ranges, self.num_grids = strides, scale_ranges, num_grids
         self.pos_scale, self.cls_down_index, self.norm_cfg = pos_scale, cls_down_index, norm_cfg
         self.loss_mask, self.loss_cls = MODELS.build(loss_mask), MODELS.build(loss_cls)
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
         self._init_layers()
 
-    def _default_init(self) -> list[dict]:
+    @property
+    def default_init(self) -> list[dict]:
+        """Normal, with classes and masks at a probability of 0.01."""
         own = [dict(type='Normal', std=0.01, bias_prob=0.01, override=dict(name=name)) for name in self.predictors]
         return [dict(type='Normal', layer='Conv2d', std=0.01), *own]
 

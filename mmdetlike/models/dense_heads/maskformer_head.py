@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import ConfigDict
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -13,11 +11,12 @@ from mmdetlike.models.layers.pixel_decoder import mask_logits
 from mmdetlike.models.layers.transformer import TransformerDecoder, build_sine_encoding, padding_at
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.models.utils import preprocess_panoptic_gt, require_masks, semantic_maps
-from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
-from .detr_head import named, padding_of
+from .detr_head import assigned, named, padding_of
+from .head import Head
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, class_weight=[1.0] * 133 + [0.1])
 DEFAULT_LOSS_MASK = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=20.0)
@@ -25,7 +24,7 @@ DEFAULT_LOSS_DICE = dict(type='DiceLoss', use_sigmoid=True, activate=True, naive
 
 
 @MODELS.register_module()
-class MaskFormerHead(BaseModule):
+class MaskFormerHead(Head):
     """A pixel decoder, a transformer decoder and, after each of its layers, a class and a mask for every query.
 
     Args:
@@ -42,9 +41,7 @@ class MaskFormerHead(BaseModule):
         loss_cls: Classification loss, with a ``class_weight`` for each class and background.
         loss_mask: Loss of mask logits at every pixel.
         loss_dice: Loss of whole masks.
-        train_cfg: ``assigner``.
-        test_cfg: Kept for the fusion head.
-        init_cfg: Weight initialisation.
+        kwargs: See ``Head``.
     """
 
     cross_first = False
@@ -64,14 +61,11 @@ class MaskFormerHead(BaseModule):
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_mask: dict = DEFAULT_LOSS_MASK,
         loss_dice: dict = DEFAULT_LOSS_DICE,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(num_things_classes + num_stuff_classes, **kwargs)
         self.num_things_classes, self.num_stuff_classes = num_things_classes, num_stuff_classes
-        self.num_classes, self.num_queries = num_things_classes + num_stuff_classes, num_queries
-        self.feat_channels, self.out_channels = feat_channels, out_channels
+        self.feat_channels, self.out_channels, self.num_queries = feat_channels, out_channels, num_queries
         channels = dict(in_channels=in_channels, feat_channels=feat_channels, out_channels=out_channels)
         self.pixel_decoder = MODELS.build({**pixel_decoder, **channels})
         self.transformer_decoder = TransformerDecoder(**{**transformer_decoder, 'cross_first': self.cross_first})
@@ -88,9 +82,6 @@ class MaskFormerHead(BaseModule):
         self._build_decoder_inputs(in_channels, enforce_decoder_input_project)
         self.loss_cls = MODELS.build(loss_cls)
         self.loss_mask, self.loss_dice = MODELS.build(loss_mask), MODELS.build(loss_dice)
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
-        if 'assigner' in self.train_cfg:
-            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
 
     def _build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
         encoder = getattr(self.pixel_decoder, 'encoder', None)
@@ -107,7 +98,7 @@ class MaskFormerHead(BaseModule):
                 nn.init.xavier_uniform_(parameter)
 
     def forward(self, x: Sequence[Tensor], masks: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
-        """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) after each decoder layer.
+        """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) of each of ``decode``'s queries.
 
         Args:
             x: Maps (B, C_i, H_i, W_i) of the backbone.
@@ -117,7 +108,7 @@ class MaskFormerHead(BaseModule):
         return [self.predict_masks(query, mask_features) for query in queries]
 
     def decode(self, x: Sequence[Tensor], masks: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """Queries (B, Q, C) that classes and masks are predicted from, in order, and mask features (B, C, h, w)."""
+        """Queries (B, Q, C) after each decoder layer, and mask features (B, C, h, w)."""
         mask_features, (memory,) = self.pixel_decoder(x, masks)
         mask = padding_at(masks, memory.shape[-2:])
         pos = self.decoder_pe(mask, input=memory).flatten(2).transpose(1, 2)
@@ -166,13 +157,8 @@ class MaskFormerHead(BaseModule):
         found = []
         for logits, pred, gt, sample in zip(cls_score, masks, gts, samples):
             pred, gt_masks = self.comparable(pred, gt.masks)
-            result = self.assigner.assign(
-                InstanceData(scores=logits, masks=pred),
-                InstanceData(labels=gt.labels, masks=gt_masks),
-                img_meta=sample.metainfo,
-            )
-            queries = (result.gt_inds > 0).nonzero().squeeze(1)
-            found.append((queries, result.gt_inds[queries] - 1))
+            segments = InstanceData(labels=gt.labels, masks=gt_masks)
+            found.append(assigned(self.assigner, InstanceData(scores=logits, masks=pred), segments, sample))
         return found
 
     def comparable(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,7 @@ class RetinaSepBNHead(RetinaHead):
     """``RetinaHead`` whose towers share convolutions between levels, but not norm layers.
 
     Args:
-        num_classes: Classes without background.
         num_ins: Number of pyramid maps.
-        in_channels: Channels of the pyramid maps.
         kwargs: See ``RetinaHead``.
     """
 

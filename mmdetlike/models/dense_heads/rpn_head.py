@@ -20,25 +20,17 @@ class RPNHead(AnchorHead):
     Args:
         in_channels: Channels of the pyramid maps.
         num_classes: Must be 1: object or not.
-        init_cfg: Weight initialisation.
         num_convs: 3x3 convolutions before the two predicting ones.
         kwargs: See ``AnchorHead``.
     """
 
     loss_prefix = 'loss_rpn_'
 
-    def __init__(
-        self,
-        in_channels: int,
-        num_classes: int = 1,
-        init_cfg: dict | list[dict] | None = None,
-        num_convs: int = 1,
-        **kwargs,
-    ) -> None:
+    def __init__(self, in_channels: int, num_classes: int = 1, num_convs: int = 1, **kwargs) -> None:
         if num_classes != 1:
             raise ValueError(f'RPNHead tells objects from background: num_classes must be 1, got {num_classes}')
         self.num_convs = num_convs
-        super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
+        super().__init__(num_classes, in_channels, **kwargs)
 
     def _init_layers(self) -> None:
         if self.num_convs > 1:

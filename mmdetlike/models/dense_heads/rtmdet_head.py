@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, Scale, inverse_sigmoid
 from mmdetlike.registry import MODELS
-from mmdetlike.utils.dist import mean_over_ranks
 
+from .anchor_free_head import DEFAULT_CODER
+from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .dense_head import DenseTargets, FlatPredictions
-from .tower import build_tower, run_tower, share_convolutions
+from .head import total
+from .tower import run_tower, share_convolutions
 
 DEFAULT_POINTS = dict(type='MlvlPointGenerator', offset=0, strides=[8, 16, 32])
-DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
 DEFAULT_LOSS_CLS = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0)
 DEFAULT_LOSS_BBOX = dict(type='GIoULoss', loss_weight=2.0)
-DEFAULT_INIT = dict(type='Normal', layer='Conv2d', std=0.01)
 DEFAULT_ACT = dict(type='ReLU')
 SEP_BN_NORM = dict(type='BN', momentum=0.03, eps=0.001)
 SEP_BN_ACT = dict(type='SiLU')
@@ -31,15 +31,12 @@ class RTMDetHead(ATSSHead):
     Priors are points with the strides of their level, (N, 4).
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid maps.
         with_objectness: Predict objectness too; classes are its geometric mean with the class score.
         act_cfg: Activation of the towers.
         anchor_generator: Makes the points.
         bbox_coder: Encodes boxes against points.
         loss_cls: Loss of classes, which takes labels and qualities, such as ``QualityFocalLoss``.
         loss_bbox: Loss of decoded boxes.
-        init_cfg: Weight initialisation.
         kwargs: See ``ATSSHead``.
     """
 
@@ -47,47 +44,34 @@ class RTMDetHead(ATSSHead):
     prior_options = dict(with_stride=True)
     initial_biases = {'rtm_cls': bias_init_with_prob(0.01), 'rtm_obj': bias_init_with_prob(0.01)}
 
+    default_init = AnchorHead.default_init
+
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
+        *args,
         with_objectness: bool = True,
         act_cfg: dict | None = DEFAULT_ACT,
         anchor_generator: dict = DEFAULT_POINTS,
         bbox_coder: dict = DEFAULT_CODER,
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        init_cfg: dict | list[dict] | None = DEFAULT_INIT,
         **kwargs,
     ) -> None:
         self.with_objectness, self.act_cfg = with_objectness, act_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            init_cfg=init_cfg or DEFAULT_INIT,
-            **kwargs,
-        )
+        parts = dict(anchor_generator=anchor_generator, bbox_coder=bbox_coder, loss_cls=loss_cls, loss_bbox=loss_bbox)
+        super().__init__(*args, **parts, **kwargs)
         del self.loss_centerness
 
     def _init_layers(self) -> None:
-        self.cls_convs, self.reg_convs = self._towers(), self._towers()
+        self.cls_convs, self.reg_convs = self._tower(), self._tower()
         self.rtm_cls = self._predictors(self.cls_out_channels)
         self.rtm_reg = self._predictors(4)
         if self.with_objectness:
             self.rtm_obj = self._predictors(1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
-    def _towers(self) -> nn.ModuleList:
-        widths = self.in_channels, self.feat_channels, self.stacked_convs
-        return build_tower(*widths, self.conv_cfg, self.norm_cfg, act_cfg=self.act_cfg)
-
-    def _predictors(self, channels: int) -> nn.Module:
-        kernel = self.pred_kernel_size
-        return nn.Conv2d(self.feat_channels, self.num_base_priors * channels, kernel, padding=kernel // 2)
+    def _tower(self, **options) -> nn.ModuleList:
+        return super()._tower(act_cfg=self.act_cfg, **options)
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
@@ -116,22 +100,15 @@ class RTMDetHead(ATSSHead):
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """``cls`` over all points, ``bbox`` over the positives, one value a level; both weigh positives by overlap."""
         pos_quality = torch.cat([s.assign_result.max_overlaps[s.pos_inds] for s in targets.samplings])
-        quality = torch.zeros_like(targets.label_weights)
-        quality.view(-1)[targets.pos_inds] = pos_quality
-        factor = max(mean_over_ranks(float(pos_quality.sum()), quality.device), 1.0)
-        distances = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
+        quality, factor = targets.spread(pos_quality), total(pos_quality)
+        distances, gt_boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_gt_bboxes
         boxes = self.bbox_coder.decode(targets.pos_priors[:, :2], distances)
-        terms = dict(cls=[], bbox=[])
-        for rows, pos in self.levels(preds, targets.pos_inds):
-            labels, weights = targets.labels[:, rows].flatten(), targets.label_weights[:, rows].flatten()
-            soft = labels, quality[:, rows].flatten()
-            terms['cls'].append(self.loss_cls(preds.cls_score[:, rows].flatten(0, 1), soft, weights, avg_factor=factor))
-            gt_boxes, weights = targets.pos_gt_bboxes[pos], pos_quality[pos]
-            terms['bbox'].append(self.loss_bbox(boxes[pos], gt_boxes, weights, avg_factor=factor))
-        return terms
-
-    def score_factors(self, preds: FlatPredictions) -> None:
-        """Scores are what they are."""
+        return self.by_level(
+            preds,
+            targets,
+            cls=lambda rows, pos: self.class_loss(preds, targets, rows, quality, factor),
+            bbox=lambda rows, pos: self.loss_bbox(boxes[pos], gt_boxes[pos], pos_quality[pos], avg_factor=factor),
+        )
 
     def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen points, clipped to the image."""
@@ -143,8 +120,6 @@ class RTMDetSepBNHead(RTMDetHead):
     """``RTMDetHead`` whose levels have norm layers and predictors of their own.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid maps.
         share_conv: Levels share the convolutions of their towers.
         use_depthwise: Build the towers of depthwise separable convolutions.
         norm_cfg: Norm layer of the towers.
@@ -156,8 +131,7 @@ class RTMDetSepBNHead(RTMDetHead):
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
+        *args,
         share_conv: bool = True,
         use_depthwise: bool = False,
         norm_cfg: dict | None = SEP_BN_NORM,
@@ -167,24 +141,20 @@ class RTMDetSepBNHead(RTMDetHead):
         **kwargs,
     ) -> None:
         self.share_conv, self.use_depthwise, self.exp_on_reg = share_conv, use_depthwise, exp_on_reg
-        super().__init__(
-            num_classes, in_channels, norm_cfg=norm_cfg, act_cfg=act_cfg, pred_kernel_size=pred_kernel_size, **kwargs
-        )
+        super().__init__(*args, norm_cfg=norm_cfg, act_cfg=act_cfg, pred_kernel_size=pred_kernel_size, **kwargs)
 
     def _init_layers(self) -> None:
         super()._init_layers()
         del self.scales
 
-    def _towers(self) -> nn.ModuleList:
+    def _tower(self) -> nn.ModuleList:
         """One tower a level."""
         towers = self._separate_towers()
         return share_convolutions(towers) if self.share_conv else towers
 
     def _separate_towers(self) -> nn.ModuleList:
-        widths = self.in_channels, self.feat_channels, self.stacked_convs
         block = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
-        options = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, block=block, act_cfg=self.act_cfg)
-        return nn.ModuleList(build_tower(*widths, **options) for _ in self.prior_generator.strides)
+        return nn.ModuleList(super(RTMDetSepBNHead, self)._tower(block=block) for _ in self.prior_generator.strides)
 
     def _predictors(self, channels: int) -> nn.ModuleList:
         """One convolution a level."""

@@ -1,6 +1,7 @@
 """Instance segmentation by convolutions that are predicted: RTMDet, arXiv 2212.07784; CondInst, arXiv 2003.05664."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,20 +10,18 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.models.utils import masks_in_image
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .dense_head import DenseTargets, FlatPredictions
+from .dynamic_masks import MaskNetwork, masks_at_stride
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .tower import build_tower, run_tower
 
 DEFAULT_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')
 MASK_ACT, MASK_NORM = dict(type='ReLU', inplace=True), dict(type='BN')
 SEP_BN_ACT, SEP_BN_NORM = dict(type='SiLU', inplace=True), dict(type='BN', requires_grad=True)
-# a point sees coordinates in units of so many of its strides
-COORDINATE_RANGE = 8
-# masks of so many objects are put to full size at a time
-MASKS_AT_ONCE = 16
 
 
 class MaskFeatModule(BaseModule):
@@ -66,8 +65,6 @@ class DynamicMasks:
     """What heads with predicted mask convolutions have beside those of boxes; comes before ``RTMDetHead``.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid maps.
         num_prototypes: Channels of the features that masks are made of.
         dyconv_channels: Channels of the predicted convolutions.
         num_dyconvs: Number of predicted convolutions.
@@ -80,8 +77,7 @@ class DynamicMasks:
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
+        *args,
         num_prototypes: int = 8,
         dyconv_channels: int = 8,
         num_dyconvs: int = 3,
@@ -90,19 +86,14 @@ class DynamicMasks:
         **kwargs,
     ) -> None:
         self.num_prototypes, self.mask_loss_stride = num_prototypes, mask_loss_stride
-        self.layer_widths = [num_prototypes + 2, *[dyconv_channels] * (num_dyconvs - 1), 1]
-        super().__init__(num_classes, in_channels, **kwargs)
+        self.network = MaskNetwork([num_prototypes + 2, *[dyconv_channels] * (num_dyconvs - 1), 1])
+        super().__init__(*args, **kwargs)
         self.loss_mask = MODELS.build(loss_mask)
-
-    @property
-    def num_gen_params(self) -> int:
-        """Weights and biases of the convolutions of one mask."""
-        return sum(a * b + b for a, b in zip(self.layer_widths, self.layer_widths[1:]))
 
     def _init_layers(self) -> None:
         super()._init_layers()
         self.kernel_convs = self._kernel_towers()
-        self.rtm_kernel = self._predictors(self.num_gen_params)
+        self.rtm_kernel = self._predictors(self.network.num_params)
         self.mask_head = MaskFeatModule(
             self.in_channels,
             self.feat_channels,
@@ -113,7 +104,7 @@ class DynamicMasks:
         )
 
     def _kernel_towers(self) -> nn.ModuleList:
-        return self._towers()
+        return self._tower()
 
     def forward(self, x: Sequence[Tensor]) -> tuple:
         """Maps (B, C, H_i, W_i) -> lists of maps of classes, distances and kernels, and features of masks."""
@@ -125,87 +116,41 @@ class DynamicMasks:
         preds.maps['mask_feat'] = outs[-1].float()
         return preds
 
-    # -- training ----------------------------------------------------------------------------------------------------
+    def instance_fields(self, preds: FlatPredictions, index: int, prior_inds: Tensor) -> dict[str, Tensor]:
+        """``params`` (n, parameters) of the networks of points, and ``priors`` (n, 4)."""
+        return dict(params=preds.kernel_pred[index, prior_inds], priors=self.priors(preds)[prior_inds])
+
+    def mask_logits(self, mask_feat: Tensor, params: Tensor, priors: Tensor) -> Tensor:
+        """(n, h, w) of objects from the mask features (prototypes, h, w) of one image."""
+        cells = self.prior_generator.single_level_grid_priors(tuple(mask_feat.shape[-2:]), 0, device=mask_feat.device)
+        return self.network.draw(mask_feat, cells, params, priors)
 
     def _loss(self, preds: FlatPredictions, batch_data_samples: SampleList) -> dict[str, Tensor | list[Tensor]]:
         priors = self.priors(preds)
         targets = self.targets(preds, priors, batch_data_samples)
-        terms = self.losses(preds, priors, targets)
-        terms['mask'] = self.mask_loss(preds, targets, batch_data_samples)
-        return {f'loss_{name}': term for name, term in terms.items()}
+        losses = self._named_losses(preds, priors, targets)
+        return dict(losses, loss_mask=self.mask_loss(preds, targets, batch_data_samples))
 
     def mask_loss(self, preds: FlatPredictions, targets: DenseTargets, batch_data_samples: SampleList) -> Tensor:
         """Loss of the positives' masks, at a stride of ``mask_loss_stride``."""
         if not len(targets.pos_inds):
             return (preds.mask_feat.sum() + preds.kernel_pred.sum()) * 0
-        images = torch.div(targets.pos_inds, sum(preds.num_priors), rounding_mode='floor')
-        kernels = preds.kernel_pred.flatten(0, 1)[targets.pos_inds]
-        scale = self.prior_generator.strides[0][0] // self.mask_loss_stride
+        stride = self.mask_loss_stride
+        scale = self.prior_generator.strides[0][0] // stride
         size = tuple(side * scale for side in preds.mask_feat.shape[-2:])
         logits, masks = [], []
-        for i, sample in enumerate(batch_data_samples):
-            mine, objects = images == i, targets.samplings[i].pos_assigned_gt_inds
-            logits.append(self.mask_logits(preds.mask_feat[i], kernels[mine], targets.pos_priors[mine]))
-            masks.append(self.mask_targets(sample, size, objects.device)[objects])
+        for feat, pos, sample in zip(preds.mask_feat, self.positives(preds, targets), batch_data_samples):
+            logits.append(self.mask_logits(feat, pos.params, pos.priors))
+            masks.append(masks_at_stride(sample, stride, size, type(self).__name__).to(feat)[pos.gt_inds])
         logits = F.interpolate(torch.cat(logits)[None], size=size, mode='bilinear')[0]
-        return self.loss_mask(logits, torch.cat(masks).to(logits), weight=None, avg_factor=targets.num_pos)
-
-    def mask_targets(self, sample, size: tuple[int, int], device: torch.device) -> Tensor:
-        """Masks (m, h, w) bool of a sample's objects, one pixel in the middle of each square of the stride.
-
-        They are cut or filled at the right and the bottom to be of ``size``, as images of a batch may be padded.
-        """
-        masks, stride = sample.gt_instances.masks, self.mask_loss_stride
-        masks = masks if isinstance(masks, Tensor) else masks.to_tensor(torch.bool, device)
-        masks = masks[:, stride // 2 :: stride, stride // 2 :: stride][:, : size[0], : size[1]]
-        return F.pad(masks, (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1]))
-
-    # -- masks -------------------------------------------------------------------------------------------------------
-
-    def mask_logits(self, mask_feat: Tensor, kernels: Tensor, priors: Tensor) -> Tensor:
-        """Run the predicted convolutions.
-
-        Args:
-            mask_feat: (prototypes, H, W) features of one image.
-            kernels: (n, weights and biases), those of each object.
-            priors: (n, 4) the point that predicted it, with its strides.
-
-        Returns:
-            (n, H, W).
-        """
-        size = tuple(mask_feat.shape[-2:])
-        cells = self.prior_generator.single_level_grid_priors(size, 0, device=mask_feat.device)
-        weights, biases = self.split_kernels(kernels)
-        # A convolution of the place relative to the object's point is one of the place itself with another bias.
-        per_pixel = weights[0][..., :2] / (COORDINATE_RANGE * priors[:, None, 2:])
-        offset = biases[0] + (per_pixel * priors[:, None, :2]).sum(-1)
-        features = torch.cat([cells.T, mask_feat.flatten(1)])
-        x = torch.cat([-per_pixel, weights[0][..., 2:]], dim=-1).flatten(0, 1) @ features
-        x = x.view(*offset.shape, features.shape[1]) + offset[..., None]
-        for weight, bias in zip(weights[1:], biases[1:]):
-            x = torch.baddbmm(bias[..., None], weight, x.relu())
-        return x.view(len(kernels), *size)
-
-    def split_kernels(self, kernels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights (n, out, in) and biases (n, out) of each layer, from (n, parameters), all weights first."""
-        shapes = list(zip(self.layer_widths[1:], self.layer_widths))
-        parts = kernels.split([b * a for b, a in shapes] + [b for b, _ in shapes], dim=1)
-        weights = [part.unflatten(1, shape) for part, shape in zip(parts, shapes)]
-        return weights, list(parts[len(shapes) :])
-
-    # -- testing -----------------------------------------------------------------------------------------------------
-
-    def finish(self, kept: InstanceData, preds: FlatPredictions, index: int) -> InstanceData:
-        """Boxes and, for the masks that follow, the priors they come from."""
-        return InstanceData(**super().finish(kept, preds, index), prior_inds=kept.prior_inds)
+        return self.loss_mask(logits, torch.cat(masks), weight=None, avg_factor=targets.num_pos)
 
     def _predict(
         self, preds: FlatPredictions, batch_data_samples: SampleList, cfg: ConfigDict, rescale: bool
     ) -> list[InstanceData]:
-        results, priors = super()._predict(preds, batch_data_samples, cfg, rescale), self.priors(preds)
-        for i, (result, sample) in enumerate(zip(results, batch_data_samples)):
-            inds = result.pop('prior_inds')
-            logits = self.mask_logits(preds.mask_feat[i], preds.kernel_pred[i][inds], priors[inds])
+        results = super()._predict(preds, batch_data_samples, cfg, rescale)
+        for feat, result, sample in zip(preds.mask_feat, results, batch_data_samples):
+            logits = self.mask_logits(feat, result.pop('params'), result.pop('priors'))
             result.masks = self.full_masks(logits, sample, cfg.mask_thr_binary, rescale)
         return results
 
@@ -216,15 +161,9 @@ class DynamicMasks:
             # the image may be padded: what it shows ends where the resized original ends
             size, (scale_w, scale_h) = tuple(sample.ori_shape), sample.scale_factor
             content = max(round(size[0] * scale_h), 1), max(round(size[1] * scale_w), 1)
-        masks = torch.zeros(len(logits), *size, dtype=torch.bool, device=logits.device)
-        for start in range(0, len(logits), MASKS_AT_ONCE):
-            some = slice(start, start + MASKS_AT_ONCE)
-            full = F.interpolate(logits[some][None], scale_factor=self.prior_generator.strides[0][0], mode='bilinear')
-            full = full[..., : content[0], : content[1]]
-            if full.shape[-2:] != size:
-                full = F.interpolate(full, size=size, mode='bilinear')
-            masks[some] = full[0].sigmoid() > threshold
-        return masks
+        upsample = partial(F.interpolate, scale_factor=self.prior_generator.strides[0][0], mode='bilinear')
+        least = float(torch.tensor(threshold).logit())
+        return masks_in_image(logits, upsample, content, size, least)
 
 
 @MODELS.register_module()
@@ -247,40 +186,20 @@ class RTMDetInsSepBNHead(DynamicMasks, RTMDetSepBNHead):
     As in the models that are published, classes and boxes come from one tower, which has both names, and the towers of
     kernels share nothing.
 
-    Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid maps.
-        share_conv: Levels share the convolutions of their towers.
-        with_objectness: Predict objectness too.
-        norm_cfg: Norm layer of the towers.
-        act_cfg: Activation of the towers.
-        pred_kernel_size: Kernel of the convolutions that predict.
-        kwargs: See ``DynamicMasks`` and ``RTMDetSepBNHead``.
+    See ``DynamicMasks`` and ``RTMDetSepBNHead`` for the arguments; ``with_objectness`` is False by default.
     """
 
     initial_biases = dict(RTMDetSepBNHead.initial_biases, rtm_reg=1.0)
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
-        share_conv: bool = True,
+        *args,
         with_objectness: bool = False,
         norm_cfg: dict | None = SEP_BN_NORM,
         act_cfg: dict | None = SEP_BN_ACT,
-        pred_kernel_size: int = 1,
         **kwargs,
     ) -> None:
-        super().__init__(
-            num_classes,
-            in_channels,
-            share_conv=share_conv,
-            with_objectness=with_objectness,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
-            pred_kernel_size=pred_kernel_size,
-            **kwargs,
-        )
+        super().__init__(*args, with_objectness=with_objectness, norm_cfg=norm_cfg, act_cfg=act_cfg, **kwargs)
 
     def _init_layers(self) -> None:
         super()._init_layers()

@@ -3,74 +3,41 @@
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
+from .dynamic_masks import MaskFeatures
 from .mask_grid_head import GridOutputs, MaskGridHead, with_coordinates
 from .tower import build_tower, run_tower
 
-DEFAULT_INIT = [dict(type='Normal', layer='Conv2d', std=0.01)]
 
+class SOLOV2MaskFeatures(MaskFeatures):
+    """Level i is doubled i times, each time after a convolution, to stride 4; the last one knows where pixels are.
 
-class SOLOV2MaskFeatures(BaseModule):
-    """Bring pyramid maps to the size of one of stride 4, add them up and mix their channels.
-
-    Level i is doubled i times, each time after a convolution; the last one knows the place of each pixel.
-
-    Args:
-        in_channels: Channels of the maps.
-        feat_channels: Channels of hidden layers.
-        start_level: First level used.
-        end_level: Last level used.
-        out_channels: Channels put out.
-        mask_stride: Stride of the result in pixels.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        init_cfg: Weight initialisation.
-
-    Raises:
-        ValueError: The levels are out of order.
+    See ``MaskFeatures`` for the arguments.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        feat_channels: int,
-        start_level: int,
-        end_level: int,
-        out_channels: int,
-        mask_stride: int = 4,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(init_cfg or DEFAULT_INIT)
-        if not 0 <= start_level <= end_level:
-            raise ValueError(f'start_level must be in [0, end_level], got {start_level} and end_level={end_level}')
-        self.start_level, self.end_level, self.mask_stride = start_level, end_level, mask_stride
-        self.out_channels = out_channels
-        layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, inplace=False)
-        self.convs_all_levels = nn.ModuleList()
-        for level in range(start_level, end_level + 1):
-            width = in_channels + 2 if 0 < level == end_level else in_channels
-            convs = nn.Sequential()
-            for i in range(max(level, 1)):
-                convs.add_module(f'conv{i}', ConvModule(width, feat_channels, 3, padding=1, **layer))
-                if level > 0:
-                    convs.add_module(f'upsample{i}', nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False))
-                width = feat_channels
-            self.convs_all_levels.append(convs)
-        self.conv_pred = ConvModule(feat_channels, out_channels, 1, **layer)
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.conv_pred = self.conv(self.feat_channels, self.out_channels, 1)
+
+    def level_convs(self, level: int) -> nn.Sequential:
+        width = self.in_channels + 2 if 0 < level == self.end_level else self.in_channels
+        convs = nn.Sequential()
+        for i in range(max(level, 1)):
+            convs.add_module(f'conv{i}', self.conv(width, self.feat_channels))
+            if level > 0:
+                convs.add_module(f'upsample{i}', nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False))
+            width = self.feat_channels
+        return convs
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
         """Pyramid maps (B, C, H_i, W_i) -> (B, out_channels, h, w)."""
-        levels = list(x[self.start_level : self.end_level + 1])
+        x = list(x)
         if self.end_level > 0:
-            levels[-1] = with_coordinates(levels[-1])
-        return self.conv_pred(sum(convs(level) for convs, level in zip(self.convs_all_levels, levels)))
+            x[self.end_level] = with_coordinates(x[self.end_level])
+        return self.conv_pred(sum(self.run_levels(x)))
 
 
 @MODELS.register_module()

@@ -20,7 +20,6 @@ DEFAULT_ANCHORS = dict(
     basesize_ratio_range=(0.1, 0.9),
 )
 DEFAULT_CODER = dict(type='DeltaXYWHBBoxCoder', clip_border=True)
-DEFAULT_INIT = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0)
 
 
 @MODELS.register_module()
@@ -31,54 +30,45 @@ class SSDHead(AnchorHead):
         num_classes: Classes without background.
         in_channels: Channels of each pyramid map.
         stacked_convs: Convolutions before the predicting ones.
-        feat_channels: Channels of these.
         use_depthwise: Use depthwise separable convolutions (SSDLite).
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
         act_cfg: Activation.
-        anchor_generator: Makes the anchors.
-        bbox_coder: Encodes boxes against anchors.
-        reg_decoded_bbox: Compare decoded boxes in pixels, not deltas.
         train_cfg: As of ``AnchorHead``, and ``neg_pos_ratio``, the number of negatives for each positive of an image,
             and ``smoothl1_beta``, the ``beta`` of the loss of boxes.
-        test_cfg: As of ``AnchorHead``.
-        init_cfg: Weight initialisation.
+        kwargs: See ``AnchorHead``; losses are not to be given.
 
     Raises:
         ValueError: ``in_channels`` are not as many as the anchors' levels.
     """
+
+    default_init = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0)
 
     def __init__(
         self,
         num_classes: int = 80,
         in_channels: Sequence[int] = (512, 1024, 512, 256, 256, 256),
         stacked_convs: int = 0,
-        feat_channels: int = 256,
         use_depthwise: bool = False,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
         anchor_generator: dict = DEFAULT_ANCHORS,
         bbox_coder: dict = DEFAULT_CODER,
-        reg_decoded_bbox: bool = False,
         train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = DEFAULT_INIT,
+        **kwargs,
     ) -> None:
         self.stacked_convs, self.use_depthwise = stacked_convs, use_depthwise
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         super().__init__(
             num_classes,
             in_channels,
-            feat_channels,
-            anchor_generator,
-            bbox_coder,
-            reg_decoded_bbox,
+            anchor_generator=anchor_generator,
+            bbox_coder=bbox_coder,
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0)),
             train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
+            **kwargs,
         )
 
     def _init_layers(self) -> None:

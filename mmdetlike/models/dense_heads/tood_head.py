@@ -10,22 +10,16 @@ from mmdetlike.models.layers import ConvModule, Scale
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures.bbox import bbox2distance, distance2bbox
-from mmdetlike.utils.dist import mean_over_ranks
 from mmdetlike_ops import deform_conv2d
 
 from .anchor_head import box_centres, check_one_prior
 from .atss_head import ATSSHead
 from .dense_head import DenseTargets, FlatPredictions
 from .fcos_head import centerness_target
+from .head import rare_classes_init, total
 
 DEFAULT_INITIAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, activated=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 FIRST_DCN = dict(type='DCNv2', deform_groups=4)
-DEFAULT_INIT = dict(
-    type='Normal',
-    layer='Conv2d',
-    std=0.01,
-    override=dict(type='Normal', name='tood_cls', std=0.01, bias_prob=0.01),
-)
 
 
 class TaskDecomposition(nn.Module):
@@ -97,12 +91,9 @@ class TOODHead(ATSSHead):
     ``epoch``, which SetEpochInfoHook sets; else what the runner has told mmengine's MessageHub; else 0.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid maps.
         num_dcn: How many of the first convolutions of the tower are deformable.
         anchor_type: ``'anchor_free'`` for distances of cells' centres, ``'anchor_based'`` for deltas of anchors.
         initial_loss_cls: Classification loss in the first epochs, of probabilities.
-        init_cfg: Weight initialisation.
         kwargs: See ``ATSSHead``; ``loss_cls`` takes probabilities and ``(label, quality)``.
 
     Raises:
@@ -110,21 +101,20 @@ class TOODHead(ATSSHead):
     """
 
     map_names = ('cls_score', 'bbox_pred')
+    default_init = rare_classes_init('tood_cls')
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
+        *args,
         num_dcn: int = 0,
         anchor_type: str = 'anchor_free',
         initial_loss_cls: dict = DEFAULT_INITIAL_LOSS,
-        init_cfg: dict | list[dict] | None = None,
         **kwargs,
     ) -> None:
         if anchor_type not in ('anchor_free', 'anchor_based'):
             raise ValueError(f"anchor_type must be 'anchor_free' or 'anchor_based', got {anchor_type!r}")
         self.num_dcn, self.anchor_type = num_dcn, anchor_type
-        super().__init__(num_classes, in_channels, init_cfg=init_cfg or DEFAULT_INIT, **kwargs)
+        super().__init__(*args, **kwargs)
         check_one_prior(self)
         self.initial_loss_cls = MODELS.build(initial_loss_cls)
         self.epoch: int | None = None
@@ -181,9 +171,6 @@ class TOODHead(ATSSHead):
         """Class scores (B, N, C) in [0, 1], which the head predicts as such."""
         return preds.cls_score
 
-    def score_factors(self, preds: FlatPredictions) -> None:
-        """None: scores are not weighted."""
-
     def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen cells, not clipped, as the paper's authors have it."""
         return preds.bbox_pred[index][inds] * self.prior_strides(preds)[inds, None]
@@ -204,27 +191,21 @@ class TOODHead(ATSSHead):
 
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """``cls`` over all cells and ``bbox``, of boxes in strides, over the positives, one value a level."""
-        initial = self.is_initial
-        if initial:
+        if self.is_initial:
             weight = centerness_target(bbox2distance(box_centres(targets.pos_priors), targets.pos_gt_bboxes))
-            cls_total = targets.num_pos
+            loss_cls, quality, cls_total = self.initial_loss_cls, None, targets.num_pos
         else:
             weight = torch.cat([alignment_of_positives(sampling) for sampling in targets.samplings])
-            cls_total = max(mean_over_ranks(float(weight.sum()), weight.device), 1.0)
-        box_total = max(mean_over_ranks(float(weight.sum()), weight.device), 1.0)
-        quality = weight.new_zeros(targets.labels.shape)
-        quality.view(-1)[targets.pos_inds] = weight
+            loss_cls, quality, cls_total = self.loss_cls, targets.spread(weight), total(weight)
+        box_total = total(weight)
         strides = self.prior_strides(preds)[targets.pos_inds % len(priors), None]
         boxes, gt_boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_gt_bboxes / strides
-        terms = dict(cls=[], bbox=[])
-        for rows, pos in self.levels(preds, targets.pos_inds):
-            scores, labels = preds.cls_score[:, rows].flatten(0, 1), targets.labels[:, rows].flatten()
-            wanted = labels if initial else (labels, quality[:, rows].flatten())
-            loss_cls = self.initial_loss_cls if initial else self.loss_cls
-            label_weights = targets.label_weights[:, rows].flatten()
-            terms['cls'].append(loss_cls(scores, wanted, label_weights, avg_factor=cls_total))
-            terms['bbox'].append(self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=box_total))
-        return terms
+        return self.by_level(
+            preds,
+            targets,
+            cls=lambda rows, pos: self.class_loss(preds, targets, rows, quality, cls_total, loss_cls),
+            bbox=lambda rows, pos: self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=box_total),
+        )
 
 
 def _alignment(width: int, layers: int, out_channels: int, last_init: dict) -> Sequential:

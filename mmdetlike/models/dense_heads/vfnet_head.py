@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, Scale
-from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.models.task_modules import PointRangeAssigner
+from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox_overlaps
-from mmdetlike.utils.dist import mean_over_ranks
 from mmdetlike_ops import DeformConv2d
 
 from .anchor_free_head import DEFAULT_LOSS_CLS, AnchorFreeHead
 from .anchor_head import box_centres, check_one_prior, usable_anchors
 from .dense_head import DenseTargets, FlatPredictions
 from .fcos_head import DEFAULT_NORM, DEFAULT_RANGES
+from .head import rare_classes_init, total
 from .tower import run_tower
 
 DEFAULT_VARIFOCAL = dict(
@@ -28,12 +29,6 @@ DEFAULT_ANCHORS = dict(
     center_offset=0.0,
     strides=[8, 16, 32, 64, 128],
 )
-DEFAULT_INIT = dict(
-    type='Normal',
-    layer='Conv2d',
-    std=0.01,
-    override=dict(type='Normal', name='vfnet_cls', std=0.01, bias_prob=0.01),
-)
 LEAST_IOU = 1e-6
 
 
@@ -42,12 +37,10 @@ class VFNetHead(AnchorFreeHead):
     """Boxes, the same refined and IoU-aware classes, from features gathered at nine points of the first boxes.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid maps.
-        regress_ranges: For each level the range of an object's largest distance from a point, in pixels; the upper
-            end is also the unit of distances with ``bbox_norm_type='reg_denom'``, twice the last but one in the last.
-        center_sampling: Take points near the centre of an object alone; without ``use_atss``.
-        center_sample_radius: How near, in strides.
+        regress_ranges: As of ``FCOSHead``; the upper end is also the unit of distances with
+            ``bbox_norm_type='reg_denom'``, twice the last but one in the last.
+        center_sampling: As of ``FCOSHead``; without ``use_atss``.
+        center_sample_radius: As of ``FCOSHead``.
         sync_num_pos: Divide the classification loss by the positives averaged over processes, not by one's own.
         gradient_mul: Share of the gradient that the first boxes receive through the nine points.
         bbox_norm_type: Unit of the predicted distances, ``'reg_denom'`` or ``'stride'``.
@@ -60,7 +53,6 @@ class VFNetHead(AnchorFreeHead):
         use_atss: Assign by the anchors and ``train_cfg.assigner``; else as FCOS does, with points amid their cells.
         reg_decoded_bbox: Must be True: losses see decoded boxes.
         anchor_generator: Anchors to assign by, one at a cell; their centres are the points.
-        init_cfg: Weight initialisation; by default classes start at a probability of 0.01.
         kwargs: See ``AnchorFreeHead``.
 
     Raises:
@@ -68,11 +60,11 @@ class VFNetHead(AnchorFreeHead):
     """
 
     map_names = ('cls_score', 'bbox_pred', 'bbox_pred_refine')
+    default_init = rare_classes_init('vfnet_cls')
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
+        *args,
         regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
         center_sampling: bool = False,
         center_sample_radius: float = 1.5,
@@ -88,38 +80,26 @@ class VFNetHead(AnchorFreeHead):
         use_atss: bool = True,
         reg_decoded_bbox: bool = True,
         anchor_generator: dict = DEFAULT_ANCHORS,
-        init_cfg: dict | list[dict] | None = None,
         **kwargs,
     ) -> None:
         if bbox_norm_type not in ('reg_denom', 'stride'):
             raise ValueError(f"bbox_norm_type must be 'reg_denom' or 'stride', got {bbox_norm_type!r}")
         if not reg_decoded_bbox:
             raise ValueError('reg_decoded_bbox must be True for VFNetHead, whose losses compare decoded boxes')
+        loss_cls, priors = loss_cls if use_vfl else loss_cls_fl, anchor_generator if use_atss else None
         super().__init__(
-            num_classes,
-            in_channels,
-            loss_cls=loss_cls if use_vfl else loss_cls_fl,
-            loss_bbox=loss_bbox,
-            norm_cfg=norm_cfg,
-            init_cfg=init_cfg or DEFAULT_INIT,
-            **kwargs,
+            *args, loss_cls=loss_cls, loss_bbox=loss_bbox, norm_cfg=norm_cfg, prior_generator=priors, **kwargs
         )
         self.loss_bbox_refine = MODELS.build(loss_bbox_refine)
-        self.sync_num_pos, self.gradient_mul, self.use_vfl, self.use_atss = (
-            sync_num_pos,
-            gradient_mul,
-            use_vfl,
-            use_atss,
-        )
+        self.sync_num_pos, self.gradient_mul = sync_num_pos, gradient_mul
+        self.use_vfl, self.use_atss = use_vfl, use_atss
         tops = [high for _, high in regress_ranges]
         self.units = list(self.strides) if bbox_norm_type == 'stride' else [*tops[:-1], tops[-2] * 2]
         if use_atss:
-            self.prior_generator, self.prior_options = TASK_UTILS.build(anchor_generator), {}
+            self.prior_options = {}
             check_one_prior(self)
         else:
-            radius = center_sample_radius if center_sampling else None
-            ranges = dict(type='PointRangeAssigner', regress_ranges=regress_ranges, center_sample_radius=radius)
-            self.assigner = TASK_UTILS.build(ranges)
+            self.assigner = PointRangeAssigner(regress_ranges, center_sample_radius if center_sampling else None)
 
     def _init_layers(self) -> None:
         width = self.feat_channels
@@ -203,5 +183,4 @@ def star_offsets(distances: Tensor, gradient_mul: float) -> Tensor:
 def box_loss(loss_bbox: nn.Module, boxes: Tensor, gt_boxes: Tensor) -> Tensor:
     """Loss of decoded boxes (P, 4), in which each counts by its IoU."""
     weight = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True).clamp(min=LEAST_IOU)
-    total = max(mean_over_ranks(float(weight.sum()), weight.device), 1.0)
-    return loss_bbox(boxes, gt_boxes, weight, avg_factor=total)
+    return loss_bbox(boxes, gt_boxes, weight, avg_factor=total(weight))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.task_modules import SamplingResult
-from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.registry import MODELS
 
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
 
@@ -29,7 +29,6 @@ DEFAULT_NORM = dict(type='BN', requires_grad=True)
 DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
 SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 SQUARE = dict(type='MSELoss', loss_weight=1.0)
-DEFAULT_INIT = dict(type='Normal', std=0.01, override=dict(name='convs_pred'))
 
 
 @MODELS.register_module()
@@ -37,7 +36,6 @@ class YOLOV3Head(DenseHead):
     """One vector an anchor: place in the cell x, y, growth w, h, objectness, and a logit a class.
 
     Args:
-        num_classes: Number of classes.
         in_channels: Channels of each pyramid map, coarse to fine.
         out_channels: Channels before each predicting convolution.
         anchor_generator: Makes the anchors.
@@ -51,17 +49,15 @@ class YOLOV3Head(DenseHead):
         loss_conf: Loss of objectness, over positives and negatives.
         loss_xy: Loss of places in the cell, over the positives.
         loss_wh: Loss of growth, over the positives.
-        train_cfg: ``assigner``, ``sampler``.
-        test_cfg: ``conf_thr``, the least objectness, ``score_thr``, ``nms_pre``, ``min_bbox_size``, ``nms``,
-            ``max_per_img``; ``nms_pre`` counts candidates of all levels together.
-        init_cfg: Weight initialisation.
+        kwargs: See ``DenseHead``; ``test_cfg`` has ``conf_thr`` too, the least objectness, and its ``nms_pre`` counts
+            candidates of all levels together.
 
     Raises:
         ValueError: Channels, strides and anchors differ in number of levels.
     """
 
     map_names = ('pred_map',)
-    use_sigmoid_cls = True
+    default_init = dict(type='Normal', std=0.01, override=dict(name='convs_pred'))
 
     def __init__(
         self,
@@ -79,40 +75,31 @@ class YOLOV3Head(DenseHead):
         loss_conf: dict = SIGMOID,
         loss_xy: dict = SIGMOID,
         loss_wh: dict = SQUARE,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = DEFAULT_INIT,
+        **kwargs,
     ) -> None:
-        super().__init__(init_cfg)
-        self.num_classes, self.num_attrib = num_classes, 5 + num_classes
-        self.featmap_strides, self.one_hot_smoother = list(featmap_strides), one_hot_smoother
-        self.bbox_coder = TASK_UTILS.build(bbox_coder)
-        self.prior_generator = TASK_UTILS.build(anchor_generator)
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
-        if 'assigner' in self.train_cfg:
-            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
-            self.sampler = TASK_UTILS.build(self.train_cfg.get('sampler') or dict(type='PseudoSampler'))
-        self.loss_cls, self.loss_conf = MODELS.build(loss_cls), MODELS.build(loss_conf)
-        self.loss_xy, self.loss_wh = MODELS.build(loss_xy), MODELS.build(loss_wh)
-        self._check_levels(in_channels, out_channels)
-        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.convs_bridge = nn.ModuleList(
-            ConvModule(a, b, 3, padding=1, **common) for a, b in zip(in_channels, out_channels)
-        )
-        self.convs_pred = nn.ModuleList(
-            nn.Conv2d(c, anchors * self.num_attrib, 1)
-            for c, anchors in zip(out_channels, self.prior_generator.num_base_priors)
-        )
+        self.num_attrib, self.out_channels, self.one_hot_smoother = 5 + num_classes, out_channels, one_hot_smoother
+        self.featmap_strides = list(featmap_strides)
+        self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        parts = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder, loss_cls=loss_cls)
+        super().__init__(num_classes, in_channels, **parts, **kwargs)
+        self.loss_conf, self.loss_xy, self.loss_wh = (MODELS.build(cfg) for cfg in (loss_conf, loss_xy, loss_wh))
 
-    def _check_levels(self, in_channels: Sequence[int], out_channels: Sequence[int]) -> None:
+    def _init_layers(self) -> None:
         counts = dict(
-            in_channels=len(in_channels),
-            out_channels=len(out_channels),
+            in_channels=len(self.in_channels),
+            out_channels=len(self.out_channels),
             featmap_strides=len(self.featmap_strides),
             anchor_generator=self.prior_generator.num_levels,
         )
         if len(set(counts.values())) > 1:
             raise ValueError(f'all must have the same number of levels, got {counts}')
+        self.convs_bridge = nn.ModuleList(
+            ConvModule(a, b, 3, padding=1, **self.common) for a, b in zip(self.in_channels, self.out_channels)
+        )
+        self.convs_pred = nn.ModuleList(
+            nn.Conv2d(c, anchors * self.num_attrib, 1)
+            for c, anchors in zip(self.out_channels, self.prior_generator.num_base_priors)
+        )
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; objectness begins as 8 objects in a map of 608 pixels, classes at 0.01."""

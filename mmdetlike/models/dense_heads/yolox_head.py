@@ -11,113 +11,79 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule
-from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 
-from .anchor_free_head import LAST_DCN
-from .dense_head import DenseHead, DenseTargets, FlatPredictions
-from .tower import build_tower, run_tower
+from .anchor_free_head import AnchorFreeHead
+from .dense_head import DenseTargets, FlatPredictions
+from .tower import run_tower
 
 DEFAULT_NORM = dict(type='BN', momentum=0.03, eps=0.001)
 DEFAULT_ACT = dict(type='Swish')
 SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0)
 DEFAULT_LOSS_BBOX = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0)
 DEFAULT_LOSS_L1 = dict(type='L1Loss', reduction='sum', loss_weight=1.0)
-DEFAULT_INIT = dict(
-    type='Kaiming',
-    layer='Conv2d',
-    a=math.sqrt(5),
-    distribution='uniform',
-    mode='fan_in',
-    nonlinearity='leaky_relu',
-)
 
 
 @MODELS.register_module()
-class YOLOXHead(DenseHead):
+class YOLOXHead(AnchorFreeHead):
     """Classes, a box and objectness of every point, by two towers of each level's own.
 
     Priors are corners of cells with the strides of their level, (N, 4); a box is predicted as the place of its centre
     from there, in strides, and the logarithm of its size in strides.
 
     Args:
-        num_classes: Number of classes.
-        in_channels: Channels of the pyramid maps.
-        feat_channels: Channels of the towers.
-        stacked_convs: Convolutions in each tower.
-        strides: Stride of each level in pixels.
         use_depthwise: Build the towers of depthwise separable convolutions.
-        dcn_on_last_conv: End the towers with a deformable convolution.
-        conv_bias: Whether the towers' convolutions have a bias; ``'auto'`` gives it where there is no norm.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
         act_cfg: Activation of the towers.
-        loss_cls: Loss of classes, over the positives.
-        loss_bbox: Loss of decoded boxes.
         loss_obj: Loss of objectness, over all points.
         loss_l1: Loss of boxes as they are predicted, which takes part where ``use_l1`` is set.
-        train_cfg: ``assigner`` and ``sampler``.
-        test_cfg: ``score_thr``, ``nms``, ``min_bbox_size``, ``max_per_img``.
-        init_cfg: Weight initialisation.
+        kwargs: See ``AnchorFreeHead``.
 
     Attributes:
         use_l1: Whether ``loss_l1`` takes part, as at the end of training (see ``YOLOXModeSwitchHook``).
     """
 
     map_names = ('cls_score', 'bbox_pred', 'objectness')
-    prior_options = dict(with_stride=True)
-    use_sigmoid_cls = True
+    default_init = dict(
+        type='Kaiming',
+        layer='Conv2d',
+        a=math.sqrt(5),
+        distribution='uniform',
+        mode='fan_in',
+        nonlinearity='leaky_relu',
+    )
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
-        feat_channels: int = 256,
+        *args,
         stacked_convs: int = 2,
         strides: Sequence[int] = (8, 16, 32),
         use_depthwise: bool = False,
-        dcn_on_last_conv: bool = False,
-        conv_bias: bool | str = 'auto',
-        conv_cfg: dict | None = None,
         norm_cfg: dict | None = DEFAULT_NORM,
         act_cfg: dict | None = DEFAULT_ACT,
         loss_cls: dict = SIGMOID,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
         loss_obj: dict = SIGMOID,
         loss_l1: dict = DEFAULT_LOSS_L1,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = DEFAULT_INIT,
+        **kwargs,
     ) -> None:
-        super().__init__(init_cfg)
-        if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
-        self.num_classes, self.in_channels, self.feat_channels = num_classes, in_channels, feat_channels
-        self.stacked_convs, self.strides, self.use_l1 = stacked_convs, strides, False
-        self.loss_cls, self.loss_bbox = MODELS.build(loss_cls), MODELS.build(loss_bbox)
+        self.use_depthwise, self.act_cfg, self.use_l1 = use_depthwise, act_cfg, False
+        corners = dict(type='MlvlPointGenerator', strides=strides, offset=0)
+        parts = dict(prior_generator=corners, norm_cfg=norm_cfg, loss_cls=loss_cls, loss_bbox=loss_bbox)
+        super().__init__(*args, stacked_convs=stacked_convs, strides=strides, **parts, **kwargs)
         self.loss_obj, self.loss_l1 = MODELS.build(loss_obj), MODELS.build(loss_l1)
-        self.prior_generator = TASK_UTILS.build(dict(type='MlvlPointGenerator', strides=strides, offset=0))
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
-        if 'assigner' in self.train_cfg:
-            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
-        self.sampler = TASK_UTILS.build(self.train_cfg.get('sampler') or dict(type='PseudoSampler'))
-        tower = dict(
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            bias=conv_bias,
-            last_conv_cfg=LAST_DCN if dcn_on_last_conv else None,
-            block=DepthwiseSeparableConvModule if use_depthwise else ConvModule,
-            act_cfg=act_cfg,
-        )
-        self._init_layers(tower)
 
-    def _init_layers(self, tower: dict) -> None:
-        widths, levels = (self.in_channels, self.feat_channels, self.stacked_convs), self.strides
-        self.multi_level_cls_convs = nn.ModuleList(build_tower(*widths, **tower) for _ in levels)
-        self.multi_level_reg_convs = nn.ModuleList(build_tower(*widths, **tower) for _ in levels)
-        self.multi_level_conv_cls = nn.ModuleList(nn.Conv2d(self.feat_channels, self.num_classes, 1) for _ in levels)
-        self.multi_level_conv_reg = nn.ModuleList(nn.Conv2d(self.feat_channels, 4, 1) for _ in levels)
-        self.multi_level_conv_obj = nn.ModuleList(nn.Conv2d(self.feat_channels, 1, 1) for _ in levels)
+    def _init_layers(self) -> None:
+        levels, width = self.strides, self.feat_channels
+        self.multi_level_cls_convs = nn.ModuleList(self._tower() for _ in levels)
+        self.multi_level_reg_convs = nn.ModuleList(self._tower() for _ in levels)
+        self.multi_level_conv_cls = nn.ModuleList(nn.Conv2d(width, self.num_classes, 1) for _ in levels)
+        self.multi_level_conv_reg = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in levels)
+        self.multi_level_conv_obj = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in levels)
+
+    def _tower(self) -> nn.ModuleList:
+        block = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
+        return super()._tower(block=block, act_cfg=self.act_cfg)
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""

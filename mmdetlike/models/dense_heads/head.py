@@ -1,0 +1,50 @@
+"""What all heads have."""
+
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmdetlike.registry import TASK_UTILS
+from mmdetlike.utils.dist import mean_over_ranks
+
+
+class Head(BaseModule):
+    """Classes, settings and the assigner that these name.
+
+    Args:
+        num_classes: Classes without background.
+        train_cfg: Settings of training, among them ``assigner``.
+        test_cfg: Settings of testing.
+        init_cfg: Weight initialisation; ``default_init`` where None.
+
+    Raises:
+        ValueError: ``num_classes`` is below 1.
+    """
+
+    default_init: dict | list[dict] | None = None
+
+    def __init__(
+        self,
+        num_classes: int,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or self.default_init)
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+        self.num_classes = num_classes
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        if 'assigner' in self.train_cfg:
+            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
+
+
+def rare_classes_init(class_layer: str) -> dict:
+    """Convolutions by a normal distribution; in ``class_layer`` classes begin at a probability of 0.01."""
+    override = dict(type='Normal', name=class_layer, std=0.01, bias_prob=0.01)
+    return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
+
+
+def total(weights: Tensor, least: float = 1.0) -> float:
+    """The sum of ``weights``, averaged over processes, which a loss is divided by; not below ``least``."""
+    return max(mean_over_ranks(float(weights.sum()), weights.device), least)
