@@ -141,7 +141,7 @@ def test_scores_are_weighed_by_the_quality_of_masks():
     cls = [torch.full((1, 3, g, g), -9.0) for g in model.num_grids]
     cls[0][0, 1, 0, 7], cls[1][0, 2, 0, 3], cls[2][0, 0, 0, 0] = 3.0, 1.0, 5.0
     scores = torch.cat([c.sigmoid().flatten(2).transpose(1, 2) for c in cls], 1)[0]
-    kept, cells = model.select(GridOutputs(cls, tuple(logits)), 0, scores)
+    kept, cells = model.select(GridOutputs(cls, (logits,)), 0, scores)
     assert cells.tolist() == [7, 103] and kept.labels.tolist() == [1, 2]
     expected = torch.tensor([3.0, 1.0]).sigmoid() * torch.tensor([2.0, 9.0]).sigmoid()
     torch.testing.assert_close(kept.scores, expected)

@@ -166,7 +166,7 @@ def test_points_of_vfnet():
     shapes = [torch.zeros(1, 8, 8 // s, 8 // s) for s in (1, 2, 4)]
     for kind, first in (('vfnet', 0.0), ('vfnet fcos', 0.5)):
         head = detector(kind).bbox_head
-        points = head.points(head.priors(head.flatten(head(shapes))))
+        points = head.coded(head.priors(head.flatten(head(shapes))))
         expected = torch.tensor([8.0, 16.0, 32.0])[:, None].expand(3, 2) * first
         torch.testing.assert_close(points[[0, 64, 80]], expected)
 

@@ -10,8 +10,7 @@ from .fcos_head import FCOSHead
 from .gfl_head import GFLHead, Integral
 from .mask2former_head import Mask2FormerHead
 from .maskformer_head import MaskFormerHead
-from .retina_head import RetinaHead
-from .retina_sepbn_head import RetinaSepBNHead
+from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .rtmdet_ins_head import RTMDetInsHead, RTMDetInsSepBNHead

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
 
-from .dense_head import DenseHead, FlatPredictions
+from .dense_head import DenseHead
 from .head import rare_classes_init
 from .tower import build_tower, run_tower
 
@@ -77,7 +77,3 @@ class AnchorFreeHead(DenseHead):
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes (B, classes, H, W), distances in pixels (B, 4, H, W)."""
         return self.conv_cls(run_tower(self.cls_convs, x)), self.conv_reg(run_tower(self.reg_convs, x))
-
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
-        """Boxes of the chosen points, clipped to the image."""
-        return self.bbox_coder.decode(priors[inds, :2], preds.bbox_pred[index][inds], max_shape=img_shape)

@@ -1,9 +1,7 @@
 """Heads that classify and regress anchors: Faster R-CNN, arXiv 1506.01497."""
 
-import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.task_modules import anchor_inside_flags
 from mmdetlike.registry import MODELS
 
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
@@ -26,6 +24,8 @@ class AnchorHead(DenseHead):
         kwargs: See ``DenseHead``.
     """
 
+    has_anchors = True
+
     def __init__(
         self,
         *args,
@@ -47,10 +47,6 @@ class AnchorHead(DenseHead):
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes (B, A * classes, H, W) and deltas (B, A * 4, H, W)."""
         return self.conv_cls(x), self.conv_reg(x)
-
-    def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
-        """Places of the anchors that lie on the image, not on padding, and cross its border little enough."""
-        return usable_anchors(self, preds, priors, sample)
 
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """``cls`` over all priors and ``bbox`` over the positives, one value a level."""
@@ -87,10 +83,6 @@ class AnchorHead(DenseHead):
             avg_factor=targets.avg_factor if avg_factor is None else avg_factor,
         )
 
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
-        """Boxes of the chosen anchors, clipped to the image."""
-        return self.bbox_coder.decode(priors[inds], preds.bbox_pred[index][inds], max_shape=img_shape)
-
 
 class TowerHead(AnchorHead):
     """Base of the heads of anchors with two towers of convolutions.
@@ -105,12 +97,7 @@ class TowerHead(AnchorHead):
     pred_kernel_size = 3
 
     def __init__(
-        self,
-        *args,
-        stacked_convs: int = 4,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        **kwargs,
+        self, *args, stacked_convs: int = 4, conv_cfg: dict | None = None, norm_cfg: dict | None = None, **kwargs
     ) -> None:
         self.stacked_convs, self.conv_cfg, self.norm_cfg = stacked_convs, conv_cfg, norm_cfg
         super().__init__(*args, **kwargs)
@@ -119,22 +106,15 @@ class TowerHead(AnchorHead):
         widths = self.in_channels, self.feat_channels, self.stacked_convs
         return build_tower(*widths, self.conv_cfg, self.norm_cfg, **options)
 
+    def at_level(self, layers: nn.Module, level: int) -> nn.Module:
+        """The layers of one level, where levels have layers of their own."""
+        return layers
+
     def _predictors(self, channels: int) -> nn.Module:
         """What predicts ``channels`` for each anchor."""
         width = self.feat_channels if self.stacked_convs else self.in_channels
         kernel = self.pred_kernel_size
         return nn.Conv2d(width, self.num_base_priors * channels, kernel, padding=kernel // 2)
-
-
-def usable_anchors(head: DenseHead, preds: FlatPredictions, anchors: Tensor, sample) -> Tensor | None:
-    """Places of the ``anchors`` (N, 4) on the image, not on padding, that cross its border by ``allowed_border``."""
-    border = head.train_cfg.get('allowed_border', -1)
-    pad_shape = sample.metainfo.get('pad_shape', sample.img_shape)
-    covered = tuple(pad_shape[:2]) == tuple(sample.metainfo.get('batch_input_shape', pad_shape)[:2])
-    if covered and border < 0:
-        return None
-    valid = torch.cat(head.prior_generator.valid_flags(preds.featmap_sizes, pad_shape, anchors.device))
-    return anchor_inside_flags(anchors, valid, sample.img_shape, border).nonzero().squeeze(1)
 
 
 def check_one_prior(head: DenseHead) -> None:

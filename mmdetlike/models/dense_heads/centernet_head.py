@@ -68,9 +68,9 @@ class CenterNetHead(Head):
         loss_center_heatmap: Loss of the heat map.
         loss_wh: Loss of width and height, in cells.
         loss_offset: Loss of the place in the cell.
-        init_cfg: Not to be given: the head initialises itself.
-        kwargs: See ``Head``; ``test_cfg`` has ``topk``, centres taken from an image; ``local_maximum_kernel``, side in
-            cells within which only the best one counts; ``max_per_img`` and, to suppress duplicates, ``nms``.
+        kwargs: See ``Head``; ``init_cfg`` must not be given: the head initialises itself. ``test_cfg`` has ``topk``,
+            centres taken from an image; ``local_maximum_kernel``, side in cells within which only the best one counts;
+            ``max_per_img`` and, to suppress duplicates, ``nms``.
 
     Raises:
         ValueError: ``init_cfg`` is given.
@@ -84,12 +84,11 @@ class CenterNetHead(Head):
         loss_center_heatmap: dict = DEFAULT_LOSS_HEATMAP,
         loss_wh: dict = DEFAULT_LOSS_WH,
         loss_offset: dict = DEFAULT_LOSS_OFFSET,
-        init_cfg: None = None,
         **kwargs,
     ) -> None:
         super().__init__(num_classes, **kwargs)
-        if init_cfg is not None:
-            raise ValueError(f'CenterNetHead initialises itself, so init_cfg must be None, got {init_cfg}')
+        if self.init_cfg is not None:
+            raise ValueError(f'CenterNetHead initialises itself, so init_cfg must be None, got {self.init_cfg}')
         self.heatmap_head = build_branch(in_channels, feat_channels, num_classes)
         self.wh_head = build_branch(in_channels, feat_channels, 2)
         self.offset_head = build_branch(in_channels, feat_channels, 2)
@@ -137,16 +136,10 @@ class CenterNetHead(Head):
     # -- testing -----------------------------------------------------------------------------------------------------
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> list[InstanceData]:
-        """Boxes of each image.
+        """As ``DenseHead.predict``, of one map (B, C, h, w).
 
-        Args:
-            x: One map (B, C, h, w).
-            batch_data_samples: Samples with ``batch_input_shape`` and, where the image was resized, ``scale_factor``;
-                where it was padded on all sides, ``border``: the first and last row, then column, of the image proper.
-            rescale: Put out boxes in pixels of the original image.
-
-        Returns:
-            For each image ``bboxes`` (n, 4) xyxy, ``scores`` (n,) falling, ``labels`` (n,).
+        Samples have ``batch_input_shape`` and, where the image was resized, ``scale_factor``; where it was padded on
+        all sides, ``border``: the first and last row, then column, of the image proper.
         """
         (heatmap,), (wh,), (offset,) = self(x)
         cfg = self.test_cfg
@@ -163,14 +156,13 @@ class CenterNetHead(Head):
 
     def finish(self, found: InstanceData, sample: DetDataSample, rescale: bool) -> InstanceData:
         """Put boxes where the image was before it was padded and resized, and keep the best."""
-        cfg, border, scale = self.test_cfg, sample.get('border'), sample.get('scale_factor')
+        border, scale, limit = sample.get('border'), sample.get('scale_factor'), self.test_cfg.get('max_per_img', -1)
         if border is not None:
             found.bboxes = found.bboxes - found.bboxes.new_tensor([float(border[2]), float(border[0])]).repeat(2)
         if rescale and scale is not None:  # images that were padded alone have no scale
             found.bboxes = found.bboxes / found.bboxes.new_tensor(scale).repeat(2)
-        if cfg.get('nms') is not None:
-            return suppress(found, cfg.nms, cfg.get('max_per_img', -1))
-        limit = cfg.get('max_per_img', -1)
+        if self.test_cfg.get('nms') is not None:
+            return suppress(found, self.test_cfg.nms, limit)
         return found[: limit if limit > 0 else len(found)]
 
 

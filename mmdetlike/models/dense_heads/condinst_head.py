@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from mmengine.config import ConfigDict
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -18,6 +16,7 @@ from mmdetlike.structures import DetDataSample, SampleList
 from .dense_head import FlatPredictions
 from .dynamic_masks import MaskFeatures, MaskNetwork, masks_at_stride
 from .fcos_head import FCOSHead
+from .head import Head
 from .tower import build_tower, run_tower
 
 DEFAULT_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0)
@@ -90,7 +89,7 @@ class MaskFeatModule(MaskFeatures):
 
 
 @MODELS.register_module()
-class CondInstMaskHead(BaseModule):
+class CondInstMaskHead(Head):
     """Draws the mask of each object by 1x1 convolutions of its own, over features that all objects share.
 
     A pixel of these has, beside the features, its distance x and y from the object's point.
@@ -104,9 +103,7 @@ class CondInstMaskHead(BaseModule):
         max_masks_to_train: Train on so many positives of an image, drawn at random; -1 for all.
         topk_masks_per_img: Train on the best positives of each object, so many in an image; -1 for all.
         loss_mask: Loss of mask logits.
-        train_cfg: Kept for configs.
-        test_cfg: ``mask_thr``, least probability inside a mask.
-        init_cfg: Weight initialisation.
+        kwargs: See ``Head``; ``test_cfg`` has ``mask_thr``, least probability inside a mask.
 
     Raises:
         ValueError: The stride of the features is no multiple of ``mask_out_stride``, or positives are limited twice.
@@ -122,11 +119,9 @@ class CondInstMaskHead(BaseModule):
         max_masks_to_train: int = -1,
         topk_masks_per_img: int = -1,
         loss_mask: dict = DEFAULT_LOSS_MASK,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(**kwargs)
         self.mask_feature_head = MaskFeatModule(**mask_feature_head)
         self.mask_feat_stride = self.mask_feature_head.mask_stride
         if self.mask_feat_stride % mask_out_stride:
@@ -143,7 +138,6 @@ class CondInstMaskHead(BaseModule):
         widths = [self.mask_feature_head.out_channels + 2, *[feat_channels] * (num_layers - 1), 1]
         self.network = MaskNetwork(widths, size_of_interest)
         self.loss_mask = MODELS.build(loss_mask)
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
 
     def forward(self, x: Sequence[Tensor], instances: Sequence[InstanceData]) -> list[Tensor]:
         """Mask logits (n, h, w) of each image's instances, with ``params`` (n, parameters) and ``priors`` (n, 4)."""
@@ -167,19 +161,12 @@ class CondInstMaskHead(BaseModule):
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]
     ) -> dict[str, Tensor]:
-        """``loss_mask``, the mean over positives.
-
-        Args:
-            x: Pyramid maps (B, C, H_i, W_i).
-            batch_data_samples: Samples with masks.
-            positives: Of each image, from ``CondInstBboxHead.loss_with_positives``.
-        """
+        """``loss_mask``, the mean over the ``positives`` of all images (see ``DenseHead.loss_with_positives``)."""
         positives = [self.sample(positive) for positive in positives]
         terms = []
         for logits, sample, positive in zip(self(x, positives), batch_data_samples, positives):
-            gt = masks_at_stride(sample, self.mask_out_stride, logits.shape[-2:], type(self).__name__)
-            gt = gt.to(logits)[positive.gt_inds]
-            terms.append(self.loss_mask(logits, gt, reduction_override='none'))
+            gt = masks_at_stride(sample, self.mask_out_stride, logits.shape[-2:], type(self).__name__).to(logits)
+            terms.append(self.loss_mask(logits, gt[positive.gt_inds], reduction_override='none'))
         return dict(loss_mask=torch.cat(terms).sum() / max(sum(map(len, positives)), 1))
 
     def sample(self, positives: InstanceData) -> InstanceData:
@@ -201,23 +188,9 @@ class CondInstMaskHead(BaseModule):
     # -- testing -----------------------------------------------------------------------------------------------------
 
     def predict(
-        self,
-        x: Sequence[Tensor],
-        batch_data_samples: SampleList,
-        rescale: bool,
-        results_list: Sequence[InstanceData],
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool, results_list: Sequence[InstanceData]
     ) -> list[InstanceData]:
-        """Add masks to boxes.
-
-        Args:
-            x: Pyramid maps (B, C, H_i, W_i).
-            batch_data_samples: Samples with ``img_shape`` and, to rescale, ``ori_shape``.
-            rescale: Put out masks of the size of the original image.
-            results_list: Each image's boxes, from ``CondInstBboxHead.predict``.
-
-        Returns:
-            For each image ``bboxes`` (n, 4), ``scores`` (n,), ``labels`` (n,) and ``masks`` (n, h, w) bool.
-        """
+        """Add ``masks`` (n, h, w) bool to each image's boxes ``results_list``, from ``CondInstBboxHead.predict``."""
         upsample, results = partial(aligned_bilinear, factor=self.mask_out_stride), []
         for logits, boxes, sample in zip(self(x, results_list), results_list, batch_data_samples):
             shape = tuple(sample.img_shape[:2])

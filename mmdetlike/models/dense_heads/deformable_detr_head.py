@@ -25,12 +25,7 @@ class DeformableDETRHead(QueryHead):
     binary_proposals = True
 
     def __init__(
-        self,
-        *args,
-        share_pred_layer: bool = False,
-        num_pred_layer: int = 6,
-        as_two_stage: bool = False,
-        **kwargs,
+        self, *args, share_pred_layer: bool = False, num_pred_layer: int = 6, as_two_stage: bool = False, **kwargs
     ) -> None:
         self.share_pred_layer, self.num_pred_layer, self.as_two_stage = share_pred_layer, num_pred_layer, as_two_stage
         super().__init__(*args, **kwargs)

@@ -5,7 +5,7 @@ A head supplies its layers (``forward``), how it assigns (``assign``), its terms
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from mmengine.config import ConfigDict
@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.models.losses.reduction import float32_if_half
-from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.task_modules import SamplingResult, anchor_inside_flags
 from mmdetlike.models.utils import best_first, suppress
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
@@ -44,13 +44,11 @@ class FlatPredictions:
 
     def image(self, index: int) -> 'FlatPredictions':
         """Those of one image, as a batch of one."""
-        maps = {name: value[index : index + 1] for name, value in self.maps.items()}
-        return FlatPredictions(maps, self.featmap_sizes, self.num_priors)
+        return replace(self, maps={name: value[index : index + 1] for name, value in self.maps.items()})
 
     def detach(self) -> 'FlatPredictions':
         """The same values without their graph."""
-        maps = {name: value.detach() for name, value in self.maps.items()}
-        return FlatPredictions(maps, self.featmap_sizes, self.num_priors)
+        return replace(self, maps={name: value.detach() for name, value in self.maps.items()})
 
 
 @dataclass
@@ -96,7 +94,7 @@ class DenseHead(Head):
     """Base of the heads that predict at every cell of a feature pyramid.
 
     A subclass makes its layers in ``_init_layers``. ``map_names`` has one name for each list of maps that ``forward``
-    returns; ``prior_options`` are handed to ``grid_priors``.
+    returns. Priors are boxes with ``has_anchors``, else points; ``prior_options`` are handed to ``grid_priors``.
 
     Args:
         num_classes: Classes without background.
@@ -112,6 +110,7 @@ class DenseHead(Head):
 
     map_names: tuple[str, ...] = ('cls_score', 'bbox_pred')
     prior_options: dict = {}
+    has_anchors = False
     loss_prefix = 'loss_'
     default_init = dict(type='Normal', layer='Conv2d', std=0.01)
 
@@ -293,8 +292,16 @@ class DenseHead(Head):
         return {}
 
     def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
-        """Places of the priors that may be assigned in this image; None for all of them."""
-        return None
+        """Places of the priors that may be assigned in this image; None for all of them.
+
+        Anchors must lie on the image, not on padding, and cross its border by no more than ``allowed_border``.
+        """
+        border, pad_shape = self.train_cfg.get('allowed_border', -1), sample.metainfo.get('pad_shape', sample.img_shape)
+        covered = tuple(pad_shape[:2]) == tuple(sample.metainfo.get('batch_input_shape', pad_shape)[:2])
+        if not self.has_anchors or (covered and border < 0):
+            return None
+        valid = torch.cat(self.prior_generator.valid_flags(preds.featmap_sizes, pad_shape, priors.device))
+        return anchor_inside_flags(priors, valid, sample.img_shape, border).nonzero().squeeze(1)
 
     def assign(
         self, preds: FlatPredictions, priors: Tensor, usable: Tensor | None, index: int, sample
@@ -347,7 +354,11 @@ class DenseHead(Head):
 
     def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes (n, 4) xyxy in pixels, clipped to ``img_shape``, of the priors ``inds`` (n,) of image ``index``."""
-        raise NotImplementedError
+        return self.bbox_coder.decode(self.coded(priors[inds]), preds.bbox_pred[index][inds], max_shape=img_shape)
+
+    def coded(self, priors: Tensor) -> Tensor:
+        """What boxes are encoded against: priors, without the strides that points may have."""
+        return priors[:, :2] if self.prior_options.get('with_stride') else priors
 
     def _predict(
         self, preds: FlatPredictions, batch_data_samples: SampleList, cfg: ConfigDict, rescale: bool

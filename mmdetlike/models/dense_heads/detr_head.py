@@ -3,7 +3,6 @@
 DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -223,15 +222,10 @@ class DETRHead(QueryHead):
     """A linear layer for classes and a small network for boxes, the same for all layers."""
 
     def _init_layers(self) -> None:
-        self.fc_cls = nn.Linear(self.embed_dims, self.cls_out_channels)
-        self.reg_ffn = FFN(
-            self.embed_dims,
-            self.embed_dims,
-            self.num_reg_fcs,
-            act_cfg=dict(type='ReLU', inplace=True),
-            add_identity=False,
-        )
-        self.fc_reg = nn.Linear(self.embed_dims, 4)
+        dims, relu = self.embed_dims, dict(type='ReLU', inplace=True)
+        self.fc_cls = nn.Linear(dims, self.cls_out_channels)
+        self.reg_ffn = FFN(dims, dims, self.num_reg_fcs, act_cfg=relu, add_identity=False)
+        self.fc_reg = nn.Linear(dims, 4)
 
     def predict_layer(self, layer: int, hidden: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         """Class logits (B, Q, classes) and boxes (B, Q, 4) after a decoder layer."""
@@ -292,11 +286,7 @@ def query_targets(
 
 def denoising_targets(queries: DenoisingQueries, samples: SampleList, num_classes: int) -> QueryTargets:
     """Targets of denoising queries: positives know their objects, all others are background."""
-    targets = query_targets(list(_positives(queries, samples)), samples, queries.count, num_classes)
+    found = [queries.positives(len(sample.gt_instances)) for sample in samples]
+    targets = query_targets(found, samples, queries.count, num_classes)
     targets.num_neg = len(targets.pos_inds)  # a negative for each positive, whatever the padding
     return targets
-
-
-def _positives(queries: DenoisingQueries, samples: SampleList) -> Iterator[tuple[Tensor, Tensor]]:
-    for sample in samples:
-        yield queries.positives(len(sample.gt_instances))

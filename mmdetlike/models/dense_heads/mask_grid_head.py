@@ -6,6 +6,7 @@ object is centred predicts its class and its mask. Cells of all levels in a row:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,7 @@ class GridOutputs:
 
     Attributes:
         cls: Class logits (B, classes, G, G) of each level.
-        masks: What masks are made of; a head knows itself.
+        masks: What masks are made of, which a head knows itself; the last entry's first one has the size of masks.
     """
 
     cls: list[Tensor]
@@ -58,7 +59,7 @@ class LevelTargets:
 class MaskGridHead(Head):
     """Base of the heads that predict masks at grids of cells.
 
-    A subclass supplies ``_init_layers``, ``grid_outputs``, ``training_masks`` and ``probabilities``.
+    A subclass supplies ``_init_layers``, ``forward`` and ``mask_logits``.
 
     Args:
         num_classes: Number of classes.
@@ -125,13 +126,20 @@ class MaskGridHead(Head):
         """Pyramid maps (B, C, H_i, W_i), the finest of stride 4 -> logits of all cells."""
         raise NotImplementedError
 
-    def training_masks(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
-        """What ``loss_mask`` takes for ``cells`` (p,) of a level: (p, h, w)."""
+    def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:
+        """Logits (n, h, w) of ``cells`` (n,) of a level, one or more, whose probabilities multiplied are the masks."""
         raise NotImplementedError
+
+    def training_masks(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
+        """What ``loss_mask`` takes for ``cells`` (p,) of a level: logits (p, h, w), or a product of probabilities."""
+        logits = self.mask_logits(outs, level, image, cells)
+        return logits[0] if len(logits) == 1 else prod(factor.sigmoid() for factor in logits)
 
     def probabilities(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
         """Masks (n, H / mask_stride, W / mask_stride) in [0, 1] of ``cells`` (n,) of a level."""
-        raise NotImplementedError
+        size, factors = outs.masks[-1][0].shape[-2:], self.mask_logits(outs, level, image, cells)
+        factors = [factor[:, None].sigmoid() for factor in factors]
+        return prod(F.interpolate(f, size=size, mode='bilinear', align_corners=False)[:, 0] for f in factors)
 
     def target_stride(self, level: int) -> float:
         """Pixels of the image for one of a mask that trains at this level."""
@@ -150,13 +158,7 @@ class MaskGridHead(Head):
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: list[InstanceData] | None = None
     ) -> dict[str, Tensor]:
-        """``loss_mask`` of the positive cells and ``loss_cls`` of all.
-
-        Args:
-            x: Pyramid maps (B, C, H_i, W_i).
-            batch_data_samples: Samples with masks.
-            positives: Not used: there is no box head.
-        """
+        """``loss_mask`` of the positive cells and ``loss_cls`` of all; there are no ``positives`` of a box head."""
         outs = self(x)
         size = tuple(side * 4 for side in x[0].shape[-2:])
         masks = [self.gt_masks(sample, x[0].device) for sample in batch_data_samples]
@@ -226,13 +228,7 @@ class MaskGridHead(Head):
         rescale: bool = False,
         results_list: list[InstanceData] | None = None,
     ) -> list[InstanceData]:
-        """Masks of each image.
-
-        Args:
-            x: Pyramid maps (B, C, H_i, W_i).
-            batch_data_samples: Samples with ``img_shape`` and, to rescale, ``ori_shape``.
-            rescale: Put out masks of the size of the original image.
-            results_list: Not used: there is no box head.
+        """Masks of each image, of the size of the original one if ``rescale``; there are no results of a box head.
 
         Returns:
             For each image ``masks`` (n, h, w) bool, ``scores`` (n,) falling, ``labels`` (n,), ``bboxes`` (n, 4) zeros.
@@ -300,11 +296,11 @@ class MaskGridHead(Head):
         return masks, areas, (soft * masks).sum((1, 2)) / areas.clamp(min=1)
 
 
-def with_coordinates(x: Tensor) -> Tensor:
-    """Maps (B, C, H, W) with two channels more: x and y of each pixel, from -1 to 1."""
+def with_coordinates(x: Tensor, axes: slice = slice(0, 2)) -> Tensor:
+    """Maps (B, C, H, W) with two channels more: x and y of each pixel, from -1 to 1; or one of these ``axes``."""
     ys, xs = (torch.linspace(-1, 1, side, device=x.device, dtype=x.dtype) for side in x.shape[-2:])
     grid = torch.stack(torch.meshgrid(xs, ys, indexing='xy'))
-    return torch.cat([x, grid.expand(len(x), -1, -1, -1)], 1)
+    return torch.cat([x, grid[axes].expand(len(x), -1, -1, -1)], 1)
 
 
 def local_peaks(scores: Tensor) -> Tensor:

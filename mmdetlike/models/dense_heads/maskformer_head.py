@@ -166,11 +166,7 @@ class MaskFormerHead(Head):
         return pred, F.interpolate(gt[:, None], pred.shape[-2:], mode='nearest')[:, 0]
 
     def losses(
-        self,
-        cls_score: Tensor,
-        masks: Tensor,
-        gts: Sequence[InstanceData],
-        found: Sequence[tuple[Tensor, Tensor]],
+        self, cls_score: Tensor, masks: Tensor, gts: Sequence[InstanceData], found: Sequence[tuple[Tensor, Tensor]]
     ) -> dict[str, Tensor]:
         """``cls`` of all queries, ``mask`` and ``dice`` of the positives."""
         labels = torch.full(cls_score.shape[:2], self.num_classes, device=cls_score.device)

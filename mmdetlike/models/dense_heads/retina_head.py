@@ -1,12 +1,14 @@
 """Focal Loss for Dense Object Detection, arXiv 1708.02002."""
 
-from torch import Tensor
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
 
 from .anchor_head import TowerHead
 from .head import rare_classes_init
-from .tower import run_tower
+from .tower import run_tower, share_convolutions
 
 DEFAULT_ANCHORS = dict(
     type='AnchorGenerator',
@@ -33,4 +35,37 @@ class RetinaHead(TowerHead):
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """One level: class and delta maps."""
-        return self.retina_cls(run_tower(self.cls_convs, x)), self.retina_reg(run_tower(self.reg_convs, x))
+        cls_feat = run_tower(self.at_level(self.cls_convs, level), x)
+        reg_feat = run_tower(self.at_level(self.reg_convs, level), x)
+        return self.retina_cls(cls_feat), self.retina_reg(reg_feat)
+
+
+@MODELS.register_module()
+class RetinaSepBNHead(RetinaHead):
+    """``RetinaHead`` whose towers share convolutions between levels, but not norm layers: NAS-FPN, arXiv 1904.07392.
+
+    Args:
+        num_ins: Number of pyramid maps.
+        kwargs: See ``RetinaHead``.
+    """
+
+    def __init__(self, *args, num_ins: int, **kwargs) -> None:
+        self.num_ins = num_ins
+        super().__init__(*args, **kwargs)
+
+    def _tower(self) -> nn.ModuleList:
+        """One tower a level."""
+        return share_convolutions([super(RetinaSepBNHead, self)._tower() for _ in range(self.num_ins)])
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """See ``DenseHead``.
+
+        Raises:
+            ValueError: The number of maps differs from ``num_ins``.
+        """
+        if len(x) != self.num_ins:
+            raise ValueError(f'the head was built for num_ins={self.num_ins} maps, got {len(x)}')
+        return super().forward(x)
+
+    def at_level(self, layers: nn.ModuleList, level: int) -> nn.Module:
+        return layers[level]

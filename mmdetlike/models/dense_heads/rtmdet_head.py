@@ -43,7 +43,6 @@ class RTMDetHead(ATSSHead):
     map_names = ('cls_score', 'bbox_pred')
     prior_options = dict(with_stride=True)
     initial_biases = {'rtm_cls': bias_init_with_prob(0.01), 'rtm_obj': bias_init_with_prob(0.01)}
-
     default_init = AnchorHead.default_init
 
     def __init__(
@@ -83,10 +82,13 @@ class RTMDetHead(ATSSHead):
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes (B, classes, H, W) and distances in pixels (B, 4, H, W)."""
-        cls_score, reg_feat = self.rtm_cls(run_tower(self.cls_convs, x)), run_tower(self.reg_convs, x)
+        cls_feat = reg_feat = run_tower(self.at_level(self.cls_convs, level), x)
+        if self.reg_convs is not self.cls_convs:
+            reg_feat = run_tower(self.at_level(self.reg_convs, level), x)
+        cls_score = self.at_level(self.rtm_cls, level)(cls_feat)
         if self.with_objectness:
-            cls_score = with_objectness(cls_score, self.rtm_obj(reg_feat))
-        return cls_score, self.distances(level, self.rtm_reg(reg_feat))
+            cls_score = with_objectness(cls_score, self.at_level(self.rtm_obj, level)(reg_feat))
+        return cls_score, self.distances(level, self.at_level(self.rtm_reg, level)(reg_feat))
 
     def distances(self, level: int, raw: Tensor) -> Tensor:
         """Distances in pixels of what is predicted."""
@@ -94,7 +96,7 @@ class RTMDetHead(ATSSHead):
 
     def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
         """What the assigner sees: points, boxes (N, 4) and logits (N, C)."""
-        boxes = self.bbox_coder.decode(priors[:, :2], preds.bbox_pred[index])
+        boxes = self.bbox_coder.decode(self.coded(priors), preds.bbox_pred[index])
         return InstanceData(priors=priors, bboxes=boxes, scores=preds.cls_score[index])
 
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
@@ -102,17 +104,13 @@ class RTMDetHead(ATSSHead):
         pos_quality = torch.cat([s.assign_result.max_overlaps[s.pos_inds] for s in targets.samplings])
         quality, factor = targets.spread(pos_quality), total(pos_quality)
         distances, gt_boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_gt_bboxes
-        boxes = self.bbox_coder.decode(targets.pos_priors[:, :2], distances)
+        boxes = self.bbox_coder.decode(self.coded(targets.pos_priors), distances)
         return self.by_level(
             preds,
             targets,
             cls=lambda rows, pos: self.class_loss(preds, targets, rows, quality, factor),
             bbox=lambda rows, pos: self.loss_bbox(boxes[pos], gt_boxes[pos], pos_quality[pos], avg_factor=factor),
         )
-
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
-        """Boxes of the chosen points, clipped to the image."""
-        return self.bbox_coder.decode(priors[inds, :2], preds.bbox_pred[index][inds], max_shape=img_shape)
 
 
 @MODELS.register_module()
@@ -160,18 +158,10 @@ class RTMDetSepBNHead(RTMDetHead):
         """One convolution a level."""
         return nn.ModuleList(super(RTMDetSepBNHead, self)._predictors(channels) for _ in self.prior_generator.strides)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level: classes and distances in pixels."""
-        cls_feat = run_tower(self.cls_convs[level], x)
-        one_tower = self.reg_convs is self.cls_convs
-        reg_feat = cls_feat if one_tower else run_tower(self.reg_convs[level], x)
-        cls_score = self.rtm_cls[level](cls_feat)
-        if self.with_objectness:
-            cls_score = with_objectness(cls_score, self.rtm_obj[level](reg_feat))
-        return cls_score, self.distances(level, self.rtm_reg[level](reg_feat))
+    def at_level(self, layers: nn.ModuleList, level: int) -> nn.Module:
+        return layers[level]
 
     def distances(self, level: int, raw: Tensor) -> Tensor:
-        """Distances in pixels of what is predicted."""
         raw = raw.float()
         return (raw.exp() if self.exp_on_reg else raw) * self.prior_generator.strides[level][0]
 

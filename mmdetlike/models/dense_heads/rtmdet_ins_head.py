@@ -20,7 +20,6 @@ from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .tower import build_tower, run_tower
 
 DEFAULT_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')
-MASK_ACT, MASK_NORM = dict(type='ReLU', inplace=True), dict(type='BN')
 SEP_BN_ACT, SEP_BN_NORM = dict(type='SiLU', inplace=True), dict(type='BN', requires_grad=True)
 
 
@@ -30,28 +29,16 @@ class MaskFeatModule(BaseModule):
     Args:
         in_channels: Channels of the pyramid maps.
         feat_channels: Channels of the convolutions.
-        stacked_convs: Number of convolutions.
         num_levels: Number of pyramid maps.
         num_prototypes: Channels put out.
-        act_cfg: Activation of the convolutions.
-        norm_cfg: Norm layer of the convolutions.
+        layer: Norm and activation layers of the convolutions.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        feat_channels: int = 256,
-        stacked_convs: int = 4,
-        num_levels: int = 3,
-        num_prototypes: int = 8,
-        act_cfg: dict | None = MASK_ACT,
-        norm_cfg: dict | None = MASK_NORM,
-    ) -> None:
+    def __init__(self, in_channels: int, feat_channels: int, num_levels: int, num_prototypes: int, **layer) -> None:
         super().__init__()
         self.num_levels = num_levels
         self.fusion_conv = nn.Conv2d(num_levels * in_channels, in_channels, 1)
-        tower = build_tower(in_channels, feat_channels, stacked_convs, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.stacked_convs = nn.Sequential(*tower)
+        self.stacked_convs = nn.Sequential(*build_tower(in_channels, feat_channels, 4, **layer))
         self.projection = nn.Conv2d(feat_channels, num_prototypes, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -94,17 +81,16 @@ class DynamicMasks:
         super()._init_layers()
         self.kernel_convs = self._kernel_towers()
         self.rtm_kernel = self._predictors(self.network.num_params)
-        self.mask_head = MaskFeatModule(
-            self.in_channels,
-            self.feat_channels,
-            num_levels=self.prior_generator.num_levels,
-            num_prototypes=self.num_prototypes,
-            act_cfg=self.act_cfg,
-            norm_cfg=self.norm_cfg,
-        )
+        shape = self.in_channels, self.feat_channels, self.prior_generator.num_levels, self.num_prototypes
+        self.mask_head = MaskFeatModule(*shape, act_cfg=self.act_cfg, norm_cfg=self.norm_cfg)
 
     def _kernel_towers(self) -> nn.ModuleList:
         return self._tower()
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes, distances in pixels and kernels."""
+        kernels = self.at_level(self.rtm_kernel, level)(run_tower(self.at_level(self.kernel_convs, level), x))
+        return *super().forward_level(level, x), kernels
 
     def forward(self, x: Sequence[Tensor]) -> tuple:
         """Maps (B, C, H_i, W_i) -> lists of maps of classes, distances and kernels, and features of masks."""
@@ -170,12 +156,7 @@ class DynamicMasks:
 class RTMDetInsHead(DynamicMasks, RTMDetHead):
     """``RTMDetHead`` with masks; arguments are those of ``DynamicMasks`` and ``RTMDetHead``."""
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level: classes, distances in pixels and kernels."""
-        return *super().forward_level(level, x), self.rtm_kernel(run_tower(self.kernel_convs, x))
-
     def distances(self, level: int, raw: Tensor) -> Tensor:
-        """Distances in pixels of what is predicted."""
         return self.scales[level](raw).float() * self.prior_generator.strides[level][0]
 
 
@@ -208,11 +189,5 @@ class RTMDetInsSepBNHead(DynamicMasks, RTMDetSepBNHead):
     def _kernel_towers(self) -> nn.ModuleList:
         return self._separate_towers()
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level: classes, distances in pixels and kernels."""
-        kernels = self.rtm_kernel[level](run_tower(self.kernel_convs[level], x))
-        return *super().forward_level(level, x), kernels
-
     def distances(self, level: int, raw: Tensor) -> Tensor:
-        """Distances in pixels of what is predicted, none of them negative."""
         return raw.float().relu() * self.prior_generator.strides[level][0]

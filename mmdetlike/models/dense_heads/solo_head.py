@@ -29,17 +29,14 @@ class SOLOHead(MaskGridHead):
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
         """Pyramid maps -> class logits, and mask logits (B, G * G, 2 H_i, 2 W_i) of each level."""
         feats = self.resize_feats(x)
-        masks = tuple(conv(self.mask_features(self.mask_convs, feat)) for conv, feat in zip(self.conv_mask_list, feats))
-        return GridOutputs(self.cls_logits(feats), masks)
+        masks = [conv(self.mask_features(self.mask_convs, feat)) for conv, feat in zip(self.conv_mask_list, feats)]
+        return GridOutputs(self.cls_logits(feats), (masks,))
 
     @staticmethod
-    def mask_features(tower: nn.ModuleList, feat: Tensor, channels: slice = slice(None)) -> Tensor:
-        """What masks are predicted from, at twice the size of ``feat``; ``channels`` of x and y are appended."""
-        count = feat.shape[1]
-        located = with_coordinates(feat)
-        if channels != slice(None):
-            located = located[:, [*range(count), *range(count, count + 2)[channels]]]
-        return F.interpolate(run_tower(tower, located), scale_factor=2.0, mode='bilinear', align_corners=False)
+    def mask_features(tower: nn.ModuleList, feat: Tensor, axes: slice = slice(0, 2)) -> Tensor:
+        """What masks are predicted from, at twice the size of ``feat``, which gets the coordinates ``axes``."""
+        mixed = run_tower(tower, with_coordinates(feat, axes))
+        return F.interpolate(mixed, scale_factor=2.0, mode='bilinear', align_corners=False)
 
     def cls_logits(self, feats: Sequence[Tensor]) -> list[Tensor]:
         """Class logits (B, classes, G, G) of each level."""
@@ -50,13 +47,8 @@ class SOLOHead(MaskGridHead):
             logits.append(self.conv_cls(run_tower(after, feat)))
         return logits
 
-    def training_masks(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
-        """Logits (p, h, w) of cells of a level."""
-        return outs.masks[level][image][cells]
-
-    def probabilities(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
-        """Masks (n, h, w) in [0, 1], as large as those of the finest level."""
-        return resized_sigmoid(outs.masks[level][image], cells, outs.masks[0].shape[-2:])
+    def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:
+        return [outs.masks[0][level][image][cells]]
 
 
 @MODELS.register_module()
@@ -95,17 +87,10 @@ class DecoupledSOLOHead(SOLOHead):
             self.mask_features(self.mask_convs_y, feat, slice(1, 2)),
         )
 
-    def training_masks(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
-        """Masks (p, h, w) in [0, 1] of cells of a level."""
+    def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:
         columns, rows = (maps[level][image] for maps in outs.masks)
         grid = self.num_grids[level]
-        return columns[cells % grid].sigmoid() * rows[cells // grid].sigmoid()
-
-    def probabilities(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
-        """Masks (n, h, w) in [0, 1], as large as those of the finest level."""
-        columns, rows = (maps[level][image] for maps in outs.masks)
-        size, grid = outs.masks[0][0].shape[-2:], self.num_grids[level]
-        return resized_sigmoid(columns, cells % grid, size) * resized_sigmoid(rows, cells // grid, size)
+        return [columns[cells % grid], rows[cells // grid]]
 
 
 @MODELS.register_module()
@@ -134,9 +119,3 @@ class DecoupledSOLOLightHead(DecoupledSOLOHead):
         """What masks of columns and of rows are predicted from: the same."""
         feat = self.mask_features(self.mask_convs, feat)
         return feat, feat
-
-
-def resized_sigmoid(logits: Tensor, channels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Probabilities (n, *size) from ``channels`` (n,) of logits (C, h, w)."""
-    masks = logits[channels][:, None].sigmoid()
-    return F.interpolate(masks, size=size, mode='bilinear', align_corners=False)[:, 0]

@@ -94,16 +94,11 @@ class SOLOV2Head(MaskGridHead):
         """Pixels of the image for one of a mask, the same at all levels."""
         return self.mask_stride
 
-    def training_masks(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
-        """Logits (p, h, w) of cells of a level."""
+    def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:
         kernels, feats = outs.masks[0][level][image].flatten(1).T[cells], outs.masks[1][image]
         size = self.dynamic_conv_size
         if size > 1:  # every pixel's neighbourhood, so that no kernels at all are no special case
             patches = F.unfold(feats[None], size, padding=size // 2)[0]
         else:
             patches = feats.flatten(1)
-        return (kernels @ patches).view(-1, *feats.shape[-2:])
-
-    def probabilities(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
-        """Masks (n, h, w) in [0, 1]."""
-        return self.training_masks(outs, level, image, cells).sigmoid()
+        return [(kernels @ patches).view(-1, *feats.shape[-2:])]

@@ -12,7 +12,7 @@ from mmdetlike.structures.bbox import bbox_overlaps
 from mmdetlike_ops import DeformConv2d
 
 from .anchor_free_head import DEFAULT_LOSS_CLS, AnchorFreeHead
-from .anchor_head import box_centres, check_one_prior, usable_anchors
+from .anchor_head import box_centres, check_one_prior
 from .dense_head import DenseTargets, FlatPredictions
 from .fcos_head import DEFAULT_NORM, DEFAULT_RANGES
 from .head import rare_classes_init, total
@@ -96,7 +96,7 @@ class VFNetHead(AnchorFreeHead):
         tops = [high for _, high in regress_ranges]
         self.units = list(self.strides) if bbox_norm_type == 'stride' else [*tops[:-1], tops[-2] * 2]
         if use_atss:
-            self.prior_options = {}
+            self.has_anchors, self.prior_options = True, {}
             check_one_prior(self)
         else:
             self.assigner = PointRangeAssigner(regress_ranges, center_sample_radius if center_sampling else None)
@@ -124,17 +124,13 @@ class VFNetHead(AnchorFreeHead):
         cls_feat = self.vfnet_cls_dconv(cls_feat, offset).relu()
         return self.vfnet_cls(cls_feat), distances, factors * distances.detach()
 
-    def points(self, priors: Tensor) -> Tensor:
+    def coded(self, priors: Tensor) -> Tensor:
         """The points (n, 2) x, y of priors (n, 4)."""
         return box_centres(priors) if self.use_atss else priors[:, :2]
 
-    def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
-        """Places of the anchors that may be assigned in this image; None for all of them."""
-        return usable_anchors(self, preds, priors, sample) if self.use_atss else None
-
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
         """``cls`` over all points, ``bbox`` and, of refined boxes, ``bbox_rf`` over the positives."""
-        points, gt_boxes = self.points(targets.pos_priors), targets.pos_gt_bboxes
+        points, gt_boxes = self.coded(targets.pos_priors), targets.pos_gt_bboxes
         distances, refined = (
             flat.flatten(0, 1)[targets.pos_inds] for flat in (preds.bbox_pred, preds.bbox_pred_refine)
         )
@@ -159,7 +155,7 @@ class VFNetHead(AnchorFreeHead):
     def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
         """Refined boxes of the chosen points, clipped to the image."""
         distances = preds.bbox_pred_refine[index][inds]
-        return self.bbox_coder.decode(self.points(priors[inds]), distances, max_shape=img_shape)
+        return self.bbox_coder.decode(self.coded(priors[inds]), distances, max_shape=img_shape)
 
 
 def star_offsets(distances: Tensor, gradient_mul: float) -> Tensor:

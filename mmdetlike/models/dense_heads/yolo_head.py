@@ -17,11 +17,7 @@ from .dense_head import DenseHead, DenseTargets, FlatPredictions
 
 DEFAULT_ANCHORS = dict(
     type='YOLOAnchorGenerator',
-    base_sizes=[
-        [(116, 90), (156, 198), (373, 326)],
-        [(30, 61), (62, 45), (59, 119)],
-        [(10, 13), (16, 30), (33, 23)],
-    ],
+    base_sizes=[[(116, 90), (156, 198), (373, 326)], [(30, 61), (62, 45), (59, 119)], [(10, 13), (16, 30), (33, 23)]],
     strides=[32, 16, 8],
 )
 DEFAULT_CODER = dict(type='YOLOBBoxCoder')

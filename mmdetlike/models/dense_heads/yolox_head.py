@@ -45,12 +45,7 @@ class YOLOXHead(AnchorFreeHead):
 
     map_names = ('cls_score', 'bbox_pred', 'objectness')
     default_init = dict(
-        type='Kaiming',
-        layer='Conv2d',
-        a=math.sqrt(5),
-        distribution='uniform',
-        mode='fan_in',
-        nonlinearity='leaky_relu',
+        type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in', nonlinearity='leaky_relu'
     )
 
     def __init__(

@@ -17,12 +17,4 @@ from .single_stage import (
     VFNet,
 )
 from .single_stage_instance_seg import SOLO, CondInst, SingleStageInstanceSegmentor, SOLOv2
-from .two_stage import (
-    CascadeRCNN,
-    FasterRCNN,
-    FastRCNN,
-    HybridTaskCascade,
-    MaskRCNN,
-    PointRend,
-    TwoStageDetector,
-)
+from .two_stage import CascadeRCNN, FasterRCNN, FastRCNN, HybridTaskCascade, MaskRCNN, PointRend, TwoStageDetector

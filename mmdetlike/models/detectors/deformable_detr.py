@@ -124,9 +124,7 @@ class DINO(DeformableDETR):
         if not (self.as_two_stage and self.with_box_refine):
             raise ValueError('DINO needs as_two_stage=True and with_box_refine=True')
         sizes = dict(
-            num_classes=self.bbox_head.num_classes,
-            embed_dims=self.embed_dims,
-            num_matching_queries=self.num_queries,
+            num_classes=self.bbox_head.num_classes, embed_dims=self.embed_dims, num_matching_queries=self.num_queries
         )
         self.dn_query_generator = CdnQueryGenerator(**{**(dn_cfg or {}), **sizes})
 

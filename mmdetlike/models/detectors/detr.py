@@ -5,12 +5,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.dense_heads.detr_head import QueryOutputs, padding_of
-from mmdetlike.models.layers.transformer import (
-    TransformerDecoder,
-    TransformerEncoder,
-    build_sine_encoding,
-    padding_at,
-)
+from mmdetlike.models.layers.transformer import TransformerDecoder, TransformerEncoder, build_sine_encoding, padding_at
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
