@@ -3,13 +3,11 @@ from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .centernet_head import CenterNetHead
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
-from .deformable_detr_head import DeformableDETRHead, DINOHead
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
-from .detr_head import DETRHead, QueryHead, QueryOutputs
+from .detr_head import DeformableDETRHead, DETRHead, DINOHead, QueryHead, QueryOutputs
 from .fcos_head import FCOSHead
 from .gfl_head import GFLHead, Integral
-from .mask2former_head import Mask2FormerHead
-from .maskformer_head import MaskFormerHead
+from .maskformer_head import Mask2FormerHead, MaskFormerHead
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead

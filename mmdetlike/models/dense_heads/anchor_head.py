@@ -1,10 +1,13 @@
 """Heads that classify and regress anchors: Faster R-CNN, arXiv 1506.01497."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
 
 from .dense_head import DenseHead, DenseTargets, FlatPredictions
+from .head import total
 from .tower import build_tower
 
 DEFAULT_ANCHORS = dict(type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
@@ -50,13 +53,39 @@ class AnchorHead(DenseHead):
 
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """``cls`` over all priors and ``bbox`` over the positives, one value a level."""
-        pred, target = self.box_pairs(preds, targets)
-        return self.by_level(
-            preds,
-            targets,
-            cls=lambda rows, pos: self.class_loss(preds, targets, rows),
-            bbox=lambda rows, pos: self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor),
-        )
+        return self.level_losses(preds, targets, *self.box_pairs(preds, targets))
+
+    def level_losses(
+        self,
+        preds: FlatPredictions,
+        targets: DenseTargets,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        class_options: dict | None = None,
+        **more: Callable[[slice, Tensor], Tensor],
+    ) -> dict[str, list[Tensor]]:
+        """``cls``, ``bbox`` and the terms ``more`` at each level, from its rows and positives (see ``levels``).
+
+        Args:
+            preds: Predictions of all priors.
+            targets: What they should be.
+            pred: (P, 4) what ``loss_bbox`` takes of the positives.
+            target: (P, 4) what it should be.
+            weight: (P,) how much a positive counts; its sum divides.
+            class_options: Further arguments of ``class_loss``.
+            more: Term by name.
+        """
+        factor = targets.avg_factor if weight is None else total(weight)
+
+        def box_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.loss_bbox(pred[pos], target[pos], None if weight is None else weight[pos], avg_factor=factor)
+
+        def class_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.class_loss(preds, targets, rows, **(class_options or {}))
+
+        levels, terms = self.levels(preds, targets.pos_inds), dict(cls=class_loss, bbox=box_loss, **more)
+        return {name: [term(*level) for level in levels] for name, term in terms.items()}
 
     def box_pairs(self, preds: FlatPredictions, targets: DenseTargets) -> tuple[Tensor, Tensor]:
         """What positives predict and should predict, (P, 4) each: deltas, or boxes with ``reg_decoded_bbox``."""

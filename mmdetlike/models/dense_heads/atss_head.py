@@ -9,7 +9,7 @@ from mmdetlike.structures.bbox import bbox2distance
 from .anchor_head import TowerHead, box_centres
 from .dense_head import DenseTargets, FlatPredictions
 from .fcos_head import DEFAULT_LOSS_CENTERNESS, DEFAULT_NORM, centerness_target
-from .head import rare_classes_init, total
+from .head import rare_classes_init
 from .tower import run_tower
 
 
@@ -60,13 +60,8 @@ class ATSSHead(TowerHead):
         logits = preds.centerness.flatten()[targets.pos_inds]
         boxes, gt_boxes = self.bbox_coder.decode(anchors, deltas), targets.pos_gt_bboxes
         centerness = centerness_target(bbox2distance(box_centres(anchors), gt_boxes))
-        weight = total(centerness)
-        return self.by_level(
-            preds,
-            targets,
-            cls=lambda rows, pos: self.class_loss(preds, targets, rows),
-            bbox=lambda rows, pos: self.loss_bbox(boxes[pos], gt_boxes[pos], centerness[pos], avg_factor=weight),
-            centerness=lambda rows, pos: self.loss_centerness(
-                logits[pos], centerness[pos], avg_factor=targets.avg_factor
-            ),
-        )
+
+        def centerness_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.loss_centerness(logits[pos], centerness[pos], avg_factor=targets.avg_factor)
+
+        return self.level_losses(preds, targets, boxes, gt_boxes, centerness, centerness=centerness_loss)

@@ -107,8 +107,6 @@ class CenterNetHead(Head):
         maps = [float32_if_half(self.heatmap_head(m), self.wh_head(m), self.offset_head(m)) for m in x]
         return [heat.sigmoid() for heat, _, _ in maps], [wh for _, wh, _ in maps], [offset for _, _, offset in maps]
 
-    # -- training ----------------------------------------------------------------------------------------------------
-
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
         """``loss_center_heatmap``, ``loss_wh`` and ``loss_offset`` of the one map of ``x``."""
         (heatmap,), (wh,), (offset,) = self(x)
@@ -132,8 +130,6 @@ class CenterNetHead(Head):
             for box, label in zip(boxes, gt.labels.tolist()):
                 targets.draw(i, box, label)
         return targets
-
-    # -- testing -----------------------------------------------------------------------------------------------------
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> list[InstanceData]:
         """As ``DenseHead.predict``, of one map (B, C, h, w).

@@ -156,8 +156,6 @@ class CondInstMaskHead(Head):
         logits = self.network.draw(feat, pixels, params, priors)
         return aligned_bilinear(logits[:, None], self.mask_feat_stride // self.mask_out_stride)[:, 0]
 
-    # -- training ----------------------------------------------------------------------------------------------------
-
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]
     ) -> dict[str, Tensor]:
@@ -184,8 +182,6 @@ class CondInstMaskHead(Head):
         """Places of the ``limit`` positives of highest quality of object ``number``."""
         own = (positives.gt_inds == number).nonzero().squeeze(1)
         return own[positives.quality[own].topk(min(limit, len(own))).indices]
-
-    # -- testing -----------------------------------------------------------------------------------------------------
 
     def predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool, results_list: Sequence[InstanceData]

@@ -4,7 +4,7 @@ A head supplies its layers (``forward``), how it assigns (``assign``), its terms
 (``decode``); everything in between is here. Shapes: B images, N priors over all levels, C classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -137,9 +137,6 @@ class DenseHead(Head):
         self.sampler = TASK_UTILS.build(self.train_cfg.get('sampler') or dict(type='PseudoSampler'))
         self._init_layers()
 
-    def _init_layers(self) -> None:
-        raise NotImplementedError
-
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
         """Loss terms, one value a level, of pyramid maps ``x`` (B, C, H_i, W_i) against the samples' objects."""
         return self._loss(self.flatten(self(x)), batch_data_samples)
@@ -147,12 +144,7 @@ class DenseHead(Head):
     def loss_with_positives(
         self, x: Sequence[Tensor], batch_data_samples: SampleList
     ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
-        """The loss terms, and what a mask branch trains on.
-
-        Returns:
-            Loss terms, and for each image its positives: ``prior_inds`` (p,), their objects ``gt_inds`` (p,) counted
-            from 0, and what ``instance_fields`` adds.
-        """
+        """The loss terms, and what a mask branch trains on: the ``positives`` of each image."""
         preds = self.flatten(self(x))
         priors = self.priors(preds)
         targets = self.targets(preds, priors, batch_data_samples)
@@ -279,7 +271,7 @@ class DenseHead(Head):
         return DenseTargets(labels, weights, flat_pos, pos_boxes, priors[flat_pos % count], avg_factor, samplings)
 
     def positives(self, preds: FlatPredictions, targets: DenseTargets) -> list[InstanceData]:
-        """The positives of each image: ``prior_inds``, ``gt_inds`` and what ``instance_fields`` adds."""
+        """For each image ``prior_inds`` (p,), their objects ``gt_inds`` (p,) and what ``instance_fields`` adds."""
         results, counts = [], [len(sampling.pos_inds) for sampling in targets.samplings]
         for i, (pos, sampling) in enumerate(zip(targets.pos_inds.split(counts), targets.samplings)):
             inds = pos % sum(preds.num_priors)
@@ -342,13 +334,6 @@ class DenseHead(Head):
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """Loss terms by name, without prefix."""
         raise NotImplementedError
-
-    def by_level(
-        self, preds: FlatPredictions, targets: DenseTargets, **terms: Callable[[slice, Tensor], Tensor]
-    ) -> dict[str, list[Tensor]]:
-        """The value of each term at each level, from its rows and positives (see ``levels``)."""
-        levels = self.levels(preds, targets.pos_inds)
-        return {name: [term(rows, pos) for rows, pos in levels] for name, term in terms.items()}
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
@@ -421,12 +406,7 @@ def count_by_level(usable: Tensor | None, num_priors: list[int]) -> list[int]:
 
 
 def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The best entries of ``scores`` (n, C) above ``threshold``.
-
-    Args:
-        scores: Scores of n priors and C classes.
-        threshold: Only larger ones are taken.
-        limit: At most so many; negative for all.
+    """The ``limit`` best entries (all if negative) of ``scores`` (n, C) above ``threshold``.
 
     Returns:
         Scores, rows and columns, each (k,), by falling score.

@@ -90,19 +90,13 @@ class GFLHead(TowerHead):
         distances = self.bbox_coder.encode(points, gt_boxes, self.reg_max)
         weight = preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
         quality = targets.spread(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
-        factor = total(weight)
-        return self.by_level(
-            preds,
-            targets,
-            cls=lambda rows, pos: self.class_loss(preds, targets, rows, quality),
-            bbox=lambda rows, pos: self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=factor),
-            dfl=lambda rows, pos: self.loss_dfl(
-                logits[pos].reshape(-1, self.reg_max + 1),
-                distances[pos].flatten(),
-                weight[pos].repeat_interleave(4),
-                avg_factor=4 * factor,
-            ),
-        )
+        factor = 4 * total(weight)
+
+        def side_loss(rows: slice, pos: Tensor) -> Tensor:
+            sides = logits[pos].reshape(-1, self.reg_max + 1), distances[pos].flatten()
+            return self.loss_dfl(*sides, weight[pos].repeat_interleave(4), avg_factor=factor)
+
+        return self.level_losses(preds, targets, boxes, gt_boxes, weight, dict(quality=quality), dfl=side_loss)
 
     def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen cells, clipped to the image."""

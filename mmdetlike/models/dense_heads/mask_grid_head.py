@@ -119,9 +119,6 @@ class MaskGridHead(Head):
         own = [dict(type='Normal', std=0.01, bias_prob=0.01, override=dict(name=name)) for name in self.predictors]
         return [dict(type='Normal', layer='Conv2d', std=0.01), *own]
 
-    def _init_layers(self) -> None:
-        raise NotImplementedError
-
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
         """Pyramid maps (B, C, H_i, W_i), the finest of stride 4 -> logits of all cells."""
         raise NotImplementedError
@@ -275,17 +272,9 @@ class MaskGridHead(Head):
         strides = torch.tensor(self.strides, device=cells.device)[self.levels_of(cells)]
         large = (areas > strides).nonzero().squeeze(1)
         ranked = scores[cells, labels][large] * quality[large]
-        decayed, labels, _, inds = mask_matrix_nms(
-            masks[large],
-            labels[large],
-            ranked,
-            mask_area=areas[large],
-            nms_pre=cfg.get('nms_pre', -1),
-            max_num=cfg.get('max_per_img', -1),
-            kernel=cfg.get('kernel', 'gaussian'),
-            sigma=cfg.get('sigma', 2.0),
-            filter_thr=cfg.get('filter_thr', -1),
-        )
+        options = {name: cfg[name] for name in ('nms_pre', 'kernel', 'sigma', 'filter_thr') if name in cfg}
+        options.update(mask_area=areas[large], max_num=cfg.get('max_per_img', -1))
+        decayed, labels, _, inds = mask_matrix_nms(masks[large], labels[large], ranked, **options)
         return InstanceData(scores=decayed, labels=labels), cells[large][inds]
 
     def judge(self, outs: GridOutputs, image: int, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Masks and classes of queries: MaskFormer, arXiv 2107.06278."""
+"""Masks and classes of queries: MaskFormer, arXiv 2107.06278, and Mask2Former, arXiv 2112.01527."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,17 @@ from torch import Tensor, nn
 from mmdetlike.models.layers.pixel_decoder import mask_logits
 from mmdetlike.models.layers.transformer import TransformerDecoder, build_sine_encoding, padding_at
 from mmdetlike.models.losses.reduction import float32_if_half
-from mmdetlike.models.utils import preprocess_panoptic_gt, require_masks, semantic_maps
+from mmdetlike.models.utils import (
+    get_uncertain_point_coords_with_randomness,
+    interpolate_as,
+    preprocess_panoptic_gt,
+    require_masks,
+    semantic_maps,
+)
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
+from mmdetlike_ops import point_sample
 
 from .detr_head import assigned, named, padding_of
 from .head import Head
@@ -197,3 +204,88 @@ class MaskFormerHead(Head):
         """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) of the last layer."""
         queries, mask_features = self.decode(x, padding_of(batch_data_samples, x[0].device))
         return float32_if_half(*self.predict_masks(queries[-1], mask_features))
+
+
+@MODELS.register_module()
+class Mask2FormerHead(MaskFormerHead):
+    """``MaskFormerHead`` with masked attention to several levels, trained on points: Mask2Former, arXiv 2112.01527.
+
+    Args:
+        strides: Stride of each backbone map, for the pixel decoder.
+        num_transformer_feat_level: Levels that the decoder attends to, one in each layer in turn.
+        kwargs: See ``MaskFormerHead``; ``train_cfg`` has ``num_points``, ``oversample_ratio`` and
+            ``importance_sample_ratio``.
+    """
+
+    cross_first = True
+
+    def __init__(
+        self,
+        *args,
+        strides: Sequence[int] = (4, 8, 16, 32),
+        num_transformer_feat_level: int = 3,
+        pixel_decoder: dict,
+        **kwargs,
+    ) -> None:
+        self.num_transformer_feat_level = num_transformer_feat_level
+        super().__init__(*args, pixel_decoder=dict(pixel_decoder, strides=strides), **kwargs)
+
+    def _build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
+        dims, width = self.transformer_decoder.embed_dims, self.feat_channels
+        project = enforce or dims != width
+        self.decoder_input_projs = nn.ModuleList(
+            nn.Conv2d(width, dims, 1) if project else nn.Identity() for _ in range(self.num_transformer_feat_level)
+        )
+        self.query_feat = nn.Embedding(self.num_queries, width)
+        self.level_embed = nn.Embedding(self.num_transformer_feat_level, width)
+
+    def decode(self, x: Sequence[Tensor], masks: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """See ``MaskFormerHead``, with the queries before the decoder first; padding is attended to."""
+        mask_features, memories = self.pixel_decoder(x)
+        levels = [self._level(i, memory) for i, memory in enumerate(memories)]
+        query = self.query_feat.weight.expand(len(x[0]), -1, -1)
+        query_pos = self.query_embed.weight.expand(len(x[0]), -1, -1)
+        small = [interpolate_as(mask_features.detach(), memory) for memory in memories]
+        decoder = self.transformer_decoder
+        outs = [decoder.post_norm(query)]
+        for i, layer in enumerate(decoder.layers):
+            memory, pos = levels[i % len(levels)]
+            hidden = self._outside(outs[-1], small[i % len(levels)], layer.cross_attn.num_heads)
+            query = layer(query, query_pos, key=memory, value=memory, key_pos=pos, attn_mask=hidden)
+            outs.append(decoder.post_norm(query))
+        return outs, mask_features
+
+    def _level(self, index: int, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (B, S, C) of a level and their positions."""
+        pixels = self.decoder_input_projs[index](memory).flatten(2).transpose(1, 2)
+        pos = self.decoder_pe(None, input=memory).flatten(2).transpose(1, 2)
+        return pixels + self.level_embed.weight[index], pos
+
+    @torch.no_grad()
+    def _outside(self, query: Tensor, mask_features: Tensor, num_heads: int) -> Tensor:
+        """(B * num_heads, Q, S) True where a query's mask is not; a query without mask looks everywhere.
+
+        The mask features are those at the size of the level: scaling them down and drawing masks with them is the same
+        as scaling the masks down, and far less work.
+        """
+        outside = mask_logits(self.mask_embed(query), mask_features).flatten(2) < 0
+        outside = outside & ~outside.all(-1, keepdim=True)
+        return outside[:, None].expand(-1, num_heads, -1, -1).flatten(0, 1)
+
+    def comparable(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at the same random points."""
+        points = torch.rand(1, self.train_cfg.num_points, 2, device=pred.device)
+        return tuple(point_sample(masks[:, None], points.expand(len(masks), -1, -1))[:, 0] for masks in (pred, gt))
+
+    def mask_losses(self, pred: Tensor, gt: Tensor, num_masks: float) -> dict[str, Tensor]:
+        """``mask`` and ``dice`` at points of mask logits (P, h, w), rather where they are uncertain."""
+        cfg = self.train_cfg
+        with torch.no_grad():
+            points = get_uncertain_point_coords_with_randomness(
+                pred[:, None], None, cfg.num_points, cfg.oversample_ratio, cfg.importance_sample_ratio
+            )
+            gt = point_sample(gt[:, None], points)[:, 0]
+        pred = point_sample(pred[:, None], points)[:, 0]
+        dice = self.loss_dice(pred, gt, avg_factor=num_masks)
+        mask = self.loss_mask(pred.flatten(), gt.flatten(), avg_factor=num_masks * cfg.num_points)
+        return dict(mask=mask, dice=dice)

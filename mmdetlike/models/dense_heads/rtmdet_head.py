@@ -102,15 +102,10 @@ class RTMDetHead(ATSSHead):
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
         """``cls`` over all points, ``bbox`` over the positives, one value a level; both weigh positives by overlap."""
         pos_quality = torch.cat([s.assign_result.max_overlaps[s.pos_inds] for s in targets.samplings])
-        quality, factor = targets.spread(pos_quality), total(pos_quality)
         distances, gt_boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_gt_bboxes
         boxes = self.bbox_coder.decode(self.coded(targets.pos_priors), distances)
-        return self.by_level(
-            preds,
-            targets,
-            cls=lambda rows, pos: self.class_loss(preds, targets, rows, quality, factor),
-            bbox=lambda rows, pos: self.loss_bbox(boxes[pos], gt_boxes[pos], pos_quality[pos], avg_factor=factor),
-        )
+        options = dict(quality=targets.spread(pos_quality), avg_factor=total(pos_quality))
+        return self.level_losses(preds, targets, boxes, gt_boxes, pos_quality, options)
 
 
 @MODELS.register_module()

@@ -17,6 +17,7 @@ from .atss_head import ATSSHead
 from .dense_head import DenseTargets, FlatPredictions
 from .fcos_head import centerness_target
 from .head import rare_classes_init, total
+from .tower import build_tower
 
 DEFAULT_INITIAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, activated=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 FIRST_DCN = dict(type='DCNv2', deform_groups=4)
@@ -60,15 +61,7 @@ class TaskDecomposition(nn.Module):
         normal_init(self.reduction_conv.conv, std=0.01)
 
     def forward(self, feat: Tensor, avg_feat: Tensor | None = None) -> Tensor:
-        """Decompose.
-
-        Args:
-            feat: (B, layers * C, H, W), the layers' maps side by side.
-            avg_feat: (B, layers * C, 1, 1), their means.
-
-        Returns:
-            (B, C, H, W).
-        """
+        """Layers' maps (B, layers * C, H, W), side by side, and their means (B, layers * C, 1, 1) -> (B, C, H, W)."""
         avg_feat = feat.mean((2, 3), keepdim=True) if avg_feat is None else avg_feat
         attention = self.layer_attention(avg_feat).reshape(len(feat), 1, self.stacked_convs, 1)
         # layers are weighted through the convolution that joins them: it is smaller than they are
@@ -123,13 +116,11 @@ class TOODHead(ATSSHead):
 
     def _init_layers(self) -> None:
         width, layers = self.feat_channels, self.stacked_convs
-        self.inter_convs = nn.ModuleList()
-        for i in range(layers):
-            conv_cfg = FIRST_DCN if i < self.num_dcn else self.conv_cfg
-            in_channels = self.in_channels if i == 0 else width
-            self.inter_convs.append(
-                ConvModule(in_channels, width, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=self.norm_cfg)
-            )
+        deformable = min(self.num_dcn, layers)
+        first = build_tower(self.in_channels, width, deformable, FIRST_DCN, self.norm_cfg)
+        start = width if deformable else self.in_channels
+        rest = build_tower(start, width, layers - deformable, self.conv_cfg, self.norm_cfg)
+        self.inter_convs = nn.ModuleList([*first, *rest])
         decomposition = dict(la_down_rate=layers * 8, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
         self.cls_decomp = TaskDecomposition(width, layers, **decomposition)
         self.reg_decomp = TaskDecomposition(width, layers, **decomposition)
@@ -138,8 +129,6 @@ class TOODHead(ATSSHead):
         self.cls_prob_module = _alignment(width, layers, 1, dict(std=0.01, bias_prob=0.01))
         self.reg_offset_module = _alignment(width, layers, 8, dict(std=0.001))
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
-
-    # -- forward -----------------------------------------------------------------------------------------------------
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: class probabilities (B, classes, H, W) and boxes (B, 4, H, W) xyxy in strides."""
@@ -175,8 +164,6 @@ class TOODHead(ATSSHead):
         """Boxes of the chosen cells, not clipped, as the paper's authors have it."""
         return preds.bbox_pred[index][inds] * self.prior_strides(preds)[inds, None]
 
-    # -- training ----------------------------------------------------------------------------------------------------
-
     @property
     def is_initial(self) -> bool:
         """Whether this is one of the first epochs."""
@@ -193,19 +180,13 @@ class TOODHead(ATSSHead):
         """``cls`` over all cells and ``bbox``, of boxes in strides, over the positives, one value a level."""
         if self.is_initial:
             weight = centerness_target(bbox2distance(box_centres(targets.pos_priors), targets.pos_gt_bboxes))
-            loss_cls, quality, cls_total = self.initial_loss_cls, None, targets.num_pos
+            options = dict(avg_factor=targets.num_pos, loss_cls=self.initial_loss_cls)
         else:
             weight = torch.cat([alignment_of_positives(sampling) for sampling in targets.samplings])
-            loss_cls, quality, cls_total = self.loss_cls, targets.spread(weight), total(weight)
-        box_total = total(weight)
+            options = dict(quality=targets.spread(weight), avg_factor=total(weight))
         strides = self.prior_strides(preds)[targets.pos_inds % len(priors), None]
         boxes, gt_boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_gt_bboxes / strides
-        return self.by_level(
-            preds,
-            targets,
-            cls=lambda rows, pos: self.class_loss(preds, targets, rows, quality, cls_total, loss_cls),
-            bbox=lambda rows, pos: self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=box_total),
-        )
+        return self.level_losses(preds, targets, boxes, gt_boxes, weight, options)
 
 
 def _alignment(width: int, layers: int, out_channels: int, last_init: dict) -> Sequential:
@@ -226,12 +207,7 @@ def geometric_mean_of_sigmoids(x: Tensor, y: Tensor) -> Tensor:
 def sample_sides(boxes: Tensor, offsets: Tensor) -> Tensor:
     """Each cell takes each side of its box from a place nearby, unless that would turn the box over.
 
-    Args:
-        boxes: (B, 4, H, W) xyxy.
-        offsets: (B, 8, H, W) where to look, y then x for each side, in cells.
-
-    Returns:
-        (B, 4, H, W), interpolated between the cells.
+    Boxes (B, 4, H, W) xyxy are interpolated at offsets (B, 8, H, W) in cells, y then x for each side.
     """
     sampled = deform_conv2d(boxes, offsets, boxes.new_ones(4, 1, 1, 1), groups=4, deform_groups=4)
     overturned = (sampled[:, :2] > sampled[:, 2:]).any(1, keepdim=True)

@@ -131,9 +131,7 @@ class VFNetHead(AnchorFreeHead):
     def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
         """``cls`` over all points, ``bbox`` and, of refined boxes, ``bbox_rf`` over the positives."""
         points, gt_boxes = self.coded(targets.pos_priors), targets.pos_gt_bboxes
-        distances, refined = (
-            flat.flatten(0, 1)[targets.pos_inds] for flat in (preds.bbox_pred, preds.bbox_pred_refine)
-        )
+        distances, refined = (preds.maps[name].flatten(0, 1)[targets.pos_inds] for name in self.map_names[1:])
         boxes, refined_boxes = self.bbox_coder.decode(points, distances), self.bbox_coder.decode(points, refined)
         ious = bbox_overlaps(refined_boxes.detach(), gt_boxes, is_aligned=True).clamp(min=LEAST_IOU)
         return dict(
@@ -161,12 +159,8 @@ class VFNetHead(AnchorFreeHead):
 def star_offsets(distances: Tensor, gradient_mul: float) -> Tensor:
     """Where a 3x3 convolution finds the corners, the middles of the sides and the centre cell of each cell's box.
 
-    Args:
-        distances: (B, 4, H, W) of a cell to the left, top, right and bottom side, in cells.
-        gradient_mul: Share of the gradient that goes back to the distances.
-
-    Returns:
-        (B, 18, H, W) offsets of the nine taps, row by row, y then x, in cells.
+    From distances (B, 4, H, W) of a cell to the left, top, right and bottom side, which get the share ``gradient_mul``
+    of the gradient, offsets (B, 18, H, W) of the nine taps, row by row, y then x; all in cells.
     """
     distances = (1 - gradient_mul) * distances.detach() + gradient_mul * distances
     left, top, right, bottom = distances.unbind(1)

@@ -109,8 +109,6 @@ class YOLOV3Head(DenseHead):
         """The map of one level, (B, A * (5 + classes), H, W)."""
         return (self.convs_pred[level](self.convs_bridge[level](x)),)
 
-    # -- training ----------------------------------------------------------------------------------------------------
-
     def assign(
         self, preds: FlatPredictions, priors: Tensor, usable: Tensor | None, index: int, sample
     ) -> SamplingResult:
@@ -140,8 +138,6 @@ class YOLOV3Head(DenseHead):
         """Targets (P, classes) in [0, 1] of labels (P,)."""
         one_hot = F.one_hot(labels, self.num_classes).float()
         return one_hot * (1 - self.one_hot_smoother) + self.one_hot_smoother / self.num_classes
-
-    # -- testing -----------------------------------------------------------------------------------------------------
 
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C), not yet multiplied by objectness, -1 where that is below ``conf_thr``."""

@@ -96,8 +96,6 @@ class YOLOXHead(AnchorFreeHead):
             self.multi_level_conv_obj[level](reg_feat),
         )
 
-    # -- training ----------------------------------------------------------------------------------------------------
-
     def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
         """What the assigner sees: points in the middle of cells, scores (N, C) as a geometric mean with objectness."""
         middles = torch.cat([priors[:, :2] + priors[:, 2:] / 2, priors[:, 2:]], dim=-1)
@@ -122,8 +120,6 @@ class YOLOXHead(AnchorFreeHead):
         if self.use_l1:
             terms['l1'] = self.loss_l1(pos_preds, from_boxes(pos_priors, gt_boxes))
         return {name: term / targets.num_pos for name, term in terms.items()}
-
-    # -- testing -----------------------------------------------------------------------------------------------------
 
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C) times objectness."""

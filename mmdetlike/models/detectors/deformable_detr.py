@@ -31,6 +31,8 @@ class DeformableDETR(DetectionTransformer):
         kwargs: See ``DetectionTransformer``.
     """
 
+    pos_from_reference = False
+
     def __init__(
         self,
         decoder: dict,
@@ -48,7 +50,7 @@ class DeformableDETR(DetectionTransformer):
 
     def _build_transformer(self, encoder: dict, decoder: dict) -> None:
         self.encoder = TransformerEncoder(**encoder, deformable=True)
-        self.decoder = DeformableDecoder(**decoder)
+        self.decoder = DeformableDecoder(**decoder, pos_from_reference=self.pos_from_reference)
 
     def _build_queries(self) -> None:
         dims = self.embed_dims
@@ -119,6 +121,8 @@ class DINO(DeformableDETR):
         ValueError: ``as_two_stage`` or ``with_box_refine`` is False.
     """
 
+    pos_from_reference = True
+
     def __init__(self, dn_cfg: dict | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         if not (self.as_two_stage and self.with_box_refine):
@@ -127,10 +131,6 @@ class DINO(DeformableDETR):
             num_classes=self.bbox_head.num_classes, embed_dims=self.embed_dims, num_matching_queries=self.num_queries
         )
         self.dn_query_generator = CdnQueryGenerator(**{**(dn_cfg or {}), **sizes})
-
-    def _build_transformer(self, encoder: dict, decoder: dict) -> None:
-        self.encoder = TransformerEncoder(**encoder, deformable=True)
-        self.decoder = DeformableDecoder(**decoder, pos_from_reference=True)
 
     def _build_queries(self) -> None:
         dims = self.embed_dims

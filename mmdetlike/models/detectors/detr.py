@@ -15,7 +15,8 @@ from .base import BaseDetector
 class DetectionTransformer(BaseDetector):
     """Backbone, neck, a transformer that turns queries into objects, and a head that reads them.
 
-    A subclass builds ``encoder`` and ``decoder`` in ``_build_transformer`` and runs them in ``transform``.
+    A subclass builds ``encoder`` and ``decoder`` in ``_build_transformer``, what queries start from in
+    ``_build_queries``, and runs them in ``transform``.
 
     Args:
         encoder: Arguments of the encoder.
@@ -42,12 +43,6 @@ class DetectionTransformer(BaseDetector):
         self.embed_dims = self.encoder.embed_dims
         self.positional_encoding = build_sine_encoding(positional_encoding, self.embed_dims)
         self._build_queries()
-
-    def _build_transformer(self, encoder: dict, decoder: dict) -> None:
-        raise NotImplementedError
-
-    def _build_queries(self) -> None:
-        raise NotImplementedError
 
     def transform(self, feats: tuple[Tensor, ...], masks: Tensor | None, samples: SampleList | None) -> QueryOutputs:
         """Run the transformer.
