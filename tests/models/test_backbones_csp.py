@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmdetlike.models.backbones import CSPDarknet, CSPNeXt, Darknet
-from mmdetlike.models.backbones.darknet import ResBlock
 from mmdetlike.models.layers import CSPLayer, CSPNeXtBlock, DarknetBottleneck, Focus, SPPBottleneck
 from tests.models.backbone_checks import count, dead_parameters, in_training, run, shapes, trainable
 
@@ -46,12 +45,11 @@ def test_darknet_freezing():
 
 def test_darknet_residual_block():
     torch.manual_seed(0)
-    block, x = ResBlock(4).eval(), torch.rand(1, 4, 5, 5)
+    block = Darknet().conv_res_block1.res0.eval()
+    x = torch.rand(1, 64, 5, 5)
     torch.testing.assert_close(block(x) - x, block.conv2(block.conv1(x)))
-    assert block.conv1.conv.out_channels == 2
+    assert block.conv1.conv.out_channels == 32
     assert isinstance(block.conv1.activate, nn.LeakyReLU) and block.conv1.activate.negative_slope == 0.1
-    with pytest.raises(ValueError, match='in_channels must be even, got 5'):
-        ResBlock(5)
 
 
 def test_darknet_wrong_settings():

@@ -3,50 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import nn
 
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import ConvModule, DarknetBottleneck
 from mmdetlike.registry import MODELS
 
 from .staged import StagedBackbone, check_choice, check_range, weight_init
 
 DEFAULT_NORM = dict(type='BN', requires_grad=True)
 DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
-
-
-class ResBlock(BaseModule):
-    """A 1x1 convolution to half the channels and a 3x3 one back, around a shortcut.
-
-    Args:
-        in_channels: Channels of input and output, even.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        init_cfg: Initialisation.
-
-    Raises:
-        ValueError: ``in_channels`` is odd.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict = DEFAULT_NORM,
-        act_cfg: dict = DEFAULT_ACT,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(init_cfg)
-        if in_channels % 2:
-            raise ValueError(f'in_channels must be even, got {in_channels}')
-        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.conv1 = ConvModule(in_channels, in_channels // 2, 1, **common)
-        self.conv2 = ConvModule(in_channels // 2, in_channels, 3, padding=1, **common)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> the same shape."""
-        return x + self.conv2(self.conv1(x))
 
 
 @MODELS.register_module()
@@ -102,5 +67,5 @@ class Darknet(StagedBackbone):
     def make_conv_res_block(in_channels: int, out_channels: int, res_repeat: int, **common) -> nn.Sequential:
         """A convolution that halves the map and ``res_repeat`` residual blocks."""
         layers = OrderedDict(conv=ConvModule(in_channels, out_channels, 3, stride=2, padding=1, **common))
-        layers.update((f'res{i}', ResBlock(out_channels, **common)) for i in range(res_repeat))
+        layers.update((f'res{i}', DarknetBottleneck(out_channels, out_channels, **common)) for i in range(res_repeat))
         return nn.Sequential(layers)

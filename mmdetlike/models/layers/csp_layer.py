@@ -1,5 +1,7 @@
 """Cross stage partial blocks: CSPNet, arXiv 1911.11929; as in YOLOX, arXiv 2107.08430, and RTMDet, arXiv 2212.07784."""
 
+import math
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -9,6 +11,15 @@ from .se_layer import ChannelAttention
 
 BN_OF_YOLO = {'type': 'BN', 'momentum': 0.03, 'eps': 0.001}
 SWISH = {'type': 'Swish'}
+YOLO_LAYERS = {'norm_cfg': BN_OF_YOLO, 'act_cfg': SWISH}
+YOLO_INIT = dict(
+    type='Kaiming',
+    layer='Conv2d',
+    a=math.sqrt(5),
+    distribution='uniform',
+    mode='fan_in',
+    nonlinearity='leaky_relu',
+)
 
 
 def conv_class(use_depthwise: bool) -> type[nn.Module]:
@@ -25,10 +36,8 @@ class DarknetBottleneck(BaseModule):
         expansion: Channels between the convolutions as a share of ``out_channels``.
         add_identity: Whether there is a shortcut, where channels agree.
         use_depthwise: Make the 3x3 convolution depthwise separable.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
         init_cfg: Initialisation.
+        **layers: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of the convolutions, by default those of YOLOX.
     """
 
     def __init__(
@@ -38,17 +47,17 @@ class DarknetBottleneck(BaseModule):
         expansion: float = 0.5,
         add_identity: bool = True,
         use_depthwise: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = BN_OF_YOLO,
-        act_cfg: dict | None = SWISH,
         init_cfg: dict | list[dict] | None = None,
+        **layers,
     ) -> None:
         super().__init__(init_cfg)
-        hidden = int(out_channels * expansion)
-        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.conv1 = ConvModule(in_channels, hidden, 1, **common)
-        self.conv2 = conv_class(use_depthwise)(hidden, out_channels, 3, padding=1, **common)
         self.add_identity = add_identity and in_channels == out_channels
+        hidden = int(out_channels * expansion)
+        self._add_convs(in_channels, hidden, out_channels, use_depthwise, **{**YOLO_LAYERS, **layers})
+
+    def _add_convs(self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, **layers) -> None:
+        self.conv1 = ConvModule(in_channels, hidden, 1, **layers)
+        self.conv2 = conv_class(use_depthwise)(hidden, out_channels, 3, padding=1, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
@@ -56,46 +65,17 @@ class DarknetBottleneck(BaseModule):
         return out + x if self.add_identity else out
 
 
-class CSPNeXtBlock(BaseModule):
+class CSPNeXtBlock(DarknetBottleneck):
     """A 3x3 and a large depthwise separable convolution around a shortcut.
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        expansion: Channels between the convolutions as a share of ``out_channels``.
-        add_identity: Whether there is a shortcut, where channels agree.
-        use_depthwise: Make the 3x3 convolution depthwise separable too.
-        kernel_size: Of the large convolution.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        init_cfg: Initialisation.
+    ``kernel_size`` is that of the large one, the other arguments are those of ``DarknetBottleneck``.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        expansion: float = 0.5,
-        add_identity: bool = True,
-        use_depthwise: bool = False,
-        kernel_size: int = 5,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = BN_OF_YOLO,
-        act_cfg: dict | None = {'type': 'SiLU'},  # noqa: B006
-        init_cfg: dict | list[dict] | None = None,
+    def _add_convs(
+        self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, kernel_size: int = 5, **layers
     ) -> None:
-        super().__init__(init_cfg)
-        hidden = int(out_channels * expansion)
-        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.conv1 = conv_class(use_depthwise)(in_channels, hidden, 3, padding=1, **common)
-        self.conv2 = DepthwiseSeparableConvModule(hidden, out_channels, kernel_size, padding=kernel_size // 2, **common)
-        self.add_identity = add_identity and in_channels == out_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
-        out = self.conv2(self.conv1(x))
-        return out + x if self.add_identity else out
+        self.conv1 = conv_class(use_depthwise)(in_channels, hidden, 3, padding=1, **layers)
+        self.conv2 = DepthwiseSeparableConvModule(hidden, out_channels, kernel_size, padding=kernel_size // 2, **layers)
 
 
 class CSPLayer(BaseModule):
@@ -110,10 +90,8 @@ class CSPLayer(BaseModule):
         use_depthwise: Use depthwise separable convolutions in blocks.
         use_cspnext_block: Blocks are ``CSPNeXtBlock``; ``DarknetBottleneck`` where False.
         channel_attention: Weigh the channels of the joined parts.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
         init_cfg: Initialisation.
+        **layers: As of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -126,29 +104,21 @@ class CSPLayer(BaseModule):
         use_depthwise: bool = False,
         use_cspnext_block: bool = False,
         channel_attention: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = BN_OF_YOLO,
-        act_cfg: dict | None = SWISH,
         init_cfg: dict | list[dict] | None = None,
+        **layers,
     ) -> None:
         super().__init__(init_cfg)
+        layers = {**YOLO_LAYERS, **layers}
         width = int(out_channels * expand_ratio)
-        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.main_conv = ConvModule(in_channels, width, 1, **layers)
+        self.short_conv = ConvModule(in_channels, width, 1, **layers)
+        self.final_conv = ConvModule(2 * width, out_channels, 1, **layers)
         block = CSPNeXtBlock if use_cspnext_block else DarknetBottleneck
-        self.channel_attention = channel_attention
-        self.main_conv = ConvModule(in_channels, width, 1, **common)
-        self.short_conv = ConvModule(in_channels, width, 1, **common)
-        self.final_conv = ConvModule(2 * width, out_channels, 1, **common)
-        self.blocks = nn.Sequential(
-            *[
-                block(width, width, 1.0, add_identity=add_identity, use_depthwise=use_depthwise, **common)
-                for _ in range(num_blocks)
-            ]
-        )
-        if channel_attention:
-            self.attention = ChannelAttention(2 * width)
+        shared = dict(expansion=1.0, add_identity=add_identity, use_depthwise=use_depthwise, **layers)
+        self.blocks = nn.Sequential(*[block(width, width, **shared) for _ in range(num_blocks)])
+        self.attention = ChannelAttention(2 * width) if channel_attention else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
         joined = torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], dim=1)
-        return self.final_conv(self.attention(joined) if self.channel_attention else joined)
+        return self.final_conv(self.attention(joined))

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .conv_module import ConvModule
-from .csp_layer import BN_OF_YOLO, SWISH
+from .csp_layer import YOLO_LAYERS
 
 
 class Focus(nn.Module):
@@ -21,32 +21,13 @@ class Focus(nn.Module):
         out_channels: Channels of the output.
         kernel_size: Of the convolution.
         stride: Of the convolution.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
+        **layers: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of the convolution, by default those of YOLOX.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int = 1,
-        stride: int = 1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = BN_OF_YOLO,
-        act_cfg: dict | None = SWISH,
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, **layers) -> None:
         super().__init__()
-        self.conv = ConvModule(
-            in_channels * 4,
-            out_channels,
-            kernel_size,
-            stride,
-            padding=(kernel_size - 1) // 2,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
-        )
+        layers = {**YOLO_LAYERS, 'padding': (kernel_size - 1) // 2, **layers}
+        self.conv = ConvModule(in_channels * 4, out_channels, kernel_size, stride, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W), sides even -> (B, out_channels, H / 2, W / 2) at stride 1.
@@ -67,10 +48,8 @@ class SPPBottleneck(BaseModule):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_sizes: Sides of the pooling windows, odd, rising.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
         init_cfg: Initialisation.
+        **layers: As of ``Focus``.
 
     Raises:
         ValueError: ``kernel_sizes`` are not odd and rising.
@@ -81,21 +60,19 @@ class SPPBottleneck(BaseModule):
         in_channels: int,
         out_channels: int,
         kernel_sizes: Sequence[int] = (5, 9, 13),
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = BN_OF_YOLO,
-        act_cfg: dict | None = SWISH,
         init_cfg: dict | list[dict] | None = None,
+        **layers,
     ) -> None:
         super().__init__(init_cfg)
         if any(size % 2 == 0 for size in kernel_sizes) or any(a >= b for a, b in pairwise(kernel_sizes)):
             raise ValueError(f'kernel_sizes must be odd and rising, got {tuple(kernel_sizes)}')
         hidden = in_channels // 2
-        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.conv1 = ConvModule(in_channels, hidden, 1, **common)
+        layers = {**YOLO_LAYERS, **layers}
+        self.conv1 = ConvModule(in_channels, hidden, 1, **layers)
         # a window of 9 is a window of 5 over windows of 5: each pooling goes on where the one before ended
         steps = [b - a + 1 for a, b in pairwise([1, *kernel_sizes])]
         self.poolings = nn.ModuleList(nn.MaxPool2d(step, stride=1, padding=step // 2) for step in steps)
-        self.conv2 = ConvModule(hidden * (len(kernel_sizes) + 1), out_channels, 1, **common)
+        self.conv2 = ConvModule(hidden * (len(kernel_sizes) + 1), out_channels, 1, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H, W)."""

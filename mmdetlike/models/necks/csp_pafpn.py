@@ -1,6 +1,5 @@
 """Path aggregation with cross stage partial blocks: PANet, arXiv 1803.01534, as in YOLOX and RTMDet."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,56 +8,62 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, CSPLayer, conv_class
+from mmdetlike.models.layers.csp_layer import BN_OF_YOLO, SWISH, YOLO_INIT
 from mmdetlike.registry import MODELS
 
-DEFAULT_UPSAMPLE = dict(scale_factor=2, mode='nearest')
-DEFAULT_NORM = dict(type='BN', momentum=0.03, eps=0.001)
-DEFAULT_ACT = dict(type='Swish')
-DEFAULT_INIT = dict(
-    type='Kaiming',
-    layer='Conv2d',
-    a=math.sqrt(5),
-    distribution='uniform',
-    mode='fan_in',
-    nonlinearity='leaky_relu',
-)
 
+@MODELS.register_module()
+class YOLOXPAFPN(BaseModule):
+    """Neck of YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430.
 
-class CSPPAFPN(BaseModule):
-    """A top-down and a bottom-up pathway that join levels by concatenation and a ``CSPLayer``.
-
-    A subclass sets ``out_convs``, one a level, which bring the maps to a common number of channels.
+    A top-down and a bottom-up pathway join levels by concatenation and a ``CSPLayer``.
 
     Args:
         in_channels: Channels of each backbone map, fine to coarse.
-        upsample_cfg: Arguments of ``nn.Upsample``.
+        out_channels: Channels of every map put out.
+        num_csp_blocks: Blocks of each ``CSPLayer``.
         use_depthwise: Use depthwise separable convolutions.
-        common: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of all layers.
-        csp_settings: Further arguments of each ``CSPLayer``.
+        upsample_cfg: Arguments of ``nn.Upsample``.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
         init_cfg: Weight initialisation.
+        expand_ratio: Width of a ``CSPLayer``'s parts as a share of its output.
     """
+
+    use_cspnext_block = False
 
     def __init__(
         self,
         in_channels: Sequence[int],
-        upsample_cfg: dict,
-        use_depthwise: bool,
-        common: dict,
-        csp_settings: dict,
-        init_cfg: dict | list[dict] | None,
+        out_channels: int,
+        num_csp_blocks: int = 3,
+        use_depthwise: bool = False,
+        upsample_cfg: dict = {'scale_factor': 2, 'mode': 'nearest'},  # noqa: B006
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = BN_OF_YOLO,
+        act_cfg: dict = SWISH,
+        init_cfg: dict | list[dict] | None = YOLO_INIT,
+        expand_ratio: float = 0.5,
     ) -> None:
         super().__init__(init_cfg)
         self.in_channels = list(in_channels)
         self.upsample = nn.Upsample(**upsample_cfg)
-        csp = dict(csp_settings, add_identity=False, use_depthwise=use_depthwise, **common)
+        conv, layers = conv_class(use_depthwise), dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        csp = dict(num_blocks=num_csp_blocks, expand_ratio=expand_ratio, add_identity=False, **layers)
+        csp.update(use_depthwise=use_depthwise, use_cspnext_block=self.use_cspnext_block)
         rising = list(pairwise(self.in_channels))
         falling = rising[::-1]
-        self.reduce_layers = nn.ModuleList(ConvModule(coarse, fine, 1, **common) for fine, coarse in falling)
+        self.reduce_layers = nn.ModuleList(ConvModule(coarse, fine, 1, **layers) for fine, coarse in falling)
         self.top_down_blocks = nn.ModuleList(CSPLayer(fine * 2, fine, **csp) for fine, _ in falling)
-        self.downsamples = nn.ModuleList(
-            conv_class(use_depthwise)(fine, fine, 3, stride=2, padding=1, **common) for fine, _ in rising
-        )
+        self.downsamples = nn.ModuleList(conv(fine, fine, 3, stride=2, padding=1, **layers) for fine, _ in rising)
         self.bottom_up_blocks = nn.ModuleList(CSPLayer(fine * 2, coarse, **csp) for fine, coarse in rising)
+        self.out_convs = nn.ModuleList(self._out_conv(conv, c, out_channels, **layers) for c in in_channels)
+
+    @staticmethod
+    def _out_conv(conv: type[nn.Module], in_channels: int, out_channels: int, **layers) -> nn.Module:
+        """What brings a map to the common number of channels; ``conv`` is the pathways' convolution."""
+        return ConvModule(in_channels, out_channels, 1, **layers)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), each half as large as the one before -> (B, out_channels, H_i, W_i).
@@ -81,71 +86,11 @@ class CSPPAFPN(BaseModule):
 
 
 @MODELS.register_module()
-class YOLOXPAFPN(CSPPAFPN):
-    """Neck of YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430.
+class CSPNeXtPAFPN(YOLOXPAFPN):
+    """Neck of RTMDet: An Empirical Study of Designing Real-Time Object Detectors, arXiv 2212.07784."""
 
-    Args:
-        in_channels: Channels of each backbone map, fine to coarse.
-        out_channels: Channels of every map put out.
-        num_csp_blocks: Blocks of each ``CSPLayer``.
-        use_depthwise: Use depthwise separable convolutions.
-        upsample_cfg: Arguments of ``nn.Upsample``.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        init_cfg: Weight initialisation.
-    """
+    use_cspnext_block = True
 
-    def __init__(
-        self,
-        in_channels: Sequence[int],
-        out_channels: int,
-        num_csp_blocks: int = 3,
-        use_depthwise: bool = False,
-        upsample_cfg: dict = DEFAULT_UPSAMPLE,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict = DEFAULT_NORM,
-        act_cfg: dict = DEFAULT_ACT,
-        init_cfg: dict | list[dict] | None = DEFAULT_INIT,
-    ) -> None:
-        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        csp = dict(num_blocks=num_csp_blocks)
-        super().__init__(in_channels, upsample_cfg, use_depthwise, common, csp, init_cfg)
-        self.out_convs = nn.ModuleList(ConvModule(c, out_channels, 1, **common) for c in in_channels)
-
-
-@MODELS.register_module()
-class CSPNeXtPAFPN(CSPPAFPN):
-    """Neck of RTMDet: An Empirical Study of Designing Real-Time Object Detectors, arXiv 2212.07784.
-
-    Args:
-        in_channels: Channels of each backbone map, fine to coarse.
-        out_channels: Channels of every map put out.
-        num_csp_blocks: Blocks of each ``CSPLayer``.
-        use_depthwise: Use depthwise separable convolutions everywhere.
-        expand_ratio: Width of a ``CSPLayer``'s parts as a share of its output.
-        upsample_cfg: Arguments of ``nn.Upsample``.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        init_cfg: Weight initialisation.
-    """
-
-    def __init__(
-        self,
-        in_channels: Sequence[int],
-        out_channels: int,
-        num_csp_blocks: int = 3,
-        use_depthwise: bool = False,
-        expand_ratio: float = 0.5,
-        upsample_cfg: dict = DEFAULT_UPSAMPLE,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict = DEFAULT_NORM,
-        act_cfg: dict = DEFAULT_ACT,
-        init_cfg: dict | list[dict] | None = DEFAULT_INIT,
-    ) -> None:
-        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        csp = dict(num_blocks=num_csp_blocks, expand_ratio=expand_ratio, use_cspnext_block=True)
-        super().__init__(in_channels, upsample_cfg, use_depthwise, common, csp, init_cfg)
-        conv = conv_class(use_depthwise)
-        self.out_convs = nn.ModuleList(conv(c, out_channels, 3, padding=1, **common) for c in in_channels)
+    @staticmethod
+    def _out_conv(conv: type[nn.Module], in_channels: int, out_channels: int, **layers) -> nn.Module:
+        return conv(in_channels, out_channels, 3, padding=1, **layers)
