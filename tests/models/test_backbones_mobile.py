@@ -129,9 +129,9 @@ def test_efficientnet_kinds_of_blocks():
     assert [type(m) for m in edge.layers[1]] == [EdgeResidual, EdgeResidual]
     assert not any(m.with_residual for m in edge.layers[1])
     assert [m.with_residual for m in edge.layers[3]] == [False, True, True, True, True]
-    assert all(isinstance(m, InvertedResidual) and not m.with_se for m in edge.layers[4])
+    assert all(isinstance(m, InvertedResidual) and not hasattr(m, 'se') for m in edge.layers[4])
     plain = EfficientNet('b0', out_indices=(2,))
-    assert not plain.layers[1][0].with_expand_conv
+    assert not hasattr(plain.layers[1][0], 'expand_conv')
     assert plain.layers[2][0].se.conv1.out_channels == 16 // 4
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import build_norm_layer
 from mmdetlike.registry import MODELS
 
-from .resnet import Bottleneck, ResNet
+from .resnet import Bottleneck, ResNet, bottleneck_archs
 
 
 class Res2NetBottleneck(Bottleneck):
@@ -50,37 +50,23 @@ class Res2Net(ResNet):
     Args:
         scales: Groups of channels in a block.
         base_width: Channels of a group in the first stage.
-        style: Where a bottleneck strides: ``'pytorch'`` on its 3x3, ``'caffe'`` on its first 1x1 convolution.
-        deep_stem: Three 3x3 convolutions in place of the 7x7 one.
-        avg_down: Average pooling in the strided shortcuts.
-        base_channels: Width of the first stage.
-        **kwargs: As of ``ResNet``; ``depth`` is 50, 101 or 152.
+        **kwargs: As of ``ResNet``, with ``deep_stem`` and ``avg_down``; ``depth`` is 50, 101 or 152.
 
     Raises:
         ValueError: ``scales`` is below 2.
     """
 
-    arch_settings = {
-        50: (Res2NetBottleneck, (3, 4, 6, 3)),
-        101: (Res2NetBottleneck, (3, 4, 23, 3)),
-        152: (Res2NetBottleneck, (3, 8, 36, 3)),
-    }
+    arch_settings = bottleneck_archs(Res2NetBottleneck)
 
     def __init__(
         self,
         scales: int = 4,
         base_width: int = 26,
-        style: str = 'pytorch',
         deep_stem: bool = True,
         avg_down: bool = True,
         base_channels: int = 64,
         **kwargs,
     ) -> None:
-        super().__init__(
-            style=style,
-            deep_stem=deep_stem,
-            avg_down=avg_down,
-            base_channels=base_channels,
-            block_args=dict(scales=scales, base_width=base_width, base_channels=base_channels),
-            **kwargs,
-        )
+        block_args = dict(scales=scales, base_width=base_width, base_channels=base_channels)
+        stem = dict(deep_stem=deep_stem, avg_down=avg_down)
+        super().__init__(base_channels=base_channels, block_args=block_args, **stem, **kwargs)

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer
 from mmdetlike.registry import MODELS
 
-from .resnet import Bottleneck, ResNetV1d
-from .resnext import grouped_width
+from .resnet import Bottleneck, bottleneck_archs
+from .resnext import ResNeXt, grouped_width
 
 LEAST_ATTENTION_CHANNELS = 32
 
@@ -23,7 +23,6 @@ class SplitAttentionConv2d(BaseModule):
         reduction_factor: Ratio of the splits' channels to those inside the attention, which are at least 32.
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
-        init_cfg: Weight initialisation.
     """
 
     def __init__(
@@ -39,9 +38,8 @@ class SplitAttentionConv2d(BaseModule):
         reduction_factor: int = 4,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         self.radix, self.groups = radix, groups
         norm_cfg = norm_cfg or dict(type='BN')
         inner = max(in_channels * radix // reduction_factor, LEAST_ATTENTION_CHANNELS)
@@ -73,18 +71,9 @@ class SplitAttentionConv2d(BaseModule):
 class ResNeStBottleneck(Bottleneck):
     """1x1, split-attention 3x3 and 1x1 convolutions."""
 
-    def _build_layers(
-        self,
-        groups: int = 1,
-        base_width: int = 4,
-        base_channels: int = 64,
-        radix: int = 2,
-        reduction_factor: int = 4,
-        avg_down_stride: bool = True,
-    ) -> None:
+    def _build_layers(self, groups: int, base_width: int, base_channels: int, **attention) -> None:
         width = grouped_width(self.channels, groups, base_width, base_channels)
-        attention = dict(groups=groups, radix=radix, reduction_factor=reduction_factor)
-        self._build_bottleneck(width, avg_down_stride=avg_down_stride, **attention)
+        self._build_bottleneck(width, groups=groups, **attention)
 
     def _build_middle(self, width: int, stride: int, avg_down_stride: bool, **attention) -> None:
         self.conv2 = SplitAttentionConv2d(
@@ -108,42 +97,18 @@ class ResNeStBottleneck(Bottleneck):
 
 
 @MODELS.register_module()
-class ResNeSt(ResNetV1d):
-    """ResNeSt backbone.
+class ResNeSt(ResNeXt):
+    """ResNeSt backbone, with the deep stem and the average-pooled shortcuts of ``ResNetV1d``.
 
     Args:
-        groups: Groups of the 3x3 convolutions.
-        base_width: Channels of a group in the first stage, where there are several.
         radix: Splits that attention chooses between.
         reduction_factor: Ratio of the splits' channels to those inside the attention.
         avg_down_stride: Stride by average pooling after the 3x3 convolution, not by the convolution itself.
-        base_channels: Width of the first stage.
-        **kwargs: As of ``ResNetV1d``; ``depth`` is 50, 101, 152 or 200.
+        **kwargs: As of ``ResNeXt``; ``depth`` is 50, 101, 152 or 200.
     """
 
-    arch_settings = {
-        50: (ResNeStBottleneck, (3, 4, 6, 3)),
-        101: (ResNeStBottleneck, (3, 4, 23, 3)),
-        152: (ResNeStBottleneck, (3, 8, 36, 3)),
-        200: (ResNeStBottleneck, (3, 24, 36, 3)),
-    }
+    arch_settings = {**bottleneck_archs(ResNeStBottleneck), 200: (ResNeStBottleneck, (3, 24, 36, 3))}
 
-    def __init__(
-        self,
-        groups: int = 1,
-        base_width: int = 4,
-        radix: int = 2,
-        reduction_factor: int = 4,
-        avg_down_stride: bool = True,
-        base_channels: int = 64,
-        **kwargs,
-    ) -> None:
-        block_args = dict(
-            groups=groups,
-            base_width=base_width,
-            base_channels=base_channels,
-            radix=radix,
-            reduction_factor=reduction_factor,
-            avg_down_stride=avg_down_stride,
-        )
-        super().__init__(base_channels=base_channels, block_args=block_args, **kwargs)
+    def __init__(self, radix: int = 2, reduction_factor: int = 4, avg_down_stride: bool = True, **kwargs) -> None:
+        attention = dict(radix=radix, reduction_factor=reduction_factor, avg_down_stride=avg_down_stride)
+        super().__init__(deep_stem=True, avg_down=True, block_args=attention, **kwargs)

@@ -215,6 +215,14 @@ def build_stage(
     return Sequential(*blocks)
 
 
+BOTTLENECK_STAGES = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+
+def bottleneck_archs(block: type[Bottleneck]) -> dict[int, tuple[type[Bottleneck], Sequence[int]]]:
+    """The block and the number of blocks in each stage of the depths that bottlenecks are used in."""
+    return {depth: (block, num_blocks) for depth, num_blocks in BOTTLENECK_STAGES.items()}
+
+
 @MODELS.register_module()
 class ResNet(StagedBackbone):
     """ResNet backbone: an image in, the maps of the chosen stages out.
@@ -251,9 +259,7 @@ class ResNet(StagedBackbone):
     arch_settings = {
         18: (BasicBlock, (2, 2, 2, 2)),
         34: (BasicBlock, (3, 4, 6, 3)),
-        50: (Bottleneck, (3, 4, 6, 3)),
-        101: (Bottleneck, (3, 4, 23, 3)),
-        152: (Bottleneck, (3, 8, 36, 3)),
+        **bottleneck_archs(Bottleneck),
     }
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from mmdetlike.registry import MODELS
 
-from .resnet import Bottleneck, ResNet
+from .resnet import Bottleneck, ResNet, bottleneck_archs
 
 
 def grouped_width(channels: int, groups: int, base_width: int, base_channels: int) -> int:
@@ -32,12 +32,15 @@ class ResNeXt(ResNet):
         **kwargs: As of ``ResNet``; ``depth`` is 50, 101 or 152.
     """
 
-    arch_settings = {
-        50: (ResNeXtBottleneck, (3, 4, 6, 3)),
-        101: (ResNeXtBottleneck, (3, 4, 23, 3)),
-        152: (ResNeXtBottleneck, (3, 8, 36, 3)),
-    }
+    arch_settings = bottleneck_archs(ResNeXtBottleneck)
 
-    def __init__(self, groups: int = 1, base_width: int = 4, base_channels: int = 64, **kwargs) -> None:
-        block_args = dict(groups=groups, base_width=base_width, base_channels=base_channels)
-        super().__init__(base_channels=base_channels, block_args=block_args, **kwargs)
+    def __init__(
+        self,
+        groups: int = 1,
+        base_width: int = 4,
+        base_channels: int = 64,
+        block_args: dict | None = None,
+        **kwargs,
+    ) -> None:
+        grouping = dict(groups=groups, base_width=base_width, base_channels=base_channels)
+        super().__init__(base_channels=base_channels, block_args={**grouping, **(block_args or {})}, **kwargs)

@@ -18,11 +18,10 @@ from .conv_upsample import ConvUpsample
 from .csp_layer import CSPLayer, CSPNeXtBlock, DarknetBottleneck, conv_class
 from .csp_parts import Focus, SPPBottleneck
 from .drop import Dropout, DropPath, build_dropout, drop_path
-from .edge_residual import EdgeResidual
 from .ema import ExpMomentumEMA
 from .family import LayerFamily
 from .fuse import fuse_conv_bn
-from .inverted_residual import InvertedResidual
+from .inverted_residual import EdgeResidual, InvertedResidual
 from .l2_norm import L2Norm
 from .make_divisible import make_divisible
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation

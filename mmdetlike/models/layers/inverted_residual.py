@@ -1,4 +1,4 @@
-"""Inverted residual block of MobileNets and EfficientNets."""
+"""Residual blocks that expand, filter and project: those of MobileNets and EfficientNets."""
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -11,17 +11,19 @@ from .drop import DropPath
 from .se_layer import SELayer
 
 
-class InvertedResidual(BaseModule):
-    """Expand, filter depthwise, project (MobileNetV2, arXiv 1801.04381; with attention MobileNetV3, arXiv 1905.02244).
+class EdgeResidual(BaseModule):
+    """Expand by a full convolution, project: an inverted residual for hardware that is slow at depthwise convolutions.
+
+    The block of EfficientNet-EdgeTPU, also in EfficientNetV2, arXiv 2104.00298.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        mid_channels: Channels of the depthwise convolution.
-        kernel_size: Of the depthwise convolution.
-        stride: Of the depthwise convolution, 1 or 2.
-        se_cfg: Arguments of the ``SELayer`` after the depthwise convolution; None for none.
-        with_expand_conv: Whether there is an expansion; without, ``mid_channels`` must equal ``in_channels``.
+        mid_channels: Channels between expansion and projection.
+        kernel_size: Of the convolution that filters.
+        stride: Its stride, 1 or 2.
+        se_cfg: Arguments of the ``SELayer`` before the projection; None for none.
+        with_residual: Whether there is a shortcut, where shapes allow it.
         conv_cfg: Config of the convolutions.
         norm_cfg: Config of the norm layers.
         act_cfg: Config of the activations.
@@ -30,8 +32,10 @@ class InvertedResidual(BaseModule):
         init_cfg: Initialisation.
 
     Raises:
-        ConfigError: ``stride`` is neither 1 nor 2, or ``mid_channels`` differs from ``in_channels`` without expansion.
+        ConfigError: ``stride`` is neither 1 nor 2.
     """
+
+    projection = 'conv2'
 
     def __init__(
         self,
@@ -41,43 +45,34 @@ class InvertedResidual(BaseModule):
         kernel_size: int = 3,
         stride: int = 1,
         se_cfg: dict | None = None,
-        with_expand_conv: bool = True,
+        with_residual: bool = True,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = {'type': 'BN'},  # noqa: B006
         act_cfg: dict | None = {'type': 'ReLU'},  # noqa: B006
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
+        **filter_args,
     ) -> None:
         super().__init__(init_cfg)
         if stride not in (1, 2):
-            raise ConfigError(f'InvertedResidual: stride must be 1 or 2, but got {stride}.')
-        if not with_expand_conv and mid_channels != in_channels:
-            raise ConfigError(
-                f'InvertedResidual without expansion needs mid_channels == in_channels, but got {mid_channels} and '
-                f'{in_channels}.'
-            )
-        self.with_res_shortcut = stride == 1 and in_channels == out_channels
+            raise ConfigError(f'{type(self).__name__}: stride must be 1 or 2, but got {stride}.')
+        self.with_residual = stride == 1 and in_channels == out_channels and with_residual
         self.with_cp = with_cp
-        self.with_se = se_cfg is not None
-        self.with_expand_conv = with_expand_conv
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
-        common = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg}
-        if with_expand_conv:
-            self.expand_conv = ConvModule(in_channels, mid_channels, 1, act_cfg=act_cfg, **common)
-        self.depthwise_conv = ConvModule(
-            mid_channels,
-            mid_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            groups=mid_channels,
-            act_cfg=act_cfg,
-            **common,
-        )
-        if self.with_se:
-            self.se = SELayer(**se_cfg)
-        self.linear_conv = ConvModule(mid_channels, out_channels, 1, act_cfg=None, **common)
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        shape = dict(kernel_size=kernel_size, stride=stride, padding=kernel_size // 2)
+        parts = self._filter(in_channels, mid_channels, shape, dict(layers, act_cfg=act_cfg), **filter_args)
+        if se_cfg is not None:
+            parts['se'] = SELayer(**se_cfg)
+        parts[self.projection] = ConvModule(mid_channels, out_channels, 1, act_cfg=None, **layers)
+        self.part_names = list(parts)
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def _filter(self, in_channels: int, mid_channels: int, shape: dict, layers: dict) -> dict[str, nn.Module]:
+        """What comes before attention and projection, by name; ``shape`` is that of the convolution that filters."""
+        return {'conv1': ConvModule(in_channels, mid_channels, **shape, **layers)}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
@@ -86,9 +81,35 @@ class InvertedResidual(BaseModule):
         return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
-        out = self.expand_conv(x) if self.with_expand_conv else x
-        out = self.depthwise_conv(out)
-        if self.with_se:
-            out = self.se(out)
-        out = self.linear_conv(out)
-        return x + self.drop_path(out) if self.with_res_shortcut else out
+        out = x
+        for name in self.part_names:
+            out = getattr(self, name)(out)
+        return x + self.drop_path(out) if self.with_residual else out
+
+
+class InvertedResidual(EdgeResidual):
+    """Expand, filter depthwise, project (MobileNetV2, arXiv 1801.04381; with attention MobileNetV3, arXiv 1905.02244).
+
+    Args:
+        with_expand_conv: Whether there is an expansion; without, ``mid_channels`` must equal ``in_channels``.
+        *args, **kwargs: As of ``EdgeResidual``.
+
+    Raises:
+        ConfigError: ``stride`` is neither 1 nor 2, or ``mid_channels`` differs from ``in_channels`` without expansion.
+    """
+
+    projection = 'linear_conv'
+
+    def _filter(
+        self, in_channels: int, mid_channels: int, shape: dict, layers: dict, with_expand_conv: bool = True
+    ) -> dict[str, nn.Module]:
+        parts = {}
+        if with_expand_conv:
+            parts['expand_conv'] = ConvModule(in_channels, mid_channels, 1, **layers)
+        elif mid_channels != in_channels:
+            raise ConfigError(
+                f'InvertedResidual without expansion needs mid_channels == in_channels, but got {mid_channels} and '
+                f'{in_channels}.'
+            )
+        parts['depthwise_conv'] = ConvModule(mid_channels, mid_channels, groups=mid_channels, **shape, **layers)
+        return parts

@@ -69,22 +69,17 @@ class FPN(BaseModule):
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg or dict(mode='nearest'))
 
-        common = dict(conv_cfg=conv_cfg, act_cfg=act_cfg, inplace=False)
-        lateral_norm = None if no_norm_on_lateral else norm_cfg
+        self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
+        lateral = dict(self.layers, norm_cfg=None if no_norm_on_lateral else norm_cfg)
         used = in_channels[start_level : self.end_level]
-        self.lateral_convs = nn.ModuleList(
-            ConvModule(c, out_channels, 1, norm_cfg=lateral_norm, **common) for c in used
-        )
+        self.lateral_convs = nn.ModuleList(ConvModule(c, out_channels, 1, **lateral) for c in used)
+        convs = [(out_channels, 1)] * levels  # channels of the input and stride
+        if self.add_extra_convs and self.num_extra:
+            first = used[-1] if self.add_extra_convs == 'on_input' else out_channels
+            convs += [(first, 2)] + [(out_channels, 2)] * (self.num_extra - 1)
         self.fpn_convs = nn.ModuleList(
-            ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=norm_cfg, **common) for _ in used
+            ConvModule(c, out_channels, 3, stride=stride, padding=1, **self.layers) for c, stride in convs
         )
-        if self.add_extra_convs:
-            for i in range(self.num_extra):
-                first = in_channels[self.end_level - 1] if self.add_extra_convs == 'on_input' else out_channels
-                channels = first if i == 0 else out_channels
-                self.fpn_convs.append(
-                    ConvModule(channels, out_channels, 3, stride=2, padding=1, norm_cfg=norm_cfg, **common)
-                )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i).

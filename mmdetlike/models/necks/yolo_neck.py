@@ -20,28 +20,17 @@ class DetectionBlock(BaseModule):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        init_cfg: Initialisation.
+        **layers: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of the convolutions.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict = DEFAULT_NORM,
-        act_cfg: dict = DEFAULT_ACT,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(init_cfg)
-        double, common = out_channels * 2, dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.conv1 = ConvModule(in_channels, out_channels, 1, **common)
-        self.conv2 = ConvModule(out_channels, double, 3, padding=1, **common)
-        self.conv3 = ConvModule(double, out_channels, 1, **common)
-        self.conv4 = ConvModule(out_channels, double, 3, padding=1, **common)
-        self.conv5 = ConvModule(double, out_channels, 1, **common)
+    def __init__(self, in_channels: int, out_channels: int, **layers) -> None:
+        super().__init__()
+        double = out_channels * 2
+        self.conv1 = ConvModule(in_channels, out_channels, 1, **layers)
+        self.conv2 = ConvModule(out_channels, double, 3, padding=1, **layers)
+        self.conv3 = ConvModule(double, out_channels, 1, **layers)
+        self.conv4 = ConvModule(out_channels, double, 3, padding=1, **layers)
+        self.conv5 = ConvModule(double, out_channels, 1, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
