@@ -3,12 +3,12 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
-from mmengine.model import trunc_normal_init
+from mmengine.model import BaseModule, trunc_normal_init
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
@@ -18,24 +18,65 @@ from mmdetlike.utils.checkpoint import check_fit
 StateDict = dict[str, Tensor]
 
 
-def checkpoint_of(name: str, init_cfg: dict | list | None, pretrained: str | None) -> str | None:
-    """Path or URL of the checkpoint that a backbone starts from, None for random weights.
+class PretrainedTransformer(BaseModule):
+    """What vision transformers share: weights drawn as the papers do, or read from a checkpoint of their authors.
 
     Args:
-        name: The backbone's class, for messages.
-        init_cfg: ``dict(type='Pretrained', checkpoint=...)``; the type may be left out.
-        pretrained: The older spelling of it.
+        out_indices: Stages whose maps ``forward`` returns.
+        pretrained: Checkpoint to start from, its path or URL; the older spelling of ``init_cfg``.
+        convert_weights: Whether that checkpoint may name its parameters as the authors do.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)``, whose type may be left out; None for random weights.
 
     Raises:
-        ConfigError: Both are given, or ``init_cfg`` names no checkpoint.
+        ConfigError: ``init_cfg`` and ``pretrained`` are given, or ``init_cfg`` names no checkpoint.
     """
-    if init_cfg and pretrained:
-        raise ConfigError(f'{name} takes either init_cfg or pretrained, not both.')
-    if not init_cfg:
-        return pretrained
-    if not isinstance(init_cfg, dict) or 'checkpoint' not in init_cfg:
-        raise ConfigError(f'{name} takes an init_cfg that names a checkpoint, or none, but got {init_cfg!r}.')
-    return init_cfg['checkpoint']
+
+    def __init__(
+        self, out_indices: Sequence[int], pretrained: str | None, convert_weights: bool, init_cfg: dict | None
+    ) -> None:
+        super().__init__(init_cfg)
+        name = type(self).__name__
+        if init_cfg and pretrained:
+            raise ConfigError(f'{name} takes either init_cfg or pretrained, not both.')
+        if init_cfg and (not isinstance(init_cfg, dict) or 'checkpoint' not in init_cfg):
+            raise ConfigError(f'{name} takes an init_cfg that names a checkpoint, or none, but got {init_cfg!r}.')
+        self.checkpoint = init_cfg['checkpoint'] if init_cfg else pretrained
+        self.out_indices, self.convert_weights = out_indices, convert_weights
+
+    def init_weights(self) -> None:
+        """Load the checkpoint, if there is one, and log what doesn't fit, else draw the weights.
+
+        Linear layers come from a truncated normal distribution of deviation 0.02, biases are 0, layer norms the
+        identity; the rest is up to the subclass.
+
+        Raises:
+            CheckpointError: The checkpoint can't be read, or nothing in it fits.
+        """
+        if self.checkpoint is not None:
+            self._load(self.checkpoint)
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_init(module, std=0.02, bias=0.0)
+            elif isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+        self._draw_other_weights()
+
+    def _load(self, checkpoint: str) -> None:
+        state = self._fit(backbone_state(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')))
+        report = check_fit(self, state, checkpoint, strict=False)
+        if report:
+            print_log(report, 'current', logging.WARNING)
+        own = self.state_dict()
+        self.load_state_dict({k: v for k, v in state.items() if k in own and own[k].shape == v.shape}, strict=False)
+
+    def _draw_other_weights(self) -> None:
+        raise NotImplementedError
+
+    def _fit(self, state: StateDict) -> StateDict:
+        """Published weights as our modules name them, what belongs to positions resized to ours."""
+        raise NotImplementedError
 
 
 def check_stages(out_indices: Sequence[int], **settings: Sequence) -> None:
@@ -52,35 +93,6 @@ def linear_drop_path(rate: float, depths: Sequence[int]) -> list[list[float]]:
     """Probabilities of dropping a branch of each block of each stage, which rise linearly from 0 to ``rate``."""
     rates = iter(torch.linspace(0, rate, sum(depths), device='cpu').tolist())
     return [[next(rates) for _ in range(depth)] for depth in depths]
-
-
-def init_linears_and_norms(model: nn.Module) -> None:
-    """Linear layers from a truncated normal distribution of deviation 0.02, biases 0, layer norms the identity."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            trunc_normal_init(module, std=0.02, bias=0.0)
-        elif isinstance(module, nn.LayerNorm):
-            nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
-
-
-def load_backbone(backbone: nn.Module, checkpoint: str, convert: Callable[[StateDict], StateDict]) -> None:
-    """Load a checkpoint into a backbone; what doesn't fit is logged.
-
-    Args:
-        backbone: Filled in place.
-        checkpoint: Path or URL.
-        convert: Called with the parameters by name, as they were published.
-
-    Raises:
-        CheckpointError: The checkpoint can't be read, or nothing in it fits.
-    """
-    state = convert(backbone_state(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')))
-    report = check_fit(backbone, state, checkpoint, strict=False)
-    if report:
-        print_log(report, 'current', logging.WARNING)
-    own = backbone.state_dict()
-    backbone.load_state_dict({k: v for k, v in state.items() if k in own and own[k].shape == v.shape}, strict=False)
 
 
 def backbone_state(checkpoint: Mapping) -> StateDict:
@@ -162,11 +174,13 @@ def resize_bias_table(table: Tensor, length: int) -> Tensor:
 # -- PVT -------------------------------------------------------------------------------------------------------------
 
 _PVT_NAMES = (
-    (r'\.proj\.', '.attn.out_proj.'),
+    (r'^\.proj\.', '.projection.'),
+    (r'\.attn\.proj\.', '.attn.attn.out_proj.'),
     (r'\.mlp\.fc1\.', '.ffn.layers.0.'),
     (r'\.mlp\.dwconv\.dwconv\.', '.ffn.layers.1.'),
 )
-_PVT_STAGE = re.compile(r'^(patch_embed|pos_embed|block|norm)(\d)(.*)$')
+_PVT_PART = re.compile(r'^(patch_embed|pos_embed|block|norm)(\d)(?:\.(\d+))?(.*)$')
+_PVT_PLACES = dict(patch_embed='0', pos_embed='1.0.pos_embed', norm='2')  # within a stage
 
 
 def convert_pvt(state: StateDict) -> StateDict:
@@ -177,36 +191,19 @@ def convert_pvt(state: StateDict) -> StateDict:
         return state
     first_block = 1 if 'pos_embed1' in state else 0
     fc2 = 4 if any('.dwconv.' in key for key in state) else 3
+    names = (*_PVT_NAMES, (r'\.mlp\.fc2\.', f'.ffn.layers.{fc2}.'))
     converted: StateDict = {}
     for key, value in state.items():
-        found = _PVT_STAGE.match(key)
-        if found:  # else class token, last norm, classifier
-            part, stage, rest = found[1], f'layers.{int(found[2]) - 1}', found[3]
-            converted.update(_PVT_PARTS[part](stage, rest, value, first_block, fc2))
+        found = _PVT_PART.match(key)
+        if not found:  # class token, last norm, classifier
+            continue
+        part, stage, block, name = found.groups()
+        place = _PVT_PLACES[part] if block is None else f'1.{int(block) + first_block}'
+        name = _renamed(name, names)
+        if '.ffn.' in name and value.dim() == 2:  # their linear layers are 1x1 convolutions here
+            value = value[:, :, None, None]
+        converted[f'layers.{int(stage) - 1}.{place}{name}'] = value
     return _join_qkv(converted)
-
-
-def _pvt_patch_embed(stage: str, rest: str, value: Tensor, *_) -> StateDict:
-    return {f'{stage}.0{rest.replace(".proj.", ".projection.")}': value}
-
-
-def _pvt_pos_embed(stage: str, rest: str, value: Tensor, *_) -> StateDict:
-    return {f'{stage}.1.0.pos_embed{rest}': value}
-
-
-def _pvt_norm(stage: str, rest: str, value: Tensor, *_) -> StateDict:
-    return {f'{stage}.2{rest}': value}
-
-
-def _pvt_block(stage: str, rest: str, value: Tensor, first_block: int, fc2: int) -> StateDict:
-    _, index, name = rest.split('.', 2)
-    name = _renamed(f'.{name}', (*_PVT_NAMES, (r'\.mlp\.fc2\.', f'.ffn.layers.{fc2}.')))
-    if '.ffn.' in name and value.dim() == 2:  # their linear layers are 1x1 convolutions here
-        value = value[:, :, None, None]
-    return {f'{stage}.1.{int(index) + first_block}{name}': value}
-
-
-_PVT_PARTS = dict(patch_embed=_pvt_patch_embed, pos_embed=_pvt_pos_embed, norm=_pvt_norm, block=_pvt_block)
 
 
 def _join_qkv(state: StateDict) -> StateDict:

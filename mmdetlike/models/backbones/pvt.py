@@ -20,13 +20,11 @@ from mmdetlike.models.layers import (
 from mmdetlike.registry import MODELS
 
 from .pretrained import (
+    PretrainedTransformer,
     StateDict,
     check_stages,
-    checkpoint_of,
     convert_pvt,
-    init_linears_and_norms,
     linear_drop_path,
-    load_backbone,
     resize_sequence,
 )
 
@@ -41,20 +39,18 @@ class MixFFN(BaseModule):
         ffn_drop: Probability of dropping an element.
         dropout_layer: Layer before the shortcut is added.
         use_conv: Whether there is the depthwise convolution.
-        init_cfg: Weight initialisation.
     """
 
     def __init__(
         self,
         embed_dims: int,
         feedforward_channels: int,
-        act_cfg: dict = {'type': 'GELU'},  # noqa: B006
-        ffn_drop: float = 0.0,
-        dropout_layer: dict | None = None,
-        use_conv: bool = False,
-        init_cfg: dict | None = None,
+        act_cfg: dict,
+        ffn_drop: float,
+        dropout_layer: dict,
+        use_conv: bool,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         hidden = feedforward_channels
         depthwise = [nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)] if use_conv else []
         self.layers = nn.Sequential(
@@ -65,10 +61,10 @@ class MixFFN(BaseModule):
             nn.Conv2d(hidden, embed_dims, 1),
             nn.Dropout(ffn_drop),
         )
-        self.dropout_layer = build_dropout(dropout_layer) if dropout_layer else nn.Identity()
+        self.dropout_layer = build_dropout(dropout_layer)
 
-    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None) -> Tensor:
-        """(B, H * W, embed_dims) to the same shape; the shortcut is ``identity``, by default ``x``."""
+    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor) -> Tensor:
+        """(B, H * W, embed_dims) to the same shape; the shortcut is ``identity``."""
         out = x
         for layer in self.layers:
             if not isinstance(layer, nn.Conv2d):
@@ -77,94 +73,60 @@ class MixFFN(BaseModule):
                 out = F.linear(out, layer.weight.flatten(1), layer.bias)
             else:
                 out = nchw_to_nlc(layer(nlc_to_nchw(out, hw_shape)))
-        return self.dropout_layer(out) + (x if identity is None else identity)
+        return identity + self.dropout_layer(out)
 
 
 class SpatialReductionAttention(MultiheadAttention):
-    """Self-attention whose keys and values come from a smaller map.
+    """Self-attention whose keys and values come from a map that is ``sr_ratio`` times smaller along each axis.
 
     Args:
-        embed_dims: Channels.
-        num_heads: Heads that the channels are divided into.
-        attn_drop: Probability of dropping an attention weight.
-        proj_drop: Probability of dropping an element of the output.
-        dropout_layer: Layer before the shortcut is added.
-        qkv_bias: Whether the projections have biases.
         norm_cfg: Norm layer of the smaller map.
-        sr_ratio: How many times smaller it is along each axis.
-        init_cfg: Weight initialisation.
+        **kwargs: As of ``MultiheadAttention``.
     """
 
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        attn_drop: float = 0.0,
-        proj_drop: float = 0.0,
-        dropout_layer: dict | None = None,
-        qkv_bias: bool = True,
-        norm_cfg: dict = {'type': 'LN'},  # noqa: B006
-        sr_ratio: int = 1,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(
-            embed_dims, num_heads, attn_drop, proj_drop, dropout_layer, init_cfg, batch_first=True, bias=qkv_bias
-        )
+    def __init__(self, embed_dims: int, num_heads: int, sr_ratio: int, norm_cfg: dict, **kwargs) -> None:
+        super().__init__(embed_dims, num_heads, batch_first=True, **kwargs)
         self.sr_ratio = sr_ratio
         if sr_ratio > 1:
             self.sr = nn.Conv2d(embed_dims, embed_dims, kernel_size=sr_ratio, stride=sr_ratio)
             self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
 
-    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None) -> Tensor:
-        """(B, H * W, embed_dims) to the same shape; the shortcut is ``identity``, by default ``x``."""
+    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor) -> Tensor:
+        """(B, H * W, embed_dims) to the same shape; the shortcut is ``identity``."""
         smaller = x
         if self.sr_ratio > 1:
             smaller = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x, hw_shape))))
         out = self.dropout_layer(self.proj_drop(self.attend(x, smaller, smaller)))
-        return out + (x if identity is None else identity)
+        return identity + out
 
 
 class PVTEncoderLayer(BaseModule):
     """Spatial reduction attention and a feed-forward network, each with a shortcut.
 
-    Args:
-        embed_dims: Channels.
-        num_heads: Heads of the attention.
-        feedforward_channels: Channels of the hidden layer.
-        drop_rate: Probability of dropping an element.
-        attn_drop_rate: Probability of dropping an attention weight.
-        drop_path_rate: Probability of dropping a branch.
-        qkv_bias: Whether the projections of the attention have biases.
-        act_cfg: Activation.
-        norm_cfg: Norm layer.
-        sr_ratio: How many times smaller the map of keys and values is along each axis.
-        use_conv_ffn: Whether the feed-forward network has a depthwise convolution.
-        init_cfg: Weight initialisation.
+    The arguments are those of ``PyramidVisionTransformer``, which has some of them for each stage.
     """
 
     def __init__(
         self,
         embed_dims: int,
         num_heads: int,
-        feedforward_channels: int,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-        qkv_bias: bool = True,
-        act_cfg: dict = {'type': 'GELU'},  # noqa: B006
-        norm_cfg: dict = {'type': 'LN'},  # noqa: B006
-        sr_ratio: int = 1,
-        use_conv_ffn: bool = False,
-        init_cfg: dict | None = None,
+        mlp_ratio: float,
+        sr_ratio: int,
+        drop_rate: float,
+        attn_drop_rate: float,
+        drop_path_rate: float,
+        qkv_bias: bool,
+        act_cfg: dict,
+        norm_cfg: dict,
+        use_conv_ffn: bool,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         drop_path = dict(type='DropPath', drop_prob=drop_path_rate)
+        drop = dict(attn_drop=attn_drop_rate, proj_drop=drop_rate, dropout_layer=drop_path)
         self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = SpatialReductionAttention(
-            embed_dims, num_heads, attn_drop_rate, drop_rate, drop_path, qkv_bias, norm_cfg, sr_ratio
-        )
+        self.attn = SpatialReductionAttention(embed_dims, num_heads, sr_ratio, norm_cfg, bias=qkv_bias, **drop)
         self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = MixFFN(embed_dims, feedforward_channels, act_cfg, drop_rate, drop_path, use_conv_ffn)
+        self.ffn = MixFFN(embed_dims, int(mlp_ratio * embed_dims), act_cfg, drop_rate, drop_path, use_conv_ffn)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, embed_dims) to the same shape."""
@@ -179,39 +141,21 @@ class AbsolutePositionEmbedding(BaseModule):
         pos_shape: Height and width of the map that it was learnt on.
         pos_dim: Channels.
         drop_rate: Probability of dropping an element of the sum.
-        init_cfg: Weight initialisation.
     """
 
-    def __init__(
-        self, pos_shape: tuple[int, int], pos_dim: int, drop_rate: float = 0.0, init_cfg: dict | None = None
-    ) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, pos_shape: tuple[int, int], pos_dim: int, drop_rate: float) -> None:
+        super().__init__()
         self.pos_shape = pos_shape
         self.pos_embed = nn.Parameter(torch.zeros(1, pos_shape[0] * pos_shape[1], pos_dim))
         self.drop = nn.Dropout(drop_rate)
-
-    def init_weights(self) -> None:
-        """Draw the embeddings from a truncated normal distribution."""
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Add the embeddings to ``x`` (B, H * W, pos_dim)."""
         return self.drop(x + resize_sequence(self.pos_embed, hw_shape, self.pos_shape, mode='bilinear'))
 
 
-def encoder_layers(
-    channels: int, num_heads: int, mlp_ratio: float, sr_ratio: int, drop_path_rates: Sequence[float], shared: dict
-) -> list[nn.Module]:
-    """The layers of a stage, one for each of ``drop_path_rates``; ``shared`` are further arguments of each."""
-    hidden = int(mlp_ratio * channels)
-    return [
-        PVTEncoderLayer(channels, num_heads, hidden, drop_path_rate=rate, sr_ratio=sr_ratio, **shared)
-        for rate in drop_path_rates
-    ]
-
-
 @MODELS.register_module()
-class PyramidVisionTransformer(BaseModule):
+class PyramidVisionTransformer(PretrainedTransformer):
     """Pyramid Vision Transformer: an image in, the maps of the chosen stages out (arXiv 2102.12122).
 
     Args:
@@ -236,9 +180,7 @@ class PyramidVisionTransformer(BaseModule):
         use_conv_ffn: Whether feed-forward networks have a depthwise convolution.
         act_cfg: Activation.
         norm_cfg: Norm layer.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg``.
-        convert_weights: Whether that checkpoint may name its parameters as the authors of PVT do.
-        init_cfg: ``dict(type='Pretrained', checkpoint=...)``, or None for random weights.
+        pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
 
     Raises:
         ConfigError: Settings of the stages differ in number, or ``init_cfg`` names no checkpoint.
@@ -271,44 +213,37 @@ class PyramidVisionTransformer(BaseModule):
         convert_weights: bool = True,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(out_indices, pretrained, convert_weights, init_cfg)
         patches = dict(kernel_size=patch_sizes, stride=strides, padding=paddings)
-        layers = dict(num_heads=num_heads, mlp_ratio=mlp_ratios, sr_ratio=sr_ratios, num_layers=num_layers)
-        stages = {name: values[:num_stages] for name, values in {**patches, **layers}.items()}
-        check_stages(out_indices, **stages)
-        self.checkpoint = checkpoint_of(type(self).__name__, init_cfg, pretrained)
-        self.out_indices, self.convert_weights = out_indices, convert_weights
+        layers = dict(num_heads=num_heads, mlp_ratio=mlp_ratios, sr_ratio=sr_ratios)
+        depths = num_layers[:num_stages]
+        settings = {name: values[:num_stages] for name, values in {**patches, **layers}.items()}
+        check_stages(out_indices, num_layers=depths, **settings)
         shared = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, qkv_bias=qkv_bias, use_conv_ffn=use_conv_ffn)
         shared.update(act_cfg=act_cfg, norm_cfg=norm_cfg)
-        drop_path = linear_drop_path(drop_path_rate, stages['num_layers'])
         side = pretrain_img_size
         self.layers = ModuleList()
-        for i, rates in enumerate(drop_path):
+        for i, rates in enumerate(linear_drop_path(drop_path_rate, depths)):
             patch = {name: values[i] for name, values in patches.items()}
+            layer = {name: values[i] for name, values in layers.items()}
             side, channels = side // patch_sizes[i], embed_dims * num_heads[i]
-            blocks = encoder_layers(channels, num_heads[i], mlp_ratios[i], sr_ratios[i], rates, shared)
+            blocks = ModuleList(PVTEncoderLayer(channels, drop_path_rate=rate, **layer, **shared) for rate in rates)
             if use_abs_pos_embed:
                 blocks.insert(0, AbsolutePositionEmbedding((side, side), channels, drop_rate))
             norm = build_norm_layer(norm_cfg, channels)[1] if norm_after_stage else nn.Identity()
             embed = PatchEmbed(in_channels, channels, norm_cfg=norm_cfg, **patch)
-            self.layers.append(ModuleList([embed, ModuleList(blocks), norm]))
+            self.layers.append(ModuleList([embed, blocks, norm]))
             in_channels = channels
 
-    def init_weights(self) -> None:
-        """Load the checkpoint, if there is one, else draw the weights as the paper does."""
-        if self.checkpoint is not None:
-            load_backbone(self, self.checkpoint, self._fit)
-            return
-        init_linears_and_norms(self)
+    def _draw_other_weights(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
                 normal_init(module, 0, math.sqrt(2.0 / fan_out))
             elif isinstance(module, AbsolutePositionEmbedding):
-                module.init_weights()
+                nn.init.trunc_normal_(module.pos_embed, std=0.02)
 
     def _fit(self, state: StateDict) -> StateDict:
-        """Published weights as our modules name them, position embeddings resized to ours."""
         state = convert_pvt(state) if self.convert_weights else dict(state)
         for name, module in self.named_modules():
             key = f'{name}.pos_embed'
@@ -336,8 +271,7 @@ class PyramidVisionTransformer(BaseModule):
 class PyramidVisionTransformerV2(PyramidVisionTransformer):
     """PVT v2: overlapping patches, and convolutions in place of position embeddings (arXiv 2106.13797).
 
-    Args:
-        **kwargs: As of ``PyramidVisionTransformer``.
+    The arguments are those of ``PyramidVisionTransformer`` that this leaves open.
     """
 
     def __init__(self, **kwargs) -> None:

@@ -22,13 +22,11 @@ from mmdetlike.models.layers.transformer import padded_size, shift_mask
 from mmdetlike.registry import MODELS
 
 from .pretrained import (
+    PretrainedTransformer,
     StateDict,
     check_stages,
-    checkpoint_of,
     convert_swin,
-    init_linears_and_norms,
     linear_drop_path,
-    load_backbone,
     resize_bias_table,
     resize_sequence,
 )
@@ -38,54 +36,34 @@ class SwinBlock(BaseModule):
     """Window attention and a feed-forward network, each with a shortcut.
 
     Args:
-        embed_dims: Channels.
-        num_heads: Heads of the attention.
-        feedforward_channels: Channels of the hidden layer.
-        window_size: Height and width of a window.
         shift: Whether windows are shifted by half their size.
-        qkv_bias: As of ``WindowMSA``, like ``qk_scale`` and ``attn_drop_rate``.
-        drop_rate: Probability of dropping an element.
-        drop_path_rate: Probability of dropping a branch.
-        act_cfg: Activation.
-        norm_cfg: Norm layer.
-        with_cp: Recompute activations in the backward pass to save memory.
-        init_cfg: Weight initialisation.
+        **window: ``qkv_bias``, ``qk_scale`` and ``attn_drop_rate``; like all others they are those of
+            ``SwinTransformer``, which has some of them for each stage.
     """
 
     def __init__(
         self,
         embed_dims: int,
         num_heads: int,
-        feedforward_channels: int,
-        window_size: int = 7,
-        shift: bool = False,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-        act_cfg: dict = {'type': 'GELU'},  # noqa: B006
-        norm_cfg: dict = {'type': 'LN'},  # noqa: B006
-        with_cp: bool = False,
-        init_cfg: dict | None = None,
+        window_size: int,
+        shift: bool,
+        mlp_ratio: float,
+        drop_rate: float,
+        drop_path_rate: float,
+        act_cfg: dict,
+        norm_cfg: dict,
+        with_cp: bool,
+        **window,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         self.with_cp = with_cp
         drop_path = dict(type='DropPath', drop_prob=drop_path_rate)
+        window.update(shift_size=window_size // 2 if shift else 0, proj_drop_rate=drop_rate, dropout_layer=drop_path)
         self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = ShiftWindowMSA(
-            embed_dims,
-            num_heads,
-            window_size,
-            shift_size=window_size // 2 if shift else 0,
-            qkv_bias=qkv_bias,
-            qk_scale=qk_scale,
-            attn_drop_rate=attn_drop_rate,
-            proj_drop_rate=drop_rate,
-            dropout_layer=drop_path,
-        )
+        self.attn = ShiftWindowMSA(embed_dims, num_heads, window_size, **window)
         self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = FFN(embed_dims, feedforward_channels, act_cfg=act_cfg, ffn_drop=drop_rate, dropout_layer=drop_path)
+        drop = dict(ffn_drop=drop_rate, dropout_layer=drop_path)
+        self.ffn = FFN(embed_dims, int(mlp_ratio * embed_dims), act_cfg=act_cfg, **drop)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None = None) -> Tensor:
         """(B, H * W, C) to the same shape; ``mask`` as of ``ShiftWindowMSA``."""
@@ -103,30 +81,27 @@ class SwinBlockSequence(BaseModule):
 
     Args:
         embed_dims: Channels.
-        window_size: Height and width of a window.
-        drop_path_rate: Probability of dropping a branch; one for each block.
+        drop_path_rates: Probability of dropping a branch of each block.
         downsample: The merging of patches, None for none.
-        init_cfg: Weight initialisation.
+        window_size: Height and width of a window.
         **block_args: Further arguments of ``SwinBlock``.
     """
 
     def __init__(
         self,
         embed_dims: int,
+        drop_path_rates: Sequence[float],
+        downsample: PatchMerging | None,
         window_size: int,
-        drop_path_rate: Sequence[float],
-        downsample: PatchMerging | None = None,
-        init_cfg: dict | None = None,
         **block_args,
     ) -> None:
-        super().__init__(init_cfg)
-        self.window_size = window_size
+        super().__init__()
+        self.window_size, self.downsample = window_size, downsample
         self.blocks = ModuleList(
             SwinBlock(embed_dims, window_size=window_size, shift=i % 2 == 1, drop_path_rate=rate, **block_args)
-            for i, rate in enumerate(drop_path_rate)
+            for i, rate in enumerate(drop_path_rates)
         )
         self.shift_size = max(block.attn.shift_size for block in self.blocks)
-        self.downsample = downsample
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int], Tensor]:
         """(B, H * W, C) to the input of the next stage, its height and width, and the output of this one."""
@@ -142,7 +117,7 @@ class SwinBlockSequence(BaseModule):
 
 
 @MODELS.register_module()
-class SwinTransformer(BaseModule):
+class SwinTransformer(PretrainedTransformer):
     """Swin Transformer: an image in, the maps of the chosen stages out (arXiv 2103.14030).
 
     Maps of any size are padded to whole windows within each block.
@@ -168,10 +143,8 @@ class SwinTransformer(BaseModule):
         act_cfg: Activation.
         norm_cfg: Norm layer.
         with_cp: Recompute activations in the backward pass to save memory.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg``.
-        convert_weights: Whether that checkpoint may name its parameters as the authors of Swin do.
+        pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
         frozen_stages: Patch embedding and stages up to this one get no gradient; -1 freezes nothing, 0 the embedding.
-        init_cfg: ``dict(type='Pretrained', checkpoint=...)``, or None for random weights.
 
     Raises:
         ConfigError: Settings of the stages differ in number, ``strides[0]`` isn't ``patch_size``, or ``init_cfg`` names
@@ -205,12 +178,11 @@ class SwinTransformer(BaseModule):
         frozen_stages: int = -1,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(out_indices, pretrained, convert_weights, init_cfg)
         check_stages(depths=depths, num_heads=num_heads, strides=strides, out_indices=out_indices)
         if strides[0] != patch_size:
             raise ConfigError(f'strides[0]={strides[0]} must be patch_size={patch_size}.')
-        self.checkpoint = checkpoint_of('SwinTransformer', init_cfg, pretrained)
-        self.out_indices, self.convert_weights, self.frozen_stages = out_indices, convert_weights, frozen_stages
+        self.frozen_stages = frozen_stages
         merge_norm = norm_cfg if patch_norm else None
         self.patch_embed = PatchEmbed(in_channels, embed_dims, kernel_size=patch_size, stride=None, norm_cfg=merge_norm)
         self.absolute_pos_embed = None
@@ -219,24 +191,19 @@ class SwinTransformer(BaseModule):
             self.absolute_pos_embed = nn.Parameter(torch.zeros(1, self.pos_shape[0] * self.pos_shape[1], embed_dims))
         self.drop_after_pos = nn.Dropout(drop_rate)
         self.num_features = [embed_dims * 2**i for i in range(len(depths))]
-        rates = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate)
-        block = dict(qkv_bias=qkv_bias, qk_scale=qk_scale, act_cfg=act_cfg, norm_cfg=norm_cfg, with_cp=with_cp, **rates)
-        drop_path = linear_drop_path(drop_path_rate, depths)
+        window = dict(window_size=window_size, qkv_bias=qkv_bias, qk_scale=qk_scale, attn_drop_rate=attn_drop_rate)
+        block = dict(mlp_ratio=mlp_ratio, drop_rate=drop_rate, act_cfg=act_cfg, norm_cfg=norm_cfg, with_cp=with_cp)
         self.stages = ModuleList()
-        for i, channels in enumerate(self.num_features):
-            stage = dict(num_heads=num_heads[i], feedforward_channels=int(mlp_ratio * channels), **block)
-            merging = merging_of(channels, strides[i + 1], merge_norm) if i + 1 < len(depths) else None
-            self.stages.append(SwinBlockSequence(channels, window_size, drop_path[i], merging, **stage))
+        for i, (channels, rates) in enumerate(zip(self.num_features, linear_drop_path(drop_path_rate, depths))):
+            merging = None
+            if i + 1 < len(depths):
+                merging = PatchMerging(channels, 2 * channels, stride=strides[i + 1], norm_cfg=merge_norm)
+            self.stages.append(SwinBlockSequence(channels, rates, merging, num_heads=num_heads[i], **block, **window))
         for i in out_indices:
             self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
         self._freeze_stages()
 
-    def init_weights(self) -> None:
-        """Load the checkpoint, if there is one, else draw the weights as the paper does."""
-        if self.checkpoint is not None:
-            load_backbone(self, self.checkpoint, self._fit)
-            return
-        init_linears_and_norms(self)
+    def _draw_other_weights(self) -> None:
         for module in self.modules():
             if isinstance(module, WindowMSA):
                 module.init_weights()
@@ -244,7 +211,6 @@ class SwinTransformer(BaseModule):
             nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
 
     def _fit(self, state: StateDict) -> StateDict:
-        """Published weights as our modules name them, position tables resized to our windows and images."""
         state = convert_swin(state) if self.convert_weights else dict(state)
         own = self.state_dict()
         for key in [key for key in state if key in own and state[key].shape != own[key].shape]:
@@ -290,8 +256,3 @@ class SwinTransformer(BaseModule):
         for module in (self.patch_embed, self.drop_after_pos, *self.stages[: self.frozen_stages], *norms):
             module.eval()
             module.requires_grad_(False)
-
-
-def merging_of(channels: int, stride: int, norm_cfg: dict | None) -> PatchMerging:
-    """The merging of patches after a stage, which doubles its channels."""
-    return PatchMerging(channels, 2 * channels, stride=stride, norm_cfg=norm_cfg)

@@ -135,9 +135,9 @@ class ShiftWindowMSA(BaseModule):
         num_heads: Heads that the channels are divided into.
         window_size: Height and width of a window.
         shift_size: How far the map is rolled, in [0, window_size).
-        qkv_bias: As of ``WindowMSA``, like ``qk_scale``, ``attn_drop_rate`` and ``proj_drop_rate``.
         dropout_layer: Layer after the attention, ``Dropout`` or ``DropPath``.
         init_cfg: Weight initialisation.
+        **attention: Further arguments of ``WindowMSA``.
     """
 
     def __init__(
@@ -146,20 +146,15 @@ class ShiftWindowMSA(BaseModule):
         num_heads: int,
         window_size: int,
         shift_size: int = 0,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
-        attn_drop_rate: float = 0.0,
-        proj_drop_rate: float = 0.0,
         dropout_layer: dict = {'type': 'DropPath', 'drop_prob': 0.0},  # noqa: B006
         init_cfg: dict | None = None,
+        **attention,
     ) -> None:
         super().__init__(init_cfg)
         if not 0 <= shift_size < window_size:
             raise ConfigError(f'shift_size must be in [0, window_size={window_size}), but got {shift_size}.')
         self.window_size, self.shift_size = window_size, shift_size
-        self.w_msa = WindowMSA(
-            embed_dims, num_heads, _pair(window_size), qkv_bias, qk_scale, attn_drop_rate, proj_drop_rate
-        )
+        self.w_msa = WindowMSA(embed_dims, num_heads, _pair(window_size), **attention)
         self.drop = build_dropout(dropout_layer)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None = None) -> Tensor:
