@@ -147,7 +147,7 @@ def test_wrong_settings(settings, message):
 @pytest.mark.parametrize('count', [3, 5])
 def test_wrong_number_of_maps(count):
     inputs = maps((16, 8, 4, 2, 1), [*CHANNELS, 16])[:count]
-    with pytest.raises(ValueError, match=f'built for 4 backbone maps, got {count}'):
+    with pytest.raises(ValueError, match=f'built for 4 maps, got {count}'):
         FPN(CHANNELS, 6, num_outs=4)(inputs)
 
 

@@ -173,5 +173,5 @@ def test_hrfpn_checkpointing_changes_nothing():
 def test_hrfpn_wrong_use():
     with pytest.raises(ValueError, match="pooling_type must be one of AVG, MAX, got 'SUM'"):
         HRFPN([4], 5, pooling_type='SUM')
-    with pytest.raises(ValueError, match='HRFPN was built for 3 backbone maps, got 2'):
+    with pytest.raises(ValueError, match='HRFPN was built for 3 maps, got 2'):
         HRFPN([4, 6, 8], 5)(maps()[:2])

@@ -71,7 +71,7 @@ def test_pafpn_odd_sizes():
 def test_pafpn_wrong_use():
     with pytest.raises(ValueError, match='num_outs=3 does not fit 4 backbone levels'):
         PAFPN(CHANNELS, 6, num_outs=3)
-    with pytest.raises(ValueError, match='PAFPN was built for 4 backbone maps, got 3'):
+    with pytest.raises(ValueError, match='PAFPN was built for 4 maps, got 3'):
         PAFPN(CHANNELS, 6, num_outs=4)(maps()[:3])
 
 

@@ -44,7 +44,7 @@ def test_every_parameter_gets_a_gradient(name):
 @pytest.mark.parametrize('name', NECKS)
 def test_wrong_number_of_maps(name):
     neck, channels, sides = NECKS[name]
-    with pytest.raises(ValueError, match=rf'{name} was built for {len(channels)} backbone maps, got 1'):
+    with pytest.raises(ValueError, match=rf'{name} was built for {len(channels)} maps, got 1'):
         neck(maps(channels, sides)[:1])
 
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
-import torch.utils.checkpoint
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import build_conv_layer, build_norm_layer, build_plugin_layer
+from mmdetlike.models.layers import build_conv_layer, build_norm_layer, build_plugin_layer, maybe_recompute
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import DeformConv2dPack, ModulatedDeformConv2dPack
 
@@ -108,9 +106,7 @@ class ResidualBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, channels * expansion, H / stride, W / stride)."""
-        if self.with_cp and x.requires_grad:
-            return self.relu(torch.utils.checkpoint.checkpoint(self._residual, x, use_reentrant=False))
-        return self.relu(self._residual(x))
+        return self.relu(maybe_recompute(self.with_cp, self._residual, x))
 
 
 class BasicBlock(ResidualBlock):

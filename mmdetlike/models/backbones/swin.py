@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.utils.checkpoint
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
@@ -16,6 +15,7 @@ from mmdetlike.models.layers import (
     ShiftWindowMSA,
     WindowMSA,
     build_norm_layer,
+    maybe_recompute,
     nlc_to_nchw,
 )
 from mmdetlike.models.layers.transformer import padded_size, shift_mask
@@ -67,9 +67,7 @@ class SwinBlock(BaseModule):
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None = None) -> Tensor:
         """(B, H * W, C) to the same shape; ``mask`` as of ``ShiftWindowMSA``."""
-        if self.with_cp and x.requires_grad:
-            return torch.utils.checkpoint.checkpoint(self._forward, x, hw_shape, mask, use_reentrant=False)
-        return self._forward(x, hw_shape, mask)
+        return maybe_recompute(self.with_cp, self._forward, x, hw_shape, mask)
 
     def _forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None) -> Tensor:
         x = x + self.attn(self.norm1(x), hw_shape, mask)

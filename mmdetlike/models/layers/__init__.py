@@ -29,6 +29,7 @@ from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
 from .pixel_decoder import MSDeformAttnPixelDecoder, PixelDecoder, TransformerEncoderPixelDecoder
 from .plugin import build_plugin_layer
+from .recompute import maybe_recompute
 from .registered_ops import ContextBlock, GeneralizedAttention, MultiScaleDeformableAttention, NonLocal2d
 from .scale import Scale
 from .se_layer import ChannelAttention, DyReLU, SELayer

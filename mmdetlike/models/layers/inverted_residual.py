@@ -2,12 +2,12 @@
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmdetlike.errors import ConfigError
 
 from .conv_module import ConvModule
 from .drop import DropPath
+from .recompute import maybe_recompute
 from .se_layer import SELayer
 
 
@@ -76,9 +76,7 @@ class EdgeResidual(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
-        if self.with_cp and x.requires_grad:
-            return checkpoint(self._forward, x, use_reentrant=False)
-        return self._forward(x)
+        return maybe_recompute(self.with_cp, self._forward, x)
 
     def _forward(self, x: Tensor) -> Tensor:
         out = x

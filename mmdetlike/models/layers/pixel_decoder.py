@@ -25,28 +25,56 @@ class TopDownPath(BaseModule):
     Args:
         in_channels: Channels of the levels that are added, fine to coarse.
         feat_channels: Channels of the path.
+        out_channels: Channels of the mask features.
         norm_cfg: Norm layer.
         act_cfg: Activation after each sum.
-        mode: How a level is upsampled: ``'nearest'`` or ``'bilinear'``.
         init_cfg: Weight initialisation.
     """
+
+    mode = 'nearest'  # how a level is upsampled
+    mask_kernel_size = 3
 
     def __init__(
         self,
         in_channels: Sequence[int],
         feat_channels: int,
-        norm_cfg: dict | None,
-        act_cfg: dict | None,
-        mode: str = 'nearest',
+        out_channels: int,
+        norm_cfg: dict | None = GROUP_NORM,
+        act_cfg: dict | None = RELU,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.mode, bias = mode, norm_cfg is None
-        self.lateral_convs = nn.ModuleList(
-            ConvModule(c, feat_channels, 1, bias=bias, norm_cfg=norm_cfg, act_cfg=None) for c in in_channels
-        )
-        layer = dict(padding=1, bias=bias, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.output_convs = nn.ModuleList(ConvModule(feat_channels, feat_channels, 3, **layer) for _ in in_channels)
+        lateral = dict(bias=norm_cfg is None, norm_cfg=norm_cfg, act_cfg=None)
+        self.layer = dict(lateral, padding=1, act_cfg=act_cfg)
+        self.lateral_convs = nn.ModuleList(ConvModule(c, feat_channels, 1, **lateral) for c in in_channels)
+        outputs = [ConvModule(feat_channels, feat_channels, 3, **self.layer) for _ in in_channels]
+        self.output_convs = nn.ModuleList(outputs)
+        kernel_size = self.mask_kernel_size
+        self.mask_feature = nn.Conv2d(feat_channels, out_channels, kernel_size, padding=kernel_size // 2)
+
+    def init_weights(self) -> None:
+        """Initialise as the config says, convolutions by Xavier."""
+        super().init_weights()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                caffe2_xavier_init(module, bias=0)
+
+    def forward(self, feats: Sequence[Tensor], masks: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Decode.
+
+        Args:
+            feats: Maps (B, C_i, H_i, W_i), fine to coarse.
+            masks: (B, H, W) True for padding of the images; None where there is none.
+
+        Returns:
+            Mask features (B, out_channels, H_0, W_0) and, coarse to fine, the maps that queries attend to.
+        """
+        top, memory = self._top(feats[-1], masks)
+        return self.mask_feature(self.descend(feats[:-1], top)[-1]), [memory]
+
+    def _top(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Where the path starts, and the map that queries attend to, from the coarsest map."""
+        raise NotImplementedError
 
     def descend(self, feats: Sequence[Tensor], top: Tensor) -> list[Tensor]:
         """The maps (B, C, H_i, W_i) of the path, coarse to fine, for ``feats`` (fine to coarse) below ``top``."""
@@ -66,81 +94,44 @@ class PixelDecoder(TopDownPath):
     Args:
         in_channels: Channels of the maps, fine to coarse.
         feat_channels: Channels of the path.
-        out_channels: Channels of the mask features.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        encoder: Must be None.
-        positional_encoding: Not used.
-        init_cfg: Weight initialisation.
+        *args, **kwargs: As of ``TopDownPath``.
     """
 
-    def __init__(
-        self,
-        in_channels: Sequence[int],
-        feat_channels: int,
-        out_channels: int,
-        norm_cfg: dict | None = GROUP_NORM,
-        act_cfg: dict | None = RELU,
-        encoder: dict | None = None,
-        positional_encoding: dict | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(in_channels[:-1], feat_channels, norm_cfg, act_cfg, init_cfg=init_cfg)
-        self._build_top(in_channels[-1], feat_channels, norm_cfg, act_cfg, encoder, positional_encoding)
-        self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
-
-    def _build_top(self, in_channels, feat_channels, norm_cfg, act_cfg, encoder, positional_encoding) -> None:
-        self.last_feat_conv = ConvModule(
-            in_channels, feat_channels, 3, padding=1, bias=norm_cfg is None, norm_cfg=norm_cfg, act_cfg=act_cfg
-        )
-
-    def init_weights(self) -> None:
-        """Initialise as the config says, convolutions by Xavier."""
-        super().init_weights()
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                caffe2_xavier_init(module, bias=0)
-
-    def forward(self, feats: Sequence[Tensor], masks: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Decode.
-
-        Args:
-            feats: Maps (B, C_i, H_i, W_i), fine to coarse.
-            masks: (B, H, W) True for padding of the images; None where there is none.
-
-        Returns:
-            Mask features (B, out_channels, H_0, W_0) and, in a list, the map that queries attend to.
-        """
-        top, memory = self._top(feats[-1], masks)
-        return self.mask_feature(self.descend(feats[:-1], top)[-1]), [memory]
+    def __init__(self, in_channels: Sequence[int], feat_channels: int, *args, **kwargs) -> None:
+        super().__init__(in_channels[:-1], feat_channels, *args, **kwargs)
+        self.last_feat_conv = ConvModule(in_channels[-1], feat_channels, 3, **self.layer)
 
     def _top(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.last_feat_conv(feat), feat
 
 
 @MODELS.register_module()
-class TransformerEncoderPixelDecoder(PixelDecoder):
+class TransformerEncoderPixelDecoder(TopDownPath):
     """A feature pyramid that starts from a transformer encoder of the coarsest map.
 
     Args:
+        in_channels: Channels of the maps, fine to coarse.
+        feat_channels: Channels of the path.
         encoder: Arguments of ``TransformerEncoder``.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        kwargs: See ``PixelDecoder``.
+        *args, **kwargs: As of ``TopDownPath``.
     """
 
-    def _build_top(self, in_channels, feat_channels, norm_cfg, act_cfg, encoder, positional_encoding) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        feat_channels: int,
+        *args,
+        encoder: dict,
+        positional_encoding: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(in_channels[:-1], feat_channels, *args, **kwargs)
         self.encoder = TransformerEncoder(**encoder)
-        self.positional_encoding = build_sine_encoding(positional_encoding, self.encoder.embed_dims)
-        self.encoder_in_proj = nn.Conv2d(in_channels, self.encoder.embed_dims, 1)
-        self.encoder_out_proj = ConvModule(
-            self.encoder.embed_dims,
-            feat_channels,
-            3,
-            padding=1,
-            bias=norm_cfg is None,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
-        )
+        width = self.encoder.embed_dims
+        self.positional_encoding = build_sine_encoding(positional_encoding, width)
+        self.encoder_in_proj = nn.Conv2d(in_channels[-1], width, 1)
+        self.encoder_out_proj = ConvModule(width, feat_channels, 3, **self.layer)
 
     def init_weights(self) -> None:
         """Initialise as the config says, convolutions and the encoder by Xavier."""
@@ -167,12 +158,13 @@ class MSDeformAttnPixelDecoder(TopDownPath):
         feat_channels: Channels of the encoder and the path.
         out_channels: Channels of the mask features.
         num_outs: Maps that queries attend to.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
         encoder: Arguments of ``TransformerEncoder``; the ``num_levels`` of its attention are the coarse maps.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        init_cfg: Weight initialisation.
+        norm_cfg, act_cfg, init_cfg: As of ``TopDownPath``.
     """
+
+    mode = 'bilinear'
+    mask_kernel_size = 1
 
     def __init__(
         self,
@@ -188,8 +180,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
         init_cfg: dict | None = None,
     ) -> None:
         num_encoded = encoder['layer_cfg']['self_attn_cfg'].get('num_levels', 4)
-        fine = in_channels[:-num_encoded]
-        super().__init__(fine, feat_channels, norm_cfg, act_cfg, mode='bilinear', init_cfg=init_cfg)
+        super().__init__(in_channels[:-num_encoded], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
         self.strides, self.num_outs, self.num_encoder_levels = strides, num_outs, num_encoded
         self.input_convs = nn.ModuleList(
             ConvModule(c, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None, bias=True)
@@ -198,16 +189,12 @@ class MSDeformAttnPixelDecoder(TopDownPath):
         self.encoder = TransformerEncoder(**encoder, deformable=True)
         self.positional_encoding = build_sine_encoding(positional_encoding, self.encoder.embed_dims)
         self.level_encoding = nn.Embedding(num_encoded, feat_channels)
-        self.mask_feature = nn.Conv2d(feat_channels, out_channels, 1)
 
     def init_weights(self) -> None:
         """Initialise as the config says, convolutions and the encoder by Xavier, deformable attention as its paper."""
         super().init_weights()
         for conv in self.input_convs:
             xavier_init(conv.conv, gain=1, bias=0, distribution='uniform')
-        for conv in (*self.lateral_convs, *self.output_convs):
-            caffe2_xavier_init(conv.conv, bias=0)
-        caffe2_xavier_init(self.mask_feature, bias=0)
         normal_init(self.level_encoding, mean=0, std=1)
         for parameter in self.encoder.parameters():
             if parameter.dim() > 1:
@@ -216,15 +203,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
             layer.self_attn.init_weights()
 
     def forward(self, feats: Sequence[Tensor], masks: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Decode.
-
-        Args:
-            feats: Maps (B, C_i, H_i, W_i), fine to coarse.
-            masks: Not used: padding is encoded as image.
-
-        Returns:
-            Mask features (B, out_channels, H_0, W_0), and the ``num_outs`` maps that queries attend to, coarse to fine.
-        """
+        """As ``TopDownPath.forward``, with ``num_outs`` maps; padding is encoded as image, so masks aren't used."""
         coarse = [conv(feat) for conv, feat in zip(self.input_convs, reversed(feats[-self.num_encoder_levels :]))]
         pyramid = flatten_pyramid(coarse, None, self.positional_encoding, self.level_encoding.weight)
         memory = self.encoder.encode(pyramid).transpose(1, 2)

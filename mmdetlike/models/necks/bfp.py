@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import ConvModule, build_plugin_layer
 from mmdetlike.registry import MODELS
 
+from .inputs import check_number
+
 REFINE_TYPES = (None, 'conv', 'non_local')
 
 
@@ -55,13 +57,8 @@ class BFP(BaseModule):
             self.refine = nn.Identity()
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Maps (B, C, H_i, W_i), fine to coarse -> maps of the same shapes.
-
-        Raises:
-            ValueError: The number of maps differs from ``num_levels``.
-        """
-        if len(inputs) != self.num_levels:
-            raise ValueError(f'BFP was built for {self.num_levels} maps, got {len(inputs)}')
+        """Maps (B, C, H_i, W_i), fine to coarse -> maps of the same shapes."""
+        check_number(self, inputs, self.num_levels)
         size = inputs[self.refine_level].shape[2:]
         is_finer = [i < self.refine_level for i in range(self.num_levels)]
         mean = sum(resized(x, size, shrink=finer) for x, finer in zip(inputs, is_finer)) / len(inputs)

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
+from .inputs import check_number
+
 DEFAULT_ACT = dict(type='ReLU')
 DEFAULT_INIT = dict(type='Xavier', layer='Conv2d', distribution='uniform')
 
@@ -64,13 +66,8 @@ class ChannelMapper(BaseModule):
         self.extra_convs = nn.ModuleList(ConvModule(c, out_channels, 3, stride=2, padding=1, **common) for c in sources)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i).
-
-        Raises:
-            ValueError: The number of maps differs from ``in_channels``.
-        """
-        if len(inputs) != len(self.convs):
-            raise ValueError(f'ChannelMapper was built for {len(self.convs)} backbone maps, got {len(inputs)}')
+        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""
+        check_number(self, inputs, len(self.convs))
         outs = [conv(x) for conv, x in zip(self.convs, inputs)]
         source = inputs[-1]
         for conv in self.extra_convs:

@@ -11,6 +11,8 @@ from mmdetlike.models.layers import ConvModule, CSPLayer, conv_class
 from mmdetlike.models.layers.csp_layer import BN_OF_YOLO, SWISH, YOLO_INIT
 from mmdetlike.registry import MODELS
 
+from .inputs import check_number
+
 
 @MODELS.register_module()
 class YOLOXPAFPN(BaseModule):
@@ -66,15 +68,8 @@ class YOLOXPAFPN(BaseModule):
         return ConvModule(in_channels, out_channels, 1, **layers)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backbone maps (B, C_i, H_i, W_i), each half as large as the one before -> (B, out_channels, H_i, W_i).
-
-        Raises:
-            ValueError: The number of maps differs from ``in_channels``.
-        """
-        if len(inputs) != len(self.in_channels):
-            raise ValueError(
-                f'{type(self).__name__} was built for {len(self.in_channels)} backbone maps, got {len(inputs)}'
-            )
+        """Backbone maps (B, C_i, H_i, W_i), each half as large as the one before -> (B, out_channels, H_i, W_i)."""
+        check_number(self, inputs, len(self.in_channels))
         top, laterals = inputs[-1], []
         for finer, reduce, block in zip(reversed(inputs[:-1]), self.reduce_layers, self.top_down_blocks):
             laterals.append(reduce(top))

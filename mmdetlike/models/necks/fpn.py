@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
+from .inputs import check_number
+
 EXTRA_CONV_SOURCES = ('on_input', 'on_lateral', 'on_output')
 
 
@@ -82,19 +84,14 @@ class FPN(BaseModule):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i).
-
-        Raises:
-            ValueError: The number of maps differs from ``in_channels``.
-        """
+        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""
         used = self._used(inputs)
         laterals = self._top_down(used)
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
         return self._extended(outs, used[-1], laterals[-1])
 
     def _used(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        if len(inputs) != self.num_ins:
-            raise ValueError(f'{type(self).__name__} was built for {self.num_ins} backbone maps, got {len(inputs)}')
+        check_number(self, inputs, self.num_ins)
         return inputs[self.start_level : self.end_level]
 
     def _top_down(self, used: Sequence[Tensor]) -> list[Tensor]:

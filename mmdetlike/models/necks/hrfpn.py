@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-import torch.utils.checkpoint
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import ConvModule, maybe_recompute
 from mmdetlike.registry import MODELS
+
+from .inputs import check_number
 
 POOLINGS = dict(AVG=F.avg_pool2d, MAX=F.max_pool2d)
 
@@ -60,19 +61,10 @@ class HRFPN(BaseModule):
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, ., .).
 
         Level i has ``H_0 / 2**i / stride`` rows.
-
-        Raises:
-            ValueError: The number of maps differs from ``in_channels``.
         """
-        if len(inputs) != self.num_ins:
-            raise ValueError(f'HRFPN was built for {self.num_ins} backbone maps, got {len(inputs)}')
+        check_number(self, inputs, self.num_ins)
         size = inputs[0].shape[2:]
         resized = [F.interpolate(x, size=size, mode='bilinear', align_corners=False) for x in inputs[1:]]
-        joined = self._run(self.reduction_conv, torch.cat([inputs[0], *resized], dim=1))
+        joined = maybe_recompute(self.with_cp, self.reduction_conv, torch.cat([inputs[0], *resized], dim=1))
         pooled = [joined] + [self.pooling(joined, 2**i, stride=2**i) for i in range(1, self.num_outs)]
-        return tuple(self._run(conv, x) for conv, x in zip(self.fpn_convs, pooled))
-
-    def _run(self, layer: nn.Module, x: Tensor) -> Tensor:
-        if self.with_cp and x.requires_grad:
-            return torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False)
-        return layer(x)
+        return tuple(maybe_recompute(self.with_cp, conv, x) for conv, x in zip(self.fpn_convs, pooled))

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, L2Norm
 from mmdetlike.registry import MODELS
 
+from .inputs import check_number
+
 DEFAULT_ACT = dict(type='ReLU')
 DEFAULT_INIT = [
     dict(type='Xavier', distribution='uniform', bias=0, layer='Conv2d'),
@@ -82,13 +84,8 @@ class SSDNeck(BaseModule):
             channels = width
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> all maps (B, out_channels_i, H_i, W_i).
-
-        Raises:
-            ValueError: The number of maps differs from ``in_channels``.
-        """
-        if len(inputs) != self.num_ins:
-            raise ValueError(f'SSDNeck was built for {self.num_ins} backbone maps, got {len(inputs)}')
+        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> all maps (B, out_channels_i, H_i, W_i)."""
+        check_number(self, inputs, self.num_ins)
         outs = list(inputs)
         for layer in self.extra_layers:
             outs.append(layer(outs[-1]))

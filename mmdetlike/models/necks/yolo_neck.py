@@ -10,6 +10,8 @@ from torch import Tensor
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
+from .inputs import check_number
+
 DEFAULT_NORM = dict(type='BN', requires_grad=True)
 DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
 
@@ -79,13 +81,8 @@ class YOLOV3Neck(BaseModule):
             self.add_module(f'detect{i + 1}', block)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine.
-
-        Raises:
-            ValueError: The number of maps differs from ``num_scales``.
-        """
-        if len(feats) != self.num_scales:
-            raise ValueError(f'YOLOV3Neck was built for {self.num_scales} backbone maps, got {len(feats)}')
+        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine."""
+        check_number(self, feats, self.num_scales)
         outs = [self.detect1(feats[-1])]
         for i, feat in enumerate(reversed(feats[:-1]), 1):
             upsampled = F.interpolate(getattr(self, f'conv{i}')(outs[-1]), scale_factor=2)

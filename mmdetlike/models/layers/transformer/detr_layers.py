@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmdetlike_ops import MultiScaleDeformableAttention
 
 from ..norm import build_norm_layer
+from ..recompute import maybe_recompute
 from .attention import MultiheadAttention
 from .ffn import FFN, MLP
 from .positional_encoding import coordinate_to_encoding, inverse_sigmoid
@@ -140,45 +141,51 @@ class DecoderLayer(TransformerLayer):
         return self.self_attn(query, query, query, query_pos=query_pos, key_pos=query_pos, attn_mask=mask)
 
 
-def build_layers(layer: type[TransformerLayer], layer_cfg: dict, num_layers: int, **options) -> nn.ModuleList:
-    """``num_layers`` layers; ``layer_cfg`` may be a list with one config for each."""
-    cfgs = [layer_cfg] * num_layers if isinstance(layer_cfg, dict) else list(layer_cfg)
-    if len(cfgs) != num_layers:
-        raise ValueError(f'layer_cfg has {len(cfgs)} entries, num_layers={num_layers} are expected')
-    return nn.ModuleList(layer(**cfg, **options) for cfg in cfgs)
-
-
-class TransformerEncoder(BaseModule):
-    """Encoder layers one after the other.
+class LayerStack(BaseModule):
+    """Layers one after the other.
 
     Args:
         num_layers: How many.
-        layer_cfg: Arguments of ``TransformerLayer``, one for all or a list.
+        layer_cfg: Arguments of ``TransformerLayer``, one for all or a list with one for each.
         init_cfg: Weight initialisation.
-        num_cp: So many of the first layers recompute activations in the backward pass to save memory.
-        deformable: Attend to a few points in each level of a pyramid.
+        **options: Further arguments of every layer.
+
+    Raises:
+        ValueError: There is another number of layers than of configs.
     """
 
+    layer: type[TransformerLayer]
+
     def __init__(
-        self,
-        num_layers: int,
-        layer_cfg: dict | Sequence[dict],
-        init_cfg: dict | None = None,
-        num_cp: int = -1,
-        deformable: bool = False,
+        self, num_layers: int, layer_cfg: dict | Sequence[dict], init_cfg: dict | None = None, **options
     ) -> None:
         super().__init__(init_cfg)
-        self.num_layers, self.num_cp = num_layers, num_cp
-        self.layers = build_layers(EncoderLayer, layer_cfg, num_layers, deformable=deformable)
+        cfgs = [layer_cfg] * num_layers if isinstance(layer_cfg, dict) else list(layer_cfg)
+        if len(cfgs) != num_layers:
+            raise ValueError(f'layer_cfg has {len(cfgs)} entries, num_layers={num_layers} are expected')
+        self.num_layers = num_layers
+        self.layers = nn.ModuleList(self.layer(**cfg, **options) for cfg in cfgs)
         self.embed_dims = self.layers[0].embed_dims
+
+
+class TransformerEncoder(LayerStack):
+    """Encoder layers; with ``deformable`` they attend to a few points in each level of a pyramid.
+
+    Args:
+        num_cp: So many of the first layers recompute activations in the backward pass to save memory.
+        *args, **kwargs: As of ``LayerStack``.
+    """
+
+    layer = EncoderLayer
+
+    def __init__(self, *args, num_cp: int = -1, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.num_cp = num_cp
 
     def forward(self, query: Tensor, query_pos: Tensor, **attention) -> Tensor:
         """Map features (B, S, C) with positions (B, S, C)."""
         for i, layer in enumerate(self.layers):
-            if i < self.num_cp and query.requires_grad:
-                query = torch.utils.checkpoint.checkpoint(layer, query, query_pos, use_reentrant=False, **attention)
-            else:
-                query = layer(query, query_pos, **attention)
+            query = maybe_recompute(i < self.num_cp, layer, query, query_pos, **attention)
         return query
 
     def encode(self, pyramid: FlatPyramid) -> Tensor:
@@ -187,31 +194,22 @@ class TransformerEncoder(BaseModule):
         return self(pyramid.feats, pyramid.pos, reference_points=points, **pyramid.sampling())
 
 
-class TransformerDecoder(BaseModule):
-    """Decoder layers one after the other, with a norm on what each puts out.
+class TransformerDecoder(LayerStack):
+    """Decoder layers, with a norm on what each puts out.
 
     Args:
-        num_layers: How many.
-        layer_cfg: Arguments of ``TransformerLayer``, one for all or a list.
         post_norm_cfg: Norm of the outputs; None for none.
         return_intermediate: Put out what every layer says, not the last one alone.
-        init_cfg: Weight initialisation.
-        cross_first: Attend to the image before the queries attend to each other.
+        *args, **kwargs: As of ``LayerStack``; with ``cross_first`` layers attend to the image first.
     """
 
+    layer = DecoderLayer
+
     def __init__(
-        self,
-        num_layers: int,
-        layer_cfg: dict | Sequence[dict],
-        post_norm_cfg: dict | None = LAYER_NORM,
-        return_intermediate: bool = True,
-        init_cfg: dict | None = None,
-        cross_first: bool = False,
+        self, *args, post_norm_cfg: dict | None = LAYER_NORM, return_intermediate: bool = True, **kwargs
     ) -> None:
-        super().__init__(init_cfg)
-        self.num_layers, self.return_intermediate = num_layers, return_intermediate
-        self.layers = build_layers(DecoderLayer, layer_cfg, num_layers, cross_first=cross_first)
-        self.embed_dims = self.layers[0].embed_dims
+        super().__init__(*args, **kwargs)
+        self.return_intermediate = return_intermediate
         self.post_norm = build_norm_layer(post_norm_cfg, self.embed_dims)[1] if post_norm_cfg else nn.Identity()
 
     def forward(self, query: Tensor, **inputs) -> list[Tensor]:
@@ -223,40 +221,37 @@ class TransformerDecoder(BaseModule):
         return [self.post_norm(output) for output in (outputs if self.return_intermediate else outputs[-1:])]
 
 
-class DeformableDecoder(BaseModule):
+class DeformableDecoder(LayerStack):
     """Decoder layers that look around reference points, which each layer may refine.
 
     Args:
-        num_layers: How many.
-        layer_cfg: Arguments of ``TransformerLayer``, one for all or a list.
         post_norm_cfg: Must be None.
         return_intermediate: Put out what every layer says; must be True.
-        init_cfg: Weight initialisation.
         pos_from_reference: Make the queries' positions from their reference boxes in every layer, and look forward
             twice: a layer's loss also trains the box of the layer before (DINO). Else positions are given.
+        *args, **kwargs: As of ``LayerStack``.
 
     Raises:
         ValueError: ``post_norm_cfg`` is set or ``return_intermediate`` is False.
     """
 
+    layer = DecoderLayer
+
     def __init__(
         self,
-        num_layers: int,
-        layer_cfg: dict | Sequence[dict],
+        *args,
         post_norm_cfg: dict | None = None,
         return_intermediate: bool = True,
-        init_cfg: dict | None = None,
         pos_from_reference: bool = False,
+        **kwargs,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(*args, deformable=True, **kwargs)
         if post_norm_cfg is not None or not return_intermediate:
             raise ValueError(
                 f'a deformable decoder has no post_norm_cfg and returns all layers, got {post_norm_cfg} and '
                 f'return_intermediate={return_intermediate}'
             )
-        self.num_layers, self.pos_from_reference = num_layers, pos_from_reference
-        self.layers = build_layers(DecoderLayer, layer_cfg, num_layers, deformable=True)
-        self.embed_dims = self.layers[0].embed_dims
+        self.pos_from_reference = pos_from_reference
         if pos_from_reference:
             self.ref_point_head = MLP(self.embed_dims * 2, self.embed_dims, self.embed_dims, 2)
             self.norm = nn.LayerNorm(self.embed_dims)
