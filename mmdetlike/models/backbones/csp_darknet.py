@@ -40,11 +40,7 @@ class CSPDarknet(StagedBackbone):
         arch_ovewrite: An architecture in place of the named one: for each stage its input and output channels,
             its number of blocks, whether these have shortcuts, and whether there is spatial pyramid pooling.
         spp_kernal_sizes: Sides of the pooling windows of spatial pyramid pooling, odd, rising.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        norm_eval: Keep batch norms on their running statistics while training.
-        init_cfg: Weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, norm_eval, init_cfg: As of ``StagedBackbone``.
         expand_ratio: Width of a ``CSPLayer``'s parts as a share of its output.
         channel_attention: Weigh the channels in each ``CSPLayer``.
 

@@ -22,12 +22,7 @@ class Darknet(StagedBackbone):
         depth: 53.
         out_indices: Stages, 0 to 5, whose maps ``forward`` returns.
         frozen_stages: The first so many stages, counting the stem, get no gradient; -1 freezes nothing.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        norm_eval: Keep batch norms on their running statistics while training.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
-        init_cfg: Weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, norm_eval, pretrained, init_cfg: As of ``StagedBackbone``.
 
     Raises:
         ValueError: ``depth`` or ``out_indices`` is out of range.

@@ -9,15 +9,11 @@ from torch import nn
 from mmdetlike.models.layers import ConvModule, EdgeResidual, InvertedResidual, make_divisible
 from mmdetlike.registry import MODELS
 
-from .staged import StagedBackbone, check_choice, check_range
+from .staged import DEFAULT_INIT, StagedBackbone, check_choice, check_range
 
 DEFAULT_CONV = dict(type='Conv2dAdaptivePadding')
 DEFAULT_NORM = dict(type='BN', eps=1e-3)
 DEFAULT_ACT = dict(type='Swish')
-DEFAULT_INIT = [
-    dict(type='Kaiming', layer='Conv2d'),
-    dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1),
-]
 
 
 class Blocks(NamedTuple):
@@ -57,12 +53,7 @@ class EfficientNet(StagedBackbone):
         drop_path_rate: Probability of dropping the residual branch of the last block; it rises linearly from 0.
         out_indices: Stages, 0 to 6, whose maps ``forward`` returns.
         frozen_stages: The first so many stages, counting the stem, get no gradient.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        norm_eval: Keep batch norms on their running statistics while training.
-        with_cp: Trade compute for memory by activation checkpointing.
-        init_cfg: Weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, norm_eval, with_cp, init_cfg: As of ``StagedBackbone``.
 
     Raises:
         ValueError: ``arch``, ``out_indices`` or ``frozen_stages`` is out of range.

@@ -53,9 +53,7 @@ class HRModule(BaseModule):
         num_blocks: Blocks of each branch, fine to coarse; each has half the resolution of the one before.
         num_channels: Width of each branch's blocks, which take in and put out ``block.expansion`` times as much.
         multiscale_output: Put out every resolution, not the finest alone.
-        with_cp: Trade compute for memory by activation checkpointing.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
+        with_cp, conv_cfg, norm_cfg: As of ``StagedBackbone``.
     """
 
     def __init__(
@@ -115,14 +113,10 @@ class HRNet(BaseModule):
         extra: ``stage1`` to ``stage4``, each a dict of ``num_modules``, ``num_branches``, ``block`` (``'BASIC'`` or
             ``'BOTTLENECK'``), ``num_blocks`` and ``num_channels`` (one number a branch).
         in_channels: Channels of the image.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        norm_eval: Keep batch norms on their running statistics while training.
-        with_cp: Trade compute for memory by activation checkpointing.
+        conv_cfg, norm_cfg, norm_eval, with_cp: As of ``StagedBackbone``.
         zero_init_residual: Start each block as the identity.
         multiscale_output: Put out the maps of all branches, not the finest alone.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
-        init_cfg: Weight initialisation.
+        pretrained, init_cfg: As of ``StagedBackbone``.
 
     Raises:
         ValueError: ``extra`` lacks something or its numbers don't fit.

@@ -21,13 +21,7 @@ class MobileNetV2(StagedBackbone):
         widen_factor: Width of the network.
         out_indices: Stages, 0 to 7, whose maps ``forward`` returns.
         frozen_stages: The stem and the first so many stages get no gradient; -1 freezes nothing.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        norm_eval: Keep batch norms on their running statistics while training.
-        with_cp: Trade compute for memory by activation checkpointing.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
-        init_cfg: Weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, norm_eval, with_cp, pretrained, init_cfg: As of ``StagedBackbone``.
 
     Raises:
         ValueError: ``out_indices`` or ``frozen_stages`` is out of range.

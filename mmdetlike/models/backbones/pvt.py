@@ -178,8 +178,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
         use_abs_pos_embed: Whether each stage adds position embeddings.
         norm_after_stage: Whether each stage ends with a norm layer.
         use_conv_ffn: Whether feed-forward networks have a depthwise convolution.
-        act_cfg: Activation.
-        norm_cfg: Norm layer.
+        act_cfg, norm_cfg: Activation and norm layer.
         pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
 
     Raises:

@@ -21,8 +21,7 @@ class SplitAttentionConv2d(BaseModule):
         kernel_size, stride, padding, dilation, groups: Of the convolution.
         radix: Number of splits; 1 makes it a squeeze-and-excitation of the convolution's output.
         reduction_factor: Ratio of the splits' channels to those inside the attention, which are at least 32.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
+        conv_cfg, norm_cfg: Convolution and norm layer.
     """
 
     def __init__(

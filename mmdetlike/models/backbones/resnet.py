@@ -27,7 +27,6 @@ class ResidualBlock(BaseModule):
         dilation: Dilation of its 3x3 convolution.
         downsample: The shortcut where shapes differ, else None for the identity.
         style: ``'pytorch'`` puts the stride on the 3x3 convolution, ``'caffe'`` on the first 1x1.
-        with_cp: Recompute activations in the backward pass to save memory.
         dcn: Convolution that replaces the 3x3 one, e.g. ``dict(type='DCNv2', deform_groups=1)``.
         plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``.
         layer_args: What the subclass's ``_build_layers`` takes.
@@ -236,16 +235,11 @@ class ResNet(StagedBackbone):
         deep_stem: Three 3x3 convolutions in place of the 7x7 one.
         avg_down: Average pooling in the strided shortcuts.
         frozen_stages: Stem and stages up to this one get no gradient; -1 freezes nothing, 0 the stem.
-        conv_cfg: Convolution layer, Conv2d by default.
-        norm_cfg: Norm layer.
-        norm_eval: Keep batch norms on their running statistics while training.
         dcn: Deformable convolution in place of the 3x3 ones of the stages that ``stage_with_dcn`` marks.
         stage_with_dcn: One flag a stage.
         plugins: Extra layers in blocks: ``dict(cfg=..., stages=(...), position='after_conv3')``.
-        with_cp: Trade compute for memory by activation checkpointing.
         zero_init_residual: Start each block as the identity.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
-        init_cfg: Weight initialisation.
+        conv_cfg, norm_cfg, norm_eval, with_cp, pretrained, init_cfg: As of ``StagedBackbone``.
         block_args: What a subclass's blocks take beyond a ResNet's.
 
     Raises:

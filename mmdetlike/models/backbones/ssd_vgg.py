@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
 
-from .staged import check_choice
+from .staged import check_choice, weight_init
 
 # convolutions of each of the five stages
 STAGE_CONVS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -52,9 +52,7 @@ class SSDVGG(BaseModule):
         l2_norm_scale: float | None = None,
     ) -> None:
         check_choice('depth', depth, list(STAGE_CONVS))
-        if pretrained is not None and init_cfg is not None:
-            raise ValueError('give either pretrained or init_cfg, not both')
-        super().__init__(init_cfg or self._default_init(pretrained))
+        super().__init__(weight_init(pretrained, init_cfg))
         self.depth, self.out_indices = depth, tuple(out_indices)
         layers = vgg_layers(depth, ceil_mode)
         layers = layers if with_last_pool else layers[:-1]
@@ -65,12 +63,6 @@ class SSDVGG(BaseModule):
                 f'out_feature_indices must name some of the {len(self.features)} layers of depth {depth}, '
                 f'got {tuple(out_feature_indices)}'
             )
-
-    @staticmethod
-    def _default_init(pretrained: str | None) -> dict | list[dict]:
-        if pretrained is not None:
-            return dict(type='Pretrained', checkpoint=pretrained)
-        return [dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer='BatchNorm2d')]
 
     @staticmethod
     def _dilated_layers() -> list[nn.Module]:

@@ -6,6 +6,11 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+DEFAULT_INIT = [
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+]
+
 
 class StagedBackbone(BaseModule):
     """Stages that are run one after the other.
@@ -18,6 +23,11 @@ class StagedBackbone(BaseModule):
         norm_eval: Keep all batch norms on their running statistics while training.
         init_cfg: Weight initialisation.
         first_index: What ``out_indices`` calls the first stage: -1 where the stem does not count.
+
+    Backbones take, beside their own arguments, what they need of these:
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
+        with_cp: Trade compute for memory by activation checkpointing.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
     """
 
     def __init__(
@@ -84,8 +94,7 @@ def weight_init(pretrained: str | None, init_cfg: dict | list[dict] | None) -> d
         raise ValueError('give either pretrained or init_cfg, not both')
     if pretrained is not None:
         return dict(type='Pretrained', checkpoint=pretrained)
-    kaiming = dict(type='Kaiming', layer='Conv2d')
-    return init_cfg or [kaiming, dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]
+    return init_cfg or DEFAULT_INIT
 
 
 def check_range(name: str, values: int | Sequence[int], allowed: range) -> None:

@@ -138,8 +138,7 @@ class SwinTransformer(PretrainedTransformer):
         attn_drop_rate: Probability of dropping an attention weight.
         drop_path_rate: Probability of dropping the last block's branches; it rises linearly from 0.
         use_abs_pos_embed: Whether absolute position embeddings are added to those of the patches.
-        act_cfg: Activation.
-        norm_cfg: Norm layer.
+        act_cfg, norm_cfg: Activation and norm layer.
         with_cp: Recompute activations in the backward pass to save memory.
         pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
         frozen_stages: Patch embedding and stages up to this one get no gradient; -1 freezes nothing, 0 the embedding.

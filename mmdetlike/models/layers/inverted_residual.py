@@ -24,9 +24,7 @@ class EdgeResidual(BaseModule):
         stride: Its stride, 1 or 2.
         se_cfg: Arguments of the ``SELayer`` before the projection; None for none.
         with_residual: Whether there is a shortcut, where shapes allow it.
-        conv_cfg: Config of the convolutions.
-        norm_cfg: Config of the norm layers.
-        act_cfg: Config of the activations.
+        conv_cfg, norm_cfg, act_cfg: Convolutions, norm layers and activations.
         drop_path_rate: Probability of dropping the residual branch.
         with_cp: Whether to save memory in training by computing the forward pass twice.
         init_cfg: Initialisation.

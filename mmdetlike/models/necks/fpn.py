@@ -28,8 +28,7 @@ class FPN(BaseModule):
             True), its lateral (``'on_lateral'``) or the last output (``'on_output'``); by max pooling where False.
         relu_before_extra_convs: Apply ReLU before each extra convolution but the first.
         no_norm_on_lateral: Leave the norm out of the lateral convolutions.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
+        conv_cfg, norm_cfg: Convolution and norm layer.
         act_cfg: Activation of the convolutions.
         upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
         init_cfg: Weight initialisation.

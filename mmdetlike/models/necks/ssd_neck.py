@@ -29,10 +29,7 @@ class SSDNeck(BaseModule):
         l2_norm_scale: Initial scale of the first map's normalisation; None for none.
         last_kernel_size: Side of the last extra level's kernel.
         use_depthwise: Use depthwise separable convolutions.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        init_cfg: Weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialisation.
 
     Raises:
         ValueError: ``out_channels`` does not begin with ``in_channels``, or the extra levels' settings differ in

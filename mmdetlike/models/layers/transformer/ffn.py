@@ -126,9 +126,7 @@ class DynamicConv(BaseModule):
         out_channels: Channels of the output, by default ``in_channels``.
         input_feat_shape: Height and width of the region features.
         with_proj: Whether the result is projected to one vector a region.
-        act_cfg: Activation.
-        norm_cfg: Norm layer.
-        init_cfg: Weight initialisation.
+        act_cfg, norm_cfg, init_cfg: Activation, norm layer and weight initialisation.
     """
 
     def __init__(
