@@ -26,6 +26,14 @@ class Blocks(NamedTuple):
     expansion: int
     kind: str = 'inverted'
 
+    def scaled(self, width: float, depth: float) -> 'Blocks':
+        channels = make_divisible(self.channels * width, 8)
+        return self._replace(channels=channels, repeats=math.ceil(self.repeats * depth))
+
+    def unrolled(self) -> list['Blocks']:
+        """The single blocks, of which only the first one strides."""
+        return [self, *[self._replace(stride=1)] * (self.repeats - 1)]
+
 
 # the stages between stem and last convolution: each begins with the stride that halves the map
 INVERTED = (
@@ -95,63 +103,35 @@ class EfficientNet(StagedBackbone):
         self.arch, self.with_cp = arch, with_cp
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         stages, width, depth = self.arch_settings[arch]
-        stages = [[_scaled(blocks, width, depth) for blocks in stage] for stage in stages]
+        stages = [[blocks.scaled(width, depth) for blocks in stage] for stage in stages]
         channels = make_divisible(32 * width, 8)
         self.layers = nn.ModuleList([ConvModule(3, channels, 3, stride=2, padding=1, **self.common)])
         total = sum(blocks.repeats for stage in stages for blocks in stage)
         rates = iter([drop_path_rate * i / (total - 1) for i in range(total)])
         for stage in stages[: max(out_indices)]:
             layers = []
-            for blocks in stage:
-                layers += self._make_blocks(channels, blocks, rates)
-                channels = blocks.channels
+            for block in [block for blocks in stage for block in blocks.unrolled()]:
+                layers.append(self._make_block(channels, block, next(rates)))
+                channels = block.channels
             self.layers.append(nn.Sequential(*layers))
         if max(out_indices) == 6:
             self.layers.append(ConvModule(channels, make_divisible(1280 * width, 8), 1, **self.common))
         self.freeze_stages()
 
-    def _make_blocks(self, channels: int, blocks: Blocks, rates) -> list[nn.Module]:
-        layers = []
-        for i in range(blocks.repeats):
-            stride = blocks.stride if i == 0 else 1
-            layers.append(self._make_block(channels, blocks._replace(stride=stride), next(rates)))
-            channels = blocks.channels
-        return layers
-
     def _make_block(self, channels: int, blocks: Blocks, drop_path_rate: float) -> nn.Module:
-        common = dict(
-            kernel_size=blocks.kernel_size,
-            stride=blocks.stride,
-            drop_path_rate=drop_path_rate,
-            with_cp=self.with_cp,
-            **self.common,
-        )
+        common = dict(drop_path_rate=drop_path_rate, with_cp=self.with_cp, **self.common)
+        common.update(kernel_size=blocks.kernel_size, stride=blocks.stride)
+        width, hidden = blocks.channels, channels * blocks.expansion
         if blocks.kind == 'edge-first':  # its width is counted from its output, and it has no shortcut
-            return EdgeResidual(
-                channels, blocks.channels, blocks.channels * blocks.expansion, with_residual=False, **common
-            )
-        hidden = channels * blocks.expansion
+            return EdgeResidual(channels, width, width * blocks.expansion, with_residual=False, **common)
         if blocks.kind == 'edge':
-            return EdgeResidual(channels, blocks.channels, hidden, **common)
-        attention = dict(
-            channels=hidden, ratio=blocks.expansion * 4, act_cfg=(self.common['act_cfg'], dict(type='Sigmoid'))
-        )
-        return InvertedResidual(
-            channels,
-            blocks.channels,
-            hidden,
-            se_cfg=attention if blocks.kind == 'inverted' else None,
-            with_expand_conv=blocks.expansion != 1,
-            **common,
-        )
+            return EdgeResidual(channels, width, hidden, **common)
+        if blocks.kind == 'inverted':
+            activations = (self.common['act_cfg'], dict(type='Sigmoid'))
+            common['se_cfg'] = dict(channels=hidden, ratio=blocks.expansion * 4, act_cfg=activations)
+        return InvertedResidual(channels, width, hidden, with_expand_conv=blocks.expansion != 1, **common)
 
     @property
     def stages(self) -> list[nn.Module]:
         """The stages in the order in which they are run."""
         return list(self.layers)
-
-
-def _scaled(blocks: Blocks, width: float, depth: float) -> Blocks:
-    return blocks._replace(
-        channels=make_divisible(blocks.channels * width, 8), repeats=math.ceil(blocks.repeats * depth)
-    )

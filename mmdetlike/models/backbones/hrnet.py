@@ -6,17 +6,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleList, Sequential
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import build_conv_layer, build_norm_layer
+from mmdetlike.models.layers import build_conv_layer, build_norm_layer, norm_abbreviation
 from mmdetlike.registry import MODELS
 
-from .resnet import (
-    BasicBlock,
-    Bottleneck,
-    ResidualBlock,
-    build_stage,
-    is_pretrained,
-    zero_last_norms,
-)
+from .resnet import BasicBlock, Bottleneck, ResidualBlock, build_stage, is_pretrained, zero_last_norms
 from .staged import batch_norms_to_eval, weight_init
 
 BLOCKS = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
@@ -36,13 +29,8 @@ def conv_norm(
 
 def strided_path(in_channels: int, out_channels: int, steps: int, last_relu: bool, **layers) -> nn.Sequential:
     """``steps`` 3x3 convolutions of stride 2, the last of which changes the width."""
-    widths = [in_channels] * steps + [out_channels]
-    return nn.Sequential(
-        *(
-            conv_norm((widths[i], widths[i + 1]), 3, stride=2, relu=last_relu or i < steps - 1, **layers)
-            for i in range(steps)
-        )
-    )
+    first = [conv_norm((in_channels, in_channels), 3, stride=2, relu=True, **layers) for _ in range(steps - 1)]
+    return nn.Sequential(*first, conv_norm((in_channels, out_channels), 3, stride=2, relu=last_relu, **layers))
 
 
 class HRModule(BaseModule):
@@ -65,9 +53,8 @@ class HRModule(BaseModule):
         with_cp: bool = False,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
         widths = [channels * block.expansion for channels in num_channels]
         self.branches = ModuleList(
@@ -173,10 +160,8 @@ class HRNet(BaseModule):
     def _build_stem(self, in_channels: int) -> None:
         self._stem = []
         for i, channels in enumerate((in_channels, STEM_CHANNELS), 1):
-            conv = build_conv_layer(
-                self.layers['conv_cfg'], channels, STEM_CHANNELS, 3, stride=2, padding=1, bias=False
-            )
-            name, norm = build_norm_layer(self.layers['norm_cfg'], STEM_CHANNELS, postfix=i)
+            conv, norm = conv_norm((channels, STEM_CHANNELS), 3, stride=2, relu=False, **self.layers)
+            name = f'{norm_abbreviation(type(norm))}{i}'
             self.add_module(f'conv{i}', conv)
             self.add_module(name, norm)
             self._stem.append((f'conv{i}', name))
@@ -195,19 +180,10 @@ class HRNet(BaseModule):
         return ModuleList(paths)
 
     def _stage(self, stage: dict, with_cp: bool, multiscale_output: bool) -> Sequential:
-        last = stage['num_modules'] - 1
+        settings = dict(block=BLOCKS[stage['block']], num_blocks=stage['num_blocks'], with_cp=with_cp, **self.layers)
+        all_outs = [True] * (stage['num_modules'] - 1) + [multiscale_output]
         return Sequential(
-            *(
-                HRModule(
-                    BLOCKS[stage['block']],
-                    stage['num_blocks'],
-                    stage['num_channels'],
-                    multiscale_output=multiscale_output or i < last,
-                    with_cp=with_cp,
-                    **self.layers,
-                )
-                for i in range(stage['num_modules'])
-            )
+            *(HRModule(num_channels=stage['num_channels'], multiscale_output=outs, **settings) for outs in all_outs)
         )
 
     def init_weights(self) -> None:

@@ -67,18 +67,7 @@ class MobileNetV2(StagedBackbone):
         self.freeze_stages()
 
     def _make_stage(self, channels: int, width: int, num_blocks: int, stride: int, expansion: int) -> nn.Sequential:
-        blocks = []
-        for i in range(num_blocks):
-            blocks.append(
-                InvertedResidual(
-                    channels,
-                    width,
-                    mid_channels=round(channels * expansion),
-                    stride=stride if i == 0 else 1,
-                    with_expand_conv=expansion != 1,
-                    with_cp=self.with_cp,
-                    **self.common,
-                )
-            )
-            channels = width
-        return nn.Sequential(*blocks)
+        settings = dict(with_expand_conv=expansion != 1, with_cp=self.with_cp, **self.common)
+        first = InvertedResidual(channels, width, round(channels * expansion), stride=stride, **settings)
+        others = [InvertedResidual(width, width, round(width * expansion), **settings) for _ in range(num_blocks - 1)]
+        return nn.Sequential(first, *others)

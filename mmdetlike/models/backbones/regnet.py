@@ -52,10 +52,8 @@ def stages_of(arch: dict) -> list[dict]:
         inner = int(width * ratio)
         group_width = min(arch['group_w'], inner)
         inner = round(inner / group_width) * group_width
-        settings = dict(width=inner, groups=inner // group_width)
-        stages.append(
-            dict(block=RegNetBottleneck, channels=int(inner / ratio), num_blocks=widths.count(width), **settings)
-        )
+        block = dict(block=RegNetBottleneck, width=inner, groups=inner // group_width)
+        stages.append(dict(block, channels=int(inner / ratio), num_blocks=widths.count(width)))
     return stages
 
 
@@ -67,10 +65,8 @@ class RegNet(ResNet):
         arch: A name of ``arch_settings`` or the parameters themselves: ``w0`` first width, ``wa`` slope, ``wm``
             quantisation step, ``group_w`` width of a group, ``depth`` blocks in all and ``bot_mul`` ratio of the width
             inside a block to its output's.
-        in_channels: Channels of the image.
         stem_channels: Channels after the stem, one 3x3 convolution of stride 2.
         base_channels: Channels after the stem where ``stem_channels`` is None.
-        strides: Stride of each stage.
         **kwargs: As of ``ResNet``, except ``depth``, ``num_stages`` and ``deep_stem``.
 
     Raises:
@@ -107,9 +103,7 @@ class RegNet(ResNet):
         strides: Sequence[int] = (2, 2, 2, 2),
         **kwargs,
     ) -> None:
-        super().__init__(
-            arch, in_channels, stem_channels, base_channels, num_stages=len(strides), strides=strides, **kwargs
-        )
+        super().__init__(arch, in_channels, stem_channels, base_channels, len(strides), strides, **kwargs)
 
     def _stage_settings(self, arch: str | dict, num_stages: int, base_channels: int) -> list[dict]:
         if isinstance(arch, str) and arch not in self.arch_settings:

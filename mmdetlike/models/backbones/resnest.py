@@ -75,17 +75,10 @@ class ResNeStBottleneck(Bottleneck):
         self._build_bottleneck(width, groups=groups, **attention)
 
     def _build_middle(self, width: int, stride: int, avg_down_stride: bool, **attention) -> None:
-        self.conv2 = SplitAttentionConv2d(
-            width,
-            width,
-            kernel_size=3,
-            stride=1 if avg_down_stride else stride,
-            padding=self.dilation,
-            dilation=self.dilation,
-            conv_cfg=self._conv3x3_cfg,
-            norm_cfg=self.norm_cfg,
-            **attention,
-        )
+        shape = dict(kernel_size=3, padding=self.dilation, dilation=self.dilation)
+        shape['stride'] = 1 if avg_down_stride else stride
+        layers = dict(conv_cfg=self._conv3x3_cfg, norm_cfg=self.norm_cfg)
+        self.conv2 = SplitAttentionConv2d(width, width, **shape, **layers, **attention)
         pooled = avg_down_stride and stride > 1
         self.avd_layer = nn.AvgPool2d(3, stride, padding=1) if pooled else nn.Identity()
         self._convs.append(('conv2', 'avd_layer'))

@@ -63,13 +63,9 @@ class TIMMBackbone(BaseModule):
         if isinstance(kwargs.get('norm_layer'), str):
             kwargs['norm_layer'] = MODELS.get(kwargs['norm_layer'])
         self.features_only = features_only
+        weights = dict(pretrained=pretrained, checkpoint_path=checkpoint_path)
         self.timm_model = import_timm().create_model(
-            model_name,
-            features_only=features_only,
-            pretrained=pretrained,
-            checkpoint_path=checkpoint_path,
-            in_chans=in_channels,
-            **kwargs,
+            model_name, features_only=features_only, in_chans=in_channels, **weights, **kwargs
         )
         if not features_only:
             self.timm_model.reset_classifier(0)

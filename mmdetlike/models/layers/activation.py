@@ -9,17 +9,11 @@ from .family import LayerFamily
 
 
 class Clamp(nn.Module):
-    """Clamp to ``[min, max]``.
-
-    Args:
-        min: Lower bound.
-        max: Upper bound.
-    """
+    """Clamp to ``[min, max]``."""
 
     def __init__(self, min: float = -1.0, max: float = 1.0) -> None:
         super().__init__()
-        self.min = min
-        self.max = max
+        self.min, self.max = min, max
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clamp(self.min, self.max)
@@ -34,18 +28,15 @@ class HSigmoid(nn.Module):
     Args:
         bias: Added to the input.
         divisor: The sum is divided by it; not zero.
-        min_value: Lower bound of the output.
-        max_value: Upper bound of the output.
+        min_value, max_value: Bounds of the output.
     """
 
     def __init__(self, bias: float = 3.0, divisor: float = 6.0, min_value: float = 0.0, max_value: float = 1.0) -> None:
         super().__init__()
         if divisor == 0:
             raise ValueError('HSigmoid divides by divisor, which must not be 0.')
-        self.bias = bias
-        self.divisor = divisor
-        self.min_value = min_value
-        self.max_value = max_value
+        self.bias, self.divisor = bias, divisor
+        self.min_value, self.max_value = min_value, max_value
 
     def forward(self, x: Tensor) -> Tensor:
         if (self.bias, self.divisor, self.min_value, self.max_value) == (3.0, 6.0, 0.0, 1.0):

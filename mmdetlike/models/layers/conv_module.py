@@ -65,32 +65,20 @@ class ConvModule(nn.Module):
         super().__init__()
         if not isinstance(order, (tuple, list)) or sorted(order) != ['act', 'conv', 'norm']:
             raise ConfigError(f"order must be a permutation of ('conv', 'norm', 'act'), but got {order!r}.")
-        self.conv_cfg = conv_cfg
-        self.norm_cfg = norm_cfg
-        self.act_cfg = act_cfg
-        self.inplace = inplace
-        self.order = tuple(order)
-        self.with_norm = norm_cfg is not None
-        self.with_activation = act_cfg is not None
+        self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
+        self.inplace, self.order = inplace, tuple(order)
+        self.with_norm, self.with_activation = norm_cfg is not None, act_cfg is not None
         self.with_bias = not self.with_norm if bias == 'auto' else bias
         self.with_spectral_norm = with_spectral_norm
         self.with_explicit_padding = padding_mode not in _NATIVE_PADDING_MODES
 
         if self.with_explicit_padding:
             self.padding_layer = build_padding_layer({'type': padding_mode}, padding)
-        native = {} if self.with_explicit_padding or padding_mode == 'zeros' else {'padding_mode': padding_mode}
-        self.conv = build_conv_layer(
-            conv_cfg,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=0 if self.with_explicit_padding else padding,
-            dilation=dilation,
-            groups=groups,
-            bias=self.with_bias,
-            **native,
-        )
+        shape = dict(stride=stride, dilation=dilation, groups=groups, bias=self.with_bias)
+        shape['padding'] = 0 if self.with_explicit_padding else padding
+        if padding_mode == 'circular':  # other layers than torch's don't know the argument
+            shape['padding_mode'] = padding_mode
+        self.conv = build_conv_layer(conv_cfg, in_channels, out_channels, kernel_size, **shape)
         for name in ('in_channels', 'out_channels', 'kernel_size', 'stride', 'dilation', 'groups'):
             setattr(self, name, getattr(self.conv, name))
         self.padding = padding
@@ -134,16 +122,7 @@ class ConvModule(nn.Module):
             constant_init(self.norm, 1, bias=0)
 
     def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
-        """Apply the parts in order.
-
-        Args:
-            x: (N, in_channels, ...).
-            activate: Whether to apply the activation, if there is one.
-            norm: Whether to apply the norm layer, if there is one.
-
-        Returns:
-            (N, out_channels, ...).
-        """
+        """Map (N, in_channels, ...) to (N, out_channels, ...); ``activate`` and ``norm`` say if those take part."""
         for part in self.order:
             if part == 'conv':
                 x = self.conv(self.padding_layer(x) if self.with_explicit_padding else x)
@@ -162,12 +141,9 @@ class DepthwiseSeparableConvModule(nn.Module):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size: Of the depthwise convolution, like ``stride``, ``padding`` and ``dilation``.
-        norm_cfg: Default norm layer of both.
-        act_cfg: Default activation of both.
-        dw_norm_cfg: Norm layer of the depthwise convolution; ``'default'`` takes ``norm_cfg``.
-        dw_act_cfg: Activation of the depthwise convolution; ``'default'`` takes ``act_cfg``.
-        pw_norm_cfg: Norm layer of the pointwise convolution; ``'default'`` takes ``norm_cfg``.
-        pw_act_cfg: Activation of the pointwise convolution; ``'default'`` takes ``act_cfg``.
+        norm_cfg, act_cfg: Norm layer and activation of both.
+        dw_norm_cfg, dw_act_cfg: Those of the depthwise convolution, unless they are ``'default'``.
+        pw_norm_cfg, pw_act_cfg: Those of the pointwise convolution, unless they are ``'default'``.
         **kwargs: Further arguments of both ``ConvModule``; not ``groups``.
     """
 
@@ -190,26 +166,17 @@ class DepthwiseSeparableConvModule(nn.Module):
         super().__init__()
         if 'groups' in kwargs:
             raise ConfigError('A depthwise separable convolution sets groups itself; leave it out.')
-        self.depthwise_conv = ConvModule(
-            in_channels,
-            in_channels,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=in_channels,
+        depthwise = dict(
             norm_cfg=norm_cfg if dw_norm_cfg == 'default' else dw_norm_cfg,
             act_cfg=act_cfg if dw_act_cfg == 'default' else dw_act_cfg,
-            **kwargs,
         )
-        self.pointwise_conv = ConvModule(
-            in_channels,
-            out_channels,
-            1,
+        pointwise = dict(
             norm_cfg=norm_cfg if pw_norm_cfg == 'default' else pw_norm_cfg,
             act_cfg=act_cfg if pw_act_cfg == 'default' else pw_act_cfg,
-            **kwargs,
         )
+        shape = dict(stride=stride, padding=padding, dilation=dilation, groups=in_channels)
+        self.depthwise_conv = ConvModule(in_channels, in_channels, kernel_size, **shape, **depthwise, **kwargs)
+        self.pointwise_conv = ConvModule(in_channels, out_channels, 1, **pointwise, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""

@@ -21,13 +21,8 @@ class PixelShufflePack(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, scale_factor: int, upsample_kernel: int) -> None:
         super().__init__()
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.scale_factor = scale_factor
-        self.upsample_kernel = upsample_kernel
-        self.upsample_conv = nn.Conv2d(
-            in_channels, out_channels * scale_factor**2, upsample_kernel, padding=(upsample_kernel - 1) // 2
-        )
+        self.scale_factor, padding = scale_factor, (upsample_kernel - 1) // 2
+        self.upsample_conv = nn.Conv2d(in_channels, out_channels * scale_factor**2, upsample_kernel, padding=padding)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -58,9 +53,8 @@ def build_upsample_layer(cfg: dict, *args, **kwargs) -> nn.Module:
     Args:
         cfg: ``type`` is ``nearest``, ``bilinear`` or ``bicubic`` (with ``scale_factor`` or ``size``, and
             ``align_corners``), ``deconv`` (arguments of ``nn.ConvTranspose2d``), ``pixel_shuffle``
-            (``in_channels, out_channels, scale_factor, upsample_kernel``), or ``carafe`` (those of ``CARAFEPack``).
-        *args: Positional arguments of the layer.
-        **kwargs: Keyword arguments of the layer; those in ``cfg`` win.
+            (those of ``PixelShufflePack``), or ``carafe`` (those of ``CARAFEPack``).
+        *args, **kwargs: Further arguments of the layer; those in ``cfg`` win.
 
     Raises:
         ConfigError: The type or an argument is unknown.

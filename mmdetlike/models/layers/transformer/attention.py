@@ -113,17 +113,13 @@ class MultiheadAttention(BaseModule):
         """Attend, and add the shortcut.
 
         Args:
-            query: (B, L, C), or (L, B, C) without ``batch_first``; so are the others.
+            query: (B, L, C), or (L, B, C) without ``batch_first``; so are the others, and the result.
             key: (B, S, C), by default ``query``.
             value: (B, S, C), by default ``key``.
             identity: The shortcut (B, L, C), by default ``query`` without position.
             query_pos: Added to ``query``.
             key_pos: Added to ``key``; by default ``query_pos`` where it has the shape of ``key``.
-            attn_mask: (L, S) or (B * num_heads, L, S); true where a query must not look, or added to the logits.
-            key_padding_mask: (B, S); true where no query may look, or added to the logits.
-
-        Returns:
-            Of the shape of ``query``.
+            attn_mask, key_padding_mask: As of ``attention_mask``.
         """
         key = query if key is None else key
         value = key if value is None else value
@@ -137,17 +133,7 @@ class MultiheadAttention(BaseModule):
         return identity + self.dropout_layer(self.proj_drop(out))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attention without positions, shortcut and dropout of the output.
-
-        Args:
-            query: (B, L, C), or (L, B, C) without ``batch_first``; so are the others.
-            key: (B, S, C).
-            value: (B, S, C).
-            mask: As ``attention_mask`` returns it.
-
-        Returns:
-            Of the shape of ``query``.
-        """
+        """``forward`` without positions, shortcut and dropout; ``mask`` is what ``attention_mask`` returns."""
         heads = [self._split(x) for x in self._project(query, key, value)]
         if mask is not None and mask.is_floating_point():
             mask = mask.to(heads[0].dtype)
@@ -160,7 +146,8 @@ class MultiheadAttention(BaseModule):
         """Project query, key and value; inputs that are the same tensor share one matrix product."""
         weight, bias, c = self.attn.in_proj_weight, self.attn.in_proj_bias, self.embed_dims
         sections = [3] if query is key is value else [2, 1] if query is key else [1, 2] if key is value else [1, 1, 1]
-        inputs = [x for i, x in enumerate((query, key, value)) if i in (0, *_starts(sections))]
+        starts = [sum(sections[:i]) for i in range(len(sections))]
+        inputs = [(query, key, value)[start] for start in starts]
         weights = weight.split([c * n for n in sections])
         biases = bias.split([c * n for n in sections]) if bias is not None else [None] * len(sections)
         return sum((F.linear(x, w, b).split(c, dim=-1) for x, w, b in zip(inputs, weights, biases)), ())
@@ -169,7 +156,3 @@ class MultiheadAttention(BaseModule):
         """(B, L, C), or (L, B, C) without ``batch_first``, to (B, heads, L, C / heads)."""
         x = x.unflatten(-1, (self.num_heads, self.embed_dims // self.num_heads))
         return x.transpose(1, 2) if self.batch_first else x.permute(1, 2, 0, 3)
-
-
-def _starts(sections: list[int]) -> list[int]:
-    return [sum(sections[:i]) for i in range(len(sections))]

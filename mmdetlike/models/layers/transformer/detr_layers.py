@@ -121,13 +121,10 @@ class DecoderLayer(TransformerLayer):
     """Self-attention of the queries, attention to the image and a feed-forward network."""
 
     def forward(self, query: Tensor, query_pos: Tensor, self_attn_mask: Tensor | None = None, **cross) -> Tensor:
-        """Map queries (B, Q, C).
+        """Map queries (B, Q, C) at positions (B, Q, C).
 
-        Args:
-            query: Their content.
-            query_pos: Their positions.
-            self_attn_mask: (Q, Q) True where a query must not look at another.
-            cross: Handed to the attention to the image: ``key``, ``value``, ``key_pos``, ...
+        ``self_attn_mask`` (Q, Q) is True where a query must not look at another; ``cross`` is handed to the attention
+        to the image: ``key``, ``value``, ``key_pos``, ...
         """
         if self.cross_first:
             query = self.norms[0](self.cross_attn(query, query_pos=query_pos, **cross))

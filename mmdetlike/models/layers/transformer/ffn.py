@@ -79,16 +79,10 @@ class FFN(BaseModule):
         self.gamma2 = LayerScale(embed_dims, scale=layer_scale_init_value) if scaled else nn.Identity()
 
     def forward(self, x: Tensor, identity: Tensor | None = None) -> Tensor:
-        """Apply the layers and add the shortcut.
-
-        Args:
-            x: (..., embed_dims).
-            identity: The shortcut, by default ``x``.
-        """
+        """Apply the layers to ``x`` (..., embed_dims) and add the shortcut ``identity``, by default ``x``."""
         out = self.dropout_layer(self.gamma2(self.layers(x)))
-        if not self.add_identity:
-            return out
-        return out + (x if identity is None else identity)
+        shortcut = x if identity is None else identity
+        return out + shortcut if self.add_identity else out
 
 
 class MLP(BaseModule):
@@ -154,11 +148,7 @@ class DynamicConv(BaseModule):
             self.fc_norm = build_norm_layer(norm_cfg, self.out_channels)[1]
 
     def forward(self, param_feature: Tensor, input_feature: Tensor) -> Tensor:
-        """Filter the features of each region.
-
-        Args:
-            param_feature: Embeddings (n, in_channels).
-            input_feature: Region features (n, in_channels, h, w).
+        """Filter the features (n, in_channels, h, w) of regions with embeddings (n, in_channels).
 
         Returns:
             (n, out_channels); without ``with_proj`` (n, h * w, out_channels).

@@ -36,9 +36,7 @@ class AdaptivePadding(nn.Module):
     """Pad a map with zeros so that a sliding kernel covers all of it.
 
     Args:
-        kernel_size: Of the kernel.
-        stride: Of the kernel.
-        dilation: Of the kernel.
+        kernel_size, stride, dilation: Of the kernel.
         padding: ``'corner'`` pads bottom and right, ``'same'`` all four sides.
 
     Raises:
@@ -78,10 +76,20 @@ class AdaptivePadding(nn.Module):
         )
 
 
-class _SlidingKernel(BaseModule):
-    """What cuts patches out of a map shares: the padding, and the size of what comes out."""
+class SlidingKernel(BaseModule):
+    """What cuts patches out of a map shares: the padding, the size of what comes out, and a norm layer.
 
-    def __init__(self, kernel_size, stride, padding, dilation, init_cfg: dict | None) -> None:
+    Args:
+        kernel_size: Height and width of a patch.
+        stride: Distance of patches, by default their size.
+        padding: ``'corner'`` or ``'same'`` as in ``AdaptivePadding``, or a number.
+        dilation: Distance of what is taken from the map.
+        norm_cfg: Norm layer, None for none.
+        norm_channels: Its channels.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(self, kernel_size, stride, padding, dilation, norm_cfg, norm_channels, init_cfg) -> None:
         super().__init__(init_cfg)
         self.kernel_size, self.dilation = _pair(kernel_size), _pair(dilation)
         self.stride = _pair(kernel_size if stride is None else stride)
@@ -90,31 +98,32 @@ class _SlidingKernel(BaseModule):
             self.adaptive_padding = AdaptivePadding(self.kernel_size, self.stride, self.dilation, padding)
             padding = 0
         self.padding = _pair(padding)
+        self.norm = build_norm_layer(norm_cfg, norm_channels)[1] if norm_cfg is not None else None
+
+    def padded_size(self, input_size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of a map of ``input_size`` (H, W) after adaptive padding."""
+        if self.adaptive_padding is None:
+            return tuple(input_size)
+        return tuple(n + more for n, more in zip(input_size, self.adaptive_padding.get_pad_shape(input_size)))
 
     def output_size(self, input_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of patches of a map of ``input_size`` (H, W)."""
-        lacking = self.adaptive_padding.get_pad_shape(input_size) if self.adaptive_padding else (0, 0)
-        settings = zip(input_size, lacking, self.padding, self.kernel_size, self.stride, self.dilation)
-        rows, columns = ((n + more + 2 * p - d * (k - 1) - 1) // s + 1 for n, more, p, k, s, d in settings)
+        settings = zip(self.padded_size(input_size), self.padding, self.kernel_size, self.stride, self.dilation)
+        rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, k, s, d in settings)
         return rows, columns
 
 
-class PatchEmbed(_SlidingKernel):
+class PatchEmbed(SlidingKernel):
     """Cut an image into patches and project each to a vector, by one convolution.
 
     Args:
         in_channels: Channels of the image.
         embed_dims: Channels of a patch.
         conv_type: Type of the convolution.
-        kernel_size: Size of a patch in pixels.
-        stride: Distance of patches, by default their size.
-        padding: ``'corner'`` or ``'same'`` as in ``AdaptivePadding``, or that of the convolution in pixels.
-        dilation: Of the convolution.
+        kernel_size, stride, padding, dilation, norm_cfg, init_cfg: As of ``SlidingKernel``, in pixels.
         bias: Whether the convolution has a bias.
-        norm_cfg: Norm layer of the vectors, None for none.
         input_size: Height and width of the images if they are known; sets ``init_input_size``, with adaptive padding,
             and ``init_out_size``.
-        init_cfg: Weight initialisation.
     """
 
     def __init__(
@@ -131,42 +140,24 @@ class PatchEmbed(_SlidingKernel):
         input_size: int | tuple[int, int] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, init_cfg)
+        super().__init__(kernel_size, stride, padding, dilation, norm_cfg, embed_dims, init_cfg)
         self.embed_dims = embed_dims
-        self.projection = build_conv_layer(
-            dict(type=conv_type),
-            in_channels,
-            embed_dims,
-            self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            bias=bias,
-        )
-        self.norm = build_norm_layer(norm_cfg, embed_dims)[1] if norm_cfg is not None else None
+        shape = dict(stride=self.stride, padding=self.padding, dilation=self.dilation, bias=bias)
+        self.projection = build_conv_layer(dict(type=conv_type), in_channels, embed_dims, self.kernel_size, **shape)
         self.init_input_size = self.init_out_size = None
         if input_size is not None:
-            height, width = _pair(input_size)
-            rows, columns = self.adaptive_padding.get_pad_shape((height, width)) if self.adaptive_padding else (0, 0)
-            self.init_input_size = (height + rows, width + columns)
-            self.init_out_size = self.output_size((height, width))
+            self.init_input_size = self.padded_size(_pair(input_size))
+            self.init_out_size = self.output_size(_pair(input_size))
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Embed the patches.
-
-        Args:
-            x: (B, in_channels, H, W).
-
-        Returns:
-            Vectors (B, rows * columns, embed_dims) and (rows, columns).
-        """
+        """Images (B, in_channels, H, W) -> vectors (B, rows * columns, embed_dims) and (rows, columns)."""
         x = self.projection(self.adaptive_padding(x) if self.adaptive_padding else x)
         size = (x.shape[2], x.shape[3])
         x = nchw_to_nlc(x)
         return (x if self.norm is None else self.norm(x)), size
 
 
-class PatchMerging(_SlidingKernel):
+class PatchMerging(SlidingKernel):
     """Concatenate the vectors of neighbouring patches and project them (Swin Transformer, arXiv 2103.14030).
 
     The channels of a patch's neighbours are interleaved as by ``nn.Unfold``: channel first, then position.
@@ -174,13 +165,9 @@ class PatchMerging(_SlidingKernel):
     Args:
         in_channels: Channels of a patch.
         out_channels: Channels of a merged patch.
-        kernel_size: Patches that are merged, along each axis.
-        stride: Distance of merged patches, by default ``kernel_size``.
-        padding: ``'corner'`` or ``'same'`` as in ``AdaptivePadding``, or a number of patches.
-        dilation: Distance of the patches that are merged.
+        kernel_size, stride, padding, dilation, init_cfg: As of ``SlidingKernel``, in patches.
         bias: Whether the projection has a bias.
         norm_cfg: Norm layer before the projection, None for none.
-        init_cfg: Weight initialisation.
     """
 
     def __init__(
@@ -195,21 +182,16 @@ class PatchMerging(_SlidingKernel):
         norm_cfg: dict | None = {'type': 'LN'},  # noqa: B006
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, init_cfg)
+        sample_dim = math.prod(_pair(kernel_size)) * in_channels
+        super().__init__(kernel_size, stride, padding, dilation, norm_cfg, sample_dim, init_cfg)
         self.in_channels, self.out_channels = in_channels, out_channels
-        sample_dim = self.kernel_size[0] * self.kernel_size[1] * in_channels
-        self.norm = build_norm_layer(norm_cfg, sample_dim)[1] if norm_cfg is not None else None
         self.reduction = nn.Linear(sample_dim, out_channels, bias=bias)
 
     def forward(self, x: Tensor, input_size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """Merge patches.
-
-        Args:
-            x: (B, H * W, in_channels).
-            input_size: (H, W).
+        """Merge patches (B, H * W, in_channels) of ``input_size`` (H, W) to (B, rows * columns, out_channels).
 
         Returns:
-            Vectors (B, rows * columns, out_channels) and (rows, columns).
+            The merged patches and (rows, columns).
 
         Raises:
             ValueError: The length of ``x`` isn't H * W.

@@ -123,8 +123,8 @@ class LearnedPositionalEncoding(BaseModule):
 
     Args:
         num_feats: Features of each axis.
-        row_num_embed: Largest height of a map.
-        col_num_embed: Largest width of a map.
+        row_num_embed: Largest height of a map; a larger one raises ``ValueError``.
+        col_num_embed: Largest width of a map, like that.
         init_cfg: Weight initialisation.
     """
 
@@ -148,9 +148,6 @@ class LearnedPositionalEncoding(BaseModule):
 
         Returns:
             (B, 2 * num_feats, H, W), of the column, then the row.
-
-        Raises:
-            ValueError: The map is larger than there are embeddings.
         """
         batch, height, width = mask.shape
         if height > self.row_num_embed or width > self.col_num_embed:

@@ -32,11 +32,7 @@ def window_reverse(windows: Tensor, hw_shape: tuple[int, int], window_size: int)
 def shift_mask(hw_shape: tuple[int, int], window_size: int, shift_size: int, device: torch.device) -> Tensor:
     """What to add to the logits of each window once the map has been rolled by ``shift_size``.
 
-    Args:
-        hw_shape: Height and width of the map, multiples of ``window_size``.
-        window_size: Height and width of a window.
-        shift_size: How far the map has been rolled up and to the left.
-        device: Where the mask goes.
+    The sides ``hw_shape`` of the map are multiples of ``window_size``, and it has been rolled up and to the left.
 
     Returns:
         (windows, window_size ** 2, window_size ** 2): 0 for pixels that were neighbours before, else -100.
@@ -101,14 +97,9 @@ class WindowMSA(BaseModule):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend within each window.
+        """Attend within each window of ``x`` (B, windows, N, C), N pixels each.
 
-        Args:
-            x: (B, windows, N, C), where N is the number of pixels of a window.
-            mask: Added to the logits of each window, (windows, N, N).
-
-        Returns:
-            (B, windows, N, C).
+        ``mask`` (windows, N, N) is added to the logits.
         """
         b, windows, n, c = x.shape
         qkv = self.qkv(x).reshape(b * windows, n, 3, self.num_heads, c // self.num_heads)
@@ -158,16 +149,10 @@ class ShiftWindowMSA(BaseModule):
         self.drop = build_dropout(dropout_layer)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None = None) -> Tensor:
-        """Attend.
+        """Attend within windows of ``x`` (B, H * W, C).
 
-        Args:
-            x: (B, H * W, C).
-            hw_shape: (H, W).
-            mask: That of the rolled map, padded to multiples of the window, as ``shift_mask`` returns it; made here
-                where it isn't given.
-
-        Returns:
-            (B, H * W, C).
+        ``mask`` is that of the rolled map, padded to multiples of the window, as ``shift_mask`` returns it; it is made
+        here where it isn't given.
         """
         size, shift = self.window_size, self.shift_size
         height, width = hw_shape
