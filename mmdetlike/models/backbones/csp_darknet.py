@@ -37,8 +37,7 @@ class CSPDarknet(StagedBackbone):
         out_indices: Stages whose maps ``forward`` returns.
         frozen_stages: Stages up to this one get no gradient; -1 freezes nothing, 0 the stem.
         use_depthwise: Use depthwise separable convolutions.
-        arch_ovewrite: An architecture in place of the named one: for each stage its input and output channels,
-            its number of blocks, whether these have shortcuts, and whether there is spatial pyramid pooling.
+        arch_ovewrite: An architecture in place of the named one, as ``Arch``.
         spp_kernal_sizes: Sides of the pooling windows of spatial pyramid pooling, odd, rising.
         conv_cfg, norm_cfg, act_cfg, norm_eval, init_cfg: As of ``StagedBackbone``.
         expand_ratio: Width of a ``CSPLayer``'s parts as a share of its output.

@@ -54,13 +54,8 @@ class Darknet(StagedBackbone):
         self.depth = depth
         common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.add_stage('conv1', ConvModule(3, 32, 3, padding=1, **common))
-        for i, (num_blocks, channels) in enumerate(zip(*self.arch_settings[depth]), 1):
-            self.add_stage(f'conv_res_block{i}', self.make_conv_res_block(*channels, num_blocks, **common))
+        for i, (num_blocks, (channels, width)) in enumerate(zip(*self.arch_settings[depth]), 1):
+            layers = OrderedDict(conv=ConvModule(channels, width, 3, stride=2, padding=1, **common))
+            layers.update((f'res{j}', DarknetBottleneck(width, width, **common)) for j in range(num_blocks))
+            self.add_stage(f'conv_res_block{i}', nn.Sequential(layers))
         self.freeze_stages()
-
-    @staticmethod
-    def make_conv_res_block(in_channels: int, out_channels: int, res_repeat: int, **common) -> nn.Sequential:
-        """A convolution that halves the map and ``res_repeat`` residual blocks."""
-        layers = OrderedDict(conv=ConvModule(in_channels, out_channels, 3, stride=2, padding=1, **common))
-        layers.update((f'res{i}', DarknetBottleneck(out_channels, out_channels, **common)) for i in range(res_repeat))
-        return nn.Sequential(layers)

@@ -32,13 +32,7 @@ from .pretrained import (
 class MixFFN(BaseModule):
     """Two 1x1 convolutions with a shortcut, and a depthwise 3x3 convolution in between for positions if asked.
 
-    Args:
-        embed_dims: Channels of input and output.
-        feedforward_channels: Channels of the hidden layer.
-        act_cfg: Activation.
-        ffn_drop: Probability of dropping an element.
-        dropout_layer: Layer before the shortcut is added.
-        use_conv: Whether there is the depthwise convolution.
+    The arguments are those of ``FFN``; ``use_conv`` says whether there is the depthwise convolution.
     """
 
     def __init__(
@@ -135,13 +129,7 @@ class PVTEncoderLayer(BaseModule):
 
 
 class AbsolutePositionEmbedding(BaseModule):
-    """A learnable embedding of each position, resized to the map.
-
-    Args:
-        pos_shape: Height and width of the map that it was learnt on.
-        pos_dim: Channels.
-        drop_rate: Probability of dropping an element of the sum.
-    """
+    """A learnable embedding of each position of a map of ``pos_shape``, resized to the map at hand."""
 
     def __init__(self, pos_shape: tuple[int, int], pos_dim: int, drop_rate: float) -> None:
         super().__init__()

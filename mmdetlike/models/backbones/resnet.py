@@ -65,9 +65,9 @@ class ResidualBlock(BaseModule):
     def _build_layers(self) -> None:
         raise NotImplementedError
 
-    def _add_conv_norm(self, index: int, conv: nn.Module, channels: int) -> None:
+    def _add_conv_norm(self, index: int, conv: nn.Module) -> None:
         """Register ``conv`` as ``conv{index}`` with its norm, as ``bn{index}`` or what the norm is called."""
-        name, norm = build_norm_layer(self.norm_cfg, channels, postfix=index)
+        name, norm = build_norm_layer(self.norm_cfg, conv.out_channels, postfix=index)
         self.add_module(f'conv{index}', conv)
         self.add_module(name, norm)
         self._convs.append((f'conv{index}', name))
@@ -114,12 +114,10 @@ class BasicBlock(ResidualBlock):
     def _build_layers(self) -> None:
         if self.dcn is not None:
             raise ValueError('dcn needs the bottleneck block of ResNet-50 and deeper, not the basic block')
-        shape = dict(kernel_size=3, bias=False)
-        first = dict(stride=self.stride, padding=self.dilation, dilation=self.dilation, **shape)
-        self._add_conv_norm(1, build_conv_layer(self.conv_cfg, self.in_channels, self.channels, **first), self.channels)
-        self._add_conv_norm(
-            2, build_conv_layer(self.conv_cfg, self.channels, self.channels, padding=1, **shape), self.channels
-        )
+        first = dict(stride=self.stride, padding=self.dilation, dilation=self.dilation, bias=False)
+        self._add_conv_norm(1, build_conv_layer(self.conv_cfg, self.in_channels, self.channels, 3, **first))
+        second = dict(padding=1, bias=False)
+        self._add_conv_norm(2, build_conv_layer(self.conv_cfg, self.channels, self.channels, 3, **second))
 
 
 class Bottleneck(ResidualBlock):
@@ -134,16 +132,14 @@ class Bottleneck(ResidualBlock):
         """The three convolutions, ``width`` channels inside; ``middle`` goes to ``_build_middle``."""
         out = self.channels * self.expansion
         stride1, stride2 = (self.stride, 1) if self.style == 'caffe' else (1, self.stride)
-        conv1 = build_conv_layer(self.conv_cfg, self.in_channels, width, 1, stride=stride1, bias=False)
-        self._add_conv_norm(1, conv1, width)
+        self._add_conv_norm(1, build_conv_layer(self.conv_cfg, self.in_channels, width, 1, stride=stride1, bias=False))
         self._build_middle(width, stride2, **middle)
-        conv3 = build_conv_layer(self.conv_cfg, width, out, 1, bias=False)
-        self._add_conv_norm(3, conv3, out)
+        self._add_conv_norm(3, build_conv_layer(self.conv_cfg, width, out, 1, bias=False))
         if self.dcn is not None:
             self.register_load_state_dict_pre_hook(_rename_old_offsets)
 
     def _build_middle(self, width: int, stride: int, groups: int = 1) -> None:
-        self._add_conv_norm(2, self._conv3x3(width, stride, groups), width)
+        self._add_conv_norm(2, self._conv3x3(width, stride, groups))
 
     @property
     def _conv3x3_cfg(self) -> dict | None:
@@ -177,11 +173,9 @@ def build_shortcut(
     layers: list[nn.Module] = []
     if avg_down:
         layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
-    layers.append(
-        build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=1 if avg_down else stride, bias=False)
-    )
-    layers.append(build_norm_layer(norm_cfg, out_channels)[1])
-    return nn.Sequential(*layers)
+        stride = 1
+    conv = build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False)
+    return nn.Sequential(*layers, conv, build_norm_layer(norm_cfg, out_channels)[1])
 
 
 def build_stage(
@@ -341,10 +335,8 @@ class ResNet(StagedBackbone):
         self.add_stage('maxpool', nn.MaxPool2d(3, stride=2, padding=1))
 
     def _add_stem_conv(self, in_channels: int, channels: int, kernel_size: int) -> None:
-        conv = build_conv_layer(
-            self.conv_cfg, in_channels, channels, kernel_size, stride=2, padding=kernel_size // 2, bias=False
-        )
-        self.add_stage('conv1', conv)
+        shape = dict(kernel_size=kernel_size, stride=2, padding=kernel_size // 2, bias=False)
+        self.add_stage('conv1', build_conv_layer(self.conv_cfg, in_channels, channels, **shape))
         self.add_stage(*build_norm_layer(self.norm_cfg, channels, postfix=1))
         self.add_stage('relu', nn.ReLU(inplace=True))
 

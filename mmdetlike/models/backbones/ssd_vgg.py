@@ -56,24 +56,13 @@ class SSDVGG(BaseModule):
         self.depth, self.out_indices = depth, tuple(out_indices)
         layers = vgg_layers(depth, ceil_mode)
         layers = layers if with_last_pool else layers[:-1]
-        self.features = nn.Sequential(*layers, *self._dilated_layers())
+        self.features = nn.Sequential(*layers, *dilated_layers())
         self.out_feature_indices = sorted(i for i in out_feature_indices if i < len(self.features))
         if not self.out_feature_indices:
             raise ValueError(
                 f'out_feature_indices must name some of the {len(self.features)} layers of depth {depth}, '
                 f'got {tuple(out_feature_indices)}'
             )
-
-    @staticmethod
-    def _dilated_layers() -> list[nn.Module]:
-        """What stands for VGG's fully connected layers, at the stride of the last stage."""
-        return [
-            nn.MaxPool2d(3, stride=1, padding=1),
-            nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(1024, 1024, 1),
-            nn.ReLU(inplace=True),
-        ]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> maps of the layers in ``out_feature_indices``, (B, 512 or 1024, H_i, W_i)."""
@@ -97,3 +86,14 @@ def vgg_layers(depth: int, ceil_mode: bool) -> list[nn.Module]:
             channels = width
         layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=ceil_mode))
     return layers
+
+
+def dilated_layers() -> list[nn.Module]:
+    """What stands for VGG's fully connected layers, at the stride of the last stage."""
+    return [
+        nn.MaxPool2d(3, stride=1, padding=1),
+        nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(1024, 1024, 1),
+        nn.ReLU(inplace=True),
+    ]

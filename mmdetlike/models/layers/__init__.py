@@ -1,4 +1,7 @@
-"""What several networks share: builders of conv, norm and activation layers, and small blocks made of them."""
+"""What several networks share: builders of conv, norm and activation layers, and small blocks made of them.
+
+``init_cfg``, wherever a block takes it, is the weight initialisation of mmengine's ``BaseModule``.
+"""
 
 from mmengine.model import (
     bias_init_with_prob,
@@ -15,8 +18,7 @@ from .activation import Clamp, HSigmoid, Swish, build_activation_layer
 from .conv import Conv2dAdaptivePadding, ConvWS2d, build_conv_layer
 from .conv_module import ConvModule, DepthwiseSeparableConvModule
 from .conv_upsample import ConvUpsample
-from .csp_layer import CSPLayer, CSPNeXtBlock, DarknetBottleneck, conv_class
-from .csp_parts import Focus, SPPBottleneck
+from .csp_layer import CSPLayer, CSPNeXtBlock, DarknetBottleneck, Focus, SPPBottleneck, conv_class
 from .drop import Dropout, DropPath, build_dropout, drop_path
 from .ema import ExpMomentumEMA
 from .family import LayerFamily

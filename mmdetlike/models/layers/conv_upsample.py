@@ -18,9 +18,6 @@ class ConvUpsample(BaseModule):
         inner_channels: Channels of the layers.
         num_layers: Number of layers.
         num_upsample: How many layers are followed by upsampling, by default all.
-        conv_cfg: Convolution of the layers.
-        norm_cfg: Norm of the layers.
-        init_cfg: Weight initialisation.
         **kwargs: Further arguments of ``ConvModule``.
 
     Raises:
@@ -33,8 +30,6 @@ class ConvUpsample(BaseModule):
         inner_channels: int,
         num_layers: int = 1,
         num_upsample: int | None = None,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
         init_cfg: dict | None = None,
         **kwargs,
     ) -> None:
@@ -44,8 +39,7 @@ class ConvUpsample(BaseModule):
         if self.num_upsample > num_layers:
             raise ValueError(f'num_upsample={self.num_upsample} must not be more than num_layers={num_layers}.')
         widths = [in_channels] + [inner_channels] * num_layers
-        shape = dict(kernel_size=3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
-        self.conv = nn.ModuleList(ConvModule(a, b, **shape, **kwargs) for a, b in itertools.pairwise(widths))
+        self.conv = nn.ModuleList(ConvModule(a, b, 3, padding=1, **kwargs) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, inner_channels, H * 2 ** num_upsample, W * 2 ** num_upsample)."""

@@ -7,10 +7,7 @@ from .family import LayerFamily
 
 
 def drop_path(x: Tensor, drop_prob: float = 0.0, training: bool = False) -> Tensor:
-    """Zero whole samples of ``x`` (N, ...) with probability ``drop_prob`` and scale the others to keep the mean.
-
-    Deep Networks with Stochastic Depth, arXiv 1603.09382.
-    """
+    """Zero whole samples of ``x`` (N, ...) with probability ``drop_prob`` and scale the others to keep the mean."""
     if drop_prob == 0.0 or not training:
         return x
     keep_prob = 1.0 - drop_prob

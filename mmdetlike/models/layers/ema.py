@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
@@ -19,24 +18,14 @@ class ExpMomentumEMA(ExponentialMovingAverage):
         model: The model that is averaged.
         momentum: Share of the model in the average at last.
         gamma: Steps after which that is nearly so.
-        interval: Steps between two updates.
-        device: Where the average is kept; that of the model if None.
-        update_buffers: Average buffers too; otherwise they are those of the model.
+        **kwargs: ``interval``, ``device`` and ``update_buffers`` of mmengine's ``ExponentialMovingAverage``.
 
     Raises:
         ValueError: ``gamma`` isn't positive.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        momentum: float = 0.0002,
-        gamma: int = 2000,
-        interval: int = 1,
-        device: torch.device | None = None,
-        update_buffers: bool = False,
-    ) -> None:
-        super().__init__(model, momentum, interval, device, update_buffers)
+    def __init__(self, model: nn.Module, momentum: float = 0.0002, gamma: int = 2000, **kwargs) -> None:
+        super().__init__(model, momentum, **kwargs)
         if gamma <= 0:
             raise ValueError(f'gamma must be positive, got {gamma}')
         self.gamma = gamma

@@ -27,7 +27,6 @@ class EdgeResidual(BaseModule):
         conv_cfg, norm_cfg, act_cfg: Convolutions, norm layers and activations.
         drop_path_rate: Probability of dropping the residual branch.
         with_cp: Whether to save memory in training by computing the forward pass twice.
-        init_cfg: Initialisation.
 
     Raises:
         ConfigError: ``stride`` is neither 1 nor 2.

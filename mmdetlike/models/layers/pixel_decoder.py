@@ -28,7 +28,6 @@ class TopDownPath(BaseModule):
         out_channels: Channels of the mask features.
         norm_cfg: Norm layer.
         act_cfg: Activation after each sum.
-        init_cfg: Weight initialisation.
     """
 
     mode = 'nearest'  # how a level is upsampled

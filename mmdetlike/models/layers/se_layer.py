@@ -22,7 +22,6 @@ class SELayer(BaseModule):
         ratio: The hidden layer has ``int(channels / ratio)`` channels.
         conv_cfg: Config of the convolutions.
         act_cfg: Activation of both convolutions, or a pair.
-        init_cfg: Initialisation.
 
     Raises:
         ConfigError: ``act_cfg`` is neither a config nor a pair.
@@ -81,11 +80,10 @@ class ChannelAttention(BaseModule):
 
     Args:
         channels: Channels of the input.
-        init_cfg: Initialisation.
     """
 
-    def __init__(self, channels: int, init_cfg: dict | list[dict] | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, channels: int) -> None:
+        super().__init__()
         self.global_avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Conv2d(channels, channels, 1)
         self.act = nn.Hardsigmoid(inplace=True)

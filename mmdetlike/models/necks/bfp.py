@@ -46,13 +46,12 @@ class BFP(BaseModule):
             raise ValueError(f'refine_level must be in 0 to num_levels - 1 = {num_levels - 1}, got {refine_level}')
         self.num_levels, self.refine_level = num_levels, refine_level
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        self.refine: nn.Module = nn.Identity()
         if refine_type == 'conv':
-            self.refine: nn.Module = ConvModule(in_channels, in_channels, 3, padding=1, **layers)
+            self.refine = ConvModule(in_channels, in_channels, 3, padding=1, **layers)
         elif refine_type == 'non_local':
             non_local = dict(type='NonLocal2d', in_channels=in_channels, reduction=1, use_scale=False, **layers)
             self.refine = build_plugin_layer(non_local)[1]
-        else:
-            self.refine = nn.Identity()
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (B, C, H_i, W_i), fine to coarse -> maps of the same shapes."""

@@ -58,8 +58,8 @@ class FPN(BaseModule):
         self.end_level = len(in_channels) if end_level in (-1, len(in_channels) - 1) else end_level + 1
         self.num_ins, self.num_outs = len(in_channels), num_outs
         levels = self.end_level - start_level
-        self.num_extra = num_outs - levels
-        if self.num_extra < 0 or (self.num_extra and self.end_level < len(in_channels)):
+        num_extra = num_outs - levels
+        if num_extra < 0 or (num_extra and self.end_level < len(in_channels)):
             raise ValueError(
                 f'num_outs={num_outs} does not fit {levels} backbone levels (start_level={start_level}, '
                 f'end_level={end_level}, {len(in_channels)} maps); extra levels need end_level=-1'
@@ -75,9 +75,9 @@ class FPN(BaseModule):
         used = in_channels[start_level : self.end_level]
         self.lateral_convs = nn.ModuleList(ConvModule(c, out_channels, 1, **lateral) for c in used)
         convs = [(out_channels, 1)] * levels  # channels of the input and stride
-        if self.add_extra_convs and self.num_extra:
+        if self.add_extra_convs and num_extra:
             first = used[-1] if self.add_extra_convs == 'on_input' else out_channels
-            convs += [(first, 2)] + [(out_channels, 2)] * (self.num_extra - 1)
+            convs += [(first, 2)] + [(out_channels, 2)] * (num_extra - 1)
         self.fpn_convs = nn.ModuleList(
             ConvModule(c, out_channels, 3, stride=stride, padding=1, **self.layers) for c, stride in convs
         )
@@ -102,20 +102,15 @@ class FPN(BaseModule):
 
     def _extended(self, outs: list[Tensor], last_input: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:
         """``outs`` with the extra levels after them."""
-        sources = dict(on_input=last_input, on_lateral=last_lateral, on_output=outs[-1])
-        for i in range(self.num_extra):
-            outs = [*outs, self._extra_level(i, sources, outs[-1])]
+        source = dict(on_input=last_input, on_lateral=last_lateral, on_output=outs[-1]).get(self.add_extra_convs)
+        for i in range(len(self.lateral_convs), len(self.fpn_convs)):
+            outs.append(self.fpn_convs[i](source))
+            source = F.relu(outs[-1]) if self.relu_before_extra_convs else outs[-1]
+        while len(outs) < self.num_outs:
+            outs.append(F.max_pool2d(outs[-1], 1, stride=2))
         return tuple(outs)
 
     def _upsample(self, x: Tensor, size) -> Tensor:
         if 'scale_factor' in self.upsample_cfg:
             return F.interpolate(x, **self.upsample_cfg)
         return F.interpolate(x, size=size, **self.upsample_cfg)
-
-    def _extra_level(self, index: int, sources: dict[str, Tensor], last: Tensor) -> Tensor:
-        if not self.add_extra_convs:
-            return F.max_pool2d(last, 1, stride=2)
-        source = sources[self.add_extra_convs] if index == 0 else last
-        if index and self.relu_before_extra_convs:
-            source = F.relu(source)
-        return self.fpn_convs[len(self.lateral_convs) + index](source)

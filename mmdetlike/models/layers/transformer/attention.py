@@ -67,7 +67,6 @@ class MultiheadAttention(BaseModule):
         attn_drop: Probability of dropping an attention weight.
         proj_drop: Probability of dropping an element of the output.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``, None for none.
-        init_cfg: Weight initialisation.
         batch_first: Whether tensors are (batch, length, channels) instead of (length, batch, channels).
         bias: Whether the projections of query, key, value and output have biases.
         dropout: Older spelling that sets both ``attn_drop`` and the probability of ``dropout_layer``.

@@ -81,10 +81,7 @@ class CdnQueryGenerator(BaseModule):
         return max(self.size // max(max_objects, 1), 1) if self.dynamic else self.size
 
     def forward(self, samples: SampleList, num_matching_queries: int | None = None) -> DenoisingQueries:
-        """Queries of the objects of all samples, which have ``gt_instances`` and ``img_shape``.
-
-        ``num_matching_queries`` says how many there are this time: images of few pixels propose fewer.
-        """
+        """Queries of the objects of all samples, with ``num_matching_queries`` of small images, which propose fewer."""
         counts = [len(sample.gt_instances) for sample in samples]
         device, most = self.label_embedding.weight.device, max(counts)
         groups = self.num_groups(most)

@@ -71,7 +71,6 @@ class TransformerLayer(BaseModule):
         cross_attn_cfg: Attention from queries to the image; None for an encoder layer.
         ffn_cfg: Feed-forward network.
         norm_cfg: Norm layers.
-        init_cfg: Weight initialisation.
         deformable: The attention to the image (of an encoder: its self-attention) is deformable.
         cross_first: Attend to the image before the queries attend to each other.
     """
@@ -99,13 +98,8 @@ class TransformerLayer(BaseModule):
 
 
 def _build_attention(cfg: dict | None, deformable: bool) -> nn.Module:
-    cfg = dict(cfg or {})
-    cfg.setdefault('embed_dims', 256)
-    cfg['batch_first'] = True
-    if deformable:
-        return MultiScaleDeformableAttention(**cfg)
-    cfg.setdefault('num_heads', 8)
-    return MultiheadAttention(**cfg)
+    cfg = {'embed_dims': 256, 'num_heads': 8, **(cfg or {}), 'batch_first': True}
+    return (MultiScaleDeformableAttention if deformable else MultiheadAttention)(**cfg)
 
 
 class EncoderLayer(TransformerLayer):
@@ -144,7 +138,6 @@ class LayerStack(BaseModule):
     Args:
         num_layers: How many.
         layer_cfg: Arguments of ``TransformerLayer``, one for all or a list with one for each.
-        init_cfg: Weight initialisation.
         **options: Further arguments of every layer.
 
     Raises:

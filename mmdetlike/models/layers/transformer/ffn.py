@@ -44,7 +44,6 @@ class FFN(BaseModule):
         ffn_drop: Probability of dropping an element after each layer.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``.
         add_identity: Whether there is a shortcut.
-        init_cfg: Weight initialisation.
         layer_scale_init_value: Initial factor of a learnable scale of each output channel; 0 for no scale.
 
     Raises:

@@ -86,7 +86,6 @@ class SlidingKernel(BaseModule):
         dilation: Distance of what is taken from the map.
         norm_cfg: Norm layer, None for none.
         norm_channels: Its channels.
-        init_cfg: Weight initialisation.
     """
 
     def __init__(self, kernel_size, stride, padding, dilation, norm_cfg, norm_channels, init_cfg) -> None:

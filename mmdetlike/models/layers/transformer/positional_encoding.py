@@ -125,7 +125,6 @@ class LearnedPositionalEncoding(BaseModule):
         num_feats: Features of each axis.
         row_num_embed: Largest height of a map; a larger one raises ``ValueError``.
         col_num_embed: Largest width of a map, like that.
-        init_cfg: Weight initialisation.
     """
 
     def __init__(

@@ -65,7 +65,6 @@ class WindowMSA(BaseModule):
         qk_scale: Factor of the logits, by default one over the square root of the channels of a head.
         attn_drop_rate: Probability of dropping an attention weight.
         proj_drop_rate: Probability of dropping an element of the output.
-        init_cfg: Weight initialisation.
     """
 
     def __init__(
@@ -127,7 +126,6 @@ class ShiftWindowMSA(BaseModule):
         window_size: Height and width of a window.
         shift_size: How far the map is rolled, in [0, window_size).
         dropout_layer: Layer after the attention, ``Dropout`` or ``DropPath``.
-        init_cfg: Weight initialisation.
         **attention: Further arguments of ``WindowMSA``.
     """
 
