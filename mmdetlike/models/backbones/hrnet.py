@@ -61,10 +61,10 @@ class HRModule(BaseModule):
             build_stage(block, width, channels, count, with_cp=with_cp, **self.layers)
             for width, channels, count in zip(widths, num_channels, num_blocks)
         )
-        num_outs = len(widths) if multiscale_output else 1
+        every = range(len(widths))
         self.fuse_layers = ModuleList(
-            ModuleList(self._path(widths, source, target) for source in range(len(widths)))
-            for target in range(num_outs)
+            ModuleList(self._path(widths, source, target) for source in every)
+            for target in (every if multiscale_output else [0])
         )
         self.relu = nn.ReLU(inplace=True)
 

@@ -9,9 +9,6 @@ from mmdetlike.registry import MODELS
 
 from .staged import StagedBackbone, check_range, weight_init
 
-DEFAULT_NORM = dict(type='BN')
-DEFAULT_ACT = dict(type='ReLU6')
-
 
 @MODELS.register_module()
 class MobileNetV2(StagedBackbone):
@@ -44,8 +41,8 @@ class MobileNetV2(StagedBackbone):
         out_indices: Sequence[int] = (1, 2, 4, 7),
         frozen_stages: int = -1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = DEFAULT_NORM,
-        act_cfg: dict = DEFAULT_ACT,
+        norm_cfg: dict = {'type': 'BN'},  # noqa: B006
+        act_cfg: dict = {'type': 'ReLU6'},  # noqa: B006
         norm_eval: bool = False,
         with_cp: bool = False,
         pretrained: str | None = None,

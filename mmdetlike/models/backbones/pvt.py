@@ -157,7 +157,6 @@ class PyramidVisionTransformer(PretrainedTransformer):
         strides: Its stride.
         paddings: Its padding.
         sr_ratios: How many times smaller the map of keys and values of each stage is along each axis.
-        out_indices: Stages whose maps ``forward`` returns.
         mlp_ratios: Ratio of the hidden channels of each stage's feed-forward networks to its outer ones.
         qkv_bias: Whether the projections to query, key and value have biases.
         drop_rate: Probability of dropping an element.
@@ -167,7 +166,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
         norm_after_stage: Whether each stage ends with a norm layer.
         use_conv_ffn: Whether feed-forward networks have a depthwise convolution.
         act_cfg, norm_cfg: Activation and norm layer.
-        pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
+        out_indices, pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
 
     Raises:
         ConfigError: Settings of the stages differ in number, or ``init_cfg`` names no checkpoint.

@@ -8,8 +8,6 @@ from mmdetlike.registry import MODELS
 
 from .resnet import Bottleneck, ResNet
 
-WIDTH_DIVISOR = 8
-
 
 class RegNetBottleneck(Bottleneck):
     """1x1, grouped 3x3 and 1x1 convolutions; the block puts out as many channels as it is called wide."""
@@ -23,7 +21,7 @@ class RegNetBottleneck(Bottleneck):
 def quantised_widths(w0: float, wa: float, wm: float, depth: int) -> list[int]:
     """The width of each of ``depth`` blocks: ``w0 + wa * i``, rounded to powers of ``wm`` times w0, then to 8."""
     exponents = np.round(np.log((w0 + wa * np.arange(depth)) / w0) / np.log(wm))
-    return (np.round(w0 * wm**exponents / WIDTH_DIVISOR) * WIDTH_DIVISOR).astype(int).tolist()
+    return (np.round(w0 * wm**exponents / 8) * 8).astype(int).tolist()
 
 
 def check_arch(arch: dict) -> None:

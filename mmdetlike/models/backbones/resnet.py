@@ -84,10 +84,9 @@ class ResidualBlock(BaseModule):
             self.add_module(name, layer)
             self._plugins[plugin['position']].append(name)
 
-    @property
-    def last_norm_name(self) -> str:
-        """Name of the norm before the addition, which ``zero_init_residual`` sets to zero."""
-        return self._convs[-1][1]
+    def zero_last_norm(self) -> None:
+        """Let the block start as the identity."""
+        nn.init.zeros_(getattr(self, self._convs[-1][1]).weight)
 
     def _residual(self, x: Tensor) -> Tensor:
         out = x
@@ -368,7 +367,7 @@ def zero_last_norms(model: nn.Module) -> None:
     """Let every residual block of ``model`` start as the identity."""
     for module in model.modules():
         if isinstance(module, ResidualBlock):
-            nn.init.zeros_(getattr(module, module.last_norm_name).weight)
+            module.zero_last_norm()
 
 
 def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:

@@ -25,8 +25,7 @@ class SSDVGG(BaseModule):
         out_indices: Kept for configs.
         out_feature_indices: Layers whose maps ``forward`` returns, as places in ``features``; a place that this
             depth does not have is passed over.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
-        init_cfg: Weight initialisation.
+        pretrained, init_cfg: As of ``StagedBackbone``.
         input_size: Kept for configs.
         l2_norm_scale: Kept for configs; the scale is an argument of ``SSDNeck``.
 

@@ -130,7 +130,6 @@ class SwinTransformer(PretrainedTransformer):
         depths: Blocks of each stage.
         num_heads: Heads of each stage.
         strides: Of the patches, then of each merging; the first is ``patch_size``.
-        out_indices: Stages whose maps ``forward`` returns.
         qkv_bias: Whether the projections to query, key and value have biases.
         qk_scale: Factor of the logits, by default one over the square root of the channels of a head.
         patch_norm: Whether embeddings of patches and merged patches are normalised.
@@ -140,7 +139,7 @@ class SwinTransformer(PretrainedTransformer):
         use_abs_pos_embed: Whether absolute position embeddings are added to those of the patches.
         act_cfg, norm_cfg: Activation and norm layer.
         with_cp: Recompute activations in the backward pass to save memory.
-        pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
+        out_indices, pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
         frozen_stages: Patch embedding and stages up to this one get no gradient; -1 freezes nothing, 0 the embedding.
 
     Raises:

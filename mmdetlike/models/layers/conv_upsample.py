@@ -17,11 +17,8 @@ class ConvUpsample(BaseModule):
         in_channels: Channels of the input.
         inner_channels: Channels of the layers.
         num_layers: Number of layers.
-        num_upsample: How many layers are followed by upsampling, by default all.
+        num_upsample: How many of them are followed by upsampling, by default all; not more than there are.
         **kwargs: Further arguments of ``ConvModule``.
-
-    Raises:
-        ValueError: There are fewer layers than upsamplings.
     """
 
     def __init__(

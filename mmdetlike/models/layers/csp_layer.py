@@ -135,8 +135,7 @@ class Focus(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: Of the convolution.
-        stride: Of the convolution.
+        kernel_size, stride: Of the convolution.
         **layers: As of ``DarknetBottleneck``.
     """
 

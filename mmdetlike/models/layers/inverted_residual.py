@@ -20,8 +20,7 @@ class EdgeResidual(BaseModule):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         mid_channels: Channels between expansion and projection.
-        kernel_size: Of the convolution that filters.
-        stride: Its stride, 1 or 2.
+        kernel_size, stride: Of the convolution that filters; the stride is 1 or 2.
         se_cfg: Arguments of the ``SELayer`` before the projection; None for none.
         with_residual: Whether there is a shortcut, where shapes allow it.
         conv_cfg, norm_cfg, act_cfg: Convolutions, norm layers and activations.

@@ -23,7 +23,7 @@ class TopDownPath(BaseModule):
     """What pixel decoders share: from coarse to fine, each level is added to the upsampled one above it.
 
     Args:
-        in_channels: Channels of the levels that are added, fine to coarse.
+        in_channels: Channels of the maps, fine to coarse; here of those that are added, without the top.
         feat_channels: Channels of the path.
         out_channels: Channels of the mask features.
         norm_cfg: Norm layer.
@@ -88,13 +88,7 @@ class TopDownPath(BaseModule):
 
 @MODELS.register_module()
 class PixelDecoder(TopDownPath):
-    """A feature pyramid that starts from a convolution of the coarsest map.
-
-    Args:
-        in_channels: Channels of the maps, fine to coarse.
-        feat_channels: Channels of the path.
-        *args, **kwargs: As of ``TopDownPath``.
-    """
+    """A feature pyramid that starts from a convolution of the coarsest map; arguments as of ``TopDownPath``."""
 
     def __init__(self, in_channels: Sequence[int], feat_channels: int, *args, **kwargs) -> None:
         super().__init__(in_channels[:-1], feat_channels, *args, **kwargs)
@@ -109,11 +103,9 @@ class TransformerEncoderPixelDecoder(TopDownPath):
     """A feature pyramid that starts from a transformer encoder of the coarsest map.
 
     Args:
-        in_channels: Channels of the maps, fine to coarse.
-        feat_channels: Channels of the path.
         encoder: Arguments of ``TransformerEncoder``.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        *args, **kwargs: As of ``TopDownPath``.
+        in_channels, feat_channels, *args, **kwargs: As of ``TopDownPath``.
     """
 
     def __init__(

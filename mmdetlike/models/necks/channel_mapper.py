@@ -22,11 +22,10 @@ class ChannelMapper(BaseModule):
         in_channels: Channels of each backbone map.
         out_channels: Channels of every map put out.
         kernel_size: Of the convolutions on backbone maps.
-        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialisation.
         bias: Whether convolutions have a bias; ``'auto'`` gives them one if there is no norm layer.
         num_outs: Number of maps put out; those beyond the backbone's are made by strided convolutions, the first one
             on the last backbone map, the others on the map before.
-        init_cfg: Weight initialisation.
 
     Raises:
         ValueError: ``num_outs`` is less than the number of backbone maps.

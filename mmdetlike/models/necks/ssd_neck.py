@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, L2Norm
+from mmdetlike.models.layers import ConvModule, L2Norm, conv_class
 from mmdetlike.registry import MODELS
 
 from .inputs import check_number
@@ -59,7 +59,7 @@ class SSDNeck(BaseModule):
         num_extra = len(out_channels) - len(in_channels)
         if num_extra < 1 or list(out_channels[: len(in_channels)]) != list(in_channels):
             raise ValueError(f'out_channels must be {list(in_channels)} and more, got {list(out_channels)}')
-        if len(level_strides) != num_extra or len(level_paddings) != num_extra:
+        if not num_extra == len(level_strides) == len(level_paddings):
             raise ValueError(
                 f'{num_extra} extra levels need as many level_strides and level_paddings, got '
                 f'{list(level_strides)} and {list(level_paddings)}'
@@ -67,14 +67,13 @@ class SSDNeck(BaseModule):
         self.num_ins = len(in_channels)
         if l2_norm_scale is not None:
             self.l2_norm = L2Norm(in_channels[0], l2_norm_scale)
-        conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
+        conv = conv_class(use_depthwise)
         common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         kernel_sizes = [3] * (num_extra - 1) + [last_kernel_size]
         self.extra_layers = nn.ModuleList()
         channels = out_channels[self.num_ins - 1]
-        for width, kernel, stride, padding in zip(
-            out_channels[self.num_ins :], kernel_sizes, level_strides, level_paddings
-        ):
+        levels = zip(out_channels[self.num_ins :], kernel_sizes, level_strides, level_paddings)
+        for width, kernel, stride, padding in levels:
             reduce = ConvModule(channels, width // 2, 1, **common)
             shrink = conv(width // 2, width, kernel, stride=stride, padding=padding, **common)
             self.extra_layers.append(nn.Sequential(reduce, shrink))

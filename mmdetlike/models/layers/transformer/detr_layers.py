@@ -69,8 +69,7 @@ class TransformerLayer(BaseModule):
     Args:
         self_attn_cfg: Attention among the queries.
         cross_attn_cfg: Attention from queries to the image; None for an encoder layer.
-        ffn_cfg: Feed-forward network.
-        norm_cfg: Norm layers.
+        ffn_cfg, norm_cfg: Feed-forward network and norm layers.
         deformable: The attention to the image (of an encoder: its self-attention) is deformable.
         cross_first: Attend to the image before the queries attend to each other.
     """

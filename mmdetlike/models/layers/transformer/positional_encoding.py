@@ -123,8 +123,7 @@ class LearnedPositionalEncoding(BaseModule):
 
     Args:
         num_feats: Features of each axis.
-        row_num_embed: Largest height of a map; a larger one raises ``ValueError``.
-        col_num_embed: Largest width of a map, like that.
+        row_num_embed, col_num_embed: Largest height and width of a map; a larger one raises ``ValueError``.
     """
 
     def __init__(
@@ -157,9 +156,6 @@ class LearnedPositionalEncoding(BaseModule):
         columns = self.col_embed.weight[:width].t()[:, None].expand(-1, height, -1)
         rows = self.row_embed.weight[:height].t()[:, :, None].expand(-1, -1, width)
         return torch.cat([columns, rows]).expand(batch, -1, -1, -1)
-
-    def extra_repr(self) -> str:
-        return f'num_feats={self.num_feats}'
 
 
 def build_sine_encoding(cfg: dict | None, embed_dims: int) -> SinePositionalEncoding:
