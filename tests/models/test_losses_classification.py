@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.losses import (
+    Accuracy,
     CrossEntropyLoss,
     DiceLoss,
     DistributionFocalLoss,
@@ -19,6 +20,7 @@ from mmdetlike.models.losses import (
     VarifocalLoss,
     accuracy,
     one_hot_labels,
+    weighted_loss,
 )
 from mmdetlike.registry import MODELS
 
@@ -304,3 +306,14 @@ def test_accuracy_by_hand():
     assert [a.item() for a in accuracy(pred, target, topk=(1, 2, 3))] == [50, 75, 100]
     assert accuracy(pred, target, thresh=0.5).item() == 25
     assert accuracy(pred[:0], target[:0]).item() == 0
+    assert [a.item() for a in Accuracy(topk=(2,))(pred, target)] == [75]
+
+
+def test_a_loss_of_ones_own():
+    @weighted_loss
+    def squared(pred, target, power=2):
+        return (pred - target) ** power
+
+    pred, target = torch.tensor([1.0, 2.0, 4.0]), torch.zeros(3)
+    assert squared(pred, target, reduction='none', power=3).tolist() == [1, 8, 64]
+    assert squared(pred, target, torch.tensor([1.0, 0.0, 2.0]), avg_factor=3).item() == pytest.approx(11)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from mmdetlike.models.utils import (
     get_topk_from_heatmap,
     get_uncertain_point_coords_with_randomness,
     get_uncertainty,
+    interpolate_as,
     preprocess_panoptic_gt,
     transpose_and_gather_feat,
 )
@@ -114,3 +116,14 @@ def test_panoptic_ground_truth():
     empty = BitmapMasks(np.zeros((0, 2, 3), np.uint8), 2, 3)
     labels, out = preprocess_panoptic_gt(torch.zeros(0).long(), empty, semantic[0], num_things=3, num_stuff=2)
     assert labels.tolist() == [3, 4] and out.shape == (2, 2, 3)
+
+
+def test_interpolate_as():
+    source, target = torch.rand(2, 3, 4, 4), torch.zeros(1, 9, 7)
+    expected = F.interpolate(source, (9, 7), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(interpolate_as(source, target), expected)
+    torch.testing.assert_close(interpolate_as(source[:, 0], np.zeros((9, 7))), expected[:, 0])
+    nearest = F.interpolate(source, (9, 7), mode='nearest')
+    torch.testing.assert_close(interpolate_as(source, target, mode='nearest'), nearest)
+    with pytest.raises(ValueError, match=r'source must be .* but got \(4,\)'):
+        interpolate_as(torch.rand(4), target)

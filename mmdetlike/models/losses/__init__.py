@@ -1,6 +1,6 @@
 """Losses: modules that say what one element costs, with one way of weighting and reduction."""
 
-from .accuracy import accuracy
+from .accuracy import Accuracy, accuracy
 from .cross_entropy_loss import CrossEntropyLoss, one_hot_labels
 from .dice_loss import DiceLoss
 from .focal_loss import FocalLoss
@@ -8,7 +8,7 @@ from .gaussian_focal_loss import GaussianFocalLoss
 from .gfocal_loss import DistributionFocalLoss, QualityFocalLoss
 from .ghm_loss import GHMC, GHMR
 from .iou_loss import BoundedIoULoss, CIoULoss, DIoULoss, EIoULoss, GIoULoss, IoULoss, SIoULoss
-from .reduction import Loss, weight_reduce_loss
+from .reduction import Loss, weight_reduce_loss, weighted_loss
 from .seesaw_loss import SeesawLoss
 from .smooth_l1_loss import BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss
 from .varifocal_loss import VarifocalLoss

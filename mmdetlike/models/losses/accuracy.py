@@ -1,7 +1,7 @@
 """Top-k accuracy of class scores."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def accuracy(
@@ -35,3 +35,21 @@ def accuracy(
     percent = 100.0 / max(len(pred), 1)
     results = [correct[:, :k].sum(dtype=torch.float32) * percent for k in topks]
     return results[0] if isinstance(topk, int) else results
+
+
+class Accuracy(nn.Module):
+    """``accuracy`` as a module.
+
+    Args:
+        topk: How many of the highest scores count.
+        thresh: A score not above it doesn't count as predicted.
+    """
+
+    def __init__(self, topk: int | tuple[int, ...] = (1,), thresh: float | None = None) -> None:
+        super().__init__()
+        self.topk = topk
+        self.thresh = thresh
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor | list[Tensor]:
+        """Return the accuracy of scores (n, c) for labels (n,), in percent."""
+        return accuracy(pred, target, self.topk, self.thresh)

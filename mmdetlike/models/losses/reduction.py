@@ -1,5 +1,8 @@
 """Weighting and reduction, which every loss shares."""
 
+import functools
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,6 +54,26 @@ def _aligned(weight: Tensor, loss: Tensor) -> Tensor:
     if not fits:
         raise ValueError(f'A weight of shape {tuple(weight.shape)} does not fit a loss of shape {tuple(loss.shape)}.')
     return weight.reshape(weight.shape + (1,) * (loss.dim() - weight.dim()))
+
+
+def weighted_loss(elementwise: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Give a function ``elementwise(pred, target, ...)`` the arguments ``weight``, ``reduction`` and ``avg_factor``.
+
+    For losses of your own; those here are modules on ``Loss``.
+    """
+
+    @functools.wraps(elementwise)
+    def wrapper(
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        reduction: str = 'mean',
+        avg_factor: float | Tensor | None = None,
+        **options,
+    ) -> Tensor:
+        return weight_reduce_loss(elementwise(pred, target, **options), weight, reduction, avg_factor)
+
+    return wrapper
 
 
 def float32_if_half(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -1,9 +1,35 @@
 """Sizes of maps."""
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmdetlike.structures import DetDataSample
+
+
+def interpolate_as(
+    source: Tensor, target: Tensor | np.ndarray, mode: str = 'bilinear', align_corners: bool | None = False
+) -> Tensor:
+    """Resize a map to the size of another.
+
+    Args:
+        source: (N, C, H, W) or (N, H, W).
+        target: (..., H', W').
+        mode: As of ``F.interpolate``.
+        align_corners: As of ``F.interpolate``; of no effect where ``mode`` has no corners to align.
+
+    Returns:
+        (N, C, H', W') or (N, H', W').
+
+    Raises:
+        ValueError: ``source`` has another number of dimensions.
+    """
+    if source.dim() not in (3, 4):
+        raise ValueError(f'source must be (N, C, H, W) or (N, H, W), but got {tuple(source.shape)}.')
+    if source.dim() == 3:
+        return interpolate_as(source[:, None], target, mode, align_corners)[:, 0]
+    align_corners = align_corners if mode in ('bilinear', 'bicubic') else None
+    return F.interpolate(source, tuple(target.shape[-2:]), mode=mode, align_corners=align_corners)
 
 
 def to_image_size(maps: Tensor, sample: DetDataSample, rescale: bool) -> Tensor:
