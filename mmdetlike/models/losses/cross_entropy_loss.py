@@ -81,8 +81,9 @@ class CrossEntropyLoss(Loss):
         """
         if self.use_mask:
             return self.reduce(*self._of_masks(pred, target, weight), avg_factor, reduction_override)
-        ignored = next(index for index in (ignore_index, self.ignore_index, -100) if index is not None)
-        loss, counts = (self._of_each_class if self.use_sigmoid else self._of_softmax)(pred, target, ignored)
+        ignored = self.ignore_index if ignore_index is None else ignore_index
+        elementwise = self._of_each_class if self.use_sigmoid else self._of_softmax
+        loss, counts = elementwise(pred, target, -100 if ignored is None else ignored)
         if weight is not None:
             per_label = self.use_sigmoid and weight.dim() == target.dim() < pred.dim()
             weight = (weight.unsqueeze(1) if per_label else weight).float()
