@@ -12,8 +12,7 @@ from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .rtmdet_ins_head import RTMDetInsHead, RTMDetInsSepBNHead
-from .solo_head import DecoupledSOLOHead, DecoupledSOLOLightHead, SOLOHead
-from .solov2_head import SOLOV2Head
+from .solo_head import DecoupledSOLOHead, DecoupledSOLOLightHead, SOLOHead, SOLOV2Head
 from .ssd_head import SSDHead
 from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead

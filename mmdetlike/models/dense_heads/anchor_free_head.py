@@ -63,16 +63,9 @@ class AnchorFreeHead(DenseHead):
         self.conv_reg = nn.Conv2d(self.feat_channels, 4, 3, padding=1)
 
     def _tower(self, **options) -> nn.ModuleList:
-        return build_tower(
-            self.in_channels,
-            self.feat_channels,
-            self.stacked_convs,
-            self.conv_cfg,
-            self.norm_cfg,
-            self.conv_bias,
-            LAST_DCN if self.dcn_on_last_conv else None,
-            **options,
-        )
+        widths = self.in_channels, self.feat_channels, self.stacked_convs
+        last = LAST_DCN if self.dcn_on_last_conv else None
+        return build_tower(*widths, self.conv_cfg, self.norm_cfg, self.conv_bias, last, **options)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes (B, classes, H, W), distances in pixels (B, 4, H, W)."""

@@ -22,7 +22,6 @@ class AnchorHead(DenseHead):
 
     Args:
         anchor_generator: Makes the anchors.
-        bbox_coder: Encodes boxes against anchors.
         reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need, not to deltas.
         kwargs: See ``DenseHead``.
     """
@@ -65,16 +64,10 @@ class AnchorHead(DenseHead):
         class_options: dict | None = None,
         **more: Callable[[slice, Tensor], Tensor],
     ) -> dict[str, list[Tensor]]:
-        """``cls``, ``bbox`` and the terms ``more`` at each level, from its rows and positives (see ``levels``).
+        """``cls``, ``bbox`` and the terms ``more`` at each level, given its rows and positives (see ``levels``).
 
-        Args:
-            preds: Predictions of all priors.
-            targets: What they should be.
-            pred: (P, 4) what ``loss_bbox`` takes of the positives.
-            target: (P, 4) what it should be.
-            weight: (P,) how much a positive counts; its sum divides.
-            class_options: Further arguments of ``class_loss``.
-            more: Term by name.
+        ``pred`` and ``target`` (P, 4) are what ``loss_bbox`` compares; with ``weight`` (P,) positives count by it, and
+        its sum divides. ``class_options`` are further arguments of ``class_loss``.
         """
         factor = targets.avg_factor if weight is None else total(weight)
 

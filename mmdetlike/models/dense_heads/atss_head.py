@@ -19,7 +19,6 @@ class ATSSHead(TowerHead):
 
     Args:
         pred_kernel_size: Kernel of the convolutions that predict.
-        norm_cfg: Norm layer of the towers.
         reg_decoded_bbox: ``loss_bbox`` always sees decoded boxes.
         loss_centerness: Loss of centerness.
         kwargs: See ``TowerHead``.

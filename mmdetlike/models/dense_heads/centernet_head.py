@@ -64,16 +64,12 @@ class CenterNetHead(Head):
     Args:
         in_channels: Channels of the map.
         feat_channels: Channels of hidden layers.
-        num_classes: Number of classes.
         loss_center_heatmap: Loss of the heat map.
         loss_wh: Loss of width and height, in cells.
         loss_offset: Loss of the place in the cell.
         kwargs: See ``Head``; ``init_cfg`` must not be given: the head initialises itself. ``test_cfg`` has ``topk``,
             centres taken from an image; ``local_maximum_kernel``, side in cells within which only the best one counts;
             ``max_per_img`` and, to suppress duplicates, ``nms``.
-
-    Raises:
-        ValueError: ``init_cfg`` is given.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.models.utils import aligned_bilinear, fit_size, mask_centroids, masks_in_image
 from mmdetlike.registry import MODELS
@@ -42,7 +43,6 @@ class CondInstBboxHead(FCOSHead):
         self.controller = nn.Conv2d(self.feat_channels, self.num_params, 3, padding=1)
 
     def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level from the features of both towers."""
         return *super().predict_maps(level, cls_feat, reg_feat), self.controller(reg_feat)
 
     def gt_instances(self, sample: DetDataSample) -> InstanceData:
@@ -77,7 +77,8 @@ class MaskFeatModule(MaskFeatures):
         self.conv_pred = nn.Conv2d(self.feat_channels, self.out_channels, 1)
 
     def level_convs(self, level: int) -> nn.Sequential:
-        return nn.Sequential(OrderedDict({f'conv{level}': self.conv(self.in_channels, self.feat_channels)}))
+        conv = ConvModule(self.in_channels, self.feat_channels, 3, padding=1, **self.layer)
+        return nn.Sequential(OrderedDict({f'conv{level}': conv}))
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
         """Pyramid maps (B, C, H_i, W_i) -> (B, out_channels, h, w), the size of the first level used."""
@@ -172,16 +173,11 @@ class CondInstMaskHead(Head):
         if 0 < self.max_masks_to_train < len(positives):
             return positives[torch.randperm(len(positives), device=positives.gt_inds.device)[: self.max_masks_to_train]]
         if 0 < self.topk_masks_per_img < len(positives):
-            objects = positives.gt_inds.unique()
+            best = positives[positives.quality.argsort(descending=True)]
+            objects = best.gt_inds.unique()
             each = max(self.topk_masks_per_img // len(objects), 1)
-            return positives[torch.cat([self.best_of(positives, number, each) for number in objects])]
+            return best[torch.cat([(best.gt_inds == number).nonzero().squeeze(1)[:each] for number in objects])]
         return positives
-
-    @staticmethod
-    def best_of(positives: InstanceData, number: Tensor, limit: int) -> Tensor:
-        """Places of the ``limit`` positives of highest quality of object ``number``."""
-        own = (positives.gt_inds == number).nonzero().squeeze(1)
-        return own[positives.quality[own].topk(min(limit, len(own))).indices]
 
     def predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool, results_list: Sequence[InstanceData]

@@ -97,7 +97,6 @@ class DenseHead(Head):
     returns. Priors are boxes with ``has_anchors``, else points; ``prior_options`` are handed to ``grid_priors``.
 
     Args:
-        num_classes: Classes without background.
         in_channels: Channels of the pyramid maps.
         feat_channels: Channels of hidden layers.
         prior_generator: Makes anchors or points.

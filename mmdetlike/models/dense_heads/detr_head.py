@@ -81,7 +81,6 @@ class QueryHead(Head):
     the encoder's proposals tell objects from background alone.
 
     Args:
-        num_classes: Classes without background.
         embed_dims: Channels of a query.
         num_reg_fcs: Hidden linear layers before the boxes.
         sync_cls_avg_factor: Average what the classification loss is divided by over processes.
@@ -122,8 +121,6 @@ class QueryHead(Head):
         references = outs.references or [None] * len(outs.hidden_states)
         pairs = enumerate(zip(outs.hidden_states, references))
         return [float32_if_half(*self.predict_layer(i, hidden, reference)) for i, (hidden, reference) in pairs]
-
-    # -- training ----------------------------------------------------------------------------------------------------
 
     def loss(self, outs: QueryOutputs, samples: SampleList) -> dict[str, Tensor]:
         """Loss terms of all layers: ``loss_*`` of the last one, ``d0.loss_*``, ... of the others.
@@ -189,16 +186,12 @@ class QueryHead(Head):
             labels = (labels, quality)
         return self.loss_cls(cls_score.flatten(0, 1), labels, weights, avg_factor=avg_factor)
 
-    # -- testing -----------------------------------------------------------------------------------------------------
-
     def predict(self, outs: QueryOutputs, samples: SampleList, rescale: bool = True) -> list[InstanceData]:
         """The best objects of each image: ``bboxes`` (n, 4) xyxy in pixels, ``scores`` falling, ``labels``."""
         last = len(outs.hidden_states) - 1
         reference = outs.references[last] if outs.references else None
         cls_score, bbox_pred = float32_if_half(*self.predict_layer(last, outs.hidden_states[last], reference))
-        return [
-            self.select(logits, boxes, sample, rescale) for logits, boxes, sample in zip(cls_score, bbox_pred, samples)
-        ]
+        return [self.select(*image, rescale) for image in zip(cls_score, bbox_pred, samples)]
 
     def select(self, logits: Tensor, boxes: Tensor, sample, rescale: bool) -> InstanceData:
         """The ``max_per_img`` best of logits (Q, classes) and boxes (Q, 4), an object for each query or class."""
@@ -253,8 +246,7 @@ class DeformableDETRHead(QueryHead):
 
     def _init_layers(self) -> None:
         dims = self.embed_dims
-        hidden = [layer for _ in range(self.num_reg_fcs) for layer in (nn.Linear(dims, dims), nn.ReLU())]
-        cls_branch, reg_branch = nn.Linear(dims, self.cls_out_channels), nn.Sequential(*hidden, nn.Linear(dims, 4))
+        cls_branch, reg_branch = nn.Linear(dims, self.cls_out_channels), mlp(dims, self.num_reg_fcs, 4)
         count, clone = self.num_pred_layer, (lambda m: m) if self.share_pred_layer else copy.deepcopy
         self.cls_branches = nn.ModuleList(clone(cls_branch) for _ in range(count))
         self.reg_branches = nn.ModuleList(clone(reg_branch) for _ in range(count))
@@ -282,6 +274,12 @@ class DINOHead(DeformableDETRHead):
     """The head of Deformable DETR, whose encoder proposes boxes with classes."""
 
     binary_proposals = False
+
+
+def mlp(width: int, num_hidden: int, out_channels: int) -> nn.Sequential:
+    """Linear layers with ReLU between them."""
+    hidden = [layer for _ in range(num_hidden) for layer in (nn.Linear(width, width), nn.ReLU(inplace=True))]
+    return nn.Sequential(*hidden, nn.Linear(width, out_channels))
 
 
 def assigned(assigner, preds: InstanceData, gt_instances: InstanceData, sample) -> tuple[Tensor, Tensor]:

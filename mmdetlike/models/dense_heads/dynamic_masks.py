@@ -7,7 +7,6 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.utils import annotated_masks, fit_size
 from mmdetlike.structures import DetDataSample
 
@@ -108,17 +107,12 @@ class MaskFeatures(BaseModule):
             raise ValueError(f'start_level must be in [0, end_level], got {start_level} and end_level={end_level}')
         self.start_level, self.end_level, self.mask_stride = start_level, end_level, mask_stride
         self.in_channels, self.feat_channels, self.out_channels = in_channels, feat_channels, out_channels
-        self.layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        self.layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, inplace=False)
         self.convs_all_levels = nn.ModuleList(self.level_convs(i) for i in range(start_level, end_level + 1))
 
     def level_convs(self, level: int) -> nn.Sequential:
         """The layers of one level."""
         raise NotImplementedError
-
-    def conv(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> ConvModule:
-        """A convolution of the configured kind that keeps the size."""
-        settings = dict(self.layer, padding=kernel_size // 2, inplace=False)
-        return ConvModule(in_channels, out_channels, kernel_size, **settings)
 
     def run_levels(self, x: Sequence[Tensor]) -> list[Tensor]:
         """What the layers make of the levels used, of pyramid maps (B, C, H_i, W_i)."""

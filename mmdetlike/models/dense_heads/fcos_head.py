@@ -14,8 +14,7 @@ from .dense_head import DenseTargets, FlatPredictions
 from .head import total
 from .tower import run_tower
 
-INF = 1e8
-DEFAULT_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, INF))
+DEFAULT_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))
 DEFAULT_LOSS_CENTERNESS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 
@@ -31,7 +30,6 @@ class FCOSHead(AnchorFreeHead):
         norm_on_bbox: Predict distances in strides, not as exponents.
         centerness_on_reg: Predict centerness from the tower of boxes, not from that of classes.
         loss_centerness: Loss of centerness.
-        norm_cfg: Norm layer of the towers.
         kwargs: See ``AnchorFreeHead``.
     """
 

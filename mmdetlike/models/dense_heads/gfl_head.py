@@ -43,11 +43,7 @@ class GFLHead(TowerHead):
         loss_dfl: Loss of the distributions.
         bbox_coder: Encodes boxes against points, in strides.
         reg_max: The largest distance in strides.
-        norm_cfg: Norm layer of the towers.
         kwargs: See ``TowerHead``; ``loss_cls`` takes ``(label, quality)`` as target, as QualityFocalLoss does.
-
-    Raises:
-        ValueError: There is more than one anchor at a cell.
     """
 
     default_init = rare_classes_init('gfl_cls')

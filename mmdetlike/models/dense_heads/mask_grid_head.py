@@ -6,12 +6,13 @@ object is centred predicts its class and its mask. Cells of all levels in a row:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdetlike.models.losses.reduction import float32_if_half
 from mmdetlike.models.utils import annotated_masks, fit_size, mask_centroids, masks_in_image
@@ -20,11 +21,11 @@ from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import get_box_tensor
 from mmdetlike_ops import mask_matrix_nms
 
+from .anchor_free_head import DEFAULT_LOSS_CLS
+from .fcos_head import DEFAULT_NORM
 from .head import Head
 
 DEFAULT_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, loss_weight=3.0)
-DEFAULT_LOSS_CLS = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
-DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 CHUNK = 128
 
 
@@ -62,7 +63,6 @@ class MaskGridHead(Head):
     A subclass supplies ``_init_layers``, ``forward`` and ``mask_logits``.
 
     Args:
-        num_classes: Number of classes.
         in_channels: Channels of the pyramid maps.
         feat_channels: Channels of the towers.
         stacked_convs: Convolutions in each tower.
@@ -106,12 +106,12 @@ class MaskGridHead(Head):
         if not len(strides) == len(scale_ranges) == len(num_grids):
             counts = f'{len(strides)} strides, {len(scale_ranges)} scale_ranges and {len(num_grids)} num_grids'
             raise ValueError(f'strides, scale_ranges and num_grids must have one entry a level each, got {counts}')
-        self.cls_out_channels = num_classes
         self.in_channels, self.feat_channels, self.stacked_convs = in_channels, feat_channels, stacked_convs
         self.strides, self.scale_ranges, self.num_grids = strides, scale_ranges, num_grids
         self.pos_scale, self.cls_down_index, self.norm_cfg = pos_scale, cls_down_index, norm_cfg
         self.loss_mask, self.loss_cls = MODELS.build(loss_mask), MODELS.build(loss_cls)
         self._init_layers()
+        self.conv_cls = nn.Conv2d(feat_channels, num_classes, 3, padding=1)
 
     @property
     def default_init(self) -> list[dict]:
@@ -150,28 +150,21 @@ class MaskGridHead(Head):
         feats[-1] = F.interpolate(feats[-1], size=feats[-2].shape[-2:], mode='bilinear', align_corners=False)
         return feats
 
-    # -- training ----------------------------------------------------------------------------------------------------
-
-    def loss(
-        self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: list[InstanceData] | None = None
-    ) -> dict[str, Tensor]:
-        """``loss_mask`` of the positive cells and ``loss_cls`` of all; there are no ``positives`` of a box head."""
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """``loss_mask`` of the positive cells and ``loss_cls`` of all."""
         outs = self(x)
         size = tuple(side * 4 for side in x[0].shape[-2:])
-        masks = [self.gt_masks(sample, x[0].device) for sample in batch_data_samples]
+        masks = [annotated_masks(sample, type(self).__name__) for sample in batch_data_samples]
+        masks = [image.to_tensor(torch.float32, x[0].device) for image in masks]
         targets = [self.targets(sample, size) for sample in batch_data_samples]
         terms = [self.level_mask_loss(outs, level, targets, masks) for level in range(len(self.num_grids))]
         num_pos = sum(int((grid.labels < self.num_classes).sum()) for image in targets for grid in image)
         labels = torch.cat([torch.cat([image[i].labels for image in targets]) for i in range(len(self.num_grids))])
-        scores = torch.cat([cls.permute(0, 2, 3, 1).reshape(-1, self.cls_out_channels) for cls in outs.cls])
+        scores = torch.cat([cls.permute(0, 2, 3, 1).reshape(-1, self.num_classes) for cls in outs.cls])
         return dict(
             loss_mask=torch.cat(terms).sum() / max(num_pos, 1),
             loss_cls=self.loss_cls(float32_if_half(scores)[0], labels, avg_factor=num_pos + 1),
         )
-
-    def gt_masks(self, sample: DetDataSample, device: torch.device) -> Tensor:
-        """(m, h, w) float32 masks of a sample's objects."""
-        return annotated_masks(sample, type(self).__name__).to_tensor(torch.float32, device)
 
     def level_mask_loss(
         self, outs: GridOutputs, level: int, targets: list[list[LevelTargets]], masks: list[Tensor]
@@ -216,16 +209,8 @@ class MaskGridHead(Head):
         objects, cells = covers.nonzero().T
         return LevelTargets(classes, cells, objects)
 
-    # -- testing -----------------------------------------------------------------------------------------------------
-
-    def predict(
-        self,
-        x: Sequence[Tensor],
-        batch_data_samples: SampleList,
-        rescale: bool = False,
-        results_list: list[InstanceData] | None = None,
-    ) -> list[InstanceData]:
-        """Masks of each image, of the size of the original one if ``rescale``; there are no results of a box head.
+    def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
+        """Masks of each image, of the size of the original one if ``rescale``.
 
         Returns:
             For each image ``masks`` (n, h, w) bool, ``scores`` (n,) falling, ``labels`` (n,), ``bboxes`` (n, 4) zeros.
@@ -233,19 +218,16 @@ class MaskGridHead(Head):
         outs = self(x)
         scores = [local_peaks(float32_if_half(cls)[0].sigmoid()).flatten(2).transpose(1, 2) for cls in outs.cls]
         scores, results = torch.cat(scores, 1), []
+        upsample = partial(F.interpolate, scale_factor=float(self.mask_stride), mode='bilinear')
         for i, sample in enumerate(batch_data_samples):
             kept, cells = self.select(outs, i, scores[i])
             soft = self.soft_masks(outs, i, cells)
             shape = tuple(sample.img_shape[:2])
             out_shape = tuple(sample.ori_shape[:2]) if rescale else shape
-            kept.masks = masks_in_image(soft, self.upsample, shape, out_shape, self.test_cfg.mask_thr)
+            kept.masks = masks_in_image(soft, upsample, shape, out_shape, self.test_cfg.mask_thr)
             kept.bboxes = soft.new_zeros(len(cells), 4)
             results.append(kept)
         return results
-
-    def upsample(self, masks: Tensor) -> Tensor:
-        """Masks (1, n, h, w) at the size of the padded image."""
-        return F.interpolate(masks, scale_factor=float(self.mask_stride), mode='bilinear', align_corners=False)
 
     def soft_masks(self, outs: GridOutputs, image: int, cells: Tensor) -> Tensor:
         """Masks (n, h, w) in [0, 1] of ``cells`` (n,) of all levels."""

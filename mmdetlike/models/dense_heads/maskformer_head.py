@@ -22,7 +22,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 from mmdetlike_ops import point_sample
 
-from .detr_head import assigned, named, padding_of
+from .detr_head import assigned, mlp, named, padding_of
 from .head import Head
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, class_weight=[1.0] * 133 + [0.1])
@@ -78,13 +78,7 @@ class MaskFormerHead(Head):
         self.transformer_decoder = TransformerDecoder(**{**transformer_decoder, 'cross_first': self.cross_first})
         self.decoder_pe = build_sine_encoding(positional_encoding, self.transformer_decoder.embed_dims)
         self.cls_embed = nn.Linear(feat_channels, self.num_classes + 1)
-        self.mask_embed = nn.Sequential(
-            nn.Linear(feat_channels, feat_channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(feat_channels, feat_channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(feat_channels, out_channels),
-        )
+        self.mask_embed = mlp(feat_channels, 2, out_channels)
         self.query_embed = nn.Embedding(num_queries, feat_channels)
         self._build_decoder_inputs(in_channels, enforce_decoder_input_project)
         self.loss_cls = MODELS.build(loss_cls)
@@ -130,8 +124,6 @@ class MaskFormerHead(Head):
     def predict_masks(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits and mask logits of queries (B, Q, C)."""
         return self.cls_embed(queries), mask_logits(self.mask_embed(queries), mask_features)
-
-    # -- training ----------------------------------------------------------------------------------------------------
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Loss terms of all layers: ``loss_*`` of the last one, ``d0.loss_*``, ... of the others."""
@@ -197,8 +189,6 @@ class MaskFormerHead(Head):
         # the focal loss takes class 0 for the object, others for background
         pixels = num_masks * gt.shape[-2] * gt.shape[-1]
         return dict(mask=self.loss_mask(pred.reshape(-1, 1), (1 - gt.flatten()).long(), avg_factor=pixels), dice=dice)
-
-    # -- testing -----------------------------------------------------------------------------------------------------
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> tuple[Tensor, Tensor]:
         """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) of the last layer."""

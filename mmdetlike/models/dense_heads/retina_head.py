@@ -58,11 +58,7 @@ class RetinaSepBNHead(RetinaHead):
         return share_convolutions([super(RetinaSepBNHead, self)._tower() for _ in range(self.num_ins)])
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
-        """See ``DenseHead``.
-
-        Raises:
-            ValueError: The number of maps differs from ``num_ins``.
-        """
+        """As ``DenseHead.forward``; raises a ``ValueError`` where the number of maps differs from ``num_ins``."""
         if len(x) != self.num_ins:
             raise ValueError(f'the head was built for num_ins={self.num_ins} maps, got {len(x)}')
         return super().forward(x)

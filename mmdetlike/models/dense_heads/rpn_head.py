@@ -18,7 +18,6 @@ class RPNHead(AnchorHead):
     """Tell objects from background and propose their boxes.
 
     Args:
-        in_channels: Channels of the pyramid maps.
         num_classes: Must be 1: object or not.
         num_convs: 3x3 convolutions before the two predicting ones.
         kwargs: See ``AnchorHead``.

@@ -33,10 +33,7 @@ class RTMDetHead(ATSSHead):
     Args:
         with_objectness: Predict objectness too; classes are its geometric mean with the class score.
         act_cfg: Activation of the towers.
-        anchor_generator: Makes the points.
-        bbox_coder: Encodes boxes against points.
         loss_cls: Loss of classes, which takes labels and qualities, such as ``QualityFocalLoss``.
-        loss_bbox: Loss of decoded boxes.
         kwargs: See ``ATSSHead``.
     """
 
@@ -71,6 +68,10 @@ class RTMDetHead(ATSSHead):
 
     def _tower(self, **options) -> nn.ModuleList:
         return super()._tower(act_cfg=self.act_cfg, **options)
+
+    def _separate_towers(self) -> nn.ModuleList:
+        """Layers that share nothing, with other towers or between levels that have layers of their own."""
+        return self._tower()
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
@@ -115,9 +116,6 @@ class RTMDetSepBNHead(RTMDetHead):
     Args:
         share_conv: Levels share the convolutions of their towers.
         use_depthwise: Build the towers of depthwise separable convolutions.
-        norm_cfg: Norm layer of the towers.
-        act_cfg: Activation of the towers.
-        pred_kernel_size: Kernel of the convolutions that predict.
         exp_on_reg: Predict the logarithm of distances.
         kwargs: See ``RTMDetHead``.
     """

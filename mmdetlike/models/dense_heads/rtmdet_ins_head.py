@@ -79,13 +79,10 @@ class DynamicMasks:
 
     def _init_layers(self) -> None:
         super()._init_layers()
-        self.kernel_convs = self._kernel_towers()
+        self.kernel_convs = self._separate_towers()
         self.rtm_kernel = self._predictors(self.network.num_params)
         shape = self.in_channels, self.feat_channels, self.prior_generator.num_levels, self.num_prototypes
         self.mask_head = MaskFeatModule(*shape, act_cfg=self.act_cfg, norm_cfg=self.norm_cfg)
-
-    def _kernel_towers(self) -> nn.ModuleList:
-        return self._tower()
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, distances in pixels and kernels."""
@@ -148,8 +145,7 @@ class DynamicMasks:
             size, (scale_w, scale_h) = tuple(sample.ori_shape), sample.scale_factor
             content = max(round(size[0] * scale_h), 1), max(round(size[1] * scale_w), 1)
         upsample = partial(F.interpolate, scale_factor=self.prior_generator.strides[0][0], mode='bilinear')
-        least = float(torch.tensor(threshold).logit())
-        return masks_in_image(logits, upsample, content, size, least)
+        return masks_in_image(logits, upsample, content, size, float(torch.tensor(threshold).logit()))
 
 
 @MODELS.register_module()
@@ -185,9 +181,6 @@ class RTMDetInsSepBNHead(DynamicMasks, RTMDetSepBNHead):
     def _init_layers(self) -> None:
         super()._init_layers()
         self.reg_convs = self.cls_convs
-
-    def _kernel_towers(self) -> nn.ModuleList:
-        return self._separate_towers()
 
     def distances(self, level: int, raw: Tensor) -> Tensor:
         return raw.float().relu() * self.prior_generator.strides[level][0]

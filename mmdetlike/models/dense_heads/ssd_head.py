@@ -27,7 +27,6 @@ class SSDHead(AnchorHead):
     """Layers of its own for each level, softmax over classes and background, and hard negative mining.
 
     Args:
-        num_classes: Classes without background.
         in_channels: Channels of each pyramid map.
         stacked_convs: Convolutions before the predicting ones.
         use_depthwise: Use depthwise separable convolutions (SSDLite).

@@ -40,13 +40,8 @@ def run_tower(layers: nn.ModuleList, x: Tensor) -> Tensor:
 
 def share_convolutions(towers: Sequence[nn.ModuleList]) -> nn.ModuleList:
     """Towers of several levels that have norm layers of their own but the convolutions of the first one."""
-    first = conv_modules(towers[0])
-    for tower in list(towers)[1:]:
-        for layer, of_first in zip(conv_modules(tower), first):
+    first, *others = ([m for m in tower.modules() if isinstance(m, ConvModule)] for tower in towers)
+    for other in others:
+        for layer, of_first in zip(other, first):
             layer.conv = of_first.conv
     return nn.ModuleList(towers)
-
-
-def conv_modules(tower: nn.ModuleList) -> list[ConvModule]:
-    """All ConvModules of a tower, also those inside of others."""
-    return [module for module in tower.modules() if isinstance(module, ConvModule)]

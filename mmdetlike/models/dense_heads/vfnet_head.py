@@ -18,9 +18,7 @@ from .fcos_head import DEFAULT_NORM, DEFAULT_RANGES
 from .head import rare_classes_init, total
 from .tower import run_tower
 
-DEFAULT_VARIFOCAL = dict(
-    type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0, iou_weighted=True, loss_weight=1.0
-)
+DEFAULT_VARIFOCAL = dict(type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0, iou_weighted=True)
 DEFAULT_ANCHORS = dict(
     type='AnchorGenerator',
     ratios=[1.0],
@@ -39,8 +37,7 @@ class VFNetHead(AnchorFreeHead):
     Args:
         regress_ranges: As of ``FCOSHead``; the upper end is also the unit of distances with
             ``bbox_norm_type='reg_denom'``, twice the last but one in the last.
-        center_sampling: As of ``FCOSHead``; without ``use_atss``.
-        center_sample_radius: As of ``FCOSHead``.
+        center_sampling: As of ``FCOSHead``, with ``center_sample_radius``; without ``use_atss``.
         sync_num_pos: Divide the classification loss by the positives averaged over processes, not by one's own.
         gradient_mul: Share of the gradient that the first boxes receive through the nine points.
         bbox_norm_type: Unit of the predicted distances, ``'reg_denom'`` or ``'stride'``.
@@ -49,7 +46,6 @@ class VFNetHead(AnchorFreeHead):
         loss_cls: Classification loss with ``use_vfl``.
         loss_bbox: Loss of the first boxes.
         loss_bbox_refine: Loss of the refined boxes.
-        norm_cfg: Norm layer of the towers.
         use_atss: Assign by the anchors and ``train_cfg.assigner``; else as FCOS does, with points amid their cells.
         reg_decoded_bbox: Must be True: losses see decoded boxes.
         anchor_generator: Anchors to assign by, one at a cell; their centres are the points.

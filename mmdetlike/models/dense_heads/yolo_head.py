@@ -34,8 +34,6 @@ class YOLOV3Head(DenseHead):
     Args:
         in_channels: Channels of each pyramid map, coarse to fine.
         out_channels: Channels before each predicting convolution.
-        anchor_generator: Makes the anchors.
-        bbox_coder: Encodes boxes against anchors.
         featmap_strides: Stride of each pyramid map in pixels.
         one_hot_smoother: Share of each class target that is spread over all classes.
         conv_cfg: Convolution layer.

@@ -7,14 +7,17 @@ from .single_stage import (
     FCOS,
     GFL,
     RPN,
+    SOLO,
     TOOD,
     YOLOV3,
     YOLOX,
     CenterNet,
+    CondInst,
     RetinaNet,
     RTMDet,
     SingleStageDetector,
+    SingleStageInstanceSegmentor,
+    SOLOv2,
     VFNet,
 )
-from .single_stage_instance_seg import SOLO, CondInst, SingleStageInstanceSegmentor, SOLOv2
 from .two_stage import CascadeRCNN, FasterRCNN, FastRCNN, HybridTaskCascade, MaskRCNN, PointRend, TwoStageDetector

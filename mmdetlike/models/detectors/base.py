@@ -88,14 +88,12 @@ class BaseDetector(BaseModel):
         x = self.backbone(batch_inputs)
         return self.neck(x) if self.with_neck else x
 
-    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict:
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
         """Loss terms of maps of the neck."""
         raise NotImplementedError
 
-    def predict_of_maps(
-        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool
-    ) -> Sequence[InstanceData | dict]:
-        """What is predicted for each image from maps of the neck: its ``pred_instances``, or fields by name."""
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> Sequence:
+        """What ``add_pred_to_datasample`` puts into each sample, from maps of the neck."""
         raise NotImplementedError
 
     @property

@@ -23,8 +23,6 @@ class DeformableDETR(DetectionTransformer):
     """Deformable DETR: Deformable Transformers for End-to-End Object Detection, arXiv 2010.04159.
 
     Args:
-        decoder: Arguments of the decoder.
-        bbox_head: Queries -> objects.
         with_box_refine: Every decoder layer moves the references of the next.
         as_two_stage: The queries' references are the encoder's best proposals.
         num_feature_levels: Levels of the pyramid.

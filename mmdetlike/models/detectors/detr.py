@@ -63,15 +63,13 @@ class DetectionTransformer(BaseDetector):
                     if parameter.dim() > 1:
                         nn.init.xavier_uniform_(parameter)
 
-    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict[str, Tensor]:
-        outs = self.transform(x, padding_of(batch_data_samples, x[0].device), batch_data_samples)
-        return self.bbox_head.loss(outs, batch_data_samples)
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
+        outs = self.transform(x, padding_of(samples, x[0].device), samples)
+        return self.bbox_head.loss(outs, samples)
 
-    def predict_of_maps(
-        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool
-    ) -> list[InstanceData]:
-        outs = self.transform(x, padding_of(batch_data_samples, x[0].device), None)
-        return self.bbox_head.predict(outs, batch_data_samples, rescale)
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
+        outs = self.transform(x, padding_of(samples, x[0].device), None)
+        return self.bbox_head.predict(outs, samples, rescale)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         masks = padding_of(batch_data_samples, batch_inputs.device) if batch_data_samples else None

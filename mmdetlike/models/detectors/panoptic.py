@@ -30,13 +30,13 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         fusion = dict(panoptic_fusion_head, test_cfg=self.test_cfg.get('panoptic'))
         self.panoptic_fusion_head = MODELS.build(fusion)
 
-    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict:
-        losses = super().loss_of_maps(x, batch_data_samples)
-        return {**losses, **self.semantic_head.loss(x, batch_data_samples)}
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
+        losses = super().loss_of_maps(x, samples)
+        return {**losses, **self.semantic_head.loss(x, samples)}
 
-    def predict_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool) -> list[dict]:
-        instances = super().predict_of_maps(x, batch_data_samples, rescale)
-        logits = self.semantic_head.predict(x, batch_data_samples, rescale)
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
+        instances = super().predict_of_maps(x, samples, rescale)
+        logits = self.semantic_head.predict(x, samples, rescale)
         segments = self.panoptic_fusion_head.predict(instances, logits)
         return [dict(pred_instances=a, pred_panoptic_seg=b) for a, b in zip(instances, segments)]
 
@@ -62,12 +62,12 @@ class MaskFormer(BaseDetector):
         self.panoptic_head = self.build_head(panoptic_head)
         self.panoptic_fusion_head = MODELS.build(dict(panoptic_fusion_head, test_cfg=self.test_cfg))
 
-    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict[str, Tensor]:
-        return self.panoptic_head.loss(x, batch_data_samples)
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
+        return self.panoptic_head.loss(x, samples)
 
-    def predict_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool) -> list[dict]:
-        preds = self.panoptic_head.predict(x, batch_data_samples)
-        return self.panoptic_fusion_head.predict(*preds, batch_data_samples, rescale)
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
+        preds = self.panoptic_head.predict(x, samples)
+        return self.panoptic_fusion_head.predict(*preds, samples, rescale)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         return self.panoptic_head(self.extract_feat(batch_inputs))

@@ -1,4 +1,4 @@
-"""Detectors that predict boxes from pyramid maps at once."""
+"""Detectors that predict boxes or masks from pyramid maps at once."""
 
 from functools import partial
 
@@ -25,13 +25,11 @@ class SingleStageDetector(BaseDetector):
         super().__init__(**kwargs)
         self.bbox_head = self.build_head(bbox_head)
 
-    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict:
-        return self.bbox_head.loss(x, batch_data_samples)
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
+        return self.bbox_head.loss(x, samples)
 
-    def predict_of_maps(
-        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool
-    ) -> list[InstanceData]:
-        return self.bbox_head.predict(x, batch_data_samples, rescale=rescale)
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
+        return self.bbox_head.predict(x, samples, rescale=rescale)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         return self.bbox_head(self.extract_feat(batch_inputs))
@@ -109,3 +107,55 @@ class RPN(SingleStageDetector):
         train_cfg, test_cfg = ((cfg or {}).get('rpn') for cfg in (train_cfg, test_cfg))
         super().__init__(rpn_head, train_cfg=train_cfg, test_cfg=test_cfg, **kwargs)
         self.register_load_state_dict_pre_hook(partial(rename_keys, 'rpn_head.', 'bbox_head.'))
+
+
+@MODELS.register_module()
+class SingleStageInstanceSegmentor(BaseDetector):
+    """Backbone, neck, a mask head and, if the masks are of boxes, a dense head.
+
+    Args:
+        mask_head: Pyramid and, if there are any, boxes -> masks.
+        bbox_head: Pyramid -> boxes, or None.
+        kwargs: See ``BaseDetector``.
+
+    Raises:
+        ValueError: ``mask_head`` is None.
+    """
+
+    def __init__(self, mask_head: dict | None = None, bbox_head: dict | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if mask_head is None:
+            raise ValueError(f'{type(self).__name__} needs mask_head, the config of what predicts masks; got None')
+        self.bbox_head = self.build_head(bbox_head) if bbox_head is not None else None
+        self.mask_head = self.build_head(mask_head)
+
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
+        if self.bbox_head is None:
+            return self.mask_head.loss(x, samples)
+        losses, positives = self.bbox_head.loss_with_positives(x, samples)
+        return {**losses, **self.mask_head.loss(x, samples, positives)}
+
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
+        if self.bbox_head is None:
+            return self.mask_head.predict(x, samples, rescale)
+        boxes = self.bbox_head.predict(x, samples, rescale=rescale)
+        return self.mask_head.predict(x, samples, rescale, boxes)
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
+        head = self.mask_head if self.bbox_head is None else self.bbox_head
+        return head(self.extract_feat(batch_inputs))
+
+
+@MODELS.register_module()
+class SOLO(SingleStageInstanceSegmentor):
+    """SOLO: Segmenting Objects by Locations, arXiv 1912.04488."""
+
+
+@MODELS.register_module()
+class SOLOv2(SingleStageInstanceSegmentor):
+    """SOLOv2: Dynamic and Fast Instance Segmentation, arXiv 2003.10152."""
+
+
+@MODELS.register_module()
+class CondInst(SingleStageInstanceSegmentor):
+    """Conditional Convolutions for Instance Segmentation, arXiv 2003.05664."""

@@ -35,17 +35,15 @@ class TwoStageDetector(BaseDetector):
         """Whether proposals are made here, not given."""
         return self.rpn_head is not None
 
-    def loss_of_maps(self, x: tuple[Tensor, ...], batch_data_samples: SampleList) -> dict:
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
         if not self.with_rpn:
-            return self.roi_head.loss(x, self._given_proposals(batch_data_samples), batch_data_samples)
+            return self.roi_head.loss(x, self._given_proposals(samples), samples)
         proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.get('rpn'))
-        losses, proposals = self.rpn_head.loss_and_predict(x, batch_data_samples, proposal_cfg=proposal_cfg)
-        return {**losses, **self.roi_head.loss(x, proposals, batch_data_samples)}
+        losses, proposals = self.rpn_head.loss_and_predict(x, samples, proposal_cfg=proposal_cfg)
+        return {**losses, **self.roi_head.loss(x, proposals, samples)}
 
-    def predict_of_maps(
-        self, x: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool
-    ) -> list[InstanceData]:
-        return self.roi_head.predict(x, self._proposals(x, batch_data_samples), batch_data_samples, rescale=rescale)
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
+        return self.roi_head.predict(x, self._proposals(x, samples), samples, rescale=rescale)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         x = self.extract_feat(batch_inputs)
