@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmdetlike.models.backbones import SSDVGG, EfficientNet, MobileNetV2
-from mmdetlike.models.layers import EdgeResidual, InvertedResidual, L2Norm, fuse_conv_bn, make_divisible
+from mmdetlike.models.layers import EdgeResidual, InvertedResidual, L2Norm, fuse_conv_bn
 from mmdetlike.models.necks import SSDNeck
+from mmdetlike.models.utils import make_divisible
 from tests.models.backbone_checks import count, dead_parameters, in_training, run, shapes, trainable
 
 
-@pytest.mark.parametrize('module', ['backbones.ssd_vgg', 'layers.make_divisible'])
+@pytest.mark.parametrize('module', ['backbones.ssd_vgg', 'utils.misc'])
 def test_docstring_examples(module):
     module = import_module(f'mmdetlike.models.{module}')
     results = doctest.testmod(module, extraglobs=dict(torch=torch))

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from mmdetlike.models.layers import ConvModule, EdgeResidual, InvertedResidual, make_divisible
+from mmdetlike.models.layers import ConvModule, EdgeResidual, InvertedResidual
+from mmdetlike.models.utils import make_divisible
 from mmdetlike.registry import MODELS
 
 from .staged import DEFAULT_INIT, StagedBackbone, check_choice, check_range

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mmdetlike.models.layers import ConvModule, InvertedResidual, make_divisible
+from mmdetlike.models.layers import ConvModule, InvertedResidual
+from mmdetlike.models.utils import make_divisible
 from mmdetlike.registry import MODELS
 
 from .staged import StagedBackbone, check_range, weight_init

@@ -1,7 +1,5 @@
 """Functions that several heads share."""
 
-from mmdetlike.models.layers.make_divisible import make_divisible
-
 from .gaussian_target import (
     gaussian_2d,
     gaussian_radius,
@@ -11,7 +9,7 @@ from .gaussian_target import (
     transpose_and_gather_feat,
 )
 from .instance_masks import aligned_bilinear, annotated_masks, fit_size, mask_centroids, masks_in_image
-from .misc import interpolate_as, to_image_size
+from .misc import interpolate_as, make_divisible, to_image_size
 from .panoptic import preprocess_panoptic_gt, require_masks, semantic_maps
 from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
 from .suppress import best_first, suppress

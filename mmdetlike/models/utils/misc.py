@@ -1,4 +1,4 @@
-"""Sizes of maps."""
+"""Sizes of maps and numbers of channels."""
 
 import numpy as np
 import torch.nn.functional as F
@@ -53,3 +53,22 @@ def _stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
         return maps.reshape(len(maps), *size)
     # as channels of one image: a single channel would be copied to and from channels-last memory
     return F.interpolate(maps[None], size=tuple(size), mode='bilinear', align_corners=False)[0]
+
+
+def make_divisible(value: float, divisor: int, min_value: int | None = None, min_ratio: float = 0.9) -> int:
+    """Round a number of channels to a multiple of ``divisor``.
+
+    Args:
+        value: Number of channels, not necessarily whole.
+        divisor: What the result is a multiple of.
+        min_value: Smallest result; ``divisor`` where None.
+        min_ratio: The result is at least this share of ``value``.
+
+    Examples:
+        >>> make_divisible(38.4, 8), make_divisible(17, 8), make_divisible(3, 8)
+        (40, 16, 8)
+        >>> make_divisible(11, 8)
+        16
+    """
+    rounded = max(divisor if min_value is None else min_value, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < min_ratio * value else rounded
