@@ -63,6 +63,8 @@ def test_points_are_cell_plus_offset_times_stride(height, width, offset, random)
     points = generator.grid_priors([(1, 1), (height, width)], device='cpu')[1].reshape(height, width, 2)
     y, x = random.randrange(height), random.randrange(width)
     assert points[y, x].tolist() == [(x + offset) * 8, (y + offset) * 16]
+    sparse = generator.sparse_priors(torch.tensor([y * width + x]), (height, width), 1, device='cpu')
+    assert sparse.tolist() == [points[y, x].tolist()]
 
 
 def test_points_keep_their_place_in_half_precision():

@@ -54,6 +54,17 @@ class PriorGenerator:
         """Priors (H * W * A, 4 or 2) of one level with a map of ``featmap_size`` (H, W)."""
         raise NotImplementedError
 
+    def sparse_priors(
+        self,
+        prior_idxs: Tensor,
+        featmap_size: tuple[int, int],
+        level_idx: int,
+        dtype: torch.dtype = torch.float32,
+        device='cuda',
+    ) -> Tensor | HorizontalBoxes:
+        """Only the priors (n, 4 or 2) of one level whose places in its grid are ``prior_idxs`` (n,)."""
+        return self.single_level_grid_priors(featmap_size, level_idx, dtype, device)[prior_idxs]
+
     def grid_shifts(
         self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype, device, offset: float = 0.0
     ) -> Tensor:
