@@ -477,6 +477,8 @@ def test_point_rend_trains():
     assert none['loss_point'] == 0 and none['loss_mask'] == 0
     with pytest.raises(ValueError, match='needs mask_head and mask_roi_extractor'):
         point_rend(mask_head=None, mask_roi_extractor=None)
+    with pytest.raises(ValueError, match='class_agnostic=False'):
+        point_rend(mask_head=dict(COARSE, class_agnostic=True))
 
 
 def test_coarse_head_sizes():

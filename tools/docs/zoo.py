@@ -30,6 +30,7 @@ PIPELINES = dict(
     MaskGridHead='masks of grid cells',
 )
 PIPELINE_FILES = (
+    'dense_heads/head.py',
     'dense_heads/dense_head.py',
     'dense_heads/anchor_head.py',
     'dense_heads/anchor_free_head.py',
@@ -38,7 +39,6 @@ PIPELINE_FILES = (
     'roi_heads/roi_head.py',
     'roi_heads/stage.py',
     'detectors/base.py',
-    'detectors/settings.py',
     'detectors/single_stage.py',
     'detectors/two_stage.py',
 )
@@ -52,7 +52,7 @@ HEADER = [
     'recordings',
     'predict',
     'original',
-    'mAP, 5 min',
+    'mAP, minutes',
 ]
 
 

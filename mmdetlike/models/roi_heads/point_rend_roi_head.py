@@ -29,13 +29,17 @@ class PointRendRoIHead(StandardRoIHead):
             ``scale_factor``.
 
     Raises:
-        ValueError: There is no ``mask_head`` with its own extractor.
+        ValueError: There is no ``mask_head`` with its own extractor, or it is class agnostic.
     """
 
     def __init__(self, point_head: dict, **kwargs) -> None:
         super().__init__(**kwargs)
         if not self.with_mask or self.mask_roi_extractor is None:
             raise ValueError('PointRendRoIHead needs mask_head and mask_roi_extractor')
+        if self.mask_head.class_agnostic:
+            raise ValueError(
+                'PointRendRoIHead needs a mask_head with class_agnostic=False: points see masks of all classes'
+            )
         self.point_head = MODELS.build(point_head)
 
     def mask_terms(
