@@ -50,7 +50,7 @@ model = dict(
 )
 
 # queries take longer to find the nuts than anchors
-max_epochs = 40
+max_epochs = 20
 train_cfg = dict(max_epochs=max_epochs, val_interval=10)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),

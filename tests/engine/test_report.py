@@ -22,6 +22,6 @@ def test_truth_is_in_pixels_of_the_original_picture(scaled, expected):
     sample = DetDataSample(metainfo=dict(ori_shape=(40, 40), scale_factor=(0.5, 0.5), img_id=3))
     sample.gt_instances = InstanceData(bboxes=torch.tensor([[1.0, 2.0, 4.0, 8.0]]), labels=torch.tensor([0]))
     sample.pred_instances = InstanceData(bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0).long())
-    picture, _, truth, caption = sheet_entry(sample, torch.zeros(3, 20, 20, dtype=torch.uint8), scaled)
+    picture, _, truth, caption = sheet_entry(sample, torch.zeros(3, 20, 20, dtype=torch.uint8), scaled, num_classes=2)
     assert truth.bboxes.tolist() == [expected]
     assert picture.shape == (40, 40, 3) and caption == 'image_3'

@@ -14,14 +14,35 @@ from mmdetlike.utils.config import load_config
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'quickstart'
 STEPS, WARM_UP = 200, 30
-# how many times smaller the mean loss of the last 20 steps is than that of the first 5, at least; the losses of queries
-# are sums over decoder layers and fall slowly
-DEFAULT_FACTOR = 1.5
+# how many times smaller the mean loss of the last 20 steps is than that of the first 5, at least: some four fifths of
+# what was measured
 FACTORS = {
-    'detr_r18_shapes': 1.4,
-    'ssd_r18_shapes': 4.0,
-    'deformable-detr_r18_shapes': 1.3,
-    'dino_r18_shapes': 1.3,
+    'atss_r18_fpn_shapes': 1.4,
+    'cascade-rcnn_r18_fpn_shapes': 1.6,
+    'centernet_r18_shapes': 1.4,
+    'condinst_r18_fpn_shapes': 1.9,
+    'deformable-detr_r18_shapes': 2.9,
+    'detr_r18_shapes': 1.5,
+    'dino_r18_shapes': 1.9,
+    'faster-rcnn_r18_fpn_shapes': 1.8,
+    'fcos_r18_fpn_shapes': 1.7,
+    'gfl_r18_fpn_shapes': 1.3,
+    'htc_r18_fpn_shapes': 2.4,
+    'mask-rcnn_r18_fpn_shapes': 2.1,
+    'mask2former_r18_shapes': 2.1,
+    'maskformer_r18_shapes': 2.5,
+    'panoptic-fpn_r18_fpn_shapes': 2.1,
+    'point-rend_r18_fpn_shapes': 1.6,
+    'retinanet_r18_fpn_shapes': 2.2,
+    'rtmdet-ins_tiny_shapes': 2.1,
+    'rtmdet_tiny_shapes': 1.5,
+    'solo_r18_fpn_shapes': 1.6,
+    'solov2_r18_fpn_shapes': 2.9,
+    'ssd_r18_shapes': 6.0,
+    'tood_r18_fpn_shapes': 2.1,
+    'vfnet_r18_fpn_shapes': 1.2,
+    'yolov3_r18_shapes': 1.5,
+    'yolox_tiny_shapes': 1.3,
 }
 MODELS_TRAINED = sorted(path.stem for path in FOLDER.glob('*_shapes.py'))
 
@@ -61,4 +82,4 @@ def test_the_loss_falls(name):
     losses = train(load_config(FOLDER / f'{name}.py'), STEPS)
     first, last = sum(losses[:5]) / 5, sum(losses[-20:]) / 20
     print(f'{name}: {first:.3f} -> {last:.3f}, a factor of {first / last:.2f}')
-    assert first / last > FACTORS.get(name, DEFAULT_FACTOR), losses[::10]
+    assert first / last > FACTORS[name], losses[::10]

@@ -53,7 +53,11 @@ def batch_paths(data_batch: dict | None) -> list[str]:
 
 @HOOKS.register_module()
 class NumClassCheckHook(Hook):
-    """Stop when a head was built for another number of classes than the dataset has."""
+    """Stop when a head was built for another number of classes than the dataset has.
+
+    Heads of boxes and masks may also predict the things alone, where the dataset names its ``thing_classes``. Region
+    proposals have one class, and semantic heads count the classes of pixels in their own way.
+    """
 
     def before_train(self, runner) -> None:
         """Check against the training set."""
@@ -76,12 +80,13 @@ class NumClassCheckHook(Hook):
             raise ConfigError(
                 f'metainfo.classes must be a sequence of names, got the string {classes!r}; write a tuple'
             )
+        things = dataset.metainfo.get('thing_classes', classes)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for name, module in model.named_modules():
             count = getattr(module, 'num_classes', None)
-            if count is None or name.endswith('rpn_head') or _is_proposal_head(module):
+            if count is None or name.endswith(('rpn_head', 'semantic_head')) or _is_proposal_head(module):
                 continue
-            if isinstance(count, int) and count != len(classes):
+            if isinstance(count, int) and count not in (len(classes), len(things)):
                 raise ConfigError(
                     f'{name} ({type(module).__name__}) predicts num_classes={count}, but {type(dataset).__name__} has '
                     f'{len(classes)} classes: {", ".join(map(str, classes[:20]))}. Set num_classes={len(classes)} in '

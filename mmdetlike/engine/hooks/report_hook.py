@@ -9,7 +9,7 @@ from terminaltables import AsciiTable
 
 from mmdetlike.datasets.transforms import GeometricTransform, LoadAnnotations
 from mmdetlike.registry import HOOKS
-from mmdetlike.visualization import contact_sheet, plot_training_curves, save_image
+from mmdetlike.visualization import Instances, contact_sheet, panoptic_instances, plot_training_curves, save_image
 
 from .visualization_hook import original_image, sample_name
 
@@ -47,7 +47,8 @@ class ReportHook(Hook):
     def _keep(self, dataset, data_batch: dict, outputs: list) -> None:
         if len(self.seen) < self.num_images:
             scaled = annotations_are_resized(dataset)
-            entries = [sheet_entry(*pair, scaled) for pair in zip(outputs, data_batch['inputs'])]
+            num_classes = len(dataset.metainfo.get('classes') or ())
+            entries = [sheet_entry(*pair, scaled, num_classes) for pair in zip(outputs, data_batch['inputs'])]
             self.seen += entries[: self.num_images - len(self.seen)]
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
@@ -126,13 +127,14 @@ def annotations_are_resized(dataset) -> bool:
     return bool(loaders) and any(isinstance(step, GeometricTransform) for step in steps[loaders[0] :])
 
 
-def sheet_entry(sample, image, scaled: bool) -> tuple:
+def sheet_entry(sample, image, scaled: bool, num_classes: int) -> tuple:
     """Picture (h, w, 3) RGB, prediction, ground truth in the pixels of that picture, and a caption.
 
     Args:
         sample: What the model returned, predictions in pixels of the original picture.
         image: Its input (3, h, w).
         scaled: Whether its ground truth is in pixels of the input, not of the original picture.
+        num_classes: Classes of the dataset, things and stuff.
     """
     truth = sample.get('gt_instances')
     if truth is not None and 'bboxes' in truth:
@@ -140,4 +142,13 @@ def sheet_entry(sample, image, scaled: bool) -> tuple:
         if scaled:
             boxes = boxes / boxes.new_tensor(sample.metainfo.get('scale_factor', (1, 1))).repeat(2)
         truth = InstanceData(bboxes=boxes.cpu(), labels=truth.labels.cpu())
-    return original_image(sample, image), sample.pred_instances.cpu(), truth, sample_name(sample)
+    return original_image(sample, image), drawn_prediction(sample, num_classes), truth, sample_name(sample)
+
+
+def drawn_prediction(sample, num_classes: int) -> InstanceData | Instances | None:
+    """The objects that were predicted, else the segments of ``num_classes`` classes, else None."""
+    if 'pred_instances' in sample:
+        return sample.pred_instances.cpu()
+    if 'pred_panoptic_seg' in sample:
+        return panoptic_instances(sample.pred_panoptic_seg.sem_seg, num_classes)
+    return None

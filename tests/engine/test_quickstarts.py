@@ -1,0 +1,53 @@
+"""Every quickstart config goes through the tools as a user would run it, cut short."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmdetlike.engine import launch
+from mmdetlike.errors import ConfigError
+from mmdetlike.utils.config import load_config
+
+FOLDER = Path(__file__).parents[2] / 'configs' / 'quickstart'
+CONFIGS = sorted(path.stem for path in FOLDER.glob('*_shapes.py'))
+# things differ from all classes in number, segments without objects, mosaics, semantic maps; the others with -m slow
+QUICK = {'panoptic-fpn_r18_fpn_shapes', 'maskformer_r18_shapes', 'yolox_tiny_shapes', 'htc_r18_fpn_shapes'}
+
+
+def shorten(dataset: dict, length: int) -> None:
+    """Cut a dataset, which others may wrap, to so many pictures."""
+    while 'length' not in dataset:
+        dataset = dataset['dataset']
+    dataset['length'] = length
+
+
+def shortened(name: str, work_dir: Path):
+    """The config: one epoch of two iterations, then an evaluation."""
+    cfg = load_config(FOLDER / f'{name}.py')
+    cfg.work_dir = str(work_dir)
+    shorten(cfg.train_dataloader.dataset, 4)
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        shorten(loader.dataset, 2)
+    cfg.train_dataloader.batch_size = cfg.val_dataloader.batch_size = cfg.test_dataloader.batch_size = 2
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.param_scheduler = None
+    return cfg
+
+
+@pytest.mark.parametrize(
+    'name', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS]
+)
+def test_trains_and_is_evaluated(name, tmp_path):
+    cfg = shortened(name, tmp_path)
+    launch(cfg, 'train')
+    checkpoint = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
+    assert checkpoint['meta']['iter'] == 2
+    assert (tmp_path / 'predictions.png').stat().st_size > 10_000
+
+
+def test_things_alone_do_not_fit_a_dataset_of_more(tmp_path):
+    cfg = shortened('panoptic-fpn_r18_fpn_shapes', tmp_path)
+    cfg.model.roi_head.mask_head.num_classes = 4
+    with pytest.raises(ConfigError, match=r'roi_head\.mask_head .* predicts num_classes=4, but ShapesDataset has 7'):
+        launch(cfg, 'train')
