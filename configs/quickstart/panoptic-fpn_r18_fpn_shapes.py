@@ -39,4 +39,9 @@ model = dict(
     ),
 )
 
+val_evaluator = [
+    dict(type='CocoPanopticMetric'),
+    dict(type='CocoMetric', metric=['bbox', 'segm']),
+]
+test_evaluator = val_evaluator
 default_hooks = dict(checkpoint=dict(save_best='coco_panoptic/PQ'))

@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmdetlike.models.dense_heads import mask_grid_head
 from mmdetlike.models.dense_heads.mask_grid_head import GridOutputs, local_peaks, shrink_masks, with_coordinates
 from mmdetlike.registry import MODELS
+from mmdetlike_ops import mask_matrix_nms
 from tests.models.tiny_masks import GRID_TEST, grid_head, masked_sample, prepared
 
 
@@ -145,6 +147,26 @@ def test_scores_are_weighed_by_the_quality_of_masks():
     assert cells.tolist() == [7, 103] and kept.labels.tolist() == [1, 2]
     expected = torch.tensor([3.0, 1.0]).sigmoid() * torch.tensor([2.0, 9.0]).sigmoid()
     torch.testing.assert_close(kept.scores, expected)
+
+
+def test_masks_of_the_best_candidates_alone_are_compared(monkeypatch):
+    model = head('solov2')
+    compared = []
+
+    def counted(masks, *args, **kwargs):
+        compared.append(len(masks))
+        return mask_matrix_nms(masks, *args, **kwargs)
+
+    monkeypatch.setattr(mask_grid_head, 'mask_matrix_nms', counted)
+    outs = model(maps())
+    scores = torch.rand(sum(g * g for g in model.num_grids), 3, generator=torch.Generator().manual_seed(0))
+    model.test_cfg.score_thr, model.test_cfg.mask_thr = 0.0, 0.3  # every cell and class is a candidate
+    best, cells = model.select(outs, 0, scores)
+    model.test_cfg.nms_pre, model.test_cfg.max_per_img = -1, -1
+    every, _ = model.select(outs, 0, scores)
+    assert compared[0] == 50 and compared[1] > 200
+    # those that are kept are ranked the same, whoever else took part with less
+    assert len(cells) == 30 and best.scores[0] == every.scores[0] and best.labels[0] == every.labels[0]
 
 
 def test_deformable_layers():

@@ -250,14 +250,18 @@ class MaskGridHead(Head):
         distinct, places = cells.unique(return_inverse=True)
         # hundreds of cells pass, a hundred are kept: until then masks are binary, and soft ones live for a moment
         parts = [self.judge(outs, image, chunk) for chunk in distinct.split(CHUNK)]
-        masks, areas, quality = (torch.cat(column)[places] for column in zip(*parts))
-        strides = torch.tensor(self.strides, device=cells.device)[self.levels_of(cells)]
-        large = (areas > strides).nonzero().squeeze(1)
-        ranked = scores[cells, labels][large] * quality[large]
-        options = {name: cfg[name] for name in ('nms_pre', 'kernel', 'sigma', 'filter_thr') if name in cfg}
-        options.update(mask_area=areas[large], max_num=cfg.get('max_per_img', -1))
-        decayed, labels, _, inds = mask_matrix_nms(masks[large], labels[large], ranked, **options)
-        return InstanceData(scores=decayed, labels=labels), cells[large][inds]
+        masks, areas, quality = (torch.cat(column) for column in zip(*parts))
+        strides = torch.tensor(self.strides, device=cells.device)[self.levels_of(distinct)]
+        large = (areas > strides)[places].nonzero().squeeze(1)
+        ranked = scores[cells, labels] * quality[places]
+        # a cell's classes share its mask, which is copied for those alone that matrix suppression looks at
+        best = large[ranked[large].argsort(descending=True, stable=True)]
+        best = best[: cfg.nms_pre] if cfg.get('nms_pre', -1) > 0 else best
+        cells, labels, places, ranked = cells[best], labels[best], places[best], ranked[best]
+        options = {name: cfg[name] for name in ('kernel', 'sigma', 'filter_thr') if name in cfg}
+        options.update(mask_area=areas[places], max_num=cfg.get('max_per_img', -1))
+        decayed, labels, _, inds = mask_matrix_nms(masks[places], labels, ranked, **options)
+        return InstanceData(scores=decayed, labels=labels), cells[inds]
 
     def judge(self, outs: GridOutputs, image: int, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Binary masks (n, h, w) of ``cells`` (n,), their pixels (n,) and the mean probability inside (n,)."""
