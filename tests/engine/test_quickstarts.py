@@ -41,7 +41,7 @@ def shortened(name: str, work_dir: Path):
 def test_trains_and_is_evaluated(name, tmp_path):
     cfg = shortened(name, tmp_path)
     launch(cfg, 'train')
-    checkpoint = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
+    checkpoint = torch.load(tmp_path / 'epoch_1.pth')
     assert checkpoint['meta']['iter'] == 2
     assert (tmp_path / 'predictions.png').stat().st_size > 10_000
 

@@ -1,8 +1,8 @@
 """Tensors of more than 2^31 elements: the last of them is where an index of 32 bits would not reach.
 
-They take up to 10 GiB and, on a busy machine, minutes. What is missing needs more: the gradient of CornerPool, which
-reads three such tensors and writes one (16 GiB in half precision), and that of deform_conv2d with such an x, which
-reads x and writes a tensor of its size, both in float32 (16 GiB). Their indices are computed as in the forward pass.
+They take up to 10 GiB and, on a busy machine, minutes. What is missing needs more: the gradient of deform_conv2d
+with such an x, which reads x and writes a tensor of its size, both in float32 (16 GiB). Its indices are computed as in
+the forward pass.
 """
 
 import gc
@@ -113,6 +113,17 @@ def test_corner_pool(rng, mode, shape):
     out = CornerPool(mode)(x)
     for image in (0, IMAGES - 1):
         assert torch.equal(out[image, None], CornerPool(mode)(few[image, None]).expand(1, CHANNELS, SIDE, SIDE))
+
+
+def test_corner_pool_backward(rng):
+    """8 GiB: the output, and one input: constant along columns, so its own maximum, and taken as the gradient too."""
+    x = torch.randn(IMAGES, CHANNELS, 1, SIDE, generator=rng).half().expand(IMAGES, CHANNELS, SIDE, SIDE).contiguous()
+    assert x.numel() > 2**31
+    grad = torch.ops.mmdetlike_ops.corner_pool_backward(x, x, x, 2, True)
+    for image in (0, IMAGES - 1):
+        one = x[image, None]
+        assert torch.equal(grad[image, None], torch.ops.mmdetlike_ops.corner_pool_backward(one, one, one, 2, True))
+        assert grad[image].any()
 
 
 def test_deformable_convolution_of_a_large_input(rng):
