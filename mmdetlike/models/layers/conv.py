@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdetlike_ops import Conv2dAdaptivePadding, ConvAWS2d, DeformConv2dPack, ModulatedDeformConv2dPack, SAConv2d
+from mmdetlike_ops.layer_configs import CONV_LAYERS as OPS_CONV_LAYERS
 
 from .family import LayerFamily
 
@@ -42,10 +43,7 @@ class ConvWS2d(nn.Conv2d):
 CONV_LAYERS = LayerFamily(
     'conv layer',
     {
-        'Conv1d': nn.Conv1d,
-        'Conv2d': nn.Conv2d,
-        'Conv3d': nn.Conv3d,
-        'Conv': nn.Conv2d,
+        **OPS_CONV_LAYERS,
         'Conv2dAdaptivePadding': Conv2dAdaptivePadding,
         'ConvWS': ConvWS2d,
         'deconv': nn.ConvTranspose2d,
