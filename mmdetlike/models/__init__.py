@@ -1,13 +1,11 @@
 from . import (
     backbones,
     data_preprocessors,
-    dense_heads,
     detectors,
+    heads,
     layers,
     losses,
     necks,
-    roi_heads,
-    seg_heads,
     task_modules,
     utils,
 )

@@ -78,7 +78,7 @@ def test_a_name_that_is_gone_is_noticed(tools):
     with pytest.raises(LookupError, match='DenseHead has no get_targets_single'):
         tools['code_facts'].kind_of('DenseHead.get_targets_single')
     with pytest.raises(LookupError, match=r'atss_head\.py has no RetinaHead'):
-        tools['code_facts'].source('mmdetlike/models/dense_heads/atss_head.py', 'RetinaHead')
+        tools['code_facts'].source('mmdetlike/models/heads/dense/atss_head.py', 'RetinaHead')
 
 
 def test_a_page_out_of_step_is_noticed(tools):
@@ -89,7 +89,7 @@ def test_a_page_out_of_step_is_noticed(tools):
 
 def test_the_page_of_a_dense_head_shows_its_whole_file():
     page = (ROOT / 'docs/add_a_dense_head.md').read_text()
-    path = 'mmdetlike/models/dense_heads/atss_head.py'
+    path = 'mmdetlike/models/heads/dense/atss_head.py'
     pieces = re.findall(rf'<!-- generated: code {path} \S+ -->\n\n```python\n(.*?)\n```', page, re.DOTALL)
     shown, file = (
         [line for line in text.splitlines() if line] for text in ('\n'.join(pieces), (ROOT / path).read_text())

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
 
-from mmdetlike.models.dense_heads import CenterNetHead
-from mmdetlike.models.dense_heads.dynamic_masks import masks_at_stride
+from mmdetlike.models.heads.keypoint import CenterNetHead
 from mmdetlike.models.task_modules.assigners import PointRangeAssigner
-from mmdetlike.models.utils import aligned_bilinear, fit_size, mask_centroids, masks_in_image
+from mmdetlike.models.utils import aligned_bilinear, fit_size, mask_centroids, masks_at_stride, masks_in_image
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import BitmapMasks
 from tests.models.tiny_masks import condinst_heads, masked_sample, prepared

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from mmdetlike.models.dense_heads import AnchorHead, FlatPredictions, RetinaHead, RPNHead
-from mmdetlike.models.dense_heads.dense_head import top_scores
+from mmdetlike.models.heads.dense import AnchorHead, FlatPredictions, RetinaHead, RPNHead
+from mmdetlike.models.heads.dense.base import top_scores
 from mmdetlike.registry import MODELS
 from tests.models.tiny import DETECT, L1, RPN_TRAIN, make_sample, retina_head
 

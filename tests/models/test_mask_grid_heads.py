@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdetlike.models.dense_heads import mask_grid_head
-from mmdetlike.models.dense_heads.mask_grid_head import GridOutputs, local_peaks, shrink_masks, with_coordinates
+from mmdetlike.models.heads.mask_grid import base as mask_grid_head
+from mmdetlike.models.heads.mask_grid.base import GridOutputs, local_peaks, shrink_masks, with_coordinates
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import mask_matrix_nms
 from tests.models.tiny_masks import GRID_TEST, grid_head, masked_sample, prepared

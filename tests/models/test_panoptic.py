@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.structures import InstanceData, PixelData
 
-from mmdetlike.models.seg_heads import HeuristicFusionHead, MaskFormerFusionHead, PanopticFPNHead
-from mmdetlike.models.seg_heads.panoptic_fusion import boxes_of_masks
+from mmdetlike.models.heads.semantic import HeuristicFusionHead, MaskFormerFusionHead, PanopticFPNHead
+from mmdetlike.models.heads.semantic.panoptic_fusion import boxes_of_masks
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
 

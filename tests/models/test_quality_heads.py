@@ -4,13 +4,13 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from mmdetlike.models.dense_heads import Integral, TaskDecomposition
-from mmdetlike.models.dense_heads.tood_head import (
+from mmdetlike.models.heads.dense import Integral, TaskDecomposition
+from mmdetlike.models.heads.dense.tood_head import (
     alignment_of_positives,
     geometric_mean_of_sigmoids,
     sample_sides,
 )
-from mmdetlike.models.dense_heads.vfnet_head import star_offsets
+from mmdetlike.models.heads.dense.vfnet_head import star_offsets
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.task_modules.assigners import AssignResult
 from mmdetlike.registry import MODELS
@@ -33,7 +33,7 @@ def keys(kind):
     return LOSS_KEYS[kind.split()[0]]
 
 
-def total(value):
+def loss_normalizer(value):
     return float(sum(value).detach() if isinstance(value, list) else value.detach())
 
 
@@ -60,8 +60,8 @@ def test_one_class(kind):
 def test_only_objects_make_box_losses(kind):
     empty, full = losses(detector(kind), [make_sample(0)]), losses(detector(kind), [make_sample([[8, 8, 50, 50]])])
     for name in keys(kind):
-        assert (total(empty[name]) == 0) == (name != 'loss_cls'), name
-        assert total(full[name]) > 0, name
+        assert (loss_normalizer(empty[name]) == 0) == (name != 'loss_cls'), name
+        assert loss_normalizer(full[name]) > 0, name
 
 
 @pytest.mark.parametrize('kind', ['vfnet', 'vfnet fcos'])
@@ -69,7 +69,7 @@ def test_images_of_a_batch_share_their_mean(kind):
     model = detector(kind)
     one, two = (losses(model, [make_sample([[8, 8, 50, 50]])] * count) for count in (1, 2))
     # the images are random and differ, so do the losses, but not by a factor of two
-    assert total(two['loss_bbox']) == pytest.approx(total(one['loss_bbox']), rel=0.2)
+    assert loss_normalizer(two['loss_bbox']) == pytest.approx(loss_normalizer(one['loss_bbox']), rel=0.2)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -234,7 +234,7 @@ def test_assignment_of_tood_changes_with_the_epoch():
         assert head.current_assigner()[0] is (head.initial_assigner if initial else head.assigner)
     assert head.current_assigner()[1] == dict(alpha=1, beta=2)
     terms = losses(model, [make_sample([[8, 8, 50, 50]])])
-    assert total(terms['loss_bbox']) > 0
+    assert loss_normalizer(terms['loss_bbox']) > 0
     model.set_epoch(None)  # no hook: what the runner says
     known = hub.get_info('epoch', 0)
     try:
@@ -262,7 +262,7 @@ def test_aligned_losses_of_tood():
     preds = head.flatten(head(model.extract_feat(data['inputs'])))
     priors = head.priors(preds)
     targets = head.targets(preds, priors, data['data_samples'])
-    terms = {name: total(value) for name, value in head.losses(preds, priors, targets).items()}
+    terms = {name: loss_normalizer(value) for name, value in head.losses(preds, priors, targets).items()}
     places, scores = targets.pos_inds, preds.cls_score.detach().flatten(0, 1).double()
     assert 0 < len(places) <= 5 and bool((places < len(priors)).all())
     boxes = head.decode(preds.detach(), priors, 0, places, None)

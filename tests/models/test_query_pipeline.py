@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.structures import PixelData
 
-from mmdetlike.models.dense_heads.detr_head import (
+from mmdetlike.models.detectors.deformable_detr import proposal_anchors
+from mmdetlike.models.heads.query.detr_head import (
     QueryOutputs,
     QueryTargets,
     build_class_loss,
-    padding_of,
     query_targets,
 )
-from mmdetlike.models.detectors.deformable_detr import proposal_anchors
 from mmdetlike.models.layers.transformer import (
     CdnQueryGenerator,
     SinePositionalEncoding,
@@ -26,8 +25,8 @@ from mmdetlike.models.layers.transformer import (
     flatten_pyramid,
     move,
     padding_at,
-    padding_masks,
 )
+from mmdetlike.models.utils import padding_masks, padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 from mmdetlike.structures.mask import BitmapMasks

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData, PixelData
 
-from mmdetlike.models.roi_heads.mask_heads import masks_of_class
-from mmdetlike.models.roi_heads.point_rend_roi_head import point_targets
-from mmdetlike.models.roi_heads.roi_head import mask_targets
-from mmdetlike.models.roi_heads.stage import Stage, StageOutputs
+from mmdetlike.models.heads.roi.mask_heads import masks_of_class
+from mmdetlike.models.heads.roi.point_rend_roi_head import point_targets
+from mmdetlike.models.heads.roi.roi_head import mask_targets
+from mmdetlike.models.heads.roi.stage import Stage, StageOutputs
 from mmdetlike.models.task_modules import AssignResult, SamplingResult
 from mmdetlike.models.utils import semantic_maps, to_image_size
 from mmdetlike.registry import MODELS

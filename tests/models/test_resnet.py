@@ -6,7 +6,7 @@ from torch import nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones import ResNet, ResNetV1d
-from mmdetlike.models.roi_heads.shared_heads import ResLayer
+from mmdetlike.models.heads.roi.shared_heads import ResLayer
 from mmdetlike.registry import MODELS
 
 STAGE_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

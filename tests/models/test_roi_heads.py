@@ -9,9 +9,9 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.roi_heads import StandardRoIHead
-from mmdetlike.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
-from mmdetlike.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmdetlike.models.heads.roi import StandardRoIHead
+from mmdetlike.models.heads.roi.bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
+from mmdetlike.models.heads.roi.roi_extractors import SingleRoIExtractor
 from mmdetlike.models.task_modules import AssignResult, SamplingResult
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox2roi

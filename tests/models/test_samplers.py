@@ -6,8 +6,8 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.roi_heads.bbox_heads import BBoxHead
-from mmdetlike.models.roi_heads.stage import Stage
+from mmdetlike.models.heads.roi.bbox_heads import BBoxHead
+from mmdetlike.models.heads.roi.stage import Stage
 from mmdetlike.models.task_modules import (
     AssignResult,
     CombinedSampler,

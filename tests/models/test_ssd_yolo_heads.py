@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import bias_init_with_prob
 
-from mmdetlike.models.dense_heads import FlatPredictions, SSDHead, YOLOV3Head
+from mmdetlike.models.heads.dense import FlatPredictions, SSDHead, YOLOV3Head
 from mmdetlike.registry import MODELS
 from tests.models.tiny import make_sample
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
 
-from mmdetlike.models.dense_heads import RTMDetHead, RTMDetInsHead, RTMDetInsSepBNHead, RTMDetSepBNHead, YOLOXHead
-from mmdetlike.models.dense_heads.rtmdet_head import with_objectness
-from mmdetlike.models.dense_heads.yolox_head import from_boxes, to_boxes
+from mmdetlike.models.heads.dense import RTMDetHead, RTMDetInsHead, RTMDetInsSepBNHead, RTMDetSepBNHead, YOLOXHead
+from mmdetlike.models.heads.dense.rtmdet_head import with_objectness
+from mmdetlike.models.heads.dense.yolox_head import from_boxes, to_boxes
 from mmdetlike.models.layers import ExpMomentumEMA
 from mmdetlike.models.task_modules import DynamicSoftLabelAssigner, SimOTAAssigner
 from mmdetlike.models.task_modules.assigners.dynamic_k import dynamic_k_matching

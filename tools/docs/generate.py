@@ -21,9 +21,9 @@ BLOCK = re.compile(r'(<!-- generated: (\S+) ?(.*?) -->\n)(.*?)(<!-- end -->)', r
 PLACES = {
     'mmdetlike.models.backbones': 'backbones',
     'mmdetlike.models.necks': 'necks',
-    'mmdetlike.models.dense_heads': 'dense heads',
-    'mmdetlike.models.roi_heads': 'RoI heads and their parts',
-    'mmdetlike.models.seg_heads': 'semantic and panoptic heads',
+    'mmdetlike.models.heads.dense': 'dense heads',
+    'mmdetlike.models.heads.roi': 'RoI heads and their parts',
+    'mmdetlike.models.heads.semantic': 'semantic and panoptic heads',
     'mmdetlike.models.detectors': 'detectors',
     'mmdetlike.models.losses': 'losses',
     'mmdetlike.models.data_preprocessors': 'data preprocessors',

@@ -30,14 +30,14 @@ PIPELINES = dict(
     MaskGridHead='masks of grid cells',
 )
 PIPELINE_FILES = (
-    'dense_heads/head.py',
-    'dense_heads/dense_head.py',
-    'dense_heads/anchor_head.py',
-    'dense_heads/anchor_free_head.py',
-    'dense_heads/tower.py',
-    'dense_heads/detr_head.py',
-    'roi_heads/roi_head.py',
-    'roi_heads/stage.py',
+    'heads/head.py',
+    'heads/dense/base.py',
+    'heads/dense/anchor_head.py',
+    'heads/dense/anchor_free_head.py',
+    'layers/tower.py',
+    'heads/query/detr_head.py',
+    'heads/roi/roi_head.py',
+    'heads/roi/stage.py',
     'detectors/base.py',
     'detectors/single_stage.py',
     'detectors/two_stage.py',
@@ -144,7 +144,7 @@ def sums() -> list[list[str]]:
     left = set(MODELS.rglob('*.py'))
     groups = {'families, as above': {path for family in families() for path in files_of(family)}}
     groups['the pipelines and what their heads share'] = {MODELS / name for name in PIPELINE_FILES}
-    for folder in ('backbones', 'necks', 'roi_heads', 'task_modules', 'losses', 'layers'):
+    for folder in ('backbones', 'necks', 'heads', 'task_modules', 'losses', 'layers'):
         groups[f'other files of `{folder}`'] = set((MODELS / folder).rglob('*.py'))
     lines = []
     for name, paths in groups.items():

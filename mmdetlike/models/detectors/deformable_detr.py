@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.dense_heads.detr_head import QueryOutputs
+from mmdetlike.models.heads.query import QueryOutputs
 from mmdetlike.models.layers.transformer import (
     CdnQueryGenerator,
     DeformableDecoder,

@@ -4,8 +4,9 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.dense_heads.detr_head import QueryOutputs, padding_of
+from mmdetlike.models.heads.query import QueryOutputs
 from mmdetlike.models.layers.transformer import TransformerDecoder, TransformerEncoder, build_sine_encoding, padding_at
+from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 

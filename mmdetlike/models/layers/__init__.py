@@ -25,6 +25,7 @@ from .family import LayerFamily
 from .fuse import fuse_conv_bn
 from .inverted_residual import EdgeResidual, InvertedResidual
 from .l2_norm import L2Norm
+from .mask_features import MaskFeatures
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
@@ -34,6 +35,7 @@ from .recompute import maybe_recompute
 from .registered_ops import ContextBlock, GeneralizedAttention, MultiScaleDeformableAttention, NonLocal2d
 from .scale import Scale
 from .se_layer import ChannelAttention, DyReLU, SELayer
+from .tower import build_tower, run_tower, share_convolutions
 from .transformer import (
     FFN,
     MLP,

@@ -2,9 +2,10 @@
 
 from torch import Tensor
 
+from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 
-from .reduction import Loss, float32_if_half
+from .reduction import Loss
 
 
 @MODELS.register_module()

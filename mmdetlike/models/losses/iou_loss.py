@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 
-from .reduction import Loss, float32_if_half
+from .reduction import Loss
 
 
 class PairTerms(NamedTuple):

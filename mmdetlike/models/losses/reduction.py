@@ -76,11 +76,6 @@ def weighted_loss(elementwise: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return wrapper
 
 
-def float32_if_half(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Return the tensors, float16 and bfloat16 ones as float32: areas and logarithms need its range."""
-    return tuple(t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors)
-
-
 class Loss(nn.Module):
     """Base of the losses: holds how to reduce, and asks ``compute`` for the loss per element.
 

@@ -8,8 +8,10 @@ from .gaussian_target import (
     get_topk_from_heatmap,
     transpose_and_gather_feat,
 )
-from .instance_masks import aligned_bilinear, annotated_masks, fit_size, mask_centroids, masks_in_image
+from .instance_masks import aligned_bilinear, annotated_masks, fit_size, mask_centroids, masks_at_stride, masks_in_image
 from .misc import interpolate_as, make_divisible, to_image_size
+from .padding import padding_masks, padding_of
 from .panoptic import preprocess_panoptic_gt, require_masks, semantic_maps
 from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
+from .precision import float32_if_half
 from .suppress import best_first, suppress

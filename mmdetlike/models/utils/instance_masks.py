@@ -86,3 +86,12 @@ def masks_in_image(
             part = F.interpolate(part, tuple(out_shape), mode='bilinear', align_corners=False)
         out[start : start + CHUNK] = part[0] > threshold
     return out
+
+
+def masks_at_stride(sample: DetDataSample, stride: int, size: tuple[int, int], part: str) -> Tensor:
+    """(m, *size) the masks of a sample's objects: one pixel of each square of ``stride``, near its middle.
+
+    They are cut or filled at the right and the bottom, as images of a batch may be padded; ``part`` needs them.
+    """
+    masks = annotated_masks(sample, part).to_ndarray()[:, stride // 2 :: stride, stride // 2 :: stride]
+    return fit_size(torch.from_numpy(masks), size)

@@ -10,9 +10,8 @@ from .detr_layers import (
     flatten_pyramid,
     move,
     padding_at,
-    padding_masks,
 )
-from .ffn import FFN, MLP, DynamicConv, LayerScale
+from .ffn import FFN, MLP, DynamicConv, LayerScale, mlp
 from .patch import AdaptivePadding, PatchEmbed, PatchMerging, nchw_to_nlc, nlc_to_nchw
 from .positional_encoding import (
     LearnedPositionalEncoding,

@@ -346,13 +346,3 @@ def _valid_ratio(mask: Tensor) -> Tensor:
     """(B, 2) the share of width and height that is image, of masks (B, H, W) that are True for padding."""
     image = ~mask
     return torch.stack([image[:, 0].float().mean(1), image[:, :, 0].float().mean(1)], dim=-1)
-
-
-def padding_masks(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int], device) -> Tensor | None:
-    """(B, H, W) True where a batch of images has padding; None where no image has any."""
-    if all(tuple(shape[:2]) == tuple(batch_shape) for shape in img_shapes):
-        return None
-    masks = torch.ones(len(img_shapes), *batch_shape, dtype=torch.bool, device=device)
-    for mask, (height, width, *_) in zip(masks, img_shapes):
-        mask[:height, :width] = False
-    return masks

@@ -161,3 +161,9 @@ class DynamicConv(BaseModule):
         if not self.with_proj:
             return x
         return self.activation(self.fc_norm(self.fc_layer(x.flatten(1))))
+
+
+def mlp(width: int, num_hidden: int, out_channels: int) -> nn.Sequential:
+    """Linear layers with ReLU between them."""
+    hidden = [layer for _ in range(num_hidden) for layer in (nn.Linear(width, width), nn.ReLU(inplace=True))]
+    return nn.Sequential(*hidden, nn.Linear(width, out_channels))

@@ -1,0 +1,16 @@
+from .anchor_free_head import AnchorFreeHead
+from .anchor_head import AnchorHead
+from .atss_head import ATSSHead
+from .base import DenseHead, DenseTargets, FlatPredictions
+from .condinst_head import CondInstBboxHead, CondInstMaskHead
+from .fcos_head import FCOSHead
+from .gfl_head import GFLHead, Integral
+from .retina_head import RetinaHead, RetinaSepBNHead
+from .rpn_head import RPNHead
+from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
+from .rtmdet_ins_head import RTMDetInsHead, RTMDetInsSepBNHead
+from .ssd_head import SSDHead
+from .tood_head import TaskDecomposition, TOODHead
+from .vfnet_head import VFNetHead
+from .yolo_head import YOLOV3Head
+from .yolox_head import YOLOXHead

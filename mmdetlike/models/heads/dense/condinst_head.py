@@ -1,0 +1,192 @@
+"""Conditional Convolutions for Instance Segmentation, arXiv 2003.05664."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule, MaskFeatures
+from mmdetlike.models.layers.tower import build_tower, run_tower
+from mmdetlike.models.utils import aligned_bilinear, fit_size, mask_centroids, masks_at_stride, masks_in_image
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample, SampleList
+
+from ..head import Head
+from .base import FlatPredictions
+from .dynamic_masks import MaskNetwork
+from .fcos_head import FCOSHead
+
+DEFAULT_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0)
+
+
+@MODELS.register_module()
+class CondInstBboxHead(FCOSHead):
+    """FCOS whose points also predict the parameters of a small network that draws the mask of their object.
+
+    Args:
+        num_params: Parameters of that network, all in a row.
+        kwargs: See ``FCOSHead``; ``center_sampling`` is about the centre of an object's mask, where it has one.
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'centerness', 'params')
+
+    def __init__(self, *args, num_params: int = 169, **kwargs) -> None:
+        self.num_params = num_params
+        super().__init__(*args, **kwargs)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        self.controller = nn.Conv2d(self.feat_channels, self.num_params, 3, padding=1)
+
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
+        return *super().predict_maps(level, cls_feat, reg_feat), self.controller(reg_feat)
+
+    def gt_instances(self, sample: DetDataSample) -> InstanceData:
+        """Boxes and classes, with centres of mass where there are masks."""
+        gt = sample.gt_instances
+        instances = InstanceData(bboxes=gt.bboxes, labels=gt.labels)
+        if gt.get('masks') is not None:
+            instances.centers = mask_centroids(gt.masks.to_ndarray())[0].to(gt.labels.device)
+        return instances
+
+    def instance_fields(self, preds: FlatPredictions, index: int, prior_inds: Tensor) -> dict[str, Tensor]:
+        """``params`` (n, num_params) of points, ``priors`` (n, 4) and ``quality`` (n,): score times centerness."""
+        scores = self.scores(preds.image(index))[0, prior_inds].amax(-1)
+        return dict(
+            params=preds.params[index, prior_inds],
+            priors=self.priors(preds)[prior_inds],
+            quality=scores * self.score_factors(preds)[index, prior_inds],
+        )
+
+
+class MaskFeatModule(MaskFeatures):
+    """Levels are enlarged to the size of the first one used.
+
+    Args:
+        num_stacked_convs: Convolutions after the sum.
+        kwargs: See ``MaskFeatures``.
+    """
+
+    def __init__(self, *args, num_stacked_convs: int = 4, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.conv_branch = build_tower(self.feat_channels, self.feat_channels, num_stacked_convs, **self.layer)
+        self.conv_pred = nn.Conv2d(self.feat_channels, self.out_channels, 1)
+
+    def level_convs(self, level: int) -> nn.Sequential:
+        conv = ConvModule(self.in_channels, self.feat_channels, 3, padding=1, **self.layer)
+        return nn.Sequential(OrderedDict({f'conv{level}': conv}))
+
+    def forward(self, x: Sequence[Tensor]) -> Tensor:
+        """Pyramid maps (B, C, H_i, W_i) -> (B, out_channels, h, w), the size of the first level used."""
+        levels = self.run_levels(x)
+        size = levels[0].shape[-2:]
+        # a level may be one pixel short of its share where a side is not a multiple of the stride
+        enlarged = [fit_size(aligned_bilinear(level, -(-size[0] // level.shape[-2])), size) for level in levels[1:]]
+        return self.conv_pred(run_tower(self.conv_branch, sum(enlarged, levels[0])))
+
+
+@MODELS.register_module()
+class CondInstMaskHead(Head):
+    """Draws the mask of each object by 1x1 convolutions of its own, over features that all objects share.
+
+    A pixel of these has, beside the features, its distance x and y from the object's point.
+
+    Args:
+        mask_feature_head: Arguments of ``MaskFeatModule``.
+        num_layers: Convolutions of an object's network.
+        feat_channels: Channels between them.
+        mask_out_stride: Stride of mask logits in pixels.
+        size_of_interest: Distances from a point are divided by so many strides of its level.
+        max_masks_to_train: Train on so many positives of an image, drawn at random; -1 for all.
+        topk_masks_per_img: Train on the best positives of each object, so many in an image; -1 for all.
+        loss_mask: Loss of mask logits.
+        kwargs: See ``Head``; ``test_cfg`` has ``mask_thr``, least probability inside a mask.
+
+    Raises:
+        ValueError: The stride of the features is no multiple of ``mask_out_stride``, or positives are limited twice.
+    """
+
+    def __init__(
+        self,
+        mask_feature_head: dict,
+        num_layers: int = 3,
+        feat_channels: int = 8,
+        mask_out_stride: int = 4,
+        size_of_interest: int = 8,
+        max_masks_to_train: int = -1,
+        topk_masks_per_img: int = -1,
+        loss_mask: dict = DEFAULT_LOSS_MASK,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.mask_feature_head = MaskFeatModule(**mask_feature_head)
+        self.mask_feat_stride = self.mask_feature_head.mask_stride
+        if self.mask_feat_stride % mask_out_stride:
+            raise ValueError(
+                f'mask_feature_head.mask_stride={self.mask_feat_stride} must be a multiple of '
+                f'mask_out_stride={mask_out_stride}'
+            )
+        if max_masks_to_train > 0 and topk_masks_per_img > 0:
+            raise ValueError(
+                f'set one of max_masks_to_train={max_masks_to_train} and topk_masks_per_img={topk_masks_per_img}'
+            )
+        self.mask_out_stride = mask_out_stride
+        self.max_masks_to_train, self.topk_masks_per_img = max_masks_to_train, topk_masks_per_img
+        widths = [self.mask_feature_head.out_channels + 2, *[feat_channels] * (num_layers - 1), 1]
+        self.network = MaskNetwork(widths, size_of_interest)
+        self.loss_mask = MODELS.build(loss_mask)
+
+    def forward(self, x: Sequence[Tensor], instances: Sequence[InstanceData]) -> list[Tensor]:
+        """Mask logits (n, h, w) of each image's instances, with ``params`` (n, parameters) and ``priors`` (n, 4)."""
+        feats = float32_if_half(self.mask_feature_head(x))[0]
+        return [self.draw(feat, instance.params, instance.priors) for feat, instance in zip(feats, instances)]
+
+    def draw(self, feat: Tensor, params: Tensor, priors: Tensor) -> Tensor:
+        """Mask logits (n, h, w) at ``mask_out_stride`` from the features (C, h', w') of one image."""
+        if params.shape[1] != self.network.num_params:
+            raise ValueError(
+                f'a mask of this head has {self.network.num_params} parameters, but num_params of the box head is '
+                f'{params.shape[1]}'
+            )
+        ys, xs = ((torch.arange(side, device=feat.device) + 0.5) * self.mask_feat_stride for side in feat.shape[-2:])
+        pixels = torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).flatten(0, 1)
+        logits = self.network.draw(feat, pixels, params, priors)
+        return aligned_bilinear(logits[:, None], self.mask_feat_stride // self.mask_out_stride)[:, 0]
+
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]
+    ) -> dict[str, Tensor]:
+        """``loss_mask``, the mean over the ``positives`` of all images (see ``DenseHead.loss_with_positives``)."""
+        positives = [self.sample(positive) for positive in positives]
+        terms = []
+        for logits, sample, positive in zip(self(x, positives), batch_data_samples, positives):
+            gt = masks_at_stride(sample, self.mask_out_stride, logits.shape[-2:], type(self).__name__).to(logits)
+            terms.append(self.loss_mask(logits, gt[positive.gt_inds], reduction_override='none'))
+        return dict(loss_mask=torch.cat(terms).sum() / max(sum(map(len, positives)), 1))
+
+    def sample(self, positives: InstanceData) -> InstanceData:
+        """The positives of an image that train their masks."""
+        if 0 < self.max_masks_to_train < len(positives):
+            return positives[torch.randperm(len(positives), device=positives.gt_inds.device)[: self.max_masks_to_train]]
+        if 0 < self.topk_masks_per_img < len(positives):
+            best = positives[positives.quality.argsort(descending=True)]
+            objects = best.gt_inds.unique()
+            each = max(self.topk_masks_per_img // len(objects), 1)
+            return best[torch.cat([(best.gt_inds == number).nonzero().squeeze(1)[:each] for number in objects])]
+        return positives
+
+    def predict(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool, results_list: Sequence[InstanceData]
+    ) -> list[InstanceData]:
+        """Add ``masks`` (n, h, w) bool to each image's boxes ``results_list``, from ``CondInstBboxHead.predict``."""
+        upsample, results = partial(aligned_bilinear, factor=self.mask_out_stride), []
+        for logits, boxes, sample in zip(self(x, results_list), results_list, batch_data_samples):
+            shape = tuple(sample.img_shape[:2])
+            out_shape = tuple(sample.ori_shape[:2]) if rescale else shape
+            masks = masks_in_image(logits.sigmoid(), upsample, shape, out_shape, self.test_cfg.get('mask_thr', 0.5))
+            results.append(InstanceData(bboxes=boxes.bboxes, scores=boxes.scores, labels=boxes.labels, masks=masks))
+        return results

@@ -1,0 +1,57 @@
+"""Masks that a small network of each object draws over features that all share: CondInst, arXiv 2003.05664."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class MaskNetwork:
+    """1x1 convolutions with ReLU between them, whose parameters are predicted for each object.
+
+    A pixel has, before its features, its distance x and y from the prior that predicted the object.
+
+    Attributes:
+        widths: Channels put in, between the layers, and put out: 1.
+        reach: Distances are divided by so many strides of the prior.
+    """
+
+    widths: Sequence[int]
+    reach: int = 8
+
+    @property
+    def num_params(self) -> int:
+        """Weights and biases of one network."""
+        return sum(a * b + b for a, b in zip(self.widths, self.widths[1:]))
+
+    def split(self, params: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights (n, out, in) and biases (n, out) of each layer, from (n, num_params): all weights come first."""
+        shapes = list(zip(self.widths[1:], self.widths))
+        parts = params.split([b * a for b, a in shapes] + [b for b, _ in shapes], dim=1)
+        weights = [part.unflatten(1, shape) for part, shape in zip(parts, shapes)]
+        return weights, list(parts[len(shapes) :])
+
+    def draw(self, feat: Tensor, pixels: Tensor, params: Tensor, priors: Tensor) -> Tensor:
+        """Run the networks of n objects.
+
+        Args:
+            feat: (C, h, w) features of one image.
+            pixels: (h * w, 2) x and y of their pixels in the image.
+            params: (n, num_params).
+            priors: (n, 4) x, y and strides.
+
+        Returns:
+            Mask logits (n, h, w).
+        """
+        weights, biases = self.split(params)
+        # A convolution of the place relative to the object's point is one of the place itself with another bias.
+        per_pixel = weights[0][..., :2] / (self.reach * priors[:, None, 2:])
+        offset = biases[0] + (per_pixel * priors[:, None, :2]).sum(-1)
+        features = torch.cat([pixels.T, feat.flatten(1)])
+        x = torch.cat([-per_pixel, weights[0][..., 2:]], dim=-1).flatten(0, 1) @ features
+        x = x.view(*offset.shape, features.shape[1]) + offset[..., None]
+        for weight, bias in zip(weights[1:], biases[1:]):
+            x = torch.baddbmm(bias[..., None], weight, x.relu())
+        return x.view(len(params), *feat.shape[-2:])

@@ -1,0 +1,83 @@
+"""FCOS: Fully Convolutional One-Stage Object Detection, arXiv 1904.01355."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import Scale
+from mmdetlike.models.layers.tower import run_tower
+from mmdetlike.models.task_modules import PointRangeAssigner
+from mmdetlike.registry import MODELS
+
+from ..common import loss_normalizer
+from .anchor_free_head import AnchorFreeHead
+from .base import DenseTargets, FlatPredictions
+from .centerness import centerness_target
+
+DEFAULT_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))
+DEFAULT_LOSS_CENTERNESS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+
+
+@MODELS.register_module()
+class FCOSHead(AnchorFreeHead):
+    """Classes, distances and the centerness of every point.
+
+    Args:
+        regress_ranges: For each level the range of an object's largest distance from a point, in pixels.
+        center_sampling: Take points near the centre of an object alone.
+        center_sample_radius: How near, in strides.
+        norm_on_bbox: Predict distances in strides, not as exponents.
+        centerness_on_reg: Predict centerness from the tower of boxes, not from that of classes.
+        loss_centerness: Loss of centerness.
+        kwargs: See ``AnchorFreeHead``.
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'centerness')
+
+    def __init__(
+        self,
+        *args,
+        regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
+        center_sampling: bool = False,
+        center_sample_radius: float = 1.5,
+        norm_on_bbox: bool = False,
+        centerness_on_reg: bool = False,
+        loss_centerness: dict = DEFAULT_LOSS_CENTERNESS,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        **kwargs,
+    ) -> None:
+        self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
+        super().__init__(*args, norm_cfg=norm_cfg, **kwargs)
+        self.loss_centerness = MODELS.build(loss_centerness)
+        self.assigner = PointRangeAssigner(regress_ranges, center_sample_radius if center_sampling else None)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        self.conv_centerness = nn.Conv2d(self.feat_channels, 1, 3, padding=1)
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes, distances in pixels and centerness."""
+        return self.predict_maps(level, run_tower(self.cls_convs, x), run_tower(self.reg_convs, x))
+
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level from the features of both towers."""
+        centerness = self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat)
+        distances = self.scales[level](self.conv_reg(reg_feat)).float()
+        distances = distances.clamp(min=0) * self.strides[level] if self.norm_on_bbox else distances.exp()
+        return self.conv_cls(cls_feat), distances, centerness
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
+        """``cls`` over all points, ``bbox`` and ``centerness`` over the positives."""
+        distances, points = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_priors[:, :2]
+        centerness = centerness_target(self.bbox_coder.encode(points, targets.pos_gt_bboxes))
+        weight = loss_normalizer(centerness, 1e-6)
+        boxes = self.bbox_coder.decode(points, distances)
+        cls_score, labels = preds.cls_score.flatten(0, 1), targets.labels.flatten()
+        pos_centerness = preds.centerness.flatten()[targets.pos_inds]
+        return dict(
+            cls=self.loss_cls(cls_score, labels, avg_factor=targets.num_pos),
+            bbox=self.loss_bbox(boxes, targets.pos_gt_bboxes, weight=centerness, avg_factor=weight),
+            centerness=self.loss_centerness(pos_centerness, centerness, avg_factor=targets.num_pos),
+        )

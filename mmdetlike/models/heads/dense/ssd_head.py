@@ -1,0 +1,120 @@
+"""Head of SSD: Single Shot MultiBox Detector, arXiv 1512.02325, and of SSDLite in MobileNetV2, arXiv 1801.04381."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule, conv_class
+from mmdetlike.registry import MODELS
+
+from .anchor_head import AnchorHead
+from .base import DenseTargets, FlatPredictions
+
+DEFAULT_ANCHORS = dict(
+    type='SSDAnchorGenerator',
+    scale_major=False,
+    input_size=300,
+    strides=[8, 16, 32, 64, 100, 300],
+    ratios=([2], [2, 3], [2, 3], [2, 3], [2], [2]),
+    basesize_ratio_range=(0.1, 0.9),
+)
+DEFAULT_CODER = dict(type='DeltaXYWHBBoxCoder', clip_border=True)
+
+
+@MODELS.register_module()
+class SSDHead(AnchorHead):
+    """Layers of its own for each level, softmax over classes and background, and hard negative mining.
+
+    Args:
+        in_channels: Channels of each pyramid map.
+        stacked_convs: Convolutions before the predicting ones.
+        use_depthwise: Use depthwise separable convolutions (SSDLite).
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        train_cfg: As of ``AnchorHead``, and ``neg_pos_ratio``, the number of negatives for each positive of an image,
+            and ``smoothl1_beta``, the ``beta`` of the loss of boxes.
+        kwargs: See ``AnchorHead``; losses are not to be given.
+
+    Raises:
+        ValueError: ``in_channels`` are not as many as the anchors' levels.
+    """
+
+    default_init = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0)
+
+    def __init__(
+        self,
+        num_classes: int = 80,
+        in_channels: Sequence[int] = (512, 1024, 512, 256, 256, 256),
+        stacked_convs: int = 0,
+        use_depthwise: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DEFAULT_CODER,
+        train_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        self.stacked_convs, self.use_depthwise = stacked_convs, use_depthwise
+        self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        super().__init__(
+            num_classes,
+            in_channels,
+            anchor_generator=anchor_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
+            loss_bbox=dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0)),
+            train_cfg=train_cfg,
+            **kwargs,
+        )
+
+    def _init_layers(self) -> None:
+        anchors = self.prior_generator.num_base_priors
+        if len(anchors) != len(self.in_channels):
+            raise ValueError(
+                f'in_channels must have {len(anchors)} entries, one a level of anchors, got {self.in_channels}'
+            )
+        levels = list(zip(self.in_channels, anchors))
+        self.cls_convs = nn.ModuleList(self._branch(c, a * self.cls_out_channels) for c, a in levels)
+        self.reg_convs = nn.ModuleList(self._branch(c, a * self.bbox_coder.encode_size) for c, a in levels)
+
+    def _branch(self, channels: int, out_channels: int) -> nn.Sequential:
+        """Layers that predict ``out_channels`` for one level."""
+        layers: list[nn.Module] = []
+        for _ in range(self.stacked_convs):
+            layers.append(conv_class(self.use_depthwise)(channels, self.feat_channels, 3, padding=1, **self.common))
+            channels = self.feat_channels
+        if self.use_depthwise:
+            layers.append(ConvModule(channels, channels, 3, padding=1, groups=channels, **self.common))
+        kernel_size = 1 if self.use_depthwise else 3
+        return nn.Sequential(*layers, nn.Conv2d(channels, out_channels, kernel_size, padding=kernel_size // 2))
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes and background (B, A * (classes + 1), H, W) and deltas (B, A * 4, H, W)."""
+        return self.cls_convs[level](x), self.reg_convs[level](x)
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+        """``cls`` over positives and the hardest negatives and ``bbox`` over the positives, one value an image."""
+        per_prior = self.loss_cls(
+            preds.cls_score.flatten(0, 1),
+            targets.labels.flatten(),
+            targets.label_weights.flatten(),
+            reduction_override='none',
+        ).view_as(targets.labels)
+        positive = targets.labels < self.num_classes
+        pred, target = self.box_pairs(preds, targets)
+        image = torch.div(targets.pos_inds, len(priors), rounding_mode='floor')
+        terms = dict(cls=[], bbox=[])
+        for i in range(len(per_prior)):
+            pos = image == i
+            terms['cls'].append(self._mine(per_prior[i], positive[i]) / targets.avg_factor)
+            terms['bbox'].append(self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor))
+        return terms
+
+    def _mine(self, losses: Tensor, positive: Tensor) -> Tensor:
+        """Sum of the losses (N,) of the positives and of ``neg_pos_ratio`` times as many negatives, the largest."""
+        negative = losses[~positive]
+        limit = int(self.train_cfg.get('neg_pos_ratio', 3) * int(positive.sum()))
+        return losses[positive].sum() + negative.topk(min(limit, len(negative))).values.sum()

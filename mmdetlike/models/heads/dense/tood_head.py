@@ -1,0 +1,223 @@
+"""TOOD: Task-aligned One-stage Object Detection, arXiv 2108.07755."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MessageHub
+from mmengine.model import Sequential, normal_init
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule, Scale
+from mmdetlike.models.layers.tower import build_tower
+from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.structures.bbox import bbox2distance, distance2bbox
+from mmdetlike_ops import deform_conv2d
+
+from ..common import loss_normalizer, rare_classes_init
+from .anchor_head import box_centres, check_one_prior
+from .atss_head import ATSSHead
+from .base import DenseTargets, FlatPredictions
+from .centerness import centerness_target
+
+DEFAULT_INITIAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, activated=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
+FIRST_DCN = dict(type='DCNv2', deform_groups=4)
+
+
+class TaskDecomposition(nn.Module):
+    """Features of one task from those of all layers, weighted by what the whole map says of each layer.
+
+    Args:
+        feat_channels: Channels of each layer, and put out.
+        stacked_convs: Number of layers.
+        la_down_rate: How many times fewer channels the attention has inside than the layers together.
+        conv_cfg: Convolution layer of the reduction; a plain 1x1 one.
+        norm_cfg: Norm layer of the reduction.
+    """
+
+    def __init__(
+        self,
+        feat_channels: int,
+        stacked_convs: int,
+        la_down_rate: int = 8,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.feat_channels, self.stacked_convs = feat_channels, stacked_convs
+        width = feat_channels * stacked_convs
+        self.layer_attention = nn.Sequential(
+            nn.Conv2d(width, width // la_down_rate, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width // la_down_rate, stacked_convs, 1),
+            nn.Sigmoid(),
+        )
+        self.reduction_conv = ConvModule(width, feat_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Small weights, so that all layers count alike at first."""
+        normal_init(self.layer_attention[0], std=0.001)
+        normal_init(self.layer_attention[2], std=0.001)
+        normal_init(self.reduction_conv.conv, std=0.01)
+
+    def forward(self, feat: Tensor, avg_feat: Tensor | None = None) -> Tensor:
+        """Layers' maps (B, layers * C, H, W), side by side, and their means (B, layers * C, 1, 1) -> (B, C, H, W)."""
+        avg_feat = feat.mean((2, 3), keepdim=True) if avg_feat is None else avg_feat
+        attention = self.layer_attention(avg_feat).reshape(len(feat), 1, self.stacked_convs, 1)
+        # layers are weighted through the convolution that joins them: it is smaller than they are
+        conv = self.reduction_conv.conv
+        weight = (attention * conv.weight.reshape(1, -1, self.stacked_convs, self.feat_channels)).flatten(2)
+        reduced = (weight @ feat.flatten(2)).unflatten(2, feat.shape[2:])
+        if conv.bias is not None:
+            reduced = reduced + conv.bias[:, None, None]
+        if self.reduction_conv.with_norm:
+            reduced = self.reduction_conv.norm(reduced)
+        return self.reduction_conv.activate(reduced)
+
+
+@MODELS.register_module()
+class TOODHead(ATSSHead):
+    """Classes and boxes from features of their own, aligned with each other by learned probabilities and offsets.
+
+    In the first ``train_cfg.initial_epoch`` epochs ``train_cfg.initial_assigner`` and ``initial_loss_cls`` are at work,
+    then ``train_cfg.assigner``, with exponents ``train_cfg.alpha`` and ``beta``, and ``loss_cls``. The epoch is
+    ``epoch``, which SetEpochInfoHook sets; else what the runner has told mmengine's MessageHub; else 0.
+
+    Args:
+        num_dcn: How many of the first convolutions of the tower are deformable.
+        anchor_type: ``'anchor_free'`` for distances of cells' centres, ``'anchor_based'`` for deltas of anchors.
+        initial_loss_cls: Classification loss in the first epochs, of probabilities.
+        kwargs: See ``ATSSHead``; ``loss_cls`` takes probabilities and ``(label, quality)``.
+
+    Raises:
+        ValueError: ``anchor_type`` is unknown, or there is more than one anchor at a cell.
+    """
+
+    map_names = ('cls_score', 'bbox_pred')
+    default_init = rare_classes_init('tood_cls')
+
+    def __init__(
+        self,
+        *args,
+        num_dcn: int = 0,
+        anchor_type: str = 'anchor_free',
+        initial_loss_cls: dict = DEFAULT_INITIAL_LOSS,
+        **kwargs,
+    ) -> None:
+        if anchor_type not in ('anchor_free', 'anchor_based'):
+            raise ValueError(f"anchor_type must be 'anchor_free' or 'anchor_based', got {anchor_type!r}")
+        self.num_dcn, self.anchor_type = num_dcn, anchor_type
+        super().__init__(*args, **kwargs)
+        check_one_prior(self)
+        self.initial_loss_cls = MODELS.build(initial_loss_cls)
+        self.epoch: int | None = None
+        if 'initial_assigner' in self.train_cfg:
+            self.initial_assigner = TASK_UTILS.build(self.train_cfg.initial_assigner)
+
+    def _init_layers(self) -> None:
+        width, layers = self.feat_channels, self.stacked_convs
+        deformable = min(self.num_dcn, layers)
+        first = build_tower(self.in_channels, width, deformable, FIRST_DCN, self.norm_cfg)
+        start = width if deformable else self.in_channels
+        rest = build_tower(start, width, layers - deformable, self.conv_cfg, self.norm_cfg)
+        self.inter_convs = nn.ModuleList([*first, *rest])
+        decomposition = dict(la_down_rate=layers * 8, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
+        self.cls_decomp = TaskDecomposition(width, layers, **decomposition)
+        self.reg_decomp = TaskDecomposition(width, layers, **decomposition)
+        self.tood_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
+        self.tood_reg = nn.Conv2d(width, 4, 3, padding=1)
+        self.cls_prob_module = _alignment(width, layers, 1, dict(std=0.01, bias_prob=0.01))
+        self.reg_offset_module = _alignment(width, layers, 8, dict(std=0.001))
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: class probabilities (B, classes, H, W) and boxes (B, 4, H, W) xyxy in strides."""
+        layers = []
+        for conv in self.inter_convs:
+            x = conv(x)
+            layers.append(x)
+        feat = torch.cat(layers, 1)
+        mean = feat.mean((2, 3), keepdim=True)
+        cls_logits = self.tood_cls(self.cls_decomp(feat, mean))
+        cls_score = geometric_mean_of_sigmoids(cls_logits.float(), self.cls_prob_module(feat).float())
+        boxes = self.cell_boxes(level, self.tood_reg(self.reg_decomp(feat, mean)))
+        return cls_score, sample_sides(boxes, self.reg_offset_module(feat).to(boxes.dtype))
+
+    def cell_boxes(self, level: int, regression: Tensor) -> Tensor:
+        """What ``tood_reg`` says of one level -> boxes (B, 4, H, W) xyxy in strides."""
+        size, stride = regression.shape[-2:], self.prior_generator.strides[level][0]
+        anchors = self.prior_generator.single_level_grid_priors(size, level, device=regression.device)
+        regression = regression.float().exp() if self.anchor_type == 'anchor_free' else regression.float()
+        values = self.scales[level](regression).flatten(2).transpose(1, 2)
+        if self.anchor_type == 'anchor_free':
+            boxes = distance2bbox(box_centres(anchors) / stride, values)
+        else:
+            anchors = anchors.repeat(len(values), 1)
+            boxes = self.bbox_coder.decode(anchors, values.flatten(0, 1)).view_as(values) / stride
+        return boxes.transpose(1, 2).unflatten(2, size).contiguous()
+
+    def scores(self, preds: FlatPredictions) -> Tensor:
+        """Class scores (B, N, C) in [0, 1], which the head predicts as such."""
+        return preds.cls_score
+
+    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+        """Boxes of the chosen cells, not clipped, as the paper's authors have it."""
+        return preds.bbox_pred[index][inds] * self.prior_strides(preds)[inds, None]
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether this is one of the first epochs."""
+        epoch = MessageHub.get_current_instance().get_info('epoch', 0) if self.epoch is None else self.epoch
+        return epoch < self.train_cfg.get('initial_epoch', 0)
+
+    def current_assigner(self) -> tuple:
+        """The assigner of this epoch, and the exponents that the later one is given."""
+        if self.is_initial:
+            return self.initial_assigner, {}
+        return self.assigner, dict(alpha=self.train_cfg.get('alpha', 1), beta=self.train_cfg.get('beta', 6))
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+        """``cls`` over all cells and ``bbox``, of boxes in strides, over the positives, one value a level."""
+        if self.is_initial:
+            weight = centerness_target(bbox2distance(box_centres(targets.pos_priors), targets.pos_gt_bboxes))
+            options = dict(avg_factor=targets.num_pos, loss_cls=self.initial_loss_cls)
+        else:
+            weight = torch.cat([alignment_of_positives(sampling) for sampling in targets.samplings])
+            options = dict(quality=targets.spread(weight), avg_factor=loss_normalizer(weight))
+        strides = self.prior_strides(preds)[targets.pos_inds % len(priors), None]
+        boxes, gt_boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_gt_bboxes / strides
+        return self.level_losses(preds, targets, boxes, gt_boxes, weight, options)
+
+
+def _alignment(width: int, layers: int, out_channels: int, last_init: dict) -> Sequential:
+    """What aligns the two tasks: two convolutions over all layers."""
+    return Sequential(
+        nn.Conv2d(width * layers, width // 4, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(width // 4, out_channels, 3, padding=1),
+        init_cfg=dict(type='Normal', override=dict(type='Normal', name='2', **last_init)),
+    )
+
+
+def geometric_mean_of_sigmoids(x: Tensor, y: Tensor) -> Tensor:
+    """``sqrt(sigmoid(x) * sigmoid(y))`` with gradients that stay finite where one of them is 0."""
+    return ((F.logsigmoid(x) + F.logsigmoid(y)) / 2).exp()
+
+
+def sample_sides(boxes: Tensor, offsets: Tensor) -> Tensor:
+    """Each cell takes each side of its box from a place nearby, unless that would turn the box over.
+
+    Boxes (B, 4, H, W) xyxy are interpolated at offsets (B, 8, H, W) in cells, y then x for each side.
+    """
+    sampled = deform_conv2d(boxes, offsets, boxes.new_ones(4, 1, 1, 1), groups=4, deform_groups=4)
+    overturned = (sampled[:, :2] > sampled[:, 2:]).any(1, keepdim=True)
+    return torch.where(overturned, boxes, sampled)
+
+
+def alignment_of_positives(sampling: SamplingResult) -> Tensor:
+    """Alignment (p,) of the positives of an image, scaled so that the best of each object is its largest IoU."""
+    places, objects = sampling.pos_inds, sampling.pos_assigned_gt_inds
+    metrics, ious = sampling.assign_result.assign_metrics[places], sampling.assign_result.max_overlaps[places]
+    zeros = metrics.new_zeros(sampling.assign_result.num_gts)
+    best_metric, best_iou = (zeros.scatter_reduce(0, objects, values, 'amax') for values in (metrics, ious))
+    return metrics / (best_metric[objects] + 1e-7) * best_iou[objects]

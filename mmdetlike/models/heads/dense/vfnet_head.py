@@ -1,0 +1,172 @@
+"""VarifocalNet: An IoU-aware Dense Object Detector, arXiv 2008.13367."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule, Scale
+from mmdetlike.models.layers.tower import run_tower
+from mmdetlike.models.task_modules import PointRangeAssigner
+from mmdetlike.registry import MODELS
+from mmdetlike.structures.bbox import bbox_overlaps
+from mmdetlike_ops import DeformConv2d
+
+from ..common import loss_normalizer, rare_classes_init
+from .anchor_free_head import DEFAULT_LOSS_CLS, AnchorFreeHead
+from .anchor_head import box_centres, check_one_prior
+from .base import DenseTargets, FlatPredictions
+from .fcos_head import DEFAULT_NORM, DEFAULT_RANGES
+
+DEFAULT_VARIFOCAL = dict(type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0, iou_weighted=True)
+DEFAULT_ANCHORS = dict(
+    type='AnchorGenerator',
+    ratios=[1.0],
+    octave_base_scale=8,
+    scales_per_octave=1,
+    center_offset=0.0,
+    strides=[8, 16, 32, 64, 128],
+)
+LEAST_IOU = 1e-6
+
+
+@MODELS.register_module()
+class VFNetHead(AnchorFreeHead):
+    """Boxes, the same refined and IoU-aware classes, from features gathered at nine points of the first boxes.
+
+    Args:
+        regress_ranges: As of ``FCOSHead``; the upper end is also the unit of distances with
+            ``bbox_norm_type='reg_denom'``, twice the last but one in the last.
+        center_sampling: As of ``FCOSHead``, with ``center_sample_radius``; without ``use_atss``.
+        sync_num_pos: Divide the classification loss by the positives averaged over processes, not by one's own.
+        gradient_mul: Share of the gradient that the first boxes receive through the nine points.
+        bbox_norm_type: Unit of the predicted distances, ``'reg_denom'`` or ``'stride'``.
+        loss_cls_fl: Classification loss without ``use_vfl``.
+        use_vfl: Train classes towards the IoU of the refined boxes with ``loss_cls``.
+        loss_cls: Classification loss with ``use_vfl``.
+        loss_bbox: Loss of the first boxes.
+        loss_bbox_refine: Loss of the refined boxes.
+        use_atss: Assign by the anchors and ``train_cfg.assigner``; else as FCOS does, with points amid their cells.
+        reg_decoded_bbox: Must be True: losses see decoded boxes.
+        anchor_generator: Anchors to assign by, one at a cell; their centres are the points.
+        kwargs: See ``AnchorFreeHead``.
+
+    Raises:
+        ValueError: An argument has none of the values named.
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'bbox_pred_refine')
+    default_init = rare_classes_init('vfnet_cls')
+
+    def __init__(
+        self,
+        *args,
+        regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
+        center_sampling: bool = False,
+        center_sample_radius: float = 1.5,
+        sync_num_pos: bool = True,
+        gradient_mul: float = 0.1,
+        bbox_norm_type: str = 'reg_denom',
+        loss_cls_fl: dict = DEFAULT_LOSS_CLS,
+        use_vfl: bool = True,
+        loss_cls: dict = DEFAULT_VARIFOCAL,
+        loss_bbox: dict = dict(type='GIoULoss', loss_weight=1.5),  # noqa: B006
+        loss_bbox_refine: dict = dict(type='GIoULoss', loss_weight=2.0),  # noqa: B006
+        norm_cfg: dict | None = DEFAULT_NORM,
+        use_atss: bool = True,
+        reg_decoded_bbox: bool = True,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        **kwargs,
+    ) -> None:
+        if bbox_norm_type not in ('reg_denom', 'stride'):
+            raise ValueError(f"bbox_norm_type must be 'reg_denom' or 'stride', got {bbox_norm_type!r}")
+        if not reg_decoded_bbox:
+            raise ValueError('reg_decoded_bbox must be True for VFNetHead, whose losses compare decoded boxes')
+        loss_cls, priors = loss_cls if use_vfl else loss_cls_fl, anchor_generator if use_atss else None
+        super().__init__(
+            *args, loss_cls=loss_cls, loss_bbox=loss_bbox, norm_cfg=norm_cfg, prior_generator=priors, **kwargs
+        )
+        self.loss_bbox_refine = MODELS.build(loss_bbox_refine)
+        self.sync_num_pos, self.gradient_mul = sync_num_pos, gradient_mul
+        self.use_vfl, self.use_atss = use_vfl, use_atss
+        tops = [high for _, high in regress_ranges]
+        self.units = list(self.strides) if bbox_norm_type == 'stride' else [*tops[:-1], tops[-2] * 2]
+        if use_atss:
+            self.has_anchors, self.prior_options = True, {}
+            check_one_prior(self)
+        else:
+            self.assigner = PointRangeAssigner(regress_ranges, center_sample_radius if center_sampling else None)
+
+    def _init_layers(self) -> None:
+        width = self.feat_channels
+        self.cls_convs, self.reg_convs = self._tower(), self._tower()
+        norm = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, bias=self.conv_bias)
+        self.vfnet_reg_conv = ConvModule(width, width, 3, padding=1, **norm)
+        self.vfnet_reg = nn.Conv2d(width, 4, 3, padding=1)
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+        self.vfnet_reg_refine_dconv = DeformConv2d(width, width, 3, padding=1)
+        self.vfnet_reg_refine = nn.Conv2d(width, 4, 3, padding=1)
+        self.scales_refine = nn.ModuleList(Scale(1.0) for _ in self.strides)
+        self.vfnet_cls_dconv = DeformConv2d(width, width, 3, padding=1)
+        self.vfnet_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes, distances in pixels and the same refined."""
+        cls_feat, reg_feat = run_tower(self.cls_convs, x), run_tower(self.reg_convs, x)
+        distances = self.scales[level](self.vfnet_reg(self.vfnet_reg_conv(reg_feat))).float().exp() * self.units[level]
+        offset = star_offsets(distances / self.strides[level], self.gradient_mul).to(reg_feat.dtype)
+        reg_feat = self.vfnet_reg_refine_dconv(reg_feat, offset).relu()
+        factors = self.scales_refine[level](self.vfnet_reg_refine(reg_feat)).float().exp()
+        cls_feat = self.vfnet_cls_dconv(cls_feat, offset).relu()
+        return self.vfnet_cls(cls_feat), distances, factors * distances.detach()
+
+    def coded(self, priors: Tensor) -> Tensor:
+        """The points (n, 2) x, y of priors (n, 4)."""
+        return box_centres(priors) if self.use_atss else priors[:, :2]
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
+        """``cls`` over all points, ``bbox`` and, of refined boxes, ``bbox_rf`` over the positives."""
+        points, gt_boxes = self.coded(targets.pos_priors), targets.pos_gt_bboxes
+        distances, refined = (preds.maps[name].flatten(0, 1)[targets.pos_inds] for name in self.map_names[1:])
+        boxes, refined_boxes = self.bbox_coder.decode(points, distances), self.bbox_coder.decode(points, refined)
+        ious = bbox_overlaps(refined_boxes.detach(), gt_boxes, is_aligned=True).clamp(min=LEAST_IOU)
+        return dict(
+            cls=self.class_loss(preds, targets, ious),
+            bbox=box_loss(self.loss_bbox, boxes, gt_boxes),
+            bbox_rf=box_loss(self.loss_bbox_refine, refined_boxes, gt_boxes),
+        )
+
+    def class_loss(self, preds: FlatPredictions, targets: DenseTargets, ious: Tensor) -> Tensor:
+        """Classification loss of all points, where ``ious`` (P,) are those of the positives' refined boxes."""
+        cls_score, labels = preds.cls_score.flatten(0, 1), targets.labels.flatten()
+        count = targets.num_pos if self.sync_num_pos else max(len(targets.pos_inds), 1)
+        if not self.use_vfl:
+            return self.loss_cls(cls_score, labels, targets.label_weights.flatten(), avg_factor=count)
+        quality = torch.zeros_like(cls_score)
+        quality[targets.pos_inds, targets.pos_labels] = ious
+        return self.loss_cls(cls_score, quality, avg_factor=count)
+
+    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+        """Refined boxes of the chosen points, clipped to the image."""
+        distances = preds.bbox_pred_refine[index][inds]
+        return self.bbox_coder.decode(self.coded(priors[inds]), distances, max_shape=img_shape)
+
+
+def star_offsets(distances: Tensor, gradient_mul: float) -> Tensor:
+    """Where a 3x3 convolution finds the corners, the middles of the sides and the centre cell of each cell's box.
+
+    From distances (B, 4, H, W) of a cell to the left, top, right and bottom side, which get the share ``gradient_mul``
+    of the gradient, offsets (B, 18, H, W) of the nine taps, row by row, y then x; all in cells.
+    """
+    distances = (1 - gradient_mul) * distances.detach() + gradient_mul * distances
+    left, top, right, bottom = distances.unbind(1)
+    zero = torch.zeros_like(left)
+    taps = [(y, x) for y in (-top, zero, bottom) for x in (-left, zero, right)]
+    grid = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return torch.stack([place - home for tap, cell in zip(taps, grid) for place, home in zip(tap, cell)], 1)
+
+
+def box_loss(loss_bbox: nn.Module, boxes: Tensor, gt_boxes: Tensor) -> Tensor:
+    """Loss of decoded boxes (P, 4), in which each counts by its IoU."""
+    weight = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True).clamp(min=LEAST_IOU)
+    return loss_bbox(boxes, gt_boxes, weight, avg_factor=loss_normalizer(weight))

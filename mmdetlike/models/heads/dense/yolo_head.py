@@ -1,0 +1,165 @@
+"""Head of YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.model import bias_init_with_prob
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.registry import MODELS
+
+from .base import DenseHead, DenseTargets, FlatPredictions
+
+DEFAULT_ANCHORS = dict(
+    type='YOLOAnchorGenerator',
+    base_sizes=[[(116, 90), (156, 198), (373, 326)], [(30, 61), (62, 45), (59, 119)], [(10, 13), (16, 30), (33, 23)]],
+    strides=[32, 16, 8],
+)
+DEFAULT_CODER = dict(type='YOLOBBoxCoder')
+DEFAULT_NORM = dict(type='BN', requires_grad=True)
+DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
+SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
+SQUARE = dict(type='MSELoss', loss_weight=1.0)
+
+
+@MODELS.register_module()
+class YOLOV3Head(DenseHead):
+    """One vector an anchor: place in the cell x, y, growth w, h, objectness, and a logit a class.
+
+    Args:
+        in_channels: Channels of each pyramid map, coarse to fine.
+        out_channels: Channels before each predicting convolution.
+        featmap_strides: Stride of each pyramid map in pixels.
+        one_hot_smoother: Share of each class target that is spread over all classes.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        loss_cls: Loss of classes, over the positives.
+        loss_conf: Loss of objectness, over positives and negatives.
+        loss_xy: Loss of places in the cell, over the positives.
+        loss_wh: Loss of growth, over the positives.
+        kwargs: See ``DenseHead``; ``test_cfg`` has ``conf_thr`` too, the least objectness, and its ``nms_pre`` counts
+            candidates of all levels together.
+
+    Raises:
+        ValueError: Channels, strides and anchors differ in number of levels.
+    """
+
+    map_names = ('pred_map',)
+    default_init = dict(type='Normal', std=0.01, override=dict(name='convs_pred'))
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        out_channels: Sequence[int] = (1024, 512, 256),
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DEFAULT_CODER,
+        featmap_strides: Sequence[int] = (32, 16, 8),
+        one_hot_smoother: float = 0.0,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = DEFAULT_NORM,
+        act_cfg: dict = DEFAULT_ACT,
+        loss_cls: dict = SIGMOID,
+        loss_conf: dict = SIGMOID,
+        loss_xy: dict = SIGMOID,
+        loss_wh: dict = SQUARE,
+        **kwargs,
+    ) -> None:
+        self.num_attrib, self.out_channels, self.one_hot_smoother = 5 + num_classes, out_channels, one_hot_smoother
+        self.featmap_strides = list(featmap_strides)
+        self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        parts = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder, loss_cls=loss_cls)
+        super().__init__(num_classes, in_channels, **parts, **kwargs)
+        self.loss_conf, self.loss_xy, self.loss_wh = (MODELS.build(cfg) for cfg in (loss_conf, loss_xy, loss_wh))
+
+    def _init_layers(self) -> None:
+        counts = dict(
+            in_channels=len(self.in_channels),
+            out_channels=len(self.out_channels),
+            featmap_strides=len(self.featmap_strides),
+            anchor_generator=self.prior_generator.num_levels,
+        )
+        if len(set(counts.values())) > 1:
+            raise ValueError(f'all must have the same number of levels, got {counts}')
+        self.convs_bridge = nn.ModuleList(
+            ConvModule(a, b, 3, padding=1, **self.common) for a, b in zip(self.in_channels, self.out_channels)
+        )
+        self.convs_pred = nn.ModuleList(
+            nn.Conv2d(c, anchors * self.num_attrib, 1)
+            for c, anchors in zip(self.out_channels, self.prior_generator.num_base_priors)
+        )
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; objectness begins as 8 objects in a map of 608 pixels, classes at 0.01."""
+        super().init_weights()
+        for conv, stride, anchors in zip(self.convs_pred, self.featmap_strides, self.prior_generator.num_base_priors):
+            bias = conv.bias.detach().view(anchors, -1)  # shares its memory
+            bias[:, 4] = bias_init_with_prob(8 / (608 / stride) ** 2)
+            bias[:, 5:] = bias_init_with_prob(0.01)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The map of one level, (B, A * (5 + classes), H, W)."""
+        return (self.convs_pred[level](self.convs_bridge[level](x)),)
+
+    def assign(
+        self, preds: FlatPredictions, priors: Tensor, usable: Tensor | None, index: int, sample
+    ) -> SamplingResult:
+        """Assign the objects of an image to the anchors of their cells."""
+        gt_instances = self.gt_instances(sample)
+        flags = self.prior_generator.responsible_flags(preds.featmap_sizes, gt_instances.bboxes, priors.device)
+        instances = InstanceData(priors=priors, responsible_flags=torch.cat(flags))
+        return self.sampler.sample(self.assigner.assign(instances, gt_instances), instances, gt_instances)
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+        """``cls``, ``conf``, ``xy`` and ``wh``, one value a level."""
+        positive = preds.pred_map.flatten(0, 1)[targets.pos_inds]
+        classes = self._class_targets(targets.pos_labels)
+        terms = dict(cls=[], conf=[], xy=[], wh=[])
+        for (rows, pos), stride in zip(self.levels(preds, targets.pos_inds), self.featmap_strides):
+            boxes = self.bbox_coder.encode(targets.pos_priors[pos], targets.pos_gt_bboxes[pos], stride)
+            objectness, labels = preds.pred_map[:, rows, 4], targets.labels[:, rows]
+            is_object = (labels < self.num_classes).to(objectness.dtype)
+            terms['conf'].append(self.loss_conf(objectness, is_object, targets.label_weights[:, rows]))
+            count = labels.numel()
+            terms['cls'].append(_of_positives(self.loss_cls, positive[pos, 5:], classes[pos], count))
+            terms['xy'].append(_of_positives(self.loss_xy, positive[pos, :2], boxes[:, :2], count))
+            terms['wh'].append(_of_positives(self.loss_wh, positive[pos, 2:4], boxes[:, 2:], count))
+        return terms
+
+    def _class_targets(self, labels: Tensor) -> Tensor:
+        """Targets (P, classes) in [0, 1] of labels (P,)."""
+        one_hot = F.one_hot(labels, self.num_classes).float()
+        return one_hot * (1 - self.one_hot_smoother) + self.one_hot_smoother / self.num_classes
+
+    def scores(self, preds: FlatPredictions) -> Tensor:
+        """Class scores (B, N, C), not yet multiplied by objectness, -1 where that is below ``conf_thr``."""
+        scores = preds.pred_map[..., 5:].sigmoid()
+        return scores.masked_fill((self.score_factors(preds) < self.test_cfg.get('conf_thr', -1))[..., None], -1)
+
+    def score_factors(self, preds: FlatPredictions) -> Tensor:
+        """Objectness (B, N)."""
+        return preds.pred_map[..., 4].sigmoid()
+
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+        """The ``nms_pre`` best (prior, class) pairs of all levels together above ``score_thr``."""
+        return super().select(scores, [sum(num_priors)], cfg)
+
+    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+        """Boxes of the chosen anchors; they may leave the image."""
+        pred = preds.pred_map[index][inds]
+        strides = torch.tensor(self.featmap_strides, device=inds.device)
+        strides = strides.repeat_interleave(torch.tensor(preds.num_priors, device=inds.device))[inds]
+        pred = torch.cat([pred[:, :2].sigmoid(), pred[:, 2:4]], dim=-1)
+        return self.bbox_coder.decode(priors[inds], pred, strides)
+
+
+def _of_positives(loss: nn.Module, pred: Tensor, target: Tensor, count: int) -> Tensor:
+    """``loss`` of positives alone, reduced as if all ``count`` priors took part and the others had weight 0."""
+    averaged = dict(avg_factor=count * target.shape[1]) if loss.reduction == 'mean' else {}
+    return loss(pred, target, **averaged)

@@ -1,0 +1,150 @@
+"""Head of YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.model import bias_init_with_prob
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule
+from mmdetlike.models.layers.tower import run_tower
+from mmdetlike.registry import MODELS
+from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
+
+from .anchor_free_head import AnchorFreeHead
+from .base import DenseTargets, FlatPredictions
+
+DEFAULT_NORM = dict(type='BN', momentum=0.03, eps=0.001)
+DEFAULT_ACT = dict(type='Swish')
+SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0)
+DEFAULT_LOSS_BBOX = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0)
+DEFAULT_LOSS_L1 = dict(type='L1Loss', reduction='sum', loss_weight=1.0)
+
+
+@MODELS.register_module()
+class YOLOXHead(AnchorFreeHead):
+    """Classes, a box and objectness of every point, by two towers of each level's own.
+
+    Priors are corners of cells with the strides of their level, (N, 4); a box is predicted as the place of its centre
+    from there, in strides, and the logarithm of its size in strides.
+
+    Args:
+        use_depthwise: Build the towers of depthwise separable convolutions.
+        act_cfg: Activation of the towers.
+        loss_obj: Loss of objectness, over all points.
+        loss_l1: Loss of boxes as they are predicted, which takes part where ``use_l1`` is set.
+        kwargs: See ``AnchorFreeHead``.
+
+    Attributes:
+        use_l1: Whether ``loss_l1`` takes part, as at the end of training (see ``YOLOXModeSwitchHook``).
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'objectness')
+    default_init = dict(
+        type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in', nonlinearity='leaky_relu'
+    )
+
+    def __init__(
+        self,
+        *args,
+        stacked_convs: int = 2,
+        strides: Sequence[int] = (8, 16, 32),
+        use_depthwise: bool = False,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        act_cfg: dict | None = DEFAULT_ACT,
+        loss_cls: dict = SIGMOID,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        loss_obj: dict = SIGMOID,
+        loss_l1: dict = DEFAULT_LOSS_L1,
+        **kwargs,
+    ) -> None:
+        self.use_depthwise, self.act_cfg, self.use_l1 = use_depthwise, act_cfg, False
+        corners = dict(type='MlvlPointGenerator', strides=strides, offset=0)
+        parts = dict(prior_generator=corners, norm_cfg=norm_cfg, loss_cls=loss_cls, loss_bbox=loss_bbox)
+        super().__init__(*args, stacked_convs=stacked_convs, strides=strides, **parts, **kwargs)
+        self.loss_obj, self.loss_l1 = MODELS.build(loss_obj), MODELS.build(loss_l1)
+
+    def _init_layers(self) -> None:
+        levels, width = self.strides, self.feat_channels
+        self.multi_level_cls_convs = nn.ModuleList(self._tower() for _ in levels)
+        self.multi_level_reg_convs = nn.ModuleList(self._tower() for _ in levels)
+        self.multi_level_conv_cls = nn.ModuleList(nn.Conv2d(width, self.num_classes, 1) for _ in levels)
+        self.multi_level_conv_reg = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in levels)
+        self.multi_level_conv_obj = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in levels)
+
+    def _tower(self) -> nn.ModuleList:
+        block = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
+        return super()._tower(block=block, act_cfg=self.act_cfg)
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
+        super().init_weights()
+        for conv in (*self.multi_level_conv_cls, *self.multi_level_conv_obj):
+            nn.init.constant_(conv.bias, bias_init_with_prob(0.01))
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes (B, classes, H, W), boxes (B, 4, H, W) and objectness (B, 1, H, W)."""
+        cls_feat = run_tower(self.multi_level_cls_convs[level], x)
+        reg_feat = run_tower(self.multi_level_reg_convs[level], x)
+        return (
+            self.multi_level_conv_cls[level](cls_feat),
+            self.multi_level_conv_reg[level](reg_feat),
+            self.multi_level_conv_obj[level](reg_feat),
+        )
+
+    def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
+        """What the assigner sees: points in the middle of cells, scores (N, C) as a geometric mean with objectness."""
+        middles = torch.cat([priors[:, :2] + priors[:, 2:] / 2, priors[:, 2:]], dim=-1)
+        boxes = to_boxes(priors, preds.bbox_pred[index])
+        scores = preds.cls_score[index].sigmoid() * preds.objectness[index].sigmoid()
+        return InstanceData(priors=middles, bboxes=boxes, scores=scores.sqrt())
+
+    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
+        """``cls`` and ``bbox`` over the positives, ``obj`` over all points, and ``l1`` if ``use_l1``."""
+        pos, pos_priors, gt_boxes = targets.pos_inds, targets.pos_priors, targets.pos_gt_bboxes
+        quality = torch.cat([s.assign_result.max_overlaps[s.pos_inds] for s in targets.samplings])
+        classes = F.one_hot(targets.pos_labels, self.num_classes) * quality[:, None]
+        objectness = preds.objectness.flatten()[:, None]
+        is_object = torch.zeros_like(objectness)
+        is_object[pos] = 1
+        pos_preds = preds.bbox_pred.flatten(0, 1)[pos]
+        terms = dict(
+            cls=self.loss_cls(preds.cls_score.flatten(0, 1)[pos], classes),
+            bbox=self.loss_bbox(to_boxes(pos_priors, pos_preds), gt_boxes),
+            obj=self.loss_obj(objectness, is_object),
+        )
+        if self.use_l1:
+            terms['l1'] = self.loss_l1(pos_preds, from_boxes(pos_priors, gt_boxes))
+        return {name: term / targets.num_pos for name, term in terms.items()}
+
+    def scores(self, preds: FlatPredictions) -> Tensor:
+        """Class scores (B, N, C) times objectness."""
+        return preds.cls_score.sigmoid() * preds.objectness.sigmoid()
+
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+        """The best class of every prior where its score is at least ``score_thr``."""
+        values, labels = scores.max(dim=1)
+        inds = (values >= cfg.get('score_thr', 0)).nonzero().squeeze(1)
+        return InstanceData(scores=values[inds], labels=labels[inds], prior_inds=inds)
+
+    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+        """Boxes of the chosen points; they may leave the image."""
+        return to_boxes(priors[inds], preds.bbox_pred[index][inds])
+
+
+def to_boxes(priors: Tensor, pred: Tensor) -> Tensor:
+    """Boxes (n, 4) xyxy in pixels that predictions (n, 4) make of priors (n, 4) x, y and strides."""
+    places, strides = priors.chunk(2, dim=-1)
+    centres, sizes = pred[:, :2] * strides + places, pred[:, 2:].exp() * strides
+    return bbox_cxcywh_to_xyxy(torch.cat([centres, sizes], dim=-1))
+
+
+def from_boxes(priors: Tensor, boxes: Tensor) -> Tensor:
+    """What must be predicted at priors (n, 4) for boxes (n, 4), the inverse of ``to_boxes``."""
+    places, strides = priors.chunk(2, dim=-1)
+    centres, sizes = bbox_xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
+    return torch.cat([(centres - places) / strides, (sizes / strides + 1e-8).log()], dim=-1)

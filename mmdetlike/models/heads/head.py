@@ -1,0 +1,37 @@
+"""What all heads have."""
+
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+
+from mmdetlike.registry import TASK_UTILS
+
+
+class Head(BaseModule):
+    """Classes, settings and the assigner that these name.
+
+    Args:
+        num_classes: Classes without background; None for a head that predicts none.
+        train_cfg: Settings of training, among them ``assigner``.
+        test_cfg: Settings of testing.
+        init_cfg: Weight initialisation; ``default_init`` where None.
+
+    Raises:
+        ValueError: ``num_classes`` is below 1.
+    """
+
+    default_init: dict | list[dict] | None = None
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or self.default_init)
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+        self.num_classes = num_classes
+        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        if 'assigner' in self.train_cfg:
+            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)

@@ -1,0 +1,1 @@
+from .centernet_head import CenterNetHead

@@ -1,0 +1,173 @@
+"""CenterNet: Objects as Points, arXiv 1904.07850."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmengine.model import bias_init_with_prob, normal_init
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.utils import (
+    gaussian_radius,
+    gen_gaussian_target,
+    get_local_maximum,
+    get_topk_from_heatmap,
+    suppress,
+    transpose_and_gather_feat,
+)
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures.bbox import get_box_tensor
+
+from ..head import Head
+
+DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', loss_weight=1.0)
+DEFAULT_LOSS_WH = dict(type='L1Loss', loss_weight=0.1)
+DEFAULT_LOSS_OFFSET = dict(type='L1Loss', loss_weight=1.0)
+MIN_OVERLAP = 0.3  # of a box with its object, both of whose corners lie within the bell's radius
+
+
+@dataclass
+class CenterTargets:
+    """What the maps of a batch should predict; h x w cells.
+
+    Attributes:
+        heatmap: (B, classes, h, w) bells, 1 at the cell of each object's centre.
+        wh: (B, 2, h, w) width and height of the object centred in a cell, in cells.
+        offset: (B, 2, h, w) x and y of the centre in its cell, in [0, 1).
+        weight: (B, 1, h, w) 1 where an object is centred.
+    """
+
+    heatmap: Tensor
+    wh: Tensor
+    offset: Tensor
+    weight: Tensor
+
+    def draw(self, image: int, box: Tensor, label: int) -> None:
+        """Enter an object of image ``image`` with ``box`` (4,) xyxy in cells."""
+        size, center = box[2:] - box[:2], (box[:2] + box[2:]) / 2
+        height, width = self.heatmap.shape[-2:]
+        x, y = min(max(int(center[0]), 0), width - 1), min(max(int(center[1]), 0), height - 1)
+        radius = max(0, int(gaussian_radius((float(size[1]), float(size[0])), MIN_OVERLAP)))
+        gen_gaussian_target(self.heatmap[image, label], (x, y), radius)
+        self.wh[image, :, y, x] = size
+        self.offset[image, :, y, x] = center - center.new_tensor([x, y])
+        self.weight[image, :, y, x] = 1
+
+
+@MODELS.register_module()
+class CenterNetHead(Head):
+    """A heat map of centres for each class, and the size and the place in its cell of each object.
+
+    Args:
+        in_channels: Channels of the map.
+        feat_channels: Channels of hidden layers.
+        loss_center_heatmap: Loss of the heat map.
+        loss_wh: Loss of width and height, in cells.
+        loss_offset: Loss of the place in the cell.
+        kwargs: See ``Head``; ``init_cfg`` must not be given: the head initialises itself. ``test_cfg`` has ``topk``,
+            centres taken from an image; ``local_maximum_kernel``, side in cells within which only the best one counts;
+            ``max_per_img`` and, to suppress duplicates, ``nms``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        feat_channels: int,
+        num_classes: int,
+        loss_center_heatmap: dict = DEFAULT_LOSS_HEATMAP,
+        loss_wh: dict = DEFAULT_LOSS_WH,
+        loss_offset: dict = DEFAULT_LOSS_OFFSET,
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, **kwargs)
+        if self.init_cfg is not None:
+            raise ValueError(f'CenterNetHead initialises itself, so init_cfg must be None, got {self.init_cfg}')
+        self.heatmap_head = build_branch(in_channels, feat_channels, num_classes)
+        self.wh_head = build_branch(in_channels, feat_channels, 2)
+        self.offset_head = build_branch(in_channels, feat_channels, 2)
+        self.loss_center_heatmap = MODELS.build(loss_center_heatmap)
+        self.loss_wh, self.loss_offset = MODELS.build(loss_wh), MODELS.build(loss_offset)
+
+    def init_weights(self) -> None:
+        """Start the heat map at a probability of 0.1, the others near 0."""
+        nn.init.constant_(self.heatmap_head[-1].bias, bias_init_with_prob(0.1))
+        for branch in (self.wh_head, self.offset_head):
+            for layer in branch[::2]:
+                normal_init(layer, std=0.001)
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Maps (B, C, h, w) -> probabilities (B, classes, h, w), sizes (B, 2, h, w), offsets (B, 2, h, w) of each."""
+        maps = [float32_if_half(self.heatmap_head(m), self.wh_head(m), self.offset_head(m)) for m in x]
+        return [heat.sigmoid() for heat, _, _ in maps], [wh for _, wh, _ in maps], [offset for _, _, offset in maps]
+
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """``loss_center_heatmap``, ``loss_wh`` and ``loss_offset`` of the one map of ``x``."""
+        (heatmap,), (wh,), (offset,) = self(x)
+        targets = self.targets(heatmap, batch_data_samples)
+        count = max(1, int((targets.heatmap == 1).sum()))
+        return dict(
+            loss_center_heatmap=self.loss_center_heatmap(heatmap, targets.heatmap, avg_factor=count),
+            loss_wh=self.loss_wh(wh, targets.wh, targets.weight, avg_factor=2 * count),
+            loss_offset=self.loss_offset(offset, targets.offset, targets.weight, avg_factor=2 * count),
+        )
+
+    def targets(self, heatmap: Tensor, batch_data_samples: SampleList) -> CenterTargets:
+        """What maps of the size of ``heatmap`` (B, classes, h, w) should predict."""
+        batch, _, height, width = heatmap.shape
+        pairs = [heatmap.new_zeros(batch, channels, height, width) for channels in (2, 2, 1)]
+        targets = CenterTargets(torch.zeros_like(heatmap), *pairs)
+        for i, sample in enumerate(batch_data_samples):
+            gt = sample.gt_instances
+            # on the CPU, where reading single numbers stops nothing
+            boxes = get_box_tensor(gt.bboxes).cpu() / pixels_per_cell(heatmap, sample).cpu()
+            for box, label in zip(boxes, gt.labels.tolist()):
+                targets.draw(i, box, label)
+        return targets
+
+    def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> list[InstanceData]:
+        """As ``DenseHead.predict``, of one map (B, C, h, w).
+
+        Samples have ``batch_input_shape`` and, where the image was resized, ``scale_factor``; where it was padded on
+        all sides, ``border``: the first and last row, then column, of the image proper.
+        """
+        (heatmap,), (wh,), (offset,) = self(x)
+        cfg = self.test_cfg
+        peaks = get_local_maximum(heatmap, cfg.get('local_maximum_kernel', 3))
+        scores, cells, labels, ys, xs = get_topk_from_heatmap(peaks, cfg.get('topk', 100))
+        half = transpose_and_gather_feat(wh, cells) / 2
+        centers = torch.stack([xs, ys], -1) + transpose_and_gather_feat(offset, cells)
+        boxes = torch.cat([centers - half, centers + half], -1)
+        results = []
+        for i, sample in enumerate(batch_data_samples):
+            found = InstanceData(bboxes=boxes[i] * pixels_per_cell(heatmap, sample), scores=scores[i], labels=labels[i])
+            results.append(self.finish(found, sample, rescale))
+        return results
+
+    def finish(self, found: InstanceData, sample: DetDataSample, rescale: bool) -> InstanceData:
+        """Put boxes where the image was before it was padded and resized, and keep the best."""
+        border, scale, limit = sample.get('border'), sample.get('scale_factor'), self.test_cfg.get('max_per_img', -1)
+        if border is not None:
+            found.bboxes = found.bboxes - found.bboxes.new_tensor([float(border[2]), float(border[0])]).repeat(2)
+        if rescale and scale is not None:  # images that were padded alone have no scale
+            found.bboxes = found.bboxes / found.bboxes.new_tensor(scale).repeat(2)
+        if self.test_cfg.get('nms') is not None:
+            return suppress(found, self.test_cfg.nms, limit)
+        return found[: limit if limit > 0 else len(found)]
+
+
+def build_branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.Sequential:
+    """A 3x3 convolution, and a 1x1 convolution that predicts."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, feat_channels, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(feat_channels, out_channels, 1),
+    )
+
+
+def pixels_per_cell(heatmap: Tensor, sample: DetDataSample) -> Tensor:
+    """(4,) pixels of the padded image for each cell of a map (..., h, w): x, y, x, y."""
+    height, width = sample.batch_input_shape[:2]
+    return heatmap.new_tensor([width / heatmap.shape[-1], height / heatmap.shape[-2]]).repeat(2)

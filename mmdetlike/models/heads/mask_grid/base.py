@@ -1,0 +1,291 @@
+"""Heads that predict a mask at every cell of a grid: SOLO: Segmenting Objects by Locations, arXiv 1912.04488.
+
+Each level has a grid of G x G cells over the padded image, for objects of some range of sizes. A cell in whose reach an
+object is centred predicts its class and its mask. Cells of all levels in a row: N = sum of G * G.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.utils import annotated_masks, fit_size, mask_centroids, masks_in_image
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike_ops import mask_matrix_nms
+
+from ..head import Head
+
+DEFAULT_LOSS_CLS = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+
+DEFAULT_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, loss_weight=3.0)
+CHUNK = 128
+
+
+@dataclass
+class GridOutputs:
+    """What a head predicts for a batch.
+
+    Attributes:
+        cls: Class logits (B, classes, G, G) of each level.
+        masks: What masks are made of, which a head knows itself; the last entry's first one has the size of masks.
+    """
+
+    cls: list[Tensor]
+    masks: tuple
+
+
+@dataclass
+class LevelTargets:
+    """What the cells of one level should predict in one image.
+
+    Attributes:
+        labels: (G * G,) class of each cell, ``num_classes`` for background.
+        cells: (p,) cells that train their masks; a cell may come more than once.
+        objects: (p,) whose mask each of them should predict.
+    """
+
+    labels: Tensor
+    cells: Tensor
+    objects: Tensor
+
+
+class MaskGridHead(Head):
+    """Base of the heads that predict masks at grids of cells.
+
+    A subclass supplies ``_init_layers``, ``forward`` and ``mask_logits``.
+
+    Args:
+        in_channels: Channels of the pyramid maps.
+        feat_channels: Channels of the towers.
+        stacked_convs: Convolutions in each tower.
+        strides: Stride of each level in pixels, after ``resize_feats``; a predicted mask must have more pixels than
+            the stride of its level.
+        scale_ranges: For each level the range of the square root of an object's box area, in pixels.
+        pos_scale: The share of an object's box around its centre of mass that its positive cells cover.
+        num_grids: Cells along each side of each level's grid.
+        cls_down_index: The convolution of the class tower before which its map is resized to the grid.
+        loss_mask: Loss of masks.
+        loss_cls: Loss of classes.
+        norm_cfg: Norm layer of the towers.
+        kwargs: See ``Head``; ``test_cfg`` has ``score_thr``, least score of a cell; ``mask_thr``, least probability
+            inside a mask; ``nms_pre``, ``kernel``, ``sigma``, ``filter_thr``, ``max_per_img`` of ``mask_matrix_nms``.
+
+    Raises:
+        ValueError: Strides, ranges and grids differ in number.
+    """
+
+    mask_stride = 4
+    predictors: tuple[str, ...] = ('conv_cls',)
+    one_object_a_cell = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        strides: Sequence[int] = (4, 8, 16, 32, 64),
+        scale_ranges: Sequence[tuple[float, float]] = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512)),
+        pos_scale: float = 0.2,
+        num_grids: Sequence[int] = (40, 36, 24, 16, 12),
+        cls_down_index: int = 0,
+        loss_mask: dict = DEFAULT_LOSS_MASK,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, **kwargs)
+        if not len(strides) == len(scale_ranges) == len(num_grids):
+            counts = f'{len(strides)} strides, {len(scale_ranges)} scale_ranges and {len(num_grids)} num_grids'
+            raise ValueError(f'strides, scale_ranges and num_grids must have one entry a level each, got {counts}')
+        self.in_channels, self.feat_channels, self.stacked_convs = in_channels, feat_channels, stacked_convs
+        self.strides, self.scale_ranges, self.num_grids = strides, scale_ranges, num_grids
+        self.pos_scale, self.cls_down_index, self.norm_cfg = pos_scale, cls_down_index, norm_cfg
+        self.loss_mask, self.loss_cls = MODELS.build(loss_mask), MODELS.build(loss_cls)
+        self._init_layers()
+        self.conv_cls = nn.Conv2d(feat_channels, num_classes, 3, padding=1)
+
+    @property
+    def default_init(self) -> list[dict]:
+        """Normal, with classes and masks at a probability of 0.01."""
+        own = [dict(type='Normal', std=0.01, bias_prob=0.01, override=dict(name=name)) for name in self.predictors]
+        return [dict(type='Normal', layer='Conv2d', std=0.01), *own]
+
+    def forward(self, x: Sequence[Tensor]) -> GridOutputs:
+        """Pyramid maps (B, C, H_i, W_i), the finest of stride 4 -> logits of all cells."""
+        raise NotImplementedError
+
+    def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:
+        """Logits (n, h, w) of ``cells`` (n,) of a level, one or more, whose probabilities multiplied are the masks."""
+        raise NotImplementedError
+
+    def training_masks(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
+        """What ``loss_mask`` takes for ``cells`` (p,) of a level: logits (p, h, w), or a product of probabilities."""
+        logits = self.mask_logits(outs, level, image, cells)
+        return logits[0] if len(logits) == 1 else prod(factor.sigmoid() for factor in logits)
+
+    def probabilities(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
+        """Masks (n, H / mask_stride, W / mask_stride) in [0, 1] of ``cells`` (n,) of a level."""
+        size, factors = outs.masks[-1][0].shape[-2:], self.mask_logits(outs, level, image, cells)
+        factors = [factor[:, None].sigmoid() for factor in factors]
+        return prod(F.interpolate(f, size=size, mode='bilinear', align_corners=False)[:, 0] for f in factors)
+
+    def target_stride(self, level: int) -> float:
+        """Pixels of the image for one of a mask that trains at this level."""
+        return self.strides[level] / 2
+
+    @staticmethod
+    def resize_feats(feats: Sequence[Tensor]) -> list[Tensor]:
+        """The finest map at half its size, the coarsest one at that of the one before."""
+        feats = list(feats)
+        feats[0] = F.interpolate(feats[0], scale_factor=0.5, mode='bilinear', align_corners=False)
+        feats[-1] = F.interpolate(feats[-1], size=feats[-2].shape[-2:], mode='bilinear', align_corners=False)
+        return feats
+
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """``loss_mask`` of the positive cells and ``loss_cls`` of all."""
+        outs = self(x)
+        size = tuple(side * 4 for side in x[0].shape[-2:])
+        masks = [annotated_masks(sample, type(self).__name__) for sample in batch_data_samples]
+        masks = [image.to_tensor(torch.float32, x[0].device) for image in masks]
+        targets = [self.targets(sample, size) for sample in batch_data_samples]
+        terms = [self.level_mask_loss(outs, level, targets, masks) for level in range(len(self.num_grids))]
+        num_pos = sum(int((grid.labels < self.num_classes).sum()) for image in targets for grid in image)
+        labels = torch.cat([torch.cat([image[i].labels for image in targets]) for i in range(len(self.num_grids))])
+        scores = torch.cat([cls.permute(0, 2, 3, 1).reshape(-1, self.num_classes) for cls in outs.cls])
+        return dict(
+            loss_mask=torch.cat(terms).sum() / max(num_pos, 1),
+            loss_cls=self.loss_cls(float32_if_half(scores)[0], labels, avg_factor=num_pos + 1),
+        )
+
+    def level_mask_loss(
+        self, outs: GridOutputs, level: int, targets: list[list[LevelTargets]], masks: list[Tensor]
+    ) -> Tensor:
+        """Loss of each mask that trains at one level, (p,), all images in a row."""
+        terms, stride = [], self.target_stride(level)
+        for image, (grids, gt) in enumerate(zip(targets, masks)):
+            grid = grids[level]
+            pred = float32_if_half(self.training_masks(outs, level, image, grid.cells))[0]
+            objects, places = grid.objects.unique(return_inverse=True)
+            target = fit_size(shrink_masks(gt[objects], stride), pred.shape[-2:])[places]
+            terms.append(self.loss_mask(pred, target, reduction_override='none'))
+        return torch.cat(terms)
+
+    def targets(self, sample: DetDataSample, size: tuple[int, int]) -> list[LevelTargets]:
+        """What each level's cells should predict in an image padded to ``size``, height and width in pixels."""
+        boxes, labels = get_box_tensor(sample.gt_instances.bboxes), sample.gt_instances.labels
+        centers, areas = mask_centroids(annotated_masks(sample, type(self).__name__).to_ndarray())
+        sides, extent = boxes[:, 2:] - boxes[:, :2], boxes.new_tensor([size[1], size[0]])
+        scale, visible = sides.prod(-1).clamp(min=0).sqrt(), areas.to(boxes.device) > 0
+        spans = torch.stack([-0.5 * sides * self.pos_scale, torch.zeros_like(sides), 0.5 * sides * self.pos_scale])
+        results = []
+        for (low, high), grid in zip(self.scale_ranges, self.num_grids):
+            # cells (m, 2), x and y, of the upper left end, the centre and the lower right end of each reach
+            first, middle, last = ((centers.to(boxes) + spans) / extent * grid).floor().long()
+            first, last = torch.maximum(first, middle - 1).clamp(min=0), torch.minimum(last, middle + 1)
+            steps = torch.arange(grid, device=boxes.device)
+            columns, rows = ((steps >= a[:, None]) & (steps <= b[:, None]) for a, b in zip(first.T, last.T))
+            covers = rows[:, :, None] & columns[:, None] & (visible & (scale >= low) & (scale <= high))[:, None, None]
+            results.append(self.level_targets(covers.flatten(1), labels))
+        return results
+
+    def level_targets(self, covers: Tensor, labels: Tensor) -> LevelTargets:
+        """Targets from which objects reach which cells, ``covers`` (m, G * G); of several the last one is meant."""
+        numbers = torch.arange(1, len(labels) + 1, device=labels.device)
+        zero = numbers.new_zeros(1, covers.shape[1])
+        owner = torch.cat([zero, covers * numbers[:, None]]).amax(0)
+        classes = torch.cat([labels.new_tensor([self.num_classes]), labels])[owner]
+        if self.one_object_a_cell:
+            cells = owner.nonzero().squeeze(1)
+            return LevelTargets(classes, cells, owner[cells] - 1)
+        objects, cells = covers.nonzero().T
+        return LevelTargets(classes, cells, objects)
+
+    def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
+        """Masks of each image, of the size of the original one if ``rescale``.
+
+        Returns:
+            For each image ``masks`` (n, h, w) bool, ``scores`` (n,) falling, ``labels`` (n,), ``bboxes`` (n, 4) zeros.
+        """
+        outs = self(x)
+        scores = [local_peaks(float32_if_half(cls)[0].sigmoid()).flatten(2).transpose(1, 2) for cls in outs.cls]
+        scores, results = torch.cat(scores, 1), []
+        upsample = partial(F.interpolate, scale_factor=float(self.mask_stride), mode='bilinear')
+        for i, sample in enumerate(batch_data_samples):
+            kept, cells = self.select(outs, i, scores[i])
+            soft = self.soft_masks(outs, i, cells)
+            shape = tuple(sample.img_shape[:2])
+            out_shape = tuple(sample.ori_shape[:2]) if rescale else shape
+            kept.masks = masks_in_image(soft, upsample, shape, out_shape, self.test_cfg.mask_thr)
+            kept.bboxes = soft.new_zeros(len(cells), 4)
+            results.append(kept)
+        return results
+
+    def soft_masks(self, outs: GridOutputs, image: int, cells: Tensor) -> Tensor:
+        """Masks (n, h, w) in [0, 1] of ``cells`` (n,) of all levels."""
+        level, start, parts, places = self.levels_of(cells), 0, [], []
+        for i, grid in enumerate(self.num_grids):
+            places.append((level == i).nonzero().squeeze(1))
+            parts.append(float32_if_half(self.probabilities(outs, i, image, cells[places[-1]] - start))[0])
+            start += grid * grid
+        return torch.cat(parts)[torch.cat(places).argsort()]
+
+    def levels_of(self, cells: Tensor) -> Tensor:
+        """The level of each of ``cells`` (n,)."""
+        ends = torch.tensor([grid * grid for grid in self.num_grids], device=cells.device).cumsum(0)
+        return torch.bucketize(cells, ends, right=True)
+
+    def select(self, outs: GridOutputs, image: int, scores: Tensor) -> tuple[InstanceData, Tensor]:
+        """The best cells by ``scores`` (N, classes) and the quality of their masks: scores and labels, and cells."""
+        cfg = self.test_cfg
+        cells, labels = (scores > cfg.score_thr).nonzero().T
+        distinct, places = cells.unique(return_inverse=True)
+        # hundreds of cells pass, a hundred are kept: until then masks are binary, and soft ones live for a moment
+        parts = [self.judge(outs, image, chunk) for chunk in distinct.split(CHUNK)]
+        masks, areas, quality = (torch.cat(column) for column in zip(*parts))
+        strides = torch.tensor(self.strides, device=cells.device)[self.levels_of(distinct)]
+        large = (areas > strides)[places].nonzero().squeeze(1)
+        ranked = scores[cells, labels] * quality[places]
+        # a cell's classes share its mask, which is copied for those alone that matrix suppression looks at
+        best = large[ranked[large].argsort(descending=True, stable=True)]
+        best = best[: cfg.nms_pre] if cfg.get('nms_pre', -1) > 0 else best
+        cells, labels, places, ranked = cells[best], labels[best], places[best], ranked[best]
+        options = {name: cfg[name] for name in ('kernel', 'sigma', 'filter_thr') if name in cfg}
+        options.update(mask_area=areas[places], max_num=cfg.get('max_per_img', -1))
+        decayed, labels, _, inds = mask_matrix_nms(masks[places], labels, ranked, **options)
+        return InstanceData(scores=decayed, labels=labels), cells[inds]
+
+    def judge(self, outs: GridOutputs, image: int, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Binary masks (n, h, w) of ``cells`` (n,), their pixels (n,) and the mean probability inside (n,)."""
+        soft = self.soft_masks(outs, image, cells)
+        masks = soft > self.test_cfg.mask_thr
+        areas = masks.sum((1, 2)).float()
+        return masks, areas, (soft * masks).sum((1, 2)) / areas.clamp(min=1)
+
+
+def with_coordinates(x: Tensor, axes: slice = slice(0, 2)) -> Tensor:
+    """Maps (B, C, H, W) with two channels more: x and y of each pixel, from -1 to 1; or one of these ``axes``."""
+    ys, xs = (torch.linspace(-1, 1, side, device=x.device, dtype=x.dtype) for side in x.shape[-2:])
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing='xy'))
+    return torch.cat([x, grid[axes].expand(len(x), -1, -1, -1)], 1)
+
+
+def local_peaks(scores: Tensor) -> Tensor:
+    """``scores`` (B, C, H, W) where they exceed or equal those left, above and above left, 0 elsewhere."""
+    largest = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1]
+    return scores * (scores == largest)
+
+
+def shrink_masks(masks: Tensor, stride: float) -> Tensor:
+    """Masks (n, h, w) of 0 and 1 at a smaller size, with a pixel for every ``stride``: bilinear, then rounded."""
+    size = tuple(max(int(side / stride + 0.5), 1) for side in masks.shape[-2:])
+    return (F.interpolate(masks[:, None], size, mode='bilinear', align_corners=False)[:, 0] >= 0.5).float()

@@ -1,0 +1,1 @@
+from .maskformer_head import Mask2FormerHead, MaskFormerHead

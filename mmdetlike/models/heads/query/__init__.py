@@ -1,0 +1,1 @@
+from .detr_head import DeformableDETRHead, DETRHead, DINOHead, QueryHead, QueryOutputs, QueryTargets

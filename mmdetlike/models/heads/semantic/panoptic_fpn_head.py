@@ -1,0 +1,95 @@
+"""Semantic segmentation from a pyramid: Panoptic Feature Pyramid Networks, arXiv 1901.02446."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvUpsample
+from mmdetlike.models.utils import semantic_maps, to_image_size
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+
+DEFAULT_LOSS = dict(type='CrossEntropyLoss', ignore_index=-1, loss_weight=1.0)
+DEFAULT_INIT = dict(type='Normal', std=0.01, override=dict(name='conv_logits'))
+
+
+@MODELS.register_module()
+class PanopticFPNHead(BaseModule):
+    """Bring all levels to the size of the finest one, add them up and classify each pixel: stuff, or any thing.
+
+    Args:
+        num_things_classes: Classes of things, which are one class here.
+        num_stuff_classes: Classes of stuff.
+        in_channels: Channels of the maps.
+        inner_channels: Channels of hidden layers.
+        start_level: First level used.
+        end_level: Level after the last one used.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        loss_seg: Loss of the logits.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        num_things_classes: int = 80,
+        num_stuff_classes: int = 53,
+        in_channels: int = 256,
+        inner_channels: int = 128,
+        start_level: int = 0,
+        end_level: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        loss_seg: dict = DEFAULT_LOSS,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or DEFAULT_INIT)
+        self.num_things_classes, self.num_stuff_classes = num_things_classes, num_stuff_classes
+        self.start_level, self.end_level = start_level, end_level
+        norm_cfg = norm_cfg or dict(type='GN', num_groups=32, requires_grad=True)
+        self.conv_upsample_layers = nn.ModuleList(
+            ConvUpsample(
+                in_channels,
+                inner_channels,
+                num_layers=max(level, 1),
+                num_upsample=level,
+                conv_cfg=conv_cfg,
+                norm_cfg=norm_cfg,
+            )
+            for level in range(start_level, end_level)
+        )
+        self.conv_logits = nn.Conv2d(inner_channels, num_stuff_classes + 1, 1)
+        self.loss_seg = MODELS.build(loss_seg)
+
+    def forward(self, x: Sequence[Tensor]) -> Tensor:
+        """Pyramid maps -> logits (B, num_stuff_classes + 1, h, w)."""
+        levels = zip(self.conv_upsample_layers, x[self.start_level : self.end_level])
+        outs = [layer(level) for layer, level in levels]
+        size = outs[0].shape[-2:]
+        same_size = [out if out.shape[-2:] == size else F.interpolate(out, size, mode='bilinear') for out in outs]
+        return self.conv_logits(sum(same_size))
+
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """``loss_seg`` against each sample's ``gt_sem_seg``.
+
+        Raises:
+            ValueError: A sample has none.
+        """
+        target = self.targets(semantic_maps(batch_data_samples))
+        logits = F.interpolate(float32_if_half(self(x))[0], target.shape[-2:], mode='bilinear', align_corners=False)
+        return dict(loss_seg=self.loss_seg(logits, target))
+
+    def targets(self, classes: Tensor) -> Tensor:
+        """Classes (B, h, w), things first -> stuff from 0 on, then things; classes that are neither stay."""
+        stuff = (classes >= self.num_things_classes) & (classes < self.num_things_classes + self.num_stuff_classes)
+        shifted = torch.where(stuff, classes - self.num_things_classes, classes)
+        return torch.where(classes < self.num_things_classes, self.num_stuff_classes, shifted)
+
+    def predict(self, x: Sequence[Tensor], samples: SampleList, rescale: bool = False) -> list[Tensor]:
+        """Logits (num_stuff_classes + 1, h, w) of each image, of the size of the original if ``rescale``."""
+        logits = float32_if_half(self(x))[0]
+        return [to_image_size(image, sample, rescale) for image, sample in zip(logits, samples)]

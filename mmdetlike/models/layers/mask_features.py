@@ -1,0 +1,55 @@
+"""Features of all levels at one size, which masks are made of."""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+class MaskFeatures(BaseModule):
+    """Base of the modules that bring pyramid maps to one size, add them up and mix their channels.
+
+    A subclass supplies ``level_convs``, and mixes the sum that ``forward`` returns.
+
+    Args:
+        in_channels: Channels of the maps.
+        feat_channels: Channels of hidden layers.
+        start_level: First level used.
+        end_level: Last level used.
+        out_channels: Channels put out.
+        mask_stride: Stride of the result in pixels.
+        conv_cfg: Convolution layer.
+        norm_cfg: Norm layer.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ValueError: The levels are out of order.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        feat_channels: int,
+        start_level: int,
+        end_level: int,
+        out_channels: int,
+        mask_stride: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or [dict(type='Normal', layer='Conv2d', std=0.01)])
+        if not 0 <= start_level <= end_level:
+            raise ValueError(f'start_level must be in [0, end_level], got {start_level} and end_level={end_level}')
+        self.start_level, self.end_level, self.mask_stride = start_level, end_level, mask_stride
+        self.in_channels, self.feat_channels, self.out_channels = in_channels, feat_channels, out_channels
+        self.layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, inplace=False)
+        self.convs_all_levels = nn.ModuleList(self.level_convs(i) for i in range(start_level, end_level + 1))
+
+    def level_convs(self, level: int) -> nn.Sequential:
+        """The layers of one level."""
+        raise NotImplementedError
+
+    def run_levels(self, x: Sequence[Tensor]) -> list[Tensor]:
+        """What the layers make of the levels used, of pyramid maps (B, C, H_i, W_i)."""
+        return [conv(level) for conv, level in zip(self.convs_all_levels, x[self.start_level : self.end_level + 1])]

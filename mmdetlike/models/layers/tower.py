@@ -1,0 +1,47 @@
+"""The stack of convolutions that most dense heads run before they predict."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .conv_module import ConvModule
+
+
+def build_tower(
+    in_channels: int,
+    feat_channels: int,
+    stacked_convs: int,
+    conv_cfg: dict | None = None,
+    norm_cfg: dict | None = None,
+    bias: bool | str = 'auto',
+    last_conv_cfg: dict | None = None,
+    block: type[nn.Module] = ConvModule,
+    **options,
+) -> nn.ModuleList:
+    """``stacked_convs`` 3x3 ConvModules, the last one with a convolution of its own if ``last_conv_cfg`` says so.
+
+    They may be of another class ``block`` that takes the same arguments; ``options`` are further arguments of it.
+    """
+    layers = nn.ModuleList()
+    for i in range(stacked_convs):
+        own = last_conv_cfg if last_conv_cfg is not None and i == stacked_convs - 1 else conv_cfg
+        width = in_channels if i == 0 else feat_channels
+        common = dict(conv_cfg=own, norm_cfg=norm_cfg, bias=bias)
+        layers.append(block(width, feat_channels, 3, padding=1, **common, **options))
+    return layers
+
+
+def run_tower(layers: nn.ModuleList, x: Tensor) -> Tensor:
+    """The features (B, C, H, W) after all layers."""
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def share_convolutions(towers: Sequence[nn.ModuleList]) -> nn.ModuleList:
+    """Towers of several levels that have norm layers of their own but the convolutions of the first one."""
+    first, *others = ([m for m in tower.modules() if isinstance(m, ConvModule)] for tower in towers)
+    for other in others:
+        for layer, of_first in zip(other, first):
+            layer.conv = of_first.conv
+    return nn.ModuleList(towers)
