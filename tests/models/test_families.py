@@ -119,9 +119,14 @@ def test_one_class(family):
 
 @pytest.mark.parametrize('family', FAMILIES)
 def test_every_parameter_learns(family):
-    model = build(family)
-    check_training(model, [make_sample(boxes, index=i) for i, boxes in enumerate(ORDINARY)])
-    idle = {name for name, parameter in model.named_parameters() if not parameter.grad.any()}
+    samples = [make_sample(boxes, index=i) for i, boxes in enumerate(ORDINARY)]
+    idle = set(dict(build(family).named_parameters()))
+    for seed in range(4):  # where predictions decide who is positive, a level may have none with some weights
+        model = build(family, seed=seed)
+        check_training(model, samples)
+        idle -= {name for name, parameter in model.named_parameters() if parameter.grad.any()}
+        if idle <= NO_GRADIENT.get(family, set()):
+            break
     assert idle <= NO_GRADIENT.get(family, set())
 
 

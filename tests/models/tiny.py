@@ -5,6 +5,8 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 
 import mmdetlike.models  # noqa: F401  registers the models
+from mmdetlike.models.heads.dense import FlatPredictions
+from mmdetlike.models.task_modules import box_centers
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.mask import BitmapMasks
@@ -166,3 +168,20 @@ def losses(model, samples) -> dict:
 def predict(model, samples) -> list[DetDataSample]:
     """Samples with predictions for random images."""
     return model.eval()(**batch(model, samples), mode='predict')
+
+
+def candidates(priors, counts=None, strides=None, **predictions) -> InstanceData:
+    """What a head shows an assigner: a row for each of ``priors`` (n, 2 or 4), of which levels have ``counts``."""
+    priors = torch.as_tensor(priors, dtype=torch.float32)
+    counts = [len(priors)] if counts is None else counts
+    points = priors if priors.shape[-1] == 2 else box_centers(priors)
+    strides = torch.full((len(priors), 2), 8.0) if strides is None else torch.as_tensor(strides)
+    level_ids = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    columns = {name: torch.as_tensor(value) for name, value in predictions.items()}
+    return InstanceData(priors=priors, points=points, strides=strides, level_ids=level_ids, **columns)
+
+
+def flat_predictions(head, sizes, num_priors, **maps) -> FlatPredictions:
+    """Predictions ``maps`` (B, N, c) at the priors of ``head``, for feature maps of ``sizes``."""
+    priors = None if head is None else head.priors(sizes, torch.device('cpu'))
+    return FlatPredictions(maps, priors, sizes, num_priors)

@@ -23,7 +23,7 @@ def dense(canvas: Canvas) -> None:
             Node('FlatPredictions', 'name: (B, N, channels of a prior)'),
         ],
     )
-    priors = canvas.node(RIGHT, boxes[-1].y, BOX, Node('priors', '(N, 4) or (N, 2) in pixels'))
+    priors = canvas.node(RIGHT, boxes[-1].y, BOX, Node('Priors', 'N anchors or points of all levels'))
     middle = boxes[1].y + boxes[1].height / 2
     canvas.arrow((LEFT + BOX, middle), (RIGHT + 20, middle), (RIGHT + 20, priors.y - 2))
     priors_of = [
@@ -36,19 +36,20 @@ def dense(canvas: Canvas) -> None:
 
 DENSE_TRAINING = [
     [
+        Label('DenseHead.compute_losses', 'the hook: assign, then losses'),
         Label('DenseHead.targets', 'one image after the other:'),
         Label('DenseHead.usable_priors', 'those on the image'),
         Label('DenseHead.gt_instances', 'objects as the head sees them'),
+        Label('DenseHead.candidates', 'a row for each prior'),
+        Label('DenseHead.assignable_predictions', 'if the assigner asks'),
         Label('DenseHead.assign'),
-        Label('DenseHead.current_assigner', 'of this epoch'),
-        Label('DenseHead.predicted_instances', 'if the assigner asks'),
         Label('assigner', kind='config'),
         Label('sampler', kind='config'),
     ],
     Node('DenseTargets', 'labels, weights, positives and their objects'),
     [
-        Label('DenseHead.losses', 'over flat tensors'),
-        Label('DenseHead.levels', 'where a term is wanted for each level'),
+        Label('DenseHead.target_losses', 'over flat tensors'),
+        Label('DenseHead.losses_by_level', 'where a term is wanted for each level'),
         Label('loss_cls, loss_bbox, ...', kind='config'),
     ],
     Node('losses', 'loss_cls, loss_bbox, ...'),
@@ -69,7 +70,7 @@ DENSE_TESTING = [
     [
         Label('DenseHead.suppress', 'rescale, drop the small ones, NMS'),
         Label('DenseHead.nms_groups', 'classes, or levels'),
-        Label('DenseHead.finish'),
+        Label('DenseHead.to_result'),
         Label('DenseHead.instance_fields', 'what a mask branch wants to know'),
     ],
     Node('InstanceData', 'bboxes, scores, labels of an image'),

@@ -64,10 +64,6 @@ class VFNet(SingleStageDetector):
 class TOOD(SingleStageDetector):
     """TOOD: Task-aligned One-stage Object Detection, arXiv 2108.07755."""
 
-    def set_epoch(self, epoch: int) -> None:
-        """Tell the head which epoch runs, counted from 0: the assignment changes at ``train_cfg.initial_epoch``."""
-        self.bbox_head.epoch = epoch
-
 
 @MODELS.register_module()
 class CenterNet(SingleStageDetector):

@@ -1,5 +1,8 @@
 """What heads of several pipelines share."""
 
+import logging
+
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -25,6 +28,30 @@ def prefix_losses(terms: dict[str, Tensor], layer: int = 0, num_layers: int = 1,
 
 def match_queries(assigner, preds: InstanceData, gt_instances: InstanceData, sample) -> tuple[Tensor, Tensor]:
     """The positive queries (p,) of an image and the object of each, counted from 0."""
-    result = assigner.assign(preds, gt_instances, img_meta=sample.metainfo)
+    preds.set_metainfo(dict(img_shape=sample.img_shape))
+    result = assigner.assign(preds, gt_instances)
     queries = (result.gt_inds > 0).nonzero().squeeze(1)
     return queries, result.gt_inds[queries] - 1
+
+
+def require_decoded_boxes(head: type, reg_decoded_bbox: bool) -> None:
+    """Refuse ``reg_decoded_bbox=False`` for a head whose ``loss_bbox`` always sees decoded boxes.
+
+    Raises:
+        ValueError: It is False.
+    """
+    if not reg_decoded_bbox:
+        raise ValueError(
+            f'reg_decoded_bbox must be True: the loss of {head.__name__} compares decoded boxes, got False'
+        )
+
+
+def notice_unused_assigner(head: type, train_cfg: dict, instead: str) -> None:
+    """Log that a head which assigns in its own way, described by ``instead``, does not use ``train_cfg.assigner``.
+
+    It is no error: configs of the toolbox's 2.x have one in every ``train_cfg``.
+    """
+    if 'assigner' in train_cfg:
+        unused = train_cfg['assigner'].get('type')
+        message = f'{head.__name__} assigns objects by {instead}; train_cfg.assigner ({unused}) is not used'
+        print_log(message, 'current', logging.WARNING)

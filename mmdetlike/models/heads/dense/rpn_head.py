@@ -18,6 +18,7 @@ class RPNHead(AnchorHead):
     """Tell objects from background and propose their boxes.
 
     Args:
+        in_channels: Channels of the pyramid's feature maps.
         num_classes: Must be 1: object or not.
         num_convs: 3x3 convolutions before the two predicting ones.
         kwargs: See ``AnchorHead``.
@@ -31,7 +32,7 @@ class RPNHead(AnchorHead):
         self.num_convs = num_convs
         super().__init__(num_classes, in_channels, **kwargs)
 
-    def _init_layers(self) -> None:
+    def build_layers(self) -> None:
         if self.num_convs > 1:
             widths = [self.in_channels] + [self.feat_channels] * self.num_convs
             self.rpn_conv = nn.Sequential(*[ConvModule(a, b, 3, padding=1, inplace=False) for a, b in pairwise(widths)])

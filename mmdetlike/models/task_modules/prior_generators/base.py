@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
-from mmdetlike.structures.bbox import HorizontalBoxes
+from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
+
+from ..priors import Priors, box_centers
 
 
 class PriorGenerator:
@@ -30,6 +32,23 @@ class PriorGenerator:
     def num_base_priors(self) -> list[int]:
         """Priors per cell, of each level."""
         raise NotImplementedError
+
+    def priors(self, featmap_sizes: Sequence[tuple[int, int]], device: torch.device | str) -> Priors:
+        """The priors of all levels, whose maps have ``featmap_sizes`` (height, width).
+
+        Raises:
+            ValueError: The number of maps differs from ``num_levels``.
+        """
+        levels = [get_box_tensor(level) for level in self.grid_priors(featmap_sizes, device=device)]
+        counts = torch.tensor([len(level) for level in levels], device=device)
+        level_ids = torch.arange(len(levels), device=device).repeat_interleave(
+            counts, output_size=sum(map(len, levels))
+        )
+        values = torch.cat(levels)
+        strides = values.new_tensor(self.strides)[level_ids]
+        if values.shape[-1] == 2:
+            return Priors(values, strides, level_ids)
+        return Priors(box_centers(values), strides, level_ids, values)
 
     def grid_priors(
         self, featmap_sizes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32, device='cuda', **kwargs
