@@ -4,6 +4,7 @@ from .atss_head import ATSSHead
 from .base import DenseHead, DenseTargets, FlatPredictions
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .fcos_head import FCOSHead
+from .free_anchor_head import FreeAnchorRetinaHead
 from .gfl_head import GFLHead, Integral
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
