@@ -468,11 +468,7 @@ class DenseHead(Head):
 
     def suppress(self, candidates: InstanceData, cfg: ConfigDict, scale_factor=None) -> InstanceData:
         """Rescale boxes, drop the small ones, suppress duplicates and keep the ``max_per_img`` best."""
-        if scale_factor is not None:
-            candidates.bboxes = candidates.bboxes / candidates.bboxes.new_tensor(scale_factor).repeat(2)
-        if cfg.get('min_bbox_size', -1) >= 0:
-            size = candidates.bboxes[:, 2:] - candidates.bboxes[:, :2]
-            candidates = candidates[(size > cfg.min_bbox_size).all(-1)]
+        candidates = rescaled(candidates, cfg, scale_factor)
         return suppress(candidates, cfg.nms, cfg.get('max_per_img', -1), self.nms_groups(candidates))
 
     def nms_groups(self, candidates: InstanceData) -> Tensor:
@@ -490,6 +486,16 @@ def check_one_prior(head: DenseHead) -> None:
     counts = head.prior_generator.num_base_priors
     if set(counts) != {1}:
         raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')
+
+
+def rescaled(candidates: InstanceData, cfg: ConfigDict, scale_factor=None) -> InstanceData:
+    """Candidates with ``bboxes`` (n, 4) in pixels of the original image, without those below ``min_bbox_size``."""
+    if scale_factor is not None:
+        candidates.bboxes = candidates.bboxes / candidates.bboxes.new_tensor(scale_factor).repeat(2)
+    if cfg.get('min_bbox_size', -1) >= 0:
+        size = candidates.bboxes[:, 2:] - candidates.bboxes[:, :2]
+        candidates = candidates[(size > cfg.min_bbox_size).all(-1)]
+    return candidates
 
 
 def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Tensor, Tensor]:
