@@ -6,6 +6,7 @@ from .single_stage import (
     ATSS,
     FCOS,
     GFL,
+    PAA,
     RPN,
     SOLO,
     TOOD,

@@ -66,6 +66,11 @@ class TOOD(SingleStageDetector):
 
 
 @MODELS.register_module()
+class PAA(SingleStageDetector):
+    """Probabilistic Anchor Assignment with IoU Prediction, arXiv 2007.08103."""
+
+
+@MODELS.register_module()
 class CenterNet(SingleStageDetector):
     """Objects as Points, arXiv 1904.07850."""
 

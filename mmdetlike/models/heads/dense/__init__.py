@@ -6,6 +6,7 @@ from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .fcos_head import FCOSHead
 from .free_anchor_head import FreeAnchorRetinaHead
 from .gfl_head import GFLHead, Integral
+from .paa_head import PAAHead
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
