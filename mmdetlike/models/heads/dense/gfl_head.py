@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, build_tower, run_tower
+from mmdetlike.models.layers import Scale, build_two_towers, run_tower
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
@@ -98,8 +98,7 @@ class GFLHead(DenseHead):
     def build_layers(self) -> None:
         tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
         width = self.feat_channels if self.stacked_convs else self.in_channels
-        self.cls_convs = build_tower(*tower)
-        self.reg_convs = build_tower(*tower)
+        self.cls_convs, self.reg_convs = build_two_towers(*tower)
         self.gfl_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
         self.gfl_reg = nn.Conv2d(width, 4 * (self.reg_max + 1), 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
