@@ -12,7 +12,7 @@ from mmengine.config import Config
 from torch import nn
 from tqdm import tqdm
 
-from mmdetlike.apis.configs import as_config, config_in_checkpoint, find_config
+from mmdetlike.apis.configs import as_config, config_in_checkpoint
 from mmdetlike.apis.detector import build_model, check_device, fill, finish, read_weights, set_palette
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
 from mmdetlike.apis.pipeline import build_pipeline, describe
@@ -21,6 +21,7 @@ from mmdetlike.apis.sources import Item, count, download, expand, is_url, stream
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
 from mmdetlike.structures import DetDataSample
+from mmdetlike.utils.config import find_config
 
 Source = str | Path | np.ndarray
 _LISTED = 20  # unreadable inputs to name at the end
