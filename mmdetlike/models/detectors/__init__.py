@@ -1,6 +1,7 @@
 from .base import BaseDetector
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
+from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
 from .single_stage import (
     ATSS,

@@ -3,7 +3,7 @@
 from tests.models.tiny import retina_head
 
 from .common import STDS, family
-from .dense import aligned, anchors, dense
+from .dense import aligned, anchors, dense, gfl
 
 SMOOTH = dict(type='SmoothL1Loss', beta=0.11, loss_weight=0.75)
 
@@ -21,3 +21,17 @@ LOOSE = dict(type='MaxIoUAssigner', pos_iou_thr=0.1, neg_iou_thr=0.1, min_pos_io
 @family
 def paa(num_classes: int = 3) -> dict:
     return aligned('PAA', num_classes, LOOSE, anchor_generator=anchors(), bbox_coder=STDS, topk=4)
+
+
+@family
+def lad(num_classes: int = 3) -> dict:
+    cfg = paa(num_classes)
+    teacher = dict(teacher_backbone=cfg['backbone'], teacher_neck=cfg['neck'], teacher_bbox_head=cfg['bbox_head'])
+    return dict(cfg, type='LAD', bbox_head=dict(cfg['bbox_head'], type='LADHead'), **teacher)
+
+
+@family
+def ld(num_classes: int = 3) -> dict:
+    cfg = gfl(num_classes)
+    head = dict(cfg['bbox_head'], type='LDHead')
+    return dict(cfg, type='KnowledgeDistillationSingleStageDetector', bbox_head=head, teacher_config=dict(model=cfg))

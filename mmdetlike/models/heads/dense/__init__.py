@@ -6,6 +6,8 @@ from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .fcos_head import FCOSHead
 from .free_anchor_head import FreeAnchorRetinaHead
 from .gfl_head import GFLHead, Integral
+from .lad_head import LADHead
+from .ld_head import LDHead
 from .paa_head import PAAHead
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead

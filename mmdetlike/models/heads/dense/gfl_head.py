@@ -122,7 +122,7 @@ class GFLHead(DenseHead):
         logits = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
         boxes = self.bbox_coder.decode(points, self.integral(logits))
         distances = self.bbox_coder.encode(points, gt_boxes, self.reg_max)
-        weight = preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
+        weight = self.positive_weights(preds, targets)
         weight_sum = loss_normalizer(weight)
         quality = targets.scatter(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
 
@@ -138,6 +138,10 @@ class GFLHead(DenseHead):
             return self.loss_dfl(sides, distances[pos].flatten(), side_weight, avg_factor=4 * weight_sum)
 
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
+
+    def positive_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:
+        """(P,) by how much each positive counts in the losses of boxes: its best class probability."""
+        return preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen cells, clipped to the image."""

@@ -101,10 +101,13 @@ class PAAHead(ATSSHead):
         every = slice(0, len(preds.priors))
         return dict(
             cls=self.class_loss(preds, targets, every, avg_factor=max(targets.num_pos, len(samples))),
-            # boxes count by their IoU, so that is what their loss is divided by
-            bbox=self.loss_bbox(boxes, gt_boxes, ious, avg_factor=loss_normalizer(ious, EPS)),
+            bbox=self.box_loss(boxes, targets, ious),
             iou=self.loss_centerness(preds.iou_pred.flatten()[pos], ious, avg_factor=targets.num_pos),
         )
+
+    def box_loss(self, boxes: Tensor, targets: DenseTargets, ious: Tensor) -> Tensor:
+        """Loss of the positives' ``boxes`` (P, 4), which count by their ``ious`` (P,) with their objects."""
+        return self.loss_bbox(boxes, targets.pos_gt_bboxes, ious, avg_factor=loss_normalizer(ious, EPS))
 
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Geometric mean (B, N, C) of class scores and predicted IoU, by which priors are selected too."""
