@@ -29,6 +29,20 @@ class ImageError(UserError, ValueError):
         return type(self), (self.path, self.reason)  # crosses from a worker process to the main one
 
 
+class ImageSizeError(ImageError):
+    """An image that isn't of the size which its annotations give.
+
+    Args:
+        path: The file.
+        reason: Both sizes and what may be done, as the end of a sentence.
+    """
+
+
+def tells_at(count: int) -> bool:
+    """Whether the ``count``-th fault of a kind is named: the first five are, then the 10th, 100th, 1000th ..."""
+    return count <= 5 or str(count).rstrip('0') == '1'
+
+
 def warn(message: str) -> None:
     """Log ``message`` as a warning of the running experiment."""
     print_log(message, logger='current', level=logging.WARNING)

@@ -16,10 +16,12 @@ FLAGS = {
     'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
     'grayscale_ignore_orientation': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
 }
+TURNED = ('color', 'grayscale')  # as EXIF says; by the other flags pictures stay as they are stored
 BACKENDS = ('cv2', 'pillow')
 _JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
 # In entropy-coded data 0xFF is followed by 0 (stuffing), a restart marker or another 0xFF (padding).
 _MARKER_IN_SCAN = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
+_ORIENTATION_TAG = 0x0112
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 
@@ -49,6 +51,16 @@ def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = 
     if seg.ndim == 3:
         raise ImageError(path, f'a label map needs one channel, but its shape is {seg.shape}')
     return seg.astype(np.uint8)
+
+
+def read_orientation(path: str, backend_args: dict | None = None) -> int:
+    """How a picture is to be turned when it is shown, 1 to 8 as EXIF numbers it; 1, as it is, if nothing is said."""
+    from PIL import Image
+
+    try:
+        return Image.open(io.BytesIO(_read_bytes(path, backend_args))).getexif().get(_ORIENTATION_TAG, 1)
+    except (ImageError, OSError, ValueError, SyntaxError):  # not known to Pillow
+        return 1
 
 
 def _read_bytes(path: str, backend_args: dict | None) -> bytes:

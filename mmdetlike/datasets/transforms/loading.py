@@ -7,8 +7,9 @@ import torch
 
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
-from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, read_image, read_label_map
+from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, TURNED, read_image, read_label_map
 from mmdetlike.datasets.transforms.instances import select_instances
+from mmdetlike.datasets.transforms.recorded_size import RecordedSize, fit_label_map
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import HorizontalBoxes, get_box_type
 from mmdetlike.structures.mask import BitmapMasks, PolygonMasks, polygons_to_bitmap, rle_to_bitmap
@@ -24,9 +25,16 @@ class LoadImageFromFile(BaseTransform):
         imdecode_backend: 'cv2' or 'pillow'; what OpenCV cannot read is tried with Pillow.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
         ignore_empty: Give the sample up (return None) instead of raising.
+        size_mismatch: What happens if the picture isn't of the ``height`` and ``width`` that its annotations give.
+            'skip': in training the sample is left out with a warning that names it; in testing, where each picture
+            must be predicted, there is only the warning. 'rescale': with a warning, boxes, masks and keypoints are
+            scaled to the picture in training, and predictions to the annotations in testing; a picture whose width and
+            height are exchanged is turned, not scaled, and treated as by 'skip'. 'ignore': annotations are taken as
+            they are. 'error': raise `DataError`, which stops.
 
     Raises:
-        ImageError: The file is missing, truncated or no picture.
+        ImageError: The file is missing, truncated or no picture, or (`ImageSizeError`) to be skipped for its size.
+        DataError: The sizes differ and ``size_mismatch`` is 'error'.
     """
 
     def __init__(
@@ -36,6 +44,7 @@ class LoadImageFromFile(BaseTransform):
         imdecode_backend: str = 'cv2',
         backend_args: dict | None = None,
         ignore_empty: bool = False,
+        size_mismatch: str = 'skip',
     ) -> None:
         _check_decoder(color_type, imdecode_backend)
         self.to_float32 = to_float32
@@ -43,6 +52,8 @@ class LoadImageFromFile(BaseTransform):
         self.imdecode_backend = imdecode_backend
         self.backend_args = copy.copy(backend_args)
         self.ignore_empty = ignore_empty
+        self.size_mismatch = size_mismatch
+        self._recorded_size = RecordedSize(size_mismatch, color_type in TURNED, backend_args)
 
     def transform(self, results: dict) -> dict | None:
         try:
@@ -51,7 +62,15 @@ class LoadImageFromFile(BaseTransform):
             if self.ignore_empty:
                 return None
             raise
-        return _set_image(results, img, self.to_float32)
+        return self.set_image(results, img)
+
+    def set_image(self, results: dict, img: np.ndarray) -> dict:
+        """Put the loaded ``img`` (h, w) or (h, w, c) into the sample, with all that is known of it."""
+        results['img'] = img.astype(np.float32) if self.to_float32 else img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        results['scale_factor'] = (1.0, 1.0)
+        self._recorded_size.compare(results)
+        return results
 
 
 @TRANSFORMS.register_module()
@@ -65,14 +84,7 @@ class LoadImageFromNDArray(LoadImageFromFile):
                 'given as an array', f'expected (h, w) or (h, w, c), got {getattr(img, "shape", type(img))}'
             )
         results.setdefault('img_path', None)
-        return _set_image(results, img, self.to_float32)
-
-
-def _set_image(results: dict, img: np.ndarray, to_float32: bool) -> dict:
-    results['img'] = img.astype(np.float32) if to_float32 else img
-    results['img_shape'] = results['ori_shape'] = img.shape[:2]
-    results['scale_factor'] = (1.0, 1.0)
-    return results
+        return self.set_image(results, img)
 
 
 def _check_decoder(color_type: str, backend: str) -> None:
@@ -169,7 +181,8 @@ class LoadAnnotations(BaseTransform):
             results['gt_masks'] = PolygonMasks(masks, height, width)
 
     def _load_seg_map(self, results: dict) -> None:
-        seg = read_label_map(results['seg_map_path'], self.imdecode_backend, self.backend_args)
+        path = results['seg_map_path']
+        seg = fit_label_map(read_label_map(path, self.imdecode_backend, self.backend_args), results, path)
         if self.reduce_zero_label:
             # In uint8, 0 - 1 is 255 and what was 255 has to stay so.
             seg = np.where((seg == 0) | (seg == 255), self.ignore_index, seg - 1).astype(np.uint8)

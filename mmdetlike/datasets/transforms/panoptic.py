@@ -4,6 +4,7 @@ import numpy as np
 
 from mmdetlike.datasets.transforms.image_io import read_image
 from mmdetlike.datasets.transforms.loading import LoadAnnotations
+from mmdetlike.datasets.transforms.recorded_size import fit_label_map
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.mask import BitmapMasks
 from mmdetlike.structures.panoptic import colors_to_ids
@@ -85,7 +86,8 @@ class LoadPanopticAnnotations(LoadAnnotations):
         """(h, w) the segment of each pixel."""
         if results.get('panoptic_map') is not None:
             return results['panoptic_map']
-        return read_segment_ids(results['seg_map_path'], self.imdecode_backend, self.backend_args)
+        path = results['seg_map_path']
+        return fit_label_map(read_segment_ids(path, self.imdecode_backend, self.backend_args), results, path)
 
 
 def read_segment_ids(path: str, backend: str = 'cv2', backend_args: dict | None = None) -> np.ndarray:
