@@ -48,6 +48,16 @@ def warn(message: str) -> None:
     print_log(message, logger='current', level=logging.WARNING)
 
 
+WARNED: set[str] = set()  # the kinds that `warn_once` has told of in this process
+
+
+def warn_once(kind: str, message: str) -> None:
+    """Log ``message`` as a warning, unless there was one of this ``kind`` before in this process."""
+    if kind not in WARNED:
+        WARNED.add(kind)
+        warn(message)
+
+
 class SkipReport:
     """Counts what a dataset skipped or corrected, by reason, and keeps a few examples to show.
 

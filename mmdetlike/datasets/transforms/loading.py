@@ -7,6 +7,7 @@ import torch
 
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
+from mmdetlike.datasets.transforms.depth import check_value_range, to_eight_bits
 from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, TURNED, read_image, read_label_map
 from mmdetlike.datasets.transforms.instances import select_instances
 from mmdetlike.datasets.transforms.recorded_size import RecordedSize, fit_label_map
@@ -21,7 +22,8 @@ class LoadImageFromFile(BaseTransform):
 
     Args:
         to_float32: Convert the pixels to float32, still 0 to 255.
-        color_type: 'color' for (h, w, 3) uint8 BGR whatever the file holds; see `decode_image` for the others.
+        color_type: 'color' for (h, w, 3) uint8 BGR whatever the file holds; 'grayscale' for (h, w); 'unchanged' for
+            (h, w, c) as stored, of any depth and number of channels; see `decode_image` for the others.
         imdecode_backend: 'cv2' or 'pillow'; what OpenCV cannot read is tried with Pillow.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
         ignore_empty: Give the sample up (return None) instead of raising.
@@ -31,6 +33,11 @@ class LoadImageFromFile(BaseTransform):
             scaled to the picture in training, and predictions to the annotations in testing; a picture whose width and
             height are exchanged is turned, not scaled, and treated as by 'skip'. 'ignore': annotations are taken as
             they are. 'error': raise `DataError`, which stops.
+        value_range: In files of more than 8 bits, the values (lower, upper) that become 0 and 255; 'file' for the least
+            and the largest of each file; None for 0 to 65535 in files of 16 bits and for a guess in others, with one
+            warning. Files of 8 bits, and what is loaded 'unchanged', stay as they are.
+
+    A JPEG file that is damaged inside is broken in training; in testing there is a warning.
 
     Raises:
         ImageError: The file is missing, truncated or no picture, or (`ImageSizeError`) to be skipped for its size.
@@ -45,6 +52,7 @@ class LoadImageFromFile(BaseTransform):
         backend_args: dict | None = None,
         ignore_empty: bool = False,
         size_mismatch: str = 'skip',
+        value_range: tuple[float, float] | str | None = None,
     ) -> None:
         _check_decoder(color_type, imdecode_backend)
         self.to_float32 = to_float32
@@ -53,11 +61,19 @@ class LoadImageFromFile(BaseTransform):
         self.backend_args = copy.copy(backend_args)
         self.ignore_empty = ignore_empty
         self.size_mismatch = size_mismatch
+        self.value_range = check_value_range(value_range)
         self._recorded_size = RecordedSize(size_mismatch, color_type in TURNED, backend_args)
 
     def transform(self, results: dict) -> dict | None:
         try:
-            img = read_image(results['img_path'], self.color_type, self.imdecode_backend, self.backend_args)
+            img = read_image(
+                results['img_path'],
+                self.color_type,
+                self.imdecode_backend,
+                self.backend_args,
+                self.value_range,
+                strict=not results.get('test_mode', False),
+            )
         except ImageError:
             if self.ignore_empty:
                 return None
@@ -75,7 +91,10 @@ class LoadImageFromFile(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadImageFromNDArray(LoadImageFromFile):
-    """Take ``img`` as an array (h, w, 3) that is there already, and set what `LoadImageFromFile` sets."""
+    """Take ``img`` as an array (h, w, 3) that is there already, and set what `LoadImageFromFile` sets.
+
+    Whole numbers above 255 are scaled to 8 bits as in files, unless ``color_type`` is 'unchanged'.
+    """
 
     def transform(self, results: dict) -> dict:
         img = results['img']
@@ -84,7 +103,14 @@ class LoadImageFromNDArray(LoadImageFromFile):
                 'given as an array', f'expected (h, w) or (h, w, c), got {getattr(img, "shape", type(img))}'
             )
         results.setdefault('img_path', None)
+        if self.color_type != 'unchanged' and _is_deep(img):
+            img = to_eight_bits(img, self.value_range)
         return self.set_image(results, img)
+
+
+def _is_deep(img: np.ndarray) -> bool:
+    """Whether an array holds whole numbers of more than 8 bits; floating point may come from another step."""
+    return img.dtype != np.uint8 and img.dtype.kind in 'iu' and img.size > 0 and img.max() > 255
 
 
 def _check_decoder(color_type: str, backend: str) -> None:

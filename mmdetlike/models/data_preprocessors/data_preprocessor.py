@@ -12,6 +12,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import BaseBoxes
@@ -87,6 +88,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
 
         Raises:
             TypeError: ``inputs`` is neither.
+            ConfigError: ``mean`` has a number for each of more or fewer channels than an image has.
         """
         data = self.cast_data(data)
         images, samples = data['inputs'], data.get('data_samples')
@@ -109,6 +111,12 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         if self.channel_conversion and image.shape[0] == 3:
             image = image.flip(0)
         image = image.float()
+        if self._enable_normalize and len(self.mean) not in (1, len(image)):
+            raise ConfigError(
+                f'a picture has {len(image)} channels, but mean and std of the data_preprocessor have '
+                f'{len(self.mean)} numbers: give one for each channel, or load other channels by color_type of '
+                f'LoadImageFromFile (color: 3, grayscale: 1)'
+            )
         return (image - self.mean) / self.std if self._enable_normalize else image
 
     def _stack(self, images: list[Tensor]) -> Tensor:
