@@ -22,6 +22,8 @@ class PhotoMetricDistortion(BaseTransform):
         hue_delta: Largest change either way, in degrees.
     """
 
+    needs = ('img',)
+
     def __init__(
         self,
         brightness_delta: int = 32,
@@ -60,6 +62,8 @@ class YOLOXHSVRandomAug(BaseTransform):
         saturation_delta: Largest change of saturation either way, of 255.
         value_delta: Largest change of value either way, of 255.
     """
+
+    needs = ('img',)
 
     def __init__(self, hue_delta: int = 5, saturation_delta: int = 30, value_delta: int = 30) -> None:
         if min(hue_delta, saturation_delta, value_delta) < 0:

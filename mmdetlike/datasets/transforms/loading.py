@@ -44,6 +44,8 @@ class LoadImageFromFile(BaseTransform):
         DataError: The sizes differ and ``size_mismatch`` is 'error'.
     """
 
+    needs = ('img_path',)
+
     def __init__(
         self,
         to_float32: bool = False,
@@ -95,6 +97,8 @@ class LoadImageFromNDArray(LoadImageFromFile):
 
     Whole numbers above 255 are scaled to 8 bits as in files, unless ``color_type`` is 'unchanged'.
     """
+
+    needs = ('img',)
 
     def transform(self, results: dict) -> dict:
         img = results['img']
@@ -171,6 +175,7 @@ class LoadAnnotations(BaseTransform):
         self.ignore_index = ignore_index
         self.imdecode_backend = imdecode_backend
         self.backend_args = copy.copy(backend_args)
+        self.needs = ('seg_map_path',) if with_seg else ()
         self._box_class = HorizontalBoxes if box_type is None else get_box_type(box_type)[1]
 
     def transform(self, results: dict) -> dict:
@@ -251,6 +256,8 @@ class LoadProposals(BaseTransform):
         num_max_proposals: Keep the first so many; all if None.
     """
 
+    needs = ('proposals',)
+
     def __init__(self, num_max_proposals: int | None = None) -> None:
         self.num_max_proposals = num_max_proposals
 
@@ -293,6 +300,7 @@ class FilterAnnotations(BaseTransform):
         self.by_box = by_box
         self.by_mask = by_mask
         self.keep_empty = keep_empty
+        self.needs = ('gt_bboxes', 'gt_masks') if by_mask else ('gt_bboxes',)
 
     def transform(self, results: dict) -> dict | None:
         boxes = results['gt_bboxes']

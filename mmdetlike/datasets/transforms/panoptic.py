@@ -34,7 +34,7 @@ class LoadPanopticAnnotations(LoadAnnotations):
 
     Raises:
         ImageError: There is no such PNG, or it isn't a whole picture.
-        ValueError: The sample is not one of a panoptic dataset.
+        ConfigError: The sample is not one of a panoptic dataset.
     """
 
     def __init__(
@@ -56,13 +56,9 @@ class LoadPanopticAnnotations(LoadAnnotations):
             imdecode_backend=imdecode_backend,
             backend_args=backend_args,
         )
+        self.needs = ('segments_info',)
 
     def transform(self, results: dict) -> dict:
-        if 'segments_info' not in results:
-            raise ValueError(
-                f'LoadPanopticAnnotations needs segments_info, which samples of CocoPanopticDataset have; '
-                f'this one has only {sorted(results)}.'
-            )
         if self.with_mask or self.with_seg:
             results['panoptic_map'] = self._ids(results)
         return super().transform(results)
