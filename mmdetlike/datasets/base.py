@@ -4,7 +4,7 @@ from mmengine.dataset import BaseDataset
 
 from ..registry import DATASETS, TRANSFORMS
 from ..utils.colors import distinct_colors
-from .errors import DataError, ImageError, ImageSizeError, SkipReport, tells_at, warn
+from .errors import DataError, ImageError, ImageSizeError, PipelineError, SkipReport, tells_at, warn
 from .proposals import attach_proposals
 from .seeding import seeded
 
@@ -173,7 +173,10 @@ class BaseDetDataset(BaseDataset):
         data = self.prepare_data(idx)
         if data is None:
             path = self.get_data_info(idx)['img_path']
-            raise RuntimeError(f'The test pipeline returned None for sample {idx} ({path}).')
+            raise PipelineError(
+                f'The test pipeline returned None for sample {idx} ({path}): a step of it gave the picture up, but in '
+                f'testing all count. Leave out steps that choose, as FilterAnnotations or RandomCrop.'
+            )
         return data
 
     def _train_sample(self, idx: int) -> dict:
@@ -188,7 +191,10 @@ class BaseDetDataset(BaseDataset):
             if data is not None:
                 return data
             idx = self._rand_another()
-        raise RuntimeError(f'{self.source}: the pipeline returned None for {self.max_refetch + 1} samples in a row.')
+        raise PipelineError(
+            f'{self.source}: the pipeline returned None for {self.max_refetch + 1} samples in a row: a step of it, as '
+            f'RandomCrop or FilterAnnotations, gives up too many of them for want of objects.'
+        )
 
     def _note_broken(self, error: ImageError, in_a_row: int) -> None:
         if in_a_row >= MAX_BROKEN_IN_A_ROW:

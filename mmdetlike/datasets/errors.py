@@ -38,6 +38,10 @@ class ImageSizeError(ImageError):
     """
 
 
+class PipelineError(UserError, RuntimeError):
+    """A pipeline that gives up samples which it must not, or too many in a row."""
+
+
 def tells_at(count: int) -> bool:
     """Whether the ``count``-th fault of a kind is named: the first five are, then the 10th, 100th, 1000th ..."""
     return count <= 5 or str(count).rstrip('0') == '1'

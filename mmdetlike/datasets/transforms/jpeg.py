@@ -22,6 +22,7 @@ START = b'\xff\xd8\xff'
 # In entropy-coded data 0xFF is followed by 0 (stuffing), a restart marker or another 0xFF (padding).
 _MARKER_IN_SCAN = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+TURNS = range(5, 9)  # the EXIF orientations that exchange width and height
 _ORIENTATION_TAG = 0x0112
 _EXIF = b'Exif\x00\x00'
 # What libjpeg says of files that are whole: colors that simplejpeg can't convert, and headers that are out of order.

@@ -76,11 +76,11 @@ class LoadImageFromFile(BaseTransform):
                 self.value_range,
                 strict=not results.get('test_mode', False),
             )
+            return self.set_image(results, img)
         except ImageError:
             if self.ignore_empty:
                 return None
             raise
-        return self.set_image(results, img)
 
     def set_image(self, results: dict, img: np.ndarray) -> dict:
         """Put the loaded ``img`` (h, w) or (h, w, c) into the sample, with all that is known of it."""

@@ -7,11 +7,11 @@ from pycocotools import mask as coco_mask
 
 from mmdetlike.datasets.errors import DataError, ImageError, ImageSizeError, tells_at, warn
 from mmdetlike.datasets.transforms.image_io import read_orientation
+from mmdetlike.datasets.transforms.jpeg import TURNS
 from mmdetlike.structures.mask import rle_to_bitmap
 from mmdetlike.structures.warp import Size, Warp
 
 SIZE_MISMATCHES = ('skip', 'rescale', 'ignore', 'error')
-_TURNS = range(5, 9)  # the EXIF orientations that exchange width and height
 
 
 class RecordedSize:
@@ -75,7 +75,7 @@ class RecordedSize:
                 f'they give, to "ignore" if they fit this one as they are'
             )
         orientation = read_orientation(results['img_path'], self.backend_args)
-        if orientation not in _TURNS:
+        if orientation not in TURNS:
             return f'{sizes}: width and height are exchanged'
         if self.turned:
             return (
