@@ -52,14 +52,14 @@ def warn(message: str) -> None:
     print_log(message, logger='current', level=logging.WARNING)
 
 
-WARNED: set[str] = set()  # the kinds that `warn_once` has told of in this process
+_warned: set[str] = set()
 
 
-def warn_once(kind: str, message: str) -> None:
-    """Log ``message`` as a warning, unless there was one of this ``kind`` before in this process."""
-    if kind not in WARNED:
-        WARNED.add(kind)
-        warn(message)
+def warn_once(message: str, key: str) -> None:
+    """Log ``message`` as a warning unless this process has already logged one under ``key``."""
+    if key not in _warned:
+        _warned.add(key)
+        warn(f'{message} (Said once for all of this kind.)')
 
 
 class SkipReport:

@@ -4,9 +4,12 @@ import os.path as osp
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+from mmengine import fileio
+
 from .annotations import read_text
 from .errors import DataError, ImageError
-from .transforms.image_io import read_image_size
 
 
 @dataclass
@@ -86,7 +89,10 @@ def image_size(annotation: VocImage, img_path: str, backend_args: dict | None = 
     if annotation.width and annotation.height:
         return annotation.width, annotation.height
     try:
-        height, width = read_image_size(img_path, backend_args)
-    except ImageError as error:
-        raise ImageError(img_path, f'{error.reason}, and its XML does not give its size') from error
-    return width, height
+        data = np.frombuffer(fileio.get(img_path, backend_args=backend_args), np.uint8)
+    except FileNotFoundError as error:
+        raise ImageError(img_path, 'there is no such file, and its XML does not give its size') from error
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+    if image is None:
+        raise ImageError(img_path, 'not an image, and its XML does not give its size')
+    return image.shape[1], image.shape[0]

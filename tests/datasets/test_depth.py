@@ -32,7 +32,7 @@ EIGHT_BITS = np.rint(RAMP * (255 / 4095)).astype(np.uint8)
 def warnings(monkeypatch):
     """What is warned of, as in a process that has not warned yet."""
     messages = []
-    monkeypatch.setattr(errors, 'WARNED', set())
+    monkeypatch.setattr(errors, '_warned', set())
     monkeypatch.setattr(errors, 'warn', messages.append)
     return messages
 

@@ -1,7 +1,6 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 from mmdetlike.datasets import ImageError, VOCDataset, XMLDataset, errors
 from mmdetlike.datasets.errors import DataError
@@ -107,25 +106,11 @@ def test_a_size_that_the_xml_lacks_is_read_from_the_image(make, tmp_path):
     cv2.imwrite(str(tmp_path / 'JPEGImages/im0.jpg'), np.zeros((30, 40, 3), np.uint8))
     assert make(xml(item((1, 1, 9, 9)), size='')).get_data_info(0)['width'] == 40
     (tmp_path / 'JPEGImages/im0.jpg').write_bytes(b'no picture')
-    with pytest.raises(
-        ImageError, match=r'im0\.jpg: .*damaged or of an unknown format, and its XML does not give its size'
-    ):
+    with pytest.raises(ImageError, match=r'im0\.jpg: not an image'):
         make(xml(item((1, 1, 9, 9)), size='<size><width>0</width></size>'))
     (tmp_path / 'JPEGImages/im0.jpg').unlink()
     with pytest.raises(ImageError, match=r'im0\.jpg: there is no such file'):
         make(xml(item((1, 1, 9, 9)), size=''))
-
-
-def test_a_size_that_is_read_is_that_of_the_turned_picture(make, tmp_path):
-    (tmp_path / 'JPEGImages').mkdir()
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new('RGB', (40, 30)).save(tmp_path / 'JPEGImages/im0.jpg', exif=exif)
-    dataset = make(xml(item((1, 1, 20, 36)), size=''), pipeline=[dict(type='LoadImageFromFile')])
-    info = dataset.get_data_info(0)
-    assert (info['width'], info['height']) == (30, 40)
-    assert info['instances'][0]['bbox'] == [0, 0, 20, 36]
-    assert dataset[0]['img_shape'] == (40, 30)
 
 
 def test_a_folder_below_the_data_root(make, tmp_path):

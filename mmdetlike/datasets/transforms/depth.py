@@ -54,11 +54,11 @@ def _assumed_range(img: np.ndarray, path: str) -> tuple[float, float]:
     low, high = _own_range(img)
     if img.dtype == np.uint16:
         if high < _BITS_OF_UINT16[1] * _LEAST_USED:
-            warn_once('unused depth', _unused(path, high))
+            warn_once(_unused(path, high), key='unused depth')
         return _BITS_OF_UINT16
     if img.dtype.kind == 'f' and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    warn_once('guessed range', _guessed(path, img, low, high))
+    warn_once(_guessed(path, img, low, high), key='guessed range')
     return low, high
 
 
@@ -68,7 +68,7 @@ def _unused(path: str, high: float) -> str:
     return (
         f'{path} has 16 bits a channel, but its largest value is {high:g}: as 0 to 65535 becomes 0 to 255, only '
         f'{levels} levels are left of it. If it holds {bits} bits, set value_range=(0, {2**bits - 1}) of '
-        f'LoadImageFromFile. (Said once.)'
+        f'LoadImageFromFile.'
     )
 
 
@@ -76,7 +76,7 @@ def _guessed(path: str, img: np.ndarray, low: float, high: float) -> str:
     return (
         f'{path} holds values of type {img.dtype}, for which no range is given: {low:g} to {high:g} becomes 0 to 255, '
         f'and other pictures of this kind are scaled by their own values. Set value_range=(lower, upper) of '
-        f'LoadImageFromFile. (Said once.)'
+        f'LoadImageFromFile.'
     )
 
 

@@ -70,23 +70,6 @@ def read_orientation(path: str, backend_args: dict | None = None) -> int:
         return 1
 
 
-def read_image_size(path: str, backend_args: dict | None = None) -> tuple[int, int]:
-    """(h, w) of a picture as it is loaded in color, turned as EXIF says; only its header is decoded where that will do.
-
-    Raises:
-        ImageError: There is no such file, or it isn't a picture.
-    """
-    from PIL import Image
-
-    content = _read_bytes(path, backend_args)
-    try:
-        width, height = Image.open(io.BytesIO(content)).size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # not known to Pillow
-        height, width = decode_image(content, path=path).shape[:2]
-        return height, width
-    return (width, height) if jpeg.read_orientation(content) in jpeg.TURNS else (height, width)
-
-
 def _read_bytes(path: str, backend_args: dict | None) -> bytes:
     try:
         return fileio.get(path, backend_args=backend_args)

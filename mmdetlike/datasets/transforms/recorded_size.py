@@ -151,7 +151,8 @@ def _rescaled_rle(rle: dict, size: Size) -> dict:
     """A mask goes from its own size to ``size`` (h, w), whichever of the two the annotations give for the picture."""
     bitmap = rle_to_bitmap(rle)
     moved = Warp.resize(bitmap.shape, size).label_map(bitmap)
-    return coco_mask.encode(np.asfortranarray(moved))
+    encoded = coco_mask.encode(np.asfortranarray(moved))
+    return dict(encoded, counts=encoded['counts'].decode('ascii'))  # text, as in files
 
 
 def fit_label_map(seg: np.ndarray, results: dict, path: str) -> np.ndarray:

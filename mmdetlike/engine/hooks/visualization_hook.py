@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import cv2
-import numpy as np
 from mmengine.hooks import Hook
 from mmengine.visualization import Visualizer
 
-from mmdetlike.datasets.transforms import read_image
 from mmdetlike.registry import HOOKS
 
 
@@ -78,16 +76,7 @@ def original_image(sample, image):
     """The RGB picture (h, w, 3) of a sample in its original size: its file, or else its input (3, h, w), resized."""
     path = sample.metainfo.get('img_path')
     if path and Path(path).is_file():
-        picture = _stored_picture(path, sample.metainfo.get('ori_shape'))
-    else:
-        picture = image.permute(1, 2, 0).byte().cpu().numpy()
-    picture = picture[..., ::-1].copy()
+        return cv2.cvtColor(cv2.imread(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    picture = image.permute(1, 2, 0).byte().cpu().numpy()[..., ::-1].copy()
     height, width = sample.metainfo.get('ori_shape', picture.shape[:2])[:2]
     return picture if picture.shape[:2] == (height, width) else cv2.resize(picture, (width, height))
-
-
-def _stored_picture(path: str, ori_shape: tuple[int, int] | None) -> np.ndarray:
-    """The file's BGR picture, turned as EXIF says unless ``ori_shape`` (h, w) tells that it was loaded as stored."""
-    picture = read_image(path)
-    loaded_as_stored = ori_shape is not None and picture.shape[:2] == tuple(ori_shape[:2])[::-1]
-    return read_image(path, 'color_ignore_orientation') if loaded_as_stored else picture
