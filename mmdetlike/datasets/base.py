@@ -4,7 +4,7 @@ from mmengine.dataset import BaseDataset
 
 from ..registry import DATASETS, TRANSFORMS
 from ..utils.colors import distinct_colors
-from .errors import DataError, ImageError, SkipReport, warn
+from .errors import DataError, ImageError, ImageSizeError, PipelineError, SkipReport, tells_at, warn
 from .proposals import attach_proposals
 from .seeding import seeded
 
@@ -18,8 +18,8 @@ class BaseDetDataset(BaseDataset):
     A sample is made of ``dict(img_path, img_id, seg_map_path, height, width, instances)`` by the pipeline; an instance
     is ``dict(bbox, bbox_label, ignore_flag)`` with ``bbox`` xyxy in pixels and optionally ``mask`` (polygons or RLE),
     ``keypoints`` (flat x, y, visibility) and ``area``. The random choices of the pipeline follow the seed of the index
-    (see ``mmdetlike.datasets.seeding``). In training an image that cannot be read is replaced by another sample, with
-    a warning; in ``test_mode`` it raises.
+    (see ``mmdetlike.datasets.seeding``). In training an image that cannot be read, or that isn't of the size which its
+    annotations give, is replaced by another sample, with a warning; in ``test_mode`` the former raises.
 
     Args:
         seg_map_suffix: Suffix of the semantic segmentation of an image, looked for in ``data_prefix['seg']``.
@@ -152,8 +152,12 @@ class BaseDetDataset(BaseDataset):
         return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Sample ``idx`` after the pipeline, which also gets the metainfo's ``flip_indices`` to mirror keypoints by."""
+        """Sample ``idx`` after the pipeline, which also gets ``test_mode`` and the metainfo's ``flip_indices``.
+
+        By ``flip_indices`` keypoints are mirrored.
+        """
         info = self.get_data_info(idx)
+        info['test_mode'] = self.test_mode
         if 'flip_indices' in self._metainfo:
             info['flip_indices'] = self._metainfo['flip_indices']
         return self.pipeline(info)
@@ -169,7 +173,10 @@ class BaseDetDataset(BaseDataset):
         data = self.prepare_data(idx)
         if data is None:
             path = self.get_data_info(idx)['img_path']
-            raise RuntimeError(f'The test pipeline returned None for sample {idx} ({path}).')
+            raise PipelineError(
+                f'The test pipeline returned None for sample {idx} ({path}): a step of it gave the picture up, but in '
+                f'testing all count. Leave out steps that choose, as FilterAnnotations or RandomCrop.'
+            )
         return data
 
     def _train_sample(self, idx: int) -> dict:
@@ -184,14 +191,27 @@ class BaseDetDataset(BaseDataset):
             if data is not None:
                 return data
             idx = self._rand_another()
-        raise RuntimeError(f'{self.source}: the pipeline returned None for {self.max_refetch + 1} samples in a row.')
+        raise PipelineError(
+            f'{self.source}: the pipeline returned None for {self.max_refetch + 1} samples in a row: a step of it, as '
+            f'RandomCrop or FilterAnnotations, gives up too many of them for want of objects.'
+        )
 
     def _note_broken(self, error: ImageError, in_a_row: int) -> None:
         if in_a_row >= MAX_BROKEN_IN_A_ROW:
-            raise DataError(
-                f'{self.source}: {in_a_row} images in a row could not be read, the last being {error}. '
-                f'Check data_root={self.data_root!r} and data_prefix={self.data_prefix}.'
-            ) from error
+            raise DataError(self._all_broken(error, in_a_row)) from error
         if error.path not in self.broken_images:
             self.broken_images[error.path] = error.reason
-            warn(f'Skipped a broken image ({len(self.broken_images)} so far in this process): {error}.')
+            count = len(self.broken_images)
+            fault = 'an image of another size than recorded' if isinstance(error, ImageSizeError) else 'a broken image'
+            if tells_at(count):
+                warn(f'Skipped {fault} ({count} so far in this process): {error}.')
+
+    def _all_broken(self, error: ImageError, in_a_row: int) -> str:
+        if isinstance(error, ImageSizeError):
+            return (
+                f'{self.source}: {in_a_row} images in a row are of another size than recorded, the last being {error}.'
+            )
+        return (
+            f'{self.source}: {in_a_row} images in a row could not be read, the last being {error}. '
+            f'Check data_root={self.data_root!r} and data_prefix={self.data_prefix}.'
+        )

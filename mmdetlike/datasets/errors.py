@@ -29,9 +29,37 @@ class ImageError(UserError, ValueError):
         return type(self), (self.path, self.reason)  # crosses from a worker process to the main one
 
 
+class ImageSizeError(ImageError):
+    """An image that isn't of the size which its annotations give.
+
+    Args:
+        path: The file.
+        reason: Both sizes and what may be done, as the end of a sentence.
+    """
+
+
+class PipelineError(UserError, RuntimeError):
+    """A pipeline that gives up samples which it must not, or too many in a row."""
+
+
+def tells_at(count: int) -> bool:
+    """Whether the ``count``-th fault of a kind is named: the first five are, then the 10th, 100th, 1000th ..."""
+    return count <= 5 or str(count).rstrip('0') == '1'
+
+
 def warn(message: str) -> None:
     """Log ``message`` as a warning of the running experiment."""
     print_log(message, logger='current', level=logging.WARNING)
+
+
+_warned: set[str] = set()
+
+
+def warn_once(message: str, key: str) -> None:
+    """Log ``message`` as a warning unless this process has already logged one under ``key``."""
+    if key not in _warned:
+        _warned.add(key)
+        warn(f'{message} (Said once for all of this kind.)')
 
 
 class SkipReport:

@@ -11,6 +11,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..registry import DATASETS, TRANSFORMS
+from .errors import PipelineError
 from .seeding import seeded, with_seed_of
 
 
@@ -242,4 +243,4 @@ class MultiImageMixDataset(_Wrapper):
             if updated is not None:
                 updated.pop('mix_results', None)
                 return updated
-        raise RuntimeError(f'{type(transform).__name__} returned None {self.max_refetch} times for one sample.')
+        raise PipelineError(f'{type(transform).__name__} returned None {self.max_refetch} times for one sample.')

@@ -17,7 +17,7 @@ from mmdetlike.utils.config import locate
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
 
 # hooks every run gets unless its config has one of the same type
-STANDARD_HOOKS = ('CheckInvalidLossHook', 'NumClassCheckHook', 'ReportHook')
+STANDARD_HOOKS = ('CheckInvalidLossHook', 'NumClassCheckHook', 'ChannelCheckHook', 'ReportHook')
 
 
 def _concerns_the_user(record: LogRecord) -> bool:

@@ -7,8 +7,10 @@ import torch
 
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
-from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, read_image, read_label_map
+from mmdetlike.datasets.transforms.depth import check_value_range, to_eight_bits
+from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, TURNED, read_image, read_label_map
 from mmdetlike.datasets.transforms.instances import select_instances
+from mmdetlike.datasets.transforms.recorded_size import RecordedSize, fit_label_map
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import HorizontalBoxes, get_box_type
 from mmdetlike.structures.mask import BitmapMasks, PolygonMasks, polygons_to_bitmap, rle_to_bitmap
@@ -20,14 +22,29 @@ class LoadImageFromFile(BaseTransform):
 
     Args:
         to_float32: Convert the pixels to float32, still 0 to 255.
-        color_type: 'color' for (h, w, 3) uint8 BGR whatever the file holds; see `decode_image` for the others.
+        color_type: 'color' for (h, w, 3) uint8 BGR whatever the file holds; 'grayscale' for (h, w); 'unchanged' for
+            (h, w, c) as stored, of any depth and number of channels; see `decode_image` for the others.
         imdecode_backend: 'cv2' or 'pillow'; what OpenCV cannot read is tried with Pillow.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
         ignore_empty: Give the sample up (return None) instead of raising.
+        size_mismatch: What happens if the picture isn't of the ``height`` and ``width`` that its annotations give.
+            'skip': in training the sample is left out with a warning that names it; in testing, where each picture
+            must be predicted, there is only the warning. 'rescale': with a warning, boxes, masks and keypoints are
+            scaled to the picture in training, and predictions to the annotations in testing; a picture whose width and
+            height are exchanged is turned, not scaled, and treated as by 'skip'. 'ignore': annotations are taken as
+            they are. 'error': raise `DataError`, which stops.
+        value_range: In files of more than 8 bits, the values (lower, upper) that become 0 and 255; 'file' for the least
+            and the largest of each file; None for 0 to 65535 in files of 16 bits and for a guess in others, with one
+            warning. Files of 8 bits, and what is loaded 'unchanged', stay as they are.
+
+    A JPEG file that is damaged inside is broken in training; in testing there is a warning.
 
     Raises:
-        ImageError: The file is missing, truncated or no picture.
+        ImageError: The file is missing, truncated or no picture, or (`ImageSizeError`) to be skipped for its size.
+        DataError: The sizes differ and ``size_mismatch`` is 'error'.
     """
+
+    needs = ('img_path',)
 
     def __init__(
         self,
@@ -36,6 +53,8 @@ class LoadImageFromFile(BaseTransform):
         imdecode_backend: str = 'cv2',
         backend_args: dict | None = None,
         ignore_empty: bool = False,
+        size_mismatch: str = 'skip',
+        value_range: tuple[float, float] | str | None = None,
     ) -> None:
         _check_decoder(color_type, imdecode_backend)
         self.to_float32 = to_float32
@@ -43,20 +62,43 @@ class LoadImageFromFile(BaseTransform):
         self.imdecode_backend = imdecode_backend
         self.backend_args = copy.copy(backend_args)
         self.ignore_empty = ignore_empty
+        self.size_mismatch = size_mismatch
+        self.value_range = check_value_range(value_range)
+        self._recorded_size = RecordedSize(size_mismatch, color_type in TURNED, backend_args)
 
     def transform(self, results: dict) -> dict | None:
         try:
-            img = read_image(results['img_path'], self.color_type, self.imdecode_backend, self.backend_args)
+            img = read_image(
+                results['img_path'],
+                self.color_type,
+                self.imdecode_backend,
+                self.backend_args,
+                self.value_range,
+                strict=not results.get('test_mode', False),
+            )
+            return self.set_image(results, img)
         except ImageError:
             if self.ignore_empty:
                 return None
             raise
-        return _set_image(results, img, self.to_float32)
+
+    def set_image(self, results: dict, img: np.ndarray) -> dict:
+        """Put the loaded ``img`` (h, w) or (h, w, c) into the sample, with all that is known of it."""
+        results['img'] = img.astype(np.float32) if self.to_float32 else img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        results['scale_factor'] = (1.0, 1.0)
+        self._recorded_size.compare(results)
+        return results
 
 
 @TRANSFORMS.register_module()
 class LoadImageFromNDArray(LoadImageFromFile):
-    """Take ``img`` as an array (h, w, 3) that is there already, and set what `LoadImageFromFile` sets."""
+    """Take ``img`` as an array (h, w, 3) that is there already, and set what `LoadImageFromFile` sets.
+
+    Whole numbers above 255 are scaled to 8 bits as in files, unless ``color_type`` is 'unchanged'.
+    """
+
+    needs = ('img',)
 
     def transform(self, results: dict) -> dict:
         img = results['img']
@@ -65,14 +107,14 @@ class LoadImageFromNDArray(LoadImageFromFile):
                 'given as an array', f'expected (h, w) or (h, w, c), got {getattr(img, "shape", type(img))}'
             )
         results.setdefault('img_path', None)
-        return _set_image(results, img, self.to_float32)
+        if self.color_type != 'unchanged' and _is_deep(img):
+            img = to_eight_bits(img, self.value_range)
+        return self.set_image(results, img)
 
 
-def _set_image(results: dict, img: np.ndarray, to_float32: bool) -> dict:
-    results['img'] = img.astype(np.float32) if to_float32 else img
-    results['img_shape'] = results['ori_shape'] = img.shape[:2]
-    results['scale_factor'] = (1.0, 1.0)
-    return results
+def _is_deep(img: np.ndarray) -> bool:
+    """Whether an array holds whole numbers of more than 8 bits; floating point may come from another step."""
+    return img.dtype != np.uint8 and img.dtype.kind in 'iu' and img.size > 0 and img.max() > 255
 
 
 def _check_decoder(color_type: str, backend: str) -> None:
@@ -133,6 +175,7 @@ class LoadAnnotations(BaseTransform):
         self.ignore_index = ignore_index
         self.imdecode_backend = imdecode_backend
         self.backend_args = copy.copy(backend_args)
+        self.needs = ('seg_map_path',) if with_seg else ()
         self._box_class = HorizontalBoxes if box_type is None else get_box_type(box_type)[1]
 
     def transform(self, results: dict) -> dict:
@@ -169,7 +212,8 @@ class LoadAnnotations(BaseTransform):
             results['gt_masks'] = PolygonMasks(masks, height, width)
 
     def _load_seg_map(self, results: dict) -> None:
-        seg = read_label_map(results['seg_map_path'], self.imdecode_backend, self.backend_args)
+        path = results['seg_map_path']
+        seg = fit_label_map(read_label_map(path, self.imdecode_backend, self.backend_args), results, path)
         if self.reduce_zero_label:
             # In uint8, 0 - 1 is 255 and what was 255 has to stay so.
             seg = np.where((seg == 0) | (seg == 255), self.ignore_index, seg - 1).astype(np.uint8)
@@ -211,6 +255,8 @@ class LoadProposals(BaseTransform):
     Args:
         num_max_proposals: Keep the first so many; all if None.
     """
+
+    needs = ('proposals',)
 
     def __init__(self, num_max_proposals: int | None = None) -> None:
         self.num_max_proposals = num_max_proposals
@@ -254,6 +300,7 @@ class FilterAnnotations(BaseTransform):
         self.by_box = by_box
         self.by_mask = by_mask
         self.keep_empty = keep_empty
+        self.needs = ('gt_bboxes', 'gt_masks') if by_mask else ('gt_bboxes',)
 
     def transform(self, results: dict) -> dict | None:
         boxes = results['gt_bboxes']
