@@ -119,3 +119,9 @@ def check_boxes(
 
 def _rounded(box: np.ndarray) -> list[float]:
     return [round(float(value), 2) for value in box]
+
+
+def shortened(value: object, limit: int = 100) -> str:
+    """``value`` as text of at most about ``limit`` characters."""
+    text = repr(value[:limit] if isinstance(value, (str, bytes, list, tuple)) else value)
+    return text if len(text) <= limit else f'{text[:limit]}...'

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..registry import DATASETS
+from ..structures.mask import read_segmentation
 from ..utils.colors import distinct_colors
-from .annotations import check_boxes, match_classes, read_json
+from .annotations import check_boxes, match_classes, read_json, shortened
 from .base import BaseDetDataset
 from .class_names import COCO
 from .errors import DataError, SkipReport
@@ -88,7 +89,8 @@ class CocoDataset(BaseDetDataset):
     def _add_instances(self, infos: dict[int, dict], annotations: list[dict]) -> None:
         """Append what ``annotations`` describe to the ``instances`` of their images."""
         for annotation, box in self._with_valid_boxes(infos, annotations):
-            infos[annotation['image_id']]['instances'].append(self._instance(annotation, box))
+            info = infos[annotation['image_id']]
+            info['instances'].append(self._instance(annotation, box, info))
 
     def _with_valid_boxes(self, infos: dict[int, dict], annotations: list[dict]) -> Iterator[tuple[dict, list[float]]]:
         """Those of known images and classes, each with its box xyxy, clipped; all boxes are checked at once."""
@@ -131,16 +133,29 @@ class CocoDataset(BaseDetDataset):
             f'expected four numbers [x, y, width, height].'
         )
 
-    def _instance(self, annotation: dict, box: list[float]) -> dict:
+    def _instance(self, annotation: dict, box: list[float], info: dict) -> dict:
         instance = {
             'ignore_flag': int(bool(annotation.get('iscrowd', 0))),
             'bbox': box,
             'bbox_label': self.cat2label[annotation['category_id']],
         }
-        for key, ours in (('segmentation', 'mask'), ('keypoints', 'keypoints'), ('area', 'area')):
+        mask = self._mask(annotation, info)
+        if mask is not None:
+            instance['mask'] = mask
+        for key in ('keypoints', 'area'):
             if annotation.get(key) is not None:
-                instance[ours] = annotation[key]
+                instance[key] = annotation[key]
         return instance
+
+    def _mask(self, annotation: dict, info: dict) -> list | dict | None:
+        """The mask of ``annotation``, None if it has none; what cannot be used is counted."""
+        given = annotation.get('segmentation')
+        mask, problem = read_segmentation(given, info['height'], info['width'])
+        if problem:
+            where = f'image {info["img_id"]} annotation {annotation.get("id")}'
+            verdict = 'without its mask' if mask is None else 'with part of its mask'
+            self.report.correct(f'{verdict}: {problem}', f'{where} segmentation {shortened(given)}')
+        return mask
 
     def _images_by_category(self, infos: dict[int, dict]) -> dict[int, list[int]]:
         ids_by_label = {label: cat_id for cat_id, label in self.cat2label.items()}

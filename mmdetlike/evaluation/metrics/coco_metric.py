@@ -12,7 +12,7 @@ from ...datasets.errors import DataError, warn
 from ...registry import METRICS
 from ..functional.coco_eval import CocoScores, coco_index, keypoint_sigmas
 from ..functional.recall import eval_recalls
-from .convert import detections, prediction_of, truth_annotations, truth_of
+from .convert import detections, mask_row, prediction_of, truth_annotations, truth_of
 from .tables import log_table
 
 METRIC_NAMES = ('bbox', 'segm', 'keypoints', 'proposal', 'proposal_fast')
@@ -94,6 +94,9 @@ class CocoMetric(BaseMetric):
             return {}
         images, truth = self._truth(results)
         images, found, truth = _numbered(images, found, truth)
+        if 'segm' in self.metrics:
+            truth = _with_checked_masks(truth, images) if self._annotations is not None else truth
+            _check_mask_sizes(found, images)
         scores = {}
         for metric in self.metrics:
             rows = _rows_for(metric, found, truth)
@@ -237,6 +240,27 @@ def _numbered(images: list[dict], *tables: list[dict]) -> tuple[list[dict], ...]
     return images, *([{**row, 'image_id': numbers[row['image_id']]} for row in rows] for rows in tables)
 
 
+def _with_checked_masks(truth: list[dict], images: list[dict]) -> list[dict]:
+    """``truth`` with run-length encoded masks; a row whose mask cannot be used has none."""
+    sizes = {image['id']: (image['height'], image['width']) for image in images}
+    rows = []
+    for row in truth:
+        others = {key: value for key, value in row.items() if key != 'segmentation'}
+        mask = mask_row(row.get('segmentation'), *sizes[row['image_id']])
+        rows.append({**mask, **others})
+    return rows
+
+
+def _check_mask_sizes(found: list[dict], images: list[dict]) -> None:
+    """Predicted masks of another size than their image would overlap with nothing, in silence."""
+    sizes = {image['id']: [image['height'], image['width']] for image in images}
+    for row in found:
+        size = row['segmentation']['size'] if 'segmentation' in row else None
+        expected = sizes[row['image_id']]
+        if size and size != expected:
+            raise DataError(f'Predicted masks are of (h, w) = {size}, but their image of {expected}.')
+
+
 _FILE_KINDS = {
     'bbox': 'bbox',
     'segm': 'segm',
@@ -259,16 +283,18 @@ def _rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple
     """Detections and ground truth with the fields that ``metric`` is computed from.
 
     Raises:
-        ValueError: They lack masks or keypoints.
+        DataError: They lack masks or keypoints.
     """
     field = {'segm': 'segmentation', 'keypoints': 'keypoints'}.get(metric, 'bbox')
     for what, rows in (('predictions', found), ('annotations', truth or [])):
         if rows and not any(field in row for row in rows):
-            raise ValueError(f'metric {metric!r} needs {field}, which the {what} do not have.')
+            raise DataError(f'metric {metric!r} needs {field}, which the {what} do not have in a usable form.')
     if not metric.startswith('proposal'):
         found = [row for row in found if row['category_id'] is not None]
     if metric == 'segm':
-        return [_mask_row(row) for row in found], truth
+        return [_mask_row(row) for row in found], [row for row in truth or [] if 'segmentation' in row]
+    # The compiled evaluator has no use for other masks, and should not get to see any.
+    truth = [{key: value for key, value in row.items() if key != 'segmentation'} for row in truth or []]
     if metric == 'keypoints':
         return [_keypoint_row(row) for row in found], [row for row in truth or [] if 'keypoints' in row]
     return [{**row, 'area': row['bbox'][2] * row['bbox'][3], 'iscrowd': 0} for row in found], truth

@@ -6,6 +6,10 @@ import numpy as np
 import torch
 from faster_coco_eval.core import mask as rle
 
+from ...datasets.annotations import shortened
+from ...datasets.errors import DataError
+from ...structures.mask import encode_segmentation, read_segmentation, run_lengths
+
 
 def to_numpy(value) -> np.ndarray:
     """An array on the CPU of a tensor, box or mask structure or sequence."""
@@ -19,12 +23,29 @@ def to_numpy(value) -> np.ndarray:
 
 
 def encode_masks(masks) -> list[dict]:
-    """Run-length encodings, with text counts, of (N, H, W) boolean masks; encoded ones are passed on."""
+    """Run-length encodings, with text counts, of (N, H, W) boolean masks; encoded ones are checked and passed on.
+
+    Raises:
+        DataError: An encoded mask isn't one.
+    """
     if isinstance(masks, (list, tuple)) and (not masks or isinstance(masks[0], dict)):
-        return [_text(mask) for mask in masks]
+        return [_checked(mask, number) for number, mask in enumerate(masks)]
     array = to_numpy(masks)
     stacked = np.asfortranarray(array.astype(bool, copy=False).view(np.uint8).transpose(1, 2, 0))
     return [_text(mask) for mask in rle.encode(stacked)] if len(array) else []
+
+
+def _checked(mask: dict, number: int) -> dict:
+    """A predicted mask with text counts; it may be empty, unlike an annotated one."""
+    try:
+        height, width = (int(side) for side in mask['size'])
+        lengths = run_lengths(mask['counts'], height * width)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = error if type(error) is ValueError else 'no size [height, width] or no counts'
+        raise DataError(f'Predicted mask {number} of an image is unusable: {reason}: {shortened(mask)}.') from error
+    if isinstance(mask['counts'], (str, bytes)):
+        return _text(mask)
+    return _text(rle.frPyObjects({'size': [height, width], 'counts': lengths.tolist()}, height, width))
 
 
 def _text(mask: dict) -> dict:
@@ -110,9 +131,8 @@ def _truth_annotation(truth: dict, instance: dict) -> dict:
         'area': box[2] * box[3],
         'iscrowd': int(instance.get('ignore_flag', 0)),
     }
-    if instance.get('mask'):
-        row['segmentation'] = instance['mask']
-        row['area'] = _mask_area(instance['mask'], truth['height'], truth['width'])
+    segmentation = mask_row(instance.get('mask'), truth['height'], truth['width'])
+    row.update(segmentation)
     if instance.get('keypoints') is not None:
         row['keypoints'] = [float(v) for v in np.asarray(instance['keypoints']).reshape(-1)]
         row['num_keypoints'] = sum(v > 0 for v in row['keypoints'][2::3])
@@ -120,8 +140,10 @@ def _truth_annotation(truth: dict, instance: dict) -> dict:
     return row
 
 
-def _mask_area(mask, height: int, width: int) -> float:
-    encoded = mask if isinstance(mask, dict) else rle.merge(rle.frPyObjects(mask, height, width))
-    if isinstance(encoded['counts'], list):
-        encoded = rle.frPyObjects(encoded, height, width)
-    return float(rle.area(encoded))
+def mask_row(segmentation: object, height: int, width: int) -> dict:
+    """``segmentation``, run-length encoded, and ``area`` of an annotated mask; nothing if there is no usable one."""
+    mask = read_segmentation(segmentation, height, width).mask
+    if mask is None:
+        return {}
+    encoded = encode_segmentation(mask, height, width)
+    return {'segmentation': encoded, 'area': float(rle.area(encoded))}
