@@ -57,6 +57,7 @@ class SkipReport:
         self.max_examples = max_examples
         self.skipped: Counter[str] = Counter()
         self.corrected: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self._examples: list[tuple[str, str]] = []
 
     @property
@@ -73,6 +74,11 @@ class SkipReport:
         """Count an annotation that is kept after a correction."""
         self.corrected[reason] += 1
         self._keep(reason, example)
+
+    def leave_out(self, reason: str, number: int) -> None:
+        """Count annotations that are right but not asked for; the summary says nothing of them."""
+        if number:
+            self.left_out[reason] += number
 
     def _keep(self, reason: str, example: str) -> None:
         shown = Counter(known for known, _ in self._examples)

@@ -1,5 +1,6 @@
 """Predictions and ground truth of samples as COCO annotations."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from faster_coco_eval.core import mask as rle
 
 from ...datasets.annotations import shortened
 from ...datasets.errors import DataError
+from ...datasets.records import area as read_area
 from ...structures.mask import encode_segmentation, read_segmentation, run_lengths
 
 
@@ -61,9 +63,14 @@ def xyxy_to_xywh(box: Sequence[float]) -> list[float]:
 
 
 def prediction_of(sample: dict) -> dict:
-    """What is scored of a sample: ``img_id``, ``bboxes`` (n, 4), ``scores``, ``labels``, encoded masks, keypoints."""
+    """What is scored of a sample: ``img_id``, ``bboxes`` (n, 4), ``scores``, ``labels``, encoded masks, keypoints.
+
+    Besides, ``img_path`` and ``size`` (h, w) of the image, None where the sample doesn't say.
+    """
     instances = sample['pred_instances']
     result = {'img_id': sample['img_id'], 'bboxes': to_numpy(instances['bboxes']).reshape(-1, 4)}
+    result['img_path'] = sample.get('img_path')
+    result['size'] = tuple(map(int, sample['ori_shape'][:2])) if sample.get('ori_shape') is not None else None
     result['scores'] = to_numpy(instances['scores'])
     labels = instances.get('labels')
     result['labels'] = np.zeros(len(result['scores']), np.int64) if labels is None else to_numpy(labels)
@@ -131,13 +138,12 @@ def _truth_annotation(truth: dict, instance: dict) -> dict:
         'area': box[2] * box[3],
         'iscrowd': int(instance.get('ignore_flag', 0)),
     }
-    segmentation = mask_row(instance.get('mask'), truth['height'], truth['width'])
-    row.update(segmentation)
+    row.update(mask_row(instance.get('mask'), truth['height'], truth['width']))
     if instance.get('keypoints') is not None:
         row['keypoints'] = [float(v) for v in np.asarray(instance['keypoints']).reshape(-1)]
         row['num_keypoints'] = sum(v > 0 for v in row['keypoints'][2::3])
-    row['area'] = float(instance.get('area', row['area']))
-    return row
+    known = read_area(instance.get('area'))
+    return row if math.isnan(known) else row | {'area': known}
 
 
 def mask_row(segmentation: object, height: int, width: int) -> dict:
@@ -146,4 +152,9 @@ def mask_row(segmentation: object, height: int, width: int) -> dict:
     if mask is None:
         return {}
     encoded = encode_segmentation(mask, height, width)
-    return {'segmentation': encoded, 'area': float(rle.area(encoded))}
+    return {'segmentation': encoded, 'area': area_of_mask(encoded)}
+
+
+def area_of_mask(encoded: dict) -> float:
+    """Pixels of a run-length encoded mask."""
+    return float(rle.area(encoded))

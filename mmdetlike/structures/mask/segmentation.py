@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 from mmdetlike.structures.mask.polygon import encode_polygons
 from mmdetlike.structures.mask.run_lengths import LARGEST_MASK, run_lengths
 
+LARGEST_SIDE = 10**6  # pixels; C takes memory by the length of a polygon's edges
 LARGEST_COORDINATE = 1e9  # pixels; what is farther away is an error of the file
 _POINTS = 3
 
@@ -19,8 +20,8 @@ class Segmentation(NamedTuple):
     """A mask as read.
 
     Attributes:
-        mask: A list of flat polygons [x0, y0, x1, y1, ...], or ``dict(size=[height, width], counts=...)`` with counts as
-            a list of ints or COCO's text; None if there is no mask.
+        mask: A list of flat polygons [x0, y0, x1, y1, ...], or ``dict(size=[height, width], counts=...)`` with counts
+            as a list of ints or COCO's text; None if there is no mask.
         problem: Why there is none although something was given, or what was left out; empty if all is well.
     """
 
@@ -43,9 +44,9 @@ def read_segmentation(value: object, height: int, width: int) -> Segmentation:
         width: Of the image, in pixels.
     """
     try:
-        if value is None or _is_list(value) and all(_is_list(part) and not len(part) for part in value):
+        if value is None or (_is_list(value) and all(_is_list(part) and not len(part) for part in value)):
             return Segmentation(None)
-        if height * width > LARGEST_MASK:
+        if height * width > LARGEST_MASK or max(height, width) > LARGEST_SIDE:
             raise ValueError('an image of more pixels than run lengths can count')
         if isinstance(value, dict):
             return Segmentation(_read_runs(value, height, width))
@@ -116,11 +117,12 @@ def _flat(polygon: object) -> list:
     numbers = polygon.tolist() if isinstance(polygon, np.ndarray) else list(polygon)
     if numbers and _is_list(numbers[0]):
         numbers = _joined(numbers)
-    if not all(isinstance(number, Real) for number in numbers):
+    # Files have millions of numbers: the types are compared as a set, as asking for Real is slow.
+    if not set(map(type, numbers)) <= {int, float} and not all(isinstance(number, Real) for number in numbers):
         raise ValueError('coordinates that are not numbers')
     if len(numbers) % 2:
         raise ValueError('polygons with an odd number of coordinates')
-    if not all(map(_usable, numbers)):
+    if numbers and not _usable(numbers):
         raise ValueError('coordinates that are not finite or far away')
     return numbers
 
@@ -131,8 +133,10 @@ def _joined(points: list) -> list:
     return [number for point in points for number in point]
 
 
-def _usable(number: Real) -> bool:
-    return -LARGEST_COORDINATE <= number <= LARGEST_COORDINATE  # false for NaN
+def _usable(numbers: list) -> bool:
+    # The order matters: whole numbers too large for a float can be compared but not added to one, NaN the reverse.
+    near = min(numbers) >= -LARGEST_COORDINATE and max(numbers) <= LARGEST_COORDINATE
+    return near and math.isfinite(sum(numbers))
 
 
 def _covers_something(polygon: list, height: int, width: int) -> bool:
