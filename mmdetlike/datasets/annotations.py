@@ -21,7 +21,9 @@ def read_bytes(path: str, backend_args: dict | None = None, what: str = 'annotat
         raise DataError(f'No {what} given: set ann_file.')
     try:
         return fileio.get(path, backend_args=backend_args)
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except IsADirectoryError as error:
+        raise FileNotFoundError(f'The {what} {path!r} is a folder (data_root and ann_file joined).') from error
+    except FileNotFoundError as error:
         raise FileNotFoundError(f'The {what} {path!r} does not exist (data_root and ann_file joined).') from error
 
 

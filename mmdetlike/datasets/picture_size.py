@@ -26,5 +26,5 @@ def picture_size(path: str, backend_args: dict | None = None) -> tuple[int, int]
     except FileNotFoundError:
         raise ImageError(path, 'there is no such file') from None
     except Exception as error:  # damaged headers raise whatever the format's reader runs into
-        raise ImageError(path, 'its size cannot be read, it is no picture') from error
+        raise ImageError(path, 'not an image') from error
     return (height, width) if turned else (width, height)

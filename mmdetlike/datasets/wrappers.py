@@ -21,6 +21,10 @@ def _built(dataset) -> Dataset:
     return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
 
+def _source(dataset: Dataset) -> str:
+    return getattr(dataset, 'source', type(dataset).__name__)
+
+
 class _Wrapper(Dataset):
     """A dataset whose sample ``idx`` is a sample of another: subclasses say which, in ``locate``."""
 
@@ -108,9 +112,8 @@ class ConcatDataset(_Wrapper):
                 other = owners.setdefault(img_id, dataset)
                 if other is not dataset:
                     raise DataError(
-                        f'ConcatDataset: {other.source} and {dataset.source} both have an image with the id {img_id}; '
-                        f'metrics tell images by their ids: evaluate such sets one by one, or give the images '
-                        f'different ids.'
+                        f'ConcatDataset: {_source(other)} and {_source(dataset)} both have an image {img_id}; metrics '
+                        f'tell images by their ids: evaluate such sets one by one, or give the images different ids.'
                     )
 
     def __len__(self) -> int:
@@ -134,7 +137,7 @@ class RepeatDataset(_Wrapper):
 
     def __init__(self, dataset, times: int, lazy_init: bool = False) -> None:
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-            raise ConfigError(f'times={times!r} should be a positive whole number.')
+            raise ConfigError(f'times should be positive, got {times!r}; expected a whole number.')
         self.dataset = _built(dataset)
         self.metainfo = self.dataset.metainfo
         self.times = times

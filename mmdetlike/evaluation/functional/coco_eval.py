@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
+from ...errors import ConfigError
+
 AP_MAX_DETECTIONS = 100  # what average precision is defined for; recall is reported for other numbers too
 KEYPOINT_MAX_DETECTIONS = 20
 
@@ -103,10 +105,10 @@ def keypoint_sigmas(num_keypoints: int, given: Sequence[float] | None) -> np.nda
     """The falloff of each keypoint: those ``given``, COCO's for 17, else 0.05 for all.
 
     Raises:
-        ValueError: ``given`` has another length.
+        ConfigError: ``given`` has another length.
     """
     if given is not None:
         if len(given) != num_keypoints:
-            raise ValueError(f'dataset_meta has {len(given)} sigmas for keypoints of {num_keypoints} points.')
+            raise ConfigError(f'dataset_meta has {len(given)} sigmas for keypoints of {num_keypoints} points.')
         return np.asarray(given, dtype=np.float64)
     return PERSON_SIGMAS if num_keypoints == len(PERSON_SIGMAS) else np.full(num_keypoints, DEFAULT_SIGMA)

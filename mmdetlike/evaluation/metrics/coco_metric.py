@@ -15,7 +15,7 @@ from ..functional.coco_eval import CocoScores, coco_index, default_detections, k
 from ..functional.recall import eval_recalls
 from .arguments import check_counts, check_thresholds
 from .coco_rows import FILE_KINDS, boxes_by_image, check_mask_sizes, check_paths, numbered, rows_for
-from .coco_truth import CocoTruth
+from .coco_truth import CocoTruth, warn_of_missing_annotations
 from .convert import detections, prediction_of, truth_annotations, truth_of
 from .tables import log_table
 
@@ -97,7 +97,7 @@ class CocoMetric(BaseMetric):
         scored = () if self.format_only else self.metrics
         truth = CocoTruth(self.ann_file, backend_args, masks='segm' in scored, keypoints='keypoints' in scored)
         if not truth.has_annotations and not self.format_only:
-            truth.tell_missing_annotations()
+            warn_of_missing_annotations(self.ann_file)
         return truth
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
@@ -144,7 +144,7 @@ class CocoMetric(BaseMetric):
     @property
     def _classes(self) -> Sequence[str]:
         if not self.dataset_meta or 'classes' not in self.dataset_meta:
-            raise ValueError("CocoMetric needs dataset_meta['classes']: the evaluator takes it from the dataset.")
+            raise ConfigError("CocoMetric needs dataset_meta['classes']: the evaluator takes it from the dataset.")
         return self.dataset_meta['classes']
 
     def _check_labels(self, predictions: list[dict]) -> None:
@@ -258,7 +258,7 @@ class CocoMetric(BaseMetric):
     def _sigmas(self, truth: list[dict]) -> np.ndarray:
         counts = {len(row['keypoints']) // 3 for row in truth if 'keypoints' in row}
         if len(counts) != 1:
-            raise ValueError(f'Keypoint evaluation needs one number of keypoints everywhere, got {sorted(counts)}.')
+            raise DataError(f'Keypoint evaluation needs one number of keypoints everywhere, got {sorted(counts)}.')
         return keypoint_sigmas(counts.pop(), self.dataset_meta.get('sigmas'))
 
     def _fast_recall(self, images: list[dict], found: list[dict], truth: list[dict]) -> dict[str, float]:

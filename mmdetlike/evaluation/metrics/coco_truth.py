@@ -150,9 +150,10 @@ class CocoTruth:
             annotation['num_keypoints'] = sum(visibility > 0 for visibility in objects.keypoints[row][2::3])
         return annotation
 
-    def tell_missing_annotations(self) -> None:
-        """Warn that there is nothing to score against."""
-        warn(
-            f'{self.ann_file} has no list of annotations, as files of test sets have none: there will be no scores. '
-            f'Predictions can be written: outfile_prefix of CocoMetric, or --out and --format-only of tools/test.py.'
-        )
+
+def warn_of_missing_annotations(ann_file: str) -> None:
+    """Say that there is nothing to score against."""
+    warn(
+        f'{ann_file} has no list of annotations, as files of test sets have none: there will be no scores. '
+        f'Predictions can be written: outfile_prefix of the metric, or --out and --format-only of tools/test.py.'
+    )

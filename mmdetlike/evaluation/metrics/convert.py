@@ -10,6 +10,7 @@ from faster_coco_eval.core import mask as rle
 from ...datasets.annotations import shortened
 from ...datasets.errors import DataError
 from ...datasets.records import area as read_area
+from ...errors import ConfigError
 from ...structures.mask import encode_segmentation, read_segmentation, run_lengths
 
 
@@ -113,10 +114,10 @@ def truth_of(sample: dict) -> dict:
     """Ground truth that a sample carries: ``img_id``, ``height``, ``width`` and ``instances``.
 
     Raises:
-        ValueError: The sample has no ``instances``.
+        ConfigError: The sample has no ``instances``.
     """
     if 'instances' not in sample:
-        raise ValueError(
+        raise ConfigError(
             "Without an ann_file the ground truth is what the samples' metainfo holds as 'instances': list it in "
             f"PackDetInputs(meta_keys=(..., 'instances')). The sample has {sorted(sample)}."
         )
