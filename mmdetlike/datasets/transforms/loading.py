@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import torch
 
-from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.errors import ImageError, warn_once
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
 from mmdetlike.datasets.transforms.depth import check_value_range, to_eight_bits
 from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, TURNED, read_image, read_label_map
@@ -13,7 +13,13 @@ from mmdetlike.datasets.transforms.instances import select_instances
 from mmdetlike.datasets.transforms.recorded_size import RecordedSize, fit_label_map
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import HorizontalBoxes, get_box_type
-from mmdetlike.structures.mask import BitmapMasks, PolygonMasks, polygons_to_bitmap, rle_to_bitmap
+from mmdetlike.structures.mask import (
+    BitmapMasks,
+    PolygonMasks,
+    polygons_to_bitmap,
+    read_segmentation,
+    rle_to_bitmap,
+)
 
 
 @TRANSFORMS.register_module()
@@ -129,8 +135,9 @@ class LoadAnnotations(BaseTransform):
     """Turn ``instances``, a list of dicts, into arrays.
 
     An instance has ``bbox`` [x1, y1, x2, y2], ``bbox_label``, ``ignore_flag``, ``mask`` (a list of flat polygons or
-    an RLE dict) and ``keypoints`` [[x, y, visibility], ...], as far as they are asked for. An instance whose mask has
-    no polygon of 3 points, or is an RLE although polygons are wanted, gets an empty mask and is ignored.
+    an RLE dict) and ``keypoints`` [[x, y, visibility], ...], as far as they are asked for. An instance without a mask
+    gets an empty one and is ignored; so does, with a warning, one whose mask cannot be read or is an RLE although
+    polygons are wanted. (The datasets check masks when they load a file, and count there what they leave out.)
 
     Sets ``gt_bboxes`` (n, 4), ``gt_ignore_flags`` (n,) bool, ``gt_bboxes_labels`` (n,) int64, ``gt_masks``,
     ``gt_keypoints`` (n, k, 3) float32 and ``gt_seg_map`` (h, w) uint8 from ``seg_map_path``.
@@ -197,19 +204,29 @@ class LoadAnnotations(BaseTransform):
         return results
 
     def _load_masks(self, results: dict, instances: list[dict]) -> None:
-        missing = [i for i, instance in enumerate(instances) if 'mask' not in instance]
-        if missing:
-            where = results.get('img_path')
-            raise ValueError(f'with_mask=True, but instance {missing[0]} of {where} has no mask (missing: {missing}).')
-        height, width = image_size(results)
-        masks = [_valid_mask(instance['mask'], rle=self.poly2mask) for instance in instances]
+        # Masks are those of the picture as it was read; in testing it may have been resized since.
+        height, width = results.get('ori_shape') or image_size(results)
+        masks = [self._mask(instance, (height, width), results.get('img_path')) for instance in instances]
         if 'gt_ignore_flags' in results:
-            results['gt_ignore_flags'] |= np.array([len(mask) == 0 for mask in masks], dtype=bool)
+            results['gt_ignore_flags'] |= np.array([mask is None for mask in masks], dtype=bool)
         if self.poly2mask:
             bitmaps = [_bitmap(mask, height, width) for mask in masks]
             results['gt_masks'] = BitmapMasks(bitmaps, height, width)
         else:
-            results['gt_masks'] = PolygonMasks(masks, height, width)
+            results['gt_masks'] = PolygonMasks([mask or [] for mask in masks], height, width)
+
+    def _mask(self, instance: dict, size: tuple[int, int], img_path: str | None) -> list | dict | None:
+        """The mask of ``instance`` as polygons or RLE; None if it has none that can be used."""
+        given = instance.get('mask')
+        if isinstance(given, dict) and isinstance(given.get('size'), list) and given['size'] != list(size):
+            raise ImageError(str(img_path), f'its RLE mask is of (h, w) = {given["size"]}, the picture of {list(size)}')
+        mask, problem = read_segmentation(given, *size)
+        if problem:
+            warn_once(f'{img_path}: an object is ignored for its mask: {problem}.', key=problem)
+        if isinstance(mask, dict) and not self.poly2mask:
+            warn_once(f'{img_path}: an object is ignored, as its mask is an RLE: set poly2mask=True.', key='poly2mask')
+            return None
+        return mask
 
     def _load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
@@ -222,19 +239,10 @@ class LoadAnnotations(BaseTransform):
         results['reduce_zero_label'] = self.reduce_zero_label
 
 
-def _valid_mask(mask: list | dict, rle: bool) -> list[np.ndarray] | dict:
-    """A mask's valid polygons, or its RLE; an empty list if there is none."""
+def _bitmap(mask: list | dict | None, height: int, width: int) -> np.ndarray:
     if isinstance(mask, dict):
-        return mask if rle else []
-    return [np.array(polygon, dtype=np.float64) for polygon in mask if len(polygon) >= 6 and len(polygon) % 2 == 0]
-
-
-def _bitmap(mask: list[np.ndarray] | dict, height: int, width: int) -> np.ndarray:
-    if not isinstance(mask, dict):
-        return polygons_to_bitmap(mask, height, width)
-    if list(mask['size']) != [height, width]:
-        raise ValueError(f'An RLE mask is of (h, w) = {mask["size"]}, but its image of {[height, width]}.')
-    return rle_to_bitmap(mask)
+        return rle_to_bitmap(mask)
+    return polygons_to_bitmap(mask or [], height, width)
 
 
 def _keypoints(instances: list[dict], count: int) -> np.ndarray:

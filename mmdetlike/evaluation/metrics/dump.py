@@ -8,6 +8,7 @@ from mmengine.evaluator import BaseMetric, DumpResults
 from mmengine.fileio import dump
 
 from ...datasets.proposals import proposal_key
+from ...errors import ConfigError
 from ...registry import METRICS
 from .convert import encode_masks, to_numpy
 
@@ -66,7 +67,7 @@ class DumpProposals(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         if not proposals_file.endswith(('.pkl', '.pickle')):
-            raise ValueError(f'proposals_file should end in .pkl or .pickle, got {proposals_file!r}.')
+            raise ConfigError(f'proposals_file should end in .pkl or .pickle, got {proposals_file!r}.')
         self.path = osp.join(output_dir, proposals_file)
         self.num_max_proposals = num_max_proposals
 
