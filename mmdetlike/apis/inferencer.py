@@ -17,10 +17,11 @@ from mmdetlike.apis.detector import build_model, check_device, fill, finish, rea
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
 from mmdetlike.apis.pipeline import build_pipeline, describe
 from mmdetlike.apis.results import ResultWriter, to_dict
-from mmdetlike.apis.sources import Item, count, download, expand, is_url, stream
+from mmdetlike.apis.sources import Item, count, download, expand, stream
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
 from mmdetlike.structures import DetDataSample
+from mmdetlike.utils.outputs import is_url
 
 Source = str | Path | np.ndarray
 _LISTED = 20  # unreadable inputs to name at the end
@@ -138,6 +139,7 @@ class DetInferencer:
         Raises:
             FileNotFoundError: A folder or pattern has no pictures, or a sole path leads nowhere.
             ImageError: The only picture is broken.
+            OutputError: An output would replace an input, or nothing can be written to ``out_dir``.
             TypeError, ValueError: An input or argument is of another kind.
         """
         check_batch_size(batch_size)
@@ -146,7 +148,7 @@ class DetInferencer:
         save_vis, save_pred = bool(out_dir) and not no_save_vis, bool(out_dir) and not no_save_pred
         draw = save_vis or return_vis or show
         predictions, pictures, failures = [], [], []
-        with ResultWriter(out_dir, save_vis, save_pred) as writer:
+        with ResultWriter(out_dir, save_vis, save_pred, sources) as writer:
             for outcome in self._outcomes(sources, batch_size, keep_images=draw):
                 prediction = _plain(outcome)
                 picture = self._draw(outcome, look) if draw and outcome.error is None else None

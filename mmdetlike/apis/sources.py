@@ -12,6 +12,7 @@ import numpy as np
 
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms import decode_image
+from mmdetlike.utils.outputs import is_url
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.mpg', '.mpeg', '.m4v', '.wmv', '.flv')
@@ -85,11 +86,6 @@ def _files_of(paths: Sequence[Path], where: str) -> list[str]:
             f'{where}: there are no pictures or videos among its {len(paths)} entries; looked for {", ".join(wanted)}'
         )
     return found
-
-
-def is_url(text) -> bool:
-    """Whether it is an http(s) address."""
-    return isinstance(text, str) and text.startswith(('http://', 'https://'))
 
 
 def is_video(source) -> bool:

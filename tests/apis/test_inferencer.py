@@ -11,11 +11,12 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
 from mmdetlike.apis import DetInferencer, inference_detector
-from mmdetlike.apis.results import to_dict
+from mmdetlike.apis.results import to_dict, to_json
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.mask import rle_to_bitmap
+from mmdetlike.utils.outputs import OutputError
 from tests.apis.helpers import CLASSES, CONFIG, picture, save_checkpoint, tiny_detector, write_pictures, write_video
 
 
@@ -188,17 +189,75 @@ def test_files_that_are_not_wanted(inferencer, tmp_path, capsys):
     inferencer(picture(), out_dir=tmp_path / 'a', no_save_vis=True)
     assert not (tmp_path / 'a').exists() and capsys.readouterr().out == ''
     inferencer(picture(), out_dir=tmp_path / 'b', no_save_vis=True, no_save_pred=False)
-    assert [path.name for path in (tmp_path / 'b').iterdir()] == ['preds']
+    assert sorted(path.name for path in (tmp_path / 'b').iterdir()) == ['.sources.jsonl', 'preds']
 
 
-def test_pictures_of_the_same_name_do_not_overwrite_each_other(inferencer, tmp_path, expected):
-    paths = [write_pictures(tmp_path / name, 2)[i] for i, name in enumerate('ab')]
-    paths[1] = paths[1].rename(tmp_path / 'b' / '0.jpg')
-    inferencer([*paths, picture(2), picture(3)], out_dir=tmp_path, no_save_pred=False)
-    assert {path.name for path in (tmp_path / 'vis').iterdir()} == {'0.png', '0_1.jpg', '00000002.jpg', '00000003.jpg'}
-    names = ('0', '0_1', '00000002', '00000003')
-    scores = [json.loads((tmp_path / f'preds/{name}.json').read_text())['scores'] for name in names]
-    assert scores[0] == expected[0]['scores'] and scores[2:] == [p['scores'] for p in expected[2:]]
+def files_below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file())
+
+
+def test_pictures_of_the_same_name(inferencer, tmp_path, expected):
+    names = ('cam1/0001.jpg', 'cam2/0001.jpg', '0001.png', '0001.jpg')
+    for i, name in enumerate(names):
+        (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'in' / name), picture(i))
+    inputs = [*(tmp_path / 'in' / name for name in names), picture(3)]
+    out = tmp_path / 'out'
+    result = inferencer(inputs, out_dir=out, no_save_pred=False)
+    assert files_below(out / 'vis') == sorted([*names, '00000004.jpg'])
+    predictions = ('cam1/0001', 'cam2/0001', '0001.png', '0001.jpg', '00000004')
+    for name, prediction in zip(predictions, result['predictions']):
+        assert json.loads((out / f'preds/{name}.json').read_text()) == prediction
+    first = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    inferencer(inputs, out_dir=out, no_save_pred=False)
+    assert {path: path.read_bytes() for path in out.rglob('*') if path.is_file()} == first
+
+
+def test_results_of_another_call_stay(inferencer, tmp_path, expected):
+    for i, name in enumerate('ab'):
+        write_pictures(tmp_path / name, i + 1)[i].rename(tmp_path / name / 'x.png')
+    for _ in range(2):
+        for inputs in (tmp_path / 'a/x.png', tmp_path / 'b/x.png', picture(2), picture(3)):
+            inferencer(inputs, out_dir=tmp_path / 'out', no_save_pred=False)
+    names = ('x', 'x_1', '00000000', '00000000_1')
+    assert {path.stem for path in (tmp_path / 'out/vis').iterdir()} == set(names)
+    assert [json.loads((tmp_path / f'out/preds/{name}.json').read_text()) for name in names] == expected
+
+
+@pytest.mark.parametrize('kind', ['picture', 'video'])
+def test_an_output_over_an_input_is_refused_before_predicting(detector, tmp_path, kind):
+    (tmp_path / 'flat').mkdir()
+    if kind == 'picture':
+        (path, *_) = write_pictures(tmp_path / 'flat/vis', 2)
+    else:
+        (tmp_path / 'flat/vis').mkdir()
+        path = tmp_path / 'flat/vis/clip.mp4'
+        write_video(path, 2, 'mp4v')
+    content = path.read_bytes()
+    inferencer = DetInferencer(detector, show_progress=False)
+    inferencer.pipeline = None
+    for inputs in (path, tmp_path / 'flat/vis', [picture(), str(path)]):
+        with pytest.raises(OutputError, match=rf'flat/vis/{path.name} is one of the inputs and would be replaced'):
+            inferencer(inputs, out_dir=tmp_path / 'flat')
+    assert path.read_bytes() == content
+
+
+def test_files_that_are_not_ours_stay(inferencer, tmp_path):
+    write_pictures(tmp_path / 'in', 1)
+    for folder, name in (('vis', '0.png'), ('preds', '0.json')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text('mine')
+    inferencer(tmp_path / 'in/0.png', out_dir=tmp_path, no_save_pred=False)
+    assert (tmp_path / 'vis/0.png').read_text() == (tmp_path / 'preds/0.json').read_text() == 'mine'
+    assert files_below(tmp_path / 'vis') == ['0.png', '0_1.png']
+    assert files_below(tmp_path / 'preds') == ['0.json', '0_1.json']
+
+
+def test_json_has_no_infinite_numbers():
+    prediction = dict(scores=[0.5], bboxes=[[float('-inf'), 1.0, float('inf'), float('nan')]], labels=[3])
+    text = to_json(prediction)
+    assert json.loads(text) == dict(scores=[0.5], bboxes=[[None, 1.0, None, None]], labels=[3])
+    assert 'Infinity' not in text and 'NaN' not in text
 
 
 def test_samples_and_printing(inferencer, expected, capsys):
@@ -282,8 +341,15 @@ def test_videos_and_pictures_together(inferencer, tmp_path, expected):
     assert len(predictions) == 2 + 1 + 1 + 3 + 3
     assert predictions[2]['labels'] == expected[0]['labels']
     assert predictions[3] == dict(error=f'{tmp_path}/broken.mp4: OpenCV cannot read it as a video')
-    saved = {path.stem: json.loads(path.read_text()) for path in (tmp_path / 'out/preds').iterdir()}
-    assert saved == {'a': predictions[:2], '0': predictions[2], 'b': predictions[4:7], 'c': predictions[7:]}
+    saved = {
+        name: json.loads((tmp_path / 'out/preds' / name).read_text()) for name in files_below(tmp_path / 'out/preds')
+    }
+    assert saved == {
+        'a.json': predictions[:2],
+        'pictures/0.json': predictions[2],
+        'b.json': predictions[4:7],
+        'c.json': predictions[7:],
+    }
 
 
 def test_a_sole_broken_video_raises(inferencer, tmp_path):

@@ -9,6 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -16,6 +17,7 @@ from mmengine.config import Config
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint import CheckpointError
 from mmdetlike.utils.command import run_tool
+from mmdetlike.utils.outputs import OutputError
 from tests.utils import ROOT, python, tiny_config
 
 
@@ -89,6 +91,36 @@ def test_show_dir_writes_a_picture_of_each_image(trained, tmp_path):
     pictures = sorted((folder / 'pictures').glob('*.png'))
     assert len(pictures) == 8
     assert cv2.imread(str(pictures[0])).shape[0] >= 64
+
+
+def test_show_dir_gives_each_picture_a_file_and_spares_the_inputs(trained, tmp_path):
+    names = ['cam1/0001.png', 'cam2/0001.png', '0001.png', '0001.bmp']
+    for name in names:
+        (tmp_path / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'images' / name), np.full((64, 64, 3), 90, np.uint8))
+    images = [dict(id=i, file_name=name, width=64, height=64) for i, name in enumerate(names)]
+    categories = [dict(id=i, name=name) for i, name in enumerate(('circle', 'triangle', 'square', 'star', 'cross'))]
+    annotation = dict(id=1, image_id=1, category_id=0, bbox=[8, 8, 32, 32], area=1024, iscrowd=0)
+    ann_file = tmp_path / 'a.json'
+    ann_file.write_text(json.dumps(dict(images=images, annotations=[annotation], categories=categories)))
+    cfg = Config.fromfile(trained.config)
+    classes = tuple(category['name'] for category in categories)
+    cfg.test_dataloader.dataset = dict(
+        type='CocoDataset',
+        ann_file=str(ann_file),
+        data_prefix=dict(img=str(tmp_path / 'images')),
+        metainfo=dict(classes=classes),
+        test_mode=True,
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackDetInputs')],
+    )
+    cfg.test_evaluator = dict(type='CocoMetric', ann_file=str(ann_file))
+    cfg.dump(tmp_path / 'config.py')
+    trained = Namespace(config=str(tmp_path / 'config.py'), checkpoint=trained.checkpoint)
+    folder = run_test(trained, tmp_path / 'mirror', '--show-dir', 'v') / 'v'
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.png'))
+    assert written == ['0001.bmp.png', '0001.png', 'cam1/0001.png', 'cam2/0001.png']
+    with pytest.raises(OutputError, match=r'images/cam1/0001\.png is one of the inputs'):
+        run_test(trained, tmp_path / 'over', '--show-dir', str(tmp_path / 'images'))
 
 
 def test_missing_and_foreign_checkpoints(trained, tmp_path):
