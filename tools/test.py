@@ -6,6 +6,7 @@ from pathlib import Path
 from mmdetlike.engine import launch
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
+from mmdetlike.utils.test_cfg import check_test_cfg
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -28,6 +29,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 def resolve(args: argparse.Namespace):
     """The config with the command line applied."""
     cfg = load_run_config(args, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
+    check_test_cfg(cfg.model)
     if args.tta:
         raise ConfigError('--tta is reserved for test-time augmentation, which is not there yet')
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):

@@ -2,16 +2,19 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from urllib.parse import urlparse
 
 import cv2
 import numpy as np
 
-from mmdetlike.apis.sources import Item, Video, is_video
+from mmdetlike.apis.images import Image, as_array
+from mmdetlike.apis.sources import Item
+from mmdetlike.apis.videos import Video, is_video
 from mmdetlike.evaluation.metrics.convert import encode_masks, to_numpy
 from mmdetlike.structures import DetDataSample
+from mmdetlike.structures.panoptic import INSTANCE_OFFSET
 from mmdetlike.utils.outputs import OutputFolder, identity, is_url
 from mmdetlike.visualization import save_image
 
@@ -41,6 +44,30 @@ def to_dict(sample: DetDataSample) -> dict:
     return result
 
 
+def summarize(prediction: dict, classes: Sequence[str], score_thr: float) -> str:
+    """A prediction in a few words: a line an object that scores ``score_thr`` or more, or a line a segment.
+
+    Args:
+        prediction: From ``to_dict``.
+        classes: Names of the classes.
+        score_thr: Others are only counted.
+    """
+    if 'panoptic_seg' in prediction:
+        ids = [segment['id'] % INSTANCE_OFFSET for segment in prediction['panoptic_seg']]
+        names = ', '.join(_class_name(classes, i) for i in ids if i < len(classes))
+        return f'segments: {names or "none"}'
+    found = list(zip(prediction.get('labels', ()), prediction.get('scores', ()), prediction.get('bboxes', ())))
+    shown = [entry for entry in found if entry[1] >= score_thr]
+    lines = [f'{len(shown)} objects that score {score_thr} or more, {len(found) - len(shown)} others']
+    for label, score, box in shown:
+        lines.append(f'  {_class_name(classes, label)} {score:.2f} at {", ".join(f"{x:.1f}" for x in box)}')
+    return '\n'.join(lines)
+
+
+def _class_name(classes: Sequence[str], label: int) -> str:
+    return str(classes[label]) if label < len(classes) else f'class {label}'
+
+
 def to_json(prediction: dict) -> str:
     """A prediction as JSON, which has no infinite numbers and no NaN: they become null."""
     return json.dumps(_finite(prediction), allow_nan=False)
@@ -57,7 +84,7 @@ def _finite(value):
 class ResultWriter:
     """Writes drawn pictures to ``out_dir/vis`` and predictions to ``out_dir/preds``; closes videos when it is left.
 
-    Files are called as `OutputFolder` says; the output of an array has the number of its input.
+    Files are called as `OutputFolder` says; that of a picture in memory has its number.
 
     Args:
         out_dir: The folder.
@@ -69,8 +96,9 @@ class ResultWriter:
         OutputError: An output would replace an input, or the folder can't be written to.
     """
 
-    def __init__(self, out_dir: str | Path, save_vis: bool, save_pred: bool, sources: Sequence = ()) -> None:
-        self._files = [source for source in sources if isinstance(source, (str, Path))]
+    def __init__(self, out_dir: str | Path, save_vis: bool, save_pred: bool, sources: Iterable = ()) -> None:
+        known = sources if isinstance(sources, list) else []  # generators are left to be read later
+        self._files = [source for source in known if isinstance(source, (str, Path))]
         self._outputs = OutputFolder(out_dir, self._files)
         self._save_vis, self._save_pred = save_vis, save_pred
         self._written = 0
@@ -116,12 +144,11 @@ class ResultWriter:
             if self._save_pred:
                 yield 'preds' / self._outputs.name(source, '.json')
 
-    def _claim(self, folder: str, image: str | Path | np.ndarray, suffix: str) -> Path:
-        if isinstance(image, np.ndarray):
-            name = PurePath(f'{self._written:08d}{suffix}')
-        else:
-            name = self._outputs.name(image, suffix)
-        return self._outputs.claim(folder / name, identity(image))
+    def _claim(self, folder: str, image: Image, suffix: str) -> Path:
+        if isinstance(image, (str, Path)):
+            return self._outputs.claim(folder / self._outputs.name(image, suffix), identity(image))
+        name = PurePath(f'{self._written:08d}{suffix}')
+        return self._outputs.claim(folder / name, identity(as_array(image)))
 
     def _write_frame(self, video: Video, prediction: dict, picture: np.ndarray | None) -> None:
         if self._video is None or self._video.video is not video:
@@ -137,9 +164,9 @@ class ResultWriter:
             self._video = None
 
 
-def _picture_suffix(image: str | Path | np.ndarray) -> str:
+def _picture_suffix(image: Image) -> str:
     """The ending of a drawn picture: that of its input if the format can be written."""
-    if isinstance(image, np.ndarray):
+    if not isinstance(image, (str, Path)):
         return '.jpg'
     path = Path(urlparse(image).path if is_url(image) else image)
     return path.suffix.lower() if path.suffix.lower() in _WRITABLE else '.png'

@@ -1,7 +1,10 @@
+import copy
 import functools
 import http.server
 import json
+import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -12,6 +15,8 @@ from PIL import Image
 
 from mmdetlike.apis import DetInferencer, inference_detector
 from mmdetlike.apis.results import to_dict, to_json
+from mmdetlike.apis.sources import expand
+from mmdetlike.apis.videos import Video, read_frames
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS
 from mmdetlike.structures import DetDataSample
@@ -83,8 +88,8 @@ def test_pictures_are_read_batch_by_batch(detector, folder):
     inferencer = DetInferencer(detector, show_progress=False)
     read = []
     load = inferencer.pipeline.load
-    inferencer.pipeline.load = lambda image: read.append(image) or load(image)
-    outcomes = inferencer._outcomes([str(path) for path in sorted(folder.iterdir())], 2, keep_images=False)
+    inferencer.pipeline.load = lambda image, *args: read.append(image) or load(image, *args)
+    outcomes = inferencer._outcomes([str(path) for path in sorted(folder.iterdir())], 2, False, 'bgr')
     next(outcomes)
     assert len(read) == 2
     next(outcomes), next(outcomes)
@@ -101,8 +106,8 @@ def test_inputs_that_lead_nowhere(inferencer, tmp_path):
         inferencer(f'{tmp_path}/*.jpg')
     with pytest.raises(FileNotFoundError, match=r'gone\.jpg: there is no such picture'):
         inferencer(tmp_path / 'gone.jpg')
-    with pytest.raises(TypeError, match='tensor'):
-        inferencer(torch.zeros(3, 8, 8))
+    with pytest.raises(ValueError, match='tensor'):
+        inferencer(torch.zeros(8, 8))
     assert inferencer([]) == dict(predictions=[], visualization=[])
 
 
@@ -264,7 +269,13 @@ def test_samples_and_printing(inferencer, expected, capsys):
     result = inferencer([picture(0), picture(1)], return_datasamples=True, print_result=True)
     assert all(isinstance(sample, DetDataSample) for sample in result['predictions'])
     assert [to_dict(sample) for sample in result['predictions']] == expected[:2]
-    assert capsys.readouterr().out == f'{expected[0]}\n{expected[1]}\n'
+    lines = capsys.readouterr().out.splitlines()
+    shown = [[score for score in prediction['scores'] if score >= 0.3] for prediction in expected[:2]]
+    assert len(lines) == 2 + len(shown[0]) + len(shown[1])
+    others = len(expected[0]['scores']) - len(shown[0])
+    assert lines[0] == f'array (64, 96, 3): {len(shown[0])} objects that score 0.3 or more, {others} others'
+    box = ', '.join(f'{x:.1f}' for x in expected[0]['bboxes'][0])
+    assert lines[1] == f'  {CLASSES[expected[0]["labels"][0]]} {expected[0]["scores"][0]:.2f} at {box}'
 
 
 def test_masks_are_run_length_encoded():
@@ -356,6 +367,112 @@ def test_a_sole_broken_video_raises(inferencer, tmp_path):
     (tmp_path / 'broken.mp4').write_bytes(b'nothing')
     with pytest.raises(ImageError, match=r'broken\.mp4: OpenCV cannot read it'):
         inferencer(tmp_path / 'broken.mp4')
+
+
+def test_videos_by_content(inferencer, tmp_path):
+    write_video(tmp_path / 'a.avi', 3, 'MJPG')
+    for name in ('a.ts', 'a.3gp', 'a.xyz', 'noending', 'A.MOV'):
+        shutil.copy(tmp_path / 'a.avi', tmp_path / name)
+        assert len(inferencer(tmp_path / name)['predictions']) == 3, name
+    (tmp_path / 'notes.txt').write_text('no picture and no video')
+    with pytest.raises(ImageError, match=r'notes\.txt: it is damaged or of an unknown format'):
+        inferencer(tmp_path / 'notes.txt')
+
+
+@pytest.mark.parametrize('suffix', ['.gif', '.webp'])
+def test_animated_pictures(inferencer, tmp_path, suffix):
+    first, *others = [Image.fromarray(picture(i)[..., ::-1]) for i in range(3)]
+    path = tmp_path / f'a{suffix}'
+    first.save(path, save_all=True, append_images=others, duration=50, lossless=True)
+    result = inferencer(path, out_dir=tmp_path / 'out', no_save_pred=False)
+    assert len(result['predictions']) == 3
+    assert len(json.loads((tmp_path / 'out/preds/a.json').read_text())) == 3
+    assert cv2.VideoCapture(str(tmp_path / 'out/vis/a.mp4')).get(cv2.CAP_PROP_FPS) == 20
+    first.save(tmp_path / f'still{suffix}')
+    inferencer(tmp_path / f'still{suffix}', out_dir=tmp_path / 'out')
+    assert list((tmp_path / 'out/vis').glob('still.[pw]*'))
+
+
+def test_a_video_that_is_cut_short(inferencer, tmp_path):
+    write_video(tmp_path / 'a.avi', 20, 'MJPG')
+    content = (tmp_path / 'a.avi').read_bytes()
+    (tmp_path / 'a.avi').write_bytes(content[: len(content) // 2])
+    with pytest.warns(UserWarning, match=r'a\.avi: (\d+) of the 20 frames that it announces could be read'):
+        read = len(inferencer(tmp_path / 'a.avi')['predictions'])
+    assert 0 < read < 20
+
+
+def test_frames_after_a_damaged_one_are_read(monkeypatch, tmp_path):
+    answers = [(True, 0), (False, None), (True, 2), (False, None), (False, None), (True, 5)]
+
+    class Capture:
+        def __init__(self, path):
+            self.answers = iter(answers)
+
+        def read(self):
+            return next(self.answers, (False, None))
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, 'VideoCapture', Capture)
+    with pytest.warns(UserWarning, match='a.avi: 3 of the 6 frames'):
+        assert list(read_frames(Video('a.avi', 25, 6))) == [0, 2, 5]
+    assert list(read_frames(Video('a.avi', 25, 0))) == [0, 2, 5]
+
+
+def test_a_video_without_frames(inferencer, tmp_path):
+    write_video(tmp_path / 'a.avi', 0, 'MJPG')
+    with pytest.raises(ImageError, match=r'a\.avi: it is a video without a frame that can be read'):
+        inferencer(tmp_path / 'a.avi')
+
+
+# -- other forms of input, threads -------------------------------------------------------------------------------------
+
+
+def test_a_generator_is_read_as_it_goes(detector, folder, expected):
+    inferencer = DetInferencer(detector, show_progress=False)
+    taken = []
+
+    def paths():
+        for path in sorted(folder.iterdir()):
+            taken.append(path)
+            yield path
+
+    outcomes = inferencer._outcomes(expand(paths()), 2, False, 'bgr')
+    next(outcomes)
+    assert len(taken) == 2
+    assert inferencer(paths())['predictions'] == expected
+    assert inferencer(path for path in sorted(folder.iterdir()))['predictions'] == expected
+
+
+def test_stacks_and_channel_order(inferencer, expected, tmp_path):
+    stack = np.stack([picture(i) for i in range(4)])
+    rgb = np.ascontiguousarray(stack[..., ::-1])
+    assert inferencer(stack)['predictions'] == expected
+    assert inferencer(rgb, channel_order='rgb')['predictions'] == expected
+    pillow = [Image.fromarray(image) for image in rgb]
+    assert inferencer(pillow, out_dir=tmp_path)['predictions'] == expected
+    assert inferencer(torch.from_numpy(stack).permute(0, 3, 1, 2))['predictions'] == expected
+    drawn = inferencer(rgb[0], channel_order='rgb', return_vis=True, draw_pred=False)['visualization'][0]
+    np.testing.assert_array_equal(drawn, rgb[0])
+    write_pictures(tmp_path / 'in', 1)
+    from_file = inferencer([tmp_path / 'in/0.png', rgb[1]], channel_order='rgb')['predictions']
+    assert from_file == expected[:2], 'files know their order'
+
+
+def test_threads_get_their_own_pictures(inferencer):
+    pictures = [picture(i) for i in range(4)] * 6
+    alone = [inferencer(image, return_vis=True)['visualization'][0] for image in pictures[:4]]
+    with ThreadPoolExecutor(4) as pool:
+        drawn = list(pool.map(lambda image: inferencer(image, return_vis=True)['visualization'][0], pictures))
+    for i, image in enumerate(drawn):
+        np.testing.assert_array_equal(image, alone[i % 4])
+
+
+def test_a_copy_can_be_made(inferencer):
+    copied = copy.deepcopy(inferencer)
+    assert copied(picture())['predictions'] == inferencer(picture())['predictions']
 
 
 # -- construction ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,12 @@ class BaseTransform(ABC):
 
     A step that finds a sample unusable returns None; the dataset then draws another. All random draws use numpy's
     global generator.
+
+    ``role`` says what a step does that inference does otherwise: ``'image'`` if it reads the picture at ``img_path``,
+    ``'annotations'`` if it needs what only an annotated dataset knows; None for all others.
     """
+
+    role: str | None = None
 
     def __call__(self, results: dict) -> dict | None:
         return self.transform(results)

@@ -29,6 +29,8 @@ class LoadImageFromFile(BaseTransform):
         ImageError: The file is missing, truncated or no picture.
     """
 
+    role = 'image'
+
     def __init__(
         self,
         to_float32: bool = False,
@@ -106,6 +108,8 @@ class LoadAnnotations(BaseTransform):
         imdecode_backend: 'cv2' or 'pillow', for the label map.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
     """
+
+    role = 'annotations'
 
     def __init__(
         self,
