@@ -111,6 +111,12 @@ def test_threads_never_get_the_same_file(tmp_path):
     assert len(set(names)) == 40
 
 
+def test_processes_that_have_a_sample_in_common(tmp_path):
+    first, second = OutputFolder(tmp_path), OutputFolder(tmp_path)
+    assert claimed(first, '/a/0.png') == claimed(second, '/a/0.png') == '0.png'
+    assert claimed(second, '/b/0.png') == claimed(first, '/b/0.png') == '0_1.png'
+
+
 def test_arrays_are_told_apart_by_their_content():
     a, b = np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8)
     assert identity(a) == identity(a.copy()) != identity(b)

@@ -150,18 +150,14 @@ def finish(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list,
 
 
 def set_palette(model: nn.Module, palette: str | list) -> None:
-    """Set the colours in a model's ``dataset_meta``; ``'none'`` keeps those that are there and fit.
+    """Set the colours in a model's ``dataset_meta``; ``'none'`` keeps those that are there.
 
     Raises:
-        ConfigError: The palette is unknown or has too few colours.
+        ConfigError: The palette is unknown or holds what is no colour.
     """
-    number, known = len(model.dataset_meta['classes']), model.dataset_meta.get('palette')
     if palette is None or (isinstance(palette, str) and palette == 'none'):
-        palette = known if known is not None and len(known) >= number else None
-    try:
-        model.dataset_meta['palette'] = get_palette(palette, number)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+        palette = model.dataset_meta.get('palette')
+    model.dataset_meta['palette'] = get_palette(palette, len(model.dataset_meta['classes']))
 
 
 def find_dataset_meta(model: nn.Module, cfg: Config, checkpoint_meta: dict) -> dict:

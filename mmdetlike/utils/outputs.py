@@ -58,7 +58,8 @@ class OutputFolder:
         stems = Counter(self._stem(source) for source in inputs)
         self._shared_stems = {stem for stem, number in stems.items() if number > 1}
         self._record = self.folder / RECORD
-        self._sources = dict(_read_record(self._record))
+        self._sources: dict[str, str] = {}
+        self._record_size = 0
 
     def name(self, source: str | Path, suffix: str) -> PurePath:
         """The path, below the folder, of the output of an input.
@@ -108,6 +109,7 @@ class OutputFolder:
         Raises:
             OutputError: It can't be written.
         """
+        self._read_record()
         for candidate in _numbered(PurePath(name)):
             path = self.folder / candidate
             own = self._sources.get(candidate.as_posix()) == source
@@ -133,10 +135,19 @@ class OutputFolder:
         """What two inputs must not share; file systems that don't tell A from a see no difference there."""
         return self._relative(source).with_suffix('').as_posix().casefold()
 
+    def _read_record(self) -> None:
+        """Learn what this and other processes have written; they may have samples in common."""
+        size = self._record.stat().st_size if self._record.is_file() else 0
+        if size != self._record_size:
+            self._sources.update(_entries(self._record))
+            self._record_size = size
+
     def _remember(self, name: str, source: str) -> None:
         self._sources[name] = source
+        line = json.dumps({'file': name, 'source': source}) + '\n'
         with open(self._record, 'a', encoding='utf-8') as file:
-            file.write(json.dumps({'file': name, 'source': source}) + '\n')
+            file.write(line)
+        self._record_size += len(line)
 
 
 def _location(source: str) -> PurePath:
@@ -173,10 +184,9 @@ def _create(path: Path) -> bool:
     return False
 
 
-def _read_record(path: Path) -> Iterator[tuple[str, str]]:
+def _entries(record: Path) -> Iterator[tuple[str, str]]:
     """File and source of each line; a line that was cut short is left out."""
-    lines = path.read_text(encoding='utf-8', errors='replace').splitlines() if path.is_file() else ()
-    for line in lines:
+    for line in record.read_text(encoding='utf-8', errors='replace').splitlines():
         try:
             entry = json.loads(line)
             yield entry['file'], entry['source']

@@ -9,6 +9,7 @@ from mmdetlike.apis import init_detector
 from mmdetlike.apis.configs import config_in_checkpoint, find_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint import CheckpointError
+from mmdetlike.utils.colors import distinct_colors
 from tests.apis.helpers import CLASSES, CONFIG, TINY, save_checkpoint, tiny_detector
 from tests.utils import RETINANET, ROOT
 
@@ -95,8 +96,11 @@ def test_unknown_classes_are_numbered_with_a_warning(checkpoint, tmp_path, meta)
 
 def test_palette(checkpoint):
     assert load(checkpoint, palette='red').dataset_meta['palette'] == [(255, 0, 0)] * 5
-    with pytest.raises(ConfigError, match='2 colours for 5 classes'):
-        load(checkpoint, palette=[(0, 0, 0), (1, 1, 1)])
+    with pytest.warns(UserWarning, match='2 colours for 5 classes'):
+        filled = load(checkpoint, palette=['black', (1, 1, 1)]).dataset_meta['palette']
+    assert filled == [(0, 0, 0), (1, 1, 1), *distinct_colors(5)[2:]]
+    with pytest.raises(ConfigError, match=r'a colour is .*, got \(300, 0, 0\)'):
+        load(checkpoint, palette=[(300, 0, 0)])
 
 
 @pytest.mark.parametrize('with_checkpoint', [True, False])
