@@ -33,6 +33,19 @@ def identity(source: str | Path | np.ndarray) -> str:
     return source if is_url(source) else os.path.abspath(source)
 
 
+def check_folder(folder: Path) -> None:
+    """Find out whether files can be written to a folder, which need not be there yet.
+
+    Raises:
+        OutputError: They can't.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise OutputError(f'{folder} cannot be a folder for outputs: {existing} is a file')
+    if not os.access(existing, os.W_OK):
+        raise OutputError(f'{folder} cannot be a folder for outputs: {existing} is not writable')
+
+
 class OutputFolder:
     """Names the files that a program writes for its inputs.
 
@@ -89,11 +102,7 @@ class OutputFolder:
                     f'{path} is one of the inputs and would be replaced by its own output: choose another folder for '
                     f'outputs than {self.folder}'
                 )
-        existing = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
-        if not existing.is_dir():
-            raise OutputError(f'{self.folder} cannot be a folder for outputs: {existing} is a file')
-        if not os.access(existing, os.W_OK):
-            raise OutputError(f'{self.folder} cannot be a folder for outputs: {existing} is not writable')
+        check_folder(self.folder)
 
     def claim(self, name: str | PurePath, source: str) -> Path:
         """Reserve a file for the output of an input.
