@@ -1,8 +1,23 @@
 """What the user's mistakes have in common."""
 
+import re
+
 
 class UserError(Exception):
-    """Something is wrong with what the user gave; the message says what, in a sentence that needs no traceback."""
+    """Something is wrong with what the user gave; the message says what, in a sentence that needs no traceback.
+
+    One that a worker process of a data loader raised has the same message in the main process.
+    """
+
+    def __init__(self, message: str = '') -> None:
+        super().__init__(_without_traceback(message, type(self).__name__))
+
+
+def _without_traceback(message: str, name: str) -> str:
+    """What an error said before torch put the traceback of a worker process before it."""
+    if not re.match(rf'Caught {name} in (DataLoader|pin memory)', message):
+        return message
+    return re.split(rf'^(?:[\w.]+\.)?{name}: ', message, flags=re.MULTILINE)[-1].strip()
 
 
 class ConfigError(UserError, ValueError):

@@ -17,11 +17,12 @@ class ImageError(UserError, ValueError):
 
     Args:
         path: The file.
-        reason: What is wrong with it, as the end of a sentence.
+        reason: What is wrong with it, as the end of a sentence; '' if ``path`` is the whole message, as from a worker
+            process.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f'{path}: {reason}')
+    def __init__(self, path: str, reason: str = '') -> None:
+        super().__init__(f'{path}: {reason}' if reason else path)
         self.path = path
         self.reason = reason
 

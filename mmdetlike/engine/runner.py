@@ -100,6 +100,16 @@ class Runner(MMEngineRunner):
             self.logger.warning(difference)
         return super().load_checkpoint(filename, map_location, strict=False, **kwargs)
 
+    def test(self) -> dict:
+        """Test; when it breaks off, predictions that were to be written are, as far as they were made."""
+        try:
+            return super().test()
+        except (Exception, KeyboardInterrupt):
+            for metric in getattr(getattr(self._test_loop, 'evaluator', None), 'metrics', ()):
+                if hasattr(metric, 'write_rest'):
+                    metric.write_rest()
+            raise
+
     def resume(self, filename: str, *args, **kwargs) -> None:
         """Go on from a checkpoint, with the order of samples that its run had.
 

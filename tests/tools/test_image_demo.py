@@ -47,7 +47,7 @@ def test_options(main, weights, tmp_path, capsys):
     (path,) = write_pictures(tmp_path / 'in', 1)
     main(path, weights, '--out-dir', tmp_path / 'a', '--no-save-vis', '--no-save-pred', '--print-result')
     assert not (tmp_path / 'a').exists()
-    assert "{'labels': [" in capsys.readouterr().out
+    assert f'{path}: ' in (printed := capsys.readouterr().out) and 'objects that score 0.3 or more' in printed
     main(path, weights, '--out-dir', tmp_path / 'a', '--pred-score-thr', 1.1)
     main(path, weights, '--out-dir', tmp_path / 'b', '--pred-score-thr', 0)
     assert (tmp_path / 'a/vis/0.png').read_bytes() != (tmp_path / 'b/vis/0.png').read_bytes()

@@ -13,6 +13,9 @@ class BaseTransform(ABC):
     A step that finds a sample unusable returns None; the dataset then draws another. All random draws use numpy's
     global generator.
 
+    ``role`` says what a step does that inference does otherwise: ``'image'`` if it reads the picture at ``img_path``,
+    ``'annotations'`` if it needs what only an annotated dataset knows; None for all others.
+
     ``needs`` lists what a sample must have for this step, of the class or set in the constructor.
 
     Raises:
@@ -20,6 +23,7 @@ class BaseTransform(ABC):
     """
 
     needs: tuple[str, ...] = ()
+    role: str | None = None
 
     def __call__(self, results: dict) -> dict | None:
         missing = [key for key in self.needs if results.get(key) is None]

@@ -51,6 +51,7 @@ class LoadImageFromFile(BaseTransform):
     """
 
     needs = ('img_path',)
+    role = 'image'
 
     def __init__(
         self,
@@ -155,6 +156,8 @@ class LoadAnnotations(BaseTransform):
         imdecode_backend: 'cv2' or 'pillow', for the label map.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
     """
+
+    role = 'annotations'
 
     def __init__(
         self,
