@@ -1,11 +1,12 @@
 """mmengine's Runner with what today's torch and a careful user need of it."""
 
 from logging import LogRecord
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import is_distributed
+from mmengine.dist import barrier, is_distributed, master_only
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
@@ -20,6 +21,7 @@ from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_t
 from .loops import EpochBasedTrainLoop
 from .progress import META_KEY, Division, describe
 from .resume import FormerRun
+from .work_dir import refuse_occupied, sole_training
 
 # hooks every run gets unless its config has one of the same type
 STANDARD_HOOKS = ('CheckInvalidLossHook', 'NumClassCheckHook', 'ReportHook')
@@ -79,6 +81,32 @@ class Runner(MMEngineRunner):
         names = {str(name).rsplit('.', 1)[-1] for name in given}
         custom_hooks += [dict(type=name) for name in STANDARD_HOOKS if name not in names]
         super().register_hooks(default_hooks, custom_hooks)
+
+    def dump_config(self) -> None:
+        """Write the config into the run's own folder; the copy in the work folder is that of the last training."""
+        self._write_config(Path(self.log_dir))
+
+    @master_only
+    def _write_config(self, folder: Path) -> None:
+        cfg = self.cfg.copy()
+        if cfg.get('overwrite'):
+            cfg.overwrite = False  # a permission for this run, not for those that start from the copy
+        cfg.dump(str(folder / Path(cfg.filename or f'{self.timestamp}.py').name))
+
+    def train(self) -> nn.Module:
+        """Train, in a work folder that no other training uses or, unless it goes on or overwrites, has used.
+
+        Raises:
+            ConfigError: The work folder belongs to another training.
+        """
+        with sole_training(self.work_dir):
+            self._take_work_dir()
+            return super().train()
+
+    def _take_work_dir(self) -> None:
+        refuse_occupied(self.cfg, self.work_dir)
+        barrier()  # no process may write before all have looked
+        self._write_config(Path(self.work_dir))
 
     def load_or_resume(self) -> None:
         """Load ``load_from``, or resume from it or from the newest checkpoint in the work folder."""
@@ -182,6 +210,8 @@ def launch(cfg: Config, action: str) -> None:
         ConfigError: The config can't be built; the message says in which file and under which key.
     """
     try:
+        if action == 'train':
+            refuse_occupied(cfg, cfg.work_dir)
         getattr(Runner.from_cfg(cfg), action)()
     except ConfigError as error:
         raise ConfigError(locate(error, cfg)) from error

@@ -117,6 +117,7 @@ def test_two_processes_go_on_where_one_stopped(tmp_path):
     cfg = deterministic(tmp_path / 'run', 'retinanet', batch_size=2)
     train(cfg)
     cfg.train_cfg.max_epochs = 2
+    cfg.log_level = 'INFO'
     cfg.dump(tmp_path / 'config.py')
     output = launch('dist_train.sh', tmp_path / 'config.py', 2, '--resume')
     assert 'processes: stored 1, given 2; the given one holds' in output
