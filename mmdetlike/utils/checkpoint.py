@@ -168,26 +168,44 @@ def _sync_directory(path: Path) -> None:
             os.close(handle)
 
 
+def checkpoint_files(work_dir: str | Path) -> list[Path]:
+    """The checkpoints that a training left in its work folder, the newest first."""
+    found = sorted(Path(work_dir).glob('*_*.pth'), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path for path in found if re.fullmatch(r'(epoch|iter)_\d+', path.stem)]
+
+
 def find_latest_checkpoint(work_dir: str | Path) -> str | None:
     """The newest readable checkpoint of a run: the one ``last_checkpoint`` names, or the newest file after it.
 
     A run can be killed between writing a checkpoint and naming it, or have its folder moved.
+
+    Returns:
+        Its path, or None if there are no checkpoints.
+
+    Raises:
+        CheckpointError: There are some, but none can be read; the message says why of each.
     """
     work_dir = Path(work_dir)
     named = work_dir / 'last_checkpoint'
-    candidates = sorted(work_dir.glob('*_*.pth'), key=lambda p: p.stat().st_mtime, reverse=True)
-    candidates = [p for p in candidates if re.fullmatch(r'(epoch|iter)_\d+', p.stem)]
+    candidates = checkpoint_files(work_dir)
     if named.is_file():
         path = Path(named.read_text().strip() or '/nonexistent')
         local = work_dir / path.name
         candidates = [p for p in (local, path) if p.is_file()][:1] + candidates
+    reasons = []
     for path in dict.fromkeys(candidates):
         try:
             read_checkpoint(path, map_location='meta')
         except CheckpointError as error:
             print_log(f'passing over {error}', 'current', logging.WARNING)
+            reasons.append(str(error))
         else:
             return str(path)
+    if reasons:
+        raise CheckpointError(
+            f'none of the {len(reasons)} checkpoints in {work_dir} can be read, so there is nothing to resume from: '
+            f'{"; ".join(reasons)}. To train from the start, choose another work folder'
+        )
     return None
 
 

@@ -9,6 +9,8 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
 from mmdetlike.registry import HOOKS
 
+from ..work_dir import remove_earlier
+
 
 class DeferredRemoval:
     """A file backend that removes files only when ``flush`` is called."""
@@ -40,9 +42,17 @@ class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's checkpoints, with outdated ones removed after the new one is on disk, not before."""
 
     def before_train(self, runner) -> None:
-        """Find out where to save; remove what a killed run had written of a checkpoint."""
+        """Find out where to save; remove what a killed run had written, and what this one may overwrite."""
         super().before_train(runner)
         self._remove_unfinished()
+        if runner.cfg.get('overwrite') and not runner.cfg.get('resume'):
+            # not before: most of what can be wrong with this run has been found by now
+            self._remove_overwritten(runner)
+
+    @master_only
+    def _remove_overwritten(self, runner) -> None:
+        for path in remove_earlier(runner.cfg, runner.work_dir):
+            runner.logger.info(f'overwrite: removed {path}')
 
     @master_only
     def _remove_unfinished(self) -> None:
