@@ -15,3 +15,7 @@ class ConfigError(UserError, ValueError):
     def __init__(self, message: str, cfg: dict | None = None, unknown_type: str | None = None) -> None:
         super().__init__(message)
         self.cfg, self.unknown_type = cfg, unknown_type
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint that can't be read, written or trusted, or that belongs to another model."""

@@ -147,6 +147,20 @@ for _registry in [r for r in list(vars().values()) if isinstance(r, Registry)]:
     if not hasattr(_registry.parent.build_func, '__wrapped__'):
         _registry.parent.build_func = _explain(_registry.parent.build_func)
 
+
+def registered_name(item) -> str | None:
+    """The name by which configs reach a class or function: as it is registered, else its import path, or None."""
+    for registry in (r for r in globals().values() if isinstance(r, Registry)):
+        for name, registered in (*registry.module_dict.items(), *registry.parent.module_dict.items()):
+            if registered is item:
+                return name
+    path = f'{getattr(item, "__module__", "")}.{getattr(item, "__qualname__", "")}'
+    try:
+        return path if get_object_from_string(path) is item else None
+    except Exception:  # an import on the way may raise anything
+        return None
+
+
 # mmengine imports `SCOPE.registry` whenever a config names SCOPE and warns when it can't. An alias has no package.
 for _alias in ALIASES:
     sys.modules.setdefault(f'{_alias}.registry', sys.modules[__name__])

@@ -16,6 +16,8 @@ from mmdetlike.utils.config import load_config
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
 # what inference needs of a config
 _KEYS = ('default_scope', 'model', 'test_dataloader', 'visualizer')
+# as our configs write them
+NOT_FINITE = ("float('inf')", "float('-inf')", "float('nan')")
 _SCOPES = (SCOPE, *ALIASES, 'mmengine')
 
 
@@ -118,8 +120,10 @@ def _plain(node: ast.expr):
     if isinstance(node, (ast.List, ast.Tuple)):
         values = [_plain(value) for value in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)
-    if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
+    if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):  # as mmengine writes them
         return float(node.id)
+    if isinstance(node, ast.Call) and ast.unparse(node) in NOT_FINITE:
+        return float(node.args[0].value)
     try:
         return ast.literal_eval(node)
     except ValueError:

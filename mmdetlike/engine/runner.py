@@ -3,7 +3,7 @@
 from logging import LogRecord
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config as MMEngineConfig
 from mmengine.dist import is_distributed
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
@@ -14,6 +14,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import CheckpointError, check_fit, find_latest_checkpoint
 from mmdetlike.utils.config import locate
+from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
 
 # hooks every run gets unless its config has one of the same type
@@ -37,6 +38,11 @@ class Runner(MMEngineRunner):
         register_all_modules()
         shield_from_broken_torchvision()
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def from_cfg(cls, cfg: MMEngineConfig | dict) -> 'Runner':
+        """Build a runner from a config, of which it keeps a copy that can be written and read again."""
+        return super().from_cfg(Config.of(cfg))
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without CUDA they talk over gloo."""
@@ -119,7 +125,7 @@ class Runner(MMEngineRunner):
                     sampler.seed = self.seed
 
 
-def launch(cfg: Config, action: str) -> None:
+def launch(cfg: MMEngineConfig, action: str) -> None:
     """Build a runner from a config and let it ``'train'`` or ``'test'``.
 
     Raises:

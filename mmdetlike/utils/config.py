@@ -5,10 +5,12 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config as MMEngineConfig
+from mmengine.config import ConfigDict
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import SCOPE
+from mmdetlike.utils.config_text import Config
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -26,7 +28,7 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     if not path.is_file():
         raise FileNotFoundError(f'config {path} does not exist{_similar_files(path)}')
     try:
-        config = Config.fromfile(path)
+        config = MMEngineConfig.fromfile(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{path}: a base config is missing: {error}') from error
     except SyntaxError as error:
@@ -40,7 +42,7 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
             raise ConfigError(f'--cfg-options {cfg_options} does not fit {path}: {error}') from error
     if config.get('default_scope') is None:
         config.default_scope = SCOPE
-    return config
+    return Config.of(config)
 
 
 def _similar_files(path: Path) -> str:

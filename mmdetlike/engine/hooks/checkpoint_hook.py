@@ -8,6 +8,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
 from mmdetlike.registry import HOOKS
+from mmdetlike.utils.checkpoint import plain_checkpoint
 
 
 class DeferredRemoval:
@@ -35,14 +36,42 @@ class DeferredRemoval:
                     remove(path)
 
 
+def state_without_weights(runner) -> dict:
+    """What a checkpoint of this run would hold beside the weights."""
+    return dict(
+        meta=dict(dataset_meta=getattr(runner.train_dataloader.dataset, 'metainfo', None)),
+        message_hub=runner.message_hub.state_dict(),
+        optimizer=runner.optim_wrapper.state_dict(),
+        param_schedulers=_states(runner.param_schedulers),
+    )
+
+
+def _states(schedulers):
+    if isinstance(schedulers, dict):
+        return {name: _states(part) for name, part in schedulers.items()}
+    return [scheduler.state_dict() for scheduler in schedulers or []]
+
+
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """mmengine's checkpoints, with outdated ones removed after the new one is on disk, not before."""
+    """mmengine's checkpoints, such that the reader takes each one that is written.
+
+    Outdated ones are removed after the new one is on disk, not before.
+    """
 
     def before_train(self, runner) -> None:
-        """Find out where to save; remove what a killed run had written of a checkpoint."""
+        """Find out where to save; remove what a killed run had written of a checkpoint.
+
+        Raises:
+            CheckpointError: The run has a state that no checkpoint can hold; the message names it.
+        """
         super().before_train(runner)
         self._remove_unfinished()
+        plain_checkpoint(state_without_weights(runner))
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Make what will be written plain."""
+        checkpoint.update(plain_checkpoint(checkpoint))
 
     @master_only
     def _remove_unfinished(self) -> None:
