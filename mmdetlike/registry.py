@@ -13,7 +13,7 @@ from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry as MMEngineRegistry
 from mmengine.utils import get_object_from_string
 
-from mmdetlike.errors import ConfigError
+from mmdetlike.errors import ConfigError, UserError
 
 SCOPE = 'mmdetlike'
 ALIASES = ('mmdet', 'mmcv')
@@ -60,29 +60,76 @@ class Registry(MMEngineRegistry):
         return f'type={key!r} is not in the {self.name!r} registry. {hint}'
 
 
+# What the constructor of a class raises about its arguments. Errors of the operating system speak for themselves.
+CONSTRUCTION_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 def _explain(build_func):
-    """Wrap an mmengine build function so that a bad argument names the closest one that the class accepts."""
+    """Wrap an mmengine build function so that whatever a constructor raises becomes a ``ConfigError`` with its type.
+
+    A bad argument names the closest one that the class accepts. Builds within builds leave the message to the innermost
+    and add the dicts around it.
+    """
 
     @functools.wraps(build_func)
     def build(cfg, *args, registry, **kwargs):
         try:
             return build_func(cfg, *args, registry=registry, **kwargs)
         except ConfigError as error:
-            if error.cfg is None:
-                error.cfg = cfg
+            _add_place(error, cfg)
             raise
-        except TypeError as error:
-            message = _bad_argument(error, cfg, registry)
-            if message is None:
-                raise
-            raise ConfigError(message, cfg) from error
+        except UserError:
+            raise
+        except CONSTRUCTION_ERRORS as error:
+            message = _bad_argument(error, cfg, registry) or _failure(error, cfg, registry)
+            raise ConfigError(message, cfg if isinstance(cfg, dict) else None) from error
 
     return build
 
 
-def _bad_argument(error: TypeError, cfg, registry: MMEngineRegistry) -> str | None:
+def _add_place(error: ConfigError, cfg) -> None:
+    if not isinstance(cfg, dict):
+        return
+    if error.cfg is None:
+        error.cfg = cfg
+    elif error.cfg is not cfg:
+        error.enclosing.append(cfg)
+
+
+def _failure(error: Exception, cfg, registry: MMEngineRegistry) -> str:
+    """What to say about an error that the constructor of ``cfg['type']`` raised."""
+    kind = f'a {registry.name}'
+    if not isinstance(cfg, dict):
+        return f"{kind} is configured by a dict with the key 'type', got {cfg!r:.80}"
+    if 'type' not in cfg:
+        return (
+            f"{kind} is configured by a dict with the key 'type', got one with {', '.join(map(str, cfg)) or 'no keys'}"
+        )
+    name = type_name(cfg['type'])
+    if isinstance(error, ValueError):
+        return f'type={name!r}: {error}'
+    return f'type={name!r} could not be built: {type(error).__name__}: {error}'
+
+
+def type_name(given) -> str:
+    """What a config's ``type``, a name or a class, is called in messages."""
+    return given if isinstance(given, str) else getattr(given, '__name__', repr(given))
+
+
+def _bad_argument(error: Exception, cfg, registry: MMEngineRegistry) -> str | None:
     """What to say about a ``TypeError`` that an unexpected or missing argument of ``cfg['type']`` caused."""
-    if not isinstance(cfg, dict) or not ('unexpected keyword' in str(error) or 'required' in str(error)):
+    if not isinstance(error, TypeError) or not isinstance(cfg, dict) or 'type' not in cfg:
+        return None
+    if not ('unexpected keyword' in str(error) or 'required' in str(error)):
         return None
     with registry.switch_scope_and_registry(cfg.get('_scope_')) as scoped:
         cls = scoped.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
@@ -92,7 +139,7 @@ def _bad_argument(error: TypeError, cfg, registry: MMEngineRegistry) -> str | No
     wrong = [name for name in cfg if name not in accepted and name not in ('type', '_scope_')]
     if 'unexpected keyword' in str(error) and not any(f"'{name}'" in str(error) for name in wrong):
         return None  # raised by something that the class itself called, not by this dict
-    parts = [f'type={getattr(cls, "__name__", cls)!r}: {error}.']
+    parts = [f'type={type_name(cls)!r}: {error}.']
     for name in wrong:
         close = difflib.get_close_matches(name, accepted, n=1, cutoff=0.4)
         parts.append(f'{name!r} is not an argument' + (f'; did you mean {close[0]!r}?' if close else '.'))

@@ -11,6 +11,7 @@ from mmengine.dataset import Compose
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
+from mmdetlike.utils.config import located
 
 # loaders that take their picture from elsewhere than a file
 _NOT_FROM_FILE = ('LoadShapesImage', 'LoadImageFromNDArray', 'LoadImageFromWebcam', 'InferencerLoader')
@@ -83,7 +84,8 @@ def build_pipeline(cfg: Config | None, test_pipeline: Callable | Sequence[dict] 
     steps = (dataset_config(cfg) or {}).get('pipeline')
     if not steps:
         raise ConfigError(f'{cfg.filename or "the config"} has no test_dataloader.dataset.pipeline')
-    return InferencePipeline(steps)
+    with located(cfg):
+        return InferencePipeline(steps)
 
 
 def _as_dict(image: Image) -> dict:

@@ -10,10 +10,9 @@ from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
-from mmdetlike.errors import ConfigError
 from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import CheckpointError, check_fit, find_latest_checkpoint
-from mmdetlike.utils.config import locate
+from mmdetlike.utils.config import located
 from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
 
@@ -131,7 +130,5 @@ def launch(cfg: MMEngineConfig, action: str) -> None:
     Raises:
         ConfigError: The config can't be built; the message says in which file and under which key.
     """
-    try:
+    with located(cfg):
         getattr(Runner.from_cfg(cfg), action)()
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg)) from error

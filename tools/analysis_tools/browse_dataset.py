@@ -14,10 +14,9 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 from tqdm import tqdm
 
-from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, VISUALIZERS
 from mmdetlike.utils.command import run_tool
-from mmdetlike.utils.config import load_config, locate, require
+from mmdetlike.utils.config import load_config, located, require
 from mmdetlike.visualization import contact_sheet, save_image
 from mmdetlike.visualization.draw import as_canvas
 from mmdetlike.visualization.local_visualizer import has_display
@@ -106,11 +105,9 @@ def _build(cfg: Config, split: str) -> tuple[Any, Visualizer]:
     require(cfg, f'{split}_dataloader')
     settings = dict(cfg.get('visualizer') or {'type': 'DetLocalVisualizer'})
     settings.update(name=f'browse_dataset_{time.time_ns()}', vis_backends=None)
-    try:
+    with located(cfg):
         dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         visualizer = VISUALIZERS.build(settings)
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg), error.cfg) from error
     visualizer.dataset_meta = dataset.metainfo
     return dataset, visualizer
 

@@ -59,6 +59,12 @@ class CheckpointHook(MMEngineCheckpointHook):
     Outdated ones are removed after the new one is on disk, not before.
     """
 
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        # mmengine hands them on to Runner.save_checkpoint, which takes nothing more: an error after the first epoch
+        for name in self.args:
+            raise TypeError(f'CheckpointHook.__init__() got an unexpected keyword argument {name!r}')
+
     def before_train(self, runner) -> None:
         """Find out where to save; remove what a killed run had written of a checkpoint.
 
