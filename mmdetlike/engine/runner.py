@@ -1,6 +1,6 @@
 """mmengine's Runner with what today's torch and a careful user need of it."""
 
-from logging import LogRecord
+from logging import FileHandler, LogRecord
 
 import torch
 from mmengine.config import Config as MMEngineConfig
@@ -50,9 +50,15 @@ class Runner(MMEngineRunner):
         super().setup_env(env_cfg)
 
     def build_logger(self, *args, **kwargs):
-        """Build mmengine's logger, without its warnings about calls that mmengine's own hooks make."""
+        """Build mmengine's logger, its file in UTF-8.
+
+        It leaves out mmengine's warnings about calls that mmengine's own hooks make.
+        """
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(_concerns_the_user)
+        for handler in logger.handlers:
+            if isinstance(handler, FileHandler) and handler.stream is not None:
+                handler.stream.reconfigure(encoding='utf-8')  # whatever the locale says
         return logger
 
     def build_visualizer(self, visualizer: dict | None = None):

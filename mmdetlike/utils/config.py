@@ -27,6 +27,8 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         ConfigError: It can't be read or an override doesn't fit.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f'config {path} is a folder, not a file{_similar_files(path / "config.py")}')
     if not path.is_file():
         raise FileNotFoundError(f'config {path} does not exist{_similar_files(path)}')
     try:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import keyword
 import math
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,7 +28,7 @@ class Config(MMEngineConfig):
 
     @classmethod
     def of(cls, config: MMEngineConfig | dict) -> 'Config':
-        """A copy of a config, its numpy values and classes replaced by builtin values and names."""
+        """A copy of a config, of builtin values, with names for classes and ``~`` in paths expanded."""
         config = copy.deepcopy(config) if isinstance(config, MMEngineConfig) else MMEngineConfig(dict(config))
         own = cls.__new__(cls)
         values, *rest = config.__getstate__()
@@ -56,7 +57,9 @@ def _plain_values(value, key=None):
         return value.tolist()
     if key == 'type' and callable(value):
         return registered_name(value) or value
-    return plain_scalar(value)
+    value = plain_scalar(value)
+    # no other setting begins so; the shell expands it only where it begins an argument
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith('~/') else value
 
 
 def config_text(values: Mapping) -> str:

@@ -15,7 +15,7 @@ from mmengine.visualization import Visualizer
 from tqdm import tqdm
 
 from mmdetlike.registry import DATASETS, VISUALIZERS
-from mmdetlike.utils.command import run_tool
+from mmdetlike.utils.command import make_parser, run_tool, user_path
 from mmdetlike.utils.config import load_config, located, require
 from mmdetlike.visualization import contact_sheet, save_image
 from mmdetlike.visualization.draw import as_canvas
@@ -68,9 +68,9 @@ class Output:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--output-dir', type=Path, help='by default WORK_DIR/browse_SPLIT')
+    parser.add_argument('--output-dir', type=user_path, help='by default WORK_DIR/browse_SPLIT')
     parser.add_argument('--not-show', action='store_true', help='write pictures only, open no window')
     parser.add_argument('--show-interval', type=float, default=2, help='seconds for which a window stays (default: 2)')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
@@ -94,6 +94,7 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args.config, args.cfg_options)
     dataset, visualizer = _build(cfg, args.split)
     output = Output(args.output_dir or _default_folder(cfg, args), _window(args), visualizer)
+    output.folder.mkdir(parents=True, exist_ok=True)
     total = min(len(dataset), args.number or len(dataset))
     written = sum(_browse(dataset, i, args.mode, output) for i in tqdm(range(total), desc=f'{args.split}, {args.mode}'))
     note = f' ({total - written} left out: a transform returned None for them)' if written < total else ''
