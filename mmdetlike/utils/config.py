@@ -10,8 +10,9 @@ from pathlib import Path
 from mmengine.config import Config as MMEngineConfig
 from mmengine.config import ConfigDict
 
+from mmdetlike.build_errors import type_name
 from mmdetlike.errors import ConfigError
-from mmdetlike.registry import SCOPE, type_name
+from mmdetlike.registry import SCOPE
 from mmdetlike.utils.config_text import Config
 
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmdetlike import registry
 from mmdetlike.datasets.errors import DataError
 from mmdetlike.errors import ConfigError
-from mmdetlike.registry import MODELS, TRANSFORMS
+from mmdetlike.registry import DATASETS, MODELS, TRANSFORMS
 from mmdetlike.utils import register_all_modules
 from mmdetlike.utils.config import key_path, load_config, locate, located, require
 from tests.utils import ROOT, tiny_config, train, without_validation
@@ -102,13 +102,13 @@ def test_the_key_path_is_told(path, key, value, tmp_path):
     'path, value, parts',
     [
         ('model.backbone.depth', 7, ["type='ResNet'"]),
-        ('model.backbone.base_channels', 'abc', ["type='ResNet' could not be built"]),
+        ('model.backbone.base_channels', 'abc', ["type='ResNet': base_channels must be int, got 'abc' of type str"]),
         ('model.neck.num_outs', 1, ["type='FPN'"]),
         ('model.rpn_head.anchor_generator.strides', 'abc', ["type='AnchorGenerator'"]),
         ('train_dataloader.dataset.length', 'many', ["type='ShapesDataset'"]),
         ('train_dataloader.dataset.pipeline[2].prob', 7, ["type='RandomFlip'"]),
         ('train_dataloader.sampler.shufle', True, ["'shufle' is not an argument; did you mean 'shuffle'?"]),
-        ('optim_wrapper.optimizer.lr', 'abc', ["type='SGD' could not be built: TypeError"]),
+        ('optim_wrapper.optimizer.lr', 'abc', ["type='SGD': lr must be float | torch.Tensor, got 'abc' of type str"]),
         ('optim_wrapper.optimizer.lr', -1.0, ["type='SGD': Invalid learning rate: -1.0"]),
         ('param_scheduler[0].end', 0, ["type='LinearLR': end should be larger than begin"]),
         ('default_hooks.checkpoint.intervall', 3, ["'intervall' is not an argument; did you mean 'interval'?"]),
@@ -142,6 +142,20 @@ class Fails:
     def from_cfg(cls, cfg):
         """Built as a runner is."""
         raise cfg['error']
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(data_prefix='img/'), "data_prefix must be dict | None, got 'img/' of type str"),
+        (dict(ann_file=3), 'ann_file must be Optional[str], got 3 of type int'),
+        (dict(pipeline=3), 'pipeline must be list, got 3 of type int'),
+    ],
+)
+def test_arguments_of_other_types_are_named(arguments, message):
+    with pytest.raises(ConfigError) as caught:
+        DATASETS.build(dict(type='CocoDataset', **arguments))
+    assert message in str(caught.value)
 
 
 ALL_REGISTRIES = [item for item in vars(registry).values() if isinstance(item, registry.Registry)]
