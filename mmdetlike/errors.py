@@ -24,9 +24,16 @@ class ConfigError(UserError, ValueError):
     """A config that cannot be built.
 
     ``cfg`` is the offending dict and ``unknown_type`` a type that isn't registered, where these are known, so that a
-    caller can say where they stand.
+    caller can say where they stand. ``enclosing`` are the dicts that were being built around ``cfg``, the innermost
+    first. ``is_located`` tells that the message names the file.
     """
 
     def __init__(self, message: str, cfg: dict | None = None, unknown_type: str | None = None) -> None:
         super().__init__(message)
         self.cfg, self.unknown_type = cfg, unknown_type
+        self.enclosing: list[dict] = []
+        self.is_located = False
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint that can't be read, written or trusted, or that belongs to another model."""

@@ -60,4 +60,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, 'start again with --resume to go on from the newest checkpoint')

@@ -15,7 +15,7 @@ from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
 from mmdetlike.utils.checkpoint import CheckpointError, check_fit, trust_checkpoints
-from mmdetlike.utils.config import locate
+from mmdetlike.utils.config import located
 from mmdetlike.utils.setup_env import register_all_modules
 from mmdetlike.utils.test_cfg import check_test_cfg
 from mmdetlike.visualization import get_palette
@@ -94,10 +94,8 @@ def build_model(cfg: Config) -> nn.Module:
     check_test_cfg(cfg.model)
     register_all_modules(init_default_scope_=False)
     init_default_scope(cfg.default_scope)
-    try:
+    with located(cfg):
         return MODELS.build(_without_pretrained(cfg.model))
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg) if cfg.filename else str(error), error.cfg) from error
 
 
 def _without_pretrained(cfg):

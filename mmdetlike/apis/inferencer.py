@@ -23,6 +23,7 @@ from mmdetlike.apis.sources import Item, count, download, expand, stream
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
 from mmdetlike.structures import DetDataSample
+from mmdetlike.utils.config import located
 from mmdetlike.utils.outputs import is_url
 
 _LISTED = 20  # unreadable inputs to name at the end
@@ -272,7 +273,8 @@ def _build_visualizer(cfg: Config, dataset_meta: dict):
     """The visualizer of a config, under a name of its own and without backends: files are written here."""
     settings = {**(cfg.get('visualizer') or dict(type='DetLocalVisualizer'))}
     settings.update(name=f'inferencer_{next(_counter)}', vis_backends=None, save_dir=None)
-    visualizer = VISUALIZERS.build(settings)
+    with located(cfg):
+        visualizer = VISUALIZERS.build(settings)
     visualizer.dataset_meta = dataset_meta
     return visualizer
 

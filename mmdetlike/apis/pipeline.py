@@ -12,6 +12,7 @@ from mmdetlike.apis.videos import is_video
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
+from mmdetlike.utils.config import located
 
 # loaders that take their picture from elsewhere than a file
 _NOT_FROM_FILE = ('LoadShapesImage', 'LoadImageFromNDArray', 'LoadImageFromWebcam', 'InferencerLoader')
@@ -96,7 +97,8 @@ def build_pipeline(
     steps = (dataset_config(cfg) or {}).get('pipeline')
     if not steps:
         raise ConfigError(f'{cfg.filename or "the config"} has no test_dataloader.dataset.pipeline')
-    return InferencePipeline(steps, channel_order)
+    with located(cfg):
+        return InferencePipeline(steps, channel_order)
 
 
 def _as_dict(image: Image, channel_order: str) -> dict:

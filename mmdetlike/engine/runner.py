@@ -1,10 +1,10 @@
 """mmengine's Runner with what today's torch and a careful user need of it."""
 
-from logging import LogRecord
+from logging import FileHandler, LogRecord
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config as MMEngineConfig
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed, master_only
 from mmengine.model import is_model_wrapper
@@ -12,10 +12,10 @@ from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
-from mmdetlike.errors import ConfigError
 from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
-from mmdetlike.utils.config import locate
+from mmdetlike.utils.config import located
+from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
 
 from .loops import EpochBasedTrainLoop
@@ -45,6 +45,11 @@ class Runner(MMEngineRunner):
         shield_from_broken_torchvision()
         super().__init__(*args, **kwargs)
 
+    @classmethod
+    def from_cfg(cls, cfg: MMEngineConfig | dict) -> 'Runner':
+        """Build a runner from a config, of which it keeps a copy that can be written and read again."""
+        return super().from_cfg(Config.of(cfg))
+
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without CUDA they talk over gloo."""
         if self.distributed and self._launcher == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
@@ -52,9 +57,15 @@ class Runner(MMEngineRunner):
         super().setup_env(env_cfg)
 
     def build_logger(self, *args, **kwargs):
-        """Build mmengine's logger, without its warnings about calls that mmengine's own hooks make."""
+        """Build mmengine's logger, its file in UTF-8.
+
+        It leaves out mmengine's warnings about calls that mmengine's own hooks make.
+        """
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(_concerns_the_user)
+        for handler in logger.handlers:
+            if isinstance(handler, FileHandler) and handler.stream is not None:
+                handler.stream.reconfigure(encoding='utf-8')  # whatever the locale says
         return logger
 
     def build_visualizer(self, visualizer: dict | None = None):
@@ -213,15 +224,13 @@ class Runner(MMEngineRunner):
             self.logger.warning(f'nothing is left to train: train_cfg.{key} is {end}, and {filename} has done {done}')
 
 
-def launch(cfg: Config, action: str) -> None:
+def launch(cfg: MMEngineConfig, action: str) -> None:
     """Build a runner from a config and let it ``'train'`` or ``'test'``.
 
     Raises:
         ConfigError: The config can't be built; the message says in which file and under which key.
     """
-    try:
+    with located(cfg):
         if action == 'train':
             refuse_occupied(cfg, cfg.work_dir)
         getattr(Runner.from_cfg(cfg), action)()
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg)) from error

@@ -134,7 +134,7 @@ def test_plot_curve(log, tmp_path, capsys):
     ],
 )
 def test_plot_curve_refuses(log, extra, message):
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         load('analysis_tools/analyze_logs.py').main(['plot_curve', log, *extra])
 
 

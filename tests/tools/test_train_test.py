@@ -1,6 +1,5 @@
 """tools/train.py and tools/test.py, as the command line calls them."""
 
-import errno
 import importlib.util
 import json
 import os
@@ -18,7 +17,6 @@ from mmdetlike.datasets.errors import ImageError
 from mmdetlike.errors import ConfigError
 from mmdetlike.evaluation import CocoMetric
 from mmdetlike.utils.checkpoint import CheckpointError
-from mmdetlike.utils.command import run_tool
 from mmdetlike.utils.outputs import OutputError
 from tests.utils import ROOT, python, tiny_config
 
@@ -233,27 +231,3 @@ def test_a_mistake_ends_the_tool_with_one_sentence(arguments, message, trained, 
     assert done.returncode == 2
     assert message in done.stderr.strip().splitlines()[-1]
     assert 'Traceback' not in done.stderr
-
-
-def test_run_tool_on_a_full_disk(capsys):
-    def fail(number):
-        raise OSError(number, os.strerror(number))
-
-    with pytest.raises(SystemExit):
-        run_tool(lambda: fail(errno.ENOSPC))
-    assert capsys.readouterr().err == 'OSError: [Errno 28] No space left on device\n'
-    with pytest.raises(BlockingIOError):
-        run_tool(lambda: fail(errno.EAGAIN))
-
-
-def test_run_tool(monkeypatch, capsys):
-    def fail():
-        raise CheckpointError('a.pth is not whole')
-
-    with pytest.raises(SystemExit) as caught:
-        run_tool(fail)
-    assert caught.value.code == 2
-    assert capsys.readouterr().err == 'CheckpointError: a.pth is not whole\n'
-    monkeypatch.setenv('MMDETLIKE_DEBUG', '1')
-    with pytest.raises(CheckpointError):
-        run_tool(fail)

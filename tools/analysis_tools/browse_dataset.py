@@ -15,10 +15,9 @@ from mmengine.visualization import Visualizer
 from tqdm import tqdm
 
 from mmdetlike.engine.hooks.visualization_hook import picture_paths
-from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, VISUALIZERS
-from mmdetlike.utils.command import run_tool
-from mmdetlike.utils.config import load_config, locate, require
+from mmdetlike.utils.command import make_parser, run_tool, user_path
+from mmdetlike.utils.config import load_config, located, require
 from mmdetlike.utils.outputs import OutputFolder, identity
 from mmdetlike.visualization import contact_sheet, save_image
 from mmdetlike.visualization.draw import as_canvas
@@ -73,9 +72,9 @@ class Output:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--output-dir', type=Path, help='by default WORK_DIR/browse_SPLIT')
+    parser.add_argument('--output-dir', type=user_path, help='by default WORK_DIR/browse_SPLIT')
     parser.add_argument('--not-show', action='store_true', help='write pictures only, open no window')
     parser.add_argument('--show-interval', type=float, default=2, help='seconds for which a window stays (default: 2)')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
@@ -112,11 +111,9 @@ def _build(cfg: Config, split: str) -> tuple[Any, Visualizer]:
     require(cfg, f'{split}_dataloader')
     settings = dict(cfg.get('visualizer') or {'type': 'DetLocalVisualizer'})
     settings.update(name=f'browse_dataset_{time.time_ns()}', vis_backends=None)
-    try:
+    with located(cfg):
         dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         visualizer = VISUALIZERS.build(settings)
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg), error.cfg) from error
     visualizer.dataset_meta = dataset.metainfo
     return dataset, visualizer
 

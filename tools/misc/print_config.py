@@ -1,20 +1,19 @@
 """Print a config with everything that it inherits, ready to be copied into one file."""
 
 import argparse
-from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmdetlike.utils.command import run_tool
+from mmdetlike.utils.command import make_parser, run_tool, user_path
 from mmdetlike.utils.config import load_config
 
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--save-path', type=Path, help=f'also write it to this file ({", ".join(SUFFIXES)})')
+    parser.add_argument('--save-path', type=user_path, help=f'also write it to this file ({", ".join(SUFFIXES)})')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key.path=value ...')
     args = parser.parse_args(argv)
     if args.save_path is not None and args.save_path.suffix not in SUFFIXES:
