@@ -83,6 +83,23 @@ class BaseDetector(BaseModel):
         results = self.predict_of_maps(self.extract_feat(batch_inputs), batch_data_samples, rescale)
         return self.add_pred_to_datasample(batch_data_samples, results)
 
+    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
+        """Objects of images as tensors alone, by the functions that ``predict`` calls: what ``torch.export`` takes.
+
+        Args:
+            inputs: Preprocessed images (B, 3, H, W).
+            img_shapes: Height and width of each image without its padding; (H, W) where None.
+
+        Returns:
+            For each image ``boxes`` (n, 4) xyxy in pixels of the input, ``scores`` (n,) falling and ``labels`` (n,).
+
+        Raises:
+            NotImplementedError: This kind of detector has no such form yet.
+        """
+        if img_shapes is None:
+            img_shapes = [tuple(inputs.shape[-2:])] * len(inputs)
+        return self.detect_of_maps(self.extract_feat(inputs), img_shapes)
+
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> maps of the neck, or of the backbone where there is no neck."""
         x = self.backbone(batch_inputs)
@@ -95,6 +112,10 @@ class BaseDetector(BaseModel):
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> Sequence:
         """What ``add_pred_to_datasample`` puts into each sample, from maps of the neck."""
         raise NotImplementedError
+
+    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """What ``detect`` returns, from feature maps of the neck."""
+        raise NotImplementedError(f'{type(self).__name__} has no form of tensors alone yet')
 
     @property
     def with_neck(self) -> bool:

@@ -1,5 +1,6 @@
 """Detectors that predict boxes or masks from pyramid maps at once."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from mmengine.dist import get_world_size
@@ -30,6 +31,10 @@ class SingleStageDetector(BaseDetector):
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
         return self.bbox_head.predict(x, samples, rescale=rescale)
+
+    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        found = self.bbox_head.detect_maps(x, img_shapes)
+        return [dict(boxes=image.boxes, scores=image.scores, labels=image.labels) for image in found]
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         return self.bbox_head(self.extract_feat(batch_inputs))
