@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from mmengine.registry import Registry as MMEngineRegistry
 
+from mmdetlike.arguments import parameters_of
 from mmdetlike.errors import ConfigError, UserError
 
 # What the constructor of a class raises about its arguments. Errors of the operating system speak for themselves.
@@ -145,12 +146,4 @@ def _parameters(cls) -> list[inspect.Parameter]:
     """What ``cls`` takes by name, its own constructor's first, then of its bases' as far as ``**kwargs`` leads."""
     if not inspect.isclass(cls):
         return list(inspect.signature(cls).parameters.values())
-    found: list[inspect.Parameter] = []
-    for base in cls.__mro__:
-        if '__init__' not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__).parameters.values()
-        found += [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != 'self']
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return found
+    return list(parameters_of(cls).values())

@@ -11,6 +11,7 @@ from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry as MMEngineRegistry
 from mmengine.utils import get_object_from_string
 
+from mmdetlike.arguments import show_all_arguments
 from mmdetlike.build_errors import explained
 from mmdetlike.errors import ConfigError
 
@@ -25,6 +26,11 @@ class Registry(MMEngineRegistry):
         super().__init__(name, parent=parent, scope=SCOPE, locations=list(locations))
         for alias in ALIASES:
             parent.children.setdefault(alias, self)
+
+    def _register_module(self, module: type, *args, **kwargs) -> None:
+        super()._register_module(module, *args, **kwargs)
+        if isinstance(module, type) and module.__module__.startswith(f'{SCOPE}.'):
+            show_all_arguments(module)
 
     def _search_child(self, scope: str) -> MMEngineRegistry | None:
         return self if scope in ALIASES else super()._search_child(scope)

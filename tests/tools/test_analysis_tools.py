@@ -54,6 +54,18 @@ def test_print_config(config, tmp_path, capsys):
         main([config, '--save-path', 'a.txt'])
 
 
+def test_print_config_tells_what_a_type_takes(capsys):
+    main = load('misc/print_config.py').main
+    main(['--type', 'ATSSHead'])
+    out = capsys.readouterr().out
+    assert out.startswith('ATSSHead(\n    num_classes: int,\n')
+    assert 'pred_kernel_size: int = 3,' in out and 'init_cfg: Weight initialization' in out
+    with pytest.raises(ConfigError, match="no type is called 'ATSHead'; did you mean ATSSHead"):
+        main(['--type', 'ATSHead'])
+    with pytest.raises(SystemExit):
+        main([])
+
+
 @pytest.mark.parametrize('mode, size', [('original', (160, 128)), ('transformed', (320, 256)), ('pipeline', None)])
 def test_browse_dataset(config, tmp_path, capsys, mode, size):
     main = load('analysis_tools/browse_dataset.py').main

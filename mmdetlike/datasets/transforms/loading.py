@@ -199,14 +199,14 @@ class LoadAnnotations(BaseTransform):
             labels = [instance['bbox_label'] for instance in instances]
             results['gt_bboxes_labels'] = np.array(labels, dtype=np.int64)
         if self.with_mask:
-            self._load_masks(results, instances)
+            self.load_masks(results, instances)
         if self.with_keypoints:
             results['gt_keypoints'] = _keypoints(instances, len(results.get('flip_indices') or ()))
         if self.with_seg:
-            self._load_seg_map(results)
+            self.load_seg_map(results)
         return results
 
-    def _load_masks(self, results: dict, instances: list[dict]) -> None:
+    def load_masks(self, results: dict, instances: list[dict]) -> None:
         # Masks are those of the picture as it was read; in testing it may have been resized since.
         height, width = results.get('ori_shape') or image_size(results)
         masks = [self._mask(instance, (height, width), results.get('img_path')) for instance in instances]
@@ -231,7 +231,7 @@ class LoadAnnotations(BaseTransform):
             return None
         return mask
 
-    def _load_seg_map(self, results: dict) -> None:
+    def load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
         seg = fit_label_map(read_label_map(path, self.imdecode_backend, self.backend_args), results, path)
         if self.reduce_zero_label:

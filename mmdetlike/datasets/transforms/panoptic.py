@@ -63,14 +63,14 @@ class LoadPanopticAnnotations(LoadAnnotations):
             results['panoptic_map'] = self._ids(results)
         return super().transform(results)
 
-    def _load_masks(self, results: dict, instances: list[dict]) -> None:
+    def load_masks(self, results: dict, instances: list[dict]) -> None:
         ids = results['panoptic_map']
         things = [segment['id'] for segment in results['segments_info'] if segment['is_thing']]
         if len(things) != len(instances):
             raise ValueError(f'{results.get("img_path")} has {len(instances)} instances but {len(things)} things.')
         results['gt_masks'] = BitmapMasks([(ids == number).astype(np.uint8) for number in things], *ids.shape)
 
-    def _load_seg_map(self, results: dict) -> None:
+    def load_seg_map(self, results: dict) -> None:
         ids = results['panoptic_map']
         label_of = {segment['id']: segment['category'] for segment in results['segments_info']}
         numbers, inverse = np.unique(ids, return_inverse=True)

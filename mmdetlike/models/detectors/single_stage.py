@@ -102,7 +102,14 @@ class RTMDet(SingleStageDetector):
 
 @MODELS.register_module()
 class RPN(SingleStageDetector):
-    """Region proposals as a detector of one class: Faster R-CNN, arXiv 1506.01497."""
+    """Region proposals as a detector of one class: Faster R-CNN, arXiv 1506.01497.
+
+    Args:
+        rpn_head: Pyramid -> proposals.
+        train_cfg: Its part ``rpn`` is for the head.
+        test_cfg: Its part ``rpn`` is for the head.
+        kwargs: See ``SingleStageDetector``.
+    """
 
     def __init__(self, rpn_head: dict, train_cfg: dict | None = None, test_cfg: dict | None = None, **kwargs) -> None:
         train_cfg, test_cfg = ((cfg or {}).get('rpn') for cfg in (train_cfg, test_cfg))
