@@ -213,7 +213,7 @@ class MultiImageMixDataset(_Wrapper):
         dataset: A dataset or a config of one, whose pipeline loads the images.
         pipeline: Transforms, or configs of them, to run after that.
         skip_type_keys: Types of transforms to leave out.
-        max_refetch: How often to try again a transform that returns None.
+        max_refetch: How often to try again a transform that returns None, and then with how many other samples.
         lazy_init: Load annotations only when they are needed.
     """
 
@@ -248,14 +248,34 @@ class MultiImageMixDataset(_Wrapper):
         return self.dataset, idx
 
     def __getitem__(self, idx: int) -> dict:
-        with seeded(idx):
-            results = copy.deepcopy(self.dataset[self._checked(idx)])
-            for transform in self.transforms:
-                if type(transform).__name__ not in self.skip_type_keys:
-                    results = self._apply(transform, results)
-            return results
+        """Sample ``idx`` after the pipeline, or another one if a transform gives it up again and again.
 
-    def _apply(self, transform, results: dict) -> dict:
+        Raises:
+            PipelineError: A transform gives up many samples in a row.
+        """
+        with seeded(idx):
+            place = self._checked(idx)
+            for _ in range(self.max_refetch + 1):
+                results, gave_up = self._transformed(place)
+                if results is not None:
+                    return results
+                place = np.random.randint(len(self))
+        raise PipelineError(
+            f'{gave_up} returned None {self.max_refetch} times for each of {self.max_refetch + 1} samples in a row.'
+        )
+
+    def _transformed(self, place: int) -> tuple[dict | None, str | None]:
+        """A sample after the pipeline; or None, and the transform that gave it up."""
+        results = copy.deepcopy(self.dataset[place])
+        for transform in self.transforms:
+            name = type(transform).__name__
+            if name not in self.skip_type_keys:
+                results = self._apply(transform, results)
+            if results is None:
+                return None, name
+        return results, None
+
+    def _apply(self, transform, results: dict) -> dict | None:
         if hasattr(transform, 'get_indexes'):
             wanted = transform.get_indexes(self.dataset)
             wanted = wanted if isinstance(wanted, Sequence) else [wanted]
@@ -265,4 +285,4 @@ class MultiImageMixDataset(_Wrapper):
             if updated is not None:
                 updated.pop('mix_results', None)
                 return updated
-        raise PipelineError(f'{type(transform).__name__} returned None {self.max_refetch} times for one sample.')
+        return None

@@ -141,7 +141,7 @@ def test_rescaling_in_training(tmp_path, warnings):
     assert (sample['height'], sample['width']) == (64, 96)
     assert sample['instances'][0]['area'] == pytest.approx(1600 / 50)
     assert len(warnings) == 1
-    assert 'Rescaled the annotations of' in warnings[0]
+    assert 'Annotations are rescaled for an image of another size' in warnings[0]
 
 
 def test_in_testing_predictions_are_scaled_to_the_annotations(tmp_path, warnings):
@@ -153,6 +153,7 @@ def test_in_testing_predictions_are_scaled_to_the_annotations(tmp_path, warnings
     ]
     sample = write_dataset(tmp_path, [(960, 320)], (100, 50, 200, 100), pipeline=steps, test_mode=True)[0]
     packed = sample['data_samples']
+    assert 'Predictions are rescaled for' in warnings[0]
     assert packed.ori_shape == (320, 960)
     assert packed.img_shape == (128, 192)
     assert packed.scale_factor == pytest.approx((192 / 960, 128 / 320))

@@ -52,7 +52,8 @@ class RecordedSize:
             raise DataError(f'{results["img_path"]}: {reason}.')
         if self.mismatch == 'rescale' and recorded != loaded[::-1]:  # what is turned can't be reached by stretching
             rescale_sample(results, Warp.resize(recorded, loaded))
-            self._warn('Rescaled the annotations of', results['img_path'], reason)
+            moved = 'Predictions' if results.get('test_mode') else 'Annotations'
+            self._warn(f'{moved} are rescaled for', results['img_path'], reason)
         elif results.get('test_mode'):
             self._warn('Tested on', results['img_path'], reason)
         else:
