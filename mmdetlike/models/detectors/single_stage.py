@@ -150,8 +150,11 @@ class SingleStageInstanceSegmentor(BaseDetector):
         return self.mask_head.predict(x, samples, rescale, boxes)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
-        head = self.mask_head if self.bbox_head is None else self.bbox_head
-        return head(self.extract_feat(batch_inputs))
+        x = self.extract_feat(batch_inputs)
+        if self.bbox_head is None:
+            return self.mask_head(x)
+        # masks are made of these features for the objects that are found, which a graph without samples doesn't know
+        return *self.bbox_head(x), self.mask_head.mask_features(x)
 
 
 @MODELS.register_module()

@@ -15,9 +15,9 @@ def rare_classes_init(class_layer: str) -> dict:
     return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
 
 
-def loss_normalizer(weights: Tensor, least: float = 1.0) -> float:
+def loss_normalizer(weights: Tensor, least: float = 1.0) -> Tensor:
     """The sum of ``weights``, averaged over processes, which a loss is divided by; not below ``least``."""
-    return max(mean_over_ranks(float(weights.sum()), weights.device), least)
+    return mean_over_ranks(weights.sum(), weights.device, least)
 
 
 def prefix_losses(terms: dict[str, Tensor], layer: int = 0, num_layers: int = 1, prefix: str = '') -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ class DenseTargets:
     pos_inds: Tensor
     pos_gt_bboxes: Tensor
     pos_priors: Priors
-    avg_factor: float
+    avg_factor: float | Tensor
     samplings: list[SamplingResult]
 
     @property
@@ -91,9 +91,9 @@ class DenseTargets:
         return torch.cat([sampling.assign_result.max_overlaps[sampling.pos_inds] for sampling in self.samplings])
 
     @property
-    def num_pos(self) -> float:
+    def num_pos(self) -> float | Tensor:
         """Number of positives of the batch, averaged over processes, at least 1."""
-        return max(mean_over_ranks(len(self.pos_inds), self.labels.device), 1.0)
+        return mean_over_ranks(len(self.pos_inds), self.labels.device, least=1.0)
 
     def scatter(self, values: Tensor) -> Tensor:
         """(B, N) the positives' ``values`` (P,) at their priors, 0 elsewhere."""
