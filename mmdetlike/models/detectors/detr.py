@@ -1,5 +1,7 @@
 """The base of query-based detectors, and DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -87,7 +89,7 @@ class DetectionTransformer(BaseDetector):
     def decode(
         self, queries: InitialQueries, pyramid: FlatPyramid, memory: Tensor, context: QueryContext
     ) -> QueryOutputs:
-        """Run the decoder; a head that has ``reg_branches`` refines references if the detector asks for it."""
+        """Run the decoder."""
         hidden_states, references = self.decoder(
             queries.content,
             queries.positions,
@@ -101,7 +103,7 @@ class DetectionTransformer(BaseDetector):
             hidden_states, references, context, queries.enc_cls_score, queries.enc_bbox_pred, queries.denoising
         )
 
-    def refining_branches(self) -> nn.ModuleList | None:
+    def refining_branches(self) -> Sequence[Callable[[Tensor], Tensor]] | None:
         """Hook: for each decoder layer what refines the references of the next; None keeps them."""
         return None
 

@@ -1,6 +1,8 @@
 """Parts of transformers: attention, feed-forward networks, positional encodings, patches, encoders and decoders."""
 
 from .attention import MultiheadAttention, attention_mask
+from .conditional import ConditionalDecoder
+from .dab import DABDecoder, DABEncoder
 from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, refine_references
 from .detr_layers import CrossFirstDecoder, TransformerDecoder, TransformerEncoder
 from .ffn import FFN, MLP, DynamicConv, LayerScale, mlp
