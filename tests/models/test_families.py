@@ -31,7 +31,11 @@ ORDINARY = [
     [[30, 4, 38, 14], [0, 30, 34, 64], [44, 44, 60, 62]],
 ]
 # family -> parameters that take part and yet have no gradient
+EMPTY_CONTENT = {f'decoder.layers.0.self_attn.{name}.weight' for name in ('qcontent_proj', 'kcontent_proj', 'v_proj')}
 NO_GRADIENT = {
+    # queries have no content before the first layer
+    'conditional_detr': EMPTY_CONTENT,
+    'dab_detr': EMPTY_CONTENT,
     # no proposal of the samples is large enough for the last level
     'fast_rcnn': {'neck.fpn_convs.2.conv.weight', 'neck.fpn_convs.2.conv.bias'},
     # distances are clamped at 0, with these weights all of a level
@@ -197,7 +201,8 @@ def test_initial_weights(family):
 
 # families with sigmoid scores that begin as rare events -> the class logits in what a forward pass returns
 LAYERS = dict.fromkeys(
-    ('deformable_detr', 'deformable_detr_two_stage', 'dino'), lambda outs: [layer[0] for layer in outs]
+    ('deformable_detr', 'deformable_detr_two_stage', 'dino', 'conditional_detr', 'dab_detr'),
+    lambda outs: [layer[0] for layer in outs],
 )
 GRIDS = dict.fromkeys(('solo', 'decoupled_solo', 'decoupled_solo_light', 'solov2'), lambda outs: outs.cls)
 LEVELS = dict.fromkeys(

@@ -149,10 +149,15 @@ def query(canvas: Canvas) -> None:
             [Label('DetectionTransformer.extract_feat', 'backbone and neck')],
             Node('maps', 'of the width of the transformer'),
             [
-                Label('DetectionTransformer.transform', 'encode, start the queries, decode'),
+                Label('DetectionTransformer.build_context', 'samples, padding, what else is known'),
+                Label('DetectionTransformer.forward_transformer', 'encode, start, decode'),
                 Label('encoder, decoder, positional_encoding', kind='config'),
+                Label('DetectionTransformer.initial_queries', 'content, positions, references'),
                 Label('DeformableDETR.propose', 'with two stages: boxes of every pixel'),
                 Label('dn_query_generator', 'DINO: noisy objects as further queries', 'config'),
+                Label('TransformerDecoder.query_positions', 'in each decoder layer'),
+                Label('TransformerDecoder.attention_inputs', 'the image'),
+                Label('TransformerDecoder.next_references', 'where the next layer looks'),
             ],
             Node('QueryOutputs', 'hidden_states and references of all layers'),
         ],
@@ -164,6 +169,8 @@ QUERY_TRAINING = [
     [
         Label('QueryHead.forward', 'all layers'),
         Label('QueryHead.predict_layer', 'one layer'),
+        Label('QueryHead.classify'),
+        Label('QueryHead.regress'),
     ],
     Node('cls_score, bbox_pred of each layer', '(B, Q, classes), (B, Q, 4) in [0, 1]'),
     [
@@ -174,8 +181,9 @@ QUERY_TRAINING = [
     Node('QueryTargets', 'labels, weights, positives and their objects'),
     [
         Label('QueryHead.losses', 'each layer'),
+        Label('QueryHead.class_targets', 'labels, or one value for each logit'),
         Label('QueryHead.class_loss'),
-        Label('QueryHead.encoder_loss', 'the same for proposals'),
+        Label('QueryHead.encoder_losses', 'the same for proposals'),
         Label('loss_cls, loss_bbox, loss_iou', kind='config'),
     ],
     Node('losses', 'loss_cls, d0.loss_cls, enc_loss_cls, ...'),
@@ -184,9 +192,14 @@ QUERY_TESTING = [
     [
         Label('QueryHead.predict', 'the last layer alone'),
         Label('QueryHead.predict_layer'),
+        Label('QueryHead.classify'),
+        Label('QueryHead.regress'),
     ],
     Node('cls_score, bbox_pred', '(B, Q, classes), (B, Q, 4) in [0, 1]'),
-    [Label('QueryHead.select', 'the max_per_img best; no NMS')],
+    [
+        Label('QueryHead.class_logits', 'classes, of tokens or other logits'),
+        Label('QueryHead.select', 'the max_per_img best; no NMS'),
+    ],
     Node('InstanceData', 'bboxes, scores, labels of an image'),
 ]
 

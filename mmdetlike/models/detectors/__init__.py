@@ -1,4 +1,6 @@
 from .base import BaseDetector
+from .conditional_detr import ConditionalDETR
+from .dab_detr import DABDETR
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
