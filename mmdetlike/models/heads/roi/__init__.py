@@ -1,8 +1,19 @@
-from .bbox_heads import BBoxHead, ConvFCBBoxHead, RegionHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
+from .bbox_heads import (
+    BBoxHead,
+    ConvFCBBoxHead,
+    DoubleConvFCBBoxHead,
+    RegionHead,
+    Shared2FCBBoxHead,
+    Shared4Conv1FCBBoxHead,
+)
 from .branches import MaskBranch, RoIBranch
 from .cascade_roi_head import CascadeRoIHead
+from .double_roi_head import DoubleHeadRoIHead
 from .htc_roi_head import HybridTaskCascadeRoIHead
-from .mask_heads import CoarseMaskHead, FCNMaskHead, FusedSemanticHead, HTCMaskHead, MaskPointHead
+from .keypoint_heads import DeconvKeypointHead
+from .keypoint_roi_head import KeypointRoIHead
+from .mask_heads import CoarseMaskHead, FCNMaskHead, FusedSemanticHead, HTCMaskHead, MaskIoUHead, MaskPointHead
+from .mask_scoring_roi_head import MaskScoringRoIHead
 from .point_rend_roi_head import PointRendRoIHead
 from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 from .roi_head import RoIHead

@@ -1,4 +1,6 @@
 from .base import RoIBranch
 from .htc_mask import HTCMaskBranch
-from .mask import MaskBranch, mask_targets
+from .keypoint import KeypointBranch
+from .mask import MaskBranch, PositiveMasks, mask_targets
+from .mask_scoring import MaskScoringBranch
 from .point_rend_mask import PointRendMaskBranch, point_targets

@@ -1,6 +1,7 @@
 """Masks of regions: Mask R-CNN, arXiv 1703.06870."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from mmengine.structures import InstanceData
@@ -16,6 +17,23 @@ from mmdetlike_ops import paste_masks
 from ..mask_heads import masks_of_class
 from ..stage import StageOutputs
 from .base import RoIBranch
+
+
+@dataclass
+class PositiveMasks:
+    """Masks of the p positives of a batch in training.
+
+    Attributes:
+        feats: (p, C, h, w) features of their regions.
+        logits: (p, num_classes or 1, H, W) what the mask head makes of them.
+        targets: (p, H, W) the masks in [0, 1] that the regions should show.
+        labels: (p,) the classes of their objects.
+    """
+
+    feats: Tensor
+    logits: Tensor
+    targets: Tensor
+    labels: Tensor
 
 
 class MaskBranch(RoIBranch):
@@ -52,25 +70,25 @@ class MaskBranch(RoIBranch):
         self, stage: int, x: Sequence[Tensor], feats: Tensor, sampled: Sequence[SamplingResult], samples: SampleList
     ) -> dict[str, Tensor]:
         """Loss terms from the features (p, C, h, w) of the positives."""
+        logits = self.logits(feats, [stage])[0]
         targets = self.targets(stage, sampled, samples)
-        return self.terms_of_logits(stage, x, self.logits(feats, [stage])[0], targets, sampled, samples)
+        labels = torch.cat([result.pos_gt_labels for result in sampled])
+        return self.compute_losses(stage, x, PositiveMasks(feats, logits, targets, labels), sampled, samples)
 
     def targets(self, stage: int, sampled: Sequence[SamplingResult], samples: SampleList) -> Tensor:
         """The masks (p, h, w) in [0, 1] that the positives' regions should show."""
         return mask_targets(sampled, samples, self.regions.stage_cfgs[stage].mask_size)
 
-    def terms_of_logits(
+    def compute_losses(
         self,
         stage: int,
         x: Sequence[Tensor],
-        logits: Tensor,
-        targets: Tensor,
+        masks: PositiveMasks,
         sampled: Sequence[SamplingResult],
         samples: SampleList,
     ) -> dict[str, Tensor]:
-        """Loss terms of the mask logits (p, C, h, w) of the positives against their masks (p, h, w)."""
-        labels = torch.cat([result.pos_gt_labels for result in sampled])
-        return dict(loss_mask=self.regions.part('mask_head', stage).loss(logits, targets, labels))
+        """Loss terms of the masks of the positives."""
+        return dict(loss_mask=self.regions.part('mask_head', stage).loss(masks.logits, masks.targets, masks.labels))
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
@@ -78,8 +96,12 @@ class MaskBranch(RoIBranch):
         self, x: Sequence[Tensor], results: Sequence[InstanceData], samples: SampleList, rescale: bool
     ) -> None:
         """Put ``masks`` (n, height, width) bool, of the size of the image, into the results; see ``RoIBranch``."""
-        probabilities = self.probabilities(x, results).split([len(result) for result in results])
-        for result, masks, sample in zip(results, probabilities, samples):
+        self.paste(self.probabilities(x, results), results, samples, rescale)
+
+    def paste(self, probabilities: Tensor, results: Sequence[InstanceData], samples: SampleList, rescale: bool) -> None:
+        """Put ``masks`` into the results, from masks (n, h, w) in [0, 1] of their boxes."""
+        of_images = probabilities.split([len(result) for result in results])
+        for result, masks, sample in zip(results, of_images, samples):
             boxes = result.bboxes
             if rescale:
                 boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])

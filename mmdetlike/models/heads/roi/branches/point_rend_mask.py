@@ -14,29 +14,27 @@ from mmdetlike.structures.bbox import bbox2roi
 from mmdetlike_ops import point_sample, rel_roi_point_to_rel_img_point
 
 from ..mask_heads import masks_of_class
-from .mask import MaskBranch
+from .mask import MaskBranch, PositiveMasks
 
 
 class PointRendMaskBranch(MaskBranch):
     """Coarse masks by ``mask_head``, upsampled step by step, their uncertain points predicted by ``point_head``."""
 
-    def terms_of_logits(
+    def compute_losses(
         self,
         stage: int,
         x: Sequence[Tensor],
-        logits: Tensor,
-        targets: Tensor,
+        masks: PositiveMasks,
         sampled: Sequence[SamplingResult],
         samples: SampleList,
     ) -> dict[str, Tensor]:
         """Loss terms of the coarse masks and of points drawn rather where they are uncertain."""
-        losses = super().terms_of_logits(stage, x, logits, targets, sampled, samples)
+        losses = super().compute_losses(stage, x, masks, sampled, samples)
         point_head = self.regions.point_head
         rois = bbox2roi([result.pos_priors for result in sampled])
-        labels = torch.cat([result.pos_gt_labels for result in sampled])
-        points = point_head.training_points(logits, labels, self.regions.stage_cfgs[stage])
-        of_points = point_head(self.point_features(x, rois, points), point_sample(logits, points))
-        loss_point = point_head.loss(of_points, point_targets(sampled, samples, rois, points), labels)
+        points = point_head.training_points(masks.logits, masks.labels, self.regions.stage_cfgs[stage])
+        of_points = point_head(self.point_features(x, rois, points), point_sample(masks.logits, points))
+        loss_point = point_head.loss(of_points, point_targets(sampled, samples, rois, points), masks.labels)
         return dict(losses, loss_point=loss_point)
 
     def point_features(self, x: Sequence[Tensor], rois: Tensor, points: Tensor) -> Tensor:
