@@ -14,8 +14,8 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
 from mmdetlike.apis import DetInferencer, inference_detector
-from mmdetlike.apis.results import to_dict, to_json
-from mmdetlike.apis.sources import expand
+from mmdetlike.apis.results import ResultWriter, to_dict, to_json
+from mmdetlike.apis.sources import Item, expand
 from mmdetlike.apis.videos import Video, read_frames
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS
@@ -419,6 +419,16 @@ def test_frames_after_a_damaged_one_are_read(monkeypatch, tmp_path):
     with pytest.warns(UserWarning, match='a.avi: 3 of the 6 frames'):
         assert list(read_frames(Video('a.avi', 25, 6))) == [0, 2, 5]
     assert list(read_frames(Video('a.avi', 25, 0))) == [0, 2, 5]
+
+
+def test_frames_of_another_size_are_written(tmp_path):
+    video = Video('clip.avi', 8, 2)
+    with ResultWriter(tmp_path, save_vis=True, save_pred=False) as writer:
+        for height in (64, 32):
+            frame = np.zeros((height, 96, 3), np.uint8)
+            writer.write(Item(frame, video), {}, frame)
+    capture = cv2.VideoCapture(str(tmp_path / 'vis/clip.mp4'))
+    assert [capture.read()[0] for _ in range(3)] == [True, True, False]
 
 
 def test_a_video_without_frames(inferencer, tmp_path):

@@ -61,7 +61,8 @@ class DetVisualizationHook(Hook):
         if not self.draw or self.test_out_dir is None:
             return
         paths = list(picture_paths(runner.test_dataloader.dataset))
-        self._outputs = OutputFolder(Path(runner.work_dir) / runner.timestamp / self.test_out_dir, paths)
+        folder = Path(runner.work_dir) / runner.timestamp / Path(self.test_out_dir).expanduser()
+        self._outputs = OutputFolder(folder, paths)
         self._outputs.check(self._outputs.name(path, '.png') for path in paths)
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
