@@ -77,10 +77,10 @@ def as_array(image, channel_order: str = 'bgr') -> np.ndarray:
 def _array_of_pillow(image: PillowImage) -> np.ndarray:
     from PIL import ImageOps
 
-    if image.mode == 'F':
-        raise ValueError('a PIL image of floating point has no known range: convert it to 8 bits first')
+    if image.mode in ('F', 'I'):
+        raise ValueError(f'a PIL image of the mode {image.mode!r}, 32 bits, has no known range: convert it to 8 bits')
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith('I'):  # 16 bits, which Pillow would clip instead of scale
+    if image.mode.startswith('I;16'):  # Pillow would clip instead of scale
         image = PillowImages.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return np.asarray(image.convert('RGB'))
 

@@ -244,7 +244,7 @@ def test_config_by_name():
         init_detector('retinanet_r18_fpn_shape', device='cpu')
 
 
-@pytest.mark.parametrize('value', ['0.5', [0.5], True])
+@pytest.mark.parametrize('value', ['0.5', [0.5], True, None])
 def test_thresholds_that_are_no_numbers(value):
     cfg = Config.fromfile(CONFIG)
     cfg.model.test_cfg.rcnn.score_thr = value

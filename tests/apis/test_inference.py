@@ -193,9 +193,10 @@ def test_a_pipeline_without_a_loader(detector, tmp_path):
     assert inference_detector(detector, path, test_pipeline=steps).img_shape == (128, 192)
 
 
-def test_a_pillow_image_of_floating_point(detector):
-    with pytest.raises(ValueError, match='PIL image of floating point has no known range'):
-        inference_detector(detector, Image.fromarray(np.zeros((4, 4), np.float32)))
+@pytest.mark.parametrize(('dtype', 'mode'), [(np.float32, 'F'), (np.int32, 'I')])
+def test_a_pillow_image_of_unknown_range(detector, dtype, mode):
+    with pytest.raises(ValueError, match=f"PIL image of the mode '{mode}', 32 bits, has no known range"):
+        inference_detector(detector, Image.fromarray(np.zeros((4, 4), dtype)))
 
 
 def test_several_pictures(detector, tmp_path):
