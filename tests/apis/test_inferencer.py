@@ -379,7 +379,7 @@ def test_videos_by_content(inferencer, tmp_path):
         inferencer(tmp_path / 'notes.txt')
 
 
-@pytest.mark.parametrize('suffix', ['.gif', '.webp'])
+@pytest.mark.parametrize('suffix', ['.gif', '.webp', '.png'])
 def test_animated_pictures(inferencer, tmp_path, suffix):
     first, *others = [Image.fromarray(picture(i)[..., ::-1]) for i in range(3)]
     path = tmp_path / f'a{suffix}'
