@@ -35,7 +35,8 @@ def init_detector(
         config: Config file, name of a shipped config, or ``Config``.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
         palette: Colours of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
-            A device in its place is taken as one, as scripts for OpenMMLab's 2.x hand it over.
+            A device in its place is taken as one, and a dict after it as ``cfg_options``, as scripts for OpenMMLab's
+            2.x hand them over.
         device: Where the model goes; by default the first GPU, or the CPU where there is none.
         cfg_options: Overrides of the config by dotted key.
         trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
@@ -48,7 +49,8 @@ def init_detector(
         ConfigError: The config can't be built, the device isn't there, or the palette doesn't fit the classes.
         CheckpointError: The checkpoint can't be read or belongs to another model.
     """
-    if device is None and _is_device(palette):
+    if _is_device(palette) and (device is None or isinstance(device, dict)):
+        cfg_options = device or cfg_options
         palette, device = 'none', palette
     cfg = as_config(find_config(config) if isinstance(config, (str, Path)) else config, cfg_options)
     device = check_device(device)

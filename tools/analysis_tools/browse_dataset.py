@@ -14,6 +14,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 from tqdm import tqdm
 
+from mmdetlike.datasets.errors import ImageError
 from mmdetlike.engine.hooks.visualization_hook import picture_paths
 from mmdetlike.registry import DATASETS, VISUALIZERS
 from mmdetlike.utils.command import make_parser, run_tool, user_path
@@ -30,6 +31,7 @@ FIELDS = {
     'gt_masks': 'masks',
     'gt_keypoints': 'keypoints',
 }
+_LISTED = 20  # pictures that can't be read to name at the end
 Picture = tuple[np.ndarray, InstanceData | None]
 
 
@@ -101,9 +103,25 @@ def main(argv: list[str] | None = None) -> None:
     files.check(())
     output = Output(files, _window(args), visualizer)
     total = min(len(dataset), args.number or len(dataset))
-    written = sum(_browse(dataset, i, args.mode, output) for i in tqdm(range(total), desc=f'{args.split}, {args.mode}'))
-    note = f' ({total - written} left out: a transform returned None for them)' if written < total else ''
-    print(f'{written} pictures written to {files.folder}{note}')
+    written, failures = 0, []
+    for i in tqdm(range(total), desc=f'{args.split}, {args.mode}'):
+        try:
+            written += _browse(dataset, i, args.mode, output)
+        except ImageError as error:
+            failures.append(error)
+    _report(written, total - written - len(failures), failures, files.folder)
+
+
+def _report(written: int, refused: int, failures: list[ImageError], folder: Path) -> None:
+    """Say what was written and what wasn't."""
+    for error in failures[:_LISTED]:
+        print(f'  {error}')
+    if failures:
+        print(f'{len(failures)} pictures could not be read{": the first are above" if len(failures) > _LISTED else ""}')
+    note = f' ({refused} left out: a transform returned None for them)' if refused else ''
+    print(f'{written} pictures written to {folder}{note}')
+    if failures and not written:
+        raise failures[0]
 
 
 def _build(cfg: Config, split: str) -> tuple[Any, Visualizer]:
