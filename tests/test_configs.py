@@ -27,6 +27,7 @@ RECORDING_ONLY = {
     'drop_path_rate': 0.0,
     'dropout': 0.0,
     'ffn_drop': 0.0,
+    'attn_drop': 0.0,
 }
 SAMPLER_KEYS = ('num', 'pos_fraction', 'add_gt_as_proposals')
 

@@ -207,7 +207,7 @@ def test_classes_given_as_a_string(make):
         make(content([image(0)]), metainfo={'classes': 'cat'})
 
 
-@pytest.mark.parametrize('box', [[1, 2, 3], 'x', None, [1, 2, 'w', 4]])
+@pytest.mark.parametrize('box', [[1, 2, 3], 'x', [[1, 2, 3, 4]], {}, [1, 2, 'w', 4], [None] * 4])
 def test_a_box_that_is_none_is_named(make, box):
     coco = content([image(0)], [annotation(1, 0, (0, 0, 9, 9)), annotation(8, 0, ())])
     coco['annotations'][1]['bbox'] = box

@@ -1,6 +1,7 @@
 """Two processes train as one does on the same global batch."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -107,3 +108,19 @@ def test_scripts_say_how_to_use_them(script):
     assert done.returncode == 2
     assert 'usage:' in done.stderr
     assert 'CONFIG' in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason='about processes without CUDA')
+def test_two_processes_go_on_where_one_stopped(tmp_path):
+    """With two processes an epoch has half as many batches, and the next one is trained nonetheless."""
+    cfg = deterministic(tmp_path / 'run', 'retinanet', batch_size=2)
+    train(cfg)
+    cfg.train_cfg.max_epochs = 2
+    cfg.log_level = 'INFO'
+    cfg.dump(tmp_path / 'config.py')
+    output = launch('dist_train.sh', tmp_path / 'config.py', 2, '--resume')
+    assert 'processes: stored 1, given 2; the given one holds' in output
+    meta = read_checkpoint(tmp_path / 'run' / 'epoch_2.pth')['meta']
+    assert (meta['epoch'], meta['iter']) == (2, 2 * BATCHES)
+    assert len(re.findall(r'Epoch\(train\) *\[2\]\[\d/4\]', output)) == BATCHES

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from mmengine.structures import InstanceData
 
+from mmdetlike.models.heads.dense.base import Candidates
 from mmdetlike.models.heads.dense.paa_head import likely_columns, ranks_in_groups, vote
 from mmdetlike.models.utils import fit_two_gaussians
 from mmdetlike.registry import MODELS
@@ -47,12 +47,13 @@ def test_ranks_count_within_groups():
 
 def test_voting_moves_boxes_to_what_is_around_them():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 9.0], [40.0, 40.0, 50.0, 50.0]])
-    candidates = InstanceData(bboxes=boxes, scores=torch.tensor([0.8, 0.4, 0.6]), labels=torch.tensor([1, 1, 0]))
+    scores, labels = torch.tensor([0.8, 0.4, 0.6]), torch.tensor([1, 1, 0])
+    candidates = Candidates(scores, labels, torch.arange(3), boxes)
     result = vote(candidates[torch.tensor([0, 2])], candidates)
     share = 0.4 * torch.tensor(-(0.1**2) / 0.025).exp()
     assert result.labels.tolist() == [0, 1]  # class by class
-    torch.testing.assert_close(result.bboxes[0], boxes[2])
-    torch.testing.assert_close(result.bboxes[1, 3], (0.8 * 10 + share * 9) / (0.8 + share))
+    torch.testing.assert_close(result.boxes[0], boxes[2])
+    torch.testing.assert_close(result.boxes[1, 3], (0.8 * 10 + share * 9) / (0.8 + share))
 
 
 def test_unknown_covariance_is_refused():

@@ -79,16 +79,19 @@ DENSE_TESTING = [
 
 def roi(canvas: Canvas) -> None:
     """Region heads."""
-    top = canvas.node(LEFT, 20, BOX, Node('x and proposals', 'maps of the neck; boxes of each image'))
+    top = canvas.node(LEFT, 20, BOX, Node('x and proposals', 'feature maps; boxes of each image'))
     canvas.labels(RIGHT, 22, [Label('num_stages', '1, or that of a cascade', 'own')])
     canvas.labels(RIGHT, 40, [Label('RoIHead.stage', 'its parts and settings as a Stage')])
+    canvas.labels(RIGHT, 58, [Label('RoIHead.image_context', 'what the whole image adds')])
     lanes = [(LEFT, 'training', ROI_TRAINING), (RIGHT, 'testing', ROI_TESTING)]
     training, testing = canvas.fork(top, lanes, BOX)
-    canvas.back(training[2], training[0], Label('Stage.refine_sampled'))
-    canvas.back(testing[1], testing[0], Label('Stage.refine'))
+    canvas.back(training[2], training[0], Label('Stage.next_proposals'))
+    canvas.back(testing[1], testing[0], Label('Stage.next_proposals'))
 
 
 RUN = [
+    Label('Stage.run', 'all images at once'),
+    Label('RoIHead.box_features'),
     Label('RoIHead.features'),
     Label('bbox_roi_extractor, shared_head', kind='config'),
     Label('bbox_head', kind='config'),
@@ -96,21 +99,19 @@ RUN = [
 ROI_TRAINING = [
     Node('proposals', 'of this stage'),
     [
+        Label('Stage.train'),
         Label('Stage.sample', 'one image after the other'),
         Label('assigner', kind='config'),
         Label('sampler', kind='config'),
-        Label('Stage.classification_losses', 'if it mines hard ones'),
+        Label('Stage.classification_losses', 'if the sampler asks'),
+        *RUN,
     ],
-    Node('SamplingResult', 'positives, negatives and their objects'),
-    [Label('Stage.run_sampled', 'all images at once'), *RUN],
-    Node('StageOutputs', 'rois, feats, cls_score, bbox_pred'),
+    Node('StageOutputs, SamplingResult', 'rois, feats, preds; positives, negatives'),
     [
-        Label('Stage.loss'),
         Label('BBoxHead.loss'),
-        Label('RoIHead.stage_mask_loss', 'on which boxes'),
-        Label('RoIHead.mask_loss', 'of which masks'),
-        Label('RoIHead.mask_terms'),
-        Label('RoIHead.mask_logits'),
+        Label('RoIBranch.loss', 'of each branch'),
+        Label('MaskBranch.targets', 'e.g. masks'),
+        Label('MaskBranch.logits'),
         Label('mask_roi_extractor, mask_head', kind='config'),
         Label('RoIHead.named_terms', 's0., s1., ... of a cascade'),
     ],
@@ -118,23 +119,22 @@ ROI_TRAINING = [
 ]
 ROI_TESTING = [
     Node('proposals', 'of this stage'),
-    [Label('Stage.run', 'all images at once'), *RUN],
-    Node('StageOutputs', 'rois, feats, cls_score, bbox_pred'),
+    [Label('Stage.test'), *RUN],
+    Node('StageOutputs', 'rois, feats, preds'),
     [
-        Label('RoIHead.predict_boxes', 'mean logits of all stages'),
-        Label('BBoxHead.predict', 'decode, NMS'),
+        Label('RoIHead.predict_boxes'),
+        Label('RegionHead.merge_stages', 'mean logits of all stages'),
+        Label('RegionHead.predict', 'decode, NMS'),
     ],
     Node('InstanceData', 'bboxes, scores, labels of an image'),
     [
-        Label('RoIHead.add_masks', 'if there is a mask head'),
-        Label('RoIHead.mask_probabilities'),
-        Label('RoIHead.stages_of_masks', 'averaged'),
-        Label('RoIHead.mask_logits_of_stages'),
-        Label('RoIHead.features'),
-        Label('RoIHead.mask_logits'),
+        Label('RoIBranch.add_predictions', 'of each branch'),
+        Label('MaskBranch.probabilities', 'e.g. masks'),
+        Label('MaskBranch.logits_of_stages'),
         Label('paste_masks', 'operator'),
+        Label('scale_boxes', 'once, after all branches'),
     ],
-    Node('InstanceData', 'with masks'),
+    Node('InstanceData', 'with masks, keypoints, ...'),
 ]
 
 
@@ -149,10 +149,15 @@ def query(canvas: Canvas) -> None:
             [Label('DetectionTransformer.extract_feat', 'backbone and neck')],
             Node('maps', 'of the width of the transformer'),
             [
-                Label('DetectionTransformer.transform', 'encode, start the queries, decode'),
+                Label('DetectionTransformer.build_context', 'samples, padding, what else is known'),
+                Label('DetectionTransformer.forward_transformer', 'encode, start, decode'),
                 Label('encoder, decoder, positional_encoding', kind='config'),
+                Label('DetectionTransformer.initial_queries', 'content, positions, references'),
                 Label('DeformableDETR.propose', 'with two stages: boxes of every pixel'),
                 Label('dn_query_generator', 'DINO: noisy objects as further queries', 'config'),
+                Label('TransformerDecoder.query_positions', 'in each decoder layer'),
+                Label('TransformerDecoder.attention_inputs', 'the image'),
+                Label('TransformerDecoder.next_references', 'where the next layer looks'),
             ],
             Node('QueryOutputs', 'hidden_states and references of all layers'),
         ],
@@ -164,6 +169,8 @@ QUERY_TRAINING = [
     [
         Label('QueryHead.forward', 'all layers'),
         Label('QueryHead.predict_layer', 'one layer'),
+        Label('QueryHead.classify'),
+        Label('QueryHead.regress'),
     ],
     Node('cls_score, bbox_pred of each layer', '(B, Q, classes), (B, Q, 4) in [0, 1]'),
     [
@@ -174,8 +181,9 @@ QUERY_TRAINING = [
     Node('QueryTargets', 'labels, weights, positives and their objects'),
     [
         Label('QueryHead.losses', 'each layer'),
+        Label('QueryHead.class_targets', 'labels, or one value for each logit'),
         Label('QueryHead.class_loss'),
-        Label('QueryHead.encoder_loss', 'the same for proposals'),
+        Label('QueryHead.encoder_losses', 'the same for proposals'),
         Label('loss_cls, loss_bbox, loss_iou', kind='config'),
     ],
     Node('losses', 'loss_cls, d0.loss_cls, enc_loss_cls, ...'),
@@ -184,9 +192,14 @@ QUERY_TESTING = [
     [
         Label('QueryHead.predict', 'the last layer alone'),
         Label('QueryHead.predict_layer'),
+        Label('QueryHead.classify'),
+        Label('QueryHead.regress'),
     ],
     Node('cls_score, bbox_pred', '(B, Q, classes), (B, Q, 4) in [0, 1]'),
-    [Label('QueryHead.select', 'the max_per_img best; no NMS')],
+    [
+        Label('QueryHead.class_logits', 'classes, of tokens or other logits'),
+        Label('QueryHead.select', 'the max_per_img best; no NMS'),
+    ],
     Node('InstanceData', 'bboxes, scores, labels of an image'),
 ]
 

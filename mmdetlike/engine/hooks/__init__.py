@@ -1,3 +1,4 @@
+from .channels_hook import ChannelCheckHook
 from .checkpoint_hook import CheckpointHook
 from .checks import CheckInvalidLossHook, NumClassCheckHook
 from .epoch_hook import SetEpochInfoHook
@@ -8,6 +9,7 @@ from .sync_norm_hook import SyncNormHook
 from .visualization_hook import DetVisualizationHook
 
 __all__ = [
+    'ChannelCheckHook',
     'CheckInvalidLossHook',
     'CheckpointHook',
     'DetVisualizationHook',

@@ -1,4 +1,6 @@
 from .base import BaseDetector
+from .conditional_detr import ConditionalDETR
+from .dab_detr import DABDETR
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
@@ -22,4 +24,14 @@ from .single_stage import (
     SOLOv2,
     VFNet,
 )
-from .two_stage import CascadeRCNN, FasterRCNN, FastRCNN, HybridTaskCascade, MaskRCNN, PointRend, TwoStageDetector
+from .two_stage import (
+    CascadeRCNN,
+    FasterRCNN,
+    FastRCNN,
+    HybridTaskCascade,
+    KeypointRCNN,
+    MaskRCNN,
+    MaskScoringRCNN,
+    PointRend,
+    TwoStageDetector,
+)

@@ -1,11 +1,19 @@
 """The base of query-based detectors, and DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.heads.query import QueryOutputs
-from mmdetlike.models.layers.transformer import TransformerDecoder, TransformerEncoder, build_sine_encoding, padding_at
+from mmdetlike.models.heads.query import InitialQueries, QueryContext, QueryOutputs
+from mmdetlike.models.layers.transformer import (
+    FlatPyramid,
+    TransformerDecoder,
+    TransformerEncoder,
+    build_sine_encoding,
+    flatten_pyramid,
+)
 from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -16,16 +24,16 @@ from .base import BaseDetector
 class DetectionTransformer(BaseDetector):
     """Backbone, neck, a transformer that turns queries into objects, and a head that reads them.
 
-    A subclass builds ``encoder`` and ``decoder`` in ``_build_transformer``, what queries start from in
-    ``_build_queries``, and runs them in ``transform``.
+    A subclass builds ``encoder`` and ``decoder`` in ``build_transformer`` and what queries start from in
+    ``build_queries``, and starts them in ``initial_queries``.
 
     Args:
         encoder: Arguments of the encoder.
         decoder: Arguments of the decoder.
         bbox_head: Queries -> objects.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        num_queries: Objects predicted for each image, at most.
-        kwargs: See ``BaseDetector``; ``neck`` makes maps of the transformer's width.
+        num_queries: Number of queries, the most objects that are found in an image.
+        kwargs: See ``BaseDetector``; ``neck`` makes feature maps of the transformer's width.
     """
 
     def __init__(
@@ -40,61 +48,92 @@ class DetectionTransformer(BaseDetector):
         super().__init__(**kwargs)
         self.num_queries = num_queries
         self.bbox_head = self.build_head(bbox_head)
-        self._build_transformer(encoder, decoder)
+        self.build_transformer(encoder, decoder)
         self.embed_dims = self.encoder.embed_dims
         self.positional_encoding = build_sine_encoding(positional_encoding, self.embed_dims)
-        self._build_queries()
+        self.build_queries()
 
-    def transform(self, feats: tuple[Tensor, ...], masks: Tensor | None, samples: SampleList | None) -> QueryOutputs:
-        """Run the transformer.
+    def build_transformer(self, encoder: dict, decoder: dict) -> None:
+        """Hook: make ``encoder`` and ``decoder`` of their arguments; the head is there already."""
+        raise NotImplementedError
+
+    def build_queries(self) -> None:
+        """Hook: make what queries start from; encoder and decoder are there already."""
+        raise NotImplementedError
+
+    def build_context(self, samples: SampleList | None, device: torch.device) -> QueryContext:
+        """Hook: what is known of a batch beside its feature maps; ``samples`` are None in ``mode='tensor'`` without."""
+        return QueryContext(samples, padding_of(samples, device) if samples else None)
+
+    def forward_transformer(self, feats: tuple[Tensor, ...], context: QueryContext) -> QueryOutputs:
+        """Encode the feature maps (B, C, H_i, W_i), start the queries, decode."""
+        pyramid = self.flatten(feats, context)
+        memory = self.encoder.encode(pyramid)
+        queries = self.initial_queries(pyramid, memory, context)
+        return self.decode(queries, pyramid, memory, context)
+
+    def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
+        """Hook: the feature maps in one row, with positions; by default the coarsest one alone."""
+        return flatten_pyramid(feats[-1:], context.padding_masks, self.positional_encoding)
+
+    def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
+        """Hook: what decoding starts from.
 
         Args:
-            feats: Maps (B, C, H_i, W_i).
-            masks: (B, H, W) True for padding of the images; None where there is none.
-            samples: In training, the samples with their objects.
+            pyramid: The image.
+            memory: (B, S, C) its pixels after the encoder.
+            context: The samples; whether they are to be learned from says ``self.training``.
         """
         raise NotImplementedError
 
-    def init_weights(self) -> None:
-        """Initialise as the config says, the transformer by Xavier."""
-        super().init_weights()
-        with torch.no_grad():
-            for part in (self.encoder, self.decoder):
-                for parameter in part.parameters():
-                    if parameter.dim() > 1:
-                        nn.init.xavier_uniform_(parameter)
+    def decode(
+        self, queries: InitialQueries, pyramid: FlatPyramid, memory: Tensor, context: QueryContext
+    ) -> QueryOutputs:
+        """Run the decoder."""
+        hidden_states, references = self.decoder(
+            queries.content,
+            queries.positions,
+            queries.references,
+            pyramid,
+            memory,
+            self_attn_mask=queries.attn_mask,
+            reg_branches=self.refining_branches(),
+        )
+        return QueryOutputs(
+            hidden_states, references, context, queries.enc_cls_score, queries.enc_bbox_pred, queries.denoising
+        )
+
+    def refining_branches(self) -> Sequence[Callable[[Tensor], Tensor]] | None:
+        """Hook: for each decoder layer what refines the references of the next; None keeps them."""
+        return None
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
-        outs = self.transform(x, padding_of(samples, x[0].device), samples)
-        return self.bbox_head.loss(outs, samples)
+        outs = self.forward_transformer(x, self.build_context(samples, x[0].device))
+        return self.bbox_head.loss(outs)
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
-        outs = self.transform(x, padding_of(samples, x[0].device), None)
-        return self.bbox_head.predict(outs, samples, rescale)
+        outs = self.forward_transformer(x, self.build_context(samples, x[0].device))
+        return self.bbox_head.predict(outs, rescale)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
-        masks = padding_of(batch_data_samples, batch_inputs.device) if batch_data_samples else None
-        return self.bbox_head(self.transform(self.extract_feat(batch_inputs), masks, None))
+        context = self.build_context(batch_data_samples, batch_inputs.device)
+        return self.bbox_head(self.forward_transformer(self.extract_feat(batch_inputs), context))
 
 
 @MODELS.register_module()
 class DETR(DetectionTransformer):
     """DETR, arXiv 2005.12872; see ``DetectionTransformer``."""
 
-    def _build_transformer(self, encoder: dict, decoder: dict) -> None:
-        self.encoder, self.decoder = TransformerEncoder(**encoder), TransformerDecoder(**decoder)
+    def build_transformer(self, encoder: dict, decoder: dict) -> None:
+        """Encoder and decoder with attention to the whole image."""
+        self.encoder = TransformerEncoder(**encoder)
+        self.decoder = TransformerDecoder(**decoder)
 
-    def _build_queries(self) -> None:
+    def build_queries(self) -> None:
+        """A learned position for each query."""
         self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
 
-    def transform(self, feats: tuple[Tensor, ...], masks: Tensor | None, samples: SampleList | None) -> QueryOutputs:
-        """One map to encode, and learned positions of queries that start without content."""
-        feat = feats[-1]
-        mask = padding_at(masks, feat.shape[-2:])
-        pos = self.positional_encoding(mask, input=feat).flatten(2).transpose(1, 2)
-        mask = mask.flatten(1) if mask is not None else None
-        memory = self.encoder(feat.flatten(2).transpose(1, 2), pos, key_padding_mask=mask)
-        query_pos = self.query_embedding.weight.expand(len(feat), -1, -1)
-        attend = dict(key=memory, value=memory, key_pos=pos, key_padding_mask=mask)
-        hidden = self.decoder(torch.zeros_like(query_pos), query_pos=query_pos, **attend)
-        return QueryOutputs(hidden, [])
+    def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
+        """Learned positions, without content."""
+        positions = self.query_embedding.weight.expand(len(memory), -1, -1)
+        return InitialQueries(torch.zeros_like(positions), positions)

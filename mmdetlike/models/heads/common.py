@@ -1,11 +1,14 @@
 """What heads of several pipelines share."""
 
 import logging
+from collections.abc import Callable, Sequence
 
+import torch
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
 
@@ -15,9 +18,9 @@ def rare_classes_init(class_layer: str) -> dict:
     return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
 
 
-def loss_normalizer(weights: Tensor, least: float = 1.0) -> float:
+def loss_normalizer(weights: Tensor, least: float = 1.0) -> Tensor:
     """The sum of ``weights``, averaged over processes, which a loss is divided by; not below ``least``."""
-    return max(mean_over_ranks(float(weights.sum()), weights.device), least)
+    return mean_over_ranks(weights.sum(), weights.device, least)
 
 
 def prefix_losses(terms: dict[str, Tensor], layer: int = 0, num_layers: int = 1, prefix: str = '') -> dict[str, Tensor]:
@@ -26,12 +29,44 @@ def prefix_losses(terms: dict[str, Tensor], layer: int = 0, num_layers: int = 1,
     return {f'{before}{prefix}loss_{name}': value for name, value in terms.items()}
 
 
-def match_queries(assigner, preds: InstanceData, gt_instances: InstanceData, sample) -> tuple[Tensor, Tensor]:
-    """The positive queries (p,) of an image and the object of each, counted from 0."""
-    preds.set_metainfo(dict(img_shape=sample.img_shape))
-    result = assigner.assign(preds, gt_instances)
-    queries = (result.gt_inds > 0).nonzero().squeeze(1)
-    return queries, result.gt_inds[queries] - 1
+def supervise_layers(
+    layers: Sequence[tuple[Tensor, ...]], compute_terms: Callable[..., dict[str, Tensor]], prefix: str = ''
+) -> dict[str, Tensor]:
+    """Loss terms of the predictions of every decoder layer.
+
+    Args:
+        layers: Predictions of each layer.
+        compute_terms: Called with the predictions of a layer; returns its terms by name.
+        prefix: Put before the names, after the layer: ``'dn_'`` makes ``d0.dn_loss_cls``.
+
+    Returns:
+        ``loss_*`` of the last layer, ``d0.loss_*``, ``d1.loss_*``, ... of those before.
+    """
+    losses = {}
+    for i, predictions in enumerate(layers):
+        losses.update(prefix_losses(compute_terms(*predictions), i, len(layers), prefix))
+    return losses
+
+
+@torch.no_grad()
+def match_queries(
+    assigner, preds: Sequence[InstanceData], gts: Sequence[InstanceData], samples: SampleList
+) -> list[tuple[Tensor, Tensor]]:
+    """The positive queries (p,) of each image and the index of the object of each.
+
+    Args:
+        assigner: Matches the queries of an image with its objects.
+        preds: Predictions of each image, what the costs of the assigner need.
+        gts: Objects of each image, with ``labels`` and what the costs need.
+        samples: The samples of the images.
+    """
+    matches = []
+    for pred, gt, sample in zip(preds, gts, samples):
+        pred.set_metainfo(dict(img_shape=sample.img_shape))
+        result = assigner.assign(pred, gt)
+        queries = (result.gt_inds > 0).nonzero().squeeze(1)
+        matches.append((queries, result.gt_inds[queries] - 1))
+    return matches
 
 
 def require_decoded_boxes(head: type, reg_decoded_bbox: bool) -> None:

@@ -29,7 +29,6 @@ from .mask_features import MaskFeatures
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
-from .pixel_decoder import MSDeformAttnPixelDecoder, PixelDecoder, TransformerEncoderPixelDecoder
 from .plugin import build_plugin_layer
 from .recompute import maybe_recompute
 from .registered_ops import ContextBlock, GeneralizedAttention, MultiScaleDeformableAttention, NonLocal2d

@@ -22,6 +22,8 @@ class QualityFocalLoss(SigmoidLoss):
         kwargs: ``activated``, ``reduction`` and ``loss_weight``, see ``SigmoidLoss``.
     """
 
+    takes_quality = True
+
     def __init__(self, use_sigmoid: bool = True, beta: float = 2.0, **kwargs) -> None:
         super().__init__(use_sigmoid, **kwargs)
         self.beta = beta

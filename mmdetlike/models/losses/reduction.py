@@ -84,6 +84,9 @@ class Loss(nn.Module):
         loss_weight: Factor of the result.
     """
 
+    # whether targets are ``(label, quality)``, the quality that of the box: heads ask before they compute it
+    takes_quality = False
+
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
         self.reduction = check_reduction(reduction)

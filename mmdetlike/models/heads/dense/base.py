@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import Priors, SamplingResult, anchor_inside_flags
-from mmdetlike.models.utils import best_first, float32_if_half, suppress
+from mmdetlike.models.utils import best_first, float32_if_half, suppress_boxes
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
@@ -77,7 +77,7 @@ class DenseTargets:
     pos_inds: Tensor
     pos_gt_bboxes: Tensor
     pos_priors: Priors
-    avg_factor: float
+    avg_factor: float | Tensor
     samplings: list[SamplingResult]
 
     @property
@@ -91,15 +91,36 @@ class DenseTargets:
         return torch.cat([sampling.assign_result.max_overlaps[sampling.pos_inds] for sampling in self.samplings])
 
     @property
-    def num_pos(self) -> float:
+    def num_pos(self) -> float | Tensor:
         """Number of positives of the batch, averaged over processes, at least 1."""
-        return max(mean_over_ranks(len(self.pos_inds), self.labels.device), 1.0)
+        return mean_over_ranks(len(self.pos_inds), self.labels.device, least=1.0)
 
     def scatter(self, values: Tensor) -> Tensor:
         """(B, N) the positives' ``values`` (P,) at their priors, 0 elsewhere."""
         everywhere = values.new_zeros(self.labels.shape)
         everywhere.view(-1)[self.pos_inds] = values
         return everywhere
+
+
+@dataclass
+class Candidates:
+    """Boxes of one image that may be put out.
+
+    Attributes:
+        scores: (n,) in [0, 1].
+        labels: (n,) their classes.
+        prior_inds: (n,) the priors that predicted them, of N.
+        boxes: (n, 4) xyxy in pixels, None before they are decoded.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    prior_inds: Tensor
+    boxes: Tensor | None = None
+
+    def __getitem__(self, inds: Tensor) -> 'Candidates':
+        boxes = None if self.boxes is None else self.boxes[inds]
+        return Candidates(self.scores[inds], self.labels[inds], self.prior_inds[inds], boxes)
 
 
 class DenseHead(Head):
@@ -431,54 +452,75 @@ class DenseHead(Head):
         self, preds: FlatPredictions, samples: SampleList, cfg: ConfigDict, rescale: bool
     ) -> list[InstanceData]:
         """Boxes of each image from flat predictions; ``cfg`` has the settings of ``test_cfg``."""
-        scores, factors = self.scores(preds), self.score_factors(preds)
         results = []
         for i, sample in enumerate(samples):
-            candidates = self.select(scores[i], preds.num_priors, cfg)
-            if factors is not None:
-                candidates.scores = candidates.scores * factors[i][candidates.prior_inds]
-            candidates.bboxes = self.decode(preds, i, candidates.prior_inds, sample.img_shape)
-            kept = self.suppress(candidates, cfg, sample.scale_factor if rescale else None)
-            results.append(self.to_result(kept, preds, i))
+            of_image = preds.of_image(i)
+            kept = self.detect(of_image, sample.img_shape, cfg, sample.scale_factor if rescale else None)
+            results.append(self.to_result(kept, of_image))
         return results
 
-    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+    def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[Candidates]:
+        """Boxes of each image, of ``img_shapes``, from feature maps; of tensors alone, in pixels of the input."""
+        preds = self.flatten(self(x))
+        return [self.detect(preds.of_image(i), shape, self.test_cfg) for i, shape in enumerate(img_shapes)]
+
+    def detect(self, preds: FlatPredictions, img_shape, cfg: ConfigDict, scale_factor=None) -> Candidates:
+        """Select, decode and suppress: from predictions for one image to its boxes, of tensors alone.
+
+        Args:
+            preds: Predictions for one image, a batch of one.
+            img_shape: Height and width to which boxes are clipped, in pixels.
+            cfg: The settings of ``test_cfg``.
+            scale_factor: Width and height of the image over those of the original one, for whose pixels boxes are then
+                put out.
+        """
+        candidates = self.select(self.scores(preds)[0], preds.num_priors, cfg)
+        factors = self.score_factors(preds)
+        if factors is not None:
+            candidates.scores = candidates.scores * factors[0][candidates.prior_inds]
+        candidates.boxes = self.decode(preds, 0, candidates.prior_inds, img_shape)
+        if scale_factor is not None:
+            candidates.boxes = candidates.boxes / candidates.boxes.new_tensor(scale_factor).repeat(2)
+        if cfg.get('min_bbox_size', -1) >= 0:
+            size = candidates.boxes[:, 2:] - candidates.boxes[:, :2]
+            candidates = candidates[(size > cfg.min_bbox_size).all(-1)]
+        return self.suppress(candidates, preds, cfg)
+
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``.
 
         Args:
             scores: (N, C).
             num_priors: Number of priors of each level.
             cfg: ``score_thr`` and ``nms_pre``.
-
-        Returns:
-            ``scores``, ``labels``, ``prior_inds`` (among the N priors) and ``level_ids``, each (n,).
         """
-        columns, start = [], 0
-        for level, level_scores in enumerate(scores.split(num_priors)):
+        levels, start = [], 0
+        for level_scores in scores.split(num_priors):
             values, inds, labels = top_scores(level_scores, cfg.get('score_thr', 0), cfg.get('nms_pre', -1))
-            columns.append((values, labels, inds + start, torch.full_like(inds, level)))
-            start += num_priors[level]
-        values, labels, inds, levels = (torch.cat(column) for column in zip(*columns))
-        return InstanceData(scores=values, labels=labels, prior_inds=inds, level_ids=levels)
+            levels.append((values, labels, inds + start))
+            start += len(level_scores)
+        return Candidates(*(torch.cat(column) for column in zip(*levels)))
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes (n, 4) xyxy in pixels of the priors ``inds`` (n,) of image ``index``, clipped to ``img_shape``."""
         references = self.references(preds.priors.of_image(index)[inds])
         return self.bbox_coder.decode(references, preds.bbox_pred[index][inds], max_shape=img_shape)
 
-    def suppress(self, candidates: InstanceData, cfg: ConfigDict, scale_factor=None) -> InstanceData:
-        """Rescale boxes, drop the small ones, suppress duplicates and keep the ``max_per_img`` best."""
-        candidates = rescaled(candidates, cfg, scale_factor)
-        return suppress(candidates, cfg.nms, cfg.get('max_per_img', -1), self.nms_groups(candidates))
+    def suppress(self, candidates: Candidates, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
+        """Suppress duplicates and keep the ``max_per_img`` best."""
+        groups = self.nms_groups(candidates, preds)
+        limit = cfg.get('max_per_img', -1)
+        boxes, scores, kept = suppress_boxes(candidates.boxes, candidates.scores, groups, cfg.nms, limit)
+        return replace(candidates[kept], boxes=boxes, scores=scores)
 
-    def nms_groups(self, candidates: InstanceData) -> Tensor:
+    def nms_groups(self, candidates: Candidates, preds: FlatPredictions) -> Tensor:
         """Boxes of different groups don't suppress each other: classes, unless a head says otherwise."""
         return candidates.labels
 
-    def to_result(self, kept: InstanceData, preds: FlatPredictions, index: int) -> InstanceData:
-        """What is put out for image ``index``, from what is left after suppression, with ``prior_inds``."""
-        fields = self.instance_fields(preds, index, kept.prior_inds)
-        return InstanceData(bboxes=kept.bboxes, scores=kept.scores, labels=kept.labels, **fields)
+    def to_result(self, kept: Candidates, preds: FlatPredictions) -> InstanceData:
+        """What is put out for an image, from what is left after suppression and predictions for this image."""
+        fields = self.instance_fields(preds, 0, kept.prior_inds)
+        return InstanceData(bboxes=kept.boxes, scores=kept.scores, labels=kept.labels, **fields)
 
 
 def check_one_prior(head: DenseHead) -> None:
@@ -486,16 +528,6 @@ def check_one_prior(head: DenseHead) -> None:
     counts = head.prior_generator.num_base_priors
     if set(counts) != {1}:
         raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')
-
-
-def rescaled(candidates: InstanceData, cfg: ConfigDict, scale_factor=None) -> InstanceData:
-    """Candidates with ``bboxes`` (n, 4) in pixels of the original image, without those below ``min_bbox_size``."""
-    if scale_factor is not None:
-        candidates.bboxes = candidates.bboxes / candidates.bboxes.new_tensor(scale_factor).repeat(2)
-    if cfg.get('min_bbox_size', -1) >= 0:
-        size = candidates.bboxes[:, 2:] - candidates.bboxes[:, :2]
-        candidates = candidates[(size > cfg.min_bbox_size).all(-1)]
-    return candidates
 
 
 def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -144,9 +144,13 @@ class CondInstMaskHead(Head):
         self.network = MaskNetwork(widths, size_of_interest)
         self.loss_mask = MODELS.build(loss_mask)
 
+    def mask_features(self, x: Sequence[Tensor]) -> Tensor:
+        """Features (B, C, h, w) that the masks of all objects are made of."""
+        return float32_if_half(self.mask_feature_head(x))[0]
+
     def forward(self, x: Sequence[Tensor], instances: Sequence[InstanceData]) -> list[Tensor]:
         """Mask logits (n, h, w) of each image's instances, which have ``CondInstBboxHead.instance_fields``."""
-        feats = float32_if_half(self.mask_feature_head(x))[0]
+        feats = self.mask_features(x)
         return [self.mask_logits(feat, of_image) for feat, of_image in zip(feats, instances)]
 
     def mask_logits(self, feat: Tensor, instances: InstanceData) -> Tensor:

@@ -74,7 +74,7 @@ class FreeAnchorRetinaHead(RetinaHead):
             positive = positive + self.positive_bag_loss(of_image, objects).sum()
             negative = negative + self.negative_bag_loss(of_image, objects).sum()
             num_objects += len(objects)
-        num_objects = max(mean_over_ranks(num_objects, positive.device), 1)
+        num_objects = mean_over_ranks(num_objects, positive.device, least=1.0)
         return dict(
             positive_bag_loss=positive / num_objects,
             negative_bag_loss=negative / (num_objects * self.pre_anchor_topk),

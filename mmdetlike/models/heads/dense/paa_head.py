@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.models.task_modules import SamplingResult
@@ -12,10 +11,11 @@ from mmdetlike.models.utils import best_first, fit_two_gaussians
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
+from mmdetlike.utils.dist import mean_over_ranks
 
 from ..common import loss_normalizer
 from .atss_head import ATSSHead
-from .base import DenseTargets, FlatPredictions, rescaled
+from .base import Candidates, DenseTargets, FlatPredictions
 
 EPS = torch.finfo(torch.float32).eps
 COVARIANCE_TYPES = ('full', 'tied', 'diag', 'spherical')
@@ -98,9 +98,11 @@ class PAAHead(ATSSHead):
         pos, gt_boxes = targets.pos_inds, targets.pos_gt_bboxes
         boxes = self.bbox_coder.decode(targets.pos_priors.boxes, preds.bbox_pred.flatten(0, 1)[pos])
         ious = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True)
+        # also without an object there is something to learn of each image
+        class_factor = mean_over_ranks(len(pos), pos.device, least=len(samples))
         every = slice(0, len(preds.priors))
         return dict(
-            cls=self.class_loss(preds, targets, every, avg_factor=max(targets.num_pos, len(samples))),
+            cls=self.class_loss(preds, targets, every, avg_factor=class_factor),
             bbox=self.box_loss(boxes, targets, ious),
             iou=self.loss_centerness(preds.iou_pred.flatten()[pos], ious, avg_factor=targets.num_pos),
         )
@@ -113,7 +115,7 @@ class PAAHead(ATSSHead):
         """Geometric mean (B, N, C) of class scores and predicted IoU, by which priors are selected too."""
         return (super().scores(preds) * preds.iou_pred.sigmoid()).sqrt()
 
-    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """All classes above ``score_thr`` of the ``nms_pre`` priors of each level that have the best class scores."""
         selected = torch.full_like(scores, -torch.inf)
         start = 0
@@ -123,10 +125,9 @@ class PAAHead(ATSSHead):
             start += len(best)
         return super().select(selected, num_priors, ConfigDict(cfg, nms_pre=-1))
 
-    def suppress(self, candidates: InstanceData, cfg: ConfigDict, scale_factor=None) -> InstanceData:
+    def suppress(self, candidates: Candidates, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
         """As ``DenseHead.suppress``, then voting, unless ``test_cfg.score_voting`` switches it off."""
-        candidates = rescaled(candidates, cfg, scale_factor)
-        kept = super().suppress(candidates, cfg)
+        kept = super().suppress(candidates, preds, cfg)
         return vote(kept, candidates) if self.score_voting and cfg.get('score_voting', True) else kept
 
 
@@ -187,16 +188,16 @@ def keep_positives(targets: DenseTargets, kept: Tensor, background: int) -> Dens
     )
 
 
-def vote(kept: InstanceData, candidates: InstanceData, least_iou: float = 0.01, width: float = 0.025) -> InstanceData:
+def vote(kept: Candidates, candidates: Candidates, least_iou: float = 0.01, width: float = 0.025) -> Candidates:
     """The boxes that are kept, each moved to the mean of the candidates of its class around it, class by class.
 
     A candidate counts by its score and by ``exp(-(1 - IoU)^2 / width)``, from ``least_iou`` on.
     """
-    results = [kept[:0]]
+    kept = kept[kept.labels.argsort(stable=True)]
+    boxes = [kept.boxes[:0]]
     for label in kept.labels.unique():
-        voted, voters = kept[kept.labels == label], candidates[candidates.labels == label]
-        ious = bbox_overlaps(voted.bboxes, voters.bboxes)
+        voters = candidates[candidates.labels == label]
+        ious = bbox_overlaps(kept.boxes[kept.labels == label], voters.boxes)
         shares = torch.where(ious > least_iou, (-((1 - ious) ** 2) / width).exp() * voters.scores, 0)
-        voted.bboxes = shares @ voters.bboxes / shares.sum(1, keepdim=True)
-        results.append(voted)
-    return InstanceData.cat(results)
+        boxes.append(shares @ voters.boxes / shares.sum(1, keepdim=True))
+    return replace(kept, boxes=torch.cat(boxes))

@@ -11,6 +11,7 @@ from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
 from .anchor_head import AnchorHead
+from .base import Candidates, FlatPredictions
 
 
 @MODELS.register_module()
@@ -51,6 +52,6 @@ class RPNHead(AnchorHead):
         boxes = sample.gt_instances.bboxes
         return InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long, device=boxes.device))
 
-    def nms_groups(self, candidates: InstanceData) -> Tensor:
+    def nms_groups(self, candidates: Candidates, preds: FlatPredictions) -> Tensor:
         """Proposals of different levels don't suppress each other."""
-        return candidates.level_ids
+        return preds.priors.level_ids[candidates.prior_inds]

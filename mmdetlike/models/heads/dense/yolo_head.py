@@ -15,7 +15,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .base import DenseHead, DenseTargets, FlatPredictions
+from .base import Candidates, DenseHead, DenseTargets, FlatPredictions
 
 DEFAULT_ANCHORS = dict(
     type='YOLOAnchorGenerator',
@@ -153,7 +153,7 @@ class YOLOV3Head(DenseHead):
         """Objectness (B, N)."""
         return preds.pred_map[..., 4].sigmoid()
 
-    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The ``nms_pre`` best (prior, class) pairs of all levels together above ``score_thr``."""
         return super().select(scores, [sum(num_priors)], cfg)
 

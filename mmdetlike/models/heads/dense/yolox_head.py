@@ -18,7 +18,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 
 from .anchor_free_head import LAST_DCN, AnchorFreeHead
-from .base import DenseTargets, FlatPredictions
+from .base import Candidates, DenseTargets, FlatPredictions
 
 DEFAULT_NORM = dict(type='BN', momentum=0.03, eps=0.001)
 DEFAULT_ACT = dict(type='Swish')
@@ -147,11 +147,11 @@ class YOLOXHead(AnchorFreeHead):
         """Class scores (B, N, C) times objectness."""
         return preds.cls_score.sigmoid() * preds.objectness.sigmoid()
 
-    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The best class of every prior where its score is at least ``score_thr``."""
         values, labels = scores.max(dim=1)
         inds = (values >= cfg.get('score_thr', 0)).nonzero().squeeze(1)
-        return InstanceData(scores=values[inds], labels=labels[inds], prior_inds=inds)
+        return Candidates(values[inds], labels[inds], inds)
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen points; they may leave the image."""

@@ -1,1 +1,9 @@
-from .detr_head import DeformableDETRHead, DETRHead, DINOHead, QueryHead, QueryOutputs, QueryTargets
+"""Heads that predict one object for each query of a transformer."""
+
+from .base import QueryHead
+from .common import InitialQueries, QueryContext, QueryOutputs, QueryTargets
+from .conditional_detr_head import ConditionalDETRHead
+from .dab_detr_head import DABDETRHead
+from .deformable_detr_head import DeformableDETRHead, DINOHead
+from .denoising import CdnQueryGenerator, DenoisingQueries
+from .detr_head import DETRHead

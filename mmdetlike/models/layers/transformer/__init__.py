@@ -1,16 +1,10 @@
-"""Parts of transformers: attention, feed-forward networks, positional encodings, patches."""
+"""Parts of transformers: attention, feed-forward networks, positional encodings, patches, encoders and decoders."""
 
 from .attention import MultiheadAttention, attention_mask
-from .denoising import CdnQueryGenerator, DenoisingQueries
-from .detr_layers import (
-    DeformableDecoder,
-    FlatPyramid,
-    TransformerDecoder,
-    TransformerEncoder,
-    flatten_pyramid,
-    move,
-    padding_at,
-)
+from .conditional import ConditionalDecoder
+from .dab import DABDecoder, DABEncoder
+from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, refine_references
+from .detr_layers import CrossFirstDecoder, TransformerDecoder, TransformerEncoder
 from .ffn import FFN, MLP, DynamicConv, LayerScale, mlp
 from .patch import AdaptivePadding, PatchEmbed, PatchMerging, nchw_to_nlc, nlc_to_nchw
 from .positional_encoding import (
@@ -21,4 +15,5 @@ from .positional_encoding import (
     inverse_sigmoid,
     sine_encoding,
 )
+from .pyramid import FlatPyramid, flatten_pyramid, padding_at
 from .window import ShiftWindowMSA, WindowMSA, padded_size, shift_mask, window_partition, window_reverse

@@ -6,10 +6,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.models.layers.transformer import inverse_sigmoid
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, get_box_tensor
-
-from .positional_encoding import inverse_sigmoid
 
 
 @dataclass
@@ -19,7 +18,7 @@ class DenoisingQueries:
     Attributes:
         content: (B, 2 * G * M, C) embeddings of their noisy labels.
         boxes: (B, 2 * G * M, 4) noisy cx, cy, w, h before the sigmoid.
-        attn_mask: (Q, Q) True where a query must not look at another, of all queries, these first.
+        attn_mask: (Q, Q) True where a query must not look at another; Q counts all queries, these first.
         num_groups: G.
         max_objects: M, the objects of the fullest image of the batch.
     """
@@ -32,24 +31,24 @@ class DenoisingQueries:
 
     @property
     def count(self) -> int:
-        """Denoising queries of an image."""
+        """Number of denoising queries of an image."""
         return 2 * self.num_groups * self.max_objects
 
     def positives(self, num_objects: int) -> tuple[Tensor, Tensor]:
-        """Places of an image's positive queries and the object of each, both (G * num_objects,)."""
+        """Indices of an image's positive queries and the object of each, both (G * num_objects,)."""
         objects = torch.arange(num_objects, device=self.boxes.device)
         groups = torch.arange(self.num_groups, device=self.boxes.device)[:, None] * 2 * self.max_objects
         return (groups + objects).flatten(), objects.repeat(self.num_groups)
 
 
 class CdnQueryGenerator(BaseModule):
-    """Makes contrastive denoising queries.
+    """Makes contrastive denoising queries: noisy objects to restore, and noisier ones to reject.
 
     Args:
         num_classes: Classes without background.
         embed_dims: Channels of a query.
-        num_matching_queries: Queries that are matched with objects, beside these.
-        label_noise_scale: Half of this share of labels is replaced by others.
+        num_matching_queries: Number of queries that are matched with objects, beside these.
+        label_noise_scale: Half of this share of labels is replaced by random ones.
         box_noise_scale: Noise of a side, relative to half the size of the box; 0 for none.
         group_cfg: ``dynamic`` makes as many groups as ``num_dn_queries`` allow, else there are ``num_groups``.
 
@@ -81,10 +80,15 @@ class CdnQueryGenerator(BaseModule):
         return max(self.size // max(max_objects, 1), 1) if self.dynamic else self.size
 
     def forward(self, samples: SampleList, num_matching_queries: int | None = None) -> DenoisingQueries:
-        """Queries of the objects of all samples, with ``num_matching_queries`` of small images, which propose fewer."""
+        """Queries of the objects of all samples.
+
+        ``num_matching_queries`` overrides the setting: small images have fewer proposals to match.
+        """
         counts = [len(sample.gt_instances) for sample in samples]
-        device, most = self.label_embedding.weight.device, max(counts)
+        device = self.label_embedding.weight.device
+        most = max(counts)
         groups = self.num_groups(most)
+        # images with fewer objects than the fullest one are padded with zeros, which are background and weigh nothing
         content = torch.zeros(len(samples), 2 * groups, most, self.embed_dims, device=device)
         boxes = torch.zeros(len(samples), 2 * groups, most, 4, device=device)
         for i, (sample, count) in enumerate(zip(samples, counts)):
@@ -97,11 +101,12 @@ class CdnQueryGenerator(BaseModule):
         return DenoisingQueries(content.flatten(1, 2), boxes.flatten(1, 2), mask, groups, most)
 
     def _noisy_labels(self, labels: Tensor) -> Tensor:
+        # a random label may be the right one, so that less than half of label_noise_scale are wrong
         replaced = torch.rand(labels.shape, device=labels.device) < self.label_noise_scale * 0.5
         return torch.where(replaced, torch.randint_like(labels, self.num_classes), labels)
 
     def _noisy_boxes(self, boxes: Tensor, groups: int) -> Tensor:
-        """(2 * groups, n, 4) before the sigmoid, of normalised xyxy (n, 4).
+        """Noisy cx, cy, w, h (2 * groups, n, 4) before the sigmoid, of boxes (n, 4) xyxy in [0, 1].
 
         Sides of positives move by less than half the size of the box, those of negatives by half to all of it.
         """
@@ -115,8 +120,9 @@ class CdnQueryGenerator(BaseModule):
 
     @staticmethod
     def _attention_mask(groups: int, most: int, matching: int, device: torch.device) -> Tensor:
-        """Groups don't see each other, and the matching queries don't see groups."""
+        """True where a query must not look: groups don't see each other, and matching queries don't see groups."""
         count = 2 * groups * most
+        # the matching queries get group numbers too, but never hide from each other: only noisy columns are hidden
         group = torch.arange(count + matching, device=device) // max(2 * most, 1)
         is_noisy = torch.arange(len(group), device=device) < count
         return is_noisy[None] & (~is_noisy[:, None] | (group[None] != group[:, None]))

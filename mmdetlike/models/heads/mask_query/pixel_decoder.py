@@ -10,10 +10,14 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule, caffe2_xavier_init, normal_init, xavier_init
 from torch import Tensor, nn
 
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers.transformer import (
+    DeformableEncoder,
+    TransformerEncoder,
+    build_sine_encoding,
+    flatten_pyramid,
+)
 from mmdetlike.registry import MODELS
-
-from .conv_module import ConvModule
-from .transformer import TransformerEncoder, build_sine_encoding, flatten_pyramid
 
 RELU = dict(type='ReLU')
 GROUP_NORM = dict(type='GN', num_groups=32)
@@ -28,6 +32,7 @@ class TopDownPath(BaseModule):
         out_channels: Channels of the mask features.
         norm_cfg: Norm layer.
         act_cfg: Activation after each sum.
+        init_cfg: Weight initialization.
     """
 
     mode = 'nearest'  # how a level is upsampled
@@ -52,7 +57,7 @@ class TopDownPath(BaseModule):
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
     def init_weights(self) -> None:
-        """Initialise as the config says, convolutions by Xavier."""
+        """Initialize as the config says, convolutions by Xavier."""
         super().init_weights()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -68,11 +73,11 @@ class TopDownPath(BaseModule):
         Returns:
             Mask features (B, out_channels, H_0, W_0) and, coarse to fine, the maps that queries attend to.
         """
-        top, memory = self._top(feats[-1], masks)
+        top, memory = self.start(feats[-1], masks)
         return self.mask_feature(self.descend(feats[:-1], top)[-1]), [memory]
 
-    def _top(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Where the path starts, and the map that queries attend to, from the coarsest map."""
+    def start(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Hook: where the path starts, and the map that queries attend to, from the coarsest map of the backbone."""
         raise NotImplementedError
 
     def descend(self, feats: Sequence[Tensor], top: Tensor) -> list[Tensor]:
@@ -88,13 +93,31 @@ class TopDownPath(BaseModule):
 
 @MODELS.register_module()
 class PixelDecoder(TopDownPath):
-    """A feature pyramid that starts from a convolution of the coarsest map; arguments as of ``TopDownPath``."""
+    """A feature pyramid that starts from a convolution of the coarsest map.
 
-    def __init__(self, in_channels: Sequence[int], feat_channels: int, *args, **kwargs) -> None:
-        super().__init__(in_channels[:-1], feat_channels, *args, **kwargs)
+    Args:
+        in_channels: Channels of the maps, fine to coarse.
+        feat_channels: Channels of the path.
+        out_channels: Channels of the mask features.
+        norm_cfg: Norm layer.
+        act_cfg: Activation after each sum.
+        init_cfg: Weight initialization.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        feat_channels: int,
+        out_channels: int,
+        norm_cfg: dict | None = GROUP_NORM,
+        act_cfg: dict | None = RELU,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(in_channels[:-1], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
         self.last_feat_conv = ConvModule(in_channels[-1], feat_channels, 3, **self.layer)
 
-    def _top(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+    def start(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A convolution of the coarsest map; queries attend to the map itself."""
         return self.last_feat_conv(feat), feat
 
 
@@ -103,38 +126,39 @@ class TransformerEncoderPixelDecoder(TopDownPath):
     """A feature pyramid that starts from a transformer encoder of the coarsest map.
 
     Args:
+        in_channels: Channels of the maps, fine to coarse.
+        feat_channels: Channels of the path.
+        out_channels: Channels of the mask features.
+        norm_cfg: Norm layer.
+        act_cfg: Activation after each sum.
         encoder: Arguments of ``TransformerEncoder``.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        in_channels, feat_channels, *args, **kwargs: As of ``TopDownPath``.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
         self,
         in_channels: Sequence[int],
         feat_channels: int,
-        *args,
+        out_channels: int,
+        norm_cfg: dict | None = GROUP_NORM,
+        act_cfg: dict | None = RELU,
+        *,
         encoder: dict,
         positional_encoding: dict | None = None,
-        **kwargs,
+        init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(in_channels[:-1], feat_channels, *args, **kwargs)
+        super().__init__(in_channels[:-1], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
         self.encoder = TransformerEncoder(**encoder)
         width = self.encoder.embed_dims
         self.positional_encoding = build_sine_encoding(positional_encoding, width)
         self.encoder_in_proj = nn.Conv2d(in_channels[-1], width, 1)
         self.encoder_out_proj = ConvModule(width, feat_channels, 3, **self.layer)
 
-    def init_weights(self) -> None:
-        """Initialise as the config says, convolutions and the encoder by Xavier."""
-        super().init_weights()
-        for parameter in self.encoder.parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
-
-    def _top(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
-        projected = self.encoder_in_proj(feat)
-        pyramid = flatten_pyramid([projected], masks, self.positional_encoding, None)
-        memory = self.encoder(pyramid.feats, pyramid.pos, key_padding_mask=pyramid.padding_mask)
+    def start(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The coarsest map after self-attention of its pixels, which queries attend to as well."""
+        pyramid = flatten_pyramid([self.encoder_in_proj(feat)], masks, self.positional_encoding)
+        memory = self.encoder.encode(pyramid)
         memory = memory.transpose(1, 2).unflatten(2, feat.shape[-2:])
         return self.encoder_out_proj(memory), memory
 
@@ -149,9 +173,11 @@ class MSDeformAttnPixelDecoder(TopDownPath):
         feat_channels: Channels of the encoder and the path.
         out_channels: Channels of the mask features.
         num_outs: Maps that queries attend to.
-        encoder: Arguments of ``TransformerEncoder``; the ``num_levels`` of its attention are the coarse maps.
+        encoder: Arguments of ``DeformableEncoder``; the ``num_levels`` of its attention are the coarse maps.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        norm_cfg, act_cfg, init_cfg: As of ``TopDownPath``.
+        norm_cfg: Norm layer.
+        act_cfg: Activation after each sum.
+        init_cfg: Weight initialization.
     """
 
     mode = 'bilinear'
@@ -177,13 +203,14 @@ class MSDeformAttnPixelDecoder(TopDownPath):
             ConvModule(c, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None, bias=True)
             for c in reversed(in_channels[-num_encoded:])
         )
-        self.encoder = TransformerEncoder(**encoder, deformable=True)
+        self.encoder = DeformableEncoder(**encoder)
         self.positional_encoding = build_sine_encoding(positional_encoding, self.encoder.embed_dims)
         self.level_encoding = nn.Embedding(num_encoded, feat_channels)
 
     def init_weights(self) -> None:
-        """Initialise as the config says, convolutions and the encoder by Xavier, deformable attention as its paper."""
+        """Initialize as the config says, convolutions and the encoder by Xavier, deformable attention as its paper."""
         super().init_weights()
+        # after ``super``, whose initialization of all convolutions and of the encoder is another one
         for conv in self.input_convs:
             xavier_init(conv.conv, gain=1, bias=0, distribution='uniform')
         normal_init(self.level_encoding, mean=0, std=1)

@@ -1,0 +1,26 @@
+"""Conditional DETR for Fast Training Convergence, arXiv 2108.06152."""
+
+import dataclasses
+
+from torch import Tensor
+
+from mmdetlike.models.heads.query import InitialQueries, QueryContext
+from mmdetlike.models.layers.transformer import ConditionalDecoder, FlatPyramid, TransformerEncoder
+from mmdetlike.registry import MODELS
+
+from .detr import DETR
+
+
+@MODELS.register_module()
+class ConditionalDETR(DETR):
+    """DETR whose queries attend to the image around reference points; see ``DetectionTransformer``."""
+
+    def build_transformer(self, encoder: dict, decoder: dict) -> None:
+        """DETR's encoder, and a decoder with conditional attention."""
+        self.encoder = TransformerEncoder(**encoder)
+        self.decoder = ConditionalDecoder(**decoder)
+
+    def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
+        """Learned positions, without content, and the reference points that lie there."""
+        queries = super().initial_queries(pyramid, memory, context)
+        return dataclasses.replace(queries, references=self.decoder.ref_point_head(queries.positions).sigmoid())

@@ -1,0 +1,237 @@
+"""The one pipeline of query heads: predictions of every layer -> matching -> losses, or the best of the last layer.
+
+DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872; Deformable DETR, arXiv 2010.04159; DINO, arXiv
+2203.03605.
+"""
+
+from functools import partial
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample
+from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh, scale_boxes
+from mmdetlike.utils.dist import mean_over_ranks
+
+from ..common import match_queries, prefix_losses, supervise_layers
+from ..head import Head
+from .common import (
+    QueryContext,
+    QueryOutputs,
+    QueryTargets,
+    build_class_loss,
+    denoising_targets,
+    image_size,
+    query_targets,
+)
+
+DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, class_weight=1.0)
+DEFAULT_LOSS_BBOX = dict(type='L1Loss', loss_weight=5.0)
+DEFAULT_LOSS_IOU = dict(type='GIoULoss', loss_weight=2.0)
+
+
+class QueryHead(Head):
+    """Base of the heads that predict one object for each query.
+
+    A subclass makes its layers in ``build_layers`` and supplies ``classify`` and ``regress``. A head whose logits are
+    not one for each class (but, say, one for each token of a text) says so in ``class_targets`` (what they should be)
+    and ``class_logits`` (how to read classes from them).
+
+    Args:
+        num_classes: Classes without background.
+        embed_dims: Channels of a query.
+        num_reg_fcs: Hidden linear layers before the boxes.
+        sync_cls_avg_factor: Average what the classification loss is divided by over processes.
+        loss_cls: Classification loss; with softmax ``bg_cls_weight`` is the weight of background.
+        loss_bbox: Loss of boxes cx, cy, w, h in [0, 1].
+        loss_iou: Loss of boxes in pixels.
+        train_cfg: Settings of training: ``assigner``.
+        test_cfg: Settings of testing: ``max_per_img``.
+        init_cfg: Weight initialization.
+    """
+
+    # the encoder's proposals tell objects from background alone
+    binary_proposals = False
+
+    def __init__(
+        self,
+        num_classes: int,
+        embed_dims: int = 256,
+        num_reg_fcs: int = 2,
+        sync_cls_avg_factor: bool = False,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        loss_iou: dict = DEFAULT_LOSS_IOU,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(num_classes, train_cfg, test_cfg, init_cfg)
+        self.embed_dims, self.num_reg_fcs = embed_dims, num_reg_fcs
+        self.sync_cls_avg_factor = sync_cls_avg_factor
+        self.loss_cls, self.bg_cls_weight = build_class_loss(loss_cls, num_classes)
+        self.loss_bbox = MODELS.build(loss_bbox)
+        self.loss_iou = MODELS.build(loss_iou)
+        self.use_sigmoid_cls = getattr(self.loss_cls, 'use_sigmoid', False)
+        self.cls_out_channels = num_classes + (not self.use_sigmoid_cls)
+        self.build_layers()
+
+    # -- what a family supplies ---------------------------------------------------------------------------------------
+
+    def build_layers(self) -> None:
+        """Hook: make the layers; called once at the end of the constructor, when all settings are there."""
+        raise NotImplementedError
+
+    def classify(self, layer: int, hidden: Tensor, context: QueryContext) -> Tensor:
+        """Hook: class logits (B, Q, classes) of queries (B, Q, C) after a decoder layer."""
+        raise NotImplementedError
+
+    def regress(self, layer: int, hidden: Tensor, reference: Tensor | None) -> Tensor:
+        """Hook: boxes (B, Q, 4) cx, cy, w, h in [0, 1] of queries (B, Q, C) after a decoder layer."""
+        raise NotImplementedError
+
+    def class_targets(self, targets: QueryTargets, context: QueryContext) -> Tensor:
+        """Hook: what the class logits should be, as labels (B, Q) or as soft targets (B, Q, classes) in [0, 1]."""
+        return targets.labels
+
+    def class_logits(self, cls_score: Tensor, context: QueryContext) -> Tensor:
+        """Hook: logits of the classes, which objects are matched and ranked by, from what ``classify`` returns."""
+        return cls_score
+
+    # -- predictions --------------------------------------------------------------------------------------------------
+
+    def predict_layer(
+        self, layer: int, hidden: Tensor, reference: Tensor | None, context: QueryContext
+    ) -> tuple[Tensor, Tensor]:
+        """Class logits (B, Q, classes) and boxes (B, Q, 4) cx, cy, w, h in [0, 1] after a decoder layer."""
+        return self.classify(layer, hidden, context), self.regress(layer, hidden, reference)
+
+    def forward(self, outs: QueryOutputs) -> list[tuple[Tensor, Tensor]]:
+        """Class logits and boxes of every decoder layer, in float32 also under autocast."""
+        pairs = enumerate(zip(outs.hidden_states, outs.references))
+        return [float32_if_half(*self.predict_layer(i, hidden, ref, outs.context)) for i, (hidden, ref) in pairs]
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def loss(self, outs: QueryOutputs) -> dict[str, Tensor]:
+        """Loss terms of all layers: ``loss_*`` of the last one, ``d0.loss_*``, ... of the others.
+
+        Terms of the encoder's proposals begin with ``enc_``, those of denoising queries with ``dn_``.
+        """
+        layers, context = self(outs), outs.context
+        num_noisy = 0 if outs.denoising is None else outs.denoising.count
+        matched = [(cls_score[:, num_noisy:], bbox_pred[:, num_noisy:]) for cls_score, bbox_pred in layers]
+        losses = supervise_layers(matched, partial(self.matched_losses, context=context))
+        if outs.enc_cls_score is not None:
+            proposals = float32_if_half(outs.enc_cls_score, outs.enc_bbox_pred)
+            losses.update(prefix_losses(self.encoder_losses(*proposals, context), prefix='enc_'))
+        if outs.denoising is not None:
+            # also where there are no objects: all processes of a training must compute the same terms
+            targets = denoising_targets(outs.denoising, context.samples, self.num_classes)
+            noisy = [(cls_score[:, :num_noisy], bbox_pred[:, :num_noisy]) for cls_score, bbox_pred in layers]
+            compute_terms = partial(self.losses, targets=targets, context=context)
+            losses.update(supervise_layers(noisy, compute_terms, prefix='dn_'))
+        return losses
+
+    def matched_losses(
+        self, cls_score: Tensor, bbox_pred: Tensor, context: QueryContext, binary: bool = False
+    ) -> dict[str, Tensor]:
+        """Loss terms of queries that are matched with objects; ``binary`` takes all objects for the first class."""
+        targets = self.match(cls_score, bbox_pred, context, binary)
+        return self.losses(cls_score, bbox_pred, targets, context)
+
+    def encoder_losses(self, cls_score: Tensor, bbox_pred: Tensor, context: QueryContext) -> dict[str, Tensor]:
+        """Loss terms of the encoder's proposals."""
+        return self.matched_losses(cls_score, bbox_pred, context, self.binary_proposals)
+
+    @torch.no_grad()
+    def match(self, cls_score: Tensor, bbox_pred: Tensor, context: QueryContext, binary: bool = False) -> QueryTargets:
+        """One query for each object; ``binary`` takes all objects for the first class."""
+        samples = context.samples
+        logits = self.class_logits(cls_score, context)
+        preds = [
+            InstanceData(scores=scores, bboxes=bbox_cxcywh_to_xyxy(boxes) * image_size(sample, boxes))
+            for scores, boxes, sample in zip(logits, bbox_pred, samples)
+        ]
+        gts = [self.objects_to_match(sample, binary) for sample in samples]
+        matches = match_queries(self.assigner, preds, gts, samples)
+        return query_targets(matches, samples, cls_score.shape[1], self.num_classes, binary)
+
+    def objects_to_match(self, sample: DetDataSample, binary: bool = False) -> InstanceData:
+        """Hook: what the costs of the assigner see of an image's objects."""
+        gt_instances = sample.gt_instances
+        if not binary:
+            return gt_instances
+        return InstanceData(bboxes=gt_instances.bboxes, labels=torch.zeros_like(gt_instances.labels))
+
+    def losses(
+        self, cls_score: Tensor, bbox_pred: Tensor, targets: QueryTargets, context: QueryContext
+    ) -> dict[str, Tensor]:
+        """Loss terms of a layer: ``cls`` of all queries, ``bbox`` and ``iou`` of the positives."""
+        device, num_pos = cls_score.device, len(targets.pos_inds)
+        avg_factor = num_pos + targets.num_neg * self.bg_cls_weight
+        if self.sync_cls_avg_factor:
+            avg_factor = mean_over_ranks(avg_factor, device)
+        boxes = bbox_pred.flatten(0, 1)[targets.pos_inds]
+        corners = bbox_cxcywh_to_xyxy(boxes) * targets.pos_sizes
+        loss_cls = self.class_loss(cls_score, corners, targets, context, max(avg_factor, 1))
+        num_pos = max(mean_over_ranks(num_pos, device), 1.0)
+        normalized = bbox_xyxy_to_cxcywh(targets.pos_gt_bboxes / targets.pos_sizes)
+        return dict(
+            cls=loss_cls,
+            bbox=self.loss_bbox(boxes, normalized, avg_factor=num_pos),
+            iou=self.loss_iou(corners, targets.pos_gt_bboxes, avg_factor=num_pos),
+        )
+
+    def class_loss(
+        self,
+        cls_score: Tensor,
+        pos_bboxes: Tensor,
+        targets: QueryTargets,
+        context: QueryContext,
+        avg_factor: float,
+    ) -> Tensor:
+        """Classification loss of all queries; the boxes of the positives, ``pos_bboxes`` (P, 4), are xyxy in pixels."""
+        weights = targets.weights.flatten()
+        class_targets = self.class_targets(targets, context).flatten(0, 1)
+        if getattr(self.loss_cls, 'takes_quality', False):
+            quality = weights.new_zeros(len(weights))
+            quality[targets.pos_inds] = bbox_overlaps(pos_bboxes.detach(), targets.pos_gt_bboxes, is_aligned=True)
+            is_soft = class_targets.dim() == 2
+            class_targets = class_targets * quality[:, None] if is_soft else (class_targets, quality)
+        return self.loss_cls(cls_score.flatten(0, 1), class_targets, weights, avg_factor=avg_factor)
+
+    # -- testing ------------------------------------------------------------------------------------------------------
+
+    def predict(self, outs: QueryOutputs, rescale: bool = True) -> list[InstanceData]:
+        """The best objects of each image: ``bboxes`` (n, 4) xyxy in pixels, falling ``scores``, ``labels``."""
+        last = len(outs.hidden_states) - 1
+        layer = self.predict_layer(last, outs.hidden_states[last], outs.references[last], outs.context)
+        cls_score, bbox_pred = float32_if_half(*layer)
+        num_noisy = 0 if outs.denoising is None else outs.denoising.count
+        logits = self.class_logits(cls_score[:, num_noisy:], outs.context)
+        images = zip(logits, bbox_pred[:, num_noisy:], outs.context.samples)
+        return [self.select(*image, rescale) for image in images]
+
+    def select(self, logits: Tensor, boxes: Tensor, sample: DetDataSample, rescale: bool) -> InstanceData:
+        """The ``max_per_img`` best of logits (Q, classes) and boxes (Q, 4).
+
+        With softmax there is one object for each query; with sigmoid, one for each query and class.
+        """
+        limit = self.test_cfg.get('max_per_img', len(logits))
+        if self.use_sigmoid_cls:
+            scores, indices = logits.sigmoid().flatten().topk(min(limit, logits.numel()))
+            queries = torch.div(indices, logits.shape[1], rounding_mode='floor')
+            labels = indices % logits.shape[1]
+        else:
+            best, label_of = logits.softmax(-1)[:, :-1].max(-1)
+            scores, queries = best.topk(min(limit, len(best)))
+            labels = label_of[queries]
+        size = image_size(sample, boxes)
+        boxes = (bbox_cxcywh_to_xyxy(boxes[queries]) * size).clamp(min=0).minimum(size)
+        if rescale:
+            boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])
+        return InstanceData(bboxes=boxes, scores=scores, labels=labels)

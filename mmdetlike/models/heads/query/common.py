@@ -1,0 +1,159 @@
+"""What the families of query heads share: what transformer and head exchange, and targets of matched queries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures.bbox import get_box_tensor
+
+from .denoising import DenoisingQueries
+
+
+@dataclass
+class QueryContext:
+    """What is known of a batch beside its feature maps, for whatever part of a query detector asks.
+
+    A detector that is conditioned on more than the image, e.g. on text, inherits from this class and makes it in
+    ``DetectionTransformer.build_context``.
+
+    Attributes:
+        samples: A sample for each image, in training and in testing; None in ``mode='tensor'`` without samples.
+        padding_masks: (B, H, W) True for padding of the images; None where there is none.
+    """
+
+    samples: SampleList | None = None
+    padding_masks: Tensor | None = None
+
+
+@dataclass
+class InitialQueries:
+    """What decoding starts from.
+
+    Attributes:
+        content: (B, Q, C) content of the queries.
+        positions: (B, Q, C) their positions; None where the decoder makes them from references.
+        references: (B, Q, 2) x, y or (B, Q, 4) cx, cy, w, h in [0, 1]; None where queries have none.
+        attn_mask: (Q, Q) True where a query must not look at another; None where all see all.
+        enc_cls_score: See ``QueryOutputs``.
+        enc_bbox_pred: See ``QueryOutputs``.
+        denoising: See ``QueryOutputs``.
+    """
+
+    content: Tensor
+    positions: Tensor | None = None
+    references: Tensor | None = None
+    attn_mask: Tensor | None = None
+    enc_cls_score: Tensor | None = None
+    enc_bbox_pred: Tensor | None = None
+    denoising: DenoisingQueries | None = None
+
+
+@dataclass
+class QueryOutputs:
+    """What the transformer of a query-based detector hands to its head.
+
+    Attributes:
+        hidden_states: Queries (B, Q, C) after each decoder layer.
+        references: What the boxes of each layer are relative to, (B, Q, 2 or 4) in [0, 1]; None where boxes are
+            absolute.
+        context: What is known of the batch beside its feature maps.
+        enc_cls_score: (B, S, classes) logits of the encoder's proposals; None without two stages.
+        enc_bbox_pred: (B, S, 4) their boxes, cx, cy, w, h in [0, 1].
+        denoising: The noisy objects that the first queries are made of; None without denoising.
+    """
+
+    hidden_states: list[Tensor]
+    references: list[Tensor | None]
+    context: QueryContext = field(default_factory=QueryContext)
+    enc_cls_score: Tensor | None = None
+    enc_bbox_pred: Tensor | None = None
+    denoising: DenoisingQueries | None = None
+
+
+@dataclass
+class QueryTargets:
+    """What queries should predict; P positives among the B * Q queries.
+
+    Attributes:
+        labels: (B, Q) class of each query, ``num_classes`` for background.
+        weights: (B, Q) weight of each query in the classification loss.
+        pos_inds: (P,) indices of the positives in the flattened (B * Q) queries.
+        pos_gt_inds: (P,) index of the object of each positive in its image.
+        pos_gt_bboxes: (P, 4) boxes of these objects, xyxy in pixels.
+        pos_sizes: (P, 4) width, height, width, height of their images.
+        num_neg: Number of negatives.
+    """
+
+    labels: Tensor
+    weights: Tensor
+    pos_inds: Tensor
+    pos_gt_inds: Tensor
+    pos_gt_bboxes: Tensor
+    pos_sizes: Tensor
+    num_neg: int
+
+
+def query_targets(
+    matches: Sequence[tuple[Tensor, Tensor]],
+    samples: SampleList,
+    num_queries: int,
+    num_classes: int,
+    binary: bool = False,
+) -> QueryTargets:
+    """Targets from the positive queries of each image and the indices of their objects.
+
+    With ``binary`` all objects are of class 0: the queries only tell objects from background.
+    """
+    device = matches[0][0].device
+    labels = torch.full((len(matches), num_queries), num_classes, device=device)
+    pos_inds, boxes, sizes = [], [], []
+    for i, ((queries, objects), sample) in enumerate(zip(matches, samples)):
+        labels[i, queries] = 0 if binary else sample.gt_instances.labels[objects]
+        pos_inds.append(queries + i * num_queries)
+        boxes.append(get_box_tensor(sample.gt_instances.bboxes)[objects])
+        sizes.append(image_size(sample, boxes[-1]).expand_as(boxes[-1]))
+    pos_inds = torch.cat(pos_inds)
+    return QueryTargets(
+        labels=labels,
+        weights=torch.ones(labels.shape, device=device),
+        pos_inds=pos_inds,
+        pos_gt_inds=torch.cat([objects for _, objects in matches]),
+        pos_gt_bboxes=torch.cat(boxes),
+        pos_sizes=torch.cat(sizes),
+        num_neg=labels.numel() - len(pos_inds),
+    )
+
+
+def denoising_targets(queries: DenoisingQueries, samples: SampleList, num_classes: int) -> QueryTargets:
+    """Targets of denoising queries: positives know their objects, all others are background."""
+    matches = [queries.positives(len(sample.gt_instances)) for sample in samples]
+    targets = query_targets(matches, samples, queries.count, num_classes)
+    # each positive has one negative of its own; what pads images with fewer objects doesn't count
+    targets.num_neg = len(targets.pos_inds)
+    return targets
+
+
+def image_size(sample: DetDataSample, like: Tensor) -> Tensor:
+    """Width, height, width, height (4,) of an image, which turn boxes in [0, 1] into pixels."""
+    height, width = sample.img_shape[:2]
+    return like.new_tensor([width, height, width, height])
+
+
+def build_class_loss(cfg: dict, num_classes: int) -> tuple[nn.Module, float]:
+    """Build a classification loss.
+
+    Returns:
+        The loss, and the weight of background in what the loss is divided by: with softmax ``bg_cls_weight``, or
+        ``class_weight`` where it is a number; else 0.
+    """
+    cfg = dict(cfg)
+    background = cfg.pop('bg_cls_weight', None)
+    if isinstance(cfg.get('class_weight'), (int, float)):
+        background = cfg['class_weight'] if background is None else background
+        cfg['class_weight'] = [cfg['class_weight']] * num_classes + [background]
+        return MODELS.build(cfg), background
+    return MODELS.build(cfg), 0.0

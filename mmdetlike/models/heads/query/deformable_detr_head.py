@@ -1,0 +1,89 @@
+"""The heads of Deformable DETR, arXiv 2010.04159, and DINO, arXiv 2203.03605."""
+
+import copy
+
+from mmengine.model import bias_init_with_prob, constant_init
+from torch import Tensor, nn
+
+from mmdetlike.models.layers.transformer import mlp, refine_references
+from mmdetlike.registry import MODELS
+
+from .base import QueryHead
+from .common import QueryContext
+
+
+@MODELS.register_module()
+class DeformableDETRHead(QueryHead):
+    """For every decoder layer a linear layer for classes and a small network that refines references into boxes.
+
+    Args:
+        num_classes: Classes without background.
+        share_pred_layer: All layers share these networks; else each has its own.
+        num_pred_layer: Decoder layers, and one more for the encoder's proposals with two stages.
+        as_two_stage: The encoder proposes boxes.
+        kwargs: Other arguments of ``QueryHead``.
+    """
+
+    binary_proposals = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        share_pred_layer: bool = False,
+        num_pred_layer: int = 6,
+        as_two_stage: bool = False,
+        **kwargs,
+    ) -> None:
+        self.share_pred_layer, self.num_pred_layer = share_pred_layer, num_pred_layer
+        self.as_two_stage = as_two_stage
+        super().__init__(num_classes, **kwargs)
+
+    def build_layers(self) -> None:
+        """A classifier and a box network for each layer, the same one where they are shared."""
+        self.cls_branches = self.build_branches(nn.Linear(self.embed_dims, self.cls_out_channels), self.num_pred_layer)
+        self.reg_branches = self.build_branches(mlp(self.embed_dims, self.num_reg_fcs, 4), self.num_pred_layer)
+
+    def build_branches(self, branch: nn.Module, count: int) -> nn.ModuleList:
+        """One ``branch`` for each of ``count`` layers: copies of it, or always itself where layers share theirs."""
+        return nn.ModuleList(branch if self.share_pred_layer else copy.deepcopy(branch) for _ in range(count))
+
+    def init_weights(self) -> None:
+        """Start with rare objects and with boxes that are their references, of a tenth of the image or as proposed."""
+        super().init_weights()
+        if self.use_sigmoid_cls:
+            for branch in self.cls_branches:
+                nn.init.constant_(branch.bias, bias_init_with_prob(0.01))
+        for branch in self.reg_branches:
+            constant_init(branch[-1], 0, bias=0)
+        if not self.as_two_stage:
+            # points have no size: the first layer, or the one all share, begins with sigmoid(-2), about a tenth
+            nn.init.constant_(self.reg_branches[0][-1].bias[2:], -2.0)
+
+    def classify(self, layer: int, hidden: Tensor, context: QueryContext) -> Tensor:
+        """Class logits (B, Q, classes) of the layer's classifier; the last of all is that of the encoder."""
+        return self.cls_branches[layer](hidden)
+
+    def regress(self, layer: int, hidden: Tensor, reference: Tensor) -> Tensor:
+        """The layer's boxes (B, Q, 4), relative to their references."""
+        return refine_references(reference, self.reg_branches[layer](hidden))
+
+    def propose(self, memory: Tensor, anchors: Tensor, context: QueryContext) -> tuple[Tensor, Tensor]:
+        """The proposals of the encoder.
+
+        Args:
+            memory: (B, S, C) pixels after the encoder.
+            anchors: (B, S, 4) cx, cy, w, h before the sigmoid.
+            context: What is known of the batch beside its feature maps.
+
+        Returns:
+            Class logits (B, S, classes) and boxes (B, S, 4) before the sigmoid.
+        """
+        encoder = self.num_pred_layer - 1
+        return self.classify(encoder, memory, context), self.reg_branches[encoder](memory) + anchors
+
+
+@MODELS.register_module()
+class DINOHead(DeformableDETRHead):
+    """The head of Deformable DETR, whose encoder proposes boxes with classes; arguments of ``DeformableDETRHead``."""
+
+    binary_proposals = False

@@ -1,0 +1,174 @@
+"""Conditional cross-attention: Conditional DETR for Fast Training Convergence, arXiv 2108.06152."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.errors import ConfigError
+
+from .attention import attention_mask
+from .detr_layers import LAYER_NORM, DecoderLayer, TransformerDecoder, TransformerLayer
+from .ffn import MLP
+from .positional_encoding import coordinate_to_encoding
+from .pyramid import FlatPyramid
+
+DEFAULTS = dict(embed_dims=256, num_heads=8)
+
+
+class ConditionalAttention(BaseModule):
+    """Attention with separate projections of content and position, and its shortcut.
+
+    Among queries, content and position are added. To the image they are put side by side, so that the weight of a pixel
+    is the sum of a product of contents and a product of positions: where a query looks doesn't depend on what it seeks.
+
+    Args:
+        embed_dims: Channels of query, key, value and output.
+        num_heads: Heads that the channels are divided into.
+        attn_drop: Probability of dropping an attention weight.
+        proj_drop: Probability of dropping an element of the output.
+        cross_attn: Attend to the image, with ``reference_encoding`` as position of the queries.
+        keep_query_pos: Also add positions to contents in attention to the image.
+        init_cfg: Weight initialization.
+
+    Raises:
+        ConfigError: ``embed_dims`` isn't a multiple of ``num_heads``.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        cross_attn: bool = False,
+        keep_query_pos: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if embed_dims % num_heads:
+            raise ConfigError(f'embed_dims must be a multiple of num_heads, but got {embed_dims} and {num_heads}.')
+        self.embed_dims, self.num_heads = embed_dims, num_heads
+        self.cross_attn, self.keep_query_pos = cross_attn, keep_query_pos
+        self.attn_drop = attn_drop
+        self.qcontent_proj = nn.Linear(embed_dims, embed_dims)
+        self.kcontent_proj = nn.Linear(embed_dims, embed_dims)
+        self.kpos_proj = nn.Linear(embed_dims, embed_dims)
+        self.v_proj = nn.Linear(embed_dims, embed_dims)
+        if not cross_attn or keep_query_pos:
+            self.qpos_proj = nn.Linear(embed_dims, embed_dims)
+        if cross_attn:
+            self.qpos_sine_proj = nn.Linear(embed_dims, embed_dims)
+        self.out_proj = nn.Linear(embed_dims, embed_dims)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        query_pos: Tensor,
+        key_pos: Tensor,
+        attn_mask: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        reference_encoding: Tensor | None = None,
+    ) -> Tensor:
+        """Attend, and add the shortcut.
+
+        Args:
+            query: (B, Q, C) content of the queries.
+            key: (B, S, C) content of what they attend to.
+            value: (B, S, C) what they take from it.
+            query_pos: (B, Q, C) positions of the queries.
+            key_pos: (B, S, C) positions of what they attend to.
+            attn_mask: See ``attention_mask``.
+            key_padding_mask: See ``attention_mask``.
+            reference_encoding: (B, Q, C) sine encodings of the queries' references, in attention to the image.
+        """
+        queries = self.qcontent_proj(query)
+        keys = self.kcontent_proj(key)
+        key_pos = self.kpos_proj(key_pos)
+        if not self.cross_attn or self.keep_query_pos:
+            queries = queries + self.qpos_proj(query_pos)
+            keys = keys + key_pos
+        queries = self.split_heads(queries)
+        keys = self.split_heads(keys)
+        if self.cross_attn:
+            queries = torch.cat([queries, self.split_heads(self.qpos_sine_proj(reference_encoding))], dim=-1)
+            keys = torch.cat([keys, self.split_heads(key_pos)], dim=-1)
+        out = F.scaled_dot_product_attention(
+            queries,
+            keys,
+            self.split_heads(self.v_proj(value)),
+            attn_mask=attention_mask(attn_mask, key_padding_mask, self.num_heads),
+            dropout_p=self.attn_drop if self.training else 0.0,
+        )
+        return query + self.proj_drop(self.out_proj(out.transpose(1, 2).flatten(2)))
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, L, C) to (B, heads, L, C / heads)."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class ConditionalDecoderLayer(DecoderLayer):
+    """A decoder layer with conditional attention; its ``cross_attn_cfg`` may have ``keep_query_pos``."""
+
+    def build_self_attention(self, cfg: dict) -> nn.Module:
+        """Conditional attention among queries."""
+        return ConditionalAttention(**{**DEFAULTS, **cfg, 'cross_attn': False})
+
+    def build_cross_attention(self, cfg: dict) -> nn.Module:
+        """Conditional attention to the image."""
+        return ConditionalAttention(**{**DEFAULTS, **cfg, 'cross_attn': True})
+
+
+class ConditionalDecoder(TransformerDecoder):
+    """Decoder layers with conditional attention around a reference point of each query.
+
+    The point comes from the query's position by ``ref_point_head``. Its sine encoding is scaled by what the query has
+    found so far (``scale_encoding``): how far it looks to each side.
+
+    Args:
+        num_layers: Number of layers.
+        layer_cfg: Arguments of the layers, see ``LayerStack``.
+        post_norm_cfg: Norm of the outputs; None for none.
+        return_intermediate: Return the outputs of all layers, not of the last one alone.
+        init_cfg: Weight initialization.
+    """
+
+    layer_class = ConditionalDecoderLayer
+
+    def __init__(
+        self,
+        num_layers: int,
+        layer_cfg: dict | Sequence[dict],
+        post_norm_cfg: dict | None = LAYER_NORM,
+        return_intermediate: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(num_layers, layer_cfg, post_norm_cfg, return_intermediate, init_cfg)
+        self.build_heads()
+
+    def build_heads(self) -> None:
+        """Hook: make the small networks that all layers share."""
+        self.query_scale = MLP(self.embed_dims, self.embed_dims, self.embed_dims, 2)
+        self.ref_point_head = MLP(self.embed_dims, self.embed_dims, 2, 2)
+
+    def build_layer(self, index: int, cfg: dict) -> TransformerLayer:
+        """The first layer, whose queries have no content yet, adds positions to contents."""
+        cross = dict(cfg.get('cross_attn_cfg') or {}, keep_query_pos=index == 0)
+        return self.layer_class(**{**cfg, 'cross_attn_cfg': cross})
+
+    def attention_inputs(
+        self, layer: int, query: Tensor, references: Tensor, pyramid: FlatPyramid, memory: Tensor
+    ) -> dict[str, Tensor | None]:
+        """The pixels, and the scaled encodings of the reference points."""
+        encoding = coordinate_to_encoding(references[..., :2], self.embed_dims // 2)
+        image = super().attention_inputs(layer, query, references, pyramid, memory)
+        return dict(image, reference_encoding=self.scale_encoding(layer, encoding, query))
+
+    def scale_encoding(self, layer: int, encoding: Tensor, query: Tensor) -> Tensor:
+        """Hook: encodings (B, Q, C) of reference points, scaled by queries (B, Q, C), which are empty at first."""
+        return encoding if layer == 0 else encoding * self.query_scale(query)

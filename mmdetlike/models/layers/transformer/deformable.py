@@ -1,0 +1,133 @@
+"""Encoders and decoders with deformable attention: Deformable DETR, arXiv 2010.04159; DINO, arXiv 2203.03605."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmdetlike_ops import MultiScaleDeformableAttention
+
+from .detr_layers import ATTENTION, DecoderLayer, EncoderLayer, TransformerDecoder, TransformerEncoder
+from .ffn import MLP
+from .positional_encoding import coordinate_to_encoding, inverse_sigmoid
+from .pyramid import FlatPyramid
+
+
+class DeformableEncoderLayer(EncoderLayer):
+    """An encoder layer whose pixels attend to a few points in each level of the pyramid."""
+
+    def build_self_attention(self, cfg: dict) -> nn.Module:
+        """Multi-scale deformable attention."""
+        return MultiScaleDeformableAttention(**{**ATTENTION, **cfg, 'batch_first': True})
+
+
+class DeformableDecoderLayer(DecoderLayer):
+    """A decoder layer whose queries attend to a few points around their references in each level of the pyramid."""
+
+    def build_cross_attention(self, cfg: dict) -> nn.Module:
+        """Multi-scale deformable attention."""
+        return MultiScaleDeformableAttention(**{**ATTENTION, **cfg, 'batch_first': True})
+
+
+class DeformableEncoder(TransformerEncoder):
+    """Encoder layers with deformable attention among the pixels of a pyramid; arguments of ``TransformerEncoder``."""
+
+    layer_class = DeformableEncoderLayer
+
+    def attention_inputs(self, pyramid: FlatPyramid) -> dict[str, Tensor | None]:
+        """The centers of pixels, around which each samples, and the levels to sample from."""
+        return dict(reference_points=pyramid.reference_points(), **pyramid.sampling())
+
+
+class DeformableDecoder(TransformerDecoder):
+    """Decoder layers that look around reference points, which each layer may refine.
+
+    Args:
+        num_layers: Number of layers.
+        layer_cfg: Arguments of the layers, see ``LayerStack``.
+        post_norm_cfg: Must be None.
+        return_intermediate: Must be True.
+        init_cfg: Weight initialization.
+
+    Raises:
+        ValueError: ``post_norm_cfg`` is set or ``return_intermediate`` is False.
+    """
+
+    layer_class = DeformableDecoderLayer
+
+    def __init__(
+        self,
+        num_layers: int,
+        layer_cfg: dict | Sequence[dict],
+        post_norm_cfg: dict | None = None,
+        return_intermediate: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if post_norm_cfg is not None or not return_intermediate:
+            raise ValueError(
+                f'a deformable decoder has no post_norm_cfg and returns all layers, got {post_norm_cfg} and '
+                f'return_intermediate={return_intermediate}'
+            )
+        super().__init__(num_layers, layer_cfg, post_norm_cfg, return_intermediate, init_cfg)
+
+    def attention_inputs(
+        self, layer: int, query: Tensor, references: Tensor, pyramid: FlatPyramid, memory: Tensor
+    ) -> dict[str, Tensor | None]:
+        """The references in each level, around which queries sample, and the levels to sample from."""
+        return dict(value=memory, reference_points=pyramid.in_levels(references), **pyramid.sampling())
+
+    def next_references(self, references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
+        """Refined boxes, from which no gradient flows back: each layer learns from its own loss."""
+        refined = refine_references(references, deltas).detach()
+        return refined, refined
+
+
+class DINODecoder(DeformableDecoder):
+    """A decoder that makes the positions of queries from their reference boxes, and looks forward twice.
+
+    DINO: DETR with Improved DeNoising Anchor Boxes for End-to-End Object Detection, arXiv 2203.03605; arguments of
+    ``DeformableDecoder``.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        layer_cfg: dict | Sequence[dict],
+        post_norm_cfg: dict | None = None,
+        return_intermediate: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(num_layers, layer_cfg, post_norm_cfg, return_intermediate, init_cfg)
+        self.ref_point_head = MLP(self.embed_dims * 2, self.embed_dims, self.embed_dims, 2)
+        self.norm = nn.LayerNorm(self.embed_dims)
+
+    def query_positions(self, layer: int, query_pos: Tensor | None, references: Tensor, pyramid: FlatPyramid) -> Tensor:
+        """Sine encodings of the reference boxes in the finest level, mapped to the width of queries."""
+        boxes = pyramid.in_levels(references)[:, :, 0]
+        return self.ref_point_head(coordinate_to_encoding(boxes, self.embed_dims // 2))
+
+    def next_references(self, references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
+        """Refined boxes; looking forward twice, a layer's loss also trains the box that the layer before refined."""
+        refined = refine_references(references, deltas, eps=1e-3)
+        return refined.detach(), refined
+
+    def layer_output(self, query: Tensor) -> Tensor:
+        """Normalized queries."""
+        return self.norm(query)
+
+
+def refine_references(references: Tensor, deltas: Tensor, eps: float = 1e-5) -> Tensor:
+    """Boxes from references and what a layer adds to them.
+
+    Args:
+        references: (..., 2) x, y or (..., 4) cx, cy, w, h in [0, 1].
+        deltas: (..., 4) added before the sigmoid; with points, w and h come from the deltas alone.
+        eps: Keeps the logits of 0 and 1 finite.
+
+    Returns:
+        (..., 4) cx, cy, w, h in [0, 1].
+    """
+    start = inverse_sigmoid(references, eps)
+    if start.shape[-1] == 2:
+        start = torch.cat([start, torch.zeros_like(start)], dim=-1)
+    return (deltas + start).sigmoid()

@@ -1,0 +1,148 @@
+"""What annotation files and results give as a mask, checked before any C code sees it."""
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mmdetlike.structures.mask.polygon import encode_polygons
+from mmdetlike.structures.mask.run_lengths import LARGEST_MASK, run_lengths
+
+LARGEST_SIDE = 10**6  # pixels; C takes memory by the length of a polygon's edges
+LARGEST_COORDINATE = 1e9  # pixels; what is farther away is an error of the file
+_POINTS = 3
+
+
+class Segmentation(NamedTuple):
+    """A mask as read.
+
+    Attributes:
+        mask: A list of flat polygons [x0, y0, x1, y1, ...], or ``dict(size=[height, width], counts=...)`` with counts
+            as a list of ints or COCO's text; None if there is no mask.
+        problem: Why there is none although something was given, or what was left out; empty if all is well.
+    """
+
+    mask: list | dict | None
+    problem: str = ''
+
+
+def read_segmentation(value: object, height: int, width: int) -> Segmentation:
+    """Check a ``segmentation`` of an image, and bring it into one of two forms.
+
+    Polygons are a list of them, or a single one; each is a flat list of numbers or a list of [x, y]. Run lengths are a
+    dict of ``size`` and ``counts``, these as whole numbers or as COCO's text. None, [] and [[]] mean no mask.
+
+    Polygons of fewer than 3 points cover nothing and are left out beside others. Whatever else cannot be read makes
+    the whole mask unusable, as a part of it would be wrong in silence.
+
+    Args:
+        value: What the file or the result says.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+    """
+    try:
+        if value is None or (_is_list(value) and all(_is_list(part) and not len(part) for part in value)):
+            return Segmentation(None)
+        if height * width > LARGEST_MASK or max(height, width) > LARGEST_SIDE:
+            raise ValueError('an image of more pixels than run lengths can count')
+        if isinstance(value, dict):
+            return Segmentation(_read_runs(value, height, width))
+        if _is_list(value):
+            return _read_polygons(value, height, width)
+        raise ValueError('neither polygons nor run lengths')
+    except ValueError as error:
+        return Segmentation(None, str(error))
+
+
+def encode_segmentation(mask: list | dict, height: int, width: int) -> dict:
+    """The run-length encoding, with text counts, of a mask that ``read_segmentation`` gave."""
+    if isinstance(mask, list):
+        encoded = encode_polygons(mask, height, width)
+    elif isinstance(mask['counts'], list):
+        encoded = coco_mask.frPyObjects(mask, height, width)
+    else:
+        return mask
+    return {'size': [int(height), int(width)], 'counts': encoded['counts'].decode('ascii')}
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
+
+
+def _read_runs(value: dict, height: int, width: int) -> dict:
+    missing = [key for key in ('size', 'counts') if key not in value]
+    if missing:
+        raise ValueError(f'run lengths without {" and ".join(missing)}')
+    size = value['size']
+    if not _is_list(size) or len(size) != 2 or not all(isinstance(side, Real) for side in size):
+        raise ValueError('run lengths whose size is not [height, width]')
+    if [float(side) for side in size] != [height, width]:
+        raise ValueError("run lengths of another size than the image's")
+    lengths = run_lengths(value['counts'], height * width)
+    if not lengths[1::2].any():
+        raise ValueError('a mask that covers no pixel')
+    counts = value['counts']
+    if isinstance(counts, bytes):
+        counts = counts.decode('ascii')
+    return {'size': [int(height), int(width)], 'counts': counts if isinstance(counts, str) else lengths.tolist()}
+
+
+def _read_polygons(value: Sequence, height: int, width: int) -> Segmentation:
+    polygons = [_flat(part) for part in _parts(value)]
+    kept = [polygon for polygon in polygons if len(polygon) >= 2 * _POINTS]
+    if not kept:
+        raise ValueError(f'polygons of fewer than {_POINTS} points')
+    if not any(_covers_something(polygon, height, width) for polygon in kept):
+        raise ValueError('a mask that covers no pixel')
+    left_out = f'polygons of fewer than {_POINTS} points left out' if len(kept) < len(polygons) else ''
+    return Segmentation(kept, left_out)
+
+
+def _parts(value: Sequence) -> Sequence:
+    """The polygons of a segmentation; one alone may be given without a list around it."""
+    if not _is_list(value[0]):
+        return [value]
+    # As polygons, lists of two numbers would cover nothing: they are the points of one.
+    points = all(_is_list(part) and len(part) == 2 and not any(map(_is_list, part)) for part in value)
+    return [value] if points else value
+
+
+def _flat(polygon: object) -> list:
+    """[x0, y0, x1, y1, ...] of a polygon, flat or of points; each coordinate is known to be a number of usable size."""
+    if not _is_list(polygon):
+        raise ValueError('polygons that are not lists of numbers')
+    numbers = polygon.tolist() if isinstance(polygon, np.ndarray) else list(polygon)
+    if numbers and _is_list(numbers[0]):
+        numbers = _joined(numbers)
+    # Files have millions of numbers: the types are compared as a set, as asking for Real is slow.
+    if not set(map(type, numbers)) <= {int, float} and not all(isinstance(number, Real) for number in numbers):
+        raise ValueError('coordinates that are not numbers')
+    if len(numbers) % 2:
+        raise ValueError('polygons with an odd number of coordinates')
+    if numbers and not _usable(numbers):
+        raise ValueError('coordinates that are not finite or far away')
+    return numbers
+
+
+def _joined(points: list) -> list:
+    if not all(_is_list(point) and len(point) == 2 for point in points):
+        raise ValueError('polygons that are neither flat nor made of [x, y]')
+    return [number for point in points for number in point]
+
+
+def _usable(numbers: list) -> bool:
+    # The order matters: whole numbers too large for a float can be compared but not added to one, NaN the reverse.
+    near = min(numbers) >= -LARGEST_COORDINATE and max(numbers) <= LARGEST_COORDINATE
+    return near and math.isfinite(sum(numbers))
+
+
+def _covers_something(polygon: list, height: int, width: int) -> bool:
+    """Whether a polygon has an extent and reaches into the image; what it covers there is left to rasterization."""
+    for numbers, side in ((polygon[0::2], width), (polygon[1::2], height)):
+        least, most = min(numbers), max(numbers)
+        if math.isclose(least, most, abs_tol=1e-9) or most <= 0 or least >= side:
+            return False
+    return True
