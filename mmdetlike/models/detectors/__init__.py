@@ -7,6 +7,7 @@ from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
 from .single_stage import (
     ATSS,
+    DDOD,
     FCOS,
     GFL,
     PAA,

@@ -3,7 +3,7 @@
 from tests.models.tiny import retina_head
 
 from .common import STDS, family
-from .dense import aligned, anchors, dense, gfl
+from .dense import NEAREST, aligned, anchors, dense, gfl
 
 SMOOTH = dict(type='SmoothL1Loss', beta=0.11, loss_weight=0.75)
 
@@ -35,3 +35,16 @@ def ld(num_classes: int = 3) -> dict:
     cfg = gfl(num_classes)
     head = dict(cfg['bbox_head'], type='LDHead')
     return dict(cfg, type='KnowledgeDistillationSingleStageDetector', bbox_head=head, teacher_config=dict(model=cfg))
+
+
+@family
+def ddod(num_classes: int = 3) -> dict:
+    regression = dict(reg_assigner=dict(NEAREST, alpha=0.5))
+    return aligned(
+        'DDOD',
+        num_classes,
+        dict(NEAREST, alpha=0.8),
+        anchor_generator=anchors(),
+        bbox_coder=STDS,
+        train_cfg=regression,
+    )

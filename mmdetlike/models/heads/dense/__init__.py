@@ -3,6 +3,7 @@ from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .base import DenseHead, DenseTargets, FlatPredictions
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
+from .ddod_head import DDODHead
 from .fcos_head import FCOSHead
 from .free_anchor_head import FreeAnchorRetinaHead
 from .gfl_head import GFLHead, Integral
