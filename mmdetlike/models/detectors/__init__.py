@@ -9,6 +9,8 @@ from .single_stage import (
     ATSS,
     DDOD,
     FCOS,
+    FOVEA,
+    FSAF,
     GFL,
     PAA,
     RPN,

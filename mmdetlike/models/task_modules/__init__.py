@@ -2,11 +2,14 @@ from .assigners import (
     AssignResult,
     ATSSAssigner,
     BboxOverlaps2D,
+    CenterRegionAssigner,
     DynamicSoftLabelAssigner,
+    FoveaAssigner,
     GridAssigner,
     MaxIoUAssigner,
     PointRangeAssigner,
     SimOTAAssigner,
+    points_inside,
 )
 from .bbox_coder import (
     DeltaXYWHBBoxCoder,
