@@ -18,6 +18,7 @@ from .single_stage import (
     TOOD,
     YOLOV3,
     YOLOX,
+    AutoAssign,
     CenterNet,
     CondInst,
     RetinaNet,

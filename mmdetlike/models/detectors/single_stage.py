@@ -61,6 +61,11 @@ class FOVEA(SingleStageDetector):
 
 
 @MODELS.register_module()
+class AutoAssign(SingleStageDetector):
+    """AutoAssign: Differentiable Label Assignment for Dense Object Detection, arXiv 2007.03496."""
+
+
+@MODELS.register_module()
 class ATSS(SingleStageDetector):
     """Adaptive Training Sample Selection, arXiv 1912.02424."""
 

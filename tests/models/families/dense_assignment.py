@@ -76,3 +76,11 @@ def fovea_aligned(num_classes: int = 3) -> dict:
     cfg = fovea(num_classes)
     cfg['bbox_head'].update(with_deform=True, deform_groups=2)
     return cfg
+
+
+@family
+def autoassign(num_classes: int = 3) -> dict:
+    loss_bbox = dict(type='GIoULoss', loss_weight=5.0)
+    return dense(
+        'AutoAssign', tower('AutoAssignHead', num_classes, strides=STRIDES, norm_cfg=GROUPS, loss_bbox=loss_bbox)
+    )

@@ -1,6 +1,7 @@
 from .anchor_free_head import AnchorFreeHead
 from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
+from .autoassign_head import AutoAssignHead, CenterPrior
 from .base import DenseHead, DenseTargets, FlatPredictions
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .ddod_head import DDODHead
