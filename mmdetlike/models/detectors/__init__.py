@@ -16,6 +16,7 @@ from .single_stage import (
     RPN,
     SOLO,
     TOOD,
+    YOLOF,
     YOLOV3,
     YOLOX,
     AutoAssign,

@@ -106,6 +106,11 @@ class YOLOV3(SingleStageDetector):
 
 
 @MODELS.register_module()
+class YOLOF(SingleStageDetector):
+    """You Only Look One-level Feature, arXiv 2103.09460."""
+
+
+@MODELS.register_module()
 class YOLOX(SingleStageDetector):
     """YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430."""
 

@@ -9,6 +9,7 @@ from .assigners import (
     MaxIoUAssigner,
     PointRangeAssigner,
     SimOTAAssigner,
+    UniformAssigner,
     points_inside,
 )
 from .bbox_coder import (

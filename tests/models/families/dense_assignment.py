@@ -1,8 +1,8 @@
 """Tiny configs of detectors whose predictions, or a teacher's, decide which priors learn an object."""
 
-from tests.models.tiny import retina_head
+from tests.models.tiny import BACKBONE, retina_head
 
-from .common import GROUPS, STDS, STRIDES, family
+from .common import FOCAL, GROUPS, STDS, STRIDES, family, three_stages
 from .dense import NEAREST, aligned, anchors, dense, gfl, tower
 
 SMOOTH = dict(type='SmoothL1Loss', beta=0.11, loss_weight=0.75)
@@ -84,3 +84,23 @@ def autoassign(num_classes: int = 3) -> dict:
     return dense(
         'AutoAssign', tower('AutoAssignHead', num_classes, strides=STRIDES, norm_cfg=GROUPS, loss_bbox=loss_bbox)
     )
+
+
+@family
+def yolof(num_classes: int = 3) -> dict:
+    head = dict(
+        type='YOLOFHead',
+        num_classes=num_classes,
+        in_channels=8,
+        num_cls_convs=1,
+        num_reg_convs=1,
+        norm_cfg=GROUPS,
+        anchor_generator=dict(type='AnchorGenerator', ratios=[1.0], scales=[1, 2], strides=[16]),
+        bbox_coder=dict(type='DeltaXYWHBBoxCoder', add_ctr_clamp=True, ctr_clamp=32),
+        loss_cls=FOCAL,
+        loss_bbox=dict(type='GIoULoss'),
+        train_cfg=dict(assigner=dict(type='UniformAssigner', pos_ignore_thr=0.15, neg_ignore_thr=0.7)),
+    )
+    encoder = dict(in_channels=32, out_channels=8, block_mid_channels=4, num_residual_blocks=2, block_dilations=[1, 2])
+    backbone = dict(BACKBONE, out_indices=(2,), **three_stages())
+    return dense('YOLOF', head, backbone=backbone, neck=dict(type='DilatedEncoder', **encoder))

@@ -21,4 +21,5 @@ from .ssd_head import SSDHead
 from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
 from .yolo_head import YOLOV3Head
+from .yolof_head import YOLOFHead
 from .yolox_head import YOLOXHead

@@ -20,3 +20,4 @@ from .max_iou_assigner import MaxIoUAssigner
 from .point_range_assigner import PointRangeAssigner
 from .sim_ota_assigner import SimOTAAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
+from .uniform_assigner import UniformAssigner
