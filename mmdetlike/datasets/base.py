@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..registry import DATASETS, TRANSFORMS
 from ..utils.colors import distinct_colors
 from .annotations import read_lines
-from .errors import DataError, ImageError, SkipReport, warn
+from .errors import DataError, ImageError, SkipReport, warn, warn_once
 from .proposals import attach_proposals
 from .seeding import seeded
 
@@ -103,6 +103,8 @@ class BaseDetDataset(BaseDataset):
         meta = super()._load_metainfo(metainfo)
         if 'classes' in metainfo and 'palette' not in metainfo:
             meta['palette'] = distinct_colors(len(meta['classes']))
+        elif 'palette' in metainfo and meta.get('classes'):
+            meta['palette'] = _palette(meta['palette'], len(meta['classes']))
         return meta
 
     @property
@@ -274,6 +276,28 @@ class BaseDetDataset(BaseDataset):
         if error.path not in self.broken_images:
             self.broken_images[error.path] = error.reason
             warn(f'Skipped a broken image ({len(self.broken_images)} so far in this process): {error}.')
+
+
+def _palette(palette: object, num_classes: int) -> object:
+    """A list of colours with one for each class; what is no such list (a name, a single colour) is left as it is.
+
+    Raises:
+        ConfigError: A colour of the list is neither a name nor three numbers.
+    """
+    if not isinstance(palette, (list, tuple)) or (palette and all(isinstance(part, (int, float)) for part in palette)):
+        return palette
+    for number, color in enumerate(palette):
+        channels = list(color) if isinstance(color, (list, tuple, np.ndarray)) else []
+        numbers = all(isinstance(channel, (int, float, np.number)) and 0 <= channel <= 255 for channel in channels)
+        if not isinstance(color, str) and not (numbers and len(channels) == 3):
+            raise ConfigError(
+                f'palette[{number}]={color!r} should be three numbers from 0 to 255, or the name of a color.'
+            )
+    if len(palette) < num_classes:
+        warn_once(
+            f'palette has {len(palette)} colors for {num_classes} classes: others get colors of their own.', 'palette'
+        )
+    return [*palette, *distinct_colors(num_classes)[len(palette) :]]
 
 
 def _class_names(classes: object) -> tuple[str, ...]:
