@@ -1,9 +1,12 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmdetlike.datasets import ImageError, VOCDataset, XMLDataset, errors
 from mmdetlike.datasets.errors import DataError
+from mmdetlike.datasets.picture_size import picture_size
+from mmdetlike.datasets.transforms.image_io import read_image
 
 META = {'classes': ('cell', 'plate')}
 SIZE = '<size><width>100</width><height>80</height><depth>3</depth></size>'
@@ -127,3 +130,46 @@ def test_a_folder_below_the_data_root(make, tmp_path):
 def test_the_default_classes_are_vocs_20():
     assert VOCDataset.METAINFO['classes'][14] == 'person'
     assert len(set(VOCDataset.METAINFO['classes'])) == 20
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'declared'),
+    [('utf-8', ''), ('utf-8-sig', ''), ('utf-8-sig', 'UTF-8'), ('gbk', 'GBK'), ('utf-16', 'UTF-16'), ('big5', 'Big5')],
+)
+def test_xml_is_read_as_it_declares(make, tmp_path, encoding, declared):
+    make(xml(item((1, 1, 9, 9))))
+    head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ''
+    text = head + xml(item((1, 1, 9, 9), '貓' if encoding == 'big5' else '猫'))
+    (tmp_path / 'Annotations/im0.xml').write_bytes(text.encode(encoding))
+    (tmp_path / 'ImageSets/Main/train.txt').write_text('im0\n\n', encoding='utf-8-sig')
+    assert VOCDataset(data_root=str(tmp_path), metainfo={'classes': ('猫', '貓')}).get_data_info(0)['img_id'] == 'im0'
+
+
+def test_encodings_that_fail_are_named(make, tmp_path):
+    make(xml(item((1, 1, 9, 9))))
+    for head, body, told in (
+        (b'<?xml version="1.0" encoding="nonsense"?>', b'', "its encoding 'nonsense' is unknown"),
+        (b'<?xml version="1.0" encoding="GBK"?>', b'\xff', 'not text in GBK, which it declares'),
+    ):
+        (tmp_path / 'Annotations/im0.xml').write_bytes(head + xml().encode() + body)
+        with pytest.raises(DataError, match=told):
+            VOCDataset(data_root=str(tmp_path), metainfo=META)
+
+
+def test_fields_of_another_kind(make):
+    with pytest.raises(DataError, match=r"im0\.xml: width='abc'; expected a whole number of pixels"):
+        make(xml(item((1, 1, 9, 9)), size='<size><width>abc</width></size>'))
+    with pytest.raises(DataError, match=r"im0\.xml: object 0 has difficult='maybe'; expected 0 or 1"):
+        make(xml(item((1, 1, 9, 9), difficult='maybe')))
+    flags = [item((1, 1, 9, 9), difficult=flag) for flag in ('', 'true', ' 0 ')]
+    assert [i['ignore_flag'] for i in make(xml(*flags)).get_data_info(0)['instances']] == [0, 1, 0]
+
+
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_the_size_of_a_picture_is_that_of_the_loaded_one(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = str(tmp_path / 'a.jpg')
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(path, exif=exif)
+    height, width = read_image(path).shape[:2]
+    assert picture_size(path) == (width, height) == picture_size(path, {'backend': 'local'})

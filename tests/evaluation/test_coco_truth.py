@@ -42,9 +42,11 @@ class File:
         (self.folder / 'a.json').write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
         return self
 
-    def dataset(self, **kwargs):
+    def dataset(self):
         meta = {'classes': CLASSES}
-        return CocoDataset(ann_file='a.json', data_root=str(self.folder), metainfo=meta, pipeline=[], **kwargs)
+        return CocoDataset(
+            ann_file='a.json', data_root=str(self.folder), metainfo=meta, pipeline=[], serialize_data=False
+        )
 
     def instances(self):
         dataset = self.dataset()
