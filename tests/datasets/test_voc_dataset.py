@@ -1,12 +1,16 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from mmdetlike.datasets import ImageError, VOCDataset, XMLDataset, errors
+from mmdetlike.datasets.annotations import shortened
 from mmdetlike.datasets.errors import DataError
 from mmdetlike.datasets.picture_size import picture_size
 from mmdetlike.datasets.transforms.image_io import read_image
+from mmdetlike.datasets.voc_xml import read_voc_xml
 
 META = {'classes': ('cell', 'plate')}
 SIZE = '<size><width>100</width><height>80</height><depth>3</depth></size>'
@@ -173,3 +177,32 @@ def test_the_size_of_a_picture_is_that_of_the_loaded_one(tmp_path, orientation):
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(path, exif=exif)
     height, width = read_image(path).shape[:2]
     assert picture_size(path) == (width, height) == picture_size(path, {'backend': 'local'})
+
+
+texts = st.one_of(
+    st.sampled_from(['1', ' 9 ', '', 'nan', 'inf', '1e400', '-1', 'x', '2.5', 'true', '9' * 400]),
+    st.integers().map(str),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(texts, min_size=4, max_size=4), texts, texts)
+def test_any_text_is_read_or_refused_in_a_sentence(tmp_path_factory, corners, difficult, width):
+    path = tmp_path_factory.mktemp('any') / 'a.xml'
+    size = f'<size><width>{width}</width><height>80</height></size>'
+    path.write_text(xml(item(corners, difficult=difficult), size=size))
+    try:
+        annotation = read_voc_xml(str(path))
+    except DataError as error:
+        assert str(path) in str(error)
+        return
+    assert annotation.width is None or 0 < annotation.width <= 10**6
+    assert len(annotation.objects[0].box) == 4
+
+
+def test_deep_and_long_values_are_told_in_short():
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    assert len(shortened(deep)) < 110
+    assert len(shortened({'counts': list(range(10**6)), 'size': 'x' * 10**6})) < 110

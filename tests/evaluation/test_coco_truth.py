@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from mmdetlike.datasets import CocoDataset, errors
 from mmdetlike.datasets.errors import DataError
+from mmdetlike.datasets.transforms import LoadAnnotations
 from mmdetlike.evaluation import CocoMetric
+from tests.structures.test_segmentation import segmentations
 
 HEIGHT, WIDTH = 64, 96
 CLASSES = ('cat', 'dog')
@@ -317,6 +319,23 @@ fields = st.sampled_from(
     + [('annotations', key) for key in (*OBJECT, 'ignore', 'segmentation', 'keypoints', 'num_keypoints')]
 )
 ABSENT = object()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(segmentations)
+def test_a_mask_is_trained_and_scored_or_neither(tmp_path_factory, value):
+    file = File(tmp_path_factory.mktemp('any'))
+    file.write([OBJECT | {'segmentation': value}, OBJECT | {'id': 2, 'image_id': 2, 'segmentation': SQUARE}])
+    info = file.dataset().get_data_info(0) | {'ori_shape': (HEIGHT, WIDTH), 'img_shape': (HEIGHT, WIDTH)}
+    loaded = LoadAnnotations(with_mask=True)(info)
+    masks = loaded['gt_masks'].masks
+    trained = not loaded['gt_ignore_flags'][0]
+    square = np.zeros((1, HEIGHT, WIDTH), bool)
+    square[0, 8:48, 8:48] = True
+    found = {1: [([8, 8, 48, 48], 0)] * trained, 2: [([8, 8, 48, 48], 0)]}
+    scores = file.score(found, {1: masks[:trained].astype(bool), 2: square}, metric='segm')
+    assert masks[0].any() == trained
+    assert scores['coco/segm_mAP'] == 1
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,6 +14,7 @@ from mmdetlike.structures.mask.run_lengths import LARGEST_MASK, run_lengths
 LARGEST_SIDE = 10**6  # pixels; C takes memory by the length of a polygon's edges
 LARGEST_COORDINATE = 1e9  # pixels; what is farther away is an error of the file
 _POINTS = 3
+_THIN = 2  # pixels
 
 
 class Segmentation(NamedTuple):
@@ -95,7 +96,8 @@ def _read_polygons(value: Sequence, height: int, width: int) -> Segmentation:
     kept = [polygon for polygon in polygons if len(polygon) >= 2 * _POINTS]
     if not kept:
         raise ValueError(f'polygons of fewer than {_POINTS} points')
-    if not any(_covers_something(polygon, height, width) for polygon in kept):
+    # Rasterization decides what is covered, but is too slow to ask it about polygons that plainly cover something.
+    if all(_is_thin(polygon, height, width) for polygon in kept) and not _draws(kept, height, width):
         raise ValueError('a mask that covers no pixel')
     left_out = f'polygons of fewer than {_POINTS} points left out' if len(kept) < len(polygons) else ''
     return Segmentation(kept, left_out)
@@ -139,10 +141,17 @@ def _usable(numbers: list) -> bool:
     return near and math.isfinite(sum(numbers))
 
 
-def _covers_something(polygon: list, height: int, width: int) -> bool:
-    """Whether a polygon has an extent and reaches into the image; what it covers there is left to rasterization."""
-    for numbers, side in ((polygon[0::2], width), (polygon[1::2], height)):
-        least, most = min(numbers), max(numbers)
-        if math.isclose(least, most, abs_tol=1e-9) or most <= 0 or least >= side:
-            return False
-    return True
+def _is_thin(polygon: list, height: int, width: int) -> bool:
+    """Whether the part of a polygon in the image is narrower than 2 pixels, roughly; false only if it is wider."""
+    xs, ys = polygon[0::2], polygon[1::2]
+    across = min(max(xs), width) - max(min(xs), 0)
+    down = min(max(ys), height) - max(min(ys), 0)
+    if across < _THIN or down < _THIN:
+        return True
+    inside = min(xs) >= 0 and min(ys) >= 0 and max(xs) <= width and max(ys) <= height
+    area = abs(sum(x * (below - above) for x, above, below in zip(xs, ys[-1:] + ys[:-1], ys[1:] + ys[:1]))) / 2
+    return not inside or area < _THIN * max(across, down)
+
+
+def _draws(polygons: list[list], height: int, width: int) -> bool:
+    return bool(coco_mask.area(encode_polygons(polygons, height, width)))
