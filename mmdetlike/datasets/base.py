@@ -1,9 +1,11 @@
 """What every detection dataset does: seeded samples, broken images, filtering, errors that say what is wrong."""
 
+import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
@@ -97,7 +99,7 @@ class BaseDetDataset(BaseDataset):
 
     @classmethod
     def _load_metainfo(cls, metainfo=None) -> dict:
-        metainfo = dict(metainfo or {})
+        metainfo = _checked_metainfo(metainfo)
         if 'classes' in metainfo:
             metainfo['classes'] = _class_names(metainfo['classes'])
         meta = super()._load_metainfo(metainfo)
@@ -276,6 +278,23 @@ class BaseDetDataset(BaseDataset):
         if error.path not in self.broken_images:
             self.broken_images[error.path] = error.reason
             warn(f'Skipped a broken image ({len(self.broken_images)} so far in this process): {error}.')
+
+
+def _checked_metainfo(metainfo: object) -> dict:
+    """``metainfo`` as a dict.
+
+    Raises:
+        ConfigError: It is no dict, or has 'classes' or 'palette' misspelled, which would leave the default in silence.
+    """
+    if not isinstance(metainfo, (Mapping, Config, type(None))):
+        raise ConfigError(f'metainfo={metainfo!r} should be a dict: dict(classes=(...)).')
+    old_names = {'CLASSES': 'classes', 'PALETTE': 'palette'}
+    metainfo = {old_names.get(key, key): value for key, value in dict(metainfo or {}).items()}
+    for known in {'classes', 'palette'} - set(metainfo):
+        close = difflib.get_close_matches(known, list(map(str, metainfo)), n=1, cutoff=0.8)
+        if close:
+            raise ConfigError(f'metainfo has the keys {list(metainfo)}: {close[0]!r} should be {known!r}.')
+    return metainfo
 
 
 def _palette(palette: object, num_classes: int) -> object:

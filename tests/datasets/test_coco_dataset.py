@@ -390,6 +390,15 @@ def test_classes_from_a_file(make, tmp_path):
             make(content([image(0)]), metainfo={'classes': classes})
 
 
+@pytest.mark.parametrize('metainfo', [{'clases': ('cat',)}, {'class': ('cat',)}])
+def test_misspelled_classes_do_not_leave_the_default(make, metainfo):
+    with pytest.raises(ConfigError, match="should be 'classes'"):
+        make(content([image(0)]), metainfo=metainfo)
+    with pytest.raises(ConfigError, match='metainfo=5 should be a dict'):
+        make(content([image(0)]), metainfo=5)
+    assert make(content([image(0)]), metainfo={'CLASSES': ('dog',)}).metainfo['classes'] == ('dog',)
+
+
 def test_palettes_have_a_color_for_each_class(make, messages):
     errors._warned.discard('palette')
     palette = make(content([image(0)]), metainfo=META | {'palette': [(1, 2, 3)]}).metainfo['palette']

@@ -94,6 +94,7 @@ UNREADABLE = [
     (runs(RUNS, (WIDTH, HEIGHT)), "run lengths of another size than the image's"),
     (runs(RUNS, '64x96'), 'run lengths whose size is not [height, width]'),
     (runs(RUNS, None), 'run lengths whose size is not [height, width]'),
+    (runs(RUNS, [2**2000, 96]), "run lengths of another size than the image's"),
     (runs(RUNS, [None, 96]), 'run lengths whose size is not [height, width]'),
     ([[8, 8, 48, float('nan'), 48, 48]], 'coordinates that are not finite or far away'),
     ([[8, 8, 48, float('inf'), 48, 48]], 'coordinates that are not finite or far away'),

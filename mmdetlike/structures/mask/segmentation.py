@@ -80,7 +80,7 @@ def _read_runs(value: dict, height: int, width: int) -> dict:
     size = value['size']
     if not _is_list(size) or len(size) != 2 or not all(isinstance(side, Real) for side in size):
         raise ValueError('run lengths whose size is not [height, width]')
-    if [float(side) for side in size] != [height, width]:
+    if list(size) != [height, width]:
         raise ValueError("run lengths of another size than the image's")
     lengths = run_lengths(value['counts'], height * width)
     if not lengths[1::2].any():
