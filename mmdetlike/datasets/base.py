@@ -82,7 +82,7 @@ class BaseDetDataset(BaseDataset):
                 f'{type(self).__name__}: {key}={path!r} should be one path; for several sets use '
                 f"dict(type='ConcatDataset', datasets=[...])."
             )
-        return '' if path is None else os.fspath(path)
+        return '' if path is None else os.path.expanduser(os.fspath(path))
 
     def _checked_prefix(self, data_prefix: dict | None) -> dict[str, str]:
         accepted = list(self.ACCEPTED_PREFIXES)
@@ -95,7 +95,8 @@ class BaseDetDataset(BaseDataset):
         unknown = sorted(set(data_prefix) - set(accepted))
         if unknown:
             raise ConfigError(f'data_prefix has {unknown}; it accepts {accepted}.')
-        return {key: os.fspath(folder) for key, folder in data_prefix.items() if folder is not None}
+        folders = {key: os.fspath(folder) for key, folder in data_prefix.items() if folder is not None}
+        return {key: os.path.expanduser(folder) for key, folder in folders.items()}
 
     @classmethod
     def _load_metainfo(cls, metainfo=None) -> dict:

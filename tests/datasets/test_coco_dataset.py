@@ -367,12 +367,14 @@ def test_indices_have_to_select_something(make):
             make(coco, indices=indices)
 
 
-def test_paths_in_other_forms(make, tmp_path):
+def test_paths_in_other_forms(make, tmp_path, monkeypatch):
     (tmp_path / 'b.json').write_text(json.dumps(content([image(5)])))
     dataset = CocoDataset(
         ann_file=tmp_path / 'b.json', data_root=tmp_path, metainfo=META, data_prefix={'img': tmp_path}
     )
     assert dataset.get_data_info(0)['img_path'] == str(tmp_path / '5.jpg')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert len(CocoDataset(ann_file='b.json', data_root='~', metainfo=META)) == 1
     with pytest.raises(ConfigError, match=r"ann_file=\['a', 'b'\] should be one path; .*ConcatDataset"):
         CocoDataset(ann_file=['a', 'b'])
     with pytest.raises(ConfigError, match=r"data_prefix='img/' should be a dict: write dict\(img='img/'\)"):
