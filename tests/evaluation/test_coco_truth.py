@@ -245,7 +245,9 @@ def test_masks_that_cannot_be_used_are_no_truth(file, messages):
         CocoMetric(ann_file=file.path, metric='segm')
 
 
-@pytest.mark.parametrize('mask', [{'size': [HEIGHT, WIDTH], 'counts': [5]}, {'counts': [5]}, {'size': [64, 96]}])
+@pytest.mark.parametrize(
+    'mask', [{'size': [HEIGHT, WIDTH], 'counts': [5]}, {'counts': [5]}, {'size': [64]}, {'size': [64], 'counts': 'x'}]
+)
 def test_predicted_masks_that_are_none_are_refused(file, mask):
     file.write([OBJECT | {'segmentation': SQUARE}])
     with pytest.raises(DataError, match='Predicted mask 0 of an image is unusable: '):

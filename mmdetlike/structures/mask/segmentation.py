@@ -47,10 +47,9 @@ def read_segmentation(value: object, height: int, width: int) -> Segmentation:
     try:
         if value is None or (_is_list(value) and all(_is_list(part) and not len(part) for part in value)):
             return Segmentation(None)
-        if height * width > LARGEST_MASK or max(height, width) > LARGEST_SIDE:
-            raise ValueError('an image of more pixels than run lengths can count')
+        _check_pixels(height, width)
         if isinstance(value, dict):
-            return Segmentation(_read_runs(value, height, width))
+            return Segmentation(_read_runs_of_image(value, height, width))
         if _is_list(value):
             return _read_polygons(value, height, width)
         raise ValueError('neither polygons nor run lengths')
@@ -73,16 +72,36 @@ def _is_list(value: object) -> bool:
     return isinstance(value, (list, tuple, np.ndarray))
 
 
-def _read_runs(value: dict, height: int, width: int) -> dict:
+def read_runs(value: dict) -> tuple[tuple[int, int], np.ndarray]:
+    """The size (h, w) and the run lengths (n,) int64 of a run-length encoding, which may be that of an empty mask.
+
+    Raises:
+        ValueError: It isn't one; the message is the reason, without what was given.
+    """
     missing = [key for key in ('size', 'counts') if key not in value]
     if missing:
         raise ValueError(f'run lengths without {" and ".join(missing)}')
-    size = value['size']
-    if not _is_list(size) or len(size) != 2 or not all(isinstance(side, Real) for side in size):
+    height, width = size = _size(value['size'])
+    _check_pixels(height, width)
+    return size, run_lengths(value['counts'], height * width)
+
+
+def _size(size: object) -> tuple[int, int]:
+    sides = list(size) if _is_list(size) else []
+    if len(sides) != 2 or not all(isinstance(side, Real) and side >= 0 and side % 1 == 0 for side in sides):
         raise ValueError('run lengths whose size is not [height, width]')
-    if list(size) != [height, width]:
+    return int(sides[0]), int(sides[1])
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if height * width > LARGEST_MASK or max(height, width) > LARGEST_SIDE:
+        raise ValueError('an image of more pixels than run lengths can count')
+
+
+def _read_runs_of_image(value: dict, height: int, width: int) -> dict:
+    size, lengths = read_runs(value)
+    if size != (height, width):
         raise ValueError("run lengths of another size than the image's")
-    lengths = run_lengths(value['counts'], height * width)
     if not lengths[1::2].any():
         raise ValueError('a mask that covers no pixel')
     counts = value['counts']
