@@ -3,8 +3,11 @@
 import logging
 import math
 from collections.abc import Callable
+from multiprocessing import get_all_start_methods
 from numbers import Integral, Real
 from typing import NamedTuple
+
+from mmengine.registry import MODELS
 
 from mmdetlike.errors import ConfigError
 
@@ -48,7 +51,17 @@ MILESTONES = Rule(
     lambda value: isinstance(value, (list, tuple)) and all(_is_whole(step, 0) for step in value),
 )
 
+SCOPE = Rule(
+    'the scope of a registry, as mmdetlike or mmdet',
+    lambda value: value is None or value in ('mmengine', *MODELS.children),
+)
+START_METHOD = Rule(f'one of {get_all_start_methods()}', lambda value: value in get_all_start_methods())
+PREPROCESSOR = Rule("a dict, as dict(type='DetDataPreprocessor')", lambda value: value is not None)
+
 RULES = {
+    'default_scope': SCOPE,
+    'env_cfg.mp_cfg.mp_start_method': START_METHOD,
+    'model.data_preprocessor': PREPROCESSOR,
     'train_cfg.max_epochs': POSITIVE,
     'train_cfg.max_iters': POSITIVE,
     'train_cfg.val_interval': POSITIVE,
@@ -108,7 +121,8 @@ def check_settings(cfg) -> None:
     schedules = cfg.get('param_scheduler') or []
     for prefix, schedule in _numbered('param_scheduler', schedules):
         for name, rule in SCHEDULE_RULES.items():
-            _check(f'{prefix}.{name}', schedule.get(name, MISSING), rule)
+            value = schedule.get(name)
+            _check(f'{prefix}.{name}', MISSING if value is None else value, rule)
     for kind in KINDS[1:]:
         _check_complete(cfg, kind)
 

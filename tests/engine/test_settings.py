@@ -27,6 +27,9 @@ WRONG = {
     'default_hooks.checkpoint.interval': ('often', 0.5),
     'randomness.seed': (-1, 'abc', 2**32, 1.5),
     'log_level': ('nonsense', None),
+    'default_scope': ('nosuch',),
+    'env_cfg.mp_cfg.mp_start_method': ('nonsense',),
+    'model.data_preprocessor': (None,),
     'param_scheduler': (
         [dict(type='CosineAnnealingLR', T_max=0)],
         [dict(type='StepLR', step_size=0)],
@@ -43,8 +46,9 @@ RIGHT = {
     'default_hooks.checkpoint.interval': (-1, 3),
     'randomness.seed': (None, 0, 2**32 - 1),
     'log_level': ('INFO', 10),
-    'param_scheduler': (None, [], dict(type='StepLR', step_size=3)),
+    'param_scheduler': (None, [], dict(type='StepLR', step_size=3), [dict(type='CosineAnnealingLR', T_max=None)]),
     'default_hooks.logger': (None,),
+    'default_scope': (None, 'mmdet', 'mmdetlike', 'mmengine'),
     'optimizer': (None, 'a name'),
 }
 
@@ -65,7 +69,7 @@ def config_with(work_dir, key: str, value):
 
 @pytest.mark.parametrize(('key', 'value'), cases(WRONG))
 def test_wrong_numbers_are_named(key, value, tmp_path):
-    with pytest.raises(ConfigError, match=rf'^{key}.*: it should be (a|one) '):
+    with pytest.raises(ConfigError, match=rf'^{key}.*: it should be (a|one|the) '):
         check_settings(config_with(tmp_path, key, value))
 
 
@@ -187,3 +191,37 @@ def test_a_killed_worker_is_explained(tmp_path):
     cfg.train_dataloader.update(num_workers=1, persistent_workers=True, batch_size=2)
     with pytest.raises(WorkerKilledError, match=r'DataLoader worker .*: a process that loads data was ended'):
         train(cfg, KillWorker())
+
+
+@pytest.mark.parametrize(
+    ('weights', 'sentence'),
+    [
+        (
+            [1.0] * 5,
+            r'roi_head.bbox_head.loss_cls.class_weight has 5 weights, but .* with num_classes=5 takes 6, the last',
+        ),
+        (
+            [1.0] * 5 + [-1.0],
+            r'class_weight=\[1.0, 1.0, 1.0, 1.0, 1.0, -1.0\]: weights should be finite and at least 0',
+        ),
+        ([1.0] * 5 + [float('nan')], r'weights should be finite and at least 0'),
+        ([1.0] * 5 + [0.5], None),
+    ],
+)
+def test_class_weights_are_checked_before_training(weights, sentence, tmp_path):
+    cfg = without_validation(tiny_config(tmp_path, train_cfg=dict(max_epochs=1)))
+    cfg.train_dataloader.dataset.length = 4
+    cfg.model.roi_head.bbox_head.loss_cls.class_weight = weights
+    if sentence is None:
+        train(cfg)
+        return
+    with pytest.raises(ConfigError, match=sentence):
+        train(cfg)
+
+
+def test_class_weights_of_classes_that_do_not_exclude_one_another(tmp_path):
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True, class_weight=[1.0] * 6)
+    cfg = without_validation(tiny_config(tmp_path, 'retinanet'))
+    cfg.model.bbox_head.loss_cls = loss
+    with pytest.raises(ConfigError, match=r'bbox_head.loss_cls.class_weight has 6 weights, .* takes 5$'):
+        train(cfg)
