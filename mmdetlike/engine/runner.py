@@ -260,6 +260,7 @@ def launch(cfg: Config, action: str) -> None:
     """
     try:
         if action == 'train':
+            check_settings(cfg)  # what is wrong with the config comes before where it would be trained
             refuse_occupied(cfg, cfg.work_dir)
         getattr(Runner.from_cfg(cfg), action)()
     except ConfigError as error:

@@ -116,6 +116,7 @@ class DynamicMasks:
 
     def mask_loss(self, preds: FlatPredictions, targets: DenseTargets, batch_data_samples: SampleList) -> Tensor:
         """Loss of the positives' masks, at a stride of ``mask_loss_stride``."""
+        num_pos = targets.num_pos  # of all processes, so before any of them can leave
         if not len(targets.pos_inds):
             return (preds.mask_feat.sum() + preds.kernel_pred.sum()) * 0
         stride = self.mask_loss_stride
@@ -126,7 +127,7 @@ class DynamicMasks:
             logits.append(self.mask_logits(feat, pos.params, pos.priors))
             masks.append(masks_at_stride(sample, stride, size, type(self).__name__).to(feat)[pos.gt_inds])
         logits = F.interpolate(torch.cat(logits)[None], size=size, mode='bilinear')[0]
-        return self.loss_mask(logits, torch.cat(masks), weight=None, avg_factor=targets.num_pos)
+        return self.loss_mask(logits, torch.cat(masks), weight=None, avg_factor=num_pos)
 
     def _predict(
         self, preds: FlatPredictions, batch_data_samples: SampleList, cfg: ConfigDict, rescale: bool
