@@ -188,8 +188,9 @@ class Runner(MMEngineRunner):
         # hooks save by_epoch before the loop counts the epoch, and by iterations before it counts the iteration
         epoch = meta.setdefault('epoch', self.epoch + by_epoch)
         iteration = meta.setdefault('iter', self.iter + (not by_epoch))
-        position = self.train_loop.position_at(epoch, iteration)
-        meta[META_KEY] = describe(position, Division.of(self.train_dataloader))
+        if _counts_samples(self.train_loop):
+            position = self.train_loop.position_at(epoch, iteration)
+            meta[META_KEY] = describe(position, Division.of(self.train_dataloader))
         super().save_checkpoint(out_dir, filename, *args, meta=meta, by_epoch=by_epoch, **kwargs)
 
     def resume(
@@ -213,6 +214,10 @@ class Runner(MMEngineRunner):
         Raises:
             CheckpointError: It holds weights only, without the state of a run, or state of another optimizer.
         """
+        if not _counts_samples(self.train_loop):
+            self.logger.warning(f'{type(self.train_loop).__name__} counts no samples: resuming by the stored settings')
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+            return
         if map_location == 'default':
             map_location = get_device()
         checkpoint = self.load_checkpoint(filename, map_location)
@@ -250,6 +255,11 @@ class Runner(MMEngineRunner):
         )
         if done >= end:
             self.logger.warning(f'nothing is left to train: train_cfg.{key} is {end}, and {filename} has done {done}')
+
+
+def _counts_samples(loop) -> bool:
+    """Whether a loop is one of ours or does as they do; people also bring subclasses of mmengine's."""
+    return hasattr(loop, 'position_at') and hasattr(loop, 'go_on')
 
 
 def launch(cfg: Config, action: str) -> None:
