@@ -12,6 +12,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones.staged import StagedBackbone
 from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
