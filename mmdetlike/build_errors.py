@@ -67,11 +67,13 @@ def _failure(error: Exception, cfg, registry: MMEngineRegistry) -> str:
             f"{kind} is configured by a dict with the key 'type', got one with {', '.join(map(str, cfg)) or 'no keys'}"
         )
     name = type_name(cfg['type'])
-    if isinstance(error, ValueError):
-        return f'type={name!r}: {error}'
+    reason = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
     mistyped = '; '.join(_mistyped(_resolve(cfg, registry), cfg))
-    reason = f'{type(error).__name__}: {error}'
-    return f'type={name!r}: {mistyped} ({reason})' if mistyped else f'type={name!r} could not be built: {reason}'
+    if mistyped:
+        return f'type={name!r}: {mistyped} ({reason})'
+    return (
+        f'type={name!r}: {reason}' if isinstance(error, ValueError) else f'type={name!r} could not be built: {reason}'
+    )
 
 
 def _resolve(cfg: dict, registry: MMEngineRegistry):

@@ -112,7 +112,7 @@ def test_the_key_path_is_told(path, key, value, tmp_path):
         ('optim_wrapper.optimizer.lr', -1.0, ["type='SGD': Invalid learning rate: -1.0"]),
         ('param_scheduler[0].end', 0, ["type='LinearLR': end should be larger than begin"]),
         ('default_hooks.checkpoint.intervall', 3, ["'intervall' is not an argument; did you mean 'interval'?"]),
-        ('train_cfg.max_epochs', 'ten', ["type='EpochBasedTrainLoop': invalid literal"]),
+        ('train_cfg.max_epochs', 'ten', ["type='EpochBasedTrainLoop': max_epochs must be int, got 'ten'"]),
     ],
 )
 def test_bad_values_are_told_with_type_and_place(path, value, parts, tmp_path):

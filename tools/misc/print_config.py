@@ -2,10 +2,9 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
-from mmdetlike.utils.command import make_parser, run_tool, user_path
+from mmdetlike.utils.command import make_parser, run_tool, user_path, warn_of_unread_settings
 from mmdetlike.utils.config import load_config
+from mmdetlike.utils.options import add_options
 
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
 
@@ -14,7 +13,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--save-path', type=user_path, help=f'also write it to this file ({", ".join(SUFFIXES)})')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key.path=value ...')
+    add_options(parser)
     args = parser.parse_args(argv)
     if args.save_path is not None and args.save_path.suffix not in SUFFIXES:
         parser.error(f'--save-path must end with one of {", ".join(SUFFIXES)}, got {args.save_path}')
@@ -24,6 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
+    warn_of_unread_settings(cfg, args.cfg_options)
     print(cfg.pretty_text)
     if args.save_path is not None:
         args.save_path.parent.mkdir(parents=True, exist_ok=True)
