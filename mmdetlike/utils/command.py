@@ -81,9 +81,9 @@ def load_run_config(args: argparse.Namespace, *keys: str) -> Config:
     """
     cfg = load_config(args.config, args.cfg_options)
     require(cfg, *keys)
-    warn_of_unread_settings(cfg, args.cfg_options)
     refuse_old_settings(cfg)
     check_settings(cfg)
+    warn_of_unread_settings(cfg, args.cfg_options)
     leave_out_worker_settings(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem)

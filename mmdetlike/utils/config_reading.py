@@ -42,7 +42,7 @@ def _read(path: Path, files: set[Path]) -> MMEngineConfig:
     except SyntaxError as error:
         raise _not_python(path, error) from error
     except TypeError as error:
-        raise ConfigError(f'{path}: {_about_kinds(error) or _reason(error, files)}') from error
+        raise ConfigError(f'{path}: {_about_kinds(error) or _about_copies(error) or _reason(error, files)}') from error
     except Exception as error:
         raise ConfigError(f'{path} could not be read: {_reason(error, files)}') from error
 
@@ -76,6 +76,14 @@ def _about_kinds(error: TypeError) -> str | None:
         f'{key} is a dict, but of type {kind} in the base config, so they cannot be merged: to replace it, write '
         f'{key}=dict(_delete_=True, ...)'
     )
+
+
+def _about_copies(error: TypeError) -> str | None:
+    """What to say about a variable that is no setting and cannot be copied like one: an open file, a generator."""
+    if 'cannot pickle' not in str(error):
+        return None
+    kind = str(error).partition('cannot pickle ')[2]
+    return f'a variable of the config holds a {kind}; remove it at the end of the file, by del NAME'
 
 
 # -- before mmengine reads it ------------------------------------------------------------------------------------------

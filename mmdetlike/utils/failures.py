@@ -25,6 +25,8 @@ def sentence(error: BaseException) -> str:
         return f'{type(error).__name__}: {_of_system(error)}'
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return f'out of memory: {_first_line(error)} Smaller pictures or train_dataloader.batch_size need less.'
+    if isinstance(error, RuntimeError) and 'DataLoader worker' in str(error) and 'Original Traceback' not in str(error):
+        return f'error: a process that loads data has been ended, often for want of memory: {_first_line(error)}'
     if isinstance(error, ValueError) and _is_ours(error):
         return f'error: {_message(error)}'
     return (

@@ -14,6 +14,12 @@ from mmdetlike.utils.config import dicts_within
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
+TOGETHER = (
+    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    ('test_dataloader', 'test_cfg', 'test_evaluator'),
+)
+
 # top-level names that the Runner, the tools or inference read, and what they take; None is taken everywhere
 SETTINGS: dict[str, tuple[type, ...]] = {
     'auto_scale_lr': (dict,),
@@ -109,15 +115,35 @@ def check_settings(config: MMEngineConfig) -> None:
     for name in LOADERS:
         if config.get(name) is not None:
             _check_loader(config[name], f'{where}: {name}')
-    for name, hook in (config.get('default_hooks') or {}).items():
-        if hook is not None and not isinstance(hook, dict):
-            raise ConfigError(f"{where}: default_hooks.{name} must be a dict with the key 'type' or None, got {hook!r}")
+    for path, part in _parts_to_build(config):
+        if not isinstance(part, dict):
+            raise ConfigError(f"{where}: {path} must be a dict with the key 'type', got {part!r:.80}")
+    for names in TOGETHER:
+        missing = [name for name in names if config.get(name) is None]
+        if 0 < len(missing) < len(names):
+            present = [name for name in names if name not in missing]
+            raise ConfigError(f'{where} has {" and ".join(present)} without {" and ".join(missing)}: set all or none')
+    _check_values(config, where)
+
+
+def _check_values(config: MMEngineConfig, where: str) -> None:
     level = config.get('log_level')
     if isinstance(level, str) and not isinstance(logging.getLevelName(level), int):
         raise ConfigError(f"{where}: log_level must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR', got {level!r}")
     seed = (config.get('randomness') or {}).get('seed')
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise ConfigError(f'{where}: randomness.seed must be a whole number or None, got {seed!r}')
+
+
+def _parts_to_build(config: MMEngineConfig) -> Iterator[tuple[str, object]]:
+    """Key path and config of each part that a list, or the dict of hooks, names."""
+    for name in ('custom_hooks', 'param_scheduler', 'val_evaluator', 'test_evaluator'):
+        value = config.get(name)
+        for i, part in enumerate(value if isinstance(value, (list, tuple)) else ()):
+            yield f'{name}[{i}]', part
+    for name, hook in (config.get('default_hooks') or {}).items():
+        if hook is not None:
+            yield f'default_hooks.{name}', hook
 
 
 def _check_loader(loader: dict, where: str) -> None:

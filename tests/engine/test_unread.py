@@ -140,11 +140,13 @@ def check_no_alarm(path, tmp_path):
         (dict(work_dir=3), 'work_dir must be str, got 3'),
         (dict(custom_hooks=3), 'custom_hooks must be list or tuple, got 3'),
         (dict(train_cfg=[1]), r'train_cfg must be dict, got \[1\]'),
+        (dict(custom_hooks=[1]), r"custom_hooks\[0\] must be a dict with the key 'type', got 1"),
+        (dict(param_scheduler=[dict(), 'x']), r"param_scheduler\[1\] must be a dict with the key 'type', got 'x'"),
         (dict(log_level='NOPE'), "log_level must be 'DEBUG', .* got 'NOPE'"),
         (dict(randomness=dict(seed='abc')), "randomness.seed must be a whole number or None, got 'abc'"),
         (
             dict(default_hooks=dict(checkpoint=3)),
-            "default_hooks.checkpoint must be a dict with the key 'type' or None, got 3",
+            "default_hooks.checkpoint must be a dict with the key 'type', got 3",
         ),
         (
             dict(train_dataloader=dict(batchsize=3)),
@@ -169,6 +171,13 @@ def test_settings_of_another_kind(change, message):
         else:
             cfg[key] = value
     with pytest.raises(ConfigError, match=f'faster-rcnn_r18_fpn_shapes.py: {message}'):
+        check_settings(cfg)
+
+
+def test_settings_that_need_one_another():
+    cfg = load_config(QUICKSTART)
+    cfg.val_evaluator = None
+    with pytest.raises(ConfigError, match=' has val_dataloader and val_cfg without val_evaluator: set all or none'):
         check_settings(cfg)
 
 

@@ -124,6 +124,7 @@ def from_worker(error) -> Exception:
         (OSError('could not write x.png'), 'OSError: could not write x.png'),
         (MemoryError(), 'out of memory: '),
         (torch.OutOfMemoryError('CUDA out of memory. Tried'), 'out of memory: CUDA out of memory. Tried'),
+        (RuntimeError('DataLoader worker (pid 3) is killed'), 'error: a process that loads data has been ended'),
         (KeyError('x'), "internal error: KeyError: 'x' (tests/tools/test_run_tool.py:"),
         (RuntimeError('size of tensor\nmust match'), 'internal error: RuntimeError: size of tensor (tests/'),
         (AssertionError(), 'internal error: AssertionError: without a message ('),
