@@ -47,7 +47,7 @@ def user_path(text: str) -> Path:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Options of every tool that runs a model, ``--debug`` among them."""
     parser.add_argument(
-        '--work-dir', type=user_path, help='folder for logs and checkpoints (default: work_dirs/CONFIG_NAME)'
+        '--work-dir', type=os.path.expanduser, help='folder for logs and checkpoints (default: work_dirs/CONFIG_NAME)'
     )
     add_options(parser)
     parser.add_argument(

@@ -14,8 +14,8 @@ from mmdetlike.utils.config import dicts_within
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
+# what a Runner has all of or nothing of; what training needs is the tools' to require
 TOGETHER = (
-    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
     ('val_dataloader', 'val_cfg', 'val_evaluator'),
     ('test_dataloader', 'test_cfg', 'test_evaluator'),
 )
