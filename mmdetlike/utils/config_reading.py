@@ -91,9 +91,11 @@ def _about_copies(error: TypeError) -> str | None:
 
 def _parse(path: Path) -> ast.Module | None:
     """The syntax tree of a Python config; None where mmengine's own templates make it none."""
-    text = path.read_text(encoding='utf-8-sig')
     try:
+        text = path.read_text(encoding='utf-8-sig')
         return ast.parse(text)
+    except ValueError as error:  # not UTF-8, or with null bytes
+        raise ConfigError(f'{path} is not a config: it is no text in UTF-8 ({error})') from error
     except SyntaxError as error:
         if '{{' in text:
             return None
@@ -126,7 +128,9 @@ def base_files(path: Path) -> list[Path] | None:
             return None
     else:
         return None
-    named = [named] if isinstance(named, str) else list(named)
+    named = [named] if isinstance(named, str) else named
+    if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
+        raise ConfigError(f'{path}: {BASE} must be a path or a list of paths, got {named!r:.80}')
     return None if any('::' in name for name in named) else [path.parent / name for name in named]
 
 
@@ -144,7 +148,9 @@ def _checked_files(path: Path, above: tuple[Path, ...]) -> set[Path]:
         return set()  # told where it is read
     try:
         bases = base_files(path) or []
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except ConfigError:
+        raise
+    except ValueError as error:  # of JSON
         raise ConfigError(f'{path} could not be read: {type(error).__name__}: {error}') from error
     if path.suffix == '.py':
         _check_templates(path)

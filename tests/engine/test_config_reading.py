@@ -52,6 +52,8 @@ BASE = "model = dict(type='A', heads=[dict(x=1)], neck=dict(y=1), depth=3)\nseed
             r'depth is a dict, but of type int .*depth=dict\(_delete_=True',
         ),
         ("_base_ = 'broken.py'\n", r'ZeroDivisionError: division by zero \(.*broken.py, line 1\)'),
+        ('_base_ = 3\n', 'child.py: _base_ must be a path or a list of paths, got 3'),
+        ('x = "\0"\n', 'child.py is not a config|not valid Python'),
         ('raise RuntimeError\n', r'could not be read: RuntimeError \(.*child.py, line 1\)'),
         ("custom_imports = dict(imports=['my_missing'])", 'there is no module my_missing, neither in .* nor installed'),
         (

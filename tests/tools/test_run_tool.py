@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from mmdetlike.datasets.errors import DataError
+from mmdetlike.datasets.errors import DataError, ImageError
 from mmdetlike.errors import CheckpointError, ConfigError
 from mmdetlike.utils.command import run_tool
 from tests.utils import ROOT, process_settings, python
@@ -104,9 +104,9 @@ def raising(error):
     return main
 
 
-def from_worker(error) -> Exception:
+def from_worker(error, kind=None) -> Exception:
     """As a DataLoader hands on what its worker raised."""
-    return type(error)(
+    return (kind or type(error))(
         f'Caught {type(error).__name__} in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n'
         f'  File "a.py", line 3, in f\n    raise x\n{type(error).__module__}.{type(error).__name__}: {error}\n'
     )
@@ -118,6 +118,10 @@ def from_worker(error) -> Exception:
         (CheckpointError('a.pth is not whole'), 'CheckpointError: a.pth is not whole'),
         (ConfigError('c.py: model: no'), 'error: c.py: model: no'),
         (from_worker(DataError('a.json: image 3 has no file_name')), 'DataError: a.json: image 3 has no file_name'),
+        (
+            RuntimeError(str(from_worker(ImageError('a.png', 'it is cut short'), DataError))),
+            'ImageError: a.png: it is cut short',
+        ),
         (PermissionError(errno.EACCES, 'Permission denied', 'w/x'), "PermissionError: 'w/x': Permission denied"),
         (OSError(errno.EROFS, os.strerror(errno.EROFS), 'a', None, 'b'), "OSError: 'a' -> 'b': Read-only file system"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 'OSError: No space left on device; free some space'),
