@@ -187,3 +187,12 @@ def test_settings_of_workers_are_left_out_where_there_are_none():
     leave_out_worker_settings(cfg)
     assert cfg.train_dataloader == dict(num_workers=0)
     assert cfg.val_dataloader == dict(loader, num_workers=1)
+
+
+def test_no_alarm_on_the_copy_of_a_test(tmp_path):
+    """It has no settings of training, but the variables that these had been made of."""
+    cfg = load_config(QUICKSTART)
+    cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = None
+    cfg.dump(tmp_path / 'copy.py')
+    assert 'train_pipeline' in cfg
+    assert unread_settings(load_config(tmp_path / 'copy.py')) == []
