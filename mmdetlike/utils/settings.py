@@ -87,7 +87,7 @@ NESTED = {
 METAINFO = ('classes', 'palette', 'thing_classes', 'stuff_classes')
 
 
-def closest(name: str, names: Iterable[str], cutoff: float = 0.8) -> str | None:
+def closest(name: str, names: Iterable[str], cutoff: float = 0.86) -> str | None:
     """The one of ``names`` that is spelled most like ``name``, if any is."""
     return next(iter(difflib.get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=cutoff)), None)
 
