@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from yapf.yapflib.yapf_api import FormatCode
 
 from mmdetlike.apis.configs import config_in_checkpoint
 from mmdetlike.datasets import CocoDataset
@@ -126,7 +127,9 @@ def test_a_run_keeps_a_readable_copy_and_checkpoint(tmp_path):
     assert inside.model.type == 'FasterRCNN'
 
 
-def test_texts_of_shipped_configs_evaluate_to_their_values():
+def test_formatted_text_evaluates_to_the_values(monkeypatch):
+    monkeypatch.setattr('mmdetlike.utils.config_text.FormatCode', FormatCode)
     config = load_config(QUICKSTART)
+    assert '\n    ' in config.pretty_text
     assert same(evaluate(config.pretty_text), config.to_dict())
     assert not any(keyword.iskeyword(key) for key in config)

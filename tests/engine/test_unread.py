@@ -128,7 +128,8 @@ def test_no_false_alarm_on_any_shipped_config(path, tmp_path):
 def check_no_alarm(path, tmp_path):
     """Neither on the config nor on the copy that a run keeps of it."""
     cfg = load_config(path)
-    check_settings(cfg)
+    if 'model' in cfg:  # else a part that other configs inherit
+        check_settings(cfg)
     assert unread_settings(cfg) == []
     cfg.dump(tmp_path / 'copy.py')
     assert unread_settings(load_config(tmp_path / 'copy.py')) == []
