@@ -60,6 +60,6 @@ class DABDETR(DetectionTransformer):
         references = boxes.sigmoid().expand(batch, -1, -1)
         return InitialQueries(content.expand(batch, -1, -1), references=references)
 
-    def refining_branches(self) -> Sequence[Callable[[Tensor], Tensor]]:
+    def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]]:
         """The box network of the head, which all layers share."""
         return [self.bbox_head.box_deltas] * self.decoder.num_layers

@@ -1,6 +1,7 @@
 """Deformable DETR, arXiv 2010.04159, and DINO, arXiv 2203.03605."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -99,11 +100,14 @@ class DeformableDETR(DetectionTransformer):
 
     def propose(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> tuple[Tensor, Tensor]:
         """Class logits (B, S, classes) and boxes (B, S, 4), before the sigmoid, of every pixel."""
+        return self.bbox_head.propose(*self.proposal_inputs(pyramid, memory), context)
+
+    def proposal_inputs(self, pyramid: FlatPyramid, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """What the head makes proposals from: pixels (B, S, C) and anchors (B, S, 4) before the sigmoid."""
         anchors, usable = proposal_anchors(pyramid)
         # pixels that may not propose say the same in every image, whatever their padding holds
         memory = memory * usable[..., None]
-        memory = self.memory_trans_norm(self.memory_trans_fc(memory))
-        return self.bbox_head.propose(memory, anchors, context)
+        return self.memory_trans_norm(self.memory_trans_fc(memory)), anchors
 
     def queries_of_proposals(self, scores: Tensor, boxes: Tensor) -> InitialQueries:
         """Queries whose content, positions and references are encodings of the likeliest proposals."""
@@ -114,7 +118,7 @@ class DeformableDETR(DetectionTransformer):
         positions, content = self.pos_trans_norm(self.pos_trans_fc(encoded)).chunk(2, dim=-1)
         return InitialQueries(content, positions, references, enc_cls_score=scores, enc_bbox_pred=boxes.sigmoid())
 
-    def refining_branches(self) -> nn.ModuleList | None:
+    def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]] | None:
         """The box networks of the head, if each layer refines references."""
         return self.bbox_head.reg_branches if self.with_box_refine else None
 

@@ -97,13 +97,13 @@ class DetectionTransformer(BaseDetector):
             pyramid,
             memory,
             self_attn_mask=queries.attn_mask,
-            reg_branches=self.refining_branches(),
+            reg_branches=self.refining_branches(queries),
         )
         return QueryOutputs(
             hidden_states, references, context, queries.enc_cls_score, queries.enc_bbox_pred, queries.denoising
         )
 
-    def refining_branches(self) -> Sequence[Callable[[Tensor], Tensor]] | None:
+    def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]] | None:
         """Hook: for each decoder layer what refines the references of the next; None keeps them."""
         return None
 

@@ -23,13 +23,14 @@ def test_query_targets():
     ]
     samples[0].gt_instances.labels = torch.tensor([2, 1])
     found = [(torch.tensor([0, 3]), torch.tensor([1, 0])), (torch.tensor([2]), torch.tensor([0]))]
-    targets = query_targets(found, samples, 4, 3)
+    everyone = torch.ones(2, 4, dtype=torch.bool)
+    targets = query_targets(found, samples, everyone, 3)
     assert targets.labels.tolist() == [[1, 3, 3, 2], [3, 3, 0, 3]]
     assert targets.pos_inds.tolist() == [0, 3, 6] and targets.num_neg == 5
     assert targets.pos_gt_inds.tolist() == [1, 0, 0]
     assert targets.pos_gt_bboxes.tolist() == [[4, 4, 16, 20], [0, 0, 8, 8], [1, 1, 5, 9]]
     assert targets.pos_sizes.tolist() == [[64, 32, 64, 32]] * 2 + [[16] * 4]
-    assert query_targets(found, samples, 4, 3, binary=True).labels.tolist() == [[0, 3, 3, 0], [3, 3, 0, 3]]
+    assert query_targets(found, samples, everyone, 3, binary=True).labels.tolist() == [[0, 3, 3, 0], [3, 3, 0, 3]]
 
 
 def targets_of(labels, pos_inds, boxes, size=(40.0, 20.0)):
