@@ -13,7 +13,7 @@ class Head(BaseModule):
         num_classes: Classes without background; None for a head that predicts none.
         train_cfg: Settings of training, among them ``assigner``.
         test_cfg: Settings of testing.
-        init_cfg: Weight initialisation; ``default_init`` where None.
+        init_cfg: Weight initialization; ``default_init`` where None.
 
     Raises:
         ValueError: ``num_classes`` is below 1.

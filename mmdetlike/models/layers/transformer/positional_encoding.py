@@ -28,7 +28,7 @@ def coordinate_to_encoding(
     """Sine encodings of points or boxes.
 
     Args:
-        coord_tensor: (..., 2) x and y or (..., 4) cx, cy, w, h; normalised to [0, 1].
+        coord_tensor: (..., 2) x and y or (..., 4) cx, cy, w, h; normalized to [0, 1].
         num_feats: Features of each coordinate, even.
         temperature: Ratio of the longest to the shortest wave length.
         scale: Factor of the coordinates.
@@ -54,10 +54,10 @@ class SinePositionalEncoding(BaseModule):
         num_feats: Features of each axis, even.
         temperature: Ratio of the longest to the shortest wave length.
         normalize: Whether positions are divided by the size of the image within the map.
-        scale: Factor of normalised positions.
+        scale: Factor of normalized positions.
         eps: Added to the divisor.
-        offset: Added to positions before they are normalised; -0.5 for centres of pixels.
-        init_cfg: Weight initialisation, of no effect.
+        offset: Added to positions before they are normalized; -0.5 for centers of pixels.
+        init_cfg: Weight initialization, of no effect.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ class FlatPyramid:
         """The center of each pixel, (B, S, L, 2), as x and y relative to the width and height of each level."""
         points = []
         for (height, width), ratios in zip(self.sizes, self.valid_ratios.unbind(1)):
-            # a pixel's place in the image comes first: levels round their padding differently
+            # where a pixel is in the image comes first: levels round their padding differently
             points.append(pixel_centers(height, width, ratios) / ratios[:, None])
         return torch.cat(points, dim=1)[:, :, None] * self.valid_ratios[:, None]
 
