@@ -60,7 +60,7 @@ class DDQDETR(DINO):
         proposals = self.bbox_head.propose(pixels, anchors, context)
         queries, present = self.distinct_queries(content, *proposals, self.num_queries, context)
         num_matching = present.shape[1]
-        if not self.training or context.samples is None:
+        if not (self.training and context.has_objects):
             return self.with_selection(DDQQueries(**vars(queries)), present, num_matching, context)
         queries = self.add_denoising(queries, context)
         proposals = self.bbox_head.propose_dense(pixels, anchors, context)

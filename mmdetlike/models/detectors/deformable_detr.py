@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.query import CdnQueryGenerator, InitialQueries, QueryContext
 from mmdetlike.models.layers.transformer import (
     DeformableDecoder,
@@ -132,13 +133,13 @@ class DINO(DeformableDETR):
         kwargs: See ``DeformableDETR``.
 
     Raises:
-        ValueError: ``as_two_stage`` or ``with_box_refine`` is False.
+        ConfigError: ``as_two_stage`` or ``with_box_refine`` is False.
     """
 
     def __init__(self, dn_cfg: dict | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         if not (self.as_two_stage and self.with_box_refine):
-            raise ValueError(f'{type(self).__name__} needs as_two_stage=True and with_box_refine=True')
+            raise ConfigError(f'{type(self).__name__} needs as_two_stage=True and with_box_refine=True')
         sizes = dict(
             num_classes=self.bbox_head.num_classes, embed_dims=self.embed_dims, num_matching_queries=self.num_queries
         )
@@ -165,8 +166,8 @@ class DINO(DeformableDETR):
         logits = self.bbox_head.class_logits(scores, context)
         best = logits.max(-1).values.topk(min(self.num_queries, scores.shape[1]), dim=1).indices
         queries = self.queries_of_best(memory, scores, boxes, best)
-        # raw outputs in training mode (compiling, profiling) may come without samples
-        if self.training and context.samples is not None:
+        # raw outputs and predictions may be asked for in training mode too, without objects
+        if self.training and context.has_objects:
             return self.add_denoising(queries, context)
         return queries
 

@@ -31,6 +31,11 @@ class QueryContext:
     samples: SampleList | None = None
     padding_masks: Tensor | None = None
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether the samples are annotated, so that something can be learned from them."""
+        return self.samples is not None and all('gt_instances' in sample for sample in self.samples)
+
 
 @dataclass
 class InitialQueries:

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers.transformer import inverse_sigmoid
 from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, get_box_tensor
@@ -53,7 +54,7 @@ class CdnQueryGenerator(BaseModule):
         group_cfg: ``dynamic`` makes as many groups as ``num_dn_queries`` allow, else there are ``num_groups``.
 
     Raises:
-        ValueError: ``group_cfg`` lacks what its kind needs.
+        ConfigError: ``group_cfg`` lacks what its kind needs.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class CdnQueryGenerator(BaseModule):
         self.dynamic = group_cfg.get('dynamic', True)
         self.size = group_cfg.get('num_dn_queries' if self.dynamic else 'num_groups')
         if not self.size or self.size < 1:
-            raise ValueError(f'group_cfg needs num_dn_queries if dynamic, else num_groups, at least 1; got {group_cfg}')
+            raise ConfigError(
+                f'group_cfg needs num_dn_queries if dynamic, else num_groups, at least 1; got {group_cfg}'
+            )
         self.num_classes, self.embed_dims, self.num_matching_queries = num_classes, embed_dims, num_matching_queries
         self.label_noise_scale, self.box_noise_scale = label_noise_scale, box_noise_scale
         self.label_embedding = nn.Embedding(num_classes, embed_dims)

@@ -9,6 +9,8 @@ import torch
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
+
 from ..norm import build_norm_layer
 from ..recompute import maybe_recompute
 from .attention import MultiheadAttention
@@ -110,7 +112,7 @@ class LayerStack(BaseModule):
         init_cfg: Weight initialization.
 
     Raises:
-        ValueError: There is another number of layers than of configs.
+        ConfigError: There is another number of layers than of configs.
     """
 
     layer_class: type[TransformerLayer]
@@ -119,7 +121,7 @@ class LayerStack(BaseModule):
         super().__init__(init_cfg)
         cfgs = [layer_cfg] * num_layers if isinstance(layer_cfg, dict) else list(layer_cfg)
         if len(cfgs) != num_layers:
-            raise ValueError(f'layer_cfg has {len(cfgs)} entries, num_layers={num_layers} are expected')
+            raise ConfigError(f'layer_cfg has {len(cfgs)} entries, num_layers={num_layers} are expected')
         self.num_layers = num_layers
         # mmengine's list hands init_weights on to the layers, torch's does not
         self.layers = ModuleList(self.build_layer(i, cfg) for i, cfg in enumerate(cfgs))

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
 
@@ -162,11 +163,11 @@ def build_sine_encoding(cfg: dict | None, embed_dims: int) -> SinePositionalEnco
     """The encoding of the pixels that a transformer with ``embed_dims`` channels sees, of its arguments.
 
     Raises:
-        ValueError: ``num_feats`` is not half of ``embed_dims``.
+        ConfigError: ``num_feats`` is not half of ``embed_dims``.
     """
     cfg = {'num_feats': embed_dims // 2, **(cfg or {})}
     if cfg['num_feats'] * 2 != embed_dims:
-        raise ValueError(
+        raise ConfigError(
             f'positional_encoding.num_feats must be half of the {embed_dims} channels of the transformer, '
             f'got {cfg["num_feats"]}'
         )

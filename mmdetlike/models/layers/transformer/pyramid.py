@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
+
 
 @dataclass
 class FlatPyramid:
@@ -73,10 +75,10 @@ def flatten_pyramid(
         level_embed: (L, C) added to the encoding of each level; None for none.
 
     Raises:
-        ValueError: There is another number of feature maps than of level embeddings.
+        ConfigError: There is another number of feature maps than of level embeddings.
     """
     if level_embed is not None and len(level_embed) != len(feats):
-        raise ValueError(f'the pyramid has {len(feats)} maps, the transformer is built for {len(level_embed)} levels')
+        raise ConfigError(f'the pyramid has {len(feats)} maps, the transformer is built for {len(level_embed)} levels')
     rows, positions, level_masks = [], [], []
     for i, feat in enumerate(feats):
         mask = padding_at(masks, feat.shape[-2:])
