@@ -5,14 +5,14 @@ Our scope is ``mmdetlike``. Configs written for OpenMMLab's detection toolbox sa
 """
 
 import difflib
-import functools
-import inspect
 import sys
 
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry as MMEngineRegistry
 from mmengine.utils import get_object_from_string
 
+from mmdetlike.arguments import show_all_arguments
+from mmdetlike.build_errors import explained
 from mmdetlike.errors import ConfigError
 
 SCOPE = 'mmdetlike'
@@ -26,6 +26,11 @@ class Registry(MMEngineRegistry):
         super().__init__(name, parent=parent, scope=SCOPE, locations=list(locations))
         for alias in ALIASES:
             parent.children.setdefault(alias, self)
+
+    def _register_module(self, module: type, *args, **kwargs) -> None:
+        super()._register_module(module, *args, **kwargs)
+        if isinstance(module, type) and module.__module__.startswith(f'{SCOPE}.'):
+            show_all_arguments(module)
 
     def _search_child(self, scope: str) -> MMEngineRegistry | None:
         return self if scope in ALIASES else super()._search_child(scope)
@@ -60,61 +65,6 @@ class Registry(MMEngineRegistry):
         return f'type={key!r} is not in the {self.name!r} registry. {hint}'
 
 
-def _explain(build_func):
-    """Wrap an mmengine build function so that a bad argument names the closest one that the class accepts."""
-
-    @functools.wraps(build_func)
-    def build(cfg, *args, registry, **kwargs):
-        try:
-            return build_func(cfg, *args, registry=registry, **kwargs)
-        except ConfigError as error:
-            if error.cfg is None:
-                error.cfg = cfg
-            raise
-        except TypeError as error:
-            message = _bad_argument(error, cfg, registry)
-            if message is None:
-                raise
-            raise ConfigError(message, cfg) from error
-
-    return build
-
-
-def _bad_argument(error: TypeError, cfg, registry: MMEngineRegistry) -> str | None:
-    """What to say about a ``TypeError`` that an unexpected or missing argument of ``cfg['type']`` caused."""
-    if not isinstance(cfg, dict) or not ('unexpected keyword' in str(error) or 'required' in str(error)):
-        return None
-    with registry.switch_scope_and_registry(cfg.get('_scope_')) as scoped:
-        cls = scoped.get(cfg['type']) if isinstance(cfg.get('type'), str) else cfg.get('type')
-    if not callable(cls):
-        return None
-    accepted = [name for name in _accepted_arguments(cls) if name != 'self']
-    wrong = [name for name in cfg if name not in accepted and name not in ('type', '_scope_')]
-    if 'unexpected keyword' in str(error) and not any(f"'{name}'" in str(error) for name in wrong):
-        return None  # raised by something that the class itself called, not by this dict
-    parts = [f'type={getattr(cls, "__name__", cls)!r}: {error}.']
-    for name in wrong:
-        close = difflib.get_close_matches(name, accepted, n=1, cutoff=0.4)
-        parts.append(f'{name!r} is not an argument' + (f'; did you mean {close[0]!r}?' if close else '.'))
-    parts.append(f'Arguments: {", ".join(accepted)}.')
-    return ' '.join(parts)
-
-
-def _accepted_arguments(cls) -> list[str]:
-    """Names that ``cls`` accepts, following ``**kwargs`` into its base classes."""
-    if not inspect.isclass(cls):
-        return list(inspect.signature(cls).parameters)
-    names: list[str] = []
-    for base in cls.__mro__:
-        if '__init__' not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__).parameters.values()
-        names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return list(dict.fromkeys(names))
-
-
 def _child(name: str, parent: str, *modules: str) -> Registry:
     return Registry(name, getattr(mmengine_registry, parent), tuple(f'{SCOPE}.{m}' for m in modules))
 
@@ -143,9 +93,23 @@ INFERENCERS = _child('inferencer', 'INFERENCERS', 'apis')
 
 for _registry in [r for r in list(vars().values()) if isinstance(r, Registry)]:
     # The Runner builds through mmengine's root registries: explain there too.
-    _registry.build_func = _explain(_registry.build_func)
+    _registry.build_func = explained(_registry.build_func)
     if not hasattr(_registry.parent.build_func, '__wrapped__'):
-        _registry.parent.build_func = _explain(_registry.parent.build_func)
+        _registry.parent.build_func = explained(_registry.parent.build_func)
+
+
+def registered_name(item) -> str | None:
+    """The name by which configs reach a class or function: as it is registered, else its import path, or None."""
+    for registry in (r for r in globals().values() if isinstance(r, Registry)):
+        for name, registered in (*registry.module_dict.items(), *registry.parent.module_dict.items()):
+            if registered is item:
+                return name
+    path = f'{getattr(item, "__module__", "")}.{getattr(item, "__qualname__", "")}'
+    try:
+        return path if get_object_from_string(path) is item else None
+    except Exception:  # an import on the way may raise anything
+        return None
+
 
 # mmengine imports `SCOPE.registry` whenever a config names SCOPE and warns when it can't. An alias has no package.
 for _alias in ALIASES:

@@ -67,7 +67,8 @@ class DeformConv2d(_DeformLayer):
         groups: Parts of the channels that are convolved apart.
         deform_groups: Parts of the channels that have their own offsets.
         bias: Must be False.
-        im2col_step: At most this many images are unfolded at a time.
+        im2col_step: At most this many images are unfolded at a time; divides the batch unless it is larger. None for
+            32 whatever the batch.
 
     Raises:
         ValueError: ``bias`` is not False, or groups do not divide channels.
@@ -84,7 +85,7 @@ class DeformConv2d(_DeformLayer):
         groups: int = 1,
         deform_groups: int = 1,
         bias: bool = False,
-        im2col_step: int = 32,
+        im2col_step: int | None = None,
     ):
         check_no_bias(type(self).__name__, bias)
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, deform_groups)

@@ -7,6 +7,7 @@ from torch.nn.modules.utils import _pair
 from ._checks import check_device, check_floating, check_plane
 from ._library import kernels, register_backward
 
+USUAL_STEP = 32  # images unfolded at a time unless an im2col_step is given; the last ones may be fewer
 ALL_IMAGES = 2**31 - 1  # an im2col_step that leaves the number of images unfolded at a time to the kernel
 
 
@@ -58,7 +59,7 @@ def deform_conv2d(
     groups: int = 1,
     deform_groups: int = 1,
     bias: bool = False,
-    im2col_step: int = 32,
+    im2col_step: int | None = None,
 ) -> Tensor:
     """Deformable convolution: each tap reads where its offset points, by bilinear interpolation (arXiv 1703.06211).
 
@@ -73,6 +74,7 @@ def deform_conv2d(
         deform_groups: Parts of the channels that have their own offsets.
         bias: Must be False: this operator has none.
         im2col_step: At most this many images are unfolded at a time; divides the number of images unless it is larger.
+            None for 32 whatever their number.
 
     Returns:
         (b, c_out, h_out, w_out), of the dtype and the memory layout of `x`.
@@ -83,12 +85,13 @@ def deform_conv2d(
     check_no_bias('deform_conv2d', bias)
     settings = _settings('deform_conv2d', stride, padding, dilation, groups, deform_groups)
     _check('deform_conv2d', x, offset, None, weight, None, settings)
-    if im2col_step < 1 or (x.shape[0] > im2col_step and x.shape[0] % im2col_step):
+    step = USUAL_STEP if im2col_step is None else im2col_step
+    if im2col_step is not None and (step < 1 or (x.shape[0] > step and x.shape[0] % step)):
         raise ValueError(
-            f'deform_conv2d: im2col_step is {im2col_step}, a positive number that divides the batch of {x.shape[0]} '
-            'images or exceeds it is expected'
+            f'deform_conv2d: im2col_step is {step}, a positive number that divides the batch of {x.shape[0]} images or '
+            'exceeds it is expected; without one, any batch is taken'
         )
-    return kernels.deform_conv2d(x, offset, None, weight.to(x.dtype), None, *settings, im2col_step)
+    return kernels.deform_conv2d(x, offset, None, weight.to(x.dtype), None, *settings, step)
 
 
 def modulated_deform_conv2d(

@@ -1,5 +1,7 @@
 """Non-maximum suppression: greedy, per class, and the groups it merges."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -62,9 +64,9 @@ def batched_nms(
         idxs: (n,) class (or level, or image) of each box, integers.
         nms_cfg: None only sorts by score. Else a dict with `type` ('nms', the default, 'soft_nms', 'nms_rotated' or
             'nms_quadri'), the arguments of that function (`iou_threshold` or `iou_thr`), and `max_num` (at most that
-            many boxes in all), `class_agnostic` (wins over the argument) and `split_thr`.
-        class_agnostic: Ignore `idxs`: every box may suppress every other. From `split_thr` boxes on (default 10000),
-            as users of the OpenMMLab ops library know it, classes are told apart nevertheless.
+            many boxes in all), `class_agnostic` (wins over the argument) and `split_thr` (from so many boxes on classes
+            are told apart even so, as the OpenMMLab ops library does from 10000 on; never unless it is given).
+        class_agnostic: Ignore `idxs`: every box may suppress every other, however many there are.
 
     Returns:
         The kept boxes with their (for 'soft_nms' decayed) scores (k, 5), (k, 6) or (k, 9), by falling score, and
@@ -80,7 +82,7 @@ def batched_nms(
     check_vector('batched_nms', 'idxs', idxs, boxes.shape[0])
     check_device('batched_nms', 'idxs', idxs, boxes.device)
     agnostic = settings.pop('class_agnostic', class_agnostic)
-    split = boxes.shape[0] >= settings.pop('split_thr', 10000)
+    split = boxes.shape[0] >= settings.pop('split_thr', math.inf)
     groups = None if agnostic and not split else idxs.to(torch.int64)
     max_num = settings.pop('max_num', -1)
     if kind == 'nms':

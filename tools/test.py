@@ -6,6 +6,8 @@ from pathlib import Path
 from mmdetlike.engine import launch
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
+from mmdetlike.utils.outputs import check_folder
+from mmdetlike.utils.test_cfg import check_test_cfg
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -13,7 +15,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('--out', help='write all predictions to this .pkl file')
+    parser.add_argument('--out', help='write all predictions to this .pkl file, even if scores cannot be computed')
     parser.add_argument('--show', action='store_true', help='show each prediction in a window')
     parser.add_argument('--show-dir', help='write each prediction as a picture to this folder of the run')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for which --show shows a picture')
@@ -28,28 +30,44 @@ def parse_args(argv=None) -> argparse.Namespace:
 def resolve(args: argparse.Namespace):
     """The config with the command line applied."""
     cfg = load_run_config(args, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
+    check_test_cfg(cfg.model)
     if args.tta:
         raise ConfigError('--tta is reserved for test-time augmentation, which is not there yet')
-    if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
-        raise ConfigError(f'--out must be a .pkl file, got {args.out}')
     cfg.load_from, cfg.resume = args.checkpoint, False
     cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    if args.out is not None:
-        evaluators.append(dict(type='DumpDetResults', out_file_path=args.out))
     if args.format_only:
-        formatting = [evaluator for evaluator in evaluators if evaluator['type'].endswith('CocoMetric')]
+        formatting = [evaluator for evaluator in evaluators if _is_coco_metric(evaluator)]
         if not formatting:
             raise ConfigError(f'--format-only needs a CocoMetric in test_evaluator, {args.config} has none')
         for evaluator in formatting:
             evaluator['format_only'] = True
             evaluator.setdefault('outfile_prefix', str(Path(cfg.work_dir) / 'predictions'))
     cfg.test_evaluator = evaluators
+    if args.out is not None:
+        dump = dict(type='DumpDetResults', out_file_path=_checked_file(args.out))
+        cfg.test_evaluator = dict(type='DumpFirstEvaluator', metrics=[dump, *evaluators])
     if args.show or args.show_dir:
         drawing = dict(type='DetVisualizationHook', draw=True, show=args.show, wait_time=args.wait_time)
         drawing['test_out_dir'] = args.show_dir
         cfg.default_hooks = dict(cfg.get('default_hooks') or {}, visualization=drawing)
     return cfg
+
+
+def _is_coco_metric(evaluator: dict) -> bool:
+    kind = evaluator['type']
+    return getattr(kind, '__name__', str(kind)).endswith('CocoMetric')
+
+
+def _checked_file(out: str) -> str:
+    """The path of a file to write, once it is clear that it can be."""
+    path = Path(out).expanduser()
+    if path.suffix not in ('.pkl', '.pickle'):
+        raise ConfigError(f'--out must be a .pkl file, got {out}')
+    if path.is_dir():
+        raise ConfigError(f'--out must be a .pkl file, {out} is a folder')
+    check_folder(path.parent)
+    return str(path)
 
 
 def main(argv=None) -> None:

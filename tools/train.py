@@ -22,6 +22,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         const='auto',
         help='go on from this checkpoint, or from the newest one in the work folder',
     )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start anew in a work folder with checkpoints of an earlier training, which are removed',
+    )
     add_run_options(parser)
     return parser.parse_args(argv)
 
@@ -40,6 +45,10 @@ def resolve(args: argparse.Namespace):
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.overwrite:
+        if args.resume is not None:
+            raise ConfigError('--resume goes on from checkpoints that --overwrite would remove: give one of the two')
+        cfg.overwrite = True
     return cfg
 
 
@@ -51,4 +60,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, 'start again with --resume to go on from the newest checkpoint')

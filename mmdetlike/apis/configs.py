@@ -1,6 +1,5 @@
 """Where the config of a detector comes from: a file, the name of one that is shipped, or a checkpoint."""
 
-import ast
 import copy
 import difflib
 from pathlib import Path
@@ -12,6 +11,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import ALIASES, SCOPE
 from mmdetlike.utils.checkpoint import CheckpointError
 from mmdetlike.utils.config import load_config
+from mmdetlike.utils.stored_config import parse_config
 
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
 # what inference needs of a config
@@ -88,7 +88,7 @@ def config_in_checkpoint(checkpoint: dict, source: str) -> Config:
     if not isinstance(text, str):
         raise CheckpointError(f'{source} does not hold the config of its model: give it as the first argument, model')
     try:
-        values = {name: value for name, value in _assignments(text) if name in _KEYS}
+        values = {name: value for name, value in parse_config(text).items() if name in _KEYS}
     except (SyntaxError, ValueError) as error:
         raise CheckpointError(
             f'the config in {source} is more than plain data ({error}): give the config file as the first argument, '
@@ -101,29 +101,6 @@ def config_in_checkpoint(checkpoint: dict, source: str) -> Config:
             'give a config file that you trust as the first argument, model'
         )
     return Config(ConfigDict(values))
-
-
-def _assignments(text: str):
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            yield node.targets[0].id, _plain(node.value)
-
-
-def _plain(node: ast.expr):
-    """The value of an expression made of literals and calls of ``dict``."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
-        return {keyword.arg: _plain(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict):
-        return {_plain(key): _plain(value) for key, value in zip(node.keys, node.values)}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        values = [_plain(value) for value in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
-        return float(node.id)
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        raise ValueError(f'line {node.lineno}: {ast.unparse(node)[:60]}') from None
 
 
 def _type_names(value) -> set[str]:

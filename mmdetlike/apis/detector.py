@@ -10,13 +10,14 @@ from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
-from mmdetlike.apis.configs import as_config
+from mmdetlike.apis.configs import as_config, find_config
 from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
 from mmdetlike.utils.checkpoint import CheckpointError, check_fit, trust_checkpoints
-from mmdetlike.utils.config import locate
+from mmdetlike.utils.config import located
 from mmdetlike.utils.setup_env import register_all_modules
+from mmdetlike.utils.test_cfg import check_test_cfg
 from mmdetlike.visualization import get_palette
 
 
@@ -31,9 +32,11 @@ def init_detector(
     """Build a detector ready for inference. Weights of a backbone alone are never fetched.
 
     Args:
-        config: Config file or ``Config``.
+        config: Config file, name of a shipped config, or ``Config``.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
         palette: Colours of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
+            A device in its place is taken as one, and a dict after it as ``cfg_options``, as scripts for OpenMMLab's
+            2.x hand them over.
         device: Where the model goes; by default the first GPU, or the CPU where there is none.
         cfg_options: Overrides of the config by dotted key.
         trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
@@ -46,13 +49,26 @@ def init_detector(
         ConfigError: The config can't be built, the device isn't there, or the palette doesn't fit the classes.
         CheckpointError: The checkpoint can't be read or belongs to another model.
     """
-    cfg = as_config(config, cfg_options)
+    if _is_device(palette) and (device is None or isinstance(device, dict)):
+        cfg_options = device or cfg_options
+        palette, device = 'none', palette
+    cfg = as_config(find_config(config) if isinstance(config, (str, Path)) else config, cfg_options)
     device = check_device(device)
     model = build_model(cfg)
     loaded = {} if checkpoint is None else read_weights(checkpoint, trust_checkpoint)
     if checkpoint is not None:
         fill(model, loaded, str(checkpoint))
     return finish(model, cfg, loaded, palette, device)
+
+
+def _is_device(value) -> bool:
+    """Whether a value names a device, be it there or not; no name of a palette or colour does."""
+    if isinstance(value, torch.device):
+        return True
+    try:
+        return isinstance(value, str) and torch.device(value) is not None
+    except RuntimeError:
+        return False
 
 
 def check_device(device: str | torch.device | None) -> torch.device:
@@ -65,7 +81,7 @@ def check_device(device: str | torch.device | None) -> torch.device:
         return torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')
     try:
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"device {str(device)!r} can't be used: {reason}. device='cpu' always can.") from error
     return torch.device(device)
@@ -77,12 +93,11 @@ def build_model(cfg: Config) -> nn.Module:
     Raises:
         ConfigError: It can't be built; the message says where in the config.
     """
+    check_test_cfg(cfg.model)
     register_all_modules(init_default_scope_=False)
     init_default_scope(cfg.default_scope)
-    try:
+    with located(cfg):
         return MODELS.build(_without_pretrained(cfg.model))
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg) if cfg.filename else str(error), error.cfg) from error
 
 
 def _without_pretrained(cfg):
@@ -135,18 +150,14 @@ def finish(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list,
 
 
 def set_palette(model: nn.Module, palette: str | list) -> None:
-    """Set the colours in a model's ``dataset_meta``; ``'none'`` keeps those that are there and fit.
+    """Set the colours in a model's ``dataset_meta``; ``'none'`` keeps those that are there.
 
     Raises:
-        ConfigError: The palette is unknown or has too few colours.
+        ConfigError: The palette is unknown or holds what is no colour.
     """
-    number, known = len(model.dataset_meta['classes']), model.dataset_meta.get('palette')
     if palette is None or (isinstance(palette, str) and palette == 'none'):
-        palette = known if known is not None and len(known) >= number else None
-    try:
-        model.dataset_meta['palette'] = get_palette(palette, number)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+        palette = model.dataset_meta.get('palette')
+    model.dataset_meta['palette'] = get_palette(palette, len(model.dataset_meta['classes']))
 
 
 def find_dataset_meta(model: nn.Module, cfg: Config, checkpoint_meta: dict) -> dict:

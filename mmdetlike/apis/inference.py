@@ -1,53 +1,88 @@
 """Predictions of a detector for pictures in memory or on disk."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
+from mmdetlike.apis.images import Image, check_channel_order, each, is_single
 from mmdetlike.apis.pipeline import build_pipeline, prepared
+from mmdetlike.errors import ConfigError
 from mmdetlike.structures import DetDataSample
-
-Images = str | Path | np.ndarray | Sequence[str | Path | np.ndarray]
 
 
 def inference_detector(
-    model: nn.Module, imgs: Images, test_pipeline: Callable | Sequence[dict] | None = None, batch_size: int = 1
+    model: nn.Module,
+    imgs: Image | Iterable[Image],
+    test_pipeline: Callable | Sequence[dict] | None = None,
+    batch_size: int = 1,
+    channel_order: str = 'bgr',
 ) -> DetDataSample | list[DetDataSample]:
     """Detect objects.
 
     Args:
-        model: Detector, from ``init_detector``.
-        imgs: Path of a picture, or picture (h, w, 3), uint8, BGR; or a list of these.
+        model: Detector, from ``init_detector``; it predicts in eval mode and is left in the mode that it is in.
+        imgs: Path of a picture, array (h, w, 3), uint8, tensor (3, h, w), uint8 or from 0 to 1, or PIL image; or a
+            list, generator or stack of these.
         test_pipeline: Transform configs, or a callable that takes ``dict(img_path)`` or ``dict(img)``; by default the
             test pipeline of ``model.cfg``.
         batch_size: Pictures of a list that go through the model at once.
+        channel_order: ``'bgr'`` or ``'rgb'``, of arrays and tensors.
 
     Returns:
-        The sample with ``pred_instances``, boxes xyxy in pixels of the picture; a list for a list.
+        The sample with ``pred_instances``, boxes xyxy in pixels of the picture; a list for several.
 
     Raises:
         ImageError: A file is missing or damaged.
         TypeError, ValueError: An input is of another kind.
-        ConfigError: There is no test pipeline.
+        ConfigError: There is no test pipeline, or the model's weights aren't of single precision.
     """
     check_batch_size(batch_size)
-    single = not isinstance(imgs, (list, tuple))
-    pipeline = build_pipeline(getattr(model, 'cfg', None), test_pipeline)
+    check_channel_order(channel_order)
+    single = is_single(imgs)
+    pipeline = build_pipeline(getattr(model, 'cfg', None), test_pipeline, channel_order)
     results: list[DetDataSample] = []
-    for images in batches([imgs] if single else imgs, batch_size):
+    for images in batches([imgs] if single else each(imgs), batch_size):
         results += predict_batch(model, [prepared(pipeline, image) for image in images])
     return results[0] if single else results
 
 
-@torch.inference_mode()
+@torch.no_grad()  # tensors of torch's inference mode could not be changed in place by users
 def predict_batch(model: nn.Module, data: Sequence[dict]) -> list[DetDataSample]:
-    """The predictions of a model for prepared pictures."""
+    """The predictions of a model for prepared pictures.
+
+    Raises:
+        ConfigError: The model's weights aren't of single precision.
+    """
+    _check_precision(model)
     batch = {key: [entry[key] for entry in data] for key in ('inputs', 'data_samples')}
-    return list(model.test_step(batch))
+    with _eval_mode(model):
+        return list(model.test_step(batch))
+
+
+@contextlib.contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """A model predicts in eval mode, whatever mode it is in; each of its modules is given back as it was."""
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _check_precision(model: nn.Module) -> None:
+    weight = next((weight for weight in model.parameters() if weight.is_floating_point()), None)
+    if weight is None or weight.dtype == torch.float32 or torch.is_autocast_enabled(weight.device.type):
+        return
+    raise ConfigError(
+        f'the weights of the model are {weight.dtype} but pictures are torch.float32: call model.float(), and predict '
+        f"under torch.autocast('{weight.device.type}') for the speed of lower precision"
+    )
 
 
 def batches(items: Iterable, size: int) -> Iterator[list]:

@@ -1,6 +1,7 @@
 """From pictures in any form to predictions as plain data, drawn pictures and files."""
 
 import itertools
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,34 +15,42 @@ from tqdm import tqdm
 
 from mmdetlike.apis.configs import as_config, config_in_checkpoint, find_config
 from mmdetlike.apis.detector import build_model, check_device, fill, finish, read_weights, set_palette
+from mmdetlike.apis.images import Image, check_channel_order, describe
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
-from mmdetlike.apis.pipeline import build_pipeline, describe
-from mmdetlike.apis.results import ResultWriter, to_dict
-from mmdetlike.apis.sources import Item, count, download, expand, is_url, stream
+from mmdetlike.apis.pipeline import build_pipeline
+from mmdetlike.apis.results import ResultWriter, summarize, to_dict
+from mmdetlike.apis.sources import Item, count, download, expand, stream
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
 from mmdetlike.structures import DetDataSample
+from mmdetlike.utils.config import located
+from mmdetlike.utils.outputs import is_url
 
-Source = str | Path | np.ndarray
 _LISTED = 20  # unreadable inputs to name at the end
 _counter = itertools.count()
+# A visualizer keeps what it has drawn until it is fetched; its own lock could be neither copied nor sent to a process.
+_drawing = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Look:
-    """How predictions are drawn.
+    """How predictions are shown.
 
     Args:
-        show: In a window, too.
+        draw: Draw pictures.
+        show: Show them in a window.
         wait_time: Seconds for which it stays; 0 until a key is pressed.
-        draw_pred: Draw predictions at all.
+        draw_pred: Draw predictions on them.
         pred_score_thr: Draw those that score this or more.
+        print_result: Print what was found.
     """
 
+    draw: bool
     show: bool
     wait_time: float
     draw_pred: bool
     pred_score_thr: float
+    print_result: bool
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class DetInferencer:
 
     def __call__(
         self,
-        inputs: Source | Sequence[Source],
+        inputs: Image | Iterable[Image],
         batch_size: int = 1,
         return_vis: bool = False,
         show: bool = False,
@@ -110,14 +119,15 @@ class DetInferencer:
         print_result: bool = False,
         no_save_pred: bool = True,
         out_dir: str | Path = '',
+        channel_order: str = 'bgr',
     ) -> dict:
-        """Detect objects. Pictures are read, looked at and written batch by batch.
+        """Detect objects, batch by batch.
 
         A broken picture among several is reported at the end, its entry is ``dict(error=...)``; a sole one raises.
 
         Args:
-            inputs: Path of a picture, video or folder, glob pattern, URL, picture (h, w, 3), uint8, BGR; or a list of
-                these. A video counts as the list of its frames.
+            inputs: Path of a picture, video (as its frames) or folder, glob pattern, URL, array (h, w, 3), uint8,
+                tensor (3, h, w), uint8 or from 0 to 1, or PIL image; or a list, generator or stack of these.
             batch_size: Pictures that go through the model at once.
             return_vis: Return the drawn pictures.
             show: Show them in a window.
@@ -126,57 +136,63 @@ class DetInferencer:
             draw_pred: Draw predictions.
             pred_score_thr: Draw predictions that score this or more; all are returned.
             return_datasamples: Return ``DetDataSample`` instead of dicts.
-            print_result: Print each prediction.
+            print_result: Print what was found in each picture: class, score and box of objects that are drawn.
             no_save_pred: Write no predictions.
             out_dir: Folder for pictures and videos (``vis``) and predictions (``preds``, JSON); none is written if ''.
+            channel_order: ``'bgr'`` or ``'rgb'``, of arrays and tensors.
 
         Returns:
-            ``predictions``, a list of dicts of ``labels``, ``scores``, ``bboxes`` (xyxy in pixels) and ``masks`` (run-
-            length encodings), and ``visualization``, a list of pictures (h, w, 3), RGB, None for broken ones, empty
-            unless ``return_vis``.
+            ``predictions``, a list of dicts from ``to_dict``, and ``visualization``, a list of pictures (h, w, 3), RGB,
+            None for broken ones, empty unless ``return_vis``.
 
         Raises:
             FileNotFoundError: A folder or pattern has no pictures, or a sole path leads nowhere.
             ImageError: The only picture is broken.
+            OutputError: An output would replace an input, or nothing can be written to ``out_dir``.
             TypeError, ValueError: An input or argument is of another kind.
         """
         check_batch_size(batch_size)
+        check_channel_order(channel_order)
         sources = expand(inputs)
-        look = Look(show, wait_time, draw_pred, pred_score_thr)
         save_vis, save_pred = bool(out_dir) and not no_save_vis, bool(out_dir) and not no_save_pred
-        draw = save_vis or return_vis or show
+        look = Look(save_vis or return_vis or show, show, wait_time, draw_pred, pred_score_thr, print_result)
         predictions, pictures, failures = [], [], []
-        with ResultWriter(out_dir, save_vis, save_pred) as writer:
-            for outcome in self._outcomes(sources, batch_size, keep_images=draw):
-                prediction = _plain(outcome)
-                picture = self._draw(outcome, look) if draw and outcome.error is None else None
-                if outcome.error is not None:
-                    failures.append(outcome.error)
-                else:
-                    writer.write(outcome.item, prediction, picture)
-                if print_result:
-                    print(prediction)
+        with ResultWriter(out_dir, save_vis, save_pred, sources) as writer:
+            for outcome in self._outcomes(sources, batch_size, look.draw, channel_order):
+                prediction, picture = self._finish(outcome, look, writer)
+                failures += [] if outcome.error is None else [outcome.error]
                 predictions.append(outcome.sample if return_datasamples and outcome.sample else prediction)
                 pictures += [picture] if return_vis else []
         _report(failures, len(predictions), writer)
         return dict(predictions=predictions, visualization=pictures)
 
-    def _outcomes(self, sources: Sequence, batch_size: int, keep_images: bool) -> Iterator[Outcome]:
+    def _finish(self, outcome: Outcome, look: Look, writer: ResultWriter) -> tuple[dict, np.ndarray | None]:
+        """The prediction as plain data, and the drawn picture if one is wanted, once they are written and printed."""
+        prediction, picture = _plain(outcome), None
+        if outcome.error is None:
+            picture = self._draw(outcome, look) if look.draw else None
+            writer.write(outcome.item, prediction, picture)
+        if look.print_result:
+            print(self._in_words(outcome, prediction, look.pred_score_thr))
+        return prediction, picture
+
+    def _outcomes(
+        self, sources: Iterable, batch_size: int, keep_images: bool, channel_order: str = 'bgr'
+    ) -> Iterator[Outcome]:
         """What comes of each picture, in order."""
         total = count(sources)
+        sole = isinstance(sources, list) and len(sources) == 1
         hidden = not self.show_progress or total == 1
         with tqdm(total=total, desc='inference', unit='img', disable=hidden) as bar:
             for items in batches(stream(sources), batch_size):
-                entries = [self._prepare(item, keep_images, sole=len(sources) == 1) for item in items]
+                entries = [self._prepare(item, keep_images, sole, channel_order) for item in items]
                 yield from self._predict(entries)
                 bar.update(len(items))
 
-    def _prepare(self, item: Item, keep_image: bool, sole: bool) -> tuple[Outcome, dict | None]:
+    def _prepare(self, item: Item, keep_image: bool, sole: bool, channel_order: str) -> tuple[Outcome, dict | None]:
         """The input of the model for a picture, if it can be read."""
         try:
-            if item.error is not None:
-                raise item.error
-            results = self.pipeline.load(download(item.image) if is_url(item.image) else item.image)
+            results = self._load(item, channel_order)
         except (ImageError, TypeError, ValueError) as error:
             if sole:
                 raise
@@ -184,24 +200,40 @@ class DetInferencer:
         image = _as_rgb(results['img']) if keep_image else None
         return Outcome(item, image=image), self.pipeline.rest(results)
 
+    def _load(self, item: Item, channel_order: str) -> dict:
+        if item.error is not None:
+            raise item.error
+        if item.video is not None:
+            return self.pipeline.load(item.image, 'bgr')
+        if is_url(item.image):
+            return self.pipeline.load(download(item.image), 'bgr')
+        return self.pipeline.load(item.image, channel_order)
+
     def _predict(self, entries: list[tuple[Outcome, dict | None]]) -> Iterable[Outcome]:
         data = [entry for _, entry in entries if entry is not None]
         samples = iter(predict_batch(self.model, data) if data else ())
         for outcome, entry in entries:
             yield outcome if entry is None else Outcome(outcome.item, next(samples), outcome.image)
 
+    def _in_words(self, outcome: Outcome, prediction: dict, score_thr: float) -> str:
+        name = outcome.item.video.path if outcome.item.video is not None else describe(outcome.item.image)
+        if outcome.error is not None:
+            return f'{name}: {outcome.error}'
+        return f'{name}: {summarize(prediction, self.model.dataset_meta["classes"], score_thr)}'
+
     def _draw(self, outcome: Outcome, look: Look) -> np.ndarray:
-        self.visualizer.add_datasample(
-            describe(outcome.item.image),
-            outcome.image,
-            outcome.sample,
-            draw_gt=False,
-            draw_pred=look.draw_pred,
-            show=look.show,
-            wait_time=look.wait_time,
-            pred_score_thr=look.pred_score_thr,
-        )
-        return self.visualizer.get_image()
+        with _drawing:
+            self.visualizer.add_datasample(
+                describe(outcome.item.image),
+                outcome.image,
+                outcome.sample,
+                draw_gt=False,
+                draw_pred=look.draw_pred,
+                show=look.show,
+                wait_time=look.wait_time,
+                pred_score_thr=look.pred_score_thr,
+            )
+            return self.visualizer.get_image()
 
 
 def _ready(model: nn.Module, weights, device, palette) -> nn.Module:
@@ -246,7 +278,8 @@ def _build_visualizer(cfg: Config, dataset_meta: dict):
     """The visualizer of a config, under a name of its own and without backends: files are written here."""
     settings = {**(cfg.get('visualizer') or dict(type='DetLocalVisualizer'))}
     settings.update(name=f'inferencer_{next(_counter)}', vis_backends=None, save_dir=None)
-    visualizer = VISUALIZERS.build(settings)
+    with located(cfg):
+        visualizer = VISUALIZERS.build(settings)
     visualizer.dataset_meta = dataset_meta
     return visualizer
 

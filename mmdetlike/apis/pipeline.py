@@ -1,23 +1,22 @@
 """The test pipeline of a config, changed so that it takes a picture by its path or as an array."""
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
+from mmdetlike.apis.images import Image, as_array, describe
+from mmdetlike.apis.videos import is_video
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
+from mmdetlike.utils.config import located
 
 # loaders that take their picture from elsewhere than a file
 _NOT_FROM_FILE = ('LoadShapesImage', 'LoadImageFromNDArray', 'LoadImageFromWebcam', 'InferencerLoader')
 _SETTINGS = ('to_float32', 'color_type', 'imdecode_backend')
-# what only a dataset knows of a sample
-_DATASET_KEYS = ('instances', 'seg_map_path', 'sample_idx', 'proposals')
-Image = str | Path | np.ndarray
 
 
 def dataset_config(cfg: Config) -> dict | None:
@@ -35,99 +34,87 @@ def dataset_config(cfg: Config) -> dict | None:
 class InferencePipeline:
     """From a picture, a path or an array, to what a detector's ``test_step`` takes.
 
+    Steps say what they do by ``role``, see `BaseTransform`. What loads the picture is replaced as needed; what loads
+    annotations is left out. ``meta_keys`` that only the dataset knows are left out, too.
+
     Args:
-        steps: Transform configs of a test pipeline. What loads its picture is replaced as needed; what loads
-            annotations is left out.
+        steps: Transform configs of a test pipeline.
+        channel_order: ``'bgr'`` or ``'rgb'``, of pictures in memory.
     """
 
-    def __init__(self, steps: Sequence[dict]) -> None:
-        steps = [step for step in steps if not _loads_annotations(step)]
-        loader = next((step for step in steps if _loads_image(step)), {})
+    def __init__(self, steps: Sequence[dict], channel_order: str = 'bgr') -> None:
+        self.channel_order = channel_order
+        steps = [step for step in steps if _role(step) != 'annotations']
+        loader = _loader(steps)
         self.from_file = TRANSFORMS.build(_file_loader(loader))
         self.from_array = TRANSFORMS.build(_array_loader(loader))
-        rest = [_without_dataset_keys(step) for step in steps if step is not loader]
-        self.rest = Compose([TRANSFORMS.build(step) for step in rest])
+        rest = [TRANSFORMS.build(step) for step in steps if step is not loader]
+        self.rest = Compose([_KnownMetaKeys(step) if hasattr(step, 'meta_keys') else step for step in rest])
 
-    def load(self, image: Image) -> dict:
+    def load(self, image: Image, channel_order: str | None = None) -> dict:
         """A sample with ``img`` as the detector's dataset would load it.
+
+        Args:
+            image: Path, or what ``as_array`` takes.
+            channel_order: Of a picture in memory, if it is another than that of the pipeline.
 
         Raises:
             ImageError: The file is missing or damaged.
-            TypeError, ValueError: It is neither a path nor an array of a picture.
+            TypeError, ValueError: It is neither a path nor a picture.
         """
         if isinstance(image, (str, Path)):
-            return self.from_file(dict(img_path=str(image), img_id=0))
-        return self.from_array(dict(img=check_array(image), img_id=0))
+            results = self.from_file(dict(img_path=str(image), img_id=0))
+        else:
+            results = self.from_array(dict(img=as_array(image, channel_order or self.channel_order), img_id=0))
+        if results is None:
+            raise ImageError(describe(image), 'the test pipeline gave it up')
+        return results
 
     def __call__(self, image: Image) -> dict:
         """``inputs`` (c, h, w) and ``data_samples`` of a picture; see ``load``."""
         return self.rest(self.load(image))
 
 
-def build_pipeline(cfg: Config | None, test_pipeline: Callable | Sequence[dict] | None = None) -> Callable:
+def build_pipeline(
+    cfg: Config | None, test_pipeline: Callable | Sequence[dict] | None = None, channel_order: str = 'bgr'
+) -> Callable:
     """What prepares a picture: ``test_pipeline``, or that of the config.
 
     Args:
         cfg: Config of the detector.
         test_pipeline: Transform configs, or a callable that takes ``dict(img_path)`` or ``dict(img)``.
+        channel_order: ``'bgr'`` or ``'rgb'``, of pictures in memory.
 
     Raises:
         ConfigError: There is none.
     """
     if callable(test_pipeline):
-        return lambda image: test_pipeline(_as_dict(image))
+        return lambda image: test_pipeline(_as_dict(image, channel_order))
     if test_pipeline is not None:
-        return InferencePipeline(test_pipeline)
+        return InferencePipeline(test_pipeline, channel_order)
     if cfg is None:
         raise ConfigError('the model has no cfg to take a test pipeline from: build it by init_detector, or set it')
     steps = (dataset_config(cfg) or {}).get('pipeline')
     if not steps:
         raise ConfigError(f'{cfg.filename or "the config"} has no test_dataloader.dataset.pipeline')
-    return InferencePipeline(steps)
+    with located(cfg):
+        return InferencePipeline(steps, channel_order)
 
 
-def _as_dict(image: Image) -> dict:
+def _as_dict(image: Image, channel_order: str) -> dict:
     if isinstance(image, (str, Path)):
         return dict(img_path=str(image), img_id=0)
-    return dict(img=check_array(image), img_path=None, img_id=0)
-
-
-def check_array(image: np.ndarray) -> np.ndarray:
-    """A picture as (h, w, 3) uint8, BGR: grey ones get equal channels, an alpha channel is left out.
-
-    Raises:
-        TypeError: It is no array.
-        ValueError: It is an array of another kind.
-    """
-    if isinstance(image, torch.Tensor):
-        raise TypeError(
-            f'expected a path or an array (h, w, 3), uint8, BGR, got a tensor of the shape {tuple(image.shape)}: call '
-            'model.test_step for tensors, or hand over its .numpy()'
-        )
-    if not isinstance(image, np.ndarray):
-        raise TypeError(f'expected a path or an array (h, w, 3), uint8, BGR, got {type(image).__name__}')
-    channels = image.shape[2] if image.ndim == 3 else 1
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or image.size == 0:
-        raise ValueError(
-            f'a picture as an array must be (h, w, 3), uint8, BGR (or grey, or with alpha), got {image.dtype} of the '
-            f'shape {image.shape}'
-        )
-    if channels == 1:
-        return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    return image[..., :3]
-
-
-def describe(image: Image) -> str:
-    """What messages call a picture."""
-    return str(image) if isinstance(image, (str, Path)) else f'array {getattr(image, "shape", type(image).__name__)}'
+    return dict(img=as_array(image, channel_order), img_path=None, img_id=0)
 
 
 def prepared(pipeline: Callable, image: Image) -> dict:
     """A picture after the pipeline.
 
     Raises:
-        ImageError: The pipeline gave it up.
+        ImageError: It is a video, or the pipeline gave it up.
     """
+    if isinstance(pipeline, InferencePipeline) and is_video(image):
+        raise ImageError(str(image), 'it is a video, which DetInferencer takes; inference_detector takes pictures')
     data = pipeline(image)
     if data is None:
         raise ImageError(describe(image), 'the test pipeline returned nothing for it')
@@ -139,14 +126,31 @@ def _name(step: dict | Callable) -> str:
     return getattr(kind, '__name__', str(kind)).rsplit('.', 1)[-1]
 
 
-def _loads_image(step: dict) -> bool:
-    name = _name(step)
-    return name == 'InferencerLoader' or (name.startswith('Load') and 'Image' in name)
+def _role(step: dict | Callable) -> str | None:
+    """What a step says that it does; where it says nothing, what its name says."""
+    return getattr(_class(step), 'role', None) or _role_by_name(_name(step))
 
 
-def _loads_annotations(step: dict) -> bool:
-    name = _name(step)
-    return name in ('LoadProposals', 'FilterAnnotations') or (name.startswith('Load') and 'Annotations' in name)
+def _class(step: dict | Callable):
+    """What a step is built of, as far as that is known."""
+    kind = step.get('type') if isinstance(step, dict) else step
+    return TRANSFORMS.get(kind) if isinstance(kind, str) else kind
+
+
+def _role_by_name(name: str) -> str | None:
+    if name in ('LoadProposals', 'FilterAnnotations') or (name.startswith('Load') and 'Annotations' in name):
+        return 'annotations'
+    return 'image' if name == 'InferencerLoader' or (name.startswith('Load') and 'Image' in name) else None
+
+
+def _loader(steps: Sequence[dict]) -> dict:
+    """The step that loads the picture: one that says so, else the first if it isn't ours: nothing goes without one."""
+    found = [step for step in steps if _role(step) == 'image'] or [step for step in steps[:1] if not _is_ours(step)]
+    return found[0] if found else {}
+
+
+def _is_ours(step: dict | Callable) -> bool:
+    return getattr(_class(step), '__module__', '').startswith('mmdetlike.')
 
 
 def _file_loader(loader: dict) -> dict:
@@ -163,7 +167,13 @@ def _settings(loader: dict) -> dict:
     return {key: loader[key] for key in _SETTINGS if key in loader}
 
 
-def _without_dataset_keys(step: dict) -> dict:
-    if not isinstance(step, dict) or 'meta_keys' not in step:
-        return step
-    return {**step, 'meta_keys': tuple(key for key in step['meta_keys'] if key not in _DATASET_KEYS)}
+class _KnownMetaKeys:
+    """A step that packs those of its ``meta_keys`` which are known of a picture without a dataset."""
+
+    def __init__(self, step: Callable) -> None:
+        self.step = step
+
+    def __call__(self, results: dict) -> dict:
+        step = copy.copy(self.step)  # threads may share it
+        step.meta_keys = tuple(key for key in self.step.meta_keys if key in results)
+        return step(results)

@@ -3,35 +3,28 @@
 import glob
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from mmdetlike.apis.images import Image, each, is_single
+from mmdetlike.apis.videos import (
+    ANIMATION_SUFFIXES,
+    PICTURE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Video,
+    is_video,
+    probe,
+    read_frames,
+)
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms import decode_image
+from mmdetlike.utils.outputs import is_url
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
-VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.mpg', '.mpeg', '.m4v', '.wmv', '.flv')
-_DEFAULT_FPS = 25.0
+_LISTED_SUFFIXES = (*PICTURE_SUFFIXES, *ANIMATION_SUFFIXES, *VIDEO_SUFFIXES)
 _TIMEOUT = 30  # seconds without an answer
-
-
-@dataclass(frozen=True)
-class Video:
-    """A video file.
-
-    Args:
-        path: The file.
-        fps: Frames a second.
-        frames: How many it says it has; 0 if it doesn't say.
-    """
-
-    path: str
-    fps: float
-    frames: int
 
 
 @dataclass(frozen=True)
@@ -39,27 +32,32 @@ class Item:
     """One picture to look at.
 
     Args:
-        image: Path, URL or array (h, w, 3), BGR.
+        image: Path, URL or picture in memory; of a video the frame (h, w, 3), BGR.
         video: The video whose frame it is.
         error: Why there is no picture.
     """
 
-    image: str | np.ndarray
+    image: Image
     video: Video | None = None
     error: ImageError | None = None
 
 
-def expand(inputs) -> list[str | np.ndarray]:
-    """Paths, URLs and arrays, one by one, of what a user handed over.
+def expand(inputs) -> list[Image] | Iterator[Image]:
+    """Paths, URLs and pictures, one by one, of what a user handed over.
 
     Args:
-        inputs: Path of a picture, video or folder, glob pattern, URL, array, or a list of these.
+        inputs: Path of a picture, video or folder, glob pattern, URL, picture in memory, or a list, generator or stack
+            of these.
+
+    Returns:
+        A list; of a generator or the like an iterator, which takes from it no more than is asked for.
 
     Raises:
         FileNotFoundError: A folder or pattern has no pictures, or a sole path leads nowhere.
     """
-    if isinstance(inputs, (list, tuple)):
-        return [found for entry in inputs for found in _expand_one(entry)]
+    if not is_single(inputs):
+        found = (source for entry in each(inputs) for source in _expand_one(entry))
+        return list(found) if hasattr(inputs, '__len__') else found
     found = _expand_one(inputs)
     if len(found) == 1 and isinstance(found[0], str) and not is_url(found[0]) and not Path(found[0]).exists():
         raise FileNotFoundError(f'{found[0]}: there is no such picture, video or folder')
@@ -78,39 +76,31 @@ def _expand_one(entry) -> list:
 
 
 def _files_of(paths: Sequence[Path], where: str) -> list[str]:
-    wanted = IMAGE_SUFFIXES + VIDEO_SUFFIXES
-    found = [str(path) for path in paths if path.suffix.lower() in wanted and path.is_file()]
+    found = [str(path) for path in paths if path.suffix.lower() in _LISTED_SUFFIXES and path.is_file()]
     if not found:
         raise FileNotFoundError(
-            f'{where}: there are no pictures or videos among its {len(paths)} entries; looked for {", ".join(wanted)}'
+            f'{where}: there are no pictures or videos among its {len(paths)} entries; looked for '
+            f'{", ".join(_LISTED_SUFFIXES)}'
         )
     return found
 
 
-def is_url(text) -> bool:
-    """Whether it is an http(s) address."""
-    return isinstance(text, str) and text.startswith(('http://', 'https://'))
-
-
-def is_video(source) -> bool:
-    """Whether it is the path of a video."""
-    return isinstance(source, str) and not is_url(source) and Path(source).suffix.lower() in VIDEO_SUFFIXES
-
-
-def count(sources: Sequence) -> int | None:
-    """How many pictures there will be, by what videos say of themselves; None if one doesn't say."""
+def count(sources: Iterable) -> int | None:
+    """How many pictures there will be, by what videos say of themselves; None if one doesn't, or for a generator."""
+    if not isinstance(sources, list):
+        return None
     counts = [_frames_of(source) if is_video(source) else 1 for source in sources]
     return None if 0 in counts else sum(counts)
 
 
 def _frames_of(path: str) -> int:
-    capture = cv2.VideoCapture(path)
-    frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 1  # an error is one item, too
-    capture.release()
-    return max(frames, 0)
+    try:
+        return probe(path).frames
+    except ImageError:
+        return 1  # an error is one item, too
 
 
-def stream(sources: Sequence) -> Iterator[Item]:
+def stream(sources: Iterable) -> Iterator[Item]:
     """The pictures of sources, videos frame by frame."""
     for source in sources:
         if is_video(source):
@@ -120,19 +110,12 @@ def stream(sources: Sequence) -> Iterator[Item]:
 
 
 def _frames(path: str) -> Iterator[Item]:
-    capture = cv2.VideoCapture(path)
     try:
-        fps, frames = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        video = Video(path, fps if fps > 0 else _DEFAULT_FPS, max(frames, 0))
-        good, frame = capture.read()
-        if not good:
-            reason = 'OpenCV cannot read it as a video' if Path(path).is_file() else 'there is no such file'
-            yield Item(path, error=ImageError(path, reason))
-        while good:
+        video = probe(path)
+        for frame in read_frames(video):
             yield Item(frame, video)
-            good, frame = capture.read()
-    finally:
-        capture.release()
+    except ImageError as error:
+        yield Item(path, error=error)
 
 
 def download(url: str) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import difflib
 import json
+import reprlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +12,8 @@ from mmengine import fileio
 from .errors import DataError, SkipReport, warn
 
 
-def read_text(path: str, backend_args: dict | None = None, what: str = 'annotation file') -> str:
-    """The text of a file.
+def read_bytes(path: str, backend_args: dict | None = None, what: str = 'annotation file') -> bytes:
+    """The content of a file.
 
     Raises:
         FileNotFoundError: There is no such file; the message names it.
@@ -19,11 +21,24 @@ def read_text(path: str, backend_args: dict | None = None, what: str = 'annotati
     if not path:
         raise DataError(f'No {what} given: set ann_file.')
     try:
-        return fileio.get_text(path, backend_args=backend_args)
-    except (FileNotFoundError, IsADirectoryError) as error:
+        return fileio.get(path, backend_args=backend_args)
+    except IsADirectoryError as error:
+        raise FileNotFoundError(f'The {what} {path!r} is a folder (data_root and ann_file joined).') from error
+    except FileNotFoundError as error:
         raise FileNotFoundError(f'The {what} {path!r} does not exist (data_root and ann_file joined).') from error
+
+
+def read_text(path: str, backend_args: dict | None = None, what: str = 'annotation file') -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        FileNotFoundError: There is no such file; the message names it.
+        DataError: It is in another encoding.
+    """
+    try:
+        return read_bytes(path, backend_args, what).decode('utf-8-sig')
     except UnicodeDecodeError as error:
-        raise DataError(f'The {what} {path!r} is not text: {error}.') from error
+        raise DataError(f'The {what} {path!r} is not text in UTF-8: {error}.') from error
 
 
 def read_json(path: str, backend_args: dict | None = None) -> object:
@@ -37,23 +52,40 @@ def read_json(path: str, backend_args: dict | None = None) -> object:
         return json.loads(read_text(path, backend_args))
     except json.JSONDecodeError as error:
         raise DataError(f'{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.') from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f'{path}: not a usable JSON file: {error}.') from error
+    except RecursionError:
+        raise DataError(f'{path}: not a usable JSON file, its lists are nested too deeply.') from None
 
 
-def match_classes(classes: Sequence[str], names: Sequence[str], source: str) -> dict[str, int]:
+def read_lines(path: str, backend_args: dict | None = None, what: str = 'annotation file') -> list[str]:
+    """The lines of a text file without blanks around them; blank lines are left out."""
+    lines = (line.strip() for line in read_text(path, backend_args, what).splitlines())
+    return [line for line in lines if line]
+
+
+def match_classes(
+    classes: Sequence[str], names: Sequence[str], source: str, ids: Sequence[int | str] | None = None
+) -> dict[str, int]:
     """Labels of those ``classes`` that ``source`` has: the place of a name in ``classes``.
 
     Args:
         classes: What the config asks for.
         names: What ``source`` has.
         source: The annotation file, for messages.
+        ids: What ``source`` calls each of ``names`` besides, for messages.
 
     Raises:
         DataError: None of the classes is there, or a name is asked for or there twice.
     """
-    for what, listed in (('classes', classes), (f'categories of {source}', [n for n in names if n in set(classes)])):
-        twice = sorted({name for name in listed if list(listed).count(name) > 1})
-        if twice:
-            raise DataError(f'The {what} list {twice} more than once.')
+    twice = sorted(name for name, count in Counter(classes).items() if count > 1)
+    if twice:
+        raise DataError(f'The classes list {twice} more than once.')
+    wanted = Counter(name for name in names if name in set(classes))
+    twice = sorted(name for name, count in wanted.items() if count > 1)
+    if twice:
+        named = f': {_ids_by_name(twice, names, ids)}' if ids is not None else ''
+        raise DataError(f'The categories of {source} list {twice} more than once{named}.')
     absent = [name for name in classes if name not in set(names)]
     if len(absent) == len(classes):
         raise DataError(
@@ -65,6 +97,14 @@ def match_classes(classes: Sequence[str], names: Sequence[str], source: str) -> 
         shown = '; '.join(_absent(name, names) for name in absent[:5])
         warn(f'{source}: {len(absent)} of {len(classes)} classes are absent: {shown}{"; ..." * (len(absent) > 5)}.')
     return {name: label for label, name in enumerate(classes) if name not in absent}
+
+
+def _ids_by_name(wanted: Sequence[str], names: Sequence[str], ids: Sequence[int | str]) -> str:
+    parts = []
+    for name in wanted:
+        same = [repr(number) for number, other in zip(ids, names) if other == name]
+        parts.append(f'{name!r} is the name of the ids {" and ".join(same)}')
+    return '; '.join(parts)
 
 
 def _listed(names: Sequence[str], limit: int = 100) -> str:
@@ -119,3 +159,15 @@ def check_boxes(
 
 def _rounded(box: np.ndarray) -> list[float]:
     return [round(float(value), 2) for value in box]
+
+
+def shortened(value: object, limit: int = 100) -> str:
+    """``value`` as text of at most about ``limit`` characters, however long or deep it is."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= limit else f'{text[:limit]}...'
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxarray = 12
+_SHORT.maxdict = 12
+_SHORT.maxstring = _SHORT.maxother = 80

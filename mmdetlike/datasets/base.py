@@ -1,10 +1,19 @@
 """What every detection dataset does: seeded samples, broken images, filtering, errors that say what is wrong."""
 
-from mmengine.dataset import BaseDataset
+import difflib
+import os
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from ..errors import ConfigError
 from ..registry import DATASETS, TRANSFORMS
 from ..utils.colors import distinct_colors
-from .errors import DataError, ImageError, SkipReport, warn
+from .annotations import read_lines
+from .errors import DataError, ImageError, ImageSizeError, PipelineError, SkipReport, tells_at, warn, warn_once
 from .proposals import attach_proposals
 from .seeding import seeded
 
@@ -18,8 +27,8 @@ class BaseDetDataset(BaseDataset):
     A sample is made of ``dict(img_path, img_id, seg_map_path, height, width, instances)`` by the pipeline; an instance
     is ``dict(bbox, bbox_label, ignore_flag)`` with ``bbox`` xyxy in pixels and optionally ``mask`` (polygons or RLE),
     ``keypoints`` (flat x, y, visibility) and ``area``. The random choices of the pipeline follow the seed of the index
-    (see ``mmdetlike.datasets.seeding``). In training an image that cannot be read is replaced by another sample, with
-    a warning; in ``test_mode`` it raises.
+    (see ``mmdetlike.datasets.seeding``). In training an image that cannot be read, or that isn't of the size which its
+    annotations give, is replaced by another sample, with a warning; in ``test_mode`` the former raises.
 
     Args:
         seg_map_suffix: Suffix of the semantic segmentation of an image, looked for in ``data_prefix['seg']``.
@@ -50,29 +59,55 @@ class BaseDetDataset(BaseDataset):
         **kwargs,
     ) -> None:
         if file_client_args is not None:
-            raise ValueError('file_client_args is no longer accepted: pass backend_args to the dataset instead.')
+            raise ConfigError('file_client_args is no longer accepted: pass backend_args to the dataset instead.')
         self.seg_map_suffix = seg_map_suffix
         self.proposal_file = proposal_file
         self.backend_args = backend_args
         self.return_classes = return_classes
         self.broken_images: dict[str, str] = {}
         self.report = SkipReport(type(self).__name__)
-        prefix = dict.fromkeys(self.ACCEPTED_PREFIXES[:1], '') if data_prefix is None else data_prefix
-        prefix = {key: folder for key, folder in prefix.items() if folder is not None}
-        unknown = set(prefix) - set(self.ACCEPTED_PREFIXES)
-        if unknown:
-            raise ValueError(f'data_prefix has {sorted(unknown)}; it accepts {list(self.ACCEPTED_PREFIXES)}.')
+        prefix = self._checked_prefix(data_prefix)
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         super().__init__(*args, data_prefix=prefix, pipeline=steps, **kwargs)
 
+    def _join_prefix(self) -> None:
+        self.ann_file = self._one_path('ann_file')
+        self.data_root = self._one_path('data_root')
+        super()._join_prefix()
+
+    def _one_path(self, key: str) -> str:
+        path = getattr(self, key)
+        if not isinstance(path, (str, os.PathLike, type(None))):
+            raise ConfigError(
+                f'{type(self).__name__}: {key}={path!r} should be one path; for several sets use '
+                f"dict(type='ConcatDataset', datasets=[...])."
+            )
+        return '' if path is None else os.path.expanduser(os.fspath(path))
+
+    def _checked_prefix(self, data_prefix: dict | None) -> dict[str, str]:
+        accepted = list(self.ACCEPTED_PREFIXES)
+        if data_prefix is None:
+            return {accepted[0]: ''}
+        if not isinstance(data_prefix, dict):
+            raise ConfigError(
+                f'data_prefix={data_prefix!r} should be a dict: write dict({accepted[0]}={data_prefix!r}).'
+            )
+        unknown = sorted(set(data_prefix) - set(accepted))
+        if unknown:
+            raise ConfigError(f'data_prefix has {unknown}; it accepts {accepted}.')
+        folders = {key: os.fspath(folder) for key, folder in data_prefix.items() if folder is not None}
+        return {key: os.path.expanduser(folder) for key, folder in folders.items()}
+
     @classmethod
     def _load_metainfo(cls, metainfo=None) -> dict:
+        metainfo = _checked_metainfo(metainfo)
+        if 'classes' in metainfo:
+            metainfo['classes'] = _class_names(metainfo['classes'])
         meta = super()._load_metainfo(metainfo)
-        classes = meta.get('classes')
-        if isinstance(classes, str):
-            raise ValueError(f'classes should be a sequence of names, got a string: write ({classes!r},).')
-        if metainfo and 'classes' in metainfo and 'palette' not in metainfo:
-            meta['palette'] = distinct_colors(len(classes))
+        if 'classes' in metainfo and 'palette' not in metainfo:
+            meta['palette'] = distinct_colors(len(meta['classes']))
+        elif 'palette' in metainfo and meta.get('classes'):
+            meta['palette'] = _palette(meta['palette'], len(meta['classes']))
         return meta
 
     @property
@@ -94,15 +129,56 @@ class BaseDetDataset(BaseDataset):
         self.report.warn()
         if self.proposal_file is not None:
             attach_proposals(self.data_list, self.proposal_file, self.backend_args)
+        loaded = self.data_list
         self.data_list = self._filtered()
         if self._indices is not None:
-            self.data_list = self._get_unserialized_subset(self._indices)
+            self.data_list = self._get_unserialized_subset(self._checked_indices())
+        if self.ann_file:
+            self._tell_what_is_used(loaded)
         if self.return_classes:
             for info in self.data_list:
                 info.update(text=self.metainfo['classes'], custom_entities=True)
         if self.serialize_data:
             self.data_bytes, self.data_address = self._serialize_data()
         self._fully_initialized = True
+
+    @property
+    def loads_masks(self) -> bool:
+        """Whether a step of the pipeline loads masks, so that objects without one matter."""
+        return any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms)
+
+    def _checked_indices(self) -> int | Sequence[int]:
+        """``indices``, known to select something that is there."""
+        indices, count = self._indices, len(self.data_list)
+        numbers = [indices] if isinstance(indices, int) else indices
+        if not isinstance(numbers, (Sequence, np.ndarray)) or not all(
+            isinstance(number, (int, np.integer)) and not isinstance(number, bool) for number in numbers
+        ):
+            raise ConfigError(f'{self.source}: indices={indices!r} should be a whole number or a list of them.')
+        if not len(numbers) or indices == 0:
+            raise ConfigError(f'{self.source}: indices={indices!r} leaves none of its {count} images.')
+        outside = [number for number in numbers if not -count <= number < count]
+        if outside and not isinstance(indices, int):
+            raise ConfigError(f'{self.source}: indices has {outside[:5]}, but there are only {count} images.')
+        return indices
+
+    def _tell_what_is_used(self, loaded: list[dict]) -> None:
+        """Log how many images and objects there are, and what was left out and why."""
+        objects = [instance for info in self.data_list for instance in info.get('instances', ())]
+        ignored = sum(bool(instance.get('ignore_flag', 0)) for instance in objects)
+        empty = sum(not info.get('instances') for info in self.data_list)
+        parts = [f'{len(self.data_list)} images ({empty} without objects), {len(objects)} objects ({ignored} ignored)']
+        if len(loaded) > len(self.data_list):
+            reasons = ', '.join(f'{count} {why}' for why, count in self._filter_counts(loaded).items() if count)
+            parts.append(f'left out {len(loaded) - len(self.data_list)} images ({reasons or "not among indices"})')
+        if self.report.left_out:
+            reasons = ', '.join(f'{count} {why}' for why, count in self.report.left_out.items())
+            parts.append(f'left out {reasons}')
+        print_log(f'{self.source}: {"; ".join(parts)}.', logger='current')
+        if objects and ignored == len(objects):
+            warn(
+                f'{self.source}: all of its {ignored} objects are to be ignored: there is nothing to learn or to find.'
+            )
 
     @property
     def source(self) -> str:
@@ -113,24 +189,32 @@ class BaseDetDataset(BaseDataset):
         before = len(self.data_list)
         kept = self.filter_data()
         if not kept:
+            counts = self._filter_counts(self.data_list)
             raise DataError(
                 f'{self.source}: none of its {before} images is left after filtering with filter_cfg='
-                f'{self.filter_cfg}: {", ".join(f"{n} {why}" for why, n in self._filter_counts().items())}.'
+                f'{self.filter_cfg}: {", ".join(f"{n} {why}" for why, n in counts.items())}.'
             )
         return kept
 
-    def _filter_counts(self) -> dict[str, int]:
+    def _filter_counts(self, infos: list[dict]) -> dict[str, int]:
         config = self._filter_config()
-        empty = sum(not info['instances'] for info in self.data_list) if config['filter_empty_gt'] else 0
-        small = sum(min(info['width'], info['height']) < config['min_size'] for info in self.data_list)
+        if self.test_mode or not self.filter_cfg:
+            return {}
+        empty = sum(not info['instances'] for info in infos) if config['filter_empty_gt'] else 0
+        small = sum(min(info['width'], info['height']) < config['min_size'] for info in infos)
         return {'have no objects of the classes': empty, f'are smaller than {config["min_size"]} px': small}
 
     def _filter_config(self) -> dict:
+        if not isinstance(self.filter_cfg or {}, dict):
+            raise ConfigError(f'filter_cfg={self.filter_cfg!r} should be a dict of {list(self.ACCEPTED_FILTERS)}.')
         config = dict(self.filter_cfg or {})
         unknown = set(config) - set(self.ACCEPTED_FILTERS)
         if unknown:
-            raise ValueError(f'filter_cfg has {sorted(unknown)}; it accepts {list(self.ACCEPTED_FILTERS)}.')
-        return {'filter_empty_gt': config.get('filter_empty_gt', False), 'min_size': config.get('min_size', 0)}
+            raise ConfigError(f'filter_cfg has {sorted(unknown)}; it accepts {list(self.ACCEPTED_FILTERS)}.')
+        smallest = config.get('min_size', 0)
+        if isinstance(smallest, bool) or not isinstance(smallest, (int, float)):
+            raise ConfigError(f'filter_cfg has min_size={smallest!r}; expected a number of pixels.')
+        return {'filter_empty_gt': config.get('filter_empty_gt', False), 'min_size': smallest}
 
     def filter_data(self) -> list[dict]:
         """The data infos to use: all in ``test_mode``, else those that ``filter_cfg`` admits.
@@ -152,8 +236,12 @@ class BaseDetDataset(BaseDataset):
         return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Sample ``idx`` after the pipeline, which also gets the metainfo's ``flip_indices`` to mirror keypoints by."""
+        """Sample ``idx`` after the pipeline, which also gets ``test_mode`` and the metainfo's ``flip_indices``.
+
+        By ``flip_indices`` keypoints are mirrored.
+        """
         info = self.get_data_info(idx)
+        info['test_mode'] = self.test_mode
         if 'flip_indices' in self._metainfo:
             info['flip_indices'] = self._metainfo['flip_indices']
         return self.pipeline(info)
@@ -169,7 +257,10 @@ class BaseDetDataset(BaseDataset):
         data = self.prepare_data(idx)
         if data is None:
             path = self.get_data_info(idx)['img_path']
-            raise RuntimeError(f'The test pipeline returned None for sample {idx} ({path}).')
+            raise PipelineError(
+                f'The test pipeline returned None for sample {idx} ({path}): a step of it gave the picture up, but in '
+                f'testing all count. Leave out steps that choose, as FilterAnnotations or RandomCrop.'
+            )
         return data
 
     def _train_sample(self, idx: int) -> dict:
@@ -184,14 +275,86 @@ class BaseDetDataset(BaseDataset):
             if data is not None:
                 return data
             idx = self._rand_another()
-        raise RuntimeError(f'{self.source}: the pipeline returned None for {self.max_refetch + 1} samples in a row.')
+        raise PipelineError(
+            f'{self.source}: the pipeline returned None for {self.max_refetch + 1} samples in a row: a step of it, as '
+            f'RandomCrop or FilterAnnotations, gives up too many of them for want of objects.'
+        )
 
     def _note_broken(self, error: ImageError, in_a_row: int) -> None:
         if in_a_row >= MAX_BROKEN_IN_A_ROW:
-            raise DataError(
-                f'{self.source}: {in_a_row} images in a row could not be read, the last being {error}. '
-                f'Check data_root={self.data_root!r} and data_prefix={self.data_prefix}.'
-            ) from error
+            raise DataError(self._all_broken(error, in_a_row)) from error
         if error.path not in self.broken_images:
             self.broken_images[error.path] = error.reason
-            warn(f'Skipped a broken image ({len(self.broken_images)} so far in this process): {error}.')
+            count = len(self.broken_images)
+            fault = 'an image of another size than recorded' if isinstance(error, ImageSizeError) else 'a broken image'
+            if tells_at(count):
+                warn(f'Skipped {fault} ({count} so far in this process): {error}.')
+
+    def _all_broken(self, error: ImageError, in_a_row: int) -> str:
+        if isinstance(error, ImageSizeError):
+            return (
+                f'{self.source}: {in_a_row} images in a row are of another size than recorded, the last being {error}.'
+            )
+        return (
+            f'{self.source}: {in_a_row} images in a row could not be read, the last being {error}. '
+            f'Check data_root={self.data_root!r} and data_prefix={self.data_prefix}.'
+        )
+
+
+def _checked_metainfo(metainfo: object) -> dict:
+    """``metainfo`` as a dict.
+
+    Raises:
+        ConfigError: It is no dict, or has 'classes' or 'palette' misspelled, which would leave the default in silence.
+    """
+    if not isinstance(metainfo, (Mapping, Config, type(None))):
+        raise ConfigError(f'metainfo={metainfo!r} should be a dict: dict(classes=(...)).')
+    old_names = {'CLASSES': 'classes', 'PALETTE': 'palette'}
+    metainfo = {old_names.get(key, key): value for key, value in dict(metainfo or {}).items()}
+    for known in {'classes', 'palette'} - set(metainfo):
+        close = difflib.get_close_matches(known, list(map(str, metainfo)), n=1, cutoff=0.8)
+        if close:
+            raise ConfigError(f'metainfo has the keys {list(metainfo)}: {close[0]!r} should be {known!r}.')
+    return metainfo
+
+
+def _palette(palette: object, num_classes: int) -> object:
+    """A list of colours with one for each class; what is no such list (a name, a single colour) is left as it is.
+
+    Raises:
+        ConfigError: A colour of the list is neither a name nor three numbers.
+    """
+    if not isinstance(palette, (list, tuple)) or (palette and all(isinstance(part, (int, float)) for part in palette)):
+        return palette
+    for number, color in enumerate(palette):
+        channels = list(color) if isinstance(color, (list, tuple, np.ndarray)) else []
+        numbers = all(isinstance(channel, (int, float, np.number)) and 0 <= channel <= 255 for channel in channels)
+        if not isinstance(color, str) and not (numbers and len(channels) == 3):
+            raise ConfigError(
+                f'palette[{number}]={color!r} should be three numbers from 0 to 255, or the name of a color.'
+            )
+    if len(palette) < num_classes:
+        warn_once(
+            f'palette has {len(palette)} colors for {num_classes} classes: others get colors of their own.', 'palette'
+        )
+    return [*palette, *distinct_colors(num_classes)[len(palette) :]]
+
+
+def _class_names(classes: object) -> tuple[str, ...]:
+    """The names that ``metainfo['classes']`` gives, or those in the file that it names, one a line.
+
+    Raises:
+        ConfigError: It is no sequence of names.
+    """
+    if isinstance(classes, (str, os.PathLike)):
+        if not os.path.isfile(classes):
+            raise ConfigError(
+                f'classes should be a sequence of names, got a string: write ({str(classes)!r},). It may also be the '
+                f'path of a file of names, one a line, but there is no file {str(classes)!r}.'
+            )
+        return tuple(read_lines(os.fspath(classes), what='file of classes'))
+    if isinstance(classes, np.ndarray):
+        classes = classes.tolist()
+    if not isinstance(classes, Sequence) or not classes or not all(isinstance(name, str) and name for name in classes):
+        raise ConfigError(f'classes={classes!r} should be a sequence of names.')
+    return tuple(str(name) for name in classes)

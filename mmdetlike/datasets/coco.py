@@ -3,16 +3,18 @@ arXiv:1405.0312)."""
 
 import os.path as osp
 from collections import defaultdict
-from collections.abc import Iterator
 
 import numpy as np
 
 from ..registry import DATASETS
+from ..structures.mask import read_segmentation
 from ..utils.colors import distinct_colors
-from .annotations import check_boxes, match_classes, read_json
+from .annotations import shortened
 from .base import BaseDetDataset
 from .class_names import COCO
-from .errors import DataError, SkipReport
+from .coco_file import CocoFile, ObjectColumns
+from .errors import DataError, ImageError, SkipReport
+from .picture_size import picture_size
 
 
 @DATASETS.register_module()
@@ -20,11 +22,14 @@ class CocoDataset(BaseDetDataset):
     """Images with boxes, masks and keypoints from a COCO JSON file.
 
     Label i is ``metainfo['classes'][i]``, whatever the order of the categories in the file; annotations of other
-    categories are left out. ``iscrowd`` becomes ``ignore_flag``. Boxes that are NaN, of zero area, thinner than a pixel
-    or outside their image are skipped, those partly outside are clipped: one warning counts them (``skipped``).
+    categories are left out. ``iscrowd`` and ``ignore`` become ``ignore_flag``. Boxes that are NaN, of zero area,
+    thinner than a pixel or outside their image are skipped, those partly outside are clipped, masks that cannot be read
+    are left out: one warning counts them (``skipped``). docs/train_on_your_own_data.md lists the forms that are read.
 
     After loading, ``cat_ids`` are the category ids of the classes that the file has, ``cat2label`` maps them to labels
     and ``cat_img_map`` to the ids of the images that show them.
+
+    A dataset of another kind in COCO's format overrides `read_file`, `image_info`, `add_instances` or `labels_in`.
 
     Args:
         ann_file: The JSON file, relative to ``data_root``.
@@ -36,120 +41,98 @@ class CocoDataset(BaseDetDataset):
 
     Raises:
         FileNotFoundError: There is no such file.
-        DataError: The file isn't JSON, lacks something, or has none of the classes.
+        DataError: The file isn't JSON, lacks something, has something of another kind, or has none of the classes.
     """
 
     METAINFO = {'classes': COCO, 'palette': distinct_colors(len(COCO))}
 
     def load_data_list(self) -> list[dict]:
         """Data infos of all images of the file, in its order."""
-        content = self._read()
         self.report = SkipReport(self.ann_file)
-        categories = content['categories']
-        labels = match_classes(self.metainfo['classes'], [c['name'] for c in categories], self.ann_file)
-        ids = {c['name']: c['id'] for c in categories}
-        self.cat2label = {ids[name]: label for name, label in labels.items()}
+        file = self.read_file()
+        self.cat2label = file.labels(self.metainfo['classes'])
         self.cat_ids = list(self.cat2label)
-        infos = {image['id']: self._image_info(image) for image in content['images'] if self._image_fields(image)}
-        if len(infos) < len(content['images']):
-            raise DataError(f'{self.ann_file}: {len(content["images"])} images but only {len(infos)} different ids.')
-        self._add_instances(infos, content.get('annotations', []))
+        infos = [self.image_info(image) for image in file.images]
+        self.add_instances(infos, file)
         self.cat_img_map = self._images_by_category(infos)
-        return list(infos.values())
+        return infos
 
-    def _read(self) -> dict:
-        content = read_json(self.ann_file, self.backend_args)
-        if not isinstance(content, dict):
-            raise DataError(f'{self.ann_file}: expected a COCO file, a JSON object, got a {type(content).__name__}.')
-        needed = ['images', 'categories'] + ([] if self.test_mode else ['annotations'])
-        missing = [key for key in needed if not isinstance(content.get(key), list)]
-        if missing:
-            raise DataError(f'{self.ann_file}: not a COCO file, it has no list {missing}; its keys: {list(content)}.')
-        return content
+    def read_file(self) -> CocoFile:
+        """The annotation file, checked."""
+        return CocoFile(self.ann_file, self.backend_args, needs_annotations=not self.test_mode)
 
-    def _image_fields(self, image: dict) -> bool:
-        missing = [key for key in ('id', 'file_name', 'width', 'height') if key not in image]
-        if missing:
-            raise DataError(f'{self.ann_file}: an image lacks {missing}: {str(image)[:200]}.')
-        return True
-
-    def _image_info(self, image: dict) -> dict:
-        name, prefix = image['file_name'], self.data_prefix
-        seg = osp.join(prefix['seg'], osp.splitext(name)[0] + self.seg_map_suffix) if prefix.get('seg') else None
+    def image_info(self, image: dict) -> dict:
+        """The data info of an image of the file, without instances; a size that the file lacks is the picture's."""
+        if image['file_name'] is None:
+            raise DataError(f'{self.ann_file}: image {image["id"]!r} has no file_name; expected the name of a file.')
+        prefix = self.data_prefix
+        stem = osp.splitext(image['file_name'])[0]
+        img_path = osp.join(prefix.get('img', ''), image['file_name'])
+        width, height = image['width'], image['height']
+        if width is None or height is None:
+            width, height = self._size_of_picture(image, img_path)
         return {
-            'img_path': osp.join(prefix.get('img', ''), name),
+            'img_path': img_path,
             'img_id': image['id'],
-            'seg_map_path': seg,
-            'height': image['height'],
-            'width': image['width'],
+            'seg_map_path': osp.join(prefix['seg'], stem + self.seg_map_suffix) if prefix.get('seg') else None,
+            'height': height,
+            'width': width,
             'instances': [],
         }
 
-    def _add_instances(self, infos: dict[int, dict], annotations: list[dict]) -> None:
-        """Append what ``annotations`` describe to the ``instances`` of their images."""
-        for annotation, box in self._with_valid_boxes(infos, annotations):
-            infos[annotation['image_id']]['instances'].append(self._instance(annotation, box))
-
-    def _with_valid_boxes(self, infos: dict[int, dict], annotations: list[dict]) -> Iterator[tuple[dict, list[float]]]:
-        """Those of known images and classes, each with its box xyxy, clipped; all boxes are checked at once."""
-        wanted = self._of_known_images(infos, annotations)
-        boxes = self._boxes_of(wanted)
-        sizes = [(infos[a['image_id']]['width'], infos[a['image_id']]['height']) for a in wanted]
-        sizes = np.array(sizes, dtype=np.float64).reshape(-1, 2)
-        boxes, keep = check_boxes(boxes, sizes, lambda row: f'image {wanted[row]["image_id"]}', self.report)
-        for annotation, box, valid in zip(wanted, boxes.tolist(), keep.tolist()):
-            if valid:
-                yield annotation, box
-
-    def _of_known_images(self, infos: dict[int, dict], annotations: list[dict]) -> list[dict]:
-        wanted = []
-        for annotation in annotations:
-            try:
-                image, category = annotation['image_id'], annotation['category_id']
-            except KeyError as error:
-                raise DataError(f'{self.ann_file}: an annotation lacks {error}: {str(annotation)[:200]}.') from error
-            if image not in infos:
-                self.report.skip('of an image not listed', f'image {image}')
-            elif category in self.cat2label:
-                wanted.append(annotation)
-        return wanted
-
-    def _boxes_of(self, annotations: list[dict]) -> np.ndarray:
-        """(N, 4) xyxy of the xywh boxes of ``annotations``."""
+    def _size_of_picture(self, image: dict, img_path: str) -> tuple[int, int]:
         try:
-            boxes = np.array([a['bbox'] for a in annotations], dtype=np.float64).reshape(-1, 4)
-            if len(boxes) == len(annotations):
-                return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-        except (KeyError, ValueError, TypeError):
-            pass  # find out below which one
-        for annotation in annotations:
-            box = annotation.get('bbox')
-            if not (isinstance(box, list) and len(box) == 4 and all(isinstance(v, (int, float)) for v in box)):
-                break
-        raise DataError(
-            f'{self.ann_file}: annotation {annotation.get("id")} of image {annotation["image_id"]} has bbox={box!r}; '
-            f'expected four numbers [x, y, width, height].'
-        )
+            return picture_size(img_path, self.backend_args)
+        except ImageError as error:
+            missing = [key for key in ('width', 'height') if image[key] is None]
+            raise DataError(
+                f'{self.ann_file}: an image lacks {missing}, and the picture cannot be asked: image {image["id"]!r}, '
+                f'{error}.'
+            ) from error
 
-    def _instance(self, annotation: dict, box: list[float]) -> dict:
-        instance = {
-            'ignore_flag': int(bool(annotation.get('iscrowd', 0))),
-            'bbox': box,
-            'bbox_label': self.cat2label[annotation['category_id']],
-        }
-        for key, ours in (('segmentation', 'mask'), ('keypoints', 'keypoints'), ('area', 'area')):
-            if annotation.get(key) is not None:
-                instance[ours] = annotation[key]
-        return instance
+    def add_instances(self, infos: list[dict], file: CocoFile) -> None:
+        """Append the objects of ``file`` to the ``instances`` of their images, which are in the file's order."""
+        objects = file.objects(self.report)
+        for row, box in self.usable_objects(infos, file, objects):
+            info = infos[objects.images[row]]
+            category = file.categories[objects.categories[row]]['id']
+            instance = {'ignore_flag': int(objects.ignored[row]), 'bbox': box, 'bbox_label': self.cat2label[category]}
+            mask = self._mask(objects.segmentations[row], info, file.object_name(objects, row))
+            if mask is not None:
+                instance['mask'] = mask
+            if objects.keypoints[row] is not None:
+                instance['keypoints'] = objects.keypoints[row]
+            if not np.isnan(objects.areas[row]):
+                instance['area'] = float(objects.areas[row])
+            info['instances'].append(instance)
 
-    def _images_by_category(self, infos: dict[int, dict]) -> dict[int, list[int]]:
+    def usable_objects(
+        self, infos: list[dict], file: CocoFile, objects: ObjectColumns
+    ) -> list[tuple[int, list[float]]]:
+        """Rows of the objects of our classes whose boxes are usable, each with its box xyxy, clipped."""
+        sizes = np.array([(info['width'], info['height']) for info in infos], dtype=np.float64).reshape(-1, 2)
+        rows, boxes = file.usable(objects, self.cat2label, sizes, self.report)
+        return list(zip(rows.tolist(), boxes.tolist()))
+
+    def _mask(self, segmentation: object, info: dict, name: str) -> list | dict | None:
+        """The mask of an object, None if it has none; what cannot be used is counted."""
+        mask, problem = read_segmentation(segmentation, info['height'], info['width'])
+        if problem:
+            verdict = 'without its mask' if mask is None else 'with part of its mask'
+            self.report.correct(f'{verdict}: {problem}', f'{name} segmentation {shortened(segmentation)}')
+        elif mask is None and self.loads_masks:
+            self.report.correct('without a mask, hence ignored', name)
+        return mask
+
+    def _images_by_category(self, infos: list[dict]) -> dict[int | str, list]:
         ids_by_label = {label: cat_id for cat_id, label in self.cat2label.items()}
         images = defaultdict(list)
-        for img_id, info in infos.items():
-            for label in sorted(self._labels_in(info)):
-                images[ids_by_label[label]].append(img_id)
+        for info in infos:
+            for label in sorted(self.labels_in(info)):
+                images[ids_by_label[label]].append(info['img_id'])
         return dict(images)
 
     @staticmethod
-    def _labels_in(info: dict) -> set[int]:
+    def labels_in(info: dict) -> set[int]:
+        """The labels of what a data info shows."""
         return {instance['bbox_label'] for instance in info['instances']}

@@ -2,11 +2,15 @@
 
 import os.path as osp
 
+import numpy as np
+
 from ..registry import DATASETS
 from ..utils.colors import distinct_colors
 from .class_names import COCO, COCO_STUFF
 from .coco import CocoDataset
+from .coco_file import CocoFile, ObjectColumns, panoptic_annotations
 from .errors import DataError
+from .records import same_id
 
 
 @DATASETS.register_module()
@@ -38,16 +42,17 @@ class CocoPanopticDataset(CocoDataset):
     }
     ACCEPTED_PREFIXES = ('img', 'ann', 'seg')
 
-    def _read(self) -> dict:
-        content = super()._read()
-        without = [category['name'] for category in content['categories'] if 'isthing' not in category]
-        if without:
-            raise DataError(f'{self.ann_file}: not a panoptic file, its categories {without[:3]} lack "isthing".')
-        self._things = {category['id'] for category in content['categories'] if category['isthing']}
-        return content
+    def read_file(self) -> CocoFile:
+        """The annotation file, checked; its categories have to say which are things."""
+        file = super().read_file()
+        if file.without_isthing:
+            raise DataError(
+                f'{self.ann_file}: not a panoptic file, its categories {file.without_isthing[:3]} lack "isthing".'
+            )
+        return file
 
-    def _image_info(self, image: dict) -> dict:
-        info = super()._image_info(image)
+    def image_info(self, image: dict) -> dict:
+        info = super().image_info(image)
         name = osp.splitext(image['file_name'])[0] + self.seg_map_suffix
         return info | {'seg_map_path': osp.join(self._png_folder, name), 'segments_info': []}
 
@@ -55,31 +60,30 @@ class CocoPanopticDataset(CocoDataset):
     def _png_folder(self) -> str:
         return self.data_prefix.get('seg') or self.data_prefix.get('ann') or ''
 
-    def _add_instances(self, infos: dict[int, dict], annotations: list[dict]) -> None:
+    def add_instances(self, infos: list[dict], file: CocoFile) -> None:
+        """Append the segments of ``file`` to ``segments_info``, those of things to ``instances``, too."""
         segments = []
-        for annotation in annotations:
-            self._check_annotation(annotation)
-            segments += [{**segment, 'image_id': annotation['image_id']} for segment in annotation['segments_info']]
-            if annotation.get('file_name') and annotation['image_id'] in infos:
-                info = infos[annotation['image_id']]
-                info['seg_map_path'] = osp.join(self._png_folder, annotation['file_name'])
-        for segment, box in self._with_valid_boxes(infos, segments):
-            self._add_segment(infos[segment['image_id']], segment, box)
+        for annotation in panoptic_annotations(file):
+            segments += annotation['segments_info']
+            place = file.image_places.get(same_id(annotation['image_id']))
+            if annotation['file_name'] and place is not None:
+                infos[place]['seg_map_path'] = osp.join(self._png_folder, annotation['file_name'])
+        columns = file.columns(segments, self.report)
+        for row, box in self.usable_objects(infos, file, columns):
+            category = file.categories[columns.categories[row]]
+            self._add_segment(infos[columns.images[row]], columns, row, category, box)
 
-    def _check_annotation(self, annotation: dict) -> None:
-        missing = [key for key in ('image_id', 'segments_info') if key not in annotation]
-        if missing:
-            raise DataError(f'{self.ann_file}: a panoptic annotation lacks {missing}: {str(annotation)[:200]}.')
-
-    def _add_segment(self, info: dict, segment: dict, box: list[float]) -> None:
-        crowd = bool(segment.get('iscrowd', 0))
-        is_thing = segment['category_id'] in self._things and not crowd
-        label = self.cat2label[segment['category_id']]
-        described = {'id': segment['id'], 'category': label, 'is_thing': is_thing, 'iscrowd': int(crowd)}
-        info['segments_info'].append(described | ({'area': segment['area']} if 'area' in segment else {}))
+    def _add_segment(self, info: dict, columns: ObjectColumns, row: int, category: dict, box: list[float]) -> None:
+        crowd = bool(columns.crowd[row])
+        is_thing = category['isthing'] and not crowd
+        label = self.cat2label[category['id']]
+        segment = {'id': columns.ids[row], 'category': label, 'is_thing': is_thing, 'iscrowd': int(crowd)}
+        if not np.isnan(columns.areas[row]):
+            segment['area'] = float(columns.areas[row])
+        info['segments_info'].append(segment)
         if is_thing:
             info['instances'].append({'bbox': box, 'bbox_label': label, 'ignore_flag': 0})
 
     @staticmethod
-    def _labels_in(info: dict) -> set[int]:
+    def labels_in(info: dict) -> set[int]:
         return {segment['category'] for segment in info['segments_info']}

@@ -17,11 +17,12 @@ class ImageError(UserError, ValueError):
 
     Args:
         path: The file.
-        reason: What is wrong with it, as the end of a sentence.
+        reason: What is wrong with it, as the end of a sentence; '' if ``path`` is the whole message, as from a worker
+            process.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f'{path}: {reason}')
+    def __init__(self, path: str, reason: str = '') -> None:
+        super().__init__(f'{path}: {reason}' if reason else path)
         self.path = path
         self.reason = reason
 
@@ -29,9 +30,37 @@ class ImageError(UserError, ValueError):
         return type(self), (self.path, self.reason)  # crosses from a worker process to the main one
 
 
+class ImageSizeError(ImageError):
+    """An image that isn't of the size which its annotations give.
+
+    Args:
+        path: The file.
+        reason: Both sizes and what may be done, as the end of a sentence.
+    """
+
+
+class PipelineError(UserError, RuntimeError):
+    """A pipeline that gives up samples which it must not, or too many in a row."""
+
+
+def tells_at(count: int) -> bool:
+    """Whether the ``count``-th fault of a kind is named: the first five are, then the 10th, 100th, 1000th ..."""
+    return count <= 5 or str(count).rstrip('0') == '1'
+
+
 def warn(message: str) -> None:
     """Log ``message`` as a warning of the running experiment."""
     print_log(message, logger='current', level=logging.WARNING)
+
+
+_warned: set[str] = set()
+
+
+def warn_once(message: str, key: str) -> None:
+    """Log ``message`` as a warning unless this process has already logged one under ``key``."""
+    if key not in _warned:
+        _warned.add(key)
+        warn(f'{message} (Said once.)')
 
 
 class SkipReport:
@@ -39,7 +68,7 @@ class SkipReport:
 
     Args:
         source: What was read, usually the annotation file.
-        max_examples: Examples to keep in all.
+        max_examples: Examples to keep in all; each reason has one, though, if they are more reasons.
     """
 
     def __init__(self, source: str, max_examples: int = 5) -> None:
@@ -47,7 +76,8 @@ class SkipReport:
         self.max_examples = max_examples
         self.skipped: Counter[str] = Counter()
         self.corrected: Counter[str] = Counter()
-        self.examples: list[str] = []
+        self.left_out: Counter[str] = Counter()
+        self._examples: list[tuple[str, str]] = []
 
     @property
     def num_skipped(self) -> int:
@@ -57,16 +87,33 @@ class SkipReport:
     def skip(self, reason: str, example: str) -> None:
         """Count an annotation that is left out because of ``reason``."""
         self.skipped[reason] += 1
-        self._keep(f'{example} ({reason})')
+        self._keep(reason, example)
 
     def correct(self, reason: str, example: str) -> None:
         """Count an annotation that is kept after a correction."""
         self.corrected[reason] += 1
-        self._keep(f'{example} ({reason})')
+        self._keep(reason, example)
 
-    def _keep(self, example: str) -> None:
-        if len(self.examples) < self.max_examples:
-            self.examples.append(example)
+    def leave_out(self, reason: str, number: int) -> None:
+        """Count annotations that are right but not asked for; the summary says nothing of them."""
+        if number:
+            self.left_out[reason] += number
+
+    def _keep(self, reason: str, example: str) -> None:
+        shown = Counter(known for known, _ in self._examples)
+        if len(self._examples) >= self.max_examples:
+            if reason in shown:
+                return
+            # A reason that has no example yet takes the place of another's second one, if there is such.
+            repeated = [i for i, (known, _) in enumerate(self._examples) if shown[known] > 1]
+            if repeated:
+                del self._examples[repeated[-1]]
+        self._examples.append((reason, f'{example} ({reason})'))
+
+    @property
+    def examples(self) -> list[str]:
+        """What was skipped or corrected, a few of each reason."""
+        return [text for _, text in self._examples]
 
     def summary(self) -> str:
         """One line: the counts by reason and the examples; empty when nothing was skipped or corrected."""
@@ -79,5 +126,5 @@ class SkipReport:
 
     def warn(self) -> None:
         """Log the summary as one warning, if there is something to say."""
-        if self.examples:
+        if self._examples:
             warn(self.summary())

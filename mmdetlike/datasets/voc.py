@@ -4,6 +4,7 @@ import os.path as osp
 
 import numpy as np
 
+from ..errors import ConfigError
 from ..registry import DATASETS
 from ..utils.colors import distinct_colors
 from .annotations import check_boxes, match_classes
@@ -47,7 +48,7 @@ class XMLDataset(BaseDetDataset):
     def load_data_list(self) -> list[dict]:
         """Data infos of all images that ``ann_file`` lists."""
         if not self._metainfo.get('classes'):
-            raise ValueError(f'{type(self).__name__} needs metainfo=dict(classes=(...)).')
+            raise ConfigError(f'{type(self).__name__} needs metainfo=dict(classes=(...)).')
         self.report = SkipReport(self.ann_file)
         ids = read_image_ids(self.ann_file, self.backend_args)
         images = [read_voc_xml(self._xml_path(img_id), self.backend_args) for img_id in ids]

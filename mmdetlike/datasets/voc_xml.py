@@ -1,15 +1,16 @@
 """PASCAL VOC's annotation files, one XML for each image."""
 
 import os.path as osp
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-from mmengine import fileio
-
-from .annotations import read_text
+from .annotations import read_bytes, read_lines
 from .errors import DataError, ImageError
+from .picture_size import picture_size
+from .records import side, truth
+
+_DECLARATION = re.compile(rb'\s*<\?xml[^>]*?encoding=["\']([A-Za-z0-9._-]+)')
 
 
 @dataclass
@@ -41,18 +42,35 @@ def read_voc_xml(path: str, backend_args: dict | None = None) -> VocImage:
         FileNotFoundError: There is no such file.
         DataError: It isn't XML (the message names line and column), or an object lacks something.
     """
-    try:
-        root = ElementTree.fromstring(read_text(path, backend_args))
-    except ElementTree.ParseError as error:
-        raise DataError(f'{path}: not valid XML: {error}.') from error  # which says line and column
+    root = _parsed(read_bytes(path, backend_args), path)
     objects = [_object(element, path, i) for i, element in enumerate(root.findall('object'))]
-    width, height = (_size(root, side) for side in ('width', 'height'))
+    width, height = (_size(root, key, path) for key in ('width', 'height'))
     return VocImage(root.findtext('filename', '').strip(), width, height, objects)
 
 
-def _size(root: ElementTree.Element, side: str) -> int | None:
-    text = root.findtext(f'size/{side}')
-    return int(float(text)) or None if text else None
+def _parsed(content: bytes, path: str) -> ElementTree.Element:
+    """The root of an XML file in the encoding that its first line declares, UTF-8 if none."""
+    declared = _DECLARATION.match(content)
+    encoding = declared[1].decode('ascii') if declared else ''
+    try:
+        # The parser knows UTF and single bytes; what else is declared (GBK, Shift JIS ...) is decoded here.
+        if declared and not encoding.lower().startswith('utf'):
+            return ElementTree.fromstring(content.decode(encoding))
+        return ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise DataError(f'{path}: not valid XML: {error}.') from error  # which says line and column
+    except LookupError:
+        raise DataError(f'{path}: its encoding {encoding!r} is unknown.') from None
+    except ValueError as error:
+        raise DataError(f'{path}: not text in {encoding or "UTF-8"}, which it declares: {error}.') from error
+
+
+def _size(root: ElementTree.Element, key: str, path: str) -> int | None:
+    text = (root.findtext(f'size/{key}') or '').strip()
+    try:
+        return side(text or None)
+    except (ValueError, OverflowError):
+        raise DataError(f'{path}: {key}={text!r}; expected a whole number of pixels, or 0 if unknown.') from None
 
 
 def _object(element: ElementTree.Element, path: str, number: int) -> VocObject:
@@ -63,16 +81,20 @@ def _object(element: ElementTree.Element, path: str, number: int) -> VocObject:
         raise DataError(
             f'{path}: object {number} needs a name and a bndbox with the numbers xmin, ymin, xmax, ymax.'
         ) from error
+    difficult = element.findtext('difficult')
+    try:
+        is_difficult = truth(difficult or None)
+    except ValueError:
+        raise DataError(f'{path}: object {number} has difficult={difficult!r}; expected 0 or 1.') from None
     xmin, ymin, xmax, ymax = corners
     if xmax > xmin and ymax > ymin:
         corners = [xmin - 1, ymin - 1, xmax, ymax]
-    return VocObject(name, corners, (element.findtext('difficult') or '0').strip() == '1')
+    return VocObject(name, corners, is_difficult)
 
 
 def read_image_ids(path: str, backend_args: dict | None = None) -> list[str]:
     """The names in a split file, one a line; what follows a name on its line (as -1 or 1 do) is left out."""
-    lines = read_text(path, backend_args).splitlines()
-    return [line.split()[0] for line in lines if line.strip()]
+    return [line.split()[0] for line in read_lines(path, backend_args)]
 
 
 def image_file(annotation: VocImage, img_id: str) -> str:
@@ -89,10 +111,6 @@ def image_size(annotation: VocImage, img_path: str, backend_args: dict | None = 
     if annotation.width and annotation.height:
         return annotation.width, annotation.height
     try:
-        data = np.frombuffer(fileio.get(img_path, backend_args=backend_args), np.uint8)
-    except FileNotFoundError as error:
-        raise ImageError(img_path, 'there is no such file, and its XML does not give its size') from error
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
-    if image is None:
-        raise ImageError(img_path, 'not an image, and its XML does not give its size')
-    return image.shape[1], image.shape[0]
+        return picture_size(img_path, backend_args)
+    except ImageError as error:
+        raise ImageError(img_path, f'{error.reason}, and its XML does not give its size') from error

@@ -10,12 +10,19 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
+from ..errors import ConfigError
 from ..registry import DATASETS, TRANSFORMS
+from .errors import DataError, PipelineError
+from .records import same_id
 from .seeding import seeded, with_seed_of
 
 
 def _built(dataset) -> Dataset:
     return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+
+def _source(dataset: Dataset) -> str:
+    return getattr(dataset, 'source', type(dataset).__name__)
 
 
 class _Wrapper(Dataset):
@@ -60,14 +67,16 @@ class ConcatDataset(_Wrapper):
         ignore_keys: Keys of ``metainfo`` that may differ; that of the first dataset is used.
 
     Raises:
-        ValueError: The datasets' ``metainfo`` differs otherwise.
+        ConfigError: The datasets' ``metainfo`` differs otherwise.
+        DataError: Datasets for testing have images of one id: metrics tell images by it, so that the scores would be
+            wrong.
     """
 
     def __init__(
         self, datasets: Sequence, lazy_init: bool = False, ignore_keys: str | Sequence[str] | None = None
     ) -> None:
         if not datasets:
-            raise ValueError('ConcatDataset needs at least one dataset.')
+            raise ConfigError('ConcatDataset needs at least one dataset.')
         self.datasets = [_built(dataset) for dataset in datasets]
         self.metainfo = self.datasets[0].metainfo
         ignored = {ignore_keys} if isinstance(ignore_keys, str) else set(ignore_keys or ())
@@ -81,7 +90,7 @@ class ConcatDataset(_Wrapper):
         for key in sorted({*meta, *self.metainfo} - ignored):
             theirs, ours = (np.asarray(m.get(key), dtype=object) for m in (meta, self.metainfo))
             if not np.array_equal(theirs, ours):
-                raise ValueError(
+                raise ConfigError(
                     f'metainfo[{key!r}] of dataset {number} differs from that of dataset 0: {meta.get(key)} and '
                     f'{self.metainfo.get(key)}. List it in ignore_keys if that is intended.'
                 )
@@ -91,7 +100,21 @@ class ConcatDataset(_Wrapper):
         if not self._ends:
             for dataset in self.datasets:
                 dataset.full_init()
+            self._check_image_ids()
             self._ends = list(itertools.accumulate(map(len, self.datasets)))
+
+    def _check_image_ids(self) -> None:
+        """In training, images may share an id; nothing looks at it."""
+        tested = [dataset for dataset in self.datasets if getattr(dataset, 'test_mode', False)]
+        owners: dict[str, Dataset] = {}
+        for dataset in tested if len(tested) > 1 else ():
+            for img_id in {same_id(dataset.get_data_info(i).get('img_id')) for i in range(len(dataset))}:
+                other = owners.setdefault(img_id, dataset)
+                if other is not dataset:
+                    raise DataError(
+                        f'ConcatDataset: {_source(other)} and {_source(dataset)} both have an image {img_id}; metrics '
+                        f'tell images by their ids: evaluate such sets one by one, or give the images different ids.'
+                    )
 
     def __len__(self) -> int:
         self.full_init()
@@ -113,8 +136,8 @@ class RepeatDataset(_Wrapper):
     """
 
     def __init__(self, dataset, times: int, lazy_init: bool = False) -> None:
-        if times < 1:
-            raise ValueError(f'times should be positive, got {times}.')
+        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+            raise ConfigError(f'times should be positive, got {times!r}; expected a whole number.')
         self.dataset = _built(dataset)
         self.metainfo = self.dataset.metainfo
         self.times = times
@@ -190,7 +213,7 @@ class MultiImageMixDataset(_Wrapper):
         dataset: A dataset or a config of one, whose pipeline loads the images.
         pipeline: Transforms, or configs of them, to run after that.
         skip_type_keys: Types of transforms to leave out.
-        max_refetch: How often to try again a transform that returns None.
+        max_refetch: How often to try again a transform that returns None, and then with how many other samples.
         lazy_init: Load annotations only when they are needed.
     """
 
@@ -225,14 +248,34 @@ class MultiImageMixDataset(_Wrapper):
         return self.dataset, idx
 
     def __getitem__(self, idx: int) -> dict:
-        with seeded(idx):
-            results = copy.deepcopy(self.dataset[self._checked(idx)])
-            for transform in self.transforms:
-                if type(transform).__name__ not in self.skip_type_keys:
-                    results = self._apply(transform, results)
-            return results
+        """Sample ``idx`` after the pipeline, or another one if a transform gives it up again and again.
 
-    def _apply(self, transform, results: dict) -> dict:
+        Raises:
+            PipelineError: A transform gives up many samples in a row.
+        """
+        with seeded(idx):
+            place = self._checked(idx)
+            for _ in range(self.max_refetch + 1):
+                results, gave_up = self._transformed(place)
+                if results is not None:
+                    return results
+                place = np.random.randint(len(self))
+        raise PipelineError(
+            f'{gave_up} returned None {self.max_refetch} times for each of {self.max_refetch + 1} samples in a row.'
+        )
+
+    def _transformed(self, place: int) -> tuple[dict | None, str | None]:
+        """A sample after the pipeline; or None, and the transform that gave it up."""
+        results = copy.deepcopy(self.dataset[place])
+        for transform in self.transforms:
+            name = type(transform).__name__
+            if name not in self.skip_type_keys:
+                results = self._apply(transform, results)
+            if results is None:
+                return None, name
+        return results, None
+
+    def _apply(self, transform, results: dict) -> dict | None:
         if hasattr(transform, 'get_indexes'):
             wanted = transform.get_indexes(self.dataset)
             wanted = wanted if isinstance(wanted, Sequence) else [wanted]
@@ -242,4 +285,4 @@ class MultiImageMixDataset(_Wrapper):
             if updated is not None:
                 updated.pop('mix_results', None)
                 return updated
-        raise RuntimeError(f'{type(transform).__name__} returned None {self.max_refetch} times for one sample.')
+        return None

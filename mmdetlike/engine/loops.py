@@ -8,34 +8,56 @@ from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
 
 from mmdetlike.registry import LOOPS
 
+from .dataloaders import refuse_empty, refuse_endless
+from .progress import Division, Position, advance, is_endless
 
-def skip_batches(dataloader, count: int) -> Iterable:
-    """The batches of ``dataloader`` after the first ``count``, which are not even loaded where its sampler can skip."""
-    if count == 0:
+START = Position(epoch=0, batches=0, samples=0)
+
+
+def skip_seen(dataloader, seen: Position) -> Iterable:
+    """The batches of ``dataloader`` after those seen, which are not even loaded where its sampler can skip."""
+    if seen.batches == seen.samples == 0:
         return dataloader
+    samples = seen.samples // Division.of(dataloader).processes
     batch_sampler = dataloader.batch_sampler
-    samples = count * batch_sampler.batch_size
     if hasattr(batch_sampler, 'skip'):
         batch_sampler.skip(samples)
         return dataloader
     sampler = batch_sampler.sampler
     if hasattr(sampler, 'skip'):
-        # the last batch of an epoch may be a small one
-        sampler.skip(samples if getattr(sampler, 'endless', False) else min(samples, len(sampler)))
+        sampler.skip(samples if is_endless(dataloader) else min(samples, len(sampler)))
         return dataloader
-    return itertools.islice(dataloader, count, None)
+    return itertools.islice(dataloader, seen.batches, None)
 
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
     """mmengine's epochs; a run resumed in the middle of one goes on with the batch that would have come next."""
 
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        refuse_empty(self.dataloader)
+        refuse_endless(self.dataloader)
+        self.started_at = START
+
+    def go_on(self, position: Position, epoch: int, iteration: int) -> None:
+        """Start from a position in the data; its batches decide the iteration, so that epochs end where they should."""
+        self.started_at = position
+        self._epoch = position.epoch
+        self._iter = position.epoch * len(self.dataloader) + position.batches
+
+    def position_at(self, epoch: int, iteration: int) -> Position:
+        """The position in the data at the end of an iteration."""
+        start = self.started_at if self.started_at.epoch == epoch else Position(epoch, 0, 0)
+        batches = iteration - epoch * len(self.dataloader)
+        return advance(start, batches - start.batches, self.dataloader)
+
     def run_epoch(self) -> None:
         """Train on what is left of this epoch."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        done = self._iter - self._epoch * len(self.dataloader)
-        for i, data_batch in enumerate(skip_batches(self.dataloader, done), start=done):
+        seen = self.position_at(self._epoch, self._iter)
+        for i, data_batch in enumerate(skip_seen(self.dataloader, seen), start=seen.batches):
             self.run_iter(i, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
@@ -45,7 +67,8 @@ class SkippingIterator:
     """Batches without end; the ones a resumed run has seen are skipped before the first is loaded."""
 
     def __init__(self, dataloader) -> None:
-        self.dataloader, self.to_skip, self.epoch = dataloader, 0, 0
+        self.dataloader = dataloader
+        self.position = START
         self.iterator = None
 
     def __iter__(self) -> 'SkippingIterator':
@@ -55,21 +78,19 @@ class SkippingIterator:
         if self.iterator is None:
             self.iterator = self._start()
         try:
-            return next(self.iterator)
+            batch = next(self.iterator)
         except StopIteration:
-            self.epoch += 1
+            self.position = Position(self.position.epoch + 1, 0, 0)
             self.iterator = self._start()
-            return next(self.iterator)
+            batch = next(self.iterator)
+        self.position = advance(self.position, 1, self.dataloader)
+        return batch
 
     def _start(self):
         sampler = self.dataloader.batch_sampler.sampler
-        if not getattr(sampler, 'endless', False):
-            passed, self.to_skip = divmod(self.to_skip, len(self.dataloader))
-            self.epoch += passed
-            if hasattr(sampler, 'set_epoch'):
-                sampler.set_epoch(self.epoch)
-        skipped, self.to_skip = self.to_skip, 0
-        return iter(skip_batches(self.dataloader, skipped))
+        if not is_endless(self.dataloader) and hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(self.position.epoch)
+        return iter(skip_seen(self.dataloader, self.position))
 
 
 @LOOPS.register_module()
@@ -78,13 +99,23 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        refuse_empty(self.dataloader)
         self.dataloader_iterator = SkippingIterator(self.dataloader)
+
+    def go_on(self, position: Position, epoch: int, iteration: int) -> None:
+        """Start from an iteration, which is what this loop counts, and a position in the data."""
+        self._epoch = epoch
+        self._iter = iteration
+        self.dataloader_iterator.position = position
+
+    def position_at(self, epoch: int, iteration: int) -> Position:
+        """The position in the data, which is that of the last batch read."""
+        return self.dataloader_iterator.position
 
     def run(self):
         """Train until ``max_iters``."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        self.dataloader_iterator.to_skip = self._iter
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))

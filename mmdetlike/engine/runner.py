@@ -1,23 +1,41 @@
 """mmengine's Runner with what today's torch and a careful user need of it."""
 
-from logging import LogRecord
+from logging import FileHandler, LogRecord
+from pathlib import Path
 
 import torch
-from mmengine.config import Config
-from mmengine.dist import is_distributed
-from mmengine.model import is_model_wrapper
+from mmengine.config import Config as MMEngineConfig
+from mmengine.device import get_device
+from mmengine.dist import barrier, is_distributed, master_only
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.models.backbones.staged import StagedBackbone
 from mmdetlike.registry import RUNNERS
-from mmdetlike.utils.checkpoint import CheckpointError, check_fit, find_latest_checkpoint
-from mmdetlike.utils.config import locate
+from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
+from mmdetlike.utils.config import located
+from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
 
+from .dataloaders import consistent_settings
+from .explain import explained
+from .loops import EpochBasedTrainLoop
+from .progress import META_KEY, Division, describe
+from .resume import FormerRun
+from .settings import check_settings
+from .work_dir import refuse_occupied, sole_training
+
 # hooks every run gets unless its config has one of the same type
-STANDARD_HOOKS = ('CheckInvalidLossHook', 'NumClassCheckHook', 'ReportHook')
+STANDARD_HOOKS = (
+    'CheckInvalidLossHook',
+    'MonitorCheckHook',
+    'NumClassCheckHook',
+    'ChannelCheckHook',
+    'ReportHook',
+)
 
 
 def _concerns_the_user(record: LogRecord) -> bool:
@@ -38,6 +56,23 @@ class Runner(MMEngineRunner):
         shield_from_broken_torchvision()
         super().__init__(*args, **kwargs)
 
+    @classmethod
+    def from_cfg(cls, cfg: MMEngineConfig | dict) -> 'Runner':
+        """Build a runner from a config whose numbers make sense, of a copy that can be written and read again.
+
+        Raises:
+            ConfigError: One doesn't, or the config has keys of OpenMMLab 2.x.
+        """
+        check_settings(cfg)
+        return super().from_cfg(Config.of(cfg))
+
+    @staticmethod
+    def build_dataloader(dataloader, *args, **kwargs):
+        """Build a dataloader, without settings of worker processes where it has none."""
+        if isinstance(dataloader, dict):
+            dataloader = consistent_settings(dataloader)
+        return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
+
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without CUDA they talk over gloo."""
         if self.distributed and self._launcher == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
@@ -45,9 +80,15 @@ class Runner(MMEngineRunner):
         super().setup_env(env_cfg)
 
     def build_logger(self, *args, **kwargs):
-        """Build mmengine's logger, without its warnings about calls that mmengine's own hooks make."""
+        """Build mmengine's logger, its file in UTF-8.
+
+        It leaves out mmengine's warnings about calls that mmengine's own hooks make.
+        """
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(_concerns_the_user)
+        for handler in logger.handlers:
+            if isinstance(handler, FileHandler) and handler.stream is not None:
+                handler.stream.reconfigure(encoding='utf-8')  # whatever the locale says
         return logger
 
     def build_visualizer(self, visualizer: dict | None = None):
@@ -61,19 +102,73 @@ class Runner(MMEngineRunner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, in distributed runs, wrap it."""
-        if self.distributed and not torch.cuda.is_available():
-            find_unused = self.cfg.get('find_unused_parameters', False)
-            default = dict(broadcast_buffers=False, find_unused_parameters=find_unused)
-            model_wrapper_cfg = {**default, **(model_wrapper_cfg or {}), 'device_ids': None}
+        if self.distributed:
+            self._freeze_unused_stages(model)
+            if not torch.cuda.is_available():
+                model = self._without_synchronized_norms(model)
+                find_unused = self.cfg.get('find_unused_parameters', False)
+                default = dict(broadcast_buffers=False, find_unused_parameters=find_unused)
+                model_wrapper_cfg = {**default, **(model_wrapper_cfg or {}), 'device_ids': None}
         return super().wrap_model(model_wrapper_cfg, model)
 
+    def _freeze_unused_stages(self, model: nn.Module) -> None:
+        for name, module in model.named_modules():
+            unused = module.freeze_unused_stages() if isinstance(module, StagedBackbone) else []
+            if unused:
+                self.logger.info(f'{name}: {", ".join(unused)} are not trained, as no output of theirs is used')
+
+    def _without_synchronized_norms(self, model: nn.Module) -> nn.Module:
+        """CPU processes normalize each by its own batch: torch wraps synchronized norms on GPUs only."""
+        if self.cfg.get('sync_bn') is not None:
+            raise ConfigError(f'sync_bn={self.cfg.sync_bn!r} needs GPUs: leave it out to train on CPU processes')
+        count = sum(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+        if count > 0:
+            self.logger.warning(
+                f'without GPUs the {count} SyncBN layers are plain BN: each process normalizes by its own batch'
+            )
+        return revert_sync_batchnorm(model)
+
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
-        """Register the config's hooks and those of ``STANDARD_HOOKS`` that it doesn't set itself."""
+        """Register the config's hooks and those of ``STANDARD_HOOKS`` that it doesn't set itself.
+
+        A default hook that is None is left out.
+        """
+        removable = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+        # the names that mmengine itself adds, which None takes away; it refuses None under any other name
+        default_hooks = {
+            name: hook for name, hook in (default_hooks or {}).items() if hook is not None or name in removable
+        }
         custom_hooks = list(custom_hooks or [])
         given = {hook.get('type') if isinstance(hook, dict) else type(hook).__name__ for hook in custom_hooks}
         names = {str(name).rsplit('.', 1)[-1] for name in given}
         custom_hooks += [dict(type=name) for name in STANDARD_HOOKS if name not in names]
         super().register_hooks(default_hooks, custom_hooks)
+
+    def dump_config(self) -> None:
+        """Write the config into the run's own folder; the copy in the work folder is that of the last training."""
+        self._write_config(Path(self.log_dir))
+
+    @master_only
+    def _write_config(self, folder: Path) -> None:
+        cfg = self.cfg.copy()
+        if cfg.get('overwrite'):
+            cfg.overwrite = False  # a permission for this run, not for those that start from the copy
+        cfg.dump(str(folder / Path(cfg.filename or f'{self.timestamp}.py').name))
+
+    def train(self) -> nn.Module:
+        """Train, in a work folder that no other training uses or, unless it goes on or overwrites, has used.
+
+        Raises:
+            ConfigError: The work folder belongs to another training.
+        """
+        with sole_training(self.work_dir), explained(self):
+            self._take_work_dir()
+            return super().train()
+
+    def _take_work_dir(self) -> None:
+        refuse_occupied(self.cfg, self.work_dir)
+        barrier()  # no process may write before all have looked
+        self._write_config(Path(self.work_dir))
 
     def load_or_resume(self) -> None:
         """Load ``load_from``, or resume from it or from the newest checkpoint in the work folder."""
@@ -100,32 +195,104 @@ class Runner(MMEngineRunner):
             self.logger.warning(difference)
         return super().load_checkpoint(filename, map_location, strict=False, **kwargs)
 
-    def resume(self, filename: str, *args, **kwargs) -> None:
-        """Go on from a checkpoint, with the order of samples that its run had.
+    def test(self) -> dict:
+        """Test; when it breaks off, predictions that were to be written are, as far as they were made."""
+        try:
+            return super().test()
+        except (Exception, KeyboardInterrupt):
+            for metric in getattr(getattr(self._test_loop, 'evaluator', None), 'metrics', ()):
+                if hasattr(metric, 'write_rest'):
+                    metric.write_rest()
+            raise
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args, meta: dict | None = None, by_epoch=True, **kwargs):
+        """Save a checkpoint; its ``meta`` also says how far the run has come in its data."""
+        meta = dict(meta or {})
+        # hooks save by_epoch before the loop counts the epoch, and by iterations before it counts the iteration
+        epoch = meta.setdefault('epoch', self.epoch + by_epoch)
+        iteration = meta.setdefault('iter', self.iter + (not by_epoch))
+        if _counts_samples(self.train_loop):
+            position = self.train_loop.position_at(epoch, iteration)
+            meta[META_KEY] = describe(position, Division.of(self.train_dataloader))
+        super().save_checkpoint(out_dir, filename, *args, meta=meta, by_epoch=by_epoch, **kwargs)
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location='default',
+    ) -> None:
+        """Go on from a checkpoint.
+
+        Weights, the optimizer's state and the place in data and schedules are restored; settings are those of the
+        config, and each that differs from the checkpoint's is logged. The order of samples is that of its run.
+
+        Args:
+            filename: The checkpoint.
+            resume_optimizer: Restore the optimizer's state.
+            resume_param_scheduler: Go on with the schedules where they stood.
+            map_location: Where its tensors go; ``'default'`` is the device of this run.
 
         Raises:
-            CheckpointError: The file holds weights only, without the state of a run.
+            CheckpointError: It holds weights only, without the state of a run, or state of another optimizer.
         """
-        try:
-            super().resume(filename, *args, **kwargs)
-        except KeyError as error:
-            raise CheckpointError(
-                f'{filename} has no {error}: it holds weights but not the state of a run. Use load_from without '
-                '--resume to start a new run from it.'
-            ) from error
+        if not _counts_samples(self.train_loop):
+            self.logger.warning(f'{type(self.train_loop).__name__} counts no samples: resuming by the stored settings')
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+            return
+        if map_location == 'default':
+            map_location = get_device()
+        checkpoint = self.load_checkpoint(filename, map_location)
+        loop = self.train_loop
+        by_epoch = isinstance(loop, EpochBasedTrainLoop)
+        former = FormerRun(checkpoint, filename, self.cfg.pretty_text, loop.dataloader, by_epoch)
+        if former.report():
+            self.logger.warning(former.report())
+        self._resume_seed(former.meta.get('seed'))
+        self.message_hub.load_state_dict(checkpoint['message_hub'])
+        loop.go_on(former.position, former.meta['epoch'], former.meta['iter'])
+        if resume_optimizer:
+            former.restore_optimizer(self.optim_wrapper)
+        if resume_param_scheduler and self.param_schedulers is not None:
+            former.restore_schedules(self.param_schedulers, len(loop.dataloader), by_epoch, loop.iter)
+        self._has_loaded = True
+        self._tell_where(filename, by_epoch)
+
+    def _resume_seed(self, seed: int | None) -> None:
+        """Take the seed of the former run, so that the order of samples goes on."""
+        if seed is None:
+            return
+        if seed != self._randomness_cfg.get('seed'):
+            self._randomness_cfg.update(seed=seed)
+            self.set_randomness(**self._randomness_cfg)
         if not self._randomness_cfg.get('diff_rank_seed', False):
             for sampler in (self.train_dataloader.sampler, getattr(self.train_dataloader.batch_sampler, 'sampler', 0)):
                 if hasattr(sampler, 'seed'):
                     sampler.seed = self.seed
 
+    def _tell_where(self, filename: str, by_epoch: bool) -> None:
+        self.logger.info(f'resumed {filename}: {self.epoch} epochs and {self.iter} iterations are done')
+        done, end, key = (
+            (self.epoch, self.max_epochs, 'max_epochs') if by_epoch else (self.iter, self.max_iters, 'max_iters')
+        )
+        if done >= end:
+            self.logger.warning(f'nothing is left to train: train_cfg.{key} is {end}, and {filename} has done {done}')
 
-def launch(cfg: Config, action: str) -> None:
+
+def _counts_samples(loop) -> bool:
+    """Whether a loop is one of ours or does as they do; people also bring subclasses of mmengine's."""
+    return hasattr(loop, 'position_at') and hasattr(loop, 'go_on')
+
+
+def launch(cfg: MMEngineConfig, action: str) -> None:
     """Build a runner from a config and let it ``'train'`` or ``'test'``.
 
     Raises:
         ConfigError: The config can't be built; the message says in which file and under which key.
     """
-    try:
+    with located(cfg):
+        if action == 'train':
+            check_settings(cfg)  # what is wrong with the config comes before where it would be trained
+            refuse_occupied(cfg, cfg.work_dir)
         getattr(Runner.from_cfg(cfg), action)()
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg)) from error

@@ -1,6 +1,15 @@
 """Predictions in, numbers out: metrics, and the functions that compute them."""
 
 from . import functional
+from .evaluator import DumpFirstEvaluator
 from .metrics import CocoMetric, CocoPanopticMetric, DumpDetResults, DumpProposals, VOCMetric
 
-__all__ = ['CocoMetric', 'CocoPanopticMetric', 'DumpDetResults', 'DumpProposals', 'VOCMetric', 'functional']
+__all__ = [
+    'CocoMetric',
+    'CocoPanopticMetric',
+    'DumpDetResults',
+    'DumpFirstEvaluator',
+    'DumpProposals',
+    'VOCMetric',
+    'functional',
+]

@@ -30,6 +30,7 @@ BORDERS = {
     'symmetric': cv2.BORDER_REFLECT,
 }
 _FLIPS = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
+_MOST_CHANNELS = 4  # of an image that OpenCV warps or widens
 # Multiplied with a matrix over pixel indices, these give the one over continuous coordinates, and back.
 _HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 _MINUS_HALF = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
@@ -134,7 +135,21 @@ class Warp:
 
         A window within the image is a view of it.
         """
+        if img.ndim == 3 and img.shape[2] > _MOST_CHANNELS:
+            return self._by_groups(img, fill)
         return self._pixels(img, fill, INTERPOLATIONS.get(self.mode), BORDERS.get(self.mode))
+
+    def _by_groups(self, img: np.ndarray, fill: Fill) -> np.ndarray:
+        """Map an image of more channels than OpenCV moves at once."""
+        fills = [fill] * img.shape[2] if np.isscalar(fill) else list(fill)
+        starts = range(0, img.shape[2], _MOST_CHANNELS)
+        groups = [
+            self.image(
+                np.ascontiguousarray(img[..., start : start + _MOST_CHANNELS]), tuple(fills[start:][:_MOST_CHANNELS])
+            )
+            for start in starts
+        ]
+        return np.concatenate(groups, axis=2)
 
     def label_map(self, seg: np.ndarray, fill: float = 255) -> np.ndarray:
         """Map a label map or mask (h, w): as `image`, but each new pixel takes the value of the nearest old one."""

@@ -7,54 +7,31 @@ and renamed, so that a checkpoint under its final name is always whole.
 
 import _compat_pickle
 import contextlib
+import io
 import json
 import logging
 import os
-import pickle
 import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import mmengine
-import numpy as np
 import torch
 from mmengine.dist import barrier, get_dist_info
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.logging import HistoryBuffer, print_log
+from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 
-from mmdetlike.errors import UserError
+from mmdetlike.errors import CheckpointError
+from mmdetlike.utils.plain import allow_harmless_globals, plain_state
 
 TRUST_VARIABLE = 'MMDETLIKE_TRUST_CHECKPOINT'
+ZIP_MAGIC = b'PK\x03\x04'
+ZIP_HEADER = 256  # bytes within which the archive's first entry has its name
 
 
-class CheckpointError(UserError, RuntimeError):
-    """A checkpoint that can't be read, written or trusted, or that belongs to another model."""
-
-
-def _numpy_globals() -> list:
-    scalar_types = [type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'float32', 'float64', 'uint8')]
-    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
-    # checkpoints written beside numpy 1 call the module numpy.core
-    functions = [multiarray._reconstruct, multiarray.scalar]
-    old_names = [(f, f'numpy.core.multiarray.{f.__name__}') for f in functions]
-    return [np.ndarray, np.dtype, *scalar_types, *functions, *old_names]
-
-
-STATISTICS = ('current', 'max', 'mean', 'min')
-
-
-def _statistics_method(owner, name: str):
-    """``getattr`` for the only use that checkpoints make of it: the methods which a pickled ``HistoryBuffer`` names."""
-    if owner is HistoryBuffer and name in (*STATISTICS, *HistoryBuffer._statistics_methods):
-        return getattr(HistoryBuffer, name)
-    where = f'{getattr(owner, "__module__", "builtins")}.{getattr(owner, "__qualname__", type(owner).__name__)}'
-    raise pickle.UnpicklingError(f'Unsupported global: GLOBAL {where}.{name}')
-
-
-# What mmengine's message hub, optimizers and schedulers put into a checkpoint. None of these runs code of the file's.
-torch.serialization.add_safe_globals([HistoryBuffer, (_statistics_method, 'builtins.getattr'), *_numpy_globals()])
+allow_harmless_globals()
 
 
 @contextlib.contextmanager
@@ -84,20 +61,61 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
         CheckpointError: The file is not a whole checkpoint, or holds objects other than tensors and plain data.
     """
     path = os.path.expanduser(path)
+    if os.path.isdir(path):
+        raise CheckpointError(f'checkpoint {path} is a folder; name a file in it{_checkpoints_in(path)}')
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint {path} does not exist')
-    trusted = os.environ.get(TRUST_VARIABLE, '0') not in ('', '0')
     try:
-        return torch.load(path, map_location=map_location, weights_only=not trusted)
+        content = torch.load(path, map_location=map_location, weights_only=not _trusted())
+    except OSError as error:
+        raise CheckpointError(f'checkpoint {path} cannot be opened: {error.strerror or error}') from error
     except Exception as error:
-        found = '' if trusted else _refused_objects(path, error)
+        found = '' if _trusted() else _refused_objects(path, error)
         if not found:
-            raise CheckpointError(f'{path} is not a readable checkpoint: {_first_line(error)}') from error
+            raise CheckpointError(f'{path} is not a readable checkpoint: {_reason(path, error)}') from error
         raise CheckpointError(
             f'{path} holds {found}, which is more than tensors and plain data: unpickling it could run code of its '
             f'author. If you trust the file, pass --trust-checkpoint (trust_checkpoint=True in Python, or set '
             f'{TRUST_VARIABLE}=1).'
         ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f'{path} holds a {type(content).__name__}, not a dict of tensors by name')
+    if not isinstance(content.get('state_dict', {}), dict):
+        raise CheckpointError(
+            f"{path}: 'state_dict' must be a dict of tensors by name, got {content['state_dict']!r:.60}"
+        )
+    return content
+
+
+def _trusted() -> bool:
+    return os.environ.get(TRUST_VARIABLE, '0') not in ('', '0')
+
+
+def _checkpoints_in(folder: str) -> str:
+    names = sorted(path.name for path in Path(folder).glob('*.pth'))
+    return f': {", ".join(names[:8])}' if names else ''
+
+
+def _reason(path: str, error: Exception) -> str:
+    """Why torch couldn't load a file, by what stands in it; torch's own reasons advise to switch the safety off."""
+    with open(path, 'rb') as file:
+        start = file.read(512)
+    if not start:
+        return 'the file is empty'
+    if start.startswith(ZIP_MAGIC):
+        return f'the archive is damaged or cut short ({_reason_of_torch(error)})'
+    if start.lstrip().lower().startswith((b'<!doctype', b'<html', b'<?xml')):
+        return 'it is a web page; a download has saved the page in place of the file'
+    if all(byte in b'\t\n\r' or byte >= 32 for byte in start):
+        text = start.decode('utf-8', errors='replace').strip()
+        return f'it is a text file that begins with {text[:40]!r}'
+    return f'torch.save did not write it, or it is cut short ({_reason_of_torch(error)})'
+
+
+def _reason_of_torch(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    useful = [line for line in lines if line and 'weights_only' not in line]
+    return useful[0] if useful else type(error).__name__
 
 
 def _refused_objects(path: str, error: Exception) -> str:
@@ -114,8 +132,41 @@ def _today(name: str) -> str:
     return f'{_compat_pickle.IMPORT_MAPPING.get(module, module)}.{attribute}'
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+# -- what is written ---------------------------------------------------------------------------------------------------
+
+
+def plain_checkpoint(checkpoint: dict) -> dict:
+    """A checkpoint that ``read_checkpoint`` will read, with the tensors of the given one.
+
+    Numpy scalars, subclasses of builtin types, paths and containers of other types become builtins. The state of
+    parameter schedulers loses its functions, which a scheduler makes anew before its state is loaded.
+
+    Raises:
+        CheckpointError: A part is neither plain nor harmless; the message names it.
+    """
+    plain = {}
+    for key, value in checkpoint.items():
+        if key.endswith('state_dict'):
+            plain[key] = value  # an OrderedDict of tensors whose attribute _metadata must stay
+        else:
+            plain[key] = plain_state(value, key, _refuse_unreadable, drop_functions=key == 'param_schedulers')
+    return plain
+
+
+def _refuse_unreadable(name: str, value) -> None:
+    if _trusted():
+        return
+    kind = f'{type(value).__module__}.{type(value).__qualname__}'
+    try:
+        stored = io.BytesIO()
+        torch.save(value, stored)
+        stored.seek(0)
+        torch.load(stored, map_location='meta', weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f'the checkpoint would hold {name}, a {kind}, which is more than tensors and plain data and could not be '
+            'read again. Keep numbers, text, lists, dicts, arrays or tensors there.'
+        ) from error
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -125,7 +176,8 @@ class AtomicLocalBackend(LocalBackend):
         """Write ``obj`` to ``filepath``: to a temporary file beside it, synced, then renamed.
 
         Raises:
-            CheckpointError: The write failed, e.g. because the disk is full; what stood there before is untouched.
+            CheckpointError: The write failed, e.g. because the disk is full, or ``obj`` is a checkpoint that
+                ``read_checkpoint`` refuses; what stood there before is untouched.
         """
         path = Path(filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +187,8 @@ class AtomicLocalBackend(LocalBackend):
                 file.write(obj)
                 file.flush()
                 os.fsync(file.fileno())
+            if obj.startswith(ZIP_MAGIC) and b'/data.pkl' in obj[:ZIP_HEADER]:
+                _check_written(temporary, path)
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
             _sync_directory(path.parent)
@@ -150,6 +204,14 @@ class AtomicLocalBackend(LocalBackend):
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text as ``put`` writes bytes."""
         self.put(obj.encode(encoding), filepath)
+
+
+def _check_written(temporary: str, path: Path) -> None:
+    try:
+        read_checkpoint(temporary, map_location='meta')  # skips the data of tensors: some milliseconds
+    except CheckpointError as error:
+        reason = str(error).replace(temporary, str(path))
+        raise CheckpointError(f'{path} was not written, as it could not be read again: {reason}') from error
 
 
 def _umask() -> int:
@@ -168,26 +230,44 @@ def _sync_directory(path: Path) -> None:
             os.close(handle)
 
 
+def checkpoint_files(work_dir: str | Path) -> list[Path]:
+    """The checkpoints that a training left in its work folder, the newest first."""
+    found = sorted(Path(work_dir).glob('*_*.pth'), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path for path in found if re.fullmatch(r'(epoch|iter)_\d+', path.stem)]
+
+
 def find_latest_checkpoint(work_dir: str | Path) -> str | None:
     """The newest readable checkpoint of a run: the one ``last_checkpoint`` names, or the newest file after it.
 
     A run can be killed between writing a checkpoint and naming it, or have its folder moved.
+
+    Returns:
+        Its path, or None if there are no checkpoints.
+
+    Raises:
+        CheckpointError: There are some, but none can be read; the message says why of each.
     """
     work_dir = Path(work_dir)
     named = work_dir / 'last_checkpoint'
-    candidates = sorted(work_dir.glob('*_*.pth'), key=lambda p: p.stat().st_mtime, reverse=True)
-    candidates = [p for p in candidates if re.fullmatch(r'(epoch|iter)_\d+', p.stem)]
+    candidates = checkpoint_files(work_dir)
     if named.is_file():
         path = Path(named.read_text().strip() or '/nonexistent')
         local = work_dir / path.name
         candidates = [p for p in (local, path) if p.is_file()][:1] + candidates
+    reasons = []
     for path in dict.fromkeys(candidates):
         try:
             read_checkpoint(path, map_location='meta')
         except CheckpointError as error:
             print_log(f'passing over {error}', 'current', logging.WARNING)
+            reasons.append(str(error))
         else:
             return str(path)
+    if reasons:
+        raise CheckpointError(
+            f'none of the {len(reasons)} checkpoints in {work_dir} can be read, so there is nothing to resume from: '
+            f'{"; ".join(reasons)}. To train from the start, choose another work folder'
+        )
     return None
 
 
@@ -245,12 +325,21 @@ def load_from_http(filename: str, map_location=None) -> dict:
     return fetch(filename, map_location)
 
 
+def refuse_cloud(filename: str, map_location=None) -> dict:
+    """Say what to do about a scheme whose client library isn't part of this toolbox."""
+    scheme = filename.split('://')[0]
+    raise CheckpointError(
+        f'{filename}: checkpoints are not read from {scheme}://; download the file and name the local one'
+    )
+
+
 def install() -> None:
     """Make mmengine read and write through this module."""
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')
     register = CheckpointLoader.register_scheme
     register('', load_from_local, force=True)
     register(['http://', 'https://'], load_from_http, force=True)
+    register([r'(\S+\:)?s3://', r'(\S+\:)?petrel://', 'pavi://', 'mmcls://'], refuse_cloud, force=True)
     register(['modelzoo://', 'torchvision://'], _zoo_loader('torchvision', 'torchvision_0.12.json'), force=True)
     register(['open-mmlab://', 'openmmlab://'], _zoo_loader('openmmlab', 'openmmlab.json'), force=True)
 
@@ -276,6 +365,7 @@ def check_fit(model: torch.nn.Module, state_dict: dict, source: str, strict: boo
     Raises:
         CheckpointError: It doesn't fit; the message lists the keys.
     """
+    _check_state_dict(state_dict, source)
     own = model.state_dict()
     given = _renamed(model, {re.sub(r'^module\.', '', key): value for key, value in state_dict.items()})
     missing = [key for key in own if key not in given and not key.endswith('num_batches_tracked')]
@@ -293,6 +383,16 @@ def check_fit(model: torch.nn.Module, state_dict: dict, source: str, strict: boo
     if (strict and (missing or shapes)) or not usable:
         raise CheckpointError(f'{report}. It was made by another model or config.')
     return report
+
+
+def _check_state_dict(state_dict, source: str) -> None:
+    others = [key for key, value in state_dict.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        kinds = ', '.join(f'{key} ({type(state_dict[key]).__name__})' for key in others[:5])
+        raise CheckpointError(
+            f'{source} has no state_dict of tensors: {kinds} {"is" if len(others) == 1 else "are"} none. Expected '
+            "a dict of tensors by name, or one under the key 'state_dict'."
+        )
 
 
 def _renamed(model: torch.nn.Module, state_dict: dict) -> dict:

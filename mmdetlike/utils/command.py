@@ -1,7 +1,7 @@
 """What the command-line tools share."""
 
 import argparse
-import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -9,18 +9,43 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from mmdetlike.errors import ConfigError, UserError
 from mmdetlike.utils.checkpoint import TRUST_VARIABLE
 from mmdetlike.utils.config import load_config, require
+from mmdetlike.utils.failures import sentence
 
-# Mistakes of the user's that need a sentence, not a traceback.
-USER_ERRORS = (UserError, FileNotFoundError, NotADirectoryError)
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+DEBUG_OPTION = '--debug'
+DEBUG_VARIABLE = 'MMDETLIKE_DEBUG'
+INTERRUPTED = 130  # the status that shells give to a process stopped by Ctrl-C
+
+
+def make_parser(description: str | None, **settings) -> argparse.ArgumentParser:
+    """The parser of a tool, with the option that ``run_tool`` reads.
+
+    Args:
+        description: The tool's docstring.
+        settings: Further arguments of ``argparse.ArgumentParser``.
+    """
+    formatter = settings.pop('formatter_class', argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=description, formatter_class=formatter, **settings)
+    add_debug_option(parser)
+    return parser
+
+
+def add_debug_option(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that ``run_tool`` reads, for the help."""
+    parser.add_argument(DEBUG_OPTION, action='store_true', help='show the traceback of an error')
+
+
+def user_path(text: str) -> Path:
+    """A path of the command line, ``~`` expanded."""
+    return Path(text).expanduser()
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Options of every tool that runs a model."""
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/CONFIG_NAME)')
+    """Options of every tool that runs a model, ``--debug`` among them."""
+    parser.add_argument(
+        '--work-dir', type=user_path, help='folder for logs and checkpoints (default: work_dirs/CONFIG_NAME)'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -35,6 +60,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='read checkpoints that hold more than tensors and plain data; this runs code of their author',
     )
+    add_debug_option(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
@@ -58,17 +84,37 @@ def load_run_config(args: argparse.Namespace, *keys: str) -> Config:
     cfg = load_config(args.config, args.cfg_options)
     require(cfg, *keys)
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem)
     return cfg
 
 
-def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool; a mistake of the user's ends it with one sentence and status 2."""
+def run_tool(main: Callable[[], None], when_interrupted: str = '') -> None:
+    """Run a tool's ``main``; whatever goes wrong ends it with one sentence and status 2.
+
+    ``--debug`` on the command line, or MMDETLIKE_DEBUG=1, shows the traceback instead.
+
+    Args:
+        main: Reads ``sys.argv``.
+        when_interrupted: What to tell who stops it by Ctrl-C.
+    """
+    if DEBUG_OPTION in sys.argv[1:]:
+        sys.argv.remove(DEBUG_OPTION)
+        os.environ[DEBUG_VARIABLE] = '1'  # for the processes that it starts, too
+    _write_utf8()
     try:
         main()
-    except (*USER_ERRORS, OSError) as error:
-        expected = isinstance(error, USER_ERRORS) or error.errno in FULL_DISK
-        if os.environ.get('MMDETLIKE_DEBUG') or not expected:
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get(DEBUG_VARIABLE, '0') not in ('', '0'):
             raise
-        print('error' if isinstance(error, ConfigError) else type(error).__name__, error, sep=': ', file=sys.stderr)
+        if isinstance(error, KeyboardInterrupt):
+            print('interrupted', when_interrupted, sep='; ' if when_interrupted else '', file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        print(sentence(error), file=sys.stderr)
         sys.exit(2)
+
+
+def _write_utf8() -> None:
+    """Write UTF-8 whatever the locale says: in an ASCII one, the name of a class would end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding='utf-8', errors='backslashreplace')

@@ -1,14 +1,19 @@
 """Reading configs, with messages that say which file and which key is wrong."""
 
+import contextlib
 import copy
 import difflib
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config as MMEngineConfig
+from mmengine.config import ConfigDict
 
+from mmdetlike.build_errors import type_name
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import SCOPE
+from mmdetlike.utils.config_text import Config
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -23,10 +28,12 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         ConfigError: It can't be read or an override doesn't fit.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f'config {path} is a folder, not a file{_similar_files(path / "config.py")}')
     if not path.is_file():
         raise FileNotFoundError(f'config {path} does not exist{_similar_files(path)}')
     try:
-        config = Config.fromfile(path)
+        config = MMEngineConfig.fromfile(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{path}: a base config is missing: {error}') from error
     except SyntaxError as error:
@@ -40,7 +47,7 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
             raise ConfigError(f'--cfg-options {cfg_options} does not fit {path}: {error}') from error
     if config.get('default_scope') is None:
         config.default_scope = SCOPE
-    return config
+    return Config.of(config)
 
 
 def _similar_files(path: Path) -> str:
@@ -64,18 +71,22 @@ def require(config: Config, *keys: str) -> None:
         )
 
 
-def key_path(config, matches: Callable[[dict], bool], prefix: str = '') -> str | None:
-    """Dotted path of the first dict within ``config`` that ``matches``, or None."""
+def dicts_within(config, prefix: str = '') -> Iterator[tuple[str, dict]]:
+    """Each dict in ``config``, outer ones first, with its dotted path; that of ``config`` itself is ``prefix``."""
     if isinstance(config, dict):
-        if prefix and matches(config):
-            return prefix
+        yield prefix, config
         children = ((f'{prefix}.{key}' if prefix else str(key), value) for key, value in config.items())
     elif isinstance(config, (list, tuple)):
         children = ((f'{prefix}[{i}]', value) for i, value in enumerate(config))
     else:
-        return None
-    found = (key_path(value, matches, path) for path, value in children)
-    return next((path for path in found if path is not None), None)
+        return
+    for path, value in children:
+        yield from dicts_within(value, path)
+
+
+def key_path(config, matches: Callable[[dict], bool]) -> str | None:
+    """Dotted path of the first dict within ``config`` that ``matches``, or None."""
+    return next((path for path, node in dicts_within(config) if path and matches(node)), None)
 
 
 def _is_part_of(config: dict, target: dict) -> bool:
@@ -83,15 +94,52 @@ def _is_part_of(config: dict, target: dict) -> bool:
     return 'type' in config and all(key in target and target[key] == value for key, value in config.items())
 
 
-def locate(error: ConfigError, config: Config) -> str:
-    """The message of a ``ConfigError`` with the file and key path it is about."""
-    tree = ConfigDict(config._cfg_dict)
-    criteria = []
-    if error.cfg is not None:
-        criteria += [lambda node: node == error.cfg, lambda node: _is_part_of(node, error.cfg)]
-    if error.unknown_type is not None:
-        criteria.append(lambda node: node.get('type') == error.unknown_type)
-    paths = (key_path(tree, criterion) for criterion in criteria)
-    path = next((path for path in paths if path is not None), None)
-    where = f'{config.filename}: {path}: ' if path else f'{config.filename}: '
-    return f'{where}{error}'
+def _is_rest_of(config: dict, target: dict) -> bool:
+    """Whether ``target`` is what is left of ``config`` after its owner took arguments out."""
+    return 'type' in target and all(key in config and config[key] == value for key, value in target.items())
+
+
+def _place(error: ConfigError, tree: dict) -> str:
+    """Key path of the dict that an error is about, looked for within the dicts that were being built around it."""
+    found = [('', tree)]
+    targets = [*reversed(error.enclosing), error.cfg] if error.cfg is not None else []
+    for target in targets:
+        # a loop that builds its dataloader is an example of a dict that isn't part of the one being built around it
+        within = (_find(target, *outer) for outer in reversed(found))
+        found += [next((match for match in within if match is not None), found[-1])]
+    place = found[-1][0]
+    if not place and error.unknown_type is not None:
+        place = key_path(tree, lambda node: node.get('type') == error.unknown_type) or ''
+    return place
+
+
+def _find(target: dict, prefix: str, tree: dict) -> tuple[str, dict] | None:
+    within = [(path, node) for path, node in dicts_within(tree, prefix) if path]
+    for matches in (operator.eq, _is_part_of, _is_rest_of):
+        for path, node in within:
+            if matches(node, target):
+                return path, node
+    return None
+
+
+def locate(error: ConfigError, config: MMEngineConfig) -> str:
+    """The message of a ``ConfigError`` with the file, the key path and the type that it is about."""
+    place = _place(error, ConfigDict(config._cfg_dict))
+    parts = [config.filename or 'the config', place]
+    kind = type_name(error.cfg['type']) if error.cfg is not None and 'type' in error.cfg else ''
+    if kind not in str(error):
+        parts.append(f'type={kind!r}')
+    return ': '.join([*filter(None, parts), str(error)])
+
+
+@contextlib.contextmanager
+def located(config: MMEngineConfig) -> Iterator[None]:
+    """Within this context a ``ConfigError`` gets the file and the key path that it is about into its message."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.is_located:
+            raise
+        told = ConfigError(locate(error, config), error.cfg, error.unknown_type)
+        told.is_located = True
+        raise told from error

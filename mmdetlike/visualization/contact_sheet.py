@@ -9,7 +9,7 @@ import numpy as np
 from .draw import Style, as_canvas, draw_boxes, draw_instances, draw_masks, resize_image
 from .instances import Instances, to_instances
 from .palette import Color
-from .text import load_font, shorten
+from .text import Typeface, shorten, with_placeholders
 
 _BACKGROUND = (24, 26, 30)
 _INK = (225, 228, 232)
@@ -103,9 +103,9 @@ def _strip(text: str, width: int, height: int) -> np.ndarray:
     """A line of text on the background colour."""
     from PIL import Image, ImageDraw
 
-    font = load_font(max(9, round(height * 0.55)))
+    font = Typeface(max(9, round(height * 0.55)))
     picture = Image.new('RGB', (width, height), _BACKGROUND)
-    ImageDraw.Draw(picture).text((4, height / 2), shorten(text, font, width - 8), fill=_INK, font=font, anchor='lm')
+    font.paint(ImageDraw.Draw(picture), shorten(with_placeholders(text), font, width - 8), 4, height / 2, _INK)
     return np.array(picture)
 
 

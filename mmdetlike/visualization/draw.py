@@ -13,7 +13,7 @@ import numpy as np
 from .instances import Instances, mask_extents, to_instances
 from .palette import Color, get_palette, readable_text_color
 from .tags import place_tags
-from .text import MIN_FONT_SIZE, font_size_for, line_width_for, load_font, shorten
+from .text import MIN_FONT_SIZE, Typeface, font_size_for, legible_names, line_width_for, shorten, tidy
 
 _RIM = 0.55  # how much of the picture remains in the dark rim around lines
 _CROWDED = 0.12  # tags that would cover a larger share of the image get a smaller font
@@ -139,10 +139,10 @@ def draw_labels(
     boxes = np.asarray(boxes, dtype=float).reshape(-1, 4)
     height, width = canvas.shape[:2]
     font_size = font_size or _font_size_for_tags(canvas.shape, texts)
-    font, tag_height, pad = load_font(font_size), round(1.3 * font_size), round(0.3 * font_size)
+    font, tag_height, pad = Typeface(font_size), round(1.3 * font_size), round(0.3 * font_size)
     if tag_height > height:
         return canvas
-    texts = [shorten(text, font, width - 2 * pad, tail=5) for text in texts]
+    texts = [shorten(tidy(text), font, width - 2 * pad, tail=5) for text in texts]
     shown = [i for i, text in enumerate(texts) if text and _is_visible(boxes[i], canvas.shape)]
     sizes = np.array([(min(width, round(font.getlength(texts[i])) + 2 * pad), tag_height) for i in shown])
     sizes = sizes.reshape(-1, 2)
@@ -204,7 +204,8 @@ def draw_instances(
     Args:
         image: Image (h, w, 3), uint8.
         instances: :class:`Instances`, or anything that :func:`to_instances` takes (``InstanceData``, a dict of arrays).
-        classes: Names of the classes; indices are shown without them.
+        classes: Names of the classes; indices are shown without them, and 'class 3' for a name whose letters no
+            installed font has.
         palette: What :func:`get_palette` takes, in the channel order of the image.
         score_thr: Instances that score less are left out.
         min_side: Enlarge the image before drawing until its shorter side has this many pixels.
@@ -214,7 +215,7 @@ def draw_instances(
         A new image, enlarged if ``min_side`` asks for it.
     """
     canvas, instances = _enlarge(as_canvas(image), to_instances(instances).by_importance(score_thr), min_side)
-    num_classes = max([len(classes or ()), *(instances.labels + 1)])
+    num_classes = max([0 if classes is None else len(classes), *(instances.labels + 1)])
     colors = _colors_of(instances, palette, num_classes)
     width = line_width_for(canvas.shape, style.line_width)
     anchors = instances.boxes
@@ -268,7 +269,8 @@ def _colors_of(instances: Instances, palette: Any, num_classes: int) -> list[Col
 
 
 def _texts(instances: Instances, classes: Sequence[str] | None) -> list[str]:
-    names = [classes[i] if classes and i < len(classes) else str(i) for i in instances.labels]
+    names = legible_names(() if classes is None else classes)
+    names = [names[i] if i < len(names) else str(i) for i in instances.labels]
     if instances.scores is None:
         return names
     return [f'{name} {score:.2f}' for name, score in zip(names, instances.scores)]
@@ -350,10 +352,10 @@ def _font_size_for_tags(shape: tuple[int, ...], texts: Sequence[str]) -> int:
     return max(MIN_FONT_SIZE, round(usual * max(0.6, (_CROWDED / share) ** 0.5)))
 
 
-def _paint_tag(width: int, height: int, text: str, colors: tuple[Color, Color], font: Any) -> np.ndarray:
+def _paint_tag(width: int, height: int, text: str, colors: tuple[Color, Color], font: Typeface) -> np.ndarray:
     from PIL import Image, ImageDraw
 
     background, ink = colors
     tag = Image.new('RGB', (int(width), int(height)), background)
-    ImageDraw.Draw(tag).text((width / 2, height / 2), text, fill=ink, font=font, anchor='mm')
+    font.paint(ImageDraw.Draw(tag), text, (width - font.getlength(text)) / 2, height / 2, ink)
     return np.asarray(tag)

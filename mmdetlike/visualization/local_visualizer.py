@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process, master_only
 from mmengine.visualization import Visualizer
 
 from mmdetlike.registry import VISUALIZERS
@@ -53,6 +53,9 @@ class DetLocalVisualizer(Visualizer):
         alpha: Opacity of masks, 0 to 1: half of it for their filling, so that the object stays visible.
     """
 
+    # in place of mmengine's property, which only the main process can read: each process draws its samples
+    dataset_meta: dict | None = None
+
     def __init__(
         self,
         name: str = 'visualizer',
@@ -73,7 +76,6 @@ class DetLocalVisualizer(Visualizer):
         self.alpha = alpha
         self.dataset_meta = {}
 
-    @master_only
     def add_datasample(
         self,
         name: str,
@@ -87,7 +89,7 @@ class DetLocalVisualizer(Visualizer):
         pred_score_thr: float = 0.3,
         step: int = 0,
     ) -> None:
-        """Draw a sample and show it, write it, or hand it to the backends.
+        """Draw a sample and show it, write it, or hand it to the backends; all but writing in the main process only.
 
         Ground truth and prediction are drawn side by side, ground truth on the left, when both are there; of each, the
         panoptic segments where there are some, else the instances, else the classes of pixels.
@@ -104,6 +106,8 @@ class DetLocalVisualizer(Visualizer):
             pred_score_thr: Predictions that score less are left out.
             step: Step that the backends record.
         """
+        if out_file is None and not is_main_process():
+            return
         wanted = [_wanted(data_sample, kind) for kind, draw in (('gt', draw_gt), ('pred', draw_pred)) if draw]
         halves = [self._draw(image, data_sample, field, pred_score_thr) for field in wanted if field is not None]
         drawn = np.concatenate(halves, axis=1) if halves else as_canvas(image)
@@ -133,7 +137,7 @@ class DetLocalVisualizer(Visualizer):
     def _draw(self, image: np.ndarray, data_sample: Any, field: str, score_thr: float) -> np.ndarray:
         meta, instances = self.dataset_meta or {}, getattr(data_sample, field)
         if field.endswith('_seg'):
-            num_classes = len(meta['classes']) if 'classes' in meta else INSTANCE_OFFSET
+            num_classes = len(meta['classes']) if meta.get('classes') is not None else INSTANCE_OFFSET
             instances = panoptic_instances(instances.sem_seg, num_classes)
         style = Style(
             line_width=self.line_width,

@@ -1,11 +1,16 @@
 """Which colour a class gets, and which text is legible on it."""
 
+import functools
+import numbers
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.utils.colors import Color, distinct_colors, linear_rgb
 
+ColorLike = str | Color | Sequence[float]
 _DATASET_OF = {'coco': 'CocoDataset', 'voc': 'VOCDataset', 'citys': 'CityscapesDataset'}
 
 
@@ -28,27 +33,36 @@ def readable_text_color(background: Sequence[int], preferred: Sequence[int] | No
     return white if contrast(white, background) > contrast(black, background) else black
 
 
-def get_palette(palette: str | Color | Sequence[Color] | None, num_classes: int) -> list[Color]:
+def get_palette(palette: str | ColorLike | Sequence[ColorLike] | None, num_classes: int) -> list[Color]:
     """Return one RGB colour for each of ``num_classes`` classes.
 
     Args:
         palette: None or 'random' for :func:`distinct_colors`; 'coco', 'voc' or 'citys' for the colours of that dataset
-            where its class has ``METAINFO['palette']``; a colour name ('green', '#ff8800') or an RGB triple for one
-            colour for all; or a list of RGB triples, one a class.
+            where its class has ``METAINFO['palette']``; one colour for all; or a list of colours, one a class, which is
+            filled up, with one warning, by distinct ones if it is too short. A colour is a name ('green', '#ff8800'),
+            an RGB triple from 0 to 255, or one of floating point from 0 to 1.
         num_classes: Number of classes.
 
     Raises:
-        ValueError: the name is unknown, or the list has fewer colours than there are classes.
+        ConfigError: A name is unknown, or a triple isn't one.
     """
     if isinstance(palette, str):
         palette = _named_palette(palette)
     if palette is None:
         return distinct_colors(num_classes)
-    if len(palette) == 3 and all(np.isscalar(channel) for channel in palette):
+    if len(palette) == 3 and all(isinstance(channel, numbers.Real) for channel in palette):
         palette = [palette] * num_classes
-    if len(palette) < num_classes:
-        raise ValueError(f'the palette has {len(palette)} colours for {num_classes} classes')
-    return [_checked(color) for color in palette[:num_classes]]
+    colors = [_checked(color) for color in palette[:num_classes]]
+    if len(colors) < num_classes:
+        _warn_of_short_palette(len(colors), num_classes)
+    return colors + distinct_colors(num_classes)[len(colors) :]
+
+
+@functools.cache  # once, not for each picture
+def _warn_of_short_palette(number: int, num_classes: int) -> None:
+    warnings.warn(
+        f'the palette has {number} colours for {num_classes} classes: the others get colours of ours', stacklevel=3
+    )
 
 
 def _named_palette(name: str) -> Sequence | None:
@@ -58,16 +72,28 @@ def _named_palette(name: str) -> Sequence | None:
         from mmdetlike.registry import DATASETS
 
         return DATASETS.get(_DATASET_OF[name]).METAINFO.get('palette')
-    from PIL import ImageColor
-
     try:
-        return ImageColor.getrgb(name)[:3]
+        return _color_of_name(name)
     except ValueError:
         known = ', '.join(repr(known) for known in ('random', *_DATASET_OF))
-        raise ValueError(f'palette {name!r} is neither {known} nor the name of a colour') from None
+        raise ConfigError(f'palette {name!r} is neither {known} nor the name of a colour') from None
 
 
-def _checked(color: Sequence[int]) -> Color:
-    if len(color) != 3 or any(not 0 <= channel <= 255 for channel in color):
-        raise ValueError(f'a colour is three numbers from 0 to 255, got {color!r}')
-    return tuple(int(channel) for channel in color)
+def _color_of_name(name: str) -> Color:
+    from PIL import ImageColor
+
+    return ImageColor.getrgb(name)[:3]
+
+
+def _checked(color: ColorLike) -> Color:
+    try:
+        channels = np.array(_color_of_name(color) if isinstance(color, str) else color)
+        if channels.dtype.kind == 'f' and channels.max() <= 1:
+            channels = np.round(channels * 255)
+        if channels.dtype.kind in 'iuf' and channels.shape == (3,) and ((channels >= 0) & (channels <= 255)).all():
+            return tuple(int(channel) for channel in channels)
+    except (ValueError, TypeError):
+        pass
+    raise ConfigError(
+        f"a colour is a name, such as 'red', three numbers from 0 to 255, or three from 0.0 to 1.0, got {color!r}"
+    )

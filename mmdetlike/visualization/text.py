@@ -1,12 +1,24 @@
-"""Text that is legible at any image size: the font, sizes that follow the image, shortening."""
+"""Text that is legible at any image size and in any script: fonts, sizes that follow the image, shortening."""
 
 import functools
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
+    from .palette import Color
+
 MIN_FONT_SIZE = 9
+_MAX_CHARACTERS = 200
+_JOINERS = ('\u200c', '\u200d')  # shape the letters around them
+_SPECIAL_STYLES = ('bold', 'italic', 'oblique', 'mono', 'serif', 'condensed', 'light', 'thin', 'black')
 
 
 def image_size(shape: tuple[int, ...]) -> float:
@@ -24,17 +36,136 @@ def line_width_for(shape: tuple[int, ...], base: float = 3) -> int:
     return max(1, round(base / 3 * (1.1 + 0.002 * image_size(shape))))
 
 
+class Typeface:
+    """A font size: text in DejaVu Sans, which matplotlib ships, and in other installed fonts what that lacks."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def getlength(self, text: str) -> float:
+        """Width of a text in pixels."""
+        return sum(_load_font(file, self.size).getlength(piece) for file, piece in split_by_font(text))
+
+    def paint(self, draw: 'ImageDraw', text: str, left: float, middle: float, color: 'Color') -> None:
+        """Write a text, its left end at x = ``left``, the middle of its height at y = ``middle``."""
+        ascent, descent = _load_font(default_font(), self.size).getmetrics()
+        baseline = middle + (ascent - descent) / 2
+        for file, piece in split_by_font(text):
+            font = _load_font(file, self.size)
+            draw.text((left, baseline), piece, fill=color, font=font, anchor='ls')
+            left += font.getlength(piece)
+
+
+def tidy(text: str) -> str:
+    """A text in one line: line breaks and control characters become spaces, marks of direction are left out."""
+    kept = (_tidy_character(character) for character in str(text)[:_MAX_CHARACTERS])
+    return ' '.join(''.join(kept).split())
+
+
+def _tidy_character(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in ('Cc', 'Zl', 'Zp'):
+        return ' '
+    if category == 'Cs':  # half of a pair, which no font and no encoder takes
+        return '\ufffd'
+    return '' if category == 'Cf' and character not in _JOINERS else character
+
+
+def is_legible(text: str) -> bool:
+    """Whether installed fonts have all its letters."""
+    return all(_joins(character) or font_of(character) for character in text)
+
+
+def with_placeholders(text: str) -> str:
+    """A text with question marks for letters that no installed font has."""
+    return ''.join(character if is_legible(character) else '?' for character in tidy(text))
+
+
+def legible_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Names of classes as they can be written: 'class 3' for one that no installed font has, with one warning."""
+    return _legible_names(tuple(str(name) for name in classes))
+
+
 @functools.lru_cache(maxsize=64)
-def load_font(size: int, bold: bool = False) -> 'FreeTypeFont':
-    """Return DejaVu Sans, which matplotlib ships, at ``size`` pixels."""
+def _legible_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    names = [tidy(name) for name in classes]
+    illegible = [i for i, name in enumerate(names) if classes[i] and not (name and is_legible(name))]
+    if illegible:
+        first = illegible[0]
+        warnings.warn(
+            f'no installed font has all letters of {len(illegible)} of the {len(classes)} class names, such as '
+            f"{classes[first][:40]!r}: they are drawn as 'class {first}' and so on; install a font for their script",
+            stacklevel=2,
+        )
+    return tuple(f'class {i}' if i in illegible else name for i, name in enumerate(names))
+
+
+def split_by_font(text: str) -> list[tuple[str, str]]:
+    """Pieces of a text in order, each after the file of its font."""
+    if text.isascii():
+        return [(default_font(), text)] if text else []
+    runs: list[tuple[str, str]] = []
+    for character in text:
+        joined = bool(runs) and _joins(character)
+        file = runs[-1][0] if joined else font_of(character) or default_font()
+        if runs and runs[-1][0] == file:
+            runs[-1] = (file, runs[-1][1] + character)
+        else:
+            runs.append((file, character))
+    return runs
+
+
+def _joins(character: str) -> bool:
+    """Whether it is part of the letter before it: accents, vowel signs, joiners."""
+    return unicodedata.category(character) in ('Mn', 'Mc', 'Me', 'Cf')
+
+
+@functools.lru_cache(maxsize=4096)
+def font_of(character: str) -> str | None:
+    """The file of a font that has a character; None if none has."""
+    files = (file for files in ((default_font(),), other_fonts()) for file in files)
+    return next((file for file in files if ord(character) in _characters(file)), None)
+
+
+@functools.lru_cache(maxsize=1)
+def default_font() -> str:
     import matplotlib
+
+    return f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf'
+
+
+@functools.lru_cache(maxsize=1)
+def other_fonts() -> tuple[str, ...]:
+    """Files of the installed fonts, those of plain style first."""
+    from matplotlib import font_manager
+
+    def strangeness(file: str) -> tuple[int, str]:
+        name = Path(file).name.lower()
+        return sum(style in name for style in _SPECIAL_STYLES), name
+
+    return tuple(sorted(font_manager.findSystemFonts(), key=strangeness))
+
+
+@functools.cache
+def _characters(file: str) -> np.ndarray:
+    """Code points of a font; none if it can't be drawn at any size, as fonts made of pictures can't."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        _load_font(file, MIN_FONT_SIZE)
+        return np.fromiter(FT2Font(file).get_charmap(), np.uint32)
+    except (OSError, RuntimeError, ValueError):
+        return np.empty(0, np.uint32)
+
+
+@functools.lru_cache(maxsize=64)
+def _load_font(file: str, size: int) -> 'FreeTypeFont':
     from PIL import ImageFont
 
-    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
-    return ImageFont.truetype(f'{matplotlib.get_data_path()}/fonts/ttf/{name}', size)
+    return ImageFont.truetype(file, size)
 
 
-def shorten(text: str, font: 'FreeTypeFont', max_width: float, tail: int = 0) -> str:
+def shorten(text: str, font: Typeface, max_width: float, tail: int = 0) -> str:
     """Return ``text``, with an ellipsis for a part of it if it is wider than ``max_width`` pixels; '' if none fits.
 
     The last ``tail`` characters survive: with 5, 'traffic light 0.87' becomes 'traf… 0.87'.

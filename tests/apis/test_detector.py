@@ -9,6 +9,7 @@ from mmdetlike.apis import init_detector
 from mmdetlike.apis.configs import config_in_checkpoint, find_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint import CheckpointError
+from mmdetlike.utils.colors import distinct_colors
 from tests.apis.helpers import CLASSES, CONFIG, TINY, save_checkpoint, tiny_detector
 from tests.utils import RETINANET, ROOT
 
@@ -95,8 +96,11 @@ def test_unknown_classes_are_numbered_with_a_warning(checkpoint, tmp_path, meta)
 
 def test_palette(checkpoint):
     assert load(checkpoint, palette='red').dataset_meta['palette'] == [(255, 0, 0)] * 5
-    with pytest.raises(ConfigError, match='2 colours for 5 classes'):
-        load(checkpoint, palette=[(0, 0, 0), (1, 1, 1)])
+    with pytest.warns(UserWarning, match='2 colours for 5 classes'):
+        filled = load(checkpoint, palette=['black', (1, 1, 1)]).dataset_meta['palette']
+    assert filled == [(0, 0, 0), (1, 1, 1), *distinct_colors(5)[2:]]
+    with pytest.raises(ConfigError, match=r'a colour is .*, got \(300, 0, 0\)'):
+        load(checkpoint, palette=[(300, 0, 0)])
 
 
 @pytest.mark.parametrize('with_checkpoint', [True, False])
@@ -157,7 +161,7 @@ def test_checkpoint_that_is_none(tmp_path):
 
 
 def test_mistakes_in_the_config(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'did you mean .*faster-rcnn_r18_fpn_shapes\.py'):
+    with pytest.raises(FileNotFoundError, match=r'did you mean .*faster-rcnn_r18_fpn_shapes'):
         init_detector(CONFIG.with_name('faster_rcnn_r18_fpn_shapes.py'), device='cpu')
     with pytest.raises(ConfigError, match=r"model.*'FasterRCN' is not in.*Closest names: FasterRCNN"):
         init_detector(CONFIG, device='cpu', cfg_options={'model.type': 'FasterRCN'})
@@ -213,3 +217,36 @@ def test_no_warnings_in_the_normal_case(checkpoint):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         load(checkpoint)
+
+
+@pytest.mark.parametrize('device', ['cpu', 'cpu:0', torch.device('cpu')])
+def test_device_where_2x_has_it(device):
+    model = init_detector(CONFIG, None, device, cfg_options=TINY)
+    assert next(model.parameters()).device.type == 'cpu'
+    assert len(model.dataset_meta['palette']) == 5
+
+
+def test_options_where_2x_has_them():
+    model = init_detector(CONFIG, None, 'cpu', {**TINY, 'model.test_cfg.rcnn.score_thr': 0.7})
+    assert model.cfg.model.test_cfg.rcnn.score_thr == 0.7
+
+
+def test_device_where_2x_has_it_that_is_not_there():
+    with pytest.raises(ConfigError, match="device 'cuda:77' can't be used"):
+        init_detector(CONFIG, None, 'cuda:77', cfg_options=TINY)
+    with pytest.raises(ConfigError, match=r"device \"\['cpu'\]\" can't be used|device .* can't be used"):
+        init_detector(CONFIG, device=['cpu'], cfg_options=TINY)
+
+
+def test_config_by_name():
+    assert type(init_detector('retinanet_r18_fpn_shapes', device='cpu')).__name__ == 'RetinaNet'
+    with pytest.raises(FileNotFoundError, match='did you mean retinanet_r18_fpn_shapes'):
+        init_detector('retinanet_r18_fpn_shape', device='cpu')
+
+
+@pytest.mark.parametrize('value', ['0.5', [0.5], True, None])
+def test_thresholds_that_are_no_numbers(value):
+    cfg = Config.fromfile(CONFIG)
+    cfg.model.test_cfg.rcnn.score_thr = value
+    with pytest.raises(ConfigError, match=r'model\.test_cfg\.rcnn\.score_thr must be a number, got the \w+ '):
+        init_detector(cfg, device='cpu')

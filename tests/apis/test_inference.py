@@ -1,3 +1,5 @@
+import io
+
 import cv2
 import numpy as np
 import pytest
@@ -6,8 +8,9 @@ from PIL import Image
 
 from mmdetlike.apis import inference_detector
 from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.transforms import BaseTransform
 from mmdetlike.errors import ConfigError
-from tests.apis.helpers import assert_same, box_distance, picture, tiny_detector, write_pictures
+from tests.apis.helpers import assert_same, box_distance, picture, tiny_detector, write_pictures, write_video
 
 
 @pytest.fixture(scope='module')
@@ -146,7 +149,11 @@ def test_damaged_files(detector, tmp_path):
         (picture().transpose(2, 0, 1), r'got uint8 of the shape \(3, 64, 96\)'),
         (np.zeros((4, 4, 5), np.uint8), r'shape \(4, 4, 5\)'),
         (np.zeros((0, 4, 3), np.uint8), r'shape \(0, 4, 3\)'),
-        (np.zeros((1, 4, 4, 3), np.uint8), r'shape \(1, 4, 4, 3\)'),
+        (np.zeros((1, 4, 4, 4, 3), np.uint8), r'shape \(1, 4, 4, 4, 3\)'),
+        (torch.zeros(5, 4, 3), r'a tensor must be \(3, h, w\), got the shape \(5, 4, 3\)'),
+        (torch.full((3, 4, 4), 90.0), r'between 0 and 1, got 90 to 90; call .to\(torch.uint8\)'),
+        (torch.full((3, 4, 4), torch.nan), 'between 0 and 1, got nan'),
+        (torch.zeros(3, 4, 4, dtype=torch.int64), 'got int64'),
     ],
 )
 def test_arrays_that_are_no_pictures(detector, image, message):
@@ -155,9 +162,114 @@ def test_arrays_that_are_no_pictures(detector, image, message):
 
 
 def test_inputs_of_other_types(detector):
-    with pytest.raises(TypeError, match=r'got a tensor of the shape \(3, 4, 4\)'):
-        inference_detector(detector, torch.zeros(3, 4, 4))
+    for strange in (b'bytes', io.BytesIO(b'bytes'), dict(img=1), None):
+        with pytest.raises(TypeError, match=rf'expected a path, an array .*, got {type(strange).__name__}'):
+            inference_detector(detector, strange)
+    with pytest.raises(ValueError, match="channel_order must be one of 'bgr', 'rgb', got 'RGB'"):
+        inference_detector(detector, picture(), channel_order='RGB')
     with pytest.raises(TypeError, match='got int'):
         inference_detector(detector, [3])
     with pytest.raises(ValueError, match='batch_size must be a positive integer, got 0'):
         inference_detector(detector, picture(), batch_size=0)
+
+
+def test_pictures_in_memory_of_all_kinds(detector):
+    bgr = picture()
+    rgb = np.ascontiguousarray(bgr[..., ::-1])
+    channels_first = np.ascontiguousarray(bgr.transpose(2, 0, 1))
+    expected = inference_detector(detector, bgr)
+    for image in (Image.fromarray(rgb), torch.from_numpy(channels_first), torch.from_numpy(channels_first) / 255):
+        assert_same(inference_detector(detector, image), expected)
+    for image in (Image.fromarray(rgb), rgb, torch.from_numpy(channels_first).flip(0)):
+        assert_same(inference_detector(detector, image, channel_order='rgb'), expected)
+    deep = Image.fromarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype(np.uint16) * 257)
+    grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    assert_same(inference_detector(detector, deep), inference_detector(detector, grey))
+
+
+def test_a_pipeline_without_a_loader(detector, tmp_path):
+    (path,) = write_pictures(tmp_path, 1)
+    steps = [dict(type='Resize', scale=(192, 128)), dict(type='PackDetInputs')]
+    assert inference_detector(detector, path, test_pipeline=steps).img_shape == (128, 192)
+
+
+@pytest.mark.parametrize(('dtype', 'mode'), [(np.float32, 'F'), (np.int32, 'I')])
+def test_a_pillow_image_of_unknown_range(detector, dtype, mode):
+    with pytest.raises(ValueError, match=f"PIL image of the mode '{mode}', 32 bits, has no known range"):
+        inference_detector(detector, Image.fromarray(np.zeros((4, 4), dtype)))
+
+
+def test_several_pictures(detector, tmp_path):
+    images = [picture(seed) for seed in range(3)]
+    singles = [inference_detector(detector, image) for image in images]
+    paths = write_pictures(tmp_path, 3)
+    stack = np.stack(images)
+    tensors = torch.from_numpy(stack).permute(0, 3, 1, 2)
+    in_memory = (iter(images), stack, tensors, [stack[:2], images[2]])
+    for several in (*in_memory, iter(paths), dict.fromkeys(paths).keys()):
+        results = inference_detector(detector, several)
+        assert len(results) == 3
+        for result, single in zip(results, singles):
+            assert_same(result, single)
+
+
+def test_results_can_be_changed_in_place(detector):
+    found = inference_detector(detector, picture()).pred_instances
+    found.bboxes.mul_(2)
+    assert not found.bboxes.is_inference() and not found.bboxes.requires_grad
+
+
+def test_a_model_in_training_predicts_as_in_eval_mode(detector):
+    expected = inference_detector(detector, picture())
+    detector.train()
+    modes = [module.training for module in detector.modules()]
+    try:
+        assert_same(inference_detector(detector, picture()), expected)
+        assert [module.training for module in detector.modules()] == modes
+    finally:
+        detector.eval()
+
+
+def test_weights_of_half_precision():
+    detector = tiny_detector().half()
+    with pytest.raises(ConfigError, match=r'weights of the model are torch.float16 .* call model.float\(\)'):
+        inference_detector(detector, picture())
+
+
+def test_a_video_is_no_picture(detector, tmp_path):
+    write_video(tmp_path / 'clip.avi', 2, 'MJPG')
+    with pytest.raises(ImageError, match=r'clip\.avi: it is a video, which DetInferencer takes'):
+        inference_detector(detector, tmp_path / 'clip.avi')
+
+
+class ReadRaw(BaseTransform):
+    """A loader of a user's own, whose name says nothing."""
+
+    role = 'image'
+
+    def transform(self, results):
+        results['img'] = np.fromfile(results['img_path'], np.uint8).reshape(64, 96, 3)
+        results['img_shape'] = results['ori_shape'] = (64, 96)
+        results['scale_factor'] = (1.0, 1.0)
+        return results
+
+
+class Undeclared(ReadRaw):
+    role = None
+
+
+class NeedsInstances(BaseTransform):
+    role = 'annotations'
+
+    def transform(self, results):
+        raise KeyError('instances')
+
+
+@pytest.mark.parametrize('loader', [ReadRaw, Undeclared])
+def test_steps_say_what_they_do(detector, tmp_path, loader):
+    picture().tofile(tmp_path / 'a.raw')
+    keys = ('img_path', 'ori_shape', 'img_shape', 'scale_factor', 'camera', 'segments_info')
+    steps = [dict(type=loader), dict(type=NeedsInstances), dict(type='PackDetInputs', meta_keys=keys)]
+    expected = inference_detector(detector, picture())
+    for image in (tmp_path / 'a.raw', picture()):
+        assert_same(inference_detector(detector, image, test_pipeline=steps), expected)

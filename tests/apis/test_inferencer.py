@@ -1,7 +1,9 @@
+import copy
 import functools
 import http.server
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -10,29 +12,23 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
-from mmdetlike.apis import DetInferencer, inference_detector
-from mmdetlike.apis.results import to_dict
+from mmdetlike.apis import DetInferencer
+from mmdetlike.apis.results import to_dict, to_json
+from mmdetlike.apis.sources import expand
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.mask import rle_to_bitmap
-from tests.apis.helpers import CLASSES, CONFIG, picture, save_checkpoint, tiny_detector, write_pictures, write_video
-
-
-@pytest.fixture(scope='module')
-def detector():
-    return tiny_detector()
-
-
-@pytest.fixture(scope='module')
-def inferencer(detector):
-    return DetInferencer(detector, show_progress=False)
-
-
-@pytest.fixture(scope='module')
-def expected(detector):
-    """Predictions for the pictures that ``write_pictures`` writes."""
-    return [to_dict(sample) for sample in inference_detector(detector, [picture(i) for i in range(4)])]
+from mmdetlike.utils.outputs import OutputError
+from tests.apis.helpers import (
+    CLASSES,
+    CONFIG,
+    files_below,
+    picture,
+    save_checkpoint,
+    write_pictures,
+    write_video,
+)
 
 
 @pytest.fixture
@@ -82,8 +78,8 @@ def test_pictures_are_read_batch_by_batch(detector, folder):
     inferencer = DetInferencer(detector, show_progress=False)
     read = []
     load = inferencer.pipeline.load
-    inferencer.pipeline.load = lambda image: read.append(image) or load(image)
-    outcomes = inferencer._outcomes([str(path) for path in sorted(folder.iterdir())], 2, keep_images=False)
+    inferencer.pipeline.load = lambda image, *args: read.append(image) or load(image, *args)
+    outcomes = inferencer._outcomes([str(path) for path in sorted(folder.iterdir())], 2, False, 'bgr')
     next(outcomes)
     assert len(read) == 2
     next(outcomes), next(outcomes)
@@ -100,8 +96,8 @@ def test_inputs_that_lead_nowhere(inferencer, tmp_path):
         inferencer(f'{tmp_path}/*.jpg')
     with pytest.raises(FileNotFoundError, match=r'gone\.jpg: there is no such picture'):
         inferencer(tmp_path / 'gone.jpg')
-    with pytest.raises(TypeError, match='tensor'):
-        inferencer(torch.zeros(3, 8, 8))
+    with pytest.raises(ValueError, match='tensor'):
+        inferencer(torch.zeros(8, 8))
     assert inferencer([]) == dict(predictions=[], visualization=[])
 
 
@@ -188,24 +184,84 @@ def test_files_that_are_not_wanted(inferencer, tmp_path, capsys):
     inferencer(picture(), out_dir=tmp_path / 'a', no_save_vis=True)
     assert not (tmp_path / 'a').exists() and capsys.readouterr().out == ''
     inferencer(picture(), out_dir=tmp_path / 'b', no_save_vis=True, no_save_pred=False)
-    assert [path.name for path in (tmp_path / 'b').iterdir()] == ['preds']
+    assert sorted(path.name for path in (tmp_path / 'b').iterdir()) == ['.sources.jsonl', 'preds']
 
 
-def test_pictures_of_the_same_name_do_not_overwrite_each_other(inferencer, tmp_path, expected):
-    paths = [write_pictures(tmp_path / name, 2)[i] for i, name in enumerate('ab')]
-    paths[1] = paths[1].rename(tmp_path / 'b' / '0.jpg')
-    inferencer([*paths, picture(2), picture(3)], out_dir=tmp_path, no_save_pred=False)
-    assert {path.name for path in (tmp_path / 'vis').iterdir()} == {'0.png', '0_1.jpg', '00000002.jpg', '00000003.jpg'}
-    names = ('0', '0_1', '00000002', '00000003')
-    scores = [json.loads((tmp_path / f'preds/{name}.json').read_text())['scores'] for name in names]
-    assert scores[0] == expected[0]['scores'] and scores[2:] == [p['scores'] for p in expected[2:]]
+def test_pictures_of_the_same_name(inferencer, tmp_path, expected):
+    names = ('cam1/0001.jpg', 'cam2/0001.jpg', '0001.png', '0001.jpg')
+    for i, name in enumerate(names):
+        (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'in' / name), picture(i))
+    inputs = [*(tmp_path / 'in' / name for name in names), picture(3)]
+    out = tmp_path / 'out'
+    result = inferencer(inputs, out_dir=out, no_save_pred=False)
+    assert files_below(out / 'vis') == sorted([*names, '00000004.jpg'])
+    predictions = ('cam1/0001', 'cam2/0001', '0001.png', '0001.jpg', '00000004')
+    for name, prediction in zip(predictions, result['predictions']):
+        assert json.loads((out / f'preds/{name}.json').read_text()) == prediction
+    first = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    inferencer(inputs, out_dir=out, no_save_pred=False)
+    assert {path: path.read_bytes() for path in out.rglob('*') if path.is_file()} == first
+
+
+def test_results_of_another_call_stay(inferencer, tmp_path, expected):
+    for i, name in enumerate('ab'):
+        write_pictures(tmp_path / name, i + 1)[i].rename(tmp_path / name / 'x.png')
+    for _ in range(2):
+        for inputs in (tmp_path / 'a/x.png', tmp_path / 'b/x.png', picture(2), picture(3)):
+            inferencer(inputs, out_dir=tmp_path / 'out', no_save_pred=False)
+    names = ('x', 'x_1', '00000000', '00000000_1')
+    assert {path.stem for path in (tmp_path / 'out/vis').iterdir()} == set(names)
+    assert [json.loads((tmp_path / f'out/preds/{name}.json').read_text()) for name in names] == expected
+
+
+@pytest.mark.parametrize('kind', ['picture', 'video'])
+def test_an_output_over_an_input_is_refused_before_predicting(detector, tmp_path, kind):
+    (tmp_path / 'flat').mkdir()
+    if kind == 'picture':
+        (path, *_) = write_pictures(tmp_path / 'flat/vis', 2)
+    else:
+        (tmp_path / 'flat/vis').mkdir()
+        path = tmp_path / 'flat/vis/clip.mp4'
+        write_video(path, 2, 'mp4v')
+    content = path.read_bytes()
+    inferencer = DetInferencer(detector, show_progress=False)
+    inferencer.pipeline = None
+    for inputs in (path, tmp_path / 'flat/vis', [picture(), str(path)]):
+        with pytest.raises(OutputError, match=rf'flat/vis/{path.name} is one of the inputs and would be replaced'):
+            inferencer(inputs, out_dir=tmp_path / 'flat')
+    assert path.read_bytes() == content
+
+
+def test_files_that_are_not_ours_stay(inferencer, tmp_path):
+    write_pictures(tmp_path / 'in', 1)
+    for folder, name in (('vis', '0.png'), ('preds', '0.json')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text('mine')
+    inferencer(tmp_path / 'in/0.png', out_dir=tmp_path, no_save_pred=False)
+    assert (tmp_path / 'vis/0.png').read_text() == (tmp_path / 'preds/0.json').read_text() == 'mine'
+    assert files_below(tmp_path / 'vis') == ['0.png', '0_1.png']
+    assert files_below(tmp_path / 'preds') == ['0.json', '0_1.json']
+
+
+def test_json_has_no_infinite_numbers():
+    prediction = dict(scores=[0.5], bboxes=[[float('-inf'), 1.0, float('inf'), float('nan')]], labels=[3])
+    text = to_json(prediction)
+    assert json.loads(text) == dict(scores=[0.5], bboxes=[[None, 1.0, None, None]], labels=[3])
+    assert 'Infinity' not in text and 'NaN' not in text
 
 
 def test_samples_and_printing(inferencer, expected, capsys):
     result = inferencer([picture(0), picture(1)], return_datasamples=True, print_result=True)
     assert all(isinstance(sample, DetDataSample) for sample in result['predictions'])
     assert [to_dict(sample) for sample in result['predictions']] == expected[:2]
-    assert capsys.readouterr().out == f'{expected[0]}\n{expected[1]}\n'
+    lines = capsys.readouterr().out.splitlines()
+    shown = [[score for score in prediction['scores'] if score >= 0.3] for prediction in expected[:2]]
+    assert len(lines) == 2 + len(shown[0]) + len(shown[1])
+    others = len(expected[0]['scores']) - len(shown[0])
+    assert lines[0] == f'array (64, 96, 3): {len(shown[0])} objects that score 0.3 or more, {others} others'
+    box = ', '.join(f'{x:.1f}' for x in expected[0]['bboxes'][0])
+    assert lines[1] == f'  {CLASSES[expected[0]["labels"][0]]} {expected[0]["scores"][0]:.2f} at {box}'
 
 
 def test_masks_are_run_length_encoded():
@@ -238,58 +294,52 @@ def test_showing_without_a_display_warns(inferencer, monkeypatch):
         inferencer(picture(), show=True)
 
 
-# -- videos ------------------------------------------------------------------------------------------------------------
+# -- other forms of input, threads -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('name', 'codec'), [('clip.mp4', 'mp4v'), ('clip.avi', 'MJPG')])
-def test_video(inferencer, detector, tmp_path, name, codec):
-    frames = write_video(tmp_path / name, 5, codec)
-    assert len(frames) == 5
-    result = inferencer(tmp_path / name, batch_size=2, out_dir=tmp_path / 'out', no_save_pred=False, pred_score_thr=0)
-    expected = inferencer(frames, batch_size=2)['predictions']
-    assert result['predictions'] == expected
-    assert json.loads((tmp_path / 'out/preds/clip.json').read_text()) == expected
-    written = cv2.VideoCapture(str(tmp_path / 'out/vis/clip.mp4'))
-    assert written.get(cv2.CAP_PROP_FPS) == 8
-    drawn = [written.read()[1] for _ in range(5)]
-    assert not written.read()[0]
-    for frame, original in zip(drawn, frames):
-        assert frame.shape == (64, 96, 3)
-        assert np.abs(frame.astype(int) - original).mean() > 3  # something is drawn
+def test_a_generator_is_read_as_it_goes(detector, folder, expected):
+    inferencer = DetInferencer(detector, show_progress=False)
+    taken = []
+
+    def paths():
+        for path in sorted(folder.iterdir()):
+            taken.append(path)
+            yield path
+
+    outcomes = inferencer._outcomes(expand(paths()), 2, False, 'bgr')
+    next(outcomes)
+    assert len(taken) == 2
+    assert inferencer(paths())['predictions'] == expected
+    assert inferencer(path for path in sorted(folder.iterdir()))['predictions'] == expected
 
 
-def test_colours_of_a_video(inferencer, tmp_path):
-    (original, *_) = write_video(tmp_path / 'clip.avi', 2, 'MJPG')
-    inferencer(tmp_path / 'clip.avi', out_dir=tmp_path, pred_score_thr=1.1)
-    frame = cv2.VideoCapture(str(tmp_path / 'vis/clip.mp4')).read()[1].astype(int)
-    assert np.abs(frame - original).mean() < 8 < np.abs(frame[..., ::-1] - original).mean()
+def test_stacks_and_channel_order(inferencer, expected, tmp_path):
+    stack = np.stack([picture(i) for i in range(4)])
+    rgb = np.ascontiguousarray(stack[..., ::-1])
+    assert inferencer(stack)['predictions'] == expected
+    assert inferencer(rgb, channel_order='rgb')['predictions'] == expected
+    pillow = [Image.fromarray(image) for image in rgb]
+    assert inferencer(pillow, out_dir=tmp_path)['predictions'] == expected
+    assert inferencer(torch.from_numpy(stack).permute(0, 3, 1, 2))['predictions'] == expected
+    drawn = inferencer(rgb[0], channel_order='rgb', return_vis=True, draw_pred=False)['visualization'][0]
+    np.testing.assert_array_equal(drawn, rgb[0])
+    write_pictures(tmp_path / 'in', 1)
+    from_file = inferencer([tmp_path / 'in/0.png', rgb[1]], channel_order='rgb')['predictions']
+    assert from_file == expected[:2], 'files know their order'
 
 
-def test_videos_and_pictures_together(inferencer, tmp_path, expected):
-    write_video(tmp_path / 'a.avi', 2, 'MJPG')
-    for name in 'bc':
-        write_video(tmp_path / f'{name}.avi', 3, 'MJPG')
-    (tmp_path / 'broken.mp4').write_bytes(b'nothing')
-    write_pictures(tmp_path / 'pictures', 1)
-    inputs = [
-        tmp_path / 'a.avi',
-        tmp_path / 'pictures',
-        tmp_path / 'broken.mp4',
-        tmp_path / 'b.avi',
-        tmp_path / 'c.avi',
-    ]
-    predictions = inferencer(inputs, batch_size=4, out_dir=tmp_path / 'out', no_save_pred=False)['predictions']
-    assert len(predictions) == 2 + 1 + 1 + 3 + 3
-    assert predictions[2]['labels'] == expected[0]['labels']
-    assert predictions[3] == dict(error=f'{tmp_path}/broken.mp4: OpenCV cannot read it as a video')
-    saved = {path.stem: json.loads(path.read_text()) for path in (tmp_path / 'out/preds').iterdir()}
-    assert saved == {'a': predictions[:2], '0': predictions[2], 'b': predictions[4:7], 'c': predictions[7:]}
+def test_threads_get_their_own_pictures(inferencer):
+    pictures = [picture(i) for i in range(4)] * 6
+    alone = [inferencer(image, return_vis=True)['visualization'][0] for image in pictures[:4]]
+    with ThreadPoolExecutor(4) as pool:
+        drawn = list(pool.map(lambda image: inferencer(image, return_vis=True)['visualization'][0], pictures))
+    for i, image in enumerate(drawn):
+        np.testing.assert_array_equal(image, alone[i % 4])
 
 
-def test_a_sole_broken_video_raises(inferencer, tmp_path):
-    (tmp_path / 'broken.mp4').write_bytes(b'nothing')
-    with pytest.raises(ImageError, match=r'broken\.mp4: OpenCV cannot read it'):
-        inferencer(tmp_path / 'broken.mp4')
+def test_a_copy_can_be_made(inferencer):
+    copied = copy.deepcopy(inferencer)
+    assert copied(picture())['predictions'] == inferencer(picture())['predictions']
 
 
 # -- construction ------------------------------------------------------------------------------------------------------

@@ -203,11 +203,30 @@ def test_masks_of_every_form():
     assert results['gt_ignore_flags'].tolist() == [False, True, True, True]
 
 
-def test_masks_that_cannot_be_used_raise():
-    with pytest.raises(ValueError, match=r'instance 1 of a\.jpg has no mask'):
-        LoadAnnotations(with_mask=True)(sample(instance(mask=[SQUARE]), instance()))
-    with pytest.raises(ValueError, match='RLE'):
-        LoadAnnotations(with_mask=True)(sample(instance(mask={'counts': [100], 'size': [10, 10]})))
+UNUSABLE = (
+    [[5, 5, 15, float('nan'), 15, 15]],
+    [[5, 5, 15, 5, 15, 15, 7]],
+    [['a', 'b', 'c', 'd', 'e', 'f']],
+    {'size': [20, 30], 'counts': [5, 5]},
+    {'size': [20, 30], 'counts': 'not rle'},
+    {'x': 1},
+    'text',
+)
+
+
+@pytest.mark.parametrize('poly2mask', [True, False])
+def test_an_object_without_a_usable_mask_is_ignored(poly2mask):
+    given = [instance(mask=[SQUARE]), instance(), instance(mask=None), *(instance(mask=mask) for mask in UNUSABLE)]
+    results = LoadAnnotations(with_mask=True, poly2mask=poly2mask)(sample(*given))
+    assert results['gt_masks'].areas.tolist() == [100] + [0] * (len(given) - 1)
+    assert results['gt_ignore_flags'].tolist() == [False] + [True] * (len(given) - 1)
+
+
+def test_run_lengths_of_another_size_than_the_picture_name_it():
+    with pytest.raises(
+        ImageError, match=r'a\.jpg: its RLE mask is of \(h, w\) = \[10, 10\], the picture of \[20, 30\]'
+    ):
+        LoadAnnotations(with_mask=True)(sample(instance(mask={'counts': [90, 10], 'size': [10, 10]})))
 
 
 def test_keypoints():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdetlike.datasets.transforms import CachedMixUp, CachedMosaic, CopyPaste, MixUp, Mosaic
+from mmdetlike.errors import ConfigError
 from mmdetlike.structures import BitmapMasks, HorizontalBoxes, PolygonMasks
 
 
@@ -205,3 +206,47 @@ def test_copy_paste_chooses_and_refuses():
     results['mix_results'] = [sample(50, (40, 50), masks='bitmap')]
     with pytest.raises(ValueError, match='two images of one size'):
         CopyPaste()(results)
+
+
+def test_copy_paste_without_masks_pastes_boxes():
+    results = sample(10, (50, 50), ((0, 0, 20, 20), (25, 0, 50, 50)))
+    results['mix_results'] = [sample(50, (50, 50), ((0, 10, 20, 20),), label=7)]
+    out = CopyPaste(selected=False)(results)
+    assert out['gt_bboxes'].tensor.tolist() == [[0, 0, 20, 10], [25, 0, 50, 50], [0, 10, 20, 20]]
+    assert out['gt_bboxes_labels'].tolist()[-1] == 7
+    assert 'gt_masks' not in out
+    assert out['img'][15, 5, 0] == 150
+
+
+@pytest.mark.parametrize('others', [(), ((0, 30, 10, 40),)])
+def test_untouched_boxes_stay_where_they_are(others):
+    results = sample(10, (50, 50), ((0, 0, 20, 20),))
+    results['gt_bboxes'].tensor[:] += 0.25
+    results['mix_results'] = [sample(50, (50, 50), others)]
+    out = CopyPaste(selected=False)(results)
+    assert out['gt_bboxes'].tensor.tolist() == [[0.25, 0.25, 20.25, 20.25], *map(list, others)]
+    assert 'gt_masks' not in out
+
+
+def test_samples_that_do_not_fit_together_are_named():
+    results = sample(10, (50, 50), masks='bitmap') | dict(img_path='a.png')
+    results['mix_results'] = [sample(50, (50, 50)) | dict(img_path='b.png')]
+    for mix in (CopyPaste(), Mosaic(img_scale=(50, 50)), MixUp(img_scale=(50, 50))):
+        results['mix_results'] = [sample(50, (50, 50)) | dict(img_path='b.png') for _ in range(mix.num_others)]
+        with pytest.raises(ConfigError, match=r'b\.png cannot be mixed into a\.png, which has gt_masks'):
+            mix(dict(results))
+
+
+@pytest.mark.parametrize('channels', [None, 1, 4, 6])
+def test_any_number_of_channels_is_mixed(channels):
+    def picture(value):
+        results = sample(value, (50, 50))
+        gray = results['img'][..., 0]
+        results['img'] = gray if channels is None else np.repeat(gray[..., None], channels, axis=2)
+        return results
+
+    for mix in (CopyPaste(), Mosaic(img_scale=(50, 50)), MixUp(img_scale=(50, 50))):
+        results = picture(10) | dict(mix_results=[picture(50) for _ in range(mix.num_others)])
+        out = mix(results)
+        assert out['img'].shape[2:] == (() if channels is None else (channels,))
+        assert out['img'].dtype == np.uint8

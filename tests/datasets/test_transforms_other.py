@@ -13,6 +13,7 @@ from mmdetlike.datasets.transforms import (
     TestTimeAug,
     YOLOXHSVRandomAug,
 )
+from mmdetlike.errors import ConfigError
 from mmdetlike.structures import BitmapMasks, HorizontalBoxes
 
 
@@ -140,7 +141,7 @@ def test_packing_gray_images_and_meta_keys(picture):
     packed = PackDetInputs(meta_keys=('img_id', 'flip', 'ignore_index'))(results(picture[..., 0]))
     assert packed['inputs'].shape == (1, 40, 50)
     assert packed['data_samples'].metainfo == {'img_id': 7, 'ignore_index': 255}
-    with pytest.raises(KeyError, match='caption'):
+    with pytest.raises(ConfigError, match=r"PackDetInputs has \['caption'\] in meta_keys"):
         PackDetInputs(meta_keys=('img_id', 'caption'))(results(picture))
 
 

@@ -263,8 +263,11 @@ def test_crop_ranges():
     assert shapes.max(0).tolist() == pytest.approx([60, 80], abs=1)
 
 
-def test_crop_without_objects_gives_the_sample_up():
-    assert RandomCrop((10, 10))(sample(boxes=[])) is None
+def test_a_background_picture_passes_a_crop():
+    assert RandomCrop((10, 20))(sample(boxes=[]))['img'].shape == (20, 10, 3)
+
+
+def test_a_crop_that_loses_all_objects_gives_the_sample_up():
     corner = [[0, 0, 2, 2]]
     outcomes = [RandomCrop((10, 10))(sample(boxes=corner)) for _ in range(50)]
     assert None in outcomes

@@ -9,6 +9,7 @@ from mmdetlike.datasets import (
     SeededIndex,
     seeded,
 )
+from mmdetlike.datasets.errors import PipelineError
 from mmdetlike.registry import DATASETS
 
 
@@ -133,8 +134,18 @@ def test_mixing_can_be_switched_off_and_gives_up():
     assert dataset[0]['letter'] == 'a'
     dataset.update_skip_type_keys(None)
     assert len(dataset[0]['letter']) == 3
-    with pytest.raises(RuntimeError, match='Never returned None 15 times'):
+    with pytest.raises(PipelineError, match='Never returned None 15 times for each of 16 samples'):
         MultiImageMixDataset(Letters('abc'), [Never()])[0]
+
+
+def test_a_sample_that_is_given_up_is_replaced():
+    def refuse_a(results):
+        return None if results['letter'].startswith('a') else results
+
+    dataset = MultiImageMixDataset(Letters('abc'), [refuse_a, Join()])
+    assert {dataset[SeededIndex(0, seed)]['letter'][0] for seed in range(20)} == {'b', 'c'}
+    assert dataset[SeededIndex(0, 3)] == dataset[SeededIndex(0, 3)]
+    assert dataset[2]['letter'][0] == 'c'
 
 
 def test_wrappers_are_built_from_nested_configs():

@@ -3,11 +3,14 @@
 import copy
 
 import pytest
+from mmengine.config import Config
 
+from mmdetlike import registry
+from mmdetlike.datasets.errors import DataError
 from mmdetlike.errors import ConfigError
-from mmdetlike.registry import MODELS, TRANSFORMS
+from mmdetlike.registry import DATASETS, MODELS, TRANSFORMS
 from mmdetlike.utils import register_all_modules
-from mmdetlike.utils.config import key_path, load_config, locate, require
+from mmdetlike.utils.config import key_path, load_config, locate, located, require
 from tests.utils import ROOT, tiny_config, train, without_validation
 
 QUICKSTART = ROOT / 'configs' / 'quickstart' / 'faster-rcnn_r18_fpn_shapes.py'
@@ -93,6 +96,123 @@ def test_the_key_path_is_told(path, key, value, tmp_path):
         train(cfg)
     assert f': {path}: ' in locate(caught.value, cfg), locate(caught.value, cfg)
     assert str(value if key == 'type' else key) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'path, value, parts',
+    [
+        ('model.backbone.depth', 7, ["type='ResNet'"]),
+        ('model.backbone.base_channels', 'abc', ["type='ResNet': base_channels must be int, got 'abc' of type str"]),
+        ('model.neck.num_outs', 1, ["type='FPN'"]),
+        ('model.rpn_head.anchor_generator.strides', 'abc', ["type='AnchorGenerator'"]),
+        ('train_dataloader.dataset.length', 'many', ["type='ShapesDataset'"]),
+        ('train_dataloader.dataset.pipeline[2].prob', 7, ["type='RandomFlip'"]),
+        ('train_dataloader.sampler.shufle', True, ["'shufle' is not an argument; did you mean 'shuffle'?"]),
+        ('optim_wrapper.optimizer.lr', 'abc', ["type='SGD': lr must be float | torch.Tensor, got 'abc' of type str"]),
+        ('optim_wrapper.optimizer.lr', -1.0, ["type='SGD': Invalid learning rate: -1.0"]),
+        ('param_scheduler[0].end', 0, ["type='LinearLR': end should be larger than begin"]),
+        ('default_hooks.checkpoint.intervall', 3, ["'intervall' is not an argument; did you mean 'interval'?"]),
+        ('train_cfg.max_epochs', 'ten', ["type='EpochBasedTrainLoop': invalid literal"]),
+    ],
+)
+def test_bad_values_are_told_with_type_and_place(path, value, parts, tmp_path):
+    cfg = without_validation(tiny_config(tmp_path))
+    cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=2)]
+    cfg.train_cfg.max_epochs = 1
+    cfg.train_dataloader.dataset.length = 4
+    place, key = path.rsplit('.', 1)
+    eval(f'cfg.{place}')[key] = value
+    with pytest.raises(ConfigError) as caught, located(cfg):
+        train(cfg)
+    for part in [f'.py: {place}: ', *parts]:
+        assert part in str(caught.value)
+
+
+class Fails:
+    """Raises what it is given, or the error that its argument makes on the way."""
+
+    def __init__(self, error=None, inner=None, build=None, **kwargs) -> None:
+        if inner is not None:
+            inner = dict(inner)
+            inner.pop('taken', None)  # as constructors do
+            build(inner)
+        raise error
+
+    @classmethod
+    def from_cfg(cls, cfg):
+        """Built as a runner is."""
+        raise cfg['error']
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(data_prefix='img/'), "data_prefix must be dict | None, got 'img/' of type str"),
+        (dict(ann_file=3), 'ann_file must be Optional[str], got 3 of type int'),
+        (dict(pipeline=3), 'pipeline must be list, got 3 of type int'),
+    ],
+)
+def test_arguments_of_other_types_are_named(arguments, message):
+    with pytest.raises(ConfigError) as caught:
+        DATASETS.build(dict(type='CocoDataset', **arguments))
+    assert message in str(caught.value)
+
+
+ALL_REGISTRIES = [item for item in vars(registry).values() if isinstance(item, registry.Registry)]
+RAISED = [
+    ValueError('lr must be positive'),
+    KeyError('lr'),
+    TypeError('not a number'),
+    AssertionError(),
+    ZeroDivisionError('division by zero'),
+    RuntimeError('negative dimension'),
+]
+
+
+@pytest.mark.parametrize('kind', ALL_REGISTRIES, ids=lambda kind: kind.name)
+@pytest.mark.parametrize('error', RAISED, ids=lambda error: type(error).__name__)
+def test_each_registry_names_type_and_place(kind, error, monkeypatch):
+    for origin in (kind, kind.parent):  # the Runner builds through mmengine's
+        monkeypatch.setitem(origin._module_dict, 'Fails', Fails)
+        cfg = Config(
+            dict(other=dict(type='Other'), part=[dict(type='Fails', runner_type='Fails', error=error, mode=1)])
+        )
+        with pytest.raises(ConfigError) as caught, located(cfg):
+            origin.build(cfg.part[0])
+        start = "the config: part[0]: type='Fails'"
+        assert str(caught.value).startswith(start)
+        assert str(error) in str(caught.value)
+        assert isinstance(error, ValueError) or type(error).__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize('error', [DataError('a.json: no images'), FileNotFoundError('a.pth does not exist')])
+def test_errors_that_speak_for_themselves_stay(error, monkeypatch):
+    monkeypatch.setitem(MODELS._module_dict, 'Fails', Fails)
+    with pytest.raises(type(error), match=str(error)):
+        MODELS.build(dict(type='Fails', error=error))
+
+
+def test_nested_builds_tell_the_innermost_place(monkeypatch):
+    """Also where the same dict stands elsewhere too, and where the owner has taken arguments out of it."""
+    monkeypatch.setitem(MODELS._module_dict, 'Fails', Fails)
+    inner = dict(type='Fails', error=ValueError('no'), taken=1)
+    cfg = Config(dict(a=dict(head=inner), b=[dict(type='Fails', inner=inner, build=MODELS.build)]))
+    with pytest.raises(ConfigError, match=r"^the config: b\[0\]\.inner: type='Fails': no$"), located(cfg):
+        MODELS.build(cfg.b[0])
+
+
+def test_a_place_is_told_once():
+    cfg = Config(dict(a=dict(type='ResNt')))
+    with pytest.raises(ConfigError, match=r"^the config: a: type='ResNt' is"), located(cfg), located(cfg):
+        MODELS.build(cfg.a)
+
+
+@pytest.mark.parametrize(
+    'cfg, message', [([1], 'a model is configured by a dict'), (dict(depth=1), 'got one with depth')]
+)
+def test_what_is_no_config_of_a_part(cfg, message):
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(cfg)
 
 
 def test_key_path():

@@ -9,6 +9,7 @@ from faster_coco_eval.core import mask as rle
 
 from mmdetlike.datasets import ShapesDataset, errors
 from mmdetlike.datasets.errors import DataError
+from mmdetlike.errors import ConfigError
 from mmdetlike.evaluation import CocoMetric
 
 CLASSES = ('cat', 'dog', 'cow')
@@ -278,12 +279,23 @@ def test_metrics_that_need_more_than_boxes():
 
 
 def test_bad_arguments():
-    with pytest.raises(KeyError, match='metric should be one of bbox, segm'):
+    with pytest.raises(ConfigError, match='metric should be one of bbox, segm'):
         CocoMetric(metric='box')
     with pytest.raises(ValueError, match='set outfile_prefix'):
         CocoMetric(format_only=True)
-    with pytest.raises(KeyError, match=r"metric_items \['mAP_90'\] are not among"):
-        evaluate([sample(0, [instance(BOX)], predicted([BOX], [0.5], [0]))], metric_items=['mAP_90'])
+    with pytest.raises(ConfigError, match=r"metric_items \['mAP_90'\] are not among"):
+        CocoMetric(metric_items=['mAP_90'])
+    for wrong in (
+        {'proposal_nums': ()},
+        {'proposal_nums': (0,)},
+        {'iou_thrs': 'x'},
+        {'iou_thrs': []},
+        {'iou_thrs': 50},
+    ):
+        with pytest.raises(ConfigError, match=f'{next(iter(wrong))}=.* should be'):
+            CocoMetric(**wrong)
+    with pytest.raises(ConfigError, match=r'max_detections=.* should be positive whole numbers'):
+        CocoMetric(max_detections=0)
     with pytest.raises(ValueError, match=r"dataset_meta\['classes'\]"):
         metric = CocoMetric()
         metric.process(None, [sample(0, [], predicted())])

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.evaluation import VOCMetric
 from mmdetlike.evaluation.functional import average_precision, eval_map, eval_recalls
 from mmdetlike.evaluation.functional.overlaps import box_iou
@@ -138,7 +139,7 @@ def test_recalls():
 
 
 def test_bad_arguments():
-    with pytest.raises(KeyError, match="'mAP' or 'recall', got 'bbox'"):
+    with pytest.raises(ConfigError, match="'mAP' or 'recall', got 'bbox'"):
         VOCMetric(metric='bbox')
     with pytest.raises(ValueError, match="'area' or '11points', got '12points'"):
         VOCMetric(eval_mode='12points')

@@ -43,7 +43,7 @@ def random_stages(recording: dict) -> set[str]:
 
 def compare_stages(recording: dict) -> Iterator[tuple[str, bool, str]]:
     """Yield (stage, whether it agrees, why not) for each stage that doesn't depend on the random generator."""
-    compare = _compare()
+    compare = module('compare')
     predictions = compare.compare_predictions
     if recording['config'] in TIED:
         recording = copy.deepcopy(recording)
@@ -75,7 +75,7 @@ def compare_parts(recording: dict, parts: tuple[str, ...] = ('backbone', 'neck')
     For a detector whose head does not exist yet: ``parts`` are built alone, filled under the names that they have in
     the whole, and run one after the other.
     """
-    compare = _compare()
+    compare = module('compare')
     model = torch.nn.ModuleDict({name: MODELS.build(ConfigDict(recording['settings'][name])) for name in parts})
     compare.fill.fill_(model).eval()
     ours = {key: list(value.shape) for key, value in model.state_dict().items()}
@@ -91,16 +91,17 @@ def compare_parts(recording: dict, parts: tuple[str, ...] = ('backbone', 'neck')
             yield name, *compare.compare_probes(compare.tensors(maps), recording[name])
 
 
-def _compare():
-    """The module ``compare.py``, which imports its neighbour ``fill.py`` by its bare name."""
-    name = 'mmdetlike_reference_compare'
+def module(stem: str):
+    """A script of the folder of recordings, e.g. ``compare``, which imports its neighbors by their bare names."""
+    name = f'mmdetlike_reference_{stem}'
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, FOLDER / 'compare.py')
-        module = importlib.util.module_from_spec(spec)
+        spec = importlib.util.spec_from_file_location(name, FOLDER / f'{stem}.py')
+        loaded = importlib.util.module_from_spec(spec)
         path = list(sys.path)
+        sys.path.insert(0, str(FOLDER))
         try:
-            spec.loader.exec_module(module)
+            spec.loader.exec_module(loaded)
         finally:
             sys.path[:] = path
-        sys.modules[name] = module
+        sys.modules[name] = loaded
     return sys.modules[name]

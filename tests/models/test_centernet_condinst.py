@@ -13,6 +13,7 @@ from mmdetlike.models.task_modules.assigners import PointRangeAssigner
 from mmdetlike.models.utils import aligned_bilinear, fit_size, mask_centroids, masks_at_stride, masks_in_image
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import BitmapMasks
+from tests.models.tiny import candidates
 from tests.models.tiny_masks import condinst_heads, masked_sample, prepared
 
 # -- CenterNet -------------------------------------------------------------------------------------------------------
@@ -99,17 +100,22 @@ def condinst(**kwargs):
     return [MODELS.build(dict(head, test_cfg=test_cfg)) for head in heads.values()]
 
 
+def objects_of(params, priors):
+    """Objects with the parameters of their mask networks and priors (n, 4) x, y, stride, stride."""
+    return InstanceData(params=params, points=priors[:, :2], strides=priors[:, 2:])
+
+
 def levels(batch=1):
     return [torch.randn(batch, 8, side, side) for side in (8, 4, 2)]
 
 
 def test_points_are_sampled_around_centres_of_mass():
     assigner = PointRangeAssigner([(-1, 1e8)], center_sample_radius=1.5)
-    points = InstanceData(priors=torch.tensor([[x + 4.0, 4.0, 8.0, 8.0] for x in range(0, 64, 8)]))
+    points = candidates([[x + 4.0, 4.0] for x in range(0, 64, 8)])
     gt = InstanceData(bboxes=torch.tensor([[0.0, 0, 64, 8]]), labels=torch.tensor([0]))
-    around_box = assigner.assign(points, [8], gt).gt_inds.nonzero().flatten().tolist()
+    around_box = assigner.assign(points, gt).gt_inds.nonzero().flatten().tolist()
     gt.centers = torch.tensor([[8.0, 4.0]])
-    around_mass = assigner.assign(points, [8], gt).gt_inds.nonzero().flatten().tolist()
+    around_mass = assigner.assign(points, gt).gt_inds.nonzero().flatten().tolist()
     assert around_box == [3, 4] and around_mass == [0, 1]
 
 
@@ -133,8 +139,10 @@ def test_dynamic_masks_are_grouped_convolutions():
         x = F.conv2d(x, p[80:144].view(8, 8, 1, 1), p[160:168]).relu()
         x = F.conv2d(x, p[144:152].view(1, 8, 1, 1), p[168:])
         expected = aligned_bilinear(x, 2)[0, 0]
-        torch.testing.assert_close(mask_head.draw(feat, params, priors)[i], expected, rtol=1e-4, atol=1e-4)
-    assert mask_head.draw(feat, params[:0], priors[:0]).shape == (0, 10, 12)
+        torch.testing.assert_close(
+            mask_head.mask_logits(feat, objects_of(params, priors))[i], expected, rtol=1e-4, atol=1e-4
+        )
+    assert mask_head.mask_logits(feat, objects_of(params[:0], priors[:0])).shape == (0, 10, 12)
 
 
 def test_mask_targets_are_pixels_near_the_middle_of_cells():
@@ -174,7 +182,7 @@ def test_mask_head_refuses_what_does_not_fit():
     with pytest.raises(
         ValueError, match='a mask of this head has 69 parameters, but num_params of the box head is 169'
     ):
-        mask_head.draw(torch.zeros(8, 2, 2), torch.zeros(1, 169), torch.ones(1, 4))
+        mask_head.mask_logits(torch.zeros(8, 2, 2), objects_of(torch.zeros(1, 169), torch.ones(1, 4)))
     with pytest.raises(ValueError, match='mask_stride=8 must be a multiple of mask_out_stride=3'):
         condinst(mask_out_stride=3)
 

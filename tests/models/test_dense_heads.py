@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from mmdetlike.models.heads.dense import AnchorHead, FlatPredictions, RetinaHead, RPNHead
+from mmdetlike.models.heads.dense import AnchorHead, RetinaHead, RPNHead
 from mmdetlike.models.heads.dense.base import top_scores
 from mmdetlike.registry import MODELS
-from tests.models.tiny import DETECT, L1, RPN_TRAIN, make_sample, retina_head
+from tests.models.tiny import DETECT, L1, RPN_TRAIN, flat_predictions, make_sample, retina_head
 
 STRIDES = [8, 16]
 ANCHORS = dict(type='AnchorGenerator', scales=[2], ratios=[0.5, 1.0], strides=STRIDES)
@@ -50,7 +50,7 @@ def samples(count=2, **kwargs):
 
 def flat(head, **tensors):
     """Flat predictions for 64 x 64 images with the given maps (B, N, c)."""
-    return FlatPredictions(tensors, [(8, 8), (4, 4)], [128, 32])
+    return flat_predictions(head, [(8, 8), (4, 4)], [128, 32], **tensors)
 
 
 # -- forward and flatten ---------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def test_flat_predictions_stand_in_the_order_of_the_priors():
     preds = head.flatten(outs)
     assert preds.cls_score.shape == (2, 160, 3) and preds.bbox_pred.shape == (2, 160, 4)
     assert preds.featmap_sizes == [(8, 8), (4, 4)] and preds.num_priors == [128, 32]
-    priors = head.priors(preds)
+    priors = preds.priors.boxes
     for level, y, x, a in ((0, 0, 0, 0), (0, 3, 5, 1), (1, 2, 1, 0), (1, 3, 3, 1)):
         width = (8, 4)[level]
         place = level * 128 + (y * width + x) * 2 + a
@@ -101,11 +101,11 @@ def test_detach():
 def test_priors_are_kept_by_size():
     head = anchor_head()
     first, other = head.flatten(head(maps())), head.flatten(head(maps(size=32)))
-    assert head.priors(first) is head.priors(head.flatten(head(maps(seed=1))))
-    assert head.priors(other).shape == (40, 4)
-    assert torch.equal(head.priors(first), torch.cat(head.prior_generator.grid_priors([(8, 8), (4, 4)], device='cpu')))
+    assert first.priors is head.flatten(head(maps(seed=1))).priors
+    assert other.priors.boxes.shape == (40, 4)
+    assert torch.equal(first.priors.boxes, torch.cat(head.prior_generator.grid_priors([(8, 8), (4, 4)], device='cpu')))
     for size in range(16, 16 * 30, 16):  # the memory of many sizes does not grow for ever
-        head.priors(head.flatten(head(maps(batch=1, size=size))))
+        head.flatten(head(maps(batch=1, size=size)))
     assert len(head._priors_cache) <= 8
     assert not any('prior' in key for key in head.state_dict())
 
@@ -115,8 +115,7 @@ def test_priors_are_kept_by_size():
 
 def targets_of(head, batch):
     preds = head.flatten(head(maps(len(batch))))
-    priors = head.priors(preds)
-    return head.targets(preds, priors, batch), priors
+    return head.targets(preds, batch), preds.priors.boxes
 
 
 def test_targets():
@@ -129,7 +128,7 @@ def test_targets():
         assert torch.equal(targets.label_weights[i], (assigned.gt_inds >= 0).float())
         mine = targets.pos_inds[(targets.pos_inds >= i * 160) & (targets.pos_inds < (i + 1) * 160)] - i * 160
         assert torch.equal(mine, (assigned.gt_inds > 0).nonzero().squeeze(1)) and len(mine) > 0
-    assert torch.equal(targets.pos_priors, priors[targets.pos_inds % 160])
+    assert torch.equal(targets.pos_priors.boxes, priors[targets.pos_inds % 160])
     assert targets.pos_gt_bboxes.unique(dim=0).tolist() == [[0, 0, 16, 16], [20, 20, 50, 50]]
     assert targets.avg_factor == len(targets.pos_inds)
 
@@ -181,14 +180,13 @@ def test_loss_terms_are_sums_over_levels():
     terms = head.loss(x, batch)
     assert set(terms) == {'loss_cls', 'loss_bbox'} and all(len(value) == 2 for value in terms.values())
     preds = head.flatten(head(x))
-    priors = head.priors(preds)
-    targets = head.targets(preds, priors, batch)
+    targets = head.targets(preds, batch)
     one_hot = F.one_hot(targets.labels, 4)[..., :3].float()
     entropy = F.binary_cross_entropy_with_logits(preds.cls_score, one_hot, reduction='none')
     entropy = entropy * targets.label_weights[..., None] / targets.avg_factor
     expected = torch.stack([part.sum() for part in entropy.split([128, 32], dim=1)])
     torch.testing.assert_close(torch.stack(terms['loss_cls']), expected)
-    deltas = head.bbox_coder.encode(targets.pos_priors, targets.pos_gt_bboxes)
+    deltas = head.bbox_coder.encode(targets.pos_priors.boxes, targets.pos_gt_bboxes)
     error = (preds.bbox_pred.flatten(0, 1)[targets.pos_inds] - deltas).abs().sum(1) / targets.avg_factor
     fine = targets.pos_inds % 160 < 128
     torch.testing.assert_close(torch.stack(terms['loss_bbox']), torch.stack([error[fine].sum(), error[~fine].sum()]))
@@ -199,11 +197,11 @@ def test_loss_terms_are_sums_over_levels():
 def test_a_positive_counts_in_its_level(place, level):
     head = anchor_head()
     preds = head.flatten(head(maps()))
-    box = head.priors(preds)[place].tolist()
+    box = preds.priors.boxes[place].tolist()
     batch = [prepared(make_sample([])), prepared(make_sample([box]))]
     # only exact matches are positive
     head.assigner.pos_iou_thr = 0.99
-    targets = head.targets(preds, head.priors(preds), batch)
+    targets = head.targets(preds, batch)
     assert targets.pos_inds.tolist() == [160 + place]
     terms = head.loss(maps(), batch)['loss_bbox']
     assert [float(term.detach()) > 0 for term in terms] == [level == 0, level == 1]
@@ -213,7 +211,7 @@ def test_softmax_classes():
     head, batch, x = anchor_head(loss_cls=SOFTMAX), samples(), maps()
     assert head.conv_cls.out_channels == 2 * 4
     preds = head.flatten(head(x))
-    targets = head.targets(preds, head.priors(preds), batch)
+    targets = head.targets(preds, batch)
     entropy = F.cross_entropy(preds.cls_score.flatten(0, 1), targets.labels.flatten(), reduction='none')
     expected = (entropy * targets.label_weights.flatten()).sum() / targets.avg_factor
     torch.testing.assert_close(sum(head.loss(x, batch)['loss_cls']), expected)
@@ -224,8 +222,8 @@ def test_loss_on_decoded_boxes():
     head = anchor_head(reg_decoded_bbox=True, loss_bbox=dict(type='GIoULoss'))
     batch, x = samples(), maps()
     preds = head.flatten(head(x))
-    targets = head.targets(preds, head.priors(preds), batch)
-    boxes = head.bbox_coder.decode(targets.pos_priors, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
+    targets = head.targets(preds, batch)
+    boxes = head.bbox_coder.decode(targets.pos_priors.boxes, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
     expected = MODELS.build(dict(type='GIoULoss'))(boxes, targets.pos_gt_bboxes, avg_factor=targets.avg_factor)
     torch.testing.assert_close(sum(head.loss(x, batch)['loss_bbox']), expected)
 
@@ -269,14 +267,14 @@ def test_selection_is_level_by_level():
     scores[130, 2] = 0.2
     chosen = head.select(scores, [128, 32], ConfigDict(score_thr=0.05, nms_pre=3))
     assert chosen.prior_inds.tolist() == [127, 126, 125, 130]
-    assert chosen.labels.tolist() == [0, 0, 0, 2] and chosen.level_ids.tolist() == [0, 0, 0, 1]
+    assert chosen.labels.tolist() == [0, 0, 0, 2]
     torch.testing.assert_close(chosen.scores, torch.tensor([0.627, 0.626, 0.625, 0.2]))
 
 
 def detections(head, logits, deltas=None, rescale=False, **meta):
     sample = prepared(make_sample(0, **meta))
     preds = flat(head, cls_score=logits[None], bbox_pred=torch.zeros(1, 160, 4) if deltas is None else deltas[None])
-    return head._predict(preds, [sample], head.test_cfg, rescale)[0]
+    return head.predict_flat(preds, [sample], head.test_cfg, rescale)[0]
 
 
 def logits_of(**places):

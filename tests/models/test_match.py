@@ -17,6 +17,7 @@ from mmdetlike.models.utils import best_first, suppress
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike_ops import nms
 
+from .tiny import candidates as rows
 from .tiny import random_boxes
 
 META = dict(img_shape=(40, 80))
@@ -127,7 +128,7 @@ def test_hungarian_assigner_adds_costs():
     boxes = torch.tensor([[0.0, 0, 8, 4], [0, 0, 8, 4], [10, 10, 30, 20]])
     logits = torch.tensor([[0.0, 5], [5, 0], [0, 0]])
     gt = InstanceData(bboxes=torch.tensor([[10.0, 10, 30, 20], [0, 0, 8, 4]]), labels=torch.tensor([1, 0]))
-    result = assigner.assign(InstanceData(scores=logits, bboxes=boxes), gt, img_meta=META)
+    result = assigner.assign(InstanceData(metainfo=META, scores=logits, bboxes=boxes), gt)
     assert result.gt_inds.tolist() == [0, 2, 1]  # both boxes of the first two fit, the class decides
     assert result.labels.tolist() == [-1, 0, 1]
     assert result.num_gts == 2
@@ -189,7 +190,7 @@ def test_point_range_assigner_against_a_loop(count, seed, radius):
     ranges = [(-1, 20), (20, 1e8)]
     assigner = build(type='PointRangeAssigner', regress_ranges=ranges, center_sample_radius=radius)
     gt = InstanceData(bboxes=boxes, labels=torch.arange(count) + 10)
-    result = assigner.assign(InstanceData(priors=points), levels, gt)
+    result = assigner.assign(rows(points[:, :2], levels, points[:, 2:]), gt)
     of_level = [ranges[0]] * levels[0] + [ranges[1]] * levels[1]
     expected = [slow_point(point, r, boxes, radius) for point, r in zip(points, of_level)]
     assert result.gt_inds.tolist() == expected
@@ -201,7 +202,7 @@ def test_point_range_assigner_wants_a_range_for_each_level():
     gt = InstanceData(bboxes=random_boxes(1), labels=torch.tensor([0]))
     with pytest.raises(ValueError, match='regress_ranges has 3 entries, got 2 levels'):
         assigner = build(type='PointRangeAssigner', regress_ranges=[(-1, 8), (8, 16), (16, 1e8)])
-        assigner.assign(InstanceData(priors=points), levels, gt)
+        assigner.assign(rows(points[:, :2], levels, points[:, 2:]), gt)
 
 
 def grid_anchors():
@@ -242,7 +243,7 @@ def test_atss_assigner_against_a_loop(count, seed, topk):
     anchors, levels = grid_anchors()
     boxes = random_boxes(count, seed=seed)
     gt = InstanceData(bboxes=boxes, labels=torch.arange(count) + 10)
-    result = build(type='ATSSAssigner', topk=topk).assign(InstanceData(priors=anchors), levels, gt)
+    result = build(type='ATSSAssigner', topk=topk).assign(rows(anchors, levels), gt)
     expected = slow_atss(anchors, levels, boxes, topk)
     assert result.gt_inds.tolist() == expected
     assert result.labels.tolist() == [i + 9 if i else -1 for i in expected]
@@ -251,7 +252,7 @@ def test_atss_assigner_against_a_loop(count, seed, topk):
 def test_atss_assigner_with_one_candidate():
     gt = InstanceData(bboxes=torch.tensor([[0.0, 0, 10, 10]]), labels=torch.tensor([2]))
     anchors = torch.tensor([[1.0, 1, 9, 9], [30, 30, 40, 40]])
-    result = build(type='ATSSAssigner', topk=1).assign(InstanceData(priors=anchors), [2], gt)
+    result = build(type='ATSSAssigner', topk=1).assign(rows(anchors), gt)
     assert result.gt_inds.tolist() == [1, 0]
 
 
@@ -260,17 +261,17 @@ def test_atss_assigner_never_takes_ignored_anchors():
     anchors = torch.tensor([[1.0, 1, 9, 9], [2, 2, 8, 8], [60, 60, 70, 70]])
     assigner = build(type='ATSSAssigner', topk=2, ignore_iof_thr=0.5)
     ignored = InstanceData(bboxes=torch.tensor([[0.0, 0, 20, 20]]))
-    result = assigner.assign(InstanceData(priors=anchors), [3], gt, ignored)
+    result = assigner.assign(rows(anchors), gt, ignored)
     assert result.gt_inds.tolist() == [-1, -1, 0]
 
 
 def test_atss_assigner_mixes_scores_in():
     gt = InstanceData(bboxes=torch.tensor([[0.0, 0, 10, 10]]), labels=torch.tensor([1]))
     priors = torch.tensor([[0.0, 0, 10, 10]] * 4)
-    preds = InstanceData(priors=priors, bboxes=priors, scores=torch.tensor([[0, 0.1], [0, 0.9], [1, 0.1], [1, 0.1]]))
+    preds = rows(priors, bboxes=priors, scores=torch.tensor([[0, 0.1], [0, 0.9], [1, 0.1], [1, 0.1]]))
     assigner = build(type='ATSSAssigner', topk=4, alpha=0.5)
     assert assigner.needs_predictions
-    result = assigner.assign(preds, [4], gt)
+    result = assigner.assign(preds, gt)
     assert result.gt_inds.tolist() == [0, 1, 0, 0]
     assert result.max_overlaps[1] == pytest.approx(0.9**0.5)
 

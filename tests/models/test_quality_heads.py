@@ -33,7 +33,7 @@ def keys(kind):
     return LOSS_KEYS[kind.split()[0]]
 
 
-def loss_normalizer(value):
+def total(value):
     return float(sum(value).detach() if isinstance(value, list) else value.detach())
 
 
@@ -60,8 +60,8 @@ def test_one_class(kind):
 def test_only_objects_make_box_losses(kind):
     empty, full = losses(detector(kind), [make_sample(0)]), losses(detector(kind), [make_sample([[8, 8, 50, 50]])])
     for name in keys(kind):
-        assert (loss_normalizer(empty[name]) == 0) == (name != 'loss_cls'), name
-        assert loss_normalizer(full[name]) > 0, name
+        assert (total(empty[name]) == 0) == (name != 'loss_cls'), name
+        assert total(full[name]) > 0, name
 
 
 @pytest.mark.parametrize('kind', ['vfnet', 'vfnet fcos'])
@@ -69,7 +69,7 @@ def test_images_of_a_batch_share_their_mean(kind):
     model = detector(kind)
     one, two = (losses(model, [make_sample([[8, 8, 50, 50]])] * count) for count in (1, 2))
     # the images are random and differ, so do the losses, but not by a factor of two
-    assert loss_normalizer(two['loss_bbox']) == pytest.approx(loss_normalizer(one['loss_bbox']), rel=0.2)
+    assert total(two['loss_bbox']) == pytest.approx(total(one['loss_bbox']), rel=0.2)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -142,9 +142,8 @@ def test_gfl_decodes_in_strides():
     head = detector('gfl').bbox_head
     cls_scores, logits = head([torch.zeros(1, 8, 8 // s, 8 // s) for s in (1, 2, 4)])
     preds = head.flatten((cls_scores, [torch.zeros_like(m) for m in logits]))
-    priors = head.priors(preds)
-    boxes = head.decode(preds, priors, 0, torch.tensor([0, 64, 80]), None)
-    # the mean of 0 ... 7 is 3.5 strides to each side of the first cells' centres at (0, 0)
+    boxes = head.decode(preds, 0, torch.tensor([0, 64, 80]), None)
+    # the mean of 0 ... 7 is 3.5 strides to each side of the first cells' centers at (0, 0)
     torch.testing.assert_close(boxes, torch.tensor([8.0, 16.0, 32.0])[:, None] * torch.tensor([-3.5, -3.5, 3.5, 3.5]))
 
 
@@ -166,7 +165,7 @@ def test_points_of_vfnet():
     shapes = [torch.zeros(1, 8, 8 // s, 8 // s) for s in (1, 2, 4)]
     for kind, first in (('vfnet', 0.0), ('vfnet fcos', 0.5)):
         head = detector(kind).bbox_head
-        points = head.coded(head.priors(head.flatten(head(shapes))))
+        points = head.flatten(head(shapes)).priors.points
         expected = torch.tensor([8.0, 16.0, 32.0])[:, None].expand(3, 2) * first
         torch.testing.assert_close(points[[0, 64, 80]], expected)
 
@@ -225,24 +224,31 @@ def test_alignment_of_positives():
 
 
 def test_assignment_of_tood_changes_with_the_epoch():
-    model = detector('tood initial')
-    head, hub = model.bbox_head, MessageHub.get_instance('mmengine')
-    for epoch, initial in ((0, True), (3, True), (4, False)):
-        model.set_epoch(epoch)
-        assert head.current_assigner()[0].needs_predictions != initial
-        assert head.is_initial == initial
-        assert head.current_assigner()[0] is (head.initial_assigner if initial else head.assigner)
-    assert head.current_assigner()[1] == dict(alpha=1, beta=2)
-    terms = losses(model, [make_sample([[8, 8, 50, 50]])])
-    assert loss_normalizer(terms['loss_bbox']) > 0
-    model.set_epoch(None)  # no hook: what the runner says
+    head = detector('tood initial').bbox_head
+    assert not head.initial_assigner.needs_predictions and head.assigner.needs_predictions
+    assert (head.assigner.alpha, head.assigner.beta) == (1, 2)
+
+
+@pytest.mark.parametrize('epoch, initial', [(0, True), (3, True), (4, False), (7, False)])
+def test_losses_of_tood_change_with_the_epoch(epoch, initial):
+    model = detector('tood initial').train()
+    head, samples = model.bbox_head, [make_sample([[8, 8, 50, 50]])]
+    x = model.extract_feat(batch(model, samples, training=True)['inputs'])
+    preds = head.flatten(head(x))
+    hub = MessageHub.get_current_instance()
     known = hub.get_info('epoch', 0)
+    hub.update_info('epoch', epoch)
     try:
-        for epoch in (2, 7):
-            MessageHub.get_current_instance().update_info('epoch', epoch)
-            assert head.is_initial == (epoch < 4)
+        terms = head.loss(x, samples)
     finally:
-        MessageHub.get_current_instance().update_info('epoch', known)
+        hub.update_info('epoch', known)
+    first = head.initial_losses(preds, head.targets(preds, samples, assigner=head.initial_assigner))
+    later = head.target_losses(preds, head.targets(preds, samples), samples)
+    expected, other = (first, later) if initial else (later, first)
+    assert total(terms['loss_cls']) == pytest.approx(total(expected['cls']))
+    assert total(terms['loss_bbox']) == pytest.approx(total(expected['bbox']))
+    assert total(terms['loss_cls']) != pytest.approx(total(other['cls']))
+    assert total(terms['loss_bbox']) > 0
 
 
 @pytest.mark.parametrize('anchor_type', ['anchor_free', 'anchor_based'])
@@ -260,12 +266,11 @@ def test_aligned_losses_of_tood():
     model = detector('tood').train()
     head, data = model.bbox_head, batch(model, [make_sample([[8, 8, 50, 50]]), make_sample(0)], training=True)
     preds = head.flatten(head(model.extract_feat(data['inputs'])))
-    priors = head.priors(preds)
-    targets = head.targets(preds, priors, data['data_samples'])
-    terms = {name: loss_normalizer(value) for name, value in head.losses(preds, priors, targets).items()}
+    targets = head.targets(preds, data['data_samples'])
+    terms = {name: total(value) for name, value in head.target_losses(preds, targets, data['data_samples']).items()}
     places, scores = targets.pos_inds, preds.cls_score.detach().flatten(0, 1).double()
-    assert 0 < len(places) <= 5 and bool((places < len(priors)).all())
-    boxes = head.decode(preds.detach(), priors, 0, places, None)
+    assert 0 < len(places) <= 5 and bool((places < len(preds.priors)).all())
+    boxes = head.decode(preds.detach(), 0, places, None)
     ious, metrics = bbox_overlaps(boxes, targets.pos_gt_bboxes, is_aligned=True), scores[places, 0]
     weight = metrics * ious**2
     weight = weight / weight.max() * ious.max()

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData, PixelData
 
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.heads.roi import StandardRoIHead
+from mmdetlike.models.heads.roi.branches import RoIBranch, mask_targets, point_targets
+from mmdetlike.models.heads.roi.branches.mask import positive_features
 from mmdetlike.models.heads.roi.mask_heads import masks_of_class
-from mmdetlike.models.heads.roi.point_rend_roi_head import point_targets
-from mmdetlike.models.heads.roi.roi_head import mask_targets
 from mmdetlike.models.heads.roi.stage import Stage, StageOutputs
 from mmdetlike.models.task_modules import AssignResult, SamplingResult
 from mmdetlike.models.utils import semantic_maps, to_image_size
@@ -167,8 +169,8 @@ def test_refined_regions_leave_objects_out():
     sampled = [sampling(boxes, [1, 0, 1, 0], objects, [True, False, False, False])]
     rois = bbox2roi([sampled[0].sampled_priors])  # positives first: 0, 2, then 1, 3
     deltas = torch.tensor([[0.0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]])  # in tenths of the size
-    outs = StageOutputs(rois, None, torch.zeros(4, 4), deltas)
-    (refined,) = stage.refine_sampled(outs, sampled, [make_sample(0)])
+    outs = StageOutputs(rois, [4], (), (torch.zeros(4, 4), deltas))
+    (refined,) = stage.next_proposals(outs, [make_sample(0)], sampled)
     torch.testing.assert_close(refined.bboxes, torch.tensor([[3.0, 0, 13, 10], [20, 22, 40, 42], [30, 30, 40, 50]]))
 
 
@@ -180,18 +182,18 @@ def test_regions_are_refined_by_their_object_or_likeliest_class():
     deltas = torch.zeros(2, 12)
     deltas[:, 0], deltas[:, 4], deltas[:, 8] = 1, 2, 3  # class i moves by i + 1 tenths of the width
     scores = torch.tensor([[9.0, 0, 0, 0], [0, 0, 1, 9]])  # background is likeliest, class 2 the next
-    outs = StageOutputs(bbox2roi([boxes]), None, scores, deltas)
-    (refined,) = stage.refine_sampled(outs, sampled, [make_sample(0)])
+    outs = StageOutputs(bbox2roi([boxes]), [2], (), (scores, deltas))
+    (refined,) = stage.next_proposals(outs, [make_sample(0)], sampled)
     assert refined.bboxes[:, 0].tolist() == pytest.approx([2, 23])
-    (refined,) = stage.refine(outs, [2], [make_sample(0)])
+    (refined,) = stage.next_proposals(outs, [make_sample(0)])
     assert refined.bboxes[:, 0].tolist() == pytest.approx([1, 23])
 
 
 def test_positive_features():
     boxes = random_boxes(5)
     sampled = [sampling(boxes[:3], [0, 1, 0], boxes), sampling(boxes[3:], [1, 0], boxes)]
-    outs = StageOutputs(None, torch.arange(5), None, None)
-    assert standard().positive_features(outs, sampled).tolist() == [0, 3]
+    outs = StageOutputs(None, [3, 2], (torch.arange(5),), None)
+    assert positive_features(outs, sampled).tolist() == [0, 3]
 
 
 def test_a_cascade_of_one_stage_is_the_standard_head():
@@ -221,7 +223,7 @@ def test_stage_weights_and_means_of_stages():
         torch.testing.assert_close(value, plain[name] * factor)
     cls0, box0, cls1, box1, *masks = head.forward(pyramid(), proposals(), samples)
     moved = [
-        head.bbox_head[0].refine(rois, deltas, cls[:, :3].argmax(1), (64, 64))
+        head.bbox_head[0].refine(rois, (cls, deltas), torch.full((len(rois),), -1), (64, 64))
         for rois, deltas, cls in zip(
             bbox2roi([p.bboxes for p in proposals()]).split([9, 4]), box0.split([9, 4]), cls0.split([9, 4])
         )
@@ -230,7 +232,7 @@ def test_stage_weights_and_means_of_stages():
     results = head.predict(pyramid(), proposals(), samples)
     logits = (cls0 + cls1) / 2
     meta = samples[0].metainfo
-    expected = head.bbox_head[1].predict(rois[:9], logits[:9], box1[:9], meta, head.test_cfg, False)
+    expected = head.bbox_head[1].predict(rois[:9], (logits[:9], box1[:9]), meta, head.test_cfg)
     torch.testing.assert_close(results[0].bboxes, expected.bboxes)
     torch.testing.assert_close(results[0].scores, expected.scores)
     assert len(masks) == 2 and masks[0].shape == (13, 3, 4, 4)
@@ -240,7 +242,7 @@ def test_stage_weights_and_means_of_stages():
 def test_each_stage_draws_masks_with_its_own_extractor():
     head = cascade(2, mask_roi_extractor=[extractor(2), extractor(2, finest_scale=5)])
     boxes = InstanceData(bboxes=random_boxes(4), labels=torch.tensor([0, 1, 2, 0]))
-    found = head.mask_probabilities(pyramid(1), [boxes])
+    found = head.branches['mask'].probabilities(pyramid(1), [boxes])
     rois, masks = bbox2roi([boxes.bboxes]), []
     for extract, mask_head in zip(head.mask_roi_extractor, head.mask_head):
         masks.append(masks_of_class(mask_head(extract(pyramid(1), rois)), boxes.labels, False).sigmoid())
@@ -263,7 +265,7 @@ def test_masks_that_share_the_features_of_boxes():
 def test_masks_lie_in_their_boxes(scale, rescale):
     head, samples = standard(), samples_with_masks(scale_factor=scale)
     head.test_cfg.mask_thr_binary = 0.0  # the whole box
-    raw = head.predict_boxes(pyramid(), proposals(), samples, False)
+    raw = head.predict_boxes(pyramid(), proposals(), samples)
     for result, before, sample in zip(head.predict(pyramid(), proposals(), samples, rescale), raw, samples):
         factors = torch.tensor(scale * 2) if rescale else torch.ones(4)
         torch.testing.assert_close(result.bboxes, before.bboxes / factors)
@@ -303,6 +305,52 @@ def test_stages_have_their_own_settings():
     assert len(cascade(2, train_cfg=None).assigners) == 0
 
 
+def test_stages_without_an_assigner():
+    lacking = {key: value for key, value in TRAIN.items() if key != 'assigner'}
+    with pytest.raises(ConfigError, match=r"train_cfg.rcnn\[0\] has no assigner; every stage needs both, got \['mask"):
+        cascade(2, train_cfg=[lacking, TRAIN])
+    with pytest.raises(ConfigError, match=r'train_cfg.rcnn has no sampler'):
+        standard(train_cfg=dict(assigner=TRAIN['assigner']))
+    head = standard(train_cfg=None)
+    with pytest.raises(ConfigError, match=r'StandardRoIHead is trained, but train_cfg.rcnn has no assigner'):
+        head.loss(pyramid(), proposals(), samples_with_masks())
+
+
+class AreaBranch(RoIBranch):
+    """A branch that predicts the areas of boxes."""
+
+    def loss(self, stage, x, sampled, outs, samples):
+        return dict(loss_area=sum(len(result.pos_inds) for result in sampled) * x[0].new_ones(()))
+
+    def add_predictions(self, x, results, samples, rescale):
+        for result in results:
+            result.areas = (result.bboxes[:, 2:] - result.bboxes[:, :2]).prod(-1)
+
+    def raw(self, x, rois):
+        return [rois[:, 1:]]
+
+
+def test_a_branch_of_the_user():
+    class AreaRoIHead(StandardRoIHead):
+        def build_branches(self):
+            return {**super().build_branches(), 'area': AreaBranch(self)}
+
+    torch.manual_seed(0)
+    head = AreaRoIHead(**PARTS, train_cfg=TRAIN)
+    samples = samples_with_masks(scale_factor=(0.5, 0.25))
+    plain = standard()
+    terms, others = (each.loss(pyramid(), proposals(), samples) for each in (head, plain))
+    assert set(terms) == {*others, 'loss_area'} and terms['loss_area'] >= 5  # the objects are proposals too
+    for result in head.predict(pyramid(), proposals(), samples, rescale=True):
+        # a branch sees boxes in pixels of the network's input
+        areas = (result.bboxes[:, 2:] - result.bboxes[:, :2]).prod(-1) * 0.5 * 0.25
+        torch.testing.assert_close(result.areas, areas)
+        assert len(result) > 0 and result.masks.shape[0] == len(result)
+    outputs = head.forward(pyramid(), proposals())
+    torch.testing.assert_close(outputs[-1], torch.cat([p.bboxes for p in proposals()]))
+    assert len(outputs) == len(plain.forward(pyramid(), proposals())) + 1
+
+
 # -- semantic context ------------------------------------------------------------------------------------------------
 
 SEMANTIC = dict(
@@ -322,12 +370,12 @@ def test_mask_heads_hand_their_features_on():
     head, feats = htc(3), torch.randn(2, 8, 2, 2)
     first, second, third = head.mask_head
     with torch.no_grad():
-        logits = head.mask_logits(feats, [0, 2])
+        logits = head.branches['mask'].logits(feats, [0, 2])
         hidden = first.convs[0](feats)
         torch.testing.assert_close(logits[0], first.logits(hidden))
         hidden = second.convs[0](feats + second.conv_res(hidden))
         torch.testing.assert_close(logits[1], third.logits(third.convs[0](feats + third.conv_res(hidden))))
-        single = htc(3, mask_info_flow=False).mask_logits(feats, [2])[0]
+        single = htc(3, mask_info_flow=False).branches['mask'].logits(feats, [2])[0]
         torch.testing.assert_close(single, third(feats))
 
 
@@ -338,9 +386,8 @@ def test_interleaved_masks_are_trained_on_refined_boxes():
     near = [InstanceData(bboxes=sample.gt_instances.bboxes + 1) for sample in samples]
     terms, apart = (each.loss(pyramid(), near, samples) for each in (head, other))
     stage = head.stage(0, training=True)
-    sampled = stage.sample(pyramid(), near, samples)
-    outs = stage.run_sampled(pyramid(), sampled)
-    again = stage.sample(pyramid(), stage.refine_sampled(outs, sampled, samples), samples)
+    result = stage.train(pyramid(), near, samples)
+    again = stage.sample(pyramid(), stage.next_proposals(result.outs, samples, result.sampled), samples)
     rois = bbox2roi([result.pos_priors for result in again])
     logits = head.mask_head[0](head.mask_roi_extractor[0](pyramid(), rois))
     labels = torch.cat([result.pos_gt_labels for result in again])
@@ -438,7 +485,7 @@ def test_point_features():
     x = pyramid()
     rois = torch.tensor([[1.0, 0, 0, 32, 64], [0, 8, 8, 40, 40]])
     points = torch.rand(2, 5, 2, generator=torch.Generator().manual_seed(0))
-    feats = point_rend().point_features(x, rois, points)
+    feats = point_rend().branches['mask'].point_features(x, rois, points)
     for i, (image, x1, y1, x2, y2) in enumerate(rois.tolist()):
         places = torch.tensor([x1, y1]) + points[i] * torch.tensor([x2 - x1, y2 - y1])
         expected = F.grid_sample(x[0][int(image)][None], (places / 64 * 2 - 1)[None, None], align_corners=False)[
@@ -451,7 +498,7 @@ def test_point_rend_subdivides():
     head = point_rend()
     boxes = InstanceData(bboxes=random_boxes(3), labels=torch.tensor([0, 2, 1]))
     x, rois = pyramid(1), bbox2roi([boxes.bboxes])
-    masks = head.mask_probabilities(x, [boxes])
+    masks = head.branches['mask'].probabilities(x, [boxes])
     assert masks.shape == (3, 8, 8)
     coarse = head.mask_head(head.mask_roi_extractor(x, rois))
     own = torch.stack([coarse[i, label] for i, label in enumerate(boxes.labels)])[:, None]
@@ -463,10 +510,10 @@ def test_point_rend_subdivides():
     grid = (torch.arange(4) + 0.5) / 4
     points = torch.stack(torch.meshgrid(grid, grid, indexing='xy'), -1).reshape(1, 16, 2).expand(3, -1, -1)
     coarse_points = F.grid_sample(coarse, points[:, :, None] * 2 - 1, align_corners=False)[..., 0]
-    logits = every.point_head(every.point_features(x, rois, points), coarse_points)
+    logits = every.point_head(every.branches['mask'].point_features(x, rois, points), coarse_points)
     expected = torch.stack([logits[i, label] for i, label in enumerate(boxes.labels)]).view(3, 4, 4).sigmoid()
-    torch.testing.assert_close(every.mask_probabilities(x, [boxes]), expected)
-    assert head.mask_probabilities(x, [boxes[:0]]).shape[0] == 0
+    torch.testing.assert_close(every.branches['mask'].probabilities(x, [boxes]), expected)
+    assert head.branches['mask'].probabilities(x, [boxes[:0]]).shape[0] == 0
 
 
 def test_point_rend_trains():

@@ -83,7 +83,7 @@ def test_gradients_reach_every_level():
 
 
 def test_unknown_pooling_layer():
-    with pytest.raises(ConfigError, match="roi_layer type='RoIPoolAlign' is not in mmdetlike_ops"):
+    with pytest.raises(ConfigError, match=r"type='RoIPoolAlign' is not in the 'model' registry. Closest names: RoI"):
         SingleRoIExtractor(dict(type='RoIPoolAlign', output_size=7), 3, [4])
 
 
@@ -127,7 +127,7 @@ def test_loss_numbers(agnostic, dtype):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(5, 4, generator=generator).to(dtype)
     deltas = torch.randn(5, 4 if agnostic else 12, generator=generator).to(dtype)
-    terms = head.loss(logits, deltas, two_images(), ConfigDict(pos_weight=-1))
+    terms = head.loss((logits, deltas), two_images(), ConfigDict(pos_weight=-1))
     labels = torch.tensor([2, 2, 3, 3, 3])
     torch.testing.assert_close(terms['loss_cls'], F.cross_entropy(logits.float(), labels))
     correct = (logits.float().argmax(1) == labels).float().mean() * 100
@@ -142,7 +142,7 @@ def test_loss_numbers(agnostic, dtype):
 
 def test_weighted_positives_do_not_change_the_average():
     logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-    terms = bbox_head().loss(logits, None, two_images(), ConfigDict(pos_weight=3.0))
+    terms = bbox_head().loss((logits, None), two_images(), ConfigDict(pos_weight=3.0))
     entropy = F.cross_entropy(logits, torch.tensor([2, 2, 3, 3, 3]), reduction='none')
     torch.testing.assert_close(terms['loss_cls'], (entropy * torch.tensor([3.0, 3, 1, 1, 1])).sum() / 5)
     assert set(terms) == {'loss_cls', 'acc'}
@@ -151,7 +151,7 @@ def test_weighted_positives_do_not_change_the_average():
 def test_loss_on_decoded_boxes():
     head = bbox_head(reg_decoded_bbox=True, loss_bbox=dict(type='GIoULoss'), reg_class_agnostic=True)
     deltas = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-    terms = head.loss(None, deltas, two_images(), ConfigDict())
+    terms = head.loss((None, deltas), two_images(), ConfigDict())
     boxes = head.bbox_coder.decode(torch.tensor([[0.0, 0, 10, 10], [5, 5, 15, 15]]), deltas[:2])
     expected = MODELS.build(dict(type='GIoULoss'))(boxes, torch.tensor([[0.0, 0, 12, 12]] * 2), avg_factor=5)
     torch.testing.assert_close(terms['loss_bbox'], expected)
@@ -164,7 +164,7 @@ def test_loss_without_positives(regions):
     negatives = sampling([[0, 0, 9, 9]] * regions, [], [], [], regions)
     negatives.priors = negatives.priors.reshape(-1, 4)
     logits, deltas = torch.zeros(regions, 4, requires_grad=True), torch.zeros(regions, 12, requires_grad=True)
-    terms = head.loss(logits, deltas, [negatives], ConfigDict())
+    terms = head.loss((logits, deltas), [negatives], ConfigDict())
     assert set(terms) == {'loss_cls', 'acc', 'loss_bbox'}
     assert float(terms['loss_bbox'].detach()) == 0
     torch.testing.assert_close(terms['loss_cls'].detach(), torch.tensor(4.0).log() if regions else torch.tensor(0.0))
@@ -172,12 +172,12 @@ def test_loss_without_positives(regions):
     assert logits.grad is not None and deltas.grad is not None
 
 
-META = dict(img_shape=(50, 60), scale_factor=(0.5, 0.25))
+META = dict(img_shape=(50, 60))
 
 
-def run_predict(head, rois, logits, deltas, rescale=False, **cfg):
+def run_predict(head, rois, logits, deltas, **cfg):
     rois = torch.cat([torch.zeros(len(rois), 1), torch.tensor(rois)], dim=1)
-    return head.predict(rois, torch.tensor(logits), deltas, META, ConfigDict(DETECT, **cfg), rescale)
+    return head.predict(rois, (torch.tensor(logits), deltas), META, ConfigDict(DETECT, **cfg))
 
 
 def test_predict_numbers():
@@ -190,8 +190,6 @@ def test_predict_numbers():
     torch.testing.assert_close(pred.scores, torch.stack([p[1, 0], p[0, 1], p[0, 0]]))
     assert pred.labels.tolist() == [0, 1, 0]
     torch.testing.assert_close(pred.bboxes, torch.tensor([[30.0, 30, 60, 50], [2, 0, 22, 20], [0, 0, 20, 20]]))
-    large = run_predict(head, rois, logits, deltas, rescale=True)
-    torch.testing.assert_close(large.bboxes, pred.bboxes / torch.tensor([0.5, 0.25, 0.5, 0.25]))
     assert len(run_predict(head, rois, logits, deltas, score_thr=0.5)) == 2
     assert run_predict(head, rois, logits, deltas, max_per_img=1).labels.tolist() == [0]
 
@@ -218,7 +216,7 @@ def test_refine(agnostic):
     rois = torch.tensor([[1.0, 0, 0, 20, 20], [0, 10, 10, 30, 30]])
     deltas = torch.randn(2, 4 if agnostic else 12, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([2, 0])
-    refined = head.refine(rois, deltas, labels, (25, 28))
+    refined = head.refine(rois, (torch.zeros(2, 4), deltas), labels, (25, 28))
     chosen = deltas if agnostic else torch.stack([deltas[0, 8:], deltas[1, :4]])
     expected = head.bbox_coder.decode(rois[:, 1:], chosen, max_shape=(25, 28))
     torch.testing.assert_close(refined, expected)
@@ -308,6 +306,31 @@ def test_other_predictors():
     assert head.fc_cls.bias is None and head.fc_reg.bias is not None
 
 
+def test_rotated_boxes_are_refused():
+    with pytest.raises(ConfigError, match=r"predict_box_type must be 'hbox', got 'rbox'"):
+        bbox_head(predict_box_type='rbox')
+
+
+def test_registered_layers_of_the_user():
+    @MODELS.register_module()
+    class CenterPool(torch.nn.Module):
+        def __init__(self, spatial_scale):
+            super().__init__()
+            self.spatial_scale = spatial_scale
+
+    @MODELS.register_module()
+    class ScaledLinear(torch.nn.Linear):
+        pass
+
+    try:
+        pool = SingleRoIExtractor(dict(type='CenterPool'), 3, [4, 8])
+        head = bbox_head(cls_predictor_cfg=dict(type='ScaledLinear'))
+    finally:
+        del MODELS.module_dict['CenterPool'], MODELS.module_dict['ScaledLinear']
+    assert [layer.spatial_scale for layer in pool.roi_layers] == [1 / 4, 1 / 8]
+    assert type(head.fc_cls) is ScaledLinear and type(head.fc_reg) is torch.nn.Linear
+
+
 # -- the whole head --------------------------------------------------------------------------------------------------
 
 
@@ -338,7 +361,7 @@ def test_loss_of_the_whole_head():
         results.append(SamplingResult(pos, neg, boxes, sample.gt_instances.bboxes, assigned, pos.bool()))
     rois = bbox2roi([result.sampled_priors for result in results])
     logits, deltas = head.bbox_head(head.bbox_roi_extractor(pyramid(), rois))
-    expected = head.bbox_head.loss(logits, deltas, results, ConfigDict())
+    expected = head.bbox_head.loss((logits, deltas), results, ConfigDict())
     assert set(terms) == set(expected)
     for name in terms:
         torch.testing.assert_close(terms[name], expected[name])
@@ -353,9 +376,9 @@ def test_prediction_of_the_whole_head():
     assert len(logits) == 13
     rois = bbox2roi([p.bboxes for p in proposals])
     for i, part in enumerate((slice(0, 9), slice(9, 13))):
-        meta = dict(img_shape=(64, 64), scale_factor=(0.5, 0.5))
-        expected = head.bbox_head.predict(rois[part], logits[part], deltas[part], meta, head.test_cfg, True)
-        torch.testing.assert_close(results[i].bboxes, expected.bboxes)
+        meta = dict(img_shape=(64, 64))
+        expected = head.bbox_head.predict(rois[part], (logits[part], deltas[part]), meta, head.test_cfg)
+        torch.testing.assert_close(results[i].bboxes, expected.bboxes * 2)
         torch.testing.assert_close(results[i].scores, expected.scores)
         assert len(expected) > 0
 

@@ -296,7 +296,8 @@ def test_ohem_in_a_stage_of_a_region_head():
     maps = [torch.rand(2, 3, 8, 8)]
 
     def extract(x, rois):
-        return torch.stack([x[0][int(i), :, int(y), int(x1)] for i, x1, y, *_ in rois.tolist()])[..., None, None]
+        cells = [x[0][int(i), :, int(y), int(x1)] for i, x1, y, *_ in rois.tolist()]
+        return (torch.stack(cells)[..., None, None],)
 
     assigner = MaxIoUAssigner(0.5, 0.5, match_low_quality=False)
     stage = Stage(extract, head, ConfigDict(), assigner, OHEMSampler(6, 0.5, add_gt_as_proposals=False))
@@ -306,7 +307,7 @@ def test_ohem_in_a_stage_of_a_region_head():
     samples = [DetDataSample(gt_instances=gts) for _ in range(2)]
     sampled = stage.sample(maps, [InstanceData(bboxes=boxes)] * 2, samples)
     for i, result in enumerate(sampled):
-        scores = head(extract(maps, torch.cat([torch.full((20, 1), float(i)), boxes], 1)))[0]
+        scores = head(*extract(maps, torch.cat([torch.full((20, 1), float(i)), boxes], 1)))[0]
         losses = -scores.log_softmax(1)
         hardest = losses[:, 4][result.assign_result.gt_inds == 0].topk(len(result.neg_inds)).values
         torch.testing.assert_close(losses[result.neg_inds, 4], hardest)

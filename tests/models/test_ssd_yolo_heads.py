@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import bias_init_with_prob
 
-from mmdetlike.models.heads.dense import FlatPredictions, SSDHead, YOLOV3Head
+from mmdetlike.models.heads.dense import SSDHead, YOLOV3Head
 from mmdetlike.registry import MODELS
-from tests.models.tiny import make_sample
+from tests.models.tiny import flat_predictions, make_sample
 
 NMS = dict(nms=dict(type='nms', iou_threshold=0.45), max_per_img=10, min_bbox_size=0)
 
@@ -49,7 +49,7 @@ def test_ssd_layers_of_each_level():
     assert [tuple(m.shape[1:]) for m in bbox_preds] == [(4 * 4, 4, 4), (6 * 4, 2, 2)]
     assert head.cls_convs[0][0].kernel_size == (3, 3)
     preds = head.flatten((cls_scores, bbox_preds))
-    assert preds.num_priors == [64, 24] and len(head.priors(preds)) == 88
+    assert preds.num_priors == [64, 24] and len(preds.priors) == 88
     torch.testing.assert_close(preds.cls_score[1, 64 + 6 * 3 + 5], cls_scores[1][1, 20:24, 1, 1])
 
 
@@ -69,7 +69,7 @@ def test_ssd_losses_are_positives_and_the_hardest_negatives():
     boxes = [[[0, 0, 17, 17]], [[4, 4, 28, 28], [30, 30, 62, 62]]]
     samples = [sample(b, i) for i, b in enumerate(boxes)]
     preds = head.flatten(head(maps))
-    targets = head.targets(preds, head.priors(preds), samples)
+    targets = head.targets(preds, samples)
     terms = head.loss(maps, samples)
     count = len(targets.pos_inds)
     assert count >= 3 and [len(terms['loss_cls']), len(terms['loss_bbox'])] == [2, 2]
@@ -80,7 +80,7 @@ def test_ssd_losses_are_positives_and_the_hardest_negatives():
         expected = sum(float(every[j].detach()) for j in positive) + sum(negatives[: 3 * len(positive)])
         assert float(terms['loss_cls'][i]) == pytest.approx(expected / count, rel=1e-4)
         chosen = targets.pos_inds // 88 == i
-        target = head.bbox_coder.encode(targets.pos_priors[chosen], targets.pos_gt_bboxes[chosen])
+        target = head.bbox_coder.encode(targets.pos_priors.boxes[chosen], targets.pos_gt_bboxes[chosen])
         expected = F.smooth_l1_loss(preds.bbox_pred[i, positive], target, reduction='sum')
         assert float(terms['loss_bbox'][i]) == pytest.approx(float(expected) / count, rel=1e-4)
 
@@ -97,7 +97,7 @@ def test_ssd_more_negatives_wanted_than_there_are():
     head, maps, samples = ssd_head(), ssd_maps(1), [sample([[0, 0, 16, 16]])]
     head.train_cfg.neg_pos_ratio = 1000
     preds = head.flatten(head(maps))
-    targets = head.targets(preds, head.priors(preds), samples)
+    targets = head.targets(preds, samples)
     expected = F.cross_entropy(preds.cls_score[0], targets.labels[0], reduction='sum') / len(targets.pos_inds)
     torch.testing.assert_close(head.loss(maps, samples)['loss_cls'][0], expected)
 
@@ -106,10 +106,10 @@ def test_ssd_predicts_boxes_where_they_are():
     head = ssd_head()
     cls_score, bbox_pred = torch.zeros(1, 88, 4), torch.zeros(1, 88, 4)
     cls_score[..., 3], cls_score[0, 5, 1] = 20, 40  # background everywhere but at one anchor
-    preds = FlatPredictions(dict(cls_score=cls_score, bbox_pred=bbox_pred), [(4, 4), (2, 2)], [64, 24])
-    result = head._predict(preds, [sample([])], head.test_cfg, rescale=False)[0]
+    preds = flat_predictions(head, [(4, 4), (2, 2)], [64, 24], cls_score=cls_score, bbox_pred=bbox_pred)
+    result = head.predict_flat(preds, [sample([])], head.test_cfg, rescale=False)[0]
     assert result.labels.tolist() == [1] and result.scores.tolist() == pytest.approx([1])
-    torch.testing.assert_close(result.bboxes[0], head.priors(preds)[5].clamp(min=0))
+    torch.testing.assert_close(result.bboxes[0], preds.priors.boxes[5].clamp(min=0))
 
 
 # -- YOLOv3 ----------------------------------------------------------------------------------------------------------
@@ -131,9 +131,9 @@ def yolo_maps(batch=1):
     return [torch.randn(batch, 4, 2, 2), torch.randn(batch, 6, 4, 4)]
 
 
-def yolo_preds(values):
+def yolo_preds(values, head=None):
     """Flat predictions for a 64 x 64 image: 2 x 2 x 2 and 4 x 4 x 2 anchors, 8 numbers each."""
-    return FlatPredictions(dict(pred_map=values), [(2, 2), (4, 4)], [8, 32])
+    return flat_predictions(head or yolo_head(), [(2, 2), (4, 4)], [8, 32], pred_map=values)
 
 
 def test_yolo_maps_and_their_order():
@@ -161,7 +161,7 @@ def test_yolo_losses_against_numbers(smoother):
     # its centre (22, 10) lies in cell (0, 1) of the finer map; it has the size of that map's first anchor
     data = sample([[14, 2, 30, 18]])
     label = int(data.gt_instances.labels[0])
-    losses = head._loss(yolo_preds(pred), [data])
+    losses = head.named_losses(head.compute_losses(yolo_preds(pred, head), [data]))
     place = 8 + 2 * 1
     row = pred[0, place]
     one_hot = torch.full((3,), smoother / 3)
@@ -183,11 +183,11 @@ def test_yolo_ignored_anchors_have_no_objectness_loss():
     head = yolo_head(anchor_generator=dict(type='YOLOAnchorGenerator', strides=[32, 16], base_sizes=sizes))
     # 60 x 60 pixels around (31, 16): its own cell's anchor is 15 pixels off, the right neighbour's 17
     data = sample([[1, -14, 61, 46]])
-    preds = yolo_preds(torch.zeros(1, 40, 8))
-    targets = head.targets(preds, head.priors(preds), [data])
+    preds = yolo_preds(torch.zeros(1, 40, 8), head)
+    targets = head.targets(preds, [data])
     assert targets.pos_inds.tolist() == [0]
     assert (targets.label_weights[0] == 0).nonzero().flatten().tolist() == [2]
-    losses = head._loss(preds, [data])
+    losses = head.named_losses(head.compute_losses(preds, [data]))
     assert [float(v) for v in losses['loss_conf']] == pytest.approx([7 * 0.6931472, 32 * 0.6931472], rel=1e-5)
 
 
@@ -195,7 +195,8 @@ def test_yolo_means_count_all_priors():
     mean = yolo_head(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True), loss_wh=dict(type='MSELoss'))
     plain = yolo_head()
     preds, data = yolo_preds(torch.randn(1, 40, 8)), sample([[14, 2, 30, 18]])
-    means, sums = mean._loss(preds, [data]), plain._loss(preds, [data])
+    means = mean.named_losses(mean.compute_losses(preds, [data]))
+    sums = plain.named_losses(plain.compute_losses(preds, [data]))
     assert float(means['loss_cls'][1]) == pytest.approx(float(sums['loss_cls'][1]) / (32 * 3), rel=1e-5)
     assert float(means['loss_wh'][1]) == pytest.approx(float(sums['loss_wh'][1]) / (32 * 2), rel=1e-5)
 
@@ -213,7 +214,7 @@ def test_yolo_predicts_decoded_boxes_with_objectness():
     head = yolo_head()
     pred = torch.full((1, 40, 8), -20.0)
     pred[0, 2 * 1] = torch.tensor([0.0, 0, 0.0, 0.0, 0.0, -20, 20, -20])  # first anchor of cell (0, 1), stride 32
-    result = head._predict(yolo_preds(pred), [sample([])], head.test_cfg, rescale=False)[0]
+    result = head.predict_flat(yolo_preds(pred, head), [sample([])], head.test_cfg, rescale=False)[0]
     assert result.labels.tolist() == [1] and result.scores.tolist() == pytest.approx([0.5])
     assert result.bboxes.tolist() == [[48 - 20, 16 - 15, 48 + 20, 16 + 15]]  # beyond the image, as it comes
 
@@ -233,7 +234,7 @@ def test_yolo_thresholds(settings, count):
     pred[0, :, 2:4], pred[0, :, 4], pred[0, :, 5] = 0, torch.linspace(-4, 4, 40), 10
     free = dict(nms=dict(type='nms', iou_threshold=1.0), max_per_img=100, conf_thr=-1, nms_pre=100)
     head = yolo_head(test_cfg=dict(free, **settings))
-    result = head._predict(yolo_preds(pred), [sample([])], head.test_cfg, False)[0]
+    result = head.predict_flat(yolo_preds(pred, head), [sample([])], head.test_cfg, False)[0]
     assert len(result) == count and result.scores.tolist() == sorted(result.scores.tolist(), reverse=True)
 
 

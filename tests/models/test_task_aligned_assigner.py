@@ -8,13 +8,13 @@ from mmengine.structures import InstanceData
 
 from mmdetlike.models.task_modules.assigners import TaskAlignedAssigner
 from mmdetlike.structures.bbox import bbox_overlaps
-from tests.models.tiny import random_boxes
+from tests.models.tiny import candidates, random_boxes
 
 
 def assign(priors, bboxes, scores, gt_bboxes, gt_labels, topk=2, **exponents):
-    pred = InstanceData(priors=torch.tensor(priors), bboxes=torch.tensor(bboxes), scores=torch.tensor(scores))
+    pred = candidates(priors, bboxes=bboxes, scores=scores)
     gts = InstanceData(bboxes=torch.tensor(gt_bboxes).reshape(-1, 4), labels=torch.tensor(gt_labels).long())
-    return TaskAlignedAssigner(topk).assign(pred, gts, **exponents)
+    return TaskAlignedAssigner(topk, **exponents).assign(pred, gts)
 
 
 def test_on_paper():
@@ -48,7 +48,7 @@ def test_on_paper():
 
 @pytest.mark.parametrize('objects, priors', [(0, 3), (2, 0), (0, 0)])
 def test_nothing_to_assign(objects, priors):
-    pred = InstanceData(priors=torch.zeros(priors, 4), bboxes=torch.zeros(priors, 4), scores=torch.zeros(priors, 2))
+    pred = candidates(torch.zeros(priors, 4), bboxes=torch.zeros(priors, 4), scores=torch.zeros(priors, 2))
     gts = InstanceData(bboxes=torch.zeros(objects, 4), labels=torch.zeros(objects).long())
     result = TaskAlignedAssigner(13).assign(pred, gts)
     assert result.num_gts == objects
@@ -79,13 +79,13 @@ def by_loops(pred, gts, topk, alpha, beta):
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 40), st.integers(1, 9), st.sampled_from([1, 2, 6]))
 def test_against_a_loop(seed, objects, priors, topk, beta):
     generator = torch.Generator().manual_seed(seed)
-    pred = InstanceData(
-        priors=random_boxes(priors, seed=seed),
+    pred = candidates(
+        random_boxes(priors, seed=seed),
         bboxes=random_boxes(priors, seed=seed + 1),
         scores=torch.rand(priors, 3, generator=generator),
     )
     gts = InstanceData(bboxes=random_boxes(objects, seed=seed + 2), labels=torch.arange(objects) % 3)
-    result = TaskAlignedAssigner(topk).assign(pred, gts, alpha=1, beta=beta)
+    result = TaskAlignedAssigner(topk, alpha=1, beta=beta).assign(pred, gts)
     gt_inds, metrics = by_loops(pred, gts, topk, 1, beta)
     assert result.gt_inds.tolist() == gt_inds
     torch.testing.assert_close(result.assign_metrics, torch.tensor(metrics))

@@ -6,17 +6,18 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
 from mmdetlike.models.heads.dense import RTMDetHead, RTMDetInsHead, RTMDetInsSepBNHead, RTMDetSepBNHead, YOLOXHead
 from mmdetlike.models.heads.dense.rtmdet_head import with_objectness
 from mmdetlike.models.heads.dense.yolox_head import from_boxes, to_boxes
 from mmdetlike.models.layers import ExpMomentumEMA
-from mmdetlike.models.task_modules import DynamicSoftLabelAssigner, SimOTAAssigner
+from mmdetlike.models.task_modules import DynamicSoftLabelAssigner, Priors, SimOTAAssigner
 from mmdetlike.models.task_modules.assigners.dynamic_k import dynamic_k_matching
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import BitmapMasks
-from tests.models.tiny import BACKBONE, DETECT, NECK, PREPROCESSOR, losses, make_sample, predict
+from tests.models.tiny import BACKBONE, DETECT, NECK, PREPROCESSOR, candidates, losses, make_sample, predict
 
 STRIDES = [8, 16, 32]
 WIDTHS = dict(in_channels=8, feat_channels=8, stacked_convs=1)
@@ -75,10 +76,7 @@ def test_dynamic_k_by_hand():
 
 
 def predictions(points, boxes, scores):
-    strides = torch.full((len(points), 2), 8.0)
-    return InstanceData(
-        priors=torch.cat([torch.tensor(points), strides], 1), bboxes=torch.tensor(boxes), scores=torch.tensor(scores)
-    )
+    return candidates(points, bboxes=boxes, scores=scores)
 
 
 def objects(boxes, labels):
@@ -139,7 +137,7 @@ def test_nothing_to_assign(assigner):
     for gts in (objects([], []), objects([[200.0, 200.0, 201.0, 201.0]], [0])):
         result = assigner.assign(pred, gts)
         assert result.gt_inds.tolist() == [0, 0] and result.num_gts == len(gts)
-    none = InstanceData(priors=torch.zeros(0, 4), bboxes=torch.zeros(0, 4), scores=torch.zeros(0, 2))
+    none = candidates(torch.zeros(0, 2), bboxes=torch.zeros(0, 4), scores=torch.zeros(0, 2))
     assert len(assigner.assign(none, objects([[0.0, 0.0, 9.0, 9.0]], [0])).gt_inds) == 0
 
 
@@ -153,34 +151,44 @@ def test_predictions_that_are_not_finite_are_survived():
 
 
 def test_yolox_boxes_and_back():
-    priors = torch.tensor([[16.0, 8.0, 8.0, 8.0]])
-    assert to_boxes(priors, torch.tensor([[0.5, 0.25, 0.0, math.log(2)]])).tolist() == [[16, 2, 24, 18]]
+    strides, level_ids = torch.full((20, 2), 8.0), torch.zeros(20).long()
+    priors = Priors(torch.tensor([[16.0, 8.0]]).expand(20, 2), strides, level_ids)
+    assert to_boxes(priors[:1], torch.tensor([[0.5, 0.25, 0.0, math.log(2)]])).tolist() == [[16, 2, 24, 18]]
     torch.manual_seed(0)
     boxes = torch.rand(20, 4) * 20
     boxes[:, 2:] += boxes[:, :2] + 1
-    back = to_boxes(priors.expand(20, 4), from_boxes(priors.expand(20, 4), boxes))
+    back = to_boxes(priors, from_boxes(priors, boxes))
     torch.testing.assert_close(back, boxes, rtol=1e-4, atol=1e-4)
 
 
-def test_yolox_l1_is_switched_on():
+@pytest.fixture
+def unmixed_images():
+    """As at the end of a training of YOLOX."""
+    hub = MessageHub.get_current_instance()
+    hub.update_info('mixes_images', False)
+    yield
+    hub.update_info('mixes_images', True)
+
+
+def test_yolox_has_no_l1_loss_while_images_are_mixed():
+    assert 'loss_l1' not in losses(detector('yolox'), [make_sample(3)])
+
+
+def test_yolox_l1_is_switched_on(unmixed_images):
     model = detector('yolox')
-    assert 'loss_l1' not in losses(model, [make_sample(3)])
-    model.bbox_head.use_l1 = True
     assert float(losses(model, [make_sample(3)])['loss_l1'].detach()) > 0
 
 
-def test_yolox_loss_against_numbers():
+def test_yolox_loss_against_numbers(unmixed_images):
     head = YOLOXHead(3, **WIDTHS, train_cfg=TRAIN['yolox'], test_cfg=TEST)
-    head.use_l1 = True
     torch.manual_seed(0)
     outs = [[torch.randn(1, c, 64 // s, 64 // s) for s in STRIDES] for c in (3, 4, 1)]
     preds, sample = head.flatten(outs), make_sample([[8, 8, 40, 40]])
-    priors = head.priors(preds)
-    targets = head.targets(preds, priors, [sample])
-    terms = head._loss(preds, [sample])
+    targets = head.targets(preds, [sample])
+    terms = head.named_losses(head.compute_losses(preds, [sample]))
     pos, count = targets.pos_inds, len(targets.pos_inds)
     assert count >= 1
-    boxes = to_boxes(priors, preds.bbox_pred[0])[pos]
+    boxes = to_boxes(preds.priors, preds.bbox_pred[0])[pos]
     low, high = boxes[:, :2].clamp(min=8), boxes[:, 2:].clamp(max=40)
     inter = (high - low).clamp(min=0).prod(1)
     iou = inter / ((boxes[:, 2:] - boxes[:, :2]).prod(1) + 32 * 32 - inter)
@@ -192,7 +200,7 @@ def test_yolox_loss_against_numbers():
         loss_cls=bce(preds.cls_score[0][pos], classes, reduction='sum') / count,
         loss_bbox=5 * (1 - iou**2).sum() / count,
         loss_obj=bce(preds.objectness[0], is_object, reduction='sum') / count,
-        loss_l1=(preds.bbox_pred[0][pos] - from_boxes(priors[pos], torch.tensor([[8.0, 8, 40, 40]]))).abs().sum()
+        loss_l1=(preds.bbox_pred[0][pos] - from_boxes(preds.priors[pos], torch.tensor([[8.0, 8, 40, 40]]))).abs().sum()
         / count,
     )
     for name, value in expected.items():
@@ -213,10 +221,11 @@ def test_rtmdet_loss_against_numbers():
     outs = [[torch.randn(1, 3, 64 // s, 64 // s) for s in STRIDES]]
     outs.append([torch.rand(1, 4, 64 // s, 64 // s) * 20 + 5 for s in STRIDES])
     preds, sample = head.flatten(outs), make_sample([[8, 8, 40, 40], [30, 30, 60, 62]])
-    terms, targets = head._loss(preds, [sample]), head.targets(preds, head.priors(preds), [sample])
+    terms = head.named_losses(head.compute_losses(preds, [sample]))
+    targets = head.targets(preds, [sample])
     quality = torch.zeros(84)
     quality[targets.pos_inds] = targets.samplings[0].assign_result.max_overlaps[targets.pos_inds]
-    boxes = head.decode(preds, head.priors(preds), 0, targets.pos_inds, None)
+    boxes = head.decode(preds, 0, targets.pos_inds, None)
     factor = max(float(quality.sum()), 1)
     soft = F.one_hot(targets.labels[0], 4)[:, :3] * quality[:, None]
     cls = F.binary_cross_entropy_with_logits(preds.cls_score[0], soft, reduction='none')
@@ -256,6 +265,11 @@ def test_initial_scores(head):
     torch.testing.assert_close(probability, torch.full_like(probability, 0.01), rtol=1e-3, atol=1e-4)
 
 
+def objects_of(params, priors):
+    """Objects with the parameters of their mask networks and priors (n, 4) x, y, stride, stride."""
+    return InstanceData(params=params, points=priors[:, :2], strides=priors[:, 2:])
+
+
 # -- masks -----------------------------------------------------------------------------------------------------------
 
 
@@ -268,7 +282,7 @@ def test_mask_logits_against_convolutions(settings):
     priors = torch.tensor([[8.0, 16, 8, 8], [32, 0, 16, 16], [0, 32, 32, 32]])
     weights, biases = head.network.split(kernels)
     ys, xs = torch.meshgrid(torch.arange(5) * 8.0, torch.arange(6) * 8.0, indexing='ij')
-    for i, got in enumerate(head.mask_logits(feat, kernels, priors)):
+    for i, got in enumerate(head.mask_logits(feat, objects_of(kernels, priors))):
         x, y, stride = priors[i, :3]
         inputs = torch.cat([torch.stack([x - xs, y - ys]) / (8 * stride), feat])[None]
         for k, (weight, bias) in enumerate(zip(weights, biases)):

@@ -5,6 +5,8 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 
 import mmdetlike.models  # noqa: F401  registers the models
+from mmdetlike.models.heads.dense import FlatPredictions
+from mmdetlike.models.task_modules import box_centers
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.mask import BitmapMasks
@@ -120,6 +122,14 @@ def box_masks(boxes: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
     return inside.numpy().astype(np.uint8)
 
 
+def corners(boxes: torch.Tensor) -> torch.Tensor:
+    """The corners of boxes (n, 4) as keypoints (n, 4, 3), all visible but the last."""
+    x1, y1, x2, y2 = boxes.unbind(1)
+    points = torch.stack([x1, y1, x2, y1, x2, y2, x1, y2], dim=1).unflatten(1, (4, 2))
+    visibility = torch.tensor([2.0, 2.0, 1.0, 0.0]).expand(len(boxes), 4)
+    return torch.cat([points, visibility[..., None]], dim=-1)
+
+
 def semantic_map(masks: np.ndarray, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     """(h, w) classes of pixels: of objects, and two of stuff left and right."""
     height, width = masks.shape[1:]
@@ -132,7 +142,7 @@ def semantic_map(masks: np.ndarray, labels: torch.Tensor, num_classes: int) -> t
 def make_sample(boxes, shape=(64, 64), num_classes=3, scale_factor=(1.0, 1.0), ignored=(), index=0) -> DetDataSample:
     """A sample of an image of ``shape`` with ``boxes`` as objects, their count of random ones, and given proposals.
 
-    Masks fill their boxes; the semantic map has two classes of stuff around them.
+    Masks fill their boxes, whose corners are the keypoints; the semantic map has two classes of stuff around them.
     """
     if isinstance(boxes, int):
         boxes = random_boxes(boxes, shape, seed=index)
@@ -142,7 +152,8 @@ def make_sample(boxes, shape=(64, 64), num_classes=3, scale_factor=(1.0, 1.0), i
     sample = DetDataSample(metainfo=meta)
     labels = torch.arange(len(boxes)) % num_classes
     masks = box_masks(boxes, shape)
-    sample.gt_instances = InstanceData(bboxes=boxes, labels=labels, masks=BitmapMasks(masks, *shape))
+    instances = dict(bboxes=boxes, labels=labels, masks=BitmapMasks(masks, *shape), keypoints=corners(boxes))
+    sample.gt_instances = InstanceData(**instances)
     sample.gt_sem_seg = PixelData(sem_seg=semantic_map(masks, labels, num_classes)[None])
     ignored = torch.as_tensor(ignored, dtype=torch.float32).reshape(-1, 4)
     sample.ignored_instances = InstanceData(bboxes=ignored, labels=torch.zeros(len(ignored), dtype=torch.long))
@@ -166,3 +177,20 @@ def losses(model, samples) -> dict:
 def predict(model, samples) -> list[DetDataSample]:
     """Samples with predictions for random images."""
     return model.eval()(**batch(model, samples), mode='predict')
+
+
+def candidates(priors, counts=None, strides=None, **predictions) -> InstanceData:
+    """What a head shows an assigner: a row for each of ``priors`` (n, 2 or 4), of which levels have ``counts``."""
+    priors = torch.as_tensor(priors, dtype=torch.float32)
+    counts = [len(priors)] if counts is None else counts
+    points = priors if priors.shape[-1] == 2 else box_centers(priors)
+    strides = torch.full((len(priors), 2), 8.0) if strides is None else torch.as_tensor(strides)
+    level_ids = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    columns = {name: torch.as_tensor(value) for name, value in predictions.items()}
+    return InstanceData(priors=priors, points=points, strides=strides, level_ids=level_ids, **columns)
+
+
+def flat_predictions(head, sizes, num_priors, **maps) -> FlatPredictions:
+    """Predictions ``maps`` (B, N, c) at the priors of ``head``, for feature maps of ``sizes``."""
+    priors = None if head is None else head.priors(sizes, torch.device('cpu'))
+    return FlatPredictions(maps, priors, sizes, num_priors)

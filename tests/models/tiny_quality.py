@@ -50,9 +50,6 @@ def config(kind: str, num_classes: int = 3, **head) -> dict:
 
 
 def detector(kind: str, num_classes: int = 3, **head):
-    """A detector with random weights; TOOD counts its epochs from 0."""
+    """A detector with random weights."""
     torch.manual_seed(0)
-    model = MODELS.build(config(kind, num_classes, **head))
-    if 'tood' in kind:
-        model.set_epoch(0)
-    return model
+    return MODELS.build(config(kind, num_classes, **head))

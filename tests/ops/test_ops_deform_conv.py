@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch.library import opcheck
 
 from mmdetlike_ops import (
+    DeformConv2d,
     DeformConv2dPack,
     ModulatedDeformConv2dPack,
     SAConv2d,
@@ -271,6 +272,20 @@ def test_the_step_must_divide_the_batch():
     for step in (4, 0):
         with pytest.raises(ValueError, match=f'im2col_step is {step}, a positive number that divides the batch of 6'):
             deform_conv2d(x, offset, weight, *config, im2col_step=step)
+
+
+@pytest.mark.parametrize('batch', [1, 32, 33, 37, 80])
+def test_any_batch_is_taken_without_a_step(batch):
+    (x, offset, _, weight, _), config = make_case(batch=batch)
+    whole = deform_conv2d(x, offset, weight, *config)
+    parts = [deform_conv2d(x[i : i + 1], offset[i : i + 1], weight, *config) for i in range(batch)]
+    torch.testing.assert_close(whole, torch.cat(parts))
+    layer = DeformConv2d(x.shape[1], weight.shape[0], weight.shape[2:], *config)
+    assert layer(x.float(), offset.float()).shape == whole.shape
+    layer.im2col_step = 32
+    if batch > 32:
+        with pytest.raises(ValueError, match=f'im2col_step is 32, .* divides the batch of {batch}'):
+            layer(x.float(), offset.float())
 
 
 @pytest.mark.parametrize('change, error, words', [

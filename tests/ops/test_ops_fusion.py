@@ -133,7 +133,7 @@ def test_bad_fusion(change, words):
         weighted_boxes_fusion(**{**good, **change})
 
 
-# Suppression in classes, where many boxes are split into classes
+# Suppression in classes and across them, whatever the number of boxes
 
 
 @pytest.mark.parametrize('kind', ['nms', 'soft_nms'])
@@ -152,9 +152,11 @@ def test_split_thr(random_boxes, rng, kind, class_agnostic):
     assert torch.equal(whole, by_class) == (not class_agnostic)
 
 
-def test_default_split_thr(rng):
-    boxes = torch.tensor([[0.0, 0, 10, 10]]).expand(10000, 4)
-    scores, classes = torch.rand(10000, generator=rng), torch.arange(10000) % 4
+@pytest.mark.parametrize('count', [9999, 10000, 20000])
+def test_many_boxes_stay_class_agnostic(rng, count):
+    boxes = torch.tensor([[0.0, 0, 10, 10]]).expand(count, 4)
+    scores, classes = torch.rand(count, generator=rng), torch.arange(count) % 4
     config = {'type': 'nms', 'iou_threshold': 0.5}
-    assert len(batched_nms(boxes, scores, classes, config, class_agnostic=True)[0]) == 4
-    assert len(batched_nms(boxes[1:], scores[1:], classes[1:], config, class_agnostic=True)[0]) == 1
+    assert len(batched_nms(boxes, scores, classes, config, class_agnostic=True)[0]) == 1
+    assert len(batched_nms(boxes, scores, classes, {**config, 'class_agnostic': True})[0]) == 1
+    assert len(batched_nms(boxes, scores, classes, config)[0]) == 4

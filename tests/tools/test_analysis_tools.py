@@ -54,13 +54,25 @@ def test_print_config(config, tmp_path, capsys):
         main([config, '--save-path', 'a.txt'])
 
 
+def test_print_config_tells_what_a_type_takes(capsys):
+    main = load('misc/print_config.py').main
+    main(['--type', 'ATSSHead'])
+    out = capsys.readouterr().out
+    assert out.startswith('ATSSHead(\n    num_classes: int,\n')
+    assert 'pred_kernel_size: int = 3,' in out and 'init_cfg: Weight initialization' in out
+    with pytest.raises(ConfigError, match="no type is called 'ATSHead'; did you mean ATSSHead"):
+        main(['--type', 'ATSHead'])
+    with pytest.raises(SystemExit):
+        main([])
+
+
 @pytest.mark.parametrize('mode, size', [('original', (160, 128)), ('transformed', (320, 256)), ('pipeline', None)])
 def test_browse_dataset(config, tmp_path, capsys, mode, size):
     main = load('analysis_tools/browse_dataset.py').main
     out = tmp_path / mode
     main([config, '--not-show', '--number', '5', '--mode', mode, '--output-dir', str(out)])
     assert capsys.readouterr().out.splitlines()[-1] == f'5 pictures written to {out}'
-    files = sorted(out.iterdir())
+    files = sorted(out.glob('*.jpg'))
     assert [file.name[:6] for file in files] == [f'{i:06d}' for i in range(5)]
     if size is not None:
         assert Image.open(files[0]).size == size
@@ -75,17 +87,45 @@ def test_browse_dataset_draws_rgb_with_boxes(config, tmp_path):
     dataset = DATASETS.build(Config.fromfile(config).shapes)
     info = dataset.get_data_info(0)
     plain = dataset.pipeline.transforms[0](dict(info))['img'][..., ::-1].astype(int)
-    drawn = np.array(Image.open(next((tmp_path / 'a').iterdir()))).astype(int)
+    drawn = np.array(Image.open(next((tmp_path / 'a').glob('*.jpg')))).astype(int)
     changed = abs(plain - drawn).max(-1) > 40
     assert 0.001 < changed.mean() < 0.6
     x1, y1, _, y2 = (round(v) for v in info['instances'][0]['bbox'])
     assert changed[y1:y2, x1 : x1 + 2].mean() > 0.5, 'the left edge of the first box is drawn'
 
 
+def test_browse_dataset_of_folders_and_of_a_damaged_picture(tmp_path, capsys):
+    names = ['cam1/1.png', 'cam2/1.png', '1.bmp', '1.png', 'cut.png']
+    for name in names:
+        (tmp_path / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (32, 32)).save(tmp_path / 'images' / name)
+    (tmp_path / 'images/cut.png').write_bytes(b'')
+    images = [dict(id=i, file_name=name, width=32, height=32) for i, name in enumerate(names)]
+    coco = dict(images=images, annotations=[], categories=[dict(id=1, name='cat')])
+    (tmp_path / 'a.json').write_text(json.dumps(coco))
+    dataset = dict(
+        type='CocoDataset',
+        ann_file=str(tmp_path / 'a.json'),
+        data_prefix=dict(img=str(tmp_path / 'images')),
+        metainfo=dict(classes=('cat',)),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackDetInputs')],
+    )
+    config = Config(dict(default_scope='mmdetlike', train_dataloader=dict(dataset=dataset)))
+    config.dump(tmp_path / 'config.py')
+    out = tmp_path / 'images'
+    main = load('analysis_tools/browse_dataset.py').main
+    main([str(tmp_path / 'config.py'), '--not-show', '--mode', 'original', '--output-dir', str(out)])
+    written = sorted(path.relative_to(out).as_posix() for path in out.rglob('*.jpg'))
+    assert written == ['000002_1.bmp.jpg', '000003_1.png.jpg', 'cam1/000000_1.jpg', 'cam2/000001_1.jpg']
+    assert all((out / name).is_file() for name in names)
+    printed = capsys.readouterr().out
+    assert f'{out}/cut.png: the file is empty\n1 pictures could not be read\n4 pictures written to {out}' in printed
+
+
 def test_browse_dataset_of_concatenation_and_of_a_missing_split(config, tmp_path, capsys):
     main = load('analysis_tools/browse_dataset.py').main
     main([config, '--not-show', '--split', 'val', '--mode', 'pipeline', '--cfg-options', f'work_dir={tmp_path / "w"}'])
-    assert len(list((tmp_path / 'w' / 'browse_val').iterdir())) == 8
+    assert len(list((tmp_path / 'w' / 'browse_val').glob('*.jpg'))) == 8
     with pytest.raises(ConfigError, match='has no test_dataloader'):
         main([config, '--split', 'test'])
     with pytest.raises(ConfigError, match=r'shapes.py: .*Shapes_Dataset.*ShapesDataset'):
@@ -134,7 +174,7 @@ def test_plot_curve(log, tmp_path, capsys):
     ],
 )
 def test_plot_curve_refuses(log, extra, message):
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         load('analysis_tools/analyze_logs.py').main(['plot_curve', log, *extra])
 
 

@@ -1,6 +1,5 @@
 """tools/train.py and tools/test.py, as the command line calls them."""
 
-import errno
 import importlib.util
 import json
 import os
@@ -9,13 +8,16 @@ from argparse import Namespace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 
+from mmdetlike.datasets.errors import ImageError
 from mmdetlike.errors import ConfigError
+from mmdetlike.evaluation import CocoMetric
 from mmdetlike.utils.checkpoint import CheckpointError
-from mmdetlike.utils.command import run_tool
+from mmdetlike.utils.outputs import OutputError
 from tests.utils import ROOT, python, tiny_config
 
 
@@ -58,6 +60,30 @@ def run_test(trained, work_dir, *arguments) -> Path:
     return next(path for path in Path(work_dir).iterdir() if path.is_dir() and path.name[:2] == '20')
 
 
+def coco_config(trained, folder: Path, names: list[str]) -> Config:
+    """The config with a COCO dataset of grey pictures, written to ``folder``, to be tested on."""
+    for name in names:
+        (folder / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / 'images' / name), np.full((64, 64, 3), 90, np.uint8))
+    classes = ('circle', 'triangle', 'square', 'star', 'cross')
+    images = [dict(id=i, file_name=name, width=64, height=64) for i, name in enumerate(names)]
+    annotation = dict(id=1, image_id=1, category_id=0, bbox=[8, 8, 32, 32], area=1024, iscrowd=0)
+    categories = [dict(id=i, name=name) for i, name in enumerate(classes)]
+    ann_file = folder / 'a.json'
+    ann_file.write_text(json.dumps(dict(images=images, annotations=[annotation], categories=categories)))
+    cfg = Config.fromfile(trained.config)
+    cfg.test_dataloader.dataset = dict(
+        type='CocoDataset',
+        ann_file=str(ann_file),
+        data_prefix=dict(img=str(folder / 'images')),
+        metainfo=dict(classes=classes),
+        test_mode=True,
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackDetInputs')],
+    )
+    cfg.test_evaluator = dict(type='CocoMetric', ann_file=str(ann_file))
+    return cfg
+
+
 def test_scores_are_those_at_the_end_of_training(trained, tmp_path):
     folder = run_test(trained, tmp_path / 'again')
     written = json.loads(next(folder.glob('*.json')).read_text())
@@ -76,6 +102,34 @@ def test_out_holds_the_predictions(trained, tmp_path):
     assert ((prediction['labels'] >= 0) & (prediction['labels'] < 5)).all()
 
 
+def test_out_is_written_whatever_becomes_of_the_scores(trained, tmp_path, monkeypatch):
+    for i, method in enumerate(('process', 'compute_metrics')):
+
+        def fail(self, *args):
+            raise KeyError('annotations')
+
+        out = tmp_path / f'{method}.pkl'
+        with monkeypatch.context() as patch:
+            patch.setattr(CocoMetric, method, fail)
+            with pytest.raises(KeyError, match='annotations'):
+                run_test(trained, tmp_path / f'work_{i}', '--out', str(out))
+        assert [result['img_id'] for result in pickle.loads(out.read_bytes())] == list(range(8))
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_damaged_picture_ends_a_test_with_a_sentence_and_keeps_what_was_predicted(trained, tmp_path, workers):
+    cfg = coco_config(trained, tmp_path, [f'{i}.png' for i in range(5)])
+    content = (tmp_path / 'images/3.png').read_bytes()
+    (tmp_path / 'images/3.png').write_bytes(content[: len(content) // 2])
+    cfg.test_dataloader.update(num_workers=workers, persistent_workers=False, batch_size=2)
+    cfg.dump(tmp_path / 'config.py')
+    trained = Namespace(config=str(tmp_path / 'config.py'), checkpoint=trained.checkpoint)
+    with pytest.raises(ImageError, match=r'^\S*images/3\.png: the file is truncated after \d+ bytes$'):
+        run_test(trained, tmp_path / f'damaged_{workers}', '--out', str(tmp_path / 'r.pkl'))
+    assert not (tmp_path / 'r.pkl').exists()
+    assert [result['img_id'] for result in pickle.loads((tmp_path / 'r.partial.pkl').read_bytes())] == [0, 1]
+
+
 def test_format_only_writes_coco_json_and_no_scores(trained, tmp_path):
     folder = run_test(trained, tmp_path / 'format', '--format-only')
     boxes = json.loads((tmp_path / 'format' / 'predictions.bbox.json').read_text())
@@ -89,6 +143,17 @@ def test_show_dir_writes_a_picture_of_each_image(trained, tmp_path):
     pictures = sorted((folder / 'pictures').glob('*.png'))
     assert len(pictures) == 8
     assert cv2.imread(str(pictures[0])).shape[0] >= 64
+
+
+def test_show_dir_gives_each_picture_a_file_and_spares_the_inputs(trained, tmp_path):
+    cfg = coco_config(trained, tmp_path, ['cam1/0001.png', 'cam2/0001.png', '0001.png', '0001.bmp'])
+    cfg.dump(tmp_path / 'config.py')
+    trained = Namespace(config=str(tmp_path / 'config.py'), checkpoint=trained.checkpoint)
+    folder = run_test(trained, tmp_path / 'mirror', '--show-dir', 'v') / 'v'
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.png'))
+    assert written == ['0001.bmp.png', '0001.png', 'cam1/0001.png', 'cam2/0001.png']
+    with pytest.raises(OutputError, match=r'images/cam1/0001\.png is one of the inputs'):
+        run_test(trained, tmp_path / 'over', '--show-dir', str(tmp_path / 'images'))
 
 
 def test_missing_and_foreign_checkpoints(trained, tmp_path):
@@ -120,6 +185,12 @@ def test_trust_checkpoint(trained, tmp_path, monkeypatch):
     'arguments, error, message',
     [
         (['--out', 'a.json'], ConfigError, '--out must be a .pkl file, got a.json'),
+        (['--out', '/dev/null/r.pkl'], OutputError, '/dev/null cannot be a folder for outputs: /dev/null is a file'),
+        (
+            ['--cfg-options', 'model.test_cfg.rcnn.score_thr="a"'],
+            ConfigError,
+            'score_thr must be a number, got the str',
+        ),
         (['--cfg-options', 'model.backbone.type=ResNt'], ConfigError, "tiny.py: model.backbone: type='ResNt'"),
     ],
 )
@@ -160,27 +231,3 @@ def test_a_mistake_ends_the_tool_with_one_sentence(arguments, message, trained, 
     assert done.returncode == 2
     assert message in done.stderr.strip().splitlines()[-1]
     assert 'Traceback' not in done.stderr
-
-
-def test_run_tool_on_a_full_disk(capsys):
-    def fail(number):
-        raise OSError(number, os.strerror(number))
-
-    with pytest.raises(SystemExit):
-        run_tool(lambda: fail(errno.ENOSPC))
-    assert capsys.readouterr().err == 'OSError: [Errno 28] No space left on device\n'
-    with pytest.raises(BlockingIOError):
-        run_tool(lambda: fail(errno.EAGAIN))
-
-
-def test_run_tool(monkeypatch, capsys):
-    def fail():
-        raise CheckpointError('a.pth is not whole')
-
-    with pytest.raises(SystemExit) as caught:
-        run_tool(fail)
-    assert caught.value.code == 2
-    assert capsys.readouterr().err == 'CheckpointError: a.pth is not whole\n'
-    monkeypatch.setenv('MMDETLIKE_DEBUG', '1')
-    with pytest.raises(CheckpointError):
-        run_tool(fail)

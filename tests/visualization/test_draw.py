@@ -13,7 +13,7 @@ from mmdetlike.visualization import (
     draw_masks,
 )
 from mmdetlike.visualization.tags import _intersections, place_tags
-from mmdetlike.visualization.text import font_size_for, line_width_for, load_font, shorten
+from mmdetlike.visualization.text import Typeface, font_size_for, line_width_for, shorten
 
 RED, BLUE = (250, 10, 20), (10, 20, 240)
 
@@ -160,7 +160,7 @@ def test_tags_leave_most_of_a_tiny_image_free():
 
 
 def test_long_text_is_shortened():
-    font = load_font(12)
+    font = Typeface(12)
     short = shorten('a very long class name indeed 0.87', font, 90, tail=5)
     assert font.getlength(short) <= 90 and short.endswith('… 0.87') and short.startswith('a v')
     assert shorten('cat', font, 90) == 'cat'

@@ -3,8 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.utils.colors import to_oklab
-from mmdetlike.visualization.palette import contrast, distinct_colors, get_palette, readable_text_color
+from mmdetlike.visualization.palette import (
+    contrast,
+    distinct_colors,
+    get_palette,
+    readable_text_color,
+)
 
 
 def test_colors_are_distinct_and_stable():
@@ -49,9 +55,30 @@ def test_get_palette():
     assert get_palette([(1, 2, 3), (4, 5, 6)], 2) == [(1, 2, 3), (4, 5, 6)]
     assert get_palette([[1, 2, 3], [4, 5, 6], [7, 8, 9]], 3) == [(1, 2, 3), (4, 5, 6), (7, 8, 9)]
     assert get_palette('lime', 1) == [(0, 255, 0)]
-    with pytest.raises(ValueError, match='1 colours for 2'):
-        get_palette([(1, 2, 3)], 2)
     with pytest.raises(ValueError, match="'grene' is neither"):
         get_palette('grene', 2)
     with pytest.raises(ValueError, match='0 to 255'):
         get_palette([(1, 2, 300)], 1)
+
+
+def test_a_short_palette_is_filled_up_with_one_warning():
+    with pytest.warns(UserWarning, match='the palette has 1 colours for 41 classes') as caught:
+        colors = get_palette([(220, 20, 60)], 41)
+        assert get_palette([(220, 20, 60)], 41) == colors
+    assert len(caught) == 1
+    assert colors == [(220, 20, 60), *distinct_colors(41)[1:]]
+    assert get_palette([], 2) == distinct_colors(2)
+
+
+def test_colors_in_other_forms():
+    assert get_palette(['red', '#0000ff', 'lime'], 3) == [(255, 0, 0), (0, 0, 255), (0, 255, 0)]
+    assert get_palette([(0.5, 0.5, 1.0), (1.0, 0, 0)], 2) == [(128, 128, 255), (255, 0, 0)]
+    assert get_palette(np.array([[1, 2, 3], [4, 5, 6]]), 2) == [(1, 2, 3), (4, 5, 6)]
+
+
+@pytest.mark.parametrize(
+    'color', [(300, 0, 0), (0, -5, 0), (220, 20), 'redd', None, 5, ('a', 'b', 'c'), (np.nan, 0, 0)]
+)
+def test_what_is_no_color_is_refused(color):
+    with pytest.raises(ConfigError, match='a colour is a name'):
+        get_palette([color], 1)

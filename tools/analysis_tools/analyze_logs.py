@@ -6,20 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdetlike.datasets.errors import DataError
+from mmdetlike.utils.command import make_parser, run_tool, user_path
 from mmdetlike.visualization.plots import Curve, collect_curves, plot_curves, plot_training_curves, read_scalars
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     tasks = parser.add_subparsers(dest='task', required=True)
     curve = tasks.add_parser('plot_curve', help='draw curves into a picture')
-    curve.add_argument('json_logs', type=Path, nargs='+', metavar='LOG')
+    curve.add_argument('json_logs', type=user_path, nargs='+', metavar='LOG')
     curve.add_argument('--keys', nargs='+', help='what to draw, e.g. loss coco/bbox_mAP; by default an overview')
     curve.add_argument('--title', default='', help='title of the figure')
     curve.add_argument('--legend', nargs='+', help='names of the curves: log after log, for each its keys')
-    curve.add_argument('--out', type=Path, help='file to write; by default curves.png beside the first log')
+    curve.add_argument('--out', type=user_path, help='file to write; by default curves.png beside the first log')
     time = tasks.add_parser('cal_train_time', help='print how long an iteration takes')
-    time.add_argument('json_logs', type=Path, nargs='+', metavar='LOG')
+    time.add_argument('json_logs', type=user_path, nargs='+', metavar='LOG')
     time.add_argument('--include-outliers', action='store_true', help='count the first value of each epoch as well')
     args = parser.parse_args(argv)
     missing = [str(path) for path in args.json_logs if not path.is_file()]
@@ -30,10 +32,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
-        {'plot_curve': plot_curve, 'cal_train_time': cal_train_time}[args.task](args)
-    except ValueError as error:
-        raise SystemExit(f'error: {error}') from error
+    for path in args.json_logs:
+        if not read_scalars(path):
+            raise DataError(f'{path} holds no scalars: expected the scalars.json of a run, a JSON object a line')
+    {'plot_curve': plot_curve, 'cal_train_time': cal_train_time}[args.task](args)
 
 
 def plot_curve(args: argparse.Namespace) -> None:
@@ -100,4 +102,4 @@ def _epoch_times(path: Path, include_outliers: bool) -> dict[int, float]:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -14,10 +14,12 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 from tqdm import tqdm
 
-from mmdetlike.errors import ConfigError
+from mmdetlike.datasets.errors import ImageError
+from mmdetlike.engine.hooks.visualization_hook import picture_paths
 from mmdetlike.registry import DATASETS, VISUALIZERS
-from mmdetlike.utils.command import run_tool
-from mmdetlike.utils.config import load_config, locate, require
+from mmdetlike.utils.command import make_parser, run_tool, user_path
+from mmdetlike.utils.config import load_config, located, require
+from mmdetlike.utils.outputs import OutputFolder, identity
 from mmdetlike.visualization import contact_sheet, save_image
 from mmdetlike.visualization.draw import as_canvas
 from mmdetlike.visualization.local_visualizer import has_display
@@ -29,29 +31,30 @@ FIELDS = {
     'gt_masks': 'masks',
     'gt_keypoints': 'keypoints',
 }
+_LISTED = 20  # pictures that can't be read to name at the end
 Picture = tuple[np.ndarray, InstanceData | None]
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where pictures go: to ``folder`` and, unless ``seconds`` is None, for so long into a window."""
+    """Where pictures go: to ``files`` and, unless ``seconds`` is None, for so long into a window."""
 
-    folder: Path
+    files: OutputFolder
     seconds: float | None
     visualizer: Visualizer
 
-    def sample(self, index: int, name: str, picture: Picture) -> None:
-        """Draw one picture with its ground truth."""
+    def sample(self, index: int, path: str, picture: Picture) -> None:
+        """Draw one picture, read from ``path``, with its ground truth."""
         image, instances = picture
         data_sample = BaseDataElement() if instances is None else BaseDataElement(gt_instances=instances)
         self.visualizer.add_datasample(
-            name,
+            _stem(path),
             image,
             data_sample,
             draw_pred=False,
             show=self.seconds is not None,
             wait_time=self.seconds or 0,
-            out_file=self._file(index, name),
+            out_file=str(self._file(index, path)),
         )
 
     def stages(self, index: int, stages: list[tuple[str, str, Picture]]) -> None:
@@ -59,19 +62,21 @@ class Output:
         meta = self.visualizer.dataset_meta
         captions, pictures = [stage[0] for stage in stages], [stage[2] for stage in stages]
         sheet = contact_sheet(pictures, 3, 480, captions, meta.get('classes'), meta.get('palette'))
-        name = stages[-1][1]
-        save_image(sheet, self._file(index, name))
+        path = stages[-1][1]
+        save_image(sheet, self._file(index, path))
         if self.seconds is not None:
-            self.visualizer.show(sheet, win_name=name, wait_time=self.seconds)
+            self.visualizer.show(sheet, win_name=_stem(path), wait_time=self.seconds)
 
-    def _file(self, index: int, name: str) -> str:
-        return str(self.folder / f'{index:06d}_{name}.jpg')
+    def _file(self, index: int, path: str) -> Path:
+        """A file for a sample: one picture may be several of them, so they are told apart by their numbers."""
+        name = self.files.name(path or 'sample', '.jpg')
+        return self.files.claim(name.with_name(f'{index:06d}_{name.name}'), f'sample {index} {identity(path)}')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--output-dir', type=Path, help='by default WORK_DIR/browse_SPLIT')
+    parser.add_argument('--output-dir', type=user_path, help='by default WORK_DIR/browse_SPLIT')
     parser.add_argument('--not-show', action='store_true', help='write pictures only, open no window')
     parser.add_argument('--show-interval', type=float, default=2, help='seconds for which a window stays (default: 2)')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
@@ -94,11 +99,29 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
     dataset, visualizer = _build(cfg, args.split)
-    output = Output(args.output_dir or _default_folder(cfg, args), _window(args), visualizer)
+    files = OutputFolder(args.output_dir or _default_folder(cfg, args), picture_paths(dataset))
+    files.check(())
+    output = Output(files, _window(args), visualizer)
     total = min(len(dataset), args.number or len(dataset))
-    written = sum(_browse(dataset, i, args.mode, output) for i in tqdm(range(total), desc=f'{args.split}, {args.mode}'))
-    note = f' ({total - written} left out: a transform returned None for them)' if written < total else ''
-    print(f'{written} pictures written to {output.folder}{note}')
+    written, failures = 0, []
+    for i in tqdm(range(total), desc=f'{args.split}, {args.mode}'):
+        try:
+            written += _browse(dataset, i, args.mode, output)
+        except ImageError as error:
+            failures.append(error)
+    _report(written, total - written - len(failures), failures, files.folder)
+
+
+def _report(written: int, refused: int, failures: list[ImageError], folder: Path) -> None:
+    """Say what was written and what wasn't."""
+    for error in failures[:_LISTED]:
+        print(f'  {error}')
+    if failures:
+        print(f'{len(failures)} pictures could not be read{": the first are above" if len(failures) > _LISTED else ""}')
+    note = f' ({refused} left out: a transform returned None for them)' if refused else ''
+    print(f'{written} pictures written to {folder}{note}')
+    if failures and not written:
+        raise failures[0]
 
 
 def _build(cfg: Config, split: str) -> tuple[Any, Visualizer]:
@@ -106,11 +129,9 @@ def _build(cfg: Config, split: str) -> tuple[Any, Visualizer]:
     require(cfg, f'{split}_dataloader')
     settings = dict(cfg.get('visualizer') or {'type': 'DetLocalVisualizer'})
     settings.update(name=f'browse_dataset_{time.time_ns()}', vis_backends=None)
-    try:
+    with located(cfg):
         dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         visualizer = VISUALIZERS.build(settings)
-    except ConfigError as error:
-        raise ConfigError(locate(error, cfg), error.cfg) from error
     visualizer.dataset_meta = dataset.metainfo
     return dataset, visualizer
 
@@ -133,7 +154,7 @@ def _browse(dataset: Any, index: int, mode: str, output: Output) -> bool:
     """Draw one sample; return whether the pipeline gave one."""
     if mode == 'transformed':
         sample = dataset[index]
-        output.sample(index, _name(sample), _picture(sample))
+        output.sample(index, _path(sample), _picture(sample))
         return True
     stages = list(_stages(*_source(dataset, index), only_loading=mode == 'original'))
     if not stages or stages[-1] is None:
@@ -153,7 +174,7 @@ def _source(dataset: Any, index: int) -> tuple[Any, int]:
 
 
 def _stages(dataset: Any, index: int, only_loading: bool) -> Iterator[tuple[str, str, Picture] | None]:
-    """For each transform its name, the name of the sample and the picture after it; None when it refuses the sample."""
+    """For each transform its name, the path of the sample and the picture after it; None when it refuses the sample."""
     results = dataset.get_data_info(index)
     for transform in dataset.pipeline.transforms:
         kind = type(transform).__name__
@@ -164,12 +185,16 @@ def _stages(dataset: Any, index: int, only_loading: bool) -> Iterator[tuple[str,
             yield None
             return
         if 'img' in results or 'inputs' in results:
-            yield kind, _name(results), _picture(results)
+            yield kind, _path(results), _picture(results)
 
 
-def _name(results: dict) -> str:
+def _path(results: dict) -> str:
+    """Where the picture of a sample is from; '' if it doesn't say."""
     packed = results.get('data_samples')
-    path = results.get('img_path', '') if packed is None else packed.metainfo.get('img_path', '')
+    return (results if packed is None else packed.metainfo).get('img_path') or ''
+
+
+def _stem(path: str) -> str:
     return Path(path).stem or 'sample'
 
 

@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from mmdetlike.datasets import ShapesDataset
 from mmdetlike.datasets.shapes_render import KEYPOINT_NAMES
+from mmdetlike.utils.command import make_parser, run_tool, user_path
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('out', type=Path, help='folder to write: train/, val/ and annotations/')
+    parser = make_parser(__doc__)
+    parser.add_argument('out', type=user_path, help='folder to write: train/, val/ and annotations/')
     parser.add_argument('--num-train', type=int, default=500, help='pictures to train on (default: %(default)s)')
     parser.add_argument('--num-val', type=int, default=100, help='pictures to evaluate on (default: %(default)s)')
     parser.add_argument(
@@ -91,4 +92,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

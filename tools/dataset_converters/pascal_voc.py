@@ -19,13 +19,14 @@ from tqdm import tqdm
 from mmdetlike.datasets.annotations import check_boxes, match_classes
 from mmdetlike.datasets.errors import DataError, SkipReport
 from mmdetlike.datasets.voc_xml import VocImage, image_file, image_size, read_image_ids, read_voc_xml
+from mmdetlike.utils.command import make_parser, run_tool, user_path
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('root', type=Path, help='folder with Annotations/, or with such folders')
-    parser.add_argument('out', type=Path, help='JSON file to write; image names in it are relative to root')
+    parser = make_parser(__doc__)
+    parser.add_argument('root', type=user_path, help='folder with Annotations/, or with such folders')
+    parser.add_argument('out', type=user_path, help='JSON file to write; image names in it are relative to root')
     parser.add_argument(
         '--split',
         default='train',
@@ -128,4 +129,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -23,7 +23,7 @@ def dense(canvas: Canvas) -> None:
             Node('FlatPredictions', 'name: (B, N, channels of a prior)'),
         ],
     )
-    priors = canvas.node(RIGHT, boxes[-1].y, BOX, Node('priors', '(N, 4) or (N, 2) in pixels'))
+    priors = canvas.node(RIGHT, boxes[-1].y, BOX, Node('Priors', 'N anchors or points of all levels'))
     middle = boxes[1].y + boxes[1].height / 2
     canvas.arrow((LEFT + BOX, middle), (RIGHT + 20, middle), (RIGHT + 20, priors.y - 2))
     priors_of = [
@@ -36,19 +36,20 @@ def dense(canvas: Canvas) -> None:
 
 DENSE_TRAINING = [
     [
+        Label('DenseHead.compute_losses', 'the hook: assign, then losses'),
         Label('DenseHead.targets', 'one image after the other:'),
         Label('DenseHead.usable_priors', 'those on the image'),
         Label('DenseHead.gt_instances', 'objects as the head sees them'),
+        Label('DenseHead.candidates', 'a row for each prior'),
+        Label('DenseHead.assignable_predictions', 'if the assigner asks'),
         Label('DenseHead.assign'),
-        Label('DenseHead.current_assigner', 'of this epoch'),
-        Label('DenseHead.predicted_instances', 'if the assigner asks'),
         Label('assigner', kind='config'),
         Label('sampler', kind='config'),
     ],
     Node('DenseTargets', 'labels, weights, positives and their objects'),
     [
-        Label('DenseHead.losses', 'over flat tensors'),
-        Label('DenseHead.levels', 'where a term is wanted for each level'),
+        Label('DenseHead.target_losses', 'over flat tensors'),
+        Label('DenseHead.losses_by_level', 'where a term is wanted for each level'),
         Label('loss_cls, loss_bbox, ...', kind='config'),
     ],
     Node('losses', 'loss_cls, loss_bbox, ...'),
@@ -69,7 +70,7 @@ DENSE_TESTING = [
     [
         Label('DenseHead.suppress', 'rescale, drop the small ones, NMS'),
         Label('DenseHead.nms_groups', 'classes, or levels'),
-        Label('DenseHead.finish'),
+        Label('DenseHead.to_result'),
         Label('DenseHead.instance_fields', 'what a mask branch wants to know'),
     ],
     Node('InstanceData', 'bboxes, scores, labels of an image'),
@@ -78,16 +79,19 @@ DENSE_TESTING = [
 
 def roi(canvas: Canvas) -> None:
     """Region heads."""
-    top = canvas.node(LEFT, 20, BOX, Node('x and proposals', 'maps of the neck; boxes of each image'))
+    top = canvas.node(LEFT, 20, BOX, Node('x and proposals', 'feature maps; boxes of each image'))
     canvas.labels(RIGHT, 22, [Label('num_stages', '1, or that of a cascade', 'own')])
     canvas.labels(RIGHT, 40, [Label('RoIHead.stage', 'its parts and settings as a Stage')])
+    canvas.labels(RIGHT, 58, [Label('RoIHead.image_context', 'what the whole image adds')])
     lanes = [(LEFT, 'training', ROI_TRAINING), (RIGHT, 'testing', ROI_TESTING)]
     training, testing = canvas.fork(top, lanes, BOX)
-    canvas.back(training[2], training[0], Label('Stage.refine_sampled'))
-    canvas.back(testing[1], testing[0], Label('Stage.refine'))
+    canvas.back(training[2], training[0], Label('Stage.next_proposals'))
+    canvas.back(testing[1], testing[0], Label('Stage.next_proposals'))
 
 
 RUN = [
+    Label('Stage.run', 'all images at once'),
+    Label('RoIHead.box_features'),
     Label('RoIHead.features'),
     Label('bbox_roi_extractor, shared_head', kind='config'),
     Label('bbox_head', kind='config'),
@@ -95,21 +99,19 @@ RUN = [
 ROI_TRAINING = [
     Node('proposals', 'of this stage'),
     [
+        Label('Stage.train'),
         Label('Stage.sample', 'one image after the other'),
         Label('assigner', kind='config'),
         Label('sampler', kind='config'),
-        Label('Stage.classification_losses', 'if it mines hard ones'),
+        Label('Stage.classification_losses', 'if the sampler asks'),
+        *RUN,
     ],
-    Node('SamplingResult', 'positives, negatives and their objects'),
-    [Label('Stage.run_sampled', 'all images at once'), *RUN],
-    Node('StageOutputs', 'rois, feats, cls_score, bbox_pred'),
+    Node('StageOutputs, SamplingResult', 'rois, feats, preds; positives, negatives'),
     [
-        Label('Stage.loss'),
         Label('BBoxHead.loss'),
-        Label('RoIHead.stage_mask_loss', 'on which boxes'),
-        Label('RoIHead.mask_loss', 'of which masks'),
-        Label('RoIHead.mask_terms'),
-        Label('RoIHead.mask_logits'),
+        Label('RoIBranch.loss', 'of each branch'),
+        Label('MaskBranch.targets', 'e.g. masks'),
+        Label('MaskBranch.logits'),
         Label('mask_roi_extractor, mask_head', kind='config'),
         Label('RoIHead.named_terms', 's0., s1., ... of a cascade'),
     ],
@@ -117,23 +119,22 @@ ROI_TRAINING = [
 ]
 ROI_TESTING = [
     Node('proposals', 'of this stage'),
-    [Label('Stage.run', 'all images at once'), *RUN],
-    Node('StageOutputs', 'rois, feats, cls_score, bbox_pred'),
+    [Label('Stage.test'), *RUN],
+    Node('StageOutputs', 'rois, feats, preds'),
     [
-        Label('RoIHead.predict_boxes', 'mean logits of all stages'),
-        Label('BBoxHead.predict', 'decode, NMS'),
+        Label('RoIHead.predict_boxes'),
+        Label('RegionHead.merge_stages', 'mean logits of all stages'),
+        Label('RegionHead.predict', 'decode, NMS'),
     ],
     Node('InstanceData', 'bboxes, scores, labels of an image'),
     [
-        Label('RoIHead.add_masks', 'if there is a mask head'),
-        Label('RoIHead.mask_probabilities'),
-        Label('RoIHead.stages_of_masks', 'averaged'),
-        Label('RoIHead.mask_logits_of_stages'),
-        Label('RoIHead.features'),
-        Label('RoIHead.mask_logits'),
+        Label('RoIBranch.add_predictions', 'of each branch'),
+        Label('MaskBranch.probabilities', 'e.g. masks'),
+        Label('MaskBranch.logits_of_stages'),
         Label('paste_masks', 'operator'),
+        Label('scale_boxes', 'once, after all branches'),
     ],
-    Node('InstanceData', 'with masks'),
+    Node('InstanceData', 'with masks, keypoints, ...'),
 ]
 
 

@@ -3,15 +3,32 @@
 import inspect
 from abc import ABC, abstractmethod
 
+from mmdetlike.datasets.transforms.instances import SOURCES
+from mmdetlike.errors import ConfigError
+
 
 class BaseTransform(ABC):
     """One step of a data pipeline: takes the dict of what is known about a sample, returns it changed.
 
     A step that finds a sample unusable returns None; the dataset then draws another. All random draws use numpy's
     global generator.
+
+    ``role`` says what a step does that inference does otherwise: ``'image'`` if it reads the picture at ``img_path``,
+    ``'annotations'`` if it needs what only an annotated dataset knows; None for all others.
+
+    ``needs`` lists what a sample must have for this step, of the class or set in the constructor.
+
+    Raises:
+        ConfigError: A sample lacks something of it.
     """
 
+    needs: tuple[str, ...] = ()
+    role: str | None = None
+
     def __call__(self, results: dict) -> dict | None:
+        missing = [key for key in self.needs if results.get(key) is None]
+        if missing:
+            raise ConfigError(_lacking(type(self).__name__, missing, results))
         return self.transform(results)
 
     @abstractmethod
@@ -23,9 +40,26 @@ class BaseTransform(ABC):
         return f'{type(self).__name__}({", ".join(f"{name}={getattr(self, name)!r}" for name in names)})'
 
 
+def _lacking(step: str, missing: list[str], results: dict) -> str:
+    sources = [f'{key} comes from {SOURCES[key]}' for key in missing if key in SOURCES]
+    present = sorted(key for key, value in results.items() if value is not None)
+    return (
+        f'{step} needs {", ".join(missing)}, but the sample {results.get("img_path") or ""} has only '
+        f'{", ".join(present) or "nothing"}' + (f'; {", ".join(sources)}' if sources else '') + '.'
+    )
+
+
 def image_size(results: dict) -> tuple[int, int]:
-    """(h, w) of the sample's image as it is now."""
-    return tuple(results['img'].shape[:2]) if 'img' in results else tuple(results['img_shape'][:2])
+    """(h, w) of the sample's image as it is now.
+
+    Raises:
+        ConfigError: The sample has no image yet.
+    """
+    if 'img' in results:
+        return tuple(results['img'].shape[:2])
+    if 'img_shape' not in results:
+        raise ConfigError(_lacking('The size of an image', ['img'], results))
+    return tuple(results['img_shape'][:2])
 
 
 def check_probability(prob: float, name: str = 'prob') -> float:

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_range
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 
 
@@ -21,6 +22,8 @@ class PhotoMetricDistortion(BaseTransform):
         hue_delta: Largest change either way, in degrees.
     """
 
+    needs = ('img',)
+
     def __init__(
         self,
         brightness_delta: int = 32,
@@ -36,7 +39,7 @@ class PhotoMetricDistortion(BaseTransform):
         self.hue_delta = hue_delta
 
     def transform(self, results: dict) -> dict:
-        img = _as_bytes(results['img'])
+        img = _as_bytes(results, self)
         brightness = _maybe(-self.brightness_delta, self.brightness_delta, neutral=0.0)
         contrast, contrast_first = _maybe(*self.contrast_range), np.random.randint(2)
         saturation = _maybe(*self.saturation_range)
@@ -60,6 +63,8 @@ class YOLOXHSVRandomAug(BaseTransform):
         value_delta: Largest change of value either way, of 255.
     """
 
+    needs = ('img',)
+
     def __init__(self, hue_delta: int = 5, saturation_delta: int = 30, value_delta: int = 30) -> None:
         if min(hue_delta, saturation_delta, value_delta) < 0:
             raise ValueError(f'Deltas must be 0 or more, got {hue_delta=}, {saturation_delta=} and {value_delta=}.')
@@ -72,7 +77,7 @@ class YOLOXHSVRandomAug(BaseTransform):
         gains = (np.random.uniform(-1, 1, 3) * limits * np.random.randint(0, 2, 3)).astype(np.int64)
         levels = np.arange(256)[:, None] + gains
         levels[:, 0] %= 180
-        hsv = cv2.cvtColor(_as_bytes(results['img']), cv2.COLOR_BGR2HSV)
+        hsv = cv2.cvtColor(_as_bytes(results, self), cv2.COLOR_BGR2HSV)
         hsv = cv2.LUT(hsv, levels.clip(0, 255).astype(np.uint8)[None])
         img = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
         results['img'] = img.astype(results['img'].dtype, copy=False)
@@ -84,9 +89,14 @@ def _maybe(lower: float, upper: float, neutral: float = 1.0) -> float:
     return np.random.uniform(lower, upper) if np.random.randint(2) else neutral
 
 
-def _as_bytes(img: np.ndarray) -> np.ndarray:
+def _as_bytes(results: dict, transform: BaseTransform) -> np.ndarray:
+    img = results['img']
     if img.ndim != 3 or img.shape[2] != 3:
-        raise ValueError(f'Colours can only be changed in images of shape (h, w, 3), got {img.shape}.')
+        raise ConfigError(
+            f'{type(transform).__name__} changes colors, which takes pictures of shape (h, w, 3), but '
+            f'{results.get("img_path")} has {img.shape}: leave it out of the pipeline, or load 3 channels by '
+            f'color_type="color" of LoadImageFromFile.'
+        )
     return img if img.dtype == np.uint8 else np.rint(img).clip(0, 255).astype(np.uint8)
 
 

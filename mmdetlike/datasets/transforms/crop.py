@@ -24,7 +24,8 @@ class RandomCrop(GeometricTransform):
         crop_type: 'absolute': ``crop_size`` in pixels, at most the image; 'absolute_range': height and width are
             each drawn between its two numbers of pixels; 'relative': fractions of the image; 'relative_range':
             fractions drawn between it and 1.
-        allow_negative_crop: Let a window without instances pass; otherwise the sample is given up (None).
+        allow_negative_crop: Let a window without instances pass; otherwise the sample is given up (None), unless the
+            image had none before.
         recompute_bbox: Boxes become those around the cropped masks; instances with an empty mask are dropped.
         bbox_clip_border: Cut boxes to the window.
 
@@ -67,14 +68,17 @@ class RandomCrop(GeometricTransform):
     def keeps(self, boxes: BaseBoxes, warp: Warp) -> np.ndarray:
         return visible(boxes, warp)
 
-    def record(self, results: dict, warp: Warp) -> dict | None:
-        boxes = results.get('gt_bboxes')
-        if boxes is None:
-            return results
-        if self.recompute_bbox and 'gt_masks' in results:
-            results['gt_bboxes'] = type(boxes).from_instance_masks(results['gt_masks'])
+    def record(self, results: dict, warp: Warp) -> dict:
+        if self.recompute_bbox and 'gt_bboxes' in results and 'gt_masks' in results:
+            results['gt_bboxes'] = type(results['gt_bboxes']).from_instance_masks(results['gt_masks'])
             select_instances(results, (results['gt_bboxes'].areas > 0).numpy())
-        return results if len(results['gt_bboxes']) or self.allow_negative_crop else None
+        return results
+
+    def transform(self, results: dict) -> dict | None:
+        count_before = len(results.get('gt_bboxes', ()))
+        cropped = super().transform(results)
+        lost_all = count_before > 0 and len(cropped['gt_bboxes']) == 0
+        return None if lost_all and not self.allow_negative_crop else cropped
 
 
 def _check_crop(crop_size: Sequence[float], crop_type: str) -> None:

@@ -8,18 +8,13 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from mmdetlike.datasets.transforms.base import BaseTransform
+from mmdetlike.datasets.transforms.instances import PACKED_NAMES
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import HorizontalBoxes
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
-_INSTANCE_NAMES = {
-    'gt_bboxes': 'bboxes',
-    'gt_bboxes_labels': 'labels',
-    'gt_masks': 'masks',
-    'gt_keypoints': 'keypoints',
-    'gt_instances_ids': 'instances_ids',
-}
 
 
 @TRANSFORMS.register_module()
@@ -34,7 +29,7 @@ class PackDetInputs(BaseTransform):
         meta_keys: What of ``results`` becomes metainfo.
 
     Raises:
-        KeyError: A meta key which isn't one of the default ones is missing in ``results``.
+        ConfigError: A meta key which isn't one of the default ones is missing in ``results``.
     """
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
@@ -55,7 +50,10 @@ class PackDetInputs(BaseTransform):
     def _metainfo(self, results: dict) -> dict:
         missing = [key for key in self.meta_keys if key not in results and key not in META_KEYS]
         if missing:
-            raise KeyError(f'meta_keys has {missing}, which are not among the results: {sorted(results)}.')
+            raise ConfigError(
+                f'PackDetInputs has {missing} in meta_keys, which the sample {results.get("img_path") or ""} lacks; it '
+                f'has: {", ".join(sorted(results))}.'
+            )
         return {key: results[key] for key in self.meta_keys if key in results}
 
 
@@ -67,7 +65,7 @@ def image_to_tensor(img: np.ndarray) -> Tensor:
 
 def _instances(results: dict) -> tuple[InstanceData, InstanceData]:
     """The instances that count, and those to be ignored."""
-    fields = {name: results[key] for key, name in _INSTANCE_NAMES.items() if results.get(key) is not None}
+    fields = {name: results[key] for key, name in PACKED_NAMES.items() if results.get(key) is not None}
     flags = results.get('gt_ignore_flags')
     counted, ignored = InstanceData(), InstanceData()
     for name, values in fields.items():

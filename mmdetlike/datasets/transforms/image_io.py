@@ -1,13 +1,15 @@
 """Encoded pictures to arrays, and honest errors for those that are damaged."""
 
 import io
-import re
+import zlib
 
 import cv2
 import numpy as np
 from mmengine import fileio
 
 from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.transforms import jpeg
+from mmdetlike.datasets.transforms.depth import ValueRange, to_eight_bits
 
 FLAGS = {
     'color': cv2.IMREAD_COLOR,
@@ -16,15 +18,21 @@ FLAGS = {
     'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
     'grayscale_ignore_orientation': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
 }
+TURNED = ('color', 'grayscale')  # as EXIF says; by the other flags pictures stay as they are stored
 BACKENDS = ('cv2', 'pillow')
-_JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
-# In entropy-coded data 0xFF is followed by 0 (stuffing), a restart marker or another 0xFF (padding).
-_MARKER_IN_SCAN = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_PNG, _NUMPY, _TIFF = b'\x89PNG\r\n\x1a\n', b'\x93NUMPY', (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
+_PNG_BIT_DEPTH = 24  # the byte of the header that tells it
+_BITS_PER_SAMPLE_TAG = 258
+_EIGHT_BIT_STARTS = (jpeg.START, b'BM', b'GIF8', b'RIFF')
 
 
 def read_image(
-    path: str, color_type: str = 'color', backend: str = 'cv2', backend_args: dict | None = None
+    path: str,
+    color_type: str = 'color',
+    backend: str = 'cv2',
+    backend_args: dict | None = None,
+    value_range: ValueRange = None,
+    strict: bool = True,
 ) -> np.ndarray:
     """Read a picture from a path or URL that ``mmengine.fileio`` understands.
 
@@ -33,22 +41,33 @@ def read_image(
     Raises:
         ImageError: There is no such file, or it isn't a whole picture.
     """
-    return decode_image(_read_bytes(path, backend_args), color_type, backend, path)
+    return decode_image(_read_bytes(path, backend_args), color_type, backend, path, value_range, strict)
 
 
 def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = None) -> np.ndarray:
     """Read a label map, (h, w) uint8: gray levels, or the indices of a palette.
 
     Raises:
-        ImageError: There is no such file, or it isn't a whole picture of one channel.
+        ImageError: There is no such file, or it isn't a whole picture of one channel with labels of 0 to 255.
     """
     content = _read_bytes(path, backend_args)
     seg = decode_image(content, 'unchanged', backend, path)
-    if seg.ndim == 3:  # OpenCV replaces the indices of a palette by its colours
+    if seg.shape[2] > 1:  # OpenCV replaces the indices of a palette by its colors
         seg = decode_image(content, 'unchanged', 'pillow', path)
-    if seg.ndim == 3:
+    if seg.shape[2] > 1:
         raise ImageError(path, f'a label map needs one channel, but its shape is {seg.shape}')
-    return seg.astype(np.uint8)
+    labels = seg[..., 0].astype(np.uint8)
+    if not np.array_equal(labels, seg[..., 0]):
+        raise ImageError(path, f'labels are whole numbers of 0 to 255, but it has {seg.min():g} to {seg.max():g}')
+    return labels
+
+
+def read_orientation(path: str, backend_args: dict | None = None) -> int:
+    """How a picture is to be turned when it is shown, 1 to 8 as EXIF numbers it; 1, as it is, if nothing is said."""
+    try:
+        return jpeg.read_orientation(_read_bytes(path, backend_args))
+    except ImageError:  # it was given as an array
+        return 1
 
 
 def _read_bytes(path: str, backend_args: dict | None) -> bytes:
@@ -60,28 +79,102 @@ def _read_bytes(path: str, backend_args: dict | None) -> bytes:
         raise ImageError(path, str(error)) from error
 
 
-def decode_image(content: bytes, color_type: str = 'color', backend: str = 'cv2', path: str = '<bytes>') -> np.ndarray:
-    """Decode a picture of any format that OpenCV or Pillow reads.
+def decode_image(
+    content: bytes,
+    color_type: str = 'color',
+    backend: str = 'cv2',
+    path: str = '<bytes>',
+    value_range: ValueRange = None,
+    strict: bool = True,
+) -> np.ndarray:
+    """Decode a picture of any format that OpenCV or Pillow reads, or an array that numpy has saved (.npy).
 
     Args:
         content: The file's bytes.
-        color_type: 'color': (h, w, 3) uint8, BGR, without alpha, 16 bits scaled down to 8, rotated as EXIF says;
-            'grayscale': (h, w) uint8; 'unchanged': as stored; or one of the former two with '_ignore_orientation'.
+        color_type: 'color': (h, w, 3) uint8, BGR, without alpha, rotated as EXIF says; 'grayscale': (h, w) uint8;
+            one of these two with '_ignore_orientation'; or 'unchanged': (h, w, c) as stored, of any depth and number
+            of channels.
         backend: 'cv2' or 'pillow'.
         path: Named in errors.
+        value_range: Which values become 0 to 255 in files of more than 8 bits, unless 'unchanged'; see `to_eight_bits`.
+        strict: Whether a JPEG file that is damaged inside is an error; if not, a warning is logged and the picture is
+            what could be decoded. This needs the package simplejpeg, without which such damage goes unnoticed.
 
     Raises:
         ImageError: The content isn't a whole picture.
     """
-    if not content:
-        raise ImageError(path, 'the file is empty')
-    if _is_truncated(content):
-        raise ImageError(path, f'the file is truncated after {len(content)} bytes')
+    _check_whole(content, path)
+    img = _decode(content, color_type, backend, path, strict)
+    if color_type == 'unchanged':
+        return img[..., None] if img.ndim == 2 else img
+    return to_eight_bits(img, value_range, path)
+
+
+def _decode(content: bytes, color_type: str, backend: str, path: str, strict: bool) -> np.ndarray:
+    """The picture in the channels that ``color_type`` wants, in the depth of the file."""
+    if content.startswith(_NUMPY):
+        return _decode_numpy(content, color_type, path)
+    img = jpeg.decode_jpeg(content, color_type, path, strict) if content.startswith(jpeg.START) else None
+    if img is None and backend == 'cv2':
+        img = _decode_cv2(content, color_type, path)
+    return _decode_pillow(content, color_type, path) if img is None else img
+
+
+def _decode_numpy(content: bytes, color_type: str, path: str) -> np.ndarray:
     try:
-        img = cv2.imdecode(np.frombuffer(content, np.uint8), FLAGS[color_type]) if backend == 'cv2' else None
+        img = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ImageError(path, f'numpy says: {error}') from error
+    if img.dtype.kind not in 'uif' or img.ndim not in (2, 3) or img.size == 0:
+        raise ImageError(path, f'expected numbers (h, w) or (h, w, c), it has shape {img.shape} of {img.dtype}')
+    if color_type == 'unchanged':
+        return img
+    return _with_channels(img, color_type, path)
+
+
+def _decode_cv2(content: bytes, color_type: str, path: str) -> np.ndarray | None:
+    encoded, flag, bits = np.frombuffer(content, np.uint8), FLAGS[color_type], _stored_bits(content)
+    try:
+        if color_type == 'unchanged' or bits == 8:
+            return cv2.imdecode(encoded, flag)
+        if bits <= 16:
+            return cv2.imdecode(encoded, flag | cv2.IMREAD_ANYDEPTH)
+        img = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)  # OpenCV makes no colors of 32 bits
     except cv2.error as error:
         raise ImageError(path, f'OpenCV says: {error.err}') from error
-    return _decode_pillow(content, color_type, path) if img is None else img
+    return None if img is None else _with_channels(img, color_type, path)
+
+
+def _stored_bits(content: bytes) -> int:
+    """Bits a channel: 8, as much as 16, or more."""
+    if content.startswith(_EIGHT_BIT_STARTS) or content[4:8] == b'ftyp':  # AVIF of more bits is scaled by OpenCV
+        return 8
+    if content.startswith(_PNG):
+        return 16 if content[_PNG_BIT_DEPTH : _PNG_BIT_DEPTH + 1] == b'\x10' else 8
+    return _tiff_bits(content) if content.startswith(_TIFF) else 16
+
+
+def _tiff_bits(content: bytes) -> int:
+    from PIL import Image
+
+    try:
+        return max(Image.open(io.BytesIO(content)).tag_v2.get(_BITS_PER_SAMPLE_TAG, (8,)))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow knows no floats of 64 bits
+        return 64
+
+
+def _with_channels(img: np.ndarray, color_type: str, path: str) -> np.ndarray:
+    """An array (h, w) or (h, w, c) in BGR as one of (h, w, 3), or (h, w) for gray levels, in its own depth."""
+    channels = img.shape[2] if img.ndim == 3 else 1
+    if channels not in (1, 3, 4):
+        raise ImageError(path, f'it has {channels} channels; set color_type="unchanged" to load them as they are')
+    gray = img.reshape(img.shape[:2]) if channels == 1 else None
+    if color_type.startswith('grayscale'):
+        if gray is None:  # OpenCV converts no depth but these
+            depth = img.dtype if img.dtype in (np.uint8, np.uint16, np.float32) else np.float32
+            gray = cv2.cvtColor(np.ascontiguousarray(img[..., :3], dtype=depth), cv2.COLOR_BGR2GRAY)
+        return gray
+    return np.ascontiguousarray(img[..., :3] if gray is None else np.dstack([gray] * 3))
 
 
 def _decode_pillow(content: bytes, color_type: str, path: str) -> np.ndarray:
@@ -91,22 +184,54 @@ def _decode_pillow(content: bytes, color_type: str, path: str) -> np.ndarray:
         img = Image.open(io.BytesIO(content))
         img.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = 'it is damaged or of an unknown format' if 'identify' in str(error) else f'Pillow says: {error}'
-        raise ImageError(path, reason) from error
+        raise ImageError(path, _unreadable(content, str(error))) from error
     if color_type == 'unchanged':
-        return np.asarray(img)[..., ::-1] if img.mode == 'RGB' else np.asarray(img)
+        return _bgr(_native(img), img.mode)
     if 'ignore_orientation' not in color_type:
         img = ImageOps.exif_transpose(img)
-    if img.mode.startswith('I'):  # 16 bits, which Pillow would clip instead of scale
-        img = Image.fromarray((np.asarray(img) >> 8).astype(np.uint8))
+    if img.mode.startswith(('I', 'F')):  # more than 8 bits, which Pillow would clip instead of scale
+        return _with_channels(_native(img), color_type, path)
     if color_type.startswith('grayscale'):
         return np.asarray(img.convert('L'))
     return np.ascontiguousarray(np.asarray(img.convert('RGB'))[..., ::-1])
 
 
+def _bgr(values: np.ndarray, mode: str) -> np.ndarray:
+    """Colors of Pillow in the order of OpenCV."""
+    order = {'RGB': [2, 1, 0], 'RGBA': [2, 1, 0, 3]}.get(mode)
+    return values if order is None else values[..., order]
+
+
+def _unreadable(content: bytes, error: str) -> str:
+    if 'identify' not in error:
+        return f'Pillow says: {error}'
+    many = ' (what has more than 4 channels can be stored by numpy, as .npy)' if content.startswith(_TIFF) else ''
+    return f'it is damaged or of an unknown format{many}'
+
+
+def _native(img) -> np.ndarray:
+    """The values of a Pillow image in the byte order of this machine."""
+    values = np.asarray(img)
+    return values.astype(values.dtype.newbyteorder('='), copy=False)
+
+
+def _check_whole(content: bytes, path: str) -> None:
+    """Look at what tells of damage before anything is decoded.
+
+    Raises:
+        ImageError: The file is empty, stops before its end, or has another checksum than it says.
+    """
+    if not content:
+        raise ImageError(path, 'the file is empty')
+    if _is_truncated(content):
+        raise ImageError(path, f'the file is truncated after {len(content)} bytes')
+    if content.startswith(_PNG):
+        _check_png(content, path)
+
+
 def _is_truncated(content: bytes) -> bool:
-    if content.startswith(_JPEG):
-        return not (content.endswith(b'\xff\xd9') or _reaches_end_of_jpeg(content))
+    if content.startswith(jpeg.START):
+        return jpeg.is_truncated(content)
     if content.startswith(_PNG):
         return content.rfind(b'IEND') == -1
     if content.startswith(b'RIFF') and content[8:12] == b'WEBP':
@@ -114,18 +239,17 @@ def _is_truncated(content: bytes) -> bool:
     return False
 
 
-def _reaches_end_of_jpeg(content: bytes) -> bool:
-    """Walk the segments, since a thumbnail within has an end of its own and files may go on after theirs."""
-    position = 2
-    while position + 4 <= len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if marker == _END_OF_IMAGE:
-            return True
-        if marker == 0xFF:  # padding
-            position += 1
-            continue
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], 'big')
-        if marker == _START_OF_SCAN:
-            found = _MARKER_IN_SCAN.search(content, position)
-            position = found.start() if found else len(content)
-    return content[position : position + 2] == b'\xff\xd9'
+def _check_png(content: bytes, path: str) -> None:
+    """Compare the checksum of each critical chunk: OpenCV doesn't, and a wrong one costs a part of the picture."""
+    position = len(_PNG)
+    view = memoryview(content)
+    while position + 12 <= len(content):
+        end = position + 8 + int.from_bytes(view[position : position + 4], 'big')
+        name = bytes(view[position + 4 : position + 8])
+        is_critical = name[:1].isupper()  # as the format has it
+        if is_critical and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], 'big'):
+            raise ImageError(path, f'its PNG data is damaged: the checksum of chunk {name.decode("latin-1")} is wrong')
+        if name == b'IEND':
+            return
+        position = end + 4
+    raise ImageError(path, f'the file is truncated after {len(content)} bytes')

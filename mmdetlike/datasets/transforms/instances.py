@@ -57,16 +57,47 @@ def _keypoints(keypoints: np.ndarray, warp: Warp, edge: Edge, results: dict) -> 
     return keypoints
 
 
-# A new kind of data is added here: how it follows a warp, and whether it has one entry for each instance.
-GEOMETRIC_FIELDS: dict[str, Callable] = {
-    'img': _image,
-    'gt_seg_map': _label_map,
-    'gt_bboxes': _boxes,
-    'proposals': _boxes,
-    'gt_masks': _masks,
-    'gt_keypoints': _keypoints,
+@dataclass(frozen=True)
+class FieldSpec:
+    """One kind of data in a sample.
+
+    Args:
+        key: Where it is in the sample while it goes through a pipeline.
+        name: What `PackDetInputs` calls it in ``gt_instances``; None if it isn't packed there.
+        warp: (values, warp, edge, sample) -> values that followed the image; None if its geometry doesn't matter.
+        per_instance: Whether there is one entry for each annotated instance.
+        source: What puts it into the sample, as messages say it.
+    """
+
+    key: str
+    name: str | None = None
+    warp: Callable | None = None
+    per_instance: bool = False
+    source: str = ''
+
+
+# A new kind of data is added here, and nowhere else.
+FIELDS = (
+    FieldSpec('img', warp=_image, source='LoadImageFromFile'),
+    FieldSpec('gt_seg_map', warp=_label_map, source='LoadAnnotations(with_seg=True)'),
+    FieldSpec('gt_bboxes', 'bboxes', _boxes, True, 'LoadAnnotations(with_bbox=True)'),
+    FieldSpec('gt_bboxes_labels', 'labels', None, True, 'LoadAnnotations(with_label=True)'),
+    FieldSpec('gt_ignore_flags', None, None, True, 'LoadAnnotations(with_bbox=True)'),
+    FieldSpec('proposals', warp=_boxes, source='proposal_file of the dataset'),
+    FieldSpec('gt_masks', 'masks', _masks, True, 'LoadAnnotations(with_mask=True)'),
+    FieldSpec('gt_keypoints', 'keypoints', _keypoints, True, 'LoadAnnotations(with_keypoints=True)'),
+    FieldSpec('gt_instances_ids', 'instances_ids', None, True),
+)
+GEOMETRIC_FIELDS: dict[str, Callable] = {field.key: field.warp for field in FIELDS if field.warp is not None}
+INSTANCE_FIELDS = tuple(field.key for field in FIELDS if field.per_instance)
+PACKED_NAMES: dict[str, str] = {field.key: field.name for field in FIELDS if field.name is not None}
+# What steps may need and where it comes from; besides the fields, what datasets supply.
+SOURCES: dict[str, str] = {
+    **{field.key: field.source for field in FIELDS if field.source},
+    'img_path': 'the dataset',
+    'seg_map_path': 'data_prefix=dict(seg=...) of the dataset',
+    'segments_info': 'CocoPanopticDataset',
 }
-INSTANCE_FIELDS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks', 'gt_keypoints', 'gt_instances_ids')
 PROPOSAL_FIELDS = ('proposals', 'proposals_scores')
 
 

@@ -5,13 +5,21 @@ import copy
 import numpy as np
 import torch
 
-from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.errors import ImageError, warn_once
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
-from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, read_image, read_label_map
+from mmdetlike.datasets.transforms.depth import check_value_range, to_eight_bits
+from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, TURNED, read_image, read_label_map
 from mmdetlike.datasets.transforms.instances import select_instances
+from mmdetlike.datasets.transforms.recorded_size import RecordedSize, fit_label_map
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import HorizontalBoxes, get_box_type
-from mmdetlike.structures.mask import BitmapMasks, PolygonMasks, polygons_to_bitmap, rle_to_bitmap
+from mmdetlike.structures.mask import (
+    BitmapMasks,
+    PolygonMasks,
+    polygons_to_bitmap,
+    read_segmentation,
+    rle_to_bitmap,
+)
 
 
 @TRANSFORMS.register_module()
@@ -20,14 +28,30 @@ class LoadImageFromFile(BaseTransform):
 
     Args:
         to_float32: Convert the pixels to float32, still 0 to 255.
-        color_type: 'color' for (h, w, 3) uint8 BGR whatever the file holds; see `decode_image` for the others.
+        color_type: 'color' for (h, w, 3) uint8 BGR whatever the file holds; 'grayscale' for (h, w); 'unchanged' for
+            (h, w, c) as stored, of any depth and number of channels; see `decode_image` for the others.
         imdecode_backend: 'cv2' or 'pillow'; what OpenCV cannot read is tried with Pillow.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
         ignore_empty: Give the sample up (return None) instead of raising.
+        size_mismatch: What happens if the picture isn't of the ``height`` and ``width`` that its annotations give.
+            'skip': in training the sample is left out with a warning that names it; in testing, where each picture
+            must be predicted, there is only the warning. 'rescale': with a warning, boxes, masks and keypoints are
+            scaled to the picture in training, and predictions to the annotations in testing; a picture whose width and
+            height are exchanged is turned, not scaled, and treated as by 'skip'. 'ignore': annotations are taken as
+            they are. 'error': raise `DataError`, which stops.
+        value_range: In files of more than 8 bits, the values (lower, upper) that become 0 and 255; 'file' for the least
+            and the largest of each file; None for 0 to 65535 in files of 16 bits and for a guess in others, with one
+            warning. Files of 8 bits, and what is loaded 'unchanged', stay as they are.
+
+    A JPEG file that is damaged inside is broken in training; in testing there is a warning.
 
     Raises:
-        ImageError: The file is missing, truncated or no picture.
+        ImageError: The file is missing, truncated or no picture, or (`ImageSizeError`) to be skipped for its size.
+        DataError: The sizes differ and ``size_mismatch`` is 'error'.
     """
+
+    needs = ('img_path',)
+    role = 'image'
 
     def __init__(
         self,
@@ -36,6 +60,8 @@ class LoadImageFromFile(BaseTransform):
         imdecode_backend: str = 'cv2',
         backend_args: dict | None = None,
         ignore_empty: bool = False,
+        size_mismatch: str = 'skip',
+        value_range: tuple[float, float] | str | None = None,
     ) -> None:
         _check_decoder(color_type, imdecode_backend)
         self.to_float32 = to_float32
@@ -43,20 +69,43 @@ class LoadImageFromFile(BaseTransform):
         self.imdecode_backend = imdecode_backend
         self.backend_args = copy.copy(backend_args)
         self.ignore_empty = ignore_empty
+        self.size_mismatch = size_mismatch
+        self.value_range = check_value_range(value_range)
+        self._recorded_size = RecordedSize(size_mismatch, color_type in TURNED, backend_args)
 
     def transform(self, results: dict) -> dict | None:
         try:
-            img = read_image(results['img_path'], self.color_type, self.imdecode_backend, self.backend_args)
+            img = read_image(
+                results['img_path'],
+                self.color_type,
+                self.imdecode_backend,
+                self.backend_args,
+                self.value_range,
+                strict=not results.get('test_mode', False),
+            )
+            return self.set_image(results, img)
         except ImageError:
             if self.ignore_empty:
                 return None
             raise
-        return _set_image(results, img, self.to_float32)
+
+    def set_image(self, results: dict, img: np.ndarray) -> dict:
+        """Put the loaded ``img`` (h, w) or (h, w, c) into the sample, with all that is known of it."""
+        results['img'] = img.astype(np.float32) if self.to_float32 else img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        results['scale_factor'] = (1.0, 1.0)
+        self._recorded_size.compare(results)
+        return results
 
 
 @TRANSFORMS.register_module()
 class LoadImageFromNDArray(LoadImageFromFile):
-    """Take ``img`` as an array (h, w, 3) that is there already, and set what `LoadImageFromFile` sets."""
+    """Take ``img`` as an array (h, w, 3) that is there already, and set what `LoadImageFromFile` sets.
+
+    Whole numbers above 255 are scaled to 8 bits as in files, unless ``color_type`` is 'unchanged'.
+    """
+
+    needs = ('img',)
 
     def transform(self, results: dict) -> dict:
         img = results['img']
@@ -65,14 +114,14 @@ class LoadImageFromNDArray(LoadImageFromFile):
                 'given as an array', f'expected (h, w) or (h, w, c), got {getattr(img, "shape", type(img))}'
             )
         results.setdefault('img_path', None)
-        return _set_image(results, img, self.to_float32)
+        if self.color_type != 'unchanged' and _is_deep(img):
+            img = to_eight_bits(img, self.value_range)
+        return self.set_image(results, img)
 
 
-def _set_image(results: dict, img: np.ndarray, to_float32: bool) -> dict:
-    results['img'] = img.astype(np.float32) if to_float32 else img
-    results['img_shape'] = results['ori_shape'] = img.shape[:2]
-    results['scale_factor'] = (1.0, 1.0)
-    return results
+def _is_deep(img: np.ndarray) -> bool:
+    """Whether an array holds whole numbers of more than 8 bits; floating point may come from another step."""
+    return img.dtype != np.uint8 and img.dtype.kind in 'iu' and img.size > 0 and img.max() > 255
 
 
 def _check_decoder(color_type: str, backend: str) -> None:
@@ -87,8 +136,9 @@ class LoadAnnotations(BaseTransform):
     """Turn ``instances``, a list of dicts, into arrays.
 
     An instance has ``bbox`` [x1, y1, x2, y2], ``bbox_label``, ``ignore_flag``, ``mask`` (a list of flat polygons or
-    an RLE dict) and ``keypoints`` [[x, y, visibility], ...], as far as they are asked for. An instance whose mask has
-    no polygon of 3 points, or is an RLE although polygons are wanted, gets an empty mask and is ignored.
+    an RLE dict) and ``keypoints`` [[x, y, visibility], ...], as far as they are asked for. An instance without a mask
+    gets an empty one and is ignored; so does, with a warning, one whose mask cannot be read or is an RLE although
+    polygons are wanted. (The datasets check masks when they load a file, and count there what they leave out.)
 
     Sets ``gt_bboxes`` (n, 4), ``gt_ignore_flags`` (n,) bool, ``gt_bboxes_labels`` (n,) int64, ``gt_masks``,
     ``gt_keypoints`` (n, k, 3) float32 and ``gt_seg_map`` (h, w) uint8 from ``seg_map_path``.
@@ -106,6 +156,8 @@ class LoadAnnotations(BaseTransform):
         imdecode_backend: 'cv2' or 'pillow', for the label map.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
     """
+
+    role = 'annotations'
 
     def __init__(
         self,
@@ -133,6 +185,7 @@ class LoadAnnotations(BaseTransform):
         self.ignore_index = ignore_index
         self.imdecode_backend = imdecode_backend
         self.backend_args = copy.copy(backend_args)
+        self.needs = ('seg_map_path',) if with_seg else ()
         self._box_class = HorizontalBoxes if box_type is None else get_box_type(box_type)[1]
 
     def transform(self, results: dict) -> dict:
@@ -146,30 +199,41 @@ class LoadAnnotations(BaseTransform):
             labels = [instance['bbox_label'] for instance in instances]
             results['gt_bboxes_labels'] = np.array(labels, dtype=np.int64)
         if self.with_mask:
-            self._load_masks(results, instances)
+            self.load_masks(results, instances)
         if self.with_keypoints:
             results['gt_keypoints'] = _keypoints(instances, len(results.get('flip_indices') or ()))
         if self.with_seg:
-            self._load_seg_map(results)
+            self.load_seg_map(results)
         return results
 
-    def _load_masks(self, results: dict, instances: list[dict]) -> None:
-        missing = [i for i, instance in enumerate(instances) if 'mask' not in instance]
-        if missing:
-            where = results.get('img_path')
-            raise ValueError(f'with_mask=True, but instance {missing[0]} of {where} has no mask (missing: {missing}).')
-        height, width = image_size(results)
-        masks = [_valid_mask(instance['mask'], rle=self.poly2mask) for instance in instances]
+    def load_masks(self, results: dict, instances: list[dict]) -> None:
+        # Masks are those of the picture as it was read; in testing it may have been resized since.
+        height, width = results.get('ori_shape') or image_size(results)
+        masks = [self._mask(instance, (height, width), results.get('img_path')) for instance in instances]
         if 'gt_ignore_flags' in results:
-            results['gt_ignore_flags'] |= np.array([len(mask) == 0 for mask in masks], dtype=bool)
+            results['gt_ignore_flags'] |= np.array([mask is None for mask in masks], dtype=bool)
         if self.poly2mask:
             bitmaps = [_bitmap(mask, height, width) for mask in masks]
             results['gt_masks'] = BitmapMasks(bitmaps, height, width)
         else:
-            results['gt_masks'] = PolygonMasks(masks, height, width)
+            results['gt_masks'] = PolygonMasks([mask or [] for mask in masks], height, width)
 
-    def _load_seg_map(self, results: dict) -> None:
-        seg = read_label_map(results['seg_map_path'], self.imdecode_backend, self.backend_args)
+    def _mask(self, instance: dict, size: tuple[int, int], img_path: str | None) -> list | dict | None:
+        """The mask of ``instance`` as polygons or RLE; None if it has none that can be used."""
+        given = instance.get('mask')
+        if isinstance(given, dict) and isinstance(given.get('size'), list) and given['size'] != list(size):
+            raise ImageError(str(img_path), f'its RLE mask is of (h, w) = {given["size"]}, the picture of {list(size)}')
+        mask, problem = read_segmentation(given, *size)
+        if problem:
+            warn_once(f'{img_path}: an object is ignored for its mask: {problem}.', key=problem)
+        if isinstance(mask, dict) and not self.poly2mask:
+            warn_once(f'{img_path}: an object is ignored, as its mask is an RLE: set poly2mask=True.', key='poly2mask')
+            return None
+        return mask
+
+    def load_seg_map(self, results: dict) -> None:
+        path = results['seg_map_path']
+        seg = fit_label_map(read_label_map(path, self.imdecode_backend, self.backend_args), results, path)
         if self.reduce_zero_label:
             # In uint8, 0 - 1 is 255 and what was 255 has to stay so.
             seg = np.where((seg == 0) | (seg == 255), self.ignore_index, seg - 1).astype(np.uint8)
@@ -178,19 +242,10 @@ class LoadAnnotations(BaseTransform):
         results['reduce_zero_label'] = self.reduce_zero_label
 
 
-def _valid_mask(mask: list | dict, rle: bool) -> list[np.ndarray] | dict:
-    """A mask's valid polygons, or its RLE; an empty list if there is none."""
+def _bitmap(mask: list | dict | None, height: int, width: int) -> np.ndarray:
     if isinstance(mask, dict):
-        return mask if rle else []
-    return [np.array(polygon, dtype=np.float64) for polygon in mask if len(polygon) >= 6 and len(polygon) % 2 == 0]
-
-
-def _bitmap(mask: list[np.ndarray] | dict, height: int, width: int) -> np.ndarray:
-    if not isinstance(mask, dict):
-        return polygons_to_bitmap(mask, height, width)
-    if list(mask['size']) != [height, width]:
-        raise ValueError(f'An RLE mask is of (h, w) = {mask["size"]}, but its image of {[height, width]}.')
-    return rle_to_bitmap(mask)
+        return rle_to_bitmap(mask)
+    return polygons_to_bitmap(mask or [], height, width)
 
 
 def _keypoints(instances: list[dict], count: int) -> np.ndarray:
@@ -211,6 +266,8 @@ class LoadProposals(BaseTransform):
     Args:
         num_max_proposals: Keep the first so many; all if None.
     """
+
+    needs = ('proposals',)
 
     def __init__(self, num_max_proposals: int | None = None) -> None:
         self.num_max_proposals = num_max_proposals
@@ -254,6 +311,7 @@ class FilterAnnotations(BaseTransform):
         self.by_box = by_box
         self.by_mask = by_mask
         self.keep_empty = keep_empty
+        self.needs = ('gt_bboxes', 'gt_masks') if by_mask else ('gt_bboxes',)
 
     def transform(self, results: dict) -> dict | None:
         boxes = results['gt_bboxes']

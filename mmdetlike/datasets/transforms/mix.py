@@ -10,6 +10,7 @@ import numpy as np
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, check_range, image_size
 from mmdetlike.datasets.transforms.geometric import visible
 from mmdetlike.datasets.transforms.instances import INSTANCE_FIELDS, Edge, apply_warp, select_instances
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import BaseBoxes
 from mmdetlike.structures.mask import BaseInstanceMasks, BitmapMasks
@@ -26,6 +27,7 @@ class MixTransform(BaseTransform):
     """
 
     num_others = 1
+    needs = ('img',)
 
     def __init__(self, prob: float = 1.0) -> None:
         self.prob = check_probability(prob)
@@ -168,6 +170,8 @@ class MixUp(MixTransform):
         prob: Probability of doing anything.
     """
 
+    needs = ('img', 'gt_bboxes')
+
     def __init__(
         self,
         img_scale: Size = (640, 640),
@@ -201,6 +205,7 @@ class MixUp(MixTransform):
         for warp in self._draw_warps(image_size(other), size):
             apply_warp(other, warp, edge, visible)
         img = cv2.addWeighted(results['img'], 0.5, other['img'], 0.5, 0)
+        img = img.reshape(results['img'].shape)  # OpenCV drops a lone channel
         return {**join([results, other]), 'img': img}
 
     def _draw_warps(self, old: Size, target: Size) -> list[Warp]:
@@ -248,10 +253,10 @@ class CachedMixUp(SampleCache, MixUp):
 
 @TRANSFORMS.register_module()
 class CopyPaste(MixTransform):
-    """Paste objects of another image of the same size (Simple Copy-Paste, arXiv 2012.07177). Needs masks.
+    """Paste objects of another image of the same size (Simple Copy-Paste, arXiv 2012.07177).
 
-    What lies under them is covered: boxes become those around what is left of the masks, and instances that are all
-    but covered are dropped.
+    What lies under them is covered: its boxes become those around what is left of the masks, and instances that are all
+    but covered are dropped. In samples without masks, objects are pasted and covered with the whole of their boxes.
 
     Args:
         max_num_pasted: Largest number of objects.
@@ -260,6 +265,8 @@ class CopyPaste(MixTransform):
         selected: Paste a random choice of the objects, not all of them.
         paste_by_box: Paste whole boxes, not masks.
     """
+
+    needs = ('img', 'gt_bboxes')
 
     def __init__(
         self,
@@ -280,15 +287,24 @@ class CopyPaste(MixTransform):
                 f'CopyPaste needs two images of one size, got {image_size(results)} and {image_size(other)}; crop and '
                 'pad them before'
             )
+        has_masks = 'gt_masks' in shared_fields([results, other])
         for sample in (results, other):
-            sample['gt_masks'] = bitmaps(sample, by_box=self.paste_by_box and sample is other)
+            by_box = not has_masks or (self.paste_by_box and sample is other)
+            sample['gt_masks'] = bitmaps(sample, by_box)
+        pasted = self._paste(results, other)
+        if not has_masks:  # they only stood for the boxes
+            del pasted['gt_masks']
+        return pasted
+
+    def _paste(self, results: dict, other: dict) -> dict:
         if self.selected:
             select_instances(other, self._draw_objects(len(other['gt_bboxes'])))
         pasted = other['gt_masks'].masks.any(axis=0)
         if not pasted.any():
             return results
         self._cover(results, pasted)
-        img = np.where(pasted[..., None], other['img'], results['img'])
+        img = results['img'].copy()
+        img[pasted] = other['img'][pasted]
         if 'gt_seg_map' in results and 'gt_seg_map' in other:
             results['gt_seg_map'] = np.where(pasted, other['gt_seg_map'], results['gt_seg_map'])
         return {**join([results, other]), 'img': img}
@@ -303,6 +319,8 @@ class CopyPaste(MixTransform):
         height, width = pasted.shape
         left = BitmapMasks(results['gt_masks'].masks * ~pasted, height, width)
         boxes = left.get_bboxes(results['gt_bboxes'].__class__)
+        untouched = left.areas == results['gt_masks'].areas
+        boxes.tensor[untouched] = results['gt_bboxes'].tensor[untouched]  # which may lie between pixels
         moved = (boxes.tensor - results['gt_bboxes'].tensor).abs().amax(dim=1)
         stays = (moved <= self.bbox_occluded_thr).numpy() | (left.areas > self.mask_occluded_thr)
         results.update(gt_masks=left, gt_bboxes=boxes)
@@ -359,9 +377,26 @@ def place(sample: dict, canvas: dict, x0: int, y0: int, edge: Edge) -> None:
     apply_warp(sample, Warp.window(old, -x0, -y0, *size), edge, visible)
 
 
+def shared_fields(samples: Sequence[dict]) -> list[str]:
+    """What the first sample has of its instances, and so must all others.
+
+    Raises:
+        ConfigError: One lacks it.
+    """
+    fields = [field for field in INSTANCE_FIELDS if samples[0].get(field) is not None]
+    for sample in samples[1:]:
+        missing = [field for field in fields if sample.get(field) is None]
+        if missing:
+            raise ConfigError(
+                f'{sample.get("img_path")} cannot be mixed into {samples[0].get("img_path")}, which has '
+                f'{", ".join(missing)} while it has not; load the same for both.'
+            )
+    return fields
+
+
 def join(samples: Sequence[dict]) -> dict:
     """The first sample with the instances of all of them."""
-    fields = [field for field in INSTANCE_FIELDS if samples[0].get(field) is not None]
+    fields = shared_fields(samples)
     return {**samples[0], **{field: cat([sample[field] for sample in samples]) for field in fields}}
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from mmdetlike.datasets.transforms.image_io import read_image
 from mmdetlike.datasets.transforms.loading import LoadAnnotations
+from mmdetlike.datasets.transforms.recorded_size import fit_label_map
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.mask import BitmapMasks
 from mmdetlike.structures.panoptic import colors_to_ids
@@ -33,7 +34,7 @@ class LoadPanopticAnnotations(LoadAnnotations):
 
     Raises:
         ImageError: There is no such PNG, or it isn't a whole picture.
-        ValueError: The sample is not one of a panoptic dataset.
+        ConfigError: The sample is not one of a panoptic dataset.
     """
 
     def __init__(
@@ -55,25 +56,21 @@ class LoadPanopticAnnotations(LoadAnnotations):
             imdecode_backend=imdecode_backend,
             backend_args=backend_args,
         )
+        self.needs = ('segments_info',)
 
     def transform(self, results: dict) -> dict:
-        if 'segments_info' not in results:
-            raise ValueError(
-                f'LoadPanopticAnnotations needs segments_info, which samples of CocoPanopticDataset have; '
-                f'this one has only {sorted(results)}.'
-            )
         if self.with_mask or self.with_seg:
             results['panoptic_map'] = self._ids(results)
         return super().transform(results)
 
-    def _load_masks(self, results: dict, instances: list[dict]) -> None:
+    def load_masks(self, results: dict, instances: list[dict]) -> None:
         ids = results['panoptic_map']
         things = [segment['id'] for segment in results['segments_info'] if segment['is_thing']]
         if len(things) != len(instances):
             raise ValueError(f'{results.get("img_path")} has {len(instances)} instances but {len(things)} things.')
         results['gt_masks'] = BitmapMasks([(ids == number).astype(np.uint8) for number in things], *ids.shape)
 
-    def _load_seg_map(self, results: dict) -> None:
+    def load_seg_map(self, results: dict) -> None:
         ids = results['panoptic_map']
         label_of = {segment['id']: segment['category'] for segment in results['segments_info']}
         numbers, inverse = np.unique(ids, return_inverse=True)
@@ -85,7 +82,8 @@ class LoadPanopticAnnotations(LoadAnnotations):
         """(h, w) the segment of each pixel."""
         if results.get('panoptic_map') is not None:
             return results['panoptic_map']
-        return read_segment_ids(results['seg_map_path'], self.imdecode_backend, self.backend_args)
+        path = results['seg_map_path']
+        return fit_label_map(read_segment_ids(path, self.imdecode_backend, self.backend_args), results, path)
 
 
 def read_segment_ids(path: str, backend: str = 'cv2', backend_args: dict | None = None) -> np.ndarray:

@@ -78,8 +78,10 @@ class TestTimeAug(BaseTransform):
         self.transforms = transforms
         self._pipelines = [build_pipeline(steps) for steps in itertools.product(*transforms)]
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict) -> dict | None:
         versions = [pipeline(copy.deepcopy(results)) for pipeline in self._pipelines]
+        if any(version is None for version in versions):
+            return None
         return {key: [version[key] for version in versions] for key in versions[0]}
 
 

@@ -1,6 +1,8 @@
+from .channels_hook import ChannelCheckHook
 from .checkpoint_hook import CheckpointHook
 from .checks import CheckInvalidLossHook, NumClassCheckHook
 from .epoch_hook import SetEpochInfoHook
+from .monitor_check import MonitorCheckHook
 from .report_hook import ReportHook
 from .seed_hook import DistSamplerSeedHook
 from .switch_hooks import PipelineSwitchHook, YOLOXModeSwitchHook
@@ -8,10 +10,12 @@ from .sync_norm_hook import SyncNormHook
 from .visualization_hook import DetVisualizationHook
 
 __all__ = [
+    'ChannelCheckHook',
     'CheckInvalidLossHook',
     'CheckpointHook',
     'DetVisualizationHook',
     'DistSamplerSeedHook',
+    'MonitorCheckHook',
     'NumClassCheckHook',
     'PipelineSwitchHook',
     'ReportHook',

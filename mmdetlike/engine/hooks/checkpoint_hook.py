@@ -8,6 +8,9 @@ from mmengine.dist import master_only
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
 from mmdetlike.registry import HOOKS
+from mmdetlike.utils.checkpoint import plain_checkpoint
+
+from ..work_dir import remove_earlier
 
 
 class DeferredRemoval:
@@ -35,14 +38,56 @@ class DeferredRemoval:
                     remove(path)
 
 
+def state_without_weights(runner) -> dict:
+    """What a checkpoint of this run would hold beside the weights."""
+    return dict(
+        meta=dict(dataset_meta=getattr(runner.train_dataloader.dataset, 'metainfo', None)),
+        message_hub=runner.message_hub.state_dict(),
+        optimizer=runner.optim_wrapper.state_dict(),
+        param_schedulers=_states(runner.param_schedulers),
+    )
+
+
+def _states(schedulers):
+    if isinstance(schedulers, dict):
+        return {name: _states(part) for name, part in schedulers.items()}
+    return [scheduler.state_dict() for scheduler in schedulers or []]
+
+
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """mmengine's checkpoints, with outdated ones removed after the new one is on disk, not before."""
+    """mmengine's checkpoints, such that the reader takes each one that is written.
+
+    Outdated ones are removed after the new one is on disk, not before.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        # mmengine hands them on to Runner.save_checkpoint, which takes nothing more: an error after the first epoch
+        for name in self.args:
+            raise TypeError(f'CheckpointHook.__init__() got an unexpected keyword argument {name!r}')
 
     def before_train(self, runner) -> None:
-        """Find out where to save; remove what a killed run had written of a checkpoint."""
+        """Find out where to save; remove what a killed run had written, and what this one may overwrite.
+
+        Raises:
+            CheckpointError: The run has a state that no checkpoint can hold; the message names it.
+        """
         super().before_train(runner)
         self._remove_unfinished()
+        plain_checkpoint(state_without_weights(runner))
+        if runner.cfg.get('overwrite') and not runner.cfg.get('resume'):
+            # not before: most of what can be wrong with this run has been found by now
+            self._remove_overwritten(runner)
+
+    @master_only
+    def _remove_overwritten(self, runner) -> None:
+        for path in remove_earlier(runner.cfg, runner.work_dir):
+            runner.logger.info(f'overwrite: removed {path}')
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Make what will be written plain."""
+        checkpoint.update(plain_checkpoint(checkpoint))
 
     @master_only
     def _remove_unfinished(self) -> None:

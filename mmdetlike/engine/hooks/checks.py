@@ -1,30 +1,80 @@
 """Mistakes that are better found early."""
 
+import itertools
 import math
 
+import torch
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import get_total_norm
 
 from mmdetlike.errors import ConfigError, UserError
 from mmdetlike.registry import HOOKS
 
+ADVICE = (
+    'Checkpoints written before are untouched; try a lower learning rate, gradient clipping (optim_wrapper.clip_grad) '
+    'or check these annotations.'
+)
+
 
 class InvalidLossError(UserError, RuntimeError):
-    """A loss became NaN or infinite."""
+    """A loss, or the gradient of one, became NaN or infinite."""
 
 
 @HOOKS.register_module()
 class CheckInvalidLossHook(Hook):
-    """Stop when a loss is NaN or infinite, before a checkpoint of the spoilt weights is written.
+    """Stop when a loss or a gradient is NaN or infinite, before it reaches the weights.
+
+    A finite loss can have a gradient that isn't. Gradients are looked at before each step of the optimizer; float16
+    with a loss scaler leaves such steps out by itself, and goes on.
 
     Args:
-        interval: Check every so many iterations.
+        interval: Check losses every so many iterations.
     """
 
     priority = 'VERY_HIGH'
 
     def __init__(self, interval: int = 1) -> None:
         self.interval = interval
+        # images of the batches that make the gradient of the next step; several where gradients are accumulated
+        self._batches: list[list[str]] = []
+        self._losses: dict | None = None
+
+    def before_train(self, runner) -> None:
+        """Look at gradients whenever an optimizer is about to step."""
+        model = _unwrapped(runner.model)
+
+        def keep_losses(_module, _inputs, outputs) -> None:
+            self._losses = outputs if isinstance(outputs, dict) else None
+
+        def check(optimizer, *_) -> None:
+            if not _is_finite(optimizer):
+                self._refuse_step(runner)
+            self._batches = []
+
+        model.register_forward_hook(keep_losses)
+        wrapper = runner.optim_wrapper
+        for part in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+            part.optimizer.register_step_pre_hook(check)
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Remember whose gradient will be looked at."""
+        self._batches.append(batch_paths(data_batch))
+
+    def _refuse_step(self, runner) -> None:
+        losses = _unwrapped(runner.model).parse_losses(self._losses)[1] if self._losses else {}
+        _refuse_losses(runner, losses, self._batches[-1])
+        images = list(itertools.chain.from_iterable(self._batches))
+        if isinstance(runner.model, DistributedDataParallel):
+            # gradients are averaged over the processes, which all get here: any of their images can be the one
+            images = list(itertools.chain.from_iterable(all_gather_object(images)))
+        raise InvalidLossError(
+            f'gradient is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}), though the loss is: '
+            f'the step is not taken. Images: {", ".join(images) or "unknown"}. {ADVICE}'
+        )
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Look at the losses of this iteration.
@@ -32,17 +82,34 @@ class CheckInvalidLossHook(Hook):
         Raises:
             InvalidLossError: Names the iteration, the loss terms and the images.
         """
-        if not self.every_n_train_iters(runner, self.interval):
-            return
-        values = {name: float(value.detach()) for name, value in (outputs or {}).items() if 'loss' in name}
-        bad = {name: value for name, value in values.items() if not math.isfinite(value)}
-        if bad:
-            terms = ', '.join(f'{name}={value}' for name, value in bad.items())
-            raise InvalidLossError(
-                f'loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {terms}. Images: '
-                f'{", ".join(batch_paths(data_batch)) or "unknown"}. Checkpoints written before are untouched; try a '
-                'lower learning rate, gradient clipping (optim_wrapper.clip_grad) or check these annotations.'
-            )
+        self._losses = None
+        if self.every_n_train_iters(runner, self.interval):
+            _refuse_losses(runner, outputs or {}, batch_paths(data_batch))
+
+
+def _refuse_losses(runner, losses: dict, images: list[str]) -> None:
+    values = {name: float(value.detach()) for name, value in losses.items() if 'loss' in name}
+    bad = {name: value for name, value in values.items() if not math.isfinite(value)}
+    if bad:
+        terms = ', '.join(f'{name}={value}' for name, value in bad.items())
+        raise InvalidLossError(
+            f'loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {terms}. Images: '
+            f'{", ".join(images) or "unknown"}. {ADVICE}'
+        )
+
+
+def _is_finite(optimizer) -> bool:
+    """Whether all gradients are; one reduction and one wait for the device."""
+    if getattr(optimizer, 'found_inf', None) is not None:
+        return True  # a fused optimizer under a loss scaler, which leaves out such steps itself
+    parameters = itertools.chain.from_iterable(group['params'] for group in optimizer.param_groups)
+    grads = [p.grad for p in parameters if p.grad is not None and p.grad.numel() > 0]
+    # squares of finite numbers can overflow, which the largest number can't; but it takes much longer to find on a CPU
+    return math.isfinite(get_total_norm(grads)) or math.isfinite(get_total_norm(grads, norm_type=math.inf))
+
+
+def _unwrapped(model):
+    return model.module if is_model_wrapper(model) else model
 
 
 def batch_paths(data_batch: dict | None) -> list[str]:
@@ -53,7 +120,7 @@ def batch_paths(data_batch: dict | None) -> list[str]:
 
 @HOOKS.register_module()
 class NumClassCheckHook(Hook):
-    """Stop when a head was built for another number of classes than the dataset has.
+    """Stop when a head was built for another number of classes than the dataset has, or its loss for another one.
 
     Heads of boxes and masks may also predict the things alone, where the dataset names its ``thing_classes``. Region
     proposals have one class, and semantic heads count the classes of pixels in their own way.
@@ -73,6 +140,8 @@ class NumClassCheckHook(Hook):
 
     @staticmethod
     def _check(runner, dataset) -> None:
+        for name, module in _unwrapped(runner.model).named_modules():
+            _check_class_weights(name, module)
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if classes is None:
             return
@@ -81,8 +150,7 @@ class NumClassCheckHook(Hook):
                 f'metainfo.classes must be a sequence of names, got the string {classes!r}; write a tuple'
             )
         things = dataset.metainfo.get('thing_classes', classes)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for name, module in model.named_modules():
+        for name, module in _unwrapped(runner.model).named_modules():
             count = getattr(module, 'num_classes', None)
             if count is None or name.endswith(('rpn_head', 'semantic_head')) or _is_proposal_head(module):
                 continue
@@ -92,6 +160,23 @@ class NumClassCheckHook(Hook):
                     f'{len(classes)} classes: {", ".join(map(str, classes[:20]))}. Set num_classes={len(classes)} in '
                     'the config, or metainfo=dict(classes=...) of the dataset.'
                 )
+
+
+def _check_class_weights(name: str, head) -> None:
+    """One weight for each class of a head, and one for the background where classes exclude one another."""
+    loss, count = getattr(head, 'loss_cls', None), getattr(head, 'num_classes', None)
+    weights = getattr(loss, 'class_weight', None)
+    if not isinstance(weights, torch.Tensor) or not isinstance(count, int):
+        return
+    expected = count if loss.use_sigmoid else count + 1
+    background = '' if loss.use_sigmoid else ', the last one for the background'
+    if weights.shape != (expected,):
+        raise ConfigError(
+            f'{name}.loss_cls.class_weight has {weights.numel()} weights, but {type(head).__name__} with num_classes='
+            f'{count} takes {expected}{background}'
+        )
+    if not bool((weights >= 0).all()) or not bool(weights.isfinite().all()):
+        raise ConfigError(f'{name}.loss_cls.class_weight={weights.tolist()}: weights should be finite and at least 0')
 
 
 def _is_proposal_head(module) -> bool:

@@ -29,6 +29,7 @@ class ReportHook(Hook):
         self.num_images, self.score_thr = num_images, score_thr
         self.seen: list[tuple] = []
         self.metrics: dict[str, float] = {}
+        self._told: set[str] = set()
 
     def before_val_epoch(self, runner) -> None:
         """Start a new sheet."""
@@ -38,11 +39,11 @@ class ReportHook(Hook):
 
     def after_val_iter(self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None):
         """Keep the first images with what was predicted of them."""
-        self._keep(runner.val_dataloader.dataset, data_batch, outputs)
+        self._try(runner, 'the contact sheet', self._keep, runner.val_dataloader.dataset, data_batch, outputs)
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None):
         """Keep the first images with what was predicted of them."""
-        self._keep(runner.test_dataloader.dataset, data_batch, outputs)
+        self._try(runner, 'the contact sheet', self._keep, runner.test_dataloader.dataset, data_batch, outputs)
 
     def _keep(self, dataset, data_batch: dict, outputs: list) -> None:
         if len(self.seen) < self.num_images:
@@ -104,13 +105,15 @@ class ReportHook(Hook):
 
         self._try(runner, 'the contact sheet', draw)
 
-    @staticmethod
-    def _try(runner, what: str, function, *args) -> None:
-        """A picture that fails must not take a finished run with it."""
+    def _try(self, runner, what: str, function, *args) -> None:
+        """A picture that fails must not take a run with it; the same failure is told once."""
         try:
             function(*args)
         except Exception as error:
-            runner.logger.warning(f'could not draw {what}: {type(error).__name__}: {error}')
+            message = f'could not draw {what}: {type(error).__name__}: {error}'
+            if message not in self._told:
+                self._told.add(message)
+                runner.logger.warning(message)
 
     def _print_table(self, runner, rows: list[tuple[str, Path]]) -> None:
         table = [['what', 'where']] + [[what, str(path)] for what, path in rows if Path(path).exists()]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from mmengine.dataset import Compose
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch.utils.data import DataLoader, Dataset
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.models.utils.progress import MIXES_IMAGES
 from mmdetlike.registry import HOOKS, TRANSFORMS
 
 
@@ -15,7 +15,7 @@ from mmdetlike.registry import HOOKS, TRANSFORMS
 class YOLOXModeSwitchHook(Hook):
     """Train the last epochs without mosaics and with an L1 loss (YOLOX, arXiv 2107.08430).
 
-    The training set must be a ``MultiImageMixDataset``; a head with an attribute ``use_l1`` gets it set.
+    The training set must be a ``MultiImageMixDataset``; losses see the change as ``TrainingProgress.mixes_images``.
 
     Args:
         num_last_epochs: How many epochs that are.
@@ -44,10 +44,7 @@ class YOLOXModeSwitchHook(Hook):
         runner.logger.info(f'From now on without {", ".join(self.skip_type_keys)}.')
         loader.dataset.update_skip_type_keys(self.skip_type_keys)
         restart_workers(loader)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for module in model.modules():
-            if hasattr(module, 'use_l1'):
-                module.use_l1 = True
+        runner.message_hub.update_info(MIXES_IMAGES, False)
         self._has_switched = True
 
 

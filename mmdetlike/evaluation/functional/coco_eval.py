@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
+from ...errors import ConfigError
+
 AP_MAX_DETECTIONS = 100  # what average precision is defined for; recall is reported for other numbers too
 KEYPOINT_MAX_DETECTIONS = 20
 
@@ -22,6 +24,11 @@ def coco_index(images: list[dict], categories: list[dict], annotations: list[dic
     return COCO(content, print_function=logging.getLogger(__name__).debug)
 
 
+def default_detections(kind: str) -> int:
+    """Detections of a category in an image that COCO's average precision considers."""
+    return KEYPOINT_MAX_DETECTIONS if kind == 'keypoints' else AP_MAX_DETECTIONS
+
+
 class CocoScores:
     """Average precision and recall of detections.
 
@@ -33,6 +40,8 @@ class CocoScores:
         iou_thrs: Overlaps to average over; COCO's 0.5, 0.55, ..., 0.95 if None.
         class_agnostic: Match regardless of the category, for proposals.
         sigmas: Keypoint falloffs, one for each keypoint.
+        ap_detections: Detections of a category in an image that precision considers, best first; COCO's 100, for
+            keypoints 20, if None.
     """
 
     def __init__(
@@ -44,6 +53,7 @@ class CocoScores:
         iou_thrs: Sequence[float] | None = None,
         class_agnostic: bool = False,
         sigmas: Sequence[float] | None = None,
+        ap_detections: int | None = None,
     ) -> None:
         quiet = logging.getLogger(__name__).debug
         evaluator = COCOeval_faster(truth, detections, iouType=kind, print_function=quiet)
@@ -54,9 +64,7 @@ class CocoScores:
             params.iouThrs = np.asarray(iou_thrs, dtype=np.float64)
         if kind == 'keypoints':
             params.kpt_oks_sigmas = np.asarray(sigmas, dtype=np.float64)
-            self._ap_detections = KEYPOINT_MAX_DETECTIONS
-        else:
-            self._ap_detections = AP_MAX_DETECTIONS
+        self._ap_detections = ap_detections or default_detections(kind)
         params.maxDets = sorted({self._ap_detections, *max_detections})
         evaluator.evaluate()
         evaluator.accumulate()
@@ -97,10 +105,10 @@ def keypoint_sigmas(num_keypoints: int, given: Sequence[float] | None) -> np.nda
     """The falloff of each keypoint: those ``given``, COCO's for 17, else 0.05 for all.
 
     Raises:
-        ValueError: ``given`` has another length.
+        ConfigError: ``given`` has another length.
     """
     if given is not None:
         if len(given) != num_keypoints:
-            raise ValueError(f'dataset_meta has {len(given)} sigmas for keypoints of {num_keypoints} points.')
+            raise ConfigError(f'dataset_meta has {len(given)} sigmas for keypoints of {num_keypoints} points.')
         return np.asarray(given, dtype=np.float64)
     return PERSON_SIGMAS if num_keypoints == len(PERSON_SIGMAS) else np.full(num_keypoints, DEFAULT_SIGMA)

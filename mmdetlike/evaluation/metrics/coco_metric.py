@@ -1,17 +1,21 @@
 """Average precision and recall as COCO defines them."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from faster_coco_eval.core import mask as rle
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump
 
-from ...datasets.annotations import match_classes, read_json
 from ...datasets.errors import DataError, warn
+from ...datasets.records import same_id
+from ...errors import ConfigError
 from ...registry import METRICS
-from ..functional.coco_eval import CocoScores, coco_index, keypoint_sigmas
+from ..functional.coco_eval import CocoScores, coco_index, default_detections, keypoint_sigmas
 from ..functional.recall import eval_recalls
+from .arguments import check_counts, check_thresholds
+from .coco_rows import FILE_KINDS, boxes_by_image, check_mask_sizes, check_paths, numbered, rows_for
+from .coco_truth import CocoTruth, warn_of_missing_annotations
 from .convert import detections, prediction_of, truth_annotations, truth_of
 from .tables import log_table
 
@@ -42,6 +46,8 @@ class CocoMetric(BaseMetric):
         backend_args: Where ``ann_file`` is read from, as for ``mmengine.fileio.get``.
         collect_device: 'cpu' or 'gpu': where the results of several processes are put together.
         prefix: First part of the result names, 'coco' if None.
+        max_detections: Detections of a class in an image that mAP considers, best first; COCO's 100, for keypoints 20,
+            if None. A warning says where that is too few.
     """
 
     default_prefix = 'coco'
@@ -59,44 +65,79 @@ class CocoMetric(BaseMetric):
         backend_args: dict | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
+        max_detections: int | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
-        for name in self.metrics:
-            if name not in METRIC_NAMES:
-                raise KeyError(f'metric should be one of {", ".join(METRIC_NAMES)}, got {name!r}.')
-        if format_only and outfile_prefix is None:
-            raise ValueError('format_only writes predictions to a file: set outfile_prefix.')
         self.classwise = classwise
         self.proposal_nums = list(proposal_nums)
-        self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, float) else iou_thrs
+        self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, (int, float)) else iou_thrs
         self.metric_items = metric_items
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
         self.ann_file = ann_file
-        self._annotations = read_json(ann_file, backend_args) if ann_file else None
+        self.max_detections = max_detections
+        self._check_arguments()
+        self._truth = self._read_truth(backend_args) if ann_file else None
+
+    def _check_arguments(self) -> None:
+        unknown = [name for name in self.metrics if name not in METRIC_NAMES]
+        if unknown or not self.metrics:
+            raise ConfigError(f'metric should be one of {", ".join(METRIC_NAMES)}, got {(unknown or [None])[0]!r}.')
+        if self.format_only and self.outfile_prefix is None:
+            raise ConfigError('format_only writes predictions to a file: set outfile_prefix.')
+        check_counts('proposal_nums', self.proposal_nums)
+        check_thresholds('iou_thrs', self.iou_thrs)
+        if self.max_detections is not None:
+            check_counts('max_detections', [self.max_detections])
+        for metric in self.metrics:
+            self._items(metric)
+
+    def _read_truth(self, backend_args: dict | None) -> CocoTruth:
+        scored = () if self.format_only else self.metrics
+        truth = CocoTruth(self.ann_file, backend_args, masks='segm' in scored, keypoints='keypoints' in scored)
+        if not truth.has_annotations and not self.format_only:
+            warn_of_missing_annotations(self.ann_file)
+        return truth
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep what is scored of ``data_samples`` (``DetDataSample.to_dict()``): ``pred_instances`` and ``img_id``."""
         for sample in data_samples:
-            truth = truth_of(sample) if self._annotations is None and not self.format_only else None
-            self.results.append((truth, prediction_of(sample)))
+            truth = truth_of(sample) if self._truth is None and not self.format_only else None
+            prediction = prediction_of(sample)
+            self._check_prediction(prediction)
+            self.results.append((truth, prediction))
+
+    def _check_prediction(self, prediction: dict) -> None:
+        """Find out with the first batch, not after the last, what doesn't fit."""
+        if self._truth is not None and not self._truth.has_image(prediction['img_id']):
+            raise DataError(
+                f'{self.ann_file} has no images with the ids [{prediction["img_id"]!r}] that were predicted.'
+            )
+        if not self.results:
+            self._categories()
+        self._check_labels(prediction)
+        for metric, key, field in (('segm', 'masks', 'segmentation'), ('keypoints', 'keypoints', 'keypoints')):
+            if metric in self.metrics and len(prediction['scores']) and key not in prediction:
+                raise DataError(f'metric {metric!r} needs {field}, which the predictions do not have.')
 
     def compute_metrics(self, results: list[tuple[dict | None, dict]]) -> dict[str, float]:
         """Scores of everything that ``process`` kept."""
         predictions = [prediction for _, prediction in results]
-        self._check_labels(predictions)
+        check_paths(predictions)
         categories, category_ids = self._categories()
         found = [row for prediction in predictions for row in detections(prediction, category_ids)]
         if self.outfile_prefix is not None:
             self._write(found)
-        if self.format_only:
+        if self.format_only or (self._truth is not None and not self._truth.has_annotations):
             return {}
-        images, truth = self._truth(results)
-        images, found, truth = _numbered(images, found, truth)
+        images, truth = self._images_and_truth(results, categories)
+        images, categories, found, truth = numbered(images, categories, found, truth)
+        if 'segm' in self.metrics:
+            check_mask_sizes(found, images)
         scores = {}
         for metric in self.metrics:
-            rows = _rows_for(metric, found, truth)
+            rows = rows_for(metric, found, truth)
             if not rows[0]:
                 warn(f'CocoMetric: there is no prediction at all for {metric}, all scores are zero.')
             scores.update(self._evaluate(metric, images, categories, rows))
@@ -105,52 +146,49 @@ class CocoMetric(BaseMetric):
     @property
     def _classes(self) -> Sequence[str]:
         if not self.dataset_meta or 'classes' not in self.dataset_meta:
-            raise ValueError("CocoMetric needs dataset_meta['classes']: the evaluator takes it from the dataset.")
+            raise ConfigError("CocoMetric needs dataset_meta['classes']: the evaluator takes it from the dataset.")
         return self.dataset_meta['classes']
 
-    def _check_labels(self, predictions: list[dict]) -> None:
-        highest = max((int(p['labels'].max()) for p in predictions if len(p['labels'])), default=-1)
+    def _check_labels(self, prediction: dict) -> None:
+        highest = int(prediction['labels'].max()) if len(prediction['labels']) else -1
         if highest >= len(self._classes):
-            raise ValueError(
+            raise DataError(
                 f'Predicted label {highest}, but the dataset has only {len(self._classes)} classes: num_classes of the '
                 f'model and metainfo of the dataset disagree.'
             )
 
-    def _categories(self) -> tuple[list[dict], list[int | None]]:
+    def _categories(self) -> tuple[list[dict], list[int | str | None]]:
         """Categories to evaluate, and the category id of each label."""
-        if self._annotations is None:
-            categories = [{'id': label, 'name': name} for label, name in enumerate(self._classes)]
-            return categories, list(range(len(categories)))
-        available = {category['name']: category for category in self._annotations['categories']}
-        matched = match_classes(self._classes, list(available), self.ann_file)
-        ids = [available[name]['id'] if name in matched else None for name in self._classes]
-        return [{'id': available[name]['id'], 'name': name} for name in matched], ids
+        if self._truth is not None:
+            return self._truth.categories(self._classes)
+        categories = [{'id': label, 'name': name} for label, name in enumerate(self._classes)]
+        return categories, list(range(len(categories)))
 
-    def _truth(self, results: list[tuple[dict | None, dict]]) -> tuple[list[dict], list[dict]]:
+    def _images_and_truth(
+        self, results: list[tuple[dict | None, dict]], categories: list[dict]
+    ) -> tuple[list[dict], list[dict]]:
         """Images that were predicted and the annotations of them."""
-        if self._annotations is None:
+        if self._truth is None:
             truths = {truth['img_id']: truth for truth, _ in results}.values()
             images = [{'id': t['img_id'], 'height': t['height'], 'width': t['width']} for t in truths]
             return images, [row for truth in truths for row in truth_annotations(truth)]
-        seen = {prediction['img_id'] for _, prediction in results}
-        images = [image for image in self._annotations['images'] if image['id'] in seen]
-        if len(images) < len(seen):
-            unknown = sorted(seen - {image['id'] for image in images}, key=str)[:5]
-            raise DataError(f'{self.ann_file} has no images with the ids {unknown} that were predicted.')
-        if len(images) < len(self._annotations['images']):
-            warn(f'{self.ann_file}: scoring the {len(images)} predicted of {len(self._annotations["images"])} images.')
-        return images, [row for row in self._annotations['annotations'] if row['image_id'] in seen]
+        seen = {same_id(prediction['img_id']): prediction['size'] for _, prediction in results}
+        images, listed = self._truth.images(seen), len(self._truth.image_ids)
+        if len(images) < listed:
+            warn(f'{self.ann_file}: scoring the {len(images)} predicted of {listed} images.')
+        return images, self._truth.annotations(categories, seen)
 
     def _evaluate(
         self, metric: str, images: list[dict], categories: list[dict], rows: tuple[list[dict], list[dict]]
     ) -> dict[str, float]:
         if metric == 'proposal_fast':
             return self._fast_recall(images, *rows)
-        known = {category['id'] for category in categories}
         found = rows[0]
         if metric == 'proposal':  # the class of a proposal means nothing
             found = [{**row, 'category_id': categories[0]['id']} for row in found]
-        truth = coco_index(images, categories, [row for row in rows[1] if row['category_id'] in known])
+        else:
+            self._warn_of_cuts(metric, found, rows[1])
+        truth = coco_index(images, categories, rows[1])
         scores = CocoScores(
             truth,
             coco_index(images, categories, found),
@@ -159,6 +197,7 @@ class CocoMetric(BaseMetric):
             iou_thrs=self.iou_thrs,
             class_agnostic=metric == 'proposal',
             sigmas=self._sigmas(rows[1]) if metric == 'keypoints' else None,
+            ap_detections=None if metric == 'proposal' else self.max_detections,
         )
         items = self._items(metric)
         values = {name: self._value(scores, name) for name in items}
@@ -166,6 +205,19 @@ class CocoMetric(BaseMetric):
         log_table(f'{metric}', ['metric', 'value'], [[name, value] for name, value in values.items()])
         named = {f'{prefix}{name}': value for name, value in values.items()}
         return named | (self._classwise(metric, scores, categories) if self.classwise and metric != 'proposal' else {})
+
+    def _warn_of_cuts(self, metric: str, found: list[dict], truth: list[dict]) -> None:
+        """Say so if there is more to find, or more was found, than average precision looks at."""
+        limit = self.max_detections or default_detections(metric)
+        crowded = [count for count in Counter(row['image_id'] for row in truth).values() if count > limit]
+        cut = [n for n in Counter((row['image_id'], row['category_id']) for row in found).values() if n > limit]
+        if metric == 'keypoints':
+            cut = []  # COCO counts 20 of the 100 persons that every model predicts
+        advice = f'max_detections of CocoMetric is {limit}, and max_per_img of the model may limit them, too'
+        if crowded:
+            warn(f'{metric}: {len(crowded)} images have more than {limit} objects, up to {max(crowded)}: {advice}.')
+        if cut:
+            warn(f'{metric}: mAP leaves out all but the best {limit} predictions of a class in an image: {advice}.')
 
     def _items(self, metric: str) -> Sequence[str]:
         most = self.proposal_nums[-1]
@@ -176,7 +228,7 @@ class CocoMetric(BaseMetric):
             recalls = ['AR']
         unknown = set(self.metric_items or ()) - {*recalls, *precisions}
         if unknown:
-            raise KeyError(f'metric_items {sorted(unknown)} are not among {[*precisions, *recalls]} of {metric}.')
+            raise ConfigError(f'metric_items {sorted(unknown)} are not among {[*precisions, *recalls]} of {metric}.')
         return self.metric_items or (recalls if metric == 'proposal' else precisions)
 
     @staticmethod
@@ -208,14 +260,14 @@ class CocoMetric(BaseMetric):
     def _sigmas(self, truth: list[dict]) -> np.ndarray:
         counts = {len(row['keypoints']) // 3 for row in truth if 'keypoints' in row}
         if len(counts) != 1:
-            raise ValueError(f'Keypoint evaluation needs one number of keypoints everywhere, got {sorted(counts)}.')
+            raise DataError(f'Keypoint evaluation needs one number of keypoints everywhere, got {sorted(counts)}.')
         return keypoint_sigmas(counts.pop(), self.dataset_meta.get('sigmas'))
 
     def _fast_recall(self, images: list[dict], found: list[dict], truth: list[dict]) -> dict[str, float]:
         ids = [image['id'] for image in images]
-        boxes = _boxes_by_image([row for row in truth if not row.get('iscrowd', 0)], ids)
+        boxes = boxes_by_image([row for row in truth if not row.get('iscrowd', 0)], ids)
         thresholds = np.arange(0.5, 0.96, 0.05) if self.iou_thrs is None else np.asarray(self.iou_thrs)
-        recalls = eval_recalls(boxes, _boxes_by_image(found, ids), self.proposal_nums, thresholds).mean(1)
+        recalls = eval_recalls(boxes, boxes_by_image(found, ids), self.proposal_nums, thresholds).mean(1)
         values = {f'AR@{n}': float(value) for n, value in zip(self.proposal_nums, recalls)}
         log_table('proposal_fast', ['metric', 'value'], [[name, value] for name, value in values.items()])
         return values
@@ -223,65 +275,8 @@ class CocoMetric(BaseMetric):
     def _write(self, found: list[dict]) -> None:
         """Write the predictions in COCO's result format, one file a kind."""
         keep = {'image_id', 'category_id', 'score'}
-        for metric in dict.fromkeys(_FILE_KINDS[name] for name in self.metrics):
-            rows, _ = _rows_for(metric, found, None)
+        for metric in dict.fromkeys(FILE_KINDS[name] for name in self.metrics):
+            rows, _ = rows_for(metric, found, None)
             extra = {'segm': {'segmentation'}, 'keypoints': {'keypoints'}}.get(metric, {'bbox'})
             rows = [{key: value for key, value in row.items() if key in keep | extra} for row in rows]
             dump(rows, f'{self.outfile_prefix}.{metric}.json')
-
-
-def _numbered(images: list[dict], *tables: list[dict]) -> tuple[list[dict], ...]:
-    """Images and rows with numbers for image ids: COCO's evaluation takes no names, as Pascal VOC has them."""
-    numbers = {image['id']: number for number, image in enumerate(images)}
-    images = [{**image, 'id': numbers[image['id']]} for image in images]
-    return images, *([{**row, 'image_id': numbers[row['image_id']]} for row in rows] for rows in tables)
-
-
-_FILE_KINDS = {
-    'bbox': 'bbox',
-    'segm': 'segm',
-    'keypoints': 'keypoints',
-    'proposal': 'proposal',
-    'proposal_fast': 'proposal',
-}
-
-
-def _boxes_by_image(rows: list[dict], image_ids: list) -> list[np.ndarray]:
-    """For each image the (n, 4) xyxy boxes of its rows, best first where they have scores."""
-    groups: dict = {image_id: [] for image_id in image_ids}
-    for row in sorted(rows, key=lambda row: -row.get('score', 0)):
-        x, y, width, height = row['bbox']
-        groups[row['image_id']].append((x, y, x + width, y + height))
-    return [np.array(group, dtype=np.float64).reshape(-1, 4) for group in groups.values()]
-
-
-def _rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[list[dict], list[dict] | None]:
-    """Detections and ground truth with the fields that ``metric`` is computed from.
-
-    Raises:
-        ValueError: They lack masks or keypoints.
-    """
-    field = {'segm': 'segmentation', 'keypoints': 'keypoints'}.get(metric, 'bbox')
-    for what, rows in (('predictions', found), ('annotations', truth or [])):
-        if rows and not any(field in row for row in rows):
-            raise ValueError(f'metric {metric!r} needs {field}, which the {what} do not have.')
-    if not metric.startswith('proposal'):
-        found = [row for row in found if row['category_id'] is not None]
-    if metric == 'segm':
-        return [_mask_row(row) for row in found], truth
-    if metric == 'keypoints':
-        return [_keypoint_row(row) for row in found], [row for row in truth or [] if 'keypoints' in row]
-    return [{**row, 'area': row['bbox'][2] * row['bbox'][3], 'iscrowd': 0} for row in found], truth
-
-
-def _mask_row(row: dict) -> dict:
-    shared = {key: row[key] for key in ('image_id', 'category_id', 'segmentation')}
-    area, box = float(rle.area(row['segmentation'])), list(map(float, rle.toBbox(row['segmentation'])))
-    return shared | {'score': row['mask_score'], 'area': area, 'bbox': box, 'iscrowd': 0}
-
-
-def _keypoint_row(row: dict) -> dict:
-    points = np.asarray(row['keypoints']).reshape(-1, 3)[:, :2]
-    (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
-    shared = {key: row[key] for key in ('image_id', 'category_id', 'keypoints', 'score')}
-    return shared | {'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1), 'iscrowd': 0}

@@ -1,6 +1,7 @@
 """Panoptic quality of predicted segments."""
 
 import os.path as osp
+import re
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -9,12 +10,15 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump, put
 
-from ...datasets.annotations import match_classes, read_json
+from ...datasets.coco_file import CocoFile, panoptic_annotations
 from ...datasets.errors import DataError
+from ...datasets.records import same_id
 from ...datasets.transforms.panoptic import read_segment_ids
+from ...errors import ConfigError
 from ...registry import METRICS
 from ...structures.panoptic import ids_to_colors, predicted_classes
 from ..functional.panoptic import PanopticCounts, count_segments, panoptic_quality
+from .coco_truth import warn_of_missing_annotations
 from .convert import to_numpy
 from .tables import log_table
 
@@ -57,37 +61,54 @@ class CocoPanopticMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if format_only and outfile_prefix is None:
-            raise ValueError('format_only writes predictions to files: set outfile_prefix.')
+            raise ConfigError('format_only writes predictions to files: set outfile_prefix.')
         if ann_file is not None and seg_prefix is None and not format_only:
-            raise ValueError('seg_prefix, the folder of the PNGs that ann_file names, is missing.')
+            raise ConfigError('seg_prefix, the folder of the PNGs that ann_file names, is missing.')
         self.seg_prefix = seg_prefix
         self.classwise = classwise
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
         self.backend_args = backend_args
         self.ann_file = ann_file
-        self._annotations = read_json(ann_file, backend_args) if ann_file else None
-        rows = (self._annotations or {}).get('annotations', ())
-        self._rows_of_images = {row['image_id']: row for row in rows}
+        self._file = CocoFile(ann_file, backend_args, needs_annotations=False) if ann_file else None
+        self._truth_of_images = self._read_annotations() if self._file and not format_only else {}
+
+    def _read_annotations(self) -> dict[str, dict]:
+        """The annotation of each image, by ``same_id``; the file itself is not kept."""
+        annotations = panoptic_annotations(self._file)
+        if self._file.annotations is None:
+            warn_of_missing_annotations(self.ann_file)
+        self._file.annotations = None
+        for annotation in annotations:
+            if annotation['file_name'] is None:
+                raise DataError(
+                    f'{self.ann_file}: the panoptic annotation of image {annotation["image_id"]!r} has no file_name; '
+                    f'expected the name of its PNG.'
+                )
+        return {same_id(annotation['image_id']): annotation for annotation in annotations}
+
+    @property
+    def _is_scored(self) -> bool:
+        return not self.format_only and (self._file is None or bool(self._truth_of_images))
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Count matches of ``data_samples`` (``DetDataSample.to_dict()``), which have ``pred_panoptic_seg``."""
         for sample in data_samples:
             if 'pred_panoptic_seg' not in sample:
-                raise ValueError(f'CocoPanopticMetric needs pred_panoptic_seg; the sample has {sorted(sample)}.')
+                raise DataError(f'CocoPanopticMetric needs pred_panoptic_seg; the sample has {sorted(sample)}.')
             ids = to_numpy(sample['pred_panoptic_seg']['sem_seg'])[0]
             labels = predicted_classes(ids, len(self._classes))
-            counts = None if self.format_only else self._counts(sample, ids, labels)
+            counts = self._counts(sample, ids, labels) if self._is_scored else None
             written = None if self.outfile_prefix is None else self._write(sample, ids, labels)
             self.results.append((counts, written))
 
     def compute_metrics(self, results: list[tuple[PanopticCounts | None, dict | None]]) -> dict[str, float]:
         """Quality over all that ``process`` counted."""
         if self.outfile_prefix is not None:
-            categories = self._annotations['categories'] if self._annotations else self._categories_of_classes()
+            categories = self._categories_of_file() if self._file else self._categories_of_classes()
             content = {'categories': categories, 'annotations': [written for _, written in results]}
             dump(content, f'{self.outfile_prefix}.panoptic.json')
-        if self.format_only:
+        if not self._is_scored:
             return {}
         quality = panoptic_quality(sum((counts for counts, _ in results), PanopticCounts.zeros(len(self._classes))))
         things = self._is_thing
@@ -105,13 +126,15 @@ class CocoPanopticMetric(BaseMetric):
     @property
     def _classes(self) -> Sequence[str]:
         if not self.dataset_meta or 'classes' not in self.dataset_meta:
-            raise ValueError("CocoPanopticMetric needs dataset_meta['classes'], which the dataset gives the evaluator.")
+            raise ConfigError(
+                "CocoPanopticMetric needs dataset_meta['classes'], which the dataset gives the evaluator."
+            )
         return self.dataset_meta['classes']
 
     @property
     def _is_thing(self) -> np.ndarray:
         if 'thing_classes' not in self.dataset_meta:
-            raise ValueError("CocoPanopticMetric needs dataset_meta['thing_classes'], as CocoPanopticDataset has it.")
+            raise ConfigError("CocoPanopticMetric needs dataset_meta['thing_classes'], as CocoPanopticDataset has it.")
         return np.isin(self._classes, self.dataset_meta['thing_classes'])
 
     def _counts(self, sample: dict, ids: np.ndarray, labels: dict[int, int]) -> PanopticCounts:
@@ -122,20 +145,20 @@ class CocoPanopticMetric(BaseMetric):
 
     def _truth(self, sample: dict) -> tuple[np.ndarray, list[dict]]:
         """Annotated segment of each pixel (h, w), and the segments with ``id``, ``category`` (label), ``iscrowd``."""
-        if self._annotations is None:
+        if self._file is None:
             return self._truth_of_sample(sample)
-        row = self._rows_of_images.get(sample['img_id'])
+        row = self._truth_of_images.get(same_id(sample['img_id']))
         if row is None:
             raise DataError(f'{self.ann_file} has no image with the id {sample["img_id"]} that was predicted.')
-        label_of = {category: label for label, category in enumerate(self._category_ids)}
-        known = [segment for segment in row['segments_info'] if segment['category_id'] in label_of]
-        segments = [{**segment, 'category': label_of[segment['category_id']]} for segment in known]
+        label_of = {same_id(category): label for label, category in enumerate(self._category_ids)}
+        known = [segment for segment in row['segments_info'] if same_id(segment['category_id']) in label_of]
+        segments = [{**segment, 'category': label_of[same_id(segment['category_id'])]} for segment in known]
         return read_segment_ids(osp.join(self.seg_prefix, row['file_name']), backend_args=self.backend_args), segments
 
     def _truth_of_sample(self, sample: dict) -> tuple[np.ndarray, list[dict]]:
         ids = sample.get('panoptic_map')
         if 'segments_info' not in sample or (ids is None and not sample.get('seg_map_path')):
-            raise ValueError(
+            raise ConfigError(
                 "Without an ann_file the ground truth is what the samples' metainfo holds: list it in "
                 "PackDetInputs(meta_keys=(..., 'segments_info', 'seg_map_path')), or 'panoptic_map' if drawn. "
                 f'The sample has {sorted(sample)}.'
@@ -145,13 +168,17 @@ class CocoPanopticMetric(BaseMetric):
         return ids, sample['segments_info']
 
     @cached_property
-    def _category_ids(self) -> list[int | None]:
+    def _category_ids(self) -> list[int | str | None]:
         """The category id of each label; None for a class that the annotation file doesn't have."""
-        if self._annotations is None:
+        if self._file is None:
             return list(range(len(self._classes)))
-        ids = {category['name']: category['id'] for category in self._annotations['categories']}
-        known = match_classes(self._classes, list(ids), self.ann_file)
-        return [ids[name] if name in known else None for name in self._classes]
+        ids: list[int | str | None] = [None] * len(self._classes)
+        for category_id, label in self._file.labels(self._classes).items():
+            ids[label] = category_id
+        return ids
+
+    def _categories_of_file(self) -> list[dict]:
+        return [{**category, 'isthing': int(category['isthing'])} for category in self._file.categories]
 
     def _categories_of_classes(self) -> list[dict]:
         pairs = zip(self._classes, self._is_thing.tolist())
@@ -164,10 +191,21 @@ class CocoPanopticMetric(BaseMetric):
             mask = ids == segment
             numbered[mask] = number
             segments.append({'id': number, 'category_id': self._category_ids[label], 'area': int(mask.sum())})
-        name = osp.splitext(osp.basename(sample.get('img_path') or str(sample['img_id'])))[0] + '.png'
+        name = self._name_of_png(sample)
         png = cv2.imencode('.png', ids_to_colors(numbered)[..., ::-1])[1].tobytes()
         put(png, osp.join(f'{self.outfile_prefix}.panoptic', name))
         return {'image_id': sample['img_id'], 'file_name': name, 'segments_info': segments}
+
+    def _name_of_png(self, sample: dict) -> str:
+        """As the image is called in the annotation file, else with its id: names alone repeat in several folders."""
+        place = self._file.image_places.get(same_id(sample['img_id'])) if self._file else None
+        listed = None if place is None else self._file.images[place]['file_name']
+        number = same_id(sample['img_id'])
+        stem = listed or (f'{osp.basename(sample["img_path"])}_{number}' if sample.get('img_path') else number)
+        # No part of a name may lead out of the folder.
+        parts = [part for part in re.split(r'[\\/]', stem) if part not in ('', '.', '..')]
+        parts[-1] = re.sub(r'\.(jpe?g|png|bmp|tiff?|webp)(?=_|$)', '', parts[-1], flags=re.IGNORECASE)
+        return '/'.join(parts) + '.png'
 
 
 _GROUP_NAMES = {'all': '', 'things': '_th', 'stuff': '_st'}

@@ -1,10 +1,17 @@
 """Predictions and ground truth of samples as COCO annotations."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from faster_coco_eval.core import mask as rle
+
+from ...datasets.annotations import shortened
+from ...datasets.errors import DataError
+from ...datasets.records import area as read_area
+from ...errors import ConfigError
+from ...structures.mask import encode_segmentation, read_runs, read_segmentation
 
 
 def to_numpy(value) -> np.ndarray:
@@ -19,12 +26,27 @@ def to_numpy(value) -> np.ndarray:
 
 
 def encode_masks(masks) -> list[dict]:
-    """Run-length encodings, with text counts, of (N, H, W) boolean masks; encoded ones are passed on."""
+    """Run-length encodings, with text counts, of (N, H, W) boolean masks; encoded ones are checked and passed on.
+
+    Raises:
+        DataError: An encoded mask isn't one.
+    """
     if isinstance(masks, (list, tuple)) and (not masks or isinstance(masks[0], dict)):
-        return [_text(mask) for mask in masks]
+        return [_checked(mask, number) for number, mask in enumerate(masks)]
     array = to_numpy(masks)
     stacked = np.asfortranarray(array.astype(bool, copy=False).view(np.uint8).transpose(1, 2, 0))
     return [_text(mask) for mask in rle.encode(stacked)] if len(array) else []
+
+
+def _checked(mask: dict, number: int) -> dict:
+    """A predicted mask with text counts; it may be empty, unlike an annotated one."""
+    try:
+        (height, width), lengths = read_runs(mask)
+    except ValueError as error:
+        raise DataError(f'Predicted mask {number} of an image is unusable: {error}: {shortened(mask)}.') from error
+    if isinstance(mask['counts'], (str, bytes)):
+        return _text(mask)
+    return _text(rle.frPyObjects({'size': [height, width], 'counts': lengths.tolist()}, height, width))
 
 
 def _text(mask: dict) -> dict:
@@ -40,9 +62,14 @@ def xyxy_to_xywh(box: Sequence[float]) -> list[float]:
 
 
 def prediction_of(sample: dict) -> dict:
-    """What is scored of a sample: ``img_id``, ``bboxes`` (n, 4), ``scores``, ``labels``, encoded masks, keypoints."""
+    """What is scored of a sample: ``img_id``, ``bboxes`` (n, 4), ``scores``, ``labels``, encoded masks, keypoints.
+
+    Besides, ``img_path`` and ``size`` (h, w) of the image, None where the sample doesn't say.
+    """
     instances = sample['pred_instances']
     result = {'img_id': sample['img_id'], 'bboxes': to_numpy(instances['bboxes']).reshape(-1, 4)}
+    result['img_path'] = sample.get('img_path')
+    result['size'] = tuple(map(int, sample['ori_shape'][:2])) if sample.get('ori_shape') is not None else None
     result['scores'] = to_numpy(instances['scores'])
     labels = instances.get('labels')
     result['labels'] = np.zeros(len(result['scores']), np.int64) if labels is None else to_numpy(labels)
@@ -85,10 +112,10 @@ def truth_of(sample: dict) -> dict:
     """Ground truth that a sample carries: ``img_id``, ``height``, ``width`` and ``instances``.
 
     Raises:
-        ValueError: The sample has no ``instances``.
+        ConfigError: The sample has no ``instances``.
     """
     if 'instances' not in sample:
-        raise ValueError(
+        raise ConfigError(
             "Without an ann_file the ground truth is what the samples' metainfo holds as 'instances': list it in "
             f"PackDetInputs(meta_keys=(..., 'instances')). The sample has {sorted(sample)}."
         )
@@ -110,18 +137,23 @@ def _truth_annotation(truth: dict, instance: dict) -> dict:
         'area': box[2] * box[3],
         'iscrowd': int(instance.get('ignore_flag', 0)),
     }
-    if instance.get('mask'):
-        row['segmentation'] = instance['mask']
-        row['area'] = _mask_area(instance['mask'], truth['height'], truth['width'])
+    row.update(mask_row(instance.get('mask'), truth['height'], truth['width']))
     if instance.get('keypoints') is not None:
         row['keypoints'] = [float(v) for v in np.asarray(instance['keypoints']).reshape(-1)]
         row['num_keypoints'] = sum(v > 0 for v in row['keypoints'][2::3])
-    row['area'] = float(instance.get('area', row['area']))
-    return row
+    known = read_area(instance.get('area'))
+    return row if math.isnan(known) else row | {'area': known}
 
 
-def _mask_area(mask, height: int, width: int) -> float:
-    encoded = mask if isinstance(mask, dict) else rle.merge(rle.frPyObjects(mask, height, width))
-    if isinstance(encoded['counts'], list):
-        encoded = rle.frPyObjects(encoded, height, width)
+def mask_row(segmentation: object, height: int, width: int) -> dict:
+    """``segmentation``, run-length encoded, and ``area`` of an annotated mask; nothing if there is no usable one."""
+    mask = read_segmentation(segmentation, height, width).mask
+    if mask is None:
+        return {}
+    encoded = encode_segmentation(mask, height, width)
+    return {'segmentation': encoded, 'area': area_of_mask(encoded)}
+
+
+def area_of_mask(encoded: dict) -> float:
+    """Pixels of a run-length encoded mask."""
     return float(rle.area(encoded))

@@ -2,12 +2,16 @@
 
 import os.path as osp
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric, DumpResults
 from mmengine.fileio import dump
+from mmengine.logging import print_log
 
 from ...datasets.proposals import proposal_key
+from ...errors import ConfigError
 from ...registry import METRICS
 from .convert import encode_masks, to_numpy
 
@@ -29,6 +33,16 @@ class DumpDetResults(DumpResults):
         left_out = ('gt_instances', 'ignored_instances', 'gt_panoptic_seg', 'gt_sem_seg', 'proposals')
         samples = [{k: v for k, v in sample.items() if k not in left_out} for sample in data_samples]
         super().process(data_batch, [_with_encoded_masks(sample) for sample in samples])
+
+    def write_rest(self) -> None:
+        """Write, after a run was broken off, what was predicted before to ``NAME.partial.pkl``."""
+        if not self.results:
+            return
+        path = Path(self.out_file_path)
+        rank, size = get_dist_info()
+        path = path.with_name(f'{path.stem}.partial{f"_{rank}" if size > 1 else ""}{path.suffix}')
+        dump(self.results, str(path))
+        print_log(f'{len(self.results)} predictions that were made before are in {path}', logger='current')
 
 
 def _with_encoded_masks(sample: dict) -> dict:
@@ -66,7 +80,7 @@ class DumpProposals(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         if not proposals_file.endswith(('.pkl', '.pickle')):
-            raise ValueError(f'proposals_file should end in .pkl or .pickle, got {proposals_file!r}.')
+            raise ConfigError(f'proposals_file should end in .pkl or .pickle, got {proposals_file!r}.')
         self.path = osp.join(output_dir, proposals_file)
         self.num_max_proposals = num_max_proposals
 

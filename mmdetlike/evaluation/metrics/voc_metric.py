@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from ...errors import ConfigError
 from ...registry import METRICS
 from ..functional.mean_ap import eval_map
 from ..functional.recall import eval_recalls
+from .arguments import check_counts, check_thresholds
 from .convert import prediction_of, truth_of
 from .tables import log_table
 
@@ -43,13 +45,15 @@ class VOCMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if metric not in ('mAP', 'recall'):
-            raise KeyError(f"metric should be 'mAP' or 'recall', got {metric!r}.")
+            raise ConfigError(f"metric should be 'mAP' or 'recall', got {metric!r}.")
         if eval_mode not in ('area', '11points'):
-            raise ValueError(f"eval_mode should be 'area' or '11points', got {eval_mode!r}.")
-        self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, float) else list(iou_thrs)
+            raise ConfigError(f"eval_mode should be 'area' or '11points', got {eval_mode!r}.")
+        self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, (int, float)) else iou_thrs
+        check_thresholds('iou_thrs', [] if iou_thrs is None else self.iou_thrs)
         self.scale_ranges = scale_ranges
         self.metric = metric
         self.proposal_nums = list(proposal_nums)
+        check_counts('proposal_nums', self.proposal_nums)
         self.eval_mode = eval_mode
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:

@@ -82,7 +82,7 @@ class CSPDarknet(StagedBackbone):
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         csp = dict(expand_ratio=expand_ratio, channel_attention=channel_attention, use_depthwise=use_depthwise)
         csp.update(use_cspnext_block=self.use_cspnext_block, **layers)
-        self.add_stage('stem', self._stem(int(stages[0][0] * widen_factor), **layers))
+        self.add_stage('stem', self.build_stem(int(stages[0][0] * widen_factor), **layers))
         for i, (channels, width, num_blocks, add_identity, use_spp) in enumerate(stages, 1):
             channels, width = int(channels * widen_factor), int(width * widen_factor)
             num_blocks = max(round(num_blocks * deepen_factor), 1)
@@ -94,5 +94,5 @@ class CSPDarknet(StagedBackbone):
         self.freeze_stages()
 
     @staticmethod
-    def _stem(channels: int, **layers) -> nn.Module:
+    def build_stem(channels: int, **layers) -> nn.Module:
         return Focus(3, channels, kernel_size=3, **layers)

@@ -15,7 +15,10 @@ class CSPNeXt(CSPDarknet):
     """CSPNeXt backbone of RTMDet: large kernels, a stem of convolutions and attention over channels.
 
     Args:
-        spp_kernel_sizes: ``spp_kernal_sizes`` of ``CSPDarknet``, which has the other arguments too.
+        spp_kernel_sizes: Kernels of the spatial pyramid pooling.
+        channel_attention: Weigh channels by what the whole map shows, at the end of each stage.
+        act_cfg: Activation of the convolutions.
+        kwargs: See ``CSPDarknet``.
     """
 
     arch_settings = csp_archs(6)
@@ -23,17 +26,17 @@ class CSPNeXt(CSPDarknet):
 
     def __init__(
         self,
-        *args,
+        arch: str = 'P5',
         spp_kernel_sizes: Sequence[int] = (5, 9, 13),
         channel_attention: bool = True,
         act_cfg: dict = {'type': 'SiLU'},  # noqa: B006
         **kwargs,
     ) -> None:
         settings = dict(spp_kernal_sizes=spp_kernel_sizes, channel_attention=channel_attention, act_cfg=act_cfg)
-        super().__init__(*args, **settings, **kwargs)
+        super().__init__(arch, **settings, **kwargs)
 
     @staticmethod
-    def _stem(channels: int, **layers) -> nn.Sequential:
+    def build_stem(channels: int, **layers) -> nn.Sequential:
         half = channels // 2
         return nn.Sequential(
             ConvModule(3, half, 3, stride=2, padding=1, **layers),

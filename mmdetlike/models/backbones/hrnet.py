@@ -142,7 +142,7 @@ class HRNet(BaseModule):
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
         self.extra, self.norm_eval, self.multiscale_output = extra, norm_eval, multiscale_output
         self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
-        self._build_stem(in_channels)
+        self.build_stem(in_channels)
         first = extra['stage1']
         block, channels = BLOCKS[first['block']], first['num_channels'][0]
         self.layer1 = build_stage(
@@ -157,7 +157,7 @@ class HRNet(BaseModule):
             self.add_module(f'stage{i}', self._stage(stage, with_cp, multiscale_output=all_outs))
             widths = new_widths
 
-    def _build_stem(self, in_channels: int) -> None:
+    def build_stem(self, in_channels: int) -> None:
         self._stem = []
         for i, channels in enumerate((in_channels, STEM_CHANNELS), 1):
             conv, norm = conv_norm((channels, STEM_CHANNELS), 3, stride=2, relu=False, **self.layers)

@@ -61,20 +61,21 @@ class PretrainedTransformer(BaseModule):
             elif isinstance(module, nn.LayerNorm):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
-        self._draw_other_weights()
+        self.draw_other_weights()
 
     def _load(self, checkpoint: str) -> None:
-        state = self._fit(backbone_state(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')))
+        state = self.fit_weights(backbone_state(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')))
         report = check_fit(self, state, checkpoint, strict=False)
         if report:
             print_log(report, 'current', logging.WARNING)
         own = self.state_dict()
         self.load_state_dict({k: v for k, v in state.items() if k in own and own[k].shape == v.shape}, strict=False)
 
-    def _draw_other_weights(self) -> None:
+    def draw_other_weights(self) -> None:
+        """Initialize what is neither a linear layer nor a layer norm."""
         raise NotImplementedError
 
-    def _fit(self, state: StateDict) -> StateDict:
+    def fit_weights(self, state: StateDict) -> StateDict:
         """Published weights as our modules name them, what belongs to positions resized to ours."""
         raise NotImplementedError
 

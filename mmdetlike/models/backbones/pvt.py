@@ -221,7 +221,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
             self.layers.append(ModuleList([embed, blocks, norm]))
             in_channels = channels
 
-    def _draw_other_weights(self) -> None:
+    def draw_other_weights(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
@@ -229,7 +229,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
             elif isinstance(module, AbsolutePositionEmbedding):
                 nn.init.trunc_normal_(module.pos_embed, std=0.02)
 
-    def _fit(self, state: StateDict) -> StateDict:
+    def fit_weights(self, state: StateDict) -> StateDict:
         state = convert_pvt(state) if self.convert_weights else dict(state)
         for name, module in self.named_modules():
             key = f'{name}.pos_embed'

@@ -14,8 +14,8 @@ class RegNetBottleneck(Bottleneck):
 
     expansion = 1
 
-    def _build_layers(self, width: int, groups: int) -> None:
-        self._build_bottleneck(width, groups=groups)
+    def build_layers(self, width: int, groups: int) -> None:
+        self.build_bottleneck(width, groups=groups)
 
 
 def quantised_widths(w0: float, wa: float, wm: float, depth: int) -> list[int]:
@@ -103,7 +103,7 @@ class RegNet(ResNet):
     ) -> None:
         super().__init__(arch, in_channels, stem_channels, base_channels, len(strides), strides, **kwargs)
 
-    def _stage_settings(self, arch: str | dict, num_stages: int, base_channels: int) -> list[dict]:
+    def stage_settings(self, arch: str | dict, num_stages: int, base_channels: int) -> list[dict]:
         if isinstance(arch, str) and arch not in self.arch_settings:
             raise ValueError(f'arch must be one of {", ".join(self.arch_settings)} or a dict, got {arch!r}')
         stages = stages_of(self.arch_settings[arch] if isinstance(arch, str) else arch)
@@ -111,7 +111,7 @@ class RegNet(ResNet):
             raise ValueError(f'arch={arch!r} has {len(stages)} stages, but strides has {num_stages}')
         return stages
 
-    def _build_stem(self, in_channels: int, channels: int) -> None:
+    def build_stem(self, in_channels: int, channels: int) -> None:
         if self.deep_stem:
             raise ValueError('deep_stem must be False: the stem of RegNet is one 3x3 convolution')
-        self._add_stem_conv(in_channels, channels, kernel_size=3)
+        self.add_stem_conv(in_channels, channels, kernel_size=3)

@@ -17,20 +17,20 @@ class Res2NetBottleneck(Bottleneck):
     sizes. In the first block of a stage, where shapes change, the groups are not added, and the last one is pooled.
     """
 
-    def _build_layers(self, scales: int = 4, base_width: int = 26, base_channels: int = 64) -> None:
+    def build_layers(self, scales: int = 4, base_width: int = 26, base_channels: int = 64) -> None:
         if scales < 2:
             raise ValueError(f'scales must be at least 2, got {scales}; with one scale it is a ResNet')
         self.width = self.channels * base_width // base_channels
-        self._build_bottleneck(self.width * scales, scales=scales)
+        self.build_bottleneck(self.width * scales, scales=scales)
 
-    def _build_middle(self, width: int, stride: int, scales: int) -> None:
-        self.convs = nn.ModuleList(self._conv3x3(self.width, stride) for _ in range(scales - 1))
+    def build_middle(self, width: int, stride: int, scales: int) -> None:
+        self.convs = nn.ModuleList(self.conv3x3(self.width, stride) for _ in range(scales - 1))
         self.bns = nn.ModuleList(build_norm_layer(self.norm_cfg, self.width)[1] for _ in range(scales - 1))
         self.pool = nn.AvgPool2d(3, stride=stride, padding=1) if stride > 1 else nn.Identity()
-        self._convs.append(('convs', 'bns'))
+        self.conv_names.append(('convs', 'bns'))
 
-    def _layer(self, index: int, x: Tensor) -> Tensor:
-        return self._hierarchy(x) if self._convs[index][0] == 'convs' else super()._layer(index, x)
+    def run_layer(self, index: int, x: Tensor) -> Tensor:
+        return self._hierarchy(x) if self.conv_names[index][0] == 'convs' else super().run_layer(index, x)
 
     def _hierarchy(self, x: Tensor) -> Tensor:
         first_of_stage = self.downsample is not None

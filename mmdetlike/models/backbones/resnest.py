@@ -70,22 +70,22 @@ class SplitAttentionConv2d(BaseModule):
 class ResNeStBottleneck(Bottleneck):
     """1x1, split-attention 3x3 and 1x1 convolutions."""
 
-    def _build_layers(self, groups: int, base_width: int, base_channels: int, **attention) -> None:
+    def build_layers(self, groups: int, base_width: int, base_channels: int, **attention) -> None:
         width = grouped_width(self.channels, groups, base_width, base_channels)
-        self._build_bottleneck(width, groups=groups, **attention)
+        self.build_bottleneck(width, groups=groups, **attention)
 
-    def _build_middle(self, width: int, stride: int, avg_down_stride: bool, **attention) -> None:
+    def build_middle(self, width: int, stride: int, avg_down_stride: bool, **attention) -> None:
         shape = dict(kernel_size=3, padding=self.dilation, dilation=self.dilation)
         shape['stride'] = 1 if avg_down_stride else stride
-        layers = dict(conv_cfg=self._conv3x3_cfg, norm_cfg=self.norm_cfg)
+        layers = dict(conv_cfg=self.conv3x3_cfg, norm_cfg=self.norm_cfg)
         self.conv2 = SplitAttentionConv2d(width, width, **shape, **layers, **attention)
         pooled = avg_down_stride and stride > 1
         self.avd_layer = nn.AvgPool2d(3, stride, padding=1) if pooled else nn.Identity()
-        self._convs.append(('conv2', 'avd_layer'))
+        self.conv_names.append(('conv2', 'avd_layer'))
 
-    def _layer(self, index: int, x: Tensor) -> Tensor:
-        is_attention = self._convs[index][0] == 'conv2'
-        return self.avd_layer(self.conv2(x)) if is_attention else super()._layer(index, x)
+    def run_layer(self, index: int, x: Tensor) -> Tensor:
+        is_attention = self.conv_names[index][0] == 'conv2'
+        return self.avd_layer(self.conv2(x)) if is_attention else super().run_layer(index, x)
 
 
 @MODELS.register_module()

@@ -17,8 +17,8 @@ PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 class ResidualBlock(BaseModule):
     """What every residual block shares: shortcut, named norms, plugins, activation checkpointing.
 
-    A subclass registers its convolutions in ``_build_layers``, which names them ``conv1``, ``conv2``, ... as
-    checkpoints do, and where one of them is more than convolution, norm and ReLU, it says so in ``_layer``.
+    A subclass registers its convolutions in ``build_layers``, which names them ``conv1``, ``conv2``, ... as
+    checkpoints do, and where one of them is more than convolution, norm and ReLU, it says so in ``run_layer``.
 
     Args:
         in_channels: Channels of the input.
@@ -29,7 +29,7 @@ class ResidualBlock(BaseModule):
         style: ``'pytorch'`` puts the stride on the 3x3 convolution, ``'caffe'`` on the first 1x1.
         dcn: Convolution that replaces the 3x3 one, e.g. ``dict(type='DCNv2', deform_groups=1)``.
         plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``.
-        layer_args: What the subclass's ``_build_layers`` takes.
+        layer_args: What the subclass's ``build_layers`` takes.
     """
 
     expansion = 1
@@ -56,13 +56,14 @@ class ResidualBlock(BaseModule):
         self.in_channels, self.channels = in_channels, channels
         self.stride, self.dilation, self.style = stride, dilation, style
         self.with_cp, self.conv_cfg, self.norm_cfg, self.dcn = with_cp, conv_cfg, norm_cfg or dict(type='BN'), dcn
-        self._convs: list[tuple[str, str]] = []
-        self._build_layers(**layer_args)
+        self.conv_names: list[tuple[str, str]] = []
+        self.build_layers(**layer_args)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self._build_plugins(plugins)
 
-    def _build_layers(self) -> None:
+    def build_layers(self) -> None:
+        """Make the convolutions with their norms, in the order in which they run."""
         raise NotImplementedError
 
     def _add_conv_norm(self, index: int, conv: nn.Module) -> None:
@@ -70,11 +71,11 @@ class ResidualBlock(BaseModule):
         name, norm = build_norm_layer(self.norm_cfg, conv.out_channels, postfix=index)
         self.add_module(f'conv{index}', conv)
         self.add_module(name, norm)
-        self._convs.append((f'conv{index}', name))
+        self.conv_names.append((f'conv{index}', name))
 
     def _build_plugins(self, plugins: Sequence[dict]) -> None:
         self._plugins: dict[str, list[str]] = {position: [] for position in PLUGIN_POSITIONS}
-        positions = PLUGIN_POSITIONS[: len(self._convs)]
+        positions = PLUGIN_POSITIONS[: len(self.conv_names)]
         for plugin in plugins:
             if plugin['position'] not in positions:
                 raise ValueError(f'plugin position must be one of {positions}, got {plugin["position"]!r}')
@@ -86,21 +87,21 @@ class ResidualBlock(BaseModule):
 
     def zero_last_norm(self) -> None:
         """Let the block start as the identity."""
-        nn.init.zeros_(getattr(self, self._convs[-1][1]).weight)
+        nn.init.zeros_(getattr(self, self.conv_names[-1][1]).weight)
 
     def _residual(self, x: Tensor) -> Tensor:
         out = x
-        for i in range(len(self._convs)):
-            out = self._layer(i, out)
+        for i in range(len(self.conv_names)):
+            out = self.run_layer(i, out)
             for name in self._plugins[PLUGIN_POSITIONS[i]]:
                 out = getattr(self, name)(out)
         return out + (x if self.downsample is None else self.downsample(x))
 
-    def _layer(self, index: int, x: Tensor) -> Tensor:
+    def run_layer(self, index: int, x: Tensor) -> Tensor:
         """Convolution ``index``, counted from 0, with its norm and, but for the last one, its activation."""
-        conv, norm = self._convs[index]
+        conv, norm = self.conv_names[index]
         out = getattr(self, norm)(getattr(self, conv)(x))
-        return out if index == len(self._convs) - 1 else self.relu(out)
+        return out if index == len(self.conv_names) - 1 else self.relu(out)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, channels * expansion, H / stride, W / stride)."""
@@ -110,7 +111,7 @@ class ResidualBlock(BaseModule):
 class BasicBlock(ResidualBlock):
     """Two 3x3 convolutions, the block of ResNet-18 and 34."""
 
-    def _build_layers(self) -> None:
+    def build_layers(self) -> None:
         if self.dcn is not None:
             raise ValueError('dcn needs the bottleneck block of ResNet-50 and deeper, not the basic block')
         first = dict(stride=self.stride, padding=self.dilation, dilation=self.dilation, bias=False)
@@ -124,32 +125,32 @@ class Bottleneck(ResidualBlock):
 
     expansion = 4
 
-    def _build_layers(self) -> None:
-        self._build_bottleneck(self.channels)
+    def build_layers(self) -> None:
+        self.build_bottleneck(self.channels)
 
-    def _build_bottleneck(self, width: int, **middle) -> None:
-        """The three convolutions, ``width`` channels inside; ``middle`` goes to ``_build_middle``."""
+    def build_bottleneck(self, width: int, **middle) -> None:
+        """The three convolutions, ``width`` channels inside; ``middle`` goes to ``build_middle``."""
         out = self.channels * self.expansion
         stride1, stride2 = (self.stride, 1) if self.style == 'caffe' else (1, self.stride)
         self._add_conv_norm(1, build_conv_layer(self.conv_cfg, self.in_channels, width, 1, stride=stride1, bias=False))
-        self._build_middle(width, stride2, **middle)
+        self.build_middle(width, stride2, **middle)
         self._add_conv_norm(3, build_conv_layer(self.conv_cfg, width, out, 1, bias=False))
         if self.dcn is not None:
             self.register_load_state_dict_pre_hook(_rename_old_offsets)
 
-    def _build_middle(self, width: int, stride: int, groups: int = 1) -> None:
-        self._add_conv_norm(2, self._conv3x3(width, stride, groups))
+    def build_middle(self, width: int, stride: int, groups: int = 1) -> None:
+        self._add_conv_norm(2, self.conv3x3(width, stride, groups))
 
     @property
-    def _conv3x3_cfg(self) -> dict | None:
+    def conv3x3_cfg(self) -> dict | None:
         """The 3x3 convolution: deformable where ``dcn`` says so."""
         dcn = dict(self.dcn or {})
         fall_back = dcn.pop('fallback_on_stride', False)
         return dcn if dcn and not fall_back else self.conv_cfg
 
-    def _conv3x3(self, width: int, stride: int, groups: int = 1) -> nn.Module:
+    def conv3x3(self, width: int, stride: int, groups: int = 1) -> nn.Module:
         shape = dict(kernel_size=3, stride=stride, padding=self.dilation, dilation=self.dilation)
-        return build_conv_layer(self._conv3x3_cfg, width, width, groups=groups, bias=False, **shape)
+        return build_conv_layer(self.conv3x3_cfg, width, width, groups=groups, bias=False, **shape)
 
 
 def _rename_old_offsets(block: nn.Module, state_dict: dict, prefix: str, *_) -> None:
@@ -278,11 +279,11 @@ class ResNet(StagedBackbone):
         self.deep_stem, self.conv_cfg = deep_stem, conv_cfg
         self.norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
         channels = stem_channels or base_channels
-        self._build_stem(in_channels, channels)
+        self.build_stem(in_channels, channels)
         stem_size = len(self.stages)
         self.first_index = -stem_size
         self.num_frozen = stem_size + frozen_stages if frozen_stages >= 0 else 0
-        for i, settings in enumerate(self._stage_settings(depth, num_stages, base_channels)):
+        for i, settings in enumerate(self.stage_settings(depth, num_stages, base_channels)):
             stage = build_stage(
                 in_channels=channels,
                 stride=strides[i],
@@ -302,7 +303,7 @@ class ResNet(StagedBackbone):
         self.feat_dim = channels
         self.freeze_stages()
 
-    def _stage_settings(self, depth: int, num_stages: int, base_channels: int) -> list[dict]:
+    def stage_settings(self, depth: int, num_stages: int, base_channels: int) -> list[dict]:
         """``block``, ``channels`` and ``num_blocks`` of each stage, with what else ``build_stage`` is to be told."""
         if depth not in self.arch_settings:
             raise ValueError(f'depth must be one of {sorted(self.arch_settings)}, got {depth}')
@@ -326,14 +327,14 @@ class ResNet(StagedBackbone):
         if self.zero_init_residual:
             zero_last_norms(self)
 
-    def _build_stem(self, in_channels: int, channels: int) -> None:
+    def build_stem(self, in_channels: int, channels: int) -> None:
         if self.deep_stem:
             self.add_stage('stem', self._deep_stem(in_channels, channels))
         else:
-            self._add_stem_conv(in_channels, channels, kernel_size=7)
+            self.add_stem_conv(in_channels, channels, kernel_size=7)
         self.add_stage('maxpool', nn.MaxPool2d(3, stride=2, padding=1))
 
-    def _add_stem_conv(self, in_channels: int, channels: int, kernel_size: int) -> None:
+    def add_stem_conv(self, in_channels: int, channels: int, kernel_size: int) -> None:
         shape = dict(kernel_size=kernel_size, stride=2, padding=kernel_size // 2, bias=False)
         self.add_stage('conv1', build_conv_layer(self.conv_cfg, in_channels, channels, **shape))
         self.add_stage(*build_norm_layer(self.norm_cfg, channels, postfix=1))

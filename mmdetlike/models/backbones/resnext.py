@@ -17,8 +17,8 @@ def grouped_width(channels: int, groups: int, base_width: int, base_channels: in
 class ResNeXtBottleneck(Bottleneck):
     """1x1, grouped 3x3 and 1x1 convolutions."""
 
-    def _build_layers(self, groups: int = 1, base_width: int = 4, base_channels: int = 64) -> None:
-        self._build_bottleneck(grouped_width(self.channels, groups, base_width, base_channels), groups=groups)
+    def build_layers(self, groups: int = 1, base_width: int = 4, base_channels: int = 64) -> None:
+        self.build_bottleneck(grouped_width(self.channels, groups, base_width, base_channels), groups=groups)
 
 
 @MODELS.register_module()

@@ -199,14 +199,14 @@ class SwinTransformer(PretrainedTransformer):
             self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
         self._freeze_stages()
 
-    def _draw_other_weights(self) -> None:
+    def draw_other_weights(self) -> None:
         for module in self.modules():
             if isinstance(module, WindowMSA):
                 module.init_weights()
         if self.absolute_pos_embed is not None:
             nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
 
-    def _fit(self, state: StateDict) -> StateDict:
+    def fit_weights(self, state: StateDict) -> StateDict:
         state = convert_swin(state) if self.convert_weights else dict(state)
         own = self.state_dict()
         for key in [key for key in state if key in own and state[key].shape != own[key].shape]:

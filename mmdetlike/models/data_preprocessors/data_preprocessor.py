@@ -12,9 +12,12 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import BaseBoxes
+from mmdetlike.structures.resize_sample import resize_sample
+from mmdetlike.structures.warp import Warp
 
 
 @MODELS.register_module()
@@ -87,6 +90,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
 
         Raises:
             TypeError: ``inputs`` is neither.
+            ConfigError: ``mean`` has a number for each of more or fewer channels than an image has.
         """
         data = self.cast_data(data)
         images, samples = data['inputs'], data.get('data_samples')
@@ -109,6 +113,12 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         if self.channel_conversion and image.shape[0] == 3:
             image = image.flip(0)
         image = image.float()
+        if self._enable_normalize and len(self.mean) not in (1, len(image)):
+            raise ConfigError(
+                f'a picture has {len(image)} channels, but mean and std of the data_preprocessor have '
+                f'{len(self.mean)} numbers: give one for each channel, or load other channels by color_type of '
+                f'LoadImageFromFile (color: 3, grayscale: 1)'
+            )
         return (image - self.mean) / self.std if self._enable_normalize else image
 
     def _stack(self, images: list[Tensor]) -> Tensor:
@@ -181,32 +191,18 @@ class BatchSyncRandomResize(nn.Module):
         self._input_size: tuple[int, int] | None = None
 
     def forward(self, inputs: Tensor, data_samples: list[DetDataSample]) -> tuple[Tensor, list[DetDataSample]]:
-        """Images (B, 3, H, W) and their boxes at the current size."""
+        """Images (B, 3, H, W) and all that is annotated in them at the current size."""
         height, width = inputs.shape[-2:]
         target = self._input_size or (height, width)
-        scale_y, scale_x = target[0] / height, target[1] / width
-        if (scale_y, scale_x) != (1, 1):
+        if target != (height, width):
             inputs = F.interpolate(inputs, size=target, mode='bilinear', align_corners=False)
+            warp = Warp.resize((height, width), target)
             for sample in data_samples:
-                self._rescale(sample, scale_x, scale_y, target)
+                resize_sample(sample, warp)
         iteration = MessageHub.get_current_instance().get_info('iter', default=0)  # a loop without a runner stays at 0
         if (iteration + 1) % self.interval == 0:
             self._input_size = self._draw(height / width, inputs.device)
         return inputs, data_samples
-
-    def _rescale(self, sample: DetDataSample, scale_x: float, scale_y: float, target: tuple[int, int]) -> None:
-        shapes = {
-            name: (int(sample.get(name)[0] * scale_y), int(sample.get(name)[1] * scale_x))
-            for name in ('img_shape', 'pad_shape')
-        }
-        sample.set_metainfo(dict(shapes, batch_input_shape=target))
-        for name in ('gt_instances', 'ignored_instances'):
-            if name in sample:
-                boxes = sample.get(name).bboxes
-                if isinstance(boxes, BaseBoxes):
-                    boxes.rescale_((scale_x, scale_y))
-                else:
-                    sample.get(name).bboxes = boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
 
     def _draw(self, aspect: float, device: torch.device) -> tuple[int, int]:
         size = torch.zeros(2, dtype=torch.long, device=device)

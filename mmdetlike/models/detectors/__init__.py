@@ -23,4 +23,14 @@ from .single_stage import (
     SOLOv2,
     VFNet,
 )
-from .two_stage import CascadeRCNN, FasterRCNN, FastRCNN, HybridTaskCascade, MaskRCNN, PointRend, TwoStageDetector
+from .two_stage import (
+    CascadeRCNN,
+    FasterRCNN,
+    FastRCNN,
+    HybridTaskCascade,
+    KeypointRCNN,
+    MaskRCNN,
+    MaskScoringRCNN,
+    PointRend,
+    TwoStageDetector,
+)

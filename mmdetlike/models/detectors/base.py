@@ -43,6 +43,7 @@ class BaseDetector(BaseModel):
             data_preprocessor = MODELS.build(dict(dict(type='BaseDataPreprocessor'), **data_preprocessor))
         super().__init__(data_preprocessor, init_cfg)
         self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        self._trains_batch_norms = True
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck is not None else None
 
@@ -67,12 +68,26 @@ class BaseDetector(BaseModel):
         if data_samples is None and mode in ('loss', 'predict'):
             raise ValueError(f'mode={mode!r} needs data_samples, one for each of the {len(inputs)} images; got None')
         if mode == 'loss':
-            return self.loss(contiguous_for_batch_norm(self, inputs), data_samples)
+            return self.loss(self.in_memory_order(inputs), data_samples)
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
             return self._forward(inputs, data_samples)
         raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+
+    def train(self, mode: bool = True) -> 'BaseDetector':
+        """Switch to training, or to testing."""
+        super().train(mode)
+        norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
+        self._trains_batch_norms = any(norm.training for norm in norms)
+        return self
+
+    def in_memory_order(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W), on the CPU with the channels first where a batch norm trains.
+
+        torch's batch norm sums a channels-last batch in float32, any other in float64: 90 times as exact.
+        """
+        return images if images.is_cuda or not self._trains_batch_norms else images.contiguous()
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
         """Loss terms of images (B, 3, H, W)."""
@@ -82,6 +97,23 @@ class BaseDetector(BaseModel):
         """The samples with what is predicted, in pixels of the original images unless ``rescale`` is False."""
         results = self.predict_of_maps(self.extract_feat(batch_inputs), batch_data_samples, rescale)
         return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
+        """Objects of images as tensors alone, by the functions that ``predict`` calls: what ``torch.export`` takes.
+
+        Args:
+            inputs: Preprocessed images (B, 3, H, W).
+            img_shapes: Height and width of each image without its padding; (H, W) where None.
+
+        Returns:
+            For each image ``boxes`` (n, 4) xyxy in pixels of the input, ``scores`` (n,) falling and ``labels`` (n,).
+
+        Raises:
+            NotImplementedError: This kind of detector has no such form yet.
+        """
+        if img_shapes is None:
+            img_shapes = [tuple(inputs.shape[-2:])] * len(inputs)
+        return self.detect_of_maps(self.extract_feat(inputs), img_shapes)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> maps of the neck, or of the backbone where there is no neck."""
@@ -95,6 +127,10 @@ class BaseDetector(BaseModel):
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> Sequence:
         """What ``add_pred_to_datasample`` puts into each sample, from maps of the neck."""
         raise NotImplementedError
+
+    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """What ``detect`` returns, from feature maps of the neck."""
+        raise NotImplementedError(f'{type(self).__name__} has no form of tensors alone yet')
 
     @property
     def with_neck(self) -> bool:
@@ -124,14 +160,3 @@ def rename_keys(old: str, new: str, module: nn.Module, state_dict: dict, prefix:
         return
     for key in [key for key in state_dict if key.startswith(prefix + old)]:
         state_dict[prefix + new + key[len(prefix + old) :]] = state_dict.pop(key)
-
-
-def contiguous_for_batch_norm(model: nn.Module, images: Tensor) -> Tensor:
-    """CPU images (B, 3, H, W) with the channels first where a batch norm of the model trains.
-
-    torch's batch norm sums a channels-last batch in float32, any other in float64: 90 times as exact.
-    """
-    if images.is_cuda or images.is_contiguous():
-        return images
-    trains = any(isinstance(module, _BatchNorm) and module.training for module in model.modules())
-    return images.contiguous() if trains else images

@@ -1,5 +1,6 @@
 """Detectors that predict boxes or masks from pyramid maps at once."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from mmengine.dist import get_world_size
@@ -30,6 +31,10 @@ class SingleStageDetector(BaseDetector):
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
         return self.bbox_head.predict(x, samples, rescale=rescale)
+
+    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        found = self.bbox_head.detect_maps(x, img_shapes)
+        return [dict(boxes=image.boxes, scores=image.scores, labels=image.labels) for image in found]
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         return self.bbox_head(self.extract_feat(batch_inputs))
@@ -64,10 +69,6 @@ class VFNet(SingleStageDetector):
 class TOOD(SingleStageDetector):
     """TOOD: Task-aligned One-stage Object Detection, arXiv 2108.07755."""
 
-    def set_epoch(self, epoch: int) -> None:
-        """Tell the head which epoch runs, counted from 0: the assignment changes at ``train_cfg.initial_epoch``."""
-        self.bbox_head.epoch = epoch
-
 
 @MODELS.register_module()
 class CenterNet(SingleStageDetector):
@@ -101,7 +102,14 @@ class RTMDet(SingleStageDetector):
 
 @MODELS.register_module()
 class RPN(SingleStageDetector):
-    """Region proposals as a detector of one class: Faster R-CNN, arXiv 1506.01497."""
+    """Region proposals as a detector of one class: Faster R-CNN, arXiv 1506.01497.
+
+    Args:
+        rpn_head: Pyramid -> proposals.
+        train_cfg: Its part ``rpn`` is for the head.
+        test_cfg: Its part ``rpn`` is for the head.
+        kwargs: See ``SingleStageDetector``.
+    """
 
     def __init__(self, rpn_head: dict, train_cfg: dict | None = None, test_cfg: dict | None = None, **kwargs) -> None:
         train_cfg, test_cfg = ((cfg or {}).get('rpn') for cfg in (train_cfg, test_cfg))
@@ -142,8 +150,11 @@ class SingleStageInstanceSegmentor(BaseDetector):
         return self.mask_head.predict(x, samples, rescale, boxes)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
-        head = self.mask_head if self.bbox_head is None else self.bbox_head
-        return head(self.extract_feat(batch_inputs))
+        x = self.extract_feat(batch_inputs)
+        if self.bbox_head is None:
+            return self.mask_head(x)
+        # masks are made of these features for the objects that are found, which a graph without samples doesn't know
+        return *self.bbox_head(x), self.mask_head.mask_features(x)
 
 
 @MODELS.register_module()

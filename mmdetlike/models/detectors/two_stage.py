@@ -98,3 +98,13 @@ class HybridTaskCascade(CascadeRCNN):
 @MODELS.register_module()
 class PointRend(TwoStageDetector):
     """PointRend: Image Segmentation as Rendering, arXiv 1912.08193."""
+
+
+@MODELS.register_module()
+class MaskScoringRCNN(TwoStageDetector):
+    """Mask Scoring R-CNN, arXiv 1903.00241."""
+
+
+@MODELS.register_module()
+class KeypointRCNN(TwoStageDetector):
+    """Mask R-CNN with keypoints in place of masks or beside them, arXiv 1703.06870, section 5."""

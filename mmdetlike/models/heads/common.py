@@ -1,8 +1,10 @@
 """What heads of several pipelines share."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -16,9 +18,9 @@ def rare_classes_init(class_layer: str) -> dict:
     return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
 
 
-def loss_normalizer(weights: Tensor, least: float = 1.0) -> float:
+def loss_normalizer(weights: Tensor, least: float = 1.0) -> Tensor:
     """The sum of ``weights``, averaged over processes, which a loss is divided by; not below ``least``."""
-    return max(mean_over_ranks(float(weights.sum()), weights.device), least)
+    return mean_over_ranks(weights.sum(), weights.device, least)
 
 
 def prefix_losses(terms: dict[str, Tensor], layer: int = 0, num_layers: int = 1, prefix: str = '') -> dict[str, Tensor]:
@@ -60,7 +62,31 @@ def match_queries(
     """
     matches = []
     for pred, gt, sample in zip(preds, gts, samples):
-        result = assigner.assign(pred, gt, img_meta=sample.metainfo)
+        pred.set_metainfo(dict(img_shape=sample.img_shape))
+        result = assigner.assign(pred, gt)
         queries = (result.gt_inds > 0).nonzero().squeeze(1)
         matches.append((queries, result.gt_inds[queries] - 1))
     return matches
+
+
+def require_decoded_boxes(head: type, reg_decoded_bbox: bool) -> None:
+    """Refuse ``reg_decoded_bbox=False`` for a head whose ``loss_bbox`` always sees decoded boxes.
+
+    Raises:
+        ValueError: It is False.
+    """
+    if not reg_decoded_bbox:
+        raise ValueError(
+            f'reg_decoded_bbox must be True: the loss of {head.__name__} compares decoded boxes, got False'
+        )
+
+
+def notice_unused_assigner(head: type, train_cfg: dict, instead: str) -> None:
+    """Log that a head which assigns in its own way, described by ``instead``, does not use ``train_cfg.assigner``.
+
+    It is no error: configs of the toolbox's 2.x have one in every ``train_cfg``.
+    """
+    if 'assigner' in train_cfg:
+        unused = train_cfg['assigner'].get('type')
+        message = f'{head.__name__} assigns objects by {instead}; train_cfg.assigner ({unused}) is not used'
+        print_log(message, 'current', logging.WARNING)

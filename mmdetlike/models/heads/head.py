@@ -1,4 +1,4 @@
-"""What all heads have."""
+"""What all heads have: classes, settings, an assigner."""
 
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
@@ -32,6 +32,11 @@ class Head(BaseModule):
         if num_classes is not None and num_classes < 1:
             raise ValueError(f'num_classes must be at least 1, got {num_classes}')
         self.num_classes = num_classes
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        self.train_cfg = ConfigDict(train_cfg or {})
+        self.test_cfg = ConfigDict(test_cfg or {})
         if 'assigner' in self.train_cfg:
-            self.assigner = TASK_UTILS.build(self.train_cfg.assigner)
+            self.assigner = self.build_assigner(self.train_cfg.assigner)
+
+    def build_assigner(self, cfg: dict):
+        """The assigner that ``train_cfg.assigner`` names."""
+        return TASK_UTILS.build(cfg)

@@ -9,7 +9,12 @@ from .family import LayerFamily
 
 
 class Clamp(nn.Module):
-    """Clamp to ``[min, max]``."""
+    """Clamp to ``[min, max]``.
+
+    Args:
+        min: Lower bound.
+        max: Upper bound.
+    """
 
     def __init__(self, min: float = -1.0, max: float = 1.0) -> None:
         super().__init__()

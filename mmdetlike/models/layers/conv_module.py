@@ -28,7 +28,8 @@ class ConvModule(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: As of the convolution, like ``stride``, ``padding``, ``dilation`` and ``groups``.
+        kernel_size: As of the convolution.
+        stride, padding, dilation, groups: As of the convolution.
         bias: Whether the convolution has a bias; ``'auto'`` gives it one if there is no norm layer.
         conv_cfg: Config of the convolution; None stands for ``Conv2d``.
         norm_cfg: Config of the norm layer; None for none.
@@ -140,7 +141,8 @@ class DepthwiseSeparableConvModule(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: Of the depthwise convolution, like ``stride``, ``padding`` and ``dilation``.
+        kernel_size: As of the depthwise convolution.
+        stride, padding, dilation: As of the depthwise convolution.
         norm_cfg, act_cfg: Norm layer and activation of both.
         dw_norm_cfg, dw_act_cfg: Those of the depthwise convolution, unless they are ``'default'``.
         pw_norm_cfg, pw_act_cfg: Those of the pointwise convolution, unless they are ``'default'``.

@@ -7,29 +7,35 @@ from torch import Tensor, nn
 from mmdetlike.registry import MODELS
 
 
-class _Normed:
-    """What normed layers share; ``*args`` and ``**kwargs`` are the arguments of the layer of torch.
+def to_unit_length(x: Tensor, dim: int | tuple[int, ...], power: float, eps: float) -> Tensor:
+    """``x`` divided by its length along ``dim``, to the ``power``, plus ``eps``."""
+    return x / (torch.linalg.vector_norm(x, dim=dim, keepdim=True).pow(power) + eps)
+
+
+@MODELS.register_module()
+class NormedLinear(nn.Linear):
+    """Linear layer of the cosine of input and weight.
 
     Args:
-        tempearture: Factor of the normalised input, spelled as configs spell it.
+        in_features: Features put in.
+        out_features: Features put out.
+        bias: Whether there is a bias.
+        tempearture: Factor of the input of unit length, spelled as configs spell it.
         power: Exponent of the lengths that are divided by.
         eps: Added to them.
     """
 
-    def __init__(self, *args, tempearture: float = 20, power: float = 1.0, eps: float = 1e-6, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        tempearture: float = 20,
+        power: float = 1.0,
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__(in_features, out_features, bias=bias)
         self.tempearture, self.power, self.eps = tempearture, power, eps
-
-    def _unit(self, x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-        return x / (torch.linalg.vector_norm(x, dim=dim, keepdim=True).pow(self.power) + self.eps)
-
-
-@MODELS.register_module()
-class NormedLinear(_Normed, nn.Linear):
-    """Linear layer of the cosine of input and weight; arguments as of ``nn.Linear`` and ``_Normed``."""
-
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, **kwargs) -> None:
-        super().__init__(in_features, out_features, bias=bias, **kwargs)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -40,21 +46,44 @@ class NormedLinear(_Normed, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
-        return F.linear(self._unit(x, -1) * self.tempearture, self._unit(self.weight, 1), self.bias)
+        x = to_unit_length(x, -1, self.power, self.eps)
+        weight = to_unit_length(self.weight, 1, self.power, self.eps)
+        return F.linear(x * self.tempearture, weight, self.bias)
 
 
 @MODELS.register_module()
-class NormedConv2d(_Normed, nn.Conv2d):
-    """Convolution of normalised input and weight; arguments as of ``nn.Conv2d`` and ``_Normed``.
+class NormedConv2d(nn.Conv2d):
+    """Convolution of input and weight of unit length.
 
-    With ``norm_over_kernel`` the length of a weight is that of the whole kernel, not of each of its positions.
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: As of the convolution.
+        tempearture: Factor of the input of unit length, spelled as configs spell it.
+        power: Exponent of the lengths that are divided by.
+        eps: Added to them.
+        norm_over_kernel: The length of a weight is that of the whole kernel, not of each of its positions.
+        kwargs: See ``nn.Conv2d``.
     """
 
-    def __init__(self, *args, norm_over_kernel: bool = False, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        *,
+        tempearture: float = 20,
+        power: float = 1.0,
+        eps: float = 1e-6,
+        norm_over_kernel: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, **kwargs)
+        self.tempearture, self.power, self.eps = tempearture, power, eps
         self.norm_over_kernel = norm_over_kernel
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
-        weight = self._unit(self.weight, (1, 2, 3) if self.norm_over_kernel else 1)
-        return self._conv_forward(self._unit(x, 1) * self.tempearture, weight, self.bias)
+        weight = to_unit_length(self.weight, (1, 2, 3) if self.norm_over_kernel else 1, self.power, self.eps)
+        x = to_unit_length(x, 1, self.power, self.eps)
+        return self._conv_forward(x * self.tempearture, weight, self.bias)

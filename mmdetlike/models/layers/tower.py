@@ -39,9 +39,9 @@ def run_tower(layers: nn.ModuleList, x: Tensor) -> Tensor:
 
 
 def share_convolutions(towers: Sequence[nn.ModuleList]) -> nn.ModuleList:
-    """Towers of several levels that have norm layers of their own but the convolutions of the first one."""
-    first, *others = ([m for m in tower.modules() if isinstance(m, ConvModule)] for tower in towers)
-    for other in others:
-        for layer, of_first in zip(other, first):
+    """Let the towers of several levels have the convolutions of the first one, and norm layers of their own."""
+    layers = [[m for m in tower.modules() if isinstance(m, ConvModule)] for tower in towers]
+    for others in layers[1:]:
+        for layer, of_first in zip(others, layers[0]):
             layer.conv = of_first.conv
     return nn.ModuleList(towers)

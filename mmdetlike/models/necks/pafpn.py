@@ -14,11 +14,15 @@ from .fpn import FPN
 class PAFPN(FPN):
     """A feature pyramid with a second, bottom-up pathway, which gives every level the finest one's detail.
 
-    The arguments are those of ``FPN``.
+    Args:
+        in_channels: Channels of each input map.
+        out_channels: Channels of each output map.
+        num_outs: Number of output maps.
+        kwargs: See ``FPN``.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int, *args, **kwargs) -> None:
-        super().__init__(in_channels, out_channels, *args, **kwargs)
+    def __init__(self, in_channels: Sequence[int], out_channels: int, num_outs: int, **kwargs) -> None:
+        super().__init__(in_channels, out_channels, num_outs, **kwargs)
         steps = range(len(self.lateral_convs) - 1)
         layers = dict(self.layers, padding=1)
         self.downsample_convs = nn.ModuleList(

@@ -26,6 +26,7 @@ from .prior_generators import (
     YOLOAnchorGenerator,
     anchor_inside_flags,
 )
+from .priors import Priors, box_centers
 from .samplers import (
     BaseSampler,
     CombinedSampler,

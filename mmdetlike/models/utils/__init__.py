@@ -14,4 +14,5 @@ from .padding import padding_masks, padding_of
 from .panoptic import preprocess_panoptic_gt, require_masks, semantic_maps
 from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
 from .precision import float32_if_half
-from .suppress import best_first, suppress
+from .progress import TrainingProgress
+from .suppress import best_first, suppress, suppress_boxes

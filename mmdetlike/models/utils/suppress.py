@@ -1,5 +1,6 @@
 """Ranking and suppression of candidate boxes, as all heads do it."""
 
+import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -7,33 +8,51 @@ from mmdetlike_ops import batched_nms
 
 
 def best_first(values: Tensor, limit: int = -1) -> Tensor:
-    """Places of the ``limit`` (negative: all) largest ``values`` (n,), falling; equal ones as ``torch.sort`` has them.
+    """Indices of the ``limit`` (negative: all) largest ``values`` (n,), falling; equal ones as ``torch.sort`` has them.
 
     Scores of a network that is far off saturate and tie in great numbers, so the order of equal ones shows.
     """
-    if 0 <= limit < len(values):
+    # a graph doesn't know n, and cannot look at values to decide
+    if not torch.compiler.is_compiling() and 0 <= limit < len(values):
         top, inds = values.topk(limit + 1)  # ten times as fast as sorting, but equal values come in another order
         if (top[1:] < top[:-1]).all():
             return inds[:limit]
     return values.sort(descending=True).indices[: limit if limit >= 0 else None]
 
 
+def suppress_boxes(
+    boxes: Tensor, scores: Tensor, groups: Tensor, nms_cfg: dict | None, limit: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Non-maximum suppression, of tensors.
+
+    Args:
+        boxes: (n, 4) xyxy, or what else ``nms_cfg.type`` takes, such as rotated boxes (n, 5).
+        scores: (n,).
+        groups: (n,) boxes of different groups don't suppress each other.
+        nms_cfg: Settings of ``batched_nms``; None ranks and suppresses nothing.
+        limit: Keep at most so many; all where it is not positive.
+
+    Returns:
+        Boxes, scores as the suppression leaves them, and indices among the n, each of those kept, by falling score.
+    """
+    order = best_first(scores)
+    dets, keep = batched_nms(boxes[order], scores[order], groups[order], nms_cfg)
+    if limit > 0:
+        dets, keep = dets[:limit], keep[:limit]
+    return dets[:, :-1], dets[:, -1], order[keep]
+
+
 def suppress(candidates: InstanceData, nms_cfg: dict | None, limit: int, groups: Tensor | None = None) -> InstanceData:
-    """Non-maximum suppression.
+    """``suppress_boxes`` of instances.
 
     Args:
         candidates: ``bboxes`` (n, 4) xyxy, ``scores`` (n,), ``labels`` (n,) and whatever else they have.
-        nms_cfg: Settings of ``batched_nms``; None ranks and suppresses nothing.
-        limit: Keep at most so many; all where it is not positive.
+        nms_cfg: See ``suppress_boxes``.
+        limit: See ``suppress_boxes``.
         groups: (n,), boxes of different groups don't suppress each other; by default ``labels``.
-
-    Returns:
-        The candidates that are kept, by falling score; scores as the suppression leaves them.
     """
-    order = best_first(candidates.scores)
-    ranked, groups = candidates[order], (candidates.labels if groups is None else groups)[order]
-    dets, keep = batched_nms(ranked.bboxes, ranked.scores, groups, nms_cfg)
-    limit = limit if limit > 0 else len(keep)
-    kept = ranked[keep[:limit]]
-    kept.bboxes, kept.scores = dets[:limit, :4], dets[:limit, 4]
-    return kept
+    groups = candidates.labels if groups is None else groups
+    boxes, scores, kept = suppress_boxes(candidates.bboxes, candidates.scores, groups, nms_cfg, limit)
+    result = candidates[kept]
+    result.bboxes, result.scores = boxes, scores
+    return result

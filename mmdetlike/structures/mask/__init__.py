@@ -4,5 +4,19 @@ from mmdetlike.structures.mask.base_masks import BaseInstanceMasks
 from mmdetlike.structures.mask.bitmap_masks import BitmapMasks
 from mmdetlike.structures.mask.polygon import polygon_area, polygons_to_bitmap, rle_to_bitmap
 from mmdetlike.structures.mask.polygon_masks import PolygonMasks
+from mmdetlike.structures.mask.run_lengths import run_lengths
+from mmdetlike.structures.mask.segmentation import Segmentation, encode_segmentation, read_runs, read_segmentation
 
-__all__ = ['BaseInstanceMasks', 'BitmapMasks', 'PolygonMasks', 'polygon_area', 'polygons_to_bitmap', 'rle_to_bitmap']
+__all__ = [
+    'BaseInstanceMasks',
+    'BitmapMasks',
+    'PolygonMasks',
+    'Segmentation',
+    'encode_segmentation',
+    'polygon_area',
+    'polygons_to_bitmap',
+    'read_runs',
+    'read_segmentation',
+    'rle_to_bitmap',
+    'run_lengths',
+]

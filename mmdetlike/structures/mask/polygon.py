@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mmdetlike.structures.mask.run_lengths import bitmap_of_runs, run_lengths
+
 
 def polygon_area(polygon: np.ndarray) -> float:
     """Area of a flat polygon (x0, y0, x1, y1, ...), by the shoelace formula."""
@@ -22,18 +24,45 @@ def polygons_to_bitmap(polygons: Sequence[np.ndarray], height: int, width: int) 
 
     Returns:
         (height, width) uint8 of 0 and 1.
+
+    Raises:
+        ValueError: Coordinates are not finite.
     """
-    flat = [np.asarray(p, dtype=np.float64).tolist() for p in polygons if len(p) >= 6]
-    if not flat:
-        return np.zeros((height, width), dtype=np.uint8)
-    return rle_to_bitmap(coco_mask.merge(coco_mask.frPyObjects(flat, height, width)))
+    encoded = encode_polygons(polygons, height, width)
+    return np.ascontiguousarray(coco_mask.decode([encoded])[..., 0])
+
+
+def encode_polygons(polygons: Sequence[np.ndarray], height: int, width: int) -> dict:
+    """The run-length encoding, in COCO's form with bytes, of what `polygons_to_bitmap` draws."""
+    flat = [_near_image(np.asarray(p, dtype=np.float64), height, width) for p in polygons if len(p) >= 6]
+    flat = [polygon.tolist() for polygon in flat if len(polygon) >= 6]
+    if not flat or not height or not width:
+        return coco_mask.encode(np.zeros((height, width), dtype=np.uint8, order='F'))
+    return coco_mask.merge(coco_mask.frPyObjects(flat, height, width))
+
+
+def _near_image(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Cut off what lies far outside the image: rasterization in C takes memory by the length of the edges.
+
+    The cut is away from the image, so that the edges in it are drawn as they would be without it.
+    """
+    if not np.isfinite(polygon).all():
+        raise ValueError(f'A polygon has coordinates that are not finite: {polygon.tolist()[:12]}.')
+    margin = max(height, width)
+    if np.all(np.abs(polygon) <= margin):
+        return polygon
+    points = polygon.reshape(-1, 2) + margin
+    return (clip_polygon(points, (height + 2 * margin, width + 2 * margin)) - margin).ravel()
 
 
 def rle_to_bitmap(rle: dict) -> np.ndarray:
-    """Decode a COCO run-length encoding, compressed or not, to (h, w) uint8 of 0 and 1."""
-    if isinstance(rle['counts'], list):
-        rle = coco_mask.frPyObjects(rle, *rle['size'])
-    return np.ascontiguousarray(coco_mask.decode([rle])[..., 0])
+    """Decode a COCO run-length encoding, compressed or not, to (h, w) uint8 of 0 and 1.
+
+    Raises:
+        ValueError: The run lengths are wrong; the message is the reason.
+    """
+    height, width = (int(side) for side in rle['size'])
+    return bitmap_of_runs(run_lengths(rle['counts'], height * width), height, width)
 
 
 def clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

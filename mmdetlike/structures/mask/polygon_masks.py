@@ -22,7 +22,7 @@ class PolygonMasks(BaseInstanceMasks):
         width: Of the image.
 
     Raises:
-        ValueError: A polygon has an odd number of coordinates.
+        ValueError: A polygon has an odd number of coordinates, or some that are not finite.
     """
 
     def __init__(self, masks: Sequence[Sequence[np.ndarray]], height: int, width: int) -> None:
@@ -31,6 +31,8 @@ class PolygonMasks(BaseInstanceMasks):
         for polygon in (p for instance in self.masks for p in instance):
             if polygon.ndim != 1 or len(polygon) % 2:
                 raise ValueError(f'A polygon must be a flat list of x, y pairs, got shape {polygon.shape}.')
+            if not np.isfinite(polygon).all():
+                raise ValueError(f'A polygon has coordinates that are not finite: {polygon.tolist()[:12]}.')
 
     @classmethod
     def random(cls, num_masks: int = 3, height: int = 32, width: int = 32, n_verts: int = 5) -> 'PolygonMasks':

@@ -11,15 +11,15 @@ import torch
 
 from mmdetlike.registry import MODELS
 
-from . import dense, instances, query, query_references, two_stage  # noqa: F401  enter their families
+from . import dense, instances, query, query_references, regions, two_stage  # noqa: F401  enter their families
 from .common import ABSTRACT, FAMILIES, NUM_STUFF, PANOPTIC
 
 __all__ = ['ABSTRACT', 'FAMILIES', 'NUM_STUFF', 'PANOPTIC', 'build']
 
 
 @functools.cache
-def _built(name: str, num_classes: int):
-    torch.manual_seed(0)
+def _built(name: str, num_classes: int, seed: int):
+    torch.manual_seed(seed)
     model = MODELS.build(FAMILIES[name](num_classes))
     for parameter in model.parameters():
         if not parameter.any():  # zeros keep gradients from what comes before, e.g. from sampling offsets
@@ -27,6 +27,6 @@ def _built(name: str, num_classes: int):
     return model
 
 
-def build(name: str, num_classes: int = 3):
+def build(name: str, num_classes: int = 3, seed: int = 0):
     """A detector of a family, with random weights, none zero; a copy of its own for each caller."""
-    return copy.deepcopy(_built(name, num_classes))
+    return copy.deepcopy(_built(name, num_classes, seed))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmdetlike.models.layers.tower import build_tower, run_tower
+from mmdetlike.models.layers import build_tower, run_tower
 from mmdetlike.registry import MODELS
 
 from ..common import rare_classes_init
@@ -20,25 +20,30 @@ LAST_DCN = dict(type='DCNv2')
 class AnchorFreeHead(DenseHead):
     """Two towers of convolutions, for classes and for the distances of each point to the sides of its box.
 
-    Priors are points with the strides of their level: (N, 4) x, y, stride, stride.
-
     Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        feat_channels: Channels of the towers.
         stacked_convs: Convolutions in each tower.
         strides: Stride of each level in pixels.
         dcn_on_last_conv: End the towers with a deformable convolution.
         conv_bias: Whether the towers' convolutions have a bias; ``'auto'`` gives it where there is no norm.
         conv_cfg: Convolution layer of the towers.
         norm_cfg: Norm layer of the towers.
+        loss_cls: Classification loss.
+        loss_bbox: Loss of decoded boxes.
+        bbox_coder: Encodes boxes against points.
         prior_generator: Makes the points; by default those in the middle of cells.
-        kwargs: See ``DenseHead``; ``loss_bbox`` compares decoded boxes.
+        kwargs: See ``DenseHead``.
     """
 
-    prior_options = dict(with_stride=True)
     default_init = rare_classes_init('conv_cls')
 
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
         stacked_convs: int = 4,
         strides: Sequence[int] = (4, 8, 16, 32, 64),
         dcn_on_last_conv: bool = False,
@@ -51,21 +56,42 @@ class AnchorFreeHead(DenseHead):
         prior_generator: dict | None = None,
         **kwargs,
     ) -> None:
-        self.stacked_convs, self.strides, self.dcn_on_last_conv = stacked_convs, strides, dcn_on_last_conv
-        self.conv_bias, self.conv_cfg, self.norm_cfg = conv_bias, conv_cfg, norm_cfg
-        points = prior_generator or dict(type='MlvlPointGenerator', strides=strides)
-        parts = dict(loss_cls=loss_cls, loss_bbox=loss_bbox, bbox_coder=bbox_coder, prior_generator=points)
-        super().__init__(*args, **parts, **kwargs)
+        self.stacked_convs, self.strides = stacked_convs, strides
+        self.dcn_on_last_conv, self.conv_bias = dcn_on_last_conv, conv_bias
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            prior_generator=prior_generator or dict(type='MlvlPointGenerator', strides=strides),
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            **kwargs,
+        )
 
-    def _init_layers(self) -> None:
-        self.cls_convs, self.reg_convs = self._tower(), self._tower()
+    @property
+    def assigns_padding(self) -> bool:
+        """Whether points on padding may be assigned: they may, as the authors of FCOS have it."""
+        return True
+
+    def build_layers(self) -> None:
+        self.cls_convs = self.build_tower()
+        self.reg_convs = self.build_tower()
         self.conv_cls = nn.Conv2d(self.feat_channels, self.cls_out_channels, 3, padding=1)
         self.conv_reg = nn.Conv2d(self.feat_channels, 4, 3, padding=1)
 
-    def _tower(self, **options) -> nn.ModuleList:
-        widths = self.in_channels, self.feat_channels, self.stacked_convs
-        last = LAST_DCN if self.dcn_on_last_conv else None
-        return build_tower(*widths, self.conv_cfg, self.norm_cfg, self.conv_bias, last, **options)
+    def build_tower(self) -> nn.ModuleList:
+        """The convolutions before one of the predictors."""
+        return build_tower(
+            self.in_channels,
+            self.feat_channels,
+            self.stacked_convs,
+            self.conv_cfg,
+            self.norm_cfg,
+            self.conv_bias,
+            last_conv_cfg=LAST_DCN if self.dcn_on_last_conv else None,
+        )
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes (B, classes, H, W), distances in pixels (B, 4, H, W)."""

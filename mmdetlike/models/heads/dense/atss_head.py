@@ -2,27 +2,42 @@
 
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale
-from mmdetlike.models.layers.tower import run_tower
+from mmdetlike.models.layers import Scale, build_tower, run_tower
 from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2distance
 
-from ..common import rare_classes_init
-from .anchor_head import TowerHead, box_centres
-from .base import DenseTargets, FlatPredictions
+from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
+from .anchor_head import DEFAULT_ANCHORS, DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS
+from .base import DenseHead, DenseTargets, FlatPredictions
 from .centerness import centerness_target
-from .fcos_head import DEFAULT_LOSS_CENTERNESS, DEFAULT_NORM
+
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+DEFAULT_LOSS_CENTERNESS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 
 
 @MODELS.register_module()
-class ATSSHead(TowerHead):
+class ATSSHead(DenseHead):
     """Classes, deltas and centerness of one anchor at every cell.
 
     Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        feat_channels: Channels of the towers.
+        stacked_convs: Convolutions in each of the two towers.
+        conv_cfg: Convolution layer of the towers.
+        norm_cfg: Norm layer of the towers.
         pred_kernel_size: Kernel of the convolutions that predict.
-        reg_decoded_bbox: ``loss_bbox`` always sees decoded boxes.
+        anchor_generator: Makes the anchors, one at a cell.
+        bbox_coder: Encodes boxes against anchors.
+        reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
+        loss_cls: Classification loss.
+        loss_bbox: Loss of boxes in pixels.
         loss_centerness: Loss of centerness.
-        kwargs: See ``TowerHead``.
+        kwargs: See ``DenseHead``.
+
+    Raises:
+        ValueError: ``reg_decoded_bbox`` is False.
     """
 
     map_names = ('cls_score', 'bbox_pred', 'centerness')
@@ -30,38 +45,77 @@ class ATSSHead(TowerHead):
 
     def __init__(
         self,
-        *args,
-        pred_kernel_size: int = 3,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
         norm_cfg: dict | None = DEFAULT_NORM,
+        pred_kernel_size: int = 3,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DEFAULT_CODER,
         reg_decoded_bbox: bool = True,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
         loss_centerness: dict = DEFAULT_LOSS_CENTERNESS,
         **kwargs,
     ) -> None:
-        self.pred_kernel_size = pred_kernel_size
-        super().__init__(*args, norm_cfg=norm_cfg, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
+        require_decoded_boxes(type(self), reg_decoded_bbox)
+        self.stacked_convs, self.pred_kernel_size = stacked_convs, pred_kernel_size
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            prior_generator=anchor_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            **kwargs,
+        )
         self.loss_centerness = MODELS.build(loss_centerness)
 
-    def _init_layers(self) -> None:
-        self.cls_convs, self.reg_convs = self._tower(), self._tower()
-        self.atss_cls = self._predictors(self.cls_out_channels)
-        self.atss_reg = self._predictors(4)
-        self.atss_centerness = self._predictors(1)
+    def build_layers(self) -> None:
+        tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
+        self.cls_convs = build_tower(*tower)
+        self.reg_convs = build_tower(*tower)
+        self.atss_cls = self.build_predictor(self.cls_out_channels)
+        self.atss_reg = self.build_predictor(4)
+        self.atss_centerness = self.build_predictor(1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
+
+    def build_predictor(self, channels: int) -> nn.Conv2d:
+        """The convolution that predicts ``channels`` numbers for each anchor."""
+        width = self.feat_channels if self.stacked_convs else self.in_channels
+        kernel = self.pred_kernel_size
+        return nn.Conv2d(width, self.num_base_priors * channels, kernel, padding=kernel // 2)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, deltas and centerness."""
-        cls_feat, reg_feat = run_tower(self.cls_convs, x), run_tower(self.reg_convs, x)
+        cls_feat = run_tower(self.cls_convs, x)
+        reg_feat = run_tower(self.reg_convs, x)
         deltas = self.scales[level](self.atss_reg(reg_feat)).float()
         return self.atss_cls(cls_feat), deltas, self.atss_centerness(reg_feat)
 
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+    def target_losses(
+        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
+    ) -> dict[str, list[Tensor]]:
         """``cls`` over all anchors, ``bbox`` and ``centerness`` over the positives, one value a level."""
-        deltas, anchors = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_priors
+        gt_boxes = targets.pos_gt_bboxes
+        boxes = self.bbox_coder.decode(targets.pos_priors.boxes, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
         logits = preds.centerness.flatten()[targets.pos_inds]
-        boxes, gt_boxes = self.bbox_coder.decode(anchors, deltas), targets.pos_gt_bboxes
-        centerness = centerness_target(bbox2distance(box_centres(anchors), gt_boxes))
+        centerness = centerness_target(bbox2distance(targets.pos_priors.points, gt_boxes))
+        # boxes count by their centerness, so that is what their loss is divided by
+        box_factor = loss_normalizer(centerness)
+
+        def class_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.class_loss(preds, targets, rows)
+
+        def box_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.loss_bbox(boxes[pos], gt_boxes[pos], centerness[pos], avg_factor=box_factor)
 
         def centerness_loss(rows: slice, pos: Tensor) -> Tensor:
             return self.loss_centerness(logits[pos], centerness[pos], avg_factor=targets.avg_factor)
 
-        return self.level_losses(preds, targets, boxes, gt_boxes, centerness, centerness=centerness_loss)
+        terms = dict(cls=class_loss, bbox=box_loss, centerness=centerness_loss)
+        return self.losses_by_level(preds, targets, **terms)

@@ -1,38 +1,44 @@
-"""The one pipeline of dense heads: maps -> flat predictions -> targets and losses, or boxes.
+"""The pipeline of dense heads: feature maps -> flat predictions -> targets and losses, or boxes.
 
-A head supplies its layers (``forward``), how it assigns (``assign``), its terms (``losses``) and how it makes boxes
-(``decode``); everything in between is here. Shapes: B images, N priors over all levels, C classes.
+A head supplies its layers (``build_layers``, ``forward_level``), its loss terms (``target_losses``) and, where there is
+more to it than its coder, ``decode``. How objects are assigned to priors is a matter of ``train_cfg.assigner``; a head
+that assigns in another way, several times or not at all overrides ``compute_losses``. docs/pipelines.md lists every
+hook. Shapes: B images, N priors over all levels, C classes, P positives in the whole batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmdetlike.models.task_modules import SamplingResult, anchor_inside_flags
-from mmdetlike.models.utils import best_first, suppress
-from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.models.task_modules import Priors, SamplingResult, anchor_inside_flags
+from mmdetlike.models.utils import best_first, float32_if_half, suppress_boxes
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
 
+# one loss term of a level, given the level's rows among the N priors and its positives among the P
+LevelTerm = Callable[[slice, Tensor], Tensor]
+
 
 @dataclass
 class FlatPredictions:
-    """What a head predicts for all priors of all levels in a row.
+    """What a head predicts at all priors of all levels.
 
     Attributes:
-        maps: name -> (B, N, channels of one prior), e.g. ``cls_score`` and ``bbox_pred``.
-        featmap_sizes: Height and width of each level's map.
-        num_priors: Priors in each level; their sum is N.
+        maps: name -> (B, N, channels of one prior), e.g. ``cls_score`` and ``bbox_pred``; also read as attributes.
+        priors: Where it is predicted.
+        featmap_sizes: Height and width of each level's feature map.
+        num_priors: Number of priors of each level; their sum is N.
     """
 
     maps: dict[str, Tensor]
+    priors: Priors
     featmap_sizes: list[tuple[int, int]]
     num_priors: list[int]
 
@@ -42,9 +48,10 @@ class FlatPredictions:
         except KeyError:
             raise AttributeError(f'this head predicts {list(self.__dict__.get("maps", ()))}, not {name!r}') from None
 
-    def image(self, index: int) -> 'FlatPredictions':
+    def of_image(self, index: int) -> 'FlatPredictions':
         """Those of one image, as a batch of one."""
-        return replace(self, maps={name: value[index : index + 1] for name, value in self.maps.items()})
+        maps = {name: value[index : index + 1] for name, value in self.maps.items()}
+        return replace(self, maps=maps, priors=self.priors.of_image(index))
 
     def detach(self) -> 'FlatPredictions':
         """The same values without their graph."""
@@ -53,24 +60,24 @@ class FlatPredictions:
 
 @dataclass
 class DenseTargets:
-    """What the priors of a batch should predict; P positives among the B * N priors.
+    """What the priors of a batch should predict.
 
     Attributes:
         labels: (B, N) int64 class of each prior, ``num_classes`` for background.
         label_weights: (B, N) weight of each prior in the classification loss, 0 where ignored.
-        pos_inds: (P,) places of the positives in the flattened (B * N) priors.
+        pos_inds: (P,) indices of the positives among all B * N priors: ``image * N + prior``.
         pos_gt_bboxes: (P, 4) the box of each positive's object, xyxy in pixels.
-        pos_priors: (P, ...) the prior of each positive.
+        pos_priors: The P priors of the positives.
         avg_factor: What sums of losses are divided by, averaged over processes.
-        samplings: What was sampled from each image; where ``usable_priors`` chose some, places count among those.
+        samplings: What was sampled from each image; where ``usable_priors`` chose some, indices count among those.
     """
 
     labels: Tensor
     label_weights: Tensor
     pos_inds: Tensor
     pos_gt_bboxes: Tensor
-    pos_priors: Tensor
-    avg_factor: float
+    pos_priors: Priors
+    avg_factor: float | Tensor
     samplings: list[SamplingResult]
 
     @property
@@ -79,37 +86,65 @@ class DenseTargets:
         return self.labels.flatten()[self.pos_inds]
 
     @property
-    def num_pos(self) -> float:
-        """Positives of the batch, averaged over processes, at least 1."""
-        return max(mean_over_ranks(len(self.pos_inds), self.labels.device), 1.0)
+    def pos_overlaps(self) -> Tensor:
+        """(P,) the overlap of each positive with its object, as the assigner measured it."""
+        return torch.cat([sampling.assign_result.max_overlaps[sampling.pos_inds] for sampling in self.samplings])
 
-    def spread(self, values: Tensor) -> Tensor:
-        """(B, N) the positives' ``values`` (P,) at their places, 0 elsewhere."""
+    @property
+    def num_pos(self) -> float | Tensor:
+        """Number of positives of the batch, averaged over processes, at least 1."""
+        return mean_over_ranks(len(self.pos_inds), self.labels.device, least=1.0)
+
+    def scatter(self, values: Tensor) -> Tensor:
+        """(B, N) the positives' ``values`` (P,) at their priors, 0 elsewhere."""
         everywhere = values.new_zeros(self.labels.shape)
         everywhere.view(-1)[self.pos_inds] = values
         return everywhere
 
 
+@dataclass
+class Candidates:
+    """Boxes of one image that may be put out.
+
+    Attributes:
+        scores: (n,) in [0, 1].
+        labels: (n,) their classes.
+        prior_inds: (n,) the priors that predicted them, of N.
+        boxes: (n, 4) xyxy in pixels, None before they are decoded.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    prior_inds: Tensor
+    boxes: Tensor | None = None
+
+    def __getitem__(self, inds: Tensor) -> 'Candidates':
+        boxes = None if self.boxes is None else self.boxes[inds]
+        return Candidates(self.scores[inds], self.labels[inds], self.prior_inds[inds], boxes)
+
+
 class DenseHead(Head):
     """Base of the heads that predict at every cell of a feature pyramid.
 
-    A subclass makes its layers in ``_init_layers``. ``map_names`` has one name for each list of maps that ``forward``
-    returns. Priors are boxes with ``has_anchors``, else points; ``prior_options`` are handed to ``grid_priors``.
-
     Args:
-        in_channels: Channels of the pyramid maps.
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
         feat_channels: Channels of hidden layers.
         prior_generator: Makes anchors or points.
         bbox_coder: Encodes boxes against them.
         loss_cls: Classification loss; sigmoid or softmax as its ``use_sigmoid`` says, which FocalLoss has by default.
         loss_bbox: Regression loss, if the head has one.
-        kwargs: See ``Head``; ``train_cfg`` has ``assigner``, ``sampler``, ``allowed_border``, ``pos_weight``,
-            ``test_cfg`` has ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
+        train_cfg: ``assigner``, ``sampler``, ``allowed_border``, ``pos_weight``.
+        test_cfg: ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
+        init_cfg: Weight initialization; ``default_init`` where None.
+
+    Attributes:
+        map_names: A name for each list of maps that ``forward`` returns.
+        loss_prefix: What names of loss terms begin with.
+        default_init: Weight initialization where the config has none.
     """
 
     map_names: tuple[str, ...] = ('cls_score', 'bbox_pred')
-    prior_options: dict = {}
-    has_anchors = False
     loss_prefix = 'loss_'
     default_init = dict(type='Normal', layer='Conv2d', std=0.01)
 
@@ -123,103 +158,120 @@ class DenseHead(Head):
         bbox_coder: dict,
         loss_cls: dict,
         loss_bbox: dict | None = None,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(num_classes, **kwargs)
+        super().__init__(num_classes, train_cfg, test_cfg, init_cfg)
         self.in_channels, self.feat_channels = in_channels, feat_channels
-        self.loss_cls, self.loss_bbox = MODELS.build(loss_cls), MODELS.build(loss_bbox) if loss_bbox else None
+        self.loss_cls = MODELS.build(loss_cls)
+        self.loss_bbox = MODELS.build(loss_bbox) if loss_bbox else None
         self.use_sigmoid_cls = getattr(self.loss_cls, 'use_sigmoid', False)
-        self.cls_out_channels = num_classes + (not self.use_sigmoid_cls)
+        self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
         self.prior_generator = TASK_UTILS.build(prior_generator)
         self.num_base_priors = self.prior_generator.num_base_priors[0]
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.sampler = TASK_UTILS.build(self.train_cfg.get('sampler') or dict(type='PseudoSampler'))
-        self._init_layers()
+        self.build_layers()
+
+    def build_layers(self) -> None:
+        """Make the layers.
+
+        The constructor of ``DenseHead`` calls it last: what it needs of a subclass's arguments, the subclass sets
+        before it calls the constructor of its parent.
+        """
+        raise NotImplementedError
+
+    @property
+    def assigns_padding(self) -> bool:
+        """Whether priors may be assigned that lie on the padding of a batch, beyond their own image."""
+        return False
+
+    # -- what detectors call -------------------------------------------------------------------------------------------
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
-        """Loss terms, one value a level, of pyramid maps ``x`` (B, C, H_i, W_i) against the samples' objects."""
-        return self._loss(self.flatten(self(x)), batch_data_samples)
+        """Loss terms, most of them one value a level, of feature maps ``x`` (B, C, H_i, W_i) against the objects."""
+        return self.named_losses(self.compute_losses(self.flatten(self(x)), batch_data_samples))
 
     def loss_with_positives(
         self, x: Sequence[Tensor], batch_data_samples: SampleList
     ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
         """The loss terms, and what a mask branch trains on: the ``positives`` of each image."""
         preds = self.flatten(self(x))
-        priors = self.priors(preds)
-        targets = self.targets(preds, priors, batch_data_samples)
-        return self._named_losses(preds, priors, targets), self.positives(preds, targets)
+        targets = self.targets(preds, batch_data_samples)
+        losses = self.named_losses(self.target_losses(preds, targets, batch_data_samples))
+        return losses, self.positives(preds, targets)
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
         """Boxes of each image.
 
         Args:
-            x: Pyramid maps (B, C, H_i, W_i).
+            x: Feature maps (B, C, H_i, W_i).
             batch_data_samples: Samples with ``img_shape`` and, to rescale, ``scale_factor``.
             rescale: Put out boxes in pixels of the original image.
 
         Returns:
             For each image ``bboxes`` (n, 4) xyxy, ``scores`` (n,) falling, ``labels`` (n,).
         """
-        return self._predict(self.flatten(self(x)), batch_data_samples, self.test_cfg, rescale)
+        return self.predict_flat(self.flatten(self(x)), batch_data_samples, self.test_cfg, rescale)
 
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
     ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
         """Both of the above from one forward pass, as a first stage needs; boxes carry no gradient."""
         preds = self.flatten(self(x))
-        losses = self._loss(preds, batch_data_samples)
-        return losses, self._predict(preds.detach(), batch_data_samples, proposal_cfg or self.test_cfg, False)
+        losses = self.named_losses(self.compute_losses(preds, batch_data_samples))
+        return losses, self.predict_flat(preds.detach(), batch_data_samples, proposal_cfg or self.test_cfg, False)
+
+    def named_losses(self, terms: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+        """Loss terms under the names by which they are logged."""
+        return {f'{self.loss_prefix}{name}': value for name, value in terms.items()}
+
+    # -- predictions -------------------------------------------------------------------------------------------------
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
-        """Maps (B, C, H_i, W_i) -> one list of maps for each of ``map_names``."""
+        """Feature maps (B, C, H_i, W_i) -> one list of maps for each of ``map_names``."""
         return tuple(list(maps) for maps in zip(*[self.forward_level(i, level) for i, level in enumerate(x)]))
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level, one for each of ``map_names``."""
         raise NotImplementedError
 
-    # -- flat predictions and priors ---------------------------------------------------------------------------------
-
-    def flatten(self, outs: Sequence[Sequence[Tensor]]) -> FlatPredictions:
+    def flatten(self, outs: Sequence[Sequence[Tensor]], priors: Priors | None = None) -> FlatPredictions:
         """Lists of maps (B, A_i * c, H_i, W_i), one list a name -> tensors (B, N, c), cell by cell.
 
-        Maps in half precision become float32: losses and boxes need its range under autocast.
+        Args:
+            outs: From ``forward``.
+            priors: Where these maps predict, if not at those of the prior generator.
         """
         sizes = [tuple(level.shape[-2:]) for level in outs[0]]
         num_base = self.prior_generator.num_base_priors
         num_priors = [h * w * a for (h, w), a in zip(sizes, num_base)]
         maps = {}
-        for name, levels in zip(self.map_names, outs):
+        for name, levels in zip(self.map_names, outs, strict=True):
             flat = [m.permute(0, 2, 3, 1).reshape(len(m), n, -1) for m, n in zip(levels, num_priors)]
+            # losses and boxes need the range of float32 under autocast
             maps[name] = float32_if_half(torch.cat(flat, dim=1))[0]
-        return FlatPredictions(maps, sizes, num_priors)
+        if priors is None:
+            priors = self.priors(sizes, outs[0][0].device)
+        return FlatPredictions(maps, priors, sizes, num_priors)
 
-    def priors(self, preds: FlatPredictions) -> Tensor:
-        """All priors in a row, in pixels: anchors (N, 4), points (N, 2) or, with their strides x and y, (N, 4).
-
-        They are kept for the sizes seen last; a compiled graph has them as constants.
-        """
-        device = preds.maps[self.map_names[0]].device
-        if torch.compiler.is_compiling():
-            return self._make_priors(preds, device)
+    def priors(self, featmap_sizes: list[tuple[int, int]], device: torch.device) -> Priors:
+        """The priors at feature maps of these sizes, kept for the sizes seen last."""
+        if torch.compiler.is_compiling():  # a graph has them as constants
+            return self.prior_generator.priors(featmap_sizes, device)
         # a tensor made in inference mode could not take part in training later
-        key = (tuple(preds.featmap_sizes), device, torch.is_inference_mode_enabled())
+        key = (tuple(featmap_sizes), device, torch.is_inference_mode_enabled())
         cache = self.__dict__.setdefault('_priors_cache', {})
         if key not in cache:
             if len(cache) >= 8:
                 cache.clear()
-            cache[key] = self._make_priors(preds, device)
+            cache[key] = self.prior_generator.priors(featmap_sizes, device)
         return cache[key]
 
-    def _make_priors(self, preds: FlatPredictions, device: torch.device) -> Tensor:
-        return torch.cat(self.prior_generator.grid_priors(preds.featmap_sizes, device=device, **self.prior_options))
-
-    def prior_strides(self, preds: FlatPredictions) -> Tensor:
-        """The stride (N,) of each prior's level in pixels, along x."""
-        cls_score = preds.maps[self.map_names[0]]
-        strides = cls_score.new_tensor([stride[0] for stride in self.prior_generator.strides])
-        counts = torch.tensor(preds.num_priors, device=strides.device)
-        return strides.repeat_interleave(counts, output_size=sum(preds.num_priors))
+    def references(self, priors: Priors) -> Tensor:
+        """What ``bbox_coder`` encodes against: points (n, 2) or boxes (n, 4)."""
+        return priors.points if self.bbox_coder.uses_points else priors.boxes
 
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C) in [0, 1], background left out."""
@@ -228,52 +280,164 @@ class DenseHead(Head):
         return preds.cls_score.softmax(-1)[..., :-1]
 
     def score_factors(self, preds: FlatPredictions) -> Tensor | None:
-        """What the scores of the chosen candidates are multiplied by, (B, N): their centerness if any; None for 1."""
+        """What the scores of the selected candidates are multiplied by, (B, N): centerness, if any; None for 1."""
         return preds.centerness.squeeze(-1).sigmoid() if 'centerness' in self.map_names else None
-
-    @staticmethod
-    def levels(preds: FlatPredictions, pos_inds: Tensor) -> list[tuple[slice, Tensor]]:
-        """For each level its rows among the N priors and the places of its positives among ``pos_inds`` (P,)."""
-        ends = torch.tensor(preds.num_priors, device=pos_inds.device).cumsum(0)
-        level = torch.bucketize(pos_inds % sum(preds.num_priors), ends, right=True)
-        rows = [slice(end - count, end) for end, count in zip(ends.tolist(), preds.num_priors)]
-        return [(level_rows, (level == i).nonzero().squeeze(1)) for i, level_rows in enumerate(rows)]
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def _loss(self, preds: FlatPredictions, batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
-        priors = self.priors(preds)
-        return self._named_losses(preds, priors, self.targets(preds, priors, batch_data_samples))
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+        """Loss terms by name, without prefix: the whole way from predictions and samples.
 
-    def _named_losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
-        terms = self.losses(preds, priors, targets)
-        return {f'{self.loss_prefix}{name}': value for name, value in terms.items()}
+        Override it to assign several times, with something that only the samples have, or not at all.
+        """
+        targets = self.targets(preds, samples)
+        return self.target_losses(preds, targets, samples)
 
-    def targets(self, preds: FlatPredictions, priors: Tensor, batch_data_samples: SampleList) -> DenseTargets:
-        """Assign, sample and collect, the one place where this is done."""
+    def target_losses(
+        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
+    ) -> dict[str, list[Tensor]]:
+        """Loss terms by name, without prefix, of predictions against their targets."""
+        raise NotImplementedError
+
+    def targets(
+        self, preds: FlatPredictions, samples: SampleList, *, assigner=None, priors: Priors | None = None
+    ) -> DenseTargets:
+        """Assign the objects of a batch to priors, sample from these, and collect what the priors should predict.
+
+        Args:
+            preds: Predictions, which some assigners look at.
+            samples: Samples with ``gt_instances``.
+            assigner: Another one than ``train_cfg.assigner``.
+            priors: Others than those of the predictions, e.g. boxes that the head has predicted.
+        """
+        assigner = assigner or self.assigner
+        priors = priors or preds.priors
         count = len(priors)
-        labels = priors.new_full((len(batch_data_samples), count), self.num_classes, dtype=torch.long)
-        weights = priors.new_zeros(labels.shape)
+        labels = torch.full((len(samples), count), self.num_classes, device=priors.points.device)
+        weights = priors.points.new_zeros(labels.shape)
         pos_weight = self.train_cfg.get('pos_weight', -1)
         pos_inds, samplings = [], []
-        for i, sample in enumerate(batch_data_samples):
-            usable = self.usable_priors(preds, priors, sample)
-            result = self.assign(preds, priors, usable, i, sample)
-            pos, neg = (usable[inds] if usable is not None else inds for inds in (result.pos_inds, result.neg_inds))
+        for i, sample in enumerate(samples):
+            of_image = priors.of_image(i)
+            usable = self.usable_priors(preds, of_image, sample)
+            candidates = self.candidates(preds.of_image(i), of_image, sample, assigner)
+            result = self.assign(candidates if usable is None else candidates[usable], sample, assigner)
+            pos, neg = result.pos_inds, result.neg_inds
+            if usable is not None:  # indices among the usable priors -> among all
+                pos, neg = usable[pos], usable[neg]
             labels[i, pos] = result.pos_gt_labels
             weights[i, pos] = pos_weight if pos_weight > 0 else 1.0
             weights[i, neg] = 1.0
             pos_inds.append(pos + i * count)
             samplings.append(result)
-        flat_pos, pos_boxes = torch.cat(pos_inds), torch.cat([result.pos_gt_bboxes for result in samplings])
-        avg_factor = mean_over_ranks(sum(result.avg_factor for result in samplings), priors.device)
-        return DenseTargets(labels, weights, flat_pos, pos_boxes, priors[flat_pos % count], avg_factor, samplings)
+        flat_pos = torch.cat(pos_inds)
+        return DenseTargets(
+            labels=labels,
+            label_weights=weights,
+            pos_inds=flat_pos,
+            pos_gt_bboxes=torch.cat([result.pos_gt_bboxes for result in samplings]),
+            pos_priors=priors.of_batch(flat_pos),
+            avg_factor=mean_over_ranks(sum(result.avg_factor for result in samplings), labels.device),
+            samplings=samplings,
+        )
+
+    def usable_priors(self, preds: FlatPredictions, priors: Priors, sample) -> Tensor | None:
+        """Indices of the priors that may be assigned in this image; None for all of them.
+
+        They must lie on the image, not on padding, unless the head ``assigns_padding``, and cross the border of the
+        image by no more than ``train_cfg.allowed_border``.
+        """
+        border = self.train_cfg.get('allowed_border', -1)
+        pad_shape = sample.metainfo.get('pad_shape', sample.img_shape)
+        is_covered = tuple(pad_shape[:2]) == tuple(sample.metainfo.get('batch_input_shape', pad_shape)[:2])
+        if self.assigns_padding or (is_covered and border < 0):
+            return None
+        valid = torch.cat(self.prior_generator.valid_flags(preds.featmap_sizes, pad_shape, priors.points.device))
+        boxes = priors.points.repeat(1, 2) if priors.boxes is None else priors.boxes
+        return anchor_inside_flags(boxes, valid, sample.img_shape, border).nonzero().squeeze(1)
+
+    def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
+        """What an assigner may look at: a row for each of the N priors of an image (see ``BaseAssigner``).
+
+        Args:
+            preds: Predictions for this image alone.
+            priors: Priors of this image.
+            sample: The image's sample.
+            assigner: The assigner, which says whether it wants predictions.
+        """
+        rows = InstanceData(
+            priors=priors.regions, points=priors.points, strides=priors.strides, level_ids=priors.level_ids
+        )
+        if assigner.needs_predictions:
+            with torch.no_grad():
+                rows.bboxes, rows.scores = self.assignable_predictions(preds)
+        return rows
+
+    def assignable_predictions(self, preds: FlatPredictions) -> tuple[Tensor, Tensor]:
+        """Boxes (N, 4) xyxy in pixels and scores (N, C) of one image, for an assigner that looks at predictions."""
+        every = torch.arange(len(preds.priors), device=preds.priors.points.device)
+        return self.decode(preds, 0, every, None), self.scores(preds)[0]
+
+    def assign(self, candidates: InstanceData, sample, assigner) -> SamplingResult:
+        """Assign the objects of an image to ``candidates`` and sample from these."""
+        gt_instances = self.gt_instances(sample)
+        assigned = assigner.assign(candidates, gt_instances, getattr(sample, 'ignored_instances', None))
+        return self.sampler.sample(assigned, candidates, gt_instances)
+
+    def gt_instances(self, sample) -> InstanceData:
+        """The objects of a sample as this head sees them."""
+        return sample.gt_instances
+
+    def losses_by_level(
+        self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm
+    ) -> dict[str, list[Tensor]]:
+        """The ``terms``, one value a level: that is how they are logged; what is trained on is their sum."""
+        levels = self.levels(preds, targets.pos_inds)
+        return {name: [term(*level) for level in levels] for name, term in terms.items()}
+
+    @staticmethod
+    def levels(preds: FlatPredictions, pos_inds: Tensor) -> list[tuple[slice, Tensor]]:
+        """For each level its rows among the N priors, and its positives as indices into ``pos_inds`` (P,)."""
+        level_of_pos = preds.priors.level_ids[pos_inds % len(preds.priors)]
+        rows, start = [], 0
+        for count in preds.num_priors:
+            rows.append(slice(start, start + count))
+            start += count
+        return [(level_rows, (level_of_pos == i).nonzero().squeeze(1)) for i, level_rows in enumerate(rows)]
+
+    def class_loss(
+        self,
+        preds: FlatPredictions,
+        targets: DenseTargets,
+        rows: slice,
+        quality: Tensor | None = None,
+        avg_factor: float | None = None,
+        loss_cls: nn.Module | None = None,
+    ) -> Tensor:
+        """Classification loss of the priors ``rows`` of all images.
+
+        Args:
+            preds: Predictions with ``cls_score``.
+            targets: Their targets.
+            rows: Which of the N priors.
+            quality: (B, N) the quality to which scores are trained, for losses that take it beside the label.
+            avg_factor: What the sum is divided by; that of the targets where None.
+            loss_cls: Another loss than ``self.loss_cls``.
+        """
+        labels = targets.labels[:, rows].flatten()
+        return (loss_cls or self.loss_cls)(
+            preds.cls_score[:, rows].flatten(0, 1),
+            labels if quality is None else (labels, quality[:, rows].flatten()),
+            targets.label_weights[:, rows].flatten(),
+            avg_factor=targets.avg_factor if avg_factor is None else avg_factor,
+        )
 
     def positives(self, preds: FlatPredictions, targets: DenseTargets) -> list[InstanceData]:
         """For each image ``prior_inds`` (p,), their objects ``gt_inds`` (p,) and what ``instance_fields`` adds."""
-        results, counts = [], [len(sampling.pos_inds) for sampling in targets.samplings]
+        results = []
+        counts = [len(sampling.pos_inds) for sampling in targets.samplings]
         for i, (pos, sampling) in enumerate(zip(targets.pos_inds.split(counts), targets.samplings)):
-            inds = pos % sum(preds.num_priors)
+            inds = pos % len(preds.priors)
             fields = self.instance_fields(preds, i, inds)
             results.append(InstanceData(prior_inds=inds, gt_inds=sampling.pos_assigned_gt_inds, **fields))
         return results
@@ -282,126 +446,88 @@ class DenseHead(Head):
         """What a mask branch wants to know of the priors ``prior_inds`` (n,) of image ``index``, by name."""
         return {}
 
-    def usable_priors(self, preds: FlatPredictions, priors: Tensor, sample) -> Tensor | None:
-        """Places of the priors that may be assigned in this image; None for all of them.
-
-        Anchors must lie on the image, not on padding, and cross its border by no more than ``allowed_border``.
-        """
-        border, pad_shape = self.train_cfg.get('allowed_border', -1), sample.metainfo.get('pad_shape', sample.img_shape)
-        covered = tuple(pad_shape[:2]) == tuple(sample.metainfo.get('batch_input_shape', pad_shape)[:2])
-        if not self.has_anchors or (covered and border < 0):
-            return None
-        valid = torch.cat(self.prior_generator.valid_flags(preds.featmap_sizes, pad_shape, priors.device))
-        return anchor_inside_flags(priors, valid, sample.img_shape, border).nonzero().squeeze(1)
-
-    def assign(
-        self, preds: FlatPredictions, priors: Tensor, usable: Tensor | None, index: int, sample
-    ) -> SamplingResult:
-        """Assign the objects of image ``index`` to its usable priors and sample from them.
-
-        An assigner says what it takes beside priors and objects: ``needs_levels``, the number of priors in each level;
-        ``needs_predictions``, what is predicted at each prior.
-        """
-        assigner, options = self.current_assigner()
-        instances, gt_instances = InstanceData(priors=priors), self.gt_instances(sample)
-        if getattr(assigner, 'needs_predictions', False):
-            with torch.no_grad():
-                instances = self.predicted_instances(preds, priors, index)
-        if usable is not None:
-            instances = instances[usable]
-        levels = ()
-        if getattr(assigner, 'needs_levels', False):
-            levels = (count_by_level(usable, preds.num_priors),)
-        ignored = getattr(sample, 'ignored_instances', None)
-        assigned = assigner.assign(instances, *levels, gt_instances, ignored, **options)
-        return self.sampler.sample(assigned, InstanceData(priors=instances.priors), gt_instances)
-
-    def current_assigner(self) -> tuple:
-        """The assigner of this iteration, and what it is given beside samples and predictions."""
-        return self.assigner, {}
-
-    def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
-        """What is predicted at every prior of image ``index``: ``priors``, ``bboxes`` (N, 4), ``scores`` (N, C)."""
-        every = torch.arange(len(priors), device=priors.device)
-        boxes = self.decode(preds, priors, index, every, None)
-        return InstanceData(priors=priors, bboxes=boxes, scores=self.scores(preds.image(index))[0])
-
-    def gt_instances(self, sample) -> InstanceData:
-        """The objects of a sample as this head sees them."""
-        return sample.gt_instances
-
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
-        """Loss terms by name, without prefix."""
-        raise NotImplementedError
-
     # -- testing -----------------------------------------------------------------------------------------------------
 
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
-        """Boxes (n, 4) xyxy in pixels, clipped to ``img_shape``, of the priors ``inds`` (n,) of image ``index``."""
-        return self.bbox_coder.decode(self.coded(priors[inds]), preds.bbox_pred[index][inds], max_shape=img_shape)
-
-    def coded(self, priors: Tensor) -> Tensor:
-        """What boxes are encoded against: priors, without the strides that points may have."""
-        return priors[:, :2] if self.prior_options.get('with_stride') else priors
-
-    def _predict(
-        self, preds: FlatPredictions, batch_data_samples: SampleList, cfg: ConfigDict, rescale: bool
+    def predict_flat(
+        self, preds: FlatPredictions, samples: SampleList, cfg: ConfigDict, rescale: bool
     ) -> list[InstanceData]:
-        priors, scores, factors = self.priors(preds), self.scores(preds), self.score_factors(preds)
+        """Boxes of each image from flat predictions; ``cfg`` has the settings of ``test_cfg``."""
         results = []
-        for i, sample in enumerate(batch_data_samples):
-            candidates = self.select(scores[i], preds.num_priors, cfg)
-            if factors is not None:
-                candidates.scores = candidates.scores * factors[i][candidates.prior_inds]
-            candidates.bboxes = self.decode(preds, priors, i, candidates.prior_inds, sample.img_shape)
-            kept = self.suppress(candidates, cfg, sample.scale_factor if rescale else None)
-            results.append(self.finish(kept, preds, i))
+        for i, sample in enumerate(samples):
+            of_image = preds.of_image(i)
+            kept = self.detect(of_image, sample.img_shape, cfg, sample.scale_factor if rescale else None)
+            results.append(self.to_result(kept, of_image))
         return results
 
-    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+    def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[Candidates]:
+        """Boxes of each image, of ``img_shapes``, from feature maps; of tensors alone, in pixels of the input."""
+        preds = self.flatten(self(x))
+        return [self.detect(preds.of_image(i), shape, self.test_cfg) for i, shape in enumerate(img_shapes)]
+
+    def detect(self, preds: FlatPredictions, img_shape, cfg: ConfigDict, scale_factor=None) -> Candidates:
+        """Select, decode and suppress: from predictions for one image to its boxes, of tensors alone.
+
+        Args:
+            preds: Predictions for one image, a batch of one.
+            img_shape: Height and width to which boxes are clipped, in pixels.
+            cfg: The settings of ``test_cfg``.
+            scale_factor: Width and height of the image over those of the original one, for whose pixels boxes are then
+                put out.
+        """
+        candidates = self.select(self.scores(preds)[0], preds.num_priors, cfg)
+        factors = self.score_factors(preds)
+        if factors is not None:
+            candidates.scores = candidates.scores * factors[0][candidates.prior_inds]
+        candidates.boxes = self.decode(preds, 0, candidates.prior_inds, img_shape)
+        if scale_factor is not None:
+            candidates.boxes = candidates.boxes / candidates.boxes.new_tensor(scale_factor).repeat(2)
+        if cfg.get('min_bbox_size', -1) >= 0:
+            size = candidates.boxes[:, 2:] - candidates.boxes[:, :2]
+            candidates = candidates[(size > cfg.min_bbox_size).all(-1)]
+        return self.suppress(candidates, preds, cfg)
+
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``.
 
         Args:
             scores: (N, C).
-            num_priors: Priors in each level.
+            num_priors: Number of priors of each level.
             cfg: ``score_thr`` and ``nms_pre``.
-
-        Returns:
-            ``scores``, ``labels``, ``prior_inds`` (places among the N priors) and ``level_ids``, each (n,).
         """
-        parts, start = [], 0
-        for level, level_scores in enumerate(scores.split(num_priors)):
+        levels, start = [], 0
+        for level_scores in scores.split(num_priors):
             values, inds, labels = top_scores(level_scores, cfg.get('score_thr', 0), cfg.get('nms_pre', -1))
-            parts.append((values, labels, inds + start, torch.full_like(inds, level)))
-            start += num_priors[level]
-        values, labels, inds, levels = (torch.cat(column) for column in zip(*parts))
-        return InstanceData(scores=values, labels=labels, prior_inds=inds, level_ids=levels)
+            levels.append((values, labels, inds + start))
+            start += len(level_scores)
+        return Candidates(*(torch.cat(column) for column in zip(*levels)))
 
-    def suppress(self, candidates: InstanceData, cfg: ConfigDict, scale_factor=None) -> InstanceData:
-        """Rescale boxes, drop the small ones, suppress duplicates and keep the ``max_per_img`` best."""
-        if scale_factor is not None:
-            candidates.bboxes = candidates.bboxes / candidates.bboxes.new_tensor(scale_factor).repeat(2)
-        if cfg.get('min_bbox_size', -1) >= 0:
-            size = candidates.bboxes[:, 2:] - candidates.bboxes[:, :2]
-            candidates = candidates[(size > cfg.min_bbox_size).all(-1)]
-        return suppress(candidates, cfg.nms, cfg.get('max_per_img', -1), self.nms_groups(candidates))
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+        """Boxes (n, 4) xyxy in pixels of the priors ``inds`` (n,) of image ``index``, clipped to ``img_shape``."""
+        references = self.references(preds.priors.of_image(index)[inds])
+        return self.bbox_coder.decode(references, preds.bbox_pred[index][inds], max_shape=img_shape)
 
-    def nms_groups(self, candidates: InstanceData) -> Tensor:
+    def suppress(self, candidates: Candidates, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
+        """Suppress duplicates and keep the ``max_per_img`` best."""
+        groups = self.nms_groups(candidates, preds)
+        limit = cfg.get('max_per_img', -1)
+        boxes, scores, kept = suppress_boxes(candidates.boxes, candidates.scores, groups, cfg.nms, limit)
+        return replace(candidates[kept], boxes=boxes, scores=scores)
+
+    def nms_groups(self, candidates: Candidates, preds: FlatPredictions) -> Tensor:
         """Boxes of different groups don't suppress each other: classes, unless a head says otherwise."""
         return candidates.labels
 
-    def finish(self, kept: InstanceData, preds: FlatPredictions, index: int) -> InstanceData:
-        """What is put out for image ``index``, from what is left after suppression, with ``prior_inds``."""
-        fields = self.instance_fields(preds, index, kept.prior_inds)
-        return InstanceData(bboxes=kept.bboxes, scores=kept.scores, labels=kept.labels, **fields)
+    def to_result(self, kept: Candidates, preds: FlatPredictions) -> InstanceData:
+        """What is put out for an image, from what is left after suppression and predictions for this image."""
+        fields = self.instance_fields(preds, 0, kept.prior_inds)
+        return InstanceData(bboxes=kept.boxes, scores=kept.scores, labels=kept.labels, **fields)
 
 
-def count_by_level(usable: Tensor | None, num_priors: list[int]) -> list[int]:
-    """How many of the usable priors lie in each level, of which the levels have ``num_priors``."""
-    if usable is None:
-        return num_priors
-    ends = torch.tensor(num_priors, device=usable.device).cumsum(0)
-    return torch.bucketize(usable, ends, right=True).bincount(minlength=len(num_priors)).tolist()
+def check_one_prior(head: DenseHead) -> None:
+    """Raise a ``ValueError`` unless there is one prior at a cell, as heads need whose layers are about cells."""
+    counts = head.prior_generator.num_base_priors
+    if set(counts) != {1}:
+        raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')
 
 
 def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Tensor, Tensor]:

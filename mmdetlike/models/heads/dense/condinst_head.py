@@ -28,25 +28,27 @@ class CondInstBboxHead(FCOSHead):
     """FCOS whose points also predict the parameters of a small network that draws the mask of their object.
 
     Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
         num_params: Parameters of that network, all in a row.
-        kwargs: See ``FCOSHead``; ``center_sampling`` is about the centre of an object's mask, where it has one.
+        kwargs: See ``FCOSHead``; ``center_sampling`` is about the center of an object's mask, where it has one.
     """
 
     map_names = ('cls_score', 'bbox_pred', 'centerness', 'params')
 
-    def __init__(self, *args, num_params: int = 169, **kwargs) -> None:
+    def __init__(self, num_classes: int, in_channels: int, num_params: int = 169, **kwargs) -> None:
         self.num_params = num_params
-        super().__init__(*args, **kwargs)
+        super().__init__(num_classes, in_channels, **kwargs)
 
-    def _init_layers(self) -> None:
-        super()._init_layers()
+    def build_layers(self) -> None:
+        super().build_layers()
         self.controller = nn.Conv2d(self.feat_channels, self.num_params, 3, padding=1)
 
     def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         return *super().predict_maps(level, cls_feat, reg_feat), self.controller(reg_feat)
 
     def gt_instances(self, sample: DetDataSample) -> InstanceData:
-        """Boxes and classes, with centres of mass where there are masks."""
+        """Boxes and classes, with centers of mass where there are masks."""
         gt = sample.gt_instances
         instances = InstanceData(bboxes=gt.bboxes, labels=gt.labels)
         if gt.get('masks') is not None:
@@ -54,25 +56,27 @@ class CondInstBboxHead(FCOSHead):
         return instances
 
     def instance_fields(self, preds: FlatPredictions, index: int, prior_inds: Tensor) -> dict[str, Tensor]:
-        """``params`` (n, num_params) of points, ``priors`` (n, 4) and ``quality`` (n,): score times centerness."""
-        scores = self.scores(preds.image(index))[0, prior_inds].amax(-1)
+        """``params`` (n, num_params), ``points`` and ``strides`` (n, 2), ``quality`` (n,): score times centerness."""
+        priors = preds.priors[prior_inds]
+        scores = self.scores(preds.of_image(index))[0, prior_inds].amax(-1)
         return dict(
             params=preds.params[index, prior_inds],
-            priors=self.priors(preds)[prior_inds],
+            points=priors.points,
+            strides=priors.strides,
             quality=scores * self.score_factors(preds)[index, prior_inds],
         )
 
 
-class MaskFeatModule(MaskFeatures):
-    """Levels are enlarged to the size of the first one used.
+class SummedMaskFeatures(MaskFeatures):
+    """Features of several levels, summed: all are enlarged to the size of the first one used.
 
     Args:
         num_stacked_convs: Convolutions after the sum.
         kwargs: See ``MaskFeatures``.
     """
 
-    def __init__(self, *args, num_stacked_convs: int = 4, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, num_stacked_convs: int = 4, **kwargs) -> None:
+        super().__init__(**kwargs)
         self.conv_branch = build_tower(self.feat_channels, self.feat_channels, num_stacked_convs, **self.layer)
         self.conv_pred = nn.Conv2d(self.feat_channels, self.out_channels, 1)
 
@@ -96,7 +100,7 @@ class CondInstMaskHead(Head):
     A pixel of these has, beside the features, its distance x and y from the object's point.
 
     Args:
-        mask_feature_head: Arguments of ``MaskFeatModule``.
+        mask_feature_head: Arguments of ``SummedMaskFeatures``.
         num_layers: Convolutions of an object's network.
         feat_channels: Channels between them.
         mask_out_stride: Stride of mask logits in pixels.
@@ -123,7 +127,7 @@ class CondInstMaskHead(Head):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.mask_feature_head = MaskFeatModule(**mask_feature_head)
+        self.mask_feature_head = SummedMaskFeatures(**mask_feature_head)
         self.mask_feat_stride = self.mask_feature_head.mask_stride
         if self.mask_feat_stride % mask_out_stride:
             raise ValueError(
@@ -140,13 +144,18 @@ class CondInstMaskHead(Head):
         self.network = MaskNetwork(widths, size_of_interest)
         self.loss_mask = MODELS.build(loss_mask)
 
-    def forward(self, x: Sequence[Tensor], instances: Sequence[InstanceData]) -> list[Tensor]:
-        """Mask logits (n, h, w) of each image's instances, with ``params`` (n, parameters) and ``priors`` (n, 4)."""
-        feats = float32_if_half(self.mask_feature_head(x))[0]
-        return [self.draw(feat, instance.params, instance.priors) for feat, instance in zip(feats, instances)]
+    def mask_features(self, x: Sequence[Tensor]) -> Tensor:
+        """Features (B, C, h, w) that the masks of all objects are made of."""
+        return float32_if_half(self.mask_feature_head(x))[0]
 
-    def draw(self, feat: Tensor, params: Tensor, priors: Tensor) -> Tensor:
+    def forward(self, x: Sequence[Tensor], instances: Sequence[InstanceData]) -> list[Tensor]:
+        """Mask logits (n, h, w) of each image's instances, which have ``CondInstBboxHead.instance_fields``."""
+        feats = self.mask_features(x)
+        return [self.mask_logits(feat, of_image) for feat, of_image in zip(feats, instances)]
+
+    def mask_logits(self, feat: Tensor, instances: InstanceData) -> Tensor:
         """Mask logits (n, h, w) at ``mask_out_stride`` from the features (C, h', w') of one image."""
+        params = instances.params
         if params.shape[1] != self.network.num_params:
             raise ValueError(
                 f'a mask of this head has {self.network.num_params} parameters, but num_params of the box head is '
@@ -154,7 +163,7 @@ class CondInstMaskHead(Head):
             )
         ys, xs = ((torch.arange(side, device=feat.device) + 0.5) * self.mask_feat_stride for side in feat.shape[-2:])
         pixels = torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).flatten(0, 1)
-        logits = self.network.draw(feat, pixels, params, priors)
+        logits = self.network.mask_logits(feat, pixels, params, instances.points, instances.strides)
         return aligned_bilinear(logits[:, None], self.mask_feat_stride // self.mask_out_stride)[:, 0]
 
     def loss(

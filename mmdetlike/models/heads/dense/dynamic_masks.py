@@ -1,4 +1,4 @@
-"""Masks that a small network of each object draws over features that all share: CondInst, arXiv 2003.05664."""
+"""Masks made by a small network of each object from features that all objects share: CondInst, arXiv 2003.05664."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,22 +33,24 @@ class MaskNetwork:
         weights = [part.unflatten(1, shape) for part, shape in zip(parts, shapes)]
         return weights, list(parts[len(shapes) :])
 
-    def draw(self, feat: Tensor, pixels: Tensor, params: Tensor, priors: Tensor) -> Tensor:
+    def mask_logits(self, feat: Tensor, pixels: Tensor, params: Tensor, points: Tensor, strides: Tensor) -> Tensor:
         """Run the networks of n objects.
 
         Args:
             feat: (C, h, w) features of one image.
             pixels: (h * w, 2) x and y of their pixels in the image.
             params: (n, num_params).
-            priors: (n, 4) x, y and strides.
+            points: (n, 2) x and y of the priors that predicted the objects.
+            strides: (n, 2) strides x and y of these priors.
 
         Returns:
             Mask logits (n, h, w).
         """
         weights, biases = self.split(params)
-        # A convolution of the place relative to the object's point is one of the place itself with another bias.
-        per_pixel = weights[0][..., :2] / (self.reach * priors[:, None, 2:])
-        offset = biases[0] + (per_pixel * priors[:, None, :2]).sum(-1)
+        # A convolution of a pixel's distance from the object's point is one of the pixel's own x and y with another
+        # bias: so the features are the same for all objects, and one product serves them.
+        per_pixel = weights[0][..., :2] / (self.reach * strides[:, None])
+        offset = biases[0] + (per_pixel * points[:, None]).sum(-1)
         features = torch.cat([pixels.T, feat.flatten(1)])
         x = torch.cat([-per_pixel, weights[0][..., 2:]], dim=-1).flatten(0, 1) @ features
         x = x.view(*offset.shape, features.shape[1]) + offset[..., None]

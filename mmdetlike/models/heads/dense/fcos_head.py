@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale
-from mmdetlike.models.layers.tower import run_tower
+from mmdetlike.models.layers import Scale, run_tower
 from mmdetlike.models.task_modules import PointRangeAssigner
 from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
 
-from ..common import loss_normalizer
+from ..common import loss_normalizer, notice_unused_assigner
 from .anchor_free_head import AnchorFreeHead
 from .base import DenseTargets, FlatPredictions
 from .centerness import centerness_target
@@ -24,20 +24,24 @@ class FCOSHead(AnchorFreeHead):
     """Classes, distances and the centerness of every point.
 
     Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
         regress_ranges: For each level the range of an object's largest distance from a point, in pixels.
-        center_sampling: Take points near the centre of an object alone.
+        center_sampling: Take points near the center of an object alone.
         center_sample_radius: How near, in strides.
         norm_on_bbox: Predict distances in strides, not as exponents.
         centerness_on_reg: Predict centerness from the tower of boxes, not from that of classes.
         loss_centerness: Loss of centerness.
-        kwargs: See ``AnchorFreeHead``.
+        norm_cfg: Norm layer of the towers.
+        kwargs: See ``AnchorFreeHead``; objects are assigned by ``regress_ranges``, not by a ``train_cfg.assigner``.
     """
 
     map_names = ('cls_score', 'bbox_pred', 'centerness')
 
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: int,
         regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
         center_sampling: bool = False,
         center_sample_radius: float = 1.5,
@@ -48,12 +52,13 @@ class FCOSHead(AnchorFreeHead):
         **kwargs,
     ) -> None:
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
-        super().__init__(*args, norm_cfg=norm_cfg, **kwargs)
+        super().__init__(num_classes, in_channels, norm_cfg=norm_cfg, **kwargs)
         self.loss_centerness = MODELS.build(loss_centerness)
+        notice_unused_assigner(type(self), self.train_cfg, 'regress_ranges')
         self.assigner = PointRangeAssigner(regress_ranges, center_sample_radius if center_sampling else None)
 
-    def _init_layers(self) -> None:
-        super()._init_layers()
+    def build_layers(self) -> None:
+        super().build_layers()
         self.conv_centerness = nn.Conv2d(self.feat_channels, 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
 
@@ -68,16 +73,17 @@ class FCOSHead(AnchorFreeHead):
         distances = distances.clamp(min=0) * self.strides[level] if self.norm_on_bbox else distances.exp()
         return self.conv_cls(cls_feat), distances, centerness
 
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` over all points, ``bbox`` and ``centerness`` over the positives."""
-        distances, points = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_priors[:, :2]
-        centerness = centerness_target(self.bbox_coder.encode(points, targets.pos_gt_bboxes))
-        weight = loss_normalizer(centerness, 1e-6)
-        boxes = self.bbox_coder.decode(points, distances)
-        cls_score, labels = preds.cls_score.flatten(0, 1), targets.labels.flatten()
-        pos_centerness = preds.centerness.flatten()[targets.pos_inds]
+        pos_inds, points, gt_boxes = targets.pos_inds, targets.pos_priors.points, targets.pos_gt_bboxes
+        boxes = self.bbox_coder.decode(points, preds.bbox_pred.flatten(0, 1)[pos_inds])
+        centerness = centerness_target(self.bbox_coder.encode(points, gt_boxes))
+        # boxes count by their centerness, so that is what their loss is divided by
+        box_factor = loss_normalizer(centerness, 1e-6)
+        cls_score = preds.cls_score.flatten(0, 1)
+        pos_logits = preds.centerness.flatten()[pos_inds]
         return dict(
-            cls=self.loss_cls(cls_score, labels, avg_factor=targets.num_pos),
-            bbox=self.loss_bbox(boxes, targets.pos_gt_bboxes, weight=centerness, avg_factor=weight),
-            centerness=self.loss_centerness(pos_centerness, centerness, avg_factor=targets.num_pos),
+            cls=self.loss_cls(cls_score, targets.labels.flatten(), avg_factor=targets.num_pos),
+            bbox=self.loss_bbox(boxes, gt_boxes, weight=centerness, avg_factor=box_factor),
+            centerness=self.loss_centerness(pos_logits, centerness, avg_factor=targets.num_pos),
         )

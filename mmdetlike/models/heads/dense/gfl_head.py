@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale
-from mmdetlike.models.layers.tower import run_tower
+from mmdetlike.models.layers import Scale, build_tower, run_tower
 from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 
-from ..common import loss_normalizer, rare_classes_init
-from .anchor_free_head import DEFAULT_CODER
-from .anchor_head import TowerHead, box_centres, check_one_prior
-from .base import DenseTargets, FlatPredictions
-from .fcos_head import DEFAULT_NORM
+from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
+from .anchor_head import DEFAULT_ANCHORS, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS
+from .base import DenseHead, DenseTargets, FlatPredictions, check_one_prior
 
+DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 DEFAULT_LOSS_DFL = dict(type='DistributionFocalLoss', loss_weight=0.25)
 
 
@@ -36,65 +36,112 @@ class Integral(nn.Module):
 
 
 @MODELS.register_module()
-class GFLHead(TowerHead):
-    """Classes joined with the quality of their boxes, whose sides are distributions of their distance to a cell.
+class GFLHead(DenseHead):
+    """Joint class and IoU scores, and box sides as discrete distributions of their distance from the cell's center.
 
     Args:
-        loss_dfl: Loss of the distributions.
-        bbox_coder: Encodes boxes against points, in strides.
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        feat_channels: Channels of the towers.
+        stacked_convs: Convolutions in each of the two towers.
+        conv_cfg: Convolution layer of the towers.
+        norm_cfg: Norm layer of the towers.
+        anchor_generator: Makes the anchors by which objects are assigned, one at a cell.
+        bbox_coder: Encodes boxes against the anchors' centers, in strides.
+        reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
         reg_max: The largest distance in strides.
-        kwargs: See ``TowerHead``; ``loss_cls`` takes ``(label, quality)`` as target, as QualityFocalLoss does.
+        loss_cls: Classification loss, which takes ``(label, quality)`` as target, as QualityFocalLoss does.
+        loss_bbox: Loss of boxes in strides.
+        loss_dfl: Loss of the distributions.
+        kwargs: See ``DenseHead``.
+
+    Raises:
+        ValueError: There is more than one anchor at a cell, or ``reg_decoded_bbox`` is False.
     """
 
     default_init = rare_classes_init('gfl_cls')
 
     def __init__(
         self,
-        *args,
-        loss_dfl: dict = DEFAULT_LOSS_DFL,
-        bbox_coder: dict = DEFAULT_CODER,
-        reg_max: int = 16,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
         norm_cfg: dict | None = DEFAULT_NORM,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DEFAULT_CODER,
+        reg_decoded_bbox: bool = True,
+        reg_max: int = 16,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        loss_dfl: dict = DEFAULT_LOSS_DFL,
         **kwargs,
     ) -> None:
-        self.reg_max = reg_max
-        super().__init__(*args, bbox_coder=bbox_coder, norm_cfg=norm_cfg, **kwargs)
+        require_decoded_boxes(type(self), reg_decoded_bbox)
+        self.stacked_convs, self.reg_max = stacked_convs, reg_max
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            prior_generator=anchor_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            **kwargs,
+        )
         check_one_prior(self)
         self.integral = Integral(reg_max)
         self.loss_dfl = MODELS.build(loss_dfl)
 
-    def _init_layers(self) -> None:
-        self.cls_convs, self.reg_convs = self._tower(), self._tower()
-        self.gfl_cls = self._predictors(self.cls_out_channels)
-        self.gfl_reg = self._predictors(4 * (self.reg_max + 1))
+    def build_layers(self) -> None:
+        tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
+        width = self.feat_channels if self.stacked_convs else self.in_channels
+        self.cls_convs = build_tower(*tower)
+        self.reg_convs = build_tower(*tower)
+        self.gfl_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
+        self.gfl_reg = nn.Conv2d(width, 4 * (self.reg_max + 1), 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes and the logits of four distributions (B, 4 * (reg_max + 1), H, W)."""
-        cls_feat, reg_feat = run_tower(self.cls_convs, x), run_tower(self.reg_convs, x)
+        cls_feat = run_tower(self.cls_convs, x)
+        reg_feat = run_tower(self.reg_convs, x)
         return self.gfl_cls(cls_feat), self.scales[level](self.gfl_reg(reg_feat)).float()
 
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+    def target_losses(
+        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
+    ) -> dict[str, list[Tensor]]:
         """``cls`` over all cells, ``bbox`` and ``dfl`` over the positives, one value a level.
 
         Positives count by their best class probability; boxes are compared in strides.
         """
-        strides = self.prior_strides(preds)[targets.pos_inds % len(priors), None]
-        points, gt_boxes = box_centres(targets.pos_priors) / strides, targets.pos_gt_bboxes / strides
+        strides = targets.pos_priors.strides[:, :1]
+        points = targets.pos_priors.points / strides
+        gt_boxes = targets.pos_gt_bboxes / strides
         logits = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
         boxes = self.bbox_coder.decode(points, self.integral(logits))
         distances = self.bbox_coder.encode(points, gt_boxes, self.reg_max)
         weight = preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
-        quality = targets.spread(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
-        factor = 4 * loss_normalizer(weight)
+        weight_sum = loss_normalizer(weight)
+        quality = targets.scatter(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
+
+        def class_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.class_loss(preds, targets, rows, quality)
+
+        def box_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=weight_sum)
 
         def side_loss(rows: slice, pos: Tensor) -> Tensor:
-            sides = logits[pos].reshape(-1, self.reg_max + 1), distances[pos].flatten()
-            return self.loss_dfl(*sides, weight[pos].repeat_interleave(4), avg_factor=factor)
+            sides = logits[pos].reshape(-1, self.reg_max + 1)
+            side_weight = weight[pos].repeat_interleave(4)
+            return self.loss_dfl(sides, distances[pos].flatten(), side_weight, avg_factor=4 * weight_sum)
 
-        return self.level_losses(preds, targets, boxes, gt_boxes, weight, dict(quality=quality), dfl=side_loss)
+        return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
 
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen cells, clipped to the image."""
-        distances = self.integral(preds.bbox_pred[index][inds]) * self.prior_strides(preds)[inds, None]
-        return self.bbox_coder.decode(box_centres(priors[inds]), distances, max_shape=img_shape)
+        priors = preds.priors.of_image(index)[inds]
+        distances = self.integral(preds.bbox_pred[index][inds]) * priors.strides[:, :1]
+        return self.bbox_coder.decode(priors.points, distances, max_shape=img_shape)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmdetlike.models.layers.tower import run_tower, share_convolutions
+from mmdetlike.models.layers import build_tower, run_tower, share_convolutions
 from mmdetlike.registry import MODELS
 
 from ..common import rare_classes_init
-from .anchor_head import TowerHead
+from .anchor_head import AnchorHead
 
 DEFAULT_ANCHORS = dict(
     type='AnchorGenerator',
@@ -20,21 +20,52 @@ DEFAULT_ANCHORS = dict(
 
 
 @MODELS.register_module()
-class RetinaHead(TowerHead):
-    """Two towers of convolutions, shared by all levels, for classes and for boxes. See ``TowerHead``."""
+class RetinaHead(AnchorHead):
+    """Two towers of convolutions, shared by all levels, for classes and for boxes.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        stacked_convs: Convolutions in each tower.
+        conv_cfg: Convolution layer of the towers.
+        norm_cfg: Norm layer of the towers.
+        anchor_generator: Makes the anchors.
+        kwargs: See ``AnchorHead``.
+    """
 
     default_init = rare_classes_init('retina_cls')
 
-    def __init__(self, *args, anchor_generator: dict = DEFAULT_ANCHORS, **kwargs) -> None:
-        super().__init__(*args, anchor_generator=anchor_generator, **kwargs)
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        **kwargs,
+    ) -> None:
+        self.stacked_convs = stacked_convs
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        super().__init__(num_classes, in_channels, anchor_generator=anchor_generator, **kwargs)
 
-    def _init_layers(self) -> None:
-        self.cls_convs, self.reg_convs = self._tower(), self._tower()
-        self.retina_cls = self._predictors(self.cls_out_channels)
-        self.retina_reg = self._predictors(self.bbox_coder.encode_size)
+    def build_layers(self) -> None:
+        width = self.feat_channels if self.stacked_convs else self.in_channels
+        self.cls_convs = self.build_tower()
+        self.reg_convs = self.build_tower()
+        self.retina_cls = nn.Conv2d(width, self.num_base_priors * self.cls_out_channels, 3, padding=1)
+        self.retina_reg = nn.Conv2d(width, self.num_base_priors * self.bbox_coder.encode_size, 3, padding=1)
+
+    def build_tower(self) -> nn.ModuleList:
+        """The convolutions before one of the two predictors."""
+        return build_tower(self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
+
+    def at_level(self, tower: nn.ModuleList, level: int) -> nn.ModuleList:
+        """The convolutions of one level, where levels have some of their own."""
+        return tower
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """One level: class and delta maps."""
+        """The maps of one level: classes and deltas."""
         cls_feat = run_tower(self.at_level(self.cls_convs, level), x)
         reg_feat = run_tower(self.at_level(self.reg_convs, level), x)
         return self.retina_cls(cls_feat), self.retina_reg(reg_feat)
@@ -45,23 +76,28 @@ class RetinaSepBNHead(RetinaHead):
     """``RetinaHead`` whose towers share convolutions between levels, but not norm layers: NAS-FPN, arXiv 1904.07392.
 
     Args:
-        num_ins: Number of pyramid maps.
+        num_classes: Classes without background.
+        num_ins: Number of feature maps.
+        in_channels: Channels of the pyramid's feature maps.
         kwargs: See ``RetinaHead``.
     """
 
-    def __init__(self, *args, num_ins: int, **kwargs) -> None:
+    def __init__(self, num_classes: int, num_ins: int, in_channels: int, **kwargs) -> None:
         self.num_ins = num_ins
-        super().__init__(*args, **kwargs)
+        super().__init__(num_classes, in_channels, **kwargs)
 
-    def _tower(self) -> nn.ModuleList:
+    def build_tower(self) -> nn.ModuleList:
         """One tower a level."""
-        return share_convolutions([super(RetinaSepBNHead, self)._tower() for _ in range(self.num_ins)])
+        towers = []
+        for _ in range(self.num_ins):
+            towers.append(super().build_tower())
+        return share_convolutions(towers)
+
+    def at_level(self, tower: nn.ModuleList, level: int) -> nn.ModuleList:
+        return tower[level]
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """As ``DenseHead.forward``; raises a ``ValueError`` where the number of maps differs from ``num_ins``."""
         if len(x) != self.num_ins:
             raise ValueError(f'the head was built for num_ins={self.num_ins} maps, got {len(x)}')
         return super().forward(x)
-
-    def at_level(self, layers: nn.ModuleList, level: int) -> nn.Module:
-        return layers[level]

@@ -11,6 +11,7 @@ from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
 from .anchor_head import AnchorHead
+from .base import Candidates, FlatPredictions
 
 
 @MODELS.register_module()
@@ -18,6 +19,7 @@ class RPNHead(AnchorHead):
     """Tell objects from background and propose their boxes.
 
     Args:
+        in_channels: Channels of the pyramid's feature maps.
         num_classes: Must be 1: object or not.
         num_convs: 3x3 convolutions before the two predicting ones.
         kwargs: See ``AnchorHead``.
@@ -31,7 +33,7 @@ class RPNHead(AnchorHead):
         self.num_convs = num_convs
         super().__init__(num_classes, in_channels, **kwargs)
 
-    def _init_layers(self) -> None:
+    def build_layers(self) -> None:
         if self.num_convs > 1:
             widths = [self.in_channels] + [self.feat_channels] * self.num_convs
             self.rpn_conv = nn.Sequential(*[ConvModule(a, b, 3, padding=1, inplace=False) for a, b in pairwise(widths)])
@@ -50,6 +52,6 @@ class RPNHead(AnchorHead):
         boxes = sample.gt_instances.bboxes
         return InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long, device=boxes.device))
 
-    def nms_groups(self, candidates: InstanceData) -> Tensor:
+    def nms_groups(self, candidates: Candidates, preds: FlatPredictions) -> Tensor:
         """Proposals of different levels don't suppress each other."""
-        return candidates.level_ids
+        return preds.priors.level_ids[candidates.prior_inds]

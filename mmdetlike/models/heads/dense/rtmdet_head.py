@@ -1,80 +1,138 @@
 """RTMDet: An Empirical Study of Designing Real-Time Object Detectors, arXiv 2212.07784."""
 
-import torch
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from mmengine.model import bias_init_with_prob
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, Scale, inverse_sigmoid
-from mmdetlike.models.layers.tower import run_tower, share_convolutions
+from mmdetlike.models.layers import (
+    ConvModule,
+    DepthwiseSeparableConvModule,
+    Scale,
+    build_tower,
+    inverse_sigmoid,
+    run_tower,
+    share_convolutions,
+)
 from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
 
-from ..common import loss_normalizer
-from .anchor_free_head import DEFAULT_CODER
-from .anchor_head import AnchorHead
-from .atss_head import ATSSHead
-from .base import DenseTargets, FlatPredictions
+from ..common import loss_normalizer, require_decoded_boxes
+from .base import DenseHead, DenseTargets, FlatPredictions
 
 DEFAULT_POINTS = dict(type='MlvlPointGenerator', offset=0, strides=[8, 16, 32])
+DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
 DEFAULT_LOSS_CLS = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0)
 DEFAULT_LOSS_BBOX = dict(type='GIoULoss', loss_weight=2.0)
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 DEFAULT_ACT = dict(type='ReLU')
-SEP_BN_NORM = dict(type='BN', momentum=0.03, eps=0.001)
-SEP_BN_ACT = dict(type='SiLU')
+DEFAULT_LEVEL_NORM = dict(type='BN', momentum=0.03, eps=0.001)
+DEFAULT_LEVEL_ACT = dict(type='SiLU')
 
 
 @MODELS.register_module()
-class RTMDetHead(ATSSHead):
+class RTMDetHead(DenseHead):
     """Classes and distances of every point, trained on soft labels.
 
-    Priors are points with the strides of their level, (N, 4).
-
     Args:
-        with_objectness: Predict objectness too; classes are its geometric mean with the class score.
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        feat_channels: Channels of the towers.
+        stacked_convs: Convolutions in each tower.
+        conv_cfg: Convolution layer of the towers.
+        norm_cfg: Norm layer of the towers.
         act_cfg: Activation of the towers.
+        pred_kernel_size: Kernel of the convolutions that predict.
+        with_objectness: Predict objectness too; classes are its geometric mean with the class score.
+        anchor_generator: Makes the points.
+        bbox_coder: Encodes boxes against points.
+        reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
         loss_cls: Loss of classes, which takes labels and qualities, such as ``QualityFocalLoss``.
-        kwargs: See ``ATSSHead``.
+        loss_bbox: Loss of boxes in pixels.
+        kwargs: See ``DenseHead``.
+
+    Attributes:
+        separate_levels: Whether levels have norm layers and predictors of their own.
+        initial_biases: The bias with which the layers of these names begin.
     """
 
-    map_names = ('cls_score', 'bbox_pred')
-    prior_options = dict(with_stride=True)
+    separate_levels = False
     initial_biases = {'rtm_cls': bias_init_with_prob(0.01), 'rtm_obj': bias_init_with_prob(0.01)}
-    default_init = AnchorHead.default_init
 
     def __init__(
         self,
-        *args,
-        with_objectness: bool = True,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = DEFAULT_NORM,
         act_cfg: dict | None = DEFAULT_ACT,
+        pred_kernel_size: int = 3,
+        with_objectness: bool = True,
         anchor_generator: dict = DEFAULT_POINTS,
         bbox_coder: dict = DEFAULT_CODER,
+        reg_decoded_bbox: bool = True,
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
         **kwargs,
     ) -> None:
-        self.with_objectness, self.act_cfg = with_objectness, act_cfg
-        parts = dict(anchor_generator=anchor_generator, bbox_coder=bbox_coder, loss_cls=loss_cls, loss_bbox=loss_bbox)
-        super().__init__(*args, **parts, **kwargs)
-        del self.loss_centerness
+        require_decoded_boxes(type(self), reg_decoded_bbox)
+        self.stacked_convs, self.pred_kernel_size = stacked_convs, pred_kernel_size
+        self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
+        self.with_objectness = with_objectness
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            prior_generator=anchor_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            **kwargs,
+        )
 
-    def _init_layers(self) -> None:
-        self.cls_convs, self.reg_convs = self._tower(), self._tower()
-        self.rtm_cls = self._predictors(self.cls_out_channels)
-        self.rtm_reg = self._predictors(4)
+    def build_layers(self) -> None:
+        self.build_towers()
+        self.rtm_cls = self.for_levels(lambda: self.build_predictor(self.cls_out_channels))
+        self.rtm_reg = self.for_levels(lambda: self.build_predictor(4))
         if self.with_objectness:
-            self.rtm_obj = self._predictors(1)
+            self.rtm_obj = self.for_levels(lambda: self.build_predictor(1))
+        self.build_scales()
+
+    def build_towers(self) -> None:
+        """Make the towers of classes and of boxes."""
+        self.cls_convs = self.for_levels(self.build_tower)
+        self.reg_convs = self.for_levels(self.build_tower)
+
+    def build_scales(self) -> None:
+        """Make what scales the distances of each level."""
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
-    def _tower(self, **options) -> nn.ModuleList:
-        return super()._tower(act_cfg=self.act_cfg, **options)
+    def build_tower(self, block: type[nn.Module] = ConvModule) -> nn.ModuleList:
+        """The convolutions before a predictor."""
+        widths = self.in_channels, self.feat_channels, self.stacked_convs
+        return build_tower(*widths, self.conv_cfg, self.norm_cfg, block=block, act_cfg=self.act_cfg)
 
-    def _separate_towers(self) -> nn.ModuleList:
-        """Layers that share nothing, with other towers or between levels that have layers of their own."""
-        return self._tower()
+    def build_predictor(self, channels: int) -> nn.Conv2d:
+        """The convolution that predicts ``channels`` numbers for each point."""
+        width = self.feat_channels if self.stacked_convs else self.in_channels
+        kernel = self.pred_kernel_size
+        return nn.Conv2d(width, self.num_base_priors * channels, kernel, padding=kernel // 2)
+
+    def for_levels(self, make: Callable[[], nn.Module]) -> nn.Module:
+        """The layers that ``make`` makes: the same for all levels, or a list of each level's own."""
+        if not self.separate_levels:
+            return make()
+        return nn.ModuleList(make() for _ in self.prior_generator.strides)
+
+    def at_level(self, layers: nn.Module, level: int) -> nn.Module:
+        """The layers of one level, from ``for_levels``."""
+        return layers[level] if self.separate_levels else layers
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
+        """Initialize as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
         super().init_weights()
         for name, bias in self.initial_biases.items():
             for module in getattr(self, name, nn.Module()).modules():
@@ -92,21 +150,31 @@ class RTMDetHead(ATSSHead):
         return cls_score, self.distances(level, self.at_level(self.rtm_reg, level)(reg_feat))
 
     def distances(self, level: int, raw: Tensor) -> Tensor:
-        """Distances in pixels of what is predicted."""
+        """Distances in pixels from the regression ``raw``."""
         return self.scales[level](raw.exp()).float() * self.prior_generator.strides[level][0]
 
-    def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
-        """What the assigner sees: points, boxes (N, 4) and logits (N, C)."""
-        boxes = self.bbox_coder.decode(self.coded(priors), preds.bbox_pred[index])
-        return InstanceData(priors=priors, bboxes=boxes, scores=preds.cls_score[index])
+    def assignable_predictions(self, preds: FlatPredictions) -> tuple[Tensor, Tensor]:
+        """Boxes (N, 4) and logits (N, C): ``DynamicSoftLabelAssigner`` takes logits."""
+        boxes = self.bbox_coder.decode(preds.priors.points, preds.bbox_pred[0])
+        return boxes, preds.cls_score[0]
 
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+    def target_losses(
+        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
+    ) -> dict[str, list[Tensor]]:
         """``cls`` over all points, ``bbox`` over the positives, one value a level; both weigh positives by overlap."""
-        pos_quality = torch.cat([s.assign_result.max_overlaps[s.pos_inds] for s in targets.samplings])
-        distances, gt_boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_gt_bboxes
-        boxes = self.bbox_coder.decode(self.coded(targets.pos_priors), distances)
-        options = dict(quality=targets.spread(pos_quality), avg_factor=loss_normalizer(pos_quality))
-        return self.level_losses(preds, targets, boxes, gt_boxes, pos_quality, options)
+        overlaps = targets.pos_overlaps
+        quality = targets.scatter(overlaps)
+        factor = loss_normalizer(overlaps)
+        gt_boxes = targets.pos_gt_bboxes
+        boxes = self.bbox_coder.decode(targets.pos_priors.points, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
+
+        def class_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.class_loss(preds, targets, rows, quality, factor)
+
+        def box_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.loss_bbox(boxes[pos], gt_boxes[pos], overlaps[pos], avg_factor=factor)
+
+        return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
 
 
 @MODELS.register_module()
@@ -114,45 +182,46 @@ class RTMDetSepBNHead(RTMDetHead):
     """``RTMDetHead`` whose levels have norm layers and predictors of their own.
 
     Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
         share_conv: Levels share the convolutions of their towers.
         use_depthwise: Build the towers of depthwise separable convolutions.
+        norm_cfg: Norm layer of the towers.
+        act_cfg: Activation of the towers.
+        pred_kernel_size: Kernel of the convolutions that predict.
         exp_on_reg: Predict the logarithm of distances.
         kwargs: See ``RTMDetHead``.
     """
 
+    separate_levels = True
+
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: int,
         share_conv: bool = True,
         use_depthwise: bool = False,
-        norm_cfg: dict | None = SEP_BN_NORM,
-        act_cfg: dict | None = SEP_BN_ACT,
+        norm_cfg: dict | None = DEFAULT_LEVEL_NORM,
+        act_cfg: dict | None = DEFAULT_LEVEL_ACT,
         pred_kernel_size: int = 1,
         exp_on_reg: bool = False,
         **kwargs,
     ) -> None:
         self.share_conv, self.use_depthwise, self.exp_on_reg = share_conv, use_depthwise, exp_on_reg
-        super().__init__(*args, norm_cfg=norm_cfg, act_cfg=act_cfg, pred_kernel_size=pred_kernel_size, **kwargs)
+        layers = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, pred_kernel_size=pred_kernel_size)
+        super().__init__(num_classes, in_channels, **layers, **kwargs)
 
-    def _init_layers(self) -> None:
-        super()._init_layers()
-        del self.scales
+    def build_towers(self) -> None:
+        super().build_towers()
+        if self.share_conv:
+            share_convolutions(self.cls_convs)
+            share_convolutions(self.reg_convs)
 
-    def _tower(self) -> nn.ModuleList:
-        """One tower a level."""
-        towers = self._separate_towers()
-        return share_convolutions(towers) if self.share_conv else towers
+    def build_scales(self) -> None:
+        """Levels with predictors of their own need no scales."""
 
-    def _separate_towers(self) -> nn.ModuleList:
-        block = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
-        return nn.ModuleList(super(RTMDetSepBNHead, self)._tower(block=block) for _ in self.prior_generator.strides)
-
-    def _predictors(self, channels: int) -> nn.ModuleList:
-        """One convolution a level."""
-        return nn.ModuleList(super(RTMDetSepBNHead, self)._predictors(channels) for _ in self.prior_generator.strides)
-
-    def at_level(self, layers: nn.ModuleList, level: int) -> nn.Module:
-        return layers[level]
+    def build_tower(self) -> nn.ModuleList:
+        return super().build_tower(DepthwiseSeparableConvModule if self.use_depthwise else ConvModule)
 
     def distances(self, level: int, raw: Tensor) -> Tensor:
         raw = raw.float()

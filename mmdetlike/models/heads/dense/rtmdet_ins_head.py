@@ -10,61 +10,77 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers.tower import build_tower, run_tower
+from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, build_tower, run_tower, share_convolutions
 from mmdetlike.models.utils import masks_at_stride, masks_in_image
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
+from mmdetlike.structures import DetDataSample, SampleList
 
 from .base import DenseTargets, FlatPredictions
 from .dynamic_masks import MaskNetwork
-from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
+from .rtmdet_head import RTMDetHead
 
 DEFAULT_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')
-SEP_BN_ACT, SEP_BN_NORM = dict(type='SiLU', inplace=True), dict(type='BN', requires_grad=True)
+DEFAULT_LEVEL_NORM = dict(type='BN', requires_grad=True)
+DEFAULT_LEVEL_ACT = dict(type='SiLU', inplace=True)
 
 
-class MaskFeatModule(BaseModule):
+class FusedMaskFeatures(BaseModule):
     """Features of all levels, fused at the size of the finest, that masks are made of.
 
     Args:
-        in_channels: Channels of the pyramid maps.
+        in_channels: Channels of the pyramid's feature maps.
         feat_channels: Channels of the convolutions.
-        num_levels: Number of pyramid maps.
+        num_levels: Number of feature maps.
         num_prototypes: Channels put out.
-        layer: Norm and activation layers of the convolutions.
+        norm_cfg: Norm layer of the convolutions.
+        act_cfg: Activation of the convolutions.
     """
 
-    def __init__(self, in_channels: int, feat_channels: int, num_levels: int, num_prototypes: int, **layer) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        feat_channels: int,
+        num_levels: int,
+        num_prototypes: int,
+        norm_cfg: dict | None,
+        act_cfg: dict | None,
+    ) -> None:
         super().__init__()
         self.num_levels = num_levels
         self.fusion_conv = nn.Conv2d(num_levels * in_channels, in_channels, 1)
-        self.stacked_convs = nn.Sequential(*build_tower(in_channels, feat_channels, 4, **layer))
+        convs = build_tower(in_channels, feat_channels, 4, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.stacked_convs = nn.Sequential(*convs)
         self.projection = nn.Conv2d(feat_channels, num_prototypes, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Maps (B, C, H_i, W_i), fine to coarse -> (B, prototypes, H_0, W_0)."""
+        """Feature maps (B, C, H_i, W_i), fine to coarse -> (B, prototypes, H_0, W_0)."""
         size = features[0].shape[-2:]
-        others = [F.interpolate(x, size=size, mode='bilinear') for x in features[1 : self.num_levels]]
-        return self.projection(self.stacked_convs(self.fusion_conv(torch.cat([features[0], *others], dim=1))))
+        coarse = [F.interpolate(x, size=size, mode='bilinear') for x in features[1 : self.num_levels]]
+        fused = self.fusion_conv(torch.cat([features[0], *coarse], dim=1))
+        return self.projection(self.stacked_convs(fused))
 
 
-class DynamicMasks:
-    """What heads with predicted mask convolutions have beside those of boxes; comes before ``RTMDetHead``.
+@MODELS.register_module()
+class RTMDetInsHead(RTMDetHead):
+    """``RTMDetHead`` with masks: each point also predicts the parameters of a small network that makes its mask.
 
     Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
         num_prototypes: Channels of the features that masks are made of.
         dyconv_channels: Channels of the predicted convolutions.
         num_dyconvs: Number of predicted convolutions.
         mask_loss_stride: Masks are compared at this stride, in pixels.
         loss_mask: Loss of masks.
-        kwargs: See the other base class.
+        kwargs: See ``RTMDetHead``.
     """
 
     map_names = ('cls_score', 'bbox_pred', 'kernel_pred')
 
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: int,
         num_prototypes: int = 8,
         dyconv_channels: int = 8,
         num_dyconvs: int = 3,
@@ -73,71 +89,88 @@ class DynamicMasks:
         **kwargs,
     ) -> None:
         self.num_prototypes, self.mask_loss_stride = num_prototypes, mask_loss_stride
+        # a pixel has its features and its distance x and y from the point
         self.network = MaskNetwork([num_prototypes + 2, *[dyconv_channels] * (num_dyconvs - 1), 1])
-        super().__init__(*args, **kwargs)
+        super().__init__(num_classes, in_channels, **kwargs)
         self.loss_mask = MODELS.build(loss_mask)
 
-    def _init_layers(self) -> None:
-        super()._init_layers()
-        self.kernel_convs = self._separate_towers()
-        self.rtm_kernel = self._predictors(self.network.num_params)
-        shape = self.in_channels, self.feat_channels, self.prior_generator.num_levels, self.num_prototypes
-        self.mask_head = MaskFeatModule(*shape, act_cfg=self.act_cfg, norm_cfg=self.norm_cfg)
+    def build_layers(self) -> None:
+        super().build_layers()
+        self.kernel_convs = self.for_levels(self.build_tower)
+        self.rtm_kernel = self.for_levels(lambda: self.build_predictor(self.network.num_params))
+        self.mask_head = FusedMaskFeatures(
+            self.in_channels,
+            self.feat_channels,
+            self.prior_generator.num_levels,
+            self.num_prototypes,
+            self.norm_cfg,
+            self.act_cfg,
+        )
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, distances in pixels and kernels."""
-        kernels = self.at_level(self.rtm_kernel, level)(run_tower(self.at_level(self.kernel_convs, level), x))
+        kernel_feat = run_tower(self.at_level(self.kernel_convs, level), x)
+        kernels = self.at_level(self.rtm_kernel, level)(kernel_feat)
         return *super().forward_level(level, x), kernels
 
     def forward(self, x: Sequence[Tensor]) -> tuple:
-        """Maps (B, C, H_i, W_i) -> lists of maps of classes, distances and kernels, and features of masks."""
+        """Feature maps (B, C, H_i, W_i) -> lists of maps of classes, distances and kernels, and mask features."""
         return *super().forward(x), self.mask_head(x)
 
-    def flatten(self, outs: Sequence) -> FlatPredictions:
+    def flatten(self, outs: Sequence, priors=None) -> FlatPredictions:
         """See ``DenseHead``; ``mask_feat`` (B, prototypes, H_0, W_0) stays a map."""
-        preds = super().flatten(outs[:-1])
+        preds = super().flatten(outs[:-1], priors)
         preds.maps['mask_feat'] = outs[-1].float()
         return preds
 
+    def distances(self, level: int, raw: Tensor) -> Tensor:
+        return self.scales[level](raw).float() * self.prior_generator.strides[level][0]
+
     def instance_fields(self, preds: FlatPredictions, index: int, prior_inds: Tensor) -> dict[str, Tensor]:
-        """``params`` (n, parameters) of the networks of points, and ``priors`` (n, 4)."""
-        return dict(params=preds.kernel_pred[index, prior_inds], priors=self.priors(preds)[prior_inds])
+        """``params`` (n, parameters) of the networks of points, and their ``points`` and ``strides``, both (n, 2)."""
+        priors = preds.priors[prior_inds]
+        return dict(params=preds.kernel_pred[index, prior_inds], points=priors.points, strides=priors.strides)
 
-    def mask_logits(self, mask_feat: Tensor, params: Tensor, priors: Tensor) -> Tensor:
-        """(n, h, w) of objects from the mask features (prototypes, h, w) of one image."""
-        cells = self.prior_generator.single_level_grid_priors(tuple(mask_feat.shape[-2:]), 0, device=mask_feat.device)
-        return self.network.draw(mask_feat, cells, params, priors)
+    def mask_logits(self, mask_feat: Tensor, instances: InstanceData) -> Tensor:
+        """(n, h, w) of objects, which have ``instance_fields``, from mask features (prototypes, h, w) of one image."""
+        size = tuple(mask_feat.shape[-2:])
+        pixels = self.prior_generator.single_level_grid_priors(size, 0, device=mask_feat.device)
+        return self.network.mask_logits(mask_feat, pixels, instances.params, instances.points, instances.strides)
 
-    def _loss(self, preds: FlatPredictions, batch_data_samples: SampleList) -> dict[str, Tensor | list[Tensor]]:
-        priors = self.priors(preds)
-        targets = self.targets(preds, priors, batch_data_samples)
-        losses = self._named_losses(preds, priors, targets)
-        return dict(losses, loss_mask=self.mask_loss(preds, targets, batch_data_samples))
+    def target_losses(
+        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
+    ) -> dict[str, Tensor | list[Tensor]]:
+        """The terms of ``RTMDetHead``, and ``mask`` over the positives."""
+        terms = super().target_losses(preds, targets, samples)
+        return dict(terms, mask=self.mask_term(preds, targets, samples))
 
-    def mask_loss(self, preds: FlatPredictions, targets: DenseTargets, batch_data_samples: SampleList) -> Tensor:
+    def mask_term(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> Tensor:
         """Loss of the positives' masks, at a stride of ``mask_loss_stride``."""
+        num_pos = targets.num_pos  # counted over all processes, so before any of them can leave
         if not len(targets.pos_inds):
+            # all processes of a training must compute the same terms
             return (preds.mask_feat.sum() + preds.kernel_pred.sum()) * 0
         stride = self.mask_loss_stride
         scale = self.prior_generator.strides[0][0] // stride
         size = tuple(side * scale for side in preds.mask_feat.shape[-2:])
         logits, masks = [], []
-        for feat, pos, sample in zip(preds.mask_feat, self.positives(preds, targets), batch_data_samples):
-            logits.append(self.mask_logits(feat, pos.params, pos.priors))
-            masks.append(masks_at_stride(sample, stride, size, type(self).__name__).to(feat)[pos.gt_inds])
+        for feat, positives, sample in zip(preds.mask_feat, self.positives(preds, targets), samples):
+            logits.append(self.mask_logits(feat, positives))
+            masks.append(masks_at_stride(sample, stride, size, type(self).__name__).to(feat)[positives.gt_inds])
         logits = F.interpolate(torch.cat(logits)[None], size=size, mode='bilinear')[0]
-        return self.loss_mask(logits, torch.cat(masks), weight=None, avg_factor=targets.num_pos)
+        return self.loss_mask(logits, torch.cat(masks), weight=None, avg_factor=num_pos)
 
-    def _predict(
-        self, preds: FlatPredictions, batch_data_samples: SampleList, cfg: ConfigDict, rescale: bool
+    def predict_flat(
+        self, preds: FlatPredictions, samples: SampleList, cfg: ConfigDict, rescale: bool
     ) -> list[InstanceData]:
-        results = super()._predict(preds, batch_data_samples, cfg, rescale)
-        for feat, result, sample in zip(preds.mask_feat, results, batch_data_samples):
-            logits = self.mask_logits(feat, result.pop('params'), result.pop('priors'))
-            result.masks = self.full_masks(logits, sample, cfg.mask_thr_binary, rescale)
+        """Boxes with ``masks`` (n, h, w) bool."""
+        results = []
+        for feat, found, sample in zip(preds.mask_feat, super().predict_flat(preds, samples, cfg, rescale), samples):
+            masks = self.full_masks(self.mask_logits(feat, found), sample, cfg.mask_thr_binary, rescale)
+            results.append(InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels, masks=masks))
         return results
 
-    def full_masks(self, logits: Tensor, sample, threshold: float, rescale: bool) -> Tensor:
+    def full_masks(self, logits: Tensor, sample: DetDataSample, threshold: float, rescale: bool) -> Tensor:
         """Masks (n, h, w) bool at the size of the image, or of the original one, from logits (n, H, W)."""
         size = content = tuple(sample.img_shape)
         if rescale:
@@ -149,38 +182,54 @@ class DynamicMasks:
 
 
 @MODELS.register_module()
-class RTMDetInsHead(DynamicMasks, RTMDetHead):
-    """``RTMDetHead`` with masks; arguments are those of ``DynamicMasks`` and ``RTMDetHead``."""
-
-    def distances(self, level: int, raw: Tensor) -> Tensor:
-        return self.scales[level](raw).float() * self.prior_generator.strides[level][0]
-
-
-@MODELS.register_module()
-class RTMDetInsSepBNHead(DynamicMasks, RTMDetSepBNHead):
-    """``RTMDetSepBNHead`` with masks.
+class RTMDetInsSepBNHead(RTMDetInsHead):
+    """``RTMDetInsHead`` whose levels have norm layers and predictors of their own.
 
     As in the models that are published, classes and boxes come from one tower, which has both names, and the towers of
     kernels share nothing.
 
-    See ``DynamicMasks`` and ``RTMDetSepBNHead`` for the arguments; ``with_objectness`` is False by default.
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        share_conv: Levels share the convolutions of the tower of classes and boxes.
+        use_depthwise: Build the towers of depthwise separable convolutions.
+        with_objectness: Predict objectness too.
+        norm_cfg: Norm layer of the towers.
+        act_cfg: Activation of the towers.
+        pred_kernel_size: Kernel of the convolutions that predict.
+        kwargs: See ``RTMDetInsHead``.
     """
 
-    initial_biases = dict(RTMDetSepBNHead.initial_biases, rtm_reg=1.0)
+    separate_levels = True
+    initial_biases = dict(RTMDetInsHead.initial_biases, rtm_reg=1.0)
 
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: int,
+        share_conv: bool = True,
+        use_depthwise: bool = False,
         with_objectness: bool = False,
-        norm_cfg: dict | None = SEP_BN_NORM,
-        act_cfg: dict | None = SEP_BN_ACT,
+        norm_cfg: dict | None = DEFAULT_LEVEL_NORM,
+        act_cfg: dict | None = DEFAULT_LEVEL_ACT,
+        pred_kernel_size: int = 1,
         **kwargs,
     ) -> None:
-        super().__init__(*args, with_objectness=with_objectness, norm_cfg=norm_cfg, act_cfg=act_cfg, **kwargs)
+        self.share_conv, self.use_depthwise = share_conv, use_depthwise
+        layers = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, pred_kernel_size=pred_kernel_size)
+        super().__init__(num_classes, in_channels, with_objectness=with_objectness, **layers, **kwargs)
 
-    def _init_layers(self) -> None:
-        super()._init_layers()
+    def build_towers(self) -> None:
+        self.cls_convs = self.for_levels(self.build_tower)
+        if self.share_conv:
+            share_convolutions(self.cls_convs)
         self.reg_convs = self.cls_convs
+
+    def build_scales(self) -> None:
+        """Levels with predictors of their own need no scales."""
+
+    def build_tower(self) -> nn.ModuleList:
+        return super().build_tower(DepthwiseSeparableConvModule if self.use_depthwise else ConvModule)
 
     def distances(self, level: int, raw: Tensor) -> Tensor:
         return raw.float().relu() * self.prior_generator.strides[level][0]

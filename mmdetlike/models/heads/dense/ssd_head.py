@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, conv_class
 from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
 
 from .anchor_head import AnchorHead
 from .base import DenseTargets, FlatPredictions
@@ -70,7 +71,7 @@ class SSDHead(AnchorHead):
             **kwargs,
         )
 
-    def _init_layers(self) -> None:
+    def build_layers(self) -> None:
         anchors = self.prior_generator.num_base_priors
         if len(anchors) != len(self.in_channels):
             raise ValueError(
@@ -95,7 +96,9 @@ class SSDHead(AnchorHead):
         """The maps of one level: classes and background (B, A * (classes + 1), H, W) and deltas (B, A * 4, H, W)."""
         return self.cls_convs[level](x), self.reg_convs[level](x)
 
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+    def target_losses(
+        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
+    ) -> dict[str, list[Tensor]]:
         """``cls`` over positives and the hardest negatives and ``bbox`` over the positives, one value an image."""
         per_prior = self.loss_cls(
             preds.cls_score.flatten(0, 1),
@@ -105,7 +108,7 @@ class SSDHead(AnchorHead):
         ).view_as(targets.labels)
         positive = targets.labels < self.num_classes
         pred, target = self.box_pairs(preds, targets)
-        image = torch.div(targets.pos_inds, len(priors), rounding_mode='floor')
+        image = torch.div(targets.pos_inds, len(preds.priors), rounding_mode='floor')
         terms = dict(cls=[], bbox=[])
         for i in range(len(per_prior)):
             pos = image == i

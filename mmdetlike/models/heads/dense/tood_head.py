@@ -2,23 +2,23 @@
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MessageHub
 from mmengine.model import Sequential, normal_init
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, Scale
-from mmdetlike.models.layers.tower import build_tower
-from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.layers import ConvModule, Scale, build_tower
+from mmdetlike.models.task_modules import SamplingResult, box_centers
+from mmdetlike.models.utils import TrainingProgress
 from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2distance, distance2bbox
 from mmdetlike_ops import deform_conv2d
 
-from ..common import loss_normalizer, rare_classes_init
-from .anchor_head import box_centres, check_one_prior
-from .atss_head import ATSSHead
-from .base import DenseTargets, FlatPredictions
+from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
+from .anchor_head import DEFAULT_ANCHORS, DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS
+from .base import DenseHead, DenseTargets, FlatPredictions, LevelTerm, check_one_prior
 from .centerness import centerness_target
 
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 DEFAULT_INITIAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, activated=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 FIRST_DCN = dict(type='DCNv2', deform_groups=4)
 
@@ -76,45 +76,81 @@ class TaskDecomposition(nn.Module):
 
 
 @MODELS.register_module()
-class TOODHead(ATSSHead):
+class TOODHead(DenseHead):
     """Classes and boxes from features of their own, aligned with each other by learned probabilities and offsets.
 
-    In the first ``train_cfg.initial_epoch`` epochs ``train_cfg.initial_assigner`` and ``initial_loss_cls`` are at work,
-    then ``train_cfg.assigner``, with exponents ``train_cfg.alpha`` and ``beta``, and ``loss_cls``. The epoch is
-    ``epoch``, which SetEpochInfoHook sets; else what the runner has told mmengine's MessageHub; else 0.
+    In the first ``train_cfg.initial_epoch`` epochs (see ``TrainingProgress``) ``train_cfg.initial_assigner`` and
+    ``initial_loss_cls`` are at work, then ``train_cfg.assigner``, with exponents ``train_cfg.alpha`` and ``beta``, and
+    ``loss_cls``.
 
     Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        feat_channels: Channels of the tower.
+        stacked_convs: Convolutions in the tower, which both tasks share.
+        conv_cfg: Convolution layer of the tower.
+        norm_cfg: Norm layer of the tower.
         num_dcn: How many of the first convolutions of the tower are deformable.
-        anchor_type: ``'anchor_free'`` for distances of cells' centres, ``'anchor_based'`` for deltas of anchors.
+        anchor_type: ``'anchor_free'`` for distances of cells' centers, ``'anchor_based'`` for deltas of anchors.
+        anchor_generator: Makes the anchors, one at a cell.
+        bbox_coder: Encodes boxes against anchors, with ``anchor_type='anchor_based'``.
+        reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
         initial_loss_cls: Classification loss in the first epochs, of probabilities.
-        kwargs: See ``ATSSHead``; ``loss_cls`` takes probabilities and ``(label, quality)``.
+        loss_cls: Classification loss after that, which takes probabilities and ``(label, quality)``.
+        loss_bbox: Loss of boxes in strides.
+        kwargs: See ``DenseHead``.
 
     Raises:
-        ValueError: ``anchor_type`` is unknown, or there is more than one anchor at a cell.
+        ValueError: ``anchor_type`` is unknown, there is more than one anchor at a cell, or ``reg_decoded_bbox`` is
+            False.
     """
 
-    map_names = ('cls_score', 'bbox_pred')
     default_init = rare_classes_init('tood_cls')
 
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = DEFAULT_NORM,
         num_dcn: int = 0,
         anchor_type: str = 'anchor_free',
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DEFAULT_CODER,
+        reg_decoded_bbox: bool = True,
         initial_loss_cls: dict = DEFAULT_INITIAL_LOSS,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
         **kwargs,
     ) -> None:
         if anchor_type not in ('anchor_free', 'anchor_based'):
             raise ValueError(f"anchor_type must be 'anchor_free' or 'anchor_based', got {anchor_type!r}")
-        self.num_dcn, self.anchor_type = num_dcn, anchor_type
-        super().__init__(*args, **kwargs)
+        require_decoded_boxes(type(self), reg_decoded_bbox)
+        self.stacked_convs, self.num_dcn, self.anchor_type = stacked_convs, num_dcn, anchor_type
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            prior_generator=anchor_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            **kwargs,
+        )
         check_one_prior(self)
         self.initial_loss_cls = MODELS.build(initial_loss_cls)
-        self.epoch: int | None = None
         if 'initial_assigner' in self.train_cfg:
             self.initial_assigner = TASK_UTILS.build(self.train_cfg.initial_assigner)
 
-    def _init_layers(self) -> None:
+    def build_assigner(self, cfg: dict):
+        """The assigner of the later epochs, which measures alignment by the exponents in ``train_cfg``."""
+        exponents = {name: self.train_cfg[name] for name in ('alpha', 'beta') if name in self.train_cfg}
+        return super().build_assigner({**exponents, **cfg})
+
+    def build_layers(self) -> None:
         width, layers = self.feat_channels, self.stacked_convs
         deformable = min(self.num_dcn, layers)
         first = build_tower(self.in_channels, width, deformable, FIRST_DCN, self.norm_cfg)
@@ -144,13 +180,13 @@ class TOODHead(ATSSHead):
         return cls_score, sample_sides(boxes, self.reg_offset_module(feat).to(boxes.dtype))
 
     def cell_boxes(self, level: int, regression: Tensor) -> Tensor:
-        """What ``tood_reg`` says of one level -> boxes (B, 4, H, W) xyxy in strides."""
+        """Regression of one level -> boxes (B, 4, H, W) xyxy in strides."""
         size, stride = regression.shape[-2:], self.prior_generator.strides[level][0]
         anchors = self.prior_generator.single_level_grid_priors(size, level, device=regression.device)
         regression = regression.float().exp() if self.anchor_type == 'anchor_free' else regression.float()
         values = self.scales[level](regression).flatten(2).transpose(1, 2)
         if self.anchor_type == 'anchor_free':
-            boxes = distance2bbox(box_centres(anchors) / stride, values)
+            boxes = distance2bbox(box_centers(anchors) / stride, values)
         else:
             anchors = anchors.repeat(len(values), 1)
             boxes = self.bbox_coder.decode(anchors, values.flatten(0, 1)).view_as(values) / stride
@@ -160,33 +196,50 @@ class TOODHead(ATSSHead):
         """Class scores (B, N, C) in [0, 1], which the head predicts as such."""
         return preds.cls_score
 
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen cells, not clipped, as the paper's authors have it."""
-        return preds.bbox_pred[index][inds] * self.prior_strides(preds)[inds, None]
+        return preds.bbox_pred[index][inds] * preds.priors.strides[inds, :1]
 
-    @property
-    def is_initial(self) -> bool:
-        """Whether this is one of the first epochs."""
-        epoch = MessageHub.get_current_instance().get_info('epoch', 0) if self.epoch is None else self.epoch
-        return epoch < self.train_cfg.get('initial_epoch', 0)
-
-    def current_assigner(self) -> tuple:
-        """The assigner of this epoch, and the exponents that the later one is given."""
-        if self.is_initial:
-            return self.initial_assigner, {}
-        return self.assigner, dict(alpha=self.train_cfg.get('alpha', 1), beta=self.train_cfg.get('beta', 6))
-
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
         """``cls`` over all cells and ``bbox``, of boxes in strides, over the positives, one value a level."""
-        if self.is_initial:
-            weight = centerness_target(bbox2distance(box_centres(targets.pos_priors), targets.pos_gt_bboxes))
-            options = dict(avg_factor=targets.num_pos, loss_cls=self.initial_loss_cls)
-        else:
-            weight = torch.cat([alignment_of_positives(sampling) for sampling in targets.samplings])
-            options = dict(quality=targets.spread(weight), avg_factor=loss_normalizer(weight))
-        strides = self.prior_strides(preds)[targets.pos_inds % len(priors), None]
-        boxes, gt_boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds], targets.pos_gt_bboxes / strides
-        return self.level_losses(preds, targets, boxes, gt_boxes, weight, options)
+        if TrainingProgress.current().epoch < self.train_cfg.get('initial_epoch', 0):
+            return self.initial_losses(preds, self.targets(preds, samples, assigner=self.initial_assigner))
+        return self.target_losses(preds, self.targets(preds, samples), samples)
+
+    def initial_losses(self, preds: FlatPredictions, targets: DenseTargets) -> dict[str, list[Tensor]]:
+        """The losses of the first epochs: plain classes, and boxes that count by their centerness."""
+        weight = centerness_target(bbox2distance(targets.pos_priors.points, targets.pos_gt_bboxes))
+
+        def class_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.class_loss(preds, targets, rows, None, targets.num_pos, self.initial_loss_cls)
+
+        box_loss = self.weighted_box_loss(preds, targets, weight)
+        return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
+
+    def target_losses(
+        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
+    ) -> dict[str, list[Tensor]]:
+        """The losses of the later epochs: both tasks count by how well they are aligned."""
+        alignment = torch.cat([alignment_of_positives(sampling) for sampling in targets.samplings])
+        quality = targets.scatter(alignment)
+        factor = loss_normalizer(alignment)
+
+        def class_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.class_loss(preds, targets, rows, quality, factor)
+
+        box_loss = self.weighted_box_loss(preds, targets, alignment)
+        return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
+
+    def weighted_box_loss(self, preds: FlatPredictions, targets: DenseTargets, weight: Tensor) -> LevelTerm:
+        """The loss of the positives' boxes, in strides, in which each counts by its ``weight`` (P,)."""
+        boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
+        gt_boxes = targets.pos_gt_bboxes / targets.pos_priors.strides[:, :1]
+        factor = loss_normalizer(weight)
+
+        def box_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=factor)
+
+        return box_loss
 
 
 def _alignment(width: int, layers: int, out_channels: int, last_init: dict) -> Sequential:
@@ -216,8 +269,10 @@ def sample_sides(boxes: Tensor, offsets: Tensor) -> Tensor:
 
 def alignment_of_positives(sampling: SamplingResult) -> Tensor:
     """Alignment (p,) of the positives of an image, scaled so that the best of each object is its largest IoU."""
-    places, objects = sampling.pos_inds, sampling.pos_assigned_gt_inds
-    metrics, ious = sampling.assign_result.assign_metrics[places], sampling.assign_result.max_overlaps[places]
+    objects = sampling.pos_assigned_gt_inds
+    metrics = sampling.assign_result.assign_metrics[sampling.pos_inds]
+    ious = sampling.assign_result.max_overlaps[sampling.pos_inds]
     zeros = metrics.new_zeros(sampling.assign_result.num_gts)
-    best_metric, best_iou = (zeros.scatter_reduce(0, objects, values, 'amax') for values in (metrics, ious))
+    best_metric = zeros.scatter_reduce(0, objects, metrics, 'amax')
+    best_iou = zeros.scatter_reduce(0, objects, ious, 'amax')
     return metrics / (best_metric[objects] + 1e-7) * best_iou[objects]

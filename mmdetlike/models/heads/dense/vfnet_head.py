@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, Scale
-from mmdetlike.models.layers.tower import run_tower
+from mmdetlike.models.layers import ConvModule, Scale, run_tower
 from mmdetlike.models.task_modules import PointRangeAssigner
 from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 from mmdetlike_ops import DeformConv2d
 
-from ..common import loss_normalizer, rare_classes_init
+from ..common import loss_normalizer, notice_unused_assigner, rare_classes_init, require_decoded_boxes
 from .anchor_free_head import DEFAULT_LOSS_CLS, AnchorFreeHead
-from .anchor_head import box_centres, check_one_prior
-from .base import DenseTargets, FlatPredictions
-from .fcos_head import DEFAULT_NORM, DEFAULT_RANGES
+from .base import DenseTargets, FlatPredictions, check_one_prior
 
+DEFAULT_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 DEFAULT_VARIFOCAL = dict(type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0, iou_weighted=True)
 DEFAULT_ANCHORS = dict(
     type='AnchorGenerator',
@@ -35,9 +35,12 @@ class VFNetHead(AnchorFreeHead):
     """Boxes, the same refined and IoU-aware classes, from features gathered at nine points of the first boxes.
 
     Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
         regress_ranges: As of ``FCOSHead``; the upper end is also the unit of distances with
             ``bbox_norm_type='reg_denom'``, twice the last but one in the last.
-        center_sampling: As of ``FCOSHead``, with ``center_sample_radius``; without ``use_atss``.
+        center_sampling: As of ``FCOSHead``; without ``use_atss``.
+        center_sample_radius: As of ``FCOSHead``.
         sync_num_pos: Divide the classification loss by the positives averaged over processes, not by one's own.
         gradient_mul: Share of the gradient that the first boxes receive through the nine points.
         bbox_norm_type: Unit of the predicted distances, ``'reg_denom'`` or ``'stride'``.
@@ -46,9 +49,10 @@ class VFNetHead(AnchorFreeHead):
         loss_cls: Classification loss with ``use_vfl``.
         loss_bbox: Loss of the first boxes.
         loss_bbox_refine: Loss of the refined boxes.
+        norm_cfg: Norm layer of the towers.
         use_atss: Assign by the anchors and ``train_cfg.assigner``; else as FCOS does, with points amid their cells.
         reg_decoded_bbox: Must be True: losses see decoded boxes.
-        anchor_generator: Anchors to assign by, one at a cell; their centres are the points.
+        anchor_generator: Anchors to assign by, one at a cell; their centers are the points.
         kwargs: See ``AnchorFreeHead``.
 
     Raises:
@@ -60,7 +64,8 @@ class VFNetHead(AnchorFreeHead):
 
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: int,
         regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
         center_sampling: bool = False,
         center_sample_radius: float = 1.5,
@@ -80,26 +85,36 @@ class VFNetHead(AnchorFreeHead):
     ) -> None:
         if bbox_norm_type not in ('reg_denom', 'stride'):
             raise ValueError(f"bbox_norm_type must be 'reg_denom' or 'stride', got {bbox_norm_type!r}")
-        if not reg_decoded_bbox:
-            raise ValueError('reg_decoded_bbox must be True for VFNetHead, whose losses compare decoded boxes')
-        loss_cls, priors = loss_cls if use_vfl else loss_cls_fl, anchor_generator if use_atss else None
+        require_decoded_boxes(type(self), reg_decoded_bbox)
+        self.use_vfl, self.use_atss = use_vfl, use_atss
         super().__init__(
-            *args, loss_cls=loss_cls, loss_bbox=loss_bbox, norm_cfg=norm_cfg, prior_generator=priors, **kwargs
+            num_classes,
+            in_channels,
+            norm_cfg=norm_cfg,
+            loss_cls=loss_cls if use_vfl else loss_cls_fl,
+            loss_bbox=loss_bbox,
+            prior_generator=anchor_generator if use_atss else None,
+            **kwargs,
         )
         self.loss_bbox_refine = MODELS.build(loss_bbox_refine)
         self.sync_num_pos, self.gradient_mul = sync_num_pos, gradient_mul
-        self.use_vfl, self.use_atss = use_vfl, use_atss
         tops = [high for _, high in regress_ranges]
         self.units = list(self.strides) if bbox_norm_type == 'stride' else [*tops[:-1], tops[-2] * 2]
         if use_atss:
-            self.has_anchors, self.prior_options = True, {}
             check_one_prior(self)
         else:
+            notice_unused_assigner(type(self), self.train_cfg, 'regress_ranges, as use_atss=False says')
             self.assigner = PointRangeAssigner(regress_ranges, center_sample_radius if center_sampling else None)
 
-    def _init_layers(self) -> None:
+    @property
+    def assigns_padding(self) -> bool:
+        """Whether priors on padding may be assigned: points may, anchors may not."""
+        return not self.use_atss
+
+    def build_layers(self) -> None:
         width = self.feat_channels
-        self.cls_convs, self.reg_convs = self._tower(), self._tower()
+        self.cls_convs = self.build_tower()
+        self.reg_convs = self.build_tower()
         norm = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, bias=self.conv_bias)
         self.vfnet_reg_conv = ConvModule(width, width, 3, padding=1, **norm)
         self.vfnet_reg = nn.Conv2d(width, 4, 3, padding=1)
@@ -112,7 +127,8 @@ class VFNetHead(AnchorFreeHead):
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, distances in pixels and the same refined."""
-        cls_feat, reg_feat = run_tower(self.cls_convs, x), run_tower(self.reg_convs, x)
+        cls_feat = run_tower(self.cls_convs, x)
+        reg_feat = run_tower(self.reg_convs, x)
         distances = self.scales[level](self.vfnet_reg(self.vfnet_reg_conv(reg_feat))).float().exp() * self.units[level]
         offset = star_offsets(distances / self.strides[level], self.gradient_mul).to(reg_feat.dtype)
         reg_feat = self.vfnet_reg_refine_dconv(reg_feat, offset).relu()
@@ -120,40 +136,36 @@ class VFNetHead(AnchorFreeHead):
         cls_feat = self.vfnet_cls_dconv(cls_feat, offset).relu()
         return self.vfnet_cls(cls_feat), distances, factors * distances.detach()
 
-    def coded(self, priors: Tensor) -> Tensor:
-        """The points (n, 2) x, y of priors (n, 4)."""
-        return box_centres(priors) if self.use_atss else priors[:, :2]
-
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` over all points, ``bbox`` and, of refined boxes, ``bbox_rf`` over the positives."""
-        points, gt_boxes = self.coded(targets.pos_priors), targets.pos_gt_bboxes
-        distances, refined = (preds.maps[name].flatten(0, 1)[targets.pos_inds] for name in self.map_names[1:])
-        boxes, refined_boxes = self.bbox_coder.decode(points, distances), self.bbox_coder.decode(points, refined)
+        points, gt_boxes = targets.pos_priors.points, targets.pos_gt_bboxes
+        boxes = self.bbox_coder.decode(points, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
+        refined_boxes = self.bbox_coder.decode(points, preds.bbox_pred_refine.flatten(0, 1)[targets.pos_inds])
         ious = bbox_overlaps(refined_boxes.detach(), gt_boxes, is_aligned=True).clamp(min=LEAST_IOU)
         return dict(
-            cls=self.class_loss(preds, targets, ious),
+            cls=self.iou_aware_class_loss(preds, targets, ious),
             bbox=box_loss(self.loss_bbox, boxes, gt_boxes),
             bbox_rf=box_loss(self.loss_bbox_refine, refined_boxes, gt_boxes),
         )
 
-    def class_loss(self, preds: FlatPredictions, targets: DenseTargets, ious: Tensor) -> Tensor:
+    def iou_aware_class_loss(self, preds: FlatPredictions, targets: DenseTargets, ious: Tensor) -> Tensor:
         """Classification loss of all points, where ``ious`` (P,) are those of the positives' refined boxes."""
-        cls_score, labels = preds.cls_score.flatten(0, 1), targets.labels.flatten()
+        cls_score = preds.cls_score.flatten(0, 1)
         count = targets.num_pos if self.sync_num_pos else max(len(targets.pos_inds), 1)
         if not self.use_vfl:
-            return self.loss_cls(cls_score, labels, targets.label_weights.flatten(), avg_factor=count)
+            return self.loss_cls(cls_score, targets.labels.flatten(), targets.label_weights.flatten(), avg_factor=count)
         quality = torch.zeros_like(cls_score)
         quality[targets.pos_inds, targets.pos_labels] = ious
         return self.loss_cls(cls_score, quality, avg_factor=count)
 
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
         """Refined boxes of the chosen points, clipped to the image."""
-        distances = preds.bbox_pred_refine[index][inds]
-        return self.bbox_coder.decode(self.coded(priors[inds]), distances, max_shape=img_shape)
+        points = preds.priors.of_image(index).points[inds]
+        return self.bbox_coder.decode(points, preds.bbox_pred_refine[index][inds], max_shape=img_shape)
 
 
 def star_offsets(distances: Tensor, gradient_mul: float) -> Tensor:
-    """Where a 3x3 convolution finds the corners, the middles of the sides and the centre cell of each cell's box.
+    """Where a 3x3 convolution finds the corners, the middles of the sides and the center cell of each cell's box.
 
     From distances (B, 4, H, W) of a cell to the left, top, right and bottom side, which get the share ``gradient_mul``
     of the gradient, offsets (B, 18, H, W) of the nine taps, row by row, y then x; all in cells.

@@ -10,10 +10,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule
-from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.task_modules import Priors
 from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import get_box_tensor
 
-from .base import DenseHead, DenseTargets, FlatPredictions
+from .base import Candidates, DenseHead, DenseTargets, FlatPredictions
 
 DEFAULT_ANCHORS = dict(
     type='YOLOAnchorGenerator',
@@ -29,11 +31,14 @@ SQUARE = dict(type='MSELoss', loss_weight=1.0)
 
 @MODELS.register_module()
 class YOLOV3Head(DenseHead):
-    """One vector an anchor: place in the cell x, y, growth w, h, objectness, and a logit a class.
+    """One vector an anchor: offset in the cell x, y, growth w, h, objectness, and a logit a class.
 
     Args:
+        num_classes: Classes without background.
         in_channels: Channels of each pyramid map, coarse to fine.
         out_channels: Channels before each predicting convolution.
+        anchor_generator: Makes the anchors.
+        bbox_coder: Encodes boxes against anchors.
         featmap_strides: Stride of each pyramid map in pixels.
         one_hot_smoother: Share of each class target that is spread over all classes.
         conv_cfg: Convolution layer.
@@ -41,7 +46,7 @@ class YOLOV3Head(DenseHead):
         act_cfg: Activation.
         loss_cls: Loss of classes, over the positives.
         loss_conf: Loss of objectness, over positives and negatives.
-        loss_xy: Loss of places in the cell, over the positives.
+        loss_xy: Loss of offsets in the cell, over the positives.
         loss_wh: Loss of growth, over the positives.
         kwargs: See ``DenseHead``; ``test_cfg`` has ``conf_thr`` too, the least objectness, and its ``nms_pre`` counts
             candidates of all levels together.
@@ -78,7 +83,7 @@ class YOLOV3Head(DenseHead):
         super().__init__(num_classes, in_channels, **parts, **kwargs)
         self.loss_conf, self.loss_xy, self.loss_wh = (MODELS.build(cfg) for cfg in (loss_conf, loss_xy, loss_wh))
 
-    def _init_layers(self) -> None:
+    def build_layers(self) -> None:
         counts = dict(
             in_channels=len(self.in_channels),
             out_channels=len(self.out_channels),
@@ -107,23 +112,25 @@ class YOLOV3Head(DenseHead):
         """The map of one level, (B, A * (5 + classes), H, W)."""
         return (self.convs_pred[level](self.convs_bridge[level](x)),)
 
-    def assign(
-        self, preds: FlatPredictions, priors: Tensor, usable: Tensor | None, index: int, sample
-    ) -> SamplingResult:
-        """Assign the objects of an image to the anchors of their cells."""
-        gt_instances = self.gt_instances(sample)
-        flags = self.prior_generator.responsible_flags(preds.featmap_sizes, gt_instances.bboxes, priors.device)
-        instances = InstanceData(priors=priors, responsible_flags=torch.cat(flags))
-        return self.sampler.sample(self.assigner.assign(instances, gt_instances), instances, gt_instances)
+    def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
+        """What the assigner sees: anchors, and whether they belong to the cell of an object's center."""
+        rows = super().candidates(preds, priors, sample, assigner)
+        boxes = get_box_tensor(self.gt_instances(sample).bboxes)
+        flags = self.prior_generator.responsible_flags(preds.featmap_sizes, boxes, boxes.device)
+        rows.responsible_flags = torch.cat(flags)
+        return rows
 
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, list[Tensor]]:
+    def target_losses(
+        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
+    ) -> dict[str, list[Tensor]]:
         """``cls``, ``conf``, ``xy`` and ``wh``, one value a level."""
         positive = preds.pred_map.flatten(0, 1)[targets.pos_inds]
         classes = self._class_targets(targets.pos_labels)
         terms = dict(cls=[], conf=[], xy=[], wh=[])
         for (rows, pos), stride in zip(self.levels(preds, targets.pos_inds), self.featmap_strides):
-            boxes = self.bbox_coder.encode(targets.pos_priors[pos], targets.pos_gt_bboxes[pos], stride)
-            objectness, labels = preds.pred_map[:, rows, 4], targets.labels[:, rows]
+            boxes = self.bbox_coder.encode(targets.pos_priors.boxes[pos], targets.pos_gt_bboxes[pos], stride)
+            objectness = preds.pred_map[:, rows, 4]
+            labels = targets.labels[:, rows]
             is_object = (labels < self.num_classes).to(objectness.dtype)
             terms['conf'].append(self.loss_conf(objectness, is_object, targets.label_weights[:, rows]))
             count = labels.numel()
@@ -146,17 +153,16 @@ class YOLOV3Head(DenseHead):
         """Objectness (B, N)."""
         return preds.pred_map[..., 4].sigmoid()
 
-    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The ``nms_pre`` best (prior, class) pairs of all levels together above ``score_thr``."""
         return super().select(scores, [sum(num_priors)], cfg)
 
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen anchors; they may leave the image."""
+        priors = preds.priors.of_image(index)[inds]
         pred = preds.pred_map[index][inds]
-        strides = torch.tensor(self.featmap_strides, device=inds.device)
-        strides = strides.repeat_interleave(torch.tensor(preds.num_priors, device=inds.device))[inds]
         pred = torch.cat([pred[:, :2].sigmoid(), pred[:, 2:4]], dim=-1)
-        return self.bbox_coder.decode(priors[inds], pred, strides)
+        return self.bbox_coder.decode(priors.boxes, pred, priors.strides[:, 0])
 
 
 def _of_positives(loss: nn.Module, pred: Tensor, target: Tensor, count: int) -> Tensor:

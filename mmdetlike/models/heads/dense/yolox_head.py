@@ -10,13 +10,15 @@ from mmengine.model import bias_init_with_prob
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule
-from mmdetlike.models.layers.tower import run_tower
+from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, build_tower, run_tower
+from mmdetlike.models.task_modules import Priors
+from mmdetlike.models.utils import TrainingProgress
 from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 
-from .anchor_free_head import AnchorFreeHead
-from .base import DenseTargets, FlatPredictions
+from .anchor_free_head import LAST_DCN, AnchorFreeHead
+from .base import Candidates, DenseTargets, FlatPredictions
 
 DEFAULT_NORM = dict(type='BN', momentum=0.03, eps=0.001)
 DEFAULT_ACT = dict(type='Swish')
@@ -29,18 +31,23 @@ DEFAULT_LOSS_L1 = dict(type='L1Loss', reduction='sum', loss_weight=1.0)
 class YOLOXHead(AnchorFreeHead):
     """Classes, a box and objectness of every point, by two towers of each level's own.
 
-    Priors are corners of cells with the strides of their level, (N, 4); a box is predicted as the place of its centre
-    from there, in strides, and the logarithm of its size in strides.
+    Priors are corners of cells; a box is predicted as the offset of its center from the corner, in strides, and the
+    logarithm of its size in strides.
 
     Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        stacked_convs: Convolutions in each tower.
+        strides: Stride of each level in pixels.
         use_depthwise: Build the towers of depthwise separable convolutions.
         act_cfg: Activation of the towers.
         loss_obj: Loss of objectness, over all points.
-        loss_l1: Loss of boxes as they are predicted, which takes part where ``use_l1`` is set.
+        norm_cfg: Norm layer of the towers.
+        loss_cls: Loss of classes, over the positives.
+        loss_bbox: Loss of decoded boxes, over the positives.
+        loss_l1: Loss of boxes as they are predicted, which takes part at the end of the training, when images are no
+            longer mixed (see ``YOLOXModeSwitchHook`` and ``TrainingProgress``).
         kwargs: See ``AnchorFreeHead``.
-
-    Attributes:
-        use_l1: Whether ``loss_l1`` takes part, as at the end of training (see ``YOLOXModeSwitchHook``).
     """
 
     map_names = ('cls_score', 'bbox_pred', 'objectness')
@@ -50,7 +57,8 @@ class YOLOXHead(AnchorFreeHead):
 
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: int,
         stacked_convs: int = 2,
         strides: Sequence[int] = (8, 16, 32),
         use_depthwise: bool = False,
@@ -62,23 +70,33 @@ class YOLOXHead(AnchorFreeHead):
         loss_l1: dict = DEFAULT_LOSS_L1,
         **kwargs,
     ) -> None:
-        self.use_depthwise, self.act_cfg, self.use_l1 = use_depthwise, act_cfg, False
+        self.use_depthwise, self.act_cfg = use_depthwise, act_cfg
         corners = dict(type='MlvlPointGenerator', strides=strides, offset=0)
         parts = dict(prior_generator=corners, norm_cfg=norm_cfg, loss_cls=loss_cls, loss_bbox=loss_bbox)
-        super().__init__(*args, stacked_convs=stacked_convs, strides=strides, **parts, **kwargs)
-        self.loss_obj, self.loss_l1 = MODELS.build(loss_obj), MODELS.build(loss_l1)
+        super().__init__(num_classes, in_channels, stacked_convs=stacked_convs, strides=strides, **parts, **kwargs)
+        self.loss_obj = MODELS.build(loss_obj)
+        self.loss_l1 = MODELS.build(loss_l1)
 
-    def _init_layers(self) -> None:
+    def build_layers(self) -> None:
         levels, width = self.strides, self.feat_channels
-        self.multi_level_cls_convs = nn.ModuleList(self._tower() for _ in levels)
-        self.multi_level_reg_convs = nn.ModuleList(self._tower() for _ in levels)
+        self.multi_level_cls_convs = nn.ModuleList(self.build_tower() for _ in levels)
+        self.multi_level_reg_convs = nn.ModuleList(self.build_tower() for _ in levels)
         self.multi_level_conv_cls = nn.ModuleList(nn.Conv2d(width, self.num_classes, 1) for _ in levels)
         self.multi_level_conv_reg = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in levels)
         self.multi_level_conv_obj = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in levels)
 
-    def _tower(self) -> nn.ModuleList:
-        block = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
-        return super()._tower(block=block, act_cfg=self.act_cfg)
+    def build_tower(self) -> nn.ModuleList:
+        return build_tower(
+            self.in_channels,
+            self.feat_channels,
+            self.stacked_convs,
+            self.conv_cfg,
+            self.norm_cfg,
+            self.conv_bias,
+            last_conv_cfg=LAST_DCN if self.dcn_on_last_conv else None,
+            block=DepthwiseSeparableConvModule if self.use_depthwise else ConvModule,
+            act_cfg=self.act_cfg,
+        )
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
@@ -96,17 +114,21 @@ class YOLOXHead(AnchorFreeHead):
             self.multi_level_conv_obj[level](reg_feat),
         )
 
-    def predicted_instances(self, preds: FlatPredictions, priors: Tensor, index: int) -> InstanceData:
-        """What the assigner sees: points in the middle of cells, scores (N, C) as a geometric mean with objectness."""
-        middles = torch.cat([priors[:, :2] + priors[:, 2:] / 2, priors[:, 2:]], dim=-1)
-        boxes = to_boxes(priors, preds.bbox_pred[index])
-        scores = preds.cls_score[index].sigmoid() * preds.objectness[index].sigmoid()
-        return InstanceData(priors=middles, bboxes=boxes, scores=scores.sqrt())
+    def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
+        """What the assigner sees: points in the middle of cells, though boxes are encoded against corners."""
+        rows = super().candidates(preds, priors, sample, assigner)
+        rows.points = priors.points + priors.strides / 2
+        return rows
 
-    def losses(self, preds: FlatPredictions, priors: Tensor, targets: DenseTargets) -> dict[str, Tensor]:
-        """``cls`` and ``bbox`` over the positives, ``obj`` over all points, and ``l1`` if ``use_l1``."""
+    def assignable_predictions(self, preds: FlatPredictions) -> tuple[Tensor, Tensor]:
+        """Boxes (N, 4) and scores (N, C), as a geometric mean with objectness."""
+        scores = preds.cls_score[0].sigmoid() * preds.objectness[0].sigmoid()
+        return to_boxes(preds.priors, preds.bbox_pred[0]), scores.sqrt()
+
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
+        """``cls`` and ``bbox`` over the positives, ``obj`` over all points; ``l1`` once images are no longer mixed."""
         pos, pos_priors, gt_boxes = targets.pos_inds, targets.pos_priors, targets.pos_gt_bboxes
-        quality = torch.cat([s.assign_result.max_overlaps[s.pos_inds] for s in targets.samplings])
+        quality = targets.pos_overlaps
         classes = F.one_hot(targets.pos_labels, self.num_classes) * quality[:, None]
         objectness = preds.objectness.flatten()[:, None]
         is_object = torch.zeros_like(objectness)
@@ -117,7 +139,7 @@ class YOLOXHead(AnchorFreeHead):
             bbox=self.loss_bbox(to_boxes(pos_priors, pos_preds), gt_boxes),
             obj=self.loss_obj(objectness, is_object),
         )
-        if self.use_l1:
+        if not TrainingProgress.current().mixes_images:
             terms['l1'] = self.loss_l1(pos_preds, from_boxes(pos_priors, gt_boxes))
         return {name: term / targets.num_pos for name, term in terms.items()}
 
@@ -125,26 +147,26 @@ class YOLOXHead(AnchorFreeHead):
         """Class scores (B, N, C) times objectness."""
         return preds.cls_score.sigmoid() * preds.objectness.sigmoid()
 
-    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> InstanceData:
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The best class of every prior where its score is at least ``score_thr``."""
         values, labels = scores.max(dim=1)
         inds = (values >= cfg.get('score_thr', 0)).nonzero().squeeze(1)
-        return InstanceData(scores=values[inds], labels=labels[inds], prior_inds=inds)
+        return Candidates(values[inds], labels[inds], inds)
 
-    def decode(self, preds: FlatPredictions, priors: Tensor, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen points; they may leave the image."""
-        return to_boxes(priors[inds], preds.bbox_pred[index][inds])
+        return to_boxes(preds.priors.of_image(index)[inds], preds.bbox_pred[index][inds])
 
 
-def to_boxes(priors: Tensor, pred: Tensor) -> Tensor:
-    """Boxes (n, 4) xyxy in pixels that predictions (n, 4) make of priors (n, 4) x, y and strides."""
-    places, strides = priors.chunk(2, dim=-1)
-    centres, sizes = pred[:, :2] * strides + places, pred[:, 2:].exp() * strides
-    return bbox_cxcywh_to_xyxy(torch.cat([centres, sizes], dim=-1))
+def to_boxes(priors: Priors, pred: Tensor) -> Tensor:
+    """Boxes (n, 4) xyxy in pixels that predictions (n, 4) make of n priors."""
+    centers = pred[:, :2] * priors.strides + priors.points
+    sizes = pred[:, 2:].exp() * priors.strides
+    return bbox_cxcywh_to_xyxy(torch.cat([centers, sizes], dim=-1))
 
 
-def from_boxes(priors: Tensor, boxes: Tensor) -> Tensor:
-    """What must be predicted at priors (n, 4) for boxes (n, 4), the inverse of ``to_boxes``."""
-    places, strides = priors.chunk(2, dim=-1)
-    centres, sizes = bbox_xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
-    return torch.cat([(centres - places) / strides, (sizes / strides + 1e-8).log()], dim=-1)
+def from_boxes(priors: Priors, boxes: Tensor) -> Tensor:
+    """What must be predicted at n priors for boxes (n, 4), the inverse of ``to_boxes``."""
+    centers, sizes = bbox_xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
+    # the logarithm of a box without area stays finite
+    return torch.cat([(centers - priors.points) / priors.strides, (sizes / priors.strides + 1e-8).log()], dim=-1)

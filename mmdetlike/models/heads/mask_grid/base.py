@@ -61,7 +61,7 @@ class LevelTargets:
 class MaskGridHead(Head):
     """Base of the heads that predict masks at grids of cells.
 
-    A subclass supplies ``_init_layers``, ``forward`` and ``mask_logits``.
+    A subclass supplies ``build_layers``, ``forward`` and ``mask_logits``.
 
     Args:
         in_channels: Channels of the pyramid maps.
@@ -111,7 +111,7 @@ class MaskGridHead(Head):
         self.strides, self.scale_ranges, self.num_grids = strides, scale_ranges, num_grids
         self.pos_scale, self.cls_down_index, self.norm_cfg = pos_scale, cls_down_index, norm_cfg
         self.loss_mask, self.loss_cls = MODELS.build(loss_mask), MODELS.build(loss_cls)
-        self._init_layers()
+        self.build_layers()
         self.conv_cls = nn.Conv2d(feat_channels, num_classes, 3, padding=1)
 
     @property

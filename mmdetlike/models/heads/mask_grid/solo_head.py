@@ -17,12 +17,12 @@ class SOLOHead(MaskGridHead):
 
     predictors = ('conv_mask_list', 'conv_cls')
 
-    def _init_layers(self) -> None:
-        self.mask_convs = self._tower(self.in_channels + 2)
-        self.cls_convs = self._tower(self.in_channels)
+    def build_layers(self) -> None:
+        self.mask_convs = self.build_tower(self.in_channels + 2)
+        self.cls_convs = self.build_tower(self.in_channels)
         self.conv_mask_list = nn.ModuleList(nn.Conv2d(self.feat_channels, grid**2, 1) for grid in self.num_grids)
 
-    def _tower(self, in_channels: int) -> nn.ModuleList:
+    def build_tower(self, in_channels: int) -> nn.ModuleList:
         return build_tower(in_channels, self.feat_channels, self.stacked_convs, norm_cfg=self.norm_cfg)
 
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
@@ -59,12 +59,13 @@ class DecoupledSOLOHead(SOLOHead):
 
     predictors = ('conv_mask_list_x', 'conv_mask_list_y', 'conv_cls')
 
-    def _init_layers(self) -> None:
-        self.mask_convs_x, self.mask_convs_y = self._tower(self.in_channels + 1), self._tower(self.in_channels + 1)
-        self.cls_convs = self._tower(self.in_channels)
-        self._init_predictors()
+    def build_layers(self) -> None:
+        self.mask_convs_x = self.build_tower(self.in_channels + 1)
+        self.mask_convs_y = self.build_tower(self.in_channels + 1)
+        self.cls_convs = self.build_tower(self.in_channels)
+        self.build_predictors()
 
-    def _init_predictors(self) -> None:
+    def build_predictors(self) -> None:
         self.conv_mask_list_x, self.conv_mask_list_y = (
             nn.ModuleList(nn.Conv2d(self.feat_channels, grid, 3, padding=1) for grid in self.num_grids)
             for _ in range(2)
@@ -100,15 +101,16 @@ class DecoupledSOLOLightHead(DecoupledSOLOHead):
         kwargs: See ``MaskGridHead``.
     """
 
-    def __init__(self, *args, dcn_cfg: dict | None = None, **kwargs) -> None:
+    def __init__(self, num_classes: int, in_channels: int, dcn_cfg: dict | None = None, **kwargs) -> None:
         self.dcn_cfg = dcn_cfg
-        super().__init__(*args, **kwargs)
+        super().__init__(num_classes, in_channels, **kwargs)
 
-    def _init_layers(self) -> None:
-        self.mask_convs, self.cls_convs = self._tower(self.in_channels + 2), self._tower(self.in_channels)
-        self._init_predictors()
+    def build_layers(self) -> None:
+        self.mask_convs = self.build_tower(self.in_channels + 2)
+        self.cls_convs = self.build_tower(self.in_channels)
+        self.build_predictors()
 
-    def _tower(self, in_channels: int) -> nn.ModuleList:
+    def build_tower(self, in_channels: int) -> nn.ModuleList:
         return build_tower(
             in_channels, self.feat_channels, self.stacked_convs, norm_cfg=self.norm_cfg, last_conv_cfg=self.dcn_cfg
         )
@@ -125,8 +127,8 @@ class SOLOV2MaskFeatures(MaskFeatures):
     See ``MaskFeatures`` for the arguments.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
         self.conv_pred = ConvModule(self.feat_channels, self.out_channels, 1, **self.layer)
 
     def level_convs(self, level: int) -> nn.Sequential:
@@ -163,7 +165,9 @@ class SOLOV2Head(MaskGridHead):
 
     def __init__(
         self,
-        *args,
+        num_classes: int,
+        in_channels: int,
+        *,
         mask_feature_head: dict,
         dynamic_conv_size: int = 1,
         dcn_cfg: dict | None = None,
@@ -173,15 +177,16 @@ class SOLOV2Head(MaskGridHead):
         self.dcn_cfg, self.dcn_apply_to_all_conv = dcn_cfg, dcn_apply_to_all_conv
         self.dynamic_conv_size = dynamic_conv_size
         self.kernel_out_channels = mask_feature_head['out_channels'] * dynamic_conv_size**2
-        super().__init__(*args, **kwargs)
+        super().__init__(num_classes, in_channels, **kwargs)
         self.mask_feature_head = SOLOV2MaskFeatures(**{**mask_feature_head, 'in_channels': self.in_channels})
         self.mask_stride = self.mask_feature_head.mask_stride
 
-    def _init_layers(self) -> None:
-        self.cls_convs, self.kernel_convs = self._tower(self.in_channels), self._tower(self.in_channels + 2)
+    def build_layers(self) -> None:
+        self.cls_convs = self.build_tower(self.in_channels)
+        self.kernel_convs = self.build_tower(self.in_channels + 2)
         self.conv_kernel = nn.Conv2d(self.feat_channels, self.kernel_out_channels, 3, padding=1)
 
-    def _tower(self, in_channels: int) -> nn.ModuleList:
+    def build_tower(self, in_channels: int) -> nn.ModuleList:
         kind = 'conv_cfg' if self.dcn_apply_to_all_conv else 'last_conv_cfg'
         layer = dict(norm_cfg=self.norm_cfg, **{kind: self.dcn_cfg})
         return build_tower(in_channels, self.feat_channels, self.stacked_convs, **layer)

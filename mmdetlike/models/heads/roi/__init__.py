@@ -1,10 +1,22 @@
-from .bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
+from .bbox_heads import (
+    BBoxHead,
+    ConvFCBBoxHead,
+    DoubleConvFCBBoxHead,
+    RegionHead,
+    Shared2FCBBoxHead,
+    Shared4Conv1FCBBoxHead,
+)
+from .branches import MaskBranch, RoIBranch
 from .cascade_roi_head import CascadeRoIHead
+from .double_roi_head import DoubleHeadRoIHead
 from .htc_roi_head import HybridTaskCascadeRoIHead
-from .mask_heads import CoarseMaskHead, FCNMaskHead, FusedSemanticHead, HTCMaskHead, MaskPointHead
+from .keypoint_heads import DeconvKeypointHead
+from .keypoint_roi_head import KeypointRoIHead
+from .mask_heads import CoarseMaskHead, FCNMaskHead, FusedSemanticHead, HTCMaskHead, MaskIoUHead, MaskPointHead
+from .mask_scoring_roi_head import MaskScoringRoIHead
 from .point_rend_roi_head import PointRendRoIHead
 from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 from .roi_head import RoIHead
 from .shared_heads import ResLayer
-from .stage import Stage
+from .stage import Stage, StageOutputs, StageResult
 from .standard_roi_head import StandardRoIHead

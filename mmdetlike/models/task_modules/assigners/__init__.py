@@ -1,5 +1,6 @@
 from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
+from .base_assigner import BaseAssigner
 from .dynamic_soft_label_assigner import DynamicSoftLabelAssigner
 from .grid_assigner import GridAssigner
 from .hungarian_assigner import HungarianAssigner

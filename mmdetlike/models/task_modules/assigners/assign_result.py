@@ -1,4 +1,4 @@
-"""What an assigner says of each prior."""
+"""Which object each prior is responsible for."""
 
 from dataclasses import dataclass
 
@@ -25,19 +25,20 @@ class AssignResult:
     assign_metrics: Tensor | None = None
 
     @classmethod
-    def of(
+    def from_gt_inds(
         cls, gt_inds: Tensor, max_overlaps: Tensor, gt_labels: Tensor, assign_metrics: Tensor | None = None
     ) -> 'AssignResult':
         """The result for objects of the classes ``gt_labels`` (m,), from which follow those of priors."""
-        labels, positive = torch.full_like(gt_inds, -1), gt_inds > 0
+        labels = torch.full_like(gt_inds, -1)
+        positive = gt_inds > 0
         labels[positive] = gt_labels[gt_inds[positive] - 1]
         return cls(len(gt_labels), gt_inds, max_overlaps, labels, assign_metrics)
 
     @classmethod
-    def nothing(cls, priors: Tensor, gt_labels: Tensor) -> 'AssignResult':
+    def all_background(cls, priors: Tensor, gt_labels: Tensor) -> 'AssignResult':
         """The result where all priors (n, 4) are background."""
         gt_inds = torch.zeros(len(priors), dtype=torch.long, device=priors.device)
-        return cls.of(gt_inds, priors.new_zeros(len(priors)), gt_labels)
+        return cls.from_gt_inds(gt_inds, priors.new_zeros(len(priors)), gt_labels)
 
     def add_gt_(self, gt_labels: Tensor) -> None:
         """Prepend the objects themselves as priors, each assigned to itself."""

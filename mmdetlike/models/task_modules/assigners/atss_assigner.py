@@ -1,7 +1,5 @@
 """Adaptive Training Sample Selection: Bridging the Gap Between Anchor-based and Anchor-free, arXiv 1912.02424."""
 
-from collections.abc import Sequence
-
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -9,13 +7,14 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import get_box_tensor
 
+from ..priors import box_centers
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner, best_object, points_inside
 
 
 @TASK_UTILS.register_module()
 class ATSSAssigner(BaseAssigner):
-    """Take, of the anchors nearest to an object's centre, those that overlap it more than most of them do.
+    """Take, of the anchors nearest to an object's center, those that overlap it more than most of them do.
 
     Args:
         topk: Candidates of each object in each level.
@@ -23,8 +22,6 @@ class ATSSAssigner(BaseAssigner):
             2107.02963); None for the overlap of anchors alone.
         iou_calculator, ignore_iof_thr: See ``BaseAssigner``.
     """
-
-    needs_levels = True
 
     def __init__(
         self,
@@ -44,27 +41,29 @@ class ATSSAssigner(BaseAssigner):
     def assign(
         self,
         pred_instances: InstanceData,
-        num_level_priors: Sequence[int],
         gt_instances: InstanceData,
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
         """See ``BaseAssigner``; with ``alpha``, predicted ``scores`` are in [0, 1]."""
-        priors, boxes = get_box_tensor(pred_instances.priors)[:, :4], get_box_tensor(gt_instances.bboxes)
+        priors = get_box_tensor(pred_instances.priors)
+        boxes = get_box_tensor(gt_instances.bboxes)
         if not len(boxes) or not len(priors):
-            return AssignResult.nothing(priors, gt_instances.labels)
+            return AssignResult.all_background(priors, gt_instances.labels)
         overlaps = self._overlaps(pred_instances, priors, boxes, gt_instances.labels)
-        centres = (priors[:, :2] + priors[:, 2:]) / 2
-        distances = torch.cdist(centres, (boxes[:, :2] + boxes[:, 2:]) / 2)
+        centers = box_centers(priors)
+        distances = torch.cdist(centers, box_centers(boxes))
         ignored = self.ignored(priors, gt_instances_ignore)
         if ignored is not None:
-            overlaps[ignored], distances[ignored] = -1, torch.inf
-        suits = self._candidates(distances, overlaps, num_level_priors) & points_inside(centres, boxes, margin=0.01)
+            overlaps[ignored] = -1
+            distances[ignored] = torch.inf
+        suits = self._candidates(distances, overlaps, pred_instances.level_ids)
+        suits &= points_inside(centers, boxes, margin=0.01)
         if ignored is not None:
             suits &= ~ignored[:, None]  # where all of an object's candidates are ignored, these pass its threshold
         gt_inds, best = best_object(overlaps, suits)
         if ignored is not None:
             gt_inds[ignored] = -1
-        return AssignResult.of(gt_inds, best, gt_instances.labels)
+        return AssignResult.from_gt_inds(gt_inds, best, gt_instances.labels)
 
     def _overlaps(self, instances: InstanceData, priors: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
         if self.alpha is None:
@@ -72,10 +71,10 @@ class ATSSAssigner(BaseAssigner):
         overlaps = self.iou_calculator(get_box_tensor(instances.bboxes), boxes)
         return instances.scores[:, labels] ** (1 - self.alpha) * overlaps**self.alpha
 
-    def _candidates(self, distances: Tensor, overlaps: Tensor, num_level_priors: Sequence[int]) -> Tensor:
+    def _candidates(self, distances: Tensor, overlaps: Tensor, level_ids: Tensor) -> Tensor:
         """(n, m) whether an anchor is a near one of an object and overlaps it more than mean and deviation of those."""
         near, start = [], 0
-        for level in distances.split(list(num_level_priors)):
+        for level in distances.split(level_ids.bincount().tolist()):
             near.append(level.topk(min(self.topk, len(level)), dim=0, largest=False).indices + start)
             start += len(level)
         near = torch.cat(near)

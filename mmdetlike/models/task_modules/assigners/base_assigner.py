@@ -7,25 +7,21 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import bbox2distance, get_box_tensor
 
+from .assign_result import AssignResult
+
 
 class BaseAssigner:
     """Base of the assigners, which say of each prior of an image for which object it is responsible.
-
-    ``assign(pred_instances, gt_instances, gt_instances_ignore)`` gives an ``AssignResult`` for n priors and m objects.
-    ``pred_instances`` has ``priors``: (n, 4) xyxy in pixels, of points x, y and the strides of their level.
-    ``gt_instances`` has ``bboxes`` (m, 4) xyxy in pixels and ``labels`` (m,), ``gt_instances_ignore`` the ``bboxes``
-    (k, 4) of regions that are neither objects nor background; where a class says nothing of them, they are not used.
-
-    An assigner with ``needs_predictions`` wants ``bboxes`` (n, 4) xyxy in pixels and ``scores`` (n, classes) of
-    ``pred_instances`` too, one with ``needs_levels`` the number of priors in each level, after ``pred_instances``.
 
     Args:
         iou_calculator: How overlap is measured.
         ignore_iof_thr: Priors that lie in an ignored box by more than this share are ignored; negative switches off.
         ignore_wrt_candidates: Measure that share by the prior's area; by the ignored box's where False.
+
+    Attributes:
+        needs_predictions: Whether ``assign`` looks at predictions.
     """
 
-    needs_levels = False
     needs_predictions = False
 
     def __init__(
@@ -33,6 +29,25 @@ class BaseAssigner:
     ) -> None:
         self.iou_calculator = TASK_UTILS.build(iou_calculator or dict(type='BboxOverlaps2D'))
         self.ignore_iof_thr, self.ignore_wrt_candidates = ignore_iof_thr, ignore_wrt_candidates
+
+    def assign(
+        self,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        gt_instances_ignore: InstanceData | None = None,
+    ) -> AssignResult:
+        """Assign m objects to n priors of an image.
+
+        Args:
+            pred_instances: A row for each prior. ``priors`` are anchors (n, 4) xyxy or points (n, 2), in pixels; heads
+                also give ``points`` (n, 2), the points or the centers of anchors, ``strides`` (n, 2) and ``level_ids``
+                (n,), rising. With ``needs_predictions`` there are ``bboxes`` (n, 4) xyxy in pixels and ``scores``
+                (n, classes) too.
+            gt_instances: ``bboxes`` (m, 4) xyxy in pixels and ``labels`` (m,).
+            gt_instances_ignore: ``bboxes`` (k, 4) of regions that are neither objects nor background; a class that says
+                nothing of them does not use them.
+        """
+        raise NotImplementedError
 
     def ignored(self, priors: Tensor, ignore: InstanceData | None) -> Tensor | None:
         """Mask (n,) of the priors that lie in an ignored box; None where nothing is ignored."""

@@ -15,7 +15,7 @@ NO_OVERLAP = -1e8
 
 
 class DynamicKAssigner(BaseAssigner):
-    """Base: give objects the cheapest of the points that may be theirs, at costs of class, overlap and place.
+    """Base: give objects the cheapest of the points that may be theirs, at costs of class, overlap and distance.
 
     Args:
         topk: Overlaps of an object whose sum says how many points it gets.
@@ -29,16 +29,16 @@ class DynamicKAssigner(BaseAssigner):
         super().__init__(iou_calculator)
         self.topk, self.iou_weight = topk, iou_weight
 
-    def may_take(self, points: Tensor, boxes: Tensor) -> Tensor:
-        """(n, m) whether points (n, 4) may be those of the objects with ``boxes`` (m, 4)."""
+    def candidate_mask(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
+        """(n, m) whether ``points`` (n, 2) with ``strides`` (n, 2) may be assigned to the objects ``boxes`` (m, 4)."""
         raise NotImplementedError
 
     def class_cost(self, scores: Tensor, labels: Tensor, ious: Tensor) -> Tensor:
         """(n, m) of scores (n, classes) if they were those of objects of classes (m,) with overlaps (n, m)."""
         raise NotImplementedError
 
-    def place_cost(self, points: Tensor, boxes: Tensor) -> Tensor:
-        """(n, m) of points (n, 4) being where they are in boxes (m, 4)."""
+    def center_prior_cost(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
+        """(n, m) of ``points`` (n, 2) with ``strides`` (n, 2) being off the centers of ``boxes`` (m, 4)."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -49,19 +49,22 @@ class DynamicKAssigner(BaseAssigner):
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
         """See ``BaseAssigner``; assigned points have the overlap of their prediction as ``max_overlaps``."""
-        points, boxes = pred_instances.priors, get_box_tensor(gt_instances.bboxes)
-        predicted, labels = get_box_tensor(pred_instances.bboxes), gt_instances.labels
-        candidates = self.may_take(points, boxes).any(1).nonzero().squeeze(1)
+        points, strides = pred_instances.points, pred_instances.strides
+        boxes, labels = get_box_tensor(gt_instances.bboxes), gt_instances.labels
+        predicted = get_box_tensor(pred_instances.bboxes)
+        candidates = self.candidate_mask(points, strides, boxes).any(1).nonzero().squeeze(1)
         if not len(candidates):
-            return AssignResult.nothing(predicted, labels)
+            return AssignResult.all_background(predicted, labels)
         ious = self.iou_calculator(predicted[candidates], boxes)
         cost = self.class_cost(pred_instances.scores[candidates].float(), labels, ious)
-        cost = cost - self.iou_weight * (ious + EPS).log() + self.place_cost(points[candidates], boxes)
+        cost = cost - self.iou_weight * (ious + EPS).log()
+        cost = cost + self.center_prior_cost(points[candidates], strides[candidates], boxes)
         rows, objects = dynamic_k_matching(cost, ious, self.topk)
-        gt_inds, quality = objects.new_zeros(len(points)), ious.new_full((len(points),), NO_OVERLAP)
+        gt_inds = objects.new_zeros(len(points))
+        quality = ious.new_full((len(points),), NO_OVERLAP)
         gt_inds[candidates[rows]] = objects + 1
         quality[candidates[rows]] = ious[rows, objects]
-        return AssignResult.of(gt_inds, quality, labels)
+        return AssignResult.from_gt_inds(gt_inds, quality, labels)
 
 
 def dynamic_k_matching(cost: Tensor, ious: Tensor, topk: int) -> tuple[Tensor, Tensor]:
@@ -73,7 +76,7 @@ def dynamic_k_matching(cost: Tensor, ious: Tensor, topk: int) -> tuple[Tensor, T
         topk: Overlaps that are summed up.
 
     Returns:
-        Places of the matched priors (k,) in rising order and their objects (k,); of several objects that want a
+        Indices of the matched priors (k,), rising, and their objects (k,); of several objects that want a
         prior it goes to the one that is cheapest for it.
     """
     counts = ious.topk(min(topk, len(ious)), dim=0).values.sum(0).int().clamp(1, len(ious))

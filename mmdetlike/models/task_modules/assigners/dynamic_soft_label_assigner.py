@@ -5,18 +5,19 @@ from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
 
+from ..priors import box_centers
 from .base_assigner import points_inside
 from .dynamic_k import DynamicKAssigner
 
 
 @TASK_UTILS.register_module()
 class DynamicSoftLabelAssigner(DynamicKAssigner):
-    """Give an object the points in its box that classify and locate it best, those near its centre first.
+    """Give an object the points in its box that classify and locate it best, those near its center first.
 
     Predicted ``scores`` are logits.
 
     Args:
-        soft_center_radius: Strides from the centre at which distance costs 1; it costs ten times as much a stride on.
+        soft_center_radius: Strides from the center at which distance costs 1; it costs ten times as much a stride on.
         topk, iou_weight, iou_calculator: See ``DynamicKAssigner``.
     """
 
@@ -30,13 +31,13 @@ class DynamicSoftLabelAssigner(DynamicKAssigner):
         super().__init__(topk, iou_weight, iou_calculator)
         self.soft_center_radius = soft_center_radius
 
-    def may_take(self, points: Tensor, boxes: Tensor) -> Tensor:
-        return points_inside(points[:, :2], boxes)
+    def candidate_mask(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
+        return points_inside(points, boxes)
 
-    def place_cost(self, points: Tensor, boxes: Tensor) -> Tensor:
-        offsets = points[:, None, :2] - (boxes[:, :2] + boxes[:, 2:]) / 2
-        strides = offsets.square().sum(-1).sqrt() / points[:, None, 2]
-        return 10 ** (strides - self.soft_center_radius)
+    def center_prior_cost(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
+        offsets = points[:, None] - box_centers(boxes)
+        distances = offsets.square().sum(-1).sqrt() / strides[:, :1]
+        return 10 ** (distances - self.soft_center_radius)
 
     def class_cost(self, scores: Tensor, labels: Tensor, ious: Tensor) -> Tensor:
         """The quality focal loss, summed over classes; its target is the overlap at the object's class, 0 elsewhere."""

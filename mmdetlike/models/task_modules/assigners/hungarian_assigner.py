@@ -10,12 +10,13 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 
 from .assign_result import AssignResult
+from .base_assigner import BaseAssigner
 
 WORST = 1e5
 
 
 @TASK_UTILS.register_module()
-class HungarianAssigner:
+class HungarianAssigner(BaseAssigner):
     """The cheapest one-to-one assignment.
 
     Args:
@@ -25,31 +26,39 @@ class HungarianAssigner:
         ValueError: There is no cost.
     """
 
+    needs_predictions = True
+
     def __init__(self, match_costs: Sequence[dict] | dict) -> None:
         costs = [match_costs] if isinstance(match_costs, dict) else list(match_costs)
         if not costs:
             raise ValueError('match_costs must hold at least one cost, got none')
+        super().__init__()
         self.match_costs = [TASK_UTILS.build(cost) for cost in costs]
 
     @torch.no_grad()
     def assign(
-        self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None = None
+        self,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
         """Assign objects to predictions.
 
         Args:
             pred_instances: What the costs need of n predictions: ``scores`` (logits), ``bboxes`` (n, 4) xyxy in
-                pixels, ``masks``.
+                pixels, ``masks``; their metainfo has ``img_shape`` where a cost is about shares of the image.
             gt_instances: ``labels`` (m,) and what the costs need, ``bboxes`` or ``masks``.
-            img_meta: ``img_shape``.
+            gt_instances_ignore: Not used: queries that match nothing are background anyway.
         """
         num_preds, labels = len(pred_instances), gt_instances.labels
         gt_inds = torch.zeros(num_preds, dtype=torch.long, device=labels.device)
         if len(labels) and num_preds:
-            cost = sum(match_cost(pred_instances, gt_instances, img_meta) for match_cost in self.match_costs)
+            cost = sum(
+                match_cost(pred_instances, gt_instances, pred_instances.metainfo) for match_cost in self.match_costs
+            )
             rows, columns = (inds.to(labels.device) for inds in cheapest(cost))
             gt_inds[rows] = columns + 1
-        return AssignResult.of(gt_inds, torch.zeros(num_preds, device=labels.device), labels)
+        return AssignResult.from_gt_inds(gt_inds, torch.zeros(num_preds, device=labels.device), labels)
 
 
 def cheapest(cost: Tensor) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ class MaxIoUAssigner(BaseAssigner):
         """Assign by the overlaps (m, n) of m objects with n priors, -1 for ignored ones, to the ``candidates`` (n,)."""
         num_gts, num_priors = overlaps.shape
         if num_gts == 0 or num_priors == 0:
-            return AssignResult.nothing(overlaps.new_zeros(num_priors, 4), gt_labels)
+            return AssignResult.all_background(overlaps.new_zeros(num_priors, 4), gt_labels)
         gt_inds = overlaps.new_full((num_priors,), -1, dtype=torch.long)
         gt_inds[self.is_background(overlaps.amax(dim=0))] = 0
         if candidates is not None:
@@ -95,7 +95,7 @@ class MaxIoUAssigner(BaseAssigner):
         gt_inds = torch.where(self.is_positive(max_overlaps), best_gt + 1, gt_inds)
         if self.match_low_quality:
             give_best_priors(overlaps, self.takes_its_best(overlaps.amax(dim=1)), self.gt_max_assign_all, gt_inds)
-        return AssignResult.of(gt_inds, max_overlaps, gt_labels)
+        return AssignResult.from_gt_inds(gt_inds, max_overlaps, gt_labels)
 
     def is_background(self, overlaps: Tensor) -> Tensor:
         """(n,) whether priors with these largest overlaps (n,) are background."""

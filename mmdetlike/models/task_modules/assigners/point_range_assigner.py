@@ -9,6 +9,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import bbox2distance, get_box_tensor
 
+from ..priors import box_centers
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner, best_object, points_inside
 
@@ -19,10 +20,8 @@ class PointRangeAssigner(BaseAssigner):
 
     Args:
         regress_ranges: For each level the range of an object's largest distance from the point, in pixels.
-        center_sample_radius: Take only points within this many strides of the object's centre; None takes all.
+        center_sample_radius: Take only points within this many strides of the object's center; None takes all.
     """
-
-    needs_levels = True
 
     def __init__(
         self, regress_ranges: Sequence[tuple[float, float]], center_sample_radius: float | None = None
@@ -33,7 +32,6 @@ class PointRangeAssigner(BaseAssigner):
     def assign(
         self,
         pred_instances: InstanceData,
-        num_level_priors: Sequence[int],
         gt_instances: InstanceData,
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
@@ -42,28 +40,31 @@ class PointRangeAssigner(BaseAssigner):
         Raises:
             ValueError: There is another number of levels than of ``regress_ranges``.
         """
-        if len(num_level_priors) != len(self.regress_ranges):
-            raise ValueError(
-                f'regress_ranges has {len(self.regress_ranges)} entries, got {len(num_level_priors)} levels'
-            )
-        points, boxes = pred_instances.priors, get_box_tensor(gt_instances.bboxes)
-        suits = points_inside(points[:, :2], self._regions(points, boxes, gt_instances.get('centers')))
-        suits &= self._in_range(bbox2distance(points[:, None, :2], boxes).amax(-1), num_level_priors)
+        points, level_ids = pred_instances.points, pred_instances.level_ids
+        num_levels = int(level_ids.amax()) + 1
+        if num_levels != len(self.regress_ranges):
+            raise ValueError(f'regress_ranges has {len(self.regress_ranges)} entries, got {num_levels} levels')
+        boxes = get_box_tensor(gt_instances.bboxes)
+        suits = points_inside(points, self._regions(pred_instances, boxes, gt_instances.get('centers')))
+        suits &= self._in_range(bbox2distance(points[:, None], boxes).amax(-1), level_ids)
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1).expand(len(points), -1)
+        # the smallest object that suits
         gt_inds, _ = best_object(-areas, suits)
-        return AssignResult.of(gt_inds, (gt_inds > 0).to(points.dtype), gt_instances.labels)
+        return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(points.dtype), gt_instances.labels)
 
-    def _regions(self, points: Tensor, boxes: Tensor, centres: Tensor | None) -> Tensor:
-        """(m, 4) where points of an object may lie: its box, or (n, m, 4) the part of that around its centre."""
+    def _regions(self, pred_instances: InstanceData, boxes: Tensor, centers: Tensor | None) -> Tensor:
+        """(m, 4) where points of an object may lie: its box, or (n, m, 4) the part of that around its center."""
         if self.center_sample_radius is None:
             return boxes
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2 if centres is None else centres
-        radius = points[:, None, 2:] * self.center_sample_radius
-        low = torch.maximum(centres - radius, boxes[:, :2])
-        return torch.cat([low, torch.minimum(centres + radius, boxes[:, 2:])], dim=-1)
+        if centers is None:
+            centers = box_centers(boxes)
+        radius = pred_instances.strides[:, None] * self.center_sample_radius
+        low = torch.maximum(centers - radius, boxes[:, :2])
+        high = torch.minimum(centers + radius, boxes[:, 2:])
+        return torch.cat([low, high], dim=-1)
 
-    def _in_range(self, largest: Tensor, num_level_priors: Sequence[int]) -> Tensor:
+    def _in_range(self, largest: Tensor, level_ids: Tensor) -> Tensor:
         """(n, m) whether an object's largest distance (n, m) is in the range of the point's level."""
         ranges = torch.tensor(self.regress_ranges, dtype=largest.dtype, device=largest.device)
-        ranges = ranges.repeat_interleave(torch.tensor(num_level_priors, device=largest.device), dim=0)
+        ranges = ranges[level_ids]
         return (largest >= ranges[:, :1]) & (largest <= ranges[:, 1:])

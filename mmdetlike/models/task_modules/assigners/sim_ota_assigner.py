@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
 
+from ..priors import box_centers
 from .base_assigner import points_inside
 from .dynamic_k import DynamicKAssigner
 
@@ -15,12 +16,12 @@ WORST_LOG = -100
 
 @TASK_UTILS.register_module()
 class SimOTAAssigner(DynamicKAssigner):
-    """Give an object the points that classify and locate it best, among those in its box or near its centre.
+    """Give an object the points that classify and locate it best, among those in its box or near its center.
 
     Predicted ``scores`` are in [0, 1].
 
     Args:
-        center_radius: How near to the centre is near, in strides of a point.
+        center_radius: How near to the center is near, in strides of a point.
         candidate_topk: Overlaps of an object whose sum says how many points it gets.
         iou_weight: Weight of -log(IoU) in the cost.
         cls_weight: Weight of the cross entropy of classes in the cost.
@@ -38,15 +39,16 @@ class SimOTAAssigner(DynamicKAssigner):
         super().__init__(candidate_topk, iou_weight, iou_calculator)
         self.center_radius, self.cls_weight = center_radius, cls_weight
 
-    def may_take(self, points: Tensor, boxes: Tensor) -> Tensor:
-        return points_inside(points[:, :2], boxes) | self._near_centre(points, boxes)
+    def candidate_mask(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
+        return points_inside(points, boxes) | self._near_center(points, strides, boxes)
 
-    def place_cost(self, points: Tensor, boxes: Tensor) -> Tensor:
-        return FAR * ~(points_inside(points[:, :2], boxes) & self._near_centre(points, boxes))
+    def center_prior_cost(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
+        return FAR * ~(points_inside(points, boxes) & self._near_center(points, strides, boxes))
 
-    def _near_centre(self, points: Tensor, boxes: Tensor) -> Tensor:
-        centres, radius = (boxes[:, :2] + boxes[:, 2:]) / 2, self.center_radius * points[:, None, 2:]
-        return points_inside(points[:, :2], torch.cat([centres - radius, centres + radius], dim=-1))
+    def _near_center(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
+        centers = box_centers(boxes)
+        radius = self.center_radius * strides[:, None]
+        return points_inside(points, torch.cat([centers - radius, centers + radius], dim=-1))
 
     def class_cost(self, scores: Tensor, labels: Tensor, ious: Tensor) -> Tensor:
         """The binary cross entropy, summed over classes."""

@@ -17,6 +17,8 @@ class TaskAlignedAssigner(BaseAssigner):
 
     Args:
         topk: Candidates of each object.
+        alpha: Exponent of the score in the alignment.
+        beta: Exponent of the overlap in the alignment.
         iou_calculator: How overlap is measured.
 
     Raises:
@@ -25,11 +27,11 @@ class TaskAlignedAssigner(BaseAssigner):
 
     needs_predictions = True
 
-    def __init__(self, topk: int, iou_calculator: dict | None = None) -> None:
+    def __init__(self, topk: int, alpha: float = 1, beta: float = 6, iou_calculator: dict | None = None) -> None:
         if topk < 1:
             raise ValueError(f'topk must be at least 1, got {topk}')
         super().__init__(iou_calculator)
-        self.topk = topk
+        self.topk, self.alpha, self.beta = topk, alpha, beta
 
     @torch.no_grad()
     def assign(
@@ -37,30 +39,22 @@ class TaskAlignedAssigner(BaseAssigner):
         pred_instances: InstanceData,
         gt_instances: InstanceData,
         gt_instances_ignore: InstanceData | None = None,
-        alpha: float = 1,
-        beta: float = 6,
     ) -> AssignResult:
         """See ``BaseAssigner``; predicted ``scores`` are in [0, 1].
 
-        Args:
-            pred_instances: Priors and predictions.
-            gt_instances: Objects.
-            gt_instances_ignore: Not used.
-            alpha: Exponent of the score in the alignment.
-            beta: Exponent of the overlap in the alignment.
-
-        Returns:
-            The objects of the priors; a prior wanted by several goes to the one it overlaps most. ``assign_metrics``
-            holds the alignment of each positive with its object.
+        A prior wanted by several objects goes to the one it overlaps most. ``assign_metrics`` holds the alignment of
+        each positive with its object.
         """
-        priors, boxes = get_box_tensor(pred_instances.priors), get_box_tensor(gt_instances.bboxes)
+        points = pred_instances.points
+        boxes = get_box_tensor(gt_instances.bboxes)
         overlaps = self.iou_calculator(get_box_tensor(pred_instances.bboxes), boxes)
-        alignment = pred_instances.scores[:, gt_instances.labels] ** alpha * overlaps**beta
-        inside = points_inside((priors[:, :2] + priors[:, 2:4]) / 2, boxes, margin=0.01)
+        alignment = pred_instances.scores[:, gt_instances.labels] ** self.alpha * overlaps**self.beta
+        inside = points_inside(points, boxes, margin=0.01)
         gt_inds, best = best_object(overlaps, self._candidates(alignment) & inside)
-        rows, metrics = gt_inds.nonzero().squeeze(1), priors.new_zeros(len(priors))
+        rows = gt_inds.nonzero().squeeze(1)
+        metrics = points.new_zeros(len(points))
         metrics[rows] = alignment[rows, gt_inds[rows] - 1].to(metrics.dtype)
-        return AssignResult.of(gt_inds, best, gt_instances.labels, metrics)
+        return AssignResult.from_gt_inds(gt_inds, best, gt_instances.labels, metrics)
 
     def _candidates(self, alignment: Tensor) -> Tensor:
         """(n, m) whether a prior is among the best of an object and aligned with it at all."""

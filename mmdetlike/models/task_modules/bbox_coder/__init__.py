@@ -1,3 +1,4 @@
+from .base import BaseBBoxCoder
 from .delta_xywh_bbox_coder import DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder
 from .distance_point_bbox_coder import DistancePointBBoxCoder
 from .pseudo_bbox_coder import PseudoBBoxCoder

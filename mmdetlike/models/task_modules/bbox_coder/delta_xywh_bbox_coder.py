@@ -9,11 +9,13 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
 
+from .base import BaseBBoxCoder
+
 SMALLEST_SIDE = 1e-3
 
 
 @TASK_UTILS.register_module()
-class DeltaXYWHBBoxCoder:
+class DeltaXYWHBBoxCoder(BaseBBoxCoder):
     """Encode boxes as deltas dx, dy, dw, dh that move priors onto them, and decode them again.
 
     Args:
@@ -24,8 +26,6 @@ class DeltaXYWHBBoxCoder:
         ctr_clamp: Largest shift in pixels.
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
     """
-
-    encode_size = 4
 
     def __init__(
         self,

@@ -5,9 +5,11 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, bbox2distance, distance2bbox, get_box_tensor
 
+from .base import BaseBBoxCoder
+
 
 @TASK_UTILS.register_module()
-class DistancePointBBoxCoder:
+class DistancePointBBoxCoder(BaseBBoxCoder):
     """Encode boxes as distances left, top, right, bottom of points; see ``bbox2distance`` and ``distance2bbox``.
 
     Args:
@@ -22,7 +24,7 @@ class DistancePointBBoxCoder:
         tensor([[1., 2., 8., 8.]])
     """
 
-    encode_size = 4
+    uses_points = True
 
     def __init__(self, clip_border: bool = True, use_box_type: bool = False) -> None:
         self.clip_border, self.use_box_type = clip_border, use_box_type

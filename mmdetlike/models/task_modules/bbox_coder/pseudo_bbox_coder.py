@@ -5,16 +5,16 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
 
+from .base import BaseBBoxCoder
+
 
 @TASK_UTILS.register_module()
-class PseudoBBoxCoder:
+class PseudoBBoxCoder(BaseBBoxCoder):
     """Targets are the boxes, and predictions too.
 
     Args:
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
     """
-
-    encode_size = 4
 
     def __init__(self, use_box_type: bool = False) -> None:
         self.use_box_type = use_box_type

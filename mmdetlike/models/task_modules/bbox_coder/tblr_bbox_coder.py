@@ -8,9 +8,11 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, bbox2distance, distance2bbox, get_box_tensor
 
+from .base import BaseBBoxCoder
+
 
 @TASK_UTILS.register_module()
-class TBLRBBoxCoder:
+class TBLRBBoxCoder(BaseBBoxCoder):
     """Encode boxes as distances top, bottom, left, right of a prior's centre.
 
     Args:
@@ -25,8 +27,6 @@ class TBLRBBoxCoder:
         >>> coder.decode(prior, torch.tensor([[0.1, 0.05, 0.1, 0.1]]), max_shape=(12, 12))
         tensor([[ 1.,  2.,  9., 12.]])
     """
-
-    encode_size = 4
 
     def __init__(
         self, normalizer: float | Sequence[float] = 4.0, clip_border: bool = True, use_box_type: bool = False

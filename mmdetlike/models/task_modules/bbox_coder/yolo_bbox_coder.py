@@ -6,9 +6,11 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
 
+from .base import BaseBBoxCoder
+
 
 @TASK_UTILS.register_module()
-class YOLOBBoxCoder:
+class YOLOBBoxCoder(BaseBBoxCoder):
     """Encode the centre as its place x, y in the cell, from 0 to 1, and the sides as logarithms of their growth.
 
     Args:
@@ -22,8 +24,6 @@ class YOLOBBoxCoder:
         >>> coder.decode(prior, torch.tensor([[0.75, 0.5, 0.0, 0.0]]), stride=8)
         tensor([[14., 12., 22., 20.]])
     """
-
-    encode_size = 4
 
     def __init__(self, eps: float = 1e-6, use_box_type: bool = False) -> None:
         self.eps, self.use_box_type = eps, use_box_type

@@ -108,7 +108,12 @@ class AnchorGenerator(PriorGenerator):
         return torch.stack([x - half_w, y - half_h, x + half_w, y + half_h], dim=-1)
 
     def single_level_grid_priors(
-        self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32, device='cuda'
+        self,
+        featmap_size: tuple[int, int],
+        level_idx: int,
+        dtype: torch.dtype = torch.float32,
+        *,
+        device: torch.device | str,
     ) -> Tensor | HorizontalBoxes:
         """Anchors (H * W * A, 4) xyxy of one level with a map of ``featmap_size`` (H, W)."""
         base = self.base_anchors[level_idx].to(device=device, dtype=dtype)

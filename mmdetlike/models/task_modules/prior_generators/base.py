@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
-from mmdetlike.structures.bbox import HorizontalBoxes
+from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
+
+from ..priors import Priors, box_centers
 
 
 class PriorGenerator:
@@ -31,8 +33,30 @@ class PriorGenerator:
         """Priors per cell, of each level."""
         raise NotImplementedError
 
+    def priors(self, featmap_sizes: Sequence[tuple[int, int]], device: torch.device | str) -> Priors:
+        """The priors of all levels, whose maps have ``featmap_sizes`` (height, width).
+
+        Raises:
+            ValueError: The number of maps differs from ``num_levels``.
+        """
+        levels = [get_box_tensor(level) for level in self.grid_priors(featmap_sizes, device=device)]
+        counts = torch.tensor([len(level) for level in levels], device=device)
+        level_ids = torch.arange(len(levels), device=device).repeat_interleave(
+            counts, output_size=sum(map(len, levels))
+        )
+        values = torch.cat(levels)
+        strides = values.new_tensor(self.strides)[level_ids]
+        if values.shape[-1] == 2:
+            return Priors(values, strides, level_ids)
+        return Priors(box_centers(values), strides, level_ids, values)
+
     def grid_priors(
-        self, featmap_sizes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float32, device='cuda', **kwargs
+        self,
+        featmap_sizes: Sequence[tuple[int, int]],
+        dtype: torch.dtype = torch.float32,
+        *,
+        device: torch.device | str,
+        **kwargs,
     ) -> list[Tensor | HorizontalBoxes]:
         """Priors (H_i * W_i * A_i, 4 or 2) of each level, in pixels, cell by cell.
 
@@ -46,10 +70,18 @@ class PriorGenerator:
             ValueError: The number of maps differs from ``num_levels``.
         """
         self._check_levels(featmap_sizes)
-        return [self.single_level_grid_priors(s, i, dtype, device, **kwargs) for i, s in enumerate(featmap_sizes)]
+        return [
+            self.single_level_grid_priors(size, i, dtype, device=device, **kwargs)
+            for i, size in enumerate(featmap_sizes)
+        ]
 
     def single_level_grid_priors(
-        self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype = torch.float32, device='cuda'
+        self,
+        featmap_size: tuple[int, int],
+        level_idx: int,
+        dtype: torch.dtype = torch.float32,
+        *,
+        device: torch.device | str,
     ) -> Tensor | HorizontalBoxes:
         """Priors (H * W * A, 4 or 2) of one level with a map of ``featmap_size`` (H, W)."""
         raise NotImplementedError
@@ -60,10 +92,11 @@ class PriorGenerator:
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        device='cuda',
+        *,
+        device: torch.device | str,
     ) -> Tensor | HorizontalBoxes:
         """Only the priors (n, 4 or 2) of one level whose places in its grid are ``prior_idxs`` (n,)."""
-        return self.single_level_grid_priors(featmap_size, level_idx, dtype, device)[prior_idxs]
+        return self.single_level_grid_priors(featmap_size, level_idx, dtype, device=device)[prior_idxs]
 
     def grid_shifts(
         self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype, device, offset: float = 0.0
@@ -78,7 +111,7 @@ class PriorGenerator:
         return torch.stack([shift_x, shift_y], dim=-1).reshape(-1, 2)
 
     def valid_flags(
-        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device='cuda'
+        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device: torch.device | str
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) of the priors whose cell lies within ``pad_shape`` (h, w)."""
         self._check_levels(featmap_sizes)

@@ -36,5 +36,5 @@ class LegacyAnchorGenerator(AnchorGenerator):
 class LegacySSDAnchorGenerator(SSDAnchorGenerator, LegacyAnchorGenerator):
     """SSD anchors for checkpoints of the toolbox's first version; arguments are those of ``SSDAnchorGenerator``."""
 
-    def _first_centers(self) -> list[tuple[float, float]]:
+    def first_centers(self) -> list[tuple[float, float]]:
         return [((x - 1) / 2, (y - 1) / 2) for x, y in self.strides]

@@ -41,7 +41,8 @@ class MlvlPointGenerator(PriorGenerator):
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        device='cuda',
+        *,
+        device: torch.device | str,
         with_stride: bool = False,
     ) -> Tensor:
         """Points (H * W, 2) x, y of one level with a map of ``featmap_size`` (H, W), in pixels.

@@ -54,7 +54,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
         return torch.cat([center - half, center + half], dim=-1)
 
     def responsible_flags(
-        self, featmap_sizes: Sequence[tuple[int, int]], gt_bboxes: Tensor, device='cuda'
+        self, featmap_sizes: Sequence[tuple[int, int]], gt_bboxes: Tensor, device: torch.device | str
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) uint8 of the anchors in whose cell the centre of an object lies.
 

@@ -25,7 +25,13 @@ class BaseSampler:
         pos_fraction: Largest share of positives.
         neg_pos_ub: Most negatives for each positive; negative for no limit.
         add_gt_as_proposals: Put the objects themselves before the priors.
+
+    Attributes:
+        needs_losses: Whether ``sample`` takes a further argument ``loss_of``, which tells the classification losses
+            (n,) of boxes (n, 4) and their classes (n,); region heads alone can give it.
     """
+
+    needs_losses = False
 
     def __init__(self, num: int, pos_fraction: float, neg_pos_ub: float = -1, add_gt_as_proposals: bool = True) -> None:
         self.num, self.pos_fraction = num, pos_fraction

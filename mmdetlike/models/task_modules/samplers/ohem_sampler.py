@@ -26,6 +26,8 @@ class OHEMSampler(BaseSampler):
         ValueError: ``loss_key`` is another one.
     """
 
+    needs_losses = True
+
     def __init__(self, num: int, pos_fraction: float, loss_key: str = 'loss_cls', **kwargs) -> None:
         super().__init__(num, pos_fraction, **kwargs)
         if loss_key != 'loss_cls':

@@ -14,6 +14,8 @@ from .sampling_result import SamplingResult
 class PseudoSampler:
     """All positives and all negatives, for losses that weigh them by themselves, such as focal loss."""
 
+    needs_losses = False
+
     def sample(
         self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
     ) -> SamplingResult:

@@ -15,8 +15,8 @@ class SamplingResult:
     """Chosen positives and negatives of one image, with what the positives are responsible for.
 
     Attributes:
-        pos_inds: (p,) places of the positives among the priors.
-        neg_inds: (q,) places of the negatives.
+        pos_inds: (p,) indices of the positives among the priors.
+        neg_inds: (q,) indices of the negatives.
         priors: (n, 4) all priors, xyxy in pixels.
         gt_bboxes: (m, 4) all objects.
         assign_result: What the assigner said.
@@ -64,7 +64,7 @@ class SamplingResult:
     @property
     def pos_gt_bboxes(self) -> Tensor:
         """(p, 4) the box of each positive's object."""
-        return self.gt_bboxes.reshape(-1, 4)[self.pos_assigned_gt_inds]
+        return self.gt_bboxes[self.pos_assigned_gt_inds]
 
     @property
     def pos_is_gt(self) -> Tensor:

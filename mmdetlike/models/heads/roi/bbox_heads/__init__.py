@@ -1,2 +1,4 @@
 from .bbox_head import BBoxHead
 from .convfc_bbox_head import ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
+from .double_bbox_head import DoubleConvFCBBoxHead
+from .region_head import RegionHead

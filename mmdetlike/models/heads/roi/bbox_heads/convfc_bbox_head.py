@@ -2,10 +2,11 @@
 
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
-from .bbox_head import BBoxHead
+from .bbox_head import BBoxHead, BoxPreds
 
 
 @MODELS.register_module()
@@ -23,11 +24,11 @@ class ConvFCBBoxHead(BBoxHead):
         fc_out_channels: Width of the linear layers.
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer of the convolutions.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
         kwargs: See ``BBoxHead``.
 
     Raises:
-        ValueError: A branch has convolutions after shared linear layers.
+        ConfigError: A branch has convolutions after shared linear layers.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class ConvFCBBoxHead(BBoxHead):
     ) -> None:
         super().__init__(init_cfg=init_cfg, **kwargs)
         if num_shared_fcs and (num_cls_convs or num_reg_convs):
-            raise ValueError(
+            raise ConfigError(
                 f'no convolution can follow a linear layer: num_shared_fcs={num_shared_fcs} with '
                 f'num_cls_convs={num_cls_convs}, num_reg_convs={num_reg_convs}'
             )
@@ -65,7 +66,7 @@ class ConvFCBBoxHead(BBoxHead):
             self.add_module(f'{name}_convs', conv_layers)
             self.add_module(f'{name}_fcs', fc_layers)
             branches[name] = branch_width * (1 if flat or branch_flat else area)
-        self._build_predictors(branches['cls'], branches['reg'])
+        self.build_predictors(branches['cls'], branches['reg'])
         if init_cfg is None:
             # the shared layers count among those of both branches
             names = [dict(name=name) for name in ('shared_fcs', 'cls_fcs', 'reg_fcs')]
@@ -87,7 +88,7 @@ class ConvFCBBoxHead(BBoxHead):
             width = self.fc_out_channels
         return layers, width, count > 0
 
-    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def forward(self, x: Tensor) -> BoxPreds:
         """Region features (n, C, h, w) -> class logits (n, num_classes + 1) and deltas (n, 4 * num_classes or 4)."""
         x = self._run(x, self.shared_convs, self.shared_fcs)
         cls_score = self.fc_cls(self._flat(self._run(x, self.cls_convs, self.cls_fcs))) if self.with_cls else None

@@ -3,14 +3,15 @@
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
-from .fcn_mask_head import FCNMaskHead
+from .fcn_mask_head import MaskHead
 
 
 @MODELS.register_module()
-class CoarseMaskHead(FCNMaskHead):
+class CoarseMaskHead(MaskHead):
     """Convolutions, a strided one and linear layers that put out a small mask for each class.
 
     Args:
@@ -18,11 +19,11 @@ class CoarseMaskHead(FCNMaskHead):
         num_fcs: Linear layers.
         fc_out_channels: Their width.
         downsample_factor: The mask is so much smaller than the region features.
-        init_cfg: Weight initialisation.
-        kwargs: See ``FCNMaskHead``; ``roi_feat_size`` is the size of region features.
+        init_cfg: Weight initialization.
+        kwargs: See ``MaskHead``.
 
     Raises:
-        ValueError: ``num_fcs`` or ``downsample_factor`` is below 1.
+        ConfigError: ``num_fcs`` or ``downsample_factor`` is below 1.
     """
 
     def __init__(
@@ -35,16 +36,11 @@ class CoarseMaskHead(FCNMaskHead):
         **kwargs,
     ) -> None:
         if num_fcs < 1 or downsample_factor < 1:
-            raise ValueError(f'num_fcs and downsample_factor must be at least 1, got {num_fcs}, {downsample_factor}')
+            raise ConfigError(f'num_fcs and downsample_factor must be at least 1, got {num_fcs}, {downsample_factor}')
         names = [dict(type='Constant', val=0.001, name='fc_logits'), dict(type='Xavier', name='fcs')]
-        super().__init__(
-            num_convs=num_convs,
-            upsample_cfg=dict(type=None),
-            init_cfg=init_cfg or dict(type='Normal', std=0.001, override=names),
-            **kwargs,
-        )
-        del self.conv_logits
-        width = self.conv_out_channels if num_convs else self.in_channels
+        default_init = dict(type='Normal', std=0.001, override=names)
+        super().__init__(num_convs=num_convs, init_cfg=init_cfg or default_init, **kwargs)
+        width = self.hidden_channels
         self.downsample_conv = None
         if downsample_factor > 1:
             self.downsample_conv = ConvModule(width, self.conv_out_channels, downsample_factor, downsample_factor)
@@ -53,7 +49,7 @@ class CoarseMaskHead(FCNMaskHead):
         area = self.output_size[0] * self.output_size[1]
         widths = [width * area] + [fc_out_channels] * num_fcs
         self.fcs = nn.ModuleList(nn.Linear(w, fc_out_channels) for w in widths[:num_fcs])
-        self.fc_logits = nn.Linear(fc_out_channels, (1 if self.class_agnostic else self.num_classes) * area)
+        self.fc_logits = nn.Linear(fc_out_channels, self.num_masks * area)
 
     def logits(self, x: Tensor) -> Tensor:
         """Mask logits (n, num_classes or 1, h / factor, w / factor) from the features after the convolutions."""

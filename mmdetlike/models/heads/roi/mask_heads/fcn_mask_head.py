@@ -4,6 +4,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule, build_conv_layer, build_upsample_layer
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
@@ -12,25 +13,93 @@ DEFAULT_UPSAMPLE = dict(type='deconv', scale_factor=2)
 DEFAULT_LOSS = dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0)
 
 
-@MODELS.register_module()
-class FCNMaskHead(BaseModule):
-    """3x3 convolutions, an upsampling and one 1x1 convolution that draws a mask for each class.
+class MaskHead(BaseModule):
+    """3x3 convolutions on region features and the loss of masks; a subclass adds layers that predict masks.
 
     Args:
         num_convs: How many 3x3 convolutions.
-        roi_feat_size: Kept for configs; any size is taken.
+        roi_feat_size: Height and width of region features.
         in_channels: Channels of region features.
         conv_kernel_size: Kernel of the convolutions.
         conv_out_channels: Their channels.
         num_classes: Classes without background.
         class_agnostic: One mask for all classes.
-        upsample_cfg: Upsampling layer: ``deconv``, ``nearest``, ``bilinear``, ``carafe``, ... with its
-            ``scale_factor``; ``type=None`` for none.
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
-        predictor_cfg: The last convolution.
         loss_mask: Loss of mask logits.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
+    """
+
+    def __init__(
+        self,
+        num_convs: int = 4,
+        roi_feat_size: int = 14,
+        in_channels: int = 256,
+        conv_kernel_size: int = 3,
+        conv_out_channels: int = 256,
+        num_classes: int = 80,
+        class_agnostic: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        loss_mask: dict = DEFAULT_LOSS,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.roi_feat_size = roi_feat_size
+        self.in_channels, self.conv_out_channels = in_channels, conv_out_channels
+        self.num_classes, self.class_agnostic = num_classes, class_agnostic
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        self.loss_mask = MODELS.build(loss_mask)
+        widths = [in_channels] + [conv_out_channels] * num_convs
+        kernel = dict(kernel_size=conv_kernel_size, padding=(conv_kernel_size - 1) // 2)
+        self.convs = nn.ModuleList(
+            ConvModule(width, conv_out_channels, **kernel, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+            for width in widths[:num_convs]
+        )
+        self.hidden_channels = widths[-1]
+        self.relu = nn.ReLU(inplace=True)
+
+    @property
+    def num_masks(self) -> int:
+        """How many masks are predicted for a region."""
+        return 1 if self.class_agnostic else self.num_classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Region features (n, C, h, w) -> mask logits (n, num_classes or 1, H, W)."""
+        return self.logits(self.hidden(x))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """The features after the convolutions."""
+        for conv in self.convs:
+            x = conv(x)
+        return x
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Mask logits from the features after the convolutions."""
+        raise NotImplementedError
+
+    def loss(self, mask_preds: Tensor, mask_targets: Tensor, labels: Tensor) -> Tensor:
+        """Loss of logits (p, C, h, w) against masks (p, h, w) in [0, 1] of classes ``labels`` (p,)."""
+        mask_preds = float32_if_half(mask_preds)[0]
+        if not len(mask_preds):
+            return mask_preds.sum()
+        return self.loss_mask(mask_preds, mask_targets, torch.zeros_like(labels) if self.class_agnostic else labels)
+
+
+@MODELS.register_module()
+class FCNMaskHead(MaskHead):
+    """3x3 convolutions, an upsampling and one 1x1 convolution that predicts a mask for each class.
+
+    Args:
+        num_convs, roi_feat_size, in_channels, conv_kernel_size, conv_out_channels: See ``MaskHead``.
+        num_classes, class_agnostic, conv_cfg, norm_cfg, loss_mask: See ``MaskHead``.
+        upsample_cfg: Upsampling layer: ``deconv``, ``nearest``, ``bilinear``, ``carafe``, ... with its
+            ``scale_factor``; ``type=None`` for none.
+        predictor_cfg: The last convolution.
+        init_cfg: Weight initialization.
+
+    Raises:
+        ConfigError: ``upsample_cfg.type`` is unknown.
     """
 
     def __init__(
@@ -49,20 +118,21 @@ class FCNMaskHead(BaseModule):
         loss_mask: dict = DEFAULT_LOSS,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or self._default_init())
-        self.roi_feat_size = roi_feat_size
-        self.in_channels, self.conv_out_channels = in_channels, conv_out_channels
-        self.num_classes, self.class_agnostic = num_classes, class_agnostic
-        self.loss_mask = MODELS.build(loss_mask)
-        widths = [in_channels] + [conv_out_channels] * num_convs
-        kernel = dict(kernel_size=conv_kernel_size, padding=(conv_kernel_size - 1) // 2)
-        self.convs = nn.ModuleList(
-            ConvModule(width, conv_out_channels, **kernel, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
-            for width in widths[:num_convs]
+        super().__init__(
+            num_convs=num_convs,
+            roi_feat_size=roi_feat_size,
+            in_channels=in_channels,
+            conv_kernel_size=conv_kernel_size,
+            conv_out_channels=conv_out_channels,
+            num_classes=num_classes,
+            class_agnostic=class_agnostic,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            loss_mask=loss_mask,
+            init_cfg=init_cfg or self._default_init(),
         )
-        self.relu = nn.ReLU(inplace=True)
-        self.upsample, width = self._build_upsample(dict(upsample_cfg), widths[-1])
-        self.conv_logits = self._build_predictor(predictor_cfg, width, 1 if class_agnostic else num_classes)
+        self.upsample, width = self._build_upsample(dict(upsample_cfg), self.hidden_channels)
+        self.conv_logits = self._build_predictor(predictor_cfg, width, self.num_masks)
 
     @staticmethod
     def _default_init() -> list[dict]:
@@ -71,7 +141,8 @@ class FCNMaskHead(BaseModule):
 
     def _build_upsample(self, cfg: dict, width: int) -> tuple[nn.Module | None, int]:
         """The upsampling layer and the channels that it puts out."""
-        kind, factor = cfg.get('type'), cfg.get('scale_factor', 2)
+        kind = cfg.get('type')
+        factor = cfg.get('scale_factor', 2)
         if kind is None:
             return None, width
         if kind == 'deconv':
@@ -82,7 +153,7 @@ class FCNMaskHead(BaseModule):
             return build_upsample_layer({**corners, **cfg}), width
         if kind == 'carafe':
             return build_upsample_layer(dict(cfg, channels=width)), width
-        raise ValueError(f"upsample_cfg.type must be None, 'deconv', 'nearest', 'bilinear' or 'carafe', got {kind!r}")
+        raise ConfigError(f"upsample_cfg.type must be None, 'deconv', 'nearest', 'bilinear' or 'carafe', got {kind!r}")
 
     @staticmethod
     def _build_predictor(cfg: dict | None, width: int, channels: int) -> nn.Module:
@@ -91,30 +162,13 @@ class FCNMaskHead(BaseModule):
             return build_conv_layer(None, width, channels, 1)
         return build_conv_layer(cfg, width, channels, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Region features (n, C, h, w) -> mask logits (n, num_classes or 1, 2h, 2w)."""
-        return self.logits(self.hidden(x))
-
-    def hidden(self, x: Tensor) -> Tensor:
-        """The features after the convolutions."""
-        for conv in self.convs:
-            x = conv(x)
-        return x
-
     def logits(self, x: Tensor) -> Tensor:
-        """Mask logits from the features after the convolutions."""
+        """Mask logits (n, num_classes or 1, 2h, 2w) from the features after the convolutions."""
         if self.upsample is not None:
             x = self.upsample(x)
             if isinstance(self.upsample, nn.ConvTranspose2d):
                 x = self.relu(x)
         return self.conv_logits(x)
-
-    def loss(self, mask_preds: Tensor, mask_targets: Tensor, labels: Tensor) -> Tensor:
-        """Loss of logits (p, C, h, w) against masks (p, h, w) in [0, 1] of classes ``labels`` (p,)."""
-        mask_preds = float32_if_half(mask_preds)[0]
-        if not len(mask_preds):
-            return mask_preds.sum()
-        return self.loss_mask(mask_preds, mask_targets, torch.zeros_like(labels) if self.class_agnostic else labels)
 
 
 def masks_of_class(masks: Tensor, labels: Tensor, class_agnostic: bool) -> Tensor:

@@ -24,7 +24,7 @@ class FusedSemanticHead(BaseModule):
         fusion_level: The level whose size the sum has.
         seg_scale_factor: Size of that level by the size of the image.
         num_convs: 3x3 convolutions after the sum.
-        in_channels: Channels of the maps.
+        in_channels: Channels of the feature maps.
         conv_out_channels: Channels of the convolutions.
         num_classes: Classes of the segmentation.
         conv_cfg: Convolution layer.
@@ -32,7 +32,7 @@ class FusedSemanticHead(BaseModule):
         ignore_label: Class left out of the loss, in place of ``loss_seg.ignore_index``.
         loss_weight: Weight of the loss, in place of ``loss_seg.loss_weight``.
         loss_seg: Loss of the logits.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
     """
 
     def __init__(

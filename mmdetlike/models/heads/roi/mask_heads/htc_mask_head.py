@@ -22,8 +22,7 @@ class HTCMaskHead(FCNMaskHead):
         self.conv_res = None
         if with_conv_res:
             width = self.conv_out_channels
-            norm_cfg, conv_cfg = kwargs.get('norm_cfg'), kwargs.get('conv_cfg')
-            self.conv_res = ConvModule(width, width, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+            self.conv_res = ConvModule(width, width, 1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
 
     def hidden(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
         """The features after the convolutions, of region features (n, C, h, w) and those of the stage before."""

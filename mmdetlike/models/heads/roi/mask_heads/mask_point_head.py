@@ -29,7 +29,7 @@ class MaskPointHead(BaseModule):
         norm_cfg: Norm layer.
         act_cfg: Activation.
         loss_point: Loss of the logits of points.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -86,10 +86,11 @@ class MaskPointHead(BaseModule):
         """The pixels where masks (n, 1, h, w) are least certain.
 
         Returns:
-            Places (n, p) in the flattened masks, and centres (n, p, 2), x and y in [0, 1].
+            Indices (n, p) into the flattened masks, and pixel centers (n, p, 2), x and y in [0, 1].
         """
         height, width = masks.shape[-2:]
         uncertainty = get_uncertainty(masks, torch.zeros(len(masks), dtype=torch.long, device=masks.device))
         inds = uncertainty.flatten(1).topk(min(height * width, num_points)).indices
-        x, y = inds % width, torch.div(inds, width, rounding_mode='floor')
+        x = inds % width
+        y = torch.div(inds, width, rounding_mode='floor')
         return inds, torch.stack([(x + 0.5) / width, (y + 0.5) / height], dim=-1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import build_plugin_layer
 from mmdetlike.registry import MODELS
 
@@ -24,7 +25,7 @@ class GenericRoIExtractor(RoIExtractor):
         kwargs: See ``RoIExtractor``.
 
     Raises:
-        ValueError: ``aggregation`` is unknown.
+        ConfigError: ``aggregation`` is unknown.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class GenericRoIExtractor(RoIExtractor):
     ) -> None:
         super().__init__(**kwargs)
         if aggregation not in AGGREGATIONS:
-            raise ValueError(f'aggregation must be one of {AGGREGATIONS}, got {aggregation!r}')
+            raise ConfigError(f'aggregation must be one of {AGGREGATIONS}, got {aggregation!r}')
         self.aggregation = aggregation
         self.pre_module = build_plugin_layer(pre_cfg, '_pre_module')[1] if pre_cfg else None
         self.post_module = build_plugin_layer(post_cfg, '_post_module')[1] if post_cfg else None

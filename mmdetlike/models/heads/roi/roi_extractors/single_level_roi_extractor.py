@@ -6,23 +6,12 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-import mmdetlike_ops
-from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
 
 def build_roi_layer(cfg: dict, stride: int) -> nn.Module:
-    """A pooling layer of ``mmdetlike_ops``, e.g. ``dict(type='RoIAlign', output_size=7)``, for maps of ``stride``.
-
-    Raises:
-        ConfigError: The ops package has no such layer.
-    """
-    cfg = dict(cfg)
-    name = cfg.pop('type').rsplit('.', 1)[-1]  # 'mmcv.RoIAlign' is ours too
-    layer = getattr(mmdetlike_ops, name, None)
-    if layer is None:
-        raise ConfigError(f'roi_layer type={name!r} is not in mmdetlike_ops; it has e.g. RoIAlign and RoIPool', cfg)
-    return layer(spatial_scale=1 / stride, **cfg)
+    """A registered pooling layer, e.g. ``dict(type='RoIAlign', output_size=7)``, for feature maps of ``stride``."""
+    return MODELS.build(dict(cfg, spatial_scale=1 / stride))
 
 
 class RoIExtractor(BaseModule):
@@ -30,9 +19,9 @@ class RoIExtractor(BaseModule):
 
     Args:
         roi_layer: Pooling layer, one for each level.
-        out_channels: Channels of the maps.
+        out_channels: Channels of the feature maps.
         featmap_strides: Stride of each level used.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -55,9 +44,9 @@ class RoIExtractor(BaseModule):
         """Pool regions.
 
         Args:
-            feats: Maps (B, C, H_i, W_i), at least ``num_inputs`` of them, fine to coarse.
+            feats: Feature maps (B, C, H_i, W_i), at least ``num_inputs`` of them, fine to coarse.
             rois: (n, 5) image index and xyxy in pixels.
-            roi_scale_factor: Grow regions about their centre by this factor; their level stays.
+            roi_scale_factor: Grow regions about their center by this factor; their level stays.
 
         Returns:
             (n, C, h, w), h and w being the pooling layer's output size.
@@ -77,11 +66,18 @@ class SingleRoIExtractor(RoIExtractor):
     Args:
         finest_scale: Regions smaller than this many pixels (square root of the area) go to the finest level, those
             twice as large to the next, and so on.
-        args, kwargs: See ``RoIExtractor``.
+        roi_layer, out_channels, featmap_strides, init_cfg: See ``RoIExtractor``.
     """
 
-    def __init__(self, *args, finest_scale: int = 56, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        roi_layer: dict,
+        out_channels: int,
+        featmap_strides: Sequence[int],
+        finest_scale: int = 56,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(roi_layer, out_channels, featmap_strides, init_cfg)
         self.finest_scale = finest_scale
 
     def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
@@ -91,6 +87,7 @@ class SingleRoIExtractor(RoIExtractor):
         return level.clamp(min=0, max=num_levels - 1).long()
 
     def pool(self, feats: Sequence[Tensor], rois: Tensor, original_rois: Tensor) -> Tensor:
+        """Features (n, C, h, w) of ``rois`` (n, 5); their level is that of the regions before they were grown."""
         if len(feats) == 1:
             return self.roi_layers[0](feats[0], rois)
         levels = self.map_roi_levels(original_rois, len(feats))
@@ -100,6 +97,7 @@ class SingleRoIExtractor(RoIExtractor):
 
 
 def scale_rois(rois: Tensor, factor: float) -> Tensor:
-    """Grow regions (n, 5) about their centre."""
-    center, half = (rois[:, 1:3] + rois[:, 3:5]) / 2, (rois[:, 3:5] - rois[:, 1:3]) / 2 * factor
+    """Grow regions (n, 5) about their center."""
+    center = (rois[:, 1:3] + rois[:, 3:5]) / 2
+    half = (rois[:, 3:5] - rois[:, 1:3]) / 2 * factor
     return torch.cat([rois[:, :1], center - half, center + half], dim=1)

@@ -3,6 +3,7 @@
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones.resnet import ResNet, build_stage
 from mmdetlike.models.backbones.staged import batch_norms_to_eval, weight_init
 from mmdetlike.registry import MODELS
@@ -23,10 +24,10 @@ class ResLayer(BaseModule):
         with_cp: Trade compute for memory.
         dcn: Deformable convolution in place of the 3x3 ones.
         pretrained: Checkpoint to start from.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
 
     Raises:
-        ValueError: ``depth`` is unknown.
+        ConfigError: ``depth`` is unknown.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class ResLayer(BaseModule):
         super().__init__(weight_init(pretrained, init_cfg))
         self.norm_eval = norm_eval
         if depth not in ResNet.arch_settings:
-            raise ValueError(f'depth must be one of {sorted(ResNet.arch_settings)}, got {depth}')
+            raise ConfigError(f'depth must be one of {sorted(ResNet.arch_settings)}, got {depth}')
         block, stage_blocks = ResNet.arch_settings[depth]
         layer = build_stage(
             block,

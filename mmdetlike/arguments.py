@@ -1,0 +1,126 @@
+"""What a class takes, with what its ``**kwargs`` hands on to its bases, as ``help``, IDEs and messages show it."""
+
+import ast
+import functools
+import inspect
+import re
+import textwrap
+from inspect import Parameter
+
+NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+# a text that sends the reader to a base, whose own text is shown in its place
+REFERENCE = 'As of ``'
+
+
+def parameters_of(cls: type) -> dict[str, Parameter]:
+    """The parameters of a class's constructor by name, following ``**kwargs`` into its bases.
+
+    What a constructor itself hands to the one of its base is no parameter of the class.
+    """
+    found: dict[str, Parameter] = {}
+    taken: set[str] = set()
+    for base in cls.__mro__:
+        if '__init__' not in vars(base):
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.kind in NAMED and parameter.name not in taken:
+                found.setdefault(parameter.name, parameter)
+        if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+            break
+        taken |= _handed_on(base) - set(found)
+    return found
+
+
+def _handed_on(cls: type) -> set[str]:
+    """Names of the arguments that the constructor of ``cls`` writes out where it calls that of its base."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__)))
+    except (OSError, TypeError, SyntaxError):  # no source, as in an interactive session
+        return set()
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    of_base = [call for call in calls if ast.unparse(call.func) == 'super().__init__']
+    return {keyword.arg for call in of_base for keyword in call.keywords if keyword.arg is not None}
+
+
+def signature_of(cls: type) -> inspect.Signature:
+    """The signature of a class with the parameters of its bases, which it takes by name alone."""
+    own = inspect.signature(cls.__init__).parameters
+    parameters = parameters_of(cls).values()
+    inherited = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in parameters if p.name not in own]
+    positional = [p for p in parameters if p.name in own and p.kind is not Parameter.KEYWORD_ONLY]
+    by_name = [p for p in parameters if p.name in own and p.kind is Parameter.KEYWORD_ONLY]
+    return inspect.Signature([*positional, *by_name, *inherited])
+
+
+def argument_docs(cls: type) -> dict[str, str]:
+    """What docstrings say of each parameter of a class, its own or the one of the base that takes it."""
+    docs: dict[str, str] = {}
+    for base in cls.__mro__:
+        for name, text in _documented(_own_doc(base)).items():
+            if name not in docs or docs[name].startswith(REFERENCE):
+                docs[name] = text
+    return {name: docs[name] for name in parameters_of(cls) if name in docs}
+
+
+def _own_doc(cls: type) -> str:
+    doc = vars(cls).get('__doc__')
+    return inspect.cleandoc(doc.own if isinstance(doc, FullDoc) else doc or '')
+
+
+def _documented(doc: str) -> dict[str, str]:
+    """The entries of a docstring's sections, but for what it returns and raises."""
+    sections = re.split(r'^(?=\S.*:$)', doc, flags=re.MULTILINE)[1:]
+    told = [section for section in sections if not section.startswith(('Returns', 'Raises', 'Examples'))]
+    entries = [entry for section in told for entry in re.split(r'^ {4}(?=\S)', section, flags=re.MULTILINE)[1:]]
+    docs = {}
+    for entry in entries:
+        # mmengine and torch write `name (type): text`
+        match = re.match(r'([\w, *]+?)\s*(?:\((?:[^()]|\([^()]*\))*\))?:(.*)', entry, re.DOTALL)
+        if match:
+            docs.update({name.strip(' *'): ' '.join(match[2].split()) for name in match[1].split(',')})
+    return docs
+
+
+class FullSignature:
+    """A class attribute that is the class's signature, worked out when it is asked for."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        return signature_of(owner)
+
+
+class FullDoc:
+    """A class attribute that is the class's docstring with the arguments of its bases, worked out when asked for."""
+
+    def __init__(self, own: str) -> None:
+        self.own = own
+
+    def __get__(self, instance: object, owner: type) -> str:
+        return _full_doc(owner)
+
+
+@functools.cache
+def _full_doc(cls: type) -> str:
+    own = _own_doc(cls)
+    documented = {name for name, text in _documented(own).items() if not text.startswith(REFERENCE)}
+    inherited = {name: text for name, text in argument_docs(cls).items() if name not in documented}
+    if not inherited:
+        return own
+    lines = ''.join(f'    {name}: {text}\n' for name, text in inherited.items())
+    head, _, rest = own.partition('\nArgs:\n')
+    if not rest:
+        return f'{own}\n\nArgs:\n{lines}'.rstrip()
+    next_section = re.search(r'\n\n(?=\w+:\n)', rest)
+    end = next_section.start() if next_section else len(rest)
+    own_lines = re.sub(r'\n?^ {4}(?:\w+, )*kwargs: .*(?:\n {8}.*)*', '', rest[:end].rstrip(), flags=re.MULTILINE)
+    return f'{head}\nArgs:\n{own_lines.strip(chr(10))}\n{lines.rstrip()}{rest[end:]}'
+
+
+def show_all_arguments(cls: type) -> type:
+    """Let ``help``, ``inspect.signature`` and IDEs see what a class takes beyond its own constructor."""
+    own = vars(cls).get('__init__')
+    kinds = [] if own is None else [p.kind for p in inspect.signature(own).parameters.values()]
+    if own is None or Parameter.VAR_KEYWORD in kinds:
+        cls.__signature__ = FullSignature()
+        cls.__doc__ = FullDoc(cls.__doc__ or '')
+    return cls

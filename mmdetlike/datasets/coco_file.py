@@ -1,0 +1,303 @@
+"""COCO's JSON files, read and checked once for datasets and metrics alike, so that both see the same objects."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from .annotations import check_boxes, match_classes, read_json
+from .errors import DataError, SkipReport
+from .records import (
+    Field,
+    Table,
+    anything,
+    area,
+    box,
+    identifier,
+    keypoints,
+    name,
+    optional_identifier,
+    optional_text,
+    records,
+    same_id,
+    side,
+    truth,
+    whole_number,
+)
+
+_ID = 'a whole number or text'
+_SIDE = 'a whole number of pixels, at most 1000000, or null or 0 if unknown'
+_BOX = 'four numbers [x, y, width, height], or null or [] for no object'
+
+
+def _object_name(row: dict) -> str:
+    return f'annotation {row.get("id")} of image {row.get("image_id")!r}'
+
+
+IMAGES = Table(
+    'an image',
+    (
+        Field('id', identifier, _ID, required=True),
+        Field('file_name', optional_text, 'the name of a file'),
+        Field('width', side, _SIDE),
+        Field('height', side, _SIDE),
+    ),
+    lambda row: f'image {row.get("id")!r}',
+)
+CATEGORIES = Table(
+    'a category',
+    (
+        Field('id', identifier, _ID, required=True),
+        Field('name', name, 'text', required=True),
+        Field('isthing', truth, '0 or 1'),
+    ),
+    lambda row: f'category {row.get("id")!r}',
+)
+OBJECTS = Table(
+    'an annotation',
+    (
+        Field('id', anything, ''),
+        Field('image_id', identifier, _ID, required=True),
+        Field('category_id', optional_identifier, _ID, required=True),
+        Field('bbox', box, _BOX),
+        Field('iscrowd', truth, '0 or 1'),
+        Field('ignore', truth, '0 or 1'),
+        Field('area', area, ''),
+        Field('segmentation', anything, ''),
+        Field('keypoints', keypoints, 'a flat list of x, y, visibility of each point'),
+    ),
+    _object_name,
+)
+PANOPTIC = Table(
+    'a panoptic annotation',
+    (
+        Field('image_id', identifier, _ID, required=True),
+        Field('file_name', optional_text, 'the name of a PNG'),
+        Field('segments_info', records, 'a list of segments', required=True),
+    ),
+    lambda row: f'the panoptic annotation of image {row.get("image_id")!r}',
+)
+SEGMENTS = Table(
+    'a segment',
+    (
+        Field('id', whole_number, 'a whole number', required=True),
+        Field('image_id', identifier, _ID, required=True),
+        *(shared for shared in OBJECTS.fields if shared.key in ('category_id', 'bbox', 'iscrowd', 'area')),
+    ),
+    lambda row: f'segment {row.get("id")!r} of image {row.get("image_id")}',
+)
+
+
+@dataclass
+class ObjectColumns:
+    """The objects of a file that have a listed image, a listed category and a box; n in all.
+
+    Attributes:
+        ids: What the file calls each.
+        images: (n,) place of the image of each in the file's list.
+        categories: (n,) place of the category of each in the file's list.
+        boxes: (n, 4) x, y, width, height in pixels, as they are in the file.
+        crowd: (n,) bool, marked iscrowd.
+        ignored: (n,) bool, marked iscrowd or ignore: neither to be learned nor missed.
+        areas: (n,) square pixels, NaN where the file says nothing usable.
+        segmentations: What the file says, unchecked; None for none.
+        keypoints: Flat x, y, visibility of each; None for none.
+    """
+
+    ids: list = field(default_factory=list)
+    images: list | np.ndarray = field(default_factory=list)
+    categories: list | np.ndarray = field(default_factory=list)
+    boxes: list | np.ndarray = field(default_factory=list)
+    crowd: list | np.ndarray = field(default_factory=list)
+    ignored: list | np.ndarray = field(default_factory=list)
+    areas: list | np.ndarray = field(default_factory=list)
+    segmentations: list = field(default_factory=list)
+    keypoints: list = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def append(self, record: dict, image: int, category: int) -> None:
+        """Add the object that ``record`` describes."""
+        self.ids.append(record['id'])
+        self.images.append(image)
+        self.categories.append(category)
+        self.boxes.append(record['bbox'])
+        self.crowd.append(record['iscrowd'])
+        self.ignored.append(record['iscrowd'] or record.get('ignore', False))
+        self.areas.append(record['area'])
+        self.segmentations.append(record.get('segmentation'))
+        self.keypoints.append(record.get('keypoints'))
+
+    def to_arrays(self) -> 'ObjectColumns':
+        """The same with arrays where it says so above; nothing can be appended then."""
+        self.images = np.array(self.images, dtype=np.int64)
+        self.categories = np.array(self.categories, dtype=np.int64)
+        self.boxes = np.array(self.boxes, dtype=np.float64).reshape(-1, 4)
+        self.crowd = np.array(self.crowd, dtype=bool)
+        self.ignored = np.array(self.ignored, dtype=bool)
+        self.areas = np.array(self.areas, dtype=np.float64)
+        return self
+
+
+class CocoFile:
+    """Images and categories of a COCO file, checked.
+
+    Args:
+        path: The JSON file.
+        backend_args: Where it is read from, as for ``mmengine.fileio.get``.
+        needs_annotations: Whether there has to be a list of annotations.
+
+    Attributes:
+        images: Of each ``id``, ``file_name``, ``width`` and ``height``, None where the file doesn't say.
+        categories: Of each ``id``, ``name`` and ``isthing``.
+        annotations: The list of the file, unchecked; None if it has none.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DataError: It isn't JSON, lacks something, or has a field of another kind than expected.
+    """
+
+    def __init__(self, path: str, backend_args: dict | None = None, needs_annotations: bool = True) -> None:
+        self.path = path
+        content = self._content(backend_args, needs_annotations)
+        self.images = [IMAGES.read(row, path) for row in content['images']]
+        self.categories = [CATEGORIES.read(row, path) for row in content['categories']]
+        self.without_isthing = [row['name'] for row in content['categories'] if 'isthing' not in row]
+        self.annotations = content.get('annotations')
+        self.image_places = self._image_places()
+        self.category_places = self._category_places()
+
+    def _content(self, backend_args: dict | None, needs_annotations: bool) -> dict:
+        content = read_json(self.path, backend_args)
+        if not isinstance(content, dict):
+            raise DataError(f'{self.path}: expected a COCO file, a JSON object, got a {type(content).__name__}.')
+        if not needs_annotations and content.get('annotations') is None:
+            content.pop('annotations', None)
+        needed = ['images', 'categories'] + (['annotations'] if needs_annotations or 'annotations' in content else [])
+        missing = [key for key in needed if not isinstance(content.get(key), list)]
+        if missing:
+            raise DataError(f'{self.path}: not a COCO file, it has no list {missing}; its keys: {list(content)}.')
+        return content
+
+    def _image_places(self) -> dict[str, int]:
+        places: dict[str, int] = {}
+        for place, image in enumerate(self.images):
+            other = places.setdefault(same_id(image['id']), place)
+            if other != place:
+                different = len({same_id(image['id']) for image in self.images})
+                raise DataError(
+                    f'{self.path}: {len(self.images)} images but only {different} different ids; {image["id"]!r} is '
+                    f'the id of {self.images[other]["file_name"]!r} and of {image["file_name"]!r}.'
+                )
+        return places
+
+    def _category_places(self) -> dict[str, int]:
+        places: dict[str, int] = {}
+        for place, category in enumerate(self.categories):
+            other = self.categories[places.setdefault(same_id(category['id']), place)]
+            if other['name'] != category['name']:
+                raise DataError(
+                    f'{self.path}: two categories have the id {category["id"]!r}: {other["name"]!r} and '
+                    f'{category["name"]!r}.'
+                )
+        return places
+
+    def labels(self, classes: Sequence[str]) -> dict[int | str, int]:
+        """The label of each category id: the place of its name in ``classes``; other categories are left out.
+
+        Raises:
+            DataError: The file has none of the classes, or two ids for one of them.
+        """
+        categories = [self.categories[place] for place in self.category_places.values()]
+        matched = match_classes(classes, [c['name'] for c in categories], self.path, [c['id'] for c in categories])
+        ids = {category['name']: category['id'] for category in categories}
+        return {ids[category]: label for category, label in matched.items()}
+
+    def objects(self, report: SkipReport) -> ObjectColumns:
+        """The objects of the annotations; ``report`` counts those that have no image, category or box."""
+        return self.columns((OBJECTS.read(row, self.path) for row in self.annotations or ()), report)
+
+    def columns(self, rows: Iterable[dict], report: SkipReport) -> ObjectColumns:
+        """The objects that checked records describe; ``report`` counts those that have no image, category or box."""
+        columns = ObjectColumns()
+        for record in rows:
+            image = self.image_places.get(same_id(record['image_id']))
+            category = self.category_places.get(same_id(record['category_id']))
+            reason = self._unusable(record, image, category)
+            if reason:
+                report.skip(reason, f'{_object_name(record)}, category_id={record["category_id"]!r}')
+            else:
+                columns.append(record, image, category)
+        self._check_keypoints(columns)
+        return columns.to_arrays()
+
+    @staticmethod
+    def _unusable(record: dict, image: int | None, category: int | None) -> str:
+        if image is None:
+            return 'of an image not listed'
+        if record['bbox'] is None:
+            return 'without a box'
+        if record['category_id'] is None:
+            return 'without a category'
+        return 'of a category not listed' if category is None else ''
+
+    def _check_keypoints(self, columns: ObjectColumns) -> None:
+        first = next((row for row, points in enumerate(columns.keypoints) if points), None)
+        for row, points in enumerate(columns.keypoints):
+            expected = len(columns.keypoints[first]) // 3 if points else 0
+            if points and len(points) != 3 * expected:
+                raise DataError(
+                    f'{self.path}: annotation {columns.ids[row]} has {len(points) // 3} keypoints, annotation '
+                    f'{columns.ids[first]} has {expected}; expected one number everywhere.'
+                )
+
+    def usable(
+        self, columns: ObjectColumns, wanted: Iterable[int | str], sizes: np.ndarray, report: SkipReport
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the objects to use, and their boxes.
+
+        Args:
+            columns: From ``objects``.
+            wanted: Ids of the categories to use.
+            sizes: (number of images, 2) width and height; infinite where unknown.
+            report: Counts boxes that are wrong or clipped.
+
+        Returns:
+            The rows (m,) and boxes (m, 4) xyxy, clipped to their images.
+        """
+        places = [self.category_places[same_id(category)] for category in wanted]
+        rows = np.flatnonzero(np.isin(columns.categories, places))
+        report.leave_out('objects of other classes', len(columns) - len(rows))
+        boxes = columns.boxes[rows]
+        boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        sizes = sizes[columns.images[rows]]
+        boxes, keep = check_boxes(boxes, sizes, lambda i: self.object_name(columns, rows[i]), report)
+        return rows[keep], boxes[keep]
+
+    def object_name(self, columns: ObjectColumns, row: int) -> str:
+        """What messages call the object in ``row``."""
+        return f'annotation {columns.ids[row]} of image {self.images[columns.images[row]]["id"]!r}'
+
+    @cached_property
+    def known_sizes(self) -> np.ndarray:
+        """(number of images, 2) width and height in pixels, infinite where the file doesn't know them."""
+        sizes = [(image['width'] or np.inf, image['height'] or np.inf) for image in self.images]
+        return np.array(sizes, dtype=np.float64).reshape(-1, 2)
+
+
+def panoptic_annotations(file: CocoFile) -> list[dict]:
+    """The annotations of a panoptic file, checked: ``image_id``, ``file_name`` (or None) and ``segments_info``.
+
+    Raises:
+        DataError: One of them, or one of its segments, has a field of another kind than expected.
+    """
+    annotations = []
+    for row in file.annotations or ():
+        annotation = PANOPTIC.read(row, file.path)
+        image_id = {'image_id': annotation['image_id']}
+        segments = [{**row, **image_id} if isinstance(row, dict) else row for row in annotation['segments_info']]
+        annotation['segments_info'] = [SEGMENTS.read(segment, file.path) for segment in segments]
+        annotations.append(annotation)
+    return annotations

@@ -1,0 +1,113 @@
+"""A work folder belongs to one training: not to two at once, and not to a new one over a finished one."""
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.dist import broadcast_object_list, is_main_process
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.utils.checkpoint import checkpoint_files
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two trainings at once go unnoticed
+    fcntl = None
+
+LOCK = '.training.lock'
+
+
+def checkpoint_folder(cfg, work_dir: str) -> Path:
+    """Where a config's run keeps its checkpoints: in its work folder, or in one of that name in ``out_dir``."""
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    out_dir = hook.get('out_dir')
+    if out_dir is None or '://' in str(out_dir):
+        return Path(work_dir)
+    return Path(out_dir) / Path(work_dir).name
+
+
+def earlier_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a training that used this folder, the newest first."""
+    best = folder.glob('best_*.pth')
+    return [*checkpoint_files(folder), *sorted(best)]
+
+
+def refuse_occupied(cfg, work_dir: str) -> None:
+    """Stop a new training in a folder that holds checkpoints of an earlier one, unless the config says ``overwrite``.
+
+    Going on from a checkpoint of the folder itself is no new training.
+
+    Raises:
+        ConfigError: The folder is occupied.
+    """
+    folder = checkpoint_folder(cfg, work_dir)
+    found = earlier_checkpoints(folder)
+    source = cfg.get('load_from')
+    goes_on = cfg.get('resume') and (source is None or Path(source).resolve().parent == folder.resolve())
+    if not found or goes_on or cfg.get('overwrite'):
+        return
+    names = ', '.join(path.name for path in found[:3])
+    more = f' and {len(found) - 3} more' if len(found) > 3 else ''
+    raise ConfigError(
+        f'{folder} holds checkpoints of an earlier training ({names}{more}): go on from them with --resume, choose '
+        'another folder with --work-dir, or have them removed with --overwrite (overwrite=True in the config)'
+    )
+
+
+def remove_earlier(cfg, work_dir: str) -> list[Path]:
+    """Remove the checkpoints of an earlier training, but not the one that this training starts from."""
+    folder = checkpoint_folder(cfg, work_dir)
+    keep = Path(cfg.get('load_from') or '/nonexistent').resolve()
+    removed = [path for path in earlier_checkpoints(folder) if path.resolve() != keep]
+    for path in [*removed, Path(work_dir) / 'last_checkpoint']:
+        path.unlink(missing_ok=True)
+    return removed
+
+
+@contextlib.contextmanager
+def sole_training(work_dir: str) -> Iterator[None]:
+    """Within this context no other process can train in a folder; all processes of one training count as one.
+
+    Raises:
+        ConfigError: Another training is at work there.
+    """
+    lock, message = _lock(Path(work_dir) / LOCK) if is_main_process() else (None, None)
+    answers = [message]
+    broadcast_object_list(answers)
+    if answers[0] is not None:
+        raise ConfigError(answers[0])
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _lock(path: Path):
+    """The locked file, or None and why not.
+
+    It is a lock of the process (``lockf``), which ends with it however it is killed; one of the file (``flock``) would
+    live on in the data loader's workers.
+    """
+    if fcntl is None:
+        return None, None
+    file = path.open('a+')
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip()
+        file.close()
+        return None, (
+            f'another training is at work in {path.parent} ({owner}): wait for it, or choose another folder with '
+            '--work-dir'
+        )
+    except OSError:  # a file system without locks
+        return file, None
+    file.truncate(0)
+    file.write(f'process {os.getpid()} on {socket.gethostname()} since {time.strftime("%Y-%m-%d %H:%M:%S")}')
+    file.flush()
+    return file, None

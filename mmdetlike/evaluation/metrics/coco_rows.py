@@ -1,0 +1,103 @@
+"""Predictions and ground truth, as COCO annotations, made ready for one metric."""
+
+import numpy as np
+from faster_coco_eval.core import mask as rle
+
+from ...datasets.errors import DataError
+from ...datasets.records import same_id
+
+FILE_KINDS = {
+    'bbox': 'bbox',
+    'segm': 'segm',
+    'keypoints': 'keypoints',
+    'proposal': 'proposal',
+    'proposal_fast': 'proposal',
+}
+
+
+def numbered(images: list[dict], categories: list[dict], *tables: list[dict]) -> tuple[list[dict], ...]:
+    """Images, categories and rows with numbers for ids: the compiled evaluator takes no names, as some files have.
+
+    Rows of other categories than ``categories`` get None for one.
+    """
+    image_numbers = {same_id(image['id']): number for number, image in enumerate(images)}
+    category_numbers = {same_id(category['id']): number for number, category in enumerate(categories, 1)}
+    images = [{**image, 'id': number} for number, image in enumerate(images)]
+    categories = [{**category, 'id': number} for number, category in enumerate(categories, 1)]
+    renumbered = []
+    for rows in tables:
+        renumbered.append([])
+        for row in rows:
+            category = category_numbers.get(same_id(row['category_id']))
+            renumbered[-1].append({**row, 'image_id': image_numbers[same_id(row['image_id'])], 'category_id': category})
+    return images, categories, *renumbered
+
+
+def check_paths(predictions: list[dict]) -> None:
+    """Refuse two images of one id, as they come from sets that were put together: which is which cannot be told.
+
+    Raises:
+        DataError: The message names id and images.
+    """
+    paths: dict[str, str] = {}
+    for prediction in predictions:
+        path = prediction['img_path']
+        other = path and paths.setdefault(same_id(prediction['img_id']), path)
+        if other and other != path:
+            raise DataError(
+                f'Two images have the id {prediction["img_id"]!r}: {other} and {path}. CocoMetric tells images by '
+                f'their ids: evaluate such sets one by one, or give their images different ids.'
+            )
+
+
+def check_mask_sizes(found: list[dict], images: list[dict]) -> None:
+    """Predicted masks of another size than their image would overlap with nothing, in silence."""
+    sizes = {image['id']: [image['height'], image['width']] for image in images}
+    for row in found:
+        size = row['segmentation']['size'] if 'segmentation' in row else None
+        expected = sizes[row['image_id']]
+        if size and None not in expected and size != expected:
+            raise DataError(f'Predicted masks are of (h, w) = {size}, but their image of {expected}.')
+
+
+def boxes_by_image(rows: list[dict], image_ids: list) -> list[np.ndarray]:
+    """For each image the (n, 4) xyxy boxes of its rows, best first where they have scores."""
+    groups: dict = {image_id: [] for image_id in image_ids}
+    for row in sorted(rows, key=lambda row: -row.get('score', 0)):
+        x, y, width, height = row['bbox']
+        groups[row['image_id']].append((x, y, x + width, y + height))
+    return [np.array(group, dtype=np.float64).reshape(-1, 4) for group in groups.values()]
+
+
+def rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[list[dict], list[dict] | None]:
+    """Detections and ground truth with the fields that ``metric`` is computed from.
+
+    Raises:
+        DataError: They lack masks or keypoints.
+    """
+    field = {'segm': 'segmentation', 'keypoints': 'keypoints'}.get(metric, 'bbox')
+    for what, rows in (('predictions', found), ('annotations', truth or [])):
+        if rows and not any(field in row for row in rows):
+            raise DataError(f'metric {metric!r} needs {field}, which the {what} do not have in a usable form.')
+    if not metric.startswith('proposal'):
+        found = [row for row in found if row['category_id'] is not None]
+    if metric == 'segm':
+        return [_mask_row(row) for row in found], [row for row in truth or [] if 'segmentation' in row]
+    # The compiled evaluator has no use for other masks, and should not get to see any.
+    truth = [{key: value for key, value in row.items() if key != 'segmentation'} for row in truth or []]
+    if metric == 'keypoints':
+        return [_keypoint_row(row) for row in found], [row for row in truth or [] if 'keypoints' in row]
+    return [{**row, 'area': row['bbox'][2] * row['bbox'][3], 'iscrowd': 0} for row in found], truth
+
+
+def _mask_row(row: dict) -> dict:
+    shared = {key: row[key] for key in ('image_id', 'category_id', 'segmentation')}
+    area, box = float(rle.area(row['segmentation'])), list(map(float, rle.toBbox(row['segmentation'])))
+    return shared | {'score': row['mask_score'], 'area': area, 'bbox': box, 'iscrowd': 0}
+
+
+def _keypoint_row(row: dict) -> dict:
+    points = np.asarray(row['keypoints']).reshape(-1, 3)[:, :2]
+    (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
+    shared = {key: row[key] for key in ('image_id', 'category_id', 'keypoints', 'score')}
+    return shared | {'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1), 'iscrowd': 0}

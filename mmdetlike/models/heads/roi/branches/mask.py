@@ -1,0 +1,162 @@
+"""Masks of regions: Mask R-CNN, arXiv 1703.06870."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.utils import require_masks
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import bbox2roi, scale_boxes
+from mmdetlike_ops import paste_masks
+
+from ..mask_heads import masks_of_class
+from ..stage import StageOutputs
+from .base import RoIBranch
+
+
+@dataclass
+class PositiveMasks:
+    """Masks of the p positives of a batch in training.
+
+    Attributes:
+        feats: (p, C, h, w) features of their regions.
+        logits: (p, num_classes or 1, H, W) what the mask head makes of them.
+        targets: (p, H, W) the masks in [0, 1] that the regions should show.
+        labels: (p,) the classes of their objects.
+    """
+
+    feats: Tensor
+    logits: Tensor
+    targets: Tensor
+    labels: Tensor
+
+
+class MaskBranch(RoIBranch):
+    """Masks by ``mask_head``, on features of ``mask_roi_extractor`` or, without one, on those of the boxes."""
+
+    @property
+    def extractor(self) -> str:
+        """The name of the part that extracts features for masks."""
+        return 'bbox_roi_extractor' if self.regions.mask_roi_extractor is None else 'mask_roi_extractor'
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def loss(
+        self,
+        stage: int,
+        x: Sequence[Tensor],
+        sampled: Sequence[SamplingResult],
+        outs: StageOutputs,
+        samples: SampleList,
+    ) -> dict[str, Tensor]:
+        """Mask loss of the positives among the sampled regions; see ``RoIBranch``."""
+        if self.regions.mask_roi_extractor is None:
+            feats = positive_features(outs, sampled)
+        else:
+            feats = self.features_of_positives(stage, x, sampled)
+        return self.terms(stage, x, feats, sampled, samples)
+
+    def features_of_positives(self, stage: int, x: Sequence[Tensor], sampled: Sequence[SamplingResult]) -> Tensor:
+        """Features (p, C, h, w) extracted for the positives of all images."""
+        rois = bbox2roi([result.pos_priors for result in sampled])
+        return self.regions.features(self.extractor, stage, x, rois)
+
+    def terms(
+        self, stage: int, x: Sequence[Tensor], feats: Tensor, sampled: Sequence[SamplingResult], samples: SampleList
+    ) -> dict[str, Tensor]:
+        """Loss terms from the features (p, C, h, w) of the positives."""
+        logits = self.logits(feats, [stage])[0]
+        targets = self.targets(stage, sampled, samples)
+        labels = torch.cat([result.pos_gt_labels for result in sampled])
+        return self.compute_losses(stage, x, PositiveMasks(feats, logits, targets, labels), sampled, samples)
+
+    def targets(self, stage: int, sampled: Sequence[SamplingResult], samples: SampleList) -> Tensor:
+        """The masks (p, h, w) in [0, 1] that the positives' regions should show."""
+        return mask_targets(sampled, samples, self.regions.stage_cfgs[stage].mask_size)
+
+    def compute_losses(
+        self,
+        stage: int,
+        x: Sequence[Tensor],
+        masks: PositiveMasks,
+        sampled: Sequence[SamplingResult],
+        samples: SampleList,
+    ) -> dict[str, Tensor]:
+        """Loss terms of the masks of the positives."""
+        return dict(loss_mask=self.regions.part('mask_head', stage).loss(masks.logits, masks.targets, masks.labels))
+
+    # -- testing -----------------------------------------------------------------------------------------------------
+
+    def add_predictions(
+        self, x: Sequence[Tensor], results: Sequence[InstanceData], samples: SampleList, rescale: bool
+    ) -> None:
+        """Put ``masks`` (n, height, width) bool, of the size of the image, into the results; see ``RoIBranch``."""
+        self.paste(self.probabilities(x, results), results, samples, rescale)
+
+    def paste(self, probabilities: Tensor, results: Sequence[InstanceData], samples: SampleList, rescale: bool) -> None:
+        """Put ``masks`` into the results, from masks (n, h, w) in [0, 1] of their boxes."""
+        of_images = probabilities.split([len(result) for result in results])
+        for result, masks, sample in zip(results, of_images, samples):
+            boxes = result.bboxes
+            if rescale:
+                boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])
+            size = sample.ori_shape if rescale else sample.img_shape
+            result.masks = paste_masks(masks, boxes, *size[:2], threshold=self.regions.test_cfg.mask_thr_binary)
+
+    def probabilities(self, x: Sequence[Tensor], results: Sequence[InstanceData]) -> Tensor:
+        """Masks (n, h, w) in [0, 1] of the boxes of all images, each of its own class, averaged over stages."""
+        rois = bbox2roi([result.bboxes for result in results])
+        labels = torch.cat([result.labels for result in results])
+        masks = []
+        for i, logits in zip(self.averaged_stages, self.logits_of_stages(x, rois, self.averaged_stages)):
+            own = masks_of_class(logits, labels, self.regions.part('mask_head', i).class_agnostic)
+            masks.append(float32_if_half(own)[0].sigmoid())
+        return sum(masks) / len(masks)
+
+    @property
+    def averaged_stages(self) -> Sequence[int]:
+        """The stages whose masks are averaged in testing."""
+        return range(self.regions.num_stages)
+
+    def raw(self, x: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
+        """Mask logits (n, C, h, w) of all stages for the last stage's regions (n, 5)."""
+        return self.logits_of_stages(x, rois, range(self.regions.num_stages))
+
+    def logits_of_stages(self, x: Sequence[Tensor], rois: Tensor, stages: Sequence[int]) -> list[Tensor]:
+        """Mask logits (n, C, h, w) of the given stages in testing, each from the features of its own extractor."""
+        return [self.logits(self.regions.features(self.extractor, i, x, rois), [i])[0] for i in stages]
+
+    def logits(self, feats: Tensor, stages: Sequence[int]) -> list[Tensor]:
+        """Mask logits (n, C, h, w) of the given stages from one set of region features."""
+        return [self.regions.part('mask_head', i)(feats) for i in stages]
+
+
+def positive_features(outs: StageOutputs, sampled: Sequence[SamplingResult]) -> Tensor:
+    """The features that the box head saw (its first argument) of the positives among the sampled regions."""
+    flags = [flag for s in sampled for flag in (torch.ones_like(s.pos_inds), torch.zeros_like(s.neg_inds))]
+    return outs.feats[0][torch.cat(flags).bool()]
+
+
+def mask_targets(sampled: Sequence[SamplingResult], samples: SampleList, size: int | tuple[int, int]) -> Tensor:
+    """The masks (p, h, w) of 0 and 1 that the positives' regions should show.
+
+    Raises:
+        ValueError: A sample has objects without masks.
+    """
+    require_masks(samples, 'a mask head')
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    targets = []
+    for result, sample in zip(sampled, samples):
+        boxes = result.pos_priors
+        if not len(boxes):
+            targets.append(boxes.new_zeros(0, *size))
+            continue
+        masks = sample.gt_instances.masks
+        cut = masks.crop_and_resize(boxes, size, result.pos_assigned_gt_inds, device=boxes.device).to_ndarray()
+        targets.append(torch.as_tensor(cut, dtype=torch.float32, device=boxes.device))
+    return torch.cat(targets)

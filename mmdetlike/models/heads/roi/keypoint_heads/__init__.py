@@ -1,0 +1,1 @@
+from .deconv_keypoint_head import DeconvKeypointHead

@@ -1,0 +1,26 @@
+"""How far a training is, for losses and assignments that change on the way."""
+
+from dataclasses import dataclass
+
+from mmengine.logging import MessageHub
+
+MIXES_IMAGES = 'mixes_images'
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """What the runner says of the training; the start of it where there is no runner.
+
+    Attributes:
+        epoch: The epoch that runs, counted from 0.
+        mixes_images: Whether pictures are still mixed with others (mosaic, mixup), as ``YOLOXModeSwitchHook`` ends it.
+    """
+
+    epoch: int = 0
+    mixes_images: bool = True
+
+    @classmethod
+    def current(cls) -> 'TrainingProgress':
+        """The progress of the running training, which mmengine's MessageHub knows."""
+        hub = MessageHub.get_current_instance()
+        return cls(hub.get_info('epoch', 0), hub.get_info(MIXES_IMAGES, True))

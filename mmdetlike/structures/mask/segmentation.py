@@ -1,0 +1,176 @@
+"""What annotation files and results give as a mask, checked before any C code sees it."""
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mmdetlike.structures.mask.polygon import encode_polygons
+from mmdetlike.structures.mask.run_lengths import LARGEST_MASK, run_lengths
+
+LARGEST_SIDE = 10**6  # pixels; C takes memory by the length of a polygon's edges
+LARGEST_COORDINATE = 1e9  # pixels; what is farther away is an error of the file
+_POINTS = 3
+_THIN = 2  # pixels
+
+
+class Segmentation(NamedTuple):
+    """A mask as read.
+
+    Attributes:
+        mask: A list of flat polygons [x0, y0, x1, y1, ...], or ``dict(size=[height, width], counts=...)`` with counts
+            as a list of ints or COCO's text; None if there is no mask.
+        problem: Why there is none although something was given, or what was left out; empty if all is well.
+    """
+
+    mask: list | dict | None
+    problem: str = ''
+
+
+def read_segmentation(value: object, height: int, width: int) -> Segmentation:
+    """Check a ``segmentation`` of an image, and bring it into one of two forms.
+
+    Polygons are a list of them, or a single one; each is a flat list of numbers or a list of [x, y]. Run lengths are a
+    dict of ``size`` and ``counts``, these as whole numbers or as COCO's text. None, [] and [[]] mean no mask.
+
+    Polygons of fewer than 3 points cover nothing and are left out beside others. Whatever else cannot be read makes
+    the whole mask unusable, as a part of it would be wrong in silence.
+
+    Args:
+        value: What the file or the result says.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+    """
+    try:
+        if value is None or (_is_list(value) and all(_is_list(part) and not len(part) for part in value)):
+            return Segmentation(None)
+        _check_pixels(height, width)
+        if isinstance(value, dict):
+            return Segmentation(_read_runs_of_image(value, height, width))
+        if _is_list(value):
+            return _read_polygons(value, height, width)
+        raise ValueError('neither polygons nor run lengths')
+    except ValueError as error:
+        return Segmentation(None, str(error))
+
+
+def encode_segmentation(mask: list | dict, height: int, width: int) -> dict:
+    """The run-length encoding, with text counts, of a mask that ``read_segmentation`` gave."""
+    if isinstance(mask, list):
+        encoded = encode_polygons(mask, height, width)
+    elif isinstance(mask['counts'], list):
+        encoded = coco_mask.frPyObjects(mask, height, width)
+    else:
+        return mask
+    return {'size': [int(height), int(width)], 'counts': encoded['counts'].decode('ascii')}
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
+
+
+def read_runs(value: dict) -> tuple[tuple[int, int], np.ndarray]:
+    """The size (h, w) and the run lengths (n,) int64 of a run-length encoding, which may be that of an empty mask.
+
+    Raises:
+        ValueError: It isn't one; the message is the reason, without what was given.
+    """
+    missing = [key for key in ('size', 'counts') if key not in value]
+    if missing:
+        raise ValueError(f'run lengths without {" and ".join(missing)}')
+    height, width = size = _size(value['size'])
+    _check_pixels(height, width)
+    return size, run_lengths(value['counts'], height * width)
+
+
+def _size(size: object) -> tuple[int, int]:
+    sides = list(size) if _is_list(size) else []
+    if len(sides) != 2 or not all(isinstance(side, Real) and side >= 0 and side % 1 == 0 for side in sides):
+        raise ValueError('run lengths whose size is not [height, width]')
+    return int(sides[0]), int(sides[1])
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if height * width > LARGEST_MASK or max(height, width) > LARGEST_SIDE:
+        raise ValueError('an image of more pixels than run lengths can count')
+
+
+def _read_runs_of_image(value: dict, height: int, width: int) -> dict:
+    size, lengths = read_runs(value)
+    if size != (height, width):
+        raise ValueError("run lengths of another size than the image's")
+    if not lengths[1::2].any():
+        raise ValueError('a mask that covers no pixel')
+    counts = value['counts']
+    if isinstance(counts, bytes):
+        counts = counts.decode('ascii')
+    return {'size': [int(height), int(width)], 'counts': counts if isinstance(counts, str) else lengths.tolist()}
+
+
+def _read_polygons(value: Sequence, height: int, width: int) -> Segmentation:
+    polygons = [_flat(part) for part in _parts(value)]
+    kept = [polygon for polygon in polygons if len(polygon) >= 2 * _POINTS]
+    if not kept:
+        raise ValueError(f'polygons of fewer than {_POINTS} points')
+    # Rasterization decides what is covered, but is too slow to ask it about polygons that plainly cover something.
+    if all(_is_thin(polygon, height, width) for polygon in kept) and not _draws(kept, height, width):
+        raise ValueError('a mask that covers no pixel')
+    left_out = f'polygons of fewer than {_POINTS} points left out' if len(kept) < len(polygons) else ''
+    return Segmentation(kept, left_out)
+
+
+def _parts(value: Sequence) -> Sequence:
+    """The polygons of a segmentation; one alone may be given without a list around it."""
+    if not _is_list(value[0]):
+        return [value]
+    # As polygons, lists of two numbers would cover nothing: they are the points of one.
+    points = all(_is_list(part) and len(part) == 2 and not any(map(_is_list, part)) for part in value)
+    return [value] if points else value
+
+
+def _flat(polygon: object) -> list:
+    """[x0, y0, x1, y1, ...] of a polygon, flat or of points; each coordinate is known to be a number of usable size."""
+    if not _is_list(polygon):
+        raise ValueError('polygons that are not lists of numbers')
+    numbers = polygon.tolist() if isinstance(polygon, np.ndarray) else list(polygon)
+    if numbers and _is_list(numbers[0]):
+        numbers = _joined(numbers)
+    # Files have millions of numbers: the types are compared as a set, as asking for Real is slow.
+    if not set(map(type, numbers)) <= {int, float} and not all(isinstance(number, Real) for number in numbers):
+        raise ValueError('coordinates that are not numbers')
+    if len(numbers) % 2:
+        raise ValueError('polygons with an odd number of coordinates')
+    if numbers and not _usable(numbers):
+        raise ValueError('coordinates that are not finite or far away')
+    return numbers
+
+
+def _joined(points: list) -> list:
+    if not all(_is_list(point) and len(point) == 2 for point in points):
+        raise ValueError('polygons that are neither flat nor made of [x, y]')
+    return [number for point in points for number in point]
+
+
+def _usable(numbers: list) -> bool:
+    # The order matters: whole numbers too large for a float can be compared but not added to one, NaN the reverse.
+    near = min(numbers) >= -LARGEST_COORDINATE and max(numbers) <= LARGEST_COORDINATE
+    return near and math.isfinite(sum(numbers))
+
+
+def _is_thin(polygon: list, height: int, width: int) -> bool:
+    """Whether the part of a polygon in the image is narrower than 2 pixels, roughly; false only if it is wider."""
+    xs, ys = polygon[0::2], polygon[1::2]
+    across = min(max(xs), width) - max(min(xs), 0)
+    down = min(max(ys), height) - max(min(ys), 0)
+    if across < _THIN or down < _THIN:
+        return True
+    inside = min(xs) >= 0 and min(ys) >= 0 and max(xs) <= width and max(ys) <= height
+    area = abs(sum(x * (below - above) for x, above, below in zip(xs, ys[-1:] + ys[:-1], ys[1:] + ys[:1]))) / 2
+    return not inside or area < _THIN * max(across, down)
+
+
+def _draws(polygons: list[list], height: int, width: int) -> bool:
+    return bool(coco_mask.area(encode_polygons(polygons, height, width)))

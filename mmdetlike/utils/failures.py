@@ -1,0 +1,74 @@
+"""What the shell says about an exception: one sentence, whoever raised it."""
+
+import errno
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+
+import mmdetlike
+from mmdetlike.errors import ConfigError, UserError
+
+PACKAGE = Path(mmdetlike.__file__).parent
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+
+
+def sentence(error: BaseException) -> str:
+    """One line about ``error``: its message where that is written for users, else what is known about its cause."""
+    if isinstance(error, UserError):
+        kind = 'error' if isinstance(error, ConfigError) else type(error).__name__
+        return f'{kind}: {_message(error)}'
+    if isinstance(error, OSError):
+        return f'{type(error).__name__}: {_of_system(error)}'
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return f'out of memory: {_first_line(error)} Smaller pictures or train_dataloader.batch_size need less.'
+    if isinstance(error, ValueError) and _is_ours(error):
+        return f'error: {_message(error)}'
+    return (
+        f'internal error: {type(error).__name__}: {_first_line(error)} ({_place(error)}). Run again with --debug for '
+        'the traceback.'
+    )
+
+
+def _message(error: BaseException) -> str:
+    """The message without the traceback that a worker process of a DataLoader puts around it."""
+    text = str(error)
+    if 'Original Traceback' not in text:
+        return text
+    starts = list(re.finditer(r'^[\w.]+(?:Error|Exception|Interrupt)\b(?:: )?', text, flags=re.MULTILINE))
+    return text[starts[-1].end() :].strip() if starts else text.strip().splitlines()[-1]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = _message(error).strip().splitlines()
+    return lines[0] if lines else 'without a message'
+
+
+def _of_system(error: OSError) -> str:
+    if error.strerror is None or error.errno is None:
+        return _message(error)
+    files = ' -> '.join(repr(str(name)) for name in (error.filename, error.filename2) if name is not None)
+    if isinstance(error, FileExistsError) and os.path.isfile(error.filename):
+        return f'{files} is a file where a folder is needed'
+    advice = '; free some space' if error.errno in DISK_ERRORS else ''
+    return f'{files}: {error.strerror}{advice}' if files else f'{error.strerror}{advice}'
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether a line of the package, or of the tool that runs, raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return False
+    raised_in = Path(frames[-1].filename).resolve()
+    return raised_in.is_relative_to(PACKAGE) or raised_in == Path(sys.argv[0]).resolve()
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of the product that took part, else the innermost one."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name != 'run_tool']
+    own = [frame for frame in frames if Path(frame.filename).resolve().is_relative_to(PACKAGE)]
+    frame = (own or frames or [None])[-1]
+    return f'{os.path.relpath(frame.filename, PACKAGE.parent)}:{frame.lineno}' if frame else 'unknown place'

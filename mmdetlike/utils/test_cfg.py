@@ -1,0 +1,37 @@
+"""Settings of prediction, looked at before a model predicts."""
+
+from collections.abc import Iterator
+
+from mmdetlike.errors import ConfigError
+
+_LIMITS = ('nms_pre', 'max_per_img', 'min_bbox_size')
+_THRESHOLDS = ('score_thr', 'iou_threshold', 'mask_thr', 'mask_thr_binary', 'filter_thr')
+
+
+def check_test_cfg(model_cfg: dict) -> None:
+    """Make sure that thresholds and limits in every ``test_cfg`` of a model are numbers.
+
+    Args:
+        model_cfg: The model's config.
+
+    Raises:
+        ConfigError: One is something else, such as text; the message has its dotted key.
+    """
+    for key, value in _settings(model_cfg, 'model'):
+        path = key.split('.')
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        is_absent = value is None and path[-1] in _LIMITS
+        if 'test_cfg' in path and path[-1] in (*_LIMITS, *_THRESHOLDS) and not (is_number or is_absent):
+            raise ConfigError(f'{key} must be a number, got the {type(value).__name__} {value!r}')
+
+
+def _settings(cfg, key: str) -> Iterator[tuple[str, object]]:
+    """Dotted keys and values of a config that are no dicts."""
+    if isinstance(cfg, dict):
+        for name, value in cfg.items():
+            yield from _settings(value, f'{key}.{name}')
+    elif isinstance(cfg, (list, tuple)) and any(isinstance(entry, dict) for entry in cfg):
+        for i, value in enumerate(cfg):
+            yield from _settings(value, f'{key}.{i}')
+    else:
+        yield key, cfg
