@@ -4,6 +4,7 @@ DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872; Deformabl
 2203.03605.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -27,6 +28,7 @@ from .common import (
     denoising_targets,
     image_size,
     query_targets,
+    width_and_height,
 )
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, class_weight=1.0)
@@ -238,6 +240,17 @@ class QueryHead(Head):
 
     def predict(self, outs: QueryOutputs, rescale: bool = True) -> list[InstanceData]:
         """The best objects of each image: ``bboxes`` (n, 4) xyxy in pixels, falling ``scores``, ``labels``."""
+        samples = outs.context.samples
+        results = []
+        for found, sample in zip(self.detect(outs, [sample.img_shape for sample in samples]), samples):
+            boxes = found['boxes']
+            if rescale:
+                boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])
+            results.append(InstanceData(bboxes=boxes, scores=found['scores'], labels=found['labels']))
+        return results
+
+    def detect(self, outs: QueryOutputs, img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """The best objects of images of ``img_shapes``, of tensors alone, in pixels of the input; see ``select``."""
         last = len(outs.hidden_states) - 1
         num_noisy = outs.num_denoising
         layer = self.predict_layer(last, outs.hidden_states[last], outs.references[last], outs.context)
@@ -248,12 +261,16 @@ class QueryHead(Head):
         if candidates is not None:
             logits = [image[own] for image, own in zip(logits, candidates)]
             boxes = [image[own] for image, own in zip(boxes, candidates)]
-        return [self.select(*image, rescale) for image in zip(logits, boxes, outs.context.samples)]
+        return [self.select(*image) for image in zip(logits, boxes, img_shapes)]
 
-    def select(self, logits: Tensor, boxes: Tensor, sample: DetDataSample, rescale: bool) -> InstanceData:
-        """The ``max_per_img`` best of logits (Q, classes) and boxes (Q, 4).
+    def select(self, logits: Tensor, boxes: Tensor, img_shape: tuple[int, int]) -> dict[str, Tensor]:
+        """The ``max_per_img`` best of logits (Q, classes) and boxes (Q, 4) cx, cy, w, h in [0, 1].
 
         With softmax there is one object for each query; with sigmoid, one for each query and class.
+
+        Returns:
+            ``boxes`` (n, 4) xyxy in pixels, clipped to the height and width of the image; ``scores`` (n,) falling;
+            ``labels`` (n,).
         """
         limit = self.test_cfg.get('max_per_img', len(logits))
         if self.use_sigmoid_cls:
@@ -264,8 +281,6 @@ class QueryHead(Head):
             best, label_of = logits.softmax(-1)[:, :-1].max(-1)
             scores, queries = best.topk(min(limit, len(best)))
             labels = label_of[queries]
-        size = image_size(sample, boxes)
+        size = width_and_height(img_shape, boxes)
         boxes = (bbox_cxcywh_to_xyxy(boxes[queries]) * size).clamp(min=0).minimum(size)
-        if rescale:
-            boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])
-        return InstanceData(bboxes=boxes, scores=scores, labels=labels)
+        return dict(boxes=boxes, scores=scores, labels=labels)

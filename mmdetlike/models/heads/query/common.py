@@ -162,7 +162,12 @@ def denoising_targets(queries: DenoisingQueries, samples: SampleList, num_classe
 
 def image_size(sample: DetDataSample, like: Tensor) -> Tensor:
     """Width, height, width, height (4,) of an image, which turn boxes in [0, 1] into pixels."""
-    height, width = sample.img_shape[:2]
+    return width_and_height(sample.img_shape, like)
+
+
+def width_and_height(img_shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Width, height, width, height (4,) of an image of ``img_shape``, height and width first."""
+    height, width = img_shape[:2]
     return like.new_tensor([width, height, width, height])
 
 
