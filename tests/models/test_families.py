@@ -207,7 +207,7 @@ def test_initial_weights(family):
 
 # families with sigmoid scores that begin as rare events -> the class logits in what a forward pass returns
 LAYERS = dict.fromkeys(
-    ('deformable_detr', 'deformable_detr_two_stage', 'dino', 'conditional_detr', 'dab_detr'),
+    ('deformable_detr', 'deformable_detr_two_stage', 'dino', 'conditional_detr', 'dab_detr', 'ddq_detr'),
     lambda outs: [layer[0] for layer in outs],
 )
 GRIDS = dict.fromkeys(('solo', 'decoupled_solo', 'decoupled_solo_light', 'solov2'), lambda outs: outs.cls)

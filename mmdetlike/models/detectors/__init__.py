@@ -1,6 +1,7 @@
 from .base import BaseDetector
 from .conditional_detr import ConditionalDETR
 from .dab_detr import DABDETR
+from .ddq_detr import DDQDETR
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
