@@ -24,10 +24,13 @@ from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
     FastRCNN,
+    GridRCNN,
     HybridTaskCascade,
     KeypointRCNN,
     MaskRCNN,
     MaskScoringRCNN,
     PointRend,
+    QueryInst,
+    SparseRCNN,
     TwoStageDetector,
 )

@@ -160,7 +160,7 @@ class RoIHead(BaseModule):
             if i + 1 < self.num_stages:
                 proposals = stage.next_proposals(outs, batch_data_samples)
         for branch in self.branches.values():
-            outputs += branch.raw(x, outs.rois)
+            outputs += branch.raw(x, outs)
         return tuple(outputs)
 
     # -- training ----------------------------------------------------------------------------------------------------

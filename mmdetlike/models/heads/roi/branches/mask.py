@@ -123,9 +123,9 @@ class MaskBranch(RoIBranch):
         """The stages whose masks are averaged in testing."""
         return range(self.regions.num_stages)
 
-    def raw(self, x: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
-        """Mask logits (n, C, h, w) of all stages for the last stage's regions (n, 5)."""
-        return self.logits_of_stages(x, rois, range(self.regions.num_stages))
+    def raw(self, x: Sequence[Tensor], outs: StageOutputs) -> list[Tensor]:
+        """Mask logits (n, C, h, w) of all stages for the last stage's regions."""
+        return self.logits_of_stages(x, outs.rois, range(self.regions.num_stages))
 
     def logits_of_stages(self, x: Sequence[Tensor], rois: Tensor, stages: Sequence[int]) -> list[Tensor]:
         """Mask logits (n, C, h, w) of the given stages in testing, each from the features of its own extractor."""

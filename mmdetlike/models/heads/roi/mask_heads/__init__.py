@@ -1,4 +1,5 @@
 from .coarse_mask_head import CoarseMaskHead
+from .dynamic_mask_head import DynamicMaskHead
 from .fcn_mask_head import FCNMaskHead, MaskHead, masks_of_class
 from .fused_semantic_head import FusedSemanticHead
 from .htc_mask_head import HTCMaskHead
