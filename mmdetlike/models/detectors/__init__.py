@@ -31,6 +31,7 @@ from .two_stage import (
     MaskScoringRCNN,
     PointRend,
     QueryInst,
+    SCNet,
     SparseRCNN,
     TwoStageDetector,
 )

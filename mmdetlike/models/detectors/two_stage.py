@@ -123,3 +123,8 @@ class SparseRCNN(TwoStageDetector):
 @MODELS.register_module()
 class QueryInst(TwoStageDetector):
     """Instances as Queries, arXiv 2105.01928."""
+
+
+@MODELS.register_module()
+class SCNet(CascadeRCNN):
+    """SCNet: Training Inference Sample Consistency for Instance Segmentation, arXiv 2012.10150."""

@@ -4,7 +4,7 @@ import copy
 
 from tests.models.tiny import L1, config
 
-from .common import GROUPS, family, parts
+from .common import GROUPS, NUM_STUFF, SEGMENTS, family, parts
 from .two_stage import cascade, extractor, mask_head, mask_rcnn
 
 
@@ -156,4 +156,66 @@ def queryinst(num_classes: int = 3) -> dict:
     )
     cfg['train_cfg']['rcnn']['mask_size'] = 8
     cfg['test_cfg']['rcnn']['mask_thr_binary'] = 0.5
+    return cfg
+
+
+@family
+def dynamic_rcnn(num_classes: int = 3) -> dict:
+    cfg = copy.deepcopy(config('faster_rcnn', num_classes))
+    cfg['roi_head']['type'] = 'DynamicRoIHead'
+    cfg['roi_head']['bbox_head']['loss_bbox'] = dict(type='SmoothL1Loss', beta=1.0)
+    settings = dict(iou_topk=5, beta_topk=2, update_iter_interval=1, initial_iou=0.4, initial_beta=1.0)
+    cfg['train_cfg'] = dict(cfg['train_cfg'], rcnn=dict(cfg['train_cfg']['rcnn'], dynamic_rcnn=settings))
+    return cfg
+
+
+@family
+def groie(num_classes: int = 3) -> dict:
+    cfg = copy.deepcopy(config('faster_rcnn', num_classes))
+    extract = dict(cfg['roi_head']['bbox_roi_extractor'], type='GenericRoIExtractor', aggregation='sum')
+    del extract['finest_scale']
+    convolution = dict(type='ConvModule', in_channels=8, out_channels=8, kernel_size=3, padding=1, inplace=False)
+    attention = dict(
+        type='GeneralizedAttention',
+        in_channels=8,
+        spatial_range=-1,
+        num_heads=2,
+        attention_type='0100',
+        kv_stride=2,
+    )
+    cfg['roi_head']['bbox_roi_extractor'] = dict(extract, pre_cfg=convolution, post_cfg=attention)
+    return cfg
+
+
+@family
+def scnet(num_classes: int = 3) -> dict:
+    cfg = cascade(mask_rcnn(num_classes), 'SCNetRoIHead', 'SCNet')
+    cfg['data_preprocessor'] = SEGMENTS
+    for head in cfg['roi_head']['bbox_head']:
+        head['type'] = 'SCNetBBoxHead'
+        head['num_shared_fcs'] = 2
+    cfg['roi_head'].update(
+        mask_head=mask_head(num_classes, type='SCNetMaskHead', num_convs=2),
+        semantic_roi_extractor=dict(extractor(4), featmap_strides=[16]),
+        semantic_head=dict(
+            type='SCNetSemanticHead',
+            num_ins=3,
+            fusion_level=1,
+            seg_scale_factor=1 / 16,
+            num_convs=2,
+            in_channels=8,
+            conv_out_channels=8,
+            num_classes=num_classes + NUM_STUFF,
+            loss_seg=dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=0.2),
+        ),
+        glbctx_head=dict(
+            type='GlobalContextHead',
+            num_convs=2,
+            in_channels=8,
+            conv_out_channels=8,
+            num_classes=num_classes,
+            conv_to_res=True,
+        ),
+        feat_relay_head=dict(type='FeatureRelayHead', in_channels=16, out_conv_channels=8, roi_feat_size=2),
+    )
     return cfg

@@ -75,9 +75,8 @@ class BucketingBBoxCoder:
 
     def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> BucketTargets:
         """Codes of ``gt_bboxes`` (n, 4) xyxy seen from ``bboxes`` (n, 4)."""
-        bboxes, gt_bboxes = get_box_tensor(bboxes), get_box_tensor(gt_bboxes)
-        middles, sizes = self.buckets(bboxes)
-        sides = gt_bboxes[:, [0, 2, 1, 3]]
+        middles, sizes = self.buckets(get_box_tensor(bboxes))
+        sides = get_box_tensor(gt_bboxes)[:, [0, 2, 1, 3]]
         offsets = (middles - sides[..., None]) / sizes[..., None]
         distances = offsets.abs()
         nearest, inds = distances.topk(self.offset_topk, dim=-1, largest=False)

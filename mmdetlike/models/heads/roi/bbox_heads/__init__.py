@@ -4,3 +4,4 @@ from .dii_head import DIIHead
 from .double_bbox_head import DoubleConvFCBBoxHead
 from .region_head import RegionHead
 from .sabl_head import SABLHead
+from .scnet_bbox_head import SCNetBBoxHead

@@ -94,7 +94,8 @@ class DIIHead(RegionHead):
         super().__init__(num_classes, loss_cls, init_cfg)
         self.in_channels = in_channels
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
-        self.loss_bbox, self.loss_iou = MODELS.build(loss_bbox), MODELS.build(loss_iou)
+        self.loss_bbox = MODELS.build(loss_bbox)
+        self.loss_iou = MODELS.build(loss_iou)
         self.use_sigmoid = getattr(self.loss_cls, 'use_sigmoid', False)
         self.attention = MultiheadAttention(in_channels, num_heads, dropout=dropout, batch_first=True)
         self.attention_norm = build_norm_layer(dict(type='LN'), in_channels)[1]

@@ -91,7 +91,8 @@ class SABLHead(RegionHead):
                 f'roi_feat_size={roi_feat_size} times reg_feat_up_ratio={reg_feat_up_ratio} must be '
                 f'bbox_coder.num_buckets={self.bbox_coder.num_buckets}'
             )
-        self.loss_bbox_cls, self.loss_bbox_reg = MODELS.build(loss_bbox_cls), MODELS.build(loss_bbox_reg)
+        self.loss_bbox_cls = MODELS.build(loss_bbox_cls)
+        self.loss_bbox_reg = MODELS.build(loss_bbox_reg)
         self.cls_fcs, width = linear_layers(cls_in_channels * roi_feat_size**2, cls_out_channels, num_cls_fcs)
         self.fc_cls = nn.Linear(width, num_classes + 1)
         channels = reg_in_channels
@@ -148,7 +149,8 @@ class SABLHead(RegionHead):
         for conv_x, conv_y in zip(self.reg_post_conv_xs, self.reg_post_conv_ys):
             along_x = conv_x(along_x)
             along_y = conv_y(along_y)
-        along_x, along_y = along_x.squeeze(2), along_y.squeeze(3)
+        along_x = along_x.squeeze(2)
+        along_y = along_y.squeeze(3)
         if self.upsample_x is not None:
             along_x = F.relu(self.upsample_x(along_x))
             along_y = F.relu(self.upsample_y(along_y))

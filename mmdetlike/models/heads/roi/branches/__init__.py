@@ -6,3 +6,4 @@ from .mask import MaskBranch, PositiveMasks, mask_targets
 from .mask_scoring import MaskScoringBranch
 from .point_rend_mask import PointRendMaskBranch, point_targets
 from .query_mask import QueryMaskBranch
+from .scnet_mask import SCNetMaskBranch
