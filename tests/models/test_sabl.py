@@ -44,6 +44,12 @@ def test_codes_are_decoded_to_the_same_boxes(seed, num_buckets, scale_factor):
     torch.testing.assert_close(confidence, torch.ones(6))
 
 
+def test_objects_without_width():
+    box = torch.tensor([[9.0, 9, 9, 30]])
+    codes = BucketingBBoxCoder(4, 2.0).encode(box, box)
+    assert bool(codes.offsets.isfinite().all())
+
+
 def test_confidence_counts_neighbors():
     coder = BucketingBBoxCoder(6, 1.0)
     logits = torch.tensor([[0.6, 0.3, 0.1], [0.6, 0.1, 0.3], [0.8, 0.1, 0.1], [0.2, 0.5, 0.3]]).log().reshape(1, 12)

@@ -101,6 +101,8 @@ def sabl_cascade(num_classes: int = 3) -> dict:
             reg_cls_out_channels=8,
             num_reg_fcs=1,
             bbox_coder=dict(type='BucketingBBoxCoder', num_buckets=6, scale_factor=scale_factor),
+            # gradients that are not signs alone, which might cancel out
+            loss_bbox_reg=dict(type='SmoothL1Loss', beta=1.0),
         )
         for scale_factor in (1.7, 1.5, 1.3)
     ]

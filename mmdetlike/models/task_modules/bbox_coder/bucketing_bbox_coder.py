@@ -11,6 +11,8 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
 
+# least size of a bucket in pixels
+MIN_SIZE = 1e-3
 # the order of sides in codes
 SIDES = ('left', 'right', 'top', 'bottom')
 
@@ -132,7 +134,8 @@ class BucketingBBoxCoder:
         extent = (bboxes[:, 2:] - bboxes[:, :2]) * self.scale_factor
         low = center - extent / 2
         high = center + extent / 2
-        size = extent / self.num_buckets
+        # objects of no width are proposals too: offsets from them must stay finite
+        size = (extent / self.num_buckets).clamp(min=MIN_SIZE)
         steps = torch.arange(self.side_num, device=bboxes.device) + 0.5
         inward = steps * size[..., None]
         from_low = low[..., None] + inward
