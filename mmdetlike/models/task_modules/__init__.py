@@ -9,6 +9,7 @@ from .assigners import (
     SimOTAAssigner,
 )
 from .bbox_coder import (
+    BucketingBBoxCoder,
     DeltaXYWHBBoxCoder,
     DistancePointBBoxCoder,
     LegacyDeltaXYWHBBoxCoder,
