@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config as MMEngineConfig
 from mmengine.config import ConfigDict
 
+import mmdetlike
 from mmdetlike.build_errors import type_name
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import SCOPE
@@ -38,6 +39,35 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     if config.get('default_scope') is None:
         config.default_scope = SCOPE
     return Config.of(config)
+
+
+def config_folders() -> list[Path]:
+    """Folders of the configs that come with the package: inside it when installed, beside it in a checkout."""
+    package = Path(mmdetlike.__file__).parent
+    return [folder for folder in (package / 'configs', package.parent / 'configs') if folder.is_dir()]
+
+
+def find_config(name: str | Path) -> Path:
+    """The file of a config.
+
+    Args:
+        name: Path of a file, path below the shipped configs, or the bare name of one of these, such as
+            ``'faster-rcnn_r50_fpn_1x_coco'``.
+
+    Raises:
+        FileNotFoundError: There is none; the message lists close names.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = [file for folder in config_folders() for file in sorted(folder.rglob('*.py'))]
+    same = [file for file in shipped if file.stem == str(name) or file.as_posix().endswith(f'/{name}')]
+    if same:
+        return same[0]
+    stems = [file.stem for file in shipped if '_base_' not in file.parts]
+    close = difflib.get_close_matches(path.name.removesuffix('.py'), stems, n=4, cutoff=0.4)
+    hint = f'did you mean {", ".join(close)}?' if close else f'there are {", ".join(sorted(stems)) or "none"}'
+    raise FileNotFoundError(f'{str(name)!r} is neither a config file nor the name of a shipped config; {hint}')
 
 
 def _similar_files(path: Path) -> str:

@@ -110,24 +110,21 @@ def is_step(name: str, value: object) -> bool:
     return is_method and not name.startswith('_') and name != 'init_weights'
 
 
-def held(family: dict) -> int:
-    """Recordings of a family that the tests hold us to, by its detectors or, where it shares them, by their folders."""
-    if 'recorded_in' in family:
-        return sum(len(list(RECORDINGS.glob(f'{folder}__*.json.gz'))) for folder in family['recorded_in'])
-    return sum(recorded_types()[name] for name in family['detectors'])
-
-
 @functools.cache
-def recorded_types() -> Counter:
-    """Detector type -> recordings that the tests hold us to, without those that a family claims by their folder."""
-    types = []
-    claimed = {folder for family in families() for folder in family.get('recorded_in', ())}
+def recorded() -> Counter:
+    """Family -> recordings that the tests hold us to.
+
+    A recording counts for the family whose folder of configs it is in, else (a backbone's, a neck's) for the first
+    family with its detector.
+    """
+    by_folder = {folder: family['name'] for family in families() for folder in family['configs']}
+    by_detector = {kind: family['name'] for family in reversed(families()) for kind in family['detectors']}
+    found = Counter()
     for path in RECORDINGS.glob('*.json.gz'):
-        if path.name.split('__')[0] in claimed:
-            continue
         with gzip.open(path, 'rt') as file:
-            types.append(json.load(file)['settings']['type'])
-    return Counter(types)
+            kind = json.load(file)['settings']['type']
+        found[by_folder.get(path.name.split('__')[0], by_detector.get(kind))] += 1
+    return found
 
 
 def rows() -> list[list[str]]:
@@ -144,7 +141,7 @@ def rows() -> list[list[str]]:
                 ', '.join(f'`{kind}`' for kind in family['detectors']),
                 supplied(family) if here else 'not here yet',
                 str(count_lines(files_of(family))) if here else '',
-                f'{held(family)} of {family["recorded"]}',
+                f'{recorded()[name]} of {family["recorded"]}',
                 str(time.get('predict', '')),
                 str(time.get('original', '')),
                 str(numbers['mAP'].get(name, '')),

@@ -4,11 +4,14 @@ from .dab_detr import DABDETR
 from .ddq_detr import DDQDETR
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
+from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
 from .single_stage import (
     ATSS,
+    DDOD,
     FCOS,
     GFL,
+    PAA,
     RPN,
     SOLO,
     TOOD,
