@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPoint, Point, Polygon
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.structures.bbox import HorizontalBoxes, QuadriBoxes, RotatedBoxes, convert_box_type, geometry
 from mmdetlike.structures.bbox.transforms import bbox2distance
 from mmdetlike.structures.mask import BitmapMasks
@@ -137,7 +138,8 @@ def test_angle_versions_are_the_same_rectangles(boxes, version):
     assert_same_shapes(written, [polygon(box) for box in boxes])
     longer, least = geometry.ANGLE_VERSIONS[version]
     angles = written[:, 4]
-    assert (angles >= least - 1e-9).all() and (angles <= least + math.pi / (1 if longer else 2) + 1e-9).all()
+    period = math.pi if longer else math.pi / 2
+    assert (angles >= least - 1e-9).all() and (angles <= least + period + 1e-9).all()
     assert not longer or (written[:, 2] >= written[:, 3]).all()
 
 
@@ -208,7 +210,8 @@ def test_predictions_map_back(boxes):
 
 
 def test_what_takes_axis_aligned_boxes_says_so():
-    with pytest.raises(ValueError, match=r'^bbox2distance takes axis-aligned .* got 5 numbers \(rotated boxes\)\.$'):
+    sentence = r'^bbox2distance takes axis-aligned boxes, 4 numbers each, but got 5 numbers \(rotated boxes\)\.$'
+    with pytest.raises(ConfigError, match=sentence):
         bbox2distance(torch.zeros(1, 2), torch.zeros(1, 5))
-    with pytest.raises(ValueError, match=r'^Coder takes rotated boxes .* got 4 numbers \(axis-aligned boxes\)\.$'):
-        geometry.require_rotated(torch.zeros(1, 4), 'Coder')
+    with pytest.raises(ConfigError, match=r'^Coder takes rotated boxes, 5 .* got 4 numbers \(axis-aligned boxes\)\.$'):
+        geometry.require_kind(torch.zeros(1, 4), geometry.ROTATED, 'Coder')

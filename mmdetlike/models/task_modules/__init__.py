@@ -6,10 +6,15 @@ from .assigners import (
     GridAssigner,
     MaxIoUAssigner,
     PointRangeAssigner,
+    RBbox2HBboxOverlaps2D,
+    RBboxOverlaps2D,
     SimOTAAssigner,
 )
 from .bbox_coder import (
     DeltaXYWHBBoxCoder,
+    DeltaXYWHHBBoxCoder,
+    DeltaXYWHTHBBoxCoder,
+    DeltaXYWHTRBBoxCoder,
     DistancePointBBoxCoder,
     LegacyDeltaXYWHBBoxCoder,
     PseudoBBoxCoder,
@@ -18,6 +23,7 @@ from .bbox_coder import (
 )
 from .prior_generators import (
     AnchorGenerator,
+    FakeRotatedAnchorGenerator,
     LegacyAnchorGenerator,
     LegacySSDAnchorGenerator,
     MlvlPointGenerator,
@@ -26,7 +32,7 @@ from .prior_generators import (
     YOLOAnchorGenerator,
     anchor_inside_flags,
 )
-from .priors import Priors, box_centers
+from .priors import Priors
 from .samplers import (
     BaseSampler,
     CombinedSampler,

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.structures.bbox.overlaps import bbox_overlaps
 from mmdetlike_ops import box_iou_rotated
 
@@ -60,7 +61,7 @@ def is_larger(boxes: Tensor, side: float) -> Tensor:
 def scale(boxes: Tensor, factors: Sequence[float]) -> Tensor:
     """Boxes of an image that was resized by ``factors`` (x, y).
 
-    A rotated box that is stretched along one axis more than along the other becomes the smallest one around its corners.
+    A rotated box that is stretched more along one axis than along the other becomes the smallest around its corners.
     """
     x, y = (float(factor) for factor in factors)
     if boxes.shape[-1] != ROTATED:
@@ -94,7 +95,7 @@ def clip(boxes: Tensor, max_shape: Sequence | Tensor) -> Tensor:
 
 
 def corners(boxes: Tensor) -> Tensor:
-    """(..., 4, 2) x and y of the corners: top left, top right, bottom right, bottom left of a box that is not turned."""
+    """(..., 4, 2) x and y of the corners: of an upright box top left, top right, bottom right, bottom left."""
     if boxes.shape[-1] == QUADRILATERAL:
         return boxes.unflatten(-1, (4, 2))
     if boxes.shape[-1] == HORIZONTAL:
@@ -246,15 +247,21 @@ def regularize(boxes: Tensor, version: str) -> Tensor:
     """
     check_angle_version(version)
     width_is_longer, least = ANGLE_VERSIONS[version]
-    width, height = boxes[..., 2], boxes[..., 3]
     if width_is_longer:
-        swap = height > width
-        angles = wrap(boxes[..., 4] + math.pi / 2 * swap, least, math.pi)
-    else:
-        angles = wrap(boxes[..., 4], least, math.pi)
-        swap = angles >= least + math.pi / 2
-        angles = angles - math.pi / 2 * swap
+        written = longer_side_first(boxes)
+        return torch.cat([written[..., :4], wrap(written[..., 4:], least, math.pi)], dim=-1)
+    angles = wrap(boxes[..., 4], least, math.pi)
+    swap = angles >= least + math.pi / 2
+    angles = torch.where(swap, angles - math.pi / 2, angles)
     sides = torch.where(swap[..., None], boxes[..., [3, 2]], boxes[..., 2:4])
+    return torch.cat([boxes[..., :2], sides, angles[..., None]], dim=-1)
+
+
+def longer_side_first(boxes: Tensor) -> Tensor:
+    """Rotated boxes (..., 5), the same rectangles, whose width is the longer side; angles are not wrapped."""
+    is_tall = boxes[..., 2] < boxes[..., 3]
+    sides = torch.where(is_tall[..., None], boxes[..., [3, 2]], boxes[..., 2:4])
+    angles = torch.where(is_tall, boxes[..., 4] + math.pi / 2, boxes[..., 4])
     return torch.cat([boxes[..., :2], sides, angles[..., None]], dim=-1)
 
 
@@ -268,25 +275,24 @@ def require_horizontal(boxes: Tensor, part: str) -> Tensor:
     """Return ``boxes``, which ``part`` of a detector takes only if they are axis-aligned.
 
     Raises:
-        ValueError: They aren't; the message names ``part``.
+        ConfigError: They aren't; the message names ``part``.
     """
-    count = boxes.shape[-1]
-    if count != HORIZONTAL:
-        kind = f' ({KINDS[count]})' if count in KINDS else ''
-        raise ValueError(f'{part} takes axis-aligned boxes of 4 numbers x1, y1, x2, y2, but got {count} numbers{kind}.')
-    return boxes
+    return require_kind(boxes, HORIZONTAL, part)
 
 
-def require_rotated(boxes: Tensor, part: str) -> Tensor:
-    """Return ``boxes``, which ``part`` of a detector takes only if they are rotated.
+def require_kind(boxes: Tensor, box_dim: int, part: str) -> Tensor:
+    """Return ``boxes``, which ``part`` of a detector takes only if a box has ``box_dim`` numbers.
 
     Raises:
-        ValueError: They aren't; the message names ``part``.
+        ConfigError: It hasn't; the message names ``part``.
     """
     count = boxes.shape[-1]
-    if count != ROTATED:
+    if count != box_dim:
         kind = f' ({KINDS[count]})' if count in KINDS else ''
-        raise ValueError(
-            f'{part} takes rotated boxes of 5 numbers x, y, width, height, angle, but got {count} numbers{kind}.'
-        )
+        raise ConfigError(f'{part} takes {KINDS[box_dim]}, {box_dim} numbers each, but got {count} numbers{kind}.')
     return boxes
+
+
+def as_kind_of(boxes: Tensor, others: Tensor) -> Tensor:
+    """``boxes`` as they can be compared with ``others``: rotated ones as their enclosing boxes if those are upright."""
+    return to_horizontal(boxes) if others.shape[-1] == HORIZONTAL else boxes

@@ -103,7 +103,7 @@ def bbox2roi(bbox_list: Sequence[Tensor | BaseBoxes]) -> Tensor:
 
 
 def roi2bbox(rois: Tensor) -> list[Tensor]:
-    """Split regions of interest (n, 5 or 6) into one tensor (n_i, 4 or 5) for each image index that occurs, in its order."""
+    """Split regions of interest (n, 5 or 6) into the boxes (n_i, 4 or 5) of each image index that occurs, in order."""
     return [rois[rois[:, 0] == index, 1:] for index in torch.unique(rois[:, 0], sorted=True)]
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers.transformer import inverse_sigmoid
 from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, get_box_tensor
+from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, geometry, get_box_tensor
 
 
 @dataclass
@@ -95,7 +95,7 @@ class CdnQueryGenerator(BaseModule):
             labels = sample.gt_instances.labels.repeat(2 * groups, 1)
             content[i, :, :count] = self.label_embedding(self._noisy_labels(labels)).to(content.dtype)
             height, width = sample.img_shape[:2]
-            gt_boxes = get_box_tensor(sample.gt_instances.bboxes)
+            gt_boxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'Query denoising')
             boxes[i, :, :count] = self._noisy_boxes(gt_boxes / gt_boxes.new_tensor([width, height] * 2), groups)
         mask = self._attention_mask(groups, most, num_matching_queries or self.num_matching_queries, device)
         return DenoisingQueries(content.flatten(1, 2), boxes.flatten(1, 2), mask, groups, most)
@@ -111,7 +111,7 @@ class CdnQueryGenerator(BaseModule):
         Sides of positives move by less than half the size of the box, those of negatives by half to all of it.
         """
         boxes = boxes.expand(groups, 2, -1, 4)
-        half_size = ((boxes[..., 2:] - boxes[..., :2]) / 2).repeat(1, 1, 1, 2)
+        half_size = (geometry.sizes(boxes) / 2).repeat(1, 1, 1, 2)
         sign = torch.randint_like(boxes, 0, 2) * 2 - 1
         is_negative = torch.arange(2, device=boxes.device)[:, None, None]
         noise = (torch.rand_like(boxes) + is_negative) * sign
