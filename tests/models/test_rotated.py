@@ -98,9 +98,9 @@ def test_wrong_settings_of_coders():
         DeltaXYWHTRBBoxCoder(angle_version='le60')
     with pytest.raises(ValueError, match='target_stds needs 5 numbers, one a delta'):
         DeltaXYWHTHBBoxCoder(target_stds=(1.0, 1.0, 1.0, 1.0))
-    with pytest.raises(ConfigError, match='DeltaXYWHTHBBoxCoder takes axis-aligned boxes, .* got 5'):
+    with pytest.raises(ConfigError, match=r'DeltaXYWHTHBBoxCoder takes axis-aligned boxes, .* got 5'):
         DeltaXYWHTHBBoxCoder().encode(torch.zeros(1, 5), torch.zeros(1, 5))
-    with pytest.raises(ConfigError, match='DeltaXYWHTRBBoxCoder takes rotated boxes, .* got 4'):
+    with pytest.raises(ConfigError, match=r'DeltaXYWHTRBBoxCoder takes rotated boxes, .* got 4'):
         DeltaXYWHTRBBoxCoder().encode(torch.zeros(1, 5), torch.zeros(1, 4))
 
 
@@ -221,7 +221,7 @@ def test_heads_of_axis_aligned_boxes_refuse_rotated_objects(kind):
 
 
 def test_a_head_of_rotated_boxes_refuses_axis_aligned_objects():
-    with pytest.raises(ConfigError, match='RetinaHead with DeltaXYWHTRBBoxCoder takes rotated boxes, .* got 4'):
+    with pytest.raises(ConfigError, match=r'RetinaHead with DeltaXYWHTRBBoxCoder takes rotated boxes, .* got 4'):
         tiny.losses(detector('retinanet'), [tiny.make_sample(tiny.random_boxes(2))])
 
 
