@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.structures import InstanceData
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.task_modules import AssignResult, BboxOverlaps2D, MaxIoUAssigner
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes
@@ -205,20 +206,38 @@ def test_objects_as_priors():
     assert (result.num_gts, len(result.gt_inds)) == (2, 4)
 
 
-def test_overlaps_with_score_column():
-    a, b = torch.tensor([[0.0, 0, 10, 10, 0.9]]), torch.tensor([[0.0, 0, 10, 5], [5, 5, 15, 15]])
+def test_overlaps_as_a_part_of_assigners():
+    a, b = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 10, 5], [5, 5, 15, 15]])
     for scale in (1.0, 4.0):
         torch.testing.assert_close(BboxOverlaps2D(scale)(a, b), torch.tensor([[0.5, 25 / 175]]))
     torch.testing.assert_close(BboxOverlaps2D()(b, a, mode='iof'), torch.tensor([[1.0], [0.25]]))
-    torch.testing.assert_close(BboxOverlaps2D()(a.expand(2, 5), b, is_aligned=True), torch.tensor([0.5, 25 / 175]))
+    torch.testing.assert_close(BboxOverlaps2D()(a.expand(2, 4), b, is_aligned=True), torch.tensor([0.5, 25 / 175]))
     # hull 15 x 15: giou = 25 / 175 - (225 - 175) / 225
     torch.testing.assert_close(BboxOverlaps2D()(a, b[1:], mode='giou'), torch.tensor([[25 / 175 - 50 / 225]]))
     assert BboxOverlaps2D()(torch.zeros(0, 4), b).shape == (0, 2)
 
 
 def test_overlaps_of_wrong_shapes():
-    with pytest.raises(ValueError, match=r'4 or 5 columns, got shape \(2, 3\)'):
+    with pytest.raises(ValueError, match='BboxOverlaps2D takes axis-aligned boxes, 4 numbers each, but got 3 numbers'):
         BboxOverlaps2D()(torch.zeros(2, 3), torch.zeros(1, 4))
-    with pytest.raises(ValueError, match=r'4 or 5 columns, got shape \(1, 6\)'):
-        BboxOverlaps2D()(torch.zeros(2, 4), torch.zeros(1, 6))
+    # not cut to four: a fifth number is the angle of a rotated box
+    with pytest.raises(ConfigError, match=r'BboxOverlaps2D takes .* but got 5 numbers \(rotated boxes\)'):
+        BboxOverlaps2D()(torch.zeros(2, 4), torch.zeros(1, 5))
+
+
+def test_overlaps_of_rotated_boxes():
+    rotated = torch.tensor([[10.0, 10, 20, 4, torch.pi / 2], [40, 10, 20, 4, 0]])
+    upright = torch.tensor([[8.0, 0, 12, 20]])
+    overlaps = TASK_UTILS.build(dict(type='RBboxOverlaps2D'))
+    torch.testing.assert_close(overlaps(rotated, rotated), torch.eye(2))
+    torch.testing.assert_close(overlaps(rotated, upright), torch.tensor([[1.0], [0.0]]))
+    enclosing = TASK_UTILS.build(dict(type='RBbox2HBboxOverlaps2D'))
+    diagonal = torch.tensor([[10.0, 10, 10, 10, torch.pi / 4]])
+    reach = 50**0.5
+    around = torch.tensor([[10 - reach, 10 - reach, 10 + reach, 10 + reach]])
+    torch.testing.assert_close(enclosing(diagonal, around), torch.ones(1, 1))
+    torch.testing.assert_close(enclosing(diagonal, diagonal, is_aligned=True), torch.ones(1))
+
+
+def test_repr_of_overlaps():
     assert repr(BboxOverlaps2D(2.0)) == 'BboxOverlaps2D(scale=2.0, dtype=None)'

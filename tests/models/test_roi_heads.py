@@ -306,9 +306,14 @@ def test_other_predictors():
     assert head.fc_cls.bias is None and head.fc_reg.bias is not None
 
 
-def test_rotated_boxes_are_refused():
-    with pytest.raises(ConfigError, match=r"predict_box_type must be 'hbox', got 'rbox'"):
+def test_the_kind_of_boxes_is_that_of_the_coder():
+    sentence = (
+        "predict_box_type='rbox', but its bbox_coder DeltaXYWHBBoxCoder makes axis-aligned boxes, which is 'hbox'"
+    )
+    with pytest.raises(ConfigError, match=sentence):
         bbox_head(predict_box_type='rbox')
+    with pytest.raises(ConfigError, match="'hbox', but its bbox_coder DeltaXYWHTHBBoxCoder makes rotated boxes"):
+        bbox_head(bbox_coder=dict(type='DeltaXYWHTHBBoxCoder'))
 
 
 def test_registered_layers_of_the_user():

@@ -6,9 +6,9 @@ from mmengine.structures import InstanceData, PixelData
 
 import mmdetlike.models  # noqa: F401  registers the models
 from mmdetlike.models.heads.dense import FlatPredictions
-from mmdetlike.models.task_modules import box_centers
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.structures.mask import BitmapMasks
 
 BACKBONE = dict(type='ResNet', depth=18, base_channels=8)
@@ -183,7 +183,7 @@ def candidates(priors, counts=None, strides=None, **predictions) -> InstanceData
     """What a head shows an assigner: a row for each of ``priors`` (n, 2 or 4), of which levels have ``counts``."""
     priors = torch.as_tensor(priors, dtype=torch.float32)
     counts = [len(priors)] if counts is None else counts
-    points = priors if priors.shape[-1] == 2 else box_centers(priors)
+    points = priors if priors.shape[-1] == 2 else geometry.centers(priors)
     strides = torch.full((len(priors), 2), 8.0) if strides is None else torch.as_tensor(strides)
     level_ids = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     columns = {name: torch.as_tensor(value) for name, value in predictions.items()}

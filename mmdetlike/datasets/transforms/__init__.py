@@ -12,6 +12,7 @@ from mmdetlike.datasets.transforms.geometric import GeometricTransform
 from mmdetlike.datasets.transforms.image_io import decode_image, read_image
 from mmdetlike.datasets.transforms.instances import Edge, apply_warp, select_instances
 from mmdetlike.datasets.transforms.loading import (
+    ConvertBoxType,
     FilterAnnotations,
     LoadAnnotations,
     LoadImageFromFile,
@@ -28,6 +29,7 @@ __all__ = [
     'BaseTransform',
     'CachedMixUp',
     'CachedMosaic',
+    'ConvertBoxType',
     'CopyPaste',
     'Edge',
     'Expand',

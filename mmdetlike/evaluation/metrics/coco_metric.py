@@ -104,7 +104,7 @@ class CocoMetric(BaseMetric):
         """Keep what is scored of ``data_samples`` (``DetDataSample.to_dict()``): ``pred_instances`` and ``img_id``."""
         for sample in data_samples:
             truth = truth_of(sample) if self._truth is None and not self.format_only else None
-            prediction = prediction_of(sample)
+            prediction = prediction_of(sample, type(self).__name__)
             self._check_prediction(prediction)
             self.results.append((truth, prediction))
 

@@ -6,11 +6,16 @@ from .assigners import (
     GridAssigner,
     MaxIoUAssigner,
     PointRangeAssigner,
+    RBbox2HBboxOverlaps2D,
+    RBboxOverlaps2D,
     SimOTAAssigner,
 )
 from .bbox_coder import (
     BucketingBBoxCoder,
     DeltaXYWHBBoxCoder,
+    DeltaXYWHHBBoxCoder,
+    DeltaXYWHTHBBoxCoder,
+    DeltaXYWHTRBBoxCoder,
     DistancePointBBoxCoder,
     LegacyDeltaXYWHBBoxCoder,
     PseudoBBoxCoder,
@@ -19,6 +24,7 @@ from .bbox_coder import (
 )
 from .prior_generators import (
     AnchorGenerator,
+    FakeRotatedAnchorGenerator,
     LegacyAnchorGenerator,
     LegacySSDAnchorGenerator,
     MlvlPointGenerator,
@@ -27,7 +33,7 @@ from .prior_generators import (
     YOLOAnchorGenerator,
     anchor_inside_flags,
 )
-from .priors import Priors, box_centers
+from .priors import Priors
 from .samplers import (
     BaseSampler,
     CombinedSampler,

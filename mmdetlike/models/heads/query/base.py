@@ -14,7 +14,7 @@ from torch import Tensor
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
-from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh, scale_boxes
+from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh, geometry, scale_boxes
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..common import match_queries, prefix_losses, supervise_layers
@@ -195,6 +195,7 @@ class QueryHead(Head):
     def objects_to_match(self, sample: DetDataSample, binary: bool = False) -> InstanceData:
         """Hook: what the costs of the assigner see of an image's objects."""
         gt_instances = sample.gt_instances
+        geometry.require_horizontal(gt_instances.bboxes, type(self).__name__)
         if not binary:
             return gt_instances
         return InstanceData(bboxes=gt_instances.bboxes, labels=torch.zeros_like(gt_instances.labels))

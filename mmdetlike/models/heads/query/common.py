@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
-from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from .denoising import DenoisingQueries
 
@@ -136,7 +136,8 @@ def query_targets(
     for i, ((queries, objects), sample) in enumerate(zip(matches, samples)):
         labels[i, queries] = 0 if binary else sample.gt_instances.labels[objects]
         pos_inds.append(queries + i * num_queries)
-        boxes.append(get_box_tensor(sample.gt_instances.bboxes)[objects])
+        gt_bboxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'A head of queries')
+        boxes.append(gt_bboxes[objects])
         sizes.append(image_size(sample, boxes[-1]).expand_as(boxes[-1]))
     pos_inds = torch.cat(pos_inds)
     return QueryTargets(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers.transformer import inverse_sigmoid
 from mmdetlike.structures import DetDataSample, SampleList
-from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, get_box_tensor
+from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, geometry, get_box_tensor
 
 
 @dataclass
@@ -119,7 +119,7 @@ class CdnQueryGenerator(BaseModule):
         Sides of positives move by less than half the size of the box, those of negatives by half to all of it.
         """
         boxes = boxes.expand(groups, 2, -1, 4)
-        half_size = ((boxes[..., 2:] - boxes[..., :2]) / 2).repeat(1, 1, 1, 2)
+        half_size = (geometry.sizes(boxes) / 2).repeat(1, 1, 1, 2)
         sign = torch.randint_like(boxes, 0, 2) * 2 - 1
         is_negative = torch.arange(2, device=boxes.device)[:, None, None]
         noise = (torch.rand_like(boxes) + is_negative) * sign
@@ -139,5 +139,5 @@ class CdnQueryGenerator(BaseModule):
 def normalized_boxes(sample: DetDataSample) -> Tensor:
     """The boxes (n, 4) xyxy of a sample's objects in [0, 1]."""
     height, width = sample.img_shape[:2]
-    boxes = get_box_tensor(sample.gt_instances.bboxes)
+    boxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'Query denoising')
     return boxes / boxes.new_tensor([width, height, width, height])

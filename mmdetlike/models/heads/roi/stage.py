@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox2roi
+from mmdetlike.structures.bbox import bbox2roi, geometry, get_box_tensor
 
 
 @dataclass
@@ -96,7 +96,10 @@ class Stage:
         results = []
         for i, (image_proposals, sample) in enumerate(zip(proposals, samples)):
             priors = InstanceData(priors=image_proposals.bboxes)
-            assigned = self.assigner.assign(priors, sample.gt_instances, sample.get('ignored_instances'))
+            # rotated objects are assigned by the boxes around them: regions are axis-aligned
+            gt_bboxes = geometry.as_kind_of(get_box_tensor(sample.gt_instances.bboxes), priors.priors)
+            comparable = InstanceData(bboxes=gt_bboxes, labels=sample.gt_instances.labels)
+            assigned = self.assigner.assign(priors, comparable, sample.get('ignored_instances'))
             mining = {}
             if self.sampler.needs_losses:
                 mining['loss_of'] = functools.partial(self.classification_losses, x, i)

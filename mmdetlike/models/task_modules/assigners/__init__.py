@@ -4,7 +4,7 @@ from .base_assigner import BaseAssigner
 from .dynamic_soft_label_assigner import DynamicSoftLabelAssigner
 from .grid_assigner import GridAssigner
 from .hungarian_assigner import HungarianAssigner
-from .iou_calculator import BboxOverlaps2D
+from .iou_calculator import BboxOverlaps2D, RBbox2HBboxOverlaps2D, RBboxOverlaps2D
 from .match_cost import (
     BBoxL1Cost,
     ClassificationCost,
