@@ -1,1 +1,2 @@
 from .data_preprocessor import BatchFixedSizePad, BatchSyncRandomResize, DetDataPreprocessor
+from .multi_branch import MultiBranchDataPreprocessor
