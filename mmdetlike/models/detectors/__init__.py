@@ -4,6 +4,7 @@ from .dab_detr import DABDETR
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
+from .semi import SemiBaseDetector
 from .single_stage import (
     ATSS,
     FCOS,
@@ -22,6 +23,7 @@ from .single_stage import (
     SOLOv2,
     VFNet,
 )
+from .soft_teacher import SoftTeacher
 from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
