@@ -8,12 +8,14 @@ from .errors import DataError, ImageError
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
 from .shapes import LoadShapesImage, ShapesDataset
+from .video import BaseVideoDataset
 from .voc import VOCDataset, XMLDataset
 from .wrappers import ClassBalancedDataset, ConcatDataset, MultiImageMixDataset, RepeatDataset
 
 __all__ = [
     'AspectRatioBatchSampler',
     'BaseDetDataset',
+    'BaseVideoDataset',
     'ClassBalancedDataset',
     'CocoDataset',
     'CocoPanopticDataset',

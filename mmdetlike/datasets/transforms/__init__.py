@@ -4,6 +4,7 @@ from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.affine import RandomAffine, RandomShift
 from mmdetlike.datasets.transforms.base import BaseTransform
 from mmdetlike.datasets.transforms.center_crop_pad import RandomCenterCropPad
+from mmdetlike.datasets.transforms.clips import PackTrackInputs, TransformBroadcaster, UniformRefFrameSample
 from mmdetlike.datasets.transforms.colour import PhotoMetricDistortion, YOLOXHSVRandomAug
 from mmdetlike.datasets.transforms.crop import MinIoURandomCrop, RandomCrop
 from mmdetlike.datasets.transforms.flip import RandomFlip
@@ -14,9 +15,11 @@ from mmdetlike.datasets.transforms.instances import Edge, apply_warp, select_ins
 from mmdetlike.datasets.transforms.loading import (
     FilterAnnotations,
     LoadAnnotations,
+    LoadEmptyAnnotations,
     LoadImageFromFile,
     LoadImageFromNDArray,
     LoadProposals,
+    LoadTrackAnnotations,
 )
 from mmdetlike.datasets.transforms.mix import CachedMixUp, CachedMosaic, CopyPaste, MixUp, Mosaic
 from mmdetlike.datasets.transforms.pad import Expand, Pad
@@ -36,14 +39,17 @@ __all__ = [
     'GeometricTransform',
     'ImageError',
     'LoadAnnotations',
+    'LoadEmptyAnnotations',
     'LoadImageFromFile',
     'LoadImageFromNDArray',
     'LoadPanopticAnnotations',
     'LoadProposals',
+    'LoadTrackAnnotations',
     'MinIoURandomCrop',
     'MixUp',
     'Mosaic',
     'PackDetInputs',
+    'PackTrackInputs',
     'Pad',
     'PhotoMetricDistortion',
     'ProposalBroadcaster',
@@ -59,6 +65,8 @@ __all__ = [
     'Resize',
     'SegRescale',
     'TestTimeAug',
+    'TransformBroadcaster',
+    'UniformRefFrameSample',
     'YOLOXHSVRandomAug',
     'apply_warp',
     'decode_image',
