@@ -5,6 +5,7 @@ from .base import BaseDetDataset
 from .coco import CocoDataset
 from .coco_panoptic import CocoPanopticDataset
 from .errors import DataError, ImageError
+from .multi_source import GroupMultiSourceSampler, MultiSourceSampler
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
 from .shapes import LoadShapesImage, ShapesDataset
@@ -22,10 +23,12 @@ __all__ = [
     'ConcatDataset',
     'DataError',
     'DefaultSampler',
+    'GroupMultiSourceSampler',
     'ImageError',
     'InfiniteSampler',
     'LoadShapesImage',
     'MultiImageMixDataset',
+    'MultiSourceSampler',
     'RepeatDataset',
     'SeededIndex',
     'ShapesDataset',
