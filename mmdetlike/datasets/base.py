@@ -45,6 +45,7 @@ class BaseDetDataset(BaseDataset):
 
     ACCEPTED_FILTERS = ('filter_empty_gt', 'min_size')
     ACCEPTED_PREFIXES = ('img', 'seg')
+    UNIT = 'images'  # what messages call the samples
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class BaseDetDataset(BaseDataset):
             return
         self.data_list = self.load_data_list()
         if not self.data_list:
-            raise DataError(f'{self.source}: there are no images in it.')
+            raise DataError(f'{self.source}: there are no {self.UNIT} in it.')
         self.report.warn()
         if self.proposal_file is not None:
             attach_proposals(self.data_list, self.proposal_file, self.backend_args)
@@ -167,10 +168,11 @@ class BaseDetDataset(BaseDataset):
         objects = [instance for info in self.data_list for instance in info.get('instances', ())]
         ignored = sum(bool(instance.get('ignore_flag', 0)) for instance in objects)
         empty = sum(not info.get('instances') for info in self.data_list)
-        parts = [f'{len(self.data_list)} images ({empty} without objects), {len(objects)} objects ({ignored} ignored)']
+        number = f'{len(self.data_list)} {self.UNIT}'
+        parts = [f'{number} ({empty} without objects), {len(objects)} objects ({ignored} ignored)']
         if len(loaded) > len(self.data_list):
             reasons = ', '.join(f'{count} {why}' for why, count in self._filter_counts(loaded).items() if count)
-            parts.append(f'left out {len(loaded) - len(self.data_list)} images ({reasons or "not among indices"})')
+            parts.append(f'left out {len(loaded) - len(self.data_list)} {self.UNIT} ({reasons or "not among indices"})')
         if self.report.left_out:
             reasons = ', '.join(f'{count} {why}' for why, count in self.report.left_out.items())
             parts.append(f'left out {reasons}')
@@ -191,7 +193,7 @@ class BaseDetDataset(BaseDataset):
         if not kept:
             counts = self._filter_counts(self.data_list)
             raise DataError(
-                f'{self.source}: none of its {before} images is left after filtering with filter_cfg='
+                f'{self.source}: none of its {before} {self.UNIT} is left after filtering with filter_cfg='
                 f'{self.filter_cfg}: {", ".join(f"{n} {why}" for why, n in counts.items())}.'
             )
         return kept

@@ -97,6 +97,11 @@ def whole_number(value: object) -> int:
     return int(number)
 
 
+def optional_whole_number(value: object) -> int | None:
+    """A whole number, maybe as text, or None."""
+    return None if value is None else whole_number(value)
+
+
 def side(value: object) -> int | None:
     """A side of an image in pixels; None where the file doesn't know it (null or 0)."""
     number = 0 if value is None else whole_number(value)

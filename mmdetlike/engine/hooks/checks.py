@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.dist import all_gather_object
@@ -113,9 +114,17 @@ def _unwrapped(model):
 
 
 def batch_paths(data_batch: dict | None) -> list[str]:
-    """The image paths, or ids, of a batch."""
-    samples = (data_batch or {}).get('data_samples') or []
-    return [str(s.metainfo.get('img_path', s.metainfo.get('img_id', '?'))) for s in samples]
+    """The image paths, or ids, of a batch; each once, though several branches may have views of it."""
+    samples = flat_branches((data_batch or {}).get('data_samples'))
+    paths = [str(s.metainfo.get('img_path', s.metainfo.get('img_id', '?'))) for s in samples]
+    return list(dict.fromkeys(paths))
+
+
+def flat_branches(values: Mapping | Sequence | None) -> list:
+    """What a batch has for its samples, as one list, whether by branch (see ``MultiBranch``) or not."""
+    if isinstance(values, Mapping):
+        return [value for branch in values.values() for value in branch if value is not None]
+    return [] if values is None else list(values)
 
 
 @HOOKS.register_module()

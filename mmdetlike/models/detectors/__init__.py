@@ -6,6 +6,7 @@ from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
+from .semi import SemiBaseDetector
 from .single_stage import (
     ATSS,
     DDOD,
@@ -26,6 +27,7 @@ from .single_stage import (
     SOLOv2,
     VFNet,
 )
+from .soft_teacher import SoftTeacher
 from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
