@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.models.layers.transformer import AttentionMask
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import geometry, get_box_tensor
@@ -45,7 +46,8 @@ class InitialQueries:
         content: (B, Q, C) content of the queries.
         positions: (B, Q, C) their positions; None where the decoder makes them from references.
         references: (B, Q, 2) x, y or (B, Q, 4) cx, cy, w, h in [0, 1]; None where queries have none.
-        attn_mask: (Q, Q) True where a query must not look at another; None where all see all.
+        attn_mask: (Q, Q) True where a query must not look at another, or what makes such a mask before each layer (see
+            ``TransformerDecoder.forward``); None where all see all.
         enc_cls_score: See ``QueryOutputs``.
         enc_bbox_pred: See ``QueryOutputs``.
         denoising: See ``QueryOutputs``.
@@ -54,7 +56,7 @@ class InitialQueries:
     content: Tensor
     positions: Tensor | None = None
     references: Tensor | None = None
-    attn_mask: Tensor | None = None
+    attn_mask: AttentionMask = None
     enc_cls_score: Tensor | None = None
     enc_bbox_pred: Tensor | None = None
     denoising: DenoisingQueries | None = None
