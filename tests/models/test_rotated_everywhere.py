@@ -19,7 +19,8 @@ from tests.models.test_rotated import rotated_sample
 
 REFUSAL = r'takes axis-aligned boxes, 4 numbers each, but got 5 numbers \(rotated boxes\)'
 # families that learn of objects by their masks, or by the boxes around rotated ones
-ROTATED_FAMILIES = {'decoupled_solo', 'decoupled_solo_light', 'mask2former', 'maskformer', 'rpn', 'solo', 'solov2'}
+MASK_FAMILIES = {'mask2former_instance', 'mask2former_panoptic', 'maskformer', 'solo', 'solov2'}
+ROTATED_FAMILIES = MASK_FAMILIES | {'decoupled_solo', 'decoupled_solo_light', 'rpn'}
 
 
 def kinds_of(base):
