@@ -9,13 +9,13 @@ class UserError(Exception):
     One that a worker process of a data loader raised has the same message in the main process.
     """
 
-    def __init__(self, message: str = '') -> None:
-        super().__init__(_without_traceback(message, type(self).__name__))
+    def __init__(self, message: str = '', *args) -> None:
+        super().__init__(_without_traceback(message, type(self).__name__), *args)
 
 
 def _without_traceback(message: str, name: str) -> str:
     """What an error said before torch put the traceback of a worker process before it."""
-    if not re.match(rf'Caught {name} in (DataLoader|pin memory)', message):
+    if not re.match(rf'Caught {name} in (DataLoader|pin memory)', str(message)):
         return message
     return re.split(rf'^(?:[\w.]+\.)?{name}: ', message, flags=re.MULTILINE)[-1].strip()
 

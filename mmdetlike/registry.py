@@ -103,7 +103,7 @@ def registered_name(item) -> str | None:
     """The name by which configs reach a class or function: as it is registered, else its import path, or None."""
     for registry in (r for r in globals().values() if isinstance(r, Registry)):
         for name, registered in (*registry.module_dict.items(), *registry.parent.module_dict.items()):
-            if registered is item:
+            if registered is item and registry.get(name) is item:  # not hidden by one of ours
                 return name
     path = f'{getattr(item, "__module__", "")}.{getattr(item, "__qualname__", "")}'
     try:

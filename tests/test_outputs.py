@@ -111,6 +111,12 @@ def test_threads_never_get_the_same_file(tmp_path):
     assert len(set(names)) == 40
 
 
+def test_many_outputs_of_one_name(tmp_path):
+    names = [OutputFolder(tmp_path).claim('0.png', f'array {i}').name for i in range(60)]
+    assert names == ['0.png', *(f'0_{i}.png' for i in range(1, 60))]
+    assert [OutputFolder(tmp_path).claim('0.png', f'array {i}').name for i in range(60)] == names
+
+
 def test_processes_that_have_a_sample_in_common(tmp_path):
     first, second = OutputFolder(tmp_path), OutputFolder(tmp_path)
     assert claimed(first, '/a/0.png') == claimed(second, '/a/0.png') == '0.png'

@@ -7,15 +7,14 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
-from mmdetlike.apis.configs import as_config, find_config
+from mmdetlike.apis.configs import as_config
 from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
-from mmdetlike.utils.checkpoint import CheckpointError, check_fit, trust_checkpoints
-from mmdetlike.utils.config import located
+from mmdetlike.utils.checkpoint import fill, read_weights
+from mmdetlike.utils.config import find_config, located
 from mmdetlike.utils.setup_env import register_all_modules
 from mmdetlike.utils.test_cfg import check_test_cfg
 from mmdetlike.visualization import get_palette
@@ -35,7 +34,8 @@ def init_detector(
         config: Config file, name of a shipped config, or ``Config``.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
         palette: Colours of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
-            A device in its place is taken as one, as scripts for OpenMMLab's 2.x hand it over.
+            A device in its place is taken as one, and a dict after it as ``cfg_options``, as scripts for OpenMMLab's
+            2.x hand them over.
         device: Where the model goes; by default the first GPU, or the CPU where there is none.
         cfg_options: Overrides of the config by dotted key.
         trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
@@ -48,7 +48,8 @@ def init_detector(
         ConfigError: The config can't be built, the device isn't there, or the palette doesn't fit the classes.
         CheckpointError: The checkpoint can't be read or belongs to another model.
     """
-    if device is None and _is_device(palette):
+    if _is_device(palette) and (device is None or isinstance(device, dict)):
+        cfg_options = device or cfg_options
         palette, device = 'none', palette
     cfg = as_config(find_config(config) if isinstance(config, (str, Path)) else config, cfg_options)
     device = check_device(device)
@@ -109,34 +110,6 @@ def _without_pretrained(cfg):
 
 def _fetches(init_cfg) -> bool:
     return isinstance(init_cfg, dict) and init_cfg.get('checkpoint') is not None
-
-
-def read_weights(checkpoint: str | Path, trust: bool) -> dict:
-    """What a checkpoint file, or URL, holds, its tensors on the CPU.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: It can't be read.
-    """
-    with trust_checkpoints(trust):
-        loaded = _load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
-    if not isinstance(loaded, dict):
-        raise CheckpointError(f'{checkpoint} holds a {type(loaded).__name__}, not a dict with the weights of a model')
-    return loaded
-
-
-def fill(model: nn.Module, checkpoint: dict, source: str) -> None:
-    """Load all weights of a model.
-
-    Raises:
-        CheckpointError: One is missing or of another shape.
-    """
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
-    surplus = check_fit(model, state_dict, source, strict=True)
-    if surplus is not None:
-        warnings.warn(surplus, stacklevel=3)
-    model.load_state_dict(state_dict, strict=False)
 
 
 def finish(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list, device: torch.device) -> nn.Module:

@@ -71,14 +71,16 @@ def as_array(image, channel_order: str = 'bgr') -> np.ndarray:
         )
     if channels == 1:
         return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    return image[..., 2::-1] if channel_order == 'rgb' else image[..., :3]
+    return np.ascontiguousarray(image[..., 2::-1] if channel_order == 'rgb' else image[..., :3])
 
 
 def _array_of_pillow(image: PillowImage) -> np.ndarray:
     from PIL import ImageOps
 
+    if image.mode in ('F', 'I'):
+        raise ValueError(f'a PIL image of the mode {image.mode!r}, 32 bits, has no known range: convert it to 8 bits')
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith('I'):  # 16 bits, which Pillow would clip instead of scale
+    if image.mode.startswith('I;16'):  # Pillow would clip instead of scale
         image = PillowImages.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return np.asarray(image.convert('RGB'))
 

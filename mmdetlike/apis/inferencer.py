@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch import nn
 from tqdm import tqdm
 
-from mmdetlike.apis.configs import as_config, config_in_checkpoint, find_config
+from mmdetlike.apis.configs import as_config, config_in_checkpoint
 from mmdetlike.apis.detector import build_model, check_device, fill, finish, read_weights, set_palette
 from mmdetlike.apis.images import Image, check_channel_order, describe
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
@@ -23,7 +23,7 @@ from mmdetlike.apis.sources import Item, count, download, expand, stream
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
 from mmdetlike.structures import DetDataSample
-from mmdetlike.utils.config import located
+from mmdetlike.utils.config import find_config, located
 from mmdetlike.utils.outputs import is_url
 
 _LISTED = 20  # unreadable inputs to name at the end
@@ -34,19 +34,23 @@ _drawing = threading.Lock()
 
 @dataclass(frozen=True)
 class Look:
-    """How predictions are drawn.
+    """How predictions are shown.
 
     Args:
-        show: In a window, too.
+        draw: Draw pictures.
+        show: Show them in a window.
         wait_time: Seconds for which it stays; 0 until a key is pressed.
-        draw_pred: Draw predictions at all.
+        draw_pred: Draw predictions on them.
         pred_score_thr: Draw those that score this or more.
+        print_result: Print what was found.
     """
 
+    draw: bool
     show: bool
     wait_time: float
     draw_pred: bool
     pred_score_thr: float
+    print_result: bool
 
 
 @dataclass(frozen=True)
@@ -117,14 +121,13 @@ class DetInferencer:
         out_dir: str | Path = '',
         channel_order: str = 'bgr',
     ) -> dict:
-        """Detect objects. Pictures are read, looked at and written batch by batch.
+        """Detect objects, batch by batch.
 
         A broken picture among several is reported at the end, its entry is ``dict(error=...)``; a sole one raises.
 
         Args:
-            inputs: Path of a picture, video or folder, glob pattern, URL, array (h, w, 3), uint8, tensor (3, h, w),
-                uint8 or from 0 to 1, or PIL image; or a list, generator or stack of these. A video counts as the list
-                of its frames.
+            inputs: Path of a picture, video (as its frames) or folder, glob pattern, URL, array (h, w, 3), uint8,
+                tensor (3, h, w), uint8 or from 0 to 1, or PIL image; or a list, generator or stack of these.
             batch_size: Pictures that go through the model at once.
             return_vis: Return the drawn pictures.
             show: Show them in a window.
@@ -139,9 +142,8 @@ class DetInferencer:
             channel_order: ``'bgr'`` or ``'rgb'``, of arrays and tensors.
 
         Returns:
-            ``predictions``, a list of dicts of ``labels``, ``scores``, ``bboxes`` (xyxy in pixels) and ``masks`` (run-
-            length encodings), and ``visualization``, a list of pictures (h, w, 3), RGB, None for broken ones, empty
-            unless ``return_vis``.
+            ``predictions``, a list of dicts from ``to_dict``, and ``visualization``, a list of pictures (h, w, 3), RGB,
+            None for broken ones, empty unless ``return_vis``.
 
         Raises:
             FileNotFoundError: A folder or pattern has no pictures, or a sole path leads nowhere.
@@ -152,24 +154,27 @@ class DetInferencer:
         check_batch_size(batch_size)
         check_channel_order(channel_order)
         sources = expand(inputs)
-        look = Look(show, wait_time, draw_pred, pred_score_thr)
         save_vis, save_pred = bool(out_dir) and not no_save_vis, bool(out_dir) and not no_save_pred
-        draw = save_vis or return_vis or show
+        look = Look(save_vis or return_vis or show, show, wait_time, draw_pred, pred_score_thr, print_result)
         predictions, pictures, failures = [], [], []
         with ResultWriter(out_dir, save_vis, save_pred, sources) as writer:
-            for outcome in self._outcomes(sources, batch_size, draw, channel_order):
-                prediction = _plain(outcome)
-                picture = self._draw(outcome, look) if draw and outcome.error is None else None
-                if outcome.error is not None:
-                    failures.append(outcome.error)
-                else:
-                    writer.write(outcome.item, prediction, picture)
-                if print_result:
-                    print(self._in_words(outcome, prediction, pred_score_thr))
+            for outcome in self._outcomes(sources, batch_size, look.draw, channel_order):
+                prediction, picture = self._finish(outcome, look, writer)
+                failures += [] if outcome.error is None else [outcome.error]
                 predictions.append(outcome.sample if return_datasamples and outcome.sample else prediction)
                 pictures += [picture] if return_vis else []
         _report(failures, len(predictions), writer)
         return dict(predictions=predictions, visualization=pictures)
+
+    def _finish(self, outcome: Outcome, look: Look, writer: ResultWriter) -> tuple[dict, np.ndarray | None]:
+        """The prediction as plain data, and the drawn picture if one is wanted, once they are written and printed."""
+        prediction, picture = _plain(outcome), None
+        if outcome.error is None:
+            picture = self._draw(outcome, look) if look.draw else None
+            writer.write(outcome.item, prediction, picture)
+        if look.print_result:
+            print(self._in_words(outcome, prediction, look.pred_score_thr))
+        return prediction, picture
 
     def _outcomes(
         self, sources: Iterable, batch_size: int, keep_images: bool, channel_order: str = 'bgr'

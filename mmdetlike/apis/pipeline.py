@@ -128,9 +128,13 @@ def _name(step: dict | Callable) -> str:
 
 def _role(step: dict | Callable) -> str | None:
     """What a step says that it does; where it says nothing, what its name says."""
+    return getattr(_class(step), 'role', None) or _role_by_name(_name(step))
+
+
+def _class(step: dict | Callable):
+    """What a step is built of, as far as that is known."""
     kind = step.get('type') if isinstance(step, dict) else step
-    role = getattr(TRANSFORMS.get(kind) if isinstance(kind, str) else kind, 'role', None)
-    return role or _role_by_name(_name(step))
+    return TRANSFORMS.get(kind) if isinstance(kind, str) else kind
 
 
 def _role_by_name(name: str) -> str | None:
@@ -140,9 +144,13 @@ def _role_by_name(name: str) -> str | None:
 
 
 def _loader(steps: Sequence[dict]) -> dict:
-    """The step that loads the picture: one that says so, else the first, for without a picture nothing can be done."""
-    found = [step for step in steps if _role(step) == 'image']
-    return next(iter(found or steps), {})
+    """The step that loads the picture: one that says so, else the first if it isn't ours: nothing goes without one."""
+    found = [step for step in steps if _role(step) == 'image'] or [step for step in steps[:1] if not _is_ours(step)]
+    return found[0] if found else {}
+
+
+def _is_ours(step: dict | Callable) -> bool:
+    return getattr(_class(step), '__module__', '').startswith('mmdetlike.')
 
 
 def _file_loader(loader: dict) -> dict:

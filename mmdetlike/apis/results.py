@@ -97,9 +97,9 @@ class ResultWriter:
     """
 
     def __init__(self, out_dir: str | Path, save_vis: bool, save_pred: bool, sources: Iterable = ()) -> None:
-        known = sources if isinstance(sources, list) else []  # generators are left to be read later
+        known = sources if isinstance(sources, list) and (save_vis or save_pred) else []  # generators are read later
         self._files = [source for source in known if isinstance(source, (str, Path))]
-        self._outputs = OutputFolder(out_dir, self._files)
+        self._outputs = OutputFolder(out_dir or '.', self._files)
         self._save_vis, self._save_pred = save_vis, save_pred
         self._written = 0
         self._video: _VideoWriter | None = None
@@ -178,6 +178,7 @@ class _VideoWriter:
     def __init__(self, video: Video, vis: Path | None, preds: Path | None) -> None:
         self.video, self._vis = video, vis
         self._pictures = None
+        self._shape: tuple[int, int] | None = None
         self._json = None if preds is None else open(preds, 'w')  # noqa: SIM115  closed by close()
         self._frames = 0
 
@@ -187,12 +188,15 @@ class _VideoWriter:
             self._json.write(('[' if self._frames == 0 else ',\n') + to_json(prediction))
         if self._vis is not None and picture is not None:
             self._open(picture.shape)
+            if picture.shape[:2] != self._shape:  # OpenCV would leave it out without a word
+                picture = cv2.resize(picture, self._shape[::-1])
             self._pictures.write(np.ascontiguousarray(picture[..., ::-1]))
         self._frames += 1
 
     def _open(self, shape: tuple[int, ...]) -> None:
         if self._pictures is not None:
             return
+        self._shape = shape[:2]
         codec, size = cv2.VideoWriter_fourcc(*'mp4v'), (shape[1], shape[0])
         self._pictures = cv2.VideoWriter(str(self._vis), codec, self.video.fps, size)
         if not self._pictures.isOpened():

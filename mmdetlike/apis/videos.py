@@ -12,8 +12,8 @@ from PIL import Image, UnidentifiedImageError
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.utils.outputs import is_url
 
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.ppm', '.pgm')
-ANIMATION_SUFFIXES = ('.gif', '.webp', '.apng')
+PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.pgm')
+ANIMATION_SUFFIXES = ('.gif', '.webp', '.png', '.apng')  # of pictures that may move
 VIDEO_SUFFIXES = (
     *('.mp4', '.avi', '.mov', '.mkv', '.webm', '.mpg', '.mpeg', '.m4v', '.wmv', '.flv'),
     *('.ts', '.mts', '.m2ts', '.3gp', '.3g2', '.ogv', '.asf', '.vob'),

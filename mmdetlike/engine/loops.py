@@ -8,6 +8,7 @@ from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
 
 from mmdetlike.registry import LOOPS
 
+from .dataloaders import refuse_empty, refuse_endless
 from .progress import Division, Position, advance, is_endless
 
 START = Position(epoch=0, batches=0, samples=0)
@@ -35,6 +36,8 @@ class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        refuse_empty(self.dataloader)
+        refuse_endless(self.dataloader)
         self.started_at = START
 
     def go_on(self, position: Position, epoch: int, iteration: int) -> None:
@@ -96,6 +99,7 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        refuse_empty(self.dataloader)
         self.dataloader_iterator = SkippingIterator(self.dataloader)
 
     def go_on(self, position: Position, epoch: int, iteration: int) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 from collections import Counter
@@ -119,7 +120,7 @@ class OutputFolder:
             OutputError: It can't be written.
         """
         self._read_record()
-        for candidate in _numbered(PurePath(name)):
+        for candidate in self._candidates(PurePath(name), source):
             path = self.folder / candidate
             own = self._sources.get(candidate.as_posix()) == source
             if own and path.is_file() and not path.is_symlink():
@@ -133,6 +134,15 @@ class OutputFolder:
             if created:
                 return path
         raise AssertionError('numbers do not end')
+
+    def _candidates(self, name: PurePath, source: str) -> Iterator[PurePath]:
+        """Names to try: the plain one, those that the source had before, then numbers that are likely to be free."""
+        yield name
+        beginning, end = name.with_suffix('').as_posix() + '_', name.suffix
+        twins = [file for file in self._sources if file.startswith(beginning) and file.endswith(end)]
+        yield from (PurePath(file) for file in twins if self._sources[file] == source)
+        for number in itertools.count(len(twins) + 1):
+            yield name.with_name(f'{name.stem}_{number}{end}')
 
     def _relative(self, source: str) -> PurePath:
         location, root = _location(source), self._roots[is_url(source)]
@@ -174,14 +184,6 @@ def _common_folder(locations: Iterable[PurePath]) -> PurePath | None:
         return PurePath(os.path.commonpath(folders)) if folders else None
     except ValueError:  # on several drives
         return None
-
-
-def _numbered(name: PurePath) -> Iterator[PurePath]:
-    yield name
-    number = 1
-    while True:
-        yield name.with_name(f'{name.stem}_{number}{name.suffix}')
-        number += 1
 
 
 def _create(path: Path) -> bool:

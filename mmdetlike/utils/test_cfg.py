@@ -20,7 +20,8 @@ def check_test_cfg(model_cfg: dict) -> None:
     for key, value in _settings(model_cfg, 'model'):
         path = key.split('.')
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if 'test_cfg' in path and path[-1] in (*_LIMITS, *_THRESHOLDS) and not (value is None or is_number):
+        is_absent = value is None and path[-1] in _LIMITS
+        if 'test_cfg' in path and path[-1] in (*_LIMITS, *_THRESHOLDS) and not (is_number or is_absent):
             raise ConfigError(f'{key} must be a number, got the {type(value).__name__} {value!r}')
 
 

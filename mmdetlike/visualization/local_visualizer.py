@@ -137,7 +137,7 @@ class DetLocalVisualizer(Visualizer):
     def _draw(self, image: np.ndarray, data_sample: Any, field: str, score_thr: float) -> np.ndarray:
         meta, instances = self.dataset_meta or {}, getattr(data_sample, field)
         if field.endswith('_seg'):
-            num_classes = len(meta['classes']) if 'classes' in meta else INSTANCE_OFFSET
+            num_classes = len(meta['classes']) if meta.get('classes') is not None else INSTANCE_OFFSET
             instances = panoptic_instances(instances.sem_seg, num_classes)
         style = Style(
             line_width=self.line_width,

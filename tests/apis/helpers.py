@@ -62,6 +62,11 @@ def write_video(path: Path, number: int, codec: str) -> list[np.ndarray]:
     return frames
 
 
+def files_below(folder: Path) -> list[str]:
+    """Paths of all files in a folder, relative to it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file())
+
+
 def assert_same(sample, other, tolerance: float = 0.0) -> None:
     """Two samples have the same predictions, and some."""
     first, second = sample.pred_instances, other.pred_instances

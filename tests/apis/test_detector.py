@@ -6,10 +6,11 @@ import torch
 from mmengine.config import Config
 
 from mmdetlike.apis import init_detector
-from mmdetlike.apis.configs import config_in_checkpoint, find_config
+from mmdetlike.apis.configs import config_in_checkpoint
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint import CheckpointError
 from mmdetlike.utils.colors import distinct_colors
+from mmdetlike.utils.config import find_config
 from tests.apis.helpers import CLASSES, CONFIG, TINY, save_checkpoint, tiny_detector
 from tests.utils import RETINANET, ROOT
 
@@ -226,6 +227,11 @@ def test_device_where_2x_has_it(device):
     assert len(model.dataset_meta['palette']) == 5
 
 
+def test_options_where_2x_has_them():
+    model = init_detector(CONFIG, None, 'cpu', {**TINY, 'model.test_cfg.rcnn.score_thr': 0.7})
+    assert model.cfg.model.test_cfg.rcnn.score_thr == 0.7
+
+
 def test_device_where_2x_has_it_that_is_not_there():
     with pytest.raises(ConfigError, match="device 'cuda:77' can't be used"):
         init_detector(CONFIG, None, 'cuda:77', cfg_options=TINY)
@@ -239,7 +245,7 @@ def test_config_by_name():
         init_detector('retinanet_r18_fpn_shape', device='cpu')
 
 
-@pytest.mark.parametrize('value', ['0.5', [0.5], True])
+@pytest.mark.parametrize('value', ['0.5', [0.5], True, None])
 def test_thresholds_that_are_no_numbers(value):
     cfg = Config.fromfile(CONFIG)
     cfg.model.test_cfg.rcnn.score_thr = value

@@ -187,6 +187,18 @@ def test_pictures_in_memory_of_all_kinds(detector):
     assert_same(inference_detector(detector, deep), inference_detector(detector, grey))
 
 
+def test_a_pipeline_without_a_loader(detector, tmp_path):
+    (path,) = write_pictures(tmp_path, 1)
+    steps = [dict(type='Resize', scale=(192, 128)), dict(type='PackDetInputs')]
+    assert inference_detector(detector, path, test_pipeline=steps).img_shape == (128, 192)
+
+
+@pytest.mark.parametrize(('dtype', 'mode'), [(np.float32, 'F'), (np.int32, 'I')])
+def test_a_pillow_image_of_unknown_range(detector, dtype, mode):
+    with pytest.raises(ValueError, match=f"PIL image of the mode '{mode}', 32 bits, has no known range"):
+        inference_detector(detector, Image.fromarray(np.zeros((4, 4), dtype)))
+
+
 def test_several_pictures(detector, tmp_path):
     images = [picture(seed) for seed in range(3)]
     singles = [inference_detector(detector, image) for image in images]

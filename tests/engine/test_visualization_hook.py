@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.runner import Runner
 from PIL import Image
 
+from mmdetlike.engine import Runner
 from mmdetlike.engine.hooks.visualization_hook import original_image
 from mmdetlike.structures import DetDataSample
 from mmdetlike.visualization import DetLocalVisualizer
@@ -76,3 +76,17 @@ def test_show_dir_names_are_those_of_the_pictures(tmp_path):
         assert len(names) == 9 and names[0] == '.sources.jsonl' and names[1].startswith('shapes_val_')
     lines = (tmp_path / 'pictures/.sources.jsonl').read_text().splitlines()
     assert sorted(json.loads(line)['file'] for line in lines) == names[1:]
+
+
+def test_backends_get_a_name_for_each_picture(tmp_path):
+    hook = dict(type='DetVisualizationHook', draw=True, interval=1)
+    data = dict(dataset=dict(length=7))  # the last batch is a smaller one
+    cfg = tiny_config(
+        tmp_path, train_cfg=dict(max_epochs=1), default_hooks=dict(visualization=hook), val_dataloader=data
+    )
+    cfg.test_dataloader = cfg.val_dataloader
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    runner.test()
+    names = sorted(path.name for path in (tmp_path / runner.timestamp / 'vis_data/vis_image').iterdir())
+    assert names == [*(f'test_img_{i}.png' for i in range(7)), 'val_img_0_4.png', 'val_img_1_4.png']

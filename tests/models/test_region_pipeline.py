@@ -326,8 +326,8 @@ class AreaBranch(RoIBranch):
         for result in results:
             result.areas = (result.bboxes[:, 2:] - result.bboxes[:, :2]).prod(-1)
 
-    def raw(self, x, rois):
-        return [rois[:, 1:]]
+    def raw(self, x, outs):
+        return [outs.rois[:, 1:]]
 
 
 def test_a_branch_of_the_user():

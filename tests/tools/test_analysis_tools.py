@@ -94,6 +94,34 @@ def test_browse_dataset_draws_rgb_with_boxes(config, tmp_path):
     assert changed[y1:y2, x1 : x1 + 2].mean() > 0.5, 'the left edge of the first box is drawn'
 
 
+def test_browse_dataset_of_folders_and_of_a_damaged_picture(tmp_path, capsys):
+    names = ['cam1/1.png', 'cam2/1.png', '1.bmp', '1.png', 'cut.png']
+    for name in names:
+        (tmp_path / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (32, 32)).save(tmp_path / 'images' / name)
+    (tmp_path / 'images/cut.png').write_bytes(b'')
+    images = [dict(id=i, file_name=name, width=32, height=32) for i, name in enumerate(names)]
+    coco = dict(images=images, annotations=[], categories=[dict(id=1, name='cat')])
+    (tmp_path / 'a.json').write_text(json.dumps(coco))
+    dataset = dict(
+        type='CocoDataset',
+        ann_file=str(tmp_path / 'a.json'),
+        data_prefix=dict(img=str(tmp_path / 'images')),
+        metainfo=dict(classes=('cat',)),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackDetInputs')],
+    )
+    config = Config(dict(default_scope='mmdetlike', train_dataloader=dict(dataset=dataset)))
+    config.dump(tmp_path / 'config.py')
+    out = tmp_path / 'images'
+    main = load('analysis_tools/browse_dataset.py').main
+    main([str(tmp_path / 'config.py'), '--not-show', '--mode', 'original', '--output-dir', str(out)])
+    written = sorted(path.relative_to(out).as_posix() for path in out.rglob('*.jpg'))
+    assert written == ['000002_1.bmp.jpg', '000003_1.png.jpg', 'cam1/000000_1.jpg', 'cam2/000001_1.jpg']
+    assert all((out / name).is_file() for name in names)
+    printed = capsys.readouterr().out
+    assert f'{out}/cut.png: the file is empty\n1 pictures could not be read\n4 pictures written to {out}' in printed
+
+
 def test_browse_dataset_of_concatenation_and_of_a_missing_split(config, tmp_path, capsys):
     main = load('analysis_tools/browse_dataset.py').main
     main([config, '--not-show', '--split', 'val', '--mode', 'pipeline', '--cfg-options', f'work_dir={tmp_path / "w"}'])

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 from tqdm import tqdm
 
+from mmdetlike.datasets.errors import ImageError
 from mmdetlike.engine.hooks.visualization_hook import picture_paths
 from mmdetlike.registry import DATASETS, VISUALIZERS
-from mmdetlike.utils.command import make_parser, run_tool, user_path
+from mmdetlike.utils.command import make_parser, run_tool, user_path, warn_of_unread_settings
 from mmdetlike.utils.config import load_config, located, require
+from mmdetlike.utils.options import add_options
 from mmdetlike.utils.outputs import OutputFolder, identity
 from mmdetlike.visualization import contact_sheet, save_image
 from mmdetlike.visualization.draw import as_canvas
@@ -30,6 +32,7 @@ FIELDS = {
     'gt_masks': 'masks',
     'gt_keypoints': 'keypoints',
 }
+_LISTED = 20  # pictures that can't be read to name at the end
 Picture = tuple[np.ndarray, InstanceData | None]
 
 
@@ -86,7 +89,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'mixing transforms of dataset wrappers are applied in "transformed" only',
     )
     parser.add_argument('--number', type=int, help='draw this many samples; by default all')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key.path=value ...')
+    add_options(parser)
     args = parser.parse_args(argv)
     if args.number is not None and args.number < 1:
         parser.error(f'--number must be at least 1, got {args.number}')
@@ -96,14 +99,31 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
+    warn_of_unread_settings(cfg, args.cfg_options)
     dataset, visualizer = _build(cfg, args.split)
     files = OutputFolder(args.output_dir or _default_folder(cfg, args), picture_paths(dataset))
     files.check(())
     output = Output(files, _window(args), visualizer)
     total = min(len(dataset), args.number or len(dataset))
-    written = sum(_browse(dataset, i, args.mode, output) for i in tqdm(range(total), desc=f'{args.split}, {args.mode}'))
-    note = f' ({total - written} left out: a transform returned None for them)' if written < total else ''
-    print(f'{written} pictures written to {files.folder}{note}')
+    written, failures = 0, []
+    for i in tqdm(range(total), desc=f'{args.split}, {args.mode}'):
+        try:
+            written += _browse(dataset, i, args.mode, output)
+        except ImageError as error:
+            failures.append(error)
+    _report(written, total - written - len(failures), failures, files.folder)
+
+
+def _report(written: int, refused: int, failures: list[ImageError], folder: Path) -> None:
+    """Say what was written and what wasn't."""
+    for error in failures[:_LISTED]:
+        print(f'  {error}')
+    if failures:
+        print(f'{len(failures)} pictures could not be read{": the first are above" if len(failures) > _LISTED else ""}')
+    note = f' ({refused} left out: a transform returned None for them)' if refused else ''
+    print(f'{written} pictures written to {folder}{note}')
+    if failures and not written:
+        raise failures[0]
 
 
 def _build(cfg: Config, split: str) -> tuple[Any, Visualizer]:

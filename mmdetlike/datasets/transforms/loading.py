@@ -317,6 +317,62 @@ class ConvertBoxType(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class LoadTrackAnnotations(LoadAnnotations):
+    """As `LoadAnnotations`, and ``gt_instances_ids`` (n,) int64: what names an object in all frames of its video.
+
+    An instance without ``instance_id`` has -1 there.
+    """
+
+    def transform(self, results: dict) -> dict:
+        results = super().transform(results)
+        ids = [instance.get('instance_id', -1) for instance in results.get('instances', [])]
+        results['gt_instances_ids'] = np.array(ids, dtype=np.int64)
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadEmptyAnnotations(BaseTransform):
+    """Annotations of a picture of which nothing is known: no objects, and a label map where no pixel counts.
+
+    Args:
+        with_bbox: Set ``gt_bboxes`` (0, 4) and ``gt_ignore_flags`` (0,).
+        with_label: Set ``gt_bboxes_labels`` (0,).
+        with_mask: Set ``gt_masks`` of no object.
+        with_seg: Set ``gt_seg_map`` (h, w), all ``seg_ignore_label``.
+        seg_ignore_label: The label of pixels that don't count.
+    """
+
+    role = 'annotations'
+
+    def __init__(
+        self,
+        with_bbox: bool = True,
+        with_label: bool = True,
+        with_mask: bool = False,
+        with_seg: bool = False,
+        seg_ignore_label: int = 255,
+    ) -> None:
+        self.with_bbox = with_bbox
+        self.with_label = with_label
+        self.with_mask = with_mask
+        self.with_seg = with_seg
+        self.seg_ignore_label = seg_ignore_label
+
+    def transform(self, results: dict) -> dict:
+        if self.with_bbox:
+            results['gt_bboxes'] = HorizontalBoxes(np.zeros((0, 4), dtype=np.float32))
+            results['gt_ignore_flags'] = np.zeros(0, dtype=bool)
+        if self.with_label:
+            results['gt_bboxes_labels'] = np.zeros(0, dtype=np.int64)
+        if self.with_mask:
+            results['gt_masks'] = BitmapMasks([], *image_size(results))
+        if self.with_seg:
+            results['gt_seg_map'] = np.full(image_size(results), self.seg_ignore_label, dtype=np.uint8)
+            results['ignore_index'] = self.seg_ignore_label
+        return results
+
+
+@TRANSFORMS.register_module()
 class LoadProposals(BaseTransform):
     """Turn ``proposals``, a dict of ``bboxes`` (n, 4) and maybe ``scores`` (n,), into boxes and ``proposals_scores``.
 

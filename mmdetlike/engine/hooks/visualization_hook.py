@@ -46,11 +46,13 @@ class DetVisualizationHook(Hook):
         self.test_out_dir, self.backend_args = test_out_dir, backend_args
         self._outputs: OutputFolder | None = None
         self._failed = False
+        self._drawn = 0
 
     def after_val_iter(self, runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
         """Draw the first image of the batch."""
         if self.draw and self.every_n_inner_iters(batch_idx, self.interval):
-            self._draw(outputs[0], data_batch['inputs'][0], step=runner.iter, name='val_img')
+            # the step alone is the same for all that is drawn in one validation, and would name one file for all
+            self._draw(outputs[0], data_batch['inputs'][0], f'val_img_{batch_idx}', runner.iter)
 
     def before_test_epoch(self, runner) -> None:
         """Find names for the pictures, one for each.
@@ -58,32 +60,28 @@ class DetVisualizationHook(Hook):
         Raises:
             OutputError: A picture would replace one of the dataset, or nothing can be written to the folder.
         """
+        self._drawn = 0
         if not self.draw or self.test_out_dir is None:
             return
         paths = list(picture_paths(runner.test_dataloader.dataset))
-        self._outputs = OutputFolder(Path(runner.work_dir) / runner.timestamp / self.test_out_dir, paths)
+        folder = Path(runner.work_dir) / runner.timestamp / Path(self.test_out_dir).expanduser()
+        self._outputs = OutputFolder(folder, paths)
         self._outputs.check(self._outputs.name(path, '.png') for path in paths)
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: dict, outputs: list) -> None:
         """Draw all images of the batch."""
         if not self.draw:
             return
-        for i, (sample, image) in enumerate(zip(outputs, data_batch['inputs'])):
-            self._draw(sample, image, step=batch_idx * len(outputs) + i, name='test_img')
+        for sample, image in zip(outputs, data_batch['inputs']):
+            self._draw(sample, image, 'test_img', self._drawn, self._outputs)
+            self._drawn += 1
 
-    def _out_file(self, sample) -> str | None:
-        if self._outputs is None:
-            return None
-        path = sample.metainfo.get('img_path')
-        name = self._outputs.name(path, '.png') if path else f'{sample_name(sample)}.png'
-        return str(self._outputs.claim(name, identity(path or sample_name(sample))))
-
-    def _draw(self, sample, image, step: int, name: str) -> None:
+    def _draw(self, sample, image, name: str, step: int, outputs: OutputFolder | None = None) -> None:
         """Draw a sample; a picture that fails must not end a training or lose the results of a test."""
         out_file = None
         try:
             picture = original_image(sample, image)
-            out_file = self._out_file(sample)
+            out_file = None if outputs is None else str(_claimed(outputs, sample))
             Visualizer.get_current_instance().add_datasample(
                 name,
                 picture,
@@ -108,6 +106,13 @@ class DetVisualizationHook(Hook):
                 logger='current',
                 level=logging.WARNING,
             )
+
+
+def _claimed(outputs: OutputFolder, sample) -> Path:
+    """The file for the picture of a sample."""
+    path = sample.metainfo.get('img_path')
+    name = outputs.name(path, '.png') if path else f'{sample_name(sample)}.png'
+    return outputs.claim(name, identity(path or sample_name(sample)))
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -12,7 +12,7 @@ from ...datasets.errors import DataError
 from ...datasets.records import area as read_area
 from ...errors import ConfigError
 from ...structures.bbox import geometry
-from ...structures.mask import encode_segmentation, read_segmentation, run_lengths
+from ...structures.mask import encode_segmentation, read_runs, read_segmentation
 
 
 def to_numpy(value) -> np.ndarray:
@@ -42,11 +42,9 @@ def encode_masks(masks) -> list[dict]:
 def _checked(mask: dict, number: int) -> dict:
     """A predicted mask with text counts; it may be empty, unlike an annotated one."""
     try:
-        height, width = (int(side) for side in mask['size'])
-        lengths = run_lengths(mask['counts'], height * width)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = error if type(error) is ValueError else 'no size [height, width] or no counts'
-        raise DataError(f'Predicted mask {number} of an image is unusable: {reason}: {shortened(mask)}.') from error
+        (height, width), lengths = read_runs(mask)
+    except ValueError as error:
+        raise DataError(f'Predicted mask {number} of an image is unusable: {error}: {shortened(mask)}.') from error
     if isinstance(mask['counts'], (str, bytes)):
         return _text(mask)
     return _text(rle.frPyObjects({'size': [height, width], 'counts': lengths.tolist()}, height, width))

@@ -71,6 +71,16 @@ class TOOD(SingleStageDetector):
 
 
 @MODELS.register_module()
+class DDOD(SingleStageDetector):
+    """Disentangle Your Dense Object Detector, arXiv 2107.02963."""
+
+
+@MODELS.register_module()
+class PAA(SingleStageDetector):
+    """Probabilistic Anchor Assignment with IoU Prediction, arXiv 2007.08103."""
+
+
+@MODELS.register_module()
 class CenterNet(SingleStageDetector):
     """Objects as Points, arXiv 1904.07850."""
 

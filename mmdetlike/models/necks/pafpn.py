@@ -17,11 +17,12 @@ class PAFPN(FPN):
     Args:
         in_channels: Channels of each input map.
         out_channels: Channels of each output map.
+        num_outs: Number of output maps.
         kwargs: See ``FPN``.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int, **kwargs) -> None:
-        super().__init__(in_channels, out_channels, **kwargs)
+    def __init__(self, in_channels: Sequence[int], out_channels: int, num_outs: int, **kwargs) -> None:
+        super().__init__(in_channels, out_channels, num_outs, **kwargs)
         steps = range(len(self.lateral_convs) - 1)
         layers = dict(self.layers, padding=1)
         self.downsample_convs = nn.ModuleList(

@@ -11,6 +11,7 @@ from .assigners import (
     SimOTAAssigner,
 )
 from .bbox_coder import (
+    BucketingBBoxCoder,
     DeltaXYWHBBoxCoder,
     DeltaXYWHHBBoxCoder,
     DeltaXYWHTHBBoxCoder,

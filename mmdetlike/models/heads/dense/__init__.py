@@ -3,8 +3,13 @@ from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .base import DenseHead, DenseTargets, FlatPredictions
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
+from .ddod_head import DDODHead
 from .fcos_head import FCOSHead
+from .free_anchor_head import FreeAnchorRetinaHead
 from .gfl_head import GFLHead, Integral
+from .lad_head import LADHead
+from .ld_head import LDHead
+from .paa_head import PAAHead
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead

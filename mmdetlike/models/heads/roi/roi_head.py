@@ -19,7 +19,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry, scale_boxes
 
 from .branches import MaskBranch, RoIBranch
-from .stage import Stage
+from .stage import Stage, StageResult
 
 
 class RoIHead(BaseModule):
@@ -178,7 +178,7 @@ class RoIHead(BaseModule):
             if i + 1 < self.num_stages:
                 proposals = stage.next_proposals(outs, batch_data_samples)
         for branch in self.branches.values():
-            outputs += branch.raw(x, outs.rois)
+            outputs += branch.raw(x, outs)
         return tuple(outputs)
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -198,6 +198,7 @@ class RoIHead(BaseModule):
         for i in range(self.num_stages):
             stage = self.stage(i, training=True)
             result = stage.train(x, proposals, batch_data_samples)
+            self.observe(i, result)
             terms = dict(result.terms)
             for branch in self.branches.values():
                 terms.update(branch.loss(i, x, result.sampled, result.outs, batch_data_samples))
@@ -205,6 +206,9 @@ class RoIHead(BaseModule):
             if i + 1 < self.num_stages:
                 proposals = stage.next_proposals(result.outs, batch_data_samples, result.sampled)
         return losses
+
+    def observe(self, stage: int, result: StageResult) -> None:
+        """Look at the result of a stage in training, to adapt settings to it; does nothing by default."""
 
     def named_terms(self, stage: int, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The terms of a stage as they appear in the log."""

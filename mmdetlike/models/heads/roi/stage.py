@@ -112,7 +112,6 @@ class Stage:
         rois = torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1)
         return self.head.classification_losses(self.head(*self.extract(x, rois)), labels)
 
-    @torch.no_grad()
     def next_proposals(
         self, outs: StageOutputs, samples: SampleList, sampled: Sequence[SamplingResult] | None = None
     ) -> list[InstanceData]:
@@ -133,7 +132,8 @@ class Stage:
                 num_positives = len(sampled[i].pos_inds)
                 labels[:num_positives] = sampled[i].pos_gt_labels
                 keep[:num_positives] = ~sampled[i].pos_is_gt
-            boxes = self.head.refine(rois, preds, labels, samples[i].img_shape)
+            with torch.no_grad():  # not as a decorator, which torch.compile can't see through
+                boxes = self.head.refine(rois, preds, labels, samples[i].img_shape)
             # in testing all are kept: indexing by a mask would cut the graph of torch.compile
             proposals.append(InstanceData(bboxes=boxes if sampled is None else boxes[keep]))
         return proposals

@@ -1,4 +1,5 @@
 from .base import BaseBBoxCoder
+from .bucketing_bbox_coder import BucketingBBoxCoder
 from .delta_xywh_bbox_coder import DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder
 from .distance_point_bbox_coder import DistancePointBBoxCoder
 from .pseudo_bbox_coder import PseudoBBoxCoder
