@@ -1,7 +1,8 @@
 """Every registry of the toolbox, each a child of mmengine's, and the scopes under which configs may name them.
 
 Our scope is ``mmdetlike``. Configs written for OpenMMLab's detection toolbox say ``default_scope = 'mmdet'`` or
-``type='mmcv.LoadImageFromFile'``; those scopes are aliases of ours, so that such configs build unmodified.
+``type='mmcv.LoadImageFromFile'``, those for its toolbox of rotated boxes ``default_scope = 'mmrotate'``; those scopes
+are aliases of ours, so that such configs build unmodified.
 """
 
 import difflib
@@ -16,7 +17,7 @@ from mmdetlike.build_errors import explained
 from mmdetlike.errors import ConfigError
 
 SCOPE = 'mmdetlike'
-ALIASES = ('mmdet', 'mmcv')
+ALIASES = ('mmdet', 'mmcv', 'mmrotate')
 
 
 class Registry(MMEngineRegistry):

@@ -26,6 +26,7 @@ from mmdetlike.datasets.transforms import (
 )
 from mmdetlike.datasets.transforms.recorded_size import rescale_sample
 from mmdetlike.errors import ConfigError
+from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import HorizontalBoxes, QuadriBoxes, RotatedBoxes, geometry
 from mmdetlike.structures.warp import Warp
 from tests.structures.test_rotated_boxes import polygon
@@ -157,6 +158,70 @@ def test_mosaic_of_rotated_boxes():
     mosaic = Mosaic(img_scale=(80, 60), pad_val=0)
     mixed = mosaic.mix(sample(), [sample() for _ in range(3)])
     assert type(mixed['gt_bboxes']) is RotatedBoxes and len(mixed['gt_bboxes']) >= 3
+
+
+def test_boxes_of_two_kinds_are_not_mixed():
+    upright = [sample([[10.0, 10, 30, 30]], 'hbox') for _ in range(3)]
+    with pytest.raises(ConfigError, match='boxes are RotatedBoxes and HorizontalBoxes; load boxes of one box_type'):
+        Mosaic(img_scale=(80, 60)).mix(sample(), upright)
+
+
+def mixed(name, **settings):
+    transform = TRANSFORMS.build(dict(type=name, prob=1.0, **settings))
+    return lambda results: transform.mix(results, [sample() for _ in range(transform.num_others)])
+
+
+def built(name, **settings):
+    return TRANSFORMS.build(dict(type=name, **settings))
+
+
+# every registered transform that has to do with pixels or boxes, ready to be called with a sample
+STEPS = dict(
+    CachedMixUp=lambda: mixed('CachedMixUp', img_scale=(80, 60)),
+    CachedMosaic=lambda: mixed('CachedMosaic', img_scale=(80, 60)),
+    ConvertBoxType=lambda: built('ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
+    CopyPaste=lambda: lambda results: CopyPaste().mix(results, [sample()]),
+    Expand=lambda: built('Expand', prob=1.0),
+    FilterAnnotations=lambda: built('FilterAnnotations'),
+    FixShapeResize=lambda: built('FixShapeResize', width=100, height=90, keep_ratio=True),
+    MinIoURandomCrop=lambda: built('MinIoURandomCrop'),
+    MixUp=lambda: mixed('MixUp', img_scale=(80, 60)),
+    Mosaic=lambda: mixed('Mosaic', img_scale=(80, 60)),
+    Pad=lambda: built('Pad', size_divisor=32),
+    PhotoMetricDistortion=lambda: built('PhotoMetricDistortion'),
+    ProposalBroadcaster=lambda: built('ProposalBroadcaster', transforms=[dict(type='RandomFlip', prob=1.0)]),
+    RandomAffine=lambda: built('RandomAffine'),
+    RandomApply=lambda: built('RandomApply', transforms=[dict(type='RandomFlip', prob=1.0)]),
+    RandomCenterCropPad=lambda: built('RandomCenterCropPad', crop_size=(60, 60)),
+    RandomChoice=lambda: built('RandomChoice', transforms=[[dict(type='RandomFlip', prob=1.0)]]),
+    RandomChoiceResize=lambda: built('RandomChoiceResize', scales=[(100, 60), (40, 80)]),
+    RandomCrop=lambda: built('RandomCrop', crop_size=(60, 50), allow_negative_crop=True),
+    RandomFlip=lambda: built('RandomFlip', prob=1.0, direction='vertical'),
+    RandomResize=lambda: built('RandomResize', scale=(100, 60), ratio_range=(0.5, 2)),
+    RandomShift=lambda: built('RandomShift', prob=1.0),
+    Resize=lambda: built('Resize', scale=(70, 90)),
+    SegRescale=lambda: built('SegRescale', scale_factor=0.5),
+    YOLOXHSVRandomAug=lambda: built('YOLOXHSVRandomAug'),
+)
+# read or pack samples, whose boxes the tests above and below look at
+OTHERS = {name for name in TRANSFORMS.module_dict if name.startswith(('Load', 'Pack'))} | {'TestTimeAug'}
+
+
+def test_every_transform_is_tried():
+    ours = {name for name, cls in TRANSFORMS.module_dict.items() if cls.__module__.startswith('mmdetlike.')}
+    assert ours - OTHERS == set(STEPS)
+
+
+@pytest.mark.parametrize('name', sorted(STEPS))
+def test_transforms_keep_rotated_boxes(name):
+    np.random.seed(3)
+    step = STEPS[name]()
+    for _ in range(3):
+        results = step(sample([TURNED, [50.0, 40, 16, 8, -1.2]]))
+        boxes = results['gt_bboxes']
+        assert type(boxes) is RotatedBoxes and boxes.tensor.isfinite().all()
+        assert len(boxes) == len(results['gt_bboxes_labels']) == len(results['gt_ignore_flags'])
+        assert (boxes.widths > 0).all() and (boxes.heights > 0).all()
 
 
 def test_annotations_follow_a_picture_of_another_size():

@@ -387,6 +387,12 @@ def shared_fields(samples: Sequence[dict]) -> list[str]:
     fields = [field for field in INSTANCE_FIELDS if samples[0].get(field) is not None]
     for sample in samples[1:]:
         missing = [field for field in fields if sample.get(field) is None]
+        if type(sample.get('gt_bboxes')) is not type(samples[0].get('gt_bboxes')):
+            kinds = ' and '.join(type(each.get('gt_bboxes')).__name__ for each in (samples[0], sample))
+            raise ConfigError(
+                f'{sample.get("img_path")} cannot be mixed into {samples[0].get("img_path")}: their boxes are {kinds}; '
+                'load boxes of one box_type.'
+            )
         if missing:
             raise ConfigError(
                 f'{sample.get("img_path")} cannot be mixed into {samples[0].get("img_path")}, which has '

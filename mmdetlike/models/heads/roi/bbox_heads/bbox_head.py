@@ -144,6 +144,8 @@ class BBoxHead(RegionHead):
     def _regression_pair(self, pred: Tensor, sampled: Sequence[SamplingResult]) -> tuple[Tensor, Tensor]:
         priors = torch.cat([result.pos_priors for result in sampled])
         target = torch.cat([result.pos_gt_bboxes for result in sampled])
+        part = f'{type(self).__name__} with {type(self.bbox_coder).__name__}'
+        geometry.require_kind(target, self.bbox_coder.box_dim, part)
         if self.reg_decoded_bbox:
             return self.bbox_coder.decode(priors, pred), target
         return pred, self.bbox_coder.encode(priors, target)
