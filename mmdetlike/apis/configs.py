@@ -9,7 +9,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import ALIASES, SCOPE
 from mmdetlike.utils.checkpoint import CheckpointError
 from mmdetlike.utils.config import load_config
-from mmdetlike.utils.config_parse import parse_config
+from mmdetlike.utils.stored_config import parse_config
 
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
 # what inference needs of a config

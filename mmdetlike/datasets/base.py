@@ -1,9 +1,11 @@
 """What every detection dataset does: seeded samples, broken images, filtering, errors that say what is wrong."""
 
+import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
@@ -11,7 +13,7 @@ from ..errors import ConfigError
 from ..registry import DATASETS, TRANSFORMS
 from ..utils.colors import distinct_colors
 from .annotations import read_lines
-from .errors import DataError, ImageError, ImageSizeError, PipelineError, SkipReport, tells_at, warn
+from .errors import DataError, ImageError, ImageSizeError, PipelineError, SkipReport, tells_at, warn, warn_once
 from .proposals import attach_proposals
 from .seeding import seeded
 
@@ -43,6 +45,7 @@ class BaseDetDataset(BaseDataset):
 
     ACCEPTED_FILTERS = ('filter_empty_gt', 'min_size')
     ACCEPTED_PREFIXES = ('img', 'seg')
+    UNIT = 'images'  # what messages call the samples
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class BaseDetDataset(BaseDataset):
                 f'{type(self).__name__}: {key}={path!r} should be one path; for several sets use '
                 f"dict(type='ConcatDataset', datasets=[...])."
             )
-        return '' if path is None else os.fspath(path)
+        return '' if path is None else os.path.expanduser(os.fspath(path))
 
     def _checked_prefix(self, data_prefix: dict | None) -> dict[str, str]:
         accepted = list(self.ACCEPTED_PREFIXES)
@@ -93,16 +96,19 @@ class BaseDetDataset(BaseDataset):
         unknown = sorted(set(data_prefix) - set(accepted))
         if unknown:
             raise ConfigError(f'data_prefix has {unknown}; it accepts {accepted}.')
-        return {key: os.fspath(folder) for key, folder in data_prefix.items() if folder is not None}
+        folders = {key: os.fspath(folder) for key, folder in data_prefix.items() if folder is not None}
+        return {key: os.path.expanduser(folder) for key, folder in folders.items()}
 
     @classmethod
     def _load_metainfo(cls, metainfo=None) -> dict:
-        metainfo = dict(metainfo or {})
+        metainfo = _checked_metainfo(metainfo)
         if 'classes' in metainfo:
             metainfo['classes'] = _class_names(metainfo['classes'])
         meta = super()._load_metainfo(metainfo)
         if 'classes' in metainfo and 'palette' not in metainfo:
             meta['palette'] = distinct_colors(len(meta['classes']))
+        elif 'palette' in metainfo and meta.get('classes'):
+            meta['palette'] = _palette(meta['palette'], len(meta['classes']))
         return meta
 
     @property
@@ -120,7 +126,7 @@ class BaseDetDataset(BaseDataset):
             return
         self.data_list = self.load_data_list()
         if not self.data_list:
-            raise DataError(f'{self.source}: there are no images in it.')
+            raise DataError(f'{self.source}: there are no {self.UNIT} in it.')
         self.report.warn()
         if self.proposal_file is not None:
             attach_proposals(self.data_list, self.proposal_file, self.backend_args)
@@ -162,10 +168,11 @@ class BaseDetDataset(BaseDataset):
         objects = [instance for info in self.data_list for instance in info.get('instances', ())]
         ignored = sum(bool(instance.get('ignore_flag', 0)) for instance in objects)
         empty = sum(not info.get('instances') for info in self.data_list)
-        parts = [f'{len(self.data_list)} images ({empty} without objects), {len(objects)} objects ({ignored} ignored)']
+        number = f'{len(self.data_list)} {self.UNIT}'
+        parts = [f'{number} ({empty} without objects), {len(objects)} objects ({ignored} ignored)']
         if len(loaded) > len(self.data_list):
             reasons = ', '.join(f'{count} {why}' for why, count in self._filter_counts(loaded).items() if count)
-            parts.append(f'left out {len(loaded) - len(self.data_list)} images ({reasons or "not among indices"})')
+            parts.append(f'left out {len(loaded) - len(self.data_list)} {self.UNIT} ({reasons or "not among indices"})')
         if self.report.left_out:
             reasons = ', '.join(f'{count} {why}' for why, count in self.report.left_out.items())
             parts.append(f'left out {reasons}')
@@ -186,7 +193,7 @@ class BaseDetDataset(BaseDataset):
         if not kept:
             counts = self._filter_counts(self.data_list)
             raise DataError(
-                f'{self.source}: none of its {before} images is left after filtering with filter_cfg='
+                f'{self.source}: none of its {before} {self.UNIT} is left after filtering with filter_cfg='
                 f'{self.filter_cfg}: {", ".join(f"{n} {why}" for why, n in counts.items())}.'
             )
         return kept
@@ -294,6 +301,45 @@ class BaseDetDataset(BaseDataset):
             f'{self.source}: {in_a_row} images in a row could not be read, the last being {error}. '
             f'Check data_root={self.data_root!r} and data_prefix={self.data_prefix}.'
         )
+
+
+def _checked_metainfo(metainfo: object) -> dict:
+    """``metainfo`` as a dict.
+
+    Raises:
+        ConfigError: It is no dict, or has 'classes' or 'palette' misspelled, which would leave the default in silence.
+    """
+    if not isinstance(metainfo, (Mapping, Config, type(None))):
+        raise ConfigError(f'metainfo={metainfo!r} should be a dict: dict(classes=(...)).')
+    old_names = {'CLASSES': 'classes', 'PALETTE': 'palette'}
+    metainfo = {old_names.get(key, key): value for key, value in dict(metainfo or {}).items()}
+    for known in {'classes', 'palette'} - set(metainfo):
+        close = difflib.get_close_matches(known, list(map(str, metainfo)), n=1, cutoff=0.8)
+        if close:
+            raise ConfigError(f'metainfo has the keys {list(metainfo)}: {close[0]!r} should be {known!r}.')
+    return metainfo
+
+
+def _palette(palette: object, num_classes: int) -> object:
+    """A list of colours with one for each class; what is no such list (a name, a single colour) is left as it is.
+
+    Raises:
+        ConfigError: A colour of the list is neither a name nor three numbers.
+    """
+    if not isinstance(palette, (list, tuple)) or (palette and all(isinstance(part, (int, float)) for part in palette)):
+        return palette
+    for number, color in enumerate(palette):
+        channels = list(color) if isinstance(color, (list, tuple, np.ndarray)) else []
+        numbers = all(isinstance(channel, (int, float, np.number)) and 0 <= channel <= 255 for channel in channels)
+        if not isinstance(color, str) and not (numbers and len(channels) == 3):
+            raise ConfigError(
+                f'palette[{number}]={color!r} should be three numbers from 0 to 255, or the name of a color.'
+            )
+    if len(palette) < num_classes:
+        warn_once(
+            f'palette has {len(palette)} colors for {num_classes} classes: others get colors of their own.', 'palette'
+        )
+    return [*palette, *distinct_colors(num_classes)[len(palette) :]]
 
 
 def _class_names(classes: object) -> tuple[str, ...]:

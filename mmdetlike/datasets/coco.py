@@ -102,6 +102,8 @@ class CocoDataset(BaseDetDataset):
                 instance['mask'] = mask
             if objects.keypoints[row] is not None:
                 instance['keypoints'] = objects.keypoints[row]
+            if objects.instance_ids[row] is not None:
+                instance['instance_id'] = objects.instance_ids[row]
             if not np.isnan(objects.areas[row]):
                 instance['area'] = float(objects.areas[row])
             info['instances'].append(instance)

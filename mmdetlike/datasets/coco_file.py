@@ -19,6 +19,7 @@ from .records import (
     name,
     optional_identifier,
     optional_text,
+    optional_whole_number,
     records,
     same_id,
     side,
@@ -69,6 +70,25 @@ OBJECTS = Table(
     ),
     _object_name,
 )
+VIDEOS = Table(
+    'a video',
+    (Field('id', identifier, _ID, required=True), Field('name', optional_text, 'text')),
+    lambda row: f'video {row.get("id")!r}',
+)
+FRAMES = Table(
+    'an image',
+    (
+        *IMAGES.fields,
+        Field('video_id', identifier, _ID, required=True),
+        Field('frame_id', whole_number, 'a whole number', required=True),
+    ),
+    IMAGES.name,
+)
+TRACKED_OBJECTS = Table(
+    'an annotation',
+    (*OBJECTS.fields, Field('instance_id', optional_whole_number, 'a whole number, the same in all frames')),
+    OBJECTS.name,
+)
 PANOPTIC = Table(
     'a panoptic annotation',
     (
@@ -103,6 +123,7 @@ class ObjectColumns:
         areas: (n,) square pixels, NaN where the file says nothing usable.
         segmentations: What the file says, unchecked; None for none.
         keypoints: Flat x, y, visibility of each; None for none.
+        instance_ids: What names the same object in all frames of a video; None for none.
     """
 
     ids: list = field(default_factory=list)
@@ -114,6 +135,7 @@ class ObjectColumns:
     areas: list | np.ndarray = field(default_factory=list)
     segmentations: list = field(default_factory=list)
     keypoints: list = field(default_factory=list)
+    instance_ids: list = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -129,6 +151,7 @@ class ObjectColumns:
         self.areas.append(record['area'])
         self.segmentations.append(record.get('segmentation'))
         self.keypoints.append(record.get('keypoints'))
+        self.instance_ids.append(record.get('instance_id'))
 
     def to_arrays(self) -> 'ObjectColumns':
         """The same with arrays where it says so above; nothing can be appended then."""
@@ -159,15 +182,23 @@ class CocoFile:
         DataError: It isn't JSON, lacks something, or has a field of another kind than expected.
     """
 
+    image_table = IMAGES
+    object_table = OBJECTS
+    needed_lists = ('images', 'categories')
+
     def __init__(self, path: str, backend_args: dict | None = None, needs_annotations: bool = True) -> None:
         self.path = path
         content = self._content(backend_args, needs_annotations)
-        self.images = [IMAGES.read(row, path) for row in content['images']]
-        self.categories = [CATEGORIES.read(row, path) for row in content['categories']]
-        self.without_isthing = [row['name'] for row in content['categories'] if 'isthing' not in row]
-        self.annotations = content.get('annotations')
+        self.read_lists(content)
         self.image_places = self._image_places()
         self.category_places = self._category_places()
+
+    def read_lists(self, content: dict) -> None:
+        """Check the lists of the file; annotations are checked by ``objects``."""
+        self.images = [self.image_table.read(row, self.path) for row in content['images']]
+        self.categories = [CATEGORIES.read(row, self.path) for row in content['categories']]
+        self.without_isthing = [row['name'] for row in content['categories'] if 'isthing' not in row]
+        self.annotations = content.get('annotations')
 
     def _content(self, backend_args: dict | None, needs_annotations: bool) -> dict:
         content = read_json(self.path, backend_args)
@@ -175,7 +206,7 @@ class CocoFile:
             raise DataError(f'{self.path}: expected a COCO file, a JSON object, got a {type(content).__name__}.')
         if not needs_annotations and content.get('annotations') is None:
             content.pop('annotations', None)
-        needed = ['images', 'categories'] + (['annotations'] if needs_annotations or 'annotations' in content else [])
+        needed = list(self.needed_lists) + (['annotations'] if needs_annotations or 'annotations' in content else [])
         missing = [key for key in needed if not isinstance(content.get(key), list)]
         if missing:
             raise DataError(f'{self.path}: not a COCO file, it has no list {missing}; its keys: {list(content)}.')
@@ -217,7 +248,7 @@ class CocoFile:
 
     def objects(self, report: SkipReport) -> ObjectColumns:
         """The objects of the annotations; ``report`` counts those that have no image, category or box."""
-        return self.columns((OBJECTS.read(row, self.path) for row in self.annotations or ()), report)
+        return self.columns((self.object_table.read(row, self.path) for row in self.annotations or ()), report)
 
     def columns(self, rows: Iterable[dict], report: SkipReport) -> ObjectColumns:
         """The objects that checked records describe; ``report`` counts those that have no image, category or box."""

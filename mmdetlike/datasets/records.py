@@ -13,6 +13,7 @@ from .annotations import shortened
 from .errors import DataError
 
 LARGEST_SIDE = 1_000_000  # pixels
+_LARGEST_AREA = LARGEST_SIDE**2
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,11 @@ def whole_number(value: object) -> int:
     return int(number)
 
 
+def optional_whole_number(value: object) -> int | None:
+    """A whole number, maybe as text, or None."""
+    return None if value is None else whole_number(value)
+
+
 def side(value: object) -> int | None:
     """A side of an image in pixels; None where the file doesn't know it (null or 0)."""
     number = 0 if value is None else whole_number(value)
@@ -145,7 +151,7 @@ def box(value: object) -> tuple[float, float, float, float] | None:
 
 def area(value: object) -> float:
     """A positive number of square pixels; NaN for anything else, as an area can be measured."""
-    known = type(value) in (int, float) and 0 < value < math.inf
+    known = type(value) in (int, float) and 0 < value < _LARGEST_AREA
     return float(value) if known else math.nan
 
 

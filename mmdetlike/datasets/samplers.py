@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
@@ -16,6 +16,57 @@ def _checked_size(dataset: Sized) -> int:
     if len(dataset) == 0:
         raise ValueError(f'{type(dataset).__name__} is empty: a sampler needs at least one sample.')
     return len(dataset)
+
+
+def check_skip(num_samples: int) -> int:
+    """Return how many samples are to be skipped.
+
+    Raises:
+        ValueError: It is negative.
+    """
+    if num_samples < 0:
+        raise ValueError(f'Cannot skip {num_samples} samples.')
+    return num_samples
+
+
+def is_upright(dataset: Sized, index: int) -> bool:
+    """Whether image ``index`` is higher than wide.
+
+    Raises:
+        ValueError: The dataset doesn't know its size.
+    """
+    info = dataset.get_data_info(index)
+    if 'width' not in info or 'height' not in info:
+        raise ValueError(f'Grouping by shape needs width and height of sample {index}, got {sorted(info)}.')
+    return info['width'] < info['height']
+
+
+class EndlessOrder:
+    """Indices without end, pass after pass, each pass in an order of its own.
+
+    Args:
+        indices: What a pass consists of.
+        shuffle: Whether passes have orders of their own.
+        key: What the orders depend on.
+    """
+
+    def __init__(self, indices: Sequence[int], shuffle: bool, *key: int | str) -> None:
+        self.indices = indices
+        self.shuffle = shuffle
+        self.key = key
+        self._round = -1
+        self._order: list[int] = []
+
+    def __getitem__(self, place: int) -> int:
+        round_, offset = divmod(place, len(self.indices))
+        if not self.shuffle:
+            return self.indices[offset]
+        if round_ != self._round:
+            # seeded by the round, so that skipping to a late one doesn't draw all before it
+            generator = torch.Generator().manual_seed(stable_hash(*self.key, round_))
+            self._order = torch.randperm(len(self.indices), generator=generator).tolist()
+            self._round = round_
+        return self.indices[self._order[offset]]
 
 
 @DATA_SAMPLERS.register_module()
@@ -92,24 +143,14 @@ class InfiniteSampler(Sampler):
         self.size = _checked_size(dataset)
         self._skip = 0
 
-    def _order(self, round_: int) -> list[int]:
-        if not self.shuffle:
-            return list(range(self.size))
-        # seeded by the round, so that skipping to a late one doesn't draw all before it
-        generator = torch.Generator().manual_seed(stable_hash(self.seed, 'round', round_))
-        return torch.randperm(self.size, generator=generator).tolist()
-
     def __iter__(self) -> Iterator[SeededIndex]:
         start, self._skip = self.rank + self._skip * self.world_size, 0
         return self._from(start)
 
     def _from(self, start: int) -> Iterator[SeededIndex]:
-        order, current = [], -1
+        order = EndlessOrder(range(self.size), self.shuffle, self.seed, 'round')
         for place in itertools.count(start, self.world_size):
-            round_, offset = divmod(place, self.size)
-            if round_ != current:
-                order, current = self._order(round_), round_
-            yield SeededIndex(order[offset], stable_hash(self.seed, 'place', place))
+            yield SeededIndex(order[place], stable_hash(self.seed, 'place', place))
 
     def __len__(self) -> int:
         """Size of the dataset."""
@@ -120,9 +161,7 @@ class InfiniteSampler(Sampler):
 
     def skip(self, num_samples: int) -> None:
         """Let the next pass, and only that, start after ``num_samples`` samples of this process."""
-        if num_samples < 0:
-            raise ValueError(f'Cannot skip {num_samples} samples.')
-        self._skip = num_samples
+        self._skip = check_skip(num_samples)
 
 
 @DATA_SAMPLERS.register_module()
@@ -149,10 +188,7 @@ class AspectRatioBatchSampler(BatchSampler):
     def _is_upright(self, index: int) -> bool:
         key = int(index)
         if key not in self._upright:
-            info = self.sampler.dataset.get_data_info(key)
-            if 'width' not in info or 'height' not in info:
-                raise ValueError(f'AspectRatioBatchSampler needs width and height of sample {key}, got {sorted(info)}.')
-            self._upright[key] = info['width'] < info['height']
+            self._upright[key] = is_upright(self.sampler.dataset, key)
         return self._upright[key]
 
     def _batches(self) -> Iterator[list[int]]:
@@ -193,6 +229,4 @@ class AspectRatioBatchSampler(BatchSampler):
 
     def skip(self, num_samples: int) -> None:
         """Let the next pass, and only that, start after the batches that hold the first ``num_samples`` samples."""
-        if num_samples < 0:
-            raise ValueError(f'Cannot skip {num_samples} samples.')
-        self._skip = num_samples
+        self._skip = check_skip(num_samples)

@@ -1,7 +1,6 @@
 """Reading configs, with messages that say which file and which key is wrong."""
 
 import contextlib
-import copy
 import difflib
 import operator
 from collections.abc import Callable, Iterator
@@ -14,7 +13,9 @@ import mmdetlike
 from mmdetlike.build_errors import type_name
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import SCOPE
+from mmdetlike.utils.config_reading import read_config
 from mmdetlike.utils.config_text import Config
+from mmdetlike.utils.options import apply_options
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -33,19 +34,8 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         raise ConfigError(f'config {path} is a folder, not a file{_similar_files(path / "config.py")}')
     if not path.is_file():
         raise FileNotFoundError(f'config {path} does not exist{_similar_files(path)}')
-    try:
-        config = MMEngineConfig.fromfile(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{path}: a base config is missing: {error}') from error
-    except SyntaxError as error:
-        raise ConfigError(f'{path} is not valid Python: {error.msg} (line {error.lineno})') from error
-    except Exception as error:
-        raise ConfigError(f'{path} could not be read: {type(error).__name__}: {error}') from error
-    if cfg_options:
-        try:
-            config.merge_from_dict(copy.deepcopy(dict(cfg_options)))  # it writes into nested dicts
-        except (KeyError, TypeError, IndexError) as error:
-            raise ConfigError(f'--cfg-options {cfg_options} does not fit {path}: {error}') from error
+    config = read_config(path)
+    apply_options(config, cfg_options or {})
     if config.get('default_scope') is None:
         config.default_scope = SCOPE
     return Config.of(config)

@@ -39,7 +39,7 @@ class PhotoMetricDistortion(BaseTransform):
         self.hue_delta = hue_delta
 
     def transform(self, results: dict) -> dict:
-        img = _as_bytes(results, self)
+        img = as_bytes(results, self)
         brightness = _maybe(-self.brightness_delta, self.brightness_delta, neutral=0.0)
         contrast, contrast_first = _maybe(*self.contrast_range), np.random.randint(2)
         saturation = _maybe(*self.saturation_range)
@@ -77,7 +77,7 @@ class YOLOXHSVRandomAug(BaseTransform):
         gains = (np.random.uniform(-1, 1, 3) * limits * np.random.randint(0, 2, 3)).astype(np.int64)
         levels = np.arange(256)[:, None] + gains
         levels[:, 0] %= 180
-        hsv = cv2.cvtColor(_as_bytes(results, self), cv2.COLOR_BGR2HSV)
+        hsv = cv2.cvtColor(as_bytes(results, self), cv2.COLOR_BGR2HSV)
         hsv = cv2.LUT(hsv, levels.clip(0, 255).astype(np.uint8)[None])
         img = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
         results['img'] = img.astype(results['img'].dtype, copy=False)
@@ -89,7 +89,12 @@ def _maybe(lower: float, upper: float, neutral: float = 1.0) -> float:
     return np.random.uniform(lower, upper) if np.random.randint(2) else neutral
 
 
-def _as_bytes(results: dict, transform: BaseTransform) -> np.ndarray:
+def as_bytes(results: dict, transform: BaseTransform) -> np.ndarray:
+    """The image (h, w, 3) of a sample, in 8 bits.
+
+    Raises:
+        ConfigError: It has other channels; ``transform`` is named.
+    """
     img = results['img']
     if img.ndim != 3 or img.shape[2] != 3:
         raise ConfigError(

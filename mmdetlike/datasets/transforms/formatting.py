@@ -48,6 +48,8 @@ class PackDetInputs(BaseTransform):
         return packed
 
     def _metainfo(self, results: dict) -> dict:
+        # a picture that no step has moved is its own original
+        results = {'homography_matrix': np.eye(3), **results}
         missing = [key for key in self.meta_keys if key not in results and key not in META_KEYS]
         if missing:
             raise ConfigError(

@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.dataset import Compose
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 
 Step = dict | Callable[[dict], dict | None]
@@ -101,3 +102,87 @@ class ProposalBroadcaster(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         return self.transforms(results)
+
+
+@TRANSFORMS.register_module()
+class RandomOrder(BaseTransform):
+    """Apply all of several transforms, in a random order.
+
+    Args:
+        transforms: The transforms.
+    """
+
+    def __init__(self, transforms: Sequence[Step]) -> None:
+        self.transforms = build_pipeline(transforms).transforms
+
+    def transform(self, results: dict) -> dict | None:
+        for index in np.random.permutation(len(self.transforms)):
+            results = self.transforms[index](results)
+            if results is None:
+                return None
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandAugment(BaseTransform):
+    """Apply some of several pipelines, one after the other (arXiv 1909.13719).
+
+    Args:
+        aug_space: The pipelines, each a transform or a list of them.
+        aug_num: How many are chosen each time; the same one may be chosen again.
+        aug_prob: The probability of each pipeline; equal if None.
+
+    Raises:
+        ConfigError: There is nothing to choose from.
+        ValueError: The probabilities don't fit the pipelines or don't sum to 1.
+    """
+
+    def __init__(
+        self, aug_space: Sequence[Step | Sequence[Step]], aug_num: int = 2, aug_prob: Sequence[float] | None = None
+    ) -> None:
+        if aug_num < 1:
+            raise ConfigError(f'aug_num must be 1 at least, got {aug_num}')
+        self.aug_num = aug_num
+        self._choice = RandomChoice(aug_space, aug_prob)
+
+    def transform(self, results: dict) -> dict | None:
+        for _ in range(self.aug_num):
+            results = self._choice(results)
+            if results is None:
+                return None
+        return results
+
+
+@TRANSFORMS.register_module()
+class MultiBranch(BaseTransform):
+    """Make several views of a sample, each by a pipeline of its own that ends with packing.
+
+    Returns a dict of dicts, ``inputs`` and ``data_samples`` by branch. Branches without a pipeline have None there, so
+    that datasets which lack a branch can share a batch with others; ``MultiBranchDataPreprocessor`` leaves None out.
+
+    Args:
+        branch_field: Names of all branches, those of other datasets too.
+        branch_pipelines: The pipeline of each branch that this dataset has, by name.
+
+    Raises:
+        ConfigError: A pipeline is given for a branch that ``branch_field`` doesn't name, or there is none.
+    """
+
+    def __init__(self, branch_field: Sequence[str], **branch_pipelines: Step | Sequence[Step]) -> None:
+        unknown = [branch for branch in branch_pipelines if branch not in branch_field]
+        if unknown or not branch_pipelines:
+            raise ConfigError(
+                f'MultiBranch has pipelines for {", ".join(branch_pipelines) or "no branch"}; expected some of '
+                f'branch_field, {", ".join(branch_field)}'
+            )
+        self.branch_field = list(branch_field)
+        self.branch_pipelines = {branch: build_pipeline(steps) for branch, steps in branch_pipelines.items()}
+
+    def transform(self, results: dict) -> dict | None:
+        views = {branch: pipeline(copy.deepcopy(results)) for branch, pipeline in self.branch_pipelines.items()}
+        if any(view is None for view in views.values()):
+            return None
+        return {
+            key: {branch: views.get(branch, {}).get(key) for branch in self.branch_field}
+            for key in ('inputs', 'data_samples')
+        }

@@ -1,10 +1,9 @@
 """Pictures whose channels don't fit the model, told before its first layer fails."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
-from mmdetlike.engine.hooks.checks import batch_paths
+from mmdetlike.engine.hooks.checks import batch_paths, flat_branches, unwrapped
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import HOOKS
 
@@ -37,6 +36,8 @@ class ChannelCheckHook(Hook):
             return
         self.checked.add(pipeline)
         pictures = data_batch.get('inputs') if isinstance(data_batch, dict) else None
+        if isinstance(pictures, dict):
+            pictures = flat_branches(pictures)
         taken = input_channels(runner.model)
         if taken is None or not hasattr(pictures, '__getitem__') or getattr(pictures[0], 'ndim', 0) != 3:
             return
@@ -52,8 +53,9 @@ class ChannelCheckHook(Hook):
 
 def input_channels(model: nn.Module) -> int | None:
     """How many channels the first convolution of a detector's backbone takes; None if there is none to be found."""
-    model = model.module if is_model_wrapper(model) else model
-    backbone = getattr(model, 'backbone', None)
+    model = unwrapped(model)
+    # of a student and its teacher, which are alike, the student
+    backbone = getattr(getattr(model, 'student', model), 'backbone', None)
     if not isinstance(backbone, nn.Module):
         return None
     return next((module.in_channels for module in backbone.modules() if isinstance(module, nn.Conv2d)), None)

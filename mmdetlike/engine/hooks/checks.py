@@ -2,11 +2,14 @@
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 
+import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
@@ -44,7 +47,7 @@ class CheckInvalidLossHook(Hook):
 
     def before_train(self, runner) -> None:
         """Look at gradients whenever an optimizer is about to step."""
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
 
         def keep_losses(_module, _inputs, outputs) -> None:
             self._losses = outputs if isinstance(outputs, dict) else None
@@ -64,7 +67,7 @@ class CheckInvalidLossHook(Hook):
         self._batches.append(batch_paths(data_batch))
 
     def _refuse_step(self, runner) -> None:
-        losses = _unwrapped(runner.model).parse_losses(self._losses)[1] if self._losses else {}
+        losses = unwrapped(runner.model).parse_losses(self._losses)[1] if self._losses else {}
         _refuse_losses(runner, losses, self._batches[-1])
         images = list(itertools.chain.from_iterable(self._batches))
         if isinstance(runner.model, DistributedDataParallel):
@@ -103,23 +106,32 @@ def _is_finite(optimizer) -> bool:
         return True  # a fused optimizer under a loss scaler, which leaves out such steps itself
     parameters = itertools.chain.from_iterable(group['params'] for group in optimizer.param_groups)
     grads = [p.grad for p in parameters if p.grad is not None and p.grad.numel() > 0]
-    # the largest of all, as a sum of squares can overflow
-    return math.isfinite(get_total_norm(grads, norm_type=math.inf))
+    # squares of finite numbers can overflow, which the largest number can't; but it takes much longer to find on a CPU
+    return math.isfinite(get_total_norm(grads)) or math.isfinite(get_total_norm(grads, norm_type=math.inf))
 
 
-def _unwrapped(model):
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A model without what distributes it over processes."""
     return model.module if is_model_wrapper(model) else model
 
 
 def batch_paths(data_batch: dict | None) -> list[str]:
-    """The image paths, or ids, of a batch."""
-    samples = (data_batch or {}).get('data_samples') or []
-    return [str(s.metainfo.get('img_path', s.metainfo.get('img_id', '?'))) for s in samples]
+    """The image paths, or ids, of a batch; each once, though several branches may have views of it."""
+    samples = flat_branches((data_batch or {}).get('data_samples'))
+    paths = [str(s.metainfo.get('img_path', s.metainfo.get('img_id', '?'))) for s in samples]
+    return list(dict.fromkeys(paths))
+
+
+def flat_branches(values: Mapping | Sequence | None) -> list:
+    """What a batch has for its samples, as one list, whether by branch (see ``MultiBranch``) or not."""
+    if isinstance(values, Mapping):
+        return [value for branch in values.values() for value in branch if value is not None]
+    return [] if values is None else list(values)
 
 
 @HOOKS.register_module()
 class NumClassCheckHook(Hook):
-    """Stop when a head was built for another number of classes than the dataset has.
+    """Stop when a head was built for another number of classes than the dataset has, or its loss for another one.
 
     Heads of boxes and masks may also predict the things alone, where the dataset names its ``thing_classes``. Region
     proposals have one class, and semantic heads count the classes of pixels in their own way.
@@ -139,6 +151,8 @@ class NumClassCheckHook(Hook):
 
     @staticmethod
     def _check(runner, dataset) -> None:
+        for name, module in unwrapped(runner.model).named_modules():
+            _check_class_weights(name, module)
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if classes is None:
             return
@@ -147,7 +161,7 @@ class NumClassCheckHook(Hook):
                 f'metainfo.classes must be a sequence of names, got the string {classes!r}; write a tuple'
             )
         things = dataset.metainfo.get('thing_classes', classes)
-        for name, module in _unwrapped(runner.model).named_modules():
+        for name, module in unwrapped(runner.model).named_modules():
             count = getattr(module, 'num_classes', None)
             if count is None or name.endswith(('rpn_head', 'semantic_head')) or _is_proposal_head(module):
                 continue
@@ -157,6 +171,23 @@ class NumClassCheckHook(Hook):
                     f'{len(classes)} classes: {", ".join(map(str, classes[:20]))}. Set num_classes={len(classes)} in '
                     'the config, or metainfo=dict(classes=...) of the dataset.'
                 )
+
+
+def _check_class_weights(name: str, head) -> None:
+    """One weight for each class of a head, and one for the background where classes exclude one another."""
+    loss, count = getattr(head, 'loss_cls', None), getattr(head, 'num_classes', None)
+    weights = getattr(loss, 'class_weight', None)
+    if not isinstance(weights, torch.Tensor) or not isinstance(count, int):
+        return
+    expected = count if loss.use_sigmoid else count + 1
+    background = '' if loss.use_sigmoid else ', the last one for the background'
+    if weights.shape != (expected,):
+        raise ConfigError(
+            f'{name}.loss_cls.class_weight has {weights.numel()} weights, but {type(head).__name__} with num_classes='
+            f'{count} takes {expected}{background}'
+        )
+    if not bool((weights >= 0).all()) or not bool(weights.isfinite().all()):
+        raise ConfigError(f'{name}.loss_cls.class_weight={weights.tolist()}: weights should be finite and at least 0')
 
 
 def _is_proposal_head(module) -> bool:

@@ -1,10 +1,12 @@
 from .base import BaseDetector
 from .conditional_detr import ConditionalDETR
 from .dab_detr import DABDETR
+from .ddq_detr import DDQDETR
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
+from .semi import SemiBaseDetector
 from .single_stage import (
     ATSS,
     DDOD,
@@ -29,14 +31,19 @@ from .single_stage import (
     SOLOv2,
     VFNet,
 )
+from .soft_teacher import SoftTeacher
 from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
     FastRCNN,
+    GridRCNN,
     HybridTaskCascade,
     KeypointRCNN,
     MaskRCNN,
     MaskScoringRCNN,
     PointRend,
+    QueryInst,
+    SCNet,
+    SparseRCNN,
     TwoStageDetector,
 )

@@ -38,10 +38,7 @@ class BaseDetector(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if data_preprocessor is not None:
-            # mmengine would look for the type in the default scope alone
-            data_preprocessor = MODELS.build(dict(dict(type='BaseDataPreprocessor'), **data_preprocessor))
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(build_data_preprocessor(data_preprocessor), init_cfg)
         self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
         self._trains_batch_norms = True
         self.backbone = MODELS.build(backbone)
@@ -149,6 +146,14 @@ class BaseDetector(BaseModel):
         """Initialise as the config says, without leaving gradients behind."""
         with torch.no_grad():
             super().init_weights()
+
+
+def build_data_preprocessor(cfg: dict | None) -> nn.Module | None:
+    """The preprocessor of a config, one that only stacks where it names no type; None for mmengine's default."""
+    if cfg is None:
+        return None
+    # mmengine would look for the type in the default scope alone
+    return MODELS.build(dict(dict(type='BaseDataPreprocessor'), **cfg))
 
 
 def rename_keys(old: str, new: str, module: nn.Module, state_dict: dict, prefix: str, *args) -> None:

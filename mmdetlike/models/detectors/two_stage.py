@@ -36,28 +36,33 @@ class TwoStageDetector(BaseDetector):
         return self.rpn_head is not None
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
-        if not self.with_rpn:
-            return self.roi_head.loss(x, self._given_proposals(samples), samples)
-        proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.get('rpn'))
-        losses, proposals = self.rpn_head.loss_and_predict(x, samples, proposal_cfg=proposal_cfg)
+        losses, proposals = self.proposal_losses(x, samples)
         return {**losses, **self.roi_head.loss(x, proposals, samples)}
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
-        return self.roi_head.predict(x, self._proposals(x, samples), samples, rescale=rescale)
+        return self.roi_head.predict(x, self.proposals(x, samples), samples, rescale=rescale)
+
+    def proposal_losses(self, x: tuple[Tensor, ...], samples: SampleList) -> tuple[dict, list[InstanceData]]:
+        """In training: loss terms of the first stage, none where proposals are given, and each image's proposals."""
+        if not self.with_rpn:
+            return {}, self._given_proposals(samples)
+        proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.get('rpn'))
+        return self.rpn_head.loss_and_predict(x, samples, proposal_cfg=proposal_cfg)
+
+    def proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
+        """In testing: each image's proposals, ``bboxes`` (n, 4) xyxy in pixels of the network's input."""
+        if self.with_rpn:
+            return self.rpn_head.predict(x, samples, rescale=False)
+        return self._given_proposals(samples)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         x = self.extract_feat(batch_inputs)
         if batch_data_samples is None:
             image = DetDataSample(metainfo=dict(img_shape=tuple(batch_inputs.shape[-2:])))
             batch_data_samples = [image] * len(batch_inputs)
-        proposals = self._proposals(x, batch_data_samples)
+        proposals = self.proposals(x, batch_data_samples)
         rpn = () if not self.with_rpn else (self.rpn_head(x),)
         return (*rpn, self.roi_head.forward(x, proposals, batch_data_samples))
-
-    def _proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
-        if self.with_rpn:
-            return self.rpn_head.predict(x, samples, rescale=False)
-        return self._given_proposals(samples)
 
     @staticmethod
     def _given_proposals(samples: SampleList) -> list[InstanceData]:
@@ -108,3 +113,23 @@ class MaskScoringRCNN(TwoStageDetector):
 @MODELS.register_module()
 class KeypointRCNN(TwoStageDetector):
     """Mask R-CNN with keypoints in place of masks or beside them, arXiv 1703.06870, section 5."""
+
+
+@MODELS.register_module()
+class GridRCNN(TwoStageDetector):
+    """Grid R-CNN Plus: Faster and Better, arXiv 1906.05688."""
+
+
+@MODELS.register_module()
+class SparseRCNN(TwoStageDetector):
+    """Sparse R-CNN: End-to-End Object Detection with Learnable Proposals, arXiv 2011.12450."""
+
+
+@MODELS.register_module()
+class QueryInst(TwoStageDetector):
+    """Instances as Queries, arXiv 2105.01928."""
+
+
+@MODELS.register_module()
+class SCNet(CascadeRCNN):
+    """SCNet: Training Inference Sample Consistency for Instance Segmentation, arXiv 2012.10150."""

@@ -7,10 +7,10 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import Scale, run_tower
-from mmdetlike.models.task_modules import Priors, box_centers, points_inside
+from mmdetlike.models.task_modules import Priors, points_inside
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox_overlaps, get_box_tensor
+from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..common import loss_normalizer, notice_unused_assigner
@@ -66,12 +66,12 @@ class CenterPrior(nn.Module):
         inside = points_inside(priors.points, boxes)
         if self.force_topk and len(boxes):
             with torch.no_grad():
-                offsets = (priors.points[:, None] - box_centers(boxes)) / priors.strides[:, None]
+                offsets = (priors.points[:, None] - geometry.centers(boxes)) / priors.strides[:, None]
                 likely = self.density(offsets, labels)
             best = likely.topk(min(self.topk, len(likely)), dim=0).indices
             inside = torch.where(inside.any(0), inside, torch.zeros_like(inside).scatter_(0, best, True))
         object_inds, point_inds = inside.T.nonzero(as_tuple=True)
-        offsets = priors.points[point_inds] - box_centers(boxes)[object_inds]
+        offsets = priors.points[point_inds] - geometry.centers(boxes)[object_inds]
         pair_labels = labels[object_inds]
         weights = self.density(offsets / priors.strides[point_inds], pair_labels)
         return Pairs(object_inds, point_inds, pair_labels, weights, len(boxes))

@@ -6,7 +6,7 @@ from .dynamic_soft_label_assigner import DynamicSoftLabelAssigner
 from .fovea_assigner import FoveaAssigner
 from .grid_assigner import GridAssigner
 from .hungarian_assigner import HungarianAssigner
-from .iou_calculator import BboxOverlaps2D
+from .iou_calculator import BboxOverlaps2D, RBbox2HBboxOverlaps2D, RBboxOverlaps2D
 from .match_cost import (
     BBoxL1Cost,
     ClassificationCost,

@@ -5,9 +5,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from ..priors import box_centers
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner, best_object, points_inside
 
@@ -52,7 +51,7 @@ class CenterRegionAssigner(BaseAssigner):
     ) -> AssignResult:
         """See ``BaseAssigner``; ``shadowed`` of the result has the shadows."""
         priors, boxes = get_box_tensor(pred_instances.priors), get_box_tensor(gt_instances.bboxes)
-        centers = box_centers(priors)
+        centers = geometry.centers(priors)
         in_core = self._enough(priors, shrunk(boxes, self.pos_scale)) & points_inside(centers, boxes)
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
         gt_inds, _ = best_object(-areas.expand(len(priors), -1), in_core)
@@ -80,6 +79,6 @@ class CenterRegionAssigner(BaseAssigner):
 
 def shrunk(boxes: Tensor, scale: float) -> Tensor:
     """Boxes (m, 4) xyxy with the same centers and sides ``scale`` times as long."""
-    centers = box_centers(boxes)
+    centers = geometry.centers(boxes)
     halves = (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
     return torch.cat([centers - halves, centers + halves], 1)

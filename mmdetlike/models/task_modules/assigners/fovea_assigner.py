@@ -7,9 +7,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from ..priors import box_centers
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner, best_object
 
@@ -52,7 +51,8 @@ class FoveaAssigner(BaseAssigner):
 
     def _in_fovea(self, points: Tensor, level_ids: Tensor, boxes: Tensor) -> Tensor:
         """(n, m) whether points lie in the foveas of objects."""
-        centers, halves = box_centers(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2 * self.sigma
+        centers = geometry.centers(boxes)
+        halves = geometry.sizes(boxes) / 2 * self.sigma
         levels = level_ids.unique_consecutive().tolist()
         first = torch.stack([points[level_ids == level].amin(0) for level in levels])[level_ids]
         last = torch.stack([points[level_ids == level].amax(0) for level in levels])[level_ids]

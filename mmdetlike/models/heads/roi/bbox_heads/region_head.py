@@ -98,7 +98,7 @@ class RegionHead(BaseModule):
         Returns:
             ``bboxes`` (k, 4) xyxy, ``scores`` (k,) falling, ``labels`` (k,).
         """
-        scores = self.probabilities(float32_if_half(preds[0])[0])[:, :-1]
+        scores = self.region_scores(preds)[:, :-1]
         roi_inds, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
         boxes, factors = self.decode(rois[roi_inds, 1:], self.take(preds, roi_inds), labels, img_meta['img_shape'])
         scores = scores[roi_inds, labels]
@@ -126,6 +126,10 @@ class RegionHead(BaseModule):
     def take(preds: tuple, inds: Tensor) -> tuple:
         """The preds of the regions ``inds`` (k,)."""
         return tuple(None if pred is None else pred[inds] for pred in preds)
+
+    def region_scores(self, preds: tuple) -> Tensor:
+        """Scores (n, num_classes + 1) of regions, background last, of their preds."""
+        return self.probabilities(float32_if_half(preds[0])[0])
 
     def probabilities(self, cls_score: Tensor) -> Tensor:
         """Probabilities (n, num_classes + 1), background last, of logits; ``loss_cls`` knows them if it is special."""

@@ -1,0 +1,102 @@
+"""Batches of several views of each sample: one inner preprocessor, applied to each view on its own."""
+
+from collections.abc import Mapping
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
+
+
+@MODELS.register_module()
+class MultiBranchDataPreprocessor(BaseDataPreprocessor):
+    """Prepare each branch of a batch by the same inner preprocessor.
+
+    A batch of branches, as the transform ``MultiBranch`` makes it, has ``inputs`` and ``data_samples`` by branch. Each
+    branch is padded and stacked on its own, so branches may differ in the sizes and the number of their images. A
+    plain batch, as in testing, goes through the inner preprocessor as it is.
+
+    Args:
+        data_preprocessor: Config of the inner preprocessor, such as ``DetDataPreprocessor``.
+    """
+
+    def __init__(self, data_preprocessor: dict) -> None:
+        super().__init__()
+        self.data_preprocessor = MODELS.build(data_preprocessor)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepare a batch.
+
+        Args:
+            data: ``inputs``, a list of images or, by branch, lists of images and None for samples that the branch
+                lacks; ``data_samples`` in the same form, or None.
+            training: Handed to the inner preprocessor.
+
+        Returns:
+            ``inputs`` and ``data_samples`` as the inner preprocessor makes them, by branch if they came by branch.
+            Branches without any image are left out.
+
+        Raises:
+            ConfigError: ``inputs`` and ``data_samples`` don't belong together, or no branch has an image.
+        """
+        if not isinstance(data['inputs'], Mapping):
+            return self.data_preprocessor(data, training)
+        batches = split_branches(data)
+        prepared = {branch: self.data_preprocessor(batch, training) for branch, batch in batches.items()}
+        return {key: {branch: batch[key] for branch, batch in prepared.items()} for key in ('inputs', 'data_samples')}
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are brought: the device of the inner preprocessor."""
+        return self.data_preprocessor.device
+
+    def to(self, *args, **kwargs) -> 'MultiBranchDataPreprocessor':
+        """Move to another device, the inner preprocessor too: torch moves parameters and buffers alone."""
+        self.data_preprocessor.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
+    def cuda(self, *args, **kwargs) -> 'MultiBranchDataPreprocessor':
+        """Move to a GPU."""
+        self.data_preprocessor.cuda(*args, **kwargs)
+        return super().cuda(*args, **kwargs)
+
+    def cpu(self, *args, **kwargs) -> 'MultiBranchDataPreprocessor':
+        """Move to the CPU."""
+        self.data_preprocessor.cpu(*args, **kwargs)
+        return super().cpu(*args, **kwargs)
+
+
+def split_branches(data: dict) -> dict[str, dict]:
+    """A batch for each branch that has an image, without the None of samples that a branch lacks.
+
+    Raises:
+        ConfigError: A branch has more or fewer images than samples, or there is no image at all.
+    """
+    images = {branch: _present(values) for branch, values in data['inputs'].items()}
+    samples = dict.fromkeys(images)
+    if data.get('data_samples') is not None:
+        samples = {branch: _present(values) for branch, values in _by_branch(data['data_samples']).items()}
+        _check_counts(images, samples)
+    if not any(images.values()):
+        raise ConfigError(
+            f'no sample of the batch has an image in any of the branches {", ".join(images)}: each dataset needs a '
+            f'pipeline for one of them in MultiBranch'
+        )
+    return {branch: dict(inputs=images[branch], data_samples=samples[branch]) for branch in images if images[branch]}
+
+
+def _present(values) -> list:
+    return [value for value in values if value is not None]
+
+
+def _by_branch(samples) -> Mapping:
+    if not isinstance(samples, Mapping):
+        raise ConfigError(f'inputs come by branch, so data_samples must too; got a {type(samples).__name__}')
+    return samples
+
+
+def _check_counts(images: dict[str, list], samples: dict[str, list]) -> None:
+    counts = [{branch: len(values) for branch, values in kind.items()} for kind in (images, samples)]
+    if counts[0] != counts[1]:
+        raise ConfigError(f'a batch has images {counts[0]}, but data_samples {counts[1]}; each image needs its own')

@@ -1,0 +1,75 @@
+"""From clips of a loader to one normalized, padded batch of clips."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import TrackDataSample, TrackSampleList
+
+from .data_preprocessor import DetDataPreprocessor
+
+
+@MODELS.register_module()
+class TrackDataPreprocessor(DetDataPreprocessor):
+    """Prepare clips, each frame as ``DetDataPreprocessor`` does it, all padded to one size.
+
+    Args:
+        use_det_processor: In training, batches are plain images, as for the detector within a tracker.
+        kwargs: See ``DetDataPreprocessor``.
+    """
+
+    def __init__(self, use_det_processor: bool = False, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.use_det_processor = use_det_processor
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepare a batch.
+
+        Args:
+            data: ``inputs``, a list of N clips (T, C, h, w), and ``data_samples``, theirs or None.
+            training: Whether annotations are padded and ``batch_augments`` run.
+
+        Returns:
+            ``inputs`` (N, T, C, H, W) float32 and ``data_samples``, whose frames know ``batch_input_shape`` and
+            ``pad_shape``.
+
+        Raises:
+            ConfigError: The clips have different numbers of frames, or ``inputs`` are no clips.
+        """
+        if training and self.use_det_processor:
+            return super().forward(data, training)
+        clips, samples = data['inputs'], data.get('data_samples')
+        length = _common_length(clips)
+        frames = [image for clip in clips for image in clip]
+        frame_samples = None if samples is None else [frame for clip in samples for frame in clip]
+        prepared = super().forward(dict(inputs=frames, data_samples=frame_samples), training)
+        if samples is not None:
+            samples = _regrouped(samples, prepared['data_samples'])
+        return dict(inputs=prepared['inputs'].unflatten(0, (len(clips), length)), data_samples=samples)
+
+
+def _common_length(clips: Sequence[Tensor]) -> int:
+    shapes = [tuple(clip.shape) for clip in clips]
+    if any(len(shape) != 4 for shape in shapes):
+        raise ConfigError(f'inputs must be clips (T, C, h, w), got shapes {shapes}; PackTrackInputs makes them')
+    lengths = sorted({shape[0] for shape in shapes})
+    if len(lengths) != 1:
+        raise ConfigError(
+            f'the clips of a batch have {lengths} frames: choose equally many of each (UniformRefFrameSample), or take '
+            f'batch_size=1'
+        )
+    return lengths[0]
+
+
+def _regrouped(clips: TrackSampleList, frames: Sequence) -> list[TrackDataSample]:
+    """The clips with other frames, given for all clips in one list."""
+    regrouped = []
+    start = 0
+    for clip in clips:
+        copy = clip.new()
+        copy.video_data_samples = list(frames[start : start + len(clip)])
+        regrouped.append(copy)
+        start += len(clip)
+    return regrouped

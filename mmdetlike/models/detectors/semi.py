@@ -1,0 +1,294 @@
+"""Training from few labels: a student learns from labeled images and from what its teacher sees in unlabeled ones.
+
+The teacher is a moving average of the student (``MeanTeacherHook``). A batch has branches: labeled images (``sup``) and
+two views of each unlabeled one, ``unsup_teacher`` and ``unsup_student``. What the teacher detects in its view is mapped
+into the student's view by the ``homography_matrix`` of both.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample, HorizontalBoxes, SampleList, map_back, project_boxes
+
+from .base import build_data_preprocessor
+
+PARTS = ('student', 'teacher')
+BRANCHES = ('sup', 'unsup_teacher', 'unsup_student')
+
+
+@dataclass(frozen=True)
+class TeacherView:
+    """What the teacher saw of the unlabeled images.
+
+    Attributes:
+        samples: One for each image, with ``img_shape`` and ``homography_matrix``, the map from the original image.
+        features: Feature maps (B, C, H_i, W_i) of the teacher, where its pseudo-labels came with them.
+    """
+
+    samples: SampleList
+    features: tuple[Tensor, ...] = ()
+
+
+@MODELS.register_module()
+class SemiBaseDetector(BaseModel):
+    """A student and a teacher of one architecture; the teacher's confident detections are the student's labels.
+
+    A subclass changes what becomes a pseudo-label (``get_pseudo_instances``) or how the student learns from it
+    (``loss_by_pseudo_instances``). The checkpoint of a plain detector loads into both.
+
+    Args:
+        detector: Config of the student and of the teacher.
+        semi_train_cfg: Settings of training; those of ``default_train_cfg`` where left out.
+        semi_test_cfg: Which part does the work outside of training: ``predict_on``, ``forward_on`` and
+            ``extract_feat_on``, each ``'teacher'``, as by default, or ``'student'``.
+        data_preprocessor: Usually a ``MultiBranchDataPreprocessor``.
+        init_cfg: Weight initialization.
+
+    Attributes:
+        default_train_cfg: ``freeze_teacher``: the teacher gets no gradients and stays in eval mode; ``sup_weight`` and
+            ``unsup_weight``: factors of the losses; ``cls_pseudo_thr``: least score of a pseudo-label;
+            ``min_pseudo_bbox_wh``: its least width and height in pixels of the student's view.
+
+    Raises:
+        ConfigError: A setting is unknown, or a part is neither student nor teacher.
+    """
+
+    default_train_cfg = dict(
+        freeze_teacher=True, sup_weight=1.0, unsup_weight=1.0, cls_pseudo_thr=0.05, min_pseudo_bbox_wh=(1e-2, 1e-2)
+    )
+    default_test_cfg = dict(predict_on='teacher', forward_on='teacher', extract_feat_on='teacher')
+
+    def __init__(
+        self,
+        detector: dict,
+        semi_train_cfg: dict | None = None,
+        semi_test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(build_data_preprocessor(data_preprocessor), init_cfg)
+        self.semi_train_cfg = _settings('semi_train_cfg', semi_train_cfg, self.default_train_cfg)
+        self.semi_test_cfg = _settings('semi_test_cfg', semi_test_cfg, self.default_test_cfg)
+        for key, part in self.semi_test_cfg.items():
+            if part not in PARTS:
+                raise ConfigError(f"semi_test_cfg.{key} must be 'student' or 'teacher', got {part!r}")
+        self.student = MODELS.build(detector)
+        self.teacher = MODELS.build(detector)
+        if self.semi_train_cfg.freeze_teacher:
+            self.teacher.requires_grad_(False)
+            self.teacher.eval()
+        self.register_load_state_dict_pre_hook(fill_both)
+
+    def train(self, mode: bool = True) -> 'SemiBaseDetector':
+        """Switch to training, or to testing; a frozen teacher stays in testing."""
+        super().train(mode)
+        if self.semi_train_cfg.freeze_teacher:
+            self.teacher.eval()
+        return self
+
+    def forward(
+        self,
+        inputs: Tensor | dict[str, Tensor],
+        data_samples: SampleList | dict[str, SampleList] | None = None,
+        mode: str = 'tensor',
+    ):
+        """Run the detector, as ``BaseDetector.forward``; losses need ``inputs`` and ``data_samples`` by branch."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return getattr(self, self.semi_test_cfg.predict_on)(inputs, data_samples, mode)
+        return getattr(self, self.semi_test_cfg.forward_on)(inputs, data_samples, mode)
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) -> feature maps, of ``semi_test_cfg.extract_feat_on``."""
+        return getattr(self, self.semi_test_cfg.extract_feat_on).extract_feat(batch_inputs)
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def loss(
+        self, multi_batch_inputs: dict[str, Tensor], multi_batch_data_samples: dict[str, SampleList]
+    ) -> dict[str, Tensor]:
+        """Loss terms of labeled and unlabeled images, as far as a batch has them.
+
+        Args:
+            multi_batch_inputs: Images (B, 3, H, W) by branch; those of ``unsup_teacher`` and ``unsup_student`` are
+                views of the same images in the same order.
+            multi_batch_data_samples: Their samples; those of ``sup`` have ``gt_instances``.
+
+        Returns:
+            Terms with the prefix ``sup_`` or ``unsup_``.
+
+        Raises:
+            ConfigError: There are other branches, or images of one view without the other.
+        """
+        inputs, samples = multi_batch_inputs, multi_batch_data_samples
+        _check_branches(inputs, samples)
+        losses = {}
+        if 'sup' in inputs:
+            losses.update(self.loss_by_gt_instances(inputs['sup'], samples['sup']))
+        if 'unsup_student' in inputs:
+            pseudo, view = self.get_pseudo_instances(inputs['unsup_teacher'], samples['unsup_teacher'])
+            labeled = self.project_pseudo_instances(pseudo, samples['unsup_student'])
+            losses.update(self.loss_by_pseudo_instances(inputs['unsup_student'], labeled, view))
+        return losses
+
+    def loss_by_gt_instances(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """The student's loss terms of labeled images, times ``sup_weight``, with the prefix ``sup_``."""
+        losses = self.student(batch_inputs, batch_data_samples, mode='loss')
+        return weighted_terms(losses, self.semi_train_cfg.sup_weight, 'sup_')
+
+    @torch.no_grad()
+    def get_pseudo_instances(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> tuple[list[InstanceData], TeacherView]:
+        """What the teacher makes of the unlabeled images.
+
+        Args:
+            batch_inputs: Its views (B, 3, H, W).
+            batch_data_samples: With ``homography_matrix`` and ``ori_shape``.
+
+        Returns:
+            For each image ``bboxes`` (n, 4) xyxy in pixels of the original image, ``scores``, ``labels`` (n,); and what
+            ``loss_by_pseudo_instances`` may need to ask the teacher again.
+        """
+        copies = [sample.new() for sample in batch_data_samples]
+        predicted = self.teacher.predict(batch_inputs, copies, rescale=False)
+        pseudo = [to_original(sample.pred_instances, sample) for sample in predicted]
+        return pseudo, TeacherView(batch_data_samples)
+
+    def project_pseudo_instances(
+        self, pseudo_instances: Sequence[InstanceData], batch_data_samples: SampleList
+    ) -> list[DetDataSample]:
+        """Copies of the student's samples with ``gt_instances``: pseudo-labels in pixels of its views.
+
+        Boxes are cut at the edges of the view; those smaller than ``min_pseudo_bbox_wh`` are left out.
+
+        Args:
+            pseudo_instances: Of each image, in pixels of the original.
+            batch_data_samples: Samples of the student's views, with ``homography_matrix`` and ``img_shape``.
+        """
+        least = self.semi_train_cfg.min_pseudo_bbox_wh
+        projected = []
+        for instances, sample in zip(pseudo_instances, batch_data_samples):
+            boxes = project_within(instances.bboxes, homography(sample), sample.img_shape)
+            sizes = boxes[:, 2:] - boxes[:, :2]
+            seen = instances.new()
+            seen.bboxes = boxes
+            projected.append(with_objects(sample, seen[(sizes > sizes.new_tensor(least)).all(1)]))
+        return projected
+
+    def loss_by_pseudo_instances(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, view: TeacherView
+    ) -> dict[str, Tensor]:
+        """The student's loss terms of unlabeled images, times ``unsup_weight``, with the prefix ``unsup_``.
+
+        Args:
+            batch_inputs: The student's views (B, 3, H, W).
+            batch_data_samples: Their samples with pseudo-labels as ``gt_instances``.
+            view: What the teacher saw of the same images.
+        """
+        samples = keep_objects(batch_data_samples, 'scores', self.semi_train_cfg.cls_pseudo_thr)
+        losses = self.student(batch_inputs, samples, mode='loss')
+        # without any pseudo-label all would be learned as background
+        has_labels = any(len(sample.gt_instances) for sample in samples)
+        return weighted_terms(losses, self.semi_train_cfg.unsup_weight * has_labels, 'unsup_')
+
+
+def _settings(name: str, given: dict | None, defaults: dict) -> ConfigDict:
+    unknown = [key for key in given or () if key not in defaults]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], defaults, n=1)
+        hint = f'did you mean {close[0]}?' if close else f'it has {", ".join(defaults)}'
+        raise ConfigError(f'{name} has no setting {unknown[0]!r}; {hint}')
+    return ConfigDict({**defaults, **(given or {})})
+
+
+def _check_branches(inputs: Mapping, samples: Mapping) -> None:
+    if not isinstance(inputs, Mapping) or not isinstance(samples, Mapping):
+        raise ConfigError(
+            f'training from few labels needs inputs and data_samples by branch ({", ".join(BRANCHES)}), got '
+            f'{type(inputs).__name__} and {type(samples).__name__}: end the pipelines with MultiBranch and use '
+            f'MultiBranchDataPreprocessor'
+        )
+    unknown = [branch for branch in inputs if branch not in BRANCHES]
+    if unknown or not inputs:
+        raise ConfigError(f'a batch has the branches {", ".join(inputs)}; expected are {", ".join(BRANCHES)}')
+    ids = {
+        branch: [sample.get('img_path', sample.get('img_id')) for sample in samples.get(branch, ())]
+        for branch in BRANCHES[1:]
+    }
+    if ids['unsup_teacher'] != ids['unsup_student']:
+        raise ConfigError(
+            f'unsup_teacher and unsup_student must have the same images in the same order, got {ids["unsup_teacher"]} '
+            f'and {ids["unsup_student"]}: give both branches of MultiBranch a pipeline'
+        )
+
+
+def homography(sample: DetDataSample) -> np.ndarray:
+    """The map (3, 3) from the original image to that of a sample.
+
+    Raises:
+        ConfigError: The sample doesn't know it.
+    """
+    matrix = sample.get('homography_matrix')
+    if matrix is None:
+        raise ConfigError(
+            f'the sample {sample.get("img_path", "")} has no homography_matrix, by which boxes go from the '
+            f"teacher's view to the student's: add it to meta_keys of PackDetInputs in both branches"
+        )
+    return np.asarray(matrix, dtype=np.float64)
+
+
+def project_within(boxes: Tensor, matrix: np.ndarray, shape: tuple[int, int]) -> Tensor:
+    """Boxes (n, 4) mapped by a 3x3 matrix and cut at the edges of an image of ``shape`` (height, width)."""
+    projected = HorizontalBoxes(project_boxes(boxes, matrix))
+    projected.clip_(shape)
+    return projected.tensor
+
+
+def to_original(instances: InstanceData, sample: DetDataSample) -> InstanceData:
+    """Detections in pixels of the original image, cut at its edges."""
+    return map_back(instances, homography(sample), sample.get('ori_shape'))
+
+
+def with_objects(sample: DetDataSample, instances: InstanceData) -> DetDataSample:
+    """A copy of a sample that has other objects."""
+    copy = sample.new()
+    copy.gt_instances = instances
+    return copy
+
+
+def keep_objects(samples: SampleList, column: str, least: float) -> list[DetDataSample]:
+    """Copies of samples with the objects whose ``column`` (n,) is above ``least``."""
+    return [with_objects(sample, sample.gt_instances[sample.gt_instances[column] > least]) for sample in samples]
+
+
+def weighted_terms(losses: dict, weight: float, prefix: str) -> dict:
+    """Loss terms, each a tensor or a list of them, times ``weight``; all names, those of accuracies too, prefixed."""
+    return {prefix + name: _times(value, weight) if 'loss' in name else value for name, value in losses.items()}
+
+
+def _times(value: Tensor | Sequence[Tensor], weight: float) -> Tensor | list[Tensor]:
+    return value * weight if isinstance(value, Tensor) else [term * weight for term in value]
+
+
+def fill_both(module: nn.Module, state_dict: dict, prefix: str, *args) -> None:
+    """A ``load_state_dict`` pre-hook by which the checkpoint of a plain detector fills student and teacher."""
+    keys = [key for key in state_dict if key.startswith(prefix)]
+    own = tuple(f'{prefix}{part}.' for part in PARTS)
+    if any(key.startswith(own) for key in keys):
+        return
+    for key in keys:
+        value = state_dict.pop(key)
+        for part in own:
+            state_dict[part + key[len(prefix) :]] = value
