@@ -53,11 +53,15 @@ def test_config_loads_and_its_model_builds(path):
     model = MODELS.build(ConfigDict(plain(cfg.model)))
     assert sum(p.numel() for p in model.parameters()) > 0
     for split in ('train', 'val', 'test'):
-        dataset = cfg[f'{split}_dataloader'].dataset
-        while 'dataset' in dataset:  # of a wrapper, as RepeatDataset
-            dataset = dataset.dataset
-        for step in dataset.pipeline:
-            TRANSFORMS.build(step)
+        for dataset in inner_datasets(cfg[f'{split}_dataloader'].dataset):
+            for step in dataset.pipeline:
+                TRANSFORMS.build(step)
+
+
+def inner_datasets(dataset):
+    """The datasets that read something, without their wrappers, as RepeatDataset or ConcatDataset."""
+    inner = dataset.get('datasets', [dataset.dataset] if 'dataset' in dataset else [])
+    return [found for part in inner for found in inner_datasets(part)] if inner else [dataset]
 
 
 @pytest.mark.parametrize('name', sorted(RECORDINGS))

@@ -20,6 +20,19 @@ mask_head = dict(
     ),
     loss_mask=dict(type='DiceLoss', loss_weight=8.0, use_sigmoid=True, activate=False, eps=1e-5),
 )
+rcnn = dict(
+    assigner=dict(
+        type='HungarianAssigner',
+        match_costs=[
+            dict(type='FocalLossCost', weight=2.0),
+            dict(type='BBoxL1Cost', weight=5.0, box_format='xyxy'),
+            dict(type='IoUCost', iou_mode='giou', weight=2.0),
+        ],
+    ),
+    sampler=dict(type='PseudoSampler'),
+    pos_weight=1,
+    mask_size=28,
+)
 model = dict(
     type='QueryInst',
     data_preprocessor=dict(pad_mask=True),
@@ -33,7 +46,7 @@ model = dict(
         ),
         mask_head=[mask_head] * num_stages,
     ),
-    train_cfg=dict(rcnn=[dict({{_base_.rcnn}}, mask_size=28)] * num_stages),
+    train_cfg=dict(rcnn=[rcnn] * num_stages),
     test_cfg=dict(rcnn=dict(mask_thr_binary=0.5)),
 )
 

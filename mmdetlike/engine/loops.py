@@ -3,12 +3,20 @@
 import itertools
 from collections.abc import Iterable
 
+import torch
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
+from mmengine.runner import ValLoop
+from mmengine.runner.amp import autocast
+from torch import nn
+from torch.utils.data import DataLoader
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import LOOPS
 
 from .dataloaders import refuse_empty, refuse_endless
+from .hooks.checks import unwrapped
+from .hooks.mean_teacher_hook import pair_of
 from .progress import Division, Position, advance, is_endless
 
 START = Position(epoch=0, batches=0, samples=0)
@@ -30,12 +38,33 @@ def skip_seen(dataloader, seen: Position) -> Iterable:
     return itertools.islice(dataloader, seen.batches, None)
 
 
+def check_batches(dataloader: DataLoader) -> None:
+    """Refuse a sampler that makes up batches of another size than the dataloader's.
+
+    Raises:
+        ConfigError: It does.
+    """
+    batch_size = dataloader.batch_sampler.batch_size
+    sampler = dataloader.batch_sampler.sampler
+    wanted = getattr(sampler, 'batch_size', batch_size)
+    if wanted != batch_size:
+        raise ConfigError(
+            f'{type(sampler).__name__} makes batches of batch_size={wanted}, but train_dataloader has '
+            f'batch_size={batch_size}; give both the same'
+        )
+
+
 @LOOPS.register_module()
 class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
-    """mmengine's epochs; a run resumed in the middle of one goes on with the batch that would have come next."""
+    """mmengine's epochs; a run resumed in the middle of one goes on with the batch that would have come next.
+
+    Raises:
+        ConfigError: The sampler goes on without end, so that an epoch would, too.
+    """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        check_batches(self.dataloader)
         refuse_empty(self.dataloader)
         refuse_endless(self.dataloader)
         self.started_at = START
@@ -99,6 +128,7 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        check_batches(self.dataloader)
         refuse_empty(self.dataloader)
         self.dataloader_iterator = SkippingIterator(self.dataloader)
 
@@ -129,3 +159,38 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
     def _should_validate(self) -> bool:
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         return self.runner.val_loop is not None and self._iter >= self.val_begin and due
+
+
+@LOOPS.register_module()
+class TeacherStudentValLoop(ValLoop):
+    """Validate the teacher, then the student; metrics have the prefix ``teacher/`` or ``student/``.
+
+    Raises:
+        ConfigError: The model isn't a pair of them.
+    """
+
+    def run(self) -> dict[str, float]:
+        """Validate both."""
+        student, teacher = pair_of(self.runner.model)
+        self.runner.call_hook('before_val')
+        self.runner.call_hook('before_val_epoch')
+        self.runner.model.eval()
+        metrics = {}
+        for name, part in (('teacher', teacher), ('student', student)):
+            metrics.update({f'{name}/{key}': value for key, value in self.run_part(part).items()})
+        self.runner.call_hook('after_val_epoch', metrics=metrics)
+        self.runner.call_hook('after_val')
+        return metrics
+
+    @torch.no_grad()
+    def run_part(self, part: nn.Module) -> dict[str, float]:
+        """The metrics of one of them."""
+        preprocessor = unwrapped(self.runner.model).data_preprocessor
+        for idx, data_batch in enumerate(self.dataloader):
+            self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
+            data = preprocessor(data_batch, False)
+            with autocast(enabled=self.fp16):
+                outputs = part(**data, mode='predict')
+            self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+            self.runner.call_hook('after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        return self.evaluator.evaluate(len(self.dataloader.dataset))

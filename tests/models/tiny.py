@@ -6,6 +6,7 @@ from mmengine.structures import InstanceData, PixelData
 
 import mmdetlike.models  # noqa: F401  registers the models
 from mmdetlike.models.heads.dense import FlatPredictions
+from mmdetlike.models.task_modules import AssignResult, SamplingResult
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import geometry
@@ -194,3 +195,13 @@ def flat_predictions(head, sizes, num_priors, **maps) -> FlatPredictions:
     """Predictions ``maps`` (B, N, c) at the priors of ``head``, for feature maps of ``sizes``."""
     priors = None if head is None else head.priors(sizes, torch.device('cpu'))
     return FlatPredictions(maps, priors, sizes, num_priors)
+
+
+def sampling(boxes, gt_inds, gt_bboxes, is_gt=None):
+    """All boxes, of objects counted from 1 or 0 for background."""
+    gt_inds = torch.tensor(gt_inds)
+    labels = torch.where(gt_inds > 0, gt_inds - 1, -1)
+    result = AssignResult(len(gt_bboxes), gt_inds, torch.zeros(len(boxes)), labels)
+    is_gt = torch.zeros(len(boxes), dtype=torch.bool) if is_gt is None else torch.tensor(is_gt)
+    pos, neg = (gt_inds > 0).nonzero()[:, 0], (gt_inds == 0).nonzero()[:, 0]
+    return SamplingResult(pos, neg, boxes, gt_bboxes, result, is_gt)

@@ -71,7 +71,11 @@ def last(error_output: str) -> str:
         ),
         ('tools/misc/print_config.py', ['gone.py'], 'FileNotFoundError: config gone.py'),
         ('tools/misc/print_config.py', [QUICKSTART, '--save-path', 'file/a.py'], "'file'"),
-        ('tools/analysis_tools/browse_dataset.py', [QUICKSTART, '--output-dir', 'file/a', '--number', '1'], "'file/a'"),
+        (
+            'tools/analysis_tools/browse_dataset.py',
+            [QUICKSTART, '--output-dir', 'file/a', '--number', '1'],
+            'OutputError: file/a cannot be a folder for outputs',
+        ),
         ('tools/analysis_tools/analyze_logs.py', ['plot_curve', 'file'], 'file'),
         ('tools/dataset_converters/make_shapes.py', ['file/out', '--num-train', '1'], "NotADirectoryError: 'file/out"),
         ('tools/dataset_converters/make_shapes.py', ['out', '--size', '0'], 'error: '),

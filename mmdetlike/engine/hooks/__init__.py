@@ -2,6 +2,7 @@ from .channels_hook import ChannelCheckHook
 from .checkpoint_hook import CheckpointHook
 from .checks import CheckInvalidLossHook, NumClassCheckHook
 from .epoch_hook import SetEpochInfoHook
+from .mean_teacher_hook import MeanTeacherHook
 from .monitor_check import MonitorCheckHook
 from .report_hook import ReportHook
 from .seed_hook import DistSamplerSeedHook
@@ -15,6 +16,7 @@ __all__ = [
     'CheckpointHook',
     'DetVisualizationHook',
     'DistSamplerSeedHook',
+    'MeanTeacherHook',
     'MonitorCheckHook',
     'NumClassCheckHook',
     'PipelineSwitchHook',

@@ -1,10 +1,9 @@
 """Pictures whose channels don't fit the model, told before its first layer fails."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
-from mmdetlike.engine.hooks.checks import batch_paths, flat_branches
+from mmdetlike.engine.hooks.checks import batch_paths, flat_branches, unwrapped
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import HOOKS
 
@@ -54,7 +53,7 @@ class ChannelCheckHook(Hook):
 
 def input_channels(model: nn.Module) -> int | None:
     """How many channels the first convolution of a detector's backbone takes; None if there is none to be found."""
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrapped(model)
     # of a student and its teacher, which are alike, the student
     backbone = getattr(getattr(model, 'student', model), 'backbone', None)
     if not isinstance(backbone, nn.Module):

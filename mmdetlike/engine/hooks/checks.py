@@ -9,6 +9,7 @@ from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
@@ -46,7 +47,7 @@ class CheckInvalidLossHook(Hook):
 
     def before_train(self, runner) -> None:
         """Look at gradients whenever an optimizer is about to step."""
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
 
         def keep_losses(_module, _inputs, outputs) -> None:
             self._losses = outputs if isinstance(outputs, dict) else None
@@ -66,7 +67,7 @@ class CheckInvalidLossHook(Hook):
         self._batches.append(batch_paths(data_batch))
 
     def _refuse_step(self, runner) -> None:
-        losses = _unwrapped(runner.model).parse_losses(self._losses)[1] if self._losses else {}
+        losses = unwrapped(runner.model).parse_losses(self._losses)[1] if self._losses else {}
         _refuse_losses(runner, losses, self._batches[-1])
         images = list(itertools.chain.from_iterable(self._batches))
         if isinstance(runner.model, DistributedDataParallel):
@@ -109,7 +110,8 @@ def _is_finite(optimizer) -> bool:
     return math.isfinite(get_total_norm(grads)) or math.isfinite(get_total_norm(grads, norm_type=math.inf))
 
 
-def _unwrapped(model):
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A model without what distributes it over processes."""
     return model.module if is_model_wrapper(model) else model
 
 
@@ -149,7 +151,7 @@ class NumClassCheckHook(Hook):
 
     @staticmethod
     def _check(runner, dataset) -> None:
-        for name, module in _unwrapped(runner.model).named_modules():
+        for name, module in unwrapped(runner.model).named_modules():
             _check_class_weights(name, module)
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if classes is None:
@@ -159,7 +161,7 @@ class NumClassCheckHook(Hook):
                 f'metainfo.classes must be a sequence of names, got the string {classes!r}; write a tuple'
             )
         things = dataset.metainfo.get('thing_classes', classes)
-        for name, module in _unwrapped(runner.model).named_modules():
+        for name, module in unwrapped(runner.model).named_modules():
             count = getattr(module, 'num_classes', None)
             if count is None or name.endswith(('rpn_head', 'semantic_head')) or _is_proposal_head(module):
                 continue

@@ -11,6 +11,8 @@ from .single_stage import (
     ATSS,
     DDOD,
     FCOS,
+    FOVEA,
+    FSAF,
     GFL,
     PAA,
     RPN,

@@ -51,6 +51,16 @@ class FCOS(SingleStageDetector):
 
 
 @MODELS.register_module()
+class FSAF(SingleStageDetector):
+    """Feature Selective Anchor-Free Module for Single-Shot Object Detection, arXiv 1903.00621."""
+
+
+@MODELS.register_module()
+class FOVEA(SingleStageDetector):
+    """FoveaBox: Beyond Anchor-based Object Detector, arXiv 1904.03797."""
+
+
+@MODELS.register_module()
 class ATSS(SingleStageDetector):
     """Adaptive Training Sample Selection, arXiv 1912.02424."""
 

@@ -2,13 +2,16 @@ from .assigners import (
     AssignResult,
     ATSSAssigner,
     BboxOverlaps2D,
+    CenterRegionAssigner,
     DynamicSoftLabelAssigner,
+    FoveaAssigner,
     GridAssigner,
     MaxIoUAssigner,
     PointRangeAssigner,
     RBbox2HBboxOverlaps2D,
     RBboxOverlaps2D,
     SimOTAAssigner,
+    points_inside,
 )
 from .bbox_coder import (
     BucketingBBoxCoder,

@@ -2,8 +2,8 @@
 
 from tests.models.tiny import retina_head
 
-from .common import STDS, family
-from .dense import NEAREST, aligned, anchors, dense, gfl
+from .common import GROUPS, STDS, STRIDES, family
+from .dense import NEAREST, aligned, anchors, dense, gfl, tower
 
 SMOOTH = dict(type='SmoothL1Loss', beta=0.11, loss_weight=0.75)
 
@@ -48,3 +48,31 @@ def ddod(num_classes: int = 3) -> dict:
         bbox_coder=STDS,
         train_cfg=regression,
     )
+
+
+@family
+def fsaf(num_classes: int = 3) -> dict:
+    head = tower(
+        'FSAFHead',
+        num_classes,
+        norm_cfg=GROUPS,
+        anchor_generator=anchors(octave_base_scale=1),
+        bbox_coder=dict(type='TBLRBBoxCoder', normalizer=4.0),
+        reg_decoded_bbox=True,
+        loss_bbox=dict(type='IoULoss', eps=1e-6),
+        train_cfg=dict(assigner=dict(type='CenterRegionAssigner', pos_scale=0.2, neg_scale=0.2), allowed_border=-1),
+    )
+    return dense('FSAF', head)
+
+
+@family
+def fovea(num_classes: int = 3) -> dict:
+    scales = dict(base_edge_list=[8, 16, 32], scale_ranges=[(1, 24), (12, 48), (24, 256)])
+    return dense('FOVEA', tower('FoveaHead', num_classes, strides=STRIDES, norm_cfg=GROUPS, loss_bbox=SMOOTH, **scales))
+
+
+@family
+def fovea_aligned(num_classes: int = 3) -> dict:
+    cfg = fovea(num_classes)
+    cfg['bbox_head'].update(with_deform=True, deform_groups=2)
+    return cfg

@@ -5,7 +5,9 @@ from .base import DenseHead, DenseTargets, FlatPredictions
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .ddod_head import DDODHead
 from .fcos_head import FCOSHead
+from .fovea_head import FeatureAlign, FoveaHead
 from .free_anchor_head import FreeAnchorRetinaHead
+from .fsaf_head import FSAFHead
 from .gfl_head import GFLHead, Integral
 from .lad_head import LADHead
 from .ld_head import LDHead

@@ -87,6 +87,15 @@ class DenseTargets:
         return self.labels.flatten()[self.pos_inds]
 
     @property
+    def pos_objects(self) -> Tensor:
+        """(P,) the object of each positive, counted through all images of the batch."""
+        objects, start = [], 0
+        for sampling in self.samplings:
+            objects.append(sampling.pos_assigned_gt_inds + start)
+            start += sampling.assign_result.num_gts
+        return torch.cat(objects)
+
+    @property
     def pos_overlaps(self) -> Tensor:
         """(P,) the overlap of each positive with its object, as the assigner measured it."""
         return torch.cat([sampling.assign_result.max_overlaps[sampling.pos_inds] for sampling in self.samplings])

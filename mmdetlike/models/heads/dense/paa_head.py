@@ -6,7 +6,6 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor
 
-from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils import best_first, fit_two_gaussians
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -81,7 +80,7 @@ class PAAHead(ATSSHead):
 
     def likely_positives(self, losses: Tensor, targets: DenseTargets) -> Tensor:
         """(P,) whether each of the positives, which have these ``losses`` (P,), remains one."""
-        objects = objects_of_positives(targets.samplings)
+        objects = targets.pos_objects
         levels = targets.pos_priors.level_ids
         num_levels = len(self.prior_generator.strides)
         inds = (ranks_in_groups(losses, objects * num_levels + levels) < self.topk).nonzero().squeeze(1)
@@ -129,15 +128,6 @@ class PAAHead(ATSSHead):
         """As ``DenseHead.suppress``, then voting, unless ``test_cfg.score_voting`` switches it off."""
         kept = super().suppress(candidates, preds, cfg)
         return vote(kept, candidates) if self.score_voting and cfg.get('score_voting', True) else kept
-
-
-def objects_of_positives(samplings: list[SamplingResult]) -> Tensor:
-    """(P,) the object of each positive, counted through all images of the batch."""
-    objects, start = [], 0
-    for sampling in samplings:
-        objects.append(sampling.pos_assigned_gt_inds + start)
-        start += sampling.assign_result.num_gts
-    return torch.cat(objects)
 
 
 def ranks_in_groups(values: Tensor, groups: Tensor) -> Tensor:

@@ -40,7 +40,9 @@ class QueryStage(Stage):
         for preds, sample in zip(self.head.split(outs.preds, outs.counts), samples):
             boxes = preds.bboxes.detach()
             candidates = InstanceData(scores=preds.cls_score.detach(), bboxes=boxes, priors=boxes)
-            assigned = self.assigner.assign(candidates, sample.gt_instances, img_meta=sample.metainfo)
+            # costs of boxes are shares of the image
+            candidates.set_metainfo(dict(img_shape=sample.img_shape))
+            assigned = self.assigner.assign(candidates, sample.gt_instances)
             results.append(self.sampler.sample(assigned, candidates, sample.gt_instances))
         return results
 

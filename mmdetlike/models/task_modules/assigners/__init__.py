@@ -1,7 +1,9 @@
 from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
-from .base_assigner import BaseAssigner
+from .base_assigner import BaseAssigner, points_inside
+from .center_region_assigner import CenterRegionAssigner
 from .dynamic_soft_label_assigner import DynamicSoftLabelAssigner
+from .fovea_assigner import FoveaAssigner
 from .grid_assigner import GridAssigner
 from .hungarian_assigner import HungarianAssigner
 from .iou_calculator import BboxOverlaps2D, RBbox2HBboxOverlaps2D, RBboxOverlaps2D

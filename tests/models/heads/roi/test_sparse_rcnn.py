@@ -10,8 +10,7 @@ from mmdetlike.models.heads.roi.bbox_heads.dii_head import QueryPreds
 from mmdetlike.models.heads.roi.query_stage import QueryStage
 from mmdetlike.registry import MODELS
 from tests.models.families import FAMILIES, build
-from tests.models.test_region_pipeline import sampling
-from tests.models.tiny import batch, losses, make_sample, predict, random_boxes
+from tests.models.tiny import batch, losses, make_sample, predict, random_boxes, sampling
 
 
 def test_learned_proposals_begin_as_the_whole_image():

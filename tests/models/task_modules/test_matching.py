@@ -16,9 +16,8 @@ from mmdetlike.models.task_modules.assigners.hungarian_assigner import cheapest
 from mmdetlike.models.utils import best_first, suppress
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike_ops import nms
-
-from .tiny import candidates as rows
-from .tiny import random_boxes
+from tests.models.tiny import candidates as rows
+from tests.models.tiny import random_boxes
 
 META = dict(img_shape=(40, 80))
 

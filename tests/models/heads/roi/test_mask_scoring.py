@@ -9,8 +9,7 @@ from mmdetlike.models.heads.roi.branches.mask_scoring import mask_ious, visible_
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.mask import BitmapMasks
 from tests.models.families import FAMILIES
-from tests.models.test_region_pipeline import sampling
-from tests.models.tiny import make_sample
+from tests.models.tiny import make_sample, sampling
 
 
 def test_overlap_with_the_whole_object():

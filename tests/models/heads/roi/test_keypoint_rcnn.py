@@ -15,8 +15,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.utils.config import load_config
 from tests.models.families import FAMILIES, build
 from tests.models.reference_tools import FOLDER, load, module
-from tests.models.test_region_pipeline import sampling
-from tests.models.tiny import losses, make_sample, predict
+from tests.models.tiny import losses, make_sample, predict, sampling
 
 # names of Detectron2's parameters -> ours
 NAMES = {

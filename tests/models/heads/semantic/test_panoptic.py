@@ -12,8 +12,7 @@ from mmdetlike.models.heads.semantic import HeuristicFusionHead, MaskFormerFusio
 from mmdetlike.models.heads.semantic.panoptic_fusion import boxes_of_masks
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
-
-from .tiny import BACKBONE, DETECT, NECK, RPN_HEAD, make_sample, roi_head
+from tests.models.tiny import BACKBONE, DETECT, NECK, RPN_HEAD, make_sample, roi_head
 
 EXAMPLES = settings(max_examples=25, deadline=None)
 

@@ -8,7 +8,7 @@ from mmdetlike.models.heads.roi.dynamic_roi_head import kth_largest
 from mmdetlike.models.heads.roi.stage import StageResult
 from mmdetlike.registry import MODELS
 from tests.models.families import FAMILIES, build
-from tests.models.test_region_pipeline import sampling
+from tests.models.tiny import sampling
 
 
 def result(overlaps, offsets):

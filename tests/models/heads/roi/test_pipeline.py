@@ -15,15 +15,13 @@ from mmdetlike.models.heads.roi.branches import RoIBranch, mask_targets, point_t
 from mmdetlike.models.heads.roi.branches.mask import positive_features
 from mmdetlike.models.heads.roi.mask_heads import masks_of_class
 from mmdetlike.models.heads.roi.stage import Stage, StageOutputs
-from mmdetlike.models.task_modules import AssignResult, SamplingResult
 from mmdetlike.models.utils import semantic_maps, to_image_size
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import bbox2roi
 from mmdetlike.structures.mask import BitmapMasks
 from mmdetlike_ops import paste_masks
-
-from .tiny import DETECT, RCNN_TRAIN, make_sample, random_boxes, roi_head
+from tests.models.tiny import DETECT, RCNN_TRAIN, make_sample, random_boxes, roi_head, sampling
 
 ALL = dict(type='RandomSampler', num=1000, pos_fraction=0.99)
 TRAIN = dict(RCNN_TRAIN, sampler=ALL, mask_size=4)
@@ -84,16 +82,6 @@ def samples_with_masks(counts=(2, 3), **kwargs):
 
 def proposals(counts=(9, 4)):
     return [InstanceData(bboxes=random_boxes(count, seed=7 + i)) for i, count in enumerate(counts)]
-
-
-def sampling(boxes, gt_inds, gt_bboxes, is_gt=None):
-    """All boxes, of objects counted from 1 or 0 for background."""
-    gt_inds = torch.tensor(gt_inds)
-    labels = torch.where(gt_inds > 0, gt_inds - 1, -1)
-    result = AssignResult(len(gt_bboxes), gt_inds, torch.zeros(len(boxes)), labels)
-    is_gt = torch.zeros(len(boxes), dtype=torch.bool) if is_gt is None else torch.tensor(is_gt)
-    pos, neg = (gt_inds > 0).nonzero()[:, 0], (gt_inds == 0).nonzero()[:, 0]
-    return SamplingResult(pos, neg, boxes, gt_bboxes, result, is_gt)
 
 
 # -- targets ---------------------------------------------------------------------------------------------------------
