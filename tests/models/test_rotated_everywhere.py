@@ -45,6 +45,12 @@ PRIORS = torch.tensor([[10.0, 10, 30, 20], [5, 5, 25, 45], [40, 30, 60, 60]])
 TURNED = torch.tensor([[20.0, 15, 18, 9, 0.4], [15, 25, 38, 20, 1.2], [50, 45, 25, 15, -0.7]])
 
 
+def test_buckets_are_of_axis_aligned_boxes():
+    coder = TASK_UTILS.build(dict(type='BucketingBBoxCoder', num_buckets=14, scale_factor=1.7))
+    with pytest.raises(ConfigError, match=f'BucketingBBoxCoder {REFUSAL}'):
+        coder.encode(PRIORS, TURNED)
+
+
 @pytest.mark.parametrize('coder', kinds_of(BaseBBoxCoder), ids=lambda cls: cls.__name__)
 def test_coders(coder):
     made = coder()
@@ -62,14 +68,17 @@ def test_coders(coder):
 
 ASSIGNERS = dict(
     ATSSAssigner=dict(topk=3),
+    CenterRegionAssigner=dict(pos_scale=0.2, neg_scale=0.5),
     DynamicSoftLabelAssigner={},
+    FoveaAssigner=dict(scale_ranges=((0, 1000),)),
     GridAssigner=dict(pos_iou_thr=0.5, neg_iou_thr=0.5),
     MaxIoUAssigner=dict(pos_iou_thr=0.5, neg_iou_thr=0.4),
     PointRangeAssigner=dict(regress_ranges=((-1, 1000),), center_sample_radius=1.5),
     SimOTAAssigner={},
     TaskAlignedAssigner=dict(topk=2),
 )
-POINTS_ONLY = {'PointRangeAssigner'}
+# what they choose by is no overlap
+HORIZONTAL_ASSIGNERS = {'CenterRegionAssigner', 'FoveaAssigner', 'PointRangeAssigner'}
 
 
 def rows(boxes):
@@ -98,7 +107,7 @@ def test_assigners(name):
     plain = TASK_UTILS.build(dict(type=name, **settings))
     with pytest.raises(ConfigError, match=rf'(BboxOverlaps2D|{name}) {REFUSAL}'):
         plain.assign(*rows(TURNED))
-    if name in POINTS_ONLY:
+    if name in HORIZONTAL_ASSIGNERS:
         return
     rotated = TASK_UTILS.build(dict(type=name, iou_calculator=dict(type='RBboxOverlaps2D'), **settings))
     assert rotated.assign(*rows(TURNED)).gt_inds.tolist() == [1, 2, 3]

@@ -9,11 +9,17 @@ import numpy as np
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, check_range, image_size
 from mmdetlike.datasets.transforms.geometric import visible
-from mmdetlike.datasets.transforms.instances import INSTANCE_FIELDS, Edge, apply_warp, select_instances
+from mmdetlike.datasets.transforms.instances import (
+    INSTANCE_FIELDS,
+    Edge,
+    apply_warp,
+    select_instances,
+    turned_box_pixels,
+)
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, geometry
-from mmdetlike.structures.mask import BaseInstanceMasks, BitmapMasks, polygons_to_bitmap
+from mmdetlike.structures.mask import BaseInstanceMasks, BitmapMasks
 from mmdetlike.structures.warp import Warp
 
 Size = tuple[int, int]
@@ -421,8 +427,7 @@ def bitmaps(sample: dict, by_box: bool) -> BitmapMasks:
         return sample['gt_masks'].to_bitmap()
     boxes = sample['gt_bboxes']
     if not isinstance(boxes, HorizontalBoxes):
-        polygons = geometry.corners(boxes.tensor).flatten(-2).numpy()
-        return BitmapMasks([polygons_to_bitmap([polygon], height, width) for polygon in polygons], height, width)
+        return BitmapMasks(turned_box_pixels(boxes, (height, width)), height, width)
     masks = np.zeros((len(boxes), height, width), dtype=np.uint8)
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.tensor.round().int().tolist()):
         mask[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = 1

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, HorizontalBoxes, SampleList, map_back, project_boxes
+from mmdetlike.structures.bbox import geometry
 
 from .base import build_data_preprocessor
 
@@ -181,7 +182,7 @@ class SemiBaseDetector(BaseModel):
         projected = []
         for instances, sample in zip(pseudo_instances, batch_data_samples):
             boxes = project_within(instances.bboxes, homography(sample), sample.img_shape)
-            sizes = boxes[:, 2:] - boxes[:, :2]
+            sizes = geometry.sizes(boxes)
             seen = instances.new()
             seen.bboxes = boxes
             projected.append(with_objects(sample, seen[(sizes > sizes.new_tensor(least)).all(1)]))

@@ -12,6 +12,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
+from mmdetlike.structures.bbox import geometry
 
 DEFAULT_LOSS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=15)
 DEFAULT_NORM = dict(type='GN', num_groups=36)
@@ -159,7 +160,7 @@ class GridHead(BaseModule):
             gt_bboxes: (p, 4) xyxy, the box of each one's object.
             radius: Cells up to so far from a point are positive.
         """
-        extent = boxes[:, 2:] - boxes[:, :2]
+        extent = geometry.sizes(boxes)
         corner = boxes[:, :2] - extent / 2
         shares = torch.arange(self.grid_size, device=boxes.device) / (self.grid_size - 1)
         across = gt_bboxes[:, None, :2] * (1 - shares[:, None]) + gt_bboxes[:, None, 2:] * shares[:, None]
@@ -187,7 +188,7 @@ class GridHead(BaseModule):
         starts = torch.tensor(self.sub_regions(), device=boxes.device)
         width = heatmaps.shape[-1]
         cells = torch.stack([best % width, torch.div(best, width, rounding_mode='floor')], dim=-1) + starts
-        extent = (boxes[:, 2:] - boxes[:, :2])[:, None]
+        extent = geometry.sizes(boxes)[:, None]
         points = (cells + 0.5) / self.sub_map_size * extent + boxes[:, None, :2] - extent / 2
         x = points[..., 0].unflatten(1, (self.grid_size, self.grid_size))
         y = points[..., 1].unflatten(1, (self.grid_size, self.grid_size)).transpose(1, 2)

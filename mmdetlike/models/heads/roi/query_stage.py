@@ -39,6 +39,7 @@ class QueryStage(Stage):
         results = []
         for preds, sample in zip(self.head.split(outs.preds, outs.counts), samples):
             boxes = preds.bboxes.detach()
+            self.objects_to_learn(sample)  # raises for rotated ones
             candidates = InstanceData(scores=preds.cls_score.detach(), bboxes=boxes, priors=boxes)
             # costs of boxes are shares of the image
             candidates.set_metainfo(dict(img_shape=sample.img_shape))

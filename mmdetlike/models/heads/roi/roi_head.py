@@ -76,11 +76,10 @@ class RoIHead(BaseModule):
             taken[self.num_stages - 1] = f'the branch of {next(iter(self.branches))}'
         for stage, taker in taken.items():
             head = self.part('bbox_head', stage)
-            box_dim = getattr(getattr(head, 'bbox_coder', None), 'box_dim', geometry.HORIZONTAL)
-            if box_dim != geometry.HORIZONTAL:
+            if head.box_dim != geometry.HORIZONTAL:
                 raise ConfigError(
                     f'{type(self).__name__}: {taker} takes axis-aligned boxes, but {type(head).__name__} predicts '
-                    f'{geometry.KINDS[box_dim]}'
+                    f'{geometry.KINDS[head.box_dim]}'
                 )
 
     def cfgs_of_stages(self, train_cfg: dict | None) -> list[ConfigDict]:

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import SamplingResult
-from mmdetlike.structures import SampleList
+from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import bbox2roi, geometry, get_box_tensor
 
 
@@ -97,7 +97,7 @@ class Stage:
         for i, (image_proposals, sample) in enumerate(zip(proposals, samples)):
             priors = InstanceData(priors=image_proposals.bboxes)
             # rotated objects are assigned by the boxes around them: regions are axis-aligned
-            gt_bboxes = geometry.as_kind_of(get_box_tensor(sample.gt_instances.bboxes), priors.priors)
+            gt_bboxes = geometry.as_kind_of(self.objects_to_learn(sample), priors.priors)
             comparable = InstanceData(bboxes=gt_bboxes, labels=sample.gt_instances.labels)
             assigned = self.assigner.assign(priors, comparable, sample.get('ignored_instances'))
             mining = {}
@@ -105,6 +105,16 @@ class Stage:
                 mining['loss_of'] = functools.partial(self.classification_losses, x, i)
             results.append(self.sampler.sample(assigned, priors, sample.gt_instances, **mining))
         return results
+
+    def objects_to_learn(self, sample: DetDataSample) -> Tensor:
+        """The boxes (m, 4 or 5) of a sample's objects, which are of the kind that the head makes.
+
+        Raises:
+            ConfigError: They are of another kind.
+        """
+        return geometry.require_kind(
+            get_box_tensor(sample.gt_instances.bboxes), self.head.box_dim, type(self.head).__name__
+        )
 
     @torch.no_grad()
     def classification_losses(self, x: Sequence[Tensor], image: int, boxes: Tensor, labels: Tensor) -> Tensor:

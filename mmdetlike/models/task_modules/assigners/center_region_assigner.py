@@ -50,10 +50,11 @@ class CenterRegionAssigner(BaseAssigner):
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
         """See ``BaseAssigner``; ``shadowed`` of the result has the shadows."""
-        priors, boxes = get_box_tensor(pred_instances.priors), get_box_tensor(gt_instances.bboxes)
+        priors = get_box_tensor(pred_instances.priors)
+        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
         centers = geometry.centers(priors)
         in_core = self._enough(priors, shrunk(boxes, self.pos_scale)) & points_inside(centers, boxes)
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        areas = geometry.areas(boxes)
         gt_inds, _ = best_object(-areas.expand(len(priors), -1), in_core)
         is_own = gt_inds[:, None] == torch.arange(1, len(boxes) + 1, device=gt_inds.device)
         in_shadow = self._enough(priors, shrunk(boxes, self.neg_scale)) | in_core
@@ -80,5 +81,5 @@ class CenterRegionAssigner(BaseAssigner):
 def shrunk(boxes: Tensor, scale: float) -> Tensor:
     """Boxes (m, 4) xyxy with the same centers and sides ``scale`` times as long."""
     centers = geometry.centers(boxes)
-    halves = (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
+    halves = geometry.sizes(boxes) / 2 * scale
     return torch.cat([centers - halves, centers + halves], 1)

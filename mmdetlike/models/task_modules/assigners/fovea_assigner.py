@@ -39,11 +39,12 @@ class FoveaAssigner(BaseAssigner):
         Raises:
             ValueError: There is another number of levels than of ``scale_ranges``.
         """
-        level_ids, boxes = pred_instances.level_ids, get_box_tensor(gt_instances.bboxes)
+        level_ids = pred_instances.level_ids
+        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
         num_levels = int(level_ids.amax()) + 1
         if num_levels != len(self.scale_ranges):
             raise ValueError(f'scale_ranges has {len(self.scale_ranges)} entries, got {num_levels} levels')
-        sizes = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()
+        sizes = geometry.areas(boxes).sqrt()
         low, high = boxes.new_tensor(self.scale_ranges)[level_ids].split(1, dim=1)
         suits = self._in_fovea(pred_instances.points, level_ids, boxes) & (sizes >= low) & (sizes <= high)
         gt_inds, _ = best_object(-sizes.expand(len(level_ids), -1), suits)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
+from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
 
 # least size of a bucket in pixels
 MIN_SIZE = 1e-3
@@ -77,8 +77,9 @@ class BucketingBBoxCoder:
 
     def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> BucketTargets:
         """Codes of ``gt_bboxes`` (n, 4) xyxy seen from ``bboxes`` (n, 4)."""
-        middles, sizes = self.buckets(get_box_tensor(bboxes))
-        sides = get_box_tensor(gt_bboxes)[:, [0, 2, 1, 3]]
+        name = type(self).__name__
+        middles, sizes = self.buckets(geometry.require_horizontal(get_box_tensor(bboxes), name))
+        sides = geometry.require_horizontal(get_box_tensor(gt_bboxes), name)[:, [0, 2, 1, 3]]
         offsets = (middles - sides[..., None]) / sizes[..., None]
         distances = offsets.abs()
         nearest, inds = distances.topk(self.offset_topk, dim=-1, largest=False)
@@ -130,8 +131,8 @@ class BucketingBBoxCoder:
             The middles (n, 4, S) in pixels of the buckets of each side, from the outside to the inside, and the sizes
             (n, 4) of a bucket.
         """
-        center = (bboxes[:, :2] + bboxes[:, 2:]) / 2
-        extent = (bboxes[:, 2:] - bboxes[:, :2]) * self.scale_factor
+        center = geometry.centers(bboxes)
+        extent = geometry.sizes(bboxes) * self.scale_factor
         low = center - extent / 2
         high = center + extent / 2
         # objects of no width are proposals too: offsets from them must stay finite

@@ -75,6 +75,7 @@ class BBoxHead(RegionHead):
         self.in_channels = in_channels
         self.reg_class_agnostic, self.reg_decoded_bbox = reg_class_agnostic, reg_decoded_bbox
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
+        self.box_dim = self.bbox_coder.box_dim
         self._check_box_type(predict_box_type)
         self.loss_bbox = MODELS.build(loss_bbox)
         self.reg_predictor_cfg, self.cls_predictor_cfg = reg_predictor_cfg, cls_predictor_cfg
@@ -83,11 +84,11 @@ class BBoxHead(RegionHead):
 
     def _check_box_type(self, predict_box_type: str) -> None:
         coder = type(self.bbox_coder).__name__
-        made = 'rbox' if self.bbox_coder.box_dim == geometry.ROTATED else 'hbox'
+        made = 'rbox' if self.box_dim == geometry.ROTATED else 'hbox'
         if predict_box_type != made:
             raise ConfigError(
                 f'{type(self).__name__} has predict_box_type={predict_box_type!r}, but its bbox_coder {coder} makes '
-                f"{geometry.KINDS[self.bbox_coder.box_dim]}, which is '{made}'"
+                f"{geometry.KINDS[self.box_dim]}, which is '{made}'"
             )
 
     @staticmethod
@@ -144,8 +145,6 @@ class BBoxHead(RegionHead):
     def _regression_pair(self, pred: Tensor, sampled: Sequence[SamplingResult]) -> tuple[Tensor, Tensor]:
         priors = torch.cat([result.pos_priors for result in sampled])
         target = torch.cat([result.pos_gt_bboxes for result in sampled])
-        part = f'{type(self).__name__} with {type(self.bbox_coder).__name__}'
-        geometry.require_kind(target, self.bbox_coder.box_dim, part)
         if self.reg_decoded_bbox:
             return self.bbox_coder.decode(priors, pred), target
         return pred, self.bbox_coder.encode(priors, target)

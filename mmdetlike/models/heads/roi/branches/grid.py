@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox2roi
+from mmdetlike.structures.bbox import bbox2roi, geometry
 
 from ..stage import StageOutputs
 from .base import RoIBranch
@@ -64,8 +64,8 @@ class GridBranch(RoIBranch):
 def jitter(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
     """Boxes (n, 4) moved and resized at random, within the image."""
     offsets = boxes.new_empty(len(boxes), 4).uniform_(-JITTER, JITTER)
-    center = (boxes[:, :2] + boxes[:, 2:]) / 2
-    size = boxes[:, 2:] - boxes[:, :2]
+    center = geometry.centers(boxes)
+    size = geometry.sizes(boxes)
     center = center + size * offsets[:, :2]
     half = size * (1 + offsets[:, 2:]) / 2
     limit = boxes.new_tensor([img_shape[1] - 1, img_shape[0] - 1] * 2)
