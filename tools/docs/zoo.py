@@ -33,6 +33,7 @@ PIPELINES = dict(
 PIPELINE_FILES = (
     'heads/head.py',
     'heads/dense/base.py',
+    'heads/dense/predictions.py',
     'heads/dense/anchor_head.py',
     'heads/dense/anchor_free_head.py',
     'layers/tower.py',

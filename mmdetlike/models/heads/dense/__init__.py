@@ -2,7 +2,7 @@ from .anchor_free_head import AnchorFreeHead
 from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .autoassign_head import AutoAssignHead, CenterPrior
-from .base import DenseHead, DenseTargets, FlatPredictions
+from .base import DenseHead
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .ddod_head import DDODHead
 from .fcos_head import FCOSHead
@@ -13,6 +13,7 @@ from .gfl_head import GFLHead, Integral
 from .lad_head import LADHead
 from .ld_head import LDHead
 from .paa_head import PAAHead
+from .predictions import DenseTargets, FlatPredictions
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead

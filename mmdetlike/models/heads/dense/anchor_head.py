@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .base import DenseHead, DenseTargets, FlatPredictions
+from .base import DenseHead
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_ANCHORS = dict(type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
 DEFAULT_CODER = dict(type='DeltaXYWHBBoxCoder')

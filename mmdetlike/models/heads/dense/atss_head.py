@@ -9,8 +9,9 @@ from mmdetlike.structures.bbox import bbox2distance
 
 from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS
-from .base import DenseHead, DenseTargets, FlatPredictions
+from .base import DenseHead
 from .centerness import centerness_target
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 DEFAULT_LOSS_CENTERNESS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)

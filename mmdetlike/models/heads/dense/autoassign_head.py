@@ -15,7 +15,7 @@ from mmdetlike.utils.dist import mean_over_ranks
 
 from ..common import loss_normalizer, notice_unused_assigner
 from .anchor_free_head import DEFAULT_LOSS_BBOX, AnchorFreeHead
-from .base import FlatPredictions
+from .predictions import FlatPredictions
 
 # keeps divisions and logarithms finite
 EPS = 1e-12

@@ -16,9 +16,9 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
 from ..head import Head
-from .base import FlatPredictions
 from .dynamic_masks import MaskNetwork
 from .fcos_head import FCOSHead
+from .predictions import FlatPredictions
 
 DEFAULT_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0)
 

@@ -10,7 +10,7 @@ from mmdetlike.structures.bbox import bbox_overlaps
 
 from ..common import rare_classes_init, require_decoded_boxes
 from .anchor_head import AnchorHead
-from .base import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 DEFAULT_LOSS_IOU = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)

@@ -11,8 +11,8 @@ from mmdetlike.structures import SampleList
 
 from ..common import loss_normalizer, notice_unused_assigner
 from .anchor_free_head import AnchorFreeHead
-from .base import DenseTargets, FlatPredictions
 from .centerness import centerness_target
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))
 DEFAULT_LOSS_CENTERNESS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)

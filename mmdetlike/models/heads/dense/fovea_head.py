@@ -16,7 +16,7 @@ from mmdetlike_ops import DeformConv2d
 
 from ..common import notice_unused_assigner
 from .anchor_free_head import AnchorFreeHead
-from .base import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_RANGES = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512))
 # how many times a distance may be as long as the level's base edge, or as short

@@ -10,7 +10,7 @@ from mmdetlike.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..common import notice_unused_assigner
-from .base import FlatPredictions
+from .predictions import FlatPredictions
 from .retina_head import RetinaHead
 
 # keeps logarithms of probabilities finite

@@ -7,7 +7,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
-from .base import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions
 from .retina_head import RetinaHead
 
 # a box whose sides touch its anchor's center has no area, and an IoU of 0 no gradient

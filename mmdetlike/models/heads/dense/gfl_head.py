@@ -10,7 +10,8 @@ from mmdetlike.structures.bbox import bbox_overlaps
 
 from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS
-from .base import DenseHead, DenseTargets, FlatPredictions, check_one_prior
+from .base import DenseHead, check_one_prior
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
 DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)

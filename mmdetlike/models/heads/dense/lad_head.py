@@ -7,8 +7,8 @@ from torch import Tensor
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .base import DenseTargets
 from .paa_head import PAAHead
+from .predictions import DenseTargets
 
 
 @MODELS.register_module()

@@ -7,8 +7,8 @@ from torch import Tensor
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .base import DenseTargets, FlatPredictions
 from .gfl_head import GFLHead
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_LOSS_LD = dict(type='KnowledgeDistillationKLDivLoss', loss_weight=0.25, T=10)
 

@@ -14,7 +14,7 @@ from mmdetlike.utils.dist import mean_over_ranks
 
 from ..common import loss_normalizer
 from .atss_head import ATSSHead
-from .base import Candidates, DenseTargets, FlatPredictions
+from .predictions import Candidates, DenseTargets, FlatPredictions
 
 EPS = torch.finfo(torch.float32).eps
 COVARIANCE_TYPES = ('full', 'tied', 'diag', 'spherical')

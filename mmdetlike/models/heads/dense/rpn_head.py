@@ -12,7 +12,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from .anchor_head import AnchorHead
-from .base import Candidates, FlatPredictions
+from .predictions import Candidates, FlatPredictions
 
 
 @MODELS.register_module()

@@ -19,7 +19,8 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from ..common import loss_normalizer, require_decoded_boxes
-from .base import DenseHead, DenseTargets, FlatPredictions
+from .base import DenseHead
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_POINTS = dict(type='MlvlPointGenerator', offset=0, strides=[8, 16, 32])
 DEFAULT_CODER = dict(type='DistancePointBBoxCoder')

@@ -15,8 +15,8 @@ from mmdetlike.models.utils import masks_at_stride, masks_in_image
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
-from .base import DenseTargets, FlatPredictions
 from .dynamic_masks import MaskNetwork
+from .predictions import DenseTargets, FlatPredictions
 from .rtmdet_head import RTMDetHead
 
 DEFAULT_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')

@@ -10,7 +10,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .anchor_head import AnchorHead
-from .base import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_ANCHORS = dict(
     type='SSDAnchorGenerator',

@@ -15,8 +15,9 @@ from mmdetlike_ops import deform_conv2d
 
 from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS
-from .base import DenseHead, DenseTargets, FlatPredictions, LevelTerm, check_one_prior
+from .base import DenseHead, LevelTerm, check_one_prior
 from .centerness import centerness_target
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 DEFAULT_INITIAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, activated=True, gamma=2.0, alpha=0.25, loss_weight=1.0)

@@ -14,7 +14,8 @@ from mmdetlike_ops import DeformConv2d
 
 from ..common import loss_normalizer, notice_unused_assigner, rare_classes_init, require_decoded_boxes
 from .anchor_free_head import DEFAULT_LOSS_CLS, AnchorFreeHead
-from .base import DenseTargets, FlatPredictions, check_one_prior
+from .base import check_one_prior
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))
 DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)

@@ -15,7 +15,8 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .base import Candidates, DenseHead, DenseTargets, FlatPredictions
+from .base import DenseHead
+from .predictions import Candidates, DenseTargets, FlatPredictions
 
 DEFAULT_ANCHORS = dict(
     type='YOLOAnchorGenerator',

@@ -10,7 +10,7 @@ from mmdetlike.structures.bbox import get_box_tensor
 
 from ..common import rare_classes_init, require_decoded_boxes
 from .anchor_head import AnchorHead
-from .base import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_NORM = dict(type='BN', requires_grad=True)
 # keeps the exponentials of large logits finite

@@ -18,7 +18,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 
 from .anchor_free_head import LAST_DCN, AnchorFreeHead
-from .base import Candidates, DenseTargets, FlatPredictions
+from .predictions import Candidates, DenseTargets, FlatPredictions
 
 DEFAULT_NORM = dict(type='BN', momentum=0.03, eps=0.001)
 DEFAULT_ACT = dict(type='Swish')

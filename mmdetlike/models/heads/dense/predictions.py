@@ -1,0 +1,115 @@
+"""What passes through the pipeline of dense heads: predictions, targets, candidates."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mmdetlike.models.task_modules import Priors, SamplingResult
+from mmdetlike.utils.dist import mean_over_ranks
+
+
+@dataclass
+class FlatPredictions:
+    """What a head predicts at all priors of all levels.
+
+    Attributes:
+        maps: name -> (B, N, channels of one prior), e.g. ``cls_score`` and ``bbox_pred``; also read as attributes.
+        priors: Where it is predicted.
+        featmap_sizes: Height and width of each level's feature map.
+        num_priors: Number of priors of each level; their sum is N.
+    """
+
+    maps: dict[str, Tensor]
+    priors: Priors
+    featmap_sizes: list[tuple[int, int]]
+    num_priors: list[int]
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self.__dict__['maps'][name]
+        except KeyError:
+            raise AttributeError(f'this head predicts {list(self.__dict__.get("maps", ()))}, not {name!r}') from None
+
+    def of_image(self, index: int) -> 'FlatPredictions':
+        """Those of one image, as a batch of one."""
+        maps = {name: value[index : index + 1] for name, value in self.maps.items()}
+        return replace(self, maps=maps, priors=self.priors.of_image(index))
+
+    def detach(self) -> 'FlatPredictions':
+        """The same values without their graph."""
+        return replace(self, maps={name: value.detach() for name, value in self.maps.items()})
+
+
+@dataclass
+class DenseTargets:
+    """What the priors of a batch should predict.
+
+    Attributes:
+        labels: (B, N) int64 class of each prior, ``num_classes`` for background.
+        label_weights: (B, N) weight of each prior in the classification loss, 0 where ignored.
+        pos_inds: (P,) indices of the positives among all B * N priors: ``image * N + prior``.
+        pos_gt_bboxes: (P, 4) the box of each positive's object, xyxy in pixels, or rotated ones (P, 5).
+        pos_priors: The P priors of the positives.
+        avg_factor: What sums of losses are divided by, averaged over processes.
+        samplings: What was sampled from each image; where ``usable_priors`` chose some, indices count among those.
+    """
+
+    labels: Tensor
+    label_weights: Tensor
+    pos_inds: Tensor
+    pos_gt_bboxes: Tensor
+    pos_priors: Priors
+    avg_factor: float | Tensor
+    samplings: list[SamplingResult]
+
+    @property
+    def pos_labels(self) -> Tensor:
+        """(P,) the class of each positive's object."""
+        return self.labels.flatten()[self.pos_inds]
+
+    @property
+    def pos_objects(self) -> Tensor:
+        """(P,) the object of each positive, counted through all images of the batch."""
+        objects, start = [], 0
+        for sampling in self.samplings:
+            objects.append(sampling.pos_assigned_gt_inds + start)
+            start += sampling.assign_result.num_gts
+        return torch.cat(objects)
+
+    @property
+    def pos_overlaps(self) -> Tensor:
+        """(P,) the overlap of each positive with its object, as the assigner measured it."""
+        return torch.cat([sampling.assign_result.max_overlaps[sampling.pos_inds] for sampling in self.samplings])
+
+    @property
+    def num_pos(self) -> float | Tensor:
+        """Number of positives of the batch, averaged over processes, at least 1."""
+        return mean_over_ranks(len(self.pos_inds), self.labels.device, least=1.0)
+
+    def scatter(self, values: Tensor) -> Tensor:
+        """(B, N) the positives' ``values`` (P,) at their priors, 0 elsewhere."""
+        everywhere = values.new_zeros(self.labels.shape)
+        everywhere.view(-1)[self.pos_inds] = values
+        return everywhere
+
+
+@dataclass
+class Candidates:
+    """Boxes of one image that may be put out.
+
+    Attributes:
+        scores: (n,) in [0, 1].
+        labels: (n,) their classes.
+        prior_inds: (n,) the priors that predicted them, of N.
+        boxes: (n, 4) xyxy in pixels, or rotated ones (n, 5); None before they are decoded.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    prior_inds: Tensor
+    boxes: Tensor | None = None
+
+    def __getitem__(self, inds: Tensor) -> 'Candidates':
+        boxes = None if self.boxes is None else self.boxes[inds]
+        return Candidates(self.scores[inds], self.labels[inds], self.prior_inds[inds], boxes)
