@@ -16,7 +16,7 @@ TINY = """
 from mmdetlike.engine import launch
 from mmdetlike.utils.config import load_config
 
-small = {'train_dataloader.dataset.length': 4, 'train_dataloader.batch_size': 2, 'val_dataloader.dataset.length': 2}
+small = {'train_dataloader.dataset.indices': 4, 'train_dataloader.batch_size': 2, 'val_dataloader.dataset.indices': 2}
 config = load_config('my_config.py', {**small, 'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1})
 config.work_dir = 'work_dirs'
 launch(config, 'train')
@@ -36,6 +36,7 @@ def run(folder: Path, *command: str) -> str:
     [
         ('transform', 'coco/bbox_mAP'),
         ('metric', 'counting/error'),
+        ('dataset', 'coco/bbox_mAP'),
     ],
 )
 def test_a_page_is_enough(name, told, tmp_path):
@@ -45,6 +46,8 @@ def test_a_page_is_enough(name, told, tmp_path):
         (tmp_path / file).write_text(text)
     make_base = textwrap.dedent(re.search(r'python -c "\n(.*?)"', module, re.DOTALL)[1])
     run(tmp_path, '-c', BASE.sub(BASE.search(page)[0], make_base))
+    if (tmp_path / 'make_data.py').is_file():
+        run(tmp_path, 'make_data.py')
     log = run(tmp_path, '-c', TINY)
     assert told in log
     assert (tmp_path / 'work_dirs/epoch_1.pth').is_file()
