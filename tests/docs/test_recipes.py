@@ -37,6 +37,7 @@ def run(folder: Path, *command: str) -> str:
         ('transform', 'coco/bbox_mAP'),
         ('metric', 'counting/error'),
         ('dataset', 'coco/bbox_mAP'),
+        ('region_branch', 'loss_fill'),
     ],
 )
 def test_a_page_is_enough(name, told, tmp_path):
