@@ -38,6 +38,7 @@ def run(folder: Path, *command: str) -> str:
         ('metric', 'counting/error'),
         ('dataset', 'coco/bbox_mAP'),
         ('region_branch', 'loss_fill'),
+        ('query_detector', 'd0.loss_bbox'),
     ],
 )
 def test_a_page_is_enough(name, told, tmp_path):
