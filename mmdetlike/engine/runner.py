@@ -19,6 +19,7 @@ from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
 from mmdetlike.utils.config import located
 from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
+from mmdetlike.utils.unread import unread_settings
 
 from .dataloaders import consistent_settings
 from .explain import explained
@@ -60,11 +61,16 @@ class Runner(MMEngineRunner):
     def from_cfg(cls, cfg: MMEngineConfig | dict) -> 'Runner':
         """Build a runner from a config whose numbers make sense, of a copy that can be written and read again.
 
+        Settings that nothing reads are logged.
+
         Raises:
-            ConfigError: One doesn't, or the config has keys of OpenMMLab 2.x.
+            ConfigError: A number doesn't, or the config has keys of OpenMMLab 2.x.
         """
         check_settings(cfg)
-        return super().from_cfg(Config.of(cfg))
+        runner = super().from_cfg(Config.of(cfg))
+        for line in unread_settings(runner.cfg):
+            runner.logger.warning(line)
+        return runner
 
     @staticmethod
     def build_dataloader(dataloader, *args, **kwargs):
