@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from mmengine import fileio
 
-from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.errors import ImageError, warn_once
 from mmdetlike.datasets.transforms import jpeg
 from mmdetlike.datasets.transforms.depth import ValueRange, to_eight_bits
 
@@ -23,6 +23,7 @@ BACKENDS = ('cv2', 'pillow')
 _PNG, _NUMPY, _TIFF = b'\x89PNG\r\n\x1a\n', b'\x93NUMPY', (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
 _PNG_BIT_DEPTH = 24  # the byte of the header that tells it
 _BITS_PER_SAMPLE_TAG = 258
+_KIND_OF_PAGE_TAG, _SMALLER_COPY = 254, 1
 _EIGHT_BIT_STARTS = (jpeg.START, b'BM', b'GIF8', b'RIFF')
 
 
@@ -104,6 +105,8 @@ def decode_image(
         ImageError: The content isn't a whole picture.
     """
     _check_whole(content, path)
+    if content.startswith(_TIFF):
+        _warn_of_pages(content, path)
     img = _decode(content, color_type, backend, path, strict)
     if color_type == 'unchanged':
         return img[..., None] if img.ndim == 2 else img
@@ -161,6 +164,22 @@ def _tiff_bits(content: bytes) -> int:
         return max(Image.open(io.BytesIO(content)).tag_v2.get(_BITS_PER_SAMPLE_TAG, (8,)))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow knows no floats of 64 bits
         return 64
+
+
+def _warn_of_pages(content: bytes, path: str) -> None:
+    """Say so where a TIFF file has more pictures than the one that is read, as stacks of microscopes do."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as img:
+            count = img.n_frames
+            img.seek(min(1, count - 1))
+            is_copy = img.tag_v2.get(_KIND_OF_PAGE_TAG, 0) & _SMALLER_COPY
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):  # kinds that OpenCV alone reads
+        return
+    if count > 1 and not is_copy:
+        message = f'{path} has {count} pages, of which the first is read: store each page as a file of its own.'
+        warn_once(message, key='pages')
 
 
 def _with_channels(img: np.ndarray, color_type: str, path: str) -> np.ndarray:
