@@ -39,9 +39,19 @@ STANDARD_HOOKS = (
 )
 
 
-def _concerns_the_user(record: LogRecord) -> bool:
-    message = record.getMessage()
-    return not ('deprecated in future' in message and message.startswith(('"FileClient"', '"HardDiskBackend"')))
+class _OfConcern:
+    """Leaves out warnings about calls that mmengine's own hooks make, and one that would come with each epoch."""
+
+    def __init__(self) -> None:
+        self.has_accumulation_been_told = False
+
+    def __call__(self, record: LogRecord) -> bool:
+        message = record.getMessage()
+        if message.startswith('Gradient accumulative may slightly decrease'):
+            is_new = not self.has_accumulation_been_told
+            self.has_accumulation_been_told = True
+            return is_new
+        return not ('deprecated in future' in message and message.startswith(('"FileClient"', '"HardDiskBackend"')))
 
 
 @RUNNERS.register_module()
@@ -88,10 +98,10 @@ class Runner(MMEngineRunner):
     def build_logger(self, *args, **kwargs):
         """Build mmengine's logger, its file in UTF-8.
 
-        It leaves out mmengine's warnings about calls that mmengine's own hooks make.
+        It leaves out mmengine's warnings about calls that mmengine's own hooks make, and repeats of one of each epoch.
         """
         logger = super().build_logger(*args, **kwargs)
-        logger.addFilter(_concerns_the_user)
+        logger.addFilter(_OfConcern())
         for handler in logger.handlers:
             if isinstance(handler, FileHandler) and handler.stream is not None:
                 handler.stream.reconfigure(encoding='utf-8')  # whatever the locale says
