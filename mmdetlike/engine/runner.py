@@ -19,6 +19,7 @@ from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
 from mmdetlike.utils.config import located
 from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
+from mmdetlike.utils.test_cfg import check_test_cfg
 from mmdetlike.utils.unread import unread_settings
 
 from .dataloaders import consistent_settings
@@ -77,6 +78,7 @@ class Runner(MMEngineRunner):
             ConfigError: A number doesn't, or the config has keys of OpenMMLab 2.x.
         """
         check_settings(cfg)
+        check_test_cfg(cfg.get('model'))  # a validation would find out after the first epoch
         runner = super().from_cfg(Config.of(cfg))
         for line in unread_settings(runner.cfg):
             runner.logger.warning(line)

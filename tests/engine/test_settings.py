@@ -208,6 +208,13 @@ def test_a_setting_that_nothing_reads_is_told_by_the_runner(tmp_path):
     assert 'nothing reads env_cfg.nosuch' in (Path(runner.log_dir) / f'{runner.timestamp}.log').read_text()
 
 
+def test_settings_of_prediction_are_looked_at_before_training(tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet')
+    cfg.model.test_cfg.score_thr = '0.5'
+    with pytest.raises(ConfigError, match=r'model.test_cfg.score_thr must be a number, got the str'):
+        Runner.from_cfg(cfg)
+
+
 def test_the_layer_with_other_channels_is_named(tmp_path):
     cfg = tiny_config(tmp_path, 'retinanet')
     cfg.model.bbox_head.in_channels = 24

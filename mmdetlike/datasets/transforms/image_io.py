@@ -1,7 +1,11 @@
 """Encoded pictures to arrays, and honest errors for those that are damaged."""
 
 import io
+import os
+import unicodedata
 import zlib
+from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -17,6 +21,14 @@ FLAGS = {
     'unchanged': cv2.IMREAD_UNCHANGED,
     'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
     'grayscale_ignore_orientation': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
+}
+# what files with the ending of a picture hold instead, by their beginning
+_NO_PICTURES = {
+    b'version https://git-lfs': 'it is a pointer of Git LFS, not the picture: fetch that by "git lfs pull"',
+    b'<html': 'it is a web page, as servers send instead of a picture',
+    b'<!DOCTYPE html': 'it is a web page, as servers send instead of a picture',
+    b'ftyphei': 'it is a HEIC picture, which neither OpenCV nor Pillow reads: convert it, to JPEG for instance',
+    b'ftypmif1': 'it is a HEIC picture, which neither OpenCV nor Pillow reads: convert it, to JPEG for instance',
 }
 TURNED = ('color', 'grayscale')  # as EXIF says; by the other flags pictures stay as they are stored
 BACKENDS = ('cv2', 'pillow')
@@ -75,9 +87,26 @@ def _read_bytes(path: str, backend_args: dict | None) -> bytes:
     try:
         return fileio.get(path, backend_args=backend_args)
     except FileNotFoundError:
-        raise ImageError(path, 'there is no such file') from None
+        raise ImageError(path, f'there is no such file{_near_miss(path)}') from None
     except OSError as error:
         raise ImageError(path, str(error)) from error
+
+
+def _near_miss(path: str) -> str:
+    """What may be meant by a path that leads nowhere: names come from systems that spell them in another way."""
+    candidate = Path(path.replace('\\', '/'))
+    if candidate.is_file():
+        return f', but there is {candidate}: the name has backslashes, as Windows writes paths'
+    if not candidate.parent.is_dir():
+        return ''
+    wanted = _spelling(candidate.name)
+    found = next((entry.name for entry in os.scandir(candidate.parent) if _spelling(entry.name) == wanted), None)
+    return '' if found is None else f', but there is {found!r}, of another spelling (upper case, accents or blanks)'
+
+
+def _spelling(name: str) -> str:
+    """A name without what differs between file systems and exporters."""
+    return unicodedata.normalize('NFC', unquote(name)).casefold().strip()
 
 
 def decode_image(
@@ -222,6 +251,9 @@ def _bgr(values: np.ndarray, mode: str) -> np.ndarray:
 
 
 def _unreadable(content: bytes, error: str) -> str:
+    known = next((what for mark, what in _NO_PICTURES.items() if mark in content[:64]), None)
+    if known is not None:
+        return known
     if 'identify' not in error:
         return f'Pillow says: {error}'
     many = ' (what has more than 4 channels can be stored by numpy, as .npy)' if content.startswith(_TIFF) else ''
