@@ -24,6 +24,7 @@ CONSTRUCTION_ERRORS = (
     TypeError,
     ValueError,
 )
+TRUTH_AS_TEXT = ('true', 'false', 'yes', 'no', 'on', 'off', 'none', '0', '1', '')
 
 
 def explained(build_func):
@@ -35,6 +36,7 @@ def explained(build_func):
 
     @functools.wraps(build_func)
     def build(cfg, *args, registry, **kwargs):
+        _refuse_text_for_truth(cfg, registry)
         try:
             return build_func(cfg, *args, registry=registry, **kwargs)
         except ConfigError as error:
@@ -47,6 +49,23 @@ def explained(build_func):
             raise ConfigError(message, cfg if isinstance(cfg, dict) else None) from error
 
     return build
+
+
+def _refuse_text_for_truth(cfg, registry: MMEngineRegistry) -> None:
+    """Text in place of True and False would be taken as True, whatever it says.
+
+    Raises:
+        ConfigError: An argument that is one of these two is given as text.
+    """
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        return
+    words = [name for name, value in cfg.items() if isinstance(value, str) and value.lower() in TRUTH_AS_TEXT]
+    parameters = _parameters(_resolve(cfg, registry)) if words else ()
+    for parameter in parameters:
+        if parameter.name in words and parameter.annotation is bool:
+            value = cfg[parameter.name]
+            expected = f'type={type_name(cfg["type"])!r}: {parameter.name} must be True or False'
+            raise ConfigError(f'{expected}, got the text {value!r}', cfg)
 
 
 def _add_place(error: ConfigError, cfg) -> None:

@@ -123,7 +123,8 @@ class DetInferencer:
     ) -> dict:
         """Detect objects, batch by batch.
 
-        A broken picture among several is reported at the end, its entry is ``dict(error=...)``; a sole one raises.
+        A broken picture among several is reported at the end, its entry is ``dict(error=...)``; a sole one raises. A
+        picture on which nothing can be drawn is shown as it is, with a warning.
 
         Args:
             inputs: Path of a picture, video (as its frames) or folder, glob pattern, URL, array (h, w, 3), uint8,
@@ -170,7 +171,7 @@ class DetInferencer:
         """The prediction as plain data, and the drawn picture if one is wanted, once they are written and printed."""
         prediction, picture = _plain(outcome), None
         if outcome.error is None:
-            picture = self._draw(outcome, look) if look.draw else None
+            picture = self._drawn(outcome, look) if look.draw else None
             writer.write(outcome.item, prediction, picture)
         if look.print_result:
             print(self._in_words(outcome, prediction, look.pred_score_thr))
@@ -220,6 +221,17 @@ class DetInferencer:
         if outcome.error is not None:
             return f'{name}: {outcome.error}'
         return f'{name}: {summarize(prediction, self.model.dataset_meta["classes"], score_thr)}'
+
+    def _drawn(self, outcome: Outcome, look: Look) -> np.ndarray:
+        """The drawn picture; where drawing fails, the picture without its predictions, which are not lost for that."""
+        try:
+            return self._draw(outcome, look)
+        except Exception as error:
+            if look.show:  # most often there is no display, which concerns all pictures
+                raise
+            name = describe(outcome.item.image)
+            warnings.warn(f'the predictions of {name} were not drawn: {type(error).__name__}: {error}', stacklevel=4)
+            return outcome.image
 
     def _draw(self, outcome: Outcome, look: Look) -> np.ndarray:
         with _drawing:

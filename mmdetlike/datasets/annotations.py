@@ -11,6 +11,8 @@ from mmengine import fileio
 
 from .errors import DataError, SkipReport, warn
 
+GZIP = b'\x1f\x8b'
+
 
 def read_bytes(path: str, backend_args: dict | None = None, what: str = 'annotation file') -> bytes:
     """The content of a file.
@@ -42,14 +44,19 @@ def read_text(path: str, backend_args: dict | None = None, what: str = 'annotati
 
 
 def read_json(path: str, backend_args: dict | None = None) -> object:
-    """The content of a JSON file.
+    """The content of a JSON file, in UTF-8, UTF-16 or UTF-32 as JSON's beginning tells.
 
     Raises:
         FileNotFoundError: There is no such file.
         DataError: It is not JSON; the message names line and column.
     """
+    content = read_bytes(path, backend_args)
+    if content.startswith(GZIP):
+        raise DataError(f'{path}: expected a JSON file, it is one compressed by gzip: unpack it.')
     try:
-        return json.loads(read_text(path, backend_args))
+        return json.loads(content.decode(json.detect_encoding(content)))
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: not text in UTF-8, UTF-16 or UTF-32: {error}.') from error
     except json.JSONDecodeError as error:
         raise DataError(f'{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.') from error
     except ValueError as error:  # a number of thousands of digits

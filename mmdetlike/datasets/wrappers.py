@@ -18,7 +18,10 @@ from .seeding import seeded, with_seed_of
 
 
 def _built(dataset) -> Dataset:
-    return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+    built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+    if not hasattr(built, 'metainfo'):
+        raise ConfigError(f'a dataset, or a dict that configures one, was expected, got {built!r:.80}')
+    return built
 
 
 def _source(dataset: Dataset) -> str:
@@ -75,8 +78,8 @@ class ConcatDataset(_Wrapper):
     def __init__(
         self, datasets: Sequence, lazy_init: bool = False, ignore_keys: str | Sequence[str] | None = None
     ) -> None:
-        if not datasets:
-            raise ConfigError('ConcatDataset needs at least one dataset.')
+        if not isinstance(datasets, Sequence) or isinstance(datasets, str) or not datasets:
+            raise ConfigError(f'datasets must be a list of at least one dataset, got {datasets!r:.80}')
         self.datasets = [_built(dataset) for dataset in datasets]
         self.metainfo = self.datasets[0].metainfo
         ignored = {ignore_keys} if isinstance(ignore_keys, str) else set(ignore_keys or ())

@@ -2,9 +2,16 @@
 
 import contextlib
 import re
+import traceback
 from collections.abc import Iterator
 
+from mmengine.model import is_model_wrapper
+from torch import nn
+
 from mmdetlike.errors import ConfigError, UserError
+
+# of convolutions and linear layers
+OTHER_CHANNELS = re.compile(r'expected input\[.*to have \d+ channels|mat1 and mat2 shapes cannot be multiplied')
 
 
 class WorkerKilledError(UserError, RuntimeError):
@@ -16,7 +23,8 @@ def explained(runner) -> Iterator[None]:
     """Explain errors of a training.
 
     Raises:
-        ConfigError: Torch's distributed wrapper waited for parameters in vain; the message names them.
+        ConfigError: Torch's distributed wrapper waited for parameters in vain, or a layer is given other channels than
+            it takes; the message names them.
         WorkerKilledError: A loading process was killed.
     """
     try:
@@ -28,7 +36,21 @@ def explained(runner) -> Iterator[None]:
             raise ConfigError(_unused_parameters(runner.model.module, numbers[1].split())) from error
         if re.match(r'DataLoader worker \(pid.*(killed by signal|exited unexpectedly)', message):
             raise WorkerKilledError(_killed_worker(message, runner.work_dir)) from error
+        if OTHER_CHANNELS.search(message):
+            raise ConfigError(_other_channels(runner.model, error)) from error
         raise
+
+
+def _other_channels(model: nn.Module, error: RuntimeError) -> str:
+    names = {module: name for name, module in (model.module if is_model_wrapper(model) else model).named_modules()}
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    owners = [frame.f_locals.get('self') for frame in frames]
+    reached = [owner for owner in owners if isinstance(owner, nn.Module) and names.get(owner)]
+    layer = f'{names[reached[-1]]}, {type(reached[-1]).__name__}' if reached else type(model).__name__
+    return (
+        f'model: {layer}, is given other channels than it takes ({error}): in_channels and out_channels of the parts '
+        'of the model must go together, from the backbone by the neck to the heads'
+    )
 
 
 def _unused_parameters(model, numbers: list[str]) -> str:

@@ -86,6 +86,8 @@ class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         seen = self.position_at(self._epoch, self._iter)
+        # groups of accumulated gradients end with the epoch, the last one shorter, so that its checkpoint is complete
+        self.runner.optim_wrapper.initialize_count_status(self.runner.model, seen.batches, len(self.dataloader))
         for i, data_batch in enumerate(skip_seen(self.dataloader, seen), start=seen.batches):
             self.run_iter(i, data_batch)
         self.runner.call_hook('after_train_epoch')

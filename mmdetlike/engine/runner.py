@@ -19,6 +19,8 @@ from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
 from mmdetlike.utils.config import located
 from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
+from mmdetlike.utils.test_cfg import check_test_cfg
+from mmdetlike.utils.unread import unread_settings
 
 from .dataloaders import consistent_settings
 from .explain import explained
@@ -38,9 +40,19 @@ STANDARD_HOOKS = (
 )
 
 
-def _concerns_the_user(record: LogRecord) -> bool:
-    message = record.getMessage()
-    return not ('deprecated in future' in message and message.startswith(('"FileClient"', '"HardDiskBackend"')))
+class _OfConcern:
+    """Leaves out warnings about calls that mmengine's own hooks make, and one that would come with each epoch."""
+
+    def __init__(self) -> None:
+        self.has_accumulation_been_told = False
+
+    def __call__(self, record: LogRecord) -> bool:
+        message = record.getMessage()
+        if message.startswith('Gradient accumulative may slightly decrease'):
+            is_new = not self.has_accumulation_been_told
+            self.has_accumulation_been_told = True
+            return is_new
+        return not ('deprecated in future' in message and message.startswith(('"FileClient"', '"HardDiskBackend"')))
 
 
 @RUNNERS.register_module()
@@ -60,11 +72,17 @@ class Runner(MMEngineRunner):
     def from_cfg(cls, cfg: MMEngineConfig | dict) -> 'Runner':
         """Build a runner from a config whose numbers make sense, of a copy that can be written and read again.
 
+        Settings that nothing reads are logged.
+
         Raises:
-            ConfigError: One doesn't, or the config has keys of OpenMMLab 2.x.
+            ConfigError: A number doesn't, or the config has keys of OpenMMLab 2.x.
         """
         check_settings(cfg)
-        return super().from_cfg(Config.of(cfg))
+        check_test_cfg(cfg.get('model'))  # a validation would find out after the first epoch
+        runner = super().from_cfg(Config.of(cfg))
+        for line in unread_settings(runner.cfg):
+            runner.logger.warning(line)
+        return runner
 
     @staticmethod
     def build_dataloader(dataloader, *args, **kwargs):
@@ -82,10 +100,10 @@ class Runner(MMEngineRunner):
     def build_logger(self, *args, **kwargs):
         """Build mmengine's logger, its file in UTF-8.
 
-        It leaves out mmengine's warnings about calls that mmengine's own hooks make.
+        It leaves out mmengine's warnings about calls that mmengine's own hooks make, and repeats of one of each epoch.
         """
         logger = super().build_logger(*args, **kwargs)
-        logger.addFilter(_concerns_the_user)
+        logger.addFilter(_OfConcern())
         for handler in logger.handlers:
             if isinstance(handler, FileHandler) and handler.stream is not None:
                 handler.stream.reconfigure(encoding='utf-8')  # whatever the locale says

@@ -56,9 +56,19 @@ SCOPE = Rule(
     lambda value: value is None or value in ('mmengine', *MODELS.children),
 )
 START_METHOD = Rule(f'one of {get_all_start_methods()}', lambda value: value in get_all_start_methods())
+LOADER = Rule(
+    'one dict: a run validates or tests on one set; score several one after the other, or in a ConcatDataset',
+    lambda value: value is None or isinstance(value, dict) or hasattr(value, 'dataset'),
+)
+DATASET = Rule(
+    "one dataset: put several together by dict(type='ConcatDataset', datasets=[...])",
+    lambda value: not isinstance(value, (list, tuple, str)),
+)
 PREPROCESSOR = Rule("a dict, as dict(type='DetDataPreprocessor')", lambda value: value is not None)
 
 RULES = {
+    **{f'{kind}_dataloader': LOADER for kind in KINDS},
+    **{f'{kind}_dataloader.dataset': DATASET for kind in KINDS},
     'default_scope': SCOPE,
     'env_cfg.mp_cfg.mp_start_method': START_METHOD,
     'model.data_preprocessor': PREPROCESSOR,

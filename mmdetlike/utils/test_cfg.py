@@ -23,6 +23,8 @@ def check_test_cfg(model_cfg: dict) -> None:
         is_absent = value is None and path[-1] in _LIMITS
         if 'test_cfg' in path and path[-1] in (*_LIMITS, *_THRESHOLDS) and not (is_number or is_absent):
             raise ConfigError(f'{key} must be a number, got the {type(value).__name__} {value!r}')
+        if 'test_cfg' in path and path[-1] == 'max_per_img' and is_number and value == 0:
+            raise ConfigError(f'{key}=0 would not mean none: write -1 for all predictions, or a number of at least 1')
 
 
 def _settings(cfg, key: str) -> Iterator[tuple[str, object]]:

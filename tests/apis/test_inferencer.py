@@ -385,3 +385,19 @@ def test_segments_become_plain_data():
     told = to_dict(sample)['panoptic_seg']
     assert [segment['id'] for segment in told] == [2, 1000]
     assert rle_to_bitmap(told[1]['mask']).tolist() == [[1, 1], [0, 0]]
+
+
+def test_a_picture_that_cannot_be_drawn_keeps_its_prediction(inferencer, folder, expected, tmp_path, monkeypatch):
+    draw = inferencer.visualizer.add_datasample
+
+    def fail_once(name, *args, **kwargs):
+        if name.endswith('1.png'):
+            raise ValueError('no such color')
+        draw(name, *args, **kwargs)
+
+    monkeypatch.setattr(inferencer.visualizer, 'add_datasample', fail_once)
+    with pytest.warns(UserWarning, match=r'predictions of .*1\.png were not drawn: ValueError: no such color'):
+        result = inferencer(folder, out_dir=tmp_path / 'out', no_save_pred=False)
+    assert result['predictions'] == expected
+    np.testing.assert_array_equal(rgb(tmp_path / 'out/vis/1.png'), rgb(folder / '1.png'))
+    assert len(files_below(tmp_path / 'out/preds')) == 4

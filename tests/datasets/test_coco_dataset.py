@@ -1,3 +1,4 @@
+import gzip
 import json
 import pickle
 import random
@@ -411,7 +412,7 @@ def test_palettes_have_a_color_for_each_class(make, messages):
             make(content([image(0)]), metainfo=META | {'palette': [color]})
 
 
-@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig'])
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-be', 'utf-32'])
 def test_names_in_other_scripts(tmp_path, encoding):
     text = json.dumps(content([image(0)], categories=[('猫', 1)]), ensure_ascii=False)
     (tmp_path / 'a.json').write_text(text, encoding=encoding)
@@ -420,8 +421,16 @@ def test_names_in_other_scripts(tmp_path, encoding):
 
 def test_another_encoding_is_named(tmp_path):
     (tmp_path / 'a.json').write_text('{"é": 1}', encoding='latin-1')
-    with pytest.raises(DataError, match=r"a\.json' is not text in UTF-8"):
+    with pytest.raises(DataError, match=r"a\.json: not text in UTF-8, UTF-16 or UTF-32: 'utf-8' codec can't"):
         CocoDataset(ann_file=str(tmp_path / 'a.json'))
+    (tmp_path / 'a.json').write_bytes(gzip.compress(b'{}'))
+    with pytest.raises(DataError, match=r'a\.json: expected a JSON file, it is one compressed by gzip: unpack it'):
+        CocoDataset(ann_file=str(tmp_path / 'a.json'))
+
+
+def test_no_annotation_file():
+    with pytest.raises(DataError, match=r'^No annotation file given: set ann_file\.$'):
+        CocoDataset(ann_file='')
 
 
 def test_the_log_tells_what_is_used_and_what_is_not(make, monkeypatch):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mmdetlike.datasets import CocoDataset
 from mmdetlike.datasets.transforms import ImageError, LoadImageFromFile, decode_image, jpeg
+from mmdetlike.datasets.transforms.image_io import read_image
 
 COLORS = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
 PICTURE = cv2.resize(COLORS, (300, 200), interpolation=cv2.INTER_CUBIC)
@@ -144,3 +145,34 @@ def test_what_follows_a_png_does_not_count(tmp_path):
     path = tmp_path / 'a.png'
     path.write_bytes(PNG + b'appended')
     assert np.array_equal(LoadImageFromFile()(dict(img_path=str(path)))['img'], PICTURE)
+
+
+@pytest.mark.parametrize(
+    ('stored', 'asked', 'hint'),
+    [
+        ('sub/1.png', 'sub\\1.png', r'but there is .*sub/1\.png: the name has backslashes, as Windows writes paths'),
+        ('1.PNG', '1.png', r"but there is '1\.PNG', of another spelling"),
+        ('e\u0301.png', '\u00e9.png', 'of another spelling'),
+        ('my pic.png', 'my%20pic.png ', "but there is 'my pic.png', of another spelling"),
+        ('1.png', '2.png', r'there is no such file$'),
+        ('1.png', 'nosuch/1.png', r'there is no such file$'),
+    ],
+)
+def test_a_missing_picture_of_almost_that_name(stored, asked, hint, tmp_path):
+    (tmp_path / stored).parent.mkdir(exist_ok=True)
+    (tmp_path / stored).write_bytes(b'')
+    with pytest.raises(ImageError, match=hint):
+        read_image(f'{tmp_path}/{asked}')
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:0', r'pointer of Git LFS, .* "git lfs pull"'),
+        (b'<!DOCTYPE html><html>404</html>', 'it is a web page'),
+        (b'\0\0\0\x18ftypheic' + b'\0' * 50, 'it is a HEIC picture'),
+    ],
+)
+def test_what_is_no_picture_is_named(content, said):
+    with pytest.raises(ImageError, match=said):
+        decode_image(content, path='1.jpg')

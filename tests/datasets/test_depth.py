@@ -213,3 +213,17 @@ def test_label_maps_hold_small_whole_numbers(tmp_path):
     load = LoadAnnotations(with_bbox=False, with_label=False, with_seg=True)
     with pytest.raises(ImageError, match=r'seg\.png: labels are whole numbers of 0 to 255, but it has 300 to 300'):
         load(dict(seg_map_path=str(path)))
+
+
+def pages(count: int) -> bytes:
+    buffer = io.BytesIO()
+    pictures = [Image.new('L', (8, 8), 40 * i) for i in range(count)]
+    pictures[0].save(buffer, 'TIFF', save_all=True, append_images=pictures[1:])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(('count', 'told'), [(3, ['a.tif has 3 pages, of which the first is read']), (1, [])])
+def test_further_pages_of_a_tiff_file_are_told(count, told, warnings):
+    img = decode_image(pages(count), path='a.tif')
+    assert img.max() == 0
+    assert [message.partition(':')[0] for message in warnings] == told

@@ -11,6 +11,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS, TRANSFORMS
 from mmdetlike.utils import register_all_modules
 from mmdetlike.utils.config import key_path, load_config, locate, located, require
+from mmdetlike.utils.test_cfg import check_test_cfg
 from tests.utils import ROOT, tiny_config, train, without_validation
 
 QUICKSTART = ROOT / 'configs' / 'quickstart' / 'faster-rcnn_r18_fpn_shapes.py'
@@ -299,3 +300,19 @@ def test_no_class_of_ours_is_hidden_by_one_of_mmengine():
 def test_types_that_are_no_classes(kind):
     with pytest.raises(ConfigError, match='type='):
         MODELS.build(dict(type=kind, a=1))
+
+
+@pytest.mark.parametrize('word', ['False', 'no', '0', 'true'])
+def test_text_is_no_truth_value(word):
+    step = dict(type='LoadAnnotations', with_mask=word)
+    with pytest.raises(ConfigError, match=rf"^type='LoadAnnotations': with_mask must be True or False, got .*'{word}'"):
+        TRANSFORMS.build(step)
+    with pytest.raises(ConfigError, match=rf"test_mode must be True or False, got the text '{word}'"):
+        DATASETS.build(dict(type='CocoDataset', ann_file='a.json', test_mode=word))
+
+
+def test_no_predictions_cannot_be_asked_for():
+    model = dict(test_cfg=dict(rcnn=dict(max_per_img=0)))
+    with pytest.raises(ConfigError, match=r'^model.test_cfg.rcnn.max_per_img=0 would not mean none: write -1 for all'):
+        check_test_cfg(model)
+    check_test_cfg(dict(test_cfg=dict(rcnn=dict(max_per_img=-1), nms_pre=0)))

@@ -89,3 +89,35 @@ def test_learning_rate_is_scaled_with_the_batch(base, lr, tmp_path):
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(lr)]
+
+
+class StepCounter(Hook):
+    """Iterations after which the optimizer steps."""
+
+    def before_train(self, runner):
+        self.steps = []
+        runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: self.steps.append(runner.iter + 1))
+
+
+def test_groups_of_accumulated_gradients_end_with_the_epoch(tmp_path):
+    """Nothing is carried into the next epoch, so that a run resumed from its checkpoint is the same."""
+    settings = dict(optim_wrapper=dict(accumulative_counts=3))
+    whole, counter = without_validation(tiny_config(tmp_path / 'whole', 'retinanet', **settings)), StepCounter()
+    runner, losses = train(whole, counter)
+    assert counter.steps == [3, 4, 7, 8]
+    second = without_validation(tiny_config(tmp_path / 'second', 'retinanet', **settings))
+    second.update(resume=True, load_from=str(tmp_path / 'whole' / 'epoch_1.pth'))
+    resumed, resumed_losses = train(second)
+    assert resumed_losses == {iteration: losses[iteration] for iteration in range(4, 8)}
+    for name, value in runner.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_a_shorter_group_is_averaged_over_what_it_has(tmp_path):
+    """Four batches in groups of five are one step, as that of one group of four."""
+    norms = []
+    for count in (4, 5):
+        settings = dict(optim_wrapper=dict(accumulative_counts=count))
+        runner, _ = train(without_validation(tiny_config(tmp_path / str(count), 'retinanet', **settings)))
+        norms.append(torch.cat([value.flatten() for value in runner.model.state_dict().values()]).norm().item())
+    assert norms[0] == norms[1]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
@@ -13,6 +14,10 @@ from mmdetlike.errors import ConfigError
 from tests.utils import tiny_config, train, without_validation
 
 WRONG = {
+    'train_dataloader': ([dict(batch_size=2)],),
+    'val_dataloader': ([dict(batch_size=2)], 'val'),
+    'train_dataloader.dataset': ([dict(type='ShapesDataset')], 'ShapesDataset'),
+    'test_dataloader.dataset': ([dict(type='ShapesDataset')],),
     'train_cfg.max_epochs': (0, -1, 1.5, 'abc', None, True, float('inf')),
     'train_cfg.val_interval': (0, -1, 'x'),
     'train_cfg.val_begin': (-1, 'x'),
@@ -178,6 +183,43 @@ def test_monitored_scores_are_looked_for_before_training(save_best, monitor, sen
     with pytest.raises(ConfigError, match=sentence):
         train(cfg)
     assert list(tmp_path.glob('*.pth')) == []
+
+
+def test_the_score_of_a_schedule_is_looked_for_before_training(tmp_path):
+    plateau = dict(type='ReduceOnPlateauLR', monitor='bbox_mAP', rule='greater')
+    cfg = tiny_config(tmp_path, 'retinanet', param_scheduler=[plateau])
+    with pytest.raises(ConfigError, match=r"ReduceOnPlateauLR.monitor='bbox_mAP': .*; did you mean 'coco/bbox_mAP'\?"):
+        train(cfg)
+    assert list(tmp_path.glob('*.pth')) == []
+
+
+def test_scores_without_validation_are_told(tmp_path):
+    plateau = dict(type='ReduceOnPlateauLR', monitor='coco/bbox_mAP')
+    cfg = without_validation(tiny_config(tmp_path, 'retinanet', param_scheduler=[plateau]))
+    cfg.train_cfg.max_epochs = 1
+    runner, _ = train(cfg)
+    log = (Path(runner.log_dir) / f'{runner.timestamp}.log').read_text()
+    assert "ReduceOnPlateauLR.monitor='coco/bbox_mAP' has no effect: this run has no validation" in log
+
+
+def test_a_setting_that_nothing_reads_is_told_by_the_runner(tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet', env_cfg=dict(nosuch=1))
+    runner = Runner.from_cfg(cfg)
+    assert 'nothing reads env_cfg.nosuch' in (Path(runner.log_dir) / f'{runner.timestamp}.log').read_text()
+
+
+def test_settings_of_prediction_are_looked_at_before_training(tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet')
+    cfg.model.test_cfg.score_thr = '0.5'
+    with pytest.raises(ConfigError, match=r'model.test_cfg.score_thr must be a number, got the str'):
+        Runner.from_cfg(cfg)
+
+
+def test_the_layer_with_other_channels_is_named(tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet')
+    cfg.model.bbox_head.in_channels = 24
+    with pytest.raises(ConfigError, match=r'model: bbox_head\..*, Conv2d, .*to have 24 channels, but got 16'):
+        train(cfg)
 
 
 class KillWorker(Hook):

@@ -344,3 +344,13 @@ def test_a_metric_can_be_used_again():
     for found, expected in ((predicted([BOX], [0.5], [0]), 1), (predicted([OTHER], [0.5], [0]), 0)):
         metric.process(None, [sample(0, [instance(BOX)], found)])
         assert metric.evaluate(1)['coco/bbox_mAP'] == expected
+
+
+@pytest.mark.parametrize('wrong', [float('inf'), float('nan')])
+def test_predictions_that_are_no_numbers_are_left_out(wrong, tmp_path, messages):
+    prediction = predicted([(0, 0, wrong, 9), BOX, OTHER], [0.9, 0.8, wrong], [0, 0, 0])
+    samples = [sample(0, [instance(BOX)], prediction)]
+    assert evaluate(samples, outfile_prefix=str(tmp_path / 'found'))['coco/bbox_mAP'] == 1
+    assert 'bbox: 2 of 3 predictions have infinite numbers or NaN and are left out.' in messages
+    written = (tmp_path / 'found.bbox.json').read_text()
+    assert [row['bbox'] for row in json.loads(written)] == [[10, 10, 40, 40]]

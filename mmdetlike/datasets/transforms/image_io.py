@@ -1,13 +1,17 @@
 """Encoded pictures to arrays, and honest errors for those that are damaged."""
 
 import io
+import os
+import unicodedata
 import zlib
+from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
 from mmengine import fileio
 
-from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.errors import ImageError, warn_once
 from mmdetlike.datasets.transforms import jpeg
 from mmdetlike.datasets.transforms.depth import ValueRange, to_eight_bits
 
@@ -18,11 +22,20 @@ FLAGS = {
     'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
     'grayscale_ignore_orientation': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
 }
+# what files with the ending of a picture hold instead, by their beginning
+_NO_PICTURES = {
+    b'version https://git-lfs': 'it is a pointer of Git LFS, not the picture: fetch that by "git lfs pull"',
+    b'<html': 'it is a web page, as servers send instead of a picture',
+    b'<!DOCTYPE html': 'it is a web page, as servers send instead of a picture',
+    b'ftyphei': 'it is a HEIC picture, which neither OpenCV nor Pillow reads: convert it, to JPEG for instance',
+    b'ftypmif1': 'it is a HEIC picture, which neither OpenCV nor Pillow reads: convert it, to JPEG for instance',
+}
 TURNED = ('color', 'grayscale')  # as EXIF says; by the other flags pictures stay as they are stored
 BACKENDS = ('cv2', 'pillow')
 _PNG, _NUMPY, _TIFF = b'\x89PNG\r\n\x1a\n', b'\x93NUMPY', (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
 _PNG_BIT_DEPTH = 24  # the byte of the header that tells it
 _BITS_PER_SAMPLE_TAG = 258
+_KIND_OF_PAGE_TAG, _SMALLER_COPY = 254, 1
 _EIGHT_BIT_STARTS = (jpeg.START, b'BM', b'GIF8', b'RIFF')
 
 
@@ -74,9 +87,26 @@ def _read_bytes(path: str, backend_args: dict | None) -> bytes:
     try:
         return fileio.get(path, backend_args=backend_args)
     except FileNotFoundError:
-        raise ImageError(path, 'there is no such file') from None
+        raise ImageError(path, f'there is no such file{_near_miss(path)}') from None
     except OSError as error:
         raise ImageError(path, str(error)) from error
+
+
+def _near_miss(path: str) -> str:
+    """What may be meant by a path that leads nowhere: names come from systems that spell them in another way."""
+    candidate = Path(path.replace('\\', '/'))
+    if candidate.is_file():
+        return f', but there is {candidate}: the name has backslashes, as Windows writes paths'
+    if not candidate.parent.is_dir():
+        return ''
+    wanted = _spelling(candidate.name)
+    found = next((entry.name for entry in os.scandir(candidate.parent) if _spelling(entry.name) == wanted), None)
+    return '' if found is None else f', but there is {found!r}, of another spelling (upper case, accents or blanks)'
+
+
+def _spelling(name: str) -> str:
+    """A name without what differs between file systems and exporters."""
+    return unicodedata.normalize('NFC', unquote(name)).casefold().strip()
 
 
 def decode_image(
@@ -104,6 +134,8 @@ def decode_image(
         ImageError: The content isn't a whole picture.
     """
     _check_whole(content, path)
+    if content.startswith(_TIFF):
+        _warn_of_pages(content, path)
     img = _decode(content, color_type, backend, path, strict)
     if color_type == 'unchanged':
         return img[..., None] if img.ndim == 2 else img
@@ -163,6 +195,22 @@ def _tiff_bits(content: bytes) -> int:
         return 64
 
 
+def _warn_of_pages(content: bytes, path: str) -> None:
+    """Say so where a TIFF file has more pictures than the one that is read, as stacks of microscopes do."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as img:
+            count = img.n_frames
+            img.seek(min(1, count - 1))
+            is_copy = img.tag_v2.get(_KIND_OF_PAGE_TAG, 0) & _SMALLER_COPY
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):  # kinds that OpenCV alone reads
+        return
+    if count > 1 and not is_copy:
+        message = f'{path} has {count} pages, of which the first is read: store each page as a file of its own.'
+        warn_once(message, key='pages')
+
+
 def _with_channels(img: np.ndarray, color_type: str, path: str) -> np.ndarray:
     """An array (h, w) or (h, w, c) in BGR as one of (h, w, 3), or (h, w) for gray levels, in its own depth."""
     channels = img.shape[2] if img.ndim == 3 else 1
@@ -203,6 +251,9 @@ def _bgr(values: np.ndarray, mode: str) -> np.ndarray:
 
 
 def _unreadable(content: bytes, error: str) -> str:
+    known = next((what for mark, what in _NO_PICTURES.items() if mark in content[:64]), None)
+    if known is not None:
+        return known
     if 'identify' not in error:
         return f'Pillow says: {error}'
     many = ' (what has more than 4 channels can be stored by numpy, as .npy)' if content.startswith(_TIFF) else ''

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
+from mmengine.optim.scheduler.param_scheduler import ReduceOnPlateauParamScheduler
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.evaluation.metrics import CocoMetric
@@ -22,24 +23,36 @@ class MonitorCheckHook(Hook):
         Raises:
             ConfigError: A score is unknown; the message names the closest.
         """
+        watched = list(monitored(runner.hooks, runner.param_schedulers))
         if runner.val_loop is None:
+            for where, wanted in watched:
+                runner.logger.warning(f'{where}={wanted!r} has no effect: this run has no validation to take it from')
             return
         classes = (getattr(runner.val_dataloader.dataset, 'metainfo', None) or {}).get('classes') or ()
         metrics = runner.val_loop.evaluator.metrics
         names = [name for metric in metrics for name in score_names(metric, classes)]
-        for where, wanted in monitored(runner.hooks):
+        for where, wanted in watched:
             if not any(_gives(metric, wanted, classes) for metric in metrics):
                 raise ConfigError(_message(where, wanted, names, metrics))
 
 
-def monitored(hooks) -> Iterator[tuple[str, str]]:
-    """Setting and name of each score that hooks look at."""
+def monitored(hooks, schedules=None) -> Iterator[tuple[str, str]]:
+    """Setting and name of each score that hooks and schedules look at.
+
+    Args:
+        hooks: Of a runner.
+        schedules: Its schedules: None, a list, or a dict of lists where there are several optimizers.
+    """
     for hook in hooks:
         if isinstance(hook, CheckpointHook):
             scores = [name for name in hook.save_best or () if name != 'auto']
             yield from (('default_hooks.checkpoint.save_best', name) for name in scores)
         elif isinstance(hook, EarlyStoppingHook):
             yield 'EarlyStoppingHook.monitor', hook.monitor
+    for group in schedules.values() if isinstance(schedules, dict) else [schedules or ()]:
+        for schedule in group:
+            if isinstance(schedule, ReduceOnPlateauParamScheduler):
+                yield f'{type(schedule).__name__}.monitor', schedule.monitor
 
 
 def score_names(metric, classes) -> list[str]:

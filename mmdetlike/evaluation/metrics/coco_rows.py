@@ -1,9 +1,11 @@
 """Predictions and ground truth, as COCO annotations, made ready for one metric."""
 
+import math
+
 import numpy as np
 from faster_coco_eval.core import mask as rle
 
-from ...datasets.errors import DataError
+from ...datasets.errors import DataError, warn
 from ...datasets.records import same_id
 
 FILE_KINDS = {
@@ -72,6 +74,9 @@ def boxes_by_image(rows: list[dict], image_ids: list) -> list[np.ndarray]:
 def rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[list[dict], list[dict] | None]:
     """Detections and ground truth with the fields that ``metric`` is computed from.
 
+    Detections with a number that is infinite or NaN are left out with a warning: they overlap with nothing, and JSON
+    can't hold them.
+
     Raises:
         DataError: They lack masks or keypoints.
     """
@@ -81,6 +86,7 @@ def rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[
             raise DataError(f'metric {metric!r} needs {field}, which the {what} do not have in a usable form.')
     if not metric.startswith('proposal'):
         found = [row for row in found if row['category_id'] is not None]
+    found = _finite(found, metric, field)
     if metric == 'segm':
         return [_mask_row(row) for row in found], [row for row in truth or [] if 'segmentation' in row]
     # The compiled evaluator has no use for other masks, and should not get to see any.
@@ -88,6 +94,18 @@ def rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[
     if metric == 'keypoints':
         return [_keypoint_row(row) for row in found], [row for row in truth or [] if 'keypoints' in row]
     return [{**row, 'area': row['bbox'][2] * row['bbox'][3], 'iscrowd': 0} for row in found], truth
+
+
+def _finite(found: list[dict], metric: str, field: str) -> list[dict]:
+    score = 'mask_score' if metric == 'segm' else 'score'
+    numbers = ([row[score]] + ([] if metric == 'segm' else row[field]) for row in found)
+    kept = [row for row, values in zip(found, numbers) if math.isfinite(sum(values))]
+    if len(kept) < len(found):
+        warn(
+            f'{metric}: {len(found) - len(kept)} of {len(found)} predictions have infinite numbers or NaN and are left '
+            'out.'
+        )
+    return kept
 
 
 def _mask_row(row: dict) -> dict:
