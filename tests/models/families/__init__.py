@@ -12,9 +12,9 @@ import torch
 from mmdetlike.registry import MODELS
 
 from . import dense, instances, query, query_references, regions, two_stage  # noqa: F401  enter their families
-from .common import ABSTRACT, FAMILIES, NUM_STUFF, PANOPTIC
+from .common import ABSTRACT, FAMILIES, NUM_STUFF, PAIRS, PANOPTIC
 
-__all__ = ['ABSTRACT', 'FAMILIES', 'NUM_STUFF', 'PANOPTIC', 'build']
+__all__ = ['ABSTRACT', 'FAMILIES', 'NUM_STUFF', 'PAIRS', 'PANOPTIC', 'build']
 
 
 @functools.cache
