@@ -68,11 +68,13 @@ def _failure(error: Exception, cfg, registry: MMEngineRegistry) -> str:
             f"{kind} is configured by a dict with the key 'type', got one with {', '.join(map(str, cfg)) or 'no keys'}"
         )
     name = type_name(cfg['type'])
-    if isinstance(error, ValueError):
-        return f'type={name!r}: {error}'
+    is_sentence = isinstance(error, ValueError) or (isinstance(error, KeyError) and ' ' in str(error.args[:1]))
+    # str() of a KeyError puts its message into quotes
+    reason = str(error.args[0] if is_sentence and error.args else f'{type(error).__name__}: {error}')
     mistyped = '; '.join(_mistyped(_resolve(cfg, registry), cfg))
-    reason = f'{type(error).__name__}: {error}'
-    return f'type={name!r}: {mistyped} ({reason})' if mistyped else f'type={name!r} could not be built: {reason}'
+    if mistyped:
+        return f'type={name!r}: {mistyped} ({reason})'
+    return f'type={name!r}: {reason}' if is_sentence else f'type={name!r} could not be built: {reason}'
 
 
 def _resolve(cfg: dict, registry: MMEngineRegistry):
@@ -145,5 +147,8 @@ def _accepted_arguments(cls) -> list[str]:
 def _parameters(cls) -> list[inspect.Parameter]:
     """What ``cls`` takes by name, its own constructor's first, then of its bases' as far as ``**kwargs`` leads."""
     if not inspect.isclass(cls):
-        return list(inspect.signature(cls).parameters.values())
+        try:
+            return list(inspect.signature(cls).parameters.values())
+        except (TypeError, ValueError):  # not callable, or a builtin
+            return []
     return list(parameters_of(cls).values())

@@ -1,7 +1,8 @@
 """Every registry of the toolbox, each a child of mmengine's, and the scopes under which configs may name them.
 
 Our scope is ``mmdetlike``. Configs written for OpenMMLab's detection toolbox say ``default_scope = 'mmdet'`` or
-``type='mmcv.LoadImageFromFile'``; those scopes are aliases of ours, so that such configs build unmodified.
+``type='mmcv.LoadImageFromFile'``, those for its toolbox of rotated boxes ``default_scope = 'mmrotate'``; those scopes
+are aliases of ours, so that such configs build unmodified.
 """
 
 import difflib
@@ -16,7 +17,7 @@ from mmdetlike.build_errors import explained
 from mmdetlike.errors import ConfigError
 
 SCOPE = 'mmdetlike'
-ALIASES = ('mmdet', 'mmcv')
+ALIASES = ('mmdet', 'mmcv', 'mmrotate')
 
 
 class Registry(MMEngineRegistry):
@@ -102,7 +103,7 @@ def registered_name(item) -> str | None:
     """The name by which configs reach a class or function: as it is registered, else its import path, or None."""
     for registry in (r for r in globals().values() if isinstance(r, Registry)):
         for name, registered in (*registry.module_dict.items(), *registry.parent.module_dict.items()):
-            if registered is item:
+            if registered is item and registry.get(name) is item:  # not hidden by one of ours
                 return name
     path = f'{getattr(item, "__module__", "")}.{getattr(item, "__qualname__", "")}'
     try:

@@ -143,9 +143,19 @@ class GeneralizedAttention(nn.Module):
         along_y = self.appr_geom_fc_y(self._embed_offsets(height, key_height, query))
         along_x = self.appr_geom_fc_x(self._embed_offsets(width, key_width, query))
         along_y, along_x = (feature.unflatten(-1, (self.num_heads, -1)) for feature in (along_y, along_x))
-        energy_y = torch.einsum('nmhwc,hkmc->nmhwk', query, along_y)
+        energy_y = torch.einsum('nmhwc,hkmc->nmhwk', self._queries_along_y(query), along_y)
         energy_x = torch.einsum('nmhwc,wkmc->nmhwk', query, along_x)
         return (energy_y[..., :, None] + energy_x[..., None, :]).flatten(4).flatten(2, 3)
+
+    def _queries_along_y(self, query: Tensor) -> Tensor:
+        """The queries (n, heads, h, w, dim) that are compared with offsets along y.
+
+        With the term of query content and position alone, the implementation that published weights (GRoIE) come from
+        takes rows for columns here, which square maps permit: weights trained so need it.
+        """
+        _, query_position, _, position_only = self.attention_type
+        is_square = query.shape[2] == query.shape[3]
+        return query.transpose(2, 3) if query_position and not position_only and is_square else query
 
     def _embed_offsets(self, queries: int, keys: int, like: Tensor) -> Tensor:
         """Sines and cosines of how far each key is from each query along an axis, (queries, keys, dim / 2)."""

@@ -17,7 +17,8 @@ def _no_trust(monkeypatch):
 
 @pytest.fixture(autouse=True, scope='session')
 def _unformatted_configs():
-    """Leave configs unformatted where mmengine stores them: that takes longer than training on tiny pictures."""
+    """Leave configs unformatted where they are stored: that takes longer than training on tiny pictures."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmengine.config.config.FormatCode', lambda text, **_: (text, False))
+        for module in ('mmengine.config.config', 'mmdetlike.utils.config_text'):
+            patch.setattr(f'{module}.FormatCode', lambda text, **_: (text, False))
         yield

@@ -20,6 +20,7 @@ RECORDINGS = {
 # what was changed for the recordings: no pretrained weights, nothing drawn at random
 RECORDING_ONLY = {
     'init_cfg': None,
+    'teacher_ckpt': None,
     'num': 10**6,
     'pos_fraction': 0.5,
     'neg_pos_ub': -1,

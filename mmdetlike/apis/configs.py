@@ -1,51 +1,20 @@
 """Where the config of a detector comes from: a file, the name of one that is shipped, or a checkpoint."""
 
 import copy
-import difflib
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-import mmdetlike
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import ALIASES, SCOPE
 from mmdetlike.utils.checkpoint import CheckpointError
 from mmdetlike.utils.config import load_config
-from mmdetlike.utils.config_parse import parse_config
+from mmdetlike.utils.stored_config import parse_config
 
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
 # what inference needs of a config
 _KEYS = ('default_scope', 'model', 'test_dataloader', 'visualizer')
 _SCOPES = (SCOPE, *ALIASES, 'mmengine')
-
-
-def config_folders() -> list[Path]:
-    """Folders of the configs that come with the package: inside it when installed, beside it in a checkout."""
-    package = Path(mmdetlike.__file__).parent
-    return [folder for folder in (package / 'configs', package.parent / 'configs') if folder.is_dir()]
-
-
-def find_config(name: str | Path) -> Path:
-    """The file of a config.
-
-    Args:
-        name: Path of a file, path below the shipped configs, or the bare name of one of these, such as
-            ``'faster-rcnn_r50_fpn_1x_coco'``.
-
-    Raises:
-        FileNotFoundError: There is none; the message lists close names.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    shipped = [file for folder in config_folders() for file in sorted(folder.rglob('*.py'))]
-    same = [file for file in shipped if file.stem == str(name) or file.as_posix().endswith(f'/{name}')]
-    if same:
-        return same[0]
-    stems = [file.stem for file in shipped if '_base_' not in file.parts]
-    close = difflib.get_close_matches(path.name.removesuffix('.py'), stems, n=4, cutoff=0.4)
-    hint = f'did you mean {", ".join(close)}?' if close else f'there are {", ".join(sorted(stems)) or "none"}'
-    raise FileNotFoundError(f'{str(name)!r} is neither a config file nor the name of a shipped config; {hint}')
 
 
 def as_config(model: str | Path | Config | dict, cfg_options: dict | None = None, scope: str = SCOPE) -> Config:

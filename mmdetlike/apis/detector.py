@@ -7,15 +7,14 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
-from mmdetlike.apis.configs import as_config, find_config
+from mmdetlike.apis.configs import as_config
 from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
-from mmdetlike.utils.checkpoint import CheckpointError, check_fit, trust_checkpoints
-from mmdetlike.utils.config import located
+from mmdetlike.utils.checkpoint import fill, read_weights
+from mmdetlike.utils.config import find_config, located
 from mmdetlike.utils.setup_env import register_all_modules
 from mmdetlike.utils.test_cfg import check_test_cfg
 from mmdetlike.visualization import get_palette
@@ -111,34 +110,6 @@ def _without_pretrained(cfg):
 
 def _fetches(init_cfg) -> bool:
     return isinstance(init_cfg, dict) and init_cfg.get('checkpoint') is not None
-
-
-def read_weights(checkpoint: str | Path, trust: bool) -> dict:
-    """What a checkpoint file, or URL, holds, its tensors on the CPU.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: It can't be read.
-    """
-    with trust_checkpoints(trust):
-        loaded = _load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
-    if not isinstance(loaded, dict):
-        raise CheckpointError(f'{checkpoint} holds a {type(loaded).__name__}, not a dict with the weights of a model')
-    return loaded
-
-
-def fill(model: nn.Module, checkpoint: dict, source: str) -> None:
-    """Load all weights of a model.
-
-    Raises:
-        CheckpointError: One is missing or of another shape.
-    """
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
-    surplus = check_fit(model, state_dict, source, strict=True)
-    if surplus is not None:
-        warnings.warn(surplus, stacklevel=3)
-    model.load_state_dict(state_dict, strict=False)
 
 
 def finish(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list, device: torch.device) -> nn.Module:

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch import nn
 from tqdm import tqdm
 
-from mmdetlike.apis.configs import as_config, config_in_checkpoint, find_config
+from mmdetlike.apis.configs import as_config, config_in_checkpoint
 from mmdetlike.apis.detector import build_model, check_device, fill, finish, read_weights, set_palette
 from mmdetlike.apis.images import Image, check_channel_order, describe
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
@@ -23,7 +23,7 @@ from mmdetlike.apis.sources import Item, count, download, expand, stream
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
 from mmdetlike.structures import DetDataSample
-from mmdetlike.utils.config import located
+from mmdetlike.utils.config import find_config, located
 from mmdetlike.utils.outputs import is_url
 
 _LISTED = 20  # unreadable inputs to name at the end

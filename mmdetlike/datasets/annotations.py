@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import reprlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -51,6 +52,8 @@ def read_json(path: str, backend_args: dict | None = None) -> object:
         return json.loads(read_text(path, backend_args))
     except json.JSONDecodeError as error:
         raise DataError(f'{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.') from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f'{path}: not a usable JSON file: {error}.') from error
     except RecursionError:
         raise DataError(f'{path}: not a usable JSON file, its lists are nested too deeply.') from None
 
@@ -159,6 +162,12 @@ def _rounded(box: np.ndarray) -> list[float]:
 
 
 def shortened(value: object, limit: int = 100) -> str:
-    """``value`` as text of at most about ``limit`` characters."""
-    text = repr(value[:limit] if isinstance(value, (str, bytes, list, tuple)) else value)
+    """``value`` as text of at most about ``limit`` characters, however long or deep it is."""
+    text = _SHORT.repr(value)
     return text if len(text) <= limit else f'{text[:limit]}...'
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxarray = 12
+_SHORT.maxdict = 12
+_SHORT.maxstring = _SHORT.maxother = 80

@@ -1,9 +1,11 @@
 """What every detection dataset does: seeded samples, broken images, filtering, errors that say what is wrong."""
 
+import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
@@ -11,7 +13,7 @@ from ..errors import ConfigError
 from ..registry import DATASETS, TRANSFORMS
 from ..utils.colors import distinct_colors
 from .annotations import read_lines
-from .errors import DataError, ImageError, ImageSizeError, PipelineError, SkipReport, tells_at, warn
+from .errors import DataError, ImageError, ImageSizeError, PipelineError, SkipReport, tells_at, warn, warn_once
 from .proposals import attach_proposals
 from .seeding import seeded
 
@@ -81,7 +83,7 @@ class BaseDetDataset(BaseDataset):
                 f'{type(self).__name__}: {key}={path!r} should be one path; for several sets use '
                 f"dict(type='ConcatDataset', datasets=[...])."
             )
-        return '' if path is None else os.fspath(path)
+        return '' if path is None else os.path.expanduser(os.fspath(path))
 
     def _checked_prefix(self, data_prefix: dict | None) -> dict[str, str]:
         accepted = list(self.ACCEPTED_PREFIXES)
@@ -94,16 +96,19 @@ class BaseDetDataset(BaseDataset):
         unknown = sorted(set(data_prefix) - set(accepted))
         if unknown:
             raise ConfigError(f'data_prefix has {unknown}; it accepts {accepted}.')
-        return {key: os.fspath(folder) for key, folder in data_prefix.items() if folder is not None}
+        folders = {key: os.fspath(folder) for key, folder in data_prefix.items() if folder is not None}
+        return {key: os.path.expanduser(folder) for key, folder in folders.items()}
 
     @classmethod
     def _load_metainfo(cls, metainfo=None) -> dict:
-        metainfo = dict(metainfo or {})
+        metainfo = _checked_metainfo(metainfo)
         if 'classes' in metainfo:
             metainfo['classes'] = _class_names(metainfo['classes'])
         meta = super()._load_metainfo(metainfo)
         if 'classes' in metainfo and 'palette' not in metainfo:
             meta['palette'] = distinct_colors(len(meta['classes']))
+        elif 'palette' in metainfo and meta.get('classes'):
+            meta['palette'] = _palette(meta['palette'], len(meta['classes']))
         return meta
 
     @property
@@ -296,6 +301,45 @@ class BaseDetDataset(BaseDataset):
             f'{self.source}: {in_a_row} images in a row could not be read, the last being {error}. '
             f'Check data_root={self.data_root!r} and data_prefix={self.data_prefix}.'
         )
+
+
+def _checked_metainfo(metainfo: object) -> dict:
+    """``metainfo`` as a dict.
+
+    Raises:
+        ConfigError: It is no dict, or has 'classes' or 'palette' misspelled, which would leave the default in silence.
+    """
+    if not isinstance(metainfo, (Mapping, Config, type(None))):
+        raise ConfigError(f'metainfo={metainfo!r} should be a dict: dict(classes=(...)).')
+    old_names = {'CLASSES': 'classes', 'PALETTE': 'palette'}
+    metainfo = {old_names.get(key, key): value for key, value in dict(metainfo or {}).items()}
+    for known in {'classes', 'palette'} - set(metainfo):
+        close = difflib.get_close_matches(known, list(map(str, metainfo)), n=1, cutoff=0.8)
+        if close:
+            raise ConfigError(f'metainfo has the keys {list(metainfo)}: {close[0]!r} should be {known!r}.')
+    return metainfo
+
+
+def _palette(palette: object, num_classes: int) -> object:
+    """A list of colours with one for each class; what is no such list (a name, a single colour) is left as it is.
+
+    Raises:
+        ConfigError: A colour of the list is neither a name nor three numbers.
+    """
+    if not isinstance(palette, (list, tuple)) or (palette and all(isinstance(part, (int, float)) for part in palette)):
+        return palette
+    for number, color in enumerate(palette):
+        channels = list(color) if isinstance(color, (list, tuple, np.ndarray)) else []
+        numbers = all(isinstance(channel, (int, float, np.number)) and 0 <= channel <= 255 for channel in channels)
+        if not isinstance(color, str) and not (numbers and len(channels) == 3):
+            raise ConfigError(
+                f'palette[{number}]={color!r} should be three numbers from 0 to 255, or the name of a color.'
+            )
+    if len(palette) < num_classes:
+        warn_once(
+            f'palette has {len(palette)} colors for {num_classes} classes: others get colors of their own.', 'palette'
+        )
+    return [*palette, *distinct_colors(num_classes)[len(palette) :]]
 
 
 def _class_names(classes: object) -> tuple[str, ...]:

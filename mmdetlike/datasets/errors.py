@@ -60,7 +60,7 @@ def warn_once(message: str, key: str) -> None:
     """Log ``message`` as a warning unless this process has already logged one under ``key``."""
     if key not in _warned:
         _warned.add(key)
-        warn(f'{message} (Said once for all of this kind.)')
+        warn(f'{message} (Said once.)')
 
 
 class SkipReport:

@@ -13,6 +13,7 @@ from .annotations import shortened
 from .errors import DataError
 
 LARGEST_SIDE = 1_000_000  # pixels
+_LARGEST_AREA = LARGEST_SIDE**2
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def box(value: object) -> tuple[float, float, float, float] | None:
 
 def area(value: object) -> float:
     """A positive number of square pixels; NaN for anything else, as an area can be measured."""
-    known = type(value) in (int, float) and 0 < value < math.inf
+    known = type(value) in (int, float) and 0 < value < _LARGEST_AREA
     return float(value) if known else math.nan
 
 

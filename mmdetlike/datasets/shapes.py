@@ -33,6 +33,8 @@ class ShapesDataset(BaseDetDataset):
         max_objects: Shapes in a picture: from one to this many.
         with_stuff: The background is sky and ground, two more classes: samples have ``segments_info`` and
             ``panoptic_map`` for ``LoadPanopticAnnotations``.
+        rotated: Shapes are longer than wide and tilted in any direction; a box is the quadrilateral x1, y1, ..., x4, y4
+            that is tilted with its shape, for ``LoadAnnotations(box_type='rbox')``.
 
     The other arguments are those of ``BaseDetDataset``.
     """
@@ -53,6 +55,7 @@ class ShapesDataset(BaseDetDataset):
         split: str = 'train',
         max_objects: int = 6,
         with_stuff: bool = False,
+        rotated: bool = False,
         **kwargs,
     ) -> None:
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -61,7 +64,8 @@ class ShapesDataset(BaseDetDataset):
         if length < 1 or not 1 <= max_objects <= 100:
             raise ValueError(f'length should be positive and max_objects in 1..100, got {length} and {max_objects}.')
         self.with_stuff = with_stuff
-        self._specs = [SceneSpec(seed, split, i, height, width, max_objects, with_stuff) for i in range(length)]
+        settings = (height, width, max_objects, with_stuff, rotated)
+        self._specs = [SceneSpec(seed, split, i, *settings) for i in range(length)]
         if with_stuff:
             kwargs['metainfo'] = PANOPTIC_METAINFO | (kwargs.get('metainfo') or {})
         super().__init__(**kwargs)

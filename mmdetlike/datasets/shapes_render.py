@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from faster_coco_eval.core import mask as rle
 
+from ..structures.bbox import geometry
 from .seeding import stable_hash
 from .shapes_paint import paint_background, paint_shape, soften, tint_ground
 
@@ -20,6 +22,10 @@ KEYPOINT_NAMES = ('top', 'upper_right', 'upper_left', 'lower_right', 'lower_left
 MIN_SIDE = 16  # of an upright shape and of a visible box, in pixels
 MIN_VISIBLE = 0.5  # of the area of each shape
 MAX_TILT = math.radians(25)
+STOUT = (0.8, 0.45)  # least width / height, and how much larger it may be
+# of rotated scenes
+ANY_TILT = math.radians(90)
+SLIM = (0.45, 0.25)
 MAX_TRIES = 30  # placements of one shape before the scene does without it
 
 _BOTTOM_LEFT, _BOTTOM_RIGHT = (-0.87, 0.5), (0.87, 0.5)
@@ -62,6 +68,7 @@ class SceneSpec:
         width: In pixels.
         max_objects: At most so many shapes, at least one.
         with_stuff: The background is sky above a horizon and ground below it.
+        rotated: Shapes are longer than wide and tilted in any direction, and boxes are tilted with them.
     """
 
     seed: int
@@ -71,6 +78,7 @@ class SceneSpec:
     width: int
     max_objects: int
     with_stuff: bool = False
+    rotated: bool = False
 
     def random(self, purpose: str) -> np.random.RandomState:
         """A random generator of its own for each purpose, so that changing one doesn't change the others."""
@@ -155,9 +163,13 @@ class Scene:
             margin + random.random_sample() * (self.spec.width - 2 * margin),
             margin + random.random_sample() * (self.spec.height - 2 * margin),
         )
-        tilt = (2 * random.random_sample() - 1) * MAX_TILT
-        aspect = 0.8 + 0.45 * random.random_sample()
-        return Shape(label, center, radius, tilt, 1.0 if CLASSES[label] == 'circle' else aspect)
+        most, (narrowest, span) = (ANY_TILT, SLIM) if self.spec.rotated else (MAX_TILT, STOUT)
+        tilt = (2 * random.random_sample() - 1) * most
+        aspect = narrowest + span * random.random_sample()
+        if CLASSES[label] == 'circle':
+            # its box must not be tilted: there is nothing to see of it
+            return Shape(label, center, radius, 0.0 if self.spec.rotated else tilt, 1.0)
+        return Shape(label, center, radius, tilt, aspect)
 
     def _leaves_visible(self, shape: Shape, mask: np.ndarray) -> bool:
         owner = self.owner[shape.window]
@@ -198,11 +210,10 @@ class Scene:
 
     def _instance(self, number: int, shape: Shape) -> dict:
         visible = self.owner == number
-        columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(visible.any(1))
         encoded = rle.encode(np.asfortranarray(visible, dtype=np.uint8))
         return {
             'ignore_flag': 0,
-            'bbox': [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)],
+            'bbox': _tilted_box(visible, shape.tilt) if self.spec.rotated else _upright_box(visible),
             'bbox_label': shape.label,
             'mask': {'size': [int(n) for n in encoded['size']], 'counts': encoded['counts'].decode('ascii')},
             'keypoints': self._keypoints(shape, visible),
@@ -217,6 +228,20 @@ class Scene:
         for slot, (x, y), (column, row) in zip(slots, points, inner.astype(int)):
             flat[3 * slot : 3 * slot + 3] = [round(float(x), 2), round(float(y), 2), 2 if visible[row, column] else 1]
         return flat
+
+
+def _upright_box(visible: np.ndarray) -> list[float]:
+    """x1, y1, x2, y2 around the pixels that are set."""
+    columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(visible.any(1))
+    return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
+
+
+def _tilted_box(visible: np.ndarray, tilt: float) -> list[float]:
+    """The corners x1, y1, ..., x4, y4 of the box around the middles of the pixels that are set, tilted in radians."""
+    y, x = np.nonzero(visible)
+    middles = torch.from_numpy(np.stack([x, y], axis=-1) + 0.5)
+    box = geometry.rectangles_at(middles, middles.new_tensor(tilt))
+    return [round(value, 2) for value in geometry.corners(box).flatten().tolist()]
 
 
 def _sides(mask: np.ndarray) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mmdetlike.utils.config_parse import parse_config
+from mmdetlike.utils.stored_config import parse_config
 
 from .progress import Division
 

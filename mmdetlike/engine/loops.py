@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import LOOPS
 
+from .dataloaders import refuse_empty, refuse_endless
 from .hooks.checks import unwrapped
 from .hooks.mean_teacher_hook import pair_of
 from .progress import Division, Position, advance, is_endless
@@ -64,11 +65,8 @@ class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         check_batches(self.dataloader)
-        if is_endless(self.dataloader):
-            raise ConfigError(
-                f'EpochBasedTrainLoop needs a sampler that ends, as DefaultSampler; an epoch of '
-                f'{type(self.dataloader.batch_sampler.sampler).__name__} would not: use IterBasedTrainLoop with it'
-            )
+        refuse_empty(self.dataloader)
+        refuse_endless(self.dataloader)
         self.started_at = START
 
     def go_on(self, position: Position, epoch: int, iteration: int) -> None:
@@ -131,6 +129,7 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         check_batches(self.dataloader)
+        refuse_empty(self.dataloader)
         self.dataloader_iterator = SkippingIterator(self.dataloader)
 
     def go_on(self, position: Position, epoch: int, iteration: int) -> None:

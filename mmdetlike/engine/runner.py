@@ -7,24 +7,35 @@ import torch
 from mmengine.config import Config as MMEngineConfig
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed, master_only
-from mmengine.model import is_model_wrapper
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.backbones.staged import StagedBackbone
 from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
 from mmdetlike.utils.config import located
 from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
 
+from .dataloaders import consistent_settings
+from .explain import explained
 from .loops import EpochBasedTrainLoop
 from .progress import META_KEY, Division, describe
 from .resume import FormerRun
+from .settings import check_settings
 from .work_dir import refuse_occupied, sole_training
 
 # hooks every run gets unless its config has one of the same type
-STANDARD_HOOKS = ('CheckInvalidLossHook', 'NumClassCheckHook', 'ChannelCheckHook', 'ReportHook')
+STANDARD_HOOKS = (
+    'CheckInvalidLossHook',
+    'MonitorCheckHook',
+    'NumClassCheckHook',
+    'ChannelCheckHook',
+    'ReportHook',
+)
 
 
 def _concerns_the_user(record: LogRecord) -> bool:
@@ -47,8 +58,20 @@ class Runner(MMEngineRunner):
 
     @classmethod
     def from_cfg(cls, cfg: MMEngineConfig | dict) -> 'Runner':
-        """Build a runner from a config, of which it keeps a copy that can be written and read again."""
+        """Build a runner from a config whose numbers make sense, of a copy that can be written and read again.
+
+        Raises:
+            ConfigError: One doesn't, or the config has keys of OpenMMLab 2.x.
+        """
+        check_settings(cfg)
         return super().from_cfg(Config.of(cfg))
+
+    @staticmethod
+    def build_dataloader(dataloader, *args, **kwargs):
+        """Build a dataloader, without settings of worker processes where it has none."""
+        if isinstance(dataloader, dict):
+            dataloader = consistent_settings(dataloader)
+        return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without CUDA they talk over gloo."""
@@ -79,14 +102,42 @@ class Runner(MMEngineRunner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, in distributed runs, wrap it."""
-        if self.distributed and not torch.cuda.is_available():
-            find_unused = self.cfg.get('find_unused_parameters', False)
-            default = dict(broadcast_buffers=False, find_unused_parameters=find_unused)
-            model_wrapper_cfg = {**default, **(model_wrapper_cfg or {}), 'device_ids': None}
+        if self.distributed:
+            self._freeze_unused_stages(model)
+            if not torch.cuda.is_available():
+                model = self._without_synchronized_norms(model)
+                find_unused = self.cfg.get('find_unused_parameters', False)
+                default = dict(broadcast_buffers=False, find_unused_parameters=find_unused)
+                model_wrapper_cfg = {**default, **(model_wrapper_cfg or {}), 'device_ids': None}
         return super().wrap_model(model_wrapper_cfg, model)
 
+    def _freeze_unused_stages(self, model: nn.Module) -> None:
+        for name, module in model.named_modules():
+            unused = module.freeze_unused_stages() if isinstance(module, StagedBackbone) else []
+            if unused:
+                self.logger.info(f'{name}: {", ".join(unused)} are not trained, as no output of theirs is used')
+
+    def _without_synchronized_norms(self, model: nn.Module) -> nn.Module:
+        """CPU processes normalize each by its own batch: torch wraps synchronized norms on GPUs only."""
+        if self.cfg.get('sync_bn') is not None:
+            raise ConfigError(f'sync_bn={self.cfg.sync_bn!r} needs GPUs: leave it out to train on CPU processes')
+        count = sum(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+        if count > 0:
+            self.logger.warning(
+                f'without GPUs the {count} SyncBN layers are plain BN: each process normalizes by its own batch'
+            )
+        return revert_sync_batchnorm(model)
+
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
-        """Register the config's hooks and those of ``STANDARD_HOOKS`` that it doesn't set itself."""
+        """Register the config's hooks and those of ``STANDARD_HOOKS`` that it doesn't set itself.
+
+        A default hook that is None is left out.
+        """
+        removable = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+        # the names that mmengine itself adds, which None takes away; it refuses None under any other name
+        default_hooks = {
+            name: hook for name, hook in (default_hooks or {}).items() if hook is not None or name in removable
+        }
         custom_hooks = list(custom_hooks or [])
         given = {hook.get('type') if isinstance(hook, dict) else type(hook).__name__ for hook in custom_hooks}
         names = {str(name).rsplit('.', 1)[-1] for name in given}
@@ -110,7 +161,7 @@ class Runner(MMEngineRunner):
         Raises:
             ConfigError: The work folder belongs to another training.
         """
-        with sole_training(self.work_dir):
+        with sole_training(self.work_dir), explained(self):
             self._take_work_dir()
             return super().train()
 
@@ -160,8 +211,9 @@ class Runner(MMEngineRunner):
         # hooks save by_epoch before the loop counts the epoch, and by iterations before it counts the iteration
         epoch = meta.setdefault('epoch', self.epoch + by_epoch)
         iteration = meta.setdefault('iter', self.iter + (not by_epoch))
-        position = self.train_loop.position_at(epoch, iteration)
-        meta[META_KEY] = describe(position, Division.of(self.train_dataloader))
+        if _counts_samples(self.train_loop):
+            position = self.train_loop.position_at(epoch, iteration)
+            meta[META_KEY] = describe(position, Division.of(self.train_dataloader))
         super().save_checkpoint(out_dir, filename, *args, meta=meta, by_epoch=by_epoch, **kwargs)
 
     def resume(
@@ -185,6 +237,10 @@ class Runner(MMEngineRunner):
         Raises:
             CheckpointError: It holds weights only, without the state of a run, or state of another optimizer.
         """
+        if not _counts_samples(self.train_loop):
+            self.logger.warning(f'{type(self.train_loop).__name__} counts no samples: resuming by the stored settings')
+            super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+            return
         if map_location == 'default':
             map_location = get_device()
         checkpoint = self.load_checkpoint(filename, map_location)
@@ -224,6 +280,11 @@ class Runner(MMEngineRunner):
             self.logger.warning(f'nothing is left to train: train_cfg.{key} is {end}, and {filename} has done {done}')
 
 
+def _counts_samples(loop) -> bool:
+    """Whether a loop is one of ours or does as they do; people also bring subclasses of mmengine's."""
+    return hasattr(loop, 'position_at') and hasattr(loop, 'go_on')
+
+
 def launch(cfg: MMEngineConfig, action: str) -> None:
     """Build a runner from a config and let it ``'train'`` or ``'test'``.
 
@@ -232,5 +293,6 @@ def launch(cfg: MMEngineConfig, action: str) -> None:
     """
     with located(cfg):
         if action == 'train':
+            check_settings(cfg)  # what is wrong with the config comes before where it would be trained
             refuse_occupied(cfg, cfg.work_dir)
         getattr(Runner.from_cfg(cfg), action)()

@@ -2,11 +2,12 @@
 
 from . import functional
 from .evaluator import DumpFirstEvaluator
-from .metrics import CocoMetric, CocoPanopticMetric, DumpDetResults, DumpProposals, VOCMetric
+from .metrics import CocoMetric, CocoPanopticMetric, DOTAMetric, DumpDetResults, DumpProposals, VOCMetric
 
 __all__ = [
     'CocoMetric',
     'CocoPanopticMetric',
+    'DOTAMetric',
     'DumpDetResults',
     'DumpFirstEvaluator',
     'DumpProposals',

@@ -11,7 +11,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes
+from mmdetlike.structures.bbox import BaseBoxes, geometry
 
 Size = tuple[int, int]
 Fill = float | tuple[float, ...]
@@ -192,20 +192,18 @@ class Warp:
 
 
 def project_boxes(boxes: Tensor, matrix: np.ndarray | Tensor) -> Tensor:
-    """Boxes (..., 4), xyxy, around the corners of ``boxes`` mapped by a 3x3 matrix."""
-    mapped = HorizontalBoxes(boxes)
-    mapped.project_(matrix)
-    return mapped.tensor
+    """Boxes (..., 4 or 5) of the same kind around the corners of ``boxes`` mapped by a 3x3 matrix."""
+    return geometry.project(boxes, matrix)
 
 
 def map_back(instances: InstanceData, homography_matrix: np.ndarray, ori_shape: Size | None = None) -> InstanceData:
     """Predictions on a warped image, in pixels of the original one.
 
     Args:
-        instances: With ``bboxes`` (n, 4), a tensor or `HorizontalBoxes`, and ``keypoints`` (n, k, 2 or 3), if any.
+        instances: With ``bboxes`` (n, 4 or 5), a tensor or box object, and ``keypoints`` (n, k, 2 or 3), if any.
         homography_matrix: (3, 3), from the original to the warped image, as transforms accumulate it in
             ``results['homography_matrix']``.
-        ori_shape: (h, w) of the original image, to which boxes are clipped if given.
+        ori_shape: (h, w) of the original image, to which axis-aligned boxes are clipped if given.
 
     Returns:
         A new `InstanceData`; other fields are those of ``instances``.
@@ -220,11 +218,14 @@ def map_back(instances: InstanceData, homography_matrix: np.ndarray, ori_shape: 
 
 
 def _boxes_back(bboxes: Tensor | BaseBoxes, inverse: np.ndarray, ori_shape: Size | None) -> Tensor | BaseBoxes:
-    boxes = bboxes.clone() if isinstance(bboxes, BaseBoxes) else HorizontalBoxes(bboxes)
+    if not isinstance(bboxes, BaseBoxes):
+        boxes = project_boxes(bboxes, inverse)
+        return boxes if ori_shape is None else geometry.clip(boxes, ori_shape)
+    boxes = bboxes.clone()
     boxes.project_(inverse)
     if ori_shape is not None:
         boxes.clip_(ori_shape)
-    return boxes if isinstance(bboxes, BaseBoxes) else boxes.tensor
+    return boxes
 
 
 def _keypoints_back(keypoints: Tensor | np.ndarray, inverse: np.ndarray) -> Tensor | np.ndarray:

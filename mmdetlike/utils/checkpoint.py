@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mmengine.dist import barrier, get_dist_info
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmdetlike.errors import CheckpointError
 from mmdetlike.utils.plain import allow_harmless_globals, plain_state
@@ -408,3 +410,33 @@ def _listing(what: str, keys: list[str], limit: int = 8) -> str:
         return ''
     more = f' and {len(keys) - limit} more' if len(keys) > limit else ''
     return f'{len(keys)} keys {what} ({", ".join(keys[:limit])}{more})'
+
+
+def read_weights(checkpoint: str | Path, trust: bool = False) -> dict:
+    """What a checkpoint file, or URL, holds, its tensors on the CPU.
+
+    With ``trust`` it may hold any object (see ``trust_checkpoints``).
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It can't be read.
+    """
+    with trust_checkpoints(trust):
+        loaded = _load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f'{checkpoint} holds a {type(loaded).__name__}, not a dict with the weights of a model')
+    return loaded
+
+
+def fill(model: torch.nn.Module, checkpoint: dict, source: str) -> None:
+    """Load all weights of a model.
+
+    Raises:
+        CheckpointError: One is missing or of another shape.
+    """
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
+    surplus = check_fit(model, state_dict, source, strict=True)
+    if surplus is not None:
+        warnings.warn(surplus, stacklevel=3)
+    model.load_state_dict(state_dict, strict=False)

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmdetlike.utils.checkpoint import TRUST_VARIABLE
 from mmdetlike.utils.config import load_config, require
 from mmdetlike.utils.failures import sentence
+from mmdetlike.utils.options import add_options
+from mmdetlike.utils.settings import check_settings, is_first_process, leave_out_worker_settings
+from mmdetlike.utils.unread import refuse_old_settings, unread_settings
 
 DEBUG_OPTION = '--debug'
 DEBUG_VARIABLE = 'MMDETLIKE_DEBUG'
@@ -44,14 +47,9 @@ def user_path(text: str) -> Path:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Options of every tool that runs a model, ``--debug`` among them."""
     parser.add_argument(
-        '--work-dir', type=user_path, help='folder for logs and checkpoints (default: work_dirs/CONFIG_NAME)'
+        '--work-dir', type=os.path.expanduser, help='folder for logs and checkpoints (default: work_dirs/CONFIG_NAME)'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='overrides of the config, e.g. optim_wrapper.optimizer.lr=0.01 train_dataloader.batch_size=4',
-    )
+    add_options(parser)
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who starts the processes'
     )
@@ -83,9 +81,21 @@ def load_run_config(args: argparse.Namespace, *keys: str) -> Config:
     """
     cfg = load_config(args.config, args.cfg_options)
     require(cfg, *keys)
+    refuse_old_settings(cfg)
+    check_settings(cfg)
+    warn_of_unread_settings(cfg, args.cfg_options)
+    leave_out_worker_settings(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem)
     return cfg
+
+
+def warn_of_unread_settings(cfg: Config, cfg_options: dict | None) -> None:
+    """Print a line for each setting that nothing reads."""
+    sentences = unread_settings(cfg, cfg_options)
+    if is_first_process():
+        for line in sentences:
+            print('warning', line, sep=': ', file=sys.stderr)
 
 
 def run_tool(main: Callable[[], None], when_interrupted: str = '') -> None:

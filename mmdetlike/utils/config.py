@@ -1,7 +1,6 @@
 """Reading configs, with messages that say which file and which key is wrong."""
 
 import contextlib
-import copy
 import difflib
 import operator
 from collections.abc import Callable, Iterator
@@ -10,10 +9,13 @@ from pathlib import Path
 from mmengine.config import Config as MMEngineConfig
 from mmengine.config import ConfigDict
 
+import mmdetlike
 from mmdetlike.build_errors import type_name
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import SCOPE
+from mmdetlike.utils.config_reading import read_config
 from mmdetlike.utils.config_text import Config
+from mmdetlike.utils.options import apply_options
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
@@ -32,22 +34,40 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         raise ConfigError(f'config {path} is a folder, not a file{_similar_files(path / "config.py")}')
     if not path.is_file():
         raise FileNotFoundError(f'config {path} does not exist{_similar_files(path)}')
-    try:
-        config = MMEngineConfig.fromfile(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{path}: a base config is missing: {error}') from error
-    except SyntaxError as error:
-        raise ConfigError(f'{path} is not valid Python: {error.msg} (line {error.lineno})') from error
-    except Exception as error:
-        raise ConfigError(f'{path} could not be read: {type(error).__name__}: {error}') from error
-    if cfg_options:
-        try:
-            config.merge_from_dict(copy.deepcopy(dict(cfg_options)))  # it writes into nested dicts
-        except (KeyError, TypeError, IndexError) as error:
-            raise ConfigError(f'--cfg-options {cfg_options} does not fit {path}: {error}') from error
+    config = read_config(path)
+    apply_options(config, cfg_options or {})
     if config.get('default_scope') is None:
         config.default_scope = SCOPE
     return Config.of(config)
+
+
+def config_folders() -> list[Path]:
+    """Folders of the configs that come with the package: inside it when installed, beside it in a checkout."""
+    package = Path(mmdetlike.__file__).parent
+    return [folder for folder in (package / 'configs', package.parent / 'configs') if folder.is_dir()]
+
+
+def find_config(name: str | Path) -> Path:
+    """The file of a config.
+
+    Args:
+        name: Path of a file, path below the shipped configs, or the bare name of one of these, such as
+            ``'faster-rcnn_r50_fpn_1x_coco'``.
+
+    Raises:
+        FileNotFoundError: There is none; the message lists close names.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = [file for folder in config_folders() for file in sorted(folder.rglob('*.py'))]
+    same = [file for file in shipped if file.stem == str(name) or file.as_posix().endswith(f'/{name}')]
+    if same:
+        return same[0]
+    stems = [file.stem for file in shipped if '_base_' not in file.parts]
+    close = difflib.get_close_matches(path.name.removesuffix('.py'), stems, n=4, cutoff=0.4)
+    hint = f'did you mean {", ".join(close)}?' if close else f'there are {", ".join(sorted(stems)) or "none"}'
+    raise FileNotFoundError(f'{str(name)!r} is neither a config file nor the name of a shipped config; {hint}')
 
 
 def _similar_files(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import inspect
 import keyword
 import math
 import os
@@ -32,6 +33,8 @@ class Config(MMEngineConfig):
         config = copy.deepcopy(config) if isinstance(config, MMEngineConfig) else MMEngineConfig(dict(config))
         own = cls.__new__(cls)
         values, *rest = config.__getstate__()
+        for name in [name for name, value in dict.items(values) if inspect.isclass(value)]:
+            del values[name]  # imported by the file, which has used it
         own.__setstate__((_plain_values(values), *rest))
         return own
 

@@ -1,5 +1,6 @@
 """What the shell says about an exception: one sentence, whoever raised it."""
 
+import builtins
 import errno
 import os
 import re
@@ -8,23 +9,28 @@ import traceback
 from pathlib import Path
 
 import torch
+from mmengine.utils import get_object_from_string
 
 import mmdetlike
 from mmdetlike.errors import ConfigError, UserError
 
 PACKAGE = Path(mmdetlike.__file__).parent
+WORKER_TRACEBACK = 'Original Traceback'
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 def sentence(error: BaseException) -> str:
     """One line about ``error``: its message where that is written for users, else what is known about its cause."""
-    if isinstance(error, UserError):
-        kind = 'error' if isinstance(error, ConfigError) else type(error).__name__
-        return f'{kind}: {_message(error)}'
+    # an error whose class takes several arguments comes as a RuntimeError
+    kind = (_raised_in_worker(error) or (type(error),))[0]
+    if issubclass(kind, UserError):
+        return f'{"error" if issubclass(kind, ConfigError) else kind.__name__}: {_message(error)}'
     if isinstance(error, OSError):
         return f'{type(error).__name__}: {_of_system(error)}'
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return f'out of memory: {_first_line(error)} Smaller pictures or train_dataloader.batch_size need less.'
+    if isinstance(error, RuntimeError) and str(error).startswith('DataLoader worker'):
+        return f'error: a process that loads data has been ended, often for want of memory: {_first_line(error)}'
     if isinstance(error, ValueError) and _is_ours(error):
         return f'error: {_message(error)}'
     return (
@@ -33,13 +39,20 @@ def sentence(error: BaseException) -> str:
     )
 
 
+def _raised_in_worker(error: BaseException) -> tuple[type, str] | None:
+    """Class and message of what a worker process of a DataLoader raised, told with its traceback by the main one."""
+    if WORKER_TRACEBACK not in str(error):
+        return None
+    starts = list(re.finditer(r'^([\w.]+(?:Error|Exception|Interrupt))\b(?:: )?', str(error), flags=re.MULTILINE))
+    if not starts:
+        return None
+    kind = getattr(builtins, starts[-1][1], None) or get_object_from_string(starts[-1][1])
+    return kind or type(error), str(error)[starts[-1].end() :].strip()
+
+
 def _message(error: BaseException) -> str:
-    """The message without the traceback that a worker process of a DataLoader puts around it."""
-    text = str(error)
-    if 'Original Traceback' not in text:
-        return text
-    starts = list(re.finditer(r'^[\w.]+(?:Error|Exception|Interrupt)\b(?:: )?', text, flags=re.MULTILINE))
-    return text[starts[-1].end() :].strip() if starts else text.strip().splitlines()[-1]
+    in_worker = _raised_in_worker(error)
+    return str(error) if in_worker is None else in_worker[1]
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from .instances import Instances, mask_extents, to_instances
+from mmdetlike.structures.bbox import geometry
+
+from .instances import Instances, mask_extents, to_instances, upright
 from .palette import Color, get_palette, readable_text_color
 from .tags import place_tags
 from .text import MIN_FONT_SIZE, Typeface, font_size_for, legible_names, line_width_for, shorten, tidy
+from .tilted import draw_tilted_boxes
 
 _RIM = 0.55  # how much of the picture remains in the dark rim around lines
 _CROWDED = 0.12  # tags that would cover a larger share of the image get a smaller font
@@ -51,7 +55,7 @@ def draw_boxes(
     Args:
         image: Image (h, w, 3), uint8.
         boxes: Boxes (n, 4), xyxy, in pixels. Lines of boxes that leave the image run along its border; boxes wholly
-            outside or not finite are left out.
+            outside or not finite are left out. Rotated boxes (n, 5) x, y, width, height, angle are cut by the border.
         colors: One colour a box.
         line_width: In pixels; by default it follows the image size.
         dashed: Draw dashes of the colour on a dark line.
@@ -61,7 +65,11 @@ def draw_boxes(
     """
     canvas = as_canvas(image)
     line_width = line_width or line_width_for(canvas.shape)
-    frames = [_frame(box, canvas.shape, line_width) for box in np.asarray(boxes, dtype=float).reshape(-1, 4)]
+    boxes = np.asarray(boxes, dtype=float)
+    if boxes.size and boxes.shape[-1] == geometry.ROTATED:
+        draw_tilted_boxes(canvas, boxes, colors, line_width, dashed)
+        return canvas
+    frames = [_frame(box, canvas.shape, line_width) for box in boxes.reshape(-1, 4)]
     shown = [(frame, color) for frame, color in zip(frames, colors) if frame is not None]
     rim = (line_width + 1) // 3
     for frame, _ in shown if rim else ():
@@ -126,7 +134,7 @@ def draw_labels(
 
     Args:
         image: Image (h, w, 3), uint8.
-        boxes: Boxes (n, 4), xyxy, in pixels.
+        boxes: Boxes (n, 4), xyxy, in pixels, or rotated ones (n, 5).
         texts: One text a box; a box with '' gets no tag.
         colors: The colour of the tag, one a box.
         font_size: In pixels; by default it follows the image size and the number of tags.
@@ -136,7 +144,8 @@ def draw_labels(
         A new image.
     """
     canvas = as_canvas(image)
-    boxes = np.asarray(boxes, dtype=float).reshape(-1, 4)
+    boxes = np.asarray(boxes, dtype=float)
+    boxes = upright(boxes) if boxes.size else boxes.reshape(-1, 4)
     height, width = canvas.shape[:2]
     font_size = font_size or _font_size_for_tags(canvas.shape, texts)
     font, tag_height, pad = Typeface(font_size), round(1.3 * font_size), round(0.3 * font_size)
@@ -218,7 +227,7 @@ def draw_instances(
     num_classes = max([0 if classes is None else len(classes), *(instances.labels + 1)])
     colors = _colors_of(instances, palette, num_classes)
     width = line_width_for(canvas.shape, style.line_width)
-    anchors = instances.boxes
+    anchors = upright(instances.boxes)
     if instances.masks is not None:
         mask_colors = colors if style.mask_palette is None else _colors_of(instances, style.mask_palette, num_classes)
         canvas = draw_masks(canvas, instances.masks, mask_colors, style.mask_alpha, max(1, width // 2))
@@ -277,12 +286,12 @@ def _texts(instances: Instances, classes: Sequence[str] | None) -> list[str]:
 
 
 def _has_area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    return geometry.is_larger(torch.from_numpy(boxes), 0).numpy()
 
 
 def _anchors(instances: Instances) -> np.ndarray:
     """Boxes at which tags go: those of box-free mask predictions have no area, their masks do."""
-    boxes = instances.boxes.copy()
+    boxes = upright(instances.boxes).copy()
     flat = ~_has_area(boxes)
     boxes[flat] = mask_extents(instances.masks[flat])
     return boxes

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.structures.panoptic import INSTANCE_OFFSET
 
 
@@ -13,7 +15,7 @@ class Instances:
     """Objects of one image.
 
     Args:
-        boxes: Boxes (n, 4), xyxy, in pixels.
+        boxes: Boxes (n, 4), xyxy, or rotated ones (n, 5), x, y, width, height in pixels and angle in radians.
         labels: Class indices (n,).
         scores: Confidences (n,), None for ground truth.
         masks: Masks (n, h, w), bool, of the image's size.
@@ -27,8 +29,8 @@ class Instances:
     keypoints: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
-            raise ValueError(f'boxes to draw must have the shape (n, 4), got {self.boxes.shape}')
+        if self.boxes.ndim != 2 or self.boxes.shape[1] not in (geometry.HORIZONTAL, geometry.ROTATED):
+            raise ValueError(f'boxes to draw must have the shape (n, 4) or (n, 5), got {self.boxes.shape}')
         for name in ('labels', 'scores', 'masks', 'keypoints'):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.boxes):
@@ -48,7 +50,7 @@ class Instances:
 
         Among equals small boxes come first.
         """
-        sizes = np.nan_to_num(self.boxes[:, 2:] - self.boxes[:, :2]).prod(1)
+        sizes = np.nan_to_num(geometry.sizes(torch.from_numpy(self.boxes)).numpy()).prod(1)
         scores = np.full(len(sizes), np.inf) if self.scores is None else self.scores
         order = np.lexsort([sizes, -scores])
         return self[order[scores[order] >= score_thr]]
@@ -60,7 +62,8 @@ class Instances:
             masks = _resize_masks(masks, width, height)
         if keypoints is not None:
             keypoints = keypoints * np.array([*scale, 1.0])
-        return Instances(self.boxes * np.array([*scale, *scale]), self.labels, self.scores, masks, keypoints)
+        boxes = geometry.scale(torch.from_numpy(self.boxes), scale).numpy()
+        return Instances(boxes, self.labels, self.scores, masks, keypoints)
 
 
 def to_instances(data: Any) -> Instances:
@@ -85,10 +88,24 @@ def to_instances(data: Any) -> Instances:
         if masks is None and len(data.keys()):
             raise ValueError(f'instances to draw need bboxes or masks, got {sorted(data.keys())}')
         boxes = np.zeros((0, 4)) if masks is None else mask_extents(masks)
-    boxes = boxes.reshape(-1, 4) if boxes.size == 0 else boxes
+    boxes = _drawable(boxes.astype(np.float64))
     labels = np.zeros(len(boxes)) if fields['labels'] is None else fields['labels']
     keypoints = _to_keypoints(_to_numpy(data.get('keypoints')), _to_numpy(data.get('keypoint_scores')))
-    return Instances(boxes.astype(np.float64), labels.astype(np.int64), fields['scores'], masks, keypoints)
+    return Instances(boxes, labels.astype(np.int64), fields['scores'], masks, keypoints)
+
+
+def _drawable(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (n, 4 or 5); quadrilaterals as the rectangles around them."""
+    if boxes.size == 0:
+        return boxes.reshape(-1, geometry.HORIZONTAL)
+    if boxes.shape[-1] == geometry.QUADRILATERAL:
+        return geometry.to_rotated(torch.from_numpy(boxes)).numpy()
+    return boxes
+
+
+def upright(boxes: np.ndarray) -> np.ndarray:
+    """The boxes (n, 4) xyxy around boxes (n, 4 or 5)."""
+    return geometry.to_horizontal(torch.from_numpy(boxes)).numpy()
 
 
 def panoptic_instances(segments: Any, num_classes: int) -> Instances:

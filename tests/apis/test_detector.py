@@ -6,10 +6,11 @@ import torch
 from mmengine.config import Config
 
 from mmdetlike.apis import init_detector
-from mmdetlike.apis.configs import config_in_checkpoint, find_config
+from mmdetlike.apis.configs import config_in_checkpoint
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint import CheckpointError
 from mmdetlike.utils.colors import distinct_colors
+from mmdetlike.utils.config import find_config
 from tests.apis.helpers import CLASSES, CONFIG, TINY, save_checkpoint, tiny_detector
 from tests.utils import RETINANET, ROOT
 

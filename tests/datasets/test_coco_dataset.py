@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmdetlike.datasets import CocoDataset, DefaultSampler, ImageError, SeededIndex, errors
+from mmdetlike.datasets import CocoDataset, ConcatDataset, DefaultSampler, ImageError, SeededIndex, base, errors
 from mmdetlike.datasets.base import MAX_BROKEN_IN_A_ROW
 from mmdetlike.datasets.errors import DataError
+from mmdetlike.errors import ConfigError
 
 META = {'classes': ('cat', 'dog')}
 
@@ -348,3 +349,128 @@ def test_a_proposal_file_cannot_run_code(make, tmp_path):
 def test_class_names_go_into_the_sample_on_request(make):
     assert make(many(), return_classes=True).get_data_info(0)['text'] == ('cat', 'dog')
     assert 'text' not in make(many()).get_data_info(0)
+
+
+def test_indices_have_to_select_something(make):
+    coco = content([image(0), image(1)])
+    assert len(make(coco, indices=[-1, 0, 0])) == 3
+    assert len(make(coco, indices=1)) == len(make(coco, indices=range(1))) == 1
+    for indices, told in (
+        ([], r'indices=\[\] leaves none of its 2 images'),
+        (0, 'indices=0 leaves none of its 2 images'),
+        ([1, 5], r'indices has \[5\], but there are only 2 images'),
+        ('a', "indices='a' should be a whole number or a list of them"),
+        ([0.5], r'indices=\[0.5\] should be a whole number'),
+        (True, 'indices=True should be a whole number'),
+    ):
+        with pytest.raises(ConfigError, match=rf'ann\.json: {told}'):
+            make(coco, indices=indices)
+
+
+def test_paths_in_other_forms(make, tmp_path, monkeypatch):
+    (tmp_path / 'b.json').write_text(json.dumps(content([image(5)])))
+    dataset = CocoDataset(
+        ann_file=tmp_path / 'b.json', data_root=tmp_path, metainfo=META, data_prefix={'img': tmp_path}
+    )
+    assert dataset.get_data_info(0)['img_path'] == str(tmp_path / '5.jpg')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert len(CocoDataset(ann_file='b.json', data_root='~', metainfo=META)) == 1
+    with pytest.raises(ConfigError, match=r"ann_file=\['a', 'b'\] should be one path; .*ConcatDataset"):
+        CocoDataset(ann_file=['a', 'b'])
+    with pytest.raises(ConfigError, match=r"data_prefix='img/' should be a dict: write dict\(img='img/'\)"):
+        CocoDataset(ann_file='a', data_prefix='img/')
+
+
+def test_classes_from_a_file(make, tmp_path):
+    path = tmp_path / 'classes.txt'
+    path.write_text('cat\n\n dog \r\n\n', encoding='utf-8-sig')
+    assert make(content([image(0)]), metainfo={'classes': str(path)}).metainfo['classes'] == ('cat', 'dog')
+    names = make(content([image(0)]), metainfo={'classes': np.array(['cat', 'dog'])}).metainfo['classes']
+    assert [type(name) for name in names] == [str, str]
+    for classes in ((), None, 5, ('cat', 5), ('cat', '')):
+        with pytest.raises(ConfigError, match='should be a sequence of names'):
+            make(content([image(0)]), metainfo={'classes': classes})
+
+
+@pytest.mark.parametrize('metainfo', [{'clases': ('cat',)}, {'class': ('cat',)}])
+def test_misspelled_classes_do_not_leave_the_default(make, metainfo):
+    with pytest.raises(ConfigError, match="should be 'classes'"):
+        make(content([image(0)]), metainfo=metainfo)
+    with pytest.raises(ConfigError, match='metainfo=5 should be a dict'):
+        make(content([image(0)]), metainfo=5)
+    assert make(content([image(0)]), metainfo={'CLASSES': ('dog',)}).metainfo['classes'] == ('dog',)
+
+
+def test_palettes_have_a_color_for_each_class(make, messages):
+    errors._warned.discard('palette')
+    palette = make(content([image(0)]), metainfo=META | {'palette': [(1, 2, 3)]}).metainfo['palette']
+    assert palette[0] == (1, 2, 3) and len(palette) == 2
+    assert 'palette has 1 colors for 2 classes' in ''.join(messages)
+    for color in ((1, 2), (300, 0, 0), None, ('a', 'b', 'c')):
+        with pytest.raises(ConfigError, match=r'palette\[0\]=.* should be three numbers from 0 to 255'):
+            make(content([image(0)]), metainfo=META | {'palette': [color]})
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig'])
+def test_names_in_other_scripts(tmp_path, encoding):
+    text = json.dumps(content([image(0)], categories=[('猫', 1)]), ensure_ascii=False)
+    (tmp_path / 'a.json').write_text(text, encoding=encoding)
+    assert CocoDataset(ann_file=str(tmp_path / 'a.json'), metainfo={'classes': ('猫',)}).cat2label == {1: 0}
+
+
+def test_another_encoding_is_named(tmp_path):
+    (tmp_path / 'a.json').write_text('{"é": 1}', encoding='latin-1')
+    with pytest.raises(DataError, match=r"a\.json' is not text in UTF-8"):
+        CocoDataset(ann_file=str(tmp_path / 'a.json'))
+
+
+def test_the_log_tells_what_is_used_and_what_is_not(make, monkeypatch):
+    logged = []
+    monkeypatch.setattr(base, 'print_log', lambda message, **kwargs: logged.append(message))
+    rows = [
+        annotation(1, 0, (0, 0, 9, 9)),
+        annotation(2, 0, (0, 0, 9, 9), iscrowd=1),
+        annotation(3, 0, (0, 0, 9, 9), 3),
+    ]
+    make(content([image(0), image(1), image(2, 20, 20)], rows), filter_cfg={'filter_empty_gt': True, 'min_size': 32})
+    for part in (
+        'ann.json: 1 images (0 without objects), 2 objects (1 ignored)',
+        'left out 2 images (2 have no objects of the classes, 1 are smaller than 32 px)',
+        'left out 1 objects of other classes',
+    ):
+        assert part in logged[-1]
+
+
+def test_nothing_but_ignored_objects_is_a_warning(make, monkeypatch):
+    warned = []
+    monkeypatch.setattr(base, 'warn', warned.append)
+    make(content([image(0)], [annotation(1, 0, (0, 0, 9, 9), iscrowd=1)]))
+    assert 'all of its 1 objects are to be ignored' in warned[0]
+
+
+def test_objects_without_masks_are_counted_where_masks_are_loaded(make, messages):
+    square = [[0, 0, 9, 0, 9, 9]]
+    rows = [annotation(1, 0, (0, 0, 9, 9)), annotation(2, 0, (0, 0, 9, 9), segmentation=square)]
+    rows += [annotation(3, 0, (0, 0, 9, 9), segmentation=[[0, 0, 9]])]
+    make(content([image(0)], rows, [('cat', 1), ('dog', 7)]))
+    assert '1 without its mask: polygons with an odd number of coordinates' in messages[0]
+    assert 'annotation 3 of image 0 segmentation [[0, 0, 9]]' in messages[0]
+    assert 'annotation 1 ' not in messages[0]
+    make(content([image(0)], rows), pipeline=[{'type': 'LoadAnnotations', 'with_mask': True}])
+    assert '1 without a mask, hence ignored' in messages[-1] and 'annotation 1 of image 0' in messages[-1]
+
+
+def test_every_reason_has_an_example():
+    report = errors.SkipReport('a.json', max_examples=3)
+    for reason in ('one', 'one', 'one', 'two', 'three', 'four'):
+        report.skip(reason, f'example of {reason}')
+    assert report.examples == [f'example of {n} ({n})' for n in ('one', 'two', 'three', 'four')]
+    assert report.num_skipped == 6
+
+
+def test_images_of_one_id_cannot_be_tested_together(make, tmp_path):
+    sets = [make(content([image(0), image(1)]), test_mode=True), make(content([image(1)]), test_mode=True)]
+    with pytest.raises(DataError, match=r'ann\.json and .*ann\.json both have an image 1; metrics tell images by'):
+        ConcatDataset(sets)
+    assert len(ConcatDataset([sets[0], make(content([image(5)]), test_mode=True)])) == 3
+    assert len(ConcatDataset([make(content([image(1)])), make(content([image(1)]))])) == 2

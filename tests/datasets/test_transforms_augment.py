@@ -178,7 +178,7 @@ def test_erasing_fills_all_that_is_in_a_sample():
 
 def test_mostly_hidden_boxes_are_dropped():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 20, 10], [30, 30, 35, 35]])
-    shares = hidden_shares(boxes, [(0, 0, 10, 10), (5, 0, 10, 10)], (40, 40))
+    shares = hidden_shares(HorizontalBoxes(boxes), [(0, 0, 10, 10), (5, 0, 10, 10)], (40, 40))
     assert shares.tolist() == [1.0, 0.5, 0.0]
     results = dict(img=picture(40, 40), gt_bboxes=HorizontalBoxes([[0.0, 0, 40, 40]]))
     results['gt_bboxes_labels'] = np.array([3])

@@ -1,9 +1,16 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 from mmdetlike.datasets import ImageError, VOCDataset, XMLDataset, errors
+from mmdetlike.datasets.annotations import shortened
 from mmdetlike.datasets.errors import DataError
+from mmdetlike.datasets.picture_size import picture_size
+from mmdetlike.datasets.transforms.image_io import read_image
+from mmdetlike.datasets.voc_xml import read_voc_xml
 
 META = {'classes': ('cell', 'plate')}
 SIZE = '<size><width>100</width><height>80</height><depth>3</depth></size>'
@@ -127,3 +134,75 @@ def test_a_folder_below_the_data_root(make, tmp_path):
 def test_the_default_classes_are_vocs_20():
     assert VOCDataset.METAINFO['classes'][14] == 'person'
     assert len(set(VOCDataset.METAINFO['classes'])) == 20
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'declared'),
+    [('utf-8', ''), ('utf-8-sig', ''), ('utf-8-sig', 'UTF-8'), ('gbk', 'GBK'), ('utf-16', 'UTF-16'), ('big5', 'Big5')],
+)
+def test_xml_is_read_as_it_declares(make, tmp_path, encoding, declared):
+    make(xml(item((1, 1, 9, 9))))
+    head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ''
+    text = head + xml(item((1, 1, 9, 9), '貓' if encoding == 'big5' else '猫'))
+    (tmp_path / 'Annotations/im0.xml').write_bytes(text.encode(encoding))
+    (tmp_path / 'ImageSets/Main/train.txt').write_text('im0\n\n', encoding='utf-8-sig')
+    assert VOCDataset(data_root=str(tmp_path), metainfo={'classes': ('猫', '貓')}).get_data_info(0)['img_id'] == 'im0'
+
+
+def test_encodings_that_fail_are_named(make, tmp_path):
+    make(xml(item((1, 1, 9, 9))))
+    for head, body, told in (
+        (b'<?xml version="1.0" encoding="nonsense"?>', b'', "its encoding 'nonsense' is unknown"),
+        (b'<?xml version="1.0" encoding="GBK"?>', b'\xff', 'not text in GBK, which it declares'),
+    ):
+        (tmp_path / 'Annotations/im0.xml').write_bytes(head + xml().encode() + body)
+        with pytest.raises(DataError, match=told):
+            VOCDataset(data_root=str(tmp_path), metainfo=META)
+
+
+def test_fields_of_another_kind(make):
+    with pytest.raises(DataError, match=r"im0\.xml: width='abc'; expected a whole number of pixels"):
+        make(xml(item((1, 1, 9, 9)), size='<size><width>abc</width></size>'))
+    with pytest.raises(DataError, match=r"im0\.xml: object 0 has difficult='maybe'; expected 0 or 1"):
+        make(xml(item((1, 1, 9, 9), difficult='maybe')))
+    flags = [item((1, 1, 9, 9), difficult=flag) for flag in ('', 'true', ' 0 ')]
+    assert [i['ignore_flag'] for i in make(xml(*flags)).get_data_info(0)['instances']] == [0, 1, 0]
+
+
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_the_size_of_a_picture_is_that_of_the_loaded_one(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = str(tmp_path / 'a.jpg')
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(path, exif=exif)
+    height, width = read_image(path).shape[:2]
+    assert picture_size(path) == (width, height) == picture_size(path, {'backend': 'local'})
+
+
+texts = st.one_of(
+    st.sampled_from(['1', ' 9 ', '', 'nan', 'inf', '1e400', '-1', 'x', '2.5', 'true', '9' * 400]),
+    st.integers().map(str),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(texts, min_size=4, max_size=4), texts, texts)
+def test_any_text_is_read_or_refused_in_a_sentence(tmp_path_factory, corners, difficult, width):
+    path = tmp_path_factory.mktemp('any') / 'a.xml'
+    size = f'<size><width>{width}</width><height>80</height></size>'
+    path.write_text(xml(item(corners, difficult=difficult), size=size))
+    try:
+        annotation = read_voc_xml(str(path))
+    except DataError as error:
+        assert str(path) in str(error)
+        return
+    assert annotation.width is None or 0 < annotation.width <= 10**6
+    assert len(annotation.objects[0].box) == 4
+
+
+def test_deep_and_long_values_are_told_in_short():
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    assert len(shortened(deep)) < 110
+    assert len(shortened({'counts': list(range(10**6)), 'size': 'x' * 10**6})) < 110

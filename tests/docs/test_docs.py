@@ -102,7 +102,7 @@ def test_families_name_what_exists(tools):
     for family in families:
         assert tools['zoo'].is_here(family), family['name']
         claimed += family['files']
-        held = sum(tools['zoo'].recorded_types()[name] for name in family['detectors'])
+        held = tools['zoo'].recorded()[family['name']]
         assert held <= family['recorded'], family['name']
         if held:  # configs come with the recording
             assert all((ROOT / 'configs' / folder).is_dir() for folder in family['configs']), family['name']

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from yapf.yapflib.yapf_api import FormatCode
 
 from mmdetlike.apis.configs import config_in_checkpoint
 from mmdetlike.datasets import CocoDataset
@@ -69,7 +70,6 @@ data = dict(type=CocoDataset, mean=np.array([1.5, 2]), size=np.int64(3), rate=np
 def test_a_config_with_values_of_other_kinds_is_read_again(tmp_path):
     (tmp_path / 'a.py').write_text(CONFIG)
     first = load_config(tmp_path / 'a.py')
-    first.pop('CocoDataset')
     first.dump(tmp_path / 'b.py')
     second = load_config(tmp_path / 'b.py')
     assert second.classes == ('cat', 'dog')
@@ -103,7 +103,10 @@ def test_what_has_no_text_is_named(config, message):
 
 
 def test_a_config_in_pure_python_keeps_its_lazy_classes(tmp_path):
-    (tmp_path / 'a.py').write_text('from mmdetlike.datasets import CocoDataset\ndataset = dict(type=CocoDataset)\n')
+    (tmp_path / 'base.py').write_text('x = 1\n')
+    text = 'from mmengine.config import read_base\nfrom mmdetlike.datasets import CocoDataset\n'
+    text += 'with read_base():\n    from .base import *\ndataset = dict(type=CocoDataset)\n'
+    (tmp_path / 'a.py').write_text(text)
     config = load_config(tmp_path / 'a.py')
     assert config.dataset.type is CocoDataset
     assert evaluate(config.pretty_text)['dataset']['type'].endswith('CocoDataset')
@@ -124,7 +127,9 @@ def test_a_run_keeps_a_readable_copy_and_checkpoint(tmp_path):
     assert inside.model.type == 'FasterRCNN'
 
 
-def test_texts_of_shipped_configs_evaluate_to_their_values():
+def test_formatted_text_evaluates_to_the_values(monkeypatch):
+    monkeypatch.setattr('mmdetlike.utils.config_text.FormatCode', FormatCode)
     config = load_config(QUICKSTART)
+    assert '\n    ' in config.pretty_text
     assert same(evaluate(config.pretty_text), config.to_dict())
     assert not any(keyword.iskeyword(key) for key in config)

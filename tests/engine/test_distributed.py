@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmdetlike.utils.checkpoint import read_checkpoint
-from tests.utils import ROOT, process_settings, sample_everything, tiny_config, train
+from tests.utils import ROOT, process_settings, python, sample_everything, tiny_config, train, without_validation
 
 BATCHES = 4
 
@@ -124,3 +124,43 @@ def test_two_processes_go_on_where_one_stopped(tmp_path):
     meta = read_checkpoint(tmp_path / 'run' / 'epoch_2.pth')['meta']
     assert (meta['epoch'], meta['iter']) == (2, 2 * BATCHES)
     assert len(re.findall(r'Epoch\(train\) *\[2\]\[\d/4\]', output)) == BATCHES
+
+
+FAMILIES = sorted(path.stem for path in (ROOT / 'configs' / 'quickstart').glob('*_shapes.py'))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason='about processes without CUDA')
+@pytest.mark.parametrize('first', range(5))
+def test_every_family_trains_where_a_process_has_no_objects(first, tmp_path):
+    names = FAMILIES[first::5]
+    run = ['-m', 'torch.distributed.run', '--nproc-per-node=2', f'--master-port={free_port()}']
+    done = python(*run, ROOT / 'tests' / 'data' / 'two_processes.py', tmp_path, *names, timeout=550)
+    results = dict(re.findall(r'RESULT (\w.* of process \d): (.*)', done.stdout))
+    wanted = {f'{name} of process {rank}': '3 steps' for name in names for rank in range(2)}
+    assert results == wanted, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason='about processes without CUDA')
+def test_parameters_without_gradient_are_named(tmp_path):
+    cfg = without_validation(tiny_config(tmp_path / 'run', 'retinanet'))
+    cfg.custom_imports = dict(imports=['spare_part'], allow_failed_imports=False)
+    cfg.model.backbone.type = 'SpareResNet'
+    cfg.dump(tmp_path / 'config.py')
+    (tmp_path / 'spare_part.py').write_text(
+        'from torch import nn\n'
+        'from mmdetlike.models.backbones import ResNet\n'
+        'from mmdetlike.registry import MODELS\n\n'
+        '@MODELS.register_module()\n'
+        'class SpareResNet(ResNet):\n'
+        '    def __init__(self, **kwargs):\n'
+        '        super().__init__(**kwargs)\n'
+        '        self.spare = nn.Linear(2, 2)\n'
+    )
+    settings = process_settings(str(tmp_path), dict(PORT=free_port(), PYTHON=sys.executable))
+    command = [str(ROOT / 'tools' / 'dist_train.sh'), str(tmp_path / 'config.py'), '2']
+    done = subprocess.run(command, timeout=300, **settings)
+    assert done.returncode != 0
+    sentence = r'2 parameters of RetinaNet got no gradient, .*: backbone.spare.weight, backbone.spare.bias. Set find_un'
+    assert re.search(sentence, done.stderr)

@@ -9,11 +9,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import BatchSampler
 
 from mmdetlike.datasets.samplers import AspectRatioBatchSampler, DefaultSampler
 from mmdetlike.engine.differences import compare_configs, find_differences
 from mmdetlike.engine.progress import Division, Position, place
+from mmdetlike.registry import LOOPS
 from mmdetlike.utils.checkpoint import CheckpointError
 from tests.utils import tiny_config, train, without_validation
 
@@ -292,6 +294,20 @@ def test_iterations_go_on_after_the_samples_seen(tmp_path):
     runner, watch, _ = go_on(cfg, tmp_path / 'whole' / 'iter_3.pth')
     assert watch.order == whole.order[12:20]
     assert runner.iter == 7
+
+
+@LOOPS.register_module()
+class ForeignLoop(EpochBasedTrainLoop):
+    """mmengine's own, as people subclass it."""
+
+
+def test_loops_of_others_save_and_resume_as_they_did(tmp_path):
+    foreign = dict(train_cfg=dict(type='ForeignLoop'))
+    train(config(tmp_path / 'run', epochs=1, **foreign))
+    assert 'progress' not in torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=False)['meta']
+    _, watch, log = go_on(config(tmp_path / 'again', epochs=2, **foreign), tmp_path / 'run' / 'epoch_1.pth')
+    assert len(watch.pictures) == 3
+    assert 'ForeignLoop counts no samples: resuming by the stored settings' in log
 
 
 def test_no_checkpoint_can_be_read(tmp_path):

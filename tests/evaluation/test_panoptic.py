@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmdetlike.datasets.errors import DataError
 from mmdetlike.evaluation import CocoPanopticMetric
 from mmdetlike.evaluation.functional import PanopticCounts, count_segments, panoptic_quality
 from mmdetlike.structures.panoptic import colors_to_ids, ids_to_colors
@@ -185,3 +186,58 @@ def test_what_is_missing_is_said(annotations):
         evaluate([sample([[9]])], **annotations)
     with pytest.raises(ValueError, match='outfile_prefix'):
         CocoPanopticMetric(format_only=True)
+
+
+def rewrite(annotations, change):
+    path = annotations['ann_file']
+    with open(path) as file:
+        content = json.load(file)
+    change(content)
+    with open(path, 'w') as file:
+        json.dump(content, file)
+
+
+def test_numbers_as_text_are_read(annotations):
+    prediction = [[1000, 1000, 2000, 2000], [2, 2, 2, 3]]
+    expected = evaluate([sample(prediction)], **annotations)
+
+    def as_text(content):
+        row = content['annotations'][0]
+        row['image_id'] = '4'
+        for segment in row['segments_info']:
+            segment.update(id=str(segment['id']), category_id=str(segment['category_id']), iscrowd=None)
+
+    rewrite(annotations, as_text)
+    assert evaluate([sample(prediction)], **annotations) == expected
+
+
+@pytest.mark.parametrize(
+    ('change', 'told'),
+    [
+        (lambda row: row.update(segments_info=5), r'annotation of image 4 has segments_info=5; expected a list'),
+        (lambda row: row.update(segments_info=[5]), 'expected a segment to be a JSON object, got 5'),
+        (
+            lambda row: row['segments_info'][0].update(id='x'),
+            "segment 'x' of image 4 has id='x'; expected a whole number",
+        ),
+        (lambda row: row['segments_info'][0].update(iscrowd='no'), "has iscrowd='no'; expected 0 or 1"),
+        (lambda row: row.pop('file_name'), 'annotation of image 4 has no file_name'),
+        (lambda row: row.pop('image_id'), "a panoptic annotation lacks 'image_id'"),
+    ],
+)
+def test_fields_of_another_kind_are_one_sentence(annotations, change, told):
+    rewrite(annotations, lambda content: change(content['annotations'][0]))
+    with pytest.raises(DataError, match=rf'panoptic\.json: .*{told}'):
+        CocoPanopticMetric(**annotations)
+
+
+def test_a_file_without_annotations_is_not_scored(annotations, tmp_path):
+    rewrite(annotations, lambda content: content.pop('annotations'))
+    assert evaluate([sample([[1000]])], outfile_prefix=str(tmp_path / 'out'), **annotations) == {}
+    assert (tmp_path / 'out.panoptic.json').exists()
+
+
+def test_pictures_of_one_name_get_a_png_each(tmp_path):
+    samples = [sample([[1000]], img_path=f'{cam}/1.jpg') | {'img_id': i} for i, cam in enumerate('ab')]
+    assert evaluate(samples, format_only=True, outfile_prefix=str(tmp_path / 'out')) == {}
+    assert len(list((tmp_path / 'out.panoptic').iterdir())) == 2

@@ -8,7 +8,20 @@ from tests.models.families import build
 from tests.models.tiny import make_sample, predict
 
 QUICK = ('retinanet', 'fcos', 'yolox', 'rtmdet')
-OTHERS = ('atss', 'gfl', 'vfnet', 'tood', 'ssd', 'yolov3')
+OTHERS = (
+    'detr',
+    'conditional_detr',
+    'dab_detr',
+    'deformable_detr',
+    'deformable_detr_two_stage',
+    'dino',
+    'atss',
+    'gfl',
+    'vfnet',
+    'tood',
+    'ssd',
+    'yolov3',
+)
 EXPORTED = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 
 
@@ -39,7 +52,7 @@ def test_the_exported_program_gives_equal_results(family):
     assert max(counts) > 0
 
 
-@pytest.mark.parametrize('family', EXPORTED)
+@pytest.mark.parametrize('family', [*EXPORTED, 'ddq_detr'])
 @torch.no_grad()
 def test_detect_is_predict(family):
     model, shapes = build(family).eval(), [(64, 64), (40, 56)]

@@ -24,7 +24,7 @@ BATCHES = {
     'one pixel wide': [([[0, 0, 2, 40]], (64, 2)), ([[0, 0, 40, 1]], (1, 64))],
 }
 # boxes reach over the border, as in the recordings of these families
-UNCLIPPED = {'yolov3', 'yolox', 'tood', 'tood_after_warmup', 'centernet'}
+UNCLIPPED = {'yolov3', 'yolox', 'tood', 'tood_after_warmup', 'centernet', 'sparse_rcnn', 'queryinst'}
 # scores are multiplied by a predicted overlap, which may be any number
 UNBOUNDED_SCORES = {'ms_rcnn'}
 # objects of all sizes, so that every level and layer is trained
@@ -207,7 +207,7 @@ def test_initial_weights(family):
 
 # families with sigmoid scores that begin as rare events -> the class logits in what a forward pass returns
 LAYERS = dict.fromkeys(
-    ('deformable_detr', 'deformable_detr_two_stage', 'dino', 'conditional_detr', 'dab_detr'),
+    ('deformable_detr', 'deformable_detr_two_stage', 'dino', 'conditional_detr', 'dab_detr', 'ddq_detr'),
     lambda outs: [layer[0] for layer in outs],
 )
 GRIDS = dict.fromkeys(('solo', 'decoupled_solo', 'decoupled_solo_light', 'solov2'), lambda outs: outs.cls)

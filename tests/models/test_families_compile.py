@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmdetlike.models.heads.roi import EmbeddingRPNHead
 from tests.models.families import FAMILIES, build
 from tests.models.tiny import batch, make_sample, predict
 
@@ -43,7 +44,8 @@ class FirstStage(nn.Module):
 
 def graphs(model) -> list[nn.Module]:
     """What is one graph each: the whole network, or, where the number of proposals lies between, its two stages."""
-    if getattr(model, 'rpn_head', None) is None:
+    proposing = getattr(model, 'rpn_head', None)
+    if proposing is None or isinstance(proposing, EmbeddingRPNHead):  # learned proposals are always as many
         return [model]
     second = copy.deepcopy(model)
     second.rpn_head = None  # proposals are those of the samples

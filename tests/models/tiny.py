@@ -6,9 +6,10 @@ from mmengine.structures import InstanceData, PixelData
 
 import mmdetlike.models  # noqa: F401  registers the models
 from mmdetlike.models.heads.dense import FlatPredictions
-from mmdetlike.models.task_modules import box_centers
+from mmdetlike.models.task_modules import AssignResult, SamplingResult
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.structures.mask import BitmapMasks
 
 BACKBONE = dict(type='ResNet', depth=18, base_channels=8)
@@ -183,7 +184,7 @@ def candidates(priors, counts=None, strides=None, **predictions) -> InstanceData
     """What a head shows an assigner: a row for each of ``priors`` (n, 2 or 4), of which levels have ``counts``."""
     priors = torch.as_tensor(priors, dtype=torch.float32)
     counts = [len(priors)] if counts is None else counts
-    points = priors if priors.shape[-1] == 2 else box_centers(priors)
+    points = priors if priors.shape[-1] == 2 else geometry.centers(priors)
     strides = torch.full((len(priors), 2), 8.0) if strides is None else torch.as_tensor(strides)
     level_ids = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     columns = {name: torch.as_tensor(value) for name, value in predictions.items()}
@@ -194,3 +195,13 @@ def flat_predictions(head, sizes, num_priors, **maps) -> FlatPredictions:
     """Predictions ``maps`` (B, N, c) at the priors of ``head``, for feature maps of ``sizes``."""
     priors = None if head is None else head.priors(sizes, torch.device('cpu'))
     return FlatPredictions(maps, priors, sizes, num_priors)
+
+
+def sampling(boxes, gt_inds, gt_bboxes, is_gt=None):
+    """All boxes, of objects counted from 1 or 0 for background."""
+    gt_inds = torch.tensor(gt_inds)
+    labels = torch.where(gt_inds > 0, gt_inds - 1, -1)
+    result = AssignResult(len(gt_bboxes), gt_inds, torch.zeros(len(boxes)), labels)
+    is_gt = torch.zeros(len(boxes), dtype=torch.bool) if is_gt is None else torch.tensor(is_gt)
+    pos, neg = (gt_inds > 0).nonzero()[:, 0], (gt_inds == 0).nonzero()[:, 0]
+    return SamplingResult(pos, neg, boxes, gt_bboxes, result, is_gt)

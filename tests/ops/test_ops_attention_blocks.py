@@ -399,3 +399,22 @@ def test_cuda(cuda, name, dtype):
     actual = out_and_gradients(layer.to(cuda, dtype), x.detach().to(cuda).requires_grad_())
     tolerance = 1e-3 if dtype == torch.float32 else 32 * torch.finfo(dtype).eps
     assert_near([grad.cpu() for grad in actual], expected, tolerance)
+
+
+@torch.no_grad()
+def test_rows_and_columns_of_square_maps_are_swapped_along_y():
+    # as in the implementation that GRoIE's weights were trained with (its recording holds us to the numbers)
+    layer = randomised(
+        GeneralizedAttention(12, num_heads=3, attention_type='0100', kv_stride=2, position_embedding_dim=16)
+    )
+    x = torch.randn(1, 12, 4, 4, dtype=torch.double)
+    query = torch.randn(1, 3, 4, 4, 4, dtype=torch.double)
+    assert torch.equal(layer._queries_along_y(query), query.transpose(2, 3))
+    assert torch.equal(layer._queries_along_y(query[:, :, :3]), query[:, :, :3])
+    symmetric = x + x.transpose(2, 3)
+    attended = attend_by_definition(layer, symmetric[0], layer.q_stride, layer.kv_stride)
+    expected = layer.gamma * layer.proj_conv(attended[None]) + symmetric
+    torch.testing.assert_close(layer(symmetric), expected)
+    assert not torch.allclose(
+        layer(x)[0], (layer.gamma * layer.proj_conv(attend_by_definition(layer, x[0], 1, 2)[None]) + x)[0]
+    )

@@ -225,8 +225,8 @@ def test_scale_boxes_takes_tensors_and_objects():
 
 def test_box_types_have_names():
     assert get_box_type('hbox') == get_box_type(HorizontalBoxes) == ('hbox', HorizontalBoxes)
-    with pytest.raises(KeyError, match=r"'rbox'.*there are hbox"):
-        get_box_type('rbox')
+    with pytest.raises(KeyError, match=r"'obox'.*there are hbox, qbox, rbox"):
+        get_box_type('obox')
     with pytest.raises(KeyError, match='already registered'):
         register_box('hbox')(HorizontalBoxes)
 

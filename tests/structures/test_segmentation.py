@@ -94,6 +94,10 @@ UNREADABLE = [
     (runs(RUNS, (WIDTH, HEIGHT)), "run lengths of another size than the image's"),
     (runs(RUNS, '64x96'), 'run lengths whose size is not [height, width]'),
     (runs(RUNS, None), 'run lengths whose size is not [height, width]'),
+    (runs(RUNS, [2**2000, 96]), 'an image of more pixels than run lengths can count'),
+    (runs(RUNS, [64.5, 96]), 'run lengths whose size is not [height, width]'),
+    (runs(RUNS, [float('nan'), 96]), 'run lengths whose size is not [height, width]'),
+    (runs(RUNS, [float('inf'), 96]), 'run lengths whose size is not [height, width]'),
     (runs(RUNS, [None, 96]), 'run lengths whose size is not [height, width]'),
     ([[8, 8, 48, float('nan'), 48, 48]], 'coordinates that are not finite or far away'),
     ([[8, 8, 48, float('inf'), 48, 48]], 'coordinates that are not finite or far away'),
@@ -112,6 +116,9 @@ UNREADABLE = [
     (True, 'neither polygons nor run lengths'),
     ([[8, 8, 20, 8, 40, 8]], 'a mask that covers no pixel'),
     ([[200, 8, 220, 8, 220, 48]], 'a mask that covers no pixel'),
+    ([[10.1, 8, 10.3, 8, 10.3, 48]], 'a mask that covers no pixel'),
+    ([[10, 10, 60, 60, 60.01, 60]], 'a mask that covers no pixel'),
+    ([[-500, 10, -400, 10, 100, 3000, 0, 3000]], 'a mask that covers no pixel'),
 ]
 
 
@@ -164,10 +171,10 @@ counts = st.one_of(
     st.lists(numbers, max_size=8),
     st.lists(st.integers(0, HEIGHT * WIDTH // 3), max_size=5).map(lambda runs: [*runs, HEIGHT * WIDTH - sum(runs)]),
     st.text(max_size=12),
-    st.binary(max_size=12),
     st.none(),
 )
 sizes = st.one_of(st.just([HEIGHT, WIDTH]), st.lists(numbers, max_size=3), st.none(), st.text(max_size=5))
+# As JSON can hold them.
 segmentations = st.one_of(
     st.fixed_dictionaries({}, optional={'size': sizes, 'counts': counts}),
     st.recursive(numbers, lambda inner: st.lists(inner, max_size=8), max_leaves=30),

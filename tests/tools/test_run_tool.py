@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 import os
 import runpy
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import pytest
 import torch
 
-from mmdetlike.datasets.errors import DataError
+from mmdetlike.datasets.errors import DataError, ImageError
 from mmdetlike.errors import CheckpointError, ConfigError
 from mmdetlike.utils.command import run_tool
 from tests.utils import ROOT, process_settings, python
@@ -23,6 +24,8 @@ def shell(monkeypatch, capsys, tmp_path):
     """Runs a tool as the shell does, in a folder of its own; returns its status and what it wrote to stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('MMDETLIKE_DEBUG', '0')
+    # runs that start within a second share mmengine's logger, whose stream ended with the test before
+    monkeypatch.setattr(logging, 'raiseExceptions', False)
 
     def run(tool: str, *arguments) -> tuple[int, str]:
         monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
@@ -68,7 +71,11 @@ def last(error_output: str) -> str:
         ),
         ('tools/misc/print_config.py', ['gone.py'], 'FileNotFoundError: config gone.py'),
         ('tools/misc/print_config.py', [QUICKSTART, '--save-path', 'file/a.py'], "'file'"),
-        ('tools/analysis_tools/browse_dataset.py', [QUICKSTART, '--output-dir', 'file/a', '--number', '1'], "'file/a'"),
+        (
+            'tools/analysis_tools/browse_dataset.py',
+            [QUICKSTART, '--output-dir', 'file/a', '--number', '1'],
+            'OutputError: file/a cannot be a folder for outputs',
+        ),
         ('tools/analysis_tools/analyze_logs.py', ['plot_curve', 'file'], 'file'),
         ('tools/dataset_converters/make_shapes.py', ['file/out', '--num-train', '1'], "NotADirectoryError: 'file/out"),
         ('tools/dataset_converters/make_shapes.py', ['out', '--size', '0'], 'error: '),
@@ -104,9 +111,9 @@ def raising(error):
     return main
 
 
-def from_worker(error) -> Exception:
+def from_worker(error, kind=None) -> Exception:
     """As a DataLoader hands on what its worker raised."""
-    return type(error)(
+    return (kind or type(error))(
         f'Caught {type(error).__name__} in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n'
         f'  File "a.py", line 3, in f\n    raise x\n{type(error).__module__}.{type(error).__name__}: {error}\n'
     )
@@ -118,12 +125,17 @@ def from_worker(error) -> Exception:
         (CheckpointError('a.pth is not whole'), 'CheckpointError: a.pth is not whole'),
         (ConfigError('c.py: model: no'), 'error: c.py: model: no'),
         (from_worker(DataError('a.json: image 3 has no file_name')), 'DataError: a.json: image 3 has no file_name'),
+        (
+            RuntimeError(str(from_worker(ImageError('a.png', 'it is cut short'), DataError))),
+            'ImageError: a.png: it is cut short',
+        ),
         (PermissionError(errno.EACCES, 'Permission denied', 'w/x'), "PermissionError: 'w/x': Permission denied"),
         (OSError(errno.EROFS, os.strerror(errno.EROFS), 'a', None, 'b'), "OSError: 'a' -> 'b': Read-only file system"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 'OSError: No space left on device; free some space'),
         (OSError('could not write x.png'), 'OSError: could not write x.png'),
         (MemoryError(), 'out of memory: '),
         (torch.OutOfMemoryError('CUDA out of memory. Tried'), 'out of memory: CUDA out of memory. Tried'),
+        (RuntimeError('DataLoader worker (pid 3) is killed'), 'error: a process that loads data has been ended'),
         (KeyError('x'), "internal error: KeyError: 'x' (tests/tools/test_run_tool.py:"),
         (RuntimeError('size of tensor\nmust match'), 'internal error: RuntimeError: size of tensor (tests/'),
         (AssertionError(), 'internal error: AssertionError: without a message ('),

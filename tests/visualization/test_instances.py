@@ -57,8 +57,8 @@ def test_boxes_come_from_masks_where_missing():
 
 
 def test_what_does_not_match_is_refused():
-    with pytest.raises(ValueError, match=r'\(2, 5\)'):
-        to_instances({'bboxes': np.zeros((2, 5))})
+    with pytest.raises(ValueError, match=r'\(2, 6\)'):
+        to_instances({'bboxes': np.zeros((2, 6))})
     with pytest.raises(ValueError, match='2 boxes to draw but 1 labels'):
         to_instances({'bboxes': np.zeros((2, 4)), 'labels': np.zeros(1)})
     with pytest.raises(ValueError, match=r"need bboxes or masks, got \['labels'\]"):

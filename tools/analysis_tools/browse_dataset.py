@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
@@ -18,8 +18,9 @@ from mmdetlike.datasets.errors import ImageError
 from mmdetlike.engine.hooks.visualization_hook import picture_paths
 from mmdetlike.registry import DATASETS, VISUALIZERS
 from mmdetlike.structures import TrackDataSample
-from mmdetlike.utils.command import make_parser, run_tool, user_path
+from mmdetlike.utils.command import make_parser, run_tool, user_path, warn_of_unread_settings
 from mmdetlike.utils.config import load_config, located, require
+from mmdetlike.utils.options import add_options
 from mmdetlike.utils.outputs import OutputFolder, identity
 from mmdetlike.visualization import contact_sheet, save_image
 from mmdetlike.visualization.draw import as_canvas
@@ -89,7 +90,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'mixing transforms of dataset wrappers are applied in "transformed" only',
     )
     parser.add_argument('--number', type=int, help='draw this many samples; by default all')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key.path=value ...')
+    add_options(parser)
     args = parser.parse_args(argv)
     if args.number is not None and args.number < 1:
         parser.error(f'--number must be at least 1, got {args.number}')
@@ -99,6 +100,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
+    warn_of_unread_settings(cfg, args.cfg_options)
     dataset, visualizer = _build(cfg, args.split)
     files = OutputFolder(args.output_dir or _default_folder(cfg, args), picture_paths(dataset))
     files.check(())

@@ -191,6 +191,7 @@ QUERY_TRAINING = [
 QUERY_TESTING = [
     [
         Label('QueryHead.predict', 'the last layer alone'),
+        Label('QueryHead.detect', 'tensors alone'),
         Label('QueryHead.predict_layer'),
         Label('QueryHead.classify'),
         Label('QueryHead.regress'),

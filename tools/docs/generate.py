@@ -39,7 +39,15 @@ PLACES = {
     '': 'layers, also those of torch and of `mmdetlike_ops`',
 }
 # the toolbox has no such types
-OURS = {'FrozenBN', 'LoadShapesImage', 'PointRangeAssigner', 'ReportHook', 'ShapesDataset', 'TIMMBackbone'}
+OURS = {
+    'FrozenBN',
+    'LoadShapesImage',
+    'MonitorCheckHook',
+    'PointRangeAssigner',
+    'ReportHook',
+    'ShapesDataset',
+    'TIMMBackbone',
+}
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

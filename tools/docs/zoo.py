@@ -111,13 +111,20 @@ def is_step(name: str, value: object) -> bool:
 
 
 @functools.cache
-def recorded_types() -> Counter:
-    """Detector type -> recordings that the tests hold us to."""
-    types = []
+def recorded() -> Counter:
+    """Family -> recordings that the tests hold us to.
+
+    A recording counts for the family whose folder of configs it is in, else (a backbone's, a neck's) for the first
+    family with its detector.
+    """
+    by_folder = {folder: family['name'] for family in families() for folder in family['configs']}
+    by_detector = {kind: family['name'] for family in reversed(families()) for kind in family['detectors']}
+    found = Counter()
     for path in RECORDINGS.glob('*.json.gz'):
         with gzip.open(path, 'rt') as file:
-            types.append(json.load(file)['settings']['type'])
-    return Counter(types)
+            kind = json.load(file)['settings']['type']
+        found[by_folder.get(path.name.split('__')[0], by_detector.get(kind))] += 1
+    return found
 
 
 def rows() -> list[list[str]]:
@@ -134,7 +141,7 @@ def rows() -> list[list[str]]:
                 ', '.join(f'`{kind}`' for kind in family['detectors']),
                 supplied(family) if here else 'not here yet',
                 str(count_lines(files_of(family))) if here else '',
-                f'{sum(recorded_types()[name] for name in family["detectors"])} of {family["recorded"]}',
+                f'{recorded()[name]} of {family["recorded"]}',
                 str(time.get('predict', '')),
                 str(time.get('original', '')),
                 str(numbers['mAP'].get(name, '')),

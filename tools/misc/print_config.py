@@ -4,13 +4,12 @@ import argparse
 import difflib
 import inspect
 
-from mmengine.config import DictAction
-
 from mmdetlike import registry as registry_module
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import Registry
-from mmdetlike.utils.command import make_parser, run_tool, user_path
+from mmdetlike.utils.command import make_parser, run_tool, user_path, warn_of_unread_settings
 from mmdetlike.utils.config import load_config
+from mmdetlike.utils.options import add_options
 from mmdetlike.utils.setup_env import register_all_modules
 
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
@@ -21,7 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', nargs='?', help='config file')
     parser.add_argument('--type', metavar='NAME', help='print the arguments of what configs call type=NAME')
     parser.add_argument('--save-path', type=user_path, help=f'also write it to this file ({", ".join(SUFFIXES)})')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key.path=value ...')
+    add_options(parser)
     args = parser.parse_args(argv)
     if (args.config is None) == (args.type is None):
         parser.error('give a config file, or --type NAME')
@@ -66,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         print(describe(args.type))
         return
     cfg = load_config(args.config, args.cfg_options)
+    warn_of_unread_settings(cfg, args.cfg_options)
     print(cfg.pretty_text)
     if args.save_path is not None:
         args.save_path.parent.mkdir(parents=True, exist_ok=True)

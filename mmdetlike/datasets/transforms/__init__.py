@@ -27,6 +27,7 @@ from mmdetlike.datasets.transforms.geometric import GeometricTransform
 from mmdetlike.datasets.transforms.image_io import decode_image, read_image
 from mmdetlike.datasets.transforms.instances import Edge, apply_warp, select_instances
 from mmdetlike.datasets.transforms.loading import (
+    ConvertBoxType,
     FilterAnnotations,
     LoadAnnotations,
     LoadEmptyAnnotations,
@@ -59,6 +60,7 @@ __all__ = [
     'Color',
     'ColorTransform',
     'Contrast',
+    'ConvertBoxType',
     'CopyPaste',
     'Edge',
     'Equalize',

@@ -9,7 +9,7 @@ from mmdetlike.datasets.transforms.base import image_size
 from mmdetlike.datasets.transforms.geometric import GeometricTransform, visible
 from mmdetlike.datasets.transforms.instances import Edge, select_instances
 from mmdetlike.registry import TRANSFORMS
-from mmdetlike.structures.bbox import BaseBoxes, bbox_overlaps
+from mmdetlike.structures.bbox import BaseBoxes, geometry
 from mmdetlike.structures.warp import Warp
 
 CROP_TYPES = ('absolute', 'absolute_range', 'relative', 'relative_range')
@@ -145,7 +145,7 @@ class MinIoURandomCrop(GeometricTransform):
             return True
         moved = warp.boxes(boxes)
         window = moved.tensor.new_tensor([[0, 0, warp.size[1], warp.size[0]]])
-        return bool(bbox_overlaps(window, moved.tensor).min() >= min_iou) and bool(self.keeps(moved, warp).any())
+        return bool(geometry.overlaps(window, moved.tensor).min() >= min_iou) and bool(self.keeps(moved, warp).any())
 
     def keeps(self, boxes: BaseBoxes, warp: Warp) -> np.ndarray:
         size = torch.tensor(warp.size[::-1])

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, image_size
-from mmdetlike.datasets.transforms.instances import select_instances
+from mmdetlike.datasets.transforms.instances import select_instances, turned_box_pixels
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
+from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes
 from mmdetlike.structures.mask import BitmapMasks
 
 Patch = tuple[int, int, int, int]
@@ -63,7 +64,7 @@ class RandomErasing(BaseTransform):
             bitmaps = [_filled(mask, patches, self.mask_border_value) for mask in masks.to_ndarray()]
             results['gt_masks'] = BitmapMasks(bitmaps, *masks.size)
         if results.get('gt_bboxes') is not None:
-            hidden = hidden_shares(results['gt_bboxes'].tensor.numpy(), patches, image_size(results))
+            hidden = hidden_shares(results['gt_bboxes'], patches, image_size(results))
             select_instances(results, hidden <= self.bbox_erased_thr)
         return results
 
@@ -78,12 +79,15 @@ class RandomErasing(BaseTransform):
         return left, top, max(right, left), max(bottom, top)
 
 
-def hidden_shares(boxes: np.ndarray, patches: Sequence[Patch], size: tuple[int, int]) -> np.ndarray:
-    """The share (n,) of the pixels of each box (n, 4) that patches hide, those under several counted once."""
+def hidden_shares(boxes: BaseBoxes, patches: Sequence[Patch], size: tuple[int, int]) -> np.ndarray:
+    """The share (n,) of the pixels of each box that patches hide, those under several counted once."""
     hidden = np.zeros(size, dtype=np.uint8)
     hidden = _filled(hidden, patches, 1)
+    if not isinstance(boxes, HorizontalBoxes):
+        pixels = turned_box_pixels(boxes, size)
+        return (pixels * hidden).sum((1, 2)) / np.maximum(pixels.sum((1, 2)), 1)
     shares = []
-    for x1, y1, x2, y2 in boxes:
+    for x1, y1, x2, y2 in boxes.numpy():
         part = hidden[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))]
         shares.append(part.mean() if part.size else 0.0)
     return np.array(shares)

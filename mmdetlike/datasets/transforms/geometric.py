@@ -38,7 +38,11 @@ class GeometricTransform(BaseTransform):
 
 
 def visible(boxes: BaseBoxes, warp: Warp, min_size: float = 0) -> np.ndarray:
-    """Which boxes are wider and higher than ``min_size`` pixels within the new image."""
+    """Which boxes are wider and higher than ``min_size`` pixels within the new image.
+
+    Rotated boxes, which aren't cut to the image, must have their center in it.
+    """
+    is_inside = boxes.is_inside(warp.size)
     boxes = boxes.clone()
     boxes.clip_(warp.size)
-    return ((boxes.widths > min_size) & (boxes.heights > min_size)).numpy()
+    return (is_inside & (boxes.widths > min_size) & (boxes.heights > min_size)).numpy()

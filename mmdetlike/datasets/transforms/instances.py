@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes
+from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, geometry
+from mmdetlike.structures.mask import polygons_to_bitmap
 from mmdetlike.structures.warp import Fill, Warp
 
 
@@ -105,6 +106,13 @@ def select_instances(results: dict, keep: np.ndarray, fields: tuple[str, ...] = 
     """Keep the instances for which ``keep`` (n,) bool is set, in each of ``fields`` that is present."""
     if not keep.all():
         results.update({field: results[field][keep] for field in fields if field in results})
+
+
+def turned_box_pixels(boxes: BaseBoxes, size: tuple[int, int]) -> np.ndarray:
+    """(n, h, w) uint8, 1 for the pixels of an image of ``size`` (h, w) that lie in each of rotated boxes."""
+    polygons = geometry.corners(boxes.tensor).flatten(-2).numpy()
+    bitmaps = [polygons_to_bitmap([polygon], *size) for polygon in polygons]
+    return np.array(bitmaps, dtype=np.uint8).reshape(-1, *size)
 
 
 def apply_warp(results: dict, warp: Warp, edge: Edge, keeps: Callable[[BaseBoxes, Warp], np.ndarray | None]) -> None:

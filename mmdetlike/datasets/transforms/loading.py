@@ -5,14 +5,15 @@ import copy
 import numpy as np
 import torch
 
-from mmdetlike.datasets.errors import ImageError, warn_once
+from mmdetlike.datasets.errors import DataError, ImageError, warn_once
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
 from mmdetlike.datasets.transforms.depth import check_value_range, to_eight_bits
 from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, TURNED, read_image, read_label_map
 from mmdetlike.datasets.transforms.instances import select_instances
 from mmdetlike.datasets.transforms.recorded_size import RecordedSize, fit_label_map
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
-from mmdetlike.structures.bbox import HorizontalBoxes, get_box_type
+from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, box_types, convert_box_type, geometry, get_box_type
 from mmdetlike.structures.mask import (
     BitmapMasks,
     PolygonMasks,
@@ -135,12 +136,13 @@ def _check_decoder(color_type: str, backend: str) -> None:
 class LoadAnnotations(BaseTransform):
     """Turn ``instances``, a list of dicts, into arrays.
 
-    An instance has ``bbox`` [x1, y1, x2, y2], ``bbox_label``, ``ignore_flag``, ``mask`` (a list of flat polygons or
+    An instance has ``bbox``, which is [x1, y1, x2, y2], a rotated box [x, y, width, height, angle] or the corners of a
+    quadrilateral [x1, y1, ..., x4, y4], ``bbox_label``, ``ignore_flag``, ``mask`` (a list of flat polygons or
     an RLE dict) and ``keypoints`` [[x, y, visibility], ...], as far as they are asked for. An instance without a mask
     gets an empty one and is ignored; so does, with a warning, one whose mask cannot be read or is an RLE although
     polygons are wanted. (The datasets check masks when they load a file, and count there what they leave out.)
 
-    Sets ``gt_bboxes`` (n, 4), ``gt_ignore_flags`` (n,) bool, ``gt_bboxes_labels`` (n,) int64, ``gt_masks``,
+    Sets ``gt_bboxes`` (n, 4, 5 or 8), ``gt_ignore_flags`` (n,) bool, ``gt_bboxes_labels`` (n,) int64, ``gt_masks``,
     ``gt_keypoints`` (n, k, 3) float32 and ``gt_seg_map`` (h, w) uint8 from ``seg_map_path``.
 
     Args:
@@ -150,7 +152,8 @@ class LoadAnnotations(BaseTransform):
         with_seg: Load the semantic label map.
         with_keypoints: Load keypoints.
         poly2mask: Masks become `BitmapMasks`, not `PolygonMasks`.
-        box_type: The class of ``gt_bboxes``, by the name that it is registered as; None for `HorizontalBoxes`.
+        box_type: The class of ``gt_bboxes``, by the name that it is registered as: 'hbox' (or None) for axis-aligned
+            boxes, 'rbox' for rotated ones, which may be annotated in either way, 'qbox' for quadrilaterals.
         reduce_zero_label: In the label map, 0 means background: it becomes ``ignore_index``, the others drop by 1.
         ignore_index: The label of pixels that don't count.
         imdecode_backend: 'cv2' or 'pillow', for the label map.
@@ -191,8 +194,7 @@ class LoadAnnotations(BaseTransform):
     def transform(self, results: dict) -> dict:
         instances = results.get('instances', [])
         if self.with_bbox:
-            boxes = np.array([instance['bbox'] for instance in instances], dtype=np.float32)
-            results['gt_bboxes'] = self._box_class(boxes, clone=False)
+            results['gt_bboxes'] = read_boxes(instances, self._box_class, results.get('img_path'))
             flags = [bool(instance.get('ignore_flag', 0)) for instance in instances]
             results['gt_ignore_flags'] = np.array(flags, dtype=bool)
         if self.with_label:
@@ -242,6 +244,33 @@ class LoadAnnotations(BaseTransform):
         results['reduce_zero_label'] = self.reduce_zero_label
 
 
+def read_boxes(instances: list[dict], box_class: type[BaseBoxes], img_path: str | None) -> BaseBoxes:
+    """The ``bbox`` of each instance as boxes of ``box_class``.
+
+    Raises:
+        DataError: The boxes of an image are of several kinds, or turned ones are to be axis-aligned.
+    """
+    boxes = [instance['bbox'] for instance in instances]
+    counts = sorted({len(box) for box in boxes})
+    if not counts:
+        return box_class(np.zeros((0, box_class.box_dim), dtype=np.float32), clone=False)
+    if len(counts) > 1:
+        raise DataError(
+            f'{img_path}: its boxes have {" and ".join(map(str, counts))} numbers; all must be of one kind.'
+        )
+    array = np.array(boxes, dtype=np.float32)
+    if counts[0] == box_class.box_dim:
+        return box_class(array, clone=False)
+    if counts[0] not in geometry.KINDS:
+        raise DataError(f'{img_path}: a box has 4, 5 or 8 numbers, but {boxes[0]} has {counts[0]}.')
+    if box_class is HorizontalBoxes:
+        raise DataError(
+            f'{img_path}: its boxes have {counts[0]} numbers ({geometry.KINDS[counts[0]]}), but LoadAnnotations reads '
+            "axis-aligned ones of 4; set box_type='rbox', and for the boxes around them ConvertBoxType after it."
+        )
+    return box_class.from_plain(torch.from_numpy(array))
+
+
 def _bitmap(mask: list | dict | None, height: int, width: int) -> np.ndarray:
     if isinstance(mask, dict):
         return rle_to_bitmap(mask)
@@ -257,6 +286,34 @@ def _keypoints(instances: list[dict], count: int) -> np.ndarray:
         if points is not None:
             row[:] = points
     return stacked
+
+
+@TRANSFORMS.register_module()
+class ConvertBoxType(BaseTransform):
+    """Make boxes of one kind from those of another.
+
+    Turned boxes become the axis-aligned ones around them, quadrilaterals the smallest rectangles around them.
+
+    Args:
+        box_type_mapping: For each key of the sample, such as ``gt_bboxes``, the kind that its boxes become: 'hbox',
+            'rbox' or 'qbox'. A key that a sample lacks is left out.
+
+    Raises:
+        ConfigError: A kind is unknown.
+    """
+
+    def __init__(self, box_type_mapping: dict[str, str]) -> None:
+        for key, box_type in box_type_mapping.items():
+            if box_type not in box_types:
+                known = ', '.join(sorted(box_types))
+                raise ConfigError(f'box_type_mapping[{key!r}]={box_type!r} is no kind of boxes; there are {known}.')
+        self.box_type_mapping = dict(box_type_mapping)
+
+    def transform(self, results: dict) -> dict:
+        for key, box_type in self.box_type_mapping.items():
+            if results.get(key) is not None:
+                results[key] = convert_box_type(results[key], dst_type=box_type)
+        return results
 
 
 @TRANSFORMS.register_module()

@@ -9,10 +9,16 @@ import numpy as np
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, check_range, image_size
 from mmdetlike.datasets.transforms.geometric import visible
-from mmdetlike.datasets.transforms.instances import INSTANCE_FIELDS, Edge, apply_warp, select_instances
+from mmdetlike.datasets.transforms.instances import (
+    INSTANCE_FIELDS,
+    Edge,
+    apply_warp,
+    select_instances,
+    turned_box_pixels,
+)
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
-from mmdetlike.structures.bbox import BaseBoxes
+from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, geometry
 from mmdetlike.structures.mask import BaseInstanceMasks, BitmapMasks
 from mmdetlike.structures.warp import Warp
 
@@ -318,10 +324,11 @@ class CopyPaste(MixTransform):
     def _cover(self, results: dict, pasted: np.ndarray) -> None:
         height, width = pasted.shape
         left = BitmapMasks(results['gt_masks'].masks * ~pasted, height, width)
-        boxes = left.get_bboxes(results['gt_bboxes'].__class__)
+        boxes = type(results['gt_bboxes']).from_instance_masks(left)
         untouched = left.areas == results['gt_masks'].areas
         boxes.tensor[untouched] = results['gt_bboxes'].tensor[untouched]  # which may lie between pixels
-        moved = (boxes.tensor - results['gt_bboxes'].tensor).abs().amax(dim=1)
+        before, after = (geometry.to_horizontal(each.tensor) for each in (results['gt_bboxes'], boxes))
+        moved = (after - before).abs().amax(dim=1)
         stays = (moved <= self.bbox_occluded_thr).numpy() | (left.areas > self.mask_occluded_thr)
         results.update(gt_masks=left, gt_bboxes=boxes)
         select_instances(results, stays)
@@ -386,6 +393,12 @@ def shared_fields(samples: Sequence[dict]) -> list[str]:
     fields = [field for field in INSTANCE_FIELDS if samples[0].get(field) is not None]
     for sample in samples[1:]:
         missing = [field for field in fields if sample.get(field) is None]
+        if type(sample.get('gt_bboxes')) is not type(samples[0].get('gt_bboxes')):
+            kinds = ' and '.join(type(each.get('gt_bboxes')).__name__ for each in (samples[0], sample))
+            raise ConfigError(
+                f'{sample.get("img_path")} cannot be mixed into {samples[0].get("img_path")}: their boxes are {kinds}; '
+                'load boxes of one box_type.'
+            )
         if missing:
             raise ConfigError(
                 f'{sample.get("img_path")} cannot be mixed into {samples[0].get("img_path")}, which has '
@@ -412,7 +425,10 @@ def bitmaps(sample: dict, by_box: bool) -> BitmapMasks:
     height, width = image_size(sample)
     if not by_box:
         return sample['gt_masks'].to_bitmap()
-    masks = np.zeros((len(sample['gt_bboxes']), height, width), dtype=np.uint8)
-    for mask, (x1, y1, x2, y2) in zip(masks, sample['gt_bboxes'].tensor.round().int().tolist()):
+    boxes = sample['gt_bboxes']
+    if not isinstance(boxes, HorizontalBoxes):
+        return BitmapMasks(turned_box_pixels(boxes, (height, width)), height, width)
+    masks = np.zeros((len(boxes), height, width), dtype=np.uint8)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.tensor.round().int().tolist()):
         mask[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = 1
     return BitmapMasks(masks, height, width)

@@ -3,11 +3,13 @@
 from numbers import Real
 
 import numpy as np
+import torch
 from pycocotools import mask as coco_mask
 
 from mmdetlike.datasets.errors import DataError, ImageError, ImageSizeError, tells_at, warn
 from mmdetlike.datasets.transforms.image_io import read_orientation
 from mmdetlike.datasets.transforms.jpeg import TURNS
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.structures.mask import rle_to_bitmap
 from mmdetlike.structures.warp import Size, Warp
 
@@ -121,7 +123,7 @@ def rescale_sample(results: dict, warp: Warp) -> None:
 def _rescaled_instance(instance: dict, warp: Warp) -> dict:
     moved = dict(instance)
     if 'bbox' in instance:
-        moved['bbox'] = _rescaled_points(instance['bbox'], warp).tolist()
+        moved['bbox'] = _rescaled_box(instance['bbox'], warp)
     if 'area' in instance:
         moved['area'] = instance['area'] * warp.scale[0] * warp.scale[1]
     if 'keypoints' in instance:
@@ -133,6 +135,12 @@ def _rescaled_instance(instance: dict, warp: Warp) -> dict:
     elif 'mask' in instance:
         moved['mask'] = [_rescaled_polygon(polygon, warp) for polygon in instance['mask']]
     return moved
+
+
+def _rescaled_box(box: list, warp: Warp) -> list:
+    if len(box) != geometry.ROTATED:
+        return _rescaled_points(box, warp).tolist()
+    return geometry.project(torch.tensor(box, dtype=torch.float64), warp.matrix).tolist()
 
 
 def _rescaled_points(numbers: list | np.ndarray, warp: Warp) -> np.ndarray:

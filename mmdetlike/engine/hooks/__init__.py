@@ -3,6 +3,7 @@ from .checkpoint_hook import CheckpointHook
 from .checks import CheckInvalidLossHook, NumClassCheckHook
 from .epoch_hook import SetEpochInfoHook
 from .mean_teacher_hook import MeanTeacherHook
+from .monitor_check import MonitorCheckHook
 from .report_hook import ReportHook
 from .seed_hook import DistSamplerSeedHook
 from .switch_hooks import PipelineSwitchHook, YOLOXModeSwitchHook
@@ -16,6 +17,7 @@ __all__ = [
     'DetVisualizationHook',
     'DistSamplerSeedHook',
     'MeanTeacherHook',
+    'MonitorCheckHook',
     'NumClassCheckHook',
     'PipelineSwitchHook',
     'ReportHook',

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -106,8 +107,8 @@ def _is_finite(optimizer) -> bool:
         return True  # a fused optimizer under a loss scaler, which leaves out such steps itself
     parameters = itertools.chain.from_iterable(group['params'] for group in optimizer.param_groups)
     grads = [p.grad for p in parameters if p.grad is not None and p.grad.numel() > 0]
-    # the largest of all, as a sum of squares can overflow
-    return math.isfinite(get_total_norm(grads, norm_type=math.inf))
+    # squares of finite numbers can overflow, which the largest number can't; but it takes much longer to find on a CPU
+    return math.isfinite(get_total_norm(grads)) or math.isfinite(get_total_norm(grads, norm_type=math.inf))
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -133,7 +134,7 @@ def flat_branches(values: Mapping | Sequence | None) -> list:
 
 @HOOKS.register_module()
 class NumClassCheckHook(Hook):
-    """Stop when a head was built for another number of classes than the dataset has.
+    """Stop when a head was built for another number of classes than the dataset has, or its loss for another one.
 
     Heads of boxes and masks may also predict the things alone, where the dataset names its ``thing_classes``. Region
     proposals have one class, and semantic heads count the classes of pixels in their own way.
@@ -153,6 +154,8 @@ class NumClassCheckHook(Hook):
 
     @staticmethod
     def _check(runner, dataset) -> None:
+        for name, module in unwrapped(runner.model).named_modules():
+            _check_class_weights(name, module)
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if classes is None:
             return
@@ -171,6 +174,23 @@ class NumClassCheckHook(Hook):
                     f'{len(classes)} classes: {", ".join(map(str, classes[:20]))}. Set num_classes={len(classes)} in '
                     'the config, or metainfo=dict(classes=...) of the dataset.'
                 )
+
+
+def _check_class_weights(name: str, head) -> None:
+    """One weight for each class of a head, and one for the background where classes exclude one another."""
+    loss, count = getattr(head, 'loss_cls', None), getattr(head, 'num_classes', None)
+    weights = getattr(loss, 'class_weight', None)
+    if not isinstance(weights, torch.Tensor) or not isinstance(count, int):
+        return
+    expected = count if loss.use_sigmoid else count + 1
+    background = '' if loss.use_sigmoid else ', the last one for the background'
+    if weights.shape != (expected,):
+        raise ConfigError(
+            f'{name}.loss_cls.class_weight has {weights.numel()} weights, but {type(head).__name__} with num_classes='
+            f'{count} takes {expected}{background}'
+        )
+    if not bool((weights >= 0).all()) or not bool(weights.isfinite().all()):
+        raise ConfigError(f'{name}.loss_cls.class_weight={weights.tolist()}: weights should be finite and at least 0')
 
 
 def _is_proposal_head(module) -> bool:

@@ -9,6 +9,7 @@ from terminaltables import AsciiTable
 
 from mmdetlike.datasets.transforms import GeometricTransform, LoadAnnotations
 from mmdetlike.registry import HOOKS
+from mmdetlike.structures.bbox import scale_boxes
 from mmdetlike.visualization import Instances, contact_sheet, panoptic_instances, plot_training_curves, save_image
 
 from .visualization_hook import original_image, sample_name
@@ -143,7 +144,7 @@ def sheet_entry(sample, image, scaled: bool, num_classes: int) -> tuple:
     if truth is not None and 'bboxes' in truth:
         boxes = getattr(truth.bboxes, 'tensor', truth.bboxes)
         if scaled:
-            boxes = boxes / boxes.new_tensor(sample.metainfo.get('scale_factor', (1, 1))).repeat(2)
+            boxes = scale_boxes(boxes, [1 / factor for factor in sample.metainfo.get('scale_factor', (1, 1))])
         truth = InstanceData(bboxes=boxes.cpu(), labels=truth.labels.cpu())
     return original_image(sample, image), drawn_prediction(sample, num_classes), truth, sample_name(sample)
 

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from ...structures.bbox import geometry
 from .overlaps import box_iou
 
 
@@ -37,9 +39,9 @@ def eval_map(
     """Mean average precision over the classes that have ground truth.
 
     Args:
-        predictions: For each image ``bboxes`` (n, 4) xyxy, ``scores`` (n,) and ``labels`` (n,).
-        truths: For each image ``bboxes`` (m, 4), ``labels`` (m,) and ``ignore`` (m,), true for difficult ones: neither
-            right nor wrong to find.
+        predictions: For each image ``bboxes`` (n, 4) xyxy, or rotated ones (n, 5), ``scores`` (n,) and ``labels`` (n,).
+        truths: For each image ``bboxes`` (m, 4 or 5), ``labels`` (m,) and ``ignore`` (m,), true for difficult ones:
+            neither right nor wrong to find.
         num_classes: How many classes.
         iou_thr: Overlap from which on a box counts as found.
         mode: As in ``average_precision``.
@@ -88,8 +90,10 @@ def _curve(scores: np.ndarray, hits: np.ndarray, counted: np.ndarray, total: int
 
 
 def _in_range(boxes: np.ndarray, area_range: tuple[float, float] | None) -> np.ndarray:
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return np.ones(len(boxes), bool) if area_range is None else (area >= area_range[0]) & (area < area_range[1])
+    if area_range is None:
+        return np.ones(len(boxes), bool)
+    area = geometry.areas(torch.from_numpy(boxes)).numpy()
+    return (area >= area_range[0]) & (area < area_range[1])
 
 
 def _match(found: np.ndarray, boxes: np.ndarray, ignore: np.ndarray, iou_thr: float) -> tuple[np.ndarray, np.ndarray]:

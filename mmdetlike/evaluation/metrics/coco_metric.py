@@ -104,7 +104,7 @@ class CocoMetric(BaseMetric):
         """Keep what is scored of ``data_samples`` (``DetDataSample.to_dict()``): ``pred_instances`` and ``img_id``."""
         for sample in data_samples:
             truth = truth_of(sample) if self._truth is None and not self.format_only else None
-            prediction = prediction_of(sample)
+            prediction = prediction_of(sample, type(self).__name__)
             self._check_prediction(prediction)
             self.results.append((truth, prediction))
 
@@ -114,6 +114,9 @@ class CocoMetric(BaseMetric):
             raise DataError(
                 f'{self.ann_file} has no images with the ids [{prediction["img_id"]!r}] that were predicted.'
             )
+        if not self.results:
+            self._categories()
+        self._check_labels(prediction)
         for metric, key, field in (('segm', 'masks', 'segmentation'), ('keypoints', 'keypoints', 'keypoints')):
             if metric in self.metrics and len(prediction['scores']) and key not in prediction:
                 raise DataError(f'metric {metric!r} needs {field}, which the predictions do not have.')
@@ -121,7 +124,6 @@ class CocoMetric(BaseMetric):
     def compute_metrics(self, results: list[tuple[dict | None, dict]]) -> dict[str, float]:
         """Scores of everything that ``process`` kept."""
         predictions = [prediction for _, prediction in results]
-        self._check_labels(predictions)
         check_paths(predictions)
         categories, category_ids = self._categories()
         found = [row for prediction in predictions for row in detections(prediction, category_ids)]
@@ -147,8 +149,8 @@ class CocoMetric(BaseMetric):
             raise ConfigError("CocoMetric needs dataset_meta['classes']: the evaluator takes it from the dataset.")
         return self.dataset_meta['classes']
 
-    def _check_labels(self, predictions: list[dict]) -> None:
-        highest = max((int(p['labels'].max()) for p in predictions if len(p['labels'])), default=-1)
+    def _check_labels(self, prediction: dict) -> None:
+        highest = int(prediction['labels'].max()) if len(prediction['labels']) else -1
         if highest >= len(self._classes):
             raise DataError(
                 f'Predicted label {highest}, but the dataset has only {len(self._classes)} classes: num_classes of the '

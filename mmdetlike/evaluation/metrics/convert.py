@@ -11,7 +11,8 @@ from ...datasets.annotations import shortened
 from ...datasets.errors import DataError
 from ...datasets.records import area as read_area
 from ...errors import ConfigError
-from ...structures.mask import encode_segmentation, read_segmentation, run_lengths
+from ...structures.bbox import geometry
+from ...structures.mask import encode_segmentation, read_runs, read_segmentation
 
 
 def to_numpy(value) -> np.ndarray:
@@ -41,11 +42,9 @@ def encode_masks(masks) -> list[dict]:
 def _checked(mask: dict, number: int) -> dict:
     """A predicted mask with text counts; it may be empty, unlike an annotated one."""
     try:
-        height, width = (int(side) for side in mask['size'])
-        lengths = run_lengths(mask['counts'], height * width)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = error if type(error) is ValueError else 'no size [height, width] or no counts'
-        raise DataError(f'Predicted mask {number} of an image is unusable: {reason}: {shortened(mask)}.') from error
+        (height, width), lengths = read_runs(mask)
+    except ValueError as error:
+        raise DataError(f'Predicted mask {number} of an image is unusable: {error}: {shortened(mask)}.') from error
     if isinstance(mask['counts'], (str, bytes)):
         return _text(mask)
     return _text(rle.frPyObjects({'size': [height, width], 'counts': lengths.tolist()}, height, width))
@@ -63,13 +62,34 @@ def xyxy_to_xywh(box: Sequence[float]) -> list[float]:
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def prediction_of(sample: dict) -> dict:
+def boxes_of(boxes, metric: str, box_dim: int = geometry.HORIZONTAL) -> np.ndarray:
+    """(n, ``box_dim``) predicted or annotated boxes, a tensor, box object or sequence.
+
+    Raises:
+        ConfigError: They are of another kind than ``metric`` scores.
+    """
+    array = to_numpy(boxes)
+    if array.size == 0:
+        return array.reshape(-1, box_dim)
+    geometry.require_kind(array, box_dim, metric)
+    return array
+
+
+def prediction_of(sample: dict, metric: str, box_dim: int = geometry.HORIZONTAL) -> dict:
     """What is scored of a sample: ``img_id``, ``bboxes`` (n, 4), ``scores``, ``labels``, encoded masks, keypoints.
 
     Besides, ``img_path`` and ``size`` (h, w) of the image, None where the sample doesn't say.
+
+    Args:
+        sample: With ``pred_instances``.
+        metric: Who scores, for messages.
+        box_dim: Numbers of a box.
+
+    Raises:
+        ConfigError: Boxes have another count of numbers.
     """
     instances = sample['pred_instances']
-    result = {'img_id': sample['img_id'], 'bboxes': to_numpy(instances['bboxes']).reshape(-1, 4)}
+    result = {'img_id': sample['img_id'], 'bboxes': boxes_of(instances['bboxes'], metric, box_dim)}
     result['img_path'] = sample.get('img_path')
     result['size'] = tuple(map(int, sample['ori_shape'][:2])) if sample.get('ori_shape') is not None else None
     result['scores'] = to_numpy(instances['scores'])
@@ -126,12 +146,16 @@ def truth_of(sample: dict) -> dict:
 
 
 def truth_annotations(truth: dict) -> list[dict]:
-    """COCO annotations of ``truth_of`` a sample; a category id is the label."""
+    """COCO annotations of ``truth_of`` a sample; a category id is the label.
+
+    Raises:
+        ConfigError: An annotated box is turned.
+    """
     return [_truth_annotation(truth, instance) for instance in truth['instances']]
 
 
 def _truth_annotation(truth: dict, instance: dict) -> dict:
-    box = xyxy_to_xywh(instance['bbox'])
+    box = xyxy_to_xywh(boxes_of(instance['bbox'], 'COCO evaluation'))
     row = {
         'image_id': truth['img_id'],
         'category_id': instance['bbox_label'],

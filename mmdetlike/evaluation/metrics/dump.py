@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from ...datasets.proposals import proposal_key
 from ...errors import ConfigError
 from ...registry import METRICS
-from .convert import encode_masks, to_numpy
+from .convert import boxes_of, encode_masks, to_numpy
 
 
 @METRICS.register_module()
@@ -87,7 +87,8 @@ class DumpProposals(BaseMetric):
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep the best boxes of ``data_samples``."""
         for sample in data_samples:
-            boxes, scores = (to_numpy(sample['pred_instances'][key]) for key in ('bboxes', 'scores'))
+            boxes = boxes_of(sample['pred_instances']['bboxes'], type(self).__name__)
+            scores = to_numpy(sample['pred_instances']['scores'])
             order = np.argsort(-scores, kind='stable')[: self.num_max_proposals]
             self.results.append((proposal_key(sample['img_path']), {'bboxes': boxes[order], 'scores': scores[order]}))
 

@@ -7,10 +7,11 @@ from mmengine.evaluator import BaseMetric
 
 from ...errors import ConfigError
 from ...registry import METRICS
+from ...structures.bbox import geometry
 from ..functional.mean_ap import eval_map
 from ..functional.recall import eval_recalls
 from .arguments import check_counts, check_thresholds
-from .convert import prediction_of, truth_of
+from .convert import boxes_of, prediction_of, truth_of
 from .tables import log_table
 
 
@@ -32,6 +33,7 @@ class VOCMetric(BaseMetric):
     """
 
     default_prefix = 'pascal_voc'
+    box_dim = geometry.HORIZONTAL
 
     def __init__(
         self,
@@ -59,7 +61,20 @@ class VOCMetric(BaseMetric):
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep ``pred_instances`` and ``instances`` of ``data_samples`` (``DetDataSample.to_dict()``)."""
         for sample in data_samples:
-            self.results.append((_truth_arrays(truth_of(sample)['instances']), prediction_of(sample)))
+            truth = self.truth_arrays(truth_of(sample)['instances'])
+            self.results.append((truth, prediction_of(sample, type(self).__name__, self.box_dim)))
+
+    def truth_arrays(self, instances: Sequence[dict]) -> dict[str, np.ndarray]:
+        """``bboxes`` (n, ``box_dim``), ``labels`` and ``ignore`` (n,) of annotated instances."""
+        return {
+            'bboxes': self.truth_boxes([instance['bbox'] for instance in instances]),
+            'labels': np.array([instance['bbox_label'] for instance in instances], dtype=np.int64),
+            'ignore': np.array([bool(instance.get('ignore_flag', 0)) for instance in instances], dtype=bool),
+        }
+
+    def truth_boxes(self, boxes: Sequence[Sequence[float]]) -> np.ndarray:
+        """Annotated boxes (n, ``box_dim``) as they are compared with predicted ones."""
+        return boxes_of(np.array(boxes, dtype=np.float64), type(self).__name__, self.box_dim)
 
     def compute_metrics(self, results: list[tuple[dict, dict]]) -> dict[str, float]:
         """Scores of everything that ``process`` kept."""
@@ -96,11 +111,3 @@ class VOCMetric(BaseMetric):
         if len(self.iou_thrs) > 1:
             scores |= {f'AR@{n}': float(value) for n, value in zip(self.proposal_nums, recalls.mean(1))}
         return scores
-
-
-def _truth_arrays(instances: list[dict]) -> dict[str, np.ndarray]:
-    return {
-        'bboxes': np.array([i['bbox'] for i in instances], dtype=np.float64).reshape(-1, 4),
-        'labels': np.array([i['bbox_label'] for i in instances], dtype=np.int64),
-        'ignore': np.array([bool(i.get('ignore_flag', 0)) for i in instances], dtype=bool),
-    }

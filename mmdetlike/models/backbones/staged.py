@@ -53,6 +53,21 @@ class StagedBackbone(BaseModule):
         """The stages in the order in which they are run."""
         return [getattr(self, name) for name in self.stage_names]
 
+    @property
+    def num_used(self) -> int:
+        """Stages up to the last one whose map is returned; those behind it exist for their parameters' names alone."""
+        return max(self.out_indices) - self.first_index + 1
+
+    def freeze_unused_stages(self) -> list[str]:
+        """Tell processes that train together not to wait for gradients of stages that are never run.
+
+        Returns:
+            The names of these stages.
+        """
+        for stage in self.stages[self.num_used :]:
+            stage.requires_grad_(False)
+        return self.stage_names[self.num_used :]
+
     def freeze_stages(self) -> None:
         """Put the frozen stages into evaluation mode and give them no gradient."""
         for stage in self.stages[: self.num_frozen]:
@@ -62,7 +77,7 @@ class StagedBackbone(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> maps (B, C_i, H_i, W_i) of the stages in ``out_indices``."""
         outs = []
-        for i, stage in enumerate(self.stages, self.first_index):
+        for i, stage in enumerate(self.stages[: self.num_used], self.first_index):
             x = stage(x)
             if i in self.out_indices:
                 outs.append(x)

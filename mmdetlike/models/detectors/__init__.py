@@ -1,19 +1,27 @@
 from .base import BaseDetector
 from .conditional_detr import ConditionalDETR
 from .dab_detr import DABDETR
+from .ddq_detr import DDQDETR
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
+from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
 from .semi import SemiBaseDetector
 from .single_stage import (
     ATSS,
+    DDOD,
     FCOS,
+    FOVEA,
+    FSAF,
     GFL,
+    PAA,
     RPN,
     SOLO,
     TOOD,
+    YOLOF,
     YOLOV3,
     YOLOX,
+    AutoAssign,
     CenterNet,
     CondInst,
     RetinaNet,
@@ -28,10 +36,14 @@ from .two_stage import (
     CascadeRCNN,
     FasterRCNN,
     FastRCNN,
+    GridRCNN,
     HybridTaskCascade,
     KeypointRCNN,
     MaskRCNN,
     MaskScoringRCNN,
     PointRend,
+    QueryInst,
+    SCNet,
+    SparseRCNN,
     TwoStageDetector,
 )

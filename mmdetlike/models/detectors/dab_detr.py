@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.query import InitialQueries, QueryContext
 from mmdetlike.models.layers.transformer import DABDecoder, DABEncoder, FlatPyramid, inverse_sigmoid
 from mmdetlike.registry import MODELS
@@ -24,7 +25,7 @@ class DABDETR(DetectionTransformer):
 
     def __init__(self, *, with_random_refpoints: bool = False, num_patterns: int = 0, **kwargs) -> None:
         if num_patterns < 0:
-            raise ValueError(f'num_patterns must be at least 0, got {num_patterns}')
+            raise ConfigError(f'num_patterns must be at least 0, got {num_patterns}')
         self.with_random_refpoints, self.num_patterns = with_random_refpoints, num_patterns
         super().__init__(**kwargs)
 
@@ -60,6 +61,6 @@ class DABDETR(DetectionTransformer):
         references = boxes.sigmoid().expand(batch, -1, -1)
         return InitialQueries(content.expand(batch, -1, -1), references=references)
 
-    def refining_branches(self) -> Sequence[Callable[[Tensor], Tensor]]:
+    def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]]:
         """The box network of the head, which all layers share."""
         return [self.bbox_head.box_deltas] * self.decoder.num_layers

@@ -1,10 +1,12 @@
 """Deformable DETR, arXiv 2010.04159, and DINO, arXiv 2203.03605."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.query import CdnQueryGenerator, InitialQueries, QueryContext
 from mmdetlike.models.layers.transformer import (
     DeformableDecoder,
@@ -99,11 +101,14 @@ class DeformableDETR(DetectionTransformer):
 
     def propose(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> tuple[Tensor, Tensor]:
         """Class logits (B, S, classes) and boxes (B, S, 4), before the sigmoid, of every pixel."""
+        return self.bbox_head.propose(*self.proposal_inputs(pyramid, memory), context)
+
+    def proposal_inputs(self, pyramid: FlatPyramid, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """What the head makes proposals from: pixels (B, S, C) and anchors (B, S, 4) before the sigmoid."""
         anchors, usable = proposal_anchors(pyramid)
         # pixels that may not propose say the same in every image, whatever their padding holds
         memory = memory * usable[..., None]
-        memory = self.memory_trans_norm(self.memory_trans_fc(memory))
-        return self.bbox_head.propose(memory, anchors, context)
+        return self.memory_trans_norm(self.memory_trans_fc(memory)), anchors
 
     def queries_of_proposals(self, scores: Tensor, boxes: Tensor) -> InitialQueries:
         """Queries whose content, positions and references are encodings of the likeliest proposals."""
@@ -114,7 +119,7 @@ class DeformableDETR(DetectionTransformer):
         positions, content = self.pos_trans_norm(self.pos_trans_fc(encoded)).chunk(2, dim=-1)
         return InitialQueries(content, positions, references, enc_cls_score=scores, enc_bbox_pred=boxes.sigmoid())
 
-    def refining_branches(self) -> nn.ModuleList | None:
+    def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]] | None:
         """The box networks of the head, if each layer refines references."""
         return self.bbox_head.reg_branches if self.with_box_refine else None
 
@@ -128,13 +133,13 @@ class DINO(DeformableDETR):
         kwargs: See ``DeformableDETR``.
 
     Raises:
-        ValueError: ``as_two_stage`` or ``with_box_refine`` is False.
+        ConfigError: ``as_two_stage`` or ``with_box_refine`` is False.
     """
 
     def __init__(self, dn_cfg: dict | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         if not (self.as_two_stage and self.with_box_refine):
-            raise ValueError(f'{type(self).__name__} needs as_two_stage=True and with_box_refine=True')
+            raise ConfigError(f'{type(self).__name__} needs as_two_stage=True and with_box_refine=True')
         sizes = dict(
             num_classes=self.bbox_head.num_classes, embed_dims=self.embed_dims, num_matching_queries=self.num_queries
         )
@@ -161,8 +166,8 @@ class DINO(DeformableDETR):
         logits = self.bbox_head.class_logits(scores, context)
         best = logits.max(-1).values.topk(min(self.num_queries, scores.shape[1]), dim=1).indices
         queries = self.queries_of_best(memory, scores, boxes, best)
-        # raw outputs in training mode (compiling, profiling) may come without samples
-        if self.training and context.samples is not None:
+        # raw outputs and predictions may be asked for in training mode too, without objects
+        if self.training and context.has_objects:
             return self.add_denoising(queries, context)
         return queries
 

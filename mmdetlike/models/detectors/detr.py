@@ -14,7 +14,7 @@ from mmdetlike.models.layers.transformer import (
     build_sine_encoding,
     flatten_pyramid,
 )
-from mmdetlike.models.utils import padding_of
+from mmdetlike.models.utils import padding_masks, padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
@@ -61,9 +61,14 @@ class DetectionTransformer(BaseDetector):
         """Hook: make what queries start from; encoder and decoder are there already."""
         raise NotImplementedError
 
-    def build_context(self, samples: SampleList | None, device: torch.device) -> QueryContext:
-        """Hook: what is known of a batch beside its feature maps; ``samples`` are None in ``mode='tensor'`` without."""
-        return QueryContext(samples, padding_of(samples, device) if samples else None)
+    def build_context(self, samples: SampleList | None, padding_masks: Tensor | None) -> QueryContext:
+        """Hook: what is known of a batch beside its feature maps.
+
+        Args:
+            samples: A sample for each image; None where the detector is called with images alone.
+            padding_masks: (B, H, W) True for padding of the images; None where there is none.
+        """
+        return QueryContext(samples, padding_masks)
 
     def forward_transformer(self, feats: tuple[Tensor, ...], context: QueryContext) -> QueryOutputs:
         """Encode the feature maps (B, C, H_i, W_i), start the queries, decode."""
@@ -97,26 +102,36 @@ class DetectionTransformer(BaseDetector):
             pyramid,
             memory,
             self_attn_mask=queries.attn_mask,
-            reg_branches=self.refining_branches(),
+            reg_branches=self.refining_branches(queries),
         )
         return QueryOutputs(
             hidden_states, references, context, queries.enc_cls_score, queries.enc_bbox_pred, queries.denoising
         )
 
-    def refining_branches(self) -> Sequence[Callable[[Tensor], Tensor]] | None:
+    def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]] | None:
         """Hook: for each decoder layer what refines the references of the next; None keeps them."""
         return None
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
-        outs = self.forward_transformer(x, self.build_context(samples, x[0].device))
-        return self.bbox_head.loss(outs)
+        context = self.build_context(samples, padding_of(samples, x[0].device))
+        return self.bbox_head.loss(self.forward_transformer(x, context))
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
-        outs = self.forward_transformer(x, self.build_context(samples, x[0].device))
-        return self.bbox_head.predict(outs, rescale)
+        context = self.build_context(samples, padding_of(samples, x[0].device))
+        return self.bbox_head.predict(self.forward_transformer(x, context), rescale)
+
+    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
+        """See ``BaseDetector``; the padding of images is what ``img_shapes`` leave of the input."""
+        batch_shape = tuple(inputs.shape[-2:])
+        if img_shapes is None:
+            img_shapes = [batch_shape] * len(inputs)
+        context = self.build_context(None, padding_masks(img_shapes, batch_shape, inputs.device))
+        outs = self.forward_transformer(self.extract_feat(inputs), context)
+        return self.bbox_head.detect(outs, img_shapes)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
-        context = self.build_context(batch_data_samples, batch_inputs.device)
+        masks = padding_of(batch_data_samples, batch_inputs.device) if batch_data_samples else None
+        context = self.build_context(batch_data_samples, masks)
         return self.bbox_head(self.forward_transformer(self.extract_feat(batch_inputs), context))
 
 

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
@@ -19,13 +21,13 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         kwargs: See ``TwoStageDetector``.
 
     Raises:
-        ValueError: ``roi_head`` has no ``mask_head``.
+        ConfigError: ``roi_head`` has no ``mask_head``.
     """
 
     def __init__(self, semantic_head: dict, panoptic_fusion_head: dict, **kwargs) -> None:
         super().__init__(**kwargs)
         if not self.roi_head.with_mask:
-            raise ValueError(f'{type(self).__name__} fuses masks, but roi_head has no mask_head')
+            raise ConfigError(f'{type(self).__name__} fuses masks, but roi_head has no mask_head')
         self.semantic_head = MODELS.build(semantic_head)
         fusion = dict(panoptic_fusion_head, test_cfg=self.test_cfg.get('panoptic'))
         self.panoptic_fusion_head = MODELS.build(fusion)
@@ -51,7 +53,7 @@ class MaskFormer(BaseDetector):
     """Per-Pixel Classification is Not All You Need for Semantic Segmentation, arXiv 2107.06278.
 
     Args:
-        panoptic_head: Maps -> classes and masks of queries.
+        panoptic_head: Feature maps -> classes and masks of queries.
         panoptic_fusion_head: Those -> what ``test_cfg`` wants: ``pred_panoptic_seg``, ``pred_instances``,
             ``pred_sem_seg``.
         kwargs: See ``BaseDetector``.
@@ -70,7 +72,8 @@ class MaskFormer(BaseDetector):
         return self.panoptic_fusion_head.predict(*preds, samples, rescale)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
-        return self.panoptic_head(self.extract_feat(batch_inputs))
+        masks = padding_of(batch_data_samples, batch_inputs.device) if batch_data_samples else None
+        return self.panoptic_head(self.extract_feat(batch_inputs), masks)
 
 
 @MODELS.register_module()

@@ -51,6 +51,21 @@ class FCOS(SingleStageDetector):
 
 
 @MODELS.register_module()
+class FSAF(SingleStageDetector):
+    """Feature Selective Anchor-Free Module for Single-Shot Object Detection, arXiv 1903.00621."""
+
+
+@MODELS.register_module()
+class FOVEA(SingleStageDetector):
+    """FoveaBox: Beyond Anchor-based Object Detector, arXiv 1904.03797."""
+
+
+@MODELS.register_module()
+class AutoAssign(SingleStageDetector):
+    """AutoAssign: Differentiable Label Assignment for Dense Object Detection, arXiv 2007.03496."""
+
+
+@MODELS.register_module()
 class ATSS(SingleStageDetector):
     """Adaptive Training Sample Selection, arXiv 1912.02424."""
 
@@ -71,6 +86,16 @@ class TOOD(SingleStageDetector):
 
 
 @MODELS.register_module()
+class DDOD(SingleStageDetector):
+    """Disentangle Your Dense Object Detector, arXiv 2107.02963."""
+
+
+@MODELS.register_module()
+class PAA(SingleStageDetector):
+    """Probabilistic Anchor Assignment with IoU Prediction, arXiv 2007.08103."""
+
+
+@MODELS.register_module()
 class CenterNet(SingleStageDetector):
     """Objects as Points, arXiv 1904.07850."""
 
@@ -78,6 +103,11 @@ class CenterNet(SingleStageDetector):
 @MODELS.register_module()
 class YOLOV3(SingleStageDetector):
     """YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
+
+
+@MODELS.register_module()
+class YOLOF(SingleStageDetector):
+    """You Only Look One-level Feature, arXiv 2103.09460."""
 
 
 @MODELS.register_module()

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from .semi import (
@@ -174,4 +175,4 @@ def jitter(boxes: Tensor, times: int, scale: float) -> Tensor:
 
 def _sizes(boxes: Tensor) -> Tensor:
     """Widths and heights (n, 2) of boxes (n, 4), one pixel at least."""
-    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
+    return geometry.sizes(geometry.require_horizontal(boxes, 'SoftTeacher')).clamp(min=1)

@@ -113,3 +113,23 @@ class MaskScoringRCNN(TwoStageDetector):
 @MODELS.register_module()
 class KeypointRCNN(TwoStageDetector):
     """Mask R-CNN with keypoints in place of masks or beside them, arXiv 1703.06870, section 5."""
+
+
+@MODELS.register_module()
+class GridRCNN(TwoStageDetector):
+    """Grid R-CNN Plus: Faster and Better, arXiv 1906.05688."""
+
+
+@MODELS.register_module()
+class SparseRCNN(TwoStageDetector):
+    """Sparse R-CNN: End-to-End Object Detection with Learnable Proposals, arXiv 2011.12450."""
+
+
+@MODELS.register_module()
+class QueryInst(TwoStageDetector):
+    """Instances as Queries, arXiv 2105.01928."""
+
+
+@MODELS.register_module()
+class SCNet(CascadeRCNN):
+    """SCNet: Training Inference Sample Consistency for Instance Segmentation, arXiv 2012.10150."""

@@ -31,6 +31,26 @@ def build_tower(
     return layers
 
 
+def build_two_towers(
+    in_channels: int,
+    feat_channels: int,
+    stacked_convs: int,
+    conv_cfg: dict | None = None,
+    norm_cfg: dict | None = None,
+    first_conv_cfg: dict | None = None,
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Towers for classes and for boxes, the first layer with a convolution of its own if ``first_conv_cfg`` says so.
+
+    They are made layer by layer: a seed then draws the weights that it drew in the original.
+    """
+    towers = nn.ModuleList(), nn.ModuleList()
+    for i in range(stacked_convs):
+        own = first_conv_cfg if first_conv_cfg is not None and i == 0 else conv_cfg
+        for tower in towers:
+            tower += build_tower(in_channels if i == 0 else feat_channels, feat_channels, 1, own, norm_cfg)
+    return towers
+
+
 def run_tower(layers: nn.ModuleList, x: Tensor) -> Tensor:
     """The features (B, C, H, W) after all layers."""
     for layer in layers:

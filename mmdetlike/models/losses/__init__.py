@@ -8,6 +8,7 @@ from .gaussian_focal_loss import GaussianFocalLoss
 from .gfocal_loss import DistributionFocalLoss, QualityFocalLoss
 from .ghm_loss import GHMC, GHMR
 from .iou_loss import BoundedIoULoss, CIoULoss, DIoULoss, EIoULoss, GIoULoss, IoULoss, SIoULoss
+from .kd_loss import KnowledgeDistillationKLDivLoss
 from .reduction import Loss, weight_reduce_loss, weighted_loss
 from .seesaw_loss import SeesawLoss
 from .smooth_l1_loss import BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss

@@ -175,13 +175,13 @@ class EIoULoss(BoxPairLoss):
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each pair, (n,)."""
+        terms = pair_terms(pred, target, self.eps)
         pred, target = float32_if_half(pred, target)
         origin = torch.minimum(pred[..., :2], target[..., :2])
         first = torch.maximum(pred[..., :2], target[..., :2]) - origin
         last = torch.minimum(pred[..., 2:], target[..., 2:]) - origin
         low, high = torch.minimum(first, last), torch.maximum(first, last)
         overlap = last.prod(dim=-1) + low.prod(dim=-1) - first[..., 0] * high[..., 1] - high[..., 0] * first[..., 1]
-        terms = pair_terms(pred, target, self.eps)
         loss = 1 - overlap / (terms.union + terms.overlap - overlap + self.eps)
         return smooth(loss, self.smooth_point)
 

@@ -72,14 +72,14 @@ class FPN(BaseModule):
         self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
         lateral = dict(self.layers, norm_cfg=None if no_norm_on_lateral else norm_cfg)
         used = in_channels[start_level : self.end_level]
-        self.lateral_convs = nn.ModuleList(ConvModule(c, out_channels, 1, **lateral) for c in used)
-        convs = [(out_channels, 1)] * levels  # channels of the input and stride
-        if self.add_extra_convs and num_extra:
-            first = used[-1] if self.add_extra_convs == 'on_input' else out_channels
-            convs += [(first, 2)] + [(out_channels, 2)] * (num_extra - 1)
-        self.fpn_convs = nn.ModuleList(
-            ConvModule(c, out_channels, 3, stride=stride, padding=1, **self.layers) for c, stride in convs
-        )
+        self.lateral_convs, self.fpn_convs = nn.ModuleList(), nn.ModuleList()
+        # level by level: a seed then draws the weights that it drew in the original
+        for channels in used:
+            self.lateral_convs.append(ConvModule(channels, out_channels, 1, **lateral))
+            self.fpn_convs.append(ConvModule(out_channels, out_channels, 3, padding=1, **self.layers))
+        for i in range(num_extra if self.add_extra_convs else 0):
+            channels = used[-1] if i == 0 and self.add_extra_convs == 'on_input' else out_channels
+            self.fpn_convs.append(ConvModule(channels, out_channels, 3, stride=2, padding=1, **self.layers))
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""

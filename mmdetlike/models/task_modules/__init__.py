@@ -2,14 +2,24 @@ from .assigners import (
     AssignResult,
     ATSSAssigner,
     BboxOverlaps2D,
+    CenterRegionAssigner,
     DynamicSoftLabelAssigner,
+    FoveaAssigner,
     GridAssigner,
     MaxIoUAssigner,
     PointRangeAssigner,
+    RBbox2HBboxOverlaps2D,
+    RBboxOverlaps2D,
     SimOTAAssigner,
+    UniformAssigner,
+    points_inside,
 )
 from .bbox_coder import (
+    BucketingBBoxCoder,
     DeltaXYWHBBoxCoder,
+    DeltaXYWHHBBoxCoder,
+    DeltaXYWHTHBBoxCoder,
+    DeltaXYWHTRBBoxCoder,
     DistancePointBBoxCoder,
     LegacyDeltaXYWHBBoxCoder,
     PseudoBBoxCoder,
@@ -18,6 +28,7 @@ from .bbox_coder import (
 )
 from .prior_generators import (
     AnchorGenerator,
+    FakeRotatedAnchorGenerator,
     LegacyAnchorGenerator,
     LegacySSDAnchorGenerator,
     MlvlPointGenerator,
@@ -26,7 +37,7 @@ from .prior_generators import (
     YOLOAnchorGenerator,
     anchor_inside_flags,
 )
-from .priors import Priors, box_centers
+from .priors import Priors
 from .samplers import (
     BaseSampler,
     CombinedSampler,

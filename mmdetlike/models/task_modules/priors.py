@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mmdetlike.structures.bbox import geometry
+
 
 @dataclass
 class Priors:
@@ -59,11 +61,4 @@ class Priors:
 
     def moved_to(self, boxes: Tensor) -> 'Priors':
         """The same priors with other boxes, (N, 4) or of each image (B, N, 4), and their centers as points."""
-        return Priors(box_centers(boxes), self.strides, self.level_ids, boxes)
-
-
-def box_centers(boxes: Tensor) -> Tensor:
-    """The centers (..., 2) x, y of boxes (..., 4) xyxy or, rotated, (..., 5) x, y, width, height, angle."""
-    if boxes.shape[-1] == 5:
-        return boxes[..., :2]
-    return (boxes[..., :2] + boxes[..., 2:4]) / 2
+        return Priors(geometry.centers(boxes), self.strides, self.level_ids, boxes)

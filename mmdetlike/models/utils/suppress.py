@@ -4,7 +4,11 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import batched_nms
+
+# numbers of the boxes that a suppression takes, where not four
+SUPPRESSED = {'nms_rotated': geometry.ROTATED, 'nms_quadri': geometry.QUADRILATERAL}
 
 
 def best_first(values: Tensor, limit: int = -1) -> Tensor:
@@ -34,7 +38,13 @@ def suppress_boxes(
 
     Returns:
         Boxes, scores as the suppression leaves them, and indices among the n, each of those kept, by falling score.
+
+    Raises:
+        ConfigError: The boxes are of a kind that this suppression doesn't take.
     """
+    if nms_cfg is not None:
+        kind = nms_cfg.get('type', 'nms')
+        geometry.require_kind(boxes, SUPPRESSED.get(kind, geometry.HORIZONTAL), f'nms={kind!r}')
     order = best_first(scores)
     dets, keep = batched_nms(boxes[order], scores[order], groups[order], nms_cfg)
     if limit > 0:

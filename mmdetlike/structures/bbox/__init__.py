@@ -4,6 +4,7 @@ from mmdetlike.structures.bbox.base_boxes import BaseBoxes
 from mmdetlike.structures.bbox.box_type import (
     box_types,
     cat_boxes,
+    convert_box_type,
     get_box_tensor,
     get_box_type,
     get_box_wh,
@@ -13,6 +14,8 @@ from mmdetlike.structures.bbox.box_type import (
 )
 from mmdetlike.structures.bbox.horizontal_boxes import HorizontalBoxes
 from mmdetlike.structures.bbox.overlaps import bbox_overlaps
+from mmdetlike.structures.bbox.quadri_boxes import QuadriBoxes
+from mmdetlike.structures.bbox.rotated_boxes import RotatedBoxes
 from mmdetlike.structures.bbox.transforms import (
     bbox2distance,
     bbox2roi,
@@ -28,6 +31,8 @@ from mmdetlike.structures.bbox.transforms import (
 __all__ = [
     'BaseBoxes',
     'HorizontalBoxes',
+    'QuadriBoxes',
+    'RotatedBoxes',
     'bbox2distance',
     'bbox2roi',
     'bbox_cxcywh_to_xyxy',
@@ -38,6 +43,7 @@ __all__ = [
     'bbox_xyxy_to_cxcywh',
     'box_types',
     'cat_boxes',
+    'convert_box_type',
     'distance2bbox',
     'get_box_tensor',
     'get_box_type',

@@ -1,5 +1,6 @@
 """What all kinds of boxes share: a tensor whose last dimension holds one box."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from mmdetlike.structures.bbox import geometry
 
 
 class BaseBoxes(ABC):
@@ -43,51 +46,62 @@ class BaseBoxes(ABC):
             raise ValueError(f'{cls} needs data of shape (..., n, {self.box_dim}), but its shape is {shape}.')
         self.tensor = tensor.clone() if clone else tensor
 
-    # Geometry: what a subclass supplies.
+    # Geometry: what a subclass supplies, and what follows from the number of values of a box.
 
     @property
-    @abstractmethod
     def centers(self) -> Tensor:
         """(..., 2), x and y."""
+        return geometry.centers(self.tensor)
 
     @property
-    @abstractmethod
     def areas(self) -> Tensor:
         """(...), in square pixels."""
+        return geometry.areas(self.tensor)
 
     @property
-    @abstractmethod
     def widths(self) -> Tensor:
         """(...), in pixels."""
+        return geometry.sizes(self.tensor)[..., 0]
 
     @property
-    @abstractmethod
     def heights(self) -> Tensor:
         """(...), in pixels."""
+        return geometry.sizes(self.tensor)[..., 1]
+
+    def translate_(self, distances: tuple[float, float]) -> None:
+        """Shift by (x, y)."""
+        self.tensor.copy_(geometry.translate(self.tensor, distances))
+
+    def clip_(self, img_shape: tuple[int, int]) -> None:
+        """Cut to an image of (h, w); only axis-aligned boxes are, others stay whole."""
+        self.tensor.copy_(geometry.clip(self.tensor, img_shape))
+
+    def rescale_(self, scale_factor: tuple[float, float]) -> None:
+        """Follow an image resized by (w, h)."""
+        self.tensor.copy_(geometry.scale(self.tensor, scale_factor))
+
+    def project_(self, homography_matrix: Tensor | np.ndarray) -> None:
+        """Follow an image warped by a 3x3 matrix: each box becomes the smallest one around its warped corners."""
+        self.tensor.copy_(geometry.project(self.tensor, homography_matrix))
+
+    def rotate_(self, center: tuple[float, float], angle: float) -> None:
+        """Follow an image turned clockwise by ``angle`` degrees about ``center`` (x, y)."""
+        x, y = center
+        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        self.project_(np.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y], [0, 0, 1]]))
+
+    @classmethod
+    def from_plain(cls, boxes: Tensor) -> 'BaseBoxes':
+        """Boxes of this class from a tensor (..., 4, 5 or 8) of boxes of any kind, as `geometry` has them."""
+        raise NotImplementedError(f'{cls.__name__} does not say how other boxes become such boxes.')
 
     @abstractmethod
     def flip_(self, img_shape: tuple[int, int], direction: str = 'horizontal') -> None:
         """Mirror with an image of (h, w)."""
 
     @abstractmethod
-    def translate_(self, distances: tuple[float, float]) -> None:
-        """Shift by (x, y)."""
-
-    @abstractmethod
-    def clip_(self, img_shape: tuple[int, int]) -> None:
-        """Cut to an image of (h, w)."""
-
-    @abstractmethod
-    def rescale_(self, scale_factor: tuple[float, float]) -> None:
-        """Follow an image resized by (w, h)."""
-
-    @abstractmethod
     def resize_(self, scale_factor: tuple[float, float]) -> None:
-        """Scale widths and heights about the centres, by (w, h)."""
-
-    @abstractmethod
-    def project_(self, homography_matrix: Tensor | np.ndarray) -> None:
-        """Follow an image warped by a 3x3 matrix."""
+        """Scale widths and heights about the centers, by (w, h)."""
 
     @abstractmethod
     def is_inside(self, img_shape: tuple[int, int], all_inside: bool = False, allowed_border: int = 0) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.structures.bbox.base_boxes import BaseBoxes
 
 box_types: dict[str, type[BaseBoxes]] = {}
@@ -60,12 +61,21 @@ def scale_boxes(boxes: Tensor | BaseBoxes, scale_factor: tuple[float, float]) ->
     if isinstance(boxes, BaseBoxes):
         boxes.rescale_(scale_factor)
         return boxes
-    repeats = boxes.shape[-1] // 2
-    return boxes * boxes.new_tensor(scale_factor).repeat(repeats)
+    return geometry.scale(boxes, scale_factor)
 
 
 def get_box_wh(boxes: Tensor | BaseBoxes) -> tuple[Tensor, Tensor]:
-    """Widths and heights, each (...), of box objects or of an xyxy tensor (..., 4)."""
-    if isinstance(boxes, BaseBoxes):
-        return boxes.widths, boxes.heights
-    return boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+    """Widths and heights, each (...), of box objects or of a tensor (..., 4 or 5)."""
+    return geometry.sizes(get_box_tensor(boxes)).unbind(-1)
+
+
+def convert_box_type(boxes: BaseBoxes, *, dst_type: str | type[BaseBoxes]) -> BaseBoxes:
+    """Boxes as the kind ``dst_type``: axis-aligned ('hbox'), rotated ('rbox') or quadrilaterals ('qbox').
+
+    Turned boxes become the axis-aligned ones around them, quadrilaterals the smallest rectangles around them.
+
+    Raises:
+        KeyError: ``dst_type`` is not registered.
+    """
+    _, cls = get_box_type(dst_type)
+    return boxes if isinstance(boxes, cls) else cls.from_plain(boxes.tensor)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.structures.bbox.base_boxes import BaseBoxes
 from mmdetlike.structures.bbox.box_type import register_box
 from mmdetlike.structures.bbox.overlaps import bbox_overlaps
@@ -59,50 +60,19 @@ class HorizontalBoxes(BaseBoxes):
         """(..., n, 4) centres and sizes."""
         return bbox_xyxy_to_cxcywh(self.tensor)
 
-    @property
-    def centers(self) -> Tensor:
-        return (self.tensor[..., :2] + self.tensor[..., 2:]) / 2
-
-    @property
-    def areas(self) -> Tensor:
-        return self.widths * self.heights
-
-    @property
-    def widths(self) -> Tensor:
-        return self.tensor[..., 2] - self.tensor[..., 0]
-
-    @property
-    def heights(self) -> Tensor:
-        return self.tensor[..., 3] - self.tensor[..., 1]
+    @classmethod
+    def from_plain(cls, boxes: Tensor) -> 'HorizontalBoxes':
+        """The axis-aligned boxes around boxes of any kind (..., 4, 5 or 8)."""
+        return cls(geometry.to_horizontal(boxes))
 
     def flip_(self, img_shape: tuple[int, int], direction: str = 'horizontal') -> None:
         """Mirror with an image of (h, w): 'horizontal' (left becomes right), 'vertical' or 'diagonal' (both)."""
         self.tensor.copy_(bbox_flip(self.tensor, img_shape, direction))
 
-    def translate_(self, distances: tuple[float, float]) -> None:
-        self.tensor += self.tensor.new_tensor(distances).repeat(2)
-
-    def clip_(self, img_shape: tuple[int, int]) -> None:
-        height, width = img_shape[:2]
-        self.tensor[..., 0::2].clamp_(0, width)
-        self.tensor[..., 1::2].clamp_(0, height)
-
-    def rescale_(self, scale_factor: tuple[float, float]) -> None:
-        self.tensor *= self.tensor.new_tensor(scale_factor).repeat(2)
-
     def resize_(self, scale_factor: tuple[float, float]) -> None:
         boxes = self.cxcywh
         boxes[..., 2:] *= boxes.new_tensor(scale_factor)
         self.tensor.copy_(bbox_cxcywh_to_xyxy(boxes))
-
-    def project_(self, homography_matrix: Tensor | np.ndarray) -> None:
-        """Follow an image warped by a 3x3 matrix: each box becomes the box around its four warped corners."""
-        matrix = torch.as_tensor(homography_matrix, dtype=torch.float64, device=self.device)
-        x1, y1, x2, y2 = self.tensor.double().unbind(-1)
-        xs, ys = torch.stack([x1, x2, x1, x2], -1), torch.stack([y1, y1, y2, y2], -1)
-        xs, ys, depth = (row[0] * xs + row[1] * ys + row[2] for row in matrix)
-        xs, ys = xs / depth, ys / depth
-        self.tensor.copy_(torch.stack([xs.amin(-1), ys.amin(-1), xs.amax(-1), ys.amax(-1)], -1))
 
     def is_inside(self, img_shape: tuple[int, int], all_inside: bool = False, allowed_border: int = 0) -> Tensor:
         """Whether boxes lie in an image of (h, w), widened by ``allowed_border`` pixels on each side.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.structures.bbox.base_boxes import BaseBoxes
 from mmdetlike.structures.bbox.box_type import get_box_tensor
 
@@ -92,17 +93,17 @@ def bbox2roi(bbox_list: Sequence[Tensor | BaseBoxes]) -> Tensor:
     """Join the boxes of a batch, each with the index of its image in front.
 
     Args:
-        bbox_list: For each image, (n_i, 4) boxes, xyxy.
+        bbox_list: For each image, (n_i, 4) boxes, xyxy, or rotated ones (n_i, 5).
 
     Returns:
-        (sum of n_i, 5): image index, x1, y1, x2, y2.
+        (sum of n_i, 5 or 6): image index, then the box.
     """
     boxes = [get_box_tensor(b) for b in bbox_list]
     return torch.cat([torch.cat([b.new_full((len(b), 1), i), b], dim=-1) for i, b in enumerate(boxes)])
 
 
 def roi2bbox(rois: Tensor) -> list[Tensor]:
-    """Split regions of interest (n, 5) into one (n_i, 4) tensor for each image index that occurs, in its order."""
+    """Split regions of interest (n, 5 or 6) into the boxes (n_i, 4 or 5) of each image index that occurs, in order."""
     return [rois[rois[:, 0] == index, 1:] for index in torch.unique(rois[:, 0], sorted=True)]
 
 
@@ -123,8 +124,7 @@ def distance2bbox(points: Tensor, distance: Tensor, max_shape: Sequence | Tensor
     shape = torch.as_tensor(max_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]
     if shape.dim() > 1 and len(shape) != len(boxes):
         raise ValueError(f'max_shape has {len(shape)} image shapes, but there are boxes of {len(boxes)} images.')
-    limit = shape.flip(-1).repeat_interleave(2, -1)[..., [0, 2, 1, 3]].unsqueeze(-2)
-    return torch.minimum(boxes.clamp(min=0), limit)
+    return geometry.clip(boxes, shape)
 
 
 def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:
@@ -139,5 +139,5 @@ def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, ep
     Returns:
         (..., n, 4): to the left, top, right and bottom side; negative where the point lies outside.
     """
-    distance = torch.cat([points - bbox[..., :2], bbox[..., 2:] - points], dim=-1)
+    distance = geometry.side_distances(points, geometry.require_horizontal(bbox, 'bbox2distance'))
     return distance if max_dis is None else distance.clamp(min=0, max=max_dis - eps)

@@ -5,7 +5,7 @@ from mmdetlike.structures.mask.bitmap_masks import BitmapMasks
 from mmdetlike.structures.mask.polygon import polygon_area, polygons_to_bitmap, rle_to_bitmap
 from mmdetlike.structures.mask.polygon_masks import PolygonMasks
 from mmdetlike.structures.mask.run_lengths import run_lengths
-from mmdetlike.structures.mask.segmentation import Segmentation, encode_segmentation, read_segmentation
+from mmdetlike.structures.mask.segmentation import Segmentation, encode_segmentation, read_runs, read_segmentation
 
 __all__ = [
     'BaseInstanceMasks',
@@ -15,6 +15,7 @@ __all__ = [
     'encode_segmentation',
     'polygon_area',
     'polygons_to_bitmap',
+    'read_runs',
     'read_segmentation',
     'rle_to_bitmap',
     'run_lengths',

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmdetlike.structures.bbox import BaseBoxes, get_box_type
+from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, get_box_type
 from mmdetlike.structures.warp import Warp
 
 
@@ -83,7 +83,9 @@ class BaseInstanceMasks(ABC):
     def get_bboxes(self, dst_type: str = 'hbox') -> BaseBoxes:
         """The boxes (n, 4) around the masks, of the registered type ``dst_type``; zeros for an empty mask."""
         _, box_class = get_box_type(dst_type)
-        return box_class(self.extents(), clone=False)
+        if box_class is HorizontalBoxes:
+            return HorizontalBoxes(self.extents(), clone=False)
+        return box_class.from_instance_masks(self)
 
     def rescale(self, scale: float | tuple[int, int], interpolation: str = 'nearest') -> 'BaseInstanceMasks':
         """Resize, keeping the aspect ratio, by a factor or to the largest size within two bounds (w, h).

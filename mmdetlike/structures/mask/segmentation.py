@@ -14,6 +14,7 @@ from mmdetlike.structures.mask.run_lengths import LARGEST_MASK, run_lengths
 LARGEST_SIDE = 10**6  # pixels; C takes memory by the length of a polygon's edges
 LARGEST_COORDINATE = 1e9  # pixels; what is farther away is an error of the file
 _POINTS = 3
+_THIN = 2  # pixels
 
 
 class Segmentation(NamedTuple):
@@ -46,10 +47,9 @@ def read_segmentation(value: object, height: int, width: int) -> Segmentation:
     try:
         if value is None or (_is_list(value) and all(_is_list(part) and not len(part) for part in value)):
             return Segmentation(None)
-        if height * width > LARGEST_MASK or max(height, width) > LARGEST_SIDE:
-            raise ValueError('an image of more pixels than run lengths can count')
+        _check_pixels(height, width)
         if isinstance(value, dict):
-            return Segmentation(_read_runs(value, height, width))
+            return Segmentation(_read_runs_of_image(value, height, width))
         if _is_list(value):
             return _read_polygons(value, height, width)
         raise ValueError('neither polygons nor run lengths')
@@ -72,16 +72,36 @@ def _is_list(value: object) -> bool:
     return isinstance(value, (list, tuple, np.ndarray))
 
 
-def _read_runs(value: dict, height: int, width: int) -> dict:
+def read_runs(value: dict) -> tuple[tuple[int, int], np.ndarray]:
+    """The size (h, w) and the run lengths (n,) int64 of a run-length encoding, which may be that of an empty mask.
+
+    Raises:
+        ValueError: It isn't one; the message is the reason, without what was given.
+    """
     missing = [key for key in ('size', 'counts') if key not in value]
     if missing:
         raise ValueError(f'run lengths without {" and ".join(missing)}')
-    size = value['size']
-    if not _is_list(size) or len(size) != 2 or not all(isinstance(side, Real) for side in size):
+    height, width = size = _size(value['size'])
+    _check_pixels(height, width)
+    return size, run_lengths(value['counts'], height * width)
+
+
+def _size(size: object) -> tuple[int, int]:
+    sides = list(size) if _is_list(size) else []
+    if len(sides) != 2 or not all(isinstance(side, Real) and side >= 0 and side % 1 == 0 for side in sides):
         raise ValueError('run lengths whose size is not [height, width]')
-    if [float(side) for side in size] != [height, width]:
+    return int(sides[0]), int(sides[1])
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if height * width > LARGEST_MASK or max(height, width) > LARGEST_SIDE:
+        raise ValueError('an image of more pixels than run lengths can count')
+
+
+def _read_runs_of_image(value: dict, height: int, width: int) -> dict:
+    size, lengths = read_runs(value)
+    if size != (height, width):
         raise ValueError("run lengths of another size than the image's")
-    lengths = run_lengths(value['counts'], height * width)
     if not lengths[1::2].any():
         raise ValueError('a mask that covers no pixel')
     counts = value['counts']
@@ -95,7 +115,8 @@ def _read_polygons(value: Sequence, height: int, width: int) -> Segmentation:
     kept = [polygon for polygon in polygons if len(polygon) >= 2 * _POINTS]
     if not kept:
         raise ValueError(f'polygons of fewer than {_POINTS} points')
-    if not any(_covers_something(polygon, height, width) for polygon in kept):
+    # Rasterization decides what is covered, but is too slow to ask it about polygons that plainly cover something.
+    if all(_is_thin(polygon, height, width) for polygon in kept) and not _draws(kept, height, width):
         raise ValueError('a mask that covers no pixel')
     left_out = f'polygons of fewer than {_POINTS} points left out' if len(kept) < len(polygons) else ''
     return Segmentation(kept, left_out)
@@ -139,10 +160,17 @@ def _usable(numbers: list) -> bool:
     return near and math.isfinite(sum(numbers))
 
 
-def _covers_something(polygon: list, height: int, width: int) -> bool:
-    """Whether a polygon has an extent and reaches into the image; what it covers there is left to rasterization."""
-    for numbers, side in ((polygon[0::2], width), (polygon[1::2], height)):
-        least, most = min(numbers), max(numbers)
-        if math.isclose(least, most, abs_tol=1e-9) or most <= 0 or least >= side:
-            return False
-    return True
+def _is_thin(polygon: list, height: int, width: int) -> bool:
+    """Whether the part of a polygon in the image is narrower than 2 pixels, roughly; false only if it is wider."""
+    xs, ys = polygon[0::2], polygon[1::2]
+    across = min(max(xs), width) - max(min(xs), 0)
+    down = min(max(ys), height) - max(min(ys), 0)
+    if across < _THIN or down < _THIN:
+        return True
+    inside = min(xs) >= 0 and min(ys) >= 0 and max(xs) <= width and max(ys) <= height
+    area = abs(sum(x * (below - above) for x, above, below in zip(xs, ys[-1:] + ys[:-1], ys[1:] + ys[:1]))) / 2
+    return not inside or area < _THIN * max(across, down)
+
+
+def _draws(polygons: list[list], height: int, width: int) -> bool:
+    return bool(coco_mask.area(encode_polygons(polygons, height, width)))

@@ -109,3 +109,20 @@ def test_two_stage_queries_start_from_the_likeliest_proposals():
     with torch.no_grad():
         boxes = [boxes for _, boxes in model.bbox_head(outs)]
     torch.testing.assert_close(outs.references[1], boxes[0])
+
+
+def test_predictions_in_training_mode_need_no_objects():
+    model, sample = dino().train(), make_sample(0, shape=(64, 64))
+    del sample.gt_instances
+    outs = model.forward_transformer(features(1), QueryContext([sample]))
+    assert outs.denoising is None and len(model.bbox_head.predict(outs)[0]) == 5
+
+
+def test_denoising_queries_are_no_predictions():
+    model, sample = dino().train(), make_sample(2, shape=(64, 64))
+    outs = model.forward_transformer(features(1), QueryContext([sample]))
+    best = model.bbox_head.predict(outs)[0]
+    outs.denoising = None
+    outs.hidden_states = [hidden[:, -6:] for hidden in outs.hidden_states]
+    outs.references = [reference[:, -6:] for reference in outs.references]
+    torch.testing.assert_close(best.bboxes, model.bbox_head.predict(outs)[0].bboxes)

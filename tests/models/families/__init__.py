@@ -11,7 +11,15 @@ import torch
 
 from mmdetlike.registry import MODELS
 
-from . import dense, instances, query, query_references, regions, two_stage  # noqa: F401  enter their families
+from . import (  # noqa: F401  enter their families
+    dense,
+    dense_assignment,
+    instances,
+    query,
+    query_references,
+    regions,
+    two_stage,
+)
 from .common import ABSTRACT, FAMILIES, NUM_STUFF, PAIRS, PANOPTIC
 
 __all__ = ['ABSTRACT', 'FAMILIES', 'NUM_STUFF', 'PAIRS', 'PANOPTIC', 'build']

@@ -91,6 +91,13 @@ def dino(num_classes: int = 3) -> dict:
     return deformable('DINO', num_classes, with_box_refine=True, as_two_stage=True, dn_cfg=noise)
 
 
+@family
+def ddq_detr(num_classes: int = 3) -> dict:
+    cfg = dino(num_classes)
+    cfg['bbox_head']['type'] = 'DDQDETRHead'
+    return dict(cfg, type='DDQDETR', dense_topk_ratio=1.5, dqs_cfg=dict(type='nms', iou_threshold=0.8))
+
+
 MASK_DICE = dict(type='DiceLoss', use_sigmoid=True, activate=True, naive_dice=True, eps=1.0)
 DICE_COST = dict(type='DiceCost', weight=1.0, pred_act=True, eps=1.0)
 

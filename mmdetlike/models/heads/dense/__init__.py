@@ -1,10 +1,18 @@
 from .anchor_free_head import AnchorFreeHead
 from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
+from .autoassign_head import AutoAssignHead, CenterPrior
 from .base import DenseHead, DenseTargets, FlatPredictions
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
+from .ddod_head import DDODHead
 from .fcos_head import FCOSHead
+from .fovea_head import FeatureAlign, FoveaHead
+from .free_anchor_head import FreeAnchorRetinaHead
+from .fsaf_head import FSAFHead
 from .gfl_head import GFLHead, Integral
+from .lad_head import LADHead
+from .ld_head import LDHead
+from .paa_head import PAAHead
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
@@ -13,4 +21,5 @@ from .ssd_head import SSDHead
 from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
 from .yolo_head import YOLOV3Head
+from .yolof_head import YOLOFHead
 from .yolox_head import YOLOXHead

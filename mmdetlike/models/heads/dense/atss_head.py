@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, build_tower, run_tower
+from mmdetlike.models.layers import Scale, build_two_towers, run_tower
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2distance
@@ -77,8 +77,7 @@ class ATSSHead(DenseHead):
 
     def build_layers(self) -> None:
         tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
-        self.cls_convs = build_tower(*tower)
-        self.reg_convs = build_tower(*tower)
+        self.cls_convs, self.reg_convs = build_two_towers(*tower)
         self.atss_cls = self.build_predictor(self.cls_out_channels)
         self.atss_reg = self.build_predictor(4)
         self.atss_centerness = self.build_predictor(1)

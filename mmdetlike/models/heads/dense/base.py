@@ -18,6 +18,7 @@ from mmdetlike.models.task_modules import Priors, SamplingResult, anchor_inside_
 from mmdetlike.models.utils import best_first, float32_if_half, suppress_boxes
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
@@ -66,7 +67,7 @@ class DenseTargets:
         labels: (B, N) int64 class of each prior, ``num_classes`` for background.
         label_weights: (B, N) weight of each prior in the classification loss, 0 where ignored.
         pos_inds: (P,) indices of the positives among all B * N priors: ``image * N + prior``.
-        pos_gt_bboxes: (P, 4) the box of each positive's object, xyxy in pixels.
+        pos_gt_bboxes: (P, 4) the box of each positive's object, xyxy in pixels, or rotated ones (P, 5).
         pos_priors: The P priors of the positives.
         avg_factor: What sums of losses are divided by, averaged over processes.
         samplings: What was sampled from each image; where ``usable_priors`` chose some, indices count among those.
@@ -84,6 +85,15 @@ class DenseTargets:
     def pos_labels(self) -> Tensor:
         """(P,) the class of each positive's object."""
         return self.labels.flatten()[self.pos_inds]
+
+    @property
+    def pos_objects(self) -> Tensor:
+        """(P,) the object of each positive, counted through all images of the batch."""
+        objects, start = [], 0
+        for sampling in self.samplings:
+            objects.append(sampling.pos_assigned_gt_inds + start)
+            start += sampling.assign_result.num_gts
+        return torch.cat(objects)
 
     @property
     def pos_overlaps(self) -> Tensor:
@@ -110,7 +120,7 @@ class Candidates:
         scores: (n,) in [0, 1].
         labels: (n,) their classes.
         prior_inds: (n,) the priors that predicted them, of N.
-        boxes: (n, 4) xyxy in pixels, None before they are decoded.
+        boxes: (n, 4) xyxy in pixels, or rotated ones (n, 5); None before they are decoded.
     """
 
     scores: Tensor
@@ -211,7 +221,7 @@ class DenseHead(Head):
             rescale: Put out boxes in pixels of the original image.
 
         Returns:
-            For each image ``bboxes`` (n, 4) xyxy, ``scores`` (n,) falling, ``labels`` (n,).
+            For each image ``bboxes`` (n, 4) xyxy, or rotated ones (n, 5), ``scores`` (n,) falling, ``labels`` (n,).
         """
         return self.predict_flat(self.flatten(self(x)), batch_data_samples, self.test_cfg, rescale)
 
@@ -385,7 +395,13 @@ class DenseHead(Head):
         return self.sampler.sample(assigned, candidates, gt_instances)
 
     def gt_instances(self, sample) -> InstanceData:
-        """The objects of a sample as this head sees them."""
+        """The objects of a sample as this head sees them, whose boxes are of the kind that its coder makes.
+
+        Raises:
+            ConfigError: They are of another kind.
+        """
+        part = f'{type(self).__name__} with {type(self.bbox_coder).__name__}'
+        geometry.require_kind(sample.gt_instances.bboxes, self.bbox_coder.box_dim, part)
         return sample.gt_instances
 
     def losses_by_level(
@@ -480,10 +496,9 @@ class DenseHead(Head):
             candidates.scores = candidates.scores * factors[0][candidates.prior_inds]
         candidates.boxes = self.decode(preds, 0, candidates.prior_inds, img_shape)
         if scale_factor is not None:
-            candidates.boxes = candidates.boxes / candidates.boxes.new_tensor(scale_factor).repeat(2)
+            candidates.boxes = geometry.scale(candidates.boxes, [1 / factor for factor in scale_factor])
         if cfg.get('min_bbox_size', -1) >= 0:
-            size = candidates.boxes[:, 2:] - candidates.boxes[:, :2]
-            candidates = candidates[(size > cfg.min_bbox_size).all(-1)]
+            candidates = candidates[geometry.is_larger(candidates.boxes, cfg.min_bbox_size)]
         return self.suppress(candidates, preds, cfg)
 
     def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:

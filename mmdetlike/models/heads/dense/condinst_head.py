@@ -49,7 +49,7 @@ class CondInstBboxHead(FCOSHead):
 
     def gt_instances(self, sample: DetDataSample) -> InstanceData:
         """Boxes and classes, with centers of mass where there are masks."""
-        gt = sample.gt_instances
+        gt = super().gt_instances(sample)
         instances = InstanceData(bboxes=gt.bboxes, labels=gt.labels)
         if gt.get('masks') is not None:
             instances.centers = mask_centroids(gt.masks.to_ndarray())[0].to(gt.labels.device)

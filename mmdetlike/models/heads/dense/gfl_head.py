@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, build_tower, run_tower
+from mmdetlike.models.layers import Scale, build_two_towers, run_tower
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
@@ -98,8 +98,7 @@ class GFLHead(DenseHead):
     def build_layers(self) -> None:
         tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
         width = self.feat_channels if self.stacked_convs else self.in_channels
-        self.cls_convs = build_tower(*tower)
-        self.reg_convs = build_tower(*tower)
+        self.cls_convs, self.reg_convs = build_two_towers(*tower)
         self.gfl_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
         self.gfl_reg = nn.Conv2d(width, 4 * (self.reg_max + 1), 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
@@ -123,7 +122,7 @@ class GFLHead(DenseHead):
         logits = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
         boxes = self.bbox_coder.decode(points, self.integral(logits))
         distances = self.bbox_coder.encode(points, gt_boxes, self.reg_max)
-        weight = preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
+        weight = self.positive_weights(preds, targets)
         weight_sum = loss_normalizer(weight)
         quality = targets.scatter(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
 
@@ -139,6 +138,10 @@ class GFLHead(DenseHead):
             return self.loss_dfl(sides, distances[pos].flatten(), side_weight, avg_factor=4 * weight_sum)
 
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
+
+    def positive_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:
+        """(P,) by how much each positive counts in the losses of boxes: its best class probability."""
+        return preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
         """Boxes of the chosen cells, clipped to the image."""

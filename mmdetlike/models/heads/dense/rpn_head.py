@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from .anchor_head import AnchorHead
 from .base import Candidates, FlatPredictions
@@ -48,8 +49,10 @@ class RPNHead(AnchorHead):
         return self.rpn_cls(x), self.rpn_reg(x)
 
     def gt_instances(self, sample) -> InstanceData:
-        """All objects as one class."""
-        boxes = sample.gt_instances.bboxes
+        """All objects as one class; where axis-aligned boxes are proposed, rotated objects by their enclosing boxes."""
+        boxes = get_box_tensor(sample.gt_instances.bboxes)
+        if self.bbox_coder.box_dim == geometry.HORIZONTAL:
+            boxes = geometry.to_horizontal(boxes)
         return InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long, device=boxes.device))
 
     def nms_groups(self, candidates: Candidates, preds: FlatPredictions) -> Tensor:

@@ -146,6 +146,7 @@ class RTMDetInsHead(RTMDetHead):
 
     def mask_term(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> Tensor:
         """Loss of the positives' masks, at a stride of ``mask_loss_stride``."""
+        num_pos = targets.num_pos  # counted over all processes, so before any of them can leave
         if not len(targets.pos_inds):
             # all processes of a training must compute the same terms
             return (preds.mask_feat.sum() + preds.kernel_pred.sum()) * 0
@@ -157,7 +158,7 @@ class RTMDetInsHead(RTMDetHead):
             logits.append(self.mask_logits(feat, positives))
             masks.append(masks_at_stride(sample, stride, size, type(self).__name__).to(feat)[positives.gt_inds])
         logits = F.interpolate(torch.cat(logits)[None], size=size, mode='bilinear')[0]
-        return self.loss_mask(logits, torch.cat(masks), weight=None, avg_factor=targets.num_pos)
+        return self.loss_mask(logits, torch.cat(masks), weight=None, avg_factor=num_pos)
 
     def predict_flat(
         self, preds: FlatPredictions, samples: SampleList, cfg: ConfigDict, rescale: bool

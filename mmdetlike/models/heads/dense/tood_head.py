@@ -6,11 +6,11 @@ from mmengine.model import Sequential, normal_init
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, Scale, build_tower
-from mmdetlike.models.task_modules import SamplingResult, box_centers
+from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils import TrainingProgress
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox2distance, distance2bbox
+from mmdetlike.structures.bbox import bbox2distance, distance2bbox, geometry
 from mmdetlike_ops import deform_conv2d
 
 from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
@@ -186,7 +186,7 @@ class TOODHead(DenseHead):
         regression = regression.float().exp() if self.anchor_type == 'anchor_free' else regression.float()
         values = self.scales[level](regression).flatten(2).transpose(1, 2)
         if self.anchor_type == 'anchor_free':
-            boxes = distance2bbox(box_centers(anchors) / stride, values)
+            boxes = distance2bbox(geometry.centers(anchors) / stride, values)
         else:
             anchors = anchors.repeat(len(values), 1)
             boxes = self.bbox_coder.decode(anchors, values.flatten(0, 1)).view_as(values) / stride

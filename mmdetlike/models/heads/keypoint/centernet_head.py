@@ -19,7 +19,7 @@ from mmdetlike.models.utils import (
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
-from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from ..head import Head
 
@@ -47,7 +47,8 @@ class CenterTargets:
 
     def draw(self, image: int, box: Tensor, label: int) -> None:
         """Enter an object of image ``image`` with ``box`` (4,) xyxy in cells."""
-        size, center = box[2:] - box[:2], (box[:2] + box[2:]) / 2
+        size = geometry.sizes(box)
+        center = geometry.centers(box)
         height, width = self.heatmap.shape[-2:]
         x, y = min(max(int(center[0]), 0), width - 1), min(max(int(center[1]), 0), height - 1)
         radius = max(0, int(gaussian_radius((float(size[1]), float(size[0])), MIN_OVERLAP)))
@@ -122,7 +123,8 @@ class CenterNetHead(Head):
         for i, sample in enumerate(batch_data_samples):
             gt = sample.gt_instances
             # on the CPU, where reading single numbers stops nothing
-            boxes = get_box_tensor(gt.bboxes).cpu() / pixels_per_cell(heatmap, sample).cpu()
+            boxes = geometry.require_horizontal(get_box_tensor(gt.bboxes), type(self).__name__)
+            boxes = boxes.cpu() / pixels_per_cell(heatmap, sample).cpu()
             for box, label in zip(boxes, gt.labels.tolist()):
                 targets.draw(i, box, label)
         return targets
@@ -150,9 +152,9 @@ class CenterNetHead(Head):
         """Put boxes where the image was before it was padded and resized, and keep the best."""
         border, scale, limit = sample.get('border'), sample.get('scale_factor'), self.test_cfg.get('max_per_img', -1)
         if border is not None:
-            found.bboxes = found.bboxes - found.bboxes.new_tensor([float(border[2]), float(border[0])]).repeat(2)
+            found.bboxes = geometry.translate(found.bboxes, [-float(border[2]), -float(border[0])])
         if rescale and scale is not None:  # images that were padded alone have no scale
-            found.bboxes = found.bboxes / found.bboxes.new_tensor(scale).repeat(2)
+            found.bboxes = geometry.scale(found.bboxes, [1 / factor for factor in scale])
         if self.test_cfg.get('nms') is not None:
             return suppress(found, self.test_cfg.nms, limit)
         return found[: limit if limit > 0 else len(found)]

@@ -18,7 +18,7 @@ from mmdetlike.models.utils import annotated_masks, fit_size, mask_centroids, ma
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
-from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 from mmdetlike_ops import mask_matrix_nms
 
 from ..head import Head
@@ -182,9 +182,11 @@ class MaskGridHead(Head):
 
     def targets(self, sample: DetDataSample, size: tuple[int, int]) -> list[LevelTargets]:
         """What each level's cells should predict in an image padded to ``size``, height and width in pixels."""
-        boxes, labels = get_box_tensor(sample.gt_instances.bboxes), sample.gt_instances.labels
+        boxes = geometry.to_horizontal(get_box_tensor(sample.gt_instances.bboxes))
+        labels = sample.gt_instances.labels
         centers, areas = mask_centroids(annotated_masks(sample, type(self).__name__).to_ndarray())
-        sides, extent = boxes[:, 2:] - boxes[:, :2], boxes.new_tensor([size[1], size[0]])
+        sides = geometry.sizes(boxes)
+        extent = boxes.new_tensor([size[1], size[0]])
         scale, visible = sides.prod(-1).clamp(min=0).sqrt(), areas.to(boxes.device) > 0
         spans = torch.stack([-0.5 * sides * self.pos_scale, torch.zeros_like(sides), 0.5 * sides * self.pos_scale])
         results = []

@@ -4,6 +4,8 @@ from .base import QueryHead
 from .common import InitialQueries, QueryContext, QueryOutputs, QueryTargets
 from .conditional_detr_head import ConditionalDETRHead
 from .dab_detr_head import DABDETRHead
+from .ddq_detr_head import DDQDETRHead
 from .deformable_detr_head import DeformableDETRHead, DINOHead
 from .denoising import CdnQueryGenerator, DenoisingQueries
 from .detr_head import DETRHead
+from .distinct import DDQOutputs, DDQQueries, DistinctQueries, distinct

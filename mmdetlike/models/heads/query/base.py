@@ -4,6 +4,7 @@ DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872; Deformabl
 2203.03605.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -13,12 +14,13 @@ from torch import Tensor
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
-from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh, scale_boxes
+from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh, geometry, scale_boxes
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..common import match_queries, prefix_losses, supervise_layers
 from ..head import Head
 from .common import (
+    ENCODER,
     QueryContext,
     QueryOutputs,
     QueryTargets,
@@ -26,6 +28,7 @@ from .common import (
     denoising_targets,
     image_size,
     query_targets,
+    width_and_height,
 )
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, class_weight=1.0)
@@ -122,12 +125,16 @@ class QueryHead(Head):
         Terms of the encoder's proposals begin with ``enc_``, those of denoising queries with ``dn_``.
         """
         layers, context = self(outs), outs.context
-        num_noisy = 0 if outs.denoising is None else outs.denoising.count
-        matched = [(cls_score[:, num_noisy:], bbox_pred[:, num_noisy:]) for cls_score, bbox_pred in layers]
+        num_noisy = outs.num_denoising
+        matched = [
+            (cls_score[:, num_noisy:], bbox_pred[:, num_noisy:], outs.candidates(i))
+            for i, (cls_score, bbox_pred) in enumerate(layers)
+        ]
         losses = supervise_layers(matched, partial(self.matched_losses, context=context))
         if outs.enc_cls_score is not None:
             proposals = float32_if_half(outs.enc_cls_score, outs.enc_bbox_pred)
-            losses.update(prefix_losses(self.encoder_losses(*proposals, context), prefix='enc_'))
+            terms = self.encoder_losses(*proposals, outs.candidates(ENCODER), context)
+            losses.update(prefix_losses(terms, prefix='enc_'))
         if outs.denoising is not None:
             # also where there are no objects: all processes of a training must compute the same terms
             targets = denoising_targets(outs.denoising, context.samples, self.num_classes)
@@ -137,32 +144,58 @@ class QueryHead(Head):
         return losses
 
     def matched_losses(
-        self, cls_score: Tensor, bbox_pred: Tensor, context: QueryContext, binary: bool = False
+        self,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        candidates: Tensor | None,
+        context: QueryContext,
+        binary: bool = False,
     ) -> dict[str, Tensor]:
-        """Loss terms of queries that are matched with objects; ``binary`` takes all objects for the first class."""
-        targets = self.match(cls_score, bbox_pred, context, binary)
+        """Loss terms of queries that are matched with objects; arguments of ``match``."""
+        targets = self.match(cls_score, bbox_pred, candidates, context, binary)
         return self.losses(cls_score, bbox_pred, targets, context)
 
-    def encoder_losses(self, cls_score: Tensor, bbox_pred: Tensor, context: QueryContext) -> dict[str, Tensor]:
-        """Loss terms of the encoder's proposals."""
-        return self.matched_losses(cls_score, bbox_pred, context, self.binary_proposals)
+    def encoder_losses(
+        self, cls_score: Tensor, bbox_pred: Tensor, candidates: Tensor | None, context: QueryContext
+    ) -> dict[str, Tensor]:
+        """Loss terms of the encoder's proposals; arguments of ``match``."""
+        return self.matched_losses(cls_score, bbox_pred, candidates, context, self.binary_proposals)
 
     @torch.no_grad()
-    def match(self, cls_score: Tensor, bbox_pred: Tensor, context: QueryContext, binary: bool = False) -> QueryTargets:
-        """One query for each object; ``binary`` takes all objects for the first class."""
+    def match(
+        self,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        candidates: Tensor | None,
+        context: QueryContext,
+        binary: bool = False,
+    ) -> QueryTargets:
+        """One query for each object.
+
+        Args:
+            cls_score: (B, Q, classes) what ``classify`` returns.
+            bbox_pred: (B, Q, 4) cx, cy, w, h in [0, 1].
+            candidates: (B, Q) which queries take part; None for all.
+            context: What is known of the batch beside its feature maps.
+            binary: Take all objects for the first class.
+        """
         samples = context.samples
-        logits = self.class_logits(cls_score, context)
+        if candidates is None:
+            candidates = torch.ones(cls_score.shape[:2], dtype=torch.bool, device=cls_score.device)
         preds = [
-            InstanceData(scores=scores, bboxes=bbox_cxcywh_to_xyxy(boxes) * image_size(sample, boxes))
-            for scores, boxes, sample in zip(logits, bbox_pred, samples)
+            InstanceData(scores=scores[own], bboxes=bbox_cxcywh_to_xyxy(boxes[own]) * image_size(sample, boxes))
+            for scores, boxes, own, sample in zip(self.class_logits(cls_score, context), bbox_pred, candidates, samples)
         ]
         gts = [self.objects_to_match(sample, binary) for sample in samples]
         matches = match_queries(self.assigner, preds, gts, samples)
-        return query_targets(matches, samples, cls_score.shape[1], self.num_classes, binary)
+        # the assigner counted candidates alone
+        matches = [(own.nonzero().squeeze(1)[queries], objects) for own, (queries, objects) in zip(candidates, matches)]
+        return query_targets(matches, samples, candidates, self.num_classes, binary)
 
     def objects_to_match(self, sample: DetDataSample, binary: bool = False) -> InstanceData:
         """Hook: what the costs of the assigner see of an image's objects."""
         gt_instances = sample.gt_instances
+        geometry.require_horizontal(gt_instances.bboxes, type(self).__name__)
         if not binary:
             return gt_instances
         return InstanceData(bboxes=gt_instances.bboxes, labels=torch.zeros_like(gt_instances.labels))
@@ -208,18 +241,37 @@ class QueryHead(Head):
 
     def predict(self, outs: QueryOutputs, rescale: bool = True) -> list[InstanceData]:
         """The best objects of each image: ``bboxes`` (n, 4) xyxy in pixels, falling ``scores``, ``labels``."""
+        samples = outs.context.samples
+        results = []
+        for found, sample in zip(self.detect(outs, [sample.img_shape for sample in samples]), samples):
+            boxes = found['boxes']
+            if rescale:
+                boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])
+            results.append(InstanceData(bboxes=boxes, scores=found['scores'], labels=found['labels']))
+        return results
+
+    def detect(self, outs: QueryOutputs, img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """The best objects of images of ``img_shapes``, of tensors alone, in pixels of the input; see ``select``."""
         last = len(outs.hidden_states) - 1
+        num_noisy = outs.num_denoising
         layer = self.predict_layer(last, outs.hidden_states[last], outs.references[last], outs.context)
         cls_score, bbox_pred = float32_if_half(*layer)
-        num_noisy = 0 if outs.denoising is None else outs.denoising.count
         logits = self.class_logits(cls_score[:, num_noisy:], outs.context)
-        images = zip(logits, bbox_pred[:, num_noisy:], outs.context.samples)
-        return [self.select(*image, rescale) for image in images]
+        boxes = bbox_pred[:, num_noisy:]
+        candidates = outs.candidates(last)
+        if candidates is not None:
+            logits = [image[own] for image, own in zip(logits, candidates)]
+            boxes = [image[own] for image, own in zip(boxes, candidates)]
+        return [self.select(*image) for image in zip(logits, boxes, img_shapes)]
 
-    def select(self, logits: Tensor, boxes: Tensor, sample: DetDataSample, rescale: bool) -> InstanceData:
-        """The ``max_per_img`` best of logits (Q, classes) and boxes (Q, 4).
+    def select(self, logits: Tensor, boxes: Tensor, img_shape: tuple[int, int]) -> dict[str, Tensor]:
+        """The ``max_per_img`` best of logits (Q, classes) and boxes (Q, 4) cx, cy, w, h in [0, 1].
 
         With softmax there is one object for each query; with sigmoid, one for each query and class.
+
+        Returns:
+            ``boxes`` (n, 4) xyxy in pixels, clipped to the height and width of the image; ``scores`` (n,) falling;
+            ``labels`` (n,).
         """
         limit = self.test_cfg.get('max_per_img', len(logits))
         if self.use_sigmoid_cls:
@@ -230,8 +282,6 @@ class QueryHead(Head):
             best, label_of = logits.softmax(-1)[:, :-1].max(-1)
             scores, queries = best.topk(min(limit, len(best)))
             labels = label_of[queries]
-        size = image_size(sample, boxes)
+        size = width_and_height(img_shape, boxes)
         boxes = (bbox_cxcywh_to_xyxy(boxes[queries]) * size).clamp(min=0).minimum(size)
-        if rescale:
-            boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])
-        return InstanceData(bboxes=boxes, scores=scores, labels=labels)
+        return dict(boxes=boxes, scores=scores, labels=labels)

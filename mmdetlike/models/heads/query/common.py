@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.models.layers.transformer import AttentionMask
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
-from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from .denoising import DenoisingQueries
+
+# the number of the encoder where decoder layers are numbered
+ENCODER = -1
 
 
 @dataclass
@@ -28,6 +32,11 @@ class QueryContext:
     samples: SampleList | None = None
     padding_masks: Tensor | None = None
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether the samples are annotated, so that something can be learned from them."""
+        return self.samples is not None and all('gt_instances' in sample for sample in self.samples)
+
 
 @dataclass
 class InitialQueries:
@@ -37,7 +46,8 @@ class InitialQueries:
         content: (B, Q, C) content of the queries.
         positions: (B, Q, C) their positions; None where the decoder makes them from references.
         references: (B, Q, 2) x, y or (B, Q, 4) cx, cy, w, h in [0, 1]; None where queries have none.
-        attn_mask: (Q, Q) True where a query must not look at another; None where all see all.
+        attn_mask: (Q, Q) True where a query must not look at another, or what makes such a mask before each layer (see
+            ``TransformerDecoder.forward``); None where all see all.
         enc_cls_score: See ``QueryOutputs``.
         enc_bbox_pred: See ``QueryOutputs``.
         denoising: See ``QueryOutputs``.
@@ -46,7 +56,7 @@ class InitialQueries:
     content: Tensor
     positions: Tensor | None = None
     references: Tensor | None = None
-    attn_mask: Tensor | None = None
+    attn_mask: AttentionMask = None
     enc_cls_score: Tensor | None = None
     enc_bbox_pred: Tensor | None = None
     denoising: DenoisingQueries | None = None
@@ -72,6 +82,15 @@ class QueryOutputs:
     enc_cls_score: Tensor | None = None
     enc_bbox_pred: Tensor | None = None
     denoising: DenoisingQueries | None = None
+
+    @property
+    def num_denoising(self) -> int:
+        """Number of denoising queries, which come before those that are matched."""
+        return 0 if self.denoising is None else self.denoising.count
+
+    def candidates(self, layer: int) -> Tensor | None:
+        """Hook: which queries (B, Q) to match may be objects in a layer, or in ``ENCODER``; None for all of them."""
+        return None
 
 
 @dataclass
@@ -100,38 +119,45 @@ class QueryTargets:
 def query_targets(
     matches: Sequence[tuple[Tensor, Tensor]],
     samples: SampleList,
-    num_queries: int,
+    candidates: Tensor,
     num_classes: int,
     binary: bool = False,
 ) -> QueryTargets:
-    """Targets from the positive queries of each image and the indices of their objects.
+    """Targets of queries.
 
-    With ``binary`` all objects are of class 0: the queries only tell objects from background.
+    Args:
+        matches: For each image its positive queries and the index of the object of each.
+        samples: The samples of the images.
+        candidates: (B, Q) which queries take part; others weigh nothing and are no negatives.
+        num_classes: Classes without background.
+        binary: All objects are of class 0: the queries only tell objects from background.
     """
-    device = matches[0][0].device
-    labels = torch.full((len(matches), num_queries), num_classes, device=device)
+    num_queries, device = candidates.shape[1], candidates.device
+    labels = torch.full(candidates.shape, num_classes, device=device)
     pos_inds, boxes, sizes = [], [], []
     for i, ((queries, objects), sample) in enumerate(zip(matches, samples)):
         labels[i, queries] = 0 if binary else sample.gt_instances.labels[objects]
         pos_inds.append(queries + i * num_queries)
-        boxes.append(get_box_tensor(sample.gt_instances.bboxes)[objects])
+        gt_bboxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'A head of queries')
+        boxes.append(gt_bboxes[objects])
         sizes.append(image_size(sample, boxes[-1]).expand_as(boxes[-1]))
     pos_inds = torch.cat(pos_inds)
     return QueryTargets(
         labels=labels,
-        weights=torch.ones(labels.shape, device=device),
+        weights=candidates.float(),
         pos_inds=pos_inds,
         pos_gt_inds=torch.cat([objects for _, objects in matches]),
         pos_gt_bboxes=torch.cat(boxes),
         pos_sizes=torch.cat(sizes),
-        num_neg=labels.numel() - len(pos_inds),
+        num_neg=int(candidates.sum()) - len(pos_inds),
     )
 
 
 def denoising_targets(queries: DenoisingQueries, samples: SampleList, num_classes: int) -> QueryTargets:
     """Targets of denoising queries: positives know their objects, all others are background."""
     matches = [queries.positives(len(sample.gt_instances)) for sample in samples]
-    targets = query_targets(matches, samples, queries.count, num_classes)
+    everyone = queries.boxes.new_ones(queries.boxes.shape[:2], dtype=torch.bool)
+    targets = query_targets(matches, samples, everyone, num_classes)
     # each positive has one negative of its own; what pads images with fewer objects doesn't count
     targets.num_neg = len(targets.pos_inds)
     return targets
@@ -139,7 +165,12 @@ def denoising_targets(queries: DenoisingQueries, samples: SampleList, num_classe
 
 def image_size(sample: DetDataSample, like: Tensor) -> Tensor:
     """Width, height, width, height (4,) of an image, which turn boxes in [0, 1] into pixels."""
-    height, width = sample.img_shape[:2]
+    return width_and_height(sample.img_shape, like)
+
+
+def width_and_height(img_shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Width, height, width, height (4,) of an image of ``img_shape``, height and width first."""
+    height, width = img_shape[:2]
     return like.new_tensor([width, height, width, height])
 
 

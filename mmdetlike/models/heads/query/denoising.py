@@ -6,9 +6,10 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers.transformer import inverse_sigmoid
-from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, get_box_tensor
+from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, geometry, get_box_tensor
 
 
 @dataclass
@@ -53,7 +54,7 @@ class CdnQueryGenerator(BaseModule):
         group_cfg: ``dynamic`` makes as many groups as ``num_dn_queries`` allow, else there are ``num_groups``.
 
     Raises:
-        ValueError: ``group_cfg`` lacks what its kind needs.
+        ConfigError: ``group_cfg`` lacks what its kind needs.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class CdnQueryGenerator(BaseModule):
         self.dynamic = group_cfg.get('dynamic', True)
         self.size = group_cfg.get('num_dn_queries' if self.dynamic else 'num_groups')
         if not self.size or self.size < 1:
-            raise ValueError(f'group_cfg needs num_dn_queries if dynamic, else num_groups, at least 1; got {group_cfg}')
+            raise ConfigError(
+                f'group_cfg needs num_dn_queries if dynamic, else num_groups, at least 1; got {group_cfg}'
+            )
         self.num_classes, self.embed_dims, self.num_matching_queries = num_classes, embed_dims, num_matching_queries
         self.label_noise_scale, self.box_noise_scale = label_noise_scale, box_noise_scale
         self.label_embedding = nn.Embedding(num_classes, embed_dims)
@@ -88,22 +91,27 @@ class CdnQueryGenerator(BaseModule):
         device = self.label_embedding.weight.device
         most = max(counts)
         groups = self.num_groups(most)
+        labels = torch.cat([sample.gt_instances.labels for sample in samples])
+        boxes = torch.cat([normalized_boxes(sample) for sample in samples])
+        # noise is drawn for the objects of all images at once: first labels, then boxes
+        noisy_content = self.label_embedding(self._noisy_labels(labels.repeat(2 * groups, 1)))
+        noisy_boxes = self._noisy_boxes(boxes, groups)
         # images with fewer objects than the fullest one are padded with zeros, which are background and weigh nothing
         content = torch.zeros(len(samples), 2 * groups, most, self.embed_dims, device=device)
-        boxes = torch.zeros(len(samples), 2 * groups, most, 4, device=device)
-        for i, (sample, count) in enumerate(zip(samples, counts)):
-            labels = sample.gt_instances.labels.repeat(2 * groups, 1)
-            content[i, :, :count] = self.label_embedding(self._noisy_labels(labels)).to(content.dtype)
-            height, width = sample.img_shape[:2]
-            gt_boxes = get_box_tensor(sample.gt_instances.bboxes)
-            boxes[i, :, :count] = self._noisy_boxes(gt_boxes / gt_boxes.new_tensor([width, height] * 2), groups)
+        padded_boxes = torch.zeros(len(samples), 2 * groups, most, 4, device=device)
+        for i, count in enumerate(counts):
+            own = slice(sum(counts[:i]), sum(counts[: i + 1]))
+            content[i, :, :count] = noisy_content[:, own].to(content.dtype)
+            padded_boxes[i, :, :count] = noisy_boxes[:, own]
         mask = self._attention_mask(groups, most, num_matching_queries or self.num_matching_queries, device)
-        return DenoisingQueries(content.flatten(1, 2), boxes.flatten(1, 2), mask, groups, most)
+        return DenoisingQueries(content.flatten(1, 2), padded_boxes.flatten(1, 2), mask, groups, most)
 
     def _noisy_labels(self, labels: Tensor) -> Tensor:
         # a random label may be the right one, so that less than half of label_noise_scale are wrong
         replaced = torch.rand(labels.shape, device=labels.device) < self.label_noise_scale * 0.5
-        return torch.where(replaced, torch.randint_like(labels, self.num_classes), labels)
+        noisy = labels.clone()
+        noisy[replaced] = torch.randint_like(labels[replaced], self.num_classes)
+        return noisy
 
     def _noisy_boxes(self, boxes: Tensor, groups: int) -> Tensor:
         """Noisy cx, cy, w, h (2 * groups, n, 4) before the sigmoid, of boxes (n, 4) xyxy in [0, 1].
@@ -111,7 +119,7 @@ class CdnQueryGenerator(BaseModule):
         Sides of positives move by less than half the size of the box, those of negatives by half to all of it.
         """
         boxes = boxes.expand(groups, 2, -1, 4)
-        half_size = ((boxes[..., 2:] - boxes[..., :2]) / 2).repeat(1, 1, 1, 2)
+        half_size = (geometry.sizes(boxes) / 2).repeat(1, 1, 1, 2)
         sign = torch.randint_like(boxes, 0, 2) * 2 - 1
         is_negative = torch.arange(2, device=boxes.device)[:, None, None]
         noise = (torch.rand_like(boxes) + is_negative) * sign
@@ -126,3 +134,10 @@ class CdnQueryGenerator(BaseModule):
         group = torch.arange(count + matching, device=device) // max(2 * most, 1)
         is_noisy = torch.arange(len(group), device=device) < count
         return is_noisy[None] & (~is_noisy[:, None] | (group[None] != group[:, None]))
+
+
+def normalized_boxes(sample: DetDataSample) -> Tensor:
+    """The boxes (n, 4) xyxy of a sample's objects in [0, 1]."""
+    height, width = sample.img_shape[:2]
+    boxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'Query denoising')
+    return boxes / boxes.new_tensor([width, height, width, height])

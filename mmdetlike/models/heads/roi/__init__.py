@@ -1,22 +1,43 @@
 from .bbox_heads import (
     BBoxHead,
     ConvFCBBoxHead,
+    DIIHead,
     DoubleConvFCBBoxHead,
     RegionHead,
+    SABLHead,
+    SCNetBBoxHead,
     Shared2FCBBoxHead,
     Shared4Conv1FCBBoxHead,
 )
 from .branches import MaskBranch, RoIBranch
 from .cascade_roi_head import CascadeRoIHead
 from .double_roi_head import DoubleHeadRoIHead
+from .dynamic_roi_head import DynamicRoIHead
+from .embedding_rpn_head import EmbeddingRPNHead
+from .grid_head import GridHead
+from .grid_roi_head import GridRoIHead
 from .htc_roi_head import HybridTaskCascadeRoIHead
 from .keypoint_heads import DeconvKeypointHead
 from .keypoint_roi_head import KeypointRoIHead
-from .mask_heads import CoarseMaskHead, FCNMaskHead, FusedSemanticHead, HTCMaskHead, MaskIoUHead, MaskPointHead
+from .mask_heads import (
+    CoarseMaskHead,
+    DynamicMaskHead,
+    FCNMaskHead,
+    FeatureRelayHead,
+    FusedSemanticHead,
+    GlobalContextHead,
+    HTCMaskHead,
+    MaskIoUHead,
+    MaskPointHead,
+    SCNetMaskHead,
+    SCNetSemanticHead,
+)
 from .mask_scoring_roi_head import MaskScoringRoIHead
 from .point_rend_roi_head import PointRendRoIHead
 from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 from .roi_head import RoIHead
+from .scnet_roi_head import SCNetRoIHead
 from .shared_heads import ResLayer
+from .sparse_roi_head import SparseRoIHead
 from .stage import Stage, StageOutputs, StageResult
 from .standard_roi_head import StandardRoIHead

@@ -2,19 +2,14 @@
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
-from torch import Tensor
-
-from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
 
 from .branches import HTCMaskBranch, RoIBranch
-from .cascade_roi_head import CascadeRoIHead
+from .semantic_cascade_roi_head import SemanticCascadeRoIHead
 
 
 @MODELS.register_module()
-class HybridTaskCascadeRoIHead(CascadeRoIHead):
+class HybridTaskCascadeRoIHead(SemanticCascadeRoIHead):
     """A cascade whose masks are trained on refined boxes, hand their features on and see a semantic branch.
 
     Args:
@@ -25,10 +20,7 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         semantic_fusion: Which of ``'bbox'`` and ``'mask'`` add semantic features to their own.
         interleaved: Train a stage's masks on the boxes that this stage has refined.
         mask_info_flow: Feed each mask head the features of the one before.
-        kwargs: See ``CascadeRoIHead``.
-
-    Raises:
-        ConfigError: One of ``semantic_head`` and ``semantic_roi_extractor`` is missing.
+        kwargs: See ``SemanticCascadeRoIHead``.
     """
 
     def __init__(
@@ -42,47 +34,11 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         mask_info_flow: bool = True,
         **kwargs,
     ) -> None:
-        super().__init__(num_stages, stage_loss_weights, **kwargs)
-        if (semantic_head is None) != (semantic_roi_extractor is None):
-            raise ConfigError('semantic_head and semantic_roi_extractor go together, got one of them')
-        self.semantic_roi_extractor = MODELS.build(semantic_roi_extractor) if semantic_roi_extractor else None
-        self.semantic_head = MODELS.build(semantic_head) if semantic_head else None
-        self.semantic_fusion = semantic_fusion
+        super().__init__(
+            num_stages, stage_loss_weights, semantic_roi_extractor, semantic_head, semantic_fusion, **kwargs
+        )
         self.interleaved, self.mask_info_flow = interleaved, mask_info_flow
 
     def build_branches(self) -> dict[str, RoIBranch]:
         """Masks that follow the refined boxes, if there is a mask head."""
         return dict(mask=HTCMaskBranch(self)) if self.with_mask else {}
-
-    @property
-    def with_semantic(self) -> bool:
-        """Whether there is a semantic branch."""
-        return self.semantic_head is not None
-
-    def image_context(
-        self, x: Sequence[Tensor], samples: SampleList | None = None
-    ) -> tuple[Sequence[Tensor], dict[str, Tensor]]:
-        """The feature maps, followed by the semantic features, and the loss of the segmentation.
-
-        In training the samples need ``gt_sem_seg``.
-        """
-        if not self.with_semantic:
-            return super().image_context(x, samples)
-        logits, feats = self.semantic_head(x)
-        losses = {} if samples is None else dict(loss_semantic_seg=self.semantic_head.loss(logits, samples))
-        return (*x, feats), losses
-
-    def features(
-        self,
-        extractor: str,
-        stage: int,
-        x: Sequence[Tensor],
-        rois: Tensor,
-        roi_scale_factor: float | None = None,
-    ) -> Tensor:
-        """Region features, with the semantic ones added where ``semantic_fusion`` says so."""
-        feats = super().features(extractor, stage, x, rois, roi_scale_factor)
-        if self.with_semantic and extractor.removesuffix('_roi_extractor') in self.semantic_fusion:
-            semantic = self.semantic_roi_extractor([x[-1]], rois, roi_scale_factor)
-            feats = feats + F.adaptive_avg_pool2d(semantic, feats.shape[-2:])
-        return feats

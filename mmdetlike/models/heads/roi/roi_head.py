@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import scale_boxes
+from mmdetlike.structures.bbox import geometry, scale_boxes
 
 from .branches import MaskBranch, RoIBranch
-from .stage import Stage
+from .stage import Stage, StageResult
 
 
 class RoIHead(BaseModule):
@@ -39,7 +39,8 @@ class RoIHead(BaseModule):
         branches: What is predicted for boxes beside themselves, by name.
 
     Raises:
-        ConfigError: ``train_cfg`` of a stage has no sampler, or some stages have an assigner and others none.
+        ConfigError: ``train_cfg`` of a stage has no sampler, or some stages have an assigner and others none; or
+            rotated boxes are predicted for a branch or for a next stage.
     """
 
     num_stages = 1
@@ -66,6 +67,20 @@ class RoIHead(BaseModule):
         self.mask_head = self.build_part('mask_head', mask_head)
         self.assigners, self.samplers = build_assigners_and_samplers(self.stage_cfgs)
         self.branches = self.build_branches()
+        self._check_box_kinds()
+
+    def _check_box_kinds(self) -> None:
+        """Only what comes last may make rotated boxes: regions, from which features are pooled, are axis-aligned."""
+        taken = dict.fromkeys(range(self.num_stages - 1), 'the next stage')
+        if self.branches:
+            taken[self.num_stages - 1] = f'the branch of {next(iter(self.branches))}'
+        for stage, taker in taken.items():
+            head = self.part('bbox_head', stage)
+            if head.box_dim != geometry.HORIZONTAL:
+                raise ConfigError(
+                    f'{type(self).__name__}: {taker} takes axis-aligned boxes, but {type(head).__name__} predicts '
+                    f'{geometry.KINDS[head.box_dim]}'
+                )
 
     def cfgs_of_stages(self, train_cfg: dict | None) -> list[ConfigDict]:
         """``train_cfg.rcnn`` of each stage."""
@@ -129,7 +144,9 @@ class RoIHead(BaseModule):
         """
         # an extractor of the user's that never grows regions need not know how
         scale = {} if roi_scale_factor is None else dict(roi_scale_factor=roi_scale_factor)
-        feats = self.part(extractor, stage)(x, rois, **scale)
+        pool = self.part(extractor, stage)
+        geometry.require_horizontal(rois[:, 1:], type(pool).__name__)
+        feats = pool(x, rois, **scale)
         return feats if self.shared_head is None else self.shared_head(feats)
 
     def image_context(
@@ -160,7 +177,7 @@ class RoIHead(BaseModule):
             if i + 1 < self.num_stages:
                 proposals = stage.next_proposals(outs, batch_data_samples)
         for branch in self.branches.values():
-            outputs += branch.raw(x, outs.rois)
+            outputs += branch.raw(x, outs)
         return tuple(outputs)
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -180,6 +197,7 @@ class RoIHead(BaseModule):
         for i in range(self.num_stages):
             stage = self.stage(i, training=True)
             result = stage.train(x, proposals, batch_data_samples)
+            self.observe(i, result)
             terms = dict(result.terms)
             for branch in self.branches.values():
                 terms.update(branch.loss(i, x, result.sampled, result.outs, batch_data_samples))
@@ -187,6 +205,9 @@ class RoIHead(BaseModule):
             if i + 1 < self.num_stages:
                 proposals = stage.next_proposals(result.outs, batch_data_samples, result.sampled)
         return losses
+
+    def observe(self, stage: int, result: StageResult) -> None:
+        """Look at the result of a stage in training, to adapt settings to it; does nothing by default."""
 
     def named_terms(self, stage: int, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The terms of a stage as they appear in the log."""

@@ -11,8 +11,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import SamplingResult
-from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox2roi
+from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures.bbox import bbox2roi, geometry, get_box_tensor
 
 
 @dataclass
@@ -96,12 +96,25 @@ class Stage:
         results = []
         for i, (image_proposals, sample) in enumerate(zip(proposals, samples)):
             priors = InstanceData(priors=image_proposals.bboxes)
-            assigned = self.assigner.assign(priors, sample.gt_instances, sample.get('ignored_instances'))
+            # rotated objects are assigned by the boxes around them: regions are axis-aligned
+            gt_bboxes = geometry.as_kind_of(self.objects_to_learn(sample), priors.priors)
+            comparable = InstanceData(bboxes=gt_bboxes, labels=sample.gt_instances.labels)
+            assigned = self.assigner.assign(priors, comparable, sample.get('ignored_instances'))
             mining = {}
             if self.sampler.needs_losses:
                 mining['loss_of'] = functools.partial(self.classification_losses, x, i)
             results.append(self.sampler.sample(assigned, priors, sample.gt_instances, **mining))
         return results
+
+    def objects_to_learn(self, sample: DetDataSample) -> Tensor:
+        """The boxes (m, 4 or 5) of a sample's objects, which are of the kind that the head makes.
+
+        Raises:
+            ConfigError: They are of another kind.
+        """
+        return geometry.require_kind(
+            get_box_tensor(sample.gt_instances.bboxes), self.head.box_dim, type(self.head).__name__
+        )
 
     @torch.no_grad()
     def classification_losses(self, x: Sequence[Tensor], image: int, boxes: Tensor, labels: Tensor) -> Tensor:
@@ -109,7 +122,6 @@ class Stage:
         rois = torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1)
         return self.head.classification_losses(self.head(*self.extract(x, rois)), labels)
 
-    @torch.no_grad()
     def next_proposals(
         self, outs: StageOutputs, samples: SampleList, sampled: Sequence[SamplingResult] | None = None
     ) -> list[InstanceData]:
@@ -130,7 +142,8 @@ class Stage:
                 num_positives = len(sampled[i].pos_inds)
                 labels[:num_positives] = sampled[i].pos_gt_labels
                 keep[:num_positives] = ~sampled[i].pos_is_gt
-            boxes = self.head.refine(rois, preds, labels, samples[i].img_shape)
+            with torch.no_grad():  # not as a decorator, which torch.compile can't see through
+                boxes = self.head.refine(rois, preds, labels, samples[i].img_shape)
             # in testing all are kept: indexing by a mask would cut the graph of torch.compile
             proposals.append(InstanceData(bboxes=boxes if sampled is None else boxes[keep]))
         return proposals

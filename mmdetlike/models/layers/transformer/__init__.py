@@ -4,7 +4,7 @@ from .attention import MultiheadAttention, attention_mask
 from .conditional import ConditionalDecoder
 from .dab import DABDecoder, DABEncoder
 from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, refine_references
-from .detr_layers import CrossFirstDecoder, TransformerDecoder, TransformerEncoder
+from .detr_layers import AttentionMask, CrossFirstDecoder, TransformerDecoder, TransformerEncoder
 from .ffn import FFN, MLP, DynamicConv, LayerScale, mlp
 from .patch import AdaptivePadding, PatchEmbed, PatchMerging, nchw_to_nlc, nlc_to_nchw
 from .positional_encoding import (

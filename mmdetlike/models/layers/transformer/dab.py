@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
+
 from .conditional import ConditionalDecoder
 from .deformable import refine_references
 from .detr_layers import LAYER_NORM, TransformerEncoder
@@ -47,7 +49,7 @@ class DABDecoder(ConditionalDecoder):
         init_cfg: Weight initialization.
 
     Raises:
-        ValueError: ``query_dim``, ``query_scale_type`` or ``return_intermediate`` is none of these.
+        ConfigError: ``query_dim``, ``query_scale_type`` or ``return_intermediate`` is none of these.
     """
 
     def __init__(
@@ -62,12 +64,12 @@ class DABDecoder(ConditionalDecoder):
         init_cfg: dict | None = None,
     ) -> None:
         if query_dim != 4 or not return_intermediate:
-            raise ValueError(
+            raise ConfigError(
                 f'queries of DABDecoder are boxes and all layers are returned: query_dim must be 4, got {query_dim}, '
                 f'and return_intermediate must be True, got {return_intermediate}'
             )
         if query_scale_type not in QUERY_SCALES:
-            raise ValueError(f'query_scale_type must be one of {QUERY_SCALES}, got {query_scale_type!r}')
+            raise ConfigError(f'query_scale_type must be one of {QUERY_SCALES}, got {query_scale_type!r}')
         self.query_dim, self.query_scale_type = query_dim, query_scale_type
         self.with_modulated_hw_attn = with_modulated_hw_attn
         super().__init__(num_layers, layer_cfg, post_norm_cfg, return_intermediate, init_cfg)

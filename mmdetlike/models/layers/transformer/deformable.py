@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike_ops import MultiScaleDeformableAttention
 
 from .detr_layers import ATTENTION, DecoderLayer, EncoderLayer, TransformerDecoder, TransformerEncoder
@@ -50,7 +51,7 @@ class DeformableDecoder(TransformerDecoder):
         init_cfg: Weight initialization.
 
     Raises:
-        ValueError: ``post_norm_cfg`` is set or ``return_intermediate`` is False.
+        ConfigError: ``post_norm_cfg`` is set or ``return_intermediate`` is False.
     """
 
     layer_class = DeformableDecoderLayer
@@ -64,7 +65,7 @@ class DeformableDecoder(TransformerDecoder):
         init_cfg: dict | None = None,
     ) -> None:
         if post_norm_cfg is not None or not return_intermediate:
-            raise ValueError(
+            raise ConfigError(
                 f'a deformable decoder has no post_norm_cfg and returns all layers, got {post_norm_cfg} and '
                 f'return_intermediate={return_intermediate}'
             )

@@ -9,6 +9,8 @@ import torch
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
+
 from ..norm import build_norm_layer
 from ..recompute import maybe_recompute
 from .attention import MultiheadAttention
@@ -16,6 +18,8 @@ from .ffn import FFN
 from .pyramid import FlatPyramid
 
 LAYER_NORM = dict(type='LN')
+# what queries must not look at in self-attention: one mask for all layers, or a function that makes that of a layer
+AttentionMask = Tensor | Callable[[int, Tensor, Tensor], Tensor] | None
 ATTENTION = dict(embed_dims=256, num_heads=8, batch_first=True)
 
 
@@ -108,7 +112,7 @@ class LayerStack(BaseModule):
         init_cfg: Weight initialization.
 
     Raises:
-        ValueError: There is another number of layers than of configs.
+        ConfigError: There is another number of layers than of configs.
     """
 
     layer_class: type[TransformerLayer]
@@ -117,7 +121,7 @@ class LayerStack(BaseModule):
         super().__init__(init_cfg)
         cfgs = [layer_cfg] * num_layers if isinstance(layer_cfg, dict) else list(layer_cfg)
         if len(cfgs) != num_layers:
-            raise ValueError(f'layer_cfg has {len(cfgs)} entries, num_layers={num_layers} are expected')
+            raise ConfigError(f'layer_cfg has {len(cfgs)} entries, num_layers={num_layers} are expected')
         self.num_layers = num_layers
         # mmengine's list hands init_weights on to the layers, torch's does not
         self.layers = ModuleList(self.build_layer(i, cfg) for i, cfg in enumerate(cfgs))
@@ -216,7 +220,7 @@ class TransformerDecoder(LayerStack):
         references: Tensor | None,
         pyramid: FlatPyramid,
         memory: Tensor,
-        self_attn_mask: Tensor | None = None,
+        self_attn_mask: AttentionMask = None,
         reg_branches: Sequence[Callable[[Tensor], Tensor]] | None = None,
     ) -> tuple[list[Tensor], list[Tensor | None]]:
         """Decode.
@@ -227,7 +231,8 @@ class TransformerDecoder(LayerStack):
             references: (B, Q, 2) x, y or (B, Q, 4) cx, cy, w, h in [0, 1]; None where queries have none.
             pyramid: The image that queries attend to.
             memory: (B, S, C) its pixels after the encoder.
-            self_attn_mask: (Q, Q) True where a query must not look at another.
+            self_attn_mask: (Q, Q) or (B * heads, Q, Q) True where a query must not look at another; or what makes it
+                before each layer, from the layer's index, the queries and their references.
             reg_branches: For each layer what refines the references; None keeps them.
 
         Returns:
@@ -238,7 +243,8 @@ class TransformerDecoder(LayerStack):
         for i, layer in enumerate(self.layers):
             pos = self.query_positions(i, query_pos, references, pyramid)
             image = self.attention_inputs(i, query, references, pyramid, memory)
-            query = layer(query, pos, self_attn_mask, **image)
+            mask = self_attn_mask(i, query, references) if callable(self_attn_mask) else self_attn_mask
+            query = layer(query, pos, mask, **image)
             hidden_states.append(self.layer_output(query))
             output_references.append(box_references)
             if reg_branches is not None and i + 1 < self.num_layers:

@@ -119,7 +119,7 @@ class DynamicConv(BaseModule):
         out_channels: Channels of the output, by default ``in_channels``.
         input_feat_shape: Height and width of the region features.
         with_proj: Whether the result is projected to one vector a region.
-        act_cfg, norm_cfg, init_cfg: Activation, norm layer and weight initialisation.
+        act_cfg, norm_cfg, init_cfg: Activation, norm layer and weight initialization.
     """
 
     def __init__(

@@ -157,9 +157,9 @@ class PatchEmbed(SlidingKernel):
 
 
 class PatchMerging(SlidingKernel):
-    """Concatenate the vectors of neighbouring patches and project them (Swin Transformer, arXiv 2103.14030).
+    """Concatenate the vectors of neighboring patches and project them (Swin Transformer, arXiv 2103.14030).
 
-    The channels of a patch's neighbours are interleaved as by ``nn.Unfold``: channel first, then position.
+    The channels of a patch's neighbors are interleaved as by ``nn.Unfold``: channel first, then position.
 
     Args:
         in_channels: Channels of a patch.

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
 
@@ -28,7 +29,7 @@ def coordinate_to_encoding(
     """Sine encodings of points or boxes.
 
     Args:
-        coord_tensor: (..., 2) x and y or (..., 4) cx, cy, w, h; normalised to [0, 1].
+        coord_tensor: (..., 2) x and y or (..., 4) cx, cy, w, h; normalized to [0, 1].
         num_feats: Features of each coordinate, even.
         temperature: Ratio of the longest to the shortest wave length.
         scale: Factor of the coordinates.
@@ -54,10 +55,10 @@ class SinePositionalEncoding(BaseModule):
         num_feats: Features of each axis, even.
         temperature: Ratio of the longest to the shortest wave length.
         normalize: Whether positions are divided by the size of the image within the map.
-        scale: Factor of normalised positions.
+        scale: Factor of normalized positions.
         eps: Added to the divisor.
-        offset: Added to positions before they are normalised; -0.5 for centres of pixels.
-        init_cfg: Weight initialisation, of no effect.
+        offset: Added to positions before they are normalized; -0.5 for centers of pixels.
+        init_cfg: Weight initialization, of no effect.
     """
 
     def __init__(
@@ -162,11 +163,11 @@ def build_sine_encoding(cfg: dict | None, embed_dims: int) -> SinePositionalEnco
     """The encoding of the pixels that a transformer with ``embed_dims`` channels sees, of its arguments.
 
     Raises:
-        ValueError: ``num_feats`` is not half of ``embed_dims``.
+        ConfigError: ``num_feats`` is not half of ``embed_dims``.
     """
     cfg = {'num_feats': embed_dims // 2, **(cfg or {})}
     if cfg['num_feats'] * 2 != embed_dims:
-        raise ValueError(
+        raise ConfigError(
             f'positional_encoding.num_feats must be half of the {embed_dims} channels of the transformer, '
             f'got {cfg["num_feats"]}'
         )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
+
 
 @dataclass
 class FlatPyramid:
@@ -41,7 +43,7 @@ class FlatPyramid:
         """The center of each pixel, (B, S, L, 2), as x and y relative to the width and height of each level."""
         points = []
         for (height, width), ratios in zip(self.sizes, self.valid_ratios.unbind(1)):
-            # a pixel's place in the image comes first: levels round their padding differently
+            # where a pixel is in the image comes first: levels round their padding differently
             points.append(pixel_centers(height, width, ratios) / ratios[:, None])
         return torch.cat(points, dim=1)[:, :, None] * self.valid_ratios[:, None]
 
@@ -73,10 +75,10 @@ def flatten_pyramid(
         level_embed: (L, C) added to the encoding of each level; None for none.
 
     Raises:
-        ValueError: There is another number of feature maps than of level embeddings.
+        ConfigError: There is another number of feature maps than of level embeddings.
     """
     if level_embed is not None and len(level_embed) != len(feats):
-        raise ValueError(f'the pyramid has {len(feats)} maps, the transformer is built for {len(level_embed)} levels')
+        raise ConfigError(f'the pyramid has {len(feats)} maps, the transformer is built for {len(level_embed)} levels')
     rows, positions, level_masks = [], [], []
     for i, feat in enumerate(feats):
         mask = padding_at(masks, feat.shape[-2:])

@@ -11,7 +11,7 @@ from mmdetlike.errors import ConfigError
 from ..drop import build_dropout
 
 # added to the logits of pixels that a shift brought together from opposite sides of the map
-NOT_NEIGHBOURS = -100.0
+NOT_NEIGHBORS = -100.0
 
 
 def window_partition(x: Tensor, window_size: int) -> Tensor:
@@ -35,15 +35,15 @@ def shift_mask(hw_shape: tuple[int, int], window_size: int, shift_size: int, dev
     The sides ``hw_shape`` of the map are multiples of ``window_size``, and it has been rolled up and to the left.
 
     Returns:
-        (windows, window_size ** 2, window_size ** 2): 0 for pixels that were neighbours before, else -100.
+        (windows, window_size ** 2, window_size ** 2): 0 for pixels that were neighbors before, else -100.
     """
     regions = []
     for length in hw_shape:
-        place = torch.arange(length, device=device)
-        regions.append((place >= length - window_size).int() + (place >= length - shift_size).int())
+        index = torch.arange(length, device=device)
+        regions.append((index >= length - window_size).int() + (index >= length - shift_size).int())
     region = (3 * regions[0][:, None] + regions[1]).reshape(1, *hw_shape, 1)
     region = window_partition(region, window_size)[0, :, :, 0]
-    return (region[:, :, None] != region[:, None]).float() * NOT_NEIGHBOURS
+    return (region[:, :, None] != region[:, None]).float() * NOT_NEIGHBORS
 
 
 def relative_position_index(window_size: tuple[int, int]) -> Tensor:
@@ -82,8 +82,8 @@ class WindowMSA(BaseModule):
         if embed_dims % num_heads:
             raise ConfigError(f'embed_dims must be a multiple of num_heads, but got {embed_dims} and {num_heads}.')
         self.embed_dims, self.num_heads, self.window_size, self.scale = embed_dims, num_heads, window_size, qk_scale
-        places = (2 * window_size[0] - 1) * (2 * window_size[1] - 1)
-        self.relative_position_bias_table = nn.Parameter(torch.zeros(places, num_heads))
+        num_offsets = (2 * window_size[0] - 1) * (2 * window_size[1] - 1)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(num_offsets, num_heads))
         self.register_buffer('relative_position_index', relative_position_index(window_size))
         self.qkv = nn.Linear(embed_dims, embed_dims * 3, bias=qkv_bias)
         self.attn_drop = nn.Dropout(attn_drop_rate)

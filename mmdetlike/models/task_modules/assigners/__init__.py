@@ -1,10 +1,12 @@
 from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
-from .base_assigner import BaseAssigner
+from .base_assigner import BaseAssigner, points_inside
+from .center_region_assigner import CenterRegionAssigner
 from .dynamic_soft_label_assigner import DynamicSoftLabelAssigner
+from .fovea_assigner import FoveaAssigner
 from .grid_assigner import GridAssigner
 from .hungarian_assigner import HungarianAssigner
-from .iou_calculator import BboxOverlaps2D
+from .iou_calculator import BboxOverlaps2D, RBbox2HBboxOverlaps2D, RBboxOverlaps2D
 from .match_cost import (
     BBoxL1Cost,
     ClassificationCost,
@@ -18,3 +20,4 @@ from .max_iou_assigner import MaxIoUAssigner
 from .point_range_assigner import PointRangeAssigner
 from .sim_ota_assigner import SimOTAAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
+from .uniform_assigner import UniformAssigner

@@ -16,6 +16,8 @@ class AssignResult:
         max_overlaps: (n,) the overlap with it, or another quality of the match.
         labels: (n,) int64 the class of the object, -1 where there is none.
         assign_metrics: (n,) how well each prior suits its object, of an assigner that measures it.
+        matches: (k, 2) priors and objects, counted from 0, of an assigner by which a prior may have several objects.
+        shadowed: (k, 2) priors and classes that they do not learn, of an assigner that says so.
     """
 
     num_gts: int
@@ -23,6 +25,8 @@ class AssignResult:
     max_overlaps: Tensor
     labels: Tensor
     assign_metrics: Tensor | None = None
+    matches: Tensor | None = None
+    shadowed: Tensor | None = None
 
     @classmethod
     def from_gt_inds(

@@ -5,9 +5,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from ..priors import box_centers
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner, best_object, points_inside
 
@@ -50,8 +49,8 @@ class ATSSAssigner(BaseAssigner):
         if not len(boxes) or not len(priors):
             return AssignResult.all_background(priors, gt_instances.labels)
         overlaps = self._overlaps(pred_instances, priors, boxes, gt_instances.labels)
-        centers = box_centers(priors)
-        distances = torch.cdist(centers, box_centers(boxes))
+        centers = geometry.centers(priors)
+        distances = torch.cdist(centers, geometry.centers(boxes))
         ignored = self.ignored(priors, gt_instances_ignore)
         if ignored is not None:
             overlaps[ignored] = -1

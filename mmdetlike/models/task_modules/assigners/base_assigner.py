@@ -5,7 +5,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import bbox2distance, get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from .assign_result import AssignResult
 
@@ -53,7 +53,7 @@ class BaseAssigner:
         """Mask (n,) of the priors that lie in an ignored box; None where nothing is ignored."""
         if self.ignore_iof_thr <= 0 or ignore is None or not len(ignore) or not len(priors):
             return None
-        boxes = get_box_tensor(ignore.bboxes).to(priors.device)
+        boxes = geometry.as_kind_of(get_box_tensor(ignore.bboxes), priors).to(priors.device)
         if self.ignore_wrt_candidates:
             share = self.iou_calculator(priors, boxes, mode='iof').amax(1)
         else:
@@ -62,8 +62,8 @@ class BaseAssigner:
 
 
 def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
-    """(n, m) whether points (n, 2) lie in boxes (m, 4) or (n, m, 4) by more than ``margin``, in pixels."""
-    return bbox2distance(points[:, None], boxes).amin(-1) > margin
+    """(n, m) whether points (n, 2) lie in boxes (m, 4 or 5) or (n, m, 4 or 5) by more than ``margin``, in pixels."""
+    return geometry.side_distances(points[:, None], boxes).amin(-1) > margin
 
 
 def best_object(quality: Tensor, suits: Tensor) -> tuple[Tensor, Tensor]:

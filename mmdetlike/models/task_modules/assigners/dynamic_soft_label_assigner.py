@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import geometry
 
-from ..priors import box_centers
 from .base_assigner import points_inside
 from .dynamic_k import DynamicKAssigner
 
@@ -35,7 +35,7 @@ class DynamicSoftLabelAssigner(DynamicKAssigner):
         return points_inside(points, boxes)
 
     def center_prior_cost(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-        offsets = points[:, None] - box_centers(boxes)
+        offsets = points[:, None] - geometry.centers(boxes)
         distances = offsets.square().sum(-1).sqrt() / strides[:, :1]
         return 10 ** (distances - self.soft_center_radius)
 

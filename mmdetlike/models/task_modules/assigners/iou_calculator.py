@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, bbox_overlaps, get_box_tensor
+from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, bbox_overlaps, geometry, get_box_tensor
 
 
 @TASK_UTILS.register_module()
@@ -25,17 +25,53 @@ class BboxOverlaps2D:
         mode: str = 'iou',
         is_aligned: bool = False,
     ) -> Tensor:
-        """Overlaps (m, n) of boxes (m, 4 or 5) and (n, 4 or 5), a fifth column being a score; (m,) if aligned.
+        """Overlaps (m, n) of boxes (m, 4) and (n, 4); (m,) if aligned.
 
         Raises:
-            ValueError: A box has neither 4 nor 5 columns.
+            ConfigError: Boxes are rotated ones.
         """
-        bboxes1, bboxes2 = get_box_tensor(bboxes1), get_box_tensor(bboxes2)
-        for boxes in (bboxes1, bboxes2):
-            if boxes.shape[-1] not in (4, 5):
-                raise ValueError(f'boxes must have 4 or 5 columns, got shape {tuple(boxes.shape)}')
-        bboxes1, bboxes2 = bboxes1[..., :4] / self.scale, bboxes2[..., :4] / self.scale
-        return bbox_overlaps(bboxes1, bboxes2, mode, is_aligned)
+        name = type(self).__name__
+        bboxes1 = geometry.require_horizontal(get_box_tensor(bboxes1), name)
+        bboxes2 = geometry.require_horizontal(get_box_tensor(bboxes2), name)
+        return bbox_overlaps(bboxes1 / self.scale, bboxes2 / self.scale, mode, is_aligned)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(scale={self.scale}, dtype={self.dtype})'
+
+
+@TASK_UTILS.register_module()
+class RBboxOverlaps2D:
+    """IoU or IoF of rotated boxes, exact; axis-aligned boxes among them are compared with enclosing boxes."""
+
+    def __call__(
+        self,
+        bboxes1: Tensor | BaseBoxes,
+        bboxes2: Tensor | BaseBoxes,
+        mode: str = 'iou',
+        is_aligned: bool = False,
+    ) -> Tensor:
+        """Overlaps (m, n) of boxes (m, 4 or 5) and (n, 4 or 5); (m,) if aligned. They carry no gradient."""
+        return geometry.overlaps(get_box_tensor(bboxes1), get_box_tensor(bboxes2), mode, is_aligned)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}()'
+
+
+@TASK_UTILS.register_module()
+class RBbox2HBboxOverlaps2D(BboxOverlaps2D):
+    """IoU, IoF or GIoU of the axis-aligned boxes around boxes of any kind.
+
+    Args:
+        scale, dtype: See ``BboxOverlaps2D``.
+    """
+
+    def __call__(
+        self,
+        bboxes1: Tensor | BaseBoxes,
+        bboxes2: Tensor | BaseBoxes,
+        mode: str = 'iou',
+        is_aligned: bool = False,
+    ) -> Tensor:
+        """Overlaps (m, n) of boxes (m, 4 or 5) and (n, 4 or 5); (m,) if aligned."""
+        enclosing = [geometry.to_horizontal(get_box_tensor(boxes)) for boxes in (bboxes1, bboxes2)]
+        return super().__call__(*enclosing, mode, is_aligned)

@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import bbox_overlaps, bbox_xyxy_to_cxcywh, get_box_tensor
+from mmdetlike.structures.bbox import bbox_overlaps, bbox_xyxy_to_cxcywh, geometry, get_box_tensor
 
 
 class MatchCost:
@@ -36,6 +36,12 @@ class MatchCost:
         return f'{type(self).__name__}({", ".join(f"{k}={v!r}" for k, v in vars(self).items())})'
 
 
+def horizontal_pair(cost: MatchCost, *instances: InstanceData) -> list[Tensor]:
+    """The boxes (n, 4) of predictions and objects; a ``ConfigError`` names ``cost`` where they are rotated."""
+    boxes = [get_box_tensor(each.bboxes) for each in instances]
+    return [geometry.require_horizontal(each, type(cost).__name__) for each in boxes]
+
+
 @TASK_UTILS.register_module()
 class BBoxL1Cost(MatchCost):
     """L1 distance of boxes, normalised by the size of the image.
@@ -51,7 +57,7 @@ class BBoxL1Cost(MatchCost):
         self.box_format = box_format
 
     def cost(self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None) -> Tensor:
-        boxes = [get_box_tensor(instances.bboxes) for instances in (pred_instances, gt_instances)]
+        boxes = horizontal_pair(self, pred_instances, gt_instances)
         if self.box_format == 'xywh':
             boxes = [bbox_xyxy_to_cxcywh(b) for b in boxes]
         height, width = img_meta['img_shape'][:2]
@@ -72,7 +78,7 @@ class IoUCost(MatchCost):
         self.iou_mode = iou_mode
 
     def cost(self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None) -> Tensor:
-        pred, gt = get_box_tensor(pred_instances.bboxes), get_box_tensor(gt_instances.bboxes)
+        pred, gt = horizontal_pair(self, pred_instances, gt_instances)
         return -bbox_overlaps(pred, gt.to(pred), self.iou_mode)
 
 

@@ -7,9 +7,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import bbox2distance, get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from ..priors import box_centers
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner, best_object, points_inside
 
@@ -44,10 +43,10 @@ class PointRangeAssigner(BaseAssigner):
         num_levels = int(level_ids.amax()) + 1
         if num_levels != len(self.regress_ranges):
             raise ValueError(f'regress_ranges has {len(self.regress_ranges)} entries, got {num_levels} levels')
-        boxes = get_box_tensor(gt_instances.bboxes)
+        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
         suits = points_inside(points, self._regions(pred_instances, boxes, gt_instances.get('centers')))
-        suits &= self._in_range(bbox2distance(points[:, None], boxes).amax(-1), level_ids)
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1).expand(len(points), -1)
+        suits &= self._in_range(geometry.side_distances(points[:, None], boxes).amax(-1), level_ids)
+        areas = geometry.areas(boxes).expand(len(points), -1)
         # the smallest object that suits
         gt_inds, _ = best_object(-areas, suits)
         return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(points.dtype), gt_instances.labels)
@@ -57,7 +56,7 @@ class PointRangeAssigner(BaseAssigner):
         if self.center_sample_radius is None:
             return boxes
         if centers is None:
-            centers = box_centers(boxes)
+            centers = geometry.centers(boxes)
         radius = pred_instances.strides[:, None] * self.center_sample_radius
         low = torch.maximum(centers - radius, boxes[:, :2])
         high = torch.minimum(centers + radius, boxes[:, 2:])

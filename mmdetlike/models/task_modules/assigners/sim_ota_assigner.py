@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import geometry
 
-from ..priors import box_centers
 from .base_assigner import points_inside
 from .dynamic_k import DynamicKAssigner
 
@@ -46,7 +46,7 @@ class SimOTAAssigner(DynamicKAssigner):
         return FAR * ~(points_inside(points, boxes) & self._near_center(points, strides, boxes))
 
     def _near_center(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-        centers = box_centers(boxes)
+        centers = geometry.centers(boxes)
         radius = self.center_radius * strides[:, None]
         return points_inside(points, torch.cat([centers - radius, centers + radius], dim=-1))
 

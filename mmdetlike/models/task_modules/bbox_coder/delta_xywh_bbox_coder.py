@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
+from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
 
 from .base import BaseBBoxCoder
 
@@ -45,10 +45,12 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
 
         Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
         """
-        priors, boxes = (get_box_tensor(b).float() for b in (bboxes, gt_bboxes))
-        prior_size, size = ((b[..., 2:] - b[..., :2]).clamp(min=SMALLEST_SIDE) for b in (priors, boxes))
-        prior_center, center = ((b[..., :2] + b[..., 2:]) / 2 for b in (priors, boxes))
-        deltas = torch.cat([(center - prior_center) / prior_size, torch.log(size / prior_size)], dim=-1)
+        priors = self.plain(bboxes).float()
+        boxes = self.plain(gt_bboxes).float()
+        prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
+        size = geometry.sizes(boxes).clamp(min=SMALLEST_SIDE)
+        shift = geometry.centers(boxes) - geometry.centers(priors)
+        deltas = torch.cat([shift / prior_size, torch.log(size / prior_size)], dim=-1)
         return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
 
     def decode(
@@ -69,29 +71,36 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         Returns:
             (..., 4 * k) xyxy in pixels.
         """
-        shape, priors = pred_bboxes.shape, get_box_tensor(bboxes)[..., None, :]
+        shape, priors = pred_bboxes.shape, self.plain(bboxes)[..., None, :]
         deltas = pred_bboxes.reshape(*shape[:-1], shape[-1] // 4, 4)
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
-        size, center = priors[..., 2:] - priors[..., :2], (priors[..., :2] + priors[..., 2:]) / 2
-        shift, growth = deltas[..., :2] * size, deltas[..., 2:]
-        limit = abs(math.log(wh_ratio_clip))
-        if self.add_ctr_clamp:
-            shift, growth = shift.clamp(-self.ctr_clamp, self.ctr_clamp), growth.clamp(max=limit)
-        else:
-            growth = growth.clamp(-limit, limit)
-        center, half = center + shift, size * growth.exp() / 2
+        size = geometry.sizes(priors)
+        ctr_clamp = self.ctr_clamp if self.add_ctr_clamp else None
+        shift, growth = limited(deltas[..., :2] * size, deltas[..., 2:], wh_ratio_clip, ctr_clamp)
+        center = geometry.centers(priors) + shift
+        half = size * growth / 2
         boxes = torch.cat([center - half, center + half], dim=-1)
         if self.clip_border and max_shape is not None:
-            boxes = clip_boxes(boxes, max_shape)
+            boxes = geometry.clip(boxes, max_shape)
         return HorizontalBoxes(boxes.reshape(-1, 4)) if self.use_box_type else boxes.reshape(shape)
 
 
-def clip_boxes(boxes: Tensor, max_shape) -> Tensor:
-    """Clip boxes (..., 4) to (height, width); ``max_shape`` may hold one pair for each leading element."""
-    height_width = torch.as_tensor(max_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]
-    limit = height_width.flip(-1).repeat(*(1,) * (height_width.ndim - 1), 2)
-    limit = limit.reshape(*limit.shape[:-1], *(1,) * (boxes.ndim - limit.ndim), 4)
-    return torch.minimum(boxes.clamp(min=0), limit)
+def limited(shift: Tensor, log_growth: Tensor, wh_ratio_clip: float, ctr_clamp: float | None) -> tuple[Tensor, Tensor]:
+    """Shifts and factors of growth that a network predicted, kept in bounds.
+
+    Args:
+        shift: (..., 2) of centers, in pixels.
+        log_growth: (..., 2) logarithms of the factors of width and height.
+        wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
+        ctr_clamp: Largest shift in pixels, and then only growth is bounded, not shrinking (YOLOF); None for any shift.
+
+    Returns:
+        Shifts and factors, (..., 2) each.
+    """
+    limit = abs(math.log(wh_ratio_clip))
+    if ctr_clamp is None:
+        return shift, log_growth.clamp(-limit, limit).exp()
+    return shift.clamp(-ctr_clamp, ctr_clamp), log_growth.clamp(max=limit).exp()
 
 
 @TASK_UTILS.register_module()
@@ -119,5 +128,5 @@ class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
 
 def _to_edges(boxes: Tensor | HorizontalBoxes) -> Tensor:
     """Boxes by the middles of their first and last pixels -> boxes by the outer edges of these pixels."""
-    boxes = get_box_tensor(boxes)
+    boxes = geometry.require_horizontal(get_box_tensor(boxes), LegacyDeltaXYWHBBoxCoder.__name__)
     return boxes + boxes.new_tensor([-0.5, -0.5, 0.5, 0.5])

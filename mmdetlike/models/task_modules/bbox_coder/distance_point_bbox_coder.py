@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, bbox2distance, distance2bbox, get_box_tensor
+from mmdetlike.structures.bbox import HorizontalBoxes, bbox2distance, distance2bbox
 
 from .base import BaseBBoxCoder
 
@@ -39,7 +39,7 @@ class DistancePointBBoxCoder(BaseBBoxCoder):
         Raises:
             ValueError: Points and boxes differ in number or have other columns.
         """
-        boxes = get_box_tensor(gt_bboxes)
+        boxes = self.plain(gt_bboxes)
         if points.shape[-1] != 2 or boxes.shape != (*points.shape[:-1], 4):
             raise ValueError(
                 f'points (n, 2) and gt_bboxes (n, 4) are wanted, got {tuple(points.shape)} and {tuple(boxes.shape)}'

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
+from mmdetlike.structures.bbox import HorizontalBoxes
 
 from .base import BaseBBoxCoder
 
@@ -21,11 +21,11 @@ class PseudoBBoxCoder(BaseBBoxCoder):
 
     def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
         """The boxes ``gt_bboxes`` (n, 4) themselves; priors ``bboxes`` do not matter."""
-        return get_box_tensor(gt_bboxes)
+        return self.plain(gt_bboxes)
 
     def decode(
         self, bboxes: Tensor | HorizontalBoxes, pred_bboxes: Tensor | HorizontalBoxes
     ) -> Tensor | HorizontalBoxes:
         """The predictions ``pred_bboxes`` (..., 4) themselves; priors ``bboxes`` do not matter."""
-        boxes = get_box_tensor(pred_bboxes)
+        boxes = self.plain(pred_bboxes)
         return HorizontalBoxes(boxes) if self.use_box_type else boxes

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, bbox2distance, distance2bbox, get_box_tensor
+from mmdetlike.structures.bbox import HorizontalBoxes, bbox2distance, distance2bbox, geometry
 
 from .base import BaseBBoxCoder
 
@@ -35,8 +35,8 @@ class TBLRBBoxCoder(BaseBBoxCoder):
 
     def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
         """Distances (n, 4) from the centres of priors ``bboxes`` (n, 4) to the sides of ``gt_bboxes`` (n, 4)."""
-        priors, gts = (get_box_tensor(boxes).float() for boxes in (bboxes, gt_bboxes))
-        left_top_right_bottom = bbox2distance((priors[..., :2] + priors[..., 2:]) / 2, gts)
+        priors = self.plain(bboxes).float()
+        left_top_right_bottom = bbox2distance(geometry.centers(priors), self.plain(gt_bboxes).float())
         distances = left_top_right_bottom[..., [1, 3, 0, 2]] / _sides(priors)
         return distances / distances.new_tensor(self.normalizer)
 
@@ -45,14 +45,13 @@ class TBLRBBoxCoder(BaseBBoxCoder):
 
         They are clipped to ``max_shape``, height and width in pixels, one pair for all or one (B, 2) a batch element.
         """
-        priors = get_box_tensor(bboxes)
+        priors = self.plain(bboxes)
         distances = (pred_bboxes * pred_bboxes.new_tensor(self.normalizer) * _sides(priors))[..., [2, 0, 3, 1]]
-        centers = (priors[..., :2] + priors[..., 2:]) / 2
-        boxes = distance2bbox(centers, distances, max_shape if self.clip_border else None)
+        boxes = distance2bbox(geometry.centers(priors), distances, max_shape if self.clip_border else None)
         return HorizontalBoxes(boxes) if self.use_box_type else boxes
 
 
 def _sides(priors: Tensor) -> Tensor:
     """Height, height, width, width of each prior."""
-    width, height = (priors[..., 2:] - priors[..., :2]).unbind(-1)
+    width, height = geometry.sizes(priors).unbind(-1)
     return torch.stack([height, height, width, width], dim=-1)

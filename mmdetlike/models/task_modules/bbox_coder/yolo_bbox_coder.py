@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
+from mmdetlike.structures.bbox import HorizontalBoxes, geometry
 
 from .base import BaseBBoxCoder
 
@@ -38,10 +38,12 @@ class YOLOBBoxCoder(BaseBBoxCoder):
             gt_bboxes: Boxes (n, 4) xyxy in pixels.
             stride: Stride of the level in pixels, one for all or one (n,) a prior.
         """
-        center, size = _center_and_size(get_box_tensor(bboxes))
-        gt_center, gt_size = _center_and_size(get_box_tensor(gt_bboxes))
-        place = ((gt_center - center) / _column(stride) + 0.5).clamp(self.eps, 1 - self.eps)
-        return torch.cat([place, torch.log((gt_size / size).clamp(min=self.eps))], dim=-1)
+        priors = self.plain(bboxes)
+        gts = self.plain(gt_bboxes)
+        shift = geometry.centers(gts) - geometry.centers(priors)
+        place = (shift / _column(stride) + 0.5).clamp(self.eps, 1 - self.eps)
+        growth = geometry.sizes(gts) / geometry.sizes(priors)
+        return torch.cat([place, torch.log(growth.clamp(min=self.eps))], dim=-1)
 
     def decode(
         self, bboxes: Tensor | HorizontalBoxes, pred_bboxes: Tensor, stride: float | Tensor
@@ -53,15 +55,11 @@ class YOLOBBoxCoder(BaseBBoxCoder):
             pred_bboxes: (..., n, 4) x, y within the cell, 0 to 1, and logarithms w, h of growth.
             stride: Stride of the level in pixels, one for all or one (n,) a prior.
         """
-        center, size = _center_and_size(get_box_tensor(bboxes))
-        center = center + (pred_bboxes[..., :2] - 0.5) * _column(stride)
-        half = size * pred_bboxes[..., 2:].exp() / 2
+        priors = self.plain(bboxes)
+        center = geometry.centers(priors) + (pred_bboxes[..., :2] - 0.5) * _column(stride)
+        half = geometry.sizes(priors) * pred_bboxes[..., 2:].exp() / 2
         boxes = torch.cat([center - half, center + half], dim=-1)
         return HorizontalBoxes(boxes) if self.use_box_type else boxes
-
-
-def _center_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    return (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
 
 
 def _column(stride: float | Tensor) -> float | Tensor:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
-from mmdetlike.structures.bbox import HorizontalBoxes, get_box_tensor
+from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
 
-from ..priors import Priors, box_centers
+from ..priors import Priors
 
 
 class PriorGenerator:
@@ -48,7 +48,7 @@ class PriorGenerator:
         strides = values.new_tensor(self.strides)[level_ids]
         if values.shape[-1] == 2:
             return Priors(values, strides, level_ids)
-        return Priors(box_centers(values), strides, level_ids, values)
+        return Priors(geometry.centers(values), strides, level_ids, values)
 
     def grid_priors(
         self,
@@ -58,7 +58,7 @@ class PriorGenerator:
         device: torch.device | str,
         **kwargs,
     ) -> list[Tensor | HorizontalBoxes]:
-        """Priors (H_i * W_i * A_i, 4 or 2) of each level, in pixels, cell by cell.
+        """Priors (H_i * W_i * A_i, 4, 5 or 2) of each level, in pixels, cell by cell.
 
         Args:
             featmap_sizes: Height and width of each level's map.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import geometry
 
 from .anchor_generator import AnchorGenerator
 
@@ -60,14 +61,14 @@ class YOLOAnchorGenerator(AnchorGenerator):
 
         Args:
             featmap_sizes: Height and width of each level's map.
-            gt_bboxes: (m, 4) xyxy in pixels; a centre beyond the map counts for its last cell.
+            gt_bboxes: (m, 4 or 5) in pixels; a centre beyond the map counts for its last cell.
             device: Where the masks are put.
 
         Raises:
             ValueError: The number of maps differs from ``num_levels``.
         """
         self._check_levels(featmap_sizes)
-        centers, flags = ((gt_bboxes[:, :2] + gt_bboxes[:, 2:]) / 2).to(device), []
+        centers, flags = geometry.centers(gt_bboxes).to(device), []
         for (height, width), stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
             x, y = torch.floor(centers / centers.new_tensor(stride)).long().unbind(1)
             cells = torch.zeros(height, width, dtype=torch.uint8, device=device)

@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdetlike.structures.bbox import get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from ..assigners import AssignResult
 from .sampling_result import SamplingResult
@@ -61,8 +61,12 @@ class BaseSampler:
     def candidates(
         self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
     ) -> Tensor:
-        """(n, 4) the priors, after the objects where those are added; they are added to ``assign_result`` too."""
-        priors, gt_bboxes = get_box_tensor(pred_instances.priors), get_box_tensor(gt_instances.bboxes)
+        """(n, 4) the priors, after the objects where those are added; they are added to ``assign_result`` too.
+
+        Rotated objects are added as the boxes around them where priors are axis-aligned.
+        """
+        priors = get_box_tensor(pred_instances.priors)
+        gt_bboxes = geometry.as_kind_of(get_box_tensor(gt_instances.bboxes), priors)
         if not self.add_gt_as_proposals or not len(gt_bboxes):
             return priors
         assign_result.add_gt_(gt_instances.labels)

@@ -17,8 +17,8 @@ class SamplingResult:
     Attributes:
         pos_inds: (p,) indices of the positives among the priors.
         neg_inds: (q,) indices of the negatives.
-        priors: (n, 4) all priors, xyxy in pixels.
-        gt_bboxes: (m, 4) all objects.
+        priors: (n, 4) all priors, xyxy in pixels, or rotated ones (n, 5).
+        gt_bboxes: (m, 4) all objects, or rotated ones (m, 5), also where priors are not rotated.
         assign_result: What the assigner said.
         is_gt: (n,) bool, True for priors that are objects added to the proposals.
         avg_factor_with_neg: Whether a loss is averaged over positives and negatives or over positives alone.

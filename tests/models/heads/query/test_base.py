@@ -23,13 +23,14 @@ def test_query_targets():
     ]
     samples[0].gt_instances.labels = torch.tensor([2, 1])
     found = [(torch.tensor([0, 3]), torch.tensor([1, 0])), (torch.tensor([2]), torch.tensor([0]))]
-    targets = query_targets(found, samples, 4, 3)
+    everyone = torch.ones(2, 4, dtype=torch.bool)
+    targets = query_targets(found, samples, everyone, 3)
     assert targets.labels.tolist() == [[1, 3, 3, 2], [3, 3, 0, 3]]
     assert targets.pos_inds.tolist() == [0, 3, 6] and targets.num_neg == 5
     assert targets.pos_gt_inds.tolist() == [1, 0, 0]
     assert targets.pos_gt_bboxes.tolist() == [[4, 4, 16, 20], [0, 0, 8, 8], [1, 1, 5, 9]]
     assert targets.pos_sizes.tolist() == [[64, 32, 64, 32]] * 2 + [[16] * 4]
-    assert query_targets(found, samples, 4, 3, binary=True).labels.tolist() == [[0, 3, 3, 0], [3, 3, 0, 3]]
+    assert query_targets(found, samples, everyone, 3, binary=True).labels.tolist() == [[0, 3, 3, 0], [3, 3, 0, 3]]
 
 
 def targets_of(labels, pos_inds, boxes, size=(40.0, 20.0)):
@@ -88,27 +89,33 @@ def test_class_loss_settings():
 
 
 def test_selection_by_softmax_is_one_object_for_each_query():
-    sample = make_sample(0, shape=(20, 40), scale_factor=(2.0, 0.5))
-    got = detr_head().select(LOGITS[0], BOXES[0], sample, rescale=False)
+    got = detr_head().select(LOGITS[0], BOXES[0], (20, 40))
     p = LOGITS[0].softmax(-1)
-    torch.testing.assert_close(got.scores, torch.stack([p[0, 0], p[2, 2], p[1, 1]]))
-    assert got.labels.tolist() == [0, 2, 1]
-    torch.testing.assert_close(got.bboxes[0], torch.tensor([16.0, 6, 24, 14]))
-    large = detr_head().select(LOGITS[0], BOXES[0], sample, rescale=True)
-    torch.testing.assert_close(large.bboxes[0], torch.tensor([8.0, 12, 12, 28]))
+    torch.testing.assert_close(got['scores'], torch.stack([p[0, 0], p[2, 2], p[1, 1]]))
+    assert got['labels'].tolist() == [0, 2, 1]
+    torch.testing.assert_close(got['boxes'][0], torch.tensor([16.0, 6, 24, 14]))
+
+
+def test_predictions_are_in_pixels_of_the_original_image():
+    sample = make_sample(0, shape=(20, 40), scale_factor=(2.0, 0.5))
+    head = detr_head()
+    outs = QueryOutputs([torch.randn(1, 3, 4)], [None], QueryContext([sample]))
+    small, large = head.predict(outs, rescale=False)[0], head.predict(outs)[0]
+    torch.testing.assert_close(large.bboxes, small.bboxes * torch.tensor([0.5, 2, 0.5, 2]))
+    assert torch.equal(large.scores, small.scores) and len(large) == 3
 
 
 def test_selection_by_sigmoid_takes_pairs_and_clips():
     head = detr_head(loss_cls=FOCAL)
     logits = torch.tensor([[3.0, 2, -1], [0, 1, -2]])
     boxes = torch.tensor([[0.0, 0.5, 0.5, 2.0], [0.5, 0.5, 0.5, 0.5]])
-    sample = make_sample(0, shape=(20, 40))
-    got = head.select(logits, boxes, sample, False)
-    assert got.labels.tolist() == [0, 1, 1, 0]  # more than there are queries
-    torch.testing.assert_close(got.scores, torch.tensor([3.0, 2, 1, 0]).sigmoid())
-    assert got.bboxes.tolist() == [[0, 0, 10, 20], [0, 0, 10, 20], [10, 5, 30, 15], [10, 5, 30, 15]]
-    assert len(detr_head(loss_cls=FOCAL, test_cfg=dict(max_per_img=99)).select(logits, boxes, sample, False)) == 6
-    assert len(detr_head(loss_cls=FOCAL, test_cfg=None).select(logits, boxes, sample, False)) == 2
+    shape = (20, 40)
+    got = head.select(logits, boxes, shape)
+    assert got['labels'].tolist() == [0, 1, 1, 0]  # more than there are queries
+    torch.testing.assert_close(got['scores'], torch.tensor([3.0, 2, 1, 0]).sigmoid())
+    assert got['boxes'].tolist() == [[0, 0, 10, 20], [0, 0, 10, 20], [10, 5, 30, 15], [10, 5, 30, 15]]
+    assert len(detr_head(loss_cls=FOCAL, test_cfg=dict(max_per_img=99)).select(logits, boxes, shape)['boxes']) == 6
+    assert len(detr_head(loss_cls=FOCAL, test_cfg=None).select(logits, boxes, shape)['boxes']) == 2
 
 
 def test_every_layer_has_its_terms():

@@ -56,8 +56,8 @@ class TextClassifier:
 class TextTransformer:
     """Reads the texts of the samples, in training and in testing."""
 
-    def build_context(self, samples, device):
-        context = super().build_context(samples, device)
+    def build_context(self, samples, padding_masks):
+        context = super().build_context(samples, padding_masks)
         texts = torch.stack([sample.text_embeddings for sample in samples])
         return TextContext(context.samples, context.padding_masks, texts, samples[0].token_classes)
 

@@ -11,6 +11,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from .region_head import RegionHead
@@ -35,7 +36,7 @@ class BBoxHead(RegionHead):
         in_channels: Their channels.
         num_classes: Classes without background.
         bbox_coder: Encodes boxes against proposals.
-        predict_box_type: ``'hbox'``, axis-aligned boxes.
+        predict_box_type: ``'hbox'``, axis-aligned boxes, or ``'rbox'``, rotated ones; what ``bbox_coder`` makes.
         reg_class_agnostic: One box for all classes in place of one for each.
         reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need.
         reg_predictor_cfg: Linear layer that regresses.
@@ -45,7 +46,7 @@ class BBoxHead(RegionHead):
         init_cfg: Weight initialization.
 
     Raises:
-        ConfigError: The head would predict nothing, or ``predict_box_type`` is not ``'hbox'``.
+        ConfigError: The head would predict nothing, or ``predict_box_type`` is not what ``bbox_coder`` makes.
     """
 
     def __init__(
@@ -69,20 +70,26 @@ class BBoxHead(RegionHead):
         super().__init__(num_classes, loss_cls, init_cfg or self._default_init(with_cls, with_reg))
         if not (with_cls or with_reg):
             raise ConfigError('with_cls and with_reg are both False: the head would predict nothing')
-        if predict_box_type != 'hbox':
-            raise ConfigError(
-                f"{type(self).__name__} predicts axis-aligned boxes: predict_box_type must be 'hbox', "
-                f'got {predict_box_type!r}'
-            )
         self.with_avg_pool, self.with_cls, self.with_reg = with_avg_pool, with_cls, with_reg
         self.roi_feat_size = _pair(roi_feat_size)
         self.in_channels = in_channels
         self.reg_class_agnostic, self.reg_decoded_bbox = reg_class_agnostic, reg_decoded_bbox
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
+        self.box_dim = self.bbox_coder.box_dim
+        self._check_box_type(predict_box_type)
         self.loss_bbox = MODELS.build(loss_bbox)
         self.reg_predictor_cfg, self.cls_predictor_cfg = reg_predictor_cfg, cls_predictor_cfg
         area = 1 if with_avg_pool else self.roi_feat_size[0] * self.roi_feat_size[1]
         self.build_predictors(in_channels * area, in_channels * area)
+
+    def _check_box_type(self, predict_box_type: str) -> None:
+        coder = type(self.bbox_coder).__name__
+        made = 'rbox' if self.box_dim == geometry.ROTATED else 'hbox'
+        if predict_box_type != made:
+            raise ConfigError(
+                f'{type(self).__name__} has predict_box_type={predict_box_type!r}, but its bbox_coder {coder} makes '
+                f"{geometry.KINDS[self.box_dim]}, which is '{made}'"
+            )
 
     @staticmethod
     def _default_init(with_cls: bool, with_reg: bool) -> list[dict]:

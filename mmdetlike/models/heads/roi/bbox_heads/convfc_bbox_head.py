@@ -90,7 +90,14 @@ class ConvFCBBoxHead(BBoxHead):
 
     def forward(self, x: Tensor) -> BoxPreds:
         """Region features (n, C, h, w) -> class logits (n, num_classes + 1) and deltas (n, 4 * num_classes or 4)."""
-        x = self._run(x, self.shared_convs, self.shared_fcs)
+        return self.predict_from_shared(self.shared_features(x))
+
+    def shared_features(self, x: Tensor) -> Tensor:
+        """Region features (n, C, h, w) -> features of both branches, (n, c) after linear layers."""
+        return self._run(x, self.shared_convs, self.shared_fcs)
+
+    def predict_from_shared(self, x: Tensor) -> BoxPreds:
+        """Features of both branches -> class logits and deltas."""
         cls_score = self.fc_cls(self._flat(self._run(x, self.cls_convs, self.cls_fcs))) if self.with_cls else None
         bbox_pred = self.fc_reg(self._flat(self._run(x, self.reg_convs, self.reg_fcs))) if self.with_reg else None
         return cls_score, bbox_pred

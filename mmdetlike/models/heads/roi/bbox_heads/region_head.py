@@ -14,6 +14,7 @@ from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils import suppress
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 
@@ -26,7 +27,12 @@ class RegionHead(BaseModule):
         num_classes: Classes without background.
         loss_cls: Classification loss over classes and background, background last.
         init_cfg: Weight initialization.
+
+    Attributes:
+        box_dim: Numbers of the boxes that it makes of regions: 4, or 5 for rotated ones.
     """
+
+    box_dim = geometry.HORIZONTAL
 
     def __init__(self, num_classes: int, loss_cls: dict, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg)

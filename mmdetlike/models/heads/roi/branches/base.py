@@ -63,6 +63,6 @@ class RoIBranch:
         """
         raise NotImplementedError
 
-    def raw(self, x: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
-        """Undecoded outputs for regions (n, 5) of the last stage, as ``mode='tensor'`` returns them."""
+    def raw(self, x: Sequence[Tensor], outs: StageOutputs) -> list[Tensor]:
+        """Undecoded outputs for the regions of the last stage, as ``mode='tensor'`` returns them."""
         raise NotImplementedError

@@ -42,9 +42,9 @@ class KeypointBranch(RoIBranch):
             points, result.keypoint_scores = self.regions.keypoint_head.predict(maps, result.bboxes)
             result.keypoints = points / points.new_tensor(sample.scale_factor) if rescale else points
 
-    def raw(self, x: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
+    def raw(self, x: Sequence[Tensor], outs: StageOutputs) -> list[Tensor]:
         """Heatmap logits (n, K, h, w)."""
-        return [self.heatmaps(x, rois)]
+        return [self.heatmaps(x, outs.rois)]
 
     def heatmaps(self, x: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Heatmap logits (n, K, h, w) of regions (n, 5)."""

@@ -123,9 +123,9 @@ class MaskBranch(RoIBranch):
         """The stages whose masks are averaged in testing."""
         return range(self.regions.num_stages)
 
-    def raw(self, x: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
-        """Mask logits (n, C, h, w) of all stages for the last stage's regions (n, 5)."""
-        return self.logits_of_stages(x, rois, range(self.regions.num_stages))
+    def raw(self, x: Sequence[Tensor], outs: StageOutputs) -> list[Tensor]:
+        """Mask logits (n, C, h, w) of all stages for the last stage's regions."""
+        return self.logits_of_stages(x, outs.rois, range(self.regions.num_stages))
 
     def logits_of_stages(self, x: Sequence[Tensor], rois: Tensor, stages: Sequence[int]) -> list[Tensor]:
         """Mask logits (n, C, h, w) of the given stages in testing, each from the features of its own extractor."""
@@ -138,8 +138,13 @@ class MaskBranch(RoIBranch):
 
 def positive_features(outs: StageOutputs, sampled: Sequence[SamplingResult]) -> Tensor:
     """The features that the box head saw (its first argument) of the positives among the sampled regions."""
+    return outs.feats[0][positives_among(sampled)]
+
+
+def positives_among(sampled: Sequence[SamplingResult]) -> Tensor:
+    """(n,) bool: which of the sampled regions, positives of an image before its negatives, are positive."""
     flags = [flag for s in sampled for flag in (torch.ones_like(s.pos_inds), torch.zeros_like(s.neg_inds))]
-    return outs.feats[0][torch.cat(flags).bool()]
+    return torch.cat(flags).bool()
 
 
 def mask_targets(sampled: Sequence[SamplingResult], samples: SampleList, size: int | tuple[int, int]) -> Tensor:

@@ -11,6 +11,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 DEFAULT_LOSS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
@@ -106,7 +107,7 @@ class DeconvKeypointHead(BaseModule):
         scores = heatmaps.new_zeros(heatmaps.shape[:2])
         for i, (maps, size) in enumerate(zip(heatmaps, pixel_sizes(boxes))):
             points[i], scores[i] = peaks(maps, size)
-        extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
+        extent = geometry.sizes(boxes).clamp(min=1)
         return boxes[:, None, :2] + points * extent[:, None], scores
 
 
@@ -124,7 +125,7 @@ def heatmap_targets(keypoints: Tensor, boxes: Tensor, size: Sequence[int]) -> tu
     height, width = size
     cells_per_side = keypoints.new_tensor([width, height])
     corner = boxes[:, None, :2]
-    extent = (boxes[:, 2:] - boxes[:, :2])[:, None]
+    extent = geometry.sizes(boxes)[:, None]
     cells = ((keypoints[..., :2] - corner) * (cells_per_side / extent)).floor()
     # a point on the right or bottom border belongs to the last cell
     cells = torch.where(keypoints[..., :2] == boxes[:, None, 2:], cells_per_side - 1, cells)
@@ -135,7 +136,7 @@ def heatmap_targets(keypoints: Tensor, boxes: Tensor, size: Sequence[int]) -> tu
 
 def pixel_sizes(boxes: Tensor) -> list[list[int]]:
     """Height and width of boxes (n, 4) in whole pixels, rounded up, at least 1."""
-    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=1).ceil().long().flip(-1).tolist()
+    return geometry.sizes(boxes).clamp(min=1).ceil().long().flip(-1).tolist()
 
 
 def peaks(heatmaps: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -50,14 +50,17 @@ class MaskHead(BaseModule):
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
         self.loss_mask = MODELS.build(loss_mask)
-        widths = [in_channels] + [conv_out_channels] * num_convs
-        kernel = dict(kernel_size=conv_kernel_size, padding=(conv_kernel_size - 1) // 2)
-        self.convs = nn.ModuleList(
-            ConvModule(width, conv_out_channels, **kernel, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
-            for width in widths[:num_convs]
-        )
-        self.hidden_channels = widths[-1]
+        self.convs = self.build_convs(num_convs, conv_kernel_size)
+        self.hidden_channels = conv_out_channels if num_convs else in_channels
         self.relu = nn.ReLU(inplace=True)
+
+    def build_convs(self, num_convs: int, kernel_size: int) -> nn.ModuleList:
+        """The convolutions, called by the constructor."""
+        widths = [self.in_channels] + [self.conv_out_channels] * num_convs
+        layer = dict(padding=(kernel_size - 1) // 2, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
+        return nn.ModuleList(
+            ConvModule(width, self.conv_out_channels, kernel_size, **layer) for width in widths[:num_convs]
+        )
 
     @property
     def num_masks(self) -> int:

@@ -57,14 +57,17 @@ class FusedSemanticHead(BaseModule):
         self.lateral_convs = nn.ModuleList(
             ConvModule(in_channels, in_channels, 1, inplace=False, **layer) for _ in range(num_ins)
         )
-        widths = [in_channels] + [conv_out_channels] * num_convs
-        self.convs = nn.ModuleList(
-            ConvModule(width, conv_out_channels, 3, padding=1, **layer) for width in widths[:num_convs]
-        )
-        self.conv_embedding = ConvModule(widths[-1], conv_out_channels, 1, **layer)
+        self.convs = self.build_convs(num_convs, in_channels, conv_out_channels, layer)
+        width = conv_out_channels if num_convs else in_channels
+        self.conv_embedding = ConvModule(width, conv_out_channels, 1, **layer)
         self.conv_logits = nn.Conv2d(conv_out_channels, num_classes, 1)
         overrides = {'ignore_index': ignore_label, 'loss_weight': loss_weight}
         self.criterion = MODELS.build({**loss_seg, **{k: v for k, v in overrides.items() if v is not None}})
+
+    def build_convs(self, num_convs: int, in_channels: int, out_channels: int, layer: dict) -> nn.ModuleList:
+        """The convolutions after the sum, called by the constructor; ``layer`` has ``conv_cfg`` and ``norm_cfg``."""
+        widths = [in_channels] + [out_channels] * num_convs
+        return nn.ModuleList(ConvModule(width, out_channels, 3, padding=1, **layer) for width in widths[:num_convs])
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Pyramid maps -> class logits (B, num_classes, h, w) and semantic features (B, conv_out_channels, h, w)."""

@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
+from mmdetlike.structures.bbox import geometry
 
 
 def build_roi_layer(cfg: dict, stride: int) -> nn.Module:
@@ -98,6 +99,6 @@ class SingleRoIExtractor(RoIExtractor):
 
 def scale_rois(rois: Tensor, factor: float) -> Tensor:
     """Grow regions (n, 5) about their center."""
-    center = (rois[:, 1:3] + rois[:, 3:5]) / 2
-    half = (rois[:, 3:5] - rois[:, 1:3]) / 2 * factor
+    center = geometry.centers(rois[:, 1:])
+    half = geometry.sizes(rois[:, 1:]) / 2 * factor
     return torch.cat([rois[:, :1], center - half, center + half], dim=1)

@@ -1,0 +1,60 @@
+"""Data loaders from configs whose settings may contradict each other."""
+
+import difflib
+import inspect
+
+from torch.utils.data import DataLoader
+
+from mmdetlike.errors import ConfigError
+
+from .progress import is_endless
+
+# of mmengine, beside torch's own
+ADDED = ('num_batch_per_epoch', 'disable_subprocess_warning')
+# of worker processes, which torch refuses where there are none
+OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
+
+
+def consistent_settings(dataloader: dict) -> dict:
+    """The settings without those of worker processes where there are none.
+
+    Raises:
+        ConfigError: One is unknown; the message names the closest.
+    """
+    accepted = [name for name in inspect.signature(DataLoader.__init__).parameters if name != 'self'] + list(ADDED)
+    for name in dataloader:
+        if name not in accepted:
+            close = difflib.get_close_matches(name, accepted, n=1, cutoff=0.4)
+            hint = f'; did you mean {close[0]!r}?' if close else f', which are {", ".join(accepted)}'
+            raise ConfigError(f'{name!r} is not an argument of a dataloader{hint}', cfg=dataloader)
+    if dataloader.get('num_workers', 0) == 0:
+        return {name: value for name, value in dataloader.items() if name not in OF_WORKERS}
+    return dict(dataloader)
+
+
+def refuse_empty(dataloader) -> None:
+    """Stop where an epoch has no batch.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    batch_sampler = dataloader.batch_sampler
+    if len(dataloader) == 0 and not is_endless(dataloader):
+        raise ConfigError(
+            f'train_dataloader: batch_size={batch_sampler.batch_size} with drop_last=True leaves no batch of the '
+            f'{len(batch_sampler.sampler)} samples that a process has: choose a smaller batch_size or drop_last=False'
+        )
+
+
+def refuse_endless(dataloader) -> None:
+    """Stop where epochs are counted and the sampler has none.
+
+    Raises:
+        ConfigError: The sampler is endless.
+    """
+    if is_endless(dataloader):
+        name = type(dataloader.batch_sampler.sampler).__name__
+        raise ConfigError(
+            f'train_dataloader.sampler: {name} never ends, but EpochBasedTrainLoop counts epochs: use DefaultSampler, '
+            'or train_cfg=dict(type="IterBasedTrainLoop", max_iters=...)'
+        )

@@ -1,0 +1,121 @@
+"""Detectors that learn from another one, the teacher: LD, arXiv 2102.12252, and LAD, arXiv 2108.10520."""
+
+import logging
+from pathlib import Path
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmdetlike.models.heads.dense import DenseTargets, FlatPredictions
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+from mmdetlike.utils.checkpoint import fill, read_weights
+from mmdetlike.utils.config import find_config, load_config, require
+
+from .single_stage import SingleStageDetector
+
+
+@MODELS.register_module()
+class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
+    """A detector whose head learns from what a teacher predicts for the same images.
+
+    The teacher is no part of the state: checkpoints hold the student alone. It follows the student from device to
+    device; ``init_weights``, which training calls, reads its checkpoint, so that testing needs none.
+
+    Args:
+        bbox_head: Pyramid -> boxes; a head with ``loss_with_teacher``.
+        teacher_config: The teacher's config, or its file, or the name of one that comes with the package.
+        teacher_ckpt: File or URL of the teacher's weights; it keeps random ones where None.
+        eval_teacher: Keep the teacher in evaluation mode while the student trains.
+        kwargs: See ``BaseDetector``.
+    """
+
+    def __init__(
+        self,
+        bbox_head: dict,
+        teacher_config: dict | str | Path,
+        teacher_ckpt: str | None = None,
+        eval_teacher: bool = True,
+        **kwargs,
+    ) -> None:
+        super().__init__(bbox_head, **kwargs)
+        self.teacher_ckpt, self.eval_teacher = teacher_ckpt, eval_teacher
+        # past nn.Module, which would make it a part of the state and of what is trained
+        object.__setattr__(self, 'teacher_model', build_teacher(teacher_config))
+        self.teacher_model.train(not eval_teacher)
+
+    def init_weights(self) -> None:
+        """Initialize the student, and read the teacher's checkpoint."""
+        super().init_weights()
+        if self.teacher_ckpt is None:
+            print_log('the teacher has random weights: there is no teacher_ckpt', 'current', logging.WARNING)
+            return
+        fill(self.teacher_model, read_weights(self.teacher_ckpt), f'teacher_ckpt {self.teacher_ckpt}')
+
+    def _apply(self, fn, recurse: bool = True):
+        # what moves a module and changes its type, as .to() and .cuda() do
+        self.teacher_model._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    def train(self, mode: bool = True) -> 'KnowledgeDistillationSingleStageDetector':
+        """Set training mode, of the teacher only without ``eval_teacher``."""
+        self.teacher_model.train(mode and not self.eval_teacher)
+        return super().train(mode)
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
+        """Loss terms of images (B, 3, H, W)."""
+        with torch.no_grad():
+            taught = self.taught(batch_inputs, batch_data_samples)
+        return self.bbox_head.loss_with_teacher(self.extract_feat(batch_inputs), batch_data_samples, taught)
+
+    def taught(self, images: Tensor, samples: SampleList) -> FlatPredictions | DenseTargets:
+        """What the head of the student learns from: here the teacher's predictions for the images (B, 3, H, W)."""
+        head = self.teacher_model.bbox_head
+        return head.flatten(head(self.teacher_model.extract_feat(images)))
+
+
+@MODELS.register_module()
+class LAD(KnowledgeDistillationSingleStageDetector):
+    """Improving Object Detection by Label Assignment Distillation, arXiv 2108.10520.
+
+    Args:
+        bbox_head: Pyramid -> boxes, a ``LADHead``.
+        teacher_backbone: Images -> maps, of the teacher.
+        teacher_neck: Maps -> pyramid, of the teacher, or None.
+        teacher_bbox_head: Pyramid -> boxes, of the teacher: a ``PAAHead`` or ``LADHead``.
+        teacher_ckpt, eval_teacher: See ``KnowledgeDistillationSingleStageDetector``.
+        train_cfg: Settings of training of student and teacher.
+        test_cfg: Settings of testing.
+        kwargs: See ``BaseDetector``.
+    """
+
+    def __init__(
+        self,
+        bbox_head: dict,
+        teacher_backbone: dict,
+        teacher_neck: dict | None,
+        teacher_bbox_head: dict,
+        teacher_ckpt: str | None = None,
+        eval_teacher: bool = True,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        cfgs = dict(train_cfg=train_cfg, test_cfg=test_cfg)
+        parts = dict(backbone=teacher_backbone, neck=teacher_neck, bbox_head=teacher_bbox_head)
+        teacher = dict(model=dict(type='SingleStageDetector', **parts, **cfgs))
+        super().__init__(bbox_head, teacher, teacher_ckpt, eval_teacher, **cfgs, **kwargs)
+
+    def taught(self, images: Tensor, samples: SampleList) -> DenseTargets:
+        """What the losses of the teacher assign for images (B, 3, H, W)."""
+        return self.teacher_model.bbox_head.likely_targets(super().taught(images, samples), samples)
+
+
+def build_teacher(config: dict | str | Path) -> SingleStageDetector:
+    """The detector of a config, or of its file, with nothing to be trained."""
+    if isinstance(config, (str, Path)):
+        config = load_config(find_config(config))
+        require(config, 'model')
+    return MODELS.build(ConfigDict(config['model'])).requires_grad_(False)

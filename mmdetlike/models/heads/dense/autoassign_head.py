@@ -1,0 +1,223 @@
+"""AutoAssign: Differentiable Label Assignment for Dense Object Detection, arXiv 2007.03496."""
+
+from dataclasses import dataclass
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import Scale, run_tower
+from mmdetlike.models.task_modules import Priors, points_inside
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
+from mmdetlike.utils.dist import mean_over_ranks
+
+from ..common import loss_normalizer, notice_unused_assigner
+from .anchor_free_head import DEFAULT_LOSS_BBOX, AnchorFreeHead
+from .base import FlatPredictions
+
+# keeps divisions and logarithms finite
+EPS = 1e-12
+# how much more confident points count in the loss of an object
+CONFIDENCE_SCALE = 3.0
+# of an object that no point can detect
+LARGEST_LOSS = 100.0
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+
+
+@dataclass
+class Pairs:
+    """Points and objects of an image that may belong together: k pairs.
+
+    Attributes:
+        objects: (k,) indices of the m objects, rising.
+        points: (k,) indices of the N points.
+        labels: (k,) classes of the objects.
+        weights: (k,) how near the points are to where objects of this class have their positives.
+        num_objects: Number of objects, m.
+    """
+
+    objects: Tensor
+    points: Tensor
+    labels: Tensor
+    weights: Tensor
+    num_objects: int
+
+
+class CenterPrior(nn.Module):
+    """For each class a normal distribution of positives around the centers of objects, in strides, which is learned.
+
+    Args:
+        num_classes: Number of classes.
+        force_topk: Give an object in which no point lies its most likely points.
+        topk: How many.
+    """
+
+    def __init__(self, num_classes: int = 80, force_topk: bool = False, topk: int = 9) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(num_classes, 2))
+        self.sigma = nn.Parameter(torch.ones(num_classes, 2))
+        self.force_topk, self.topk = force_topk, topk
+
+    def forward(self, priors: Priors, objects: InstanceData) -> Pairs:
+        """Pairs of N points and those of m objects in which they lie."""
+        boxes, labels = get_box_tensor(objects.bboxes), objects.labels
+        inside = points_inside(priors.points, boxes)
+        if self.force_topk and len(boxes):
+            with torch.no_grad():
+                offsets = (priors.points[:, None] - geometry.centers(boxes)) / priors.strides[:, None]
+                likely = self.density(offsets, labels)
+            best = likely.topk(min(self.topk, len(likely)), dim=0).indices
+            inside = torch.where(inside.any(0), inside, torch.zeros_like(inside).scatter_(0, best, True))
+        object_inds, point_inds = inside.T.nonzero(as_tuple=True)
+        offsets = priors.points[point_inds] - geometry.centers(boxes)[object_inds]
+        pair_labels = labels[object_inds]
+        weights = self.density(offsets / priors.strides[point_inds], pair_labels)
+        return Pairs(object_inds, point_inds, pair_labels, weights, len(boxes))
+
+    def density(self, offsets: Tensor, labels: Tensor) -> Tensor:
+        """How likely points are positives (..., k), ``offsets`` (..., k, 2) strides off objects of classes (k,)."""
+        distances = offsets - self.mean[labels]
+        return (-distances.square() / (2 * self.sigma[labels].square())).exp().prod(-1)
+
+
+@MODELS.register_module()
+class AutoAssignHead(AnchorFreeHead):
+    """Classes, distances and objectness of points, of which each object learns in all that lie in it, by a weight.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        force_topk: Let an object in which no point lies learn in the points that its center prior finds most likely.
+        topk: How many.
+        pos_loss_weight: Weight of the loss of objects.
+        neg_loss_weight: Weight of the loss of background.
+        center_loss_weight: Weight of the loss that keeps center priors from vanishing.
+        norm_cfg: Norm layer of the towers.
+        loss_bbox: Loss of decoded boxes, whose likelihood is ``exp(-loss)``.
+        kwargs: See ``AnchorFreeHead``; of ``loss_cls`` only counts whether scores are sigmoids.
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'centerness')
+    default_init = dict(
+        type='Normal',
+        layer='Conv2d',
+        std=0.01,
+        override=[
+            dict(type='Normal', name='conv_cls', std=0.01, bias_prob=0.02),
+            # boxes of eight strides at first, which overlap objects
+            dict(type='Normal', name='conv_reg', std=0.01, bias=4.0),
+        ],
+    )
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        *,
+        force_topk: bool = False,
+        topk: int = 9,
+        pos_loss_weight: float = 0.25,
+        neg_loss_weight: float = 0.75,
+        center_loss_weight: float = 0.75,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        strides: list[int] = (4, 8, 16, 32, 64),
+        **kwargs,
+    ) -> None:
+        # points at the corners of cells, as the authors have it
+        points = dict(type='MlvlPointGenerator', strides=strides, offset=0.0)
+        super().__init__(
+            num_classes,
+            in_channels,
+            strides=strides,
+            conv_bias=True,
+            norm_cfg=norm_cfg,
+            loss_bbox=loss_bbox,
+            prior_generator=points,
+            **kwargs,
+        )
+        self.pos_loss_weight, self.neg_loss_weight = pos_loss_weight, neg_loss_weight
+        self.center_loss_weight = center_loss_weight
+        self.center_prior = CenterPrior(num_classes, force_topk, topk)
+        notice_unused_assigner(type(self), self.train_cfg, 'weights that it learns')
+
+    def build_layers(self) -> None:
+        super().build_layers()
+        self.conv_centerness = nn.Conv2d(self.feat_channels, 1, 3, padding=1)
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes, distances in pixels and the logit of objectness."""
+        cls_feat = run_tower(self.cls_convs, x)
+        reg_feat = run_tower(self.reg_convs, x)
+        distances = self.scales[level](self.conv_reg(reg_feat)).float().clamp(min=0) * self.strides[level]
+        return self.conv_cls(cls_feat), distances, self.conv_centerness(reg_feat)
+
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, Tensor]:
+        """``pos`` of objects, ``neg`` of all points and classes, ``center`` of the center priors."""
+        positive, negative, center, weights, num_objects = [], [], [], [], 0
+        for i, sample in enumerate(samples):
+            of_image, objects = preds.of_image(i), self.gt_instances(sample)
+            pairs = self.center_prior(of_image.priors, objects)
+            boxes = self.bbox_coder.decode(of_image.priors.points, of_image.bbox_pred[0])
+            scores = self.scores(of_image)[0] * of_image.centerness[0].sigmoid()
+            gt_boxes = get_box_tensor(objects.bboxes)
+            positive.append(self.positive_loss(scores, boxes, gt_boxes, pairs).sum())
+            negative.append(negative_loss(scores * background_weights(scores, boxes, gt_boxes, pairs)).sum())
+            center.append(center_loss(pairs))
+            weights.append(pairs.weights)
+            num_objects += pairs.num_objects
+        device = preds.cls_score.device
+        return dict(
+            pos=self.pos_loss_weight * sum(positive) / mean_over_ranks(num_objects, device, least=1.0),
+            neg=self.neg_loss_weight * sum(negative) / loss_normalizer(torch.cat(weights)),
+            center=self.center_loss_weight * torch.stack(center).mean(),
+        )
+
+    def positive_loss(self, scores: Tensor, boxes: Tensor, gt_boxes: Tensor, pairs: Pairs) -> Tensor:
+        """Loss (m,) of objects: how unlikely it is that their points detect them.
+
+        Args:
+            scores: (N, C) of all points.
+            boxes: (N, 4) that they predict.
+            gt_boxes: (m, 4) of the objects.
+            pairs: Which points may belong to which objects.
+        """
+        box_loss = self.loss_bbox(boxes[pairs.points], gt_boxes[pairs.objects], reduction_override='none')
+        likelihood = scores[pairs.points, pairs.labels] * (-box_loss).exp()
+        weights = (likelihood * CONFIDENCE_SCALE).exp() * pairs.weights
+        zeros = weights.new_zeros(pairs.num_objects)
+        totals = zeros.index_add(0, pairs.objects, weights).clamp(min=EPS)
+        of_objects = zeros.index_add(0, pairs.objects, likelihood * weights) / totals
+        can_be_learned = of_objects > 0  # where not, the logarithm would have an infinite gradient
+        logarithms = torch.where(can_be_learned, of_objects, 1.0).log()
+        return torch.where(can_be_learned, -logarithms, LARGEST_LOSS)
+
+
+@torch.no_grad()
+def background_weights(scores: Tensor, boxes: Tensor, gt_boxes: Tensor, pairs: Pairs) -> Tensor:
+    """(N, C) by how much the scores of each point are background: less where its box is among an object's best."""
+    weights = torch.ones_like(scores)
+    if not len(pairs.points):
+        return weights
+    ious = bbox_overlaps(boxes, gt_boxes).amax(1)[pairs.points]
+    quality = 1 / (1 - ious).clamp(min=EPS)
+    worst = quality.new_full((pairs.num_objects,), torch.inf).scatter_reduce_(0, pairs.objects, quality, 'amin')
+    best = quality.new_zeros(pairs.num_objects).scatter_reduce_(0, pairs.objects, quality, 'amax')
+    worst, best = worst[pairs.objects], best[pairs.objects]
+    weights[pairs.points, pairs.labels] = 1 - (quality - worst + EPS) / (best - worst + EPS)
+    return weights
+
+
+def negative_loss(scores: Tensor) -> Tensor:
+    """Focal loss of scores in [0, 1] that should be 0."""
+    return -scores.square() * (-scores).clamp(min=-1 + torch.finfo(scores.dtype).eps).log1p()
+
+
+def center_loss(pairs: Pairs) -> Tensor:
+    """Small where the points of an image's objects are likely by their center priors."""
+    total = pairs.weights.sum()
+    # 0 with a gradient of 0 where no point lies in any object
+    return pairs.num_objects / total.clamp(min=EPS) if len(pairs.weights) else total

@@ -1,0 +1,129 @@
+"""DDOD: Disentangle Your Dense Object Detector, arXiv 2107.02963."""
+
+import torch
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import Scale, build_two_towers, run_tower
+from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import bbox_overlaps
+
+from ..common import rare_classes_init, require_decoded_boxes
+from .anchor_head import AnchorHead
+from .base import DenseTargets, FlatPredictions
+
+DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+DEFAULT_LOSS_IOU = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
+FIRST_DCN = dict(type='DCN', deform_groups=1)
+
+
+@MODELS.register_module()
+class DDODHead(AnchorHead):
+    """Classes, deltas and IoU of anchors; ``train_cfg.assigner`` assigns classes, ``train_cfg.reg_assigner`` boxes.
+
+    Levels with few positives, counted since training began, weigh up to twice as much as those with many.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        stacked_convs: Convolutions in each of the two towers.
+        conv_cfg: Convolution layer of the towers.
+        use_dcn: Begin each tower with a deformable convolution.
+        norm_cfg: Norm layer of the towers.
+        reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
+        loss_iou: Loss of the predicted IoU.
+        kwargs: See ``AnchorHead``.
+
+    Raises:
+        ValueError: ``reg_decoded_bbox`` is False, or ``train_cfg`` has an ``assigner`` but no ``reg_assigner``.
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'iou_pred')
+    default_init = rare_classes_init('atss_cls')
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
+        use_dcn: bool = True,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        reg_decoded_bbox: bool = True,
+        loss_iou: dict = DEFAULT_LOSS_IOU,
+        **kwargs,
+    ) -> None:
+        require_decoded_boxes(type(self), reg_decoded_bbox)
+        self.stacked_convs, self.use_dcn = stacked_convs, use_dcn
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        super().__init__(num_classes, in_channels, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
+        self.loss_iou = MODELS.build(loss_iou)
+        if 'assigner' in self.train_cfg:
+            if 'reg_assigner' not in self.train_cfg:
+                raise ValueError(f'train_cfg needs reg_assigner beside assigner, got {sorted(self.train_cfg)}')
+            self.reg_assigner = TASK_UTILS.build(self.train_cfg.reg_assigner)
+        # no part of checkpoints, as in the original: a resumed training counts anew
+        self.register_buffer('seen_positives', torch.zeros(self.prior_generator.num_levels), persistent=False)
+
+    def build_layers(self) -> None:
+        first = FIRST_DCN if self.use_dcn else None
+        tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg, first)
+        width = self.feat_channels if self.stacked_convs else self.in_channels
+        self.cls_convs, self.reg_convs = build_two_towers(*tower)
+        self.atss_cls = nn.Conv2d(width, self.num_base_priors * self.cls_out_channels, 3, padding=1)
+        self.atss_reg = nn.Conv2d(width, self.num_base_priors * 4, 3, padding=1)
+        self.atss_iou = nn.Conv2d(width, self.num_base_priors, 3, padding=1)
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes, deltas and the logit of the IoU."""
+        cls_feat = run_tower(self.cls_convs, x)
+        reg_feat = run_tower(self.reg_convs, x)
+        deltas = self.scales[level](self.atss_reg(reg_feat)).float()
+        return self.atss_cls(cls_feat), deltas, self.atss_iou(reg_feat)
+
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+        """``cls`` over all anchors, ``bbox`` and ``iou`` over the positives of boxes, one value a level."""
+        class_terms = self.class_losses(preds, self.targets(preds, samples))
+        box_terms = self.box_losses(preds, self.targets(preds, samples, assigner=self.reg_assigner))
+        return {**class_terms, **box_terms}
+
+    def class_losses(self, preds: FlatPredictions, targets: DenseTargets) -> dict[str, list[Tensor]]:
+        """``cls`` over all anchors."""
+
+        def class_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.class_loss(preds, targets, rows)
+
+        return self.balanced_by_level(preds, targets, cls=class_loss)
+
+    def box_losses(self, preds: FlatPredictions, targets: DenseTargets) -> dict[str, list[Tensor]]:
+        """``bbox`` and ``iou`` over the positives."""
+        boxes, gt_boxes = self.box_pairs(preds, targets)
+        ious = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True)
+        logits = preds.iou_pred.flatten()[targets.pos_inds]
+
+        def box_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.loss_bbox(boxes[pos], gt_boxes[pos], avg_factor=targets.avg_factor)
+
+        def iou_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.loss_iou(logits[pos], ious[pos], avg_factor=targets.avg_factor)
+
+        return self.balanced_by_level(preds, targets, bbox=box_loss, iou=iou_loss)
+
+    def balanced_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms) -> dict[str, list[Tensor]]:
+        """``losses_by_level`` of the ``terms``, in which levels that have had few positives weigh more."""
+        weights = self.level_weights(preds, targets)
+        losses = self.losses_by_level(preds, targets, **terms)
+        return {name: [loss * weight for loss, weight in zip(values, weights)] for name, values in losses.items()}
+
+    @torch.no_grad()
+    def level_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:
+        """Count the positives of each level, and return weights from 1 for most positives to 2 for fewest."""
+        levels = preds.priors.level_ids[targets.pos_inds % len(preds.priors)]
+        self.seen_positives += levels.bincount(minlength=len(self.seen_positives))
+        fewest, most = self.seen_positives.aminmax()
+        return 2 - (self.seen_positives - fewest) / (most - fewest + 1e-10)
+
+    def score_factors(self, preds: FlatPredictions) -> Tensor:
+        """What the scores of the selected candidates are multiplied by, (B, N): the predicted IoU."""
+        return preds.iou_pred.squeeze(-1).sigmoid()

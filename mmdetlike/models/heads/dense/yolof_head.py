@@ -1,0 +1,84 @@
+"""YOLOF: You Only Look One-level Feature, arXiv 2103.09460."""
+
+import torch
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import build_tower
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import get_box_tensor
+
+from ..common import rare_classes_init, require_decoded_boxes
+from .anchor_head import AnchorHead
+from .base import DenseTargets, FlatPredictions
+
+DEFAULT_NORM = dict(type='BN', requires_grad=True)
+# keeps the exponentials of large logits finite
+LARGEST_ODDS = 1e8
+
+
+@MODELS.register_module()
+class YOLOFHead(AnchorHead):
+    """Classes, deltas and objectness of anchors of all sizes on one map.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the map.
+        num_cls_convs: Convolutions before the classes.
+        num_reg_convs: Convolutions before deltas and objectness.
+        norm_cfg: Norm layer of these.
+        reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
+        kwargs: See ``AnchorHead``.
+
+    Raises:
+        ValueError: ``reg_decoded_bbox`` is False.
+    """
+
+    default_init = rare_classes_init('cls_score')
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        num_cls_convs: int = 2,
+        num_reg_convs: int = 4,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        reg_decoded_bbox: bool = True,
+        **kwargs,
+    ) -> None:
+        require_decoded_boxes(type(self), reg_decoded_bbox)
+        self.num_cls_convs, self.num_reg_convs, self.norm_cfg = num_cls_convs, num_reg_convs, norm_cfg
+        super().__init__(num_classes, in_channels, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
+
+    def build_layers(self) -> None:
+        width, count = self.in_channels, self.num_base_priors
+        self.cls_subnet = nn.Sequential(*build_tower(width, width, self.num_cls_convs, norm_cfg=self.norm_cfg))
+        self.bbox_subnet = nn.Sequential(*build_tower(width, width, self.num_reg_convs, norm_cfg=self.norm_cfg))
+        self.cls_score = nn.Conv2d(width, count * self.num_classes, 3, padding=1)
+        self.bbox_pred = nn.Conv2d(width, count * 4, 3, padding=1)
+        self.object_pred = nn.Conv2d(width, count, 3, padding=1)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps: classes, whose logits have those of objectness in them, and deltas."""
+        reg_feat = self.bbox_subnet(x)
+        classes = self.cls_score(self.cls_subnet(x)).unflatten(1, (self.num_base_priors, -1)).float()
+        objectness = self.object_pred(reg_feat)[:, :, None].float()
+        # the logit of the product of both probabilities
+        odds = classes.exp().clamp(max=LARGEST_ODDS) + objectness.exp().clamp(max=LARGEST_ODDS)
+        return (classes + objectness - odds.log1p()).flatten(1, 2), self.bbox_pred(reg_feat)
+
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
+        """``cls`` over all anchors, ``bbox`` over all matches: an anchor may learn several boxes."""
+        boxes, gt_boxes = [], []
+        for i, (sample, sampling) in enumerate(zip(samples, targets.samplings)):
+            of_image = preds.of_image(i)
+            rows, objects = sampling.assign_result.matches.unbind(1)
+            usable = self.usable_priors(preds, of_image.priors, sample)
+            rows = rows if usable is None else usable[rows]
+            boxes.append(self.decode(of_image, 0, rows, None))
+            gt_boxes.append(get_box_tensor(self.gt_instances(sample).bboxes)[objects])
+        every = slice(0, len(preds.priors))
+        return dict(
+            cls=self.class_loss(preds, targets, every),
+            bbox=self.loss_bbox(torch.cat(boxes), torch.cat(gt_boxes), avg_factor=targets.avg_factor),
+        )

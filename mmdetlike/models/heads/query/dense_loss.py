@@ -1,0 +1,110 @@
+"""One-to-many losses of dense queries: Dense Distinct Query for End-to-End Object Detection, arXiv 2303.12776."""
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.models.losses import GIoULoss, QualityFocalLoss
+from mmdetlike.models.task_modules.assigners import HungarianAssigner
+from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, get_box_tensor
+from mmdetlike.utils.dist import mean_over_ranks
+
+from ..common import match_queries
+from .common import image_size
+
+MATCH_COSTS = (
+    dict(type='FocalLossCost', weight=2.0),
+    dict(type='BBoxL1Cost', weight=5.0),
+    dict(type='IoUCost', iou_mode='giou', weight=2.0),
+)
+
+
+class DenseQueryLoss:
+    """Several queries learn from each object: the better one fits, the higher its score should be.
+
+    Scores learn the alignment of score and overlap (TOOD, arXiv 2108.07755); boxes are weighted by it.
+
+    Args:
+        num_pos: Number of queries for each object, fewer where there aren't as many.
+        alpha: Exponent of the score in the alignment.
+        beta: Exponent of the overlap in the alignment.
+    """
+
+    def __init__(self, num_pos: int, alpha: float = 1.0, beta: float = 6.0) -> None:
+        self.num_pos, self.alpha, self.beta = num_pos, alpha, beta
+        self.assigner = HungarianAssigner(MATCH_COSTS)
+        self.loss_cls = QualityFocalLoss(beta=2.0)
+        self.loss_bbox = GIoULoss(loss_weight=2.0)
+
+    def __call__(
+        self, cls_score: Tensor, bbox_pred: Tensor, present: Tensor, samples: SampleList
+    ) -> dict[str, list[Tensor]]:
+        """Terms ``cls`` and ``bbox``, each one value for an image.
+
+        Args:
+            cls_score: (B, D, classes) logits.
+            bbox_pred: (B, D, 4) cx, cy, w, h in [0, 1].
+            present: (B, D) False for what pads images with fewer queries.
+            samples: The samples of the images.
+        """
+        terms = dict(cls=[], bbox=[])
+        total = cls_score.new_zeros(())
+        for logits, boxes, own, sample in zip(cls_score, bbox_pred, present, samples):
+            boxes = bbox_cxcywh_to_xyxy(boxes[own]) * image_size(sample, boxes)
+            loss_cls, loss_bbox, alignment = self.image_losses(logits[own], boxes, sample)
+            terms['cls'].append(loss_cls)
+            terms['bbox'].append(loss_bbox)
+            total = total + alignment
+        # both are means over positives, each of which counts as much as it is aligned
+        divisor = max(mean_over_ranks(float(total), total.device), 1.0)
+        return {name: [value / divisor for value in values] for name, values in terms.items()}
+
+    def image_losses(self, logits: Tensor, boxes: Tensor, sample: DetDataSample) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums of both losses of an image, and of the alignments of its positives.
+
+        Args:
+            logits: (D, classes).
+            boxes: (D, 4) xyxy in pixels.
+            sample: The sample of the image.
+        """
+        queries, objects = self.assign(logits, boxes, sample)
+        gt_labels = sample.gt_instances.labels[objects]
+        gt_boxes = get_box_tensor(sample.gt_instances.bboxes)[objects]
+        alignment = self.alignment(logits[queries], boxes[queries], gt_boxes, gt_labels, objects)
+        labels = torch.full((len(logits),), logits.shape[1], device=logits.device)
+        labels[queries] = gt_labels
+        quality = logits.new_zeros(len(logits))
+        quality[queries] = alignment
+        loss_cls = self.loss_cls(logits, (labels, quality), reduction_override='sum')
+        loss_bbox = self.loss_bbox(boxes[queries], gt_boxes, alignment, reduction_override='sum')
+        return loss_cls, loss_bbox, alignment.sum()
+
+    @torch.no_grad()
+    def assign(self, logits: Tensor, boxes: Tensor, sample: DetDataSample) -> tuple[Tensor, Tensor]:
+        """The positive queries (p,) of an image and the index of the object of each."""
+        gt_instances = sample.gt_instances
+        num_objects = len(gt_instances)
+        # an object that is there several times gets several queries from a one-to-one assignment
+        copies = min(self.num_pos, len(logits) // max(num_objects, 1))
+        labels = gt_instances.labels.repeat(copies)
+        gt_boxes = get_box_tensor(gt_instances.bboxes).repeat(copies, 1)
+        # As recorded of the original, the class cost takes probabilities for its logits: classes weigh less than boxes.
+        preds = InstanceData(scores=logits.sigmoid(), bboxes=boxes)
+        gts = InstanceData(labels=labels, bboxes=gt_boxes)
+        ((queries, matched),) = match_queries(self.assigner, [preds], [gts], [sample])
+        return queries, matched % max(num_objects, 1)
+
+    @torch.no_grad()
+    def alignment(self, logits: Tensor, boxes: Tensor, gt_boxes: Tensor, gt_labels: Tensor, objects: Tensor) -> Tensor:
+        """How well each of p positives fits its object, (p,) in [0, 1].
+
+        The best one of each object counts as much as the largest overlap of the object's queries.
+        """
+        scores = logits.sigmoid().gather(1, gt_labels[:, None]).squeeze(1)
+        overlaps = bbox_overlaps(boxes, gt_boxes, is_aligned=True)
+        metric = scores**self.alpha * overlaps**self.beta
+        zeros = metric.new_zeros(len(objects))  # at least as many as there are objects with positives
+        best_metric = zeros.scatter_reduce(0, objects, metric, 'amax')
+        best_overlap = zeros.scatter_reduce(0, objects, overlaps, 'amax')
+        return metric / (best_metric[objects] + 1e-7) * best_overlap[objects]

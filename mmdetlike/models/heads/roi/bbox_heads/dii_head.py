@@ -1,0 +1,221 @@
+"""The head of learned proposals: Sparse R-CNN, arXiv 2011.12450."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import build_activation_layer, build_norm_layer
+from mmdetlike.models.layers.transformer import FFN, MultiheadAttention
+from mmdetlike.models.losses import accuracy
+from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.utils.dist import mean_over_ranks
+
+from .region_head import RegionHead
+
+DEFAULT_ACT = dict(type='ReLU', inplace=True)
+DEFAULT_DYNAMIC_CONV = dict(
+    type='DynamicConv',
+    in_channels=256,
+    feat_channels=64,
+    out_channels=256,
+    input_feat_shape=7,
+    act_cfg=DEFAULT_ACT,
+    norm_cfg=dict(type='LN'),
+)
+DEFAULT_CODER = dict(type='DeltaXYWHBBoxCoder', target_stds=[0.5, 0.5, 1.0, 1.0], clip_border=False)
+DEFAULT_LOSS_CLS = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=2.0)
+DEFAULT_LOSS_BBOX = dict(type='L1Loss', loss_weight=5.0)
+DEFAULT_LOSS_IOU = dict(type='GIoULoss', loss_weight=2.0)
+
+
+class QueryPreds(NamedTuple):
+    """Predictions for n queries of a batch, image by image.
+
+    Attributes:
+        cls_score: (n, num_classes) logits, with one more for background where the loss is a softmax.
+        bboxes: (n, 4) xyxy in pixels.
+        features: (n, C) what the next stage's queries are.
+        attended: (n, C) the queries after they have seen each other, before they have seen the image.
+    """
+
+    cls_score: Tensor
+    bboxes: Tensor
+    features: Tensor
+    attended: Tensor
+
+
+@MODELS.register_module()
+class DIIHead(RegionHead):
+    """Dynamic Instance Interactive head: queries see each other, then each its region through a kernel of its own.
+
+    Args:
+        num_classes: Classes without background.
+        num_ffn_fcs: Linear layers of the feed-forward network.
+        num_heads: Heads of the attention.
+        num_cls_fcs: Linear layers for classes.
+        num_reg_fcs: Linear layers for boxes.
+        feedforward_channels: Hidden channels of the feed-forward network.
+        in_channels: Channels of queries and region features.
+        dropout: Probability of dropping an element.
+        ffn_act_cfg: Activation of the feed-forward network.
+        dynamic_conv_cfg: The layer that filters region features with kernels made from queries.
+        bbox_coder: Encodes boxes against the queries' boxes.
+        loss_cls: Classification loss.
+        loss_bbox: Loss of boxes in shares of the image.
+        loss_iou: Loss of the overlap of boxes.
+        init_cfg: Weight initialization.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 80,
+        num_ffn_fcs: int = 2,
+        num_heads: int = 8,
+        num_cls_fcs: int = 1,
+        num_reg_fcs: int = 3,
+        feedforward_channels: int = 2048,
+        in_channels: int = 256,
+        dropout: float = 0.0,
+        ffn_act_cfg: dict = DEFAULT_ACT,
+        dynamic_conv_cfg: dict = DEFAULT_DYNAMIC_CONV,
+        bbox_coder: dict = DEFAULT_CODER,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        loss_iou: dict = DEFAULT_LOSS_IOU,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(num_classes, loss_cls, init_cfg)
+        self.in_channels = in_channels
+        self.bbox_coder = TASK_UTILS.build(bbox_coder)
+        self.loss_bbox = MODELS.build(loss_bbox)
+        self.loss_iou = MODELS.build(loss_iou)
+        self.use_sigmoid = getattr(self.loss_cls, 'use_sigmoid', False)
+        self.attention = MultiheadAttention(in_channels, num_heads, dropout=dropout, batch_first=True)
+        self.attention_norm = build_norm_layer(dict(type='LN'), in_channels)[1]
+        self.instance_interactive_conv = MODELS.build(dynamic_conv_cfg)
+        self.instance_interactive_conv_dropout = nn.Dropout(dropout)
+        self.instance_interactive_conv_norm = build_norm_layer(dict(type='LN'), in_channels)[1]
+        self.ffn = FFN(in_channels, feedforward_channels, num_ffn_fcs, act_cfg=ffn_act_cfg, ffn_drop=dropout)
+        self.ffn_norm = build_norm_layer(dict(type='LN'), in_channels)[1]
+        self.cls_fcs = self._build_fcs(num_cls_fcs)
+        self.reg_fcs = self._build_fcs(num_reg_fcs)
+        self.fc_cls = nn.Linear(in_channels, num_classes + (0 if self.use_sigmoid else 1))
+        self.fc_reg = nn.Linear(in_channels, self.bbox_coder.encode_size)
+        if init_cfg is None:
+            rare = [dict(type='Xavier', distribution='uniform', name='fc_cls', bias=-math.log(0.99 / 0.01))]
+            overrides = dict(override=rare) if self.use_sigmoid else {}
+            self.init_cfg = dict(type='Xavier', layer='Linear', distribution='uniform', **overrides)
+
+    def _build_fcs(self, count: int) -> nn.ModuleList:
+        layers = nn.ModuleList()
+        for _ in range(count):
+            layers.append(nn.Linear(self.in_channels, self.in_channels, bias=False))
+            layers.append(build_norm_layer(dict(type='LN'), self.in_channels)[1])
+            layers.append(build_activation_layer(DEFAULT_ACT))
+        return layers
+
+    def forward(self, roi_feat: Tensor, proposal_feat: Tensor, rois: Tensor) -> QueryPreds:
+        """Classify queries and refine their boxes.
+
+        Args:
+            roi_feat: (B * Q, C, h, w) features of the queries' regions, image by image.
+            proposal_feat: (B, Q, C) the queries.
+            rois: (B * Q, 5) image index and xyxy in pixels, their regions.
+        """
+        attended = self.attention_norm(self.attention(proposal_feat)).flatten(0, 1)
+        interaction = self.instance_interactive_conv(attended, roi_feat)
+        x = attended + self.instance_interactive_conv_dropout(interaction)
+        features = self.ffn_norm(self.ffn(self.instance_interactive_conv_norm(x)))
+        of_classes = features
+        for layer in self.cls_fcs:
+            of_classes = layer(of_classes)
+        of_boxes = features
+        for layer in self.reg_fcs:
+            of_boxes = layer(of_boxes)
+        deltas = float32_if_half(self.fc_reg(of_boxes))[0]
+        bboxes = self.bbox_coder.decode(rois[:, 1:], deltas)
+        return QueryPreds(self.fc_cls(of_classes), bboxes, features, attended)
+
+    def split(self, preds: QueryPreds, counts: Sequence[int]) -> list[QueryPreds]:
+        """The predictions of each image."""
+        return [QueryPreds(*columns) for columns in super().split(preds, counts)]
+
+    def merge_stages(self, preds_of_stages: Sequence[QueryPreds]) -> QueryPreds:
+        """What is predicted in testing: the last stage's predictions."""
+        return preds_of_stages[-1]
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def loss(
+        self,
+        preds: QueryPreds,
+        sampled: Sequence[SamplingResult],
+        cfg: ConfigDict,
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> dict[str, Tensor]:
+        """Loss terms of all queries.
+
+        Args:
+            preds: Predictions for n queries.
+            sampled: Which queries of each image are matched to which objects.
+            cfg: ``pos_weight`` of ``train_cfg.rcnn``.
+            image_sizes: Height and width of each image.
+        """
+        labels, weights, pos_inds = self.query_targets(sampled, cfg.get('pos_weight', -1))
+        cls_score = float32_if_half(preds.cls_score)[0]
+        avg_factor = max(mean_over_ranks(float(len(pos_inds)), labels.device), 1.0)
+        losses = dict(loss_cls=self.loss_cls(cls_score, labels, weights, avg_factor=avg_factor))
+        losses['pos_acc'] = accuracy(cls_score[pos_inds], labels[pos_inds])
+        bboxes = preds.bboxes[pos_inds]
+        targets = torch.cat([result.pos_gt_bboxes for result in sampled])
+        scales = torch.cat(
+            [
+                bboxes.new_tensor([width, height, width, height]).expand(len(result.pos_inds), 4)
+                for result, (height, width) in zip(sampled, image_sizes)
+            ]
+        )
+        losses['loss_bbox'] = self.loss_bbox(bboxes / scales, targets / scales, avg_factor=avg_factor)
+        losses['loss_iou'] = self.loss_iou(bboxes, targets, avg_factor=avg_factor)
+        return losses
+
+    def query_targets(self, sampled: Sequence[SamplingResult], pos_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels (n,), weights (n,) and indices of the positives (p,) of all queries, in their order."""
+        labels = []
+        for result in sampled:
+            of_image = result.pos_inds.new_full((len(result.priors),), self.num_classes)
+            of_image[result.pos_inds] = result.pos_gt_labels
+            labels.append(of_image)
+        starts = [0, *torch.tensor([len(of_image) for of_image in labels]).cumsum(0).tolist()]
+        pos_inds = torch.cat([result.pos_inds + start for result, start in zip(sampled, starts)])
+        labels = torch.cat(labels)
+        weights = torch.ones(len(labels), device=labels.device)
+        if pos_weight > 0:
+            weights[pos_inds] = pos_weight
+        return labels, weights, pos_inds
+
+    # -- testing -----------------------------------------------------------------------------------------------------
+
+    def predict(self, rois: Tensor, preds: QueryPreds, img_meta: dict, cfg: ConfigDict) -> InstanceData:
+        """The ``max_per_img`` best pairs of a query and a class of one image; nothing is suppressed.
+
+        Returns:
+            ``bboxes`` (k, 4) xyxy in pixels, ``scores`` (k,) falling, ``labels`` (k,), and ``query_features`` (k, C)
+            for the branches.
+        """
+        logits = float32_if_half(preds.cls_score)[0]
+        scores = logits.sigmoid() if self.use_sigmoid else logits.softmax(-1)[:, :-1]
+        best, inds = scores.flatten().topk(min(cfg.max_per_img, scores.numel()))
+        queries = torch.div(inds, self.num_classes, rounding_mode='floor')
+        return InstanceData(
+            bboxes=preds.bboxes[queries],
+            scores=best,
+            labels=inds % self.num_classes,
+            query_features=preds.attended[queries],
+        )

@@ -1,0 +1,59 @@
+"""Masks by kernels that queries make: Instances as Queries, arXiv 2105.01928."""
+
+import torch
+from torch import Tensor
+
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS
+from mmdetlike.utils.dist import mean_over_ranks
+
+from .fcn_mask_head import FCNMaskHead, masks_of_class
+
+DEFAULT_DYNAMIC_CONV = dict(
+    type='DynamicConv',
+    in_channels=256,
+    feat_channels=64,
+    out_channels=256,
+    input_feat_shape=14,
+    with_proj=False,
+    act_cfg=dict(type='ReLU', inplace=True),
+    norm_cfg=dict(type='LN'),
+)
+DEFAULT_LOSS = dict(type='DiceLoss', loss_weight=8.0)
+DEFAULT_NORM = dict(type='BN')
+
+
+@MODELS.register_module()
+class DynamicMaskHead(FCNMaskHead):
+    """An ``FCNMaskHead`` on region features that each query has filtered with a kernel of its own.
+
+    Args:
+        dynamic_conv_cfg: The layer that filters.
+        norm_cfg: Norm layer of the convolutions.
+        loss_mask: Loss of the probabilities of each query's own mask.
+        kwargs: See ``FCNMaskHead``.
+    """
+
+    def __init__(
+        self,
+        dynamic_conv_cfg: dict = DEFAULT_DYNAMIC_CONV,
+        norm_cfg: dict | None = DEFAULT_NORM,
+        loss_mask: dict = DEFAULT_LOSS,
+        **kwargs,
+    ) -> None:
+        super().__init__(norm_cfg=norm_cfg, loss_mask=loss_mask, **kwargs)
+        self.instance_interactive_conv = MODELS.build(dynamic_conv_cfg)
+
+    def forward(self, roi_feat: Tensor, proposal_feat: Tensor) -> Tensor:
+        """Mask logits (n, num_classes or 1, 2h, 2w) of region features (n, C, h, w) and queries (n, C)."""
+        filtered = self.instance_interactive_conv(proposal_feat, roi_feat)
+        return super().forward(filtered.transpose(1, 2).reshape(roi_feat.shape))
+
+    def loss(self, mask_preds: Tensor, mask_targets: Tensor, labels: Tensor) -> Tensor:
+        """Loss of logits (p, C, h, w) against masks (p, h, w) in [0, 1] of classes ``labels`` (p,)."""
+        mask_preds = float32_if_half(mask_preds)[0]
+        avg_factor = max(mean_over_ranks(float(len(labels)), labels.device), 1.0)
+        if not len(mask_preds):
+            return mask_preds.sum()
+        own = masks_of_class(mask_preds, labels, self.class_agnostic)
+        return self.loss_mask(torch.sigmoid(own), mask_targets, avg_factor=avg_factor)

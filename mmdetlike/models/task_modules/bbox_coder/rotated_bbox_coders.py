@@ -1,0 +1,189 @@
+"""Box regression of rotated boxes: shifted center, log-scaled size and turned angle.
+
+R3Det, arXiv 1908.05612, and Oriented R-CNN, arXiv 2108.05699, describe the deltas; names and arguments are those of
+OpenMMLab's toolbox for rotated boxes.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import BaseBoxes, RotatedBoxes, geometry, get_box_tensor
+
+from .base import BaseBBoxCoder
+from .delta_xywh_bbox_coder import SMALLEST_SIDE, DeltaXYWHBBoxCoder, limited
+
+
+@TASK_UTILS.register_module()
+class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
+    """Encode rotated boxes as deltas dx, dy, dw, dh, da that move rotated priors onto them, and decode them again.
+
+    Args:
+        target_means: Means subtracted from the deltas.
+        target_stds: Deviations by which they are divided.
+        angle_version: How boxes are written, see `geometry.regularize`: 'oc', 'le90' or 'le135'.
+        norm_factor: Angles are divided by ``norm_factor`` * pi; None for radians.
+        edge_swap: Encode a box with width and height exchanged where that turns the prior by less, and decode to boxes
+            whose width is the longer side.
+        proj_xy: Measure the shift of the center along the sides of the prior, not along the image's axes.
+        add_ctr_clamp: Limit the shift of the center to ``ctr_clamp`` pixels, and growth only (YOLOF).
+        ctr_clamp: Largest shift in pixels.
+        use_box_type: Decode to ``RotatedBoxes`` in place of a tensor.
+
+    Raises:
+        ValueError: ``angle_version`` is unknown, or means and deviations aren't five.
+    """
+
+    encode_size = 5
+    box_dim = geometry.ROTATED
+    prior_dim = geometry.ROTATED
+
+    def __init__(
+        self,
+        target_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 0.0),
+        target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0),
+        angle_version: str = 'oc',
+        norm_factor: float | None = None,
+        edge_swap: bool = False,
+        proj_xy: bool = False,
+        add_ctr_clamp: bool = False,
+        ctr_clamp: int = 32,
+        use_box_type: bool = False,
+    ) -> None:
+        geometry.check_angle_version(angle_version)
+        for name, values in (('target_means', target_means), ('target_stds', target_stds)):
+            if len(values) != self.encode_size:
+                raise ValueError(f'{name} needs {self.encode_size} numbers, one a delta, got {tuple(values)}.')
+        self.means, self.stds = tuple(target_means), tuple(target_stds)
+        self.angle_version = angle_version
+        self.norm_factor = norm_factor
+        self.edge_swap, self.proj_xy = edge_swap, proj_xy
+        self.ctr_clamp = ctr_clamp if add_ctr_clamp else None
+        self.use_box_type = use_box_type
+
+    def encode(self, bboxes: Tensor | BaseBoxes, gt_bboxes: Tensor | BaseBoxes) -> Tensor:
+        """Deltas (n, 5) from priors ``bboxes`` (n, 5) to rotated boxes ``gt_bboxes`` (n, 5), in pixels and radians.
+
+        Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
+        """
+        priors = self.rotated_priors(bboxes).float()
+        gts = geometry.regularize(self.plain(gt_bboxes).float(), self.angle_version)
+        shift = geometry.centers(gts) - geometry.centers(priors)
+        if self.proj_xy:
+            shift = geometry.turned_upright(shift, priors[..., 4])
+        size, turn = self._nearest_writing(gts, priors[..., 4])
+        prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
+        growth = torch.log(size.clamp(min=SMALLEST_SIDE) / prior_size)
+        turn = turn / (self.norm_factor * math.pi) if self.norm_factor else turn
+        deltas = torch.cat([shift / prior_size, growth, turn[..., None]], dim=-1)
+        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+
+    def decode(
+        self,
+        bboxes: Tensor | BaseBoxes,
+        pred_bboxes: Tensor,
+        max_shape=None,
+        wh_ratio_clip: float = 16 / 1000,
+    ) -> Tensor | RotatedBoxes:
+        """Rotated boxes that deltas make of priors.
+
+        Args:
+            bboxes: Priors (n, 5) in pixels and radians.
+            pred_bboxes: Deltas (n, 5 * k), k boxes for each prior.
+            max_shape: Not used: rotated boxes are not cut to the image.
+            wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
+
+        Returns:
+            (n, 5 * k) x, y, width, height in pixels, angle in radians.
+        """
+        priors = self.rotated_priors(bboxes)[..., None, :]
+        deltas = pred_bboxes.unflatten(-1, (pred_bboxes.shape[-1] // self.encode_size, self.encode_size))
+        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        prior_size = geometry.sizes(priors)
+        shift, growth = limited(deltas[..., :2] * prior_size, deltas[..., 2:4], wh_ratio_clip, self.ctr_clamp)
+        if self.proj_xy:
+            shift = geometry.turned_upright(shift, -priors[..., 4])
+        turn = deltas[..., 4] * self.norm_factor * math.pi if self.norm_factor else deltas[..., 4]
+        center = geometry.centers(priors) + shift
+        angle = priors[..., 4] + turn
+        boxes = torch.cat([center, prior_size * growth, angle[..., None]], dim=-1)
+        boxes = self._as_written(boxes)
+        return RotatedBoxes(boxes.reshape(-1, 5)) if self.use_box_type else boxes.flatten(-2)
+
+    def rotated_priors(self, bboxes: Tensor | BaseBoxes) -> Tensor:
+        """The priors (n, 5) against which boxes are encoded."""
+        return self.plain(bboxes, self.prior_dim)
+
+    def _nearest_writing(self, gts: Tensor, prior_angle: Tensor) -> tuple[Tensor, Tensor]:
+        """Sides (n, 2) of the objects and how far (n,) priors must be turned, in radians."""
+        size = geometry.sizes(gts)
+        turn = self._wrapped(gts[..., 4] - prior_angle)
+        if not self.edge_swap:
+            return size, turn
+        other_turn = self._wrapped(gts[..., 4] - prior_angle + math.pi / 2)
+        is_nearer = turn.abs() < other_turn.abs()
+        return torch.where(is_nearer[..., None], size, size.flip(-1)), torch.where(is_nearer, turn, other_turn)
+
+    def _as_written(self, boxes: Tensor) -> Tensor:
+        if self.edge_swap:
+            boxes = geometry.longer_side_first(boxes)
+        return torch.cat([boxes[..., :4], self._wrapped(boxes[..., 4:])], dim=-1)
+
+    def _wrapped(self, angles: Tensor) -> Tensor:
+        """Angles in the half circle of the version; 'oc' leaves them as they are, since there a turn has no bound."""
+        if self.angle_version == 'oc':
+            return angles
+        return geometry.wrap(angles, geometry.ANGLE_VERSIONS[self.angle_version][1], math.pi)
+
+
+@TASK_UTILS.register_module()
+class DeltaXYWHTHBBoxCoder(DeltaXYWHTRBBoxCoder):
+    """Encode rotated boxes against axis-aligned priors (n, 4), such as proposals, as boxes at angle 0.
+
+    Args:
+        target_means, target_stds, angle_version, norm_factor, edge_swap, add_ctr_clamp, ctr_clamp, use_box_type: See
+            ``DeltaXYWHTRBBoxCoder``.
+    """
+
+    prior_dim = geometry.HORIZONTAL
+
+    def __init__(
+        self,
+        target_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 0.0),
+        target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0),
+        angle_version: str = 'oc',
+        norm_factor: float | None = None,
+        edge_swap: bool = False,
+        add_ctr_clamp: bool = False,
+        ctr_clamp: int = 32,
+        use_box_type: bool = False,
+    ) -> None:
+        super().__init__(
+            target_means,
+            target_stds,
+            angle_version,
+            norm_factor,
+            edge_swap,
+            add_ctr_clamp=add_ctr_clamp,
+            ctr_clamp=ctr_clamp,
+            use_box_type=use_box_type,
+        )
+
+    def rotated_priors(self, bboxes: Tensor | BaseBoxes) -> Tensor:
+        return geometry.to_rotated(super().rotated_priors(bboxes))
+
+
+@TASK_UTILS.register_module()
+class DeltaXYWHHBBoxCoder(DeltaXYWHBBoxCoder):
+    """Encode the axis-aligned boxes around rotated ones against axis-aligned priors, as proposals are learned.
+
+    Args:
+        target_means, target_stds, clip_border, add_ctr_clamp, ctr_clamp, use_box_type: See ``DeltaXYWHBBoxCoder``.
+    """
+
+    def encode(self, bboxes: Tensor | BaseBoxes, gt_bboxes: Tensor | BaseBoxes) -> Tensor:
+        """Deltas (n, 4) from priors ``bboxes`` (n, 4) to the boxes around ``gt_bboxes`` (n, 4 or 5)."""
+        return super().encode(bboxes, geometry.to_horizontal(get_box_tensor(gt_bboxes)))

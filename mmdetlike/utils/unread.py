@@ -1,0 +1,185 @@
+"""Settings of a config file that nobody reads: misspelt names, and variables that are changed without effect.
+
+Text configs copy values: a variable such as ``train_pipeline`` matters only while the file that uses it is evaluated.
+Whether a name is used is therefore looked up in the source of the file and of its bases. Warnings must be right, so a
+name is passed over whenever a use is possible.
+"""
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config as MMEngineConfig
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.utils.config import dicts_within
+from mmdetlike.utils.config_reading import BASE, base_files
+from mmdetlike.utils.settings import OLD_NAMES, SETTINGS, closest, unknown_nested
+
+# old names without which it would be another training: a warning would not be heard
+REFUSED = ('data', 'runner', 'optimizer', 'lr_config')
+CONSTRUCTORS = ('dict', 'list', 'tuple', 'set', 'float', 'int', 'str', 'bool')
+
+
+@dataclass
+class Source:
+    """The names in a config file: those it assigns, those it uses, and where in its settings it puts them."""
+
+    path: Path
+    assigned: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
+    used_of_bases: set[str] = field(default_factory=set)
+    places: dict[str, str] = field(default_factory=dict)
+
+
+def read_sources(path: Path) -> list[Source] | None:
+    """The config file and its bases, these first; None where they can't be told apart by their text.
+
+    That is so for configs in pure Python, which share their variables with their bases, and for JSON and YAML.
+    """
+    if path.suffix != '.py' or not path.is_file():
+        return None
+    text = path.read_text(encoding='utf-8')
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return None
+    if any(isinstance(node, ast.With) for node in tree.body) or '{{$' in text:
+        return None
+    bases = base_files(path)
+    below = [read_sources(base) for base in bases or []]
+    if bases is None or None in below:
+        return None
+    return [*itertools.chain(*below), _source(path, tree, text)]
+
+
+def _source(path: Path, tree: ast.Module, text: str) -> Source:
+    source = Source(path, used_of_bases=set(re.findall(r'\b_base_\.(\w+)', text)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in CONSTRUCTORS:
+            source.used.add(node.id)
+        if isinstance(node, ast.Subscript) and getattr(node.value, 'id', None) == BASE:
+            source.used_of_bases.add(str(getattr(node.slice, 'value', '')))
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            source.assigned.update(names)
+            for name in names:
+                source.places.update(dict(_places(node.value, name)))
+    return source
+
+
+def _places(node: ast.expr, path: str) -> Iterator[tuple[str, str]]:
+    """Names that stand as values in nested ``dict(...)``, with their key paths."""
+    if isinstance(node, ast.Name):
+        yield node.id, path
+    if isinstance(node, ast.Call):
+        for keyword in node.keywords:
+            yield from _places(keyword.value, f'{path}.{keyword.arg}')
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values):
+            yield from _places(value, f'{path}.{getattr(key, "value", "?")}')
+
+
+def unread_settings(config: MMEngineConfig, cfg_options: dict | None = None) -> list[str]:
+    """A sentence for each setting of ``config`` that nobody reads.
+
+    Args:
+        config: As ``load_config`` returns it.
+        cfg_options: The overrides that were given to it.
+    """
+    sources = _sources_of(config)
+    told = [f'{config.filename or "the config"}: {text}' for text in unknown_nested(config)]
+    options = list(dict.fromkeys(key.split('.')[0] for key in cfg_options or {}))
+    told += [_of_option(name, config, sources or []) for name in options if name not in SETTINGS]
+    for name in config:
+        if name in SETTINGS or name.startswith('_') or name in options:
+            continue
+        sentence = _of_name(name, config, sources)
+        if sentence is not None:
+            told.append(sentence)
+    return told
+
+
+def refuse_old_settings(config: MMEngineConfig) -> None:
+    """Refuse a config that asks for another training than it would get.
+
+    Raises:
+        ConfigError: It has settings of OpenMMLab's generation 2 that nothing reads.
+    """
+    sources = _sources_of(config)
+    for name in REFUSED:
+        sentence = _of_name(name, config, sources) if name in config else None
+        if sentence is not None:
+            raise ConfigError(sentence)
+
+
+def _sources_of(config: MMEngineConfig) -> list[Source] | None:
+    return read_sources(Path(config.filename)) if config.filename else None
+
+
+def _of_option(name: str, config: MMEngineConfig, sources: list[Source]) -> str:
+    place = next((source.places[name] for source in reversed(sources) if name in source.places), None)
+    if place is not None:
+        return f'--cfg-options {name}: the config had used {name} before, so this has no effect; set {place}'
+    return f'--cfg-options {name}: nothing reads it{_hint(name, config)}'
+
+
+def _of_name(name: str, config: MMEngineConfig, sources: list[Source] | None) -> str | None:
+    """What is wrong with a top-level name that is no setting, or None."""
+    definers = [source for source in sources or [] if name in source.assigned]
+    if sources is not None:
+        if not definers:  # set by a loop or an import
+            return None
+        if name in definers[-1].used or any(name in source.used_of_bases for source in sources):
+            return None
+    if _is_held(name, config):
+        return None
+    where = definers[-1].path if definers else config.filename or 'the config'
+    if name in OLD_NAMES:
+        return f'{where}: {name} is of OpenMMLab 2.x and read by nothing; it has become {OLD_NAMES[name]}'
+    user = next((source for source in reversed(sources or []) if name in source.places), None)
+    if user is not None:
+        return (
+            f'{where}: {name} has no effect here: {user.path} had used it before as {user.places[name]}; set that, '
+            f'to {name}, in the same file'
+        )
+    # a file without variables was written by a program: its scalars may have been used in a computation
+    by_program = sources is None or not definers[-1].used
+    if by_program and closest(name, SETTINGS) is None:
+        return None
+    return f'{where}: nothing reads {name}{_hint(name, config)}'
+
+
+def _hint(name: str, config: MMEngineConfig) -> str:
+    close = closest(name, [key for key in (*SETTINGS, *config) if key != name])
+    if close is not None:
+        return f'; did you mean {close!r}?'
+    if name in OLD_NAMES:
+        return f'; it has become {OLD_NAMES[name]}'
+    places = [path for path, node in _settings(config) if path and name in node]
+    return f'; did you mean {places[0]}.{name}?' if places else ''
+
+
+def _is_held(name: str, config: MMEngineConfig) -> bool:
+    """Whether a setting holds the value of a variable: all of it, or a number under the same key."""
+    value = config[name]
+    if isinstance(value, (dict, list, tuple)) and value:
+        return any(value == part for part in _parts([config.get(key) for key in SETTINGS]))
+    return any(
+        node[key] == value for _, node in _settings(config) for key in node if name == key or name.endswith(f'_{key}')
+    )
+
+
+def _settings(config: MMEngineConfig) -> Iterator[tuple[str, dict]]:
+    return dicts_within({key: value for key, value in config.items() if key in SETTINGS})
+
+
+def _parts(value) -> Iterator:
+    yield value
+    if isinstance(value, (dict, list, tuple)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _parts(part)

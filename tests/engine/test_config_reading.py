@@ -1,0 +1,139 @@
+"""What is wrong in a config file is told with its file and line, and as what it is."""
+
+import sys
+
+import pytest
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
+from mmdetlike.utils.config import load_config
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes files; modules that a test imports are forgotten, as is the path they were found by."""
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    before = set(sys.modules)
+
+    def files(**texts: str):
+        for name, text in texts.items():
+            (tmp_path / f'{name}.py').write_text(text)
+        return tmp_path / f'{next(reversed(texts))}.py'
+
+    yield files
+    for name in set(sys.modules) - before:
+        if name.startswith('my_'):
+            del sys.modules[name]
+
+
+BASE = "model = dict(type='A', heads=[dict(x=1)], neck=dict(y=1), depth=3)\nseed = 5\n"
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        (
+            'x = 1\ny = 1 / 0\n',
+            r'child.py could not be read: ZeroDivisionError: division by zero \(.*child.py, line 2\)',
+        ),
+        ('def f():\n    return [][1]\nx = f()\n', r'IndexError: .* \(.*child.py, line 2\)'),
+        ('x = 1\nimport nosuch_module\n', r"No module named 'nosuch_module' \(.*child.py, line 2\)"),
+        ('x = (\n', r'child.py is not valid Python: .* \(line 1\)'),
+        ("_base_ = 'child.py'\n", 'child.py: _base_ leads back to the file itself: child.py -> child.py'),
+        ("_base_ = './middle.py'\n", 'leads back to the file itself: child.py -> middle.py -> child.py'),
+        ("_base_ = 'base.py'\nx = 1\ny = 'n{{_base_.seed}}'\n", r"child.py, line 3: .*write f'...\{_base_.seed\}...'"),
+        ("_base_ = 'base.py'\nx = '{{_base_.seed}}'\n", r'line 2: .*write \{\{_base_.seed\}\}, without quotes'),
+        (
+            "_base_ = 'base.py'\nmodel = dict(heads=dict(x=2))\n",
+            r'heads is a dict, but a list in the base config.*heads.0.KEY',
+        ),
+        (
+            "_base_ = 'base.py'\nmodel = dict(depth=dict(x=2))\n",
+            r'depth is a dict, but of type int .*depth=dict\(_delete_=True',
+        ),
+        ("_base_ = 'broken.py'\n", r'ZeroDivisionError: division by zero \(.*broken.py, line 1\)'),
+        ('_base_ = 3\n', 'child.py: _base_ must be a path or a list of paths, got 3'),
+        ('x = "\0"\n', 'child.py is not a config|not valid Python'),
+        ('raise RuntimeError\n', r'could not be read: RuntimeError \(.*child.py, line 1\)'),
+        ("custom_imports = dict(imports=['my_missing'])", 'there is no module my_missing, neither in .* nor installed'),
+        (
+            "custom_imports = dict(imports=['my_broken'])",
+            r'importing my_broken failed: ModuleNotFoundError: .*nosuchthing',
+        ),
+        (
+            "custom_imports = dict(imports='my_error')",
+            r'importing my_error failed: ZeroDivisionError: .*my_error.py, line 2\)',
+        ),
+        ("custom_imports = 'my_error'", r"custom_imports must be dict\(imports=\['module', ...\]\), got 'my_error'"),
+    ],
+)
+def test_mistakes(text, message, write):
+    path = write(
+        base=BASE,
+        middle="_base_ = 'child.py'\n",
+        broken='x = 1 / 0\n',
+        my_broken='import nosuchthing\n',
+        my_error='\nx = 1 / 0\n',
+        child=text,
+    )
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert '\n' not in str(caught.value)
+    assert 'PYTHONPATH" to' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'head', ['import os\n_base_ = ["base.py"]\n', '_base_ = ["base.py"]\nimport os\n', 'import os\n']
+)
+def test_imports_may_stand_anywhere(head, write):
+    path = write(base=BASE, child=f"{head}import numpy as np\nx = os.path.join('a', 'b')\ny = np.arange(2)\n")
+    cfg = load_config(path)
+    assert (cfg.x, cfg.y) == ('a/b', [0, 1])
+    assert ('model' in cfg) == ('_base_' in head)
+    assert 'np' not in cfg
+
+
+def test_a_base_may_import(write):
+    path = write(base='import numpy as np\nx = np.int64(3)\n', child="_base_ = 'base.py'\ny = {{_base_.x}}\n")
+    assert (load_config(path).x, load_config(path).y) == (3, 3)
+
+
+def test_templates_that_are_a_whole_value(write):
+    path = write(
+        base=BASE,
+        child="'Of {{_base_.x}}.'\n_base_ = 'base.py'\nx = {{_base_.seed}}\n"
+        "y = {{_base_.model.neck}}\nz = f'n{_base_.seed}'\n",
+    )
+    cfg = load_config(path)
+    assert (cfg.x, cfg.y, cfg.z) == (5, dict(y=1), 'n5')
+
+
+NECK = """
+from torch import nn
+from mmdetlike.registry import MODELS
+
+@MODELS.register_module(force=True)
+class MyNeckBesideTheConfig(nn.Module):
+    pass
+"""
+
+
+def test_modules_beside_the_config_are_found(write, tmp_path, monkeypatch):
+    monkeypatch.chdir('/')
+    path = write(
+        my_neck_beside=NECK, child="custom_imports = dict(imports=['my_neck_beside'], allow_failed_imports=False)\n"
+    )
+    load_config(path)
+    assert type(MODELS.build(dict(type='MyNeckBesideTheConfig'))).__name__ == 'MyNeckBesideTheConfig'
+    assert str(tmp_path) in sys.path  # worker processes import it, too
+
+
+def test_the_path_stays_as_it_was_without_such_modules(write, tmp_path):
+    load_config(write(child='x = 1\n'))
+    assert str(tmp_path) not in sys.path
+
+
+def test_failed_imports_that_are_allowed(write):
+    assert (
+        load_config(write(child="custom_imports = dict(imports=['my_no'], allow_failed_imports=True)\nx = 1\n")).x == 1
+    )

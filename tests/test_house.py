@@ -1,0 +1,96 @@
+"""Rules of the house that no linter knows: bases are honest, hooks are public."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ('mmdetlike', 'mmdetlike_ops')
+
+
+class Class(NamedTuple):
+    """A class of ours, as its file says."""
+
+    path: Path
+    node: ast.ClassDef
+
+    @property
+    def bases(self) -> list[str]:
+        """Names of its bases, without modules."""
+        return [base.attr if isinstance(base, ast.Attribute) else getattr(base, 'id', '') for base in self.node.bases]
+
+    @property
+    def methods(self) -> dict[str, ast.FunctionDef]:
+        """Its own methods by name."""
+        return {item.name: item for item in self.node.body if isinstance(item, ast.FunctionDef)}
+
+
+def read_classes() -> dict[str, list[Class]]:
+    """All classes of the packages by name."""
+    found = defaultdict(list)
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob('*.py')):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    found[node.name].append(Class(path, node))
+    return found
+
+
+CLASSES = read_classes()
+
+
+def ancestors(cls: Class) -> list[Class]:
+    """The classes of ours that a class inherits from, near ones first."""
+    found = []
+    for name in cls.bases:
+        for base in CLASSES.get(name, ()):
+            if base != cls:
+                found += [base, *ancestors(base)]
+    return found
+
+
+def every_class():
+    return [cls for same_name in CLASSES.values() for cls in same_name]
+
+
+def depth(cls: Class) -> int:
+    """How many classes of ours stand in a row, this one among them."""
+    bases = [base for name in cls.bases for base in CLASSES.get(name, ()) if base != cls]
+    return 1 + max(map(depth, bases), default=0)
+
+
+def test_there_is_something_to_look_at():
+    assert len(CLASSES) > 500
+    assert depth(CLASSES['RetinaHead'][0]) == 4
+
+
+def test_nobody_overrides_a_private_method_of_another_file():
+    broken = []
+    for cls in every_class():
+        own = {name for name in cls.methods if name.startswith('_') and not name.startswith('__')}
+        for base in ancestors(cls):
+            if base.path != cls.path:
+                broken += [f'{cls.node.name}.{name} of {base.node.name}' for name in own & set(base.methods)]
+    assert broken == []
+
+
+def test_no_class_stands_more_than_five_of_ours_deep():
+    assert {cls.node.name: depth(cls) for cls in every_class() if depth(cls) > 5} == {}
+
+
+def test_no_class_deletes_what_its_parent_built():
+    broken = []
+    for cls in every_class():
+        builders = [method for name, method in cls.methods.items() if name == '__init__' or name.startswith('build_')]
+        for node in (node for method in builders for node in ast.walk(method)):
+            if isinstance(node, ast.Delete) and any(isinstance(target, ast.Attribute) for target in node.targets):
+                broken.append(f'{cls.node.name}: {ast.unparse(node)}')
+    assert broken == []
+
+
+def test_constructors_of_models_have_no_positional_rest():
+    models = ROOT / 'mmdetlike/models'
+    of_models = [cls for cls in every_class() if models in cls.path.parents and '__init__' in cls.methods]
+    assert len(of_models) > 200
+    assert [cls.node.name for cls in of_models if cls.methods['__init__'].args.vararg is not None] == []
