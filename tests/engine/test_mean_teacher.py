@@ -156,6 +156,14 @@ def test_both_are_validated(tmp_path):
     assert len(list(tmp_path.glob('best_teacher*.pth'))) == 1
 
 
+def test_scores_to_choose_by_have_the_prefix_of_one_of_them(tmp_path):
+    cfg = config(tmp_path)
+    cfg.default_hooks.checkpoint.save_best = 'coco/bbox_mAP'
+    message = "save_best='coco/bbox_mAP': .* did you mean 'teacher/coco/bbox_mAP'"
+    with pytest.raises(ConfigError, match=message):
+        launch(cfg, 'train')
+
+
 def test_a_detector_alone_has_no_teacher(tmp_path):
     cfg = without_validation(tiny_config(tmp_path, custom_hooks=[dict(type='MeanTeacherHook')]))
     with pytest.raises(ConfigError, match=r'a student and a teacher are needed, .* got FasterRCNN'):
@@ -167,7 +175,7 @@ def test_a_detector_alone_has_no_teacher(tmp_path):
     [
         (
             dict(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1, _delete_=True)),
-            'EpochBasedTrainLoop needs a sampler that ends, .* MultiSourceSampler would not: use IterBasedTrainLoop',
+            'train_dataloader.sampler: MultiSourceSampler never ends, but EpochBasedTrainLoop counts epochs',
         ),
         (
             dict(train_dataloader=dict(batch_size=2)),
