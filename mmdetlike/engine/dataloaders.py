@@ -58,3 +58,19 @@ def refuse_endless(dataloader) -> None:
             f'train_dataloader.sampler: {name} never ends, but EpochBasedTrainLoop counts epochs: use DefaultSampler, '
             'or train_cfg=dict(type="IterBasedTrainLoop", max_iters=...)'
         )
+
+
+def refuse_other_batch_size(dataloader) -> None:
+    """Stop where the sampler makes up batches, of another size than those of the dataloader.
+
+    Raises:
+        ConfigError: It does.
+    """
+    batch_size = dataloader.batch_sampler.batch_size
+    sampler = dataloader.batch_sampler.sampler
+    wanted = getattr(sampler, 'batch_size', batch_size)
+    if wanted != batch_size:
+        raise ConfigError(
+            f'train_dataloader.sampler: {type(sampler).__name__} makes batches of batch_size={wanted}, but '
+            f'train_dataloader has batch_size={batch_size}; give both the same'
+        )

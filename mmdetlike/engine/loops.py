@@ -9,12 +9,10 @@ from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
 from mmengine.runner import ValLoop
 from mmengine.runner.amp import autocast
 from torch import nn
-from torch.utils.data import DataLoader
 
-from mmdetlike.errors import ConfigError
 from mmdetlike.registry import LOOPS
 
-from .dataloaders import refuse_empty, refuse_endless
+from .dataloaders import refuse_empty, refuse_endless, refuse_other_batch_size
 from .hooks.checks import unwrapped
 from .hooks.mean_teacher_hook import pair_of
 from .progress import Division, Position, advance, is_endless
@@ -38,22 +36,6 @@ def skip_seen(dataloader, seen: Position) -> Iterable:
     return itertools.islice(dataloader, seen.batches, None)
 
 
-def check_batches(dataloader: DataLoader) -> None:
-    """Refuse a sampler that makes up batches of another size than the dataloader's.
-
-    Raises:
-        ConfigError: It does.
-    """
-    batch_size = dataloader.batch_sampler.batch_size
-    sampler = dataloader.batch_sampler.sampler
-    wanted = getattr(sampler, 'batch_size', batch_size)
-    if wanted != batch_size:
-        raise ConfigError(
-            f'{type(sampler).__name__} makes batches of batch_size={wanted}, but train_dataloader has '
-            f'batch_size={batch_size}; give both the same'
-        )
-
-
 @LOOPS.register_module()
 class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
     """mmengine's epochs; a run resumed in the middle of one goes on with the batch that would have come next.
@@ -64,7 +46,7 @@ class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        check_batches(self.dataloader)
+        refuse_other_batch_size(self.dataloader)
         refuse_empty(self.dataloader)
         refuse_endless(self.dataloader)
         self.started_at = START
@@ -130,7 +112,7 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        check_batches(self.dataloader)
+        refuse_other_batch_size(self.dataloader)
         refuse_empty(self.dataloader)
         self.dataloader_iterator = SkippingIterator(self.dataloader)
 
@@ -167,9 +149,14 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
 class TeacherStudentValLoop(ValLoop):
     """Validate the teacher, then the student; metrics have the prefix ``teacher/`` or ``student/``.
 
+    Attributes:
+        score_prefixes: What stands before the names of an evaluator's scores; hooks that look for a score know by it.
+
     Raises:
         ConfigError: The model isn't a pair of them.
     """
+
+    score_prefixes = ('teacher/', 'student/')
 
     def run(self) -> dict[str, float]:
         """Validate both."""

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.engine.hooks.visualization_hook import picture_paths
 from mmdetlike.registry import DATASETS, VISUALIZERS
+from mmdetlike.structures import TrackDataSample
 from mmdetlike.utils.command import make_parser, run_tool, user_path, warn_of_unread_settings
 from mmdetlike.utils.config import load_config, located, require
 from mmdetlike.utils.options import add_options
@@ -155,8 +156,11 @@ def _window(args: argparse.Namespace) -> float | None:
 def _browse(dataset: Any, index: int, mode: str, output: Output) -> bool:
     """Draw one sample; return whether the pipeline gave one."""
     if mode == 'transformed':
-        sample = dataset[index]
-        output.sample(index, _path(sample), _picture(sample))
+        views = list(_views(dataset[index]))
+        if len(views) == 1:
+            output.sample(index, *views[0][1:])
+        else:
+            output.stages(index, views)
         return True
     stages = list(_stages(*_source(dataset, index), only_loading=mode == 'original'))
     if not stages or stages[-1] is None:
@@ -187,7 +191,24 @@ def _stages(dataset: Any, index: int, only_loading: bool) -> Iterator[tuple[str,
             yield None
             return
         if 'img' in results or 'inputs' in results:
-            yield kind, _path(results), _picture(results)
+            for name, *view in _views(results):
+                yield ' '.join(filter(None, [kind, name])), *view
+
+
+def _views(results: dict) -> Iterator[tuple[str, str, Picture]]:
+    """The name, path and picture of each view in a sample: of its branches, of the frames of a clip, or of itself."""
+    packed = results.get('data_samples')
+    if isinstance(packed, dict):
+        for branch, sample in packed.items():
+            if sample is not None:
+                view = dict(inputs=results['inputs'][branch], data_samples=sample)
+                yield branch, _path(view), _picture(view)
+    elif isinstance(packed, TrackDataSample):
+        for number, (image, sample) in enumerate(zip(results['inputs'], packed)):
+            view = dict(inputs=image, data_samples=sample)
+            yield f'frame {number}', _path(view), _picture(view)
+    else:
+        yield '', _path(results), _picture(results)
 
 
 def _path(results: dict) -> str:

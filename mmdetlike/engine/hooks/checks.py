@@ -15,6 +15,7 @@ from torch.nn.utils import get_total_norm
 
 from mmdetlike.errors import ConfigError, UserError
 from mmdetlike.registry import HOOKS
+from mmdetlike.structures import TrackDataSample
 
 ADVICE = (
     'Checkpoints written before are untouched; try a lower learning rate, gradient clipping (optim_wrapper.clip_grad) '
@@ -118,6 +119,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def batch_paths(data_batch: dict | None) -> list[str]:
     """The image paths, or ids, of a batch; each once, though several branches may have views of it."""
     samples = flat_branches((data_batch or {}).get('data_samples'))
+    clips = [sample if isinstance(sample, TrackDataSample) else [sample] for sample in samples]
+    samples = itertools.chain.from_iterable(clips)
     paths = [str(s.metainfo.get('img_path', s.metainfo.get('img_id', '?'))) for s in samples]
     return list(dict.fromkeys(paths))
 

@@ -30,9 +30,13 @@ class MonitorCheckHook(Hook):
             return
         classes = (getattr(runner.val_dataloader.dataset, 'metainfo', None) or {}).get('classes') or ()
         metrics = runner.val_loop.evaluator.metrics
-        names = [name for metric in metrics for name in score_names(metric, classes)]
+        # a loop that validates several models puts a prefix before each one's scores
+        prefixes = getattr(runner.val_loop, 'score_prefixes', ('',))
+        scores = [name for metric in metrics for name in score_names(metric, classes)]
+        names = [prefix + name for prefix in prefixes for name in scores]
         for where, wanted in watched:
-            if not any(_gives(metric, wanted, classes) for metric in metrics):
+            of_metric = [wanted.removeprefix(prefix) for prefix in prefixes if wanted.startswith(prefix)]
+            if not any(_gives(metric, name, classes) for metric in metrics for name in of_metric):
                 raise ConfigError(_message(where, wanted, names, metrics))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import DetDataSample, HorizontalBoxes, SampleList, map_back, project_boxes
+from mmdetlike.structures import DetDataSample, SampleList, map_back, project_boxes
 from mmdetlike.structures.bbox import geometry
 
 from .base import build_data_preprocessor
@@ -251,10 +251,13 @@ def homography(sample: DetDataSample) -> np.ndarray:
 
 
 def project_within(boxes: Tensor, matrix: np.ndarray, shape: tuple[int, int]) -> Tensor:
-    """Boxes (n, 4) mapped by a 3x3 matrix and cut at the edges of an image of ``shape`` (height, width)."""
-    projected = HorizontalBoxes(project_boxes(boxes, matrix))
-    projected.clip_(shape)
-    return projected.tensor
+    """Boxes (n, 4) mapped by a 3x3 matrix and cut at the edges of an image of ``shape`` (height, width).
+
+    Raises:
+        ConfigError: The boxes aren't axis-aligned.
+    """
+    geometry.require_horizontal(boxes, 'training from pseudo-labels')
+    return geometry.clip(project_boxes(boxes, matrix), shape)
 
 
 def to_original(instances: InstanceData, sample: DetDataSample) -> InstanceData:

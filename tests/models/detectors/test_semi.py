@@ -8,8 +8,9 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
+from mmdetlike.datasets import SeededIndex, ShapesDataset
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.detectors.semi import TeacherView
+from mmdetlike.models.detectors.semi import TeacherView, to_original
 from mmdetlike.models.detectors.soft_teacher import jitter
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, Warp
@@ -284,3 +285,29 @@ def test_a_sample_without_homography_says_what_to_do():
         del sample.homography_matrix
     with pytest.raises(ConfigError, match=r'0.jpg has no homography_matrix.* add it to meta_keys of PackDetInputs'):
         losses_of(build(semi_train_cfg=ConfigDict(EVERYTHING)), data)
+
+
+STEPS = [
+    dict(type='RandomResize', scale=[(96, 64), (160, 128)], keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5, direction=['horizontal', 'vertical']),
+]
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_boxes_go_through_the_views_of_a_pipeline(seed):
+    """What a perfect teacher sees in its view lies on the annotated objects of the student's."""
+    keys = ('ori_shape', 'img_shape', 'homography_matrix')
+    pack = dict(type='PackDetInputs', meta_keys=keys)
+    views_of = dict(teacher=[*STEPS, pack], student=[*STEPS, dict(type='TranslateX', min_mag=0.1, max_mag=0.1), pack])
+    pipeline = [
+        dict(type='LoadShapesImage'),
+        dict(type='LoadAnnotations'),
+        dict(type='MultiBranch', branch_field=['teacher', 'student'], **views_of),
+    ]
+    dataset = ShapesDataset(length=1, image_size=(64, 80), seed=seed, pipeline=pipeline)
+    seen = dataset[SeededIndex(0, seed)]['data_samples']
+    teachers, students = seen['teacher'], seen['student']
+    perfect = InstanceData(bboxes=teachers.gt_instances.bboxes.tensor, labels=teachers.gt_instances.labels)
+    projected = build().project_pseudo_instances([to_original(perfect, teachers)], [students])[0].gt_instances
+    assert len(projected) == len(students.gt_instances)
+    torch.testing.assert_close(projected.bboxes, students.gt_instances.bboxes.tensor, atol=1e-3, rtol=0)

@@ -20,9 +20,9 @@ from . import (  # noqa: F401  enter their families
     regions,
     two_stage,
 )
-from .common import ABSTRACT, FAMILIES, NUM_STUFF, PANOPTIC
+from .common import ABSTRACT, FAMILIES, NUM_STUFF, PAIRS, PANOPTIC
 
-__all__ = ['ABSTRACT', 'FAMILIES', 'NUM_STUFF', 'PANOPTIC', 'build']
+__all__ = ['ABSTRACT', 'FAMILIES', 'NUM_STUFF', 'PAIRS', 'PANOPTIC', 'build']
 
 
 @functools.cache

@@ -9,6 +9,8 @@ FAMILIES = {}
 PANOPTIC = {'panoptic_fpn', 'maskformer', 'mask2former_panoptic'}
 # classes that only others inherit from
 ABSTRACT = {'SingleStageInstanceSegmentor', 'TwoStageDetector', 'TwoStagePanopticSegmentor'}
+# pairs of a detector of some family with itself, trained on branches: see detectors/test_semi.py
+PAIRS = {'SemiBaseDetector', 'SoftTeacher'}
 NUM_STUFF = 2
 WIDTH = 8
 STRIDES = [8, 16, 32]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmdetlike.models.heads.dense.predictions import Candidates
 from mmdetlike.models.heads.dense.paa_head import likely_columns, ranks_in_groups, vote
+from mmdetlike.models.heads.dense.predictions import Candidates
 from mmdetlike.models.utils import fit_two_gaussians
 from mmdetlike.registry import MODELS
 
