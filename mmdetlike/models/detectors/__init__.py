@@ -20,6 +20,7 @@ from .single_stage import (
     YOLOX,
     CenterNet,
     CondInst,
+    RepPointsDetector,
     RetinaNet,
     RTMDet,
     SingleStageDetector,

@@ -5,6 +5,7 @@ from .assigners import (
     DynamicSoftLabelAssigner,
     GridAssigner,
     MaxIoUAssigner,
+    PointAssigner,
     PointRangeAssigner,
     RBbox2HBboxOverlaps2D,
     RBboxOverlaps2D,

@@ -10,6 +10,7 @@ from .gfl_head import GFLHead, Integral
 from .lad_head import LADHead
 from .ld_head import LDHead
 from .paa_head import PAAHead
+from .reppoints_head import RepPointsHead
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead

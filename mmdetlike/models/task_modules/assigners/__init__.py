@@ -15,6 +15,7 @@ from .match_cost import (
     MatchCost,
 )
 from .max_iou_assigner import MaxIoUAssigner
+from .point_assigner import PointAssigner
 from .point_range_assigner import PointRangeAssigner
 from .sim_ota_assigner import SimOTAAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
