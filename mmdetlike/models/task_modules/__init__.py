@@ -1,4 +1,5 @@
 from .assigners import (
+    ApproxMaxIoUAssigner,
     AssignResult,
     ATSSAssigner,
     BboxOverlaps2D,
@@ -9,6 +10,7 @@ from .assigners import (
     PointRangeAssigner,
     RBbox2HBboxOverlaps2D,
     RBboxOverlaps2D,
+    RegionAssigner,
     SimOTAAssigner,
 )
 from .bbox_coder import (

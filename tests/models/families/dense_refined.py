@@ -1,5 +1,7 @@
 """Tiny configs of dense detectors that move their priors before they classify and refine them."""
 
+from tests.models.tiny import config
+
 from .common import GROUPS, STRIDES, family
 from .dense import dense, tower
 
@@ -21,3 +23,34 @@ def reppoints_minmax(num_classes: int = 3) -> dict:
 @family
 def reppoints_grid(num_classes: int = 3) -> dict:
     return reppoints(num_classes, transform_method='minmax', use_grid_points=True)
+
+
+GUIDED = dict(
+    feat_channels=8,
+    deform_groups=2,
+    approx_anchor_generator=dict(
+        type='AnchorGenerator', octave_base_scale=2, scales_per_octave=2, ratios=[0.5, 1.0, 2.0], strides=STRIDES
+    ),
+    square_anchor_generator=dict(type='AnchorGenerator', scales=[2], ratios=[1.0], strides=STRIDES),
+)
+GUIDED_TRAIN = dict(
+    assigner=LOOSE,
+    ga_assigner=dict(LOOSE, type='ApproxMaxIoUAssigner'),
+    ga_sampler=dict(type='RandomSampler', num=64, pos_fraction=0.5, add_gt_as_proposals=False),
+    center_ratio=0.2,
+    ignore_ratio=0.5,
+)
+
+
+@family
+def ga_retinanet(num_classes: int = 3) -> dict:
+    head = dict(tower('GARetinaHead', num_classes, norm_cfg=GROUPS), **GUIDED)
+    return dense('RetinaNet', dict(head, train_cfg=GUIDED_TRAIN))
+
+
+@family
+def ga_faster_rcnn(num_classes: int = 3) -> dict:
+    cfg = config('faster_rcnn', num_classes)
+    sampler = dict(type='RandomSampler', num=64, pos_fraction=0.5, add_gt_as_proposals=False)
+    train_cfg = dict(cfg['train_cfg'], rpn=dict(GUIDED_TRAIN, sampler=sampler))
+    return dict(cfg, rpn_head=dict(type='GARPNHead', in_channels=8, **GUIDED), train_cfg=train_cfg)

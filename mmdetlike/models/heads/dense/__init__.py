@@ -7,6 +7,7 @@ from .ddod_head import DDODHead
 from .fcos_head import FCOSHead
 from .free_anchor_head import FreeAnchorRetinaHead
 from .gfl_head import GFLHead, Integral
+from .guided_anchor_head import FeatureAdaption, GARetinaHead, GARPNHead, GuidedAnchorHead
 from .lad_head import LADHead
 from .ld_head import LDHead
 from .paa_head import PAAHead

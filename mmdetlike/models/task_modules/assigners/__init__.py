@@ -1,3 +1,4 @@
+from .approx_max_iou_assigner import ApproxMaxIoUAssigner
 from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
 from .base_assigner import BaseAssigner
@@ -17,5 +18,6 @@ from .match_cost import (
 from .max_iou_assigner import MaxIoUAssigner
 from .point_assigner import PointAssigner
 from .point_range_assigner import PointRangeAssigner
+from .region_assigner import RegionAssigner
 from .sim_ota_assigner import SimOTAAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
