@@ -24,6 +24,7 @@ from .single_stage import (
     AutoAssign,
     CenterNet,
     CondInst,
+    RepPointsDetector,
     RetinaNet,
     RTMDet,
     SingleStageDetector,

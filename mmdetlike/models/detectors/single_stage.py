@@ -96,6 +96,11 @@ class PAA(SingleStageDetector):
 
 
 @MODELS.register_module()
+class RepPointsDetector(SingleStageDetector):
+    """RepPoints: Point Set Representation for Object Detection, arXiv 1904.11490."""
+
+
+@MODELS.register_module()
 class CenterNet(SingleStageDetector):
     """Objects as Points, arXiv 1904.07850."""
 

@@ -1,4 +1,5 @@
 from .assigners import (
+    ApproxMaxIoUAssigner,
     AssignResult,
     ATSSAssigner,
     BboxOverlaps2D,
@@ -7,9 +8,11 @@ from .assigners import (
     FoveaAssigner,
     GridAssigner,
     MaxIoUAssigner,
+    PointAssigner,
     PointRangeAssigner,
     RBbox2HBboxOverlaps2D,
     RBboxOverlaps2D,
+    RegionAssigner,
     SimOTAAssigner,
     UniformAssigner,
     points_inside,

@@ -10,10 +10,12 @@ from .fovea_head import FeatureAlign, FoveaHead
 from .free_anchor_head import FreeAnchorRetinaHead
 from .fsaf_head import FSAFHead
 from .gfl_head import GFLHead, Integral
+from .guided_anchor_head import FeatureAdaption, GARetinaHead, GARPNHead, GuidedAnchorHead
 from .lad_head import LADHead
 from .ld_head import LDHead
 from .paa_head import PAAHead
 from .predictions import DenseTargets, FlatPredictions
+from .reppoints_head import RepPointsHead
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead

@@ -205,7 +205,13 @@ class DenseHead(Head):
         raise NotImplementedError
 
     def targets(
-        self, preds: FlatPredictions, samples: SampleList, *, assigner=None, priors: Priors | None = None
+        self,
+        preds: FlatPredictions,
+        samples: SampleList,
+        *,
+        assigner=None,
+        priors: Priors | None = None,
+        sampler=None,
     ) -> DenseTargets:
         """Assign the objects of a batch to priors, sample from these, and collect what the priors should predict.
 
@@ -214,8 +220,10 @@ class DenseHead(Head):
             samples: Samples with ``gt_instances``.
             assigner: Another one than ``train_cfg.assigner``.
             priors: Others than those of the predictions, e.g. boxes that the head has predicted.
+            sampler: Another one than ``train_cfg.sampler``.
         """
         assigner = assigner or self.assigner
+        sampler = sampler or self.sampler
         priors = priors or preds.priors
         count = len(priors)
         labels = torch.full((len(samples), count), self.num_classes, device=priors.points.device)
@@ -226,7 +234,7 @@ class DenseHead(Head):
             of_image = priors.of_image(i)
             usable = self.usable_priors(preds, of_image, sample)
             candidates = self.candidates(preds.of_image(i), of_image, sample, assigner)
-            result = self.assign(candidates if usable is None else candidates[usable], sample, assigner)
+            result = self.assign(candidates if usable is None else candidates[usable], sample, assigner, sampler)
             pos, neg = result.pos_inds, result.neg_inds
             if usable is not None:  # indices among the usable priors -> among all
                 pos, neg = usable[pos], usable[neg]
@@ -283,11 +291,11 @@ class DenseHead(Head):
         every = torch.arange(len(preds.priors), device=preds.priors.points.device)
         return self.decode(preds, 0, every, None), self.scores(preds)[0]
 
-    def assign(self, candidates: InstanceData, sample, assigner) -> SamplingResult:
+    def assign(self, candidates: InstanceData, sample, assigner, sampler) -> SamplingResult:
         """Assign the objects of an image to ``candidates`` and sample from these."""
         gt_instances = self.gt_instances(sample)
         assigned = assigner.assign(candidates, gt_instances, getattr(sample, 'ignored_instances', None))
-        return self.sampler.sample(assigned, candidates, gt_instances)
+        return sampler.sample(assigned, candidates, gt_instances)
 
     def gt_instances(self, sample) -> InstanceData:
         """The objects of a sample as this head sees them, whose boxes are of the kind that its coder makes.

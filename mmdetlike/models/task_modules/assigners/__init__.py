@@ -1,3 +1,4 @@
+from .approx_max_iou_assigner import ApproxMaxIoUAssigner
 from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
 from .base_assigner import BaseAssigner, points_inside
@@ -17,7 +18,9 @@ from .match_cost import (
     MatchCost,
 )
 from .max_iou_assigner import MaxIoUAssigner
+from .point_assigner import PointAssigner
 from .point_range_assigner import PointRangeAssigner
+from .region_assigner import RegionAssigner
 from .sim_ota_assigner import SimOTAAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
 from .uniform_assigner import UniformAssigner

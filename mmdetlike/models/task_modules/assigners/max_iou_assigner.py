@@ -69,7 +69,7 @@ class MaxIoUAssigner(BaseAssigner):
         device = priors.device
         if 0 <= self.gpu_assign_thr < len(gt_bboxes):
             priors, gt_bboxes, labels = priors.cpu(), gt_bboxes.cpu(), labels.cpu()
-        overlaps = self.iou_calculator(gt_bboxes, priors)
+        overlaps = self.overlaps(pred_instances, gt_bboxes)
         ignored = self.ignored(priors, gt_instances_ignore)
         if ignored is not None:
             overlaps[:, ignored] = -1
@@ -79,6 +79,10 @@ class MaxIoUAssigner(BaseAssigner):
         return AssignResult(
             result.num_gts, result.gt_inds.to(device), result.max_overlaps.to(device), result.labels.to(device)
         )
+
+    def overlaps(self, pred_instances: InstanceData, gt_bboxes: Tensor) -> Tensor:
+        """(m, n) the overlaps of objects (m, 4) with the priors, on the objects' device."""
+        return self.iou_calculator(gt_bboxes, get_box_tensor(pred_instances.priors).to(gt_bboxes.device))
 
     def assign_wrt_overlaps(
         self, overlaps: Tensor, gt_labels: Tensor, candidates: Tensor | None = None

@@ -1,0 +1,267 @@
+"""Region Proposal by Guided Anchoring, arXiv 1901.03278."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import build_tower, run_tower
+from mmdetlike.models.task_modules import Priors, RegionAssigner
+from mmdetlike.registry import MODELS, TASK_UTILS
+from mmdetlike.structures import SampleList
+from mmdetlike_ops import DeformConv2d
+
+from ..common import rare_classes_init
+from .anchor_head import DEFAULT_CODER, AnchorHead
+from .base import FlatPredictions
+from .rpn_head import RPNHead
+
+DEFAULT_APPROXS = dict(
+    type='AnchorGenerator', octave_base_scale=8, scales_per_octave=3, ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
+)
+DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[8], strides=[4, 8, 16, 32, 64])
+DEFAULT_LOSS_LOC = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
+DEFAULT_LOSS_SHAPE = dict(type='BoundedIoULoss', beta=0.2, loss_weight=1.0)
+SHAPE_CLIP = 1e-6  # anchors may be this many times larger or smaller than the squares
+BACKGROUND_WEIGHT = 0.1  # of a cell in the loss of locations
+CELLS_OF_A_SAMPLE = 200  # the same loss is divided by the cells over this
+
+
+class FeatureAdaption(nn.Module):
+    """A deformable convolution that looks where the shape of a cell's anchor says.
+
+    Args:
+        in_channels: Channels of the features.
+        out_channels: Channels of the result.
+        kernel_size: Of the convolution.
+        deform_groups: Parts into which channels are split, with offsets of their own.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, deform_groups: int = 4) -> None:
+        super().__init__()
+        self.conv_offset = nn.Conv2d(2, deform_groups * kernel_size**2 * 2, 1, bias=False)
+        self.conv_adaption = DeformConv2d(
+            in_channels, out_channels, kernel_size, padding=(kernel_size - 1) // 2, deform_groups=deform_groups
+        )
+
+    def forward(self, x: Tensor, shape: Tensor) -> Tensor:
+        """Features (B, C, H, W) and shapes (B, 2, H, W), which get no gradient -> features (B, C', H, W)."""
+        return self.conv_adaption(x, self.conv_offset(shape.detach())).relu()
+
+
+@MODELS.register_module()
+class GuidedAnchorHead(AnchorHead):
+    """Where objects are and of which shape; then classes and boxes of anchors of this shape.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        feat_channels: Channels of hidden layers.
+        approx_anchor_generator: Anchors by whose overlap shapes are assigned, several at a cell.
+        square_anchor_generator: Anchors whose shape is predicted, one at a cell.
+        anchor_coder: Encodes the shape.
+        bbox_coder: Encodes boxes against the anchors that are predicted.
+        deform_groups: See ``FeatureAdaption``.
+        loc_filter_thr: In testing, cells are dropped where an object is less probable.
+        loss_loc: Loss of the location.
+        loss_shape: Loss of the anchors.
+        kwargs: See ``AnchorHead``. ``train_cfg`` has ``ga_assigner``, ``ga_sampler``, ``center_ratio`` and
+            ``ignore_ratio`` too.
+    """
+
+    map_names = ('cls_score', 'bbox_pred', 'shape_pred', 'loc_pred')
+    default_init = rare_classes_init('conv_loc')
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        approx_anchor_generator: dict = DEFAULT_APPROXS,
+        square_anchor_generator: dict = DEFAULT_SQUARES,
+        anchor_coder: dict = DEFAULT_CODER,
+        bbox_coder: dict = DEFAULT_CODER,
+        deform_groups: int = 4,
+        loc_filter_thr: float = 0.01,
+        loss_loc: dict = DEFAULT_LOSS_LOC,
+        loss_shape: dict = DEFAULT_LOSS_SHAPE,
+        **kwargs,
+    ) -> None:
+        self.deform_groups, self.loc_filter_thr = deform_groups, loc_filter_thr
+        super().__init__(
+            num_classes=num_classes,
+            in_channels=in_channels,
+            feat_channels=feat_channels,
+            anchor_generator=square_anchor_generator,
+            bbox_coder=bbox_coder,
+            **kwargs,
+        )
+        self.approx_generator = TASK_UTILS.build(approx_anchor_generator)
+        self.anchor_coder = TASK_UTILS.build(anchor_coder)
+        self.loss_loc, self.loss_shape = MODELS.build(loss_loc), MODELS.build(loss_shape)
+        if self.train_cfg:
+            self.ga_assigner = self.build_assigner(self.train_cfg.ga_assigner)
+            self.ga_sampler = TASK_UTILS.build(self.train_cfg.get('ga_sampler') or dict(type='PseudoSampler'))
+            self.loc_assigner = RegionAssigner(self.train_cfg.center_ratio, self.train_cfg.ignore_ratio)
+
+    def build_layers(self) -> None:
+        self.conv_loc = nn.Conv2d(self.in_channels, 1, 1)
+        self.conv_shape = nn.Conv2d(self.in_channels, 2, 1)
+        self.feature_adaption = FeatureAdaption(self.in_channels, self.feat_channels, deform_groups=self.deform_groups)
+        self.conv_cls = nn.Conv2d(self.feat_channels, self.cls_out_channels, 1)
+        self.conv_reg = nn.Conv2d(self.feat_channels, 4, 1)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes, deltas, width and height of the anchor, logit of the location."""
+        shape = self.conv_shape(x)
+        adapted = self.feature_adaption(x, shape)
+        return self.conv_cls(adapted), self.conv_reg(adapted), shape, self.conv_loc(x)
+
+    def flatten(self, outs: Sequence[Sequence[Tensor]], priors: Priors | None = None) -> FlatPredictions:
+        """As ``DenseHead.flatten``; ``priors`` are the squares, those of the result each image's own anchors."""
+        preds = super().flatten(outs, priors)
+        anchors = self.shaped(preds.priors.boxes, preds.shape_pred.detach())
+        return replace(preds, priors=preds.priors.moved_to(anchors))
+
+    def shaped(self, squares: Tensor, shapes: Tensor) -> Tensor:
+        """Anchors (..., n, 4) of predicted shapes (..., n, 2) in the place of squares (n, 4)."""
+        deltas = torch.cat([torch.zeros_like(shapes), shapes], dim=-1)
+        return self.anchor_coder.decode(squares, deltas, wh_ratio_clip=SHAPE_CLIP)
+
+    def scores(self, preds: FlatPredictions) -> Tensor:
+        """Class scores (B, N, C); in testing 0 where there is hardly an object."""
+        scores = super().scores(preds)
+        if self.training:
+            return scores
+        return scores * (preds.loc_pred.sigmoid() >= self.loc_filter_thr)
+
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+        """``cls`` and ``bbox`` of the anchors, ``shape`` of the positives' anchors, ``loc`` of all cells, by level."""
+        squares = self.priors(preds.featmap_sizes, preds.loc_pred.device)
+        return {
+            **super().compute_losses(preds, samples),
+            **self.shape_losses(preds, samples, squares),
+            **self.location_losses(preds, samples, squares),
+        }
+
+    def shape_losses(self, preds: FlatPredictions, samples: SampleList, squares: Priors) -> dict[str, list[Tensor]]:
+        """``shape``: the anchors in the place of squares against the objects that these are for."""
+        targets = self.targets(preds, samples, assigner=self.ga_assigner, priors=squares, sampler=self.ga_sampler)
+        shapes = preds.shape_pred.flatten(0, 1)[targets.pos_inds]
+        anchors = self.shaped(targets.pos_priors.boxes, shapes)
+
+        def shape_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.loss_shape(anchors[pos], targets.pos_gt_bboxes[pos], avg_factor=targets.avg_factor)
+
+        return self.losses_by_level(preds, targets, shape=shape_loss)
+
+    def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
+        rows = super().candidates(preds, priors, sample, assigner)
+        levels = self.approx_generator.grid_priors(preds.featmap_sizes, device=priors.points.device)
+        rows.approxs = torch.cat(levels).view(len(priors), -1, 4)
+        return rows
+
+    def location_losses(self, preds: FlatPredictions, samples: SampleList, squares: Priors) -> dict[str, list[Tensor]]:
+        """``loc``: whether a cell is in the middle of an object."""
+        rows = InstanceData(
+            priors=squares.boxes, points=squares.points, strides=squares.strides, level_ids=squares.level_ids
+        )
+        assigned = [self.loc_assigner.assign(rows, self.gt_instances(sample)).gt_inds for sample in samples]
+        gt_inds = torch.stack(assigned)
+        weights = torch.where(gt_inds == 0, BACKGROUND_WEIGHT, (gt_inds > 0).float())
+        # the one class is 0, so middles are taught as background: the original does, whose losses these are
+        labels = (gt_inds > 0).long()
+        avg_factor = gt_inds.numel() / CELLS_OF_A_SAMPLE
+        no_positives = gt_inds.new_zeros(0)
+        return dict(
+            loc=[
+                self.loss_loc(
+                    preds.loc_pred[:, rows].flatten(0, 1),
+                    labels[:, rows].flatten(),
+                    weights[:, rows].flatten(),
+                    avg_factor=avg_factor,
+                )
+                for rows, _ in self.levels(preds, no_positives)
+            ]
+        )
+
+
+@MODELS.register_module()
+class GARPNHead(GuidedAnchorHead, RPNHead):
+    """Region proposals from guided anchors.
+
+    Args:
+        in_channels: Channels of the pyramid's feature maps.
+        num_classes: Must be 1: object or not.
+        kwargs: See ``GuidedAnchorHead``.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int = 1, **kwargs) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+
+    def build_layers(self) -> None:
+        self.rpn_conv = nn.Conv2d(self.in_channels, self.feat_channels, 3, padding=1)
+        super().build_layers()
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        return super().forward_level(level, self.rpn_conv(x).relu())
+
+    def named_losses(self, terms: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+        names = dict(cls='loss_rpn_cls', bbox='loss_rpn_bbox', shape='rpn_loss_anchor_shape', loc='rpn_loss_anchor_loc')
+        return {names[name]: value for name, value in terms.items()}
+
+
+@MODELS.register_module()
+class GARetinaHead(GuidedAnchorHead):
+    """Two towers of convolutions, for classes and locations and for boxes and shapes, then guided anchors.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        stacked_convs: Convolutions in each tower.
+        conv_cfg: Convolution layer of the towers.
+        norm_cfg: Norm layer of the towers.
+        kwargs: See ``GuidedAnchorHead``.
+    """
+
+    default_init = dict(
+        rare_classes_init('conv_loc'),
+        override=[
+            dict(type='Normal', name='conv_loc', std=0.01, bias_prob=0.01),
+            dict(type='Normal', name='retina_cls', std=0.01, bias_prob=0.01),
+        ],
+    )
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        self.stacked_convs, self.conv_cfg, self.norm_cfg = stacked_convs, conv_cfg, norm_cfg
+        super().__init__(num_classes, in_channels, **kwargs)
+
+    def build_layers(self) -> None:
+        width, groups = self.feat_channels, self.deform_groups
+        settings = self.in_channels, width, self.stacked_convs, self.conv_cfg, self.norm_cfg
+        self.cls_convs = build_tower(*settings)
+        self.reg_convs = build_tower(*settings)
+        self.conv_loc = nn.Conv2d(width, 1, 1)
+        self.conv_shape = nn.Conv2d(width, 2, 1)
+        self.feature_adaption_cls = FeatureAdaption(width, width, deform_groups=groups)
+        self.feature_adaption_reg = FeatureAdaption(width, width, deform_groups=groups)
+        self.retina_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
+        self.retina_reg = nn.Conv2d(width, 4, 3, padding=1)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        cls_feat = run_tower(self.cls_convs, x)
+        reg_feat = run_tower(self.reg_convs, x)
+        shape = self.conv_shape(reg_feat)
+        cls_score = self.retina_cls(self.feature_adaption_cls(cls_feat, shape))
+        deltas = self.retina_reg(self.feature_adaption_reg(reg_feat, shape))
+        return cls_score, deltas, shape, self.conv_loc(cls_feat)

@@ -1,0 +1,223 @@
+"""RepPoints: Point Set Representation for Object Detection, arXiv 1904.11490."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmengine.config import ConfigDict
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import run_tower
+from mmdetlike.models.task_modules import Priors
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import geometry
+from mmdetlike_ops import DeformConv2d
+
+from ..common import rare_classes_init
+from .anchor_free_head import DEFAULT_LOSS_CLS, AnchorFreeHead
+from .base import DenseTargets, FlatPredictions
+
+STAGES = ('init', 'refine')
+TRANSFORMS = ('minmax', 'partial_minmax', 'moment')
+PARTIAL = 4  # points that 'partial_minmax' looks at
+
+
+@MODELS.register_module()
+class RepPointsHead(AnchorFreeHead):
+    """Points on each object, refined by features gathered at them; boxes are made of the points.
+
+    Args:
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
+        point_feat_channels: Channels of the layers between towers and predictions.
+        num_points: Points of an object, the taps of a deformable convolution: the square of an odd number above 1.
+        gradient_mul: Share of the gradient that the first points receive through that convolution.
+        point_strides: Stride of each level in pixels.
+        point_base_scale: Unit of the losses, and side of the first box around a point, in strides.
+        loss_cls: Classification loss.
+        loss_bbox_init: Loss of the boxes of the first points.
+        loss_bbox_refine: Loss of the boxes of the refined points.
+        use_grid_points: Predict boxes, in which the points form a regular grid.
+        center_init: Points start in the cell's place, not on a grid around it.
+        transform_method: Boxes of points: ``'minmax'`` encloses all of them, ``'partial_minmax'`` the first four,
+            ``'moment'`` is their mean and a learned multiple of their standard deviation.
+        moment_mul: Share of the gradient that this multiple receives.
+        kwargs: See ``AnchorFreeHead``. ``train_cfg`` has an ``assigner`` each for ``init``, of the boxes around the
+            cells, and ``refine``, of the boxes of the first points.
+
+    Raises:
+        ValueError: ``num_points`` or ``transform_method`` has none of the values named.
+    """
+
+    map_names = ('cls_score', 'points_init', 'points_refine')
+    default_init = rare_classes_init('reppoints_cls_out')
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        point_feat_channels: int = 256,
+        num_points: int = 9,
+        gradient_mul: float = 0.1,
+        point_strides: Sequence[int] = (8, 16, 32, 64, 128),
+        point_base_scale: float = 4,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox_init: dict = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=0.5),  # noqa: B006
+        loss_bbox_refine: dict = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),  # noqa: B006
+        use_grid_points: bool = False,
+        center_init: bool = True,
+        transform_method: str = 'moment',
+        moment_mul: float = 0.01,
+        **kwargs,
+    ) -> None:
+        self.kernel_size = math.isqrt(num_points)
+        if self.kernel_size**2 != num_points or self.kernel_size % 2 == 0 or num_points == 1:
+            raise ValueError(f'num_points must be the square of an odd number above 1, got {num_points}')
+        if transform_method not in TRANSFORMS:
+            raise ValueError(f'transform_method must be one of {TRANSFORMS}, got {transform_method!r}')
+        self.point_feat_channels, self.use_grid_points = point_feat_channels, use_grid_points
+        self.transform_method, self.moment_mul = transform_method, moment_mul
+        super().__init__(
+            num_classes,
+            in_channels,
+            strides=point_strides,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox_init,
+            prior_generator=dict(type='MlvlPointGenerator', strides=point_strides, offset=0.0),
+            **kwargs,
+        )
+        self.loss_bbox_refine = MODELS.build(loss_bbox_refine)
+        self.gradient_mul, self.center_init = gradient_mul, center_init
+        self.point_base_scale = point_base_scale
+        stages = STAGES if self.train_cfg else ()
+        self.assigners = {stage: self.build_assigner(self.stage_cfg(stage).assigner) for stage in stages}
+
+    def stage_cfg(self, stage: str) -> ConfigDict:
+        """The settings of a stage of training.
+
+        Raises:
+            ValueError: There are none, or they ask for a weight of positives, which this head has not.
+        """
+        if stage not in self.train_cfg:
+            raise ValueError(f'train_cfg of {type(self).__name__} needs {STAGES}, but has {list(self.train_cfg)}')
+        weight = self.train_cfg[stage].get('pos_weight', -1)
+        if weight > 0:
+            raise ValueError(f'{type(self).__name__} has no pos_weight, but train_cfg.{stage} asks for {weight}')
+        return self.train_cfg[stage]
+
+    def build_layers(self) -> None:
+        width, num_taps = self.point_feat_channels, self.kernel_size**2
+        num_out = 4 if self.use_grid_points else 2 * num_taps
+        taps = dict(kernel_size=self.kernel_size, padding=self.kernel_size // 2)
+        if self.transform_method == 'moment':
+            self.moment_transfer = nn.Parameter(torch.zeros(2))
+        self.cls_convs = self.build_tower()
+        self.reg_convs = self.build_tower()
+        self.reppoints_cls_conv = DeformConv2d(self.feat_channels, width, **taps)
+        self.reppoints_cls_out = nn.Conv2d(width, self.cls_out_channels, 1)
+        self.reppoints_pts_init_conv = nn.Conv2d(self.feat_channels, width, 3, padding=1)
+        self.reppoints_pts_init_out = nn.Conv2d(width, num_out, 1)
+        self.reppoints_pts_refine_conv = DeformConv2d(self.feat_channels, width, **taps)
+        self.reppoints_pts_refine_out = nn.Conv2d(width, num_out, 1)
+
+    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level: classes, and points (B, 2 * num_points, H, W) before and after they are refined.
+
+        Points are y, x one after another, from the cell's place, in strides.
+        """
+        cls_feat = run_tower(self.cls_convs, x)
+        reg_feat = run_tower(self.reg_convs, x)
+        first = self.reppoints_pts_init_out(self.reppoints_pts_init_conv(reg_feat).relu()).float()
+        start = square(self.point_base_scale / 2, first)
+        if self.use_grid_points:
+            box = move_boxes(start, first)
+            points = regular_grid(box, self.kernel_size)
+        else:
+            points = first if self.center_init else first + regular_grid(start, self.kernel_size)
+        home = regular_grid(square(self.kernel_size // 2, first), self.kernel_size)
+        taps = (1 - self.gradient_mul) * points.detach() + self.gradient_mul * points
+        offset = (taps - home).to(reg_feat.dtype)
+        cls_score = self.reppoints_cls_out(self.reppoints_cls_conv(cls_feat, offset).relu())
+        second = self.reppoints_pts_refine_out(self.reppoints_pts_refine_conv(reg_feat, offset).relu()).float()
+        if self.use_grid_points:
+            return cls_score, points, regular_grid(move_boxes(box.detach(), second), self.kernel_size)
+        return cls_score, points, second + points.detach()
+
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+        """``cls`` over all points, ``pts_init`` and ``pts_refine`` over positives, one value a level."""
+        reach = preds.priors.strides * (self.point_base_scale / 2)
+        start = torch.cat([preds.priors.points - reach, preds.priors.points + reach], dim=-1)
+        first_boxes = self.boxes(preds.points_init, preds.priors)
+        init = self.targets(preds, samples, assigner=self.assigners['init'], priors=preds.priors.moved_to(start))
+        moved = preds.priors.moved_to(first_boxes.detach())
+        refine = self.targets(preds, samples, assigner=self.assigners['refine'], priors=moved)
+        second_boxes = self.boxes(preds.points_refine, preds.priors)
+
+        def class_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.class_loss(preds, refine, rows)
+
+        return {
+            **self.losses_by_level(preds, init, pts_init=self.box_term(first_boxes, init, self.loss_bbox)),
+            **self.losses_by_level(
+                preds, refine, cls=class_loss, pts_refine=self.box_term(second_boxes, refine, self.loss_bbox_refine)
+            ),
+        }
+
+    def box_term(self, boxes: Tensor, targets: DenseTargets, loss_bbox: nn.Module):
+        """The loss of the positives of a level, given all boxes (B, N, 4), in ``point_base_scale`` strides."""
+        unit = self.point_base_scale * targets.pos_priors.strides[:, :1]
+        pred = boxes.flatten(0, 1)[targets.pos_inds] / unit
+        gt = targets.pos_gt_bboxes / unit
+
+        def box_loss(rows: slice, pos: Tensor) -> Tensor:
+            return loss_bbox(pred[pos], gt[pos], avg_factor=targets.avg_factor)
+
+        return box_loss
+
+    def boxes(self, points: Tensor, priors: Priors) -> Tensor:
+        """Boxes (..., n, 4) xyxy in pixels of points (..., n, 2 * num_points) that ``priors`` (n) predict."""
+        strides = priors.strides.repeat(1, 2)
+        return self.enclose(points.unflatten(-1, (-1, 2)).flip(-1)) * strides + priors.points.repeat(1, 2)
+
+    def enclose(self, points: Tensor) -> Tensor:
+        """The boxes (..., 4) xyxy of points (..., num_points, 2) x, y, as ``transform_method`` says."""
+        if self.transform_method == 'minmax':
+            return geometry.around_points(points)
+        if self.transform_method == 'partial_minmax':
+            return geometry.around_points(points[..., :PARTIAL, :])
+        transfer = self.moment_transfer
+        transfer = transfer * self.moment_mul + transfer.detach() * (1 - self.moment_mul)
+        center = points.mean(-2)
+        # the standard deviation, with a gradient of 0 where it is 0
+        spread = (points - center.unsqueeze(-2)).norm(dim=-2) / math.sqrt(points.shape[-2] - 1)
+        half = spread * transfer.exp()
+        return torch.cat([center - half, center + half], dim=-1)
+
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+        """The boxes of the refined points, clipped to the image."""
+        boxes = self.boxes(preds.points_refine[index][inds], preds.priors.of_image(index)[inds])
+        return boxes if img_shape is None else geometry.clip(boxes, img_shape)
+
+
+def square(reach: float, like: Tensor) -> Tensor:
+    """The box (1, 4, 1, 1) xyxy that reaches so far from the origin to each side."""
+    return like.new_tensor([-reach, -reach, reach, reach]).view(1, 4, 1, 1)
+
+
+def move_boxes(boxes: Tensor, deltas: Tensor) -> Tensor:
+    """Boxes (B, 4, H, W) xyxy moved by ``deltas``: x and y in their sides, logarithms of factors of these."""
+    low, high = boxes.chunk(2, dim=1)
+    sides = (high - low).clamp(min=1e-6)
+    shift, growth = deltas.chunk(2, dim=1)
+    center = (low + high) / 2 + sides * shift
+    half = sides * growth.exp() / 2
+    return torch.cat([center - half, center + half], dim=1)
+
+
+def regular_grid(boxes: Tensor, count: int) -> Tensor:
+    """Points (B, 2 * count * count, H, W), y and x one after another, row by row, from side to side of boxes."""
+    x1, y1, x2, y2 = boxes.unbind(1)
+    steps = [i / (count - 1) for i in range(count)]
+    places = [(y1 + (y2 - y1) * down, x1 + (x2 - x1) * across) for down in steps for across in steps]
+    return torch.stack([value for place in places for value in place], dim=1)

@@ -1,0 +1,78 @@
+"""Assign the middle of objects on the level of their size: Guided Anchoring, arXiv 1901.03278."""
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import geometry, get_box_tensor
+
+from .assign_result import AssignResult
+from .base_assigner import BaseAssigner
+
+
+@TASK_UTILS.register_module()
+class RegionAssigner(BaseAssigner):
+    """Give each object the priors in the middle of its box, on the level whose anchors are nearest to its size.
+
+    What lies around the middle is ignored there and on the two neighboring levels. Of objects that overlap the last
+    one decides.
+
+    Args:
+        center_ratio: Sides of the middle, over those of the box.
+        ignore_ratio: Sides of what is ignored, over those of the box; at least ``center_ratio``.
+
+    Raises:
+        ValueError: ``ignore_ratio`` is below ``center_ratio``.
+    """
+
+    def __init__(self, center_ratio: float = 0.2, ignore_ratio: float = 0.5) -> None:
+        super().__init__()
+        if ignore_ratio < center_ratio:
+            raise ValueError(f'ignore_ratio must be at least center_ratio={center_ratio}, got {ignore_ratio}')
+        self.center_ratio, self.ignore_ratio = center_ratio, ignore_ratio
+
+    def assign(
+        self,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        gt_instances_ignore: InstanceData | None = None,
+    ) -> AssignResult:
+        """See ``BaseAssigner``; priors are square anchors of as many strides on each level."""
+        priors, level_ids = get_box_tensor(pred_instances.priors), pred_instances.level_ids
+        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
+        if not len(boxes) or not len(priors):
+            return AssignResult.all_background(priors, gt_instances.labels)
+        num_levels = int(level_ids[-1]) + 1
+        gt_levels = object_levels(boxes, geometry.sizes(priors).min()).clamp(0, num_levels - 1)
+        gt_inds = torch.zeros_like(level_ids)
+        for level in range(num_levels):
+            rows = (level_ids == level).nonzero().squeeze(1)
+            strides = pred_instances.strides[rows]
+            in_cells = boxes / strides[:1].repeat(1, 2)
+            gt_inds[rows] = self._assign_level(pred_instances.points[rows] / strides, in_cells, gt_levels - level)
+        return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(priors.dtype), gt_instances.labels)
+
+    def _assign_level(self, points: Tensor, boxes: Tensor, steps: Tensor) -> Tensor:
+        """Objects (n,) of a level's points, as in ``AssignResult``; ``steps`` (m,) lead to the levels of objects."""
+        order = torch.arange(1, len(boxes) + 1, device=boxes.device)
+        center = in_middle(points, boxes, self.center_ratio) & (steps == 0)
+        around = in_middle(points, boxes, self.ignore_ratio)
+        taken = (center * order).amax(1)
+        last = (around & (steps == 0)).mul(order).amax(1)
+        gt_inds = torch.where(taken == last, taken, -1)
+        is_near = (around & (steps.abs() == 1)).any(1)
+        return torch.where((gt_inds == 0) & is_near, -1, gt_inds)
+
+
+def object_levels(boxes: Tensor, smallest: Tensor) -> Tensor:
+    """(m,) int64 levels of boxes (m, 4), whose anchors are ``smallest`` pixels wide on the first, twice on the next."""
+    return (geometry.areas(boxes).sqrt().log2() - smallest.log2() + 0.5).floor().long()
+
+
+def in_middle(points: Tensor, boxes: Tensor, ratio: float) -> Tensor:
+    """(n, m) whether points (n, 2) lie in the middle of boxes (m, 4), whose sides are ``ratio`` of theirs, rounded."""
+    margin = (1 - ratio) / 2
+    low = ((1 - margin) * boxes[:, :2] + margin * boxes[:, 2:]).round()
+    high = (margin * boxes[:, :2] + (1 - margin) * boxes[:, 2:]).round()
+    return ((points[:, None] >= low) & (points[:, None] <= high)).all(-1)
