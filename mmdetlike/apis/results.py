@@ -25,7 +25,7 @@ def to_dict(sample: DetDataSample) -> dict:
     """The predictions of a sample as lists of numbers.
 
     Returns:
-        ``labels``, ``scores`` and ``bboxes`` (xyxy in pixels) and, where there are any, ``masks`` (COCO run-length
+        ``labels``, ``scores`` and ``bboxes`` (as predicted) and, where there are any, ``masks`` (COCO run-length
         encodings), ``keypoints`` (x, y) and ``keypoint_scores``; ``panoptic_seg``, a list of segments with ``id``
         (label + 1000 * instance) and ``mask``.
     """

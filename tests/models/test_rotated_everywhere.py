@@ -76,6 +76,7 @@ ASSIGNERS = dict(
     PointRangeAssigner=dict(regress_ranges=((-1, 1000),), center_sample_radius=1.5),
     SimOTAAssigner={},
     TaskAlignedAssigner=dict(topk=2),
+    UniformAssigner=dict(pos_ignore_thr=0.15, neg_ignore_thr=0.7, match_times=1),
 )
 # what they choose by is no overlap
 HORIZONTAL_ASSIGNERS = {'CenterRegionAssigner', 'FoveaAssigner', 'PointRangeAssigner'}

@@ -5,7 +5,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner
@@ -64,5 +64,6 @@ class UniformAssigner(BaseAssigner):
 
     def _nearest(self, candidates: Tensor, boxes: Tensor) -> Tensor:
         """(match_times, m) the candidates (n, 4) whose centers and sizes differ least from those of boxes (m, 4)."""
-        distances = torch.cdist(bbox_xyxy_to_cxcywh(candidates), bbox_xyxy_to_cxcywh(boxes), p=1)
+        shapes = [torch.cat([geometry.centers(each), geometry.sizes(each)], -1) for each in (candidates, boxes)]
+        distances = torch.cdist(*shapes, p=1)
         return distances.topk(min(self.match_times, len(candidates)), dim=0, largest=False).indices
