@@ -18,6 +18,7 @@ from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
 from mmdetlike.utils.config import located
 from mmdetlike.utils.config_text import Config
+from mmdetlike.utils.settings import check_kinds
 from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
 from mmdetlike.utils.test_cfg import check_test_cfg
 from mmdetlike.utils.unread import unread_settings
@@ -79,7 +80,9 @@ class Runner(MMEngineRunner):
         """
         check_settings(cfg)
         check_test_cfg(cfg.get('model'))  # a validation would find out after the first epoch
-        runner = super().from_cfg(Config.of(cfg))
+        cfg = Config.of(cfg)
+        check_kinds(cfg)
+        runner = super().from_cfg(cfg)
         for line in unread_settings(runner.cfg):
             runner.logger.warning(line)
         return runner

@@ -2,15 +2,19 @@
 
 import logging
 import math
+import os
 from collections.abc import Callable
 from multiprocessing import get_all_start_methods
 from numbers import Integral, Real
 from typing import NamedTuple
 
 from mmengine.registry import MODELS
+from torch.distributed import is_initialized
 
 from mmdetlike.errors import ConfigError
 
+# what each launcher tells the processes that it starts
+LAUNCHER_VARIABLES = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_LOCAL_RANK'}
 KINDS = ('train', 'val', 'test')
 MISSING = object()
 
@@ -55,6 +59,10 @@ SCOPE = Rule(
     'the scope of a registry, as mmdetlike or mmdet',
     lambda value: value is None or value in ('mmengine', *MODELS.children),
 )
+LAUNCHER = Rule(
+    "'none', or 'pytorch', 'slurm' or 'mpi' in a process that torchrun, srun or mpirun has started",
+    lambda value: value == 'none' or is_initialized() or LAUNCHER_VARIABLES.get(value, '') in os.environ,
+)
 START_METHOD = Rule(f'one of {get_all_start_methods()}', lambda value: value in get_all_start_methods())
 LOADER = Rule(
     'one dict: a run validates or tests on one set; score several one after the other, or in a ConcatDataset',
@@ -70,6 +78,7 @@ RULES = {
     **{f'{kind}_dataloader': LOADER for kind in KINDS},
     **{f'{kind}_dataloader.dataset': DATASET for kind in KINDS},
     'default_scope': SCOPE,
+    'launcher': LAUNCHER,
     'env_cfg.mp_cfg.mp_start_method': START_METHOD,
     'model.data_preprocessor': PREPROCESSOR,
     'train_cfg.max_epochs': POSITIVE,

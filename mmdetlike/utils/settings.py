@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.config import dicts_within
 
+PLAIN = (str, bytes, bool, int, float, list, tuple, dict)
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # what a Runner has all of or nothing of; what training needs is the tools' to require
@@ -107,23 +108,33 @@ def check_settings(config: MMEngineConfig) -> None:
             no loader takes; the message names file, key and value.
     """
     where = config.filename or 'the config'
-    for name, kinds in SETTINGS.items():
-        value = config.get(name)
-        if value is not None and not isinstance(value, kinds):
-            expected = ' or '.join(kind.__name__ for kind in kinds)
-            raise ConfigError(f'{where}: {name} must be {expected}, got {value!r:.80}')
+    check_kinds(config)
     for name in LOADERS:
         if config.get(name) is not None:
             _check_loader(config[name], f'{where}: {name}')
-    for path, part in _parts_to_build(config):
-        if not isinstance(part, dict):
-            raise ConfigError(f"{where}: {path} must be a dict with the key 'type', got {part!r:.80}")
     for names in TOGETHER:
         missing = [name for name in names if config.get(name) is None]
         if 0 < len(missing) < len(names):
             present = [name for name in names if name not in missing]
             raise ConfigError(f'{where} has {" and ".join(present)} without {" and ".join(missing)}: set all or none')
     _check_values(config, where)
+
+
+def check_kinds(config: MMEngineConfig) -> None:
+    """Check that top-level settings are of a kind that their readers take; objects may stand in place of configs.
+
+    Raises:
+        ConfigError: One isn't; the message names file, key and value.
+    """
+    where = config.filename or 'the config'
+    for name, kinds in SETTINGS.items():
+        value = config.get(name)
+        if isinstance(value, PLAIN) and not isinstance(value, kinds):
+            expected = ' or '.join(kind.__name__ for kind in kinds)
+            raise ConfigError(f'{where}: {name} must be {expected}, got {value!r:.80}')
+    for path, part in _parts_to_build(config):
+        if isinstance(part, PLAIN) and not isinstance(part, dict):
+            raise ConfigError(f"{where}: {path} must be a dict with the key 'type', got {part!r:.80}")
 
 
 def _check_values(config: MMEngineConfig, where: str) -> None:

@@ -215,6 +215,24 @@ def test_settings_of_prediction_are_looked_at_before_training(tmp_path):
         Runner.from_cfg(cfg)
 
 
+@pytest.mark.parametrize(
+    ('key', 'value', 'sentence'),
+    [
+        ('custom_hooks', ['EMAHook'], r"custom_hooks\[0\] must be a dict with the key 'type', got 'EMAHook'"),
+        ('model', 'retinanet', r"model must be dict, got 'retinanet'"),
+        ('param_scheduler', 'step', r"param_scheduler must be dict or list or tuple, got 'step'"),
+        ('optim_wrapper', [1], r'optim_wrapper must be dict, got \[1\]'),
+        ('launcher', 'slurm', r"launcher='slurm': it should be 'none', or .* that torchrun, srun or mpirun"),
+        ('launcher', 'ssh', r"launcher='ssh': it should be"),
+    ],
+)
+def test_settings_of_other_kinds_are_named_by_the_runner(key, value, sentence, tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet')
+    cfg[key] = value
+    with pytest.raises(ConfigError, match=sentence):
+        Runner.from_cfg(cfg)
+
+
 def test_the_layer_with_other_channels_is_named(tmp_path):
     cfg = tiny_config(tmp_path, 'retinanet')
     cfg.model.bbox_head.in_channels = 24

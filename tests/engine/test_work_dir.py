@@ -63,7 +63,7 @@ def test_overwrite_removes_the_earlier_checkpoints(tmp_path):
     assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_1.pth', 'other.pth']
     assert (tmp_path / 'epoch_1.pth').stat().st_size > 0
     (copy,) = tmp_path.glob('*.py')
-    assert 'overwrite=False' in copy.read_text()
+    assert 'overwrite = False' in copy.read_text()
 
 
 def test_overwrite_keeps_the_checkpoint_that_it_starts_from(finished, tmp_path):
