@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = re.compile(r'```(?:python|cpp)\n(?:#|//) (\w+\.\w+)\n(.*?)```', re.DOTALL)
+FILES = re.compile(r'```(?:python|cpp)\n(?:#|//) ([\w/]+\.\w+)\n(.*?)```', re.DOTALL)
 BASE = re.compile(r"find_config\('([\w.-]+)'\)")
 TINY = """
 from mmdetlike.engine import launch
@@ -34,6 +34,7 @@ def run(folder: Path, *command: str) -> str:
 @pytest.mark.parametrize(
     'name, told',
     [
+        ('a_module', 'TinyBackbone'),
         ('a_transform', 'coco/bbox_mAP'),
         ('a_metric', 'counting/error'),
         ('a_dataset', 'coco/bbox_mAP'),
@@ -46,6 +47,7 @@ def test_a_page_is_enough(name, told, tmp_path):
     page = (ROOT / f'docs/add_{name}.md').read_text()
     module = (ROOT / 'docs/add_a_module.md').read_text()
     for file, text in FILES.findall(page):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text)
     make_base = textwrap.dedent(re.search(r'python -c "\n(.*?)"', module, re.DOTALL)[1])
     run(tmp_path, '-c', BASE.sub(BASE.search(page)[0], make_base))
