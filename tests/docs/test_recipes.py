@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = re.compile(r'```python\n# (\w+\.py)\n(.*?)```', re.DOTALL)
+FILES = re.compile(r'```(?:python|cpp)\n(?:#|//) ([\w/]+\.\w+)\n(.*?)```', re.DOTALL)
 BASE = re.compile(r"find_config\('([\w.-]+)'\)")
 TINY = """
 from mmdetlike.engine import launch
@@ -34,17 +34,20 @@ def run(folder: Path, *command: str) -> str:
 @pytest.mark.parametrize(
     'name, told',
     [
-        ('transform', 'coco/bbox_mAP'),
-        ('metric', 'counting/error'),
-        ('dataset', 'coco/bbox_mAP'),
-        ('region_branch', 'loss_fill'),
-        ('query_detector', 'd0.loss_bbox'),
+        ('a_module', 'TinyBackbone'),
+        ('a_transform', 'coco/bbox_mAP'),
+        ('a_metric', 'counting/error'),
+        ('a_dataset', 'coco/bbox_mAP'),
+        ('a_region_branch', 'loss_fill'),
+        ('a_query_detector', 'd0.loss_bbox'),
+        ('an_operator', 'SquaredReLU'),
     ],
 )
 def test_a_page_is_enough(name, told, tmp_path):
-    page = (ROOT / f'docs/add_a_{name}.md').read_text()
+    page = (ROOT / f'docs/add_{name}.md').read_text()
     module = (ROOT / 'docs/add_a_module.md').read_text()
     for file, text in FILES.findall(page):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text)
     make_base = textwrap.dedent(re.search(r'python -c "\n(.*?)"', module, re.DOTALL)[1])
     run(tmp_path, '-c', BASE.sub(BASE.search(page)[0], make_base))
