@@ -165,6 +165,8 @@ def _accepted_arguments(cls) -> list[str]:
 
 def _parameters(cls) -> list[inspect.Parameter]:
     """What ``cls`` takes by name, its own constructor's first, then of its bases' as far as ``**kwargs`` leads."""
+    if cls is None:  # a name that no registry has; building says so
+        return []
     if not inspect.isclass(cls):
         try:
             return list(inspect.signature(cls).parameters.values())

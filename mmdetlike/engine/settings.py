@@ -72,11 +72,18 @@ DATASET = Rule(
     "one dataset: put several together by dict(type='ConcatDataset', datasets=[...])",
     lambda value: not isinstance(value, (list, tuple, str)),
 )
+MODEL = Rule('a dict, or a model that is built', lambda value: value is not None)
+FOLDER = Rule('the folder that the run writes into', lambda value: value is not None)
+GROUP = Rule('a dict; leave it out for the defaults', lambda value: isinstance(value, dict))
 PREPROCESSOR = Rule("a dict, as dict(type='DetDataPreprocessor')", lambda value: value is not None)
 
 RULES = {
     **{f'{kind}_dataloader': LOADER for kind in KINDS},
     **{f'{kind}_dataloader.dataset': DATASET for kind in KINDS},
+    'model': MODEL,
+    'work_dir': FOLDER,
+    'env_cfg': GROUP,
+    'randomness': GROUP,
     'default_scope': SCOPE,
     'launcher': LAUNCHER,
     'env_cfg.mp_cfg.mp_start_method': START_METHOD,
