@@ -62,7 +62,8 @@ class CenterPrior(nn.Module):
 
     def forward(self, priors: Priors, objects: InstanceData) -> Pairs:
         """Pairs of N points and those of m objects in which they lie."""
-        boxes, labels = get_box_tensor(objects.bboxes), objects.labels
+        boxes = get_box_tensor(objects.bboxes)
+        labels = objects.labels
         inside = points_inside(priors.points, boxes)
         if self.force_topk and len(boxes):
             with torch.no_grad():
@@ -159,7 +160,8 @@ class AutoAssignHead(AnchorFreeHead):
         """``pos`` of objects, ``neg`` of all points and classes, ``center`` of the center priors."""
         positive, negative, center, weights, num_objects = [], [], [], [], 0
         for i, sample in enumerate(samples):
-            of_image, objects = preds.of_image(i), self.gt_instances(sample)
+            of_image = preds.of_image(i)
+            objects = self.gt_instances(sample)
             pairs = self.center_prior(of_image.priors, objects)
             boxes = self.bbox_coder.decode(of_image.priors.points, of_image.bbox_pred[0])
             scores = self.scores(of_image)[0] * of_image.centerness[0].sigmoid()
@@ -206,7 +208,8 @@ def background_weights(scores: Tensor, boxes: Tensor, gt_boxes: Tensor, pairs: P
     quality = 1 / (1 - ious).clamp(min=EPS)
     worst = quality.new_full((pairs.num_objects,), torch.inf).scatter_reduce_(0, pairs.objects, quality, 'amin')
     best = quality.new_zeros(pairs.num_objects).scatter_reduce_(0, pairs.objects, quality, 'amax')
-    worst, best = worst[pairs.objects], best[pairs.objects]
+    worst = worst[pairs.objects]
+    best = best[pairs.objects]
     weights[pairs.points, pairs.labels] = 1 - (quality - worst + EPS) / (best - worst + EPS)
     return weights
 

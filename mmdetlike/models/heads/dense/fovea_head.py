@@ -83,7 +83,8 @@ class FoveaHead(AnchorFreeHead):
     def build_wide_layers(self) -> nn.ModuleList:
         """The layers of classes after their features are aligned, which is a layer of the head itself."""
         self.feature_adaption = FeatureAlign(self.in_channels, self.feat_channels, self.deform_groups)
-        width, layer = self.feat_channels, dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, bias=self.conv_bias)
+        width = self.feat_channels
+        layer = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, bias=self.conv_bias)
         return nn.ModuleList(
             [ConvModule(width, width * 4, 3, padding=1, **layer), ConvModule(width * 4, width * 4, 1, **layer)]
         )

@@ -107,7 +107,8 @@ class RepPointsHead(AnchorFreeHead):
         return self.train_cfg[stage]
 
     def build_layers(self) -> None:
-        width, num_taps = self.point_feat_channels, self.kernel_size**2
+        width = self.point_feat_channels
+        num_taps = self.kernel_size**2
         num_out = 4 if self.use_grid_points else 2 * num_taps
         taps = dict(kernel_size=self.kernel_size, padding=self.kernel_size // 2)
         if self.transform_method == 'moment':

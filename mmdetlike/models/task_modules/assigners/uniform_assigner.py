@@ -41,7 +41,8 @@ class UniformAssigner(BaseAssigner):
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
         """See ``BaseAssigner``; ``matches`` of the result has all matches that overlap enough."""
-        priors, boxes = get_box_tensor(pred_instances.priors), get_box_tensor(gt_instances.bboxes)
+        priors = get_box_tensor(pred_instances.priors)
+        boxes = get_box_tensor(gt_instances.bboxes)
         predicted = get_box_tensor(pred_instances.bboxes)
         gt_inds = torch.zeros(len(priors), dtype=torch.long, device=priors.device)
         if not len(boxes) or not len(priors):
