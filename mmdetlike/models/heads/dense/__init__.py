@@ -2,6 +2,7 @@ from .anchor_free_head import AnchorFreeHead
 from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .base import DenseHead, DenseTargets, FlatPredictions
+from .cascade_rpn_head import CascadeRPNHead, StageCascadeRPNHead
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .ddod_head import DDODHead
 from .fcos_head import FCOSHead
