@@ -114,16 +114,8 @@ class StageCascadeRPNHead(RPNHead):
         """``cls`` over all anchors, if there are classes, and ``reg`` over the positives, one value a level."""
         if 'sampler' not in self.train_cfg:
             targets = replace(targets, avg_factor=targets.labels.numel() / CELLS_OF_A_SAMPLE)
-        pred, target = self.box_pairs(preds, targets)
-
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, targets, rows)
-
-        def box_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor)
-
-        terms = dict(cls=class_loss, reg=box_loss) if self.with_cls else dict(reg=box_loss)
-        return self.losses_by_level(preds, targets, **terms)
+        terms = super().target_losses(preds, targets, samples)
+        return {name if name == 'cls' else 'reg': value for name, value in terms.items()}
 
 
 @MODELS.register_module()

@@ -14,6 +14,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike_ops import DeformConv2d
 
 from ..common import rare_classes_init
+from .anchor_free_head import DEFAULT_LOSS_CLS
 from .anchor_head import DEFAULT_CODER, AnchorHead
 from .base import DenseTargets, FlatPredictions
 from .retina_head import RetinaHead
@@ -23,7 +24,6 @@ DEFAULT_APPROXS = dict(
     type='AnchorGenerator', octave_base_scale=8, scales_per_octave=3, ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
 )
 DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[8], strides=[4, 8, 16, 32, 64])
-DEFAULT_LOSS_LOC = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 DEFAULT_LOSS_SHAPE = dict(type='BoundedIoULoss', beta=0.2, loss_weight=1.0)
 SHAPE_CLIP = 1e-6  # anchors may be this many times larger or smaller than the squares
 BACKGROUND_WEIGHT = 0.1  # of a cell in the loss of locations
@@ -79,7 +79,7 @@ class GuidedAnchorHead(AnchorHead):
         bbox_coder: dict = DEFAULT_CODER,
         deform_groups: int = 4,
         loc_filter_thr: float = 0.01,
-        loss_loc: dict = DEFAULT_LOSS_LOC,
+        loss_loc: dict = DEFAULT_LOSS_CLS,
         loss_shape: dict = DEFAULT_LOSS_SHAPE,
         **kwargs,
     ) -> None:
