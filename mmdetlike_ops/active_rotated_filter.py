@@ -36,7 +36,8 @@ def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:
     # the inverse of a permutation: the weight that each place takes
     sources = places.argsort(dim=1)
     turned = input.flatten(2)[:, :, sources]
-    (outs, ins, orientations, height, width), rotations = input.shape, indices.shape[3]
+    (outs, ins, orientations, height, width) = input.shape
+    rotations = indices.shape[3]
     return turned.transpose(1, 2).reshape(outs * rotations, ins * orientations, height, width)
 
 

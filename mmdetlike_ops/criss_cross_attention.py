@@ -48,7 +48,9 @@ class CrissCrossAttention(nn.Module):
             raise ValueError(
                 f'CrissCrossAttention: x has shape {tuple(x.shape)}, (n, {self.in_channels}, h, w) is expected'
             )
-        query, key, value = self.query_conv(x), self.key_conv(x), self.value_conv(x)
+        query = self.query_conv(x)
+        key = self.key_conv(x)
+        value = self.value_conv(x)
         height = x.shape[2]
         columns = torch.einsum('nchw,nciw->nhwi', query, key)
         # a pixel lies in its column and in its row: it counts in the row

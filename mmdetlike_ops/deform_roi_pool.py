@@ -191,7 +191,8 @@ class DeformRoIPoolPack(DeformRoIPool):
             ValueError: `x` has another number of channels than `output_channels`.
         """
         if x.dim() == 4 and x.shape[1] != self.output_channels:
-            name, channels = type(self).__name__, x.shape[1]
+            name = type(self).__name__
+            channels = x.shape[1]
             raise ValueError(f'{name}: x has {channels} channels, output_channels {self.output_channels} is expected')
         return self.pool(x, rois, None).flatten(1)
 

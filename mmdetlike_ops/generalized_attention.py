@@ -138,7 +138,8 @@ class GeneralizedAttention(nn.Module):
         return energy
 
     def _position_energy(self, query: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
-        (height, width), (key_height, key_width) = queries.shape[2:], keys.shape[2:]
+        (height, width) = queries.shape[2:]
+        (key_height, key_width) = keys.shape[2:]
         query = query.unflatten(2, (height, width)) * 0.5**0.5
         along_y = self.appr_geom_fc_y(self._embed_offsets(height, key_height, query))
         along_x = self.appr_geom_fc_x(self._embed_offsets(width, key_width, query))

@@ -26,8 +26,10 @@ def mask_iou(a: Tensor, b: Tensor, mode: str = 'iou') -> Tensor:
     check_shape('mask_iou', 'b', b, ('m', *a.shape[1:]))
     check_device('mask_iou', 'b', b, a.device)
     check_choice('mask_iou', 'mode', mode, ('iou', 'iof'))
-    a, b = a != 0, b != 0
-    shared, area = mask_intersections(a, b), a.sum((1, 2))[:, None]
+    a = a != 0
+    b = b != 0
+    shared = mask_intersections(a, b)
+    area = a.sum((1, 2))[:, None]
     whole = area.float() if mode == 'iof' else area + b.sum((1, 2)) - shared
     return shared / whole.clamp(min=1)
 
@@ -37,7 +39,8 @@ def mask_intersections(a: Tensor, b: Tensor) -> Tensor:
 
     A product of matrices, a part of the pixels at a time, so that the masks in float32 take little memory at once.
     """
-    first, second = a.flatten(1), b.flatten(1)
+    first = a.flatten(1)
+    second = b.flatten(1)
     shared = torch.zeros(len(a), len(b), device=a.device)
     step = max(_CHUNK_BYTES // (4 * max(len(a) + len(b), 1)), 1)
     with torch.autocast(a.device.type, enabled=False):  # half precision does not count to 2049

@@ -38,7 +38,9 @@ def masked_conv2d(
     Raises:
         TypeError, ValueError: An argument has a wrong type, shape or device.
     """
-    padding, stride, dilation = _pair(padding), _pair(stride), _pair(dilation)
+    padding = _pair(padding)
+    stride = _pair(stride)
+    dilation = _pair(dilation)
     _check_filters(features, weight, bias, groups)
     for name, pair, least in (('padding', padding, 0), ('stride', stride, 1), ('dilation', dilation, 1)):
         if min(pair) < least:
@@ -56,7 +58,8 @@ def masked_conv2d(
 
 def _correlate(padded: Tensor, first: Tensor, weight: Tensor, dilation: tuple[int, int], groups: int) -> Tensor:
     """(places, out_c) sums of products, at least float32, of the pixels that follow those numbered `first`."""
-    channels, width = padded.shape[1], padded.shape[3]
+    channels = padded.shape[1]
+    width = padded.shape[3]
     pixels = padded.permute(0, 2, 3, 1).reshape(-1, channels)
     filters = weight.unflatten(0, (groups, -1)).permute(3, 4, 0, 2, 1)
     sums = 0.0

@@ -207,7 +207,8 @@ class MultiScaleDeformableAttention(nn.Module):
         value = query if value is None else value
         query = query if query_pos is None else query + query_pos
         if not self.batch_first:
-            query, value = query.transpose(0, 1), value.transpose(0, 1)
+            query = query.transpose(0, 1)
+            value = value.transpose(0, 1)
         self._check(query, reference_points, spatial_shapes, level_start_index)
         value = self.value_proj(value)
         if key_padding_mask is not None:

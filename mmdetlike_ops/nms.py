@@ -110,7 +110,8 @@ def nms_match(dets: Tensor, thr: float) -> list[list[int]]:
     """
     check_table('nms_match', 'dets', dets, 5)
     dets = dets.detach().to(torch.promote_types(dets.dtype, torch.float32))
-    boxes, scores = dets[:, :4], dets[:, 4]
+    boxes = dets[:, :4]
+    scores = dets[:, 4]
     kept = nms(boxes, scores, thr)[1]
     if kept.numel() == 0:
         return []

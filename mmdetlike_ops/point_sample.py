@@ -66,7 +66,8 @@ def rel_roi_point_to_abs_img_point(rois: Tensor, rel_roi_points: Tensor) -> Tens
     check_float(op, 'rel_roi_points', rel_roi_points)
     check_shape(op, 'rel_roi_points', rel_roi_points, (rois.shape[0], 'p', 2))
     check_device(op, 'rel_roi_points', rel_roi_points, rois.device)
-    low, high = rois[:, None, -4:-2], rois[:, None, -2:]
+    low = rois[:, None, -4:-2]
+    high = rois[:, None, -2:]
     return low + rel_roi_points * (high - low)
 
 

@@ -24,7 +24,8 @@ def _setup_context(ctx, inputs, output):
 
 
 def _backward(ctx, grad):
-    with_rois, deterministic = ctx.needs_input_grad[1], torch.are_deterministic_algorithms_enabled()
+    with_rois = ctx.needs_input_grad[1]
+    deterministic = torch.are_deterministic_algorithms_enabled()
     grad_x, grad_rois = kernels.prroi_pool_backward(grad, *ctx.saved_tensors, ctx.scale, with_rois, deterministic)
     return grad_x, grad_rois if with_rois else None, None, None, None
 

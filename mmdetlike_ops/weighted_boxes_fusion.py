@@ -74,8 +74,10 @@ class _Clusters:
         self.count = 0
         self.fused = np.zeros((capacity, 4))
         self.weighted_boxes = np.zeros((capacity, 4))
-        self.score_sum, self.score_max = np.zeros(capacity), np.zeros(capacity)
-        self.weight_sum, self.size = np.zeros(capacity), np.zeros(capacity)
+        self.score_sum = np.zeros(capacity)
+        self.score_max = np.zeros(capacity)
+        self.weight_sum = np.zeros(capacity)
+        self.size = np.zeros(capacity)
         self.found = np.zeros((capacity, models), dtype=bool)
 
     def boxes(self) -> np.ndarray:
@@ -85,7 +87,8 @@ class _Clusters:
         overlaps = _iou(box, self.boxes())
         i = int(overlaps.argmax()) if self.count else 0
         if not self.count or not overlaps[i] > iou_thr:
-            i, self.count = self.count, self.count + 1
+            i = self.count
+            self.count = self.count + 1
         self.weighted_boxes[i] += score * box
         self.score_sum[i] += score
         self.score_max[i] = max(self.score_max[i], score)
@@ -96,7 +99,9 @@ class _Clusters:
 
     def scores(self, weights: np.ndarray, conf_type: str, allows_overflow: bool) -> np.ndarray:
         used = slice(self.count)
-        total, size, found = self.score_sum[used], self.size[used], self.found[used]
+        total = self.score_sum[used]
+        size = self.size[used]
+        found = self.found[used]
         if conf_type == 'max':
             return self.score_max[used] / weights.max()
         if conf_type == 'box_and_model_avg':

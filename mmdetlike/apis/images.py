@@ -58,7 +58,8 @@ def as_array(image, channel_order: str = 'bgr') -> np.ndarray:
         ValueError: It is an array or tensor of another shape, type or range.
     """
     if isinstance(image, PillowImage):
-        image, channel_order = _array_of_pillow(image), 'rgb'
+        image = _array_of_pillow(image)
+        channel_order = 'rgb'
     elif isinstance(image, torch.Tensor):
         image = _array_of_tensor(image)
     elif not isinstance(image, np.ndarray):

@@ -154,7 +154,8 @@ class DetInferencer:
         check_batch_size(batch_size)
         check_channel_order(channel_order)
         sources = expand(inputs)
-        save_vis, save_pred = bool(out_dir) and not no_save_vis, bool(out_dir) and not no_save_pred
+        save_vis = bool(out_dir) and not no_save_vis
+        save_pred = bool(out_dir) and not no_save_pred
         look = Look(save_vis or return_vis or show, show, wait_time, draw_pred, pred_score_thr, print_result)
         predictions, pictures, failures = [], [], []
         with ResultWriter(out_dir, save_vis, save_pred, sources) as writer:
@@ -168,7 +169,8 @@ class DetInferencer:
 
     def _finish(self, outcome: Outcome, look: Look, writer: ResultWriter) -> tuple[dict, np.ndarray | None]:
         """The prediction as plain data, and the drawn picture if one is wanted, once they are written and printed."""
-        prediction, picture = _plain(outcome), None
+        prediction = _plain(outcome)
+        picture = None
         if outcome.error is None:
             picture = self._draw(outcome, look) if look.draw else None
             writer.write(outcome.item, prediction, picture)

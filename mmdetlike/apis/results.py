@@ -197,7 +197,8 @@ class _VideoWriter:
         if self._pictures is not None:
             return
         self._shape = shape[:2]
-        codec, size = cv2.VideoWriter_fourcc(*'mp4v'), (shape[1], shape[0])
+        codec = cv2.VideoWriter_fourcc(*'mp4v')
+        size = (shape[1], shape[0])
         self._pictures = cv2.VideoWriter(str(self._vis), codec, self.video.fps, size)
         if not self._pictures.isOpened():
             raise OSError(f'OpenCV could not write a video to {self._vis}: is the folder writable?')

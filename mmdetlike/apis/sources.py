@@ -67,7 +67,8 @@ def expand(inputs) -> list[Image] | Iterator[Image]:
 def _expand_one(entry) -> list:
     if not isinstance(entry, (str, Path)):
         return [entry]
-    text, path = str(entry), Path(entry)
+    text = str(entry)
+    path = Path(entry)
     if path.is_dir():
         return _files_of(sorted(path.iterdir()), f'folder {path}')
     if not is_url(text) and not path.exists() and glob.has_magic(text):

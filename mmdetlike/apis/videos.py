@@ -64,7 +64,8 @@ def probe(path: str) -> Video:
     try:
         if not capture.isOpened():
             raise ImageError(path, 'OpenCV cannot read it as a video')
-        fps, frames = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     finally:
         capture.release()
     return Video(path, fps if fps > 0 else _DEFAULT_FPS, max(frames, 0))

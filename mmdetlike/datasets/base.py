@@ -150,7 +150,8 @@ class BaseDetDataset(BaseDataset):
 
     def _checked_indices(self) -> int | Sequence[int]:
         """``indices``, known to select something that is there."""
-        indices, count = self._indices, len(self.data_list)
+        indices = self._indices
+        count = len(self.data_list)
         numbers = [indices] if isinstance(indices, int) else indices
         if not isinstance(numbers, (Sequence, np.ndarray)) or not all(
             isinstance(number, (int, np.integer)) and not isinstance(number, bool) for number in numbers

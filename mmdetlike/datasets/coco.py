@@ -68,7 +68,8 @@ class CocoDataset(BaseDetDataset):
         prefix = self.data_prefix
         stem = osp.splitext(image['file_name'])[0]
         img_path = osp.join(prefix.get('img', ''), image['file_name'])
-        width, height = image['width'], image['height']
+        width = image['width']
+        height = image['height']
         if width is None or height is None:
             width, height = self._size_of_picture(image, img_path)
         return {

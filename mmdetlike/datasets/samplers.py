@@ -103,8 +103,10 @@ class DefaultSampler(Sampler):
         return torch.randperm(size, generator=generator).tolist()
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        order, epoch = self._order(), self.epoch
-        start, self._skip = self.rank + self._skip * self.world_size, 0
+        order = self._order()
+        epoch = self.epoch
+        start = self.rank + self._skip * self.world_size
+        self._skip = 0
         places = range(start, self.total_size, self.world_size)
         return (SeededIndex(order[place % len(order)], stable_hash(self.seed, epoch, place)) for place in places)
 
@@ -144,7 +146,8 @@ class InfiniteSampler(Sampler):
         self._skip = 0
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        start, self._skip = self.rank + self._skip * self.world_size, 0
+        start = self.rank + self._skip * self.world_size
+        self._skip = 0
         return self._from(start)
 
     def _from(self, start: int) -> Iterator[SeededIndex]:

@@ -40,11 +40,13 @@ def _point(image: np.ndarray, random: Random) -> tuple[int, int]:
 
 def _blob(image: np.ndarray, random: Random) -> None:
     """A dull slanted ellipse: round like a circle, yet without its bright colours."""
-    (x, y), color = _point(image, random), np.clip(_dull(random), 0, 255)
+    x, y = _point(image, random)
+    color = np.clip(_dull(random), 0, 255)
     a, b = (int(n) for n in random.randint(3, max(4, min(image.shape[:2]) // 6), 2))
     slant = int(random.randint(-4, 5))
     reach = a + b  # to the sides, with the slant
-    left, top = max(x - reach, 0), max(y - b, 0)
+    left = max(x - reach, 0)
+    top = max(y - b, 0)
     window = image[top : y + b + 1, left : x + reach + 1]
     rows, columns = np.ogrid[: window.shape[0], : window.shape[1]]
     down = rows + (top - y)
@@ -53,7 +55,8 @@ def _blob(image: np.ndarray, random: Random) -> None:
 
 
 def _line(image: np.ndarray, random: Random) -> None:
-    start, end = _point(image, random), _point(image, random)
+    start = _point(image, random)
+    end = _point(image, random)
     color = tuple(int(c) for c in np.clip(_dull(random), 0, 255))
     cv2.line(image, start, end, color, int(random.randint(1, 3)), cv2.LINE_8)
 
@@ -108,7 +111,8 @@ def _noise(height: int, width: int, random: Random) -> np.ndarray:
 
 def _gradient(height: int, width: int, random: Random) -> np.ndarray:
     y, x = np.ogrid[:height, :width]
-    down, across = (256 * y // height, 256 * x // width)
+    down = 256 * y // height
+    across = 256 * x // width
     if random.randint(2):
         down = 256 - down
     return (down + across) // 2

@@ -98,7 +98,8 @@ class Shape:
     def transform(self, points: list[tuple[float, float]]) -> np.ndarray:
         """(N, 2) pixel positions of ``points`` given in the upright unit circle."""
         xy = np.array(points, dtype=np.float64) * (min(self.aspect, 1), min(1 / self.aspect, 1)) * self.radius
-        cos, sin = math.cos(self.tilt), math.sin(self.tilt)
+        cos = math.cos(self.tilt)
+        sin = math.sin(self.tilt)
         return xy @ np.array([[cos, sin], [-sin, cos]]) + self.center
 
     @cached_property
@@ -232,7 +233,8 @@ class Scene:
 
 def _upright_box(visible: np.ndarray) -> list[float]:
     """x1, y1, x2, y2 around the pixels that are set."""
-    columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(visible.any(1))
+    columns = np.flatnonzero(visible.any(0))
+    rows = np.flatnonzero(visible.any(1))
     return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
 
 
@@ -245,7 +247,8 @@ def _tilted_box(visible: np.ndarray, tilt: float) -> list[float]:
 
 
 def _sides(mask: np.ndarray) -> tuple[int, int]:
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    columns = np.flatnonzero(mask.any(0))
+    rows = np.flatnonzero(mask.any(1))
     return (int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1) if len(columns) else (0, 0)
 
 

@@ -88,7 +88,8 @@ def stored_progress(checkpoint: dict, by_epoch: bool, dataloader, batch_size: in
         )
     now = Division.of(dataloader)
     if not by_epoch:
-        epoch, batches = 0, checkpoint['meta']['iter']
+        epoch = 0
+        batches = checkpoint['meta']['iter']
         epoch_length = now.epoch_length
         if not is_endless(dataloader):
             epoch, batches = divmod(batches, epoch_length)

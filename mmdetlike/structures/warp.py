@@ -58,7 +58,8 @@ class Warp:
     def resize(cls, old: Size, new: Size, interpolation: str = 'bilinear') -> 'Warp':
         """Stretch an image of (h, w) ``old`` to ``new``."""
         _check_choice('interpolation', interpolation, INTERPOLATIONS)
-        old, new = _size(old), _size(new)
+        old = _size(old)
+        new = _size(new)
         if min(old + new) <= 0:
             raise ValueError(f'Cannot resize an image of (h, w) = {old} to {new}; sizes must be positive.')
         return cls(np.diag([new[1] / old[1], new[0] / old[0], 1.0]), old, new, 'resize', interpolation)
@@ -67,7 +68,8 @@ class Warp:
     def flip(cls, size: Size, direction: str = 'horizontal') -> 'Warp':
         """Mirror an image of (h, w): 'horizontal' (left becomes right), 'vertical' or 'diagonal' (both)."""
         _check_choice('direction', direction, _FLIPS)
-        matrix, size = np.eye(3), _size(size)
+        matrix = np.eye(3)
+        size = _size(size)
         if direction != 'vertical':
             matrix[0] = -1, 0, size[1]
         if direction != 'horizontal':
@@ -173,8 +175,10 @@ class Warp:
 
     def _window(self, img: np.ndarray, fill: Fill, border: int) -> np.ndarray:
         (x0, y0), (h, w), (old_h, old_w) = self.offset, self.size, self.source
-        left, top = max(-x0, 0), max(-y0, 0)
-        right, bottom = max(x0 + w - old_w, 0), max(y0 + h - old_h, 0)
+        left = max(-x0, 0)
+        top = max(-y0, 0)
+        right = max(x0 + w - old_w, 0)
+        bottom = max(y0 + h - old_h, 0)
         inside = img[max(y0, 0) : max(y0 + h, 0), max(x0, 0) : max(x0 + w, 0)]
         if not (left or top or right or bottom):
             return inside

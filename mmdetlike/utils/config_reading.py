@@ -66,7 +66,8 @@ def _about_kinds(error: TypeError) -> str | None:
     found = re.match(r"(\w+)=.* is a dict in the child config but is of type <class '([\w.]+)'>", str(error), re.DOTALL)
     if found is None:
         return None
-    key, kind = found[1], found[2].rpartition('.')[2]
+    key = found[1]
+    kind = found[2].rpartition('.')[2]
     if kind in ('list', 'tuple'):
         return (
             f'{key} is a dict, but a {kind} in the base config, which is replaced as a whole: write all entries. '

@@ -138,14 +138,16 @@ class OutputFolder:
     def _candidates(self, name: PurePath, source: str) -> Iterator[PurePath]:
         """Names to try: the plain one, those that the source had before, then numbers that are likely to be free."""
         yield name
-        beginning, end = name.with_suffix('').as_posix() + '_', name.suffix
+        beginning = name.with_suffix('').as_posix() + '_'
+        end = name.suffix
         twins = [file for file in self._sources if file.startswith(beginning) and file.endswith(end)]
         yield from (PurePath(file) for file in twins if self._sources[file] == source)
         for number in itertools.count(len(twins) + 1):
             yield name.with_name(f'{name.stem}_{number}{end}')
 
     def _relative(self, source: str) -> PurePath:
-        location, root = _location(source), self._roots[is_url(source)]
+        location = _location(source)
+        root = self._roots[is_url(source)]
         if root is None or location.parts[: len(root.parts)] != root.parts:
             return PurePath(location.name)
         return PurePath(*location.parts[len(root.parts) :])

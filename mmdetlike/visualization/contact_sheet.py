@@ -80,7 +80,8 @@ def _cell(image: np.ndarray, prediction: Any, ground_truth: Any, cell: int, look
     image = as_canvas(image)
     height, width = image.shape[:2]
     factor = cell / max(height, width)
-    new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
+    new_width = max(1, round(width * factor))
+    new_height = max(1, round(height * factor))
     scale = (new_width / width, new_height / height)
     tile = resize_image(image, new_width, new_height)
     if ground_truth is not None:

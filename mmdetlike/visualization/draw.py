@@ -111,7 +111,8 @@ def draw_masks(
     crops = [_crop(box) for box in mask_extents(masks)]
     order = np.argsort([-np.count_nonzero(mask[crop]) for mask, crop in zip(masks, crops)], kind='stable')
     for i in order:
-        region, inside = canvas[crops[i]], masks[i][crops[i]]
+        region = canvas[crops[i]]
+        inside = masks[i][crops[i]]
         tinted = region * np.float32(1 - alpha) + np.array(colors[i], np.float32) * np.float32(alpha)
         np.copyto(region, tinted.astype(np.uint8), where=inside[..., None])
     for i in order:
@@ -148,7 +149,9 @@ def draw_labels(
     boxes = upright(boxes) if boxes.size else boxes.reshape(-1, 4)
     height, width = canvas.shape[:2]
     font_size = font_size or _font_size_for_tags(canvas.shape, texts)
-    font, tag_height, pad = Typeface(font_size), round(1.3 * font_size), round(0.3 * font_size)
+    font = Typeface(font_size)
+    tag_height = round(1.3 * font_size)
+    pad = round(0.3 * font_size)
     if tag_height > height:
         return canvas
     texts = [shorten(tidy(text), font, width - 2 * pad, tail=5) for text in texts]
@@ -267,7 +270,8 @@ def _enlarge(image: np.ndarray, instances: Instances, min_side: int) -> tuple[np
     factor = min_side / min(height, width)
     if factor <= 1:
         return image, instances
-    new_width, new_height = round(width * factor), round(height * factor)
+    new_width = round(width * factor)
+    new_height = round(height * factor)
     scale = (new_width / width, new_height / height)
     return resize_image(image, new_width, new_height), instances.rescale(new_width, new_height, scale)
 
@@ -312,17 +316,22 @@ def _frame(box: np.ndarray, shape: tuple[int, ...], line_width: int) -> tuple[in
 
 
 def _grow(frame: tuple[int, int, int, int], by: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    (x1, y1, x2, y2), (height, width) = frame, shape[:2]
-    x1, y1 = min(max(x1 - by, 0), width - 1), min(max(y1 - by, 0), height - 1)
+    x1, y1, x2, y2 = frame
+    height, width = shape[:2]
+    x1 = min(max(x1 - by, 0), width - 1)
+    y1 = min(max(y1 - by, 0), height - 1)
     return x1, y1, max(min(x2 + by, width), x1 + 1), max(min(y2 + by, height), y1 + 1)
 
 
 def _sides(frame: tuple[int, int, int, int], line_width: int) -> Iterator[tuple[slice, slice]]:
     """Slices of the four lines inside a frame, without a pixel twice."""
     x1, y1, x2, y2 = frame
-    top, bottom = min(y1 + line_width, y2), max(y2 - line_width, y1)
-    left, right = min(x1 + line_width, x2), max(x2 - line_width, x1)
-    bottom, right = max(bottom, top), max(right, left)
+    top = min(y1 + line_width, y2)
+    bottom = max(y2 - line_width, y1)
+    left = min(x1 + line_width, x2)
+    right = max(x2 - line_width, x1)
+    bottom = max(bottom, top)
+    right = max(right, left)
     yield slice(y1, top), slice(x1, x2)
     yield slice(bottom, y2), slice(x1, x2)
     yield slice(top, bottom), slice(x1, left)

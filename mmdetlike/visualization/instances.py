@@ -81,7 +81,8 @@ def to_instances(data: Any) -> Instances:
     if isinstance(data, Instances):
         return data
     fields = {name: _to_numpy(data.get(name)) for name in ('bboxes', 'labels', 'scores', 'masks')}
-    boxes, masks = fields['bboxes'], fields['masks']
+    boxes = fields['bboxes']
+    masks = fields['masks']
     if masks is not None:
         masks = masks.astype(bool)
     if boxes is None:

@@ -135,7 +135,8 @@ class DetLocalVisualizer(Visualizer):
         return super().show(drawn_img, win_name, wait_time, continue_key, backend)
 
     def _draw(self, image: np.ndarray, data_sample: Any, field: str, score_thr: float) -> np.ndarray:
-        meta, instances = self.dataset_meta or {}, getattr(data_sample, field)
+        meta = self.dataset_meta or {}
+        instances = getattr(data_sample, field)
         if field.endswith('_seg'):
             num_classes = len(meta['classes']) if meta.get('classes') is not None else INSTANCE_OFFSET
             instances = panoptic_instances(instances.sem_seg, num_classes)

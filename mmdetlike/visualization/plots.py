@@ -183,10 +183,13 @@ def _draw_smooth(axis: 'Axes', curve: Curve, color: tuple, label: str, width: fl
 def _smooth(values: np.ndarray) -> np.ndarray:
     """Exponential moving average over a fortieth of the curve, unbiased at its begin; skips what is not finite."""
     decay = 1 - 1 / max(2.0, len(values) / 40)
-    smooth, total, weight = np.empty_like(values), 0.0, 0.0
+    smooth = np.empty_like(values)
+    total = 0.0
+    weight = 0.0
     for i, value in enumerate(values):
         if math.isfinite(value):
-            total, weight = decay * total + value, decay * weight + 1
+            total = decay * total + value
+            weight = decay * weight + 1
         smooth[i] = total / weight if weight else math.nan
     return smooth
 

@@ -53,7 +53,10 @@ def _best_place(i: int, size: np.ndarray, scene: _Scene, placed: np.ndarray) -> 
 def _candidates(box: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Top left corners (c, 2) to try for one tag, and what each costs (c,) for being less usual."""
     (x1, y1, x2, y2), (w, h) = box, size
-    above, below, left_end, right_end = y1 - h, y2, x1, x2 - w
+    above = y1 - h
+    below = y2
+    left_end = x1
+    right_end = x2 - w
     places = [
         (left_end, above, 0.0),
         (left_end, y1, 0.1),

@@ -53,7 +53,8 @@ def gradient(run: Callable[[], Tensor], *leaves: Tensor) -> Callable[[], tuple[T
 
 
 def convolution_cases(device: torch.device) -> Iterator[Case]:
-    x, weight = torch.randn(2, 256, 50, 68, device=device), torch.randn(256, 256, 3, 3, device=device)
+    x = torch.randn(2, 256, 50, 68, device=device)
+    weight = torch.randn(256, 256, 3, 3, device=device)
     # a product and a sum for each weight at each of 2 x 50 x 68 places
     flops = 2 * weight.numel() * 2 * 50 * 68
     yield Case('conv2d, 2x256x50x68, 3x3, 256 out', lambda: F.conv2d(x, weight, padding=1), 4 * numel(x, x), flops)
@@ -70,7 +71,8 @@ def convolution_cases(device: torch.device) -> Iterator[Case]:
 
 def suppression_cases(device: torch.device) -> Iterator[Case]:
     n, classes = 10000, 80
-    boxes, scores = random_boxes(n, 8, 200).to(device), torch.rand(n, device=device)
+    boxes = random_boxes(n, 8, 200).to(device)
+    scores = torch.rand(n, device=device)
     labels = torch.randint(0, classes, (n,), device=device)
     config = {'type': 'nms', 'iou_threshold': 0.5}
     # the overlap of every two boxes kept (of a class), and of one with each box suppressed; boxes and scores read
@@ -87,7 +89,8 @@ def suppression_cases(device: torch.device) -> Iterator[Case]:
         0.15,
     )
     # the overlap of every two boxes kept
-    few, some = boxes[:1000], scores[:1000]
+    few = boxes[:1000]
+    some = scores[:1000]
     kept = soft_nms(few, some)[1].numel()
     yield Case('soft_nms, 1000 boxes', lambda: soft_nms(few, some), 4 * 5 * 1000, IOU_FLOPS * kept * (kept - 1) / 2)
 
@@ -116,7 +119,8 @@ def _pooling_cases(
     targets: tuple[float | None, float | None] = (None, None),
 ) -> Iterator[Case]:
     """Forward, and forward with backward: 1000 regions of 2 x 256 x 200 x 272 features, 7 x 7 bins."""
-    out, leaf = pool(x), x.detach().clone().requires_grad_()
+    out = pool(x)
+    leaf = x.detach().clone().requires_grad_()
     # features read, bins written; 8 operations a bilinear sample
     flops = 8 * samples * out.numel()
     yield Case(f'{op} forward, {layout}', lambda: pool(x), 4 * numel(x, out), flops, targets[0])
@@ -133,16 +137,20 @@ def rotated_cases(device: torch.device) -> Iterator[Case]:
     yield Case('box_iou_rotated, 20000 x 50', lambda: box_iou_rotated(boxes, boxes[:50]), size)
     # boxes and scores read
     yield Case('nms_rotated, 2000 boxes', lambda: nms_rotated(boxes[:2000], unit[:2000, 0], 0.1), 4 * 6 * 2000)
-    x, images = torch.randn(2, 256, 200, 272, device=device), torch.randint(0, 2, (1000, 1), device=device)
+    x = torch.randn(2, 256, 200, 272, device=device)
+    images = torch.randint(0, 2, (1000, 1), device=device)
     rois = torch.cat([images, boxes[:1000]], dim=1)
     yield from _pooling_cases('roi_align_rotated', 'contiguous', x, lambda x: roi_align_rotated(x, rois, 7, 0.25, 2), 4)
 
 
 def deform_cases(device: torch.device) -> Iterator[Case]:
     """Deformable 3 x 3 convolution of 2 x 256 x 50 x 68 features with 256 filters."""
-    x, weight = torch.randn(2, 256, 50, 68, device=device), torch.randn(256, 256, 3, 3, device=device)
-    offset, mask = torch.randn(2, 18, 50, 68, device=device), torch.rand(2, 9, 50, 68, device=device)
-    plain, leaves = (x, offset, mask, weight), [t.clone().requires_grad_() for t in (x, offset, mask, weight)]
+    x = torch.randn(2, 256, 50, 68, device=device)
+    weight = torch.randn(256, 256, 3, 3, device=device)
+    offset = torch.randn(2, 18, 50, 68, device=device)
+    mask = torch.rand(2, 9, 50, 68, device=device)
+    plain = (x, offset, mask, weight)
+    leaves = [t.clone().requires_grad_() for t in (x, offset, mask, weight)]
     # a product and a sum for each weight at each place, 8 operations a bilinear sample
     flops = 2 * weight.numel() * 2 * 50 * 68 + 8 * 9 * x.numel()
     # features, offsets, masks and weights read, the output written
@@ -168,17 +176,21 @@ def attention_cases(device: torch.device) -> Iterator[Case]:
     """An encoder layer of Deformable DETR: the 18071 pixels of 4 levels attend to 4 points a level in 8 heads."""
     shapes = torch.tensor([[100, 136], [50, 68], [25, 34], [13, 17]], device=device)
     sizes = shapes.prod(1)
-    starts, pixels = sizes.cumsum(0) - sizes, int(sizes.sum())
-    value, weights = torch.randn(1, pixels, 8, 32, device=device), torch.rand(1, pixels, 8, 4, 4, device=device)
+    starts = sizes.cumsum(0) - sizes
+    pixels = int(sizes.sum())
+    value = torch.randn(1, pixels, 8, 32, device=device)
+    weights = torch.rand(1, pixels, 8, 4, 4, device=device)
     locations = torch.rand(1, pixels, 8, 4, 4, 2, device=device)
     leaves = [t.clone().requires_grad_() for t in (value, locations, weights)]
     # values, locations and weights read, the output written; 10 operations a channel of a sample
-    size, flops = 4 * numel(value, value, locations, weights), 10 * 32 * weights.numel()
+    size = 4 * numel(value, value, locations, weights)
+    flops = 10 * 32 * weights.numel()
     yield Case('ms_deform_attn forward', lambda: ms_deform_attn(value, shapes, starts, locations, weights), size, flops)
     backward = gradient(lambda: ms_deform_attn(leaves[0], shapes, starts, *leaves[1:]), *leaves)
     # and twice the arithmetic for the gradients of what was read
     yield Case('ms_deform_attn forward + backward', backward, 2 * size, 3 * flops)
-    features, masks = torch.randn(2, 256, 50, 68, device=device), torch.rand(2, 25, 100, 136, device=device)
+    features = torch.randn(2, 256, 50, 68, device=device)
+    masks = torch.rand(2, 25, 100, 136, device=device)
     # features and masks read, the output written; 25 products and sums an output
     out = 4 * features.numel()
     yield Case(

@@ -55,12 +55,15 @@ def best_time(run: Callable[[], object], repeats: int) -> float:
 
 def measure_machine(device: torch.device, repeats: int) -> Machine:
     """Time the convolution, a copy of 256 MB, and a product of float32 matrices of 2048 (CUDA: 8192) rows."""
-    x, weight = torch.randn(2, 256, 50, 68, device=device), torch.randn(256, 256, 3, 3, device=device)
+    x = torch.randn(2, 256, 50, 68, device=device)
+    weight = torch.randn(256, 256, 3, 3, device=device)
     convolution = best_time(lambda: F.conv2d(x, weight, padding=1), 4 * repeats)
-    source, target = torch.ones(2**26, device=device), torch.empty(2**26, device=device)
+    source = torch.ones(2**26, device=device)
+    target = torch.empty(2**26, device=device)
     copy = best_time(lambda: target.copy_(source), repeats)
     size = 8192 if device.type == 'cuda' else 2048
-    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    a = torch.randn(size, size, device=device)
+    b = torch.randn(size, size, device=device)
     product = best_time(lambda: a @ b, repeats)
     return Machine(convolution, 2 * 4 * 2**26 / copy, 2 * size**3 / product)
 
@@ -75,7 +78,8 @@ def measure(case: Case, machine: Machine, repeats: int) -> dict:
     seconds = best_time(case.run, repeats)
     limits = {'bandwidth': case.bytes / machine.bandwidth, 'flops': case.flops / machine.flops}
     limit = max(limits, key=limits.get)
-    known, ratio = limits[limit] > 0, seconds / machine.convolution
+    known = limits[limit] > 0
+    ratio = seconds / machine.convolution
     return {
         'name': case.name,
         'seconds': seconds,

@@ -84,7 +84,8 @@ class RandomAffine(GeometricTransform):
 
     def draw(self, results: dict) -> Warp:
         source = image_size(results)
-        height, width = source[0] + 2 * self.border[1], source[1] + 2 * self.border[0]
+        height = source[0] + 2 * self.border[1]
+        width = source[1] + 2 * self.border[0]
         if min(height, width) <= 0:
             raise ValueError(f'border={self.border} leaves nothing of an image of (h, w) = {source}.')
         return Warp.affine(self._draw_matrix(height, width), (height, width), source)
@@ -93,7 +94,8 @@ class RandomAffine(GeometricTransform):
         uniform = np.random.uniform
         rotation = _rotation(uniform(-self.max_rotate_degree, self.max_rotate_degree))
         scaling = np.diag([*[uniform(*self.scaling_ratio_range)] * 2, 1])
-        shear, translation = np.eye(3), np.eye(3)
+        shear = np.eye(3)
+        translation = np.eye(3)
         degrees = uniform(-self.max_shear_degree, self.max_shear_degree, size=2)
         shear[0, 1], shear[1, 0] = np.tan(np.radians(degrees))
         ratio = self.max_translate_ratio
@@ -105,5 +107,6 @@ class RandomAffine(GeometricTransform):
 
 
 def _rotation(degrees: float) -> np.ndarray:
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    sine = math.sin(math.radians(degrees))
+    cosine = math.cos(math.radians(degrees))
     return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])

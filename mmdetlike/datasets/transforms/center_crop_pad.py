@@ -60,7 +60,9 @@ class RandomCenterCropPad(GeometricTransform):
         if not test_mode and (crop_size is None or min(crop_size) <= 0 or not ratios):
             raise ValueError(f'Training needs a positive crop_size and ratios, got {crop_size} and {ratios}.')
         self.crop_size, self.ratios, self.border = crop_size, ratios, border
-        self.mean, self.std, self.to_rgb = tuple(mean or (0, 0, 0)), std, to_rgb
+        self.mean = tuple(mean or (0, 0, 0))
+        self.std = std
+        self.to_rgb = to_rgb
         self.test_mode, self.test_pad_mode, self.test_pad_add_pix = test_mode, test_pad_mode, test_pad_add_pix
         self.edge = Edge(img=self.mean[::-1] if to_rgb else self.mean, clip=bbox_clip_border)
 

@@ -41,7 +41,8 @@ class PhotoMetricDistortion(BaseTransform):
     def transform(self, results: dict) -> dict:
         img = as_bytes(results, self)
         brightness = _maybe(-self.brightness_delta, self.brightness_delta, neutral=0.0)
-        contrast, contrast_first = _maybe(*self.contrast_range), np.random.randint(2)
+        contrast = _maybe(*self.contrast_range)
+        contrast_first = np.random.randint(2)
         saturation = _maybe(*self.saturation_range)
         hue = _maybe(-self.hue_delta, self.hue_delta, neutral=0.0)
         order = np.random.permutation(3) if np.random.randint(2) else np.arange(3)

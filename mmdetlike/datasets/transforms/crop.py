@@ -52,7 +52,8 @@ class RandomCrop(GeometricTransform):
     def draw(self, results: dict) -> Warp:
         size = image_size(results)
         height, width = self._draw_size(*size)
-        y0, x0 = np.random.randint(0, size[0] - height + 1), np.random.randint(0, size[1] - width + 1)
+        y0 = np.random.randint(0, size[0] - height + 1)
+        x0 = np.random.randint(0, size[1] - width + 1)
         return Warp.window(size, x0, y0, height, width)
 
     def _draw_size(self, height: int, width: int) -> tuple[int, int]:
@@ -62,7 +63,8 @@ class RandomCrop(GeometricTransform):
         if self.crop_type == 'absolute_range':
             return tuple(np.random.randint(min(first, side), min(second, side) + 1) for side in (height, width))
         if self.crop_type == 'relative_range':
-            first, second = np.random.uniform(first, 1), np.random.uniform(second, 1)
+            first = np.random.uniform(first, 1)
+            second = np.random.uniform(second, 1)
         return max(int(height * second + 0.5), 1), max(int(width * first + 0.5), 1)
 
     def keeps(self, boxes: BaseBoxes, warp: Warp) -> np.ndarray:
@@ -137,7 +139,8 @@ class MinIoURandomCrop(GeometricTransform):
         new_w, new_h = (int(np.random.uniform(self.min_crop_size * side, side)) for side in (width, height))
         if new_w == 0 or new_h == 0 or not 0.5 <= new_h / new_w <= 2:
             return None
-        x0, y0 = int(np.random.uniform(width - new_w)), int(np.random.uniform(height - new_h))
+        x0 = int(np.random.uniform(width - new_w))
+        y0 = int(np.random.uniform(height - new_h))
         return Warp.window((height, width), x0, y0, new_h, new_w)
 
     def _accepts(self, warp: Warp, boxes: BaseBoxes | None, min_iou: float) -> bool:

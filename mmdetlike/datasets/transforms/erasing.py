@@ -71,10 +71,14 @@ class RandomErasing(BaseTransform):
         """x1, y1, x2, y2 of a rectangle around a random pixel, cut at the edges."""
         share = np.random.uniform(*self.ratio)
         other = share if self.squared else np.random.uniform(*self.ratio)
-        height, width = int(size[0] * share), int(size[1] * other)
-        y, x = np.random.randint(size[0]), np.random.randint(size[1])
-        top, left = max(y - height // 2, 0), max(x - width // 2, 0)
-        bottom, right = min(y - height // 2 + height, size[0]), min(x - width // 2 + width, size[1])
+        height = int(size[0] * share)
+        width = int(size[1] * other)
+        y = np.random.randint(size[0])
+        x = np.random.randint(size[1])
+        top = max(y - height // 2, 0)
+        left = max(x - width // 2, 0)
+        bottom = min(y - height // 2 + height, size[0])
+        right = min(x - width // 2 + width, size[1])
         return left, top, max(right, left), max(bottom, top)
 
 

@@ -69,12 +69,14 @@ def _instances(results: dict) -> tuple[InstanceData, InstanceData]:
     """The instances that count, and those to be ignored."""
     fields = {name: results[key] for key, name in PACKED_NAMES.items() if results.get(key) is not None}
     flags = results.get('gt_ignore_flags')
-    counted, ignored = InstanceData(), InstanceData()
+    counted = InstanceData()
+    ignored = InstanceData()
     for name, values in fields.items():
         if name == 'bboxes' and isinstance(values, (np.ndarray, Tensor)):
             values = HorizontalBoxes(values)
         ignore = np.zeros(len(values), dtype=bool) if flags is None else flags
-        counted[name], ignored[name] = _tensor(values[~ignore]), _tensor(values[ignore])
+        counted[name] = _tensor(values[~ignore])
+        ignored[name] = _tensor(values[ignore])
     return counted, ignored
 
 

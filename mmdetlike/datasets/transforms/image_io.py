@@ -133,7 +133,9 @@ def _decode_numpy(content: bytes, color_type: str, path: str) -> np.ndarray:
 
 
 def _decode_cv2(content: bytes, color_type: str, path: str) -> np.ndarray | None:
-    encoded, flag, bits = np.frombuffer(content, np.uint8), FLAGS[color_type], _stored_bits(content)
+    encoded = np.frombuffer(content, np.uint8)
+    flag = FLAGS[color_type]
+    bits = _stored_bits(content)
     try:
         if color_type == 'unchanged' or bits == 8:
             return cv2.imdecode(encoded, flag)

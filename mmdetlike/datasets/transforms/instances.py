@@ -48,7 +48,8 @@ def _keypoints(keypoints: np.ndarray, warp: Warp, edge: Edge, results: dict) -> 
     keypoints = keypoints.copy()
     keypoints[..., :2] = warp.points(keypoints[..., :2])
     height, width = warp.size
-    x, y = keypoints[..., 0], keypoints[..., 1]
+    x = keypoints[..., 0]
+    y = keypoints[..., 1]
     outside = (x < 0) | (y < 0) | (x > width) | (y > height)
     keypoints[(keypoints[..., 2] == 0) | (outside & edge.clip)] = 0
     flip_indices = results.get('flip_indices')

@@ -113,7 +113,8 @@ class Mosaic(MixTransform):
 
     def mix(self, results: dict, others: list[dict]) -> dict:
         (width, height), (low, high) = self.img_scale, self.center_ratio_range
-        x, y = int(np.random.uniform(low, high) * width), int(np.random.uniform(low, high) * height)
+        x = int(np.random.uniform(low, high) * width)
+        y = int(np.random.uniform(low, high) * height)
         edge = Edge(img=self.pad_val, clip=self.bbox_clip_border)
         samples = [results, *others]
         canvas = blank_like(results, (2 * height, 2 * width), edge)
@@ -200,7 +201,8 @@ class MixUp(MixTransform):
         other = others[0]
         if not len(other['gt_bboxes']):
             return results
-        size, edge = image_size(results), Edge(img=self.pad_val, clip=self.bbox_clip_border)
+        size = image_size(results)
+        edge = Edge(img=self.pad_val, clip=self.bbox_clip_border)
         fit_into(other, self.img_scale, edge)
         for warp in self._draw_warps(image_size(other), size):
             apply_warp(other, warp, edge, visible)
@@ -210,7 +212,8 @@ class MixUp(MixTransform):
 
     def _draw_warps(self, old: Size, target: Size) -> list[Warp]:
         """From the fitted image of (h, w) ``old`` to one of ``target``."""
-        padded, ratio = (self.img_scale[1], self.img_scale[0]), np.random.uniform(*self.ratio_range)
+        padded = (self.img_scale[1], self.img_scale[0])
+        ratio = np.random.uniform(*self.ratio_range)
         jittered = tuple(max(int(side * ratio), 1) for side in padded)
         warps = [Warp.window(old, 0, 0, *padded), Warp.resize(padded, jittered)]
         if np.random.uniform() < self.flip_ratio:

@@ -112,6 +112,8 @@ class Expand(GeometricTransform):
             return None
         height, width = image_size(results)
         ratio = np.random.uniform(*self.ratio_range)
-        new_h, new_w = int(height * ratio), int(width * ratio)
-        left, top = np.random.randint(0, new_w - width + 1), np.random.randint(0, new_h - height + 1)
+        new_h = int(height * ratio)
+        new_w = int(width * ratio)
+        left = np.random.randint(0, new_w - width + 1)
+        top = np.random.randint(0, new_h - height + 1)
         return Warp.window((height, width), -left, -top, new_h, new_w)

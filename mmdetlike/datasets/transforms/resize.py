@@ -122,7 +122,8 @@ class FixShapeResize(Resize):
         new_w, new_h = self.width, self.height
         if self.keep_ratio:
             factor = min(new_w / width, new_h / height)
-            new_w, new_h = round_size(width, factor), round_size(height, factor)
+            new_w = round_size(width, factor)
+            new_h = round_size(height, factor)
         return Warp.resize((height, width), (new_h, new_w), self.interpolation)
 
     def transform(self, results: dict) -> dict:

@@ -98,9 +98,11 @@ class Rotate(GeomTransform):
     default_max_mag = 30.0
 
     def matrix(self, magnitude: float, height: int, width: int) -> np.ndarray:
-        sine, cosine = math.sin(math.radians(magnitude)), math.cos(math.radians(magnitude))
+        sine = math.sin(math.radians(magnitude))
+        cosine = math.cos(math.radians(magnitude))
         rotation = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
-        to_center, back = np.eye(3), np.eye(3)
+        to_center = np.eye(3)
+        back = np.eye(3)
         to_center[:2, 2] = -width / 2, -height / 2
         back[:2, 2] = width / 2, height / 2
         return back @ rotation @ to_center

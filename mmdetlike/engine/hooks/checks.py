@@ -173,7 +173,8 @@ class NumClassCheckHook(Hook):
 
 def _check_class_weights(name: str, head) -> None:
     """One weight for each class of a head, and one for the background where classes exclude one another."""
-    loss, count = getattr(head, 'loss_cls', None), getattr(head, 'num_classes', None)
+    loss = getattr(head, 'loss_cls', None)
+    count = getattr(head, 'num_classes', None)
     weights = getattr(loss, 'class_weight', None)
     if not isinstance(weights, torch.Tensor) or not isinstance(count, int):
         return

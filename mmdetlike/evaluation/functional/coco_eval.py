@@ -70,7 +70,8 @@ class CocoScores:
         evaluator.accumulate()
         params = copy.copy(evaluator.params)
         self.categories = list(params.catIds) if params.useCats else [-1]
-        self._iou_thrs, self._areas = np.asarray(params.iouThrs), list(params.areaRngLbl)
+        self._iou_thrs = np.asarray(params.iouThrs)
+        self._areas = list(params.areaRngLbl)
         self._max_detections = list(params.maxDets)
         self._precision = np.asarray(evaluator.eval['precision'])  # IoU, recall, category, area, max detections
         self._recall = np.asarray(evaluator.eval['recall'])  # IoU, category, area, max detections

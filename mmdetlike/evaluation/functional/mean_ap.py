@@ -60,7 +60,8 @@ def _class_scores(predictions, truths, label: int, iou_thr: float, mode: str, ar
     for prediction, truth in zip(predictions, truths):
         found = prediction['labels'] == label
         mine = truth['labels'] == label
-        boxes, ignore = truth['bboxes'][mine], truth['ignore'][mine] | ~_in_range(truth['bboxes'][mine], area_range)
+        boxes = truth['bboxes'][mine]
+        ignore = truth['ignore'][mine] | ~_in_range(truth['bboxes'][mine], area_range)
         order = np.argsort(-prediction['scores'][found], kind='stable')
         found_boxes = prediction['bboxes'][found][order]
         hit, count = _match(found_boxes, boxes, ignore, iou_thr)
@@ -80,7 +81,8 @@ def _curve(scores: np.ndarray, hits: np.ndarray, counted: np.ndarray, total: int
     order = np.argsort(-scores, kind='stable')
     order = order[counted[order]]
     right = np.cumsum(hits[order])
-    recalls, precisions = right / max(total, 1), right / np.arange(1, len(order) + 1)
+    recalls = right / max(total, 1)
+    precisions = right / np.arange(1, len(order) + 1)
     return {
         'num_gts': total,
         'num_dets': len(order),
@@ -101,7 +103,8 @@ def _match(found: np.ndarray, boxes: np.ndarray, ignore: np.ndarray, iou_thr: fl
 
     Each is compared with the object it overlaps most, as VOC does: a second box on the same object is wrong.
     """
-    hits, counted = np.zeros(len(found), bool), np.ones(len(found), bool)
+    hits = np.zeros(len(found), bool)
+    counted = np.ones(len(found), bool)
     if not len(boxes):
         return hits, counted
     iou = box_iou(found, boxes)

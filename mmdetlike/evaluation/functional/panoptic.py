@@ -59,13 +59,16 @@ def count_segments(
     """
     if predicted.shape != truth.shape:
         raise ValueError(f'The predicted map is of (h, w) = {predicted.shape}, the annotated one of {truth.shape}.')
-    numbers, truth_numbers = list(predicted_labels), list(truth_labels)
+    numbers = list(predicted_labels)
+    truth_numbers = list(truth_labels)
     labels = np.array([predicted_labels[n] for n in numbers], dtype=np.int64)
     truth_labels = np.array([truth_labels[n] for n in truth_numbers], dtype=np.int64)
     is_crowd = np.isin(truth_numbers, list(crowd))
     overlap = _overlaps(predicted, numbers, truth, truth_numbers)
-    areas, truth_areas = overlap.sum(1)[:-1], overlap.sum(0)[:-1]
-    inside, void = overlap[:-1, :-1], overlap[:-1, -1]
+    areas = overlap.sum(1)[:-1]
+    truth_areas = overlap.sum(0)[:-1]
+    inside = overlap[:-1, :-1]
+    void = overlap[:-1, -1]
     same = labels[:, None] == truth_labels
     union = (areas - void)[:, None] + truth_areas - inside
     iou = np.where(same & ~is_crowd, inside / np.maximum(union, 1), 0)
@@ -83,7 +86,8 @@ def count_segments(
 
 def _overlaps(a: np.ndarray, a_numbers: list[int], b: np.ndarray, b_numbers: list[int]) -> np.ndarray:
     """(len(a_numbers) + 1, len(b_numbers) + 1) pixels that segments share; last, those of no segment."""
-    rows, columns = _places(a, a_numbers), _places(b, b_numbers)
+    rows = _places(a, a_numbers)
+    columns = _places(b, b_numbers)
     shape = len(a_numbers) + 1, len(b_numbers) + 1
     return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
 

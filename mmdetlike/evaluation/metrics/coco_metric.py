@@ -173,7 +173,8 @@ class CocoMetric(BaseMetric):
             images = [{'id': t['img_id'], 'height': t['height'], 'width': t['width']} for t in truths]
             return images, [row for truth in truths for row in truth_annotations(truth)]
         seen = {same_id(prediction['img_id']): prediction['size'] for _, prediction in results}
-        images, listed = self._truth.images(seen), len(self._truth.image_ids)
+        images = self._truth.images(seen)
+        listed = len(self._truth.image_ids)
         if len(images) < listed:
             warn(f'{self.ann_file}: scoring the {len(images)} predicted of {listed} images.')
         return images, self._truth.annotations(categories, seen)

@@ -186,7 +186,8 @@ class CocoPanopticMetric(BaseMetric):
 
     def _write(self, sample: dict, ids: np.ndarray, labels: dict[int, int]) -> dict:
         """Write the PNG of a prediction, segments numbered from 1 and 0 for none; returns its annotation."""
-        numbered, segments = np.zeros(ids.shape, np.int32), []
+        numbered = np.zeros(ids.shape, np.int32)
+        segments = []
         for number, (segment, label) in enumerate(labels.items(), 1):
             mask = ids == segment
             numbered[mask] = number

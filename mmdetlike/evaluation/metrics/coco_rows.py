@@ -92,12 +92,14 @@ def rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[
 
 def _mask_row(row: dict) -> dict:
     shared = {key: row[key] for key in ('image_id', 'category_id', 'segmentation')}
-    area, box = float(rle.area(row['segmentation'])), list(map(float, rle.toBbox(row['segmentation'])))
+    area = float(rle.area(row['segmentation']))
+    box = list(map(float, rle.toBbox(row['segmentation'])))
     return shared | {'score': row['mask_score'], 'area': area, 'bbox': box, 'iscrowd': 0}
 
 
 def _keypoint_row(row: dict) -> dict:
     points = np.asarray(row['keypoints']).reshape(-1, 3)[:, :2]
-    (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
+    x1, y1 = points.min(0).tolist()
+    x2, y2 = points.max(0).tolist()
     shared = {key: row[key] for key in ('image_id', 'category_id', 'keypoints', 'score')}
     return shared | {'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1), 'iscrowd': 0}

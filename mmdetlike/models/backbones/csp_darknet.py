@@ -84,7 +84,8 @@ class CSPDarknet(StagedBackbone):
         csp.update(use_cspnext_block=self.use_cspnext_block, **layers)
         self.add_stage('stem', self.build_stem(int(stages[0][0] * widen_factor), **layers))
         for i, (channels, width, num_blocks, add_identity, use_spp) in enumerate(stages, 1):
-            channels, width = int(channels * widen_factor), int(width * widen_factor)
+            channels = int(channels * widen_factor)
+            width = int(width * widen_factor)
             num_blocks = max(round(num_blocks * deepen_factor), 1)
             parts = [conv_class(use_depthwise)(channels, width, 3, stride=2, padding=1, **layers)]
             if use_spp:

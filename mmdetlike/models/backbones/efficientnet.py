@@ -122,7 +122,8 @@ class EfficientNet(StagedBackbone):
     def _make_block(self, channels: int, blocks: Blocks, drop_path_rate: float) -> nn.Module:
         common = dict(drop_path_rate=drop_path_rate, with_cp=self.with_cp, **self.common)
         common.update(kernel_size=blocks.kernel_size, stride=blocks.stride)
-        width, hidden = blocks.channels, channels * blocks.expansion
+        width = blocks.channels
+        hidden = channels * blocks.expansion
         if blocks.kind == 'edge-first':  # its width is counted from its output, and it has no shortcut
             return EdgeResidual(channels, width, width * blocks.expansion, with_residual=False, **common)
         if blocks.kind == 'edge':

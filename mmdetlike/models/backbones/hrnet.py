@@ -85,7 +85,8 @@ class HRModule(BaseModule):
         return [self.relu(self._fuse(target, maps)) for target in range(len(self.fuse_layers))]
 
     def _fuse(self, target: int, maps: Sequence[Tensor]) -> Tensor:
-        size, total = maps[target].shape[2:], 0
+        size = maps[target].shape[2:]
+        total = 0
         for x, path in zip(maps, self.fuse_layers[target]):
             x = path(x)
             total = total + (x if x.shape[2:] == size else F.interpolate(x, size=size, mode='nearest'))
@@ -144,7 +145,8 @@ class HRNet(BaseModule):
         self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
         self.build_stem(in_channels)
         first = extra['stage1']
-        block, channels = BLOCKS[first['block']], first['num_channels'][0]
+        block = BLOCKS[first['block']]
+        channels = first['num_channels'][0]
         self.layer1 = build_stage(
             block, STEM_CHANNELS, channels, first['num_blocks'][0], with_cp=with_cp, **self.layers
         )
@@ -217,7 +219,8 @@ def check_extra(extra: dict) -> None:
     if sorted(extra) != wanted:
         raise ValueError(f'extra must have the keys {", ".join(wanted)}, got {", ".join(extra)}')
     for name in wanted:
-        stage, where = extra[name], f'extra[{name!r}]'
+        stage = extra[name]
+        where = f'extra[{name!r}]'
         if sorted(stage) != sorted(STAGE_KEYS):
             raise ValueError(f'{where} must have the keys {", ".join(STAGE_KEYS)}, got {", ".join(stage)}')
         if stage['block'] not in BLOCKS:

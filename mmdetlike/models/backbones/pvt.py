@@ -212,7 +212,8 @@ class PyramidVisionTransformer(PretrainedTransformer):
         for i, rates in enumerate(linear_drop_path(drop_path_rate, depths)):
             patch = {name: values[i] for name, values in patches.items()}
             layer = {name: values[i] for name, values in layers.items()}
-            side, channels = side // patch_sizes[i], embed_dims * num_heads[i]
+            side = side // patch_sizes[i]
+            channels = embed_dims * num_heads[i]
             blocks = ModuleList(PVTEncoderLayer(channels, drop_path_rate=rate, **layer, **shared) for rate in rates)
             if use_abs_pos_embed:
                 blocks.insert(0, AbsolutePositionEmbedding((side, side), channels, drop_rate))

@@ -55,7 +55,10 @@ class ResidualBlock(BaseModule):
             raise ValueError(f"style must be 'pytorch' or 'caffe', got {style!r}")
         self.in_channels, self.channels = in_channels, channels
         self.stride, self.dilation, self.style = stride, dilation, style
-        self.with_cp, self.conv_cfg, self.norm_cfg, self.dcn = with_cp, conv_cfg, norm_cfg or dict(type='BN'), dcn
+        self.with_cp = with_cp
+        self.conv_cfg = conv_cfg
+        self.norm_cfg = norm_cfg or dict(type='BN')
+        self.dcn = dcn
         self.conv_names: list[tuple[str, str]] = []
         self.build_layers(**layer_args)
         self.relu = nn.ReLU(inplace=True)

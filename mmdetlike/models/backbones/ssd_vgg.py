@@ -52,7 +52,8 @@ class SSDVGG(BaseModule):
     ) -> None:
         check_choice('depth', depth, list(STAGE_CONVS))
         super().__init__(weight_init(pretrained, init_cfg))
-        self.depth, self.out_indices = depth, tuple(out_indices)
+        self.depth = depth
+        self.out_indices = tuple(out_indices)
         layers = vgg_layers(depth, ceil_mode)
         layers = layers if with_last_pool else layers[:-1]
         self.features = nn.Sequential(*layers, *dilated_layers())

@@ -39,7 +39,9 @@ class StagedBackbone(BaseModule):
         first_index: int = 0,
     ) -> None:
         super().__init__(init_cfg)
-        self.out_indices, self.num_frozen, self.norm_eval = tuple(out_indices), num_frozen, norm_eval
+        self.out_indices = tuple(out_indices)
+        self.num_frozen = num_frozen
+        self.norm_eval = norm_eval
         self.first_index = first_index
         self.stage_names: list[str] = []
 

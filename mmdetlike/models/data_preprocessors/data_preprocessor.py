@@ -93,7 +93,8 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             ConfigError: ``mean`` has a number for each of more or fewer channels than an image has.
         """
         data = self.cast_data(data)
-        images, samples = data['inputs'], data.get('data_samples')
+        images = data['inputs']
+        samples = data.get('data_samples')
         if not isinstance(images, (list, tuple)) and not (isinstance(images, Tensor) and images.ndim == 4):
             raise TypeError(
                 f'inputs must be a list of images (3, h, w) or a tensor (B, 3, H, W), got {type(images).__name__}'
@@ -238,7 +239,8 @@ class BatchFixedSizePad(nn.Module):
         seg_pad_value: int = 255,
     ) -> None:
         super().__init__()
-        self.size, self.img_pad_value = tuple(size), img_pad_value
+        self.size = tuple(size)
+        self.img_pad_value = img_pad_value
         self.pad_annotations = AnnotationPadding(pad_mask, mask_pad_value, pad_seg, seg_pad_value)
 
     def forward(

@@ -40,7 +40,8 @@ class TrackDataPreprocessor(DetDataPreprocessor):
         """
         if training and self.use_det_processor:
             return super().forward(data, training)
-        clips, samples = data['inputs'], data.get('data_samples')
+        clips = data['inputs']
+        samples = data.get('data_samples')
         length = _common_length(clips)
         frames = [image for clip in clips for image in clip]
         frame_samples = None if samples is None else [frame for clip in samples for frame in clip]

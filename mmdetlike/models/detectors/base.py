@@ -39,7 +39,8 @@ class BaseDetector(BaseModel):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(build_data_preprocessor(data_preprocessor), init_cfg)
-        self.train_cfg, self.test_cfg = ConfigDict(train_cfg or {}), ConfigDict(test_cfg or {})
+        self.train_cfg = ConfigDict(train_cfg or {})
+        self.test_cfg = ConfigDict(test_cfg or {})
         self._trains_batch_norms = True
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck is not None else None

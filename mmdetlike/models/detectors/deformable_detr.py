@@ -199,7 +199,8 @@ def proposal_anchors(pyramid: FlatPyramid) -> tuple[Tensor, Tensor]:
         (B, S, 4) cx, cy, w, h before the sigmoid, infinite where it may not be proposed; and (B, S) bool, where it may:
         not on padding and at the very border.
     """
-    boxes, like = [], dict(dtype=pyramid.feats.dtype, device=pyramid.feats.device)
+    boxes = []
+    like = dict(dtype=pyramid.feats.dtype, device=pyramid.feats.device)
     for level, ((height, width), ratios) in enumerate(zip(pyramid.sizes, pyramid.valid_ratios.unbind(1))):
         y = torch.arange(height, **like) + 0.5
         x = torch.arange(width, **like) + 0.5

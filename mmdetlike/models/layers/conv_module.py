@@ -67,8 +67,10 @@ class ConvModule(nn.Module):
         if not isinstance(order, (tuple, list)) or sorted(order) != ['act', 'conv', 'norm']:
             raise ConfigError(f"order must be a permutation of ('conv', 'norm', 'act'), but got {order!r}.")
         self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
-        self.inplace, self.order = inplace, tuple(order)
-        self.with_norm, self.with_activation = norm_cfg is not None, act_cfg is not None
+        self.inplace = inplace
+        self.order = tuple(order)
+        self.with_norm = norm_cfg is not None
+        self.with_activation = act_cfg is not None
         self.with_bias = not self.with_norm if bias == 'auto' else bias
         self.with_spectral_norm = with_spectral_norm
         self.with_explicit_padding = padding_mode not in _NATIVE_PADDING_MODES

@@ -79,7 +79,8 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> t
         ConfigError: The type or an argument is unknown, or ``num_features`` does not divide into ``num_groups``.
     """
     arguments = with_norm_class(cfg)
-    cls, requires_grad = arguments.pop('type'), arguments.pop('requires_grad', True)
+    cls = arguments.pop('type')
+    requires_grad = arguments.pop('requires_grad', True)
     if issubclass(cls, nn.GroupNorm):
         _check_groups(arguments, num_features, cfg)
         layer = NORM_LAYERS.construct(cls, num_channels=num_features, **arguments)

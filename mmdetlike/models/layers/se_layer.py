@@ -41,7 +41,8 @@ class SELayer(BaseModule):
         pair = (act_cfg, act_cfg) if isinstance(act_cfg, dict) else tuple(act_cfg)
         if len(pair) != 2 or not all(isinstance(cfg, dict) for cfg in pair):
             raise ConfigError(f'act_cfg must be one activation config or a pair of them, but got {act_cfg!r}.')
-        self.channels, hidden = channels, int(channels / ratio)
+        self.channels = channels
+        hidden = int(channels / ratio)
         self.global_avgpool = nn.AdaptiveAvgPool2d(1)
         self.conv1 = ConvModule(channels, hidden, 1, conv_cfg=conv_cfg, act_cfg=pair[0])
         self.conv2 = ConvModule(hidden, channels * self.outputs, 1, conv_cfg=conv_cfg, act_cfg=pair[1])

@@ -21,7 +21,8 @@ class PixelShufflePack(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, scale_factor: int, upsample_kernel: int) -> None:
         super().__init__()
-        self.scale_factor, padding = scale_factor, (upsample_kernel - 1) // 2
+        self.scale_factor = scale_factor
+        padding = (upsample_kernel - 1) // 2
         self.upsample_conv = nn.Conv2d(in_channels, out_channels * scale_factor**2, upsample_kernel, padding=padding)
         self.init_weights()
 

@@ -103,8 +103,10 @@ class CrossEntropyLoss(Loss):
         """Loss (n, c, ...), and which elements count."""
         valid = (label >= 0) & (label != ignored)
         if label.dim() != pred.dim():
-            label, valid = one_hot_labels(label, pred.shape[1]), valid.unsqueeze(1).expand_as(pred)
-        target, class_weight = torch.where(valid, label, 0).to(pred.dtype), self._class_weight(pred)
+            label = one_hot_labels(label, pred.shape[1])
+            valid = valid.unsqueeze(1).expand_as(pred)
+        target = torch.where(valid, label, 0).to(pred.dtype)
+        class_weight = self._class_weight(pred)
         if class_weight is not None:
             class_weight = class_weight.view(-1, *[1] * (pred.dim() - 2))
         loss = F.binary_cross_entropy_with_logits(pred, target, pos_weight=class_weight, reduction='none')

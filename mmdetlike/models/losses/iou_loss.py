@@ -53,9 +53,12 @@ def pair_terms(pred: Tensor, target: Tensor, eps: float) -> PairTerms:
             f'IoU losses compare boxes (n, 4) pair by pair, but got {tuple(pred.shape)} and {tuple(target.shape)}.'
         )
     pred, target = float32_if_half(pred, target)
-    pred_min, pred_max = pred[..., :2], pred[..., 2:]
-    target_min, target_max = target[..., :2], target[..., 2:]
-    pred_size, target_size = pred_max - pred_min, target_max - target_min
+    pred_min = pred[..., :2]
+    pred_max = pred[..., 2:]
+    target_min = target[..., :2]
+    target_max = target[..., 2:]
+    pred_size = pred_max - pred_min
+    target_size = target_max - target_min
     inner = (torch.minimum(pred_max, target_max) - torch.maximum(pred_min, target_min)).clamp(min=0)
     overlap = inner.prod(dim=-1)
     union = pred_size.prod(dim=-1) + target_size.prod(dim=-1) - overlap
@@ -179,7 +182,8 @@ class EIoULoss(BoxPairLoss):
         origin = torch.minimum(pred[..., :2], target[..., :2])
         first = torch.maximum(pred[..., :2], target[..., :2]) - origin
         last = torch.minimum(pred[..., 2:], target[..., 2:]) - origin
-        low, high = torch.minimum(first, last), torch.maximum(first, last)
+        low = torch.minimum(first, last)
+        high = torch.maximum(first, last)
         overlap = last.prod(dim=-1) + low.prod(dim=-1) - first[..., 0] * high[..., 1] - high[..., 0] * first[..., 1]
         terms = pair_terms(pred, target, self.eps)
         loss = 1 - overlap / (terms.union + terms.overlap - overlap + self.eps)

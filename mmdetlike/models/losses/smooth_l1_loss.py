@@ -67,7 +67,10 @@ class BalancedL1Loss(Loss):
         self.alpha, self.gamma, self.beta = alpha, gamma, beta
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
-        alpha, gamma, beta, error = self.alpha, self.gamma, self.beta, (pred - target).abs()
+        alpha = self.alpha
+        gamma = self.gamma
+        beta = self.beta
+        error = (pred - target).abs()
         b = math.exp(gamma / alpha) - 1
         small = alpha / b * (b * error + beta) * torch.log1p(b * error / beta) - alpha * error
         return torch.where(error < beta, small, gamma * error + gamma * beta / b - alpha * beta)

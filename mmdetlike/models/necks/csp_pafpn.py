@@ -48,7 +48,8 @@ class YOLOXPAFPN(BaseModule):
         super().__init__(init_cfg)
         self.in_channels = list(in_channels)
         self.upsample = nn.Upsample(**upsample_cfg)
-        conv, layers = conv_class(use_depthwise), dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        conv = conv_class(use_depthwise)
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         csp = dict(num_blocks=num_csp_blocks, expand_ratio=expand_ratio, add_identity=False, **layers)
         csp.update(use_depthwise=use_depthwise, use_cspnext_block=self.use_cspnext_block)
         rising = list(pairwise(self.in_channels))
@@ -67,7 +68,8 @@ class YOLOXPAFPN(BaseModule):
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), each half as large as the one before -> (B, out_channels, H_i, W_i)."""
         check_number(self, inputs, len(self.in_channels))
-        top, laterals = inputs[-1], []
+        top = inputs[-1]
+        laterals = []
         for finer, reduce, block in zip(reversed(inputs[:-1]), self.reduce_layers, self.top_down_blocks):
             laterals.append(reduce(top))
             top = block(torch.cat([self.upsample(laterals[-1]), finer], dim=1))

@@ -41,7 +41,8 @@ class CTResNetNeck(BaseModule):
                 f'{list(num_deconv_filters)} and {list(num_deconv_kernels)}'
             )
         self.in_channels, self.use_dcn = in_channels, use_dcn
-        conv_cfg, norm_cfg = dict(type='DCNv2') if use_dcn else None, dict(type='BN')
+        conv_cfg = dict(type='DCNv2') if use_dcn else None
+        norm_cfg = dict(type='BN')
         layers, channels = [], in_channels
         for width, kernel in zip(num_deconv_filters, num_deconv_kernels):
             upsample = dict(stride=2, padding=1, conv_cfg=dict(type='deconv'), norm_cfg=norm_cfg)

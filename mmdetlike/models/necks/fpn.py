@@ -55,7 +55,8 @@ class FPN(BaseModule):
         super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
         self.start_level = start_level
         self.end_level = len(in_channels) if end_level in (-1, len(in_channels) - 1) else end_level + 1
-        self.num_ins, self.num_outs = len(in_channels), num_outs
+        self.num_ins = len(in_channels)
+        self.num_outs = num_outs
         levels = self.end_level - start_level
         num_extra = num_outs - levels
         if num_extra < 0 or (num_extra and self.end_level < len(in_channels)):
@@ -72,7 +73,8 @@ class FPN(BaseModule):
         self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
         lateral = dict(self.layers, norm_cfg=None if no_norm_on_lateral else norm_cfg)
         used = in_channels[start_level : self.end_level]
-        self.lateral_convs, self.fpn_convs = nn.ModuleList(), nn.ModuleList()
+        self.lateral_convs = nn.ModuleList()
+        self.fpn_convs = nn.ModuleList()
         # level by level: a seed then draws the weights that it drew in the original
         for channels in used:
             self.lateral_convs.append(ConvModule(channels, out_channels, 1, **lateral))

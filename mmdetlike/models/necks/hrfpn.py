@@ -47,7 +47,9 @@ class HRFPN(BaseModule):
         super().__init__(init_cfg or dict(type='Caffe2Xavier', layer='Conv2d'))
         if pooling_type not in POOLINGS:
             raise ValueError(f'pooling_type must be one of {", ".join(POOLINGS)}, got {pooling_type!r}')
-        self.num_ins, self.num_outs, self.with_cp = len(in_channels), num_outs, with_cp
+        self.num_ins = len(in_channels)
+        self.num_outs = num_outs
+        self.with_cp = with_cp
         self.pooling = POOLINGS[pooling_type]
         common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=None)
         self.reduction_conv = ConvModule(sum(in_channels), out_channels, 1, **common)

@@ -27,11 +27,13 @@ def fit_two_gaussians(
     Returns:
         (m, n, 2) float64, of each value the logarithm of each component's weight times its density there.
     """
-    values, shares = values.double(), counted.double()[..., None]
+    values = values.double()
+    shares = counted.double()[..., None]
     least = torch.where(counted, values, torch.inf).amin(1)
     largest = torch.where(counted, values, -torch.inf).amax(1)
     means = torch.stack([least, largest], 1)
-    weights, variances = torch.full_like(means, 0.5), torch.ones_like(means)
+    weights = torch.full_like(means, 0.5)
+    variances = torch.ones_like(means)
     before = torch.full_like(least, -torch.inf)
     active = torch.ones_like(least, dtype=torch.bool)
     for _ in range(max_iterations):
@@ -61,7 +63,8 @@ def estimate(values: Tensor, responsibilities: Tensor, tied: bool) -> tuple[Tens
     means = (responsibilities * values[..., None]).sum(1) / totals
     spread = (responsibilities * (values[..., None] - means[:, None]).square()).sum(1)
     if tied:
-        spread, counts = spread.sum(1, keepdim=True).expand_as(spread), totals.sum(1, keepdim=True)
+        spread = spread.sum(1, keepdim=True).expand_as(spread)
+        counts = totals.sum(1, keepdim=True)
     else:
         counts = totals
     return totals / totals.sum(1, keepdim=True), means, spread / counts + VARIANCE_FLOOR

@@ -22,7 +22,8 @@ def gaussian_radius(det_size: tuple[float, float], min_overlap: float) -> float:
         The radius in the unit of ``det_size``.
     """
     height, width = det_size
-    area, perimeter = height * width, height + width
+    area = height * width
+    perimeter = height + width
     shifted = _smaller_root(1, -perimeter, area * (1 - min_overlap) / (1 + min_overlap))
     inside = _smaller_root(4, -2 * perimeter, area * (1 - min_overlap))
     outside = _larger_root(4 * min_overlap, 2 * min_overlap * perimeter, area * (min_overlap - 1))
@@ -63,10 +64,13 @@ def gen_gaussian_target(heatmap: Tensor, center: tuple[int, int], radius: int, k
     """
     radius = int(radius)
     bell = gaussian_2d(radius, (2 * radius + 1) / 6, heatmap.dtype, heatmap.device)
-    x, y = int(center[0]), int(center[1])
+    x = int(center[0])
+    y = int(center[1])
     height, width = heatmap.shape[:2]
-    left, right = min(x, radius), min(width - x, radius + 1)
-    top, bottom = min(y, radius), min(height - y, radius + 1)
+    left = min(x, radius)
+    right = min(width - x, radius + 1)
+    top = min(y, radius)
+    bottom = min(height - y, radius + 1)
     if left + right <= 0 or top + bottom <= 0 or right <= -radius or bottom <= -radius:
         return heatmap
     region = heatmap[y - top : y + bottom, x - left : x + right]

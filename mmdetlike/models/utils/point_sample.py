@@ -46,7 +46,8 @@ def get_uncertain_point_coords_with_randomness(
         raise ValueError(f'oversample_ratio must be at least 1, but got {oversample_ratio}.')
     if not 0 <= importance_sample_ratio <= 1:
         raise ValueError(f'importance_sample_ratio must be in [0, 1], but got {importance_sample_ratio}.')
-    regions, device = len(mask_preds), mask_preds.device
+    regions = len(mask_preds)
+    device = mask_preds.device
     points = torch.rand(regions, int(num_points * oversample_ratio), 2, device=device)
     # uncertainty is taken from logits at the points: that of the map, sampled there, would favour the middle of pixels
     uncertainty = get_uncertainty(point_sample(mask_preds, points), labels)[:, 0]

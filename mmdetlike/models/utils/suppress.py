@@ -38,7 +38,8 @@ def suppress_boxes(
     order = best_first(scores)
     dets, keep = batched_nms(boxes[order], scores[order], groups[order], nms_cfg)
     if limit > 0:
-        dets, keep = dets[:limit], keep[:limit]
+        dets = dets[:limit]
+        keep = keep[:limit]
     return dets[:, :-1], dets[:, -1], order[keep]
 
 

@@ -42,7 +42,8 @@ class BaseBoxes(ABC):
         if tensor.numel() == 0 and tensor.shape[-1:] != (self.box_dim,):
             tensor = tensor.reshape(-1, self.box_dim)
         if tensor.dim() < 2 or tensor.shape[-1] != self.box_dim:
-            shape, cls = tuple(tensor.shape), type(self).__name__
+            shape = tuple(tensor.shape)
+            cls = type(self).__name__
             raise ValueError(f'{cls} needs data of shape (..., n, {self.box_dim}), but its shape is {shape}.')
         self.tensor = tensor.clone() if clone else tensor
 
@@ -87,7 +88,8 @@ class BaseBoxes(ABC):
     def rotate_(self, center: tuple[float, float], angle: float) -> None:
         """Follow an image turned clockwise by ``angle`` degrees about ``center`` (x, y)."""
         x, y = center
-        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        cos = math.cos(math.radians(angle))
+        sin = math.sin(math.radians(angle))
         self.project_(np.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y], [0, 0, 1]]))
 
     @classmethod

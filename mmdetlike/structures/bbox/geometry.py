@@ -109,7 +109,8 @@ def corners(boxes: Tensor) -> Tensor:
 
 def _half_sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """(..., 2) the vectors from the center of a rotated box to the middles of its right and of its bottom side."""
-    cos, sin = boxes[..., 4].cos(), boxes[..., 4].sin()
+    cos = boxes[..., 4].cos()
+    sin = boxes[..., 4].sin()
     half = boxes[..., 2:4] / 2
     across = torch.stack([cos, sin], dim=-1) * half[..., :1]
     down = torch.stack([-sin, cos], dim=-1) * half[..., 1:]
@@ -160,7 +161,8 @@ def enclosing_rectangles(points: Tensor) -> Tensor:
 
 def rectangles_at(points: Tensor, angles: Tensor) -> Tensor:
     """(..., 5) the rotated boxes at ``angles`` (...) around sets of points (..., k, 2); angles in [-pi / 2, pi / 2)."""
-    cos, sin = angles.cos(), angles.sin()
+    cos = angles.cos()
+    sin = angles.sin()
     # columns: the directions of width and height
     axes = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], dim=-2)
     extents = around_points(points @ axes)
@@ -195,13 +197,15 @@ def side_distances(points: Tensor, boxes: Tensor) -> Tensor:
     """
     if boxes.shape[-1] == HORIZONTAL:
         return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)
-    local, half = turned_upright(points - boxes[..., :2], boxes[..., 4]), boxes[..., 2:4] / 2
+    local = turned_upright(points - boxes[..., :2], boxes[..., 4])
+    half = boxes[..., 2:4] / 2
     return torch.cat([half + local, half - local], dim=-1)
 
 
 def turned_upright(vectors: Tensor, angles: Tensor) -> Tensor:
     """(..., 2) vectors as they are seen from boxes that are turned by ``angles`` (...)."""
-    cos, sin = angles.cos(), angles.sin()
+    cos = angles.cos()
+    sin = angles.sin()
     x, y = vectors.unbind(-1)
     return torch.stack([cos * x + sin * y, cos * y - sin * x], dim=-1)
 

@@ -38,8 +38,10 @@ def bbox_overlaps(
         return bbox_overlaps(bboxes1.float(), bboxes2.float(), mode, is_aligned, eps).to(dtype)
     a, b = bboxes1, bboxes2
     if not is_aligned:
-        a, b = a.unsqueeze(-2), b.unsqueeze(-3)
-    area_a, area_b = _area(a), _area(b)
+        a = a.unsqueeze(-2)
+        b = b.unsqueeze(-3)
+    area_a = _area(a)
+    area_b = _area(b)
     intersection = _extent(a, b, 0, inner=True).clamp(min=0) * _extent(a, b, 1, inner=True).clamp(min=0)
     union = (area_a + area_b - intersection if mode != 'iof' else area_a).clamp(min=eps)
     overlaps = intersection / union

@@ -93,7 +93,8 @@ class BaseInstanceMasks(ABC):
         ``interpolation`` is accepted for compatibility; masks are always resized to the nearest pixel.
         """
         if not isinstance(scale, (int, float)):
-            longer, shorter = max(scale), min(scale)
+            longer = max(scale)
+            shorter = min(scale)
             scale = min(longer / max(self.size), shorter / min(self.size))
         return self.resize((int(self.height * scale + 0.5), int(self.width * scale + 0.5)), interpolation)
 
@@ -134,7 +135,8 @@ class BaseInstanceMasks(ABC):
         self, out_shape: tuple[int, int], magnitude: float, direction: str = 'horizontal', border_value: int = 0
     ) -> 'BaseInstanceMasks':
         """Shear: x + ``magnitude`` * y, or ('vertical') y + ``magnitude`` * x."""
-        matrix, axis = np.eye(3), _axis(direction)
+        matrix = np.eye(3)
+        axis = _axis(direction)
         matrix[axis, 1 - axis] = magnitude
         return self.warp(Warp.affine(matrix, out_shape, self.size), border_value)
 

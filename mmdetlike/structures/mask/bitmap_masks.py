@@ -23,7 +23,8 @@ class BitmapMasks(BaseInstanceMasks):
     """
 
     def __init__(self, masks: np.ndarray | Sequence[np.ndarray], height: int, width: int) -> None:
-        self.height, self.width = int(height), int(width)
+        self.height = int(height)
+        self.width = int(width)
         if len(masks) == 0:
             masks = np.zeros((0, self.height, self.width), dtype=np.uint8)
         self.masks = masks if isinstance(masks, np.ndarray) else np.stack(masks)
@@ -66,7 +67,8 @@ class BitmapMasks(BaseInstanceMasks):
     def extents(self) -> np.ndarray:
         boxes = np.zeros((len(self), 4), dtype=np.float32)
         for box, mask in zip(boxes, self.masks):
-            xs, ys = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+            xs = np.flatnonzero(mask.any(0))
+            ys = np.flatnonzero(mask.any(1))
             if len(xs):
                 box[:] = xs[0], ys[0], xs[-1] + 1, ys[-1] + 1
         return boxes

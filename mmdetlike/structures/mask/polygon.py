@@ -90,7 +90,8 @@ def _cut(points: np.ndarray, axis: int, border: float, sign: float) -> np.ndarra
     if len(points) == 0:
         return points
     depth = sign * (points[:, axis] - border)
-    following, next_depth = np.roll(points, -1, axis=0), np.roll(depth, -1)
+    following = np.roll(points, -1, axis=0)
+    next_depth = np.roll(depth, -1)
     crosses = (depth < 0) != (next_depth < 0)
     fraction = np.divide(depth, depth - next_depth, out=np.zeros_like(depth), where=crosses)
     crossings = points + fraction[:, None] * (following - points)

@@ -26,7 +26,8 @@ class PolygonMasks(BaseInstanceMasks):
     """
 
     def __init__(self, masks: Sequence[Sequence[np.ndarray]], height: int, width: int) -> None:
-        self.height, self.width = int(height), int(width)
+        self.height = int(height)
+        self.width = int(width)
         self.masks = [[np.asarray(polygon) for polygon in instance] for instance in masks]
         for polygon in (p for instance in self.masks for p in instance):
             if polygon.ndim != 1 or len(polygon) % 2:
@@ -41,7 +42,8 @@ class PolygonMasks(BaseInstanceMasks):
         for _ in range(num_masks):
             angles = np.sort(np.random.uniform(0, 2 * np.pi, n_verts))
             radii = np.random.uniform(0.1, 0.5, n_verts) * min(height, width)
-            xs, ys = width / 2 + radii * np.cos(angles), height / 2 + radii * np.sin(angles)
+            xs = width / 2 + radii * np.cos(angles)
+            ys = height / 2 + radii * np.sin(angles)
             masks.append([np.stack([xs, ys], axis=1).ravel()])
         return cls(masks, height, width)
 
@@ -83,7 +85,8 @@ class PolygonMasks(BaseInstanceMasks):
         for box, instance in zip(boxes, self.masks):
             if instance:
                 points = np.concatenate(instance).reshape(-1, 2)
-                box[:2], box[2:] = points.min(0), points.max(0)
+                box[:2] = points.min(0)
+                box[2:] = points.max(0)
         return boxes
 
     def crop_and_resize(

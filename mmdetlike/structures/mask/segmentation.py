@@ -162,7 +162,8 @@ def _usable(numbers: list) -> bool:
 
 def _is_thin(polygon: list, height: int, width: int) -> bool:
     """Whether the part of a polygon in the image is narrower than 2 pixels, roughly; false only if it is wider."""
-    xs, ys = polygon[0::2], polygon[1::2]
+    xs = polygon[0::2]
+    ys = polygon[1::2]
     across = min(max(xs), width) - max(min(xs), 0)
     down = min(max(ys), height) - max(min(ys), 0)
     if across < _THIN or down < _THIN:

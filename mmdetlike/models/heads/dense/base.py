@@ -333,7 +333,8 @@ class DenseHead(Head):
             result = self.assign(candidates if usable is None else candidates[usable], sample, assigner, sampler)
             pos, neg = result.pos_inds, result.neg_inds
             if usable is not None:  # indices among the usable priors -> among all
-                pos, neg = usable[pos], usable[neg]
+                pos = usable[pos]
+                neg = usable[neg]
             labels[i, pos] = result.pos_gt_labels
             weights[i, pos] = pos_weight if pos_weight > 0 else 1.0
             weights[i, neg] = 1.0

@@ -150,7 +150,8 @@ class CascadeRPNHead(BaseModule):
                 f'num_stages={num_stages} needs as many stages and entries of train_cfg, '
                 f'got {len(stages)} and {len(train_cfgs)}'
             )
-        self.num_classes, self.test_cfg = num_classes, ConfigDict(test_cfg or {})
+        self.num_classes = num_classes
+        self.test_cfg = ConfigDict(test_cfg or {})
         own = dict(num_classes=num_classes, test_cfg=test_cfg)
         built = [MODELS.build(dict(stage, train_cfg=cfg, **own)) for stage, cfg in zip(stages, train_cfgs)]
         self.stages = nn.ModuleList(built)

@@ -192,7 +192,8 @@ class CondInstMaskHead(Head):
         self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool, results_list: Sequence[InstanceData]
     ) -> list[InstanceData]:
         """Add ``masks`` (n, h, w) bool to each image's boxes ``results_list``, from ``CondInstBboxHead.predict``."""
-        upsample, results = partial(aligned_bilinear, factor=self.mask_out_stride), []
+        upsample = partial(aligned_bilinear, factor=self.mask_out_stride)
+        results = []
         for logits, boxes, sample in zip(self(x, results_list), results_list, batch_data_samples):
             shape = tuple(sample.img_shape[:2])
             out_shape = tuple(sample.ori_shape[:2]) if rescale else shape

@@ -70,7 +70,8 @@ class FreeAnchorRetinaHead(RetinaHead):
         """``positive_bag_loss`` of all objects and ``negative_bag_loss`` of all anchors and classes."""
         positive, negative, num_objects = 0.0, 0.0, 0
         for i, sample in enumerate(samples):
-            of_image, objects = preds.of_image(i), self.gt_instances(sample)
+            of_image = preds.of_image(i)
+            objects = self.gt_instances(sample)
             positive = positive + self.positive_bag_loss(of_image, objects).sum()
             negative = negative + self.negative_bag_loss(of_image, objects).sum()
             num_objects += len(objects)
@@ -82,7 +83,8 @@ class FreeAnchorRetinaHead(RetinaHead):
 
     def positive_bag_loss(self, preds: FlatPredictions, objects: InstanceData) -> Tensor:
         """Loss (m,) of the m objects of an image: how unlikely it is that any anchor of their bags detects them."""
-        anchors, gt_bboxes = preds.priors.boxes, get_box_tensor(objects.bboxes)
+        anchors = preds.priors.boxes
+        gt_bboxes = get_box_tensor(objects.bboxes)
         bag_size = min(self.pre_anchor_topk, len(anchors))
         bags = bbox_overlaps(gt_bboxes, anchors).topk(bag_size, dim=1).indices
         deltas = self.bbox_coder.encode(anchors[bags.flatten()], gt_bboxes.repeat_interleave(bag_size, dim=0))

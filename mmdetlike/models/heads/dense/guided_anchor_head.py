@@ -94,7 +94,8 @@ class GuidedAnchorHead(AnchorHead):
         )
         self.approx_generator = TASK_UTILS.build(approx_anchor_generator)
         self.anchor_coder = TASK_UTILS.build(anchor_coder)
-        self.loss_loc, self.loss_shape = MODELS.build(loss_loc), MODELS.build(loss_shape)
+        self.loss_loc = MODELS.build(loss_loc)
+        self.loss_shape = MODELS.build(loss_shape)
         if self.train_cfg:
             self.ga_assigner = self.build_assigner(self.train_cfg.ga_assigner)
             self.ga_sampler = TASK_UTILS.build(self.train_cfg.get('ga_sampler') or dict(type='PseudoSampler'))

@@ -85,7 +85,8 @@ class PAAHead(ATSSHead):
         levels = targets.pos_priors.level_ids
         num_levels = len(self.prior_generator.strides)
         inds = (ranks_in_groups(losses, objects * num_levels + levels) < self.topk).nonzero().squeeze(1)
-        losses, objects = losses[inds], objects[inds]
+        losses = losses[inds]
+        objects = objects[inds]
         columns = ranks_in_groups(losses, objects)  # rising losses from left to right
         table = losses.new_full((int(objects.amax()) + 1 if len(objects) else 0, self.topk * num_levels), torch.nan)
         table[objects, columns] = losses
@@ -161,7 +162,8 @@ def likely_columns(table: Tensor, tied: bool) -> Tensor:
     counted = ~table.isnan()
     likely = torch.zeros_like(counted)
     rows = (counted.sum(1) > 1).nonzero().squeeze(1)  # a mixture of two needs two values
-    table, counted = table[rows].nan_to_num(), counted[rows]
+    table = table[rows].nan_to_num()
+    counted = counted[rows]
     joint = fit_two_gaussians(table, counted, tied)
     is_first = counted & (joint[..., 0] >= joint[..., 1])
     last = torch.where(is_first, joint.logsumexp(-1), -torch.inf).argmax(1, keepdim=True)

@@ -93,7 +93,8 @@ class RepPointsHead(AnchorFreeHead):
         self.assigners = {stage: self.build_assigner(cfg.assigner) for stage, cfg in stages.items()}
 
     def build_layers(self) -> None:
-        width, num_taps = self.point_feat_channels, self.kernel_size**2
+        width = self.point_feat_channels
+        num_taps = self.kernel_size**2
         num_out = 4 if self.use_grid_points else 2 * num_taps
         taps = dict(kernel_size=self.kernel_size, padding=self.kernel_size // 2)
         if self.transform_method == 'moment':

@@ -175,7 +175,8 @@ class RTMDetInsHead(RTMDetHead):
         size = content = tuple(sample.img_shape)
         if rescale:
             # the image may be padded: what it shows ends where the resized original ends
-            size, (scale_w, scale_h) = tuple(sample.ori_shape), sample.scale_factor
+            size = tuple(sample.ori_shape)
+            scale_w, scale_h = sample.scale_factor
             content = max(round(size[0] * scale_h), 1), max(round(size[1] * scale_w), 1)
         upsample = partial(F.interpolate, scale_factor=self.prior_generator.strides[0][0], mode='bilinear')
         return masks_in_image(logits, upsample, content, size, float(torch.tensor(threshold).logit()))

@@ -181,7 +181,8 @@ class TOODHead(DenseHead):
 
     def cell_boxes(self, level: int, regression: Tensor) -> Tensor:
         """Regression of one level -> boxes (B, 4, H, W) xyxy in strides."""
-        size, stride = regression.shape[-2:], self.prior_generator.strides[level][0]
+        size = regression.shape[-2:]
+        stride = self.prior_generator.strides[level][0]
         anchors = self.prior_generator.single_level_grid_priors(size, level, device=regression.device)
         regression = regression.float().exp() if self.anchor_type == 'anchor_free' else regression.float()
         values = self.scales[level](regression).flatten(2).transpose(1, 2)

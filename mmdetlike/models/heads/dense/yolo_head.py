@@ -76,7 +76,9 @@ class YOLOV3Head(DenseHead):
         loss_wh: dict = SQUARE,
         **kwargs,
     ) -> None:
-        self.num_attrib, self.out_channels, self.one_hot_smoother = 5 + num_classes, out_channels, one_hot_smoother
+        self.num_attrib = 5 + num_classes
+        self.out_channels = out_channels
+        self.one_hot_smoother = one_hot_smoother
         self.featmap_strides = list(featmap_strides)
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         parts = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder, loss_cls=loss_cls)

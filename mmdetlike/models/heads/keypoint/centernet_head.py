@@ -50,7 +50,8 @@ class CenterTargets:
         size = geometry.sizes(box)
         center = geometry.centers(box)
         height, width = self.heatmap.shape[-2:]
-        x, y = min(max(int(center[0]), 0), width - 1), min(max(int(center[1]), 0), height - 1)
+        x = min(max(int(center[0]), 0), width - 1)
+        y = min(max(int(center[1]), 0), height - 1)
         radius = max(0, int(gaussian_radius((float(size[1]), float(size[0])), MIN_OVERLAP)))
         gen_gaussian_target(self.heatmap[image, label], (x, y), radius)
         self.wh[image, :, y, x] = size
@@ -90,7 +91,8 @@ class CenterNetHead(Head):
         self.wh_head = build_branch(in_channels, feat_channels, 2)
         self.offset_head = build_branch(in_channels, feat_channels, 2)
         self.loss_center_heatmap = MODELS.build(loss_center_heatmap)
-        self.loss_wh, self.loss_offset = MODELS.build(loss_wh), MODELS.build(loss_offset)
+        self.loss_wh = MODELS.build(loss_wh)
+        self.loss_offset = MODELS.build(loss_offset)
 
     def init_weights(self) -> None:
         """Start the heat map at a probability of 0.1, the others near 0."""
@@ -150,7 +152,9 @@ class CenterNetHead(Head):
 
     def finish(self, found: InstanceData, sample: DetDataSample, rescale: bool) -> InstanceData:
         """Put boxes where the image was before it was padded and resized, and keep the best."""
-        border, scale, limit = sample.get('border'), sample.get('scale_factor'), self.test_cfg.get('max_per_img', -1)
+        border = sample.get('border')
+        scale = sample.get('scale_factor')
+        limit = self.test_cfg.get('max_per_img', -1)
         if border is not None:
             found.bboxes = geometry.translate(found.bboxes, [-float(border[2]), -float(border[0])])
         if rescale and scale is not None:  # images that were padded alone have no scale

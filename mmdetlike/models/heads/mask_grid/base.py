@@ -110,7 +110,8 @@ class MaskGridHead(Head):
         self.in_channels, self.feat_channels, self.stacked_convs = in_channels, feat_channels, stacked_convs
         self.strides, self.scale_ranges, self.num_grids = strides, scale_ranges, num_grids
         self.pos_scale, self.cls_down_index, self.norm_cfg = pos_scale, cls_down_index, norm_cfg
-        self.loss_mask, self.loss_cls = MODELS.build(loss_mask), MODELS.build(loss_cls)
+        self.loss_mask = MODELS.build(loss_mask)
+        self.loss_cls = MODELS.build(loss_cls)
         self.build_layers()
         self.conv_cls = nn.Conv2d(feat_channels, num_classes, 3, padding=1)
 
@@ -135,7 +136,8 @@ class MaskGridHead(Head):
 
     def probabilities(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
         """Masks (n, H / mask_stride, W / mask_stride) in [0, 1] of ``cells`` (n,) of a level."""
-        size, factors = outs.masks[-1][0].shape[-2:], self.mask_logits(outs, level, image, cells)
+        size = outs.masks[-1][0].shape[-2:]
+        factors = self.mask_logits(outs, level, image, cells)
         factors = [factor[:, None].sigmoid() for factor in factors]
         return prod(F.interpolate(f, size=size, mode='bilinear', align_corners=False)[:, 0] for f in factors)
 
@@ -171,7 +173,8 @@ class MaskGridHead(Head):
         self, outs: GridOutputs, level: int, targets: list[list[LevelTargets]], masks: list[Tensor]
     ) -> Tensor:
         """Loss of each mask that trains at one level, (p,), all images in a row."""
-        terms, stride = [], self.target_stride(level)
+        terms = []
+        stride = self.target_stride(level)
         for image, (grids, gt) in enumerate(zip(targets, masks)):
             grid = grids[level]
             pred = float32_if_half(self.training_masks(outs, level, image, grid.cells))[0]
@@ -187,13 +190,15 @@ class MaskGridHead(Head):
         centers, areas = mask_centroids(annotated_masks(sample, type(self).__name__).to_ndarray())
         sides = geometry.sizes(boxes)
         extent = boxes.new_tensor([size[1], size[0]])
-        scale, visible = sides.prod(-1).clamp(min=0).sqrt(), areas.to(boxes.device) > 0
+        scale = sides.prod(-1).clamp(min=0).sqrt()
+        visible = areas.to(boxes.device) > 0
         spans = torch.stack([-0.5 * sides * self.pos_scale, torch.zeros_like(sides), 0.5 * sides * self.pos_scale])
         results = []
         for (low, high), grid in zip(self.scale_ranges, self.num_grids):
             # cells (m, 2), x and y, of the upper left end, the centre and the lower right end of each reach
             first, middle, last = ((centers.to(boxes) + spans) / extent * grid).floor().long()
-            first, last = torch.maximum(first, middle - 1).clamp(min=0), torch.minimum(last, middle + 1)
+            first = torch.maximum(first, middle - 1).clamp(min=0)
+            last = torch.minimum(last, middle + 1)
             steps = torch.arange(grid, device=boxes.device)
             columns, rows = ((steps >= a[:, None]) & (steps <= b[:, None]) for a, b in zip(first.T, last.T))
             covers = rows[:, :, None] & columns[:, None] & (visible & (scale >= low) & (scale <= high))[:, None, None]
@@ -220,7 +225,8 @@ class MaskGridHead(Head):
         """
         outs = self(x)
         scores = [local_peaks(float32_if_half(cls)[0].sigmoid()).flatten(2).transpose(1, 2) for cls in outs.cls]
-        scores, results = torch.cat(scores, 1), []
+        scores = torch.cat(scores, 1)
+        results = []
         upsample = partial(F.interpolate, scale_factor=float(self.mask_stride), mode='bilinear')
         for i, sample in enumerate(batch_data_samples):
             kept, cells = self.select(outs, i, scores[i])
@@ -234,7 +240,10 @@ class MaskGridHead(Head):
 
     def soft_masks(self, outs: GridOutputs, image: int, cells: Tensor) -> Tensor:
         """Masks (n, h, w) in [0, 1] of ``cells`` (n,) of all levels."""
-        level, start, parts, places = self.levels_of(cells), 0, [], []
+        level = self.levels_of(cells)
+        start = 0
+        parts = []
+        places = []
         for i, grid in enumerate(self.num_grids):
             places.append((level == i).nonzero().squeeze(1))
             parts.append(float32_if_half(self.probabilities(outs, i, image, cells[places[-1]] - start))[0])
@@ -260,7 +269,10 @@ class MaskGridHead(Head):
         # a cell's classes share its mask, which is copied for those alone that matrix suppression looks at
         best = large[ranked[large].argsort(descending=True, stable=True)]
         best = best[: cfg.nms_pre] if cfg.get('nms_pre', -1) > 0 else best
-        cells, labels, places, ranked = cells[best], labels[best], places[best], ranked[best]
+        cells = cells[best]
+        labels = labels[best]
+        places = places[best]
+        ranked = ranked[best]
         options = {name: cfg[name] for name in ('kernel', 'sigma', 'filter_thr') if name in cfg}
         options.update(mask_area=areas[places], max_num=cfg.get('max_per_img', -1))
         decayed, labels, _, inds = mask_matrix_nms(masks[places], labels, ranked, **options)

@@ -41,7 +41,8 @@ class SOLOHead(MaskGridHead):
         """Class logits (B, classes, G, G) of each level."""
         logits = []
         for feat, grid in zip(feats, self.num_grids):
-            before, after = self.cls_convs[: self.cls_down_index], self.cls_convs[self.cls_down_index :]
+            before = self.cls_convs[: self.cls_down_index]
+            after = self.cls_convs[self.cls_down_index :]
             feat = F.interpolate(run_tower(before, feat), size=(grid, grid), mode='bilinear', align_corners=False)
             logits.append(self.conv_cls(run_tower(after, feat)))
         return logits
@@ -193,7 +194,9 @@ class SOLOV2Head(MaskGridHead):
 
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
         """Pyramid maps -> class logits, kernels (B, K, G, G) of each level and mask features (B, C, h, w)."""
-        feats, kernels, cls = self.mask_feature_head(x), [], []
+        feats = self.mask_feature_head(x)
+        kernels = []
+        cls = []
         for feat, grid in zip(self.resize_feats(x), self.num_grids):
             located = with_coordinates(feat)
             located = F.interpolate(located, size=(grid, grid), mode='bilinear', align_corners=False)
@@ -206,7 +209,8 @@ class SOLOV2Head(MaskGridHead):
         return self.mask_stride
 
     def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:
-        kernels, feats = outs.masks[0][level][image].flatten(1).T[cells], outs.masks[1][image]
+        kernels = outs.masks[0][level][image].flatten(1).T[cells]
+        feats = outs.masks[1][image]
         size = self.dynamic_conv_size
         if size > 1:  # every pixel's neighbourhood, so that no kernels at all are no special case
             patches = F.unfold(feats[None], size, padding=size // 2)[0]

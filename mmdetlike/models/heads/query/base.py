@@ -124,7 +124,8 @@ class QueryHead(Head):
 
         Terms of the encoder's proposals begin with ``enc_``, those of denoising queries with ``dn_``.
         """
-        layers, context = self(outs), outs.context
+        layers = self(outs)
+        context = outs.context
         num_noisy = outs.num_denoising
         matched = [
             (cls_score[:, num_noisy:], bbox_pred[:, num_noisy:], outs.candidates(i))
@@ -204,7 +205,8 @@ class QueryHead(Head):
         self, cls_score: Tensor, bbox_pred: Tensor, targets: QueryTargets, context: QueryContext
     ) -> dict[str, Tensor]:
         """Loss terms of a layer: ``cls`` of all queries, ``bbox`` and ``iou`` of the positives."""
-        device, num_pos = cls_score.device, len(targets.pos_inds)
+        device = cls_score.device
+        num_pos = len(targets.pos_inds)
         avg_factor = num_pos + targets.num_neg * self.bg_cls_weight
         if self.sync_cls_avg_factor:
             avg_factor = mean_over_ranks(avg_factor, device)

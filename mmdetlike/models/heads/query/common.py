@@ -130,7 +130,8 @@ def query_targets(
         num_classes: Classes without background.
         binary: All objects are of class 0: the queries only tell objects from background.
     """
-    num_queries, device = candidates.shape[1], candidates.device
+    num_queries = candidates.shape[1]
+    device = candidates.device
     labels = torch.full(candidates.shape, num_classes, device=device)
     pos_inds, boxes, sizes = [], [], []
     for i, ((queries, objects), sample) in enumerate(zip(matches, samples)):

@@ -85,7 +85,8 @@ class HeuristicFusionHead(PanopticFusionHead):
             (h, w) the instance of each pixel, counted from 1, and (k + 1,) the class of each, from 1.
         """
         owner = torch.zeros(instances.masks.shape[-2:], dtype=torch.long, device=instances.masks.device)
-        labels, areas = [instances.labels.new_zeros(1)], instances.masks.flatten(1).sum(1).tolist()
+        labels = [instances.labels.new_zeros(1)]
+        areas = instances.masks.flatten(1).sum(1).tolist()
         for i in instances.scores.argsort(descending=True).tolist():
             free = instances.masks[i] & (owner == 0)
             if areas[i] == 0 or (areas[i] - int(free.sum())) / areas[i] > self.test_cfg.mask_overlap:
@@ -143,11 +144,15 @@ class MaskFormerFusionHead(PanopticFusionHead):
         cfg = self.test_cfg
         scores, labels = logits.softmax(-1).max(-1)
         keep = (labels != self.num_classes) & (scores > cfg.get('object_mask_thr', 0.8))
-        scores, labels, masks = scores[keep], labels[keep], resize(masks[keep]).sigmoid()
+        scores = scores[keep]
+        labels = labels[keep]
+        masks = resize(masks[keep]).sigmoid()
         if not len(masks):
             return torch.full(masks.shape[-2:], self.num_classes, dtype=torch.int32, device=masks.device)
-        owner, full = (scores[:, None, None] * masks).argmax(0), masks >= 0.5
-        owned, areas = owner.flatten().bincount(minlength=len(masks)), full.flatten(1).sum(1)
+        owner = (scores[:, None, None] * masks).argmax(0)
+        full = masks >= 0.5
+        owned = owner.flatten().bincount(minlength=len(masks))
+        areas = full.flatten(1).sum(1)
         shown = (owned > 0) & (areas > 0) & (owned / areas >= cfg.get('iou_thr', 0.8))
         is_thing = labels < self.num_things_classes
         instance = (shown & is_thing).cumsum(0) * is_thing
@@ -161,7 +166,8 @@ class MaskFormerFusionHead(PanopticFusionHead):
         scores = logits.softmax(-1)[:, :-1]
         limit = min(self.test_cfg.get('max_per_image', 100), scores.numel())
         scores, best = scores.flatten().topk(limit, sorted=False)
-        labels, queries = best % self.num_classes, torch.div(best, self.num_classes, rounding_mode='floor')
+        labels = best % self.num_classes
+        queries = torch.div(best, self.num_classes, rounding_mode='floor')
         is_thing = labels < self.num_things_classes
         # a query may be there with several classes
         queries, which = queries[is_thing].unique(return_inverse=True)
@@ -189,7 +195,8 @@ def boxes_of_masks(masks: Tensor) -> Tensor:
     sides = []
     for dim in (1, 2):
         hit = masks.any(dim)
-        first, last = hit.int().argmax(1), hit.shape[1] - hit.flip(1).int().argmax(1)
+        first = hit.int().argmax(1)
+        last = hit.shape[1] - hit.flip(1).int().argmax(1)
         sides.append((first, torch.where(hit.any(1), last, 0)))
     (x1, x2), (y1, y2) = sides
     return torch.stack([x1, y1, x2, y2], dim=1).float()

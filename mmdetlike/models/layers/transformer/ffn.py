@@ -137,7 +137,8 @@ class DynamicConv(BaseModule):
         self.in_channels, self.feat_channels = in_channels, feat_channels
         self.out_channels = out_channels or in_channels
         self.input_feat_shape, self.with_proj = input_feat_shape, with_proj
-        self.num_params_in, self.num_params_out = in_channels * feat_channels, self.out_channels * feat_channels
+        self.num_params_in = in_channels * feat_channels
+        self.num_params_out = self.out_channels * feat_channels
         self.dynamic_layer = nn.Linear(in_channels, self.num_params_in + self.num_params_out)
         self.norm_in = build_norm_layer(norm_cfg, feat_channels)[1]
         self.norm_out = build_norm_layer(norm_cfg, self.out_channels)[1]

@@ -54,7 +54,9 @@ class AdaptivePadding(nn.Module):
         if padding not in ('same', 'corner'):
             raise ConfigError(f"padding must be 'same' or 'corner', but got {padding!r}.")
         self.padding = padding
-        self.kernel_size, self.stride, self.dilation = _pair(kernel_size), _pair(stride), _pair(dilation)
+        self.kernel_size = _pair(kernel_size)
+        self.stride = _pair(stride)
+        self.dilation = _pair(dilation)
 
     def get_pad_shape(self, input_shape: tuple[int, int]) -> tuple[int, int]:
         """How many rows and columns a map of ``input_shape`` (H, W) lacks."""
@@ -90,7 +92,8 @@ class SlidingKernel(BaseModule):
 
     def __init__(self, kernel_size, stride, padding, dilation, norm_cfg, norm_channels, init_cfg) -> None:
         super().__init__(init_cfg)
-        self.kernel_size, self.dilation = _pair(kernel_size), _pair(dilation)
+        self.kernel_size = _pair(kernel_size)
+        self.dilation = _pair(dilation)
         self.stride = _pair(kernel_size if stride is None else stride)
         self.adaptive_padding = None
         if isinstance(padding, str):

@@ -50,7 +50,8 @@ def relative_position_index(window_size: tuple[int, int]) -> Tensor:
     """Which bias belongs to each pair of pixels of a window, (H * W, H * W) in [0, (2H - 1) * (2W - 1))."""
     height, width = window_size
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
-    y, x = y.flatten(), x.flatten()
+    y = y.flatten()
+    x = x.flatten()
     return (y[:, None] - y + height - 1) * (2 * width - 1) + (x[:, None] - x + width - 1)
 
 

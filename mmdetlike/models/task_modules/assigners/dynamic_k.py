@@ -50,7 +50,8 @@ class DynamicKAssigner(BaseAssigner):
     ) -> AssignResult:
         """See ``BaseAssigner``; assigned points have the overlap of their prediction as ``max_overlaps``."""
         points, strides = pred_instances.points, pred_instances.strides
-        boxes, labels = get_box_tensor(gt_instances.bboxes), gt_instances.labels
+        boxes = get_box_tensor(gt_instances.bboxes)
+        labels = gt_instances.labels
         predicted = get_box_tensor(pred_instances.bboxes)
         candidates = self.candidate_mask(points, strides, boxes).any(1).nonzero().squeeze(1)
         if not len(candidates):

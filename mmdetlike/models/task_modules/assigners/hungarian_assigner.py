@@ -50,7 +50,8 @@ class HungarianAssigner(BaseAssigner):
             gt_instances: ``labels`` (m,) and what the costs need, ``bboxes`` or ``masks``.
             gt_instances_ignore: Not used: queries that match nothing are background anyway.
         """
-        num_preds, labels = len(pred_instances), gt_instances.labels
+        num_preds = len(pred_instances)
+        labels = gt_instances.labels
         gt_inds = torch.zeros(num_preds, dtype=torch.long, device=labels.device)
         if len(labels) and num_preds:
             cost = sum(

@@ -64,11 +64,14 @@ class MaxIoUAssigner(BaseAssigner):
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
         """See ``BaseAssigner``."""
-        priors, labels = get_box_tensor(pred_instances.priors), gt_instances.labels
+        priors = get_box_tensor(pred_instances.priors)
+        labels = gt_instances.labels
         gt_bboxes = get_box_tensor(gt_instances.bboxes)
         device = priors.device
         if 0 <= self.gpu_assign_thr < len(gt_bboxes):
-            priors, gt_bboxes, labels = priors.cpu(), gt_bboxes.cpu(), labels.cpu()
+            priors = priors.cpu()
+            gt_bboxes = gt_bboxes.cpu()
+            labels = labels.cpu()
         overlaps = self.overlaps(pred_instances, gt_bboxes)
         ignored = self.ignored(priors, gt_instances_ignore)
         if ignored is not None:

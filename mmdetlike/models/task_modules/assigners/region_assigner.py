@@ -39,7 +39,8 @@ class RegionAssigner(BaseAssigner):
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
         """See ``BaseAssigner``; priors are square anchors of as many strides on each level."""
-        priors, level_ids = get_box_tensor(pred_instances.priors), pred_instances.level_ids
+        priors = get_box_tensor(pred_instances.priors)
+        level_ids = pred_instances.level_ids
         boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
         if not len(boxes) or not len(priors):
             return AssignResult.all_background(priors, gt_instances.labels)

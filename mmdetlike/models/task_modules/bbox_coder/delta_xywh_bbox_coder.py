@@ -36,7 +36,8 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         ctr_clamp: int = 32,
         use_box_type: bool = False,
     ) -> None:
-        self.means, self.stds = tuple(target_means), tuple(target_stds)
+        self.means = tuple(target_means)
+        self.stds = tuple(target_stds)
         self.clip_border, self.add_ctr_clamp, self.ctr_clamp = clip_border, add_ctr_clamp, ctr_clamp
         self.use_box_type = use_box_type
 
@@ -71,7 +72,8 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         Returns:
             (..., 4 * k) xyxy in pixels.
         """
-        shape, priors = pred_bboxes.shape, self.plain(bboxes)[..., None, :]
+        shape = pred_bboxes.shape
+        priors = self.plain(bboxes)[..., None, :]
         deltas = pred_bboxes.reshape(*shape[:-1], shape[-1] // 4, 4)
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         size = geometry.sizes(priors)

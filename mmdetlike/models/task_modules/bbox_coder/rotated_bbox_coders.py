@@ -57,7 +57,8 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         for name, values in (('target_means', target_means), ('target_stds', target_stds)):
             if len(values) != self.encode_size:
                 raise ValueError(f'{name} needs {self.encode_size} numbers, one a delta, got {tuple(values)}.')
-        self.means, self.stds = tuple(target_means), tuple(target_stds)
+        self.means = tuple(target_means)
+        self.stds = tuple(target_stds)
         self.angle_version = angle_version
         self.norm_factor = norm_factor
         self.edge_swap, self.proj_xy = edge_swap, proj_xy

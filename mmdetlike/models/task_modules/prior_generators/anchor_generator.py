@@ -99,12 +99,16 @@ class AnchorGenerator(PriorGenerator):
     ) -> Tensor:
         """Anchors (len(ratios) * len(scales), 4) xyxy of one cell, in pixels."""
         x, y = center if center is not None else (self.center_offset * base_size,) * 2
-        heights, widths = torch.sqrt(ratios), 1 / torch.sqrt(ratios)
+        heights = torch.sqrt(ratios)
+        widths = 1 / torch.sqrt(ratios)
         if self.scale_major:
-            widths, heights = widths[:, None] * scales, heights[:, None] * scales
+            widths = widths[:, None] * scales
+            heights = heights[:, None] * scales
         else:
-            widths, heights = scales[:, None] * widths, scales[:, None] * heights
-        half_w, half_h = base_size * widths.flatten() / 2, base_size * heights.flatten() / 2
+            widths = scales[:, None] * widths
+            heights = scales[:, None] * heights
+        half_w = base_size * widths.flatten() / 2
+        half_h = base_size * heights.flatten() / 2
         return torch.stack([x - half_w, y - half_h, x + half_w, y + half_h], dim=-1)
 
     def single_level_grid_priors(

@@ -58,7 +58,8 @@ class SSDAnchorGenerator(AnchorGenerator):
         self.base_sizes = list(min_sizes)
         self.scales = [torch.tensor([1.0, math.sqrt(high / low)]) for low, high in zip(min_sizes, max_sizes)]
         self.ratios = [torch.tensor([1.0, *(x for r in level for x in (1 / r, r))]) for level in ratios]
-        self.centers, self.center_offset = self.first_centers(), 0.0
+        self.centers = self.first_centers()
+        self.center_offset = 0.0
         self.scale_major, self.use_box_type = scale_major, use_box_type
         self.base_anchors = self.gen_base_anchors()
 

@@ -51,7 +51,8 @@ class YOLOAnchorGenerator(AnchorGenerator):
         self, base_sizes_per_level: Sequence[tuple[int, int]], center: tuple[float, float]
     ) -> Tensor:
         """Anchors (A, 4) xyxy of the given widths and heights around ``center`` (x, y), in pixels."""
-        half, center = torch.tensor(base_sizes_per_level, dtype=torch.float) / 2, torch.tensor(center)
+        half = torch.tensor(base_sizes_per_level, dtype=torch.float) / 2
+        center = torch.tensor(center)
         return torch.cat([center - half, center + half], dim=-1)
 
     def responsible_flags(
@@ -68,7 +69,8 @@ class YOLOAnchorGenerator(AnchorGenerator):
             ValueError: The number of maps differs from ``num_levels``.
         """
         self._check_levels(featmap_sizes)
-        centers, flags = geometry.centers(gt_bboxes).to(device), []
+        centers = geometry.centers(gt_bboxes).to(device)
+        flags = []
         for (height, width), stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
             x, y = torch.floor(centers / centers.new_tensor(stride)).long().unbind(1)
             cells = torch.zeros(height, width, dtype=torch.uint8, device=device)

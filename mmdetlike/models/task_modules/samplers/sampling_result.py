@@ -33,12 +33,14 @@ class SamplingResult:
     avg_factor_with_neg: bool = True
 
     def __post_init__(self) -> None:
-        self.priors, self.gt_bboxes = get_box_tensor(self.priors), get_box_tensor(self.gt_bboxes)
+        self.priors = get_box_tensor(self.priors)
+        self.gt_bboxes = get_box_tensor(self.gt_bboxes)
 
     @property
     def avg_factor(self) -> int:
         """What a loss summed over this image is to be divided by; at least 1 for each kind that counts."""
-        positives, negatives = max(len(self.pos_inds), 1), max(len(self.neg_inds), 1)
+        positives = max(len(self.pos_inds), 1)
+        negatives = max(len(self.neg_inds), 1)
         return positives + negatives if self.avg_factor_with_neg else positives
 
     @property
