@@ -54,3 +54,21 @@ def ga_faster_rcnn(num_classes: int = 3) -> dict:
     sampler = dict(type='RandomSampler', num=64, pos_fraction=0.5, add_gt_as_proposals=False)
     train_cfg = dict(cfg['train_cfg'], rpn=dict(GUIDED_TRAIN, sampler=sampler))
     return dict(cfg, rpn_head=dict(type='GARPNHead', in_channels=8, **GUIDED), train_cfg=train_cfg)
+
+
+def proposing_stage(kind: str, **changes) -> dict:
+    """Config of a StageCascadeRPNHead for the maps of ``NECK``."""
+    square = dict(type='AnchorGenerator', scales=[2], ratios=[1.0], strides=STRIDES)
+    stage = dict(type='StageCascadeRPNHead', in_channels=8, feat_channels=8, anchor_generator=square)
+    loss_bbox = dict(type='IoULoss', linear=True)
+    return dict(stage, adapt_cfg=dict(type=kind), reg_decoded_bbox=True, loss_bbox=loss_bbox, **changes)
+
+
+@family
+def cascade_rpn(num_classes: int = 3) -> dict:
+    cfg = config('faster_rcnn', num_classes)
+    stages = [proposing_stage('dilation', bridged_feature=True, with_cls=False), proposing_stage('offset')]
+    sampler = dict(type='RandomSampler', num=64, pos_fraction=0.5, add_gt_as_proposals=False)
+    train = [dict(assigner=dict(type='RegionAssigner')), dict(assigner=LOOSE, sampler=sampler)]
+    head = dict(type='CascadeRPNHead', num_stages=2, stages=stages)
+    return dict(cfg, rpn_head=head, train_cfg=dict(cfg['train_cfg'], rpn=train))

@@ -3,6 +3,7 @@ from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .autoassign_head import AutoAssignHead, CenterPrior
 from .base import DenseHead
+from .cascade_rpn_head import CascadeRPNHead, StageCascadeRPNHead
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .ddod_head import DDODHead
 from .fcos_head import FCOSHead

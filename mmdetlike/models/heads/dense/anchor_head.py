@@ -67,7 +67,7 @@ class AnchorHead(DenseHead):
     def target_losses(
         self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
     ) -> dict[str, list[Tensor]]:
-        """``cls`` over all priors and ``bbox`` over the positives, one value a level."""
+        """``cls`` over all priors, if classes are predicted, and ``bbox`` over the positives, one value a level."""
         pred, target = self.box_pairs(preds, targets)
 
         def class_loss(rows: slice, pos: Tensor) -> Tensor:
@@ -76,7 +76,8 @@ class AnchorHead(DenseHead):
         def box_loss(rows: slice, pos: Tensor) -> Tensor:
             return self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor)
 
-        return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
+        terms = dict(cls=class_loss, bbox=box_loss) if 'cls_score' in preds.maps else dict(bbox=box_loss)
+        return self.losses_by_level(preds, targets, **terms)
 
     def box_pairs(self, preds: FlatPredictions, targets: DenseTargets) -> tuple[Tensor, Tensor]:
         """What positives predict and should predict, (P, 4) each: deltas, or boxes with ``reg_decoded_bbox``."""

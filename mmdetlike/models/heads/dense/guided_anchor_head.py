@@ -7,22 +7,23 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import build_tower, run_tower
+from mmdetlike.models.layers import run_tower
 from mmdetlike.models.task_modules import Priors, RegionAssigner
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike_ops import DeformConv2d
 
 from ..common import rare_classes_init
+from .anchor_free_head import DEFAULT_LOSS_CLS
 from .anchor_head import DEFAULT_CODER, AnchorHead
-from .base import FlatPredictions
+from .base import DenseTargets, FlatPredictions
+from .retina_head import RetinaHead
 from .rpn_head import RPNHead
 
 DEFAULT_APPROXS = dict(
     type='AnchorGenerator', octave_base_scale=8, scales_per_octave=3, ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
 )
 DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[8], strides=[4, 8, 16, 32, 64])
-DEFAULT_LOSS_LOC = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 DEFAULT_LOSS_SHAPE = dict(type='BoundedIoULoss', beta=0.2, loss_weight=1.0)
 SHAPE_CLIP = 1e-6  # anchors may be this many times larger or smaller than the squares
 BACKGROUND_WEIGHT = 0.1  # of a cell in the loss of locations
@@ -30,14 +31,7 @@ CELLS_OF_A_SAMPLE = 200  # the same loss is divided by the cells over this
 
 
 class FeatureAdaption(nn.Module):
-    """A deformable convolution that looks where the shape of a cell's anchor says.
-
-    Args:
-        in_channels: Channels of the features.
-        out_channels: Channels of the result.
-        kernel_size: Of the convolution.
-        deform_groups: Parts into which channels are split, with offsets of their own.
-    """
+    """A deformable convolution that looks where the shape of a cell's anchor says, by offsets of ``deform_groups``."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, deform_groups: int = 4) -> None:
         super().__init__()
@@ -85,7 +79,7 @@ class GuidedAnchorHead(AnchorHead):
         bbox_coder: dict = DEFAULT_CODER,
         deform_groups: int = 4,
         loc_filter_thr: float = 0.01,
-        loss_loc: dict = DEFAULT_LOSS_LOC,
+        loss_loc: dict = DEFAULT_LOSS_CLS,
         loss_shape: dict = DEFAULT_LOSS_SHAPE,
         **kwargs,
     ) -> None:
@@ -141,22 +135,20 @@ class GuidedAnchorHead(AnchorHead):
     def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
         """``cls`` and ``bbox`` of the anchors, ``shape`` of the positives' anchors, ``loc`` of all cells, by level."""
         squares = self.priors(preds.featmap_sizes, preds.loc_pred.device)
-        return {
-            **super().compute_losses(preds, samples),
-            **self.shape_losses(preds, samples, squares),
-            **self.location_losses(preds, samples, squares),
-        }
-
-    def shape_losses(self, preds: FlatPredictions, samples: SampleList, squares: Priors) -> dict[str, list[Tensor]]:
-        """``shape``: the anchors in the place of squares against the objects that these are for."""
         targets = self.targets(preds, samples, assigner=self.ga_assigner, priors=squares, sampler=self.ga_sampler)
         shapes = preds.shape_pred.flatten(0, 1)[targets.pos_inds]
         anchors = self.shaped(targets.pos_priors.boxes, shapes)
+        locations = replace(preds, maps=dict(cls_score=preds.loc_pred))
+        middles = self.location_targets(targets, samples, squares)
 
         def shape_loss(rows: slice, pos: Tensor) -> Tensor:
             return self.loss_shape(anchors[pos], targets.pos_gt_bboxes[pos], avg_factor=targets.avg_factor)
 
-        return self.losses_by_level(preds, targets, shape=shape_loss)
+        def location_loss(rows: slice, pos: Tensor) -> Tensor:
+            return self.class_loss(locations, middles, rows, loss_cls=self.loss_loc)
+
+        guiding = self.losses_by_level(preds, targets, shape=shape_loss, loc=location_loss)
+        return {**super().compute_losses(preds, samples), **guiding}
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
         rows = super().candidates(preds, priors, sample, assigner)
@@ -164,40 +156,21 @@ class GuidedAnchorHead(AnchorHead):
         rows.approxs = torch.cat(levels).view(len(priors), -1, 4)
         return rows
 
-    def location_losses(self, preds: FlatPredictions, samples: SampleList, squares: Priors) -> dict[str, list[Tensor]]:
-        """``loc``: whether a cell is in the middle of an object."""
-        rows = InstanceData(
-            priors=squares.boxes, points=squares.points, strides=squares.strides, level_ids=squares.level_ids
-        )
+    def location_targets(self, targets: DenseTargets, samples: SampleList, squares: Priors) -> DenseTargets:
+        """The ``targets`` with labels and weights that say which cells are in the middle of an object."""
+        where = dict(points=squares.points, strides=squares.strides, level_ids=squares.level_ids)
+        rows = InstanceData(priors=squares.boxes, **where)
         assigned = [self.loc_assigner.assign(rows, self.gt_instances(sample)).gt_inds for sample in samples]
         gt_inds = torch.stack(assigned)
-        weights = torch.where(gt_inds == 0, BACKGROUND_WEIGHT, (gt_inds > 0).float())
         # the one class is 0, so middles are taught as background: the original does, whose losses these are
         labels = (gt_inds > 0).long()
-        avg_factor = gt_inds.numel() / CELLS_OF_A_SAMPLE
-        no_positives = gt_inds.new_zeros(0)
-        return dict(
-            loc=[
-                self.loss_loc(
-                    preds.loc_pred[:, rows].flatten(0, 1),
-                    labels[:, rows].flatten(),
-                    weights[:, rows].flatten(),
-                    avg_factor=avg_factor,
-                )
-                for rows, _ in self.levels(preds, no_positives)
-            ]
-        )
+        weights = torch.where(gt_inds == 0, BACKGROUND_WEIGHT, labels.float())
+        return replace(targets, labels=labels, label_weights=weights, avg_factor=gt_inds.numel() / CELLS_OF_A_SAMPLE)
 
 
 @MODELS.register_module()
 class GARPNHead(GuidedAnchorHead, RPNHead):
-    """Region proposals from guided anchors.
-
-    Args:
-        in_channels: Channels of the pyramid's feature maps.
-        num_classes: Must be 1: object or not.
-        kwargs: See ``GuidedAnchorHead``.
-    """
+    """Region proposals from guided anchors; ``num_classes`` must be 1: object or not. See ``GuidedAnchorHead``."""
 
     def __init__(self, in_channels: int, num_classes: int = 1, **kwargs) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
@@ -215,49 +188,26 @@ class GARPNHead(GuidedAnchorHead, RPNHead):
 
 
 @MODELS.register_module()
-class GARetinaHead(GuidedAnchorHead):
+class GARetinaHead(GuidedAnchorHead, RetinaHead):
     """Two towers of convolutions, for classes and locations and for boxes and shapes, then guided anchors.
 
-    Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        stacked_convs: Convolutions in each tower.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
-        kwargs: See ``GuidedAnchorHead``.
+    Its arguments are those of ``GuidedAnchorHead`` and ``RetinaHead``.
     """
 
     default_init = dict(
-        rare_classes_init('conv_loc'),
-        override=[
-            dict(type='Normal', name='conv_loc', std=0.01, bias_prob=0.01),
-            dict(type='Normal', name='retina_cls', std=0.01, bias_prob=0.01),
-        ],
+        type='Normal',
+        layer='Conv2d',
+        std=0.01,
+        override=[dict(type='Normal', name=name, std=0.01, bias_prob=0.01) for name in ('conv_loc', 'retina_cls')],
     )
 
-    def __init__(
-        self,
-        num_classes: int,
-        in_channels: int,
-        stacked_convs: int = 4,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        **kwargs,
-    ) -> None:
-        self.stacked_convs, self.conv_cfg, self.norm_cfg = stacked_convs, conv_cfg, norm_cfg
-        super().__init__(num_classes, in_channels, **kwargs)
-
     def build_layers(self) -> None:
-        width, groups = self.feat_channels, self.deform_groups
-        settings = self.in_channels, width, self.stacked_convs, self.conv_cfg, self.norm_cfg
-        self.cls_convs = build_tower(*settings)
-        self.reg_convs = build_tower(*settings)
+        RetinaHead.build_layers(self)
+        width = self.feat_channels
         self.conv_loc = nn.Conv2d(width, 1, 1)
         self.conv_shape = nn.Conv2d(width, 2, 1)
-        self.feature_adaption_cls = FeatureAdaption(width, width, deform_groups=groups)
-        self.feature_adaption_reg = FeatureAdaption(width, width, deform_groups=groups)
-        self.retina_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
-        self.retina_reg = nn.Conv2d(width, 4, 3, padding=1)
+        self.feature_adaption_cls = FeatureAdaption(width, width, deform_groups=self.deform_groups)
+        self.feature_adaption_reg = FeatureAdaption(width, width, deform_groups=self.deform_groups)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         cls_feat = run_tower(self.cls_convs, x)

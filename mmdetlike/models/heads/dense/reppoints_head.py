@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import run_tower
@@ -18,9 +17,7 @@ from ..common import rare_classes_init
 from .anchor_free_head import DEFAULT_LOSS_CLS, AnchorFreeHead
 from .base import DenseTargets, FlatPredictions
 
-STAGES = ('init', 'refine')
 TRANSFORMS = ('minmax', 'partial_minmax', 'moment')
-PARTIAL = 4  # points that 'partial_minmax' looks at
 
 
 @MODELS.register_module()
@@ -47,7 +44,7 @@ class RepPointsHead(AnchorFreeHead):
             cells, and ``refine``, of the boxes of the first points.
 
     Raises:
-        ValueError: ``num_points`` or ``transform_method`` has none of the values named.
+        ValueError: ``num_points`` or ``transform_method`` has none of the values named, or ``train_cfg`` lacks a part.
     """
 
     map_names = ('cls_score', 'points_init', 'points_refine')
@@ -90,21 +87,10 @@ class RepPointsHead(AnchorFreeHead):
         self.loss_bbox_refine = MODELS.build(loss_bbox_refine)
         self.gradient_mul, self.center_init = gradient_mul, center_init
         self.point_base_scale = point_base_scale
-        stages = STAGES if self.train_cfg else ()
-        self.assigners = {stage: self.build_assigner(self.stage_cfg(stage).assigner) for stage in stages}
-
-    def stage_cfg(self, stage: str) -> ConfigDict:
-        """The settings of a stage of training.
-
-        Raises:
-            ValueError: There are none, or they ask for a weight of positives, which this head has not.
-        """
-        if stage not in self.train_cfg:
-            raise ValueError(f'train_cfg of {type(self).__name__} needs {STAGES}, but has {list(self.train_cfg)}')
-        weight = self.train_cfg[stage].get('pos_weight', -1)
-        if weight > 0:
-            raise ValueError(f'{type(self).__name__} has no pos_weight, but train_cfg.{stage} asks for {weight}')
-        return self.train_cfg[stage]
+        if self.train_cfg and not {'init', 'refine'} <= set(self.train_cfg):
+            raise ValueError(f"train_cfg needs 'init' and 'refine', but has {list(self.train_cfg)}")
+        stages = {stage: cfg for stage, cfg in self.train_cfg.items() if stage in ('init', 'refine')}
+        self.assigners = {stage: self.build_assigner(cfg.assigner) for stage, cfg in stages.items()}
 
     def build_layers(self) -> None:
         width = self.point_feat_channels
@@ -186,7 +172,7 @@ class RepPointsHead(AnchorFreeHead):
         if self.transform_method == 'minmax':
             return geometry.around_points(points)
         if self.transform_method == 'partial_minmax':
-            return geometry.around_points(points[..., :PARTIAL, :])
+            return geometry.around_points(points[..., :4, :])
         transfer = self.moment_transfer
         transfer = transfer * self.moment_mul + transfer.detach() * (1 - self.moment_mul)
         center = points.mean(-2)

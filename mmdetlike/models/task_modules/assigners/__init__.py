@@ -1,4 +1,3 @@
-from .approx_max_iou_assigner import ApproxMaxIoUAssigner
 from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
 from .base_assigner import BaseAssigner, points_inside
@@ -17,7 +16,7 @@ from .match_cost import (
     IoUCost,
     MatchCost,
 )
-from .max_iou_assigner import MaxIoUAssigner
+from .max_iou_assigner import ApproxMaxIoUAssigner, MaxIoUAssigner
 from .point_assigner import PointAssigner
 from .point_range_assigner import PointRangeAssigner
 from .region_assigner import RegionAssigner

@@ -119,6 +119,16 @@ class MaxIoUAssigner(BaseAssigner):
         return (overlaps >= self.min_pos_iou) & (overlaps > 0)
 
 
+@TASK_UTILS.register_module()
+class ApproxMaxIoUAssigner(MaxIoUAssigner):
+    """By the largest overlap of several anchors at each prior, ``approxs`` (n, k, 4): arXiv 1901.03278."""
+
+    def overlaps(self, pred_instances: InstanceData, gt_bboxes: Tensor) -> Tensor:
+        approxs = pred_instances.approxs.to(gt_bboxes.device)
+        overlaps = self.iou_calculator(gt_bboxes, approxs.flatten(0, 1))
+        return overlaps.view(len(gt_bboxes), *approxs.shape[:2]).amax(-1)
+
+
 def give_best_priors(overlaps: Tensor, wanted: Tensor, assign_all: bool, gt_inds: Tensor) -> None:
     """Give objects the priors that they overlap most, later objects before earlier ones.
 

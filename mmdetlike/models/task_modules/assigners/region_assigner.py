@@ -45,7 +45,9 @@ class RegionAssigner(BaseAssigner):
         if not len(boxes) or not len(priors):
             return AssignResult.all_background(priors, gt_instances.labels)
         num_levels = int(level_ids[-1]) + 1
-        gt_levels = object_levels(boxes, geometry.sizes(priors).min()).clamp(0, num_levels - 1)
+        # the level of the nearest anchors, which are twice as wide on the next one
+        growth = geometry.areas(boxes).sqrt().log2() - geometry.sizes(priors).min().log2()
+        gt_levels = (growth + 0.5).floor().long().clamp(0, num_levels - 1)
         gt_inds = torch.zeros_like(level_ids)
         for level in range(num_levels):
             rows = (level_ids == level).nonzero().squeeze(1)
@@ -64,11 +66,6 @@ class RegionAssigner(BaseAssigner):
         gt_inds = torch.where(taken == last, taken, -1)
         is_near = (around & (steps.abs() == 1)).any(1)
         return torch.where((gt_inds == 0) & is_near, -1, gt_inds)
-
-
-def object_levels(boxes: Tensor, smallest: Tensor) -> Tensor:
-    """(m,) int64 levels of boxes (m, 4), whose anchors are ``smallest`` pixels wide on the first, twice on the next."""
-    return (geometry.areas(boxes).sqrt().log2() - smallest.log2() + 0.5).floor().long()
 
 
 def in_middle(points: Tensor, boxes: Tensor, ratio: float) -> Tensor:
