@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,7 @@ class KillWorker(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == 1:
             os.kill(runner.train_dataloader._iterator._workers[0].pid, signal.SIGKILL)
+            time.sleep(5)  # until the signal of its end interrupts it
 
 
 def test_a_killed_worker_is_explained(tmp_path):

@@ -123,4 +123,4 @@ def test_testing_leaves_the_config_of_the_training(finished):
     launch(cfg, 'test')
     assert before == {path: path.read_text() for path in finished.glob('*.py')} != {}
     copies = [path.read_text() for path in finished.glob('*/*.py')]
-    assert any('train_dataloader=None' in text for text in copies)
+    assert any('train_dataloader = None' in text for text in copies)

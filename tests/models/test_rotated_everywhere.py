@@ -67,25 +67,35 @@ def test_coders(coder):
 
 
 ASSIGNERS = dict(
+    ApproxMaxIoUAssigner=dict(pos_iou_thr=0.5, neg_iou_thr=0.4),
     ATSSAssigner=dict(topk=3),
     CenterRegionAssigner=dict(pos_scale=0.2, neg_scale=0.5),
     DynamicSoftLabelAssigner={},
     FoveaAssigner=dict(scale_ranges=((0, 1000),)),
     GridAssigner=dict(pos_iou_thr=0.5, neg_iou_thr=0.5),
     MaxIoUAssigner=dict(pos_iou_thr=0.5, neg_iou_thr=0.4),
+    PointAssigner={},
     PointRangeAssigner=dict(regress_ranges=((-1, 1000),), center_sample_radius=1.5),
+    RegionAssigner={},
     SimOTAAssigner={},
     TaskAlignedAssigner=dict(topk=2),
     UniformAssigner=dict(pos_ignore_thr=0.15, neg_ignore_thr=0.7, match_times=1),
 )
 # what they choose by is no overlap
-HORIZONTAL_ASSIGNERS = {'CenterRegionAssigner', 'FoveaAssigner', 'PointRangeAssigner'}
+HORIZONTAL_ASSIGNERS = {
+    'CenterRegionAssigner',
+    'FoveaAssigner',
+    'PointAssigner',
+    'PointRangeAssigner',
+    'RegionAssigner',
+}
 
 
 def rows(boxes):
     """Three priors that predict ``boxes``, with objects of the same boxes."""
     preds = InstanceData(
         priors=boxes,
+        approxs=boxes.unsqueeze(1),
         points=geometry.centers(boxes),
         strides=torch.full((3, 2), 8.0),
         level_ids=torch.zeros(3, dtype=torch.long),
