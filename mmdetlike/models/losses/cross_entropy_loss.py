@@ -28,7 +28,7 @@ class CrossEntropyLoss(Loss):
         use_sigmoid: Whether classes are independent binary decisions; then a label of c, the number of classes, is
             background, negative ones have no loss, and ``class_weight`` counts for positives.
         use_mask: Whether predictions are masks per class, of which the one of each region's own class counts (Mask
-            R-CNN, arXiv 1703.06870); ``weight`` of the call is then the class of each region.
+            R-CNN, arXiv 1703.06870); the call then takes ``region_labels``.
         reduction: ``none``, ``mean`` or ``sum``.
         class_weight: Weight of each class.
         ignore_index: Label of the elements that have no loss; None stands for -100.
@@ -67,6 +67,7 @@ class CrossEntropyLoss(Loss):
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
         ignore_index: int | None = None,
+        region_labels: Tensor | None = None,
     ) -> Tensor:
         """Return the weighted and reduced cross entropy.
 
@@ -74,13 +75,18 @@ class CrossEntropyLoss(Loss):
             pred: Logits (n, c, ...).
             target: Class indices (n, ...); with ``use_sigmoid`` also values in [0, 1] of the shape of ``pred``; with
                 ``use_mask`` masks (n, h, w).
-            weight: Weight of each element; with ``use_mask`` the class of each region, (n,).
+            weight: Weight of each element; with ``use_mask`` of each region, (n,).
             avg_factor: What ``mean`` divides by, instead of the number of elements.
             reduction_override: Reduction of this call.
             ignore_index: Of this call.
+            region_labels: With ``use_mask``, the class of each region, (n,).
+
+        Raises:
+            ValueError: ``use_mask`` is true and there are no ``region_labels``.
         """
         if self.use_mask:
-            return self.reduce(*self._of_masks(pred, target, weight), avg_factor, reduction_override)
+            loss, weight = self._of_masks(pred, target, weight, region_labels)
+            return self.reduce(loss, weight, avg_factor, reduction_override)
         ignored = self.ignore_index if ignore_index is None else ignore_index
         elementwise = self._of_each_class if self.use_sigmoid else self._of_softmax
         loss, counts = elementwise(pred, target, -100 if ignored is None else ignored)
@@ -112,10 +118,15 @@ class CrossEntropyLoss(Loss):
         loss = F.binary_cross_entropy_with_logits(pred, target, pos_weight=class_weight, reduction='none')
         return loss * valid, valid
 
-    def _of_masks(self, pred: Tensor, target: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _of_masks(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None, labels: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Loss (n, h, w) of each region's own mask, and weights (n,)."""
-        if label is None:
-            raise ValueError('CrossEntropyLoss(use_mask=True) needs the class of each region as weight, (n,).')
-        own = pred[torch.arange(len(pred), device=pred.device), label]
+        if labels is None:
+            raise ValueError('CrossEntropyLoss(use_mask=True) needs region_labels, the class of each region, (n,).')
+        own = pred[torch.arange(len(pred), device=pred.device), labels]
         loss = F.binary_cross_entropy_with_logits(own, target.to(own.dtype), reduction='none')
-        return loss, None if self.class_weight is None else self.class_weight[label]
+        if self.class_weight is None:
+            return loss, weight
+        of_class = self.class_weight[labels]
+        return loss, of_class if weight is None else of_class * weight

@@ -101,9 +101,11 @@ def test_mask_cross_entropy_takes_the_own_class():
     pred[0, 2] = pred[1, 0] = 0.0
     loss = CrossEntropyLoss(use_mask=True)
     target = torch.randint(0, 2, (2, 4, 4))
-    assert loss(pred, target, torch.tensor([2, 0])).item() == pytest.approx(LOG2)
+    labels = torch.tensor([2, 0])
+    assert loss(pred, target, region_labels=labels).item() == pytest.approx(LOG2)
+    assert loss(pred, target, torch.tensor([1.0, 0.0]), region_labels=labels).item() == pytest.approx(LOG2 / 2)
     empty = pred[:0].requires_grad_()
-    assert loss(empty, target[:0], torch.zeros(0, dtype=torch.long)).item() == 0
+    assert loss(empty, target[:0], region_labels=labels[:0]).item() == 0
 
 
 @settings(max_examples=25, deadline=None)
@@ -275,7 +277,7 @@ def test_bfloat16_is_near_float32(loss, target):
         (lambda: CrossEntropyLoss(use_mask=True, ignore_index=1), 'neither ignore_index'),
         (
             lambda: CrossEntropyLoss(use_mask=True)(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2)),
-            'class of each region',
+            'needs region_labels, the class of each region',
         ),
         (lambda: FocalLoss(use_sigmoid=False), 'use_sigmoid must be True'),
         (lambda: QualityFocalLoss(use_sigmoid=False), 'use_sigmoid must be True'),

@@ -86,7 +86,8 @@ class MaskHead(BaseModule):
         mask_preds = float32_if_half(mask_preds)[0]
         if not len(mask_preds):
             return mask_preds.sum()
-        return self.loss_mask(mask_preds, mask_targets, torch.zeros_like(labels) if self.class_agnostic else labels)
+        own_masks = torch.zeros_like(labels) if self.class_agnostic else labels
+        return self.loss_mask(mask_preds, mask_targets, region_labels=own_masks)
 
 
 @MODELS.register_module()

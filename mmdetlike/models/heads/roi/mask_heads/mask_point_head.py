@@ -72,7 +72,8 @@ class MaskPointHead(BaseModule):
         point_pred = float32_if_half(point_pred)[0]
         if not len(point_pred):
             return point_pred.sum()
-        return self.loss_point(point_pred, point_targets, torch.zeros_like(labels) if self.class_agnostic else labels)
+        own_masks = torch.zeros_like(labels) if self.class_agnostic else labels
+        return self.loss_point(point_pred, point_targets, region_labels=own_masks)
 
     def training_points(self, mask_preds: Tensor, labels: Tensor, cfg: ConfigDict) -> Tensor:
         """Points (n, num_points, 2) in [0, 1] of each region to train on, rather where its mask is uncertain."""
