@@ -179,10 +179,11 @@ class GridHead(BaseModule):
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
-    def predict(self, heatmaps: Tensor, boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
-        """Boxes (n, 4), within the image, from the best cells of heatmap logits (n, grid_points, h, w).
+    def predict(self, heatmaps: Tensor, boxes: Tensor) -> Tensor:
+        """Boxes (n, 4) from the best cells of heatmap logits (n, grid_points, h, w).
 
-        Each side is the mean of the points that lie on it, weighted by their scores.
+        Each side is the mean of the points that lie on it, weighted by their scores. Unlike those of other heads, boxes
+        may reach beyond the image: published checkpoints were scored so.
         """
         scores, best = float32_if_half(heatmaps)[0].sigmoid().flatten(2).max(2)
         starts = torch.tensor(self.sub_regions(), device=boxes.device)
@@ -199,8 +200,7 @@ class GridHead(BaseModule):
             for i in (0, -1)
             for line, weights in ((x, by_column), (y, by_row))
         ]
-        limit = boxes.new_tensor([img_shape[1], img_shape[0]] * 2)
-        return torch.stack(sides, dim=1).clamp(min=0).minimum(limit)
+        return torch.stack(sides, dim=1)
 
 
 def grid_neighbors(point: int, grid_size: int) -> list[int]:

@@ -49,8 +49,8 @@ class GridBranch(RoIBranch):
         """Replace ``bboxes`` of the results, which stay in pixels of the network's input."""
         rois = bbox2roi([result.bboxes for result in results])
         heatmaps = self.heatmaps(x, rois).split([len(result) for result in results])
-        for result, maps, sample in zip(results, heatmaps, samples):
-            result.bboxes = self.regions.grid_head.predict(maps, result.bboxes, sample.img_shape)
+        for result, maps in zip(results, heatmaps):
+            result.bboxes = self.regions.grid_head.predict(maps, result.bboxes)
 
     def raw(self, x: Sequence[Tensor], outs: StageOutputs) -> list[Tensor]:
         """Heatmap logits (n, grid_points, h, w)."""
