@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from torch.distributed import is_initialized
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.settings import OLD_NAMES
 
 # what each launcher tells the processes that it starts
 LAUNCHER_VARIABLES = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_LOCAL_RANK'}
@@ -120,19 +121,19 @@ SCHEDULE_RULES = {
     'power': NUMBER,
     **dict.fromkeys(('T_max', 'step_size', 'total_steps', 'total_iters'), POSITIVE),
 }
-# keys of OpenMMLab's 2.x configs, which today's do not read, and what took their place
-OLD_KEYS = {
-    'data': 'train_dataloader, val_dataloader and test_dataloader',
-    'runner': 'train_cfg',
-    'optimizer': 'optim_wrapper',
-    'optimizer_config': 'optim_wrapper',
-    'lr_config': 'param_scheduler',
-    'momentum_config': 'param_scheduler',
-    'evaluation': 'val_evaluator and train_cfg.val_interval',
-    'checkpoint_config': 'default_hooks.checkpoint',
-    'log_config': 'default_hooks.logger and vis_backends',
-    'total_epochs': 'train_cfg.max_epochs',
-}
+# of the old names those that would train otherwise than the config says; what took their place says OLD_NAMES
+OLD_KEYS = (
+    'data',
+    'runner',
+    'optimizer',
+    'optimizer_config',
+    'lr_config',
+    'momentum_config',
+    'evaluation',
+    'checkpoint_config',
+    'log_config',
+    'total_epochs',
+)
 
 
 def check_settings(cfg) -> None:
@@ -159,7 +160,7 @@ def _refuse_old_keys(cfg) -> None:
     # a variable of that name may serve in a key of today's
     found = [key for key in OLD_KEYS if isinstance(cfg.get(key), (dict, int)) and cfg[key] not in used]
     if found:
-        places = '; '.join(f'{key} is now {OLD_KEYS[key]}' for key in found)
+        places = '; '.join(f'{key} is now {OLD_NAMES[key]}' for key in found)
         raise ConfigError(
             f'{", ".join(found)}: keys of OpenMMLab 2.x configs, which have no effect ({places}). See docs/migrate.md'
         )
