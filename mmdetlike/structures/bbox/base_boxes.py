@@ -109,9 +109,19 @@ class BaseBoxes(ABC):
     def is_inside(self, img_shape: tuple[int, int], all_inside: bool = False, allowed_border: int = 0) -> Tensor:
         """(...) bool: whether a box has a part, or ``all_inside`` lies wholly, in an image of (h, w)."""
 
-    @abstractmethod
-    def find_inside_points(self, points: Tensor, is_aligned: bool = False) -> Tensor:
-        """Which points (m, 2) lie in which boxes: (m, n) bool, or (n,) if ``is_aligned``."""
+    def find_inside_points(self, points: Tensor, is_aligned: bool = False, eps: float = 0.01) -> Tensor:
+        """Which points lie more than ``eps`` inside which boxes.
+
+        Args:
+            points: (m, 2).
+            is_aligned: Compare point i with box i only; then m must equal n.
+            eps: In pixels.
+
+        Returns:
+            (m, n) bool, or (n,) if ``is_aligned``.
+        """
+        points = points if is_aligned else points[:, None]
+        return (geometry.side_distances(points, self.tensor) > eps).all(-1)
 
     @staticmethod
     @abstractmethod

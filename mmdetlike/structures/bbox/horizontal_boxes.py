@@ -95,21 +95,6 @@ class HorizontalBoxes(BaseBoxes):
         near = high(x1, width + allowed_border) & high(y1, height + allowed_border)
         return near & low(x2, -allowed_border) & low(y2, -allowed_border)
 
-    def find_inside_points(self, points: Tensor, is_aligned: bool = False, eps: float = 0.01) -> Tensor:
-        """Which points lie more than ``eps`` inside which boxes.
-
-        Args:
-            points: (m, 2).
-            is_aligned: Compare point i with box i only; then m must equal n.
-            eps: In pixels.
-
-        Returns:
-            (m, n) bool, or (n,) if ``is_aligned``.
-        """
-        points = points if is_aligned else points[:, None]
-        beyond = (points - self.tensor[..., :2] > eps) & (self.tensor[..., 2:] - points > eps)
-        return beyond.all(-1)
-
     @staticmethod
     def overlaps(
         boxes1: BaseBoxes, boxes2: BaseBoxes, mode: str = 'iou', is_aligned: bool = False, eps: float = 1e-6

@@ -77,20 +77,6 @@ class RotatedBoxes(BaseBoxes):
         points = self.corners if all_inside else self.centers.unsqueeze(-2)
         return geometry.are_inside(points, img_shape, allowed_border)
 
-    def find_inside_points(self, points: Tensor, is_aligned: bool = False, eps: float = 0.01) -> Tensor:
-        """Which points lie more than ``eps`` inside which boxes.
-
-        Args:
-            points: (m, 2).
-            is_aligned: Compare point i with box i only; then m must equal n.
-            eps: In pixels.
-
-        Returns:
-            (m, n) bool, or (n,) if ``is_aligned``.
-        """
-        points = points if is_aligned else points[:, None]
-        return (geometry.side_distances(points, self.tensor) > eps).all(-1)
-
     @staticmethod
     def overlaps(
         boxes1: BaseBoxes, boxes2: BaseBoxes, mode: str = 'iou', is_aligned: bool = False, eps: float = 1e-6
