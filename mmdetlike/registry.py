@@ -25,6 +25,7 @@ class Registry(MMEngineRegistry):
 
     def __init__(self, name: str, parent: MMEngineRegistry, locations: tuple[str, ...] = ()) -> None:
         super().__init__(name, parent=parent, scope=SCOPE, locations=list(locations))
+        self.build_func = explained(self.build_func)
         for alias in ALIASES:
             parent.children.setdefault(alias, self)
 
@@ -92,16 +93,28 @@ VISUALIZERS = _child('visualizer', 'VISUALIZERS', 'visualization')
 VISBACKENDS = _child('vis_backend', 'VISBACKENDS', 'visualization')
 INFERENCERS = _child('inferencer', 'INFERENCERS', 'apis')
 
-for _registry in [r for r in list(vars().values()) if isinstance(r, Registry)]:
-    # The Runner builds through mmengine's root registries: explain there too.
-    _registry.build_func = explained(_registry.build_func)
-    if not hasattr(_registry.parent.build_func, '__wrapped__'):
-        _registry.parent.build_func = explained(_registry.parent.build_func)
+
+def all_registries() -> list[Registry]:
+    """Every registry of the toolbox."""
+    return [value for value in globals().values() if isinstance(value, Registry)]
+
+
+def explain_root_builds() -> None:
+    """Explain what goes wrong in mmengine's own registries, too: its Runner builds hooks, loops and models by them."""
+    for root in [registry.parent for registry in all_registries()]:
+        if not hasattr(root.build_func, '__wrapped__'):
+            root.build_func = explained(root.build_func)
+
+
+def stand_in_for_aliases() -> None:
+    """Be the module ``mmdet.registry`` and so on, which mmengine imports for each scope that a config names."""
+    for alias in ALIASES:
+        sys.modules.setdefault(f'{alias}.registry', sys.modules[__name__])
 
 
 def registered_name(item) -> str | None:
     """The name by which configs reach a class or function: as it is registered, else its import path, or None."""
-    for registry in (r for r in globals().values() if isinstance(r, Registry)):
+    for registry in all_registries():
         for name, registered in (*registry.module_dict.items(), *registry.parent.module_dict.items()):
             if registered is item and registry.get(name) is item:  # not hidden by one of ours
                 return name
@@ -110,8 +123,3 @@ def registered_name(item) -> str | None:
         return path if get_object_from_string(path) is item else None
     except Exception:  # an import on the way may raise anything
         return None
-
-
-# mmengine imports `SCOPE.registry` whenever a config names SCOPE and warns when it can't. An alias has no package.
-for _alias in ALIASES:
-    sys.modules.setdefault(f'{_alias}.registry', sys.modules[__name__])

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from mmdetlike.engine import launch
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.checkpoint import trust_checkpoints
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 from mmdetlike.utils.outputs import check_folder
-from mmdetlike.utils.test_cfg import check_test_cfg
+
+OF_TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr')
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -29,12 +31,10 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def resolve(args: argparse.Namespace):
     """The config with the command line applied."""
-    cfg = load_run_config(args, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
-    check_test_cfg(cfg.model)
+    cfg = load_run_config(args, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator', without=OF_TRAINING)
     if args.tta:
         raise ConfigError('--tta is reserved for test-time augmentation, which is not there yet')
     cfg.load_from, cfg.resume = args.checkpoint, False
-    cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     if args.format_only:
         formatting = [evaluator for evaluator in evaluators if _is_coco_metric(evaluator)]
@@ -74,7 +74,8 @@ def main(argv=None) -> None:
     """Test."""
     args = parse_args(argv)
     prepare_environment(args)
-    launch(resolve(args), 'test')
+    with trust_checkpoints(args.trust_checkpoint):
+        launch(resolve(args), 'test')
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import argparse
 
 from mmdetlike.engine import launch
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.checkpoint import trust_checkpoints
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 
 
@@ -56,7 +57,8 @@ def main(argv=None) -> None:
     """Train."""
     args = parse_args(argv)
     prepare_environment(args)
-    launch(resolve(args), 'train')
+    with trust_checkpoints(args.trust_checkpoint):
+        launch(resolve(args), 'train')
 
 
 if __name__ == '__main__':

@@ -15,8 +15,8 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
 from mmdetlike.utils.checkpoint import fill, read_weights
 from mmdetlike.utils.config import find_config, located
+from mmdetlike.utils.settings import check_test_cfg
 from mmdetlike.utils.setup_env import register_all_modules
-from mmdetlike.utils.test_cfg import check_test_cfg
 from mmdetlike.visualization import get_palette
 
 

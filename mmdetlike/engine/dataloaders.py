@@ -1,35 +1,8 @@
-"""Data loaders from configs whose settings may contradict each other."""
-
-import difflib
-import inspect
-
-from torch.utils.data import DataLoader
+"""Data loaders whose parts contradict each other."""
 
 from mmdetlike.errors import ConfigError
 
 from .progress import is_endless
-
-# of mmengine, beside torch's own
-ADDED = ('num_batch_per_epoch', 'disable_subprocess_warning')
-# of worker processes, which torch refuses where there are none
-OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
-
-
-def consistent_settings(dataloader: dict) -> dict:
-    """The settings without those of worker processes where there are none.
-
-    Raises:
-        ConfigError: One is unknown; the message names the closest.
-    """
-    accepted = [name for name in inspect.signature(DataLoader.__init__).parameters if name != 'self'] + list(ADDED)
-    for name in dataloader:
-        if name not in accepted:
-            close = difflib.get_close_matches(name, accepted, n=1, cutoff=0.4)
-            hint = f'; did you mean {close[0]!r}?' if close else f', which are {", ".join(accepted)}'
-            raise ConfigError(f'{name!r} is not an argument of a dataloader{hint}', cfg=dataloader)
-    if dataloader.get('num_workers', 0) == 0:
-        return {name: value for name, value in dataloader.items() if name not in OF_WORKERS}
-    return dict(dataloader)
 
 
 def refuse_empty(dataloader) -> None:

@@ -17,18 +17,15 @@ from mmdetlike.models.backbones.staged import StagedBackbone
 from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
 from mmdetlike.utils.config import located
+from mmdetlike.utils.config_reading import import_custom_modules
 from mmdetlike.utils.config_text import Config
-from mmdetlike.utils.settings import check_kinds
-from mmdetlike.utils.setup_env import register_all_modules, shield_from_broken_torchvision
-from mmdetlike.utils.test_cfg import check_test_cfg
-from mmdetlike.utils.unread import unread_settings
+from mmdetlike.utils.settings import check_loader, check_settings, unread_settings, without_worker_settings
+from mmdetlike.utils.setup_env import register_all_modules
 
-from .dataloaders import consistent_settings
 from .explain import explained
 from .loops import EpochBasedTrainLoop
 from .progress import META_KEY, Division, describe
 from .resume import FormerRun
-from .settings import check_settings
 from .work_dir import refuse_occupied, sole_training
 
 # hooks every run gets unless its config has one of the same type
@@ -66,32 +63,26 @@ class Runner(MMEngineRunner):
 
     def __init__(self, *args, **kwargs) -> None:
         register_all_modules()
-        shield_from_broken_torchvision()
         super().__init__(*args, **kwargs)
 
     @classmethod
     def from_cfg(cls, cfg: MMEngineConfig | dict) -> 'Runner':
-        """Build a runner from a config whose numbers make sense, of a copy that can be written and read again.
-
-        Settings that nothing reads are logged.
+        """Build a runner from a config that makes sense, of a copy that can be written and read again.
 
         Raises:
-            ConfigError: A number doesn't, or the config has keys of OpenMMLab 2.x.
+            ConfigError: A setting is wrong (``check_settings``), or a part can't be built.
         """
-        check_settings(cfg)
-        check_test_cfg(cfg.get('model'))  # a validation would find out after the first epoch
         cfg = Config.of(cfg)
-        check_kinds(cfg)
-        runner = super().from_cfg(cfg)
-        for line in unread_settings(runner.cfg):
-            runner.logger.warning(line)
-        return runner
+        import_custom_modules(cfg)
+        check_settings(cfg)
+        return super().from_cfg(cfg)
 
     @staticmethod
     def build_dataloader(dataloader, *args, **kwargs):
         """Build a dataloader, without settings of worker processes where it has none."""
         if isinstance(dataloader, dict):
-            dataloader = consistent_settings(dataloader)
+            check_loader(dataloader)
+            dataloader = without_worker_settings(dataloader)
         return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -104,12 +95,15 @@ class Runner(MMEngineRunner):
         """Build mmengine's logger, its file in UTF-8.
 
         It leaves out mmengine's warnings about calls that mmengine's own hooks make, and repeats of one of each epoch.
+        Its first lines name the settings that nothing reads: whatever goes wrong later may be due to them.
         """
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(_OfConcern())
         for handler in logger.handlers:
             if isinstance(handler, FileHandler) and handler.stream is not None:
                 handler.stream.reconfigure(encoding='utf-8')  # whatever the locale says
+        for line in unread_settings(self.cfg):
+            logger.warning(line)
         return logger
 
     def build_visualizer(self, visualizer: dict | None = None):
@@ -314,6 +308,5 @@ def launch(cfg: MMEngineConfig, action: str) -> None:
     """
     with located(cfg):
         if action == 'train':
-            check_settings(cfg)  # what is wrong with the config comes before where it would be trained
             refuse_occupied(cfg, cfg.work_dir)
         getattr(Runner.from_cfg(cfg), action)()

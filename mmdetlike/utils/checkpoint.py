@@ -7,6 +7,7 @@ and renamed, so that a checkpoint under its final name is always whole.
 
 import _compat_pickle
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -15,6 +16,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import mmengine
@@ -26,29 +28,28 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmdetlike.errors import CheckpointError
-from mmdetlike.utils.plain import allow_harmless_globals, plain_state
+from mmdetlike.utils.plain import harmless_globals, plain_state
 
 TRUST_VARIABLE = 'MMDETLIKE_TRUST_CHECKPOINT'
 ZIP_MAGIC = b'PK\x03\x04'
 ZIP_HEADER = 256  # bytes within which the archive's first entry has its name
 
-
-allow_harmless_globals()
+# whether checkpoints may hold any object; ``trust_checkpoints`` sets it for what it encloses
+_TRUST: ContextVar[bool] = ContextVar('trust', default=False)
 
 
 @contextlib.contextmanager
 def trust_checkpoints(trust: bool = True) -> Iterator[None]:
     """Within this context checkpoints may hold any object; reading one then runs whatever code it names."""
-    before = os.environ.get(TRUST_VARIABLE)
-    if trust:
-        os.environ[TRUST_VARIABLE] = '1'
+    token = _TRUST.set(trust or _TRUST.get())
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(TRUST_VARIABLE, None)
-        else:
-            os.environ[TRUST_VARIABLE] = before
+        _TRUST.reset(token)
+
+
+def _trusted() -> bool:
+    return _TRUST.get() or os.environ.get(TRUST_VARIABLE, '0') not in ('', '0')
 
 
 def read_checkpoint(path: str | Path, map_location=None) -> dict:
@@ -68,7 +69,7 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'checkpoint {path} does not exist')
     try:
-        content = torch.load(path, map_location=map_location, weights_only=not _trusted())
+        content = _load(path, map_location)
     except OSError as error:
         raise CheckpointError(f'checkpoint {path} cannot be opened: {error.strerror or error}') from error
     except Exception as error:
@@ -89,8 +90,9 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
     return content
 
 
-def _trusted() -> bool:
-    return os.environ.get(TRUST_VARIABLE, '0') not in ('', '0')
+def _load(file, map_location=None) -> dict:
+    with torch.serialization.safe_globals(harmless_globals()):
+        return torch.load(file, map_location=map_location, weights_only=not _trusted())
 
 
 def _checkpoints_in(folder: str) -> str:
@@ -122,7 +124,7 @@ def _reason_of_torch(error: Exception) -> str:
 
 def _refused_objects(path: str, error: Exception) -> str:
     named = re.findall(r'(?:GLOBAL|Unsupported (?:global|class|type)[: ]+(?:GLOBAL )?)\s*([\w.]+\.[\w.]+)', str(error))
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), torch.serialization.safe_globals(harmless_globals()):
         named = torch.serialization.get_unsafe_globals_in_checkpoint(path) or named
     return ', '.join(sorted({_today(name) for name in named}))
 
@@ -163,7 +165,7 @@ def _refuse_unreadable(name: str, value) -> None:
         stored = io.BytesIO()
         torch.save(value, stored)
         stored.seek(0)
-        torch.load(stored, map_location='meta', weights_only=True)
+        _load(stored, map_location='meta')
     except Exception as error:
         raise CheckpointError(
             f'the checkpoint would hold {name}, a {kind}, which is more than tensors and plain data and could not be '
@@ -335,7 +337,8 @@ def refuse_cloud(filename: str, map_location=None) -> dict:
     )
 
 
-def install() -> None:
+@functools.cache
+def install_readers() -> None:
     """Make mmengine read and write through this module."""
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')
     register = CheckpointLoader.register_scheme
@@ -344,9 +347,6 @@ def install() -> None:
     register([r'(\S+\:)?s3://', r'(\S+\:)?petrel://', 'pavi://', 'mmcls://'], refuse_cloud, force=True)
     register(['modelzoo://', 'torchvision://'], _zoo_loader('torchvision', 'torchvision_0.12.json'), force=True)
     register(['open-mmlab://', 'openmmlab://'], _zoo_loader('openmmlab', 'openmmlab.json'), force=True)
-
-
-install()
 
 
 # -- does it fit? ------------------------------------------------------------------------------------------------------
@@ -421,6 +421,7 @@ def read_weights(checkpoint: str | Path, trust: bool = False) -> dict:
         FileNotFoundError: There is no such file.
         CheckpointError: It can't be read.
     """
+    install_readers()
     with trust_checkpoints(trust):
         loaded = _load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
     if not isinstance(loaded, dict):

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmdetlike.utils.checkpoint import TRUST_VARIABLE
 from mmdetlike.utils.config import load_config, require
 from mmdetlike.utils.failures import sentence
 from mmdetlike.utils.options import add_options
-from mmdetlike.utils.settings import check_settings, is_first_process, leave_out_worker_settings
-from mmdetlike.utils.unread import refuse_old_settings, unread_settings
+from mmdetlike.utils.settings import check_settings, unread_options, unread_settings
 
 DEBUG_OPTION = '--debug'
 DEBUG_VARIABLE = 'MMDETLIKE_DEBUG'
@@ -63,37 +61,42 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare_environment(args: argparse.Namespace) -> None:
-    """Hand what the launcher and the user said to the processes that follow."""
+    """Tell this process its number on the machine, where the launcher did so on the command line."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if args.trust_checkpoint:
-        os.environ[TRUST_VARIABLE] = '1'
 
 
-def load_run_config(args: argparse.Namespace, *keys: str) -> Config:
+def load_run_config(args: argparse.Namespace, *keys: str, without: tuple[str, ...] = ()) -> Config:
     """The config that the command line names, with its overrides, launcher and work folder.
+
+    Options that have no effect are told here; of its other settings that nothing reads the Runner's log tells.
 
     Args:
         args: The command line, with the options of ``add_run_options``.
         keys: Top-level keys that the config must have.
+        without: Top-level keys that this run has no use for; they are set to None.
 
     Raises:
-        ConfigError: It can't be read, or lacks a key.
+        ConfigError: It can't be read, lacks a key, or has a wrong setting.
     """
     cfg = load_config(args.config, args.cfg_options)
     require(cfg, *keys)
-    refuse_old_settings(cfg)
-    check_settings(cfg)
-    warn_of_unread_settings(cfg, args.cfg_options)
-    leave_out_worker_settings(cfg)
+    _warn(unread_options(cfg, args.cfg_options))
     cfg.launcher = args.launcher
     cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem)
+    for key in without:
+        cfg[key] = None
+    check_settings(cfg)
     return cfg
 
 
 def warn_of_unread_settings(cfg: Config, cfg_options: dict | None) -> None:
-    """Print a line for each setting that nothing reads."""
-    sentences = unread_settings(cfg, cfg_options)
-    if is_first_process():
+    """Print a line for each setting and option that nothing reads, for tools that have no Runner to log it."""
+    _warn([*unread_options(cfg, cfg_options), *unread_settings(cfg)])
+
+
+def _warn(sentences: list[str]) -> None:
+    is_first_process = os.environ.get('RANK', os.environ.get('LOCAL_RANK', '0')) in ('', '0')
+    if is_first_process:
         for line in sentences:
             print('warning', line, sep=': ', file=sys.stderr)
 

@@ -14,6 +14,7 @@ from mmengine.config import Config as MMEngineConfig
 from mmengine.logging import print_log
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.setup_env import bootstrap
 
 BASE = '_base_'
 
@@ -28,7 +29,7 @@ def read_config(path: Path) -> MMEngineConfig:
     files = _checked_files(path, ())
     with _importable_from(path.parent):
         config = _read(path, files)
-        _import_custom_modules(config, path)
+        import_custom_modules(config)
     return config
 
 
@@ -195,32 +196,35 @@ def _importable_from(folder: Path) -> Iterator[None]:
             sys.path.remove(entry)
 
 
-def _import_custom_modules(config: MMEngineConfig, path: Path) -> None:
+def import_custom_modules(config: MMEngineConfig) -> None:
     """Import what ``custom_imports`` names.
 
     Raises:
         ConfigError: It isn't there, or raises while it is imported.
     """
+    bootstrap()  # modules written for OpenMMLab import ``mmdet.registry``
     wanted = config.get('custom_imports')
     if wanted is None:
         return
+    where = config.filename or 'the config'
     names = wanted.get('imports') if isinstance(wanted, dict) else None
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{path}: custom_imports must be dict(imports=['module', ...]), got {wanted!r:.80}")
+        raise ConfigError(f"{where}: custom_imports must be dict(imports=['module', ...]), got {wanted!r:.80}")
     for name in names:
         try:
             importlib.import_module(name)
         except Exception as error:
-            message = f'{path}: custom_imports: {_failed_import(name, error, path)}'
+            message = f'{where}: custom_imports: {_failed_import(name, error, config.filename)}'
             if not (isinstance(error, ImportError) and wanted.get('allow_failed_imports')):
                 raise ConfigError(message) from error
             print_log(message, 'current')
 
 
-def _failed_import(name: str, error: Exception, path: Path) -> str:
+def _failed_import(name: str, error: Exception, filename: str | None) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in (name, name.partition('.')[0]):
-        return f'there is no module {name}, neither in {path.parent.resolve()} nor installed nor in PYTHONPATH'
+        beside = f'in {Path(filename).parent.resolve()} nor ' if filename else ''
+        return f'there is no module {name}, neither {beside}installed nor in PYTHONPATH'
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith('<')]
     place = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
     return f'importing {name} failed: {type(error).__name__}: {error}{place}'

@@ -99,12 +99,12 @@ def _numpy_globals() -> list:
     return [np.ndarray, np.dtype, *dtypes, np.str_, np.bytes_, *functions, *old_names]
 
 
-def allow_harmless_globals() -> None:
-    """Let torch's safe unpickler read what mmengine's message hub, optimizers and schedulers put into a checkpoint.
+def harmless_globals() -> list:
+    """What torch's safe unpickler may call to read what mmengine's message hub, optimizers and schedulers store.
 
     None of it runs code of the file's.
     """
     scheduler = f'{OneCycleParamScheduler.__module__}.{OneCycleParamScheduler.__qualname__}'
     renamed = [(_attribute, 'builtins.getattr'), (_OneCycle, scheduler)]
     # empty bytes are pickled as a call of their class
-    torch.serialization.add_safe_globals([HistoryBuffer, bytes, *renamed, *_numpy_globals()])
+    return [HistoryBuffer, bytes, *renamed, *_numpy_globals()]

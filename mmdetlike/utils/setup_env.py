@@ -1,13 +1,33 @@
-"""Getting a process ready: registries, default scope, and an environment report that torchvision can't stop."""
+"""Getting a process ready: all that this toolbox changes outside of its own modules, and the imports of its parts."""
 
+import functools
 import importlib
 import sys
 
 from mmengine.registry import DefaultScope, init_default_scope
 
-from mmdetlike.registry import SCOPE
+from mmdetlike.registry import SCOPE, explain_root_builds, stand_in_for_aliases
+from mmdetlike.utils.checkpoint import install_readers
 
 PACKAGES = ('datasets', 'datasets.transforms', 'engine', 'evaluation', 'models', 'visualization')
+
+
+@functools.cache
+def bootstrap() -> None:
+    """Change, once in a process, what has to be changed outside of this package; importing it changes nothing.
+
+    - mmengine reads and writes checkpoints through ``mmdetlike.utils.checkpoint``: without running a stranger's code,
+      and without leaving half a file.
+    - What mmengine's own registries fail to build is explained.
+    - Modules named ``mmdet.registry`` and so on exist, so that configs of these scopes load.
+    - A torchvision that can't be imported beside this torch looks absent.
+
+    Whatever reads a config, builds a model from one, reads a checkpoint or runs a Runner has called it.
+    """
+    install_readers()
+    explain_root_builds()
+    stand_in_for_aliases()
+    shield_from_broken_torchvision()
 
 
 def register_all_modules(init_default_scope_: bool = True) -> None:
@@ -16,6 +36,7 @@ def register_all_modules(init_default_scope_: bool = True) -> None:
     Args:
         init_default_scope_: Set the default scope; an existing one of ours or an alias is kept.
     """
+    bootstrap()
     for package in PACKAGES:
         importlib.import_module(f'{SCOPE}.{package}')
     if init_default_scope_ and DefaultScope.get_current_instance() is None:

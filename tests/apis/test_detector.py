@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmdetlike.apis import init_detector
 from mmdetlike.apis.configs import config_in_checkpoint
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.checkpoint import CheckpointError
+from mmdetlike.utils.checkpoint import CheckpointError, read_checkpoint
 from mmdetlike.utils.colors import distinct_colors
 from mmdetlike.utils.config import find_config
 from tests.apis.helpers import CLASSES, CONFIG, TINY, save_checkpoint, tiny_detector
@@ -30,7 +30,7 @@ def load(checkpoint, **kwargs):
 
 
 def rewritten(checkpoint, path, **changes):
-    content = torch.load(checkpoint)
+    content = read_checkpoint(checkpoint)
     torch.save({**content, **changes}, path)
     return path
 
@@ -57,7 +57,7 @@ def test_config_object_is_left_as_it_is(checkpoint):
 
 
 def test_keys_of_data_parallel_checkpoints(checkpoint, tmp_path):
-    state_dict = {f'module.{key}': value for key, value in torch.load(checkpoint)['state_dict'].items()}
+    state_dict = {f'module.{key}': value for key, value in read_checkpoint(checkpoint)['state_dict'].items()}
     model = load(rewritten(checkpoint, tmp_path / 'c.pth', state_dict=state_dict))
     assert torch.equal(model.backbone.conv1.weight, state_dict['module.backbone.conv1.weight'])
 
@@ -194,7 +194,7 @@ def test_unknown_name_lists_close_ones():
 
 
 def test_config_of_a_checkpoint_is_that_of_its_model(detector, checkpoint):
-    cfg = config_in_checkpoint(torch.load(checkpoint), 'c.pth')
+    cfg = config_in_checkpoint(read_checkpoint(checkpoint), 'c.pth')
     assert cfg.model == detector.cfg.model
     assert cfg.test_dataloader == detector.cfg.test_dataloader
 

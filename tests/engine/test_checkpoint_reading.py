@@ -180,7 +180,7 @@ def test_load_from_another_number_of_classes_warns_and_loads_the_rest(run, tmp_p
 
 
 def test_resume_needs_the_state_of_a_run(run, tmp_path):
-    weights = torch.load(run[0] / 'epoch_1.pth', weights_only=True)['state_dict']
+    weights = read_checkpoint(run[0] / 'epoch_1.pth')['state_dict']
     torch.save(dict(state_dict=weights), tmp_path / 'weights.pth')
     cfg = without_validation(tiny_config(tmp_path, load_from=str(tmp_path / 'weights.pth'), resume=True))
     with pytest.raises(CheckpointError, match="no 'meta': it holds weights but not the state of a run"):

@@ -11,7 +11,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS, TRANSFORMS
 from mmdetlike.utils import register_all_modules
 from mmdetlike.utils.config import key_path, load_config, locate, located, require
-from mmdetlike.utils.test_cfg import check_test_cfg
+from mmdetlike.utils.settings import check_test_cfg
 from tests.utils import ROOT, tiny_config, train, without_validation
 
 QUICKSTART = ROOT / 'configs' / 'quickstart' / 'faster-rcnn_r18_fpn_shapes.py'

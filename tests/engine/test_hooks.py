@@ -12,6 +12,7 @@ from mmengine.logging import MessageHub
 from mmdetlike.engine.hooks import SetEpochInfoHook
 from mmdetlike.engine.hooks.checkpoint_hook import DeferredRemoval
 from mmdetlike.registry import METRICS
+from mmdetlike.utils.checkpoint import read_checkpoint
 from tests.utils import LossRecorder, tiny_config, train, without_validation
 
 
@@ -115,7 +116,7 @@ def test_ema_averages_weights(tmp_path):
     average = weights.values[1]  # the first update copies
     for value in weights.values[2:]:
         average = 0.75 * average + 0.25 * value
-    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+    saved = read_checkpoint(tmp_path / 'epoch_1.pth')
     torch.testing.assert_close(saved['state_dict']['backbone.conv1.weight'], average)
     torch.testing.assert_close(saved['ema_state_dict']['module.backbone.conv1.weight'], weights.values[-1])
     assert not torch.equal(average, weights.values[-1])

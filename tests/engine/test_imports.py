@@ -60,3 +60,35 @@ Runner.from_cfg(Config.fromfile({str(tmp_path / 'config.py')!r})).train()
     assert 'it is broken' in done.stdout
     assert 'PyTorch: ' in done.stdout + done.stderr  # the environment report
     assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+
+
+STATE = """
+import sys, torch
+from mmengine.fileio.backends.registry_utils import backends
+from mmengine.registry import HOOKS, MODELS
+from mmengine.runner import CheckpointLoader
+
+safe = torch.serialization.get_safe_globals()
+
+def state():
+    return (
+        hasattr(HOOKS.build_func, '__wrapped__'),
+        hasattr(MODELS.build_func, '__wrapped__'),
+        'mmdet.registry' in sys.modules,
+        CheckpointLoader._schemes[''].__module__.startswith('mmdetlike'),
+        backends['local'].__name__ == 'AtomicLocalBackend',
+        torch.serialization.get_safe_globals() != safe,
+    )
+"""
+
+
+def test_importing_changes_nothing_outside():
+    parts = ('apis', 'datasets', 'engine', 'evaluation', 'models', 'registry', 'visualization')
+    code = STATE + ''.join(f'import mmdetlike.{part}\n' for part in parts) + 'print(state())'
+    assert python('-c', code).stdout.strip() == str((False,) * 6)
+
+
+def test_bootstrap_changes_all_that_is_changed():
+    code = f'{STATE}from mmdetlike.utils.setup_env import bootstrap\nbootstrap()\nprint(state())'
+    # what may be unpickled is told to torch for each reading, not for the process
+    assert python('-c', code).stdout.strip() == '(True, True, True, True, True, False)'

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from mmdetlike.engine import launch
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.checkpoint import read_checkpoint
 from mmdetlike.utils.config import load_config
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'quickstart'
@@ -49,7 +49,7 @@ def test_trains_and_is_evaluated(name, tmp_path):
     cfg = shortened(name, tmp_path)
     launch(cfg, 'train')
     (path,) = [path for path in tmp_path.glob('*.pth') if path.stem in ('epoch_1', 'iter_2')]
-    checkpoint = torch.load(path)
+    checkpoint = read_checkpoint(path)
     assert checkpoint['meta']['iter'] == 2
     assert (tmp_path / 'predictions.png').stat().st_size > 10_000
 

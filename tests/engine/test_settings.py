@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 
 from mmdetlike.engine import Runner, launch
 from mmdetlike.engine.explain import WorkerKilledError
-from mmdetlike.engine.settings import check_settings
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.settings import check_settings
 from tests.utils import tiny_config, train, without_validation
 
 WRONG = {
@@ -19,6 +19,7 @@ WRONG = {
     'val_dataloader': ([dict(batch_size=2)], 'val'),
     'train_dataloader.dataset': ([dict(type='ShapesDataset')], 'ShapesDataset'),
     'test_dataloader.dataset': ([dict(type='ShapesDataset')],),
+    'val_evaluator': ([],),
     'model': (None,),
     'work_dir': (None,),
     'env_cfg': (None,),
@@ -79,7 +80,7 @@ def config_with(work_dir, key: str, value):
 
 @pytest.mark.parametrize(('key', 'value'), cases(WRONG))
 def test_wrong_numbers_are_named(key, value, tmp_path):
-    with pytest.raises(ConfigError, match=rf'^{key}.*: it should be (a|one|the) '):
+    with pytest.raises(ConfigError, match=rf': {key}.*: it should be (a|one|the) '):
         check_settings(config_with(tmp_path, key, value))
 
 
@@ -93,6 +94,21 @@ def test_nothing_is_written_for_a_wrong_number(tmp_path):
     with pytest.raises(ConfigError, match=r'train_cfg.max_epochs=0: it should be a positive whole number'):
         launch(cfg, 'train')
     assert not (tmp_path / 'run').exists()
+
+
+def test_parts_of_training_come_together(tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet')
+    cfg.optim_wrapper = None
+    with pytest.raises(ConfigError, match='train_dataloader and train_cfg without optim_wrapper: give all of train_d'):
+        Runner.from_cfg(cfg)
+
+
+def test_custom_imports_of_a_config_from_python(tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet', custom_imports=dict(imports='nosuch_module'))
+    with pytest.raises(
+        ConfigError, match=r'custom_imports: there is no module nosuch_module, neither .*installed nor in'
+    ):
+        Runner.from_cfg(cfg)
 
 
 @pytest.mark.parametrize('part', ['dataloader', 'cfg', 'evaluator'])
@@ -227,13 +243,13 @@ def test_settings_of_prediction_are_looked_at_before_training(tmp_path):
         ('model', 'retinanet', r"model must be dict, got 'retinanet'"),
         ('param_scheduler', 'step', r"param_scheduler must be dict or list or tuple, got 'step'"),
         ('optim_wrapper', [1], r'optim_wrapper must be dict, got \[1\]'),
+        ('train_dataloader.sampler', 'DefaultSampler', r"train_dataloader.sampler must be a dict with the key 'type'"),
         ('launcher', 'slurm', r"launcher='slurm': it should be 'none', or .* that torchrun, srun or mpirun"),
         ('launcher', 'ssh', r"launcher='ssh': it should be"),
     ],
 )
 def test_settings_of_other_kinds_are_named_by_the_runner(key, value, sentence, tmp_path):
-    cfg = tiny_config(tmp_path, 'retinanet')
-    cfg[key] = value
+    cfg = config_with(tmp_path, key, value)
     with pytest.raises(ConfigError, match=sentence):
         Runner.from_cfg(cfg)
 

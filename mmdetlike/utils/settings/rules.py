@@ -1,4 +1,4 @@
-"""What can be wrong with a run's config, looked at before anything is built or written."""
+"""What the values of settings must be."""
 
 import logging
 import math
@@ -11,13 +11,9 @@ from typing import NamedTuple
 from mmengine.registry import MODELS
 from torch.distributed import is_initialized
 
-from mmdetlike.errors import ConfigError
-from mmdetlike.utils.settings import OLD_NAMES
-
 # what each launcher tells the processes that it starts
 LAUNCHER_VARIABLES = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_LOCAL_RANK'}
 KINDS = ('train', 'val', 'test')
-MISSING = object()
 
 
 class Rule(NamedTuple):
@@ -76,11 +72,16 @@ DATASET = Rule(
 MODEL = Rule('a dict, or a model that is built', lambda value: value is not None)
 FOLDER = Rule('the folder that the run writes into', lambda value: value is not None)
 GROUP = Rule('a dict; leave it out for the defaults', lambda value: isinstance(value, dict))
+METRICS = Rule(
+    'a metric, or a list of at least one: leave validation out by None for dataloader, cfg and evaluator',
+    lambda value: value is None or not isinstance(value, (list, tuple)) or len(value) > 0,
+)
 PREPROCESSOR = Rule("a dict, as dict(type='DetDataPreprocessor')", lambda value: value is not None)
 
 RULES = {
     **{f'{kind}_dataloader': LOADER for kind in KINDS},
     **{f'{kind}_dataloader.dataset': DATASET for kind in KINDS},
+    **{f'{kind}_evaluator': METRICS for kind in KINDS[1:]},
     'model': MODEL,
     'work_dir': FOLDER,
     'env_cfg': GROUP,
@@ -121,82 +122,3 @@ SCHEDULE_RULES = {
     'power': NUMBER,
     **dict.fromkeys(('T_max', 'step_size', 'total_steps', 'total_iters'), POSITIVE),
 }
-# of the old names those that would train otherwise than the config says; what took their place says OLD_NAMES
-OLD_KEYS = (
-    'data',
-    'runner',
-    'optimizer',
-    'optimizer_config',
-    'lr_config',
-    'momentum_config',
-    'evaluation',
-    'checkpoint_config',
-    'log_config',
-    'total_epochs',
-)
-
-
-def check_settings(cfg) -> None:
-    """Look at the numbers of a run, at the parts of its loops, and for keys that nothing reads any more.
-
-    Raises:
-        ConfigError: One is wrong; the message names key, value and what was expected.
-    """
-    _refuse_old_keys(cfg)
-    for key, rule in RULES.items():
-        _check(key, _value_at(cfg, key), rule)
-    schedules = cfg.get('param_scheduler') or []
-    for prefix, schedule in _numbered('param_scheduler', schedules):
-        for name, rule in SCHEDULE_RULES.items():
-            value = schedule.get(name)
-            _check(f'{prefix}.{name}', MISSING if value is None else value, rule)
-    for kind in KINDS[1:]:
-        _check_complete(cfg, kind)
-
-
-def _refuse_old_keys(cfg) -> None:
-    optimizers = [cfg.get('optim_wrapper') or {}]
-    used = [wrapper.get('optimizer') for wrapper in optimizers if isinstance(wrapper, dict)]
-    # a variable of that name may serve in a key of today's
-    found = [key for key in OLD_KEYS if isinstance(cfg.get(key), (dict, int)) and cfg[key] not in used]
-    if found:
-        places = '; '.join(f'{key} is now {OLD_NAMES[key]}' for key in found)
-        raise ConfigError(
-            f'{", ".join(found)}: keys of OpenMMLab 2.x configs, which have no effect ({places}). See docs/migrate.md'
-        )
-
-
-def _value_at(cfg, key: str):
-    value = cfg
-    for name in key.split('.'):
-        if not isinstance(value, dict) and value is not cfg:
-            return MISSING
-        value = value.get(name, MISSING)
-        if value is MISSING:
-            return MISSING
-    return value
-
-
-def _numbered(key: str, schedules) -> list[tuple[str, dict]]:
-    """The schedules of one optimizer or several, by key."""
-    if isinstance(schedules, dict) and 'type' not in schedules:
-        return [pair for name, part in schedules.items() for pair in _numbered(f'{key}.{name}', part)]
-    if isinstance(schedules, dict):
-        return [(key, schedules)]
-    return [(f'{key}.{i}', part) for i, part in enumerate(schedules) if isinstance(part, dict)]
-
-
-def _check(key: str, value, rule: Rule) -> None:
-    if value is not MISSING and not rule.holds(value):
-        raise ConfigError(f'{key}={value!r}: it should be {rule.expected}')
-
-
-def _check_complete(cfg, kind: str) -> None:
-    parts = [f'{kind}_{part}' for part in ('dataloader', 'cfg', 'evaluator')]
-    given = [part for part in parts if cfg.get(part) is not None]
-    if 0 < len(given) < len(parts):
-        absent = [part for part in parts if part not in given]
-        raise ConfigError(
-            f'{" and ".join(given)} without {" and ".join(absent)}: give all of {", ".join(parts)}, or none to go '
-            f'without {"validation" if kind == "val" else "testing"}'
-        )

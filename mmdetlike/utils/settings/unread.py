@@ -17,10 +17,11 @@ from mmengine.config import Config as MMEngineConfig
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.config import dicts_within
 from mmdetlike.utils.config_reading import BASE, base_files
-from mmdetlike.utils.settings import OLD_NAMES, SETTINGS, closest, unknown_nested
+
+from .names import OLD_NAMES, SETTINGS, closest, unknown_nested
 
 # old names without which it would be another training: a warning would not be heard
-REFUSED = ('data', 'runner', 'optimizer', 'lr_config')
+REFUSED = ('data', 'runner', 'optimizer', 'optimizer_config', 'lr_config', 'momentum_config', 'total_epochs')
 CONSTRUCTORS = ('dict', 'list', 'tuple', 'set', 'float', 'int', 'str', 'bool')
 
 
@@ -84,24 +85,30 @@ def _places(node: ast.expr, path: str) -> Iterator[tuple[str, str]]:
             yield from _places(value, f'{path}.{getattr(key, "value", "?")}')
 
 
-def unread_settings(config: MMEngineConfig, cfg_options: dict | None = None) -> list[str]:
+def unread_settings(config: MMEngineConfig) -> list[str]:
     """A sentence for each setting of ``config`` that nobody reads.
 
     Args:
         config: As ``load_config`` returns it.
-        cfg_options: The overrides that were given to it.
     """
     sources = _sources_of(config)
-    told = [f'{config.filename or "the config"}: {text}' for text in unknown_nested(config)]
-    options = list(dict.fromkeys(key.split('.')[0] for key in cfg_options or {}))
-    told += [_of_option(name, config, sources or []) for name in options if name not in SETTINGS]
+    told = [f'{_file(config)}: {text}' for text in unknown_nested(config)]
     for name in config:
-        if name in SETTINGS or name.startswith('_') or name in options:
-            continue
-        sentence = _of_name(name, config, sources)
-        if sentence is not None:
-            told.append(sentence)
-    return told
+        if name not in SETTINGS and not name.startswith('_'):
+            told.append(_of_name(name, config, sources))
+    return [sentence for sentence in told if sentence is not None]
+
+
+def unread_options(config: MMEngineConfig, cfg_options: dict | None) -> list[str]:
+    """A sentence for each top-level name of ``--cfg-options`` that nobody reads.
+
+    Args:
+        config: As ``load_config`` returns it.
+        cfg_options: The overrides that were given to it, by dotted key.
+    """
+    sources = _sources_of(config) or []
+    names = dict.fromkeys(key.split('.')[0] for key in cfg_options or {})
+    return [_of_option(name, config, sources) for name in names if name not in SETTINGS]
 
 
 def refuse_old_settings(config: MMEngineConfig) -> None:
@@ -111,10 +118,18 @@ def refuse_old_settings(config: MMEngineConfig) -> None:
         ConfigError: It has settings of OpenMMLab's generation 2 that nothing reads.
     """
     sources = _sources_of(config)
-    for name in REFUSED:
-        sentence = _of_name(name, config, sources) if name in config else None
-        if sentence is not None:
-            raise ConfigError(sentence)
+    # of another kind it is a variable of the user's own
+    given = [name for name in REFUSED if isinstance(config.get(name), (dict, int))]
+    found = [name for name in given if _of_name(name, config, sources) is not None]
+    if found:
+        places = '; '.join(f'{name} is now {OLD_NAMES[name]}' for name in found)
+        raise ConfigError(
+            f'{", ".join(found)}: keys of OpenMMLab 2.x configs, which have no effect ({places}). See docs/migrate.md'
+        )
+
+
+def _file(config: MMEngineConfig) -> str:
+    return config.filename or 'the config'
 
 
 def _sources_of(config: MMEngineConfig) -> list[Source] | None:
@@ -138,7 +153,7 @@ def _of_name(name: str, config: MMEngineConfig, sources: list[Source] | None) ->
             return None
     if _is_held(name, config):
         return None
-    where = definers[-1].path if definers else config.filename or 'the config'
+    where = definers[-1].path if definers else _file(config)
     if name in OLD_NAMES:
         return f'{where}: {name} is of OpenMMLab 2.x and read by nothing; it has become {OLD_NAMES[name]}'
     user = next((source for source in reversed(sources or []) if name in source.places), None)
