@@ -189,7 +189,7 @@ class HRNet(BaseModule):
         )
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, then set each block's last norm to zero where asked."""
+        """Initialize as ``init_cfg`` says, then set each block's last norm to zero where asked."""
         super().init_weights()
         if self.zero_init_residual:
             zero_last_norms(self)

@@ -144,7 +144,7 @@ _SWIN_UNUSED = re.compile(r'^head\.|^norm\.|\.attn_mask$')
 def convert_swin(state: StateDict) -> StateDict:
     """Parameters named as by the authors of Swin Transformer (arXiv 2103.14030), as ``SwinTransformer`` names them.
 
-    Where they merge patches, the channels of a patch's four neighbours come one neighbour after the other, column by
+    Where they merge patches, the channels of a patch's four neighbors come one neighbor after the other, column by
     column; here they are interleaved, row by row, and so are the weights. Other names stay as they are.
     """
     if not any(key.startswith('layers.') for key in state):
@@ -154,12 +154,12 @@ def convert_swin(state: StateDict) -> StateDict:
         if _SWIN_UNUSED.search(key):
             continue
         if re.search(r'downsample\.(norm|reduction)', key):
-            value = interleave_neighbours(value)
+            value = interleave_neighbors(value)
         converted[_renamed(key, _SWIN_NAMES)] = value
     return converted
 
 
-def interleave_neighbours(weight: Tensor) -> Tensor:
+def interleave_neighbors(weight: Tensor) -> Tensor:
     """Reorder the last dimension 4 * C from (column, row, channel) to (channel, row, column)."""
     return weight.unflatten(-1, (2, 2, -1)).movedim((-1, -2, -3), (-3, -2, -1)).flatten(-3)
 

@@ -18,7 +18,7 @@ class RegNetBottleneck(Bottleneck):
         self.build_bottleneck(width, groups=groups)
 
 
-def quantised_widths(w0: float, wa: float, wm: float, depth: int) -> list[int]:
+def quantized_widths(w0: float, wa: float, wm: float, depth: int) -> list[int]:
     """The width of each of ``depth`` blocks: ``w0 + wa * i``, rounded to powers of ``wm`` times w0, then to 8."""
     exponents = np.round(np.log((w0 + wa * np.arange(depth)) / w0) / np.log(wm))
     return (np.round(w0 * wm**exponents / 8) * 8).astype(int).tolist()
@@ -43,7 +43,7 @@ def stages_of(arch: dict) -> list[dict]:
         ValueError: A parameter is missing, unknown or out of range.
     """
     check_arch(arch)
-    widths = quantised_widths(arch['w0'], arch['wa'], arch['wm'], arch['depth'])
+    widths = quantized_widths(arch['w0'], arch['wa'], arch['wm'], arch['depth'])
     ratio = arch.get('bot_mul', 1.0)
     stages = []
     for width in sorted(set(widths)):
@@ -57,11 +57,11 @@ def stages_of(arch: dict) -> list[dict]:
 
 @MODELS.register_module()
 class RegNet(ResNet):
-    """RegNet backbone: widths that grow linearly with depth, quantised to stages.
+    """RegNet backbone: widths that grow linearly with depth, quantized to stages.
 
     Args:
         arch: A name of ``arch_settings`` or the parameters themselves: ``w0`` first width, ``wa`` slope, ``wm``
-            quantisation step, ``group_w`` width of a group, ``depth`` blocks in all and ``bot_mul`` ratio of the width
+            quantization step, ``group_w`` width of a group, ``depth`` blocks in all and ``bot_mul`` ratio of the width
             inside a block to its output's.
         stem_channels: Channels after the stem, one 3x3 convolution of stride 2.
         base_channels: Channels after the stem where ``stem_channels`` is None.

@@ -317,9 +317,9 @@ class ResNet(StagedBackbone):
         ]
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, then set each block's last norm to zero where asked.
+        """Initialize as ``init_cfg`` says, then set each block's last norm to zero where asked.
 
-        Deformable convolutions start from the regular grid, which the initialisation of their ``conv_offset`` would
+        Deformable convolutions start from the regular grid, which the initialization of their ``conv_offset`` would
         leave.
         """
         super().init_weights()

@@ -21,7 +21,7 @@ class StagedBackbone(BaseModule):
         out_indices: Stages whose maps ``forward`` returns.
         num_frozen: So many stages get no gradient and keep their batch norms' statistics.
         norm_eval: Keep all batch norms on their running statistics while training.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
         first_index: What ``out_indices`` calls the first stage: -1 where the stem does not count.
 
     Backbones take, beside their own arguments, what they need of these:

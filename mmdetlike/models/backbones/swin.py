@@ -132,7 +132,7 @@ class SwinTransformer(PretrainedTransformer):
         strides: Of the patches, then of each merging; the first is ``patch_size``.
         qkv_bias: Whether the projections to query, key and value have biases.
         qk_scale: Factor of the logits, by default one over the square root of the channels of a head.
-        patch_norm: Whether embeddings of patches and merged patches are normalised.
+        patch_norm: Whether embeddings of patches and merged patches are normalized.
         drop_rate: Probability of dropping an element.
         attn_drop_rate: Probability of dropping an attention weight.
         drop_path_rate: Probability of dropping the last block's branches; it rises linearly from 0.

@@ -41,7 +41,7 @@ class TIMMBackbone(BaseModule):
         pretrained: Whether timm fetches its weights; then ``init_weights`` leaves them as they are.
         checkpoint_path: File that timm reads weights from instead.
         in_channels: Channels of the image.
-        init_cfg: Weight initialisation; None keeps that of timm.
+        init_cfg: Weight initialization; None keeps that of timm.
         **kwargs: Further arguments of ``timm.create_model``, such as ``out_indices``, ``output_stride`` and
             ``drop_path_rate``. A ``norm_layer`` may be the name of a registered layer.
 
@@ -72,7 +72,7 @@ class TIMMBackbone(BaseModule):
         self.loaded = pretrained or bool(checkpoint_path)
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, unless timm has loaded weights."""
+        """Initialize as ``init_cfg`` says, unless timm has loaded weights."""
         if not self.loaded:
             super().init_weights()
 

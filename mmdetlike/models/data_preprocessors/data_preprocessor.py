@@ -1,4 +1,4 @@
-"""From the samples of a loader to one normalised, padded batch on the model's device."""
+"""From the samples of a loader to one normalized, padded batch on the model's device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from mmdetlike.structures.warp import Warp
 
 @MODELS.register_module()
 class DetDataPreprocessor(BaseDataPreprocessor):
-    """Move images to the device, change their channel order, normalise, pad and stack them; pad their masks too.
+    """Move images to the device, change their channel order, normalize, pad and stack them; pad their masks too.
 
     Each image is padded at the right and bottom to the largest of the batch, rounded up to ``pad_size_divisor``.
 
     Args:
-        mean: Mean of each channel, in the order after ``bgr_to_rgb``; None to leave images unnormalised.
+        mean: Mean of each channel, in the order after ``bgr_to_rgb``; None to leave images unnormalized.
         std: Deviation of each channel.
         pad_size_divisor: Padded sides are multiples of this.
-        pad_value: What images are padded with, after normalisation.
+        pad_value: What images are padded with, after normalization.
         pad_mask: Pad instance masks in training; in testing they stay as annotated.
         mask_pad_value: With what.
         pad_seg: Pad semantic maps in training.
@@ -222,7 +222,7 @@ class BatchFixedSizePad(nn.Module):
 
     Args:
         size: Height and width in pixels; a batch that is larger along an axis keeps its size there.
-        img_pad_value: Value of padded pixels, after normalisation.
+        img_pad_value: Value of padded pixels, after normalization.
         pad_mask: Pad masks of objects too.
         mask_pad_value: Value of padded mask pixels.
         pad_seg: Pad segmentation maps too.

@@ -1,6 +1,6 @@
 """What several networks share: builders of conv, norm and activation layers, and small blocks made of them.
 
-``init_cfg``, wherever a block takes it, is the weight initialisation of mmengine's ``BaseModule``.
+``init_cfg``, wherever a block takes it, is the weight initialization of mmengine's ``BaseModule``.
 """
 
 from mmengine.model import (

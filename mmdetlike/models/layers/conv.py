@@ -10,7 +10,7 @@ from .family import LayerFamily
 
 
 class ConvWS2d(nn.Conv2d):
-    """A convolution whose weights are standardised for each output channel (Weight Standardization, arXiv 1903.10520).
+    """A convolution whose weights are standardized for each output channel (Weight Standardization, arXiv 1903.10520).
 
     Args:
         in_channels: Channels of the input.

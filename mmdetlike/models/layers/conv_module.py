@@ -1,4 +1,4 @@
-"""Convolution, normalisation and activation as one module."""
+"""Convolution, normalization and activation as one module."""
 
 import warnings
 
@@ -20,7 +20,7 @@ _NATIVE_PADDING_MODES = ('zeros', 'circular')
 
 @MODELS.register_module()
 class ConvModule(nn.Module):
-    """A convolution with optional normalisation and activation.
+    """A convolution with optional normalization and activation.
 
     The parts are the sub-modules ``conv``, the norm layer under its abbreviation (``bn``, ``gn``, ...; also as the
     property ``norm``), ``activate``, and ``padding_layer`` for padding modes that the convolution itself lacks.
@@ -35,7 +35,7 @@ class ConvModule(nn.Module):
         norm_cfg: Config of the norm layer; None for none.
         act_cfg: Config of the activation; None for none.
         inplace: Whether the activation works in place, unless ``act_cfg`` says so.
-        with_spectral_norm: Whether the weight of the convolution is spectrally normalised (arXiv 1802.05957).
+        with_spectral_norm: Whether the weight of the convolution is spectrally normalized (arXiv 1802.05957).
         padding_mode: ``zeros``, ``circular``, ``reflect`` or ``replicate``.
         order: Order of ``conv``, ``norm`` and ``act``.
 
@@ -113,7 +113,7 @@ class ConvModule(nn.Module):
         return getattr(self, self.norm_name) if self.norm_name else None
 
     def init_weights(self) -> None:
-        """Kaiming initialisation of the convolution for its activation, 1 and 0 for the norm layer.
+        """Kaiming initialization of the convolution for its activation, 1 and 0 for the norm layer.
 
         A convolution with an ``init_weights`` of its own (deformable ones) has done that already.
         """

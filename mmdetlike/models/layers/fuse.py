@@ -1,4 +1,4 @@
-"""Fusion of batch normalisation into the convolution before it, for inference."""
+"""Fusion of batch normalization into the convolution before it, for inference."""
 
 import copy
 

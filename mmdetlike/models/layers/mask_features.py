@@ -20,7 +20,7 @@ class MaskFeatures(BaseModule):
         mask_stride: Stride of the result in pixels.
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
 
     Raises:
         ValueError: The levels are out of order.

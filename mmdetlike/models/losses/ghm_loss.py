@@ -1,4 +1,4 @@
-"""Gradient harmonised losses (Gradient Harmonized Single-stage Detector, arXiv 1811.05181)."""
+"""Gradient harmonized losses (Gradient Harmonized Single-stage Detector, arXiv 1811.05181)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from .cross_entropy_loss import one_hot_labels
 from .reduction import Loss
 
 
-class GradientHarmonisedLoss(Loss):
+class GradientHarmonizedLoss(Loss):
     """Base: each range of gradient norms, however many elements fall into it, has the same share of the loss.
 
     Buffers ``edges`` (bins + 1,) and, with momentum, ``acc_sum`` (bins,) have the names that checkpoints give them.
@@ -83,12 +83,12 @@ class GradientHarmonisedLoss(Loss):
 
 
 @MODELS.register_module()
-class GHMC(GradientHarmonisedLoss):
-    """Gradient harmonised sigmoid cross entropy (arXiv 1811.05181).
+class GHMC(GradientHarmonizedLoss):
+    """Gradient harmonized sigmoid cross entropy (arXiv 1811.05181).
 
     Args:
         bins: Number of ranges of gradient norms.
-        momentum: See ``GradientHarmonisedLoss``.
+        momentum: See ``GradientHarmonizedLoss``.
         use_sigmoid: Whether classes are independent binary decisions; only True is supported.
         kwargs: See ``Loss``.
 
@@ -114,12 +114,12 @@ class GHMC(GradientHarmonisedLoss):
 
 
 @MODELS.register_module()
-class GHMR(GradientHarmonisedLoss):
-    """Gradient harmonised smooth L1 loss, ``sqrt(difference ** 2 + mu ** 2) - mu`` (arXiv 1811.05181).
+class GHMR(GradientHarmonizedLoss):
+    """Gradient harmonized smooth L1 loss, ``sqrt(difference ** 2 + mu ** 2) - mu`` (arXiv 1811.05181).
 
     Args:
         mu: Where the loss turns from a square into a line.
-        kwargs: See ``GradientHarmonisedLoss``.
+        kwargs: See ``GradientHarmonizedLoss``.
     """
 
     last_edge = 1e3

@@ -20,7 +20,7 @@ class PairTerms(NamedTuple):
         union: Area of the union.
         iou: ``overlap / (union + eps)``.
         enclosing: Size of the smallest box around both.
-        offset: From the centre of the prediction to that of the target.
+        offset: From the center of the prediction to that of the target.
         pred_size: Size of the prediction.
         target_size: Size of the target.
     """
@@ -94,8 +94,8 @@ class BoxPairLoss(Loss):
         """Return the loss (n,) of pairs of boxes."""
         raise NotImplementedError(f'{type(self).__name__} must define of_terms().')
 
-    def centre_distance(self, terms: PairTerms) -> Tensor:
-        """Squared distance of the centres over the squared diagonal of the enclosing box, (n,)."""
+    def center_distance(self, terms: PairTerms) -> Tensor:
+        """Squared distance of the centers over the squared diagonal of the enclosing box, (n,)."""
         return terms.offset.square().sum(dim=-1) / (terms.enclosing.square().sum(dim=-1) + self.eps)
 
     def reduce(self, loss: Tensor, weight: Tensor | None, *settings) -> Tensor:
@@ -143,10 +143,10 @@ class GIoULoss(BoxPairLoss):
 
 @MODELS.register_module()
 class DIoULoss(BoxPairLoss):
-    """``1 - IoU`` plus the normalised squared distance of the centres (Distance-IoU Loss, arXiv 1911.08287)."""
+    """``1 - IoU`` plus the normalized squared distance of the centers (Distance-IoU Loss, arXiv 1911.08287)."""
 
     def of_terms(self, terms: PairTerms) -> Tensor:
-        return 1 - terms.iou + self.centre_distance(terms)
+        return 1 - terms.iou + self.center_distance(terms)
 
 
 @MODELS.register_module()
@@ -158,7 +158,7 @@ class CIoULoss(BoxPairLoss):
         aspect = 4 / math.pi**2 * (angles[1] - angles[0]).square()
         with torch.no_grad():
             trade_off = (terms.iou > 0.5) * aspect / (1 - terms.iou + aspect + self.eps)
-        return 1 - terms.iou + self.centre_distance(terms) + trade_off * aspect
+        return 1 - terms.iou + self.center_distance(terms) + trade_off * aspect
 
 
 @MODELS.register_module()
@@ -219,7 +219,7 @@ class SIoULoss(BoxPairLoss):
 
 @MODELS.register_module()
 class BoundedIoULoss(Loss):
-    """Upper bounds of the IoU in each of centre x, centre y, width and height, as a smooth L1 loss.
+    """Upper bounds of the IoU in each of center x, center y, width and height, as a smooth L1 loss.
 
     Boxes are (n, 4) as xyxy, loss and ``weight`` (n, 4) as (x, y, w, h); no gradient flows into targets (Improving
     Object Localization with Fitness NMS and Bounded IoU Loss, arXiv 1711.00164).
@@ -238,10 +238,10 @@ class BoundedIoULoss(Loss):
         """Return the loss of each bound, (n, 4)."""
         terms = pair_terms(pred, target.detach(), self.eps)
         distance = 2 * terms.offset.abs()
-        centre = 1 - ((terms.target_size - distance) / (terms.target_size + distance + self.eps)).clamp(min=0)
+        center = 1 - ((terms.target_size - distance) / (terms.target_size + distance + self.eps)).clamp(min=0)
         shrunk = terms.pred_size / (terms.target_size + self.eps)
         grown = terms.target_size / (terms.pred_size + self.eps)
-        return smooth(torch.cat([centre, 1 - torch.minimum(shrunk, grown)], dim=-1), self.beta)
+        return smooth(torch.cat([center, 1 - torch.minimum(shrunk, grown)], dim=-1), self.beta)
 
 
 def smooth(loss: Tensor, beta: float) -> Tensor:

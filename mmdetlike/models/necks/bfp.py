@@ -23,7 +23,7 @@ class BFP(BaseModule):
         num_levels: Number of maps.
         refine_level: The level at whose size the mean is taken.
         refine_type: ``'conv'`` for a 3x3 convolution, ``'non_local'`` for a non-local block, None for neither.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialisation.
+        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
 
     Raises:
         ValueError: ``refine_type`` is unknown or ``refine_level`` not below ``num_levels``.

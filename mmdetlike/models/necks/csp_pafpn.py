@@ -26,7 +26,7 @@ class YOLOXPAFPN(BaseModule):
         num_csp_blocks: Blocks of each ``CSPLayer``.
         use_depthwise: Use depthwise separable convolutions.
         upsample_cfg: Arguments of ``nn.Upsample``.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
         expand_ratio: Width of a ``CSPLayer``'s parts as a share of its output.
     """
 

@@ -28,7 +28,7 @@ class FPN(BaseModule):
             True), its lateral (``'on_lateral'``) or the last output (``'on_output'``); by max pooling where False.
         relu_before_extra_convs: Apply ReLU before each extra convolution but the first.
         no_norm_on_lateral: Leave the norm out of the lateral convolutions.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialisation.
+        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
         act_cfg: Activation of the convolutions.
         upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
 

@@ -24,7 +24,7 @@ class HRFPN(BaseModule):
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out, each with half the resolution of the one before.
         pooling_type: ``'AVG'`` or ``'MAX'``.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialisation.
+        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
         with_cp: Trade compute for memory by activation checkpointing.
         stride: Stride of the 3x3 convolution on each level.
 

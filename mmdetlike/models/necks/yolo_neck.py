@@ -47,7 +47,7 @@ class YOLOV3Neck(BaseModule):
         num_scales: Number of levels.
         in_channels: Channels of each backbone map, coarse to fine.
         out_channels: Channels of each map put out, coarse to fine.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
 
     Raises:
         ValueError: ``in_channels`` or ``out_channels`` are not ``num_scales`` in number.

@@ -1,4 +1,4 @@
-"""Heat maps of object centres: drawing them, and reading peaks from them."""
+"""Heat maps of object centers: drawing them, and reading peaks from them."""
 
 import math
 

@@ -28,7 +28,7 @@ def annotated_masks(sample: DetDataSample, part: str) -> BaseInstanceMasks:
 
 
 def mask_centroids(masks: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Centres of mass of masks (n, h, w): x and y in pixels (n, 2), zeros where empty, and areas (n,)."""
+    """Centers of mass of masks (n, h, w): x and y in pixels (n, 2), zeros where empty, and areas (n,)."""
     columns, rows = (np.asarray(masks.sum(axis, dtype=np.int64)) for axis in (1, 2))
     areas = columns.sum(1)
     moments = [line @ np.arange(line.shape[1]) for line in (columns, rows)]

@@ -49,7 +49,7 @@ def get_uncertain_point_coords_with_randomness(
     regions = len(mask_preds)
     device = mask_preds.device
     points = torch.rand(regions, int(num_points * oversample_ratio), 2, device=device)
-    # uncertainty is taken from logits at the points: that of the map, sampled there, would favour the middle of pixels
+    # uncertainty is taken from logits at the points: that of the map, sampled there, would favor the middle of pixels
     uncertainty = get_uncertainty(point_sample(mask_preds, points), labels)[:, 0]
     num_uncertain = int(importance_sample_ratio * num_points)
     best = uncertainty.topk(num_uncertain, dim=1).indices
