@@ -74,12 +74,24 @@ class SpatialReductionAttention(MultiheadAttention):
     """Self-attention whose keys and values come from a map that is ``sr_ratio`` times smaller along each axis.
 
     Args:
+        embed_dims, num_heads: As of ``MultiheadAttention``.
+        sr_ratio: How many times smaller that map is; 1 makes it plain self-attention.
         norm_cfg: Norm layer of the smaller map.
-        **kwargs: As of ``MultiheadAttention``.
+        bias, attn_drop, proj_drop, dropout_layer: As of ``MultiheadAttention``.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, sr_ratio: int, norm_cfg: dict, **kwargs) -> None:
-        super().__init__(embed_dims, num_heads, batch_first=True, **kwargs)
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        sr_ratio: int,
+        norm_cfg: dict,
+        bias: bool,
+        attn_drop: float,
+        proj_drop: float,
+        dropout_layer: dict,
+    ) -> None:
+        super().__init__(embed_dims, num_heads, attn_drop, proj_drop, dropout_layer, batch_first=True, bias=bias)
         self.sr_ratio = sr_ratio
         if sr_ratio > 1:
             self.sr = nn.Conv2d(embed_dims, embed_dims, kernel_size=sr_ratio, stride=sr_ratio)

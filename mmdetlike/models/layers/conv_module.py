@@ -148,7 +148,7 @@ class DepthwiseSeparableConvModule(nn.Module):
         norm_cfg, act_cfg: Norm layer and activation of both.
         dw_norm_cfg, dw_act_cfg: Those of the depthwise convolution, unless they are ``'default'``.
         pw_norm_cfg, pw_act_cfg: Those of the pointwise convolution, unless they are ``'default'``.
-        **kwargs: Further arguments of both ``ConvModule``; not ``groups``.
+        bias, conv_cfg, inplace, with_spectral_norm, padding_mode, order: As of ``ConvModule``, for both.
     """
 
     def __init__(
@@ -165,11 +165,14 @@ class DepthwiseSeparableConvModule(nn.Module):
         dw_act_cfg: dict | str | None = 'default',
         pw_norm_cfg: dict | str | None = 'default',
         pw_act_cfg: dict | str | None = 'default',
-        **kwargs,
+        bias: bool | str = 'auto',
+        conv_cfg: dict | None = None,
+        inplace: bool = True,
+        with_spectral_norm: bool = False,
+        padding_mode: str = 'zeros',
+        order: tuple[str, str, str] = ('conv', 'norm', 'act'),
     ) -> None:
         super().__init__()
-        if 'groups' in kwargs:
-            raise ConfigError('A depthwise separable convolution sets groups itself; leave it out.')
         depthwise = dict(
             norm_cfg=norm_cfg if dw_norm_cfg == 'default' else dw_norm_cfg,
             act_cfg=act_cfg if dw_act_cfg == 'default' else dw_act_cfg,
@@ -178,9 +181,12 @@ class DepthwiseSeparableConvModule(nn.Module):
             norm_cfg=norm_cfg if pw_norm_cfg == 'default' else pw_norm_cfg,
             act_cfg=act_cfg if pw_act_cfg == 'default' else pw_act_cfg,
         )
+        shared = dict(bias=bias, conv_cfg=conv_cfg, inplace=inplace, with_spectral_norm=with_spectral_norm)
+        shared.update(padding_mode=padding_mode, order=order)
+        # one group for each channel: this is what makes the convolution depthwise
         shape = dict(stride=stride, padding=padding, dilation=dilation, groups=in_channels)
-        self.depthwise_conv = ConvModule(in_channels, in_channels, kernel_size, **shape, **depthwise, **kwargs)
-        self.pointwise_conv = ConvModule(in_channels, out_channels, 1, **pointwise, **kwargs)
+        self.depthwise_conv = ConvModule(in_channels, in_channels, kernel_size, **shape, **depthwise, **shared)
+        self.pointwise_conv = ConvModule(in_channels, out_channels, 1, **pointwise, **shared)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""

@@ -16,7 +16,6 @@ from .se_layer import ChannelAttention
 
 BN_OF_YOLO = {'type': 'BN', 'momentum': 0.03, 'eps': 0.001}
 SWISH = {'type': 'Swish'}
-YOLO_LAYERS = {'norm_cfg': BN_OF_YOLO, 'act_cfg': SWISH}
 YOLO_INIT = dict(
     type='Kaiming',
     layer='Conv2d',
@@ -41,7 +40,8 @@ class DarknetBottleneck(BaseModule):
         expansion: Channels between the convolutions as a share of ``out_channels``.
         add_identity: Whether there is a shortcut, where channels agree.
         use_depthwise: Make the 3x3 convolution depthwise separable.
-        **layers: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of the convolutions, by default those of YOLOX.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation, by default those of YOLOX.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -51,15 +51,18 @@ class DarknetBottleneck(BaseModule):
         expansion: float = 0.5,
         add_identity: bool = True,
         use_depthwise: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
         init_cfg: dict | list[dict] | None = None,
-        **layers,
     ) -> None:
         super().__init__(init_cfg)
         self.add_identity = add_identity and in_channels == out_channels
         hidden = int(out_channels * expansion)
-        self._add_convs(in_channels, hidden, out_channels, use_depthwise, **{**YOLO_LAYERS, **layers})
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self._add_convs(in_channels, hidden, out_channels, use_depthwise, layers)
 
-    def _add_convs(self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, **layers) -> None:
+    def _add_convs(self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, layers: dict) -> None:
         self.conv1 = ConvModule(in_channels, hidden, 1, **layers)
         self.conv2 = conv_class(use_depthwise)(hidden, out_channels, 3, padding=1, **layers)
 
@@ -72,14 +75,36 @@ class DarknetBottleneck(BaseModule):
 class CSPNeXtBlock(DarknetBottleneck):
     """A 3x3 and a large depthwise separable convolution around a shortcut.
 
-    ``kernel_size`` is that of the large one, the other arguments are those of ``DarknetBottleneck``.
+    Args:
+        in_channels, out_channels, expansion, add_identity: As of ``DarknetBottleneck``.
+        use_depthwise: Make the 3x3 convolution depthwise separable too.
+        kernel_size: Of the large convolution.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
     """
 
-    def _add_convs(
-        self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, kernel_size: int = 5, **layers
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion: float = 0.5,
+        add_identity: bool = True,
+        use_depthwise: bool = False,
+        kernel_size: int = 5,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        # before ``super``, which makes the convolutions
+        self.kernel_size = kernel_size
+        super().__init__(
+            in_channels, out_channels, expansion, add_identity, use_depthwise, conv_cfg, norm_cfg, act_cfg, init_cfg
+        )
+
+    def _add_convs(self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, layers: dict) -> None:
+        large = dict(kernel_size=self.kernel_size, padding=self.kernel_size // 2)
         self.conv1 = conv_class(use_depthwise)(in_channels, hidden, 3, padding=1, **layers)
-        self.conv2 = DepthwiseSeparableConvModule(hidden, out_channels, kernel_size, padding=kernel_size // 2, **layers)
+        self.conv2 = DepthwiseSeparableConvModule(hidden, out_channels, **large, **layers)
 
 
 class CSPLayer(BaseModule):
@@ -94,7 +119,7 @@ class CSPLayer(BaseModule):
         use_depthwise: Use depthwise separable convolutions in blocks.
         use_cspnext_block: Blocks are ``CSPNeXtBlock``; ``DarknetBottleneck`` where False.
         channel_attention: Weigh the channels of the joined parts.
-        **layers: As of ``DarknetBottleneck``.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -107,11 +132,13 @@ class CSPLayer(BaseModule):
         use_depthwise: bool = False,
         use_cspnext_block: bool = False,
         channel_attention: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
         init_cfg: dict | list[dict] | None = None,
-        **layers,
     ) -> None:
         super().__init__(init_cfg)
-        layers = {**YOLO_LAYERS, **layers}
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         width = int(out_channels * expand_ratio)
         self.main_conv = ConvModule(in_channels, width, 1, **layers)
         self.short_conv = ConvModule(in_channels, width, 1, **layers)
@@ -136,13 +163,23 @@ class Focus(nn.Module):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size, stride: Of the convolution.
-        **layers: As of ``DarknetBottleneck``.
+        conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, **layers) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
+    ) -> None:
         super().__init__()
-        layers = {**YOLO_LAYERS, 'padding': (kernel_size - 1) // 2, **layers}
-        self.conv = ConvModule(in_channels * 4, out_channels, kernel_size, stride, **layers)
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        padding = (kernel_size - 1) // 2
+        self.conv = ConvModule(in_channels * 4, out_channels, kernel_size, stride, padding, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W), sides even -> (B, out_channels, H / 2, W / 2) at stride 1.
@@ -163,7 +200,7 @@ class SPPBottleneck(BaseModule):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_sizes: Sides of the pooling windows, odd, rising.
-        **layers: As of ``DarknetBottleneck``.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
 
     Raises:
         ValueError: ``kernel_sizes`` are not odd and rising.
@@ -174,14 +211,16 @@ class SPPBottleneck(BaseModule):
         in_channels: int,
         out_channels: int,
         kernel_sizes: Sequence[int] = (5, 9, 13),
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
         init_cfg: dict | list[dict] | None = None,
-        **layers,
     ) -> None:
         super().__init__(init_cfg)
         if any(size % 2 == 0 for size in kernel_sizes) or any(a >= b for a, b in pairwise(kernel_sizes)):
             raise ValueError(f'kernel_sizes must be odd and rising, got {tuple(kernel_sizes)}')
         hidden = in_channels // 2
-        layers = {**YOLO_LAYERS, **layers}
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.conv1 = ConvModule(in_channels, hidden, 1, **layers)
         # a window of 9 is a window of 5 over windows of 5: each pooling goes on where the one before ended
         steps = [b - a + 1 for a, b in pairwise([1, *kernel_sizes])]

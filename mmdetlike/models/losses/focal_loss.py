@@ -20,11 +20,19 @@ class FocalLoss(SigmoidLoss):
         use_sigmoid: Must be True.
         gamma: Exponent of the modulating factor.
         alpha: Weight of positives; negatives have ``1 - alpha``.
-        kwargs: ``activated``, ``reduction`` and ``loss_weight``, see ``SigmoidLoss``.
+        activated, reduction, loss_weight: As of ``SigmoidLoss``.
     """
 
-    def __init__(self, use_sigmoid: bool = True, gamma: float = 2.0, alpha: float = 0.25, **kwargs) -> None:
-        super().__init__(use_sigmoid, **kwargs)
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        gamma: float = 2.0,
+        alpha: float = 0.25,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        activated: bool = False,
+    ) -> None:
+        super().__init__(use_sigmoid, activated, reduction, loss_weight)
         self.gamma, self.alpha = gamma, alpha
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:

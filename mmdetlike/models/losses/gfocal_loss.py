@@ -19,13 +19,20 @@ class QualityFocalLoss(SigmoidLoss):
     Args:
         use_sigmoid: Must be True.
         beta: Exponent of the modulating factor.
-        kwargs: ``activated``, ``reduction`` and ``loss_weight``, see ``SigmoidLoss``.
+        activated, reduction, loss_weight: As of ``SigmoidLoss``.
     """
 
     takes_quality = True
 
-    def __init__(self, use_sigmoid: bool = True, beta: float = 2.0, **kwargs) -> None:
-        super().__init__(use_sigmoid, **kwargs)
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        beta: float = 2.0,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        activated: bool = False,
+    ) -> None:
+        super().__init__(use_sigmoid, activated, reduction, loss_weight)
         self.beta = beta
 
     def compute(self, pred: Tensor, target: tuple[Tensor, Tensor] | Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class GradientHarmonizedLoss(Loss):
     Args:
         bins: Number of ranges that [0, 1] is divided into.
         momentum: Of the moving average of the elements of a range; 0 counts those of the batch only.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
 
     Raises:
         ValueError: ``bins`` is less than 1.
@@ -27,8 +27,14 @@ class GradientHarmonizedLoss(Loss):
     last_edge: float
     """Upper end of the last range."""
 
-    def __init__(self, bins: int = 10, momentum: float = 0, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        bins: int = 10,
+        momentum: float = 0,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
         if bins < 1:
             raise ValueError(f'bins must be at least 1, but got {bins}.')
         self.bins, self.momentum = bins, momentum
@@ -88,9 +94,9 @@ class GHMC(GradientHarmonizedLoss):
 
     Args:
         bins: Number of ranges of gradient norms.
-        momentum: See ``GradientHarmonizedLoss``.
+        momentum: As of ``GradientHarmonizedLoss``.
         use_sigmoid: Whether classes are independent binary decisions; only True is supported.
-        kwargs: See ``Loss``.
+        loss_weight, reduction: As of ``Loss``.
 
     Raises:
         ValueError: ``use_sigmoid`` is False, or ``bins`` less than 1.
@@ -98,8 +104,15 @@ class GHMC(GradientHarmonizedLoss):
 
     last_edge = 1 + 1e-6
 
-    def __init__(self, bins: int = 10, momentum: float = 0, use_sigmoid: bool = True, **kwargs) -> None:
-        super().__init__(bins, momentum, **kwargs)
+    def __init__(
+        self,
+        bins: int = 10,
+        momentum: float = 0,
+        use_sigmoid: bool = True,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(bins, momentum, reduction, loss_weight)
         if not use_sigmoid:
             raise ValueError('GHMC is defined for sigmoid only: use_sigmoid must be True.')
         self.use_sigmoid = use_sigmoid
@@ -119,13 +132,20 @@ class GHMR(GradientHarmonizedLoss):
 
     Args:
         mu: Where the loss turns from a square into a line.
-        kwargs: See ``GradientHarmonizedLoss``.
+        bins, momentum, loss_weight, reduction: As of ``GradientHarmonizedLoss``.
     """
 
     last_edge = 1e3
 
-    def __init__(self, mu: float = 0.02, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        mu: float = 0.02,
+        bins: int = 10,
+        momentum: float = 0,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(bins, momentum, reduction, loss_weight)
         self.mu = mu
 
     def loss_and_gradient(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

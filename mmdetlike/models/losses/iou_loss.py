@@ -113,14 +113,21 @@ class IoULoss(BoxPairLoss):
         linear: Old name of ``mode='linear'``.
         eps: Least value of the IoU.
         mode: ``log``, ``linear`` or ``square``.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
 
     Raises:
         ValueError: ``mode`` is unknown.
     """
 
-    def __init__(self, linear: bool = False, eps: float = 1e-6, mode: str = 'log', **kwargs) -> None:
-        super().__init__(eps, **kwargs)
+    def __init__(
+        self,
+        linear: bool = False,
+        eps: float = 1e-6,
+        mode: str = 'log',
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
         if mode not in ('log', 'linear', 'square'):
             raise ValueError(f"IoULoss: mode must be 'log', 'linear' or 'square', but got {mode!r}.")
         self.mode = 'linear' if linear else mode
@@ -169,11 +176,17 @@ class EIoULoss(BoxPairLoss):
 
     Args:
         smooth_point: Loss below which the parabola replaces the line; positive.
-        kwargs: See ``BoxPairLoss``.
+        eps, reduction, loss_weight: As of ``BoxPairLoss``.
     """
 
-    def __init__(self, smooth_point: float = 0.1, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        smooth_point: float = 0.1,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
         self.smooth_point = smooth_point
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -198,11 +211,17 @@ class SIoULoss(BoxPairLoss):
         neg_gamma: True for the distance cost ``sum(1 - exp(-g * rho))`` of the paper, with ``g = 2 - angle cost``.
             False, the default that existing configs rely on, flips the sign of the exponent, by which the cost turns
             negative with distance.
-        kwargs: See ``BoxPairLoss``.
+        eps, reduction, loss_weight: As of ``BoxPairLoss``.
     """
 
-    def __init__(self, neg_gamma: bool = False, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        neg_gamma: bool = False,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
         self.neg_gamma = neg_gamma
 
     def of_terms(self, terms: PairTerms) -> Tensor:
@@ -227,11 +246,17 @@ class BoundedIoULoss(Loss):
     Args:
         beta: Where the parabola of the smooth L1 loss meets the line; positive.
         eps: Keeps divisions finite.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
     """
 
-    def __init__(self, beta: float = 0.2, eps: float = 1e-3, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        beta: float = 0.2,
+        eps: float = 1e-3,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
         self.beta, self.eps = beta, eps
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:

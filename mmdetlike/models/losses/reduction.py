@@ -137,14 +137,20 @@ class SigmoidLoss(Loss):
     Args:
         use_sigmoid: Must be True.
         activated: Whether ``pred`` holds probabilities, not logits.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
 
     Raises:
         ValueError: ``use_sigmoid`` is False.
     """
 
-    def __init__(self, use_sigmoid: bool = True, activated: bool = False, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        activated: bool = False,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
         if not use_sigmoid:
             raise ValueError(f'{type(self).__name__} is defined for sigmoid only: use_sigmoid must be True.')
         self.use_sigmoid, self.activated = use_sigmoid, activated

@@ -19,16 +19,23 @@ class VarifocalLoss(SigmoidLoss):
         alpha: Weight of negatives, not negative.
         gamma: Exponent of the modulating factor of negatives.
         iou_weighted: Whether positives are weighted by their IoU.
-        kwargs: ``reduction`` and ``loss_weight``, see ``Loss``.
+        reduction, loss_weight, activated: As of ``SigmoidLoss``.
 
     Raises:
         ValueError: ``alpha`` is negative.
     """
 
     def __init__(
-        self, use_sigmoid: bool = True, alpha: float = 0.75, gamma: float = 2.0, iou_weighted: bool = True, **kwargs
+        self,
+        use_sigmoid: bool = True,
+        alpha: float = 0.75,
+        gamma: float = 2.0,
+        iou_weighted: bool = True,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        activated: bool = False,
     ) -> None:
-        super().__init__(use_sigmoid, **kwargs)
+        super().__init__(use_sigmoid, activated, reduction, loss_weight)
         if alpha < 0:
             raise ValueError(f'VarifocalLoss needs alpha >= 0, but got {alpha}.')
         self.alpha, self.gamma, self.iou_weighted = alpha, gamma, iou_weighted

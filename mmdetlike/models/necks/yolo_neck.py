@@ -22,11 +22,14 @@ class DetectionBlock(BaseModule):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        **layers: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of the convolutions.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, **layers) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, conv_cfg: dict | None, norm_cfg: dict, act_cfg: dict
+    ) -> None:
         super().__init__()
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         double = out_channels * 2
         self.conv1 = ConvModule(in_channels, out_channels, 1, **layers)
         self.conv2 = ConvModule(out_channels, double, 3, padding=1, **layers)

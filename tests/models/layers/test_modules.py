@@ -121,7 +121,7 @@ def test_depthwise_separable():
     assert module.pointwise_conv.with_activation
     assert module(torch.rand(2, 4, 5, 5)).shape == (2, 6, 5, 5)
     with pytest.raises(ConfigError, match='groups'):
-        DepthwiseSeparableConvModule(4, 6, 3, groups=2)
+        MODELS.build(dict(type='DepthwiseSeparableConvModule', in_channels=4, out_channels=6, kernel_size=3, groups=2))
 
 
 def test_scale():

@@ -127,7 +127,8 @@ class ShiftWindowMSA(BaseModule):
         window_size: Height and width of a window.
         shift_size: How far the map is rolled, in [0, window_size).
         dropout_layer: Layer after the attention, ``Dropout`` or ``DropPath``.
-        **attention: Further arguments of ``WindowMSA``.
+        init_cfg: Weight initialization.
+        qkv_bias, qk_scale, attn_drop_rate, proj_drop_rate: As of ``WindowMSA``.
     """
 
     def __init__(
@@ -138,13 +139,18 @@ class ShiftWindowMSA(BaseModule):
         shift_size: int = 0,
         dropout_layer: dict = {'type': 'DropPath', 'drop_prob': 0.0},  # noqa: B006
         init_cfg: dict | None = None,
-        **attention,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
     ) -> None:
         super().__init__(init_cfg)
         if not 0 <= shift_size < window_size:
             raise ConfigError(f'shift_size must be in [0, window_size={window_size}), but got {shift_size}.')
         self.window_size, self.shift_size = window_size, shift_size
-        self.w_msa = WindowMSA(embed_dims, num_heads, _pair(window_size), **attention)
+        self.w_msa = WindowMSA(
+            embed_dims, num_heads, _pair(window_size), qkv_bias, qk_scale, attn_drop_rate, proj_drop_rate
+        )
         self.drop = build_dropout(dropout_layer)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None = None) -> Tensor:
