@@ -29,6 +29,7 @@ from .mask_features import MaskFeatures
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
+from .part import build_part
 from .plugin import build_plugin_layer
 from .recompute import maybe_recompute
 from .registered_ops import ContextBlock, GeneralizedAttention, MultiScaleDeformableAttention, NonLocal2d

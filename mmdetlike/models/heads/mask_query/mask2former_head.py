@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import CrossFirstDecoder, TransformerDecoder
 from mmdetlike.models.utils import get_uncertain_point_coords_with_randomness, interpolate_as
 from mmdetlike.registry import MODELS
@@ -45,7 +46,7 @@ class Mask2FormerHead(MaskFormerHead):
 
     def build_decoder(self, cfg: dict) -> TransformerDecoder:
         """A decoder whose queries attend to the image first: masks tell them where to look from the start."""
-        return CrossFirstDecoder(**cfg)
+        return build_part(cfg, CrossFirstDecoder)
 
     def build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
         """A projection and an embedding for each level, and learned content of the queries."""

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers.transformer import TransformerDecoder, build_sine_encoding, flatten_pyramid, mlp
+from mmdetlike.models.layers import build_part
+from mmdetlike.models.layers.transformer import TransformerDecoder, build_positional_encoding, flatten_pyramid, mlp
 from mmdetlike.models.utils import padding_of, preprocess_panoptic_gt, require_masks, semantic_maps
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
@@ -74,7 +75,7 @@ class MaskFormerHead(Head):
         channels = dict(in_channels=in_channels, feat_channels=feat_channels, out_channels=out_channels)
         self.pixel_decoder = MODELS.build({**pixel_decoder, **channels})
         self.transformer_decoder = self.build_decoder(transformer_decoder)
-        self.decoder_pe = build_sine_encoding(positional_encoding, self.transformer_decoder.embed_dims)
+        self.decoder_pe = build_positional_encoding(positional_encoding, self.transformer_decoder.embed_dims)
         self.cls_embed = nn.Linear(feat_channels, self.num_classes + 1)
         self.mask_embed = mlp(feat_channels, 2, out_channels)
         self.query_embed = nn.Embedding(num_queries, feat_channels)
@@ -85,7 +86,7 @@ class MaskFormerHead(Head):
 
     def build_decoder(self, cfg: dict) -> TransformerDecoder:
         """Hook: the transformer decoder, of its arguments."""
-        return TransformerDecoder(**cfg)
+        return build_part(cfg, TransformerDecoder)
 
     def build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
         """Hook: make what brings the maps to attend to to the decoder's width, even the same one with ``enforce``."""

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule, caffe2_xavier_init, normal_init, xavier_init
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import ConvModule, build_part
 from mmdetlike.models.layers.transformer import (
     DeformableEncoder,
     TransformerEncoder,
-    build_sine_encoding,
+    build_positional_encoding,
     flatten_pyramid,
 )
 from mmdetlike.registry import MODELS
@@ -149,9 +149,9 @@ class TransformerEncoderPixelDecoder(TopDownPath):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels[:-1], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
-        self.encoder = TransformerEncoder(**encoder)
+        self.encoder = build_part(encoder, TransformerEncoder)
         width = self.encoder.embed_dims
-        self.positional_encoding = build_sine_encoding(positional_encoding, width)
+        self.positional_encoding = build_positional_encoding(positional_encoding, width)
         self.encoder_in_proj = nn.Conv2d(in_channels[-1], width, 1)
         self.encoder_out_proj = ConvModule(width, feat_channels, 3, **self.layer)
 
@@ -203,8 +203,8 @@ class MSDeformAttnPixelDecoder(TopDownPath):
             ConvModule(c, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None, bias=True)
             for c in reversed(in_channels[-num_encoded:])
         )
-        self.encoder = DeformableEncoder(**encoder)
-        self.positional_encoding = build_sine_encoding(positional_encoding, self.encoder.embed_dims)
+        self.encoder = build_part(encoder, DeformableEncoder)
+        self.positional_encoding = build_positional_encoding(positional_encoding, self.encoder.embed_dims)
         self.level_encoding = nn.Embedding(num_encoded, feat_channels)
 
     def init_weights(self) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmdetlike.errors import ConfigError
 from mmdetlike_ops import MultiScaleDeformableAttention
 
+from ..part import build_part
 from .detr_layers import ATTENTION, DecoderLayer, EncoderLayer, TransformerDecoder, TransformerEncoder
 from .ffn import MLP
 from .positional_encoding import coordinate_to_encoding, inverse_sigmoid
@@ -17,17 +18,17 @@ from .pyramid import FlatPyramid
 class DeformableEncoderLayer(EncoderLayer):
     """An encoder layer whose pixels attend to a few points in each level of the pyramid."""
 
-    def build_self_attention(self, cfg: dict) -> nn.Module:
+    def build_self_attention(self, cfg: dict | None) -> nn.Module:
         """Multi-scale deformable attention."""
-        return MultiScaleDeformableAttention(**{**ATTENTION, **cfg, 'batch_first': True})
+        return build_part(cfg, MultiScaleDeformableAttention, ATTENTION, batch_first=True)
 
 
 class DeformableDecoderLayer(DecoderLayer):
     """A decoder layer whose queries attend to a few points around their references in each level of the pyramid."""
 
-    def build_cross_attention(self, cfg: dict) -> nn.Module:
+    def build_cross_attention(self, cfg: dict | None) -> nn.Module:
         """Multi-scale deformable attention."""
-        return MultiScaleDeformableAttention(**{**ATTENTION, **cfg, 'batch_first': True})
+        return build_part(cfg, MultiScaleDeformableAttention, ATTENTION, batch_first=True)
 
 
 class DeformableEncoder(TransformerEncoder):

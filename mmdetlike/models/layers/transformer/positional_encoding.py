@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
+from ..part import build_part
+
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
     """The logit of ``x``, which is clamped to [0, 1] and whose odds are kept from 0 and infinity by ``eps``."""
@@ -124,7 +126,8 @@ class LearnedPositionalEncoding(BaseModule):
 
     Args:
         num_feats: Features of each axis.
-        row_num_embed, col_num_embed: Largest height and width of a map; a larger one raises ``ValueError``.
+        row_num_embed, col_num_embed: Largest height and width of a feature map; a larger one raises ``ValueError``.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -139,16 +142,23 @@ class LearnedPositionalEncoding(BaseModule):
         self.row_embed = nn.Embedding(row_num_embed, num_feats)
         self.col_embed = nn.Embedding(col_num_embed, num_feats)
 
-    def forward(self, mask: Tensor) -> Tensor:
-        """Encode the pixels of a map.
+    def forward(self, mask: Tensor | None, input: Tensor | None = None) -> Tensor:
+        """Encode the pixels of a feature map.
 
         Args:
-            mask: (B, H, W); only its size matters.
+            mask: (B, H, W); only its size matters. None for the size of ``input``.
+            input: A feature map (B, C, H, W) of that size.
 
         Returns:
             (B, 2 * num_feats, H, W), of the column, then the row.
+
+        Raises:
+            ValueError: Neither ``mask`` nor ``input`` is given, or the map is larger than the embeddings.
         """
-        batch, height, width = mask.shape
+        if mask is None and input is None:
+            raise ValueError('LearnedPositionalEncoding needs a mask or an input to know the size of the map.')
+        batch = len(input if mask is None else mask)
+        height, width = (input if mask is None else mask).shape[-2:]
         if height > self.row_num_embed or width > self.col_num_embed:
             raise ValueError(
                 f'A map of {height}x{width} needs as many embeddings, but there are row_num_embed={self.row_num_embed} '
@@ -159,16 +169,17 @@ class LearnedPositionalEncoding(BaseModule):
         return torch.cat([columns, rows]).expand(batch, -1, -1, -1)
 
 
-def build_sine_encoding(cfg: dict | None, embed_dims: int) -> SinePositionalEncoding:
-    """The encoding of the pixels that a transformer with ``embed_dims`` channels sees, of its arguments.
+def build_positional_encoding(cfg: dict | None, embed_dims: int) -> nn.Module:
+    """The encoding of the pixels that a transformer with ``embed_dims`` channels sees, by default one of sines.
 
     Raises:
         ConfigError: ``num_feats`` is not half of ``embed_dims``.
     """
-    cfg = {'num_feats': embed_dims // 2, **(cfg or {})}
-    if cfg['num_feats'] * 2 != embed_dims:
+    num_feats = (cfg or {}).get('num_feats', embed_dims // 2)
+    # one half of the channels encodes the row, the other one the column
+    if num_feats * 2 != embed_dims:
         raise ConfigError(
             f'positional_encoding.num_feats must be half of the {embed_dims} channels of the transformer, '
-            f'got {cfg["num_feats"]}'
+            f'got {num_feats}'
         )
-    return SinePositionalEncoding(**cfg)
+    return build_part(cfg, SinePositionalEncoding, dict(num_feats=num_feats))
