@@ -24,8 +24,8 @@ class GradientHarmonizedLoss(Loss):
         ValueError: ``bins`` is less than 1.
     """
 
+    # upper end of the last range, beyond the largest gradient norm
     last_edge: float
-    """Upper end of the last range."""
 
     def __init__(
         self,
@@ -77,13 +77,17 @@ class GradientHarmonizedLoss(Loss):
         """Weights of elements by the density of gradient norms around theirs, and how many count, at least 1."""
         valid = torch.ones_like(gradient, dtype=torch.bool) if label_weight is None else label_weight > 0
         total = valid.sum().clamp(min=1).float()
+        # ranges hold their lower edges: ``edges[i] <= gradient < edges[i + 1]``
         bin_of = torch.bucketize(gradient.float(), self.edges[1:-1].float(), right=True)
         counts = torch.bincount(bin_of[valid], minlength=self.bins).float()
         filled = counts > 0
         if self.momentum > 0:
+            # ranges that are empty in this batch keep their average: an average with 0 would inflate their weight later
             average = self.momentum * self.acc_sum + (1 - self.momentum) * counts
             self.acc_sum.copy_(torch.where(filled, average, self.acc_sum))
             counts = self.acc_sum
+        # An element weighs one over the density around it. As recorded of the original, the density is relative to the
+        # ranges that hold something, not to all: the mean weight of the elements is then 1.
         per_bin = torch.where(filled, total / counts.clamp(min=1e-12), 0) / filled.sum().clamp(min=1)
         return per_bin[bin_of] * valid, total
 
@@ -102,6 +106,7 @@ class GHMC(GradientHarmonizedLoss):
         ValueError: ``use_sigmoid`` is False, or ``bins`` less than 1.
     """
 
+    # a sigmoid that is wrong altogether has a gradient of exactly 1
     last_edge = 1 + 1e-6
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Losses of aligned pairs of boxes, built on one function of overlap, union and enclosing box."""
+"""Losses of predicted and target boxes, pair by pair, which share areas, centers and the enclosing box."""
 
 import math
 from typing import NamedTuple
@@ -133,6 +133,7 @@ class IoULoss(BoxPairLoss):
         self.mode = 'linear' if linear else mode
 
     def of_terms(self, terms: PairTerms) -> Tensor:
+        # the logarithm of 0 is infinite; a disjoint pair has a large loss without a gradient in all modes
         iou = terms.iou.clamp(min=self.eps)
         if self.mode == 'linear':
             return 1 - iou
@@ -163,6 +164,7 @@ class CIoULoss(BoxPairLoss):
     def of_terms(self, terms: PairTerms) -> Tensor:
         angles = [torch.atan(size[..., 0] / (size[..., 1] + self.eps)) for size in (terms.pred_size, terms.target_size)]
         aspect = 4 / math.pi**2 * (angles[1] - angles[0]).square()
+        # the paper's alpha: a constant to the gradient, and 0 until boxes overlap well enough for shapes to matter
         with torch.no_grad():
             trade_off = (terms.iou > 0.5) * aspect / (1 - terms.iou + aspect + self.eps)
         return 1 - terms.iou + self.center_distance(terms) + trade_off * aspect
@@ -198,6 +200,8 @@ class EIoULoss(BoxPairLoss):
         last = torch.minimum(pred[..., 2:], target[..., 2:]) - origin
         low = torch.minimum(first, last)
         high = torch.maximum(first, last)
+        # The area of the intersection where there is one. Where boxes are disjoint, ``last < first`` along an axis: the
+        # sum is negative then and falls with the gap, so that the loss still pulls the boxes together.
         overlap = last.prod(dim=-1) + low.prod(dim=-1) - first[..., 0] * high[..., 1] - high[..., 0] * first[..., 1]
         loss = 1 - overlap / (terms.union + terms.overlap - overlap + self.eps)
         return smooth(loss, self.smooth_point)
@@ -226,7 +230,7 @@ class SIoULoss(BoxPairLoss):
 
     def of_terms(self, terms: PairTerms) -> Tensor:
         squared = terms.offset.square()
-        # The sine of twice the angle between offset and axis.
+        # the sine of twice the angle between offset and axis: 0 along an axis, 1 along the diagonal
         angle_cost = 2 * terms.offset.abs().prod(dim=-1, keepdim=True) / (squared.sum(dim=-1, keepdim=True) + self.eps)
         gamma = angle_cost - 2 if self.neg_gamma else 2 - angle_cost
         distance_cost = (1 - torch.exp(gamma * squared / (terms.enclosing.square() + self.eps))).sum(dim=-1)
@@ -262,6 +266,7 @@ class BoundedIoULoss(Loss):
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each bound, (n, 4)."""
         terms = pair_terms(pred, target.detach(), self.eps)
+        # the paper's upper bounds of the IoU: at this offset of the centers along each axis, and with these sizes
         distance = 2 * terms.offset.abs()
         center = 1 - ((terms.target_size - distance) / (terms.target_size + distance + self.eps)).clamp(min=0)
         shrunk = terms.pred_size / (terms.target_size + self.eps)

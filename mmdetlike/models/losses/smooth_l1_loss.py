@@ -1,4 +1,4 @@
-"""L1, smooth L1, balanced L1 and squared error; the loss per element has the shape of predictions and targets."""
+"""Regression losses: L1, smooth L1, balanced L1 and squared error, one value for each coordinate."""
 
 import math
 
@@ -78,6 +78,7 @@ class BalancedL1Loss(Loss):
         gamma = self.gamma
         beta = self.beta
         error = (pred - target).abs()
+        # chosen so that the gradient is continuous at beta; the constant of the linear branch makes the value so
         b = math.exp(gamma / alpha) - 1
         small = alpha / b * (b * error + beta) * torch.log1p(b * error / beta) - alpha * error
         return torch.where(error < beta, small, gamma * error + gamma * beta / b - alpha * beta)

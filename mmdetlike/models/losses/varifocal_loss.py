@@ -45,5 +45,6 @@ class VarifocalLoss(SigmoidLoss):
         target = target.to(pred.dtype)
         entropy, probability = self.entropy_and_probability(pred, target)
         of_positive = target if self.iou_weighted else 1.0
+        # of negatives the target is 0, and this is their probability; positives aren't down-weighted: they are rare
         of_negative = self.alpha * (probability - target).abs().pow(self.gamma)
         return entropy * torch.where(target > 0, of_positive, of_negative)

@@ -56,7 +56,10 @@ class CTResNetNeck(BaseModule):
         super().init_weights()
         for module in self.modules():
             if isinstance(module, nn.ConvTranspose2d):
+                # as torch draws them; ConvModule has made them another way
                 module.reset_parameters()
+                # As recorded of the original, which takes the layer for a depthwise one: the first output channel alone
+                # begins as bilinear upsampling, of the sum of all inputs.
                 with torch.no_grad():
                     module.weight[:, 0] = bilinear_kernel(module.kernel_size[0])
             elif isinstance(module, nn.BatchNorm2d):

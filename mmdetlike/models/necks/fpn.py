@@ -133,6 +133,7 @@ class FPN(BaseModule):
         return tuple(outs)
 
     def _upsample(self, x: Tensor, size) -> Tensor:
+        # by default to the size of the finer map: sides that are odd are not doubled exactly
         if 'scale_factor' in self.upsample_cfg:
             return F.interpolate(x, **self.upsample_cfg)
         return F.interpolate(x, size=size, **self.upsample_cfg)

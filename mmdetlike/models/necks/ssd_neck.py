@@ -86,5 +86,6 @@ class SSDNeck(BaseModule):
         for layer in self.extra_layers:
             outs.append(layer(outs[-1]))
         if hasattr(self, 'l2_norm'):
+            # conv4_3 of VGG has values of another magnitude than later layers (ParseNet, arXiv 1506.04579)
             outs[0] = self.l2_norm(outs[0])
         return tuple(outs)

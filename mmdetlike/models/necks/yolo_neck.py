@@ -83,6 +83,7 @@ class YOLOV3Neck(BaseModule):
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine."""
         check_number(self, feats, self.num_scales)
+        # the heads of YOLOv3 go from coarse to fine, as checkpoints number them
         outs = [self.detect1(feats[-1])]
         for i, feat in enumerate(reversed(feats[:-1]), 1):
             upsampled = F.interpolate(getattr(self, f'conv{i}')(outs[-1]), scale_factor=2)
