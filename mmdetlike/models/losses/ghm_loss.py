@@ -86,7 +86,7 @@ class GradientHarmonizedLoss(Loss):
             average = self.momentum * self.acc_sum + (1 - self.momentum) * counts
             self.acc_sum.copy_(torch.where(filled, average, self.acc_sum))
             counts = self.acc_sum
-        # An element weighs one over the density around it. As recorded of the original, the density is relative to the
+        # An element weighs one over the density around it. As in the authors' code, the density is relative to the
         # ranges that hold something, not to all: the mean weight of the elements is then 1.
         per_bin = torch.where(filled, total / counts.clamp(min=1e-12), 0) / filled.sum().clamp(min=1)
         return per_bin[bin_of] * valid, total

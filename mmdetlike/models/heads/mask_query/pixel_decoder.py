@@ -24,7 +24,7 @@ GROUP_NORM = dict(type='GN', num_groups=32)
 
 
 class TopDownPath(BaseModule):
-    """What pixel decoders share: from coarse to fine, each level is added to the upsampled one above it.
+    """Base of the pixel decoders: from coarse to fine, each level is added to the upsampled one above it.
 
     Args:
         in_channels: Channels of the maps, fine to coarse; here of those that are added, without the top.
@@ -67,7 +67,7 @@ class TopDownPath(BaseModule):
         """Decode.
 
         Args:
-            feats: Maps (B, C_i, H_i, W_i), fine to coarse.
+            feats: Feature maps (B, C_i, H_i, W_i), fine to coarse.
             masks: (B, H, W) True for padding of the images; None where there is none.
 
         Returns:
@@ -85,6 +85,7 @@ class TopDownPath(BaseModule):
         outs = []
         for feat, lateral, output in reversed(list(zip(feats, self.lateral_convs, self.output_convs))):
             current = lateral(feat)
+            # torch warns of align_corners where there are no corners to align, so nearest must go without
             options = dict(align_corners=False) if self.mode == 'bilinear' else {}
             top = output(current + F.interpolate(top, size=current.shape[-2:], mode=self.mode, **options))
             outs.append(top)
@@ -196,6 +197,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
         positional_encoding: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        # the levels of the attention are those that are encoded; finer maps are too large for it
         num_encoded = encoder['layer_cfg']['self_attn_cfg'].get('num_levels', 4)
         super().__init__(in_channels[:-num_encoded], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
         self.strides, self.num_outs, self.num_encoder_levels = strides, num_outs, num_encoded
@@ -223,6 +225,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
     def forward(self, feats: Sequence[Tensor], masks: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """As ``TopDownPath.forward``, with ``num_outs`` maps; padding is encoded as image, so masks aren't used."""
         coarse = [conv(feat) for conv, feat in zip(self.input_convs, reversed(feats[-self.num_encoder_levels :]))]
+        # as recorded of the original, without padding masks
         pyramid = flatten_pyramid(coarse, None, self.positional_encoding, self.level_encoding.weight)
         memory = self.encoder.encode(pyramid).transpose(1, 2)
         sizes = [feat.shape[-2:] for feat in coarse]

@@ -90,11 +90,13 @@ class ConditionalAttention(BaseModule):
         keys = self.kcontent_proj(key)
         key_pos = self.kpos_proj(key_pos)
         if not self.cross_attn or self.keep_query_pos:
+            # among queries; and to the image in the first layer, where queries have no content yet
             queries = queries + self.qpos_proj(query_pos)
             keys = keys + key_pos
         queries = self.split_heads(queries)
         keys = self.split_heads(keys)
         if self.cross_attn:
+            # within each head: the dot product of two such rows is the sum of both products
             queries = torch.cat([queries, self.split_heads(self.qpos_sine_proj(reference_encoding))], dim=-1)
             keys = torch.cat([keys, self.split_heads(key_pos)], dim=-1)
         out = F.scaled_dot_product_attention(

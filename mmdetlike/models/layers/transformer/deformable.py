@@ -105,6 +105,7 @@ class DINODecoder(DeformableDecoder):
 
     def query_positions(self, layer: int, query_pos: Tensor | None, references: Tensor, pyramid: FlatPyramid) -> Tensor:
         """Sine encodings of the reference boxes in the finest level, mapped to the width of queries."""
+        # as recorded of the original: relative to the padded batch, of which the finest level knows most exactly
         boxes = pyramid.in_levels(references)[:, :, 0]
         return self.ref_point_head(coordinate_to_encoding(boxes, self.embed_dims // 2))
 
@@ -129,6 +130,7 @@ def refine_references(references: Tensor, deltas: Tensor, eps: float = 1e-5) -> 
     Returns:
         (..., 4) cx, cy, w, h in [0, 1].
     """
+    # in the space of logits, where what a layer adds can't leave the image
     start = inverse_sigmoid(references, eps)
     if start.shape[-1] == 2:
         start = torch.cat([start, torch.zeros_like(start)], dim=-1)

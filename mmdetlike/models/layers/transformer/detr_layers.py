@@ -26,7 +26,7 @@ ATTENTION = dict(embed_dims=256, num_heads=8)
 
 
 class TransformerLayer(BaseModule):
-    """What encoder and decoder layers share: attentions and a feed-forward network, with a norm after each.
+    """Base of encoder and decoder layers: attention and a feed-forward network, with a norm after each.
 
     Args:
         self_attn_cfg: Arguments of the attention of queries to each other.
@@ -241,6 +241,7 @@ class TransformerDecoder(LayerStack):
             Of each layer the queries (B, Q, C), and the references that its boxes are relative to.
         """
         hidden_states, output_references = [], []
+        # what boxes are relative to: the same numbers as ``references``, but perhaps with a gradient
         box_references = references
         for i, layer in enumerate(self.layers):
             pos = self.query_positions(i, query_pos, references, pyramid)
@@ -249,6 +250,7 @@ class TransformerDecoder(LayerStack):
             query = layer(query, pos, mask, **image)
             hidden_states.append(self.layer_output(query))
             output_references.append(box_references)
+            # after the last layer nothing looks at references: the head itself refines them into boxes
             if reg_branches is not None and i + 1 < self.num_layers:
                 references, box_references = self.next_references(references, reg_branches[i](query))
         first = 0 if self.return_intermediate else -1

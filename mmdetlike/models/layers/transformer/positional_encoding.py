@@ -1,4 +1,4 @@
-"""Where a pixel or a box is, as features."""
+"""Positional encodings: where a pixel, a point or a box is, as a vector."""
 
 import math
 
@@ -19,8 +19,9 @@ def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def sine_encoding(position: Tensor, num_feats: int, temperature: float = 10000) -> Tensor:
-    """Sines and cosines of ``position`` (...) at falling frequencies, alternating, (..., num_feats)."""
+    """Sines and cosines of ``position`` (...) at descending frequencies, alternating, (..., num_feats)."""
     index = torch.arange(num_feats, dtype=torch.float32, device=position.device)
+    # a sine and a cosine share each frequency, hence index // 2
     angle = position[..., None] / temperature ** (2 * (index // 2) / num_feats)
     return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
 
@@ -44,6 +45,7 @@ def coordinate_to_encoding(
     """
     if coord_tensor.shape[-1] not in (2, 4):
         raise ValueError(f'coord_tensor must be (..., 2) or (..., 4), but got {tuple(coord_tensor.shape)}.')
+    # y first, as the encodings of pixels have it, which these are compared with; sizes were added by DAB-DETR as w, h
     order = [1, 0, 2, 3][: coord_tensor.shape[-1]]
     encodings = [sine_encoding(coord_tensor[..., i] * scale, num_feats, temperature) for i in order]
     return torch.cat(encodings, dim=-1)
@@ -82,7 +84,7 @@ class SinePositionalEncoding(BaseModule):
 
         Args:
             mask: (B, H, W), not zero where there is padding and no image; None for no padding, given ``input``.
-            input: A map (B, C, H, W) of that size, on its device.
+            input: A feature map (B, C, H, W) of that size, on its device.
 
         Returns:
             (B, 2 * num_feats, H, W) in float32, of y, then x.
@@ -112,6 +114,7 @@ class SinePositionalEncoding(BaseModule):
     def _scaled(self, position: Tensor, dim: int) -> Tensor:
         if not self.normalize:
             return position
+        # the last pixel of the image, not of the padding, whose position doesn't go on counting
         last = position.narrow(dim, position.shape[dim] - 1, 1)
         return (position + self.offset) / (last + self.eps) * self.scale
 

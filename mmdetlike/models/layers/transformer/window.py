@@ -37,6 +37,8 @@ def shift_mask(hw_shape: tuple[int, int], window_size: int, shift_size: int, dev
     Returns:
         (windows, window_size ** 2, window_size ** 2): 0 for pixels that were neighbors before, else -100.
     """
+    # Along each axis the rolled map has three regions: whole windows, the rest of the last one, and what was rolled in
+    # from the other side. Pixels of a window were neighbors if they are of one region along both axes.
     regions = []
     for length in hw_shape:
         index = torch.arange(length, device=device)
@@ -52,6 +54,7 @@ def relative_position_index(window_size: tuple[int, int]) -> Tensor:
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     y = y.flatten()
     x = x.flatten()
+    # offsets range from -(length - 1) to length - 1; shifted, a pair of them is a two-digit number
     return (y[:, None] - y + height - 1) * (2 * width - 1) + (x[:, None] - x + width - 1)
 
 
@@ -103,6 +106,7 @@ class WindowMSA(BaseModule):
         """
         b, windows, n, c = x.shape
         qkv = self.qkv(x).reshape(b * windows, n, 3, self.num_heads, c // self.num_heads)
+        # (windows, heads, N, N) and images come window by window, so the mask repeats for each image
         bias = self._bias() if mask is None else (mask[:, None] + self._bias()).repeat(b, 1, 1, 1)
         out = F.scaled_dot_product_attention(
             *qkv.permute(2, 0, 3, 1, 4).unbind(0),
