@@ -18,7 +18,7 @@ class CSPNeXt(CSPDarknet):
     Args:
         arch, deepen_factor, widen_factor, out_indices, frozen_stages: As of ``CSPDarknet``.
         use_depthwise, expand_ratio, arch_ovewrite: As of ``CSPDarknet``.
-        spp_kernel_sizes: Sides of the pooling windows of spatial pyramid pooling, odd, rising.
+        spp_kernel_sizes: Sides of the pooling windows of spatial pyramid pooling, odd, ascending.
         channel_attention: Weigh channels by what the whole feature map shows, at the end of each stage.
         conv_cfg, norm_cfg, act_cfg, norm_eval, init_cfg: As of ``CSPDarknet``.
     """
@@ -64,6 +64,7 @@ class CSPNeXt(CSPDarknet):
 
     @staticmethod
     def build_stem(channels: int, **layers) -> nn.Sequential:
+        """Three 3x3 convolutions, of which the first one strides."""
         half = channels // 2
         return nn.Sequential(
             ConvModule(3, half, 3, stride=2, padding=1, **layers),

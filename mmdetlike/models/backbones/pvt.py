@@ -22,7 +22,7 @@ from mmdetlike.registry import MODELS
 from .pretrained import (
     PretrainedTransformer,
     StateDict,
-    check_stages,
+    check_stage_settings,
     convert_pvt,
     linear_drop_path,
     resize_sequence,
@@ -102,6 +102,7 @@ class SpatialReductionAttention(MultiheadAttention):
         smaller = x
         if self.sr_ratio > 1:
             smaller = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x, hw_shape))))
+        # key and value are one tensor, and share a matrix product
         out = self.dropout_layer(self.proj_drop(self.attend(x, smaller, smaller)))
         return identity + out
 
@@ -216,7 +217,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
         layers = dict(num_heads=num_heads, mlp_ratio=mlp_ratios, sr_ratio=sr_ratios)
         depths = num_layers[:num_stages]
         settings = {name: values[:num_stages] for name, values in {**patches, **layers}.items()}
-        check_stages(out_indices, num_layers=depths, **settings)
+        check_stage_settings(out_indices, num_layers=depths, **settings)
         shared = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, qkv_bias=qkv_bias, use_conv_ffn=use_conv_ffn)
         shared.update(act_cfg=act_cfg, norm_cfg=norm_cfg)
         side = pretrain_img_size
@@ -237,6 +238,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
     def draw_other_weights(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
+                # He initialization by the outputs, which counts the groups, as EfficientNet does
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
                 normal_init(module, 0, math.sqrt(2.0 / fan_out))
             elif isinstance(module, AbsolutePositionEmbedding):

@@ -20,6 +20,7 @@ class RegNetBottleneck(Bottleneck):
 
 def quantized_widths(w0: float, wa: float, wm: float, depth: int) -> list[int]:
     """The width of each of ``depth`` blocks: ``w0 + wa * i``, rounded to powers of ``wm`` times w0, then to 8."""
+    # equations 2 to 4 of the paper
     exponents = np.round(np.log((w0 + wa * np.arange(depth)) / w0) / np.log(wm))
     return (np.round(w0 * wm**exponents / 8) * 8).astype(int).tolist()
 
@@ -34,7 +35,7 @@ def check_arch(arch: dict) -> None:
 
 
 def stages_of(arch: dict) -> list[dict]:
-    """What ``build_stage`` is to be told of each stage of the RegNet ``arch``.
+    """The arguments of ``build_stage`` for each stage of the RegNet ``arch``.
 
     Blocks of equal width form a stage. Its width is made divisible by the width of a group, which is at most that of
     the bottleneck.
@@ -48,6 +49,7 @@ def stages_of(arch: dict) -> list[dict]:
     stages = []
     for width in sorted(set(widths)):
         inner = int(width * ratio)
+        # narrow stages are narrower than a group; then the width is brought to whole groups
         group_width = min(arch['group_w'], inner)
         inner = round(inner / group_width) * group_width
         block = dict(block=RegNetBottleneck, width=inner, groups=inner // group_width)

@@ -24,7 +24,7 @@ from mmdetlike.registry import MODELS
 from .pretrained import (
     PretrainedTransformer,
     StateDict,
-    check_stages,
+    check_stage_settings,
     convert_swin,
     linear_drop_path,
     resize_bias_table,
@@ -166,7 +166,7 @@ class SwinTransformer(PretrainedTransformer):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(out_indices, pretrained, convert_weights, init_cfg)
-        check_stages(depths=depths, num_heads=num_heads, strides=strides, out_indices=out_indices)
+        check_stage_settings(depths=depths, num_heads=num_heads, strides=strides, out_indices=out_indices)
         if strides[0] != patch_size:
             raise ConfigError(f'strides[0]={strides[0]} must be patch_size={patch_size}.')
         self.frozen_stages = frozen_stages
@@ -208,6 +208,7 @@ class SwinTransformer(PretrainedTransformer):
             if key.endswith('relative_position_bias_table'):
                 state[key] = resize_bias_table(state[key], len(own[key]))
             elif key.endswith('relative_position_index'):
+                # a buffer that follows from the window's size alone
                 del state[key]
         if self.absolute_pos_embed is not None and 'absolute_pos_embed' in state:
             pos_embed = state['absolute_pos_embed']
@@ -226,6 +227,7 @@ class SwinTransformer(PretrainedTransformer):
         x = self.drop_after_pos(x)
         outs = []
         for i, stage in enumerate(self.stages):
+            # outputs are taken before patches are merged for the next stage
             out_shape = hw_shape
             x, hw_shape, out = stage(x, hw_shape)
             if i in self.out_indices:
@@ -243,6 +245,7 @@ class SwinTransformer(PretrainedTransformer):
             return
         if self.absolute_pos_embed is not None:
             self.absolute_pos_embed.requires_grad = False
+        # the norm of an output belongs to its stage, though it stands beside it
         norms = [getattr(self, f'norm{i}') for i in self.out_indices if i < self.frozen_stages]
         for module in (self.patch_embed, self.drop_after_pos, *self.stages[: self.frozen_stages], *norms):
             module.eval()

@@ -68,6 +68,7 @@ class TIMMBackbone(BaseModule):
             model_name, features_only=features_only, in_chans=in_channels, **weights, **kwargs
         )
         if not features_only:
+            # its parameters would never get a gradient
             self.timm_model.reset_classifier(0)
         self.loaded = pretrained or bool(checkpoint_path)
 

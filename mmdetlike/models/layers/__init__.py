@@ -1,4 +1,4 @@
-"""What several networks share: builders of conv, norm and activation layers, and small blocks made of them.
+"""Layers that several networks share: builders of conv, norm and activation layers, and blocks made of them.
 
 ``init_cfg``, wherever a block takes it, is the weight initialization of mmengine's ``BaseModule``.
 """

@@ -15,6 +15,7 @@ from .conv import build_conv_layer
 from .norm import build_norm_layer
 from .padding import build_padding_layer
 
+# left to the convolution; for other modes there is a padding layer before it
 _NATIVE_PADDING_MODES = ('zeros', 'circular')
 
 
@@ -82,6 +83,7 @@ class ConvModule(nn.Module):
         if padding_mode == 'circular':  # other layers than torch's don't know the argument
             shape['padding_mode'] = padding_mode
         self.conv = build_conv_layer(conv_cfg, in_channels, out_channels, kernel_size, **shape)
+        # settings as the convolution has them, e.g. as tuples: whoever builds on this module asks for them here
         for name in ('in_channels', 'out_channels', 'kernel_size', 'stride', 'dilation', 'groups'):
             setattr(self, name, getattr(self.conv, name))
         self.padding = padding
@@ -95,6 +97,7 @@ class ConvModule(nn.Module):
         self.norm_name = None
         if not self.with_norm:
             return
+        # a norm layer before the convolution sees its input channels
         after_conv = self.order.index('norm') > self.order.index('conv')
         channels = self.conv.out_channels if after_conv else self.conv.in_channels
         self.norm_name, norm = build_norm_layer(self.norm_cfg, channels)
@@ -118,6 +121,7 @@ class ConvModule(nn.Module):
         A convolution with an ``init_weights`` of its own (deformable ones) has done that already.
         """
         if not hasattr(self.conv, 'init_weights'):
+            # the gain belongs to the activation after the convolution
             leaky = self.with_activation and self.act_cfg['type'] == 'LeakyReLU'
             slope = self.act_cfg.get('negative_slope', 0.01) if leaky else 0
             kaiming_init(self.conv, a=slope, nonlinearity='leaky_relu' if leaky else 'relu')

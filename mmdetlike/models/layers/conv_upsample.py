@@ -1,4 +1,4 @@
-"""Convolutions with upsampling in between."""
+"""Convolutions with upsampling in between: the branches of Panoptic FPN's semantic head."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""What the networks of YOLOX, arXiv 2107.08430, and RTMDet, arXiv 2212.07784, are made of.
+"""Blocks of YOLOX, arXiv 2107.08430, and RTMDet, arXiv 2212.07784.
 
 Cross stage partial blocks (CSPNet, arXiv 1911.11929), a stem that folds pixels into channels, and pyramid pooling.
 """
@@ -16,6 +16,7 @@ from .se_layer import ChannelAttention
 
 BN_OF_YOLO = {'type': 'BN', 'momentum': 0.03, 'eps': 0.001}
 SWISH = {'type': 'Swish'}
+# torch's own initialization of convolutions, written out: mmengine would draw them otherwise
 YOLO_INIT = dict(
     type='Kaiming',
     layer='Conv2d',
@@ -108,7 +109,7 @@ class CSPNeXtBlock(DarknetBottleneck):
 
 
 class CSPLayer(BaseModule):
-    """Blocks on one part of the channels, joined with another part that passes by.
+    """Cross stage partial layer: blocks on one part of the channels, joined with another part that bypasses them.
 
     Args:
         in_channels: Channels of the input.
@@ -189,6 +190,7 @@ class Focus(nn.Module):
         """
         if x.shape[-2] % 2 or x.shape[-1] % 2:
             raise ValueError(f'Focus halves its input, whose sides must be even, got {tuple(x.shape[-2:])}')
+        # left column first: the order of channels in which weights were trained
         corners = [x[..., top::2, left::2] for left in (0, 1) for top in (0, 1)]
         return self.conv(torch.cat(corners, dim=1))
 
@@ -199,11 +201,11 @@ class SPPBottleneck(BaseModule):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_sizes: Sides of the pooling windows, odd, rising.
+        kernel_sizes: Sides of the pooling windows, odd, ascending.
         conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
 
     Raises:
-        ValueError: ``kernel_sizes`` are not odd and rising.
+        ValueError: ``kernel_sizes`` are not odd and ascending.
     """
 
     def __init__(
@@ -218,7 +220,7 @@ class SPPBottleneck(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if any(size % 2 == 0 for size in kernel_sizes) or any(a >= b for a, b in pairwise(kernel_sizes)):
-            raise ValueError(f'kernel_sizes must be odd and rising, got {tuple(kernel_sizes)}')
+            raise ValueError(f'kernel_sizes must be odd and ascending, got {tuple(kernel_sizes)}')
         hidden = in_channels // 2
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.conv1 = ConvModule(in_channels, hidden, 1, **layers)

@@ -1,4 +1,4 @@
-"""Averages of weights over a run."""
+"""Moving averages of a model's weights."""
 
 import math
 
@@ -43,5 +43,6 @@ class ExpMomentumEMA(ExponentialMovingAverage):
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
         """Move ``averaged_param`` towards ``source_param``, in place."""
+        # nearly 1 at the start: the average shall not remember weights that were drawn at random
         share = (1 - self.momentum) * math.exp(-float(1 + steps) / self.gamma) + self.momentum
         averaged_param.lerp_(source_param, share)

@@ -1,4 +1,4 @@
-"""Residual blocks that expand, filter and project: those of MobileNets and EfficientNets."""
+"""Inverted residual blocks, which expand, filter and project: those of MobileNets and EfficientNets."""
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -60,6 +60,7 @@ class EdgeResidual(BaseModule):
         parts = self._filter(in_channels, mid_channels, shape, dict(layers, act_cfg=act_cfg))
         if se_cfg is not None:
             parts['se'] = SELayer(**se_cfg)
+        # linear: an activation would destroy information in so few channels (MobileNetV2, section 3.2)
         parts[self.projection] = ConvModule(mid_channels, out_channels, 1, act_cfg=None, **layers)
         self.part_names = list(parts)
         for name, part in parts.items():

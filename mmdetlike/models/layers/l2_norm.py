@@ -1,11 +1,11 @@
-"""Normalization of each cell's vector: ParseNet, arXiv 1506.04579, as used in SSD, arXiv 1512.02325."""
+"""L2 normalization of each pixel's features: ParseNet, arXiv 1506.04579, as used in SSD, arXiv 1512.02325."""
 
 import torch
 from torch import Tensor, nn
 
 
 class L2Norm(nn.Module):
-    """Scale each cell's vector to length 1, then each channel by a learnable factor.
+    """Scale each pixel's feature vector to length 1, then each channel by a learnable factor.
 
     Args:
         n_dims: Channels.
@@ -20,6 +20,7 @@ class L2Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``x`` (N, C, H, W) along C, in float32 where it comes in half precision."""
+        # a sum of squares of hundreds of channels exceeds the range of float16
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         length = torch.linalg.vector_norm(wide, dim=1, keepdim=True) + self.eps
         return (self.weight[:, None, None] * wide / length).to(x.dtype)

@@ -44,6 +44,7 @@ class BatchNorm2d(nn.BatchNorm2d, _BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``x`` (N, C, H, W) over N, H and W."""
+        # without running statistics there is nothing to normalize by, and torch's error is the right answer
         alone = self.training and self.track_running_stats and x.dim() == 4 and x.numel() == x.shape[1]
         if not alone:
             return super().forward(x)
@@ -81,6 +82,7 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> t
     arguments = with_norm_class(cfg)
     cls = arguments.pop('type')
     requires_grad = arguments.pop('requires_grad', True)
+    # the only one whose first argument is not the number of channels
     if issubclass(cls, nn.GroupNorm):
         _check_groups(arguments, num_features, cfg)
         layer = NORM_LAYERS.construct(cls, num_channels=num_features, **arguments)
@@ -98,6 +100,7 @@ def with_norm_class(cfg: dict) -> dict:
         ConfigError: The type is unknown.
     """
     cls, arguments = NORM_LAYERS.resolve(cfg)
+    # also for layers whose own default is another one, e.g. those of a user
     return {'type': cls, 'eps': 1e-5, **arguments}
 
 

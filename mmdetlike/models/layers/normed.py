@@ -1,4 +1,4 @@
-"""Predictors that compare directions, of input and weight of unit length (Seesaw Loss, arXiv 2008.10032)."""
+"""Normalized classifiers: logits are scaled cosines of input and weight (Seesaw Loss, arXiv 2008.10032)."""
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,7 @@ class NormedLinear(nn.Linear):
         """Map (..., in_features) to (..., out_features)."""
         x = to_unit_length(x, -1, self.power, self.eps)
         weight = to_unit_length(self.weight, 1, self.power, self.eps)
+        # cosines lie in [-1, 1]: without the factor no softmax of them could be sure
         return F.linear(x * self.tempearture, weight, self.bias)
 
 

@@ -82,6 +82,7 @@ class DyReLU(SELayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``max(a1 * x + b1, a2 * x + b2)`` for ``x`` (N, C, H, W)."""
+        # outputs in [0, 1] become deviations in [-0.5, 0.5] from the plain ReLU, max(x, 0): a1 = 1, a2 = b1 = b2 = 0
         a1, b1, a2, b2 = (self.excite(x) - 0.5).split(self.channels, dim=1)
         return torch.maximum(x * (2 * a1 + 1) + b1, x * (2 * a2) + b2)
 
@@ -101,6 +102,7 @@ class ChannelAttention(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` (N, C, H, W) with scaled channels."""
+        # a mean over a large map loses too much in half precision
         with torch.autocast(x.device.type, enabled=False):
             mean = self.global_avgpool(x.to(self.fc.weight.dtype))
             scale = self.act(self.fc(mean))

@@ -18,6 +18,7 @@ def get_uncertainty(mask_preds: Tensor, labels: Tensor) -> Tensor:
     """
     if mask_preds.shape[1] > 1:
         mask_preds = mask_preds[torch.arange(len(mask_preds), device=mask_preds.device), labels][:, None]
+    # a logit of 0 is a probability of one half
     return -mask_preds.abs()
 
 
