@@ -102,8 +102,10 @@ class FullDoc:
 @functools.cache
 def _full_doc(cls: type) -> str:
     own = _own_doc(cls)
-    documented = {name for name, text in _documented(own).items() if not text.startswith(REFERENCE)}
-    inherited = {name: text for name, text in argument_docs(cls).items() if name not in documented}
+    written = {name for name, text in _documented(own).items() if not text.startswith(REFERENCE)}
+    found = {name: text for name, text in argument_docs(cls).items() if name not in written}
+    # a reference to a class outside of ours, such as torch's, may lead nowhere: then it stays as it is
+    inherited = {name: text for name, text in found.items() if not text.startswith(REFERENCE)}
     if not inherited:
         return own
     lines = ''.join(f'    {name}: {text}\n' for name, text in inherited.items())
@@ -112,15 +114,26 @@ def _full_doc(cls: type) -> str:
         return f'{own}\n\nArgs:\n{lines}'.rstrip()
     next_section = re.search(r'\n\n(?=\w+:\n)', rest)
     end = next_section.start() if next_section else len(rest)
-    own_lines = re.sub(r'\n?^ {4}(?:\w+, )*kwargs: .*(?:\n {8}.*)*', '', rest[:end].rstrip(), flags=re.MULTILINE)
-    return f'{head}\nArgs:\n{own_lines.strip(chr(10))}\n{lines.rstrip()}{rest[end:]}'
+    own_lines = _without_entries_for(rest[:end].rstrip() + '\n', {*inherited, 'kwargs'})
+    return f'{head}\nArgs:\n{own_lines}{lines.rstrip()}{rest[end:]}'
+
+
+def _without_entries_for(lines: str, names: set[str]) -> str:
+    """The lines of a section without the entries that are about nothing but ``names``."""
+    entries = re.split(r'^ {4}(?=\S)', lines, flags=re.MULTILINE)[1:]
+    kept = [
+        entry for entry in entries if not {name.strip(' *') for name in entry.partition(':')[0].split(',')} <= names
+    ]
+    return ''.join(f'    {entry}' for entry in kept)
 
 
 def show_all_arguments(cls: type) -> type:
     """Let ``help``, ``inspect.signature`` and IDEs see what a class takes beyond its own constructor."""
     own = vars(cls).get('__init__')
     kinds = [] if own is None else [p.kind for p in inspect.signature(own).parameters.values()]
-    if own is None or Parameter.VAR_KEYWORD in kinds:
+    is_partial = own is None or Parameter.VAR_KEYWORD in kinds
+    if is_partial:
         cls.__signature__ = FullSignature()
+    if is_partial or REFERENCE in (cls.__doc__ or ''):
         cls.__doc__ = FullDoc(cls.__doc__ or '')
     return cls

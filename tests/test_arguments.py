@@ -92,6 +92,34 @@ def test_the_docstring_tells_what_they_mean():
     )
 
 
+@show_all_arguments
+class Explicit(Base):
+    """A class that writes out what it takes.
+
+    Args:
+        width, kind: As of ``Base``.
+        height: Its own.
+        path: As of ``pathlib.Path``.
+    """
+
+    def __init__(self, width: int, kind: str, height: int = 2, path: str = '') -> None:
+        super().__init__(width, height, kind=kind)
+
+
+def test_references_to_a_base_are_followed_where_they_lead_somewhere():
+    assert inspect.getdoc(Explicit) == '\n'.join(
+        [
+            'A class that writes out what it takes.',
+            '',
+            'Args:',
+            '    height: Its own.',
+            '    path: As of ``pathlib.Path``.',
+            '    width: How wide.',
+            '    kind: Of what kind; the middle one fixes it.',
+        ]
+    )
+
+
 def test_every_argument_of_every_registered_class_is_documented():
     torch_knows = {'device', 'dtype'}
     missing = {cls.__name__: sorted(set(parameters_of(cls)) - set(argument_docs(cls))) for cls in registered_classes()}

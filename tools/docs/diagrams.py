@@ -229,7 +229,7 @@ MASKS_TRAINING = [
     [
         Label('MaskFormerHead.segments', 'things and stuff of a sample'),
         Label('MaskFormerHead.match', 'one query for each segment'),
-        Label('MaskFormerHead.comparable', 'at pixels or at points'),
+        Label('MaskFormerHead.masks_to_match', 'at pixels or at points'),
         Label('assigner', 'Hungarian, of match costs', 'config'),
     ],
     Node('positives', 'queries and the segment of each'),

@@ -8,7 +8,7 @@ from mmdetlike.models.layers import CSPLayer, Focus, SPPBottleneck, conv_class
 from mmdetlike.models.layers.csp_layer import BN_OF_YOLO, SWISH, YOLO_INIT
 from mmdetlike.registry import MODELS
 
-from .staged import StagedBackbone, check_choice, check_range
+from .staged import StagedBackbone, check_choice, check_in_range
 
 # of each stage the channels of its input and output, its number of blocks, whether these have shortcuts, and whether
 # there is spatial pyramid pooling
@@ -37,8 +37,9 @@ class CSPDarknet(StagedBackbone):
         out_indices: Stages whose maps ``forward`` returns.
         frozen_stages: Stages up to this one get no gradient; -1 freezes nothing, 0 the stem.
         use_depthwise: Use depthwise separable convolutions.
-        arch_ovewrite: An architecture in place of the named one, as ``Arch``.
-        spp_kernal_sizes: Sides of the pooling windows of spatial pyramid pooling, odd, rising.
+        arch_ovewrite: An architecture in place of the named one, as ``Arch``; spelled as configs spell it.
+        spp_kernal_sizes: Sides of the pooling windows of spatial pyramid pooling, odd, ascending; spelled as configs
+            spell it.
         conv_cfg, norm_cfg, act_cfg, norm_eval, init_cfg: As of ``StagedBackbone``.
         expand_ratio: Width of a ``CSPLayer``'s parts as a share of its output.
         channel_attention: Weigh the channels in each ``CSPLayer``.
@@ -75,8 +76,8 @@ class CSPDarknet(StagedBackbone):
     ) -> None:
         check_choice('arch', arch, list(self.arch_settings))
         stages = arch_ovewrite or self.arch_settings[arch]
-        check_range('out_indices', out_indices, range(len(stages) + 1))
-        check_range('frozen_stages', frozen_stages, range(-1, len(stages) + 1))
+        check_in_range('out_indices', out_indices, range(len(stages) + 1))
+        check_in_range('frozen_stages', frozen_stages, range(-1, len(stages) + 1))
         super().__init__(out_indices, frozen_stages + 1, norm_eval, init_cfg)
         self.frozen_stages = frozen_stages
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
@@ -86,7 +87,7 @@ class CSPDarknet(StagedBackbone):
         for i, (channels, width, num_blocks, add_identity, use_spp) in enumerate(stages, 1):
             channels = int(channels * widen_factor)
             width = int(width * widen_factor)
-            num_blocks = max(round(num_blocks * deepen_factor), 1)
+            num_blocks = max(round(num_blocks * deepen_factor), 1)  # tiny networks keep a block in each stage
             parts = [conv_class(use_depthwise)(channels, width, 3, stride=2, padding=1, **layers)]
             if use_spp:
                 parts.append(SPPBottleneck(width, width, spp_kernal_sizes, **layers))
@@ -96,4 +97,5 @@ class CSPDarknet(StagedBackbone):
 
     @staticmethod
     def build_stem(channels: int, **layers) -> nn.Module:
+        """Hook: what halves the image first; ``layers`` are arguments of its ``ConvModule`` layers."""
         return Focus(3, channels, kernel_size=3, **layers)

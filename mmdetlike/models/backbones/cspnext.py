@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from torch import nn
 
 from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers.csp_layer import BN_OF_YOLO, YOLO_INIT
 from mmdetlike.registry import MODELS
 
-from .csp_darknet import CSPDarknet, csp_archs
+from .csp_darknet import Arch, CSPDarknet, csp_archs
 
 
 @MODELS.register_module()
@@ -15,10 +16,11 @@ class CSPNeXt(CSPDarknet):
     """CSPNeXt backbone of RTMDet: large kernels, a stem of convolutions and attention over channels.
 
     Args:
-        spp_kernel_sizes: Kernels of the spatial pyramid pooling.
-        channel_attention: Weigh channels by what the whole map shows, at the end of each stage.
-        act_cfg: Activation of the convolutions.
-        kwargs: See ``CSPDarknet``.
+        arch, deepen_factor, widen_factor, out_indices, frozen_stages: As of ``CSPDarknet``.
+        use_depthwise, expand_ratio, arch_ovewrite: As of ``CSPDarknet``.
+        spp_kernel_sizes: Sides of the pooling windows of spatial pyramid pooling, odd, ascending.
+        channel_attention: Weigh channels by what the whole feature map shows, at the end of each stage.
+        conv_cfg, norm_cfg, act_cfg, norm_eval, init_cfg: As of ``CSPDarknet``.
     """
 
     arch_settings = csp_archs(6)
@@ -30,13 +32,39 @@ class CSPNeXt(CSPDarknet):
         spp_kernel_sizes: Sequence[int] = (5, 9, 13),
         channel_attention: bool = True,
         act_cfg: dict = {'type': 'SiLU'},  # noqa: B006
-        **kwargs,
+        deepen_factor: float = 1.0,
+        widen_factor: float = 1.0,
+        out_indices: Sequence[int] = (2, 3, 4),
+        frozen_stages: int = -1,
+        use_depthwise: bool = False,
+        expand_ratio: float = 0.5,
+        arch_ovewrite: Arch | None = None,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = BN_OF_YOLO,
+        norm_eval: bool = False,
+        init_cfg: dict | list[dict] | None = YOLO_INIT,
     ) -> None:
-        settings = dict(spp_kernal_sizes=spp_kernel_sizes, channel_attention=channel_attention, act_cfg=act_cfg)
-        super().__init__(arch, **settings, **kwargs)
+        super().__init__(
+            arch,
+            deepen_factor,
+            widen_factor,
+            out_indices,
+            frozen_stages,
+            use_depthwise,
+            arch_ovewrite,
+            spp_kernel_sizes,
+            conv_cfg,
+            norm_cfg,
+            act_cfg,
+            norm_eval,
+            init_cfg,
+            expand_ratio,
+            channel_attention,
+        )
 
     @staticmethod
     def build_stem(channels: int, **layers) -> nn.Sequential:
+        """Three 3x3 convolutions, of which the first one strides."""
         half = channels // 2
         return nn.Sequential(
             ConvModule(3, half, 3, stride=2, padding=1, **layers),

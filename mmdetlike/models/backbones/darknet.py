@@ -8,7 +8,7 @@ from torch import nn
 from mmdetlike.models.layers import ConvModule, DarknetBottleneck
 from mmdetlike.registry import MODELS
 
-from .staged import StagedBackbone, check_choice, check_range, weight_init
+from .staged import StagedBackbone, check_choice, check_in_range, weight_init
 
 DEFAULT_NORM = dict(type='BN', requires_grad=True)
 DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
@@ -21,7 +21,7 @@ class Darknet(StagedBackbone):
     Args:
         depth: 53.
         out_indices: Stages, 0 to 5, whose maps ``forward`` returns.
-        frozen_stages: The first so many stages, counting the stem, get no gradient; -1 freezes nothing.
+        frozen_stages: This many stages, counting the stem as the first, get no gradient; -1 freezes nothing.
         conv_cfg, norm_cfg, act_cfg, norm_eval, pretrained, init_cfg: As of ``StagedBackbone``.
 
     Raises:
@@ -49,12 +49,13 @@ class Darknet(StagedBackbone):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         check_choice('depth', depth, list(self.arch_settings))
-        check_range('out_indices', out_indices, range(6))
+        check_in_range('out_indices', out_indices, range(6))
         super().__init__(out_indices, max(frozen_stages, 0), norm_eval, weight_init(pretrained, init_cfg))
         self.depth = depth
         common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.add_stage('conv1', ConvModule(3, 32, 3, padding=1, **common))
         for i, (num_blocks, (channels, width)) in enumerate(zip(*self.arch_settings[depth]), 1):
+            # named as in checkpoints, which a plain Sequential would number
             layers = OrderedDict(conv=ConvModule(channels, width, 3, stride=2, padding=1, **common))
             layers.update((f'res{j}', DarknetBottleneck(width, width, **common)) for j in range(num_blocks))
             self.add_stage(f'conv_res_block{i}', nn.Sequential(layers))

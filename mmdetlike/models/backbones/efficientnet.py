@@ -10,7 +10,7 @@ from mmdetlike.models.layers import ConvModule, EdgeResidual, InvertedResidual
 from mmdetlike.models.utils import make_divisible
 from mmdetlike.registry import MODELS
 
-from .staged import DEFAULT_INIT, StagedBackbone, check_choice, check_range
+from .staged import DEFAULT_INIT, StagedBackbone, check_choice, check_in_range
 
 DEFAULT_CONV = dict(type='Conv2dAdaptivePadding')
 DEFAULT_NORM = dict(type='BN', eps=1e-3)
@@ -28,6 +28,7 @@ class Blocks(NamedTuple):
     kind: str = 'inverted'
 
     def scaled(self, width: float, depth: float) -> 'Blocks':
+        """These blocks in a wider and deeper network: compound scaling, section 3.3 of the paper."""
         channels = make_divisible(self.channels * width, 8)
         return self._replace(channels=channels, repeats=math.ceil(self.repeats * depth))
 
@@ -61,7 +62,7 @@ class EfficientNet(StagedBackbone):
         arch: ``'b0'`` to ``'b8'``, or ``'es'``, ``'em'``, ``'el'`` of EfficientNet-EdgeTPU.
         drop_path_rate: Probability of dropping the residual branch of the last block; it rises linearly from 0.
         out_indices: Stages, 0 to 6, whose maps ``forward`` returns.
-        frozen_stages: The first so many stages, counting the stem, get no gradient.
+        frozen_stages: This many stages, counting the stem as the first, get no gradient.
         conv_cfg, norm_cfg, act_cfg, norm_eval, with_cp, init_cfg: As of ``StagedBackbone``.
 
     Raises:
@@ -98,8 +99,8 @@ class EfficientNet(StagedBackbone):
         init_cfg: dict | list[dict] | None = DEFAULT_INIT,
     ) -> None:
         check_choice('arch', arch, list(self.arch_settings))
-        check_range('out_indices', out_indices, range(7))
-        check_range('frozen_stages', frozen_stages, range(-1, 8))
+        check_in_range('out_indices', out_indices, range(7))
+        check_in_range('frozen_stages', frozen_stages, range(-1, 8))
         super().__init__(out_indices, max(frozen_stages, 0), norm_eval, init_cfg)
         self.arch, self.with_cp = arch, with_cp
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
@@ -107,6 +108,7 @@ class EfficientNet(StagedBackbone):
         stages = [[blocks.scaled(width, depth) for blocks in stage] for stage in stages]
         channels = make_divisible(32 * width, 8)
         self.layers = nn.ModuleList([ConvModule(3, channels, 3, stride=2, padding=1, **self.common)])
+        # over all blocks of the architecture, also where the last stages aren't built
         total = sum(blocks.repeats for stage in stages for blocks in stage)
         rates = iter([drop_path_rate * i / (total - 1) for i in range(total)])
         for stage in stages[: max(out_indices)]:
@@ -130,6 +132,7 @@ class EfficientNet(StagedBackbone):
             return EdgeResidual(channels, width, hidden, **common)
         if blocks.kind == 'inverted':
             activations = (self.common['act_cfg'], dict(type='Sigmoid'))
+            # the ratio is meant of the block's input, which the expansion has widened
             common['se_cfg'] = dict(channels=hidden, ratio=blocks.expansion * 4, act_cfg=activations)
         return InvertedResidual(channels, width, hidden, with_expand_conv=blocks.expansion != 1, **common)
 

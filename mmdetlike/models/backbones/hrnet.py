@@ -12,6 +12,7 @@ from mmdetlike.registry import MODELS
 from .resnet import BasicBlock, Bottleneck, ResidualBlock, build_stage, is_pretrained, zero_last_norms
 from .staged import batch_norms_to_eval, weight_init
 
+# names of blocks in configs
 BLOCKS = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
 NUM_STAGES = 4
 STAGE_KEYS = ('num_modules', 'num_branches', 'block', 'num_blocks', 'num_channels')
@@ -80,11 +81,13 @@ class HRModule(BaseModule):
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Maps (B, C_i, H_i, W_i), fine to coarse -> maps of the same shapes, or the finest alone."""
         maps = [branch(x) for branch, x in zip(self.branches, inputs)]
+        # one branch has nothing to fuse with; it has run its own activation
         if len(maps) == 1:
             return maps
         return [self.relu(self._fuse(target, maps)) for target in range(len(self.fuse_layers))]
 
     def _fuse(self, target: int, maps: Sequence[Tensor]) -> Tensor:
+        # to the target's size, not by a factor: odd sides were rounded up on the way down
         size = maps[target].shape[2:]
         total = 0
         for x, path in zip(maps, self.fuse_layers[target]):
@@ -189,7 +192,7 @@ class HRNet(BaseModule):
         )
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, then set each block's last norm to zero where asked."""
+        """Initialize as ``init_cfg`` says, then set each block's last norm to zero where asked."""
         super().init_weights()
         if self.zero_init_residual:
             zero_last_norms(self)
@@ -201,6 +204,7 @@ class HRNet(BaseModule):
         maps = [self.layer1(x)]
         for i in range(2, NUM_STAGES + 1):
             transition = getattr(self, f'transition{i - 1}')
+            # a branch that is new starts from the coarsest one there is
             maps = [path(maps[min(j, len(maps) - 1)]) for j, path in enumerate(transition)]
             maps = getattr(self, f'stage{i}')(maps)
         return tuple(maps)

@@ -8,7 +8,7 @@ from mmdetlike.models.layers import ConvModule, InvertedResidual
 from mmdetlike.models.utils import make_divisible
 from mmdetlike.registry import MODELS
 
-from .staged import StagedBackbone, check_range, weight_init
+from .staged import StagedBackbone, check_in_range, weight_init
 
 
 @MODELS.register_module()
@@ -18,7 +18,7 @@ class MobileNetV2(StagedBackbone):
     Args:
         widen_factor: Width of the network.
         out_indices: Stages, 0 to 7, whose maps ``forward`` returns.
-        frozen_stages: The stem and the first so many stages get no gradient; -1 freezes nothing.
+        frozen_stages: The stem and this many stages, from the first, get no gradient; -1 freezes nothing.
         conv_cfg, norm_cfg, act_cfg, norm_eval, with_cp, pretrained, init_cfg: As of ``StagedBackbone``.
 
     Raises:
@@ -49,8 +49,8 @@ class MobileNetV2(StagedBackbone):
         pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        check_range('out_indices', out_indices, range(8))
-        check_range('frozen_stages', frozen_stages, range(-1, 8))
+        check_in_range('out_indices', out_indices, range(8))
+        check_in_range('frozen_stages', frozen_stages, range(-1, 8))
         super().__init__(out_indices, frozen_stages + 1, norm_eval, weight_init(pretrained, init_cfg), first_index=-1)
         self.widen_factor, self.with_cp = widen_factor, with_cp
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
@@ -60,6 +60,7 @@ class MobileNetV2(StagedBackbone):
             width = make_divisible(width * widen_factor, 8)
             self.add_stage(f'layer{i + 1}', self._make_stage(channels, width, num_blocks, stride, expansion))
             channels = width
+        # narrow networks keep the full width of the last layer, as in the paper
         last = int(1280 * widen_factor) if widen_factor > 1.0 else 1280
         self.add_stage('conv2', ConvModule(channels, last, 1, **self.common))
         self.freeze_stages()

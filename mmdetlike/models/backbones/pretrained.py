@@ -1,4 +1,4 @@
-"""Weights that the authors of vision transformers published, under their names, for our modules."""
+"""Pretrained vision transformers: weights as their authors published them, renamed for our modules."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ StateDict = dict[str, Tensor]
 
 
 class PretrainedTransformer(BaseModule):
-    """What vision transformers share: weights drawn as the papers do, or read from a checkpoint of their authors.
+    """Base of the vision transformers: weights drawn as in the papers, or read from a checkpoint of their authors.
 
     Args:
         out_indices: Stages whose maps ``forward`` returns.
@@ -80,7 +80,7 @@ class PretrainedTransformer(BaseModule):
         raise NotImplementedError
 
 
-def check_stages(out_indices: Sequence[int], **settings: Sequence) -> None:
+def check_stage_settings(out_indices: Sequence[int], **settings: Sequence) -> None:
     """Raise ``ConfigError`` unless all settings of the stages are of one length, beyond each of ``out_indices``."""
     lengths = {name: len(value) for name, value in settings.items()}
     if len(set(lengths.values())) > 1:
@@ -92,6 +92,7 @@ def check_stages(out_indices: Sequence[int], **settings: Sequence) -> None:
 
 def linear_drop_path(rate: float, depths: Sequence[int]) -> list[list[float]]:
     """Probabilities of dropping a branch of each block of each stage, which rise linearly from 0 to ``rate``."""
+    # on the CPU, even where torch's default device is another one: ``tolist`` would wait for it
     rates = iter(torch.linspace(0, rate, sum(depths), device='cpu').tolist())
     return [[next(rates) for _ in range(depth)] for depth in depths]
 
@@ -100,6 +101,7 @@ def backbone_state(checkpoint: Mapping) -> StateDict:
     """The parameters of a backbone in its own checkpoint, or in that of a classifier or detector."""
     state = next((checkpoint[key] for key in ('state_dict', 'model') if key in checkpoint), checkpoint)
     state = {key.removeprefix('module.'): value for key, value in state.items()}
+    # of a detector only the backbone; a backbone's own checkpoint has no such prefix
     inner = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
     return inner or state
 
@@ -144,7 +146,7 @@ _SWIN_UNUSED = re.compile(r'^head\.|^norm\.|\.attn_mask$')
 def convert_swin(state: StateDict) -> StateDict:
     """Parameters named as by the authors of Swin Transformer (arXiv 2103.14030), as ``SwinTransformer`` names them.
 
-    Where they merge patches, the channels of a patch's four neighbours come one neighbour after the other, column by
+    Where they merge patches, the channels of a patch's four neighbors come one neighbor after the other, column by
     column; here they are interleaved, row by row, and so are the weights. Other names stay as they are.
     """
     if not any(key.startswith('layers.') for key in state):
@@ -154,13 +156,14 @@ def convert_swin(state: StateDict) -> StateDict:
         if _SWIN_UNUSED.search(key):
             continue
         if re.search(r'downsample\.(norm|reduction)', key):
-            value = interleave_neighbours(value)
+            value = interleave_neighbors(value)
         converted[_renamed(key, _SWIN_NAMES)] = value
     return converted
 
 
-def interleave_neighbours(weight: Tensor) -> Tensor:
+def interleave_neighbors(weight: Tensor) -> Tensor:
     """Reorder the last dimension 4 * C from (column, row, channel) to (channel, row, column)."""
+    # theirs is torch.cat of [0::2, 0::2], [1::2, 0::2], [0::2, 1::2], [1::2, 1::2]: the row changes first
     return weight.unflatten(-1, (2, 2, -1)).movedim((-1, -2, -3), (-3, -2, -1)).flatten(-3)
 
 
@@ -190,6 +193,7 @@ def convert_pvt(state: StateDict) -> StateDict:
     """
     if not any(key.startswith('patch_embed1.') for key in state):
         return state
+    # position embeddings are a block of their own here, and a depthwise convolution shifts what comes after it
     first_block = 1 if 'pos_embed1' in state else 0
     fc2 = 4 if any('.dwconv.' in key for key in state) else 3
     names = (*_PVT_NAMES, (r'\.mlp\.fc2\.', f'.ffn.layers.{fc2}.'))

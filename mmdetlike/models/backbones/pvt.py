@@ -22,7 +22,7 @@ from mmdetlike.registry import MODELS
 from .pretrained import (
     PretrainedTransformer,
     StateDict,
-    check_stages,
+    check_stage_settings,
     convert_pvt,
     linear_drop_path,
     resize_sequence,
@@ -74,12 +74,24 @@ class SpatialReductionAttention(MultiheadAttention):
     """Self-attention whose keys and values come from a map that is ``sr_ratio`` times smaller along each axis.
 
     Args:
+        embed_dims, num_heads: As of ``MultiheadAttention``.
+        sr_ratio: How many times smaller that map is; 1 makes it plain self-attention.
         norm_cfg: Norm layer of the smaller map.
-        **kwargs: As of ``MultiheadAttention``.
+        bias, attn_drop, proj_drop, dropout_layer: As of ``MultiheadAttention``.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, sr_ratio: int, norm_cfg: dict, **kwargs) -> None:
-        super().__init__(embed_dims, num_heads, batch_first=True, **kwargs)
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        sr_ratio: int,
+        norm_cfg: dict,
+        bias: bool,
+        attn_drop: float,
+        proj_drop: float,
+        dropout_layer: dict,
+    ) -> None:
+        super().__init__(embed_dims, num_heads, attn_drop, proj_drop, dropout_layer, batch_first=True, bias=bias)
         self.sr_ratio = sr_ratio
         if sr_ratio > 1:
             self.sr = nn.Conv2d(embed_dims, embed_dims, kernel_size=sr_ratio, stride=sr_ratio)
@@ -90,6 +102,7 @@ class SpatialReductionAttention(MultiheadAttention):
         smaller = x
         if self.sr_ratio > 1:
             smaller = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x, hw_shape))))
+        # key and value are one tensor, and share a matrix product
         out = self.dropout_layer(self.proj_drop(self.attend(x, smaller, smaller)))
         return identity + out
 
@@ -204,7 +217,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
         layers = dict(num_heads=num_heads, mlp_ratio=mlp_ratios, sr_ratio=sr_ratios)
         depths = num_layers[:num_stages]
         settings = {name: values[:num_stages] for name, values in {**patches, **layers}.items()}
-        check_stages(out_indices, num_layers=depths, **settings)
+        check_stage_settings(out_indices, num_layers=depths, **settings)
         shared = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, qkv_bias=qkv_bias, use_conv_ffn=use_conv_ffn)
         shared.update(act_cfg=act_cfg, norm_cfg=norm_cfg)
         side = pretrain_img_size
@@ -225,6 +238,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
     def draw_other_weights(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
+                # He initialization by the outputs, which counts the groups, as EfficientNet does
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels / module.groups
                 normal_init(module, 0, math.sqrt(2.0 / fan_out))
             elif isinstance(module, AbsolutePositionEmbedding):

@@ -18,8 +18,9 @@ class RegNetBottleneck(Bottleneck):
         self.build_bottleneck(width, groups=groups)
 
 
-def quantised_widths(w0: float, wa: float, wm: float, depth: int) -> list[int]:
+def quantized_widths(w0: float, wa: float, wm: float, depth: int) -> list[int]:
     """The width of each of ``depth`` blocks: ``w0 + wa * i``, rounded to powers of ``wm`` times w0, then to 8."""
+    # equations 2 to 4 of the paper
     exponents = np.round(np.log((w0 + wa * np.arange(depth)) / w0) / np.log(wm))
     return (np.round(w0 * wm**exponents / 8) * 8).astype(int).tolist()
 
@@ -34,7 +35,7 @@ def check_arch(arch: dict) -> None:
 
 
 def stages_of(arch: dict) -> list[dict]:
-    """What ``build_stage`` is to be told of each stage of the RegNet ``arch``.
+    """The arguments of ``build_stage`` for each stage of the RegNet ``arch``.
 
     Blocks of equal width form a stage. Its width is made divisible by the width of a group, which is at most that of
     the bottleneck.
@@ -43,11 +44,12 @@ def stages_of(arch: dict) -> list[dict]:
         ValueError: A parameter is missing, unknown or out of range.
     """
     check_arch(arch)
-    widths = quantised_widths(arch['w0'], arch['wa'], arch['wm'], arch['depth'])
+    widths = quantized_widths(arch['w0'], arch['wa'], arch['wm'], arch['depth'])
     ratio = arch.get('bot_mul', 1.0)
     stages = []
     for width in sorted(set(widths)):
         inner = int(width * ratio)
+        # narrow stages are narrower than a group; then the width is brought to whole groups
         group_width = min(arch['group_w'], inner)
         inner = round(inner / group_width) * group_width
         block = dict(block=RegNetBottleneck, width=inner, groups=inner // group_width)
@@ -57,11 +59,11 @@ def stages_of(arch: dict) -> list[dict]:
 
 @MODELS.register_module()
 class RegNet(ResNet):
-    """RegNet backbone: widths that grow linearly with depth, quantised to stages.
+    """RegNet backbone: widths that grow linearly with depth, quantized to stages.
 
     Args:
         arch: A name of ``arch_settings`` or the parameters themselves: ``w0`` first width, ``wa`` slope, ``wm``
-            quantisation step, ``group_w`` width of a group, ``depth`` blocks in all and ``bot_mul`` ratio of the width
+            quantization step, ``group_w`` width of a group, ``depth`` blocks in all and ``bot_mul`` ratio of the width
             inside a block to its output's.
         stem_channels: Channels after the stem, one 3x3 convolution of stride 2.
         base_channels: Channels after the stem where ``stem_channels`` is None.

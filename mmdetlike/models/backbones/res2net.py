@@ -33,6 +33,7 @@ class Res2NetBottleneck(Bottleneck):
         return self._hierarchy(x) if self.conv_names[index][0] == 'convs' else super().run_layer(index, x)
 
     def _hierarchy(self, x: Tensor) -> Tensor:
+        # where a stage strides, a group is larger than what the one before it has become
         first_of_stage = self.downsample is not None
         *groups, last = x.split(self.width, dim=1)
         outs: list[Tensor] = []

@@ -9,6 +9,7 @@ from mmdetlike.registry import MODELS
 from .resnet import Bottleneck, bottleneck_archs
 from .resnext import ResNeXt, grouped_width
 
+# the first stages have so few channels that dividing them by the reduction factor would leave next to none
 LEAST_ATTENTION_CHANNELS = 32
 
 
@@ -62,6 +63,7 @@ class SplitAttentionConv2d(BaseModule):
 
     def _attention(self, logits: Tensor) -> Tensor:
         """(B, radix * channels, 1, 1), the splits within each group -> (B, radix, channels, 1, 1), adding up to 1."""
+        # the grouped convolution puts out group by group, while features come split by split
         logits = logits.unflatten(1, (self.groups, self.radix, -1)).transpose(1, 2)
         weights = logits.softmax(1) if self.radix > 1 else logits.sigmoid()
         return weights.flatten(2, 3)

@@ -15,7 +15,7 @@ PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 
 
 class ResidualBlock(BaseModule):
-    """What every residual block shares: shortcut, named norms, plugins, activation checkpointing.
+    """Base of the residual blocks: shortcut, named norm layers, plugins, activation checkpointing.
 
     A subclass registers its convolutions in ``build_layers``, which names them ``conv1``, ``conv2``, ... as
     checkpoints do, and where one of them is more than convolution, norm and ReLU, it says so in ``run_layer``.
@@ -72,6 +72,7 @@ class ResidualBlock(BaseModule):
     def _add_conv_norm(self, index: int, conv: nn.Module) -> None:
         """Register ``conv`` as ``conv{index}`` with its norm, as ``bn{index}`` or what the norm is called."""
         name, norm = build_norm_layer(self.norm_cfg, conv.out_channels, postfix=index)
+        # names, not references: whoever replaces a module, e.g. to fuse or to quantize, replaces it here too
         self.add_module(f'conv{index}', conv)
         self.add_module(name, norm)
         self.conv_names.append((f'conv{index}', name))
@@ -89,7 +90,7 @@ class ResidualBlock(BaseModule):
             self._plugins[plugin['position']].append(name)
 
     def zero_last_norm(self) -> None:
-        """Let the block start as the identity."""
+        """Let the block start as the identity: Accurate, Large Minibatch SGD, arXiv 1706.02677."""
         nn.init.zeros_(getattr(self, self.conv_names[-1][1]).weight)
 
     def _residual(self, x: Tensor) -> Tensor:
@@ -108,6 +109,7 @@ class ResidualBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, channels * expansion, H / stride, W / stride)."""
+        # the activation works in place, so it stays outside of what is computed again
         return self.relu(maybe_recompute(self.with_cp, self._residual, x))
 
 
@@ -147,6 +149,7 @@ class Bottleneck(ResidualBlock):
     @property
     def conv3x3_cfg(self) -> dict | None:
         """The 3x3 convolution: deformable where ``dcn`` says so."""
+        # a setting of the block, not an argument of the layer
         dcn = dict(self.dcn or {})
         fall_back = dcn.pop('fallback_on_stride', False)
         return dcn if dcn and not fall_back else self.conv_cfg
@@ -175,6 +178,7 @@ def build_shortcut(
         return None
     layers: list[nn.Module] = []
     if avg_down:
+        # rounded up, as a strided convolution rounds, and without counting what lies outside of the map
         layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
         stride = 1
     conv = build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False)
@@ -202,6 +206,7 @@ def build_stage(
     out_channels = channels * block.expansion
     shortcut = build_shortcut(in_channels, out_channels, stride, conv_cfg, norm_cfg, avg_down)
     common = dict(dilation=dilation, conv_cfg=conv_cfg, norm_cfg=norm_cfg, **block_args)
+    # the shortcut is made before the blocks, the order in which a seed draws the original's weights
     blocks = [block(in_channels, channels, stride=stride, downsample=shortcut, **common)]
     blocks += [block(out_channels, channels, **common) for _ in range(1, num_blocks)]
     return Sequential(*blocks)
@@ -277,12 +282,14 @@ class ResNet(StagedBackbone):
     ) -> None:
         check_stages(num_stages, strides, dilations, out_indices)
         super().__init__(out_indices, 0, norm_eval, weight_init(pretrained, init_cfg))
+        # zeroing would undo what a checkpoint brings
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
         self.depth, self.frozen_stages = depth, frozen_stages
         self.deep_stem, self.conv_cfg = deep_stem, conv_cfg
         self.norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
         channels = stem_channels or base_channels
         self.build_stem(in_channels, channels)
+        # stem layers are stages too, with negative numbers, so that ``out_indices`` counts from the first real one
         stem_size = len(self.stages)
         self.first_index = -stem_size
         self.num_frozen = stem_size + frozen_stages if frozen_stages >= 0 else 0
@@ -317,9 +324,9 @@ class ResNet(StagedBackbone):
         ]
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, then set each block's last norm to zero where asked.
+        """Initialize as ``init_cfg`` says, then set each block's last norm to zero where asked.
 
-        Deformable convolutions start from the regular grid, which the initialisation of their ``conv_offset`` would
+        Deformable convolutions start from the regular grid, which the initialization of their ``conv_offset`` would
         leave.
         """
         super().init_weights()

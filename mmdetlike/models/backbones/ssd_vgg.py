@@ -23,7 +23,7 @@ class SSDVGG(BaseModule):
         with_last_pool: Keep the pooling that ends VGG's last stage.
         ceil_mode: Whether pooling rounds odd sides up.
         out_indices: Kept for configs.
-        out_feature_indices: Layers whose maps ``forward`` returns, as places in ``features``; a place that this
+        out_feature_indices: Indices in ``features`` of the layers whose maps ``forward`` returns; an index that this
             depth does not have is passed over.
         pretrained, init_cfg: As of ``StagedBackbone``.
         input_size: Kept for configs.
@@ -71,6 +71,7 @@ class SSDVGG(BaseModule):
             x = layer(x)
             if i in self.out_feature_indices:
                 outs.append(x)
+            # layers behind the last output exist for their parameters' names alone
             if i == self.out_feature_indices[-1]:
                 break
         return tuple(outs)
@@ -89,7 +90,10 @@ def vgg_layers(depth: int, ceil_mode: bool) -> list[nn.Module]:
 
 
 def dilated_layers() -> list[nn.Module]:
-    """What stands for VGG's fully connected layers, at the stride of the last stage."""
+    """VGG's fully connected layers as convolutions, at the stride of the last stage.
+
+    The pooling before them has stride 1, where VGG has 2, so the first one is dilated (SSD, section 3).
+    """
     return [
         nn.MaxPool2d(3, stride=1, padding=1),
         nn.Conv2d(512, 1024, 3, padding=6, dilation=6),

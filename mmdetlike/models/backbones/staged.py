@@ -1,4 +1,4 @@
-"""What backbones share that are a row of stages: their outputs, and which stages stay as they are in training."""
+"""Base of the backbones that run stage after stage: which maps they return, and which stages are frozen."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,9 @@ class StagedBackbone(BaseModule):
 
     Args:
         out_indices: Stages whose maps ``forward`` returns.
-        num_frozen: So many stages get no gradient and keep their batch norms' statistics.
+        num_frozen: This many stages, from the first, get no gradient and keep their batch norms' statistics.
         norm_eval: Keep all batch norms on their running statistics while training.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
         first_index: What ``out_indices`` calls the first stage: -1 where the stem does not count.
 
     Backbones take, beside their own arguments, what they need of these:
@@ -88,6 +88,7 @@ class StagedBackbone(BaseModule):
     def train(self, mode: bool = True) -> 'StagedBackbone':
         """Set training mode, keeping frozen stages and, with ``norm_eval``, all batch norms as in evaluation."""
         super().train(mode)
+        # ``train`` has just put every module into training mode, frozen ones too
         self.freeze_stages()
         if mode and self.norm_eval:
             batch_norms_to_eval(self)
@@ -114,7 +115,7 @@ def weight_init(pretrained: str | None, init_cfg: dict | list[dict] | None) -> d
     return init_cfg or DEFAULT_INIT
 
 
-def check_range(name: str, values: int | Sequence[int], allowed: range) -> None:
+def check_in_range(name: str, values: int | Sequence[int], allowed: range) -> None:
     """Raise ``ValueError`` where ``values``, called ``name``, are not all in ``allowed``."""
     wanted = values if isinstance(values, Sequence) else [values]
     if not set(wanted) <= set(allowed):

@@ -24,7 +24,7 @@ from mmdetlike.registry import MODELS
 from .pretrained import (
     PretrainedTransformer,
     StateDict,
-    check_stages,
+    check_stage_settings,
     convert_swin,
     linear_drop_path,
     resize_bias_table,
@@ -37,8 +37,8 @@ class SwinBlock(BaseModule):
 
     Args:
         shift: Whether windows are shifted by half their size.
-        **window: ``qkv_bias``, ``qk_scale`` and ``attn_drop_rate``; like all others they are those of
-            ``SwinTransformer``, which has some of them for each stage.
+        embed_dims, num_heads, window_size, mlp_ratio, drop_rate, drop_path_rate, act_cfg, norm_cfg, with_cp, qkv_bias,
+            qk_scale, attn_drop_rate: As of ``SwinTransformer``, which has some of them for each stage.
     """
 
     def __init__(
@@ -53,12 +53,15 @@ class SwinBlock(BaseModule):
         act_cfg: dict,
         norm_cfg: dict,
         with_cp: bool,
-        **window,
+        qkv_bias: bool,
+        qk_scale: float | None,
+        attn_drop_rate: float,
     ) -> None:
         super().__init__()
         self.with_cp = with_cp
         drop_path = dict(type='DropPath', drop_prob=drop_path_rate)
-        window.update(shift_size=window_size // 2 if shift else 0, proj_drop_rate=drop_rate, dropout_layer=drop_path)
+        window = dict(shift_size=window_size // 2 if shift else 0, qkv_bias=qkv_bias, qk_scale=qk_scale)
+        window.update(attn_drop_rate=attn_drop_rate, proj_drop_rate=drop_rate, dropout_layer=drop_path)
         self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
         self.attn = ShiftWindowMSA(embed_dims, num_heads, window_size, **window)
         self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
@@ -78,28 +81,16 @@ class SwinBlockSequence(BaseModule):
     """One stage: blocks with and without shift in turn, then a merging of patches.
 
     Args:
-        embed_dims: Channels.
-        drop_path_rates: Probability of dropping a branch of each block.
+        blocks: The blocks, all with windows of one size.
         downsample: The merging of patches, None for none.
-        window_size: Height and width of a window.
-        **block_args: Further arguments of ``SwinBlock``.
     """
 
-    def __init__(
-        self,
-        embed_dims: int,
-        drop_path_rates: Sequence[float],
-        downsample: PatchMerging | None,
-        window_size: int,
-        **block_args,
-    ) -> None:
+    def __init__(self, blocks: Sequence[SwinBlock], downsample: PatchMerging | None) -> None:
         super().__init__()
-        self.window_size, self.downsample = window_size, downsample
-        self.blocks = ModuleList(
-            SwinBlock(embed_dims, window_size=window_size, shift=i % 2 == 1, drop_path_rate=rate, **block_args)
-            for i, rate in enumerate(drop_path_rates)
-        )
-        self.shift_size = max(block.attn.shift_size for block in self.blocks)
+        self.downsample = downsample
+        self.blocks = ModuleList(blocks)
+        self.window_size = blocks[0].attn.window_size
+        self.shift_size = max(block.attn.shift_size for block in blocks)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> tuple[Tensor, tuple[int, int], Tensor]:
         """(B, H * W, C) to the input of the next stage, its height and width, and the output of this one."""
@@ -132,7 +123,7 @@ class SwinTransformer(PretrainedTransformer):
         strides: Of the patches, then of each merging; the first is ``patch_size``.
         qkv_bias: Whether the projections to query, key and value have biases.
         qk_scale: Factor of the logits, by default one over the square root of the channels of a head.
-        patch_norm: Whether embeddings of patches and merged patches are normalised.
+        patch_norm: Whether embeddings of patches and merged patches are normalized.
         drop_rate: Probability of dropping an element.
         attn_drop_rate: Probability of dropping an attention weight.
         drop_path_rate: Probability of dropping the last block's branches; it rises linearly from 0.
@@ -175,7 +166,7 @@ class SwinTransformer(PretrainedTransformer):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(out_indices, pretrained, convert_weights, init_cfg)
-        check_stages(depths=depths, num_heads=num_heads, strides=strides, out_indices=out_indices)
+        check_stage_settings(depths=depths, num_heads=num_heads, strides=strides, out_indices=out_indices)
         if strides[0] != patch_size:
             raise ConfigError(f'strides[0]={strides[0]} must be patch_size={patch_size}.')
         self.frozen_stages = frozen_stages
@@ -194,7 +185,11 @@ class SwinTransformer(PretrainedTransformer):
             merging = None
             if i + 1 < len(depths):
                 merging = PatchMerging(channels, 2 * channels, stride=strides[i + 1], norm_cfg=merge_norm)
-            self.stages.append(SwinBlockSequence(channels, rates, merging, num_heads=num_heads[i], **block, **window))
+            blocks = [
+                SwinBlock(channels, num_heads[i], shift=j % 2 == 1, drop_path_rate=rate, **block, **window)
+                for j, rate in enumerate(rates)
+            ]
+            self.stages.append(SwinBlockSequence(blocks, merging))
         for i in out_indices:
             self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
         self._freeze_stages()
@@ -213,6 +208,7 @@ class SwinTransformer(PretrainedTransformer):
             if key.endswith('relative_position_bias_table'):
                 state[key] = resize_bias_table(state[key], len(own[key]))
             elif key.endswith('relative_position_index'):
+                # a buffer that follows from the window's size alone
                 del state[key]
         if self.absolute_pos_embed is not None and 'absolute_pos_embed' in state:
             pos_embed = state['absolute_pos_embed']
@@ -231,6 +227,7 @@ class SwinTransformer(PretrainedTransformer):
         x = self.drop_after_pos(x)
         outs = []
         for i, stage in enumerate(self.stages):
+            # outputs are taken before patches are merged for the next stage
             out_shape = hw_shape
             x, hw_shape, out = stage(x, hw_shape)
             if i in self.out_indices:
@@ -248,6 +245,7 @@ class SwinTransformer(PretrainedTransformer):
             return
         if self.absolute_pos_embed is not None:
             self.absolute_pos_embed.requires_grad = False
+        # the norm of an output belongs to its stage, though it stands beside it
         norms = [getattr(self, f'norm{i}') for i in self.out_indices if i < self.frozen_stages]
         for module in (self.patch_embed, self.drop_after_pos, *self.stages[: self.frozen_stages], *norms):
             module.eval()

@@ -41,7 +41,7 @@ class TIMMBackbone(BaseModule):
         pretrained: Whether timm fetches its weights; then ``init_weights`` leaves them as they are.
         checkpoint_path: File that timm reads weights from instead.
         in_channels: Channels of the image.
-        init_cfg: Weight initialisation; None keeps that of timm.
+        init_cfg: Weight initialization; None keeps that of timm.
         **kwargs: Further arguments of ``timm.create_model``, such as ``out_indices``, ``output_stride`` and
             ``drop_path_rate``. A ``norm_layer`` may be the name of a registered layer.
 
@@ -68,11 +68,12 @@ class TIMMBackbone(BaseModule):
             model_name, features_only=features_only, in_chans=in_channels, **weights, **kwargs
         )
         if not features_only:
+            # its parameters would never get a gradient
             self.timm_model.reset_classifier(0)
         self.loaded = pretrained or bool(checkpoint_path)
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, unless timm has loaded weights."""
+        """Initialize as ``init_cfg`` says, unless timm has loaded weights."""
         if not self.loaded:
             super().init_weights()
 

@@ -1,4 +1,4 @@
-"""From the samples of a loader to one normalised, padded batch on the model's device."""
+"""Data preprocessors: the samples of a loader -> one normalized, padded batch on the model's device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ from mmdetlike.structures.warp import Warp
 
 @MODELS.register_module()
 class DetDataPreprocessor(BaseDataPreprocessor):
-    """Move images to the device, change their channel order, normalise, pad and stack them; pad their masks too.
+    """Move images to the device, change their channel order, normalize, pad and stack them; pad their masks too.
 
     Each image is padded at the right and bottom to the largest of the batch, rounded up to ``pad_size_divisor``.
 
     Args:
-        mean: Mean of each channel, in the order after ``bgr_to_rgb``; None to leave images unnormalised.
+        mean: Mean of each channel, in the order after ``bgr_to_rgb``; None to leave images unnormalized.
         std: Deviation of each channel.
         pad_size_divisor: Padded sides are multiples of this.
-        pad_value: What images are padded with, after normalisation.
+        pad_value: What images are padded with, after normalization.
         pad_mask: Pad instance masks in training; in testing they stay as annotated.
-        mask_pad_value: With what.
+        mask_pad_value: What instance masks are padded with.
         pad_seg: Pad semantic maps in training.
-        seg_pad_value: With what.
+        seg_pad_value: What semantic maps are padded with; losses ignore 255 by default.
         bgr_to_rgb: Reverse the channels.
         rgb_to_bgr: Reverse the channels; the same operation, named for the other order.
         boxtype2tensor: Turn boxes of samples into tensors.
@@ -69,6 +69,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.channel_conversion = bgr_to_rgb or rgb_to_bgr
         self._enable_normalize = mean is not None
         if mean is not None:
+            # not persistent: checkpoints of the original don't have them
             self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
             self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.pad_size_divisor, self.pad_value = pad_size_divisor, pad_value
@@ -111,6 +112,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         return dict(inputs=batch, data_samples=samples)
 
     def _normalize(self, image: Tensor) -> Tensor:
+        # a gray or multispectral image has no order to reverse
         if self.channel_conversion and image.shape[0] == 3:
             image = image.flip(0)
         image = image.float()
@@ -134,10 +136,12 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         return batch
 
     def _round_up(self, side: int) -> int:
+        # integer division rounds down, of the negative number away from 0
         return -(-side // self.pad_size_divisor) * self.pad_size_divisor
 
     def _prepare_samples(self, samples: list[DetDataSample], sizes: list[tuple], batch_shape: tuple) -> None:
         for sample, size in zip(samples, sizes):
+            # the image's own, which the largest of the batch doesn't change
             pad_shape = tuple(self._round_up(side) for side in size)
             sample.set_metainfo(dict(batch_input_shape=batch_shape, pad_shape=pad_shape))
             if self.boxtype2tensor:
@@ -201,11 +205,13 @@ class BatchSyncRandomResize(nn.Module):
             for sample in data_samples:
                 resize_sample(sample, warp)
         iteration = MessageHub.get_current_instance().get_info('iter', default=0)  # a loop without a runner stays at 0
+        # for the next batch: this one has been resized
         if (iteration + 1) % self.interval == 0:
             self._input_size = self._draw(height / width, inputs.device)
         return inputs, data_samples
 
     def _draw(self, aspect: float, device: torch.device) -> tuple[int, int]:
+        # one process draws and the others receive: their random states differ
         size = torch.zeros(2, dtype=torch.long, device=device)
         if get_dist_info()[0] == 0:
             side = np.random.randint(self.low, self.high + 1)
@@ -222,7 +228,7 @@ class BatchFixedSizePad(nn.Module):
 
     Args:
         size: Height and width in pixels; a batch that is larger along an axis keeps its size there.
-        img_pad_value: Value of padded pixels, after normalisation.
+        img_pad_value: Value of padded pixels, after normalization.
         pad_mask: Pad masks of objects too.
         mask_pad_value: Value of padded mask pixels.
         pad_seg: Pad segmentation maps too.

@@ -1,4 +1,4 @@
-"""Batches of several views of each sample: one inner preprocessor, applied to each view on its own."""
+"""Batches of branches, such as labeled and unlabeled images: each is preprocessed on its own."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""From clips of a loader to one normalized, padded batch of clips."""
+"""Data preprocessor of videos: clips of a loader -> one normalized, padded batch of clips."""
 
 from collections.abc import Sequence
 
@@ -43,6 +43,7 @@ class TrackDataPreprocessor(DetDataPreprocessor):
         clips = data['inputs']
         samples = data.get('data_samples')
         length = _common_length(clips)
+        # as one batch of frames, so that all clips are padded to one size
         frames = [image for clip in clips for image in clip]
         frame_samples = None if samples is None else [frame for clip in samples for frame in clip]
         prepared = super().forward(dict(inputs=frames, data_samples=frame_samples), training)

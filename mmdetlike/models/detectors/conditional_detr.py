@@ -5,6 +5,7 @@ import dataclasses
 from torch import Tensor
 
 from mmdetlike.models.heads.query import InitialQueries, QueryContext
+from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import ConditionalDecoder, FlatPyramid, TransformerEncoder
 from mmdetlike.registry import MODELS
 
@@ -17,8 +18,8 @@ class ConditionalDETR(DETR):
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """DETR's encoder, and a decoder with conditional attention."""
-        self.encoder = TransformerEncoder(**encoder)
-        self.decoder = ConditionalDecoder(**decoder)
+        self.encoder = build_part(encoder, TransformerEncoder)
+        self.decoder = build_part(decoder, ConditionalDecoder)
 
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
         """Learned positions, without content, and the reference points that lie there."""

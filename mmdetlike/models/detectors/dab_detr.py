@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.query import InitialQueries, QueryContext
+from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import DABDecoder, DABEncoder, FlatPyramid, inverse_sigmoid
 from mmdetlike.registry import MODELS
 
@@ -31,8 +32,8 @@ class DABDETR(DetectionTransformer):
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """An encoder and a decoder that scale positions by contents."""
-        self.encoder = DABEncoder(**encoder)
-        self.decoder = DABDecoder(**decoder)
+        self.encoder = build_part(encoder, DABEncoder)
+        self.decoder = build_part(decoder, DABDecoder)
 
     def build_queries(self) -> None:
         """A box for each query, before the sigmoid, and patterns."""

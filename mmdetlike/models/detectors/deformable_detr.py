@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.query import CdnQueryGenerator, InitialQueries, QueryContext
+from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import (
     DeformableDecoder,
     DeformableEncoder,
@@ -51,8 +52,8 @@ class DeformableDETR(DetectionTransformer):
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """Encoder and decoder with deformable attention."""
-        self.encoder = DeformableEncoder(**encoder)
-        self.decoder = DeformableDecoder(**decoder)
+        self.encoder = build_part(encoder, DeformableEncoder)
+        self.decoder = build_part(decoder, DeformableDecoder)
 
     def build_queries(self) -> None:
         """Embeddings of levels and, with two stages, what turns proposals into queries; else learned queries."""
@@ -143,12 +144,12 @@ class DINO(DeformableDETR):
         sizes = dict(
             num_classes=self.bbox_head.num_classes, embed_dims=self.embed_dims, num_matching_queries=self.num_queries
         )
-        self.dn_query_generator = CdnQueryGenerator(**{**(dn_cfg or {}), **sizes})
+        self.dn_query_generator = build_part(dn_cfg, CdnQueryGenerator, **sizes)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """A deformable encoder, and a decoder that makes positions of queries from their references."""
-        self.encoder = DeformableEncoder(**encoder)
-        self.decoder = DINODecoder(**decoder)
+        self.encoder = build_part(encoder, DeformableEncoder)
+        self.decoder = build_part(decoder, DINODecoder)
 
     def build_queries(self) -> None:
         """Embeddings of levels, learned content of queries and what proposals, their references, come from."""

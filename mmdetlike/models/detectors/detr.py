@@ -7,11 +7,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.heads.query import InitialQueries, QueryContext, QueryOutputs
+from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import (
     FlatPyramid,
     TransformerDecoder,
     TransformerEncoder,
-    build_sine_encoding,
+    build_positional_encoding,
     flatten_pyramid,
 )
 from mmdetlike.models.utils import padding_masks, padding_of
@@ -50,7 +51,7 @@ class DetectionTransformer(BaseDetector):
         self.bbox_head = self.build_head(bbox_head)
         self.build_transformer(encoder, decoder)
         self.embed_dims = self.encoder.embed_dims
-        self.positional_encoding = build_sine_encoding(positional_encoding, self.embed_dims)
+        self.positional_encoding = build_positional_encoding(positional_encoding, self.embed_dims)
         self.build_queries()
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
@@ -141,8 +142,8 @@ class DETR(DetectionTransformer):
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """Encoder and decoder with attention to the whole image."""
-        self.encoder = TransformerEncoder(**encoder)
-        self.decoder = TransformerDecoder(**decoder)
+        self.encoder = build_part(encoder, TransformerEncoder)
+        self.decoder = build_part(decoder, TransformerDecoder)
 
     def build_queries(self) -> None:
         """A learned position for each query."""

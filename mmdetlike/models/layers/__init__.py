@@ -1,6 +1,6 @@
-"""What several networks share: builders of conv, norm and activation layers, and small blocks made of them.
+"""Layers that several networks share: builders of conv, norm and activation layers, and blocks made of them.
 
-``init_cfg``, wherever a block takes it, is the weight initialisation of mmengine's ``BaseModule``.
+``init_cfg``, wherever a block takes it, is the weight initialization of mmengine's ``BaseModule``.
 """
 
 from mmengine.model import (
@@ -29,6 +29,7 @@ from .mask_features import MaskFeatures
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer
+from .part import build_part
 from .plugin import build_plugin_layer
 from .recompute import maybe_recompute
 from .registered_ops import ContextBlock, GeneralizedAttention, MultiScaleDeformableAttention, NonLocal2d

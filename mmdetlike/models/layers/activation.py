@@ -44,6 +44,7 @@ class HSigmoid(nn.Module):
         self.min_value, self.max_value = min_value, max_value
 
     def forward(self, x: Tensor) -> Tensor:
+        # these settings are those of torch's own function, which is one kernel instead of three
         if (self.bias, self.divisor, self.min_value, self.max_value) == (3.0, 6.0, 0.0, 1.0):
             return F.hardsigmoid(x)
         return ((x + self.bias) / self.divisor).clamp(self.min_value, self.max_value)

@@ -10,12 +10,12 @@ from .family import LayerFamily
 
 
 class ConvWS2d(nn.Conv2d):
-    """A convolution whose weights are standardised for each output channel (Weight Standardization, arXiv 1903.10520).
+    """A convolution whose weights are standardized for each output channel (Weight Standardization, arXiv 1903.10520).
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: Of the convolution, like ``stride``, ``padding``, ``dilation``, ``groups`` and ``bias``.
+        kernel_size, stride, padding, dilation, groups, bias: As of ``nn.Conv2d``.
         eps: Added to the standard deviation.
     """
 
@@ -36,6 +36,7 @@ class ConvWS2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
+        # with n - 1 in the variance and eps beside the deviation, unlike torch's norm layers: as weights were trained
         std, mean = torch.std_mean(self.weight, dim=(1, 2, 3), keepdim=True)
         return self._conv_forward(x, (self.weight - mean) / (std + self.eps), self.bias)
 

@@ -1,4 +1,4 @@
-"""Convolution, normalisation and activation as one module."""
+"""Convolution, normalization and activation as one module."""
 
 import warnings
 
@@ -15,12 +15,13 @@ from .conv import build_conv_layer
 from .norm import build_norm_layer
 from .padding import build_padding_layer
 
+# left to the convolution; for other modes there is a padding layer before it
 _NATIVE_PADDING_MODES = ('zeros', 'circular')
 
 
 @MODELS.register_module()
 class ConvModule(nn.Module):
-    """A convolution with optional normalisation and activation.
+    """A convolution with optional normalization and activation.
 
     The parts are the sub-modules ``conv``, the norm layer under its abbreviation (``bn``, ``gn``, ...; also as the
     property ``norm``), ``activate``, and ``padding_layer`` for padding modes that the convolution itself lacks.
@@ -35,7 +36,7 @@ class ConvModule(nn.Module):
         norm_cfg: Config of the norm layer; None for none.
         act_cfg: Config of the activation; None for none.
         inplace: Whether the activation works in place, unless ``act_cfg`` says so.
-        with_spectral_norm: Whether the weight of the convolution is spectrally normalised (arXiv 1802.05957).
+        with_spectral_norm: Whether the weight of the convolution is spectrally normalized (arXiv 1802.05957).
         padding_mode: ``zeros``, ``circular``, ``reflect`` or ``replicate``.
         order: Order of ``conv``, ``norm`` and ``act``.
 
@@ -82,6 +83,7 @@ class ConvModule(nn.Module):
         if padding_mode == 'circular':  # other layers than torch's don't know the argument
             shape['padding_mode'] = padding_mode
         self.conv = build_conv_layer(conv_cfg, in_channels, out_channels, kernel_size, **shape)
+        # settings as the convolution has them, e.g. as tuples: whoever builds on this module asks for them here
         for name in ('in_channels', 'out_channels', 'kernel_size', 'stride', 'dilation', 'groups'):
             setattr(self, name, getattr(self.conv, name))
         self.padding = padding
@@ -95,6 +97,7 @@ class ConvModule(nn.Module):
         self.norm_name = None
         if not self.with_norm:
             return
+        # a norm layer before the convolution sees its input channels
         after_conv = self.order.index('norm') > self.order.index('conv')
         channels = self.conv.out_channels if after_conv else self.conv.in_channels
         self.norm_name, norm = build_norm_layer(self.norm_cfg, channels)
@@ -113,11 +116,12 @@ class ConvModule(nn.Module):
         return getattr(self, self.norm_name) if self.norm_name else None
 
     def init_weights(self) -> None:
-        """Kaiming initialisation of the convolution for its activation, 1 and 0 for the norm layer.
+        """Kaiming initialization of the convolution for its activation, 1 and 0 for the norm layer.
 
         A convolution with an ``init_weights`` of its own (deformable ones) has done that already.
         """
         if not hasattr(self.conv, 'init_weights'):
+            # the gain belongs to the activation after the convolution
             leaky = self.with_activation and self.act_cfg['type'] == 'LeakyReLU'
             slope = self.act_cfg.get('negative_slope', 0.01) if leaky else 0
             kaiming_init(self.conv, a=slope, nonlinearity='leaky_relu' if leaky else 'relu')
@@ -148,7 +152,7 @@ class DepthwiseSeparableConvModule(nn.Module):
         norm_cfg, act_cfg: Norm layer and activation of both.
         dw_norm_cfg, dw_act_cfg: Those of the depthwise convolution, unless they are ``'default'``.
         pw_norm_cfg, pw_act_cfg: Those of the pointwise convolution, unless they are ``'default'``.
-        **kwargs: Further arguments of both ``ConvModule``; not ``groups``.
+        bias, conv_cfg, inplace, with_spectral_norm, padding_mode, order: As of ``ConvModule``, for both.
     """
 
     def __init__(
@@ -165,11 +169,14 @@ class DepthwiseSeparableConvModule(nn.Module):
         dw_act_cfg: dict | str | None = 'default',
         pw_norm_cfg: dict | str | None = 'default',
         pw_act_cfg: dict | str | None = 'default',
-        **kwargs,
+        bias: bool | str = 'auto',
+        conv_cfg: dict | None = None,
+        inplace: bool = True,
+        with_spectral_norm: bool = False,
+        padding_mode: str = 'zeros',
+        order: tuple[str, str, str] = ('conv', 'norm', 'act'),
     ) -> None:
         super().__init__()
-        if 'groups' in kwargs:
-            raise ConfigError('A depthwise separable convolution sets groups itself; leave it out.')
         depthwise = dict(
             norm_cfg=norm_cfg if dw_norm_cfg == 'default' else dw_norm_cfg,
             act_cfg=act_cfg if dw_act_cfg == 'default' else dw_act_cfg,
@@ -178,9 +185,12 @@ class DepthwiseSeparableConvModule(nn.Module):
             norm_cfg=norm_cfg if pw_norm_cfg == 'default' else pw_norm_cfg,
             act_cfg=act_cfg if pw_act_cfg == 'default' else pw_act_cfg,
         )
+        shared = dict(bias=bias, conv_cfg=conv_cfg, inplace=inplace, with_spectral_norm=with_spectral_norm)
+        shared.update(padding_mode=padding_mode, order=order)
+        # one group for each channel: this is what makes the convolution depthwise
         shape = dict(stride=stride, padding=padding, dilation=dilation, groups=in_channels)
-        self.depthwise_conv = ConvModule(in_channels, in_channels, kernel_size, **shape, **depthwise, **kwargs)
-        self.pointwise_conv = ConvModule(in_channels, out_channels, 1, **pointwise, **kwargs)
+        self.depthwise_conv = ConvModule(in_channels, in_channels, kernel_size, **shape, **depthwise, **shared)
+        self.pointwise_conv = ConvModule(in_channels, out_channels, 1, **pointwise, **shared)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""

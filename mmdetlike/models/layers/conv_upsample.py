@@ -1,4 +1,4 @@
-"""Convolutions with upsampling in between."""
+"""Convolutions with upsampling in between: the branches of Panoptic FPN's semantic head."""
 
 import itertools
 
@@ -18,7 +18,8 @@ class ConvUpsample(BaseModule):
         inner_channels: Channels of the layers.
         num_layers: Number of layers.
         num_upsample: How many of them are followed by upsampling, by default all; not more than there are.
-        **kwargs: Further arguments of ``ConvModule``.
+        conv_cfg, norm_cfg, act_cfg: As of ``ConvModule``.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -28,7 +29,9 @@ class ConvUpsample(BaseModule):
         num_layers: int = 1,
         num_upsample: int | None = None,
         init_cfg: dict | None = None,
-        **kwargs,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = {'type': 'ReLU'},  # noqa: B006
     ) -> None:
         super().__init__(init_cfg)
         self.num_layers = num_layers
@@ -36,7 +39,8 @@ class ConvUpsample(BaseModule):
         if self.num_upsample > num_layers:
             raise ValueError(f'num_upsample={self.num_upsample} must not be more than num_layers={num_layers}.')
         widths = [in_channels] + [inner_channels] * num_layers
-        self.conv = nn.ModuleList(ConvModule(a, b, 3, padding=1, **kwargs) for a, b in itertools.pairwise(widths))
+        layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv = nn.ModuleList(ConvModule(a, b, 3, padding=1, **layer) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, inner_channels, H * 2 ** num_upsample, W * 2 ** num_upsample)."""

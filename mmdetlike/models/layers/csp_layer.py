@@ -1,4 +1,4 @@
-"""What the networks of YOLOX, arXiv 2107.08430, and RTMDet, arXiv 2212.07784, are made of.
+"""Blocks of YOLOX, arXiv 2107.08430, and RTMDet, arXiv 2212.07784.
 
 Cross stage partial blocks (CSPNet, arXiv 1911.11929), a stem that folds pixels into channels, and pyramid pooling.
 """
@@ -16,7 +16,7 @@ from .se_layer import ChannelAttention
 
 BN_OF_YOLO = {'type': 'BN', 'momentum': 0.03, 'eps': 0.001}
 SWISH = {'type': 'Swish'}
-YOLO_LAYERS = {'norm_cfg': BN_OF_YOLO, 'act_cfg': SWISH}
+# torch's own initialization of convolutions, written out: mmengine would draw them otherwise
 YOLO_INIT = dict(
     type='Kaiming',
     layer='Conv2d',
@@ -41,7 +41,8 @@ class DarknetBottleneck(BaseModule):
         expansion: Channels between the convolutions as a share of ``out_channels``.
         add_identity: Whether there is a shortcut, where channels agree.
         use_depthwise: Make the 3x3 convolution depthwise separable.
-        **layers: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of the convolutions, by default those of YOLOX.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation, by default those of YOLOX.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -51,15 +52,18 @@ class DarknetBottleneck(BaseModule):
         expansion: float = 0.5,
         add_identity: bool = True,
         use_depthwise: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
         init_cfg: dict | list[dict] | None = None,
-        **layers,
     ) -> None:
         super().__init__(init_cfg)
         self.add_identity = add_identity and in_channels == out_channels
         hidden = int(out_channels * expansion)
-        self._add_convs(in_channels, hidden, out_channels, use_depthwise, **{**YOLO_LAYERS, **layers})
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self._add_convs(in_channels, hidden, out_channels, use_depthwise, layers)
 
-    def _add_convs(self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, **layers) -> None:
+    def _add_convs(self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, layers: dict) -> None:
         self.conv1 = ConvModule(in_channels, hidden, 1, **layers)
         self.conv2 = conv_class(use_depthwise)(hidden, out_channels, 3, padding=1, **layers)
 
@@ -72,18 +76,40 @@ class DarknetBottleneck(BaseModule):
 class CSPNeXtBlock(DarknetBottleneck):
     """A 3x3 and a large depthwise separable convolution around a shortcut.
 
-    ``kernel_size`` is that of the large one, the other arguments are those of ``DarknetBottleneck``.
+    Args:
+        in_channels, out_channels, expansion, add_identity: As of ``DarknetBottleneck``.
+        use_depthwise: Make the 3x3 convolution depthwise separable too.
+        kernel_size: Of the large convolution.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
     """
 
-    def _add_convs(
-        self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, kernel_size: int = 5, **layers
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion: float = 0.5,
+        add_identity: bool = True,
+        use_depthwise: bool = False,
+        kernel_size: int = 5,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        # before ``super``, which makes the convolutions
+        self.kernel_size = kernel_size
+        super().__init__(
+            in_channels, out_channels, expansion, add_identity, use_depthwise, conv_cfg, norm_cfg, act_cfg, init_cfg
+        )
+
+    def _add_convs(self, in_channels: int, hidden: int, out_channels: int, use_depthwise: bool, layers: dict) -> None:
+        large = dict(kernel_size=self.kernel_size, padding=self.kernel_size // 2)
         self.conv1 = conv_class(use_depthwise)(in_channels, hidden, 3, padding=1, **layers)
-        self.conv2 = DepthwiseSeparableConvModule(hidden, out_channels, kernel_size, padding=kernel_size // 2, **layers)
+        self.conv2 = DepthwiseSeparableConvModule(hidden, out_channels, **large, **layers)
 
 
 class CSPLayer(BaseModule):
-    """Blocks on one part of the channels, joined with another part that passes by.
+    """Cross stage partial layer: blocks on one part of the channels, joined with another part that bypasses them.
 
     Args:
         in_channels: Channels of the input.
@@ -94,7 +120,7 @@ class CSPLayer(BaseModule):
         use_depthwise: Use depthwise separable convolutions in blocks.
         use_cspnext_block: Blocks are ``CSPNeXtBlock``; ``DarknetBottleneck`` where False.
         channel_attention: Weigh the channels of the joined parts.
-        **layers: As of ``DarknetBottleneck``.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -107,11 +133,13 @@ class CSPLayer(BaseModule):
         use_depthwise: bool = False,
         use_cspnext_block: bool = False,
         channel_attention: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
         init_cfg: dict | list[dict] | None = None,
-        **layers,
     ) -> None:
         super().__init__(init_cfg)
-        layers = {**YOLO_LAYERS, **layers}
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         width = int(out_channels * expand_ratio)
         self.main_conv = ConvModule(in_channels, width, 1, **layers)
         self.short_conv = ConvModule(in_channels, width, 1, **layers)
@@ -136,13 +164,23 @@ class Focus(nn.Module):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size, stride: Of the convolution.
-        **layers: As of ``DarknetBottleneck``.
+        conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, **layers) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
+    ) -> None:
         super().__init__()
-        layers = {**YOLO_LAYERS, 'padding': (kernel_size - 1) // 2, **layers}
-        self.conv = ConvModule(in_channels * 4, out_channels, kernel_size, stride, **layers)
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        padding = (kernel_size - 1) // 2
+        self.conv = ConvModule(in_channels * 4, out_channels, kernel_size, stride, padding, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W), sides even -> (B, out_channels, H / 2, W / 2) at stride 1.
@@ -152,6 +190,7 @@ class Focus(nn.Module):
         """
         if x.shape[-2] % 2 or x.shape[-1] % 2:
             raise ValueError(f'Focus halves its input, whose sides must be even, got {tuple(x.shape[-2:])}')
+        # left column first: the order of channels in which weights were trained
         corners = [x[..., top::2, left::2] for left in (0, 1) for top in (0, 1)]
         return self.conv(torch.cat(corners, dim=1))
 
@@ -162,11 +201,11 @@ class SPPBottleneck(BaseModule):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_sizes: Sides of the pooling windows, odd, rising.
-        **layers: As of ``DarknetBottleneck``.
+        kernel_sizes: Sides of the pooling windows, odd, ascending.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
 
     Raises:
-        ValueError: ``kernel_sizes`` are not odd and rising.
+        ValueError: ``kernel_sizes`` are not odd and ascending.
     """
 
     def __init__(
@@ -174,14 +213,16 @@ class SPPBottleneck(BaseModule):
         in_channels: int,
         out_channels: int,
         kernel_sizes: Sequence[int] = (5, 9, 13),
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = BN_OF_YOLO,
+        act_cfg: dict | None = SWISH,
         init_cfg: dict | list[dict] | None = None,
-        **layers,
     ) -> None:
         super().__init__(init_cfg)
         if any(size % 2 == 0 for size in kernel_sizes) or any(a >= b for a, b in pairwise(kernel_sizes)):
-            raise ValueError(f'kernel_sizes must be odd and rising, got {tuple(kernel_sizes)}')
+            raise ValueError(f'kernel_sizes must be odd and ascending, got {tuple(kernel_sizes)}')
         hidden = in_channels // 2
-        layers = {**YOLO_LAYERS, **layers}
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.conv1 = ConvModule(in_channels, hidden, 1, **layers)
         # a window of 9 is a window of 5 over windows of 5: each pooling goes on where the one before ended
         steps = [b - a + 1 for a, b in pairwise([1, *kernel_sizes])]

@@ -11,6 +11,7 @@ def drop_path(x: Tensor, drop_prob: float = 0.0, training: bool = False) -> Tens
     if drop_prob == 0.0 or not training:
         return x
     keep_prob = 1.0 - drop_prob
+    # drawn in float32: half precision has too few numbers near 1 for small probabilities
     keep = torch.rand((x.shape[0],) + (1,) * (x.dim() - 1), dtype=torch.float32, device=x.device) < keep_prob
     return x * (keep.to(x.dtype) / keep_prob)
 

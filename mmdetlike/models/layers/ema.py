@@ -1,7 +1,8 @@
-"""Averages of weights over a run."""
+"""Moving averages of a model's weights."""
 
 import math
 
+import torch
 from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
@@ -18,19 +19,30 @@ class ExpMomentumEMA(ExponentialMovingAverage):
         model: The model that is averaged.
         momentum: Share of the model in the average at last.
         gamma: Steps after which that is nearly so.
-        **kwargs: ``interval``, ``device`` and ``update_buffers`` of mmengine's ``ExponentialMovingAverage``.
+        interval: Steps between two updates of the average.
+        device: Where the average is kept; None for where the model is.
+        update_buffers: Average buffers, such as statistics of batch norms, too; else they are copied.
 
     Raises:
         ValueError: ``gamma`` isn't positive.
     """
 
-    def __init__(self, model: nn.Module, momentum: float = 0.0002, gamma: int = 2000, **kwargs) -> None:
-        super().__init__(model, momentum, **kwargs)
+    def __init__(
+        self,
+        model: nn.Module,
+        momentum: float = 0.0002,
+        gamma: int = 2000,
+        interval: int = 1,
+        device: torch.device | None = None,
+        update_buffers: bool = False,
+    ) -> None:
+        super().__init__(model, momentum, interval, device, update_buffers)
         if gamma <= 0:
             raise ValueError(f'gamma must be positive, got {gamma}')
         self.gamma = gamma
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
         """Move ``averaged_param`` towards ``source_param``, in place."""
+        # nearly 1 at the start: the average shall not remember weights that were drawn at random
         share = (1 - self.momentum) * math.exp(-float(1 + steps) / self.gamma) + self.momentum
         averaged_param.lerp_(source_param, share)

@@ -1,4 +1,4 @@
-"""The one lookup that turns ``dict(type='GN', num_groups=32)`` into a layer class and its arguments."""
+"""Families of layers: ``dict(type='GN', num_groups=32)`` -> a layer class and its arguments."""
 
 import difflib
 import inspect
@@ -25,6 +25,7 @@ class LayerFamily:
         self.name = name
         self.table = table
         for key, cls in table.items():
+            # some names, e.g. 'Dropout', may stand in mmengine's registry or in several families
             if key not in MODELS.module_dict:
                 MODELS.register_module(name=key, module=cls)
 
@@ -46,8 +47,10 @@ class LayerFamily:
 
     def _find(self, key: str, cfg: dict) -> type[nn.Module]:
         name = MODELS.split_scope_key(key)[1] if isinstance(key, str) else key
+        # the table comes first: what a name means in a family doesn't depend on what others have registered as it
         if name in self.table:
             return self.table[name]
+        # the registry of the default scope: that of a user's package that extends this one
         try:
             with MODELS.switch_scope_and_registry(None) as registry:
                 found = registry.get(key)

@@ -1,4 +1,4 @@
-"""Fusion of batch normalisation into the convolution before it, for inference."""
+"""Fusion of batch normalization into the convolution before it, for inference."""
 
 import copy
 
@@ -32,6 +32,7 @@ def fuse_conv_bn(module: nn.Module) -> nn.Module:
             setattr(module, name, nn.Identity())
         else:
             fuse_conv_bn(child)
+        # by name: the module of that name may just have been replaced
         previous = name
     return module
 
@@ -41,7 +42,7 @@ def _is_foldable(parent: nn.Module, conv: nn.Module, norm: nn.Module) -> bool:
     return (
         in_order
         and type(conv) in _CONVS
-        and not conv._forward_pre_hooks
+        and not conv._forward_pre_hooks  # spectral norm computes the weight anew before each call
         and isinstance(norm, (_BatchNorm, FrozenBatchNorm2d))
         and norm.running_mean is not None
         and conv.out_channels == norm.num_features
@@ -49,6 +50,7 @@ def _is_foldable(parent: nn.Module, conv: nn.Module, norm: nn.Module) -> bool:
 
 
 def _fold(conv: nn.Module, norm: nn.Module) -> nn.Module:
+    # a copy: heads share convolutions between levels whose batch norms differ
     fused = copy.deepcopy(conv)
     fused.weight, fused.bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

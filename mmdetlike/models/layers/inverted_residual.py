@@ -1,4 +1,4 @@
-"""Residual blocks that expand, filter and project: those of MobileNets and EfficientNets."""
+"""Inverted residual blocks, which expand, filter and project: those of MobileNets and EfficientNets."""
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -48,7 +48,6 @@ class EdgeResidual(BaseModule):
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
-        **filter_args,
     ) -> None:
         super().__init__(init_cfg)
         if stride not in (1, 2):
@@ -58,9 +57,10 @@ class EdgeResidual(BaseModule):
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
         shape = dict(kernel_size=kernel_size, stride=stride, padding=kernel_size // 2)
-        parts = self._filter(in_channels, mid_channels, shape, dict(layers, act_cfg=act_cfg), **filter_args)
+        parts = self._filter(in_channels, mid_channels, shape, dict(layers, act_cfg=act_cfg))
         if se_cfg is not None:
             parts['se'] = SELayer(**se_cfg)
+        # linear: an activation would destroy information in so few channels (MobileNetV2, section 3.2)
         parts[self.projection] = ConvModule(mid_channels, out_channels, 1, act_cfg=None, **layers)
         self.part_names = list(parts)
         for name, part in parts.items():
@@ -85,8 +85,9 @@ class InvertedResidual(EdgeResidual):
     """Expand, filter depthwise, project (MobileNetV2, arXiv 1801.04381; with attention MobileNetV3, arXiv 1905.02244).
 
     Args:
+        in_channels, out_channels, mid_channels, kernel_size, stride, se_cfg, with_residual: As of ``EdgeResidual``.
+        conv_cfg, norm_cfg, act_cfg, drop_path_rate, with_cp, init_cfg: As of ``EdgeResidual``.
         with_expand_conv: Whether there is an expansion; without, ``mid_channels`` must equal ``in_channels``.
-        *args, **kwargs: As of ``EdgeResidual``.
 
     Raises:
         ConfigError: ``stride`` is neither 1 nor 2, or ``mid_channels`` differs from ``in_channels`` without expansion.
@@ -94,11 +95,44 @@ class InvertedResidual(EdgeResidual):
 
     projection = 'linear_conv'
 
-    def _filter(
-        self, in_channels: int, mid_channels: int, shape: dict, layers: dict, with_expand_conv: bool = True
-    ) -> dict[str, nn.Module]:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        mid_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        se_cfg: dict | None = None,
+        with_residual: bool = True,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = {'type': 'BN'},  # noqa: B006
+        act_cfg: dict | None = {'type': 'ReLU'},  # noqa: B006
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        with_expand_conv: bool = True,
+    ) -> None:
+        # before ``super``, which makes the layers by ``_filter``
+        self.with_expand_conv = with_expand_conv
+        super().__init__(
+            in_channels,
+            out_channels,
+            mid_channels,
+            kernel_size,
+            stride,
+            se_cfg,
+            with_residual,
+            conv_cfg,
+            norm_cfg,
+            act_cfg,
+            drop_path_rate,
+            with_cp,
+            init_cfg,
+        )
+
+    def _filter(self, in_channels: int, mid_channels: int, shape: dict, layers: dict) -> dict[str, nn.Module]:
         parts = {}
-        if with_expand_conv:
+        if self.with_expand_conv:
             parts['expand_conv'] = ConvModule(in_channels, mid_channels, 1, **layers)
         elif mid_channels != in_channels:
             raise ConfigError(

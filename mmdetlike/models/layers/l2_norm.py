@@ -1,11 +1,11 @@
-"""Normalisation of each cell's vector: ParseNet, arXiv 1506.04579, as used in SSD, arXiv 1512.02325."""
+"""L2 normalization of each pixel's features: ParseNet, arXiv 1506.04579, as used in SSD, arXiv 1512.02325."""
 
 import torch
 from torch import Tensor, nn
 
 
 class L2Norm(nn.Module):
-    """Scale each cell's vector to length 1, then each channel by a learnable factor.
+    """Scale each pixel's feature vector to length 1, then each channel by a learnable factor.
 
     Args:
         n_dims: Channels.
@@ -19,7 +19,8 @@ class L2Norm(nn.Module):
         self.weight = nn.Parameter(torch.full((n_dims,), float(scale)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` (N, C, H, W) along C, in float32 where it comes in half precision."""
+        """Normalize ``x`` (N, C, H, W) along C, in float32 where it comes in half precision."""
+        # a sum of squares of hundreds of channels exceeds the range of float16
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         length = torch.linalg.vector_norm(wide, dim=1, keepdim=True) + self.eps
         return (self.weight[:, None, None] * wide / length).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Features of all levels at one size, which masks are made of."""
+"""Mask features: feature maps of all levels brought to one size, which masks are predicted from."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class MaskFeatures(BaseModule):
-    """Base of the modules that bring pyramid maps to one size, add them up and mix their channels.
+    """Base of the modules that bring the maps of a pyramid to one size, add them up and mix their channels.
 
     A subclass supplies ``level_convs``, and mixes the sum that ``forward`` returns.
 
@@ -20,7 +20,7 @@ class MaskFeatures(BaseModule):
         mask_stride: Stride of the result in pixels.
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
 
     Raises:
         ValueError: The levels are out of order.
@@ -47,9 +47,9 @@ class MaskFeatures(BaseModule):
         self.convs_all_levels = nn.ModuleList(self.level_convs(i) for i in range(start_level, end_level + 1))
 
     def level_convs(self, level: int) -> nn.Sequential:
-        """The layers of one level."""
+        """Hook: the layers of one level, which bring it to the size of ``mask_stride``."""
         raise NotImplementedError
 
     def run_levels(self, x: Sequence[Tensor]) -> list[Tensor]:
-        """What the layers make of the levels used, of pyramid maps (B, C, H_i, W_i)."""
+        """The levels used of a pyramid (B, C, H_i, W_i), each after its layers."""
         return [conv(level) for conv, level in zip(self.convs_all_levels, x[self.start_level : self.end_level + 1])]

@@ -1,4 +1,4 @@
-"""Normalisation layers that a ``norm_cfg`` chooses from."""
+"""Normalization layers that a ``norm_cfg`` chooses from."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from .family import LayerFamily
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel of (N, C, H, W).
+    """Layer normalization over the channels of each pixel of (N, C, H, W).
 
     Args:
         num_channels: Number of channels C.
@@ -27,23 +27,24 @@ class LayerNorm2d(nn.LayerNorm):
         self.num_channels = num_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` (N, C, H, W) along C."""
+        """Normalize ``x`` (N, C, H, W) along C."""
         if x.dim() != 4:
             raise ValueError(f'LayerNorm2d expects a tensor of shape (N, C, H, W), but got {tuple(x.shape)}.')
-        normalised = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
-        return normalised.permute(0, 3, 1, 2)
+        normalized = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return normalized.permute(0, 3, 1, 2)
 
 
 # the second base, a base of the first, is what ``init_cfg=dict(layer='_BatchNorm')`` looks for
 class BatchNorm2d(nn.BatchNorm2d, _BatchNorm):
-    """Batch normalisation that also trains where a channel has a single value.
+    """Batch normalization that also trains where a channel has a single value.
 
-    Such a value, of one image on a map of one pixel, has no variance, and PyTorch refuses it. It is normalised by the
+    Such a value, of one image on a map of one pixel, has no variance, and PyTorch refuses it. It is normalized by the
     running statistics, which it leaves as they are. The arguments are those of ``torch.nn.BatchNorm2d``.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` (N, C, H, W) over N, H and W."""
+        """Normalize ``x`` (N, C, H, W) over N, H and W."""
+        # without running statistics there is nothing to normalize by, and torch's error is the right answer
         alone = self.training and self.track_running_stats and x.dim() == 4 and x.numel() == x.shape[1]
         if not alone:
             return super().forward(x)
@@ -64,7 +65,7 @@ NORM_LAYERS = LayerFamily(
 
 
 def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> tuple[str, nn.Module]:
-    """Build a normalisation layer and the name under which its parent keeps it.
+    """Build a normalization layer and the name under which its parent keeps it.
 
     Args:
         cfg: ``dict(type='BN', requires_grad=True, eps=1e-5, ...)``; ``GN`` needs ``num_groups``. ``requires_grad``
@@ -81,6 +82,7 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> t
     arguments = with_norm_class(cfg)
     cls = arguments.pop('type')
     requires_grad = arguments.pop('requires_grad', True)
+    # the only one whose first argument is not the number of channels
     if issubclass(cls, nn.GroupNorm):
         _check_groups(arguments, num_features, cfg)
         layer = NORM_LAYERS.construct(cls, num_channels=num_features, **arguments)
@@ -98,6 +100,7 @@ def with_norm_class(cfg: dict) -> dict:
         ConfigError: The type is unknown.
     """
     cls, arguments = NORM_LAYERS.resolve(cfg)
+    # also for layers whose own default is another one, e.g. those of a user
     return {'type': cls, 'eps': 1e-5, **arguments}
 
 
@@ -114,7 +117,7 @@ def _check_groups(arguments: dict, num_features: int, cfg: dict) -> None:
 
 
 def is_norm(layer: nn.Module, exclude: type | tuple[type, ...] | None = None) -> bool:
-    """Whether ``layer`` is a batch, instance, group or layer normalisation and none of the classes in ``exclude``."""
+    """Whether ``layer`` is a batch, instance, group or layer normalization and none of the classes in ``exclude``."""
     if exclude is not None and isinstance(layer, exclude):
         return False
     return isinstance(layer, (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, FrozenBatchNorm2d))

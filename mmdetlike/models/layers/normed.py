@@ -1,4 +1,4 @@
-"""Predictors that compare directions, of input and weight of unit length (Seesaw Loss, arXiv 2008.10032)."""
+"""Normalized classifiers: logits are scaled cosines of input and weight (Seesaw Loss, arXiv 2008.10032)."""
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,7 @@ class NormedLinear(nn.Linear):
         """Map (..., in_features) to (..., out_features)."""
         x = to_unit_length(x, -1, self.power, self.eps)
         weight = to_unit_length(self.weight, 1, self.power, self.eps)
+        # cosines lie in [-1, 1]: without the factor no softmax of them could be sure
         return F.linear(x * self.tempearture, weight, self.bias)
 
 
@@ -58,12 +59,11 @@ class NormedConv2d(nn.Conv2d):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: As of the convolution.
+        kernel_size, stride, padding, dilation, groups, bias, padding_mode: As of ``nn.Conv2d``.
         tempearture: Factor of the input of unit length, spelled as configs spell it.
         power: Exponent of the lengths that are divided by.
         eps: Added to them.
         norm_over_kernel: The length of a weight is that of the whole kernel, not of each of its positions.
-        kwargs: See ``nn.Conv2d``.
     """
 
     def __init__(
@@ -71,14 +71,19 @@ class NormedConv2d(nn.Conv2d):
         in_channels: int,
         out_channels: int,
         kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = 'zeros',
         *,
         tempearture: float = 20,
         power: float = 1.0,
         eps: float = 1e-6,
         norm_over_kernel: bool = False,
-        **kwargs,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, **kwargs)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
         self.tempearture, self.power, self.eps = tempearture, power, eps
         self.norm_over_kernel = norm_over_kernel
 

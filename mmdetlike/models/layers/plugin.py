@@ -17,6 +17,7 @@ PLUGIN_LAYERS = LayerFamily('plugin layer', {})
 
 def plugin_abbreviation(cls: type[nn.Module]) -> str:
     """Return the name of a plugin of class ``cls`` in its parent: ``cls._abbr_``, else the class name in snake case."""
+    # parameter names of checkpoints hang on it
     if hasattr(cls, '_abbr_'):
         return cls._abbr_
     spaced = re.sub(r'([A-Z]+)([A-Z][a-z])', r'\1_\2', cls.__name__)

@@ -34,5 +34,6 @@ _REGION_POOLING = (
     SimpleRoIAlign,
 )
 
+# here, not where they are defined: mmdetlike_ops imports nothing of this package
 for _module in (*_PLUGINS, *_REGION_POOLING, nn.Linear):
     MODELS.register_module(module=_module)

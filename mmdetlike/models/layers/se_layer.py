@@ -60,18 +60,29 @@ class SELayer(BaseModule):
 class DyReLU(SELayer):
     """Dynamic ReLU, spatially shared and channel-wise (arXiv 2003.10027), the maximum of two lines computed from ``x``.
 
-    The arguments are those of ``SELayer``; the second activation has values in [0, 1].
+    Args:
+        channels: Channels of the input.
+        ratio: The hidden layer has ``int(channels / ratio)`` channels.
+        conv_cfg: Config of the convolutions.
+        act_cfg: Activation of both convolutions, or a pair, of which the second one has values in [0, 1].
+        init_cfg: Weight initialization.
     """
 
     outputs = 4
 
     def __init__(
-        self, channels: int, ratio: int = 4, act_cfg: dict | tuple[dict, dict] = _DYRELU_ACTIVATIONS, **kwargs
+        self,
+        channels: int,
+        ratio: int = 4,
+        act_cfg: dict | tuple[dict, dict] = _DYRELU_ACTIVATIONS,
+        conv_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(channels, ratio, act_cfg=act_cfg, **kwargs)
+        super().__init__(channels, ratio, conv_cfg, act_cfg, init_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``max(a1 * x + b1, a2 * x + b2)`` for ``x`` (N, C, H, W)."""
+        # outputs in [0, 1] become deviations in [-0.5, 0.5] from the plain ReLU, max(x, 0): a1 = 1, a2 = b1 = b2 = 0
         a1, b1, a2, b2 = (self.excite(x) - 0.5).split(self.channels, dim=1)
         return torch.maximum(x * (2 * a1 + 1) + b1, x * (2 * a2) + b2)
 
@@ -91,6 +102,7 @@ class ChannelAttention(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` (N, C, H, W) with scaled channels."""
+        # a mean over a large map loses too much in half precision
         with torch.autocast(x.device.type, enabled=False):
             mean = self.global_avgpool(x.to(self.fc.weight.dtype))
             scale = self.act(self.fc(mean))

@@ -1,4 +1,4 @@
-"""The stack of convolutions that most dense heads run before they predict."""
+"""Towers: the stacked convolutions of a dense head before its predicting layers."""
 
 from collections.abc import Sequence
 
@@ -63,5 +63,6 @@ def share_convolutions(towers: Sequence[nn.ModuleList]) -> nn.ModuleList:
     layers = [[m for m in tower.modules() if isinstance(m, ConvModule)] for tower in towers]
     for others in layers[1:]:
         for layer, of_first in zip(others, layers[0]):
+            # levels have other statistics, so norm layers stay their own (RetinaSepBN, RTMDet)
             layer.conv = of_first.conv
     return nn.ModuleList(towers)

@@ -61,6 +61,7 @@ def build_upsample_layer(cfg: dict, *args, **kwargs) -> nn.Module:
         ConfigError: The type or an argument is unknown.
     """
     cls, _ = UPSAMPLE_LAYERS.resolve(cfg)
+    # three types are one class, told apart by ``mode``; a scope such as 'mmdet.nearest' is no part of it
     if cls is nn.Upsample:
         kwargs = {'mode': cfg['type'].rpartition('.')[2] if isinstance(cfg['type'], str) else 'nearest', **kwargs}
     return UPSAMPLE_LAYERS.build(cfg, *args, **kwargs)

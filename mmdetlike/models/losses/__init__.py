@@ -1,4 +1,4 @@
-"""Losses: modules that say what one element costs, with one way of weighting and reduction."""
+"""Losses: each computes a value for every element, ``Loss`` weights and reduces them."""
 
 from .accuracy import Accuracy, accuracy
 from .cross_entropy_loss import CrossEntropyLoss, one_hot_labels

@@ -1,4 +1,4 @@
-"""Cross entropy over classes, per class, and over masks."""
+"""Cross entropy of a softmax over classes, of a sigmoid for each class, and of masks."""
 
 from collections.abc import Sequence
 
@@ -57,6 +57,7 @@ class CrossEntropyLoss(Loss):
         self.use_sigmoid, self.use_mask = use_sigmoid, use_mask
         self.ignore_index, self.avg_non_ignore = ignore_index, avg_non_ignore
         weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
+        # a buffer moves to the device with the loss; checkpoints don't have it
         self.register_buffer('class_weight', weights, persistent=False)
 
     def forward(
@@ -89,8 +90,10 @@ class CrossEntropyLoss(Loss):
             return self.reduce(loss, weight, avg_factor, reduction_override)
         ignored = self.ignore_index if ignore_index is None else ignore_index
         elementwise = self._of_each_class if self.use_sigmoid else self._of_softmax
+        # -100 is what torch ignores by default
         loss, counts = elementwise(pred, target, -100 if ignored is None else ignored)
         if weight is not None:
+            # the loss of a sigmoid has a value for each class, a weight (n,) is for all classes of an element
             per_label = self.use_sigmoid and weight.dim() == target.dim() < pred.dim()
             weight = (weight.unsqueeze(1) if per_label else weight).float()
         if self.avg_non_ignore and avg_factor is None and (reduction_override or self.reduction) == 'mean':
@@ -111,6 +114,7 @@ class CrossEntropyLoss(Loss):
         if label.dim() != pred.dim():
             label = one_hot_labels(label, pred.shape[1])
             valid = valid.unsqueeze(1).expand_as(pred)
+        # what is ignored, often -100 or 255, is no target that binary cross entropy knows
         target = torch.where(valid, label, 0).to(pred.dtype)
         class_weight = self._class_weight(pred)
         if class_weight is not None:

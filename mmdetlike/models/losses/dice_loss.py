@@ -44,5 +44,6 @@ class DiceLoss(Loss):
         pred = pred.sigmoid() if self.activate else pred
         twice_overlap = 2 * (pred * target).sum(dim=1)
         if self.naive_dice:
+            # eps above and below: an empty prediction of an empty mask is right
             return 1 - (twice_overlap + self.eps) / (pred.sum(dim=1) + target.sum(dim=1) + self.eps)
         return 1 - twice_overlap / (pred.square().sum(dim=1) + target.square().sum(dim=1) + 2 * self.eps)

@@ -20,21 +20,31 @@ class FocalLoss(SigmoidLoss):
         use_sigmoid: Must be True.
         gamma: Exponent of the modulating factor.
         alpha: Weight of positives; negatives have ``1 - alpha``.
-        kwargs: ``activated``, ``reduction`` and ``loss_weight``, see ``SigmoidLoss``.
+        activated, reduction, loss_weight: As of ``SigmoidLoss``.
     """
 
-    def __init__(self, use_sigmoid: bool = True, gamma: float = 2.0, alpha: float = 0.25, **kwargs) -> None:
-        super().__init__(use_sigmoid, **kwargs)
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        gamma: float = 2.0,
+        alpha: float = 0.25,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        activated: bool = False,
+    ) -> None:
+        super().__init__(use_sigmoid, activated, reduction, loss_weight)
         self.gamma, self.alpha = gamma, alpha
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss per element, (n, c), of class indices by the fused kernel."""
         if target.dim() != pred.dim():
+            # the fused kernel takes class indices, so that no one-hot targets (n, c) are made and kept for backward
             if pred.dim() == 2 and not self.activated:
                 return sigmoid_focal_loss(pred, target.long(), gamma=self.gamma, alpha=self.alpha, reduction='none')
             target = one_hot_labels(target, pred.shape[1])
         target = target.to(pred.dtype)
         entropy, probability = self.entropy_and_probability(pred, target)
-        wrong = (1 - probability) * target + probability * (1 - target)
-        balance = self.alpha * target + (1 - self.alpha) * (1 - target)
-        return entropy * balance * wrong.pow(self.gamma)
+        # 1 - p_t and alpha_t of equations 4 and 5 in the paper, interpolated for soft targets
+        one_minus_p_t = (1 - probability) * target + probability * (1 - target)
+        alpha_t = self.alpha * target + (1 - self.alpha) * (1 - target)
+        return entropy * alpha_t * one_minus_p_t.pow(self.gamma)

@@ -7,6 +7,7 @@ from mmdetlike.registry import MODELS
 
 from .reduction import Loss
 
+# keeps the logarithm of a saturated probability finite
 _EPS = 1e-12
 
 
@@ -40,6 +41,7 @@ class GaussianFocalLoss(Loss):
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss per element, of the shape of ``pred``."""
         pred, target = float32_if_half(pred, target)
+        # equation 1 of the paper; there a value below 1 is the less wrong as a peak, the nearer it is to one
         positive = -(pred + _EPS).log() * (1 - pred).pow(self.alpha) * (target == 1)
         negative = -(1 - pred + _EPS).log() * pred.pow(self.alpha) * (1 - target).pow(self.gamma)
         return self.pos_weight * positive + self.neg_weight * negative

@@ -19,13 +19,20 @@ class QualityFocalLoss(SigmoidLoss):
     Args:
         use_sigmoid: Must be True.
         beta: Exponent of the modulating factor.
-        kwargs: ``activated``, ``reduction`` and ``loss_weight``, see ``SigmoidLoss``.
+        activated, reduction, loss_weight: As of ``SigmoidLoss``.
     """
 
     takes_quality = True
 
-    def __init__(self, use_sigmoid: bool = True, beta: float = 2.0, **kwargs) -> None:
-        super().__init__(use_sigmoid, **kwargs)
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        beta: float = 2.0,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        activated: bool = False,
+    ) -> None:
+        super().__init__(use_sigmoid, activated, reduction, loss_weight)
         self.beta = beta
 
     def compute(self, pred: Tensor, target: tuple[Tensor, Tensor] | Tensor) -> Tensor:
@@ -35,6 +42,7 @@ class QualityFocalLoss(SigmoidLoss):
             target = one_hot_labels(label, pred.shape[1]) * quality.unsqueeze(1)
         target = target.to(pred.dtype)
         entropy, probability = self.entropy_and_probability(pred, target)
+        # QFL of the paper; for background, of quality 0, it is the focal loss without alpha
         return (entropy * (target - probability).abs().pow(self.beta)).sum(dim=1)
 
 
@@ -47,6 +55,7 @@ class DistributionFocalLoss(Loss):
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, (n,)."""
+        # DFL of the paper; the last integer has none above it, so a target of m lies right of m - 1
         left = target.long().clamp(min=0, max=pred.shape[1] - 2)
         right_share = target - left
         nll = -pred.log_softmax(dim=1)

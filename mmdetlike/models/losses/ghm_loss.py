@@ -1,4 +1,4 @@
-"""Gradient harmonised losses (Gradient Harmonized Single-stage Detector, arXiv 1811.05181)."""
+"""Gradient harmonized losses (Gradient Harmonized Single-stage Detector, arXiv 1811.05181)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from .cross_entropy_loss import one_hot_labels
 from .reduction import Loss
 
 
-class GradientHarmonisedLoss(Loss):
+class GradientHarmonizedLoss(Loss):
     """Base: each range of gradient norms, however many elements fall into it, has the same share of the loss.
 
     Buffers ``edges`` (bins + 1,) and, with momentum, ``acc_sum`` (bins,) have the names that checkpoints give them.
@@ -18,17 +18,23 @@ class GradientHarmonisedLoss(Loss):
     Args:
         bins: Number of ranges that [0, 1] is divided into.
         momentum: Of the moving average of the elements of a range; 0 counts those of the batch only.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
 
     Raises:
         ValueError: ``bins`` is less than 1.
     """
 
+    # upper end of the last range, beyond the largest gradient norm
     last_edge: float
-    """Upper end of the last range."""
 
-    def __init__(self, bins: int = 10, momentum: float = 0, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        bins: int = 10,
+        momentum: float = 0,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
         if bins < 1:
             raise ValueError(f'bins must be at least 1, but got {bins}.')
         self.bins, self.momentum = bins, momentum
@@ -71,35 +77,47 @@ class GradientHarmonisedLoss(Loss):
         """Weights of elements by the density of gradient norms around theirs, and how many count, at least 1."""
         valid = torch.ones_like(gradient, dtype=torch.bool) if label_weight is None else label_weight > 0
         total = valid.sum().clamp(min=1).float()
+        # ranges hold their lower edges: ``edges[i] <= gradient < edges[i + 1]``
         bin_of = torch.bucketize(gradient.float(), self.edges[1:-1].float(), right=True)
         counts = torch.bincount(bin_of[valid], minlength=self.bins).float()
         filled = counts > 0
         if self.momentum > 0:
+            # ranges that are empty in this batch keep their average: an average with 0 would inflate their weight later
             average = self.momentum * self.acc_sum + (1 - self.momentum) * counts
             self.acc_sum.copy_(torch.where(filled, average, self.acc_sum))
             counts = self.acc_sum
+        # An element weighs one over the density around it. As in the authors' code, the density is relative to the
+        # ranges that hold something, not to all: the mean weight of the elements is then 1.
         per_bin = torch.where(filled, total / counts.clamp(min=1e-12), 0) / filled.sum().clamp(min=1)
         return per_bin[bin_of] * valid, total
 
 
 @MODELS.register_module()
-class GHMC(GradientHarmonisedLoss):
-    """Gradient harmonised sigmoid cross entropy (arXiv 1811.05181).
+class GHMC(GradientHarmonizedLoss):
+    """Gradient harmonized sigmoid cross entropy (arXiv 1811.05181).
 
     Args:
         bins: Number of ranges of gradient norms.
-        momentum: See ``GradientHarmonisedLoss``.
+        momentum: As of ``GradientHarmonizedLoss``.
         use_sigmoid: Whether classes are independent binary decisions; only True is supported.
-        kwargs: See ``Loss``.
+        loss_weight, reduction: As of ``Loss``.
 
     Raises:
         ValueError: ``use_sigmoid`` is False, or ``bins`` less than 1.
     """
 
+    # a sigmoid that is wrong altogether has a gradient of exactly 1
     last_edge = 1 + 1e-6
 
-    def __init__(self, bins: int = 10, momentum: float = 0, use_sigmoid: bool = True, **kwargs) -> None:
-        super().__init__(bins, momentum, **kwargs)
+    def __init__(
+        self,
+        bins: int = 10,
+        momentum: float = 0,
+        use_sigmoid: bool = True,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(bins, momentum, reduction, loss_weight)
         if not use_sigmoid:
             raise ValueError('GHMC is defined for sigmoid only: use_sigmoid must be True.')
         self.use_sigmoid = use_sigmoid
@@ -114,18 +132,25 @@ class GHMC(GradientHarmonisedLoss):
 
 
 @MODELS.register_module()
-class GHMR(GradientHarmonisedLoss):
-    """Gradient harmonised smooth L1 loss, ``sqrt(difference ** 2 + mu ** 2) - mu`` (arXiv 1811.05181).
+class GHMR(GradientHarmonizedLoss):
+    """Gradient harmonized smooth L1 loss, ``sqrt(difference ** 2 + mu ** 2) - mu`` (arXiv 1811.05181).
 
     Args:
         mu: Where the loss turns from a square into a line.
-        kwargs: See ``GradientHarmonisedLoss``.
+        bins, momentum, loss_weight, reduction: As of ``GradientHarmonizedLoss``.
     """
 
     last_edge = 1e3
 
-    def __init__(self, mu: float = 0.02, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        mu: float = 0.02,
+        bins: int = 10,
+        momentum: float = 0,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(bins, momentum, reduction, loss_weight)
         self.mu = mu
 
     def loss_and_gradient(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

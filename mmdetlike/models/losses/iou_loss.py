@@ -1,4 +1,4 @@
-"""Losses of aligned pairs of boxes, built on one function of overlap, union and enclosing box."""
+"""Losses of predicted and target boxes, pair by pair, which share areas, centers and the enclosing box."""
 
 import math
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class PairTerms(NamedTuple):
         union: Area of the union.
         iou: ``overlap / (union + eps)``.
         enclosing: Size of the smallest box around both.
-        offset: From the centre of the prediction to that of the target.
+        offset: From the center of the prediction to that of the target.
         pred_size: Size of the prediction.
         target_size: Size of the target.
     """
@@ -94,8 +94,8 @@ class BoxPairLoss(Loss):
         """Return the loss (n,) of pairs of boxes."""
         raise NotImplementedError(f'{type(self).__name__} must define of_terms().')
 
-    def centre_distance(self, terms: PairTerms) -> Tensor:
-        """Squared distance of the centres over the squared diagonal of the enclosing box, (n,)."""
+    def center_distance(self, terms: PairTerms) -> Tensor:
+        """Squared distance of the centers over the squared diagonal of the enclosing box, (n,)."""
         return terms.offset.square().sum(dim=-1) / (terms.enclosing.square().sum(dim=-1) + self.eps)
 
     def reduce(self, loss: Tensor, weight: Tensor | None, *settings) -> Tensor:
@@ -113,19 +113,27 @@ class IoULoss(BoxPairLoss):
         linear: Old name of ``mode='linear'``.
         eps: Least value of the IoU.
         mode: ``log``, ``linear`` or ``square``.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
 
     Raises:
         ValueError: ``mode`` is unknown.
     """
 
-    def __init__(self, linear: bool = False, eps: float = 1e-6, mode: str = 'log', **kwargs) -> None:
-        super().__init__(eps, **kwargs)
+    def __init__(
+        self,
+        linear: bool = False,
+        eps: float = 1e-6,
+        mode: str = 'log',
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
         if mode not in ('log', 'linear', 'square'):
             raise ValueError(f"IoULoss: mode must be 'log', 'linear' or 'square', but got {mode!r}.")
         self.mode = 'linear' if linear else mode
 
     def of_terms(self, terms: PairTerms) -> Tensor:
+        # the logarithm of 0 is infinite; a disjoint pair has a large loss without a gradient in all modes
         iou = terms.iou.clamp(min=self.eps)
         if self.mode == 'linear':
             return 1 - iou
@@ -143,10 +151,10 @@ class GIoULoss(BoxPairLoss):
 
 @MODELS.register_module()
 class DIoULoss(BoxPairLoss):
-    """``1 - IoU`` plus the normalised squared distance of the centres (Distance-IoU Loss, arXiv 1911.08287)."""
+    """``1 - IoU`` plus the normalized squared distance of the centers (Distance-IoU Loss, arXiv 1911.08287)."""
 
     def of_terms(self, terms: PairTerms) -> Tensor:
-        return 1 - terms.iou + self.centre_distance(terms)
+        return 1 - terms.iou + self.center_distance(terms)
 
 
 @MODELS.register_module()
@@ -156,9 +164,10 @@ class CIoULoss(BoxPairLoss):
     def of_terms(self, terms: PairTerms) -> Tensor:
         angles = [torch.atan(size[..., 0] / (size[..., 1] + self.eps)) for size in (terms.pred_size, terms.target_size)]
         aspect = 4 / math.pi**2 * (angles[1] - angles[0]).square()
+        # the paper's alpha: a constant to the gradient, and 0 until boxes overlap well enough for shapes to matter
         with torch.no_grad():
             trade_off = (terms.iou > 0.5) * aspect / (1 - terms.iou + aspect + self.eps)
-        return 1 - terms.iou + self.centre_distance(terms) + trade_off * aspect
+        return 1 - terms.iou + self.center_distance(terms) + trade_off * aspect
 
 
 @MODELS.register_module()
@@ -169,11 +178,17 @@ class EIoULoss(BoxPairLoss):
 
     Args:
         smooth_point: Loss below which the parabola replaces the line; positive.
-        kwargs: See ``BoxPairLoss``.
+        eps, reduction, loss_weight: As of ``BoxPairLoss``.
     """
 
-    def __init__(self, smooth_point: float = 0.1, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        smooth_point: float = 0.1,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
         self.smooth_point = smooth_point
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -185,6 +200,8 @@ class EIoULoss(BoxPairLoss):
         last = torch.minimum(pred[..., 2:], target[..., 2:]) - origin
         low = torch.minimum(first, last)
         high = torch.maximum(first, last)
+        # The area of the intersection where there is one. Where boxes are disjoint, ``last < first`` along an axis: the
+        # sum is negative then and falls with the gap, so that the loss still pulls the boxes together.
         overlap = last.prod(dim=-1) + low.prod(dim=-1) - first[..., 0] * high[..., 1] - high[..., 0] * first[..., 1]
         loss = 1 - overlap / (terms.union + terms.overlap - overlap + self.eps)
         return smooth(loss, self.smooth_point)
@@ -198,16 +215,22 @@ class SIoULoss(BoxPairLoss):
         neg_gamma: True for the distance cost ``sum(1 - exp(-g * rho))`` of the paper, with ``g = 2 - angle cost``.
             False, the default that existing configs rely on, flips the sign of the exponent, by which the cost turns
             negative with distance.
-        kwargs: See ``BoxPairLoss``.
+        eps, reduction, loss_weight: As of ``BoxPairLoss``.
     """
 
-    def __init__(self, neg_gamma: bool = False, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        neg_gamma: bool = False,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
         self.neg_gamma = neg_gamma
 
     def of_terms(self, terms: PairTerms) -> Tensor:
         squared = terms.offset.square()
-        # The sine of twice the angle between offset and axis.
+        # the sine of twice the angle between offset and axis: 0 along an axis, 1 along the diagonal
         angle_cost = 2 * terms.offset.abs().prod(dim=-1, keepdim=True) / (squared.sum(dim=-1, keepdim=True) + self.eps)
         gamma = angle_cost - 2 if self.neg_gamma else 2 - angle_cost
         distance_cost = (1 - torch.exp(gamma * squared / (terms.enclosing.square() + self.eps))).sum(dim=-1)
@@ -219,7 +242,7 @@ class SIoULoss(BoxPairLoss):
 
 @MODELS.register_module()
 class BoundedIoULoss(Loss):
-    """Upper bounds of the IoU in each of centre x, centre y, width and height, as a smooth L1 loss.
+    """Upper bounds of the IoU in each of center x, center y, width and height, as a smooth L1 loss.
 
     Boxes are (n, 4) as xyxy, loss and ``weight`` (n, 4) as (x, y, w, h); no gradient flows into targets (Improving
     Object Localization with Fitness NMS and Bounded IoU Loss, arXiv 1711.00164).
@@ -227,21 +250,28 @@ class BoundedIoULoss(Loss):
     Args:
         beta: Where the parabola of the smooth L1 loss meets the line; positive.
         eps: Keeps divisions finite.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
     """
 
-    def __init__(self, beta: float = 0.2, eps: float = 1e-3, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        beta: float = 0.2,
+        eps: float = 1e-3,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
         self.beta, self.eps = beta, eps
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each bound, (n, 4)."""
         terms = pair_terms(pred, target.detach(), self.eps)
+        # the paper's upper bounds of the IoU: at this offset of the centers along each axis, and with these sizes
         distance = 2 * terms.offset.abs()
-        centre = 1 - ((terms.target_size - distance) / (terms.target_size + distance + self.eps)).clamp(min=0)
+        center = 1 - ((terms.target_size - distance) / (terms.target_size + distance + self.eps)).clamp(min=0)
         shrunk = terms.pred_size / (terms.target_size + self.eps)
         grown = terms.target_size / (terms.pred_size + self.eps)
-        return smooth(torch.cat([centre, 1 - torch.minimum(shrunk, grown)], dim=-1), self.beta)
+        return smooth(torch.cat([center, 1 - torch.minimum(shrunk, grown)], dim=-1), self.beta)
 
 
 def smooth(loss: Tensor, beta: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses that compare a network with a teacher."""
+"""Knowledge distillation: the loss of a student whose target is what a teacher predicts."""
 
 import torch.nn.functional as F
 from torch import Tensor

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 REDUCTIONS = ('none', 'mean', 'sum')
+# added to the number of positives that a loss is divided by, which may be 0
 EPS = torch.finfo(torch.float32).eps
 
 
@@ -46,6 +47,7 @@ def weight_reduce_loss(
         return loss.sum()
     if avg_factor is not None:
         return loss.sum() / (avg_factor + EPS)
+    # the mean of no elements is NaN; their sum is a 0 that has a gradient, which DistributedDataParallel waits for
     return loss.mean() if loss.numel() else loss.sum()
 
 
@@ -53,6 +55,7 @@ def _aligned(weight: Tensor, loss: Tensor) -> Tensor:
     fits = weight.dim() <= loss.dim() and all(w in (1, n) for w, n in zip(weight.shape, loss.shape))
     if not fits:
         raise ValueError(f'A weight of shape {tuple(weight.shape)} does not fit a loss of shape {tuple(loss.shape)}.')
+    # by hand: broadcasting aligns the last dimensions, but weights belong to the first ones
     return weight.reshape(weight.shape + (1,) * (loss.dim() - weight.dim()))
 
 
@@ -77,14 +80,15 @@ def weighted_loss(elementwise: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class Loss(nn.Module):
-    """Base of the losses: holds how to reduce, and asks ``compute`` for the loss per element.
+    """Base of the losses: weights and reduces what a subclass computes for each element in ``compute``.
 
     Args:
         reduction: ``none``, ``mean`` or ``sum``.
         loss_weight: Factor of the result.
     """
 
-    # whether targets are ``(label, quality)``, the quality that of the box: heads ask before they compute it
+    # Whether targets are ``(label, quality)``, where quality is how well the predicted box fits. Heads ask, since only
+    # some losses need it and it takes an IoU of all positives.
     takes_quality = False
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
@@ -137,14 +141,20 @@ class SigmoidLoss(Loss):
     Args:
         use_sigmoid: Must be True.
         activated: Whether ``pred`` holds probabilities, not logits.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
 
     Raises:
         ValueError: ``use_sigmoid`` is False.
     """
 
-    def __init__(self, use_sigmoid: bool = True, activated: bool = False, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        activated: bool = False,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
         if not use_sigmoid:
             raise ValueError(f'{type(self).__name__} is defined for sigmoid only: use_sigmoid must be True.')
         self.use_sigmoid, self.activated = use_sigmoid, activated

@@ -92,6 +92,7 @@ class SeesawLoss(Loss):
             reduction_override: Reduction of this call.
         """
         classes, objectness = self._split(cls_score)
+        # before the loss, so that no class of this batch has been seen 0 times
         self.cum_samples += torch.bincount(labels, minlength=self.num_classes + 1).to(self.cum_samples.dtype)
         weights = cls_score.new_ones(len(labels)) if label_weights is None else label_weights.float()
         chosen = labels < self.num_classes
@@ -112,11 +113,12 @@ class SeesawLoss(Loss):
         probabilities to the power ``q``.
         """
         samples = self.cum_samples[:-1].clamp(min=1).to(logits.dtype)
+        # weights are constants to the gradient
         scores = logits.detach().softmax(dim=1)
         own = scores.gather(1, labels[:, None]).clamp(min=self.eps)
         mitigation = (samples[None] / samples[labels][:, None]).clamp(max=1).pow(self.p)
         compensation = (scores / own).clamp(min=1).pow(self.q)
-        # of the own class both factors are 1
+        # a factor of an exponential is a logarithm added to its logit; of the own class both factors are 1
         return F.cross_entropy(logits + (mitigation * compensation).log(), labels, reduction='none')
 
     def _split(self, cls_score: Tensor) -> tuple[Tensor, Tensor]:

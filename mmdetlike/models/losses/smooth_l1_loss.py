@@ -1,4 +1,4 @@
-"""L1, smooth L1, balanced L1 and squared error; the loss per element has the shape of predictions and targets."""
+"""Regression losses: L1, smooth L1, balanced L1 and squared error, one value for each coordinate."""
 
 import math
 
@@ -33,11 +33,11 @@ class SmoothL1Loss(Loss):
 
     Args:
         beta: Where the parabola meets the line; 0 gives ``L1Loss``.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
     """
 
-    def __init__(self, beta: float = 1.0, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, beta: float = 1.0, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
         if beta < 0:
             raise ValueError(f'SmoothL1Loss needs beta >= 0, but got {beta}.')
         self.beta = beta
@@ -57,11 +57,18 @@ class BalancedL1Loss(Loss):
         alpha: Gradient of small errors.
         gamma: Gradient of errors above ``beta``.
         beta: Where both branches meet.
-        kwargs: See ``Loss``.
+        reduction, loss_weight: As of ``Loss``.
     """
 
-    def __init__(self, alpha: float = 0.5, gamma: float = 1.5, beta: float = 1.0, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        gamma: float = 1.5,
+        beta: float = 1.0,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
         if beta <= 0:
             raise ValueError(f'BalancedL1Loss needs beta > 0, but got {beta}.')
         self.alpha, self.gamma, self.beta = alpha, gamma, beta
@@ -71,6 +78,7 @@ class BalancedL1Loss(Loss):
         gamma = self.gamma
         beta = self.beta
         error = (pred - target).abs()
+        # chosen so that the gradient is continuous at beta; the constant of the linear branch makes the value so
         b = math.exp(gamma / alpha) - 1
         small = alpha / b * (b * error + beta) * torch.log1p(b * error / beta) - alpha * error
         return torch.where(error < beta, small, gamma * error + gamma * beta / b - alpha * beta)

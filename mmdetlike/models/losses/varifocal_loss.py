@@ -19,16 +19,23 @@ class VarifocalLoss(SigmoidLoss):
         alpha: Weight of negatives, not negative.
         gamma: Exponent of the modulating factor of negatives.
         iou_weighted: Whether positives are weighted by their IoU.
-        kwargs: ``reduction`` and ``loss_weight``, see ``Loss``.
+        reduction, loss_weight, activated: As of ``SigmoidLoss``.
 
     Raises:
         ValueError: ``alpha`` is negative.
     """
 
     def __init__(
-        self, use_sigmoid: bool = True, alpha: float = 0.75, gamma: float = 2.0, iou_weighted: bool = True, **kwargs
+        self,
+        use_sigmoid: bool = True,
+        alpha: float = 0.75,
+        gamma: float = 2.0,
+        iou_weighted: bool = True,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        activated: bool = False,
     ) -> None:
-        super().__init__(use_sigmoid, **kwargs)
+        super().__init__(use_sigmoid, activated, reduction, loss_weight)
         if alpha < 0:
             raise ValueError(f'VarifocalLoss needs alpha >= 0, but got {alpha}.')
         self.alpha, self.gamma, self.iou_weighted = alpha, gamma, iou_weighted
@@ -38,5 +45,6 @@ class VarifocalLoss(SigmoidLoss):
         target = target.to(pred.dtype)
         entropy, probability = self.entropy_and_probability(pred, target)
         of_positive = target if self.iou_weighted else 1.0
+        # of negatives the target is 0, and this is their probability; positives aren't down-weighted: they are rare
         of_negative = self.alpha * (probability - target).abs().pow(self.gamma)
         return entropy * torch.where(target > 0, of_positive, of_negative)

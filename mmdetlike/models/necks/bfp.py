@@ -16,14 +16,14 @@ REFINE_TYPES = (None, 'conv', 'non_local')
 
 @MODELS.register_module()
 class BFP(BaseModule):
-    """Adds to every level of a pyramid the mean of all levels, refined.
+    """Add to every level of a pyramid the mean of all levels, refined, so that each has semantics and detail.
 
     Args:
         in_channels: Channels of every map.
         num_levels: Number of maps.
         refine_level: The level at whose size the mean is taken.
         refine_type: ``'conv'`` for a 3x3 convolution, ``'non_local'`` for a non-local block, None for neither.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialisation.
+        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
 
     Raises:
         ValueError: ``refine_type`` is unknown or ``refine_level`` not below ``num_levels``.
@@ -56,10 +56,12 @@ class BFP(BaseModule):
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (B, C, H_i, W_i), fine to coarse -> maps of the same shapes."""
         check_number(self, inputs, self.num_levels)
+        # gathered at one size: finer levels are pooled, coarser ones enlarged
         size = inputs[self.refine_level].shape[2:]
         is_finer = [i < self.refine_level for i in range(self.num_levels)]
         mean = sum(resized(x, size, shrink=finer) for x, finer in zip(inputs, is_finer)) / len(inputs)
         refined = self.refine(mean)
+        # and scattered back, the other way round
         return tuple(x + resized(refined, x.shape[2:], shrink=not finer) for x, finer in zip(inputs, is_finer))
 
 

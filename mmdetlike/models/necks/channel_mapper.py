@@ -1,4 +1,4 @@
-"""One convolution a level, as before transformers: Deformable DETR, arXiv 2010.04159."""
+"""The neck of query detectors, one convolution for each level: Deformable DETR, arXiv 2010.04159."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ class ChannelMapper(BaseModule):
         in_channels: Channels of each backbone map.
         out_channels: Channels of every map put out.
         kernel_size: Of the convolutions on backbone maps.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
         bias: Whether convolutions have a bias; ``'auto'`` gives them one if there is no norm layer.
         num_outs: Number of maps put out; those beyond the backbone's are made by strided convolutions, the first one
             on the last backbone map, the others on the map before.
@@ -59,6 +59,7 @@ class ChannelMapper(BaseModule):
             ConvModule(c, out_channels, kernel_size, padding=(kernel_size - 1) // 2, **common) for c in in_channels
         )
         num_extra = num_outs - len(in_channels)
+        # the first extra level is made of the last backbone map itself, not of its projection
         sources = [in_channels[-1], *[out_channels] * num_outs][:num_extra]
         self.extra_convs = nn.ModuleList(ConvModule(c, out_channels, 3, stride=2, padding=1, **common) for c in sources)
 

@@ -26,7 +26,7 @@ class YOLOXPAFPN(BaseModule):
         num_csp_blocks: Blocks of each ``CSPLayer``.
         use_depthwise: Use depthwise separable convolutions.
         upsample_cfg: Arguments of ``nn.Upsample``.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
         expand_ratio: Width of a ``CSPLayer``'s parts as a share of its output.
     """
 
@@ -69,7 +69,7 @@ class YOLOXPAFPN(BaseModule):
         """Backbone maps (B, C_i, H_i, W_i), each half as large as the one before -> (B, out_channels, H_i, W_i)."""
         check_number(self, inputs, len(self.in_channels))
         top = inputs[-1]
-        laterals = []
+        laterals = []  # coarse to fine; the way up meets them in reverse
         for finer, reduce, block in zip(reversed(inputs[:-1]), self.reduce_layers, self.top_down_blocks):
             laterals.append(reduce(top))
             top = block(torch.cat([self.upsample(laterals[-1]), finer], dim=1))

@@ -20,7 +20,7 @@ class CTResNetNeck(BaseModule):
         num_deconv_filters: Channels after each transposed convolution, which doubles the map.
         num_deconv_kernels: Side of each transposed convolution's kernel.
         use_dcn: Make the convolutions deformable (DCNv2).
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
 
     Raises:
         ValueError: ``num_deconv_filters`` and ``num_deconv_kernels`` differ in number.
@@ -52,11 +52,14 @@ class CTResNetNeck(BaseModule):
         self.deconv_layers = nn.Sequential(*layers)
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, transposed convolutions in part as bilinear upsampling."""
+        """Initialize as ``init_cfg`` says, transposed convolutions in part as bilinear upsampling."""
         super().init_weights()
         for module in self.modules():
             if isinstance(module, nn.ConvTranspose2d):
+                # as torch draws them; ConvModule has made them another way
                 module.reset_parameters()
+                # As recorded of the original, which takes the layer for a depthwise one: the first output channel alone
+                # begins as bilinear upsampling, of the sum of all inputs.
                 with torch.no_grad():
                     module.weight[:, 0] = bilinear_kernel(module.kernel_size[0])
             elif isinstance(module, nn.BatchNorm2d):

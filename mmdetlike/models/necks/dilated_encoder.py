@@ -1,4 +1,4 @@
-"""The encoder of YOLOF: You Only Look One-level Feature, arXiv 2103.09460."""
+"""The neck of YOLOF, which has one level: You Only Look One-level Feature, arXiv 2103.09460."""
 
 from collections.abc import Sequence
 
@@ -68,6 +68,7 @@ class DilatedEncoder(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor]:
         """Backbone maps, of which the last (B, C, H, W) is used -> one map (B, out_channels, H, W)."""
+        # the paper's projector, without activations as in FPN
         x = self.lateral_norm(self.lateral_conv(inputs[-1]))
         x = self.fpn_norm(self.fpn_conv(x))
         return (self.dilated_encoder_blocks(x),)

@@ -28,7 +28,7 @@ class FPN(BaseModule):
             True), its lateral (``'on_lateral'``) or the last output (``'on_output'``); by max pooling where False.
         relu_before_extra_convs: Apply ReLU before each extra convolution but the first.
         no_norm_on_lateral: Leave the norm out of the lateral convolutions.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialisation.
+        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
         act_cfg: Activation of the convolutions.
         upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
 
@@ -70,48 +70,70 @@ class FPN(BaseModule):
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg or dict(mode='nearest'))
 
-        self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
-        lateral = dict(self.layers, norm_cfg=None if no_norm_on_lateral else norm_cfg)
-        used = in_channels[start_level : self.end_level]
+        # not in place: an activation would change a lateral that the level below still adds to its own
+        layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
+        lateral = dict(layer, norm_cfg=None if no_norm_on_lateral else norm_cfg)
+        self.build_layers(in_channels[start_level : self.end_level], out_channels, num_extra, lateral, layer)
+
+    def build_layers(
+        self, used_channels: Sequence[int], out_channels: int, num_extra: int, lateral: dict, layer: dict
+    ) -> None:
+        """Hook: make the layers; called once at the end of the constructor.
+
+        Args:
+            used_channels: Channels of the backbone maps that are used, fine to coarse.
+            out_channels: Channels of every map put out.
+            num_extra: Number of maps put out beyond those.
+            lateral: Arguments of the 1x1 ``ConvModule`` layers.
+            layer: Arguments of all other ``ConvModule`` layers.
+        """
         self.lateral_convs = nn.ModuleList()
         self.fpn_convs = nn.ModuleList()
         # level by level: a seed then draws the weights that it drew in the original
-        for channels in used:
+        for channels in used_channels:
             self.lateral_convs.append(ConvModule(channels, out_channels, 1, **lateral))
-            self.fpn_convs.append(ConvModule(out_channels, out_channels, 3, padding=1, **self.layers))
+            self.fpn_convs.append(ConvModule(out_channels, out_channels, 3, padding=1, **layer))
+        # without ``add_extra_convs`` the extra levels are pooled and have no parameters
         for i in range(num_extra if self.add_extra_convs else 0):
-            channels = used[-1] if i == 0 and self.add_extra_convs == 'on_input' else out_channels
-            self.fpn_convs.append(ConvModule(channels, out_channels, 3, stride=2, padding=1, **self.layers))
+            channels = used_channels[-1] if i == 0 and self.add_extra_convs == 'on_input' else out_channels
+            self.fpn_convs.append(ConvModule(channels, out_channels, 3, stride=2, padding=1, **layer))
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""
-        used = self._used(inputs)
-        laterals = self._top_down(used)
+        used = self.used_maps(inputs)
+        laterals = self.top_down(used)
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
-        return self._extended(outs, used[-1], laterals[-1])
+        return self.add_extra_levels(outs, used[-1], laterals[-1])
 
-    def _used(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    def used_maps(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The backbone maps of ``start_level`` to ``end_level``.
+
+        Raises:
+            ValueError: There are more or fewer maps than the neck was built for.
+        """
         check_number(self, inputs, self.num_ins)
         return inputs[self.start_level : self.end_level]
 
-    def _top_down(self, used: Sequence[Tensor]) -> list[Tensor]:
-        """Laterals of the backbone maps, each with the coarser ones added."""
+    def top_down(self, used: Sequence[Tensor]) -> list[Tensor]:
+        """Laterals (B, out_channels, H_i, W_i) of the backbone maps, each with the coarser ones added."""
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, used)]
         for i in range(len(laterals) - 1, 0, -1):
             laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1].shape[2:])
         return laterals
 
-    def _extended(self, outs: list[Tensor], last_input: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:
-        """``outs`` with the extra levels after them."""
+    def add_extra_levels(self, outs: list[Tensor], last_input: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:
+        """``outs`` and, after them, the levels that the backbone has no map for."""
         source = dict(on_input=last_input, on_lateral=last_lateral, on_output=outs[-1]).get(self.add_extra_convs)
         for i in range(len(self.lateral_convs), len(self.fpn_convs)):
             outs.append(self.fpn_convs[i](source))
             source = F.relu(outs[-1]) if self.relu_before_extra_convs else outs[-1]
         while len(outs) < self.num_outs:
+            # a window of one pixel: it takes every second pixel, as the P6 of Faster R-CNN with FPN does
             outs.append(F.max_pool2d(outs[-1], 1, stride=2))
         return tuple(outs)
 
     def _upsample(self, x: Tensor, size) -> Tensor:
+        # by default to the size of the finer map: sides that are odd are not doubled exactly
         if 'scale_factor' in self.upsample_cfg:
             return F.interpolate(x, **self.upsample_cfg)
         return F.interpolate(x, size=size, **self.upsample_cfg)

@@ -24,7 +24,7 @@ class HRFPN(BaseModule):
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out, each with half the resolution of the one before.
         pooling_type: ``'AVG'`` or ``'MAX'``.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialisation.
+        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
         with_cp: Trade compute for memory by activation checkpointing.
         stride: Stride of the 3x3 convolution on each level.
 
@@ -65,6 +65,7 @@ class HRFPN(BaseModule):
         check_number(self, inputs, self.num_ins)
         size = inputs[0].shape[2:]
         resized = [F.interpolate(x, size=size, mode='bilinear', align_corners=False) for x in inputs[1:]]
+        # HRNet's maps are rich at every resolution, so one joint map is enough, and coarser levels are pooled from it
         joined = maybe_recompute(self.with_cp, self.reduction_conv, torch.cat([inputs[0], *resized], dim=1))
         pooled = [joined] + [self.pooling(joined, 2**i, stride=2**i) for i in range(1, self.num_outs)]
         return tuple(maybe_recompute(self.with_cp, conv, x) for conv, x in zip(self.fpn_convs, pooled))

@@ -1,4 +1,4 @@
-"""What necks ask of their inputs."""
+"""The check of a neck's inputs."""
 
 from collections.abc import Sequence
 

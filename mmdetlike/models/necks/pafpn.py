@@ -14,28 +14,26 @@ from .fpn import FPN
 class PAFPN(FPN):
     """A feature pyramid with a second, bottom-up pathway, which gives every level the finest one's detail.
 
-    Args:
-        in_channels: Channels of each input map.
-        out_channels: Channels of each output map.
-        num_outs: Number of output maps.
-        kwargs: See ``FPN``.
+    The arguments are those of ``FPN``.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int, num_outs: int, **kwargs) -> None:
-        super().__init__(in_channels, out_channels, num_outs, **kwargs)
-        steps = range(len(self.lateral_convs) - 1)
-        layers = dict(self.layers, padding=1)
+    def build_layers(
+        self, used_channels: Sequence[int], out_channels: int, num_extra: int, lateral: dict, layer: dict
+    ) -> None:
+        """The layers of ``FPN``, and for each step up two more: one that strides, one after the sum."""
+        super().build_layers(used_channels, out_channels, num_extra, lateral, layer)
+        steps = range(len(used_channels) - 1)
         self.downsample_convs = nn.ModuleList(
-            ConvModule(out_channels, out_channels, 3, stride=2, **layers) for _ in steps
+            ConvModule(out_channels, out_channels, 3, stride=2, padding=1, **layer) for _ in steps
         )
-        self.pafpn_convs = nn.ModuleList(ConvModule(out_channels, out_channels, 3, **layers) for _ in steps)
+        self.pafpn_convs = nn.ModuleList(ConvModule(out_channels, out_channels, 3, padding=1, **layer) for _ in steps)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """As ``FPN.forward``."""
-        used = self._used(inputs)
-        laterals = self._top_down(used)
+        used = self.used_maps(inputs)
+        laterals = self.top_down(used)
         maps = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
         for i, downsample in enumerate(self.downsample_convs):
             maps[i + 1] = maps[i + 1] + downsample(maps[i])
         outs = maps[:1] + [conv(x) for conv, x in zip(self.pafpn_convs, maps[1:])]
-        return self._extended(outs, used[-1], laterals[-1])
+        return self.add_extra_levels(outs, used[-1], laterals[-1])

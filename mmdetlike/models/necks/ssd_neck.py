@@ -19,17 +19,17 @@ DEFAULT_INIT = [
 
 @MODELS.register_module()
 class SSDNeck(BaseModule):
-    """Normalise the first backbone map and make coarser levels from the last one, two convolutions each.
+    """Normalize the first backbone map and make coarser levels from the last one, two convolutions each.
 
     Args:
         in_channels: Channels of each backbone map.
         out_channels: Channels of every map put out; the first ones are those of the backbone.
         level_strides: Stride of each extra level.
         level_paddings: Padding of each extra level.
-        l2_norm_scale: Initial scale of the first map's normalisation; None for none.
+        l2_norm_scale: Initial scale of the first map's normalization; None for none.
         last_kernel_size: Side of the last extra level's kernel.
         use_depthwise: Use depthwise separable convolutions.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
 
     Raises:
         ValueError: ``out_channels`` does not begin with ``in_channels``, or the extra levels' settings differ in
@@ -86,5 +86,6 @@ class SSDNeck(BaseModule):
         for layer in self.extra_layers:
             outs.append(layer(outs[-1]))
         if hasattr(self, 'l2_norm'):
+            # conv4_3 of VGG has values of another magnitude than later layers (ParseNet, arXiv 1506.04579)
             outs[0] = self.l2_norm(outs[0])
         return tuple(outs)

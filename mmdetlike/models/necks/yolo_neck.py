@@ -22,11 +22,14 @@ class DetectionBlock(BaseModule):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        **layers: ``conv_cfg``, ``norm_cfg`` and ``act_cfg`` of the convolutions.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, **layers) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, conv_cfg: dict | None, norm_cfg: dict, act_cfg: dict
+    ) -> None:
         super().__init__()
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         double = out_channels * 2
         self.conv1 = ConvModule(in_channels, out_channels, 1, **layers)
         self.conv2 = ConvModule(out_channels, double, 3, padding=1, **layers)
@@ -47,7 +50,7 @@ class YOLOV3Neck(BaseModule):
         num_scales: Number of levels.
         in_channels: Channels of each backbone map, coarse to fine.
         out_channels: Channels of each map put out, coarse to fine.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialisation.
+        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
 
     Raises:
         ValueError: ``in_channels`` or ``out_channels`` are not ``num_scales`` in number.
@@ -80,6 +83,7 @@ class YOLOV3Neck(BaseModule):
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine."""
         check_number(self, feats, self.num_scales)
+        # the heads of YOLOv3 go from coarse to fine, as checkpoints number them
         outs = [self.detect1(feats[-1])]
         for i, feat in enumerate(reversed(feats[:-1]), 1):
             upsampled = F.interpolate(getattr(self, f'conv{i}')(outs[-1]), scale_factor=2)

@@ -45,6 +45,7 @@ def fit_two_gaussians(
         weights, means, variances = (
             torch.where(active[:, None], new, old) for new, old in zip(found, (weights, means, variances))
         )
+        # rows that are done keep their parameters: the result of a row doesn't depend on the others
         active = active & ((evidence - before).abs() >= tolerance)
         before = evidence
     return log_joint(values, weights, means, variances)

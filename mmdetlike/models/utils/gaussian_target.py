@@ -1,4 +1,4 @@
-"""Heat maps of object centres: drawing them, and reading peaks from them."""
+"""Heat maps of object centers: drawing them, and reading peaks from them."""
 
 import math
 
@@ -71,6 +71,7 @@ def gen_gaussian_target(heatmap: Tensor, center: tuple[int, int], radius: int, k
     right = min(width - x, radius + 1)
     top = min(y, radius)
     bottom = min(height - y, radius + 1)
+    # the bell lies outside of the map altogether
     if left + right <= 0 or top + bottom <= 0 or right <= -radius or bottom <= -radius:
         return heatmap
     region = heatmap[y - top : y + bottom, x - left : x + right]
@@ -82,6 +83,7 @@ def gen_gaussian_target(heatmap: Tensor, center: tuple[int, int], radius: int, k
 def get_local_maximum(heat: Tensor, kernel: int = 3) -> Tensor:
     """``heat`` (B, C, H, W) where it is the maximum of the ``kernel`` x ``kernel`` pixels around, 0 elsewhere."""
     peak = F.max_pool2d(heat, kernel, stride=1, padding=(kernel - 1) // 2)
+    # the suppression of CenterNet: a pixel that is not the maximum of its neighbors is no object
     return heat * (peak == heat)
 
 
@@ -93,7 +95,7 @@ def get_topk_from_heatmap(scores: Tensor, k: int = 20) -> tuple[Tensor, Tensor, 
         k: How many; fewer if there are fewer scores.
 
     Returns:
-        Scores, places in H * W, classes in C, rows and columns as numbers, each (B, k).
+        Scores, indices of the pixels in H * W, classes in C, rows and columns as numbers, each (B, k).
     """
     batch, _, height, width = scores.shape
     flat = scores.reshape(batch, -1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmdetlike.structures import BaseInstanceMasks, DetDataSample
 
+# masks that are enlarged at once
 CHUNK = 32
 
 
@@ -28,9 +29,10 @@ def annotated_masks(sample: DetDataSample, part: str) -> BaseInstanceMasks:
 
 
 def mask_centroids(masks: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Centres of mass of masks (n, h, w): x and y in pixels (n, 2), zeros where empty, and areas (n,)."""
+    """Centers of mass of masks (n, h, w): x and y in pixels (n, 2), zeros where empty, and areas (n,)."""
     columns, rows = (np.asarray(masks.sum(axis, dtype=np.int64)) for axis in (1, 2))
     areas = columns.sum(1)
+    # of sums along one axis: the coordinates of all pixels would take as much memory as the masks in float64
     moments = [line @ np.arange(line.shape[1]) for line in (columns, rows)]
     centroids = np.stack(moments, 1) / np.maximum(areas, 1)[:, None]
     return torch.from_numpy(centroids).float(), torch.from_numpy(areas)
@@ -38,6 +40,7 @@ def mask_centroids(masks: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def fit_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut maps (..., h, w) to ``size``, or fill them up with zeros, at the right and bottom."""
+    # a negative amount cuts
     return F.pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]))
 
 

@@ -1,4 +1,4 @@
-"""Sizes of maps and numbers of channels."""
+"""Resizing of feature maps and masks, and rounding of channel numbers."""
 
 import numpy as np
 import torch.nn.functional as F
@@ -71,4 +71,5 @@ def make_divisible(value: float, divisor: int, min_value: int | None = None, min
         16
     """
     rounded = max(divisor if min_value is None else min_value, int(value + divisor / 2) // divisor * divisor)
+    # rounding down must not take more than a tenth of the channels (MobileNets' reference code)
     return rounded + divisor if rounded < min_ratio * value else rounded

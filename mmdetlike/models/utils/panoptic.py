@@ -35,6 +35,7 @@ def preprocess_panoptic_gt(
     semantic = gt_semantic_seg.squeeze(0).to(gt_labels.device)
     classes = semantic.unique()
     classes = classes[(classes >= num_things) & (classes < num_things + num_stuff)]
+    # one mask for each class: stuff has no instances
     stuff = semantic == classes[:, None, None]
     return torch.cat([gt_labels, classes.to(gt_labels.dtype)]), torch.cat([things, stuff]).long()
 

@@ -18,6 +18,7 @@ def get_uncertainty(mask_preds: Tensor, labels: Tensor) -> Tensor:
     """
     if mask_preds.shape[1] > 1:
         mask_preds = mask_preds[torch.arange(len(mask_preds), device=mask_preds.device), labels][:, None]
+    # a logit of 0 is a probability of one half
     return -mask_preds.abs()
 
 
@@ -49,7 +50,7 @@ def get_uncertain_point_coords_with_randomness(
     regions = len(mask_preds)
     device = mask_preds.device
     points = torch.rand(regions, int(num_points * oversample_ratio), 2, device=device)
-    # uncertainty is taken from logits at the points: that of the map, sampled there, would favour the middle of pixels
+    # uncertainty is taken from logits at the points: that of the map, sampled there, would favor the middle of pixels
     uncertainty = get_uncertainty(point_sample(mask_preds, points), labels)[:, 0]
     num_uncertain = int(importance_sample_ratio * num_points)
     best = uncertainty.topk(num_uncertain, dim=1).indices

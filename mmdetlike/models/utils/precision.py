@@ -1,4 +1,4 @@
-"""Which precision a computation needs."""
+"""Precision: what must not be computed in float16 or bfloat16."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""How far a training is, for losses and assignments that change on the way."""
+"""Training progress, for losses and assigners that change during training."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Ranking and suppression of candidate boxes, as all heads do it."""
+"""Ranking and non-maximum suppression of candidate boxes, which all heads share."""
 
 import torch
 from mmengine.structures import InstanceData
@@ -12,9 +12,9 @@ SUPPRESSED = {'nms_rotated': geometry.ROTATED, 'nms_quadri': geometry.QUADRILATE
 
 
 def best_first(values: Tensor, limit: int = -1) -> Tensor:
-    """Indices of the ``limit`` (negative: all) largest ``values`` (n,), falling; equal ones as ``torch.sort`` has them.
+    """Indices of the ``limit`` (negative: all) largest ``values`` (n,), descending; ties as ``torch.sort`` has them.
 
-    Scores of a network that is far off saturate and tie in great numbers, so the order of equal ones shows.
+    Scores of an untrained network saturate, and ties are many, so the order of equal ones shows in the result.
     """
     # a graph doesn't know n, and cannot look at values to decide
     if not torch.compiler.is_compiling() and 0 <= limit < len(values):
@@ -37,7 +37,7 @@ def suppress_boxes(
         limit: Keep at most so many; all where it is not positive.
 
     Returns:
-        Boxes, scores as the suppression leaves them, and indices among the n, each of those kept, by falling score.
+        Boxes, scores as the suppression leaves them, and indices among the n, each of those kept, by descending score.
 
     Raises:
         ConfigError: The boxes are of a kind that this suppression doesn't take.
@@ -45,6 +45,7 @@ def suppress_boxes(
     if nms_cfg is not None:
         kind = nms_cfg.get('type', 'nms')
         geometry.require_kind(boxes, SUPPRESSED.get(kind, geometry.HORIZONTAL), f'nms={kind!r}')
+    # sorted here, so that equal scores come in the order of ``torch.sort`` whatever the suppression does
     order = best_first(scores)
     dets, keep = batched_nms(boxes[order], scores[order], groups[order], nms_cfg)
     if limit > 0:

@@ -164,7 +164,7 @@ def test_pyramid_pooling_is_max_pooling_at_each_size(sizes):
 
 @pytest.mark.parametrize('sizes', [(4, 9), (9, 5), (5, 5)])
 def test_pyramid_pooling_wrong_sizes(sizes):
-    with pytest.raises(ValueError, match='kernel_sizes must be odd and rising'):
+    with pytest.raises(ValueError, match='kernel_sizes must be odd and ascending'):
         SPPBottleneck(4, 6, sizes)
 
 

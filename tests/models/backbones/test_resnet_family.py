@@ -9,7 +9,7 @@ from torch import nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones import RegNet, Res2Net, ResNeSt, ResNet, ResNeXt, regnet
-from mmdetlike.models.backbones.regnet import quantised_widths, stages_of
+from mmdetlike.models.backbones.regnet import quantized_widths, stages_of
 from mmdetlike.models.backbones.resnest import SplitAttentionConv2d
 from mmdetlike.models.layers import ConvWS2d, build_conv_layer, fuse_conv_bn
 from mmdetlike.registry import MODELS
@@ -203,7 +203,7 @@ def test_regnet_of_given_parameters():
 
 
 def test_regnet_of_three_stages():
-    assert quantised_widths(8, 4.0, 2.0, 8) == [8, 16, 16, 16, 32, 32, 32, 32]
+    assert quantized_widths(8, 4.0, 2.0, 8) == [8, 16, 16, 16, 32, 32, 32, 32]
     assert shapes(run(tiny(RegNet))) == [(8, 16, 24), (16, 8, 12), (32, 4, 6)]
 
 
@@ -312,10 +312,10 @@ def test_resnest_group_norm_names():
     assert 'layer1.0.gn2.weight' not in state
 
 
-# -- ResNet with weight standardisation ------------------------------------------------------------------------------
+# -- ResNet with weight standardization ------------------------------------------------------------------------------
 
 
-def test_weight_standardisation():
+def test_weight_standardization():
     conv, x = ConvWS2d(6, 4, 3, stride=2, padding=1, groups=2), torch.rand(1, 6, 7, 7)
     weight = torch.stack([(w - w.mean()) / (w.std() + 1e-5) for w in conv.weight])
     torch.testing.assert_close(conv(x), F.conv2d(x, weight, conv.bias, stride=2, padding=1, groups=2))
@@ -325,7 +325,7 @@ def test_weight_standardisation():
     torch.testing.assert_close(other(x), conv(x), rtol=1e-3, atol=1e-3)
 
 
-def test_resnet_of_standardised_convolutions():
+def test_resnet_of_standardized_convolutions():
     model = ResNet(50, base_channels=32, conv_cfg=dict(type='ConvWS'), norm_cfg=dict(type='GN', num_groups=32))
     convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert len(convs) == 53 and all(isinstance(m, ConvWS2d) for m in convs)

@@ -18,7 +18,7 @@ from mmdetlike.models.backbones import (
     SwinTransformer,
     TIMMBackbone,
 )
-from mmdetlike.models.backbones.pretrained import convert_swin, interleave_neighbours, linear_drop_path
+from mmdetlike.models.backbones.pretrained import convert_swin, interleave_neighbors, linear_drop_path
 from mmdetlike.models.backbones.timm_backbone import MissingTimmError
 from mmdetlike.models.layers import PatchMerging
 
@@ -284,7 +284,7 @@ def test_pvt_draws_its_weights_and_refuses():
 
 
 def as_published_by_swin(model) -> dict:
-    """A state dict as the authors of Swin name it, their merged patches one neighbour after the other."""
+    """A state dict as the authors of Swin name it, their merged patches one neighbor after the other."""
     published = {}
     for key, value in model.state_dict().items():
         if 'downsample' in key:  # (channel, row, column) -> (column, row, channel)
@@ -315,14 +315,14 @@ def test_swin_reads_the_weights_of_its_authors(tmp_path):
 
 @torch.no_grad()
 def test_converted_merging_computes_what_its_authors_weights_mean():
-    """They concatenate the neighbours (0, 0), (1, 0), (0, 1), (1, 1) of (row, column)."""
+    """They concatenate the neighbors (0, 0), (1, 0), (0, 1), (1, 1) of (row, column)."""
     torch.manual_seed(0)
     norm, weight, x = torch.randn(12), torch.randn(6, 12), torch.randn(1, 4, 6, 3)
     merged = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], -1).flatten(1, 2)
     expected = F.linear(F.layer_norm(merged, (12,), norm, norm), weight)
     merging = PatchMerging(3, 6)
     converted = convert_swin({'layers.0.downsample.norm.weight': norm, 'layers.0.downsample.reduction.weight': weight})
-    assert torch.equal(converted['stages.0.downsample.norm.weight'], interleave_neighbours(norm))
+    assert torch.equal(converted['stages.0.downsample.norm.weight'], interleave_neighbors(norm))
     merging.norm.weight.data = merging.norm.bias.data = converted['stages.0.downsample.norm.weight']
     merging.reduction.weight.data = converted['stages.0.downsample.reduction.weight']
     torch.testing.assert_close(merging(x.flatten(1, 2), (4, 6))[0], expected, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""DetDataPreprocessor: stacking, padding, normalising, and what it tells and changes of the samples."""
+"""DetDataPreprocessor: stacking, padding, normalizing, and what it tells and changes of the samples."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_normalisation_numbers():
     assert run(bgr_to_rgb=True) == run(rgb_to_bgr=True) == [190.0, 65.0, 17.5]
 
 
-def test_padding_comes_after_normalisation():
+def test_padding_comes_after_normalization():
     out = DetDataPreprocessor(mean=[128.0] * 3, std=[2.0] * 3)(dict(inputs=[image(2, 2), image(3, 3)]))['inputs']
     assert bool((out[0, :, 2:] == 0).all()) and float(out[0, 0, 0, 0]) == -64
 

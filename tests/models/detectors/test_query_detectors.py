@@ -5,7 +5,7 @@ import torch
 
 from mmdetlike.models.detectors.deformable_detr import proposal_anchors
 from mmdetlike.models.heads.query import QueryContext
-from mmdetlike.models.layers.transformer import SinePositionalEncoding, build_sine_encoding, flatten_pyramid
+from mmdetlike.models.layers.transformer import SinePositionalEncoding, build_positional_encoding, flatten_pyramid
 from mmdetlike.models.utils import padding_masks
 from tests.models.tiny import make_sample
 from tests.models.tiny_mask_queries import PIXEL_DECODERS, mask_head
@@ -59,7 +59,7 @@ def test_proposals_are_boxes_of_pixels():
 
 
 def test_number_of_position_features():
-    assert build_sine_encoding(dict(normalize=True), 12).num_feats == 6
+    assert build_positional_encoding(dict(normalize=True), 12).num_feats == 6
     message = 'num_feats must be half of the 16 channels of the transformer, got 16'
     for model in (detr, deformable):
         with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""ConvModule and the blocks made of it, fusion, and weight initialisation."""
+"""ConvModule and the blocks made of it, fusion, and weight initialization."""
 
 import copy
 
@@ -98,7 +98,7 @@ def test_conv_module_errors():
         ConvModule(3, 4, 1, bias=True, norm_cfg=BN)
 
 
-def test_conv_module_initialisation():
+def test_conv_module_initialization():
     torch.manual_seed(0)
     leaky = ConvModule(64, 64, 3, act_cfg={'type': 'LeakyReLU', 'negative_slope': 1.0})
     relu = ConvModule(64, 64, 3)
@@ -121,7 +121,7 @@ def test_depthwise_separable():
     assert module.pointwise_conv.with_activation
     assert module(torch.rand(2, 4, 5, 5)).shape == (2, 6, 5, 5)
     with pytest.raises(ConfigError, match='groups'):
-        DepthwiseSeparableConvModule(4, 6, 3, groups=2)
+        MODELS.build(dict(type='DepthwiseSeparableConvModule', in_channels=4, out_channels=6, kernel_size=3, groups=2))
 
 
 def test_scale():

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import CrossFirstDecoder, TransformerDecoder
 from mmdetlike.models.utils import get_uncertain_point_coords_with_randomness, interpolate_as
 from mmdetlike.registry import MODELS
@@ -19,7 +20,7 @@ class Mask2FormerHead(MaskFormerHead):
     """``MaskFormerHead`` with masked attention to several levels, trained on points: Mask2Former, arXiv 2112.01527.
 
     Args:
-        in_channels: Channels of the backbone's maps.
+        in_channels: Channels of each backbone map.
         feat_channels: Channels of queries.
         out_channels: Channels of mask features.
         pixel_decoder: Backbone maps -> mask features and maps to attend to.
@@ -39,13 +40,14 @@ class Mask2FormerHead(MaskFormerHead):
         num_transformer_feat_level: int = 3,
         **kwargs,
     ) -> None:
+        # before ``super``, which calls ``build_decoder_inputs``
         self.num_transformer_feat_level = num_transformer_feat_level
         pixel_decoder = dict(pixel_decoder, strides=strides)
         super().__init__(in_channels, feat_channels, out_channels, pixel_decoder=pixel_decoder, **kwargs)
 
     def build_decoder(self, cfg: dict) -> TransformerDecoder:
         """A decoder whose queries attend to the image first: masks tell them where to look from the start."""
-        return CrossFirstDecoder(**cfg)
+        return build_part(cfg, CrossFirstDecoder)
 
     def build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
         """A projection and an embedding for each level, and learned content of the queries."""
@@ -63,10 +65,13 @@ class Mask2FormerHead(MaskFormerHead):
         levels = [self.level_inputs(i, memory) for i, memory in enumerate(memories)]
         query = self.query_feat.weight.expand(len(x[0]), -1, -1)
         query_pos = self.query_embed.weight.expand(len(x[0]), -1, -1)
+        # no gradient flows through where a query looks
         small = [interpolate_as(mask_features.detach(), memory) for memory in memories]
         decoder = self.transformer_decoder
+        # masks are predicted, and supervised, before the first layer too, since they say where it looks
         outs = [decoder.layer_output(query)]
         for i, layer in enumerate(decoder.layers):
+            # coarse, middle, fine and coarse again: as good as all levels at once, and cheaper (section 3.2.2)
             memory, pos = levels[i % len(levels)]
             outside = self.masked_attention(outs[-1], small[i % len(levels)], layer.cross_attn.num_heads)
             query = layer(query, query_pos, key=memory, value=memory, key_pos=pos, attn_mask=outside)
@@ -91,14 +96,15 @@ class Mask2FormerHead(MaskFormerHead):
         outside = outside & ~outside.all(-1, keepdim=True)
         return outside[:, None].expand(-1, num_heads, -1, -1).flatten(0, 1)
 
-    def comparable(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
-        """Both at the same random points."""
+    def masks_to_match(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at the same random points (n, num_points): whole masks would take too much memory."""
         points = torch.rand(1, self.train_cfg.num_points, 2, device=pred.device)
         return tuple(point_sample(masks[:, None], points.expand(len(masks), -1, -1))[:, 0] for masks in (pred, gt))
 
     def mask_losses(self, pred: Tensor, gt: Tensor, num_masks: float) -> dict[str, Tensor]:
         """``mask`` and ``dice`` of mask logits (P, h, w) at points, most of them where the logits are uncertain."""
         cfg = self.train_cfg
+        # one set of points for each mask, where its own prediction is uncertain: PointRend, arXiv 1912.08193
         with torch.no_grad():
             points = get_uncertain_point_coords_with_randomness(
                 pred[:, None], None, cfg.num_points, cfg.oversample_ratio, cfg.importance_sample_ratio

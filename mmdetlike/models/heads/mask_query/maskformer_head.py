@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers.transformer import TransformerDecoder, build_sine_encoding, flatten_pyramid, mlp
+from mmdetlike.models.layers import build_part
+from mmdetlike.models.layers.transformer import TransformerDecoder, build_positional_encoding, flatten_pyramid, mlp
 from mmdetlike.models.utils import padding_of, preprocess_panoptic_gt, require_masks, semantic_maps
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
@@ -28,7 +29,7 @@ DEFAULT_LOSS_DICE = dict(type='DiceLoss', use_sigmoid=True, activate=True, naive
 class MaskFormerHead(Head):
     """A pixel decoder, a transformer decoder and, after each of its layers, a class and a mask for every query.
 
-    Hooks: ``build_decoder``, ``build_decoder_inputs``, ``decode``, ``comparable`` and ``mask_losses``.
+    Hooks: ``build_decoder``, ``build_decoder_inputs``, ``decode``, ``masks_to_match`` and ``mask_losses``.
 
     Args:
         in_channels: Channels of the backbone's maps.
@@ -74,7 +75,7 @@ class MaskFormerHead(Head):
         channels = dict(in_channels=in_channels, feat_channels=feat_channels, out_channels=out_channels)
         self.pixel_decoder = MODELS.build({**pixel_decoder, **channels})
         self.transformer_decoder = self.build_decoder(transformer_decoder)
-        self.decoder_pe = build_sine_encoding(positional_encoding, self.transformer_decoder.embed_dims)
+        self.decoder_pe = build_positional_encoding(positional_encoding, self.transformer_decoder.embed_dims)
         self.cls_embed = nn.Linear(feat_channels, self.num_classes + 1)
         self.mask_embed = mlp(feat_channels, 2, out_channels)
         self.query_embed = nn.Embedding(num_queries, feat_channels)
@@ -85,7 +86,7 @@ class MaskFormerHead(Head):
 
     def build_decoder(self, cfg: dict) -> TransformerDecoder:
         """Hook: the transformer decoder, of its arguments."""
-        return TransformerDecoder(**cfg)
+        return build_part(cfg, TransformerDecoder)
 
     def build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
         """Hook: make what brings the maps to attend to to the decoder's width, even the same one with ``enforce``."""
@@ -111,6 +112,7 @@ class MaskFormerHead(Head):
         mask_features, (memory,) = self.pixel_decoder(x, masks)
         pyramid = flatten_pyramid([self.decoder_input_proj(memory)], masks, self.decoder_pe)
         query_pos = self.query_embed.weight.expand(len(memory), -1, -1)
+        # as in DETR, queries begin without content: what they look for is in their positions
         content = torch.zeros_like(query_pos)
         hidden_states, _ = self.transformer_decoder(content, query_pos, None, pyramid, pyramid.feats)
         return hidden_states, mask_features
@@ -132,7 +134,7 @@ class MaskFormerHead(Head):
         return self.losses(cls_score, masks, gts, self.match(cls_score, masks, gts, samples))
 
     def segments(self, sample) -> InstanceData:
-        """The ``labels`` (n,) and ``masks`` (n, h, w), 0.0 or 1.0, of all things and stuff of a sample.
+        """The segments of a sample, things and stuff: ``labels`` (n,) and ``masks`` (n, h, w) of 0.0 and 1.0.
 
         Raises:
             ValueError: The sample has no masks of its objects, or no ``gt_sem_seg`` though there are classes of stuff.
@@ -152,13 +154,13 @@ class MaskFormerHead(Head):
         """For each image its positive queries and the segment of each."""
         preds, segments = [], []
         for logits, pred, gt in zip(cls_score, masks, gts):
-            pred, gt_masks = self.comparable(pred, gt.masks)
+            pred, gt_masks = self.masks_to_match(pred, gt.masks)
             preds.append(InstanceData(scores=logits, masks=pred))
             segments.append(InstanceData(labels=gt.labels, masks=gt_masks))
         return match_queries(self.assigner, preds, segments, samples)
 
-    def comparable(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
-        """Hook: mask logits (Q, h, w) and segments (n, H, W) as they are matched, at the same pixels."""
+    def masks_to_match(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+        """Hook: mask logits (Q, h, w) and segments (n, H, W) as the assigner sees them, at the same pixels."""
         return pred, F.interpolate(gt[:, None], pred.shape[-2:], mode='nearest')[:, 0]
 
     def losses(
@@ -175,16 +177,17 @@ class MaskFormerHead(Head):
         loss_cls = self.loss_cls(cls_score.flatten(0, 1), labels, avg_factor=total)
         pred = torch.cat([image[queries] for image, (queries, _) in zip(masks, matches)])
         gt = torch.cat([gt.masks[segments] for gt, (_, segments) in zip(gts, matches)])
-        num_masks = max(mean_over_ranks(len(pred), pred.device), 1.0)
+        num_masks = mean_over_ranks(len(pred), pred.device, least=1.0)
         if not len(pred):  # zeros that keep gradients: all processes of a training must compute the same terms
             return dict(cls=loss_cls, mask=masks.sum() * 0, dice=masks.sum() * 0)
         return dict(cls=loss_cls, **self.mask_losses(pred, gt, num_masks))
 
     def mask_losses(self, pred: Tensor, gt: Tensor, num_masks: float) -> dict[str, Tensor]:
         """Hook: ``mask`` and ``dice`` of mask logits (P, h, w) and segments (P, H, W)."""
+        # predictions are enlarged, not annotations reduced: thin segments would vanish
         pred = F.interpolate(pred[:, None], gt.shape[-2:], mode='bilinear', align_corners=False)[:, 0]
         dice = self.loss_dice(pred, gt, avg_factor=num_masks)
-        # the focal loss takes class 0 for the object, others for background
+        # the focal loss of one class takes label 0 for the object and label 1 for background
         pixels = num_masks * gt.shape[-2] * gt.shape[-1]
         return dict(mask=self.loss_mask(pred.reshape(-1, 1), (1 - gt.flatten()).long(), avg_factor=pixels), dice=dice)
 

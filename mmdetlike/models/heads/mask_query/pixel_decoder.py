@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule, caffe2_xavier_init, normal_init, xavier_init
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import ConvModule, build_part
 from mmdetlike.models.layers.transformer import (
     DeformableEncoder,
     TransformerEncoder,
-    build_sine_encoding,
+    build_positional_encoding,
     flatten_pyramid,
 )
 from mmdetlike.registry import MODELS
@@ -24,7 +24,7 @@ GROUP_NORM = dict(type='GN', num_groups=32)
 
 
 class TopDownPath(BaseModule):
-    """What pixel decoders share: from coarse to fine, each level is added to the upsampled one above it.
+    """Base of the pixel decoders: from coarse to fine, each level is added to the upsampled one above it.
 
     Args:
         in_channels: Channels of the maps, fine to coarse; here of those that are added, without the top.
@@ -67,7 +67,7 @@ class TopDownPath(BaseModule):
         """Decode.
 
         Args:
-            feats: Maps (B, C_i, H_i, W_i), fine to coarse.
+            feats: Feature maps (B, C_i, H_i, W_i), fine to coarse.
             masks: (B, H, W) True for padding of the images; None where there is none.
 
         Returns:
@@ -85,6 +85,7 @@ class TopDownPath(BaseModule):
         outs = []
         for feat, lateral, output in reversed(list(zip(feats, self.lateral_convs, self.output_convs))):
             current = lateral(feat)
+            # torch warns of align_corners where there are no corners to align, so nearest must go without
             options = dict(align_corners=False) if self.mode == 'bilinear' else {}
             top = output(current + F.interpolate(top, size=current.shape[-2:], mode=self.mode, **options))
             outs.append(top)
@@ -149,9 +150,9 @@ class TransformerEncoderPixelDecoder(TopDownPath):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels[:-1], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
-        self.encoder = TransformerEncoder(**encoder)
+        self.encoder = build_part(encoder, TransformerEncoder)
         width = self.encoder.embed_dims
-        self.positional_encoding = build_sine_encoding(positional_encoding, width)
+        self.positional_encoding = build_positional_encoding(positional_encoding, width)
         self.encoder_in_proj = nn.Conv2d(in_channels[-1], width, 1)
         self.encoder_out_proj = ConvModule(width, feat_channels, 3, **self.layer)
 
@@ -196,6 +197,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
         positional_encoding: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        # the levels of the attention are those that are encoded; finer maps are too large for it
         num_encoded = encoder['layer_cfg']['self_attn_cfg'].get('num_levels', 4)
         super().__init__(in_channels[:-num_encoded], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
         self.strides, self.num_outs, self.num_encoder_levels = strides, num_outs, num_encoded
@@ -203,8 +205,8 @@ class MSDeformAttnPixelDecoder(TopDownPath):
             ConvModule(c, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None, bias=True)
             for c in reversed(in_channels[-num_encoded:])
         )
-        self.encoder = DeformableEncoder(**encoder)
-        self.positional_encoding = build_sine_encoding(positional_encoding, self.encoder.embed_dims)
+        self.encoder = build_part(encoder, DeformableEncoder)
+        self.positional_encoding = build_positional_encoding(positional_encoding, self.encoder.embed_dims)
         self.level_encoding = nn.Embedding(num_encoded, feat_channels)
 
     def init_weights(self) -> None:
@@ -223,6 +225,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
     def forward(self, feats: Sequence[Tensor], masks: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """As ``TopDownPath.forward``, with ``num_outs`` maps; padding is encoded as image, so masks aren't used."""
         coarse = [conv(feat) for conv, feat in zip(self.input_convs, reversed(feats[-self.num_encoder_levels :]))]
+        # as recorded of the original, without padding masks
         pyramid = flatten_pyramid(coarse, None, self.positional_encoding, self.level_encoding.weight)
         memory = self.encoder.encode(pyramid).transpose(1, 2)
         sizes = [feat.shape[-2:] for feat in coarse]

@@ -26,9 +26,9 @@ from .common import (
     QueryTargets,
     build_class_loss,
     denoising_targets,
-    image_size,
+    image_whwh,
     query_targets,
-    width_and_height,
+    shape_whwh,
 )
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, class_weight=1.0)
@@ -56,7 +56,7 @@ class QueryHead(Head):
         init_cfg: Weight initialization.
     """
 
-    # the encoder's proposals tell objects from background alone
+    # whether the encoder's proposals learn objectness alone: all objects are of class 0 for them
     binary_proposals = False
 
     def __init__(
@@ -114,6 +114,7 @@ class QueryHead(Head):
 
     def forward(self, outs: QueryOutputs) -> list[tuple[Tensor, Tensor]]:
         """Class logits and boxes of every decoder layer, in float32 also under autocast."""
+        # costs and IoUs of half precision boxes in pixels would be off by pixels
         pairs = enumerate(zip(outs.hidden_states, outs.references))
         return [float32_if_half(*self.predict_layer(i, hidden, ref, outs.context)) for i, (hidden, ref) in pairs]
 
@@ -184,12 +185,12 @@ class QueryHead(Head):
         if candidates is None:
             candidates = torch.ones(cls_score.shape[:2], dtype=torch.bool, device=cls_score.device)
         preds = [
-            InstanceData(scores=scores[own], bboxes=bbox_cxcywh_to_xyxy(boxes[own]) * image_size(sample, boxes))
+            InstanceData(scores=scores[own], bboxes=bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(sample, boxes))
             for scores, boxes, own, sample in zip(self.class_logits(cls_score, context), bbox_pred, candidates, samples)
         ]
         gts = [self.objects_to_match(sample, binary) for sample in samples]
         matches = match_queries(self.assigner, preds, gts, samples)
-        # the assigner counted candidates alone
+        # the assigner has seen the candidates alone: from an index among them to one among all queries
         matches = [(own.nonzero().squeeze(1)[queries], objects) for own, (queries, objects) in zip(candidates, matches)]
         return query_targets(matches, samples, candidates, self.num_classes, binary)
 
@@ -207,13 +208,15 @@ class QueryHead(Head):
         """Loss terms of a layer: ``cls`` of all queries, ``bbox`` and ``iou`` of the positives."""
         device = cls_score.device
         num_pos = len(targets.pos_inds)
-        avg_factor = num_pos + targets.num_neg * self.bg_cls_weight
-        if self.sync_cls_avg_factor:
-            avg_factor = mean_over_ranks(avg_factor, device)
+        # softmax weighs background down, so a negative counts by that weight; with a sigmoid positives alone count
+        weight_sum = num_pos + targets.num_neg * self.bg_cls_weight
+        synced = self.sync_cls_avg_factor
+        cls_avg_factor = mean_over_ranks(weight_sum, device, least=1) if synced else max(weight_sum, 1)
         boxes = bbox_pred.flatten(0, 1)[targets.pos_inds]
         corners = bbox_cxcywh_to_xyxy(boxes) * targets.pos_sizes
-        loss_cls = self.class_loss(cls_score, corners, targets, context, max(avg_factor, 1))
-        num_pos = max(mean_over_ranks(num_pos, device), 1.0)
+        loss_cls = self.class_loss(cls_score, corners, targets, context, cls_avg_factor)
+        num_pos = mean_over_ranks(num_pos, device, least=1.0)
+        # L1 in [0, 1], so that large images don't weigh more; IoU in pixels, whose eps is made for them
         normalized = bbox_xyxy_to_cxcywh(targets.pos_gt_bboxes / targets.pos_sizes)
         return dict(
             cls=loss_cls,
@@ -233,6 +236,7 @@ class QueryHead(Head):
         weights = targets.weights.flatten()
         class_targets = self.class_targets(targets, context).flatten(0, 1)
         if getattr(self.loss_cls, 'takes_quality', False):
+            # a score should say how well the box fits, so the target follows the box; no gradient flows back there
             quality = weights.new_zeros(len(weights))
             quality[targets.pos_inds] = bbox_overlaps(pos_bboxes.detach(), targets.pos_gt_bboxes, is_aligned=True)
             is_soft = class_targets.dim() == 2
@@ -242,7 +246,7 @@ class QueryHead(Head):
     # -- testing ------------------------------------------------------------------------------------------------------
 
     def predict(self, outs: QueryOutputs, rescale: bool = True) -> list[InstanceData]:
-        """The best objects of each image: ``bboxes`` (n, 4) xyxy in pixels, falling ``scores``, ``labels``."""
+        """The best objects of each image: ``bboxes`` (n, 4) xyxy in pixels, descending ``scores``, ``labels``."""
         samples = outs.context.samples
         results = []
         for found, sample in zip(self.detect(outs, [sample.img_shape for sample in samples]), samples):
@@ -272,18 +276,20 @@ class QueryHead(Head):
         With softmax there is one object for each query; with sigmoid, one for each query and class.
 
         Returns:
-            ``boxes`` (n, 4) xyxy in pixels, clipped to the height and width of the image; ``scores`` (n,) falling;
+            ``boxes`` (n, 4) xyxy in pixels, clipped to the height and width of the image; ``scores`` (n,), descending;
             ``labels`` (n,).
         """
         limit = self.test_cfg.get('max_per_img', len(logits))
         if self.use_sigmoid_cls:
             scores, indices = logits.sigmoid().flatten().topk(min(limit, logits.numel()))
+            # the flattened index counts classes of a query first
             queries = torch.div(indices, logits.shape[1], rounding_mode='floor')
             labels = indices % logits.shape[1]
         else:
+            # background is the last class, and no result
             best, label_of = logits.softmax(-1)[:, :-1].max(-1)
             scores, queries = best.topk(min(limit, len(best)))
             labels = label_of[queries]
-        size = width_and_height(img_shape, boxes)
+        size = shape_whwh(img_shape, boxes)
         boxes = (bbox_cxcywh_to_xyxy(boxes[queries]) * size).clamp(min=0).minimum(size)
         return dict(boxes=boxes, scores=scores, labels=labels)

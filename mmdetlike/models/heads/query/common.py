@@ -1,4 +1,4 @@
-"""What the families of query heads share: what transformer and head exchange, and targets of matched queries."""
+"""What query heads share: the data that transformer and head exchange, and the targets of matched queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from .denoising import DenoisingQueries
 
-# the number of the encoder where decoder layers are numbered
+# stands for the encoder where decoder layers are counted from 0
 ENCODER = -1
 
 
@@ -40,7 +40,7 @@ class QueryContext:
 
 @dataclass
 class InitialQueries:
-    """What decoding starts from.
+    """The queries before the first decoder layer.
 
     Attributes:
         content: (B, Q, C) content of the queries.
@@ -141,7 +141,7 @@ def query_targets(
         pos_inds.append(queries + i * num_queries)
         gt_bboxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'A head of queries')
         boxes.append(gt_bboxes[objects])
-        sizes.append(image_size(sample, boxes[-1]).expand_as(boxes[-1]))
+        sizes.append(image_whwh(sample, boxes[-1]).expand_as(boxes[-1]))
     pos_inds = torch.cat(pos_inds)
     return QueryTargets(
         labels=labels,
@@ -157,19 +157,19 @@ def query_targets(
 def denoising_targets(queries: DenoisingQueries, samples: SampleList, num_classes: int) -> QueryTargets:
     """Targets of denoising queries: positives know their objects, all others are background."""
     matches = [queries.positives(len(sample.gt_instances)) for sample in samples]
-    everyone = queries.boxes.new_ones(queries.boxes.shape[:2], dtype=torch.bool)
-    targets = query_targets(matches, samples, everyone, num_classes)
+    all_queries = queries.boxes.new_ones(queries.boxes.shape[:2], dtype=torch.bool)
+    targets = query_targets(matches, samples, all_queries, num_classes)
     # each positive has one negative of its own; what pads images with fewer objects doesn't count
     targets.num_neg = len(targets.pos_inds)
     return targets
 
 
-def image_size(sample: DetDataSample, like: Tensor) -> Tensor:
-    """Width, height, width, height (4,) of an image, which turn boxes in [0, 1] into pixels."""
-    return width_and_height(sample.img_shape, like)
+def image_whwh(sample: DetDataSample, like: Tensor) -> Tensor:
+    """Width, height, width, height (4,) of a sample's image, which turn boxes in [0, 1] into pixels."""
+    return shape_whwh(sample.img_shape, like)
 
 
-def width_and_height(img_shape: tuple[int, ...], like: Tensor) -> Tensor:
+def shape_whwh(img_shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Width, height, width, height (4,) of an image of ``img_shape``, height and width first."""
     height, width = img_shape[:2]
     return like.new_tensor([width, height, width, height])
@@ -183,6 +183,7 @@ def build_class_loss(cfg: dict, num_classes: int) -> tuple[nn.Module, float]:
         ``class_weight`` where it is a number; else 0.
     """
     cfg = dict(cfg)
+    # an argument of the head rather than of the loss, though configs write it there
     background = cfg.pop('bg_cls_weight', None)
     if isinstance(cfg.get('class_weight'), (int, float)):
         background = cfg['class_weight'] if background is None else background

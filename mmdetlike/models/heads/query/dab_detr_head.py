@@ -19,7 +19,7 @@ class DABDETRHead(ConditionalDETRHead):
         self.fc_reg = MLP(self.embed_dims, self.embed_dims, 4, self.num_reg_fcs + 1)
 
     def init_weights(self) -> None:
-        """Start with rare objects, and with boxes that are their references."""
+        """Start with a probability of 0.01 for every class, and with boxes that are their references."""
         super().init_weights()
         constant_init(self.fc_reg.layers[-1], 0, bias=0)
 

@@ -34,6 +34,7 @@ class DDQDETRHead(DINOHead):
         """Branches of DINO, one more for dense proposals, and for each layer another one for dense queries."""
         super().build_layers()
         layers = self.num_pred_layer - 1
+        # behind the branch of the encoder, as in checkpoints
         self.cls_branches.append(copy.deepcopy(self.cls_branches[-1]))
         self.reg_branches.append(copy.deepcopy(self.reg_branches[-1]))
         self.aux_cls_branches = nn.ModuleList(copy.deepcopy(branch) for branch in self.cls_branches[:layers])
@@ -60,6 +61,7 @@ class DDQDETRHead(DINOHead):
             bbox_pred = refine_references(reference, self.aux_reg_branches[layer](hidden))
             predictions = float32_if_half(cls_score, bbox_pred)
             terms = self.aux_loss_for_dense(*predictions, outs.dense_present, samples)
+            # names of the original's log, which is why 'aux' is there twice
             losses.update({f'{layer}_aux_aux_loss_{name}': value for name, value in terms.items()})
         if outs.dense_cls_score is not None:
             proposals = float32_if_half(outs.dense_cls_score, outs.dense_bbox_pred)

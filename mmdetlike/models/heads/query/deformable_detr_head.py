@@ -34,6 +34,7 @@ class DeformableDETRHead(QueryHead):
         as_two_stage: bool = False,
         **kwargs,
     ) -> None:
+        # before ``super``, which makes the layers
         self.share_pred_layer, self.num_pred_layer = share_pred_layer, num_pred_layer
         self.as_two_stage = as_two_stage
         super().__init__(num_classes, **kwargs)
@@ -48,7 +49,10 @@ class DeformableDETRHead(QueryHead):
         return nn.ModuleList(branch if self.share_pred_layer else copy.deepcopy(branch) for _ in range(count))
 
     def init_weights(self) -> None:
-        """Start with rare objects and with boxes that are their references, of a tenth of the image or as proposed."""
+        """Start with a probability of 0.01 for every class, and with boxes that are their references.
+
+        Reference points have no size: boxes around them begin with a tenth of the image.
+        """
         super().init_weights()
         if self.use_sigmoid_cls:
             for branch in self.cls_branches:
@@ -56,7 +60,7 @@ class DeformableDETRHead(QueryHead):
         for branch in self.reg_branches:
             constant_init(branch[-1], 0, bias=0)
         if not self.as_two_stage:
-            # points have no size: the first layer, or the one all share, begins with sigmoid(-2), about a tenth
+            # sigmoid(-2) is about a tenth; later layers refine boxes, which have a size
             nn.init.constant_(self.reg_branches[0][-1].bias[2:], -2.0)
 
     def classify(self, layer: int, hidden: Tensor, context: QueryContext) -> Tensor:
@@ -79,6 +83,7 @@ class DeformableDETRHead(QueryHead):
             Class logits (B, S, classes) and boxes (B, S, 4) before the sigmoid.
         """
         encoder = self.num_pred_layer - 1
+        # before the sigmoid, where anchors of padding are infinite and stay so
         return self.classify(encoder, memory, context), self.reg_branches[encoder](memory) + anchors
 
 

@@ -1,4 +1,4 @@
-"""Queries made of noisy objects, whose answers are known: DINO, arXiv 2203.03605."""
+"""Denoising queries: noisy copies of annotated objects, which need no matching. DINO, arXiv 2203.03605."""
 
 from dataclasses import dataclass
 
@@ -89,22 +89,22 @@ class CdnQueryGenerator(BaseModule):
         """
         counts = [len(sample.gt_instances) for sample in samples]
         device = self.label_embedding.weight.device
-        most = max(counts)
-        groups = self.num_groups(most)
+        max_objects = max(counts)
+        groups = self.num_groups(max_objects)
         labels = torch.cat([sample.gt_instances.labels for sample in samples])
         boxes = torch.cat([normalized_boxes(sample) for sample in samples])
         # noise is drawn for the objects of all images at once: first labels, then boxes
         noisy_content = self.label_embedding(self._noisy_labels(labels.repeat(2 * groups, 1)))
         noisy_boxes = self._noisy_boxes(boxes, groups)
         # images with fewer objects than the fullest one are padded with zeros, which are background and weigh nothing
-        content = torch.zeros(len(samples), 2 * groups, most, self.embed_dims, device=device)
-        padded_boxes = torch.zeros(len(samples), 2 * groups, most, 4, device=device)
+        content = torch.zeros(len(samples), 2 * groups, max_objects, self.embed_dims, device=device)
+        padded_boxes = torch.zeros(len(samples), 2 * groups, max_objects, 4, device=device)
         for i, count in enumerate(counts):
             own = slice(sum(counts[:i]), sum(counts[: i + 1]))
             content[i, :, :count] = noisy_content[:, own].to(content.dtype)
             padded_boxes[i, :, :count] = noisy_boxes[:, own]
-        mask = self._attention_mask(groups, most, num_matching_queries or self.num_matching_queries, device)
-        return DenoisingQueries(content.flatten(1, 2), padded_boxes.flatten(1, 2), mask, groups, most)
+        mask = self._attention_mask(groups, max_objects, num_matching_queries or self.num_matching_queries, device)
+        return DenoisingQueries(content.flatten(1, 2), padded_boxes.flatten(1, 2), mask, groups, max_objects)
 
     def _noisy_labels(self, labels: Tensor) -> Tensor:
         # a random label may be the right one, so that less than half of label_noise_scale are wrong
@@ -119,19 +119,22 @@ class CdnQueryGenerator(BaseModule):
         Sides of positives move by less than half the size of the box, those of negatives by half to all of it.
         """
         boxes = boxes.expand(groups, 2, -1, 4)
+        # positives move by [0, 1) and negatives by [1, 2) half sizes: lambda 1 and 2 of the paper
         half_size = (geometry.sizes(boxes) / 2).repeat(1, 1, 1, 2)
         sign = torch.randint_like(boxes, 0, 2) * 2 - 1
         is_negative = torch.arange(2, device=boxes.device)[:, None, None]
         noise = (torch.rand_like(boxes) + is_negative) * sign
         noisy = (boxes + noise * half_size * self.box_noise_scale).clamp(0, 1)
+        # sides may have been swapped by the noise; the eps keeps the logit of a size below 0 finite
         return inverse_sigmoid(bbox_xyxy_to_cxcywh(noisy.flatten(0, 1)), eps=1e-3)
 
     @staticmethod
-    def _attention_mask(groups: int, most: int, matching: int, device: torch.device) -> Tensor:
+    def _attention_mask(groups: int, max_objects: int, matching: int, device: torch.device) -> Tensor:
         """True where a query must not look: groups don't see each other, and matching queries don't see groups."""
-        count = 2 * groups * most
+        # a query that saw another group, or the answers in it, would have nothing left to find out
+        count = 2 * groups * max_objects
         # the matching queries get group numbers too, but never hide from each other: only noisy columns are hidden
-        group = torch.arange(count + matching, device=device) // max(2 * most, 1)
+        group = torch.arange(count + matching, device=device) // max(2 * max_objects, 1)
         is_noisy = torch.arange(len(group), device=device) < count
         return is_noisy[None] & (~is_noisy[:, None] | (group[None] != group[:, None]))
 

@@ -11,7 +11,7 @@ from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, get_bo
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..common import match_queries
-from .common import image_size
+from .common import image_whwh
 
 MATCH_COSTS = (
     dict(type='FocalLossCost', weight=2.0),
@@ -26,7 +26,7 @@ class DenseQueryLoss:
     Scores learn the alignment of score and overlap (TOOD, arXiv 2108.07755); boxes are weighted by it.
 
     Args:
-        num_pos: Number of queries for each object, fewer where there aren't as many.
+        num_pos: Number of queries for each object; fewer where there are not enough queries.
         alpha: Exponent of the score in the alignment.
         beta: Exponent of the overlap in the alignment.
     """
@@ -51,13 +51,13 @@ class DenseQueryLoss:
         terms = dict(cls=[], bbox=[])
         total = cls_score.new_zeros(())
         for logits, boxes, own, sample in zip(cls_score, bbox_pred, present, samples):
-            boxes = bbox_cxcywh_to_xyxy(boxes[own]) * image_size(sample, boxes)
+            boxes = bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(sample, boxes)
             loss_cls, loss_bbox, alignment = self.image_losses(logits[own], boxes, sample)
             terms['cls'].append(loss_cls)
             terms['bbox'].append(loss_bbox)
             total = total + alignment
         # both are means over positives, each of which counts as much as it is aligned
-        divisor = max(mean_over_ranks(float(total), total.device), 1.0)
+        divisor = mean_over_ranks(total, total.device, least=1.0)
         return {name: [value / divisor for value in values] for name, values in terms.items()}
 
     def image_losses(self, logits: Tensor, boxes: Tensor, sample: DetDataSample) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,7 +85,7 @@ class DenseQueryLoss:
         """The positive queries (p,) of an image and the index of the object of each."""
         gt_instances = sample.gt_instances
         num_objects = len(gt_instances)
-        # an object that is there several times gets several queries from a one-to-one assignment
+        # a one-to-one assignment of copies of an object gives it several queries
         copies = min(self.num_pos, len(logits) // max(num_objects, 1))
         labels = gt_instances.labels.repeat(copies)
         gt_boxes = get_box_tensor(gt_instances.bboxes).repeat(copies, 1)
@@ -107,4 +107,5 @@ class DenseQueryLoss:
         zeros = metric.new_zeros(len(objects))  # at least as many as there are objects with positives
         best_metric = zeros.scatter_reduce(0, objects, metric, 'amax')
         best_overlap = zeros.scatter_reduce(0, objects, overlaps, 'amax')
+        # normalized as in TOOD; the eps is for an object whose queries all have a metric of 0
         return metric / (best_metric[objects] + 1e-7) * best_overlap[objects]

@@ -1,4 +1,4 @@
-"""Queries that differ from each other: Dense Distinct Query for End-to-End Object Detection, arXiv 2303.12776."""
+"""Selection of distinct queries: Dense Distinct Query for End-to-End Object Detection, arXiv 2303.12776."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ def distinct(logits: Tensor, boxes: Tensor, nms_cfg: dict, candidates: Tensor | 
     """
     scores = logits.max(-1).values.sigmoid().float()
     if candidates is not None:
-        # the worst suppress nothing but each other; shapes don't depend on how many there are
+        # ranked last, they suppress nothing but each other; leaving them out would make shapes depend on their number
         scores = torch.where(candidates, scores, -1.0)
     kept = torch.zeros_like(scores, dtype=torch.bool)
     for image, image_scores, image_boxes in zip(kept, scores, bbox_cxcywh_to_xyxy(boxes).float()):
@@ -84,7 +84,7 @@ def distinct(logits: Tensor, boxes: Tensor, nms_cfg: dict, candidates: Tensor | 
 
 @dataclass
 class DDQQueries(InitialQueries):
-    """What decoding starts from: noisy objects, distinct queries and, in training, D dense ones after them.
+    """The queries before the first decoder layer: denoising, distinct and, in training, D dense ones, in this order.
 
     Attributes:
         selection: Chooses distinct queries before each layer.

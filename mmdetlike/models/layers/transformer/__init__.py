@@ -10,7 +10,7 @@ from .patch import AdaptivePadding, PatchEmbed, PatchMerging, nchw_to_nlc, nlc_t
 from .positional_encoding import (
     LearnedPositionalEncoding,
     SinePositionalEncoding,
-    build_sine_encoding,
+    build_positional_encoding,
     coordinate_to_encoding,
     inverse_sigmoid,
     sine_encoding,

@@ -32,8 +32,10 @@ def attention_mask(attn_mask: Tensor | None, key_padding_mask: Tensor | None, nu
             raise ValueError(f'key_padding_mask must be (batch, keys), but got {tuple(key_padding_mask.shape)}.')
         key_padding_mask = key_padding_mask[:, None, None]
     masks = [mask for mask in (attn_mask, key_padding_mask) if mask is not None]
+    # numbers can't be joined with truth values: then both become numbers
     if any(mask.is_floating_point() for mask in masks):
         return sum(_additive(mask) for mask in masks)
+    # torch's kernel has True where a query may look, its module where it must not
     allowed = [~mask.bool() for mask in masks]
     return allowed[0] & allowed[1] if len(allowed) == 2 else next(iter(allowed), None)
 
@@ -70,6 +72,7 @@ class MultiheadAttention(BaseModule):
         batch_first: Whether tensors are (batch, length, channels) instead of (length, batch, channels).
         bias: Whether the projections of query, key, value and output have biases.
         dropout: Older spelling that sets both ``attn_drop`` and the probability of ``dropout_layer``.
+        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``embed_dims`` isn't a multiple of ``num_heads``.
@@ -125,9 +128,13 @@ class MultiheadAttention(BaseModule):
         identity = query if identity is None else identity
         if key_pos is None and query_pos is not None and query_pos.shape == key.shape:
             key_pos = query_pos
-        same = key is query and key_pos is query_pos
+        is_same = key is query and key_pos is query_pos
         query = query if query_pos is None else query + query_pos
-        key = query if same else key if key_pos is None else key + key_pos
+        if is_same:
+            # the same tensor, not an equal one: ``_project`` then needs one matrix product for both
+            key = query
+        elif key_pos is not None:
+            key = key + key_pos
         out = self.attend(query, key, value, attention_mask(attn_mask, key_padding_mask, self.num_heads))
         return identity + self.dropout_layer(self.proj_drop(out))
 
@@ -144,6 +151,7 @@ class MultiheadAttention(BaseModule):
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         """Project query, key and value; inputs that are the same tensor share one matrix product."""
         weight, bias, c = self.attn.in_proj_weight, self.attn.in_proj_bias, self.embed_dims
+        # how many of query, key and value, in this order, each product makes: the rows of ``weight`` lie in this order
         sections = [3] if query is key is value else [2, 1] if query is key else [1, 2] if key is value else [1, 1, 1]
         starts = [sum(sections[:i]) for i in range(len(sections))]
         inputs = [(query, key, value)[start] for start in starts]

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 
+from ..part import build_part
 from .attention import attention_mask
-from .detr_layers import LAYER_NORM, DecoderLayer, TransformerDecoder, TransformerLayer
+from .detr_layers import ATTENTION, LAYER_NORM, DecoderLayer, TransformerDecoder, TransformerLayer
 from .ffn import MLP
 from .positional_encoding import coordinate_to_encoding
 from .pyramid import FlatPyramid
-
-DEFAULTS = dict(embed_dims=256, num_heads=8)
 
 
 class ConditionalAttention(BaseModule):
@@ -91,11 +90,13 @@ class ConditionalAttention(BaseModule):
         keys = self.kcontent_proj(key)
         key_pos = self.kpos_proj(key_pos)
         if not self.cross_attn or self.keep_query_pos:
+            # among queries; and to the image in the first layer, where queries have no content yet
             queries = queries + self.qpos_proj(query_pos)
             keys = keys + key_pos
         queries = self.split_heads(queries)
         keys = self.split_heads(keys)
         if self.cross_attn:
+            # within each head: the dot product of two such rows is the sum of both products
             queries = torch.cat([queries, self.split_heads(self.qpos_sine_proj(reference_encoding))], dim=-1)
             keys = torch.cat([keys, self.split_heads(key_pos)], dim=-1)
         out = F.scaled_dot_product_attention(
@@ -115,13 +116,13 @@ class ConditionalAttention(BaseModule):
 class ConditionalDecoderLayer(DecoderLayer):
     """A decoder layer with conditional attention; its ``cross_attn_cfg`` may have ``keep_query_pos``."""
 
-    def build_self_attention(self, cfg: dict) -> nn.Module:
+    def build_self_attention(self, cfg: dict | None) -> nn.Module:
         """Conditional attention among queries."""
-        return ConditionalAttention(**{**DEFAULTS, **cfg, 'cross_attn': False})
+        return build_part(cfg, ConditionalAttention, ATTENTION, cross_attn=False)
 
-    def build_cross_attention(self, cfg: dict) -> nn.Module:
+    def build_cross_attention(self, cfg: dict | None) -> nn.Module:
         """Conditional attention to the image."""
-        return ConditionalAttention(**{**DEFAULTS, **cfg, 'cross_attn': True})
+        return build_part(cfg, ConditionalAttention, ATTENTION, cross_attn=True)
 
 
 class ConditionalDecoder(TransformerDecoder):
@@ -159,7 +160,7 @@ class ConditionalDecoder(TransformerDecoder):
     def build_layer(self, index: int, cfg: dict) -> TransformerLayer:
         """The first layer, whose queries have no content yet, adds positions to contents."""
         cross = dict(cfg.get('cross_attn_cfg') or {}, keep_query_pos=index == 0)
-        return self.layer_class(**{**cfg, 'cross_attn_cfg': cross})
+        return super().build_layer(index, dict(cfg, cross_attn_cfg=cross))
 
     def attention_inputs(
         self, layer: int, query: Tensor, references: Tensor, pyramid: FlatPyramid, memory: Tensor

@@ -96,6 +96,7 @@ class DABDecoder(ConditionalDecoder):
         inputs = super().attention_inputs(layer, query, references, pyramid, memory)
         if self.with_modulated_hw_attn:
             # the query says which size it expects; the encoding is of y first, then of x
+            # section 4.4 of the paper: attention is spread along a side as the box is large there
             expected = self.ref_anchor_head(query).sigmoid()
             ratio = (expected / references[..., 2:]).flip(-1)
             ratio = ratio.repeat_interleave(self.embed_dims // 2, dim=-1)

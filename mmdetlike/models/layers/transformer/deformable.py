@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmdetlike.errors import ConfigError
 from mmdetlike_ops import MultiScaleDeformableAttention
 
+from ..part import build_part
 from .detr_layers import ATTENTION, DecoderLayer, EncoderLayer, TransformerDecoder, TransformerEncoder
 from .ffn import MLP
 from .positional_encoding import coordinate_to_encoding, inverse_sigmoid
@@ -17,17 +18,17 @@ from .pyramid import FlatPyramid
 class DeformableEncoderLayer(EncoderLayer):
     """An encoder layer whose pixels attend to a few points in each level of the pyramid."""
 
-    def build_self_attention(self, cfg: dict) -> nn.Module:
+    def build_self_attention(self, cfg: dict | None) -> nn.Module:
         """Multi-scale deformable attention."""
-        return MultiScaleDeformableAttention(**{**ATTENTION, **cfg, 'batch_first': True})
+        return build_part(cfg, MultiScaleDeformableAttention, ATTENTION, batch_first=True)
 
 
 class DeformableDecoderLayer(DecoderLayer):
     """A decoder layer whose queries attend to a few points around their references in each level of the pyramid."""
 
-    def build_cross_attention(self, cfg: dict) -> nn.Module:
+    def build_cross_attention(self, cfg: dict | None) -> nn.Module:
         """Multi-scale deformable attention."""
-        return MultiScaleDeformableAttention(**{**ATTENTION, **cfg, 'batch_first': True})
+        return build_part(cfg, MultiScaleDeformableAttention, ATTENTION, batch_first=True)
 
 
 class DeformableEncoder(TransformerEncoder):
@@ -104,6 +105,7 @@ class DINODecoder(DeformableDecoder):
 
     def query_positions(self, layer: int, query_pos: Tensor | None, references: Tensor, pyramid: FlatPyramid) -> Tensor:
         """Sine encodings of the reference boxes in the finest level, mapped to the width of queries."""
+        # as recorded of the original: relative to the padded batch, of which the finest level knows most exactly
         boxes = pyramid.in_levels(references)[:, :, 0]
         return self.ref_point_head(coordinate_to_encoding(boxes, self.embed_dims // 2))
 
@@ -128,6 +130,7 @@ def refine_references(references: Tensor, deltas: Tensor, eps: float = 1e-5) -> 
     Returns:
         (..., 4) cx, cy, w, h in [0, 1].
     """
+    # in the space of logits, where what a layer adds can't leave the image
     start = inverse_sigmoid(references, eps)
     if start.shape[-1] == 2:
         start = torch.cat([start, torch.zeros_like(start)], dim=-1)

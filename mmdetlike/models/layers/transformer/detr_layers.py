@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmdetlike.errors import ConfigError
 
 from ..norm import build_norm_layer
+from ..part import build_part
 from ..recompute import maybe_recompute
 from .attention import MultiheadAttention
 from .ffn import FFN
@@ -20,11 +21,12 @@ from .pyramid import FlatPyramid
 LAYER_NORM = dict(type='LN')
 # what queries must not look at in self-attention: one mask for all layers, or a function that makes that of a layer
 AttentionMask = Tensor | Callable[[int, Tensor, Tensor], Tensor] | None
-ATTENTION = dict(embed_dims=256, num_heads=8, batch_first=True)
+# what the attention of a layer has where its config doesn't say otherwise
+ATTENTION = dict(embed_dims=256, num_heads=8)
 
 
 class TransformerLayer(BaseModule):
-    """What encoder and decoder layers share: attentions and a feed-forward network, with a norm after each.
+    """Base of encoder and decoder layers: attention and a feed-forward network, with a norm after each.
 
     Args:
         self_attn_cfg: Arguments of the attention of queries to each other.
@@ -45,21 +47,21 @@ class TransformerLayer(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.self_attn = self.build_self_attention(self_attn_cfg or {})
+        self.self_attn = self.build_self_attention(self_attn_cfg)
         if self.has_cross_attention:
-            self.cross_attn = self.build_cross_attention(cross_attn_cfg or {})
+            self.cross_attn = self.build_cross_attention(cross_attn_cfg)
         self.embed_dims = self.self_attn.embed_dims
-        self.ffn = FFN(**{'embed_dims': self.embed_dims, **(ffn_cfg or {})})
+        self.ffn = build_part(ffn_cfg, FFN, dict(embed_dims=self.embed_dims))
         num_norms = 3 if self.has_cross_attention else 2
         self.norms = nn.ModuleList(build_norm_layer(norm_cfg, self.embed_dims)[1] for _ in range(num_norms))
 
-    def build_self_attention(self, cfg: dict) -> nn.Module:
-        """The attention of queries to each other; an encoder's queries are the pixels."""
-        return MultiheadAttention(**{**ATTENTION, **cfg, 'batch_first': True})
+    def build_self_attention(self, cfg: dict | None) -> nn.Module:
+        """Hook: the attention of queries to each other; an encoder's queries are the pixels."""
+        return build_part(cfg, MultiheadAttention, ATTENTION, batch_first=True)
 
-    def build_cross_attention(self, cfg: dict) -> nn.Module:
-        """The attention of queries to the image."""
-        return MultiheadAttention(**{**ATTENTION, **cfg, 'batch_first': True})
+    def build_cross_attention(self, cfg: dict | None) -> nn.Module:
+        """Hook: the attention of queries to the image."""
+        return build_part(cfg, MultiheadAttention, ATTENTION, batch_first=True)
 
 
 class EncoderLayer(TransformerLayer):
@@ -128,8 +130,8 @@ class LayerStack(BaseModule):
         self.embed_dims = self.layers[0].embed_dims
 
     def build_layer(self, index: int, cfg: dict) -> TransformerLayer:
-        """The layer number ``index``, of its arguments."""
-        return self.layer_class(**cfg)
+        """Hook: the layer number ``index``, of its arguments."""
+        return build_part(cfg, self.layer_class)
 
     def init_weights(self) -> None:
         """Initialize all matrices by Xavier, then let each part that knows better initialize itself."""
@@ -239,6 +241,7 @@ class TransformerDecoder(LayerStack):
             Of each layer the queries (B, Q, C), and the references that its boxes are relative to.
         """
         hidden_states, output_references = [], []
+        # what boxes are relative to: the same numbers as ``references``, but perhaps with a gradient
         box_references = references
         for i, layer in enumerate(self.layers):
             pos = self.query_positions(i, query_pos, references, pyramid)
@@ -247,6 +250,7 @@ class TransformerDecoder(LayerStack):
             query = layer(query, pos, mask, **image)
             hidden_states.append(self.layer_output(query))
             output_references.append(box_references)
+            # after the last layer nothing looks at references: the head itself refines them into boxes
             if reg_branches is not None and i + 1 < self.num_layers:
                 references, box_references = self.next_references(references, reg_branches[i](query))
         first = 0 if self.return_intermediate else -1

@@ -44,6 +44,7 @@ class FFN(BaseModule):
         ffn_drop: Probability of dropping an element after each layer.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``.
         add_identity: Whether there is a shortcut.
+        init_cfg: Weight initialization.
         layer_scale_init_value: Initial factor of a learnable scale of each output channel; 0 for no scale.
 
     Raises:
@@ -154,6 +155,7 @@ class DynamicConv(BaseModule):
             (n, out_channels); without ``with_proj`` (n, h * w, out_channels).
         """
         kernel_in, kernel_out = self.dynamic_layer(param_feature).split([self.num_params_in, self.num_params_out], -1)
+        # a 1x1 convolution whose kernel differs from region to region is a batch of matrix products
         x = input_feature.flatten(2).transpose(1, 2)
         x = torch.bmm(x, kernel_in.unflatten(1, (self.in_channels, self.feat_channels)))
         x = self.activation(self.norm_in(x))

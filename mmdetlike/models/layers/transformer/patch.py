@@ -1,4 +1,4 @@
-"""Images as sequences of patches."""
+"""Patches of images: cutting an image or a feature map into patches, and merging neighboring ones."""
 
 import math
 
@@ -21,7 +21,7 @@ def nlc_to_nchw(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     """
     if x.dim() != 3 or x.shape[1] != hw_shape[0] * hw_shape[1]:
         raise ValueError(f'x must be (N, {hw_shape[0]} * {hw_shape[1]}, C), but got {tuple(x.shape)}.')
-    # in this order: a batch of 1 keeps strides by which convolutions know it as channels-last
+    # unflatten, then permute: only so a batch of 1 keeps strides by which convolutions know it as channels-last
     return x.unflatten(1, (hw_shape[0], hw_shape[1])).permute(0, 3, 1, 2)
 
 
@@ -79,7 +79,7 @@ class AdaptivePadding(nn.Module):
 
 
 class SlidingKernel(BaseModule):
-    """What cuts patches out of a map shares: the padding, the size of what comes out, and a norm layer.
+    """Base of what cuts a feature map into patches: the padding, the number of patches, and a norm layer.
 
     Args:
         kernel_size: Height and width of a patch.
@@ -206,6 +206,7 @@ class PatchMerging(SlidingKernel):
     def _unfold(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, rows * columns, C * kernel_size ** 2)."""
         kh, kw = self.kernel_size
+        # where patches don't overlap, a reshape does the same as ``F.unfold`` without its copy of each pixel
         disjoint = self.stride == self.kernel_size and self.dilation == (1, 1) and self.padding == (0, 0)
         if not disjoint or x.shape[2] % kh or x.shape[3] % kw:
             return F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride).transpose(1, 2)

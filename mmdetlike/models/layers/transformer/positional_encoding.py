@@ -1,4 +1,4 @@
-"""Where a pixel or a box is, as features."""
+"""Positional encodings: where a pixel, a point or a box is, as a vector."""
 
 import math
 
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
+from ..part import build_part
+
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
     """The logit of ``x``, which is clamped to [0, 1] and whose odds are kept from 0 and infinity by ``eps``."""
@@ -17,8 +19,9 @@ def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def sine_encoding(position: Tensor, num_feats: int, temperature: float = 10000) -> Tensor:
-    """Sines and cosines of ``position`` (...) at falling frequencies, alternating, (..., num_feats)."""
+    """Sines and cosines of ``position`` (...) at descending frequencies, alternating, (..., num_feats)."""
     index = torch.arange(num_feats, dtype=torch.float32, device=position.device)
+    # a sine and a cosine share each frequency, hence index // 2
     angle = position[..., None] / temperature ** (2 * (index // 2) / num_feats)
     return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
 
@@ -42,6 +45,7 @@ def coordinate_to_encoding(
     """
     if coord_tensor.shape[-1] not in (2, 4):
         raise ValueError(f'coord_tensor must be (..., 2) or (..., 4), but got {tuple(coord_tensor.shape)}.')
+    # y first, as the encodings of pixels have it, which these are compared with; sizes were added by DAB-DETR as w, h
     order = [1, 0, 2, 3][: coord_tensor.shape[-1]]
     encodings = [sine_encoding(coord_tensor[..., i] * scale, num_feats, temperature) for i in order]
     return torch.cat(encodings, dim=-1)
@@ -80,7 +84,7 @@ class SinePositionalEncoding(BaseModule):
 
         Args:
             mask: (B, H, W), not zero where there is padding and no image; None for no padding, given ``input``.
-            input: A map (B, C, H, W) of that size, on its device.
+            input: A feature map (B, C, H, W) of that size, on its device.
 
         Returns:
             (B, 2 * num_feats, H, W) in float32, of y, then x.
@@ -110,6 +114,7 @@ class SinePositionalEncoding(BaseModule):
     def _scaled(self, position: Tensor, dim: int) -> Tensor:
         if not self.normalize:
             return position
+        # the last pixel of the image, not of the padding, whose position doesn't go on counting
         last = position.narrow(dim, position.shape[dim] - 1, 1)
         return (position + self.offset) / (last + self.eps) * self.scale
 
@@ -124,7 +129,8 @@ class LearnedPositionalEncoding(BaseModule):
 
     Args:
         num_feats: Features of each axis.
-        row_num_embed, col_num_embed: Largest height and width of a map; a larger one raises ``ValueError``.
+        row_num_embed, col_num_embed: Largest height and width of a feature map; a larger one raises ``ValueError``.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -139,16 +145,23 @@ class LearnedPositionalEncoding(BaseModule):
         self.row_embed = nn.Embedding(row_num_embed, num_feats)
         self.col_embed = nn.Embedding(col_num_embed, num_feats)
 
-    def forward(self, mask: Tensor) -> Tensor:
-        """Encode the pixels of a map.
+    def forward(self, mask: Tensor | None, input: Tensor | None = None) -> Tensor:
+        """Encode the pixels of a feature map.
 
         Args:
-            mask: (B, H, W); only its size matters.
+            mask: (B, H, W); only its size matters. None for the size of ``input``.
+            input: A feature map (B, C, H, W) of that size.
 
         Returns:
             (B, 2 * num_feats, H, W), of the column, then the row.
+
+        Raises:
+            ValueError: Neither ``mask`` nor ``input`` is given, or the map is larger than the embeddings.
         """
-        batch, height, width = mask.shape
+        if mask is None and input is None:
+            raise ValueError('LearnedPositionalEncoding needs a mask or an input to know the size of the map.')
+        batch = len(input if mask is None else mask)
+        height, width = (input if mask is None else mask).shape[-2:]
         if height > self.row_num_embed or width > self.col_num_embed:
             raise ValueError(
                 f'A map of {height}x{width} needs as many embeddings, but there are row_num_embed={self.row_num_embed} '
@@ -159,16 +172,17 @@ class LearnedPositionalEncoding(BaseModule):
         return torch.cat([columns, rows]).expand(batch, -1, -1, -1)
 
 
-def build_sine_encoding(cfg: dict | None, embed_dims: int) -> SinePositionalEncoding:
-    """The encoding of the pixels that a transformer with ``embed_dims`` channels sees, of its arguments.
+def build_positional_encoding(cfg: dict | None, embed_dims: int) -> nn.Module:
+    """The encoding of the pixels that a transformer with ``embed_dims`` channels sees, by default one of sines.
 
     Raises:
         ConfigError: ``num_feats`` is not half of ``embed_dims``.
     """
-    cfg = {'num_feats': embed_dims // 2, **(cfg or {})}
-    if cfg['num_feats'] * 2 != embed_dims:
+    num_feats = (cfg or {}).get('num_feats', embed_dims // 2)
+    # one half of the channels encodes the row, the other one the column
+    if num_feats * 2 != embed_dims:
         raise ConfigError(
             f'positional_encoding.num_feats must be half of the {embed_dims} channels of the transformer, '
-            f'got {cfg["num_feats"]}'
+            f'got {num_feats}'
         )
-    return SinePositionalEncoding(**cfg)
+    return build_part(cfg, SinePositionalEncoding, dict(num_feats=num_feats))

@@ -88,6 +88,7 @@ def flatten_pyramid(
         level_masks.append(mask)
     sizes = [tuple(feat.shape[-2:]) for feat in feats]
     shapes = torch.tensor(sizes, device=feats[0].device)
+    # where each level begins in the row
     starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
     flat_mask = None
     ratios = feats[0].new_ones(len(feats[0]), len(feats), 2)
@@ -101,10 +102,12 @@ def padding_at(masks: Tensor | None, size: tuple[int, int]) -> Tensor | None:
     """Padding masks (B, H, W) scaled to the ``size`` of a feature map, (B, h, w); None where there is no padding."""
     if masks is None:
         return None
+    # the nearest pixel: torch interpolates no truth values, and takes the batch for channels of one image here
     return nn.functional.interpolate(masks[None].float(), size=size).bool()[0]
 
 
 def _valid_ratio(mask: Tensor) -> Tensor:
     """The share of width and height that is image, (B, 2), of masks (B, H, W) that are True for padding."""
+    # padding is at the right and the bottom, so the first row and the first column say how far the image goes
     image = ~mask
     return torch.stack([image[:, 0].float().mean(1), image[:, :, 0].float().mean(1)], dim=-1)

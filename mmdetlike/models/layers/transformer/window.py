@@ -37,6 +37,8 @@ def shift_mask(hw_shape: tuple[int, int], window_size: int, shift_size: int, dev
     Returns:
         (windows, window_size ** 2, window_size ** 2): 0 for pixels that were neighbors before, else -100.
     """
+    # Along each axis the rolled map has three regions: whole windows, the rest of the last one, and what was rolled in
+    # from the other side. Pixels of a window were neighbors if they are of one region along both axes.
     regions = []
     for length in hw_shape:
         index = torch.arange(length, device=device)
@@ -52,6 +54,7 @@ def relative_position_index(window_size: tuple[int, int]) -> Tensor:
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     y = y.flatten()
     x = x.flatten()
+    # offsets range from -(length - 1) to length - 1; shifted, a pair of them is a two-digit number
     return (y[:, None] - y + height - 1) * (2 * width - 1) + (x[:, None] - x + width - 1)
 
 
@@ -103,6 +106,7 @@ class WindowMSA(BaseModule):
         """
         b, windows, n, c = x.shape
         qkv = self.qkv(x).reshape(b * windows, n, 3, self.num_heads, c // self.num_heads)
+        # (windows, heads, N, N) and images come window by window, so the mask repeats for each image
         bias = self._bias() if mask is None else (mask[:, None] + self._bias()).repeat(b, 1, 1, 1)
         out = F.scaled_dot_product_attention(
             *qkv.permute(2, 0, 3, 1, 4).unbind(0),
@@ -127,7 +131,8 @@ class ShiftWindowMSA(BaseModule):
         window_size: Height and width of a window.
         shift_size: How far the map is rolled, in [0, window_size).
         dropout_layer: Layer after the attention, ``Dropout`` or ``DropPath``.
-        **attention: Further arguments of ``WindowMSA``.
+        init_cfg: Weight initialization.
+        qkv_bias, qk_scale, attn_drop_rate, proj_drop_rate: As of ``WindowMSA``.
     """
 
     def __init__(
@@ -138,13 +143,18 @@ class ShiftWindowMSA(BaseModule):
         shift_size: int = 0,
         dropout_layer: dict = {'type': 'DropPath', 'drop_prob': 0.0},  # noqa: B006
         init_cfg: dict | None = None,
-        **attention,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
     ) -> None:
         super().__init__(init_cfg)
         if not 0 <= shift_size < window_size:
             raise ConfigError(f'shift_size must be in [0, window_size={window_size}), but got {shift_size}.')
         self.window_size, self.shift_size = window_size, shift_size
-        self.w_msa = WindowMSA(embed_dims, num_heads, _pair(window_size), **attention)
+        self.w_msa = WindowMSA(
+            embed_dims, num_heads, _pair(window_size), qkv_bias, qk_scale, attn_drop_rate, proj_drop_rate
+        )
         self.drop = build_dropout(dropout_layer)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None = None) -> Tensor:

@@ -45,8 +45,8 @@ def test_adaptive_padding_covers_every_pixel_and_no_more(size, kernel, stride, d
 
 
 def test_adaptive_padding_refuses():
-    with pytest.raises(ConfigError, match="padding must be 'same' or 'corner', but got 'centre'"):
-        AdaptivePadding(padding='centre')
+    with pytest.raises(ConfigError, match="padding must be 'same' or 'corner', but got 'center'"):
+        AdaptivePadding(padding='center')
 
 
 @pytest.mark.parametrize('padding', ['corner', 'same', 1])

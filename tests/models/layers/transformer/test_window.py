@@ -28,7 +28,7 @@ def test_window_attention_sees_its_window_only():
 
 
 def test_window_attention_bias_belongs_to_offsets():
-    """With a table that favours one offset by far, each pixel copies the value of its neighbour there."""
+    """With a table that favors one offset by far, each pixel copies the value of its neighbor there."""
     attention = ShiftWindowMSA(4, 1, window_size=3).eval()
     msa = attention.w_msa
     nn.init.zeros_(msa.qkv.weight[:8])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.models.layers import build_part
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS, TASK_UTILS
@@ -164,4 +165,4 @@ class BBoxHead(RegionHead):
 
 def build_linear(cfg: dict | None, in_features: int, out_features: int) -> nn.Module:
     """A linear layer, ``dict(type='Linear')`` unless a config names another one."""
-    return MODELS.build({'type': 'Linear', **(cfg or {}), 'in_features': in_features, 'out_features': out_features})
+    return build_part(cfg, 'Linear', in_features=in_features, out_features=out_features)
