@@ -34,7 +34,7 @@ class AnchorFreeHead(DenseHead):
         loss_bbox: Loss of decoded boxes.
         bbox_coder: Encodes boxes against points.
         prior_generator: Makes the points; by default those in the middle of cells.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
     """
 
     default_init = rare_classes_init('conv_cls')
@@ -54,7 +54,9 @@ class AnchorFreeHead(DenseHead):
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
         bbox_coder: dict = DEFAULT_CODER,
         prior_generator: dict | None = None,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.stacked_convs, self.strides = stacked_convs, strides
         self.dcn_on_last_conv, self.conv_bias = dcn_on_last_conv, conv_bias
@@ -67,7 +69,9 @@ class AnchorFreeHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
 
     @property

@@ -29,7 +29,7 @@ class AnchorHead(DenseHead):
         reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need, not to deltas.
         loss_cls: Classification loss.
         loss_bbox: Regression loss.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
     """
 
     def __init__(
@@ -42,7 +42,9 @@ class AnchorHead(DenseHead):
         reg_decoded_bbox: bool = False,
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.reg_decoded_bbox = reg_decoded_bbox
         super().__init__(
@@ -53,7 +55,9 @@ class AnchorHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
 
     def build_layers(self) -> None:

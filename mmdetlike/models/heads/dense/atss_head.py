@@ -35,7 +35,7 @@ class ATSSHead(DenseHead):
         loss_cls: Classification loss.
         loss_bbox: Loss of boxes in pixels.
         loss_centerness: Loss of centerness.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: ``reg_decoded_bbox`` is False.
@@ -59,7 +59,9 @@ class ATSSHead(DenseHead):
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
         loss_centerness: dict = DEFAULT_LOSS_CENTERNESS,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.pred_kernel_size = stacked_convs, pred_kernel_size
@@ -72,7 +74,9 @@ class ATSSHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
         self.loss_centerness = MODELS.build(loss_centerness)
 

@@ -67,17 +67,44 @@ class CondInstBboxHead(FCOSHead):
         )
 
 
+@MODELS.register_module()
 class SummedMaskFeatures(MaskFeatures):
     """Features of several levels, summed: all are enlarged to the size of the first one used.
 
     Args:
+        in_channels, feat_channels, start_level, end_level, out_channels, mask_stride, conv_cfg, norm_cfg, init_cfg:
+            As of ``MaskFeatures``.
         num_stacked_convs: Convolutions after the sum.
-        kwargs: See ``MaskFeatures``.
     """
 
-    def __init__(self, num_stacked_convs: int = 4, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.conv_branch = build_tower(self.feat_channels, self.feat_channels, num_stacked_convs, **self.layer)
+    def __init__(
+        self,
+        in_channels: int,
+        feat_channels: int,
+        start_level: int,
+        end_level: int,
+        out_channels: int,
+        mask_stride: int = 4,
+        num_stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        self.num_stacked_convs = num_stacked_convs
+        super().__init__(
+            in_channels,
+            feat_channels,
+            start_level,
+            end_level,
+            out_channels,
+            mask_stride,
+            conv_cfg,
+            norm_cfg,
+            init_cfg,
+        )
+
+    def build_mixer(self) -> None:
+        self.conv_branch = build_tower(self.feat_channels, self.feat_channels, self.num_stacked_convs, **self.layer)
         self.conv_pred = nn.Conv2d(self.feat_channels, self.out_channels, 1)
 
     def level_convs(self, level: int) -> nn.Sequential:
@@ -100,7 +127,7 @@ class CondInstMaskHead(Head):
     A pixel of these has, beside the features, its distance x and y from the object's point.
 
     Args:
-        mask_feature_head: Arguments of ``SummedMaskFeatures``.
+        mask_feature_head: Makes the features that all objects share; ``SummedMaskFeatures`` if it names no ``type``.
         num_layers: Convolutions of an object's network.
         feat_channels: Channels between them.
         mask_out_stride: Stride of mask logits in pixels.
@@ -108,7 +135,9 @@ class CondInstMaskHead(Head):
         max_masks_to_train: Train on so many positives of an image, drawn at random; -1 for all.
         topk_masks_per_img: Train on the best positives of each object, so many in an image; -1 for all.
         loss_mask: Loss of mask logits.
-        kwargs: See ``Head``; ``test_cfg`` has ``mask_thr``, least probability inside a mask.
+        num_classes: Kept for configs: masks are drawn alike for all classes.
+        train_cfg, init_cfg: As of ``Head``.
+        test_cfg: ``mask_thr``, least probability inside a mask.
 
     Raises:
         ValueError: The stride of the features is no multiple of ``mask_out_stride``, or positives are limited twice.
@@ -124,10 +153,13 @@ class CondInstMaskHead(Head):
         max_masks_to_train: int = -1,
         topk_masks_per_img: int = -1,
         loss_mask: dict = DEFAULT_LOSS_MASK,
-        **kwargs,
+        num_classes: int | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(**kwargs)
-        self.mask_feature_head = SummedMaskFeatures(**mask_feature_head)
+        super().__init__(num_classes, train_cfg, test_cfg, init_cfg)
+        self.mask_feature_head = MODELS.build({'type': 'SummedMaskFeatures', **mask_feature_head})
         self.mask_feat_stride = self.mask_feature_head.mask_stride
         if self.mask_feat_stride % mask_out_stride:
             raise ValueError(

@@ -9,7 +9,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 
 from ..common import rare_classes_init, require_decoded_boxes
-from .anchor_head import AnchorHead
+from .anchor_head import DEFAULT_ANCHORS, DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS, AnchorHead
 from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
@@ -32,7 +32,8 @@ class DDODHead(AnchorHead):
         norm_cfg: Norm layer of the towers.
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
         loss_iou: Loss of the predicted IoU.
-        kwargs: See ``AnchorHead``.
+        feat_channels, anchor_generator, bbox_coder, loss_cls, loss_bbox: As of ``AnchorHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: ``reg_decoded_bbox`` is False, or ``train_cfg`` has an ``assigner`` but no ``reg_assigner``.
@@ -51,12 +52,31 @@ class DDODHead(AnchorHead):
         norm_cfg: dict | None = DEFAULT_NORM,
         reg_decoded_bbox: bool = True,
         loss_iou: dict = DEFAULT_LOSS_IOU,
-        **kwargs,
+        feat_channels: int = 256,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DEFAULT_CODER,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.use_dcn = stacked_convs, use_dcn
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(num_classes, in_channels, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            anchor_generator,
+            bbox_coder,
+            reg_decoded_bbox,
+            loss_cls,
+            loss_bbox,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
         self.loss_iou = MODELS.build(loss_iou)
         if 'assigner' in self.train_cfg:
             if 'reg_assigner' not in self.train_cfg:

@@ -54,7 +54,7 @@ class GFLHead(DenseHead):
         loss_cls: Classification loss, which takes ``(label, quality)`` as target, as QualityFocalLoss does.
         loss_bbox: Loss of boxes in strides.
         loss_dfl: Loss of the distributions.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: There is more than one anchor at a cell, or ``reg_decoded_bbox`` is False.
@@ -77,7 +77,9 @@ class GFLHead(DenseHead):
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
         loss_dfl: dict = DEFAULT_LOSS_DFL,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.reg_max = stacked_convs, reg_max
@@ -90,7 +92,9 @@ class GFLHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
         check_one_prior(self)
         self.integral = Integral(reg_max)

@@ -8,7 +8,7 @@ from mmdetlike.models.layers import build_tower, run_tower, share_convolutions
 from mmdetlike.registry import MODELS
 
 from ..common import rare_classes_init
-from .anchor_head import AnchorHead
+from .anchor_head import DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS, AnchorHead
 
 DEFAULT_ANCHORS = dict(
     type='AnchorGenerator',
@@ -30,7 +30,8 @@ class RetinaHead(AnchorHead):
         conv_cfg: Convolution layer of the towers.
         norm_cfg: Norm layer of the towers.
         anchor_generator: Makes the anchors.
-        kwargs: See ``AnchorHead``.
+        feat_channels, bbox_coder, reg_decoded_bbox, loss_cls, loss_bbox: As of ``AnchorHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
     """
 
     default_init = rare_classes_init('retina_cls')
@@ -43,11 +44,30 @@ class RetinaHead(AnchorHead):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         anchor_generator: dict = DEFAULT_ANCHORS,
-        **kwargs,
+        feat_channels: int = 256,
+        bbox_coder: dict = DEFAULT_CODER,
+        reg_decoded_bbox: bool = False,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.stacked_convs = stacked_convs
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(num_classes, in_channels, anchor_generator=anchor_generator, **kwargs)
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            anchor_generator,
+            bbox_coder,
+            reg_decoded_bbox,
+            loss_cls,
+            loss_bbox,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
 
     def build_layers(self) -> None:
         width = self.feat_channels if self.stacked_convs else self.in_channels

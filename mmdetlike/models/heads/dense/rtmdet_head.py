@@ -51,7 +51,7 @@ class RTMDetHead(DenseHead):
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
         loss_cls: Loss of classes, which takes labels and qualities, such as ``QualityFocalLoss``.
         loss_bbox: Loss of boxes in pixels.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Attributes:
         separate_levels: Whether levels have norm layers and predictors of their own.
@@ -77,7 +77,9 @@ class RTMDetHead(DenseHead):
         reg_decoded_bbox: bool = True,
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.pred_kernel_size = stacked_convs, pred_kernel_size
@@ -91,7 +93,9 @@ class RTMDetHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
 
     def build_layers(self) -> None:

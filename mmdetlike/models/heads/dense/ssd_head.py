@@ -28,15 +28,16 @@ class SSDHead(AnchorHead):
     """Layers of its own for each level, softmax over classes and background, and hard negative mining.
 
     Args:
-        in_channels: Channels of each pyramid map.
+        num_classes: Classes without background.
+        in_channels: Channels of each level's feature map.
         stacked_convs: Convolutions before the predicting ones.
         use_depthwise: Use depthwise separable convolutions (SSDLite).
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
         act_cfg: Activation.
+        feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, test_cfg, init_cfg: As of ``AnchorHead``.
         train_cfg: As of ``AnchorHead``, and ``neg_pos_ratio``, the number of negatives for each positive of an image,
             and ``smoothl1_beta``, the ``beta`` of the loss of boxes.
-        kwargs: See ``AnchorHead``; losses are not to be given.
 
     Raises:
         ValueError: ``in_channels`` are not as many as the anchors' levels.
@@ -56,19 +57,25 @@ class SSDHead(AnchorHead):
         anchor_generator: dict = DEFAULT_ANCHORS,
         bbox_coder: dict = DEFAULT_CODER,
         train_cfg: dict | None = None,
-        **kwargs,
+        feat_channels: int = 256,
+        reg_decoded_bbox: bool = False,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.stacked_convs, self.use_depthwise = stacked_convs, use_depthwise
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         super().__init__(
             num_classes,
             in_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
+            feat_channels,
+            anchor_generator,
+            bbox_coder,
+            reg_decoded_bbox,
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0)),
             train_cfg=train_cfg,
-            **kwargs,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
 
     def build_layers(self) -> None:

@@ -99,7 +99,7 @@ class TOODHead(DenseHead):
         initial_loss_cls: Classification loss in the first epochs, of probabilities.
         loss_cls: Classification loss after that, which takes probabilities and ``(label, quality)``.
         loss_bbox: Loss of boxes in strides.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: ``anchor_type`` is unknown, there is more than one anchor at a cell, or ``reg_decoded_bbox`` is
@@ -124,7 +124,9 @@ class TOODHead(DenseHead):
         initial_loss_cls: dict = DEFAULT_INITIAL_LOSS,
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if anchor_type not in ('anchor_free', 'anchor_based'):
             raise ValueError(f"anchor_type must be 'anchor_free' or 'anchor_based', got {anchor_type!r}")
@@ -139,7 +141,9 @@ class TOODHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
         check_one_prior(self)
         self.initial_loss_cls = MODELS.build(initial_loss_cls)

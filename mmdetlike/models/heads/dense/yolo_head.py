@@ -49,8 +49,9 @@ class YOLOV3Head(DenseHead):
         loss_conf: Loss of objectness, over positives and negatives.
         loss_xy: Loss of offsets in the cell, over the positives.
         loss_wh: Loss of growth, over the positives.
-        kwargs: See ``DenseHead``; ``test_cfg`` has ``conf_thr`` too, the least objectness, and its ``nms_pre`` counts
-            candidates of all levels together.
+        train_cfg, init_cfg: As of ``DenseHead``.
+        test_cfg: As of ``DenseHead``, and ``conf_thr``, the least objectness; ``nms_pre`` counts candidates of all
+            levels together.
 
     Raises:
         ValueError: Channels, strides and anchors differ in number of levels.
@@ -75,16 +76,28 @@ class YOLOV3Head(DenseHead):
         loss_conf: dict = SIGMOID,
         loss_xy: dict = SIGMOID,
         loss_wh: dict = SQUARE,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.num_attrib = 5 + num_classes
         self.out_channels = out_channels
         self.one_hot_smoother = one_hot_smoother
         self.featmap_strides = list(featmap_strides)
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        parts = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder, loss_cls=loss_cls)
-        super().__init__(num_classes, in_channels, **parts, **kwargs)
-        self.loss_conf, self.loss_xy, self.loss_wh = (MODELS.build(cfg) for cfg in (loss_conf, loss_xy, loss_wh))
+        super().__init__(
+            num_classes,
+            in_channels,
+            prior_generator=anchor_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+        self.loss_conf = MODELS.build(loss_conf)
+        self.loss_xy = MODELS.build(loss_xy)
+        self.loss_wh = MODELS.build(loss_wh)
 
     def build_layers(self) -> None:
         counts = dict(

@@ -9,7 +9,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import get_box_tensor
 
 from ..common import rare_classes_init, require_decoded_boxes
-from .anchor_head import AnchorHead
+from .anchor_head import DEFAULT_ANCHORS, DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS, AnchorHead
 from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_NORM = dict(type='BN', requires_grad=True)
@@ -28,7 +28,8 @@ class YOLOFHead(AnchorHead):
         num_reg_convs: Convolutions before deltas and objectness.
         norm_cfg: Norm layer of these.
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
-        kwargs: See ``AnchorHead``.
+        feat_channels, anchor_generator, bbox_coder, loss_cls, loss_bbox: As of ``AnchorHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: ``reg_decoded_bbox`` is False.
@@ -44,11 +45,30 @@ class YOLOFHead(AnchorHead):
         num_reg_convs: int = 4,
         norm_cfg: dict | None = DEFAULT_NORM,
         reg_decoded_bbox: bool = True,
-        **kwargs,
+        feat_channels: int = 256,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DEFAULT_CODER,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.num_cls_convs, self.num_reg_convs, self.norm_cfg = num_cls_convs, num_reg_convs, norm_cfg
-        super().__init__(num_classes, in_channels, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            anchor_generator,
+            bbox_coder,
+            reg_decoded_bbox,
+            loss_cls,
+            loss_bbox,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
 
     def build_layers(self) -> None:
         width, count = self.in_channels, self.num_base_priors

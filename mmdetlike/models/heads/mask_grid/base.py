@@ -64,7 +64,8 @@ class MaskGridHead(Head):
     A subclass supplies ``build_layers``, ``forward`` and ``mask_logits``.
 
     Args:
-        in_channels: Channels of the pyramid maps.
+        num_classes: Classes without background.
+        in_channels: Channels of the pyramid's feature maps.
         feat_channels: Channels of the towers.
         stacked_convs: Convolutions in each tower.
         strides: Stride of each level in pixels, after ``resize_feats``; a predicted mask must have more pixels than
@@ -76,8 +77,9 @@ class MaskGridHead(Head):
         loss_mask: Loss of masks.
         loss_cls: Loss of classes.
         norm_cfg: Norm layer of the towers.
-        kwargs: See ``Head``; ``test_cfg`` has ``score_thr``, least score of a cell; ``mask_thr``, least probability
-            inside a mask; ``nms_pre``, ``kernel``, ``sigma``, ``filter_thr``, ``max_per_img`` of ``mask_matrix_nms``.
+        train_cfg, init_cfg: As of ``Head``.
+        test_cfg: ``score_thr``, least score of a cell; ``mask_thr``, least probability inside a mask; ``nms_pre``,
+            ``kernel``, ``sigma``, ``filter_thr``, ``max_per_img`` of ``mask_matrix_nms``.
 
     Raises:
         ValueError: Strides, ranges and grids differ in number.
@@ -101,9 +103,11 @@ class MaskGridHead(Head):
         loss_mask: dict = DEFAULT_LOSS_MASK,
         loss_cls: dict = DEFAULT_LOSS_CLS,
         norm_cfg: dict | None = DEFAULT_NORM,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(num_classes, **kwargs)
+        super().__init__(num_classes, train_cfg, test_cfg, init_cfg)
         if not len(strides) == len(scale_ranges) == len(num_grids):
             counts = f'{len(strides)} strides, {len(scale_ranges)} scale_ranges and {len(num_grids)} num_grids'
             raise ValueError(f'strides, scale_ranges and num_grids must have one entry a level each, got {counts}')

@@ -122,14 +122,14 @@ class DecoupledSOLOLightHead(DecoupledSOLOHead):
         return feat, feat
 
 
+@MODELS.register_module()
 class SOLOV2MaskFeatures(MaskFeatures):
-    """Level i is doubled i times, each time after a convolution, to stride 4; the last one knows where pixels are.
+    """Mask features of SOLOv2: level i is doubled i times, to the size of level 0; the last used one is given x and y.
 
     See ``MaskFeatures`` for the arguments.
     """
 
-    def __init__(self, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def build_mixer(self) -> None:
         self.conv_pred = ConvModule(self.feat_channels, self.out_channels, 1, **self.layer)
 
     def level_convs(self, level: int) -> nn.Sequential:
@@ -155,7 +155,8 @@ class SOLOV2Head(MaskGridHead):
     """A kernel for each cell, which makes its mask from features that all share.
 
     Args:
-        mask_feature_head: Arguments of ``SOLOV2MaskFeatures``; ``in_channels`` are those of the head.
+        mask_feature_head: Makes the features that all cells share, with the head's ``in_channels``;
+            ``SOLOV2MaskFeatures`` if it names no ``type``.
         dynamic_conv_size: Side of the kernels.
         dcn_cfg: Convolution layer of the towers; None for a plain one.
         dcn_apply_to_all_conv: Whether all convolutions of the towers are of that layer, or the last ones alone.
@@ -179,7 +180,8 @@ class SOLOV2Head(MaskGridHead):
         self.dynamic_conv_size = dynamic_conv_size
         self.kernel_out_channels = mask_feature_head['out_channels'] * dynamic_conv_size**2
         super().__init__(num_classes, in_channels, **kwargs)
-        self.mask_feature_head = SOLOV2MaskFeatures(**{**mask_feature_head, 'in_channels': self.in_channels})
+        features = {'type': 'SOLOV2MaskFeatures', **mask_feature_head, 'in_channels': in_channels}
+        self.mask_feature_head = MODELS.build(features)
         self.mask_stride = self.mask_feature_head.mask_stride
 
     def build_layers(self) -> None:

@@ -20,7 +20,7 @@ class OHEMSampler(BaseSampler):
 
     Args:
         loss_key: Kept for configs: the loss that ranks regions, ``'loss_cls'``.
-        num, pos_fraction, kwargs: See ``BaseSampler``.
+        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``.
 
     Raises:
         ValueError: ``loss_key`` is another one.
@@ -28,8 +28,15 @@ class OHEMSampler(BaseSampler):
 
     needs_losses = True
 
-    def __init__(self, num: int, pos_fraction: float, loss_key: str = 'loss_cls', **kwargs) -> None:
-        super().__init__(num, pos_fraction, **kwargs)
+    def __init__(
+        self,
+        num: int,
+        pos_fraction: float,
+        loss_key: str = 'loss_cls',
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
         if loss_key != 'loss_cls':
             raise ValueError(f"loss_key must be 'loss_cls', got {loss_key!r}")
 
