@@ -17,9 +17,15 @@ class Head(BaseModule):
 
     Raises:
         ValueError: ``num_classes`` is below 1.
+
+    Attributes:
+        default_init: Weight initialization where the config has none.
+        predicts_dataset_classes: Whether the classes are the dataset's; False where objects are told from background,
+            or where pixels are classified. Checks and the API look at it on whatever module has ``num_classes``.
     """
 
     default_init: dict | list[dict] | None = None
+    predicts_dataset_classes = True
 
     def __init__(
         self,

@@ -134,6 +134,8 @@ class CascadeRPNHead(BaseModule):
         ValueError: There is another number of stages or of their settings, or ``num_classes`` is not 1.
     """
 
+    predicts_dataset_classes = False
+
     def __init__(
         self,
         num_stages: int,

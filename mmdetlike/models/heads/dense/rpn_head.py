@@ -31,6 +31,7 @@ class RPNHead(AnchorHead):
     """
 
     loss_prefix = 'loss_rpn_'
+    predicts_dataset_classes = False
 
     def __init__(
         self,
