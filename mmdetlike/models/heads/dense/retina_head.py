@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import build_tower, run_tower, share_convolutions
 from mmdetlike.registry import MODELS
 
-from ..common import rare_classes_init
-from .anchor_head import DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS, AnchorHead
+from ..common import BINARY_CROSS_ENTROPY, rare_classes_init
+from .anchor_head import DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
 
-DEFAULT_ANCHORS = dict(
+RETINA_ANCHORS = dict(
     type='AnchorGenerator',
     octave_base_scale=4,
     scales_per_octave=3,
@@ -21,7 +21,7 @@ DEFAULT_ANCHORS = dict(
 
 @MODELS.register_module()
 class RetinaHead(AnchorHead):
-    """Two towers of convolutions, shared by all levels, for classes and for boxes.
+    """Predict classes and deltas of anchors from two towers of convolutions, which all levels share.
 
     Args:
         num_classes: Classes without background.
@@ -43,12 +43,12 @@ class RetinaHead(AnchorHead):
         stacked_convs: int = 4,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
-        anchor_generator: dict = DEFAULT_ANCHORS,
+        anchor_generator: dict = RETINA_ANCHORS,
         feat_channels: int = 256,
-        bbox_coder: dict = DEFAULT_CODER,
+        bbox_coder: dict = DELTA_CODER,
         reg_decoded_bbox: bool = False,
-        loss_cls: dict = DEFAULT_LOSS_CLS,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
@@ -108,6 +108,7 @@ class RetinaSepBNHead(RetinaHead):
 
     def build_tower(self) -> nn.ModuleList:
         """One tower a level."""
+        # statistics differ from level to level, so each normalizes by its own
         towers = []
         for _ in range(self.num_ins):
             towers.append(super().build_tower())

@@ -11,7 +11,8 @@ from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .anchor_head import DEFAULT_ANCHORS, DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS, AnchorHead
+from ..common import BINARY_CROSS_ENTROPY
+from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
 from .predictions import Candidates, FlatPredictions
 
 
@@ -40,10 +41,10 @@ class RPNHead(AnchorHead):
         num_convs: int = 1,
         feat_channels: int = 256,
         anchor_generator: dict = DEFAULT_ANCHORS,
-        bbox_coder: dict = DEFAULT_CODER,
+        bbox_coder: dict = DELTA_CODER,
         reg_decoded_bbox: bool = False,
-        loss_cls: dict = DEFAULT_LOSS_CLS,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
@@ -76,6 +77,7 @@ class RPNHead(AnchorHead):
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """One level: objectness and delta maps."""
+        # after ConvModules, which end in a ReLU, this one changes nothing
         x = F.relu(self.rpn_conv(x))
         return self.rpn_cls(x), self.rpn_reg(x)
 

@@ -12,7 +12,7 @@ from mmdetlike.structures import SampleList
 from .anchor_head import AnchorHead
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_ANCHORS = dict(
+SSD_ANCHORS = dict(
     type='SSDAnchorGenerator',
     scale_major=False,
     input_size=300,
@@ -20,12 +20,12 @@ DEFAULT_ANCHORS = dict(
     ratios=([2], [2, 3], [2, 3], [2, 3], [2], [2]),
     basesize_ratio_range=(0.1, 0.9),
 )
-DEFAULT_CODER = dict(type='DeltaXYWHBBoxCoder', clip_border=True)
+SSD_CODER = dict(type='DeltaXYWHBBoxCoder', clip_border=True)
 
 
 @MODELS.register_module()
 class SSDHead(AnchorHead):
-    """Layers of its own for each level, softmax over classes and background, and hard negative mining.
+    """Predict classes with background and deltas of anchors, by layers of each level's own; mine hard negatives.
 
     Args:
         num_classes: Classes without background.
@@ -54,8 +54,8 @@ class SSDHead(AnchorHead):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
-        anchor_generator: dict = DEFAULT_ANCHORS,
-        bbox_coder: dict = DEFAULT_CODER,
+        anchor_generator: dict = SSD_ANCHORS,
+        bbox_coder: dict = SSD_CODER,
         train_cfg: dict | None = None,
         feat_channels: int = 256,
         reg_decoded_bbox: bool = False,
@@ -85,10 +85,10 @@ class SSDHead(AnchorHead):
                 f'in_channels must have {len(anchors)} entries, one a level of anchors, got {self.in_channels}'
             )
         levels = list(zip(self.in_channels, anchors))
-        self.cls_convs = nn.ModuleList(self._branch(c, a * self.cls_out_channels) for c, a in levels)
-        self.reg_convs = nn.ModuleList(self._branch(c, a * self.bbox_coder.encode_size) for c, a in levels)
+        self.cls_convs = nn.ModuleList(self.build_branch(c, a * self.cls_out_channels) for c, a in levels)
+        self.reg_convs = nn.ModuleList(self.build_branch(c, a * self.bbox_coder.encode_size) for c, a in levels)
 
-    def _branch(self, channels: int, out_channels: int) -> nn.Sequential:
+    def build_branch(self, channels: int, out_channels: int) -> nn.Sequential:
         """Layers that predict ``out_channels`` for one level."""
         layers: list[nn.Module] = []
         for _ in range(self.stacked_convs):

@@ -18,7 +18,7 @@ SIDES = ('left', 'right', 'top', 'bottom')
 
 
 class BucketTargets(NamedTuple):
-    """What a head should predict of n boxes; S buckets stand for each of the four sides, ordered as ``SIDES``.
+    """The targets of n boxes; each of the four sides, ordered as ``SIDES``, has S buckets.
 
     Attributes:
         offsets: (n, 4 * S) distance from the side to the middle of each bucket, by the size of a bucket.
@@ -84,6 +84,7 @@ class BucketingBBoxCoder:
         distances = offsets.abs()
         nearest, inds = distances.topk(self.offset_topk, dim=-1, largest=False)
         close = nearest < self.offset_upperbound
+        # a side that is far from all buckets learns its offset from the nearest one
         close[..., 0] = True
         offset_weights = torch.zeros_like(offsets).scatter(-1, inds, close.to(offsets.dtype))
         labels = F.one_hot(inds[..., 0], self.side_num).to(offsets.dtype)
