@@ -80,7 +80,7 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         size = geometry.sizes(priors)
         ctr_clamp = self.ctr_clamp if self.add_ctr_clamp else None
-        shift, growth = limited(deltas[..., :2] * size, deltas[..., 2:], wh_ratio_clip, ctr_clamp)
+        shift, growth = bound_deltas(deltas[..., :2] * size, deltas[..., 2:], wh_ratio_clip, ctr_clamp)
         center = geometry.centers(priors) + shift
         half = size * growth / 2
         boxes = torch.cat([center - half, center + half], dim=-1)
@@ -89,7 +89,9 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         return HorizontalBoxes(boxes.reshape(-1, 4)) if self.use_box_type else boxes.reshape(shape)
 
 
-def limited(shift: Tensor, log_growth: Tensor, wh_ratio_clip: float, ctr_clamp: float | None) -> tuple[Tensor, Tensor]:
+def bound_deltas(
+    shift: Tensor, log_growth: Tensor, wh_ratio_clip: float, ctr_clamp: float | None
+) -> tuple[Tensor, Tensor]:
     """Bound predicted shifts of centers and factors of growth, which untrained networks make infinite.
 
     Args:

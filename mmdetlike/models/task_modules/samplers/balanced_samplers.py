@@ -12,7 +12,7 @@ from .random_sampler import RandomSampler
 
 @TASK_UTILS.register_module()
 class InstanceBalancedPosSampler(RandomSampler):
-    """Positives of each object as evenly as their numbers allow; negatives at random."""
+    """Take equally many positives of each object, as far as their numbers allow, and random negatives."""
 
     def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
         inds = positives_of(assign_result)
@@ -24,7 +24,7 @@ class InstanceBalancedPosSampler(RandomSampler):
 
 @TASK_UTILS.register_module()
 class IoUBalancedNegSampler(RandomSampler):
-    """Negatives evenly over ranges of their overlap with objects, so that hard ones count; positives at random.
+    """Take negatives evenly over ranges of their overlap with objects, so that hard ones count, and random positives.
 
     Args:
         floor_thr: Negatives of a smaller overlap (of no overlap, where it is 0) are the floor, whose share of the
@@ -81,7 +81,7 @@ class IoUBalancedNegSampler(RandomSampler):
 
 @TASK_UTILS.register_module()
 class CombinedSampler(BaseSampler):
-    """One sampler's positives and another one's negatives.
+    """Take the positives that one sampler chooses and the negatives that another one chooses.
 
     Args:
         pos_sampler: Chooses positives.
@@ -114,5 +114,6 @@ class CombinedSampler(BaseSampler):
 
 
 def first_by(key: Tensor, num: int) -> Tensor:
-    """Places of the ``num`` smallest of the integers ``key`` (n,), equal ones in random order."""
+    """Indices of the ``num`` smallest of the integers ``key`` (n,), equal ones in random order."""
+    # a random fraction decides among equal integers; in float32 it would vanish beside large ones
     return (key + torch.rand(len(key), dtype=torch.float64, device=key.device)).argsort()[:num]

@@ -16,7 +16,7 @@ from .sampling_result import SamplingResult
 
 @TASK_UTILS.register_module()
 class OHEMSampler(BaseSampler):
-    """The regions that the head of boxes classifies worst, for region heads.
+    """Take the regions that the box head classifies worst, in training of region heads.
 
     Args:
         loss_key: Kept for configs: the loss that ranks regions, ``'loss_cls'``.
@@ -59,10 +59,10 @@ class OHEMSampler(BaseSampler):
         priors = self.candidates(assign_result, pred_instances, gt_instances)
         losses = loss_of(priors, assign_result.labels)
         choices = (functools.partial(hardest, losses, kind) for kind in (positives_of, negatives_of))
-        return self.draw(assign_result, priors, gt_instances, *choices)
+        return self.sample_with(assign_result, priors, gt_instances, *choices)
 
 
 def hardest(losses: Tensor, kind: Callable[[AssignResult], Tensor], assign_result: AssignResult, num: int) -> Tensor:
-    """The ``num`` places of the given kind that have the largest of ``losses`` (n,)."""
+    """Indices of the ``num`` priors of the given kind that have the largest of ``losses`` (n,)."""
     inds = kind(assign_result)
     return inds if len(inds) <= num else inds[torch.topk(losses[inds], num).indices]
