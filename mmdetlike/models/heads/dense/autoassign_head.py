@@ -80,7 +80,7 @@ class CenterPrior(nn.Module):
         return Pairs(object_inds, point_inds, pair_labels, weights, len(boxes))
 
     def density(self, offsets: Tensor, labels: Tensor) -> Tensor:
-        """How likely points are positives (..., k), ``offsets`` (..., k, 2) strides off objects of classes (k,)."""
+        """Density (..., k) of positives at ``offsets`` (..., k, 2), in strides, from the centers of classes (k,)."""
         distances = offsets - self.mean[labels]
         return (-distances.square() / (2 * self.sigma[labels].square())).exp().prod(-1)
 
@@ -207,7 +207,7 @@ class AutoAssignHead(AnchorFreeHead):
 
 @torch.no_grad()
 def background_weights(scores: Tensor, boxes: Tensor, gt_boxes: Tensor, pairs: Pairs) -> Tensor:
-    """(N, C) by how much the scores of each point are background: less where its box is among an object's best."""
+    """Weights (N, C) of points as background of each class: less where a point's box is among an object's best."""
     weights = torch.ones_like(scores)
     if not len(pairs.points):
         return weights
@@ -229,7 +229,7 @@ def negative_loss(scores: Tensor) -> Tensor:
 
 
 def center_loss(pairs: Pairs) -> Tensor:
-    """Small where the points of an image's objects are likely by their center priors."""
+    """Loss of the center priors of an image: small where they find points inside of objects likely."""
     total = pairs.weights.sum()
     # 0 with a gradient of 0 where no point lies in any object
     return pairs.num_objects / total.clamp(min=EPS) if len(pairs.weights) else total

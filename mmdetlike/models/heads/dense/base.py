@@ -86,7 +86,7 @@ class DenseHead(Head):
         self.build_layers()
 
     def build_layers(self) -> None:
-        """Make the layers.
+        """Make the layers, as attributes under the names that checkpoints have.
 
         The constructor of ``DenseHead`` calls it last: what it needs of a subclass's arguments, the subclass sets
         before it calls the constructor of its parent.
@@ -129,7 +129,7 @@ class DenseHead(Head):
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
     ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
-        """Both of the above from one forward pass, as a first stage needs; boxes carry no gradient."""
+        """Loss terms, and boxes without gradient, of a first stage in training: from a single forward pass."""
         preds = self.flatten(self(x))
         losses = self.named_losses(self.compute_losses(preds, batch_data_samples))
         return losses, self.predict_flat(preds.detach(), batch_data_samples, proposal_cfg or self.test_cfg, False)
@@ -183,7 +183,7 @@ class DenseHead(Head):
         return self._priors_cache[key]
 
     def references(self, priors: Priors) -> Tensor:
-        """What ``bbox_coder`` encodes against: points (n, 2) or boxes (n, 4)."""
+        """The priors as ``bbox_coder`` takes them: points (n, 2) or boxes (n, 4)."""
         return priors.points if self.bbox_coder.uses_points else priors.boxes
 
     def scores(self, preds: FlatPredictions) -> Tensor:
@@ -193,13 +193,13 @@ class DenseHead(Head):
         return preds.cls_score.softmax(-1)[..., :-1]
 
     def score_factors(self, preds: FlatPredictions) -> Tensor | None:
-        """What the scores of the selected candidates are multiplied by, (B, N): centerness, if any; None for 1."""
+        """Factors (B, N) of the scores of selected candidates: centerness, if it is predicted; None for 1."""
         return preds.centerness.squeeze(-1).sigmoid() if 'centerness' in self.map_names else None
 
     # -- training ----------------------------------------------------------------------------------------------------
 
     def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
-        """Loss terms by name, without prefix: the whole way from predictions and samples.
+        """Assign and compare: from predictions and samples to loss terms by name, without prefix.
 
         Override it to assign several times, with something that only the samples have, or not at all.
         """
@@ -312,7 +312,7 @@ class DenseHead(Head):
         return sampler.sample(assigned, candidates, gt_instances)
 
     def gt_instances(self, sample) -> InstanceData:
-        """The objects of a sample as this head sees them, whose boxes are of the kind that its coder makes.
+        """The objects of a sample that this head learns, whose boxes must be of the kind that its coder makes.
 
         Raises:
             ConfigError: They are of another kind.
@@ -377,7 +377,7 @@ class DenseHead(Head):
         return results
 
     def instance_fields(self, preds: FlatPredictions, index: int, prior_inds: Tensor) -> dict[str, Tensor]:
-        """What a mask branch wants to know of the priors ``prior_inds`` (n,) of image ``index``, by name."""
+        """Fields by name that a mask branch needs of the priors ``prior_inds`` (n,) of image ``index``; none here."""
         return {}
 
     # -- testing -----------------------------------------------------------------------------------------------------
@@ -459,7 +459,7 @@ class DenseHead(Head):
 
 
 def check_one_prior(head: DenseHead) -> None:
-    """Raise a ``ValueError`` unless there is one prior at a cell, as heads need whose layers are about cells."""
+    """Raise a ``ValueError`` unless there is one prior at each cell, as heads need that predict once for a cell."""
     counts = head.prior_generator.num_base_priors
     if set(counts) != {1}:
         raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')

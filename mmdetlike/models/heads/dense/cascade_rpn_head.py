@@ -98,7 +98,7 @@ class StageCascadeRPNHead(RPNHead):
         self.rpn_reg = nn.Conv2d(self.feat_channels, 4, 1)
 
     def refine(self, x: Sequence[Tensor], priors: Priors) -> tuple[list[Tensor], FlatPredictions]:
-        """The features for the next stage, and what this one predicts at ``priors``."""
+        """Predict at ``priors``: the features for the next stage, and the predictions."""
         sizes = [tuple(level.shape[-2:]) for level in x]
         unmoved = self.priors(sizes, x[0].device)
         offsets = anchor_offsets(priors, unmoved.points / unmoved.strides).split([h * w for h, w in sizes], dim=-2)
@@ -110,8 +110,8 @@ class StageCascadeRPNHead(RPNHead):
         outs.append([self.rpn_reg(level) for level in features])
         return features if self.bridged_feature else list(x), self.flatten(outs, priors)
 
-    def refined(self, preds: FlatPredictions, img_shapes: Sequence[tuple[int, int]] | None) -> Priors:
-        """Each image's boxes, clipped to it where ``img_shapes`` are given, as anchors without gradient."""
+    def next_priors(self, preds: FlatPredictions, img_shapes: Sequence[tuple[int, int]] | None) -> Priors:
+        """The next stage's anchors: each image's boxes without gradient, clipped to it if ``img_shapes`` are given."""
         shapes = None if img_shapes is None else [shape[:2] for shape in img_shapes]
         boxes = self.bbox_coder.decode(preds.priors.boxes, preds.bbox_pred.detach(), max_shape=shapes)
         return preds.priors.moved_to(boxes)
@@ -170,18 +170,18 @@ class CascadeRPNHead(BaseModule):
     def run(
         self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]] | None = None
     ) -> list[tuple[StageCascadeRPNHead, FlatPredictions]]:
-        """Each stage and what it predicts; boxes are clipped where ``img_shapes`` are given."""
+        """Run one stage after another: each with its predictions, boxes clipped where ``img_shapes`` are given."""
         sizes = [tuple(level.shape[-2:]) for level in x]
         priors = self.stages[0].priors(sizes, x[0].device)
         outputs = []
         for stage in self.stages:
             x, preds = stage.refine(x, priors)
             outputs.append((stage, preds))
-            priors = stage.refined(preds, img_shapes)
+            priors = stage.next_priors(preds, img_shapes)
         return outputs
 
     def forward(self, x: Sequence[Tensor]) -> list[dict[str, Tensor]]:
-        """What each stage predicts by name, (B, N, channels)."""
+        """The predictions of each stage by name, (B, N, channels)."""
         return [preds.maps for _, preds in self.run(x)]
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:

@@ -148,7 +148,7 @@ class GFLHead(DenseHead):
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
 
     def positive_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:
-        """(P,) by how much each positive counts in the losses of boxes: its best class probability."""
+        """Weights (P,) of the positives in the losses of boxes: their best class probabilities."""
         return preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:

@@ -121,7 +121,7 @@ class GuidedAnchorHead(AnchorHead):
         return self.conv_cls(adapted), self.conv_reg(adapted), shape, self.conv_loc(x)
 
     def flatten(self, outs: Sequence[Sequence[Tensor]], priors: Priors | None = None) -> FlatPredictions:
-        """As ``DenseHead.flatten``; ``priors`` are the squares, those of the result each image's own anchors."""
+        """Flatten as ``DenseHead`` does; ``priors`` are squares, those of the result each image's guided anchors."""
         preds = super().flatten(outs, priors)
         # boxes are regressed from these anchors; shapes learn by a loss of their own
         anchors = self.shape_anchors(preds.priors.boxes, preds.shape_pred.detach())

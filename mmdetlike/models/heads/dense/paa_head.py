@@ -64,7 +64,7 @@ class PAAHead(ATSSHead):
 
     @torch.no_grad()
     def likely_targets(self, preds: FlatPredictions, samples: SampleList) -> DenseTargets:
-        """Targets whose positives are those of the assigner that these predictions suit."""
+        """Targets whose positives are those of the assigner that the losses of these predictions single out."""
         candidates = self.targets(preds, samples)
         losses = self.candidate_losses(preds, candidates)
         return keep_positives(candidates, self.likely_positives(losses, candidates), self.num_classes)
@@ -129,7 +129,7 @@ class PAAHead(ATSSHead):
         return super().select(selected, num_priors, ConfigDict(cfg, nms_pre=-1))
 
     def suppress(self, candidates: Candidates, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
-        """As ``DenseHead.suppress``, then voting, unless ``test_cfg.score_voting`` switches it off."""
+        """Suppress as ``DenseHead`` does, then vote, unless ``test_cfg.score_voting`` switches that off."""
         kept = super().suppress(candidates, preds, cfg)
         return vote(kept, candidates) if self.score_voting and cfg.get('score_voting', True) else kept
 

@@ -33,12 +33,12 @@ class FlatPredictions:
             raise AttributeError(f'this head predicts {list(self.__dict__.get("maps", ()))}, not {name!r}') from None
 
     def of_image(self, index: int) -> 'FlatPredictions':
-        """Those of one image, as a batch of one."""
+        """The predictions for one image, as a batch of one."""
         maps = {name: value[index : index + 1] for name, value in self.maps.items()}
         return replace(self, maps=maps, priors=self.priors.of_image(index))
 
     def detach(self) -> 'FlatPredictions':
-        """The same values without their graph."""
+        """The same predictions without gradient."""
         return replace(self, maps={name: value.detach() for name, value in self.maps.items()})
 
 

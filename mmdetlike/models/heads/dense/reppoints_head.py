@@ -157,7 +157,13 @@ class RepPointsHead(AnchorFreeHead):
         }
 
     def box_term(self, boxes: Tensor, targets: DenseTargets, loss_bbox: nn.Module):
-        """The loss of the positives of a level, given all boxes (B, N, 4), in ``point_base_scale`` strides."""
+        """The loss term of boxes: of the positives of a level, in units of ``point_base_scale`` strides.
+
+        Args:
+            boxes: (B, N, 4) the boxes at all points.
+            targets: Which of them are positives, and their objects.
+            loss_bbox: The loss.
+        """
         unit = self.point_base_scale * targets.pos_priors.strides[:, :1]
         pred = boxes.flatten(0, 1)[targets.pos_inds] / unit
         gt = targets.pos_gt_bboxes / unit
@@ -199,7 +205,7 @@ def square(reach: float, like: Tensor) -> Tensor:
 
 
 def move_boxes(boxes: Tensor, deltas: Tensor) -> Tensor:
-    """Boxes (B, 4, H, W) xyxy moved by ``deltas``: x and y in their sides, logarithms of factors of these."""
+    """Move boxes (B, 4, H, W) xyxy by deltas (B, 4, H, W): dx, dy in shares of a side, and log-scaled growth."""
     low, high = boxes.chunk(2, dim=1)
     # a predicted box may have no area, and must be able to grow again
     sides = (high - low).clamp(min=1e-6)
@@ -210,7 +216,7 @@ def move_boxes(boxes: Tensor, deltas: Tensor) -> Tensor:
 
 
 def regular_grid(boxes: Tensor, count: int) -> Tensor:
-    """Points (B, 2 * count * count, H, W), y and x one after another, row by row, from side to side of boxes."""
+    """Points (B, 2 * count * count, H, W) on a grid over boxes (B, 4, H, W): y then x of each, row by row."""
     x1, y1, x2, y2 = boxes.unbind(1)
     steps = [i / (count - 1) for i in range(count)]
     points = [(y1 + (y2 - y1) * down, x1 + (x2 - x1) * across) for down in steps for across in steps]

@@ -93,7 +93,7 @@ class RetinaHead(AnchorHead):
 
 @MODELS.register_module()
 class RetinaSepBNHead(RetinaHead):
-    """``RetinaHead`` whose towers share convolutions between levels, but not norm layers: NAS-FPN, arXiv 1904.07392.
+    """A ``RetinaHead`` whose towers share convolutions between levels, but not norm layers: NAS-FPN, arXiv 1904.07392.
 
     Args:
         num_classes: Classes without background.

@@ -111,7 +111,7 @@ class RTMDetHead(DenseHead):
         self.reg_convs = self.for_levels(self.build_tower)
 
     def build_scales(self) -> None:
-        """Make what scales the distances of each level."""
+        """Make the learned factor of each level's distances."""
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
     def build_tower(self, block: type[nn.Module] = ConvModule) -> nn.ModuleList:
@@ -161,7 +161,7 @@ class RTMDetHead(DenseHead):
         return cls_score, self.distances(level, self.at_level(self.rtm_reg, level)(reg_feat))
 
     def distances(self, level: int, raw: Tensor) -> Tensor:
-        """Distances in pixels from the regression ``raw``."""
+        """Distances (B, 4, H, W) in pixels from what the convolution puts out at a level, ``raw`` (B, 4, H, W)."""
         return self.scales[level](raw.exp()).float() * self.prior_generator.strides[level][0]
 
     def assignable_predictions(self, preds: FlatPredictions) -> tuple[Tensor, Tensor]:
@@ -191,7 +191,7 @@ class RTMDetHead(DenseHead):
 
 @MODELS.register_module()
 class RTMDetSepBNHead(RTMDetHead):
-    """``RTMDetHead`` whose levels have norm layers and predictors of their own.
+    """An ``RTMDetHead`` whose levels have norm layers and predictors of their own.
 
     Args:
         num_classes: Classes without background.

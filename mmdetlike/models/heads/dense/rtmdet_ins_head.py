@@ -62,7 +62,7 @@ class FusedMaskFeatures(BaseModule):
 
 @MODELS.register_module()
 class RTMDetInsHead(RTMDetHead):
-    """``RTMDetHead`` with masks: each point also predicts the parameters of a small network that makes its mask.
+    """An ``RTMDetHead`` with masks: each point also predicts the parameters of a small network that makes its mask.
 
     Args:
         num_classes: Classes without background.
@@ -188,7 +188,7 @@ class RTMDetInsHead(RTMDetHead):
 
 @MODELS.register_module()
 class RTMDetInsSepBNHead(RTMDetInsHead):
-    """``RTMDetInsHead`` whose levels have norm layers and predictors of their own.
+    """An ``RTMDetInsHead`` whose levels have norm layers and predictors of their own.
 
     As in the models that are published, classes and boxes come from one tower, which has both names, and the towers of
     kernels share nothing.

@@ -274,9 +274,11 @@ def geometric_mean_of_sigmoids(x: Tensor, y: Tensor) -> Tensor:
 
 
 def sample_sides(boxes: Tensor, offsets: Tensor) -> Tensor:
-    """Each cell takes each side of its box from a place nearby, unless that would turn the box over.
+    """Let each cell take each side of its box from a point nearby, unless that would turn the box over.
 
-    Boxes (B, 4, H, W) xyxy are interpolated at offsets (B, 8, H, W) in cells, y then x for each side.
+    Args:
+        boxes: (B, 4, H, W) xyxy, which are interpolated.
+        offsets: (B, 8, H, W) of the points from the cells, y then x for each side, in cells.
     """
     # a 1x1 kernel of ones in a group for each side: nothing but bilinear interpolation
     sampled = deform_conv2d(boxes, offsets, boxes.new_ones(4, 1, 1, 1), groups=4, deform_groups=4)

@@ -128,7 +128,7 @@ class YOLOV3Head(DenseHead):
         return (self.convs_pred[level](self.convs_bridge[level](x)),)
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
-        """What the assigner sees: anchors, and whether they belong to the cell of an object's center."""
+        """The rows of the assigner, with ``responsible_flags`` of the anchors in the cell of an object's center."""
         rows = super().candidates(preds, priors, sample, assigner)
         boxes = get_box_tensor(self.gt_instances(sample).bboxes)
         flags = self.prior_generator.responsible_flags(preds.featmap_sizes, boxes, boxes.device)

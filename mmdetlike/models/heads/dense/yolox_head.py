@@ -116,7 +116,7 @@ class YOLOXHead(AnchorFreeHead):
         )
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
-        """What the assigner sees: points in the middle of cells, though boxes are encoded against corners."""
+        """The rows of the assigner, whose points are in the middle of cells; boxes are encoded against corners."""
         rows = super().candidates(preds, priors, sample, assigner)
         rows.points = priors.points + priors.strides / 2
         return rows
@@ -164,14 +164,14 @@ class YOLOXHead(AnchorFreeHead):
 
 
 def to_boxes(priors: Priors, pred: Tensor) -> Tensor:
-    """Boxes (n, 4) xyxy in pixels that predictions (n, 4) make of n priors."""
+    """Decode predictions (n, 4) at n priors to boxes (n, 4) xyxy in pixels."""
     centers = pred[:, :2] * priors.strides + priors.points
     sizes = pred[:, 2:].exp() * priors.strides
     return bbox_cxcywh_to_xyxy(torch.cat([centers, sizes], dim=-1))
 
 
 def from_boxes(priors: Priors, boxes: Tensor) -> Tensor:
-    """What must be predicted at n priors for boxes (n, 4), the inverse of ``to_boxes``."""
+    """Encode boxes (n, 4) as what should be predicted at n priors, the inverse of ``to_boxes``."""
     centers, sizes = bbox_xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
     # the logarithm of a box without area stays finite
     return torch.cat([(centers - priors.points) / priors.strides, (sizes / priors.strides + 1e-8).log()], dim=-1)

@@ -121,7 +121,7 @@ class MaskGridHead(Head):
 
     @property
     def default_init(self) -> list[dict]:
-        """Normal, with classes and masks at a probability of 0.01."""
+        """Weights from N(0, 0.01); classes and masks begin at a probability of 0.01."""
         own = [dict(type='Normal', std=0.01, bias_prob=0.01, override=dict(name=name)) for name in self.predictors]
         return [dict(type='Normal', layer='Conv2d', std=0.01), *own]
 
@@ -134,7 +134,7 @@ class MaskGridHead(Head):
         raise NotImplementedError
 
     def training_masks(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
-        """What ``loss_mask`` takes for ``cells`` (p,) of a level: logits (p, h, w), or a product of probabilities."""
+        """The masks of ``cells`` (p,) of a level for ``loss_mask``: logits (p, h, w), or a product of probabilities."""
         logits = self.mask_logits(outs, level, image, cells)
         return logits[0] if len(logits) == 1 else prod(factor.sigmoid() for factor in logits)
 
@@ -146,12 +146,12 @@ class MaskGridHead(Head):
         return prod(F.interpolate(f, size=size, mode='bilinear', align_corners=False)[:, 0] for f in factors)
 
     def target_stride(self, level: int) -> float:
-        """Pixels of the image for one of a mask that trains at this level."""
+        """The stride of masks that are trained at this level, in pixels of the image."""
         return self.strides[level] / 2
 
     @staticmethod
     def resize_feats(feats: Sequence[Tensor]) -> list[Tensor]:
-        """The finest map at half its size, the coarsest one at that of the one before."""
+        """Resize the finest feature map to half its size, the coarsest one to that of the one before."""
         feats = list(feats)
         feats[0] = F.interpolate(feats[0], scale_factor=0.5, mode='bilinear', align_corners=False)
         feats[-1] = F.interpolate(feats[-1], size=feats[-2].shape[-2:], mode='bilinear', align_corners=False)
@@ -178,7 +178,7 @@ class MaskGridHead(Head):
     def level_mask_loss(
         self, outs: GridOutputs, level: int, targets: list[list[LevelTargets]], masks: list[Tensor]
     ) -> Tensor:
-        """Loss of each mask that trains at one level, (p,), all images in a row."""
+        """Loss (p,) of each mask that is trained at one level, image after image."""
         terms = []
         stride = self.target_stride(level)
         for image, (grids, gt) in enumerate(zip(targets, masks)):

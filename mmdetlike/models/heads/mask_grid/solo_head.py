@@ -33,7 +33,7 @@ class SOLOHead(MaskGridHead):
 
     @staticmethod
     def mask_features(tower: nn.ModuleList, feat: Tensor, axes: slice = slice(0, 2)) -> Tensor:
-        """What masks are predicted from, at twice the size of ``feat``, which gets the coordinates ``axes``."""
+        """The features of masks, at twice the size of ``feat``, to which the coordinates ``axes`` are appended."""
         mixed = run_tower(tower, with_coordinates(feat, axes))
         return F.interpolate(mixed, scale_factor=2.0, mode='bilinear', align_corners=False)
 
@@ -81,7 +81,7 @@ class DecoupledSOLOHead(SOLOHead):
         return GridOutputs(self.cls_logits(feats), (columns, rows))
 
     def axis_features(self, feat: Tensor) -> tuple[Tensor, Tensor]:
-        """What masks of columns and of rows are predicted from."""
+        """The features from which masks of columns and masks of rows are predicted."""
         return (
             self.mask_features(self.mask_convs_x, feat, slice(0, 1)),
             self.mask_features(self.mask_convs_y, feat, slice(1, 2)),
@@ -117,7 +117,7 @@ class DecoupledSOLOLightHead(DecoupledSOLOHead):
         )
 
     def axis_features(self, feat: Tensor) -> tuple[Tensor, Tensor]:
-        """What masks of columns and of rows are predicted from: the same."""
+        """The features from which masks of columns and masks of rows are predicted: the same."""
         feat = self.mask_features(self.mask_convs, feat)
         return feat, feat
 
@@ -208,7 +208,7 @@ class SOLOV2Head(MaskGridHead):
         return GridOutputs(cls, (kernels, feats))
 
     def target_stride(self, level: int) -> float:
-        """Pixels of the image for one of a mask, the same at all levels."""
+        """The stride of masks in pixels of the image, the same at all levels."""
         return self.mask_stride
 
     def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:

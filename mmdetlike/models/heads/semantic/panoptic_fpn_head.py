@@ -86,7 +86,7 @@ class PanopticFPNHead(BaseModule):
         return dict(loss_seg=self.loss_seg(logits, target))
 
     def targets(self, classes: Tensor) -> Tensor:
-        """Classes (B, h, w), things first -> stuff from 0 on, then things; classes that are neither stay."""
+        """Renumber classes (B, h, w), things first, to stuff from 0 on, then things; classes that are neither stay."""
         # the toolbox has stuff first and things last, where datasets have things first
         stuff = (classes >= self.num_things_classes) & (classes < self.num_things_classes + self.num_stuff_classes)
         shifted = torch.where(stuff, classes - self.num_things_classes, classes)

@@ -53,7 +53,7 @@ class PanopticFusionHead(BaseModule):
 
 @MODELS.register_module()
 class HeuristicFusionHead(PanopticFusionHead):
-    """Masks of things over a semantic segmentation: Panoptic Feature Pyramid Networks, arXiv 1901.02446.
+    """Lay masks of things over a semantic segmentation: Panoptic Feature Pyramid Networks, arXiv 1901.02446.
 
     ``test_cfg`` has ``mask_overlap``, the share of a mask that may be covered by better ones, and
     ``stuff_area_limit``, the pixels below which stuff is dropped.
@@ -99,7 +99,7 @@ class HeuristicFusionHead(PanopticFusionHead):
 
 @MODELS.register_module()
 class MaskFormerFusionHead(PanopticFusionHead):
-    """Panoptic, semantic and instance segmentation from classes and masks of queries: MaskFormer, arXiv 2107.06278.
+    """Make panoptic, semantic and instance results of the classes and masks of queries: MaskFormer, arXiv 2107.06278.
 
     ``test_cfg`` says what is wanted: ``panoptic_on`` (``object_mask_thr``, ``iou_thr``, ``filter_low_score``),
     ``semantic_on``, ``instance_on`` (``max_per_image``).
@@ -108,7 +108,7 @@ class MaskFormerFusionHead(PanopticFusionHead):
     def predict(
         self, mask_cls: Tensor, mask_pred: Tensor, samples: SampleList, rescale: bool = False
     ) -> list[dict[str, PixelData | InstanceData]]:
-        """What is wanted of each image, by the name of the sample's field.
+        """The results of each image that ``test_cfg`` asks for, by the name of the sample's field.
 
         Args:
             mask_cls: Class logits (B, Q, classes + 1).
@@ -121,7 +121,7 @@ class MaskFormerFusionHead(PanopticFusionHead):
     def predict_image(
         self, logits: Tensor, masks: Tensor, sample: DetDataSample, rescale: bool
     ) -> dict[str, PixelData | InstanceData]:
-        """What is wanted of one image."""
+        """The results of one image, as of ``predict``."""
         cfg = self.test_cfg
         result = {}
         # resized where they are needed, so that only masks that are wanted are brought to full size

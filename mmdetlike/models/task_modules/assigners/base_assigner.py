@@ -68,7 +68,11 @@ def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
 
 
 def best_object(quality: Tensor, suits: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the objects that suit a prior (n, m) the one of the best quality (n, m).
+    """Choose for each prior the best of the objects that suit it.
+
+    Args:
+        quality: (n, m) of n priors and m objects.
+        suits: (n, m) bool, which objects a prior may have.
 
     Returns:
         Objects (n,), counted from 1, 0 where none suits, and their quality (n,), -inf where none suits.

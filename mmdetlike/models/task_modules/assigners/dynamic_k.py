@@ -34,11 +34,11 @@ class DynamicKAssigner(BaseAssigner):
         raise NotImplementedError
 
     def class_cost(self, scores: Tensor, labels: Tensor, ious: Tensor) -> Tensor:
-        """(n, m) of scores (n, classes) if they were those of objects of classes (m,) with overlaps (n, m)."""
+        """Cost (n, m) of scores (n, classes) for objects of classes (m,), with which boxes overlap by (n, m)."""
         raise NotImplementedError
 
     def center_prior_cost(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-        """(n, m) of ``points`` (n, 2) with ``strides`` (n, 2) being off the centers of ``boxes`` (m, 4)."""
+        """Cost (n, m) of the distance from ``points`` (n, 2), of ``strides`` (n, 2), to the centers of ``boxes``."""
         raise NotImplementedError
 
     @torch.no_grad()

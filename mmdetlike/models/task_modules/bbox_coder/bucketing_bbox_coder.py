@@ -96,7 +96,7 @@ class BucketingBBoxCoder:
     def decode(
         self, bboxes: Tensor | HorizontalBoxes, bucket_logits: Tensor, offsets: Tensor, max_shape=None
     ) -> tuple[Tensor, Tensor]:
-        """Boxes and how surely their sides are known.
+        """Decode to boxes, and to how surely their sides are known.
 
         Args:
             bboxes: (n, 4) xyxy in pixels, the proposals.
@@ -126,7 +126,7 @@ class BucketingBBoxCoder:
         return boxes, confidence.mean(1)
 
     def buckets(self, bboxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Buckets of proposals (n, 4).
+        """Cut proposals (n, 4) into buckets.
 
         Returns:
             The middles (n, 4, S) in pixels of the buckets of each side, from the outside to the inside, and the sizes

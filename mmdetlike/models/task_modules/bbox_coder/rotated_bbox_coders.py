@@ -76,7 +76,7 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         # turned like the prior, so that deltas are the same however a pair of boxes lies in the image
         if self.proj_xy:
             shift = geometry.turned_upright(shift, priors[..., 4])
-        size, turn = self._nearest_writing(gts, priors[..., 4])
+        size, turn = self._nearest_form(gts, priors[..., 4])
         prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
         growth = torch.log(size.clamp(min=SMALLEST_SIDE) / prior_size)
         turn = turn / (self.norm_factor * math.pi) if self.norm_factor else turn
@@ -112,14 +112,14 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         center = geometry.centers(priors) + shift
         angle = priors[..., 4] + turn
         boxes = torch.cat([center, prior_size * growth, angle[..., None]], dim=-1)
-        boxes = self._as_written(boxes)
+        boxes = self._in_version(boxes)
         return RotatedBoxes(boxes.reshape(-1, 5)) if self.use_box_type else boxes.flatten(-2)
 
     def rotated_priors(self, bboxes: Tensor | BaseBoxes) -> Tensor:
         """The priors (n, 5) against which boxes are encoded."""
         return self.plain(bboxes, self.prior_dim)
 
-    def _nearest_writing(self, gts: Tensor, prior_angle: Tensor) -> tuple[Tensor, Tensor]:
+    def _nearest_form(self, gts: Tensor, prior_angle: Tensor) -> tuple[Tensor, Tensor]:
         """Sides (n, 2) of the objects and how far (n,) priors must be turned, in radians.
 
         A box is the same with its sides exchanged and turned by a quarter: with ``edge_swap`` the nearer one counts.
@@ -132,7 +132,8 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         is_nearer = turn.abs() < other_turn.abs()
         return torch.where(is_nearer[..., None], size, size.flip(-1)), torch.where(is_nearer, turn, other_turn)
 
-    def _as_written(self, boxes: Tensor) -> Tensor:
+    def _in_version(self, boxes: Tensor) -> Tensor:
+        """The boxes with their angles in the half circle of ``angle_version``."""
         if self.edge_swap:
             boxes = geometry.longer_side_first(boxes)
         return torch.cat([boxes[..., :4], self._wrapped(boxes[..., 4:])], dim=-1)
