@@ -166,7 +166,7 @@ def count_classes(model: nn.Module) -> int:
     """How many classes the heads of a model tell apart."""
     counts = [
         module.num_classes
-        for name, module in model.named_modules()
-        if 'rpn_head' not in name and isinstance(getattr(module, 'num_classes', None), int)
+        for module in model.modules()
+        if getattr(module, 'predicts_dataset_classes', True) and isinstance(getattr(module, 'num_classes', None), int)
     ]
     return max(counts, default=1)

@@ -68,7 +68,7 @@ def test_cells_without_objects_are_dropped_in_testing_alone():
 def test_anchors_have_the_predicted_shape_in_the_place_of_squares():
     head = build('ga_retinanet').bbox_head
     squares = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
-    anchors = head.shaped(squares, torch.tensor([[2.0, 0.5]]).log())
+    anchors = head.shape_anchors(squares, torch.tensor([[2.0, 0.5]]).log())
     torch.testing.assert_close(anchors, torch.tensor([[-8.0, 4.0, 24.0, 12.0]]))
 
 

@@ -45,7 +45,9 @@ OURS = {
     'MonitorCheckHook',
     'PointRangeAssigner',
     'ReportHook',
+    'SOLOV2MaskFeatures',
     'ShapesDataset',
+    'SummedMaskFeatures',
     'TIMMBackbone',
 }
 

@@ -136,8 +136,9 @@ def flat_branches(values: Mapping | Sequence | None) -> list:
 class NumClassCheckHook(Hook):
     """Stop when a head was built for another number of classes than the dataset has, or its loss for another one.
 
-    Heads of boxes and masks may also predict the things alone, where the dataset names its ``thing_classes``. Region
-    proposals have one class, and semantic heads count the classes of pixels in their own way.
+    Heads of boxes and masks may also predict the things alone, where the dataset names its ``thing_classes``. A head
+    whose ``predicts_dataset_classes`` is False is passed over: proposals have one class, and semantic heads count the
+    classes of pixels in their own way.
     """
 
     def before_train(self, runner) -> None:
@@ -166,7 +167,7 @@ class NumClassCheckHook(Hook):
         things = dataset.metainfo.get('thing_classes', classes)
         for name, module in unwrapped(runner.model).named_modules():
             count = getattr(module, 'num_classes', None)
-            if count is None or name.endswith(('rpn_head', 'semantic_head')) or _is_proposal_head(module):
+            if count is None or not getattr(module, 'predicts_dataset_classes', True):
                 continue
             if isinstance(count, int) and count not in (len(classes), len(things)):
                 raise ConfigError(
@@ -192,8 +193,3 @@ def _check_class_weights(name: str, head) -> None:
         )
     if not bool((weights >= 0).all()) or not bool(weights.isfinite().all()):
         raise ConfigError(f'{name}.loss_cls.class_weight={weights.tolist()}: weights should be finite and at least 0')
-
-
-def _is_proposal_head(module) -> bool:
-    """Heads that tell objects from background have one class whatever the dataset has."""
-    return getattr(module, 'loss_prefix', '') == 'loss_rpn_'

@@ -149,6 +149,8 @@ class RPN(SingleStageDetector):
     def __init__(self, rpn_head: dict, train_cfg: dict | None = None, test_cfg: dict | None = None, **kwargs) -> None:
         train_cfg, test_cfg = ((cfg or {}).get('rpn') for cfg in (train_cfg, test_cfg))
         super().__init__(rpn_head, train_cfg=train_cfg, test_cfg=test_cfg, **kwargs)
+        # any dense head may propose, also one that has the dataset's classes elsewhere
+        self.bbox_head.predicts_dataset_classes = False
         self.register_load_state_dict_pre_hook(partial(rename_keys, 'rpn_head.', 'bbox_head.'))
 
 

@@ -27,6 +27,8 @@ class TwoStageDetector(BaseDetector):
         self.rpn_head = None
         if rpn_head is not None:
             self.rpn_head = self.build_head(dict(rpn_head, num_classes=1), 'rpn')
+            # any dense head may propose, also one that has the dataset's classes elsewhere
+            self.rpn_head.predicts_dataset_classes = False
             self.register_load_state_dict_pre_hook(partial(rename_keys, 'bbox_head.', 'rpn_head.'))
         self.roi_head = self.build_head(roi_head, 'rcnn')
 

@@ -1,4 +1,4 @@
-"""What heads of several pipelines share."""
+"""Defaults, loss normalizers and checks that heads of several pipelines share."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -11,9 +11,18 @@ from torch import Tensor
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
+# what configs of several families have where they say nothing
+TOWER_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+BATCH_NORM = dict(type='BN', requires_grad=True)
+FOCAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
+BINARY_CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
+
 
 def rare_classes_init(class_layer: str) -> dict:
-    """Convolutions by a normal distribution; in ``class_layer`` classes begin at a probability of 0.01."""
+    """Initialize convolutions from N(0, 0.01); classes of ``class_layer`` begin at a probability of 0.01.
+
+    Otherwise the many negatives of the first steps would drown everything else: Focal Loss, arXiv 1708.02002, 3.3.
+    """
     override = dict(type='Normal', name=class_layer, std=0.01, bias_prob=0.01)
     return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
 
@@ -24,7 +33,7 @@ def loss_normalizer(weights: Tensor, least: float = 1.0) -> Tensor:
 
 
 def prefix_losses(terms: dict[str, Tensor], layer: int = 0, num_layers: int = 1, prefix: str = '') -> dict[str, Tensor]:
-    """The terms of a layer as they appear in the log."""
+    """The terms of a decoder layer under the names by which they are logged: ``loss_*`` of the last, ``d0.loss_*``."""
     before = '' if layer == num_layers - 1 else f'd{layer}.'
     return {f'{before}{prefix}loss_{name}': value for name, value in terms.items()}
 

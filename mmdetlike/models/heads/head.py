@@ -1,4 +1,4 @@
-"""What all heads have: classes, settings, an assigner."""
+"""The base of all heads, of whatever pipeline: number of classes, settings, assigner."""
 
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
@@ -7,7 +7,7 @@ from mmdetlike.registry import TASK_UTILS
 
 
 class Head(BaseModule):
-    """Classes, settings and the assigner that these name.
+    """Base of the heads: the number of classes, the settings of training and testing, and the assigner they name.
 
     Args:
         num_classes: Classes without background; None for a head that predicts none.
@@ -17,9 +17,15 @@ class Head(BaseModule):
 
     Raises:
         ValueError: ``num_classes`` is below 1.
+
+    Attributes:
+        default_init: Weight initialization where the config has none.
+        predicts_dataset_classes: Whether the classes are the dataset's; False where objects are told from background,
+            or where pixels are classified. Checks and the API look at it on whatever module has ``num_classes``.
     """
 
     default_init: dict | list[dict] | None = None
+    predicts_dataset_classes = True
 
     def __init__(
         self,
@@ -34,6 +40,7 @@ class Head(BaseModule):
         self.num_classes = num_classes
         self.train_cfg = ConfigDict(train_cfg or {})
         self.test_cfg = ConfigDict(test_cfg or {})
+        # a head that only tests has no settings of training, and none of them is needed then
         if 'assigner' in self.train_cfg:
             self.assigner = self.build_assigner(self.train_cfg.assigner)
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 class MaskFeatures(BaseModule):
     """Base of the modules that bring the maps of a pyramid to one size, add them up and mix their channels.
 
-    A subclass supplies ``level_convs``, and mixes the sum that ``forward`` returns.
+    A subclass supplies ``level_convs``, ``build_mixer`` and ``forward``.
 
     Args:
-        in_channels: Channels of the maps.
+        in_channels: Channels of the pyramid's feature maps.
         feat_channels: Channels of hidden layers.
         start_level: First level used.
         end_level: Last level used.
@@ -45,9 +45,18 @@ class MaskFeatures(BaseModule):
         self.in_channels, self.feat_channels, self.out_channels = in_channels, feat_channels, out_channels
         self.layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, inplace=False)
         self.convs_all_levels = nn.ModuleList(self.level_convs(i) for i in range(start_level, end_level + 1))
+        self.build_mixer()
 
     def level_convs(self, level: int) -> nn.Sequential:
         """Hook: the layers of one level, which bring it to the size of ``mask_stride``."""
+        raise NotImplementedError
+
+    def build_mixer(self) -> None:
+        """Make the layers that mix the channels of the sum.
+
+        The constructor calls it last: what it needs of a subclass's arguments, the subclass sets before it calls the
+        constructor of its parent.
+        """
         raise NotImplementedError
 
     def run_levels(self, x: Sequence[Tensor]) -> list[Tensor]:

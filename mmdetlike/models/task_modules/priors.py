@@ -1,4 +1,4 @@
-"""Where dense heads predict: anchors, or points."""
+"""The type of priors, the anchors or points at which dense heads predict."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Priors:
 
     @property
     def regions(self) -> Tensor:
-        """What assigners by overlap and samplers take for the priors: anchors, or points where there are none."""
+        """The priors as assigners by overlap and samplers take them: anchors, or points where there are none."""
         return self.points if self.boxes is None else self.boxes
 
     def of_image(self, index: int) -> 'Priors':

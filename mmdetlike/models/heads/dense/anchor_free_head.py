@@ -1,4 +1,4 @@
-"""Heads that predict at points: FCOS, arXiv 1904.01355, and its followers."""
+"""The base of heads that predict at points, one at every cell: FCOS, arXiv 1904.01355, and its followers."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,19 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import build_tower, run_tower
 from mmdetlike.registry import MODELS
 
-from ..common import rare_classes_init
+from ..common import FOCAL_LOSS, rare_classes_init
 from .base import DenseHead
 
-DEFAULT_LOSS_CLS = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
-DEFAULT_LOSS_BBOX = dict(type='IoULoss', loss_weight=1.0)
-DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
+# of each level, the range of an object's largest distance from a point, in pixels: the levels P3 to P7 of FCOS
+REGRESS_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))
+IOU_LOSS = dict(type='IoULoss', loss_weight=1.0)
+DISTANCE_CODER = dict(type='DistancePointBBoxCoder')
 LAST_DCN = dict(type='DCNv2')
 
 
 @MODELS.register_module()
 class AnchorFreeHead(DenseHead):
-    """Two towers of convolutions, for classes and for the distances of each point to the sides of its box.
+    """Predict classes, and the distances of each point to the sides of its box, from two towers of convolutions.
 
     Args:
         num_classes: Classes without background.
@@ -34,7 +35,7 @@ class AnchorFreeHead(DenseHead):
         loss_bbox: Loss of decoded boxes.
         bbox_coder: Encodes boxes against points.
         prior_generator: Makes the points; by default those in the middle of cells.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
     """
 
     default_init = rare_classes_init('conv_cls')
@@ -50,11 +51,13 @@ class AnchorFreeHead(DenseHead):
         conv_bias: bool | str = 'auto',
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
-        loss_cls: dict = DEFAULT_LOSS_CLS,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        bbox_coder: dict = DEFAULT_CODER,
+        loss_cls: dict = FOCAL_LOSS,
+        loss_bbox: dict = IOU_LOSS,
+        bbox_coder: dict = DISTANCE_CODER,
         prior_generator: dict | None = None,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.stacked_convs, self.strides = stacked_convs, strides
         self.dcn_on_last_conv, self.conv_bias = dcn_on_last_conv, conv_bias
@@ -67,7 +70,9 @@ class AnchorFreeHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
 
     @property

@@ -7,18 +7,19 @@ from torch import Tensor, nn
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
+from ..common import BINARY_CROSS_ENTROPY
 from .base import DenseHead
 from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_ANCHORS = dict(type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
-DEFAULT_CODER = dict(type='DeltaXYWHBBoxCoder')
-DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
-DEFAULT_LOSS_BBOX = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0)
+DELTA_CODER = dict(type='DeltaXYWHBBoxCoder')
+# beta as in Faster R-CNN, whose sigma of 3 for proposals is 1 / sqrt(beta)
+SMOOTH_L1_LOSS = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0)
 
 
 @MODELS.register_module()
 class AnchorHead(DenseHead):
-    """One convolution each for classes and deltas of the anchors at every cell.
+    """Classify and regress the anchors at every cell by one 1x1 convolution each.
 
     Args:
         num_classes: Classes without background.
@@ -29,7 +30,7 @@ class AnchorHead(DenseHead):
         reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need, not to deltas.
         loss_cls: Classification loss.
         loss_bbox: Regression loss.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class AnchorHead(DenseHead):
         in_channels: int | Sequence[int],
         feat_channels: int = 256,
         anchor_generator: dict = DEFAULT_ANCHORS,
-        bbox_coder: dict = DEFAULT_CODER,
+        bbox_coder: dict = DELTA_CODER,
         reg_decoded_bbox: bool = False,
-        loss_cls: dict = DEFAULT_LOSS_CLS,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        **kwargs,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.reg_decoded_bbox = reg_decoded_bbox
         super().__init__(
@@ -53,7 +56,9 @@ class AnchorHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
 
     def build_layers(self) -> None:
@@ -76,11 +81,12 @@ class AnchorHead(DenseHead):
         def box_loss(rows: slice, pos: Tensor) -> Tensor:
             return self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor)
 
+        # the first stages of Cascade RPN move anchors without classifying them
         terms = dict(cls=class_loss, bbox=box_loss) if 'cls_score' in preds.maps else dict(bbox=box_loss)
         return self.losses_by_level(preds, targets, **terms)
 
     def box_pairs(self, preds: FlatPredictions, targets: DenseTargets) -> tuple[Tensor, Tensor]:
-        """What positives predict and should predict, (P, 4) each: deltas, or boxes with ``reg_decoded_bbox``."""
+        """Predictions and targets of the positives, (P, 4) each: deltas, or boxes with ``reg_decoded_bbox``."""
         pred = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
         references = self.references(targets.pos_priors)
         if self.reg_decoded_bbox:

@@ -7,19 +7,16 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2distance
 
-from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
-from .anchor_head import DEFAULT_ANCHORS, DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS
+from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_classes_init, require_decoded_boxes
+from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
 from .base import DenseHead
 from .centerness import centerness_target
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
-DEFAULT_LOSS_CENTERNESS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
-
 
 @MODELS.register_module()
 class ATSSHead(DenseHead):
-    """Classes, deltas and centerness of one anchor at every cell.
+    """Predict classes, deltas and centerness of the anchors, from two towers; one anchor at a cell is enough.
 
     Args:
         num_classes: Classes without background.
@@ -35,7 +32,7 @@ class ATSSHead(DenseHead):
         loss_cls: Classification loss.
         loss_bbox: Loss of boxes in pixels.
         loss_centerness: Loss of centerness.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: ``reg_decoded_bbox`` is False.
@@ -51,15 +48,17 @@ class ATSSHead(DenseHead):
         feat_channels: int = 256,
         stacked_convs: int = 4,
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = DEFAULT_NORM,
+        norm_cfg: dict | None = TOWER_NORM,
         pred_kernel_size: int = 3,
         anchor_generator: dict = DEFAULT_ANCHORS,
-        bbox_coder: dict = DEFAULT_CODER,
+        bbox_coder: dict = DELTA_CODER,
         reg_decoded_bbox: bool = True,
-        loss_cls: dict = DEFAULT_LOSS_CLS,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        loss_centerness: dict = DEFAULT_LOSS_CENTERNESS,
-        **kwargs,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
+        loss_centerness: dict = BINARY_CROSS_ENTROPY,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.pred_kernel_size = stacked_convs, pred_kernel_size
@@ -72,7 +71,9 @@ class ATSSHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
         self.loss_centerness = MODELS.build(loss_centerness)
 
@@ -94,6 +95,7 @@ class ATSSHead(DenseHead):
         """The maps of one level: classes, deltas and centerness."""
         cls_feat = run_tower(self.cls_convs, x)
         reg_feat = run_tower(self.reg_convs, x)
+        # one learned factor a level: convolutions are shared, and levels differ in the size of deltas
         deltas = self.scales[level](self.atss_reg(reg_feat)).float()
         return self.atss_cls(cls_feat), deltas, self.atss_centerness(reg_feat)
 

@@ -13,22 +13,21 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
 from mmdetlike.utils.dist import mean_over_ranks
 
-from ..common import loss_normalizer, notice_unused_assigner
-from .anchor_free_head import DEFAULT_LOSS_BBOX, AnchorFreeHead
+from ..common import TOWER_NORM, loss_normalizer, notice_unused_assigner
+from .anchor_free_head import IOU_LOSS, AnchorFreeHead
 from .predictions import FlatPredictions
 
 # keeps divisions and logarithms finite
 EPS = 1e-12
-# how much more confident points count in the loss of an object
+# points count by exp(confidence / temperature) in the loss of an object; the temperature is 1 / 3 in the paper
 CONFIDENCE_SCALE = 3.0
 # of an object that no point can detect
 LARGEST_LOSS = 100.0
-DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 
 
 @dataclass
 class Pairs:
-    """Points and objects of an image that may belong together: k pairs.
+    """The k pairs of a point and an object of an image that may belong together.
 
     Attributes:
         objects: (k,) indices of the m objects, rising.
@@ -46,7 +45,9 @@ class Pairs:
 
 
 class CenterPrior(nn.Module):
-    """For each class a normal distribution of positives around the centers of objects, in strides, which is learned.
+    """A learned prior of where positives lie: for each class a normal distribution around the centers of objects.
+
+    Mean and deviation are in strides.
 
     Args:
         num_classes: Number of classes.
@@ -56,6 +57,7 @@ class CenterPrior(nn.Module):
 
     def __init__(self, num_classes: int = 80, force_topk: bool = False, topk: int = 9) -> None:
         super().__init__()
+        # a standard normal distribution around the center at first
         self.mean = nn.Parameter(torch.zeros(num_classes, 2))
         self.sigma = nn.Parameter(torch.ones(num_classes, 2))
         self.force_topk, self.topk = force_topk, topk
@@ -66,7 +68,7 @@ class CenterPrior(nn.Module):
         labels = objects.labels
         inside = points_inside(priors.points, boxes)
         if self.force_topk and len(boxes):
-            with torch.no_grad():
+            with torch.no_grad():  # a choice of points, through which nothing is learned
                 offsets = (priors.points[:, None] - geometry.centers(boxes)) / priors.strides[:, None]
                 likely = self.density(offsets, labels)
             best = likely.topk(min(self.topk, len(likely)), dim=0).indices
@@ -78,14 +80,14 @@ class CenterPrior(nn.Module):
         return Pairs(object_inds, point_inds, pair_labels, weights, len(boxes))
 
     def density(self, offsets: Tensor, labels: Tensor) -> Tensor:
-        """How likely points are positives (..., k), ``offsets`` (..., k, 2) strides off objects of classes (k,)."""
+        """Density (..., k) of positives at ``offsets`` (..., k, 2), in strides, from the centers of classes (k,)."""
         distances = offsets - self.mean[labels]
         return (-distances.square() / (2 * self.sigma[labels].square())).exp().prod(-1)
 
 
 @MODELS.register_module()
 class AutoAssignHead(AnchorFreeHead):
-    """Classes, distances and objectness of points, of which each object learns in all that lie in it, by a weight.
+    """Predict classes, distances and objectness of points; each object learns in all points inside, by soft weights.
 
     Args:
         num_classes: Classes without background.
@@ -122,8 +124,8 @@ class AutoAssignHead(AnchorFreeHead):
         pos_loss_weight: float = 0.25,
         neg_loss_weight: float = 0.75,
         center_loss_weight: float = 0.75,
-        norm_cfg: dict | None = DEFAULT_NORM,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        norm_cfg: dict | None = TOWER_NORM,
+        loss_bbox: dict = IOU_LOSS,
         strides: list[int] = (4, 8, 16, 32, 64),
         **kwargs,
     ) -> None:
@@ -158,7 +160,11 @@ class AutoAssignHead(AnchorFreeHead):
 
     def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, Tensor]:
         """``pos`` of objects, ``neg`` of all points and classes, ``center`` of the center priors."""
-        positive, negative, center, weights, num_objects = [], [], [], [], 0
+        positive = []
+        negative = []
+        center = []
+        weights = []
+        num_objects = 0
         for i, sample in enumerate(samples):
             of_image = preds.of_image(i)
             objects = self.gt_instances(sample)
@@ -189,6 +195,7 @@ class AutoAssignHead(AnchorFreeHead):
         """
         box_loss = self.loss_bbox(boxes[pairs.points], gt_boxes[pairs.objects], reduction_override='none')
         likelihood = scores[pairs.points, pairs.labels] * (-box_loss).exp()
+        # the exponential lets the loss of an object depend on its few best points in the end
         weights = (likelihood * CONFIDENCE_SCALE).exp() * pairs.weights
         zeros = weights.new_zeros(pairs.num_objects)
         totals = zeros.index_add(0, pairs.objects, weights).clamp(min=EPS)
@@ -200,11 +207,12 @@ class AutoAssignHead(AnchorFreeHead):
 
 @torch.no_grad()
 def background_weights(scores: Tensor, boxes: Tensor, gt_boxes: Tensor, pairs: Pairs) -> Tensor:
-    """(N, C) by how much the scores of each point are background: less where its box is among an object's best."""
+    """Weights (N, C) of points as background of each class: less where a point's box is among an object's best."""
     weights = torch.ones_like(scores)
     if not len(pairs.points):
         return weights
     ious = bbox_overlaps(boxes, gt_boxes).amax(1)[pairs.points]
+    # scaled to [0, 1] within each object: the best of its boxes is no background, however bad it still is
     quality = 1 / (1 - ious).clamp(min=EPS)
     worst = quality.new_full((pairs.num_objects,), torch.inf).scatter_reduce_(0, pairs.objects, quality, 'amin')
     best = quality.new_zeros(pairs.num_objects).scatter_reduce_(0, pairs.objects, quality, 'amax')
@@ -215,12 +223,13 @@ def background_weights(scores: Tensor, boxes: Tensor, gt_boxes: Tensor, pairs: P
 
 
 def negative_loss(scores: Tensor) -> Tensor:
-    """Focal loss of scores in [0, 1] that should be 0."""
+    """Focal loss of scores in [0, 1] that should be 0, with the exponent 2."""
+    # a score of 1 would have an infinite loss
     return -scores.square() * (-scores).clamp(min=-1 + torch.finfo(scores.dtype).eps).log1p()
 
 
 def center_loss(pairs: Pairs) -> Tensor:
-    """Small where the points of an image's objects are likely by their center priors."""
+    """Loss of the center priors of an image: small where they find points inside of objects likely."""
     total = pairs.weights.sum()
     # 0 with a gradient of 0 where no point lies in any object
     return pairs.num_objects / total.clamp(min=EPS) if len(pairs.weights) else total

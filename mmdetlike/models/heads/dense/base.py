@@ -24,12 +24,14 @@ from mmdetlike.utils.dist import mean_over_ranks
 from ..head import Head
 from .predictions import Candidates, DenseTargets, FlatPredictions
 
+MOST_CACHED_SIZES = 8
+
 # one loss term of a level, given the level's rows among the N priors and its positives among the P
 LevelTerm = Callable[[slice, Tensor], Tensor]
 
 
 class DenseHead(Head):
-    """Base of the heads that predict at every cell of a feature pyramid.
+    """Base of the heads that predict classes and boxes at every cell of a feature pyramid.
 
     Args:
         num_classes: Classes without background.
@@ -71,16 +73,20 @@ class DenseHead(Head):
         self.in_channels, self.feat_channels = in_channels, feat_channels
         self.loss_cls = MODELS.build(loss_cls)
         self.loss_bbox = MODELS.build(loss_bbox) if loss_bbox else None
+        # a loss of the user's need not have the attribute: it is then one of softmax, as in the toolbox
         self.use_sigmoid_cls = getattr(self.loss_cls, 'use_sigmoid', False)
+        # a softmax has the background as its last class
         self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
         self.prior_generator = TASK_UTILS.build(prior_generator)
+        # layers that all levels share predict for as many priors at a cell of each: so the first level tells it
         self.num_base_priors = self.prior_generator.num_base_priors[0]
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.sampler = TASK_UTILS.build(self.train_cfg.get('sampler') or dict(type='PseudoSampler'))
+        self._priors_cache: dict[tuple, Priors] = {}
         self.build_layers()
 
     def build_layers(self) -> None:
-        """Make the layers.
+        """Make the layers, as attributes under the names that checkpoints have.
 
         The constructor of ``DenseHead`` calls it last: what it needs of a subclass's arguments, the subclass sets
         before it calls the constructor of its parent.
@@ -123,7 +129,7 @@ class DenseHead(Head):
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
     ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
-        """Both of the above from one forward pass, as a first stage needs; boxes carry no gradient."""
+        """Loss terms, and boxes without gradient, of a first stage in training: from a single forward pass."""
         preds = self.flatten(self(x))
         losses = self.named_losses(self.compute_losses(preds, batch_data_samples))
         return losses, self.predict_flat(preds.detach(), batch_data_samples, proposal_cfg or self.test_cfg, False)
@@ -136,7 +142,8 @@ class DenseHead(Head):
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """Feature maps (B, C, H_i, W_i) -> one list of maps for each of ``map_names``."""
-        return tuple(list(maps) for maps in zip(*[self.forward_level(i, level) for i, level in enumerate(x)]))
+        by_level = [self.forward_level(i, level) for i, level in enumerate(x)]
+        return tuple(list(maps) for maps in zip(*by_level))
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level, one for each of ``map_names``."""
@@ -154,6 +161,7 @@ class DenseHead(Head):
         num_priors = [h * w * a for (h, w), a in zip(sizes, num_base)]
         maps = {}
         for name, levels in zip(self.map_names, outs, strict=True):
+            # channels last: the priors of a cell follow one another, as the prior generator orders them
             flat = [m.permute(0, 2, 3, 1).reshape(len(m), n, -1) for m, n in zip(levels, num_priors)]
             # losses and boxes need the range of float32 under autocast
             maps[name] = float32_if_half(torch.cat(flat, dim=1))[0]
@@ -167,15 +175,15 @@ class DenseHead(Head):
             return self.prior_generator.priors(featmap_sizes, device)
         # a tensor made in inference mode could not take part in training later
         key = (tuple(featmap_sizes), device, torch.is_inference_mode_enabled())
-        cache = self.__dict__.setdefault('_priors_cache', {})
-        if key not in cache:
-            if len(cache) >= 8:
-                cache.clear()
-            cache[key] = self.prior_generator.priors(featmap_sizes, device)
-        return cache[key]
+        if key not in self._priors_cache:
+            # a dataset may have as many sizes as images, which must not fill the memory
+            if len(self._priors_cache) >= MOST_CACHED_SIZES:
+                self._priors_cache.clear()
+            self._priors_cache[key] = self.prior_generator.priors(featmap_sizes, device)
+        return self._priors_cache[key]
 
     def references(self, priors: Priors) -> Tensor:
-        """What ``bbox_coder`` encodes against: points (n, 2) or boxes (n, 4)."""
+        """The priors as ``bbox_coder`` takes them: points (n, 2) or boxes (n, 4)."""
         return priors.points if self.bbox_coder.uses_points else priors.boxes
 
     def scores(self, preds: FlatPredictions) -> Tensor:
@@ -185,13 +193,13 @@ class DenseHead(Head):
         return preds.cls_score.softmax(-1)[..., :-1]
 
     def score_factors(self, preds: FlatPredictions) -> Tensor | None:
-        """What the scores of the selected candidates are multiplied by, (B, N): centerness, if any; None for 1."""
+        """Factors (B, N) of the scores of selected candidates: centerness, if it is predicted; None for 1."""
         return preds.centerness.squeeze(-1).sigmoid() if 'centerness' in self.map_names else None
 
     # -- training ----------------------------------------------------------------------------------------------------
 
     def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
-        """Loss terms by name, without prefix: the whole way from predictions and samples.
+        """Assign and compare: from predictions and samples to loss terms by name, without prefix.
 
         Override it to assign several times, with something that only the samples have, or not at all.
         """
@@ -229,17 +237,20 @@ class DenseHead(Head):
         labels = torch.full((len(samples), count), self.num_classes, device=priors.points.device)
         weights = priors.points.new_zeros(labels.shape)
         pos_weight = self.train_cfg.get('pos_weight', -1)
-        pos_inds, samplings = [], []
+        pos_inds = []
+        samplings = []
         for i, sample in enumerate(samples):
             of_image = priors.of_image(i)
             usable = self.usable_priors(preds, of_image, sample)
             candidates = self.candidates(preds.of_image(i), of_image, sample, assigner)
             result = self.assign(candidates if usable is None else candidates[usable], sample, assigner, sampler)
-            pos, neg = result.pos_inds, result.neg_inds
+            pos = result.pos_inds
+            neg = result.neg_inds
             if usable is not None:  # indices among the usable priors -> among all
                 pos = usable[pos]
                 neg = usable[neg]
             labels[i, pos] = result.pos_gt_labels
+            # what is neither, because it is ignored or was not sampled, keeps the weight 0
             weights[i, pos] = pos_weight if pos_weight > 0 else 1.0
             weights[i, neg] = 1.0
             pos_inds.append(pos + i * count)
@@ -263,15 +274,17 @@ class DenseHead(Head):
         """
         border = self.train_cfg.get('allowed_border', -1)
         pad_shape = sample.metainfo.get('pad_shape', sample.img_shape)
+        # nothing to look for where this image fills the whole batch
         is_covered = tuple(pad_shape[:2]) == tuple(sample.metainfo.get('batch_input_shape', pad_shape)[:2])
         if self.assigns_padding or (is_covered and border < 0):
             return None
         valid = torch.cat(self.prior_generator.valid_flags(preds.featmap_sizes, pad_shape, priors.points.device))
+        # a point is a box without area
         boxes = priors.points.repeat(1, 2) if priors.boxes is None else priors.boxes
         return anchor_inside_flags(boxes, valid, sample.img_shape, border).nonzero().squeeze(1)
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
-        """What an assigner may look at: a row for each of the N priors of an image (see ``BaseAssigner``).
+        """The rows that an assigner is given, one for each of the N priors of an image (see ``BaseAssigner``).
 
         Args:
             preds: Predictions for this image alone.
@@ -283,7 +296,7 @@ class DenseHead(Head):
             priors=priors.regions, points=priors.points, strides=priors.strides, level_ids=priors.level_ids
         )
         if assigner.needs_predictions:
-            with torch.no_grad():
+            with torch.no_grad():  # assignment chooses targets; nothing is learned through it
                 rows.bboxes, rows.scores = self.assignable_predictions(preds)
         return rows
 
@@ -295,11 +308,11 @@ class DenseHead(Head):
     def assign(self, candidates: InstanceData, sample, assigner, sampler) -> SamplingResult:
         """Assign the objects of an image to ``candidates`` and sample from these."""
         gt_instances = self.gt_instances(sample)
-        assigned = assigner.assign(candidates, gt_instances, getattr(sample, 'ignored_instances', None))
+        assigned = assigner.assign(candidates, gt_instances, sample.get('ignored_instances'))
         return sampler.sample(assigned, candidates, gt_instances)
 
     def gt_instances(self, sample) -> InstanceData:
-        """The objects of a sample as this head sees them, whose boxes are of the kind that its coder makes.
+        """The objects of a sample that this head learns, whose boxes must be of the kind that its coder makes.
 
         Raises:
             ConfigError: They are of another kind.
@@ -311,7 +324,7 @@ class DenseHead(Head):
     def losses_by_level(
         self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm
     ) -> dict[str, list[Tensor]]:
-        """The ``terms``, one value a level: that is how they are logged; what is trained on is their sum."""
+        """Each of the ``terms`` as a list of one value a level, whose sum is trained on."""
         levels = self.levels(preds, targets.pos_inds)
         return {name: [term(*level) for level in levels] for name, term in terms.items()}
 
@@ -319,7 +332,8 @@ class DenseHead(Head):
     def levels(preds: FlatPredictions, pos_inds: Tensor) -> list[tuple[slice, Tensor]]:
         """For each level its rows among the N priors, and its positives as indices into ``pos_inds`` (P,)."""
         level_of_pos = preds.priors.level_ids[pos_inds % len(preds.priors)]
-        rows, start = [], 0
+        rows = []
+        start = 0
         for count in preds.num_priors:
             rows.append(slice(start, start + count))
             start += count
@@ -363,7 +377,7 @@ class DenseHead(Head):
         return results
 
     def instance_fields(self, preds: FlatPredictions, index: int, prior_inds: Tensor) -> dict[str, Tensor]:
-        """What a mask branch wants to know of the priors ``prior_inds`` (n,) of image ``index``, by name."""
+        """Fields by name that a mask branch needs of the priors ``prior_inds`` (n,) of image ``index``; none here."""
         return {}
 
     # -- testing -----------------------------------------------------------------------------------------------------
@@ -397,6 +411,7 @@ class DenseHead(Head):
         candidates = self.select(self.scores(preds)[0], preds.num_priors, cfg)
         factors = self.score_factors(preds)
         if factors is not None:
+            # after the selection, whose threshold is about classes alone, as in the papers that have such factors
             candidates.scores = candidates.scores * factors[0][candidates.prior_inds]
         candidates.boxes = self.decode(preds, 0, candidates.prior_inds, img_shape)
         if scale_factor is not None:
@@ -413,7 +428,8 @@ class DenseHead(Head):
             num_priors: Number of priors of each level.
             cfg: ``score_thr`` and ``nms_pre``.
         """
-        levels, start = [], 0
+        levels = []
+        start = 0
         for level_scores in scores.split(num_priors):
             values, inds, labels = top_scores(level_scores, cfg.get('score_thr', 0), cfg.get('nms_pre', -1))
             levels.append((values, labels, inds + start))
@@ -437,13 +453,13 @@ class DenseHead(Head):
         return candidates.labels
 
     def to_result(self, kept: Candidates, preds: FlatPredictions) -> InstanceData:
-        """What is put out for an image, from what is left after suppression and predictions for this image."""
+        """The result for an image, from what is left after suppression and predictions for this image."""
         fields = self.instance_fields(preds, 0, kept.prior_inds)
         return InstanceData(bboxes=kept.boxes, scores=kept.scores, labels=kept.labels, **fields)
 
 
 def check_one_prior(head: DenseHead) -> None:
-    """Raise a ``ValueError`` unless there is one prior at a cell, as heads need whose layers are about cells."""
+    """Raise a ``ValueError`` unless there is one prior at each cell, as heads need that predict once for a cell."""
     counts = head.prior_generator.num_base_priors
     if set(counts) != {1}:
         raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')

@@ -17,13 +17,20 @@ from mmdetlike_ops import DeformConv2d
 from .base import DenseTargets, FlatPredictions
 from .rpn_head import RPNHead
 
-DEFAULT_ANCHORS = dict(type='AnchorGenerator', scales=[8], ratios=[1.0], strides=[4, 8, 16, 32, 64])
-DEFAULT_ADAPTION = dict(type='dilation', dilation=3)
+CASCADE_RPN_ANCHORS = dict(type='AnchorGenerator', scales=[8], ratios=[1.0], strides=[4, 8, 16, 32, 64])
+DILATED_CONV = dict(type='dilation', dilation=3)
 CELLS_OF_A_SAMPLE = 200  # a loss without a sampler is divided by the anchors over this
 
 
 class AdaptiveConv(nn.Module):
-    """A 3x3 convolution whose taps are ``dilation`` apart, or, of the type ``'offset'``, as the anchor of a cell says.
+    """The adaptive convolution of Cascade RPN: 3x3, with its taps spread over the anchor of each cell.
+
+    Args:
+        in_channels: Channels of the features.
+        out_channels: Channels put out.
+        type: ``'offset'`` for taps over the anchor; ``'dilation'`` where all anchors of a level are alike, so that an
+            ordinary convolution does.
+        dilation: Distance of the taps with ``'dilation'``, in cells.
 
     Raises:
         ValueError: ``type`` is neither ``'dilation'`` nor ``'offset'``.
@@ -47,11 +54,12 @@ class AdaptiveConv(nn.Module):
 
 
 def anchor_offsets(priors: Priors, cells: Tensor) -> Tensor:
-    """(N, 18) or (B, N, 18) from the taps of a 3x3 convolution at ``cells`` (N, 2) to a grid over each anchor.
+    """Offsets (N, 18) or (B, N, 18) that move the taps of a 3x3 convolution at ``cells`` (N, 2) onto each anchor.
 
-    The grid lies in the middle of the anchor and reaches from side to side; y then x of each tap, in cells.
+    There they form a grid around the anchor's center that reaches from side to side; y then x of each tap, in cells.
     """
     center = priors.points / priors.strides - cells
+    # a tap is one cell from the middle anyway
     spread = geometry.sizes(priors.boxes) / priors.strides / 2 - 1
     taps = spread.new_tensor([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)])
     return (center.unsqueeze(-2) + spread.unsqueeze(-2) * taps).flip(-1).flatten(-2)
@@ -59,7 +67,7 @@ def anchor_offsets(priors: Priors, cells: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class StageCascadeRPNHead(RPNHead):
-    """A stage of ``CascadeRPNHead``.
+    """One stage of ``CascadeRPNHead``: regress its anchors and, in the last stage, tell objects from background.
 
     Args:
         in_channels: Channels of the pyramid's feature maps.
@@ -73,8 +81,8 @@ class StageCascadeRPNHead(RPNHead):
     def __init__(
         self,
         in_channels: int,
-        anchor_generator: dict = DEFAULT_ANCHORS,
-        adapt_cfg: dict = DEFAULT_ADAPTION,
+        anchor_generator: dict = CASCADE_RPN_ANCHORS,
+        adapt_cfg: dict = DILATED_CONV,
         bridged_feature: bool = False,
         with_cls: bool = True,
         **kwargs,
@@ -90,20 +98,20 @@ class StageCascadeRPNHead(RPNHead):
         self.rpn_reg = nn.Conv2d(self.feat_channels, 4, 1)
 
     def refine(self, x: Sequence[Tensor], priors: Priors) -> tuple[list[Tensor], FlatPredictions]:
-        """The features for the next stage, and what this one predicts at ``priors``."""
+        """Predict at ``priors``: the features for the next stage, and the predictions."""
         sizes = [tuple(level.shape[-2:]) for level in x]
-        home = self.priors(sizes, x[0].device)
-        offsets = anchor_offsets(priors, home.points / home.strides).split([h * w for h, w in sizes], dim=-2)
+        unmoved = self.priors(sizes, x[0].device)
+        offsets = anchor_offsets(priors, unmoved.points / unmoved.strides).split([h * w for h, w in sizes], dim=-2)
         features = []
-        for level, size, places in zip(x, sizes, offsets):
-            by_channel = places.view(-1, *size, places.shape[-1]).permute(0, 3, 1, 2)
+        for level, size, of_level in zip(x, sizes, offsets):
+            by_channel = of_level.view(-1, *size, of_level.shape[-1]).permute(0, 3, 1, 2)
             features.append(self.rpn_conv(level, by_channel).relu())
         outs = [[self.rpn_cls(level) for level in features]] if self.with_cls else []
         outs.append([self.rpn_reg(level) for level in features])
         return features if self.bridged_feature else list(x), self.flatten(outs, priors)
 
-    def refined(self, preds: FlatPredictions, img_shapes: Sequence[tuple[int, int]] | None) -> Priors:
-        """Each image's boxes, clipped to it where ``img_shapes`` are given, as anchors without gradient."""
+    def next_priors(self, preds: FlatPredictions, img_shapes: Sequence[tuple[int, int]] | None) -> Priors:
+        """The next stage's anchors: each image's boxes without gradient, clipped to it if ``img_shapes`` are given."""
         shapes = None if img_shapes is None else [shape[:2] for shape in img_shapes]
         boxes = self.bbox_coder.decode(preds.priors.boxes, preds.bbox_pred.detach(), max_shape=shapes)
         return preds.priors.moved_to(boxes)
@@ -112,6 +120,7 @@ class StageCascadeRPNHead(RPNHead):
         self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
     ) -> dict[str, list[Tensor]]:
         """``cls`` over all anchors, if there are classes, and ``reg`` over the positives, one value a level."""
+        # all anchors take part, so there is no number of samples to divide by; the factor is that of the authors
         if 'sampler' not in self.train_cfg:
             targets = replace(targets, avg_factor=targets.labels.numel() / CELLS_OF_A_SAMPLE)
         terms = super().target_losses(preds, targets, samples)
@@ -133,6 +142,8 @@ class CascadeRPNHead(BaseModule):
     Raises:
         ValueError: There is another number of stages or of their settings, or ``num_classes`` is not 1.
     """
+
+    predicts_dataset_classes = False
 
     def __init__(
         self,
@@ -159,18 +170,18 @@ class CascadeRPNHead(BaseModule):
     def run(
         self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]] | None = None
     ) -> list[tuple[StageCascadeRPNHead, FlatPredictions]]:
-        """Each stage and what it predicts; boxes are clipped where ``img_shapes`` are given."""
+        """Run one stage after another: each with its predictions, boxes clipped where ``img_shapes`` are given."""
         sizes = [tuple(level.shape[-2:]) for level in x]
         priors = self.stages[0].priors(sizes, x[0].device)
         outputs = []
         for stage in self.stages:
             x, preds = stage.refine(x, priors)
             outputs.append((stage, preds))
-            priors = stage.refined(preds, img_shapes)
+            priors = stage.next_priors(preds, img_shapes)
         return outputs
 
     def forward(self, x: Sequence[Tensor]) -> list[dict[str, Tensor]]:
-        """What each stage predicts by name, (B, N, channels)."""
+        """The predictions of each stage by name, (B, N, channels)."""
         return [preds.maps for _, preds in self.run(x)]
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:

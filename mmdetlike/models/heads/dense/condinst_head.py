@@ -20,12 +20,12 @@ from .dynamic_masks import MaskNetwork
 from .fcos_head import FCOSHead
 from .predictions import FlatPredictions
 
-DEFAULT_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0)
+CONDINST_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0)
 
 
 @MODELS.register_module()
 class CondInstBboxHead(FCOSHead):
-    """FCOS whose points also predict the parameters of a small network that draws the mask of their object.
+    """An ``FCOSHead`` whose points also predict the parameters of a small network, which makes their object's mask.
 
     Args:
         num_classes: Classes without background.
@@ -67,17 +67,44 @@ class CondInstBboxHead(FCOSHead):
         )
 
 
+@MODELS.register_module()
 class SummedMaskFeatures(MaskFeatures):
-    """Features of several levels, summed: all are enlarged to the size of the first one used.
+    """Mask features of CondInst: those of several levels, enlarged to the size of the first one used and summed.
 
     Args:
+        in_channels, feat_channels, start_level, end_level, out_channels, mask_stride, conv_cfg, norm_cfg, init_cfg:
+            As of ``MaskFeatures``.
         num_stacked_convs: Convolutions after the sum.
-        kwargs: See ``MaskFeatures``.
     """
 
-    def __init__(self, num_stacked_convs: int = 4, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.conv_branch = build_tower(self.feat_channels, self.feat_channels, num_stacked_convs, **self.layer)
+    def __init__(
+        self,
+        in_channels: int,
+        feat_channels: int,
+        start_level: int,
+        end_level: int,
+        out_channels: int,
+        mask_stride: int = 4,
+        num_stacked_convs: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        self.num_stacked_convs = num_stacked_convs
+        super().__init__(
+            in_channels,
+            feat_channels,
+            start_level,
+            end_level,
+            out_channels,
+            mask_stride,
+            conv_cfg,
+            norm_cfg,
+            init_cfg,
+        )
+
+    def build_mixer(self) -> None:
+        self.conv_branch = build_tower(self.feat_channels, self.feat_channels, self.num_stacked_convs, **self.layer)
         self.conv_pred = nn.Conv2d(self.feat_channels, self.out_channels, 1)
 
     def level_convs(self, level: int) -> nn.Sequential:
@@ -85,7 +112,7 @@ class SummedMaskFeatures(MaskFeatures):
         return nn.Sequential(OrderedDict({f'conv{level}': conv}))
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
-        """Pyramid maps (B, C, H_i, W_i) -> (B, out_channels, h, w), the size of the first level used."""
+        """Feature maps (B, C, H_i, W_i) -> (B, out_channels, h, w), the size of the first level used."""
         levels = self.run_levels(x)
         size = levels[0].shape[-2:]
         # a level may be one pixel short of its share where a side is not a multiple of the stride
@@ -95,12 +122,12 @@ class SummedMaskFeatures(MaskFeatures):
 
 @MODELS.register_module()
 class CondInstMaskHead(Head):
-    """Draws the mask of each object by 1x1 convolutions of its own, over features that all objects share.
+    """Make the mask of each object by 1x1 convolutions of its own, over features that all objects share.
 
     A pixel of these has, beside the features, its distance x and y from the object's point.
 
     Args:
-        mask_feature_head: Arguments of ``SummedMaskFeatures``.
+        mask_feature_head: Makes the features that all objects share; ``SummedMaskFeatures`` if it names no ``type``.
         num_layers: Convolutions of an object's network.
         feat_channels: Channels between them.
         mask_out_stride: Stride of mask logits in pixels.
@@ -108,7 +135,9 @@ class CondInstMaskHead(Head):
         max_masks_to_train: Train on so many positives of an image, drawn at random; -1 for all.
         topk_masks_per_img: Train on the best positives of each object, so many in an image; -1 for all.
         loss_mask: Loss of mask logits.
-        kwargs: See ``Head``; ``test_cfg`` has ``mask_thr``, least probability inside a mask.
+        num_classes: Kept for configs: masks are drawn alike for all classes.
+        train_cfg, init_cfg: As of ``Head``.
+        test_cfg: ``mask_thr``, least probability inside a mask.
 
     Raises:
         ValueError: The stride of the features is no multiple of ``mask_out_stride``, or positives are limited twice.
@@ -123,11 +152,14 @@ class CondInstMaskHead(Head):
         size_of_interest: int = 8,
         max_masks_to_train: int = -1,
         topk_masks_per_img: int = -1,
-        loss_mask: dict = DEFAULT_LOSS_MASK,
-        **kwargs,
+        loss_mask: dict = CONDINST_LOSS_MASK,
+        num_classes: int | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(**kwargs)
-        self.mask_feature_head = SummedMaskFeatures(**mask_feature_head)
+        super().__init__(num_classes, train_cfg, test_cfg, init_cfg)
+        self.mask_feature_head = MODELS.build({'type': 'SummedMaskFeatures', **mask_feature_head})
         self.mask_feat_stride = self.mask_feature_head.mask_stride
         if self.mask_feat_stride % mask_out_stride:
             raise ValueError(
@@ -161,6 +193,7 @@ class CondInstMaskHead(Head):
                 f'a mask of this head has {self.network.num_params} parameters, but num_params of the box head is '
                 f'{params.shape[1]}'
             )
+        # centers of the features' pixels, in pixels of the image
         ys, xs = ((torch.arange(side, device=feat.device) + 0.5) * self.mask_feat_stride for side in feat.shape[-2:])
         pixels = torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).flatten(0, 1)
         logits = self.network.mask_logits(feat, pixels, params, instances.points, instances.strides)
@@ -184,6 +217,7 @@ class CondInstMaskHead(Head):
         if 0 < self.topk_masks_per_img < len(positives):
             best = positives[positives.quality.argsort(descending=True)]
             objects = best.gt_inds.unique()
+            # an equal share for each object: one with many points must not crowd out the others
             each = max(self.topk_masks_per_img // len(objects), 1)
             return best[torch.cat([(best.gt_inds == number).nonzero().squeeze(1)[:each] for number in objects])]
         return positives

@@ -8,20 +8,19 @@ from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 
-from ..common import rare_classes_init, require_decoded_boxes
-from .anchor_head import AnchorHead
+from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, rare_classes_init, require_decoded_boxes
+from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
-DEFAULT_LOSS_IOU = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 FIRST_DCN = dict(type='DCN', deform_groups=1)
 
 
 @MODELS.register_module()
 class DDODHead(AnchorHead):
-    """Classes, deltas and IoU of anchors; ``train_cfg.assigner`` assigns classes, ``train_cfg.reg_assigner`` boxes.
+    """Predict classes, deltas and IoU of anchors, whose classes and boxes are assigned by an assigner each.
 
-    Levels with few positives, counted since training began, weigh up to twice as much as those with many.
+    ``train_cfg.assigner`` is that of classes, ``train_cfg.reg_assigner`` that of boxes and IoU. Levels with few
+    positives, counted since training began, weigh up to twice as much as those with many.
 
     Args:
         num_classes: Classes without background.
@@ -32,7 +31,8 @@ class DDODHead(AnchorHead):
         norm_cfg: Norm layer of the towers.
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
         loss_iou: Loss of the predicted IoU.
-        kwargs: See ``AnchorHead``.
+        feat_channels, anchor_generator, bbox_coder, loss_cls, loss_bbox: As of ``AnchorHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: ``reg_decoded_bbox`` is False, or ``train_cfg`` has an ``assigner`` but no ``reg_assigner``.
@@ -48,15 +48,34 @@ class DDODHead(AnchorHead):
         stacked_convs: int = 4,
         conv_cfg: dict | None = None,
         use_dcn: bool = True,
-        norm_cfg: dict | None = DEFAULT_NORM,
+        norm_cfg: dict | None = TOWER_NORM,
         reg_decoded_bbox: bool = True,
-        loss_iou: dict = DEFAULT_LOSS_IOU,
-        **kwargs,
+        loss_iou: dict = BINARY_CROSS_ENTROPY,
+        feat_channels: int = 256,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DELTA_CODER,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.use_dcn = stacked_convs, use_dcn
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(num_classes, in_channels, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            anchor_generator,
+            bbox_coder,
+            reg_decoded_bbox,
+            loss_cls,
+            loss_bbox,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
         self.loss_iou = MODELS.build(loss_iou)
         if 'assigner' in self.train_cfg:
             if 'reg_assigner' not in self.train_cfg:
@@ -84,6 +103,7 @@ class DDODHead(AnchorHead):
 
     def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
         """``cls`` over all anchors, ``bbox`` and ``iou`` over the positives of boxes, one value a level."""
+        # classes first: both count positives, and each weighs levels by what was counted before it and now
         class_terms = self.class_losses(preds, self.targets(preds, samples))
         box_terms = self.box_losses(preds, self.targets(preds, samples, assigner=self.reg_assigner))
         return {**class_terms, **box_terms}
@@ -122,6 +142,7 @@ class DDODHead(AnchorHead):
         levels = preds.priors.level_ids[targets.pos_inds % len(preds.priors)]
         self.seen_positives += levels.bincount(minlength=len(self.seen_positives))
         fewest, most = self.seen_positives.aminmax()
+        # all weights are 2 where levels have had equally many, also before there were any
         return 2 - (self.seen_positives - fewest) / (most - fewest + 1e-10)
 
     def score_factors(self, preds: FlatPredictions) -> Tensor:

@@ -15,7 +15,7 @@ class MaskNetwork:
 
     Attributes:
         widths: Channels put in, between the layers, and put out: 1.
-        reach: Distances are divided by so many strides of the prior.
+        reach: Unit of the distances, in strides of the prior.
     """
 
     widths: Sequence[int]

@@ -9,19 +9,15 @@ from mmdetlike.models.task_modules import PointRangeAssigner
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from ..common import loss_normalizer, notice_unused_assigner
-from .anchor_free_head import AnchorFreeHead
+from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, notice_unused_assigner
+from .anchor_free_head import REGRESS_RANGES, AnchorFreeHead
 from .centerness import centerness_target
 from .predictions import DenseTargets, FlatPredictions
-
-DEFAULT_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))
-DEFAULT_LOSS_CENTERNESS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
-DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 
 
 @MODELS.register_module()
 class FCOSHead(AnchorFreeHead):
-    """Classes, distances and the centerness of every point.
+    """Predict classes, the distances to the box sides and the centerness of every point.
 
     Args:
         num_classes: Classes without background.
@@ -42,13 +38,13 @@ class FCOSHead(AnchorFreeHead):
         self,
         num_classes: int,
         in_channels: int,
-        regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
+        regress_ranges: Sequence[tuple[float, float]] = REGRESS_RANGES,
         center_sampling: bool = False,
         center_sample_radius: float = 1.5,
         norm_on_bbox: bool = False,
         centerness_on_reg: bool = False,
-        loss_centerness: dict = DEFAULT_LOSS_CENTERNESS,
-        norm_cfg: dict | None = DEFAULT_NORM,
+        loss_centerness: dict = BINARY_CROSS_ENTROPY,
+        norm_cfg: dict | None = TOWER_NORM,
         **kwargs,
     ) -> None:
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
@@ -69,13 +65,16 @@ class FCOSHead(AnchorFreeHead):
     def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level from the features of both towers."""
         centerness = self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat)
+        # float32 before the exponential, which half precision would overflow beyond 11
         distances = self.scales[level](self.conv_reg(reg_feat)).float()
         distances = distances.clamp(min=0) * self.strides[level] if self.norm_on_bbox else distances.exp()
         return self.conv_cls(cls_feat), distances, centerness
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` over all points, ``bbox`` and ``centerness`` over the positives."""
-        pos_inds, points, gt_boxes = targets.pos_inds, targets.pos_priors.points, targets.pos_gt_bboxes
+        pos_inds = targets.pos_inds
+        points = targets.pos_priors.points
+        gt_boxes = targets.pos_gt_bboxes
         boxes = self.bbox_coder.decode(points, preds.bbox_pred.flatten(0, 1)[pos_inds])
         centerness = centerness_target(self.bbox_coder.encode(points, gt_boxes))
         # boxes count by their centerness, so that is what their loss is divided by
@@ -83,6 +82,7 @@ class FCOSHead(AnchorFreeHead):
         cls_score = preds.cls_score.flatten(0, 1)
         pos_logits = preds.centerness.flatten()[pos_inds]
         return dict(
+            # without weights: FCOS ignores no point
             cls=self.loss_cls(cls_score, targets.labels.flatten(), avg_factor=targets.num_pos),
             bbox=self.loss_bbox(boxes, gt_boxes, weight=centerness, avg_factor=box_factor),
             centerness=self.loss_centerness(pos_logits, centerness, avg_factor=targets.num_pos),

@@ -18,13 +18,13 @@ from ..common import notice_unused_assigner
 from .anchor_free_head import AnchorFreeHead
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_RANGES = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512))
+FOVEA_RANGES = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512))
 # how many times a distance may be as long as the level's base edge, or as short
 LARGEST_RATIO = 16.0
 
 
 class FeatureAlign(BaseModule):
-    """A deformable 3x3 convolution whose taps move by what is predicted of a cell's box.
+    """Align features with the predicted boxes: a deformable 3x3 convolution whose offsets are made of the distances.
 
     Args:
         in_channels: Channels of the features.
@@ -44,7 +44,7 @@ class FeatureAlign(BaseModule):
 
 @MODELS.register_module()
 class FoveaHead(AnchorFreeHead):
-    """Classes, and distances as exponents of the ratio to a level's base edge, of points in the middle of objects.
+    """Predict classes and box distances of points, the latter as logarithms of the ratio to a level's base edge.
 
     Args:
         num_classes: Classes without background.
@@ -62,7 +62,7 @@ class FoveaHead(AnchorFreeHead):
         num_classes: int,
         in_channels: int,
         base_edge_list: Sequence[int] = (16, 32, 64, 128, 256),
-        scale_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
+        scale_ranges: Sequence[tuple[float, float]] = FOVEA_RANGES,
         sigma: float = 0.4,
         with_deform: bool = False,
         deform_groups: int = 4,
@@ -103,6 +103,7 @@ class FoveaHead(AnchorFreeHead):
         ratios = distances / self.base_edges(targets.pos_priors.level_ids)
         exponents = ratios.clamp(min=1 / LARGEST_RATIO, max=LARGEST_RATIO).log()
         every = slice(0, len(preds.priors))
+        # one more for each image: the background of those without an object is learned too
         return dict(
             cls=self.class_loss(preds, targets, every, avg_factor=count + len(samples)),
             bbox=self.loss_bbox(preds.bbox_pred.flatten(0, 1)[pos], exponents, avg_factor=targets.num_pos),
@@ -116,4 +117,5 @@ class FoveaHead(AnchorFreeHead):
         """Boxes of the chosen points, clipped to the centers of the image's outermost pixels."""
         priors = preds.priors.of_image(index)[inds]
         distances = preds.bbox_pred[index][inds].exp() * self.base_edges(priors.level_ids)
+        # one pixel less than other heads, as the original does
         return distance2bbox(priors.points, distances, (img_shape[0] - 1, img_shape[1] - 1))

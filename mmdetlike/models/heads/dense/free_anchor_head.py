@@ -19,7 +19,7 @@ EPS = torch.finfo(torch.float32).eps
 
 @MODELS.register_module()
 class FreeAnchorRetinaHead(RetinaHead):
-    """``RetinaHead`` in whose training the predictions decide which of many anchors learn an object.
+    """A ``RetinaHead`` that assigns by likelihood: its predictions decide which of a bag of anchors learn an object.
 
     ``loss_bbox`` gives the likelihood of a box, ``exp(-loss)`` of its deltas. Of ``loss_cls`` only counts whether
     scores are sigmoids.
@@ -68,7 +68,9 @@ class FreeAnchorRetinaHead(RetinaHead):
 
     def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, Tensor]:
         """``positive_bag_loss`` of all objects and ``negative_bag_loss`` of all anchors and classes."""
-        positive, negative, num_objects = 0.0, 0.0, 0
+        positive = 0.0
+        negative = 0.0
+        num_objects = 0
         for i, sample in enumerate(samples):
             of_image = preds.of_image(i)
             objects = self.gt_instances(sample)
@@ -82,7 +84,7 @@ class FreeAnchorRetinaHead(RetinaHead):
         )
 
     def positive_bag_loss(self, preds: FlatPredictions, objects: InstanceData) -> Tensor:
-        """Loss (m,) of the m objects of an image: how unlikely it is that any anchor of their bags detects them."""
+        """Loss (m,) of an image's objects: how unlikely any anchor of their bags detects them."""
         anchors = preds.priors.boxes
         gt_bboxes = get_box_tensor(objects.bboxes)
         bag_size = min(self.pre_anchor_topk, len(anchors))
@@ -96,6 +98,7 @@ class FreeAnchorRetinaHead(RetinaHead):
     def negative_bag_loss(self, preds: FlatPredictions, objects: InstanceData) -> Tensor:
         """Focal loss (N, C) of the anchors of an image as background, as far as their boxes are no objects."""
         is_object = self.object_probability(preds, objects)
+        # below 1, where the logarithm of the complement is infinite
         wrong = (self.scores(preds)[0] * (1 - is_object)).clamp(max=1 - EPS)
         return -(1 - self.alpha) * wrong**self.gamma * (-wrong).log1p()
 
@@ -107,6 +110,7 @@ class FreeAnchorRetinaHead(RetinaHead):
         """
         boxes = self.bbox_coder.decode(preds.priors.boxes, preds.bbox_pred[0])
         overlaps = bbox_overlaps(get_box_tensor(objects.bboxes), boxes)
+        # an object that no box overlaps enough gives none of them a probability
         best = overlaps.amax(1, keepdim=True).clamp(min=self.bbox_thr + EPS)
         probability = ((overlaps - self.bbox_thr) / (best - self.bbox_thr)).clamp(0, 1)
         classes = objects.labels[:, None].expand_as(probability)
@@ -115,6 +119,9 @@ class FreeAnchorRetinaHead(RetinaHead):
 
 
 def mean_max(likelihood: Tensor) -> Tensor:
-    """The mean (m,) of values (m, n) below 1 which is near the largest where that is near 1."""
+    """The mean-max (m,) of values (m, n) in [0, 1]: their mean where all are small, their maximum where one is near 1.
+
+    So all anchors of a bag learn at first, and the best one in the end (section 3.3 of the paper).
+    """
     weight = 1 / (1 - likelihood).clamp(min=EPS)
     return (weight * likelihood).sum(1) / weight.sum(1)

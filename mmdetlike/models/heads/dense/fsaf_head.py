@@ -16,7 +16,7 @@ LEAST_DISTANCE = 1e-4
 
 @MODELS.register_module()
 class FSAFHead(RetinaHead):
-    """``RetinaHead`` of distances, in which each object is learned in the level where its loss is smallest.
+    """Learn each object on the level where its loss is smallest; a ``RetinaHead`` that predicts distances.
 
     Args:
         num_classes: Classes without background.
@@ -40,6 +40,7 @@ class FSAFHead(RetinaHead):
         self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
     ) -> dict[str, list[Tensor]]:
         """``loss_cls`` and ``loss_bbox``, one value a level, and what is logged: ``num_pos``, ``pos_recall``."""
+        # every loss is needed by itself: they say which level learns an object
         class_loss = self.loss_cls(
             preds.cls_score.flatten(0, 1),
             targets.labels.flatten(),
@@ -54,6 +55,7 @@ class FSAFHead(RetinaHead):
         others = targets.pos_inds[~chosen], targets.pos_labels[~chosen]
         class_loss = class_loss.index_put(others, class_loss.new_zeros(()))
         num_pos = chosen.sum()
+        # without an object only background is summed up, so it is divided by the number of negatives
         count = torch.where(num_pos > 0, num_pos, sum(len(sampling.neg_inds) for sampling in targets.samplings))
         factor = mean_over_ranks(count.float(), count.device, least=1.0)
         by_prior = class_loss.sum(1).view_as(targets.labels)
@@ -70,11 +72,15 @@ class FSAFHead(RetinaHead):
         return dict(losses, num_pos=num_pos / len(samples), pos_recall=recall)
 
     def class_weights(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> Tensor:
-        """(B, N, C) weights in the classification loss: 0 for classes of objects in whose shadow an anchor lies."""
+        """(B, N, C) weights in the classification loss: 0 for the classes of objects whose shadow an anchor is in.
+
+        The shadow is what surrounds an object's core, see ``CenterRegionAssigner``.
+        """
         weights = targets.label_weights[..., None].repeat(1, 1, self.num_classes)
         for i, (sample, sampling) in enumerate(zip(samples, targets.samplings)):
             rows, labels = sampling.assign_result.shadowed.unbind(1)
             usable = self.usable_priors(preds, preds.priors.of_image(i), sample)
+            # indices among the usable priors -> among all
             rows = rows if usable is None else usable[rows]
             weights[i, rows, labels] = 0
         return weights
@@ -84,6 +90,7 @@ class FSAFHead(RetinaHead):
         """(P,) whether a positive is in the level in which the mean of these ``losses`` (P,) of its object is least."""
         objects = targets.pos_objects
         levels = targets.pos_priors.level_ids
+        # a table of objects and levels, flat, so that one sum over groups fills it
         shape = (int(objects.amax()) + 1 if len(objects) else 0, self.prior_generator.num_levels)
         groups = objects * shape[1] + levels
         sums = losses.new_zeros(shape).view(-1).index_add_(0, groups, losses)

@@ -8,18 +8,17 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 
-from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
-from .anchor_head import DEFAULT_ANCHORS, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS
+from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_classes_init, require_decoded_boxes
+from .anchor_free_head import DISTANCE_CODER
+from .anchor_head import DEFAULT_ANCHORS, SMOOTH_L1_LOSS
 from .base import DenseHead, check_one_prior
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
-DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 DEFAULT_LOSS_DFL = dict(type='DistributionFocalLoss', loss_weight=0.25)
 
 
 class Integral(nn.Module):
-    """The mean of a distribution over the integers 0 to ``reg_max``.
+    """The mean of a discrete distribution over the integers 0 to ``reg_max``, from its logits.
 
     Args:
         reg_max: The largest of them.
@@ -28,6 +27,7 @@ class Integral(nn.Module):
     def __init__(self, reg_max: int = 16) -> None:
         super().__init__()
         self.reg_max = reg_max
+        # a buffer since it is part of published checkpoints
         self.register_buffer('project', torch.linspace(0, reg_max, reg_max + 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class Integral(nn.Module):
 
 @MODELS.register_module()
 class GFLHead(DenseHead):
-    """Joint class and IoU scores, and box sides as discrete distributions of their distance from the cell's center.
+    """Predict scores that join class and IoU, and each box side as a distribution over distances from the center.
 
     Args:
         num_classes: Classes without background.
@@ -54,7 +54,7 @@ class GFLHead(DenseHead):
         loss_cls: Classification loss, which takes ``(label, quality)`` as target, as QualityFocalLoss does.
         loss_bbox: Loss of boxes in strides.
         loss_dfl: Loss of the distributions.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: There is more than one anchor at a cell, or ``reg_decoded_bbox`` is False.
@@ -69,15 +69,17 @@ class GFLHead(DenseHead):
         feat_channels: int = 256,
         stacked_convs: int = 4,
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = DEFAULT_NORM,
+        norm_cfg: dict | None = TOWER_NORM,
         anchor_generator: dict = DEFAULT_ANCHORS,
-        bbox_coder: dict = DEFAULT_CODER,
+        bbox_coder: dict = DISTANCE_CODER,
         reg_decoded_bbox: bool = True,
         reg_max: int = 16,
-        loss_cls: dict = DEFAULT_LOSS_CLS,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
         loss_dfl: dict = DEFAULT_LOSS_DFL,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.reg_max = stacked_convs, reg_max
@@ -90,7 +92,9 @@ class GFLHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
         check_one_prior(self)
         self.integral = Integral(reg_max)
@@ -117,6 +121,7 @@ class GFLHead(DenseHead):
 
         Positives count by their best class probability; boxes are compared in strides.
         """
+        # in strides, a level's objects have distances from 0 to `reg_max`, whatever the level
         strides = targets.pos_priors.strides[:, :1]
         points = targets.pos_priors.points / strides
         gt_boxes = targets.pos_gt_bboxes / strides
@@ -125,6 +130,7 @@ class GFLHead(DenseHead):
         distances = self.bbox_coder.encode(points, gt_boxes, self.reg_max)
         weight = self.positive_weights(preds, targets)
         weight_sum = loss_normalizer(weight)
+        # the IoU is a target here: nothing is to be gained by making boxes worse
         quality = targets.scatter(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
 
         def class_loss(rows: slice, pos: Tensor) -> Tensor:
@@ -135,13 +141,14 @@ class GFLHead(DenseHead):
 
         def side_loss(rows: slice, pos: Tensor) -> Tensor:
             sides = logits[pos].reshape(-1, self.reg_max + 1)
+            # each positive has four distributions, over which the loss is averaged
             side_weight = weight[pos].repeat_interleave(4)
             return self.loss_dfl(sides, distances[pos].flatten(), side_weight, avg_factor=4 * weight_sum)
 
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
 
     def positive_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:
-        """(P,) by how much each positive counts in the losses of boxes: its best class probability."""
+        """Weights (P,) of the positives in the losses of boxes: their best class probabilities."""
         return preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:

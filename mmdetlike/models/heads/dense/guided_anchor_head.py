@@ -13,9 +13,8 @@ from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike_ops import DeformConv2d
 
-from ..common import rare_classes_init
-from .anchor_free_head import DEFAULT_LOSS_CLS
-from .anchor_head import DEFAULT_CODER, AnchorHead
+from ..common import FOCAL_LOSS, rare_classes_init
+from .anchor_head import DELTA_CODER, AnchorHead
 from .base import DenseTargets, FlatPredictions
 from .retina_head import RetinaHead
 from .rpn_head import RPNHead
@@ -25,13 +24,20 @@ DEFAULT_APPROXS = dict(
 )
 DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[8], strides=[4, 8, 16, 32, 64])
 DEFAULT_LOSS_SHAPE = dict(type='BoundedIoULoss', beta=0.2, loss_weight=1.0)
-SHAPE_CLIP = 1e-6  # anchors may be this many times larger or smaller than the squares
+SHAPE_CLIP = 1e-6  # no bound for practical purposes: anchors may be a million times as large as the squares
 BACKGROUND_WEIGHT = 0.1  # of a cell in the loss of locations
 CELLS_OF_A_SAMPLE = 200  # the same loss is divided by the cells over this
 
 
 class FeatureAdaption(nn.Module):
-    """A deformable convolution that looks where the shape of a cell's anchor says, by offsets of ``deform_groups``."""
+    """Adapt features to the shapes of anchors: a deformable convolution whose offsets follow from each cell's shape.
+
+    Args:
+        in_channels: Channels of the features.
+        out_channels: Channels put out.
+        kernel_size: Side of the kernel.
+        deform_groups: Groups of channels that have offsets of their own.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, deform_groups: int = 4) -> None:
         super().__init__()
@@ -47,7 +53,7 @@ class FeatureAdaption(nn.Module):
 
 @MODELS.register_module()
 class GuidedAnchorHead(AnchorHead):
-    """Where objects are and of which shape; then classes and boxes of anchors of this shape.
+    """Predict where objects are and of which shape, then classes and boxes of anchors of this shape.
 
     Args:
         num_classes: Classes without background.
@@ -75,11 +81,11 @@ class GuidedAnchorHead(AnchorHead):
         feat_channels: int = 256,
         approx_anchor_generator: dict = DEFAULT_APPROXS,
         square_anchor_generator: dict = DEFAULT_SQUARES,
-        anchor_coder: dict = DEFAULT_CODER,
-        bbox_coder: dict = DEFAULT_CODER,
+        anchor_coder: dict = DELTA_CODER,
+        bbox_coder: dict = DELTA_CODER,
         deform_groups: int = 4,
         loc_filter_thr: float = 0.01,
-        loss_loc: dict = DEFAULT_LOSS_CLS,
+        loss_loc: dict = FOCAL_LOSS,
         loss_shape: dict = DEFAULT_LOSS_SHAPE,
         **kwargs,
     ) -> None:
@@ -115,19 +121,21 @@ class GuidedAnchorHead(AnchorHead):
         return self.conv_cls(adapted), self.conv_reg(adapted), shape, self.conv_loc(x)
 
     def flatten(self, outs: Sequence[Sequence[Tensor]], priors: Priors | None = None) -> FlatPredictions:
-        """As ``DenseHead.flatten``; ``priors`` are the squares, those of the result each image's own anchors."""
+        """Flatten as ``DenseHead`` does; ``priors`` are squares, those of the result each image's guided anchors."""
         preds = super().flatten(outs, priors)
-        anchors = self.shaped(preds.priors.boxes, preds.shape_pred.detach())
+        # boxes are regressed from these anchors; shapes learn by a loss of their own
+        anchors = self.shape_anchors(preds.priors.boxes, preds.shape_pred.detach())
         return replace(preds, priors=preds.priors.moved_to(anchors))
 
-    def shaped(self, squares: Tensor, shapes: Tensor) -> Tensor:
-        """Anchors (..., n, 4) of predicted shapes (..., n, 2) in the place of squares (n, 4)."""
+    def shape_anchors(self, squares: Tensor, shapes: Tensor) -> Tensor:
+        """Anchors (..., n, 4) of predicted shapes (..., n, 2), with the centers of ``squares`` (n, 4)."""
         deltas = torch.cat([torch.zeros_like(shapes), shapes], dim=-1)
         return self.anchor_coder.decode(squares, deltas, wh_ratio_clip=SHAPE_CLIP)
 
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C); in testing 0 where there is hardly an object."""
         scores = super().scores(preds)
+        # proposals of a training are drawn from all anchors: at first no location is probable
         if self.training:
             return scores
         return scores * (preds.loc_pred.sigmoid() >= self.loc_filter_thr)
@@ -137,8 +145,9 @@ class GuidedAnchorHead(AnchorHead):
         squares = self.priors(preds.featmap_sizes, preds.loc_pred.device)
         targets = self.targets(preds, samples, assigner=self.ga_assigner, priors=squares, sampler=self.ga_sampler)
         shapes = preds.shape_pred.flatten(0, 1)[targets.pos_inds]
-        anchors = self.shaped(targets.pos_priors.boxes, shapes)
+        anchors = self.shape_anchors(targets.pos_priors.boxes, shapes)
         locations = replace(preds, maps=dict(cls_score=preds.loc_pred))
+        # the losses of locations are those of a class, so they go through the same method
         middles = self.location_targets(targets, samples, squares)
 
         def shape_loss(rows: slice, pos: Tensor) -> Tensor:
@@ -189,7 +198,7 @@ class GARPNHead(GuidedAnchorHead, RPNHead):
 
 @MODELS.register_module()
 class GARetinaHead(GuidedAnchorHead, RetinaHead):
-    """Two towers of convolutions, for classes and locations and for boxes and shapes, then guided anchors.
+    """RetinaNet's head with guided anchors: classes and locations from one tower, boxes and shapes from the other.
 
     Its arguments are those of ``GuidedAnchorHead`` and ``RetinaHead``.
     """
@@ -202,6 +211,7 @@ class GARetinaHead(GuidedAnchorHead, RetinaHead):
     )
 
     def build_layers(self) -> None:
+        # not by `super()`: the parts of GuidedAnchorHead are made below, in other widths
         RetinaHead.build_layers(self)
         width = self.feat_channels
         self.conv_loc = nn.Conv2d(width, 1, 1)

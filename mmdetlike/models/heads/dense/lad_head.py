@@ -13,7 +13,7 @@ from .predictions import DenseTargets
 
 @MODELS.register_module()
 class LADHead(PAAHead):
-    """``PAAHead`` that learns what a teacher's losses assign, not its own."""
+    """A ``PAAHead`` whose positives are chosen by the losses of a teacher, not by its own."""
 
     def loss_with_teacher(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, teacher_targets: DenseTargets

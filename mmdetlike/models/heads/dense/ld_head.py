@@ -15,7 +15,7 @@ DEFAULT_LOSS_LD = dict(type='KnowledgeDistillationKLDivLoss', loss_weight=0.25, 
 
 @MODELS.register_module()
 class LDHead(GFLHead):
-    """``GFLHead`` whose distributions of box sides learn from those of a teacher too.
+    """A ``GFLHead`` whose distributions of box sides also learn from those of a teacher.
 
     Args:
         num_classes: Classes without background.

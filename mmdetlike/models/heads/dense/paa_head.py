@@ -22,7 +22,7 @@ COVARIANCE_TYPES = ('full', 'tied', 'diag', 'spherical')
 
 @MODELS.register_module()
 class PAAHead(ATSSHead):
-    """``ATSSHead`` that learns IoU in place of centerness, and whose losses tell which anchors learn an object.
+    """An ``ATSSHead`` that predicts IoU, not centerness, and assigns by how well predictions suit each object.
 
     ``train_cfg.assigner`` chooses candidates. The losses of an object's best candidates are taken for a mixture of two
     normal distributions: positive are those of the one with smaller losses, up to its most likely one.
@@ -64,7 +64,7 @@ class PAAHead(ATSSHead):
 
     @torch.no_grad()
     def likely_targets(self, preds: FlatPredictions, samples: SampleList) -> DenseTargets:
-        """Targets whose positives are those of the assigner that these predictions suit."""
+        """Targets whose positives are those of the assigner that the losses of these predictions single out."""
         candidates = self.targets(preds, samples)
         losses = self.candidate_losses(preds, candidates)
         return keep_positives(candidates, self.likely_positives(losses, candidates), self.num_classes)
@@ -87,6 +87,7 @@ class PAAHead(ATSSHead):
         losses = losses[inds]
         objects = objects[inds]
         columns = ranks_in_groups(losses, objects)  # rising losses from left to right
+        # a row for each object, NaN where it has fewer candidates: all mixtures are then fitted at once
         table = losses.new_full((int(objects.amax()) + 1 if len(objects) else 0, self.topk * num_levels), torch.nan)
         table[objects, columns] = losses
         likely = torch.zeros_like(targets.pos_inds, dtype=torch.bool)
@@ -95,7 +96,8 @@ class PAAHead(ATSSHead):
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` over all anchors, ``bbox`` and ``iou`` over the positives."""
-        pos, gt_boxes = targets.pos_inds, targets.pos_gt_bboxes
+        pos = targets.pos_inds
+        gt_boxes = targets.pos_gt_bboxes
         boxes = self.bbox_coder.decode(targets.pos_priors.boxes, preds.bbox_pred.flatten(0, 1)[pos])
         ious = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True)
         # also without an object there is something to learn of each image
@@ -117,6 +119,7 @@ class PAAHead(ATSSHead):
 
     def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """All classes above ``score_thr`` of the ``nms_pre`` priors of each level that have the best class scores."""
+        # all classes of a prior that is left out are below any threshold
         selected = torch.full_like(scores, -torch.inf)
         start = 0
         for best in scores.amax(1).split(num_priors):
@@ -126,7 +129,7 @@ class PAAHead(ATSSHead):
         return super().select(selected, num_priors, ConfigDict(cfg, nms_pre=-1))
 
     def suppress(self, candidates: Candidates, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
-        """As ``DenseHead.suppress``, then voting, unless ``test_cfg.score_voting`` switches it off."""
+        """Suppress as ``DenseHead`` does, then vote, unless ``test_cfg.score_voting`` switches that off."""
         kept = super().suppress(candidates, preds, cfg)
         return vote(kept, candidates) if self.score_voting and cfg.get('score_voting', True) else kept
 
@@ -143,7 +146,7 @@ def ranks_in_groups(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def likely_columns(table: Tensor, tied: bool) -> Tensor:
-    """(m, n) which losses belong to the component with the smaller ones, up to its most likely one.
+    """(m, n) whether losses are those of positives: of the component of smaller losses, up to its most likely one.
 
     Args:
         table: (m, n) losses of the candidates of m objects, rising, NaN where there are no more.
@@ -181,10 +184,11 @@ def keep_positives(targets: DenseTargets, kept: Tensor, background: int) -> Dens
 
 
 def vote(kept: Candidates, candidates: Candidates, least_iou: float = 0.01, width: float = 0.025) -> Candidates:
-    """The boxes that are kept, each moved to the mean of the candidates of its class around it, class by class.
+    """Score voting: move each kept box to the weighted mean of the candidates of its class around it, class by class.
 
     A candidate counts by its score and by ``exp(-(1 - IoU)^2 / width)``, from ``least_iou`` on.
     """
+    # sorted as the original sorts its results
     kept = kept[kept.labels.argsort(stable=True)]
     boxes = [kept.boxes[:0]]
     for label in kept.labels.unique():

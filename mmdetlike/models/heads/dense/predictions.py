@@ -1,4 +1,4 @@
-"""What passes through the pipeline of dense heads: predictions, targets, candidates."""
+"""The types that pass through the pipeline of dense heads: predictions, targets, candidates."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from mmdetlike.utils.dist import mean_over_ranks
 
 @dataclass
 class FlatPredictions:
-    """What a head predicts at all priors of all levels.
+    """The predictions of a batch at all priors of all levels.
 
     Attributes:
         maps: name -> (B, N, channels of one prior), e.g. ``cls_score`` and ``bbox_pred``; also read as attributes.
@@ -26,24 +26,25 @@ class FlatPredictions:
     num_priors: list[int]
 
     def __getattr__(self, name: str) -> Tensor:
+        # by way of `__dict__`: `self.maps` would call this method again where copying asks for it before it is set
         try:
             return self.__dict__['maps'][name]
         except KeyError:
             raise AttributeError(f'this head predicts {list(self.__dict__.get("maps", ()))}, not {name!r}') from None
 
     def of_image(self, index: int) -> 'FlatPredictions':
-        """Those of one image, as a batch of one."""
+        """The predictions for one image, as a batch of one."""
         maps = {name: value[index : index + 1] for name, value in self.maps.items()}
         return replace(self, maps=maps, priors=self.priors.of_image(index))
 
     def detach(self) -> 'FlatPredictions':
-        """The same values without their graph."""
+        """The same predictions without gradient."""
         return replace(self, maps={name: value.detach() for name, value in self.maps.items()})
 
 
 @dataclass
 class DenseTargets:
-    """What the priors of a batch should predict.
+    """The targets of a batch: what each prior should predict.
 
     Attributes:
         labels: (B, N) int64 class of each prior, ``num_classes`` for background.
@@ -71,7 +72,8 @@ class DenseTargets:
     @property
     def pos_objects(self) -> Tensor:
         """(P,) the object of each positive, counted through all images of the batch."""
-        objects, start = [], 0
+        objects = []
+        start = 0
         for sampling in self.samplings:
             objects.append(sampling.pos_assigned_gt_inds + start)
             start += sampling.assign_result.num_gts
@@ -90,13 +92,14 @@ class DenseTargets:
     def scatter(self, values: Tensor) -> Tensor:
         """(B, N) the positives' ``values`` (P,) at their priors, 0 elsewhere."""
         everywhere = values.new_zeros(self.labels.shape)
+        # a view, since `pos_inds` count through all images
         everywhere.view(-1)[self.pos_inds] = values
         return everywhere
 
 
 @dataclass
 class Candidates:
-    """Boxes of one image that may be put out.
+    """Boxes of one image that may become results, before and after suppression.
 
     Attributes:
         scores: (n,) in [0, 1].

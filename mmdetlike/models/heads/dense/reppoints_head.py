@@ -13,8 +13,8 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import DeformConv2d
 
-from ..common import rare_classes_init
-from .anchor_free_head import DEFAULT_LOSS_CLS, AnchorFreeHead
+from ..common import FOCAL_LOSS, rare_classes_init
+from .anchor_free_head import AnchorFreeHead
 from .base import DenseTargets, FlatPredictions
 
 TRANSFORMS = ('minmax', 'partial_minmax', 'moment')
@@ -22,7 +22,9 @@ TRANSFORMS = ('minmax', 'partial_minmax', 'moment')
 
 @MODELS.register_module()
 class RepPointsHead(AnchorFreeHead):
-    """Points on each object, refined by features gathered at them; boxes are made of the points.
+    """Predict a set of points for each object, then refine them by the features at these points.
+
+    A box is made of the points as ``transform_method`` says.
 
     Args:
         num_classes: Classes without background.
@@ -36,7 +38,7 @@ class RepPointsHead(AnchorFreeHead):
         loss_bbox_init: Loss of the boxes of the first points.
         loss_bbox_refine: Loss of the boxes of the refined points.
         use_grid_points: Predict boxes, in which the points form a regular grid.
-        center_init: Points start in the cell's place, not on a grid around it.
+        center_init: Points start at the cell, not on a grid around it.
         transform_method: Boxes of points: ``'minmax'`` encloses all of them, ``'partial_minmax'`` the first four,
             ``'moment'`` is their mean and a learned multiple of their standard deviation.
         moment_mul: Share of the gradient that this multiple receives.
@@ -59,7 +61,7 @@ class RepPointsHead(AnchorFreeHead):
         gradient_mul: float = 0.1,
         point_strides: Sequence[int] = (8, 16, 32, 64, 128),
         point_base_scale: float = 4,
-        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_cls: dict = FOCAL_LOSS,
         loss_bbox_init: dict = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=0.5),  # noqa: B006
         loss_bbox_refine: dict = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),  # noqa: B006
         use_grid_points: bool = False,
@@ -111,7 +113,7 @@ class RepPointsHead(AnchorFreeHead):
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, and points (B, 2 * num_points, H, W) before and after they are refined.
 
-        Points are y, x one after another, from the cell's place, in strides.
+        Points are y, x one after another, relative to the cell, in strides.
         """
         cls_feat = run_tower(self.cls_convs, x)
         reg_feat = run_tower(self.reg_convs, x)
@@ -122,9 +124,11 @@ class RepPointsHead(AnchorFreeHead):
             points = regular_grid(box, self.kernel_size)
         else:
             points = first if self.center_init else first + regular_grid(start, self.kernel_size)
-        home = regular_grid(square(self.kernel_size // 2, first), self.kernel_size)
+        # a deformable convolution takes offsets from its regular taps, the points are relative to the cell
+        regular_taps = regular_grid(square(self.kernel_size // 2, first), self.kernel_size)
+        # the same values, of whose gradient only a share reaches the first points
         taps = (1 - self.gradient_mul) * points.detach() + self.gradient_mul * points
-        offset = (taps - home).to(reg_feat.dtype)
+        offset = (taps - regular_taps).to(reg_feat.dtype)
         cls_score = self.reppoints_cls_out(self.reppoints_cls_conv(cls_feat, offset).relu())
         second = self.reppoints_pts_refine_out(self.reppoints_pts_refine_conv(reg_feat, offset).relu()).float()
         if self.use_grid_points:
@@ -133,6 +137,7 @@ class RepPointsHead(AnchorFreeHead):
 
     def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
         """``cls`` over all points, ``pts_init`` and ``pts_refine`` over positives, one value a level."""
+        # the first assignment is by the center of a square around each point, the second one by predicted boxes
         reach = preds.priors.strides * (self.point_base_scale / 2)
         start = torch.cat([preds.priors.points - reach, preds.priors.points + reach], dim=-1)
         first_boxes = self.boxes(preds.points_init, preds.priors)
@@ -152,7 +157,13 @@ class RepPointsHead(AnchorFreeHead):
         }
 
     def box_term(self, boxes: Tensor, targets: DenseTargets, loss_bbox: nn.Module):
-        """The loss of the positives of a level, given all boxes (B, N, 4), in ``point_base_scale`` strides."""
+        """The loss term of boxes: of the positives of a level, in units of ``point_base_scale`` strides.
+
+        Args:
+            boxes: (B, N, 4) the boxes at all points.
+            targets: Which of them are positives, and their objects.
+            loss_bbox: The loss.
+        """
         unit = self.point_base_scale * targets.pos_priors.strides[:, :1]
         pred = boxes.flatten(0, 1)[targets.pos_inds] / unit
         gt = targets.pos_gt_bboxes / unit
@@ -174,6 +185,7 @@ class RepPointsHead(AnchorFreeHead):
         if self.transform_method == 'partial_minmax':
             return geometry.around_points(points[..., :4, :])
         transfer = self.moment_transfer
+        # the same value, of whose gradient only the share `moment_mul` is learned from
         transfer = transfer * self.moment_mul + transfer.detach() * (1 - self.moment_mul)
         center = points.mean(-2)
         # the standard deviation, with a gradient of 0 where it is 0
@@ -188,13 +200,14 @@ class RepPointsHead(AnchorFreeHead):
 
 
 def square(reach: float, like: Tensor) -> Tensor:
-    """The box (1, 4, 1, 1) xyxy that reaches so far from the origin to each side."""
+    """The square box (1, 4, 1, 1) xyxy around the origin, whose sides are ``reach`` away from it."""
     return like.new_tensor([-reach, -reach, reach, reach]).view(1, 4, 1, 1)
 
 
 def move_boxes(boxes: Tensor, deltas: Tensor) -> Tensor:
-    """Boxes (B, 4, H, W) xyxy moved by ``deltas``: x and y in their sides, logarithms of factors of these."""
+    """Move boxes (B, 4, H, W) xyxy by deltas (B, 4, H, W): dx, dy in shares of a side, and log-scaled growth."""
     low, high = boxes.chunk(2, dim=1)
+    # a predicted box may have no area, and must be able to grow again
     sides = (high - low).clamp(min=1e-6)
     shift, growth = deltas.chunk(2, dim=1)
     center = (low + high) / 2 + sides * shift
@@ -203,8 +216,8 @@ def move_boxes(boxes: Tensor, deltas: Tensor) -> Tensor:
 
 
 def regular_grid(boxes: Tensor, count: int) -> Tensor:
-    """Points (B, 2 * count * count, H, W), y and x one after another, row by row, from side to side of boxes."""
+    """Points (B, 2 * count * count, H, W) on a grid over boxes (B, 4, H, W): y then x of each, row by row."""
     x1, y1, x2, y2 = boxes.unbind(1)
     steps = [i / (count - 1) for i in range(count)]
-    places = [(y1 + (y2 - y1) * down, x1 + (x2 - x1) * across) for down in steps for across in steps]
-    return torch.stack([value for place in places for value in place], dim=1)
+    points = [(y1 + (y2 - y1) * down, x1 + (x2 - x1) * across) for down in steps for across in steps]
+    return torch.stack([coordinate for point in points for coordinate in point], dim=1)

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import build_tower, run_tower, share_convolutions
 from mmdetlike.registry import MODELS
 
-from ..common import rare_classes_init
-from .anchor_head import AnchorHead
+from ..common import BINARY_CROSS_ENTROPY, rare_classes_init
+from .anchor_head import DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
 
-DEFAULT_ANCHORS = dict(
+RETINA_ANCHORS = dict(
     type='AnchorGenerator',
     octave_base_scale=4,
     scales_per_octave=3,
@@ -21,7 +21,7 @@ DEFAULT_ANCHORS = dict(
 
 @MODELS.register_module()
 class RetinaHead(AnchorHead):
-    """Two towers of convolutions, shared by all levels, for classes and for boxes.
+    """Predict classes and deltas of anchors from two towers of convolutions, which all levels share.
 
     Args:
         num_classes: Classes without background.
@@ -30,7 +30,8 @@ class RetinaHead(AnchorHead):
         conv_cfg: Convolution layer of the towers.
         norm_cfg: Norm layer of the towers.
         anchor_generator: Makes the anchors.
-        kwargs: See ``AnchorHead``.
+        feat_channels, bbox_coder, reg_decoded_bbox, loss_cls, loss_bbox: As of ``AnchorHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
     """
 
     default_init = rare_classes_init('retina_cls')
@@ -42,12 +43,31 @@ class RetinaHead(AnchorHead):
         stacked_convs: int = 4,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
-        anchor_generator: dict = DEFAULT_ANCHORS,
-        **kwargs,
+        anchor_generator: dict = RETINA_ANCHORS,
+        feat_channels: int = 256,
+        bbox_coder: dict = DELTA_CODER,
+        reg_decoded_bbox: bool = False,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.stacked_convs = stacked_convs
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(num_classes, in_channels, anchor_generator=anchor_generator, **kwargs)
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            anchor_generator,
+            bbox_coder,
+            reg_decoded_bbox,
+            loss_cls,
+            loss_bbox,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
 
     def build_layers(self) -> None:
         width = self.feat_channels if self.stacked_convs else self.in_channels
@@ -73,7 +93,7 @@ class RetinaHead(AnchorHead):
 
 @MODELS.register_module()
 class RetinaSepBNHead(RetinaHead):
-    """``RetinaHead`` whose towers share convolutions between levels, but not norm layers: NAS-FPN, arXiv 1904.07392.
+    """A ``RetinaHead`` whose towers share convolutions between levels, but not norm layers: NAS-FPN, arXiv 1904.07392.
 
     Args:
         num_classes: Classes without background.
@@ -88,6 +108,7 @@ class RetinaSepBNHead(RetinaHead):
 
     def build_tower(self) -> nn.ModuleList:
         """One tower a level."""
+        # statistics differ from level to level, so each normalizes by its own
         towers = []
         for _ in range(self.num_ins):
             towers.append(super().build_tower())

@@ -11,28 +11,60 @@ from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .anchor_head import AnchorHead
+from ..common import BINARY_CROSS_ENTROPY
+from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
 from .predictions import Candidates, FlatPredictions
 
 
 @MODELS.register_module()
 class RPNHead(AnchorHead):
-    """Tell objects from background and propose their boxes.
+    """Tell objects from background at each anchor and propose the objects' boxes.
 
     Args:
         in_channels: Channels of the pyramid's feature maps.
         num_classes: Must be 1: object or not.
         num_convs: 3x3 convolutions before the two predicting ones.
-        kwargs: See ``AnchorHead``.
+        feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, loss_cls, loss_bbox: As of ``AnchorHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
+
+    Raises:
+        ValueError: ``num_classes`` is not 1.
     """
 
     loss_prefix = 'loss_rpn_'
+    predicts_dataset_classes = False
 
-    def __init__(self, in_channels: int, num_classes: int = 1, num_convs: int = 1, **kwargs) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int = 1,
+        num_convs: int = 1,
+        feat_channels: int = 256,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DELTA_CODER,
+        reg_decoded_bbox: bool = False,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
         if num_classes != 1:
             raise ValueError(f'RPNHead tells objects from background: num_classes must be 1, got {num_classes}')
         self.num_convs = num_convs
-        super().__init__(num_classes, in_channels, **kwargs)
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            anchor_generator,
+            bbox_coder,
+            reg_decoded_bbox,
+            loss_cls,
+            loss_bbox,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
 
     def build_layers(self) -> None:
         if self.num_convs > 1:
@@ -45,6 +77,7 @@ class RPNHead(AnchorHead):
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """One level: objectness and delta maps."""
+        # after ConvModules, which end in a ReLU, this one changes nothing
         x = F.relu(self.rpn_conv(x))
         return self.rpn_cls(x), self.rpn_reg(x)
 

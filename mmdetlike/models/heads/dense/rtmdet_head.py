@@ -18,23 +18,22 @@ from mmdetlike.models.layers import (
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from ..common import loss_normalizer, require_decoded_boxes
+from ..common import TOWER_NORM, loss_normalizer, require_decoded_boxes
+from .anchor_free_head import DISTANCE_CODER
 from .base import DenseHead
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_POINTS = dict(type='MlvlPointGenerator', offset=0, strides=[8, 16, 32])
-DEFAULT_CODER = dict(type='DistancePointBBoxCoder')
-DEFAULT_LOSS_CLS = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0)
-DEFAULT_LOSS_BBOX = dict(type='GIoULoss', loss_weight=2.0)
-DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
-DEFAULT_ACT = dict(type='ReLU')
-DEFAULT_LEVEL_NORM = dict(type='BN', momentum=0.03, eps=0.001)
-DEFAULT_LEVEL_ACT = dict(type='SiLU')
+RTMDET_POINTS = dict(type='MlvlPointGenerator', offset=0, strides=[8, 16, 32])
+QUALITY_FOCAL_LOSS = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0)
+RTMDET_LOSS_BBOX = dict(type='GIoULoss', loss_weight=2.0)
+RELU = dict(type='ReLU')
+SEPARATE_BN_NORM = dict(type='BN', momentum=0.03, eps=0.001)
+SEPARATE_BN_ACT = dict(type='SiLU')
 
 
 @MODELS.register_module()
 class RTMDetHead(DenseHead):
-    """Classes and distances of every point, trained on soft labels.
+    """Predict classes and the distances to the box sides of every point; labels are soft, the IoU of the box.
 
     Args:
         num_classes: Classes without background.
@@ -51,7 +50,7 @@ class RTMDetHead(DenseHead):
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
         loss_cls: Loss of classes, which takes labels and qualities, such as ``QualityFocalLoss``.
         loss_bbox: Loss of boxes in pixels.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Attributes:
         separate_levels: Whether levels have norm layers and predictors of their own.
@@ -68,16 +67,18 @@ class RTMDetHead(DenseHead):
         feat_channels: int = 256,
         stacked_convs: int = 4,
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = DEFAULT_NORM,
-        act_cfg: dict | None = DEFAULT_ACT,
+        norm_cfg: dict | None = TOWER_NORM,
+        act_cfg: dict | None = RELU,
         pred_kernel_size: int = 3,
         with_objectness: bool = True,
-        anchor_generator: dict = DEFAULT_POINTS,
-        bbox_coder: dict = DEFAULT_CODER,
+        anchor_generator: dict = RTMDET_POINTS,
+        bbox_coder: dict = DISTANCE_CODER,
         reg_decoded_bbox: bool = True,
-        loss_cls: dict = DEFAULT_LOSS_CLS,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        **kwargs,
+        loss_cls: dict = QUALITY_FOCAL_LOSS,
+        loss_bbox: dict = RTMDET_LOSS_BBOX,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.pred_kernel_size = stacked_convs, pred_kernel_size
@@ -91,7 +92,9 @@ class RTMDetHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
 
     def build_layers(self) -> None:
@@ -108,7 +111,7 @@ class RTMDetHead(DenseHead):
         self.reg_convs = self.for_levels(self.build_tower)
 
     def build_scales(self) -> None:
-        """Make what scales the distances of each level."""
+        """Make the learned factor of each level's distances."""
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
     def build_tower(self, block: type[nn.Module] = ConvModule) -> nn.ModuleList:
@@ -136,22 +139,29 @@ class RTMDetHead(DenseHead):
         """Initialize as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
         super().init_weights()
         for name, bias in self.initial_biases.items():
-            for module in getattr(self, name, nn.Module()).modules():
-                if isinstance(module, nn.Conv2d):
-                    nn.init.constant_(module.bias, bias)
+            for predictor in self.predictors(name):
+                nn.init.constant_(predictor.bias, bias)
+
+    def predictors(self, name: str) -> list[nn.Conv2d]:
+        """The convolutions of the attribute ``name``: one, one a level, or none, as of a head without objectness."""
+        layers = getattr(self, name, None)
+        if layers is None:
+            return []
+        return list(layers) if self.separate_levels else [layers]
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes (B, classes, H, W) and distances in pixels (B, 4, H, W)."""
         cls_feat = reg_feat = run_tower(self.at_level(self.cls_convs, level), x)
+        # heads whose tasks share a tower run it once
         if self.reg_convs is not self.cls_convs:
             reg_feat = run_tower(self.at_level(self.reg_convs, level), x)
         cls_score = self.at_level(self.rtm_cls, level)(cls_feat)
         if self.with_objectness:
-            cls_score = with_objectness(cls_score, self.at_level(self.rtm_obj, level)(reg_feat))
+            cls_score = join_objectness(cls_score, self.at_level(self.rtm_obj, level)(reg_feat))
         return cls_score, self.distances(level, self.at_level(self.rtm_reg, level)(reg_feat))
 
     def distances(self, level: int, raw: Tensor) -> Tensor:
-        """Distances in pixels from the regression ``raw``."""
+        """Distances (B, 4, H, W) in pixels from what the convolution puts out at a level, ``raw`` (B, 4, H, W)."""
         return self.scales[level](raw.exp()).float() * self.prior_generator.strides[level][0]
 
     def assignable_predictions(self, preds: FlatPredictions) -> tuple[Tensor, Tensor]:
@@ -163,6 +173,7 @@ class RTMDetHead(DenseHead):
         self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
     ) -> dict[str, list[Tensor]]:
         """``cls`` over all points, ``bbox`` over the positives, one value a level; both weigh positives by overlap."""
+        # the assigner has measured the overlaps of these very predictions
         overlaps = targets.pos_overlaps
         quality = targets.scatter(overlaps)
         factor = loss_normalizer(overlaps)
@@ -180,7 +191,7 @@ class RTMDetHead(DenseHead):
 
 @MODELS.register_module()
 class RTMDetSepBNHead(RTMDetHead):
-    """``RTMDetHead`` whose levels have norm layers and predictors of their own.
+    """An ``RTMDetHead`` whose levels have norm layers and predictors of their own.
 
     Args:
         num_classes: Classes without background.
@@ -202,8 +213,8 @@ class RTMDetSepBNHead(RTMDetHead):
         in_channels: int,
         share_conv: bool = True,
         use_depthwise: bool = False,
-        norm_cfg: dict | None = DEFAULT_LEVEL_NORM,
-        act_cfg: dict | None = DEFAULT_LEVEL_ACT,
+        norm_cfg: dict | None = SEPARATE_BN_NORM,
+        act_cfg: dict | None = SEPARATE_BN_ACT,
         pred_kernel_size: int = 1,
         exp_on_reg: bool = False,
         **kwargs,
@@ -229,7 +240,8 @@ class RTMDetSepBNHead(RTMDetHead):
         return (raw.exp() if self.exp_on_reg else raw) * self.prior_generator.strides[level][0]
 
 
-def with_objectness(cls_score: Tensor, objectness: Tensor) -> Tensor:
+def join_objectness(cls_score: Tensor, objectness: Tensor) -> Tensor:
     """Logits (B, C, H, W) of the geometric mean of two probabilities, from logits (B, C, H, W) and (B, 1, H, W)."""
+    # through logarithms, which stay exact where both probabilities are tiny
     mean = ((F.logsigmoid(cls_score.float()) + F.logsigmoid(objectness.float())) / 2).exp()
     return inverse_sigmoid(mean)

@@ -19,13 +19,13 @@ from .dynamic_masks import MaskNetwork
 from .predictions import DenseTargets, FlatPredictions
 from .rtmdet_head import RTMDetHead
 
-DEFAULT_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')
-DEFAULT_LEVEL_NORM = dict(type='BN', requires_grad=True)
-DEFAULT_LEVEL_ACT = dict(type='SiLU', inplace=True)
+RTMDET_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')
+INS_SEPARATE_BN_NORM = dict(type='BN', requires_grad=True)
+INS_SEPARATE_BN_ACT = dict(type='SiLU', inplace=True)
 
 
 class FusedMaskFeatures(BaseModule):
-    """Features of all levels, fused at the size of the finest, that masks are made of.
+    """Fuse the features of all levels, at the size of the finest, to the prototypes that masks are made of.
 
     Args:
         in_channels: Channels of the pyramid's feature maps.
@@ -62,7 +62,7 @@ class FusedMaskFeatures(BaseModule):
 
 @MODELS.register_module()
 class RTMDetInsHead(RTMDetHead):
-    """``RTMDetHead`` with masks: each point also predicts the parameters of a small network that makes its mask.
+    """An ``RTMDetHead`` with masks: each point also predicts the parameters of a small network that makes its mask.
 
     Args:
         num_classes: Classes without background.
@@ -85,7 +85,7 @@ class RTMDetInsHead(RTMDetHead):
         dyconv_channels: int = 8,
         num_dyconvs: int = 3,
         mask_loss_stride: int = 4,
-        loss_mask: dict = DEFAULT_LOSS_MASK,
+        loss_mask: dict = RTMDET_LOSS_MASK,
         **kwargs,
     ) -> None:
         self.num_prototypes, self.mask_loss_stride = num_prototypes, mask_loss_stride
@@ -120,6 +120,7 @@ class RTMDetInsHead(RTMDetHead):
     def flatten(self, outs: Sequence, priors=None) -> FlatPredictions:
         """See ``DenseHead``; ``mask_feat`` (B, prototypes, H_0, W_0) stays a map."""
         preds = super().flatten(outs[:-1], priors)
+        # masks are sums over many products, too coarse in half precision
         preds.maps['mask_feat'] = outs[-1].float()
         return preds
 
@@ -148,12 +149,14 @@ class RTMDetInsHead(RTMDetHead):
         """Loss of the positives' masks, at a stride of ``mask_loss_stride``."""
         num_pos = targets.num_pos  # counted over all processes, so before any of them can leave
         if not len(targets.pos_inds):
-            # all processes of a training must compute the same terms
+            # with a gradient of 0: all processes of a training must have gradients of the same parameters
             return (preds.mask_feat.sum() + preds.kernel_pred.sum()) * 0
         stride = self.mask_loss_stride
+        # logits have the stride of the finest level, annotated masks are compared at a finer one
         scale = self.prior_generator.strides[0][0] // stride
         size = tuple(side * scale for side in preds.mask_feat.shape[-2:])
-        logits, masks = [], []
+        logits = []
+        masks = []
         for feat, positives, sample in zip(preds.mask_feat, self.positives(preds, targets), samples):
             logits.append(self.mask_logits(feat, positives))
             masks.append(masks_at_stride(sample, stride, size, type(self).__name__).to(feat)[positives.gt_inds])
@@ -179,12 +182,13 @@ class RTMDetInsHead(RTMDetHead):
             scale_w, scale_h = sample.scale_factor
             content = max(round(size[0] * scale_h), 1), max(round(size[1] * scale_w), 1)
         upsample = partial(F.interpolate, scale_factor=self.prior_generator.strides[0][0], mode='bilinear')
+        # logits are compared with the logit of the threshold: a sigmoid of every pixel of full size is saved
         return masks_in_image(logits, upsample, content, size, float(torch.tensor(threshold).logit()))
 
 
 @MODELS.register_module()
 class RTMDetInsSepBNHead(RTMDetInsHead):
-    """``RTMDetInsHead`` whose levels have norm layers and predictors of their own.
+    """An ``RTMDetInsHead`` whose levels have norm layers and predictors of their own.
 
     As in the models that are published, classes and boxes come from one tower, which has both names, and the towers of
     kernels share nothing.
@@ -211,8 +215,8 @@ class RTMDetInsSepBNHead(RTMDetInsHead):
         share_conv: bool = True,
         use_depthwise: bool = False,
         with_objectness: bool = False,
-        norm_cfg: dict | None = DEFAULT_LEVEL_NORM,
-        act_cfg: dict | None = DEFAULT_LEVEL_ACT,
+        norm_cfg: dict | None = INS_SEPARATE_BN_NORM,
+        act_cfg: dict | None = INS_SEPARATE_BN_ACT,
         pred_kernel_size: int = 1,
         **kwargs,
     ) -> None:

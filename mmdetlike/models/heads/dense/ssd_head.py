@@ -12,7 +12,7 @@ from mmdetlike.structures import SampleList
 from .anchor_head import AnchorHead
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_ANCHORS = dict(
+SSD_ANCHORS = dict(
     type='SSDAnchorGenerator',
     scale_major=False,
     input_size=300,
@@ -20,23 +20,24 @@ DEFAULT_ANCHORS = dict(
     ratios=([2], [2, 3], [2, 3], [2, 3], [2], [2]),
     basesize_ratio_range=(0.1, 0.9),
 )
-DEFAULT_CODER = dict(type='DeltaXYWHBBoxCoder', clip_border=True)
+SSD_CODER = dict(type='DeltaXYWHBBoxCoder', clip_border=True)
 
 
 @MODELS.register_module()
 class SSDHead(AnchorHead):
-    """Layers of its own for each level, softmax over classes and background, and hard negative mining.
+    """Predict classes with background and deltas of anchors, by layers of each level's own; mine hard negatives.
 
     Args:
-        in_channels: Channels of each pyramid map.
+        num_classes: Classes without background.
+        in_channels: Channels of each level's feature map.
         stacked_convs: Convolutions before the predicting ones.
         use_depthwise: Use depthwise separable convolutions (SSDLite).
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
         act_cfg: Activation.
+        feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, test_cfg, init_cfg: As of ``AnchorHead``.
         train_cfg: As of ``AnchorHead``, and ``neg_pos_ratio``, the number of negatives for each positive of an image,
             and ``smoothl1_beta``, the ``beta`` of the loss of boxes.
-        kwargs: See ``AnchorHead``; losses are not to be given.
 
     Raises:
         ValueError: ``in_channels`` are not as many as the anchors' levels.
@@ -53,22 +54,28 @@ class SSDHead(AnchorHead):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
-        anchor_generator: dict = DEFAULT_ANCHORS,
-        bbox_coder: dict = DEFAULT_CODER,
+        anchor_generator: dict = SSD_ANCHORS,
+        bbox_coder: dict = SSD_CODER,
         train_cfg: dict | None = None,
-        **kwargs,
+        feat_channels: int = 256,
+        reg_decoded_bbox: bool = False,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.stacked_convs, self.use_depthwise = stacked_convs, use_depthwise
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         super().__init__(
             num_classes,
             in_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
+            feat_channels,
+            anchor_generator,
+            bbox_coder,
+            reg_decoded_bbox,
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0)),
             train_cfg=train_cfg,
-            **kwargs,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
 
     def build_layers(self) -> None:
@@ -78,10 +85,10 @@ class SSDHead(AnchorHead):
                 f'in_channels must have {len(anchors)} entries, one a level of anchors, got {self.in_channels}'
             )
         levels = list(zip(self.in_channels, anchors))
-        self.cls_convs = nn.ModuleList(self._branch(c, a * self.cls_out_channels) for c, a in levels)
-        self.reg_convs = nn.ModuleList(self._branch(c, a * self.bbox_coder.encode_size) for c, a in levels)
+        self.cls_convs = nn.ModuleList(self.build_branch(c, a * self.cls_out_channels) for c, a in levels)
+        self.reg_convs = nn.ModuleList(self.build_branch(c, a * self.bbox_coder.encode_size) for c, a in levels)
 
-    def _branch(self, channels: int, out_channels: int) -> nn.Sequential:
+    def build_branch(self, channels: int, out_channels: int) -> nn.Sequential:
         """Layers that predict ``out_channels`` for one level."""
         layers: list[nn.Module] = []
         for _ in range(self.stacked_convs):

@@ -13,19 +13,20 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2distance, distance2bbox, geometry
 from mmdetlike_ops import deform_conv2d
 
-from ..common import loss_normalizer, rare_classes_init, require_decoded_boxes
-from .anchor_head import DEFAULT_ANCHORS, DEFAULT_CODER, DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS
+from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_classes_init, require_decoded_boxes
+from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
 from .base import DenseHead, LevelTerm, check_one_prior
 from .centerness import centerness_target
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
 DEFAULT_INITIAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, activated=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 FIRST_DCN = dict(type='DCNv2', deform_groups=4)
 
 
 class TaskDecomposition(nn.Module):
-    """Features of one task from those of all layers, weighted by what the whole map says of each layer.
+    """Make the features of one task from those of all layers, by an attention over layers (TOOD, section 3.1).
+
+    How much a layer counts follows from the means of all layers over the whole map.
 
     Args:
         feat_channels: Channels of each layer, and put out.
@@ -78,7 +79,9 @@ class TaskDecomposition(nn.Module):
 
 @MODELS.register_module()
 class TOODHead(DenseHead):
-    """Classes and boxes from features of their own, aligned with each other by learned probabilities and offsets.
+    """Predict classes and boxes from features of each task, then align both predictions with each other.
+
+    Classes are aligned by a learned probability at each cell, box sides by taking them from cells nearby.
 
     In the first ``train_cfg.initial_epoch`` epochs (see ``TrainingProgress``) ``train_cfg.initial_assigner`` and
     ``initial_loss_cls`` are at work, then ``train_cfg.assigner``, with exponents ``train_cfg.alpha`` and ``beta``, and
@@ -99,7 +102,7 @@ class TOODHead(DenseHead):
         initial_loss_cls: Classification loss in the first epochs, of probabilities.
         loss_cls: Classification loss after that, which takes probabilities and ``(label, quality)``.
         loss_bbox: Loss of boxes in strides.
-        kwargs: See ``DenseHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: ``anchor_type`` is unknown, there is more than one anchor at a cell, or ``reg_decoded_bbox`` is
@@ -115,16 +118,18 @@ class TOODHead(DenseHead):
         feat_channels: int = 256,
         stacked_convs: int = 4,
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = DEFAULT_NORM,
+        norm_cfg: dict | None = TOWER_NORM,
         num_dcn: int = 0,
         anchor_type: str = 'anchor_free',
         anchor_generator: dict = DEFAULT_ANCHORS,
-        bbox_coder: dict = DEFAULT_CODER,
+        bbox_coder: dict = DELTA_CODER,
         reg_decoded_bbox: bool = True,
         initial_loss_cls: dict = DEFAULT_INITIAL_LOSS,
-        loss_cls: dict = DEFAULT_LOSS_CLS,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        **kwargs,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if anchor_type not in ('anchor_free', 'anchor_based'):
             raise ValueError(f"anchor_type must be 'anchor_free' or 'anchor_based', got {anchor_type!r}")
@@ -139,7 +144,9 @@ class TOODHead(DenseHead):
             bbox_coder=bbox_coder,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
-            **kwargs,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
         )
         check_one_prior(self)
         self.initial_loss_cls = MODELS.build(initial_loss_cls)
@@ -147,12 +154,16 @@ class TOODHead(DenseHead):
             self.initial_assigner = TASK_UTILS.build(self.train_cfg.initial_assigner)
 
     def build_assigner(self, cfg: dict):
-        """The assigner of the later epochs, which measures alignment by the exponents in ``train_cfg``."""
+        """The assigner of the later epochs, which measures alignment by the exponents in ``train_cfg``.
+
+        Configs of the toolbox write them there, where its head handed them to the assigner at each call.
+        """
         exponents = {name: self.train_cfg[name] for name in ('alpha', 'beta') if name in self.train_cfg}
         return super().build_assigner({**exponents, **cfg})
 
     def build_layers(self) -> None:
-        width, layers = self.feat_channels, self.stacked_convs
+        width = self.feat_channels
+        layers = self.stacked_convs
         deformable = min(self.num_dcn, layers)
         first = build_tower(self.in_channels, width, deformable, FIRST_DCN, self.norm_cfg)
         start = width if deformable else self.in_channels
@@ -163,8 +174,8 @@ class TOODHead(DenseHead):
         self.reg_decomp = TaskDecomposition(width, layers, **decomposition)
         self.tood_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
         self.tood_reg = nn.Conv2d(width, 4, 3, padding=1)
-        self.cls_prob_module = _alignment(width, layers, 1, dict(std=0.01, bias_prob=0.01))
-        self.reg_offset_module = _alignment(width, layers, 8, dict(std=0.001))
+        self.cls_prob_module = build_alignment(width, layers, 1, dict(std=0.01, bias_prob=0.01))
+        self.reg_offset_module = build_alignment(width, layers, 8, dict(std=0.001))
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
@@ -173,6 +184,7 @@ class TOODHead(DenseHead):
         for conv in self.inter_convs:
             x = conv(x)
             layers.append(x)
+        # both tasks look at the same means: taken once
         feat = torch.cat(layers, 1)
         mean = feat.mean((2, 3), keepdim=True)
         cls_logits = self.tood_cls(self.cls_decomp(feat, mean))
@@ -185,6 +197,7 @@ class TOODHead(DenseHead):
         size = regression.shape[-2:]
         stride = self.prior_generator.strides[level][0]
         anchors = self.prior_generator.single_level_grid_priors(size, level, device=regression.device)
+        # distances are positive, deltas are not
         regression = regression.float().exp() if self.anchor_type == 'anchor_free' else regression.float()
         values = self.scales[level](regression).flatten(2).transpose(1, 2)
         if self.anchor_type == 'anchor_free':
@@ -244,8 +257,8 @@ class TOODHead(DenseHead):
         return box_loss
 
 
-def _alignment(width: int, layers: int, out_channels: int, last_init: dict) -> Sequential:
-    """What aligns the two tasks: two convolutions over all layers."""
+def build_alignment(width: int, layers: int, out_channels: int, last_init: dict) -> Sequential:
+    """The two convolutions over the features of all layers that predict how one task is to be aligned."""
     return Sequential(
         nn.Conv2d(width * layers, width // 4, 1),
         nn.ReLU(inplace=True),
@@ -256,25 +269,30 @@ def _alignment(width: int, layers: int, out_channels: int, last_init: dict) -> S
 
 def geometric_mean_of_sigmoids(x: Tensor, y: Tensor) -> Tensor:
     """``sqrt(sigmoid(x) * sigmoid(y))`` with gradients that stay finite where one of them is 0."""
+    # the root of a product that underflows to 0 would have an infinite gradient
     return ((F.logsigmoid(x) + F.logsigmoid(y)) / 2).exp()
 
 
 def sample_sides(boxes: Tensor, offsets: Tensor) -> Tensor:
-    """Each cell takes each side of its box from a place nearby, unless that would turn the box over.
+    """Let each cell take each side of its box from a point nearby, unless that would turn the box over.
 
-    Boxes (B, 4, H, W) xyxy are interpolated at offsets (B, 8, H, W) in cells, y then x for each side.
+    Args:
+        boxes: (B, 4, H, W) xyxy, which are interpolated.
+        offsets: (B, 8, H, W) of the points from the cells, y then x for each side, in cells.
     """
+    # a 1x1 kernel of ones in a group for each side: nothing but bilinear interpolation
     sampled = deform_conv2d(boxes, offsets, boxes.new_ones(4, 1, 1, 1), groups=4, deform_groups=4)
     overturned = (sampled[:, :2] > sampled[:, 2:]).any(1, keepdim=True)
     return torch.where(overturned, boxes, sampled)
 
 
 def alignment_of_positives(sampling: SamplingResult) -> Tensor:
-    """Alignment (p,) of the positives of an image, scaled so that the best of each object is its largest IoU."""
+    """Normalized alignment (p,) of an image's positives: the best of an object has its largest IoU (section 3.2)."""
     objects = sampling.pos_assigned_gt_inds
     metrics = sampling.assign_result.assign_metrics[sampling.pos_inds]
     ious = sampling.assign_result.max_overlaps[sampling.pos_inds]
     zeros = metrics.new_zeros(sampling.assign_result.num_gts)
     best_metric = zeros.scatter_reduce(0, objects, metrics, 'amax')
     best_iou = zeros.scatter_reduce(0, objects, ious, 'amax')
+    # the epsilon is that of the authors; an object whose positives are all aligned by 0 has a target of 0
     return metrics / (best_metric[objects] + 1e-7) * best_iou[objects]

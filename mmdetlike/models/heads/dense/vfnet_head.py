@@ -12,15 +12,20 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 from mmdetlike_ops import DeformConv2d
 
-from ..common import loss_normalizer, notice_unused_assigner, rare_classes_init, require_decoded_boxes
-from .anchor_free_head import DEFAULT_LOSS_CLS, AnchorFreeHead
+from ..common import (
+    FOCAL_LOSS,
+    TOWER_NORM,
+    loss_normalizer,
+    notice_unused_assigner,
+    rare_classes_init,
+    require_decoded_boxes,
+)
+from .anchor_free_head import REGRESS_RANGES, AnchorFreeHead
 from .base import check_one_prior
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))
-DEFAULT_NORM = dict(type='GN', num_groups=32, requires_grad=True)
-DEFAULT_VARIFOCAL = dict(type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0, iou_weighted=True)
-DEFAULT_ANCHORS = dict(
+VARIFOCAL_LOSS = dict(type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0, iou_weighted=True)
+VFNET_ANCHORS = dict(
     type='AnchorGenerator',
     ratios=[1.0],
     octave_base_scale=8,
@@ -28,12 +33,12 @@ DEFAULT_ANCHORS = dict(
     center_offset=0.0,
     strides=[8, 16, 32, 64, 128],
 )
-LEAST_IOU = 1e-6
+LEAST_IOU = 1e-6  # a positive that misses its object is still no background, and sums of weights are above 0
 
 
 @MODELS.register_module()
 class VFNetHead(AnchorFreeHead):
-    """Boxes, the same refined and IoU-aware classes, from features gathered at nine points of the first boxes.
+    """Predict boxes, then refined boxes and IoU-aware scores by the features at nine points of the first boxes.
 
     Args:
         num_classes: Classes without background.
@@ -67,21 +72,21 @@ class VFNetHead(AnchorFreeHead):
         self,
         num_classes: int,
         in_channels: int,
-        regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
+        regress_ranges: Sequence[tuple[float, float]] = REGRESS_RANGES,
         center_sampling: bool = False,
         center_sample_radius: float = 1.5,
         sync_num_pos: bool = True,
         gradient_mul: float = 0.1,
         bbox_norm_type: str = 'reg_denom',
-        loss_cls_fl: dict = DEFAULT_LOSS_CLS,
+        loss_cls_fl: dict = FOCAL_LOSS,
         use_vfl: bool = True,
-        loss_cls: dict = DEFAULT_VARIFOCAL,
+        loss_cls: dict = VARIFOCAL_LOSS,
         loss_bbox: dict = dict(type='GIoULoss', loss_weight=1.5),  # noqa: B006
         loss_bbox_refine: dict = dict(type='GIoULoss', loss_weight=2.0),  # noqa: B006
-        norm_cfg: dict | None = DEFAULT_NORM,
+        norm_cfg: dict | None = TOWER_NORM,
         use_atss: bool = True,
         reg_decoded_bbox: bool = True,
-        anchor_generator: dict = DEFAULT_ANCHORS,
+        anchor_generator: dict = VFNET_ANCHORS,
         **kwargs,
     ) -> None:
         if bbox_norm_type not in ('reg_denom', 'stride'):
@@ -99,6 +104,7 @@ class VFNetHead(AnchorFreeHead):
         )
         self.loss_bbox_refine = MODELS.build(loss_bbox_refine)
         self.sync_num_pos, self.gradient_mul = sync_num_pos, gradient_mul
+        # the last range has no real end: the unit goes on doubling from level to level
         tops = [high for _, high in regress_ranges]
         self.units = list(self.strides) if bbox_norm_type == 'stride' else [*tops[:-1], tops[-2] * 2]
         if use_atss:
@@ -135,11 +141,13 @@ class VFNetHead(AnchorFreeHead):
         reg_feat = self.vfnet_reg_refine_dconv(reg_feat, offset).relu()
         factors = self.scales_refine[level](self.vfnet_reg_refine(reg_feat)).float().exp()
         cls_feat = self.vfnet_cls_dconv(cls_feat, offset).relu()
+        # the refinement is a factor of the first distances, which learn by a loss of their own
         return self.vfnet_cls(cls_feat), distances, factors * distances.detach()
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` over all points, ``bbox`` and, of refined boxes, ``bbox_rf`` over the positives."""
-        points, gt_boxes = targets.pos_priors.points, targets.pos_gt_bboxes
+        points = targets.pos_priors.points
+        gt_boxes = targets.pos_gt_bboxes
         boxes = self.bbox_coder.decode(points, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
         refined_boxes = self.bbox_coder.decode(points, preds.bbox_pred_refine.flatten(0, 1)[targets.pos_inds])
         ious = bbox_overlaps(refined_boxes.detach(), gt_boxes, is_aligned=True).clamp(min=LEAST_IOU)
@@ -166,17 +174,23 @@ class VFNetHead(AnchorFreeHead):
 
 
 def star_offsets(distances: Tensor, gradient_mul: float) -> Tensor:
-    """Where a 3x3 convolution finds the corners, the middles of the sides and the center cell of each cell's box.
+    """Offsets of a 3x3 deformable convolution to the star-shaped points of a box: corners, middles of sides, center.
 
-    From distances (B, 4, H, W) of a cell to the left, top, right and bottom side, which get the share ``gradient_mul``
-    of the gradient, offsets (B, 18, H, W) of the nine taps, row by row, y then x; all in cells.
+    Args:
+        distances: (B, 4, H, W) of each cell to the left, top, right and bottom side of its box, in cells.
+        gradient_mul: Share of the gradient that they receive through the convolution.
+
+    Returns:
+        (B, 18, H, W) of the nine taps, row by row, y then x, in cells.
     """
     distances = (1 - gradient_mul) * distances.detach() + gradient_mul * distances
     left, top, right, bottom = distances.unbind(1)
     zero = torch.zeros_like(left)
     taps = [(y, x) for y in (-top, zero, bottom) for x in (-left, zero, right)]
     grid = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-    return torch.stack([place - home for tap, cell in zip(taps, grid) for place, home in zip(tap, cell)], 1)
+    # a deformable convolution takes offsets from its regular taps
+    offsets = [at - regular for tap, cell in zip(taps, grid) for at, regular in zip(tap, cell)]
+    return torch.stack(offsets, dim=1)
 
 
 def box_loss(loss_bbox: nn.Module, boxes: Tensor, gt_boxes: Tensor) -> Tensor:

@@ -15,32 +15,31 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import get_box_tensor
 
+from ..common import BATCH_NORM, BINARY_CROSS_ENTROPY
 from .base import DenseHead
 from .predictions import Candidates, DenseTargets, FlatPredictions
 
-DEFAULT_ANCHORS = dict(
+YOLO_ANCHORS = dict(
     type='YOLOAnchorGenerator',
     base_sizes=[[(116, 90), (156, 198), (373, 326)], [(30, 61), (62, 45), (59, 119)], [(10, 13), (16, 30), (33, 23)]],
     strides=[32, 16, 8],
 )
-DEFAULT_CODER = dict(type='YOLOBBoxCoder')
-DEFAULT_NORM = dict(type='BN', requires_grad=True)
-DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
-SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
-SQUARE = dict(type='MSELoss', loss_weight=1.0)
+YOLO_CODER = dict(type='YOLOBBoxCoder')
+LEAKY_RELU = dict(type='LeakyReLU', negative_slope=0.1)
+SQUARED_ERROR = dict(type='MSELoss', loss_weight=1.0)
 
 
 @MODELS.register_module()
 class YOLOV3Head(DenseHead):
-    """One vector an anchor: offset in the cell x, y, growth w, h, objectness, and a logit a class.
+    """Predict one vector for each anchor: x, y in the cell, log-scaled w, h, objectness and a logit for each class.
 
     Args:
         num_classes: Classes without background.
-        in_channels: Channels of each pyramid map, coarse to fine.
+        in_channels: Channels of each level's feature map, coarse to fine.
         out_channels: Channels before each predicting convolution.
         anchor_generator: Makes the anchors.
         bbox_coder: Encodes boxes against anchors.
-        featmap_strides: Stride of each pyramid map in pixels.
+        featmap_strides: Stride of each feature map in pixels.
         one_hot_smoother: Share of each class target that is spread over all classes.
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
@@ -49,8 +48,9 @@ class YOLOV3Head(DenseHead):
         loss_conf: Loss of objectness, over positives and negatives.
         loss_xy: Loss of offsets in the cell, over the positives.
         loss_wh: Loss of growth, over the positives.
-        kwargs: See ``DenseHead``; ``test_cfg`` has ``conf_thr`` too, the least objectness, and its ``nms_pre`` counts
-            candidates of all levels together.
+        train_cfg, init_cfg: As of ``DenseHead``.
+        test_cfg: As of ``DenseHead``, and ``conf_thr``, the least objectness; ``nms_pre`` counts candidates of all
+            levels together.
 
     Raises:
         ValueError: Channels, strides and anchors differ in number of levels.
@@ -64,27 +64,39 @@ class YOLOV3Head(DenseHead):
         num_classes: int,
         in_channels: Sequence[int],
         out_channels: Sequence[int] = (1024, 512, 256),
-        anchor_generator: dict = DEFAULT_ANCHORS,
-        bbox_coder: dict = DEFAULT_CODER,
+        anchor_generator: dict = YOLO_ANCHORS,
+        bbox_coder: dict = YOLO_CODER,
         featmap_strides: Sequence[int] = (32, 16, 8),
         one_hot_smoother: float = 0.0,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = DEFAULT_NORM,
-        act_cfg: dict = DEFAULT_ACT,
-        loss_cls: dict = SIGMOID,
-        loss_conf: dict = SIGMOID,
-        loss_xy: dict = SIGMOID,
-        loss_wh: dict = SQUARE,
-        **kwargs,
+        norm_cfg: dict = BATCH_NORM,
+        act_cfg: dict = LEAKY_RELU,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_conf: dict = BINARY_CROSS_ENTROPY,
+        loss_xy: dict = BINARY_CROSS_ENTROPY,
+        loss_wh: dict = SQUARED_ERROR,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        self.num_attrib = 5 + num_classes
+        self.num_attrib = 5 + num_classes  # x, y, w, h, objectness
         self.out_channels = out_channels
         self.one_hot_smoother = one_hot_smoother
         self.featmap_strides = list(featmap_strides)
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        parts = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder, loss_cls=loss_cls)
-        super().__init__(num_classes, in_channels, **parts, **kwargs)
-        self.loss_conf, self.loss_xy, self.loss_wh = (MODELS.build(cfg) for cfg in (loss_conf, loss_xy, loss_wh))
+        super().__init__(
+            num_classes,
+            in_channels,
+            prior_generator=anchor_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+        self.loss_conf = MODELS.build(loss_conf)
+        self.loss_xy = MODELS.build(loss_xy)
+        self.loss_wh = MODELS.build(loss_wh)
 
     def build_layers(self) -> None:
         counts = dict(
@@ -104,7 +116,7 @@ class YOLOV3Head(DenseHead):
         )
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says; objectness begins as 8 objects in a map of 608 pixels, classes at 0.01."""
+        """Initialize as ``init_cfg`` says; objectness begins as of 8 objects in 608 x 608 pixels, classes at 0.01."""
         super().init_weights()
         for conv, stride, anchors in zip(self.convs_pred, self.featmap_strides, self.prior_generator.num_base_priors):
             bias = conv.bias.detach().view(anchors, -1)  # shares its memory
@@ -116,7 +128,7 @@ class YOLOV3Head(DenseHead):
         return (self.convs_pred[level](self.convs_bridge[level](x)),)
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
-        """What the assigner sees: anchors, and whether they belong to the cell of an object's center."""
+        """The rows of the assigner, with ``responsible_flags`` of the anchors in the cell of an object's center."""
         rows = super().candidates(preds, priors, sample, assigner)
         boxes = get_box_tensor(self.gt_instances(sample).bboxes)
         flags = self.prior_generator.responsible_flags(preds.featmap_sizes, boxes, boxes.device)
@@ -130,6 +142,7 @@ class YOLOV3Head(DenseHead):
         positive = preds.pred_map.flatten(0, 1)[targets.pos_inds]
         classes = self._class_targets(targets.pos_labels)
         terms = dict(cls=[], conf=[], xy=[], wh=[])
+        # level by level, as the coder takes the stride of a level
         for (rows, pos), stride in zip(self.levels(preds, targets.pos_inds), self.featmap_strides):
             boxes = self.bbox_coder.encode(targets.pos_priors.boxes[pos], targets.pos_gt_bboxes[pos], stride)
             objectness = preds.pred_map[:, rows, 4]
@@ -150,7 +163,9 @@ class YOLOV3Head(DenseHead):
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C), not yet multiplied by objectness, -1 where that is below ``conf_thr``."""
         scores = preds.pred_map[..., 5:].sigmoid()
-        return scores.masked_fill((self.score_factors(preds) < self.test_cfg.get('conf_thr', -1))[..., None], -1)
+        # below any threshold: such anchors don't even become candidates
+        is_nothing = self.score_factors(preds) < self.test_cfg.get('conf_thr', -1)
+        return scores.masked_fill(is_nothing[..., None], -1)
 
     def score_factors(self, preds: FlatPredictions) -> Tensor:
         """Objectness (B, N)."""
@@ -170,5 +185,6 @@ class YOLOV3Head(DenseHead):
 
 def _of_positives(loss: nn.Module, pred: Tensor, target: Tensor, count: int) -> Tensor:
     """``loss`` of positives alone, reduced as if all ``count`` priors took part and the others had weight 0."""
+    # a loss that sums up, as configs of YOLOv3 have it, needs no number of priors
     averaged = dict(avg_factor=count * target.shape[1]) if loss.reduction == 'mean' else {}
     return loss(pred, target, **averaged)

@@ -8,18 +8,17 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import get_box_tensor
 
-from ..common import rare_classes_init, require_decoded_boxes
-from .anchor_head import AnchorHead
+from ..common import BATCH_NORM, BINARY_CROSS_ENTROPY, rare_classes_init, require_decoded_boxes
+from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
 from .predictions import DenseTargets, FlatPredictions
 
-DEFAULT_NORM = dict(type='BN', requires_grad=True)
 # keeps the exponentials of large logits finite
 LARGEST_ODDS = 1e8
 
 
 @MODELS.register_module()
 class YOLOFHead(AnchorHead):
-    """Classes, deltas and objectness of anchors of all sizes on one map.
+    """Predict classes, deltas and objectness of anchors of all sizes on a single feature map.
 
     Args:
         num_classes: Classes without background.
@@ -28,7 +27,8 @@ class YOLOFHead(AnchorHead):
         num_reg_convs: Convolutions before deltas and objectness.
         norm_cfg: Norm layer of these.
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
-        kwargs: See ``AnchorHead``.
+        feat_channels, anchor_generator, bbox_coder, loss_cls, loss_bbox: As of ``AnchorHead``.
+        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: ``reg_decoded_bbox`` is False.
@@ -42,16 +42,36 @@ class YOLOFHead(AnchorHead):
         in_channels: int,
         num_cls_convs: int = 2,
         num_reg_convs: int = 4,
-        norm_cfg: dict | None = DEFAULT_NORM,
+        norm_cfg: dict | None = BATCH_NORM,
         reg_decoded_bbox: bool = True,
-        **kwargs,
+        feat_channels: int = 256,
+        anchor_generator: dict = DEFAULT_ANCHORS,
+        bbox_coder: dict = DELTA_CODER,
+        loss_cls: dict = BINARY_CROSS_ENTROPY,
+        loss_bbox: dict = SMOOTH_L1_LOSS,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.num_cls_convs, self.num_reg_convs, self.norm_cfg = num_cls_convs, num_reg_convs, norm_cfg
-        super().__init__(num_classes, in_channels, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels,
+            anchor_generator,
+            bbox_coder,
+            reg_decoded_bbox,
+            loss_cls,
+            loss_bbox,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
 
     def build_layers(self) -> None:
-        width, count = self.in_channels, self.num_base_priors
+        width = self.in_channels
+        count = self.num_base_priors
         self.cls_subnet = nn.Sequential(*build_tower(width, width, self.num_cls_convs, norm_cfg=self.norm_cfg))
         self.bbox_subnet = nn.Sequential(*build_tower(width, width, self.num_reg_convs, norm_cfg=self.norm_cfg))
         self.cls_score = nn.Conv2d(width, count * self.num_classes, 3, padding=1)
@@ -63,13 +83,14 @@ class YOLOFHead(AnchorHead):
         reg_feat = self.bbox_subnet(x)
         classes = self.cls_score(self.cls_subnet(x)).unflatten(1, (self.num_base_priors, -1)).float()
         objectness = self.object_pred(reg_feat)[:, :, None].float()
-        # the logit of the product of both probabilities
+        # the logit of the product of both probabilities, so that losses and scores take it as an ordinary class logit
         odds = classes.exp().clamp(max=LARGEST_ODDS) + objectness.exp().clamp(max=LARGEST_ODDS)
         return (classes + objectness - odds.log1p()).flatten(1, 2), self.bbox_pred(reg_feat)
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` over all anchors, ``bbox`` over all matches: an anchor may learn several boxes."""
-        boxes, gt_boxes = [], []
+        boxes = []
+        gt_boxes = []
         for i, (sample, sampling) in enumerate(zip(samples, targets.samplings)):
             of_image = preds.of_image(i)
             rows, objects = sampling.assign_result.matches.unbind(1)

@@ -20,16 +20,16 @@ from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 from .anchor_free_head import LAST_DCN, AnchorFreeHead
 from .predictions import Candidates, DenseTargets, FlatPredictions
 
-DEFAULT_NORM = dict(type='BN', momentum=0.03, eps=0.001)
-DEFAULT_ACT = dict(type='Swish')
-SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0)
-DEFAULT_LOSS_BBOX = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0)
-DEFAULT_LOSS_L1 = dict(type='L1Loss', reduction='sum', loss_weight=1.0)
+YOLOX_NORM = dict(type='BN', momentum=0.03, eps=0.001)
+SWISH = dict(type='Swish')
+SUMMED_CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0)
+SUMMED_SQUARED_IOU_LOSS = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0)
+SUMMED_L1_LOSS = dict(type='L1Loss', reduction='sum', loss_weight=1.0)
 
 
 @MODELS.register_module()
 class YOLOXHead(AnchorFreeHead):
-    """Classes, a box and objectness of every point, by two towers of each level's own.
+    """Predict classes, a box and objectness of every point, from two towers that each level has for itself.
 
     Priors are corners of cells; a box is predicted as the offset of its center from the corner, in strides, and the
     logarithm of its size in strides.
@@ -62,12 +62,12 @@ class YOLOXHead(AnchorFreeHead):
         stacked_convs: int = 2,
         strides: Sequence[int] = (8, 16, 32),
         use_depthwise: bool = False,
-        norm_cfg: dict | None = DEFAULT_NORM,
-        act_cfg: dict | None = DEFAULT_ACT,
-        loss_cls: dict = SIGMOID,
-        loss_bbox: dict = DEFAULT_LOSS_BBOX,
-        loss_obj: dict = SIGMOID,
-        loss_l1: dict = DEFAULT_LOSS_L1,
+        norm_cfg: dict | None = YOLOX_NORM,
+        act_cfg: dict | None = SWISH,
+        loss_cls: dict = SUMMED_CROSS_ENTROPY,
+        loss_bbox: dict = SUMMED_SQUARED_IOU_LOSS,
+        loss_obj: dict = SUMMED_CROSS_ENTROPY,
+        loss_l1: dict = SUMMED_L1_LOSS,
         **kwargs,
     ) -> None:
         self.use_depthwise, self.act_cfg = use_depthwise, act_cfg
@@ -78,7 +78,8 @@ class YOLOXHead(AnchorFreeHead):
         self.loss_l1 = MODELS.build(loss_l1)
 
     def build_layers(self) -> None:
-        levels, width = self.strides, self.feat_channels
+        levels = self.strides
+        width = self.feat_channels
         self.multi_level_cls_convs = nn.ModuleList(self.build_tower() for _ in levels)
         self.multi_level_reg_convs = nn.ModuleList(self.build_tower() for _ in levels)
         self.multi_level_conv_cls = nn.ModuleList(nn.Conv2d(width, self.num_classes, 1) for _ in levels)
@@ -99,7 +100,7 @@ class YOLOXHead(AnchorFreeHead):
         )
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
+        """Initialize as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
         super().init_weights()
         for conv in (*self.multi_level_conv_cls, *self.multi_level_conv_obj):
             nn.init.constant_(conv.bias, bias_init_with_prob(0.01))
@@ -115,7 +116,7 @@ class YOLOXHead(AnchorFreeHead):
         )
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
-        """What the assigner sees: points in the middle of cells, though boxes are encoded against corners."""
+        """The rows of the assigner, whose points are in the middle of cells; boxes are encoded against corners."""
         rows = super().candidates(preds, priors, sample, assigner)
         rows.points = priors.points + priors.strides / 2
         return rows
@@ -127,7 +128,10 @@ class YOLOXHead(AnchorFreeHead):
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` and ``bbox`` over the positives, ``obj`` over all points; ``l1`` once images are no longer mixed."""
-        pos, pos_priors, gt_boxes = targets.pos_inds, targets.pos_priors, targets.pos_gt_bboxes
+        pos = targets.pos_inds
+        pos_priors = targets.pos_priors
+        gt_boxes = targets.pos_gt_bboxes
+        # soft labels: the class of an object is as sure as its box is good
         quality = targets.pos_overlaps
         classes = F.one_hot(targets.pos_labels, self.num_classes) * quality[:, None]
         objectness = preds.objectness.flatten()[:, None]
@@ -141,6 +145,7 @@ class YOLOXHead(AnchorFreeHead):
         )
         if not TrainingProgress.current().mixes_images:
             terms['l1'] = self.loss_l1(pos_preds, from_boxes(pos_priors, gt_boxes))
+        # losses are sums, also that of objectness over all points: one number of positives balances them
         return {name: term / targets.num_pos for name, term in terms.items()}
 
     def scores(self, preds: FlatPredictions) -> Tensor:
@@ -159,14 +164,14 @@ class YOLOXHead(AnchorFreeHead):
 
 
 def to_boxes(priors: Priors, pred: Tensor) -> Tensor:
-    """Boxes (n, 4) xyxy in pixels that predictions (n, 4) make of n priors."""
+    """Decode predictions (n, 4) at n priors to boxes (n, 4) xyxy in pixels."""
     centers = pred[:, :2] * priors.strides + priors.points
     sizes = pred[:, 2:].exp() * priors.strides
     return bbox_cxcywh_to_xyxy(torch.cat([centers, sizes], dim=-1))
 
 
 def from_boxes(priors: Priors, boxes: Tensor) -> Tensor:
-    """What must be predicted at n priors for boxes (n, 4), the inverse of ``to_boxes``."""
+    """Encode boxes (n, 4) as what should be predicted at n priors, the inverse of ``to_boxes``."""
     centers, sizes = bbox_xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
     # the logarithm of a box without area stays finite
     return torch.cat([(centers - priors.points) / priors.strides, (sizes / priors.strides + 1e-8).log()], dim=-1)

@@ -64,14 +64,19 @@ class CenterNetHead(Head):
     """A heat map of centres for each class, and the size and the place in its cell of each object.
 
     Args:
-        in_channels: Channels of the map.
+        in_channels: Channels of the feature map.
         feat_channels: Channels of hidden layers.
+        num_classes: Classes without background.
         loss_center_heatmap: Loss of the heat map.
         loss_wh: Loss of width and height, in cells.
         loss_offset: Loss of the place in the cell.
-        kwargs: See ``Head``; ``init_cfg`` must not be given: the head initialises itself. ``test_cfg`` has ``topk``,
-            centres taken from an image; ``local_maximum_kernel``, side in cells within which only the best one counts;
-            ``max_per_img`` and, to suppress duplicates, ``nms``.
+        train_cfg: As of ``Head``.
+        test_cfg: ``topk``, centers taken from an image; ``local_maximum_kernel``, side in cells within which only the
+            best one counts; ``max_per_img`` and, to suppress duplicates, ``nms``.
+        init_cfg: Must be None: the head initializes itself.
+
+    Raises:
+        ValueError: ``init_cfg`` is given.
     """
 
     def __init__(
@@ -82,11 +87,13 @@ class CenterNetHead(Head):
         loss_center_heatmap: dict = DEFAULT_LOSS_HEATMAP,
         loss_wh: dict = DEFAULT_LOSS_WH,
         loss_offset: dict = DEFAULT_LOSS_OFFSET,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(num_classes, **kwargs)
-        if self.init_cfg is not None:
-            raise ValueError(f'CenterNetHead initialises itself, so init_cfg must be None, got {self.init_cfg}')
+        if init_cfg is not None:
+            raise ValueError(f'CenterNetHead initializes itself, so init_cfg must be None, got {init_cfg}')
+        super().__init__(num_classes, train_cfg, test_cfg)
         self.heatmap_head = build_branch(in_channels, feat_channels, num_classes)
         self.wh_head = build_branch(in_channels, feat_channels, 2)
         self.offset_head = build_branch(in_channels, feat_channels, 2)

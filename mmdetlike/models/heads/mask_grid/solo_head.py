@@ -13,7 +13,7 @@ from .base import GridOutputs, MaskGridHead, with_coordinates
 
 @MODELS.register_module()
 class SOLOHead(MaskGridHead):
-    """A channel of masks for each cell. See ``MaskGridHead`` for the arguments."""
+    """Predict the mask of each cell as a channel of its own. See ``MaskGridHead`` for the arguments."""
 
     predictors = ('conv_mask_list', 'conv_cls')
 
@@ -26,14 +26,14 @@ class SOLOHead(MaskGridHead):
         return build_tower(in_channels, self.feat_channels, self.stacked_convs, norm_cfg=self.norm_cfg)
 
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
-        """Pyramid maps -> class logits, and mask logits (B, G * G, 2 H_i, 2 W_i) of each level."""
+        """Feature maps -> class logits, and mask logits (B, G * G, 2 H_i, 2 W_i) of each level."""
         feats = self.resize_feats(x)
         masks = [conv(self.mask_features(self.mask_convs, feat)) for conv, feat in zip(self.conv_mask_list, feats)]
         return GridOutputs(self.cls_logits(feats), (masks,))
 
     @staticmethod
     def mask_features(tower: nn.ModuleList, feat: Tensor, axes: slice = slice(0, 2)) -> Tensor:
-        """What masks are predicted from, at twice the size of ``feat``, which gets the coordinates ``axes``."""
+        """The features of masks, at twice the size of ``feat``, to which the coordinates ``axes`` are appended."""
         mixed = run_tower(tower, with_coordinates(feat, axes))
         return F.interpolate(mixed, scale_factor=2.0, mode='bilinear', align_corners=False)
 
@@ -53,7 +53,7 @@ class SOLOHead(MaskGridHead):
 
 @MODELS.register_module()
 class DecoupledSOLOHead(SOLOHead):
-    """A channel of masks for each column and each row: that of a cell is their product.
+    """Predict a mask for each column and each row of the grid; that of a cell is the product of its two.
 
     ``loss_mask`` must not activate, as it takes probabilities. See ``MaskGridHead`` for the arguments.
     """
@@ -73,7 +73,7 @@ class DecoupledSOLOHead(SOLOHead):
         )
 
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
-        """Pyramid maps -> class logits, and mask logits (B, G, 2 H_i, 2 W_i) of columns and of rows of each level."""
+        """Feature maps -> class logits, and mask logits (B, G, 2 H_i, 2 W_i) of columns and of rows of each level."""
         feats = self.resize_feats(x)
         located = [self.axis_features(feat) for feat in feats]
         columns = [conv(feat) for conv, (feat, _) in zip(self.conv_mask_list_x, located)]
@@ -81,7 +81,7 @@ class DecoupledSOLOHead(SOLOHead):
         return GridOutputs(self.cls_logits(feats), (columns, rows))
 
     def axis_features(self, feat: Tensor) -> tuple[Tensor, Tensor]:
-        """What masks of columns and of rows are predicted from."""
+        """The features from which masks of columns and masks of rows are predicted."""
         return (
             self.mask_features(self.mask_convs_x, feat, slice(0, 1)),
             self.mask_features(self.mask_convs_y, feat, slice(1, 2)),
@@ -95,7 +95,7 @@ class DecoupledSOLOHead(SOLOHead):
 
 @MODELS.register_module()
 class DecoupledSOLOLightHead(DecoupledSOLOHead):
-    """Columns and rows of one tower.
+    """A ``DecoupledSOLOHead`` whose columns and rows are predicted from the same tower.
 
     Args:
         dcn_cfg: Convolution layer that ends both towers; None for a plain one.
@@ -117,19 +117,19 @@ class DecoupledSOLOLightHead(DecoupledSOLOHead):
         )
 
     def axis_features(self, feat: Tensor) -> tuple[Tensor, Tensor]:
-        """What masks of columns and of rows are predicted from: the same."""
+        """The features from which masks of columns and masks of rows are predicted: the same."""
         feat = self.mask_features(self.mask_convs, feat)
         return feat, feat
 
 
+@MODELS.register_module()
 class SOLOV2MaskFeatures(MaskFeatures):
-    """Level i is doubled i times, each time after a convolution, to stride 4; the last one knows where pixels are.
+    """Mask features of SOLOv2: level i is doubled i times, to the size of level 0; the last used one is given x and y.
 
     See ``MaskFeatures`` for the arguments.
     """
 
-    def __init__(self, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def build_mixer(self) -> None:
         self.conv_pred = ConvModule(self.feat_channels, self.out_channels, 1, **self.layer)
 
     def level_convs(self, level: int) -> nn.Sequential:
@@ -143,7 +143,7 @@ class SOLOV2MaskFeatures(MaskFeatures):
         return convs
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
-        """Pyramid maps (B, C, H_i, W_i) -> (B, out_channels, h, w)."""
+        """Feature maps (B, C, H_i, W_i) -> (B, out_channels, h, w)."""
         x = list(x)
         if self.end_level > 0:
             x[self.end_level] = with_coordinates(x[self.end_level])
@@ -152,10 +152,11 @@ class SOLOV2MaskFeatures(MaskFeatures):
 
 @MODELS.register_module()
 class SOLOV2Head(MaskGridHead):
-    """A kernel for each cell, which makes its mask from features that all share.
+    """Predict a convolution kernel for each cell, which makes its mask from features that all cells share.
 
     Args:
-        mask_feature_head: Arguments of ``SOLOV2MaskFeatures``; ``in_channels`` are those of the head.
+        mask_feature_head: Makes the features that all cells share, with the head's ``in_channels``;
+            ``SOLOV2MaskFeatures`` if it names no ``type``.
         dynamic_conv_size: Side of the kernels.
         dcn_cfg: Convolution layer of the towers; None for a plain one.
         dcn_apply_to_all_conv: Whether all convolutions of the towers are of that layer, or the last ones alone.
@@ -179,7 +180,8 @@ class SOLOV2Head(MaskGridHead):
         self.dynamic_conv_size = dynamic_conv_size
         self.kernel_out_channels = mask_feature_head['out_channels'] * dynamic_conv_size**2
         super().__init__(num_classes, in_channels, **kwargs)
-        self.mask_feature_head = SOLOV2MaskFeatures(**{**mask_feature_head, 'in_channels': self.in_channels})
+        features = {'type': 'SOLOV2MaskFeatures', **mask_feature_head, 'in_channels': in_channels}
+        self.mask_feature_head = MODELS.build(features)
         self.mask_stride = self.mask_feature_head.mask_stride
 
     def build_layers(self) -> None:
@@ -193,7 +195,7 @@ class SOLOV2Head(MaskGridHead):
         return build_tower(in_channels, self.feat_channels, self.stacked_convs, **layer)
 
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
-        """Pyramid maps -> class logits, kernels (B, K, G, G) of each level and mask features (B, C, h, w)."""
+        """Feature maps -> class logits, kernels (B, K, G, G) of each level and mask features (B, C, h, w)."""
         feats = self.mask_feature_head(x)
         kernels = []
         cls = []
@@ -201,18 +203,20 @@ class SOLOV2Head(MaskGridHead):
             located = with_coordinates(feat)
             located = F.interpolate(located, size=(grid, grid), mode='bilinear', align_corners=False)
             kernels.append(self.conv_kernel(run_tower(self.kernel_convs, located)))
+            # classes are the same everywhere: without coordinates
             cls.append(self.conv_cls(run_tower(self.cls_convs, located[:, :-2])))
         return GridOutputs(cls, (kernels, feats))
 
     def target_stride(self, level: int) -> float:
-        """Pixels of the image for one of a mask, the same at all levels."""
+        """The stride of masks in pixels of the image, the same at all levels."""
         return self.mask_stride
 
     def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:
         kernels = outs.masks[0][level][image].flatten(1).T[cells]
         feats = outs.masks[1][image]
         size = self.dynamic_conv_size
-        if size > 1:  # every pixel's neighbourhood, so that no kernels at all are no special case
+        # as a matrix product, which takes no kernels at all; a convolution does not
+        if size > 1:
             patches = F.unfold(feats[None], size, padding=size // 2)[0]
         else:
             patches = feats.flatten(1)

@@ -13,25 +13,27 @@ from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-DEFAULT_LOSS = dict(type='CrossEntropyLoss', ignore_index=-1, loss_weight=1.0)
-DEFAULT_INIT = dict(type='Normal', std=0.01, override=dict(name='conv_logits'))
+SEMANTIC_LOSS = dict(type='CrossEntropyLoss', ignore_index=-1, loss_weight=1.0)
+LOGITS_INIT = dict(type='Normal', std=0.01, override=dict(name='conv_logits'))
 
 
 @MODELS.register_module()
 class PanopticFPNHead(BaseModule):
-    """Bring all levels to the size of the finest one, add them up and classify each pixel: stuff, or any thing.
+    """Segment stuff: bring all levels to the size of the finest one, add them up and classify each pixel.
+
+    All things are one class more.
 
     Args:
         num_things_classes: Classes of things, which are one class here.
         num_stuff_classes: Classes of stuff.
-        in_channels: Channels of the maps.
+        in_channels: Channels of the feature maps.
         inner_channels: Channels of hidden layers.
         start_level: First level used.
         end_level: Level after the last one used.
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
         loss_seg: Loss of the logits.
-        init_cfg: Weight initialisation.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -44,10 +46,10 @@ class PanopticFPNHead(BaseModule):
         end_level: int = 4,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
-        loss_seg: dict = DEFAULT_LOSS,
+        loss_seg: dict = SEMANTIC_LOSS,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or DEFAULT_INIT)
+        super().__init__(init_cfg or LOGITS_INIT)
         self.num_things_classes, self.num_stuff_classes = num_things_classes, num_stuff_classes
         self.start_level, self.end_level = start_level, end_level
         norm_cfg = norm_cfg or dict(type='GN', num_groups=32, requires_grad=True)
@@ -66,7 +68,7 @@ class PanopticFPNHead(BaseModule):
         self.loss_seg = MODELS.build(loss_seg)
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
-        """Pyramid maps -> logits (B, num_stuff_classes + 1, h, w)."""
+        """Feature maps -> logits (B, num_stuff_classes + 1, h, w)."""
         levels = zip(self.conv_upsample_layers, x[self.start_level : self.end_level])
         outs = [layer(level) for layer, level in levels]
         size = outs[0].shape[-2:]
@@ -84,7 +86,8 @@ class PanopticFPNHead(BaseModule):
         return dict(loss_seg=self.loss_seg(logits, target))
 
     def targets(self, classes: Tensor) -> Tensor:
-        """Classes (B, h, w), things first -> stuff from 0 on, then things; classes that are neither stay."""
+        """Renumber classes (B, h, w), things first, to stuff from 0 on, then things; classes that are neither stay."""
+        # the toolbox has stuff first and things last, where datasets have things first
         stuff = (classes >= self.num_things_classes) & (classes < self.num_things_classes + self.num_stuff_classes)
         shifted = torch.where(stuff, classes - self.num_things_classes, classes)
         return torch.where(classes < self.num_things_classes, self.num_stuff_classes, shifted)

@@ -53,7 +53,7 @@ class PanopticFusionHead(BaseModule):
 
 @MODELS.register_module()
 class HeuristicFusionHead(PanopticFusionHead):
-    """Masks of things over a semantic segmentation: Panoptic Feature Pyramid Networks, arXiv 1901.02446.
+    """Lay masks of things over a semantic segmentation: Panoptic Feature Pyramid Networks, arXiv 1901.02446.
 
     ``test_cfg`` has ``mask_overlap``, the share of a mask that may be covered by better ones, and
     ``stuff_area_limit``, the pixels below which stuff is dropped.
@@ -72,6 +72,7 @@ class HeuristicFusionHead(PanopticFusionHead):
         """(h, w) segments of an image."""
         owner, labels = self.lay_masks(instances)
         stuff_of_pixel = seg_logits.argmax(0) + self.num_things_classes
+        # things lie over stuff
         segments = torch.where(owner > 0, labels[owner] + owner * INSTANCE_OFFSET, stuff_of_pixel)
         for stuff, area in zip(*stuff_of_pixel[owner == 0].unique(return_counts=True)):
             if area < self.test_cfg.stuff_area_limit:
@@ -98,7 +99,7 @@ class HeuristicFusionHead(PanopticFusionHead):
 
 @MODELS.register_module()
 class MaskFormerFusionHead(PanopticFusionHead):
-    """Panoptic, semantic and instance segmentation from classes and masks of queries: MaskFormer, arXiv 2107.06278.
+    """Make panoptic, semantic and instance results of the classes and masks of queries: MaskFormer, arXiv 2107.06278.
 
     ``test_cfg`` says what is wanted: ``panoptic_on`` (``object_mask_thr``, ``iou_thr``, ``filter_low_score``),
     ``semantic_on``, ``instance_on`` (``max_per_image``).
@@ -107,7 +108,7 @@ class MaskFormerFusionHead(PanopticFusionHead):
     def predict(
         self, mask_cls: Tensor, mask_pred: Tensor, samples: SampleList, rescale: bool = False
     ) -> list[dict[str, PixelData | InstanceData]]:
-        """What is wanted of each image, by the name of the sample's field.
+        """The results of each image that ``test_cfg`` asks for, by the name of the sample's field.
 
         Args:
             mask_cls: Class logits (B, Q, classes + 1).
@@ -120,9 +121,10 @@ class MaskFormerFusionHead(PanopticFusionHead):
     def predict_image(
         self, logits: Tensor, masks: Tensor, sample: DetDataSample, rescale: bool
     ) -> dict[str, PixelData | InstanceData]:
-        """What is wanted of one image."""
-        cfg, result = self.test_cfg, {}
-        # only masks that are wanted are brought to full size
+        """The results of one image, as of ``predict``."""
+        cfg = self.test_cfg
+        result = {}
+        # resized where they are needed, so that only masks that are wanted are brought to full size
         resize = functools.partial(to_image_size, sample=sample, rescale=rescale)
         if cfg.get('panoptic_on', True):
             result['pred_panoptic_seg'] = PixelData(sem_seg=self.panoptic(logits, masks, resize)[None])
@@ -150,6 +152,7 @@ class MaskFormerFusionHead(PanopticFusionHead):
         if not len(masks):
             return torch.full(masks.shape[-2:], self.num_classes, dtype=torch.int32, device=masks.device)
         owner = (scores[:, None, None] * masks).argmax(0)
+        # a mask that loses more than a share of its pixels to other queries is dropped; its pixels stay empty
         full = masks >= 0.5
         owned = owner.flatten().bincount(minlength=len(masks))
         areas = full.flatten(1).sum(1)
@@ -187,6 +190,7 @@ def binary_masks(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     binary = logits > 0
     total = logits.sigmoid().masked_fill_(~binary, 0).flatten(1).sum(1)
     area = binary.flatten(1).sum(1, dtype=total.dtype)
+    # an empty mask has a mean of 0
     return binary, boxes_of_masks(binary), total / (area + 1e-6)
 
 
@@ -197,6 +201,7 @@ def boxes_of_masks(masks: Tensor) -> Tensor:
         hit = masks.any(dim)
         first = hit.int().argmax(1)
         last = hit.shape[1] - hit.flip(1).int().argmax(1)
+        # the index of the first True is that of the first maximum; 0 too where there is none
         sides.append((first, torch.where(hit.any(1), last, 0)))
     (x1, x2), (y1, y2) = sides
     return torch.stack([x1, y1, x2, y2], dim=1).float()

@@ -1,4 +1,4 @@
-"""Which object each prior is responsible for."""
+"""The result of an assigner: which object each prior is responsible for."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class AssignResult:
     def from_gt_inds(
         cls, gt_inds: Tensor, max_overlaps: Tensor, gt_labels: Tensor, assign_metrics: Tensor | None = None
     ) -> 'AssignResult':
-        """The result for objects of the classes ``gt_labels`` (m,), from which follow those of priors."""
+        """The result of ``gt_inds`` (n,), whose ``labels`` follow from those of the objects, ``gt_labels`` (m,)."""
         labels = torch.full_like(gt_inds, -1)
         positive = gt_inds > 0
         labels[positive] = gt_labels[gt_inds[positive] - 1]

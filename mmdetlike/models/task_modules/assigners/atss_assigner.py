@@ -13,7 +13,7 @@ from .base_assigner import BaseAssigner, best_object, points_inside
 
 @TASK_UTILS.register_module()
 class ATSSAssigner(BaseAssigner):
-    """Take, of the anchors nearest to an object's center, those that overlap it more than most of them do.
+    """Assign an object to those of its nearest anchors that overlap it by more than mean and deviation of them.
 
     Args:
         topk: Candidates of each object in each level.
@@ -53,9 +53,11 @@ class ATSSAssigner(BaseAssigner):
         distances = torch.cdist(centers, geometry.centers(boxes))
         ignored = self.ignored(priors, gt_instances_ignore)
         if ignored is not None:
+            # ignored anchors are no candidates: their overlaps would move the threshold of the others
             overlaps[ignored] = -1
             distances[ignored] = torch.inf
         suits = self._candidates(distances, overlaps, pred_instances.level_ids)
+        # the margin is that of the authors: on a side, a distance to regress would be 0
         suits &= points_inside(centers, boxes, margin=0.01)
         if ignored is not None:
             suits &= ~ignored[:, None]  # where all of an object's candidates are ignored, these pass its threshold
@@ -72,12 +74,14 @@ class ATSSAssigner(BaseAssigner):
 
     def _candidates(self, distances: Tensor, overlaps: Tensor, level_ids: Tensor) -> Tensor:
         """(n, m) whether an anchor is a near one of an object and overlaps it more than mean and deviation of those."""
-        near, start = [], 0
+        near = []
+        start = 0
         for level in distances.split(level_ids.bincount().tolist()):
             near.append(level.topk(min(self.topk, len(level)), dim=0, largest=False).indices + start)
             start += len(level)
         near = torch.cat(near)
         of_near = overlaps.gather(0, near)
+        # a single candidate has no deviation
         deviation = of_near.std(0) if len(of_near) > 1 else 0.0
         passes = of_near >= of_near.mean(0) + deviation
         return torch.zeros_like(overlaps, dtype=torch.bool).scatter_(0, near, passes)

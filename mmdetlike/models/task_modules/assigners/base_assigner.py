@@ -1,4 +1,4 @@
-"""What assigners share: how overlap is measured, which priors are ignored, who takes a contested prior."""
+"""The base of the assigners: how overlap is measured, which priors are ignored, who takes a contested prior."""
 
 import torch
 from mmengine.structures import InstanceData
@@ -11,7 +11,7 @@ from .assign_result import AssignResult
 
 
 class BaseAssigner:
-    """Base of the assigners, which say of each prior of an image for which object it is responsible.
+    """Base of the assigners, which tell for which object each prior of an image is responsible.
 
     Args:
         iou_calculator: How overlap is measured.
@@ -63,16 +63,21 @@ class BaseAssigner:
 
 def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
     """(n, m) whether points (n, 2) lie in boxes (m, 4 or 5) or (n, m, 4 or 5) by more than ``margin``, in pixels."""
+    # the nearest side decides; outside of a box its distance is negative
     return geometry.side_distances(points[:, None], boxes).amin(-1) > margin
 
 
 def best_object(quality: Tensor, suits: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the objects that suit a prior (n, m) the one of the best quality (n, m).
+    """Choose for each prior the best of the objects that suit it.
+
+    Args:
+        quality: (n, m) of n priors and m objects.
+        suits: (n, m) bool, which objects a prior may have.
 
     Returns:
         Objects (n,), counted from 1, 0 where none suits, and their quality (n,), -inf where none suits.
     """
-    if not quality.shape[1]:
+    if not quality.shape[1]:  # no objects, of which there is no maximum
         best = quality.new_zeros(len(quality))
         return torch.zeros_like(best, dtype=torch.long), best
     best, gt = torch.where(suits, quality, -torch.inf).max(1)

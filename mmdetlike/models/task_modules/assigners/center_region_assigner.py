@@ -55,8 +55,10 @@ class CenterRegionAssigner(BaseAssigner):
         centers = geometry.centers(priors)
         in_core = self._enough(priors, shrunk(boxes, self.pos_scale)) & points_inside(centers, boxes)
         areas = geometry.areas(boxes)
+        # the smallest object wins: a large one has other anchors
         gt_inds, _ = best_object(-areas.expand(len(priors), -1), in_core)
         is_own = gt_inds[:, None] == torch.arange(1, len(boxes) + 1, device=gt_inds.device)
+        # an object shadows what lies around its core, and what a smaller object took from it
         in_shadow = self._enough(priors, shrunk(boxes, self.neg_scale)) | in_core
         rows, objects = (in_shadow & ~is_own).nonzero(as_tuple=True)
         shadowed = torch.stack([rows, gt_instances.labels[objects]], 1)

@@ -1,4 +1,4 @@
-"""Matching with a number of priors per object that follows from how well they fit: OTA, arXiv 2103.14259."""
+"""Dynamic-k matching: how many priors an object gets follows from their overlaps: OTA, arXiv 2103.14259."""
 
 import torch
 from mmengine.structures import InstanceData
@@ -9,13 +9,13 @@ from mmdetlike.structures.bbox import get_box_tensor
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner
 
-EPS = 1e-7
+EPS = 1e-7  # keeps the logarithm of an overlap of 0 finite
 # quality of priors that were no candidates
 NO_OVERLAP = -1e8
 
 
 class DynamicKAssigner(BaseAssigner):
-    """Base: give objects the cheapest of the points that may be theirs, at costs of class, overlap and distance.
+    """Base of assigners that give each object its cheapest points, by a cost of class, overlap and distance.
 
     Args:
         topk: Overlaps of an object whose sum says how many points it gets.
@@ -34,11 +34,11 @@ class DynamicKAssigner(BaseAssigner):
         raise NotImplementedError
 
     def class_cost(self, scores: Tensor, labels: Tensor, ious: Tensor) -> Tensor:
-        """(n, m) of scores (n, classes) if they were those of objects of classes (m,) with overlaps (n, m)."""
+        """Cost (n, m) of scores (n, classes) for objects of classes (m,), with which boxes overlap by (n, m)."""
         raise NotImplementedError
 
     def center_prior_cost(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-        """(n, m) of ``points`` (n, 2) with ``strides`` (n, 2) being off the centers of ``boxes`` (m, 4)."""
+        """Cost (n, m) of the distance from ``points`` (n, 2), of ``strides`` (n, 2), to the centers of ``boxes``."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -49,13 +49,15 @@ class DynamicKAssigner(BaseAssigner):
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
         """See ``BaseAssigner``; assigned points have the overlap of their prediction as ``max_overlaps``."""
-        points, strides = pred_instances.points, pred_instances.strides
+        points = pred_instances.points
+        strides = pred_instances.strides
         boxes = get_box_tensor(gt_instances.bboxes)
         labels = gt_instances.labels
         predicted = get_box_tensor(pred_instances.bboxes)
         candidates = self.candidate_mask(points, strides, boxes).any(1).nonzero().squeeze(1)
         if not len(candidates):
             return AssignResult.all_background(predicted, labels)
+        # costs are worked out for candidates alone, a few hundred of many thousand points
         ious = self.iou_calculator(predicted[candidates], boxes)
         cost = self.class_cost(pred_instances.scores[candidates].float(), labels, ious)
         cost = cost - self.iou_weight * (ious + EPS).log()
@@ -80,8 +82,10 @@ def dynamic_k_matching(cost: Tensor, ious: Tensor, topk: int) -> tuple[Tensor, T
         Indices of the matched priors (k,), rising, and their objects (k,); of several objects that want a
         prior it goes to the one that is cheapest for it.
     """
+    # objects that many predictions fit well get many: the sum of overlaps estimates how many
     counts = ious.topk(min(topk, len(ious)), dim=0).values.sum(0).int().clamp(1, len(ious))
     wanted = torch.zeros_like(cost, dtype=torch.bool)
+    # `topk` takes one number for all columns, so objects of the same number are served at once
     for count in counts.unique().tolist():
         objects = (counts == count).nonzero().squeeze(1)
         rows = cost[:, objects].topk(count, dim=0, largest=False).indices

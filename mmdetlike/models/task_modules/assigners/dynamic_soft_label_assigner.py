@@ -12,7 +12,7 @@ from .dynamic_k import DynamicKAssigner
 
 @TASK_UTILS.register_module()
 class DynamicSoftLabelAssigner(DynamicKAssigner):
-    """Give an object the points in its box that classify and locate it best, those near its center first.
+    """Give an object the points in its box with the best predictions, at a cost that grows away from its center.
 
     Predicted ``scores`` are logits.
 
@@ -42,6 +42,7 @@ class DynamicSoftLabelAssigner(DynamicKAssigner):
     def class_cost(self, scores: Tensor, labels: Tensor, ious: Tensor) -> Tensor:
         """The quality focal loss, summed over classes; its target is the overlap at the object's class, 0 elsewhere."""
         as_background = F.softplus(scores) * scores.sigmoid().square()
+        # only the term of the object's own class differs from that of background
         own = scores[:, labels]
         as_object = F.binary_cross_entropy_with_logits(own, ious, reduction='none') * (ious - own.sigmoid()).square()
         return as_background.sum(1, keepdim=True) - as_background[:, labels] + as_object

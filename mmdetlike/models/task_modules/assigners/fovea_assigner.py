@@ -57,6 +57,7 @@ class FoveaAssigner(BaseAssigner):
         levels = level_ids.unique_consecutive().tolist()
         first = torch.stack([points[level_ids == level].amin(0) for level in levels])[level_ids]
         last = torch.stack([points[level_ids == level].amax(0) for level in levels])[level_ids]
+        # an object between the outermost points and the border would have no point: it gets the nearest ones
         low = torch.minimum(centers - halves, last[:, None])
         high = torch.maximum(centers + halves, first[:, None])
         return ((points[:, None] >= low) & (points[:, None] <= high)).all(-1)

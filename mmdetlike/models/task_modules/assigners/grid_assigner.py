@@ -1,4 +1,4 @@
-"""Assignment to the anchors of the cell in which an object's centre lies: YOLOv3, arXiv 1804.02767."""
+"""Assignment to the anchors of the cell in which an object's center lies: YOLOv3, arXiv 1804.02767."""
 
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -15,7 +15,7 @@ class GridAssigner(MaxIoUAssigner):
     """Give an object priors of its own cell only, by overlap.
 
     A prior is background where its largest overlap is at most ``neg_iou_thr``. A prior in the cell of an object's
-    centre is positive where it overlaps an object by more than ``pos_iou_thr``; and the one that overlaps an object
+    center is positive where it overlaps an object by more than ``pos_iou_thr``; and the one that overlaps an object
     most takes it in any case, if by more than ``min_pos_iou``, later objects before earlier ones. The other priors
     are ignored.
 
@@ -42,7 +42,7 @@ class GridAssigner(MaxIoUAssigner):
         gt_instances: InstanceData,
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
-        """See ``BaseAssigner``; ``responsible_flags`` (n,) mark the priors in a cell with the centre of an object."""
+        """See ``BaseAssigner``; ``responsible_flags`` (n,) mark the priors in a cell with the center of an object."""
         overlaps = self.iou_calculator(get_box_tensor(gt_instances.bboxes), get_box_tensor(pred_instances.priors))
         return self.assign_wrt_overlaps(overlaps, gt_instances.labels, pred_instances.responsible_flags.bool())
 

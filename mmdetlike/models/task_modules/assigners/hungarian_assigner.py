@@ -12,12 +12,13 @@ from mmdetlike.registry import TASK_UTILS
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner
 
+# in place of costs that are not finite, which the solver refuses
 WORST = 1e5
 
 
 @TASK_UTILS.register_module()
 class HungarianAssigner(BaseAssigner):
-    """The cheapest one-to-one assignment.
+    """Match predictions and objects one to one, at the least total cost.
 
     Args:
         match_costs: Costs that are added up.

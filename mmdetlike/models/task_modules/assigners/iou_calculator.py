@@ -1,4 +1,4 @@
-"""Overlap between boxes as a configurable part of assigners."""
+"""Overlaps of boxes as parts of assigners, which a config names."""
 
 from torch import Tensor
 

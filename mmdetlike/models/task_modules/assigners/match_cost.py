@@ -1,4 +1,4 @@
-"""Costs of giving a prediction to an object, for the Hungarian algorithm: DETR, arXiv 2005.12872.
+"""Costs of matching a prediction with an object, for the Hungarian algorithm: DETR, arXiv 2005.12872.
 
 Each is called with predictions and objects of one image and returns a matrix (predictions, objects).
 """
@@ -44,10 +44,10 @@ def horizontal_pair(cost: MatchCost, *instances: InstanceData) -> list[Tensor]:
 
 @TASK_UTILS.register_module()
 class BBoxL1Cost(MatchCost):
-    """L1 distance of boxes, normalised by the size of the image.
+    """L1 distance of boxes, normalized by the size of the image.
 
     Args:
-        box_format: ``'xyxy'`` or ``'xywh'`` (centre and size), in which they are compared.
+        box_format: ``'xyxy'`` or ``'xywh'`` (center and size), in which they are compared.
     """
 
     def __init__(self, box_format: str = 'xyxy', weight: float = 1.0) -> None:
@@ -92,7 +92,7 @@ class ClassificationCost(MatchCost):
 
 @TASK_UTILS.register_module()
 class FocalLossCost(MatchCost):
-    """What the focal loss would change if the prediction were positive: of logits ``scores``, or of mask logits.
+    """How the focal loss would change if a prediction became positive, by class logits ``scores`` or mask logits.
 
     Args:
         alpha: Weight of positives.
@@ -117,6 +117,7 @@ class FocalLossCost(MatchCost):
         positive, negative = self._terms(logits.sigmoid())
         if not self.binary_input:
             return (positive - negative)[:, gt_instances.labels]
+        # summed over pixels by two products, without a table of predictions, objects and pixels
         masks = gt_instances.masks.flatten(1).to(logits.dtype)
         return (positive @ masks.T + negative @ (1 - masks).T) / logits.shape[1]
 

@@ -15,7 +15,7 @@ from .base_assigner import BaseAssigner
 
 @TASK_UTILS.register_module()
 class MaxIoUAssigner(BaseAssigner):
-    """Give each prior the object it overlaps most, if enough.
+    """Assign each prior to the object that it overlaps most, if it does by enough.
 
     A prior is background where its largest overlap is below ``neg_iou_thr``, positive where it is at least
     ``pos_iou_thr``, ignored in between. With ``match_low_quality`` the priors that overlap an object most take it
@@ -95,6 +95,7 @@ class MaxIoUAssigner(BaseAssigner):
         if num_gts == 0 or num_priors == 0:
             return AssignResult.all_background(overlaps.new_zeros(num_priors, 4), gt_labels)
         gt_inds = overlaps.new_full((num_priors,), -1, dtype=torch.long)
+        # before candidates are told apart: whatever lies far from all objects is background
         gt_inds[self.is_background(overlaps.amax(dim=0))] = 0
         if candidates is not None:
             overlaps[:, ~candidates] = -1
@@ -121,7 +122,10 @@ class MaxIoUAssigner(BaseAssigner):
 
 @TASK_UTILS.register_module()
 class ApproxMaxIoUAssigner(MaxIoUAssigner):
-    """By the largest overlap of several anchors at each prior, ``approxs`` (n, k, 4): arXiv 1901.03278."""
+    """A ``MaxIoUAssigner`` by the largest overlap of several anchors at a prior: Guided Anchoring, arXiv 1901.03278.
+
+    These anchors are ``approxs`` (n, k, 4): the shape of a prior is not known before it is predicted.
+    """
 
     def overlaps(self, pred_instances: InstanceData, gt_bboxes: Tensor) -> Tensor:
         approxs = pred_instances.approxs.to(gt_bboxes.device)

@@ -35,6 +35,7 @@ class PointAssigner(BaseAssigner):
         """See ``BaseAssigner``; a contested point goes to the nearer object, by distances in sides of the object."""
         points = pred_instances.points
         boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
+        # distances are divided by sides, which some boxes lack
         sides = geometry.sizes(boxes).clamp(min=1e-6)
         distances = ((points[:, None] - geometry.centers(boxes)) / sides).norm(dim=-1)
         on_level = self._on_level(pred_instances.strides[:, 0], sides)

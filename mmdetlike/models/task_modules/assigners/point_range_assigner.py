@@ -39,7 +39,8 @@ class PointRangeAssigner(BaseAssigner):
         Raises:
             ValueError: There is another number of levels than of ``regress_ranges``.
         """
-        points, level_ids = pred_instances.points, pred_instances.level_ids
+        points = pred_instances.points
+        level_ids = pred_instances.level_ids
         num_levels = int(level_ids.amax()) + 1
         if num_levels != len(self.regress_ranges):
             raise ValueError(f'regress_ranges has {len(self.regress_ranges)} entries, got {num_levels} levels')
@@ -47,7 +48,7 @@ class PointRangeAssigner(BaseAssigner):
         suits = points_inside(points, self._regions(pred_instances, boxes, gt_instances.get('centers')))
         suits &= self._in_range(geometry.side_distances(points[:, None], boxes).amax(-1), level_ids)
         areas = geometry.areas(boxes).expand(len(points), -1)
-        # the smallest object that suits
+        # the smallest object that suits: a larger one has other points
         gt_inds, _ = best_object(-areas, suits)
         return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(points.dtype), gt_instances.labels)
 

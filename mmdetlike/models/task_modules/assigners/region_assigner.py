@@ -63,6 +63,7 @@ class RegionAssigner(BaseAssigner):
         around = in_middle(points, boxes, self.ignore_ratio)
         taken = (center * order).amax(1)
         last = (around & (steps == 0)).mul(order).amax(1)
+        # the middle of an object counts unless a later object covers it with what is ignored around its own
         gt_inds = torch.where(taken == last, taken, -1)
         is_near = (around & (steps.abs() == 1)).any(1)
         return torch.where((gt_inds == 0) & is_near, -1, gt_inds)
@@ -71,6 +72,7 @@ class RegionAssigner(BaseAssigner):
 def in_middle(points: Tensor, boxes: Tensor, ratio: float) -> Tensor:
     """(n, m) whether points (n, 2) lie in the middle of boxes (m, 4), whose sides are ``ratio`` of theirs, rounded."""
     margin = (1 - ratio) / 2
+    # rounded to whole cells, as the original does
     low = ((1 - margin) * boxes[:, :2] + margin * boxes[:, 2:]).round()
     high = (margin * boxes[:, :2] + (1 - margin) * boxes[:, 2:]).round()
     return ((points[:, None] >= low) & (points[:, None] <= high)).all(-1)

@@ -9,6 +9,7 @@ from mmdetlike.structures.bbox import geometry
 from .base_assigner import points_inside
 from .dynamic_k import DynamicKAssigner
 
+# the cost of a point that is not both in the box and near the center: taken only where no other is left
 FAR = 1e8
 # PyTorch's cross entropy of probabilities ends here
 WORST_LOG = -100
@@ -16,7 +17,7 @@ WORST_LOG = -100
 
 @TASK_UTILS.register_module()
 class SimOTAAssigner(DynamicKAssigner):
-    """Give an object the points that classify and locate it best, among those in its box or near its center.
+    """Give an object the points with the best predictions among those in its box or near its center.
 
     Predicted ``scores`` are in [0, 1].
 

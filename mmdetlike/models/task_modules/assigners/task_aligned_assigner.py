@@ -13,7 +13,7 @@ from .base_assigner import BaseAssigner, best_object, points_inside
 
 @TASK_UTILS.register_module()
 class TaskAlignedAssigner(BaseAssigner):
-    """Take, of the priors in an object, those whose predictions score and overlap it best.
+    """Assign an object to the priors inside it whose predictions are best aligned: high in both score and overlap.
 
     Args:
         topk: Candidates of each object.

@@ -13,7 +13,7 @@ from .base_assigner import BaseAssigner
 
 @TASK_UTILS.register_module()
 class UniformAssigner(BaseAssigner):
-    """Match each object with the anchors nearest to it, and with those whose predicted boxes are nearest.
+    """Match every object with equally many anchors: the nearest ones, and those whose predicted boxes are nearest.
 
     A matched anchor that overlaps its object too little is ignored, as is an unmatched one whose box overlaps an
     object too much. Of several objects of an anchor the one that is further down its list wins.
@@ -55,6 +55,7 @@ class UniformAssigner(BaseAssigner):
         overlaps = self.iou_calculator(priors, boxes)
         is_enough = overlaps[rows, objects] >= self.pos_ignore_thr
         gt_inds[self.iou_calculator(predicted, boxes).amax(1) > self.neg_ignore_thr] = -1
+        # the last match of an anchor is the one with the largest index in the list
         order = torch.arange(len(rows), device=rows.device)
         last = torch.full_like(gt_inds, -1).scatter_reduce_(0, rows, order, 'amax')
         matched = last >= 0

@@ -1,4 +1,4 @@
-"""What bbox coders share."""
+"""The base of the box coders."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from mmdetlike.structures.bbox import BaseBoxes, geometry, get_box_tensor
 
 
 class BaseBBoxCoder:
-    """Base of the coders, which turn boxes into what a network regresses, and back.
+    """Base of the coders, which encode boxes as what a network regresses, and decode that to boxes.
 
     Attributes:
         encode_size: Numbers that encode a box.
@@ -19,7 +19,7 @@ class BaseBBoxCoder:
     uses_points = False
 
     def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
-        """What should be regressed at the priors ``bboxes`` (n, 4), or at points (n, 2), for ``gt_bboxes`` (n, 4)."""
+        """The regression targets at the priors ``bboxes`` (n, 4), or at points (n, 2), for ``gt_bboxes`` (n, 4)."""
         raise NotImplementedError
 
     def decode(self, bboxes: Tensor, pred_bboxes: Tensor, max_shape=None) -> Tensor:

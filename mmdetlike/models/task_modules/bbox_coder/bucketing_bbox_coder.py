@@ -18,7 +18,7 @@ SIDES = ('left', 'right', 'top', 'bottom')
 
 
 class BucketTargets(NamedTuple):
-    """What a head should predict of n boxes; S buckets stand for each of the four sides, ordered as ``SIDES``.
+    """The targets of n boxes; each of the four sides, ordered as ``SIDES``, has S buckets.
 
     Attributes:
         offsets: (n, 4 * S) distance from the side to the middle of each bucket, by the size of a bucket.
@@ -84,6 +84,7 @@ class BucketingBBoxCoder:
         distances = offsets.abs()
         nearest, inds = distances.topk(self.offset_topk, dim=-1, largest=False)
         close = nearest < self.offset_upperbound
+        # a side that is far from all buckets learns its offset from the nearest one
         close[..., 0] = True
         offset_weights = torch.zeros_like(offsets).scatter(-1, inds, close.to(offsets.dtype))
         labels = F.one_hot(inds[..., 0], self.side_num).to(offsets.dtype)
@@ -95,7 +96,7 @@ class BucketingBBoxCoder:
     def decode(
         self, bboxes: Tensor | HorizontalBoxes, bucket_logits: Tensor, offsets: Tensor, max_shape=None
     ) -> tuple[Tensor, Tensor]:
-        """Boxes and how surely their sides are known.
+        """Decode to boxes, and to how surely their sides are known.
 
         Args:
             bboxes: (n, 4) xyxy in pixels, the proposals.
@@ -125,7 +126,7 @@ class BucketingBBoxCoder:
         return boxes, confidence.mean(1)
 
     def buckets(self, bboxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Buckets of proposals (n, 4).
+        """Cut proposals (n, 4) into buckets.
 
         Returns:
             The middles (n, 4, S) in pixels of the buckets of each side, from the outside to the inside, and the sizes

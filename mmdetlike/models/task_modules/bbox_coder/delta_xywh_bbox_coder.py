@@ -1,4 +1,4 @@
-"""Box regression by shifted centre and log-scaled size: R-CNN, arXiv 1311.2524."""
+"""Box regression by shifted center and log-scaled size: R-CNN, arXiv 1311.2524."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
 
 from .base import BaseBBoxCoder
 
+# boxes without area, which datasets do have, would have infinite deltas
 SMALLEST_SIDE = 1e-3
 
 
@@ -22,7 +23,7 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         target_means: Means subtracted from the deltas.
         target_stds: Deviations by which they are divided.
         clip_border: Clip decoded boxes to the image.
-        add_ctr_clamp: Limit the shift of the centre to ``ctr_clamp`` pixels, and growth only (YOLOF).
+        add_ctr_clamp: Limit the shift of the center to ``ctr_clamp`` pixels, and growth only (YOLOF).
         ctr_clamp: Largest shift in pixels.
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
     """
@@ -46,6 +47,7 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
 
         Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
         """
+        # in float32 also under autocast: deltas are small differences of large numbers
         priors = self.plain(bboxes).float()
         boxes = self.plain(gt_bboxes).float()
         prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
@@ -78,7 +80,7 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         size = geometry.sizes(priors)
         ctr_clamp = self.ctr_clamp if self.add_ctr_clamp else None
-        shift, growth = limited(deltas[..., :2] * size, deltas[..., 2:], wh_ratio_clip, ctr_clamp)
+        shift, growth = bound_deltas(deltas[..., :2] * size, deltas[..., 2:], wh_ratio_clip, ctr_clamp)
         center = geometry.centers(priors) + shift
         half = size * growth / 2
         boxes = torch.cat([center - half, center + half], dim=-1)
@@ -87,8 +89,10 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         return HorizontalBoxes(boxes.reshape(-1, 4)) if self.use_box_type else boxes.reshape(shape)
 
 
-def limited(shift: Tensor, log_growth: Tensor, wh_ratio_clip: float, ctr_clamp: float | None) -> tuple[Tensor, Tensor]:
-    """Shifts and factors of growth that a network predicted, kept in bounds.
+def bound_deltas(
+    shift: Tensor, log_growth: Tensor, wh_ratio_clip: float, ctr_clamp: float | None
+) -> tuple[Tensor, Tensor]:
+    """Bound predicted shifts of centers and factors of growth, which untrained networks make infinite.
 
     Args:
         shift: (..., 2) of centers, in pixels.

@@ -1,4 +1,4 @@
-"""No coding at all, for heads that predict boxes as they are."""
+"""The coder of heads that predict boxes as they are."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from .base import BaseBBoxCoder
 
 @TASK_UTILS.register_module()
 class PseudoBBoxCoder(BaseBBoxCoder):
-    """Targets are the boxes, and predictions too.
+    """Leave boxes as they are, in both directions.
 
     Args:
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.

@@ -14,7 +14,7 @@ from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import BaseBoxes, RotatedBoxes, geometry, get_box_tensor
 
 from .base import BaseBBoxCoder
-from .delta_xywh_bbox_coder import SMALLEST_SIDE, DeltaXYWHBBoxCoder, limited
+from .delta_xywh_bbox_coder import SMALLEST_SIDE, DeltaXYWHBBoxCoder, bound_deltas
 
 
 @TASK_UTILS.register_module()
@@ -73,9 +73,10 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         priors = self.rotated_priors(bboxes).float()
         gts = geometry.regularize(self.plain(gt_bboxes).float(), self.angle_version)
         shift = geometry.centers(gts) - geometry.centers(priors)
+        # turned like the prior, so that deltas are the same however a pair of boxes lies in the image
         if self.proj_xy:
             shift = geometry.turned_upright(shift, priors[..., 4])
-        size, turn = self._nearest_writing(gts, priors[..., 4])
+        size, turn = self._nearest_form(gts, priors[..., 4])
         prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
         growth = torch.log(size.clamp(min=SMALLEST_SIDE) / prior_size)
         turn = turn / (self.norm_factor * math.pi) if self.norm_factor else turn
@@ -104,22 +105,25 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         deltas = pred_bboxes.unflatten(-1, (pred_bboxes.shape[-1] // self.encode_size, self.encode_size))
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         prior_size = geometry.sizes(priors)
-        shift, growth = limited(deltas[..., :2] * prior_size, deltas[..., 2:4], wh_ratio_clip, self.ctr_clamp)
+        shift, growth = bound_deltas(deltas[..., :2] * prior_size, deltas[..., 2:4], wh_ratio_clip, self.ctr_clamp)
         if self.proj_xy:
             shift = geometry.turned_upright(shift, -priors[..., 4])
         turn = deltas[..., 4] * self.norm_factor * math.pi if self.norm_factor else deltas[..., 4]
         center = geometry.centers(priors) + shift
         angle = priors[..., 4] + turn
         boxes = torch.cat([center, prior_size * growth, angle[..., None]], dim=-1)
-        boxes = self._as_written(boxes)
+        boxes = self._in_version(boxes)
         return RotatedBoxes(boxes.reshape(-1, 5)) if self.use_box_type else boxes.flatten(-2)
 
     def rotated_priors(self, bboxes: Tensor | BaseBoxes) -> Tensor:
         """The priors (n, 5) against which boxes are encoded."""
         return self.plain(bboxes, self.prior_dim)
 
-    def _nearest_writing(self, gts: Tensor, prior_angle: Tensor) -> tuple[Tensor, Tensor]:
-        """Sides (n, 2) of the objects and how far (n,) priors must be turned, in radians."""
+    def _nearest_form(self, gts: Tensor, prior_angle: Tensor) -> tuple[Tensor, Tensor]:
+        """Sides (n, 2) of the objects and how far (n,) priors must be turned, in radians.
+
+        A box is the same with its sides exchanged and turned by a quarter: with ``edge_swap`` the nearer one counts.
+        """
         size = geometry.sizes(gts)
         turn = self._wrapped(gts[..., 4] - prior_angle)
         if not self.edge_swap:
@@ -128,7 +132,8 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         is_nearer = turn.abs() < other_turn.abs()
         return torch.where(is_nearer[..., None], size, size.flip(-1)), torch.where(is_nearer, turn, other_turn)
 
-    def _as_written(self, boxes: Tensor) -> Tensor:
+    def _in_version(self, boxes: Tensor) -> Tensor:
+        """The boxes with their angles in the half circle of ``angle_version``."""
         if self.edge_swap:
             boxes = geometry.longer_side_first(boxes)
         return torch.cat([boxes[..., :4], self._wrapped(boxes[..., 4:])], dim=-1)

@@ -1,4 +1,4 @@
-"""Box regression by the distances of a prior's centre to the four sides: FSAF, arXiv 1903.00621."""
+"""Box regression by the distances of a prior's center to the four sides: FSAF, arXiv 1903.00621."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from .base import BaseBBoxCoder
 
 @TASK_UTILS.register_module()
 class TBLRBBoxCoder(BaseBBoxCoder):
-    """Encode boxes as distances top, bottom, left, right of a prior's centre.
+    """Encode boxes as distances top, bottom, left, right of a prior's center.
 
     Args:
-        normalizer: By which distances are divided, after division by the prior's sides; one for all or one a side.
+        normalizer: Divides distances, which are already over the prior's sides; one for all or one for each side.
         clip_border: Clip decoded boxes to the image.
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
 
@@ -34,8 +34,9 @@ class TBLRBBoxCoder(BaseBBoxCoder):
         self.normalizer, self.clip_border, self.use_box_type = normalizer, clip_border, use_box_type
 
     def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
-        """Distances (n, 4) from the centres of priors ``bboxes`` (n, 4) to the sides of ``gt_bboxes`` (n, 4)."""
+        """Distances (n, 4) from the centers of priors ``bboxes`` (n, 4) to the sides of ``gt_bboxes`` (n, 4)."""
         priors = self.plain(bboxes).float()
+        # the order of the sides is that of the name: top, bottom, left, right
         left_top_right_bottom = bbox2distance(geometry.centers(priors), self.plain(gt_bboxes).float())
         distances = left_top_right_bottom[..., [1, 3, 0, 2]] / _sides(priors)
         return distances / distances.new_tensor(self.normalizer)

@@ -1,4 +1,4 @@
-"""Box regression of YOLO: the centre within its cell and log-scaled sides: YOLOv3, arXiv 1804.02767."""
+"""Box regression of YOLO: the center within its cell and log-scaled sides: YOLOv3, arXiv 1804.02767."""
 
 import torch
 from torch import Tensor
@@ -11,10 +11,10 @@ from .base import BaseBBoxCoder
 
 @TASK_UTILS.register_module()
 class YOLOBBoxCoder(BaseBBoxCoder):
-    """Encode the centre as its place x, y in the cell, from 0 to 1, and the sides as logarithms of their growth.
+    """Encode a box as the position x, y of its center in the cell, from 0 to 1, and log-scaled width and height.
 
     Args:
-        eps: Places are kept in [eps, 1 - eps], ratios of sides above eps, when encoding.
+        eps: Positions are kept in [eps, 1 - eps], ratios of sides above eps, when encoding.
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
 
     Examples:
@@ -34,16 +34,17 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         """Targets (n, 4) x, y, w, h.
 
         Args:
-            bboxes: Priors (n, 4) xyxy in pixels, centred in their cells.
+            bboxes: Priors (n, 4) xyxy in pixels, centered in their cells.
             gt_bboxes: Boxes (n, 4) xyxy in pixels.
             stride: Stride of the level in pixels, one for all or one (n,) a prior.
         """
         priors = self.plain(bboxes)
         gts = self.plain(gt_bboxes)
         shift = geometry.centers(gts) - geometry.centers(priors)
-        place = (shift / _column(stride) + 0.5).clamp(self.eps, 1 - self.eps)
+        # the target of a sigmoid, which never reaches 0 and 1
+        position = (shift / _column(stride) + 0.5).clamp(self.eps, 1 - self.eps)
         growth = geometry.sizes(gts) / geometry.sizes(priors)
-        return torch.cat([place, torch.log(growth.clamp(min=self.eps))], dim=-1)
+        return torch.cat([position, torch.log(growth.clamp(min=self.eps))], dim=-1)
 
     def decode(
         self, bboxes: Tensor | HorizontalBoxes, pred_bboxes: Tensor, stride: float | Tensor

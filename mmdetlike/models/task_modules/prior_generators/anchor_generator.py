@@ -13,20 +13,20 @@ from .base import PriorGenerator
 
 @TASK_UTILS.register_module()
 class AnchorGenerator(PriorGenerator):
-    """Boxes of set scales and ratios around every cell of every pyramid level.
+    """Generate anchors of the same scales and ratios around every cell of every pyramid level.
 
     The anchors of one cell are ordered by ratio, then by scale (``scale_major``), the cells row by row.
 
     Args:
         strides: Stride of each level in pixels, a number or (x, y).
         ratios: Height / width of the anchors.
-        scales: Sizes in multiples of ``base_sizes``; or give the next but one pair.
+        scales: Sizes in multiples of ``base_sizes``; or give ``octave_base_scale`` and ``scales_per_octave``.
         base_sizes: Side of the unit anchor of each level in pixels; its stride where None.
         scale_major: Order the anchors of a cell by ratio first; by scale first where False.
         octave_base_scale: Smallest scale, multiplied by ``2 ** (i / scales_per_octave)``.
         scales_per_octave: Scales in an octave.
-        centers: Centre (x, y) of each level's first cell; ``center_offset * stride`` where None.
-        center_offset: Place of the centre within the cell, 0 to 1.
+        centers: Center (x, y) of each level's first cell; ``center_offset * stride`` where None.
+        center_offset: Position of the center within the cell, 0 to 1.
         use_box_type: Return ``HorizontalBoxes`` in place of tensors.
 
     Raises:
@@ -99,6 +99,7 @@ class AnchorGenerator(PriorGenerator):
     ) -> Tensor:
         """Anchors (len(ratios) * len(scales), 4) xyxy of one cell, in pixels."""
         x, y = center if center is not None else (self.center_offset * base_size,) * 2
+        # all ratios have the same area
         heights = torch.sqrt(ratios)
         widths = 1 / torch.sqrt(ratios)
         if self.scale_major:
@@ -120,6 +121,7 @@ class AnchorGenerator(PriorGenerator):
         device: torch.device | str,
     ) -> Tensor | HorizontalBoxes:
         """Anchors (H * W * A, 4) xyxy of one level with a map of ``featmap_size`` (H, W)."""
+        # the anchors of the first cell, moved to every cell
         base = self.base_anchors[level_idx].to(device=device, dtype=dtype)
         shifts = self.grid_shifts(featmap_size, level_idx, dtype, device).repeat(1, 2)
         anchors = (shifts[:, None] + base).reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""What all prior generators share: strides, and which cells of a grid lie on the image."""
+"""The base of the prior generators: strides, and which cells of a grid lie on the image."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from ..priors import Priors
 
 
 class PriorGenerator:
-    """Priors at every cell of every pyramid level.
+    """Base of the generators of priors, which lie at every cell of every pyramid level.
 
     A subclass sets ``strides``, a pair (x, y) in pixels a level, and says ``num_base_priors`` and what the priors of
     one level are.
@@ -41,6 +41,7 @@ class PriorGenerator:
         """
         levels = [get_box_tensor(level) for level in self.grid_priors(featmap_sizes, device=device)]
         counts = torch.tensor([len(level) for level in levels], device=device)
+        # told its size, `repeat_interleave` need not wait for the device
         level_ids = torch.arange(len(levels), device=device).repeat_interleave(
             counts, output_size=sum(map(len, levels))
         )
@@ -95,13 +96,13 @@ class PriorGenerator:
         *,
         device: torch.device | str,
     ) -> Tensor | HorizontalBoxes:
-        """Only the priors (n, 4 or 2) of one level whose places in its grid are ``prior_idxs`` (n,)."""
+        """The priors (n, 4 or 2) of one level with the indices ``prior_idxs`` (n,) in its grid."""
         return self.single_level_grid_priors(featmap_size, level_idx, dtype, device=device)[prior_idxs]
 
     def grid_shifts(
         self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype, device, offset: float = 0.0
     ) -> Tensor:
-        """Place (H * W, 2) x, y of each cell of one level, row by row: ``(cell + offset) * stride`` in pixels."""
+        """Position (H * W, 2) x, y of each cell of one level, row by row: ``(cell + offset) * stride`` in pixels."""
         height, width = featmap_size
         stride_w, stride_h = self.strides[level_idx]
         # the product is taken in float32 or better: half precision does not count beyond 2048
@@ -118,6 +119,7 @@ class PriorGenerator:
         flags = []
         for (height, width), (stride_w, stride_h), num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
             valid = torch.zeros(height, width, dtype=torch.bool, device=device)
+            # rounded up: a cell that is partly on the image counts
             valid[: -(-pad_shape[0] // stride_h), : -(-pad_shape[1] // stride_w)] = True
             flags.append(valid.flatten().repeat_interleave(num_base))
         return flags

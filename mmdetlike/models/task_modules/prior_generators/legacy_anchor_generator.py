@@ -29,6 +29,7 @@ class LegacyAnchorGenerator(AnchorGenerator):
         if center is None:
             center = (self.center_offset * (base_size - 1),) * 2
         anchors = super().gen_single_level_base_anchors(base_size, scales, ratios, center)
+        # half a pixel less on each side: from the middle of the first to the middle of the last pixel
         return (anchors + anchors.new_tensor([0.5, 0.5, -0.5, -0.5])).round()
 
 

@@ -12,11 +12,11 @@ from .base import PriorGenerator
 
 @TASK_UTILS.register_module()
 class MlvlPointGenerator(PriorGenerator):
-    """One point at every cell of every pyramid level.
+    """Generate one point at every cell of every pyramid level.
 
     Args:
         strides: Stride of each level in pixels, a number or (x, y).
-        offset: Place of the point within its cell, 0 to 1.
+        offset: Position of the point within its cell, 0 to 1.
 
     Examples:
         >>> MlvlPointGenerator([16]).grid_priors([(1, 2)], device='cpu')

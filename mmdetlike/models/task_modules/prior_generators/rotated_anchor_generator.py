@@ -1,4 +1,4 @@
-"""Anchors of rotated boxes, as upright as others."""
+"""Anchors for rotated boxes, which are axis-aligned themselves."""
 
 from collections.abc import Sequence
 

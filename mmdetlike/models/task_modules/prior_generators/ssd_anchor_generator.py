@@ -16,7 +16,7 @@ _FIRST_LEVEL_PERCENT = {(300, 0.15): (7, 15), (300, 0.2): (10, 20), (512, 0.1): 
 
 @TASK_UTILS.register_module()
 class SSDAnchorGenerator(AnchorGenerator):
-    """Anchors with ratios, smallest and largest size of each level.
+    """Generate the anchors of SSD, of which each level has ratios, a smallest and a largest size of its own.
 
     A cell has, in this order: a square of the level's smallest size, a square of the geometric mean of smallest and
     largest size, and for each ratio r of the level boxes of height / width 1 / r and r at the smallest size.
@@ -64,6 +64,7 @@ class SSDAnchorGenerator(AnchorGenerator):
         self.base_anchors = self.gen_base_anchors()
 
     def first_centers(self) -> list[tuple[float, float]]:
+        """Center (x, y) of each level's first cell, in pixels."""
         return [(x / 2, y / 2) for x, y in self.strides]
 
     def gen_base_anchors(self) -> list[Tensor]:
@@ -73,11 +74,15 @@ class SSDAnchorGenerator(AnchorGenerator):
 
     @staticmethod
     def _cell(every_pair: Tensor, num_ratios: int) -> Tensor:
-        """Of the anchors of all scales and ratios those of the first scale, the larger square in second place."""
+        """Anchors of a cell: of those of all pairs of scale and ratio the ones of the first scale and both squares.
+
+        The larger square is the second anchor, as in the original, whose checkpoints have this order.
+        """
         return every_pair[[0, num_ratios, *range(1, num_ratios)]]
 
 
 def _sizes_of_levels(num_levels: int, ratio_range: tuple[float, float], input_size: int) -> tuple[list, list]:
+    """Smallest and largest size of each level in pixels, derived as in section 2.2 of the paper."""
     first = _FIRST_LEVEL_PERCENT.get((input_size, ratio_range[0]))
     if first is None:
         raise ValueError(
@@ -87,6 +92,7 @@ def _sizes_of_levels(num_levels: int, ratio_range: tuple[float, float], input_si
     if num_levels < 3:
         raise ValueError(f'sizes are derived for 3 strides or more, got {num_levels}; give min_sizes and max_sizes')
     low, high = (int(ratio * 100) for ratio in ratio_range)
+    # whole percents and whole pixels, as the original computes them
     step = (high - low) // (num_levels - 2)
     percents = [(low + i * step, low + (i + 1) * step) for i in range(num_levels - 1)]
     sizes = [tuple(int(input_size * p / 100) for p in pair) for pair in (first, *percents)]

@@ -1,4 +1,4 @@
-"""Which priors count."""
+"""Which anchors lie on the image."""
 
 from torch import Tensor
 

@@ -13,7 +13,7 @@ from .anchor_generator import AnchorGenerator
 
 @TASK_UTILS.register_module()
 class YOLOAnchorGenerator(AnchorGenerator):
-    """Boxes of set widths and heights around the centre of every cell.
+    """Generate anchors of given widths and heights around the center of every cell.
 
     Args:
         strides: Stride of each level in pixels, a number or (x, y).
@@ -58,11 +58,11 @@ class YOLOAnchorGenerator(AnchorGenerator):
     def responsible_flags(
         self, featmap_sizes: Sequence[tuple[int, int]], gt_bboxes: Tensor, device: torch.device | str
     ) -> list[Tensor]:
-        """For each level a mask (H_i * W_i * A_i,) uint8 of the anchors in whose cell the centre of an object lies.
+        """For each level a mask (H_i * W_i * A_i,) uint8 of the anchors in whose cell the center of an object lies.
 
         Args:
             featmap_sizes: Height and width of each level's map.
-            gt_bboxes: (m, 4 or 5) in pixels; a centre beyond the map counts for its last cell.
+            gt_bboxes: (m, 4 or 5) in pixels; a center beyond the map counts for its last cell.
             device: Where the masks are put.
 
         Raises:
@@ -72,6 +72,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
         centers = geometry.centers(gt_bboxes).to(device)
         flags = []
         for (height, width), stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
+            # an object may reach beyond the image, so that its center is off the map
             x, y = torch.floor(centers / centers.new_tensor(stride)).long().unbind(1)
             cells = torch.zeros(height, width, dtype=torch.uint8, device=device)
             cells[y.clamp(0, height - 1), x.clamp(0, width - 1)] = 1

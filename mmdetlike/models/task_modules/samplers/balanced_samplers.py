@@ -12,7 +12,7 @@ from .random_sampler import RandomSampler
 
 @TASK_UTILS.register_module()
 class InstanceBalancedPosSampler(RandomSampler):
-    """Positives of each object as evenly as their numbers allow; negatives at random."""
+    """Take equally many positives of each object, as far as their numbers allow, and random negatives."""
 
     def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
         inds = positives_of(assign_result)
@@ -24,14 +24,14 @@ class InstanceBalancedPosSampler(RandomSampler):
 
 @TASK_UTILS.register_module()
 class IoUBalancedNegSampler(RandomSampler):
-    """Negatives evenly over ranges of their overlap with objects, so that hard ones count; positives at random.
+    """Take negatives evenly over ranges of their overlap with objects, so that hard ones count, and random positives.
 
     Args:
         floor_thr: Negatives of a smaller overlap (of no overlap, where it is 0) are the floor, whose share of the
             sample is set; negative for none.
         floor_fraction: Share of the negatives that come from the floor.
         num_bins: Ranges of equal length between ``floor_thr`` and the largest overlap of any prior.
-        num, pos_fraction, kwargs: See ``BaseSampler``.
+        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``.
 
     Raises:
         ValueError: ``floor_fraction`` is not in [0, 1], or ``floor_thr`` not 0, -1 or in (0, 1).
@@ -44,9 +44,10 @@ class IoUBalancedNegSampler(RandomSampler):
         floor_thr: float = -1,
         floor_fraction: float = 0,
         num_bins: int = 3,
-        **kwargs,
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
     ) -> None:
-        super().__init__(num, pos_fraction, **kwargs)
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
         if floor_thr != -1 and not 0 <= floor_thr < 1:
             raise ValueError(f'floor_thr must be -1 or in [0, 1), got {floor_thr}')
         if not 0 <= floor_fraction <= 1:
@@ -80,18 +81,30 @@ class IoUBalancedNegSampler(RandomSampler):
 
 @TASK_UTILS.register_module()
 class CombinedSampler(BaseSampler):
-    """One sampler's positives and another one's negatives.
+    """Take the positives that one sampler chooses and the negatives that another one chooses.
 
     Args:
         pos_sampler: Chooses positives.
         neg_sampler: Chooses negatives.
-        kwargs: See ``BaseSampler``; both samplers have these arguments unless they say otherwise.
+        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: See ``BaseSampler``; both samplers have these arguments
+            too, unless they say otherwise.
     """
 
-    def __init__(self, pos_sampler: dict, neg_sampler: dict, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.pos_sampler = TASK_UTILS.build({**kwargs, **pos_sampler})
-        self.neg_sampler = TASK_UTILS.build({**kwargs, **neg_sampler})
+    def __init__(
+        self,
+        pos_sampler: dict,
+        neg_sampler: dict,
+        num: int,
+        pos_fraction: float,
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+        common = dict(
+            num=num, pos_fraction=pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=add_gt_as_proposals
+        )
+        self.pos_sampler = TASK_UTILS.build({**common, **pos_sampler})
+        self.neg_sampler = TASK_UTILS.build({**common, **neg_sampler})
 
     def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
         return self.pos_sampler.choose_positives(assign_result, num)
@@ -101,5 +114,6 @@ class CombinedSampler(BaseSampler):
 
 
 def first_by(key: Tensor, num: int) -> Tensor:
-    """Places of the ``num`` smallest of the integers ``key`` (n,), equal ones in random order."""
+    """Indices of the ``num`` smallest of the integers ``key`` (n,), equal ones in random order."""
+    # a random fraction decides among equal integers; in float32 it would vanish beside large ones
     return (key + torch.rand(len(key), dtype=torch.float64, device=key.device)).argsort()[:num]

@@ -1,4 +1,4 @@
-"""What samplers of a limited number of priors share."""
+"""The base of samplers that take a limited number of priors."""
 
 from collections.abc import Callable
 
@@ -11,14 +11,14 @@ from mmdetlike.structures.bbox import geometry, get_box_tensor
 from ..assigners import AssignResult
 from .sampling_result import SamplingResult
 
-# (assigned, most to take) -> places of those taken
+# (result of the assigner, how many at most) -> indices of the chosen priors
 Choice = Callable[[AssignResult, int], Tensor]
 
 
 class BaseSampler:
-    """Up to ``num`` priors of an image, a set share of them positive where there are as many.
+    """Base of samplers, which take up to ``num`` priors of an image, a set share of them positives.
 
-    A subclass says which, in ``choose_positives`` and ``choose_negatives``.
+    A subclass says which ones, in ``choose_positives`` and ``choose_negatives``.
 
     Args:
         num: Priors to take.
@@ -38,11 +38,11 @@ class BaseSampler:
         self.neg_pos_ub, self.add_gt_as_proposals = neg_pos_ub, add_gt_as_proposals
 
     def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
-        """At most ``num`` places of positives."""
+        """Indices of at most ``num`` positives."""
         raise NotImplementedError
 
     def choose_negatives(self, assign_result: AssignResult, num: int) -> Tensor:
-        """At most ``num`` places of negatives."""
+        """Indices of at most ``num`` negatives."""
         raise NotImplementedError
 
     def sample(
@@ -56,7 +56,7 @@ class BaseSampler:
             gt_instances: ``bboxes`` (m, 4) and ``labels`` (m,).
         """
         priors = self.candidates(assign_result, pred_instances, gt_instances)
-        return self.draw(assign_result, priors, gt_instances, self.choose_positives, self.choose_negatives)
+        return self.sample_with(assign_result, priors, gt_instances, self.choose_positives, self.choose_negatives)
 
     def candidates(
         self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
@@ -72,7 +72,7 @@ class BaseSampler:
         assign_result.add_gt_(gt_instances.labels)
         return torch.cat([gt_bboxes.to(priors), priors])
 
-    def draw(
+    def sample_with(
         self,
         assign_result: AssignResult,
         priors: Tensor,
@@ -80,11 +80,12 @@ class BaseSampler:
         choose_positives: Choice,
         choose_negatives: Choice,
     ) -> SamplingResult:
-        """Let the two choices fill the sample, negatives the places that positives leave."""
+        """The sample that two choices make, where negatives fill up what positives leave."""
         num_added = len(gt_instances) if self.add_gt_as_proposals else 0
         pos_inds = choose_positives(assign_result, int(self.num * self.pos_fraction))
         num_negatives = self.num - len(pos_inds)
         if self.neg_pos_ub >= 0:
+            # an image without positives has as many negatives as one with a single one
             num_negatives = min(num_negatives, int(self.neg_pos_ub * max(1, len(pos_inds))))
         return SamplingResult(
             pos_inds=pos_inds,
@@ -97,17 +98,18 @@ class BaseSampler:
 
 
 def positives_of(assign_result: AssignResult) -> Tensor:
-    """(p,) places of all positives."""
+    """Indices (p,) of all positives."""
     return (assign_result.gt_inds > 0).nonzero().squeeze(1)
 
 
 def negatives_of(assign_result: AssignResult) -> Tensor:
-    """(q,) places of all negatives."""
+    """Indices (q,) of all negatives."""
     return (assign_result.gt_inds == 0).nonzero().squeeze(1)
 
 
 def random_ranks(groups: Tensor) -> Tensor:
-    """(n,) the place of each element in a random order of its group, from 0, given the groups (n,)."""
+    """(n,) the rank of each element in a random order of its group, from 0, given the groups (n,)."""
+    # a stable sort by group keeps the random order within each group
     shuffled = torch.randperm(len(groups), device=groups.device)
     _, groups = groups[shuffled].unique(return_inverse=True)
     by_group = groups.argsort(stable=True)

@@ -16,11 +16,11 @@ from .sampling_result import SamplingResult
 
 @TASK_UTILS.register_module()
 class OHEMSampler(BaseSampler):
-    """The regions that the head of boxes classifies worst, for region heads.
+    """Take the regions that the box head classifies worst, in training of region heads.
 
     Args:
         loss_key: Kept for configs: the loss that ranks regions, ``'loss_cls'``.
-        num, pos_fraction, kwargs: See ``BaseSampler``.
+        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``.
 
     Raises:
         ValueError: ``loss_key`` is another one.
@@ -28,8 +28,15 @@ class OHEMSampler(BaseSampler):
 
     needs_losses = True
 
-    def __init__(self, num: int, pos_fraction: float, loss_key: str = 'loss_cls', **kwargs) -> None:
-        super().__init__(num, pos_fraction, **kwargs)
+    def __init__(
+        self,
+        num: int,
+        pos_fraction: float,
+        loss_key: str = 'loss_cls',
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
         if loss_key != 'loss_cls':
             raise ValueError(f"loss_key must be 'loss_cls', got {loss_key!r}")
 
@@ -52,10 +59,10 @@ class OHEMSampler(BaseSampler):
         priors = self.candidates(assign_result, pred_instances, gt_instances)
         losses = loss_of(priors, assign_result.labels)
         choices = (functools.partial(hardest, losses, kind) for kind in (positives_of, negatives_of))
-        return self.draw(assign_result, priors, gt_instances, *choices)
+        return self.sample_with(assign_result, priors, gt_instances, *choices)
 
 
 def hardest(losses: Tensor, kind: Callable[[AssignResult], Tensor], assign_result: AssignResult, num: int) -> Tensor:
-    """The ``num`` places of the given kind that have the largest of ``losses`` (n,)."""
+    """Indices of the ``num`` priors of the given kind that have the largest of ``losses`` (n,)."""
     inds = kind(assign_result)
     return inds if len(inds) <= num else inds[torch.topk(losses[inds], num).indices]

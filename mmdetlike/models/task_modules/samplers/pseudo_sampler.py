@@ -1,4 +1,4 @@
-"""Keep every prior."""
+"""The sampler that takes every prior."""
 
 import torch
 from mmengine.structures import InstanceData
@@ -12,7 +12,7 @@ from .sampling_result import SamplingResult
 
 @TASK_UTILS.register_module()
 class PseudoSampler:
-    """All positives and all negatives, for losses that weigh them by themselves, such as focal loss."""
+    """Take all positives and all negatives, for losses that weigh them by themselves, such as focal loss."""
 
     needs_losses = False
 
@@ -27,5 +27,6 @@ class PseudoSampler:
             gt_bboxes=gt_instances.bboxes,
             assign_result=assign_result,
             is_gt=torch.zeros_like(assign_result.gt_inds, dtype=torch.bool),
+            # the many easy negatives hardly count, so they are no part of what losses are divided by
             avg_factor_with_neg=False,
         )

@@ -11,7 +11,7 @@ from .base_sampler import BaseSampler, negatives_of, positives_of
 
 @TASK_UTILS.register_module()
 class RandomSampler(BaseSampler):
-    """Random positives and random negatives."""
+    """Take random positives and random negatives."""
 
     @staticmethod
     def random_choice(gallery: Tensor, num: int) -> Tensor:

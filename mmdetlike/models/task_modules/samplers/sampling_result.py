@@ -12,7 +12,7 @@ from ..assigners import AssignResult
 
 @dataclass
 class SamplingResult:
-    """Chosen positives and negatives of one image, with what the positives are responsible for.
+    """The positives and negatives that a sampler chose of one image, with the objects of the positives.
 
     Attributes:
         pos_inds: (p,) indices of the positives among the priors.

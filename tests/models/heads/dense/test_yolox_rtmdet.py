@@ -10,7 +10,7 @@ from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
 from mmdetlike.models.heads.dense import RTMDetHead, RTMDetInsHead, RTMDetInsSepBNHead, RTMDetSepBNHead, YOLOXHead
-from mmdetlike.models.heads.dense.rtmdet_head import with_objectness
+from mmdetlike.models.heads.dense.rtmdet_head import join_objectness
 from mmdetlike.models.heads.dense.yolox_head import from_boxes, to_boxes
 from mmdetlike.models.layers import ExpMomentumEMA
 from mmdetlike.models.task_modules import DynamicSoftLabelAssigner, Priors, SimOTAAssigner
@@ -239,9 +239,9 @@ def test_rtmdet_loss_against_numbers():
 
 def test_objectness_and_classes_have_a_geometric_mean():
     a, b = torch.randn(1, 3, 2, 2), torch.randn(1, 1, 2, 2)
-    torch.testing.assert_close(with_objectness(a, b).sigmoid(), (a.sigmoid() * b.sigmoid()).sqrt())
+    torch.testing.assert_close(join_objectness(a, b).sigmoid(), (a.sigmoid() * b.sigmoid()).sqrt())
     far = torch.full((1, 1, 1, 1), -300.0, requires_grad=True)
-    with_objectness(far, far).sum().backward()
+    join_objectness(far, far).sum().backward()
     assert bool(torch.isfinite(far.grad).all())
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mmdetlike.models.heads.mask_grid import base as mask_grid_head
 from mmdetlike.models.heads.mask_grid.base import GridOutputs, local_peaks, shrink_masks, with_coordinates
+from mmdetlike.models.heads.mask_grid.solo_head import SOLOV2MaskFeatures
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import mask_matrix_nms
 from tests.models.tiny_masks import GRID_TEST, grid_head, masked_sample, prepared
@@ -192,3 +193,15 @@ def test_bad_settings():
         head(num_classes=0)
     with pytest.raises(ValueError, match='start_level must be'):
         head('solov2', mask_feature_head=dict(feat_channels=8, start_level=2, end_level=1, out_channels=8))
+
+
+def test_mask_features_may_be_of_another_registered_type():
+    @MODELS.register_module(name='ZeroMaskFeatures', force=True)
+    class ZeroMaskFeatures(SOLOV2MaskFeatures):
+        def forward(self, x):
+            return super().forward(x) * 0
+
+    features = dict(feat_channels=8, start_level=0, end_level=2, out_channels=8)
+    model = head('solov2', mask_feature_head=dict(features, type='ZeroMaskFeatures'))
+    assert type(model.mask_feature_head) is ZeroMaskFeatures
+    assert float(model(maps()).masks[1].abs().sum()) == 0

@@ -35,6 +35,8 @@ class FusedSemanticHead(BaseModule):
         init_cfg: Weight initialization.
     """
 
+    predicts_dataset_classes = False  # its classes are those of pixels, stuff among them
+
     def __init__(
         self,
         num_ins: int,
