@@ -24,6 +24,7 @@ from .single_stage import (
     YOLOV3,
     YOLOX,
     AutoAssign,
+    BoxInst,
     CenterNet,
     CondInst,
     RepPointsDetector,

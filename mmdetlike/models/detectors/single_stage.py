@@ -215,3 +215,8 @@ class CondInst(SingleStageInstanceSegmentor):
 @MODELS.register_module()
 class YOLACT(SingleStageInstanceSegmentor):
     """YOLACT: Real-time Instance Segmentation, arXiv 1904.02689."""
+
+
+@MODELS.register_module()
+class BoxInst(SingleStageInstanceSegmentor):
+    """BoxInst: High-Performance Instance Segmentation with Box Annotations, arXiv 2012.02310."""

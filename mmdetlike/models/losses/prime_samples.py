@@ -31,8 +31,13 @@ def importance_weights(
     order = overlaps - ranks_within(overlaps, objects)
     weights = 1 - ranks_within(order, labels) / largest_class
     weights = (bias + weights * (1 - bias)).pow(k)
-    of_positives = losses.reshape(len(losses), -1).sum(1)
+    of_positives = row_sums(losses)
     return weights * of_positives.sum() / (of_positives * weights).sum()
+
+
+def row_sums(losses: Tensor) -> Tensor:
+    """(n,) the loss of each row of losses (n,) or (n, c)."""
+    return losses if losses.dim() == 1 else losses.flatten(1).sum(1)
 
 
 def ranks_within(values: Tensor, groups: Tensor) -> Tensor:

@@ -68,6 +68,6 @@ def libra_retinanet(num_classes: int = 3) -> dict:
 def nas_fcos(num_classes: int = 3) -> dict:
     neck = dict(type='NASFCOS_FPN', in_channels=[8, 16, 32, 64], out_channels=8, start_level=1)
     neck.update(num_outs=4, add_extra_convs=True, norm_cfg=dict(type='BN'))
-    ranges = [(-1, 12), (12, 24), (24, 40), (40, 1e8)]
+    ranges = [(-1, 12), (12, 24), (20, 60), (28, 1e8)]
     head = tower('NASFCOSHead', num_classes, strides=[8, 16, 32, 64], regress_ranges=ranges, norm_cfg=GROUPS)
     return dense('NASFCOS', dict(head, stacked_convs=4), neck=dict(neck, conv_cfg=dict(type='DCNv2', deform_groups=2)))

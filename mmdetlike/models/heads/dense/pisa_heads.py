@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mmdetlike.models.losses.prime_samples import classification_aware_weights, importance_weights
+from mmdetlike.models.losses.prime_samples import classification_aware_weights, importance_weights, row_sums
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
@@ -56,7 +56,7 @@ class PrimeSamples(AnchorHead):
         weights = classification_aware_weights(scores, **self.train_cfg.carl)
         pred, target = self.box_pairs(preds, targets)
         losses = self.loss_bbox(pred, target, reduction_override='none')
-        return (losses.sum(1) * weights).sum() / targets.avg_factor
+        return (row_sums(losses) * weights).sum() / targets.avg_factor
 
 
 @MODELS.register_module()
