@@ -51,6 +51,11 @@ class FCOS(SingleStageDetector):
 
 
 @MODELS.register_module()
+class NASFCOS(SingleStageDetector):
+    """NAS-FCOS: Fast Neural Architecture Search for Object Detection, arXiv 1906.04423."""
+
+
+@MODELS.register_module()
 class FSAF(SingleStageDetector):
     """Feature Selective Anchor-Free Module for Single-Shot Object Detection, arXiv 1903.00621."""
 
@@ -207,3 +212,13 @@ class SOLOv2(SingleStageInstanceSegmentor):
 @MODELS.register_module()
 class CondInst(SingleStageInstanceSegmentor):
     """Conditional Convolutions for Instance Segmentation, arXiv 2003.05664."""
+
+
+@MODELS.register_module()
+class YOLACT(SingleStageInstanceSegmentor):
+    """YOLACT: Real-time Instance Segmentation, arXiv 1904.02689."""
+
+
+@MODELS.register_module()
+class BoxInst(SingleStageInstanceSegmentor):
+    """BoxInst: High-Performance Instance Segmentation with Box Annotations, arXiv 2012.02310."""

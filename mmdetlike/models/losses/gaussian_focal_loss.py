@@ -42,6 +42,23 @@ class GaussianFocalLoss(Loss):
         """Return the loss per element, of the shape of ``pred``."""
         pred, target = float32_if_half(pred, target)
         # equation 1 of the paper; there a value below 1 is the less wrong as a peak, the nearer it is to one
-        positive = -(pred + _EPS).log() * (1 - pred).pow(self.alpha) * (target == 1)
-        negative = -(1 - pred + _EPS).log() * pred.pow(self.alpha) * (1 - target).pow(self.gamma)
-        return self.pos_weight * positive + self.neg_weight * negative
+        positive = self.positives(pred) * (target == 1)
+        return self.pos_weight * positive + self.neg_weight * self.negatives(pred, target)
+
+    def compute_at(self, pred: Tensor, target: Tensor, pos_inds: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the sum over ``pred`` (n, C) as negatives and over its elements at the rows and columns ``pos_inds``.
+
+        An element may be a positive several times, and none has to be 1 in ``target``.
+        """
+        pred, target = float32_if_half(pred, target)
+        positive = self.positives(pred[pos_inds]).sum()
+        negative = self.negatives(pred, target).sum()
+        return self.loss_weight * (self.pos_weight * positive + self.neg_weight * negative)
+
+    def positives(self, pred: Tensor) -> Tensor:
+        """Return the loss per element of probabilities that should be 1."""
+        return -(pred + _EPS).log() * (1 - pred).pow(self.alpha)
+
+    def negatives(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the loss per element of probabilities that should be 0, the less the nearer ``target`` is to 1."""
+        return -(1 - pred + _EPS).log() * pred.pow(self.alpha) * (1 - target).pow(self.gamma)

@@ -50,8 +50,8 @@ class SmoothL1Loss(Loss):
 class BalancedL1Loss(Loss):
     """L1 loss with larger gradients for small errors (Libra R-CNN, arXiv 1904.02701).
 
-    The gradient is ``alpha * log(b * |x| / beta + 1)`` below ``beta`` and ``gamma`` above, with
-    ``b = exp(gamma / alpha) - 1``.
+    With ``beta=1`` the gradient is ``alpha * log(b * |x| + 1)`` below ``beta`` and ``gamma`` above, with
+    ``b = exp(gamma / alpha) - 1``. With another one it is larger for the smallest errors, as in the original.
 
     Args:
         alpha: Gradient of small errors.
@@ -80,5 +80,6 @@ class BalancedL1Loss(Loss):
         error = (pred - target).abs()
         # chosen so that the gradient is continuous at beta; the constant of the linear branch makes the value so
         b = math.exp(gamma / alpha) - 1
-        small = alpha / b * (b * error + beta) * torch.log1p(b * error / beta) - alpha * error
-        return torch.where(error < beta, small, gamma * error + gamma * beta / b - alpha * beta)
+        # the paper's formula is for beta = 1; its integral for others would have beta in place of the two ones
+        small = alpha / b * (b * error + 1) * torch.log1p(b * error / beta) - alpha * error
+        return torch.where(error < beta, small, gamma * error + gamma / b - alpha * beta)

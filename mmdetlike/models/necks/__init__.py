@@ -3,8 +3,10 @@ from .channel_mapper import ChannelMapper
 from .csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from .ct_resnet_neck import CTResNetNeck
 from .dilated_encoder import DilatedEncoder
+from .dyhead import DyHead
 from .fpn import FPN
 from .hrfpn import HRFPN
+from .nas_fcos_fpn import NASFCOS_FPN
 from .pafpn import PAFPN
 from .ssd_neck import SSDNeck
 from .yolo_neck import YOLOV3Neck

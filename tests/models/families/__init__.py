@@ -14,6 +14,7 @@ from mmdetlike.registry import MODELS
 from . import (  # noqa: F401  enter their families
     dense,
     dense_assignment,
+    dense_more,
     dense_refined,
     instances,
     query,

@@ -2,7 +2,7 @@
 
 from tests.models.tiny import PREPROCESSOR
 
-from .common import GROUPS, STRIDES, TEST, family, parts
+from .common import GROUPS, STDS, STRIDES, TEST, family, parts
 from .dense import tower
 
 DICE = dict(type='DiceLoss', use_sigmoid=True, loss_weight=3.0)
@@ -39,6 +39,45 @@ def condinst(num_classes: int = 3) -> dict:
         loss_mask=dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6),
     )
     return instance_segmentor('CondInst', dict(TEST, mask_thr=0.5), bbox_head=bbox_head, mask_head=mask_head)
+
+
+@family
+def boxinst(num_classes: int = 3) -> dict:
+    cfg = condinst(num_classes)
+    preprocessor = dict(PREPROCESSOR, type='BoxInstDataPreprocessor')
+    cfg['bbox_head'].update(type='BoxInstBboxHead')
+    del cfg['mask_head']['max_masks_to_train']
+    # at the first iteration, which tests look at, the loss of pairs has its full weight
+    cfg['mask_head'].update(type='BoxInstMaskHead', topk_masks_per_img=20, warmup_iters=0)
+    return dict(cfg, data_preprocessor=preprocessor)
+
+
+@family
+def yolact(num_classes: int = 3) -> dict:
+    bbox_head = dict(
+        type='YOLACTHead',
+        num_classes=num_classes,
+        in_channels=8,
+        feat_channels=8,
+        num_protos=4,
+        anchor_generator=dict(
+            type='AnchorGenerator', octave_base_scale=2, scales_per_octave=1, ratios=[0.5, 1.0, 2.0], strides=STRIDES
+        ),
+        bbox_coder=STDS,
+    )
+    mask_head = dict(
+        type='YOLACTProtonet',
+        num_classes=num_classes,
+        in_channels=8,
+        proto_channels=(8, None, 8, 4),
+        proto_kernel_sizes=(3, -2, 3, 1),
+        num_protos=4,
+        max_masks_to_train=20,
+    )
+    assigner = dict(type='MaxIoUAssigner', pos_iou_thr=0.3, neg_iou_thr=0.2, gt_max_assign_all=False)
+    test_cfg = dict(nms_pre=100, score_thr=0.05, mask_thr=0.5, iou_thr=0.5, top_k=50, max_per_img=20)
+    cfg = instance_segmentor('YOLACT', test_cfg, bbox_head=bbox_head, mask_head=mask_head)
+    return dict(cfg, train_cfg=dict(assigner=assigner, allowed_border=-1, pos_weight=-1, neg_pos_ratio=3))
 
 
 GRIDS = dict(

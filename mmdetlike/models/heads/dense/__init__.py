@@ -3,7 +3,9 @@ from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .autoassign_head import AutoAssignHead, CenterPrior
 from .base import DenseHead
+from .boxinst_head import BoxInstBboxHead, BoxInstMaskHead
 from .cascade_rpn_head import CascadeRPNHead, StageCascadeRPNHead
+from .centernet_update_head import CenterNetUpdateHead
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .ddod_head import DDODHead
 from .fcos_head import FCOSHead
@@ -14,16 +16,20 @@ from .gfl_head import GFLHead, Integral
 from .guided_anchor_head import FeatureAdaption, GARetinaHead, GARPNHead, GuidedAnchorHead
 from .lad_head import LADHead
 from .ld_head import LDHead
+from .nas_fcos_head import NASFCOSHead
 from .paa_head import PAAHead
+from .pisa_heads import PISARetinaHead, PISASSDHead
 from .predictions import DenseTargets, FlatPredictions
 from .reppoints_head import RepPointsHead
 from .retina_head import RetinaHead, RetinaSepBNHead
 from .rpn_head import RPNHead
 from .rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from .rtmdet_ins_head import RTMDetInsHead, RTMDetInsSepBNHead
+from .sabl_retina_head import SABLRetinaHead
 from .ssd_head import SSDHead
 from .tood_head import TaskDecomposition, TOODHead
 from .vfnet_head import VFNetHead
+from .yolact_head import YOLACTHead, YOLACTProtonet
 from .yolo_head import YOLOV3Head
 from .yolof_head import YOLOFHead
 from .yolox_head import YOLOXHead

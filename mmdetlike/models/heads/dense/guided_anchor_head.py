@@ -15,6 +15,7 @@ from mmdetlike_ops import DeformConv2d
 
 from ..common import FOCAL_LOSS, rare_classes_init
 from .anchor_head import DELTA_CODER, AnchorHead
+from .approximate_anchors import add_approximations
 from .base import DenseTargets, FlatPredictions
 from .retina_head import RetinaHead
 from .rpn_head import RPNHead
@@ -160,10 +161,7 @@ class GuidedAnchorHead(AnchorHead):
         return {**super().compute_losses(preds, samples), **guiding}
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
-        rows = super().candidates(preds, priors, sample, assigner)
-        levels = self.approx_generator.grid_priors(preds.featmap_sizes, device=priors.points.device)
-        rows.approxs = torch.cat(levels).view(len(priors), -1, 4)
-        return rows
+        return add_approximations(super().candidates(preds, priors, sample, assigner), self.approx_generator, preds)
 
     def location_targets(self, targets: DenseTargets, samples: SampleList, squares: Priors) -> DenseTargets:
         """The ``targets`` with labels and weights that say which cells are in the middle of an object."""

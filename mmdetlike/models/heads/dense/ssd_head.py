@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, conv_class
@@ -10,6 +9,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .anchor_head import AnchorHead
+from .hard_negatives import mined_losses
 from .predictions import DenseTargets, FlatPredictions
 
 SSD_ANCHORS = dict(
@@ -107,24 +107,4 @@ class SSDHead(AnchorHead):
         self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
     ) -> dict[str, list[Tensor]]:
         """``cls`` over positives and the hardest negatives and ``bbox`` over the positives, one value an image."""
-        per_prior = self.loss_cls(
-            preds.cls_score.flatten(0, 1),
-            targets.labels.flatten(),
-            targets.label_weights.flatten(),
-            reduction_override='none',
-        ).view_as(targets.labels)
-        positive = targets.labels < self.num_classes
-        pred, target = self.box_pairs(preds, targets)
-        image = torch.div(targets.pos_inds, len(preds.priors), rounding_mode='floor')
-        terms = dict(cls=[], bbox=[])
-        for i in range(len(per_prior)):
-            pos = image == i
-            terms['cls'].append(self._mine(per_prior[i], positive[i]) / targets.avg_factor)
-            terms['bbox'].append(self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor))
-        return terms
-
-    def _mine(self, losses: Tensor, positive: Tensor) -> Tensor:
-        """Sum of the losses (N,) of the positives and of ``neg_pos_ratio`` times as many negatives, the largest."""
-        negative = losses[~positive]
-        limit = int(self.train_cfg.get('neg_pos_ratio', 3) * int(positive.sum()))
-        return losses[positive].sum() + negative.topk(min(limit, len(negative))).values.sum()
+        return mined_losses(self, preds, targets)

@@ -52,6 +52,10 @@ class BucketingBBoxCoder:
         ConfigError: ``num_buckets`` is below 2, or there are fewer buckets a side than ``offset_topk``.
     """
 
+    # what dense heads ask of any coder: see ``BaseBBoxCoder``, whose one tensor of codes this one doesn't make
+    box_dim = geometry.HORIZONTAL
+    uses_points = False
+
     def __init__(
         self,
         num_buckets: int,
