@@ -3,8 +3,11 @@ from .channel_mapper import ChannelMapper
 from .csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from .ct_resnet_neck import CTResNetNeck
 from .dilated_encoder import DilatedEncoder
+from .fpg import FPG
 from .fpn import FPN
+from .fpn_carafe import FPN_CARAFE
 from .hrfpn import HRFPN
+from .nas_fpn import NASFPN
 from .pafpn import PAFPN
 from .ssd_neck import SSDNeck
 from .yolo_neck import YOLOV3Neck

@@ -16,6 +16,7 @@ from . import (  # noqa: F401  enter their families
     dense_assignment,
     dense_refined,
     instances,
+    pyramids,
     query,
     query_references,
     regions,
