@@ -92,7 +92,8 @@ class ResidualBlock(BaseModule):
         """Let the block start as the identity."""
         nn.init.zeros_(getattr(self, self.conv_names[-1][1]).weight)
 
-    def _residual(self, x: Tensor) -> Tensor:
+    def residual(self, x: Tensor) -> Tensor:
+        """The sum of shortcut and convolutions, before the last activation."""
         out = x
         for i in range(len(self.conv_names)):
             out = self.run_layer(i, out)
@@ -108,7 +109,7 @@ class ResidualBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, channels * expansion, H / stride, W / stride)."""
-        return self.relu(maybe_recompute(self.with_cp, self._residual, x))
+        return self.relu(maybe_recompute(self.with_cp, self.residual, x))
 
 
 class BasicBlock(ResidualBlock):

@@ -9,5 +9,6 @@ from .fpn_carafe import FPN_CARAFE
 from .hrfpn import HRFPN
 from .nas_fpn import NASFPN
 from .pafpn import PAFPN
+from .rfp import ASPP, RFP
 from .ssd_neck import SSDNeck
 from .yolo_neck import YOLOV3Neck

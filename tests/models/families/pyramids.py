@@ -4,7 +4,8 @@ import copy
 
 from tests.models.tiny import config
 
-from .common import family
+from .common import family, three_stages
+from .two_stage import cascade
 
 BN = dict(type='BN', requires_grad=True)
 ACT_FIRST = dict(inplace=False, order=('act', 'conv', 'norm'))
@@ -59,4 +60,64 @@ def legacy(num_classes: int = 3) -> dict:
     cfg['rpn_head']['bbox_coder'] = coder
     cfg['roi_head']['bbox_head']['bbox_coder'] = dict(coder, target_stds=[0.1, 0.1, 0.2, 0.2])
     cfg['roi_head']['bbox_roi_extractor']['roi_layer'].update(sampling_ratio=2, aligned=False)
+    return cfg
+
+
+def trident(num_classes: int, test_branch_idx: int) -> dict:
+    """TridentNet whose testing runs one branch, or all of them for -1."""
+    branches = dict(num_branch=3, test_branch_idx=test_branch_idx)
+    cfg = copy.deepcopy(config('faster_rcnn', num_classes))
+    del cfg['neck']
+    cfg['type'] = 'TridentFasterRCNN'
+    cfg['backbone'] = dict(type='TridentResNet', depth=50, base_channels=2, trident_dilations=[1, 2, 3], **branches)
+    cfg['backbone'].update(out_indices=[2], **three_stages())
+    cfg['rpn_head'].update(in_channels=32)
+    cfg['rpn_head']['anchor_generator'].update(scales=[1, 2], strides=[16])
+    cfg['roi_head'].update(type='TridentRoIHead', **branches)
+    cfg['roi_head']['bbox_roi_extractor'].update(out_channels=32, featmap_strides=[16])
+    cfg['roi_head']['bbox_head']['in_channels'] = 32
+    return cfg
+
+
+@family
+def tridentnet(num_classes: int = 3) -> dict:
+    return trident(num_classes, 1)
+
+
+@family
+def tridentnet_of_all_branches(num_classes: int = 3) -> dict:
+    return trident(num_classes, -1)
+
+
+@family
+def pisa_faster_rcnn(num_classes: int = 3) -> dict:
+    cfg = copy.deepcopy(config('faster_rcnn', num_classes))
+    cfg['roi_head']['type'] = 'PISARoIHead'
+    cfg['train_cfg']['rcnn']['sampler'].update(type='ScoreHLRSampler', k=0.5, bias=0.0)
+    cfg['train_cfg']['rcnn'].update(isr=dict(k=2, bias=0), carl=dict(k=1, bias=0.2))
+    return cfg
+
+
+SWITCHABLE = dict(
+    type='DetectoRS_ResNet',
+    depth=50,
+    base_channels=2,
+    conv_cfg=dict(type='ConvAWS'),
+    sac=dict(type='SAC', use_deform=True),
+    stage_with_sac=[False, True, True, True],
+)
+
+
+@family
+def detectors(num_classes: int = 3) -> dict:
+    neck = dict(
+        type='RFP',
+        num_outs=3,
+        rfp_steps=2,
+        aspp_out_channels=2,
+        aspp_dilations=[1, 2, 3, 1],
+        rfp_backbone=dict(SWITCHABLE, rfp_inplanes=8),
+    )
+    cfg = cascade(with_neck('faster_rcnn', num_classes, neck), 'CascadeRoIHead')
+    cfg['backbone'] = dict(SWITCHABLE, output_img=True)
     return cfg
