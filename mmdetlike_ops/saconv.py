@@ -117,9 +117,11 @@ class SAConv2d(ConvAWS2d):
         nn.init.zeros_(self.weight_diff)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, in_channels, h, w), h and w at least 3 -> (b, out_channels, h_out, w_out)."""
+        """(b, in_channels, h, w) -> (b, out_channels, h_out, w_out)."""
         x = x + self.pre_context(F.adaptive_avg_pool2d(x, 1))
-        near = F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode='reflect'), kernel_size=5, stride=1)
+        # maps of a pixel or two, of which there are not enough pixels to mirror, repeat the last one
+        mode = 'reflect' if min(x.shape[2:]) > 2 else 'replicate'
+        near = F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode=mode), kernel_size=5, stride=1)
         switch = self.switch(near)
         weight = self.standardised_weight()
         small = self._convolve(x, weight, 1, self.offset_s(near) if self.use_deform else None)

@@ -21,6 +21,7 @@ RECORDINGS = {
 RECORDING_ONLY = {
     'init_cfg': None,
     'teacher_ckpt': None,
+    'pretrained': None,
     'num': 10**6,
     'pos_fraction': 0.5,
     'neg_pos_ub': -1,

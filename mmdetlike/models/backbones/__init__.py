@@ -1,6 +1,7 @@
 from .csp_darknet import CSPDarknet
 from .cspnext import CSPNeXt
 from .darknet import Darknet
+from .detectors_resnet import DetectoRS_ResNet, DetectoRS_ResNeXt
 from .efficientnet import EfficientNet
 from .hrnet import HRNet
 from .mobilenet_v2 import MobileNetV2
@@ -13,3 +14,4 @@ from .resnext import ResNeXt
 from .ssd_vgg import SSDVGG
 from .swin import SwinTransformer
 from .timm_backbone import TIMMBackbone
+from .trident_resnet import TridentResNet

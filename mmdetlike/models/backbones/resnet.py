@@ -93,7 +93,8 @@ class ResidualBlock(BaseModule):
         """Let the block start as the identity: Accurate, Large Minibatch SGD, arXiv 1706.02677."""
         nn.init.zeros_(getattr(self, self.conv_names[-1][1]).weight)
 
-    def _residual(self, x: Tensor) -> Tensor:
+    def residual(self, x: Tensor) -> Tensor:
+        """The sum of shortcut and convolutions, before the last activation."""
         out = x
         for i in range(len(self.conv_names)):
             out = self.run_layer(i, out)
@@ -110,7 +111,7 @@ class ResidualBlock(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, channels * expansion, H / stride, W / stride)."""
         # the activation works in place, so it stays outside of what is computed again
-        return self.relu(maybe_recompute(self.with_cp, self._residual, x))
+        return self.relu(maybe_recompute(self.with_cp, self.residual, x))
 
 
 class BasicBlock(ResidualBlock):

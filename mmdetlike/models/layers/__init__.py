@@ -26,6 +26,7 @@ from .fuse import fuse_conv_bn
 from .inverted_residual import EdgeResidual, InvertedResidual
 from .l2_norm import L2Norm
 from .mask_features import MaskFeatures
+from .merge_cells import GlobalPoolingCell, MergeCell, SumCell
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
 from .normed import NormedConv2d, NormedLinear
 from .padding import build_padding_layer

@@ -4,9 +4,13 @@ from .csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from .ct_resnet_neck import CTResNetNeck
 from .dilated_encoder import DilatedEncoder
 from .dyhead import DyHead
+from .fpg import FPG
 from .fpn import FPN
+from .fpn_carafe import FPN_CARAFE
 from .hrfpn import HRFPN
 from .nas_fcos_fpn import NASFCOS_FPN
+from .nas_fpn import NASFPN
 from .pafpn import PAFPN
+from .rfp import ASPP, RFP
 from .ssd_neck import SSDNeck
 from .yolo_neck import YOLOV3Neck

@@ -50,4 +50,6 @@ from .samplers import (
     PseudoSampler,
     RandomSampler,
     SamplingResult,
+    ScoreHLRSampler,
+    weights_of_same_sum,
 )

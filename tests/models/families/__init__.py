@@ -17,6 +17,7 @@ from . import (  # noqa: F401  enter their families
     dense_more,
     dense_refined,
     instances,
+    pyramids,
     query,
     query_references,
     regions,

@@ -33,6 +33,7 @@ from .mask_heads import (
     SCNetSemanticHead,
 )
 from .mask_scoring_roi_head import MaskScoringRoIHead
+from .pisa_roi_head import PISARoIHead
 from .point_rend_roi_head import PointRendRoIHead
 from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 from .roi_head import RoIHead
@@ -41,3 +42,4 @@ from .shared_heads import ResLayer
 from .sparse_roi_head import SparseRoIHead
 from .stage import Stage, StageOutputs, StageResult
 from .standard_roi_head import StandardRoIHead
+from .trident_roi_head import TridentRoIHead

@@ -100,11 +100,15 @@ class Stage:
             gt_bboxes = geometry.as_kind_of(self.objects_to_learn(sample), priors.priors)
             comparable = InstanceData(bboxes=gt_bboxes, labels=sample.gt_instances.labels)
             assigned = self.assigner.assign(priors, comparable, sample.get('ignored_instances'))
-            mining = {}
-            if self.sampler.needs_losses:
-                mining['loss_of'] = functools.partial(self.classification_losses, x, i)
-            results.append(self.sampler.sample(assigned, priors, sample.gt_instances, **mining))
+            told = self.told_to_sampler(x, i)
+            results.append(self.sampler.sample(assigned, priors, sample.gt_instances, **told))
         return results
+
+    def told_to_sampler(self, x: Sequence[Tensor], image: int) -> dict:
+        """Further arguments of the sampler for an image of the batch: ``loss_of``, where it ranks by losses."""
+        if not self.sampler.needs_losses:
+            return {}
+        return dict(loss_of=functools.partial(self.classification_losses, x, image))
 
     def objects_to_learn(self, sample: DetDataSample) -> Tensor:
         """The boxes (m, 4 or 5) of a sample's objects, which are of the kind that the head makes.

@@ -113,7 +113,8 @@ def bound_deltas(
 class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
     """Deltas of the toolbox's first version, in which a box from pixel 0 to pixel 8 was 9 pixels wide.
 
-    A decoded box is not made smaller again by that pixel, which those checkpoints have been found to be better with.
+    A decoded box is not made smaller again by that pixel, which those checkpoints have been found to be better with;
+    it is clipped to the middles of the image's last pixels.
 
     Examples:
         >>> rois = torch.tensor([[0., 0., 1., 1.], [0., 0., 1., 1.], [0., 0., 1., 1.], [5., 5., 5., 5.]])
@@ -128,8 +129,15 @@ class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
     def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
         return super().encode(_to_edges(bboxes), _to_edges(gt_bboxes))
 
-    def decode(self, bboxes: Tensor | HorizontalBoxes, *args, **kwargs) -> Tensor | HorizontalBoxes:
-        return super().decode(_to_edges(bboxes), *args, **kwargs)
+    def decode(
+        self,
+        bboxes: Tensor | HorizontalBoxes,
+        pred_bboxes: Tensor,
+        max_shape=None,
+        wh_ratio_clip: float = 16 / 1000,
+    ) -> Tensor | HorizontalBoxes:
+        shape = None if max_shape is None else torch.as_tensor(max_shape) - 1
+        return super().decode(_to_edges(bboxes), pred_bboxes, shape, wh_ratio_clip)
 
 
 def _to_edges(boxes: Tensor | HorizontalBoxes) -> Tensor:

@@ -22,6 +22,8 @@ class SamplingResult:
         assign_result: What the assigner said.
         is_gt: (n,) bool, True for priors that are objects added to the proposals.
         avg_factor_with_neg: Whether a loss is averaged over positives and negatives or over positives alone.
+        class_weights: (p + q,) what positives, then negatives weigh in the classification loss of regions; 1 if None
+            is given.
     """
 
     pos_inds: Tensor
@@ -31,10 +33,13 @@ class SamplingResult:
     assign_result: AssignResult
     is_gt: Tensor
     avg_factor_with_neg: bool = True
+    class_weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.priors = get_box_tensor(self.priors)
         self.gt_bboxes = get_box_tensor(self.gt_bboxes)
+        if self.class_weights is None:
+            self.class_weights = torch.ones(len(self.pos_inds) + len(self.neg_inds), device=self.priors.device)
 
     @property
     def avg_factor(self) -> int:

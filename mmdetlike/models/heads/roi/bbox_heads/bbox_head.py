@@ -130,8 +130,8 @@ class BBoxHead(RegionHead):
         if bbox_pred is not None:
             bbox_pred = float32_if_half(bbox_pred)[0]
             avg_factor = max(mean_over_ranks(len(labels), labels.device), 1.0)
-            pred = self._boxes_of_class(bbox_pred[pos_inds], labels[pos_inds])
-            losses['loss_bbox'] = self.loss_bbox(*self._regression_pair(pred, sampled), avg_factor=avg_factor)
+            pair = self.regression_pair(bbox_pred, labels, pos_inds, sampled)
+            losses['loss_bbox'] = self.loss_bbox(*pair, avg_factor=avg_factor)
         return losses
 
     def _boxes_of_class(self, bbox_pred: Tensor, labels: Tensor) -> Tensor:
@@ -143,7 +143,11 @@ class BBoxHead(RegionHead):
         boxes = bbox_pred.reshape(len(bbox_pred), bbox_pred.shape[1] // size, size)
         return boxes[torch.arange(len(boxes), device=boxes.device), labels]
 
-    def _regression_pair(self, pred: Tensor, sampled: Sequence[SamplingResult]) -> tuple[Tensor, Tensor]:
+    def regression_pair(
+        self, bbox_pred: Tensor, labels: Tensor, pos_inds: Tensor, sampled: Sequence[SamplingResult]
+    ) -> tuple[Tensor, Tensor]:
+        """Predictions and targets (p, 4) that ``loss_bbox`` compares, of the positives ``pos_inds`` (p,)."""
+        pred = self._boxes_of_class(bbox_pred[pos_inds], labels[pos_inds])
         priors = torch.cat([result.pos_priors for result in sampled])
         target = torch.cat([result.pos_gt_bboxes for result in sampled])
         if self.reg_decoded_bbox:

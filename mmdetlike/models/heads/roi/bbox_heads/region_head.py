@@ -87,9 +87,9 @@ class RegionHead(BaseModule):
             is_pos += [torch.ones_like(result.pos_inds), torch.zeros_like(background)]
         labels = torch.cat(labels)
         is_pos = torch.cat(is_pos).bool()
-        weights = torch.ones(len(labels), device=labels.device)
+        weights = torch.cat([result.class_weights for result in sampled])
         if pos_weight > 0:
-            weights[is_pos] = pos_weight
+            weights = torch.where(is_pos, weights * pos_weight, weights)
         return labels, weights, is_pos.nonzero().squeeze(1)
 
     def predict(self, rois: Tensor, preds: tuple, img_meta: dict, cfg: ConfigDict) -> InstanceData:

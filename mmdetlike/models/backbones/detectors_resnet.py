@@ -1,0 +1,179 @@
+"""The backbones of DetectoRS: Detecting Objects with Recursive Feature Pyramid and Switchable Atrous Convolution.
+
+arXiv 2006.02334.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.layers import maybe_recompute
+from mmdetlike.registry import MODELS
+from mmdetlike_ops import SAConv2d
+
+from .resnet import Bottleneck, ResNet, bottleneck_archs, is_pretrained
+from .resnext import grouped_width
+
+
+class DetectoRSBottleneck(Bottleneck):
+    """A bottleneck with a switchable atrous convolution, which may take what a pyramid feeds back."""
+
+    def build_layers(self, sac: dict | None = None, rfp_inplanes: int | None = None) -> None:
+        self.build_fed_back(sac, rfp_inplanes)
+        super().build_layers()
+
+    def build_fed_back(self, sac: dict | None, rfp_inplanes: int | None) -> None:
+        """Remember the 3x3 convolution, and build the layer for what is fed back, in the first block of a stage."""
+        self.sac = sac
+        out_channels = self.channels * self.expansion
+        self.rfp_conv = None
+        if rfp_inplanes is not None and self.in_channels != out_channels:
+            self.rfp_conv = nn.Conv2d(rfp_inplanes, out_channels, 1)
+            self.zero_feedback()
+
+    def zero_feedback(self) -> None:
+        """Let the block start as if nothing were fed back."""
+        if self.rfp_conv is not None:
+            nn.init.zeros_(self.rfp_conv.weight)
+            nn.init.zeros_(self.rfp_conv.bias)
+
+    @property
+    def conv3x3_cfg(self) -> dict | None:
+        """The 3x3 convolution: switchable where ``sac`` says so."""
+        return self.sac or super().conv3x3_cfg
+
+    def forward(self, x: Tensor, feedback: Tensor | None = None) -> Tensor:
+        """Run the block.
+
+        Args:
+            x: (B, in_channels, H, W).
+            feedback: (B, rfp_inplanes, H / stride, W / stride) of a pyramid, for a block that takes it.
+
+        Returns:
+            (B, channels * 4, H / stride, W / stride).
+        """
+        out = maybe_recompute(self.with_cp, self.residual, x)
+        if feedback is not None and self.rfp_conv is not None:
+            out = out + self.rfp_conv(feedback)
+        return self.relu(out)
+
+
+class DetectoRSNeXtBottleneck(DetectoRSBottleneck):
+    """The same with a grouped 3x3 convolution."""
+
+    def build_layers(
+        self,
+        sac: dict | None = None,
+        rfp_inplanes: int | None = None,
+        groups: int = 1,
+        base_width: int = 4,
+        base_channels: int = 64,
+    ) -> None:
+        self.build_fed_back(sac, rfp_inplanes)
+        self.build_bottleneck(grouped_width(self.channels, groups, base_width, base_channels), groups=groups)
+
+
+@MODELS.register_module()
+class DetectoRS_ResNet(ResNet):
+    """A ResNet with switchable atrous convolutions that looks again with what a pyramid feeds back.
+
+    Args:
+        sac: The switchable atrous convolution that replaces the 3x3 ones, ``dict(type='SAC', use_deform=True)``.
+        stage_with_sac: One flag a stage.
+        rfp_inplanes: Channels of the pyramid that feeds back, None for none.
+        output_img: Put out the image before the maps, as ``RFP`` needs it.
+        block_args: What a subclass's blocks take beyond these.
+        kwargs: See ``ResNet``; ``depth`` is 50, 101 or 152.
+
+    Raises:
+        ConfigError: ``stage_with_sac`` has another number of stages.
+    """
+
+    arch_settings = bottleneck_archs(DetectoRSBottleneck)
+
+    def __init__(
+        self,
+        sac: dict | None = None,
+        stage_with_sac: Sequence[bool] = (False, False, False, False),
+        rfp_inplanes: int | None = None,
+        output_img: bool = False,
+        block_args: dict | None = None,
+        **kwargs,
+    ) -> None:
+        num_stages = kwargs.get('num_stages', 4)
+        if len(stage_with_sac) < num_stages:
+            raise ConfigError(
+                f'stage_with_sac needs a flag for each of {num_stages} stages, got {list(stage_with_sac)}'
+            )
+        self.sac_of_stages = [sac if flag else None for flag in stage_with_sac]
+        self.rfp_inplanes = rfp_inplanes
+        self.output_img = output_img
+        super().__init__(block_args=block_args, **kwargs)
+
+    def stage_settings(self, depth: int, num_stages: int, base_channels: int) -> list[dict]:
+        settings = super().stage_settings(depth, num_stages, base_channels)
+        for i, stage in enumerate(settings):
+            # the first stage gets no feedback: the pyramid's finest map is made of it
+            stage.update(sac=self.sac_of_stages[i], rfp_inplanes=self.rfp_inplanes if i > 0 else None)
+        return settings
+
+    def init_weights(self) -> None:
+        """Initialize as a ResNet, with switchable convolutions that start as plain ones, and without feedback."""
+        super().init_weights()
+        if not is_pretrained(self.init_cfg):
+            self.start_plain()
+
+    def start_plain(self) -> None:
+        """Let switchable convolutions start as plain ones, and blocks as if nothing were fed back."""
+        for module in self.modules():
+            if isinstance(module, SAConv2d):
+                module.init_weights()
+            if isinstance(module, DetectoRSBottleneck):
+                module.zero_feedback()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) -> maps (B, C_i, H_i, W_i) of ``out_indices``, after the images with ``output_img``."""
+        maps = super().forward(x)
+        return (x, *maps) if self.output_img else maps
+
+    def rfp_forward(self, x: Tensor, feedback: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+        """Look at images again.
+
+        Args:
+            x: (B, 3, H, W).
+            feedback: What the pyramid feeds back to each stage, (B, rfp_inplanes, H_i, W_i), or None.
+
+        Returns:
+            Maps (B, C_i, H_i, W_i) of ``out_indices``.
+        """
+        outs = []
+        for i, stage in enumerate(self.stages[: self.num_used], self.first_index):
+            if i < 0:
+                x = stage(x)
+                continue
+            first, *others = stage
+            x = first(x, feedback[i])
+            for block in others:
+                x = block(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+
+@MODELS.register_module()
+class DetectoRS_ResNeXt(DetectoRS_ResNet):
+    """``DetectoRS_ResNet`` with grouped convolutions.
+
+    Args:
+        groups: Groups of the 3x3 convolutions.
+        base_width: Channels of a group in the first stage.
+        base_channels: Width of the first stage.
+        kwargs: See ``DetectoRS_ResNet``.
+    """
+
+    arch_settings = bottleneck_archs(DetectoRSNeXtBottleneck)
+
+    def __init__(self, groups: int = 1, base_width: int = 4, base_channels: int = 64, **kwargs) -> None:
+        grouping = dict(groups=groups, base_width=base_width, base_channels=base_channels)
+        super().__init__(base_channels=base_channels, block_args=grouping, **kwargs)

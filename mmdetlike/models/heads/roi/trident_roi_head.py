@@ -1,0 +1,44 @@
+"""The region head of TridentNet: Scale-Aware Trident Networks for Object Detection, arXiv 1901.01892."""
+
+from collections.abc import Sequence
+
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.models.utils import suppress
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+
+from .standard_roi_head import StandardRoIHead
+
+
+@MODELS.register_module()
+class TridentRoIHead(StandardRoIHead):
+    """A region head for maps whose batch is that of several branches, one after the other.
+
+    Objects that several branches find are one object: the boxes of all branches are suppressed together.
+
+    Args:
+        num_branch: Number of branches in training.
+        test_branch_idx: The branch that testing runs, -1 for all of them.
+        kwargs: See ``StandardRoIHead``.
+    """
+
+    def __init__(self, num_branch: int, test_branch_idx: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.num_branch = num_branch
+        self.test_branch_idx = test_branch_idx
+
+    def predict_boxes(
+        self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList
+    ) -> list[InstanceData]:
+        """Boxes of each image; ``proposals`` are those of each image, branch by branch."""
+        num_branches = len(proposals) // max(len(samples), 1)
+        results = super().predict_boxes(x, proposals, list(samples) * num_branches)
+        if num_branches <= 1:
+            return results
+        merged = []
+        for i in range(len(samples)):
+            found = InstanceData.cat(results[i :: len(samples)])
+            merged.append(suppress(found, self.test_cfg.nms, self.test_cfg.max_per_img))
+        return merged

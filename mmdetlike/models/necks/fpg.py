@@ -1,0 +1,284 @@
+"""Feature Pyramid Grids, arXiv 2004.03580."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.registry import MODELS
+
+from .inputs import check_number
+
+PATHS = ('bu', 'td')
+INIT = [
+    dict(type='Caffe2Xavier', layer='Conv2d'),
+    dict(type='Constant', layer=['_BatchNorm', '_InstanceNorm'], val=1.0),
+]
+
+
+class InterpolatedConv(nn.Module):
+    """A convolution of the enlarged map.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel, odd.
+        mode: Way of ``interpolate``.
+        norm_cfg: Norm layer.
+        order: Order of convolution, norm and activation.
+        inplace: Whether the activation works in place.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        mode: str = 'nearest',
+        norm_cfg: dict | None = None,
+        order: tuple[str, str, str] = ('conv', 'norm', 'act'),
+        inplace: bool = True,
+    ) -> None:
+        super().__init__()
+        self.mode = mode
+        layers = dict(norm_cfg=norm_cfg, order=order, inplace=inplace)
+        self.conv = ConvModule(in_channels, out_channels, kernel_size, padding=(kernel_size - 1) // 2, **layers)
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """Map (B, in_channels, ., .) to (B, out_channels, *size)."""
+        return self.conv(F.interpolate(x, size=tuple(size), mode=self.mode))
+
+
+class SizedConv(ConvModule):
+    """A ``ConvModule`` whose output is brought to a wanted size by the nearest pixel, if its stride doesn't."""
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """Map (B, in_channels, ., .) to (B, out_channels, *size)."""
+        x = super().forward(x)
+        return x if tuple(x.shape[2:]) == tuple(size) else F.interpolate(x, size=tuple(size), mode='nearest')
+
+
+class LastConv(nn.Module):
+    """The convolution of a finished level.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel, odd.
+        norm_cfg: Norm layer.
+        order: Order of convolution, norm and activation.
+        inplace: Whether the activation works in place.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        norm_cfg: dict | None = None,
+        order: tuple[str, str, str] = ('act', 'conv', 'norm'),
+        inplace: bool = True,
+    ) -> None:
+        super().__init__()
+        layers = dict(norm_cfg=norm_cfg, order=order, inplace=inplace)
+        self.conv_out = ConvModule(in_channels, out_channels, kernel_size, padding=(kernel_size - 1) // 2, **layers)
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H, W), whatever ``size`` says."""
+        return self.conv_out(x)
+
+
+class Unchanged(nn.Module):
+    """The input as it is.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: As many.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        if in_channels != out_channels:
+            raise ConfigError(f'an identity needs as many channels in ({in_channels}) as out ({out_channels})')
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """Return ``x``."""
+        return x
+
+
+TRANSITIONS = dict(conv=SizedConv, interpolation_conv=InterpolatedConv, last_conv=LastConv, identity=Unchanged)
+
+
+@MODELS.register_module()
+class FPG(BaseModule):
+    """A grid of pathways through the pyramid, with links along them and across from one to the next.
+
+    A node of pathway s at level l sums up what comes from its pathway's previous level (``same``), and from the
+    pathway before: from its own level (``lateral``), the coarser one (``down``), the finer one (``up``), and from
+    the backbone (``skip``).
+
+    Each link is a config of a layer, or None for no such link: ``conv`` (arguments of ``ConvModule``),
+    ``interpolation_conv`` (``InterpolatedConv``), ``last_conv`` (``LastConv``) or ``identity``.
+
+    Args:
+        in_channels: Channels of each backbone map.
+        out_channels: Channels of every map put out.
+        num_outs: Number of maps put out; those beyond the backbone's are made by striding.
+        stack_times: Number of pathways.
+        paths: The direction of each pathway: ``bu`` (bottom up: from fine to coarse) or ``td`` (top down).
+        inter_channels: Channels of all nodes, or of those of each level; by default ``out_channels``.
+        same_down_trans: Link from the coarser level of the same pathway, which runs top down.
+        same_up_trans: Link from the finer level of the same pathway, which runs bottom up.
+        across_lateral_trans: Link from the same level of the pathway before.
+        across_down_trans: Link from the coarser level of the pathway before.
+        across_up_trans: Link from the finer level of the pathway before.
+        across_skip_trans: Link from the same level of the backbone.
+        output_trans: The last layer of each level.
+        start_level: First backbone map used.
+        end_level: Last backbone map used, inclusive; -1 for all.
+        add_extra_convs: Make the extra levels by strided convolutions, by striding alone where False.
+        norm_cfg: Norm layer of those convolutions.
+        skip_inds: For each level the pathways that leave it as it is; by default none.
+        init_cfg: Weight initialization.
+
+    Raises:
+        ConfigError: The numbers of levels or pathways don't fit, or a link has an unknown type.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        num_outs: int,
+        stack_times: int,
+        paths: Sequence[str],
+        inter_channels: int | Sequence[int] | None = None,
+        same_down_trans: dict | None = None,
+        same_up_trans: dict | None = dict(type='conv', kernel_size=3, stride=2, padding=1),  # noqa: B006
+        across_lateral_trans: dict | None = dict(type='conv', kernel_size=1),  # noqa: B006
+        across_down_trans: dict | None = dict(type='conv', kernel_size=3),  # noqa: B006
+        across_up_trans: dict | None = None,
+        across_skip_trans: dict | None = dict(type='identity'),  # noqa: B006
+        output_trans: dict = dict(type='last_conv', kernel_size=3),  # noqa: B006
+        start_level: int = 0,
+        end_level: int = -1,
+        add_extra_convs: bool = False,
+        norm_cfg: dict | None = None,
+        skip_inds: Sequence[Sequence[int]] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or INIT)
+        self.num_ins = len(in_channels)
+        self.start_level = start_level
+        used = in_channels[start_level : None if end_level == -1 else end_level + 1]
+        self.num_outs = num_outs
+        self.paths = tuple(paths)
+        self.skip_inds = skip_inds or [[]] * num_outs
+        self._check(len(used), stack_times)
+        widths = inter_channels or out_channels
+        self.inter_channels = [widths] * num_outs if isinstance(widths, int) else list(widths)
+        self.links = dict(
+            same_down=same_down_trans,
+            same_up=same_up_trans,
+            across_lateral=across_lateral_trans,
+            across_down=across_down_trans,
+            across_up=across_up_trans,
+            across_skip=across_skip_trans,
+        )
+        self.lateral_convs = nn.ModuleList(
+            nn.Conv2d(channels, width, 1) for channels, width in zip(used, self.inter_channels)
+        )
+        self.extra_downsamples = nn.ModuleList()
+        for level in range(len(used), num_outs if add_extra_convs else 0):
+            before, width = self.inter_channels[level - 1 : level + 1]
+            self.extra_downsamples.append(
+                ConvModule(before, width, 3, stride=2, padding=1, norm_cfg=norm_cfg, act_cfg=None)
+            )
+        self.fpn_transitions = nn.ModuleList(self._pathway(step) for step in range(stack_times))
+        self.output_transition = nn.ModuleList(
+            build_transition(output_trans, width, out_channels) for width in self.inter_channels
+        )
+
+    def _check(self, num_used: int, stack_times: int) -> None:
+        if num_used > self.num_outs:
+            raise ConfigError(f'FPG got num_outs={self.num_outs}, expected at least the {num_used} backbone maps used')
+        if len(self.paths) != stack_times or not set(self.paths) <= set(PATHS):
+            raise ConfigError(
+                f"FPG needs stack_times={stack_times} paths, each 'bu' or 'td', but got paths={list(self.paths)}"
+            )
+        if len(self.skip_inds) != self.num_outs:
+            raise ConfigError(f'FPG needs skip_inds of num_outs={self.num_outs} levels, but got {self.skip_inds}')
+
+    def _pathway(self, step: int) -> nn.ModuleList:
+        levels = range(self.num_outs)
+        return nn.ModuleList(
+            nn.ModuleDict() if step in self.skip_inds[level] else self._node(step, level) for level in levels
+        )
+
+    def _node(self, step: int, level: int) -> nn.ModuleDict:
+        """The links into a node."""
+        same = 'same_up' if self.paths[step] == 'bu' else 'same_down'
+        node = nn.ModuleDict()
+        for name, cfg in self.links.items():
+            source = self._source(name, level)
+            wrong_way = name.startswith('same') and name != same
+            if cfg is not None and not wrong_way and 0 <= source < self.num_outs:
+                node[name] = build_transition(cfg, self.inter_channels[source], self.inter_channels[level])
+        return node
+
+    def _source(self, link: str, level: int) -> int:
+        """The level from which a link comes into ``level``."""
+        return level + dict(up=-1, down=1).get(link.split('_')[1], 0)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""
+        check_number(self, inputs, self.num_ins)
+        first = self._first(inputs[self.start_level :])
+        pyramid = first
+        for direction, nodes in zip(self.paths, self.fpn_transitions):
+            pyramid = self._walk(direction, nodes, pyramid, first)
+        return tuple(layer(x, x.shape[2:]) for layer, x in zip(self.output_transition, pyramid))
+
+    def _first(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The laterals of the backbone maps, and the extra levels."""
+        pyramid = [conv(x) for conv, x in zip(self.lateral_convs, inputs)]
+        for downsample in self.extra_downsamples:
+            pyramid.append(downsample(pyramid[-1]))
+        while len(pyramid) < self.num_outs:
+            pyramid.append(F.max_pool2d(pyramid[-1], 1, stride=2))
+        return pyramid
+
+    def _walk(self, direction: str, nodes: nn.ModuleList, before: list[Tensor], first: list[Tensor]) -> list[Tensor]:
+        """The maps of one pathway from those of the one before it and the backbone's."""
+        after = list(before)
+        levels = range(self.num_outs) if direction == 'bu' else reversed(range(self.num_outs))
+        for level in levels:
+            size = before[level].shape[2:]
+            terms = []
+            for name, link in nodes[level].items():
+                source = dict(same=after, across=before)[name.split('_')[0]]
+                source = first if name == 'across_skip' else source
+                terms.append(link(source[self._source(name, level)], size))
+            after[level] = sum(terms) if terms else before[level]
+        return after
+
+
+def build_transition(cfg: dict, in_channels: int, out_channels: int) -> nn.Module:
+    """Build the layer of a link.
+
+    Args:
+        cfg: ``type`` is a key of ``TRANSITIONS``; the rest are arguments of that class.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+
+    Raises:
+        ConfigError: The type is unknown.
+    """
+    cfg = dict(cfg)
+    kind = cfg.pop('type')
+    if kind not in TRANSITIONS:
+        raise ConfigError(f'a transition of FPG must be one of {", ".join(TRANSITIONS)}, but got type={kind!r}')
+    return TRANSITIONS[kind](in_channels, out_channels, **cfg)

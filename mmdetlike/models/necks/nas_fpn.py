@@ -1,0 +1,109 @@
+"""NAS-FPN: Learning Scalable Feature Pyramid Architecture for Object Detection, arXiv 1904.07392."""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.layers import ConvModule, GlobalPoolingCell, SumCell
+from mmdetlike.registry import MODELS
+
+from .inputs import check_number
+
+NUM_LEVELS = 5  # the search was for a pyramid of P3 to P7
+
+
+@MODELS.register_module()
+class NASFPN(BaseModule):
+    """The pyramid that an architecture search found: a graph of seven merges, stacked.
+
+    Args:
+        in_channels: Channels of each backbone map.
+        out_channels: Channels of every map put out.
+        num_outs: Number of maps put out, which is 5.
+        stack_times: How often the graph is repeated, with weights of its own.
+        start_level: First backbone map used.
+        end_level: Last backbone map used, inclusive; -1 for all.
+        norm_cfg: Norm layer of all convolutions.
+        init_cfg: Weight initialization.
+
+    Raises:
+        ConfigError: ``num_outs`` isn't 5, or less than the number of backbone maps used.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        num_outs: int,
+        stack_times: int,
+        start_level: int = 0,
+        end_level: int = -1,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type='Caffe2Xavier', layer='Conv2d'))
+        self.num_ins = len(in_channels)
+        self.start_level = start_level
+        used = in_channels[start_level : None if end_level == -1 else end_level + 1]
+        if num_outs != NUM_LEVELS or len(used) > num_outs:
+            raise ConfigError(
+                f'NASFPN puts out {NUM_LEVELS} maps of at most as many backbone maps, but got num_outs={num_outs} and '
+                f'{len(used)} backbone maps (start_level={start_level}, end_level={end_level})'
+            )
+        layers = dict(norm_cfg=norm_cfg, act_cfg=None)
+        self.lateral_convs = nn.ModuleList(ConvModule(channels, out_channels, 1, **layers) for channels in used)
+        self.extra_downsamples = nn.ModuleList()
+        for _ in range(num_outs - len(used)):
+            conv = ConvModule(out_channels, out_channels, 1, **layers)
+            self.extra_downsamples.append(nn.Sequential(conv, nn.MaxPool2d(2, 2)))
+        self.fpn_stages = nn.ModuleList(NASFPNStage(out_channels, norm_cfg) for _ in range(stack_times))
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> 5 maps (B, out_channels, ., .), each half of the last."""
+        check_number(self, inputs, self.num_ins)
+        pyramid = [conv(x) for conv, x in zip(self.lateral_convs, inputs[self.start_level :])]
+        for downsample in self.extra_downsamples:
+            pyramid.append(downsample(pyramid[-1]))
+        for stage in self.fpn_stages:
+            pyramid = stage(pyramid)
+        return tuple(pyramid)
+
+
+class NASFPNStage(nn.ModuleDict):
+    """One graph of seven merges. A cell's name says what it merges (``gp_64_4``: P6 and P4 to the size of P4).
+
+    Args:
+        channels: Channels of every map.
+        norm_cfg: Norm layer of the cells.
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict | None = None) -> None:
+        super().__init__()
+        for name in ('gp_64_4', 'sum_44_4', 'sum_43_3', 'sum_34_4'):
+            self[name] = build_cell(name, channels, norm_cfg)
+        self['gp_43_5'] = GlobalPoolingCell(channels, with_out_conv=False)
+        self['sum_55_5'] = build_cell('sum_55_5', channels, norm_cfg)
+        self['gp_53_7'] = GlobalPoolingCell(channels, with_out_conv=False)
+        for name in ('sum_77_7', 'gp_75_6'):
+            self[name] = build_cell(name, channels, norm_cfg)
+
+    def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Maps P3 to P7 -> maps of the same shapes."""
+        p3, p4, p5, p6, p7 = pyramid
+        sizes = {level: x.shape[2:] for level, x in zip(range(3, 8), pyramid)}
+        first_p4 = self['gp_64_4'](p6, p4, sizes[4])
+        second_p4 = self['sum_44_4'](first_p4, p4, sizes[4])
+        p3 = self['sum_43_3'](second_p4, p3, sizes[3])
+        p4 = self['sum_34_4'](p3, second_p4, sizes[4])
+        p5 = self['sum_55_5'](p5, self['gp_43_5'](p4, p3, sizes[5]), sizes[5])
+        p7 = self['sum_77_7'](p7, self['gp_53_7'](p5, second_p4, sizes[7]), sizes[7])
+        p6 = self['gp_75_6'](p7, p5, sizes[6])
+        return [p3, p4, p5, p6, p7]
+
+
+def build_cell(name: str, channels: int, norm_cfg: dict | None) -> nn.Module:
+    """The cell of a name that begins with ``sum`` or ``gp``, with a convolution behind."""
+    cell = SumCell if name.startswith('sum') else GlobalPoolingCell
+    return cell(channels, norm_cfg=norm_cfg)
