@@ -7,12 +7,14 @@ import torch
 from mmengine.config import Config as MMEngineConfig
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed, master_only
+from mmengine.evaluator import Evaluator
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.evaluation import check_metrics
 from mmdetlike.models.backbones.staged import StagedBackbone
 from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
@@ -84,6 +86,12 @@ class Runner(MMEngineRunner):
             check_loader(dataloader)
             dataloader = without_worker_settings(dataloader)
         return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
+
+    def build_evaluator(self, evaluator) -> Evaluator:
+        """Build an evaluator; what is wrong with its metrics is told before anything is predicted."""
+        built = super().build_evaluator(evaluator)
+        check_metrics(built.metrics)
+        return built
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without CUDA they talk over gloo."""

@@ -1,7 +1,7 @@
 """Predictions in, numbers out: metrics, and the functions that compute them."""
 
 from . import functional
-from .evaluator import DumpFirstEvaluator
+from .evaluator import DumpFirstEvaluator, check_metrics, score_names
 from .metrics import CocoMetric, CocoPanopticMetric, DOTAMetric, DumpDetResults, DumpProposals, VOCMetric
 
 __all__ = [
@@ -12,5 +12,7 @@ __all__ = [
     'DumpFirstEvaluator',
     'DumpProposals',
     'VOCMetric',
+    'check_metrics',
     'functional',
+    'score_names',
 ]

@@ -1,12 +1,45 @@
-"""Evaluation that doesn't lose predictions when a score can't be computed."""
+"""Evaluators: what is wrong with their metrics is told at the start, and no prediction is lost."""
 
 import logging
 from collections.abc import Sequence
 
-from mmengine.evaluator import DumpResults, Evaluator
+from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
 from mmengine.logging import print_log
 
+from mmdetlike.datasets.errors import warn
+from mmdetlike.errors import ConfigError
+from mmdetlike.evaluation.metrics import CocoMetric, CocoPanopticMetric, DOTAMetric, VOCMetric
 from mmdetlike.registry import EVALUATOR
+
+_OUR_METRICS = (CocoMetric, CocoPanopticMetric, DOTAMetric, VOCMetric)
+
+
+def score_names(metric: BaseMetric, classes: Sequence[str]) -> list[str]:
+    """Full names of the scores of a metric for a dataset of ``classes``; none where only the metric knows.
+
+    Nothing is known of subclasses, which may give others.
+    """
+    if type(metric) not in _OUR_METRICS or getattr(metric, 'format_only', False):
+        return []
+    return [f'{metric.prefix}/{name}' if metric.prefix else name for name in metric.score_names(classes)]
+
+
+def check_metrics(metrics: Sequence[BaseMetric]) -> None:
+    """Look at the metrics of an evaluator before anything is predicted.
+
+    Raises:
+        ConfigError: Two of them give scores of one name, which would be found out after all is predicted.
+    """
+    if not metrics:
+        warn('The evaluator has no metrics (val_evaluator or test_evaluator is empty): nothing will be scored.')
+    owners: dict[str, BaseMetric] = {}
+    for metric in metrics:
+        for name in score_names(metric, ['{class}']):
+            if owners.setdefault(name, metric) is not metric:
+                kinds = f'{type(owners[name]).__name__} and {type(metric).__name__}'
+                raise ConfigError(
+                    f"The evaluator's {kinds} both give the score {name!r}; give each a prefix, as prefix='first'."
+                )
 
 
 @EVALUATOR.register_module()

@@ -105,7 +105,8 @@ def test_each_class():
 def test_no_predictions_at_all(messages):
     scores = evaluate([sample(0, [instance(BOX)], predicted())], metric=['bbox', 'proposal', 'proposal_fast'])
     assert scores['coco/bbox_mAP'] == scores['coco/AR@100'] == 0
-    assert 'there is no prediction at all for bbox' in messages[0]
+    assert 'proposal and proposal_fast share names, the last one is reported' in messages[0]
+    assert 'there is no prediction at all for bbox' in messages[1]
 
 
 def test_no_ground_truth():
@@ -347,10 +348,32 @@ def test_a_metric_can_be_used_again():
 
 
 @pytest.mark.parametrize('wrong', [float('inf'), float('nan')])
-def test_predictions_that_are_no_numbers_are_left_out(wrong, tmp_path, messages):
+@pytest.mark.parametrize('metric', ['bbox', ['bbox', 'proposal', 'bbox']], ids=str)
+def test_predictions_that_are_no_numbers_are_left_out_and_told_once(wrong, metric, tmp_path, messages):
     prediction = predicted([(0, 0, wrong, 9), BOX, OTHER], [0.9, 0.8, wrong], [0, 0, 0])
     samples = [sample(0, [instance(BOX)], prediction)]
-    assert evaluate(samples, outfile_prefix=str(tmp_path / 'found'))['coco/bbox_mAP'] == 1
-    assert 'bbox: 2 of 3 predictions have infinite numbers or NaN and are left out.' in messages
+    scores = evaluate(samples, metric=metric, outfile_prefix=str(tmp_path / 'found'))
+    assert scores['coco/bbox_mAP'] == 1
+    told = 'CocoMetric: 2 of 3 predictions have infinite numbers or NaN as score or bbox and are left out.'
+    assert messages == [told]
     written = (tmp_path / 'found.bbox.json').read_text()
     assert [row['bbox'] for row in json.loads(written)] == [[10, 10, 40, 40]]
+
+
+def test_masks_and_boxes_are_left_out_each_for_its_own_numbers(tmp_path, messages):
+    masks = np.zeros((2, *SIZE), bool)
+    masks[0, 10:50, 10:50] = True
+    masks[1, 100:160, 100:140] = True
+    found = predicted([(0, 0, float('nan'), 9), OTHER], [0.9, 0.8], [0, 0], masks=masks)
+    found['mask_scores'] = torch.tensor([0.9, float('inf')])
+    polygons = [[10, 10, 50, 10, 50, 50, 10, 50]], [[100, 100, 140, 100, 140, 160, 100, 160]]
+    truth = [instance(BOX, mask=polygons[0]), instance(OTHER, mask=polygons[1])]
+    prefix = str(tmp_path / 'found')
+    evaluate([sample(0, truth, found)], metric=['bbox', 'segm'], outfile_prefix=prefix)
+    assert [message.split(' as score or ')[1] for message in messages] == [
+        'bbox and are left out.',
+        'segmentation and are left out.',
+    ]
+    boxes = json.loads((tmp_path / 'found.bbox.json').read_text())
+    assert [row['bbox'] for row in boxes] == [[100, 100, 40, 60]]
+    assert len(json.loads((tmp_path / 'found.segm.json').read_text())) == 1

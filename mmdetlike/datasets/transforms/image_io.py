@@ -5,15 +5,19 @@ import os
 import unicodedata
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import cv2
 import numpy as np
 from mmengine import fileio
 
-from mmdetlike.datasets.errors import ImageError, warn_once
-from mmdetlike.datasets.transforms import jpeg
+from mmdetlike.datasets.errors import ImageError, warn
+from mmdetlike.datasets.transforms import jpeg, tiff
 from mmdetlike.datasets.transforms.depth import ValueRange, to_eight_bits
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PictureOfPillow
 
 FLAGS = {
     'color': cv2.IMREAD_COLOR,
@@ -32,10 +36,8 @@ _NO_PICTURES = {
 }
 TURNED = ('color', 'grayscale')  # as EXIF says; by the other flags pictures stay as they are stored
 BACKENDS = ('cv2', 'pillow')
-_PNG, _NUMPY, _TIFF = b'\x89PNG\r\n\x1a\n', b'\x93NUMPY', (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
+_PNG, _NUMPY = b'\x89PNG\r\n\x1a\n', b'\x93NUMPY'
 _PNG_BIT_DEPTH = 24  # the byte of the header that tells it
-_BITS_PER_SAMPLE_TAG = 258
-_KIND_OF_PAGE_TAG, _SMALLER_COPY = 254, 1
 _EIGHT_BIT_STARTS = (jpeg.START, b'BM', b'GIF8', b'RIFF')
 
 
@@ -64,15 +66,26 @@ def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = 
         ImageError: There is no such file, or it isn't a whole picture of one channel with labels of 0 to 255.
     """
     content = _read_bytes(path, backend_args)
-    seg = decode_image(content, 'unchanged', backend, path)
-    if seg.shape[2] > 1:  # OpenCV replaces the indices of a palette by its colors
-        seg = decode_image(content, 'unchanged', 'pillow', path)
+    seg = _palette_indices(content)
+    if seg is None:
+        seg = decode_image(content, 'unchanged', backend, path)
     if seg.shape[2] > 1:
         raise ImageError(path, f'a label map needs one channel, but its shape is {seg.shape}')
     labels = seg[..., 0].astype(np.uint8)
     if not np.array_equal(labels, seg[..., 0]):
         raise ImageError(path, f'labels are whole numbers of 0 to 255, but it has {seg.min():g} to {seg.max():g}')
     return labels
+
+
+def _palette_indices(content: bytes) -> np.ndarray | None:
+    """Indices (h, w, 1) of a picture with a palette; None if it has none, or is damaged, which decoding tells."""
+    from PIL import Image
+
+    try:
+        img = Image.open(io.BytesIO(content))
+        return np.asarray(img)[..., None] if img.mode == 'P' else None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
 def read_orientation(path: str, backend_args: dict | None = None) -> int:
@@ -122,20 +135,21 @@ def decode_image(
     Args:
         content: The file's bytes.
         color_type: 'color': (h, w, 3) uint8, BGR, without alpha, rotated as EXIF says; 'grayscale': (h, w) uint8;
-            one of these two with '_ignore_orientation'; or 'unchanged': (h, w, c) as stored, of any depth and number
-            of channels.
+            one of these two with '_ignore_orientation'; or 'unchanged': (h, w, c) as stored, of any depth: 1 channel
+            for gray levels, 3 (BGR) for colors, those of a palette, too, and 4 (BGRA) if there is transparency, with
+            gray levels, too; any number in files of numpy.
         backend: 'cv2' or 'pillow'.
         path: Named in errors.
         value_range: Which values become 0 to 255 in files of more than 8 bits, unless 'unchanged'; see `to_eight_bits`.
-        strict: Whether a JPEG file that is damaged inside is an error; if not, a warning is logged and the picture is
-            what could be decoded. This needs the package simplejpeg, without which such damage goes unnoticed.
+        strict: Whether a JPEG or TIFF file that is damaged inside is an error; if not, a warning is logged and the
+            picture is what could be decoded. In JPEG such damage goes unnoticed without the package simplejpeg.
 
     Raises:
         ImageError: The content isn't a whole picture.
     """
     _check_whole(content, path)
-    if content.startswith(_TIFF):
-        _warn_of_pages(content, path)
+    if content.startswith(tiff.START):
+        tiff.warn_of_pages(content, path)
     img = _decode(content, color_type, backend, path, strict)
     if color_type == 'unchanged':
         return img[..., None] if img.ndim == 2 else img
@@ -146,10 +160,33 @@ def _decode(content: bytes, color_type: str, backend: str, path: str, strict: bo
     """The picture in the channels that ``color_type`` wants, in the depth of the file."""
     if content.startswith(_NUMPY):
         return _decode_numpy(content, color_type, path)
+    if content.startswith(tiff.START):
+        return _decode_tiff(content, color_type, path, strict)
+    if content.startswith(_PNG) and _stored_bits(content) > 8:
+        backend = 'cv2'  # Pillow cuts colors to 8 bits
     img = jpeg.decode_jpeg(content, color_type, path, strict) if content.startswith(jpeg.START) else None
     if img is None and backend == 'cv2':
         img = _decode_cv2(content, color_type, path)
     return _decode_pillow(content, color_type, path) if img is None else img
+
+
+def _decode_tiff(content: bytes, color_type: str, path: str, strict: bool) -> np.ndarray:
+    """The picture by the decoder that loses nothing, whatever the backend.
+
+    Of 8 bits OpenCV fills what is damaged, multiplies colors by alpha and drops the alpha of gray levels; of 16 bits
+    Pillow has no colors.
+    """
+    by_pillow = tiff.bits_per_sample(content) <= 8 and tiff.is_known_to_pillow(content)
+    try:
+        tiff.check_data(content, path)
+        img = None if by_pillow else _decode_cv2(content, color_type, path)
+        return _decode_pillow(content, color_type, path) if img is None else img
+    except ImageError as error:
+        img = None if strict else _decode_cv2(content, color_type, path)
+        if img is None:
+            raise
+        warn(f'{error}; it is used as far as it can be decoded.')
+        return img
 
 
 def _decode_numpy(content: bytes, color_type: str, path: str) -> np.ndarray:
@@ -169,7 +206,7 @@ def _decode_cv2(content: bytes, color_type: str, path: str) -> np.ndarray | None
     flag = FLAGS[color_type]
     bits = _stored_bits(content)
     try:
-        if color_type == 'unchanged' or bits == 8:
+        if color_type == 'unchanged' or bits <= 8:
             return cv2.imdecode(encoded, flag)
         if bits <= 16:
             return cv2.imdecode(encoded, flag | cv2.IMREAD_ANYDEPTH)
@@ -185,32 +222,7 @@ def _stored_bits(content: bytes) -> int:
         return 8
     if content.startswith(_PNG):
         return 16 if content[_PNG_BIT_DEPTH : _PNG_BIT_DEPTH + 1] == b'\x10' else 8
-    return _tiff_bits(content) if content.startswith(_TIFF) else 16
-
-
-def _tiff_bits(content: bytes) -> int:
-    from PIL import Image
-
-    try:
-        return max(Image.open(io.BytesIO(content)).tag_v2.get(_BITS_PER_SAMPLE_TAG, (8,)))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow knows no floats of 64 bits
-        return 64
-
-
-def _warn_of_pages(content: bytes, path: str) -> None:
-    """Say so where a TIFF file has more pictures than the one that is read, as stacks of microscopes do."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(content)) as img:
-            count = img.n_frames
-            img.seek(min(1, count - 1))
-            is_copy = img.tag_v2.get(_KIND_OF_PAGE_TAG, 0) & _SMALLER_COPY
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):  # kinds that OpenCV alone reads
-        return
-    if count > 1 and not is_copy:
-        message = f'{path} has {count} pages, of which the first is read: store each page as a file of its own.'
-        warn_once(message, key='pages')
+    return tiff.bits_per_sample(content) if content.startswith(tiff.START) else 16
 
 
 def _with_channels(img: np.ndarray, color_type: str, path: str) -> np.ndarray:
@@ -236,7 +248,7 @@ def _decode_pillow(content: bytes, color_type: str, path: str) -> np.ndarray:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(path, _unreadable(content, str(error))) from error
     if color_type == 'unchanged':
-        return _bgr(_native(img), img.mode)
+        return _all_channels(img)
     if 'ignore_orientation' not in color_type:
         img = ImageOps.exif_transpose(img)
     if img.mode.startswith(('I', 'F')):  # more than 8 bits, which Pillow would clip instead of scale
@@ -246,10 +258,15 @@ def _decode_pillow(content: bytes, color_type: str, path: str) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(img.convert('RGB'))[..., ::-1])
 
 
-def _bgr(values: np.ndarray, mode: str) -> np.ndarray:
-    """Colors of Pillow in the order of OpenCV."""
-    order = {'RGB': [2, 1, 0], 'RGBA': [2, 1, 0, 3]}.get(mode)
-    return values if order is None else values[..., order]
+def _all_channels(img: 'PictureOfPillow') -> np.ndarray:
+    """What OpenCV gives for 'unchanged': gray levels (h, w), else BGR, or BGRA where anything is transparent."""
+    if img.mode == '1':
+        return np.asarray(img.convert('L'))
+    if img.mode.startswith(('L', 'I', 'F')) and not img.has_transparency_data and img.format != 'GIF':
+        return _native(img)
+    if img.has_transparency_data:
+        return np.asarray(img.convert('RGBA'))[..., [2, 1, 0, 3]]
+    return np.ascontiguousarray(np.asarray(img.convert('RGB'))[..., ::-1])
 
 
 def _unreadable(content: bytes, error: str) -> str:
@@ -258,11 +275,11 @@ def _unreadable(content: bytes, error: str) -> str:
         return known
     if 'identify' not in error:
         return f'Pillow says: {error}'
-    many = ' (what has more than 4 channels can be stored by numpy, as .npy)' if content.startswith(_TIFF) else ''
+    many = ' (what has more than 4 channels can be stored by numpy, as .npy)' if content.startswith(tiff.START) else ''
     return f'it is damaged or of an unknown format{many}'
 
 
-def _native(img) -> np.ndarray:
+def _native(img: 'PictureOfPillow') -> np.ndarray:
     """The values of a Pillow image in the byte order of this machine."""
     values = np.asarray(img)
     return values.astype(values.dtype.newbyteorder('='), copy=False)
@@ -287,6 +304,8 @@ def _is_truncated(content: bytes) -> bool:
         return jpeg.is_truncated(content)
     if content.startswith(_PNG):
         return content.rfind(b'IEND') == -1
+    if content.startswith(tiff.START):
+        return tiff.is_truncated(content)
     if content.startswith(b'RIFF') and content[8:12] == b'WEBP':
         return int.from_bytes(content[4:8], 'little') + 8 > len(content)
     return False

@@ -30,7 +30,7 @@ class LoadImageFromFile(BaseTransform):
     Args:
         to_float32: Convert the pixels to float32, still 0 to 255.
         color_type: 'color' for (h, w, 3) uint8 BGR whatever the file holds; 'grayscale' for (h, w); 'unchanged' for
-            (h, w, c) as stored, of any depth and number of channels; see `decode_image` for the others.
+            (h, w, c) as stored, of any depth: gray levels, BGR or BGRA; see `decode_image` for the others.
         imdecode_backend: 'cv2' or 'pillow'; what OpenCV cannot read is tried with Pillow.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
         ignore_empty: Give the sample up (return None) instead of raising.
@@ -44,7 +44,7 @@ class LoadImageFromFile(BaseTransform):
             and the largest of each file; None for 0 to 65535 in files of 16 bits and for a guess in others, with one
             warning. Files of 8 bits, and what is loaded 'unchanged', stay as they are.
 
-    A JPEG file that is damaged inside is broken in training; in testing there is a warning.
+    A JPEG or TIFF file that is damaged inside is broken in training; in testing there is a warning.
 
     Raises:
         ImageError: The file is missing, truncated or no picture, or (`ImageSizeError`) to be skipped for its size.

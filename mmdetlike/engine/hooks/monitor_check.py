@@ -7,10 +7,8 @@ from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.optim.scheduler.param_scheduler import ReduceOnPlateauParamScheduler
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.evaluation.metrics import CocoMetric
+from mmdetlike.evaluation import score_names
 from mmdetlike.registry import HOOKS
-
-PRECISIONS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
 @HOOKS.register_module()
@@ -57,17 +55,6 @@ def monitored(hooks, schedules=None) -> Iterator[tuple[str, str]]:
         for schedule in group:
             if isinstance(schedule, ReduceOnPlateauParamScheduler):
                 yield f'{type(schedule).__name__}.monitor', schedule.monitor
-
-
-def score_names(metric, classes) -> list[str]:
-    """The scores that a metric of COCO's boxes, masks or keypoints gives; none where only the metric knows."""
-    if type(metric) is not CocoMetric or 'proposal' in metric.metrics:
-        return []
-    names = [f'{kind}_{item}' for kind in metric.metrics for item in metric.metric_items or PRECISIONS]
-    if metric.classwise:
-        names += [f'{name}_precision' for name in classes]
-        names += [f'{kind}_{name}_precision' for kind in metric.metrics[1:] for name in classes]
-    return [f'{metric.prefix}/{name}' for name in names]
 
 
 def _gives(metric, wanted: str, classes) -> bool:

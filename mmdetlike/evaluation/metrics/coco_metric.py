@@ -14,7 +14,16 @@ from ...registry import METRICS
 from ..functional.coco_eval import CocoScores, coco_index, default_detections, keypoint_sigmas
 from ..functional.recall import eval_recalls
 from .arguments import check_counts, check_thresholds
-from .coco_rows import FILE_KINDS, boxes_by_image, check_mask_sizes, check_paths, numbered, rows_for
+from .coco_rows import (
+    FIELDS,
+    FILE_KINDS,
+    boxes_by_image,
+    check_mask_sizes,
+    check_paths,
+    finite_rows,
+    numbered,
+    rows_for,
+)
 from .coco_truth import CocoTruth, warn_of_missing_annotations
 from .convert import detections, prediction_of, truth_annotations, truth_of
 from .tables import log_table
@@ -92,6 +101,8 @@ class CocoMetric(BaseMetric):
             check_counts('max_detections', [self.max_detections])
         for metric in self.metrics:
             self._items(metric)
+        if {'proposal', 'proposal_fast'} <= set(self.metrics):
+            warn(f'metric={self.metrics}: proposal and proposal_fast share names, the last one is reported.')
 
     def _read_truth(self, backend_args: dict | None) -> CocoTruth:
         scored = () if self.format_only else self.metrics
@@ -99,6 +110,21 @@ class CocoMetric(BaseMetric):
         if not truth.has_annotations and not self.format_only:
             warn_of_missing_annotations(self.ann_file)
         return truth
+
+    def score_names(self, classes: Sequence[str]) -> list[str]:
+        """Names of the scores, without the prefix, for a dataset of ``classes``."""
+        names = [f'{self._prefix_of(metric)}{item}' for metric in self.metrics for item in self._items(metric)]
+        if self.classwise:
+            rated = [metric for metric in self.metrics if not metric.startswith('proposal')]
+            names += [self._class_score(metric, name) for metric in rated for name in classes]
+        return names
+
+    @staticmethod
+    def _prefix_of(metric: str) -> str:
+        return '' if metric.startswith('proposal') else f'{metric}_'
+
+    def _class_score(self, metric: str, name: str) -> str:
+        return f'{"" if metric == self.metrics[0] else metric + "_"}{name}_precision'
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep what is scored of ``data_samples`` (``DetDataSample.to_dict()``): ``pred_instances`` and ``img_id``."""
@@ -127,17 +153,20 @@ class CocoMetric(BaseMetric):
         check_paths(predictions)
         categories, category_ids = self._categories()
         found = [row for prediction in predictions for row in detections(prediction, category_ids)]
+        fields = dict.fromkeys(FIELDS[metric] for metric in self.metrics)
+        found_by_field = {field: finite_rows(found, field) for field in fields}
         if self.outfile_prefix is not None:
-            self._write(found)
+            self._write(found_by_field)
         if self.format_only or (self._truth is not None and not self._truth.has_annotations):
             return {}
         images, truth = self._images_and_truth(results, categories)
-        images, categories, found, truth = numbered(images, categories, found, truth)
+        images, categories, truth, *tables = numbered(images, categories, truth, *found_by_field.values())
+        found_by_field = dict(zip(fields, tables))
         if 'segm' in self.metrics:
-            check_mask_sizes(found, images)
+            check_mask_sizes(found_by_field['segmentation'], images)
         scores = {}
         for metric in self.metrics:
-            rows = rows_for(metric, found, truth)
+            rows = rows_for(metric, found_by_field[FIELDS[metric]], truth)
             if not rows[0]:
                 warn(f'CocoMetric: there is no prediction at all for {metric}, all scores are zero.')
             scores.update(self._evaluate(metric, images, categories, rows))
@@ -202,9 +231,8 @@ class CocoMetric(BaseMetric):
         )
         items = self._items(metric)
         values = {name: self._value(scores, name) for name in items}
-        prefix = '' if metric == 'proposal' else f'{metric}_'
         log_table(f'{metric}', ['metric', 'value'], [[name, value] for name, value in values.items()])
-        named = {f'{prefix}{name}': value for name, value in values.items()}
+        named = {f'{self._prefix_of(metric)}{name}': value for name, value in values.items()}
         return named | (self._classwise(metric, scores, categories) if self.classwise and metric != 'proposal' else {})
 
     def _warn_of_cuts(self, metric: str, found: list[dict], truth: list[dict]) -> None:
@@ -227,6 +255,8 @@ class CocoMetric(BaseMetric):
         if metric == 'keypoints':
             precisions.remove('mAP_s')  # COCO has no keypoints on small objects
             recalls = ['AR']
+        if metric == 'proposal_fast':
+            return recalls[: len(self.proposal_nums)]
         unknown = set(self.metric_items or ()) - {*recalls, *precisions}
         if unknown:
             raise ConfigError(f'metric_items {sorted(unknown)} are not among {[*precisions, *recalls]} of {metric}.')
@@ -253,8 +283,8 @@ class CocoMetric(BaseMetric):
             else:
                 values += [scores.precision(area=area, **one) for area in _AREAS.values()]
             rows.append([category['name'], *values])
-            key = f'{"" if metric == self.metrics[0] else metric + "_"}{category["name"]}_precision'
-            result[key] = values[0] if values[0] >= 0 else float('nan')
+            score = self._class_score(metric, category['name'])
+            result[score] = values[0] if values[0] >= 0 else float('nan')
         log_table(f'{metric} of each class', ['category', *names], rows)
         return result
 
@@ -273,11 +303,11 @@ class CocoMetric(BaseMetric):
         log_table('proposal_fast', ['metric', 'value'], [[name, value] for name, value in values.items()])
         return values
 
-    def _write(self, found: list[dict]) -> None:
+    def _write(self, found_by_field: dict[str, list[dict]]) -> None:
         """Write the predictions in COCO's result format, one file a kind."""
-        keep = {'image_id', 'category_id', 'score'}
         for metric in dict.fromkeys(FILE_KINDS[name] for name in self.metrics):
-            rows, _ = rows_for(metric, found, None)
-            extra = {'segm': {'segmentation'}, 'keypoints': {'keypoints'}}.get(metric, {'bbox'})
-            rows = [{key: value for key, value in row.items() if key in keep | extra} for row in rows]
+            field = FIELDS[metric]
+            rows, _ = rows_for(metric, found_by_field[field], None)
+            keep = ('image_id', 'category_id', 'score', field)
+            rows = [{key: value for key, value in row.items() if key in keep} for row in rows]
             dump(rows, f'{self.outfile_prefix}.{metric}.json')

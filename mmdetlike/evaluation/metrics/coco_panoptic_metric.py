@@ -91,6 +91,11 @@ class CocoPanopticMetric(BaseMetric):
     def _is_scored(self) -> bool:
         return not self.format_only and (self._file is None or bool(self._truth_of_images))
 
+    def score_names(self, classes: Sequence[str]) -> list[str]:
+        """Names of the scores, without the prefix, for a dataset of ``classes``."""
+        names = [f'{quality}{group}' for group in _GROUP_NAMES.values() for quality in ('PQ', 'SQ', 'RQ')]
+        return names + [f'{name}_PQ' for name in classes if self.classwise]
+
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Count matches of ``data_samples`` (``DetDataSample.to_dict()``), which have ``pred_panoptic_seg``."""
         for sample in data_samples:

@@ -15,6 +15,13 @@ FILE_KINDS = {
     'proposal': 'proposal',
     'proposal_fast': 'proposal',
 }
+FIELDS = {  # of a row, which a metric is computed from
+    'bbox': 'bbox',
+    'segm': 'segmentation',
+    'keypoints': 'keypoints',
+    'proposal': 'bbox',
+    'proposal_fast': 'bbox',
+}
 
 
 def numbered(images: list[dict], categories: list[dict], *tables: list[dict]) -> tuple[list[dict], ...]:
@@ -74,19 +81,15 @@ def boxes_by_image(rows: list[dict], image_ids: list) -> list[np.ndarray]:
 def rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[list[dict], list[dict] | None]:
     """Detections and ground truth with the fields that ``metric`` is computed from.
 
-    Detections with a number that is infinite or NaN are left out with a warning: they overlap with nothing, and JSON
-    can't hold them.
-
     Raises:
         DataError: They lack masks or keypoints.
     """
-    field = {'segm': 'segmentation', 'keypoints': 'keypoints'}.get(metric, 'bbox')
+    field = FIELDS[metric]
     for what, rows in (('predictions', found), ('annotations', truth or [])):
         if rows and not any(field in row for row in rows):
             raise DataError(f'metric {metric!r} needs {field}, which the {what} do not have in a usable form.')
     if not metric.startswith('proposal'):
         found = [row for row in found if row['category_id'] is not None]
-    found = _finite(found, metric, field)
     if metric == 'segm':
         return [_mask_row(row) for row in found], [row for row in truth or [] if 'segmentation' in row]
     # The compiled evaluator has no use for other masks, and should not get to see any.
@@ -96,14 +99,19 @@ def rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[
     return [{**row, 'area': row['bbox'][2] * row['bbox'][3], 'iscrowd': 0} for row in found], truth
 
 
-def _finite(found: list[dict], metric: str, field: str) -> list[dict]:
-    score = 'mask_score' if metric == 'segm' else 'score'
-    numbers = ([row[score]] + ([] if metric == 'segm' else row[field]) for row in found)
-    kept = [row for row, values in zip(found, numbers) if math.isfinite(sum(values))]
+def finite_rows(found: list[dict], field: str) -> list[dict]:
+    """Detections without those whose score or ``field`` is infinite or NaN, of which a warning tells.
+
+    They overlap with nothing, and JSON can't hold them.
+    """
+    if field == 'segmentation':
+        kept = [row for row in found if math.isfinite(row.get('mask_score', 0))]
+    else:
+        kept = [row for row in found if math.isfinite(row['score'] + sum(row.get(field, ())))]
     if len(kept) < len(found):
         warn(
-            f'{metric}: {len(found) - len(kept)} of {len(found)} predictions have infinite numbers or NaN and are left '
-            'out.'
+            f'CocoMetric: {len(found) - len(kept)} of {len(found)} predictions have infinite numbers or NaN as score '
+            f'or {field} and are left out.'
         )
     return kept
 

@@ -58,6 +58,14 @@ class VOCMetric(BaseMetric):
         check_counts('proposal_nums', self.proposal_nums)
         self.eval_mode = eval_mode
 
+    def score_names(self, classes: Sequence[str]) -> list[str]:
+        """Names of the scores, without the prefix; ``classes`` make no difference."""
+        if self.metric == 'recall':
+            averages = [f'AR@{number}' for number in self.proposal_nums] if len(self.iou_thrs) > 1 else []
+            return averages + [f'recall@{number}@{thr:g}' for number in self.proposal_nums for thr in self.iou_thrs]
+        ranges = ['', *(_range_name(*sizes) for sizes in self.scale_ranges or ())]
+        return ['mAP', *(f'{_threshold_name(thr)}{sizes}' for thr in self.iou_thrs for sizes in ranges)]
+
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep ``pred_instances`` and ``instances`` of ``data_samples`` (``DetDataSample.to_dict()``)."""
         for sample in data_samples:
@@ -84,11 +92,11 @@ class VOCMetric(BaseMetric):
     def _maps(self, truths: list[dict], predictions: list[dict]) -> dict[str, float]:
         scores = {}
         for thr in self.iou_thrs:
-            scores[f'AP{round(thr * 100):02d}'] = self._map(truths, predictions, thr, None)
+            scores[_threshold_name(thr)] = self._map(truths, predictions, thr, None)
             for low, high in self.scale_ranges or ():
-                name = f'AP{round(thr * 100):02d}_{low:g}-{high:g}'
+                name = f'{_threshold_name(thr)}{_range_name(low, high)}'
                 scores[name] = self._map(truths, predictions, thr, (low**2, high**2))
-        overall = [scores[f'AP{round(thr * 100):02d}'] for thr in self.iou_thrs]
+        overall = [scores[_threshold_name(thr)] for thr in self.iou_thrs]
         return {'mAP': float(np.mean(overall)), **scores}
 
     def _map(self, truths: list[dict], predictions: list[dict], thr: float, area_range) -> float:
@@ -111,3 +119,11 @@ class VOCMetric(BaseMetric):
         if len(self.iou_thrs) > 1:
             scores |= {f'AR@{n}': float(value) for n, value in zip(self.proposal_nums, recalls.mean(1))}
         return scores
+
+
+def _threshold_name(thr: float) -> str:
+    return f'AP{round(thr * 100):02d}'
+
+
+def _range_name(low: float, high: float) -> str:
+    return f'_{low:g}-{high:g}'
