@@ -30,6 +30,7 @@ from mmdetlike.utils.plain import allow_harmless_globals, plain_state
 
 TRUST_VARIABLE = 'MMDETLIKE_TRUST_CHECKPOINT'
 ZIP_MAGIC = b'PK\x03\x04'
+LFS_MAGIC = b'version https://git-lfs'
 ZIP_HEADER = 256  # bytes within which the archive's first entry has its name
 
 
@@ -104,6 +105,8 @@ def _reason(path: str, error: Exception) -> str:
         start = file.read(512)
     if not start:
         return 'the file is empty'
+    if start.startswith(LFS_MAGIC):
+        return 'it is a pointer of Git LFS, not the checkpoint: fetch that by "git lfs pull"'
     if start.startswith(ZIP_MAGIC):
         return f'the archive is damaged or cut short ({_reason_of_torch(error)})'
     if start.lstrip().lower().startswith((b'<!doctype', b'<html', b'<?xml')):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from mmdetlike.engine import Runner
 from mmdetlike.engine.optim import AmpOptimWrapper
@@ -89,6 +90,44 @@ def test_learning_rate_is_scaled_with_the_batch(base, lr, tmp_path):
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(lr)]
+
+
+def run_with_two_optimizers(cfg, updates_per_batch: int) -> tuple[list[int], list[int]]:
+    """Iterations after which each of two optimizers, which accumulate 3 batches, steps."""
+    runner = Runner.from_cfg(cfg)
+    model = runner.model
+    names = ('backbone', 'bbox_head')
+    parts = {name: OptimWrapper(torch.optim.SGD(getattr(model, name).parameters(), 1e-3), 3) for name in names}
+    steps = ([], [])
+    for part, log in zip(parts.values(), steps):
+        part.optimizer.register_step_pre_hook(lambda *_, log=log: log.append(runner.iter + 1))
+
+    def train_step(data, optim_wrapper):
+        for i, part in enumerate(optim_wrapper.values()):
+            for _ in range(updates_per_batch if i == 0 else 1):
+                losses = model(**model.data_preprocessor(data, True), mode='loss')
+                loss, log_vars = model.parse_losses(losses)
+                part.update_params(loss)
+        return log_vars
+
+    model.train_step = train_step
+    runner.optim_wrapper = OptimWrapperDict(**parts)
+    runner.train()
+    return steps
+
+
+def test_groups_of_several_optimizers_end_with_the_epoch_or_the_run(tmp_path):
+    by_epoch = run_with_two_optimizers(config(tmp_path / 'a', 'retinanet'), 1)
+    assert by_epoch == ([3, 4, 7, 8], [3, 4, 7, 8])
+    settings = dict(train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters=5))
+    by_iteration = run_with_two_optimizers(config(tmp_path / 'b', 'retinanet', **settings), 1)
+    assert by_iteration == ([3, 5], [3, 5])
+
+
+def test_an_optimizer_that_is_updated_more_often_keeps_its_own_groups(tmp_path):
+    steps = run_with_two_optimizers(config(tmp_path, 'retinanet', train_cfg=dict(max_epochs=1)), 2)
+    # the first has done 8 updates: groups end after the third and the sixth
+    assert steps == ([2, 3], [3, 4])
 
 
 class StepCounter(Hook):
