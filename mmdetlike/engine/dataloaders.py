@@ -2,6 +2,9 @@
 
 import difflib
 import inspect
+from collections.abc import Callable
+from multiprocessing import get_all_start_methods
+from numbers import Integral, Real
 
 from torch.utils.data import DataLoader
 
@@ -15,11 +18,32 @@ ADDED = ('num_batch_per_epoch', 'disable_subprocess_warning')
 OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
 
 
+def _is_switch(value) -> bool:
+    return isinstance(value, bool) or (isinstance(value, Integral) and value in (0, 1))
+
+
+def _is_start_method(value) -> bool:
+    return value is None or not isinstance(value, str) or value in get_all_start_methods()
+
+
+def _is_prefetch(value) -> bool:
+    return value is None or (isinstance(value, Integral) and value >= 1)
+
+
+# what torch would find out in the middle of starting worker processes, or never; expected value and whether it is one
+EXPECTED: dict[str, tuple[str, Callable[[object], bool]]] = {
+    **dict.fromkeys(('drop_last', 'persistent_workers', 'pin_memory'), ('True or False', _is_switch)),
+    'multiprocessing_context': (f'one of {get_all_start_methods()}', _is_start_method),
+    'prefetch_factor': ('a whole number of at least 1, or None', _is_prefetch),
+    'timeout': ('a number of seconds, at least 0', lambda value: isinstance(value, Real) and value >= 0),
+}
+
+
 def consistent_settings(dataloader: dict) -> dict:
     """The settings without those of worker processes where there are none.
 
     Raises:
-        ConfigError: One is unknown; the message names the closest.
+        ConfigError: One is unknown, for which the message names the closest, or has a value that is none.
     """
     accepted = [name for name in inspect.signature(DataLoader.__init__).parameters if name != 'self'] + list(ADDED)
     for name in dataloader:
@@ -27,6 +51,15 @@ def consistent_settings(dataloader: dict) -> dict:
             close = difflib.get_close_matches(name, accepted, n=1, cutoff=0.4)
             hint = f'; did you mean {close[0]!r}?' if close else f', which are {", ".join(accepted)}'
             raise ConfigError(f'{name!r} is not an argument of a dataloader{hint}', cfg=dataloader)
+        expected, holds = EXPECTED.get(name, ('', lambda _: True))
+        if not holds(dataloader[name]):
+            raise ConfigError(f'{name}={dataloader[name]!r}: expected {expected}', cfg=dataloader)
+    if 'shuffle' in dataloader and dataloader.get('sampler') is not None:
+        raise ConfigError(
+            f'shuffle={dataloader["shuffle"]!r}: the order is that of the sampler; set '
+            f"sampler=dict(type='DefaultSampler', shuffle={dataloader['shuffle']!r})",
+            cfg=dataloader,
+        )
     if dataloader.get('num_workers', 0) == 0:
         return {name: value for name, value in dataloader.items() if name not in OF_WORKERS}
     return dict(dataloader)

@@ -5,8 +5,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 
-from mmdetlike.engine import Runner
+from mmdetlike.engine import Runner, launch
 from mmdetlike.engine.optim import AmpOptimWrapper
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import OPTIM_WRAPPERS
 from tests.utils import sample_everything, tiny_config, train, without_validation
 
 
@@ -82,6 +84,29 @@ def test_gradients_are_clipped(tmp_path):
     _, clipped = losses_and_norms(tmp_path / 'b', batch_size=4, clip_grad=dict(max_norm=0.1))
     assert min(free.norms) > 0.2
     assert clipped.norms == pytest.approx([0.1] * 4, rel=1e-3)
+
+
+@pytest.mark.parametrize('kind', ['OptimWrapper', 'AmpOptimWrapper'])
+@pytest.mark.parametrize(
+    'clip_grad, message',
+    [
+        (
+            dict(maxnorm=3),
+            r"optim_wrapper.*clip_grad has unknown arguments 'maxnorm'; of type 'norm' it takes max_norm",
+        ),
+        (dict(norm_type=2), r"clip_grad has no 'max_norm'"),
+        ({}, r"clip_grad has no 'max_norm'"),
+        (35, r'clip_grad=35: expected a dict'),
+        (dict(type='value', max_norm=3), r"unknown arguments 'max_norm'; of type 'value' it takes clip_value"),
+        (dict(type='size', max_norm=3), r"clip_grad has type='size'; expected one of 'norm', 'value'"),
+    ],
+)
+def test_settings_of_clipping_are_checked_before_training(kind, clip_grad, message, tmp_path):
+    cfg = config(tmp_path, 'retinanet', optim_wrapper=dict(type=kind, clip_grad=clip_grad))
+    with pytest.raises(ConfigError, match=message):
+        launch(cfg, 'train')
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    assert OPTIM_WRAPPERS.build(dict(type=kind, optimizer=optimizer, clip_grad=dict(type='value', clip_value=1)))
 
 
 @pytest.mark.parametrize('base, lr', [(2, 0.02), (4, 0.01), (16, 0.0025)])
