@@ -10,7 +10,7 @@ config=$1 checkpoint=$2 gpus=$3
 shift 3
 tools=$(dirname "$0")
 export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
-exec "${PYTHON:-python}" -m torch.distributed.run \
+exec "${PYTHON:-python}" "$tools/distributed_run.py" \
     --nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}" --nproc-per-node="$gpus" \
     --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}" \
     "$tools/test.py" "$config" "$checkpoint" --launcher pytorch "$@"

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from mmdetlike.engine import launch
+from mmdetlike.engine.stopping import stoppable
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.checkpoint import trust_checkpoints
+from mmdetlike.utils.checkpoint import check_readable, trust_checkpoints
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 from mmdetlike.utils.outputs import check_folder
 
@@ -34,6 +35,7 @@ def resolve(args: argparse.Namespace):
     cfg = load_run_config(args, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator', without=OF_TRAINING)
     if args.tta:
         raise ConfigError('--tta is reserved for test-time augmentation, which is not there yet')
+    check_readable(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     if args.format_only:
@@ -75,7 +77,20 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     prepare_environment(args)
     with trust_checkpoints(args.trust_checkpoint):
-        launch(resolve(args), 'test')
+        cfg = resolve(args)
+        with stoppable(lambda: _saved_predictions(args.out)):
+            launch(cfg, 'test')
+
+
+def _saved_predictions(out: str | None) -> str:
+    """What a test that is stopped now has left."""
+    if out is None:
+        return 'there are no scores'
+    path = Path(out).expanduser()
+    partial = sorted(path.parent.glob(f'{path.stem}.partial*{path.suffix}'))
+    if not partial:
+        return 'there are no scores, and no predictions had been made'
+    return f'there are no scores; the predictions made before are in {", ".join(map(str, partial))}'
 
 
 if __name__ == '__main__':

@@ -1,10 +1,12 @@
 """Train a detector from a config."""
 
 import argparse
+import time
 
 from mmdetlike.engine import launch
+from mmdetlike.engine.stopping import saved_training, stoppable
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.checkpoint import trust_checkpoints
+from mmdetlike.utils.checkpoint import check_readable, trust_checkpoints
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 
 
@@ -57,9 +59,13 @@ def main(argv=None) -> None:
     """Train."""
     args = parse_args(argv)
     prepare_environment(args)
+    start = time.time()
     with trust_checkpoints(args.trust_checkpoint):
-        launch(resolve(args), 'train')
+        cfg = resolve(args)
+        check_readable(cfg.get('load_from'))
+        with stoppable(lambda: saved_training(cfg, start)):
+            launch(cfg, 'train')
 
 
 if __name__ == '__main__':
-    run_tool(main, 'start again with --resume to go on from the newest checkpoint')
+    run_tool(main, 'nothing had been trained yet')

@@ -51,6 +51,8 @@ def init_detector(
     if _is_device(palette) and (device is None or isinstance(device, dict)):
         cfg_options = device or cfg_options
         palette, device = 'none', palette
+    if _is_device(checkpoint) and not Path(str(checkpoint)).exists():
+        raise ConfigError(f'checkpoint={str(checkpoint)!r} is a device: write device={str(checkpoint)!r}')
     cfg = as_config(find_config(config) if isinstance(config, (str, Path)) else config, cfg_options)
     device = check_device(device)
     model = build_model(cfg)
@@ -81,9 +83,23 @@ def check_device(device: str | torch.device | None) -> torch.device:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"device {str(device)!r} can't be used: {reason}. device='cpu' always can.") from error
+        offered = ', '.join(map(repr, _devices()))
+        raise ConfigError(
+            f"device {str(device)!r} can't be used here: expected one of {offered}{_why(error)}"
+        ) from error
     return torch.device(device)
+
+
+def _devices() -> list[str]:
+    """The devices of this machine that torch can use."""
+    gpus = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
+    return ['cpu', *gpus, *(['mps'] if torch.backends.mps.is_available() else [])]
+
+
+def _why(error: Exception, limit: int = 80) -> str:
+    """What torch says, unless it is one of its lists of all that there could be."""
+    lines = str(error).strip().splitlines() or ['']
+    return f' ({lines[0].rstrip(". ")})' if 0 < len(lines[0]) <= limit else ''
 
 
 def build_model(cfg: Config) -> nn.Module:

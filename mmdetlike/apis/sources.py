@@ -60,8 +60,13 @@ def expand(inputs) -> list[Image] | Iterator[Image]:
         return list(found) if hasattr(inputs, '__len__') else found
     found = _expand_one(inputs)
     if len(found) == 1 and isinstance(found[0], str) and not is_url(found[0]) and not Path(found[0]).exists():
-        raise FileNotFoundError(f'{found[0]}: there is no such picture, video or folder')
+        hint = '; of cameras and streams hand over the frames, as arrays' if _may_be_camera(found[0]) else ''
+        raise FileNotFoundError(f'{found[0]}: there is no such picture, video or folder{hint}')
     return found
+
+
+def _may_be_camera(text: str) -> bool:
+    return '://' in text or text.isdigit()
 
 
 def _expand_one(entry) -> list:
@@ -69,6 +74,8 @@ def _expand_one(entry) -> list:
         return [entry]
     text = str(entry)
     path = Path(entry)
+    if not text:
+        raise FileNotFoundError("'' is not the path of a picture, video or folder")  # to Path it is the folder '.'
     if path.is_dir():
         return _files_of(sorted(path.iterdir()), f'folder {path}')
     if not is_url(text) and not path.exists() and glob.has_magic(text):

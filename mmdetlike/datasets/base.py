@@ -238,8 +238,8 @@ class BaseDetDataset(BaseDataset):
         """Labels of the instances of sample ``idx``, one for each instance."""
         return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
 
-    def prepare_data(self, idx: int) -> dict | None:
-        """Sample ``idx`` after the pipeline, which also gets ``test_mode`` and the metainfo's ``flip_indices``.
+    def pipeline_input(self, idx: int) -> dict:
+        """What the pipeline gets of sample ``idx``: its data info, ``test_mode`` and the metainfo's ``flip_indices``.
 
         By ``flip_indices`` keypoints are mirrored.
         """
@@ -247,7 +247,11 @@ class BaseDetDataset(BaseDataset):
         info['test_mode'] = self.test_mode
         if 'flip_indices' in self._metainfo:
             info['flip_indices'] = self._metainfo['flip_indices']
-        return self.pipeline(info)
+        return info
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """Sample ``idx`` after the pipeline."""
+        return self.pipeline(self.pipeline_input(idx))
 
     def __getitem__(self, idx: int) -> dict:
         """Sample ``idx`` after the pipeline; its random choices follow the seed that ``idx`` carries, if any."""

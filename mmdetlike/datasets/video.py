@@ -95,12 +95,12 @@ class BaseVideoDataset(CocoDataset):
             'instances': [instance for frame in frames for instance in frame['instances']],
         }
 
-    def prepare_data(self, idx: int) -> dict | None:
-        """Video ``idx`` after the pipeline."""
+    def pipeline_input(self, idx: int) -> dict:
+        """What the pipeline gets of video ``idx``."""
         video = self.get_data_info(idx)
         shared = {'test_mode': self.test_mode}
         if 'flip_indices' in self.metainfo:
             shared['flip_indices'] = self.metainfo['flip_indices']
         frames = [{**frame, **shared} for frame in video['images']]
         clip = {key: video[key] for key in ('video_id', 'video_length')}
-        return self.pipeline({**clip, **shared, 'frames': frames, 'key_frame_flags': [True] * len(frames)})
+        return {**clip, **shared, 'frames': frames, 'key_frame_flags': [True] * len(frames)}

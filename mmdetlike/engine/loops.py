@@ -15,6 +15,7 @@ from mmdetlike.registry import LOOPS
 from .dataloaders import refuse_empty, refuse_endless, refuse_other_batch_size
 from .hooks.checks import unwrapped
 from .hooks.mean_teacher_hook import pair_of
+from .optim import AccumulationGroups
 from .progress import Division, Position, advance, is_endless
 
 START = Position(epoch=0, batches=0, samples=0)
@@ -68,10 +69,12 @@ class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         seen = self.position_at(self._epoch, self._iter)
-        # groups of accumulated gradients end with the epoch, the last one shorter, so that its checkpoint is complete
-        self.runner.optim_wrapper.initialize_count_status(self.runner.model, seen.batches, len(self.dataloader))
+        # groups of accumulated gradients end with the epoch, so that its checkpoint is complete
+        groups = AccumulationGroups(self.runner.optim_wrapper, self.runner.model, seen.batches, len(self.dataloader))
         for i, data_batch in enumerate(skip_seen(self.dataloader, seen), start=seen.batches):
             self.run_iter(i, data_batch)
+            if i == seen.batches:
+                groups.check()
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -130,9 +133,13 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
         """Train until ``max_iters``."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
+        start = self._iter
+        groups = AccumulationGroups(self.runner.optim_wrapper, self.runner.model, start, self._max_iters)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))
+            if self._iter == start + 1:
+                groups.check()
             self._decide_current_val_interval()
             if self._should_validate():
                 self.runner.val_loop.run()

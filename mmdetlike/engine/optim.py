@@ -1,13 +1,64 @@
-"""Mixed precision wherever it is asked for, on the CPU too."""
+"""Mixed precision wherever it is asked for, on the CPU too; clipping and groups of accumulated gradients."""
 
 import contextlib
+import inspect
 
 import torch
 from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
+from mmengine.optim import OptimWrapperDict
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import OPTIM_WRAPPERS
+
+ENDLESS = -1  # how mmengine spells that a wrapper's updates have no known end
+
+
+# what each type of clipping calls, and the argument that it can't do without
+CLIPPING = dict(norm=(clip_grad_norm_, 'max_norm'), value=(clip_grad_value_, 'clip_value'))
+
+
+def check_clip_grad(clip_grad: dict | None) -> None:
+    """Look at settings of gradient clipping, which are used for the first time after the first gradient.
+
+    Raises:
+        ConfigError: The type is unknown, or an argument is or is missing.
+    """
+    if clip_grad is None:
+        return
+    if not isinstance(clip_grad, dict):
+        raise ConfigError(f'clip_grad={clip_grad!r}: expected a dict, as dict(max_norm=35), or None')
+    kind = clip_grad.get('type', 'norm')
+    if kind not in CLIPPING:
+        raise ConfigError(f'clip_grad has type={kind!r}; expected one of {", ".join(map(repr, CLIPPING))}')
+    clip, required = CLIPPING[kind]
+    accepted = list(inspect.signature(clip).parameters)[1:]  # the first one are the gradients
+    unknown = [name for name in clip_grad if name not in (*accepted, 'type')]
+    if unknown or required not in clip_grad:
+        wrong = f'unknown arguments {", ".join(map(repr, unknown))}' if unknown else f'no {required!r}'
+        raise ConfigError(f'clip_grad has {wrong}; of type {kind!r} it takes {", ".join(accepted)}')
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(MMEngineOptimWrapper):
+    """mmengine's, which accumulates and clips gradients, its settings of clipping checked when it is built.
+
+    Args:
+        optimizer: The optimizer.
+        accumulative_counts: Batches whose gradients make a step.
+        clip_grad: ``dict(max_norm=...)``, or ``dict(type='value', clip_value=...)``, and further arguments of torch's
+            functions of that name; None clips nothing.
+
+    Raises:
+        ConfigError: ``clip_grad`` isn't such a dict.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None
+    ) -> None:
+        check_clip_grad(clip_grad)
+        super().__init__(optimizer, accumulative_counts, clip_grad)
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -21,12 +72,14 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
         kwargs: See mmengine's ``OptimWrapper``.
 
     Raises:
-        ConfigError: float16 is asked for on the CPU, whose range needs a scaler that torch has only for CUDA.
+        ConfigError: float16 is asked for on the CPU, whose range needs a scaler that torch has only for CUDA; or
+            ``clip_grad`` isn't what it should be.
     """
 
     def __init__(
         self, loss_scale='dynamic', dtype: str | torch.dtype | None = None, use_fsdp: bool = False, **kwargs
     ) -> None:
+        check_clip_grad(kwargs.get('clip_grad'))
         self.on_cpu = not torch.cuda.is_available()
         if not self.on_cpu:
             super().__init__(loss_scale=loss_scale, dtype=dtype, use_fsdp=use_fsdp, **kwargs)
@@ -35,7 +88,7 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
             raise ConfigError(
                 f"mixed precision on the CPU is bfloat16, got dtype={dtype!r}: leave it out or 'bfloat16'"
             )
-        OptimWrapper.__init__(self, **kwargs)
+        MMEngineOptimWrapper.__init__(self, **kwargs)
         self._scale_update_param = None
         self.cast_dtype = torch.bfloat16
         self.loss_scaler = torch.amp.GradScaler('cpu', enabled=False)
@@ -47,5 +100,37 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
             with super().optim_context(model):
                 yield
             return
-        with OptimWrapper.optim_context(self, model), torch.autocast('cpu', dtype=self.cast_dtype):
+        with MMEngineOptimWrapper.optim_context(self, model), torch.autocast('cpu', dtype=self.cast_dtype):
             yield
+
+
+def parts_of(optim_wrapper: MMEngineOptimWrapper | OptimWrapperDict) -> list[MMEngineOptimWrapper]:
+    """The optimizer wrapper itself, or those of a dict of several."""
+    return list(optim_wrapper.values()) if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+
+
+class AccumulationGroups:
+    """Ends groups of accumulated gradients where the batches end, the last group shorter.
+
+    mmengine does so for one optimizer, not for several: only the model knows how often it updates each of them. Here
+    each counts as updated once a batch until its first batch says otherwise; then it is left to itself.
+
+    Args:
+        optim_wrapper: One optimizer wrapper or a dict of several.
+        model: What they train.
+        seen: Batches that were trained on before.
+        total: Batches after which no gradient may be left.
+    """
+
+    def __init__(self, optim_wrapper, model: torch.nn.Module, seen: int, total: int) -> None:
+        self._parts = parts_of(optim_wrapper)
+        self._model = model
+        self._expected = seen + 1
+        for part in self._parts:
+            part.initialize_count_status(model, seen, total)
+
+    def check(self) -> None:
+        """Look, after the first batch, which optimizers were updated once."""
+        for part in self._parts:
+            if part.inner_count != self._expected:
+                part.initialize_count_status(self._model, part.inner_count, ENDLESS)

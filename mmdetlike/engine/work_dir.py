@@ -41,8 +41,10 @@ def refuse_occupied(cfg, work_dir: str) -> None:
     Going on from a checkpoint of the folder itself is no new training.
 
     Raises:
-        ConfigError: The folder is occupied.
+        ConfigError: The folder is occupied, or an address, of which a folder of that name would be made.
     """
+    if '://' in str(work_dir):
+        raise ConfigError(f'work_dir={work_dir!r} is an address: a training writes to a folder of this machine')
     folder = checkpoint_folder(cfg, work_dir)
     found = earlier_checkpoints(folder)
     source = cfg.get('load_from')

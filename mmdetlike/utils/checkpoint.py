@@ -32,6 +32,7 @@ from mmdetlike.utils.plain import harmless_globals, plain_state
 
 TRUST_VARIABLE = 'MMDETLIKE_TRUST_CHECKPOINT'
 ZIP_MAGIC = b'PK\x03\x04'
+LFS_MAGIC = b'version https://git-lfs'
 ZIP_HEADER = 256  # bytes within which the archive's first entry has its name
 
 # whether checkpoints may hold any object; ``trust_checkpoints`` sets it for what it encloses
@@ -90,6 +91,16 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
     return content
 
 
+def check_readable(source: str | Path | None) -> None:
+    """Look at a checkpoint file before anything is built; addresses, which take a download, are left for later.
+
+    Raises:
+        FileNotFoundError, CheckpointError: ``read_checkpoint`` would refuse it.
+    """
+    if source is not None and '://' not in str(source):
+        read_checkpoint(source, map_location='meta')  # skips the data of tensors: some milliseconds
+
+
 def _load(file, map_location=None) -> dict:
     with torch.serialization.safe_globals(harmless_globals()):
         return torch.load(file, map_location=map_location, weights_only=not _trusted())
@@ -106,6 +117,8 @@ def _reason(path: str, error: Exception) -> str:
         start = file.read(512)
     if not start:
         return 'the file is empty'
+    if start.startswith(LFS_MAGIC):
+        return 'it is a pointer of Git LFS, not the checkpoint: fetch that by "git lfs pull"'
     if start.startswith(ZIP_MAGIC):
         return f'the archive is damaged or cut short ({_reason_of_torch(error)})'
     if start.lstrip().lower().startswith((b'<!doctype', b'<html', b'<?xml')):

@@ -56,6 +56,7 @@ def find_config(name: str | Path) -> Path:
 
     Raises:
         FileNotFoundError: There is none; the message lists close names.
+        ConfigError: It is a folder.
     """
     path = Path(name)
     if path.is_file():
@@ -64,9 +65,11 @@ def find_config(name: str | Path) -> Path:
     same = [file for file in shipped if file.stem == str(name) or file.as_posix().endswith(f'/{name}')]
     if same:
         return same[0]
+    if path.is_dir():
+        raise ConfigError(f'config {name} is a folder, not a file')
     stems = [file.stem for file in shipped if '_base_' not in file.parts]
     close = difflib.get_close_matches(path.name.removesuffix('.py'), stems, n=4, cutoff=0.4)
-    hint = f'did you mean {", ".join(close)}?' if close else f'there are {", ".join(sorted(stems)) or "none"}'
+    hint = f'did you mean {", ".join(close)}?' if close else f'there are {len(stems)}, as {", ".join(stems[:3])}'
     raise FileNotFoundError(f'{str(name)!r} is neither a config file nor the name of a shipped config; {hint}')
 
 

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
@@ -43,8 +44,13 @@ def check_folder(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise OutputError(f'{folder} cannot be a folder for outputs: {existing} is a file')
-    if not os.access(existing, os.W_OK):
-        raise OutputError(f'{folder} cannot be a folder for outputs: {existing} is not writable')
+    try:
+        with tempfile.TemporaryFile(dir=existing):  # permissions tell too little: of root's, and of file systems
+            pass
+    except OSError as error:
+        raise OutputError(
+            f'{folder} cannot be a folder for outputs: nothing can be written to {existing} ({error.strerror})'
+        ) from error
 
 
 class OutputFolder:

@@ -27,7 +27,7 @@ def read_scalars(path: str | Path) -> list[dict]:
         FileNotFoundError: there is no such file.
         ValueError: a line is not a JSON object; a last line that was cut off while it was written is left out.
     """
-    lines = Path(path).read_text(encoding='utf-8').splitlines()
+    lines = Path(path).read_text(encoding='utf-8', errors='replace').splitlines()  # what is no text is no JSON either
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -172,9 +172,20 @@ def test_mistakes_in_the_config(tmp_path):
         init_detector(3)
 
 
-def test_device_that_is_not_there():
-    with pytest.raises(ConfigError, match="'cuda:77' can't be used"):
-        init_detector(CONFIG, device='cuda:77', cfg_options=TINY)
+@pytest.mark.parametrize('device', ['cuda:77', 'gpu', 'CPU', '', -1, ['cpu'], 'mps:5'])
+def test_device_that_is_not_there(device):
+    with pytest.raises(ConfigError) as caught:
+        init_detector(CONFIG, device=device, cfg_options=TINY)
+    message = str(caught.value)
+    assert message.startswith(f"device {str(device)!r} can't be used here: expected one of 'cpu'")
+    assert len(message) < 250
+    assert '\n' not in message
+
+
+@pytest.mark.parametrize('device', ['cpu', 'cuda:0', torch.device('cpu')])
+def test_a_device_in_place_of_the_checkpoint(device):
+    with pytest.raises(ConfigError, match=f"checkpoint='{device}' is a device: write device='{device}'"):
+        init_detector(CONFIG, device)
 
 
 # -- configs by name and from checkpoints ------------------------------------------------------------------------------
@@ -188,7 +199,11 @@ def test_shipped_config_by_name(name, tmp_path, monkeypatch):
     assert found == ROOT / 'configs/faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 
-def test_unknown_name_lists_close_ones():
+def test_unknown_name_lists_close_ones(tmp_path):
+    with pytest.raises(ConfigError, match=r'config .* is a folder'):
+        find_config(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r'; there are \d+, as '):
+        find_config('0000')
     with pytest.raises(FileNotFoundError, match='did you mean faster-rcnn_r50_fpn_1x_coco'):
         find_config('faster-rcnn_r50_fpn_1x_cocoo')
 

@@ -96,6 +96,11 @@ def test_inputs_that_lead_nowhere(inferencer, tmp_path):
         inferencer(f'{tmp_path}/*.jpg')
     with pytest.raises(FileNotFoundError, match=r'gone\.jpg: there is no such picture'):
         inferencer(tmp_path / 'gone.jpg')
+    with pytest.raises(FileNotFoundError, match=r"'' is not the path of a picture"):
+        inferencer('')  # as of an unset variable of the shell; to Path it is the folder of the process
+    for camera in ('0', 'rtsp://127.0.0.1/x'):
+        with pytest.raises(FileNotFoundError, match=f'{camera}: there is no such .* hand over the frames, as arrays'):
+            inferencer(camera)
     with pytest.raises(ValueError, match='tensor'):
         inferencer(torch.zeros(8, 8))
     assert inferencer([]) == dict(predictions=[], visualization=[])

@@ -3,9 +3,12 @@
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 
-from mmdetlike.engine import Runner
+from mmdetlike.engine import Runner, launch
 from mmdetlike.engine.optim import AmpOptimWrapper
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import OPTIM_WRAPPERS
 from tests.utils import sample_everything, tiny_config, train, without_validation
 
 
@@ -83,12 +86,73 @@ def test_gradients_are_clipped(tmp_path):
     assert clipped.norms == pytest.approx([0.1] * 4, rel=1e-3)
 
 
+@pytest.mark.parametrize('kind', ['OptimWrapper', 'AmpOptimWrapper'])
+@pytest.mark.parametrize(
+    'clip_grad, message',
+    [
+        (
+            dict(maxnorm=3),
+            r"optim_wrapper.*clip_grad has unknown arguments 'maxnorm'; of type 'norm' it takes max_norm",
+        ),
+        (dict(norm_type=2), r"clip_grad has no 'max_norm'"),
+        ({}, r"clip_grad has no 'max_norm'"),
+        (35, r'clip_grad=35: expected a dict'),
+        (dict(type='value', max_norm=3), r"unknown arguments 'max_norm'; of type 'value' it takes clip_value"),
+        (dict(type='size', max_norm=3), r"clip_grad has type='size'; expected one of 'norm', 'value'"),
+    ],
+)
+def test_settings_of_clipping_are_checked_before_training(kind, clip_grad, message, tmp_path):
+    cfg = config(tmp_path, 'retinanet', optim_wrapper=dict(type=kind, clip_grad=clip_grad))
+    with pytest.raises(ConfigError, match=message):
+        launch(cfg, 'train')
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    assert OPTIM_WRAPPERS.build(dict(type=kind, optimizer=optimizer, clip_grad=dict(type='value', clip_value=1)))
+
+
 @pytest.mark.parametrize('base, lr', [(2, 0.02), (4, 0.01), (16, 0.0025)])
 def test_learning_rate_is_scaled_with_the_batch(base, lr, tmp_path):
     cfg = config(tmp_path, auto_scale_lr=dict(enable=True, base_batch_size=base), train_cfg=dict(max_epochs=1))
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(lr)]
+
+
+def run_with_two_optimizers(cfg, updates_per_batch: int) -> tuple[list[int], list[int]]:
+    """Iterations after which each of two optimizers, which accumulate 3 batches, steps."""
+    runner = Runner.from_cfg(cfg)
+    model = runner.model
+    names = ('backbone', 'bbox_head')
+    parts = {name: OptimWrapper(torch.optim.SGD(getattr(model, name).parameters(), 1e-3), 3) for name in names}
+    steps = ([], [])
+    for part, log in zip(parts.values(), steps):
+        part.optimizer.register_step_pre_hook(lambda *_, log=log: log.append(runner.iter + 1))
+
+    def train_step(data, optim_wrapper):
+        for i, part in enumerate(optim_wrapper.values()):
+            for _ in range(updates_per_batch if i == 0 else 1):
+                losses = model(**model.data_preprocessor(data, True), mode='loss')
+                loss, log_vars = model.parse_losses(losses)
+                part.update_params(loss)
+        return log_vars
+
+    model.train_step = train_step
+    runner.optim_wrapper = OptimWrapperDict(**parts)
+    runner.train()
+    return steps
+
+
+def test_groups_of_several_optimizers_end_with_the_epoch_or_the_run(tmp_path):
+    by_epoch = run_with_two_optimizers(config(tmp_path / 'a', 'retinanet'), 1)
+    assert by_epoch == ([3, 4, 7, 8], [3, 4, 7, 8])
+    settings = dict(train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters=5))
+    by_iteration = run_with_two_optimizers(config(tmp_path / 'b', 'retinanet', **settings), 1)
+    assert by_iteration == ([3, 5], [3, 5])
+
+
+def test_an_optimizer_that_is_updated_more_often_keeps_its_own_groups(tmp_path):
+    steps = run_with_two_optimizers(config(tmp_path, 'retinanet', train_cfg=dict(max_epochs=1)), 2)
+    # the first has done 8 updates: groups end after the third and the sixth
+    assert steps == ([2, 3], [3, 4])
 
 
 class StepCounter(Hook):

@@ -187,7 +187,10 @@ def test_check_of_a_large_file_reads_no_tensor(tmp_path, monkeypatch):
         (b'101', "a text file that begins with '101'"),
         ('Gewichte für später'.encode(), "a text file that begins with 'Gewichte für später'"),
         (b'\n<!DOCTYPE html><html>Not found</html>', 'a web page'),
-        (b'version https://git-lfs.github.com/spec/v1\noid sha256:0', 'a text file that begins with .version https'),
+        (
+            b'version https://git-lfs.github.com/spec/v1\noid sha256:0',
+            'a pointer of Git LFS, not the checkpoint: fetch that by "git lfs pull"',
+        ),
         (b'PK\x03\x04 and no more', 'the archive is damaged or cut short'),
         (b'\x80\x02', 'torch.save did not write it'),
         (b'\x89PNG\r\n\x1a\n\x00', 'torch.save did not write it'),

@@ -10,6 +10,8 @@ from PIL import Image
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS
+from tests.datasets.test_video_dataset import CLASSES, write_videos
+from tests.datasets.test_video_dataset import pipeline as clip_pipeline
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 
@@ -120,6 +122,41 @@ def test_browse_dataset_of_folders_and_of_a_damaged_picture(tmp_path, capsys):
     assert all((out / name).is_file() for name in names)
     printed = capsys.readouterr().out
     assert f'{out}/cut.png: the file is empty\n1 pictures could not be read\n4 pictures written to {out}' in printed
+
+
+@pytest.mark.parametrize('mode, tiles', [('original', 3), ('transformed', 3), ('pipeline', 6)])
+def test_browse_dataset_of_clips(tmp_path, capsys, mode, tiles):
+    write_videos(tmp_path, lengths=(3, 3))
+    dataset = dict(
+        type='BaseVideoDataset',
+        ann_file='videos.json',
+        data_root=str(tmp_path),
+        metainfo=dict(classes=CLASSES),
+        pipeline=clip_pipeline(),
+    )
+    Config(dict(default_scope='mmdetlike', train_dataloader=dict(dataset=dataset))).dump(tmp_path / 'config.py')
+    out = tmp_path / 'out'
+    tool = load('analysis_tools/browse_dataset.py')
+    captions = []
+    sheet = tool.contact_sheet
+    tool.contact_sheet = lambda pictures, columns, size, names, *rest: (
+        captions.append(names) or sheet(pictures, columns, size, names, *rest)
+    )
+    tool.main([str(tmp_path / 'config.py'), '--not-show', '--mode', mode, '--output-dir', str(out)])
+    assert capsys.readouterr().out.splitlines()[-1] == f'2 pictures written to {out}'
+    assert len(list(out.glob('*.jpg'))) == 2
+    assert len(captions[0]) == tiles
+    assert captions[0][-1].endswith('frame 2')
+
+
+def test_browse_dataset_of_a_pipeline_that_loads_nothing(config):
+    main = load('analysis_tools/browse_dataset.py').main
+    # a transform whose name tells nothing
+    pipeline = "pipeline=[dict(type='Resize', scale=(32, 32))]"
+    text = Path(config).read_text().replace('pipeline=pipeline', pipeline)
+    Path(config).write_text(text)
+    with pytest.raises(ConfigError, match='no transform of the pipeline loads a picture; there are Resize'):
+        main([config, '--not-show', '--mode', 'original'])
 
 
 def test_browse_dataset_of_concatenation_and_of_a_missing_split(config, tmp_path, capsys):

@@ -92,6 +92,62 @@ def test_each_tool_says_one_sentence(tool, arguments, message, shell, tmp_path):
     assert 'internal error' not in output
 
 
+@pytest.mark.parametrize(
+    'tool, arguments, message',
+    [
+        ('tools/train.py', ['{config}', '--resume', 'gone.pth'], 'checkpoint gone.pth does not exist'),
+        ('tools/train.py', ['{config}', '--resume', 'folder'], 'checkpoint folder is a folder'),
+        ('tools/train.py', ['{config}', '--cfg-options', 'load_from=empty'], 'empty is not a readable checkpoint: the'),
+        ('tools/train.py', ['{config}', '--cfg-options', 'load_from=lfs'], 'lfs is not a readable checkpoint: it is a'),
+        ('tools/test.py', ['{config}', 'lfs'], 'fetch that by "git lfs pull"'),
+        ('tools/test.py', ['{config}', 'binary'], 'binary is not a readable checkpoint'),
+        ('tools/test.py', ['{config}', 'folder'], 'checkpoint folder is a folder'),
+    ],
+)
+def test_a_checkpoint_is_looked_at_before_anything_is_built_or_written(tool, arguments, message, shell, tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'empty').touch()
+    (tmp_path / 'lfs').write_text('version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n')
+    (tmp_path / 'binary').write_bytes(b'\xff\xfe\x00\x80')
+    status, output = shell(tool, *[argument.format(config=QUICKSTART) for argument in arguments])
+    assert status == 2
+    assert message in last(output)
+    assert len(output.splitlines()) == 1
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+@pytest.mark.parametrize(
+    'tool, arguments, message',
+    [
+        ('tools/misc/print_config.py', ['empty.py'], 'error: empty.py is an empty config: it sets nothing'),
+        ('tools/misc/print_config.py', ['binary'], 'binary'),
+        ('tools/misc/split_coco.py', ['empty.py', 'out'], 'DataError: empty.py: not valid JSON'),
+        ('tools/misc/split_coco.py', ['folder', 'out'], "'folder' is a folder"),
+        ('tools/misc/split_coco.py', ['binary', 'out'], 'DataError: binary: '),
+        ('tools/analysis_tools/analyze_logs.py', ['plot_curve', 'binary'], 'DataError: binary holds no scalars'),
+        (
+            'tools/analysis_tools/analyze_logs.py',
+            ['cal_train_time', 'empty.py'],
+            'DataError: empty.py holds no scalars',
+        ),
+        ('tools/analysis_tools/analyze_logs.py', ['plot_curve', 'folder'], 'folder is a folder, not a log'),
+        ('tools/dataset_converters/pascal_voc.py', ['empty.py', 'a.json'], 'empty.py holds no folder Annotations'),
+        ('demo/image_demo.py', ['a.png', 'folder'], 'error: config folder is a folder, not a file'),
+        ('demo/image_demo.py', ['', QUICKSTART], "'' is not the path of a picture"),
+        ('demo/image_demo.py', ['binary', QUICKSTART], 'binary: it is damaged or of an unknown format'),
+        ('tools/analysis_tools/browse_dataset.py', [QUICKSTART, '--output-dir', '/proc/a'], 'nothing can be written'),
+    ],
+)
+def test_other_kinds_of_files_in_the_place_of_an_input(tool, arguments, message, shell, tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'empty.py').touch()
+    (tmp_path / 'binary').write_bytes(b'\xff\xfe\x00\x80' * 20)
+    status, output = shell(tool, *arguments)
+    assert status == 2
+    assert message in last(output)
+    assert 'internal error' not in output
+
+
 def test_home_is_expanded(shell, tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path / 'home'))
     assert shell('tools/misc/print_config.py', QUICKSTART, '--save-path', '~/a.py')[0] == 0
@@ -183,7 +239,10 @@ def test_interrupted(capsys, monkeypatch):
 
 
 TOOLS = [
-    path for folder in ('tools', 'demo') for path in sorted((ROOT / folder).rglob('*.py')) if 'docs' not in path.parts
+    path
+    for folder in ('tools', 'demo')
+    for path in sorted((ROOT / folder).rglob('*.py'))
+    if 'docs' not in path.parts and path.name != 'distributed_run.py'  # which scripts start, not people
 ]
 
 

@@ -184,6 +184,11 @@ def test_trust_checkpoint(trained, tmp_path):
     'arguments, error, message',
     [
         (['--out', 'a.json'], ConfigError, '--out must be a .pkl file, got a.json'),
+        (
+            ['--out', '/proc/r.pkl'],
+            OutputError,
+            '/proc cannot be a folder for outputs: nothing can be written to /proc',
+        ),
         (['--out', '/dev/null/r.pkl'], OutputError, '/dev/null cannot be a folder for outputs: /dev/null is a file'),
         (
             ['--cfg-options', 'model.test_cfg.rcnn.score_thr="a"'],

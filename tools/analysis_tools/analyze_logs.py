@@ -24,9 +24,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     time.add_argument('json_logs', type=user_path, nargs='+', metavar='LOG')
     time.add_argument('--include-outliers', action='store_true', help='count the first value of each epoch as well')
     args = parser.parse_args(argv)
-    missing = [str(path) for path in args.json_logs if not path.is_file()]
-    if missing:
-        parser.error(f'no such file: {", ".join(missing)}')
+    for path in args.json_logs:
+        if not path.is_file():
+            parser.error(f'{path} is a folder, not a log' if path.is_dir() else f'no such file: {path}')
     return args
 
 

@@ -1,6 +1,7 @@
 """Draw what a dataset yields, with its ground truth: look at your data before training on it."""
 
 import argparse
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from mmengine.visualization import Visualizer
 from tqdm import tqdm
 
 from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.transforms import TransformBroadcaster
 from mmdetlike.engine.hooks.visualization_hook import picture_paths
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, VISUALIZERS
 from mmdetlike.structures import TrackDataSample
 from mmdetlike.utils.command import make_parser, run_tool, user_path, warn_of_unread_settings
@@ -35,6 +38,7 @@ FIELDS = {
 }
 _LISTED = 20  # pictures that can't be read to name at the end
 Picture = tuple[np.ndarray, InstanceData | None]
+View = tuple[str, str, Picture]  # what it is called, the path it is from, and what it shows
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Output:
             out_file=str(self._file(index, path)),
         )
 
-    def stages(self, index: int, stages: list[tuple[str, str, Picture]]) -> None:
+    def stages(self, index: int, stages: list[View]) -> None:
         """Draw the picture after each transform, side by side."""
         meta = self.visualizer.dataset_meta
         captions, pictures = [stage[0] for stage in stages], [stage[2] for stage in stages]
@@ -156,20 +160,24 @@ def _window(args: argparse.Namespace) -> float | None:
 def _browse(dataset: Any, index: int, mode: str, output: Output) -> bool:
     """Draw one sample; return whether the pipeline gave one."""
     if mode == 'transformed':
-        views = list(_views(dataset[index]))
-        if len(views) == 1:
-            output.sample(index, *views[0][1:])
-        else:
-            output.stages(index, views)
+        _draw(list(_views(dataset[index])), index, output)
         return True
     stages = list(_stages(*_source(dataset, index), only_loading=mode == 'original'))
-    if not stages or stages[-1] is None:
+    if stages[-1] is None:
         return False
     if mode == 'original':
-        output.sample(index, *stages[-1][1:])
+        _draw(stages[-1], index, output)
     else:
-        output.stages(index, stages)
+        output.stages(index, list(itertools.chain.from_iterable(stages)))
     return True
+
+
+def _draw(views: list[View], index: int, output: Output) -> None:
+    """Draw a sample, its views side by side if there are several."""
+    if len(views) == 1:
+        output.sample(index, *views[0][1:])
+    else:
+        output.stages(index, views)
 
 
 def _source(dataset: Any, index: int) -> tuple[Any, int]:
@@ -179,24 +187,44 @@ def _source(dataset: Any, index: int) -> tuple[Any, int]:
     return dataset, index
 
 
-def _stages(dataset: Any, index: int, only_loading: bool) -> Iterator[tuple[str, str, Picture] | None]:
-    """For each transform its name, the path of the sample and the picture after it; None when it refuses the sample."""
-    results = dataset.get_data_info(index)
+def _stages(dataset: Any, index: int, only_loading: bool) -> Iterator[list[View] | None]:
+    """The views of a sample after each transform that leaves a picture; None when one refuses the sample.
+
+    Raises:
+        ConfigError: None leaves a picture.
+    """
+    results = dataset.pipeline_input(index)
+    has_picture = False
     for transform in dataset.pipeline.transforms:
-        kind = type(transform).__name__
-        if only_loading and not kind.startswith('Load'):
+        step = _loading_part(transform) if only_loading else transform
+        if step is None:
             continue
-        results = transform(results)
+        results = step(results)
         if results is None:
             yield None
             return
-        if 'img' in results or 'inputs' in results:
-            for name, *view in _views(results):
-                yield ' '.join(filter(None, [kind, name])), *view
+        views = list(_views(results))
+        if views:
+            has_picture = True
+            yield [(' '.join(filter(None, [type(transform).__name__, name])), *view) for name, *view in views]
+    if not has_picture:
+        names = ', '.join(type(transform).__name__ for transform in dataset.pipeline.transforms)
+        raise ConfigError(f'no transform of the pipeline loads a picture; there are {names or "none"}')
 
 
-def _views(results: dict) -> Iterator[tuple[str, str, Picture]]:
-    """The name, path and picture of each view in a sample: of its branches, of the frames of a clip, or of itself."""
+def _loading_part(transform: Any) -> Any | None:
+    """A transform that loads, or of one that runs others on each frame those that load; None if there are none."""
+    if isinstance(transform, TransformBroadcaster):
+        parts = [part for part in map(_loading_part, transform.transforms.transforms) if part is not None]
+        return TransformBroadcaster(parts) if parts else None
+    return transform if type(transform).__name__.startswith('Load') else None
+
+
+def _views(results: dict) -> Iterator[View]:
+    """The name, path and picture of each view in a sample: of its branches, of the frames of a clip, or of itself.
+
+    There are none before a picture is loaded.
+    """
     packed = results.get('data_samples')
     if isinstance(packed, dict):
         for branch, sample in packed.items():
@@ -207,7 +235,10 @@ def _views(results: dict) -> Iterator[tuple[str, str, Picture]]:
         for number, (image, sample) in enumerate(zip(results['inputs'], packed)):
             view = dict(inputs=image, data_samples=sample)
             yield f'frame {number}', _path(view), _picture(view)
-    else:
+    elif 'frames' in results:
+        for number, frame in enumerate(results['frames']):
+            yield from ((f'frame {number}', *view) for _, *view in _views(frame))
+    elif 'img' in results or 'inputs' in results:
         yield '', _path(results), _picture(results)
 
 

@@ -65,6 +65,8 @@ def main(argv: list[str] | None = None) -> None:
         print(describe(args.type))
         return
     cfg = load_config(args.config, args.cfg_options)
+    if set(cfg) <= {'default_scope'}:
+        raise ConfigError(f'{args.config} is an empty config: it sets nothing')
     warn_of_unread_settings(cfg, args.cfg_options)
     print(cfg.pretty_text)
     if args.save_path is not None:

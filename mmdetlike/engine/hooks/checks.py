@@ -8,11 +8,11 @@ import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapperDict
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
+from mmdetlike.engine.optim import parts_of
 from mmdetlike.errors import ConfigError, UserError
 from mmdetlike.registry import HOOKS
 from mmdetlike.structures import TrackDataSample
@@ -59,8 +59,7 @@ class CheckInvalidLossHook(Hook):
             self._batches = []
 
         model.register_forward_hook(keep_losses)
-        wrapper = runner.optim_wrapper
-        for part in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+        for part in parts_of(runner.optim_wrapper):
             part.optimizer.register_step_pre_hook(check)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
