@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from mmdetlike.utils.checkpoint import checkpoint_files
-from mmdetlike.utils.command import DEBUG_VARIABLE
-from mmdetlike.utils.settings import is_first_process
+from mmdetlike.utils.command import DEBUG_VARIABLE, is_first_process
 
 from .work_dir import checkpoint_folder
 

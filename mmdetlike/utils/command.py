@@ -95,10 +95,14 @@ def warn_of_unread_settings(cfg: Config, cfg_options: dict | None) -> None:
 
 
 def _warn(sentences: list[str]) -> None:
-    is_first_process = os.environ.get('RANK', os.environ.get('LOCAL_RANK', '0')) in ('', '0')
-    if is_first_process:
+    if is_first_process():
         for line in sentences:
             print('warning', line, sep=': ', file=sys.stderr)
+
+
+def is_first_process() -> bool:
+    """Whether messages are this process's to print."""
+    return os.environ.get('RANK', os.environ.get('LOCAL_RANK', '0')) in ('', '0')
 
 
 def run_tool(main: Callable[[], None], when_interrupted: str = '') -> None:
