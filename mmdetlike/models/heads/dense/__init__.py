@@ -3,7 +3,7 @@ from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .autoassign_head import AutoAssignHead, CenterPrior
 from .base import DenseHead
-from .boxinst_head import BoxInstBboxHead, BoxInstMaskHead
+from .boxinst_head import BoxInstMaskHead
 from .cascade_rpn_head import CascadeRPNHead, StageCascadeRPNHead
 from .centernet_update_head import CenterNetUpdateHead
 from .condinst_head import CondInstBboxHead, CondInstMaskHead

@@ -15,9 +15,8 @@ from mmdetlike.structures import DetDataSample, SampleList
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 
 
-@MODELS.register_module()
-class BoxInstBboxHead(CondInstBboxHead):
-    """``CondInstBboxHead`` under the name that configs of BoxInst have."""
+# configs of BoxInst have a name of their own for the head that predicts the networks of masks
+MODELS.register_module('BoxInstBboxHead', module=CondInstBboxHead)
 
 
 @MODELS.register_module()
