@@ -4,7 +4,7 @@ import difflib
 import json
 import reprlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from mmengine import fileio
@@ -43,8 +43,13 @@ def read_text(path: str, backend_args: dict | None = None, what: str = 'annotati
         raise DataError(f'The {what} {path!r} is not text in UTF-8: {error}.') from error
 
 
-def read_json(path: str, backend_args: dict | None = None) -> object:
+def read_json(path: str, backend_args: dict | None = None, object_hook: Callable[[dict], dict] | None = None) -> object:
     """The content of a JSON file, in UTF-8, UTF-16 or UTF-32 as JSON's beginning tells.
+
+    Args:
+        path: The file.
+        backend_args: Where it is read from, as for ``mmengine.fileio.get``.
+        object_hook: Called with each object once it is read; what it returns takes the object's place.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -54,7 +59,8 @@ def read_json(path: str, backend_args: dict | None = None) -> object:
     if content.startswith(GZIP):
         raise DataError(f'{path}: expected a JSON file, it is one compressed by gzip: unpack it.')
     try:
-        return json.loads(content.decode(json.detect_encoding(content)))
+        content = content.decode(json.detect_encoding(content))  # in place of the bytes, which may be hundreds of MB
+        return json.loads(content, object_hook=object_hook)
     except UnicodeDecodeError as error:
         raise DataError(f'{path}: not text in UTF-8, UTF-16 or UTF-32: {error}.') from error
     except json.JSONDecodeError as error:
@@ -170,8 +176,17 @@ def _rounded(box: np.ndarray) -> list[float]:
 
 def shortened(value: object, limit: int = 100) -> str:
     """``value`` as text of at most about ``limit`` characters, however long or deep it is."""
-    text = _SHORT.repr(value)
+    text = _SHORT.repr(_with_lists(value))
     return text if len(text) <= limit else f'{text[:limit]}...'
+
+
+def _with_lists(value: object) -> object:
+    """``value`` as the file has it, without the arrays that take the place of long lists."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: _with_lists(part) for key, part in value.items()}
+    return [_with_lists(part) for part in value] if isinstance(value, list) else value
 
 
 _SHORT = reprlib.Repr()

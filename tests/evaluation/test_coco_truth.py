@@ -1,6 +1,7 @@
 """An annotation file means the same to the dataset that trains on it and to the metric that scores against it."""
 
 import json
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -254,6 +255,40 @@ def test_predicted_masks_that_are_none_are_refused(file, mask):
         file.score({1: [([8, 8, 48, 48], 0)]}, {1: [mask]}, metric='segm')
 
 
+def long_polygon(count):
+    angles = np.linspace(0, 2 * np.pi, count + 1)[:-1]
+    return np.stack([30 + 20 * np.cos(angles), 30 + 20 * np.sin(angles)], axis=1).ravel().tolist()
+
+
+def test_long_masks_are_told_as_the_file_has_them(file, messages):
+    polygon = [8, *long_polygon(12), 9, 10]
+    file.write([OBJECT | {'segmentation': [polygon]}])
+    file.instances()
+    assert f'annotation 1 of image 1 segmentation [[8.0, {polygon[1]}' in messages[0]
+    assert 'polygons with an odd number of coordinates' in messages[0]
+
+
+@pytest.mark.parametrize('segmentation', [long_polygon(12), [long_polygon(12)], []], ids=['flat', 'list', 'none'])
+def test_masks_of_images_without_a_size(file, messages, segmentation):
+    images = [{k: v for k, v in image.items() if k not in ('width', 'height')} for image in IMAGES]
+    file.write([OBJECT | {'segmentation': segmentation}], images)
+    assert file.perfect() == 1
+    CocoMetric(ann_file=file.path, metric='bbox')
+
+
+def test_reading_takes_memory_in_proportion_to_the_file(file):
+    rows = [OBJECT | {'id': i, 'segmentation': [long_polygon(60)]} for i in range(1, 500)]
+    file.write(rows)
+    size = (file.folder / 'a.json').stat().st_size
+    tracemalloc.start()
+    metric = CocoMetric(ann_file=file.path)
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert metric is not None
+    assert most < 3 * size  # 6 times with lists of numbers
+    assert kept < size / 5
+
+
 def test_predicted_masks_of_another_size_are_refused(file):
     file.write([OBJECT | {'segmentation': SQUARE}])
     with pytest.raises(DataError, match=r'Predicted masks are of \(h, w\) = \[96, 64\], but their image of \[64, 96\]'):
@@ -318,6 +353,7 @@ odd_values = st.one_of(
 fields = st.sampled_from(
     [('images', key) for key in ('id', 'file_name', 'width', 'height')]
     + [('categories', key) for key in ('id', 'name')]
+    + [(table, None) for table in ('images', 'categories', 'annotations')]  # a record of another kind
     + [('annotations', key) for key in (*OBJECT, 'ignore', 'segmentation', 'keypoints', 'num_keypoints')]
 )
 ABSENT = object()
@@ -346,6 +382,9 @@ def test_dataset_and_metric_agree_on_any_file(tmp_path_factory, changes):
     file = File(tmp_path_factory.mktemp('any'))
     rows = {'images': IMAGES, 'categories': CATEGORIES, 'annotations': [OBJECT, OBJECT | {'id': 2, 'image_id': 2}]}
     for (table, key), value in changes:
+        if key is None:
+            rows[table] = [*rows[table], *([] if value is ABSENT else [value])]
+            continue
         first = {k: v for k, v in rows[table][0].items() if k != key} | ({} if value is ABSENT else {key: value})
         rows[table] = [first, *rows[table][1:]]
     file.write(rows['annotations'], rows['images'], rows['categories'])

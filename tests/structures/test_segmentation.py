@@ -178,7 +178,8 @@ sizes = st.one_of(st.just([HEIGHT, WIDTH]), st.lists(numbers, max_size=3), st.no
 segmentations = st.one_of(
     st.fixed_dictionaries({}, optional={'size': sizes, 'counts': counts}),
     st.recursive(numbers, lambda inner: st.lists(inner, max_size=8), max_leaves=30),
-    st.lists(st.lists(st.floats(-150, 250), min_size=6, max_size=12), max_size=3),
+    st.lists(st.lists(st.floats(-150, 250), min_size=6, max_size=24), max_size=3),
+    st.lists(numbers, min_size=16, max_size=24),  # readers of files keep long lists as arrays
 )
 
 

@@ -1,5 +1,6 @@
 """The ground truth of a COCO file, as ``CocoMetric`` scores against it."""
 
+import ctypes
 import pickle
 from collections.abc import Mapping, Sequence
 
@@ -52,6 +53,10 @@ class CocoTruth:
         packed = pickle.dumps((self._file, self._objects))
         del self._file, self._objects
         self._file, self._objects = pickle.loads(packed)
+        # Only glibc has it; other allocators give back what is free by themselves.
+        trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+        if trim is not None:
+            trim(0)
 
     def _reduce(self, report: SkipReport, masks: bool, keypoints: bool) -> None:
         objects = self._objects
@@ -78,7 +83,7 @@ class CocoTruth:
         image = self._file.images[objects.images[row]]
         given = objects.segmentations[row]
         if image['width'] is None or image['height'] is None:
-            if given:
+            if given is not None and not (isinstance(given, list) and not given):
                 reason = 'without its mask: the file does not know the size of its image'
                 report.correct(reason, self._file.object_name(objects, row))
             objects.segmentations[row] = None
