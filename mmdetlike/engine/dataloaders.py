@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from torch.utils.data import DataLoader
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.registry import FUNCTIONS
 
 from .progress import is_endless
 
@@ -54,6 +55,9 @@ def consistent_settings(dataloader: dict) -> dict:
         expected, holds = EXPECTED.get(name, ('', lambda _: True))
         if not holds(dataloader[name]):
             raise ConfigError(f'{name}={dataloader[name]!r}: expected {expected}', cfg=dataloader)
+    collate = dataloader.get('collate_fn')
+    if isinstance(collate, dict) and FUNCTIONS.get(collate.get('type')) is None:
+        raise ConfigError(f"collate_fn: type={collate.get('type')!r} is not in the 'function' registry", cfg=dataloader)
     if 'shuffle' in dataloader and dataloader.get('sampler') is not None:
         raise ConfigError(
             f'shuffle={dataloader["shuffle"]!r}: the order is that of the sampler; set '
@@ -79,18 +83,20 @@ def refuse_empty(dataloader) -> None:
         )
 
 
-def refuse_endless(dataloader) -> None:
-    """Stop where epochs are counted and the sampler has none.
+def refuse_endless(dataloader, key: str, because: str) -> None:
+    """Stop where all samples are to be seen and the sampler has no end.
+
+    Args:
+        dataloader: The dataloader.
+        key: Its key in the config.
+        because: Why it must end, and what else to use.
 
     Raises:
         ConfigError: The sampler is endless.
     """
     if is_endless(dataloader):
         name = type(dataloader.batch_sampler.sampler).__name__
-        raise ConfigError(
-            f'train_dataloader.sampler: {name} never ends, but EpochBasedTrainLoop counts epochs: use DefaultSampler, '
-            'or train_cfg=dict(type="IterBasedTrainLoop", max_iters=...)'
-        )
+        raise ConfigError(f'{key}.sampler: {name} never ends, but {because}')
 
 
 def refuse_other_batch_size(dataloader) -> None:
