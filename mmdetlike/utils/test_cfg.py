@@ -1,5 +1,6 @@
 """Settings of prediction, looked at before a model predicts."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -9,6 +10,8 @@ from mmdetlike_ops import batched_nms
 
 # numbers of the boxes that each kind of suppression takes; heads of one's own may have other kinds
 _SUPPRESSIONS = {'nms': 4, 'soft_nms': 4, 'nms_rotated': 5, 'nms_quadri': 8}
+_MAY_BE_ABSENT = ('nms_pre', 'min_bbox_size')
+_COUNTS = ('nms_pre', 'max_per_img')
 _LIMITS = ('nms_pre', 'max_per_img', 'min_bbox_size')
 _THRESHOLDS = ('max_num', 'score_thr', 'iou_threshold', 'mask_thr', 'mask_thr_binary', 'filter_thr')
 
@@ -24,10 +27,12 @@ def check_test_cfg(model_cfg: dict) -> None:
     """
     for key, value in _settings(model_cfg, 'model'):
         path = key.split('.')
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        is_absent = value is None and path[-1] in _LIMITS
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+        is_absent = value is None and path[-1] in _MAY_BE_ABSENT
         if 'test_cfg' in path and path[-1] in (*_LIMITS, *_THRESHOLDS) and not (is_number or is_absent):
             raise ConfigError(f'{key} must be a number, got the {type(value).__name__} {value!r}')
+        if 'test_cfg' in path and path[-1] in _COUNTS and is_number and not float(value).is_integer():
+            raise ConfigError(f'{key}={value!r}: expected a whole number')
         if 'test_cfg' in path and path[-1] == 'max_per_img' and is_number and value == 0:
             raise ConfigError(f'{key}=0 would not mean none: write -1 for all predictions, or a number of at least 1')
     for key, settings in _suppressions(model_cfg, 'model'):

@@ -316,6 +316,14 @@ def test_no_predictions_cannot_be_asked_for():
     with pytest.raises(ConfigError, match=r'^model.test_cfg.rcnn.max_per_img=0 would not mean none: write -1 for all'):
         check_test_cfg(model)
     check_test_cfg(dict(test_cfg=dict(rcnn=dict(max_per_img=-1), nms_pre=0)))
+    for settings, message in (
+        (dict(max_per_img=2.5), r'^model\.test_cfg\.max_per_img=2\.5: expected a whole number'),
+        (dict(max_per_img=None), 'max_per_img must be a number, got the NoneType None'),
+        (dict(score_thr=float('nan')), 'score_thr must be a number, got the float nan'),
+        (dict(nms=dict(iou_threshold=0.5, max_num='3')), r'nms\.max_num must be a number'),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            check_test_cfg(dict(test_cfg=settings))
 
 
 @pytest.mark.parametrize(
