@@ -1,10 +1,12 @@
 """From pictures in any form to predictions as plain data, drawn pictures and files."""
 
 import itertools
+import math
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +156,7 @@ class DetInferencer:
         """
         check_batch_size(batch_size)
         check_channel_order(channel_order)
+        _check_threshold(pred_score_thr)
         sources = expand(inputs)
         save_vis = bool(out_dir) and not no_save_vis
         save_pred = bool(out_dir) and not no_save_pred
@@ -248,6 +251,12 @@ class DetInferencer:
                 pred_score_thr=look.pred_score_thr,
             )
             return self.visualizer.get_image()
+
+
+def _check_threshold(pred_score_thr: float) -> None:
+    """Raise a ValueError unless it is a number: scores are compared with it only after the first prediction."""
+    if not isinstance(pred_score_thr, Real) or math.isnan(pred_score_thr):
+        raise ValueError(f'pred_score_thr must be a number, got {pred_score_thr!r}')
 
 
 def _ready(model: nn.Module, weights, device, palette) -> nn.Module:

@@ -19,18 +19,20 @@ def refuse_empty(dataloader) -> None:
         )
 
 
-def refuse_endless(dataloader) -> None:
-    """Stop where epochs are counted and the sampler has none.
+def refuse_endless(dataloader, key: str, because: str) -> None:
+    """Stop where all samples are to be seen and the sampler has no end.
+
+    Args:
+        dataloader: The dataloader.
+        key: Its key in the config.
+        because: Why it must end, and what else to use.
 
     Raises:
         ConfigError: The sampler is endless.
     """
     if is_endless(dataloader):
         name = type(dataloader.batch_sampler.sampler).__name__
-        raise ConfigError(
-            f'train_dataloader.sampler: {name} never ends, but EpochBasedTrainLoop counts epochs: use DefaultSampler, '
-            'or train_cfg=dict(type="IterBasedTrainLoop", max_iters=...)'
-        )
+        raise ConfigError(f'{key}.sampler: {name} never ends, but {because}')
 
 
 def refuse_other_batch_size(dataloader) -> None:

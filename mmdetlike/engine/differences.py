@@ -1,6 +1,7 @@
 """How the settings of a run that goes on differ from those that its checkpoint was trained with."""
 
 import itertools
+import shlex
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -46,7 +47,16 @@ class Difference(NamedTuple):
             return f'{text}the stored one holds (for another, start a new run with load_from and without --resume)'
         if self.key in FACTS:
             return f'{text}the given one holds'
-        return f'{text}the given one holds (for the stored one: --cfg-options {self.key}={_short(self.stored)})'
+        return f'{text}the given one holds ({self._way_back()})'
+
+    def _way_back(self) -> str:
+        """How to train on with the stored value."""
+        if self.stored is None:
+            return 'leave it out for the default, as before'
+        if _short(self.stored) != repr(self.stored):
+            return 'the stored one is in the copy of the config in the folder of that run'
+        option = shlex.quote(f'{self.key}={self.stored!r}')
+        return f'for the stored one: --cfg-options {option}'
 
     def concerns(self, *keys: str) -> bool:
         """Whether it lies at or below one of these keys."""

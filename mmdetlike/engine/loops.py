@@ -49,7 +49,11 @@ class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
         super().__init__(*args, **kwargs)
         refuse_other_batch_size(self.dataloader)
         refuse_empty(self.dataloader)
-        refuse_endless(self.dataloader)
+        because = (
+            'EpochBasedTrainLoop counts epochs: use DefaultSampler, or train_cfg=dict(type="IterBasedTrainLoop", '
+            'max_iters=...)'
+        )
+        refuse_endless(self.dataloader, 'train_dataloader', because)
         self.started_at = START
 
     def go_on(self, position: Position, epoch: int, iteration: int) -> None:

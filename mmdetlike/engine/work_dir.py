@@ -21,9 +21,15 @@ LOCK = '.training.lock'
 
 
 def checkpoint_folder(cfg, work_dir: str) -> Path:
-    """Where a config's run keeps its checkpoints: in its work folder, or in one of that name in ``out_dir``."""
+    """Where a config's run keeps its checkpoints: in its work folder, or in one of that name in ``out_dir``.
+
+    Raises:
+        ConfigError: ``out_dir`` is no path.
+    """
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     out_dir = hook.get('out_dir')
+    if not isinstance(out_dir, (str, Path, type(None))):
+        raise ConfigError(f'default_hooks.checkpoint.out_dir={out_dir!r}: expected the path of a folder, or None')
     if out_dir is None or '://' in str(out_dir):
         return Path(work_dir)
     return Path(out_dir) / Path(work_dir).name
@@ -49,6 +55,11 @@ def refuse_occupied(cfg, work_dir: str) -> None:
     found = earlier_checkpoints(folder)
     source = cfg.get('load_from')
     goes_on = cfg.get('resume') and (source is None or Path(source).resolve().parent == folder.resolve())
+    if goes_on and source is None and found and not checkpoint_files(folder):
+        raise ConfigError(
+            f'{folder} holds no checkpoint of an epoch or iteration to resume from, but {found[0].name} of an earlier '
+            f'training: go on from it with --resume {found[0]}, or choose another folder with --work-dir'
+        )
     if not found or goes_on or cfg.get('overwrite'):
         return
     names = ', '.join(path.name for path in found[:3])

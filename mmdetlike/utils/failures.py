@@ -12,9 +12,11 @@ import torch
 from mmengine.utils import get_object_from_string
 
 import mmdetlike
+import mmdetlike_ops
 from mmdetlike.errors import ConfigError, UserError
 
 PACKAGE = Path(mmdetlike.__file__).parent
+KERNELS = Path(mmdetlike_ops.__file__).parent
 WORKER_TRACEBACK = 'Original Traceback'
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
@@ -71,12 +73,16 @@ def _of_system(error: OSError) -> str:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether a line of the package, or of the tool that runs, raised it."""
+    """Whether a line of the packages, or of the tool that runs, raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return False
     raised_in = Path(frames[-1].filename).resolve()
-    return raised_in.is_relative_to(PACKAGE) or raised_in == Path(sys.argv[0]).resolve()
+    return (
+        raised_in.is_relative_to(PACKAGE)
+        or raised_in.is_relative_to(KERNELS)
+        or raised_in == Path(sys.argv[0]).resolve()
+    )
 
 
 def _place(error: BaseException) -> str:

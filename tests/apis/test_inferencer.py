@@ -384,6 +384,12 @@ def test_arguments_that_do_not_go_together(detector):
         DetInferencer(CONFIG, 'gone.pth')
 
 
+@pytest.mark.parametrize('threshold', ['0.3', None, float('nan')])
+def test_a_threshold_is_a_number(detector, threshold):
+    with pytest.raises(ValueError, match=f'pred_score_thr must be a number, got {threshold!r}'):
+        DetInferencer(detector)('gone.png', pred_score_thr=threshold)
+
+
 def test_segments_become_plain_data():
     sample = DetDataSample()
     sample.pred_panoptic_seg = PixelData(sem_seg=torch.tensor([[[1000, 1000], [2, 2]]]))

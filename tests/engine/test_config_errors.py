@@ -316,3 +316,33 @@ def test_no_predictions_cannot_be_asked_for():
     with pytest.raises(ConfigError, match=r'^model.test_cfg.rcnn.max_per_img=0 would not mean none: write -1 for all'):
         check_test_cfg(model)
     check_test_cfg(dict(test_cfg=dict(rcnn=dict(max_per_img=-1), nms_pre=0)))
+    for settings, message in (
+        (dict(max_per_img=2.5), r'^model\.test_cfg\.max_per_img=2\.5: expected a whole number'),
+        (dict(max_per_img=None), 'max_per_img must be a number, got the NoneType None'),
+        (dict(score_thr=float('nan')), 'score_thr must be a number, got the float nan'),
+        (dict(nms=dict(iou_threshold=0.5, max_num='3')), r'nms\.max_num must be a number'),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            check_test_cfg(dict(test_cfg=settings))
+
+
+@pytest.mark.parametrize(
+    'nms, message',
+    [
+        (dict(iou_thresh=0.3), r"\{'iou_thresh': 0\.3\}: batched_nms: a key of nms_cfg is 'iou_thresh', one of"),
+        (dict(type='soft_nms', iou_threshold=0.3, method='x'), "soft_nms: method is 'x', one of"),
+        (dict(iou_threshold=3), 'iou_threshold is 3, a number from 0 to 1 is expected'),
+        ({}, "it needs 'iou_threshold'"),
+    ],
+)
+def test_suppressions_are_tried_before_anything_is_predicted(nms, message):
+    for model in (dict(test_cfg=dict(rcnn=dict(nms=nms))), dict(train_cfg=dict(rpn_proposal=dict(nms=nms)))):
+        with pytest.raises(ConfigError, match=rf'^model\..*\.nms=.*{message}'):
+            check_test_cfg(model)
+
+
+@pytest.mark.parametrize(
+    'nms', [None, dict(iou_thr=0.3), dict(type='nms_rotated', iou_threshold=0.1), dict(type='mine', sigma='of my head')]
+)
+def test_suppressions_that_are_right_or_of_ones_own(nms):
+    check_test_cfg(dict(test_cfg=[dict(nms=nms), dict(rcnn=dict(nms=nms))]))

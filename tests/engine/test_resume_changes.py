@@ -378,3 +378,17 @@ def test_configs_are_compared_by_what_their_text_says(tmp_path):
     assert compare_configs('import os\nx = os.getcwd()', other) is None
     assert compare_configs('(', other) is None
     assert compare_configs(None, other) is None
+
+
+@pytest.mark.parametrize(
+    'stored, given, way_back',
+    [
+        (0.1, 0.2, '(for the stored one: --cfg-options train_cfg.x=0.1)'),
+        ([1, 'a b'], 3, """(for the stored one: --cfg-options 'train_cfg.x=[1, '"'"'a b'"'"']')"""),
+        (None, True, '(leave it out for the default, as before)'),
+        (['a' * 200], None, '(the stored one is in the copy of the config in the folder of that run)'),
+    ],
+)
+def test_the_way_back_can_be_typed(stored, given, way_back):
+    (difference,) = find_differences(dict(x=stored), dict(x=given), 'train_cfg')
+    assert str(difference).endswith(f'the given one holds {way_back}')

@@ -147,6 +147,24 @@ def test_an_endless_sampler_has_no_epochs(tmp_path):
         train(cfg)
 
 
+@pytest.mark.parametrize('kind', ['val', 'test'])
+def test_a_validation_or_test_that_would_never_end(kind, tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet')
+    cfg[f'{kind}_dataloader'].sampler = dict(type='InfiniteSampler')
+    message = f'{kind}_dataloader.sampler: InfiniteSampler never ends, but each sample is scored once'
+    runner = Runner.from_cfg(cfg)
+    with pytest.raises(ConfigError, match=message):
+        runner.train() if kind == 'val' else runner.test()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_a_config_that_stops_early_can_be_tested(tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet')
+    cfg.custom_hooks = [dict(type='EarlyStoppingHook', monitor='coco/bbox_mAP', rule='greater')]
+    cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
+    assert 'coco/bbox_mAP' in Runner.from_cfg(cfg).test()
+
+
 def test_no_batch_is_left(tmp_path):
     cfg = tiny_config(tmp_path, 'retinanet', train_dataloader=dict(batch_size=20, drop_last=True))
     with pytest.raises(ConfigError, match=r'batch_size=20 with drop_last=True leaves no batch of the 16 samples'):

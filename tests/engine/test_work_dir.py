@@ -56,6 +56,20 @@ def test_going_on_needs_a_checkpoint_of_the_folder(resumed, finished, tmp_path):
         train(cfg)
 
 
+def test_the_best_alone_is_not_resumed_nor_overwritten(tmp_path):
+    (tmp_path / 'best_coco_bbox_mAP_epoch_6.pth').write_bytes(b'the best')
+    with pytest.raises(ConfigError, match=r'no checkpoint of an epoch .*: go on from it with --resume .*best_coco'):
+        launch(config(tmp_path, resume=True), 'train')
+    assert (tmp_path / 'best_coco_bbox_mAP_epoch_6.pth').read_bytes() == b'the best'
+
+
+def test_places_that_are_no_folder(tmp_path):
+    with pytest.raises(ConfigError, match=r"work_dir='s3://bucket/run' is an address"):
+        launch(config('s3://bucket/run'), 'train')
+    with pytest.raises(ConfigError, match=r'checkpoint\.out_dir=3: expected the path of a folder'):
+        launch(config(tmp_path, default_hooks=dict(checkpoint=dict(out_dir=3))), 'train')
+
+
 def test_overwrite_removes_the_earlier_checkpoints(tmp_path):
     for name in ('epoch_1.pth', 'epoch_7.pth', 'best_coco_bbox_mAP_epoch_6.pth', 'other.pth'):
         (tmp_path / name).write_bytes(b'')

@@ -14,6 +14,7 @@ import torch
 from mmdetlike.datasets.errors import DataError, ImageError
 from mmdetlike.errors import CheckpointError, ConfigError
 from mmdetlike.utils.command import run_tool
+from mmdetlike_ops import batched_nms
 from tests.utils import ROOT, process_settings, python
 
 QUICKSTART = str(ROOT / 'configs' / 'quickstart' / 'faster-rcnn_r18_fpn_shapes.py')
@@ -217,6 +218,14 @@ def test_a_sentence_of_ours_is_said_without_its_traceback(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         run_tool(lambda: distinct_colors(-1))
     assert capsys.readouterr().err == 'error: the number of colours must not be negative, got -1\n'
+
+
+def test_so_is_one_of_the_kernels(capsys, monkeypatch):
+    monkeypatch.setenv('MMDETLIKE_DEBUG', '0')
+    box = torch.zeros(1, 4)
+    with pytest.raises(SystemExit):
+        run_tool(lambda: batched_nms(box, box[0, :1], torch.zeros(1, dtype=torch.long), dict(type='mine')))
+    assert capsys.readouterr().err.startswith("error: batched_nms: nms_cfg['type'] is 'mine', one of ('nms', ")
 
 
 def test_debug_raises(monkeypatch):

@@ -1,6 +1,7 @@
 from .channels_hook import ChannelCheckHook
 from .checkpoint_hook import CheckpointHook
 from .checks import CheckInvalidLossHook, NumClassCheckHook
+from .early_stopping_hook import EarlyStoppingHook
 from .epoch_hook import SetEpochInfoHook
 from .mean_teacher_hook import MeanTeacherHook
 from .monitor_check import MonitorCheckHook
@@ -16,6 +17,7 @@ __all__ = [
     'CheckpointHook',
     'DetVisualizationHook',
     'DistSamplerSeedHook',
+    'EarlyStoppingHook',
     'MeanTeacherHook',
     'MonitorCheckHook',
     'NumClassCheckHook',

@@ -6,26 +6,41 @@ from collections.abc import Iterator
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.optim.scheduler.param_scheduler import ReduceOnPlateauParamScheduler
 
+from mmdetlike.engine.dataloaders import refuse_endless
 from mmdetlike.errors import ConfigError
 from mmdetlike.evaluation import score_names
 from mmdetlike.registry import HOOKS
 
+SCORED_ONCE = "each sample is scored once: use dict(type='DefaultSampler', shuffle=False)"
+
 
 @HOOKS.register_module()
 class MonitorCheckHook(Hook):
-    """Stop before training if ``save_best`` or the ``monitor`` of a hook names a score that validation won't give."""
+    """Stop before training if ``save_best`` or the ``monitor`` of a hook names a score that validation won't give.
+
+    A validation or test that would never end gives none at all.
+    """
+
+    def before_test(self, runner) -> None:
+        """Make sure that the test ends.
+
+        Raises:
+            ConfigError: It doesn't.
+        """
+        refuse_endless(runner.test_dataloader, 'test_dataloader', SCORED_ONCE)
 
     def before_train(self, runner) -> None:
         """Compare with what the metrics of the validation give.
 
         Raises:
-            ConfigError: A score is unknown; the message names the closest.
+            ConfigError: A score is unknown, for which the message names the closest; or the validation never ends.
         """
         watched = list(monitored(runner.hooks, runner.param_schedulers))
         if runner.val_loop is None:
             for where, wanted in watched:
                 runner.logger.warning(f'{where}={wanted!r} has no effect: this run has no validation to take it from')
             return
+        refuse_endless(runner.val_dataloader, 'val_dataloader', SCORED_ONCE)
         classes = (getattr(runner.val_dataloader.dataset, 'metainfo', None) or {}).get('classes') or ()
         metrics = runner.val_loop.evaluator.metrics
         # a loop that validates several models puts a prefix before each one's scores

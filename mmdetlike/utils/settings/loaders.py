@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from torch.utils.data import DataLoader
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.registry import FUNCTIONS
 
 from .names import did_you_mean
 from .rules import Rule
@@ -56,6 +57,9 @@ def check_loader(loader: dict) -> None:
         rule = RULES.get(argument)
         if rule is not None and not rule.holds(loader[argument]):
             raise ConfigError(f'{argument}={loader[argument]!r}: it should be {rule.expected}', cfg=loader)
+    collate = loader.get('collate_fn')
+    if isinstance(collate, dict) and FUNCTIONS.get(str(collate.get('type'))) is None:
+        raise ConfigError(f"collate_fn: type={collate.get('type')!r} is not in the 'function' registry", cfg=loader)
     if 'shuffle' in loader and loader.get('sampler') is not None:
         raise ConfigError(
             f'shuffle={loader["shuffle"]!r}: the order is that of the sampler; set '

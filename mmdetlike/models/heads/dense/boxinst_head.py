@@ -14,7 +14,6 @@ from mmdetlike.structures import DetDataSample, SampleList
 
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 
-
 # configs of BoxInst have a name of their own for the head that predicts the networks of masks
 MODELS.register_module('BoxInstBboxHead', module=CondInstBboxHead)
 
