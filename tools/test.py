@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mmdetlike.engine import launch
+from mmdetlike.engine.test_time_aug import augment_test
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 from mmdetlike.utils.outputs import check_folder
@@ -22,7 +23,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--format-only', action='store_true', help='write predictions in the format of the benchmark, without scores'
     )
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation (reserved)')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='test on versions of each image, by tta_pipeline and tta_model',
+    )
     add_run_options(parser)
     return parser.parse_args(argv)
 
@@ -32,7 +37,7 @@ def resolve(args: argparse.Namespace):
     cfg = load_run_config(args, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
     check_test_cfg(cfg.model)
     if args.tta:
-        raise ConfigError('--tta is reserved for test-time augmentation, which is not there yet')
+        augment_test(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
     cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
