@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmdetlike.engine import launch
 from mmdetlike.engine.stopping import stoppable
+from mmdetlike.engine.test_time_aug import augment_test
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint import check_readable, trust_checkpoints
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
@@ -25,7 +26,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--format-only', action='store_true', help='write predictions in the format of the benchmark, without scores'
     )
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation (reserved)')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='test on versions of each image, by tta_pipeline and tta_model',
+    )
     add_run_options(parser)
     return parser.parse_args(argv)
 
@@ -34,7 +39,7 @@ def resolve(args: argparse.Namespace):
     """The config with the command line applied."""
     cfg = load_run_config(args, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator', without=OF_TRAINING)
     if args.tta:
-        raise ConfigError('--tta is reserved for test-time augmentation, which is not there yet')
+        augment_test(cfg)
     check_readable(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]

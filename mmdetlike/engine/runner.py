@@ -8,7 +8,7 @@ from mmengine.config import Config as MMEngineConfig
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed, master_only
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.model import BaseTTAModel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
@@ -213,6 +213,8 @@ class Runner(MMEngineRunner):
         strict = strict or self._resume or self._train_loop is None
         checkpoint = _load_checkpoint(filename, map_location='cpu')
         model = self.model.module if is_model_wrapper(self.model) else self.model
+        if isinstance(model, BaseTTAModel):
+            model = model.module  # checkpoints are of the detector within
         difference = check_fit(model, checkpoint.get('state_dict', checkpoint), filename, strict)
         if difference is not None:
             self.logger.warning(difference)

@@ -7,5 +7,6 @@ from . import (
     losses,
     necks,
     task_modules,
+    test_time_augs,
     utils,
 )

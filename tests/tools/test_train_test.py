@@ -235,3 +235,24 @@ def test_a_mistake_ends_the_tool_with_one_sentence(arguments, message, trained, 
     assert done.returncode == 2
     assert message in done.stderr.strip().splitlines()[-1]
     assert 'Traceback' not in done.stderr
+
+
+def test_augmentation_without_settings_mirrors(trained, tmp_path):
+    folder = run_test(trained, tmp_path / 'tta', '--tta')
+    written = json.loads(next(folder.glob('*.json')).read_text())
+    # tests/models/test_time_augs has what is found where; after one epoch the detector finds next to nothing
+    assert written['coco/bbox_mAP'] > 0
+    assert written['coco/bbox_mAP'] != trained.scores['coco/bbox_mAP']
+    assert cv2.imread(str(folder / 'predictions.png')).shape[0] > 100
+
+
+def test_one_plain_version_has_the_scores_of_the_test(trained, tmp_path):
+    cfg = Config.fromfile(trained.config)
+    steps = [dict(step) for step in cfg.test_dataloader.dataset.pipeline]
+    cfg.tta_pipeline = [*steps[:-1], dict(type='TestTimeAug', transforms=[steps[-1:]])]
+    cfg.tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.99)))
+    cfg.dump(tmp_path / 'tta.py')
+    plain = Namespace(config=str(tmp_path / 'tta.py'), checkpoint=trained.checkpoint)
+    written = json.loads(next(run_test(plain, tmp_path / 'plain', '--tta').glob('*.json')).read_text())
+    for name, value in trained.scores.items():
+        assert written[name] == pytest.approx(value, abs=1e-6), name

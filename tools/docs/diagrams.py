@@ -122,9 +122,9 @@ ROI_TESTING = [
     [Label('Stage.test'), *RUN],
     Node('StageOutputs', 'rois, feats, preds'),
     [
-        Label('RoIHead.predict_boxes'),
+        Label('RoIHead.detect_boxes'),
         Label('RegionHead.merge_stages', 'mean logits of all stages'),
-        Label('RegionHead.predict', 'decode, NMS'),
+        Label('RegionHead.detect', 'decode, NMS'),
     ],
     Node('InstanceData', 'bboxes, scores, labels of an image'),
     [

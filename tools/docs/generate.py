@@ -25,6 +25,7 @@ PLACES = {
     'mmdetlike.models.heads.roi': 'RoI heads and their parts',
     'mmdetlike.models.heads.semantic': 'semantic and panoptic heads',
     'mmdetlike.models.detectors': 'detectors',
+    'mmdetlike.models.test_time_augs': 'test-time augmentation',
     'mmdetlike.models.losses': 'losses',
     'mmdetlike.models.data_preprocessors': 'data preprocessors',
     'mmdetlike.models.task_modules.assigners': 'assigners, match costs, overlaps',

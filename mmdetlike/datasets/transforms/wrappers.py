@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.dataset import Compose
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability
+from mmdetlike.datasets.transforms.flip import RandomFlip
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 
@@ -69,6 +70,9 @@ class TestTimeAug(BaseTransform):
 
     Args:
         transforms: A list of lists of transforms; the last usually packs.
+
+    Raises:
+        ConfigError: A version may be mirrored, and its sample doesn't say so: its objects could not be mapped back.
     """
 
     __test__ = False  # pytest takes it for a test otherwise
@@ -83,7 +87,19 @@ class TestTimeAug(BaseTransform):
         versions = [pipeline(copy.deepcopy(results)) for pipeline in self._pipelines]
         if any(version is None for version in versions):
             return None
+        for pipeline, version in zip(self._pipelines, versions):
+            _check_mirroring_is_told(pipeline, version)
         return {key: [version[key] for version in versions] for key in versions[0]}
+
+
+def _check_mirroring_is_told(pipeline: Compose, version: dict) -> None:
+    sample = version.get('data_samples')
+    mirrors = any(isinstance(step, RandomFlip) for step in pipeline.transforms)
+    if sample is not None and mirrors and 'flip' not in sample.metainfo:
+        raise ConfigError(
+            "TestTimeAug mirrors images, but their samples don't say which ones: put 'flip' and 'flip_direction' into "
+            f'meta_keys of PackDetInputs, which are {tuple(sample.metainfo)}'
+        )
 
 
 @TRANSFORMS.register_module()

@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData
 from terminaltables import AsciiTable
 
 from mmdetlike.datasets.transforms import GeometricTransform, LoadAnnotations
+from mmdetlike.engine.test_time_aug import images_of_batch
 from mmdetlike.registry import HOOKS
 from mmdetlike.structures.bbox import scale_boxes
 from mmdetlike.visualization import Instances, contact_sheet, panoptic_instances, plot_training_curves, save_image
@@ -50,7 +51,7 @@ class ReportHook(Hook):
         if len(self.seen) < self.num_images:
             scaled = annotations_are_resized(dataset)
             num_classes = len(dataset.metainfo.get('classes') or ())
-            entries = [sheet_entry(*pair, scaled, num_classes) for pair in zip(outputs, data_batch['inputs'])]
+            entries = [sheet_entry(*pair, scaled, num_classes) for pair in zip(outputs, images_of_batch(data_batch))]
             self.seen += entries[: self.num_images - len(self.seen)]
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:

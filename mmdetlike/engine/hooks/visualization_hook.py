@@ -11,6 +11,7 @@ from mmengine.visualization import Visualizer
 
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.image_io import read_image
+from mmdetlike.engine.test_time_aug import images_of_batch
 from mmdetlike.registry import HOOKS
 from mmdetlike.utils.outputs import OutputFolder, identity
 
@@ -72,7 +73,7 @@ class DetVisualizationHook(Hook):
         """Draw all images of the batch."""
         if not self.draw:
             return
-        for sample, image in zip(outputs, data_batch['inputs']):
+        for sample, image in zip(outputs, images_of_batch(data_batch)):
             self._draw(sample, image, 'test_img', self._drawn, self._outputs)
             self._drawn += 1
 

@@ -33,8 +33,7 @@ class SingleStageDetector(BaseDetector):
         return self.bbox_head.predict(x, samples, rescale=rescale)
 
     def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
-        found = self.bbox_head.detect_maps(x, img_shapes)
-        return [dict(boxes=image.boxes, scores=image.scores, labels=image.labels) for image in found]
+        return self.bbox_head.detect_maps(x, img_shapes)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         return self.bbox_head(self.extract_feat(batch_inputs))

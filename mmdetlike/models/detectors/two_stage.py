@@ -1,10 +1,12 @@
 """Detectors that propose regions and then look at each."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.models.utils import fixed_rows
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
@@ -44,6 +46,37 @@ class TwoStageDetector(BaseDetector):
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
         return self.roi_head.predict(x, self.proposals(x, samples), samples, rescale=rescale)
 
+    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """Boxes, scores, labels and what the branches add, such as ``masks`` (n, height, width) bool of the image."""
+        proposals, counts = self.detect_proposals(x, img_shapes)
+        found = self.roi_head.detect(x, proposals, samples_of_shapes(img_shapes), counts=counts)
+        results = []
+        for image in found:
+            result = dict(boxes=image.pop('bboxes'), scores=image.pop('scores'), labels=image.pop('labels'))
+            # sorted: the outputs of a graph have an order, the fields of an InstanceData are a set
+            results.append({**result, **dict(sorted(image.items()))})
+        return results
+
+    def detect_proposals(
+        self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]
+    ) -> tuple[list[InstanceData], list[int]]:
+        """Each image's proposals, of a fixed number while ``torch.export`` traces, and how many of them are meant.
+
+        Raises:
+            ValueError: There is no ``rpn_head``: proposals are given with samples.
+        """
+        if not self.with_rpn:
+            raise ValueError(f'detect needs a detector that makes its proposals; {type(self).__name__} has no rpn_head')
+        limit = (self.test_cfg.get('rpn') or {}).get('max_per_img', -1)
+        proposals = []
+        counts = []
+        for image in self.rpn_head.detect_maps(x, img_shapes):
+            state = {name: image[name] for name in image if name not in ('boxes', 'scores', 'labels')}
+            columns = dict(state, bboxes=image['boxes'])
+            proposals.append(InstanceData(**fixed_rows(columns, limit, 'test_cfg.rpn.max_per_img')))
+            counts.append(image['boxes'].shape[0])
+        return proposals, counts
+
     def proposal_losses(self, x: tuple[Tensor, ...], samples: SampleList) -> tuple[dict, list[InstanceData]]:
         """In training: loss terms of the first stage, none where proposals are given, and each image's proposals."""
         if not self.with_rpn:
@@ -60,8 +93,7 @@ class TwoStageDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         x = self.extract_feat(batch_inputs)
         if batch_data_samples is None:
-            image = DetDataSample(metainfo=dict(img_shape=tuple(batch_inputs.shape[-2:])))
-            batch_data_samples = [image] * len(batch_inputs)
+            batch_data_samples = samples_of_shapes([tuple(batch_inputs.shape[-2:])] * len(batch_inputs))
         proposals = self.proposals(x, batch_data_samples)
         rpn = () if not self.with_rpn else (self.rpn_head(x),)
         return (*rpn, self.roi_head.forward(x, proposals, batch_data_samples))
@@ -75,6 +107,11 @@ class TwoStageDetector(BaseDetector):
                     '(load them with LoadProposals)'
                 )
         return [sample.proposals for sample in samples]
+
+
+def samples_of_shapes(img_shapes: Sequence[tuple[int, int]]) -> SampleList:
+    """Samples that know nothing of their images but height and width."""
+    return [DetDataSample(metainfo=dict(img_shape=tuple(shape))) for shape in img_shapes]
 
 
 @MODELS.register_module()

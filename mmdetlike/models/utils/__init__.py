@@ -1,5 +1,6 @@
 """Functions that several heads share."""
 
+from .fixed_rows import fixed_rows
 from .gaussian_mixture import fit_two_gaussians
 from .gaussian_target import (
     gaussian_2d,

@@ -393,10 +393,23 @@ class DenseHead(Head):
             results.append(self.to_result(kept, of_image))
         return results
 
-    def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[Candidates]:
-        """Boxes of each image, of ``img_shapes``, from feature maps; of tensors alone, in pixels of the input."""
-        preds = self.flatten(self(x))
-        return [self.detect(preds.of_image(i), shape, self.test_cfg) for i, shape in enumerate(img_shapes)]
+    def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """Boxes of each image, of ``img_shapes``, from feature maps; of tensors alone, in pixels of the input.
+
+        Returns:
+            For each image ``boxes`` (n, 4) xyxy or rotated ones (n, 5), ``scores`` (n,) falling and ``labels`` (n,).
+        """
+        return self.detect_flat(self.flatten(self(x)), img_shapes, self.test_cfg)
+
+    def detect_flat(
+        self, preds: FlatPredictions, img_shapes: Sequence[tuple[int, int]], cfg: ConfigDict
+    ) -> list[dict[str, Tensor]]:
+        """What ``detect_maps`` returns, from flat predictions; ``cfg`` has the settings of ``test_cfg``."""
+        results = []
+        for i, img_shape in enumerate(img_shapes):
+            kept = self.detect(preds.of_image(i), img_shape, cfg)
+            results.append(dict(boxes=kept.boxes, scores=kept.scores, labels=kept.labels))
+        return results
 
     def detect(self, preds: FlatPredictions, img_shape, cfg: ConfigDict, scale_factor=None) -> Candidates:
         """Select, decode and suppress: from predictions for one image to its boxes, of tensors alone.

@@ -193,6 +193,11 @@ class CascadeRPNHead(BaseModule):
         stage, preds = self.run(x, [sample.img_shape for sample in batch_data_samples])[-1]
         return stage.predict_flat(preds, batch_data_samples, self.test_cfg, rescale)
 
+    def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """Proposals of each image, of ``img_shapes``, of tensors alone; see ``DenseHead.detect_maps``."""
+        stage, preds = self.run(x, img_shapes)[-1]
+        return stage.detect_flat(preds, img_shapes, self.test_cfg)
+
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
     ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:

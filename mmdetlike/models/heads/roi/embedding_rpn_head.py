@@ -52,14 +52,18 @@ class EmbeddingRPNHead(BaseModule):
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
         """The proposals of each image: ``bboxes`` (n, 4) xyxy in pixels and ``features`` (n, C)."""
+        found = self.detect_maps(x, [sample.img_shape for sample in batch_data_samples])
+        return [InstanceData(bboxes=image['boxes'], features=image['features']) for image in found]
+
+    def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """The proposals of each image as tensors: ``boxes`` (n, 4) xyxy in pixels and ``features`` (n, C)."""
         shares, features = self(x)
         corners = bbox_cxcywh_to_xyxy(shares)
-        proposals = []
-        for sample in batch_data_samples:
-            height, width = sample.img_shape[:2]
+        found = []
+        for height, width, *_ in img_shapes:
             size = corners.new_tensor([width, height, width, height])
-            proposals.append(InstanceData(bboxes=corners * size, features=features))
-        return proposals
+            found.append(dict(boxes=corners * size, features=features))
+        return found
 
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None

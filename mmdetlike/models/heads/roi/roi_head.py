@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.models.utils import fixed_rows
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry, scale_boxes
@@ -228,19 +229,56 @@ class RoIHead(BaseModule):
             ``bboxes`` (n, 4) xyxy, ``scores`` (n,), ``labels`` (n,) and what the branches add, such as ``masks``
             (n, h, w) bool, in pixels of the original image if ``rescale``.
         """
+        found = self.detect(x, rpn_results_list, batch_data_samples, rescale)
+        return [InstanceData(**image) for image in found]
+
+    def detect(
+        self,
+        x: Sequence[Tensor],
+        proposals: Sequence[InstanceData],
+        samples: SampleList,
+        rescale: bool = False,
+        counts: Sequence[int] | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Objects of each image as tensors by name, which ``torch.export`` can trace; ``predict`` wraps them.
+
+        Args:
+            x: Feature maps (B, C, H_i, W_i).
+            proposals: Of each image ``bboxes`` (n, 4) xyxy in pixels of the network's input.
+            samples: Only their ``img_shape`` is read and, to rescale, ``ori_shape`` and ``scale_factor``.
+            rescale: Put out what is found in pixels of the original image.
+            counts: How many rows of each image's proposals, its first ones, are proposals; None for all. The others
+                fill up a graph of a fixed number of proposals.
+        """
         x, _ = self.image_context(x)
-        results = self.predict_boxes(x, rpn_results_list, batch_data_samples)
+        found = self.detect_boxes(x, proposals, samples, counts)
+        numbers = [image['scores'].shape[0] for image in found]
+        limit = self.test_cfg.get('max_per_img', -1)
+        results = [InstanceData(**fixed_rows(image, limit, 'test_cfg.rcnn.max_per_img')) for image in found]
         for branch in self.branches.values():
-            branch.add_predictions(x, results, batch_data_samples, rescale)
+            branch.add_predictions(x, results, samples, rescale)
         if rescale:
-            for result, sample in zip(results, batch_data_samples):
+            for result, sample in zip(results, samples):
                 result.bboxes = scale_boxes(result.bboxes, [1 / factor for factor in sample.scale_factor])
-        return results
+        return [{name: value[:count] for name, value in result.items()} for result, count in zip(results, numbers)]
 
     def predict_boxes(
         self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList
     ) -> list[InstanceData]:
-        """Boxes of each image, in pixels of the network's input, by what the last stage's head makes of all stages."""
+        """Boxes of each image, in pixels of the network's input, from feature maps with their ``image_context``."""
+        return [InstanceData(**image) for image in self.detect_boxes(x, proposals, samples)]
+
+    def detect_boxes(
+        self,
+        x: Sequence[Tensor],
+        proposals: Sequence[InstanceData],
+        samples: SampleList,
+        counts: Sequence[int] | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Boxes of each image, in pixels of the network's input, by what the last stage's head makes of all stages.
+
+        The arguments are those of ``detect``, feature maps with their ``image_context``.
+        """
         outputs = []
         for i in range(self.num_stages):
             stage = self.stage(i)
@@ -249,8 +287,13 @@ class RoIHead(BaseModule):
                 proposals = stage.next_proposals(outputs[-1], samples)
         head = self.part('bbox_head', self.num_stages - 1)
         preds = head.merge_stages([outs.preds for outs in outputs])
-        images = zip(outputs[-1].rois_of_images(), head.split(preds, outputs[-1].counts), samples)
-        return [head.predict(rois, image, sample.metainfo, self.test_cfg) for rois, image, sample in images]
+        found = []
+        for i, (rois, image) in enumerate(zip(outputs[-1].rois_of_images(), head.split(preds, outputs[-1].counts))):
+            if counts is not None:  # stages keep all regions in testing, in their order
+                rois = rois[: counts[i]]
+                image = head.take(image, slice(counts[i]))
+            found.append(head.detect(rois, image, samples[i].img_shape, self.test_cfg))
+        return found
 
 
 def build_assigners_and_samplers(stage_cfgs: Sequence[ConfigDict]) -> tuple[list, list]:

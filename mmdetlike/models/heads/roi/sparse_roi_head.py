@@ -81,15 +81,16 @@ class SparseRoIHead(CascadeRoIHead):
         """A branch of masks, if there is a mask head."""
         return dict(mask=QueryMaskBranch(self)) if self.with_mask else {}
 
-    def predict(
+    def detect(
         self,
         x: Sequence[Tensor],
-        rpn_results_list: Sequence[InstanceData],
-        batch_data_samples: SampleList,
+        proposals: Sequence[InstanceData],
+        samples: SampleList,
         rescale: bool = False,
-    ) -> list[InstanceData]:
+        counts: Sequence[int] | None = None,
+    ) -> list[dict[str, Tensor]]:
         """Objects of each image, see ``RoIHead``."""
-        results = super().predict(x, rpn_results_list, batch_data_samples, rescale)
-        for result in results:
-            result.pop('query_features')  # was there for the branches
-        return results
+        found = super().detect(x, proposals, samples, rescale, counts)
+        for image in found:
+            image.pop('query_features')  # was there for the branches
+        return found

@@ -219,10 +219,9 @@ def test_stage_weights_and_means_of_stages():
     rois = bbox2roi(moved)
     results = head.predict(pyramid(), proposals(), samples)
     logits = (cls0 + cls1) / 2
-    meta = samples[0].metainfo
-    expected = head.bbox_head[1].predict(rois[:9], (logits[:9], box1[:9]), meta, head.test_cfg)
-    torch.testing.assert_close(results[0].bboxes, expected.bboxes)
-    torch.testing.assert_close(results[0].scores, expected.scores)
+    expected = head.bbox_head[1].detect(rois[:9], (logits[:9], box1[:9]), samples[0].img_shape, head.test_cfg)
+    torch.testing.assert_close(results[0].bboxes, expected['bboxes'])
+    torch.testing.assert_close(results[0].scores, expected['scores'])
     assert len(masks) == 2 and masks[0].shape == (13, 3, 4, 4)
     torch.testing.assert_close(masks[1], head.mask_head[1](head.mask_roi_extractor[1](pyramid(), rois)))
 

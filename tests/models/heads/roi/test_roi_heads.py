@@ -172,12 +172,13 @@ def test_loss_without_positives(regions):
     assert logits.grad is not None and deltas.grad is not None
 
 
-META = dict(img_shape=(50, 60))
+IMG_SHAPE = (50, 60)
 
 
 def run_predict(head, rois, logits, deltas, **cfg):
     rois = torch.cat([torch.zeros(len(rois), 1), torch.tensor(rois)], dim=1)
-    return head.predict(rois, (torch.tensor(logits), deltas), META, ConfigDict(DETECT, **cfg))
+    found = head.detect(rois, (torch.tensor(logits), deltas), IMG_SHAPE, ConfigDict(DETECT, **cfg))
+    return InstanceData(**found)
 
 
 def test_predict_numbers():
@@ -381,8 +382,8 @@ def test_prediction_of_the_whole_head():
     assert len(logits) == 13
     rois = bbox2roi([p.bboxes for p in proposals])
     for i, part in enumerate((slice(0, 9), slice(9, 13))):
-        meta = dict(img_shape=(64, 64))
-        expected = head.bbox_head.predict(rois[part], (logits[part], deltas[part]), meta, head.test_cfg)
+        found = head.bbox_head.detect(rois[part], (logits[part], deltas[part]), (64, 64), head.test_cfg)
+        expected = InstanceData(**found)
         torch.testing.assert_close(results[i].bboxes, expected.bboxes * 2)
         torch.testing.assert_close(results[i].scores, expected.scores)
         assert len(expected) > 0

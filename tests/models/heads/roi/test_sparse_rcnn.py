@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.roi import EmbeddingRPNHead
@@ -65,13 +66,13 @@ def test_the_best_pairs_of_query_and_class():
     head = build('sparse_rcnn').roi_head.bbox_head[0]
     logits = torch.tensor([[0.0, 3, 1], [2, -1, -2]])
     preds = QueryPreds(logits, random_boxes(2), torch.zeros(2, 8), torch.arange(16.0).view(2, 8))
-    found = head.predict(torch.zeros(2, 5), preds, {}, ConfigDict(max_per_img=3))
+    found = InstanceData(**head.detect(torch.zeros(2, 5), preds, (64, 64), ConfigDict(max_per_img=3)))
     torch.testing.assert_close(found.scores, torch.tensor([3.0, 2, 1]).sigmoid())
     assert found.labels.tolist() == [1, 0, 2]
     assert torch.equal(found.bboxes, preds.bboxes[[0, 1, 0]]) and torch.equal(
         found.query_features, preds.attended[[0, 1, 0]]
     )
-    assert len(head.predict(torch.zeros(2, 5), preds, {}, ConfigDict(max_per_img=100))) == 6
+    assert len(head.detect(torch.zeros(2, 5), preds, (64, 64), ConfigDict(max_per_img=100))['scores']) == 6
 
 
 def test_a_softmax_has_background():
@@ -80,7 +81,7 @@ def test_a_softmax_has_background():
     head = MODELS.build(dict(cfg['bbox_head'], loss_cls=loss))
     assert head.fc_cls.out_features == 4
     preds = QueryPreds(torch.tensor([[1.0, 0, 0, 9]]), random_boxes(1), torch.zeros(1, 8), torch.zeros(1, 8))
-    found = head.predict(torch.zeros(1, 5), preds, {}, ConfigDict(max_per_img=9))
+    found = InstanceData(**head.detect(torch.zeros(1, 5), preds, (64, 64), ConfigDict(max_per_img=9)))
     torch.testing.assert_close(found.scores[0], preds.cls_score.softmax(1)[0, 0])
     assert len(found) == 3
 

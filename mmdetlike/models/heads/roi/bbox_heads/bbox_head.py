@@ -138,10 +138,9 @@ class BBoxHead(RegionHead):
         """The deltas (n, 4) that belong to each region's class."""
         if self.reg_class_agnostic:
             return bbox_pred
-        # not -1: there may be no region
-        size = self.bbox_coder.encode_size
-        boxes = bbox_pred.reshape(len(bbox_pred), bbox_pred.shape[1] // size, size)
-        return boxes[torch.arange(len(boxes), device=boxes.device), labels]
+        boxes = bbox_pred.unflatten(1, (-1, self.bbox_coder.encode_size))
+        # shape, not len: while torch.export traces, the number of regions is a symbol
+        return boxes[torch.arange(boxes.shape[0], device=boxes.device), labels]
 
     def regression_pair(
         self, bbox_pred: Tensor, labels: Tensor, pos_inds: Tensor, sampled: Sequence[SamplingResult]

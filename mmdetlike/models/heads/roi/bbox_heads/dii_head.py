@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import build_activation_layer, build_norm_layer
@@ -202,7 +201,12 @@ class DIIHead(RegionHead):
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
-    def predict(self, rois: Tensor, preds: QueryPreds, img_meta: dict, cfg: ConfigDict) -> InstanceData:
+    @staticmethod
+    def take(preds: QueryPreds, inds: Tensor | slice) -> QueryPreds:
+        """The predictions of the queries ``inds`` (k,), or of a slice of them."""
+        return QueryPreds(*RegionHead.take(preds, inds))
+
+    def detect(self, rois: Tensor, preds: QueryPreds, img_shape: tuple[int, int], cfg: ConfigDict) -> dict[str, Tensor]:
         """The ``max_per_img`` best pairs of a query and a class of one image; nothing is suppressed.
 
         Returns:
@@ -213,7 +217,7 @@ class DIIHead(RegionHead):
         scores = logits.sigmoid() if self.use_sigmoid else logits.softmax(-1)[:, :-1]
         best, inds = scores.flatten().topk(min(cfg.max_per_img, scores.numel()))
         queries = torch.div(inds, self.num_classes, rounding_mode='floor')
-        return InstanceData(
+        return dict(
             bboxes=preds.bboxes[queries],
             scores=best,
             labels=inds % self.num_classes,

@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.models.losses import accuracy
 from mmdetlike.models.task_modules import SamplingResult
-from mmdetlike.models.utils import suppress
+from mmdetlike.models.utils import suppress_boxes
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import geometry
@@ -92,13 +91,13 @@ class RegionHead(BaseModule):
             weights = torch.where(is_pos, weights * pos_weight, weights)
         return labels, weights, is_pos.nonzero().squeeze(1)
 
-    def predict(self, rois: Tensor, preds: tuple, img_meta: dict, cfg: ConfigDict) -> InstanceData:
-        """Boxes of one image, in pixels of the network's input.
+    def detect(self, rois: Tensor, preds: tuple, img_shape: tuple[int, int], cfg: ConfigDict) -> dict[str, Tensor]:
+        """Select, decode and suppress: from the regions of one image to its boxes, of tensors alone.
 
         Args:
             rois: (n, 5) image index and xyxy in pixels.
             preds: The image's preds.
-            img_meta: ``img_shape``.
+            img_shape: Height and width that boxes stay within, in pixels of the network's input.
             cfg: ``score_thr``, ``nms`` and ``max_per_img``.
 
         Returns:
@@ -106,11 +105,12 @@ class RegionHead(BaseModule):
         """
         scores = self.region_scores(preds)[:, :-1]
         roi_inds, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
-        boxes, factors = self.decode(rois[roi_inds, 1:], self.take(preds, roi_inds), labels, img_meta['img_shape'])
+        boxes, factors = self.decode(rois[roi_inds, 1:], self.take(preds, roi_inds), labels, img_shape)
         scores = scores[roi_inds, labels]
         if factors is not None:
             scores = scores * factors
-        return suppress(InstanceData(bboxes=boxes, scores=scores, labels=labels), cfg.nms, cfg.max_per_img)
+        boxes, scores, kept = suppress_boxes(boxes, scores, labels, cfg.nms, cfg.max_per_img)
+        return dict(bboxes=boxes, scores=scores, labels=labels[kept])
 
     def decode(
         self, boxes: Tensor, preds: tuple, labels: Tensor, img_shape: tuple[int, int]
@@ -129,8 +129,8 @@ class RegionHead(BaseModule):
         raise NotImplementedError
 
     @staticmethod
-    def take(preds: tuple, inds: Tensor) -> tuple:
-        """The preds of the regions ``inds`` (k,)."""
+    def take(preds: tuple, inds: Tensor | slice) -> tuple:
+        """The preds of the regions ``inds`` (k,), or of a slice of them."""
         return tuple(None if pred is None else pred[inds] for pred in preds)
 
     def region_scores(self, preds: tuple) -> Tensor:

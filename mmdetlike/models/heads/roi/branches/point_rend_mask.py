@@ -41,13 +41,13 @@ class PointRendMaskBranch(MaskBranch):
         """Features (n, C, p) of points (n, p, 2) in [0, 1] of regions (n, 5), the levels' one after another."""
         levels = []
         for feats, stride in zip(x, self.regions.mask_roi_extractor.featmap_strides):
-            sampled = feats.new_zeros(len(rois), feats.shape[1], points.shape[1])
+            sampled = feats.new_zeros(rois.shape[0], feats.shape[1], points.shape[1])
             for image in range(len(feats)):
                 rows = (rois[:, 0] == image).nonzero().squeeze(1)
                 in_image = rel_roi_point_to_rel_img_point(rois[rows], points[rows], feats.shape[-2:], 1 / stride)
                 # all points of the image at once: one map, not one for each region
                 of_image = point_sample(feats[image : image + 1], in_image.flatten(0, 1)[None])[0]
-                values = of_image.unflatten(1, (len(rows), points.shape[1])).transpose(0, 1)
+                values = of_image.unflatten(1, (rows.shape[0], points.shape[1])).transpose(0, 1)
                 sampled = sampled.index_copy(0, rows, values.to(sampled.dtype))
             levels.append(sampled)
         return torch.cat(levels, dim=1)

@@ -177,4 +177,4 @@ class FCNMaskHead(MaskHead):
 
 def masks_of_class(masks: Tensor, labels: Tensor, class_agnostic: bool) -> Tensor:
     """Each region's own mask (n, ...) of the masks (n, C, ...) of all classes, or the one of all classes."""
-    return masks[:, 0] if class_agnostic else masks[torch.arange(len(masks), device=masks.device), labels]
+    return masks[:, 0] if class_agnostic else masks[torch.arange(masks.shape[0], device=masks.device), labels]

@@ -1,0 +1,1 @@
+from .det_tta import DetTTAModel, plain_version
