@@ -9,8 +9,8 @@ from mmdetlike.models.task_modules import PointRangeAssigner
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, notice_unused_assigner
-from .anchor_free_head import REGRESS_RANGES, AnchorFreeHead
+from ..common import BINARY_CROSS_ENTROPY, FOCAL_LOSS, TOWER_NORM, loss_normalizer, notice_unused_assigner
+from .anchor_free_head import DISTANCE_CODER, IOU_LOSS, REGRESS_RANGES, AnchorFreeHead
 from .centerness import centerness_target
 from .predictions import DenseTargets, FlatPredictions
 
@@ -29,7 +29,10 @@ class FCOSHead(AnchorFreeHead):
         centerness_on_reg: Predict centerness from the tower of boxes, not from that of classes.
         loss_centerness: Loss of centerness.
         norm_cfg: Norm layer of the towers.
-        kwargs: See ``AnchorFreeHead``; objects are assigned by ``regress_ranges``, not by a ``train_cfg.assigner``.
+        feat_channels, stacked_convs, strides, dcn_on_last_conv, conv_bias, conv_cfg: As of ``AnchorFreeHead``.
+        loss_cls, loss_bbox, bbox_coder, prior_generator: As of ``AnchorFreeHead``.
+        train_cfg: As of ``DenseHead``, without ``assigner``: objects are assigned by ``regress_ranges``.
+        test_cfg, init_cfg: As of ``DenseHead``.
     """
 
     map_names = ('cls_score', 'bbox_pred', 'centerness')
@@ -45,10 +48,39 @@ class FCOSHead(AnchorFreeHead):
         centerness_on_reg: bool = False,
         loss_centerness: dict = BINARY_CROSS_ENTROPY,
         norm_cfg: dict | None = TOWER_NORM,
-        **kwargs,
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        strides: Sequence[int] = (4, 8, 16, 32, 64),
+        dcn_on_last_conv: bool = False,
+        conv_bias: bool | str = 'auto',
+        conv_cfg: dict | None = None,
+        loss_cls: dict = FOCAL_LOSS,
+        loss_bbox: dict = IOU_LOSS,
+        bbox_coder: dict = DISTANCE_CODER,
+        prior_generator: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
-        super().__init__(num_classes, in_channels, norm_cfg=norm_cfg, **kwargs)
+        super().__init__(
+            num_classes,
+            in_channels,
+            feat_channels=feat_channels,
+            stacked_convs=stacked_convs,
+            strides=strides,
+            dcn_on_last_conv=dcn_on_last_conv,
+            conv_bias=conv_bias,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            bbox_coder=bbox_coder,
+            prior_generator=prior_generator,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
         self.loss_centerness = MODELS.build(loss_centerness)
         notice_unused_assigner(type(self), self.train_cfg, 'regress_ranges')
         self.assigner = PointRangeAssigner(regress_ranges, center_sample_radius if center_sampling else None)

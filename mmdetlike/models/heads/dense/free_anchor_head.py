@@ -27,9 +27,6 @@ class FreeAnchorRetinaHead(RetinaHead):
     Args:
         num_classes: Classes without background.
         in_channels: Channels of the pyramid's feature maps.
-        stacked_convs: Convolutions in each tower.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
         pre_anchor_topk: Anchors in the bag of each object: those that overlap it most.
         bbox_thr: IoU of a predicted box with an object up to which an anchor is surely background.
         gamma: Exponent of the modulating factor of the negatives' loss.
@@ -46,16 +43,13 @@ class FreeAnchorRetinaHead(RetinaHead):
         self,
         num_classes: int,
         in_channels: int,
-        stacked_convs: int = 4,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
         pre_anchor_topk: int = 50,
         bbox_thr: float = 0.6,
         gamma: float = 2.0,
         alpha: float = 0.5,
         **kwargs,
     ) -> None:
-        super().__init__(num_classes, in_channels, stacked_convs, conv_cfg, norm_cfg, **kwargs)
+        super().__init__(num_classes, in_channels, **kwargs)
         if pre_anchor_topk < 1:
             raise ValueError(f'pre_anchor_topk must be at least 1, got {pre_anchor_topk}')
         if self.reg_decoded_bbox:
