@@ -94,3 +94,20 @@ def test_constructors_of_models_have_no_positional_rest():
     of_models = [cls for cls in every_class() if models in cls.path.parents and '__init__' in cls.methods]
     assert len(of_models) > 200
     assert [cls.node.name for cls in of_models if cls.methods['__init__'].args.vararg is not None] == []
+
+
+# they hand on everything that a large base or another library takes; help() shows it
+HANDS_ON_KEYWORDS = {
+    *('ResidualBlock', 'ResNetV1d', 'ResNeXt', 'Res2Net', 'ResNeSt', 'RegNet', 'PyramidVisionTransformerV2'),
+    *('TIMMBackbone', 'TrackDataPreprocessor', 'DeformableDETRHead', 'DDQDETRHead', 'Mask2FormerHead'),
+}
+WRITTEN_OUT = ('backbones', 'data_preprocessors', 'heads/query', 'heads/mask_query', 'layers', 'losses', 'necks')
+
+
+def test_constructors_write_out_what_they_take_where_it_is_few():
+    rooms = [ROOT / 'mmdetlike/models' / room for room in WRITTEN_OUT]
+    inside = [cls for cls in every_class() if any(room in cls.path.parents for room in rooms)]
+    constructors = {cls.node.name: cls.methods['__init__'] for cls in inside if '__init__' in cls.methods}
+    assert len(constructors) > 100
+    starred = {name for name, constructor in constructors.items() if constructor.args.kwarg is not None}
+    assert starred - HANDS_ON_KEYWORDS == set()

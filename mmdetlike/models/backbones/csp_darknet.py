@@ -45,7 +45,8 @@ class CSPDarknet(StagedBackbone):
         channel_attention: Weigh the channels in each ``CSPLayer``.
 
     Raises:
-        ValueError: ``arch``, ``out_indices`` or ``frozen_stages`` is out of range.
+        ValueError: ``arch``, ``out_indices`` or ``frozen_stages`` is out of range, or ``widen_factor`` leaves no
+            channels.
 
     Examples:
         >>> maps = CSPDarknet(deepen_factor=0.33, widen_factor=0.25).eval()(torch.rand(1, 3, 416, 416))
@@ -78,6 +79,10 @@ class CSPDarknet(StagedBackbone):
         stages = arch_ovewrite or self.arch_settings[arch]
         check_in_range('out_indices', out_indices, range(len(stages) + 1))
         check_in_range('frozen_stages', frozen_stages, range(-1, len(stages) + 1))
+        narrowest = min(channels for channels, *_ in stages)
+        # the blocks divide it by 2, torch makes layers without channels, and a detector without them learns nothing
+        if int(narrowest * widen_factor) < 2:
+            raise ValueError(f'widen_factor={widen_factor} leaves less than 2 of the {narrowest} channels of a stage')
         super().__init__(out_indices, frozen_stages + 1, norm_eval, init_cfg)
         self.frozen_stages = frozen_stages
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)

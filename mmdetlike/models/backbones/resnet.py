@@ -282,6 +282,10 @@ class ResNet(StagedBackbone):
         block_args: dict | None = None,
     ) -> None:
         check_stages(num_stages, strides, dilations, out_indices)
+        if dcn is not None and len(stage_with_dcn) < num_stages:
+            raise ValueError(
+                f'stage_with_dcn must have a flag for each of num_stages={num_stages}, got {stage_with_dcn}'
+            )
         super().__init__(out_indices, 0, norm_eval, weight_init(pretrained, init_cfg))
         # zeroing would undo what a checkpoint brings
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
@@ -389,7 +393,18 @@ def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:
 
 
 def stage_plugins(plugins: Sequence[dict], stage: int) -> list[dict]:
-    """The plugins whose ``stages`` mark ``stage`` (all stages where it is left out)."""
+    """The plugins whose ``stages`` mark ``stage`` (all stages where it is left out).
+
+    Raises:
+        ValueError: A plugin lacks its config, its position or a flag for this stage.
+    """
+    for plugin in plugins:
+        if not {'cfg', 'position'} <= set(plugin):
+            raise ValueError(f"a plugin must be a dict with 'cfg', 'position' and perhaps 'stages', got {dict(plugin)}")
+        if plugin.get('stages') is not None and len(plugin['stages']) <= stage:
+            raise ValueError(
+                f'stages of a plugin must have a flag for each stage of the backbone, got {plugin["stages"]}'
+            )
     return [
         dict(cfg=p['cfg'], position=p['position']) for p in plugins if p.get('stages') is None or p['stages'][stage]
     ]

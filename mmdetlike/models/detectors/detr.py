@@ -6,6 +6,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.query import InitialQueries, QueryContext, QueryOutputs
 from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import (
@@ -35,6 +36,9 @@ class DetectionTransformer(BaseDetector):
         positional_encoding: Arguments of ``SinePositionalEncoding``.
         num_queries: Number of queries, the most objects that are found in an image.
         kwargs: See ``BaseDetector``; ``neck`` makes feature maps of the transformer's width.
+
+    Raises:
+        ConfigError: The head is made for queries of another width.
     """
 
     def __init__(
@@ -51,6 +55,11 @@ class DetectionTransformer(BaseDetector):
         self.bbox_head = self.build_head(bbox_head)
         self.build_transformer(encoder, decoder)
         self.embed_dims = self.encoder.embed_dims
+        if self.bbox_head.embed_dims != self.embed_dims:
+            raise ConfigError(
+                f'embed_dims of bbox_head must be the {self.embed_dims} channels of the encoder, '
+                f'got {self.bbox_head.embed_dims}'
+            )
         self.positional_encoding = build_positional_encoding(positional_encoding, self.embed_dims)
         self.build_queries()
 

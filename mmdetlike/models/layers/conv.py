@@ -69,7 +69,9 @@ def build_conv_layer(cfg: dict | None, *args, **kwargs) -> nn.Module:
     Raises:
         ConfigError: The type or an argument is unknown.
     """
-    return CONV_LAYERS.build(with_conv_class(cfg), *args, **kwargs)
+    arguments = with_conv_class(cfg)
+    cls = arguments.pop('type')
+    return CONV_LAYERS.construct(cls, cfg, *args, **{**kwargs, **arguments})
 
 
 def with_conv_class(cfg: dict | None) -> dict:

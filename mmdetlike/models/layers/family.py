@@ -29,6 +29,11 @@ class LayerFamily:
             if key not in MODELS.module_dict:
                 MODELS.register_module(name=key, module=cls)
 
+    @property
+    def article(self) -> str:
+        """The name with its article."""
+        return f'{"an" if self.name[0] in "aeiou" else "a"} {self.name}'
+
     def __repr__(self) -> str:
         return f'LayerFamily({self.name!r}, {sorted(self.table)})'
 
@@ -39,7 +44,7 @@ class LayerFamily:
             ConfigError: ``cfg`` is no dict with ``type``, or the name is unknown; the message lists the closest names.
         """
         if not isinstance(cfg, dict) or 'type' not in cfg:
-            raise ConfigError(f"A {self.name} config must be a dict with the key 'type', but got {cfg!r}.")
+            raise ConfigError(f"The config of {self.article} must be a dict with the key 'type', but got {cfg!r}.")
         arguments = {key: value for key, value in cfg.items() if key != 'type'}
         if inspect.isclass(cfg['type']):
             return cfg['type'], arguments
@@ -64,20 +69,29 @@ class LayerFamily:
         names = sorted({*self.table, *MODELS.module_dict})
         close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
         hint = f'Did you mean {" or ".join(map(repr, close))}? ' if close else ''
-        return f'type={key!r} is not a known {self.name}. {hint}Known: {", ".join(sorted(self.table))}.'
+        # plugins have no table: any registered module may be one
+        known = f'Known: {", ".join(sorted(self.table))}.' if self.table else ''
+        return f'type={key!r} is not a known {self.name}. {hint}{known}'.rstrip()
 
-    def construct(self, cls: type[nn.Module], *args, **kwargs) -> nn.Module:
-        """Return ``cls(*args, **kwargs)``; an argument that ``cls`` does not take raises ``ConfigError``."""
+    def construct(self, cls: type[nn.Module], cfg: dict | None, *args, **kwargs) -> nn.Module:
+        """Return ``cls(*args, **kwargs)``, as ``cfg`` asked for it.
+
+        Raises:
+            ConfigError: ``cls`` does not take an argument.
+        """
         accepted = inspect.signature(cls).parameters
         open_ended = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
         wrong = [key for key in kwargs if key not in accepted]
         if wrong and not open_ended:
+            close = difflib.get_close_matches(wrong[0], accepted, n=1)
+            hint = f'; did you mean {close[0]!r}?' if close else '.'
+            kind = cfg['type'] if cfg and isinstance(cfg['type'], str) else cls.__name__
             raise ConfigError(
-                f'{self.name} {cls.__name__!r} takes no argument {wrong[0]!r}. Arguments: {", ".join(accepted)}.'
+                f'{self.name} {kind!r} takes no argument {wrong[0]!r}{hint} Arguments: {", ".join(accepted)}.', cfg
             )
         return cls(*args, **kwargs)
 
     def build(self, cfg: dict, *args, **kwargs) -> nn.Module:
         """Build the layer of ``cfg``; positional and keyword arguments come before those of ``cfg``."""
         cls, arguments = self.resolve(cfg)
-        return self.construct(cls, *args, **{**kwargs, **arguments})
+        return self.construct(cls, cfg, *args, **{**kwargs, **arguments})

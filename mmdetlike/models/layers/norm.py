@@ -85,9 +85,9 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> t
     # the only one whose first argument is not the number of channels
     if issubclass(cls, nn.GroupNorm):
         _check_groups(arguments, num_features, cfg)
-        layer = NORM_LAYERS.construct(cls, num_channels=num_features, **arguments)
+        layer = NORM_LAYERS.construct(cls, cfg, num_channels=num_features, **arguments)
     else:
-        layer = NORM_LAYERS.construct(cls, num_features, **arguments)
+        layer = NORM_LAYERS.construct(cls, cfg, num_features, **arguments)
     for parameter in layer.parameters():
         parameter.requires_grad = requires_grad
     return f'{norm_abbreviation(cls)}{postfix}', layer

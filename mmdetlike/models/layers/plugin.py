@@ -43,7 +43,7 @@ def build_plugin_layer(cfg: dict, postfix: int | str = '', **kwargs) -> tuple[st
     if inspect.isclass(cls) and issubclass(cls, (NonLocal1d, NonLocal2d, NonLocal3d)):
         arguments = _with_classes(arguments)
     try:
-        layer = PLUGIN_LAYERS.construct(cls, **arguments)
+        layer = PLUGIN_LAYERS.construct(cls, cfg, **arguments)
     except ValueError as error:
         raise ConfigError(str(error), cfg) from error
     return f'{plugin_abbreviation(cls)}{postfix}', layer

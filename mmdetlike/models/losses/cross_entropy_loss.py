@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
 from .reduction import Loss
@@ -18,6 +19,19 @@ def one_hot_labels(label: Tensor, num_classes: int) -> Tensor:
     """
     classes = torch.arange(num_classes, device=label.device)
     return label.unsqueeze(1) == classes.view(-1, *[1] * (label.dim() - 1))
+
+
+def check_class_weight(loss: nn.Module, num_channels: int, head: str) -> None:
+    """Raise ``ConfigError`` where a loss weighs another number of classes than ``head`` has logits for.
+
+    torch would say so only at the first loss, and not what to change.
+    """
+    weights = getattr(loss, 'class_weight', None)
+    if weights is not None and len(weights) != num_channels:
+        classes = 'classes' if getattr(loss, 'use_sigmoid', False) else 'classes, the last of which is background'
+        raise ConfigError(
+            f'class_weight of loss_cls has {len(weights)} numbers, but {head} has {num_channels} {classes}'
+        )
 
 
 @MODELS.register_module()

@@ -11,7 +11,7 @@ from mmdetlike.models.layers import ConvModule, CSPLayer, conv_class
 from mmdetlike.models.layers.csp_layer import BN_OF_YOLO, SWISH, YOLO_INIT
 from mmdetlike.registry import MODELS
 
-from .inputs import check_number
+from .inputs import check_number, join
 
 
 @MODELS.register_module()
@@ -66,13 +66,17 @@ class YOLOXPAFPN(BaseModule):
         return ConvModule(in_channels, out_channels, 1, **layers)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backbone maps (B, C_i, H_i, W_i), each half as large as the one before -> (B, out_channels, H_i, W_i)."""
+        """Backbone maps (B, C_i, H_i, W_i), each half as large as the one before -> (B, out_channels, H_i, W_i).
+
+        Raises:
+            ConfigError: A map is not half as large as the one before.
+        """
         check_number(self, inputs, len(self.in_channels))
         top = inputs[-1]
         laterals = []  # coarse to fine; the way up meets them in reverse
         for finer, reduce, block in zip(reversed(inputs[:-1]), self.reduce_layers, self.top_down_blocks):
             laterals.append(reduce(top))
-            top = block(torch.cat([self.upsample(laterals[-1]), finer], dim=1))
+            top = block(join(self, self.upsample(laterals[-1]), finer))
         outs = [top]
         for lateral, downsample, block in zip(reversed(laterals), self.downsamples, self.bottom_up_blocks):
             outs.append(block(torch.cat([downsample(outs[-1]), lateral], dim=1)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class FPN(BaseModule):
         upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
 
     Raises:
-        ValueError: ``num_outs`` or ``add_extra_convs`` doesn't fit.
+        ValueError: ``num_outs`` or ``add_extra_convs`` doesn't fit, or ``interpolate`` doesn't take ``upsample_cfg``.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class FPN(BaseModule):
             raise ValueError(f'add_extra_convs must be a bool or one of {EXTRA_CONV_SOURCES}, got {add_extra_convs!r}')
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg or dict(mode='nearest'))
+        self._check_upsampling()
 
         # not in place: an activation would change a lateral that the level below still adds to its own
         layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
@@ -131,6 +133,13 @@ class FPN(BaseModule):
             # a window of one pixel: it takes every second pixel, as the P6 of Faster R-CNN with FPN does
             outs.append(F.max_pool2d(outs[-1], 1, stride=2))
         return tuple(outs)
+
+    def _check_upsampling(self) -> None:
+        """Upsample one pixel: a wrong setting would show only when the first image comes."""
+        try:
+            self._upsample(torch.zeros(1, 1, 1, 1, device='cpu'), (2, 2))
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise ValueError(f'torch refuses upsample_cfg={self.upsample_cfg}: {error}') from error
 
     def _upsample(self, x: Tensor, size) -> Tensor:
         # by default to the size of the finer map: sides that are odd are not doubled exactly

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
-from .inputs import check_number
+from .inputs import check_number, join
 
 DEFAULT_NORM = dict(type='BN', requires_grad=True)
 DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
@@ -81,11 +80,15 @@ class YOLOV3Neck(BaseModule):
             self.add_module(f'detect{i + 1}', block)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine."""
+        """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine.
+
+        Raises:
+            ConfigError: A map is not half as large as the one before.
+        """
         check_number(self, feats, self.num_scales)
         # the heads of YOLOv3 go from coarse to fine, as checkpoints number them
         outs = [self.detect1(feats[-1])]
         for i, feat in enumerate(reversed(feats[:-1]), 1):
             upsampled = F.interpolate(getattr(self, f'conv{i}')(outs[-1]), scale_factor=2)
-            outs.append(getattr(self, f'detect{i + 1}')(torch.cat([upsampled, feat], dim=1)))
+            outs.append(getattr(self, f'detect{i + 1}')(join(self, upsampled, feat)))
         return tuple(outs)

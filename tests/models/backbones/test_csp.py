@@ -187,3 +187,8 @@ def test_csp_layer_joins_main_and_short(attention):
     torch.testing.assert_close(layer(x), layer.final_conv(layer.attention(joined) if attention else joined))
     assert joined.shape[1] == 8 and len(layer.blocks) == 2
     assert type(layer.blocks[0]) is (CSPNeXtBlock if attention else DarknetBottleneck)
+
+
+def test_a_network_without_channels_is_refused():
+    with pytest.raises(ValueError, match=r'widen_factor=0\.01 leaves less than 2 of the 64 channels of a stage'):
+        CSPDarknet(widen_factor=0.01)

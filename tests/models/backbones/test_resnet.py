@@ -376,3 +376,22 @@ def test_res_layer_is_the_last_stage_of_a_resnet():
 def test_res_layer_of_an_unknown_depth():
     with pytest.raises(ValueError, match=r'depth must be one of \[18, 34, 50, 101, 152\], got 20'):
         ResLayer(20)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (
+            dict(plugins=[dict(cfg=dict(type='ContextBlock', ratio=0.5))]),
+            "a plugin must be a dict with 'cfg', 'position'",
+        ),
+        (
+            dict(plugins=[dict(cfg=dict(type='ContextBlock', ratio=0.5), position='after_conv3', stages=(True,))]),
+            'stages of a plugin',
+        ),
+        (dict(dcn=dict(type='DCN'), stage_with_dcn=(False, True)), 'stage_with_dcn .* each of num_stages=4'),
+    ],
+)
+def test_settings_of_stages_are_complete(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ResNet(50, **settings)

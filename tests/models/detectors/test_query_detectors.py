@@ -126,3 +126,15 @@ def test_denoising_queries_are_no_predictions():
     outs.hidden_states = [hidden[:, -6:] for hidden in outs.hidden_states]
     outs.references = [reference[:, -6:] for reference in outs.references]
     torch.testing.assert_close(best.bboxes, model.bbox_head.predict(outs)[0].bboxes)
+
+
+def test_a_head_of_another_width_is_refused():
+    with pytest.raises(ValueError, match='embed_dims of bbox_head must be the 16 channels of the encoder, got 8'):
+        detr(bbox_head=dict(type='DETRHead', num_classes=3, embed_dims=8))
+
+
+def test_class_weights_of_a_query_head_are_those_of_its_classes():
+    loss = dict(type='CrossEntropyLoss', class_weight=[1.0, 1.0])
+    message = 'class_weight of loss_cls has 2 numbers, but DETRHead has 4 classes, the last of which is background'
+    with pytest.raises(ValueError, match=message):
+        detr(bbox_head=dict(type='DETRHead', num_classes=3, embed_dims=DIMS, loss_cls=loss))

@@ -231,10 +231,17 @@ def test_dropout_types():
         (lambda: build_padding_layer({'type': 'reflekt'}, 1), "Did you mean 'reflect'"),
         (lambda: build_upsample_layer({'type': 'bilinaer'}), "Did you mean 'bilinear'"),
         (lambda: build_norm_layer({'num_groups': 2}, 8), "must be a dict with the key 'type'"),
-        (lambda: build_activation_layer('ReLU'), "must be a dict with the key 'type', but got 'ReLU'"),
+        (
+            lambda: build_activation_layer('ReLU'),
+            "The config of an activation layer must be a dict with the key 'type', but got 'ReLU'",
+        ),
+        (lambda: build_plugin_layer({'type': 'ContextBlok'}), "Did you mean 'ContextBlock'\\?$"),
         (lambda: build_norm_layer({'type': 'GN', 'num_groups': 3}, 8), 'divisible by num_groups, but got 8 channels'),
         (lambda: build_norm_layer({'type': 'GN'}, 8), "GroupNorm needs 'num_groups'"),
-        (lambda: build_norm_layer({'type': 'BN', 'momentun': 0.1}, 8), "takes no argument 'momentun'"),
+        (
+            lambda: build_norm_layer({'type': 'BN', 'momentun': 0.1}, 8),
+            "'BN' takes no argument 'momentun'; did you mean 'momentum'",
+        ),
         (lambda: build_conv_layer(None, 1, 1, 1, strides=2), "takes no argument 'strides'"),
         (lambda: build_dropout({'type': 'DropPath', 'drop_prob': 1.0}), r'in \[0, 1\)'),
         (lambda: build_activation_layer({'type': 'HSigmoid', 'divisor': 0}), 'divisor'),
@@ -249,4 +256,18 @@ def test_unknown_type_is_a_config_error_with_the_config():
     cfg = {'type': 'RelU'}
     with pytest.raises(ConfigError) as caught:
         build_activation_layer(cfg)
+    assert caught.value.cfg is cfg
+
+
+@pytest.mark.parametrize(
+    ('build', 'cfg'),
+    [
+        (lambda cfg: build_conv_layer(cfg, 1, 1, 1), {'type': 'DCN', 'group': 1}),
+        (lambda cfg: build_norm_layer(cfg, 8), {'type': 'GN', 'num_groups': 2, 'epsilon': 1}),
+        (lambda cfg: build_plugin_layer(cfg, in_channels=8), {'type': 'ContextBlock', 'ratios': 2}),
+    ],
+)
+def test_an_unknown_argument_is_a_config_error_with_the_config(build, cfg):
+    with pytest.raises(ConfigError, match=f"'{cfg['type']}' takes no argument .* did you mean") as caught:
+        build(cfg)
     assert caught.value.cfg is cfg

@@ -156,3 +156,11 @@ def test_every_parameter_gets_a_gradient():
     sum(o.square().sum() for o in neck(maps((32, 16, 8, 4)))).backward()
     assert all(bool(p.grad.abs().sum() > 0) for p in neck.parameters())
     assert all(isinstance(m, nn.ModuleList) for m in (neck.lateral_convs, neck.fpn_convs))
+
+
+@pytest.mark.parametrize(
+    'upsample_cfg', [dict(mod='nearest'), dict(mode='neares'), dict(mode='bilinear', scale_factor='2')]
+)
+def test_upsampling_that_torch_refuses_is_refused_before_the_first_image(upsample_cfg):
+    with pytest.raises(ValueError, match='torch refuses upsample_cfg='):
+        FPN([2, 3], 4, 2, upsample_cfg=upsample_cfg)

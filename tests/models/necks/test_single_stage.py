@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.necks import YOLOXPAFPN, ChannelMapper, CSPNeXtPAFPN, CTResNetNeck, SSDNeck, YOLOV3Neck
 from mmdetlike.models.necks.ct_resnet_neck import bilinear_kernel
+from mmdetlike.registry import MODELS
 from tests.models.backbone_checks import shapes
 
 
@@ -186,3 +188,17 @@ def test_ct_resnet_neck_upsamples_bilinearly_at_first():
     expected = F.interpolate(x, scale_factor=2, mode='bilinear')
     torch.testing.assert_close(upsampled[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1])
     assert bilinear_kernel(4)[0].tolist() == [0.0625, 0.1875, 0.1875, 0.0625]
+
+
+@pytest.mark.parametrize(
+    'neck',
+    [
+        dict(type='YOLOXPAFPN', in_channels=[2, 4], out_channels=4, num_csp_blocks=1),
+        dict(type='YOLOV3Neck', num_scales=2, in_channels=[4, 2], out_channels=[4, 4]),
+    ],
+)
+def test_images_that_are_no_multiple_of_the_stride_are_refused(neck):
+    maps = [torch.rand(1, 2, 5, 8), torch.rand(1, 4, 3, 4)]
+    message = r'joins each feature map.* one of \(6, 8\) does not fit one of \(5, 8\): .* pad_size_divisor'
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(neck)(maps)

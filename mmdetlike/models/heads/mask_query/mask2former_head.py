@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import CrossFirstDecoder, TransformerDecoder
 from mmdetlike.models.utils import get_uncertain_point_coords_with_randomness, interpolate_as
@@ -28,6 +29,9 @@ class Mask2FormerHead(MaskFormerHead):
         num_transformer_feat_level: Levels that the decoder attends to, one in each layer in turn.
         kwargs: See ``MaskFormerHead``; ``train_cfg`` has ``num_points``, ``oversample_ratio`` and
             ``importance_sample_ratio``.
+
+    Raises:
+        ConfigError: The pixel decoder puts out another number of maps than ``num_transformer_feat_level``.
     """
 
     def __init__(
@@ -44,6 +48,12 @@ class Mask2FormerHead(MaskFormerHead):
         self.num_transformer_feat_level = num_transformer_feat_level
         pixel_decoder = dict(pixel_decoder, strides=strides)
         super().__init__(in_channels, feat_channels, out_channels, pixel_decoder=pixel_decoder, **kwargs)
+        num_maps = getattr(self.pixel_decoder, 'num_outs', 1)
+        if num_maps != num_transformer_feat_level:
+            raise ConfigError(
+                f'num_transformer_feat_level={num_transformer_feat_level} must be the number of maps that the pixel '
+                f'decoder puts out to attend to, {num_maps}'
+            )
 
     def build_decoder(self, cfg: dict) -> TransformerDecoder:
         """A decoder whose queries attend to the image first: masks tell them where to look from the start."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import TransformerDecoder, build_positional_encoding, flatten_pyramid, mlp
+from mmdetlike.models.losses import check_class_weight
 from mmdetlike.models.utils import padding_of, preprocess_panoptic_gt, require_masks, semantic_maps
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
@@ -48,6 +49,9 @@ class MaskFormerHead(Head):
         train_cfg: Settings of training: ``assigner``.
         test_cfg: Settings of testing.
         init_cfg: Weight initialization.
+
+    Raises:
+        ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class MaskFormerHead(Head):
         self.query_embed = nn.Embedding(num_queries, feat_channels)
         self.build_decoder_inputs(in_channels, enforce_decoder_input_project)
         self.loss_cls = MODELS.build(loss_cls)
+        check_class_weight(self.loss_cls, self.num_classes + 1, type(self).__name__)
         self.loss_mask = MODELS.build(loss_mask)
         self.loss_dice = MODELS.build(loss_dice)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule, caffe2_xavier_init, normal_init, xavier_init
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule, build_part
 from mmdetlike.models.layers.transformer import (
     DeformableEncoder,
@@ -174,7 +175,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
         feat_channels: Channels of the encoder and the path.
         out_channels: Channels of the mask features.
         num_outs: Maps that queries attend to.
-        encoder: Arguments of ``DeformableEncoder``; the ``num_levels`` of its attention are the coarse maps.
+        encoder: Arguments of ``DeformableEncoder``, required; the ``num_levels`` of its attention are the coarse maps.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
         norm_cfg: Norm layer.
         act_cfg: Activation after each sum.
@@ -197,6 +198,8 @@ class MSDeformAttnPixelDecoder(TopDownPath):
         positional_encoding: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        if encoder is None:
+            raise ConfigError('MSDeformAttnPixelDecoder needs an encoder: a dict of the arguments of DeformableEncoder')
         # the levels of the attention are those that are encoded; finer maps are too large for it
         num_encoded = encoder['layer_cfg']['self_attn_cfg'].get('num_levels', 4)
         super().__init__(in_channels[:-num_encoded], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)

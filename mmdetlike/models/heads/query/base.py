@@ -11,6 +11,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.models.losses import check_class_weight
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
@@ -54,6 +55,9 @@ class QueryHead(Head):
         train_cfg: Settings of training: ``assigner``.
         test_cfg: Settings of testing: ``max_per_img``.
         init_cfg: Weight initialization.
+
+    Raises:
+        ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
     """
 
     # whether the encoder's proposals learn objectness alone: all objects are of class 0 for them
@@ -80,6 +84,7 @@ class QueryHead(Head):
         self.loss_iou = MODELS.build(loss_iou)
         self.use_sigmoid_cls = getattr(self.loss_cls, 'use_sigmoid', False)
         self.cls_out_channels = num_classes + (not self.use_sigmoid_cls)
+        check_class_weight(self.loss_cls, self.cls_out_channels, type(self).__name__)
         self.build_layers()
 
     # -- what a family supplies ---------------------------------------------------------------------------------------

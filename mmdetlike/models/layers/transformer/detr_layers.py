@@ -114,13 +114,15 @@ class LayerStack(BaseModule):
         init_cfg: Weight initialization.
 
     Raises:
-        ConfigError: There is another number of layers than of configs.
+        ConfigError: There is no layer, or another number of layers than of configs.
     """
 
     layer_class: type[TransformerLayer]
 
     def __init__(self, num_layers: int, layer_cfg: dict | Sequence[dict], init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
+        if num_layers < 1:
+            raise ConfigError(f'{type(self).__name__} needs num_layers of at least 1, got {num_layers}')
         cfgs = [layer_cfg] * num_layers if isinstance(layer_cfg, dict) else list(layer_cfg)
         if len(cfgs) != num_layers:
             raise ConfigError(f'layer_cfg has {len(cfgs)} entries, num_layers={num_layers} are expected')

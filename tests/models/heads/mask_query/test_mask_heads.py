@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.utils import padding_of
 from tests.models.tiny_mask_queries import CLASSES_OF_THINGS, KINDS, mask_head, mask_maps, segment_sample
 from tests.models.tiny_queries import DIMS
@@ -92,3 +93,15 @@ def test_matching_of_masks():
     logits = torch.zeros(1, 7, 5)
     ((queries, segments),) = head.match(logits, masks[None], [gt], [sample])
     assert dict(zip(queries.tolist(), segments.tolist())) == {6: 0, 2: 1, 0: 2, 5: 3}
+
+
+def test_levels_to_attend_to_are_those_of_the_pixel_decoder():
+    with pytest.raises(ConfigError, match=r'num_transformer_feat_level=2 must be the number of maps .*, 3'):
+        mask_head('Mask2FormerHead', num_transformer_feat_level=2)
+
+
+@pytest.mark.parametrize('kind', ['MaskFormerHead', 'Mask2FormerHead'])
+def test_class_weights_are_those_of_the_classes(kind):
+    message = f'class_weight of loss_cls has 134 numbers, but {kind} has 5 classes, the last of which is background'
+    with pytest.raises(ConfigError, match=message):
+        mask_head(kind, loss_cls=dict(type='CrossEntropyLoss', class_weight=[1.0] * 133 + [0.1]))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers.transformer import (
     DeformableEncoder,
     SinePositionalEncoding,
@@ -53,3 +54,8 @@ def test_matrices_are_initialized_by_xavier_but_for_parts_that_know_better():
     assert 0.9 * bound < weight.abs().max() <= bound
     # deformable attention begins with the same offsets everywhere: its paper's, not random ones
     assert not encoder.layers[0].self_attn.sampling_offsets.weight.any()
+
+
+def test_a_stack_has_a_layer():
+    with pytest.raises(ConfigError, match='TransformerEncoder needs num_layers of at least 1, got 0'):
+        TransformerEncoder(0, {})
