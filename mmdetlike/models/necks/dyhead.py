@@ -60,6 +60,8 @@ class DyHeadBlock(nn.Module):
             nn.AdaptiveAvgPool2d(1), nn.Conv2d(out_channels, 1, 1), nn.ReLU(), build_activation_layer(act_cfg)
         )
         self.task_attn_module = DyReLU(out_channels)
+        # the blocks of a sequence are not asked to, as mmengine asks its own modules alone
+        self.init_weights()
 
     def init_weights(self) -> None:
         """Draw convolutions from a normal distribution; offsets begin at 0 and masks at 0.5."""
