@@ -1,3 +1,3 @@
-from .data_preprocessor import BatchFixedSizePad, BatchSyncRandomResize, DetDataPreprocessor
+from .data_preprocessor import BatchFixedSizePad, BatchResize, BatchSyncRandomResize, DetDataPreprocessor
 from .multi_branch import MultiBranchDataPreprocessor
 from .track import TrackDataPreprocessor
