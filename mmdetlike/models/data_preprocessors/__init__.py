@@ -1,4 +1,4 @@
 from .boxinst import BoxInstDataPreprocessor
-from .data_preprocessor import BatchFixedSizePad, BatchSyncRandomResize, DetDataPreprocessor
+from .data_preprocessor import BatchFixedSizePad, BatchResize, BatchSyncRandomResize, DetDataPreprocessor
 from .multi_branch import MultiBranchDataPreprocessor
 from .track import TrackDataPreprocessor

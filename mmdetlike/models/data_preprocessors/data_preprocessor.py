@@ -258,3 +258,34 @@ class BatchFixedSizePad(nn.Module):
             sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))
             self.pad_annotations(sample, shape)
         return pad_to(inputs, shape, self.img_pad_value), data_samples
+
+
+@MODELS.register_module()
+class BatchResize(nn.Module):
+    """Scale batches as far as they fit into a size, then pad them to a multiple of a divisor.
+
+    Args:
+        scale: Longest and shortest side in pixels that a batch may have.
+        pad_size_divisor: What height and width become a multiple of.
+        pad_value: Value of padded pixels, after normalization.
+    """
+
+    def __init__(self, scale: tuple[int, int], pad_size_divisor: int = 1, pad_value: float = 0) -> None:
+        super().__init__()
+        self.longest, self.shortest = max(scale), min(scale)
+        self.pad_size_divisor = pad_size_divisor
+        self.pad_value = pad_value
+
+    def forward(
+        self, inputs: Tensor, data_samples: list[DetDataSample] | None
+    ) -> tuple[Tensor, list[DetDataSample] | None]:
+        """Images (B, 3, H, W) and their samples -> the same at the new size."""
+        size = tuple(inputs.shape[-2:])
+        factor = min(self.longest / max(size), self.shortest / min(size))
+        target = tuple(int(side * factor) for side in size)
+        inputs = F.interpolate(inputs, size=target, mode='bilinear', align_corners=False)
+        shape = tuple(-(-side // self.pad_size_divisor) * self.pad_size_divisor for side in target)
+        for sample in data_samples or ():
+            resize_sample(sample, Warp.resize(size, target))
+            sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))
+        return pad_to(inputs, shape, self.pad_value), data_samples

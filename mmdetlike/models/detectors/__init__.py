@@ -39,6 +39,7 @@ from .soft_teacher import SoftTeacher
 from .trident_faster_rcnn import TridentFasterRCNN
 from .two_stage import (
     CascadeRCNN,
+    CrowdDet,
     FasterRCNN,
     FastRCNN,
     GridRCNN,

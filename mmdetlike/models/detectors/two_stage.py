@@ -172,3 +172,8 @@ class QueryInst(TwoStageDetector):
 @MODELS.register_module()
 class SCNet(CascadeRCNN):
     """SCNet: Training Inference Sample Consistency for Instance Segmentation, arXiv 2012.10150."""
+
+
+@MODELS.register_module()
+class CrowdDet(TwoStageDetector):
+    """Detection in Crowded Scenes: One Proposal, Multiple Predictions, arXiv 2003.09163."""

@@ -102,6 +102,7 @@ SWITCHABLE = dict(
     type='DetectoRS_ResNet',
     depth=50,
     base_channels=2,
+    norm_eval=False,
     conv_cfg=dict(type='ConvAWS'),
     sac=dict(type='SAC', use_deform=True),
     stage_with_sac=[False, True, True, True],
@@ -120,4 +121,21 @@ def detectors(num_classes: int = 3) -> dict:
     )
     cfg = cascade(with_neck('faster_rcnn', num_classes, neck), 'CascadeRoIHead')
     cfg['backbone'] = dict(SWITCHABLE, output_img=True)
+    return cfg
+
+
+@family
+def crowddet(num_classes: int = 3) -> dict:
+    cfg = copy.deepcopy(config('faster_rcnn', num_classes))
+    cfg['type'] = 'CrowdDet'
+    cfg['roi_head']['type'] = 'MultiInstanceRoIHead'
+    cfg['roi_head']['bbox_head'].update(
+        type='MultiInstanceBBoxHead',
+        with_refine=True,
+        num_shared_fcs=2,
+        loss_cls=dict(type='CrossEntropyLoss', reduction='none'),
+        loss_bbox=dict(type='SmoothL1Loss', reduction='none'),
+    )
+    cfg['train_cfg']['rcnn']['assigner']['type'] = 'MultiInstanceAssigner'
+    cfg['train_cfg']['rcnn']['sampler']['type'] = 'MultiInsRandomSampler'
     return cfg

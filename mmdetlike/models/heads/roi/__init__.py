@@ -33,6 +33,7 @@ from .mask_heads import (
     SCNetSemanticHead,
 )
 from .mask_scoring_roi_head import MaskScoringRoIHead
+from .multi_instance_roi_head import MultiInstanceRoIHead
 from .pisa_roi_head import PISARoIHead
 from .point_rend_roi_head import PointRendRoIHead
 from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor

@@ -17,6 +17,7 @@ from .match_cost import (
     MatchCost,
 )
 from .max_iou_assigner import ApproxMaxIoUAssigner, MaxIoUAssigner
+from .multi_instance_assigner import MultiInstanceAssigner, MultiInstanceAssignResult
 from .point_assigner import PointAssigner
 from .point_range_assigner import PointRangeAssigner
 from .region_assigner import RegionAssigner

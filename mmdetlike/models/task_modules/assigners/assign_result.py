@@ -1,6 +1,7 @@
 """The result of an assigner: which object each prior is responsible for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -43,6 +44,11 @@ class AssignResult:
         """The result where all priors (n, 4) are background."""
         gt_inds = torch.zeros(len(priors), dtype=torch.long, device=priors.device)
         return cls.from_gt_inds(gt_inds, priors.new_zeros(len(priors)), gt_labels)
+
+    def to(self, device: torch.device) -> Self:
+        """The same with all tensors on ``device``."""
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
     def add_gt_(self, gt_labels: Tensor) -> None:
         """Prepend the objects themselves as priors, each assigned to itself."""

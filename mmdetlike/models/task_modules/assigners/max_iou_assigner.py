@@ -79,9 +79,7 @@ class MaxIoUAssigner(BaseAssigner):
         result = self.assign_wrt_overlaps(overlaps, labels)
         if ignored is not None:
             result.gt_inds[ignored] = -1  # without objects there are no overlaps to say so
-        return AssignResult(
-            result.num_gts, result.gt_inds.to(device), result.max_overlaps.to(device), result.labels.to(device)
-        )
+        return result.to(device)
 
     def overlaps(self, pred_instances: InstanceData, gt_bboxes: Tensor) -> Tensor:
         """(m, n) the overlaps of objects (m, 4) with the priors, on the objects' device."""

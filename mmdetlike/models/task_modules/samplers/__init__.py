@@ -2,6 +2,6 @@ from .balanced_samplers import CombinedSampler, InstanceBalancedPosSampler, IoUB
 from .base_sampler import BaseSampler
 from .ohem_sampler import OHEMSampler
 from .pseudo_sampler import PseudoSampler
-from .random_sampler import RandomSampler
+from .random_sampler import MultiInsRandomSampler, RandomSampler
 from .sampling_result import SamplingResult
 from .score_hlr_sampler import ScoreHLRSampler, weights_of_same_sum

@@ -25,3 +25,8 @@ class RandomSampler(BaseSampler):
 
     def choose_negatives(self, assign_result: AssignResult, num: int) -> Tensor:
         return self.random_choice(negatives_of(assign_result), num)
+
+
+@TASK_UTILS.register_module()
+class MultiInsRandomSampler(RandomSampler):
+    """Random positives and negatives of a ``MultiInstanceAssigner``, by the object that each overlaps most."""
