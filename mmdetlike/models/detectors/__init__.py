@@ -24,6 +24,7 @@ from .single_stage import (
     AutoAssign,
     CenterNet,
     CondInst,
+    CornerNet,
     RepPointsDetector,
     RetinaNet,
     RTMDet,

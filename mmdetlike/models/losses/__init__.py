@@ -1,6 +1,7 @@
 """Losses: modules that say what one element costs, with one way of weighting and reduction."""
 
 from .accuracy import Accuracy, accuracy
+from .associative_embedding_loss import AssociativeEmbeddingLoss
 from .cross_entropy_loss import CrossEntropyLoss, one_hot_labels
 from .dice_loss import DiceLoss
 from .focal_loss import FocalLoss
