@@ -24,7 +24,18 @@ BATCHES = {
     'one pixel wide': [([[0, 0, 2, 40]], (64, 2)), ([[0, 0, 40, 1]], (1, 64))],
 }
 # boxes reach over the border, as in the recordings of these families
-UNCLIPPED = {'yolov3', 'yolox', 'tood', 'tood_after_warmup', 'centernet', 'sparse_rcnn', 'queryinst', 'grid_rcnn'}
+UNCLIPPED = {
+    'yolov3',
+    'yolox',
+    'tood',
+    'tood_after_warmup',
+    'centernet',
+    'cornernet',
+    'centripetalnet',
+    'sparse_rcnn',
+    'queryinst',
+    'grid_rcnn',
+}
 # scores are multiplied by a predicted overlap, which may be any number
 UNBOUNDED_SCORES = {'ms_rcnn'}
 # objects of all sizes, so that every level and layer is trained

@@ -27,6 +27,7 @@ from .single_stage import (
     BoxInst,
     CenterNet,
     CondInst,
+    CornerNet,
     RepPointsDetector,
     RetinaNet,
     RTMDet,

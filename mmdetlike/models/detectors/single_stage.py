@@ -110,6 +110,11 @@ class CenterNet(SingleStageDetector):
 
 
 @MODELS.register_module()
+class CornerNet(SingleStageDetector):
+    """CornerNet, arXiv 1808.01244; with ``CentripetalHead`` CentripetalNet, arXiv 2003.09119."""
+
+
+@MODELS.register_module()
 class YOLOV3(SingleStageDetector):
     """YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
 

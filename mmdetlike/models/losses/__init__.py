@@ -1,6 +1,7 @@
 """Losses: each computes a value for every element, ``Loss`` weights and reduces them."""
 
 from .accuracy import Accuracy, accuracy
+from .associative_embedding_loss import AssociativeEmbeddingLoss
 from .cross_entropy_loss import CrossEntropyLoss, check_class_weight, one_hot_labels
 from .dice_loss import DiceLoss
 from .focal_loss import FocalLoss

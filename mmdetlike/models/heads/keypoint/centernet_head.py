@@ -13,15 +13,14 @@ from mmdetlike.models.utils import (
     gen_gaussian_target,
     get_local_maximum,
     get_topk_from_heatmap,
-    suppress,
     transpose_and_gather_feat,
 )
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import DetDataSample, SampleList
-from mmdetlike.structures.bbox import geometry, get_box_tensor
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import geometry
 
-from ..head import Head
+from .base import HeatmapHead, clamp_cell, pixels_per_cell
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', loss_weight=1.0)
 DEFAULT_LOSS_WH = dict(type='L1Loss', loss_weight=0.1)
@@ -49,9 +48,7 @@ class CenterTargets:
         """Enter an object of image ``image`` with ``box`` (4,) xyxy in cells."""
         size = geometry.sizes(box)
         center = geometry.centers(box)
-        height, width = self.heatmap.shape[-2:]
-        x = min(max(int(center[0]), 0), width - 1)
-        y = min(max(int(center[1]), 0), height - 1)
+        x, y = clamp_cell(float(center[0]), float(center[1]), self.heatmap)
         radius = max(0, int(gaussian_radius((float(size[1]), float(size[0])), MIN_OVERLAP)))
         gen_gaussian_target(self.heatmap[image, label], (x, y), radius)
         self.wh[image, :, y, x] = size
@@ -60,7 +57,7 @@ class CenterTargets:
 
 
 @MODELS.register_module()
-class CenterNetHead(Head):
+class CenterNetHead(HeatmapHead):
     """A heat map of centres for each class, and the size and the place in its cell of each object.
 
     Args:
@@ -130,11 +127,8 @@ class CenterNetHead(Head):
         pairs = [heatmap.new_zeros(batch, channels, height, width) for channels in (2, 2, 1)]
         targets = CenterTargets(torch.zeros_like(heatmap), *pairs)
         for i, sample in enumerate(batch_data_samples):
-            gt = sample.gt_instances
-            # on the CPU, where reading single numbers stops nothing
-            boxes = geometry.require_horizontal(get_box_tensor(gt.bboxes), type(self).__name__)
-            boxes = boxes.cpu() / pixels_per_cell(heatmap, sample).cpu()
-            for box, label in zip(boxes, gt.labels.tolist()):
+            boxes = self.boxes_in_cells(heatmap, sample)
+            for box, label in zip(boxes, sample.gt_instances.labels.tolist()):
                 targets.draw(i, box, label)
         return targets
 
@@ -157,19 +151,6 @@ class CenterNetHead(Head):
             results.append(self.finish(found, sample, rescale))
         return results
 
-    def finish(self, found: InstanceData, sample: DetDataSample, rescale: bool) -> InstanceData:
-        """Put boxes where the image was before it was padded and resized, and keep the best."""
-        border = sample.get('border')
-        scale = sample.get('scale_factor')
-        limit = self.test_cfg.get('max_per_img', -1)
-        if border is not None:
-            found.bboxes = geometry.translate(found.bboxes, [-float(border[2]), -float(border[0])])
-        if rescale and scale is not None:  # images that were padded alone have no scale
-            found.bboxes = geometry.scale(found.bboxes, [1 / factor for factor in scale])
-        if self.test_cfg.get('nms') is not None:
-            return suppress(found, self.test_cfg.nms, limit)
-        return found[: limit if limit > 0 else len(found)]
-
 
 def build_branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.Sequential:
     """A 3x3 convolution, and a 1x1 convolution that predicts."""
@@ -178,9 +159,3 @@ def build_branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.
         nn.ReLU(inplace=True),
         nn.Conv2d(feat_channels, out_channels, 1),
     )
-
-
-def pixels_per_cell(heatmap: Tensor, sample: DetDataSample) -> Tensor:
-    """(4,) pixels of the padded image for each cell of a map (..., h, w): x, y, x, y."""
-    height, width = sample.batch_input_shape[:2]
-    return heatmap.new_tensor([width / heatmap.shape[-1], height / heatmap.shape[-2]]).repeat(2)

@@ -1,0 +1,53 @@
+"""What heads share that find objects as peaks of heat maps."""
+
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.utils import suppress
+from mmdetlike.structures import DetDataSample
+from mmdetlike.structures.bbox import geometry, get_box_tensor
+
+from ..head import Head
+
+
+class HeatmapHead(Head):
+    """Classes and settings, and the way from boxes on the network's canvas to those of the original image."""
+
+    def finish(self, found: InstanceData, sample: DetDataSample, rescale: bool) -> InstanceData:
+        """Put boxes where the image was before it was padded and resized, and keep the best."""
+        border = sample.get('border')
+        scale = sample.get('scale_factor')
+        limit = self.test_cfg.get('max_per_img', -1)
+        if border is not None:
+            found.bboxes = geometry.translate(found.bboxes, [-float(border[2]), -float(border[0])])
+        if rescale and scale is not None:  # images that were padded alone have no scale
+            found.bboxes = geometry.scale(found.bboxes, [1 / factor for factor in scale])
+        if self.test_cfg.get('nms') is not None:
+            return suppress(found, self.test_cfg.nms, limit)
+        return found[: limit if limit > 0 else len(found)]
+
+    def boxes_in_cells(self, heatmap: Tensor, sample: DetDataSample) -> Tensor:
+        """The objects' boxes (n, 4) xyxy in cells of ``heatmap``, on the CPU, where reading numbers stops nothing."""
+        boxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), type(self).__name__)
+        return boxes.cpu() / pixels_per_cell(heatmap, sample).cpu()
+
+
+def pixels_per_cell(heatmap: Tensor, sample: DetDataSample) -> Tensor:
+    """(4,) pixels of the padded image for each cell of a map (..., h, w): x, y, x, y."""
+    height, width = sample.batch_input_shape[:2]
+    return heatmap.new_tensor([width / heatmap.shape[-1], height / heatmap.shape[-2]]).repeat(2)
+
+
+def clamp_cell(x: float, y: float, heatmap: Tensor) -> tuple[int, int]:
+    """The cell x, y of ``heatmap`` (..., h, w) that a place falls into, the nearest one where it is outside."""
+    height, width = heatmap.shape[-2:]
+    return min(max(int(x), 0), width - 1), min(max(int(y), 0), height - 1)
+
+
+def build_conv_branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.Sequential:
+    """A 3x3 convolution with ReLU, and a 1x1 convolution that predicts, as ConvModules."""
+    return nn.Sequential(
+        ConvModule(in_channels, feat_channels, 3, padding=1),
+        ConvModule(feat_channels, out_channels, 1, act_cfg=None),
+    )
