@@ -282,10 +282,6 @@ class ResNet(StagedBackbone):
         block_args: dict | None = None,
     ) -> None:
         check_stages(num_stages, strides, dilations, out_indices)
-        if dcn is not None and len(stage_with_dcn) < num_stages:
-            raise ValueError(
-                f'stage_with_dcn must have a flag for each of num_stages={num_stages}, got {stage_with_dcn}'
-            )
         super().__init__(out_indices, 0, norm_eval, weight_init(pretrained, init_cfg))
         # zeroing would undo what a checkpoint brings
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
@@ -308,7 +304,7 @@ class ResNet(StagedBackbone):
                 with_cp=with_cp,
                 conv_cfg=conv_cfg,
                 norm_cfg=self.norm_cfg,
-                dcn=dcn if dcn is not None and stage_with_dcn[i] else None,
+                dcn=stage_dcn(dcn, stage_with_dcn, i),
                 plugins=stage_plugins(plugins or (), i),
                 **settings,
                 **(block_args or {}),
@@ -390,6 +386,19 @@ def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:
     """Whether an ``init_cfg`` loads a checkpoint."""
     cfgs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
     return any(cfg['type'] in ('Pretrained', 'PretrainedInit') for cfg in cfgs)
+
+
+def stage_dcn(dcn: dict | None, stage_with_dcn: Sequence[bool], stage: int) -> dict | None:
+    """``dcn`` where ``stage_with_dcn`` marks ``stage``, else None.
+
+    Raises:
+        ValueError: There is no flag for this stage.
+    """
+    if dcn is None:
+        return None
+    if len(stage_with_dcn) <= stage:
+        raise ValueError(f'stage_with_dcn must have a flag for each stage of the backbone, got {tuple(stage_with_dcn)}')
+    return dcn if stage_with_dcn[stage] else None
 
 
 def stage_plugins(plugins: Sequence[dict], stage: int) -> list[dict]:

@@ -389,7 +389,10 @@ def test_res_layer_of_an_unknown_depth():
             dict(plugins=[dict(cfg=dict(type='ContextBlock', ratio=0.5), position='after_conv3', stages=(True,))]),
             'stages of a plugin',
         ),
-        (dict(dcn=dict(type='DCN'), stage_with_dcn=(False, True)), 'stage_with_dcn .* each of num_stages=4'),
+        (
+            dict(dcn=dict(type='DCN'), stage_with_dcn=(False, True)),
+            r'stage_with_dcn must have a flag for each stage .* got \(False, True\)',
+        ),
     ],
 )
 def test_settings_of_stages_are_complete(settings, message):
