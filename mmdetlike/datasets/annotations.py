@@ -58,6 +58,8 @@ def read_json(path: str, backend_args: dict | None = None, object_hook: Callable
     content = read_bytes(path, backend_args)
     if content.startswith(GZIP):
         raise DataError(f'{path}: expected a JSON file, it is one compressed by gzip: unpack it.')
+    if not content.strip():
+        raise DataError(f'{path}: expected a JSON file, it is empty.')
     try:
         content = content.decode(json.detect_encoding(content))  # in place of the bytes, which may be hundreds of MB
         return json.loads(content, object_hook=object_hook)

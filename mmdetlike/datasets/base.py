@@ -39,6 +39,7 @@ class BaseDetDataset(BaseDataset):
         return_classes: Put the class names into the sample, as ``text``.
         data_prefix: Folders, relative to ``data_root``: ``dict(img='train/', seg='maps/')``.
         pipeline: Transforms, or configs of them, that make a sample of a data info.
+        max_refetch: How many other samples are tried in training in place of one that a step of the pipeline gives up.
 
     The other arguments are those of ``mmengine.dataset.BaseDataset``.
     """
@@ -57,10 +58,12 @@ class BaseDetDataset(BaseDataset):
         return_classes: bool = False,
         data_prefix: dict | None = None,
         pipeline: list = (),
+        max_refetch: int = 1000,
         **kwargs,
     ) -> None:
         if file_client_args is not None:
             raise ConfigError('file_client_args is no longer accepted: pass backend_args to the dataset instead.')
+        check_max_refetch(max_refetch)
         self.seg_map_suffix = seg_map_suffix
         self.proposal_file = proposal_file
         self.backend_args = backend_args
@@ -69,7 +72,7 @@ class BaseDetDataset(BaseDataset):
         self.report = SkipReport(type(self).__name__)
         prefix = self._checked_prefix(data_prefix)
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
-        super().__init__(*args, data_prefix=prefix, pipeline=steps, **kwargs)
+        super().__init__(*args, data_prefix=prefix, pipeline=steps, max_refetch=max_refetch, **kwargs)
 
     def _join_prefix(self) -> None:
         self.ann_file = self._one_path('ann_file')
@@ -306,6 +309,16 @@ class BaseDetDataset(BaseDataset):
             f'{self.source}: {in_a_row} images in a row could not be read, the last being {error}. '
             f'Check data_root={self.data_root!r} and data_prefix={self.data_prefix}.'
         )
+
+
+def check_max_refetch(number: object) -> None:
+    """Refuse anything but a whole number of at least 0.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ConfigError(f'max_refetch={number!r} should be a whole number of at least 0.')
 
 
 def _checked_metainfo(metainfo: object) -> dict:

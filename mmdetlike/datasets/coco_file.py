@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .annotations import check_boxes, match_classes, read_json
+from .annotations import check_boxes, match_classes, read_json, shortened
 from .errors import DataError, SkipReport
 from .records import (
     Field,
@@ -204,13 +204,16 @@ class CocoFile:
     def _content(self, backend_args: dict | None, needs_annotations: bool) -> dict:
         content = read_json(self.path, backend_args, object_hook=_with_arrays)
         if not isinstance(content, dict):
-            raise DataError(f'{self.path}: expected a COCO file, a JSON object, got a {type(content).__name__}.')
+            raise DataError(f'{self.path}: expected a COCO file, a JSON object, got {shortened(content)}.')
         if not needs_annotations and content.get('annotations') is None:
             content.pop('annotations', None)
         needed = list(self.needed_lists) + (['annotations'] if needs_annotations or 'annotations' in content else [])
-        missing = [key for key in needed if not isinstance(content.get(key), list)]
+        missing = [key for key in needed if key not in content]
         if missing:
             raise DataError(f'{self.path}: not a COCO file, it has no list {missing}; its keys: {list(content)}.')
+        for key in needed:
+            if not isinstance(content[key], list):
+                raise DataError(f'{self.path}: expected {key!r} to be a list, got {shortened(content[key])}.')
         return content
 
     def _image_places(self) -> dict[str, int]:

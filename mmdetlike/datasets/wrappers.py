@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ..errors import ConfigError
 from ..registry import DATASETS, TRANSFORMS
+from .base import check_max_refetch
 from .errors import DataError, PipelineError
 from .records import same_id
 from .seeding import seeded, with_seed_of
@@ -231,6 +232,7 @@ class MultiImageMixDataset(_Wrapper):
         self.dataset = _built(dataset)
         self.metainfo = self.dataset.metainfo
         self.transforms = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+        check_max_refetch(max_refetch)
         self.max_refetch = max_refetch
         self.update_skip_type_keys(skip_type_keys)
         if not lazy_init:

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from mmdetlike.datasets import CocoDataset, ConcatDataset, DefaultSampler, ImageError, SeededIndex, base, errors
+from mmdetlike.datasets import (
+    CocoDataset,
+    ConcatDataset,
+    DefaultSampler,
+    ImageError,
+    MultiImageMixDataset,
+    SeededIndex,
+    base,
+    errors,
+)
 from mmdetlike.datasets.base import MAX_BROKEN_IN_A_ROW
 from mmdetlike.datasets.errors import DataError
 from mmdetlike.errors import ConfigError
@@ -170,8 +179,12 @@ def test_broken_json_says_where(make):
 def test_a_file_of_another_kind(make):
     with pytest.raises(DataError, match=r"it has no list \['images', 'categories', 'annotations'\]; its keys: \['x'\]"):
         make({'x': 1})
-    with pytest.raises(DataError, match='a JSON object, got a list'):
+    with pytest.raises(DataError, match=r'a JSON object, got \[1, 2\]'):
         make('[1, 2]')
+    with pytest.raises(DataError, match=r"ann\.json: expected 'images' to be a list, got \{'1': \{\}\}"):
+        make(content([]) | {'images': {'1': {}}})
+    with pytest.raises(DataError, match=r'ann\.json: expected a JSON file, it is empty'):
+        make(' \n')
 
 
 def test_test_images_may_lack_annotations(make):
@@ -366,6 +379,14 @@ def test_indices_have_to_select_something(make):
     ):
         with pytest.raises(ConfigError, match=rf'ann\.json: {told}'):
             make(coco, indices=indices)
+
+
+@pytest.mark.parametrize('number', [-1, 1.5, '3', True, None])
+def test_how_often_to_fetch_again_is_checked(make, number):
+    with pytest.raises(ConfigError, match=rf'max_refetch={number!r} should be a whole number of at least 0'):
+        make(many(2), max_refetch=number)
+    with pytest.raises(ConfigError, match=rf'max_refetch={number!r} should be a whole number of at least 0'):
+        MultiImageMixDataset(make(many(2)), [], max_refetch=number)
 
 
 def test_paths_in_other_forms(make, tmp_path, monkeypatch):

@@ -153,3 +153,31 @@ def test_label_maps_with_a_palette_are_its_indices(kind, backend, tmp_path):
     picture.putpalette(np.random.default_rng(0).bytes(256 * 3))
     (tmp_path / 'seg').write_bytes(encoded(picture, kind))
     assert read_label_map(str(tmp_path / 'seg'), backend).tolist() == labels.tolist()
+
+
+FILES = [
+    *(as_tiff(kind) for kind in KINDS),
+    *(encoded(COLORS, kind) for kind in ('PNG', 'WEBP', 'JPEG', 'GIF', 'BMP', 'AVIF')),
+    cv2.imencode('.tif', PICTURE.astype(np.float32))[1].tobytes(),
+]
+
+
+@pytest.mark.filterwarnings('ignore')  # Pillow warns of tags that it can't read
+@settings(max_examples=80, deadline=None)
+@given(
+    content=st.sampled_from(FILES),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=8), st.integers(0, 40)), min_size=1, max_size=4),
+    in_header=st.booleans(),
+    color_type=st.sampled_from(['color', 'grayscale', 'unchanged']),
+    backend=st.sampled_from(BACKENDS),
+)
+def test_any_damaged_file_is_a_picture_or_an_image_error(content, changes, in_header, color_type, backend):
+    for share, put, removed in changes:
+        start = int(share * min(len(content), 200 if in_header else len(content)))
+        content = content[:start] + put + content[start + removed :]
+    try:
+        img = decode_image(content, color_type, backend, path='a.file')
+    except ImageError as error:
+        assert str(error).startswith('a.file: ')
+    else:
+        assert img.ndim == (2 if color_type == 'grayscale' else 3)

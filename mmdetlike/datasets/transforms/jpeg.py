@@ -125,7 +125,7 @@ def read_orientation(content: bytes) -> int:
 
     try:
         orientation = Image.open(io.BytesIO(content)).getexif().get(_ORIENTATION_TAG, 1)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # not known to Pillow
+    except Exception:  # not known to Pillow, or damaged, which decoding tells
         return 1
     return orientation if orientation in _UPRIGHT else 1
 

@@ -1,4 +1,7 @@
-"""TIFF files: what their tags tell of depth and pages, and damage that decoders pass over."""
+"""TIFF files: what their tags tell of depth and pages, and damage that decoders pass over.
+
+Tags of damaged files make Pillow raise whatever it runs into, hence each ``except Exception``.
+"""
 
 import io
 import zlib
@@ -15,14 +18,13 @@ _BITS_PER_SAMPLE, _COMPRESSION, _KIND_OF_PAGE = 258, 259, 254
 _DATA_TAGS = ((273, 279), (324, 325))  # offsets and lengths of strips, and of tiles
 _DEFLATE = (8, 32946)
 _SMALLER_COPY = 1
-_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError)
 
 
 def bits_per_sample(content: bytes) -> int:
     """Bits of a channel, the most if they differ."""
     try:
         return max(_directory(content).get(_BITS_PER_SAMPLE, (1,)))
-    except (*_UNREADABLE, TypeError):
+    except Exception:
         return 64  # what is unknown is left to OpenCV
 
 
@@ -52,7 +54,7 @@ def _pieces(content: bytes) -> tuple[bool, list[tuple[int, int]]]:
         directory = _directory(content)
         deflated = directory.get(_COMPRESSION, 1) in _DEFLATE
         pieces = [pair for tags in _DATA_TAGS for pair in zip(*(directory.get(tag, ()) for tag in tags))]
-    except (*_UNREADABLE, TypeError):  # a decoder says it better
+    except Exception:  # a decoder says it better
         return False, []
     return deflated, pieces
 
@@ -85,7 +87,7 @@ def is_known_to_pillow(content: bytes) -> bool:
 
     try:
         Image.open(io.BytesIO(content))
-    except (*_UNREADABLE, Image.DecompressionBombError):
+    except Exception:
         return False
     return True
 
@@ -99,7 +101,7 @@ def warn_of_pages(content: bytes, path: str) -> None:
             count = img.n_frames
             img.seek(min(1, count - 1))
             is_copy = img.tag_v2.get(_KIND_OF_PAGE, 0) & _SMALLER_COPY
-    except (*_UNREADABLE, Image.DecompressionBombError):  # kinds that OpenCV alone reads
+    except Exception:  # kinds that OpenCV alone reads
         return
     if count > 1 and not is_copy:
         message = f'{path} has {count} pages, of which the first is read: store each page as a file of its own.'

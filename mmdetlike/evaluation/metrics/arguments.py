@@ -6,6 +6,16 @@ from numbers import Real
 from ...errors import ConfigError
 
 
+def check_count(name: str, value: object) -> None:
+    """Refuse anything but a positive whole number.
+
+    Raises:
+        ConfigError: The message names the argument.
+    """
+    if type(value) is not int or value <= 0:
+        raise ConfigError(f'{name}={value!r} should be a positive whole number.')
+
+
 def check_counts(name: str, values: object) -> None:
     """Refuse anything but positive whole numbers, at least one.
 

@@ -13,7 +13,7 @@ from ...errors import ConfigError
 from ...registry import METRICS
 from ..functional.coco_eval import CocoScores, coco_index, default_detections, keypoint_sigmas
 from ..functional.recall import eval_recalls
-from .arguments import check_counts, check_thresholds
+from .arguments import check_count, check_counts, check_thresholds
 from .coco_rows import (
     FIELDS,
     FILE_KINDS,
@@ -98,7 +98,7 @@ class CocoMetric(BaseMetric):
         check_counts('proposal_nums', self.proposal_nums)
         check_thresholds('iou_thrs', self.iou_thrs)
         if self.max_detections is not None:
-            check_counts('max_detections', [self.max_detections])
+            check_count('max_detections', self.max_detections)
         for metric in self.metrics:
             self._items(metric)
         if {'proposal', 'proposal_fast'} <= set(self.metrics):
