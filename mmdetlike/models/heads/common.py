@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
@@ -59,7 +60,7 @@ def supervise_layers(
 
 @torch.no_grad()
 def match_queries(
-    assigner, preds: Sequence[InstanceData], gts: Sequence[InstanceData], samples: SampleList
+    assigner: BaseAssigner, preds: Sequence[InstanceData], gts: Sequence[InstanceData], samples: SampleList
 ) -> list[tuple[Tensor, Tensor]]:
     """The positive queries (p,) of each image and the index of the object of each.
 

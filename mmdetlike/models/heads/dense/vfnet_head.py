@@ -167,7 +167,7 @@ class VFNetHead(AnchorFreeHead):
         quality[targets.pos_inds, targets.pos_labels] = ious
         return self.loss_cls(cls_score, quality, avg_factor=count)
 
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """Refined boxes of the chosen points, clipped to the image."""
         points = preds.priors.of_image(index).points[inds]
         return self.bbox_coder.decode(points, preds.bbox_pred_refine[index][inds], max_shape=img_shape)
