@@ -91,4 +91,5 @@ class RPNHead(AnchorHead):
 
     def nms_groups(self, candidates: Candidates, preds: FlatPredictions) -> Tensor:
         """Proposals of different levels don't suppress each other."""
+        # there is one class; and objects of the size of one level are seldom found on another: FPN, arXiv 1612.03144
         return preds.priors.level_ids[candidates.prior_inds]

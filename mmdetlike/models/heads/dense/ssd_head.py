@@ -71,6 +71,7 @@ class SSDHead(AnchorHead):
             anchor_generator=anchor_generator,
             bbox_coder=bbox_coder,
             reg_decoded_bbox=reg_decoded_bbox,
+            # losses are no arguments in the toolbox either; the beta of `loss_bbox` comes with `train_cfg`
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0)),
             train_cfg=train_cfg,
