@@ -36,8 +36,8 @@ class SSDHead(AnchorHead):
         norm_cfg: Norm layer.
         act_cfg: Activation.
         feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, test_cfg, init_cfg: As of ``AnchorHead``.
-        train_cfg: As of ``AnchorHead``, and ``neg_pos_ratio``, the number of negatives for each positive of an image,
-            and ``smoothl1_beta``, the ``beta`` of the loss of boxes.
+        train_cfg: Settings of ``AnchorHead``; ``neg_pos_ratio``, the number of negatives for each positive of an image;
+            ``smoothl1_beta``, the ``beta`` of the loss of boxes.
 
     Raises:
         ValueError: ``in_channels`` are not as many as the anchors' levels.

@@ -50,8 +50,8 @@ class YOLOV3Head(DenseHead):
         loss_xy: Loss of offsets in the cell, over the positives.
         loss_wh: Loss of growth, over the positives.
         train_cfg, init_cfg: As of ``DenseHead``.
-        test_cfg: As of ``DenseHead``, and ``conf_thr``, the least objectness; ``nms_pre`` counts candidates of all
-            levels together.
+        test_cfg: Settings of ``DenseHead``, and ``conf_thr``, the least objectness; ``nms_pre`` counts candidates of
+            all levels together.
 
     Raises:
         ValueError: Channels, strides and anchors differ in number of levels.
