@@ -8,8 +8,8 @@ import textwrap
 from inspect import Parameter
 
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-# a text that only sends the reader to a base, whose own text is shown in its place
-REFERENCE = re.compile(r'As of ``\w+``\.')
+# a text that sends the reader to a base, whose own text is shown in its place
+REFERENCE = 'As of ``'
 
 
 def parameters_of(cls: type) -> dict[str, Parameter]:
@@ -58,7 +58,7 @@ def argument_docs(cls: type) -> dict[str, str]:
     docs: dict[str, str] = {}
     for base in cls.__mro__:
         for name, text in _documented(_own_doc(base)).items():
-            if name not in docs or REFERENCE.fullmatch(docs[name]):
+            if name not in docs or docs[name].startswith(REFERENCE):
                 docs[name] = text
     return {name: docs[name] for name in parameters_of(cls) if name in docs}
 
@@ -102,8 +102,10 @@ class FullDoc:
 @functools.cache
 def _full_doc(cls: type) -> str:
     own = _own_doc(cls)
-    documented = {name for name, text in _documented(own).items() if not REFERENCE.fullmatch(text)}
-    inherited = {name: text for name, text in argument_docs(cls).items() if name not in documented}
+    written = {name for name, text in _documented(own).items() if not text.startswith(REFERENCE)}
+    found = {name: text for name, text in argument_docs(cls).items() if name not in written}
+    # a reference to a class outside of ours, such as torch's, may lead nowhere: then it stays as it is
+    inherited = {name: text for name, text in found.items() if not text.startswith(REFERENCE)}
     if not inherited:
         return own
     lines = ''.join(f'    {name}: {text}\n' for name, text in inherited.items())
@@ -112,23 +114,26 @@ def _full_doc(cls: type) -> str:
         return f'{own}\n\nArgs:\n{lines}'.rstrip()
     next_section = re.search(r'\n\n(?=\w+:\n)', rest)
     end = next_section.start() if next_section else len(rest)
-    entries = re.split(r'^(?= {4}\S)', f'{rest[:end].rstrip()}\n', flags=re.MULTILINE)
-    own_lines = ''.join(entry for entry in entries if not _is_replaced(entry))
+    own_lines = _without_entries_for(rest[:end].rstrip() + '\n', {*inherited, 'kwargs'})
     return f'{head}\nArgs:\n{own_lines}{lines.rstrip()}{rest[end:]}'
 
 
-def _is_replaced(entry: str) -> bool:
-    """Whether an entry of a docstring tells nothing beside what bases tell: of ``kwargs``, or a reference."""
-    names, _, text = entry.partition(':')
-    return names.split()[-1:] == ['kwargs'] or REFERENCE.fullmatch(' '.join(text.split())) is not None
+def _without_entries_for(lines: str, names: set[str]) -> str:
+    """The lines of a section without the entries that are about nothing but ``names``."""
+    entries = re.split(r'^ {4}(?=\S)', lines, flags=re.MULTILINE)[1:]
+    kept = [
+        entry for entry in entries if not {name.strip(' *') for name in entry.partition(':')[0].split(',')} <= names
+    ]
+    return ''.join(f'    {entry}' for entry in kept)
 
 
 def show_all_arguments(cls: type) -> type:
     """Let ``help``, ``inspect.signature`` and IDEs see what a class takes beyond its own constructor."""
     own = vars(cls).get('__init__')
     kinds = [] if own is None else [p.kind for p in inspect.signature(own).parameters.values()]
-    if own is None or Parameter.VAR_KEYWORD in kinds:
+    is_partial = own is None or Parameter.VAR_KEYWORD in kinds
+    if is_partial:
         cls.__signature__ = FullSignature()
-    # a constructor that names all of its arguments may leave to a base to tell what they mean
-    cls.__doc__ = FullDoc(cls.__doc__ or '')
+    if is_partial or REFERENCE in (cls.__doc__ or ''):
+        cls.__doc__ = FullDoc(cls.__doc__ or '')
     return cls

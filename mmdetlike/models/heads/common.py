@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
@@ -29,6 +30,7 @@ def rare_classes_init(class_layer: str) -> dict:
 
 def loss_normalizer(weights: Tensor, least: float = 1.0) -> Tensor:
     """The sum of ``weights``, averaged over processes, which a loss is divided by; not below ``least``."""
+    # gradients are averaged over processes, so all of them must divide by the same number
     return mean_over_ranks(weights.sum(), weights.device, least)
 
 
@@ -59,7 +61,7 @@ def supervise_layers(
 
 @torch.no_grad()
 def match_queries(
-    assigner, preds: Sequence[InstanceData], gts: Sequence[InstanceData], samples: SampleList
+    assigner: BaseAssigner, preds: Sequence[InstanceData], gts: Sequence[InstanceData], samples: SampleList
 ) -> list[tuple[Tensor, Tensor]]:
     """The positive queries (p,) of each image and the index of the object of each.
 
@@ -71,10 +73,11 @@ def match_queries(
     """
     matches = []
     for pred, gt, sample in zip(preds, gts, samples):
+        # costs compare boxes in shares of the image
         pred.set_metainfo(dict(img_shape=sample.img_shape))
         result = assigner.assign(pred, gt)
         queries = (result.gt_inds > 0).nonzero().squeeze(1)
-        matches.append((queries, result.gt_inds[queries] - 1))
+        matches.append((queries, result.gt_inds[queries] - 1))  # assigners count objects from 1
     return matches
 
 

@@ -3,6 +3,7 @@
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 
+from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.registry import TASK_UTILS
 
 
@@ -44,6 +45,6 @@ class Head(BaseModule):
         if 'assigner' in self.train_cfg:
             self.assigner = self.build_assigner(self.train_cfg.assigner)
 
-    def build_assigner(self, cfg: dict):
+    def build_assigner(self, cfg: dict) -> BaseAssigner:
         """The assigner that ``train_cfg.assigner`` names."""
         return TASK_UTILS.build(cfg)

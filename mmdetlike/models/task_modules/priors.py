@@ -53,6 +53,7 @@ class Priors:
 
     def of_batch(self, inds: Tensor) -> 'Priors':
         """The priors ``inds`` (n,), which count through all images: ``image * N + index``."""
+        # strides and levels are the same in all images, points may differ
         rows = inds % len(self)
         if self.are_shared:
             return self[rows]

@@ -15,14 +15,16 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import Priors, SamplingResult, anchor_inside_flags
-from mmdetlike.models.utils import best_first, float32_if_half, suppress_boxes
+from mmdetlike.models.task_modules.assigners import BaseAssigner
+from mmdetlike.models.task_modules.samplers import Sampler
+from mmdetlike.models.utils import float32_if_half, suppress_boxes
 from mmdetlike.registry import MODELS, TASK_UTILS
-from mmdetlike.structures import SampleList
+from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
-from .predictions import Candidates, DenseTargets, FlatPredictions
+from .predictions import Candidates, DenseTargets, FlatPredictions, top_scores
 
 MOST_CACHED_SIZES = 8
 
@@ -217,9 +219,9 @@ class DenseHead(Head):
         preds: FlatPredictions,
         samples: SampleList,
         *,
-        assigner=None,
+        assigner: BaseAssigner | None = None,
         priors: Priors | None = None,
-        sampler=None,
+        sampler: Sampler | None = None,
     ) -> DenseTargets:
         """Assign the objects of a batch to priors, sample from these, and collect what the priors should predict.
 
@@ -266,7 +268,7 @@ class DenseHead(Head):
             samplings=samplings,
         )
 
-    def usable_priors(self, preds: FlatPredictions, priors: Priors, sample) -> Tensor | None:
+    def usable_priors(self, preds: FlatPredictions, priors: Priors, sample: DetDataSample) -> Tensor | None:
         """Indices of the priors that may be assigned in this image; None for all of them.
 
         They must lie on the image, not on padding, unless the head ``assigns_padding``, and cross the border of the
@@ -283,7 +285,9 @@ class DenseHead(Head):
         boxes = priors.points.repeat(1, 2) if priors.boxes is None else priors.boxes
         return anchor_inside_flags(boxes, valid, sample.img_shape, border).nonzero().squeeze(1)
 
-    def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
+    def candidates(
+        self, preds: FlatPredictions, priors: Priors, sample: DetDataSample, assigner: BaseAssigner
+    ) -> InstanceData:
         """The rows that an assigner is given, one for each of the N priors of an image (see ``BaseAssigner``).
 
         Args:
@@ -305,13 +309,15 @@ class DenseHead(Head):
         every = torch.arange(len(preds.priors), device=preds.priors.points.device)
         return self.decode(preds, 0, every, None), self.scores(preds)[0]
 
-    def assign(self, candidates: InstanceData, sample, assigner, sampler) -> SamplingResult:
+    def assign(
+        self, candidates: InstanceData, sample: DetDataSample, assigner: BaseAssigner, sampler: Sampler
+    ) -> SamplingResult:
         """Assign the objects of an image to ``candidates`` and sample from these."""
         gt_instances = self.gt_instances(sample)
         assigned = assigner.assign(candidates, gt_instances, sample.get('ignored_instances'))
         return sampler.sample(assigned, candidates, gt_instances)
 
-    def gt_instances(self, sample) -> InstanceData:
+    def gt_instances(self, sample: DetDataSample) -> InstanceData:
         """The objects of a sample that this head learns, whose boxes must be of the kind that its coder makes.
 
         Raises:
@@ -325,19 +331,8 @@ class DenseHead(Head):
         self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm
     ) -> dict[str, list[Tensor]]:
         """Each of the ``terms`` as a list of one value a level, whose sum is trained on."""
-        levels = self.levels(preds, targets.pos_inds)
+        levels = preds.levels(targets.pos_inds)
         return {name: [term(*level) for level in levels] for name, term in terms.items()}
-
-    @staticmethod
-    def levels(preds: FlatPredictions, pos_inds: Tensor) -> list[tuple[slice, Tensor]]:
-        """For each level its rows among the N priors, and its positives as indices into ``pos_inds`` (P,)."""
-        level_of_pos = preds.priors.level_ids[pos_inds % len(preds.priors)]
-        rows = []
-        start = 0
-        for count in preds.num_priors:
-            rows.append(slice(start, start + count))
-            start += count
-        return [(level_rows, (level_of_pos == i).nonzero().squeeze(1)) for i, level_rows in enumerate(rows)]
 
     def class_loss(
         self,
@@ -449,7 +444,7 @@ class DenseHead(Head):
             start += len(level_scores)
         return Candidates(*(torch.cat(column) for column in zip(*levels)))
 
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """Boxes (n, 4) xyxy in pixels of the priors ``inds`` (n,) of image ``index``, clipped to ``img_shape``."""
         references = self.references(preds.priors.of_image(index)[inds])
         return self.bbox_coder.decode(references, preds.bbox_pred[index][inds], max_shape=img_shape)
@@ -476,16 +471,3 @@ def check_one_prior(head: DenseHead) -> None:
     counts = head.prior_generator.num_base_priors
     if set(counts) != {1}:
         raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')
-
-
-def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The ``limit`` best entries (all if negative) of ``scores`` (n, C) above ``threshold``.
-
-    Returns:
-        Scores, rows and columns, each (k,), by falling score.
-    """
-    flat = scores.flatten()
-    inds = (flat > threshold).nonzero().squeeze(1)
-    inds = inds[best_first(flat[inds], limit)]
-    num_classes = scores.shape[1]
-    return flat[inds], torch.div(inds, num_classes, rounding_mode='floor'), inds % num_classes

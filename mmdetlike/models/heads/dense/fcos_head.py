@@ -31,7 +31,7 @@ class FCOSHead(AnchorFreeHead):
         norm_cfg: Norm layer of the towers.
         feat_channels, stacked_convs, strides, dcn_on_last_conv, conv_bias, conv_cfg: As of ``AnchorFreeHead``.
         loss_cls, loss_bbox, bbox_coder, prior_generator: As of ``AnchorFreeHead``.
-        train_cfg: As of ``DenseHead``, without ``assigner``: objects are assigned by ``regress_ranges``.
+        train_cfg: Settings of ``DenseHead``, without ``assigner``: objects are assigned by ``regress_ranges``.
         test_cfg, init_cfg: As of ``DenseHead``.
     """
 

@@ -113,7 +113,7 @@ class FoveaHead(AnchorFreeHead):
         """(n, 1) the base edges of levels (n,)."""
         return torch.tensor(self.base_edge_list, dtype=torch.float32, device=level_ids.device)[level_ids, None]
 
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """Boxes of the chosen points, clipped to the centers of the image's outermost pixels."""
         priors = preds.priors.of_image(index)[inds]
         distances = preds.bbox_pred[index][inds].exp() * self.base_edges(priors.level_ids)

@@ -151,7 +151,7 @@ class GFLHead(DenseHead):
         """Weights (P,) of the positives in the losses of boxes: their best class probabilities."""
         return preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
 
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """Boxes of the chosen cells, clipped to the image."""
         priors = preds.priors.of_image(index)[inds]
         distances = self.integral(preds.bbox_pred[index][inds]) * priors.strides[:, :1]

@@ -83,6 +83,7 @@ class PAAHead(ATSSHead):
         objects = targets.pos_objects
         levels = targets.pos_priors.level_ids
         num_levels = len(self.prior_generator.strides)
+        # level by level: else the levels with many anchors in an object would be all of its candidates
         inds = (ranks_in_groups(losses, objects * num_levels + levels) < self.topk).nonzero().squeeze(1)
         losses = losses[inds]
         objects = objects[inds]

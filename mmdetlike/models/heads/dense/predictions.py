@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmdetlike.models.task_modules import Priors, SamplingResult
+from mmdetlike.models.utils import best_first
 from mmdetlike.utils.dist import mean_over_ranks
 
 
@@ -40,6 +41,17 @@ class FlatPredictions:
     def detach(self) -> 'FlatPredictions':
         """The same predictions without gradient."""
         return replace(self, maps={name: value.detach() for name, value in self.maps.items()})
+
+    def levels(self, pos_inds: Tensor) -> list[tuple[slice, Tensor]]:
+        """For each level its rows among the N priors, and its positives as indices into ``pos_inds`` (P,)."""
+        level_of_pos = self.priors.level_ids[pos_inds % len(self.priors)]
+        levels = []
+        start = 0
+        for level, count in enumerate(self.num_priors):
+            of_level = (level_of_pos == level).nonzero().squeeze(1)
+            levels.append((slice(start, start + count), of_level))
+            start += count
+        return levels
 
 
 @dataclass
@@ -116,3 +128,16 @@ class Candidates:
     def __getitem__(self, inds: Tensor) -> 'Candidates':
         boxes = None if self.boxes is None else self.boxes[inds]
         return Candidates(self.scores[inds], self.labels[inds], self.prior_inds[inds], boxes)
+
+
+def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The ``limit`` best entries (all if negative) of ``scores`` (n, C) above ``threshold``.
+
+    Returns:
+        Scores, rows and columns, each (k,), by falling score.
+    """
+    flat = scores.flatten()
+    inds = (flat > threshold).nonzero().squeeze(1)
+    inds = inds[best_first(flat[inds], limit)]
+    num_classes = scores.shape[1]
+    return flat[inds], torch.div(inds, num_classes, rounding_mode='floor'), inds % num_classes

@@ -193,7 +193,7 @@ class RepPointsHead(AnchorFreeHead):
         half = spread * transfer.exp()
         return torch.cat([center - half, center + half], dim=-1)
 
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """The boxes of the refined points, clipped to the image."""
         boxes = self.boxes(preds.points_refine[index][inds], preds.priors.of_image(index)[inds])
         return boxes if img_shape is None else geometry.clip(boxes, img_shape)

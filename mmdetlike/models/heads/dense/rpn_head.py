@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from ..common import BINARY_CROSS_ENTROPY
@@ -81,7 +82,7 @@ class RPNHead(AnchorHead):
         x = F.relu(self.rpn_conv(x))
         return self.rpn_cls(x), self.rpn_reg(x)
 
-    def gt_instances(self, sample) -> InstanceData:
+    def gt_instances(self, sample: DetDataSample) -> InstanceData:
         """All objects as one class; where axis-aligned boxes are proposed, rotated objects by their enclosing boxes."""
         boxes = get_box_tensor(sample.gt_instances.bboxes)
         if self.bbox_coder.box_dim == geometry.HORIZONTAL:
@@ -90,4 +91,5 @@ class RPNHead(AnchorHead):
 
     def nms_groups(self, candidates: Candidates, preds: FlatPredictions) -> Tensor:
         """Proposals of different levels don't suppress each other."""
+        # there is one class; and objects of the size of one level are seldom found on another: FPN, arXiv 1612.03144
         return preds.priors.level_ids[candidates.prior_inds]

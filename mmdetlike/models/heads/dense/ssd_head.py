@@ -36,8 +36,8 @@ class SSDHead(AnchorHead):
         norm_cfg: Norm layer.
         act_cfg: Activation.
         feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, test_cfg, init_cfg: As of ``AnchorHead``.
-        train_cfg: As of ``AnchorHead``, and ``neg_pos_ratio``, the number of negatives for each positive of an image,
-            and ``smoothl1_beta``, the ``beta`` of the loss of boxes.
+        train_cfg: Settings of ``AnchorHead``; ``neg_pos_ratio``, the number of negatives for each positive of an image;
+            ``smoothl1_beta``, the ``beta`` of the loss of boxes.
 
     Raises:
         ValueError: ``in_channels`` are not as many as the anchors' levels.
@@ -71,6 +71,7 @@ class SSDHead(AnchorHead):
             anchor_generator=anchor_generator,
             bbox_coder=bbox_coder,
             reg_decoded_bbox=reg_decoded_bbox,
+            # losses are no arguments in the toolbox either; the beta of `loss_bbox` comes with `train_cfg`
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0)),
             train_cfg=train_cfg,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, Scale, build_tower
 from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.models.utils import TrainingProgress
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import SampleList
@@ -153,7 +154,7 @@ class TOODHead(DenseHead):
         if 'initial_assigner' in self.train_cfg:
             self.initial_assigner = TASK_UTILS.build(self.train_cfg.initial_assigner)
 
-    def build_assigner(self, cfg: dict):
+    def build_assigner(self, cfg: dict) -> BaseAssigner:
         """The assigner of the later epochs, which measures alignment by the exponents in ``train_cfg``.
 
         Configs of the toolbox write them there, where its head handed them to the assigner at each call.
@@ -211,7 +212,7 @@ class TOODHead(DenseHead):
         """Class scores (B, N, C) in [0, 1], which the head predicts as such."""
         return preds.cls_score
 
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """Boxes of the chosen cells, not clipped, as the paper's authors have it."""
         return preds.bbox_pred[index][inds] * preds.priors.strides[inds, :1]
 

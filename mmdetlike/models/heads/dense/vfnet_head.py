@@ -43,10 +43,10 @@ class VFNetHead(AnchorFreeHead):
     Args:
         num_classes: Classes without background.
         in_channels: Channels of the pyramid's feature maps.
-        regress_ranges: As of ``FCOSHead``; the upper end is also the unit of distances with
+        regress_ranges: See ``FCOSHead``; the upper end is also the unit of distances with
             ``bbox_norm_type='reg_denom'``, twice the last but one in the last.
-        center_sampling: As of ``FCOSHead``; without ``use_atss``.
-        center_sample_radius: As of ``FCOSHead``.
+        center_sampling: See ``FCOSHead``; without ``use_atss``.
+        center_sample_radius: See ``FCOSHead``.
         sync_num_pos: Divide the classification loss by the positives averaged over processes, not by one's own.
         gradient_mul: Share of the gradient that the first boxes receive through the nine points.
         bbox_norm_type: Unit of the predicted distances, ``'reg_denom'`` or ``'stride'``.
@@ -167,7 +167,7 @@ class VFNetHead(AnchorFreeHead):
         quality[targets.pos_inds, targets.pos_labels] = ious
         return self.loss_cls(cls_score, quality, avg_factor=count)
 
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """Refined boxes of the chosen points, clipped to the image."""
         points = preds.priors.of_image(index).points[inds]
         return self.bbox_coder.decode(points, preds.bbox_pred_refine[index][inds], max_shape=img_shape)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.task_modules import Priors
+from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
+from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import get_box_tensor
 
 from ..common import BATCH_NORM, BINARY_CROSS_ENTROPY
@@ -49,8 +50,8 @@ class YOLOV3Head(DenseHead):
         loss_xy: Loss of offsets in the cell, over the positives.
         loss_wh: Loss of growth, over the positives.
         train_cfg, init_cfg: As of ``DenseHead``.
-        test_cfg: As of ``DenseHead``, and ``conf_thr``, the least objectness; ``nms_pre`` counts candidates of all
-            levels together.
+        test_cfg: Settings of ``DenseHead``, and ``conf_thr``, the least objectness; ``nms_pre`` counts candidates of
+            all levels together.
 
     Raises:
         ValueError: Channels, strides and anchors differ in number of levels.
@@ -127,7 +128,9 @@ class YOLOV3Head(DenseHead):
         """The map of one level, (B, A * (5 + classes), H, W)."""
         return (self.convs_pred[level](self.convs_bridge[level](x)),)
 
-    def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
+    def candidates(
+        self, preds: FlatPredictions, priors: Priors, sample: DetDataSample, assigner: BaseAssigner
+    ) -> InstanceData:
         """The rows of the assigner, with ``responsible_flags`` of the anchors in the cell of an object's center."""
         rows = super().candidates(preds, priors, sample, assigner)
         boxes = get_box_tensor(self.gt_instances(sample).bboxes)
@@ -143,7 +146,7 @@ class YOLOV3Head(DenseHead):
         classes = self._class_targets(targets.pos_labels)
         terms = dict(cls=[], conf=[], xy=[], wh=[])
         # level by level, as the coder takes the stride of a level
-        for (rows, pos), stride in zip(self.levels(preds, targets.pos_inds), self.featmap_strides):
+        for (rows, pos), stride in zip(preds.levels(targets.pos_inds), self.featmap_strides):
             boxes = self.bbox_coder.encode(targets.pos_priors.boxes[pos], targets.pos_gt_bboxes[pos], stride)
             objectness = preds.pred_map[:, rows, 4]
             labels = targets.labels[:, rows]
@@ -175,7 +178,7 @@ class YOLOV3Head(DenseHead):
         """The ``nms_pre`` best (prior, class) pairs of all levels together above ``score_thr``."""
         return super().select(scores, [sum(num_priors)], cfg)
 
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """Boxes of the chosen anchors; they may leave the image."""
         priors = preds.priors.of_image(index)[inds]
         pred = preds.pred_map[index][inds]

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, build_tower, run_tower
 from mmdetlike.models.task_modules import Priors
+from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.models.utils import TrainingProgress
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
+from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 
 from .anchor_free_head import LAST_DCN, AnchorFreeHead
@@ -115,7 +116,9 @@ class YOLOXHead(AnchorFreeHead):
             self.multi_level_conv_obj[level](reg_feat),
         )
 
-    def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
+    def candidates(
+        self, preds: FlatPredictions, priors: Priors, sample: DetDataSample, assigner: BaseAssigner
+    ) -> InstanceData:
         """The rows of the assigner, whose points are in the middle of cells; boxes are encoded against corners."""
         rows = super().candidates(preds, priors, sample, assigner)
         rows.points = priors.points + priors.strides / 2
@@ -158,7 +161,7 @@ class YOLOXHead(AnchorFreeHead):
         inds = (values >= cfg.get('score_thr', 0)).nonzero().squeeze(1)
         return Candidates(values[inds], labels[inds], inds)
 
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape) -> Tensor:
+    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """Boxes of the chosen points; they may leave the image."""
         return to_boxes(preds.priors.of_image(index)[inds], preds.bbox_pred[index][inds])
 

@@ -67,10 +67,13 @@ class DecoupledSOLOHead(SOLOHead):
         self.build_predictors()
 
     def build_predictors(self) -> None:
-        self.conv_mask_list_x, self.conv_mask_list_y = (
-            nn.ModuleList(nn.Conv2d(self.feat_channels, grid, 3, padding=1) for grid in self.num_grids)
-            for _ in range(2)
-        )
+        """Make the convolutions that predict masks of columns and of rows."""
+        self.conv_mask_list_x = self.build_axis_predictors()
+        self.conv_mask_list_y = self.build_axis_predictors()
+
+    def build_axis_predictors(self) -> nn.ModuleList:
+        """The convolutions of each level that predict a mask for each column, or for each row."""
+        return nn.ModuleList(nn.Conv2d(self.feat_channels, grid, 3, padding=1) for grid in self.num_grids)
 
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
         """Feature maps -> class logits, and mask logits (B, G, 2 H_i, 2 W_i) of columns and of rows of each level."""
@@ -89,6 +92,7 @@ class DecoupledSOLOHead(SOLOHead):
 
     def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:
         columns, rows = (maps[level][image] for maps in outs.masks)
+        # cells are numbered row by row
         grid = self.num_grids[level]
         return [columns[cells % grid], rows[cells // grid]]
 

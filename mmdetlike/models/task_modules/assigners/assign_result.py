@@ -52,6 +52,7 @@ class AssignResult:
 
     def add_gt_(self, gt_labels: Tensor) -> None:
         """Prepend the objects themselves as priors, each assigned to itself."""
+        # before the priors, as in the toolbox: a seed then draws the same sample
         own = torch.arange(1, len(gt_labels) + 1, dtype=torch.long, device=gt_labels.device)
         self.gt_inds = torch.cat([own, self.gt_inds])
         self.max_overlaps = torch.cat([self.max_overlaps.new_ones(len(own)), self.max_overlaps])

@@ -60,6 +60,7 @@ class BBoxL1Cost(MatchCost):
         boxes = horizontal_pair(self, pred_instances, gt_instances)
         if self.box_format == 'xywh':
             boxes = [bbox_xyxy_to_cxcywh(b) for b in boxes]
+        # in shares of the image, so that the cost weighs the same against others whatever its size
         height, width = img_meta['img_shape'][:2]
         size = boxes[0].new_tensor([width, height] * 2)
         return torch.cdist(boxes[0] / size, boxes[1].to(boxes[0]) / size, p=1)

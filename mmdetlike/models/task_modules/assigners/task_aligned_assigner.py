@@ -49,6 +49,7 @@ class TaskAlignedAssigner(BaseAssigner):
         boxes = get_box_tensor(gt_instances.bboxes)
         overlaps = self.iou_calculator(get_box_tensor(pred_instances.bboxes), boxes)
         alignment = pred_instances.scores[:, gt_instances.labels] ** self.alpha * overlaps**self.beta
+        # the margin of ATSS: on a side, a distance to regress would be 0
         inside = points_inside(points, boxes, margin=0.01)
         gt_inds, best = best_object(overlaps, self._candidates(alignment) & inside)
         rows = gt_inds.nonzero().squeeze(1)
@@ -58,5 +59,6 @@ class TaskAlignedAssigner(BaseAssigner):
 
     def _candidates(self, alignment: Tensor) -> Tensor:
         """(n, m) whether a prior is among the best of an object and aligned with it at all."""
+        # an alignment of 0 is none, also where an object has no better candidates
         values, inds = alignment.topk(min(self.topk, len(alignment)), dim=0)
         return torch.zeros_like(alignment, dtype=torch.bool).scatter_(0, inds, values > 0)

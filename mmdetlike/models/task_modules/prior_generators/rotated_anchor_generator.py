@@ -52,6 +52,7 @@ class FakeRotatedAnchorGenerator(AnchorGenerator):
             center_offset,
         )
         self.angle_version = angle_version
+        # the parent's `use_box_type` would wrap anchors as axis-aligned boxes before they are turned into rotated ones
         self.use_rotated_boxes = use_box_type
 
     def single_level_grid_priors(

@@ -29,7 +29,7 @@ class SSDAnchorGenerator(AnchorGenerator):
         max_sizes: Largest size of each level in pixels.
         basesize_ratio_range: Smallest and largest size as a share of the image, spread over all levels but the finest.
         input_size: Side of the image in pixels, 300 or 512 where sizes are derived.
-        scale_major: As of ``AnchorGenerator``; configs of SSD say False, for which the order above holds.
+        scale_major: See ``AnchorGenerator``; configs of SSD say False, for which the order above holds.
         use_box_type: Return ``HorizontalBoxes`` in place of tensors.
 
     Raises:

@@ -1,5 +1,5 @@
 from .balanced_samplers import CombinedSampler, InstanceBalancedPosSampler, IoUBalancedNegSampler
-from .base_sampler import BaseSampler
+from .base_sampler import BaseSampler, Sampler
 from .ohem_sampler import OHEMSampler
 from .pseudo_sampler import PseudoSampler
 from .random_sampler import MultiInsRandomSampler, RandomSampler

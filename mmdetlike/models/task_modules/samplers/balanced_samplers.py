@@ -61,10 +61,12 @@ class IoUBalancedNegSampler(RandomSampler):
         if len(inds) <= num:
             return inds
         overlaps = assign_result.max_overlaps
+        # with a threshold of 0 the floor is what overlaps nothing, which is not below 0
         is_floor = overlaps[inds] < self.floor_thr if self.floor_thr else overlaps[inds] == 0
         above = self._spread(inds[~is_floor], overlaps, int(num * (1 - self.floor_fraction)))
         floor = self.random_choice(inds[is_floor], num - len(above))
         taken = torch.cat([above, floor])
+        # what either part lacks, any negatives fill up
         rest = inds[~torch.isin(inds, taken)]
         return torch.cat([taken, self.random_choice(rest, num - len(taken))])
 

@@ -1,6 +1,7 @@
 """The base of samplers that take a limited number of priors."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from mmengine.structures import InstanceData
@@ -15,6 +16,22 @@ from .sampling_result import SamplingResult
 Choice = Callable[[AssignResult, int], Tensor]
 
 
+class Sampler(Protocol):
+    """What heads ask of a sampler, also of one that is no ``BaseSampler``.
+
+    Attributes:
+        needs_losses: Whether ``sample`` takes a further argument ``loss_of``, which tells the classification losses
+            (n,) of boxes (n, 4) and their classes (n,); region heads alone can give it.
+    """
+
+    needs_losses: bool
+
+    def sample(
+        self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
+    ) -> SamplingResult:
+        """Choose priors of one image, see ``BaseSampler``."""
+
+
 class BaseSampler:
     """Base of samplers, which take up to ``num`` priors of an image, a set share of them positives.
 
@@ -25,10 +42,6 @@ class BaseSampler:
         pos_fraction: Largest share of positives.
         neg_pos_ub: Most negatives for each positive; negative for no limit.
         add_gt_as_proposals: Put the objects themselves before the priors.
-
-    Attributes:
-        needs_losses: Whether ``sample`` takes a further argument ``loss_of``, which tells the classification losses
-            (n,) of boxes (n, 4) and their classes (n,); region heads alone can give it.
     """
 
     needs_losses = False

@@ -44,6 +44,7 @@ class SamplingResult:
     @property
     def avg_factor(self) -> int:
         """What a loss summed over this image is to be divided by; at least 1 for each kind that counts."""
+        # an image may have none of a kind
         positives = max(len(self.pos_inds), 1)
         negatives = max(len(self.neg_inds), 1)
         return positives + negatives if self.avg_factor_with_neg else positives

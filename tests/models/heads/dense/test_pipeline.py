@@ -7,7 +7,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from mmdetlike.models.heads.dense import AnchorHead, RetinaHead, RPNHead
-from mmdetlike.models.heads.dense.base import top_scores
+from mmdetlike.models.heads.dense.predictions import top_scores
 from mmdetlike.registry import MODELS
 from tests.models.tiny import DETECT, L1, RPN_TRAIN, flat_predictions, make_sample, retina_head
 
