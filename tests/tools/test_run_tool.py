@@ -307,6 +307,14 @@ def test_output_is_utf8_in_an_ascii_locale(tmp_path):
     assert '猫' in done.stdout.decode('utf-8')
 
 
+def test_a_file_name_that_the_locale_lacks_is_named():
+    script = "import os\nfrom mmdetlike.utils.command import run_tool\nrun_tool(lambda: os.stat('\\u732b.png'))\n"
+    done = python('-c', script, **ASCII)
+    assert done.returncode == 2
+    assert "error: '猫.png' can't be written in ascii: set the locale to UTF-8" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_streams_that_cannot_be_reconfigured_are_left(monkeypatch):
     monkeypatch.setattr(sys, 'stdout', io.StringIO())
     run_tool(lambda: print('猫'))
