@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from mmdetlike.engine import launch
+from mmdetlike.engine.resume import check_readable
 from mmdetlike.engine.stopping import stoppable
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.checkpoint import check_readable
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 from mmdetlike.utils.outputs import check_folder
 from mmdetlike.utils.test_cfg import check_test_cfg

@@ -4,9 +4,9 @@ import argparse
 import time
 
 from mmdetlike.engine import launch
+from mmdetlike.engine.resume import check_readable
 from mmdetlike.engine.stopping import saved_training, stoppable
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.checkpoint import check_readable
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 
 
