@@ -112,7 +112,8 @@ def _full_doc(cls: type) -> str:
         return f'{own}\n\nArgs:\n{lines}'.rstrip()
     next_section = re.search(r'\n\n(?=\w+:\n)', rest)
     end = next_section.start() if next_section else len(rest)
-    own_lines = re.sub(r'\n?^ {4}(?:\w+, )*kwargs: .*(?:\n {8}.*)*', '', rest[:end].rstrip(), flags=re.MULTILINE)
+    replaced = rf'\n?^ {{4}}(?:(?:\w+, )*kwargs: |[\w, ]+: {REFERENCE}).*(?:\n {{8}}.*)*'
+    own_lines = re.sub(replaced, '', rest[:end].rstrip(), flags=re.MULTILINE)
     return f'{head}\nArgs:\n{own_lines.strip(chr(10))}\n{lines.rstrip()}{rest[end:]}'
 
 
@@ -122,5 +123,6 @@ def show_all_arguments(cls: type) -> type:
     kinds = [] if own is None else [p.kind for p in inspect.signature(own).parameters.values()]
     if own is None or Parameter.VAR_KEYWORD in kinds:
         cls.__signature__ = FullSignature()
+    if own is None or Parameter.VAR_KEYWORD in kinds or REFERENCE in (cls.__doc__ or ''):
         cls.__doc__ = FullDoc(cls.__doc__ or '')
     return cls

@@ -98,8 +98,15 @@ def test_every_argument_of_every_registered_class_is_documented():
     assert {name: names for name, names in missing.items() if set(names) - torch_knows} == {}
 
 
-@pytest.mark.parametrize('name', ['RetinaHead', 'RTMDetInsSepBNHead', 'FasterRCNN', 'CSPNeXt'])
+@pytest.mark.parametrize('name', ['RetinaHead', 'RTMDetInsSepBNHead', 'FasterRCNN', 'SingleStageDetector', 'CSPNeXt'])
 def test_a_model_shows_no_keywords_that_could_be_anything(name):
     kinds = {parameter.kind for parameter in inspect.signature(MODELS.get(name)).parameters.values()}
     assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
     assert 'init_cfg: Weight initiali' in inspect.getdoc(MODELS.get(name))
+
+
+def test_a_text_that_refers_to_a_base_is_replaced_by_that_of_the_base():
+    doc = inspect.getdoc(MODELS.get('CascadeRoIHead'))
+    assert 'As of' not in doc
+    assert '    bbox_roi_extractor: Pools features of proposals.' in doc
+    assert '    shared_head: Must be None.' in doc
