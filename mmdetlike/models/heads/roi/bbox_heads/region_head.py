@@ -45,6 +45,8 @@ class RegionHead(BaseModule):
 
     def merge_stages(self, preds_of_stages: Sequence[tuple]) -> tuple:
         """What is predicted in testing: the last stage's preds, with the mean class logits of all stages."""
+        # each stage's logits are of the region as that stage had it; in the paper all heads look at the last boxes, but
+        # published checkpoints were scored so, without running each head once more
         cls_score = sum(preds[0] for preds in preds_of_stages) / len(preds_of_stages)
         return (cls_score, *preds_of_stages[-1][1:])
 
@@ -67,6 +69,7 @@ class RegionHead(BaseModule):
     def classification_terms(self, cls_score: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """Classification loss and accuracy of logits (n, num_classes + 1) against ``labels`` (n,)."""
         cls_score = float32_if_half(cls_score)[0]
+        # at least 1: there may be images without proposals on all ranks
         avg_factor = max(mean_over_ranks(float((weights > 0).sum()), labels.device), 1.0)
         loss = self.loss_cls(cls_score, labels, weights, avg_factor=avg_factor)
         losses = dict(loss) if isinstance(loss, dict) else dict(loss_cls=loss)
