@@ -118,6 +118,8 @@ def _full_doc(cls: type) -> str:
 
 def show_all_arguments(cls: type) -> type:
     """Let ``help``, ``inspect.signature`` and IDEs see what a class takes beyond its own constructor."""
+    if isinstance(vars(cls).get('__doc__'), FullDoc):  # registered under a second name
+        return cls
     own = vars(cls).get('__init__')
     kinds = [] if own is None else [p.kind for p in inspect.signature(own).parameters.values()]
     if own is None or Parameter.VAR_KEYWORD in kinds:

@@ -14,10 +14,9 @@ from mmdetlike.structures import DetDataSample, SampleList
 
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 
-
-@MODELS.register_module()
-class BoxInstBboxHead(CondInstBboxHead):
-    """``CondInstBboxHead`` under the name that configs of BoxInst have."""
+# boxes are found as CondInst finds them
+BoxInstBboxHead = CondInstBboxHead
+MODELS.register_module(name='BoxInstBboxHead', module=CondInstBboxHead)
 
 
 @MODELS.register_module()
