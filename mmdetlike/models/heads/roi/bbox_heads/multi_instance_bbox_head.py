@@ -104,7 +104,7 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
         return losses
 
     def instance_targets(self, sampled: SamplingResult) -> tuple[Tensor, Tensor]:
-        """Labels (n, num_instance) and deltas (n, num_instance, 4), as ``emd_loss`` takes them, of an image's regions."""
+        """The labels and targets that ``emd_loss`` takes, of the regions of an image."""
         inds = torch.cat([sampled.pos_inds, sampled.neg_inds])
         gt_inds = sampled.assign_result.gt_inds_of_instances[inds]
         is_object = gt_inds > 0
