@@ -5,6 +5,7 @@ from .ct_resnet_neck import CTResNetNeck
 from .dilated_encoder import DilatedEncoder
 from .fpn import FPN
 from .hrfpn import HRFPN
+from .hybrid_encoder import HybridEncoder
 from .pafpn import PAFPN
 from .ssd_neck import SSDNeck
 from .yolo_neck import YOLOV3Neck
