@@ -30,6 +30,7 @@ RECORDINGS = {
     'rt_detr_basic': ('rt_detr', 'basic'),
     'rt_detr_bottleneck': ('rt_detr', 'bottleneck'),
     'rt_detr_v2': ('rt_detr_v2', 'basic'),
+    'rt_detr_v2_discrete': ('rt_detr_v2', 'basic'),
 }
 
 
@@ -63,6 +64,7 @@ def build(name: str):
     family, block = RECORDINGS[name]
     stages = dict(layer_type=block, out_features=['stage2', 'stage3', 'stage4'])
     backbone = RTDetrResNetConfig(**stages, **WIDTHS[block])
+    method = dict(decoder_method='discrete') if name.endswith('discrete') else {}
     prefix = dict(rt_detr='RTDetr', rt_detr_v2='RTDetrV2')[family]
     config = getattr(transformers, f'{prefix}Config')(
         backbone_config=backbone,
@@ -79,6 +81,7 @@ def build(name: str):
         num_queries=12,
         num_denoising=8,
         num_labels=3,
+        **method,
     )
     model = getattr(transformers, f'{prefix}ForObjectDetection')(config)
     for key, tensor in stored(model).items():

@@ -56,6 +56,8 @@ def small_config(name: str) -> ConfigDict:
     cfg.bbox_head.update(num_classes=3, embed_dims=32)
     cfg.decoder.layer_cfg.self_attn_cfg.update(attention)
     cfg.decoder.layer_cfg.cross_attn_cfg.update(attention, num_points=2)
+    if name.endswith('discrete'):
+        cfg.decoder.layer_cfg.cross_attn_cfg.method = 'discrete'
     cfg.decoder.layer_cfg.ffn_cfg.update(embed_dims=32, feedforward_channels=48)
     return cfg
 

@@ -3,9 +3,15 @@
 import pytest
 import torch
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.detectors.deformable_detr import proposal_anchors
 from mmdetlike.models.heads.query import QueryContext
-from mmdetlike.models.layers.transformer import SinePositionalEncoding, build_sine_encoding, flatten_pyramid
+from mmdetlike.models.layers.transformer import (
+    RTDETRDecoder,
+    SinePositionalEncoding,
+    build_sine_encoding,
+    flatten_pyramid,
+)
 from mmdetlike.models.utils import padding_masks
 from tests.models.tiny import make_sample
 from tests.models.tiny_mask_queries import PIXEL_DECODERS, mask_head
@@ -126,3 +132,10 @@ def test_denoising_queries_are_no_predictions():
     outs.hidden_states = [hidden[:, -6:] for hidden in outs.hidden_states]
     outs.references = [reference[:, -6:] for reference in outs.references]
     torch.testing.assert_close(best.bboxes, model.bbox_head.predict(outs)[0].bboxes)
+
+
+def test_pixels_are_read_by_a_known_method():
+    attention = dict(embed_dims=8, num_heads=2)
+    layer = dict(self_attn_cfg=attention, cross_attn_cfg=dict(attention, method='nearest'))
+    with pytest.raises(ConfigError, match=r"one of \['default', 'discrete'\], got 'nearest'"):
+        RTDETRDecoder(1, layer)

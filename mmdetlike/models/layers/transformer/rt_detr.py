@@ -1,13 +1,58 @@
-"""The decoder of RT-DETR: DETRs Beat YOLOs on Real-time Object Detection, arXiv 2304.08069."""
+"""The decoder of RT-DETR, arXiv 2304.08069, and of RT-DETRv2, arXiv 2407.17140."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .deformable import DeformableDecoder, refine_references
+from mmdetlike.errors import ConfigError
+from mmdetlike_ops import MultiScaleDeformableAttention
+
+from .deformable import DeformableDecoder, DeformableDecoderLayer, refine_references
+from .detr_layers import ATTENTION
 from .ffn import MLP
 from .pyramid import FlatPyramid
+
+
+class DiscreteDeformableAttention(MultiScaleDeformableAttention):
+    """Deformable attention to whole pixels, which asks runtimes for no interpolation (RT-DETRv2, arXiv 2407.17140).
+
+    Sampling offsets get no gradient: a detector is trained with interpolation, and then for a while with this.
+    """
+
+    def sample(
+        self, value: Tensor, spatial_shapes: Tensor, level_start_index: Tensor, locations: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Add up pixels of `value` (b, s, h, c) next to `locations` (b, q, h, l, p, 2) by their weights."""
+        sizes = spatial_shapes.flip(1)[:, None]
+        # the pixel whose index is nearest to the location, as published weights were tuned with
+        columns, rows = (locations * sizes + 0.5).long().clamp(min=0).minimum(sizes - 1).unbind(-1)
+        indices = rows * sizes[..., 0] + columns + level_start_index[:, None]
+        pixels = value.transpose(1, 2)
+        batch, queries, heads, _, _ = indices.shape
+        order = indices.transpose(1, 2).reshape(batch, heads, -1, 1).expand(-1, -1, -1, value.shape[-1])
+        sampled = pixels.gather(2, order).unflatten(2, (queries, -1))
+        weighted = sampled * weights.transpose(1, 2).flatten(3)[..., None]
+        return weighted.sum(3).transpose(1, 2).flatten(2)
+
+
+SAMPLING = dict(default=MultiScaleDeformableAttention, discrete=DiscreteDeformableAttention)
+
+
+class RTDETRDecoderLayer(DeformableDecoderLayer):
+    """A decoder layer whose ``cross_attn_cfg`` may say ``method='discrete'``: see ``DiscreteDeformableAttention``."""
+
+    def build_cross_attention(self, cfg: dict) -> nn.Module:
+        """Multi-scale deformable attention, with interpolation unless ``method`` says otherwise.
+
+        Raises:
+            ConfigError: ``method`` is unknown.
+        """
+        settings = {**ATTENTION, **cfg, 'batch_first': True}
+        method = settings.pop('method', 'default')
+        if method not in SAMPLING:
+            raise ConfigError(f'method of cross_attn_cfg must be one of {sorted(SAMPLING)}, got {method!r}')
+        return SAMPLING[method](**settings)
 
 
 class RTDETRDecoder(DeformableDecoder):
@@ -18,6 +63,8 @@ class RTDETRDecoder(DeformableDecoder):
         layer_cfg: Arguments of the layers, see ``LayerStack``.
         init_cfg: Weight initialization.
     """
+
+    layer_class = RTDETRDecoderLayer
 
     def __init__(self, num_layers: int, layer_cfg: dict | Sequence[dict], init_cfg: dict | None = None) -> None:
         super().__init__(num_layers, layer_cfg, init_cfg=init_cfg)
