@@ -89,6 +89,45 @@ def build(name: str):
     return model
 
 
+def build_detr():
+    """A DETR of ``transformers`` with drawn weights."""
+    from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
+
+    backbone = ResNetConfig(layer_type='bottleneck', out_features=['stage4'], **WIDTHS['bottleneck'])
+    config = DetrConfig(
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone=None,
+        backbone_config=backbone,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        num_queries=12,
+        num_labels=3,
+    )
+    model = DetrForObjectDetection(config)
+    for key, tensor in stored(model).items():
+        tensor.copy_(drawn(key, list(tensor.shape)))
+    return model
+
+
+def record_detr() -> dict:
+    """The recording of a DETR: what its last layer predicts."""
+    model = build_detr().eval()
+    with torch.no_grad():
+        outs = model(images())
+    return dict(
+        config=dict(model_type='detr', decoder_layers=2),
+        state={key: list(tensor.shape) for key, tensor in stored(model).items()},
+        logits=outs.logits.tolist(),
+        boxes=outs.pred_boxes.tolist(),
+    )
+
+
 def stored(model) -> dict[str, Tensor]:
     """The state of a model, each shared parameter under its first name alone, without computed constants."""
     names = {tensor.data_ptr(): key for key, tensor in reversed(model.state_dict().items())}
@@ -119,9 +158,11 @@ def record(name: str) -> dict:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for name in RECORDINGS:
+    recordings = {name: record(name) for name in RECORDINGS}
+    recordings['detr'] = record_detr()
+    for name, recorded in recordings.items():
         with gzip.open(FOLDER / f'{name}.json.gz', 'wt') as file:
-            json.dump(record(name), file)
+            json.dump(recorded, file)
 
 
 if __name__ == '__main__':

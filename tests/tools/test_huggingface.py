@@ -114,6 +114,39 @@ def test_losses_are_those_of_transformers(converted, monkeypatch):
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
+def small_detr() -> ConfigDict:
+    """The shipped config of DETR, as small as what is recorded."""
+    cfg = load_config(ROOT / 'configs/detr/detr_r50_8xb2-150e_coco.py').model
+    attention = dict(embed_dims=32, num_heads=4)
+    cfg.num_queries = 12
+    cfg.backbone.update(base_channels=8, init_cfg=None)
+    cfg.neck.update(in_channels=[256], out_channels=32)
+    for part in (cfg.encoder, cfg.decoder):
+        part.num_layers = 2
+        part.layer_cfg.self_attn_cfg.update(attention)
+        part.layer_cfg.ffn_cfg.update(embed_dims=32, feedforward_channels=48)
+    cfg.decoder.layer_cfg.cross_attn_cfg.update(attention)
+    cfg.positional_encoding.num_feats = 16
+    cfg.bbox_head.update(num_classes=3, embed_dims=32)
+    return cfg
+
+
+def test_detr_predicts_what_transformers_does(tool):
+    recorded = recording('detr')
+    model = MODELS.build(small_detr())
+    model.load_state_dict(tool.convert_state(drawn_state(recorded), recorded['config']))
+    with torch.no_grad():
+        logits, boxes = model.eval()(recorder.images(), mode='tensor')[-1]
+    torch.testing.assert_close(logits, torch.tensor(recorded['logits']), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(boxes, torch.tensor(recorded['boxes']), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('prefix', ['model.backbone.conv_encoder.model.', 'model.backbone.model.'])
+def test_backbones_of_timm_have_our_names(tool, prefix):
+    # as in the weights that DETR's authors published
+    assert tool.rename(f'{prefix}layer2.0.downsample.0.weight', tool.DETR, 6) == 'backbone.layer2.0.downsample.0.weight'
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', recorder.RECORDINGS)
 def test_recordings_are_what_transformers_computes_today(name):

@@ -3,7 +3,7 @@
     python tools/model_converters/huggingface.py rtdetr_r50vd rtdetr_r50vd.pth
 
 The folder is what ``save_pretrained`` writes or the hub holds: ``config.json`` beside ``model.safetensors`` or
-``pytorch_model.bin``. The family is read from ``config.json``: RT-DETR and RT-DETRv2.
+``pytorch_model.bin``. The family is read from ``config.json``: DETR, RT-DETR and RT-DETRv2.
 """
 
 import json
@@ -74,7 +74,37 @@ RT_DETR: Rules = [
     (r'(?:model\.decoder\.)?class_embed\.(\d+)\.(.*)', r'bbox_head.cls_branches.\1.\2'),
     (r'(?:model\.decoder\.)?bbox_embed\.(\d+)\.layers\.(\d)\.(.*)', r'bbox_head.reg_branches.\1.{2*\2}.\3'),
 ]
-FAMILIES = {'rt_detr': RT_DETR, 'rt_detr_v2': RT_DETR}
+STAGE = r'encoder\.stages\.(\d)\.layers\.(\d+)\.'
+# the ResNet of transformers, and that of timm, whose names are ours
+PLAIN_RESNET: Rules = [
+    (r'embedder\.embedder\.convolution\.(.*)', r'conv1.\1'),
+    (r'embedder\.embedder\.normalization\.(.*)', r'bn1.\1'),
+    (STAGE + r'shortcut\.convolution\.(.*)', r'layer{\1+1}.\2.downsample.0.\3'),
+    (STAGE + r'shortcut\.normalization\.(.*)', r'layer{\1+1}.\2.downsample.1.\3'),
+    (r'((?:conv1|bn1|layer\d)\..*)', r'\1'),
+    *RESNET,
+]
+DETR: Rules = [
+    *within(r'model\.backbone\.(?:conv_encoder\.)?model\.', 'backbone.', PLAIN_RESNET),
+    (r'model\.input_projection\.(.*)', r'neck.convs.0.conv.\1'),
+    (r'model\.query_position_embeddings\.(.*)', r'query_embedding.\1'),
+    *within(r'model\.encoder\.layers\.(\d+)\.', r'encoder.layers.\1.', ENCODER_LAYER),
+    (
+        r'model\.decoder\.layers\.(\d+)\.encoder_attn\.([qkv])_proj\.(.*)',
+        r'decoder.layers.\1.cross_attn.attn.\2_proj.\3',
+    ),
+    (
+        r'model\.decoder\.layers\.(\d+)\.encoder_attn\.(?:out_proj|o_proj)\.(.*)',
+        r'decoder.layers.\1.cross_attn.attn.out_proj.\2',
+    ),
+    *within(r'model\.decoder\.layers\.(\d+)\.', r'decoder.layers.\1.', DECODER_LAYER),
+    (r'model\.decoder\.layernorm\.(.*)', r'decoder.post_norm.\1'),
+    (r'class_labels_classifier\.(.*)', r'bbox_head.fc_cls.\1'),
+    (r'bbox_predictor\.layers\.0\.(.*)', r'bbox_head.reg_ffn.layers.0.0.\1'),
+    (r'bbox_predictor\.layers\.1\.(.*)', r'bbox_head.reg_ffn.layers.1.\1'),
+    (r'bbox_predictor\.layers\.2\.(.*)', r'bbox_head.fc_reg.\1'),
+]
+FAMILIES = {'detr': DETR, 'rt_detr': RT_DETR, 'rt_detr_v2': RT_DETR}
 # constants that are computed
 IGNORED = r'.*\.n_points_scale'
 
