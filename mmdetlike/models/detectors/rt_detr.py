@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdetlike.models.heads.query import QueryContext
+from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import FlatPyramid, RTDETRDecoder, flatten_pyramid
 from mmdetlike.models.necks import ChannelMapper
 from mmdetlike.registry import MODELS
@@ -65,7 +66,7 @@ class RTDETR(DINO):
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """A decoder alone."""
-        self.decoder = RTDETRDecoder(**decoder)
+        self.decoder = build_part(decoder, RTDETRDecoder)
         self.encoder = NeckAsEncoder(self.decoder.embed_dims)
 
     def build_queries(self) -> None:
