@@ -139,8 +139,7 @@ class HybridEncoder(BaseModule):
     def attend(self, encoder: TransformerEncoder, x: Tensor) -> Tensor:
         """Let the pixels of a map (B, C, h, w) attend to each other, padding included."""
         pixels = x.flatten(2).transpose(1, 2)
-        # keys take the positions of queries only where these have their shape
-        positions = grid_encoding(x, self.temperature).expand_as(pixels)
+        positions = grid_encoding(x, self.temperature)
         return encoder(pixels, positions).transpose(1, 2).reshape(x.shape)
 
     def top_down(self, maps: Sequence[Tensor]) -> list[Tensor]:
