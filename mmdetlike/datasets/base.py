@@ -339,10 +339,10 @@ def _checked_metainfo(metainfo: object) -> dict:
 
 
 def _palette(palette: object, num_classes: int) -> object:
-    """A list of colours with one for each class; what is no such list (a name, a single colour) is left as it is.
+    """A list of colors with one for each class; what is no such list (a name, a single color) is left as it is.
 
     Raises:
-        ConfigError: A colour of the list is neither a name nor three numbers.
+        ConfigError: A color of the list is neither a name nor three numbers.
     """
     if not isinstance(palette, (list, tuple)) or (palette and all(isinstance(part, (int, float)) for part in palette)):
         return palette

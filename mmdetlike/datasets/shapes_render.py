@@ -1,7 +1,7 @@
-"""Pictures of coloured shapes with exact annotations, made on the fly: the same on every machine.
+"""Pictures of colored shapes with exact annotations, made on the fly: the same on every machine.
 
 A scene is laid out first (which shapes, where, what is seen of each), then painted. Both draw from
-``np.random.RandomState``, whose stream numpy has frozen, and outlines are sampled at pixel centres.
+``np.random.RandomState``, whose stream numpy has frozen, and outlines are sampled at pixel centers.
 """
 
 import math
@@ -87,7 +87,7 @@ class SceneSpec:
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape in a picture: centre and radius in pixels, tilt in radians (clockwise), aspect width / height."""
+    """A shape in a picture: center and radius in pixels, tilt in radians (clockwise), aspect width / height."""
 
     label: int
     center: tuple[float, float]
@@ -109,7 +109,7 @@ class Shape:
         return slice(int(y - r), int(y + r) + 1), slice(int(x - r), int(x + r) + 1)
 
     def mask(self) -> np.ndarray:
-        """Boolean (h, w): which pixel centres of ``window`` are in the shape."""
+        """Boolean (h, w): which pixel centers of ``window`` are in the shape."""
         rows, columns = self.window
         x = np.arange(columns.start, columns.stop) + 0.5
         y = np.arange(rows.start, rows.stop) + 0.5

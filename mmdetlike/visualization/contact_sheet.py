@@ -76,7 +76,7 @@ def save_image(image: np.ndarray, path: str | Path) -> None:
 
 
 def _cell(image: np.ndarray, prediction: Any, ground_truth: Any, cell: int, look: tuple) -> np.ndarray:
-    """One image with its instances, centred in a strip ``cell`` pixels wide."""
+    """One image with its instances, centered in a strip ``cell`` pixels wide."""
     image = as_canvas(image)
     height, width = image.shape[:2]
     factor = cell / max(height, width)
@@ -101,7 +101,7 @@ def _outline(image: np.ndarray, truth: Instances) -> np.ndarray:
 
 
 def _strip(text: str, width: int, height: int) -> np.ndarray:
-    """A line of text on the background colour."""
+    """A line of text on the background color."""
     from PIL import Image, ImageDraw
 
     font = Typeface(max(9, round(height * 0.55)))

@@ -1,6 +1,6 @@
 """Drawing on images: pure functions that return a new image and leave the given one as it is.
 
-Images are uint8 arrays (h, w, 3). Colours are given in the channel order of the image, so RGB and BGR both work. Line
+Images are uint8 arrays (h, w, 3). Colors are given in the channel order of the image, so RGB and BGR both work. Line
 widths and font sizes follow the image size where they are not given.
 """
 
@@ -31,8 +31,8 @@ class Style:
     Args:
         line_width: Width of box lines in pixels on an image of 1333 x 800; it follows the image size.
         mask_alpha: Opacity of the filling of masks.
-        text_color: Colour of the text on tags where it is legible; black or white elsewhere.
-        mask_palette: Colours of masks, one a class; None for the colours of the boxes.
+        text_color: Color of the text on tags where it is legible; black or white elsewhere.
+        mask_palette: Colors of masks, one a class; None for the colors of the boxes.
         keypoint_links: Pairs of keypoints that are connected by a line.
     """
 
@@ -56,9 +56,9 @@ def draw_boxes(
         image: Image (h, w, 3), uint8.
         boxes: Boxes (n, 4), xyxy, in pixels. Lines of boxes that leave the image run along its border; boxes wholly
             outside or not finite are left out. Rotated boxes (n, 5) x, y, width, height, angle are cut by the border.
-        colors: One colour a box.
+        colors: One color a box.
         line_width: In pixels; by default it follows the image size.
-        dashed: Draw dashes of the colour on a dark line.
+        dashed: Draw dashes of the color on a dark line.
 
     Returns:
         A new image.
@@ -93,7 +93,7 @@ def draw_masks(
     Args:
         image: Image (h, w, 3), uint8.
         masks: Masks (n, h, w), bool, of the size of the image. Large ones are drawn first.
-        colors: One colour a mask.
+        colors: One color a mask.
         alpha: Opacity of the filling, 0 to 1.
         line_width: Of the contours, in pixels; by default it follows the image size.
 
@@ -137,7 +137,7 @@ def draw_labels(
         image: Image (h, w, 3), uint8.
         boxes: Boxes (n, 4), xyxy, in pixels, or rotated ones (n, 5).
         texts: One text a box; a box with '' gets no tag.
-        colors: The colour of the tag, one a box.
+        colors: The color of the tag, one a box.
         font_size: In pixels; by default it follows the image size and the number of tags.
         text_color: Used where it is legible on the tag; otherwise the text is black or white.
 
@@ -179,7 +179,7 @@ def draw_keypoints(
     Args:
         image: Image (h, w, 3), uint8.
         keypoints: Keypoints (n, k, 3): x, y in pixels and visibility; those not above 0 are left out.
-        colors: One colour an instance.
+        colors: One color an instance.
         links: Pairs of indices of keypoints to connect.
         radius: Of the dots, in pixels; by default it follows the image size.
 
@@ -244,7 +244,7 @@ def draw_instances(
 
 
 def as_canvas(image: np.ndarray) -> np.ndarray:
-    """Return a copy of an image to draw on: uint8, (h, w, 3), contiguous; grey images get three equal channels.
+    """Return a copy of an image to draw on: uint8, (h, w, 3), contiguous; gray images get three equal channels.
 
     Raises:
         ValueError: the array is not a uint8 image.
@@ -308,7 +308,7 @@ def _is_visible(box: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 
 def _frame(box: np.ndarray, shape: tuple[int, ...], line_width: int) -> tuple[int, int, int, int] | None:
-    """Pixels [x1, x2) x [y1, y2) that the outline of a box encloses, lines centred on the edges of the box."""
+    """Pixels [x1, x2) x [y1, y2) that the outline of a box encloses, lines centered on the edges of the box."""
     if not _is_visible(box, shape):
         return None
     x1, y1, x2, y2 = np.round(box).astype(int)

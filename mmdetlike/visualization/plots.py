@@ -135,7 +135,7 @@ def _figure(heights: list[float]) -> tuple['Figure', list['Axes']]:
 
 
 def _line_colors(n: int) -> list[tuple[float, ...]]:
-    """Distinct colours, darkened to be visible as thin lines on white."""
+    """Distinct colors, darkened to be visible as thin lines on white."""
     return [tuple(0.8 * channel / 255 for channel in color) for color in distinct_colors(n)]
 
 

@@ -1,4 +1,4 @@
-"""Windows around random centres, which may reach beyond the image: CornerNet, arXiv 1808.01244."""
+"""Windows around random centers, which may reach beyond the image: CornerNet, arXiv 1808.01244."""
 
 import math
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ PAD_MODES = ('logical_or', 'size_divisor')
 class RandomCenterCropPad(GeometricTransform):
     """Cut a window of random size around a random place of the image; in testing, put the image on a larger canvas.
 
-    In training boxes whose centre lies in the window stay, and windows are drawn until there is one. In testing
+    In training boxes whose center lies in the window stay, and windows are drawn until there is one. In testing
     ``border`` is set: the first and last row, then column, of the image on its canvas.
 
     Args:
         crop_size: (width, height) of the window in training, before it is scaled.
         ratios: The factors to choose from.
-        border: How far from the image's edges centres are drawn, in pixels; halved until it fits small images.
+        border: How far from the image's edges centers are drawn, in pixels; halved until it fits small images.
         mean: What fills the window beyond the image, in the order of the network's channels.
         std: Kept for configs.
         to_rgb: The image is BGR, ``mean`` RGB.

@@ -1,4 +1,4 @@
-"""Transforms that change colours. 8-bit images go through tables of 256 entries."""
+"""Transforms that change colors. 8-bit images go through tables of 256 entries."""
 
 import cv2
 import numpy as np

@@ -101,7 +101,7 @@ def _check_crop(crop_size: Sequence[float], crop_type: str) -> None:
 class MinIoURandomCrop(GeometricTransform):
     """Cut a window that overlaps every box by a random minimum (SSD: Single Shot MultiBox Detector, arXiv 1512.02325).
 
-    Boxes whose centre lies in the window stay. A share of the images stays whole.
+    Boxes whose center lies in the window stay. A share of the images stays whole.
 
     Args:
         min_ious: The minima to choose from, besides 0 and the whole image.

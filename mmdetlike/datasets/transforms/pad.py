@@ -78,10 +78,10 @@ def _as_dict(pad_val: float | dict | None) -> dict:
 
 @TRANSFORMS.register_module()
 class Expand(GeometricTransform):
-    """Place the image at random on a larger one of one colour.
+    """Place the image at random on a larger one of one color.
 
     Args:
-        mean: The colour, in the order of RGB.
+        mean: The color, in the order of RGB.
         to_rgb: The image is BGR and ``mean`` has to be reversed for it.
         ratio_range: (lower, upper) of the drawn factor by which both sides grow.
         seg_ignore_label: What fills the label map; 255 if None.
