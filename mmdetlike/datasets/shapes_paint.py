@@ -62,12 +62,12 @@ def _line(image: np.ndarray, random: Random) -> None:
 
 
 def soften(image: np.ndarray) -> np.ndarray:
-    """Weigh each pixel 6 : 1 : 1 with its neighbors along both axes, rounded: edges as a camera sees them."""
+    """Average each pixel with its two neighbors, 6 : 1 : 1, along both axes: edges as a camera sees them."""
     blurred = image.astype(np.uint16)
     for axis in (0, 1):
         padded = np.pad(blurred, [(int(axis == k), int(axis == k)) for k in range(3)], mode='edge')
         ahead, behind = (padded[2:], padded[:-2]) if axis == 0 else (padded[:, 2:], padded[:, :-2])
-        blurred = (6 * blurred + ahead + behind + 4) >> 3
+        blurred = (6 * blurred + ahead + behind + 4) >> 3  # a division by 8, rounded
     return blurred.astype(np.uint8)
 
 
