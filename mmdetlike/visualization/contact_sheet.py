@@ -1,4 +1,4 @@
-"""Many predictions at one glance: a grid of drawn images, ground truth as dashed white outlines."""
+"""Contact sheets: a grid of images with their predictions, ground truth as dashed white outlines."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +57,7 @@ def contact_sheet(
     strip = 0 if captions is None else max(20, cell // 13)
     tiles = []
     for i, (image, *samples) in enumerate(images_with_instances):
-        prediction, ground_truth = (*samples, None)[:2]
+        prediction, ground_truth = (*samples, None)[:2]  # an item may lack the ground truth
         tile = _cell(image, prediction, ground_truth, cell, (classes, palette, score_thr))
         tiles.append(tile if captions is None else np.concatenate([tile, _strip(captions[i], cell, strip)]))
     sheet = np.concatenate([_row(tiles[i : i + columns], columns) for i in range(0, len(tiles), columns)])

@@ -72,6 +72,7 @@ def draw_boxes(
     frames = [_frame(box, canvas.shape, line_width) for box in boxes.reshape(-1, 4)]
     shown = [(frame, color) for frame, color in zip(frames, colors) if frame is not None]
     rim = (line_width + 1) // 3
+    # all rims before all lines: a rim would darken the line of a box drawn before
     for frame, _ in shown if rim else ():
         for side in _sides(_grow(frame, rim, canvas.shape), line_width + 2 * rim):
             canvas[side] = (canvas[side] * _RIM).astype(np.uint8)
@@ -130,8 +131,9 @@ def draw_labels(
 ) -> np.ndarray:
     """Draw a filled tag with text at each box.
 
-    Tags lie inside the image and apart from each other where there is room; the first boxes get the best places and
-    are on top. Text wider than the image is shortened; tags that would hide more than two fifths of it are left out.
+    Tags lie inside the image and apart from each other where there is room; those of the first boxes are placed first
+    and are on top. Text wider than the image is shortened. Tags that would hide more than two fifths of it are left
+    out.
 
     Args:
         image: Image (h, w, 3), uint8.
@@ -161,7 +163,7 @@ def draw_labels(
     shown = shown[: np.count_nonzero(sizes.prod(1).cumsum() <= _MAX_COVER * width * height)]
     sizes = sizes[: len(shown)]
     corners = place_tags(boxes[shown], sizes, width, height)
-    for (x, y), (w, h), i in reversed(list(zip(corners, sizes, shown))):
+    for (x, y), (w, h), i in reversed(list(zip(corners, sizes, shown))):  # the first tag last, hence on top
         ink = readable_text_color(colors[i], text_color)
         canvas[y : y + h, x : x + w] = _paint_tag(w, h, texts[i], (colors[i], ink), font)
     return canvas
@@ -235,6 +237,7 @@ def draw_instances(
         mask_colors = colors if style.mask_palette is None else _colors_of(instances, style.mask_palette, num_classes)
         canvas = draw_masks(canvas, instances.masks, mask_colors, style.mask_alpha, max(1, width // 2))
         anchors = _anchors(instances)
+    # reversed: the most important box last, hence on top; masks without boxes have boxes of zeros, which aren't drawn
     outlined = np.flatnonzero(_has_area(instances.boxes) | (instances.masks is None))[::-1]
     canvas = draw_boxes(canvas, instances.boxes[outlined], [colors[i] for i in outlined], width)
     if instances.keypoints is not None:
@@ -294,7 +297,7 @@ def _has_area(boxes: np.ndarray) -> np.ndarray:
 
 
 def _anchors(instances: Instances) -> np.ndarray:
-    """Boxes at which tags go: those of box-free mask predictions have no area, their masks do."""
+    """Boxes (n, 4) at which tags are placed; of predictions without boxes, those around their masks."""
     boxes = upright(instances.boxes).copy()
     flat = ~_has_area(boxes)
     boxes[flat] = mask_extents(instances.masks[flat])
@@ -356,6 +359,7 @@ def _trace(canvas: np.ndarray, mask: np.ndarray, crop: tuple[slice, slice], colo
     inside = np.ascontiguousarray(mask[crop], dtype=np.uint8)
     if inside.size == 0:
         return
+    # RETR_CCOMP: holes have contours, too
     contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(columns.start, rows.start))
     cv2.drawContours(canvas, contours, -1, color, line_width, cv2.LINE_AA)
 
@@ -364,6 +368,7 @@ def _font_size_for_tags(shape: tuple[int, ...], texts: Sequence[str]) -> int:
     """The usual font size of an image, smaller where so many tags would hide the picture."""
     usual = font_size_for(shape)
     characters = sum(len(text) + 1 for text in texts)
+    # a character is about 0.6 of the font size wide, a tag 1.3 of it high
     share = 0.6 * 1.3 * usual**2 * characters / (shape[0] * shape[1])
     if share <= _CROWDED:
         return usual

@@ -30,7 +30,7 @@ def has_display() -> bool:
 
 
 def _wanted(data_sample: Any, kind: str) -> str | None:
-    """The field of a sample to draw, ``kind`` being 'gt' or 'pred': the one that says most."""
+    """The field of a sample to draw, ``kind`` being 'gt' or 'pred': panoptic, else instances, else semantic."""
     fields = (f'{kind}_{name}' for name in ('panoptic_seg', 'instances', 'sem_seg'))
     return next((field for field in fields if data_sample is not None and field in data_sample), None)
 

@@ -1,4 +1,4 @@
-"""Which color a class gets, and which text is legible on it."""
+"""Colors of classes, and of text that is legible on them."""
 
 import functools
 import numbers
@@ -22,14 +22,15 @@ def luminance(color: Sequence[int]) -> float:
 def contrast(a: Sequence[int], b: Sequence[int]) -> float:
     """Contrast ratio of two sRGB colors, 1 (none) to 21 (black on white), as WCAG 2 defines it."""
     low, high = sorted((luminance(a), luminance(b)))
-    return (high + 0.05) / (low + 0.05)
+    return (high + 0.05) / (low + 0.05)  # WCAG's term for light that a screen reflects
 
 
 def readable_text_color(background: Sequence[int], preferred: Sequence[int] | None = None) -> Color:
     """Return ``preferred`` where it is legible on ``background`` (contrast 4.5 or more), else black or white."""
     if preferred is not None and contrast(preferred, background) >= 4.5:
         return tuple(int(channel) for channel in preferred)
-    white, black = (255, 255, 255), (0, 0, 0)
+    white = (255, 255, 255)
+    black = (0, 0, 0)
     return white if contrast(white, background) > contrast(black, background) else black
 
 
