@@ -1,4 +1,4 @@
-"""Batch normalisation: with constants, and with statistics over processes."""
+"""Batch normalization: with constants, and with statistics over processes."""
 
 import torch
 import torch.distributed as dist
@@ -10,7 +10,7 @@ from ._checks import check_choice
 
 
 class FrozenBatchNorm2d(nn.Module):
-    """Batch normalisation whose statistics and affine parameters are constants.
+    """Batch normalization whose statistics and affine parameters are constants.
 
     `weight`, `bias`, `running_mean` and `running_var`, each (c,), are buffers: no optimizer and no training step
     changes them. They have the names of `nn.BatchNorm2d`, so its checkpoints load.
@@ -30,7 +30,7 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer('running_var', torch.ones(num_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise `x` (n, c, h, w)."""
+        """Normalize `x` (n, c, h, w)."""
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
@@ -76,29 +76,29 @@ def _freeze(name: str, layer: _BatchNorm) -> FrozenBatchNorm2d:
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
-    """Batch normalisation with statistics over all processes, on CPU (gloo) as well as on GPU.
+    """Batch normalization with statistics over all processes, on CPU (gloo) as well as on GPU.
 
-    Without a process group, or with one process, it is ordinary batch normalisation. Parameters and buffers are those
+    Without a process group, or with one process, it is ordinary batch normalization. Parameters and buffers are those
     of `nn.BatchNorm2d`.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise `x` (n, c, ...)."""
+        """Normalize `x` (n, c, ...)."""
         if x.device.type != 'cpu' or not self.training or not _process_group_exists():
             return super().forward(x)
         if dist.get_world_size(self.process_group) == 1:
             return _BatchNorm.forward(self, x)
         mean, var, count = _statistics(x, x.numel() // x.shape[1], self.process_group)
         _update_running_statistics(self, mean, var * count / (count - 1).clamp(min=1))
-        return _normalise(self, x, mean, var)
+        return _normalize(self, x, mean, var)
 
 
 class NaiveSyncBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with statistics averaged over all processes, in plain PyTorch, as Detectron2 has it.
+    """Batch normalization with statistics averaged over all processes, in plain PyTorch, as Detectron2 has it.
 
     Unlike `SyncBatchNorm` it needs no two values per channel, serves processes without any image (with `stats_mode`
     'N'), and the running variance is the biased one. Without a process group, or with one process, it is ordinary
-    batch normalisation.
+    batch normalization.
 
     Args:
         num_features: Number of channels c.
@@ -126,7 +126,7 @@ class NaiveSyncBatchNorm(nn.BatchNorm2d):
         self.stats_mode = stats_mode
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise `x` (n, c, h, w)."""
+        """Normalize `x` (n, c, h, w)."""
         if not self.training or not _process_group_exists() or dist.get_world_size() == 1:
             return super().forward(x)
         self._check_input_dim(x)
@@ -135,7 +135,7 @@ class NaiveSyncBatchNorm(nn.BatchNorm2d):
         mean, var, count = _statistics(x, len(x) if self.stats_mode == 'N' else 1, None)
         if count > 0:
             _update_running_statistics(self, mean, var)
-        return _normalise(self, x, mean, var)
+        return _normalize(self, x, mean, var)
 
     def extra_repr(self) -> str:
         return f'{super().extra_repr()}, stats_mode={self.stats_mode!r}'
@@ -187,7 +187,7 @@ def _update_running_statistics(layer: _BatchNorm, mean: Tensor, var: Tensor) -> 
     layer.running_var.lerp_(var.detach().to(layer.running_var), rate)
 
 
-def _normalise(layer: _BatchNorm, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+def _normalize(layer: _BatchNorm, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
     scale = (var + layer.eps).rsqrt()
     if layer.affine:
         scale = scale * layer.weight

@@ -32,7 +32,7 @@ register_backward('carafe', _backward, _setup_context)
 
 
 def carafe(features: Tensor, masks: Tensor, kernel_size: int, group_size: int, scale_factor: int) -> Tensor:
-    """Sum the neighbours of each pixel with a kernel of its own, on a finer grid (CARAFE, arXiv 1905.02188).
+    """Sum the neighbors of each pixel with a kernel of its own, on a finer grid (CARAFE, arXiv 1905.02188).
 
     An output pixel sees the `kernel_size` x `kernel_size` features around the one that it lies in; outside the map they
     are 0.
@@ -42,7 +42,7 @@ def carafe(features: Tensor, masks: Tensor, kernel_size: int, group_size: int, s
         masks: (n, group_size * kernel_size^2, h * scale_factor, w * scale_factor), the kernel of each output pixel, row
             by row; used in the dtype of `features`.
         kernel_size: Side of the kernels, odd.
-        group_size: Groups of neighbouring channels with masks of their own.
+        group_size: Groups of neighboring channels with masks of their own.
         scale_factor: Pixels of the output per pixel of the features along each axis.
 
     Returns:

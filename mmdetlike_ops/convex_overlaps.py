@@ -18,7 +18,7 @@ def box_iou_rotated(a: Tensor, b: Tensor, mode: str = 'iou', aligned: bool = Fal
     """Intersection over union, or over the first box, of rotated boxes: exact, by clipping. Carries no gradient.
 
     Args:
-        a: (n, 5) x and y of the centre, width, height in pixels, and angle in radians. The y axis points down, as in
+        a: (n, 5) x and y of the center, width, height in pixels, and angle in radians. The y axis points down, as in
             images, so that a positive angle turns the box clockwise as seen.
         b: (m, 5); with `aligned`, m = n.
         mode: 'iou', or 'iof': intersection over the area of the box of `a`.

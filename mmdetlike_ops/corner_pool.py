@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ._checks import check_choice, check_floating
 from ._library import kernels, register_backward
 
-# Axis, and whether the maximum runs towards smaller indices.
+# Axis, and whether the maximum runs toward smaller indices.
 _MODES = {'bottom': (2, False), 'left': (3, True), 'right': (3, False), 'top': (2, True)}
 
 

@@ -93,7 +93,7 @@ class DeformConv2d(_DeformLayer):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Kaiming initialisation of the weight for a ReLU."""
+        """Kaiming initialization of the weight for a ReLU."""
         nn.init.kaiming_uniform_(self.weight, nonlinearity='relu')
 
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class DeformConv2dPack(DeformConv2d):
     predictions_per_tap = 2
 
     def init_weights(self) -> None:
-        """Initialise as the base class does; start from the regular grid of taps."""
+        """Initialize as the base class does; start from the regular grid of taps."""
         super().init_weights()
         self.init_offset()
 
@@ -214,7 +214,7 @@ class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
     predictions_per_tap = 3
 
     def init_weights(self) -> None:
-        """Initialise as the base class does; start from the regular grid of taps with masks of 1/2."""
+        """Initialize as the base class does; start from the regular grid of taps with masks of 1/2."""
         super().init_weights()
         self.init_offset()
 

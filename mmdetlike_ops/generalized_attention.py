@@ -94,7 +94,7 @@ class GeneralizedAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def init_weights(self) -> None:
-        """Uniform Kaiming initialisation of the convolutions and linear layers."""
+        """Uniform Kaiming initialization of the convolutions and linear layers."""
         for layer in self.children():
             nn.init.kaiming_uniform_(layer.weight, a=1)
             fill_bias(layer)

@@ -90,7 +90,7 @@ class ConvNorm(nn.Module):
         return getattr(self, self.norm_name) if self.norm_name else None
 
     def init_weights(self) -> None:
-        """Kaiming initialisation of the convolution, unless it has one of its own; 1 and 0 for the norm layer."""
+        """Kaiming initialization of the convolution, unless it has one of its own; 1 and 0 for the norm layer."""
         if not hasattr(self.conv, 'init_weights'):
             nn.init.kaiming_normal_(self.conv.weight, mode='fan_out', nonlinearity='relu')
             fill_bias(self.conv)

@@ -46,7 +46,7 @@ def ms_deform_attn(
         value: (b, s, h, c), the s pixels of all levels, one level after the other, with c channels for each of h heads.
         spatial_shapes: (l, 2), height and width of each level, integers; on any device.
         level_start_index: (l,), index of the first pixel of each level, integers; on any device.
-        sampling_locations: (b, q, h, l, p, 2), x and y of each sample, normalised: a level spans 0..1 along both axes.
+        sampling_locations: (b, q, h, l, p, 2), x and y of each sample, normalized: a level spans 0..1 along both axes.
             Values outside a level, pixel by pixel, count as 0; a NaN location gives 0.
         attention_weights: (b, q, h, l, p), weight of each sample. Neither these nor the locations need the dtype of
             `value`: both are used in float32 (float64 if `value` is).
@@ -192,7 +192,7 @@ class MultiScaleDeformableAttention(nn.Module):
             identity: Added to the output; the queries, without their positions, by default.
             query_pos: Added to the queries.
             key_padding_mask: (b, s) bool, True for pixels that count as 0.
-            reference_points: (b, q, levels, 2) x and y, or (b, q, levels, 4) cx, cy, w, h, normalised. Offsets are in
+            reference_points: (b, q, levels, 2) x and y, or (b, q, levels, 4) cx, cy, w, h, normalized. Offsets are in
                 pixels of their level, or in halves of a box divided by `num_points`.
             spatial_shapes: (levels, 2), height and width of each level.
             level_start_index: (levels,), index of the first pixel of each level.
@@ -231,11 +231,11 @@ class MultiScaleDeformableAttention(nn.Module):
         weights = (
             self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1).unflatten(-1, samples[1:])
         )
-        centres = reference[:, :, None, :, None, :2]
+        centers = reference[:, :, None, :, None, :2]
         if reference.shape[-1] == 2:
             sizes = spatial_shapes.flip(1).to(offsets)[:, None]
-            return centres + offsets / sizes, weights
-        return centres + offsets * (reference[:, :, None, :, None, 2:] * (0.5 / self.num_points)), weights
+            return centers + offsets / sizes, weights
+        return centers + offsets * (reference[:, :, None, :, None, 2:] * (0.5 / self.num_points)), weights
 
     def _check(self, query: Tensor, reference: Tensor | None, shapes: Tensor | None, starts: Tensor | None) -> None:
         given = {'reference_points': reference, 'spatial_shapes': shapes, 'level_start_index': starts}

@@ -22,7 +22,7 @@ def nms_rotated(
     of equal score are visited in the order they come. A box whose score is NaN is never kept.
 
     Args:
-        boxes: (n, 5) x and y of the centre, width, height in pixels, angle in radians.
+        boxes: (n, 5) x and y of the center, width, height in pixels, angle in radians.
         scores: (n,).
         iou_threshold: From 0 to 1.
         labels: (n,) integers; boxes of different label never suppress each other. None is one label for all.

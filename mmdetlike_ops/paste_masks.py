@@ -15,7 +15,7 @@ def _fake_paste_masks(masks, boxes, height, width, threshold):
 def paste_masks(masks: Tensor, boxes: Tensor, img_h: int, img_w: int, threshold: float = 0.5) -> Tensor:
     """Stretch each mask over its box and threshold it at the pixels of the image (Mask R-CNN, arXiv 1703.06870).
 
-    Masks are sampled bilinearly at the centres of the pixels; they are 0 beyond their border, and blend into it within
+    Masks are sampled bilinearly at the centers of the pixels; they are 0 beyond their border, and blend into it within
     half of their own pixel around the box. A box without area, or with a coordinate that is not finite, gives an empty
     mask. Takes no memory but the result, and time only for the pixels near the boxes. Carries no gradient.
 

@@ -22,7 +22,7 @@ def point_sample(
     Args:
         input: (n, c, h, w).
         points: (n, p, 2), or a grid of points (n, p, q, 2): x and y, where 0 and 1 are the borders of the map.
-        align_corners: 0 and 1 are the centres of the outermost pixels instead of their outer edges.
+        align_corners: 0 and 1 are the centers of the outermost pixels instead of their outer edges.
         mode: 'bilinear', 'nearest' or 'bicubic'.
         padding_mode: What lies outside of the map: 'zeros', 'border' or 'reflection'.
 
@@ -121,7 +121,7 @@ def generate_grid(
     device: torch.device | str = 'cpu',
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The centres of the cells of a regular grid over the unit square, row by row.
+    """The centers of the cells of a regular grid over the unit square, row by row.
 
     Args:
         num_grid: How many copies.
@@ -140,12 +140,12 @@ def generate_grid(
 
 
 class SimpleRoIAlign(nn.Module):
-    """Features of regions, one bilinear sample at the centre of each bin (PointRend, arXiv 1912.08193).
+    """Features of regions, one bilinear sample at the center of each bin (PointRend, arXiv 1912.08193).
 
     Args:
         output_size: Bins (height, width), or one number for both.
         spatial_scale: Pixels of the features per pixel of the image.
-        aligned: Pixel centres lie at half coordinates; else 0 and 1 are the centres of the outermost pixels.
+        aligned: Pixel centers lie at half coordinates; else 0 and 1 are the centers of the outermost pixels.
     """
 
     def __init__(self, output_size: int | tuple[int, int], spatial_scale: float, aligned: bool = True):

@@ -34,7 +34,7 @@ register_backward('psa_mask', _backward, _setup_context)
 
 
 def psa_mask(input: Tensor, psa_type: str, mask_size: int | tuple[int, int] | None = None) -> Tensor:
-    """Place the mask of each pixel, centred on it, in the map (PSANet: Point-wise Spatial Attention, ECCV 2018).
+    """Place the mask of each pixel, centered on it, in the map (PSANet: Point-wise Spatial Attention, ECCV 2018).
 
     Args:
         input: (n, mask height * mask width, h, w), for each pixel how it weighs the pixels around it, row by row.

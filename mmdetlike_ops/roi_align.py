@@ -59,7 +59,7 @@ def roi_align(
         spatial_scale: Pixels of the features per pixel of the image.
         sampling_ratio: Samples of a bin along each axis; 0 takes one per feature pixel: ceil(size of the bin).
         pool_mode: 'avg' or 'max' of the samples of a bin.
-        aligned: Pixel centres lie at half coordinates (shift by -0.5). Without it a region measures at least 1 x 1.
+        aligned: Pixel centers lie at half coordinates (shift by -0.5). Without it a region measures at least 1 x 1.
 
     Returns:
         (k, c, height, width), of the dtype of `x`. Samples more than one pixel outside the map count as 0.
@@ -88,7 +88,7 @@ class RoIAlign(nn.Module):
         spatial_scale: Pixels of the features per pixel of the image.
         sampling_ratio: Samples of a bin along each axis; 0 adapts to the size of the region.
         pool_mode: 'avg' or 'max'.
-        aligned: Pixel centres lie at half coordinates.
+        aligned: Pixel centers lie at half coordinates.
         use_torchvision: Accepted for configs that set it; the result is the same, so the kernel here is used.
     """
 

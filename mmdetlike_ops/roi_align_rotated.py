@@ -50,12 +50,12 @@ def roi_align_rotated(
 
     Args:
         x: (n, c, h, w) features.
-        rois: (k, 6), image index in the batch, x and y of the centre, width and height in pixels of the image, and
+        rois: (k, 6), image index in the batch, x and y of the center, width and height in pixels of the image, and
             angle in radians. They carry no gradient.
         output_size: Bins (height, width), along the sides of the region, or one number for both.
         spatial_scale: Pixels of the features per pixel of the image.
         sampling_ratio: Samples of a bin along each axis; 0 takes one per feature pixel: ceil(size of the bin).
-        aligned: Pixel centres lie at half coordinates (shift by -0.5). Without it a region measures at least 1 x 1.
+        aligned: Pixel centers lie at half coordinates (shift by -0.5). Without it a region measures at least 1 x 1.
         clockwise: Positive angles turn the region clockwise, as seen in the image, else counter-clockwise.
 
     Returns:
@@ -81,7 +81,7 @@ class RoIAlignRotated(nn.Module):
         output_size: Bins (height, width), or one number for both.
         spatial_scale: Pixels of the features per pixel of the image.
         sampling_ratio: Samples of a bin along each axis; 0 adapts to the size of the region.
-        aligned: Pixel centres lie at half coordinates.
+        aligned: Pixel centers lie at half coordinates.
         clockwise: Positive angles turn the region clockwise.
     """
 

@@ -38,11 +38,11 @@ def rotated_feature_align(
 
     Args:
         features: (n, c, h, w).
-        best_rbboxes: (n, h, w, 5) rotated box of each position: centre, width and height in pixels of the image, angle
-            in radians. The first number of the centre is read as y and the second as x, as in the OpenMMLab ops library
+        best_rbboxes: (n, h, w, 5) rotated box of each position: center, width and height in pixels of the image, angle
+            in radians. The first number of the center is read as y and the second as x, as in the OpenMMLab ops library
             and so in networks trained with it. They carry no gradient.
         spatial_scale: Pixels of the features per pixel of the image.
-        points: 1, the centre of the box, or 5, the centre and the four corners.
+        points: 1, the center of the box, or 5, the center and the four corners.
 
     Returns:
         (n, c, h, w), of the dtype of `features`: the features plus the sum of the bilinear samples. Samples more than

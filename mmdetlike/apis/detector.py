@@ -33,7 +33,7 @@ def init_detector(
     Args:
         config: Config file, name of a shipped config, or ``Config``.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
-        palette: Colours of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
+        palette: Colors of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
             A device in its place is taken as one, and a dict after it as ``cfg_options``, as scripts for OpenMMLab's
             2.x hand them over.
         device: Where the model goes; by default the first GPU, or the CPU where there is none.
@@ -63,7 +63,7 @@ def init_detector(
 
 
 def _is_device(value) -> bool:
-    """Whether a value names a device, be it there or not; no name of a palette or colour does."""
+    """Whether a value names a device, be it there or not; no name of a palette or color does."""
     if isinstance(value, torch.device):
         return True
     try:
@@ -137,10 +137,10 @@ def finish(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list,
 
 
 def set_palette(model: nn.Module, palette: str | list) -> None:
-    """Set the colours in a model's ``dataset_meta``; ``'none'`` keeps those that are there.
+    """Set the colors in a model's ``dataset_meta``; ``'none'`` keeps those that are there.
 
     Raises:
-        ConfigError: The palette is unknown or holds what is no colour.
+        ConfigError: The palette is unknown or holds what is no color.
     """
     if palette is None or (isinstance(palette, str) and palette == 'none'):
         palette = model.dataset_meta.get('palette')

@@ -46,7 +46,7 @@ def _is_series(images) -> bool:
 
 
 def as_array(image, channel_order: str = 'bgr') -> np.ndarray:
-    """A picture as (h, w, 3) uint8, BGR: grey ones get equal channels, an alpha channel is left out.
+    """A picture as (h, w, 3) uint8, BGR: gray ones get equal channels, an alpha channel is left out.
 
     Args:
         image: Array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), uint8; tensor (c, h, w) with 1, 3 or 4 channels, uint8
@@ -67,7 +67,7 @@ def as_array(image, channel_order: str = 'bgr') -> np.ndarray:
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in _CHANNELS or image.size == 0:
         raise ValueError(
-            'a picture as an array must be (h, w, 3), uint8 from 0 to 255 (or grey, or with alpha), got '
+            'a picture as an array must be (h, w, 3), uint8 from 0 to 255 (or gray, or with alpha), got '
             f'{image.dtype} of the shape {image.shape}'
         )
     if channels == 1:

@@ -75,7 +75,7 @@ class DetInferencer:
         weights: File or URL of a checkpoint.
         device: Where the model runs; by default the first GPU, or the CPU where there is none.
         scope: Default scope of a config that sets none.
-        palette: Colours of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
+        palette: Colors of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
         show_progress: Show a progress bar when there is more than one picture.
         trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
 
@@ -308,7 +308,7 @@ def _build_visualizer(cfg: Config, dataset_meta: dict):
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:
-    """A picture as loaded, BGR or grey, as a copy to draw on."""
+    """A picture as loaded, BGR or gray, as a copy to draw on."""
     image = image.astype(np.uint8)
     return np.ascontiguousarray(image[..., 2::-1]) if image.ndim == 3 else image
 

@@ -1,4 +1,4 @@
-"""What is on disk, or drawn, becomes samples: datasets, samplers, transforms."""
+"""Datasets, samplers and transforms: from files, or pictures drawn on the fly, to the samples that a detector takes."""
 
 from . import transforms
 from .base import BaseDetDataset

@@ -82,7 +82,7 @@ def read_lines(path: str, backend_args: dict | None = None, what: str = 'annotat
 def match_classes(
     classes: Sequence[str], names: Sequence[str], source: str, ids: Sequence[int | str] | None = None
 ) -> dict[str, int]:
-    """Labels of those ``classes`` that ``source`` has: the place of a name in ``classes``.
+    """The label of each of ``classes`` that ``source`` has, which is the index of its name in ``classes``.
 
     Args:
         classes: What the config asks for.
@@ -99,8 +99,8 @@ def match_classes(
     wanted = Counter(name for name in names if name in set(classes))
     twice = sorted(name for name, count in wanted.items() if count > 1)
     if twice:
-        named = f': {_ids_by_name(twice, names, ids)}' if ids is not None else ''
-        raise DataError(f'The categories of {source} list {twice} more than once{named}.')
+        owners = f': {_ids_by_name(twice, names, ids)}' if ids is not None else ''
+        raise DataError(f'The categories of {source} list {twice} more than once{owners}.')
     absent = [name for name in classes if name not in set(names)]
     if len(absent) == len(classes):
         raise DataError(
@@ -136,7 +136,7 @@ def _absent(name: str, names: Sequence[str]) -> str:
 def check_boxes(
     boxes: np.ndarray, sizes: np.ndarray, describe: Sequence, report: SkipReport, min_side: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Clip boxes to their images and tell which are left.
+    """Clip boxes to their images, and find those that are unusable: not finite, without area, outside or too thin.
 
     Args:
         boxes: (N, 4) xyxy in pixels.
@@ -149,6 +149,7 @@ def check_boxes(
         The clipped boxes (N, 4) and a mask (N,) of those to keep.
     """
     finite = np.isfinite(boxes).all(1)
+    # Each mask leaves out what those before it hold, so that a box is reported for one reason, the most basic one.
     flat = finite & (boxes[:, 2:] <= boxes[:, :2]).any(1)
     limits = np.concatenate([sizes, sizes], axis=1)
     clipped = np.clip(boxes, 0, limits)

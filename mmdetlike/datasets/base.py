@@ -1,4 +1,4 @@
-"""What every detection dataset does: seeded samples, broken images, filtering, errors that say what is wrong."""
+"""The base of all detection datasets: seeded samples, broken images, filtering, errors that say what is wrong."""
 
 import difflib
 import os
@@ -238,13 +238,13 @@ class BaseDetDataset(BaseDataset):
         ]
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Labels of the instances of sample ``idx``, one for each instance."""
+        """The label of each instance of sample ``idx``."""
         return [instance['bbox_label'] for instance in self.get_data_info(idx)['instances']]
 
     def pipeline_input(self, idx: int) -> dict:
-        """What the pipeline gets of sample ``idx``: its data info, ``test_mode`` and the metainfo's ``flip_indices``.
+        """The dict that enters the pipeline for sample ``idx``: its data info and settings of the dataset.
 
-        By ``flip_indices`` keypoints are mirrored.
+        These are ``test_mode`` and ``flip_indices``, by which keypoints of left and right are swapped in a flip.
         """
         info = self.get_data_info(idx)
         info['test_mode'] = self.test_mode
@@ -284,7 +284,7 @@ class BaseDetDataset(BaseDataset):
                 data = None
             if data is not None:
                 return data
-            idx = self._rand_another()
+            idx = self._rand_another()  # within the seeded block: a rerun replaces the sample by the same one
         raise PipelineError(
             f'{self.source}: the pipeline returned None for {self.max_refetch + 1} samples in a row: a step of it, as '
             f'RandomCrop or FilterAnnotations, gives up too many of them for want of objects.'
@@ -339,10 +339,10 @@ def _checked_metainfo(metainfo: object) -> dict:
 
 
 def _palette(palette: object, num_classes: int) -> object:
-    """A list of colours with one for each class; what is no such list (a name, a single colour) is left as it is.
+    """A list of colors with one for each class; what is no such list (a name, a single color) is left as it is.
 
     Raises:
-        ConfigError: A colour of the list is neither a name nor three numbers.
+        ConfigError: A color of the list is neither a name nor three numbers.
     """
     if not isinstance(palette, (list, tuple)) or (palette and all(isinstance(part, (int, float)) for part in palette)):
         return palette

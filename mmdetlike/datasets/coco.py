@@ -112,13 +112,13 @@ class CocoDataset(BaseDetDataset):
     def usable_objects(
         self, infos: list[dict], file: CocoFile, objects: ObjectColumns
     ) -> list[tuple[int, list[float]]]:
-        """Rows of the objects of our classes whose boxes are usable, each with its box xyxy, clipped."""
+        """Rows of the objects that are of our classes and have usable boxes, each with its clipped box xyxy."""
         sizes = np.array([(info['width'], info['height']) for info in infos], dtype=np.float64).reshape(-1, 2)
         rows, boxes = file.usable(objects, self.cat2label, sizes, self.report)
         return list(zip(rows.tolist(), boxes.tolist()))
 
     def _mask(self, segmentation: object, info: dict, name: str) -> list | dict | None:
-        """The mask of an object, None if it has none; what cannot be used is counted."""
+        """The mask of an object, as polygons or RLE; None if it has none. The report counts what cannot be read."""
         mask, problem = read_segmentation(segmentation, info['height'], info['width'])
         if problem:
             verdict = 'without its mask' if mask is None else 'with part of its mask'

@@ -116,8 +116,8 @@ class ObjectColumns:
 
     Attributes:
         ids: What the file calls each.
-        images: (n,) place of the image of each in the file's list.
-        categories: (n,) place of the category of each in the file's list.
+        images: (n,) index of the image of each in the file's list.
+        categories: (n,) index of the category of each in the file's list.
         boxes: (n, 4) x, y, width, height in pixels, as they are in the file.
         crowd: (n,) bool, marked iscrowd.
         ignored: (n,) bool, marked iscrowd or ignore: neither to be learned nor missed.
@@ -155,7 +155,7 @@ class ObjectColumns:
         self.instance_ids.append(record.get('instance_id'))
 
     def to_arrays(self) -> 'ObjectColumns':
-        """The same with arrays where it says so above; nothing can be appended then."""
+        """Turn the columns that have a shape above into arrays, in place; nothing can be appended then."""
         self.images = np.array(self.images, dtype=np.int64)
         self.categories = np.array(self.categories, dtype=np.int64)
         self.boxes = np.array(self.boxes, dtype=np.float64).reshape(-1, 4)
@@ -191,8 +191,8 @@ class CocoFile:
         self.path = path
         content = self._content(backend_args, needs_annotations)
         self.read_lists(content)
-        self.image_places = self._image_places()
-        self.category_places = self._category_places()
+        self.image_places = self._index_images()
+        self.category_places = self._index_categories()
 
     def read_lists(self, content: dict) -> None:
         """Check the lists of the file; annotations are checked by ``objects``."""
@@ -216,36 +216,38 @@ class CocoFile:
                 raise DataError(f'{self.path}: expected {key!r} to be a list, got {shortened(content[key])}.')
         return content
 
-    def _image_places(self) -> dict[str, int]:
-        places: dict[str, int] = {}
-        for place, image in enumerate(self.images):
-            other = places.setdefault(same_id(image['id']), place)
-            if other != place:
+    def _index_images(self) -> dict[str, int]:
+        """The index in ``images`` of each image, by ``same_id`` of its id."""
+        indices: dict[str, int] = {}
+        for index, image in enumerate(self.images):
+            other = indices.setdefault(same_id(image['id']), index)
+            if other != index:
                 different = len({same_id(image['id']) for image in self.images})
                 raise DataError(
                     f'{self.path}: {len(self.images)} images but only {different} different ids; {image["id"]!r} is '
                     f'the id of {self.images[other]["file_name"]!r} and of {image["file_name"]!r}.'
                 )
-        return places
+        return indices
 
-    def _category_places(self) -> dict[str, int]:
-        places: dict[str, int] = {}
-        for place, category in enumerate(self.categories):
-            other = self.categories[places.setdefault(same_id(category['id']), place)]
+    def _index_categories(self) -> dict[str, int]:
+        """The index in ``categories`` of each category, by ``same_id`` of its id; the same entry may be there twice."""
+        indices: dict[str, int] = {}
+        for index, category in enumerate(self.categories):
+            other = self.categories[indices.setdefault(same_id(category['id']), index)]
             if other['name'] != category['name']:
                 raise DataError(
                     f'{self.path}: two categories have the id {category["id"]!r}: {other["name"]!r} and '
                     f'{category["name"]!r}.'
                 )
-        return places
+        return indices
 
     def labels(self, classes: Sequence[str]) -> dict[int | str, int]:
-        """The label of each category id: the place of its name in ``classes``; other categories are left out.
+        """The label of each category id, which is the index of its name in ``classes``; other categories are left out.
 
         Raises:
             DataError: The file has none of the classes, or two ids for one of them.
         """
-        categories = [self.categories[place] for place in self.category_places.values()]
+        categories = [self.categories[index] for index in self.category_places.values()]
         matched = match_classes(classes, [c['name'] for c in categories], self.path, [c['id'] for c in categories])
         ids = {category['name']: category['id'] for category in categories}
         return {ids[category]: label for category, label in matched.items()}
@@ -270,6 +272,7 @@ class CocoFile:
 
     @staticmethod
     def _unusable(record: dict, image: int | None, category: int | None) -> str:
+        """Why an object can't be used; '' if it can."""
         if image is None:
             return 'of an image not listed'
         if record['bbox'] is None:
@@ -291,7 +294,7 @@ class CocoFile:
     def usable(
         self, columns: ObjectColumns, wanted: Iterable[int | str], sizes: np.ndarray, report: SkipReport
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the objects to use, and their boxes.
+        """Select the objects of the wanted categories whose boxes are usable.
 
         Args:
             columns: From ``objects``.
@@ -302,8 +305,8 @@ class CocoFile:
         Returns:
             The rows (m,) and boxes (m, 4) xyxy, clipped to their images.
         """
-        places = [self.category_places[same_id(category)] for category in wanted]
-        rows = np.flatnonzero(np.isin(columns.categories, places))
+        indices = [self.category_places[same_id(category)] for category in wanted]
+        rows = np.flatnonzero(np.isin(columns.categories, indices))
         report.leave_out('objects of other classes', len(columns) - len(rows))
         boxes = columns.boxes[rows]
         boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
@@ -334,6 +337,7 @@ def _as_array(values: list) -> list | np.ndarray:
     """An array of numbers, for a list of lists one of each; what is anything else stays as it is."""
     if values and all(type(value) is list for value in values):
         return [_as_array(value) for value in values]
+    # the types as a set: a file has millions of numbers, and bool, which is an int to isinstance, is none
     if len(values) < _WORTH_AN_ARRAY or not set(map(type, values)) <= {int, float}:
         return values
     try:
@@ -352,6 +356,7 @@ def panoptic_annotations(file: CocoFile) -> list[dict]:
     for row in file.annotations or ():
         annotation = PANOPTIC.read(row, file.path)
         image_id = {'image_id': annotation['image_id']}
+        # only the annotation names the image, but a message about a segment should too
         segments = [{**row, **image_id} if isinstance(row, dict) else row for row in annotation['segments_info']]
         annotation['segments_info'] = [SEGMENTS.read(segment, file.path) for segment in segments]
         annotations.append(annotation)

@@ -65,9 +65,9 @@ class CocoPanopticDataset(CocoDataset):
         segments = []
         for annotation in panoptic_annotations(file):
             segments += annotation['segments_info']
-            place = file.image_places.get(same_id(annotation['image_id']))
-            if annotation['file_name'] and place is not None:
-                infos[place]['seg_map_path'] = osp.join(self._png_folder, annotation['file_name'])
+            index = file.image_places.get(same_id(annotation['image_id']))
+            if annotation['file_name'] and index is not None:
+                infos[index]['seg_map_path'] = osp.join(self._png_folder, annotation['file_name'])
         columns = file.columns(segments, self.report)
         for row, box in self.usable_objects(infos, file, columns):
             category = file.categories[columns.categories[row]]

@@ -1,4 +1,4 @@
-"""What can be wrong with data on disk: exceptions that name the file, and one counted warning for what is skipped."""
+"""Errors of data on disk, which name the file, and the one counted warning about annotations that are skipped."""
 
 import logging
 from collections import Counter
@@ -27,7 +27,8 @@ class ImageError(UserError, ValueError):
         self.reason = reason
 
     def __reduce__(self):
-        return type(self), (self.path, self.reason)  # crosses from a worker process to the main one
+        # By default an exception is rebuilt from its message alone: crossing from a worker process would lose both.
+        return type(self), (self.path, self.reason)
 
 
 class ImageSizeError(ImageError):
@@ -40,7 +41,7 @@ class ImageSizeError(ImageError):
 
 
 class PipelineError(UserError, RuntimeError):
-    """A pipeline that gives up samples which it must not, or too many in a row."""
+    """A pipeline that returns None for a sample which must be there, or for too many samples in a row."""
 
 
 def tells_at(count: int) -> bool:
@@ -95,7 +96,7 @@ class SkipReport:
         self._keep(reason, example)
 
     def leave_out(self, reason: str, number: int) -> None:
-        """Count annotations that are right but not asked for; the summary says nothing of them."""
+        """Count annotations that are valid but not wanted, as those of other classes; the summary leaves them out."""
         if number:
             self.left_out[reason] += number
 
@@ -104,7 +105,7 @@ class SkipReport:
         if len(self._examples) >= self.max_examples:
             if reason in shown:
                 return
-            # A reason that has no example yet takes the place of another's second one, if there is such.
+            # A reason without an example replaces the second example of another reason, if one has two.
             repeated = [i for i, (known, _) in enumerate(self._examples) if shown[known] > 1]
             if repeated:
                 del self._examples[repeated[-1]]

@@ -1,4 +1,4 @@
-"""Samplers whose batches have so many samples of each of several datasets."""
+"""Samplers that fill each batch from several datasets in a fixed ratio."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -19,19 +19,19 @@ class MultiSourceSampler(Sampler):
     """Batches without end, each with the same number of samples of each dataset, in the order of the datasets.
 
     Each dataset is passed through again and again, its samples shared out to the processes. Yields ``SeededIndex``,
-    seeded by the place among all samples.
+    seeded by the position among all samples of the run.
 
     Args:
         dataset: A ``ConcatDataset``.
         batch_size: Samples a batch, of one process; the same as the dataloader's.
-        source_ratio: Whole numbers, one for each dataset: in what ratio it gives samples to a batch. What is left by
+        source_ratio: A whole number for each dataset: the ratio in which they share a batch. What is left over by
             rounding comes from the first.
         shuffle: Draw a new order for each pass.
         seed: Seed of the order and of the samples, the same in all processes. Drawn and shared if None.
 
     Raises:
-        ConfigError: ``dataset`` isn't made of several, ``source_ratio`` doesn't fit it, or a dataset has no place in a
-            batch.
+        ConfigError: ``dataset`` isn't made of several, ``source_ratio`` doesn't fit it, or a dataset would give no
+            sample to a batch.
     """
 
     endless = True
@@ -49,20 +49,21 @@ class MultiSourceSampler(Sampler):
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.batch_size = batch_size
-        self.num_per_source = _numbers(batch_size, source_ratio, len(dataset.datasets))
+        self.num_per_source = _samples_per_source(batch_size, source_ratio, len(dataset.datasets))
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.groups = self.group_indices()
         self._skip = 0
 
     def group_indices(self) -> list[list[Sequence[int]]]:
-        """For each group the indices of each dataset; a batch is of one group. Here all are one group."""
+        """For each group of images the indices of each dataset; a batch is of one group. Here there is but one."""
         sizes = [len(dataset) for dataset in self.dataset.datasets]
         ends = list(itertools.accumulate(sizes))
         return [[range(end - size, end) for end, size in zip(ends, sizes)]]
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        start, self._skip = self._skip, 0
+        start = self._skip
+        self._skip = 0
         return self._from(start)
 
     def _from(self, start: int) -> Iterator[SeededIndex]:
@@ -73,6 +74,7 @@ class MultiSourceSampler(Sampler):
         limits = np.cumsum([sum(map(len, sources)) for sources in self.groups])
         first_step, offset = divmod(start, self.batch_size)
         steps_of_group = [0] * len(self.groups)
+        # Steps that are skipped are counted too: how far a group has come depends on all draws before.
         for step in itertools.count():
             # the same group in all processes, so that none waits for another with larger images
             draw = stable_hash(self.seed, 'group', step) % limits[-1]
@@ -87,10 +89,12 @@ class MultiSourceSampler(Sampler):
         indices = []
         for order, number in zip(orders, self.num_per_source):
             first = (step_of_group * self.world_size + self.rank) * number
-            indices += [order[place] for place in range(first, first + number)]
+            indices += [order[position] for position in range(first, first + number)]
         start = (step * self.world_size + self.rank) * self.batch_size
         return [
-            SeededIndex(index, stable_hash(self.seed, 'place', place)) for place, index in enumerate(indices, start)
+            # 'place' is part of the seed: another word would change every run
+            SeededIndex(index, stable_hash(self.seed, 'place', position))
+            for position, index in enumerate(indices, start)
         ]
 
     def __len__(self) -> int:
@@ -105,7 +109,7 @@ class MultiSourceSampler(Sampler):
         self._skip = check_skip(num_samples)
 
 
-def _numbers(batch_size: int, source_ratio: Sequence[int], num_sources: int) -> list[int]:
+def _samples_per_source(batch_size: int, source_ratio: Sequence[int], num_sources: int) -> list[int]:
     """How many samples of a batch each source gives."""
     whole = [isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in source_ratio]
     if len(whole) != num_sources or not all(whole):

@@ -7,8 +7,8 @@ from PIL import Image
 
 from .errors import ImageError
 
-_ORIENTATION = 0x0112  # EXIF; from 5 on the picture is stored on its side
-_FIRST_ON_ITS_SIDE = 5
+_ORIENTATION_TAG = 0x0112  # of EXIF
+_FIRST_ON_ITS_SIDE = 5  # orientations 5 to 8 turn by a quarter, which exchanges width and height
 
 
 def picture_size(path: str, backend_args: dict | None = None) -> tuple[int, int]:
@@ -22,7 +22,7 @@ def picture_size(path: str, backend_args: dict | None = None) -> tuple[int, int]
         source = path if backend_args is None else io.BytesIO(fileio.get(path, backend_args=backend_args))
         with Image.open(source) as picture:
             width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE
+            turned = picture.getexif().get(_ORIENTATION_TAG, 1) >= _FIRST_ON_ITS_SIDE
     except FileNotFoundError:
         raise ImageError(path, 'there is no such file') from None
     except Exception as error:  # damaged headers raise whatever the format's reader runs into

@@ -1,4 +1,4 @@
-"""Precomputed proposals, read from a pickle without running what it says."""
+"""Precomputed proposals, read from a pickle without running code that a stranger's pickle may hold."""
 
 import io
 import os.path as osp

@@ -1,4 +1,4 @@
-"""Records of annotation files: a table says for each field which forms are read; errors name file, record and value.
+"""Reading records of annotation files: a table lists the fields and the forms they may have; errors name the record.
 
 Exporters write the same thing in several ways (``1``, ``"1"``, ``1.0``, ``true``), which do no harm and are read.
 """
@@ -85,7 +85,7 @@ def optional_identifier(value: object) -> int | str | None:
 
 
 def same_id(value: int | str) -> str:
-    """What identifiers are compared by: 1 and "1" are the same."""
+    """The key by which identifiers are compared and looked up: 1 and "1" are the same."""
     return str(value)
 
 
@@ -131,7 +131,7 @@ _TRUTH = {'0': False, '1': True, 'false': False, 'true': True, '0.0': False, '1.
 
 
 def truth(value: object) -> bool:
-    """Yes or no: 0, 1, false, true, as text, too; null is no."""
+    """A truth value: 0, 1, false or true, also as text; null is false."""
     if value is None:
         return False
     if isinstance(value, (bool, int, float, str)) and str(value).strip().lower() in _TRUTH:
@@ -150,7 +150,7 @@ def box(value: object) -> tuple[float, float, float, float] | None:
 
 
 def area(value: object) -> float:
-    """A positive number of square pixels; NaN for anything else, as an area can be measured."""
+    """A positive number of square pixels; NaN for anything else, which is no error, as areas can be measured."""
     known = type(value) in (int, float) and 0 < value < _LARGEST_AREA
     return float(value) if known else math.nan
 

@@ -42,7 +42,7 @@ def is_upright(dataset: Sized, index: int) -> bool:
 
 
 class EndlessOrder:
-    """Indices without end, pass after pass, each pass in an order of its own.
+    """An endless sequence of indices, pass after pass, each pass in an order of its own.
 
     Args:
         indices: What a pass consists of.
@@ -57,8 +57,8 @@ class EndlessOrder:
         self._round = -1
         self._order: list[int] = []
 
-    def __getitem__(self, place: int) -> int:
-        round_, offset = divmod(place, len(self.indices))
+    def __getitem__(self, position: int) -> int:
+        round_, offset = divmod(position, len(self.indices))
         if not self.shuffle:
             return self.indices[offset]
         if round_ != self._round:
@@ -71,10 +71,10 @@ class EndlessOrder:
 
 @DATA_SAMPLERS.register_module()
 class DefaultSampler(Sampler):
-    """Every sample once an epoch; process ``rank`` of ``world`` takes places ``rank, rank + world, ...`` of the order.
+    """Every sample once an epoch; process ``rank`` of ``world`` takes ``rank``, ``rank + world``, ... of the order.
 
     So the batches of b samples that n processes read at one step are together the batch of n * b that one process
-    would read. Yields ``SeededIndex``, seeded by (seed, epoch, place in the global order).
+    would read. Yields ``SeededIndex``, seeded by (seed, epoch, position in the global order).
 
     Args:
         dataset: The dataset.
@@ -107,8 +107,11 @@ class DefaultSampler(Sampler):
         epoch = self.epoch
         start = self.rank + self._skip * self.world_size
         self._skip = 0
-        places = range(start, self.total_size, self.world_size)
-        return (SeededIndex(order[place % len(order)], stable_hash(self.seed, epoch, place)) for place in places)
+        positions = range(start, self.total_size, self.world_size)
+        # beyond the end of the order (see round_up) it starts again
+        return (
+            SeededIndex(order[position % len(order)], stable_hash(self.seed, epoch, position)) for position in positions
+        )
 
     def __len__(self) -> int:
         """Samples of this process in an epoch, whatever is skipped."""
@@ -152,8 +155,9 @@ class InfiniteSampler(Sampler):
 
     def _from(self, start: int) -> Iterator[SeededIndex]:
         order = EndlessOrder(range(self.size), self.shuffle, self.seed, 'round')
-        for place in itertools.count(start, self.world_size):
-            yield SeededIndex(order[place], stable_hash(self.seed, 'place', place))
+        for position in itertools.count(start, self.world_size):
+            # 'place' is part of the seed: another word would change every run
+            yield SeededIndex(order[position], stable_hash(self.seed, 'place', position))
 
     def __len__(self) -> int:
         """Size of the dataset."""
@@ -209,7 +213,8 @@ class AspectRatioBatchSampler(BatchSampler):
                 yield batch
 
     def __iter__(self) -> Iterator[list[int]]:
-        to_skip, self._skip = self._skip, 0
+        to_skip = self._skip
+        self._skip = 0
         return self._after(to_skip)
 
     def _after(self, to_skip: int) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""Random augmentation that depends only on the run's seed, the epoch and the place of a sample in it.
+"""Random augmentation that depends only on the run's seed, the epoch and the position of a sample in it.
 
 A sampler hands out indices that carry a seed; a dataset seeds the random generators from it while it makes the sample.
 So the number of worker processes doesn't change what is seen, and a resumed run repeats it exactly.
@@ -29,7 +29,7 @@ class SeededIndex(int):
         return self
 
     def __getnewargs__(self) -> tuple[int, int]:
-        return int(self), self.seed
+        return int(self), self.seed  # what pickle calls __new__ with in a worker process
 
     def __repr__(self) -> str:
         return f'SeededIndex({int(self)}, seed={self.seed})'
@@ -60,7 +60,7 @@ def seeded(index: int) -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds the generators of GPUs, too
     try:
         yield
     finally:

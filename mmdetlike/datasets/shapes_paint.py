@@ -1,4 +1,4 @@
-"""Colours and textures of the generated pictures. Integer arithmetic only, so that pixels never vary."""
+"""Colors and textures of the generated pictures. Integer arithmetic only, so that pixels never vary."""
 
 import cv2
 import numpy as np
@@ -39,7 +39,7 @@ def _point(image: np.ndarray, random: Random) -> tuple[int, int]:
 
 
 def _blob(image: np.ndarray, random: Random) -> None:
-    """A dull slanted ellipse: round like a circle, yet without its bright colours."""
+    """A dull slanted ellipse: round like a circle, yet without its bright colors."""
     x, y = _point(image, random)
     color = np.clip(_dull(random), 0, 255)
     a, b = (int(n) for n in random.randint(3, max(4, min(image.shape[:2]) // 6), 2))
@@ -62,17 +62,17 @@ def _line(image: np.ndarray, random: Random) -> None:
 
 
 def soften(image: np.ndarray) -> np.ndarray:
-    """Weigh each pixel 6 : 1 : 1 with its neighbours along both axes, rounded: edges as a camera sees them."""
+    """Average each pixel with its two neighbors, 6 : 1 : 1, along both axes: edges as a camera sees them."""
     blurred = image.astype(np.uint16)
     for axis in (0, 1):
         padded = np.pad(blurred, [(int(axis == k), int(axis == k)) for k in range(3)], mode='edge')
         ahead, behind = (padded[2:], padded[:-2]) if axis == 0 else (padded[:, 2:], padded[:, :-2])
-        blurred = (6 * blurred + ahead + behind + 4) >> 3
+        blurred = (6 * blurred + ahead + behind + 4) >> 3  # a division by 8, rounded
     return blurred.astype(np.uint8)
 
 
 def paint_shape(window: np.ndarray, seen: np.ndarray, random: Random) -> None:
-    """Paint the pixels ``seen`` (h, w) of ``window`` (h, w, 3) in a bright colour with a texture."""
+    """Paint the pixels ``seen`` (h, w) of ``window`` (h, w, 3) in a bright color with a texture."""
     light, dark = _bright(random)
     share = TEXTURES[random.randint(len(TEXTURES))](*seen.shape, random)[..., None]
     color = (light * share + dark * (256 - share)) >> 8
@@ -80,13 +80,13 @@ def paint_shape(window: np.ndarray, seen: np.ndarray, random: Random) -> None:
 
 
 def _bright(random: Random) -> tuple[np.ndarray, np.ndarray]:
-    """A saturated BGR colour and a darker variant of it."""
+    """A saturated BGR color and a darker variant of it."""
     channels = np.array([random.randint(215, 256), random.randint(0, 256), random.randint(0, 45)], dtype=np.int64)
     light = channels[random.permutation(3)]
     return light, light * int(random.randint(35, 65)) // 100
 
 
-# Textures: int64 (h, w) in [0, 256], the share of the lighter colour.
+# Textures: int64 (h, w) in [0, 256], the share of the lighter color.
 def _solid(height: int, width: int, random: Random) -> np.ndarray:
     return np.full((height, width), random.randint(160, 257), dtype=np.int64)
 

@@ -1,7 +1,7 @@
-"""Pictures of coloured shapes with exact annotations, made on the fly: the same on every machine.
+"""Pictures of colored shapes with exact annotations, made on the fly: the same on every machine.
 
 A scene is laid out first (which shapes, where, what is seen of each), then painted. Both draw from
-``np.random.RandomState``, whose stream numpy has frozen, and outlines are sampled at pixel centres.
+``np.random.RandomState``, whose stream numpy has frozen, and outlines are sampled at pixel centers.
 """
 
 import math
@@ -87,7 +87,7 @@ class SceneSpec:
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape in a picture: centre and radius in pixels, tilt in radians (clockwise), aspect width / height."""
+    """A shape in a picture: center and radius in pixels, tilt in radians (clockwise), aspect width / height."""
 
     label: int
     center: tuple[float, float]
@@ -105,11 +105,12 @@ class Shape:
     @cached_property
     def window(self) -> tuple[slice, slice]:
         """Rows and columns that hold the shape."""
-        x, y, r = *self.center, self.radius + 1
+        x, y = self.center
+        r = self.radius + 1
         return slice(int(y - r), int(y + r) + 1), slice(int(x - r), int(x + r) + 1)
 
     def mask(self) -> np.ndarray:
-        """Boolean (h, w): which pixel centres of ``window`` are in the shape."""
+        """Boolean (h, w): which pixel centers of ``window`` are in the shape."""
         rows, columns = self.window
         x = np.arange(columns.start, columns.stop) + 0.5
         y = np.arange(rows.start, rows.stop) + 0.5
@@ -123,7 +124,7 @@ def _inside(outline: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     x1, y1 = outline.T
     x2, y2 = np.roll(outline, -1, axis=0).T
     spans = (y1 <= y[:, None]) != (y2 <= y[:, None])
-    rise = np.where(y2 == y1, 1, y2 - y1)
+    rise = np.where(y2 == y1, 1, y2 - y1)  # of a level edge, which spans no y, anything but 0 will do
     crossing = x1 + (y[:, None] - y1) * (x2 - x1) / rise
     right = spans[:, None] & (x[None, :, None] < crossing[:, None])
     return right.sum(-1) % 2 == 1
@@ -164,11 +165,12 @@ class Scene:
             margin + random.random_sample() * (self.spec.width - 2 * margin),
             margin + random.random_sample() * (self.spec.height - 2 * margin),
         )
-        most, (narrowest, span) = (ANY_TILT, SLIM) if self.spec.rotated else (MAX_TILT, STOUT)
+        most = ANY_TILT if self.spec.rotated else MAX_TILT
+        narrowest, span = SLIM if self.spec.rotated else STOUT
         tilt = (2 * random.random_sample() - 1) * most
         aspect = narrowest + span * random.random_sample()
         if CLASSES[label] == 'circle':
-            # its box must not be tilted: there is nothing to see of it
+            # a circle shows no tilt, so its box must have none
             return Shape(label, center, radius, 0.0 if self.spec.rotated else tilt, 1.0)
         return Shape(label, center, radius, tilt, aspect)
 

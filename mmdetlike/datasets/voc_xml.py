@@ -87,6 +87,7 @@ def _object(element: ElementTree.Element, path: str, number: int) -> VocObject:
     except ValueError:
         raise DataError(f'{path}: object {number} has difficult={difficult!r}; expected 0 or 1.') from None
     xmin, ymin, xmax, ymax = corners
+    # One without area must stay so: counted from 1, a box of xmin = xmax would become one pixel wide.
     if xmax > xmin and ymax > ymin:
         corners = [xmin - 1, ymin - 1, xmax, ymax]
     return VocObject(name, corners, is_difficult)

@@ -18,7 +18,7 @@ from .records import same_id
 from .seeding import seeded, with_seed_of
 
 
-def _built(dataset) -> Dataset:
+def _build_dataset(dataset) -> Dataset:
     built = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
     if not hasattr(built, 'metainfo'):
         raise ConfigError(f'a dataset, or a dict that configures one, was expected, got {built!r:.80}')
@@ -30,7 +30,7 @@ def _source(dataset: Dataset) -> str:
 
 
 class _Wrapper(Dataset):
-    """A dataset whose sample ``idx`` is a sample of another: subclasses say which, in ``locate``."""
+    """A dataset whose samples are those of other datasets; subclasses say in ``locate`` where each comes from."""
 
     metainfo: dict
 
@@ -41,23 +41,24 @@ class _Wrapper(Dataset):
         """The inner dataset and the index in it of sample ``idx``."""
         raise NotImplementedError
 
-    def _checked(self, idx: int) -> int:
+    def _checked_index(self, idx: int) -> int:
+        """``idx`` counted from 0; a negative one counts from the end."""
         if not -len(self) <= idx < len(self):
             raise IndexError(f'{type(self).__name__} has {len(self)} samples, there is no number {int(idx)}.')
         return int(idx) % len(self)
 
     def __getitem__(self, idx: int) -> dict:
-        dataset, inner = self.locate(self._checked(idx))
+        dataset, inner = self.locate(self._checked_index(idx))
         return dataset[with_seed_of(idx, inner)]
 
     def get_data_info(self, idx: int) -> dict:
         """Data info of sample ``idx``, from the dataset it belongs to; ``sample_idx`` is ``idx``."""
-        dataset, inner = self.locate(self._checked(idx))
-        return {**dataset.get_data_info(inner), 'sample_idx': self._checked(idx)}
+        dataset, inner = self.locate(self._checked_index(idx))
+        return {**dataset.get_data_info(inner), 'sample_idx': self._checked_index(idx)}
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of the instances of sample ``idx``."""
-        dataset, inner = self.locate(self._checked(idx))
+        dataset, inner = self.locate(self._checked_index(idx))
         return dataset.get_cat_ids(inner)
 
 
@@ -81,7 +82,7 @@ class ConcatDataset(_Wrapper):
     ) -> None:
         if not isinstance(datasets, Sequence) or isinstance(datasets, str) or not datasets:
             raise ConfigError(f'datasets must be a list of at least one dataset, got {datasets!r:.80}')
-        self.datasets = [_built(dataset) for dataset in datasets]
+        self.datasets = [_build_dataset(dataset) for dataset in datasets]
         self.metainfo = self.datasets[0].metainfo
         ignored = {ignore_keys} if isinstance(ignore_keys, str) else set(ignore_keys or ())
         for number, dataset in enumerate(self.datasets[1:], 1):
@@ -108,7 +109,7 @@ class ConcatDataset(_Wrapper):
             self._ends = list(itertools.accumulate(map(len, self.datasets)))
 
     def _check_image_ids(self) -> None:
-        """In training, images may share an id; nothing looks at it."""
+        """Refuse datasets for testing that share image ids; in training nothing looks at ids."""
         tested = [dataset for dataset in self.datasets if getattr(dataset, 'test_mode', False)]
         owners: dict[str, Dataset] = {}
         for dataset in tested if len(tested) > 1 else ():
@@ -142,7 +143,7 @@ class RepeatDataset(_Wrapper):
     def __init__(self, dataset, times: int, lazy_init: bool = False) -> None:
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
             raise ConfigError(f'times should be positive, got {times!r}; expected a whole number.')
-        self.dataset = _built(dataset)
+        self.dataset = _build_dataset(dataset)
         self.metainfo = self.dataset.metainfo
         self.times = times
         if not lazy_init:
@@ -174,7 +175,7 @@ class ClassBalancedDataset(_Wrapper):
     """
 
     def __init__(self, dataset, oversample_thr: float, filter_empty_gt: bool = True, lazy_init: bool = False) -> None:
-        self.dataset = _built(dataset)
+        self.dataset = _build_dataset(dataset)
         self.metainfo = self.dataset.metainfo
         self.oversample_thr = oversample_thr
         self.filter_empty_gt = filter_empty_gt
@@ -190,8 +191,8 @@ class ClassBalancedDataset(_Wrapper):
             self.repeat_indices = [i for i, factor in enumerate(factors) for _ in range(math.ceil(factor))]
 
     def _repeat_factors(self) -> list[float]:
-        none = () if self.filter_empty_gt else (-1,)
-        labels = [set(self.dataset.get_cat_ids(i)) or set(none) for i in range(len(self.dataset))]
+        background = () if self.filter_empty_gt else (-1,)  # the class of images without objects
+        labels = [set(self.dataset.get_cat_ids(i)) or set(background) for i in range(len(self.dataset))]
         images = Counter(itertools.chain.from_iterable(labels))
         factors = {
             label: max(1.0, math.sqrt(self.oversample_thr * len(labels) / count)) for label, count in images.items()
@@ -229,7 +230,7 @@ class MultiImageMixDataset(_Wrapper):
         max_refetch: int = 15,
         lazy_init: bool = False,
     ) -> None:
-        self.dataset = _built(dataset)
+        self.dataset = _build_dataset(dataset)
         self.metainfo = self.dataset.metainfo
         self.transforms = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         check_max_refetch(max_refetch)
@@ -259,19 +260,19 @@ class MultiImageMixDataset(_Wrapper):
             PipelineError: A transform gives up many samples in a row.
         """
         with seeded(idx):
-            place = self._checked(idx)
+            index = self._checked_index(idx)
             for _ in range(self.max_refetch + 1):
-                results, gave_up = self._transformed(place)
+                results, gave_up = self._transformed(index)
                 if results is not None:
                     return results
-                place = np.random.randint(len(self))
+                index = np.random.randint(len(self))
         raise PipelineError(
             f'{gave_up} returned None {self.max_refetch} times for each of {self.max_refetch + 1} samples in a row.'
         )
 
-    def _transformed(self, place: int) -> tuple[dict | None, str | None]:
+    def _transformed(self, index: int) -> tuple[dict | None, str | None]:
         """A sample after the pipeline; or None, and the transform that gave it up."""
-        results = copy.deepcopy(self.dataset[place])
+        results = copy.deepcopy(self.dataset[index])  # which may hand out the same objects again
         for transform in self.transforms:
             name = type(transform).__name__
             if name not in self.skip_type_keys:
@@ -286,7 +287,7 @@ class MultiImageMixDataset(_Wrapper):
             wanted = wanted if isinstance(wanted, Sequence) else [wanted]
             results['mix_results'] = [copy.deepcopy(self.dataset[index]) for index in wanted]
         for _ in range(self.max_refetch):
-            updated = transform(copy.deepcopy(results))
+            updated = transform(copy.deepcopy(results))  # a failed try may have changed what it was given
             if updated is not None:
                 updated.pop('mix_results', None)
                 return updated

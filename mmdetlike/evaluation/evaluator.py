@@ -1,4 +1,4 @@
-"""Evaluators: what is wrong with their metrics is told at the start, and no prediction is lost."""
+"""Evaluators that refuse unusable metrics at the start and lose no prediction when a metric fails."""
 
 import logging
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ _OUR_METRICS = (CocoMetric, CocoPanopticMetric, DOTAMetric, VOCMetric)
 
 
 def score_names(metric: BaseMetric, classes: Sequence[str]) -> list[str]:
-    """Full names of the scores of a metric for a dataset of ``classes``; none where only the metric knows.
+    """Full names of the scores that a metric will give for a dataset of ``classes``; empty if they aren't known.
 
-    Nothing is known of subclasses, which may give others.
+    They are known of our own metrics, but not of subclasses, which may give others.
     """
     if type(metric) not in _OUR_METRICS or getattr(metric, 'format_only', False):
         return []
@@ -25,7 +25,7 @@ def score_names(metric: BaseMetric, classes: Sequence[str]) -> list[str]:
 
 
 def check_metrics(metrics: Sequence[BaseMetric]) -> None:
-    """Look at the metrics of an evaluator before anything is predicted.
+    """Check the metrics of an evaluator before anything is predicted.
 
     Raises:
         ConfigError: Two of them give scores of one name, which would be found out after all is predicted.
@@ -44,9 +44,9 @@ def check_metrics(metrics: Sequence[BaseMetric]) -> None:
 
 @EVALUATOR.register_module()
 class DumpFirstEvaluator(Evaluator):
-    """mmengine's evaluator, with predictions written before scores are computed, and whatever becomes of these.
+    """mmengine's evaluator, which also writes all predictions, even if scores cannot be computed.
 
-    A metric that fails on a batch sees no other; its error is raised when all predictions are written.
+    After a metric has failed on a batch, predictions are only written; its error is raised when that is done.
 
     Args:
         metrics: Configs of metrics, some of them `DumpDetResults`.
@@ -54,11 +54,12 @@ class DumpFirstEvaluator(Evaluator):
 
     def __init__(self, metrics: Sequence[dict]) -> None:
         super().__init__(metrics)
+        # writers first: within a batch, a metric that fails keeps those after it from seeing the batch
         self.metrics.sort(key=lambda metric: not isinstance(metric, DumpResults))
         self.error: Exception | None = None
 
     def process(self, data_samples: Sequence, data_batch=None) -> None:
-        """Hand a batch to all metrics that are left."""
+        """Hand a batch to all metrics or, after one has failed, to those that write predictions."""
         if self.error is not None:
             self._dumps().process(data_samples, data_batch)
             return

@@ -1,4 +1,4 @@
-"""A packed sample that follows its batch to another size."""
+"""Resizing what a packed sample holds when the batch that it belongs to is resized."""
 
 import torch
 from mmengine.structures import InstanceData, PixelData
@@ -13,10 +13,10 @@ _SHAPES = ('img_shape', 'pad_shape')
 
 
 def resize_sample(sample: DetDataSample, warp: Warp) -> None:
-    """Let annotations and shapes of a sample follow its batch.
+    """Resize the annotations and the recorded shapes of a sample as its batch of images was resized.
 
-    Boxes and keypoints move by the factors of the batch. Masks and label maps, which need not be padded to the size of
-    the batch, come to the whole pixels that their own size becomes.
+    Boxes and keypoints are scaled by the exact factors of the batch. Masks and label maps need not be padded to the
+    size of the batch; their own (h, w) is scaled by the same factors and rounded down to whole pixels.
 
     Args:
         sample: Changed: ``gt_instances``, ``ignored_instances``, ``proposals``, ``gt_sem_seg``, ``img_shape``,
@@ -34,7 +34,7 @@ def resize_sample(sample: DetDataSample, warp: Warp) -> None:
 
 
 def _resized(size: Size, warp: Warp) -> Size:
-    """What (h, w) becomes, in whole pixels that lie within the new batch."""
+    """The (h, w) that ``size`` is scaled to, rounded down: rounded up it could reach beyond the new batch."""
     height, width = (side * new // old for side, new, old in zip(size, warp.size, warp.source))
     return max(height, 1), max(width, 1)
 
@@ -60,5 +60,5 @@ def _resize_masks(masks: BaseInstanceMasks | Tensor, warp: Warp) -> BaseInstance
 def _resize_label_maps(maps: Tensor, warp: Warp) -> Tensor:
     """Maps (n, h, w) of whole numbers, each new pixel taking the value of the nearest old one, as `Warp.label_map`."""
     size = _resized(maps.shape[-2:], warp)
-    as_floats = maps[None].to(torch.float32)  # exact up to 2^24
+    as_floats = maps[None].to(torch.float32)  # interpolate refuses integers; float32 is exact up to 2^24
     return torch.nn.functional.interpolate(as_floats, size=size, mode='nearest-exact')[0].to(maps.dtype)

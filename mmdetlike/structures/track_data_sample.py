@@ -13,8 +13,8 @@ class TrackDataSample(BaseDataElement):
     ``clip[i]`` is a frame, ``clip[i:j]`` a list of them. What moves or converts a sample (``to``, ``cuda``, ``cpu``,
     ``numpy``, ``to_tensor``, ``detach``, ``clone``) does so with every frame.
 
-    Metainfo may have ``key_frames_inds`` and ``ref_frames_inds``: indices of the frames that are looked at, and of
-    those that they are compared with.
+    Metainfo may have ``key_frames_inds`` and ``ref_frames_inds``: indices of the key frames, in which objects are to
+    be found, and of the reference frames that they are compared with.
 
     Raises:
         TypeError: ``video_data_samples`` is set to something else than a list of `DetDataSample`.
@@ -45,11 +45,11 @@ class TrackDataSample(BaseDataElement):
         return len(self._video_data_samples) if 'video_data_samples' in self else 0
 
     def __bool__(self) -> bool:
-        """A sample is one, even without frames."""
+        """Always true: by ``__len__`` alone a clip without frames would be false, hence be taken for no sample."""
         return True
 
     def __getitem__(self, index: int | slice) -> DetDataSample | list[DetDataSample]:
-        """A frame, or some.
+        """One frame by its index, or a list of frames by a slice.
 
         Raises:
             IndexError: There is no such frame.
@@ -88,8 +88,8 @@ class TrackDataSample(BaseDataElement):
             raise ValueError(f'{key}={list(indices)} has {outside}, but the clip has only {len(self)} frames.')
         return [self[index] for index in indices]
 
-    def _each(self, method: str, *args, **kwargs) -> 'TrackDataSample':
-        """A copy whose frames are what ``method`` makes of them."""
+    def _map_frames(self, method: str, *args, **kwargs) -> 'TrackDataSample':
+        """A copy of the clip with each frame replaced by the result of its method of the name ``method``."""
         copy = self.new()
         if 'video_data_samples' in self:
             copy.video_data_samples = [getattr(frame, method)(*args, **kwargs) for frame in self]
@@ -97,31 +97,31 @@ class TrackDataSample(BaseDataElement):
 
     def to(self, *args, **kwargs) -> 'TrackDataSample':
         """As ``Tensor.to``."""
-        return self._each('to', *args, **kwargs)
+        return self._map_frames('to', *args, **kwargs)
 
     def cuda(self) -> 'TrackDataSample':
         """With all tensors on the GPU."""
-        return self._each('cuda')
+        return self._map_frames('cuda')
 
     def cpu(self) -> 'TrackDataSample':
         """With all tensors on the CPU."""
-        return self._each('cpu')
+        return self._map_frames('cpu')
 
     def detach(self) -> 'TrackDataSample':
         """With all tensors cut off the graph."""
-        return self._each('detach')
+        return self._map_frames('detach')
 
     def numpy(self) -> 'TrackDataSample':
         """With arrays in place of tensors."""
-        return self._each('numpy')
+        return self._map_frames('numpy')
 
     def to_tensor(self) -> 'TrackDataSample':
         """With tensors in place of arrays."""
-        return self._each('to_tensor')
+        return self._map_frames('to_tensor')
 
     def clone(self) -> 'TrackDataSample':
         """A copy, frame by frame; values are shared as by ``DetDataSample.clone``."""
-        return self._each('clone')
+        return self._map_frames('clone')
 
 
 TrackSampleList = Sequence[TrackDataSample]

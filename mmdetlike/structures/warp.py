@@ -1,4 +1,4 @@
-"""The one geometry that images, boxes, masks, keypoints and label maps share.
+"""Maps from one image to another, applied alike to images, boxes, masks, keypoints and label maps.
 
 Coordinates are continuous: pixel (column i, row j) covers [i, i + 1) x [j, j + 1), the image [0, w] x [0, h].
 """
@@ -30,10 +30,10 @@ BORDERS = {
     'symmetric': cv2.BORDER_REFLECT,
 }
 _FLIPS = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
-_MOST_CHANNELS = 4  # of an image that OpenCV warps or widens
-# Multiplied with a matrix over pixel indices, these give the one over continuous coordinates, and back.
-_HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-_MINUS_HALF = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
+_MAX_CHANNELS = 4  # OpenCV takes the fill as four numbers, and pads or warps no image of more channels with it
+# OpenCV counts from the center of the first pixel, we from its outer corner: half a pixel lies between.
+_INDEX_TO_CONTINUOUS = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+_CONTINUOUS_TO_INDEX = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,30 +137,30 @@ class Warp:
 
         A window within the image is a view of it.
         """
-        if img.ndim == 3 and img.shape[2] > _MOST_CHANNELS:
-            return self._by_groups(img, fill)
-        return self._pixels(img, fill, INTERPOLATIONS.get(self.mode), BORDERS.get(self.mode))
+        if img.ndim == 3 and img.shape[2] > _MAX_CHANNELS:
+            return self._image_by_channel_groups(img, fill)
+        return self._move_pixels(img, fill, INTERPOLATIONS.get(self.mode), BORDERS.get(self.mode))
 
-    def _by_groups(self, img: np.ndarray, fill: Fill) -> np.ndarray:
-        """Map an image of more channels than OpenCV moves at once."""
+    def _image_by_channel_groups(self, img: np.ndarray, fill: Fill) -> np.ndarray:
+        """Map an image of more channels than OpenCV moves at once, a few channels at a time."""
         fills = [fill] * img.shape[2] if np.isscalar(fill) else list(fill)
-        starts = range(0, img.shape[2], _MOST_CHANNELS)
-        groups = [
-            self.image(
-                np.ascontiguousarray(img[..., start : start + _MOST_CHANNELS]), tuple(fills[start:][:_MOST_CHANNELS])
-            )
-            for start in starts
-        ]
+        groups = []
+        for start in range(0, img.shape[2], _MAX_CHANNELS):
+            channels = slice(start, start + _MAX_CHANNELS)
+            group = np.ascontiguousarray(img[..., channels])  # OpenCV refuses views with gaps
+            groups.append(self.image(group, tuple(fills[channels])))
         return np.concatenate(groups, axis=2)
 
     def label_map(self, seg: np.ndarray, fill: float = 255) -> np.ndarray:
         """Map a label map or mask (h, w): as `image`, but each new pixel takes the value of the nearest old one."""
         if seg.dtype == bool or seg.dtype.itemsize > 4:  # unknown to OpenCV
             return self.label_map(seg.astype(np.uint8 if seg.dtype == bool else np.int32), fill).astype(seg.dtype)
+        # A resize by INTER_NEAREST takes the upper left corner of each new pixel instead of its center, which moves
+        # the map by up to half a pixel. The exact variant doesn't; warps, which don't know it, have no such fault.
         nearest = cv2.INTER_NEAREST_EXACT if self.kind == 'resize' else cv2.INTER_NEAREST
-        return self._pixels(seg, fill, nearest, cv2.BORDER_CONSTANT)
+        return self._move_pixels(seg, fill, nearest, cv2.BORDER_CONSTANT)
 
-    def _pixels(self, img: np.ndarray, fill: Fill, interpolation: int | None, border: int | None) -> np.ndarray:
+    def _move_pixels(self, img: np.ndarray, fill: Fill, interpolation: int | None, border: int | None) -> np.ndarray:
         if img.shape[:2] != self.source:
             raise ValueError(f'This warp is for images of (h, w) = {self.source}, got one of {img.shape[:2]}.')
         if self.kind == 'resize':
@@ -174,7 +174,9 @@ class Warp:
         return moved if moved.ndim == img.ndim else moved[..., None]  # OpenCV drops a lone channel
 
     def _window(self, img: np.ndarray, fill: Fill, border: int) -> np.ndarray:
-        (x0, y0), (h, w), (old_h, old_w) = self.offset, self.size, self.source
+        x0, y0 = self.offset
+        h, w = self.size
+        old_h, old_w = self.source
         left = max(-x0, 0)
         top = max(-y0, 0)
         right = max(x0 + w - old_w, 0)
@@ -182,26 +184,26 @@ class Warp:
         inside = img[max(y0, 0) : max(y0 + h, 0), max(x0, 0) : max(x0 + w, 0)]
         if not (left or top or right or bottom):
             return inside
-        if inside.size == 0:
+        if inside.size == 0:  # copyMakeBorder needs at least one pixel to add a border to
             return _filled(img, self.size, fill)
         return cv2.copyMakeBorder(inside, top, bottom, left, right, border, value=_scalar(fill))
 
     def _affine(self, img: np.ndarray, fill: Fill, interpolation: int) -> np.ndarray:
-        matrix = _MINUS_HALF @ self.matrix @ _HALF
+        matrix = _CONTINUOUS_TO_INDEX @ self.matrix @ _INDEX_TO_CONTINUOUS
         height, width = self.size
         options = {'flags': interpolation, 'borderMode': cv2.BORDER_CONSTANT, 'borderValue': _scalar(fill)}
-        if np.all(matrix[2] == (0, 0, 1)):
+        if np.all(matrix[2] == (0, 0, 1)):  # nothing projective: the faster function does
             return cv2.warpAffine(img, matrix[:2], (width, height), **options)
         return cv2.warpPerspective(img, matrix, (width, height), **options)
 
 
 def project_boxes(boxes: Tensor, matrix: np.ndarray | Tensor) -> Tensor:
-    """Boxes (..., 4 or 5) of the same kind around the corners of ``boxes`` mapped by a 3x3 matrix."""
+    """Warp boxes (..., 4 or 5) by a 3x3 matrix: each becomes the smallest of its kind around its warped corners."""
     return geometry.project(boxes, matrix)
 
 
 def map_back(instances: InstanceData, homography_matrix: np.ndarray, ori_shape: Size | None = None) -> InstanceData:
-    """Predictions on a warped image, in pixels of the original one.
+    """Map predictions on a warped image back to the original image.
 
     Args:
         instances: With ``bboxes`` (n, 4 or 5), a tensor or box object, and ``keypoints`` (n, k, 2 or 3), if any.
@@ -256,7 +258,7 @@ def _resize(img: np.ndarray, size: Size, interpolation: int) -> np.ndarray:
 
 
 def _scalar(fill: Fill) -> tuple[float, ...]:
-    """OpenCV takes a bare number for the first channel only."""
+    """A fill as OpenCV needs it, one number a channel; a bare number would fill the first channel only."""
     return (float(fill),) * 4 if np.isscalar(fill) else tuple(float(value) for value in fill)
 
 

@@ -1,4 +1,4 @@
-"""Distinct colours: as many as a dataset has classes, the same in every run."""
+"""Distinct colors: as many as a dataset has classes, the same in every run."""
 
 import functools
 from collections.abc import Sequence
@@ -32,23 +32,23 @@ _FIRST = (
 
 
 def distinct_colors(n: int) -> list[Color]:
-    """Return ``n`` vivid RGB colours: eight chosen ones, then each as far as possible (in OKLab) from all before it.
+    """Return ``n`` vivid RGB colors: eight chosen ones, then each as far as possible (in OKLab) from all before it.
 
-    The list for a smaller ``n`` is a prefix of the list for a larger one, so a class keeps its colour when classes are
-    appended. Colours repeat only after about 3000.
+    The list for a smaller ``n`` is a prefix of the list for a larger one, so a class keeps its color when classes are
+    appended. Colors repeat only after about 3000.
 
     Raises:
         ValueError: ``n`` is negative.
     """
     if n < 0:
-        raise ValueError(f'the number of colours must not be negative, got {n}')
+        raise ValueError(f'the number of colors must not be negative, got {n}')
     colors = _spread_colors(min(max(n, 32), len(_candidates()[0])))
     return [colors[i % len(colors)] for i in range(n)]
 
 
 @functools.lru_cache(maxsize=8)
 def _spread_colors(n: int) -> list[Color]:
-    """The first colours and farthest-point samples of the candidates, at least ``n`` in all."""
+    """The first colors and farthest-point samples of the candidates, at least ``n`` in all."""
     lab, rgb = _candidates()
     picks = list(_FIRST)
     distance = np.min([((lab - to_oklab(color)) ** 2).sum(1) for color in _FIRST], axis=0)
@@ -61,7 +61,7 @@ def _spread_colors(n: int) -> list[Color]:
 
 @functools.lru_cache(maxsize=1)
 def _candidates() -> tuple[np.ndarray, np.ndarray]:
-    """OKLab (n, 3) and RGB (n, 3) of a grid of colours neither dark, pale, grey nor glaring."""
+    """OKLab (n, 3) and RGB (n, 3) of a grid of colors neither dark, pale, gray nor glaring."""
     lightness, chroma, hue = np.meshgrid(
         np.linspace(0.56, 0.88, 17), np.linspace(0.1, 0.25, 15), np.linspace(0, 2 * np.pi, 72, endpoint=False)
     )
@@ -74,12 +74,12 @@ def _candidates() -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_oklab(color: Sequence[int]) -> np.ndarray:
-    """OKLab coordinates (3,) of an sRGB colour."""
+    """OKLab coordinates (3,) of an sRGB color."""
     lms = np.linalg.solve(_LMS_TO_RGB, linear_rgb(color))
     return np.linalg.solve(_OKLAB_TO_LMS, np.cbrt(lms))
 
 
 def linear_rgb(color: Sequence[int]) -> np.ndarray:
-    """Linear light (3,) of an sRGB colour, 0 to 1."""
+    """Linear light (3,) of an sRGB color, 0 to 1."""
     channels = np.asarray(color[:3], dtype=float) / 255
     return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)

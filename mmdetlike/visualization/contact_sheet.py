@@ -1,4 +1,4 @@
-"""Many predictions at one glance: a grid of drawn images, ground truth as dashed white outlines."""
+"""Contact sheets: a grid of images with their predictions, ground truth as dashed white outlines."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +57,7 @@ def contact_sheet(
     strip = 0 if captions is None else max(20, cell // 13)
     tiles = []
     for i, (image, *samples) in enumerate(images_with_instances):
-        prediction, ground_truth = (*samples, None)[:2]
+        prediction, ground_truth = (*samples, None)[:2]  # an item may lack the ground truth
         tile = _cell(image, prediction, ground_truth, cell, (classes, palette, score_thr))
         tiles.append(tile if captions is None else np.concatenate([tile, _strip(captions[i], cell, strip)]))
     sheet = np.concatenate([_row(tiles[i : i + columns], columns) for i in range(0, len(tiles), columns)])
@@ -76,7 +76,7 @@ def save_image(image: np.ndarray, path: str | Path) -> None:
 
 
 def _cell(image: np.ndarray, prediction: Any, ground_truth: Any, cell: int, look: tuple) -> np.ndarray:
-    """One image with its instances, centred in a strip ``cell`` pixels wide."""
+    """One image with its instances, centered in a strip ``cell`` pixels wide."""
     image = as_canvas(image)
     height, width = image.shape[:2]
     factor = cell / max(height, width)
@@ -101,7 +101,7 @@ def _outline(image: np.ndarray, truth: Instances) -> np.ndarray:
 
 
 def _strip(text: str, width: int, height: int) -> np.ndarray:
-    """A line of text on the background colour."""
+    """A line of text on the background color."""
     from PIL import Image, ImageDraw
 
     font = Typeface(max(9, round(height * 0.55)))

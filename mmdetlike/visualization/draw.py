@@ -1,6 +1,6 @@
 """Drawing on images: pure functions that return a new image and leave the given one as it is.
 
-Images are uint8 arrays (h, w, 3). Colours are given in the channel order of the image, so RGB and BGR both work. Line
+Images are uint8 arrays (h, w, 3). Colors are given in the channel order of the image, so RGB and BGR both work. Line
 widths and font sizes follow the image size where they are not given.
 """
 
@@ -31,8 +31,8 @@ class Style:
     Args:
         line_width: Width of box lines in pixels on an image of 1333 x 800; it follows the image size.
         mask_alpha: Opacity of the filling of masks.
-        text_color: Colour of the text on tags where it is legible; black or white elsewhere.
-        mask_palette: Colours of masks, one a class; None for the colours of the boxes.
+        text_color: Color of the text on tags where it is legible; black or white elsewhere.
+        mask_palette: Colors of masks, one a class; None for the colors of the boxes.
         keypoint_links: Pairs of keypoints that are connected by a line.
     """
 
@@ -56,9 +56,9 @@ def draw_boxes(
         image: Image (h, w, 3), uint8.
         boxes: Boxes (n, 4), xyxy, in pixels. Lines of boxes that leave the image run along its border; boxes wholly
             outside or not finite are left out. Rotated boxes (n, 5) x, y, width, height, angle are cut by the border.
-        colors: One colour a box.
+        colors: One color a box.
         line_width: In pixels; by default it follows the image size.
-        dashed: Draw dashes of the colour on a dark line.
+        dashed: Draw dashes of the color on a dark line.
 
     Returns:
         A new image.
@@ -72,6 +72,7 @@ def draw_boxes(
     frames = [_frame(box, canvas.shape, line_width) for box in boxes.reshape(-1, 4)]
     shown = [(frame, color) for frame, color in zip(frames, colors) if frame is not None]
     rim = (line_width + 1) // 3
+    # all rims before all lines: a rim would darken the line of a box drawn before
     for frame, _ in shown if rim else ():
         for side in _sides(_grow(frame, rim, canvas.shape), line_width + 2 * rim):
             canvas[side] = (canvas[side] * _RIM).astype(np.uint8)
@@ -93,7 +94,7 @@ def draw_masks(
     Args:
         image: Image (h, w, 3), uint8.
         masks: Masks (n, h, w), bool, of the size of the image. Large ones are drawn first.
-        colors: One colour a mask.
+        colors: One color a mask.
         alpha: Opacity of the filling, 0 to 1.
         line_width: Of the contours, in pixels; by default it follows the image size.
 
@@ -130,14 +131,15 @@ def draw_labels(
 ) -> np.ndarray:
     """Draw a filled tag with text at each box.
 
-    Tags lie inside the image and apart from each other where there is room; the first boxes get the best places and
-    are on top. Text wider than the image is shortened; tags that would hide more than two fifths of it are left out.
+    Tags lie inside the image and apart from each other where there is room; those of the first boxes are placed first
+    and are on top. Text wider than the image is shortened. Tags that would hide more than two fifths of it are left
+    out.
 
     Args:
         image: Image (h, w, 3), uint8.
         boxes: Boxes (n, 4), xyxy, in pixels, or rotated ones (n, 5).
         texts: One text a box; a box with '' gets no tag.
-        colors: The colour of the tag, one a box.
+        colors: The color of the tag, one a box.
         font_size: In pixels; by default it follows the image size and the number of tags.
         text_color: Used where it is legible on the tag; otherwise the text is black or white.
 
@@ -161,7 +163,7 @@ def draw_labels(
     shown = shown[: np.count_nonzero(sizes.prod(1).cumsum() <= _MAX_COVER * width * height)]
     sizes = sizes[: len(shown)]
     corners = place_tags(boxes[shown], sizes, width, height)
-    for (x, y), (w, h), i in reversed(list(zip(corners, sizes, shown))):
+    for (x, y), (w, h), i in reversed(list(zip(corners, sizes, shown))):  # the first tag last, hence on top
         ink = readable_text_color(colors[i], text_color)
         canvas[y : y + h, x : x + w] = _paint_tag(w, h, texts[i], (colors[i], ink), font)
     return canvas
@@ -179,7 +181,7 @@ def draw_keypoints(
     Args:
         image: Image (h, w, 3), uint8.
         keypoints: Keypoints (n, k, 3): x, y in pixels and visibility; those not above 0 are left out.
-        colors: One colour an instance.
+        colors: One color an instance.
         links: Pairs of indices of keypoints to connect.
         radius: Of the dots, in pixels; by default it follows the image size.
 
@@ -235,6 +237,7 @@ def draw_instances(
         mask_colors = colors if style.mask_palette is None else _colors_of(instances, style.mask_palette, num_classes)
         canvas = draw_masks(canvas, instances.masks, mask_colors, style.mask_alpha, max(1, width // 2))
         anchors = _anchors(instances)
+    # reversed: the most important box last, hence on top; masks without boxes have boxes of zeros, which aren't drawn
     outlined = np.flatnonzero(_has_area(instances.boxes) | (instances.masks is None))[::-1]
     canvas = draw_boxes(canvas, instances.boxes[outlined], [colors[i] for i in outlined], width)
     if instances.keypoints is not None:
@@ -244,7 +247,7 @@ def draw_instances(
 
 
 def as_canvas(image: np.ndarray) -> np.ndarray:
-    """Return a copy of an image to draw on: uint8, (h, w, 3), contiguous; grey images get three equal channels.
+    """Return a copy of an image to draw on: uint8, (h, w, 3), contiguous; gray images get three equal channels.
 
     Raises:
         ValueError: the array is not a uint8 image.
@@ -294,7 +297,7 @@ def _has_area(boxes: np.ndarray) -> np.ndarray:
 
 
 def _anchors(instances: Instances) -> np.ndarray:
-    """Boxes at which tags go: those of box-free mask predictions have no area, their masks do."""
+    """Boxes (n, 4) at which tags are placed; of predictions without boxes, those around their masks."""
     boxes = upright(instances.boxes).copy()
     flat = ~_has_area(boxes)
     boxes[flat] = mask_extents(instances.masks[flat])
@@ -308,7 +311,7 @@ def _is_visible(box: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 
 def _frame(box: np.ndarray, shape: tuple[int, ...], line_width: int) -> tuple[int, int, int, int] | None:
-    """Pixels [x1, x2) x [y1, y2) that the outline of a box encloses, lines centred on the edges of the box."""
+    """Pixels [x1, x2) x [y1, y2) that the outline of a box encloses, lines centered on the edges of the box."""
     if not _is_visible(box, shape):
         return None
     x1, y1, x2, y2 = np.round(box).astype(int)
@@ -356,6 +359,7 @@ def _trace(canvas: np.ndarray, mask: np.ndarray, crop: tuple[slice, slice], colo
     inside = np.ascontiguousarray(mask[crop], dtype=np.uint8)
     if inside.size == 0:
         return
+    # RETR_CCOMP: holes have contours, too
     contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(columns.start, rows.start))
     cv2.drawContours(canvas, contours, -1, color, line_width, cv2.LINE_AA)
 
@@ -364,6 +368,7 @@ def _font_size_for_tags(shape: tuple[int, ...], texts: Sequence[str]) -> int:
     """The usual font size of an image, smaller where so many tags would hide the picture."""
     usual = font_size_for(shape)
     characters = sum(len(text) + 1 for text in texts)
+    # a character is about 0.6 of the font size wide, a tag 1.3 of it high
     share = 0.6 * 1.3 * usual**2 * characters / (shape[0] * shape[1])
     if share <= _CROWDED:
         return usual

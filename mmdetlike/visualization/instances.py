@@ -1,4 +1,4 @@
-"""What is drawn, as plain numpy arrays, whatever kind of sample it came from."""
+"""The objects to draw, as plain numpy arrays, whatever kind of sample they came from."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,7 @@ class Instances:
 
     def __getitem__(self, index: np.ndarray) -> 'Instances':
         if len(index) and index.dtype != bool and (index == np.arange(len(index))).all():
-            index = slice(len(index))  # a view, for masks of large images are large
+            index = slice(len(index))  # gives views instead of copies: masks of large images are large
         values = (self.boxes, self.labels, self.scores, self.masks, self.keypoints)
         return Instances(*(None if value is None else value[index] for value in values))
 
@@ -52,12 +52,13 @@ class Instances:
         """
         sizes = np.nan_to_num(geometry.sizes(torch.from_numpy(self.boxes)).numpy()).prod(1)
         scores = np.full(len(sizes), np.inf) if self.scores is None else self.scores
-        order = np.lexsort([sizes, -scores])
+        order = np.lexsort([sizes, -scores])  # the last key is the first to sort by
         return self[order[scores[order] >= score_thr]]
 
     def rescale(self, width: int, height: int, scale: tuple[float, float]) -> 'Instances':
         """Return the instances on an image that was resized to (``width``, ``height``) by ``scale`` (x, y)."""
-        masks, keypoints = self.masks, self.keypoints
+        masks = self.masks
+        keypoints = self.keypoints
         if masks is not None:
             masks = _resize_masks(masks, width, height)
         if keypoints is not None:

@@ -30,7 +30,7 @@ def has_display() -> bool:
 
 
 def _wanted(data_sample: Any, kind: str) -> str | None:
-    """The field of a sample to draw, ``kind`` being 'gt' or 'pred': the one that says most."""
+    """The field of a sample to draw, ``kind`` being 'gt' or 'pred': panoptic, else instances, else semantic."""
     fields = (f'{kind}_{name}' for name in ('panoptic_seg', 'instances', 'sem_seg'))
     return next((field for field in fields if data_sample is not None and field in data_sample), None)
 
@@ -39,16 +39,16 @@ def _wanted(data_sample: Any, kind: str) -> str | None:
 class DetLocalVisualizer(Visualizer):
     """Draws ground truth and predictions of a ``DetDataSample`` and hands the picture to a file, backends or a window.
 
-    Names and colours of classes come from ``dataset_meta`` (``classes``, ``palette``, ``skeleton_links``).
+    Names and colors of classes come from ``dataset_meta`` (``classes``, ``palette``, ``skeleton_links``).
 
     Args:
         name: Name of the instance, unique among visualizers.
         image: RGB image (h, w, 3), uint8, to draw on with mmengine's own methods.
         vis_backends: Where ``add_image``, ``add_scalars`` and the like write to; list of configs.
         save_dir: Folder of the backends' files.
-        bbox_color: Colours of boxes; what :func:`get_palette` takes; None for the palette of ``dataset_meta``.
-        text_color: Colour of the text on tags where it is legible; black or white elsewhere.
-        mask_color: Colours of masks; what :func:`get_palette` takes; None for those of the boxes.
+        bbox_color: Colors of boxes; what :func:`get_palette` takes; None for the palette of ``dataset_meta``.
+        text_color: Color of the text on tags where it is legible; black or white elsewhere.
+        mask_color: Colors of masks; what :func:`get_palette` takes; None for those of the boxes.
         line_width: Width of box lines in pixels on an image of 1333 x 800; it follows the image size.
         alpha: Opacity of masks, 0 to 1: half of it for their filling, so that the object stays visible.
     """

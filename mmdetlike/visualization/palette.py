@@ -1,4 +1,4 @@
-"""Which colour a class gets, and which text is legible on it."""
+"""Colors of classes, and of text that is legible on them."""
 
 import functools
 import numbers
@@ -15,31 +15,32 @@ _DATASET_OF = {'coco': 'CocoDataset', 'voc': 'VOCDataset', 'citys': 'CityscapesD
 
 
 def luminance(color: Sequence[int]) -> float:
-    """Relative luminance of an sRGB colour, 0 (black) to 1 (white), as WCAG 2 defines it."""
+    """Relative luminance of an sRGB color, 0 (black) to 1 (white), as WCAG 2 defines it."""
     return float(linear_rgb(color) @ (0.2126, 0.7152, 0.0722))
 
 
 def contrast(a: Sequence[int], b: Sequence[int]) -> float:
-    """Contrast ratio of two sRGB colours, 1 (none) to 21 (black on white), as WCAG 2 defines it."""
+    """Contrast ratio of two sRGB colors, 1 (none) to 21 (black on white), as WCAG 2 defines it."""
     low, high = sorted((luminance(a), luminance(b)))
-    return (high + 0.05) / (low + 0.05)
+    return (high + 0.05) / (low + 0.05)  # WCAG's term for light that a screen reflects
 
 
 def readable_text_color(background: Sequence[int], preferred: Sequence[int] | None = None) -> Color:
     """Return ``preferred`` where it is legible on ``background`` (contrast 4.5 or more), else black or white."""
     if preferred is not None and contrast(preferred, background) >= 4.5:
         return tuple(int(channel) for channel in preferred)
-    white, black = (255, 255, 255), (0, 0, 0)
+    white = (255, 255, 255)
+    black = (0, 0, 0)
     return white if contrast(white, background) > contrast(black, background) else black
 
 
 def get_palette(palette: str | ColorLike | Sequence[ColorLike] | None, num_classes: int) -> list[Color]:
-    """Return one RGB colour for each of ``num_classes`` classes.
+    """Return one RGB color for each of ``num_classes`` classes.
 
     Args:
-        palette: None or 'random' for :func:`distinct_colors`; 'coco', 'voc' or 'citys' for the colours of that dataset
-            where its class has ``METAINFO['palette']``; one colour for all; or a list of colours, one a class, which is
-            filled up, with one warning, by distinct ones if it is too short. A colour is a name ('green', '#ff8800'),
+        palette: None or 'random' for :func:`distinct_colors`; 'coco', 'voc' or 'citys' for the colors of that dataset
+            where its class has ``METAINFO['palette']``; one color for all; or a list of colors, one a class, which is
+            filled up, with one warning, by distinct ones if it is too short. A color is a name ('green', '#ff8800'),
             an RGB triple from 0 to 255, or one of floating point from 0 to 1.
         num_classes: Number of classes.
 
@@ -61,7 +62,7 @@ def get_palette(palette: str | ColorLike | Sequence[ColorLike] | None, num_class
 @functools.cache  # once, not for each picture
 def _warn_of_short_palette(number: int, num_classes: int) -> None:
     warnings.warn(
-        f'the palette has {number} colours for {num_classes} classes: the others get colours of ours', stacklevel=3
+        f'the palette has {number} colors for {num_classes} classes: the others get colors of ours', stacklevel=3
     )
 
 
@@ -76,7 +77,7 @@ def _named_palette(name: str) -> Sequence | None:
         return _color_of_name(name)
     except ValueError:
         known = ', '.join(repr(known) for known in ('random', *_DATASET_OF))
-        raise ConfigError(f'palette {name!r} is neither {known} nor the name of a colour') from None
+        raise ConfigError(f'palette {name!r} is neither {known} nor the name of a color') from None
 
 
 def _color_of_name(name: str) -> Color:
@@ -95,5 +96,5 @@ def _checked(color: ColorLike) -> Color:
     except (ValueError, TypeError):
         pass
     raise ConfigError(
-        f"a colour is a name, such as 'red', three numbers from 0 to 255, or three from 0.0 to 1.0, got {color!r}"
+        f"a color is a name, such as 'red', three numbers from 0 to 255, or three from 0.0 to 1.0, got {color!r}"
     )

@@ -57,12 +57,12 @@ def collect_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     iteration = 0.0
     for row in rows:
         if 'loss' in row or 'lr' in row:
-            iteration = place = row.get('step', row.get('iter', iteration))
+            iteration = position = row.get('step', row.get('iter', iteration))
         else:
-            place = max(iteration, row.get('step', 0))
+            position = max(iteration, row.get('step', 0))
         for name, value in row.items():
             if isinstance(value, (int, float)):
-                points.setdefault(name, []).append((place, float(value)))
+                points.setdefault(name, []).append((position, float(value)))
     return {name: (np.array(pairs)[:, 0], np.array(pairs)[:, 1]) for name, pairs in points.items()}
 
 
@@ -135,7 +135,7 @@ def _figure(heights: list[float]) -> tuple['Figure', list['Axes']]:
 
 
 def _line_colors(n: int) -> list[tuple[float, ...]]:
-    """Distinct colours, darkened to be visible as thin lines on white."""
+    """Distinct colors, darkened to be visible as thin lines on white."""
     return [tuple(0.8 * channel / 255 for channel in color) for color in distinct_colors(n)]
 
 
@@ -181,7 +181,7 @@ def _draw_smooth(axis: 'Axes', curve: Curve, color: tuple, label: str, width: fl
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Exponential moving average over a fortieth of the curve, unbiased at its begin; skips what is not finite."""
+    """Exponential moving average over a fortieth of the curve, unbiased at its start; skips what is not finite."""
     decay = 1 - 1 / max(2.0, len(values) / 40)
     smooth = np.empty_like(values)
     total = 0.0
@@ -198,8 +198,8 @@ def _mark_divergence(axis: 'Axes', losses: Mapping[str, Curve]) -> None:
     bad = [x[~np.isfinite(y)][0] for x, y in losses.values() if not np.isfinite(y).all()]
     if bad:
         axis.axvline(min(bad), color='crimson', linestyle='--', linewidth=1)
-        place = axis.get_xaxis_transform()
-        axis.text(min(bad), 0.97, ' not finite', color='crimson', fontsize=8, va='top', transform=place)
+        in_axis_height = axis.get_xaxis_transform()  # y as a share of the panel's height
+        axis.text(min(bad), 0.97, ' not finite', color='crimson', fontsize=8, va='top', transform=in_axis_height)
 
 
 def _draw_metrics(axis: 'Axes', metrics: Mapping[str, Curve]) -> None:

@@ -1,9 +1,10 @@
-"""Where the tags of boxes go: inside the image, apart from each other, off small objects."""
+"""Placing the tags of boxes: inside the image, apart from each other, off small objects."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+# of covering the whole of a tag, of a tag's own box, or of another box; `_candidates` has those of unusual positions
 _TAG_OVERLAP_COST = 10.0
 _OWN_BOX_COST = 1.5
 _OTHER_BOXES_COST = 1.0
@@ -18,7 +19,7 @@ class _Scene:
 
 
 def place_tags(boxes: np.ndarray, sizes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Choose a place for the tag of each box, the first box first.
+    """Choose a position for the tag of each box, the first box first.
 
     Args:
         boxes: Boxes (n, 4), xyxy, in pixels.
@@ -28,7 +29,7 @@ def place_tags(boxes: np.ndarray, sizes: np.ndarray, width: int, height: int) ->
 
     Returns:
         Top left corners (n, 2) of the tags, integers; every tag lies inside the image. Tags overlap only where no
-        place at, in or near their boxes is free.
+        position at, in or near their boxes is free.
     """
     limits = np.array([width, height, width, height])
     boxes = np.clip(boxes, 0, limits)
@@ -36,11 +37,12 @@ def place_tags(boxes: np.ndarray, sizes: np.ndarray, width: int, height: int) ->
     scene = _Scene(boxes, areas, width, height)
     placed = np.zeros((len(boxes), 4))
     for i in range(len(boxes)):
-        placed[i] = _best_place(i, sizes[i], scene, placed[:i])
+        placed[i] = _cheapest_tag(i, sizes[i], scene, placed[:i])
     return placed[:, :2].astype(int)
 
 
-def _best_place(i: int, size: np.ndarray, scene: _Scene, placed: np.ndarray) -> np.ndarray:
+def _cheapest_tag(i: int, size: np.ndarray, scene: _Scene, placed: np.ndarray) -> np.ndarray:
+    """The candidate (4,) xyxy for tag ``i`` that hides the least of boxes and of the tags ``placed`` before."""
     corners, detour = _candidates(scene.boxes[i], size)
     corners = np.clip(np.round(corners), 0, np.array([scene.width, scene.height]) - size)
     tags = np.concatenate([corners, corners + size], 1)
@@ -52,12 +54,13 @@ def _best_place(i: int, size: np.ndarray, scene: _Scene, placed: np.ndarray) -> 
 
 def _candidates(box: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Top left corners (c, 2) to try for one tag, and what each costs (c,) for being less usual."""
-    (x1, y1, x2, y2), (w, h) = box, size
+    x1, y1, x2, y2 = box
+    w, h = size
     above = y1 - h
     below = y2
     left_end = x1
     right_end = x2 - w
-    places = [
+    candidates = [
         (left_end, above, 0.0),
         (left_end, y1, 0.1),
         (left_end, below, 0.15),
@@ -71,9 +74,9 @@ def _candidates(box: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarr
         (x2, y2 - h, 0.35),
         (x1 - w, y2 - h, 0.4),
     ]
-    places += [(left_end, above - k * h, 0.5 + 0.3 * k) for k in (1, 2)]
-    places += [(left_end, below + k * h, 0.6 + 0.3 * k) for k in (1, 2)]
-    table = np.array(places)
+    candidates += [(left_end, above - k * h, 0.5 + 0.3 * k) for k in (1, 2)]
+    candidates += [(left_end, below + k * h, 0.6 + 0.3 * k) for k in (1, 2)]
+    table = np.array(candidates)
     return table[:, :2], table[:, 2]
 
 

@@ -21,23 +21,23 @@ _JOINERS = ('\u200c', '\u200d')  # shape the letters around them
 _SPECIAL_STYLES = ('bold', 'italic', 'oblique', 'mono', 'serif', 'condensed', 'light', 'thin', 'black')
 
 
-def image_size(shape: tuple[int, ...]) -> float:
+def mean_side(shape: tuple[int, ...]) -> float:
     """Side in pixels of the square with the area of an image of ``shape`` (h, w, ...)."""
     return float(shape[0] * shape[1]) ** 0.5
 
 
 def font_size_for(shape: tuple[int, ...]) -> int:
     """Font size in pixels that suits an image of ``shape``: 9 on 100 px, 14 on 640 x 480, 54 on 4000 x 3000."""
-    return max(MIN_FONT_SIZE, round(6 + 0.014 * image_size(shape)))
+    return max(MIN_FONT_SIZE, round(6 + 0.014 * mean_side(shape)))
 
 
 def line_width_for(shape: tuple[int, ...], base: float = 3) -> int:
     """Line width in pixels on an image of ``shape`` of a line that is ``base`` pixels wide on 1333 x 800."""
-    return max(1, round(base / 3 * (1.1 + 0.002 * image_size(shape))))
+    return max(1, round(base / 3 * (1.1 + 0.002 * mean_side(shape))))
 
 
 class Typeface:
-    """A font size: text in DejaVu Sans, which matplotlib ships, and in other installed fonts what that lacks."""
+    """Text of one size: in DejaVu Sans, which matplotlib ships; letters that it lacks, in other installed fonts."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -116,7 +116,7 @@ def split_by_font(text: str) -> list[tuple[str, str]]:
 
 
 def _joins(character: str) -> bool:
-    """Whether it is part of the letter before it: accents, vowel signs, joiners."""
+    """Whether a character is part of the letter before it, as accents, vowel signs and joiners are."""
     return unicodedata.category(character) in ('Mn', 'Mc', 'Me', 'Cf')
 
 

@@ -37,9 +37,9 @@ IOU_FLOPS = 13  # of the overlap of two boxes: 4 comparisons, 9 operations
 
 def random_boxes(n: int, smallest: float, largest: float) -> Tensor:
     """(n, 4) xyxy boxes in an image of 800 x 1088 pixels, their sides log-uniform."""
-    centres = torch.rand(n, 2) * torch.tensor([1088.0, 800.0])
+    centers = torch.rand(n, 2) * torch.tensor([1088.0, 800.0])
     sizes = smallest * (largest / smallest) ** torch.rand(n, 2)
-    return torch.cat([centres - sizes / 2, centres + sizes / 2], dim=1)
+    return torch.cat([centers - sizes / 2, centers + sizes / 2], dim=1)
 
 
 def numel(*tensors: Tensor) -> int:

@@ -62,7 +62,7 @@ def test_get_palette():
 
 
 def test_a_short_palette_is_filled_up_with_one_warning():
-    with pytest.warns(UserWarning, match='the palette has 1 colours for 41 classes') as caught:
+    with pytest.warns(UserWarning, match='the palette has 1 colors for 41 classes') as caught:
         colors = get_palette([(220, 20, 60)], 41)
         assert get_palette([(220, 20, 60)], 41) == colors
     assert len(caught) == 1
@@ -80,5 +80,5 @@ def test_colors_in_other_forms():
     'color', [(300, 0, 0), (0, -5, 0), (220, 20), 'redd', None, 5, ('a', 'b', 'c'), (np.nan, 0, 0)]
 )
 def test_what_is_no_color_is_refused(color):
-    with pytest.raises(ConfigError, match='a colour is a name'):
+    with pytest.raises(ConfigError, match='a color is a name'):
         get_palette([color], 1)

@@ -1,4 +1,4 @@
-"""Draw a data set of coloured shapes to disk: PNG images and COCO annotations with boxes, masks and keypoints.
+"""Draw a data set of colored shapes to disk: PNG images and COCO annotations with boxes, masks and keypoints.
 
 Example:
     python tools/dataset_converters/make_shapes.py data/shapes --num-train 500 --num-val 100 --size 160

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 
-COLOURS = dict(own='#b45309', may='#1d4ed8', fixed='#374151', config='#047857', note='#6b7280')
+COLORS = dict(own='#b45309', may='#1d4ed8', fixed='#374151', config='#047857', note='#6b7280')
 MEANING = dict(
     own='every class supplies it',
     may='some classes override it',
@@ -78,18 +78,18 @@ class Canvas:
         )
         self.text(x + 12, y + 20, node.title, '#111827', size=13, bold=True)
         if node.text:
-            self.text(x + 12, y + 37, node.text, COLOURS['note'], size=12)
+            self.text(x + 12, y + 37, node.text, COLORS['note'], size=12)
         self.height = max(self.height, box.bottom)
         return box
 
     def text(
-        self, x: float, y: float, text: str, colour: str, size: int = 12, bold: bool = False, mono: bool = False
+        self, x: float, y: float, text: str, color: str, size: int = 12, bold: bool = False, mono: bool = False
     ) -> None:
         """Draw a line of text, its left end at x, its base line at y."""
         family = "'DejaVu Sans Mono', Menlo, Consolas, monospace" if mono else "'DejaVu Sans', Verdana, sans-serif"
         weight = ' font-weight="bold"' if bold else ''
         self.parts.append(
-            f'<text x="{x}" y="{y}" font-family="{family}" font-size="{size}"{weight} fill="{colour}">'
+            f'<text x="{x}" y="{y}" font-family="{family}" font-size="{size}"{weight} fill="{color}">'
             f'{escape(text)}</text>'
         )
 
@@ -108,9 +108,9 @@ class Canvas:
         for i, label in enumerate(labels):
             base, shown = y + LINE * i + 13, label.name.removeprefix(f'{self.owner}.')
             kind = self.kind(label)
-            self.text(x, base, shown, COLOURS[kind], bold=kind == 'own', mono=True)
+            self.text(x, base, shown, COLORS[kind], bold=kind == 'own', mono=True)
             if label.note:
-                self.text(x + CHAR * len(shown) + 10, base, label.note, COLOURS['note'], size=11)
+                self.text(x + CHAR * len(shown) + 10, base, label.note, COLORS['note'], size=11)
 
     def lane(self, x: float, y: float, width: float, items: list[Node | list[Label]]) -> list[Box]:
         """Draw nodes below each other, with the labels of a list beside the arrow between them; returns the boxes."""
@@ -144,15 +144,15 @@ class Canvas:
         middle, shown = (start + end) / 2, label.name.removeprefix(f'{self.owner}.')
         half = CHAR * len(shown) / 2
         self.parts.append(f'<g transform="translate({x - 6} {middle + half}) rotate(-90)">')
-        self.text(0, 0, shown, COLOURS[self.kind(label)], mono=True)
+        self.text(0, 0, shown, COLORS[self.kind(label)], mono=True)
         self.parts.append('</g>')
 
     def svg(self, title: str) -> str:
-        """The picture, with a legend of the colours below."""
+        """The picture, with a legend of the colors below."""
         x, y = 20, self.height + 34
         for kind, meaning in MEANING.items():
-            self.parts.append(f'<rect x="{x}" y="{y - 10}" width="12" height="12" fill="{COLOURS[kind]}"/>')
-            self.text(x + 18, y, meaning, COLOURS['fixed'])
+            self.parts.append(f'<rect x="{x}" y="{y - 10}" width="12" height="12" fill="{COLORS[kind]}"/>')
+            self.text(x + 18, y, meaning, COLORS['fixed'])
             x += 205
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {y + 18}" width="{self.width}">\n'

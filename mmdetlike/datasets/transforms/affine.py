@@ -99,8 +99,9 @@ class RandomAffine(GeometricTransform):
         degrees = uniform(-self.max_shear_degree, self.max_shear_degree, size=2)
         shear[0, 1], shear[1, 0] = np.tan(np.radians(degrees))
         ratio = self.max_translate_ratio
-        translation[:2, 2] = uniform(-ratio, ratio) * width, uniform(-ratio, ratio) * height
-        return translation @ shear @ rotation @ scaling
+        translation[0, 2] = uniform(-ratio, ratio) * width
+        translation[1, 2] = uniform(-ratio, ratio) * height
+        return translation @ shear @ rotation @ scaling  # the rightmost comes first
 
     def keeps(self, boxes: BaseBoxes, warp: Warp) -> np.ndarray:
         return visible(boxes, warp)

@@ -1,4 +1,4 @@
-"""What every step of a data pipeline is."""
+"""The base of all steps of a data pipeline, and checks of their arguments."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -13,13 +13,13 @@ class BaseTransform(ABC):
     A step that finds a sample unusable returns None; the dataset then draws another. All random draws use numpy's
     global generator.
 
-    ``role`` says what a step does that inference does otherwise: ``'image'`` if it reads the picture at ``img_path``,
-    ``'annotations'`` if it needs what only an annotated dataset knows; None for all others.
+    ``role`` tells inference which steps to replace or to leave out: ``'image'`` for one that reads the picture at
+    ``img_path``, ``'annotations'`` for one that needs what only an annotated dataset knows; None for all others.
 
-    ``needs`` lists what a sample must have for this step, of the class or set in the constructor.
+    ``needs`` lists the keys that a sample must have for this step; set it in the class or in the constructor.
 
     Raises:
-        ConfigError: A sample lacks something of it.
+        ConfigError: A sample lacks one of them.
     """
 
     needs: tuple[str, ...] = ()

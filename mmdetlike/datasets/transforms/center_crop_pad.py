@@ -1,4 +1,4 @@
-"""Windows around random centres, which may reach beyond the image: CornerNet, arXiv 1808.01244."""
+"""Windows around random centers, which may reach beyond the image: CornerNet, arXiv 1808.01244."""
 
 import math
 from collections.abc import Sequence
@@ -18,21 +18,22 @@ PAD_MODES = ('logical_or', 'size_divisor')
 
 @TRANSFORMS.register_module()
 class RandomCenterCropPad(GeometricTransform):
-    """Cut a window of random size around a random place of the image; in testing, put the image on a larger canvas.
+    """Cut a window of random size around a random point of the image; in testing, put the image on a larger canvas.
 
-    In training boxes whose centre lies in the window stay, and windows are drawn until there is one. In testing
-    ``border`` is set: the first and last row, then column, of the image on its canvas.
+    In training boxes whose center lies in the window stay, and windows are drawn until there is one. In testing
+    ``results['border']`` is set: the first and last row, then column, of the image on its canvas.
 
     Args:
         crop_size: (width, height) of the window in training, before it is scaled.
         ratios: The factors to choose from.
-        border: How far from the image's edges centres are drawn, in pixels; halved until it fits small images.
+        border: How far from the image's edges centers are drawn, in pixels; halved until it fits small images.
         mean: What fills the window beyond the image, in the order of the network's channels.
         std: Kept for configs.
         to_rgb: The image is BGR, ``mean`` RGB.
         test_mode: Whether this is for testing.
-        test_pad_mode: How a side of the canvas follows from that of the image: ``('logical_or', bits)`` sets bits,
-            ``('size_divisor', divisor)`` rounds up.
+        test_pad_mode: How a side of the canvas follows from that of the image: ``('size_divisor', divisor)`` rounds it
+            up; ``('logical_or', bits)`` sets bits, which with 127 rounds up to one below a multiple of 128, as
+            CornerNet's odd input sizes need.
         test_pad_add_pix: Pixels that 'logical_or' adds.
         bbox_clip_border: Cut boxes to the window.
 
@@ -59,11 +60,15 @@ class RandomCenterCropPad(GeometricTransform):
             raise ValueError(f'test_pad_mode must be (mode, number) with a mode of {PAD_MODES}, got {test_pad_mode}.')
         if not test_mode and (crop_size is None or min(crop_size) <= 0 or not ratios):
             raise ValueError(f'Training needs a positive crop_size and ratios, got {crop_size} and {ratios}.')
-        self.crop_size, self.ratios, self.border = crop_size, ratios, border
+        self.crop_size = crop_size
+        self.ratios = ratios
+        self.border = border
         self.mean = tuple(mean or (0, 0, 0))
         self.std = std
         self.to_rgb = to_rgb
-        self.test_mode, self.test_pad_mode, self.test_pad_add_pix = test_mode, test_pad_mode, test_pad_add_pix
+        self.test_mode = test_mode
+        self.test_pad_mode = test_pad_mode
+        self.test_pad_add_pix = test_pad_add_pix
         self.edge = Edge(img=self.mean[::-1] if to_rgb else self.mean, clip=bbox_clip_border)
 
     def draw(self, results: dict) -> Warp:
@@ -72,7 +77,8 @@ class RandomCenterCropPad(GeometricTransform):
             return _window_at((height, width), width // 2, height // 2, self._canvas(height), self._canvas(width))
         boxes = results.get('gt_bboxes')
         for _ in range(self.trials):
-            x, y = (_draw_center(side, self.border or 0) for side in (width, height))
+            x = _draw_center(width, self.border or 0)
+            y = _draw_center(height, self.border or 0)
             warp = self._draw_window((height, width), x, y)
             if boxes is None or len(boxes) == 0 or self.keeps(warp.boxes(boxes), warp).any():
                 return warp
@@ -81,7 +87,8 @@ class RandomCenterCropPad(GeometricTransform):
 
     def _draw_window(self, size: tuple[int, int], x: int, y: int) -> Warp:
         ratio = self.ratios[np.random.randint(len(self.ratios))]
-        return _window_at(size, x, y, *(max(int(side * ratio), 1) for side in reversed(self.crop_size)))
+        width, height = (max(int(side * ratio), 1) for side in self.crop_size)
+        return _window_at(size, x, y, height, width)
 
     def _canvas(self, side: int) -> int:
         mode, number = self.test_pad_mode
@@ -108,7 +115,7 @@ def _window_at(size: tuple[int, int], x: int, y: int, height: int, width: int) -
 
 
 def _draw_center(side: int, border: int) -> int:
-    """A pixel at least ``border``, or a half, a quarter, ... of it, from both ends of ``side`` pixels."""
+    """Draw a pixel at least ``border`` from both ends of ``side`` pixels; a short side halves it until it fits."""
     while border and 2 * border >= side:
         border //= 2
     return np.random.randint(border, max(side - border, border + 1))

@@ -1,4 +1,4 @@
-"""Transforms of clips: samples that hold the frames of a video, as ``BaseVideoDataset`` gives them."""
+"""Transforms of clips, which are samples that hold the frames of a video, as ``BaseVideoDataset`` gives them."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,15 @@ FRAME_META_KEYS = (*META_KEYS, 'frame_id', 'video_id', 'video_length')
 
 @TRANSFORMS.register_module()
 class UniformRefFrameSample(BaseTransform):
-    """Choose a key frame at random, and others near it to compare it with; they stay in the order of time.
+    """Choose a key frame at random, and reference frames near it to compare it with; they stay in the order of time.
 
     Where too few frames are near, some are chosen more than once.
 
     Args:
-        num_ref_imgs: How many others.
+        num_ref_imgs: Number of reference frames.
         frame_range: How many frames before and after the key frame they may lie: a number for both, or
             (lowest, highest) offset, such as (-5, 5).
-        filter_key_img: The key frame isn't one of the others, unless there is no other.
+        filter_key_img: The key frame isn't a reference frame as well, unless there is no other frame.
 
     Raises:
         ConfigError: ``frame_range`` isn't such a range.
@@ -46,17 +46,18 @@ class UniformRefFrameSample(BaseTransform):
     def transform(self, results: dict) -> dict:
         frames = results['frames']
         key = np.random.randint(len(frames))
-        chosen = sorted([(key, True), *((index, False) for index in self._others(key, len(frames)))])
+        chosen = sorted([(key, True), *((index, False) for index in self._draw_references(key, len(frames)))])
         # frames may be there twice, and each is changed on its own
         results['frames'] = [dict(frames[index]) for index, _ in chosen]
         results['key_frame_flags'] = [is_key for _, is_key in chosen]
         return results
 
-    def _others(self, key: int, count: int) -> list[int]:
+    def _draw_references(self, key: int, count: int) -> list[int]:
         lowest, highest = self.frame_range
         near = range(max(key + lowest, 0), min(key + highest, count - 1) + 1)
-        others = [index for index in near if index != key or not self.filter_key_img] or [key]
-        return np.random.choice(others, self.num_ref_imgs, replace=len(others) < self.num_ref_imgs).tolist()
+        candidates = [index for index in near if index != key or not self.filter_key_img] or [key]
+        too_few = len(candidates) < self.num_ref_imgs
+        return np.random.choice(candidates, self.num_ref_imgs, replace=too_few).tolist()
 
 
 @TRANSFORMS.register_module()

@@ -1,4 +1,4 @@
-"""Transforms that change colours. 8-bit images go through tables of 256 entries."""
+"""Transforms that change colors. 8-bit images go through tables of 256 entries."""
 
 import cv2
 import numpy as np
@@ -47,10 +47,10 @@ class PhotoMetricDistortion(BaseTransform):
         hue = _maybe(-self.hue_delta, self.hue_delta, neutral=0.0)
         order = np.random.permutation(3) if np.random.randint(2) else np.arange(3)
 
-        img = _linear(img, brightness, contrast if contrast_first else 1.0)
+        img = _shift_and_scale_levels(img, brightness, contrast if contrast_first else 1.0)
         img = _shift_hue(img, hue, saturation)
-        img = _linear(img, 0.0, 1.0 if contrast_first else contrast)
-        results['img'] = _swap(img, order).astype(results['img'].dtype, copy=False)
+        img = _shift_and_scale_levels(img, 0.0, 1.0 if contrast_first else contrast)
+        results['img'] = _permute_channels(img, order).astype(results['img'].dtype, copy=False)
         return results
 
 
@@ -77,7 +77,7 @@ class YOLOXHSVRandomAug(BaseTransform):
         limits = np.array([self.hue_delta, self.saturation_delta, self.value_delta])
         gains = (np.random.uniform(-1, 1, 3) * limits * np.random.randint(0, 2, 3)).astype(np.int64)
         levels = np.arange(256)[:, None] + gains
-        levels[:, 0] %= 180
+        levels[:, 0] %= 180  # in 8 bits OpenCV halves the 360 degrees of hue
         hsv = cv2.cvtColor(as_bytes(results, self), cv2.COLOR_BGR2HSV)
         hsv = cv2.LUT(hsv, levels.clip(0, 255).astype(np.uint8)[None])
         img = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
@@ -106,8 +106,8 @@ def as_bytes(results: dict, transform: BaseTransform) -> np.ndarray:
     return img if img.dtype == np.uint8 else np.rint(img).clip(0, 255).astype(np.uint8)
 
 
-def _linear(img: np.ndarray, offset: float, factor: float) -> np.ndarray:
-    """(level + offset) * factor."""
+def _shift_and_scale_levels(img: np.ndarray, offset: float, factor: float) -> np.ndarray:
+    """(level + offset) * factor, clipped to 0 to 255."""
     if offset == 0 and factor == 1:
         return img
     levels = (np.arange(256) + offset) * factor
@@ -115,6 +115,7 @@ def _linear(img: np.ndarray, offset: float, factor: float) -> np.ndarray:
 
 
 def _shift_hue(img: np.ndarray, degrees: float, saturation: float) -> np.ndarray:
+    """Add to the hue and multiply the saturation, in OpenCV's variant of HSV whose hue goes around in 256 steps."""
     if degrees == 0 and saturation == 1:
         return img
     levels = np.tile(np.arange(256.0)[:, None], 3)
@@ -125,6 +126,6 @@ def _shift_hue(img: np.ndarray, degrees: float, saturation: float) -> np.ndarray
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR_FULL)
 
 
-def _swap(img: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _permute_channels(img: np.ndarray, order: np.ndarray) -> np.ndarray:
     planes = cv2.split(img)
     return img if np.array_equal(order, [0, 1, 2]) else cv2.merge([planes[i] for i in order])

@@ -1,4 +1,4 @@
-"""Transforms that keep a part of the image."""
+"""Transforms that crop the image."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ CROP_TYPES = ('absolute', 'absolute_range', 'relative', 'relative_range')
 
 @TRANSFORMS.register_module()
 class RandomCrop(GeometricTransform):
-    """Cut a window at a random place. Instances wholly outside are dropped.
+    """Crop to a window at a random position. Instances wholly outside are dropped.
 
     Args:
         crop_size: In the order (width, height) unless it is a range.
@@ -99,9 +99,10 @@ def _check_crop(crop_size: Sequence[float], crop_type: str) -> None:
 
 @TRANSFORMS.register_module()
 class MinIoURandomCrop(GeometricTransform):
-    """Cut a window that overlaps every box by a random minimum (SSD: Single Shot MultiBox Detector, arXiv 1512.02325).
+    """Crop to a window that overlaps each box by at least a random IoU (SSD: Single Shot MultiBox Detector,
+    arXiv 1512.02325).
 
-    Boxes whose centre lies in the window stay. A share of the images stays whole.
+    Boxes whose center lies in the window stay. A share of the images stays whole.
 
     Args:
         min_ious: The minima to choose from, besides 0 and the whole image.

@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits a channel to 8 bits, by a range of values that is given or guessed with a warning."""
+"""Scaling pictures of more than 8 bits a channel to 8 bits, by a range of values that is given, or else guessed."""
 
 import functools
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from mmdetlike.datasets.errors import warn_once
 
 ValueRange = tuple[float, float] | str | None
-_BITS_OF_UINT16 = (0.0, 65535.0)
+_RANGE_OF_UINT16 = (0.0, 65535.0)
 _LEAST_USED = 1 / 4  # of the range of 16 bits, below which the file probably holds 10, 12 or 14 bits
 
 
@@ -46,25 +46,26 @@ def to_eight_bits(img: np.ndarray, value_range: ValueRange = None, path: str = '
     else:
         low, high = _own_range(img) if value_range == 'file' else value_range
     if img.dtype == np.uint16:
-        return np.take(_table(low, high), img)
+        return np.take(_table(low, high), img)  # much faster than arithmetic on each pixel
     return _scaled(img, low, high)
 
 
 def _assumed_range(img: np.ndarray, path: str) -> tuple[float, float]:
     low, high = _own_range(img)
     if img.dtype == np.uint16:
-        if high < _BITS_OF_UINT16[1] * _LEAST_USED:
-            warn_once(_unused(path, high), key='unused depth')
-        return _BITS_OF_UINT16
+        if high < _RANGE_OF_UINT16[1] * _LEAST_USED:
+            warn_once(_unused_depth_message(path, high), key='unused depth')
+        return _RANGE_OF_UINT16
     if img.dtype.kind == 'f' and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    warn_once(_guessed(path, img, low, high), key='guessed range')
+        low = 0.0
+        high = 1.0
+    warn_once(_guessed_range_message(path, img, low, high), key='guessed range')
     return low, high
 
 
-def _unused(path: str, high: float) -> str:
+def _unused_depth_message(path: str, high: float) -> str:
     bits = max(int(high).bit_length(), 1)
-    levels = round(high / 257) + 1
+    levels = round(high / 257) + 1  # 257 = 65535 / 255
     return (
         f'{path} has 16 bits a channel, but its largest value is {high:g}: as 0 to 65535 becomes 0 to 255, only '
         f'{levels} levels are left of it. If it holds {bits} bits, set value_range=(0, {2**bits - 1}) of '
@@ -72,7 +73,7 @@ def _unused(path: str, high: float) -> str:
     )
 
 
-def _guessed(path: str, img: np.ndarray, low: float, high: float) -> str:
+def _guessed_range_message(path: str, img: np.ndarray, low: float, high: float) -> str:
     return (
         f'{path} holds values of type {img.dtype}, for which no range is given: {low:g} to {high:g} becomes 0 to 255, '
         f'and other pictures of this kind are scaled by their own values. Set value_range=(lower, upper) of '

@@ -1,4 +1,4 @@
-"""Single changes of color, each of a magnitude: what automatic augmentation chooses from.
+"""Color transforms of a given magnitude, from which automatic augmentation chooses.
 
 Randaugment: Practical Automated Data Augmentation with a Reduced Search Space, arXiv 1909.13719. Pillow does the work.
 """
@@ -17,7 +17,7 @@ MAX_LEVEL = 10
 
 
 def draw_magnitude(level: int | None, min_mag: float, max_mag: float) -> float:
-    """The magnitude of ``level``, which counts 10 steps from ``min_mag`` to ``max_mag``; a random one for None."""
+    """The magnitude at ``level``, on a scale of 0 (``min_mag``) to 10 (``max_mag``); a random one if it is None."""
     share = np.random.uniform() if level is None else level / MAX_LEVEL
     return min_mag + share * (max_mag - min_mag)
 
@@ -128,7 +128,7 @@ class SolarizeAdd(ColorTransform):
 
 @TRANSFORMS.register_module()
 class Posterize(ColorTransform):
-    """Keep so many bits of each level, at least one."""
+    """Keep as many of the highest bits of each level as the magnitude says, at least one."""
 
     def __init__(self, prob: float = 1.0, level: int | None = None, min_mag: float = 0.0, max_mag: float = 4.0) -> None:
         super().__init__(prob, level, min_mag, max_mag)

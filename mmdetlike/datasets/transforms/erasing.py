@@ -1,4 +1,4 @@
-"""Transforms that hide parts of an image."""
+"""Random erasing: rectangles of an image are hidden."""
 
 from collections.abc import Sequence
 
@@ -63,6 +63,7 @@ class RandomErasing(BaseTransform):
             masks = results['gt_masks']
             bitmaps = [_filled(mask, patches, self.mask_border_value) for mask in masks.to_ndarray()]
             results['gt_masks'] = BitmapMasks(bitmaps, *masks.size)
+        # last, as it drops instances from all fields, masks among them
         if results.get('gt_bboxes') is not None:
             hidden = hidden_shares(results['gt_bboxes'], patches, image_size(results))
             select_instances(results, hidden <= self.bbox_erased_thr)

@@ -1,4 +1,4 @@
-"""Transforms that mirror."""
+"""Flipping."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ class RandomFlip(GeometricTransform):
         shares = [float(p) for p in prob] if isinstance(prob, Sequence) else [prob / count] * count
         if len(shares) != count:
             raise ValueError(f'There are {count} directions {self._directions}, but {len(shares)} probabilities.')
-        for share in (*shares, round(sum(shares), 6)):
+        for share in (*shares, round(sum(shares), 6)):  # rounded, as three times 1/3 may be more than 1
             check_probability(share, 'Each prob and their sum')
         return shares
 

@@ -1,4 +1,4 @@
-"""The last step of a pipeline: from arrays to tensors."""
+"""Packing, the last step of a pipeline: arrays become tensors, and a sample what a detector takes."""
 
 from collections.abc import Sequence
 
@@ -48,7 +48,7 @@ class PackDetInputs(BaseTransform):
         return packed
 
     def _metainfo(self, results: dict) -> dict:
-        # a picture that no step has moved is its own original
+        # a picture that no geometric step has moved is mapped onto its original by the identity
         results = {'homography_matrix': np.eye(3), **results}
         missing = [key for key in self.meta_keys if key not in results and key not in META_KEYS]
         if missing:
@@ -66,7 +66,7 @@ def image_to_tensor(img: np.ndarray) -> Tensor:
 
 
 def _instances(results: dict) -> tuple[InstanceData, InstanceData]:
-    """The instances that count, and those to be ignored."""
+    """Split the annotated instances into those that count and those to be ignored."""
     fields = {name: results[key] for key, name in PACKED_NAMES.items() if results.get(key) is not None}
     flags = results.get('gt_ignore_flags')
     counted = InstanceData()

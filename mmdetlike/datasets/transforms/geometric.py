@@ -11,19 +11,20 @@ from mmdetlike.structures.warp import Warp
 
 
 class GeometricTransform(BaseTransform):
-    """Draws a `Warp`, by which everything in the sample then moves.
+    """Draw a `Warp` and apply it to everything in the sample.
 
-    A subclass supplies `draw`, where all its randomness is, and sets ``edge`` if its warps reach over the edge.
+    A subclass supplies `draw`, where all its randomness is, and sets ``edge`` if its warps move pixels into or out of
+    the image.
     """
 
     edge = Edge()
 
     @abstractmethod
     def draw(self, results: dict) -> Warp | None:
-        """The warp for this sample, or None to leave it as it is."""
+        """Draw the warp for this sample; None leaves it as it is."""
 
     def keeps(self, boxes: BaseBoxes, warp: Warp) -> np.ndarray | None:
-        """Which of the warped boxes stay, (n,) bool; None for all."""
+        """A mask (n,) bool of the warped boxes that stay; None for all."""
         return None
 
     def record(self, results: dict, warp: Warp | None) -> dict | None:
@@ -38,7 +39,7 @@ class GeometricTransform(BaseTransform):
 
 
 def visible(boxes: BaseBoxes, warp: Warp, min_size: float = 0) -> np.ndarray:
-    """Which boxes are wider and higher than ``min_size`` pixels within the new image.
+    """A mask (n,) bool of the boxes that are wider and higher than ``min_size`` pixels within the new image.
 
     Rotated boxes, which aren't cut to the image, must have their center in it.
     """

@@ -1,4 +1,4 @@
-"""Encoded pictures to arrays, and honest errors for those that are damaged."""
+"""Decoding pictures to arrays, and honest errors for those that are damaged."""
 
 import io
 import os
@@ -26,7 +26,7 @@ FLAGS = {
     'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
     'grayscale_ignore_orientation': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
 }
-# what files with the ending of a picture hold instead, by their beginning
+# what files named like pictures hold instead, by a mark near their beginning
 _NO_PICTURES = {
     b'version https://git-lfs': 'it is a pointer of Git LFS, not the picture: fetch that by "git lfs pull"',
     b'<html': 'it is a web page, as servers send instead of a picture',
@@ -34,10 +34,11 @@ _NO_PICTURES = {
     b'ftyphei': 'it is a HEIC picture, which neither OpenCV nor Pillow reads: convert it, to JPEG for instance',
     b'ftypmif1': 'it is a HEIC picture, which neither OpenCV nor Pillow reads: convert it, to JPEG for instance',
 }
-TURNED = ('color', 'grayscale')  # as EXIF says; by the other flags pictures stay as they are stored
+TURNED = ('color', 'grayscale')  # color types that turn a picture as EXIF says; the others keep it as it is stored
 BACKENDS = ('cv2', 'pillow')
-_PNG, _NUMPY = b'\x89PNG\r\n\x1a\n', b'\x93NUMPY'
-_PNG_BIT_DEPTH = 24  # the byte of the header that tells it
+_PNG = b'\x89PNG\r\n\x1a\n'
+_NUMPY = b'\x93NUMPY'
+_PNG_BIT_DEPTH = 24  # the index of the byte that tells it
 _EIGHT_BIT_STARTS = (jpeg.START, b'BM', b'GIF8', b'RIFF')
 
 
@@ -92,7 +93,7 @@ def read_orientation(path: str, backend_args: dict | None = None) -> int:
     """How a picture is to be turned when it is shown, 1 to 8 as EXIF numbers it; 1, as it is, if nothing is said."""
     try:
         return jpeg.read_orientation(_read_bytes(path, backend_args))
-    except ImageError:  # it was given as an array
+    except ImageError:  # there is no file: the picture was given as an array
         return 1
 
 
@@ -106,7 +107,7 @@ def _read_bytes(path: str, backend_args: dict | None) -> bytes:
 
 
 def _near_miss(path: str) -> str:
-    """What may be meant by a path that leads nowhere: names come from systems that spell them in another way."""
+    """A hint at the file that a wrong path may mean, since other systems spell names in other ways; '' for none."""
     candidate = Path(path.replace('\\', '/'))
     if candidate.is_file():
         return f', but there is {candidate}: the name has backslashes, as Windows writes paths'
@@ -118,7 +119,7 @@ def _near_miss(path: str) -> str:
 
 
 def _spelling(name: str) -> str:
-    """A name without what differs between file systems and exporters."""
+    """A file name normalized for comparison: accents, case, blanks and %20 differ between systems and exporters."""
     return unicodedata.normalize('NFC', unquote(name)).casefold().strip()
 
 

@@ -1,4 +1,4 @@
-"""The fields of a sample: which follow the image's geometry, and which belong to its instances."""
+"""The fields of a sample: how each follows a warp of the image, and which have an entry for each instance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mmdetlike.structures.warp import Fill, Warp
 
 @dataclass(frozen=True)
 class Edge:
-    """What happens at the edge of the image.
+    """How a warp treats the edge of the new image: what fills new pixels, and whether boxes are clipped.
 
     Args:
         img: What fills new pixels of the image, one number or one a channel.
@@ -40,12 +40,12 @@ def _masks(masks, warp: Warp, edge: Edge, results: dict):
 
 
 def _boxes(boxes, warp: Warp, edge: Edge, results: dict) -> BaseBoxes:
-    """Not clipped yet: what is dropped depends on how far a box lies outside."""
+    """Warped boxes, not clipped yet: whether one is dropped depends on how far it lies outside."""
     return warp.boxes(boxes if isinstance(boxes, BaseBoxes) else HorizontalBoxes(boxes))
 
 
 def _keypoints(keypoints: np.ndarray, warp: Warp, edge: Edge, results: dict) -> np.ndarray:
-    """A map that mirrors makes a left hand look like a right one; ``flip_indices`` says which is which."""
+    """Warped keypoints; under a warp that mirrors, those of left and right are swapped by ``flip_indices``."""
     keypoints = keypoints.copy()
     keypoints[..., :2] = warp.points(keypoints[..., :2])
     height, width = warp.size
@@ -54,6 +54,7 @@ def _keypoints(keypoints: np.ndarray, warp: Warp, edge: Edge, results: dict) -> 
     outside = (x < 0) | (y < 0) | (x > width) | (y > height)
     keypoints[(keypoints[..., 2] == 0) | (outside & edge.clip)] = 0
     flip_indices = results.get('flip_indices')
+    # a negative determinant: mirrored, so that a left hand looks like a right one
     if flip_indices is not None and np.linalg.det(warp.matrix[:2, :2]) < 0:
         keypoints = keypoints[:, list(flip_indices)]
     return keypoints
@@ -110,14 +111,14 @@ def select_instances(results: dict, keep: np.ndarray, fields: tuple[str, ...] = 
 
 
 def turned_box_pixels(boxes: BaseBoxes, size: tuple[int, int]) -> np.ndarray:
-    """(n, h, w) uint8, 1 for the pixels of an image of ``size`` (h, w) that lie in each of rotated boxes."""
+    """Masks (n, h, w) uint8 of the pixels that each rotated box covers in an image of ``size`` (h, w)."""
     polygons = geometry.corners(boxes.tensor).flatten(-2).numpy()
     bitmaps = [polygons_to_bitmap([polygon], *size) for polygon in polygons]
     return np.array(bitmaps, dtype=np.uint8).reshape(-1, *size)
 
 
 def apply_warp(results: dict, warp: Warp, edge: Edge, keeps: Callable[[BaseBoxes, Warp], np.ndarray | None]) -> None:
-    """Let all that is in a sample follow ``warp``.
+    """Apply ``warp`` to every field of a sample that has a geometry.
 
     Args:
         results: The sample; changed. ``img_shape`` and ``homography_matrix`` (3, 3), from the original to the present

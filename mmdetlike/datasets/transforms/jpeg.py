@@ -1,8 +1,8 @@
 """JPEG files: decoding that notices damage, which OpenCV and Pillow pass over.
 
-libjpeg decodes what it can of a damaged file and only warns, so that half of a picture may have other colors or places.
-simplejpeg, which is the same libjpeg-turbo and gives the same pixels in the same time, hands its warnings on. Huffman
-codes often fall into step again behind a damaged place, so that a few flipped bits may go unnoticed even there.
+libjpeg decodes what it can of a damaged file and only warns, so that half of a picture may have wrong colors or be
+shifted. simplejpeg, which wraps the same libjpeg-turbo and gives the same pixels in the same time, hands its warnings
+on. Huffman codes often fall into step again behind the damage, so that a few flipped bits may go unnoticed even there.
 """
 
 import io
@@ -22,10 +22,12 @@ except ImportError:  # then JPEG files are decoded as any other, and damage insi
 START = b'\xff\xd8\xff'
 # In entropy-coded data 0xFF is followed by 0 (stuffing), a restart marker or another 0xFF (padding).
 _MARKER_IN_SCAN = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_START_OF_SCAN = 0xDA
+_END_OF_IMAGE = 0xD9
 TURNS = range(5, 9)  # the EXIF orientations that exchange width and height
 _ORIENTATION_TAG = 0x0112
-_BASELINE, _FRAMES = 0xC0, (0xC0, 0xC1, 0xC2)
+_BASELINE = 0xC0
+_FRAMES = (_BASELINE, 0xC1, 0xC2)  # baseline, extended, progressive
 _HOLE = bytes(64)
 # How many codes have 1 to 16 bits: the luminance AC table of annex K of the standard, which most encoders use.
 _USUAL_CODES = bytes([0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125])
@@ -36,7 +38,7 @@ _HARMLESS = ('color conversion', 'Adobe', 'JFIF', 'SOS parameters')
 
 def is_truncated(content: bytes) -> bool:
     """Whether a JPEG file stops before its end."""
-    return not (content.endswith(b'\xff\xd9') or _reaches_end(content))
+    return not (content.endswith(b'\xff\xd9') or _reaches_end(content))  # nearly always the cheap test decides
 
 
 def _reaches_end(content: bytes) -> bool:

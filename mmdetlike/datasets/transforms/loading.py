@@ -1,4 +1,4 @@
-"""Transforms that read a sample's image and annotations."""
+"""Transforms that load a sample's image and annotations."""
 
 import copy
 
@@ -209,7 +209,7 @@ class LoadAnnotations(BaseTransform):
         return results
 
     def load_masks(self, results: dict, instances: list[dict]) -> None:
-        # Masks are those of the picture as it was read; in testing it may have been resized since.
+        # Annotated masks have the size of the picture as it was read; test pipelines may have resized it since.
         height, width = results.get('ori_shape') or image_size(results)
         masks = [self._mask(instance, (height, width), results.get('img_path')) for instance in instances]
         if 'gt_ignore_flags' in results:
@@ -237,7 +237,7 @@ class LoadAnnotations(BaseTransform):
         path = results['seg_map_path']
         seg = fit_label_map(read_label_map(path, self.imdecode_backend, self.backend_args), results, path)
         if self.reduce_zero_label:
-            # In uint8, 0 - 1 is 255 and what was 255 has to stay so.
+            # In uint8, 0 - 1 wraps around to 255, and 255 (to be ignored) must not drop by 1.
             seg = np.where((seg == 0) | (seg == 255), self.ignore_index, seg - 1).astype(np.uint8)
         results['gt_seg_map'] = seg
         results['ignore_index'] = self.ignore_index
@@ -290,9 +290,9 @@ def _keypoints(instances: list[dict], count: int) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class ConvertBoxType(BaseTransform):
-    """Make boxes of one kind from those of another.
+    """Convert boxes to another kind: axis-aligned, rotated or quadrilaterals.
 
-    Turned boxes become the axis-aligned ones around them, quadrilaterals the smallest rectangles around them.
+    What the new kind cannot express becomes the smallest box of that kind around it.
 
     Args:
         box_type_mapping: For each key of the sample, such as ``gt_bboxes``, the kind that its boxes become: 'hbox',

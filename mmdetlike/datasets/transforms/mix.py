@@ -1,4 +1,4 @@
-"""Transforms that make one sample of several: mosaics and blends."""
+"""Transforms that combine several samples into one: mosaic, mixup, copy-paste."""
 
 import copy
 from abc import abstractmethod
@@ -26,7 +26,7 @@ Size = tuple[int, int]
 
 
 class MixTransform(BaseTransform):
-    """Draws other samples with `get_indexes` and joins them, ``results['mix_results']``, to the sample in `mix`.
+    """Combine a sample with others, which `get_indexes` draws and `mix` joins to it as ``results['mix_results']``.
 
     Args:
         prob: Probability of doing anything.
@@ -39,7 +39,7 @@ class MixTransform(BaseTransform):
         self.prob = check_probability(prob)
 
     def get_indexes(self, dataset: Sequence) -> list[int]:
-        """Places of the samples to be joined, drawn from ``dataset``."""
+        """Draw the indices of the other samples from ``dataset``."""
         return [np.random.randint(len(dataset)) for _ in range(self.num_others)]
 
     @abstractmethod
@@ -64,7 +64,7 @@ class MixTransform(BaseTransform):
 
 
 class SampleCache:
-    """The last samples that a transform has seen in this process; a mix in transforms that draw from them.
+    """Mixin of transforms that draw the other samples from the last ones seen in this process, not from the dataset.
 
     What is drawn depends on the samples seen before, so on the number of worker processes too.
     """
@@ -73,7 +73,8 @@ class SampleCache:
         least = self.num_others + 1
         if max_cached_images < least:
             raise ValueError(f'max_cached_images must be at least {least}, got {max_cached_images}')
-        self.max_cached_images, self.random_pop = max_cached_images, random_pop
+        self.max_cached_images = max_cached_images
+        self.random_pop = random_pop
         self.results_cache: list[dict] = []
 
     def transform(self, results: dict) -> dict:
@@ -81,7 +82,7 @@ class SampleCache:
         cache = self.results_cache
         cache.append(copy.deepcopy(results))
         if len(cache) > self.max_cached_images:
-            cache.pop(np.random.randint(len(cache) - 1) if self.random_pop else 0)
+            cache.pop(np.random.randint(len(cache) - 1) if self.random_pop else 0)  # never the one just added
         if len(cache) <= self.num_others or np.random.uniform() >= self.prob:
             return results
         return self.mix(results, [copy.deepcopy(cache[index]) for index in self.get_indexes(cache)])
@@ -96,7 +97,7 @@ class Mosaic(MixTransform):
 
     Args:
         img_scale: (w, h) that images are fit into.
-        center_ratio_range: (lower, upper) of the point's place along each axis, as a fraction of ``img_scale``.
+        center_ratio_range: (lower, upper) of the point's coordinates, as a fraction of ``img_scale``.
         bbox_clip_border: Cut boxes to the canvas.
         pad_val: Value of the canvas.
         prob: Probability of making a mosaic.
@@ -115,10 +116,12 @@ class Mosaic(MixTransform):
         super().__init__(prob)
         self.img_scale = check_scale(img_scale)
         self.center_ratio_range = check_range('center_ratio_range', center_ratio_range)
-        self.bbox_clip_border, self.pad_val = bbox_clip_border, pad_val
+        self.bbox_clip_border = bbox_clip_border
+        self.pad_val = pad_val
 
     def mix(self, results: dict, others: list[dict]) -> dict:
-        (width, height), (low, high) = self.img_scale, self.center_ratio_range
+        width, height = self.img_scale
+        low, high = self.center_ratio_range
         x = int(np.random.uniform(low, high) * width)
         y = int(np.random.uniform(low, high) * height)
         edge = Edge(img=self.pad_val, clip=self.bbox_clip_border)
@@ -127,7 +130,7 @@ class Mosaic(MixTransform):
         for sample, (right, below) in zip(samples, ((0, 0), (1, 0), (0, 1), (1, 1))):
             fit_into(sample, self.img_scale, edge)
             h, w = image_size(sample)
-            place(sample, canvas, x if right else x - w, y if below else y - h, edge)
+            put_on_canvas(sample, canvas, x if right else x - w, y if below else y - h, edge)
         return {**join(samples), **canvas}
 
 
@@ -161,7 +164,7 @@ class CachedMosaic(SampleCache, Mosaic):
 
 @TRANSFORMS.register_module()
 class MixUp(MixTransform):
-    """The mean of an image and another one with objects, at a random size and place (YOLOX, arXiv 2107.08430).
+    """Average an image with another one that has objects, at a random scale and position (YOLOX, arXiv 2107.08430).
 
     The other image is fit into ``img_scale``, padded to it, resized by a random factor, flipped, and cut or padded to
     the size of the first. Instances of both are kept; those of the other that are wholly outside are dropped. The
@@ -193,10 +196,12 @@ class MixUp(MixTransform):
         self.img_scale = check_scale(img_scale)
         self.ratio_range = check_range('ratio_range', ratio_range)
         self.flip_ratio = check_probability(flip_ratio, 'flip_ratio')
-        self.pad_val, self.max_iters, self.bbox_clip_border = pad_val, max_iters, bbox_clip_border
+        self.pad_val = pad_val
+        self.max_iters = max_iters
+        self.bbox_clip_border = bbox_clip_border
 
     def get_indexes(self, dataset: Sequence) -> list[int]:
-        """The place of a sample with objects, of any sample after ``max_iters`` failures."""
+        """Draw the index of a sample with objects; after ``max_iters`` failures it may be any sample."""
         for _ in range(self.max_iters):
             index = np.random.randint(len(dataset))
             if has_objects(dataset, index):
@@ -217,7 +222,7 @@ class MixUp(MixTransform):
         return {**join([results, other]), 'img': img}
 
     def _draw_warps(self, old: Size, target: Size) -> list[Warp]:
-        """From the fitted image of (h, w) ``old`` to one of ``target``."""
+        """Draw the warps, one after the other, from the fitted image of (h, w) ``old`` to one of ``target``."""
         padded = (self.img_scale[1], self.img_scale[0])
         ratio = np.random.uniform(*self.ratio_range)
         jittered = tuple(max(int(side * ratio), 1) for side in padded)
@@ -286,8 +291,11 @@ class CopyPaste(MixTransform):
         paste_by_box: bool = False,
     ) -> None:
         super().__init__()
-        self.max_num_pasted, self.selected, self.paste_by_box = max_num_pasted, selected, paste_by_box
-        self.bbox_occluded_thr, self.mask_occluded_thr = bbox_occluded_thr, mask_occluded_thr
+        self.max_num_pasted = max_num_pasted
+        self.bbox_occluded_thr = bbox_occluded_thr
+        self.mask_occluded_thr = mask_occluded_thr
+        self.selected = selected
+        self.paste_by_box = paste_by_box
 
     def mix(self, results: dict, others: list[dict]) -> dict:
         other = others[0]
@@ -301,7 +309,7 @@ class CopyPaste(MixTransform):
             by_box = not has_masks or (self.paste_by_box and sample is other)
             sample['gt_masks'] = bitmaps(sample, by_box)
         pasted = self._paste(results, other)
-        if not has_masks:  # they only stood for the boxes
+        if not has_masks:  # those above only stood in for the boxes
             del pasted['gt_masks']
         return pasted
 
@@ -325,12 +333,14 @@ class CopyPaste(MixTransform):
         return keep
 
     def _cover(self, results: dict, pasted: np.ndarray) -> None:
+        """Take the ``pasted`` pixels (h, w) bool from masks and boxes; drop instances of which too little is left."""
         height, width = pasted.shape
         left = BitmapMasks(results['gt_masks'].masks * ~pasted, height, width)
         boxes = type(results['gt_bboxes']).from_instance_masks(left)
         untouched = left.areas == results['gt_masks'].areas
-        boxes.tensor[untouched] = results['gt_bboxes'].tensor[untouched]  # which may lie between pixels
-        before, after = (geometry.to_horizontal(each.tensor) for each in (results['gt_bboxes'], boxes))
+        boxes.tensor[untouched] = results['gt_bboxes'].tensor[untouched]  # annotated boxes may lie between pixels
+        before = geometry.to_horizontal(results['gt_bboxes'].tensor)
+        after = geometry.to_horizontal(boxes.tensor)
         moved = (after - before).abs().amax(dim=1)
         stays = (moved <= self.bbox_occluded_thr).numpy() | (left.areas > self.mask_occluded_thr)
         results.update(gt_masks=left, gt_bboxes=boxes)
@@ -349,7 +359,7 @@ def check_scale(img_scale: Size) -> Size:
 
 
 def has_objects(dataset: Sequence, index: int) -> bool:
-    """Whether a sample of a dataset, or of a list of samples, has objects; nothing is loaded for that."""
+    """Whether a sample of a dataset, or of a list of samples, has objects; found out without loading the image."""
     if hasattr(dataset, 'get_cat_ids'):
         return len(dataset.get_cat_ids(index)) > 0
     return len(dataset[index]['gt_bboxes']) > 0
@@ -373,22 +383,21 @@ def blank_like(sample: dict, size: Size, edge: Edge) -> dict:
     return canvas
 
 
-def place(sample: dict, canvas: dict, x0: int, y0: int, edge: Edge) -> None:
-    """Put a sample's pixels on the canvas with their top left corner at (x0, y0); the rest of the sample follows."""
+def put_on_canvas(sample: dict, canvas: dict, x0: int, y0: int, edge: Edge) -> None:
+    """Put a sample's pixels on the canvas with their top left corner at (x0, y0); its other fields are moved along."""
     old = image_size(sample)
     size = canvas['img'].shape[:2]
-    (top, bottom), (left, right) = (
-        np.clip((start, start + length), 0, limit) for start, length, limit in zip((y0, x0), old, size)
-    )
+    top, bottom = np.clip((y0, y0 + old[0]), 0, size[0])
+    left, right = np.clip((x0, x0 + old[1]), 0, size[1])
     for field, pixels in canvas.items():
-        moved = sample.pop(field)
+        moved = sample.pop(field)  # taken out: a warp of each would make a canvas of its own
         pixels[top:bottom, left:right] = moved[top - y0 : bottom - y0, left - x0 : right - x0]
     sample['img_shape'] = old
     apply_warp(sample, Warp.window(old, -x0, -y0, *size), edge, visible)
 
 
 def shared_fields(samples: Sequence[dict]) -> list[str]:
-    """What the first sample has of its instances, and so must all others.
+    """The instance fields that the first sample has, which all others must have too.
 
     Raises:
         ConfigError: One lacks it.
@@ -417,14 +426,14 @@ def join(samples: Sequence[dict]) -> dict:
 
 
 def cat(parts: Sequence) -> BaseBoxes | BaseInstanceMasks | np.ndarray:
-    """Boxes, masks or arrays in a row."""
+    """Concatenate boxes, masks or arrays."""
     if isinstance(parts[0], (BaseBoxes, BaseInstanceMasks)):
         return type(parts[0]).cat(parts)
     return np.concatenate(parts)
 
 
 def bitmaps(sample: dict, by_box: bool) -> BitmapMasks:
-    """The masks of a sample as bitmaps; the area of whole boxes with ``by_box``."""
+    """The masks of a sample as bitmaps; with ``by_box``, bitmaps of its whole boxes instead."""
     height, width = image_size(sample)
     if not by_box:
         return sample['gt_masks'].to_bitmap()

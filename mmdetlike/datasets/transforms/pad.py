@@ -1,4 +1,4 @@
-"""Transforms that widen the image."""
+"""Padding."""
 
 import math
 
@@ -13,7 +13,7 @@ from mmdetlike.structures.warp import Warp
 
 @TRANSFORMS.register_module()
 class Pad(GeometricTransform):
-    """Widen the image at the right and the bottom; a side that is long enough stays.
+    """Pad the image at the right and the bottom; a side that is long enough stays.
 
     Records ``pad_shape`` (h, w, c), ``pad_fixed_size`` and ``pad_size_divisor``.
 
@@ -46,7 +46,7 @@ class Pad(GeometricTransform):
         self.pad_val = {'img': 0, 'seg': 255, 'masks': 0, **_as_dict(pad_val)}
         self.padding_mode = padding_mode
         self.edge = Edge(**self.pad_val)
-        Warp.window((1, 1), 0, 0, 1, 1, padding_mode)  # tells of an unknown one before training starts
+        Warp.window((1, 1), 0, 0, 1, 1, padding_mode)  # raises for an unknown mode before training starts
 
     def draw(self, results: dict) -> Warp:
         old = image_size(results)
@@ -78,10 +78,10 @@ def _as_dict(pad_val: float | dict | None) -> dict:
 
 @TRANSFORMS.register_module()
 class Expand(GeometricTransform):
-    """Place the image at random on a larger one of one colour.
+    """Place the image at random on a larger one of one color.
 
     Args:
-        mean: The colour, in the order of RGB.
+        mean: The color, in the order of RGB.
         to_rgb: The image is BGR and ``mean`` has to be reversed for it.
         ratio_range: (lower, upper) of the drawn factor by which both sides grow.
         seg_ignore_label: What fills the label map; 255 if None.

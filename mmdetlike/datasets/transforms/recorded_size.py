@@ -1,4 +1,4 @@
-"""The size that annotations record for a picture, held against that of the picture which was loaded."""
+"""Comparing the size that annotations record for a picture with that of the picture which was loaded."""
 
 from numbers import Real
 
@@ -17,7 +17,7 @@ SIZE_MISMATCHES = ('skip', 'rescale', 'ignore', 'error')
 
 
 class RecordedSize:
-    """Compares a loaded picture with ``height`` and ``width`` of its sample, where these are known.
+    """Compare a loaded picture with ``height`` and ``width`` of its sample, where these are known.
 
     Args:
         mismatch: What happens if they differ. 'skip': in training the sample is left out with a warning, as broken
@@ -39,7 +39,7 @@ class RecordedSize:
         self.paths: set[str] = set()
 
     def compare(self, results: dict) -> None:
-        """Look at a sample whose image has just been loaded.
+        """Compare the sizes of a sample whose image has just been loaded, and act on a difference.
 
         Raises:
             ImageSizeError: The sizes differ, and the sample is to be left out of training.
@@ -103,7 +103,7 @@ def _text(size: Size) -> str:
 
 
 def rescale_sample(results: dict, warp: Warp) -> None:
-    """Reconcile a sample with an image that is ``warp`` of the one which was annotated.
+    """Rescale a sample whose loaded image is the annotated one resized by ``warp``.
 
     In training the annotations move onto the image. In testing, what is predicted will be compared with annotations as
     they are in their file: the sample becomes what a `Resize` of the annotated image would have made of it.

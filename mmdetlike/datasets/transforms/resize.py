@@ -1,4 +1,4 @@
-"""Transforms that resize."""
+"""Resizing."""
 
 from collections.abc import Sequence
 
@@ -63,7 +63,7 @@ class Resize(GeometricTransform):
         return Warp.resize((height, width), (int(new_h), int(new_w)), self.interpolation)
 
     def record(self, results: dict, warp: Warp) -> dict:
-        before = results.get('scale_factor', (1.0, 1.0))
+        before = results.get('scale_factor', (1.0, 1.0))  # of an earlier Resize in the same pipeline
         results['scale_factor'] = tuple(old * new for old, new in zip(before, warp.scale))
         results['scale'] = self.scale or (warp.size[1], warp.size[0])
         results['keep_ratio'] = self.keep_ratio
@@ -119,7 +119,8 @@ class FixShapeResize(Resize):
 
     def draw(self, results: dict) -> Warp:
         height, width = image_size(results)
-        new_w, new_h = self.width, self.height
+        new_w = self.width
+        new_h = self.height
         if self.keep_ratio:
             factor = min(new_w / width, new_h / height)
             new_w = round_size(width, factor)
@@ -131,13 +132,13 @@ class FixShapeResize(Resize):
 
 
 class _DrawnResize(BaseTransform):
-    """Draws a scale, then resizes to it by the transform that a config names."""
+    """Draw a scale, then resize to it by the transform that a config names."""
 
     def __init__(self, resize_type: str, resize_kwargs: dict) -> None:
         self.resize_type = resize_type
         self.resize_kwargs = resize_kwargs
         self._resize_class = TRANSFORMS.get(resize_type)
-        self._build((1, 1))  # tells of wrong arguments before training starts
+        self._build((1, 1))  # raises for wrong arguments before training starts
 
     def _build(self, scale: Scale) -> BaseTransform:
         return self._resize_class(scale=scale, **self.resize_kwargs)
@@ -174,7 +175,8 @@ class RandomResize(_DrawnResize):
 
     def _draw_scale(self) -> Scale:
         if isinstance(self.scale[0], Sequence):
-            (longer_a, shorter_a), (longer_b, shorter_b) = (sorted(s, reverse=True) for s in self.scale)
+            longer_a, shorter_a = sorted(self.scale[0], reverse=True)
+            longer_b, shorter_b = sorted(self.scale[1], reverse=True)
             return _between(longer_a, longer_b), _between(shorter_a, shorter_b)
         ratio = np.random.uniform(*self.ratio_range)
         return max(int(self.scale[0] * ratio), 1), max(int(self.scale[1] * ratio), 1)
@@ -207,7 +209,7 @@ class RandomChoiceResize(_DrawnResize):
 
 @TRANSFORMS.register_module()
 class SegRescale(BaseTransform):
-    """Rescale ``gt_seg_map`` (h, w) alone, each new pixel taking the nearest old one, for heads on smaller maps.
+    """Rescale ``gt_seg_map`` (h, w) alone, to the nearest pixel, for heads that predict smaller maps.
 
     Args:
         scale_factor: Factor of both sides.

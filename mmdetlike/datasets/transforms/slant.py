@@ -1,4 +1,4 @@
-"""Single geometric changes, each of a magnitude: what automatic augmentation chooses from (see ``enhance``)."""
+"""Geometric transforms of a given magnitude, from which automatic augmentation chooses (see ``enhance``)."""
 
 import math
 from abc import abstractmethod
@@ -15,7 +15,7 @@ from mmdetlike.structures.warp import Fill, Warp
 
 
 class GeomTransform(GeometricTransform):
-    """Move an image with a probability, one way or the other; its size stays.
+    """Shear, rotate or translate an image with a probability, one way or the other; its size stays.
 
     Boxes are cut at the edge, those wholly outside dropped. A subclass supplies ``matrix``.
 
@@ -56,7 +56,7 @@ class GeomTransform(GeometricTransform):
 
     @abstractmethod
     def matrix(self, magnitude: float, height: int, width: int) -> np.ndarray:
-        """The map (3, 3) of continuous coordinates."""
+        """The matrix (3, 3), over continuous coordinates, of the transform at a magnitude."""
 
     def draw(self, results: dict) -> Warp | None:
         if np.random.uniform() >= self.prob:

@@ -1,4 +1,4 @@
-"""TIFF files: what their tags tell of depth and pages, and damage that decoders pass over.
+"""TIFF files: what their tags tell of bit depth and pages, and damage that decoders pass over.
 
 Tags of damaged files make Pillow raise whatever it runs into, hence each ``except Exception``.
 """
@@ -14,18 +14,21 @@ if TYPE_CHECKING:
 
 START = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
 _BIG = (b'II+\x00', b'MM\x00+')  # with offsets of 64 bits
-_BITS_PER_SAMPLE, _COMPRESSION, _KIND_OF_PAGE = 258, 259, 254
+# numbers of tags
+_BITS_PER_SAMPLE = 258
+_COMPRESSION = 259
+_KIND_OF_PAGE = 254
 _DATA_TAGS = ((273, 279), (324, 325))  # offsets and lengths of strips, and of tiles
 _DEFLATE = (8, 32946)
 _SMALLER_COPY = 1
 
 
 def bits_per_sample(content: bytes) -> int:
-    """Bits of a channel, the most if they differ."""
+    """Bits a channel; the largest number if channels differ."""
     try:
         return max(_directory(content).get(_BITS_PER_SAMPLE, (1,)))
     except Exception:
-        return 64  # what is unknown is left to OpenCV
+        return 64  # more than Pillow decodes: what is unknown is left to OpenCV
 
 
 def check_data(content: bytes, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Transforms made of others."""
+"""Transforms that run other transforms."""
 
 import copy
 import itertools
@@ -106,8 +106,8 @@ def _check_mirroring_is_told(pipeline: Compose, version: dict) -> None:
 class ProposalBroadcaster(BaseTransform):
     """Run transforms on a sample with proposals, which follow the image like the annotated boxes.
 
-    Every geometric transform of ours takes ``proposals`` along, so that this only groups: configs of detectors that are
-    given proposals have it.
+    Every geometric transform of ours moves ``proposals`` along, so this only runs them: it exists for the configs of
+    detectors with precomputed proposals, which have it.
 
     Args:
         transforms: The transforms.

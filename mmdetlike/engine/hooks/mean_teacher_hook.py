@@ -11,7 +11,7 @@ from mmdetlike.registry import HOOKS
 
 @HOOKS.register_module()
 class MeanTeacherHook(Hook):
-    """After an iteration, move the teacher's parameters a little towards the student's: arXiv 1703.01780.
+    """After an iteration, move the teacher's parameters a little toward the student's: arXiv 1703.01780.
 
     teacher = (1 - momentum) * teacher + momentum * student. A training starts with the teacher equal to the student, a
     resumed one with the teacher of its checkpoint.
@@ -52,7 +52,7 @@ class MeanTeacherHook(Hook):
 
     @torch.no_grad()
     def update(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Move the teacher towards the student."""
+        """Move the teacher toward the student."""
         sources = dict(student.named_parameters() if self.skip_buffer else student.state_dict(keep_vars=True))
         targets = dict(teacher.named_parameters() if self.skip_buffer else teacher.state_dict(keep_vars=True))
         for name, target in targets.items():

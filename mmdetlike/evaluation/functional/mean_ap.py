@@ -19,13 +19,14 @@ def average_precision(recalls: np.ndarray, precisions: np.ndarray, mode: str = '
     """
     if mode not in ('area', '11points'):
         raise ValueError(f"mode should be 'area' or '11points', got {mode!r}.")
-    # the best precision at this recall or beyond it
+    # the best precision at this recall or beyond it; the 0 stands for recalls that are never reached
     envelope = np.maximum.accumulate(np.concatenate([precisions, [0]])[::-1])[::-1]
     if mode == 'area':
         steps = np.diff(np.concatenate([[0], recalls]))
         return float((steps * envelope[:-1]).sum())
-    places = np.searchsorted(recalls, np.linspace(0, 1, 11) - 1e-9)
-    return float(envelope[places].mean())
+    # less a little, so that a recall of 0.3 counts as reaching 0.30000000000000004
+    indices = np.searchsorted(recalls, np.linspace(0, 1, 11) - 1e-9)
+    return float(envelope[indices].mean())
 
 
 def eval_map(
@@ -56,7 +57,11 @@ def eval_map(
 
 
 def _class_scores(predictions, truths, label: int, iou_thr: float, mode: str, area_range) -> dict:
-    scores, hits, counted, total = [], [], [], 0
+    """Pool the detections of a class over all images, after they were matched image by image."""
+    scores = []
+    hits = []
+    counted = []
+    total = 0
     for prediction, truth in zip(predictions, truths):
         found = prediction['labels'] == label
         mine = truth['labels'] == label
@@ -65,6 +70,7 @@ def _class_scores(predictions, truths, label: int, iou_thr: float, mode: str, ar
         order = np.argsort(-prediction['scores'][found], kind='stable')
         found_boxes = prediction['bboxes'][found][order]
         hit, count = _match(found_boxes, boxes, ignore, iou_thr)
+        # like COCO: a box of another size is no error, but counts if it has found an object of this size
         count &= hit | _in_range(found_boxes, area_range)
         scores.append(prediction['scores'][found][order])
         hits.append(hit)
@@ -78,6 +84,7 @@ def _nothing() -> dict:
 
 
 def _curve(scores: np.ndarray, hits: np.ndarray, counted: np.ndarray, total: int, mode: str) -> dict:
+    """Recall and average precision of the detections (n,) of a class, ``total`` of whose objects are to be found."""
     order = np.argsort(-scores, kind='stable')
     order = order[counted[order]]
     right = np.cumsum(hits[order])
@@ -99,9 +106,10 @@ def _in_range(boxes: np.ndarray, area_range: tuple[float, float] | None) -> np.n
 
 
 def _match(found: np.ndarray, boxes: np.ndarray, ignore: np.ndarray, iou_thr: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the boxes ``found`` (best first) hit an object, and which count at all.
+    """Masks of the boxes ``found`` (best first) that hit an object, and of those that count at all.
 
-    Each is compared with the object it overlaps most, as VOC does: a second box on the same object is wrong.
+    Each is compared only with the object it overlaps most, as VOC does: a second box on the same object is wrong, even
+    if it overlaps another object, which COCO would let it have.
     """
     hits = np.zeros(len(found), bool)
     counted = np.ones(len(found), bool)

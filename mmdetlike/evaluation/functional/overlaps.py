@@ -21,4 +21,4 @@ def box_iou(a: np.ndarray, b: np.ndarray, extra: float = 0.0) -> np.ndarray:
     intersection = np.clip(bottom_right - top_left + extra, 0, None).prod(-1)
     area_a, area_b = ((boxes[:, 2:] - boxes[:, :2] + extra).prod(-1) for boxes in (a, b))
     union = area_a[:, None] + area_b - intersection
-    return intersection / np.where(union > 0, union, 1)
+    return intersection / np.where(union > 0, union, 1)  # two boxes without area overlap by 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MIN_IOU = 0.5  # two segments of a map cannot both overlap a third by more than this
+MIN_IOU = 0.5  # no two segments of a map can both overlap a third by more, so that matches are unique
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def count_segments(
     inside = overlap[:-1, :-1]
     void = overlap[:-1, -1]
     same = labels[:, None] == truth_labels
+    # without the pixels of a prediction that nobody has annotated
     union = (areas - void)[:, None] + truth_areas - inside
     iou = np.where(same & ~is_crowd, inside / np.maximum(union, 1), 0)
     matched = iou > MIN_IOU
@@ -86,17 +87,19 @@ def count_segments(
 
 def _overlaps(a: np.ndarray, a_numbers: list[int], b: np.ndarray, b_numbers: list[int]) -> np.ndarray:
     """(len(a_numbers) + 1, len(b_numbers) + 1) pixels that segments share; last, those of no segment."""
-    rows = _places(a, a_numbers)
-    columns = _places(b, b_numbers)
+    rows = _segment_indices(a, a_numbers)
+    columns = _segment_indices(b, b_numbers)
     shape = len(a_numbers) + 1, len(b_numbers) + 1
+    # a pair of indices as one number: counting pairs takes one pass over the pixels
     return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
 
 
-def _places(segments: np.ndarray, numbers: list[int]) -> np.ndarray:
-    """The place of each pixel's segment in ``numbers``, flat; the length of ``numbers`` for others."""
-    places = {number: place for place, number in enumerate(numbers)}
+def _segment_indices(segments: np.ndarray, numbers: list[int]) -> np.ndarray:
+    """The index in ``numbers`` of each pixel's segment, flat; the length of ``numbers`` for segments not in it."""
+    index_of = {number: index for index, number in enumerate(numbers)}
     found, inverse = np.unique(segments, return_inverse=True)
-    return np.array([places.get(number, len(numbers)) for number in found.tolist()], np.int64)[inverse.reshape(-1)]
+    indices = np.array([index_of.get(number, len(numbers)) for number in found.tolist()], np.int64)
+    return indices[inverse.reshape(-1)]
 
 
 def panoptic_quality(counts: PanopticCounts) -> dict[str, np.ndarray]:
@@ -107,6 +110,6 @@ def panoptic_quality(counts: PanopticCounts) -> dict[str, np.ndarray]:
         of matched segments; ``rq``, recognition quality: the F1 score. pq = sq * rq.
     """
     weight = counts.tp + counts.fp / 2 + counts.fn / 2
-    weight = np.where(weight > 0, weight, np.nan)
+    weight = np.where(weight > 0, weight, np.nan)  # a class that doesn't occur has no quality, not one of 0
     sq = np.where(np.isnan(weight), np.nan, counts.iou / np.maximum(counts.tp, 1))
     return {'pq': counts.iou / weight, 'sq': sq, 'rq': counts.tp / weight}

@@ -13,7 +13,7 @@ def eval_recalls(
     proposal_nums: Sequence[int],
     iou_thrs: Sequence[float],
 ) -> np.ndarray:
-    """Share of the objects that proposals cover, matched one to one, the best overlaps first.
+    """Recall of proposals: the share of objects that they cover, matched one to one, the best overlaps first.
 
     Args:
         gts: For each image (n, 4) xyxy boxes.
@@ -42,5 +42,7 @@ def _best_overlaps(iou: np.ndarray) -> np.ndarray:
     for step in range(min(iou.shape)):
         row, column = np.unravel_index(iou.argmax(), iou.shape)
         best[step] = max(iou[row, column], 0)
-        iou[row], iou[:, column] = -1, -1
+        # taken: -1 is below every overlap, 0 included
+        iou[row] = -1
+        iou[:, column] = -1
     return best

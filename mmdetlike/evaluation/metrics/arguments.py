@@ -1,4 +1,4 @@
-"""Arguments of metrics, checked when a config is built and not after an epoch."""
+"""Checks of metrics' arguments, made when a config is built and not after an epoch."""
 
 from collections.abc import Sequence
 from numbers import Real

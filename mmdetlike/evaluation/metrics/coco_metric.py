@@ -1,4 +1,4 @@
-"""Average precision and recall as COCO defines them."""
+"""COCO's average precision and recall as a metric."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -135,13 +135,13 @@ class CocoMetric(BaseMetric):
             self.results.append((truth, prediction))
 
     def _check_prediction(self, prediction: dict) -> None:
-        """Find out with the first batch, not after the last, what doesn't fit."""
+        """Refuse what cannot be scored with the first batch, not after the last."""
         if self._truth is not None and not self._truth.has_image(prediction['img_id']):
             raise DataError(
                 f'{self.ann_file} has no images with the ids [{prediction["img_id"]!r}] that were predicted.'
             )
         if not self.results:
-            self._categories()
+            self._categories()  # raises if the classes aren't those of the file
         self._check_labels(prediction)
         for metric, key, field in (('segm', 'masks', 'segmentation'), ('keypoints', 'keypoints', 'keypoints')):
             if metric in self.metrics and len(prediction['scores']) and key not in prediction:
@@ -236,7 +236,7 @@ class CocoMetric(BaseMetric):
         return named | (self._classwise(metric, scores, categories) if self.classwise and metric != 'proposal' else {})
 
     def _warn_of_cuts(self, metric: str, found: list[dict], truth: list[dict]) -> None:
-        """Say so if there is more to find, or more was found, than average precision looks at."""
+        """Warn if there are more objects, or more predictions, than average precision considers."""
         limit = self.max_detections or default_detections(metric)
         crowded = [count for count in Counter(row['image_id'] for row in truth).values() if count > limit]
         cut = [n for n in Counter((row['image_id'], row['category_id']) for row in found).values() if n > limit]
@@ -274,7 +274,8 @@ class CocoMetric(BaseMetric):
 
     def _classwise(self, metric: str, scores: CocoScores, categories: list[dict]) -> dict[str, float]:
         names = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
-        rows, result = [], {}
+        rows = []
+        result = {}
         for category in categories:
             one = {'category': category['id']}
             values = [scores.precision(**one), scores.precision(0.5, **one), scores.precision(0.75, **one)]

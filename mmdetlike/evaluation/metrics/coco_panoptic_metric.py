@@ -1,4 +1,4 @@
-"""Panoptic quality of predicted segments."""
+"""Panoptic quality as a metric."""
 
 import os.path as osp
 import re
@@ -203,9 +203,9 @@ class CocoPanopticMetric(BaseMetric):
         return {'image_id': sample['img_id'], 'file_name': name, 'segments_info': segments}
 
     def _name_of_png(self, sample: dict) -> str:
-        """As the image is called in the annotation file, else with its id: names alone repeat in several folders."""
-        place = self._file.image_places.get(same_id(sample['img_id'])) if self._file else None
-        listed = None if place is None else self._file.images[place]['file_name']
+        """The image's name in the annotation file, else its file name with its id, as names repeat across folders."""
+        index = self._file.image_places.get(same_id(sample['img_id'])) if self._file else None
+        listed = None if index is None else self._file.images[index]['file_name']
         number = same_id(sample['img_id'])
         stem = listed or (f'{osp.basename(sample["img_path"])}_{number}' if sample.get('img_path') else number)
         # No part of a name may lead out of the folder.

@@ -1,4 +1,4 @@
-"""Predictions and ground truth, as COCO annotations, made ready for one metric."""
+"""Rows of predictions and ground truth in COCO's format: checked, renumbered, and reduced to what a metric needs."""
 
 import math
 
@@ -8,6 +8,7 @@ from faster_coco_eval.core import mask as rle
 from ...datasets.errors import DataError, warn
 from ...datasets.records import same_id
 
+# the part of a result file's name that says what is in it, by metric
 FILE_KINDS = {
     'bbox': 'bbox',
     'segm': 'segm',
@@ -15,7 +16,8 @@ FILE_KINDS = {
     'proposal': 'proposal',
     'proposal_fast': 'proposal',
 }
-FIELDS = {  # of a row, which a metric is computed from
+# the field of a row that a metric is computed from
+FIELDS = {
     'bbox': 'bbox',
     'segm': 'segmentation',
     'keypoints': 'keypoints',
@@ -25,9 +27,9 @@ FIELDS = {  # of a row, which a metric is computed from
 
 
 def numbered(images: list[dict], categories: list[dict], *tables: list[dict]) -> tuple[list[dict], ...]:
-    """Images, categories and rows with numbers for ids: the compiled evaluator takes no names, as some files have.
+    """Images, categories and rows with numbers instead of their ids, which in some files are text.
 
-    Rows of other categories than ``categories`` get None for one.
+    The compiled evaluator takes numbers only. A row whose category isn't among ``categories`` has None for it.
     """
     image_numbers = {same_id(image['id']): number for number, image in enumerate(images)}
     category_numbers = {same_id(category['id']): number for number, category in enumerate(categories, 1)}
@@ -43,7 +45,7 @@ def numbered(images: list[dict], categories: list[dict], *tables: list[dict]) ->
 
 
 def check_paths(predictions: list[dict]) -> None:
-    """Refuse two images of one id, as they come from sets that were put together: which is which cannot be told.
+    """Refuse two images of one id, as concatenated datasets may have: predictions are matched to images by id.
 
     Raises:
         DataError: The message names id and images.
@@ -60,7 +62,7 @@ def check_paths(predictions: list[dict]) -> None:
 
 
 def check_mask_sizes(found: list[dict], images: list[dict]) -> None:
-    """Predicted masks of another size than their image would overlap with nothing, in silence."""
+    """Refuse predicted masks of another size than their image, which would overlap with nothing, in silence."""
     sizes = {image['id']: [image['height'], image['width']] for image in images}
     for row in found:
         size = row['segmentation']['size'] if 'segmentation' in row else None
@@ -79,7 +81,7 @@ def boxes_by_image(rows: list[dict], image_ids: list) -> list[np.ndarray]:
 
 
 def rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[list[dict], list[dict] | None]:
-    """Detections and ground truth with the fields that ``metric`` is computed from.
+    """Reduce detections and ground truth to the fields that ``metric`` is computed from.
 
     Raises:
         DataError: They lack masks or keypoints.
@@ -100,14 +102,14 @@ def rows_for(metric: str, found: list[dict], truth: list[dict] | None) -> tuple[
 
 
 def finite_rows(found: list[dict], field: str) -> list[dict]:
-    """Detections without those whose score or ``field`` is infinite or NaN, of which a warning tells.
+    """Leave out detections whose score or ``field`` is infinite or NaN, and warn of them.
 
     They overlap with nothing, and JSON can't hold them.
     """
     if field == 'segmentation':
         kept = [row for row in found if math.isfinite(row.get('mask_score', 0))]
     else:
-        kept = [row for row in found if math.isfinite(row['score'] + sum(row.get(field, ())))]
+        kept = [row for row in found if math.isfinite(row['score'] + sum(row.get(field, ())))]  # one NaN spoils a sum
     if len(kept) < len(found):
         warn(
             f'CocoMetric: {len(found) - len(kept)} of {len(found)} predictions have infinite numbers or NaN as score '

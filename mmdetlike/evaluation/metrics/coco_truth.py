@@ -44,10 +44,10 @@ class CocoTruth:
         self._move_together()
 
     def _move_together(self) -> None:
-        """Copy what is kept to where it is dense.
+        """Copy what is kept, so that it lies together in memory.
 
-        What a large file leaves lies scattered over the memory that its other objects took, so that none of that could
-        be given back to the system.
+        The few objects that are kept lie scattered among the many of a large file that are not, so that the system
+        would get none of that memory back.
         """
         self._file.annotations = None
         packed = pickle.dumps((self._file, self._objects))
@@ -79,7 +79,7 @@ class CocoTruth:
                 )
 
     def _encode(self, objects: ObjectColumns, row: int, report: SkipReport) -> None:
-        """Put the text of the run lengths in the place of the mask in ``row``, if it has one, and measure it."""
+        """Replace the mask in ``row``, if it has one, by the text of its run lengths; fill in an unknown area by it."""
         image = self._file.images[objects.images[row]]
         given = objects.segmentations[row]
         if image['width'] is None or image['height'] is None:
@@ -137,25 +137,27 @@ class CocoTruth:
 
         What ``CocoDataset`` would skip is left out, so that nobody is asked to find it; a warning counts it once.
         """
-        objects, images = self._objects, self._file.images
+        objects = self._objects
+        images = self._file.images
         sizes = self._file.known_sizes.copy()
-        for place, image in enumerate(images):
+        for index, image in enumerate(images):
             known = seen.get(same_id(image['id']))
-            if known and not np.isfinite(sizes[place]).all():
-                sizes[place] = known[::-1]
+            if known and not np.isfinite(sizes[index]).all():
+                sizes[index] = known[::-1]
         report = SkipReport(f'CocoMetric, {self.ann_file}')
         rows, clipped = self._file.usable(objects, [category['id'] for category in categories], sizes, report)
         if not self._told:
             report.warn()
             self._told = True
-        places = {place for place, image in enumerate(images) if same_id(image['id']) in seen}
-        boxes = self._scored_boxes(rows, clipped).tolist()
-        return [self._annotation(row, box) for row, box in zip(rows.tolist(), boxes) if objects.images[row] in places]
+        seen_images = {index for index, image in enumerate(images) if same_id(image['id']) in seen}
+        pairs = zip(rows.tolist(), self._scored_boxes(rows, clipped).tolist())
+        return [self._annotation(row, box) for row, box in pairs if objects.images[row] in seen_images]
 
     def _scored_boxes(self, rows: np.ndarray, clipped: np.ndarray) -> np.ndarray:
         """Boxes (n, 4) x, y, width, height: as in the file, but clipped where they reach far out of their image.
 
-        Nobody learned what is out there. Within a pixel, as in COCO's own files, they stay, for equal scores.
+        Detectors are trained on clipped boxes. Boxes that reach out by less than a pixel, as in COCO's own files, stay
+        as they are, so that scores equal those of COCO's evaluation.
         """
         boxes = self._objects.boxes[rows]
         corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
@@ -184,7 +186,7 @@ class CocoTruth:
 
 
 def warn_of_missing_annotations(ann_file: str) -> None:
-    """Say that there is nothing to score against."""
+    """Warn that there is nothing to score against."""
     warn(
         f'{ann_file} has no list of annotations, as files of test sets have none: there will be no scores. '
         f'Predictions can be written: outfile_prefix of the metric, or --out and --format-only of tools/test.py.'

@@ -1,4 +1,4 @@
-"""Predictions and ground truth of samples as COCO annotations."""
+"""Conversion of predictions and ground truth, as samples carry them, to COCO annotations."""
 
 import math
 from collections.abc import Sequence
@@ -35,6 +35,7 @@ def encode_masks(masks) -> list[dict]:
     if isinstance(masks, (list, tuple)) and (not masks or isinstance(masks[0], dict)):
         return [_checked(mask, number) for number, mask in enumerate(masks)]
     array = to_numpy(masks)
+    # pycocotools' layout (h, w, n), column by column; bool as uint8 is the same bytes
     stacked = np.asfortranarray(array.astype(bool, copy=False).view(np.uint8).transpose(1, 2, 0))
     return [_text(mask) for mask in rle.encode(stacked)] if len(array) else []
 
@@ -76,7 +77,8 @@ def boxes_of(boxes, metric: str, box_dim: int = geometry.HORIZONTAL) -> np.ndarr
 
 
 def prediction_of(sample: dict, metric: str, box_dim: int = geometry.HORIZONTAL) -> dict:
-    """What is scored of a sample: ``img_id``, ``bboxes`` (n, 4), ``scores``, ``labels``, encoded masks, keypoints.
+    """The predictions of a sample as arrays: ``img_id``, ``bboxes`` (n, 4), ``scores``, ``labels``, and if there are
+    any ``masks`` (run-length encoded), ``mask_scores`` and ``keypoints``.
 
     Besides, ``img_path`` and ``size`` (h, w) of the image, None where the sample doesn't say.
 
@@ -163,7 +165,7 @@ def _truth_annotation(truth: dict, instance: dict) -> dict:
         'area': box[2] * box[3],
         'iscrowd': int(instance.get('ignore_flag', 0)),
     }
-    row.update(mask_row(instance.get('mask'), truth['height'], truth['width']))
+    row.update(mask_row(instance.get('mask'), truth['height'], truth['width']))  # whose area is better than the box's
     if instance.get('keypoints') is not None:
         row['keypoints'] = [float(v) for v in np.asarray(instance['keypoints']).reshape(-1)]
         row['num_keypoints'] = sum(v > 0 for v in row['keypoints'][2::3])

@@ -1,4 +1,4 @@
-"""Predictions written to a file."""
+"""Metrics that write predictions to a file instead of scoring them."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class DumpDetResults(DumpResults):
         super().process(data_batch, [_with_encoded_masks(sample) for sample in samples])
 
     def write_rest(self) -> None:
-        """Write, after a run was broken off, what was predicted before to ``NAME.partial.pkl``."""
+        """After a test has broken off, write the predictions made until then to ``NAME.partial.pkl``."""
         if not self.results:
             return
         path = Path(self.out_file_path)

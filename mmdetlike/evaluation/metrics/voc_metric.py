@@ -1,4 +1,4 @@
-"""Average precision as PASCAL VOC defines it."""
+"""PASCAL VOC's average precision as a metric."""
 
 from collections.abc import Sequence
 

@@ -74,27 +74,28 @@ class BaseBoxes(ABC):
         self.tensor.copy_(geometry.translate(self.tensor, distances))
 
     def clip_(self, img_shape: tuple[int, int]) -> None:
-        """Cut to an image of (h, w); only axis-aligned boxes are, others stay whole."""
+        """Clip axis-aligned boxes to an image of (h, w); boxes of other kinds stay whole."""
         self.tensor.copy_(geometry.clip(self.tensor, img_shape))
 
     def rescale_(self, scale_factor: tuple[float, float]) -> None:
-        """Follow an image resized by (w, h)."""
+        """Scale the coordinates by (w, h), as when the image is resized."""
         self.tensor.copy_(geometry.scale(self.tensor, scale_factor))
 
     def project_(self, homography_matrix: Tensor | np.ndarray) -> None:
-        """Follow an image warped by a 3x3 matrix: each box becomes the smallest one around its warped corners."""
+        """Warp by a 3x3 matrix, as the image: each box becomes the smallest one around its warped corners."""
         self.tensor.copy_(geometry.project(self.tensor, homography_matrix))
 
     def rotate_(self, center: tuple[float, float], angle: float) -> None:
-        """Follow an image turned clockwise by ``angle`` degrees about ``center`` (x, y)."""
+        """Rotate clockwise by ``angle`` degrees about ``center`` (x, y), as the image."""
         x, y = center
         cos = math.cos(math.radians(angle))
         sin = math.sin(math.radians(angle))
+        # y points down, so the usual counterclockwise matrix turns clockwise; its last column keeps the center fixed
         self.project_(np.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y], [0, 0, 1]]))
 
     @classmethod
     def from_plain(cls, boxes: Tensor) -> 'BaseBoxes':
-        """Boxes of this class from a tensor (..., 4, 5 or 8) of boxes of any kind, as `geometry` has them."""
+        """Convert a tensor of boxes (..., 4, 5 or 8), of the kind that `geometry` gives that number, to this class."""
         raise NotImplementedError(f'{cls.__name__} does not say how other boxes become such boxes.')
 
     @abstractmethod
@@ -107,7 +108,7 @@ class BaseBoxes(ABC):
 
     @abstractmethod
     def is_inside(self, img_shape: tuple[int, int], all_inside: bool = False, allowed_border: int = 0) -> Tensor:
-        """(...) bool: whether a box has a part, or ``all_inside`` lies wholly, in an image of (h, w)."""
+        """(...) bool: whether each box lies partly or, with ``all_inside``, wholly in an image of (h, w)."""
 
     def find_inside_points(self, points: Tensor, is_aligned: bool = False, eps: float = 0.01) -> Tensor:
         """Which points lie more than ``eps`` inside which boxes.
@@ -133,7 +134,7 @@ class BaseBoxes(ABC):
     def from_instance_masks(masks) -> 'BaseBoxes':
         """The boxes that enclose masks."""
 
-    # The container.
+    # Container: what a tensor can do, done with boxes.
 
     def _with(self, tensor: Tensor) -> 'BaseBoxes':
         return type(self)(tensor, clone=False)
@@ -153,6 +154,7 @@ class BaseBoxes(ABC):
         if isinstance(index, np.ndarray):
             index = torch.as_tensor(index, device=self.tensor.device)
         boxes = self.tensor[index]
+        # one index would drop the dimension of the boxes, which every object of this class has
         return self._with(boxes[None] if boxes.dim() == 1 else boxes)
 
     def __setitem__(self, index: Any, values: 'Tensor | BaseBoxes') -> None:

@@ -40,18 +40,18 @@ def get_box_type(box_type: str | type[BaseBoxes]) -> tuple[str, type[BaseBoxes]]
 
 
 def get_box_tensor(boxes: Tensor | BaseBoxes) -> Tensor:
-    """The tensor of ``boxes``, whatever they are."""
+    """The plain tensor of ``boxes``, which may be a box object or such a tensor."""
     return boxes.tensor if isinstance(boxes, BaseBoxes) else boxes
 
 
 def cat_boxes(data_list: Sequence[Tensor | BaseBoxes], dim: int = 0) -> Tensor | BaseBoxes:
-    """Concatenate tensors or box objects, as the first of them is."""
+    """Concatenate tensors or box objects; the type of the first of them is that of the result."""
     first = data_list[0]
     return type(first).cat(data_list, dim) if isinstance(first, BaseBoxes) else torch.cat(list(data_list), dim)
 
 
 def stack_boxes(data_list: Sequence[Tensor | BaseBoxes], dim: int = 0) -> Tensor | BaseBoxes:
-    """Stack tensors or box objects, as the first of them is."""
+    """Stack tensors or box objects; the type of the first of them is that of the result."""
     first = data_list[0]
     return type(first).stack(data_list, dim) if isinstance(first, BaseBoxes) else torch.stack(list(data_list), dim)
 
@@ -70,9 +70,9 @@ def get_box_wh(boxes: Tensor | BaseBoxes) -> tuple[Tensor, Tensor]:
 
 
 def convert_box_type(boxes: BaseBoxes, *, dst_type: str | type[BaseBoxes]) -> BaseBoxes:
-    """Boxes as the kind ``dst_type``: axis-aligned ('hbox'), rotated ('rbox') or quadrilaterals ('qbox').
+    """Convert boxes to the kind ``dst_type``: axis-aligned ('hbox'), rotated ('rbox') or quadrilaterals ('qbox').
 
-    Turned boxes become the axis-aligned ones around them, quadrilaterals the smallest rectangles around them.
+    What the new kind cannot express becomes the smallest box of that kind around it.
 
     Raises:
         KeyError: ``dst_type`` is not registered.

@@ -21,7 +21,9 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.structures.bbox.overlaps import bbox_overlaps
 from mmdetlike_ops import box_iou_rotated
 
-HORIZONTAL, ROTATED, QUADRILATERAL = 4, 5, 8
+HORIZONTAL = 4
+ROTATED = 5
+QUADRILATERAL = 8
 KINDS = {HORIZONTAL: 'axis-aligned boxes', ROTATED: 'rotated boxes', QUADRILATERAL: 'quadrilaterals'}
 # (width is the longer side, least angle in radians) of each way to write a rotated box
 ANGLE_VERSIONS = {
@@ -90,6 +92,7 @@ def clip(boxes: Tensor, max_shape: Sequence | Tensor) -> Tensor:
         return boxes
     height_width = torch.as_tensor(max_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]
     limit = height_width.flip(-1).repeat(*(1,) * (height_width.ndim - 1), 2)
+    # (B, 4) -> (B, 1, ..., 4), so that each limit meets all boxes of its image
     limit = limit.reshape(*limit.shape[:-1], *(1,) * (boxes.ndim - limit.ndim), 4)
     return torch.minimum(boxes.clamp(min=0), limit)
 
@@ -138,7 +141,7 @@ def to_rotated(boxes: Tensor) -> Tensor:
 
 
 def around_points(points: Tensor) -> Tensor:
-    """(..., 4) the axis-aligned boxes around sets of points (..., k, 2)."""
+    """(..., 4) the smallest axis-aligned boxes around sets of points (..., k, 2)."""
     return torch.cat([points.amin(-2), points.amax(-2)], dim=-1)
 
 
@@ -148,13 +151,14 @@ def enclosing_rectangles(points: Tensor) -> Tensor:
     Of several that are equally small, the one whose width lies along the first two points is taken, so that the corners
     of a box give this box again and not the one with width and height exchanged.
     """
-    exact = points.double()
+    exact = points.double()  # float32 rounds areas by more than _TIE
     first, second = zip(*_PAIRS)
     direction = exact[..., second, :] - exact[..., first, :]
     angles = torch.atan2(direction[..., 1], direction[..., 0])
     candidates = rectangles_at(exact.unsqueeze(-3), angles)
-    order = 1 + _TIE * torch.arange(len(_PAIRS), device=points.device)
-    best = (areas(candidates) * order).argmin(-1)
+    # Later pairs are handicapped a little: rounding doesn't decide between rectangles of the same area.
+    handicap = 1 + _TIE * torch.arange(len(_PAIRS), device=points.device)
+    best = (areas(candidates) * handicap).argmin(-1)
     chosen = candidates.gather(-2, best[..., None, None].expand(*best.shape, 1, ROTATED)).squeeze(-2)
     return chosen.to(points.dtype)
 
@@ -163,7 +167,7 @@ def rectangles_at(points: Tensor, angles: Tensor) -> Tensor:
     """(..., 5) the rotated boxes at ``angles`` (...) around sets of points (..., k, 2); angles in [-pi / 2, pi / 2)."""
     cos = angles.cos()
     sin = angles.sin()
-    # columns: the directions of width and height
+    # The columns are the directions of width and height: `points @ axes` turns the boxes upright, `axes @` turns back.
     axes = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], dim=-2)
     extents = around_points(points @ axes)
     center = (axes @ centers(extents).unsqueeze(-1)).squeeze(-1)
@@ -254,6 +258,7 @@ def regularize(boxes: Tensor, version: str) -> Tensor:
     if width_is_longer:
         written = longer_side_first(boxes)
         return torch.cat([written[..., :4], wrap(written[..., 4:], least, math.pi)], dim=-1)
+    # 'oc' has a range of a quarter turn: beyond it the rectangle is written with its sides exchanged.
     angles = wrap(boxes[..., 4], least, math.pi)
     swap = angles >= least + math.pi / 2
     angles = torch.where(swap, angles - math.pi / 2, angles)
@@ -276,7 +281,7 @@ def check_angle_version(version: str) -> None:
 
 
 def require_horizontal(boxes: Tensor, part: str) -> Tensor:
-    """Return ``boxes``, which ``part`` of a detector takes only if they are axis-aligned.
+    """Return ``boxes`` if they are axis-aligned, the only ones that ``part`` of a detector takes.
 
     Raises:
         ConfigError: They aren't; the message names ``part``.
@@ -285,7 +290,7 @@ def require_horizontal(boxes: Tensor, part: str) -> Tensor:
 
 
 def require_kind(boxes: Tensor, box_dim: int, part: str) -> Tensor:
-    """Return ``boxes``, which ``part`` of a detector takes only if a box has ``box_dim`` numbers.
+    """Return ``boxes`` if each has ``box_dim`` numbers, the only kind that ``part`` of a detector takes.
 
     Raises:
         ConfigError: It hasn't; the message names ``part``.
@@ -298,5 +303,5 @@ def require_kind(boxes: Tensor, box_dim: int, part: str) -> Tensor:
 
 
 def as_kind_of(boxes: Tensor, others: Tensor) -> Tensor:
-    """``boxes`` as they can be compared with ``others``: rotated ones as their enclosing boxes if those are upright."""
+    """``boxes`` to be compared with ``others``: as the axis-aligned boxes around them if those are axis-aligned."""
     return to_horizontal(boxes) if others.shape[-1] == HORIZONTAL else boxes

@@ -57,7 +57,7 @@ class HorizontalBoxes(BaseBoxes):
 
     @property
     def cxcywh(self) -> Tensor:
-        """(..., n, 4) centres and sizes."""
+        """(..., n, 4) centers and sizes."""
         return bbox_xyxy_to_cxcywh(self.tensor)
 
     @classmethod
@@ -87,6 +87,8 @@ class HorizontalBoxes(BaseBoxes):
         """
         height, width = img_shape[:2]
         x1, y1, x2, y2 = self.tensor.unbind(-1)
+        # A part of a box is inside if its near sides are before the far border and its far sides behind the near one;
+        # the whole box, if its far sides are before the far border and so on. One that only touches lies outside.
         if all_inside:
             x1, y1, x2, y2 = x2, y2, x1, y1
             low, high = torch.ge, torch.le

@@ -98,5 +98,6 @@ def rectangle_around_mask(mask: np.ndarray) -> np.ndarray:
         return np.zeros(geometry.ROTATED)
     unit_square = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
     points = (pixels.reshape(-1, 1, 2) + unit_square).reshape(-1, 2)
+    # By way of the corners, since OpenCV's angles are others than ours and have changed between its versions.
     rectangle = cv2.boxPoints(cv2.minAreaRect(points.astype(np.float32)))
     return geometry.enclosing_rectangles(torch.from_numpy(rectangle)).numpy()

@@ -13,13 +13,13 @@ DIRECTIONS = ('horizontal', 'vertical', 'diagonal')
 
 
 def bbox_xyxy_to_cxcywh(bbox: Tensor) -> Tensor:
-    """Corners (..., 4) to centre and size (..., 4), in the same unit."""
+    """Corners (..., 4) to center and size (..., 4), in the same unit."""
     low, high = bbox.split(2, dim=-1)
     return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
 def bbox_cxcywh_to_xyxy(bbox: Tensor) -> Tensor:
-    """Centre and size (..., 4) to corners (..., 4), in the same unit."""
+    """Center and size (..., 4) to corners (..., 4), in the same unit."""
     center, size = bbox.split(2, dim=-1)
     return torch.cat([center - size / 2, center + size / 2], dim=-1)
 
@@ -60,7 +60,7 @@ def bbox_mapping(
     flip: bool,
     flip_direction: str = 'horizontal',
 ) -> Tensor:
-    """Boxes of the original image, as they lie in its resized, then flipped version.
+    """Map boxes of the original image to its resized, then flipped version.
 
     Args:
         bboxes: (..., 4), xyxy in pixels of the original.
@@ -108,7 +108,7 @@ def roi2bbox(rois: Tensor) -> list[Tensor]:
 
 
 def distance2bbox(points: Tensor, distance: Tensor, max_shape: Sequence | Tensor | None = None) -> Tensor:
-    """Boxes from points and their distances to the four sides.
+    """Decode boxes from points and their distances to the four sides (FCOS, arXiv 1904.01355).
 
     Args:
         points: (..., n, 2), x and y.
@@ -128,7 +128,7 @@ def distance2bbox(points: Tensor, distance: Tensor, max_shape: Sequence | Tensor
 
 
 def bbox2distance(points: Tensor, bbox: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:
-    """Distances of points to the four sides of their boxes.
+    """Encode boxes as the distances of points to their four sides (FCOS, arXiv 1904.01355).
 
     Args:
         points: (..., n, 2), x and y.

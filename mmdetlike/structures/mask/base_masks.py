@@ -151,7 +151,7 @@ class BaseInstanceMasks(ABC):
         """Rotate clockwise by ``angle`` degrees about ``center`` (x, y), by default that of the image, and scale."""
         center = center or (self.width / 2, self.height / 2)
         matrix = np.eye(3)
-        matrix[:2] = cv2.getRotationMatrix2D(center, -angle, scale)
+        matrix[:2] = cv2.getRotationMatrix2D(center, -angle, scale)  # OpenCV turns counterclockwise
         return self.warp(Warp.affine(matrix, out_shape, self.size), border_value)
 
 
@@ -165,7 +165,7 @@ def index_array(index, length: int) -> np.ndarray:
     """The instances, as an index array, that an int, slice, list, array or tensor selects from ``length``."""
     if isinstance(index, Tensor):
         index = index.cpu().numpy()
-    if isinstance(index, list) and not index:
+    if isinstance(index, list) and not index:  # numpy takes [] for floats, which are no indices
         index = slice(0)
     return np.atleast_1d(np.arange(length)[index])
 

@@ -58,7 +58,7 @@ class BitmapMasks(BaseInstanceMasks):
         return BitmapMasks([warp.label_map(mask, fill) for mask in self.masks], *warp.size)
 
     def to_bitmap(self) -> 'BitmapMasks':
-        """These masks themselves."""
+        """Return ``self``, as these masks are bitmaps already."""
         return self
 
     def to_ndarray(self) -> np.ndarray:
@@ -95,26 +95,31 @@ class BitmapMasks(BaseInstanceMasks):
 
 
 def _roi_align(mask: np.ndarray, box: np.ndarray, out_shape: tuple[int, int]) -> np.ndarray:
-    """RoIAlign (Mask R-CNN, arXiv 1703.06870) of one mask. Its bilinear samples separate into rows and columns."""
-    (rows, top), (columns, left) = (
-        _bin_weights(box[axis], box[axis + 2], bins, length)
-        for axis, bins, length in ((1, out_shape[0], mask.shape[0]), (0, out_shape[1], mask.shape[1]))
-    )
+    """RoIAlign (Mask R-CNN, arXiv 1703.06870) of one mask.
+
+    A bilinear weight is one along the row times one along the column, and the samples form a grid: the mean in all bins
+    is a product of three matrices.
+    """
+    rows, top = _bin_weights(box[1], box[3], out_shape[0], mask.shape[0])
+    columns, left = _bin_weights(box[0], box[2], out_shape[1], mask.shape[1])
     region = mask[top : top + rows.shape[1], left : left + columns.shape[1]]
     return rows @ region.astype(np.float32) @ columns.T
 
 
 def _bin_weights(start: float, stop: float, bins: int, length: int) -> tuple[np.ndarray, int]:
-    """Weights (bins, span) of the pixels from the returned offset on in each bin's mean, along one axis."""
+    """Weights (bins, span) with which pixels along one axis enter the mean of each bin, and the first pixel's index."""
     samples = max(int(np.ceil((stop - start) / bins)), 1)
     step = (stop - start) / (bins * samples)
-    at = start - 0.5 + (np.arange(bins * samples) + 0.5) * step
+    at = start - 0.5 + (np.arange(bins * samples) + 0.5) * step  # -0.5: pixel 0 is sampled at its center
+    # As the kernel: a sample up to a pixel beyond the image takes the border's value, one farther away is 0.
     counted = (at >= -1) & (at <= length)
     at = at.clip(0, length - 1)
+    # The lower of the two pixels around each sample; the upper one exists too, unless there is but one pixel.
     low = np.minimum(at.astype(np.int64), max(length - 2, 0))
     offset = int(low.min())
     weights = np.zeros((bins, int(low.max()) - offset + 2), dtype=np.float32)
     bin_of = np.arange(len(at)) // samples
+    # add.at, as several samples fall on the same pixel: `+=` would count only the last of them
     np.add.at(weights, (bin_of, low - offset), counted * (1 - (at - low)) / samples)
     np.add.at(weights, (bin_of, low - offset + 1), counted * (at - low) / samples)
-    return weights[:, : length - offset], offset
+    return weights[:, : length - offset], offset  # of an image of one pixel, the upper pixels (weight 0) don't exist

@@ -15,7 +15,7 @@ def polygon_area(polygon: np.ndarray) -> float:
 
 
 def polygons_to_bitmap(polygons: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    """Rasterise the union of flat polygons as COCO does.
+    """Rasterize the union of flat polygons as COCO does.
 
     Args:
         polygons: Each (x0, y0, x1, y1, ...) in pixels; those of fewer than 3 points cover nothing.
@@ -35,16 +35,16 @@ def polygons_to_bitmap(polygons: Sequence[np.ndarray], height: int, width: int) 
 def encode_polygons(polygons: Sequence[np.ndarray], height: int, width: int) -> dict:
     """The run-length encoding, in COCO's form with bytes, of what `polygons_to_bitmap` draws."""
     flat = [_near_image(np.asarray(p, dtype=np.float64), height, width) for p in polygons if len(p) >= 6]
-    flat = [polygon.tolist() for polygon in flat if len(polygon) >= 6]
+    flat = [polygon.tolist() for polygon in flat if len(polygon) >= 6]  # again: nothing may be left near the image
     if not flat or not height or not width:
         return coco_mask.encode(np.zeros((height, width), dtype=np.uint8, order='F'))
     return coco_mask.merge(coco_mask.frPyObjects(flat, height, width))
 
 
 def _near_image(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Cut off what lies far outside the image: rasterization in C takes memory by the length of the edges.
+    """Cut off what lies far outside the image, since rasterization in C takes memory by the length of the edges.
 
-    The cut is away from the image, so that the edges in it are drawn as they would be without it.
+    The cut is away from the image, so that the edges in the image are drawn as they would be without it.
     """
     if not np.isfinite(polygon).all():
         raise ValueError(f'A polygon has coordinates that are not finite: {polygon.tolist()[:12]}.')
@@ -79,6 +79,7 @@ def clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     if len(points) and np.all(points >= 0) and np.all(points <= (width, height)):
         return points
+    # one half-plane after the other: right of x = 0, left of x = width, below y = 0, above y = height
     for axis, limit in ((0, width), (1, height)):
         points = _cut(points, axis, 0.0, 1.0)
         points = _cut(points, axis, float(limit), -1.0)
@@ -86,15 +87,16 @@ def clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _cut(points: np.ndarray, axis: int, border: float, sign: float) -> np.ndarray:
-    """Keep what lies above (``sign`` 1) or below (-1) ``border`` along ``axis``."""
+    """Keep the part of a polygon on one side of ``border`` along ``axis``: above it (``sign`` 1) or below it (-1)."""
     if len(points) == 0:
         return points
-    depth = sign * (points[:, axis] - border)
+    depth = sign * (points[:, axis] - border)  # how far each point is on the kept side
     following = np.roll(points, -1, axis=0)
     next_depth = np.roll(depth, -1)
     crosses = (depth < 0) != (next_depth < 0)
     fraction = np.divide(depth, depth - next_depth, out=np.zeros_like(depth), where=crosses)
     crossings = points + fraction[:, None] * (following - points)
-    crossings[:, axis] = border
+    crossings[:, axis] = border  # exactly, whatever rounding has made of it
+    # Each point is followed by the crossing of the edge that starts there; which of the two stay?
     kept = np.stack([depth >= 0, crosses], axis=1).ravel()
     return np.stack([points, crossings], axis=1).reshape(-1, 2)[kept]

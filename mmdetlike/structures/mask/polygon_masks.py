@@ -68,12 +68,12 @@ class PolygonMasks(BaseInstanceMasks):
         ``fill`` applies to bitmaps only.
         """
         masks = [[warp.points(p.reshape(-1, 2)).ravel() for p in instance] for instance in self.masks]
-        if warp.kind in ('window', 'affine'):
+        if warp.kind in ('window', 'affine'):  # a resize or a flip moves nothing out of the image
             masks = [_clip_instance(instance, warp.size) for instance in masks]
         return PolygonMasks(masks, *warp.size)
 
     def to_bitmap(self) -> BitmapMasks:
-        """These masks, rasterised as COCO does."""
+        """These masks, rasterized as COCO does."""
         return BitmapMasks(self.to_ndarray(), self.height, self.width)
 
     def to_ndarray(self) -> np.ndarray:
@@ -98,7 +98,7 @@ class PolygonMasks(BaseInstanceMasks):
         interpolation: str = 'bilinear',
         binarize: bool = True,
     ) -> 'PolygonMasks':
-        """Cut boxes out of polygons, exactly; the results may reach beyond ``out_shape``.
+        """Cut boxes out of polygons by moving and scaling them; the results may reach beyond ``out_shape``.
 
         Arguments and shapes are those of `BaseInstanceMasks.crop_and_resize`.
         """

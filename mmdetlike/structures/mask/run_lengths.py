@@ -8,7 +8,10 @@ import numpy as np
 
 LARGEST_MASK = 2**32 - 1  # run lengths are uint32 in C
 _CHARS_OF_RUN = 7  # 5 bits each: enough for a run of LARGEST_MASK
-_MORE, _SIGN, _DIGIT = 0x20, 0x10, 0x1F
+# of a character of COCO's text: whether another one of the same run follows, the sign of the last one, the 5 bits
+_MORE = 0x20
+_SIGN = 0x10
+_DIGIT = 0x1F
 
 
 def run_lengths(counts: object, total: int) -> np.ndarray:
@@ -50,7 +53,10 @@ def _whole_numbers(counts: object) -> np.ndarray:
 
 
 def _unpacked(text: str | bytes) -> np.ndarray:
-    """Run lengths of COCO's text: 5 bits a character, lowest first; from the fourth on, differences to two before."""
+    """Run lengths of COCO's text: 5 bits a character, lowest first; from the fourth on, differences to two before.
+
+    All characters are decoded at once: a loop over them takes seconds for the masks of a large file.
+    """
     try:
         codes = np.frombuffer(text.encode('ascii') if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
     except UnicodeEncodeError:
@@ -64,6 +70,7 @@ def _unpacked(text: str | bytes) -> np.ndarray:
         raise ValueError('text that is no run-length encoding')
     shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, chars))
     values = np.add.reduceat((codes & _DIGIT) << shifts, starts)
+    # two's complement: where the last character has the sign bit, all higher bits are meant to be 1
     values -= ((codes[ends] & _SIGN) != 0).astype(np.int64) << 5 * chars
     return _summed(values)
 
@@ -79,4 +86,4 @@ def _summed(values: np.ndarray) -> np.ndarray:
 def bitmap_of_runs(lengths: np.ndarray, height: int, width: int) -> np.ndarray:
     """(height, width) uint8 of 0 and 1 from checked run lengths."""
     pixels = np.repeat((np.arange(len(lengths)) % 2).astype(np.uint8), lengths)
-    return np.ascontiguousarray(pixels.reshape(width, height).T)
+    return np.ascontiguousarray(pixels.reshape(width, height).T)  # COCO counts down the columns

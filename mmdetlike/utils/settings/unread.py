@@ -1,4 +1,4 @@
-"""Settings of a config file that nobody reads: misspelt names, and variables that are changed without effect.
+"""Settings of a config file that nobody reads: misspelled names, and variables that are changed without effect.
 
 Text configs copy values: a variable such as ``train_pipeline`` matters only while the file that uses it is evaluated.
 Whether a name is used is therefore looked up in the source of the file and of its bases. Warnings must be right, so a
