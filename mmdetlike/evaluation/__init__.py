@@ -2,7 +2,15 @@
 
 from . import functional
 from .evaluator import DumpFirstEvaluator, check_metrics, score_names
-from .metrics import CocoMetric, CocoPanopticMetric, DOTAMetric, DumpDetResults, DumpProposals, VOCMetric
+from .metrics import (
+    CocoMetric,
+    CocoPanopticMetric,
+    DOTAMetric,
+    DumpDetResults,
+    DumpProposals,
+    LVISMetric,
+    VOCMetric,
+)
 
 __all__ = [
     'CocoMetric',
@@ -11,6 +19,7 @@ __all__ = [
     'DumpDetResults',
     'DumpFirstEvaluator',
     'DumpProposals',
+    'LVISMetric',
     'VOCMetric',
     'check_metrics',
     'functional',

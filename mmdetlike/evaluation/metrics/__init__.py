@@ -4,6 +4,15 @@ from .coco_metric import CocoMetric
 from .coco_panoptic_metric import CocoPanopticMetric
 from .dota_metric import DOTAMetric
 from .dump import DumpDetResults, DumpProposals
+from .lvis_metric import LVISMetric
 from .voc_metric import VOCMetric
 
-__all__ = ['CocoMetric', 'CocoPanopticMetric', 'DOTAMetric', 'DumpDetResults', 'DumpProposals', 'VOCMetric']
+__all__ = [
+    'CocoMetric',
+    'CocoPanopticMetric',
+    'DOTAMetric',
+    'DumpDetResults',
+    'DumpProposals',
+    'LVISMetric',
+    'VOCMetric',
+]
