@@ -5,6 +5,7 @@ from .evaluator import DumpFirstEvaluator, check_metrics, score_names
 from .metrics import (
     CocoMetric,
     CocoPanopticMetric,
+    CrowdHumanMetric,
     DOTAMetric,
     DumpDetResults,
     DumpProposals,
@@ -15,6 +16,7 @@ from .metrics import (
 __all__ = [
     'CocoMetric',
     'CocoPanopticMetric',
+    'CrowdHumanMetric',
     'DOTAMetric',
     'DumpDetResults',
     'DumpFirstEvaluator',

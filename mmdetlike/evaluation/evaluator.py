@@ -8,10 +8,17 @@ from mmengine.logging import print_log
 
 from mmdetlike.datasets.errors import warn
 from mmdetlike.errors import ConfigError
-from mmdetlike.evaluation.metrics import CocoMetric, CocoPanopticMetric, DOTAMetric, LVISMetric, VOCMetric
+from mmdetlike.evaluation.metrics import (
+    CocoMetric,
+    CocoPanopticMetric,
+    CrowdHumanMetric,
+    DOTAMetric,
+    LVISMetric,
+    VOCMetric,
+)
 from mmdetlike.registry import EVALUATOR
 
-_OUR_METRICS = (CocoMetric, CocoPanopticMetric, DOTAMetric, LVISMetric, VOCMetric)
+_OUR_METRICS = (CocoMetric, CocoPanopticMetric, CrowdHumanMetric, DOTAMetric, LVISMetric, VOCMetric)
 
 
 def score_names(metric: BaseMetric, classes: Sequence[str]) -> list[str]:

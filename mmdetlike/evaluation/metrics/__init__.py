@@ -2,6 +2,7 @@
 
 from .coco_metric import CocoMetric
 from .coco_panoptic_metric import CocoPanopticMetric
+from .crowdhuman_metric import CrowdHumanMetric
 from .dota_metric import DOTAMetric
 from .dump import DumpDetResults, DumpProposals
 from .lvis_metric import LVISMetric
@@ -10,6 +11,7 @@ from .voc_metric import VOCMetric
 __all__ = [
     'CocoMetric',
     'CocoPanopticMetric',
+    'CrowdHumanMetric',
     'DOTAMetric',
     'DumpDetResults',
     'DumpProposals',

@@ -38,7 +38,7 @@ _FREQUENCIES = Table(
 )
 
 
-class LvisFile(CocoFile):
+class LvisTruthFile(CocoFile):
     """An LVIS file, v0.5 or v1: a COCO file whose images and categories have a few fields more.
 
     Attributes:
@@ -61,7 +61,7 @@ class LvisTruth(CocoTruth):
         DataError: The file can't be used, or lacks what LVIS has beside COCO's fields.
     """
 
-    file_type = LvisFile
+    file_type = LvisTruthFile
 
     def categories(self, classes: Sequence[str]) -> tuple[list[dict], list[int | str | None]]:
         """Categories to evaluate (``id``, ``name`` and ``frequency``), and the category id of each label."""
