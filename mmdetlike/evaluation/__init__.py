@@ -10,6 +10,7 @@ from .metrics import (
     DumpDetResults,
     DumpProposals,
     LVISMetric,
+    OpenImagesMetric,
     VOCMetric,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     'DumpFirstEvaluator',
     'DumpProposals',
     'LVISMetric',
+    'OpenImagesMetric',
     'VOCMetric',
     'check_metrics',
     'functional',

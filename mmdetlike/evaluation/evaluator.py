@@ -14,11 +14,12 @@ from mmdetlike.evaluation.metrics import (
     CrowdHumanMetric,
     DOTAMetric,
     LVISMetric,
+    OpenImagesMetric,
     VOCMetric,
 )
 from mmdetlike.registry import EVALUATOR
 
-_OUR_METRICS = (CocoMetric, CocoPanopticMetric, CrowdHumanMetric, DOTAMetric, LVISMetric, VOCMetric)
+_OUR_METRICS = (CocoMetric, CocoPanopticMetric, CrowdHumanMetric, DOTAMetric, LVISMetric, OpenImagesMetric, VOCMetric)
 
 
 def score_names(metric: BaseMetric, classes: Sequence[str]) -> list[str]:

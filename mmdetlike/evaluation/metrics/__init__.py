@@ -6,6 +6,7 @@ from .crowdhuman_metric import CrowdHumanMetric
 from .dota_metric import DOTAMetric
 from .dump import DumpDetResults, DumpProposals
 from .lvis_metric import LVISMetric
+from .openimages_metric import OpenImagesMetric
 from .voc_metric import VOCMetric
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     'DumpDetResults',
     'DumpProposals',
     'LVISMetric',
+    'OpenImagesMetric',
     'VOCMetric',
 ]
