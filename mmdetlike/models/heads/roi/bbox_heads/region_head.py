@@ -101,7 +101,8 @@ class RegionHead(BaseModule):
             rois: (n, 5) image index and xyxy in pixels.
             preds: The image's preds.
             img_shape: Height and width that boxes stay within, in pixels of the network's input.
-            cfg: ``score_thr``, ``nms`` and ``max_per_img``.
+            cfg: ``score_thr``, ``nms`` and ``max_per_img``. Boxes with a side of no more than ``min_bbox_size`` pixels,
+                where it is given, are left out before these, and with one of no more than ``drop_small`` after them.
 
         Returns:
             ``bboxes`` (k, 4) xyxy, ``scores`` (k,) falling, ``labels`` (k,).
@@ -112,8 +113,13 @@ class RegionHead(BaseModule):
         scores = scores[roi_inds, labels]
         if factors is not None:
             scores = scores * factors
+        if cfg.get('min_bbox_size', -1) >= 0:
+            large = geometry.is_larger(boxes, cfg.min_bbox_size)
+            boxes = boxes[large]
+            scores = scores[large]
+            labels = labels[large]
         boxes, scores, kept = suppress_boxes(boxes, scores, labels, cfg.nms, cfg.max_per_img)
-        return dict(bboxes=boxes, scores=scores, labels=labels[kept])
+        return drop_small(dict(bboxes=boxes, scores=scores, labels=labels[kept]), cfg)
 
     def decode(
         self, boxes: Tensor, preds: tuple, labels: Tensor, img_shape: tuple[int, int]
@@ -159,3 +165,11 @@ class RegionHead(BaseModule):
         likeliest = preds[0][:, : self.num_classes].argmax(1)
         labels = torch.where(labels < 0, likeliest, labels)
         return self.decode(rois[:, 1:], preds, labels, img_shape)[0]
+
+
+def drop_small(image: dict[str, Tensor], cfg: ConfigDict) -> dict[str, Tensor]:
+    """Leave out results with a side of no more than ``cfg.drop_small`` pixels; all are kept where it isn't given."""
+    if cfg.get('drop_small', -1) < 0:
+        return image
+    kept = geometry.is_larger(image['bboxes'], cfg.drop_small)
+    return {name: values[kept] for name, values in image.items()}
