@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
@@ -230,7 +230,13 @@ class BuildKernels(build_ext):
         progress = Progress(len(stale))
         self.objects.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda item: self.compile_one(item[0], *item[1], progress), stale.items()))
+            running = [pool.submit(self.compile_one, target, *job, progress) for target, job in stale.items()]
+            try:
+                for compilation in as_completed(running):
+                    compilation.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # the first failure is enough
+                raise
 
     def compile_one(self, target: Path, source: Path, command: list[str], progress: Progress) -> None:
         start = time.monotonic()
