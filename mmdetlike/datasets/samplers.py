@@ -93,6 +93,7 @@ class DefaultSampler(Sampler):
         self._skip = 0
         size = _checked_size(dataset)
         self.total_size = math.ceil(size / self.world_size) * self.world_size if round_up else size
+        # without round_up, the first processes may have one sample more than the last
         self.num_samples = len(range(self.rank, self.total_size, self.world_size))
 
     def _order(self) -> list[int]:
