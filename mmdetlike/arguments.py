@@ -129,6 +129,8 @@ def _without_entries_for(lines: str, names: set[str]) -> str:
 
 def show_all_arguments(cls: type) -> type:
     """Let ``help``, ``inspect.signature`` and IDEs see what a class takes beyond its own constructor."""
+    if isinstance(vars(cls).get('__doc__'), FullDoc):  # registered under a second name
+        return cls
     own = vars(cls).get('__init__')
     kinds = [] if own is None else [p.kind for p in inspect.signature(own).parameters.values()]
     is_partial = own is None or Parameter.VAR_KEYWORD in kinds

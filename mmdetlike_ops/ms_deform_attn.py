@@ -215,9 +215,15 @@ class MultiScaleDeformableAttention(nn.Module):
             value = value.masked_fill(key_padding_mask[..., None], 0.0)
         locations, weights = self._points(query, reference_points, spatial_shapes)
         value = value.unflatten(-1, (self.num_heads, -1))
-        output = ms_deform_attn(value, spatial_shapes, level_start_index, locations, weights, self.im2col_step)
+        output = self.sample(value, spatial_shapes, level_start_index, locations, weights)
         output = self.output_proj(output)
         return self.dropout(output if self.batch_first else output.transpose(0, 1)) + identity
+
+    def sample(
+        self, value: Tensor, spatial_shapes: Tensor, level_start_index: Tensor, locations: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Hook: read the pixels at `locations` and add them up by their weights; arguments of `ms_deform_attn`."""
+        return ms_deform_attn(value, spatial_shapes, level_start_index, locations, weights, self.im2col_step)
 
     def _points(self, query: Tensor, reference: Tensor, spatial_shapes: Tensor) -> tuple[Tensor, Tensor]:
         """Sampling locations (b, q, heads, levels, points, 2), normalized, and their attention weights."""

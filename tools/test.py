@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 
 from mmdetlike.engine import launch
+from mmdetlike.engine.resume import check_readable
 from mmdetlike.engine.stopping import stoppable
 from mmdetlike.engine.test_time_aug import augment_test
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.checkpoint import check_readable, trust_checkpoints
+from mmdetlike.utils.checkpoint import trust_checkpoints
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 from mmdetlike.utils.outputs import check_folder
 

@@ -4,9 +4,10 @@ import argparse
 import time
 
 from mmdetlike.engine import launch
+from mmdetlike.engine.resume import check_readable
 from mmdetlike.engine.stopping import saved_training, stoppable
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.checkpoint import check_readable, trust_checkpoints
+from mmdetlike.utils.checkpoint import trust_checkpoints
 from mmdetlike.utils.command import add_run_options, load_run_config, prepare_environment, run_tool
 
 

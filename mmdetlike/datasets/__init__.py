@@ -2,38 +2,70 @@
 
 from . import transforms
 from .base import BaseDetDataset
+from .class_aware_sampler import ClassAwareSampler
 from .coco import CocoDataset
+from .coco_kin import (
+    ADE20KInstanceDataset,
+    ADE20KPanopticDataset,
+    CityscapesDataset,
+    DeepFashionDataset,
+    Objects365V1Dataset,
+    Objects365V2Dataset,
+    V3DetDataset,
+    iSAIDDataset,
+)
 from .coco_panoptic import CocoPanopticDataset
+from .crowdhuman import CrowdHumanDataset
 from .errors import DataError, ImageError
+from .lvis import LVISV05Dataset, LVISV1Dataset
 from .multi_source import GroupMultiSourceSampler, MultiSourceSampler
+from .openimages import OpenImagesChallengeDataset, OpenImagesDataset
+from .sample_size_sampler import CustomSampleSizeSampler
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
 from .shapes import LoadShapesImage, ShapesDataset
 from .video import BaseVideoDataset
 from .voc import VOCDataset, XMLDataset
+from .wider_face import WIDERFaceDataset
 from .wrappers import ClassBalancedDataset, ConcatDataset, MultiImageMixDataset, RepeatDataset
 
 __all__ = [
+    'ADE20KInstanceDataset',
+    'ADE20KPanopticDataset',
     'AspectRatioBatchSampler',
     'BaseDetDataset',
     'BaseVideoDataset',
+    'CityscapesDataset',
+    'ClassAwareSampler',
     'ClassBalancedDataset',
     'CocoDataset',
     'CocoPanopticDataset',
     'ConcatDataset',
+    'CrowdHumanDataset',
+    'CustomSampleSizeSampler',
     'DataError',
+    'DeepFashionDataset',
     'DefaultSampler',
     'GroupMultiSourceSampler',
     'ImageError',
     'InfiniteSampler',
+    'LVISV05Dataset',
+    'LVISV1Dataset',
     'LoadShapesImage',
     'MultiImageMixDataset',
     'MultiSourceSampler',
+    'Objects365V1Dataset',
+    'Objects365V2Dataset',
+    'OpenImagesChallengeDataset',
+    'OpenImagesDataset',
     'RepeatDataset',
     'SeededIndex',
     'ShapesDataset',
+    'V3DetDataset',
     'VOCDataset',
+    'WIDERFaceDataset',
     'XMLDataset',
+    'iSAIDDataset',
     'seeded',
     'transforms',
 ]

@@ -134,7 +134,12 @@ def _absent(name: str, names: Sequence[str]) -> str:
 
 
 def check_boxes(
-    boxes: np.ndarray, sizes: np.ndarray, describe: Sequence, report: SkipReport, min_side: float = 1.0
+    boxes: np.ndarray,
+    sizes: np.ndarray,
+    describe: Sequence,
+    report: SkipReport,
+    min_side: float = 1.0,
+    clip: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clip boxes to their images, and find those that are unusable: not finite, without area, outside or too thin.
 
@@ -144,6 +149,7 @@ def check_boxes(
         describe: N names, or a function from a row to one, for the report.
         report: Counts what is skipped and what is clipped by more than a pixel.
         min_side: Boxes thinner than this many pixels are skipped.
+        clip: Whether boxes end at the border of their image; those of whole objects, seen or not, do not.
 
     Returns:
         The clipped boxes (N, 4) and a mask (N,) of those to keep.
@@ -154,6 +160,8 @@ def check_boxes(
     limits = np.concatenate([sizes, sizes], axis=1)
     clipped = np.clip(boxes, 0, limits)
     left = (clipped[:, 2:] - clipped[:, :2]).min(1) if len(boxes) else np.zeros(0)
+    if not clip:
+        clipped = boxes
     outside = finite & ~flat & (left <= 0)
     thin = finite & ~flat & ~outside & (left < min_side)
     keep = finite & ~flat & ~outside & ~thin
@@ -183,13 +191,15 @@ def shortened(value: object, limit: int = 100) -> str:
     return text if len(text) <= limit else f'{text[:limit]}...'
 
 
-def _with_lists(value: object) -> object:
-    """``value`` as the file has it, without the arrays that take the place of long lists."""
+def _with_lists(value: object, levels: int = 8) -> object:
+    """``value`` as the file has it, without the arrays that take the place of long lists, a few ``levels`` deep."""
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if levels == 0:  # deeper than is shown; a file may be nested so deeply that a call a level is too many
+        return value
     if isinstance(value, dict):
-        return {key: _with_lists(part) for key, part in value.items()}
-    return [_with_lists(part) for part in value] if isinstance(value, list) else value
+        return {key: _with_lists(part, levels - 1) for key, part in value.items()}
+    return [_with_lists(part, levels - 1) for part in value] if isinstance(value, list) else value
 
 
 _SHORT = reprlib.Repr()

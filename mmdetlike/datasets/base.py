@@ -206,7 +206,7 @@ class BaseDetDataset(BaseDataset):
         config = self._filter_config()
         if self.test_mode or not self.filter_cfg:
             return {}
-        empty = sum(not info['instances'] for info in infos) if config['filter_empty_gt'] else 0
+        empty = sum(map(self.is_empty, infos)) if config['filter_empty_gt'] else 0
         small = sum(min(info['width'], info['height']) < config['min_size'] for info in infos)
         return {'have no objects of the classes': empty, f'are smaller than {config["min_size"]} px': small}
 
@@ -233,9 +233,13 @@ class BaseDetDataset(BaseDataset):
         return [
             info
             for info in self.data_list
-            if (info['instances'] or not config['filter_empty_gt'])
+            if not (config['filter_empty_gt'] and self.is_empty(info))
             and min(info['width'], info['height']) >= config['min_size']
         ]
+
+    def is_empty(self, info: dict) -> bool:
+        """Whether an image counts as one without objects for ``filter_empty_gt``."""
+        return not info['instances']
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """The label of each instance of sample ``idx``."""

@@ -29,7 +29,8 @@ class CocoDataset(BaseDetDataset):
     After loading, ``cat_ids`` are the category ids of the classes that the file has, ``cat2label`` maps them to labels
     and ``cat_img_map`` to the ids of the images that show them.
 
-    A dataset of another kind in COCO's format overrides `read_file`, `image_info`, `add_instances` or `labels_in`.
+    A dataset of another kind in COCO's format overrides `file_type`, `read_file`, `image_info`, `add_instances` or
+    `labels_in`.
 
     Args:
         ann_file: The JSON file, relative to ``data_root``.
@@ -44,6 +45,7 @@ class CocoDataset(BaseDetDataset):
         DataError: The file isn't JSON, lacks something, has something of another kind, or has none of the classes.
     """
 
+    file_type = CocoFile
     METAINFO = {'classes': COCO, 'palette': distinct_colors(len(COCO))}
 
     def load_data_list(self) -> list[dict]:
@@ -59,7 +61,7 @@ class CocoDataset(BaseDetDataset):
 
     def read_file(self) -> CocoFile:
         """The annotation file, checked."""
-        return CocoFile(self.ann_file, self.backend_args, needs_annotations=not self.test_mode)
+        return self.file_type(self.ann_file, self.backend_args, needs_annotations=not self.test_mode)
 
     def image_info(self, image: dict) -> dict:
         """The data info of an image of the file, without instances; a size that the file lacks is the picture's."""

@@ -27,8 +27,17 @@ _ALLOWED = {
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         if (module, name) not in _ALLOWED:
-            raise DataError(f'a proposal file may hold arrays only, not {module}.{name}.')
+            raise DataError(f'this pickle may hold arrays only, not {module}.{name}.')
         return super().find_class(module, name)
+
+
+def unpickle_arrays(content: bytes) -> object:
+    """The content of a pickle that holds arrays, numbers and text in lists and dicts, without running what it says.
+
+    Raises:
+        DataError: It holds something else.
+    """
+    return _ArrayUnpickler(io.BytesIO(content)).load()
 
 
 def proposal_key(img_path: str) -> str:
@@ -45,7 +54,7 @@ def read_proposals(path: str, backend_args: dict | None = None) -> dict[str, dic
         DataError: It isn't a pickle of such a dict, or holds more than arrays.
     """
     try:
-        content = _ArrayUnpickler(io.BytesIO(fileio.get(path, backend_args=backend_args))).load()
+        content = unpickle_arrays(fileio.get(path, backend_args=backend_args))
         return {key: _arrays(value) for key, value in content.items()}
     except FileNotFoundError as error:
         raise FileNotFoundError(f'The proposal_file {path!r} does not exist.') from error

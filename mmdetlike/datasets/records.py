@@ -91,7 +91,7 @@ def same_id(value: int | str) -> str:
 
 def whole_number(value: object) -> int:
     """A whole number, maybe as text."""
-    number = _number(value)
+    number = real_number(value)
     if not number.is_integer():
         raise ValueError
     return int(number)
@@ -145,7 +145,7 @@ def box(value: object) -> tuple[float, float, float, float] | None:
         return None
     if not isinstance(value, (list, tuple)) or len(value) not in (0, 4):
         raise ValueError
-    numbers = tuple(map(_number, value))
+    numbers = tuple(map(real_number, value))
     return numbers if any(numbers) else None
 
 
@@ -182,7 +182,8 @@ def anything(value: object) -> object:
     return value
 
 
-def _number(value: object) -> float:
+def real_number(value: object) -> float:
+    """A number, maybe as text; it may be infinite or NaN, which is for the caller to judge."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError
     return float(value)

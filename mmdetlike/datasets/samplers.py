@@ -69,43 +69,37 @@ class EndlessOrder:
         return self.indices[self._order[offset]]
 
 
-@DATA_SAMPLERS.register_module()
-class DefaultSampler(Sampler):
-    """Every sample once an epoch; process ``rank`` of ``world`` takes ``rank``, ``rank + world``, ... of the order.
+class EpochSampler(Sampler):
+    """An epoch's order, shared out: process ``rank`` of ``world`` takes ``rank``, ``rank + world``, ... of it.
 
     So the batches of b samples that n processes read at one step are together the batch of n * b that one process
-    would read. Yields ``SeededIndex``, seeded by (seed, epoch, position in the global order).
+    would read. Yields ``SeededIndex``, seeded by (seed, epoch, position in the order). Subclasses say the order.
 
     Args:
         dataset: The dataset.
-        shuffle: Draw a new order each epoch.
+        size: Samples in an epoch, of all processes.
         seed: Seed of the order and of the samples, the same in all processes. Drawn and shared if None.
         round_up: Repeat samples from the start so that all processes get equally many.
     """
 
-    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True) -> None:
+    def __init__(self, dataset: Sized, size: int, seed: int | None = None, round_up: bool = True) -> None:
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
-        self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.round_up = round_up
         self.epoch = 0
         self._skip = 0
-        size = _checked_size(dataset)
         self.total_size = math.ceil(size / self.world_size) * self.world_size if round_up else size
         # without round_up, the first processes may have one sample more than the last
         self.num_samples = len(range(self.rank, self.total_size, self.world_size))
 
-    def _order(self) -> list[int]:
-        size = len(self.dataset)
-        if not self.shuffle:
-            return list(range(size))
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        return torch.randperm(size, generator=generator).tolist()
+    def order(self, epoch: int) -> Sequence[int]:
+        """Indices in the order of an epoch, the same in all processes; it is repeated where it is too short."""
+        raise NotImplementedError
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        order = self._order()
         epoch = self.epoch
+        order = self.order(epoch)
         start = self.rank + self._skip * self.world_size
         self._skip = 0
         positions = range(start, self.total_size, self.world_size)
@@ -127,6 +121,30 @@ class DefaultSampler(Sampler):
         if not 0 <= num_samples <= self.num_samples:
             raise ValueError(f'Cannot skip {num_samples} samples of an epoch that has {self.num_samples}.')
         self._skip = num_samples
+
+
+@DATA_SAMPLERS.register_module()
+class DefaultSampler(EpochSampler):
+    """Every sample once an epoch.
+
+    Args:
+        dataset: The dataset.
+        shuffle: Draw a new order each epoch.
+        seed: Seed of the order and of the samples, the same in all processes. Drawn and shared if None.
+        round_up: Repeat samples from the start so that all processes get equally many.
+    """
+
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True) -> None:
+        super().__init__(dataset, _checked_size(dataset), seed, round_up)
+        self.shuffle = shuffle
+
+    def order(self, epoch: int) -> list[int]:
+        """All indices, in an order of the epoch if they are shuffled."""
+        size = len(self.dataset)
+        if not self.shuffle:
+            return list(range(size))
+        generator = torch.Generator().manual_seed(self.seed + epoch)
+        return torch.randperm(size, generator=generator).tolist()
 
 
 @DATA_SAMPLERS.register_module()

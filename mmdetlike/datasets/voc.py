@@ -1,6 +1,7 @@
 """Datasets with an XML file for each image (The PASCAL Visual Object Classes Challenge)."""
 
 import os.path as osp
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -51,22 +52,31 @@ class XMLDataset(BaseDetDataset):
             raise ConfigError(f'{type(self).__name__} needs metainfo=dict(classes=(...)).')
         self.report = SkipReport(self.ann_file)
         ids = read_image_ids(self.ann_file, self.backend_args)
-        images = [read_voc_xml(self._xml_path(img_id), self.backend_args) for img_id in ids]
+        images = [read_voc_xml(self.xml_path(img_id), self.backend_args) for img_id in ids]
+        return self.data_infos(ids, images)
+
+    def data_infos(self, ids: Sequence[str], images: Sequence[VocImage]) -> list[dict]:
+        """Data infos of images of these names and annotations."""
         names = sorted({item.name for image in images for item in image.objects})
         if names:
             self.cat2label = match_classes(self.metainfo['classes'], names, self.ann_file)
         return [self._data_info(img_id, image) for img_id, image in zip(ids, images)]
 
-    def _xml_path(self, img_id: str) -> str:
+    def xml_path(self, img_id: str) -> str:
+        """The XML file of an image."""
         return osp.join(self.sub_data_root, self.ann_subdir, f'{img_id}.xml')
 
+    def image_path(self, img_id: str, image: VocImage) -> str:
+        """The file of an image, of which ``image`` is the annotation."""
+        return osp.join(self.sub_data_root, self.img_subdir, image_file(image, img_id))
+
     def _data_info(self, img_id: str, image: VocImage) -> dict:
-        img_path = osp.join(self.sub_data_root, self.img_subdir, image_file(image, img_id))
+        img_path = self.image_path(img_id, image)
         width, height = image_size(image, img_path, self.backend_args)
         return {
             'img_path': img_path,
             'img_id': img_id,
-            'xml_path': self._xml_path(img_id),
+            'xml_path': self.xml_path(img_id),
             'seg_map_path': None,
             'height': height,
             'width': width,

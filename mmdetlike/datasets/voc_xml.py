@@ -30,6 +30,7 @@ class VocImage:
     width: int | None
     height: int | None
     objects: list[VocObject]
+    folder: str = ''
 
 
 def read_voc_xml(path: str, backend_args: dict | None = None) -> VocImage:
@@ -45,7 +46,8 @@ def read_voc_xml(path: str, backend_args: dict | None = None) -> VocImage:
     root = _parsed(read_bytes(path, backend_args), path)
     objects = [_object(element, path, i) for i, element in enumerate(root.findall('object'))]
     width, height = (_size(root, key, path) for key in ('width', 'height'))
-    return VocImage(root.findtext('filename', '').strip(), width, height, objects)
+    filename, folder = (root.findtext(key, '').strip() for key in ('filename', 'folder'))
+    return VocImage(filename, width, height, objects, folder)
 
 
 def _parsed(content: bytes, path: str) -> ElementTree.Element:

@@ -8,17 +8,28 @@ import itertools
 import logging
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapperDict
 
-from mmdetlike.utils.checkpoint import CheckpointError
+from mmdetlike.utils.checkpoint import CheckpointError, read_checkpoint
 
 from .differences import LENGTHS, OPTIMIZATION, compare_classes, compare_configs, compare_divisions, stored_batch_size
 from .progress import Division, place, stored_progress
 
 # what a checkpoint must hold beside weights
 REQUIRED = ('meta', 'message_hub')
+
+
+def check_readable(source: str | Path | None) -> None:
+    """Look at a checkpoint file before anything is built; addresses, which take a download, are left for later.
+
+    Raises:
+        FileNotFoundError, CheckpointError: ``read_checkpoint`` would refuse it.
+    """
+    if source is not None and '://' not in str(source):
+        read_checkpoint(source, map_location='meta')  # skips the data of tensors: some milliseconds
 
 
 class FormerRun:

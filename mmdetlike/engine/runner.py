@@ -109,7 +109,8 @@ class Runner(MMEngineRunner):
         logger.addFilter(_WarningFilter())
         for handler in logger.handlers:
             if isinstance(handler, FileHandler) and handler.stream is not None:
-                handler.stream.reconfigure(encoding='utf-8')  # whatever the locale says
+                # whatever the locale says; names of files may hold bytes that are no text
+                handler.stream.reconfigure(encoding='utf-8', errors='backslashreplace')
         for line in unread_settings(self.cfg):
             logger.warning(line)
         return logger

@@ -2,15 +2,28 @@
 
 from . import functional
 from .evaluator import DumpFirstEvaluator, check_metrics, score_names
-from .metrics import CocoMetric, CocoPanopticMetric, DOTAMetric, DumpDetResults, DumpProposals, VOCMetric
+from .metrics import (
+    CocoMetric,
+    CocoPanopticMetric,
+    CrowdHumanMetric,
+    DOTAMetric,
+    DumpDetResults,
+    DumpProposals,
+    LVISMetric,
+    OpenImagesMetric,
+    VOCMetric,
+)
 
 __all__ = [
     'CocoMetric',
     'CocoPanopticMetric',
+    'CrowdHumanMetric',
     'DOTAMetric',
     'DumpDetResults',
     'DumpFirstEvaluator',
     'DumpProposals',
+    'LVISMetric',
+    'OpenImagesMetric',
     'VOCMetric',
     'check_metrics',
     'functional',

@@ -8,10 +8,18 @@ from mmengine.logging import print_log
 
 from mmdetlike.datasets.errors import warn
 from mmdetlike.errors import ConfigError
-from mmdetlike.evaluation.metrics import CocoMetric, CocoPanopticMetric, DOTAMetric, VOCMetric
+from mmdetlike.evaluation.metrics import (
+    CocoMetric,
+    CocoPanopticMetric,
+    CrowdHumanMetric,
+    DOTAMetric,
+    LVISMetric,
+    OpenImagesMetric,
+    VOCMetric,
+)
 from mmdetlike.registry import EVALUATOR
 
-_OUR_METRICS = (CocoMetric, CocoPanopticMetric, DOTAMetric, VOCMetric)
+_OUR_METRICS = (CocoMetric, CocoPanopticMetric, CrowdHumanMetric, DOTAMetric, LVISMetric, OpenImagesMetric, VOCMetric)
 
 
 def score_names(metric: BaseMetric, classes: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.structures import pillow_resize
 from mmdetlike.structures.bbox import BaseBoxes, geometry
 
 Size = tuple[int, int]
@@ -23,6 +24,8 @@ INTERPOLATIONS = {
     'area': cv2.INTER_AREA,
     'lanczos': cv2.INTER_LANCZOS4,
 }
+# What each library that resizes images can do; other maps are always OpenCV's work.
+RESIZE_INTERPOLATIONS = {'cv2': INTERPOLATIONS, 'pillow': pillow_resize.INTERPOLATIONS}
 BORDERS = {
     'constant': cv2.BORDER_CONSTANT,
     'edge': cv2.BORDER_REPLICATE,
@@ -46,6 +49,7 @@ class Warp:
         size: (h, w) of the new image.
         kind: How pixels are moved: 'resize', 'flip', 'window' or 'affine'.
         mode: The interpolation of a resize or affine map, the direction of a flip, the border of a window.
+        backend: The library that resizes the image, 'cv2' or 'pillow'.
     """
 
     matrix: np.ndarray
@@ -53,16 +57,29 @@ class Warp:
     size: Size
     kind: str
     mode: str
+    backend: str = 'cv2'
 
     @classmethod
-    def resize(cls, old: Size, new: Size, interpolation: str = 'bilinear') -> 'Warp':
-        """Stretch an image of (h, w) ``old`` to ``new``."""
-        _check_choice('interpolation', interpolation, INTERPOLATIONS)
+    def resize(cls, old: Size, new: Size, interpolation: str = 'bilinear', backend: str = 'cv2') -> 'Warp':
+        """Stretch an image of (h, w) ``old`` to ``new``.
+
+        Args:
+            old: (h, w) of the image.
+            new: (h, w) that it gets.
+            interpolation: One of ``RESIZE_INTERPOLATIONS`` of the backend.
+            backend: 'cv2', which looks at the neighbors of the one point that a new pixel comes from, or 'pillow',
+                which averages over all old pixels that a new one covers.
+
+        Raises:
+            ValueError: A size isn't positive, or a choice is unknown.
+        """
+        _check_choice('backend', backend, RESIZE_INTERPOLATIONS)
+        _check_choice('interpolation', interpolation, RESIZE_INTERPOLATIONS[backend])
         old = _size(old)
         new = _size(new)
         if min(old + new) <= 0:
             raise ValueError(f'Cannot resize an image of (h, w) = {old} to {new}; sizes must be positive.')
-        return cls(np.diag([new[1] / old[1], new[0] / old[0], 1.0]), old, new, 'resize', interpolation)
+        return cls(np.diag([new[1] / old[1], new[0] / old[0], 1.0]), old, new, 'resize', interpolation, backend)
 
     @classmethod
     def flip(cls, size: Size, direction: str = 'horizontal') -> 'Warp':
@@ -106,7 +123,7 @@ class Warp:
     def inverse(self) -> 'Warp':
         """The map back; what this one cut off stays lost."""
         matrix = np.linalg.inv(self.matrix)
-        return Warp(matrix, self.size, self.source, self.kind, self.mode)
+        return Warp(matrix, self.size, self.source, self.kind, self.mode, self.backend)
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -137,6 +154,8 @@ class Warp:
 
         A window within the image is a view of it.
         """
+        if self.backend == 'pillow' and img.shape[:2] == self.source != self.size:
+            return pillow_resize.resize(img, self.size, self.mode)
         if img.ndim == 3 and img.shape[2] > _MAX_CHANNELS:
             return self._image_by_channel_groups(img, fill)
         return self._move_pixels(img, fill, INTERPOLATIONS.get(self.mode), BORDERS.get(self.mode))

@@ -91,16 +91,6 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
     return content
 
 
-def check_readable(source: str | Path | None) -> None:
-    """Look at a checkpoint file before anything is built; addresses, which take a download, are left for later.
-
-    Raises:
-        FileNotFoundError, CheckpointError: ``read_checkpoint`` would refuse it.
-    """
-    if source is not None and '://' not in str(source):
-        read_checkpoint(source, map_location='meta')  # skips the data of tensors: some milliseconds
-
-
 def _load(file, map_location=None) -> dict:
     with torch.serialization.safe_globals(harmless_globals()):
         return torch.load(file, map_location=map_location, weights_only=not _trusted())

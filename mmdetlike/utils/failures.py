@@ -29,6 +29,11 @@ def sentence(error: BaseException) -> str:
         return f'{"error" if issubclass(kind, ConfigError) else kind.__name__}: {_message(error)}'
     if isinstance(error, OSError):
         return f'{type(error).__name__}: {_of_system(error)}'
+    if isinstance(error, UnicodeEncodeError):
+        return (
+            f"error: {error.object[:100]!r} can't be written in {error.encoding}: set the locale to UTF-8 (export "
+            'LC_ALL=C.UTF-8), or give it another name'
+        )
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return f'out of memory: {_first_line(error)} Smaller pictures or train_dataloader.batch_size need less.'
     if isinstance(error, RuntimeError) and str(error).startswith('DataLoader worker'):

@@ -138,7 +138,7 @@ def test_seg_rescale_takes_the_nearest_pixel():
     with pytest.raises(ValueError, match='scale_factor'):
         SegRescale(scale_factor=0)
     with pytest.raises(ValueError, match='backend'):
-        SegRescale(2, backend='pillow')
+        SegRescale(2, backend='turbo')
 
 
 SHAPES = SceneSpec(0, 'train', 3, 128, 160, 6, with_stuff=True)

@@ -85,8 +85,8 @@ def test_resize_rejects_bad_settings():
         Resize(scale=(0, 5))
     with pytest.raises(ValueError, match='cubicle'):
         Resize(scale=5, interpolation='cubicle')
-    with pytest.raises(ValueError, match="'pillow'"):
-        Resize(scale=5, backend='pillow')
+    with pytest.raises(ValueError, match="'turbo'"):
+        Resize(scale=5, backend='turbo')
 
 
 def test_fix_shape_resize():

@@ -37,6 +37,9 @@ WRONG = {
     'default_hooks.logger.interval': (0, -5),
     'default_hooks.checkpoint.interval': ('often', 0.5),
     'randomness.seed': (-1, 'abc', 2**32, 1.5),
+    'randomness.deterministic': ('abc', 1),
+    'log_processor.window_size': (0,),
+    'optim_wrapper.optimizer': (None,),
     'log_level': ('nonsense', None),
     'default_scope': ('nosuch',),
     'env_cfg.mp_cfg.mp_start_method': ('nonsense',),
@@ -80,7 +83,7 @@ def config_with(work_dir, key: str, value):
 
 @pytest.mark.parametrize(('key', 'value'), cases(WRONG))
 def test_wrong_numbers_are_named(key, value, tmp_path):
-    with pytest.raises(ConfigError, match=rf': {key}.*: it should be (a|one|the) '):
+    with pytest.raises(ConfigError, match=rf': {key}.*: it should be (a|one|the|True) '):
         check_settings(config_with(tmp_path, key, value))
 
 
@@ -261,6 +264,7 @@ def test_settings_of_prediction_are_looked_at_before_training(tmp_path):
         ('model', 'retinanet', r"model must be dict, got 'retinanet'"),
         ('param_scheduler', 'step', r"param_scheduler must be dict or list or tuple, got 'step'"),
         ('optim_wrapper', [1], r'optim_wrapper must be dict, got \[1\]'),
+        ('randomness.sed', 3, r"randomness.sed is no setting; did you mean 'seed'"),
         ('train_dataloader.sampler', 'DefaultSampler', r"train_dataloader.sampler must be a dict with the key 'type'"),
         ('launcher', 'slurm', r"launcher='slurm': it should be 'none', or .* that torchrun, srun or mpirun"),
         ('launcher', 'ssh', r"launcher='ssh': it should be"),

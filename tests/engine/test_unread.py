@@ -44,6 +44,10 @@ def told(tmp_path, text: str = '', options: dict | None = None) -> list[str]:
             "train_dataloader = dict(dataset=dict(metainfo=dict(clases=('a',))))",
             ["nothing reads train_dataloader.dataset.metainfo.clases; did you mean 'classes'?"],
         ),
+        (
+            'optim_wrapper = dict(paramwise_cfg=dict(custom_key={}))',
+            ["nothing reads optim_wrapper.paramwise_cfg.custom_key; did you mean 'custom_keys'?"],
+        ),
         ('randomness = dict(sed=1)', ["nothing reads randomness.sed; did you mean 'seed'?"]),
         (
             'evaluation = dict(interval=1)',

@@ -149,6 +149,35 @@ def test_other_kinds_of_files_in_the_place_of_an_input(tool, arguments, message,
     assert 'internal error' not in output
 
 
+@pytest.mark.parametrize(
+    'tool, arguments, message',
+    [
+        ('tools/misc/split_coco.py', ['a.json', 'o', '--fold', '0'], '--fold must be at least 1, got 0'),
+        ('tools/misc/split_coco.py', ['a.json', 'o', '--labeled-percent', 'nan'], 'between 0 and 100, got nan'),
+        ('tools/misc/split_coco.py', ['a.json', 'o', '--labeled-percent', '150'], 'between 0 and 100, got 150'),
+        ('tools/dataset_converters/make_shapes.py', ['o', '--num-train', '-1'], '--num-train -1 and --num-val 100 are'),
+        ('tools/dataset_converters/make_shapes.py', ['o', '--num-train', '0', '--num-val', '0'], 'give one at least'),
+    ],
+)
+def test_numbers_of_which_nothing_would_come(tool, arguments, message, shell, tmp_path):
+    status, output = shell(tool, *arguments)
+    assert status == 2
+    assert message in last(output)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('out', ['child.py', 'folder/../base.py'])
+def test_a_config_is_not_written_over_its_sources(out, shell, tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'base.py').write_text('x = 1  # a comment\n')
+    (tmp_path / 'child.py').write_text("_base_ = 'base.py'\ny = 2  # a comment\n")
+    status, output = shell('tools/misc/print_config.py', 'child.py', '--save-path', out)
+    assert status == 2
+    assert last(output) == f'error: --save-path {out} is a file that child.py is read from: choose another one'
+    assert all('# a comment' in (tmp_path / name).read_text() for name in ('base.py', 'child.py'))
+    assert shell('tools/misc/print_config.py', 'child.py', '--save-path', 'folder/child.py')[0] == 0
+
+
 def test_home_is_expanded(shell, tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path / 'home'))
     assert shell('tools/misc/print_config.py', QUICKSTART, '--save-path', '~/a.py')[0] == 0
@@ -276,6 +305,14 @@ def test_output_is_utf8_in_an_ascii_locale(tmp_path):
     )
     assert done.returncode == 0
     assert '猫' in done.stdout.decode('utf-8')
+
+
+def test_a_file_name_that_the_locale_lacks_is_named():
+    script = "import os\nfrom mmdetlike.utils.command import run_tool\nrun_tool(lambda: os.stat('\\u732b.png'))\n"
+    done = python('-c', script, **ASCII)
+    assert done.returncode == 2
+    assert "error: '猫.png' can't be written in ascii: set the locale to UTF-8" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_streams_that_cannot_be_reconfigured_are_left(monkeypatch):

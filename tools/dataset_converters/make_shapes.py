@@ -29,6 +29,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--max-objects', type=int, default=6, help='most shapes in a picture (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='another seed draws other pictures (default: %(default)s)')
     args = parser.parse_args(argv)
+    if min(args.num_train, args.num_val) < 0 or args.num_train == args.num_val == 0:
+        parser.error(
+            f'--num-train {args.num_train} and --num-val {args.num_val} are no numbers of pictures: give one at least'
+        )
     if len(args.size) > 2:
         parser.error(f'--size takes one or two numbers, got {args.size}')
     return args

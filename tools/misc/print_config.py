@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import inspect
+from pathlib import Path
 
 from mmdetlike import registry as registry_module
 from mmdetlike.errors import ConfigError
@@ -10,6 +11,7 @@ from mmdetlike.registry import Registry
 from mmdetlike.utils.command import make_parser, run_tool, user_path, warn_of_unread_settings
 from mmdetlike.utils.config import load_config
 from mmdetlike.utils.options import add_options
+from mmdetlike.utils.settings.unread import read_sources
 from mmdetlike.utils.setup_env import register_all_modules
 
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
@@ -59,6 +61,17 @@ def item_text(item) -> str:
     return f'{item.__name__}(\n{arguments})\n\n{inspect.getdoc(item) or ""}'
 
 
+def _refuse_sources(out: Path, config: Path) -> None:
+    """Stop where a file would be replaced that the config is read from.
+
+    Raises:
+        ConfigError: It would.
+    """
+    sources = {source.path.resolve() for source in read_sources(config) or []} | {config.resolve()}
+    if out.resolve() in sources:
+        raise ConfigError(f'--save-path {out} is a file that {config} is read from: choose another one')
+
+
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if args.type is not None:
@@ -67,6 +80,8 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args.config, args.cfg_options)
     if set(cfg) <= {'default_scope'}:
         raise ConfigError(f'{args.config} is an empty config: it sets nothing')
+    if args.save_path is not None:
+        _refuse_sources(args.save_path, Path(args.config))
     warn_of_unread_settings(cfg, args.cfg_options)
     print(cfg.pretty_text)
     if args.save_path is not None:

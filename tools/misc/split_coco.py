@@ -34,7 +34,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='how much is labeled, one or more (default: %(default)s)',
     )
     parser.add_argument('--fold', type=int, default=5, help='how many drawings of each (default: %(default)s)')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.fold < 1:
+        parser.error(f'--fold must be at least 1, got {args.fold}')
+    wrong = [percent for percent in args.labeled_percent if not 0 < percent < 100]
+    if wrong:
+        parser.error(f'--labeled-percent must be between 0 and 100, got {wrong[0]:g}')
+    return args
 
 
 def split(content: dict, percent: float, fold: int) -> tuple[dict, dict]:

@@ -2,10 +2,12 @@
 
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.affine import RandomAffine, RandomShift
+from mmdetlike.datasets.transforms.albu import Albu
 from mmdetlike.datasets.transforms.base import BaseTransform
 from mmdetlike.datasets.transforms.center_crop_pad import RandomCenterCropPad
 from mmdetlike.datasets.transforms.clips import PackTrackInputs, TransformBroadcaster, UniformRefFrameSample
 from mmdetlike.datasets.transforms.colour import PhotoMetricDistortion, YOLOXHSVRandomAug
+from mmdetlike.datasets.transforms.corrupt import Corrupt
 from mmdetlike.datasets.transforms.crop import MinIoURandomCrop, RandomCrop
 from mmdetlike.datasets.transforms.enhance import (
     AutoContrast,
@@ -20,11 +22,12 @@ from mmdetlike.datasets.transforms.enhance import (
     Solarize,
     SolarizeAdd,
 )
-from mmdetlike.datasets.transforms.erasing import RandomErasing
+from mmdetlike.datasets.transforms.erasing import CutOut, RandomErasing
 from mmdetlike.datasets.transforms.flip import RandomFlip
 from mmdetlike.datasets.transforms.formatting import PackDetInputs, image_to_tensor
 from mmdetlike.datasets.transforms.geometric import GeometricTransform
 from mmdetlike.datasets.transforms.image_io import decode_image, read_image
+from mmdetlike.datasets.transforms.instaboost import InstaBoost
 from mmdetlike.datasets.transforms.instances import Edge, apply_warp, select_instances
 from mmdetlike.datasets.transforms.loading import (
     ConvertBoxType,
@@ -37,14 +40,28 @@ from mmdetlike.datasets.transforms.loading import (
     LoadTrackAnnotations,
 )
 from mmdetlike.datasets.transforms.mix import CachedMixUp, CachedMosaic, CopyPaste, MixUp, Mosaic
+from mmdetlike.datasets.transforms.more_loading import (
+    InferencerLoader,
+    LoadImageFromWebcam,
+    LoadMultiChannelImageFromFiles,
+)
 from mmdetlike.datasets.transforms.pad import Expand, Pad
 from mmdetlike.datasets.transforms.panoptic import LoadPanopticAnnotations
+from mmdetlike.datasets.transforms.plain import (
+    Compose,
+    ImageToTensor,
+    Normalize,
+    RandomGrayscale,
+    ToTensor,
+    Transpose,
+)
+from mmdetlike.datasets.transforms.policies import AutoAugment, RandAugment
 from mmdetlike.datasets.transforms.resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize, SegRescale
+from mmdetlike.datasets.transforms.resize_edges import CenterCrop, FixScaleResize, ResizeShortestEdge
 from mmdetlike.datasets.transforms.slant import GeomTransform, Rotate, ShearX, ShearY, TranslateX, TranslateY
 from mmdetlike.datasets.transforms.wrappers import (
     MultiBranch,
     ProposalBroadcaster,
-    RandAugment,
     RandomApply,
     RandomChoice,
     RandomOrder,
@@ -52,29 +69,41 @@ from mmdetlike.datasets.transforms.wrappers import (
 )
 
 __all__ = [
+    'Albu',
+    'AutoAugment',
     'AutoContrast',
     'BaseTransform',
     'Brightness',
     'CachedMixUp',
     'CachedMosaic',
+    'CenterCrop',
     'Color',
     'ColorTransform',
+    'Compose',
     'Contrast',
     'ConvertBoxType',
     'CopyPaste',
+    'Corrupt',
+    'CutOut',
     'Edge',
     'Equalize',
     'Expand',
     'FilterAnnotations',
+    'FixScaleResize',
     'FixShapeResize',
     'GeomTransform',
     'GeometricTransform',
     'ImageError',
+    'ImageToTensor',
+    'InferencerLoader',
+    'InstaBoost',
     'Invert',
     'LoadAnnotations',
     'LoadEmptyAnnotations',
     'LoadImageFromFile',
     'LoadImageFromNDArray',
+    'LoadImageFromWebcam',
+    'LoadMultiChannelImageFromFiles',
     'LoadPanopticAnnotations',
     'LoadProposals',
     'LoadTrackAnnotations',
@@ -82,6 +111,7 @@ __all__ = [
     'MixUp',
     'Mosaic',
     'MultiBranch',
+    'Normalize',
     'PackDetInputs',
     'PackTrackInputs',
     'Pad',
@@ -97,10 +127,12 @@ __all__ = [
     'RandomCrop',
     'RandomErasing',
     'RandomFlip',
+    'RandomGrayscale',
     'RandomOrder',
     'RandomResize',
     'RandomShift',
     'Resize',
+    'ResizeShortestEdge',
     'Rotate',
     'SegRescale',
     'Sharpness',
@@ -109,9 +141,11 @@ __all__ = [
     'Solarize',
     'SolarizeAdd',
     'TestTimeAug',
+    'ToTensor',
     'TransformBroadcaster',
     'TranslateX',
     'TranslateY',
+    'Transpose',
     'UniformRefFrameSample',
     'YOLOXHSVRandomAug',
     'apply_warp',

@@ -103,6 +103,11 @@ def as_bytes(results: dict, transform: BaseTransform) -> np.ndarray:
             f'{results.get("img_path")} has {img.shape}: leave it out of the pipeline, or load 3 channels by '
             f'color_type="color" of LoadImageFromFile.'
         )
+    return to_bytes(img)
+
+
+def to_bytes(img: np.ndarray) -> np.ndarray:
+    """An image of values from 0 to 255, of any shape, in 8 bits."""
     return img if img.dtype == np.uint8 else np.rint(img).clip(0, 255).astype(np.uint8)
 
 

@@ -84,6 +84,74 @@ class RandomErasing(BaseTransform):
         return left, top, max(right, left), max(bottom, top)
 
 
+@TRANSFORMS.register_module()
+class CutOut(BaseTransform):
+    """Fill random rectangles of the image alone; annotations stay (Cutout, arXiv 1708.04552).
+
+    Args:
+        n_holes: How many, or (fewest, most) of them.
+        cutout_shape: (w, h) of a rectangle in pixels, or a list of such sizes to choose from.
+        cutout_ratio: The same as shares of the image's width and height, instead of ``cutout_shape``.
+        fill_in: What fills the image, one number or one a channel.
+
+    Raises:
+        ConfigError: Not exactly one of ``cutout_shape`` and ``cutout_ratio`` is given, or a value is out of range.
+    """
+
+    needs = ('img',)
+
+    def __init__(
+        self,
+        n_holes: int | tuple[int, int],
+        cutout_shape: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+        cutout_ratio: tuple[float, float] | Sequence[tuple[float, float]] | None = None,
+        fill_in: float | Sequence[float] = (0, 0, 0),
+    ) -> None:
+        if (cutout_shape is None) == (cutout_ratio is None):
+            raise ConfigError(
+                f'CutOut needs either cutout_shape or cutout_ratio, got {cutout_shape} and {cutout_ratio}'
+            )
+        self.n_holes = _range('n_holes', n_holes, highest=None)
+        self.cutout_shape = cutout_shape
+        self.cutout_ratio = cutout_ratio
+        self.fill_in = fill_in
+        self._candidates = _candidates(cutout_shape, cutout_ratio)
+
+    def transform(self, results: dict) -> dict:
+        fewest, most = self.n_holes
+        holes = [self._hole(*image_size(results)) for _ in range(np.random.randint(fewest, most + 1))]
+        fill = self.fill_in
+        channels = results['img'].shape[2:]
+        if not np.isscalar(fill) and channels != (len(fill),):
+            raise ConfigError(
+                f'fill_in={fill} of CutOut has {len(fill)} numbers, but the picture {results.get("img_path")} is of '
+                f'shape {results["img"].shape}'
+            )
+        results['img'] = _filled(results['img'], holes, fill)
+        return results
+
+    def _hole(self, height: int, width: int) -> Patch:
+        """x1, y1, x2, y2 of a rectangle with its top left corner at a random pixel, cut at the edges."""
+        x1 = np.random.randint(width)
+        y1 = np.random.randint(height)
+        hole_w, hole_h = self._candidates[np.random.randint(len(self._candidates))]
+        if self.cutout_ratio is not None:
+            hole_w = int(hole_w * width)
+            hole_h = int(hole_h * height)
+        return x1, y1, min(x1 + hole_w, width), min(y1 + hole_h, height)
+
+
+def _candidates(shapes: Sequence | None, ratios: Sequence | None) -> list[Sequence[float]]:
+    """The sizes that holes may have, (w, h) each."""
+    name, given, highest = ('cutout_shape', shapes, np.inf) if ratios is None else ('cutout_ratio', ratios, 1)
+    candidates = list(given) if given and isinstance(given[0], Sequence) else [given]
+    for size in candidates:
+        if len(size) != 2 or min(size) < 0 or max(size) > highest:
+            limit = ' of pixels' if ratios is None else ' up to 1'
+            raise ConfigError(f'{name} must be (w, h), two numbers{limit}, or a list of such; got {given}')
+    return candidates
+
+
 def hidden_shares(boxes: BaseBoxes, patches: Sequence[Patch], size: tuple[int, int]) -> np.ndarray:
     """The share (n,) of the pixels of each box that patches hide, those under several counted once."""
     hidden = np.zeros(size, dtype=np.uint8)

@@ -27,9 +27,10 @@ class Resize(GeometricTransform):
         scale_factor: Factor, or (w, h) factors, instead of ``scale``.
         keep_ratio: Keep the aspect ratio.
         clip_object_border: Cut boxes to the image.
-        backend: 'cv2', the only one.
-        interpolation: 'nearest', 'bilinear', 'bicubic', 'area' or 'lanczos'; masks and label maps always take the
-            nearest pixel.
+        backend: 'cv2' or 'pillow', the library that resizes the image. Where they shrink an image they differ much:
+            a detector should be tested with the one that it was trained with.
+        interpolation: 'nearest', 'bilinear', 'bicubic', 'lanczos', with 'cv2' also 'area', with 'pillow' also 'box'
+            and 'hamming'; masks and label maps always take the nearest pixel.
 
     Raises:
         ValueError: Not exactly one of ``scale`` and ``scale_factor`` is given, or a value is unknown.
@@ -46,7 +47,6 @@ class Resize(GeometricTransform):
     ) -> None:
         if (scale is None) == (scale_factor is None):
             raise ValueError(f'Resize needs either scale or scale_factor, got {scale} and {scale_factor}.')
-        _check_backend(backend)
         self.scale = None if scale is None else _pair('scale', scale)
         self.scale_factor = None if scale_factor is None else _pair('scale_factor', scale_factor)
         self.keep_ratio = keep_ratio
@@ -54,13 +54,13 @@ class Resize(GeometricTransform):
         self.backend = backend
         self.interpolation = interpolation
         self.edge = Edge(clip=clip_object_border)
-        Warp.resize((1, 1), (1, 1), interpolation)  # tells of an unknown one before training starts
+        Warp.resize((1, 1), (1, 1), interpolation, backend)  # tells of an unknown one before training starts
 
     def draw(self, results: dict) -> Warp:
         height, width = image_size(results)
         scale = self.scale or (round_size(width, self.scale_factor[0]), round_size(height, self.scale_factor[1]))
         new_w, new_h = fit_size((width, height), scale) if self.keep_ratio else scale
-        return Warp.resize((height, width), (int(new_h), int(new_w)), self.interpolation)
+        return Warp.resize((height, width), (int(new_h), int(new_w)), self.interpolation, self.backend)
 
     def record(self, results: dict, warp: Warp) -> dict:
         before = results.get('scale_factor', (1.0, 1.0))  # of an earlier Resize in the same pipeline
@@ -98,7 +98,7 @@ class FixShapeResize(Resize):
         pad_val: What fills the padding, as in `Pad`.
         keep_ratio: Keep the aspect ratio.
         clip_object_border: Cut boxes to the image.
-        backend: 'cv2', the only one.
+        backend: As in `Resize`.
         interpolation: As in `Resize`.
     """
 
@@ -125,7 +125,7 @@ class FixShapeResize(Resize):
             factor = min(new_w / width, new_h / height)
             new_w = round_size(width, factor)
             new_h = round_size(height, factor)
-        return Warp.resize((height, width), (new_h, new_w), self.interpolation)
+        return Warp.resize((height, width), (new_h, new_w), self.interpolation, self.backend)
 
     def transform(self, results: dict) -> dict:
         return self.pad(super().transform(results))
@@ -213,13 +213,13 @@ class SegRescale(BaseTransform):
 
     Args:
         scale_factor: Factor of both sides.
-        backend: 'cv2', the only one.
+        backend: 'cv2' or 'pillow', which make no difference here.
     """
 
     def __init__(self, scale_factor: float = 1, backend: str = 'cv2') -> None:
         if scale_factor <= 0:
             raise ValueError(f'scale_factor must be positive, got {scale_factor}.')
-        _check_backend(backend)
+        Warp.resize((1, 1), (1, 1), 'nearest', backend)  # tells of an unknown one
         self.scale_factor = scale_factor
         self.backend = backend
 
@@ -229,8 +229,3 @@ class SegRescale(BaseTransform):
             size = tuple(round_size(side, self.scale_factor) for side in seg.shape)
             results['gt_seg_map'] = Warp.resize(seg.shape, size).label_map(seg)
         return results
-
-
-def _check_backend(backend: str) -> None:
-    if backend != 'cv2':
-        raise ValueError(f"backend={backend!r} is unknown; images are resized with 'cv2'.")

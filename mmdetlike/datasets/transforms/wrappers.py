@@ -140,36 +140,6 @@ class RandomOrder(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class RandAugment(BaseTransform):
-    """Apply some of several pipelines, one after the other (arXiv 1909.13719).
-
-    Args:
-        aug_space: The pipelines, each a transform or a list of them.
-        aug_num: How many are chosen each time; the same one may be chosen again.
-        aug_prob: The probability of each pipeline; equal if None.
-
-    Raises:
-        ConfigError: There is nothing to choose from.
-        ValueError: The probabilities don't fit the pipelines or don't sum to 1.
-    """
-
-    def __init__(
-        self, aug_space: Sequence[Step | Sequence[Step]], aug_num: int = 2, aug_prob: Sequence[float] | None = None
-    ) -> None:
-        if aug_num < 1:
-            raise ConfigError(f'aug_num must be 1 at least, got {aug_num}')
-        self.aug_num = aug_num
-        self._choice = RandomChoice(aug_space, aug_prob)
-
-    def transform(self, results: dict) -> dict | None:
-        for _ in range(self.aug_num):
-            results = self._choice(results)
-            if results is None:
-                return None
-        return results
-
-
-@TRANSFORMS.register_module()
 class MultiBranch(BaseTransform):
     """Make several views of a sample, each by a pipeline of its own that ends with packing.
 

@@ -66,25 +66,33 @@ def _class_scores(predictions, truths, label: int, iou_thr: float, mode: str, ar
         found = prediction['labels'] == label
         mine = truth['labels'] == label
         boxes = truth['bboxes'][mine]
-        ignore = truth['ignore'][mine] | ~_in_range(truth['bboxes'][mine], area_range)
+        ignore = truth['ignore'][mine] | ~in_area_range(truth['bboxes'][mine], area_range)
         order = np.argsort(-prediction['scores'][found], kind='stable')
         found_boxes = prediction['bboxes'][found][order]
-        hit, count = _match(found_boxes, boxes, ignore, iou_thr)
+        hit, count = match_boxes(found_boxes, boxes, ignore, iou_thr)
         # like COCO: a box of another size is no error, but counts if it has found an object of this size
-        count &= hit | _in_range(found_boxes, area_range)
+        count &= hit | in_area_range(found_boxes, area_range)
         scores.append(prediction['scores'][found][order])
         hits.append(hit)
         counted.append(count)
         total += int((~ignore).sum())
-    return _curve(*map(np.concatenate, (scores, hits, counted)), total, mode) if scores else _nothing()
+    return score_ranking(*map(np.concatenate, (scores, hits, counted)), total, mode) if scores else _nothing()
 
 
 def _nothing() -> dict:
     return {'num_gts': 0, 'num_dets': 0, 'recall': 0.0, 'ap': 0.0}
 
 
-def _curve(scores: np.ndarray, hits: np.ndarray, counted: np.ndarray, total: int, mode: str) -> dict:
-    """Recall and average precision of the detections (n,) of a class, ``total`` of whose objects are to be found."""
+def score_ranking(scores: np.ndarray, hits: np.ndarray, counted: np.ndarray, total: int, mode: str) -> dict:
+    """``num_gts``, ``num_dets``, ``recall`` and ``ap`` of one class.
+
+    Args:
+        scores: (n,) of detections of all images.
+        hits: (n,) bool, which of them are right.
+        counted: (n,) bool, which of them count.
+        total: Number of objects to find.
+        mode: As in ``average_precision``.
+    """
     order = np.argsort(-scores, kind='stable')
     order = order[counted[order]]
     right = np.cumsum(hits[order])
@@ -98,18 +106,27 @@ def _curve(scores: np.ndarray, hits: np.ndarray, counted: np.ndarray, total: int
     }
 
 
-def _in_range(boxes: np.ndarray, area_range: tuple[float, float] | None) -> np.ndarray:
+def in_area_range(boxes: np.ndarray, area_range: tuple[float, float] | None) -> np.ndarray:
+    """Which boxes have an area, in square pixels, in the half-open range; all if there is none."""
     if area_range is None:
         return np.ones(len(boxes), bool)
     area = geometry.areas(torch.from_numpy(boxes)).numpy()
     return (area >= area_range[0]) & (area < area_range[1])
 
 
-def _match(found: np.ndarray, boxes: np.ndarray, ignore: np.ndarray, iou_thr: float) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of the boxes ``found`` (best first) that hit an object, and of those that count at all.
+def match_boxes(
+    found: np.ndarray, boxes: np.ndarray, ignore: np.ndarray, iou_thr: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the boxes ``found`` (best first) hit an object, and which count at all.
 
-    Each is compared only with the object it overlaps most, as VOC does: a second box on the same object is wrong, even
+    Each is compared with the object it overlaps most, as VOC does: a second box on the same object is wrong, even
     if it overlaps another object, which COCO would let it have.
+
+    Args:
+        found: (n, 4 or 5) detections of a class in an image.
+        boxes: (m, 4 or 5) objects of the class.
+        ignore: (m,) bool, objects that are neither right nor wrong to find.
+        iou_thr: Overlap from which on an object counts as found.
     """
     hits = np.zeros(len(found), bool)
     counted = np.ones(len(found), bool)

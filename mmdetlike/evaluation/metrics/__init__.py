@@ -2,8 +2,21 @@
 
 from .coco_metric import CocoMetric
 from .coco_panoptic_metric import CocoPanopticMetric
+from .crowdhuman_metric import CrowdHumanMetric
 from .dota_metric import DOTAMetric
 from .dump import DumpDetResults, DumpProposals
+from .lvis_metric import LVISMetric
+from .openimages_metric import OpenImagesMetric
 from .voc_metric import VOCMetric
 
-__all__ = ['CocoMetric', 'CocoPanopticMetric', 'DOTAMetric', 'DumpDetResults', 'DumpProposals', 'VOCMetric']
+__all__ = [
+    'CocoMetric',
+    'CocoPanopticMetric',
+    'CrowdHumanMetric',
+    'DOTAMetric',
+    'DumpDetResults',
+    'DumpProposals',
+    'LVISMetric',
+    'OpenImagesMetric',
+    'VOCMetric',
+]

@@ -60,6 +60,8 @@ class CocoMetric(BaseMetric):
     """
 
     default_prefix = 'coco'
+    metric_names = METRIC_NAMES
+    truth_type = CocoTruth
 
     def __init__(
         self,
@@ -90,9 +92,11 @@ class CocoMetric(BaseMetric):
         self._truth = self._read_truth(backend_args) if ann_file else None
 
     def _check_arguments(self) -> None:
-        unknown = [name for name in self.metrics if name not in METRIC_NAMES]
+        unknown = [name for name in self.metrics if name not in self.metric_names]
         if unknown or not self.metrics:
-            raise ConfigError(f'metric should be one of {", ".join(METRIC_NAMES)}, got {(unknown or [None])[0]!r}.')
+            raise ConfigError(
+                f'metric should be one of {", ".join(self.metric_names)}, got {(unknown or [None])[0]!r}.'
+            )
         if self.format_only and self.outfile_prefix is None:
             raise ConfigError('format_only writes predictions to a file: set outfile_prefix.')
         check_counts('proposal_nums', self.proposal_nums)
@@ -100,30 +104,32 @@ class CocoMetric(BaseMetric):
         if self.max_detections is not None:
             check_count('max_detections', self.max_detections)
         for metric in self.metrics:
-            self._items(metric)
+            self.items(metric)
         if {'proposal', 'proposal_fast'} <= set(self.metrics):
             warn(f'metric={self.metrics}: proposal and proposal_fast share names, the last one is reported.')
 
     def _read_truth(self, backend_args: dict | None) -> CocoTruth:
         scored = () if self.format_only else self.metrics
-        truth = CocoTruth(self.ann_file, backend_args, masks='segm' in scored, keypoints='keypoints' in scored)
+        truth = self.truth_type(self.ann_file, backend_args, masks='segm' in scored, keypoints='keypoints' in scored)
         if not truth.has_annotations and not self.format_only:
             warn_of_missing_annotations(self.ann_file)
         return truth
 
     def score_names(self, classes: Sequence[str]) -> list[str]:
         """Names of the scores, without the prefix, for a dataset of ``classes``."""
-        names = [f'{self._prefix_of(metric)}{item}' for metric in self.metrics for item in self._items(metric)]
+        names = [f'{self.prefix_of(metric)}{item}' for metric in self.metrics for item in self.items(metric)]
         if self.classwise:
             rated = [metric for metric in self.metrics if not metric.startswith('proposal')]
-            names += [self._class_score(metric, name) for metric in rated for name in classes]
+            names += [self.class_score(metric, name) for metric in rated for name in classes]
         return names
 
     @staticmethod
-    def _prefix_of(metric: str) -> str:
+    def prefix_of(metric: str) -> str:
+        """What the names of the scores of ``metric`` begin with."""
         return '' if metric.startswith('proposal') else f'{metric}_'
 
-    def _class_score(self, metric: str, name: str) -> str:
+    def class_score(self, metric: str, name: str) -> str:
+        """The name of the score that ``metric`` gives a class."""
         return f'{"" if metric == self.metrics[0] else metric + "_"}{name}_precision'
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
@@ -169,7 +175,7 @@ class CocoMetric(BaseMetric):
             rows = rows_for(metric, found_by_field[FIELDS[metric]], truth)
             if not rows[0]:
                 warn(f'CocoMetric: there is no prediction at all for {metric}, all scores are zero.')
-            scores.update(self._evaluate(metric, images, categories, rows))
+            scores.update(self.evaluate_metric(metric, images, categories, rows))
         return scores
 
     @property
@@ -208,11 +214,19 @@ class CocoMetric(BaseMetric):
             warn(f'{self.ann_file}: scoring the {len(images)} predicted of {listed} images.')
         return images, self._truth.annotations(categories, seen)
 
-    def _evaluate(
+    def evaluate_metric(
         self, metric: str, images: list[dict], categories: list[dict], rows: tuple[list[dict], list[dict]]
     ) -> dict[str, float]:
+        """Scores of one metric by name.
+
+        Args:
+            metric: One of ``metric_names``.
+            images: Images that were predicted, with ``id``.
+            categories: Categories to evaluate, with ``id`` and ``name``.
+            rows: Detections and ground truth, as COCO annotations with the ids of ``images`` and ``categories``.
+        """
         if metric == 'proposal_fast':
-            return self._fast_recall(images, *rows)
+            return self.fast_recall(images, *rows)
         found = rows[0]
         if metric == 'proposal':  # the class of a proposal means nothing
             found = [{**row, 'category_id': categories[0]['id']} for row in found]
@@ -229,10 +243,10 @@ class CocoMetric(BaseMetric):
             sigmas=self._sigmas(rows[1]) if metric == 'keypoints' else None,
             ap_detections=None if metric == 'proposal' else self.max_detections,
         )
-        items = self._items(metric)
+        items = self.items(metric)
         values = {name: self._value(scores, name) for name in items}
         log_table(f'{metric}', ['metric', 'value'], [[name, value] for name, value in values.items()])
-        named = {f'{self._prefix_of(metric)}{name}': value for name, value in values.items()}
+        named = {f'{self.prefix_of(metric)}{name}': value for name, value in values.items()}
         return named | (self._classwise(metric, scores, categories) if self.classwise and metric != 'proposal' else {})
 
     def _warn_of_cuts(self, metric: str, found: list[dict], truth: list[dict]) -> None:
@@ -248,7 +262,8 @@ class CocoMetric(BaseMetric):
         if cut:
             warn(f'{metric}: mAP leaves out all but the best {limit} predictions of a class in an image: {advice}.')
 
-    def _items(self, metric: str) -> Sequence[str]:
+    def items(self, metric: str) -> Sequence[str]:
+        """Scores to report of ``metric``, in their order; an unknown one of ``metric_items`` is a ConfigError."""
         most = self.proposal_nums[-1]
         recalls = [f'AR@{n}' for n in self.proposal_nums] + [f'AR_{size}@{most}' for size in _AREAS]
         precisions = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
@@ -284,7 +299,7 @@ class CocoMetric(BaseMetric):
             else:
                 values += [scores.precision(area=area, **one) for area in _AREAS.values()]
             rows.append([category['name'], *values])
-            score = self._class_score(metric, category['name'])
+            score = self.class_score(metric, category['name'])
             result[score] = values[0] if values[0] >= 0 else float('nan')
         log_table(f'{metric} of each class', ['category', *names], rows)
         return result
@@ -295,7 +310,8 @@ class CocoMetric(BaseMetric):
             raise DataError(f'Keypoint evaluation needs one number of keypoints everywhere, got {sorted(counts)}.')
         return keypoint_sigmas(counts.pop(), self.dataset_meta.get('sigmas'))
 
-    def _fast_recall(self, images: list[dict], found: list[dict], truth: list[dict]) -> dict[str, float]:
+    def fast_recall(self, images: list[dict], found: list[dict], truth: list[dict]) -> dict[str, float]:
+        """Recall of boxes regardless of their classes, by ``AR@100`` and so on."""
         ids = [image['id'] for image in images]
         boxes = boxes_by_image([row for row in truth if not row.get('iscrowd', 0)], ids)
         thresholds = np.arange(0.5, 0.96, 0.05) if self.iou_thrs is None else np.asarray(self.iou_thrs)

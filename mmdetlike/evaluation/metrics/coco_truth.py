@@ -32,10 +32,12 @@ class CocoTruth:
         DataError: The file can't be used, or has objects but none with masks (keypoints), which are asked for.
     """
 
+    file_type = CocoFile
+
     def __init__(self, ann_file: str, backend_args: dict | None, masks: bool, keypoints: bool) -> None:
         self.ann_file = ann_file
         self._told = False
-        self._file = CocoFile(ann_file, backend_args, needs_annotations=False)
+        self._file = self.file_type(ann_file, backend_args, needs_annotations=False)
         self.has_annotations = self._file.annotations is not None
         report = SkipReport(f'CocoMetric, {ann_file}')
         self._objects = self._file.objects(report)
@@ -99,6 +101,11 @@ class CocoTruth:
             encoded = encode_segmentation(mask, *size)
             objects.segmentations[row] = encoded['counts']
             objects.areas[row] = area_of_mask(encoded) if np.isnan(objects.areas[row]) else objects.areas[row]
+
+    @property
+    def file(self) -> CocoFile:
+        """The images and categories of the file; its annotations are gone."""
+        return self._file
 
     @property
     def image_ids(self) -> list[int | str]:

@@ -12,7 +12,7 @@ from ..functional.mean_ap import eval_map
 from ..functional.recall import eval_recalls
 from .arguments import check_counts, check_thresholds
 from .convert import boxes_of, prediction_of, truth_of
-from .tables import log_table
+from .threshold_scores import threshold_names, threshold_scores
 
 
 @METRICS.register_module()
@@ -63,8 +63,7 @@ class VOCMetric(BaseMetric):
         if self.metric == 'recall':
             averages = [f'AR@{number}' for number in self.proposal_nums] if len(self.iou_thrs) > 1 else []
             return averages + [f'recall@{number}@{thr:g}' for number in self.proposal_nums for thr in self.iou_thrs]
-        ranges = ['', *(_range_name(*sizes) for sizes in self.scale_ranges or ())]
-        return ['mAP', *(f'{_threshold_name(thr)}{sizes}' for thr in self.iou_thrs for sizes in ranges)]
+        return threshold_names(self.iou_thrs, self.scale_ranges)
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep ``pred_instances`` and ``instances`` of ``data_samples`` (``DetDataSample.to_dict()``)."""
@@ -90,22 +89,12 @@ class VOCMetric(BaseMetric):
         return self._recalls(truths, predictions) if self.metric == 'recall' else self._maps(truths, predictions)
 
     def _maps(self, truths: list[dict], predictions: list[dict]) -> dict[str, float]:
-        scores = {}
-        for thr in self.iou_thrs:
-            scores[_threshold_name(thr)] = self._map(truths, predictions, thr, None)
-            for low, high in self.scale_ranges or ():
-                name = f'{_threshold_name(thr)}{_range_name(low, high)}'
-                scores[name] = self._map(truths, predictions, thr, (low**2, high**2))
-        overall = [scores[_threshold_name(thr)] for thr in self.iou_thrs]
-        return {'mAP': float(np.mean(overall)), **scores}
-
-    def _map(self, truths: list[dict], predictions: list[dict], thr: float, area_range) -> float:
         classes = self.dataset_meta['classes']
-        mean, each = eval_map(predictions, truths, len(classes), thr, self.eval_mode, area_range)
-        rows = [[name, r['num_gts'], r['num_dets'], r['recall'], r['ap']] for name, r in zip(classes, each)]
-        title = f'IoU {thr:g}' + (f', area {area_range[0]:g} to {area_range[1]:g}' if area_range else '')
-        log_table(title, ['class', 'gts', 'dets', 'recall', 'ap'], [*rows, ['mAP', '', '', '', mean]])
-        return mean
+
+        def evaluate(thr: float, area_range: tuple[float, float] | None) -> tuple[float, list[dict]]:
+            return eval_map(predictions, truths, len(classes), thr, self.eval_mode, area_range)
+
+        return threshold_scores(self.iou_thrs, self.scale_ranges, classes, evaluate)
 
     def _recalls(self, truths: list[dict], predictions: list[dict]) -> dict[str, float]:
         gts = [truth['bboxes'][~truth['ignore']] for truth in truths]
@@ -119,11 +108,3 @@ class VOCMetric(BaseMetric):
         if len(self.iou_thrs) > 1:
             scores |= {f'AR@{n}': float(value) for n, value in zip(self.proposal_nums, recalls.mean(1))}
         return scores
-
-
-def _threshold_name(thr: float) -> str:
-    return f'AP{round(thr * 100):02d}'
-
-
-def _range_name(low: float, high: float) -> str:
-    return f'_{low:g}-{high:g}'

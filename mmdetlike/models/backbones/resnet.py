@@ -169,13 +169,19 @@ def _rename_old_offsets(block: nn.Module, state_dict: dict, prefix: str, *_) -> 
 
 
 def build_shortcut(
-    in_channels: int, out_channels: int, stride: int, conv_cfg: dict | None, norm_cfg: dict, avg_down: bool
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    conv_cfg: dict | None,
+    norm_cfg: dict,
+    avg_down: bool,
+    project: bool = False,
 ) -> nn.Sequential | None:
-    """The 1x1 projection of a stage's first block, None where the identity fits.
+    """The 1x1 projection of a stage's first block, None where the identity fits, unless ``project`` asks for it.
 
     With ``avg_down`` an average pooling takes the stride, so that no input pixel is skipped (ResNet-D).
     """
-    if stride == 1 and in_channels == out_channels:
+    if stride == 1 and in_channels == out_channels and not project:
         return None
     layers: list[nn.Module] = []
     if avg_down:
@@ -196,16 +202,18 @@ def build_stage(
     avg_down: bool = False,
     conv_cfg: dict | None = None,
     norm_cfg: dict | None = None,
+    project: bool = False,
     **block_args,
 ) -> Sequential:
     """``num_blocks`` residual blocks; the first one changes stride and width.
 
     Args:
+        project: The first block's shortcut is a projection also where the identity would fit.
         block_args: Passed to each block: ``style``, ``with_cp``, ``dcn``, ``plugins`` and what is the block's own.
     """
     norm_cfg = norm_cfg or dict(type='BN')
     out_channels = channels * block.expansion
-    shortcut = build_shortcut(in_channels, out_channels, stride, conv_cfg, norm_cfg, avg_down)
+    shortcut = build_shortcut(in_channels, out_channels, stride, conv_cfg, norm_cfg, avg_down, project)
     common = dict(dilation=dilation, conv_cfg=conv_cfg, norm_cfg=norm_cfg, **block_args)
     # the shortcut is made before the blocks, the order in which a seed draws the original's weights
     blocks = [block(in_channels, channels, stride=stride, downsample=shortcut, **common)]
@@ -425,3 +433,14 @@ class ResNetV1d(ResNet):
 
     def __init__(self, **kwargs) -> None:
         super().__init__(deep_stem=True, avg_down=True, **kwargs)
+
+
+@MODELS.register_module()
+class PResNet(ResNetV1d):
+    """ResNet-vd as PaddleDetection and RT-DETR, arXiv 2304.08069, have it.
+
+    It is ``ResNetV1d`` whose first stage begins with a projection also in ResNet-18 and 34.
+    """
+
+    def stage_settings(self, depth: int, num_stages: int, base_channels: int) -> list[dict]:
+        return [dict(stage, project=True) for stage in super().stage_settings(depth, num_stages, base_channels)]

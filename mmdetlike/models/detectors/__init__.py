@@ -6,6 +6,7 @@ from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
+from .rt_detr import RTDETR
 from .semi import SemiBaseDetector
 from .single_stage import (
     ATSS,

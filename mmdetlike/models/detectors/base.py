@@ -21,12 +21,12 @@ class BaseDetector(BaseModel):
     A subclass builds its heads and supplies ``loss_of_maps``, ``predict_of_maps`` and ``_forward``.
 
     Args:
-        backbone: Image -> maps.
-        neck: Maps -> pyramid, or None.
+        backbone: Images (B, 3, H, W) -> feature maps.
+        neck: Feature maps of the backbone -> those that the heads see; None to hand them on as they are.
         train_cfg: Handed to the heads, or to each its part.
         test_cfg: Handed to the heads, or to each its part.
-        data_preprocessor: Stacks, pads and normalises images; none but stacking where None.
-        init_cfg: Weight initialisation.
+        data_preprocessor: Stacks, pads and normalizes images; where None, it only stacks them.
+        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -104,7 +104,8 @@ class BaseDetector(BaseModel):
             img_shapes: Height and width of each image without its padding; (H, W) where None.
 
         Returns:
-            For each image ``boxes`` (n, 4) xyxy in pixels of the input, ``scores`` (n,) falling and ``labels`` (n,).
+            For each image ``boxes`` (n, 4) xyxy in pixels of the input, ``scores`` (n,) falling and ``labels`` (n,);
+            of detectors of regions also what their branches add, such as ``masks`` (n, height, width).
 
         Raises:
             NotImplementedError: This kind of detector has no such form yet.
@@ -114,20 +115,20 @@ class BaseDetector(BaseModel):
         return self.detect_of_maps(self.extract_feat(inputs), img_shapes)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, 3, H, W) -> maps of the neck, or of the backbone where there is no neck."""
+        """Images (B, 3, H, W) -> feature maps (B, C, H_i, W_i), of the backbone where there is no neck."""
         x = self.backbone(batch_inputs)
         return self.neck(x) if self.with_neck else x
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
-        """Loss terms of maps of the neck."""
+        """Loss terms of feature maps (B, C, H_i, W_i) against the samples' objects."""
         raise NotImplementedError
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> Sequence:
-        """What ``add_pred_to_datasample`` puts into each sample, from maps of the neck."""
+        """What ``add_pred_to_datasample`` puts into each sample, from feature maps (B, C, H_i, W_i)."""
         raise NotImplementedError
 
     def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
-        """What ``detect`` returns, from feature maps of the neck."""
+        """What ``detect`` returns, from feature maps (B, C, H_i, W_i)."""
         raise NotImplementedError(f'{type(self).__name__} has no form of tensors alone yet')
 
     @property
@@ -144,7 +145,7 @@ class BaseDetector(BaseModel):
         return data_samples
 
     def init_weights(self) -> None:
-        """Initialise as the config says, without leaving gradients behind."""
+        """Initialize weights as the config says, without leaving gradients behind."""
         with torch.no_grad():
             super().init_weights()
 

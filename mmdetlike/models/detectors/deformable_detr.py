@@ -75,12 +75,12 @@ class DeformableDETR(DetectionTransformer):
     def init_weights(self) -> None:
         """Initialize the layers around the transformer by Xavier, then all parts as they and the config say."""
         with torch.no_grad():
-            nn.init.normal_(self.level_embed)
             self.init_queries()
         super().init_weights()
 
     def init_queries(self) -> None:
         """Hook: initialize what ``build_queries`` made."""
+        nn.init.normal_(self.level_embed)
         if self.as_two_stage:
             nn.init.xavier_uniform_(self.memory_trans_fc.weight)
             nn.init.xavier_uniform_(self.pos_trans_fc.weight)
@@ -158,28 +158,39 @@ class DINO(DeformableDETR):
         self.build_proposals()
 
     def init_queries(self) -> None:
-        """Initialize what proposals come from by Xavier; embeddings keep their normal distribution."""
+        """Initialize what proposals come from by Xavier; embeddings of queries keep their normal distribution."""
+        nn.init.normal_(self.level_embed)
         nn.init.xavier_uniform_(self.memory_trans_fc.weight)
 
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
         """Learned content at the best proposals and, in training, noisy objects before them."""
-        scores, boxes = self.propose(pyramid, memory, context)
+        pixels, anchors = self.proposal_inputs(pyramid, memory)
+        scores, boxes = self.bbox_head.propose(pixels, anchors, context)
         logits = self.bbox_head.class_logits(scores, context)
         best = logits.max(-1).values.topk(min(self.num_queries, scores.shape[1]), dim=1).indices
-        queries = self.queries_of_best(memory, scores, boxes, best)
+        queries = self.queries_of_best(pixels, scores, boxes, best)
         # raw outputs and predictions may be asked for in training mode too, without objects
         if self.training and context.has_objects:
             return self.add_denoising(queries, context)
         return queries
 
-    def queries_of_best(self, memory: Tensor, scores: Tensor, boxes: Tensor, best: Tensor) -> InitialQueries:
-        """Hook: queries at the proposals number ``best`` (B, Q) of all pixels; these alone are supervised."""
-        scores, boxes = (x.gather(1, best[..., None].expand(-1, -1, x.shape[-1])) for x in (scores, boxes))
-        # an image may have fewer pixels than there are queries
-        content = self.query_embedding.weight[: best.shape[1]].expand(len(best), -1, -1)
-        return InitialQueries(
-            content, references=boxes.detach().sigmoid(), enc_cls_score=scores, enc_bbox_pred=boxes.sigmoid()
+    def queries_of_best(self, pixels: Tensor, scores: Tensor, boxes: Tensor, best: Tensor) -> InitialQueries:
+        """Queries at the proposals number ``best`` (B, Q) of all pixels; these alone are supervised."""
+        scores, boxes, pixels = (
+            x.gather(1, best[..., None].expand(-1, -1, x.shape[-1])) for x in (scores, boxes, pixels)
         )
+        references = boxes.sigmoid()
+        return InitialQueries(
+            self.query_content(pixels),
+            references=references.detach(),
+            enc_cls_score=scores,
+            enc_bbox_pred=references,
+        )
+
+    def query_content(self, pixels: Tensor) -> Tensor:
+        """Hook: content (B, Q, C) of queries at proposals that were made from ``pixels`` (B, Q, C)."""
+        # an image may have fewer pixels than there are queries
+        return self.query_embedding.weight[: pixels.shape[1]].expand(len(pixels), -1, -1)
 
     def add_denoising(self, queries: InitialQueries, context: QueryContext) -> InitialQueries:
         """The same queries with noisy objects before them."""

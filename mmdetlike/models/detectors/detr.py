@@ -35,7 +35,8 @@ class DetectionTransformer(BaseDetector):
         bbox_head: Queries -> objects.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
         num_queries: Number of queries, the most objects that are found in an image.
-        kwargs: See ``BaseDetector``; ``neck`` makes feature maps of the transformer's width.
+        neck: Feature maps -> feature maps of the transformer's width.
+        backbone, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
 
     Raises:
         ConfigError: The head is made for queries of another width.
@@ -43,14 +44,20 @@ class DetectionTransformer(BaseDetector):
 
     def __init__(
         self,
+        *,
         encoder: dict,
         decoder: dict,
         bbox_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
         positional_encoding: dict | None = None,
         num_queries: int = 100,
-        **kwargs,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.num_queries = num_queries
         self.bbox_head = self.build_head(bbox_head)
         self.build_transformer(encoder, decoder)

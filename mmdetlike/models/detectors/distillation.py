@@ -29,7 +29,7 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
         teacher_config: The teacher's config, or its file, or the name of one that comes with the package.
         teacher_ckpt: File or URL of the teacher's weights; it keeps random ones where None.
         eval_teacher: Keep the teacher in evaluation mode while the student trains.
-        kwargs: See ``BaseDetector``.
+        kwargs: As of ``BaseDetector``.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
         eval_teacher: bool = True,
         **kwargs,
     ) -> None:
-        super().__init__(bbox_head, **kwargs)
+        super().__init__(bbox_head=bbox_head, **kwargs)
         self.teacher_ckpt, self.eval_teacher = teacher_ckpt, eval_teacher
         # past nn.Module, which would make it a part of the state and of what is trained
         object.__setattr__(self, 'teacher_model', build_teacher(teacher_config))
@@ -88,7 +88,7 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         teacher_ckpt, eval_teacher: See ``KnowledgeDistillationSingleStageDetector``.
         train_cfg: Settings of training of student and teacher.
         test_cfg: Settings of testing.
-        kwargs: See ``BaseDetector``.
+        kwargs: As of ``BaseDetector``.
     """
 
     def __init__(
@@ -106,7 +106,14 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         cfgs = dict(train_cfg=train_cfg, test_cfg=test_cfg)
         parts = dict(backbone=teacher_backbone, neck=teacher_neck, bbox_head=teacher_bbox_head)
         teacher = dict(model=dict(type='SingleStageDetector', **parts, **cfgs))
-        super().__init__(bbox_head, teacher, teacher_ckpt, eval_teacher, **cfgs, **kwargs)
+        super().__init__(
+            bbox_head=bbox_head,
+            teacher_config=teacher,
+            teacher_ckpt=teacher_ckpt,
+            eval_teacher=eval_teacher,
+            **cfgs,
+            **kwargs,
+        )
 
     def taught(self, images: Tensor, samples: SampleList) -> DenseTargets:
         """What the losses of the teacher assign for images (B, 3, H, W)."""

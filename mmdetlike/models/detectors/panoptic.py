@@ -16,16 +16,39 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
     """A two-stage detector with a semantic head beside it, and a head that fuses both.
 
     Args:
-        semantic_head: Pyramid -> class of each pixel.
+        semantic_head: Feature maps -> class of each pixel.
         panoptic_fusion_head: Masks and classes -> segments; ``test_cfg.panoptic`` is for it.
-        kwargs: See ``TwoStageDetector``.
+        roi_head, rpn_head, train_cfg, test_cfg: As of ``TwoStageDetector``.
+        backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
 
     Raises:
         ConfigError: ``roi_head`` has no ``mask_head``.
     """
 
-    def __init__(self, semantic_head: dict, panoptic_fusion_head: dict, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        semantic_head: dict,
+        panoptic_fusion_head: dict,
+        roi_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        rpn_head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(
+            roi_head=roi_head,
+            rpn_head=rpn_head,
+            backbone=backbone,
+            neck=neck,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
         if not self.roi_head.with_mask:
             raise ConfigError(f'{type(self).__name__} fuses masks, but roi_head has no mask_head')
         self.semantic_head = MODELS.build(semantic_head)
@@ -56,11 +79,22 @@ class MaskFormer(BaseDetector):
         panoptic_head: Feature maps -> classes and masks of queries.
         panoptic_fusion_head: Those -> what ``test_cfg`` wants: ``pred_panoptic_seg``, ``pred_instances``,
             ``pred_sem_seg``.
-        kwargs: See ``BaseDetector``.
+        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
-    def __init__(self, panoptic_head: dict, panoptic_fusion_head: dict, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        panoptic_head: dict,
+        panoptic_fusion_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.panoptic_head = self.build_head(panoptic_head)
         self.panoptic_fusion_head = MODELS.build(dict(panoptic_fusion_head, test_cfg=self.test_cfg))
 

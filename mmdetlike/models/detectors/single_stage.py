@@ -1,4 +1,4 @@
-"""Detectors that predict boxes or masks from pyramid maps at once."""
+"""Detectors that predict boxes or masks from feature maps in one pass, without proposals."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,12 +18,22 @@ class SingleStageDetector(BaseDetector):
     """Backbone, neck and one dense head.
 
     Args:
-        bbox_head: Pyramid -> boxes.
-        kwargs: See ``BaseDetector``.
+        bbox_head: A dense head: feature maps -> boxes.
+        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
-    def __init__(self, bbox_head: dict, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        bbox_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.bbox_head = self.build_head(bbox_head)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
@@ -135,11 +145,31 @@ class RTMDet(SingleStageDetector):
 
     Args:
         use_syncbn: Make batch norms see the batches of all processes, where there are several.
-        kwargs: See ``SingleStageDetector``.
+        bbox_head: As of ``SingleStageDetector``.
+        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
-    def __init__(self, use_syncbn: bool = True, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        bbox_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        use_syncbn: bool = True,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(
+            bbox_head=bbox_head,
+            backbone=backbone,
+            neck=neck,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
         if use_syncbn and get_world_size() > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(self)
 
@@ -149,15 +179,32 @@ class RPN(SingleStageDetector):
     """Region proposals as a detector of one class: Faster R-CNN, arXiv 1506.01497.
 
     Args:
-        rpn_head: Pyramid -> proposals.
+        rpn_head: Feature maps -> proposals.
         train_cfg: Its part ``rpn`` is for the head.
         test_cfg: Its part ``rpn`` is for the head.
-        kwargs: See ``SingleStageDetector``.
+        backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
-    def __init__(self, rpn_head: dict, train_cfg: dict | None = None, test_cfg: dict | None = None, **kwargs) -> None:
-        train_cfg, test_cfg = ((cfg or {}).get('rpn') for cfg in (train_cfg, test_cfg))
-        super().__init__(rpn_head, train_cfg=train_cfg, test_cfg=test_cfg, **kwargs)
+    def __init__(
+        self,
+        *,
+        rpn_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(
+            bbox_head=rpn_head,
+            backbone=backbone,
+            neck=neck,
+            train_cfg=(train_cfg or {}).get('rpn'),
+            test_cfg=(test_cfg or {}).get('rpn'),
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
         # any dense head may propose, also one that has the dataset's classes elsewhere
         self.bbox_head.predicts_dataset_classes = False
         self.register_load_state_dict_pre_hook(partial(rename_keys, 'rpn_head.', 'bbox_head.'))
@@ -168,16 +215,27 @@ class SingleStageInstanceSegmentor(BaseDetector):
     """Backbone, neck, a mask head and, if the masks are of boxes, a dense head.
 
     Args:
-        mask_head: Pyramid and, if there are any, boxes -> masks.
-        bbox_head: Pyramid -> boxes, or None.
-        kwargs: See ``BaseDetector``.
+        mask_head: Feature maps and, if there are any, boxes -> masks.
+        bbox_head: A dense head: feature maps -> boxes; None where masks need none.
+        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
 
     Raises:
         ValueError: ``mask_head`` is None.
     """
 
-    def __init__(self, mask_head: dict | None = None, bbox_head: dict | None = None, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        backbone: dict,
+        neck: dict | None = None,
+        mask_head: dict | None = None,
+        bbox_head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         if mask_head is None:
             raise ValueError(f'{type(self).__name__} needs mask_head, the config of what predicts masks; got None')
         self.bbox_head = self.build_head(bbox_head) if bbox_head is not None else None

@@ -18,19 +18,32 @@ class TwoStageDetector(BaseDetector):
     """Backbone, neck, a head that proposes regions and one that classifies and refines them.
 
     Args:
-        roi_head: Pyramid and proposals -> boxes.
-        rpn_head: Pyramid -> proposals; None where samples bring their own ``proposals``.
-        kwargs: See ``BaseDetector``; ``train_cfg`` has the parts ``rpn``, ``rpn_proposal`` and ``rcnn``, ``test_cfg``
-            has ``rpn`` and ``rcnn``.
+        roi_head: Feature maps and proposals -> boxes, and masks or keypoints.
+        rpn_head: Feature maps -> proposals; None where samples bring their own ``proposals``.
+        train_cfg: Its parts are ``rpn``, ``rpn_proposal`` (the proposals to learn from) and ``rcnn``.
+        test_cfg: Its parts are ``rpn`` and ``rcnn``.
+        backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
-    def __init__(self, roi_head: dict, rpn_head: dict | None = None, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        roi_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        rpn_head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.rpn_head = None
         if rpn_head is not None:
             self.rpn_head = self.build_head(dict(rpn_head, num_classes=1), 'rpn')
             # any dense head may propose, also one that has the dataset's classes elsewhere
             self.rpn_head.predicts_dataset_classes = False
+            # an RPN that was trained alone is a SingleStageDetector, whose head is called bbox_head
             self.register_load_state_dict_pre_hook(partial(rename_keys, 'bbox_head.', 'rpn_head.'))
         self.roi_head = self.build_head(roi_head, 'rcnn')
 
@@ -81,6 +94,7 @@ class TwoStageDetector(BaseDetector):
         """In training: loss terms of the first stage, none where proposals are given, and each image's proposals."""
         if not self.with_rpn:
             return {}, self._given_proposals(samples)
+        # how many proposals are learned from is another matter than how many are tested
         proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.get('rpn'))
         return self.rpn_head.loss_and_predict(x, samples, proposal_cfg=proposal_cfg)
 

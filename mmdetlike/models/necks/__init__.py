@@ -8,6 +8,7 @@ from .fpg import FPG
 from .fpn import FPN
 from .fpn_carafe import FPN_CARAFE
 from .hrfpn import HRFPN
+from .hybrid_encoder import HybridEncoder
 from .nas_fcos_fpn import NASFCOS_FPN
 from .nas_fpn import NASFPN
 from .pafpn import PAFPN

@@ -8,7 +8,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.utils.config import located
 
 from .loaders import check_loader
-from .names import SETTINGS
+from .names import NESTED, SETTINGS, did_you_mean
 from .prediction import check_test_cfg
 from .rules import KINDS, RULES, SCHEDULE_RULES, Rule
 from .unread import refuse_old_settings
@@ -44,6 +44,7 @@ def check_settings(config: MMEngineConfig) -> None:
             loader = config.get(f'{kind}_dataloader')
             if isinstance(loader, dict):
                 check_loader(loader)
+        _check_randomness(config.get('randomness') or {})
         check_test_cfg(config.get('model'))  # a validation would find out after the first epoch
 
 
@@ -126,3 +127,11 @@ def _check_complete(config: MMEngineConfig, names: tuple[str, ...], aim: str) ->
             f'{" and ".join(given)} without {" and ".join(absent)}: give all of {", ".join(names)}, or none to go '
             f'without {aim}'
         )
+
+
+def _check_randomness(settings: dict) -> None:
+    """The Runner hands these on by name, so an unknown one would end in a ``TypeError`` of its own."""
+    names = NESTED['randomness']
+    for name in settings:
+        if name not in names:
+            raise ConfigError(f'randomness.{name} is no setting; {did_you_mean(name, names)}')

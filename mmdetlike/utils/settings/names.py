@@ -70,6 +70,10 @@ NESTED = {
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
     'env_cfg.mp_cfg': ('mp_start_method', 'opencv_num_threads', 'omp_num_threads', 'mkl_num_threads'),
     'randomness': ('seed', 'diff_rank_seed', 'deterministic'),
+    'optim_wrapper.paramwise_cfg': (
+        *('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult'),
+        *('dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'),
+    ),
     'auto_scale_lr': ('enable', 'base_batch_size'),
     'custom_imports': ('imports', 'allow_failed_imports'),
 }
@@ -92,6 +96,8 @@ def unknown_nested(config: MMEngineConfig) -> Iterator[str]:
     """A sentence for each key that its reader passes over in silence, within the settings that have fixed keys."""
     tree = config.to_dict()
     for path, names in NESTED.items():
+        if path.startswith('optim_wrapper') and 'constructor' in (tree.get('optim_wrapper') or {}):
+            continue  # the constructor reads what it likes
         node = tree
         for part in path.split('.'):
             node = node.get(part) if isinstance(node, dict) else None

@@ -12,7 +12,7 @@ from mmdetlike_ops import batched_nms
 _SUPPRESSIONS = {'nms': 4, 'soft_nms': 4, 'nms_rotated': 5, 'nms_quadri': 8}
 _MAY_BE_ABSENT = ('nms_pre', 'min_bbox_size')
 _COUNTS = ('nms_pre', 'max_per_img')
-_LIMITS = ('nms_pre', 'max_per_img', 'min_bbox_size')
+_LIMITS = ('nms_pre', 'max_per_img', 'min_bbox_size', 'drop_small')
 _THRESHOLDS = ('max_num', 'score_thr', 'iou_threshold', 'mask_thr', 'mask_thr_binary', 'filter_thr')
 
 

@@ -46,6 +46,8 @@ SEED = Rule(
     'a whole number from 0 to 2**32 - 1, or None',
     lambda value: value is None or (isinstance(value, Integral) and 0 <= value < 2**32),
 )
+SWITCH = Rule('True or False', lambda value: isinstance(value, bool))
+OPTIMIZER = Rule("a dict, as dict(type='SGD', lr=0.02)", lambda value: value is not None)
 LOG_LEVEL = Rule("one of 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'", _is_log_level)
 MILESTONES = Rule(
     'a list of whole numbers, at least 0',
@@ -95,6 +97,7 @@ RULES = {
     'train_cfg.val_interval': POSITIVE,
     'train_cfg.val_begin': COUNT,
     'optim_wrapper.accumulative_counts': POSITIVE_INT,
+    'optim_wrapper.optimizer': OPTIMIZER,
     'optim_wrapper.optimizer.lr': NOT_NEGATIVE,
     'optim_wrapper.optimizer.weight_decay': NOT_NEGATIVE,
     'optim_wrapper.clip_grad.max_norm': POSITIVE_NUMBER,
@@ -104,7 +107,10 @@ RULES = {
     'default_hooks.checkpoint.interval': Rule('a whole number', lambda value: _is_whole(value, -math.inf)),
     'default_hooks.checkpoint.max_keep_ckpts': Rule('a whole number', lambda value: _is_whole(value, -math.inf)),
     'auto_scale_lr.base_batch_size': POSITIVE_INT,
+    'log_processor.window_size': POSITIVE_INT,
     'randomness.seed': SEED,
+    'randomness.deterministic': SWITCH,
+    'randomness.diff_rank_seed': SWITCH,
     'log_level': LOG_LEVEL,
     **{f'{kind}_dataloader.batch_size': POSITIVE_INT for kind in KINDS},
     **{f'{kind}_dataloader.num_workers': COUNT for kind in KINDS},

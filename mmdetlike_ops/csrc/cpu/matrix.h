@@ -62,7 +62,7 @@ void multiply(const Matrix<const T>& a, const Matrix<const T>& b, bool add, cons
   for (int64_t k = 0; k < a.columns; k += kDepth, add = true) {
     const int64_t depth = std::min(kDepth, a.columns - k);
     const Tensor left = tensor_over(a.block(0, a.rows, k, depth)), right = tensor_over(b.block(k, depth, 0, b.columns));
-    STABLE_TORCH_ERROR_CODE_CHECK(
+    TORCH_ERROR_CODE_CHECK(
         aoti_torch_cpu_addmm_out(out.get(), out.get(), left.get(), right.get(), add ? 1.0 : 0.0, 1.0));
   }
 }

@@ -3,9 +3,15 @@
 import pytest
 import torch
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.detectors.deformable_detr import proposal_anchors
 from mmdetlike.models.heads.query import QueryContext
-from mmdetlike.models.layers.transformer import SinePositionalEncoding, build_positional_encoding, flatten_pyramid
+from mmdetlike.models.layers.transformer import (
+    RTDETRDecoder,
+    SinePositionalEncoding,
+    build_positional_encoding,
+    flatten_pyramid,
+)
 from mmdetlike.models.utils import padding_masks
 from tests.models.tiny import make_sample
 from tests.models.tiny_mask_queries import PIXEL_DECODERS, mask_head
@@ -138,3 +144,10 @@ def test_class_weights_of_a_query_head_are_those_of_its_classes():
     message = 'class_weight of loss_cls has 2 numbers, but DETRHead has 4 classes, the last of which is background'
     with pytest.raises(ValueError, match=message):
         detr(bbox_head=dict(type='DETRHead', num_classes=3, embed_dims=DIMS, loss_cls=loss))
+
+
+def test_pixels_are_read_by_a_known_method():
+    attention = dict(embed_dims=8, num_heads=2)
+    layer = dict(self_attn_cfg=attention, cross_attn_cfg=dict(attention, method='nearest'))
+    with pytest.raises(ConfigError, match=r"one of \['default', 'discrete'\], got 'nearest'"):
+        RTDETRDecoder(1, layer)

@@ -98,6 +98,33 @@ def ddq_detr(num_classes: int = 3) -> dict:
     return dict(cfg, type='DDQDETR', dense_topk_ratio=1.5, dqs_cfg=dict(type='nms', iou_threshold=0.8))
 
 
+@family
+def rt_detr(num_classes: int = 3) -> dict:
+    noise = dict(group_cfg=dict(dynamic=True, num_dn_queries=6))
+    layers = decoder(num_levels=3, num_points=2)
+    layers.pop('return_intermediate')  # all layers are supervised
+    loss_cls = dict(type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0, loss_weight=1.0)
+    return parts(
+        type='RTDETR',
+        num_queries=10,
+        backbone=dict(BACKBONE, type='PResNet', out_indices=(1, 2, 3)),
+        neck=dict(
+            type='HybridEncoder',
+            in_channels=[16, 32, 64],
+            out_channels=DIMS,
+            num_heads=2,
+            feedforward_channels=16,
+            num_blocks=1,
+            expansion=0.5,
+        ),
+        decoder=layers,
+        bbox_head=dict(type='RTDETRHead', num_classes=num_classes, embed_dims=DIMS, loss_cls=loss_cls, **BOX_LOSSES),
+        dn_cfg=noise,
+        train_cfg=matcher(dict(type='FocalLossCost', weight=2.0), *BOX_COSTS),
+        test_cfg=dict(max_per_img=10),
+    )
+
+
 MASK_DICE = dict(type='DiceLoss', use_sigmoid=True, activate=True, naive_dice=True, eps=1.0)
 DICE_COST = dict(type='DiceCost', weight=1.0, pred_act=True, eps=1.0)
 

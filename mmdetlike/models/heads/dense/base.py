@@ -412,7 +412,8 @@ class DenseHead(Head):
         Args:
             preds: Predictions for one image, a batch of one.
             img_shape: Height and width to which boxes are clipped, in pixels.
-            cfg: The settings of ``test_cfg``.
+            cfg: The settings of ``test_cfg``. With ``clip_kept`` boxes are cut to the image once more after they were
+                suppressed, for coders that don't, and those that lay outside are left out.
             scale_factor: Width and height of the image over those of the original one, for whose pixels boxes are then
                 put out.
         """
@@ -426,7 +427,8 @@ class DenseHead(Head):
             candidates.boxes = geometry.scale(candidates.boxes, [1 / factor for factor in scale_factor])
         if cfg.get('min_bbox_size', -1) >= 0:
             candidates = candidates[geometry.is_larger(candidates.boxes, cfg.min_bbox_size)]
-        return self.suppress(candidates, preds, cfg)
+        kept = self.suppress(candidates, preds, cfg)
+        return clip_kept(kept, img_shape, scale_factor) if cfg.get('clip_kept', False) else kept
 
     def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``.
@@ -471,3 +473,11 @@ def check_one_prior(head: DenseHead) -> None:
     counts = head.prior_generator.num_base_priors
     if set(counts) != {1}:
         raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')
+
+
+def clip_kept(kept: Candidates, img_shape: Sequence[int], scale_factor: Sequence[float] | None) -> Candidates:
+    """Cut boxes to the image, whose size in the boxes' pixels is ``img_shape / scale_factor``, and drop empty ones."""
+    width_factor, height_factor = (1.0, 1.0) if scale_factor is None else scale_factor[:2]
+    limits = (img_shape[0] / height_factor, img_shape[1] / width_factor)
+    kept = replace(kept, boxes=geometry.clip(kept.boxes, limits))
+    return kept[geometry.is_larger(kept.boxes, 0)]

@@ -9,3 +9,4 @@ from .deformable_detr_head import DeformableDETRHead, DINOHead
 from .denoising import CdnQueryGenerator, DenoisingQueries
 from .detr_head import DETRHead
 from .distinct import DDQOutputs, DDQQueries, DistinctQueries, distinct
+from .rt_detr_head import RTDETRHead

@@ -13,25 +13,44 @@ from .roi_head import RoIHead
 
 @MODELS.register_module()
 class CascadeRoIHead(RoIHead):
-    """Several stages of boxes and masks.
+    """Several stages of boxes and masks; each part, and ``train_cfg``, is one for all stages or a list of one for each.
 
     Args:
         num_stages: How many.
         stage_loss_weights: Weight of each stage's losses.
+        bbox_roi_extractor, bbox_head, mask_roi_extractor, mask_head, train_cfg: As of ``RoIHead``.
         shared_head: Must be None.
-        kwargs: See ``RoIHead``; parts and ``train_cfg`` are one for all stages or a list.
+        test_cfg, init_cfg: As of ``RoIHead``.
 
     Raises:
         ConfigError: ``shared_head`` is set, or a list has another length than ``num_stages``.
     """
 
     def __init__(
-        self, num_stages: int, stage_loss_weights: Sequence[float], shared_head: None = None, **kwargs
+        self,
+        num_stages: int,
+        stage_loss_weights: Sequence[float],
+        bbox_roi_extractor: dict | Sequence[dict],
+        bbox_head: dict | Sequence[dict],
+        mask_roi_extractor: dict | Sequence[dict] | None = None,
+        mask_head: dict | Sequence[dict] | None = None,
+        shared_head: None = None,
+        train_cfg: dict | Sequence[dict] | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if shared_head is not None:
             raise ConfigError(f'a cascade has no shared_head, got {shared_head}')
         self.num_stages = num_stages  # needed while the parts are built
-        super().__init__(**kwargs)
+        super().__init__(
+            bbox_roi_extractor,
+            bbox_head,
+            mask_roi_extractor,
+            mask_head,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
         self.stage_loss_weights = self._one_each('stage_loss_weights', stage_loss_weights)
 
     def cfgs_of_stages(self, train_cfg: dict | Sequence[dict] | None) -> list[ConfigDict]:
@@ -51,5 +70,6 @@ class CascadeRoIHead(RoIHead):
 
     def named_terms(self, stage: int, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The terms of a stage, its losses weighted, with a prefix such as ``s0.``."""
+        # what is no loss, such as accuracy, is only logged
         weight = self.stage_loss_weights[stage]
         return {f's{stage}.{name}': value * weight if 'loss' in name else value for name, value in terms.items()}

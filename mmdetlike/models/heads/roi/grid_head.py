@@ -138,6 +138,7 @@ class GridHead(BaseModule):
 
     def sub_regions(self) -> list[tuple[int, int]]:
         """Where, in cells from the left and the top of the doubled region, the heatmap of each point begins."""
+        # half of the region around a point begins a quarter before it; at the borders it is moved inside
         starts = [int((i / (self.grid_size - 1) - 0.25) * self.map_size) for i in range(self.grid_size)]
         starts[0] = 0
         starts[-1] = self.sub_map_size

@@ -62,6 +62,7 @@ class SCNetRoIHead(SemanticCascadeRoIHead):
         boxes = {name: value for name, value in terms.items() if name != 'loss_mask'}
         named = super().named_terms(stage, boxes)
         if 'loss_mask' in terms:
+            # masks are trained by the last stage alone, and shall weigh as much as those of a cascade's three stages
             named['loss_mask'] = terms['loss_mask'] * sum(self.stage_loss_weights)
         return named
 
@@ -89,5 +90,6 @@ class SCNetRoIHead(SemanticCascadeRoIHead):
         feats = super().features(extractor, stage, x, rois, roi_scale_factor)
         if self.glbctx_head is None:
             return feats
+        # image_context put the semantic features behind the context
         context = x[-2] if self.with_semantic else x[-1]
         return feats + context[rois[:, 0].long()]

@@ -16,4 +16,5 @@ from .positional_encoding import (
     sine_encoding,
 )
 from .pyramid import FlatPyramid, flatten_pyramid, padding_at
+from .rt_detr import RTDETRDecoder, grid_encoding
 from .window import ShiftWindowMSA, WindowMSA, padded_size, shift_mask, window_partition, window_reverse

@@ -120,13 +120,14 @@ class MultiheadAttention(BaseModule):
             value: (B, S, C), by default ``key``.
             identity: The shortcut (B, L, C), by default ``query`` without position.
             query_pos: Added to ``query``.
-            key_pos: Added to ``key``; by default ``query_pos`` where it has the shape of ``key``.
+            key_pos: Added to ``key``; by default ``query_pos`` where ``key`` is ``query`` or of its shape.
             attn_mask, key_padding_mask: As of ``attention_mask``.
         """
         key = query if key is None else key
         value = key if value is None else value
         identity = query if identity is None else identity
-        if key_pos is None and query_pos is not None and query_pos.shape == key.shape:
+        # positions of one image serve all of a batch, so in self-attention shapes may differ
+        if key_pos is None and query_pos is not None and (key is query or query_pos.shape == key.shape):
             key_pos = query_pos
         is_same = key is query and key_pos is query_pos
         query = query if query_pos is None else query + query_pos

@@ -26,6 +26,8 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         add_ctr_clamp: Limit the shift of the center to ``ctr_clamp`` pixels, and growth only (YOLOF).
         ctr_clamp: Largest shift in pixels.
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
+        bound_shrinking: Bound how much smaller than its prior a box may be, as well as how much larger; False as in
+            Detectron2 and torchvision.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         add_ctr_clamp: bool = False,
         ctr_clamp: int = 32,
         use_box_type: bool = False,
+        bound_shrinking: bool = True,
     ) -> None:
         self.means = tuple(target_means)
         self.stds = tuple(target_stds)
         self.clip_border, self.add_ctr_clamp, self.ctr_clamp = clip_border, add_ctr_clamp, ctr_clamp
         self.use_box_type = use_box_type
+        self.bound_shrinking = bound_shrinking
 
     def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
         """Deltas (..., 4) from priors ``bboxes`` to ``gt_bboxes``, both (..., 4) xyxy in pixels.
@@ -80,7 +84,9 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         size = geometry.sizes(priors)
         ctr_clamp = self.ctr_clamp if self.add_ctr_clamp else None
-        shift, growth = bound_deltas(deltas[..., :2] * size, deltas[..., 2:], wh_ratio_clip, ctr_clamp)
+        shift, growth = bound_deltas(
+            deltas[..., :2] * size, deltas[..., 2:], wh_ratio_clip, ctr_clamp, self.bound_shrinking
+        )
         center = geometry.centers(priors) + shift
         half = size * growth / 2
         boxes = torch.cat([center - half, center + half], dim=-1)
@@ -90,7 +96,11 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
 
 
 def bound_deltas(
-    shift: Tensor, log_growth: Tensor, wh_ratio_clip: float, ctr_clamp: float | None
+    shift: Tensor,
+    log_growth: Tensor,
+    wh_ratio_clip: float,
+    ctr_clamp: float | None,
+    bound_shrinking: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Bound predicted shifts of centers and factors of growth, which untrained networks make infinite.
 
@@ -99,14 +109,15 @@ def bound_deltas(
         log_growth: (..., 2) logarithms of the factors of width and height.
         wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
         ctr_clamp: Largest shift in pixels, and then only growth is bounded, not shrinking (YOLOF); None for any shift.
+        bound_shrinking: Bound shrinking as well as growth, where ``ctr_clamp`` is None.
 
     Returns:
         Shifts and factors, (..., 2) each.
     """
     limit = abs(math.log(wh_ratio_clip))
-    if ctr_clamp is None:
-        return shift, log_growth.clamp(-limit, limit).exp()
-    return shift.clamp(-ctr_clamp, ctr_clamp), log_growth.clamp(max=limit).exp()
+    least = -limit if bound_shrinking and ctr_clamp is None else None
+    growth = log_growth.clamp(least, limit).exp()
+    return shift if ctr_clamp is None else shift.clamp(-ctr_clamp, ctr_clamp), growth
 
 
 @TASK_UTILS.register_module()

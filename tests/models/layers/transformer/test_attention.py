@@ -78,6 +78,14 @@ def test_attention_defaults_of_key_value_identity_and_positions():
     torch.testing.assert_close(ours(q, q, q, query_pos=q_pos, key_pos=other), expected, **close)
 
 
+def test_positions_of_one_image_serve_all_of_a_batch():
+    attention = MultiheadAttention(8, 2, batch_first=True).eval()
+    query = torch.randn(3, 5, 8)
+    positions = torch.randn(1, 5, 8)
+    out = attention(query, query_pos=positions)
+    torch.testing.assert_close(out, attention(query, query_pos=positions.expand(3, 5, 8)))
+
+
 def test_attention_without_bias_and_gradients():
     ours, theirs = _attention(bias=False)
     q, k, v, *_ = _inputs()

@@ -81,6 +81,7 @@ class BBoxHead(RegionHead):
         self.loss_bbox = MODELS.build(loss_bbox)
         self.reg_predictor_cfg, self.cls_predictor_cfg = reg_predictor_cfg, cls_predictor_cfg
         area = 1 if with_avg_pool else self.roi_feat_size[0] * self.roi_feat_size[1]
+        # a subclass with hidden layers builds them again, for the widths that are left after those
         self.build_predictors(in_channels * area, in_channels * area)
 
     def _check_box_type(self, predict_box_type: str) -> None:
@@ -129,6 +130,7 @@ class BBoxHead(RegionHead):
             losses.update(self.classification_terms(cls_score, labels, weights))
         if bbox_pred is not None:
             bbox_pred = float32_if_half(bbox_pred)[0]
+            # by all sampled regions, not by the positives: an image with few objects shall not weigh more
             avg_factor = max(mean_over_ranks(len(labels), labels.device), 1.0)
             pair = self.regression_pair(bbox_pred, labels, pos_inds, sampled)
             losses['loss_bbox'] = self.loss_bbox(*pair, avg_factor=avg_factor)

@@ -45,6 +45,8 @@ class RegionHead(BaseModule):
 
     def merge_stages(self, preds_of_stages: Sequence[tuple]) -> tuple:
         """What is predicted in testing: the last stage's preds, with the mean class logits of all stages."""
+        # each stage's logits are of the region as that stage had it; in the paper all heads look at the last boxes, but
+        # published checkpoints were scored so, without running each head once more
         cls_score = sum(preds[0] for preds in preds_of_stages) / len(preds_of_stages)
         return (cls_score, *preds_of_stages[-1][1:])
 
@@ -67,6 +69,7 @@ class RegionHead(BaseModule):
     def classification_terms(self, cls_score: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """Classification loss and accuracy of logits (n, num_classes + 1) against ``labels`` (n,)."""
         cls_score = float32_if_half(cls_score)[0]
+        # at least 1: there may be images without proposals on all ranks
         avg_factor = max(mean_over_ranks(float((weights > 0).sum()), labels.device), 1.0)
         loss = self.loss_cls(cls_score, labels, weights, avg_factor=avg_factor)
         losses = dict(loss) if isinstance(loss, dict) else dict(loss_cls=loss)
@@ -98,7 +101,8 @@ class RegionHead(BaseModule):
             rois: (n, 5) image index and xyxy in pixels.
             preds: The image's preds.
             img_shape: Height and width that boxes stay within, in pixels of the network's input.
-            cfg: ``score_thr``, ``nms`` and ``max_per_img``.
+            cfg: ``score_thr``, ``nms`` and ``max_per_img``. Boxes with a side of no more than ``min_bbox_size`` pixels,
+                where it is given, are left out before these, and with one of no more than ``drop_small`` after them.
 
         Returns:
             ``bboxes`` (k, 4) xyxy, ``scores`` (k,) falling, ``labels`` (k,).
@@ -109,8 +113,13 @@ class RegionHead(BaseModule):
         scores = scores[roi_inds, labels]
         if factors is not None:
             scores = scores * factors
+        if cfg.get('min_bbox_size', -1) >= 0:
+            large = geometry.is_larger(boxes, cfg.min_bbox_size)
+            boxes = boxes[large]
+            scores = scores[large]
+            labels = labels[large]
         boxes, scores, kept = suppress_boxes(boxes, scores, labels, cfg.nms, cfg.max_per_img)
-        return dict(bboxes=boxes, scores=scores, labels=labels[kept])
+        return drop_small(dict(bboxes=boxes, scores=scores, labels=labels[kept]), cfg)
 
     def decode(
         self, boxes: Tensor, preds: tuple, labels: Tensor, img_shape: tuple[int, int]
@@ -156,3 +165,11 @@ class RegionHead(BaseModule):
         likeliest = preds[0][:, : self.num_classes].argmax(1)
         labels = torch.where(labels < 0, likeliest, labels)
         return self.decode(rois[:, 1:], preds, labels, img_shape)[0]
+
+
+def drop_small(image: dict[str, Tensor], cfg: ConfigDict) -> dict[str, Tensor]:
+    """Leave out results with a side of no more than ``cfg.drop_small`` pixels; all are kept where it isn't given."""
+    if cfg.get('drop_small', -1) < 0:
+        return image
+    kept = geometry.is_larger(image['bboxes'], cfg.drop_small)
+    return {name: values[kept] for name, values in image.items()}

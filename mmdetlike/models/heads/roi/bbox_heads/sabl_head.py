@@ -158,6 +158,8 @@ class SABLHead(RegionHead):
 
     def _sides(self, feats: Tensor, predictor: nn.Linear) -> Tensor:
         """(n, 2 * S) predictions of the low and of the high side of an axis, from the outside to the inside each."""
+        # the first half of an axis speaks of its low side, the second of its high one; flipped, since the coder counts
+        # the buckets of both from the outside
         cells = predictor(feats)[..., 0]
         count = self.bbox_coder.side_num
         return torch.cat([cells[:, :count], cells[:, -count:].flip(1)], dim=1)
@@ -171,6 +173,7 @@ class SABLHead(RegionHead):
         losses = self.classification_terms(cls_score, labels, weights)
         priors = torch.cat([result.pos_priors for result in sampled])
         targets = self.bbox_coder.encode(priors, torch.cat([result.pos_gt_bboxes for result in sampled]))
+        # by all sampled regions, as in BBoxHead; 4 sides a region in the loss of buckets
         count = max(len(labels), 1)
         by_side = (-1, self.bbox_coder.side_num)
         losses['loss_bbox_cls'] = self.loss_bbox_cls(

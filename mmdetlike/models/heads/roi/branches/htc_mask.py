@@ -25,6 +25,8 @@ class HTCMaskBranch(MaskBranch):
         """Mask loss of the positives, with ``interleaved`` among the boxes that this stage has refined."""
         if not self.regions.interleaved:
             return super().loss(stage, x, sampled, outs, samples)
+        # the paper's interleaved execution: masks learn on boxes of the quality that testing has, so refined boxes are
+        # assigned and sampled once more
         steps = self.regions.stage(stage, training=True)
         refined = steps.next_proposals(outs, samples, sampled)
         resampled = steps.sample(x, refined, samples)

@@ -56,6 +56,7 @@ class MaskBranch(RoIBranch):
     ) -> dict[str, Tensor]:
         """Mask loss of the positives among the sampled regions; see ``RoIBranch``."""
         if self.regions.mask_roi_extractor is None:
+            # as in the C4 variant: one set of features, and one pass through the shared head, for boxes and masks
             feats = positive_features(outs, sampled)
         else:
             feats = self.features_of_positives(stage, x, sampled)

@@ -49,7 +49,7 @@ class MaskScoringBranch(MaskBranch):
         self.paste(probabilities, results, samples, rescale)
         feats = self.regions.features(self.extractor, 0, x, bbox2roi([result.bboxes for result in results]))
         pred = float32_if_half(self.regions.mask_iou_head(feats, probabilities))[0]
-        ious = masks_of_class(pred, torch.cat([result.labels for result in results]), False)
+        ious = masks_of_class(pred, torch.cat([result.labels for result in results]), class_agnostic=False)
         for result, of_image in zip(results, ious.split([len(result) for result in results])):
             result.scores = result.scores * of_image
 

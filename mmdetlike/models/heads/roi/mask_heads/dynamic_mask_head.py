@@ -46,6 +46,7 @@ class DynamicMaskHead(FCNMaskHead):
 
     def forward(self, roi_feat: Tensor, proposal_feat: Tensor) -> Tensor:
         """Mask logits (n, num_classes or 1, 2h, 2w) of region features (n, C, h, w) and queries (n, C)."""
+        # the layer puts out the cells of a region in a row: (n, cells, C)
         filtered = self.instance_interactive_conv(proposal_feat, roi_feat)
         return super().forward(filtered.transpose(1, 2).reshape(roi_feat.shape))
 

@@ -65,6 +65,7 @@ class MaskIoUHead(BaseModule):
 
     def forward(self, feats: Tensor, masks: Tensor) -> Tensor:
         """Overlaps (n, num_classes) of masks (n, 2h, 2w) in [0, 1] on region features (n, C, h, w)."""
+        # to the size of the features, by a maximum, as the paper has it
         masks = F.max_pool2d(masks[:, None].to(feats.dtype), 2)
         x = torch.cat([feats, masks], dim=1)
         for conv in self.convs:
@@ -79,6 +80,6 @@ class MaskIoUHead(BaseModule):
 
         Masks that miss their object (target 0) take no part.
         """
-        own = masks_of_class(float32_if_half(pred)[0], labels, False)
+        own = masks_of_class(float32_if_half(pred)[0], labels, class_agnostic=False)
         hits = targets > 0
         return self.loss_iou(own[hits], targets[hits]) if hits.any() else own.sum() * 0

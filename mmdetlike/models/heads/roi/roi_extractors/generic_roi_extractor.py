@@ -22,16 +22,23 @@ class GenericRoIExtractor(RoIExtractor):
         aggregation: ``'sum'`` or ``'concat'`` over levels.
         pre_cfg: A plugin layer that runs on each level's result.
         post_cfg: A plugin layer that runs on the whole.
-        kwargs: See ``RoIExtractor``.
+        roi_layer, out_channels, featmap_strides, init_cfg: As of ``RoIExtractor``.
 
     Raises:
         ConfigError: ``aggregation`` is unknown.
     """
 
     def __init__(
-        self, aggregation: str = 'sum', pre_cfg: dict | None = None, post_cfg: dict | None = None, **kwargs
+        self,
+        roi_layer: dict,
+        out_channels: int,
+        featmap_strides: Sequence[int],
+        aggregation: str = 'sum',
+        pre_cfg: dict | None = None,
+        post_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(roi_layer, out_channels, featmap_strides, init_cfg)
         if aggregation not in AGGREGATIONS:
             raise ConfigError(f'aggregation must be one of {AGGREGATIONS}, got {aggregation!r}')
         self.aggregation = aggregation

@@ -67,7 +67,7 @@ class SingleRoIExtractor(RoIExtractor):
     Args:
         finest_scale: Regions smaller than this many pixels (square root of the area) go to the finest level, those
             twice as large to the next, and so on.
-        roi_layer, out_channels, featmap_strides, init_cfg: See ``RoIExtractor``.
+        roi_layer, out_channels, featmap_strides, init_cfg: As of ``RoIExtractor``.
     """
 
     def __init__(
@@ -83,8 +83,9 @@ class SingleRoIExtractor(RoIExtractor):
 
     def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
         """Level (n,) of each region of ``rois`` (n, 5)."""
-        size = torch.sqrt(((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).clamp(min=0))
-        level = torch.floor(torch.log2(size / self.finest_scale + 1e-6))
+        area = geometry.sizes(rois[:, 1:]).prod(-1).clamp(min=0)
+        # equation 1 of FPN, with k0 counted from the finest level; 1e-6 keeps the logarithm of an empty region finite
+        level = torch.floor(torch.log2(area.sqrt() / self.finest_scale + 1e-6))
         return level.clamp(min=0, max=num_levels - 1).long()
 
     def pool(self, feats: Sequence[Tensor], rois: Tensor, original_rois: Tensor) -> Tensor:

@@ -1,0 +1,6 @@
+"""Detectron2's configs and checkpoints."""
+
+from .model import model_config
+from .weights import convert_state_dict
+
+__all__ = ['convert_state_dict', 'model_config']

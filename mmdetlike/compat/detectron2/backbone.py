@@ -1,0 +1,122 @@
+"""ResNet and FPN of a Detectron2 config."""
+
+from collections.abc import Mapping
+
+from mmdetlike.errors import ConfigError
+
+from .common import norm_config
+
+PYRAMIDS = ('build_resnet_fpn_backbone', 'build_retinanet_resnet_fpn_backbone')
+BACKBONES = ('build_resnet_backbone', *PYRAMIDS)
+
+
+def preprocessor(cfg: Mapping) -> dict:
+    """How images are normalized and padded.
+
+    Raises:
+        ConfigError: ``INPUT.FORMAT`` is neither BGR nor RGB.
+    """
+    model = cfg['MODEL']
+    order = cfg['INPUT']['FORMAT']
+    if order not in ('BGR', 'RGB'):
+        raise ConfigError(f"INPUT.FORMAT is {order!r}: expected 'BGR' or 'RGB'")
+    return dict(
+        type='DetDataPreprocessor',
+        mean=list(model['PIXEL_MEAN']),
+        std=list(model['PIXEL_STD']),
+        bgr_to_rgb=order == 'RGB',
+        pad_mask=bool(model['MASK_ON']),
+        # only a pyramid needs sides that its levels divide
+        pad_size_divisor=32 if has_pyramid(model) else 1,
+    )
+
+
+def has_pyramid(model: Mapping) -> bool:
+    """Whether the backbone ends in an FPN."""
+    return model['BACKBONE']['NAME'] in PYRAMIDS
+
+
+def backbone(model: Mapping) -> dict:
+    """The ResNet or ResNeXt.
+
+    Raises:
+        ConfigError: The backbone is another one.
+    """
+    name = model['BACKBONE']['NAME']
+    if name not in BACKBONES:
+        raise ConfigError(f'MODEL.BACKBONE.NAME is {name!r}: expected one of {", ".join(BACKBONES)}')
+    resnets = model['RESNETS']
+    stages = sorted(int(feature[-1]) - 2 for feature in resnets['OUT_FEATURES'])
+    num_stages = stages[-1] + 1
+    dilation = resnets['RES5_DILATION']
+    built = dict(
+        type='ResNet',
+        depth=resnets['DEPTH'],
+        num_stages=num_stages,
+        strides=[1, 2, 2, 2 if dilation == 1 else 1][:num_stages],
+        dilations=[1, 1, 1, dilation][:num_stages],
+        out_indices=stages,
+        # theirs counts the stem as 1 and nothing as 0
+        frozen_stages=model['BACKBONE']['FREEZE_AT'] - 1,
+        norm_cfg=norm_config(resnets['NORM'], 'MODEL.RESNETS.NORM'),
+        # theirs are trained like any other layer; those that are frozen are constants
+        norm_eval=False,
+        style='caffe' if resnets['STRIDE_IN_1X1'] else 'pytorch',
+    )
+    built.update(_widths(resnets))
+    built.update(_deformable(resnets, num_stages))
+    return built
+
+
+def _widths(resnets: Mapping) -> dict:
+    groups = resnets['NUM_GROUPS']
+    if groups == 1 and resnets['WIDTH_PER_GROUP'] == 64:
+        return {}
+    return dict(type='ResNeXt', groups=groups, base_width=resnets['WIDTH_PER_GROUP'])
+
+
+def _deformable(resnets: Mapping, num_stages: int) -> dict:
+    deformed = list(resnets['DEFORM_ON_PER_STAGE'])[:num_stages]
+    if not any(deformed):
+        return {}
+    kind = 'DCNv2' if resnets['DEFORM_MODULATED'] else 'DCN'
+    # only the block that is built has the convolution, so stages without it need no layer of their own
+    return dict(dcn=dict(type=kind, deform_groups=resnets['DEFORM_NUM_GROUPS']), stage_with_dcn=deformed)
+
+
+def backbone_channels(model: Mapping, feature: str) -> int:
+    """Channels of the feature map ``res2`` to ``res5``."""
+    resnets = model['RESNETS']
+    narrow = resnets['DEPTH'] < 50
+    first = 64 if narrow else resnets['RES2_OUT_CHANNELS']
+    return first * 2 ** (int(feature[-1]) - 2)
+
+
+def neck(model: Mapping) -> dict | None:
+    """The FPN; None where there is none.
+
+    Raises:
+        ConfigError: It fuses its levels in another way than by summing them.
+    """
+    if not has_pyramid(model):
+        return None
+    fpn = model['FPN']
+    if fpn['FUSE_TYPE'] != 'sum':
+        raise ConfigError(f"MODEL.FPN.FUSE_TYPE is {fpn['FUSE_TYPE']!r}: only 'sum' has a counterpart here")
+    retina = model['BACKBONE']['NAME'] == 'build_retinanet_resnet_fpn_backbone'
+    levels = list(fpn['IN_FEATURES'])
+    built = dict(
+        type='FPN',
+        in_channels=[backbone_channels(model, feature) for feature in levels],
+        out_channels=fpn['OUT_CHANNELS'],
+        norm_cfg=norm_config(fpn['NORM'], 'MODEL.FPN.NORM'),
+        num_outs=len(levels) + (2 if retina else 1),
+    )
+    if retina:
+        built.update(add_extra_convs='on_input', relu_before_extra_convs=True)
+    return built
+
+
+def feature_channels(model: Mapping, feature: str) -> int:
+    """Channels of a feature map that heads look at."""
+    return model['FPN']['OUT_CHANNELS'] if feature.startswith('p') else backbone_channels(model, feature)

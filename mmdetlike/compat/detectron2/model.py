@@ -1,0 +1,86 @@
+"""Detectron2's ``MODEL`` -> our ``model``."""
+
+from collections.abc import Mapping
+
+from mmdetlike.errors import ConfigError
+
+from .backbone import backbone, neck, preprocessor
+from .dense import proposing, retina_head, retina_testing, retina_training, rpn_head, rpn_training
+from .regions import region_testing, region_training, roi_head
+
+
+def model_config(cfg: Mapping) -> dict:
+    """Translate a Detectron2 config to our ``model``, which computes the same from the same weights.
+
+    Args:
+        cfg: The config as plain data with all keys, as Detectron2 writes it to ``config.yaml``.
+
+    Raises:
+        ConfigError: A setting has no counterpart here, or a key is missing.
+    """
+    try:
+        build = ARCHITECTURES.get(cfg['MODEL']['META_ARCHITECTURE'])
+        if build is None:
+            raise ConfigError(
+                f'MODEL.META_ARCHITECTURE is {cfg["MODEL"]["META_ARCHITECTURE"]!r}: expected one of '
+                f'{", ".join(ARCHITECTURES)}'
+            )
+        return build(cfg)
+    except KeyError as error:
+        raise ConfigError(
+            f'the Detectron2 config has no key {error.args[0]!r}: expected all keys, as in the config.yaml that a run '
+            'of Detectron2 writes'
+        ) from error
+
+
+def _common(cfg: Mapping) -> dict:
+    """What all detectors have."""
+    model = cfg['MODEL']
+    parts = dict(data_preprocessor=preprocessor(cfg), backbone=backbone(model))
+    built_neck = neck(model)
+    return parts if built_neck is None else dict(parts, neck=built_neck)
+
+
+def _retinanet(cfg: Mapping) -> dict:
+    model = cfg['MODEL']
+    return dict(
+        type='RetinaNet',
+        **_common(cfg),
+        bbox_head=retina_head(model),
+        train_cfg=retina_training(model),
+        test_cfg=retina_testing(cfg),
+    )
+
+
+def _proposal_network(cfg: Mapping) -> dict:
+    model = cfg['MODEL']
+    return dict(
+        type='RPN',
+        **_common(cfg),
+        rpn_head=rpn_head(model),
+        train_cfg=dict(rpn=rpn_training(model)),
+        test_cfg=dict(rpn=proposing(model, 'TEST')),
+    )
+
+
+def _two_stage(cfg: Mapping) -> dict:
+    model = cfg['MODEL']
+    detector = dict(_common(cfg), roi_head=roi_head(model))
+    train_cfg = dict(rcnn=region_training(model))
+    test_cfg = dict(rcnn=region_testing(cfg))
+    generator = model['PROPOSAL_GENERATOR']['NAME']
+    if generator == 'PrecomputedProposals':
+        return dict(type='FastRCNN', **detector, train_cfg=train_cfg, test_cfg=test_cfg)
+    if generator != 'RPN':
+        raise ConfigError(f"MODEL.PROPOSAL_GENERATOR.NAME is {generator!r}: expected 'RPN' or 'PrecomputedProposals'")
+    train_cfg.update(rpn=rpn_training(model), rpn_proposal=proposing(model, 'TRAIN'))
+    test_cfg.update(rpn=proposing(model, 'TEST'))
+    kind = 'MaskRCNN' if model['MASK_ON'] else 'FasterRCNN'
+    return dict(type=kind, **detector, rpn_head=rpn_head(model), train_cfg=train_cfg, test_cfg=test_cfg)
+
+
+ARCHITECTURES = {
+    'GeneralizedRCNN': _two_stage,
+    'RetinaNet': _retinanet,
+    'ProposalNetwork': _proposal_network,
+}

@@ -1,0 +1,204 @@
+"""Region heads of a Detectron2 config: boxes, masks, keypoints."""
+
+from collections.abc import Mapping, Sequence
+
+from mmdetlike.errors import ConfigError
+
+from .backbone import backbone_channels, feature_channels
+from .common import assigner, box_loss, choose, coder, feature_stride, is_iou_loss, norm_config, sampler
+
+# whether regions are pooled without the shift of half a pixel
+ALIGNED = {'ROIAlignV2': True, 'ROIAlign': False}
+HEADS = ('StandardROIHeads', 'Res5ROIHeads', 'CascadeROIHeads')
+
+
+def roi_head(model: Mapping) -> dict:
+    """The region head with all its branches.
+
+    Raises:
+        ConfigError: It is one that has no counterpart here.
+    """
+    name = model['ROI_HEADS']['NAME']
+    if name not in HEADS:
+        raise ConfigError(f'MODEL.ROI_HEADS.NAME is {name!r}: expected one of {", ".join(HEADS)}')
+    if model['ROI_BOX_HEAD']['TRAIN_ON_PRED_BOXES']:
+        raise ConfigError('MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES has no counterpart here: set it to False')
+    if name == 'Res5ROIHeads':
+        return _c4_head(model)
+    head = dict(
+        type='StandardRoIHead',
+        bbox_roi_extractor=_extractor(model, model['ROI_BOX_HEAD']),
+        bbox_head=_box_head(model, model['ROI_BOX_HEAD']['BBOX_REG_WEIGHTS']),
+    )
+    if name == 'CascadeROIHeads':
+        head.update(_cascade(model))
+    head.update(_mask_parts(model))
+    head.update(_keypoint_parts(model))
+    return head
+
+
+def _extractor(model: Mapping, branch: Mapping) -> dict:
+    """Pooling of the regions of a branch."""
+    features = model['ROI_HEADS']['IN_FEATURES']
+    return dict(
+        type='SingleRoIExtractor',
+        roi_layer=dict(
+            type='RoIAlign',
+            output_size=branch['POOLER_RESOLUTION'],
+            sampling_ratio=branch['POOLER_SAMPLING_RATIO'],
+            aligned=choose(branch['POOLER_TYPE'], ALIGNED, 'POOLER_TYPE'),
+        ),
+        out_channels=feature_channels(model, features[0]),
+        featmap_strides=[feature_stride(feature, model['RESNETS']) for feature in features],
+    )
+
+
+def _box_head(model: Mapping, weights: Sequence[float]) -> dict:
+    """Convolutions, linear layers and predictors of boxes."""
+    settings = model['ROI_BOX_HEAD']
+    return dict(
+        type='ConvFCBBoxHead',
+        num_shared_convs=settings['NUM_CONV'],
+        num_shared_fcs=settings['NUM_FC'],
+        conv_out_channels=settings['CONV_DIM'],
+        fc_out_channels=settings['FC_DIM'],
+        norm_cfg=norm_config(settings['NORM'], 'MODEL.ROI_BOX_HEAD.NORM'),
+        in_channels=feature_channels(model, model['ROI_HEADS']['IN_FEATURES'][0]),
+        roi_feat_size=settings['POOLER_RESOLUTION'],
+        **_predictor(model, weights),
+    )
+
+
+def _predictor(model: Mapping, weights: Sequence[float]) -> dict:
+    """What every box head says of its two last layers."""
+    settings = model['ROI_BOX_HEAD']
+    if settings['USE_SIGMOID_CE'] or settings['USE_FED_LOSS']:
+        raise ConfigError('MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE and USE_FED_LOSS have no counterpart here: set both False')
+    kind = settings['BBOX_REG_LOSS_TYPE']
+    key = 'MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE'
+    return dict(
+        num_classes=model['ROI_HEADS']['NUM_CLASSES'],
+        bbox_coder=coder(weights),
+        reg_class_agnostic=settings['CLS_AGNOSTIC_BBOX_REG'],
+        reg_decoded_bbox=is_iou_loss(kind),
+        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+        loss_bbox=box_loss(kind, settings['SMOOTH_L1_BETA'], settings['BBOX_REG_LOSS_WEIGHT'], key),
+    )
+
+
+def _c4_head(model: Mapping) -> dict:
+    """The last stage of the ResNet on every region, then the predictors on its mean."""
+    resnets = model['RESNETS']
+    settings = model['ROI_BOX_HEAD']
+    if model['KEYPOINT_ON']:
+        raise ConfigError('MODEL.KEYPOINT_ON is True with Res5ROIHeads, which predict no keypoints: set it to False')
+    channels = backbone_channels(model, 'res5')
+    head = dict(
+        type='StandardRoIHead',
+        shared_head=dict(
+            type='ResLayer',
+            depth=resnets['DEPTH'],
+            stage=3,
+            stride=2,
+            style='caffe' if resnets['STRIDE_IN_1X1'] else 'pytorch',
+            norm_cfg=norm_config(resnets['NORM'], 'MODEL.RESNETS.NORM'),
+            norm_eval=False,
+        ),
+        bbox_roi_extractor=_extractor(model, settings),
+        bbox_head=dict(
+            type='BBoxHead',
+            with_avg_pool=True,
+            roi_feat_size=settings['POOLER_RESOLUTION'] // 2,
+            in_channels=channels,
+            **_predictor(model, settings['BBOX_REG_WEIGHTS']),
+        ),
+    )
+    if model['MASK_ON']:
+        # masks look at the features of boxes
+        head['mask_head'] = _mask_head(model, channels)
+    return head
+
+
+def _mask_parts(model: Mapping) -> dict:
+    if not model['MASK_ON']:
+        return {}
+    channels = feature_channels(model, model['ROI_HEADS']['IN_FEATURES'][0])
+    return dict(
+        mask_roi_extractor=_extractor(model, model['ROI_MASK_HEAD']),
+        mask_head=_mask_head(model, channels),
+    )
+
+
+def _mask_head(model: Mapping, channels: int) -> dict:
+    settings = model['ROI_MASK_HEAD']
+    choose(settings['NAME'], {'MaskRCNNConvUpsampleHead': None}, 'MODEL.ROI_MASK_HEAD.NAME')
+    return dict(
+        type='FCNMaskHead',
+        num_convs=settings['NUM_CONV'],
+        in_channels=channels,
+        conv_out_channels=settings['CONV_DIM'],
+        norm_cfg=norm_config(settings['NORM'], 'MODEL.ROI_MASK_HEAD.NORM'),
+        num_classes=model['ROI_HEADS']['NUM_CLASSES'],
+        class_agnostic=settings['CLS_AGNOSTIC_MASK'],
+        loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+    )
+
+
+def _keypoint_parts(model: Mapping) -> dict:
+    if not model['KEYPOINT_ON']:
+        return {}
+    settings = model['ROI_KEYPOINT_HEAD']
+    widths = settings['CONV_DIMS']
+    if len(set(widths)) > 1 or not settings['NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS']:
+        raise ConfigError(
+            'MODEL.ROI_KEYPOINT_HEAD has no counterpart here with CONV_DIMS of several widths or with '
+            f'NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS=False: got CONV_DIMS {list(widths)}'
+        )
+    return dict(
+        type='KeypointRoIHead',
+        keypoint_roi_extractor=_extractor(model, settings),
+        keypoint_head=dict(
+            type='DeconvKeypointHead',
+            num_keypoints=settings['NUM_KEYPOINTS'],
+            num_convs=len(widths),
+            in_channels=feature_channels(model, model['ROI_HEADS']['IN_FEATURES'][0]),
+            conv_out_channels=widths[0],
+            loss_keypoint=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=settings['LOSS_WEIGHT']),
+        ),
+    )
+
+
+def _cascade(model: Mapping) -> dict:
+    raise ConfigError("MODEL.ROI_HEADS.NAME is 'CascadeROIHeads', which has no counterpart here yet")
+
+
+def mask_size(model: Mapping) -> int:
+    """Side of predicted masks, which is twice the side of what they are predicted from."""
+    if model['ROI_HEADS']['NAME'] == 'Res5ROIHeads':
+        return model['ROI_BOX_HEAD']['POOLER_RESOLUTION']
+    return 2 * model['ROI_MASK_HEAD']['POOLER_RESOLUTION']
+
+
+def region_training(model: Mapping) -> dict:
+    """``train_cfg.rcnn``."""
+    heads = model['ROI_HEADS']
+    return dict(
+        assigner=assigner(heads['IOU_THRESHOLDS'], heads['IOU_LABELS'], low_quality=False, key='MODEL.ROI_HEADS'),
+        sampler=sampler(heads['BATCH_SIZE_PER_IMAGE'], heads['POSITIVE_FRACTION'], heads['PROPOSAL_APPEND_GT']),
+        mask_size=mask_size(model),
+        pos_weight=-1,
+        debug=False,
+    )
+
+
+def region_testing(cfg: Mapping) -> dict:
+    """``test_cfg.rcnn``."""
+    heads = cfg['MODEL']['ROI_HEADS']
+    return dict(
+        score_thr=heads['SCORE_THRESH_TEST'],
+        nms=dict(type='nms', iou_threshold=heads['NMS_THRESH_TEST']),
+        max_per_img=cfg['TEST']['DETECTIONS_PER_IMAGE'],
+        # what lies outside of the image takes its place among the best, and is left out then
+        drop_small=0,
+        mask_thr_binary=0.5,
+    )

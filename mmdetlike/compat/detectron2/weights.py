@@ -1,0 +1,104 @@
+"""Names of Detectron2's parameters -> ours."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from mmdetlike.compat.rename import Rule, add_batch_counters, rename_all
+
+# constants, which our models make themselves
+CONSTANTS = re.compile(r'(^|\.)(pixel_mean|pixel_std)$|anchor_generator\.|\.num_batches_tracked$')
+
+
+def convert_state_dict(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The entries of a Detectron2 checkpoint under our names; they load with ``strict=True``.
+
+    Args:
+        state: Its ``model``, tensors by name.
+        model: Ours, built from ``model_config`` of the same config.
+    """
+    kept = {name: value for name, value in state.items() if not CONSTANTS.search(name)}
+    return add_batch_counters(rename_all(kept, rules(state, model)), model)
+
+
+def rules(state: Mapping[str, Tensor], model: nn.Module) -> list[Rule]:
+    """Replacements for the names of this model; those of norm layers and levels differ between models."""
+    first_level = min((int(name[20]) for name in state if name.startswith('backbone.fpn_lateral')), default=2)
+    num_lateral = len({name[20] for name in state if name.startswith('backbone.fpn_lateral')})
+    norm = _norm_abbreviation(model)
+    return [
+        *_resnet_rules(norm),
+        (r'^backbone\.fpn_lateral(\d)\.', lambda m: f'neck.lateral_convs.{int(m[1]) - first_level}.'),
+        (r'^backbone\.fpn_output(\d)\.', lambda m: f'neck.fpn_convs.{int(m[1]) - first_level}.'),
+        (r'^backbone\.top_block\.p(\d)\.', lambda m: f'neck.fpn_convs.{int(m[1]) - 6 + num_lateral}.'),
+        *_rpn_rules(),
+        *_retina_rules(),
+        *_region_rules(),
+        # their layers are convolutions that hold a norm, ours are modules that hold both
+        (rf'^({CONV_MODULES})\.norm\.', rf'\1.{norm}.'),
+        (rf'^({CONV_MODULES})\.(weight|bias)$', r'\1.conv.\2'),
+    ]
+
+
+CONV_MODULES = (
+    r'neck\.(?:lateral|fpn)_convs\.\d|roi_head\.\w+\.(?:shared_convs|convs)\.\d+|bbox_head\.(?:cls|reg)_convs\.\d+'
+    r'|rpn_head\.rpn_conv\.\d+'
+)
+
+
+def _norm_abbreviation(model: nn.Module) -> str:
+    """``'gn'`` where the model has group norms, else ``'bn'``; no published model has both."""
+    return 'gn' if any(isinstance(module, nn.GroupNorm) for module in model.modules()) else 'bn'
+
+
+def _resnet_rules(norm: str) -> list[Rule]:
+    return [
+        (r'^backbone\.(bottom_up\.)?stem\.', 'backbone.'),
+        (r'^backbone\.(?:bottom_up\.)?res(\d)\.', lambda m: f'backbone.layer{int(m[1]) - 1}.'),
+        (r'^roi_heads\.res5\.', 'roi_head.shared_head.layer4.'),
+        (r'^((?:backbone|roi_head\.shared_head)\..*)conv(\d)\.norm\.', rf'\1{norm}\2.'),
+        (r'\.conv2_offset\.', '.conv2.conv_offset.'),
+        (r'\.shortcut\.norm\.', '.downsample.1.'),
+        (r'\.shortcut\.', '.downsample.0.'),
+    ]
+
+
+def _rpn_rules() -> list[Rule]:
+    return [
+        (r'^proposal_generator\.rpn_head\.conv\.conv(\d)\.', r'rpn_head.rpn_conv.\1.'),
+        (r'^proposal_generator\.rpn_head\.conv\.', 'rpn_head.rpn_conv.'),
+        (r'^proposal_generator\.rpn_head\.objectness_logits\.', 'rpn_head.rpn_cls.'),
+        (r'^proposal_generator\.rpn_head\.anchor_deltas\.', 'rpn_head.rpn_reg.'),
+    ]
+
+
+def _retina_rules() -> list[Rule]:
+    # their towers are flat: convolution, activation, convolution, ...
+    return [
+        (r'^head\.cls_subnet\.(\d+)\.', lambda m: f'bbox_head.cls_convs.{int(m[1]) // 2}.'),
+        (r'^head\.bbox_subnet\.(\d+)\.', lambda m: f'bbox_head.reg_convs.{int(m[1]) // 2}.'),
+        (r'^head\.cls_score\.', 'bbox_head.retina_cls.'),
+        (r'^head\.bbox_pred\.', 'bbox_head.retina_reg.'),
+    ]
+
+
+def _region_rules() -> list[Rule]:
+    return [
+        # a cascade numbers its stages
+        (r'^roi_heads\.box_(head|predictor)\.(\d)\.', r'roi_heads.box_\1.stage\2.'),
+        (r'^roi_heads\.box_(?:head|predictor)\.(?:stage(\d)\.)?', lambda m: f'roi_head.bbox_head.{_stage(m[1])}'),
+        (r'^(roi_head\.bbox_head\.(?:\d\.)?)fc(\d)\.', lambda m: f'{m[1]}shared_fcs.{int(m[2]) - 1}.'),
+        (r'^(roi_head\.bbox_head\.(?:\d\.)?)conv(\d)\.', lambda m: f'{m[1]}shared_convs.{int(m[2]) - 1}.'),
+        (r'^(roi_head\.bbox_head\.(?:\d\.)?)cls_score\.', r'\1fc_cls.'),
+        (r'^(roi_head\.bbox_head\.(?:\d\.)?)bbox_pred\.', r'\1fc_reg.'),
+        (r'^roi_heads\.mask_head\.mask_fcn(\d)\.', lambda m: f'roi_head.mask_head.convs.{int(m[1]) - 1}.'),
+        (r'^roi_heads\.mask_head\.deconv\.', 'roi_head.mask_head.upsample.'),
+        (r'^roi_heads\.mask_head\.predictor\.', 'roi_head.mask_head.conv_logits.'),
+        (r'^roi_heads\.keypoint_head\.conv_fcn(\d)\.', lambda m: f'roi_head.keypoint_head.convs.{int(m[1]) - 1}.'),
+        (r'^roi_heads\.keypoint_head\.score_lowres\.', 'roi_head.keypoint_head.deconv.'),
+    ]
+
+
+def _stage(number: str | None) -> str:
+    return '' if number is None else f'{number}.'

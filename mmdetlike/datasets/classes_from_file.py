@@ -1,0 +1,64 @@
+"""Datasets whose classes are those of their annotation file."""
+
+from ..utils.colors import distinct_colors
+from .coco_file import CocoFile
+
+
+class ClassesFromFile:
+    """Mixed into a kind of ``CocoDataset``: without ``metainfo['classes']``, classes are the categories of the file.
+
+    Labels follow the category ids, which is how the benchmarks with long class lists number them (LVIS, Objects365,
+    V3Det). So nothing is copied here that the file says itself, and a new release of it needs no new code.
+
+    Until the file is read there are no names; ``metainfo`` reads it when it is asked for.
+    """
+
+    METAINFO: dict = {}
+
+    @property
+    def metainfo(self) -> dict:
+        """A copy of what is known of the classes; reads the file if it isn't read yet.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            DataError: It can't be read.
+        """
+        if not self._metainfo.get('classes'):
+            self.full_init()
+        return super().metainfo
+
+    def read_file(self) -> CocoFile:
+        """The annotation file, checked; if no classes are given, they are taken from it."""
+        file = super().read_file()
+        if not self._metainfo.get('classes'):
+            self._metainfo.update(self.classes_of(file))
+        return file
+
+    def classes_of(self, file: CocoFile) -> dict:
+        """The metainfo that a file gives: ``classes`` in the order of their ids, and ``palette``."""
+        names = names_by_id(file.categories)
+        return {'classes': names, 'palette': distinct_colors(len(names))}
+
+
+class PanopticClassesFromFile(ClassesFromFile):
+    """The same for a kind of ``CocoPanopticDataset``: things come first, each kind in the order of its ids."""
+
+    def classes_of(self, file: CocoFile) -> dict:
+        """The metainfo that a file gives: ``classes``, ``thing_classes``, ``stuff_classes`` and ``palette``."""
+        things = names_by_id([category for category in file.categories if category['isthing']])
+        stuff = names_by_id([category for category in file.categories if not category['isthing']])
+        classes = things + stuff
+        palette = distinct_colors(len(classes))
+        return {'classes': classes, 'thing_classes': things, 'stuff_classes': stuff, 'palette': palette}
+
+
+def names_by_id(categories: list[dict]) -> tuple[str, ...]:
+    """The names of categories in the order of their ids; ids that are text come after the numbers."""
+
+    def place(category: dict) -> tuple[bool, float, str]:
+        text = str(category['id'])
+        is_number = text.isdecimal()
+        return not is_number, float(text) if is_number else 0.0, text
+
+    # A name that two ids share is here once, so that it is the file that is blamed when the ids are looked up.
+    return tuple(dict.fromkeys(category['name'] for category in sorted(categories, key=place)))

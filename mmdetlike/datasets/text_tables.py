@@ -1,0 +1,71 @@
+"""Text files with a record a line: JSON lines and CSV, with errors that name file and line."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+
+from .annotations import read_text, shortened
+from .errors import DataError
+from .records import Table
+
+
+def numbered_lines(path: str, backend_args: dict | None = None) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that aren't blank, each with its number, from 1 on."""
+    for number, line in enumerate(read_text(path, backend_args).splitlines(), 1):
+        if line.strip():
+            yield number, line
+
+
+def read_json_lines(path: str, table: Table, backend_args: dict | None = None) -> Iterator[tuple[str, dict]]:
+    """The records of a file with a JSON object a line, each with what messages call its place, 'FILE, line 3'.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DataError: A line isn't JSON, or not a record of ``table``.
+    """
+    for number, line in numbered_lines(path, backend_args):
+        place = f'{path}, line {number}'
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f'{place}: expected {table.singular} as a JSON object, got {shortened(line)}.') from error
+        yield place, table.read(row, place)
+
+
+def read_csv(
+    path: str, table: Table, backend_args: dict | None = None, columns: Sequence[str] | None = None
+) -> Iterator[tuple[str, dict]]:
+    """The records of a CSV file, each with what messages call its place, 'FILE, line 3'.
+
+    Args:
+        path: The file.
+        table: What a line is; an empty cell is one that is absent.
+        backend_args: Where it is read from, as for ``mmengine.fileio.get``.
+        columns: Names of the columns; None if the first line has them.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DataError: There is no column that ``table`` requires, or a line isn't a record of ``table``.
+    """
+    # not split into lines here: a cell in quotes may hold line breaks
+    reader = csv.reader(io.StringIO(read_text(path, backend_args), newline=''))
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if not any(cells):
+                continue
+            if columns is None:
+                columns = cells
+                _check_columns(columns, table, path)
+                continue
+            place = f'{path}, line {reader.line_num}'
+            yield place, table.read({name: cell for name, cell in zip(columns, cells) if cell}, place)
+    except csv.Error as error:
+        raise DataError(f'{path}, line {reader.line_num}: not CSV: {error}.') from error
+
+
+def _check_columns(names: Sequence[str], table: Table, path: str) -> None:
+    missing = [field.key for field in table.fields if field.required and field.key not in names]
+    if missing:
+        raise DataError(f'{path}: expected a first line that names the columns, among them {missing}, got {names}.')

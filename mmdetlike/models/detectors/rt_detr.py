@@ -1,0 +1,94 @@
+"""RT-DETR: DETRs Beat YOLOs on Real-time Object Detection, arXiv 2304.08069."""
+
+import torch
+from torch import Tensor, nn
+
+from mmdetlike.models.heads.query import QueryContext
+from mmdetlike.models.layers import build_part
+from mmdetlike.models.layers.transformer import FlatPyramid, RTDETRDecoder, flatten_pyramid
+from mmdetlike.models.necks import ChannelMapper
+from mmdetlike.registry import MODELS
+
+from .deformable_detr import DINO
+
+BATCH_NORM = dict(type='BN', requires_grad=True)
+
+
+class NeckAsEncoder(nn.Module):
+    """Stands where other detectors have their encoder: the neck has encoded the pixels already.
+
+    Args:
+        embed_dims: Channels of pixels.
+    """
+
+    def __init__(self, embed_dims: int) -> None:
+        super().__init__()
+        self.embed_dims = embed_dims
+
+    def encode(self, pyramid: FlatPyramid) -> Tensor:
+        """The pixels (B, S, C) of a pyramid as they are."""
+        return pyramid.feats
+
+
+@MODELS.register_module()
+class RTDETR(DINO):
+    """A backbone, ``HybridEncoder`` as neck, and a decoder whose queries start from the neck's best pixels.
+
+    Args:
+        decoder: Arguments of ``RTDETRDecoder``.
+        bbox_head: Queries -> objects, an ``RTDETRHead``.
+        dn_cfg: Arguments of ``CdnQueryGenerator``.
+        num_feature_levels: Levels of the pyramid.
+        neck_channels: Channels of the neck's maps; as many as queries have where None.
+        kwargs: Of ``DetectionTransformer``: ``num_queries`` and those of ``BaseDetector``.
+    """
+
+    def __init__(
+        self,
+        decoder: dict,
+        bbox_head: dict,
+        dn_cfg: dict | None = None,
+        num_feature_levels: int = 3,
+        neck_channels: int | None = None,
+        **kwargs,
+    ) -> None:
+        self.neck_channels = neck_channels
+        super().__init__(
+            dn_cfg,
+            encoder={},
+            decoder=decoder,
+            bbox_head=bbox_head,
+            with_box_refine=True,
+            as_two_stage=True,
+            num_feature_levels=num_feature_levels,
+            **kwargs,
+        )
+
+    def build_transformer(self, encoder: dict, decoder: dict) -> None:
+        """A decoder alone."""
+        self.decoder = build_part(decoder, RTDETRDecoder)
+        self.encoder = NeckAsEncoder(self.decoder.embed_dims)
+
+    def build_queries(self) -> None:
+        """What proposals and the contents of queries come from, and a projection of each level."""
+        dims = self.embed_dims
+        inputs = [self.neck_channels or dims] * self.num_feature_levels
+        self.input_proj = ChannelMapper(inputs, dims, 1, norm_cfg=BATCH_NORM, act_cfg=None)
+        self.build_proposals()
+
+    def init_queries(self) -> None:
+        """Initialize what proposals come from by Xavier."""
+        nn.init.xavier_uniform_(self.memory_trans_fc.weight)
+
+    def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
+        """All feature maps in one row, without positions: deformable attention has none of pixels."""
+        return flatten_pyramid(self.input_proj(feats), context.padding_masks, no_positions)
+
+    def query_content(self, pixels: Tensor) -> Tensor:
+        """The pixels that were proposed; what the decoder learns of them doesn't change them."""
+        return pixels.detach()
+
+
+def no_positions(mask: Tensor | None, input: Tensor) -> Tensor:
+    """Zeros in place of a positional encoding of a map (B, C, h, w)."""
+    return torch.zeros_like(input)

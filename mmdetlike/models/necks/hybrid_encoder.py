@@ -1,0 +1,160 @@
+"""The efficient hybrid encoder of RT-DETR: DETRs Beat YOLOs on Real-time Object Detection, arXiv 2304.08069."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdetlike.models.layers import ConvModule, build_activation_layer
+from mmdetlike.models.layers.transformer import TransformerEncoder, grid_encoding
+from mmdetlike.registry import MODELS
+
+from .channel_mapper import ChannelMapper
+from .inputs import check_number
+
+BATCH_NORM = dict(type='BN', requires_grad=True)
+SILU = dict(type='SiLU', inplace=True)
+
+
+class RepVGGBlock(BaseModule):
+    """A 3x3 and a 1x1 convolution side by side (RepVGG, arXiv 2101.03697), without the identity beside them.
+
+    Args:
+        channels: Channels in and out.
+        norm_cfg: Norm layer of each convolution.
+        act_cfg: Activation of the sum.
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict, act_cfg: dict) -> None:
+        super().__init__()
+        self.conv1 = ConvModule(channels, channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=None)
+        self.conv2 = ConvModule(channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+        self.activate = build_activation_layer(act_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        return self.activate(self.conv1(x) + self.conv2(x))
+
+
+class CSPRepLayer(BaseModule):
+    """The fusion block: RepVGG blocks on one of two projections, which are added.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        num_blocks: RepVGG blocks.
+        expansion: Channels within, relative to ``out_channels``.
+        norm_cfg: Norm layers.
+        act_cfg: Activations.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, num_blocks: int, expansion: float, norm_cfg: dict, act_cfg: dict
+    ) -> None:
+        super().__init__()
+        hidden = int(out_channels * expansion)
+        common = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv1 = ConvModule(in_channels, hidden, 1, **common)
+        self.conv2 = ConvModule(in_channels, hidden, 1, **common)
+        self.bottlenecks = nn.Sequential(*(RepVGGBlock(hidden, norm_cfg, act_cfg) for _ in range(num_blocks)))
+        self.conv3 = ConvModule(hidden, out_channels, 1, **common) if hidden != out_channels else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, h, w) -> (B, out_channels, h, w)."""
+        return self.conv3(self.bottlenecks(self.conv1(x)) + self.conv2(x))
+
+
+@MODELS.register_module()
+class HybridEncoder(BaseModule):
+    """Attention within the coarsest maps, then convolutions from coarse to fine and back.
+
+    Args:
+        in_channels: Channels of each backbone map, from fine to coarse.
+        out_channels: Channels of every map put out.
+        encode_levels: Maps within which pixels attend to each other.
+        num_encoder_layers: Transformer layers of each of these maps.
+        num_heads: Heads of the attention.
+        feedforward_channels: Hidden channels of the feed-forward networks.
+        dropout: Probability of dropping an element in attention and feed-forward networks.
+        encoder_act_cfg: Activation of the feed-forward networks.
+        temperature: Ratio of the longest to the shortest wave length of the positional encoding.
+        num_blocks: RepVGG blocks of each fusion block.
+        expansion: Channels within a fusion block, relative to ``out_channels``.
+        norm_cfg: Norm layers of convolutions.
+        act_cfg: Activations of convolutions.
+        init_cfg: Weight initialization.
+
+    Raises:
+        ValueError: ``encode_levels`` names a map that there isn't.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (512, 1024, 2048),
+        out_channels: int = 256,
+        encode_levels: Sequence[int] = (2,),
+        num_encoder_layers: int = 1,
+        num_heads: int = 8,
+        feedforward_channels: int = 1024,
+        dropout: float = 0.0,
+        encoder_act_cfg: dict = {'type': 'GELU'},  # noqa: B006
+        temperature: float = 10000,
+        num_blocks: int = 3,
+        expansion: float = 1.0,
+        norm_cfg: dict = BATCH_NORM,
+        act_cfg: dict = SILU,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        levels = len(in_channels)
+        if not set(encode_levels) <= set(range(levels)):
+            raise ValueError(f'encode_levels must be in 0 to {levels - 1}, got {tuple(encode_levels)}')
+        self.encode_levels = tuple(encode_levels)
+        self.temperature = temperature
+        self.input_proj = ChannelMapper(in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+        layer = dict(
+            self_attn_cfg=dict(embed_dims=out_channels, num_heads=num_heads, dropout=dropout),
+            ffn_cfg=dict(feedforward_channels=feedforward_channels, ffn_drop=dropout, act_cfg=encoder_act_cfg),
+        )
+        self.encoders = nn.ModuleList(TransformerEncoder(num_encoder_layers, layer) for _ in encode_levels)
+        common = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        fusion = (2 * out_channels, out_channels, num_blocks, expansion, norm_cfg, act_cfg)
+        links = range(levels - 1)
+        self.lateral_convs = nn.ModuleList(ConvModule(out_channels, out_channels, 1, **common) for _ in links)
+        self.fpn_blocks = nn.ModuleList(CSPRepLayer(*fusion) for _ in links)
+        down = dict(kernel_size=3, stride=2, padding=1, **common)
+        self.downsample_convs = nn.ModuleList(ConvModule(out_channels, out_channels, **down) for _ in links)
+        self.pan_blocks = nn.ModuleList(CSPRepLayer(*fusion) for _ in links)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Backbone maps (B, C_i, h_i, w_i), fine to coarse -> as many maps (B, out_channels, h_i, w_i)."""
+        check_number(self, inputs, len(self.input_proj.convs))
+        maps = list(self.input_proj(inputs))
+        for level, encoder in zip(self.encode_levels, self.encoders):
+            maps[level] = self.attend(encoder, maps[level])
+        return self.bottom_up(self.top_down(maps))
+
+    def attend(self, encoder: TransformerEncoder, x: Tensor) -> Tensor:
+        """Let the pixels of a map (B, C, h, w) attend to each other, padding included."""
+        pixels = x.flatten(2).transpose(1, 2)
+        positions = grid_encoding(x, self.temperature)
+        return encoder(pixels, positions).transpose(1, 2).reshape(x.shape)
+
+    def top_down(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Fuse coarser maps into finer ones; fine to coarse, as ``maps``."""
+        fused = [maps[-1]]
+        for lateral, block, fine in zip(self.lateral_convs, self.fpn_blocks, maps[-2::-1]):
+            fused[0] = lateral(fused[0])
+            # to the size, not by the factor: odd sides were rounded up
+            larger = F.interpolate(fused[0], size=fine.shape[-2:])
+            fused.insert(0, block(torch.cat([larger, fine], dim=1)))
+        return fused
+
+    def bottom_up(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Fuse finer maps into coarser ones."""
+        fused = [maps[0]]
+        for downsample, block, coarse in zip(self.downsample_convs, self.pan_blocks, maps[1:]):
+            fused.append(block(torch.cat([downsample(fused[-1]), coarse], dim=1)))
+        return tuple(fused)

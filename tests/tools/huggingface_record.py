@@ -1,0 +1,169 @@
+"""What detectors of Hugging Face's ``transformers`` compute, written down so that tests need not have the package.
+
+    python -m tests.tools.huggingface_record          # writes tests/data/huggingface/*.json.gz
+
+Weights and images are drawn by name from fixed seeds, so a recording holds names and shapes of parameters only.
+"""
+
+import gzip
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FOLDER = Path(__file__).parents[1] / 'data' / 'huggingface'
+IMAGE_SIZE = (64, 96)
+# class and cx, cy, w, h in [0, 1] of the objects of two images
+OBJECTS = [
+    ([0, 2], [[0.3, 0.4, 0.3, 0.4], [0.7, 0.6, 0.5, 0.3]]),
+    ([1], [[0.5, 0.5, 0.6, 0.2]]),
+]
+WIDTHS = {
+    'basic': dict(embedding_size=16, hidden_sizes=[16, 32, 64, 128], depths=[2, 2, 2, 2]),
+    'bottleneck': dict(embedding_size=8, hidden_sizes=[32, 64, 128, 256], depths=[3, 4, 6, 3]),
+}
+# name of a recording -> family and the blocks of its backbone
+RECORDINGS = {
+    'rt_detr_basic': ('rt_detr', 'basic'),
+    'rt_detr_bottleneck': ('rt_detr', 'bottleneck'),
+    'rt_detr_v2': ('rt_detr_v2', 'basic'),
+    'rt_detr_v2_discrete': ('rt_detr_v2', 'basic'),
+}
+
+
+def drawn(name: str, shape: list[int]) -> Tensor:
+    """The value of the parameter or running statistic ``name``."""
+    noise = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape, dtype=np.float32)
+    leaf = name.rsplit('.', 1)[-1]
+    if leaf == 'num_batches_tracked':
+        return torch.tensor(0)
+    if leaf == 'running_var':
+        noise = 1 + 0.1 * np.abs(noise)
+    elif leaf == 'running_mean' or leaf == 'bias':
+        noise = 0.1 * noise
+    elif len(shape) >= 2:
+        noise = noise / np.float32(np.sqrt(np.prod(shape[1:])))
+    else:
+        noise = 1 + 0.1 * noise
+    return torch.from_numpy(np.asarray(noise, np.float32))
+
+
+def images() -> Tensor:
+    """Two images (2, 3, H, W) as the network gets them."""
+    return drawn('images.running_var', [2, 3, *IMAGE_SIZE]) - 1
+
+
+def build(name: str):
+    """The detector of ``transformers`` that a recording is of, with drawn weights."""
+    import transformers
+    from transformers.models.rt_detr.configuration_rt_detr_resnet import RTDetrResNetConfig
+
+    family, block = RECORDINGS[name]
+    stages = dict(layer_type=block, out_features=['stage2', 'stage3', 'stage4'])
+    backbone = RTDetrResNetConfig(**stages, **WIDTHS[block])
+    method = dict(decoder_method='discrete') if name.endswith('discrete') else {}
+    prefix = dict(rt_detr='RTDetr', rt_detr_v2='RTDetrV2')[family]
+    config = getattr(transformers, f'{prefix}Config')(
+        backbone_config=backbone,
+        encoder_hidden_dim=32,
+        encoder_in_channels=backbone.hidden_sizes[1:],
+        encoder_ffn_dim=48,
+        encoder_attention_heads=4,
+        d_model=32,
+        decoder_in_channels=[32, 32, 32],
+        decoder_ffn_dim=48,
+        decoder_layers=2,
+        decoder_attention_heads=4,
+        decoder_n_points=2,
+        num_queries=12,
+        num_denoising=8,
+        num_labels=3,
+        **method,
+    )
+    model = getattr(transformers, f'{prefix}ForObjectDetection')(config)
+    for key, tensor in stored(model).items():
+        tensor.copy_(drawn(key, list(tensor.shape)))
+    return model
+
+
+def build_detr():
+    """A DETR of ``transformers`` with drawn weights."""
+    from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
+
+    backbone = ResNetConfig(layer_type='bottleneck', out_features=['stage4'], **WIDTHS['bottleneck'])
+    config = DetrConfig(
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone=None,
+        backbone_config=backbone,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        num_queries=12,
+        num_labels=3,
+    )
+    model = DetrForObjectDetection(config)
+    for key, tensor in stored(model).items():
+        tensor.copy_(drawn(key, list(tensor.shape)))
+    return model
+
+
+def record_detr() -> dict:
+    """The recording of a DETR: what its last layer predicts."""
+    model = build_detr().eval()
+    with torch.no_grad():
+        outs = model(images())
+    return dict(
+        config=dict(model_type='detr', decoder_layers=2),
+        state={key: list(tensor.shape) for key, tensor in stored(model).items()},
+        logits=outs.logits.tolist(),
+        boxes=outs.pred_boxes.tolist(),
+    )
+
+
+def stored(model) -> dict[str, Tensor]:
+    """The state of a model, each shared parameter under its first name alone, without computed constants."""
+    names = {tensor.data_ptr(): key for key, tensor in reversed(model.state_dict().items())}
+    state = {key: tensor for key, tensor in model.state_dict().items() if names[tensor.data_ptr()] == key}
+    return {key: tensor for key, tensor in state.items() if not key.endswith('n_points_scale')}
+
+
+def record(name: str) -> dict:
+    """The recording: what a detector predicts, and its losses without denoising."""
+    model = build(name).eval()
+    labels = [dict(class_labels=torch.tensor(classes), boxes=torch.tensor(boxes)) for classes, boxes in OBJECTS]
+    with torch.no_grad():
+        outs = model(images())
+    model.config.num_denoising = 0
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    losses = model(images(), labels=labels).loss_dict
+    return dict(
+        config=dict(model_type=model.config.model_type, decoder_layers=model.config.decoder_layers),
+        state={key: list(tensor.shape) for key, tensor in stored(model).items()},
+        logits=outs.intermediate_logits.tolist(),
+        boxes=outs.intermediate_reference_points.tolist(),
+        losses={key: value.item() for key, value in losses.items()},
+    )
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    recordings = {name: record(name) for name in RECORDINGS}
+    recordings['detr'] = record_detr()
+    for name, recorded in recordings.items():
+        with gzip.open(FOLDER / f'{name}.json.gz', 'wt') as file:
+            json.dump(recorded, file)
+
+
+if __name__ == '__main__':
+    main()
