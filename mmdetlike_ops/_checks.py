@@ -1,4 +1,4 @@
-"""Checks of arguments: each raises one sentence that names the argument, what came and what is wanted."""
+"""Checks of arguments: each raises one sentence that names the argument, what was given and what is expected."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from ._library import COMPILED_FOR_CUDA
 
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-MOST_PIXELS = 2**31 - 1
+MOST_PIXELS = 2**31 - 1  # kernels count the pixels of a plane in int32
 MOST_SAMPLES = 4096  # what adaptive sampling takes at most, as kMaxSamples in csrc/common/roi.h
 
 

@@ -39,6 +39,7 @@ class Conv2dAdaptivePadding(nn.Conv2d):
         """
         check_float('Conv2dAdaptivePadding', 'x', x)
         check_shape('Conv2dAdaptivePadding', 'x', x, ('n', self.in_channels, 'h', 'w'))
+        # -(-a // b) is a / b rounded up
         missing = [
             max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
             for size, kernel, stride, dilation in zip(x.shape[2:], self.kernel_size, self.stride, self.dilation)

@@ -1,4 +1,4 @@
-"""Batch normalization: with constants, and with statistics over processes."""
+"""Batch normalization with frozen statistics, and with statistics over all processes."""
 
 import torch
 import torch.distributed as dist
@@ -146,7 +146,10 @@ def _process_group_exists() -> bool:
 
 
 def _statistics(x: Tensor, weight: float, group: 'dist.ProcessGroup | None') -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and variance (c,) over processes, each weighted by its `weight`, and the sum of weights, (1,)."""
+    """Mean and variance (c,) over processes, each weighted by its `weight`, and the sum of weights, (1,).
+
+    Two passes, the mean first: the mean square less the square of the mean would cancel where a mean is large.
+    """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     dims = [d for d in range(x.dim()) if d != 1]
     per_value = weight / max(x.numel() // x.shape[1], 1)
@@ -158,7 +161,7 @@ def _statistics(x: Tensor, weight: float, group: 'dist.ProcessGroup | None') -> 
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Every process gets the sum, so the gradient of each part is the sum of the gradients of all copies."""
+    """The sum over processes. Each of them gets it, so a summand's gradient is the sum of all processes' gradients."""
 
     @staticmethod
     def forward(ctx, x: Tensor, group: 'dist.ProcessGroup | None') -> Tensor:

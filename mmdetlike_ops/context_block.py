@@ -1,4 +1,4 @@
-"""Global context block."""
+"""Global context block, GCNet's attention."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _FUSIONS = ('channel_add', 'channel_mul')
 class ContextBlock(nn.Module):
     """Global context block (GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond, arXiv 1904.11492).
 
-    One pixel of context, pooled from the whole map, goes through two 1x1 convolutions and is fused with every pixel.
+    A context vector, pooled from the whole map, goes through two 1x1 convolutions and is fused with every pixel.
 
     Args:
         in_channels: Channels c of the input.

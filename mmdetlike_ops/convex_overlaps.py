@@ -76,7 +76,7 @@ def convex_iou(pointsets: Tensor, polygons: Tensor) -> Tensor:
 
 
 def turned(boxes: Tensor, clockwise: bool) -> Tensor:
-    """Rotated boxes whose angles are clockwise; `clockwise` says whether those of `boxes` (n, 5) are."""
+    """Rotated boxes (n, 5) with clockwise angles, from boxes whose angles are so already if `clockwise` is set."""
     return boxes if clockwise else torch.cat([boxes[:, :4], -boxes[:, 4:]], dim=1)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ._checks import check_choice, check_floating
 from ._library import kernels, register_backward
 
-# Axis, and whether the maximum runs toward smaller indices.
+# the axis, and whether the maximum runs toward smaller indices
 _MODES = {'bottom': (2, False), 'left': (3, True), 'right': (3, False), 'top': (2, True)}
 
 
@@ -35,8 +35,8 @@ register_backward('corner_pool', _backward, _setup_context)
 class CornerPool(nn.Module):
     """The running maximum along an axis of the map (CornerNet, arXiv 1808.01244).
 
-    A corner has no feature of its own object at its place: it learns of it from the maximum of the row or column that
-    it bounds. Among equal values the gradient goes to the last one that the maximum passes.
+    The corner of a box often lies outside of its object: it learns of the object from the maximum along the row or
+    column that it bounds. Among equal values the gradient goes to the last one that the maximum passes.
 
     Args:
         mode: Where the maximum runs to: with 'top' a pixel receives the largest value at or below it, with 'bottom' at

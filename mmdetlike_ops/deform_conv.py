@@ -10,9 +10,9 @@ from .deform_conv2d import check_no_bias, deform_conv2d, modulated_deform_conv2d
 
 
 class _DeformLayer(nn.Module):
-    """What the layers share: settings, the weight, and their repr."""
+    """The base of the deformable convolutions: their settings, weight and repr."""
 
-    transposed = False  # this and the next for code that treats layers as nn.Conv2d
+    transposed = False  # this and the next are for code that treats layers as nn.Conv2d
     output_padding = (0,)
     predictions_per_tap = 0  # numbers that `conv_offset` predicts, if the layer has one
 

@@ -12,6 +12,7 @@ ALL_IMAGES = 2**31 - 1  # an im2col_step that leaves the number of images unfold
 
 
 def _layout(x):
+    """The memory layout of `x`; one channel fits both, for which the kernels take the contiguous one."""
     return torch.channels_last if x.shape[1] > 1 and x.stride(1) == 1 else torch.contiguous_format
 
 
@@ -70,8 +71,8 @@ def deform_conv2d(
         stride: Pixels of `x` from one output to the next.
         padding: Pixels by which the first output's taps start before the map.
         dilation: Pixels between taps.
-        groups: Parts of the channels that are convolved apart.
-        deform_groups: Parts of the channels that have their own offsets.
+        groups: Groups of channels that are convolved separately.
+        deform_groups: Groups of channels with offsets of their own.
         bias: Must be False: this operator has none.
         im2col_step: At most this many images are unfolded at a time; divides the number of images unless it is larger.
             None for 32 whatever their number.
@@ -117,8 +118,8 @@ def modulated_deform_conv2d(
         stride: Pixels of `x` from one output to the next.
         padding: Pixels by which the first output's taps start before the map.
         dilation: Pixels between taps.
-        groups: Parts of the channels that are convolved apart.
-        deform_groups: Parts of the channels that have their own offsets and masks.
+        groups: Groups of channels that are convolved separately.
+        deform_groups: Groups of channels with offsets and masks of their own.
 
     Returns:
         (b, c_out, h_out, w_out), of the dtype and the memory layout of `x`.

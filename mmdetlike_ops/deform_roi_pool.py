@@ -147,7 +147,7 @@ class ModulatedDeformRoIPool(DeformRoIPool):
 class DeformRoIPoolPack(DeformRoIPool):
     """Deformable RoI pooling that computes its offsets from the features of the unmoved bins.
 
-    The last layer of `offset_fc` starts at 0: before training, nothing moves.
+    The last layer of `offset_fc` starts at 0, so that before training no bin moves.
 
     Args:
         output_size: Bins (height, width), or one number for both.

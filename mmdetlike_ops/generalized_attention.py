@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ._checks import check_float, check_shape
 from .layer_configs import fill_bias
 
-_WAVE_LENGTH = 1000.0
+_WAVE_LENGTH = 1000.0  # base of the periods of the position embedding, as in Relation Networks (arXiv 1711.11575)
 
 
 class GeneralizedAttention(nn.Module):
@@ -68,6 +68,7 @@ class GeneralizedAttention(nn.Module):
         if self.num_heads > self.in_channels:
             raise ValueError(f'{op}: num_heads is {self.num_heads}, at most {self.in_channels} is expected')
         _, query_position, _, position_only = self.attention_type
+        # a remainder of 1 is harmless: dim // 2 inputs of a layer are 2 * (dim // 4) sines and cosines all the same
         if (query_position or position_only) and self.position_embedding_dim % 4 > 1:
             raise ValueError(
                 f'{op}: position_embedding_dim is {self.position_embedding_dim}, a multiple of 4 is expected'
@@ -140,7 +141,7 @@ class GeneralizedAttention(nn.Module):
     def _position_energy(self, query: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
         height, width = queries.shape[2:]
         key_height, key_width = keys.shape[2:]
-        query = query.unflatten(2, (height, width)) * 0.5**0.5
+        query = query.unflatten(2, (height, width)) * 0.5**0.5  # the sum of two terms keeps the variance of one
         along_y = self.appr_geom_fc_y(self._embed_offsets(height, key_height, query))
         along_x = self.appr_geom_fc_x(self._embed_offsets(width, key_width, query))
         along_y, along_x = (feature.unflatten(-1, (self.num_heads, -1)) for feature in (along_y, along_x))

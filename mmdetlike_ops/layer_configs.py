@@ -1,4 +1,4 @@
-"""Convolutions and norm layers that a module takes as `dict(type='BN', ...)`, by name or as a class."""
+"""Building convolutions and norm layers from configs such as `dict(type='BN', ...)`."""
 
 from collections.abc import Mapping
 

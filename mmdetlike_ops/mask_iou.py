@@ -35,15 +35,16 @@ def mask_iou(a: Tensor, b: Tensor, mode: str = 'iou') -> Tensor:
 
 
 def mask_intersections(a: Tensor, b: Tensor) -> Tensor:
-    """How many pixels each mask of `a`, (n, h, w) bool, shares with each of `b`, (m, h, w): (n, m) float32.
+    """The number of pixels, (n, m) float32, that each mask of `a` (n, h, w) bool shares with each of `b` (m, h, w).
 
-    A product of matrices, a part of the pixels at a time, so that the masks in float32 take little memory at once.
+    Intersections are a product of matrices, computed from a part of the pixels at a time: all masks in float32 would
+    take four times their memory.
     """
     first = a.flatten(1)
     second = b.flatten(1)
     shared = torch.zeros(len(a), len(b), device=a.device)
     step = max(_CHUNK_BYTES // (4 * max(len(a) + len(b), 1)), 1)
-    with torch.autocast(a.device.type, enabled=False):  # half precision does not count to 2049
+    with torch.autocast(a.device.type, enabled=False):  # float16 cannot count beyond 2048
         for start in range(0, first.shape[1], step):
             part = slice(start, start + step)
             shared += first[:, part].float() @ second[:, part].float().T

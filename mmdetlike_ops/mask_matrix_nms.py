@@ -75,6 +75,7 @@ def _overlaps_with_better(masks: Tensor, labels: Tensor, area: Tensor) -> Tensor
 
 
 def _decay(overlaps: Tensor, kernel: str, sigma: float) -> Tensor:
+    """The factors (n,) of the scores, from `overlaps` (n, n) of masks (columns) with better ones (rows)."""
     if len(overlaps) == 0:
         return overlaps.new_ones(0)
     largest = overlaps.amax(dim=0)[:, None]

@@ -1,4 +1,4 @@
-"""Convolution computed only where a mask is set."""
+"""Convolution that is computed only where a mask is set."""
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,10 @@ def masked_conv2d(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve at the places of the output where a mask is set (Guided Anchoring, arXiv 1901.03278).
+    """Convolve at those positions of the output where a mask is set (Guided Anchoring, arXiv 1901.03278).
 
-    The cost grows with the number of places: for each element of the filter, their pixels are gathered and multiplied
-    with its weights.
+    The cost grows with the number of positions: for each element of the filter, their pixels are gathered and
+    multiplied with its weights.
 
     Args:
         features: (n, c, h, w).
@@ -48,6 +48,7 @@ def masked_conv2d(
     _check_mask(mask, features, _output_size(features, weight, padding, stride, dilation))
     padded = nn.functional.pad(features, (padding[1], padding[1], padding[0], padding[0]))
     image, row, column = (mask > 0).nonzero(as_tuple=True)
+    # the flat index of the pixel under the first element of the filter, for each position
     first = (image * padded.shape[2] + row * stride[0]) * padded.shape[3] + column * stride[1]
     values = _correlate(padded, first, weight.to(features.dtype), dilation, groups)
     if bias is not None:
@@ -57,7 +58,7 @@ def masked_conv2d(
 
 
 def _correlate(padded: Tensor, first: Tensor, weight: Tensor, dilation: tuple[int, int], groups: int) -> Tensor:
-    """(places, out_c) sums of products, at least float32, of the pixels that follow those numbered `first`."""
+    """The convolution (positions, out_c), at least float32, of patches that begin at the flat indices `first`."""
     channels = padded.shape[1]
     width = padded.shape[3]
     pixels = padded.permute(0, 2, 3, 1).reshape(-1, channels)

@@ -158,10 +158,10 @@ class MultiScaleDeformableAttention(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Start with equal weights of points that lie 1, 2, ... pixels away in a direction of each head."""
+        """Start with equal attention to points 1, 2, ... pixels away, in another direction for each head."""
         angles = torch.arange(self.num_heads, dtype=torch.float32) * (2 * math.pi / self.num_heads)
         directions = torch.stack([angles.cos(), angles.sin()], dim=-1)
-        directions /= directions.abs().amax(dim=-1, keepdim=True)
+        directions /= directions.abs().amax(dim=-1, keepdim=True)  # onto a square: the points are whole pixels away
         steps = torch.arange(1, self.num_points + 1, dtype=torch.float32)[:, None]
         offsets = (directions[:, None, None] * steps).expand(-1, self.num_levels, -1, -1)
         self.sampling_offsets.bias.copy_(offsets.reshape(-1))
@@ -211,7 +211,7 @@ class MultiScaleDeformableAttention(nn.Module):
             value = value.transpose(0, 1)
         self._check(query, reference_points, spatial_shapes, level_start_index)
         value = self.value_proj(value)
-        if key_padding_mask is not None:
+        if key_padding_mask is not None:  # after the projection, whose bias would make padding count
             value = value.masked_fill(key_padding_mask[..., None], 0.0)
         locations, weights = self._points(query, reference_points, spatial_shapes)
         value = value.unflatten(-1, (self.num_heads, -1))
@@ -226,12 +226,14 @@ class MultiScaleDeformableAttention(nn.Module):
         return ms_deform_attn(value, spatial_shapes, level_start_index, locations, weights, self.im2col_step)
 
     def _points(self, query: Tensor, reference: Tensor, spatial_shapes: Tensor) -> tuple[Tensor, Tensor]:
+        """Sampling locations (b, q, heads, levels, points, 2), normalized, and their attention weights."""
         samples = (self.num_heads, self.num_levels, self.num_points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*samples, 2))
         weights = (
             self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1).unflatten(-1, samples[1:])
         )
         centers = reference[:, :, None, :, None, :2]
+        # softmax is over the points of all levels together
         if reference.shape[-1] == 2:
             sizes = spatial_shapes.flip(1).to(offsets)[:, None]
             return centers + offsets / sizes, weights

@@ -115,6 +115,7 @@ def nms_match(dets: Tensor, thr: float) -> list[list[int]]:
     kept = nms(boxes, scores, thr)[1]
     if kept.numel() == 0:
         return []
+    # argmax of a mask is its first True: the best kept box that overlaps
     leader = kept[(bbox_overlaps(boxes, boxes[kept]) > thr).int().argmax(dim=1)].tolist()
     order = scores.argsort(descending=True, stable=True)
     groups = {i: [i] for i in kept.tolist()}
@@ -147,6 +148,7 @@ def _read_settings(nms_cfg: dict) -> tuple[str, dict]:
 
 
 def _sort_by_score(boxes, scores):
+    """All boxes, as `batched_nms` returns them, sorted by falling score."""
     wide = tuple(getattr(boxes, 'shape', ())[1:]) in ((5,), (8,))
     check_scored_boxes('batched_nms', boxes, scores, boxes.shape[1] if wide else 4)
     scores, kept = scores.sort(descending=True, stable=True)
@@ -154,6 +156,7 @@ def _sort_by_score(boxes, scores):
 
 
 def _grouped_nms(boxes, scores, groups, iou_threshold, offset=0, score_threshold=0, max_num=-1):
+    """`nms` where only boxes of one group, (n,) int64, suppress each other; None puts all in one."""
     check_scored_boxes('nms', boxes, scores)
     check_range('nms', 'iou_threshold', iou_threshold, 0, 1)
     check_choice('nms', 'offset', offset, (0, 1))

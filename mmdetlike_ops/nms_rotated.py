@@ -69,7 +69,7 @@ def grouped_convex_nms(
     iou_threshold: float,
     clockwise: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """`nms_rotated` or `nms_quadri`, named by `op`, where only boxes of one group overlap; None puts all in one."""
+    """`nms_rotated` or `nms_quadri` (`op`) where only boxes of one group suppress each other; None puts all in one."""
     check_scored_boxes(op, boxes, scores, COLUMNS[op])
     check_range(op, 'iou_threshold', iou_threshold, 0, 1)
     if groups is not None:

@@ -12,6 +12,8 @@ _MAX_POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
 
 class _NonLocal(nn.Module):
+    """The non-local block for any number of dimensions; see `NonLocal2d`."""
+
     _abbr_ = 'nonlocal_block'  # its name in a backbone that takes it as a plugin
     _dimensions = 2
 
@@ -46,7 +48,8 @@ class _NonLocal(nn.Module):
             self.phi = pool(2) if mode == 'gaussian' else nn.Sequential(self.phi, pool(2))
 
     def _add_convs(self, conv_cfg: dict, norm_cfg: dict | None) -> None:
-        channels, hidden = self.in_channels, self.inter_channels
+        channels = self.in_channels
+        hidden = self.inter_channels
         self.g = ConvNorm(self._name, channels, hidden, conv_cfg)
         self.conv_out = ConvNorm(self._name, hidden, channels, conv_cfg, norm_cfg)
         if self.mode != 'gaussian':
@@ -84,8 +87,10 @@ class _NonLocal(nn.Module):
     def _means(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Means of `value` (n, k, c') for `query` (n, q, c) and `key` (n, k, c): (n, q, c')."""
         if self.mode == 'dot_product':
+            # without a softmax the product is associative: (c, c') is formed instead of (q, k)
             return query @ (key.transpose(1, 2) @ value) / key.shape[1]
         if self.mode == 'concatenation':
+            # a projection of a pair is the sum of one of each part: the pairs needn't be formed
             to_query, to_key = self.concat_project.conv.weight.view(2, self.inter_channels)
             weights = F.relu((query @ to_query)[:, :, None] + (key @ to_key)[:, None])
             return weights @ value / key.shape[1]

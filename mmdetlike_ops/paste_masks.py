@@ -1,4 +1,4 @@
-"""Masks of boxes, pasted into the image."""
+"""Pasting the masks of boxes into the image."""
 
 import torch
 from torch import Tensor

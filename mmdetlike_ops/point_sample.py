@@ -1,4 +1,4 @@
-"""Features at points, and regions pooled by them."""
+"""Sampling features at points, and pooling regions by it."""
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,7 @@ def point_sample(
 
 
 def rel_roi_point_to_abs_img_point(rois: Tensor, rel_roi_points: Tensor) -> Tensor:
-    """Points relative to regions, in pixels of the image.
+    """Convert points relative to regions to pixels of the image.
 
     Args:
         rois: (n, 5) image index and xyxy in pixels, or (n, 4) xyxy.
@@ -74,7 +74,7 @@ def rel_roi_point_to_abs_img_point(rois: Tensor, rel_roi_points: Tensor) -> Tens
 def abs_img_point_to_rel_img_point(
     abs_img_points: Tensor, img: Tensor | tuple[int, int], spatial_scale: float = 1.0
 ) -> Tensor:
-    """Points in pixels of the image, relative to a map of it.
+    """Convert points in pixels of the image to fractions of a feature map's sides.
 
     Args:
         abs_img_points: (n, p, 2) x and y in pixels.
@@ -98,7 +98,7 @@ def abs_img_point_to_rel_img_point(
 def rel_roi_point_to_rel_img_point(
     rois: Tensor, rel_roi_points: Tensor, img: Tensor | tuple[int, int], spatial_scale: float = 1.0
 ) -> Tensor:
-    """Points relative to regions, relative to a map of the image: what `point_sample` takes.
+    """Convert points relative to regions to fractions of a feature map's sides, which `point_sample` takes.
 
     Args:
         rois: (n, 5) image index and xyxy in pixels of the image, or (n, 4) xyxy.

@@ -63,7 +63,7 @@ def min_area_polygons(pointsets: Tensor) -> Tensor:
 
 
 def points_in_polygons(points: Tensor, polygons: Tensor) -> Tensor:
-    """Which points lie inside which quadrilaterals. Carries no gradient.
+    """Whether points lie inside quadrilaterals. Carries no gradient.
 
     Args:
         points: (n, 2) x, y in pixels.

@@ -1,4 +1,4 @@
-"""PSAMask: from a mask around each pixel to attention between all pixels."""
+"""PSAMask: turns a mask around each pixel into attention between all pixels."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""How rotated boxes are spelled elsewhere."""
+"""Conversion of rotated boxes from and to Detectron2's convention."""
 
 import math
 
@@ -9,7 +9,7 @@ from ._checks import check_table
 
 
 def rotated_boxes_from_detectron2(boxes: Tensor) -> Tensor:
-    """Rotated boxes as Detectron2 writes them, in our spelling.
+    """Convert rotated boxes from Detectron2's convention to ours.
 
     | | columns | angle | a positive angle, seen in the image |
     |---|---|---|---|
@@ -30,7 +30,7 @@ def rotated_boxes_from_detectron2(boxes: Tensor) -> Tensor:
 
 
 def rotated_boxes_to_detectron2(boxes: Tensor) -> Tensor:
-    """The inverse of `rotated_boxes_from_detectron2`, whose table compares the spellings.
+    """The inverse of `rotated_boxes_from_detectron2`, whose table compares the conventions.
 
     Args:
         boxes: (n, 5) with angles in radians, clockwise.

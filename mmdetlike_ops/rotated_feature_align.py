@@ -1,4 +1,4 @@
-"""Feature refinement: features plus those found where each position's box lies."""
+"""Feature refinement of R3Det: adds to each position the features at the points of its box."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Switchable atrous convolution and the weight standardisation it is built on."""
+"""Switchable atrous convolution and the weight standardization it is built on."""
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,9 @@ def _moments(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class ConvAWS2d(nn.Conv2d):
-    """Convolution with adaptive weight standardisation: DetectoRS, arXiv 2006.02334.
+    """Convolution with adaptive weight standardization: DetectoRS, arXiv 2006.02334.
 
-    Each filter is standardised, scaled by the buffer ``weight_gamma`` and shifted by ``weight_beta``. Loading a
+    Each filter is standardized, scaled by the buffer ``weight_gamma`` and shifted by ``weight_beta``. Loading a
     checkpoint without these sets them to the moments of its weights, so that its filters stay as they were.
 
     Args:
@@ -46,14 +46,14 @@ class ConvAWS2d(nn.Conv2d):
         self.register_buffer('weight_gamma', torch.ones(out_channels, 1, 1, 1))
         self.register_buffer('weight_beta', torch.zeros(out_channels, 1, 1, 1))
 
-    def standardised_weight(self) -> Tensor:
+    def standardized_weight(self) -> Tensor:
         """The filters as they are applied, (out_channels, in_channels / groups, kh, kw)."""
         mean, std = _moments(self.weight)
         return self.weight_gamma * (self.weight - mean) / std + self.weight_beta
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, in_channels, h, w) -> (b, out_channels, h_out, w_out)."""
-        return self._conv_forward(x, self.standardised_weight(), self.bias)
+        return self._conv_forward(x, self.standardized_weight(), self.bias)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         weight = state_dict.get(f'{prefix}weight')
@@ -123,7 +123,7 @@ class SAConv2d(ConvAWS2d):
         mode = 'reflect' if min(x.shape[2:]) > 2 else 'replicate'
         near = F.avg_pool2d(F.pad(x, (2, 2, 2, 2), mode=mode), kernel_size=5, stride=1)
         switch = self.switch(near)
-        weight = self.standardised_weight()
+        weight = self.standardized_weight()
         small = self._convolve(x, weight, 1, self.offset_s(near) if self.use_deform else None)
         large = self._convolve(x, weight + self.weight_diff, 3, self.offset_l(near) if self.use_deform else None)
         out = switch * small + (1 - switch) * large

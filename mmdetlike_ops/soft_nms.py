@@ -57,7 +57,7 @@ def grouped_soft_nms(
     method: str = 'linear',
     offset: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """`soft_nms` where only boxes of one group, (n,) int64, overlap; None puts all in one."""
+    """`soft_nms` where only boxes of one group, (n,) int64, lower each other's scores; None puts all in one."""
     check_scored_boxes('soft_nms', boxes, scores)
     check_choice('soft_nms', 'method', method, _METHODS)
     check_choice('soft_nms', 'offset', offset, (0, 1))
@@ -75,5 +75,5 @@ def grouped_soft_nms(
         offset,
     )
     kept = decayed.argsort(descending=True, stable=True)
-    kept = kept[~decayed[kept].isnan()]
+    kept = kept[~decayed[kept].isnan()]  # the kernel marks what is dropped by NaN
     return torch.cat([boxes[kept], decayed[kept, None]], dim=1), kept

@@ -43,6 +43,7 @@ def softmax_focal_loss(
     logits = input if input.dtype == torch.float64 else input.float()
     cost = F.cross_entropy(logits, labels, reduction='none', ignore_index=_NO_CLASS)
     # 1 - p, kept from 0, where the derivative of a power below 1 is infinite
+    # expm1 keeps the digits of 1 - exp(-cost) where the cost is small
     rest = (-torch.expm1(-cost)).clamp(min=torch.finfo(cost.dtype).tiny)
     loss = (alpha * rest**gamma * cost).to(input.dtype)
     if weight is not None:

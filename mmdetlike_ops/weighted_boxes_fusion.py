@@ -68,7 +68,7 @@ def weighted_boxes_fusion(
 
 
 class _Clusters:
-    """The fused boxes of one class, and the sums that make them."""
+    """The fused boxes of one class, and the running sums that they are computed from."""
 
     def __init__(self, capacity: int, models: int):
         self.count = 0
@@ -86,7 +86,7 @@ class _Clusters:
     def add(self, box: np.ndarray, score: float, model: int, weight: float, iou_thr: float) -> None:
         overlaps = _iou(box, self.boxes())
         i = int(overlaps.argmax()) if self.count else 0
-        if not self.count or not overlaps[i] > iou_thr:
+        if not self.count or not overlaps[i] > iou_thr:  # begins a new cluster
             i = self.count
             self.count = self.count + 1
         self.weighted_boxes[i] += score * box

@@ -1,4 +1,4 @@
-"""torchrun without its reports and tracebacks: each process has said in its own sentence what was wrong.
+"""torchrun without its reports and tracebacks, as each process prints its own sentence about what was wrong.
 
 What dist_train.sh and dist_test.sh start: distributed_run.py [options of torchrun] SCRIPT [arguments of the script]
 """

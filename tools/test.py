@@ -42,7 +42,8 @@ def resolve(args: argparse.Namespace):
     if args.tta:
         augment_test(cfg)
     check_readable(args.checkpoint)
-    cfg.load_from, cfg.resume = args.checkpoint, False
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     if args.format_only:
         formatting = [evaluator for evaluator in evaluators if _is_coco_metric(evaluator)]
@@ -68,7 +69,7 @@ def _is_coco_metric(evaluator: dict) -> bool:
 
 
 def _checked_file(out: str) -> str:
-    """The path of a file to write, once it is clear that it can be."""
+    """The path of the file for predictions, checked before they are made."""
     path = Path(out).expanduser()
     if path.suffix not in ('.pkl', '.pickle'):
         raise ConfigError(f'--out must be a .pkl file, got {out}')
@@ -89,7 +90,7 @@ def main(argv=None) -> None:
 
 
 def _saved_predictions(out: str | None) -> str:
-    """What a test that is stopped now has left."""
+    """A sentence about the predictions that a test has written if it is stopped now."""
     if out is None:
         return 'there are no scores'
     path = Path(out).expanduser()

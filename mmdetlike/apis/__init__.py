@@ -1,4 +1,4 @@
-"""What users call: a detector from a config and a checkpoint, and its predictions for pictures and videos."""
+"""The functions that users call: build a detector from config and checkpoint, predict on pictures and videos."""
 
 from mmdetlike.apis.detector import init_detector
 from mmdetlike.apis.inference import inference_detector

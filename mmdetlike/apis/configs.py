@@ -1,4 +1,4 @@
-"""Where the config of a detector comes from: a file, the name of one that is shipped, or a checkpoint."""
+"""Finding the config of a detector: from a file, the name of a shipped one, or a checkpoint."""
 
 import copy
 from pathlib import Path
@@ -18,7 +18,7 @@ _SCOPES = (SCOPE, *ALIASES, 'mmengine')
 
 
 def as_config(model: str | Path | Config | dict, cfg_options: dict | None = None, scope: str = SCOPE) -> Config:
-    """A config of our own from a path, a name or a ``Config``, which is left as it is.
+    """A ``Config`` from a path, a name, or a copy of a given one.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -1,4 +1,4 @@
-"""A detector from a config and a checkpoint."""
+"""Building a detector from a config and a checkpoint."""
 
 import contextlib
 import warnings
@@ -50,7 +50,8 @@ def init_detector(
     """
     if _is_device(palette) and (device is None or isinstance(device, dict)):
         cfg_options = device or cfg_options
-        palette, device = 'none', palette
+        device = palette
+        palette = 'none'
     if _is_device(checkpoint) and not Path(str(checkpoint)).exists():
         raise ConfigError(f'checkpoint={str(checkpoint)!r} is a device: write device={str(checkpoint)!r}')
     cfg = as_config(find_config(config) if isinstance(config, (str, Path)) else config, cfg_options)
@@ -59,11 +60,11 @@ def init_detector(
     loaded = {} if checkpoint is None else read_weights(checkpoint, trust_checkpoint)
     if checkpoint is not None:
         fill(model, loaded, str(checkpoint))
-    return finish(model, cfg, loaded, palette, device)
+    return make_ready(model, cfg, loaded, palette, device)
 
 
 def _is_device(value) -> bool:
-    """Whether a value names a device, be it there or not; no name of a palette or color does."""
+    """Whether a value names a device, present or not; no name of a palette or a color does."""
     if isinstance(value, torch.device):
         return True
     try:
@@ -97,7 +98,7 @@ def _devices() -> list[str]:
 
 
 def _why(error: Exception, limit: int = 80) -> str:
-    """What torch says, unless it is one of its lists of all that there could be."""
+    """The first line of torch's message, unless it is long, as its lists of all kinds of devices are."""
     lines = str(error).strip().splitlines() or ['']
     return f' ({lines[0].rstrip(". ")})' if 0 < len(lines[0]) <= limit else ''
 
@@ -128,8 +129,8 @@ def _fetches(init_cfg) -> bool:
     return isinstance(init_cfg, dict) and init_cfg.get('checkpoint') is not None
 
 
-def finish(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list, device: torch.device) -> nn.Module:
-    """Tell a model its config and classes, and put it to its device in eval mode."""
+def make_ready(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list, device: torch.device) -> nn.Module:
+    """Give a model its config, classes and palette, and put it on its device in eval mode."""
     model.cfg = cfg
     model.dataset_meta = find_dataset_meta(model, cfg, checkpoint.get('meta') or {})
     set_palette(model, palette)
@@ -148,7 +149,7 @@ def set_palette(model: nn.Module, palette: str | list) -> None:
 
 
 def find_dataset_meta(model: nn.Module, cfg: Config, checkpoint_meta: dict) -> dict:
-    """The classes: from the checkpoint, else from the test dataset of the config, else only their number."""
+    """The classes, from the checkpoint, else from the test dataset of the config, else as 'class_0', 'class_1', ..."""
     meta = _meta_of_checkpoint(checkpoint_meta) or _meta_of_dataset(cfg)
     number = count_classes(model)
     if meta and len(meta['classes']) >= number:
@@ -179,7 +180,7 @@ def _meta_of_dataset(cfg: Config) -> dict:
 
 
 def count_classes(model: nn.Module) -> int:
-    """How many classes the heads of a model tell apart."""
+    """The largest number of classes that a head of a model predicts, 1 if none says."""
     counts = [
         module.num_classes
         for module in model.modules()

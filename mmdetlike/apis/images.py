@@ -1,4 +1,4 @@
-"""Pictures in memory, in whatever form users have them, as the arrays that pipelines take."""
+"""Converting pictures in memory, in whatever form users have them, to the arrays that pipelines take."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def is_single(images) -> bool:
 
 
 def each(images: Iterable | np.ndarray | torch.Tensor) -> Iterator:
-    """The pictures, one by one, of what isn't single: entries of stacks are taken out."""
+    """The pictures of a list, generator or stack, one by one; a stack within a list is taken apart, too."""
     for entry in images:
         if isinstance(entry, (np.ndarray, torch.Tensor)) and entry.ndim == 4:
             yield from entry
@@ -37,7 +37,7 @@ def each(images: Iterable | np.ndarray | torch.Tensor) -> Iterator:
 
 
 def _is_series(images) -> bool:
-    """Whether its entries may be pictures: files yield lines, bytes numbers and dicts keys."""
+    """Whether entries may be pictures; those of files are lines, of bytes numbers, of dicts keys."""
     return (
         isinstance(images, Iterable)
         and not isinstance(images, (bytes, bytearray, dict))
@@ -101,7 +101,7 @@ def _array_of_tensor(image: torch.Tensor) -> np.ndarray:
 
 
 def describe(image: Image) -> str:
-    """What messages call a picture."""
+    """The name of a picture in messages."""
     if isinstance(image, (str, Path)):
         return str(image)
     kind = 'tensor' if isinstance(image, torch.Tensor) else 'PIL image' if isinstance(image, PillowImage) else 'array'

@@ -20,7 +20,7 @@ def inference_detector(
     batch_size: int = 1,
     channel_order: str = 'bgr',
 ) -> DetDataSample | list[DetDataSample]:
-    """Detect objects.
+    """Detect the objects in one picture or several.
 
     Args:
         model: Detector, from ``init_detector``; it predicts in eval mode and is left in the mode that it is in.
@@ -64,7 +64,7 @@ def predict_batch(model: nn.Module, data: Sequence[dict]) -> list[DetDataSample]
 
 @contextlib.contextmanager
 def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """A model predicts in eval mode, whatever mode it is in; each of its modules is given back as it was."""
+    """Within this context a model is in eval mode; after it, each of its modules is in the mode that it was in."""
     training = [module for module in model.modules() if module.training]
     if training:
         model.eval()
@@ -72,7 +72,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module in training:
-            module.training = True
+            module.training = True  # not train(), which would switch frozen submodules, too
 
 
 def _check_precision(model: nn.Module) -> None:

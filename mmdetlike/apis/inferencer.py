@@ -1,4 +1,4 @@
-"""From pictures in any form to predictions as plain data, drawn pictures and files."""
+"""Inference on pictures in any form, giving predictions as plain data, drawn pictures and files."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from mmdetlike.apis.configs import as_config, config_in_checkpoint
-from mmdetlike.apis.detector import build_model, check_device, fill, finish, read_weights, set_palette
+from mmdetlike.apis.detector import build_model, check_device, fill, make_ready, read_weights, set_palette
 from mmdetlike.apis.images import Image, check_channel_order, describe
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
 from mmdetlike.apis.pipeline import build_pipeline
@@ -29,14 +29,14 @@ from mmdetlike.utils.config import find_config, located
 from mmdetlike.utils.outputs import is_url
 
 _LISTED = 20  # unreadable inputs to name at the end
-_counter = itertools.count()
+_counter = itertools.count()  # mmengine keeps one visualizer for each name: each inferencer needs a name of its own
 # A visualizer keeps what it has drawn until it is fetched; its own lock could be neither copied nor sent to a process.
 _drawing = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Look:
-    """How predictions are shown.
+    """How the predictions of a call are drawn, shown and printed.
 
     Args:
         draw: Draw pictures.
@@ -57,7 +57,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one input: a sample with predictions and its picture (h, w, 3), RGB, or an error."""
+    """The outcome of one input: a sample with predictions and its picture (h, w, 3), RGB, or an error."""
 
     item: Item
     sample: DetDataSample | None = None
@@ -101,7 +101,7 @@ class DetInferencer:
             device = check_device(device)
             loaded = {} if weights is None else read_weights(weights, trust_checkpoint)
             cfg = _config_of(model, loaded, weights, scope)
-            self.model = finish(_filled(cfg, loaded, weights), cfg, loaded, palette, device)
+            self.model = make_ready(_model_with_weights(cfg, loaded, weights), cfg, loaded, palette, device)
         self.cfg = self.model.cfg
         self.show_progress = show_progress
         self.pipeline = build_pipeline(self.cfg)
@@ -161,7 +161,9 @@ class DetInferencer:
         save_vis = bool(out_dir) and not no_save_vis
         save_pred = bool(out_dir) and not no_save_pred
         look = Look(save_vis or return_vis or show, show, wait_time, draw_pred, pred_score_thr, print_result)
-        predictions, pictures, failures = [], [], []
+        predictions = []
+        pictures = []
+        failures = []
         with ResultWriter(out_dir, save_vis, save_pred, sources) as writer:
             for outcome in self._outcomes(sources, batch_size, look.draw, channel_order):
                 prediction, picture = self._finish(outcome, look, writer)
@@ -185,7 +187,7 @@ class DetInferencer:
     def _outcomes(
         self, sources: Iterable, batch_size: int, keep_images: bool, channel_order: str = 'bgr'
     ) -> Iterator[Outcome]:
-        """What comes of each picture, in order."""
+        """The outcome of each picture, in order."""
         total = count(sources)
         sole = isinstance(sources, list) and len(sources) == 1
         hidden = not self.show_progress or total == 1
@@ -196,7 +198,7 @@ class DetInferencer:
                 bar.update(len(items))
 
     def _prepare(self, item: Item, keep_image: bool, sole: bool, channel_order: str) -> tuple[Outcome, dict | None]:
-        """The input of the model for a picture, if it can be read."""
+        """The input of the model for a picture; None, with the error in the outcome, if it can't be read."""
         try:
             results = self._load(item, channel_order)
         except (ImageError, TypeError, ValueError) as error:
@@ -260,7 +262,7 @@ def _check_threshold(pred_score_thr: float) -> None:
 
 
 def _ready(model: nn.Module, weights, device, palette) -> nn.Module:
-    """A detector that was built elsewhere."""
+    """Check a detector that was built elsewhere, and put it on its device in eval mode."""
     if weights is not None:
         raise ValueError(
             f'weights={str(weights)!r} were given with a {type(model).__name__} that has its own: give the config '
@@ -288,7 +290,7 @@ def _config_of(model, loaded: dict, weights, scope: str) -> Config:
     return as_config(model, scope=scope)
 
 
-def _filled(cfg: Config, loaded: dict, weights) -> nn.Module:
+def _model_with_weights(cfg: Config, loaded: dict, weights) -> nn.Module:
     model = build_model(cfg)
     if weights is None:
         warnings.warn('no weights were given: the detector is untrained, its predictions are random', stacklevel=4)

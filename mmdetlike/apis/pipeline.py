@@ -1,4 +1,4 @@
-"""The test pipeline of a config, changed so that it takes a picture by its path or as an array."""
+"""Adapting the test pipeline of a config so that it takes a picture by its path or as an array."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -32,10 +32,10 @@ def dataset_config(cfg: Config) -> dict | None:
 
 
 class InferencePipeline:
-    """From a picture, a path or an array, to what a detector's ``test_step`` takes.
+    """The steps of a test pipeline, changed to prepare a path or an array for a detector's ``test_step``.
 
-    Steps say what they do by ``role``, see `BaseTransform`. What loads the picture is replaced as needed; what loads
-    annotations is left out. ``meta_keys`` that only the dataset knows are left out, too.
+    A step tells by its ``role`` (see `BaseTransform`) whether it loads the picture, and is replaced as needed, or
+    needs annotations, and is left out. ``meta_keys`` that only a dataset knows are left out, too.
 
     Args:
         steps: Transform configs of a test pipeline.
@@ -78,7 +78,7 @@ class InferencePipeline:
 def build_pipeline(
     cfg: Config | None, test_pipeline: Callable | Sequence[dict] | None = None, channel_order: str = 'bgr'
 ) -> Callable:
-    """What prepares a picture: ``test_pipeline``, or that of the config.
+    """The callable that prepares a picture for the model, by ``test_pipeline`` or by that of the config.
 
     Args:
         cfg: Config of the detector.
@@ -127,12 +127,12 @@ def _name(step: dict | Callable) -> str:
 
 
 def _role(step: dict | Callable) -> str | None:
-    """What a step says that it does; where it says nothing, what its name says."""
+    """The role that a step declares; where it declares none, the one that its name suggests."""
     return getattr(_class(step), 'role', None) or _role_by_name(_name(step))
 
 
 def _class(step: dict | Callable):
-    """What a step is built of, as far as that is known."""
+    """The class, or the callable itself, of a step; None if it isn't registered."""
     kind = step.get('type') if isinstance(step, dict) else step
     return TRANSFORMS.get(kind) if isinstance(kind, str) else kind
 
@@ -144,7 +144,7 @@ def _role_by_name(name: str) -> str | None:
 
 
 def _loader(steps: Sequence[dict]) -> dict:
-    """The step that loads the picture: one that says so, else the first if it isn't ours: nothing goes without one."""
+    """The step that loads the picture: one of that role, else the first one if it isn't ours and may do it unsaid."""
     found = [step for step in steps if _role(step) == 'image'] or [step for step in steps[:1] if not _is_ours(step)]
     return found[0] if found else {}
 

@@ -1,4 +1,4 @@
-"""Predictions as plain data, and the files they are written to."""
+"""Converting predictions to plain data, and writing them to files."""
 
 import json
 import math
@@ -100,7 +100,8 @@ class ResultWriter:
         known = sources if isinstance(sources, list) and (save_vis or save_pred) else []  # generators are read later
         self._files = [source for source in known if isinstance(source, (str, Path))]
         self._outputs = OutputFolder(out_dir or '.', self._files)
-        self._save_vis, self._save_pred = save_vis, save_pred
+        self._save_vis = save_vis
+        self._save_pred = save_pred
         self._written = 0
         self._video: _VideoWriter | None = None
         if save_vis or save_pred:
@@ -131,7 +132,7 @@ class ResultWriter:
         self._written += 1
 
     def summary(self) -> str:
-        """Where everything was written; empty if nothing was."""
+        """The folders that outputs were written to; empty if there are none."""
         written = {'pictures': ('vis', self._save_vis), 'predictions': ('preds', self._save_pred)}
         folders = {what: self._outputs.folder / name for what, (name, wanted) in written.items() if wanted}
         return ', '.join(f'{what} in {path}' for what, path in folders.items() if path.is_dir())
@@ -176,7 +177,8 @@ class _VideoWriter:
     """An annotated video, and a JSON list with the predictions of each frame, written as frames come."""
 
     def __init__(self, video: Video, vis: Path | None, preds: Path | None) -> None:
-        self.video, self._vis = video, vis
+        self.video = video
+        self._vis = vis
         self._pictures = None
         self._shape: tuple[int, int] | None = None
         self._json = None if preds is None else open(preds, 'w')  # noqa: SIM115  closed by close()

@@ -1,4 +1,4 @@
-"""What a user may hand over to be looked at, as one stream of pictures."""
+"""Turning inputs (paths, folders, patterns, URLs, videos, pictures in memory) into one stream of pictures."""
 
 import glob
 import urllib.error
@@ -29,7 +29,7 @@ _TIMEOUT = 30  # seconds without an answer
 
 @dataclass(frozen=True)
 class Item:
-    """One picture to look at.
+    """One picture to predict on.
 
     Args:
         image: Path, URL or picture in memory; of a video the frame (h, w, 3), BGR.
@@ -43,7 +43,7 @@ class Item:
 
 
 def expand(inputs) -> list[Image] | Iterator[Image]:
-    """Paths, URLs and pictures, one by one, of what a user handed over.
+    """Expand what a user handed over to paths, URLs and pictures.
 
     Args:
         inputs: Path of a picture, video or folder, glob pattern, URL, picture in memory, or a list, generator or stack
@@ -94,7 +94,7 @@ def _files_of(paths: Sequence[Path], where: str) -> list[str]:
 
 
 def count(sources: Iterable) -> int | None:
-    """How many pictures there will be, by what videos say of themselves; None if one doesn't, or for a generator."""
+    """The number of pictures, with frames as videos announce them; None if one doesn't, or for a generator."""
     if not isinstance(sources, list):
         return None
     counts = [_frames_of(source) if is_video(source) else 1 for source in sources]

@@ -1,4 +1,4 @@
-"""Videos and animated pictures, frame by frame."""
+"""Reading videos and animated pictures frame by frame."""
 
 import warnings
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def is_video(source) -> bool:
 
 
 def probe(path: str) -> Video:
-    """What a video says of itself.
+    """Read the frame rate and the number of frames that a video announces.
 
     Raises:
         ImageError: There is no such file, or it can't be read as a video.
@@ -93,7 +93,8 @@ def read_frames(video: Video) -> Iterator[np.ndarray]:
 def _video_frames(video: Video) -> Iterator[np.ndarray]:
     capture = cv2.VideoCapture(video.path)
     try:
-        number, failures = 0, 0
+        number = 0
+        failures = 0
         while failures < _MAX_FAILURES and not (failures and video.frames and number >= video.frames):
             good, frame = capture.read()
             number += 1

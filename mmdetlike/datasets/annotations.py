@@ -44,7 +44,7 @@ def read_text(path: str, backend_args: dict | None = None, what: str = 'annotati
 
 
 def read_json(path: str, backend_args: dict | None = None, object_hook: Callable[[dict], dict] | None = None) -> object:
-    """The content of a JSON file, in UTF-8, UTF-16 or UTF-32 as JSON's beginning tells.
+    """Parse a JSON file in UTF-8, UTF-16 or UTF-32, which its first bytes tell apart.
 
     Args:
         path: The file.

@@ -116,7 +116,7 @@ class BaseDetDataset(BaseDataset):
 
     @property
     def skipped(self) -> int:
-        """How many annotations of the file were left out because they are wrong."""
+        """The number of annotations of the file that were left out because they are wrong."""
         return self.report.num_skipped
 
     def full_init(self) -> None:
@@ -188,7 +188,7 @@ class BaseDetDataset(BaseDataset):
 
     @property
     def source(self) -> str:
-        """What messages call this dataset."""
+        """The name of this dataset in messages."""
         return self.ann_file or type(self).__name__
 
     def _filtered(self) -> list[dict]:

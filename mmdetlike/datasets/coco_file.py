@@ -272,7 +272,7 @@ class CocoFile:
 
     @staticmethod
     def _unusable(record: dict, image: int | None, category: int | None) -> str:
-        """Why an object can't be used; '' if it can."""
+        """The reason why an object can't be used; '' if it can."""
         if image is None:
             return 'of an image not listed'
         if record['bbox'] is None:
@@ -315,7 +315,7 @@ class CocoFile:
         return rows[keep], boxes[keep]
 
     def object_name(self, columns: ObjectColumns, row: int) -> str:
-        """What messages call the object in ``row``."""
+        """The name in messages of the object in ``row``."""
         return f'annotation {columns.ids[row]} of image {self.images[columns.images[row]]["id"]!r}'
 
     @cached_property

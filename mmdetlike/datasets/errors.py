@@ -82,7 +82,7 @@ class SkipReport:
 
     @property
     def num_skipped(self) -> int:
-        """How many annotations were left out."""
+        """The number of annotations that were skipped."""
         return sum(self.skipped.values())
 
     def skip(self, reason: str, example: str) -> None:
@@ -113,7 +113,7 @@ class SkipReport:
 
     @property
     def examples(self) -> list[str]:
-        """What was skipped or corrected, a few of each reason."""
+        """A few examples, for each reason, of annotations that were skipped or corrected."""
         return [text for _, text in self._examples]
 
     def summary(self) -> str:

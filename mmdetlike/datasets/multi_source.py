@@ -110,7 +110,7 @@ class MultiSourceSampler(Sampler):
 
 
 def _samples_per_source(batch_size: int, source_ratio: Sequence[int], num_sources: int) -> list[int]:
-    """How many samples of a batch each source gives."""
+    """The number of samples that each source gives to a batch."""
     whole = [isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in source_ratio]
     if len(whole) != num_sources or not all(whole):
         raise ConfigError(f'source_ratio must have {num_sources} whole numbers, one a dataset, got {source_ratio}')
@@ -126,7 +126,7 @@ def _samples_per_source(batch_size: int, source_ratio: Sequence[int], num_source
 
 @DATA_SAMPLERS.register_module()
 class GroupMultiSourceSampler(MultiSourceSampler):
-    """As `MultiSourceSampler`, and the images of a batch are all upright (width < height) or all not.
+    """A `MultiSourceSampler` whose batches hold images that are all upright (width < height) or all not.
 
     A step is drawn with the share that its group has in all images. If a dataset has but one group and another has
     both, images aren't grouped: those of the other group would never be seen.

@@ -63,6 +63,7 @@ def read_proposals(path: str, backend_args: dict | None = None) -> dict[str, dic
 
 
 def _arrays(value) -> dict[str, np.ndarray]:
+    # a dict as ours writes, or InstanceData as OpenMMLab's toolbox does
     get = value.__getitem__ if isinstance(value, dict) else value.__getattribute__
     boxes, scores = (np.asarray(get(key), dtype=np.float32) for key in ('bboxes', 'scores'))
     return {'bboxes': boxes.reshape(-1, 4), 'scores': scores}

@@ -90,6 +90,7 @@ class EpochSampler(Sampler):
         self.epoch = 0
         self._skip = 0
         self.total_size = math.ceil(size / self.world_size) * self.world_size if round_up else size
+        # without round_up, the first processes may have one sample more than the last
         self.num_samples = len(range(self.rank, self.total_size, self.world_size))
 
     def order(self, epoch: int) -> Sequence[int]:

@@ -75,7 +75,7 @@ class ShapesDataset(BaseDetDataset):
 
     @property
     def source(self) -> str:
-        """What messages call this dataset."""
+        """The name of this dataset in messages."""
         return type(self).__name__
 
     def load_data_list(self) -> list[dict]:

@@ -58,7 +58,7 @@ KEYPOINTS = {
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """What determines a picture completely.
+    """The settings that determine a picture completely.
 
     Args:
         seed: Of the whole data set.

@@ -96,7 +96,7 @@ class BaseVideoDataset(CocoDataset):
         }
 
     def pipeline_input(self, idx: int) -> dict:
-        """What the pipeline gets of video ``idx``."""
+        """The dict that enters the pipeline for video ``idx``."""
         video = self.get_data_info(idx)
         shared = {'test_mode': self.test_mode}
         if 'flip_indices' in self.metainfo:

@@ -24,7 +24,7 @@ class VocObject:
 
 @dataclass
 class VocImage:
-    """What an XML file says of an image; width and height are None where it doesn't say."""
+    """The content of an XML file about an image; width and height are None where it lacks them."""
 
     filename: str
     width: int | None
@@ -106,7 +106,7 @@ def image_file(annotation: VocImage, img_id: str) -> str:
 
 
 def image_size(annotation: VocImage, img_path: str, backend_args: dict | None = None) -> tuple[int, int]:
-    """Width and height in pixels: as the XML says or, where it doesn't, of the image itself.
+    """Width and height of an image in pixels, from the XML or, where it lacks them, from the image itself.
 
     Raises:
         ImageError: The image has to be read and cannot be.

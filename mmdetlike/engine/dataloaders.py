@@ -1,4 +1,4 @@
-"""Data loaders whose parts contradict each other."""
+"""Checks of data loaders whose settings contradict each other."""
 
 from mmdetlike.errors import ConfigError
 
@@ -6,7 +6,7 @@ from .progress import is_endless
 
 
 def refuse_empty(dataloader) -> None:
-    """Stop where an epoch has no batch.
+    """Refuse a dataloader whose epoch has no batch.
 
     Raises:
         ConfigError: It has none.
@@ -20,7 +20,7 @@ def refuse_empty(dataloader) -> None:
 
 
 def refuse_endless(dataloader, key: str, because: str) -> None:
-    """Stop where all samples are to be seen and the sampler has no end.
+    """Refuse an endless sampler where a pass through the data has to end.
 
     Args:
         dataloader: The dataloader.
@@ -36,7 +36,7 @@ def refuse_endless(dataloader, key: str, because: str) -> None:
 
 
 def refuse_other_batch_size(dataloader) -> None:
-    """Stop where the sampler makes up batches, of another size than those of the dataloader.
+    """Refuse a sampler that composes batches of another size than the dataloader's.
 
     Raises:
         ConfigError: It does.

@@ -1,4 +1,4 @@
-"""How the settings of a run that goes on differ from those that its checkpoint was trained with."""
+"""Differences between the settings of a resumed run and those that its checkpoint was trained with."""
 
 import itertools
 import shlex
@@ -50,7 +50,7 @@ class Difference(NamedTuple):
         return f'{text}the given one holds ({self._way_back()})'
 
     def _way_back(self) -> str:
-        """How to train on with the stored value."""
+        """The advice, as part of a sentence, how to train on with the stored value."""
         if self.stored is None:
             return 'leave it out for the default, as before'
         if _short(self.stored) != repr(self.stored):
@@ -69,7 +69,7 @@ def _short(value, limit: int = 100) -> str:
 
 
 def find_differences(stored, given, key: str = '') -> Iterable[Difference]:
-    """Where two config values differ, by dotted key; a key that is absent counts as None, a tuple as a list."""
+    """The differences of two config values, by dotted key; a key that is absent counts as None, a tuple as a list."""
     stored, given = (list(value) if isinstance(value, tuple) else value for value in (stored, given))
     if isinstance(stored, dict) and isinstance(given, dict):
         pairs = {name: (stored.get(name), given.get(name)) for name in {**stored, **given}}
@@ -83,7 +83,7 @@ def find_differences(stored, given, key: str = '') -> Iterable[Difference]:
 
 
 def compare_configs(stored: str | None, given: str) -> list[Difference] | None:
-    """What differs between two configs' texts in what concerns a resumed run; None if they can't be compared."""
+    """The differences, as far as they concern a resumed run, of two configs' texts; None if they can't be compared."""
     if not isinstance(stored, str):
         return None
     try:
@@ -95,7 +95,7 @@ def compare_configs(stored: str | None, given: str) -> list[Difference] | None:
 
 
 def compare_divisions(stored: Division | None, given: Division) -> list[Difference]:
-    """What differs in how the data is divided into batches; the batch size is in the config."""
+    """The differences in how the data is divided into batches; the batch size is compared with the config."""
     if stored is None:
         return []
     pairs = {text: (getattr(stored, name), getattr(given, name)) for name, text in DIVISION.items()}

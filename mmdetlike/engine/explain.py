@@ -1,4 +1,4 @@
-"""What torch says about a training that can't go on, in words that help."""
+"""Explanations of torch's errors that end a training, in words that help."""
 
 import contextlib
 import re
@@ -10,7 +10,7 @@ from torch import nn
 
 from mmdetlike.errors import ConfigError, UserError
 
-# of convolutions and linear layers
+# what convolutions and linear layers say of an input with other channels than theirs
 OTHER_CHANNELS = re.compile(r'expected input\[.*to have \d+ channels|mat1 and mat2 shapes cannot be multiplied')
 
 

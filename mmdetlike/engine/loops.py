@@ -22,7 +22,7 @@ START = Position(epoch=0, batches=0, samples=0)
 
 
 def skip_seen(dataloader, seen: Position) -> Iterable:
-    """The batches of ``dataloader`` after those seen, which are not even loaded where its sampler can skip."""
+    """The batches of ``dataloader`` after those seen; a sampler that can skip spares loading these."""
     if seen.batches == seen.samples == 0:
         return dataloader
     samples = seen.samples // Division.of(dataloader).processes
@@ -39,7 +39,7 @@ def skip_seen(dataloader, seen: Position) -> Iterable:
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
-    """mmengine's epochs; a run resumed in the middle of one goes on with the batch that would have come next.
+    """mmengine's loop over epochs; a run resumed in the middle of one goes on with the batch that would have come next.
 
     Raises:
         ConfigError: The sampler goes on without end, so that an epoch would, too.
@@ -84,7 +84,7 @@ class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
 
 
 class SkippingIterator:
-    """Batches without end; the ones a resumed run has seen are skipped before the first is loaded."""
+    """An endless iterator over batches that skips those which a resumed run has seen, without loading them."""
 
     def __init__(self, dataloader) -> None:
         self.dataloader = dataloader
@@ -115,7 +115,7 @@ class SkippingIterator:
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
-    """mmengine's iterations, resumed without loading again the batches already seen."""
+    """mmengine's loop over iterations, resumed without loading the batches already seen again."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)

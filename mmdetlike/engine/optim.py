@@ -1,4 +1,4 @@
-"""Mixed precision wherever it is asked for, on the CPU too; clipping and groups of accumulated gradients."""
+"""Optimizer wrappers: mixed precision on CPU and CUDA, checked clipping, accumulation of gradients."""
 
 import contextlib
 import inspect
@@ -20,7 +20,7 @@ CLIPPING = dict(norm=(clip_grad_norm_, 'max_norm'), value=(clip_grad_value_, 'cl
 
 
 def check_clip_grad(clip_grad: dict | None) -> None:
-    """Look at settings of gradient clipping, which are used for the first time after the first gradient.
+    """Check settings of gradient clipping, which otherwise fail only after the first gradient.
 
     Raises:
         ConfigError: The type is unknown, or an argument is or is missing.
@@ -42,7 +42,7 @@ def check_clip_grad(clip_grad: dict | None) -> None:
 
 @OPTIM_WRAPPERS.register_module()
 class OptimWrapper(MMEngineOptimWrapper):
-    """mmengine's, which accumulates and clips gradients, its settings of clipping checked when it is built.
+    """mmengine's wrapper, which accumulates and clips gradients, with the settings of clipping checked when built.
 
     Args:
         optimizer: The optimizer.
@@ -88,6 +88,7 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
             raise ConfigError(
                 f"mixed precision on the CPU is bfloat16, got dtype={dtype!r}: leave it out or 'bfloat16'"
             )
+        # Past mmengine's own constructor, which refuses to run without CUDA; what it would set is set here.
         MMEngineOptimWrapper.__init__(self, **kwargs)
         self._scale_update_param = None
         self.cast_dtype = torch.bfloat16
@@ -110,10 +111,10 @@ def parts_of(optim_wrapper: MMEngineOptimWrapper | OptimWrapperDict) -> list[MME
 
 
 class AccumulationGroups:
-    """Ends groups of accumulated gradients where the batches end, the last group shorter.
+    """Make the last group of accumulated gradients shorter, so that no gradient is left over when the batches end.
 
     mmengine does so for one optimizer, not for several: only the model knows how often it updates each of them. Here
-    each counts as updated once a batch until its first batch says otherwise; then it is left to itself.
+    each is assumed to be updated once a batch; one that was not, in the first batch, is told that it has no known end.
 
     Args:
         optim_wrapper: One optimizer wrapper or a dict of several.
@@ -130,7 +131,7 @@ class AccumulationGroups:
             part.initialize_count_status(model, seen, total)
 
     def check(self) -> None:
-        """Look, after the first batch, which optimizers were updated once."""
+        """Find out, after the first batch, which optimizers were not updated exactly once."""
         for part in self._parts:
             if part.inner_count != self._expected:
                 part.initialize_count_status(self._model, part.inner_count, ENDLESS)

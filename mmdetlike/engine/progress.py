@@ -1,4 +1,4 @@
-"""How far a run has come, counted so that it can go on with other batches, other processes or other data."""
+"""The progress of a run, counted in samples so that it can resume with another batch size or number of processes."""
 
 import math
 from dataclasses import asdict, dataclass, fields
@@ -11,7 +11,7 @@ META_KEY = 'progress'
 
 @dataclass(frozen=True)
 class Position:
-    """A place within the data.
+    """A position within the data of a training.
 
     Attributes:
         epoch: Whole passes through the data.
@@ -26,7 +26,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Division:
-    """How a pass through the data is divided into batches.
+    """The division of a pass through the data into batches.
 
     Attributes:
         epoch_length: Batches of a pass, of each process.
@@ -51,7 +51,7 @@ class Division:
 
 
 def describe(position: Position, division: Division) -> dict[str, int]:
-    """What a checkpoint's meta data says about progress."""
+    """Progress as a checkpoint's ``meta`` stores it."""
     return {**asdict(position), **asdict(division)}
 
 
@@ -70,7 +70,7 @@ def advance(position: Position, batches: int, dataloader) -> Position:
 
 
 def stored_progress(checkpoint: dict, by_epoch: bool, dataloader, batch_size: int | None):
-    """Where the run of a checkpoint stood, and how its data was divided.
+    """Read from a checkpoint the position of its run in the data, and how the data was divided.
 
     Args:
         checkpoint: Its ``meta`` and ``message_hub``.
@@ -111,7 +111,7 @@ def _epochs_by_mmengine(checkpoint: dict, default_length: int) -> tuple[int, int
 
 
 def place(position: Position, before: Division | None, dataloader) -> tuple[Position, str]:
-    """The position in data that may be divided in another way than before.
+    """Translate a position to data that may now be divided into other batches.
 
     Args:
         position: Where the former run stood.
@@ -121,6 +121,7 @@ def place(position: Position, before: Division | None, dataloader) -> tuple[Posi
     Returns:
         The position, and why it isn't the former one where the epoch has to begin anew.
     """
+    # An epoch goes on where it stood if all samples seen can be skipped; otherwise it begins anew.
     now = Division.of(dataloader)
     if before == now or position.samples == 0 or is_endless(dataloader):
         return position, ''

@@ -1,7 +1,7 @@
 """Going on from a checkpoint.
 
-What the user writes now wins: state that training made (weights, momentum buffers, the place in the data and in the
-schedules) is restored; settings are those of the given config, and each that differs is told.
+What the user writes now wins: state that training made (weights, momentum buffers, the position in the data and in the
+schedules) is restored; settings are those of the given config, and each that differs is logged.
 """
 
 import itertools
@@ -33,7 +33,7 @@ def check_readable(source: str | Path | None) -> None:
 
 
 class FormerRun:
-    """What a checkpoint tells of the run that wrote it, beside the run that goes on from it.
+    """The run that wrote a checkpoint, compared with the run that goes on from it.
 
     Args:
         checkpoint: What the file holds.
@@ -54,7 +54,8 @@ class FormerRun:
                 f'{filename} has no {missing[0]!r}: it holds weights but not the state of a run. Use load_from without '
                 '--resume to start a new run from it.'
             )
-        self.checkpoint, self.filename = checkpoint, filename
+        self.checkpoint = checkpoint
+        self.filename = filename
         self.meta = checkpoint['meta']
         text = self.meta.get('cfg')
         position, division = stored_progress(checkpoint, by_epoch, dataloader, stored_batch_size(text))
@@ -67,7 +68,7 @@ class FormerRun:
         self._refuse_other_optimizer()
 
     def report(self) -> str:
-        """What differs, a line each, or nothing."""
+        """The differences between the two runs, a line each; empty if there are none."""
         lines = [f'    {difference}' for difference in self.differences]
         if self.settings is None:
             lines.append('    it does not hold the config of its run as plain text: all settings are those given now')
@@ -79,7 +80,7 @@ class FormerRun:
         return self.settings is None or any(difference.concerns(*keys) for difference in self.settings)
 
     def _refuse_other_optimizer(self) -> None:
-        """The state of one optimizer means nothing to another."""
+        """Refuse the state of an optimizer of another type, which has other buffers or none."""
         for difference in self.settings or []:
             if difference.key.startswith('optim_wrapper.') and difference.key.endswith('optimizer.type'):
                 raise CheckpointError(
@@ -91,7 +92,7 @@ class FormerRun:
 
     @property
     def steps_alike(self) -> bool:
-        """Whether learning rates and all else of the optimizer's settings are what they would have been."""
+        """Whether the optimizer would step as in the former run: with the same learning rates and other settings."""
         return self.divided_alike and not self._differs_in(*OPTIMIZATION, *LENGTHS)
 
     def restore_optimizer(self, optim_wrapper) -> None:
@@ -116,7 +117,7 @@ class FormerRun:
             restore_optimizer_state(optim_wrapper, _without_empty_scaler(stored), self.filename)
 
     def restore_schedules(self, param_schedulers, epoch_length: int, by_epoch: bool, iteration: int) -> None:
-        """Bring schedules to where they were: by their state, or where anything differs to the same place of new ones.
+        """Bring schedules to where they were: by their stored state or, where settings differ, by replaying the steps.
 
         Args:
             param_schedulers: A list, or one for each of several optimizers.
@@ -128,7 +129,8 @@ class FormerRun:
             CheckpointError: A schedule that follows scores can't be brought there.
         """
         stored = self.checkpoint.get('param_schedulers')
-        epochs, batches = (self.position.epoch, self.position.batches) if by_epoch else (0, iteration)
+        epochs = self.position.epoch if by_epoch else 0
+        batches = self.position.batches if by_epoch else iteration
         named = isinstance(param_schedulers, dict)
         for name, schedulers in param_schedulers.items() if named else [(None, param_schedulers)]:
             follows_scores = any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers)
@@ -140,7 +142,7 @@ class FormerRun:
 
 
 def _without_empty_scaler(stored: dict) -> dict:
-    """Optimizer state without what mixed precision stores where nothing is scaled, and then refuses to read."""
+    """Optimizer state without the empty state of a loss scaler that was off, which torch stores but refuses to load."""
     return {key: value for key, value in stored.items() if key != 'loss_scaler' or value}
 
 
@@ -159,7 +161,7 @@ def restore_optimizer_state(optim_wrapper, stored: dict, filename: str) -> None:
 
 
 def _check_shapes(own: list[dict], groups: list[dict], stored: dict, filename: str) -> None:
-    """Parameters are told apart by their number; groups of other sizes may number them in another order."""
+    """Refuse state that doesn't fit: it is stored by a parameter's number, and other groups may number otherwise."""
     parameters = list(itertools.chain.from_iterable(group['params'] for group in groups))
     count = sum(len(group['params']) for group in stored['param_groups'])
     fits = count == len(parameters) and all(
@@ -177,7 +179,7 @@ def _check_shapes(own: list[dict], groups: list[dict], stored: dict, filename: s
 
 
 def load_schedules(schedulers: Sequence, stored: Sequence[dict]) -> None:
-    """Restore schedules whose settings are the stored ones; where they end is told by the length of this run."""
+    """Restore schedules whose settings are the stored ones, except for their end, which follows this run's length."""
     for scheduler, state in zip(schedulers, stored):
         end = scheduler.end
         scheduler.load_state_dict(state)

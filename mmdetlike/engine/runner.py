@@ -1,4 +1,4 @@
-"""mmengine's Runner with what today's torch and a careful user need of it."""
+"""mmengine's Runner, on today's torch, with checks of configs, checkpoints and data."""
 
 from logging import FileHandler, LogRecord
 from pathlib import Path
@@ -40,8 +40,8 @@ STANDARD_HOOKS = (
 )
 
 
-class _OfConcern:
-    """Leaves out warnings about calls that mmengine's own hooks make, and one that would come with each epoch."""
+class _WarningFilter:
+    """Leaves out warnings about calls that mmengine's own hooks make, and repeats of one that comes with each epoch."""
 
     def __init__(self) -> None:
         self.has_accumulation_been_told = False
@@ -69,7 +69,7 @@ class Runner(MMEngineRunner):
 
     @classmethod
     def from_cfg(cls, cfg: MMEngineConfig | dict) -> 'Runner':
-        """Build a runner from a config that makes sense, of a copy that can be written and read again.
+        """Check a config and build a runner from a copy of it that can be written and read again.
 
         Raises:
             ConfigError: A setting is wrong (``check_settings``), or a part can't be built.
@@ -81,14 +81,14 @@ class Runner(MMEngineRunner):
 
     @staticmethod
     def build_dataloader(dataloader, *args, **kwargs):
-        """Build a dataloader, without settings of worker processes where it has none."""
+        """Build a dataloader; settings that only worker processes use are left out where it has none."""
         if isinstance(dataloader, dict):
             check_loader(dataloader)
             dataloader = without_worker_settings(dataloader)
         return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
 
     def build_evaluator(self, evaluator) -> Evaluator:
-        """Build an evaluator; what is wrong with its metrics is told before anything is predicted."""
+        """Build an evaluator and check its metrics before anything is predicted."""
         built = super().build_evaluator(evaluator)
         check_metrics(built.metrics)
         return built
@@ -106,7 +106,7 @@ class Runner(MMEngineRunner):
         Its first lines name the settings that nothing reads: whatever goes wrong later may be due to them.
         """
         logger = super().build_logger(*args, **kwargs)
-        logger.addFilter(_OfConcern())
+        logger.addFilter(_WarningFilter())
         for handler in logger.handlers:
             if isinstance(handler, FileHandler) and handler.stream is not None:
                 # whatever the locale says; names of files may hold bytes that are no text
@@ -142,7 +142,7 @@ class Runner(MMEngineRunner):
                 self.logger.info(f'{name}: {", ".join(unused)} are not trained, as no output of theirs is used')
 
     def _without_synchronized_norms(self, model: nn.Module) -> nn.Module:
-        """CPU processes normalize each by its own batch: torch wraps synchronized norms on GPUs only."""
+        """Replace synchronized batch norms by plain ones, since torch's distributed wrapper takes them on GPUs only."""
         if self.cfg.get('sync_bn') is not None:
             raise ConfigError(f'sync_bn={self.cfg.sync_bn!r} needs GPUs: leave it out to train on CPU processes')
         count = sum(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
@@ -180,7 +180,7 @@ class Runner(MMEngineRunner):
         cfg.dump(str(folder / Path(cfg.filename or f'{self.timestamp}.py').name))
 
     def train(self) -> nn.Module:
-        """Train, in a work folder that no other training uses or, unless it goes on or overwrites, has used.
+        """Train in a work folder that no other training uses, nor has used unless this one resumes or overwrites it.
 
         Raises:
             ConfigError: The work folder belongs to another training.
@@ -222,7 +222,7 @@ class Runner(MMEngineRunner):
         return super().load_checkpoint(filename, map_location, strict=False, **kwargs)
 
     def test(self) -> dict:
-        """Test; when it breaks off, predictions that were to be written are, as far as they were made."""
+        """Test; if that fails midway, write the predictions made until then, where predictions are to be written."""
         try:
             return super().test()
         except (Exception, KeyboardInterrupt):
@@ -232,7 +232,7 @@ class Runner(MMEngineRunner):
             raise
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, meta: dict | None = None, by_epoch=True, **kwargs):
-        """Save a checkpoint; its ``meta`` also says how far the run has come in its data."""
+        """Save a checkpoint whose ``meta`` also holds the position of the run in its data."""
         meta = dict(meta or {})
         # hooks save by_epoch before the loop counts the epoch, and by iterations before it counts the iteration
         epoch = meta.setdefault('epoch', self.epoch + by_epoch)
@@ -293,6 +293,7 @@ class Runner(MMEngineRunner):
             self._randomness_cfg.update(seed=seed)
             self.set_randomness(**self._randomness_cfg)
         if not self._randomness_cfg.get('diff_rank_seed', False):
+            # with a batch sampler of the config, the dataloader's own sampler is another one
             for sampler in (self.train_dataloader.sampler, getattr(self.train_dataloader.batch_sampler, 'sampler', 0)):
                 if hasattr(sampler, 'seed'):
                     sampler.seed = self.seed
@@ -307,7 +308,7 @@ class Runner(MMEngineRunner):
 
 
 def _counts_samples(loop) -> bool:
-    """Whether a loop is one of ours or does as they do; people also bring subclasses of mmengine's."""
+    """Whether a loop counts samples as ours do; people also bring subclasses of mmengine's loops."""
     return hasattr(loop, 'position_at') and hasattr(loop, 'go_on')
 
 

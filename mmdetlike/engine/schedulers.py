@@ -10,7 +10,7 @@ from mmdetlike.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class QuadraticWarmupParamScheduler(_ParamScheduler):
-    """Let a parameter grow with the square of time: after step t of T it is (t / T)^2 of its full value.
+    """Warm a parameter up with the square of time: after step t of T it is (t / T)^2 of its full value.
 
     Args:
         optimizer: Optimizer or its wrapper.

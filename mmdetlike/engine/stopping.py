@@ -1,4 +1,4 @@
-"""What is said, and done, when a run is stopped from outside: by Ctrl-C, or by SIGTERM as schedulers send it."""
+"""Ending a run cleanly when it is stopped from outside: by Ctrl-C, or by SIGTERM as schedulers send it."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ STATUS = 128  # plus the signal's number: the status that shells give to a proce
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come; raised where Ctrl-C raises ``KeyboardInterrupt``, so that the same code cleans up."""
+    """SIGTERM has come; a ``KeyboardInterrupt``, as of Ctrl-C, so that the same code cleans up."""
 
 
 @contextlib.contextmanager
@@ -62,17 +62,17 @@ def _raised_on_sigterm() -> Iterator[None]:
 
 
 class _Children:
-    """Whether processes forked from this one, as those that load data, leave Ctrl-C to it.
+    """Whether processes forked from this one ignore Ctrl-C and leave it to this one to end them.
 
-    The terminal sends it to all of them; those that load data would end in the middle of handing over a batch, with a
-    traceback.
+    The terminal sends Ctrl-C to all processes; those that load data would end in the middle of handing over a batch,
+    with a traceback.
     """
 
     ignore = False
 
     @classmethod
     def begin(cls) -> None:
-        """What a child does at first."""
+        """Called first in every forked process."""
         if cls.ignore:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -91,7 +91,7 @@ def _ignored_by_children() -> Iterator[None]:
 
 
 def saved_training(cfg, since: float) -> str:
-    """What a training that is stopped now has left, and how to go on from it.
+    """A sentence about the newest checkpoint of a training that is stopped now, and how to go on from it.
 
     Args:
         cfg: Its config.

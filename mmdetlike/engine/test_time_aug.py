@@ -1,4 +1,4 @@
-"""A test of a detector turned into one with test-time augmentation, by what its config says of it."""
+"""Changing the config of a test into one with test-time augmentation."""
 
 from collections.abc import Iterator
 
@@ -37,7 +37,7 @@ def datasets_with_pipeline(dataset: dict) -> Iterator[dict]:
 
 
 def mirrored_too(pipeline: list[dict]) -> list[dict]:
-    """A pipeline that ends with a version that is mirrored and one that isn't."""
+    """The pipeline with ``TestTimeAug`` at its end, which makes a mirrored version of each image and a plain one."""
     pack = pipeline[-1]
     if str(pack.get('type')).rsplit('.', 1)[-1] != 'PackDetInputs':
         raise ConfigError(

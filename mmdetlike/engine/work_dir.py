@@ -1,4 +1,4 @@
-"""A work folder belongs to one training: not to two at once, and not to a new one over a finished one."""
+"""Guards of the work folder: no two trainings at once, and no new one over the checkpoints of an earlier one."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ LOCK = '.training.lock'
 
 
 def checkpoint_folder(cfg, work_dir: str) -> Path:
-    """Where a config's run keeps its checkpoints: in its work folder, or in one of that name in ``out_dir``.
+    """The folder for the checkpoints of a config's run: its work folder, or one of that name in ``out_dir``.
 
     Raises:
         ConfigError: ``out_dir`` is no path.
@@ -42,7 +42,7 @@ def earlier_checkpoints(folder: Path) -> list[Path]:
 
 
 def refuse_occupied(cfg, work_dir: str) -> None:
-    """Stop a new training in a folder that holds checkpoints of an earlier one, unless the config says ``overwrite``.
+    """Refuse a new training in a folder that holds checkpoints of an earlier one, unless the config says ``overwrite``.
 
     Going on from a checkpoint of the folder itself is no new training.
 
@@ -100,10 +100,10 @@ def sole_training(work_dir: str) -> Iterator[None]:
 
 
 def _lock(path: Path):
-    """The locked file, or None and why not.
+    """Lock a file; return it and None, or None and the reason why it could not be locked.
 
-    It is a lock of the process (``lockf``), which ends with it however it is killed; one of the file (``flock``) would
-    live on in the data loader's workers.
+    The lock is one of the process (``lockf``), which ends with it however it is killed; one of the file (``flock``)
+    would live on in the data loader's workers.
     """
     if fcntl is None:
         return None, None

@@ -1,4 +1,4 @@
-"""What is known about one image: its annotations and what a detector predicts for it."""
+"""The sample of one image: its annotations and the predictions of a detector."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What is known about the frames of a clip: annotations and what a tracker predicts."""
+"""The sample of a clip: annotations of its frames and the predictions of a tracker."""
 
 from collections.abc import Iterator, Sequence
 
@@ -41,7 +41,7 @@ class TrackDataSample(BaseDataElement):
         del self._video_data_samples
 
     def __len__(self) -> int:
-        """How many frames there are."""
+        """The number of frames."""
         return len(self._video_data_samples) if 'video_data_samples' in self else 0
 
     def __bool__(self) -> bool:
@@ -96,27 +96,27 @@ class TrackDataSample(BaseDataElement):
         return copy
 
     def to(self, *args, **kwargs) -> 'TrackDataSample':
-        """As ``Tensor.to``."""
+        """A copy whose tensors are converted as by ``Tensor.to``."""
         return self._map_frames('to', *args, **kwargs)
 
     def cuda(self) -> 'TrackDataSample':
-        """With all tensors on the GPU."""
+        """A copy with all tensors on the GPU."""
         return self._map_frames('cuda')
 
     def cpu(self) -> 'TrackDataSample':
-        """With all tensors on the CPU."""
+        """A copy with all tensors on the CPU."""
         return self._map_frames('cpu')
 
     def detach(self) -> 'TrackDataSample':
-        """With all tensors cut off the graph."""
+        """A copy with all tensors detached from the graph."""
         return self._map_frames('detach')
 
     def numpy(self) -> 'TrackDataSample':
-        """With arrays in place of tensors."""
+        """A copy with arrays instead of tensors."""
         return self._map_frames('numpy')
 
     def to_tensor(self) -> 'TrackDataSample':
-        """With tensors in place of arrays."""
+        """A copy with tensors instead of arrays."""
         return self._map_frames('to_tensor')
 
     def clone(self) -> 'TrackDataSample':

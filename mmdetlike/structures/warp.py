@@ -139,7 +139,7 @@ class Warp:
         """Map points (..., 2), computed in float64 and returned in their own floating dtype."""
         xy = np.asarray(xy)
         mapped = xy.astype(np.float64) @ self.matrix[:2, :2].T + self.matrix[:2, 2]
-        if np.any(self.matrix[2] != (0, 0, 1)):
+        if np.any(self.matrix[2] != (0, 0, 1)):  # projective: divide by the third homogeneous coordinate
             mapped /= (xy @ self.matrix[2, :2] + self.matrix[2, 2])[..., None]
         return mapped.astype(xy.dtype if xy.dtype.kind == 'f' else np.float64)
 

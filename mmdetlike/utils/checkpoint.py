@@ -102,7 +102,7 @@ def _checkpoints_in(folder: str) -> str:
 
 
 def _reason(path: str, error: Exception) -> str:
-    """Why torch couldn't load a file, by what stands in it; torch's own reasons advise to switch the safety off."""
+    """The reason why torch couldn't load a file, by its content; torch's own advises to switch the safety off."""
     with open(path, 'rb') as file:
         start = file.read(512)
     if not start:
@@ -416,7 +416,7 @@ def _listing(what: str, keys: list[str], limit: int = 8) -> str:
 
 
 def read_weights(checkpoint: str | Path, trust: bool = False) -> dict:
-    """What a checkpoint file, or URL, holds, its tensors on the CPU.
+    """Read a checkpoint from a file or URL, its tensors on the CPU.
 
     With ``trust`` it may hold any object (see ``trust_checkpoints``).
 

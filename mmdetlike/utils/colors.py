@@ -7,6 +7,8 @@ import numpy as np
 
 Color = tuple[int, int, int]
 
+# OKLab is a color space in which distances are about as large as they look (B. Ottosson, "A perceptual color space for
+# image processing", 2020); the matrices are those published there. LMS are the responses of the eye's cones.
 _OKLAB_TO_LMS = np.array(
     [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]
 )
@@ -17,8 +19,6 @@ _LMS_TO_RGB = np.array(
         [-0.0041960863, -0.7034186147, 1.7076147010],
     ]
 )
-
-
 _FIRST = (
     (255, 88, 72),
     (58, 142, 255),
@@ -42,6 +42,7 @@ def distinct_colors(n: int) -> list[Color]:
     """
     if n < 0:
         raise ValueError(f'the number of colors must not be negative, got {n}')
+    # at least 32, so that few lists are computed and cached
     colors = _spread_colors(min(max(n, 32), len(_candidates()[0])))
     return [colors[i % len(colors)] for i in range(n)]
 
@@ -67,8 +68,10 @@ def _candidates() -> tuple[np.ndarray, np.ndarray]:
     )
     lab = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], -1).reshape(-1, 3)
     linear = ((lab @ _OKLAB_TO_LMS.T) ** 3) @ _LMS_TO_RGB.T
+    # many colors of the grid can't be shown by a screen
     inside = ((linear >= 0) & (linear <= 1)).all(1)
     linear = linear[inside]
+    # the transfer function of sRGB, IEC 61966-2-1; below, its inverse
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return lab[inside], np.round(srgb * 255).astype(int)
 

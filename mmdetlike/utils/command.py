@@ -1,4 +1,4 @@
-"""What the command-line tools share."""
+"""Options, configs and error handling that the command-line tools share."""
 
 import argparse
 import io
@@ -131,7 +131,7 @@ def run_tool(main: Callable[[], None], when_interrupted: str = '') -> None:
 
 
 def _write_utf8() -> None:
-    """Write UTF-8 whatever the locale says: in an ASCII one, the name of a class would end a run."""
+    """Write UTF-8 whatever the locale, since in an ASCII one printing the name of a class could end a run."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding='utf-8', errors='backslashreplace')

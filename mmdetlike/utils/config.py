@@ -122,7 +122,7 @@ def _is_rest_of(config: dict, target: dict) -> bool:
     return 'type' in target and all(key in config and config[key] == value for key, value in target.items())
 
 
-def _place(error: ConfigError, tree: dict) -> str:
+def _path_of_error(error: ConfigError, tree: dict) -> str:
     """Key path of the dict that an error is about, looked for within the dicts that were being built around it."""
     found = [('', tree)]
     targets = [*reversed(error.enclosing), error.cfg] if error.cfg is not None else []
@@ -130,14 +130,15 @@ def _place(error: ConfigError, tree: dict) -> str:
         # a loop that builds its dataloader is an example of a dict that isn't part of the one being built around it
         within = (_find(target, *outer) for outer in reversed(found))
         found += [next((match for match in within if match is not None), found[-1])]
-    place = found[-1][0]
-    if not place and error.unknown_type is not None:
-        place = key_path(tree, lambda node: node.get('type') == error.unknown_type) or ''
-    return place
+    path = found[-1][0]
+    if not path and error.unknown_type is not None:
+        path = key_path(tree, lambda node: node.get('type') == error.unknown_type) or ''
+    return path
 
 
 def _find(target: dict, prefix: str, tree: dict) -> tuple[str, dict] | None:
     within = [(path, node) for path, node in dicts_within(tree, prefix) if path]
+    # the likeliest first: the dict as it is, or after its owner has added arguments or taken some out
     for matches in (operator.eq, _is_part_of, _is_rest_of):
         for path, node in within:
             if matches(node, target):
@@ -147,8 +148,7 @@ def _find(target: dict, prefix: str, tree: dict) -> tuple[str, dict] | None:
 
 def locate(error: ConfigError, config: MMEngineConfig) -> str:
     """The message of a ``ConfigError`` with the file, the key path and the type that it is about."""
-    place = _place(error, ConfigDict(config._cfg_dict))
-    parts = [config.filename or 'the config', place]
+    parts = [config.filename or 'the config', _path_of_error(error, ConfigDict(config._cfg_dict))]
     kind = type_name(error.cfg['type']) if error.cfg is not None and 'type' in error.cfg else ''
     if kind not in str(error):
         parts.append(f'type={kind!r}')
@@ -157,7 +157,7 @@ def locate(error: ConfigError, config: MMEngineConfig) -> str:
 
 @contextlib.contextmanager
 def located(config: MMEngineConfig) -> Iterator[None]:
-    """Within this context a ``ConfigError`` gets the file and the key path that it is about into its message."""
+    """Within this context the message of a ``ConfigError`` is completed by the file and the key path it is about."""
     try:
         yield
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Reading a config file and its bases, with messages about what is wrong in it rather than in who reads it."""
+"""Reading a config file and its bases, with errors that point at the file and not at the reader's code."""
 
 import ast
 import contextlib
@@ -63,7 +63,7 @@ def _reason(error: Exception, files: set[Path]) -> str:
 
 
 def _about_kinds(error: TypeError) -> str | None:
-    """What to say about a dict of the child over something else of the base."""
+    """The message for a dict in the child config where the base config has something else; None for other errors."""
     found = re.match(r"(\w+)=.* is a dict in the child config but is of type <class '([\w.]+)'>", str(error), re.DOTALL)
     if found is None:
         return None
@@ -81,7 +81,7 @@ def _about_kinds(error: TypeError) -> str | None:
 
 
 def _about_copies(error: TypeError) -> str | None:
-    """What to say about a variable that is no setting and cannot be copied like one: an open file, a generator."""
+    """The message for a variable that can't be copied, such as an open file or a generator; None for other errors."""
     if 'cannot pickle' not in str(error):
         return None
     kind = str(error).partition('cannot pickle ')[2]
@@ -137,7 +137,7 @@ def base_files(path: Path) -> list[Path] | None:
 
 
 def _checked_files(path: Path, above: tuple[Path, ...]) -> set[Path]:
-    """A config and its bases, checked for what mmengine would get wrong without a word, or without an end.
+    """Check a config and its bases for what mmengine gets wrong in silence or by endless recursion; return their files.
 
     Raises:
         ConfigError: A config is its own base, or has a template within a longer text.
@@ -180,7 +180,7 @@ def _check_templates(path: Path) -> None:
 
 @contextlib.contextmanager
 def _importable_from(folder: Path) -> Iterator[None]:
-    """Within this context modules in ``folder`` can be imported; after it, too, once one has been."""
+    """Within this context modules in ``folder`` can be imported; after it only if one of them has been."""
     entry = str(folder.resolve())
     if entry in sys.path:
         yield
@@ -226,5 +226,5 @@ def _failed_import(name: str, error: Exception, filename: str | None) -> str:
         beside = f'in {Path(filename).parent.resolve()} nor ' if filename else ''
         return f'there is no module {name}, neither {beside}installed nor in PYTHONPATH'
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith('<')]
-    place = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
-    return f'importing {name} failed: {type(error).__name__}: {error}{place}'
+    line = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
+    return f'importing {name} failed: {type(error).__name__}: {error}{line}'

@@ -22,7 +22,7 @@ STYLE = dict(based_on_style='pep8', split_before_expression_after_opening_paren=
 
 
 class Config(MMEngineConfig):
-    """mmengine's config, of plain values where these allow it, with a text that evaluates to the same values.
+    """mmengine's config with values made plain where possible, and a text that evaluates to the same values.
 
     mmengine writes ``inf``, ``nan``, numpy's values and keys such as ``lambda`` in a way that Python doesn't read.
     """

@@ -1,4 +1,4 @@
-"""Numbers that all processes of a training share."""
+"""Averages over the processes of a distributed training."""
 
 import torch
 from mmengine.dist import all_reduce, get_world_size

@@ -1,4 +1,4 @@
-"""What the shell says about an exception: one sentence, whoever raised it."""
+"""Turning an exception into the one sentence that a command-line tool prints, whoever raised it."""
 
 import builtins
 import errno
@@ -47,7 +47,7 @@ def sentence(error: BaseException) -> str:
 
 
 def _raised_in_worker(error: BaseException) -> tuple[type, str] | None:
-    """Class and message of what a worker process of a DataLoader raised, told with its traceback by the main one."""
+    """Class and message of a DataLoader worker's exception, which torch raises again with its traceback as message."""
     if WORKER_TRACEBACK not in str(error):
         return None
     starts = list(re.finditer(r'^([\w.]+(?:Error|Exception|Interrupt))\b(?:: )?', str(error), flags=re.MULTILINE))

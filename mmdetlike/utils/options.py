@@ -12,7 +12,8 @@ from mmengine.config import Config as MMEngineConfig
 
 from mmdetlike.errors import ConfigError
 
-OPENING, CLOSING = '([{', ')]}'
+OPENING = '([{'
+CLOSING = ')]}'
 QUOTES = ('"', "'")
 NAMES = {'inf': math.inf, 'nan': math.nan}
 EXAMPLE = 'expected KEY=VALUE, e.g. train_dataloader.batch_size=4'
@@ -134,7 +135,10 @@ def _scalar(text: str):
 
 def _split(text: str) -> list[str]:
     """The parts of a text between the commas that neither brackets nor the quotes around a part enclose."""
-    parts, open_brackets, quote, start = [], [], '', 0
+    parts = []
+    open_brackets = []
+    quote = ''
+    start = 0
     for i, char in enumerate(text):
         if quote:
             quote = '' if char == quote else quote
@@ -178,17 +182,19 @@ def apply_options(config: MMEngineConfig, options: dict) -> None:
 
 
 def _why_not(config: MMEngineConfig, key: str) -> str | None:
-    node, place = config._cfg_dict, ''
+    """The reason why a dotted key leads nowhere; None if none is found."""
+    node = config._cfg_dict
+    path = ''
     for part in key.split('.'):
         if isinstance(node, list):
             if not part.isdigit() or int(part) >= len(node):
-                return f'{place} is a list of {len(node)} entries, counted from 0; {part!r} is none of them'
+                return f'{path} is a list of {len(node)} entries, counted from 0; {part!r} is none of them'
             node = node[int(part)]
         elif isinstance(node, dict):
             node = node.get(part)
             if node is None:
                 return None
         else:
-            return f'{place} is {node!r:.60}, a {type(node).__name__}, which has no entry {part!r}; set it as a whole'
-        place = f'{place}.{part}' if place else part
-    return f'{place} is {node!r:.60}, a {type(node).__name__}; set it as a whole'
+            return f'{path} is {node!r:.60}, a {type(node).__name__}, which has no entry {part!r}; set it as a whole'
+        path = f'{path}.{part}' if path else part
+    return f'{path} is {node!r:.60}, a {type(node).__name__}; set it as a whole'

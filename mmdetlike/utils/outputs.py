@@ -1,4 +1,4 @@
-"""What the files are called that are made of inputs, so that none takes the place of an input or of another's."""
+"""Naming output files after their inputs, so that none replaces an input or the output of another input."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ def is_url(source) -> bool:
 
 
 def identity(source: str | Path | np.ndarray) -> str:
-    """A text that is the same when an input comes again: its address, its absolute path, or a digest of an array."""
+    """A text that identifies an input: its address, its absolute path, or a digest of an array."""
     if isinstance(source, np.ndarray):
         digest = hashlib.blake2b(np.ascontiguousarray(source), digest_size=16)
         return f'array {"x".join(map(str, source.shape))} {digest.hexdigest()}'
@@ -159,11 +159,11 @@ class OutputFolder:
         return PurePath(*location.parts[len(root.parts) :])
 
     def _stem(self, source: str) -> str:
-        """What two inputs must not share; file systems that don't tell A from a see no difference there."""
+        """The part of an output's name that no two inputs may share, casefolded, as some file systems ignore case."""
         return self._relative(source).with_suffix('').as_posix().casefold()
 
     def _read_record(self) -> None:
-        """Learn what this and other processes have written; they may have samples in common."""
+        """Update the record of outputs by what other processes, which may write to the same folder, have added."""
         size = self._record.stat().st_size if self._record.is_file() else 0
         if size != self._record_size:
             self._sources.update(_entries(self._record))
@@ -178,7 +178,7 @@ class OutputFolder:
 
 
 def _location(source: str) -> PurePath:
-    """Where an input is, as an absolute path; that of an address begins with its host."""
+    """The absolute path of an input; that of an address begins with its host."""
     if not is_url(source):
         return PurePath(os.path.abspath(source))
     address = urlparse(source)
@@ -195,7 +195,7 @@ def _common_folder(locations: Iterable[PurePath]) -> PurePath | None:
 
 
 def _create(path: Path) -> bool:
-    """Create an empty file unless something has its name, in one step, for others may look for names, too."""
+    """Create an empty file unless one of that name exists; in one step, since other processes may do the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         path.touch(exist_ok=False)

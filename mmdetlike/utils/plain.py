@@ -1,4 +1,4 @@
-"""What may be stored: the values that our own readers of checkpoints and configs take, and how others become such."""
+"""Plain values, which our readers of checkpoints and configs accept, and the conversion of others to them."""
 
 import pickle
 import types
@@ -19,7 +19,7 @@ NUMPY_KINDS = 'biufcSUMm'
 
 
 def plain_scalar(value):
-    """A numpy scalar, an instance of a subclass of a builtin type (as of an enum) or a path as the builtin."""
+    """Convert numpy scalars, instances of subclasses of builtin types (as enums are) and paths to builtin values."""
     if type(value) in BUILTINS or value is None:
         return value
     if isinstance(value, np.bool_):
@@ -35,7 +35,7 @@ def plain_scalar(value):
 
 
 def plain_state(value, name: str, refuse: Callable[[str, object], None], drop_functions: bool = False):
-    """State to be stored in a checkpoint, rebuilt from builtin containers and values; tensors and arrays stay.
+    """Rebuild state for a checkpoint from builtin containers and values; tensors and arrays stay as they are.
 
     Args:
         value: Any value.
@@ -100,7 +100,7 @@ def _numpy_globals() -> list:
 
 
 def harmless_globals() -> list:
-    """What torch's safe unpickler may call to read what mmengine's message hub, optimizers and schedulers store.
+    """The callables that torch's safe unpickler needs for what mmengine's hub, optimizers and schedulers store.
 
     None of it runs code of the file's.
     """

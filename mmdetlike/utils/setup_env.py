@@ -1,4 +1,4 @@
-"""Getting a process ready: all that this toolbox changes outside of its own modules, and the imports of its parts."""
+"""Setting up a process: all that this toolbox changes outside of its own modules, and the imports of its parts."""
 
 import functools
 import importlib

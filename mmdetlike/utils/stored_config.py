@@ -1,4 +1,4 @@
-"""Configs as checkpoints hold them: text that is parsed, never run."""
+"""Parsing the text of a config that a checkpoint holds, without running it."""
 
 import ast
 

@@ -124,7 +124,7 @@ def _figure(heights: list[float]) -> tuple['Figure', list['Axes']]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 1.0 + sum(heights)), layout='constrained')
-    FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)  # attaches itself to the figure, which can be saved then
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axis in axes:
         axis.grid(color='0.9', linewidth=0.8)

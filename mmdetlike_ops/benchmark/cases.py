@@ -55,12 +55,12 @@ def gradient(run: Callable[[], Tensor], *leaves: Tensor) -> Callable[[], tuple[T
 def convolution_cases(device: torch.device) -> Iterator[Case]:
     x = torch.randn(2, 256, 50, 68, device=device)
     weight = torch.randn(256, 256, 3, 3, device=device)
-    # a product and a sum for each weight at each of 2 x 50 x 68 places
+    # a product and a sum for each weight at each of 2 x 50 x 68 positions
     flops = 2 * weight.numel() * 2 * 50 * 68
     yield Case('conv2d, 2x256x50x68, 3x3, 256 out', lambda: F.conv2d(x, weight, padding=1), 4 * numel(x, x), flops)
     mask = torch.rand(1, 200, 272, device=device) < 0.05
     features = torch.randn(1, 256, 200, 272, device=device)
-    # the features read, the output written; a product and a sum for each weight at each place that is set
+    # the features read, the output written; a product and a sum for each weight at each position that is set
     yield Case(
         'masked_conv2d, 1x256x200x272, 3x3, 256 out, 5 % set',
         lambda: masked_conv2d(features, mask, weight, padding=1),
@@ -70,7 +70,8 @@ def convolution_cases(device: torch.device) -> Iterator[Case]:
 
 
 def suppression_cases(device: torch.device) -> Iterator[Case]:
-    n, classes = 10000, 80
+    n = 10000
+    classes = 80
     boxes = random_boxes(n, 8, 200).to(device)
     scores = torch.rand(n, device=device)
     labels = torch.randint(0, classes, (n,), device=device)
@@ -151,7 +152,7 @@ def deform_cases(device: torch.device) -> Iterator[Case]:
     mask = torch.rand(2, 9, 50, 68, device=device)
     plain = (x, offset, mask, weight)
     leaves = [t.clone().requires_grad_() for t in (x, offset, mask, weight)]
-    # a product and a sum for each weight at each place, 8 operations a bilinear sample
+    # a product and a sum for each weight at each position, 8 operations a bilinear sample
     flops = 2 * weight.numel() * 2 * 50 * 68 + 8 * 9 * x.numel()
     # features, offsets, masks and weights read, the output written
     size = 4 * (numel(*plain) + x.numel())

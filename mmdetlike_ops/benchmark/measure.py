@@ -1,4 +1,4 @@
-"""A case of the benchmark, what the machine can do, and the time a case takes."""
+"""Measuring the time of a case, and the speeds of the machine that bound it."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class Case:
-    """What to time: its name, the call, the least it must move and compute, the ratio it should reach.
+    """A call to time: its name, the bytes and flops it needs at least, and the ratio it should reach.
 
     Args:
         name: What is computed, with its sizes.

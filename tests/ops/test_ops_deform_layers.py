@@ -113,10 +113,10 @@ def test_autocast(x):
 def test_weight_standardisation(x):
     layer = ConvAWS2d(6, 4, 3, padding=1)
     torch.nn.init.normal_(layer.weight, mean=2, std=3)
-    weight = layer.standardised_weight().flatten(1)
+    weight = layer.standardized_weight().flatten(1)
     torch.testing.assert_close(weight.mean(1), torch.zeros(4), rtol=0, atol=1e-6)
     torch.testing.assert_close(weight.std(1), torch.ones(4), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(layer(x), F.conv2d(x, layer.standardised_weight(), layer.bias, padding=1))
+    torch.testing.assert_close(layer(x), F.conv2d(x, layer.standardized_weight(), layer.bias, padding=1))
 
 
 def test_standardisation_keeps_the_filters_of_a_plain_checkpoint(x):
@@ -133,10 +133,10 @@ def test_standardisation_keeps_the_filters_of_a_plain_checkpoint(x):
 @pytest.mark.parametrize('use_deform', [False, True])
 def test_switchable_convolution_starts_as_a_convolution(x, use_deform):
     layer = SAConv2d(6, 4, 3, stride=2, padding=1, use_deform=use_deform)
-    expected = F.conv2d(x, layer.standardised_weight(), None, 2, 1)
+    expected = F.conv2d(x, layer.standardized_weight(), None, 2, 1)
     torch.testing.assert_close(layer(x), expected)
     torch.nn.init.constant_(layer.switch.bias, 0)
-    torch.testing.assert_close(layer(x), F.conv2d(x, layer.standardised_weight(), None, 2, 3, 3))
+    torch.testing.assert_close(layer(x), F.conv2d(x, layer.standardized_weight(), None, 2, 3, 3))
     keys = {'weight', 'bias', 'weight_diff', 'weight_gamma', 'weight_beta'}
     layers = ['switch', 'pre_context', 'post_context', *(['offset_s', 'offset_l'] if use_deform else [])]
     assert set(layer.state_dict()) == keys | {f'{name}.{end}' for name in layers for end in ('weight', 'bias')}
@@ -147,7 +147,7 @@ def test_switchable_convolution_step_by_step(x):
     disturb(layer, ['switch', 'weight_diff', 'pre_context', 'post_context', 'offset_s', 'offset_l'])
     x1 = x + layer.pre_context(x.mean((2, 3), keepdim=True))
     near = F.pad(x1, (2, 2, 2, 2), mode='reflect').unfold(2, 5, 1).unfold(3, 5, 1).mean((4, 5))
-    weight = layer.standardised_weight()
+    weight = layer.standardized_weight()
     small = deform_conv2d(x1, layer.offset_s(near), weight, 1, 1, 1)
     large = deform_conv2d(x1, layer.offset_l(near), weight + layer.weight_diff, 1, 3, 3)
     share = layer.switch(near)

@@ -29,7 +29,7 @@ from mmdetlike.visualization import contact_sheet, save_image
 from mmdetlike.visualization.draw import as_canvas
 from mmdetlike.visualization.local_visualizer import has_display
 
-# Results of a pipeline before they are packed, and what they are called in a data sample.
+# the keys of a sample before it is packed, and the names of these fields in a packed one
 FIELDS = {
     'gt_bboxes': 'bboxes',
     'gt_bboxes_labels': 'labels',
@@ -38,12 +38,12 @@ FIELDS = {
 }
 _LISTED = 20  # pictures that can't be read to name at the end
 Picture = tuple[np.ndarray, InstanceData | None]
-View = tuple[str, str, Picture]  # what it is called, the path it is from, and what it shows
+View = tuple[str, str, Picture]  # its name, the path of its picture, and the picture
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where pictures go: to ``files`` and, unless ``seconds`` is None, for so long into a window."""
+    """Writes pictures to ``files`` and, unless ``seconds`` is None, shows each in a window for so long."""
 
     files: OutputFolder
     seconds: float | None
@@ -66,7 +66,8 @@ class Output:
     def stages(self, index: int, stages: list[View]) -> None:
         """Draw the picture after each transform, side by side."""
         meta = self.visualizer.dataset_meta
-        captions, pictures = [stage[0] for stage in stages], [stage[2] for stage in stages]
+        captions = [name for name, _, _ in stages]
+        pictures = [picture for _, _, picture in stages]
         sheet = contact_sheet(pictures, 3, 480, captions, meta.get('classes'), meta.get('palette'))
         path = stages[-1][1]
         save_image(sheet, self._file(index, path))
@@ -74,7 +75,7 @@ class Output:
             self.visualizer.show(sheet, win_name=_stem(path), wait_time=self.seconds)
 
     def _file(self, index: int, path: str) -> Path:
-        """A file for a sample: one picture may be several of them, so they are told apart by their numbers."""
+        """The file for a sample; its number is in the name, since a picture may be in several samples."""
         name = self.files.name(path or 'sample', '.jpg')
         return self.files.claim(name.with_name(f'{index:06d}_{name.name}'), f'sample {index} {identity(path)}')
 
@@ -110,7 +111,8 @@ def main(argv: list[str] | None = None) -> None:
     files.check(())
     output = Output(files, _window(args), visualizer)
     total = min(len(dataset), args.number or len(dataset))
-    written, failures = 0, []
+    written = 0
+    failures = []
     for i in tqdm(range(total), desc=f'{args.split}, {args.mode}'):
         try:
             written += _browse(dataset, i, args.mode, output)
@@ -120,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _report(written: int, refused: int, failures: list[ImageError], folder: Path) -> None:
-    """Say what was written and what wasn't."""
+    """Print how many pictures were written, and which could not be read."""
     for error in failures[:_LISTED]:
         print(f'  {error}')
     if failures:
@@ -243,7 +245,7 @@ def _views(results: dict) -> Iterator[View]:
 
 
 def _path(results: dict) -> str:
-    """Where the picture of a sample is from; '' if it doesn't say."""
+    """The path of a sample's picture; '' if it has none."""
     packed = results.get('data_samples')
     return (results if packed is None else packed.metainfo).get('img_path') or ''
 

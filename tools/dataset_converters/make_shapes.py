@@ -57,7 +57,8 @@ def coco_annotation(instance: dict, image_id: int, number: int) -> dict:
 def write_split(out: Path, split: str, dataset: ShapesDataset) -> None:
     """Write the pictures of ``dataset`` to ``out/split`` and ``out/annotations/instances_{split}.json``."""
     (out / split).mkdir(parents=True, exist_ok=True)
-    images, annotations = [], []
+    images = []
+    annotations = []
     for index in tqdm(range(len(dataset)), desc=split, unit='picture'):
         sample = dataset[index]
         name = f'{index:06d}.png'

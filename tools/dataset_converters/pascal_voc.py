@@ -105,7 +105,8 @@ def convert(root: Path, split: str, classes: Sequence[str] | None = None) -> tup
     names = sorted({item.name for _, image in read for item in image.objects})
     labels = match_classes(classes or names, names, str(root)) if names else {}
     report = SkipReport(str(root))
-    images, annotations = [], []
+    images = []
+    annotations = []
     for image_id, (file_name, image) in enumerate(read, 1):
         width, height = size = image_size(image, str(root / file_name))
         images.append({'id': image_id, 'file_name': file_name, 'width': width, 'height': height})

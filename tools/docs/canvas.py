@@ -11,7 +11,8 @@ MEANING = dict(
     fixed='no class overrides it',
     config='built from the config',
 )
-LINE, CHAR = 18, 7.3  # pixels of a line of text, and of a character of 12 pixels, monospaced
+LINE = 18  # pixels from one line of text to the next
+CHAR = 7.3  # width in pixels of a monospaced character of 12 pixels
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Label:
 
 @dataclass
 class Node:
-    """A box: what flows."""
+    """A box: the data between two steps."""
 
     title: str
     text: str = ''
@@ -39,7 +40,7 @@ class Node:
 
 @dataclass
 class Box:
-    """Where a node was drawn."""
+    """The rectangle that a node was drawn as."""
 
     x: float
     y: float
@@ -54,7 +55,7 @@ class Box:
 
 @dataclass
 class Canvas:
-    """An SVG that grows downwards.
+    """An SVG that grows downward.
 
     Attributes:
         width: In pixels.
@@ -95,18 +96,20 @@ class Canvas:
 
     def arrow(self, *points: tuple[float, float], head: bool = True) -> None:
         """Draw a line along points, with a head at the last one."""
-        path, end = ' '.join(f'{x},{y}' for x, y in points), ' marker-end="url(#head)"' if head else ''
+        path = ' '.join(f'{x},{y}' for x, y in points)
+        end = ' marker-end="url(#head)"' if head else ''
         self.parts.append(f'<polyline points="{path}" fill="none" stroke="#6b7280" stroke-width="1.5"{end}/>')
 
     def kind(self, label: Label) -> str:
-        """Which of ``MEANING`` a label is."""
+        """The kind of a label, a key of ``MEANING``."""
         self.names.append(label.name)
         return label.kind or self.kind_of(label.name)
 
     def labels(self, x: float, y: float, labels: list[Label]) -> None:
         """Draw lines of names, the first one's top at y."""
         for i, label in enumerate(labels):
-            base, shown = y + LINE * i + 13, label.name.removeprefix(f'{self.owner}.')
+            base = y + LINE * i + 13
+            shown = label.name.removeprefix(f'{self.owner}.')
             kind = self.kind(label)
             self.text(x, base, shown, COLORS[kind], bold=kind == 'own', mono=True)
             if label.note:
@@ -128,7 +131,9 @@ class Canvas:
 
     def fork(self, source: Box, lanes: list[tuple[float, str, list]], width: float) -> list[list[Box]]:
         """Lanes from the bottom of a box, each of (x, heading, items); returns the boxes of each."""
-        bend, y, drawn = source.bottom + 14, source.bottom + 48, []
+        bend = source.bottom + 14
+        y = source.bottom + 48
+        drawn = []
         for x, title, items in lanes:
             to_box = isinstance(items[0], Node)
             corners = (source.x + 20, bend), (x + 20, bend), (x + 20, y - 2 * to_box)
@@ -139,9 +144,12 @@ class Canvas:
 
     def back(self, source: Box, target: Box, label: Label) -> None:
         """A loop from the left side of a box up to that of an earlier one."""
-        start, end, x = source.y + 15, target.y + target.height / 2, source.x - 16
+        start = source.y + 15
+        end = target.y + target.height / 2
+        x = source.x - 16
         self.arrow((source.x, start), (x, start), (x, end), (target.x - 2, end))
-        middle, shown = (start + end) / 2, label.name.removeprefix(f'{self.owner}.')
+        middle = (start + end) / 2
+        shown = label.name.removeprefix(f'{self.owner}.')
         half = CHAR * len(shown) / 2
         self.parts.append(f'<g transform="translate({x - 6} {middle + half}) rotate(-90)">')
         self.text(0, 0, shown, COLORS[self.kind(label)], mono=True)
@@ -149,7 +157,8 @@ class Canvas:
 
     def svg(self, title: str) -> str:
         """The picture, with a legend of the colors below."""
-        x, y = 20, self.height + 34
+        x = 20
+        y = self.height + 34
         for kind, meaning in MEANING.items():
             self.parts.append(f'<rect x="{x}" y="{y - 10}" width="12" height="12" fill="{COLORS[kind]}"/>')
             self.text(x + 18, y, meaning, COLORS['fixed'])

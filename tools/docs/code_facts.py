@@ -1,4 +1,4 @@
-"""What the documentation says of the code, read from the code: methods, who overrides them, source, type names."""
+"""Facts for the documentation, read from the code: methods, who overrides them, source, type names."""
 
 import ast
 import inspect
@@ -93,7 +93,8 @@ def source(path: str, symbol: str) -> str:
     if not (ROOT / path).is_file():
         raise LookupError(f'there is no file {path}')
     text = (ROOT / path).read_text()
-    lines, body = text.splitlines(), ast.parse(text).body
+    lines = text.splitlines()
+    body = ast.parse(text).body
     first = next(node for node in body if isinstance(node, (ast.ClassDef, ast.FunctionDef)))
     if symbol == ':head':
         return '\n'.join(lines[: _start(first) - 1]).rstrip()

@@ -1,9 +1,13 @@
-"""The diagrams of docs/pipelines.md: which method takes what to what."""
+"""The diagrams of docs/pipelines.md: data in boxes, and on the arrows between them the methods that transform it."""
 
 from canvas import Canvas, Label, Node
 from code_facts import kind_of
 
-LEFT, RIGHT, WIDTH, BOX = 40, 450, 860, 330
+# pixels: the two lanes' left edges, the width of the picture and that of a box
+LEFT = 40
+RIGHT = 450
+WIDTH = 860
+BOX = 330
 
 
 def dense(canvas: Canvas) -> None:

@@ -1,4 +1,4 @@
-"""Fill the parts of the documentation that say what the code says: tables of methods and types, code, diagrams.
+"""Generate the parts of the documentation that follow from the code: tables of methods and types, code, diagrams.
 
     python tools/docs/generate.py            # writes
     python tools/docs/generate.py --check    # names what is out of step
@@ -17,8 +17,8 @@ import zoo
 
 DOCS = code_facts.ROOT / 'docs'
 BLOCK = re.compile(r'(<!-- generated: (\S+) ?(.*?) -->\n)(.*?)(<!-- end -->)', re.DOTALL)
-# where a name comes from -> how the table calls it; more specific ones first
-PLACES = {
+# the module that a type is from -> its group in the table; more specific ones first
+GROUPS = {
     'mmdetlike.models.backbones': 'backbones',
     'mmdetlike.models.necks': 'necks',
     'mmdetlike.models.heads.dense': 'dense heads',
@@ -86,15 +86,15 @@ def lines(arguments: str) -> str:
 
 
 def types(arguments: str) -> str:
-    """All registered names by the place they come from."""
-    names: dict[str, set[str]] = {place: set() for place in PLACES}
+    """All registered names, grouped by the modules that they are from."""
+    names: dict[str, set[str]] = {prefix: set() for prefix in GROUPS}
     for registry in code_facts.registered().values():
         for name, module in registry.items():
-            names[next(p for p in PLACES if module.startswith(p))].add(name)
+            names[next(prefix for prefix in GROUPS if module.startswith(prefix))].add(name)
     rows = []
-    for place, found in names.items():
+    for prefix, found in names.items():
         shown = ', '.join(f'`{name}`' + (' (ours)' if name in OURS else '') for name in sorted(found))
-        rows.append([PLACES[place], shown])
+        rows.append([GROUPS[prefix], shown])
     return table(['what', '`type`'], rows)
 
 

@@ -62,7 +62,7 @@ HEADER = [
 
 
 def families() -> list[dict]:
-    """What ``families.json`` says."""
+    """The content of ``families.json``."""
     return json.loads((Path(__file__).parent / 'families.json').read_text())
 
 
@@ -130,9 +130,11 @@ def recorded() -> Counter:
 
 def rows() -> list[list[str]]:
     """A row a family."""
-    numbers, lines = measured(), []
+    numbers = measured()
+    lines = []
     for family in families():
-        here, name = is_here(family), family['name']
+        here = is_here(family)
+        name = family['name']
         time = numbers['times'].get(family['timed'], {})
         lines.append(
             [

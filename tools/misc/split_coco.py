@@ -69,7 +69,7 @@ def split(content: dict, percent: float, fold: int) -> tuple[dict, dict]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the files that the command line describes."""
     args = parse_args(argv)
-    CocoFile(str(args.ann_file))  # refuses what isn't one, with a sentence
+    CocoFile(str(args.ann_file))  # raises for a file that isn't one
     content = read_json(str(args.ann_file), None)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     for percent in args.labeled_percent:

@@ -62,7 +62,7 @@ class UniformRefFrameSample(BaseTransform):
 
 @TRANSFORMS.register_module()
 class TransformBroadcaster(BaseTransform):
-    """Run transforms of images on each frame of a clip; a frame that is given up gives up the clip.
+    """Run transforms of images on each frame of a clip; if one returns None for a frame, the clip is given up.
 
     Args:
         transforms: A transform or a list of them.

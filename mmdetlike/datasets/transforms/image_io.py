@@ -79,7 +79,7 @@ def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = 
 
 
 def _palette_indices(content: bytes) -> np.ndarray | None:
-    """Indices (h, w, 1) of a picture with a palette; None if it has none, or is damaged, which decoding tells."""
+    """Indices (h, w, 1) of a picture with a palette; None if it has none, or is damaged, which decoding will report."""
     from PIL import Image
 
     try:
@@ -90,7 +90,7 @@ def _palette_indices(content: bytes) -> np.ndarray | None:
 
 
 def read_orientation(path: str, backend_args: dict | None = None) -> int:
-    """How a picture is to be turned when it is shown, 1 to 8 as EXIF numbers it; 1, as it is, if nothing is said."""
+    """The EXIF orientation of a picture, 1 to 8; 1, as it is stored, if there is none."""
     try:
         return jpeg.read_orientation(_read_bytes(path, backend_args))
     except ImageError:  # there is no file: the picture was given as an array
@@ -260,7 +260,7 @@ def _decode_pillow(content: bytes, color_type: str, path: str) -> np.ndarray:
 
 
 def _all_channels(img: 'PictureOfPillow') -> np.ndarray:
-    """What OpenCV gives for 'unchanged': gray levels (h, w), else BGR, or BGRA where anything is transparent."""
+    """Pixels as OpenCV gives them for 'unchanged': gray levels (h, w), BGR, or BGRA if anything is transparent."""
     if img.mode == '1':
         return np.asarray(img.convert('L'))
     if img.mode.startswith(('L', 'I', 'F')) and not img.has_transparency_data and img.format != 'GIF':
@@ -287,7 +287,7 @@ def _native(img: 'PictureOfPillow') -> np.ndarray:
 
 
 def _check_whole(content: bytes, path: str) -> None:
-    """Look at what tells of damage before anything is decoded.
+    """Check a file for signs of damage before it is decoded.
 
     Raises:
         ImageError: The file is empty, stops before its end, or has another checksum than it says.

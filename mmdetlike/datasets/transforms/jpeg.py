@@ -112,7 +112,7 @@ def decode_jpeg(content: bytes, color_type: str, path: str, strict: bool) -> np.
 
 
 def _tell_damage(path: str, reason: str, strict: bool) -> None:
-    """Tell of a ``reason`` like 'libjpeg says: Corrupt JPEG data: 90 extraneous bytes before marker 0xd9'."""
+    """Raise or, unless ``strict`` is set, warn; ``reason`` is like 'libjpeg says: Corrupt JPEG data: ...'."""
     damage = f'its JPEG data is damaged, so that a part of the picture is wrong ({reason})'
     if strict:
         raise ImageError(path, damage)
@@ -120,7 +120,7 @@ def _tell_damage(path: str, reason: str, strict: bool) -> None:
 
 
 def read_orientation(content: bytes) -> int:
-    """How a picture is to be turned when it is shown, 1 to 8 as EXIF numbers it; 1, as it is, if nothing is said."""
+    """The EXIF orientation of a picture, 1 to 8; 1, as it is stored, if there is none."""
     if content.startswith(START) and _EXIF not in content[: 1 << 16]:  # spares most files the call of Pillow
         return 1
     from PIL import Image

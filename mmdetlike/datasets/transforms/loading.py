@@ -318,7 +318,7 @@ class ConvertBoxType(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadTrackAnnotations(LoadAnnotations):
-    """As `LoadAnnotations`, and ``gt_instances_ids`` (n,) int64: what names an object in all frames of its video.
+    """`LoadAnnotations` that also sets ``gt_instances_ids`` (n,) int64, an object's id in all frames of its video.
 
     An instance without ``instance_id`` has -1 there.
     """

@@ -157,7 +157,7 @@ def _rescaled_polygon(polygon: list, warp: Warp) -> list:
 
 
 def _rescaled_rle(rle: dict, size: Size) -> dict:
-    """A mask goes from its own size to ``size`` (h, w), whichever of the two the annotations give for the picture."""
+    """A mask resized from its own size, which may differ from the annotated one, to ``size`` (h, w)."""
     bitmap = rle_to_bitmap(rle)
     moved = Warp.resize(bitmap.shape, size).label_map(bitmap)
     encoded = coco_mask.encode(np.asfortranarray(moved))

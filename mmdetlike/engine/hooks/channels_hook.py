@@ -1,4 +1,4 @@
-"""Pictures whose channels don't fit the model, told before its first layer fails."""
+"""A check that pictures have as many channels as the model takes, made before its first layer fails."""
 
 from mmengine.hooks import Hook
 from torch import nn
@@ -52,7 +52,7 @@ class ChannelCheckHook(Hook):
 
 
 def input_channels(model: nn.Module) -> int | None:
-    """How many channels the first convolution of a detector's backbone takes; None if there is none to be found."""
+    """The input channels of the first convolution of a detector's backbone; None if none is found."""
     model = unwrapped(model)
     # of a student and its teacher, which are alike, the student
     backbone = getattr(getattr(model, 'student', model), 'backbone', None)

@@ -1,4 +1,4 @@
-"""Checkpoints of which one is always whole."""
+"""Saving checkpoints so that a whole one is on disk at any time."""
 
 import contextlib
 from collections.abc import Container, Iterator
@@ -17,7 +17,8 @@ class DeferredRemoval:
     """A file backend that removes files only when ``flush`` is called."""
 
     def __init__(self, backend) -> None:
-        self._backend, self._pending = backend, []
+        self._backend = backend
+        self._pending: list[tuple] = []
 
     def __getattr__(self, name: str):
         return getattr(self._backend, name)
@@ -39,7 +40,7 @@ class DeferredRemoval:
 
 
 def state_without_weights(runner) -> dict:
-    """What a checkpoint of this run would hold beside the weights."""
+    """What a checkpoint of this run would hold beside the weights, to check before training that it can be stored."""
     return dict(
         meta=dict(dataset_meta=getattr(runner.train_dataloader.dataset, 'metainfo', None)),
         message_hub=runner.message_hub.state_dict(),
@@ -56,7 +57,7 @@ def _states(schedulers):
 
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """mmengine's checkpoints, such that the reader takes each one that is written.
+    """mmengine's hook, writing only checkpoints that can be read again.
 
     Outdated ones are removed after the new one is on disk, not before.
     """
@@ -86,7 +87,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             runner.logger.info(f'overwrite: removed {path}')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Make what will be written plain."""
+        """Convert what will be written to plain values, which our reader takes."""
         checkpoint.update(plain_checkpoint(checkpoint))
 
     @master_only

@@ -1,4 +1,4 @@
-"""Mistakes that are better found early."""
+"""Checks that stop a run early: losses that are not finite, heads for another number of classes."""
 
 import itertools
 import math
@@ -47,7 +47,7 @@ class CheckInvalidLossHook(Hook):
         self._losses: dict | None = None
 
     def before_train(self, runner) -> None:
-        """Look at gradients whenever an optimizer is about to step."""
+        """Let gradients be checked whenever an optimizer is about to step."""
         model = unwrapped(runner.model)
 
         def keep_losses(_module, _inputs, outputs) -> None:
@@ -63,7 +63,7 @@ class CheckInvalidLossHook(Hook):
             part.optimizer.register_step_pre_hook(check)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Remember whose gradient will be looked at."""
+        """Remember the images whose gradient will be checked."""
         self._batches.append(batch_paths(data_batch))
 
     def _refuse_step(self, runner) -> None:
@@ -79,7 +79,7 @@ class CheckInvalidLossHook(Hook):
         )
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        """Look at the losses of this iteration.
+        """Check the losses of this iteration.
 
         Raises:
             InvalidLossError: Names the iteration, the loss terms and the images.
@@ -101,7 +101,7 @@ def _refuse_losses(runner, losses: dict, images: list[str]) -> None:
 
 
 def _is_finite(optimizer) -> bool:
-    """Whether all gradients are; one reduction and one wait for the device."""
+    """Whether all gradients are finite; found by one reduction, which waits for the device once."""
     if getattr(optimizer, 'found_inf', None) is not None:
         return True  # a fused optimizer under a loss scaler, which leaves out such steps itself
     parameters = itertools.chain.from_iterable(group['params'] for group in optimizer.param_groups)
@@ -125,7 +125,7 @@ def batch_paths(data_batch: dict | None) -> list[str]:
 
 
 def flat_branches(values: Mapping | Sequence | None) -> list:
-    """What a batch has for its samples, as one list, whether by branch (see ``MultiBranch``) or not."""
+    """The entries of a batch as one list, whether they are held by branch (see ``MultiBranch``) or not."""
     if isinstance(values, Mapping):
         return [value for branch in values.values() for value in branch if value is not None]
     return [] if values is None else list(values)
@@ -177,7 +177,7 @@ class NumClassCheckHook(Hook):
 
 
 def _check_class_weights(name: str, head) -> None:
-    """One weight for each class of a head, and one for the background where classes exclude one another."""
+    """Check that a loss has one weight for each class of its head, and one for the background if it uses softmax."""
     loss = getattr(head, 'loss_cls', None)
     count = getattr(head, 'num_classes', None)
     weights = getattr(loss, 'class_weight', None)

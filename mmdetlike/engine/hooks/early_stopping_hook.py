@@ -1,4 +1,4 @@
-"""Stopping early, in configs that are tested, too."""
+"""Early stopping that leaves tests alone."""
 
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
 
@@ -7,7 +7,10 @@ from mmdetlike.registry import HOOKS
 
 @HOOKS.register_module()
 class EarlyStoppingHook(MMEngineEarlyStoppingHook):
-    """mmengine's, which looks at the training loop when training begins, not in a test, which has none."""
+    """mmengine's early stopping, which looks at the training loop when training begins.
+
+    mmengine looks at it at the beginning of any run, and fails in a test, which has none.
+    """
 
     def before_run(self, runner) -> None:
         """Nothing is known yet of what will run."""

@@ -1,4 +1,4 @@
-"""The teacher of a student: its moving average."""
+"""The mean teacher: a moving average of the student."""
 
 import torch
 from mmengine.hooks import Hook
@@ -59,7 +59,7 @@ class MeanTeacherHook(Hook):
             if target.is_floating_point():
                 target.lerp_(sources[name], self.momentum)
             else:
-                target.copy_(sources[name])
+                target.copy_(sources[name])  # counters of batches, which have no average
 
 
 def pair_of(model: nn.Module) -> tuple[nn.Module, nn.Module]:

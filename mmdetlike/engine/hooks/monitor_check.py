@@ -1,4 +1,4 @@
-"""Scores by which a run chooses or stops are looked for before it starts, not after its first epoch."""
+"""A check, before training, that validation will give the scores by which checkpoints are chosen or training stops."""
 
 import difflib
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ class MonitorCheckHook(Hook):
 
 
 def monitored(hooks, schedules=None) -> Iterator[tuple[str, str]]:
-    """Setting and name of each score that hooks and schedules look at.
+    """The setting that names a score, and the score, for each that hooks and schedules depend on.
 
     Args:
         hooks: Of a runner.

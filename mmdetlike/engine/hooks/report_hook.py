@@ -1,4 +1,4 @@
-"""What a run leaves behind for people: curves, a contact sheet of predictions and a table of where everything is."""
+"""The report of a run: curves, a contact sheet of predictions and a table of where all files are."""
 
 from pathlib import Path
 
@@ -28,7 +28,8 @@ class ReportHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self, num_images: int = 12, score_thr: float = 0.3) -> None:
-        self.num_images, self.score_thr = num_images, score_thr
+        self.num_images = num_images
+        self.score_thr = score_thr
         self.seen: list[tuple] = []
         self.metrics: dict[str, float] = {}
         self._told: set[str] = set()
@@ -108,7 +109,7 @@ class ReportHook(Hook):
         self._try(runner, 'the contact sheet', draw)
 
     def _try(self, runner, what: str, function, *args) -> None:
-        """A picture that fails must not take a run with it; the same failure is told once."""
+        """Call a function that draws; a failure must not end the run, and is logged once."""
         try:
             function(*args)
         except Exception as error:
@@ -126,14 +127,14 @@ class ReportHook(Hook):
 
 
 def annotations_are_resized(dataset) -> bool:
-    """Whether boxes follow the picture's size: test pipelines often load them after it was resized, as they are."""
+    """Whether a pipeline resizes boxes with the picture; test pipelines often load them after it was resized."""
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
     loaders = [i for i, step in enumerate(steps) if isinstance(step, LoadAnnotations)]
     return bool(loaders) and any(isinstance(step, GeometricTransform) for step in steps[loaders[0] :])
 
 
 def sheet_entry(sample, image, scaled: bool, num_classes: int) -> tuple:
-    """Picture (h, w, 3) RGB, prediction, ground truth in the pixels of that picture, and a caption.
+    """An entry of the contact sheet: picture (h, w, 3) RGB, prediction and ground truth in its pixels, caption.
 
     Args:
         sample: What the model returned, predictions in pixels of the original picture.

@@ -1,4 +1,4 @@
-"""Randomness that depends on where a run is, not on how it got there."""
+"""Seeding by iteration, so that a resumed run draws the same random numbers as an uninterrupted one."""
 
 import random
 import zlib
@@ -22,6 +22,7 @@ class DistSamplerSeedHook(MMEngineDistSamplerSeedHook):
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Seed the generators that the model uses in this iteration."""
+        # a hash, since sums such as seed + iteration would give runs of neighboring seeds the same numbers
         seed = zlib.crc32(f'{runner.seed}/{runner.iter}/{runner.rank}'.encode())
         random.seed(seed)
         np.random.seed(seed)

@@ -1,4 +1,4 @@
-"""Hooks that end a run with easier data."""
+"""Hooks that switch to weaker augmentation for the last epochs."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,15 @@ class YOLOXModeSwitchHook(Hook):
     The training set must be a ``MultiImageMixDataset``; losses see the change as ``TrainingProgress.mixes_images``.
 
     Args:
-        num_last_epochs: How many epochs that are.
+        num_last_epochs: Number of the last epochs.
         skip_type_keys: Types of the transforms that are left out.
     """
 
     def __init__(
         self, num_last_epochs: int = 15, skip_type_keys: Sequence[str] = ('Mosaic', 'RandomAffine', 'MixUp')
     ) -> None:
-        self.num_last_epochs, self.skip_type_keys = num_last_epochs, skip_type_keys
+        self.num_last_epochs = num_last_epochs
+        self.skip_type_keys = skip_type_keys
         self._has_switched = False
 
     def before_train_epoch(self, runner) -> None:
@@ -78,7 +79,7 @@ class PipelineSwitchHook(Hook):
 
 
 def with_pipeline(dataset: Dataset) -> list[Dataset]:
-    """The datasets with a pipeline that a dataset is or is made of.
+    """A dataset if it has a pipeline, else those with a pipeline that it wraps.
 
     Raises:
         ConfigError: There is none.
@@ -92,5 +93,5 @@ def with_pipeline(dataset: Dataset) -> list[Dataset]:
 
 
 def restart_workers(loader: DataLoader) -> None:
-    """Make workers that outlive epochs start anew, with the dataset as it is now."""
-    loader._iterator = None
+    """Restart persistent workers, which hold a copy of the dataset as it was when they started."""
+    loader._iterator = None  # where torch keeps them

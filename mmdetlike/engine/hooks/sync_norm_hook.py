@@ -1,4 +1,4 @@
-"""One set of running statistics for all processes."""
+"""Averaging batch norms over processes."""
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -13,7 +13,7 @@ class SyncNormHook(Hook):
     """Average the parameters and running statistics of batch norms over processes before every validation."""
 
     def before_val_epoch(self, runner) -> None:
-        """Average; of a single process nothing changes."""
+        """Average over all processes; with a single one nothing changes."""
         if get_world_size() == 1:
             return
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Predictions drawn while a model is validated or tested."""
+"""Drawing predictions while a model is validated or tested."""
 
 import logging
 from collections.abc import Iterator
@@ -42,9 +42,13 @@ class DetVisualizationHook(Hook):
         test_out_dir: str | None = None,
         backend_args: dict | None = None,
     ) -> None:
-        self.draw, self.interval, self.score_thr = draw, interval, score_thr
-        self.show, self.wait_time = show, wait_time
-        self.test_out_dir, self.backend_args = test_out_dir, backend_args
+        self.draw = draw
+        self.interval = interval
+        self.score_thr = score_thr
+        self.show = show
+        self.wait_time = wait_time
+        self.test_out_dir = test_out_dir
+        self.backend_args = backend_args
         self._outputs: OutputFolder | None = None
         self._failed = False
         self._drawn = 0
@@ -123,7 +127,7 @@ def _remove_if_empty(path: Path) -> None:
 
 
 def picture_paths(dataset) -> Iterator[str]:
-    """Paths of the pictures of a dataset, as far as it tells them."""
+    """Paths of the pictures of a dataset, as far as it knows them."""
     if hasattr(dataset, 'get_data_info'):
         paths = (dataset.get_data_info(i).get('img_path') for i in range(len(dataset)))
         yield from (path for path in paths if path)

@@ -69,6 +69,7 @@ class CocoScores:
         evaluator.evaluate()
         evaluator.accumulate()
         params = copy.copy(evaluator.params)
+        # -1 stands for all categories together, as in the evaluator
         self.categories = list(params.catIds) if params.useCats else [-1]
         self._iou_thrs = np.asarray(params.iouThrs)
         self._areas = list(params.areaRngLbl)

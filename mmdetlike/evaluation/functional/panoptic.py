@@ -10,7 +10,7 @@ MIN_IOU = 0.5  # no two segments of a map can both overlap a third by more, so t
 
 @dataclass(frozen=True)
 class PanopticCounts:
-    """What panoptic quality is computed from, each (num_classes,).
+    """The counts that panoptic quality is computed from, each (num_classes,).
 
     Args:
         iou: Sum of the IoU of matched segments.

@@ -1,4 +1,4 @@
-"""What plugs into a runner's evaluator."""
+"""The metrics that a runner's evaluator takes."""
 
 from .coco_metric import CocoMetric
 from .coco_panoptic_metric import CocoPanopticMetric

@@ -17,10 +17,11 @@ from ...structures.mask import encode_segmentation, read_runs, read_segmentation
 
 def to_numpy(value) -> np.ndarray:
     """An array on the CPU of a tensor, box or mask structure or sequence."""
-    value = getattr(value, 'tensor', value)
-    value = getattr(value, 'masks', value)
+    value = getattr(value, 'tensor', value)  # of box objects
+    value = getattr(value, 'masks', value)  # of mask objects
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
+        # numpy has no bfloat16, and too few digits in float16 for coordinates
         value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
         return value.numpy()
     return np.asarray(value)

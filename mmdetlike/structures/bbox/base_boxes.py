@@ -1,4 +1,4 @@
-"""What all kinds of boxes share: a tensor whose last dimension holds one box."""
+"""The base of all box classes: a tensor whose last dimension holds one box."""
 
 import math
 from abc import ABC, abstractmethod
@@ -111,7 +111,7 @@ class BaseBoxes(ABC):
         """(...) bool: whether each box lies partly or, with ``all_inside``, wholly in an image of (h, w)."""
 
     def find_inside_points(self, points: Tensor, is_aligned: bool = False, eps: float = 0.01) -> Tensor:
-        """Which points lie more than ``eps`` inside which boxes.
+        """Whether points lie inside boxes, by more than ``eps`` pixels.
 
         Args:
             points: (m, 2).

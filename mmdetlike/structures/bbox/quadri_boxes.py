@@ -57,7 +57,7 @@ class QuadriBoxes(BaseBoxes):
         return geometry.are_inside(points, img_shape, allowed_border)
 
     def find_inside_points(self, points: Tensor, is_aligned: bool = False, eps: float = 0.01) -> Tensor:
-        """Which points lie more than ``eps`` inside the smallest rectangles around which quadrilaterals."""
+        """Whether points lie inside the smallest rectangles around quadrilaterals, by more than ``eps`` pixels."""
         points = points if is_aligned else points[:, None]
         return (geometry.side_distances(points, geometry.to_rotated(self.tensor)) > eps).all(-1)
 

@@ -1,4 +1,4 @@
-"""What bitmaps and polygons share: every change of geometry is a `Warp`."""
+"""The base of bitmaps and polygons: every change of geometry is a `Warp`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What annotation files and results give as a mask, checked before any C code sees it."""
+"""Reading masks of annotation files and results, which are checked before any C code sees them."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from mmdetlike.structures.mask.run_lengths import LARGEST_MASK, run_lengths
 
 LARGEST_SIDE = 10**6  # pixels; C takes memory by the length of a polygon's edges
 LARGEST_COORDINATE = 1e9  # pixels; what is farther away is an error of the file
-_POINTS = 3
-_THIN = 2  # pixels
+_POINTS = 3  # that a polygon needs at least to cover anything
+_THIN = 2  # pixels; whatever is wider covers the center of a pixel
 
 
 class Segmentation(NamedTuple):

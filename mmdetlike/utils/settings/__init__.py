@@ -1,4 +1,4 @@
-"""The settings of a run: which there are, what they may be, and what is said of others."""
+"""The settings of a run: which exist, which values they take, and the errors and warnings about others."""
 
 from .check import check_settings
 from .loaders import check_loader, without_worker_settings

@@ -1,4 +1,4 @@
-"""Everything about a run's config that can be known to be wrong before anything is built or written."""
+"""Checks of a run's config, made before anything is built or written."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ WITHOUT = ('training', 'validation', 'testing')
 
 
 def check_settings(config: MMEngineConfig) -> None:
-    """Check what a run would stumble over, or do otherwise than its config says.
+    """Check a config for settings that would break a run, or make it do something else than they say.
 
     Kinds and values of settings, parts that need one another, arguments of dataloaders, thresholds of prediction, and
     settings of OpenMMLab's generation 2.
@@ -65,7 +65,7 @@ def check_kinds(config: MMEngineConfig) -> None:
 
 
 def _parts_to_build(config: MMEngineConfig) -> Iterator[tuple[str, object]]:
-    """Key path and config of each part that a list, or the dict of hooks, names, and of samplers."""
+    """Key path and config of each part that has to be built: hooks, schedules, metrics and samplers."""
     for name in ('custom_hooks', 'param_scheduler', 'val_evaluator', 'test_evaluator'):
         value = config.get(name)
         for i, part in enumerate(value if isinstance(value, (list, tuple)) else ()):

@@ -1,4 +1,4 @@
-"""Arguments of dataloaders, which mmengine hands to torch as they are."""
+"""Checks of dataloaders' arguments, which mmengine hands to torch as they are."""
 
 import inspect
 from multiprocessing import get_all_start_methods

@@ -95,15 +95,15 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 def unknown_nested(config: MMEngineConfig) -> Iterator[str]:
     """A sentence for each key that its reader passes over in silence, within the settings that have fixed keys."""
     tree = config.to_dict()
-    for place, names in NESTED.items():
-        if place.startswith('optim_wrapper') and 'constructor' in (tree.get('optim_wrapper') or {}):
+    for path, names in NESTED.items():
+        if path.startswith('optim_wrapper') and 'constructor' in (tree.get('optim_wrapper') or {}):
             continue  # the constructor reads what it likes
         node = tree
-        for part in place.split('.'):
+        for part in path.split('.'):
             node = node.get(part) if isinstance(node, dict) else None
         for key in node if isinstance(node, dict) else ():
             if key not in names:
-                yield f'nothing reads {place}.{key}; {did_you_mean(key, names)}'
+                yield f'nothing reads {path}.{key}; {did_you_mean(key, names)}'
     for path, node in dicts_within({name: tree.get(name) for name in LOADERS}):
         if path.endswith('metainfo'):
             for key in node:

@@ -1,4 +1,4 @@
-"""Settings of prediction, looked at before a model predicts."""
+"""Checks of ``test_cfg``, the settings of prediction, made before a model predicts."""
 
 import math
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def _suppressions(cfg, key: str) -> Iterator[tuple[str, dict]]:
 
 
 def _try_suppression(key: str, settings: dict) -> None:
-    """Suppress no boxes at all, which is refused as any would be."""
+    """Run a suppression on no boxes: wrong arguments are refused all the same."""
     columns = _SUPPRESSIONS.get(settings.get('type', 'nms'))
     if columns is None:
         return

@@ -1,4 +1,4 @@
-"""What the values of settings must be."""
+"""Rules that the values of settings must meet."""
 
 import logging
 import math
@@ -17,7 +17,7 @@ KINDS = ('train', 'val', 'test')
 
 
 class Rule(NamedTuple):
-    """What a value must be, and whether it is."""
+    """What a value must be, as the end of a sentence, and a function that tells whether it is."""
 
     expected: str
     holds: Callable[[object], bool]

@@ -27,13 +27,13 @@ CONSTRUCTORS = ('dict', 'list', 'tuple', 'set', 'float', 'int', 'str', 'bool')
 
 @dataclass
 class Source:
-    """The names in a config file: those it assigns, those it uses, and where in its settings it puts them."""
+    """The names in a config file: those it assigns, those it uses, and the key paths of settings it puts them into."""
 
     path: Path
     assigned: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     used_of_bases: set[str] = field(default_factory=set)
-    places: dict[str, str] = field(default_factory=dict)
+    key_paths: dict[str, str] = field(default_factory=dict)
 
 
 def read_sources(path: Path) -> list[Source] | None:
@@ -69,20 +69,20 @@ def _source(path: Path, tree: ast.Module, text: str) -> Source:
             names = [target.id for target in node.targets if isinstance(target, ast.Name)]
             source.assigned.update(names)
             for name in names:
-                source.places.update(dict(_places(node.value, name)))
+                source.key_paths.update(dict(_key_paths(node.value, name)))
     return source
 
 
-def _places(node: ast.expr, path: str) -> Iterator[tuple[str, str]]:
+def _key_paths(node: ast.expr, path: str) -> Iterator[tuple[str, str]]:
     """Names that stand as values in nested ``dict(...)``, with their key paths."""
     if isinstance(node, ast.Name):
         yield node.id, path
     if isinstance(node, ast.Call):
         for keyword in node.keywords:
-            yield from _places(keyword.value, f'{path}.{keyword.arg}')
+            yield from _key_paths(keyword.value, f'{path}.{keyword.arg}')
     if isinstance(node, ast.Dict):
         for key, value in zip(node.keys, node.values):
-            yield from _places(value, f'{path}.{getattr(key, "value", "?")}')
+            yield from _key_paths(value, f'{path}.{getattr(key, "value", "?")}')
 
 
 def unread_settings(config: MMEngineConfig) -> list[str]:
@@ -122,9 +122,10 @@ def refuse_old_settings(config: MMEngineConfig) -> None:
     given = [name for name in REFUSED if isinstance(config.get(name), (dict, int))]
     found = [name for name in given if _of_name(name, config, sources) is not None]
     if found:
-        places = '; '.join(f'{name} is now {OLD_NAMES[name]}' for name in found)
+        new_names = '; '.join(f'{name} is now {OLD_NAMES[name]}' for name in found)
         raise ConfigError(
-            f'{", ".join(found)}: keys of OpenMMLab 2.x configs, which have no effect ({places}). See docs/migrate.md'
+            f'{", ".join(found)}: keys of OpenMMLab 2.x configs, which have no effect ({new_names}). '
+            'See docs/migrate.md'
         )
 
 
@@ -137,14 +138,14 @@ def _sources_of(config: MMEngineConfig) -> list[Source] | None:
 
 
 def _of_option(name: str, config: MMEngineConfig, sources: list[Source]) -> str:
-    place = next((source.places[name] for source in reversed(sources) if name in source.places), None)
-    if place is not None:
-        return f'--cfg-options {name}: the config had used {name} before, so this has no effect; set {place}'
+    path = next((source.key_paths[name] for source in reversed(sources) if name in source.key_paths), None)
+    if path is not None:
+        return f'--cfg-options {name}: the config had used {name} before, so this has no effect; set {path}'
     return f'--cfg-options {name}: nothing reads it{_hint(name, config)}'
 
 
 def _of_name(name: str, config: MMEngineConfig, sources: list[Source] | None) -> str | None:
-    """What is wrong with a top-level name that is no setting, or None."""
+    """A sentence about a top-level name that nothing reads; None if something may read it."""
     definers = [source for source in sources or [] if name in source.assigned]
     if sources is not None:
         if not definers:  # set by a loop or an import
@@ -156,10 +157,10 @@ def _of_name(name: str, config: MMEngineConfig, sources: list[Source] | None) ->
     where = definers[-1].path if definers else _file(config)
     if name in OLD_NAMES:
         return f'{where}: {name} is of OpenMMLab 2.x and read by nothing; it has become {OLD_NAMES[name]}'
-    user = next((source for source in reversed(sources or []) if name in source.places), None)
+    user = next((source for source in reversed(sources or []) if name in source.key_paths), None)
     if user is not None:
         return (
-            f'{where}: {name} has no effect here: {user.path} had used it before as {user.places[name]}; set that, '
+            f'{where}: {name} has no effect here: {user.path} had used it before as {user.key_paths[name]}; set that, '
             f'to {name}, in the same file'
         )
     # a file without variables was written by a program: its scalars may have been used in a computation
@@ -175,8 +176,8 @@ def _hint(name: str, config: MMEngineConfig) -> str:
         return f'; did you mean {close!r}?'
     if name in OLD_NAMES:
         return f'; it has become {OLD_NAMES[name]}'
-    places = [path for path, node in _settings(config) if path and name in node]
-    return f'; did you mean {places[0]}.{name}?' if places else ''
+    paths = [path for path, node in _settings(config) if path and name in node]
+    return f'; did you mean {paths[0]}.{name}?' if paths else ''
 
 
 def _is_held(name: str, config: MMEngineConfig) -> bool:
