@@ -15,7 +15,7 @@ from .named_objects import (
     bounding_box,
     files_in,
 )
-from .records import Field, Table, name, optional_identifier, optional_text, real_number, records, side, text
+from .records import Field, Table, name, optional_identifier, optional_text, real_number, records, side, text, truth
 
 _POINTS_OF_CIRCLE = 64
 
@@ -44,6 +44,7 @@ SHAPES = Table(
         Field('points', _points, 'a list of points [x, y]', required=True),
         Field('shape_type', lambda value: 'polygon' if value is None else text(value), "text, as 'polygon'"),
         Field('group_id', optional_identifier, 'a whole number, the same for parts of one object'),
+        Field('difficult', truth, 'true or false'),
     ),
     lambda row: f'a shape labeled {row.get("label")!r}',
 )
@@ -54,7 +55,8 @@ class LabelmeDataset(NamedObjectsDataset):
     """Pictures with boxes and polygons from labelme's JSON files.
 
     Polygons and circles are masks with the boxes around them, rectangles are boxes. Shapes of one label and one
-    ``group_id`` are parts of one object. Points, lines and other shapes have no area: they are left out and counted.
+    ``group_id`` are parts of one object; those marked ``difficult`` get ``ignore_flag``. Points, lines and other shapes
+    have no area: they are left out and counted.
 
     Args:
         data_prefix: ``dict(img='pictures', ann='folder of the JSON files')``; without ``ann`` they are beside the
@@ -122,7 +124,7 @@ class LabelmeDataset(NamedObjectsDataset):
         """Add a shape, as an object of its own or to the one that it is part of."""
         polygons = [outline] if shape['shape_type'] != 'rectangle' else None
         if key not in objects:
-            objects[key] = NamedObject(shape['label'], bounding_box(outline), polygons)
+            objects[key] = NamedObject(shape['label'], bounding_box(outline), polygons, shape['difficult'])
             return
         whole = objects[key]
         corners = [*whole.box, *bounding_box(outline)]
