@@ -11,6 +11,7 @@ from .metrics import (
     DumpProposals,
     LVISMetric,
     OpenImagesMetric,
+    SemSegMetric,
     VOCMetric,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     'DumpProposals',
     'LVISMetric',
     'OpenImagesMetric',
+    'SemSegMetric',
     'VOCMetric',
     'check_metrics',
     'functional',

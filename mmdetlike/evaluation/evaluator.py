@@ -15,11 +15,21 @@ from mmdetlike.evaluation.metrics import (
     DOTAMetric,
     LVISMetric,
     OpenImagesMetric,
+    SemSegMetric,
     VOCMetric,
 )
 from mmdetlike.registry import EVALUATOR
 
-_OUR_METRICS = (CocoMetric, CocoPanopticMetric, CrowdHumanMetric, DOTAMetric, LVISMetric, OpenImagesMetric, VOCMetric)
+_OUR_METRICS = (
+    CocoMetric,
+    CocoPanopticMetric,
+    CrowdHumanMetric,
+    DOTAMetric,
+    LVISMetric,
+    OpenImagesMetric,
+    SemSegMetric,
+    VOCMetric,
+)
 
 
 def score_names(metric: BaseMetric, classes: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from .dota_metric import DOTAMetric
 from .dump import DumpDetResults, DumpProposals
 from .lvis_metric import LVISMetric
 from .openimages_metric import OpenImagesMetric
+from .sem_seg_metric import SemSegMetric
 from .voc_metric import VOCMetric
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     'DumpProposals',
     'LVISMetric',
     'OpenImagesMetric',
+    'SemSegMetric',
     'VOCMetric',
 ]
