@@ -3,6 +3,7 @@
 from . import functional
 from .evaluator import DumpFirstEvaluator, check_metrics, score_names
 from .metrics import (
+    ClassReportMetric,
     CocoMetric,
     CocoPanopticMetric,
     CrowdHumanMetric,
@@ -16,6 +17,7 @@ from .metrics import (
 )
 
 __all__ = [
+    'ClassReportMetric',
     'CocoMetric',
     'CocoPanopticMetric',
     'CrowdHumanMetric',

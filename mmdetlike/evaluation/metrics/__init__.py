@@ -1,5 +1,6 @@
 """What plugs into a runner's evaluator."""
 
+from .class_report_metric import ClassReportMetric
 from .coco_metric import CocoMetric
 from .coco_panoptic_metric import CocoPanopticMetric
 from .crowdhuman_metric import CrowdHumanMetric
@@ -11,6 +12,7 @@ from .sem_seg_metric import SemSegMetric
 from .voc_metric import VOCMetric
 
 __all__ = [
+    'ClassReportMetric',
     'CocoMetric',
     'CocoPanopticMetric',
     'CrowdHumanMetric',
