@@ -65,7 +65,9 @@ def translate(cfg: dict) -> Translation:
     try:
         translated = _translated(cfg, report)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise ConfigError(f'this config of OpenMMLab 2.x has not the usual form: {type(error).__name__}: {error}') from error
+        raise ConfigError(
+            f'this config of OpenMMLab 2.x has not the usual form: {type(error).__name__}: {error}'
+        ) from error
     if report.refused:
         raise ConfigError(f'this config of OpenMMLab 2.x could not be translated: {"; ".join(report.refused)}')
     return Translation(translated, report.notes)

@@ -141,7 +141,9 @@ class Data:
             return dict(**files, data_prefix=prefix)
         cut = {key: value[len(root) :] if value else value for key, value in files.items()}
         return dict(
-            data_root=root, **cut, data_prefix={key: value[len(root) :] if value else value for key, value in prefix.items()}
+            data_root=root,
+            **cut,
+            data_prefix={key: value[len(root) :] if value else value for key, value in prefix.items()},
         )
 
     def _pipeline(self, steps: list, kind: str, path: str) -> list[dict]:
@@ -151,7 +153,10 @@ class Data:
             return translated
         loading = self._loading()
         if kind == 'test' and pipeline.tta is not None:
-            self.tta_pipeline = [*translated[: _first_of_tta(translated)], *_with_annotations_in_tta(pipeline.tta, loading)]
+            self.tta_pipeline = [
+                *translated[: _first_of_tta(translated)],
+                *_with_annotations_in_tta(pipeline.tta, loading),
+            ]
         return _with_annotations(translated, loading)
 
     def _loading(self) -> dict:
@@ -172,7 +177,9 @@ _LAST = dict(drop_last=False)
 
 def _sizes_within(dataset) -> dict:
     """The batch size that the dataset of a test may state itself."""
-    return {key: dataset[key] for key in ('samples_per_gpu', 'imgs_per_gpu') if isinstance(dataset, dict) and key in dataset}
+    return {
+        key: dataset[key] for key in ('samples_per_gpu', 'imgs_per_gpu') if isinstance(dataset, dict) and key in dataset
+    }
 
 
 def leaves(dataset: dict) -> Iterator[dict]:

@@ -50,7 +50,9 @@ def _score_name(name: str, evaluators: dict) -> str:
     """A score by its name in 3.x, which begins with that of its benchmark."""
     evaluator = next(iter(evaluators.values()), {})
     first = evaluator[0] if is_sequence(evaluator) else evaluator
-    prefix = dict(VOCMetric='pascal_voc', CocoPanopticMetric='coco_panoptic', LVISMetric='lvis').get(first.get('type'), 'coco')
+    prefix = dict(VOCMetric='pascal_voc', CocoPanopticMetric='coco_panoptic', LVISMetric='lvis').get(
+        first.get('type'), 'coco'
+    )
     return f'{prefix}/{name}'
 
 
@@ -61,7 +63,9 @@ def _evaluator(dataset: dict, metric, arguments: dict, instances: str | None, re
     name = str(leaf['type']).rpartition('.')[2]
     files = [_joined(part, part['ann_file']) for part in parts if part.get('ann_file')]
     if len(files) > 1 and name not in ('VOCDataset', 'XMLDataset'):
-        report.note('data', f'{len(files)} test sets are scored together; their metric reads the objects that are loaded')
+        report.note(
+            'data', f'{len(files)} test sets are scored together; their metric reads the objects that are loaded'
+        )
     file = files[0] if len(files) == 1 else None
     if 'Panoptic' in name:
         return _panoptic(leaf, file, metric, arguments, instances)

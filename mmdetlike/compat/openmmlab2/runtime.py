@@ -33,7 +33,9 @@ def translate_hooks(cfg: dict, by_iterations: bool, saving: dict, report: Report
         sampler_seed=dict(type='DistSamplerSeedHook'),
         visualization=dict(type='DetVisualizationHook'),
     )
-    visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend'), *backends], name='visualizer')
+    visualizer = dict(
+        type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend'), *backends], name='visualizer'
+    )
     processor = dict(type='LogProcessor', window_size=interval, by_epoch=counts_epochs)
     return dict(default_hooks=hooks, visualizer=visualizer, log_processor=processor)
 

@@ -3,7 +3,10 @@
 from .report import Report, is_sequence
 
 WARMUPS = {'constant': ('ConstantLR', 'factor'), 'linear': ('LinearLR', 'start_factor')}
-RUNNERS = {'EpochBasedRunner': ('EpochBasedTrainLoop', 'max_epochs'), 'IterBasedRunner': ('IterBasedTrainLoop', 'max_iters')}
+RUNNERS = {
+    'EpochBasedRunner': ('EpochBasedTrainLoop', 'max_epochs'),
+    'IterBasedRunner': ('IterBasedTrainLoop', 'max_iters'),
+}
 
 
 def translate_runner(cfg: dict, report: Report) -> dict:
@@ -50,7 +53,12 @@ def translate_optimizer(cfg: dict, report: Report) -> dict | None:
 def _loss_scale(cfg: dict, settings: dict, report: Report):
     """The scale of losses in half precision; None for full precision."""
     name = settings.pop('type', 'OptimizerHook')
-    known = ('OptimizerHook', 'Fp16OptimizerHook', 'GradientCumulativeOptimizerHook', 'GradientCumulativeFp16OptimizerHook')
+    known = (
+        'OptimizerHook',
+        'Fp16OptimizerHook',
+        'GradientCumulativeOptimizerHook',
+        'GradientCumulativeFp16OptimizerHook',
+    )
     if str(name).rpartition('.')[2] not in known:
         report.refuse('optimizer_config.type', name, f'expected one of {", ".join(known)}')
     if cfg.get('fp16') is not None:
