@@ -139,7 +139,7 @@ def count() -> tuple[str, list[str]]:
 
 if __name__ == '__main__':
     told, lines = count()
-    begin, end = '<!-- generated: count -->', '<!-- end -->'
+    begin, end = '<!-- counted -->', '<!-- counted: end -->'
     text = PAGE.read_text()
     PAGE.write_text(re.sub(f'{begin}.*?{end}', f'{begin}\n{told}\n{end}', text, flags=re.DOTALL))
     print('\n'.join([*lines, told]))

@@ -1,5 +1,7 @@
 """The model: what the detector, its parts and its preprocessor are called in 3.x."""
 
+from mmdetlike.utils.published import look_up
+
 from .pipeline import Pipeline
 from .queries import translate_assigner, translate_detector, translate_panoptic_head
 from .report import Report, is_sequence
@@ -51,6 +53,8 @@ def translate_model(model: dict, report: Report) -> dict:
         model = _panoptic(model)
     if isinstance(model.get('bbox_head'), dict) and model['bbox_head'].get('type') in WITHOUT_ASSIGNER:
         model['train_cfg'] = _without_assigner(model.get('train_cfg'), report)
+    if 'teacher_config' in model:
+        model['teacher_config'] = _today(model['teacher_config'])
     return _pretrained(_sampled(model))
 
 
@@ -82,6 +86,12 @@ def _nms(settings: dict) -> dict:
     kept.pop('nms_across_levels', None)
     kept.setdefault('nms', dict(type='nms', iou_threshold=settings['nms_thr']))
     return kept
+
+
+def _today(config):
+    """The path of a config of OpenMMLab's, which 2.x calls otherwise; another one stays as it is."""
+    entry = look_up(config) if isinstance(config, str) else None
+    return config if entry is None else f'configs/{entry.config}'
 
 
 def _without_assigner(settings: dict | None, report: Report) -> dict | None:
