@@ -15,11 +15,14 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import SCOPE
 from mmdetlike.utils.config_reading import read_config
 from mmdetlike.utils.config_text import Config
+from mmdetlike.utils.generation2 import is_of_generation_2, translated_from_2
 from mmdetlike.utils.options import apply_options
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     """Read a config file with its bases and apply overrides.
+
+    One of OpenMMLab's generation 2 is translated, and a notice tells of it.
 
     Args:
         path: A ``.py``, ``.json`` or ``.yaml`` file.
@@ -34,11 +37,22 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
         raise ConfigError(f'config {path} is a folder, not a file{_similar_files(path / "config.py")}')
     if not path.is_file():
         raise FileNotFoundError(f'config {path} does not exist{_similar_files(path)}')
-    config = read_config(path)
-    apply_options(config, cfg_options or {})
+    config = with_options(read_config(path), cfg_options)
     if config.get('default_scope') is None:
         config.default_scope = SCOPE
     return Config.of(config)
+
+
+def with_options(config: MMEngineConfig, cfg_options: dict | None) -> MMEngineConfig:
+    """A config with overrides, translated if it is of OpenMMLab's generation 2, else the same object.
+
+    Raises:
+        ConfigError: An override doesn't fit, or something can't be translated.
+    """
+    if is_of_generation_2(config):
+        return translated_from_2(config, cfg_options)
+    apply_options(config, cfg_options or {})
+    return config
 
 
 def config_folders() -> list[Path]:

@@ -11,6 +11,8 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector, rename_keys
+from .old_keys import YOLACT as OF_YOLACT
+from .old_keys import Names, take_old_keys
 
 
 @MODELS.register_module()
@@ -223,6 +225,9 @@ class SingleStageInstanceSegmentor(BaseDetector):
         ValueError: ``mask_head`` is None.
     """
 
+    # names of parameters in checkpoints of OpenMMLab 2.x
+    old_keys: Names = ()
+
     def __init__(
         self,
         *,
@@ -240,6 +245,7 @@ class SingleStageInstanceSegmentor(BaseDetector):
             raise ValueError(f'{type(self).__name__} needs mask_head, the config of what predicts masks; got None')
         self.bbox_head = self.build_head(bbox_head) if bbox_head is not None else None
         self.mask_head = self.build_head(mask_head)
+        take_old_keys(self, self.old_keys)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
         if self.bbox_head is None:
@@ -279,6 +285,8 @@ class CondInst(SingleStageInstanceSegmentor):
 @MODELS.register_module()
 class YOLACT(SingleStageInstanceSegmentor):
     """YOLACT: Real-time Instance Segmentation, arXiv 1904.02689."""
+
+    old_keys = OF_YOLACT
 
 
 @MODELS.register_module()
