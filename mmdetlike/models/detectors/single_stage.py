@@ -7,6 +7,7 @@ from mmengine.dist import get_world_size
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.models.heads.keypoint.base import HeatmapHead
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
@@ -119,6 +120,10 @@ class RepPointsDetector(SingleStageDetector):
 @MODELS.register_module()
 class CenterNet(SingleStageDetector):
     """Objects as Points, arXiv 1904.07850."""
+
+    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
+        # the cells of a heatmap are those of the padded image; dense heads clip boxes to the image proper
+        return super().detect(inputs, None if isinstance(self.bbox_head, HeatmapHead) else img_shapes)
 
 
 @MODELS.register_module()
