@@ -14,7 +14,8 @@ from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
 from mmdetlike.utils.checkpoint import fill, read_weights
-from mmdetlike.utils.config import find_config, located
+from mmdetlike.utils.config import located
+from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.settings import check_test_cfg
 from mmdetlike.utils.setup_env import register_all_modules
 from mmdetlike.visualization import get_palette

@@ -25,7 +25,8 @@ from mmdetlike.apis.sources import Item, count, download, expand, stream
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
 from mmdetlike.structures import DetDataSample
-from mmdetlike.utils.config import find_config, located
+from mmdetlike.utils.config import located
+from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.outputs import is_url
 
 _LISTED = 20  # unreadable inputs to name at the end
