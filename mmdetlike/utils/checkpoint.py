@@ -28,6 +28,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmdetlike.errors import CheckpointError
+from mmdetlike.utils.checkpoint_files import check_is_file
 from mmdetlike.utils.download import download
 from mmdetlike.utils.plain import harmless_globals, plain_state
 
@@ -66,10 +67,7 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
         CheckpointError: The file is not a whole checkpoint, or holds objects other than tensors and plain data.
     """
     path = os.path.expanduser(path)
-    if os.path.isdir(path):
-        raise CheckpointError(f'checkpoint {path} is a folder; name a file in it{_checkpoints_in(path)}')
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    check_is_file(path)
     try:
         content = _load(path, map_location)
     except OSError as error:
@@ -95,11 +93,6 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
 def _load(file, map_location=None) -> dict:
     with torch.serialization.safe_globals(harmless_globals()):
         return torch.load(file, map_location=map_location, weights_only=not _trusted())
-
-
-def _checkpoints_in(folder: str) -> str:
-    names = sorted(path.name for path in Path(folder).glob('*.pth'))
-    return f': {", ".join(names[:8])}' if names else ''
 
 
 def _reason(path: str, error: Exception) -> str:

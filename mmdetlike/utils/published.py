@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.config import find_config
+from mmdetlike.utils.config_files import find_config
 
 TABLE = Path(__file__).with_name('published.csv')
 # what addresses in the table begin with
