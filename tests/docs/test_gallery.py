@@ -4,7 +4,6 @@ import importlib
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.datasets import test_boxes_follow_pixels as tables
@@ -34,8 +33,11 @@ def test_every_picture_is_there_and_small(gallery):
     assert sum(files.values()) < 1_000_000
 
 
-@pytest.mark.parametrize('name', ['Resize', 'CachedMosaic', 'CopyPaste', 'InstaBoost'])
-def test_pictures_are_painted(gallery, name):
+@pytest.mark.parametrize(('name', 'draws'), [('Resize', 1), ('CachedMosaic', 3), ('MixUp', 3), ('InstaBoost', 3)])
+def test_pictures_are_painted(gallery, name, draws):
     painted = gallery.paint(name)
-    assert painted.shape == (gallery.TILE[0], 3 * gallery.TILE[1] + 12, 3)
-    assert np.ptp(painted) == 255
+    width = gallery.TILE[1]
+    assert painted.shape == (gallery.TILE[0], 3 * width + 12, 3)
+    tiles = {painted[:, start : start + width].tobytes() for start in (0, width + 6, 2 * width + 12)}
+    assert len(tiles) == draws
+    assert gallery.paint(gallery.ORIGINAL).tobytes() not in tiles
