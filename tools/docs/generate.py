@@ -105,7 +105,12 @@ def families(arguments: str) -> str:
     return table(zoo.HEADER, zoo.rows())
 
 
-KINDS = dict(methods=methods, code=code, lines=lines, types=types, families=families)
+def published(arguments: str) -> str:
+    """The scores of the published weights whose configs are shipped."""
+    return table(['model', '`configs/`', 'scores, %'], zoo.published_rows())
+
+
+KINDS = dict(methods=methods, code=code, lines=lines, types=types, families=families, published=published)
 
 
 def filled(page: str) -> str:
