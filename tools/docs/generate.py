@@ -126,7 +126,20 @@ def _cell_summary(name: str) -> str:
     return code_facts.summary(name).replace('|', '\\|').replace('``', '`')
 
 
-KINDS = dict(methods=methods, code=code, lines=lines, types=types, families=families, gallery=gallery)
+def published(arguments: str) -> str:
+    """The scores of the published weights whose configs are shipped."""
+    return table(['model', '`configs/`', 'scores, %'], zoo.published_rows())
+
+
+KINDS = dict(
+    methods=methods,
+    code=code,
+    lines=lines,
+    types=types,
+    families=families,
+    gallery=gallery,
+    published=published,
+)
 
 
 def filled(page: str) -> str:
