@@ -172,6 +172,10 @@ def test_steps_to_tensors():
     assert results['seg'].shape == (3, 2)
     assert results['label'] == torch.tensor(4)
     assert results['img'].shape == (3, 2, 3)
+    with pytest.raises(ConfigError, match=r'has 2 axes, but img of None is of shape \(2, 3, 3\)'):
+        Transpose(['img'], (1, 0))({'img': noise(2, 3, 3)})
+    with pytest.raises(ConfigError, match=r'each axis from 0 on once, got \(1, 1\)'):
+        Transpose(['img'], (1, 1))
     with pytest.raises(ConfigError, match='ToTensor cannot make a tensor of name, which is str'):
         ToTensor(['name'])({'name': 'x'})
     with pytest.raises(ConfigError, match="keys must be a list of names, got the text 'img'"):

@@ -171,12 +171,23 @@ class Transpose(BaseTransform):
     Args:
         keys: Which ones of the sample.
         order: The old axis at the place of each new one.
+
+    Raises:
+        ConfigError: ``order`` isn't an order of axes, or an array has another number of them.
     """
 
     def __init__(self, keys: Sequence[str], order: Sequence[int]) -> None:
         self.keys = self.needs = _check_keys(keys)
         self.order = tuple(order)
+        if sorted(self.order) != list(range(len(self.order))):
+            raise ConfigError(f'order must name each axis from 0 on once, got {order}')
 
     def transform(self, results: dict) -> dict:
-        results.update({key: results[key].transpose(self.order) for key in self.keys})
+        for key in self.keys:
+            if len(self.order) != results[key].ndim:
+                raise ConfigError(
+                    f'order={self.order} of Transpose has {len(self.order)} axes, but {key} of '
+                    f'{results.get("img_path")} is of shape {results[key].shape}'
+                )
+            results[key] = results[key].transpose(self.order)
         return results

@@ -52,7 +52,7 @@ class RandomChoice(BaseTransform):
 
     def __init__(self, transforms: Sequence[Step | Sequence[Step]], prob: Sequence[float] | None = None) -> None:
         if len(transforms) == 0:
-            raise ValueError('RandomChoice needs one pipeline at least.')
+            raise ValueError(f'{type(self).__name__} needs one pipeline at least.')
         if prob is not None and (len(prob) != len(transforms) or min(prob) < 0 or abs(sum(prob) - 1) > 1e-6):
             raise ValueError(f'prob must have {len(transforms)} numbers that sum to 1, got {prob}.')
         self.transforms = [build_pipeline(steps) for steps in transforms]
