@@ -100,7 +100,7 @@ def test_palette(checkpoint):
     with pytest.warns(UserWarning, match='2 colors for 5 classes'):
         filled = load(checkpoint, palette=['black', (1, 1, 1)]).dataset_meta['palette']
     assert filled == [(0, 0, 0), (1, 1, 1), *distinct_colors(5)[2:]]
-    with pytest.raises(ConfigError, match=r'a colour is .*, got \(300, 0, 0\)'):
+    with pytest.raises(ConfigError, match=r'a color is .*, got \(300, 0, 0\)'):
         load(checkpoint, palette=[(300, 0, 0)])
 
 

@@ -246,7 +246,7 @@ def test_a_sentence_of_ours_is_said_without_its_traceback(capsys, monkeypatch):
     monkeypatch.setenv('MMDETLIKE_DEBUG', '0')
     with pytest.raises(SystemExit):
         run_tool(lambda: distinct_colors(-1))
-    assert capsys.readouterr().err == 'error: the number of colours must not be negative, got -1\n'
+    assert capsys.readouterr().err == 'error: the number of colors must not be negative, got -1\n'
 
 
 def test_so_is_one_of_the_kernels(capsys, monkeypatch):
