@@ -18,7 +18,7 @@ def numbered_lines(path: str, backend_args: dict | None = None) -> Iterator[tupl
 
 
 def read_json_lines(path: str, table: Table, backend_args: dict | None = None) -> Iterator[tuple[str, dict]]:
-    """The records of a file with a JSON object a line, each with what messages call its place, 'FILE, line 3'.
+    """The records of a file with a JSON object a line, each with its location for messages, 'FILE, line 3'.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -36,7 +36,7 @@ def read_json_lines(path: str, table: Table, backend_args: dict | None = None) -
 def read_csv(
     path: str, table: Table, backend_args: dict | None = None, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[str, dict]]:
-    """The records of a CSV file, each with what messages call its place, 'FILE, line 3'.
+    """The records of a CSV file, each with its location for messages, 'FILE, line 3'.
 
     Args:
         path: The file.

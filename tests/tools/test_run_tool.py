@@ -122,7 +122,7 @@ def test_a_checkpoint_is_looked_at_before_anything_is_built_or_written(tool, arg
     [
         ('tools/misc/print_config.py', ['empty.py'], 'error: empty.py is an empty config: it sets nothing'),
         ('tools/misc/print_config.py', ['binary'], 'binary'),
-        ('tools/misc/split_coco.py', ['empty.py', 'out'], 'DataError: empty.py: not valid JSON'),
+        ('tools/misc/split_coco.py', ['empty.py', 'out'], 'DataError: empty.py: expected a JSON file, it is empty'),
         ('tools/misc/split_coco.py', ['folder', 'out'], "'folder' is a folder"),
         ('tools/misc/split_coco.py', ['binary', 'out'], 'DataError: binary: '),
         ('tools/analysis_tools/analyze_logs.py', ['plot_curve', 'binary'], 'DataError: binary holds no scalars'),

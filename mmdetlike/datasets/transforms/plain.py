@@ -1,4 +1,4 @@
-"""Small steps: pixels to numbers, arrays to tensors, colors to gray."""
+"""Small steps: normalization, conversion to gray, conversion of arrays to tensors."""
 
 from collections.abc import Sequence
 
@@ -118,7 +118,7 @@ class RandomGrayscale(BaseTransform):
 
 
 class _KeyedTransform(BaseTransform):
-    """Changes what a sample has under some keys."""
+    """The base of transforms of the values under given keys of a sample."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         if isinstance(keys, str):
@@ -168,7 +168,7 @@ class Transpose(_KeyedTransform):
 
     Args:
         keys: Which ones of the sample.
-        order: The old axis at the place of each new one.
+        order: The index of the old axis that each new axis is.
     """
 
     def __init__(self, keys: Sequence[str], order: Sequence[int]) -> None:
