@@ -15,9 +15,7 @@ from mmengine.utils import get_object_from_string
 from mmdetlike.arguments import show_all_arguments
 from mmdetlike.build_errors import explained
 from mmdetlike.errors import ConfigError
-
-SCOPE = 'mmdetlike'
-ALIASES = ('mmdet', 'mmcv', 'mmrotate')
+from mmdetlike.scopes import ALIASES, SCOPE
 
 
 class Registry(MMEngineRegistry):

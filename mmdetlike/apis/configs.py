@@ -8,7 +8,8 @@ from mmengine.config import Config, ConfigDict
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import ALIASES, SCOPE
 from mmdetlike.utils.checkpoint import CheckpointError
-from mmdetlike.utils.config import load_config
+from mmdetlike.utils.config import load_config, with_options
+from mmdetlike.utils.generation2 import is_of_generation_2, translated_from_2
 from mmdetlike.utils.stored_config import parse_config
 
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
@@ -29,8 +30,7 @@ def as_config(model: str | Path | Config | dict, cfg_options: dict | None = None
     if isinstance(model, (str, Path)):
         cfg = load_config(model, cfg_options)
     elif isinstance(model, (Config, dict)):
-        cfg = model.copy() if isinstance(model, Config) else Config(model)
-        cfg.merge_from_dict(cfg_options)
+        cfg = with_options(model.copy() if isinstance(model, Config) else Config(model), cfg_options)
     else:
         raise TypeError(f'config must be a path or a Config, got {type(model).__name__}')
     if cfg.get('model') is None:
@@ -57,7 +57,7 @@ def config_in_checkpoint(checkpoint: dict, source: str) -> Config:
     if not isinstance(text, str):
         raise CheckpointError(f'{source} does not hold the config of its model: give it as the first argument, model')
     try:
-        values = {name: value for name, value in parse_config(text).items() if name in _KEYS}
+        values = _needed_of(parse_config(text))
     except (SyntaxError, ValueError) as error:
         raise CheckpointError(
             f'the config in {source} is more than plain data ({error}): give the config file as the first argument, '
@@ -70,6 +70,13 @@ def config_in_checkpoint(checkpoint: dict, source: str) -> Config:
             'give a config file that you trust as the first argument, model'
         )
     return Config(ConfigDict(values))
+
+
+def _needed_of(values: dict) -> dict:
+    """What inference needs of a config, in our words."""
+    if is_of_generation_2(values):
+        values = translated_from_2(Config(values)).to_dict()
+    return {name: value for name, value in values.items() if name in _KEYS}
 
 
 def _type_names(value) -> set[str]:

@@ -14,7 +14,8 @@ from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
 from mmdetlike.utils.checkpoint import fill, read_weights
-from mmdetlike.utils.config import find_config, located
+from mmdetlike.utils.config import located
+from mmdetlike.utils.published import find_published, published_config
 from mmdetlike.utils.settings import check_test_cfg
 from mmdetlike.utils.setup_env import register_all_modules
 from mmdetlike.visualization import get_palette
@@ -27,11 +28,12 @@ def init_detector(
     device: str | torch.device | None = None,
     cfg_options: dict | None = None,
     trust_checkpoint: bool = False,
+    pretrained: bool = False,
 ) -> nn.Module:
     """Build a detector ready for inference. Weights of a backbone alone are never fetched.
 
     Args:
-        config: Config file, name of a shipped config, or ``Config``.
+        config: Config file, name of a shipped config or of published weights, or ``Config``.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
         palette: Colors of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
             A device in its place is taken as one, and a dict after it as ``cfg_options``, as scripts for OpenMMLab's
@@ -39,6 +41,7 @@ def init_detector(
         device: Where the model goes; by default the first GPU, or the CPU where there is none.
         cfg_options: Overrides of the config by dotted key.
         trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
+        pretrained: Fetch the published weights of the model that ``config`` names, in place of ``checkpoint``.
 
     Returns:
         The model in eval mode, with ``cfg`` and ``dataset_meta`` (``classes``, ``palette``).
@@ -54,13 +57,29 @@ def init_detector(
         palette = 'none'
     if _is_device(checkpoint) and not Path(str(checkpoint)).exists():
         raise ConfigError(f'checkpoint={str(checkpoint)!r} is a device: write device={str(checkpoint)!r}')
-    cfg = as_config(find_config(config) if isinstance(config, (str, Path)) else config, cfg_options)
+    if pretrained:
+        checkpoint = _published_weights(config, checkpoint)
+    cfg = as_config(published_config(config) if isinstance(config, (str, Path)) else config, cfg_options)
     device = check_device(device)
     model = build_model(cfg)
     loaded = {} if checkpoint is None else read_weights(checkpoint, trust_checkpoint)
     if checkpoint is not None:
         fill(model, loaded, str(checkpoint))
     return make_ready(model, cfg, loaded, palette, device)
+
+
+def _published_weights(config, checkpoint: str | Path | None) -> str:
+    """The address of the published weights of a model.
+
+    Raises:
+        ConfigError: There are none, or a checkpoint is given as well.
+    """
+    if checkpoint is not None:
+        raise ConfigError(f'pretrained=True and checkpoint={str(checkpoint)!r}: give one of them')
+    name = config if isinstance(config, (str, Path)) else getattr(config, 'filename', None)
+    if name is None:
+        raise ConfigError('pretrained=True needs the name of a model with published weights in place of a config')
+    return find_published(str(name)).url
 
 
 def _is_device(value) -> bool:

@@ -25,8 +25,9 @@ from mmdetlike.apis.sources import Item, count, download, expand, stream
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
 from mmdetlike.structures import DetDataSample
-from mmdetlike.utils.config import find_config, located
+from mmdetlike.utils.config import located
 from mmdetlike.utils.outputs import is_url
+from mmdetlike.utils.published import look_up, published_config
 
 _LISTED = 20  # unreadable inputs to name at the end
 _counter = itertools.count()  # mmengine keeps one visualizer for each name: each inferencer needs a name of its own
@@ -72,7 +73,8 @@ class DetInferencer:
     Args:
         model: Config file, name of a shipped config, ``Config``, or a detector from ``init_detector``; None to take the
             config that ``weights`` holds.
-        weights: File or URL of a checkpoint.
+        weights: File or URL of a checkpoint; where ``model`` is the name of a model whose weights are published, these
+            are fetched by default.
         device: Where the model runs; by default the first GPU, or the CPU where there is none.
         scope: Default scope of a config that sets none.
         palette: Colors of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
@@ -99,6 +101,7 @@ class DetInferencer:
             self.model = _ready(model, weights, device, palette)
         else:
             device = check_device(device)
+            weights = weights if weights is not None else _published_weights(model)
             loaded = {} if weights is None else read_weights(weights, trust_checkpoint)
             cfg = _config_of(model, loaded, weights, scope)
             self.model = make_ready(_model_with_weights(cfg, loaded, weights), cfg, loaded, palette, device)
@@ -278,13 +281,21 @@ def _ready(model: nn.Module, weights, device, palette) -> nn.Module:
     return (model if device is None else model.to(check_device(device))).eval()
 
 
+def _published_weights(model) -> str | None:
+    """The address of the published weights of a model that is given by its name; a file may be another model."""
+    if not isinstance(model, str) or Path(model).exists():
+        return None
+    entry = look_up(model)
+    return None if entry is None else entry.url
+
+
 def _config_of(model, loaded: dict, weights, scope: str) -> Config:
     if model is None and weights is None:
         raise ValueError('give a model (a config file, its name or a Config), weights that hold their config, or both')
     if model is None:
         return as_config(config_in_checkpoint(loaded, str(weights)), scope=scope)
     if isinstance(model, (str, Path)):
-        model = find_config(model)
+        model = published_config(model)
     elif not isinstance(model, (Config, dict)):
         raise TypeError(f'model must be a config file, its name, a Config or a detector, got {type(model).__name__}')
     return as_config(model, scope=scope)

@@ -16,7 +16,9 @@ from .coco_kin import (
 )
 from .coco_panoptic import CocoPanopticDataset
 from .crowdhuman import CrowdHumanDataset
+from .csv_boxes import CSVDataset
 from .errors import DataError, ImageError
+from .labelme import LabelmeDataset
 from .lvis import LVISV05Dataset, LVISV1Dataset
 from .multi_source import GroupMultiSourceSampler, MultiSourceSampler
 from .openimages import OpenImagesChallengeDataset, OpenImagesDataset
@@ -24,10 +26,12 @@ from .sample_size_sampler import CustomSampleSizeSampler
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
 from .shapes import LoadShapesImage, ShapesDataset
+from .unlabeled import UnlabeledDataset
 from .video import BaseVideoDataset
 from .voc import VOCDataset, XMLDataset
 from .wider_face import WIDERFaceDataset
 from .wrappers import ClassBalancedDataset, ConcatDataset, MultiImageMixDataset, RepeatDataset
+from .yolo import YOLODataset
 
 __all__ = [
     'ADE20KInstanceDataset',
@@ -35,6 +39,7 @@ __all__ = [
     'AspectRatioBatchSampler',
     'BaseDetDataset',
     'BaseVideoDataset',
+    'CSVDataset',
     'CityscapesDataset',
     'ClassAwareSampler',
     'ClassBalancedDataset',
@@ -51,6 +56,7 @@ __all__ = [
     'InfiniteSampler',
     'LVISV05Dataset',
     'LVISV1Dataset',
+    'LabelmeDataset',
     'LoadShapesImage',
     'MultiImageMixDataset',
     'MultiSourceSampler',
@@ -61,10 +67,12 @@ __all__ = [
     'RepeatDataset',
     'SeededIndex',
     'ShapesDataset',
+    'UnlabeledDataset',
     'V3DetDataset',
     'VOCDataset',
     'WIDERFaceDataset',
     'XMLDataset',
+    'YOLODataset',
     'iSAIDDataset',
     'seeded',
     'transforms',

@@ -10,22 +10,10 @@ class ClassesFromFile:
     Labels follow the category ids, which is how the benchmarks with long class lists number them (LVIS, Objects365,
     V3Det). So no list of names is repeated in code, and a new release of the file needs no new code.
 
-    Until the file is read there are no names; ``metainfo`` reads it when it is asked for.
+    With ``lazy_init``, ``metainfo`` has no classes until the file is read.
     """
 
     METAINFO: dict = {}
-
-    @property
-    def metainfo(self) -> dict:
-        """A copy of the metainfo, with the classes of the file, which is read now if it hasn't been.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            DataError: It can't be read.
-        """
-        if not self._metainfo.get('classes'):
-            self.full_init()
-        return super().metainfo
 
     def read_file(self) -> CocoFile:
         """The annotation file, checked; if no classes are given, they are taken from it."""

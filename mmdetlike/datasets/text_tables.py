@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from .annotations import read_text, shortened
 from .errors import DataError
@@ -34,7 +34,11 @@ def read_json_lines(path: str, table: Table, backend_args: dict | None = None) -
 
 
 def read_csv(
-    path: str, table: Table, backend_args: dict | None = None, columns: Sequence[str] | None = None
+    path: str,
+    table: Table,
+    backend_args: dict | None = None,
+    columns: Sequence[str] | None = None,
+    rename: Callable[[str], str] = str,
 ) -> Iterator[tuple[str, dict]]:
     """The records of a CSV file, each with its location for messages, 'FILE, line 3'.
 
@@ -43,26 +47,34 @@ def read_csv(
         table: What a line is; an empty cell is one that is absent.
         backend_args: Where it is read from, as for ``mmengine.fileio.get``.
         columns: Names of the columns; None if the first line has them.
+        rename: Gives our name of a column that the first line names.
 
     Raises:
         FileNotFoundError: There is no such file.
         DataError: There is no column that ``table`` requires, or a line isn't a record of ``table``.
     """
     # not split into lines here: a cell in quotes may hold line breaks
-    reader = csv.reader(io.StringIO(read_text(path, backend_args), newline=''))
+    content = read_text(path, backend_args)
+    reader = csv.reader(io.StringIO(content, newline=''), delimiter=_delimiter(content))
     try:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
             if not any(cells):
                 continue
             if columns is None:
-                columns = cells
+                columns = list(map(rename, cells))
                 _check_columns(columns, table, path)
                 continue
             place = f'{path}, line {reader.line_num}'
             yield place, table.read({name: cell for name, cell in zip(columns, cells) if cell}, place)
     except csv.Error as error:
         raise DataError(f'{path}, line {reader.line_num}: not CSV: {error}.') from error
+
+
+def _delimiter(content: str) -> str:
+    """What parts the columns: of comma, semicolon and tab, what is most often in the first line."""
+    first = content.lstrip().split('\n', 1)[0]
+    return max(',;\t', key=first.count)
 
 
 def _check_columns(names: Sequence[str], table: Table, path: str) -> None:

@@ -83,16 +83,19 @@ class ConcatDataset(_Wrapper):
         if not isinstance(datasets, Sequence) or isinstance(datasets, str) or not datasets:
             raise ConfigError(f'datasets must be a list of at least one dataset, got {datasets!r:.80}')
         self.datasets = [_build_dataset(dataset) for dataset in datasets]
-        self.metainfo = self.datasets[0].metainfo
-        ignored = {ignore_keys} if isinstance(ignore_keys, str) else set(ignore_keys or ())
-        for number, dataset in enumerate(self.datasets[1:], 1):
-            self._check_same_meta(dataset.metainfo, number, ignored)
+        self.ignore_keys = {ignore_keys} if isinstance(ignore_keys, str) else set(ignore_keys or ())
+        self._take_metainfo()
         self._ends: list[int] = []
         if not lazy_init:
             self.full_init()
 
-    def _check_same_meta(self, meta: dict, number: int, ignored: set[str]) -> None:
-        for key in sorted({*meta, *self.metainfo} - ignored):
+    def _take_metainfo(self) -> None:
+        self.metainfo = self.datasets[0].metainfo
+        for number, dataset in enumerate(self.datasets[1:], 1):
+            self._check_same_meta(dataset.metainfo, number)
+
+    def _check_same_meta(self, meta: dict, number: int) -> None:
+        for key in sorted({*meta, *self.metainfo} - self.ignore_keys):
             theirs, ours = (np.asarray(m.get(key), dtype=object) for m in (meta, self.metainfo))
             if not np.array_equal(theirs, ours):
                 raise ConfigError(
@@ -105,6 +108,7 @@ class ConcatDataset(_Wrapper):
         if not self._ends:
             for dataset in self.datasets:
                 dataset.full_init()
+            self._take_metainfo()  # again: some datasets read their classes from their files
             self._check_image_ids()
             self._ends = list(itertools.accumulate(map(len, self.datasets)))
 
@@ -152,6 +156,7 @@ class RepeatDataset(_Wrapper):
     def full_init(self) -> None:
         """Load the annotations."""
         self.dataset.full_init()
+        self.metainfo = self.dataset.metainfo  # again: some datasets read their classes from their files
 
     def __len__(self) -> int:
         return self.times * len(self.dataset)
@@ -187,6 +192,7 @@ class ClassBalancedDataset(_Wrapper):
         """Load the annotations and count the classes."""
         if not self.repeat_indices:
             self.dataset.full_init()
+            self.metainfo = self.dataset.metainfo  # again: some datasets read their classes from their files
             factors = self._repeat_factors()
             self.repeat_indices = [i for i, factor in enumerate(factors) for _ in range(math.ceil(factor))]
 
@@ -246,6 +252,7 @@ class MultiImageMixDataset(_Wrapper):
     def full_init(self) -> None:
         """Load the annotations."""
         self.dataset.full_init()
+        self.metainfo = self.dataset.metainfo  # again: some datasets read their classes from their files
 
     def __len__(self) -> int:
         return len(self.dataset)

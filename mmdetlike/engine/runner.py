@@ -28,7 +28,7 @@ from .explain import explained
 from .loops import EpochBasedTrainLoop
 from .progress import META_KEY, Division, describe
 from .resume import FormerRun
-from .work_dir import refuse_occupied, sole_training
+from .work_dir import check_work_dir, sole_training
 
 # hooks every run gets unless its config has one of the same type
 STANDARD_HOOKS = (
@@ -180,17 +180,17 @@ class Runner(MMEngineRunner):
         cfg.dump(str(folder / Path(cfg.filename or f'{self.timestamp}.py').name))
 
     def train(self) -> nn.Module:
-        """Train in a work folder that no other training uses, nor has used unless this one resumes or overwrites it.
+        """Train in a work folder that no other training uses; what an earlier one left there is put aside.
 
         Raises:
-            ConfigError: The work folder belongs to another training.
+            ConfigError: Another training is at work there, or there is nothing to resume from.
         """
         with sole_training(self.work_dir), explained(self):
             self._take_work_dir()
             return super().train()
 
     def _take_work_dir(self) -> None:
-        refuse_occupied(self.cfg, self.work_dir)
+        check_work_dir(self.cfg, self.work_dir)
         barrier()  # no process may write before all have looked
         self._write_config(Path(self.work_dir))
 
@@ -320,5 +320,5 @@ def launch(cfg: MMEngineConfig, action: str) -> None:
     """
     with located(cfg):
         if action == 'train':
-            refuse_occupied(cfg, cfg.work_dir)
+            check_work_dir(cfg, cfg.work_dir)
         getattr(Runner.from_cfg(cfg), action)()

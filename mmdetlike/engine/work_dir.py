@@ -1,6 +1,7 @@
-"""Guards of the work folder: no two trainings at once, and no new one over the checkpoints of an earlier one."""
+"""Guards of the work folder: no two trainings at once, and what an earlier one left is put aside by a new one."""
 
 import contextlib
+import itertools
 import os
 import socket
 import time
@@ -18,6 +19,8 @@ except ImportError:  # Windows, where two trainings at once go unnoticed
     fcntl = None
 
 LOCK = '.training.lock'
+# what a training writes into its work folder beside checkpoints
+OF_A_TRAINING = ('last_checkpoint', 'curves.png', 'predictions.png')
 
 
 def checkpoint_folder(cfg, work_dir: str) -> Path:
@@ -41,33 +44,57 @@ def earlier_checkpoints(folder: Path) -> list[Path]:
     return [*checkpoint_files(folder), *sorted(best)]
 
 
-def refuse_occupied(cfg, work_dir: str) -> None:
-    """Refuse a new training in a folder that holds checkpoints of an earlier one, unless the config says ``overwrite``.
+def goes_on(cfg, work_dir: str) -> bool:
+    """Whether a training goes on from a checkpoint of its own folder, in which case it adds to what is there."""
+    source = cfg.get('load_from')
+    folder = checkpoint_folder(cfg, work_dir)
+    return bool(cfg.get('resume')) and (source is None or Path(source).resolve().parent == folder.resolve())
 
-    Going on from a checkpoint of the folder itself is no new training.
+
+def check_work_dir(cfg, work_dir: str) -> None:
+    """Refuse a work folder that a training can't use, or can't go on from.
 
     Raises:
-        ConfigError: The folder is occupied, or an address, of which a folder of that name would be made.
+        ConfigError: It is an address, of which a folder of that name would be made; or the training should resume from
+            what is there, which is nothing but a best checkpoint.
     """
     if '://' in str(work_dir):
         raise ConfigError(f'work_dir={work_dir!r} is an address: a training writes to a folder of this machine')
     folder = checkpoint_folder(cfg, work_dir)
     found = earlier_checkpoints(folder)
-    source = cfg.get('load_from')
-    goes_on = cfg.get('resume') and (source is None or Path(source).resolve().parent == folder.resolve())
-    if goes_on and source is None and found and not checkpoint_files(folder):
+    if goes_on(cfg, work_dir) and cfg.get('load_from') is None and found and not checkpoint_files(folder):
         raise ConfigError(
             f'{folder} holds no checkpoint of an epoch or iteration to resume from, but {found[0].name} of an earlier '
             f'training: go on from it with --resume {found[0]}, or choose another folder with --work-dir'
         )
-    if not found or goes_on or cfg.get('overwrite'):
-        return
-    names = ', '.join(path.name for path in found[:3])
-    more = f' and {len(found) - 3} more' if len(found) > 3 else ''
-    raise ConfigError(
-        f'{folder} holds checkpoints of an earlier training ({names}{more}): go on from them with --resume, choose '
-        'another folder with --work-dir, or have them removed with --overwrite (overwrite=True in the config)'
-    )
+
+
+def put_aside(cfg, work_dir: str) -> tuple[Path, int] | None:
+    """Move what an earlier training left, so that this one neither replaces it nor is taken for it.
+
+    Checkpoints and pictures go into a folder of their own, named by the time of the newest; logs and configs of each
+    run have theirs already.
+
+    Returns:
+        The folder and the number of checkpoints, or None if there were none.
+    """
+    folder = checkpoint_folder(cfg, work_dir)
+    found = earlier_checkpoints(folder)
+    if not found:
+        return None
+    newest = max(path.stat().st_mtime for path in found)
+    aside = _new_folder(folder, time.strftime('earlier_%Y%m%d_%H%M%S', time.localtime(newest)))
+    for path in [*found, *(Path(work_dir) / name for name in OF_A_TRAINING)]:
+        if path.is_file():
+            path.rename(aside / path.name)
+    return aside, len(found)
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    names = itertools.chain([name], (f'{name}_{i}' for i in itertools.count(2)))
+    folder = next(parent / each for each in names if not (parent / each).exists())
+    folder.mkdir()
+    return folder
 
 
 def remove_earlier(cfg, work_dir: str) -> list[Path]:

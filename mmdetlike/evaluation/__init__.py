@@ -3,6 +3,7 @@
 from . import functional
 from .evaluator import DumpFirstEvaluator, check_metrics, score_names
 from .metrics import (
+    ClassReportMetric,
     CocoMetric,
     CocoPanopticMetric,
     CrowdHumanMetric,
@@ -11,10 +12,12 @@ from .metrics import (
     DumpProposals,
     LVISMetric,
     OpenImagesMetric,
+    SemSegMetric,
     VOCMetric,
 )
 
 __all__ = [
+    'ClassReportMetric',
     'CocoMetric',
     'CocoPanopticMetric',
     'CrowdHumanMetric',
@@ -24,6 +27,7 @@ __all__ = [
     'DumpProposals',
     'LVISMetric',
     'OpenImagesMetric',
+    'SemSegMetric',
     'VOCMetric',
     'check_metrics',
     'functional',

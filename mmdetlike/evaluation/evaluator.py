@@ -9,17 +9,29 @@ from mmengine.logging import print_log
 from mmdetlike.datasets.errors import warn
 from mmdetlike.errors import ConfigError
 from mmdetlike.evaluation.metrics import (
+    ClassReportMetric,
     CocoMetric,
     CocoPanopticMetric,
     CrowdHumanMetric,
     DOTAMetric,
     LVISMetric,
     OpenImagesMetric,
+    SemSegMetric,
     VOCMetric,
 )
 from mmdetlike.registry import EVALUATOR
 
-_OUR_METRICS = (CocoMetric, CocoPanopticMetric, CrowdHumanMetric, DOTAMetric, LVISMetric, OpenImagesMetric, VOCMetric)
+_OUR_METRICS = (
+    ClassReportMetric,
+    CocoMetric,
+    CocoPanopticMetric,
+    CrowdHumanMetric,
+    DOTAMetric,
+    LVISMetric,
+    OpenImagesMetric,
+    SemSegMetric,
+    VOCMetric,
+)
 
 
 def score_names(metric: BaseMetric, classes: Sequence[str]) -> list[str]:

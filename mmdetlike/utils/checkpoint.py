@@ -28,6 +28,8 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmdetlike.errors import CheckpointError
+from mmdetlike.utils.checkpoint_files import check_is_file
+from mmdetlike.utils.download import download
 from mmdetlike.utils.plain import harmless_globals, plain_state
 
 TRUST_VARIABLE = 'MMDETLIKE_TRUST_CHECKPOINT'
@@ -65,10 +67,7 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
         CheckpointError: The file is not a whole checkpoint, or holds objects other than tensors and plain data.
     """
     path = os.path.expanduser(path)
-    if os.path.isdir(path):
-        raise CheckpointError(f'checkpoint {path} is a folder; name a file in it{_checkpoints_in(path)}')
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    check_is_file(path)
     try:
         content = _load(path, map_location)
     except OSError as error:
@@ -94,11 +93,6 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
 def _load(file, map_location=None) -> dict:
     with torch.serialization.safe_globals(harmless_globals()):
         return torch.load(file, map_location=map_location, weights_only=not _trusted())
-
-
-def _checkpoints_in(folder: str) -> str:
-    names = sorted(path.name for path in Path(folder).glob('*.pth'))
-    return f': {", ".join(names[:8])}' if names else ''
 
 
 def _reason(path: str, error: Exception) -> str:
@@ -285,26 +279,16 @@ def fetch(url: str, map_location=None) -> dict:
     """Read a checkpoint from an http(s) URL, through torch's cache folder; in distributed runs rank 0 downloads.
 
     Raises:
-        CheckpointError: It can't be downloaded; the message names the file to put into the cache by hand.
+        CheckpointError: It can't be downloaded, or isn't what the hash in its name says; the message names the file to
+            put into the cache by hand.
     """
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     path = folder / url.split('?')[0].rsplit('/', 1)[-1]
     if not path.is_file():
         if get_dist_info()[0] == 0:
-            _download(url, path)
+            download(url, path)
         barrier()
     return read_checkpoint(path, map_location)
-
-
-def _download(url: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.hub.download_url_to_file(url, str(path), progress=False)
-    except OSError as error:
-        raise CheckpointError(
-            f'could not download {url}: {error}. Offline? Put the file at {path}, or name a local file in its place '
-            '(init_cfg=dict(checkpoint=...), load_from=...), or train from random weights (init_cfg=None).'
-        ) from error
 
 
 def _zoo_loader(scheme: str, table: str):

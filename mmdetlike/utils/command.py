@@ -1,4 +1,7 @@
-"""Options, configs and error handling that the command-line tools share."""
+"""What the command-line tools share.
+
+Nothing heavy is imported here: help, and a sentence about a wrong path, come at once.
+"""
 
 import argparse
 import io
@@ -7,12 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mmengine.config import Config
-
-from mmdetlike.utils.config import load_config, require
 from mmdetlike.utils.failures import sentence
 from mmdetlike.utils.options import add_options
-from mmdetlike.utils.settings import check_settings, unread_options, unread_settings
 
 DEBUG_OPTION = '--debug'
 DEBUG_VARIABLE = 'MMDETLIKE_DEBUG'
@@ -65,39 +64,10 @@ def prepare_environment(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
 
-def load_run_config(args: argparse.Namespace, *keys: str, without: tuple[str, ...] = ()) -> Config:
-    """The config that the command line names, with its overrides, launcher and work folder.
-
-    Options that have no effect are told here; of its other settings that nothing reads the Runner's log tells.
-
-    Args:
-        args: The command line, with the options of ``add_run_options``.
-        keys: Top-level keys that the config must have.
-        without: Top-level keys that this run has no use for; they are set to None.
-
-    Raises:
-        ConfigError: It can't be read, lacks a key, or has a wrong setting.
-    """
-    cfg = load_config(args.config, args.cfg_options)
-    require(cfg, *keys)
-    _warn(unread_options(cfg, args.cfg_options))
-    cfg.launcher = args.launcher
-    cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem)
-    for key in without:
-        cfg[key] = None
-    check_settings(cfg)
-    return cfg
-
-
-def warn_of_unread_settings(cfg: Config, cfg_options: dict | None) -> None:
-    """Print a line for each setting and option that nothing reads, for tools that have no Runner to log it."""
-    _warn([*unread_options(cfg, cfg_options), *unread_settings(cfg)])
-
-
-def _warn(sentences: list[str]) -> None:
+def say_start(what: str) -> None:
+    """Say what begins, before the imports that take seconds."""
     if is_first_process():
-        for line in sentences:
-            print('warning', line, sep=': ', file=sys.stderr)
+        print(f'{what}: importing torch and the toolbox', flush=True)
 
 
 def is_first_process() -> bool:

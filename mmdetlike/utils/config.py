@@ -1,7 +1,6 @@
 """Reading configs, with messages that say which file and which key is wrong."""
 
 import contextlib
-import difflib
 import operator
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,76 +8,45 @@ from pathlib import Path
 from mmengine.config import Config as MMEngineConfig
 from mmengine.config import ConfigDict
 
-import mmdetlike
 from mmdetlike.build_errors import type_name
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import SCOPE
+from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.config_reading import read_config
 from mmdetlike.utils.config_text import Config
+from mmdetlike.utils.generation2 import is_of_generation_2, translated_from_2
 from mmdetlike.utils.options import apply_options
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
     """Read a config file with its bases and apply overrides.
 
+    One of OpenMMLab's generation 2 is translated, and a notice tells of it.
+
     Args:
-        path: A ``.py``, ``.json`` or ``.yaml`` file.
+        path: A ``.py``, ``.json`` or ``.yaml`` file, or the name of a shipped config (``find_config``).
         cfg_options: Values by dotted key, as ``--cfg-options`` gives them.
 
     Raises:
         FileNotFoundError: The file, or one of its bases, doesn't exist; the message names close ones.
         ConfigError: It can't be read or an override doesn't fit.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ConfigError(f'config {path} is a folder, not a file{_similar_files(path / "config.py")}')
-    if not path.is_file():
-        raise FileNotFoundError(f'config {path} does not exist{_similar_files(path)}')
-    config = read_config(path)
-    apply_options(config, cfg_options or {})
+    config = with_options(read_config(find_config(path)), cfg_options)
     if config.get('default_scope') is None:
         config.default_scope = SCOPE
     return Config.of(config)
 
 
-def config_folders() -> list[Path]:
-    """Folders of the configs that come with the package: inside it when installed, beside it in a checkout."""
-    package = Path(mmdetlike.__file__).parent
-    return [folder for folder in (package / 'configs', package.parent / 'configs') if folder.is_dir()]
-
-
-def find_config(name: str | Path) -> Path:
-    """The file of a config.
-
-    Args:
-        name: Path of a file, path below the shipped configs, or the bare name of one of these, such as
-            ``'faster-rcnn_r50_fpn_1x_coco'``.
+def with_options(config: MMEngineConfig, cfg_options: dict | None) -> MMEngineConfig:
+    """A config with overrides, translated if it is of OpenMMLab's generation 2, else the same object.
 
     Raises:
-        FileNotFoundError: There is none; the message lists close names.
-        ConfigError: It is a folder.
+        ConfigError: An override doesn't fit, or something can't be translated.
     """
-    path = Path(name)
-    if path.is_file():
-        return path
-    shipped = [file for folder in config_folders() for file in sorted(folder.rglob('*.py'))]
-    same = [file for file in shipped if file.stem == str(name) or file.as_posix().endswith(f'/{name}')]
-    if same:
-        return same[0]
-    if path.is_dir():
-        raise ConfigError(f'config {name} is a folder, not a file')
-    stems = [file.stem for file in shipped if '_base_' not in file.parts]
-    close = difflib.get_close_matches(path.name.removesuffix('.py'), stems, n=4, cutoff=0.4)
-    hint = f'did you mean {", ".join(close)}?' if close else f'there are {len(stems)}, as {", ".join(stems[:3])}'
-    raise FileNotFoundError(f'{str(name)!r} is neither a config file nor the name of a shipped config; {hint}')
-
-
-def _similar_files(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f': there is no folder {folder}'
-    close = difflib.get_close_matches(path.name, [p.name for p in folder.glob('*')], n=3, cutoff=0.5)
-    return f'; did you mean {", ".join(str(folder / name) for name in close)}?' if close else ''
+    if is_of_generation_2(config):
+        return translated_from_2(config, cfg_options)
+    apply_options(config, cfg_options or {})
+    return config
 
 
 def require(config: Config, *keys: str) -> None:

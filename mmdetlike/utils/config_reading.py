@@ -14,6 +14,7 @@ from mmengine.config import Config as MMEngineConfig
 from mmengine.logging import print_log
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.config_files import read_shipped_bases, shipped_base
 from mmdetlike.utils.setup_env import bootstrap
 
 BASE = '_base_'
@@ -26,6 +27,7 @@ def read_config(path: Path) -> MMEngineConfig:
         FileNotFoundError: A base doesn't exist.
         ConfigError: It can't be read; the message names the file and, where it is Python, the line.
     """
+    read_shipped_bases()
     files = _checked_files(path, ())
     with _importable_from(path.parent):
         config = _read(path, files)
@@ -39,13 +41,17 @@ def _read(path: Path, files: set[Path]) -> MMEngineConfig:
     try:
         return MMEngineConfig.fromfile(path, lazy_import=pure_python, import_custom_modules=False)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'{path}: a base config is missing: {error}') from error
+        raise _no_base(path, error) from error
     except SyntaxError as error:
         raise _not_python(path, error) from error
     except TypeError as error:
         raise ConfigError(f'{path}: {_about_kinds(error) or _about_copies(error) or _reason(error, files)}') from error
     except Exception as error:
         raise ConfigError(f'{path} could not be read: {_reason(error, files)}') from error
+
+
+def _no_base(path: Path, error: FileNotFoundError) -> FileNotFoundError:
+    return FileNotFoundError(f'{path}: a base config is missing: {error}')
 
 
 def _not_python(path: Path, error: SyntaxError) -> ConfigError:
@@ -133,7 +139,8 @@ def base_files(path: Path) -> list[Path] | None:
     named = [named] if isinstance(named, str) else named
     if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
         raise ConfigError(f'{path}: {BASE} must be a path or a list of paths, got {named!r:.80}')
-    return None if any('::' in name for name in named) else [path.parent / name for name in named]
+    bases = [shipped_base(name) if '::' in name else path.parent / name for name in named]
+    return None if None in bases else bases
 
 
 def _checked_files(path: Path, above: tuple[Path, ...]) -> set[Path]:
@@ -152,6 +159,8 @@ def _checked_files(path: Path, above: tuple[Path, ...]) -> set[Path]:
         bases = base_files(path) or []
     except ConfigError:
         raise
+    except FileNotFoundError as error:
+        raise _no_base(path, error) from error
     except ValueError as error:  # of JSON
         raise ConfigError(f'{path} could not be read: {type(error).__name__}: {error}') from error
     if path.suffix == '.py':

@@ -8,15 +8,11 @@ import sys
 import traceback
 from pathlib import Path
 
-import torch
-from mmengine.utils import get_object_from_string
-
 import mmdetlike
-import mmdetlike_ops
 from mmdetlike.errors import ConfigError, UserError
 
 PACKAGE = Path(mmdetlike.__file__).parent
-KERNELS = Path(mmdetlike_ops.__file__).parent
+KERNELS = PACKAGE.with_name('mmdetlike_ops')
 WORKER_TRACEBACK = 'Original Traceback'
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
@@ -34,7 +30,7 @@ def sentence(error: BaseException) -> str:
             f"error: {error.object[:100]!r} can't be written in {error.encoding}: set the locale to UTF-8 (export "
             'LC_ALL=C.UTF-8), or give it another name'
         )
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError':
         return f'out of memory: {_first_line(error)} Smaller pictures or train_dataloader.batch_size need less.'
     if isinstance(error, RuntimeError) and str(error).startswith('DataLoader worker'):
         return f'error: a process that loads data has been ended, often for want of memory: {_first_line(error)}'
@@ -53,6 +49,8 @@ def _raised_in_worker(error: BaseException) -> tuple[type, str] | None:
     starts = list(re.finditer(r'^([\w.]+(?:Error|Exception|Interrupt))\b(?:: )?', str(error), flags=re.MULTILINE))
     if not starts:
         return None
+    from mmengine.utils import get_object_from_string
+
     kind = getattr(builtins, starts[-1][1], None) or get_object_from_string(starts[-1][1])
     return kind or type(error), str(error)[starts[-1].end() :].strip()
 

@@ -7,10 +7,12 @@ import math
 import re
 import warnings
 from collections.abc import Sequence
-
-from mmengine.config import Config as MMEngineConfig
+from typing import TYPE_CHECKING
 
 from mmdetlike.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config as MMEngineConfig
 
 OPENING = '([{'
 CLOSING = ')]}'
@@ -166,7 +168,7 @@ def _closes_at_end(text: str) -> bool:
     return False
 
 
-def apply_options(config: MMEngineConfig, options: dict) -> None:
+def apply_options(config: 'MMEngineConfig', options: dict) -> None:
     """Set values of a config by their dotted keys.
 
     Raises:
@@ -181,7 +183,7 @@ def apply_options(config: MMEngineConfig, options: dict) -> None:
             raise ConfigError(f'--cfg-options {key}={value!r:.80} does not fit {source}: {reason}') from error
 
 
-def _why_not(config: MMEngineConfig, key: str) -> str | None:
+def _why_not(config: 'MMEngineConfig', key: str) -> str | None:
     """The reason why a dotted key leads nowhere; None if none is found."""
     node = config._cfg_dict
     path = ''

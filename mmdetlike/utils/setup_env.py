@@ -7,7 +7,7 @@ import sys
 from mmengine.registry import DefaultScope, init_default_scope
 
 from mmdetlike.registry import SCOPE, explain_root_builds, stand_in_for_aliases
-from mmdetlike.utils.checkpoint import install_readers
+from mmdetlike.utils.config_files import read_shipped_bases
 
 PACKAGES = ('datasets', 'datasets.transforms', 'engine', 'evaluation', 'models', 'visualization')
 
@@ -18,13 +18,17 @@ def bootstrap() -> None:
 
     - mmengine reads and writes checkpoints through ``mmdetlike.utils.checkpoint``: without running a stranger's code,
       and without leaving half a file.
+    - mmengine finds bases named ``mmdetlike::NAME``.
     - What mmengine's own registries fail to build is explained.
     - Modules named ``mmdet.registry`` and so on exist, so that configs of these scopes load.
     - A torchvision that can't be imported beside this torch looks absent.
 
     Whatever reads a config, builds a model from one, reads a checkpoint or runs a Runner has called it.
     """
+    from mmdetlike.utils.checkpoint import install_readers  # imports torch and mmengine's Runner
+
     install_readers()
+    read_shipped_bases()
     explain_root_builds()
     stand_in_for_aliases()
     shield_from_broken_torchvision()

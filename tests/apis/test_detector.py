@@ -109,7 +109,7 @@ def test_backbone_weights_are_not_fetched(checkpoint, monkeypatch, with_checkpoi
     def refuse(*args, **kwargs):
         raise AssertionError('tried to download')
 
-    monkeypatch.setattr('torch.hub.download_url_to_file', refuse)
+    monkeypatch.setattr('urllib.request.urlopen', refuse)
     pretrained = dict(type='Pretrained', checkpoint='torchvision://resnet18', _delete_=True)
     options = {**TINY, 'model.backbone.init_cfg': pretrained}
     model = load(checkpoint if with_checkpoint else None, cfg_options=options)

@@ -10,10 +10,12 @@ from mmdetlike.datasets import (
     LVISV05Dataset,
     LVISV1Dataset,
     Objects365V2Dataset,
+    RepeatDataset,
     V3DetDataset,
     iSAIDDataset,
 )
 from mmdetlike.datasets.errors import DataError
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS
 
 
@@ -58,9 +60,19 @@ def test_given_classes_are_looked_up_in_the_file(make):
     assert dataset.get_cat_ids(0) == [0]
 
 
-def test_names_are_known_as_soon_as_they_are_asked_for(make):
+def test_names_are_known_as_soon_as_the_file_is_read(make):
     dataset = make(LVISV1Dataset, content({'file_name': 'a.jpg'}), lazy_init=True, test_mode=True)
-    assert ConcatDataset([dataset], lazy_init=True).metainfo['classes'] == ('cow', 'zebra', 'yak')
+    wrapped = RepeatDataset(ConcatDataset([dataset], lazy_init=True), 2, lazy_init=True)
+    assert 'classes' not in wrapped.metainfo
+    wrapped.full_init()
+    assert wrapped.metainfo['classes'] == ('cow', 'zebra', 'yak')
+
+
+def test_files_of_other_classes_are_not_put_together(make):
+    first = make(LVISV1Dataset, content({'file_name': 'a.jpg'}), lazy_init=True)
+    other = content({'file_name': 'a.jpg'}, categories=CATEGORIES[:2])
+    with pytest.raises(ConfigError, match=r"metainfo\['classes'\] of dataset 1 differs from that of dataset 0"):
+        ConcatDataset([first, make(LVISV1Dataset, other, 'b.json')])
 
 
 def test_ids_as_text_are_ordered_as_numbers(make):

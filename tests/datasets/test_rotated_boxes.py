@@ -187,12 +187,17 @@ def built(name, **settings):
 STEPS = dict(
     CachedMixUp=lambda: mixed('CachedMixUp', img_scale=(80, 60)),
     CachedMosaic=lambda: mixed('CachedMosaic', img_scale=(80, 60)),
+    CenterCrop=lambda: built('CenterCrop', crop_size=(60, 50)),
+    Compose=lambda: built('Compose', transforms=[dict(type='RandomFlip', prob=1.0)]),
     ConvertBoxType=lambda: built('ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
     CopyPaste=lambda: lambda results: CopyPaste().mix(results, [sample()]),
+    CutOut=lambda: built('CutOut', n_holes=2, cutout_shape=(5, 5)),
     Expand=lambda: built('Expand', prob=1.0),
+    FixScaleResize=lambda: built('FixScaleResize', scale=(100, 90), keep_ratio=True),
     FixShapeResize=lambda: built('FixShapeResize', width=100, height=90, keep_ratio=True),
     MixUp=lambda: mixed('MixUp', img_scale=(80, 60)),
     Mosaic=lambda: mixed('Mosaic', img_scale=(80, 60)),
+    Normalize=lambda: built('Normalize', mean=(1, 2, 3), std=(4, 5, 6)),
     Pad=lambda: built('Pad', size_divisor=32),
     ProposalBroadcaster=lambda: built('ProposalBroadcaster', transforms=[dict(type='RandomFlip', prob=1.0)]),
     RandAugment=lambda: built('RandAugment', aug_space=[[dict(type='RandomFlip', prob=1.0)]], aug_num=1),
@@ -207,10 +212,14 @@ STEPS = dict(
     RandomResize=lambda: built('RandomResize', scale=(100, 60), ratio_range=(0.5, 2)),
     RandomShift=lambda: built('RandomShift', prob=1.0),
     Resize=lambda: built('Resize', scale=(70, 90)),
+    ResizeShortestEdge=lambda: built('ResizeShortestEdge', scale=70),
     SegRescale=lambda: built('SegRescale', scale_factor=0.5),
 )
-# these read, pack, multiply or collect samples
-OTHERS = {'MultiBranch', 'TestTimeAug', 'TransformBroadcaster', 'UniformRefFrameSample'}
+# these read, pack, multiply or collect samples; Albu refuses turned boxes, Corrupt needs a package and moves nothing
+OTHERS = {
+    *('MultiBranch', 'TestTimeAug', 'TransformBroadcaster', 'UniformRefFrameSample', 'InferencerLoader', 'InstaBoost'),
+    *('ImageToTensor', 'ToTensor', 'Transpose', 'Albu', 'Corrupt'),
+}
 
 
 def moving_transforms():

@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import urllib.request
 from urllib.error import URLError
 
 import mmengine
@@ -253,10 +254,10 @@ def cache(tmp_path, monkeypatch):
     """An empty cache folder, and no network."""
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
 
-    def offline(url, path, **_):
+    def offline(request, **_):
         raise URLError('Temporary failure in name resolution')
 
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
+    monkeypatch.setattr(urllib.request, 'urlopen', offline)
     return tmp_path / 'hub' / 'checkpoints'
 
 

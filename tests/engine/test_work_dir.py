@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,35 +26,39 @@ def finished(tmp_path_factory):
     return folder
 
 
-def contents(folder) -> dict:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob('*') if path.is_file()}
+def test_a_new_training_puts_an_earlier_one_aside(finished):
+    first = (finished / 'epoch_1.pth').read_bytes()
+    for number in (1, 2):
+        runner, _ = train(config(finished))
+        folders = sorted(finished.glob('earlier_*'))
+        assert len(folders) == number
+        log = (Path(runner.log_dir) / f'{runner.timestamp}.log').read_text()
+        assert f'held 1 checkpoints of an earlier training, which are in {folders[-1].name} now' in log
+    kept = [(folder / 'epoch_1.pth').read_bytes() for folder in folders]
+    assert first in kept
+    assert (finished / 'epoch_1.pth').read_bytes() not in kept
+    assert all((folder / 'last_checkpoint').is_file() for folder in folders)
+    assert (finished / 'last_checkpoint').read_text() == str(finished / 'epoch_1.pth')
 
 
-def test_a_new_training_does_not_touch_a_finished_one(finished):
-    before = contents(finished)
-    with pytest.raises(
-        ConfigError,
-        match=r'holds checkpoints of an earlier training \(epoch_1.pth\): go on from them with --resume, choose '
-        r'another folder with --work-dir, or have them removed with --overwrite',
-    ):
-        launch(config(finished), 'train')
-    assert contents(finished) == before
-    with pytest.raises(ConfigError, match='holds checkpoints of an earlier training'):
-        train(config(finished))
-    assert (finished / 'epoch_1.pth').stat().st_mtime_ns == before[finished / 'epoch_1.pth']
+def test_an_error_before_training_moves_nothing(finished):
+    before = set(finished.glob('**/*.pth'))
+    with pytest.raises(ConfigError, match='Cannot infer the rule'):
+        cfg = tiny_config(finished, 'retinanet')
+        cfg.default_hooks.checkpoint.save_best = 'nonsense'
+        launch(cfg, 'train')
+    assert set(finished.glob('**/*.pth')) == before
 
 
-@pytest.mark.parametrize('resumed', [True, False])
-def test_going_on_needs_a_checkpoint_of_the_folder(resumed, finished, tmp_path):
-    """Going on from another folder's checkpoint would overwrite the ones that are here."""
-    (tmp_path / 'epoch_1.pth').write_bytes((finished / 'epoch_1.pth').read_bytes())
-    source = finished if resumed else tmp_path
-    cfg = config(finished, load_from=str(source / 'epoch_1.pth'), resume=True)
-    if resumed:
-        train(cfg)
-        return
-    with pytest.raises(ConfigError, match='holds checkpoints of an earlier training'):
-        train(cfg)
+@pytest.mark.parametrize('own', [True, False])
+def test_going_on_needs_a_checkpoint_of_the_folder(own, tmp_path):
+    """Going on from another folder's checkpoint would replace the ones that are here."""
+    train(config(tmp_path / 'here'))
+    train(config(tmp_path / 'there'))
+    source = tmp_path / ('here' if own else 'there') / 'epoch_1.pth'
+    train(config(tmp_path / 'here', load_from=str(source), resume=True, train_cfg=dict(max_epochs=2)))
+    assert (tmp_path / 'here' / 'epoch_2.pth').is_file()
+    assert len(list((tmp_path / 'here').glob('earlier_*/epoch_1.pth'))) == (0 if own else 1)
 
 
 def test_the_best_alone_is_not_resumed_nor_overwritten(tmp_path):
@@ -89,11 +94,12 @@ def test_overwrite_keeps_the_checkpoint_that_it_starts_from(finished, tmp_path):
 
 def test_checkpoints_kept_elsewhere(tmp_path):
     (tmp_path / 'out' / 'run').mkdir(parents=True)
-    (tmp_path / 'out' / 'run' / 'epoch_1.pth').write_bytes(b'')
+    (tmp_path / 'out' / 'run' / 'epoch_1.pth').write_bytes(b'the first')
     cfg = config(tmp_path / 'run')
     cfg.default_hooks.checkpoint.out_dir = str(tmp_path / 'out')
-    with pytest.raises(ConfigError, match=r'out/run holds checkpoints of an earlier training'):
-        launch(cfg, 'train')
+    train(cfg)
+    (moved,) = (tmp_path / 'out' / 'run').glob('earlier_*/epoch_1.pth')
+    assert moved.read_bytes() == b'the first'
 
 
 HOLD = """

@@ -23,6 +23,7 @@ OTHERS = (
     'tood',
     'ssd',
     'yolov3',
+    'centernet',
     'faster_rcnn',
     'faster_rcnn_c4',
     'cascade_rcnn',

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from mmdetlike.cli import browsing
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS
 from tests.datasets.test_video_dataset import CLASSES, write_videos
@@ -125,7 +126,7 @@ def test_browse_dataset_of_folders_and_of_a_damaged_picture(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('mode, tiles', [('original', 3), ('transformed', 3), ('pipeline', 6)])
-def test_browse_dataset_of_clips(tmp_path, capsys, mode, tiles):
+def test_browse_dataset_of_clips(tmp_path, capsys, monkeypatch, mode, tiles):
     write_videos(tmp_path, lengths=(3, 3))
     dataset = dict(
         type='BaseVideoDataset',
@@ -136,13 +137,17 @@ def test_browse_dataset_of_clips(tmp_path, capsys, mode, tiles):
     )
     Config(dict(default_scope='mmdetlike', train_dataloader=dict(dataset=dataset))).dump(tmp_path / 'config.py')
     out = tmp_path / 'out'
-    tool = load('analysis_tools/browse_dataset.py')
     captions = []
-    sheet = tool.contact_sheet
-    tool.contact_sheet = lambda pictures, columns, size, names, *rest: (
-        captions.append(names) or sheet(pictures, columns, size, names, *rest)
+    sheet = browsing.contact_sheet
+
+    def noting(pictures, columns, size, names, *rest):
+        captions.append(names)
+        return sheet(pictures, columns, size, names, *rest)
+
+    monkeypatch.setattr(browsing, 'contact_sheet', noting)
+    load('analysis_tools/browse_dataset.py').main(
+        [str(tmp_path / 'config.py'), '--not-show', '--mode', mode, '--output-dir', str(out)]
     )
-    tool.main([str(tmp_path / 'config.py'), '--not-show', '--mode', mode, '--output-dir', str(out)])
     assert capsys.readouterr().out.splitlines()[-1] == f'2 pictures written to {out}'
     assert len(list(out.glob('*.jpg'))) == 2
     assert len(captions[0]) == tiles

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmdetlike.cli import make_shapes
 from mmdetlike.datasets import CocoDataset, ShapesDataset, VOCDataset
 from mmdetlike.datasets.errors import DataError
 
@@ -60,7 +61,7 @@ def test_shapes_annotations_are_complete_coco(shapes):
 
 def test_make_shapes_takes_at_most_two_sizes(capsys):
     with pytest.raises(SystemExit):
-        tool('make_shapes').parse_args(['out', '--size', '1', '2', '3'])
+        make_shapes.parse_args(['out', '--size', '1', '2', '3'])
     assert 'one or two numbers' in capsys.readouterr().err
 
 

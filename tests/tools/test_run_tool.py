@@ -82,7 +82,7 @@ def last(error_output: str) -> str:
         ('tools/dataset_converters/make_shapes.py', ['out', '--size', '0'], 'error: '),
         ('tools/dataset_converters/pascal_voc.py', ['gone', 'a.json'], 'DataError: gone holds no folder Annotations'),
         ('demo/image_demo.py', ['gone.png', QUICKSTART], 'gone.png'),
-        ('demo/image_demo.py', ['gone.png', 'nothing.py'], "FileNotFoundError: 'nothing.py' is neither a config"),
+        ('demo/image_demo.py', ['gone.png', 'nothing.py'], 'FileNotFoundError: config nothing.py does not exist'),
     ],
 )
 def test_each_tool_says_one_sentence(tool, arguments, message, shell, tmp_path):

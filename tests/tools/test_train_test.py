@@ -1,6 +1,5 @@
 """tools/train.py and tools/test.py, as the command line calls them."""
 
-import importlib.util
 import json
 import pickle
 from argparse import Namespace
@@ -12,22 +11,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmdetlike.cli import test as test_tool
+from mmdetlike.cli import train as train_tool
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.errors import ConfigError
 from mmdetlike.evaluation import CocoMetric
 from mmdetlike.utils.checkpoint import CheckpointError, read_checkpoint
 from mmdetlike.utils.outputs import OutputError
 from tests.utils import ROOT, python, tiny_config
-
-
-def load_tool(name: str):
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-train_tool, test_tool = load_tool('train'), load_tool('test')
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,7 @@
 """The model: what the detector, its parts and its preprocessor are called in 3.x."""
 
+from mmdetlike.utils.published import look_up
+
 from .pipeline import Pipeline
 from .queries import translate_assigner, translate_detector, translate_panoptic_head
 from .report import Report, is_sequence
@@ -20,6 +22,16 @@ RENAMED = {
 }
 # arguments of suppression in early 2.x
 OLD_NMS = {'iou_thr': 'iou_threshold'}
+# heads whose losses are of all their anchors, which configs of 3.x say by a sampler
+UNSAMPLED = (
+    *('RetinaHead', 'RetinaSepBNHead', 'FreeAnchorRetinaHead', 'GARetinaHead', 'PISARetinaHead', 'SABLRetinaHead'),
+    *('FSAFHead', 'SSDHead', 'PISASSDHead', 'YOLACTHead'),
+)
+# heads that assign by their own rules, and what their configs say nevertheless
+WITHOUT_ASSIGNER = ('FCOSHead',)
+OF_ASSIGNER = ('assigner', 'allowed_border', 'pos_weight', 'debug')
+# what the detector of panoptic segmentation looks up for its boxes
+OF_REGIONS = ('score_thr', 'nms', 'max_per_img', 'mask_thr_binary')
 SIZE_STEP = 32  # YOLOX counts its sizes in these
 
 
@@ -37,7 +49,13 @@ def translate_model(model: dict, report: Report) -> dict:
         model['panoptic_head'] = translate_panoptic_head(model['panoptic_head'], report)
     if model.get('type') == 'YOLACT' and 'segm_head' in model:
         model = _yolact(model, report)
-    return _pretrained(model)
+    if model.get('type') in ('PanopticFPN', 'TwoStagePanopticSegmentor'):
+        model = _panoptic(model)
+    if isinstance(model.get('bbox_head'), dict) and model['bbox_head'].get('type') in WITHOUT_ASSIGNER:
+        model['train_cfg'] = _without_assigner(model.get('train_cfg'), report)
+    if 'teacher_config' in model:
+        model['teacher_config'] = _today(model['teacher_config'])
+    return _pretrained(_sampled(model))
 
 
 def _each_part(part):
@@ -70,6 +88,44 @@ def _nms(settings: dict) -> dict:
     return kept
 
 
+def _today(config):
+    """The path of a config of OpenMMLab's, which 2.x calls otherwise; another one stays as it is."""
+    entry = look_up(config) if isinstance(config, str) else None
+    return config if entry is None else f'configs/{entry.config}'
+
+
+def _without_assigner(settings: dict | None, report: Report) -> dict | None:
+    if not settings or 'assigner' not in settings:
+        return settings
+    report.note('model.train_cfg.assigner', 'the head assigns by regress_ranges, in 2.x too; this is left out')
+    return {key: value for key, value in settings.items() if key not in OF_ASSIGNER} or None
+
+
+def _sampled(model: dict) -> dict:
+    """A model that says that its head learns from all anchors."""
+    settings = model.get('train_cfg')
+    head = model.get('bbox_head')
+    if (
+        isinstance(head, dict)
+        and head.get('type') in UNSAMPLED
+        and isinstance(settings, dict)
+        and 'assigner' in settings
+    ):
+        model['train_cfg'] = {'sampler': dict(type='PseudoSampler'), **settings}
+    return model
+
+
+def _panoptic(model: dict) -> dict:
+    """A panoptic detector whose boxes are selected by what ``test_cfg.panoptic`` says, as in 2.x."""
+    settings = dict(model.get('test_cfg') or {})
+    fusion = dict(settings.get('panoptic') or {})
+    selection = {key: fusion.pop(key) for key in OF_REGIONS if key in fusion}
+    if selection:
+        settings.update(panoptic=fusion, rcnn={**settings.get('rcnn', {}), **selection})
+        model['test_cfg'] = settings
+    return model
+
+
 def _yolact(model: dict, report: Report) -> dict:
     """YOLACT with its semantic head within that of masks."""
     segmentation = dict(model.pop('segm_head'))
@@ -82,7 +138,7 @@ def _yolact(model: dict, report: Report) -> dict:
     model['mask_head'] = masks
     if model.get('test_cfg') is not None:
         # masks were cut at one half
-        model['test_cfg'] = {**model['test_cfg'], 'mask_thr_binary': 0.5}
+        model['test_cfg'] = {**model['test_cfg'], 'mask_thr': 0.5, 'mask_thr_binary': 0.5}
     return model
 
 

@@ -33,6 +33,7 @@ class Pipeline:
         batch_pad: What pads whole batches to one size.
         keys: What it collects.
         tta: The pipeline of a test with several versions of each image.
+        following: Types of the steps after the one that is being translated.
     """
 
     report: Report
@@ -44,11 +45,13 @@ class Pipeline:
     batch_pad: dict | None = None
     keys: tuple = ()
     tta: list | None = None
+    following: tuple = ()
 
     def translate(self, steps: list, path: str) -> list[dict]:
         """The steps that stay steps, in 3.x's words."""
         translated = []
         for i, step in enumerate(steps):
+            self.following = tuple(str(later.get('type')) for later in steps[i + 1 :])
             translated += self._step(dict(step), f'{path}[{i}]')
         return translated
 
@@ -135,20 +138,31 @@ def _pad(pipeline: Pipeline, step: dict, path: str) -> list[dict]:
         pipeline.size_divisor = divisor
         _tell_pad_value(pipeline, value, path)
         return []
-    if size is not None and pipeline.training and pipeline.normalize is not None:
-        pipeline.batch_pad = _batch_pad(pipeline, size, value)
+    if size is not None and _pads_batches(pipeline):
+        pipeline.batch_pad = _batch_pad(pipeline, size, value, path)
         return []
     kept = dict(size=swapped(size)) if size is not None else dict(pad_to_square=True, size_divisor=divisor)
     return [dict(type='Pad', **without_none(kept), pad_val=_raw_pad_value(pipeline, value))]
 
 
-def _batch_pad(pipeline: Pipeline, size, value) -> dict:
+def _pads_batches(pipeline: Pipeline) -> bool:
+    """Whether the images of a training get their last size here, so that whole batches can be padded instead."""
+    if not pipeline.training or any(name in GEOMETRY for name in pipeline.following):
+        return False
+    return pipeline.normalize is not None or 'Normalize' in pipeline.following
+
+
+def _batch_pad(pipeline: Pipeline, size, value, path: str) -> dict:
     values = value if isinstance(value, dict) else dict(img=value)
     image = values.get('img', 0)
+    image = image[0] if is_sequence(image) else image
+    if pipeline.normalize is None:
+        _tell_pad_value(pipeline, values, path)
+        image = 0
     return dict(
         type='BatchFixedSizePad',
         size=size,
-        img_pad_value=image[0] if is_sequence(image) else image,
+        img_pad_value=image,
         **(dict(pad_mask=True, mask_pad_value=values.get('masks', 0)) if 'gt_masks' in pipeline.keys else {}),
         **(dict(pad_seg=True, seg_pad_value=values.get('seg', 255)) if 'gt_semantic_seg' in pipeline.keys else {}),
     )

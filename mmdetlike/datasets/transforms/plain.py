@@ -117,18 +117,14 @@ class RandomGrayscale(BaseTransform):
         return results
 
 
-class _KeyedTransform(BaseTransform):
-    """The base of transforms of the values under given keys of a sample."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        if isinstance(keys, str):
-            raise ConfigError(f'keys must be a list of names, got the text {keys!r}')
-        self.keys = tuple(keys)
-        self.needs = self.keys
+def _check_keys(keys: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(keys, str):
+        raise ConfigError(f'keys must be a list of names, got the text {keys!r}')
+    return tuple(keys)
 
 
 @TRANSFORMS.register_module()
-class ToTensor(_KeyedTransform):
+class ToTensor(BaseTransform):
     """Turn arrays, numbers and lists of them into tensors of the same shape.
 
     Args:
@@ -137,6 +133,9 @@ class ToTensor(_KeyedTransform):
     Raises:
         ConfigError: One is neither of these.
     """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = self.needs = _check_keys(keys)
 
     def transform(self, results: dict) -> dict:
         for key in self.keys:
@@ -150,12 +149,15 @@ class ToTensor(_KeyedTransform):
 
 
 @TRANSFORMS.register_module()
-class ImageToTensor(_KeyedTransform):
+class ImageToTensor(BaseTransform):
     """Turn images (h, w) or (h, w, c) into tensors (c, h, w).
 
     Args:
         keys: Which ones of the sample.
     """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = self.needs = _check_keys(keys)
 
     def transform(self, results: dict) -> dict:
         results.update({key: image_to_tensor(results[key]) for key in self.keys})
@@ -163,7 +165,7 @@ class ImageToTensor(_KeyedTransform):
 
 
 @TRANSFORMS.register_module()
-class Transpose(_KeyedTransform):
+class Transpose(BaseTransform):
     """Reorder the axes of arrays.
 
     Args:
@@ -172,7 +174,7 @@ class Transpose(_KeyedTransform):
     """
 
     def __init__(self, keys: Sequence[str], order: Sequence[int]) -> None:
-        super().__init__(keys)
+        self.keys = self.needs = _check_keys(keys)
         self.order = tuple(order)
 
     def transform(self, results: dict) -> dict:

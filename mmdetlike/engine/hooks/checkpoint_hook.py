@@ -10,7 +10,7 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmdetlike.registry import HOOKS
 from mmdetlike.utils.checkpoint import plain_checkpoint
 
-from ..work_dir import remove_earlier
+from ..work_dir import goes_on, put_aside, remove_earlier
 
 
 class DeferredRemoval:
@@ -69,7 +69,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             raise TypeError(f'CheckpointHook.__init__() got an unexpected keyword argument {name!r}')
 
     def before_train(self, runner) -> None:
-        """Find out where to save; remove what a killed run had written, and what this one may overwrite.
+        """Find out where to save; remove what a killed run had written, and make room for what this one writes.
 
         Raises:
             CheckpointError: The run has a state that no checkpoint can hold; the message names it.
@@ -77,14 +77,23 @@ class CheckpointHook(MMEngineCheckpointHook):
         super().before_train(runner)
         self._remove_unfinished()
         plain_checkpoint(state_without_weights(runner))
-        if runner.cfg.get('overwrite') and not runner.cfg.get('resume'):
+        if not goes_on(runner.cfg, runner.work_dir):
             # not before: most of what can be wrong with this run has been found by now
-            self._remove_overwritten(runner)
+            self._make_room(runner)
 
     @master_only
-    def _remove_overwritten(self, runner) -> None:
-        for path in remove_earlier(runner.cfg, runner.work_dir):
-            runner.logger.info(f'overwrite: removed {path}')
+    def _make_room(self, runner) -> None:
+        if runner.cfg.get('overwrite'):
+            for path in remove_earlier(runner.cfg, runner.work_dir):
+                runner.logger.info(f'overwrite: removed {path}')
+            return
+        moved = put_aside(runner.cfg, runner.work_dir)
+        if moved is not None:
+            folder, count = moved
+            runner.logger.warning(
+                f'{folder.parent} held {count} checkpoints of an earlier training, which are in {folder.name} now. '
+                'To go on from them in place of starting anew: --resume; to have them removed: --overwrite'
+            )
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Convert what will be written to plain values, which our reader takes."""

@@ -1,5 +1,6 @@
 """The metrics that a runner's evaluator takes."""
 
+from .class_report_metric import ClassReportMetric
 from .coco_metric import CocoMetric
 from .coco_panoptic_metric import CocoPanopticMetric
 from .crowdhuman_metric import CrowdHumanMetric
@@ -7,9 +8,11 @@ from .dota_metric import DOTAMetric
 from .dump import DumpDetResults, DumpProposals
 from .lvis_metric import LVISMetric
 from .openimages_metric import OpenImagesMetric
+from .sem_seg_metric import SemSegMetric
 from .voc_metric import VOCMetric
 
 __all__ = [
+    'ClassReportMetric',
     'CocoMetric',
     'CocoPanopticMetric',
     'CrowdHumanMetric',
@@ -18,5 +21,6 @@ __all__ = [
     'DumpProposals',
     'LVISMetric',
     'OpenImagesMetric',
+    'SemSegMetric',
     'VOCMetric',
 ]

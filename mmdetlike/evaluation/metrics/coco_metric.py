@@ -11,6 +11,7 @@ from ...datasets.errors import DataError, warn
 from ...datasets.records import same_id
 from ...errors import ConfigError
 from ...registry import METRICS
+from ...utils.collection import without_collector
 from ..functional.coco_eval import CocoScores, coco_index, default_detections, keypoint_sigmas
 from ..functional.recall import eval_recalls
 from .arguments import check_count, check_counts, check_thresholds
@@ -153,6 +154,7 @@ class CocoMetric(BaseMetric):
             if metric in self.metrics and len(prediction['scores']) and key not in prediction:
                 raise DataError(f'metric {metric!r} needs {field}, which the predictions do not have.')
 
+    @without_collector()
     def compute_metrics(self, results: list[tuple[dict | None, dict]]) -> dict[str, float]:
         """Scores of everything that ``process`` kept."""
         predictions = [prediction for _, prediction in results]
@@ -233,17 +235,19 @@ class CocoMetric(BaseMetric):
         else:
             self._warn_of_cuts(metric, found, rows[1])
         truth = coco_index(images, categories, rows[1])
+        items = self.items(metric)
+        # the evaluator works as long for each number as for the one of precision
+        numbers = self.proposal_nums if any(name.startswith('AR') for name in items) and metric != 'keypoints' else []
         scores = CocoScores(
             truth,
             coco_index(images, categories, found),
             kind='bbox' if metric == 'proposal' else metric,
-            max_detections=[] if metric == 'keypoints' else self.proposal_nums,
+            max_detections=numbers,
             iou_thrs=self.iou_thrs,
             class_agnostic=metric == 'proposal',
             sigmas=self._sigmas(rows[1]) if metric == 'keypoints' else None,
             ap_detections=None if metric == 'proposal' else self.max_detections,
         )
-        items = self.items(metric)
         values = {name: self._value(scores, name) for name in items}
         log_table(f'{metric}', ['metric', 'value'], [[name, value] for name, value in values.items()])
         named = {f'{self.prefix_of(metric)}{name}': value for name, value in values.items()}

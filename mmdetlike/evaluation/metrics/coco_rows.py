@@ -39,8 +39,11 @@ def numbered(images: list[dict], categories: list[dict], *tables: list[dict]) ->
     for rows in tables:
         renumbered.append([])
         for row in rows:
-            category = category_numbers.get(same_id(row['category_id']))
-            renumbered[-1].append({**row, 'image_id': image_numbers[same_id(row['image_id'])], 'category_id': category})
+            numbers = {
+                'image_id': image_numbers[same_id(row['image_id'])],
+                'category_id': category_numbers.get(same_id(row['category_id'])),
+            }
+            renumbered[-1].append(row | numbers)
     return images, categories, *renumbered
 
 
@@ -109,7 +112,8 @@ def finite_rows(found: list[dict], field: str) -> list[dict]:
     if field == 'segmentation':
         kept = [row for row in found if math.isfinite(row.get('mask_score', 0))]
     else:
-        kept = [row for row in found if math.isfinite(row['score'] + sum(row.get(field, ())))]  # one NaN spoils a sum
+        # one sum is infinite or NaN if any number is
+        kept = [row for row in found if math.isfinite(sum(row.get(field, ()), row['score']))]
     if len(kept) < len(found):
         warn(
             f'CocoMetric: {len(found) - len(kept)} of {len(found)} predictions have infinite numbers or NaN as score '

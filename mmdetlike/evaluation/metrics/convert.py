@@ -122,8 +122,11 @@ def detections(prediction: dict, category_ids: Sequence[int | None]) -> list[dic
         category_ids: Category of each label; None for one that the annotation file doesn't have.
     """
     rows = []
-    for i, (box, score, label) in enumerate(zip(*(prediction[key].tolist() for key in ('bboxes', 'scores', 'labels')))):
-        row = {'image_id': prediction['img_id'], 'bbox': xyxy_to_xywh(box), 'score': score}
+    boxes = prediction['bboxes'].astype(np.float64)  # as the file's numbers; differences in float32 would be others
+    boxes[:, 2:] -= boxes[:, :2]
+    columns = (boxes, prediction['scores'], prediction['labels'])
+    for i, (box, score, label) in enumerate(zip(*(column.tolist() for column in columns))):
+        row = {'image_id': prediction['img_id'], 'bbox': box, 'score': score}
         row['category_id'] = category_ids[label]
         if 'masks' in prediction:
             row.update(segmentation=prediction['masks'][i], mask_score=float(prediction['mask_scores'][i]))

@@ -1,4 +1,5 @@
 from .boxinst import BoxInstDataPreprocessor
 from .data_preprocessor import BatchFixedSizePad, BatchResize, BatchSyncRandomResize, DetDataPreprocessor
+from .fixed_size import FixedSizeDataPreprocessor
 from .multi_branch import MultiBranchDataPreprocessor
 from .track import TrackDataPreprocessor

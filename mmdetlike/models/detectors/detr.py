@@ -21,6 +21,8 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector
+from .old_keys import DETR as OLD_KEYS
+from .old_keys import take_old_keys
 
 
 class DetectionTransformer(BaseDetector):
@@ -69,6 +71,7 @@ class DetectionTransformer(BaseDetector):
             )
         self.positional_encoding = build_positional_encoding(positional_encoding, self.embed_dims)
         self.build_queries()
+        take_old_keys(self, OLD_KEYS)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """Hook: make ``encoder`` and ``decoder`` of their arguments; the head is there already."""

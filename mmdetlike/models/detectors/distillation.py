@@ -12,7 +12,8 @@ from mmdetlike.models.heads.dense import DenseTargets, FlatPredictions
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.checkpoint import fill, read_weights
-from mmdetlike.utils.config import find_config, load_config, require
+from mmdetlike.utils.config import load_config, require
+from mmdetlike.utils.config_files import find_config
 
 from .single_stage import SingleStageDetector
 

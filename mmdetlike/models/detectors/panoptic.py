@@ -8,6 +8,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector
+from .old_keys import MASK2FORMER, MASKFORMER, take_old_keys
 from .two_stage import TwoStageDetector
 
 
@@ -82,6 +83,9 @@ class MaskFormer(BaseDetector):
         backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
+    # names of parameters in checkpoints of OpenMMLab 2.x
+    old_keys = MASKFORMER
+
     def __init__(
         self,
         *,
@@ -97,6 +101,7 @@ class MaskFormer(BaseDetector):
         super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.panoptic_head = self.build_head(panoptic_head)
         self.panoptic_fusion_head = MODELS.build(dict(panoptic_fusion_head, test_cfg=self.test_cfg))
+        take_old_keys(self, self.old_keys)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
         return self.panoptic_head.loss(x, samples)
@@ -113,3 +118,5 @@ class MaskFormer(BaseDetector):
 @MODELS.register_module()
 class Mask2Former(MaskFormer):
     """Masked-attention Mask Transformer for Universal Image Segmentation, arXiv 2112.01527."""
+
+    old_keys = MASK2FORMER

@@ -7,10 +7,13 @@ from mmengine.dist import get_world_size
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.models.heads.keypoint.base import HeatmapHead
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector, rename_keys
+from .old_keys import YOLACT as OF_YOLACT
+from .old_keys import Names, take_old_keys
 
 
 @MODELS.register_module()
@@ -118,6 +121,10 @@ class RepPointsDetector(SingleStageDetector):
 class CenterNet(SingleStageDetector):
     """Objects as Points, arXiv 1904.07850."""
 
+    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
+        # the cells of a heatmap are those of the padded image; dense heads clip boxes to the image proper
+        return super().detect(inputs, None if isinstance(self.bbox_head, HeatmapHead) else img_shapes)
+
 
 @MODELS.register_module()
 class CornerNet(SingleStageDetector):
@@ -223,6 +230,9 @@ class SingleStageInstanceSegmentor(BaseDetector):
         ValueError: ``mask_head`` is None.
     """
 
+    # names of parameters in checkpoints of OpenMMLab 2.x
+    old_keys: Names = ()
+
     def __init__(
         self,
         *,
@@ -240,6 +250,7 @@ class SingleStageInstanceSegmentor(BaseDetector):
             raise ValueError(f'{type(self).__name__} needs mask_head, the config of what predicts masks; got None')
         self.bbox_head = self.build_head(bbox_head) if bbox_head is not None else None
         self.mask_head = self.build_head(mask_head)
+        take_old_keys(self, self.old_keys)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
         if self.bbox_head is None:
@@ -279,6 +290,8 @@ class CondInst(SingleStageInstanceSegmentor):
 @MODELS.register_module()
 class YOLACT(SingleStageInstanceSegmentor):
     """YOLACT: Real-time Instance Segmentation, arXiv 1904.02689."""
+
+    old_keys = OF_YOLACT
 
 
 @MODELS.register_module()

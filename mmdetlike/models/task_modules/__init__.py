@@ -36,6 +36,7 @@ from .prior_generators import (
     LegacySSDAnchorGenerator,
     MlvlPointGenerator,
     PriorGenerator,
+    SizedAnchorGenerator,
     SSDAnchorGenerator,
     YOLOAnchorGenerator,
     anchor_inside_flags,

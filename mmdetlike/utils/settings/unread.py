@@ -108,7 +108,8 @@ def unread_options(config: MMEngineConfig, cfg_options: dict | None) -> list[str
     """
     sources = _sources_of(config) or []
     names = dict.fromkeys(key.split('.')[0] for key in cfg_options or {})
-    return [_of_option(name, config, sources) for name in names if name not in SETTINGS]
+    # one that isn't there any more has been translated with the rest of a config of OpenMMLab 2.x
+    return [_of_option(name, config, sources) for name in names if name not in SETTINGS and name in config]
 
 
 def refuse_old_settings(config: MMEngineConfig) -> None:
@@ -125,7 +126,7 @@ def refuse_old_settings(config: MMEngineConfig) -> None:
         new_names = '; '.join(f'{name} is now {OLD_NAMES[name]}' for name in found)
         raise ConfigError(
             f'{", ".join(found)}: keys of OpenMMLab 2.x configs, which have no effect ({new_names}). '
-            'See docs/migrate.md'
+            'See docs/migrate_from_2x.md'
         )
 
 

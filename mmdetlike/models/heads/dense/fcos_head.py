@@ -28,6 +28,8 @@ class FCOSHead(AnchorFreeHead):
         norm_on_bbox: Predict distances in strides, not as exponents.
         centerness_on_reg: Predict centerness from the tower of boxes, not from that of classes.
         loss_centerness: Loss of centerness.
+        rank_by_centerness: Select candidates by the geometric mean of their score and centerness, which becomes their
+            score, as torchvision does; else they are selected by score and then multiplied by centerness.
         norm_cfg: Norm layer of the towers.
         feat_channels, stacked_convs, strides, dcn_on_last_conv, conv_bias, conv_cfg: As of ``AnchorFreeHead``.
         loss_cls, loss_bbox, bbox_coder, prior_generator: As of ``AnchorFreeHead``.
@@ -61,8 +63,10 @@ class FCOSHead(AnchorFreeHead):
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
+        rank_by_centerness: bool = False,
     ) -> None:
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
+        self.rank_by_centerness = rank_by_centerness
         super().__init__(
             num_classes,
             in_channels,
@@ -101,6 +105,15 @@ class FCOSHead(AnchorFreeHead):
         distances = self.scales[level](self.conv_reg(reg_feat)).float()
         distances = distances.clamp(min=0) * self.strides[level] if self.norm_on_bbox else distances.exp()
         return self.conv_cls(cls_feat), distances, centerness
+
+    def scores(self, preds: FlatPredictions) -> Tensor:
+        """Class scores (B, N, C) in [0, 1], with centerness in them if ``rank_by_centerness``."""
+        scores = super().scores(preds)
+        return (scores * preds.centerness.sigmoid()).sqrt() if self.rank_by_centerness else scores
+
+    def score_factors(self, preds: FlatPredictions) -> Tensor | None:
+        """Centerness (B, N); None where it is in the scores already."""
+        return None if self.rank_by_centerness else super().score_factors(preds)
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` over all points, ``bbox`` and ``centerness`` over the positives."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, conv_class
@@ -10,7 +11,7 @@ from mmdetlike.structures import SampleList
 
 from .anchor_head import AnchorHead
 from .hard_negatives import mined_losses
-from .predictions import DenseTargets, FlatPredictions
+from .predictions import Candidates, DenseTargets, FlatPredictions
 
 SSD_ANCHORS = dict(
     type='SSDAnchorGenerator',
@@ -35,9 +36,11 @@ class SSDHead(AnchorHead):
         conv_cfg: Convolution layer.
         norm_cfg: Norm layer.
         act_cfg: Activation.
-        feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, test_cfg, init_cfg: As of ``AnchorHead``.
+        feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, init_cfg: As of ``AnchorHead``.
         train_cfg: Settings of ``AnchorHead``; ``neg_pos_ratio``, the number of negatives for each positive of an image;
             ``smoothl1_beta``, the ``beta`` of the loss of boxes.
+        test_cfg: As of ``AnchorHead``; with ``nms_pre_of_class`` so many candidates of each class, over all levels, are
+            selected, in place of ``nms_pre`` of each level.
 
     Raises:
         ValueError: ``in_channels`` are not as many as the anchors' levels.
@@ -109,3 +112,12 @@ class SSDHead(AnchorHead):
     ) -> dict[str, list[Tensor]]:
         """``cls`` over positives and the hardest negatives and ``bbox`` over the positives, one value an image."""
         return mined_losses(self, preds, targets)
+
+    def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
+        """The best pairs of prior and class above ``score_thr``; see ``DenseHead`` and ``nms_pre_of_class``."""
+        limit = cfg.get('nms_pre_of_class', -1)
+        if limit < 0:
+            return super().select(scores, num_priors, cfg)
+        best, prior_inds = scores.topk(min(limit, len(scores)), dim=0)
+        rows, labels = (best > cfg.score_thr).nonzero(as_tuple=True)
+        return Candidates(best[rows, labels], labels, prior_inds[rows, labels])

@@ -1,5 +1,7 @@
 """What heads share that find objects as peaks of heat maps."""
 
+from collections.abc import Sequence
+
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -18,14 +20,27 @@ class HeatmapHead(Head):
         """Put boxes where the image was before it was padded and resized, and keep the best."""
         border = sample.get('border')
         scale = sample.get('scale_factor')
-        limit = self.test_cfg.get('max_per_img', -1)
         if border is not None:
             found.bboxes = geometry.translate(found.bboxes, [-float(border[2]), -float(border[0])])
         if rescale and scale is not None:  # images that were padded alone have no scale
             found.bboxes = geometry.scale(found.bboxes, [1 / factor for factor in scale])
+        return self.keep_best(found)
+
+    def keep_best(self, found: InstanceData) -> InstanceData:
+        """The ``max_per_img`` best objects, without duplicates where ``nms`` is set."""
+        limit = self.test_cfg.get('max_per_img', -1)
         if self.test_cfg.get('nms') is not None:
             return suppress(found, self.test_cfg.nms, limit)
         return found[: limit if limit > 0 else len(found)]
+
+    def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """Boxes of each image, of tensors alone, as ``DenseHead.detect_maps``.
+
+        Args:
+            x: Feature maps (B, C, h, w).
+            img_shapes: Height and width of each image with its padding.
+        """
+        raise NotImplementedError(f'{type(self).__name__} has no form of tensors alone yet')
 
     def boxes_in_cells(self, heatmap: Tensor, sample: DetDataSample) -> Tensor:
         """The objects' boxes (n, 4) xyxy in cells of ``heatmap``, on the CPU, where reading numbers stops nothing."""
@@ -35,7 +50,12 @@ class HeatmapHead(Head):
 
 def pixels_per_cell(heatmap: Tensor, sample: DetDataSample) -> Tensor:
     """(4,) pixels of the padded image for each cell of a map (..., h, w): x, y, x, y."""
-    height, width = sample.batch_input_shape[:2]
+    return cell_size(heatmap, sample.batch_input_shape[:2])
+
+
+def cell_size(heatmap: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(4,) pixels of a padded image of ``shape`` (height, width) for each cell of a map (..., h, w): x, y, x, y."""
+    height, width = shape
     return heatmap.new_tensor([width / heatmap.shape[-1], height / heatmap.shape[-2]]).repeat(2)
 
 

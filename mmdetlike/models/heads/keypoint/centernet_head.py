@@ -20,7 +20,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry
 
-from .base import HeatmapHead, clamp_cell, pixels_per_cell
+from .base import HeatmapHead, cell_size, clamp_cell, pixels_per_cell
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', loss_weight=1.0)
 DEFAULT_LOSS_WH = dict(type='L1Loss', loss_weight=0.1)
@@ -138,18 +138,35 @@ class CenterNetHead(HeatmapHead):
         Samples have ``batch_input_shape`` and, where the image was resized, ``scale_factor``; where it was padded on
         all sides, ``border``: the first and last row, then column, of the image proper.
         """
+        boxes, scores, labels, heatmap = self.peaks(x)
+        results = []
+        for i, sample in enumerate(batch_data_samples):
+            found = InstanceData(bboxes=boxes[i] * pixels_per_cell(heatmap, sample), scores=scores[i], labels=labels[i])
+            results.append(self.finish(found, sample, rescale))
+        return results
+
+    def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        boxes, scores, labels, heatmap = self.peaks(x)
+        results = []
+        for i, shape in enumerate(img_shapes):
+            found = InstanceData(bboxes=boxes[i] * cell_size(heatmap, shape), scores=scores[i], labels=labels[i])
+            kept = self.keep_best(found)
+            results.append(dict(boxes=kept.bboxes, scores=kept.scores, labels=kept.labels))
+        return results
+
+    def peaks(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Boxes (B, k, 4) xyxy in cells, scores and labels (B, k) of the k highest peaks, and the heatmap.
+
+        Args:
+            x: One map (B, C, h, w).
+        """
         (heatmap,), (wh,), (offset,) = self(x)
         cfg = self.test_cfg
         peaks = get_local_maximum(heatmap, cfg.get('local_maximum_kernel', 3))
         scores, cells, labels, ys, xs = get_topk_from_heatmap(peaks, cfg.get('topk', 100))
         half = transpose_and_gather_feat(wh, cells) / 2
         centers = torch.stack([xs, ys], -1) + transpose_and_gather_feat(offset, cells)
-        boxes = torch.cat([centers - half, centers + half], -1)
-        results = []
-        for i, sample in enumerate(batch_data_samples):
-            found = InstanceData(bboxes=boxes[i] * pixels_per_cell(heatmap, sample), scores=scores[i], labels=labels[i])
-            results.append(self.finish(found, sample, rescale))
-        return results
+        return torch.cat([centers - half, centers + half], -1), scores, labels, heatmap
 
 
 def build_branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.Sequential:

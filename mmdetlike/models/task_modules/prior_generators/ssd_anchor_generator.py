@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import geometry
 
 from .anchor_generator import AnchorGenerator
 
@@ -31,6 +32,7 @@ class SSDAnchorGenerator(AnchorGenerator):
         input_size: Side of the image in pixels, 300 or 512 where sizes are derived.
         scale_major: See ``AnchorGenerator``; configs of SSD say False, for which the order above holds.
         use_box_type: Return ``HorizontalBoxes`` in place of tensors.
+        largest_side: Anchors are no wider and no higher than so many pixels; None for no limit.
 
     Raises:
         ValueError: The settings contradict each other or ask for sizes that the paper does not define.
@@ -46,6 +48,7 @@ class SSDAnchorGenerator(AnchorGenerator):
         input_size: int = 300,
         scale_major: bool = True,
         use_box_type: bool = False,
+        largest_side: float | None = None,
     ) -> None:
         if (min_sizes is None) != (max_sizes is None):
             raise ValueError(f'give both min_sizes and max_sizes or neither, got {min_sizes} and {max_sizes}')
@@ -61,6 +64,7 @@ class SSDAnchorGenerator(AnchorGenerator):
         self.centers = self.first_centers()
         self.center_offset = 0.0
         self.scale_major, self.use_box_type = scale_major, use_box_type
+        self.largest_side = largest_side
         self.base_anchors = self.gen_base_anchors()
 
     def first_centers(self) -> list[tuple[float, float]]:
@@ -70,7 +74,17 @@ class SSDAnchorGenerator(AnchorGenerator):
     def gen_base_anchors(self) -> list[Tensor]:
         """Anchors (A_i, 4) xyxy of the first cell of each level, in pixels."""
         levels = zip(self.base_sizes, self.scales, self.ratios, self.centers)
-        return [self._cell(self.gen_single_level_base_anchors(*level), len(level[2])) for level in levels]
+        return [
+            self._cell(self._limited(self.gen_single_level_base_anchors(*level)), len(level[2])) for level in levels
+        ]
+
+    def _limited(self, anchors: Tensor) -> Tensor:
+        """Anchors (A, 4) no larger than ``largest_side``, about the same center."""
+        if self.largest_side is None:
+            return anchors
+        center = geometry.centers(anchors)
+        half = geometry.sizes(anchors).clamp(max=self.largest_side) / 2
+        return torch.cat([center - half, center + half], dim=1)
 
     @staticmethod
     def _cell(every_pair: Tensor, num_ratios: int) -> Tensor:

@@ -1,0 +1,118 @@
+"""Detectors that were written by ``tools/deploy.py``, called as any other."""
+
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.apis.inferencer import DetInferencer
+from mmdetlike.apis.pipeline import build_pipeline, dataset_config
+from mmdetlike.errors import ConfigError
+from mmdetlike.export.artifact import Artifact, read_artifact
+from mmdetlike.registry import SCOPE
+from mmdetlike.structures import DetDataSample
+from mmdetlike.utils.setup_env import register_all_modules
+
+# height and width of pictures whose images show what a pipeline makes of wide, tall and square ones
+PROBES = ((480, 640), (640, 480), (640, 640), (300, 1200), (1200, 300))
+
+
+class Detector(DetInferencer):
+    """Detects objects in pictures and videos by a program that ``tools/deploy.py`` wrote; see ``load``.
+
+    It is called as ``DetInferencer``, and returns what that does.
+    """
+
+    @classmethod
+    def load(cls, folder: str | Path, palette: str | list = 'none', show_progress: bool = True) -> 'Detector':
+        """The detector in a folder of ``tools/deploy.py``; it runs on the CPU.
+
+        Args:
+            folder: With the program and its manifest.
+            palette: As of ``DetInferencer``.
+            show_progress: As of ``DetInferencer``.
+
+        Raises:
+            FileNotFoundError: There is none.
+            CheckpointError: The manifest is damaged or doesn't fit the program or this torch.
+            ConfigError: A package that runs it isn't installed, or its pipeline can't be built.
+        """
+        return cls(DeployedModel(read_artifact(folder)), palette=palette, show_progress=show_progress)
+
+
+class DeployedModel(nn.Module):
+    """A program with the interface of a detector that ``DetInferencer`` uses.
+
+    Args:
+        artifact: The program.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__()
+        register_all_modules(init_default_scope_=False)
+        self.artifact = artifact
+        manifest = artifact.manifest
+        self.dataset_meta = dict(classes=tuple(manifest.classes), palette=[tuple(color) for color in manifest.palette])
+        dataset = dict(pipeline=manifest.pipeline)
+        self.cfg = Config(dict(default_scope=SCOPE, test_dataloader=dict(dataset=dataset)))
+
+    def test_step(self, batch: dict) -> list[DetDataSample]:
+        """The samples of a batch with ``pred_instances``, in pixels of the pictures.
+
+        Args:
+            batch: ``inputs``, images (3, h, w), and ``data_samples``.
+        """
+        for image, sample in zip(batch['inputs'], batch['data_samples']):
+            sample.pred_instances = _in_picture(self.artifact(image), sample)
+        return batch['data_samples']
+
+
+def _in_picture(found: dict[str, Tensor], sample: DetDataSample) -> InstanceData:
+    """What was found in an image, in pixels of its picture."""
+    width_factor, height_factor = sample.metainfo.get('scale_factor', (1.0, 1.0))
+    factors = found['boxes'].new_tensor([width_factor, height_factor]).repeat(2)
+    border = sample.get('border')
+    if border is not None:  # of images that were padded on all sides: the first row and column of the image proper
+        found['boxes'] = found['boxes'] - found['boxes'].new_tensor([border[2], border[0]]).repeat(2)
+    instances = InstanceData(bboxes=found['boxes'] / factors, scores=found['scores'], labels=found['labels'])
+    if 'masks' in found:
+        instances.masks = _resized(found['masks'], tuple(sample.ori_shape))
+    return instances
+
+
+def _resized(masks: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Masks (n, h, w) bool at another size."""
+    if tuple(masks.shape[1:]) == shape or not len(masks):
+        return masks.new_zeros(0, *shape) if not len(masks) else masks
+    return F.interpolate(masks[:, None].float(), size=shape, mode='bilinear')[:, 0] >= 0.5
+
+
+def size_of_images(model: nn.Module) -> tuple[int, int]:
+    """Height and width that images of every picture fit into after the test pipeline of a detector.
+
+    Args:
+        model: From ``init_detector``.
+
+    Raises:
+        ConfigError: There is no test pipeline.
+    """
+    pipeline = build_pipeline(model.cfg)
+    shapes = [pipeline(np.zeros((*shape, 3), np.uint8))['inputs'].shape[-2:] for shape in PROBES]
+    divisor = getattr(model.data_preprocessor, 'pad_size_divisor', 1)
+    height, width = (-(-max(sides) // divisor) * divisor for sides in zip(*shapes))
+    return height, width
+
+
+def pipeline_steps(model: nn.Module) -> list[dict]:
+    """Transform configs of a detector's test pipeline.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    steps = (dataset_config(model.cfg) or {}).get('pipeline')
+    if not steps:
+        raise ConfigError(f'{model.cfg.filename or "the config"} has no test_dataloader.dataset.pipeline')
+    return steps

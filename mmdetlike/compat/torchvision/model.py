@@ -1,0 +1,75 @@
+"""A function of ``torchvision.models.detection`` and its arguments -> our ``model``."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mmdetlike.errors import ConfigError
+
+from . import dense, regions
+from .common import Arguments
+
+
+@dataclass
+class Recipe:
+    """How a function's model is made.
+
+    Attributes:
+        build: ``Arguments`` and ``settings`` -> our ``model``.
+        settings: The class of its further arguments.
+        num_classes: Classes with background, by default.
+    """
+
+    build: Callable[..., dict]
+    settings: type
+    num_classes: int = 91
+
+
+RECIPES = {
+    'fasterrcnn_resnet50_fpn': Recipe(regions.faster_rcnn, regions.RegionArguments),
+    'fasterrcnn_resnet50_fpn_v2': Recipe(regions.faster_rcnn_v2, regions.RegionArguments),
+    'maskrcnn_resnet50_fpn': Recipe(regions.mask_rcnn, regions.RegionArguments),
+    'maskrcnn_resnet50_fpn_v2': Recipe(regions.mask_rcnn_v2, regions.RegionArguments),
+    'keypointrcnn_resnet50_fpn': Recipe(regions.keypoint_rcnn, regions.RegionArguments, num_classes=2),
+    'retinanet_resnet50_fpn': Recipe(dense.retinanet, dense.RetinaArguments),
+    'retinanet_resnet50_fpn_v2': Recipe(dense.retinanet_v2, dense.RetinaArguments),
+    'fcos_resnet50_fpn': Recipe(dense.fcos, dense.FCOSArguments),
+    'ssd300_vgg16': Recipe(dense.ssd300, dense.SSDArguments),
+}
+# they resize pictures, which is a matter of the data pipeline here, or only show progress
+ELSEWHERE = ('min_size', 'max_size', 'progress')
+
+
+def model_config(name: str, **arguments) -> dict:
+    """Translate a function of ``torchvision.models.detection`` to our ``model``.
+
+    Args:
+        name: Its name, e.g. ``'maskrcnn_resnet50_fpn_v2'``.
+        arguments: Those that it is called with. ``weights`` and ``weights_backbone``, None by default, name weights
+            that the model starts from: nothing is fetched, but the backbone's norms are frozen as torchvision does.
+            ``min_size`` and ``max_size`` belong to the data pipeline and change nothing here.
+
+    Raises:
+        ConfigError: The function or an argument is unknown here.
+    """
+    recipe = RECIPES.get(name)
+    if recipe is None:
+        raise ConfigError(f'torchvision.models.detection.{name} has no counterpart here: expected {", ".join(RECIPES)}')
+    given = {'num_classes': recipe.num_classes, **arguments}
+    extras = [
+        key for key in inspect.signature(recipe.build).parameters if key not in ('arguments', 'settings', 'regions')
+    ]
+    known = [field.name for part in (Arguments, recipe.settings) for field in dataclasses.fields(part)]
+    unknown = sorted(set(given) - {*known, *extras, *ELSEWHERE})
+    if unknown:
+        raise ConfigError(f'{name} has no argument {", ".join(unknown)} here: expected {", ".join([*known, *extras])}')
+    common = Arguments(**_of(Arguments, given))
+    settings = recipe.settings(**_of(recipe.settings, given))
+    return recipe.build(common, settings, **{key: given[key] for key in extras if key in given})
+
+
+def _of(part: type, given: dict) -> dict:
+    """Those of the given arguments that are fields of a class."""
+    names = {field.name for field in dataclasses.fields(part)}
+    return {name: value for name, value in given.items() if name in names}

@@ -1,0 +1,120 @@
+"""An artifact as something to call: its program with the preparation of images around it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdetlike.errors import CheckpointError, ConfigError
+from mmdetlike.export.detection import Normalization
+from mmdetlike.export.manifest import NAME, Manifest, read_manifest
+from mmdetlike.export.onnx_program import read_onnx
+from mmdetlike.export.program import Program
+from mmdetlike.export.torch_program import read_aoti, read_torch
+
+READERS = {'torch': read_torch, 'aoti': read_aoti, 'onnx': read_onnx}
+
+
+@dataclass
+class Artifact:
+    """A program, and what it takes and returns.
+
+    Args:
+        folder: Where it was read from.
+        manifest: What it takes and returns.
+        program: What is run.
+    """
+
+    folder: Path
+    manifest: Manifest
+    program: Program
+
+    def __post_init__(self) -> None:
+        manifest = self.manifest
+        self._normalize = Normalization(manifest.mean, manifest.std, manifest.reverse_channels)
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> dict[str, Tensor]:
+        """Detect objects in an image.
+
+        Args:
+            image: (3, h, w), pixels from 0 to 255 in the order in which the pipeline loads them.
+
+        Returns:
+            ``boxes`` (n, 4) xyxy in pixels of the image, within it, ``scores`` (n,), ``labels`` (n,) and, of a detector
+            of masks, ``masks`` (n, h, w) bool.
+
+        Raises:
+            ConfigError: The image is larger than those that the program takes.
+            CheckpointError: The program returns something else than the manifest says.
+        """
+        height, width = image.shape[-2:]
+        outputs = self.program.run(self.prepared(image))
+        self._check(outputs)
+        count = int(outputs['count'])
+        found = {name: value[:count] for name, value in outputs.items() if name != 'count'}
+        low = found['boxes'].new_zeros(4)
+        found['boxes'] = found['boxes'].clamp(low, low.new_tensor([width, height, width, height]))
+        if 'masks' in found:
+            found['masks'] = found['masks'][:, :height, :width]
+        return found
+
+    def prepared(self, image: Tensor) -> Tensor:
+        """What the program takes of an image (3, h, w): (1, 3, H, W), padded at the right and the bottom.
+
+        Raises:
+            ConfigError: The image is larger.
+        """
+        height, width = self.manifest.size
+        if image.shape[-2] > height or image.shape[-1] > width:
+            raise ConfigError(
+                f'a picture is {image.shape[-2]} x {image.shape[-1]} (height x width) after the pipeline, the program '
+                f'in {self.folder} takes {height} x {width} at most: run tools/deploy.py with a larger --size'
+            )
+        image = image[None].float()
+        padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
+        if not self.manifest.raw_input:
+            return F.pad(self._normalize(image), padding, value=self.manifest.pad_value)
+        # pixels that become the padding when the program normalizes them
+        fill = self._normalize.std * self.manifest.pad_value + self._normalize.mean
+        fill = fill.flip(0) if self.manifest.reverse_channels else fill
+        return F.pad(image - fill, padding) + fill
+
+    def _check(self, outputs: dict[str, Tensor]) -> None:
+        expected = self.manifest.outputs
+        if set(outputs) != set(expected):
+            raise CheckpointError(
+                f'the program in {self.folder} returns {", ".join(outputs)}; its manifest says {", ".join(expected)}'
+            )
+        classes = len(self.manifest.classes)
+        label = int(outputs['labels'].max()) if len(outputs['labels']) else 0
+        if label >= classes:
+            raise CheckpointError(
+                f'the program in {self.folder} found class {label}; its manifest names {classes} classes'
+            )
+
+
+def read_artifact(folder: str | Path) -> Artifact:
+    """An artifact that ``tools/deploy.py`` wrote.
+
+    Raises:
+        FileNotFoundError: There is none.
+        CheckpointError: Manifest and program are damaged or don't fit each other, or this torch.
+        ConfigError: A package that runs it isn't installed.
+    """
+    folder = Path(folder).expanduser()
+    manifest = read_manifest(folder)
+    path = folder / manifest.program
+    try:
+        program = READERS[manifest.kind](path)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f'{path} was written with torch {manifest.versions.get("torch")} and cannot be read by torch '
+            f'{torch.__version__} here: {str(error).strip().splitlines()[0]}'
+        ) from error
+    if list(program.size) != manifest.size:
+        takes, said = (' x '.join(map(str, size)) for size in (program.size, manifest.size))
+        raise CheckpointError(f'{path} takes images of {takes}, but {folder / NAME} says {said} (height x width)')
+    return Artifact(folder, manifest, program)

@@ -1,0 +1,86 @@
+"""A detector's graph as an ONNX model, in operators that every runtime has."""
+
+import importlib.util
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.export.program import Program
+
+OPSET = 20
+INPUT = 'image'
+
+
+def write_onnx(program: ExportedProgram, path: Path, outputs: list[str]) -> None:
+    """Write a graph of an image as ONNX.
+
+    Args:
+        program: Of one input and a dict of outputs.
+        path: The file, ``.onnx``.
+        outputs: Names of the outputs, in order.
+
+    Raises:
+        ConfigError: What writes ONNX isn't installed, or there is no ONNX for what the detector does.
+    """
+    require('onnx', 'onnxscript')
+    from mmdetlike.export.decompositions import decomposed
+    from mmdetlike.export.onnx_operators import TRANSLATIONS
+
+    program = decomposed(program)
+    logging.getLogger('torch.onnx').setLevel(logging.ERROR)  # it tells of each operator of torchvision that isn't there
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            torch.onnx.export(
+                program,
+                (),
+                path,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=outputs,
+                custom_translation_table=TRANSLATIONS,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ConfigError(f'this detector has no form in ONNX: {_reason(error)}') from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the exporter found first, of a chain of exceptions that say less and less."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0]
+
+
+def read_onnx(path: Path) -> Program:
+    """An ONNX model, to be called, run by onnxruntime.
+
+    Raises:
+        ConfigError: onnxruntime isn't installed.
+    """
+    require('onnxruntime')
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(image: Tensor) -> dict[str, Tensor]:
+        values = session.run(names, {INPUT: image.numpy()})
+        return {name: torch.as_tensor(value) for name, value in zip(names, values)}
+
+    height, width = session.get_inputs()[0].shape[-2:]
+    return Program(run, (height, width))
+
+
+def require(*packages: str) -> None:
+    """Raise a ConfigError that names the packages, if there are any, that aren't installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f'ONNX needs {" and ".join(missing)}, not installed here: pip install mmdetlike[deploy]')

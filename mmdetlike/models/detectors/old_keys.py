@@ -1,0 +1,59 @@
+"""Names of parameters in checkpoints of OpenMMLab 2.x, where they have other ones today.
+
+There, transformers are part of the head, and the attentions of a layer are numbered in the order in which they run.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+
+from torch import nn
+
+# pairs of a pattern for the part of a key behind the prefix, and what replaces it
+Names = Sequence[tuple[str, str]]
+
+LAYERS: Names = (
+    (r'(encoder\.layers\.\d+)\.attentions\.0\.', r'\1.self_attn.'),
+    (r'(coder\.layers\.\d+)\.ffns\.0\.', r'\1.ffn.'),
+)
+SELF_FIRST: Names = (
+    (r'(decoder\.layers\.\d+)\.attentions\.0\.', r'\1.self_attn.'),
+    (r'(decoder\.layers\.\d+)\.attentions\.1\.', r'\1.cross_attn.'),
+)
+CROSS_FIRST: Names = (
+    (r'(decoder\.layers\.\d+)\.attentions\.0\.', r'\1.cross_attn.'),
+    (r'(decoder\.layers\.\d+)\.attentions\.1\.', r'\1.self_attn.'),
+)
+OF_TRANSFORMER: Names = (
+    (r'^bbox_head\.query_embedding\.', 'query_embedding.'),
+    (r'^bbox_head\.input_proj\.', 'neck.convs.0.conv.'),
+    (r'^bbox_head\.transformer\.level_embeds$', 'level_embed'),
+    (r'^bbox_head\.transformer\.reference_points\.', 'reference_points_fc.'),
+    (r'^bbox_head\.transformer\.enc_output\.', 'memory_trans_fc.'),
+    (r'^bbox_head\.transformer\.enc_output_norm\.', 'memory_trans_norm.'),
+    (r'^bbox_head\.transformer\.pos_trans\.', 'pos_trans_fc.'),
+    (r'^bbox_head\.transformer\.', ''),
+)
+DETR: Names = (*OF_TRANSFORMER, *LAYERS, *SELF_FIRST)
+MASKFORMER: Names = (*LAYERS, *SELF_FIRST)
+MASK2FORMER: Names = (*LAYERS, *CROSS_FIRST)
+YOLACT: Names = ((r'^segm_head\.', 'mask_head.segm_branch.'),)
+
+
+def take_old_keys(detector: nn.Module, names: Names) -> None:
+    """Let a detector load checkpoints of 2.x.
+
+    Args:
+        detector: The module; the patterns are of names within it.
+        names: Patterns of old names and what replaces them, applied in this order.
+    """
+    detector.register_load_state_dict_pre_hook(partial(_rename, names))
+
+
+def _rename(names: Names, module: nn.Module, state_dict: dict, prefix: str, *args) -> None:
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        name = key[len(prefix) :]
+        for pattern, replacement in names:
+            name = re.sub(pattern, replacement, name)
+        if prefix + name != key:
+            state_dict[prefix + name] = state_dict.pop(key)

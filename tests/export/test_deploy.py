@@ -1,0 +1,195 @@
+"""Artifacts: what is written, what it takes to run it, and what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from mmdetlike.apis import Detector
+from mmdetlike.errors import CheckpointError, ConfigError
+from mmdetlike.export import deploy, read_manifest
+from mmdetlike.export.artifact import read_artifact
+from tests.export.helpers import CLASSES, IMAGES, PIPELINE, assert_equal_results, choosy, deployed
+from tests.models.families import build
+from tests.utils import python
+
+
+@pytest.fixture(scope='module')
+def artifact(tmp_path_factory):
+    return deployed(tmp_path_factory.mktemp('export') / 'retinanet')
+
+
+@pytest.fixture
+def changed(artifact, tmp_path):
+    """Copies an artifact and changes entries of its manifest."""
+
+    def change(**entries):
+        folder = tmp_path / 'changed'
+        shutil.copytree(artifact, folder)
+        manifest = json.loads((folder / 'manifest.json').read_text())
+        manifest = {name: value for name, value in {**manifest, **entries}.items() if value is not None}
+        (folder / 'manifest.json').write_text(json.dumps(manifest))
+        return folder
+
+    return change
+
+
+def test_the_program_finds_what_the_model_finds(artifact):
+    program = torch.export.load(artifact / 'program.pt2').module()
+    counts = assert_equal_results(program, choosy('retinanet'))
+    assert min(counts) < max(counts) < 20
+
+
+def test_rows_from_count_on_are_zeros(artifact):
+    outputs = torch.export.load(artifact / 'program.pt2').module()(IMAGES[1])
+    count = int(outputs['count'])
+    assert outputs['boxes'].shape == (20, 4)
+    assert outputs['scores'].shape == outputs['labels'].shape == (20,)
+    assert 0 < count < 20
+    assert not outputs['boxes'][count:].any()
+    assert not outputs['scores'][count:].any()
+
+
+SCRIPT = """
+import sys
+import torch
+import mmdetlike_ops
+
+program = torch.export.load(sys.argv[1]).module()
+outputs = program(torch.load(sys.argv[2]))
+assert not [name for name in sys.modules if name.split('.')[0] in ('mmdetlike', 'mmengine')]
+torch.save(outputs, sys.argv[3])
+"""
+
+
+def test_it_needs_torch_and_the_kernels_alone(artifact, tmp_path):
+    torch.save(IMAGES[1], tmp_path / 'image.pt')
+    run = python('-c', SCRIPT, artifact / 'program.pt2', tmp_path / 'image.pt', tmp_path / 'outputs.pt')
+    assert run.returncode == 0, run.stderr
+    outputs = torch.load(tmp_path / 'outputs.pt')
+    assert_equal_results(lambda image: outputs, choosy('retinanet'), IMAGES[1:2])
+
+
+def test_raw_input_is_normalized_by_the_program(tmp_path):
+    model = choosy('retinanet')
+    deploy(model, tmp_path, 'torch', (64, 64), PIPELINE, raw_input=True)
+    program = torch.export.load(tmp_path / 'program.pt2').module()
+    pixels = torch.randint(0, 256, (3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    image = model.data_preprocessor(dict(inputs=[pixels]))['inputs']
+    assert_equal_results(lambda _: program(pixels[None].float()), model, [image])
+
+
+@pytest.mark.parametrize('raw_input', [False, True])
+def test_smaller_images_are_padded_as_by_the_model(tmp_path, raw_input):
+    model = choosy('retinanet')
+    model.data_preprocessor.pad_value = 0.5
+    deploy(model, tmp_path, 'torch', (64, 96), PIPELINE, raw_input)
+    artifact = read_artifact(tmp_path)
+    pixels = torch.randint(0, 256, (3, 40, 50), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    prepared = artifact.prepared(pixels)
+    normalized = (prepared.flip(1) - 120) / 60 if raw_input else prepared
+    expected = model.data_preprocessor(dict(inputs=[pixels, pixels.new_zeros(3, 64, 96)]))['inputs'][:1]
+    torch.testing.assert_close(normalized, expected, atol=1e-5, rtol=0)
+
+
+def test_the_manifest_tells_what_the_program_is(artifact):
+    manifest = read_manifest(artifact)
+    assert (manifest.kind, manifest.detector, manifest.classes) == ('torch', 'RetinaNet', list(CLASSES))
+    assert (manifest.size, manifest.limit, manifest.outputs) == ([64, 64], 20, ['boxes', 'scores', 'labels', 'count'])
+    assert (manifest.mean, manifest.std, manifest.reverse_channels) == ([120.0] * 3, [60.0] * 3, True)
+    assert manifest.test_cfg['nms'] == dict(type='nms', iou_threshold=0.5)
+    assert manifest.versions['torch'] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    'entries, message',
+    [
+        (dict(format=2), 'format is 2, this version of mmdetlike reads 1'),
+        (dict(classes=None), 'lacks classes; expected format, kind'),
+        (dict(colour='red'), 'has unknown entries: colour'),
+        (dict(kind='tflite'), "kind must be one of torch, aoti, onnx, got 'tflite'"),
+        (dict(size='64'), "size must be of the type list, got '64'"),
+        (dict(size=[64]), r'size must be height and width in pixels, got \[64\]'),
+        (dict(size=[64, -1]), r'size must be height and width in pixels, got \[64, -1\]'),
+        (dict(classes=[]), r'classes must be a list of names, got \[\]'),
+        (dict(palette=[]), r'palette must be a color for each of the classes, got \[\]'),
+        (dict(mean=[1.0]), r'mean must be as many numbers as std, got \[1.0\]'),
+        (dict(std=[1.0, 0.0, 1.0]), r'std must be numbers above 0, got \[1.0, 0.0, 1.0\]'),
+        (dict(limit=True), 'limit must be of the type int, got True'),
+        (dict(program='../program.pt2'), 'program must be the name of a file in the same folder'),
+        (dict(sha256='0' * 64), r'does not fit .*manifest.json: its sha256 is \w{12}..., expected 000000000000...'),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(changed, entries, message):
+    with pytest.raises(CheckpointError, match=message):
+        Detector.load(changed(**entries))
+
+
+@pytest.mark.parametrize('text, message', [('{', 'is not JSON: '), ('[]', 'must hold a JSON object, got list')])
+def test_a_damaged_manifest_is_refused(changed, text, message):
+    folder = changed()
+    (folder / 'manifest.json').write_text(text)
+    with pytest.raises(CheckpointError, match=rf'manifest.json {message}'):
+        Detector.load(folder)
+
+
+def test_a_damaged_program_is_refused(changed):
+    folder = changed()
+    (folder / 'program.pt2').write_bytes((folder / 'program.pt2').read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r'program.pt2 does not fit .*run tools/deploy.py again'):
+        Detector.load(folder)
+
+
+def test_what_is_not_there_is_named(changed, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'gone is no folder of tools/deploy.py'):
+        Detector.load(tmp_path / 'gone')
+    folder = changed()
+    (folder / 'program.pt2').unlink()
+    with pytest.raises(FileNotFoundError, match=r'manifest.json names the program program.pt2, which is not in'):
+        Detector.load(folder)
+
+
+def test_another_size_than_the_programs_is_refused(changed):
+    with pytest.raises(CheckpointError, match=r'takes images of 64 x 64, .*manifest.json says 96 x 64'):
+        Detector.load(changed(size=[96, 64]))
+
+
+def test_fewer_classes_than_the_program_finds_are_refused(changed):
+    artifact = read_artifact(changed(classes=['one'], palette=[[0, 0, 0]]))
+    outputs = dict(boxes=torch.zeros(1, 4), scores=torch.ones(1), labels=torch.tensor([2]), count=torch.tensor(1))
+    artifact.program = artifact.program._replace(run=lambda image: outputs)
+    with pytest.raises(CheckpointError, match=r'found class 2; its manifest names 1 classes'):
+        artifact(torch.zeros(3, 64, 64))
+
+
+def test_larger_pictures_are_refused(artifact):
+    with pytest.raises(ConfigError, match=r'a picture is 70 x 64 .* takes 64 x 64 at most: .* larger --size'):
+        Detector.load(artifact)(np.zeros((70, 64, 3), np.uint8))
+
+
+def test_a_size_that_the_network_would_pad_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r'the size 64 x 60 .* must be of positive multiples of 32'):
+        deploy(choosy('retinanet'), tmp_path, 'torch', (64, 60), PIPELINE)
+
+
+@pytest.mark.parametrize(
+    'family, message',
+    [
+        ('fast_rcnn', 'FastRCNN cannot be exported: detect needs a detector that makes its proposals'),
+        ('keypoint_rcnn', 'KeypointRCNN predicts keypoint_scores, keypoints: only boxes, scores, labels, masks can be'),
+        ('solo', 'SOLO cannot be exported: SOLO has no form of tensors alone yet'),
+    ],
+)
+def test_what_cannot_be_exported_is_named(family, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        deploy(build(family).eval(), tmp_path, 'torch', (64, 64), PIPELINE)
+
+
+def test_a_detector_without_a_bound_gets_one(tmp_path):
+    model = choosy('yolox')
+    manifest = deploy(model, tmp_path, 'torch', (64, 64), PIPELINE)
+    assert 'max_per_img' not in model.test_cfg
+    assert manifest.limit == 300
+    assert min(assert_equal_results(read_artifact(tmp_path).program.run, model)) > 0

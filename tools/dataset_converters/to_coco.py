@@ -1,0 +1,108 @@
+"""Convert annotations of other tools to one COCO JSON file.
+
+Formats, and what they need beside the folder of the pictures:
+  yolo        a text file a picture in the folder labels; --names data.yaml, or --classes
+  labelme     a JSON file a picture, beside it or in --annotations
+  csv         --ann-file boxes.csv, an object a line
+  crowdhuman  --ann-file annotation_train.odgt
+  lvis        --ann-file lvis_v1_train.json
+  wider-face  --ann-file wider_face_split/wider_face_train_bbx_gt.txt, or a list of names with XML files
+
+What is wrong in them is told with file and line; boxes without area are left out and counted.
+
+Example:
+    python tools/dataset_converters/to_coco.py yolo data/x/images data/x/train.json --names data/x/data.yaml --check
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmdetlike.datasets import CocoDataset
+from mmdetlike.datasets.base import BaseDetDataset
+from mmdetlike.datasets.errors import DataError
+from mmdetlike.datasets.interchange import coco_content, first_difference, infos_of
+from mmdetlike.datasets.named_objects import NamedObjectsDataset, found_names
+from mmdetlike.registry import DATASETS
+from mmdetlike.utils.command import make_parser, run_tool, user_path
+
+FORMATS = {
+    'yolo': 'YOLODataset',
+    'labelme': 'LabelmeDataset',
+    'csv': 'CSVDataset',
+    'crowdhuman': 'CrowdHumanDataset',
+    'lvis': 'LVISV1Dataset',
+    'wider-face': 'WIDERFaceDataset',
+}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument('format', choices=FORMATS, help='what to read')
+    parser.add_argument('images', type=user_path, help='folder of the pictures; names in the JSON are relative to it')
+    parser.add_argument('out', type=user_path, help='JSON file to write')
+    parser.add_argument('--ann-file', type=user_path, help='annotation file, where the format has one for all')
+    parser.add_argument('--annotations', type=user_path, help='folder of the annotation files, if not as usual')
+    parser.add_argument('--names', type=user_path, help='the data.yaml with the class names of yolo')
+    parser.add_argument('--classes', help='comma-separated, in the order of their labels (default: those found)')
+    parser.add_argument('--check', action='store_true', help='read the result again and compare it')
+    args = parser.parse_args(argv)
+    needs_file = args.format not in ('yolo', 'labelme')
+    if needs_file and args.ann_file is None:
+        parser.error(f'{args.format} needs --ann-file')
+    return args
+
+
+def build(args: argparse.Namespace) -> BaseDetDataset:
+    """The dataset that the command line describes."""
+    prefix = {'img': str(args.images)} | ({'ann': str(args.annotations)} if args.annotations else {})
+    config = {'type': FORMATS[args.format], 'data_prefix': prefix, 'test_mode': True, 'lazy_init': True}
+    if args.ann_file is not None:
+        config['ann_file'] = str(args.ann_file)
+    if args.names is not None:
+        config['names_file'] = str(args.names)
+    if args.classes:
+        config['metainfo'] = {'classes': [name.strip() for name in args.classes.split(',')]}
+    dataset = DATASETS.build(config)
+    if isinstance(dataset, NamedObjectsDataset) and not dataset.metainfo.get('classes'):
+        config['metainfo'] = {'classes': found_names(dataset.read_pictures())}
+        if not config['metainfo']['classes']:
+            raise DataError(f'{dataset.source}: there are no objects; say --classes.')
+        dataset = DATASETS.build(config)
+    dataset.full_init()
+    return dataset
+
+
+def check(out: Path, images: Path, dataset: BaseDetDataset) -> None:
+    """Read a written file again.
+
+    Raises:
+        DataError: It says something else than ``dataset``.
+    """
+    classes = dataset.metainfo['classes']
+    written = CocoDataset(
+        ann_file=str(out), data_prefix={'img': str(images)}, metainfo={'classes': classes}, test_mode=True
+    )
+    difference = first_difference(infos_of(dataset), infos_of(written))
+    if difference:
+        raise DataError(f'{out}: not what was read: {difference}.')
+    print(f'{out}: read again and compared, all {len(written)} images are equal')
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the file that the command line describes."""
+    args = parse_args(argv)
+    dataset = build(args)
+    content = coco_content(infos_of(dataset), dataset.metainfo['classes'], str(args.images))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(content))
+    counts = f'{len(content["images"])} images, {len(content["annotations"])} objects'
+    print(f'{args.out}: {counts}, {len(content["categories"])} classes')
+    if args.check:
+        check(args.out, args.images, dataset)
+
+
+if __name__ == '__main__':
+    run_tool(main)
