@@ -25,6 +25,7 @@ from .openimages import OpenImagesChallengeDataset, OpenImagesDataset
 from .sample_size_sampler import CustomSampleSizeSampler
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
+from .semantic import ADE20KSegDataset, BaseSegDataset
 from .shapes import LoadShapesImage, ShapesDataset
 from .unlabeled import UnlabeledDataset
 from .video import BaseVideoDataset
@@ -36,8 +37,10 @@ from .yolo import YOLODataset
 __all__ = [
     'ADE20KInstanceDataset',
     'ADE20KPanopticDataset',
+    'ADE20KSegDataset',
     'AspectRatioBatchSampler',
     'BaseDetDataset',
+    'BaseSegDataset',
     'BaseVideoDataset',
     'CSVDataset',
     'CityscapesDataset',

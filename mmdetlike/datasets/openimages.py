@@ -90,13 +90,13 @@ class OpenImagesDataset(BaseDetDataset):
         by_name = {name: label for label, name in enumerate(self.metainfo['classes'])}
         self.labels = {entity: by_name[name] for entity, name in self.class_names.items() if name in by_name}
         sizes = read_sizes(self.meta_file, self.backend_args) if self.meta_file else {}
-        image_labels = self._image_labels()
-        infos = []
-        for file_name, boxes in self.read_boxes():
-            info = self._data_info(file_name, boxes, sizes)
-            if self.image_level_ann_file is not None:
+        images = self.read_boxes()
+        infos = [self._data_info(file_name, sizes) for file_name, _ in images]
+        self._add_instances(infos, [boxes for _, boxes in images])
+        if self.image_level_ann_file is not None:
+            image_labels = self._image_labels()
+            for info in infos:
                 info['image_level_labels'] = image_labels.get(info['img_id'], np.zeros(0, dtype=np.int64))
-            infos.append(info)
         return infos
 
     def read_boxes(self) -> list[tuple[str, list[OpenImagesBox]]]:
@@ -110,14 +110,12 @@ class OpenImagesDataset(BaseDetDataset):
 
     def _image_labels(self) -> dict[str, np.ndarray]:
         """The labels that each image was looked through for, by its name."""
-        if self.image_level_ann_file is None:
-            return {}
         return {
             name: np.array(sorted({self.labels[entity] for entity in entities if entity in self.labels}), np.int64)
             for name, entities in read_image_labels(self.image_level_ann_file, self.backend_args).items()
         }
 
-    def _data_info(self, file_name: str, boxes: list[OpenImagesBox], sizes: dict[str, tuple[int, int]]) -> dict:
+    def _data_info(self, file_name: str, sizes: dict[str, tuple[int, int]]) -> dict:
         name = osp.splitext(osp.basename(file_name))[0]
         img_path = osp.join(self.data_prefix.get('img', ''), file_name)
         height, width = sizes.get(name) or self._size_of_picture(name, img_path)
@@ -127,7 +125,7 @@ class OpenImagesDataset(BaseDetDataset):
             'seg_map_path': None,
             'height': height,
             'width': width,
-            'instances': self._instances(name, boxes, (width, height)),
+            'instances': [],
         }
 
     def _size_of_picture(self, name: str, img_path: str) -> tuple[int, int]:
@@ -137,20 +135,22 @@ class OpenImagesDataset(BaseDetDataset):
             raise DataError(f'{self.ann_file}: the size of image {name!r} is not known: {error}.') from error
         return height, width
 
-    def _instances(self, name: str, boxes: list[OpenImagesBox], size: tuple[int, int]) -> list[dict]:
-        wanted = [item for item in boxes if item.label in self.labels]
-        self.report.leave_out('objects of other classes', len(boxes) - len(wanted))
-        corners = np.array([item.corners for item in wanted], dtype=np.float64).reshape(-1, 4)
-        sides = np.tile(np.array(size, dtype=np.float64), (len(wanted), 1))
+    def _add_instances(self, infos: list[dict], boxes: list[list[OpenImagesBox]]) -> None:
+        """Append the boxes of each image to its ``instances``; all are checked at once, as there are millions."""
+        rows = [(info, item) for info, items in zip(infos, boxes) for item in items if item.label in self.labels]
+        self.report.leave_out('objects of other classes', sum(map(len, boxes)) - len(rows))
+        corners = np.array([item.corners for _, item in rows], dtype=np.float64).reshape(-1, 4)
+        sides = np.array([(info['width'], info['height']) for info, _ in rows], dtype=np.float64).reshape(-1, 2)
         # Shares of the sides are at most 1; as pixels such a box would be too thin to be one.
         are_shares = (corners <= 1).all(1, keepdims=True)
         corners = np.where(are_shares, corners * np.tile(sides, 2), corners)
-        corners, keep = check_boxes(corners, sides, [f'image {name!r}'] * len(wanted), self.report)
-        return [
-            {'ignore_flag': 0, 'bbox': box, 'bbox_label': self.labels[item.label], 'is_group_of': item.is_group_of}
-            for item, box, valid in zip(wanted, corners.tolist(), keep)
-            if valid
-        ]
+        corners, keep = check_boxes(corners, sides, lambda row: f'image {rows[row][0]["img_id"]!r}', self.report)
+        for (info, item), box, valid in zip(rows, corners.tolist(), keep):
+            if valid:
+                label = self.labels[item.label]
+                info['instances'].append(
+                    {'ignore_flag': 0, 'bbox': box, 'bbox_label': label, 'is_group_of': item.is_group_of}
+                )
 
 
 @DATASETS.register_module()

@@ -18,7 +18,7 @@ _SHARE = 'a number from 0 to 1, a share of the side of the image'
 _ENTITY = ('/m/', '/g/', '/t/')  # beginnings of the identifiers by which Open Images calls classes
 
 
-@dataclass
+@dataclass(slots=True)  # there are millions of them
 class OpenImagesBox:
     """An object.
 

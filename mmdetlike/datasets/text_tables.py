@@ -56,19 +56,27 @@ def read_csv(
     # not split into lines here: a cell in quotes may hold line breaks
     content = read_text(path, backend_args)
     reader = csv.reader(io.StringIO(content, newline=''), delimiter=_delimiter(content))
+    chosen = None if columns is None else _places(columns, table)
     try:
         for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if not any(cells):
+            if not cells or not any(map(str.strip, cells)):
                 continue
-            if columns is None:
-                columns = list(map(rename, cells))
-                _check_columns(columns, table, path)
+            if chosen is None:
+                names = [rename(cell.strip()) for cell in cells]
+                _check_columns(names, table, path)
+                chosen = _places(names, table)
                 continue
+            row = {key: cells[place].strip() for key, place in chosen if place < len(cells)}
             place = f'{path}, line {reader.line_num}'
-            yield place, table.read({name: cell for name, cell in zip(columns, cells) if cell}, place)
+            yield place, table.read({key: cell for key, cell in row.items() if cell}, place)
     except csv.Error as error:
         raise DataError(f'{path}, line {reader.line_num}: not CSV: {error}.') from error
+
+
+def _places(names: Sequence[str], table: Table) -> list[tuple[str, int]]:
+    """The columns that ``table`` reads, each with its place; Open Images has millions of lines and more columns."""
+    wanted = {field.key for field in table.fields}
+    return [(name, place) for place, name in enumerate(names) if name in wanted]
 
 
 def _delimiter(content: str) -> str:

@@ -329,3 +329,47 @@ def test_a_name_that_is_not_utf8_is_read(tmp_path):
         data_root=str(tmp_path), data_prefix={'img': 'pics'}, pipeline=[{'type': 'LoadImageFromFile'}]
     )
     assert dataset[0]['img'].shape == (80, 100, 3)
+
+
+# ---------------------------------------------------------------------------------------------- any content
+
+CELLS = st.none() | st.booleans() | st.integers(-5, 200) | st.floats() | st.text(max_size=6)
+VALUES = st.recursive(CELLS, lambda inner: st.lists(inner, max_size=4), max_leaves=8)
+SHAPES = st.dictionaries(st.sampled_from(['label', 'points', 'shape_type', 'group_id', 'difficult']), VALUES)
+SOUND = st.fixed_dictionaries(
+    {
+        'label': st.sampled_from(['cat', 'dog']),
+        'points': st.lists(st.tuples(st.floats(-300, 300), st.floats(-300, 300)), max_size=5),
+        'shape_type': st.sampled_from(['polygon', 'rectangle', 'circle', 'point', None]),
+        'group_id': st.sampled_from([None, 1]),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SOUND | SHAPES, max_size=4), st.dictionaries(st.sampled_from(['imageWidth', 'imagePath']), VALUES))
+def test_any_labelme_file_is_read_or_told(tmp_path_factory, shapes, fields):
+    folder = tmp_path_factory.mktemp('labelme')
+    (folder / 'a.json').write_text(json.dumps({**labelme(*shapes), **fields}))
+    try:
+        dataset = LabelmeDataset(data_root=str(folder), metainfo=META, data_prefix={'img': ''})
+    except DataError as error:
+        assert str(folder) in str(error)
+    else:
+        for instance in dataset.get_data_info(0)['instances']:
+            x1, y1, x2, y2 = instance['bbox']
+            assert 0 <= x1 < x2 <= 100
+            assert 0 <= y1 < y2 <= 80
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(CELLS, min_size=1, max_size=8), max_size=4), st.sampled_from([',', ';', '\t']))
+def test_any_csv_is_read_or_told(tmp_path_factory, rows, delimiter):
+    folder = tmp_path_factory.mktemp('csv')
+    header = delimiter.join(('file_name', 'width', 'height', 'x1', 'y1', 'x2', 'y2', 'label'))
+    lines = [delimiter.join(map(str, row)) for row in rows]
+    (folder / 'a.csv').write_text('\n'.join((header, *lines)))
+    try:
+        CSVDataset(data_root=str(folder), ann_file='a.csv', metainfo=META)
+    except DataError as error:
+        assert str(folder) in str(error)

@@ -21,7 +21,7 @@ def tools():
     """The modules of tools/docs, which import each other by their bare names."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / 'tools/docs'))
-        names = ('canvas', 'code_facts', 'diagrams', 'zoo', 'generate')
+        names = ('canvas', 'code_facts', 'diagrams', 'zoo', 'gallery', 'generate')
         yield {name: importlib.import_module(name) for name in names}
         for name in names:
             del sys.modules[name]

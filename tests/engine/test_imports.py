@@ -10,23 +10,19 @@ from tests.utils import process_settings, python, tiny_config, without_validatio
 BROKEN = "raise RuntimeError('operator torchvision::nms does not exist')\n"
 
 
-def own_seconds() -> dict[str, float]:
-    """CPU time that the import of each of our packages adds to ``import torch``."""
+def test_import_adds_nothing_to_torch_but_our_own_modules():
+    """So it takes some milliseconds for mmdetlike and, for the table of operators, 0.1 s for mmdetlike_ops."""
     code = """
-import torch, time
-for module in ('mmdetlike', 'mmdetlike_ops'):
-    start = time.process_time()
-    __import__(module)
-    print(time.process_time() - start)
+import sys, torch
+before = set(sys.modules)
+import mmdetlike
+print(sorted(set(sys.modules) - before))
+import mmdetlike_ops
+print({name.partition('.')[0] for name in set(sys.modules) - before})
 """
-    times = map(float, python('-c', code).stdout.split())
-    return dict(zip(('mmdetlike', 'mmdetlike_ops'), times))
-
-
-def test_import_adds_little_to_that_of_torch():
-    runs = [own_seconds() for _ in range(2)]
-    assert min(run['mmdetlike'] for run in runs) <= 0.3
-    assert min(run['mmdetlike_ops'] for run in runs) <= 0.1
+    ours, packages = python('-c', code).stdout.splitlines()
+    assert ours == "['mmdetlike', 'mmdetlike.version']"
+    assert sorted(eval(packages)) == ['mmdetlike', 'mmdetlike_ops']
 
 
 def test_import_does_not_bring_in_what_it_need_not():

@@ -10,11 +10,14 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs/deploy.md'
 MEASURED = ROOT / 'docs/deploy_measured.json'
+TEST = 'tests/export/test_families.py::test_a_program_finds_what_the_model_finds'
+RESULT = re.compile(r'\[(?P<kind>[a-z]+)-(?P<family>\w+)\] (?P<word>PASSED|FAILED|ERROR)')
 KINDS = ('torch', 'aoti', 'onnx')
 NAMES = {
     'retinanet': 'RetinaNet',
@@ -37,12 +40,14 @@ NAMES = {
 BLOCK = re.compile(r'(?<=<!-- generated: deployed -->\n).*?(?=<!-- end -->)', re.DOTALL)
 
 
-def works(family: str, kind: str) -> bool:
-    """Whether the test of a family and a kind of program passes, in a process of its own; a skipped one doesn't."""
-    test = f'tests/export/test_families.py::test_a_program_finds_what_the_model_finds[{kind}-{family}]'
-    options = ['-q', '-m', 'slow or not slow', '-p', 'no:cacheprovider']
-    run = subprocess.run([sys.executable, '-m', 'pytest', test, *options], cwd=ROOT, capture_output=True, text=True)
-    return run.returncode == 0 and '1 passed' in run.stdout
+def outcomes(families: list[str], kinds: list[str]) -> Iterator[tuple[str, str, bool]]:
+    """Family, kind of program and whether its test passes, as they come; a skipped test tells nothing."""
+    tests = [f'{TEST}[{kind}-{family}]' for kind in kinds for family in families]
+    command = [sys.executable, '-m', 'pytest', *tests, '-vv', '-m', 'slow or not slow']
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
+        for line in run.stdout:
+            if found := RESULT.search(line):
+                yield found['family'], found['kind'], found['word'] == 'PASSED'
 
 
 def table(results: dict[str, dict[str, bool]]) -> str:
@@ -61,15 +66,14 @@ def main() -> None:
     parser.add_argument('--families', nargs='*', choices=list(NAMES), default=list(NAMES), help='families to try')
     parser.add_argument('--kinds', nargs='*', choices=KINDS, default=list(KINDS), help='kinds of programs to try')
     args = parser.parse_args()
-    for kind in args.kinds:
-        for family in args.families:
-            found = works(family, kind)
-            # read again: others may have been tried at the same time
-            results = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-            results.setdefault(family, {})[kind] = found
-            MEASURED.write_text(json.dumps(results, indent=1, sort_keys=True) + '\n')
-            print(kind, family, 'works' if found else 'does not work', flush=True)
-            PAGE.write_text(BLOCK.sub(lambda _: table(results), PAGE.read_text()))  # noqa: B023  called at once
+    for family, kind, works in outcomes(args.families, args.kinds):
+        # read again: others may have been tried at the same time
+        results = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+        results.setdefault(family, {})[kind] = works
+        MEASURED.write_text(json.dumps(results, indent=1, sort_keys=True) + '\n')
+        print(kind, family, 'works' if works else 'does not work', flush=True)
+        text = table(results)
+        PAGE.write_text(BLOCK.sub(lambda _, text=text: text, PAGE.read_text()))
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import code_facts
 import diagrams
+import gallery as pictures
 import zoo
 
 DOCS = code_facts.ROOT / 'docs'
@@ -105,7 +106,40 @@ def families(arguments: str) -> str:
     return table(zoo.HEADER, zoo.rows())
 
 
-KINDS = dict(methods=methods, code=code, lines=lines, types=types, families=families)
+def gallery(heading: str) -> str:
+    """The transforms under a heading of the gallery with their pictures, or ``others``, which have none."""
+    if heading == 'others':
+        modules = code_facts.registered()['TRANSFORMS']
+        names = [name for name, module in modules.items() if module.startswith('mmdetlike.datasets.transforms')]
+        return table(
+            ['`type`', 'what it does'],
+            [[f'`{name}`', _cell_summary(name)] for name in sorted(names) if name not in pictures.SHOWN],
+        )
+    rows = []
+    for name, arguments in pictures.GROUPS[heading].items():
+        shown = ', '.join(f'{key}={value!r}' for key, value in arguments.items())
+        rows.append([f'`{name}({shown})`', _cell_summary(name), f'![{name}](images/transforms/{name}.jpg)'])
+    return table(['`type`', 'what it does', 'three draws'], rows)
+
+
+def _cell_summary(name: str) -> str:
+    return code_facts.summary(name).replace('|', '\\|').replace('``', '`')
+
+
+def published(arguments: str) -> str:
+    """The scores of the published weights whose configs are shipped."""
+    return table(['model', '`configs/`', 'scores, %'], zoo.published_rows())
+
+
+KINDS = dict(
+    methods=methods,
+    code=code,
+    lines=lines,
+    types=types,
+    families=families,
+    gallery=gallery,
+    published=published,
+)
 
 
 def filled(page: str) -> str:

@@ -17,6 +17,9 @@ from pathlib import Path
 
 import code_facts
 
+from mmdetlike.utils.published import published
+
+CONFIGS = code_facts.ROOT / 'configs'
 MODELS = code_facts.ROOT / 'mmdetlike/models'
 RECORDINGS = code_facts.ROOT / 'tests/data/reference/models'
 MEASURED = code_facts.ROOT / 'docs/zoo_measured.json'
@@ -151,6 +154,20 @@ def rows() -> list[list[str]]:
             ]
         )
     return lines
+
+
+def published_rows() -> list[list[str]]:
+    """Name, folder and scores of each model whose weights are published and whose config is shipped."""
+    shipped = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob('*.py')}
+    entries = [entry for entry in published().values() if entry.config in shipped]
+    return [
+        [
+            f'`{entry.name}`',
+            f'`{entry.config.rpartition("/")[0]}`',
+            ', '.join(f'{name} {value:g}' for name, value in entry.scores.items()),
+        ]
+        for entry in sorted(entries, key=lambda entry: (entry.config.rpartition('/')[0], entry.name))
+    ]
 
 
 def sums() -> list[list[str]]:

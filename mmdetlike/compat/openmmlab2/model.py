@@ -27,8 +27,7 @@ UNSAMPLED = (
     *('RetinaHead', 'RetinaSepBNHead', 'FreeAnchorRetinaHead', 'GARetinaHead', 'PISARetinaHead', 'SABLRetinaHead'),
     *('FSAFHead', 'SSDHead', 'PISASSDHead', 'YOLACTHead'),
 )
-# heads that assign by their own rules, and what their configs say nevertheless
-WITHOUT_ASSIGNER = ('FCOSHead',)
+# what configs of FCOS say about an assigner, which its head doesn't have
 OF_ASSIGNER = ('assigner', 'allowed_border', 'pos_weight', 'debug')
 # what the detector of panoptic segmentation looks up for its boxes
 OF_REGIONS = ('score_thr', 'nms', 'max_per_img', 'mask_thr_binary')
@@ -51,7 +50,7 @@ def translate_model(model: dict, report: Report) -> dict:
         model = _yolact(model, report)
     if model.get('type') in ('PanopticFPN', 'TwoStagePanopticSegmentor'):
         model = _panoptic(model)
-    if isinstance(model.get('bbox_head'), dict) and model['bbox_head'].get('type') in WITHOUT_ASSIGNER:
+    if model.get('type') == 'FCOS':
         model['train_cfg'] = _without_assigner(model.get('train_cfg'), report)
     if 'teacher_config' in model:
         model['teacher_config'] = _today(model['teacher_config'])

@@ -1,0 +1,81 @@
+"""tools/deploy.py: a detector becomes an artifact, which is called as any other and finds the same."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from mmdetlike.apis import Detector, DetInferencer
+from mmdetlike.apis.deployed import size_of_images
+from mmdetlike.errors import ConfigError
+from mmdetlike.export import read_manifest
+from tests.apis.helpers import picture, save_checkpoint, tiny_detector, write_pictures
+from tests.utils import ROOT
+
+RESIZED = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(192, 128), keep_ratio=True),
+    dict(type='PackDetInputs', meta_keys=('img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location('deploy', ROOT / 'tools/deploy.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def detector():
+    return tiny_detector(**{'model.test_cfg.rcnn.score_thr': 0.3, 'test_dataloader.dataset.pipeline': RESIZED})
+
+
+@pytest.fixture(scope='module')
+def artifact(tool, detector, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('deploy')
+    detector.cfg.dump(str(folder / 'tiny.py'))
+    checkpoint = save_checkpoint(detector, folder / 'tiny.pth')
+    command = [folder / 'tiny.py', checkpoint, '--to', 'torch', '--size', 128, 192, '--out', folder / 'out']
+    tool.main([*map(str, command), '--raw-input'])
+    return folder / 'out'
+
+
+def assert_equal(got: list[dict], expected: list[dict]) -> None:
+    assert sum(len(entry['labels']) for entry in expected) > 0
+    for entry, other in zip(got, expected, strict=True):
+        assert set(entry) == set(other)
+        assert entry['labels'] == other['labels']
+        np.testing.assert_allclose(entry['scores'], other['scores'], atol=1e-4)
+        np.testing.assert_allclose(entry['bboxes'], other['bboxes'], atol=1e-3)
+
+
+def test_it_finds_what_the_detector_finds(artifact, detector, tmp_path):
+    files = write_pictures(tmp_path / 'pictures', 3)
+    deployed = Detector.load(artifact, show_progress=False)
+    inferencer = DetInferencer(detector, show_progress=False)
+    for inputs in (files, [picture(3)], str(tmp_path / 'pictures')):
+        got = deployed(inputs, batch_size=2, return_vis=True)
+        expected = inferencer(inputs, return_vis=True)
+        assert_equal(got['predictions'], expected['predictions'])
+        assert [image.shape for image in got['visualization']] == [(64, 96, 3)] * len(expected['visualization'])
+    assert deployed.model.dataset_meta['classes'] == detector.dataset_meta['classes']
+
+
+def test_the_manifest_is_of_the_command_line(artifact, detector):
+    manifest = read_manifest(artifact)
+    assert (manifest.kind, manifest.size, manifest.raw_input, manifest.limit) == ('torch', [128, 192], True, 100)
+    assert manifest.test_cfg['rcnn']['score_thr'] == 0.3
+    assert [step['type'] for step in manifest.pipeline] == ['LoadImageFromFile', 'Resize', 'PackDetInputs']
+
+
+def test_every_picture_fits_into_the_default_size(detector):
+    assert size_of_images(detector) == (192, 192)
+
+
+def test_a_wrong_size_is_refused(tool, artifact, tmp_path):
+    command = [artifact.parent / 'tiny.py', artifact.parent / 'tiny.pth', '--to', 'torch', '--size', 100, 64]
+    with pytest.raises(ConfigError, match='the size 100 x 64'):
+        tool.main([*map(str, command), '--out', str(tmp_path / 'out')])
+    assert not (tmp_path / 'out').exists()
