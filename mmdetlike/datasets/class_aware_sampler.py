@@ -11,13 +11,13 @@ from .samplers import EndlessOrder, EpochSampler
 
 @DATA_SAMPLERS.register_module()
 class ClassAwareSampler(EpochSampler):
-    """Draws a class, then images that show it.
+    """Sample classes equally often, and for each class images that show it.
 
     After Relay Backpropagation for Effective Learning of Deep Convolutional Neural Networks, arXiv:1512.05830.
 
     Classes follow one another in an order that is drawn anew for each pass through them, and so do the images of each
     class. An epoch has as many samples as the dataset has images; images without objects are never shown, those of
-    rare classes often. The rest is as of ``DefaultSampler``.
+    rare classes often. Sharding over processes and seeds are those of ``DefaultSampler``.
 
     Args:
         dataset: A dataset with ``get_cat_ids``.
@@ -41,6 +41,7 @@ class ClassAwareSampler(EpochSampler):
         return list(itertools.islice(self._endless(epoch), self.total_size))
 
     def _endless(self, epoch: int) -> Iterator[int]:
+        """Images without end, class after class, each order depending on seed and epoch alone."""
         classes = EndlessOrder(sorted(self.images_of_class), True, self.seed, epoch, 'classes')
         images = {
             label: EndlessOrder(indices, True, self.seed, epoch, 'images', label)

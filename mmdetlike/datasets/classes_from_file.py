@@ -8,7 +8,7 @@ class ClassesFromFile:
     """Mixed into a kind of ``CocoDataset``: without ``metainfo['classes']``, classes are the categories of the file.
 
     Labels follow the category ids, which is how the benchmarks with long class lists number them (LVIS, Objects365,
-    V3Det). So nothing is copied here that the file says itself, and a new release of it needs no new code.
+    V3Det). So no list of names is repeated in code, and a new release of the file needs no new code.
 
     With ``lazy_init``, ``metainfo`` has no classes until the file is read.
     """
@@ -43,10 +43,10 @@ class PanopticClassesFromFile(ClassesFromFile):
 def names_by_id(categories: list[dict]) -> tuple[str, ...]:
     """The names of categories in the order of their ids; ids that are text come after the numbers."""
 
-    def place(category: dict) -> tuple[bool, float, str]:
+    def sort_key(category: dict) -> tuple[bool, float, str]:
         text = str(category['id'])
         is_number = text.isdecimal()
         return not is_number, float(text) if is_number else 0.0, text
 
-    # A name that two ids share is here once, so that it is the file that is blamed when the ids are looked up.
-    return tuple(dict.fromkeys(category['name'] for category in sorted(categories, key=place)))
+    # A name that two ids share is here once: the error is then about the file, not about the list of classes.
+    return tuple(dict.fromkeys(category['name'] for category in sorted(categories, key=sort_key)))

@@ -1,4 +1,4 @@
-"""Public data sets in the format of COCO, each with what is its own: classes, names of files, what counts as empty."""
+"""Public data sets in the format of COCO: their classes, file names, and which of their images count as empty."""
 
 from ..registry import DATASETS
 from ..utils.colors import distinct_colors
@@ -91,5 +91,5 @@ class CityscapesDataset(CocoDataset):
     }  # fmt: skip
 
     def is_empty(self, info: dict) -> bool:
-        """Whether an image shows nothing, or only groups."""
+        """Whether an image has no objects but groups of them, which are to be ignored."""
         return all(instance['ignore_flag'] for instance in info['instances'])

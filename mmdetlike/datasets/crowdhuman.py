@@ -47,7 +47,7 @@ BOXES = Table(
 def read_odgt(path: str, backend_args: dict | None = None) -> list[dict]:
     """The pictures of a file, checked: ``ID`` and ``gtboxes``, whose boxes have ``tag``, ``fbox`` and ``extra``.
 
-    ``extra`` becomes whether the box is to be ignored.
+    ``extra`` becomes a bool, whether the box is to be ignored.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -75,7 +75,7 @@ class CrowdHumanDataset(BaseDetDataset):
     Args:
         ann_file: ``annotation_train.odgt``, relative to ``data_root``.
         extra_ann_file: A JSON file of height and width by picture, ``{"273271,c9db000d5146c15": [600, 800]}``, relative
-            to ``data_root``: saves the look at each picture.
+            to ``data_root``: with it no picture has to be opened for its size.
         data_prefix: ``dict(img='Images/')``.
 
     The other arguments are those of ``BaseDetDataset``.

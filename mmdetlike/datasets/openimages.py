@@ -77,11 +77,11 @@ class OpenImagesDataset(BaseDetDataset):
 
     def _of_classes(self, ancestors: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
         """The rows and columns of a matrix of all classes that belong to ``classes``."""
-        places = {name: place for place, name in enumerate(self.class_names.values())}
-        unknown = [name for name in classes if name not in places]
+        indices = {name: index for index, name in enumerate(self.class_names.values())}
+        unknown = [name for name in classes if name not in indices]
         if unknown:
-            raise DataError(f'The classes {unknown[:5]} are not in label_file, which has {len(places)} classes.')
-        chosen = [places[name] for name in classes]
+            raise DataError(f'The classes {unknown[:5]} are not in label_file, which has {len(indices)} classes.')
+        chosen = [indices[name] for name in classes]
         return ancestors[np.ix_(chosen, chosen)]
 
     def load_data_list(self) -> list[dict]:

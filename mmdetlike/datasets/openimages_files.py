@@ -86,7 +86,7 @@ def read_class_names(path: str, backend_args: dict | None = None) -> dict[str, s
 
 
 def read_ancestors(path: str, entities: list[str], backend_args: dict | None = None) -> np.ndarray:
-    """Which classes include which, from a tree or a matrix.
+    """The class hierarchy as a matrix, from a tree or such a matrix.
 
     Args:
         path: JSON with nested ``{"LabelName": ..., "Subcategory": [...]}``, or a square array as numpy saves it.
@@ -116,7 +116,7 @@ def _ancestors_of_tree(root: object, path: str, entities: list[str]) -> np.ndarr
         label = labels.get(str(node.get('LabelName')))  # None for the root, which is no class
         if label is not None:
             matrix[label, list(above)] = 1
-            matrix[label, label] = 0
+            matrix[label, label] = 0  # should a class be below itself in the tree, it still isn't its own ancestor
             above = (*above, label)
         to_visit += [(child, above) for child in node.get('Subcategory', [])]
     return matrix
@@ -187,7 +187,7 @@ def _challenge_box(row: str, place: str) -> OpenImagesBox:
 
 
 def read_image_labels(path: str, backend_args: dict | None = None) -> dict[str, list[str]]:
-    """What the classes are called of which an image was looked through, there or not, by its name.
+    """The classes, by their identifiers, that each image was searched for, found or not, by the image's name.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -1,4 +1,4 @@
-"""A sampler that takes so many samples of each of several datasets in an epoch."""
+"""A sampler that takes a given number of samples from each of several datasets in an epoch."""
 
 import math
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from .wrappers import ConcatDataset
 
 @DATA_SAMPLERS.register_module()
 class CustomSampleSizeSampler(EpochSampler):
-    """So many samples of each dataset an epoch, drawn anew for each, all mixed.
+    """Draw a given number of samples from each dataset for each epoch, and shuffle them all together.
 
-    Where more are asked for than a dataset has, it is passed through several times. The rest is as of
-    ``DefaultSampler``.
+    Where more are asked for than a dataset has, it is passed through several times. Sharding over processes and seeds
+    are those of ``DefaultSampler``.
 
     Args:
         dataset: A ``ConcatDataset``.
-        dataset_size: How many samples of each dataset; -1 for all.
+        dataset_size: Number of samples of each dataset; -1 for all.
         ratio_mode: ``dataset_size`` are shares of the datasets instead: 0.5 for half of one, 2 for twice all.
         seed: Seed of the order and of the samples, the same in all processes. Drawn and shared if None.
         round_up: Repeat samples from the start so that all processes get equally many.
@@ -52,11 +52,11 @@ class CustomSampleSizeSampler(EpochSampler):
             passes = [torch.randperm(len(part), generator=generator) for _ in range(math.ceil(size / len(part)))]
             chosen += (torch.cat(passes)[:size] + first).tolist()
             first += len(part)
-        return [chosen[place] for place in torch.randperm(len(chosen), generator=generator).tolist()]
+        return [chosen[index] for index in torch.randperm(len(chosen), generator=generator).tolist()]
 
 
 def _sizes(wanted: Sequence[float], ratio_mode: bool, sizes: list[int]) -> list[int]:
-    """How many samples of each dataset an epoch has."""
+    """The number of samples of each dataset in an epoch."""
     kind = 'shares, above 0' if ratio_mode else 'whole numbers, above 0 or -1 for all'
     types = (int, float) if ratio_mode else (int,)
     usable = isinstance(wanted, Sequence) and all(type(number) in types for number in wanted)

@@ -18,7 +18,7 @@ def numbered_lines(path: str, backend_args: dict | None = None) -> Iterator[tupl
 
 
 def read_json_lines(path: str, table: Table, backend_args: dict | None = None) -> Iterator[tuple[str, dict]]:
-    """The records of a file with a JSON object a line, each with what messages call its place, 'FILE, line 3'.
+    """The records of a file with a JSON object a line, each with its location for messages, 'FILE, line 3'.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -40,7 +40,7 @@ def read_csv(
     columns: Sequence[str] | None = None,
     rename: Callable[[str], str] = str,
 ) -> Iterator[tuple[str, dict]]:
-    """The records of a CSV file, each with what messages call its place, 'FILE, line 3'.
+    """The records of a CSV file, each with its location for messages, 'FILE, line 3'.
 
     Args:
         path: The file.

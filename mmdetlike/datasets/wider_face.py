@@ -67,8 +67,8 @@ class WIDERFaceDataset(XMLDataset):
 
     ``ann_file`` is a list of names, one a line, each with an XML file ``Annotations/NAME.xml`` in
     ``data_prefix['img']`` whose ``folder`` says in which folder the picture is (``0--Parade``). Or it is
-    ``wider_face_train_bbx_gt.txt``, which says it all. Pictures are looked for in ``data_prefix['img']`` and, as the
-    archives unpack them, in ``images`` there. Faces marked invalid or difficult get ``ignore_flag``.
+    ``wider_face_train_bbx_gt.txt``, which has all annotations. Pictures are looked for in ``data_prefix['img']`` and,
+    as the archives unpack them, in ``images`` there. Faces marked invalid or difficult get ``ignore_flag``.
 
     Args:
         ann_file: ``train.txt``, or ``wider_face_split/wider_face_train_bbx_gt.txt``, relative to ``data_root``.

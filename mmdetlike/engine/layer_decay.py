@@ -1,4 +1,4 @@
-"""Learning rates that shrink from the head of a network down to its first layer, as fine-tuning of backbones uses them.
+"""Layer-wise decay of learning rates, from the head of a network down to its first layer, for fine-tuning backbones.
 
 Layers are counted from 0, the stem. The last one keeps the full rate times ``decay_rate``, the one before it times
 ``decay_rate`` squared, and so on (BEiT, arXiv:2106.08254; ConvNeXt, arXiv:2201.03545).
@@ -86,7 +86,8 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
         settings = self.paramwise_cfg
-        num_layers, decay_rate = settings.get('num_layers'), settings.get('decay_rate')
+        num_layers = settings.get('num_layers')
+        decay_rate = settings.get('decay_rate')
         if type(num_layers) is not int or num_layers < 1:
             raise ConfigError(
                 f'paramwise_cfg has num_layers={num_layers!r}; expected how many layers the backbone has.'

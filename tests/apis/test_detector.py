@@ -97,10 +97,10 @@ def test_unknown_classes_are_numbered_with_a_warning(checkpoint, tmp_path, meta)
 
 def test_palette(checkpoint):
     assert load(checkpoint, palette='red').dataset_meta['palette'] == [(255, 0, 0)] * 5
-    with pytest.warns(UserWarning, match='2 colours for 5 classes'):
+    with pytest.warns(UserWarning, match='2 colors for 5 classes'):
         filled = load(checkpoint, palette=['black', (1, 1, 1)]).dataset_meta['palette']
     assert filled == [(0, 0, 0), (1, 1, 1), *distinct_colors(5)[2:]]
-    with pytest.raises(ConfigError, match=r'a colour is .*, got \(300, 0, 0\)'):
+    with pytest.raises(ConfigError, match=r'a color is .*, got \(300, 0, 0\)'):
         load(checkpoint, palette=[(300, 0, 0)])
 
 

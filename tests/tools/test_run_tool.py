@@ -122,7 +122,7 @@ def test_a_checkpoint_is_looked_at_before_anything_is_built_or_written(tool, arg
     [
         ('tools/misc/print_config.py', ['empty.py'], 'error: empty.py is an empty config: it sets nothing'),
         ('tools/misc/print_config.py', ['binary'], 'binary'),
-        ('tools/misc/split_coco.py', ['empty.py', 'out'], 'DataError: empty.py: not valid JSON'),
+        ('tools/misc/split_coco.py', ['empty.py', 'out'], 'DataError: empty.py: expected a JSON file, it is empty'),
         ('tools/misc/split_coco.py', ['folder', 'out'], "'folder' is a folder"),
         ('tools/misc/split_coco.py', ['binary', 'out'], 'DataError: binary: '),
         ('tools/analysis_tools/analyze_logs.py', ['plot_curve', 'binary'], 'DataError: binary holds no scalars'),
@@ -246,7 +246,7 @@ def test_a_sentence_of_ours_is_said_without_its_traceback(capsys, monkeypatch):
     monkeypatch.setenv('MMDETLIKE_DEBUG', '0')
     with pytest.raises(SystemExit):
         run_tool(lambda: distinct_colors(-1))
-    assert capsys.readouterr().err == 'error: the number of colours must not be negative, got -1\n'
+    assert capsys.readouterr().err == 'error: the number of colors must not be negative, got -1\n'
 
 
 def test_so_is_one_of_the_kernels(capsys, monkeypatch):

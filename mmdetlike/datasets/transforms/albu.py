@@ -1,4 +1,4 @@
-"""The transforms of albumentations, to which all that a sample holds is handed at once."""
+"""The transforms of albumentations, applied to all fields of a sample at once."""
 
 import difflib
 import inspect
@@ -21,7 +21,7 @@ from mmdetlike.structures.mask import BitmapMasks
 
 # 2.0.8 is the last version under the MIT license.
 INSTALL = "'albumentations==2.0.8'"
-# What samples of ours and targets of theirs are called.
+# the keys of our samples and the names of albumentations' targets
 KEYMAP = {'img': 'image', 'gt_bboxes': 'bboxes', 'gt_masks': 'masks', 'gt_seg_map': 'mask', 'gt_keypoints': 'keypoints'}
 # What `Albu` itself sees to: each field of an instance follows its box, and lost instances are dropped.
 _OWN_BOX_PARAMS = ('type', 'format', 'label_fields', 'filter_lost_elements')
@@ -207,7 +207,7 @@ def _plain_boxes(results: dict, key: str) -> np.ndarray:
 
 
 def _moved_points(moved: dict, count: int) -> np.ndarray:
-    """The ``count`` points that were handed over, (count, 2) at their new places; NaN for those that were lost."""
+    """The new positions (count, 2) of the ``count`` points that were handed over; NaN for those that were lost."""
     points = np.full((count, 2), np.nan, dtype=np.float32)
     numbers = np.asarray(moved['point_numbers'], np.int64).reshape(-1)
     points[numbers] = np.asarray(moved['keypoints'], np.float32).reshape(len(numbers), -1)[:, :2] + _HALF_PIXEL
@@ -216,7 +216,7 @@ def _moved_points(moved: dict, count: int) -> np.ndarray:
 
 def _record_matrix(results: dict, corners: np.ndarray, old: tuple[int, int]) -> np.ndarray:
     """Keep ``homography_matrix`` up to date by where the corners (4, 2) of the image went; returns their map (3, 3)."""
-    if np.isnan(corners).any():  # waves, which no matrix describes, lose points; they leave the rest about in place
+    if np.isnan(corners).any():  # elastic distortions, which no matrix describes, lose points; the rest hardly moves
         return np.eye(3)
     matrix = cv2.getPerspectiveTransform(_corners(old), np.ascontiguousarray(corners))
     results['homography_matrix'] = matrix @ results.get('homography_matrix', np.eye(3))

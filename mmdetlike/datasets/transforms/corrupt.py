@@ -1,4 +1,4 @@
-"""Pictures as bad cameras, weather and transmission make them."""
+"""Corruptions of images, as bad cameras, weather and transmission cause them."""
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Corrupt(BaseTransform):
             return results
         img = as_bytes(results, self)
         try:
-            # the package thinks in RGB; only weather, frost and spatter have colors of their own
+            # the package takes RGB; the order matters to snow, frost and spatter, which have colors of their own
             corrupted = self._corrupt(img[..., ::-1], corruption_name=self.corruption, severity=self.severity)
         except Exception as error:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Packages that only some transforms need."""
+"""Importing packages that only some transforms need."""
 
 from importlib import import_module
 from types import ModuleType
@@ -12,7 +12,7 @@ def import_extra(package: str, step: str, install: str) -> ModuleType:
     Args:
         package: Its name.
         step: The transform that needs it, for the message.
-        install: What pip is to be told.
+        install: The argument of ``pip install``, for the message.
 
     Raises:
         ConfigError: It isn't installed, or it is and importing it fails.

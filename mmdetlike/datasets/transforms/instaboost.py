@@ -1,4 +1,4 @@
-"""Objects cut out and pasted again near their places: InstaBoost, arXiv 1908.07801."""
+"""InstaBoost (arXiv 1908.07801): objects are cut out and pasted again nearby."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _ENHANCERS = (ImageEnhance.Color, ImageEnhance.Brightness, ImageEnhance.Contrast
 
 @TRANSFORMS.register_module()
 class InstaBoost(BaseTransform):
-    """Cut objects out, fill their places from around, and paste them shifted, turned and scaled a little.
+    """Cut objects out, inpaint the holes, and paste the objects shifted, rotated and scaled a little.
 
     It comes after the image is loaded and before `LoadAnnotations`: it changes ``instances``, their ``bbox``, ``mask``
     and ``keypoints``. Objects without a mask, and those that would lose half of it at the edge, stay. Where an object
@@ -39,7 +39,7 @@ class InstaBoost(BaseTransform):
         dy: and along y by up to its height divided by this.
         theta: (lower, upper) of the angle in degrees, clockwise.
         color_prob: Probability that the colors of a pasted object change.
-        hflag: Choose places whose surroundings look alike, which is not there: only False.
+        hflag: Choose positions whose surroundings look alike, which is not implemented: only False.
         aug_ratio: Probability of doing anything with an image.
 
     Raises:
@@ -71,7 +71,8 @@ class InstaBoost(BaseTransform):
         self.action_candidate = tuple(action_candidate)
         self.action_prob = tuple(action_prob)
         self.scale = check_range('scale', scale)
-        self.dx, self.dy = dx, dy
+        self.dx = dx
+        self.dy = dy
         self.theta = tuple(theta)
         self.color_prob = check_probability(color_prob, 'color_prob')
         self.hflag = hflag
@@ -119,8 +120,9 @@ class InstaBoost(BaseTransform):
         return Warp.affine(matrix, bitmap.shape, bitmap.shape)
 
     def _paint(self, img: np.ndarray, moves: list[tuple[np.ndarray, Warp]]) -> np.ndarray:
-        """The image without the objects, and the objects at their new places."""
+        """The image with the objects at their new positions."""
         painted = img
+        # all holes first: filling one must not erase an object that was pasted nearby
         for bitmap, _ in moves:
             painted = _filled_hole(painted, bitmap)
         for bitmap, warp in moves:
@@ -138,7 +140,7 @@ def _extent(bitmap: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _filled_hole(img: np.ndarray, bitmap: np.ndarray) -> np.ndarray:
-    """The image with the pixels of a bitmap made up from those around; only the part around it is worked on."""
+    """The image with the pixels of a bitmap inpainted from those around; only a crop is worked on, as that is slow."""
     x1, y1, x2, y2 = _extent(bitmap)
     rows = slice(max(y1 - _MARGIN, 0), y2 + _MARGIN)
     columns = slice(max(x1 - _MARGIN, 0), x2 + _MARGIN)
@@ -156,7 +158,7 @@ def _recolored(img: np.ndarray) -> np.ndarray:
 
 
 def _moved_instance(instance: dict, warp: Warp, bitmap: np.ndarray, flip_indices: Sequence[int] | None) -> dict | None:
-    """An instance with its mask at the new place; None if half of it would leave the image."""
+    """An instance with its mask at the new position; None if half of it would leave the image."""
     mask = instance['mask']
     if isinstance(mask, dict):
         moved = warp.label_map(bitmap, 0)

@@ -1,4 +1,4 @@
-"""Pictures from several files, from memory and from cameras."""
+"""Loading images from several files, from memory and from cameras."""
 
 import os
 

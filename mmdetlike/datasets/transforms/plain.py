@@ -1,4 +1,4 @@
-"""Small steps: pixels to numbers, arrays to tensors, colors to gray."""
+"""Small steps: normalization, conversion to gray, conversion of arrays to tensors."""
 
 from collections.abc import Sequence
 
@@ -170,7 +170,7 @@ class Transpose(BaseTransform):
 
     Args:
         keys: Which ones of the sample.
-        order: The old axis at the place of each new one.
+        order: The index of the old axis that each new axis is.
 
     Raises:
         ConfigError: ``order`` isn't an order of axes, or an array has another number of them.

@@ -1,4 +1,4 @@
-"""Augmentation by policies that were searched for, or drawn: AutoAugment and RandAugment."""
+"""Automatic augmentation by policies: AutoAugment and RandAugment."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Other rules by which a size follows from another."""
+"""Resizing and cropping by other rules for the new size."""
 
 from collections.abc import Sequence
 

@@ -36,7 +36,8 @@ class CrowdImage:
 
     def clipped(self, height: int, width: int) -> 'CrowdImage':
         """The same with boxes cut off at the border of the image, as people in crowds reach over it."""
-        found, boxes = _clip(self.found, height, width), _clip(self.boxes, height, width)
+        found = _clip(self.found, height, width)
+        boxes = _clip(self.boxes, height, width)
         return CrowdImage(found, self.scores, boxes, self.ignore)
 
 
@@ -59,7 +60,7 @@ def overlaps(found: np.ndarray, boxes: np.ndarray, of_found: bool = False) -> np
 
 
 def match_image(image: CrowdImage, iou_thr: float, takes_best_only: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of the boxes that count, best first, and which of them hit a person.
+    """Match the boxes of an image: scores of those that count, best first, and a mask of those that hit a person.
 
     A box takes the free person it overlaps most. One that takes nobody doesn't count if most of it lies in a region to
     ignore.
@@ -79,13 +80,14 @@ def match_image(image: CrowdImage, iou_thr: float, takes_best_only: bool = False
         candidates = values if takes_best_only else np.where(free, values, -1)
         best = candidates.argmax() if len(candidates) else None
         if best is not None and candidates[best] > iou_thr and free[best]:
-            hits[row], free[best] = True, False
+            hits[row] = True
+            free[best] = False
     counts = hits | ~in_ignored
     return image.scores[order][counts], hits[counts]
 
 
 def ranked_hits(images: Sequence[CrowdImage], iou_thr: float, takes_best_only: bool = False) -> np.ndarray:
-    """(n,) which of the boxes of all images that count hit a person, best first."""
+    """Mask (n,), best first, of the boxes that hit a person, among those of all images that count."""
     matches = [match_image(image, iou_thr, takes_best_only) for image in images]
     scores = np.concatenate([np.zeros(0), *(scores for scores, _ in matches)])
     hits = np.concatenate([np.zeros(0, bool), *(hits for _, hits in matches)])
@@ -121,9 +123,9 @@ def log_average_miss_rate(hits: np.ndarray, total: int, num_images: int, points:
         return 1.0
     missed = 1 - np.cumsum(hits) / total
     per_image = np.cumsum(~hits) / num_images
-    places = np.minimum(np.searchsorted(per_image, points), len(hits) - 1)
+    indices = np.minimum(np.searchsorted(per_image, points), len(hits) - 1)
     with np.errstate(divide='ignore'):  # nobody missed: the mean is zero
-        return float(np.exp(np.log(missed[places]).mean()))
+        return float(np.exp(np.log(missed[indices]).mean()))
 
 
 def jaccard_index(images: Sequence[CrowdImage], iou_thr: float, score_thr: float) -> float:

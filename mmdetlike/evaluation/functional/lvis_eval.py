@@ -24,7 +24,7 @@ def best_of_images(found: Iterable[dict], number: int) -> list[dict]:
 
 
 def judged(found: Iterable[dict], truth: Iterable[dict], images: Iterable[dict]) -> list[dict]:
-    """Detections of classes that the annotators of their image looked for: others are neither right nor wrong."""
+    """The detections of classes that their image was searched for: others are neither right nor wrong."""
     verified = {image['id']: set(image['neg_category_ids']) for image in images}
     for row in truth:
         verified[row['image_id']].add(row['category_id'])
@@ -65,7 +65,8 @@ class LvisScores:
         self._max_detections = max_detections
         found = judged(best_of_images(found, max_detections), truth, images)
         self._frequencies = np.array([category['frequency'] for category in categories])
-        truth_of, found_of = _by_category(truth), _by_category(found)
+        truth_of = _by_category(truth)
+        found_of = _by_category(found)
         # One class at a time: the evaluator keeps a list for each pair of image and class, 24 million of them.
         scores = [self._scores(truth_of[category], found_of[category]) for category in self._categories]
         self._precision = np.stack([precision for precision, _ in scores], axis=1)  # IoU, category, area

@@ -67,9 +67,10 @@ def _class_scores(parts: list[tuple[np.ndarray, np.ndarray]], total: int) -> dic
 
 
 def _match_class(found: dict, objects: dict, iou_thr: float, ioa_thr: float | None, area_range) -> tuple:
-    """Scores of the detections that count and which of them are right, of one class in one image."""
+    """Match one class in one image: scores of the detections that count, and a mask of those that are right."""
     order = np.argsort(-found['scores'], kind='stable')
-    boxes, scores = found['bboxes'][order], found['scores'][order]
+    boxes = found['bboxes'][order]
+    scores = found['scores'][order]
     ignore = ~in_area_range(objects['bboxes'], area_range)
     group = objects['group_of'] & (ioa_thr is not None)
     hits, counts = match_boxes(boxes, objects['bboxes'][~group], ignore[~group], iou_thr)

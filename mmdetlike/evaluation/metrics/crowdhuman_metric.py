@@ -1,4 +1,4 @@
-"""Scores of persons in crowds, as CrowdHuman defines them."""
+"""The scores of CrowdHuman as a metric."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Average precision as LVIS defines it."""
+"""The average precision of LVIS as a metric."""
 
 from collections.abc import Sequence
 

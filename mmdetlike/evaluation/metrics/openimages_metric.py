@@ -1,4 +1,4 @@
-"""Average precision as the Open Images challenge defines it."""
+"""The average precision of the Open Images challenge as a metric."""
 
 from collections.abc import Sequence
 
@@ -87,8 +87,8 @@ class OpenImagesMetric(BaseMetric):
         is_searched = np.isin(labels, searched)
         keep = is_searched if self.filter_labels else is_searched | (labels == own[indices])
         indices = indices[keep]
-        boxes, scores = prediction['bboxes'].astype(np.float64), prediction['scores']
-        return {'bboxes': boxes[indices], 'scores': scores[indices], 'labels': labels[keep]}
+        boxes = prediction['bboxes'].astype(np.float64)
+        return {'bboxes': boxes[indices], 'scores': prediction['scores'][indices], 'labels': labels[keep]}
 
     def _expanded(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not self.get_supercategory:
