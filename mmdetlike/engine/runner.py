@@ -93,6 +93,12 @@ class Runner(MMEngineRunner):
         check_metrics(built.metrics)
         return built
 
+    def build_val_loop(self, loop):
+        """Build the loop of a validation; without a type it is our ``ValLoop``."""
+        if isinstance(loop, dict) and 'type' not in loop:
+            loop = {'type': 'ValLoop', **loop}
+        return super().build_val_loop(loop)
+
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without CUDA they talk over gloo."""
         if self.distributed and self._launcher == 'pytorch' and not torch.cuda.is_available() and not is_distributed():

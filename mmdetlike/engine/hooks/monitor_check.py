@@ -47,7 +47,10 @@ class MonitorCheckHook(Hook):
         prefixes = getattr(runner.val_loop, 'score_prefixes', ('',))
         scores = [name for metric in metrics for name in score_names(metric, classes)]
         names = [prefix + name for prefix in prefixes for name in scores]
+        loss_prefix = getattr(runner.val_loop, 'loss_prefix', None)
         for where, wanted in watched:
+            if loss_prefix is not None and wanted.startswith(loss_prefix):
+                continue  # only the model knows the names of its losses
             of_metric = [wanted.removeprefix(prefix) for prefix in prefixes if wanted.startswith(prefix)]
             if not any(_gives(metric, name, classes) for metric in metrics for name in of_metric):
                 raise ConfigError(_message(where, wanted, names, metrics))

@@ -26,13 +26,26 @@ FIELDS = {
 }
 
 
+class _Numbers(dict):
+    """The number of each id, whether written as 1 or "1"; None for others."""
+
+    def __init__(self, rows: list[dict], start: int) -> None:
+        super().__init__()
+        self._by_text = {same_id(row['id']): number for number, row in enumerate(rows, start)}
+
+    def __missing__(self, key: int | str | None) -> int | None:
+        self[key] = self._by_text.get(same_id(key))
+        return self[key]
+
+
 def numbered(images: list[dict], categories: list[dict], *tables: list[dict]) -> tuple[list[dict], ...]:
     """Images, categories and rows with numbers instead of their ids, which in some files are text.
 
     The compiled evaluator takes numbers only. A row whose category isn't among ``categories`` has None for it.
     """
-    image_numbers = {same_id(image['id']): number for number, image in enumerate(images)}
-    category_numbers = {same_id(category['id']): number for number, category in enumerate(categories, 1)}
+    # strings are compared once for each id, not once for each row
+    image_numbers = _Numbers(images, start=0)
+    category_numbers = _Numbers(categories, start=1)
     images = [{**image, 'id': number} for number, image in enumerate(images)]
     categories = [{**category, 'id': number} for number, category in enumerate(categories, 1)]
     renumbered = []
@@ -40,8 +53,8 @@ def numbered(images: list[dict], categories: list[dict], *tables: list[dict]) ->
         renumbered.append([])
         for row in rows:
             numbers = {
-                'image_id': image_numbers[same_id(row['image_id'])],
-                'category_id': category_numbers.get(same_id(row['category_id'])),
+                'image_id': image_numbers[row['image_id']],
+                'category_id': category_numbers[row['category_id']],
             }
             renumbered[-1].append(row | numbers)
     return images, categories, *renumbered
