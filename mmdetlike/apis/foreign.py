@@ -36,7 +36,7 @@ class ForeignDetector:
         if 'state_dict' in loaded:  # what a training of ours wrote
             return loaded
         weights = loaded.get('model', loaded)
-        if not all(isinstance(value, Tensor) for value in weights.values()):
+        if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
             raise CheckpointError(f'checkpoint {checkpoint} holds no tensors by name, neither alone nor as "model"')
         return dict(state_dict=self.convert(weights, model))
 
