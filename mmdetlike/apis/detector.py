@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmdetlike.apis.configs import as_config
+from mmdetlike.apis.foreign import foreign_detector
 from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
@@ -33,7 +34,8 @@ def init_detector(
     """Build a detector ready for inference. Weights of a backbone alone are never fetched.
 
     Args:
-        config: Config file, name of a shipped config or of published weights, or ``Config``.
+        config: Config file, name of a shipped config or of published weights, or ``Config``; or a YAML file of Detectron2, or
+            ``'torchvision://maskrcnn_resnet50_fpn_v2'``, with which a checkpoint of that toolbox is taken.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
         palette: Colors of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
             A device in its place is taken as one, and a dict after it as ``cfg_options``, as scripts for OpenMMLab's
@@ -59,10 +61,18 @@ def init_detector(
         raise ConfigError(f'checkpoint={str(checkpoint)!r} is a device: write device={str(checkpoint)!r}')
     if pretrained:
         checkpoint = _published_weights(config, checkpoint)
+    foreign = foreign_detector(config)
+    if foreign is not None:
+        config = foreign.config
     cfg = as_config(published_config(config) if isinstance(config, (str, Path)) else config, cfg_options)
     device = check_device(device)
     model = build_model(cfg)
-    loaded = {} if checkpoint is None else read_weights(checkpoint, trust_checkpoint)
+    if checkpoint is None:
+        loaded = {}
+    elif foreign is None:
+        loaded = read_weights(checkpoint, trust_checkpoint)
+    else:
+        loaded = foreign.read(checkpoint, model, trust_checkpoint)
     if checkpoint is not None:
         fill(model, loaded, str(checkpoint))
     return make_ready(model, cfg, loaded, palette, device)

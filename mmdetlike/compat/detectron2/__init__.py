@@ -1,6 +1,16 @@
 """Detectron2's configs and checkpoints."""
 
+from .files import is_detectron2_config, read_config
 from .model import model_config
+from .pickles import read_pickle
 from .weights import convert_state_dict
+from .whole import whole_config
 
-__all__ = ['convert_state_dict', 'model_config']
+__all__ = [
+    'convert_state_dict',
+    'is_detectron2_config',
+    'model_config',
+    'read_config',
+    'read_pickle',
+    'whole_config',
+]

@@ -169,7 +169,19 @@ def _keypoint_parts(model: Mapping) -> dict:
 
 
 def _cascade(model: Mapping) -> dict:
-    raise ConfigError("MODEL.ROI_HEADS.NAME is 'CascadeROIHeads', which has no counterpart here yet")
+    """What makes a cascade of the head: stages with deltas of their own units."""
+    if not model['ROI_BOX_HEAD']['CLS_AGNOSTIC_BBOX_REG'] or model['KEYPOINT_ON']:
+        raise ConfigError(
+            'CascadeROIHeads need MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG=True, and have no counterpart here with '
+            'MODEL.KEYPOINT_ON=True'
+        )
+    weights = model['ROI_BOX_CASCADE_HEAD']['BBOX_REG_WEIGHTS']
+    return dict(
+        type='SharedMaskCascadeRoIHead',
+        num_stages=len(weights),
+        stage_loss_weights=[1.0] * len(weights),
+        bbox_head=[_box_head(model, of_stage) for of_stage in weights],
+    )
 
 
 def mask_size(model: Mapping) -> int:
@@ -179,8 +191,19 @@ def mask_size(model: Mapping) -> int:
     return 2 * model['ROI_MASK_HEAD']['POOLER_RESOLUTION']
 
 
-def region_training(model: Mapping) -> dict:
-    """``train_cfg.rcnn``."""
+def region_training(model: Mapping) -> dict | list[dict]:
+    """``train_cfg.rcnn``; of a cascade, that of each stage."""
+    heads = model['ROI_HEADS']
+    first = _stage_training(model)
+    if heads['NAME'] != 'CascadeROIHeads':
+        return first
+    thresholds = model['ROI_BOX_CASCADE_HEAD']['IOUS']
+    stages = [dict(first, assigner=assigner([iou], [0, 1], low_quality=False, key='IOUS')) for iou in thresholds]
+    # only the first stage samples; later ones train on all that it hands on
+    return [stages[0], *(dict(stage, sampler=dict(type='PseudoSampler')) for stage in stages[1:])]
+
+
+def _stage_training(model: Mapping) -> dict:
     heads = model['ROI_HEADS']
     return dict(
         assigner=assigner(heads['IOU_THRESHOLDS'], heads['IOU_LABELS'], low_quality=False, key='MODEL.ROI_HEADS'),

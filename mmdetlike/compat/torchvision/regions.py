@@ -154,7 +154,7 @@ def _with_masks(detector: dict, arguments: Arguments, norm_cfg: dict | None) -> 
         ),
     )
     detector['train_cfg']['rcnn']['mask_size'] = 28
-    detector['test_cfg']['rcnn']['mask_thr_binary'] = 0.5
+    detector['test_cfg']['rcnn'].update(mask_thr_binary=0.5, paste_whole_pixels=True)
     return detector
 
 

@@ -40,6 +40,7 @@ from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 from .roi_head import RoIHead
 from .scnet_roi_head import SCNetRoIHead
 from .shared_heads import ResLayer
+from .shared_mask_cascade_roi_head import SharedMaskCascadeRoIHead
 from .sparse_roi_head import SparseRoIHead
 from .stage import Stage, StageOutputs, StageResult
 from .standard_roi_head import StandardRoIHead

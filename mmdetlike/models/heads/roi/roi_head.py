@@ -262,6 +262,10 @@ class RoIHead(BaseModule):
                 result.bboxes = scale_boxes(result.bboxes, [1 / factor for factor in sample.scale_factor])
         return [{name: value[:count] for name, value in result.items()} for result, count in zip(results, numbers)]
 
+    def merge_stages(self, head: nn.Module, preds_of_stages: Sequence[tuple]) -> tuple:
+        """What is predicted in testing, of the preds of all stages; by default what the last stage's ``head`` says."""
+        return head.merge_stages(preds_of_stages)
+
     def predict_boxes(
         self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList
     ) -> list[InstanceData]:
@@ -286,7 +290,7 @@ class RoIHead(BaseModule):
             if i + 1 < self.num_stages:
                 proposals = stage.next_proposals(outputs[-1], samples)
         head = self.part('bbox_head', self.num_stages - 1)
-        preds = head.merge_stages([outs.preds for outs in outputs])
+        preds = self.merge_stages(head, [outs.preds for outs in outputs])
         found = []
         for i, (rois, image) in enumerate(zip(outputs[-1].rois_of_images(), head.split(preds, outputs[-1].counts))):
             if counts is not None:  # stages keep all regions in testing, in their order

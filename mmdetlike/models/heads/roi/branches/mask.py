@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils import require_masks
+from mmdetlike.models.utils.paste_whole_pixels import paste_whole_pixels
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2roi, scale_boxes
@@ -100,14 +101,19 @@ class MaskBranch(RoIBranch):
         self.paste(self.probabilities(x, results), results, samples, rescale)
 
     def paste(self, probabilities: Tensor, results: Sequence[InstanceData], samples: SampleList, rescale: bool) -> None:
-        """Put ``masks`` into the results, from masks (n, h, w) in [0, 1] of their boxes."""
+        """Put ``masks`` into the results, from masks (n, h, w) in [0, 1] of their boxes.
+
+        With ``test_cfg.paste_whole_pixels`` boxes are rounded to whole pixels before, as in torchvision.
+        """
         of_images = probabilities.split([len(result) for result in results])
         for result, masks, sample in zip(results, of_images, samples):
             boxes = result.bboxes
             if rescale:
                 boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])
             size = sample.ori_shape if rescale else sample.img_shape
-            result.masks = paste_masks(masks, boxes, *size[:2], threshold=self.regions.test_cfg.mask_thr_binary)
+            cfg = self.regions.test_cfg
+            paste = paste_whole_pixels if cfg.get('paste_whole_pixels', False) else paste_masks
+            result.masks = paste(masks, boxes, *size[:2], threshold=cfg.mask_thr_binary)
 
     def probabilities(self, x: Sequence[Tensor], results: Sequence[InstanceData]) -> Tensor:
         """Masks (n, h, w) in [0, 1] of the boxes of all images, each of its own class, averaged over stages."""

@@ -1,0 +1,141 @@
+"""A whole Detectron2 config -> a config of ours that trains, tests and predicts."""
+
+from collections.abc import Mapping
+
+from .model import model_config
+
+
+def whole_config(cfg: Mapping) -> dict:
+    """Translate model, pipelines and schedule.
+
+    Data stays where configs of ours have it: below ``data/coco``, to be changed where it lies elsewhere.
+
+    Args:
+        cfg: The config as plain data with all keys.
+
+    Raises:
+        ConfigError: A setting has no counterpart here.
+    """
+    solver = cfg['SOLVER']
+    return dict(
+        default_scope='mmdetlike',
+        model=model_config(cfg),
+        train_dataloader=_train_dataloader(cfg),
+        val_dataloader=_test_dataloader(cfg),
+        test_dataloader=_test_dataloader(cfg),
+        val_evaluator=_evaluator(cfg),
+        test_evaluator=_evaluator(cfg),
+        train_cfg=dict(
+            type='IterBasedTrainLoop',
+            max_iters=solver['MAX_ITER'],
+            val_interval=cfg['TEST']['EVAL_PERIOD'] or solver['MAX_ITER'],
+        ),
+        val_cfg=dict(type='ValLoop'),
+        test_cfg=dict(type='TestLoop'),
+        optim_wrapper=_optimizer(solver),
+        param_scheduler=_schedule(solver),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=solver['CHECKPOINT_PERIOD']),
+            sampler_seed=dict(type='DistSamplerSeedHook'),
+        ),
+        log_processor=dict(type='LogProcessor', by_epoch=False),
+    )
+
+
+def _optimizer(solver: Mapping) -> dict:
+    optimizer = dict(
+        type='SGD',
+        lr=solver['BASE_LR'],
+        momentum=solver['MOMENTUM'],
+        nesterov=solver['NESTEROV'],
+        weight_decay=solver['WEIGHT_DECAY'],
+    )
+    decay = solver['WEIGHT_DECAY'] or 1.0
+    norm_factor = solver['WEIGHT_DECAY_NORM'] / decay
+    kind = 'AmpOptimWrapper' if solver['AMP']['ENABLED'] else 'OptimWrapper'
+    return dict(type=kind, optimizer=optimizer, paramwise_cfg=dict(norm_decay_mult=norm_factor))
+
+
+def _schedule(solver: Mapping) -> list[dict]:
+    return [
+        dict(
+            type='LinearLR', start_factor=solver['WARMUP_FACTOR'], by_epoch=False, begin=0, end=solver['WARMUP_ITERS']
+        ),
+        dict(
+            type='MultiStepLR',
+            by_epoch=False,
+            begin=0,
+            end=solver['MAX_ITER'],
+            milestones=list(solver['STEPS']),
+            gamma=solver['GAMMA'],
+        ),
+    ]
+
+
+def _loading(cfg: Mapping) -> dict:
+    model = cfg['MODEL']
+    extra = dict(with_mask=True) if model['MASK_ON'] else {}
+    if model['KEYPOINT_ON']:
+        extra['with_keypoints'] = True
+    return dict(type='LoadAnnotations', with_bbox=True, **extra)
+
+
+def _train_dataloader(cfg: Mapping) -> dict:
+    inputs = cfg['INPUT']
+    scales = [(inputs['MAX_SIZE_TRAIN'], side) for side in inputs['MIN_SIZE_TRAIN']]
+    resize = dict(type='RandomChoiceResize', scales=scales, keep_ratio=True)
+    # the shorter side is one of these, or lies between the two
+    if inputs['MIN_SIZE_TRAIN_SAMPLING'] == 'range':
+        resize = dict(type='RandomResize', scale=scales, keep_ratio=True)
+    flip = (
+        [] if inputs['RANDOM_FLIP'] == 'none' else [dict(type='RandomFlip', prob=0.5, direction=inputs['RANDOM_FLIP'])]
+    )
+    pipeline = [dict(type='LoadImageFromFile'), _loading(cfg), resize, *flip, dict(type='PackDetInputs')]
+    empty = cfg['DATALOADER']['FILTER_EMPTY_ANNOTATIONS']
+    return dict(
+        batch_size=cfg['SOLVER']['IMS_PER_BATCH'],
+        num_workers=cfg['DATALOADER']['NUM_WORKERS'],
+        sampler=dict(type='InfiniteSampler', shuffle=True),
+        dataset=dict(_dataset(cfg, 'train'), filter_cfg=dict(filter_empty_gt=empty), pipeline=pipeline),
+    )
+
+
+def _test_dataloader(cfg: Mapping) -> dict:
+    scale = (cfg['INPUT']['MAX_SIZE_TEST'], cfg['INPUT']['MIN_SIZE_TEST'])
+    return dict(
+        batch_size=1,
+        num_workers=cfg['DATALOADER']['NUM_WORKERS'],
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(_dataset(cfg, 'val'), test_mode=True, pipeline=predicting_pipeline(scale, _loading(cfg))),
+    )
+
+
+def predicting_pipeline(scale: tuple[int, int], loading: dict | None = None) -> list[dict]:
+    """Load a picture, resize it into ``scale`` (longest and shortest side) and pack it."""
+    keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+    load_annotations = [] if loading is None else [loading]
+    return [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=scale, keep_ratio=True),
+        *load_annotations,
+        dict(type='PackDetInputs', meta_keys=keys),
+    ]
+
+
+def _dataset(cfg: Mapping, part: str) -> dict:
+    prefix = 'person_keypoints' if cfg['MODEL']['KEYPOINT_ON'] else 'instances'
+    dataset = dict(
+        type='CocoDataset',
+        data_root='data/coco/',
+        ann_file=f'annotations/{prefix}_{part}2017.json',
+        data_prefix=dict(img=f'{part}2017/'),
+    )
+    if cfg['MODEL']['KEYPOINT_ON']:
+        dataset['metainfo'] = dict(classes=('person',))
+    return dataset
+
+
+def _evaluator(cfg: Mapping) -> dict:
+    model = cfg['MODEL']
+    metrics = ['bbox', *(['segm'] if model['MASK_ON'] else []), *(['keypoints'] if model['KEYPOINT_ON'] else [])]
+    return dict(type='CocoMetric', metric=metrics)

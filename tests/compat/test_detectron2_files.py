@@ -1,0 +1,160 @@
+"""Detectron2's YAML files and pickles: bases, defaults, what is refused; a detector from both."""
+
+import collections
+import os
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from mmdetlike.apis import inference_detector, init_detector
+from mmdetlike.compat.detectron2 import is_detectron2_config, read_config, read_pickle, whole_config
+from mmdetlike.compat.detectron2.lists import evaluate
+from mmdetlike.errors import CheckpointError, ConfigError
+from tests.models.reference_tools import FOLDER, load, module
+
+BASE = """
+MODEL:
+  META_ARCHITECTURE: "RetinaNet"
+  BACKBONE:
+    NAME: "build_retinanet_resnet_fpn_backbone"
+  RESNETS:
+    OUT_FEATURES: ["res3", "res4", "res5"]
+  ANCHOR_GENERATOR:
+    SIZES: !!python/object/apply:eval ["[[x, x * 2**(1.0/3), x * 2**(2.0/3) ] for x in [32, 64, 128, 256, 512 ]]"]
+  FPN:
+    IN_FEATURES: ["res3", "res4", "res5"]
+  RETINANET:
+    SMOOTH_L1_LOSS_BETA: 0.0
+SOLVER:
+  IMS_PER_BATCH: 16
+  BASE_LR: 0.01
+  STEPS: (60000, 80000)
+  MAX_ITER: 90000
+INPUT:
+  MIN_SIZE_TRAIN: (640, 672, 704, 736, 768, 800)
+VERSION: 2
+"""
+CHILD = """
+_BASE_: "../Base-RetinaNet.yaml"
+MODEL:
+  WEIGHTS: "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
+  MASK_ON: False
+  RESNETS:
+    DEPTH: 50
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / 'Base-RetinaNet.yaml').write_text(BASE)
+    path = tmp_path / 'COCO-Detection' / 'retinanet_R_50_FPN_1x.yaml'
+    path.parent.mkdir()
+    path.write_text(CHILD)
+    return path
+
+
+def test_bases_and_defaults_make_the_resolved_config(config):
+    recorded = load('d2__COCO-Detection__retinanet_R_50_FPN_1x', FOLDER / 'foreign')['cfg']
+    found = read_config(config)
+    assert is_detectron2_config(config)
+    # which the recording changed so that nothing is drawn
+    drawn = ('RPN', 'ROI_HEADS', 'DEVICE')
+    assert {k: v for k, v in found['MODEL'].items() if k not in drawn} == {
+        k: v for k, v in recorded['MODEL'].items() if k not in drawn
+    }
+    assert found['SOLVER']['STEPS'] == recorded['SOLVER']['STEPS'] == [60000, 80000]
+    assert found['MODEL']['RPN']['BATCH_SIZE_PER_IMAGE'] == 256
+
+
+def test_whole_config_has_the_schedule(config):
+    whole = whole_config(read_config(config))
+    assert whole['train_cfg']['max_iters'] == 90000
+    assert whole['param_scheduler'][1]['milestones'] == [60000, 80000]
+    assert whole['optim_wrapper']['optimizer']['lr'] == 0.01
+    assert whole['train_dataloader']['dataset']['pipeline'][2]['scales'][0] == (1333, 640)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('_BASE_: nowhere.yaml', 'nowhere.yaml, the _BASE_ of'),
+        ('_BASE_: config.yaml', 'is its own _BASE_'),
+        ('MODEL:\n  RESNET:\n    DEPTH: 50', 'MODEL.RESNET is no setting of Detectron2'),
+        ('MODEL:\n  RPN: 3', 'MODEL.RPN is 3, expected dict'),
+        ('MODEL: !!python/object/apply:os.system ["true"]', 'is no Detectron2 config that can be read'),
+        ('MODEL:\n  A: !!python/object/apply:eval ["__import__(\'os\')"]', 'is more than a list of numbers'),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told(tmp_path, text, message):
+    path = tmp_path / 'config.yaml'
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_config(path)
+
+
+@pytest.mark.parametrize('text', ['9 ** 9 ** 9', '[1] * 10', 'x', '"a"', '[x for x in [1] if x]', 'f(1)'])
+def test_only_lists_of_numbers_are_computed(text):
+    with pytest.raises(ValueError, match='more than a list of numbers'):
+        evaluate(text)
+
+
+def test_pickle_of_arrays_is_read(tmp_path):
+    path = tmp_path / 'model_final.pkl'
+    weights = collections.OrderedDict(a=np.arange(6, dtype=np.float32).reshape(2, 3), b=np.array(2.5))
+    path.write_bytes(pickle.dumps(dict(model=weights, __author__='Detectron2 Model Zoo')))
+    found = read_pickle(path)
+    assert torch.equal(found['a'], torch.arange(6.0).reshape(2, 3))
+    assert float(found['b']) == 2.5
+
+
+def test_pickle_that_names_code_is_refused_and_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / 'made'),)
+
+    path = tmp_path / 'evil.pkl'
+    path.write_bytes(pickle.dumps(dict(model=Evil())))
+    with pytest.raises(CheckpointError, match=r'evil.pkl is not read: it holds posix.mkdir; only numpy arrays'):
+        read_pickle(path)
+    assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('content', [b'', b'not a pickle', pickle.dumps([1])])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / 'x.pkl'
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r'x.pkl (is no whole pickle|holds a list)'):
+        read_pickle(path)
+
+
+@pytest.mark.slow
+def test_detector_from_yaml_and_pickle(config, tmp_path):
+    recording = load('d2__COCO-Detection__retinanet_R_50_FPN_1x', FOLDER / 'foreign')
+    state = {name: value.numpy() for name, value in module('fill_state').state(recording['state']).items()}
+    path = tmp_path / 'model_final.pkl'
+    path.write_bytes(pickle.dumps(dict(model=state)))
+    model = init_detector(config, path, device='cpu')
+    assert model.dataset_meta['classes'][0] == 'person'
+    assert np.array_equal(model.bbox_head.retina_cls.weight.detach().numpy(), state['head.cls_score.weight'])
+    picture = module('fill').images(1)[0].permute(1, 2, 0).numpy()
+    assert len(inference_detector(model, picture).pred_instances) > 0
+
+
+@pytest.mark.slow
+def test_detector_from_torchvision_name(tmp_path):
+    recording = load('tv__fcos_resnet50_fpn', FOLDER / 'foreign')
+    state = module('fill_state').state(recording['state'])
+    torch.save(state, tmp_path / 'fcos.pth')
+    name = 'torchvision://fcos_resnet50_fpn?min_size=192&max_size=256&weights=COCO_V1'
+    model = init_detector(name, tmp_path / 'fcos.pth', device='cpu')
+    assert model.dataset_meta['classes'][0] == 'person'
+    assert model.dataset_meta['classes'][11:13] == ('unused_12', 'stop sign')
+    assert model.dataset_meta['classes'][89] == 'toothbrush'
+    assert torch.equal(model.bbox_head.conv_reg.weight, state['head.regression_head.bbox_reg.weight'])
+    picture = module('fill').images(1)[0].permute(1, 2, 0).numpy()
+    found = inference_detector(model, picture).pred_instances
+    wanted = recording['predict'][0]['scores']
+    assert found.scores[:5].tolist() == pytest.approx(wanted[:5], abs=1e-4)
