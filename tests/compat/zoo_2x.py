@@ -130,7 +130,8 @@ def count() -> tuple[str, list[str]]:
         f'Of {len(outcomes)} recorded configs of 2.x all are translated. {counts["model", True]} of '
         f'{counts["model", True] + counts["model", False]} models build, and of those {counts["same", True]} of '
         f'{counts["same", True] + counts["same", False]} equal that of the 3.x config of the same model, but for '
-        f'{len(DECIDED_ANEW)} settings that 3.x has decided anew. Data, metrics, hooks and schedules of {counts["parts", True]} build.'
+        f'{len(DECIDED_ANEW)} settings that 3.x has decided anew. Data, metrics, '
+        f'hooks and schedules of {counts["parts", True]} build.'
     )
     problems = [
         f'{name}: {key}: {value}' for name, each in outcomes.items() for key, value in each.items() if value != 'yes'
