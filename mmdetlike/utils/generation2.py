@@ -30,7 +30,7 @@ NEW = (
     *('tta_model', 'tta_pipeline'),
 )
 LOOP_KEYS = ('type', 'by_epoch', 'max_epochs', 'max_iters', 'val_interval')
-HOW_TO_SAVE = 'To save the translation: python tools/misc/convert_config.py {path} NEW.py'
+HOW_TO_SAVE = ' To save the translation: python tools/misc/convert_config.py {path} NEW.py'
 
 
 def is_of_generation_2(config: Mapping) -> bool:
@@ -77,7 +77,8 @@ def translated_from_2(config: MMEngineConfig, cfg_options: dict | None = None) -
         raise ConfigError(f'{source}: {error}') from error
     new = MMEngineConfig(result.config, filename=config.filename)
     apply_options(new, {key: value for key, value in options.items() if key not in early})
-    told = [f'{source} is of OpenMMLab 2.x and has been translated. {HOW_TO_SAVE.format(path=source)}', *result.notes]
+    how_to_save = HOW_TO_SAVE.format(path=source) if config.filename else ''
+    told = [f'{source} is of OpenMMLab 2.x and has been translated.{how_to_save}', *result.notes]
     print_log('\n  '.join(told), 'current', logging.WARNING)
     return new
 
