@@ -89,7 +89,7 @@ METRICS = _child('metric', 'METRICS', 'evaluation')
 EVALUATOR = _child('evaluator', 'EVALUATOR', 'evaluation')
 VISUALIZERS = _child('visualizer', 'VISUALIZERS', 'visualization')
 VISBACKENDS = _child('vis_backend', 'VISBACKENDS', 'visualization')
-INFERENCERS = _child('inferencer', 'INFERENCERS', 'apis')
+INFERENCERS = _child('inferencer', 'INFERENCERS', 'apis.inferencer')
 
 
 def all_registries() -> list[Registry]:

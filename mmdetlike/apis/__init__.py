@@ -1,8 +1,32 @@
-"""The functions that users call: build a detector from config and checkpoint, predict on pictures and videos."""
+"""What users call: a detector from a config and a checkpoint, and its predictions for pictures and videos.
 
-from mmdetlike.apis.deployed import Detector
-from mmdetlike.apis.detector import init_detector
-from mmdetlike.apis.inference import inference_detector
-from mmdetlike.apis.inferencer import DetInferencer
+Each name is imported when it is asked for: importing the package costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmdetlike.apis.deployed import Detector
+    from mmdetlike.apis.detector import init_detector
+    from mmdetlike.apis.inference import inference_detector
+    from mmdetlike.apis.inferencer import DetInferencer
 
 __all__ = ['DetInferencer', 'Detector', 'inference_detector', 'init_detector']
+
+_MODULES = {
+    'DetInferencer': 'inferencer',
+    'Detector': 'deployed',
+    'inference_detector': 'inference',
+    'init_detector': 'detector',
+}
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'{__name__}.{_MODULES[name]}'), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

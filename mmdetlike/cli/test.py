@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint_files import check_is_file
-from mmdetlike.utils.command import add_run_options, prepare_environment, say_start
+from mmdetlike.utils.command import add_run_options, prepare_environment, quick_imports, say_start
 from mmdetlike.utils.config_files import find_config
 
 OF_TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr')
@@ -87,9 +87,10 @@ def main(argv=None) -> None:
     check_is_file(args.checkpoint)
     prepare_environment(args)
     say_start(f'testing {args.checkpoint} by {args.config}')
-    from mmdetlike.engine import launch
-    from mmdetlike.engine.stopping import stoppable
-    from mmdetlike.utils.checkpoint import trust_checkpoints
+    with quick_imports():
+        from mmdetlike.engine import launch
+        from mmdetlike.engine.stopping import stoppable
+        from mmdetlike.utils.checkpoint import trust_checkpoints
 
     with trust_checkpoints(args.trust_checkpoint):
         cfg = resolve(args)

@@ -5,7 +5,7 @@ import time
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint_files import check_is_file
-from mmdetlike.utils.command import add_run_options, prepare_environment, say_start
+from mmdetlike.utils.command import add_run_options, prepare_environment, quick_imports, say_start
 from mmdetlike.utils.config_files import find_config
 
 
@@ -65,10 +65,11 @@ def main(argv=None) -> None:
     prepare_environment(args)
     start = time.time()
     say_start(f'training {args.config}')
-    from mmdetlike.engine import launch
-    from mmdetlike.engine.resume import check_readable
-    from mmdetlike.engine.stopping import saved_training, stoppable
-    from mmdetlike.utils.checkpoint import trust_checkpoints
+    with quick_imports():
+        from mmdetlike.engine import launch
+        from mmdetlike.engine.resume import check_readable
+        from mmdetlike.engine.stopping import saved_training, stoppable
+        from mmdetlike.utils.checkpoint import trust_checkpoints
 
     with trust_checkpoints(args.trust_checkpoint):
         cfg = resolve(args)

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import inspect
 import keyword
 import math
@@ -76,7 +77,12 @@ def config_text(values: Mapping) -> str:
         if not _is_name(key):
             raise ConfigError(f'the top-level key {key!r} cannot be written: it is not a name in Python')
         lines.append(f'{key} = {_literal(value, key)}\n')
-    text = ''.join(lines)
+    return _laid_out(''.join(lines))
+
+
+@functools.lru_cache(maxsize=8)
+def _laid_out(text: str) -> str:
+    """Python code in lines that can be read; a run asks for that of its config five times, of 0.1 s each."""
     with contextlib.suppress(Exception):  # how it is laid out matters less than that it is there
         text, _ = FormatCode(text, style_config=STYLE)
     return text

@@ -13,6 +13,7 @@ from yapf.yapflib.yapf_api import FormatCode
 from mmdetlike.apis.configs import config_in_checkpoint
 from mmdetlike.datasets import CocoDataset
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils import config_text as config_text_module
 from mmdetlike.utils.config import load_config
 from mmdetlike.utils.config_text import Config, config_text
 from tests.utils import ROOT, tiny_config, train, without_validation
@@ -133,3 +134,14 @@ def test_formatted_text_evaluates_to_the_values(monkeypatch):
     assert '\n    ' in config.pretty_text
     assert same(evaluate(config.pretty_text), config.to_dict())
     assert not any(keyword.iskeyword(key) for key in config)
+
+
+def test_equal_configs_are_laid_out_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(config_text_module, 'FormatCode', lambda text, style_config: (calls.append(text) or text, True))
+    assert [config_text_module.config_text(dict(laid_out_once=value)) for value in (1, 1, 2)] == [
+        'laid_out_once = 1\n',
+        'laid_out_once = 1\n',
+        'laid_out_once = 2\n',
+    ]
+    assert len(calls) == 2

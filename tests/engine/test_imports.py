@@ -25,9 +25,67 @@ print({name.partition('.')[0] for name in set(sys.modules) - before})
     assert sorted(eval(packages)) == ['mmdetlike', 'mmdetlike_ops']
 
 
-def test_import_does_not_bring_in_what_it_need_not():
-    code = 'import mmdetlike, sys; print([m for m in ("mmengine", "cv2", "matplotlib", "torch") if m in sys.modules])'
+LIGHT = ('mmdetlike', 'mmdetlike.apis', 'mmdetlike.utils.command', 'mmdetlike.utils.config_files', 'mmdetlike.cli.main')
+
+
+@pytest.mark.parametrize('module', LIGHT)
+def test_import_does_not_bring_in_what_it_need_not(module):
+    code = f'import {module}, sys; print([m for m in ("mmengine", "cv2", "numpy", "torch") if m in sys.modules])'
     assert python('-c', code).stdout.strip() == '[]'
+
+
+def test_apis_offers_its_names_all_the_same():
+    code = """
+import mmdetlike.apis
+from mmdetlike.apis import *
+print(DetInferencer.__name__, inference_detector.__name__, init_detector.__name__)
+print([name for name in ('DetInferencer', 'inference_detector', 'init_detector') if name not in dir(mmdetlike.apis)])
+from mmdetlike.registry import INFERENCERS
+print(INFERENCERS.get('DetInferencer') is DetInferencer)
+mmdetlike.apis.nothing
+"""
+    done = python('-c', code)
+    assert done.stdout.splitlines() == ['DetInferencer inference_detector init_detector', '[]', 'True']
+    assert "AttributeError: module 'mmdetlike.apis' has no attribute 'nothing'" in done.stderr
+
+
+def test_an_inferencer_is_found_by_its_type_before_apis_is_used():
+    code = "from mmdetlike.registry import INFERENCERS; print(INFERENCERS.get('DetInferencer').__name__)"
+    assert python('-c', code).stdout.strip() == 'DetInferencer'
+
+
+def test_the_garbage_collector_rests_while_torch_is_imported():
+    code = """
+import gc
+from mmdetlike.utils.command import quick_imports
+with quick_imports():
+    print(gc.isenabled())
+    import torch
+print(gc.isenabled(), gc.get_freeze_count() > 10_000)
+gc.unfreeze()
+with quick_imports():
+    print(gc.isenabled())
+print(gc.get_freeze_count())
+"""
+    assert python('-c', code).stdout.split() == ['False', 'True', 'True', 'True', '0']
+
+
+def test_training_says_that_it_starts_before_it_imports_torch(tmp_path):
+    code = """
+import sys
+import mmdetlike.utils.command as command
+say_start = command.say_start
+def said(what):
+    say_start(what)
+    print('torch' in sys.modules)
+    sys.exit()
+command.say_start = said
+from mmdetlike.cli.train import main
+main(['faster-rcnn_r18_fpn_shapes'])
+"""
+    first, heavy = python('-c', code).stdout.splitlines()
+    assert first.startswith('training ') and first.endswith('shapes.py: importing torch and the toolbox')
+    assert heavy == 'False'
 
 
 @pytest.fixture
