@@ -37,7 +37,7 @@ NAMES = {
     'deformable_detr': 'Deformable DETR',
     'dino': 'DINO',
 }
-BLOCK = re.compile(r'(?<=<!-- generated: deployed -->\n).*?(?=<!-- end -->)', re.DOTALL)
+BLOCK = re.compile(r'(?<=<!-- measured: deployed -->\n).*?(?=<!-- end of measured -->)', re.DOTALL)
 
 
 def outcomes(families: list[str], kinds: list[str]) -> Iterator[tuple[str, str, bool]]:
