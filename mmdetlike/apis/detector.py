@@ -34,8 +34,8 @@ def init_detector(
     """Build a detector ready for inference. Weights of a backbone alone are never fetched.
 
     Args:
-        config: Config file, name of a shipped config or of published weights, or ``Config``; or a YAML file of Detectron2, or
-            ``'torchvision://maskrcnn_resnet50_fpn_v2'``, with which a checkpoint of that toolbox is taken.
+        config: Config file, name of a shipped config or of published weights, or ``Config``; or a YAML file of
+            Detectron2, or ``'torchvision://maskrcnn_resnet50_fpn_v2'``, with which a checkpoint of that toolbox is taken.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
         palette: Colors of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
             A device in its place is taken as one, and a dict after it as ``cfg_options``, as scripts for OpenMMLab's
