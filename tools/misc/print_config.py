@@ -5,14 +5,13 @@ import difflib
 import inspect
 from pathlib import Path
 
-from mmdetlike.utils.unread import read_sources
-
 from mmdetlike import registry as registry_module
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import Registry
 from mmdetlike.utils.command import make_parser, run_tool, user_path, warn_of_unread_settings
 from mmdetlike.utils.config import load_config
 from mmdetlike.utils.options import add_options
+from mmdetlike.utils.settings.unread import read_sources
 from mmdetlike.utils.setup_env import register_all_modules
 
 SUFFIXES = ('.py', '.json', '.yml', '.yaml')
