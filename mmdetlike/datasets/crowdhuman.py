@@ -33,33 +33,41 @@ def _ignored(extra: object) -> bool:
     return truth(extra.get('ignore'))
 
 
-BOXES = Table(
-    'a box',
-    (
-        Field('tag', text, "text, as 'person'", required=True),
-        Field('fbox', box, 'four numbers [x, y, width, height] of the full body', required=True),
-        Field('extra', _ignored, "an object, whose 'ignore' is 0 or 1"),
-    ),
-    lambda row: f'a box tagged {row.get("tag")!r}',
-)
+# the box of each part of a person, and the attributes that say whether it is one to ignore
+PARTS = {'body': ('fbox', 'extra'), 'head': ('hbox', 'head_attr')}
 
 
-def read_odgt(path: str, backend_args: dict | None = None) -> list[dict]:
-    """The pictures of a file, checked: ``ID`` and ``gtboxes``, whose boxes have ``tag``, ``fbox`` and ``extra``.
+def _boxes(part: str) -> Table:
+    key, attributes = PARTS[part]
+    return Table(
+        'a box',
+        (
+            Field('tag', text, "text, as 'person'", required=True),
+            # heads that can't be seen have no box
+            Field(key, box, f'four numbers [x, y, width, height] of the {part}', required=part == 'body'),
+            Field(attributes, _ignored, "an object, whose 'ignore' is 0 or 1"),
+        ),
+        lambda row: f'a box tagged {row.get("tag")!r}',
+    )
 
-    ``extra`` becomes a bool, whether the box is to be ignored.
+
+def read_odgt(path: str, backend_args: dict | None = None, part: str = 'body') -> list[dict]:
+    """The pictures of a file, checked: ``ID`` and ``gtboxes``, whose boxes have ``tag`` and the two keys of ``part``.
+
+    The second of these keys (``extra``, ``head_attr``) becomes a bool, whether the box is to be ignored.
 
     Raises:
         FileNotFoundError: There is no such file.
         DataError: A line isn't JSON, lacks something or has something of another kind, or two have one ID.
     """
+    boxes = _boxes(part)
     pictures: dict[str, dict] = {}
     for place, picture in read_json_lines(path, PICTURES, backend_args):
         key = same_id(picture['ID'])
         if key in pictures:
             raise DataError(f'{place}: picture {picture["ID"]!r} is there already; expected one line for each.')
         source = f'{place}, picture {picture["ID"]!r}'
-        picture['gtboxes'] = [BOXES.read(row, source) for row in picture['gtboxes']]
+        picture['gtboxes'] = [boxes.read(row, source) for row in picture['gtboxes']]
         pictures[key] = picture
     return list(pictures.values())
 

@@ -191,11 +191,11 @@ def test_predictions_are_written(tmp_path):
 @pytest.mark.parametrize(
     ('line', 'sentence'),
     [
-        ('{', r'annotation_val.odgt, line 2: expected a JSON object, got'),
-        ({'ID': 'a', 'gtboxes': []}, "line 2: image 'a' is listed twice"),
-        ({'gtboxes': []}, "line 2: an image lacks 'ID'"),
-        ({'ID': 'b', 'gtboxes': 3}, "line 2: image 'b' has gtboxes=3; expected a list of boxes"),
-        ({'ID': 'b', 'gtboxes': [{'tag': 'person', 'fbox': [1]}]}, "image 'b': a box tagged 'person' has fbox="),
+        ('{', r'annotation_val.odgt, line 2: expected a picture as a JSON object, got'),
+        ({'ID': 'a', 'gtboxes': []}, "line 2: picture 'a' is there already"),
+        ({'gtboxes': []}, "line 2: a picture lacks 'ID'"),
+        ({'ID': 'b', 'gtboxes': 3}, "line 2: picture 'b' has gtboxes=3; expected a list of boxes"),
+        ({'ID': 'b', 'gtboxes': [{'tag': 'person', 'fbox': [1]}]}, "picture 'b': a box tagged 'person' has fbox="),
     ],
 )
 def test_wrong_lines_are_named(tmp_path, line, sentence):
