@@ -23,7 +23,6 @@ def config(work_dir, with_loss=True, first='LoadAnnotations', **overrides):
 
 def test_losses_are_those_of_the_model_and_scores_stay(tmp_path):
     cfg = config(tmp_path)
-    cfg.default_hooks.checkpoint = None
     runner = Runner.from_cfg(sample_everything(cfg))
     metrics = runner.val()
     names = [name for name in metrics if name.startswith('val/')]

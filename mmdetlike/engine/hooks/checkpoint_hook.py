@@ -95,6 +95,11 @@ class CheckpointHook(MMEngineCheckpointHook):
                 'To go on from them in place of starting anew: --resume; to have them removed: --overwrite'
             )
 
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        """Save the best checkpoint, but not of a validation by itself (``Runner.val``), which has trained nothing."""
+        if hasattr(self, 'file_backend'):  # set before training
+            super().after_val_epoch(runner, metrics or {})
+
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Convert what will be written to plain values, which our reader takes."""
         checkpoint.update(plain_checkpoint(checkpoint))
