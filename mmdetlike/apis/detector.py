@@ -35,7 +35,7 @@ def init_detector(
 
     Args:
         config: Config file, name of a shipped config or of published weights, or ``Config``; or a YAML file of
-            Detectron2, or ``'torchvision://maskrcnn_resnet50_fpn_v2'``, with which a checkpoint of that toolbox is taken.
+            Detectron2, or ``'torchvision://maskrcnn_resnet50_fpn_v2'``, which take checkpoints of that toolbox.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
         palette: Colors of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
             A device in its place is taken as one, and a dict after it as ``cfg_options``, as scripts for OpenMMLab's

@@ -18,8 +18,10 @@ from tests.models.tiny import batch, make_sample, predict
 QUICK = {'fcos', 'mask_rcnn', 'dino'}
 # largest difference of a sorted score under bfloat16, which keeps 8 bits
 BF16_SCORES = 0.03
-# its batch norms, which have not seen an image, let activations grow from layer to layer
-BF16_SCORES_OF = {'yolox': 0.2}
+# twice through a backbone whose batch norms have not seen an image, maps get so large that no proposal is a box
+FINDS_NOTHING = {'detectors'}
+# its batch norms, which have not seen an image, let activations grow from layer to layer; a region has several scores
+BF16_SCORES_OF = {'yolox': 0.2, 'crowddet': 0.05}
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +104,12 @@ def test_compiled_model_predicts_the_same(family):
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
 
 
+def maps_of(model, dtype) -> tuple:
+    """Feature maps of an image, computed in a precision."""
+    with torch.no_grad(), torch.autocast('cpu', dtype=dtype, enabled=dtype != torch.float32):
+        return model.extract_feat(batch(model, [make_sample(2)])['inputs'])
+
+
 @pytest.mark.parametrize('family', FAMILIES)
 def test_predictions_under_autocast(family):
     model = build(family)
@@ -118,6 +126,11 @@ def test_predictions_under_autocast(family):
     assert half.bboxes.dtype == half.scores.dtype == torch.float32
     # near ties may change what survives suppression
     count = min(len(exact), len(half))
+    if family in FINDS_NOTHING:
+        exact_maps, half_maps = maps_of(model, torch.float32), maps_of(model, torch.bfloat16)
+        for exact_map, half_map in zip(exact_maps, half_maps):
+            assert (half_map.float() - exact_map).norm() <= 0.25 * exact_map.norm()
+        return
     assert count > 0 and abs(len(exact) - len(half)) <= 2
     scores = [pred.scores.sort(descending=True).values[:count] for pred in (half, exact)]
     torch.testing.assert_close(*scores, atol=BF16_SCORES_OF.get(family, BF16_SCORES), rtol=0)

@@ -74,6 +74,7 @@ ASSIGNERS = dict(
     FoveaAssigner=dict(scale_ranges=((0, 1000),)),
     GridAssigner=dict(pos_iou_thr=0.5, neg_iou_thr=0.5),
     MaxIoUAssigner=dict(pos_iou_thr=0.5, neg_iou_thr=0.4),
+    MultiInstanceAssigner=dict(pos_iou_thr=0.5, neg_iou_thr=0.4),
     PointAssigner={},
     PointRangeAssigner=dict(regress_ranges=((-1, 1000),), center_sample_radius=1.5),
     RegionAssigner={},

@@ -38,7 +38,8 @@ def assert_same_shapes(boxes, polygons):
     assert len(boxes) == len(polygons)
     for corners, expected in zip(geometry.corners(boxes), polygons):
         got = Polygon(corners.tolist())
-        assert got.symmetric_difference(expected).area <= 1e-6 * expected.area + 1e-6
+        # of nearly equal polygons GEOS may get areas of differences wrong, but not distances
+        assert got.hausdorff_distance(expected) <= 1e-6 * expected.length + 1e-6
 
 
 @quick

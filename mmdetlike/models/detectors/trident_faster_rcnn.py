@@ -1,5 +1,7 @@
 """Scale-Aware Trident Networks for Object Detection, arXiv 1901.01892."""
 
+from collections.abc import Sequence
+
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -44,6 +46,12 @@ class TridentFasterRCNN(FasterRCNN):
     def proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
         """In testing: each image's proposals, branch by branch."""
         return super().proposals(x, self._for_each_branch(samples))
+
+    def detect_proposals(
+        self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]
+    ) -> tuple[list[InstanceData], list[int]]:
+        """Each image's proposals, branch by branch, and how many there are."""
+        return super().detect_proposals(x, list(img_shapes) * self.backbone.num_branches_run)
 
     def _for_each_branch(self, samples: SampleList) -> SampleList:
         return list(samples) * self.backbone.num_branches_run

@@ -49,7 +49,7 @@ def boxinst(num_classes: int = 3) -> dict:
     del cfg['mask_head']['max_masks_to_train']
     # at the first iteration, which tests look at, the loss of pairs has its full weight
     cfg['mask_head'].update(type='BoxInstMaskHead', topk_masks_per_img=20, warmup_iters=0)
-    return dict(cfg, data_preprocessor=preprocessor)
+    return dict(cfg, type='BoxInst', data_preprocessor=preprocessor)
 
 
 @family

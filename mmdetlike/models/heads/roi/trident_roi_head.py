@@ -29,16 +29,21 @@ class TridentRoIHead(StandardRoIHead):
         self.num_branch = num_branch
         self.test_branch_idx = test_branch_idx
 
-    def predict_boxes(
-        self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList
-    ) -> list[InstanceData]:
-        """Boxes of each image; ``proposals`` are those of each image, branch by branch."""
+    def detect_boxes(
+        self,
+        x: Sequence[Tensor],
+        proposals: Sequence[InstanceData],
+        samples: SampleList,
+        counts: Sequence[int] | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Boxes of each image; ``proposals``, and ``counts``, are those of each image, branch by branch."""
         num_branches = len(proposals) // max(len(samples), 1)
-        results = super().predict_boxes(x, proposals, list(samples) * num_branches)
+        results = super().detect_boxes(x, proposals, list(samples) * num_branches, counts)
         if num_branches <= 1:
             return results
         merged = []
         for i in range(len(samples)):
-            found = InstanceData.cat(results[i :: len(samples)])
-            merged.append(suppress(found, self.test_cfg.nms, self.test_cfg.max_per_img))
+            found = InstanceData.cat([InstanceData(**of_branch) for of_branch in results[i :: len(samples)]])
+            kept = suppress(found, self.test_cfg.nms, self.test_cfg.max_per_img)
+            merged.append({name: kept[name] for name in ('bboxes', 'scores', 'labels')})
         return merged

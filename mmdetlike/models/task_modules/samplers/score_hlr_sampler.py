@@ -79,7 +79,7 @@ class ScoreHLRSampler(RandomSampler):
             weights[negatives[chosen]] = chosen_weights.to(weights)
             return negatives[chosen]
 
-        result = self.draw(assign_result, priors, gt_instances, self.choose_positives, choose_negatives)
+        result = self.sample_with(assign_result, priors, gt_instances, self.choose_positives, choose_negatives)
         result.class_weights = torch.cat([torch.ones_like(weights[result.pos_inds]), weights[result.neg_inds]])
         return result
 

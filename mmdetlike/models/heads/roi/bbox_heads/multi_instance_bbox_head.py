@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
@@ -142,18 +141,18 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
-    def predict(self, rois: Tensor, preds: tuple, img_meta: dict, cfg: ConfigDict) -> InstanceData:
+    def detect(self, rois: Tensor, preds: tuple, img_shape: tuple[int, int], cfg: ConfigDict) -> dict[str, Tensor]:
         """Boxes of one image, in pixels of the network's input; see ``RegionHead``."""
         logits, deltas = float32_if_half(*preds)
         scores = logits.softmax(-1)[..., FOREGROUND]
         region, instance, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
         moved = self.deltas_of_class(deltas[region, instance], labels)
-        boxes = self.bbox_coder.decode(rois[region, 1:], moved, max_shape=img_meta['img_shape'])
+        boxes = self.bbox_coder.decode(rois[region, 1:], moved, max_shape=img_shape)
         scores = scores[region, instance, labels]
         kept = set_nms(boxes, scores, region, labels, cfg.nms.iou_threshold)
         if cfg.max_per_img > 0:
             kept = kept[: cfg.max_per_img]
-        return InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])
+        return dict(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])
 
 
 def set_nms(boxes: Tensor, scores: Tensor, regions: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
