@@ -12,6 +12,7 @@ import torch
 from mmdetlike.apis import inference_detector, init_detector
 from mmdetlike.compat.detectron2 import is_detectron2_config, read_config, read_pickle, whole_config
 from mmdetlike.compat.detectron2.lists import evaluate
+from mmdetlike.compat.detectron2.whole import untranslated_settings
 from mmdetlike.errors import CheckpointError, ConfigError
 from tests.models.reference_tools import FOLDER, load, module
 
@@ -75,6 +76,20 @@ def test_whole_config_has_the_schedule(config):
     assert whole['param_scheduler'][1]['milestones'] == [60000, 80000]
     assert whole['optim_wrapper']['optimizer']['lr'] == 0.01
     assert whole['train_dataloader']['dataset']['pipeline'][2]['scales'][0] == (1333, 640)
+
+
+def test_settings_that_are_left_out_are_named(config):
+    cfg = read_config(config)
+    assert untranslated_settings(cfg) == []
+    cfg['SOLVER']['LR_SCHEDULER_NAME'] = 'WarmupCosineLR'
+    cfg['SOLVER']['CLIP_GRADIENTS']['ENABLED'] = True
+    cfg['TEST']['AUG']['ENABLED'] = True
+    cfg['DATASETS']['TRAIN'] = ['lvis_v1_train']
+    with pytest.warns(UserWarning, match='LR_SCHEDULER_NAME=.*TEST.AUG.ENABLED=True; DATASETS=lvis_v1_train'):
+        whole = whole_config(cfg)
+    assert whole['optim_wrapper']['clip_grad'] == dict(type='value', clip_value=1.0)
+    cfg['SOLVER']['CLIP_GRADIENTS']['CLIP_TYPE'] = 'norm'
+    assert "SOLVER.CLIP_GRADIENTS.CLIP_TYPE='norm'" in untranslated_settings(cfg)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,54 @@
 """A whole Detectron2 config -> a config of ours that trains, tests and predicts."""
 
+import warnings
 from collections.abc import Mapping
 
 from .model import model_config
+
+# settings of training and testing that are not translated, with the value for which nothing is lost
+UNTRANSLATED = {
+    'DATALOADER.SAMPLER_TRAIN': 'TrainingSampler',
+    'INPUT.CROP.ENABLED': False,
+    'MODEL.LOAD_PROPOSALS': False,
+    'SOLVER.BIAS_LR_FACTOR': 1.0,
+    'SOLVER.LR_SCHEDULER_NAME': 'WarmupMultiStepLR',
+    'SOLVER.REFERENCE_WORLD_SIZE': 0,
+    'SOLVER.WEIGHT_DECAY_BIAS': None,
+    'TEST.AUG.ENABLED': False,
+    'TEST.PRECISE_BN.ENABLED': False,
+}
+# Detectron2 clips the gradient of each parameter by its own norm, mmengine those of all together
+CLIPPED_ALIKE = 'value'
+
+
+def untranslated_settings(cfg: Mapping) -> list[str]:
+    """``KEY=VALUE`` of each setting that asks for something that ``whole_config`` leaves out.
+
+    Args:
+        cfg: The config as plain data with all keys.
+    """
+    found = {key: _value_at(cfg, key) for key in UNTRANSLATED}
+    told = [f'{key}={value!r}' for key, value in found.items() if value not in (None, UNTRANSLATED[key])]
+    clipping = cfg['SOLVER'].get('CLIP_GRADIENTS') or {}
+    if clipping.get('ENABLED') and clipping['CLIP_TYPE'] != CLIPPED_ALIKE:
+        told.append(f'SOLVER.CLIP_GRADIENTS.CLIP_TYPE={clipping["CLIP_TYPE"]!r}')
+    names = [*cfg['DATASETS']['TRAIN'], *cfg['DATASETS']['TEST']]
+    if not all('coco_2017' in name for name in names):
+        told.append(f'DATASETS={", ".join(names)} (data is looked for below data/coco)')
+    return told
+
+
+def _value_at(cfg: Mapping, key: str):
+    for name in key.split('.'):
+        cfg = cfg.get(name) if isinstance(cfg, Mapping) else None
+    return cfg
 
 
 def whole_config(cfg: Mapping) -> dict:
     """Translate model, pipelines and schedule.
 
-    Data stays where configs of ours have it: below ``data/coco``, to be changed where it lies elsewhere.
+    Data stays where configs of ours have it: below ``data/coco``, to be changed where it lies elsewhere. A warning
+    names the settings that are left out (``untranslated_settings``).
 
     Args:
         cfg: The config as plain data with all keys.
@@ -17,6 +57,9 @@ def whole_config(cfg: Mapping) -> dict:
         ConfigError: A setting has no counterpart here.
     """
     solver = cfg['SOLVER']
+    left_out = untranslated_settings(cfg)
+    if left_out:
+        warnings.warn(f'not translated from the config of Detectron2: {"; ".join(left_out)}', stacklevel=2)
     return dict(
         default_scope='mmdetlike',
         model=model_config(cfg),
@@ -53,7 +96,11 @@ def _optimizer(solver: Mapping) -> dict:
     decay = solver['WEIGHT_DECAY'] or 1.0
     norm_factor = solver['WEIGHT_DECAY_NORM'] / decay
     kind = 'AmpOptimWrapper' if solver['AMP']['ENABLED'] else 'OptimWrapper'
-    return dict(type=kind, optimizer=optimizer, paramwise_cfg=dict(norm_decay_mult=norm_factor))
+    wrapper = dict(type=kind, optimizer=optimizer, paramwise_cfg=dict(norm_decay_mult=norm_factor))
+    clipping = solver.get('CLIP_GRADIENTS') or {}
+    if clipping.get('ENABLED') and clipping['CLIP_TYPE'] == CLIPPED_ALIKE:
+        wrapper['clip_grad'] = dict(type='value', clip_value=clipping['CLIP_VALUE'])
+    return wrapper
 
 
 def _schedule(solver: Mapping) -> list[dict]:
