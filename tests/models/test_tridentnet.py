@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from mmengine.structures import InstanceData
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones import TridentResNet
@@ -46,10 +45,10 @@ def test_what_several_branches_find_is_one_object(monkeypatch):
 
     def of_branch(image, score):
         scores = torch.full((2,), score)
-        return InstanceData(bboxes=boxes + image, scores=scores, labels=torch.zeros(2, dtype=torch.long))
+        return dict(bboxes=boxes + image, scores=scores, labels=torch.zeros(2, dtype=torch.long))
 
     found = [of_branch(image, 0.5 + 0.1 * branch) for branch in range(3) for image in range(2)]
-    monkeypatch.setattr(StandardRoIHead, 'predict_boxes', lambda self, x, proposals, samples: found)
+    monkeypatch.setattr(StandardRoIHead, 'detect_boxes', lambda self, x, proposals, samples, counts: found)
     results = model.roi_head.predict_boxes((), [None] * 6, [make_sample(1), make_sample(1)])
     assert [len(result) for result in results] == [2, 2]
     torch.testing.assert_close(results[1].bboxes, boxes + 1)
