@@ -41,7 +41,7 @@ model = dict(
             type='SingleRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=2),
             out_channels=64,
-            featmap_strides=[8, 16],
+            featmap_strides=[8, 16, 32],
             finest_scale=48,
         ),
         mask_head=[mask_head] * num_stages,

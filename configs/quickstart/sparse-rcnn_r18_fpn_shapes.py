@@ -47,7 +47,7 @@ model = dict(
         num_stages=num_stages,
         stage_loss_weights=[1] * num_stages,
         proposal_feature_channel=64,
-        bbox_roi_extractor=dict(out_channels=64, featmap_strides=[8, 16], finest_scale=48),
+        bbox_roi_extractor=dict(out_channels=64, featmap_strides=[8, 16, 32], finest_scale=48),
         bbox_head=[bbox_head] * num_stages,
     ),
     train_cfg=dict(rcnn=[rcnn] * num_stages),

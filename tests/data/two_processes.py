@@ -32,6 +32,10 @@ def short_config(name: str, work_dir: Path):
     shorten(cfg.train_dataloader.dataset, 6)
     cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+    if 'source_ratio' in cfg.train_dataloader.sampler:  # labeled and unlabeled pictures in each batch, without an end
+        cfg.train_dataloader.batch_size = 2
+        cfg.train_dataloader.sampler.update(batch_size=2, source_ratio=[1, 1])
+        cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=3)
     for kind in ('val', 'test'):
         cfg[f'{kind}_cfg'] = cfg[f'{kind}_dataloader'] = cfg[f'{kind}_evaluator'] = None
     cfg.param_scheduler = None
