@@ -19,6 +19,7 @@ VIDEO_SUFFIXES = (
     *('.ts', '.mts', '.m2ts', '.3gp', '.3g2', '.ogv', '.asf', '.vob'),
 )
 _DEFAULT_FPS = 25.0
+GIF_END = b'\x3b'
 # A damaged frame is passed over. Where a video doesn't say how long it is, so many in a row are its end.
 _MAX_FAILURES = 100
 
@@ -84,10 +85,20 @@ def read_frames(video: Video) -> Iterator[np.ndarray]:
         yield frame
     if count == 0:
         raise ImageError(video.path, 'it is a video without a frame that can be read')
-    if count < video.frames:
+    if _is_gif_cut_short(video.path):  # its number of frames is that of those found
+        warnings.warn(f'{video.path}: the file is cut short; {count} frames could be read', stacklevel=2)
+    elif count < video.frames:
         warnings.warn(
             f'{video.path}: {count} of the {video.frames} frames that it announces could be read', stacklevel=2
         )
+
+
+def _is_gif_cut_short(path: str) -> bool:
+    """Whether a GIF, which doesn't announce its frames, lacks the byte that ends each."""
+    if Path(path).suffix.lower() != '.gif' or not Path(path).is_file():
+        return False
+    content = Path(path).read_bytes()
+    return content.startswith(b'GIF8') and not content.rstrip(b'\0').endswith(GIF_END)
 
 
 def _video_frames(video: Video) -> Iterator[np.ndarray]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from mmdetlike.apis.results import ResultWriter
 from mmdetlike.apis.sources import Item
-from mmdetlike.apis.videos import Video, read_frames
+from mmdetlike.apis.videos import Video, probe, read_frames
 from mmdetlike.datasets.errors import ImageError
 from tests.apis.helpers import files_below, picture, write_pictures, write_video
 
@@ -139,3 +140,16 @@ def test_a_video_without_frames(inferencer, tmp_path):
     write_video(tmp_path / 'a.avi', 0, 'MJPG')
     with pytest.raises(ImageError, match=r'a\.avi: it is a video without a frame that can be read'):
         inferencer(tmp_path / 'a.avi')
+
+
+def test_a_gif_that_is_cut_short(tmp_path):
+    pictures = [Image.fromarray(np.full((40, 40, 3), value, np.uint8)) for value in (10, 90, 170, 250)]
+    path = tmp_path / 'a.gif'
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert len(list(read_frames(probe(str(path))))) == 4
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    with pytest.warns(UserWarning, match=r'a\.gif: the file is cut short; \d frames could be read'):
+        list(read_frames(probe(str(path))))
