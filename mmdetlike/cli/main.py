@@ -24,6 +24,7 @@ COMMANDS = {
     'predict': Command('detect objects in pictures, folders or videos'),
     'browse': Command('draw what a dataset yields, with its ground truth'),
     'config': Command('print a config, list those that are shipped, or explain a type'),
+    'get-flops': Command('count parameters, multiply-adds and activations, module by module'),
     'logs': Command('plot curves from logs of training, or measure its speed'),
     'make-shapes': Command('draw a data set of coloured shapes to disk'),
     'voc-to-coco': Command('convert annotations of PASCAL VOC to one COCO file'),
