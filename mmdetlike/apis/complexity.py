@@ -54,14 +54,10 @@ def measure(model: nn.Module, data: list[dict]) -> list[Complexity]:
     Returns:
         The model first, then its modules in their order.
     """
-    with (
-        _without_gradients(model),
-        _fused_layers_off(),
-        _counted(_output_numbers()) as activations,
-        _counted() as flops,
-    ):
-        counters = {'flops': flops, 'activations': activations}
-        with attributed(model, counters) as own:
+    flops = FlopCounterMode(display=False)
+    activations = FlopCounterMode(display=False, custom_mapping=_output_numbers())
+    with _without_gradients(model), _fused_layers_off(), activations, flops:
+        with attributed(model, {'flops': flops, 'activations': activations}) as own:
             predict_batch(model, data)
     return [_complexity(name, module, own) for name, module in model.named_modules()]
 
@@ -75,10 +71,6 @@ def _complexity(name: str, module: nn.Module, own: dict[str, Counter]) -> Comple
     parameters = sum(parameter.numel() for parameter in module.parameters())
     multiply_adds = sums['flops'] // PER_MULTIPLY_ADD
     return Complexity(name, type(module).__name__, parameters, multiply_adds, sums['activations'])
-
-
-def _counted(formulas: dict | None = None) -> FlopCounterMode:
-    return FlopCounterMode(display=False, custom_mapping=formulas)
 
 
 def _output_numbers() -> dict:

@@ -35,7 +35,8 @@ COMMANDS = {
 
 def usage() -> str:
     """What `mmdetlike --help` prints."""
-    lines = [f'  {name:<12} {command.help}' for name, command in COMMANDS.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:<{width}} {command.help}' for name, command in COMMANDS.items()]
     return '\n'.join(
         [
             'usage: mmdetlike COMMAND [arguments]',
