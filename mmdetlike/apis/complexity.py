@@ -56,9 +56,9 @@ def measure(model: nn.Module, data: list[dict]) -> list[Complexity]:
     """
     flops = FlopCounterMode(display=False)
     activations = FlopCounterMode(display=False, custom_mapping=_output_numbers())
-    with _without_gradients(model), _fused_layers_off(), activations, flops:
-        with attributed(model, {'flops': flops, 'activations': activations}) as own:
-            predict_batch(model, data)
+    counters = {'flops': flops, 'activations': activations}
+    with _countable(model), activations, flops, attributed(model, counters) as own:
+        predict_batch(model, data)
     return [_complexity(name, module, own) for name, module in model.named_modules()]
 
 
@@ -85,27 +85,23 @@ def _output_numbers() -> dict:
 
 
 @contextlib.contextmanager
-def _without_gradients(model: nn.Module) -> Iterator[None]:
-    """Within this context no parameter asks for a gradient: torch's counter fails on one that is handed to a module."""
+def _countable(model: nn.Module) -> Iterator[None]:
+    """Within this context torch's counter sees all that a model does.
+
+    It fails on a parameter that is handed to a module and asks for a gradient; and torch's fused transformer layers
+    are no operator that it knows.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    fused = torch.backends.mha.get_fastpath_enabled()
     for parameter in trained:
         parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
-
-
-@contextlib.contextmanager
-def _fused_layers_off() -> Iterator[None]:
-    """Within this context a transformer layer of torch is computed by the operators that are counted."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextlib.contextmanager
