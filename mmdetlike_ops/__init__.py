@@ -45,7 +45,7 @@ from .roi_pool import RoIPool, roi_pool
 from .rotated_boxes import rotated_boxes_from_detectron2, rotated_boxes_to_detectron2
 from .rotated_feature_align import rotated_feature_align
 from .saconv import ConvAWS2d, SAConv2d
-from .sigmoid_focal_loss import SigmoidFocalLoss, sigmoid_focal_loss
+from .sigmoid_focal_loss import SigmoidFocalLoss, sigmoid_focal_loss, sigmoid_focal_loss_star
 from .soft_nms import soft_nms
 from .softmax_focal_loss import SoftmaxFocalLoss, softmax_focal_loss
 from .weighted_boxes_fusion import weighted_boxes_fusion
@@ -133,6 +133,7 @@ __all__ = [
     'rotated_boxes_to_detectron2',
     'rotated_feature_align',
     'sigmoid_focal_loss',
+    'sigmoid_focal_loss_star',
     'soft_nms',
     'weighted_boxes_fusion',
     'softmax_focal_loss',

@@ -13,7 +13,9 @@ class FrozenBatchNorm2d(nn.Module):
     """Batch normalization whose statistics and affine parameters are constants.
 
     `weight`, `bias`, `running_mean` and `running_var`, each (c,), are buffers: no optimizer and no training step
-    changes them. They have the names of `nn.BatchNorm2d`, so its checkpoints load.
+    changes them. They have the names of `nn.BatchNorm2d`, so its checkpoints load. At first the layer changes nothing:
+    the variance is 1 - eps, to which eps is added. A state with nothing but `weight` and `bias`, as Caffe2 saved it,
+    loads, too; mean and variance stay as they are.
 
     Args:
         num_features: Number of channels c.
@@ -27,7 +29,12 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer('weight', torch.ones(num_features))
         self.register_buffer('bias', torch.zeros(num_features))
         self.register_buffer('running_mean', torch.zeros(num_features))
-        self.register_buffer('running_var', torch.ones(num_features))
+        self.register_buffer('running_var', torch.ones(num_features) - eps)
+
+    @classmethod
+    def convert_frozen_batchnorm(cls, module: nn.Module) -> nn.Module:
+        """See the function `convert_frozen_batchnorm`."""
+        return convert_frozen_batchnorm(module)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize `x` (n, c, h, w)."""
@@ -35,6 +42,11 @@ class FrozenBatchNorm2d(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         state_dict.pop(f'{prefix}num_batches_tracked', None)  # saved by nn.BatchNorm2d, of no use to constants
+        statistics = ('running_mean', 'running_var')
+        # Caffe2 merged the statistics into weight and bias; one of the two alone is a damaged file
+        merged = f'{prefix}weight' in state_dict and not any(f'{prefix}{name}' in state_dict for name in statistics)
+        if merged:
+            state_dict.update({f'{prefix}{name}': getattr(self, name) for name in statistics})
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:

@@ -53,7 +53,7 @@ def batched_nms(
     boxes: Tensor,
     scores: Tensor,
     idxs: Tensor,
-    nms_cfg: dict | None,
+    nms_cfg: dict | float | None,
     class_agnostic: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Non-maximum suppression within each class: boxes of different class never suppress each other.
@@ -62,10 +62,11 @@ def batched_nms(
         boxes: (n, 4) xyxy in pixels; (n, 5) rotated boxes for 'nms_rotated', (n, 8) quadrilaterals for 'nms_quadri'.
         scores: (n,).
         idxs: (n,) class (or level, or image) of each box, integers.
-        nms_cfg: None only sorts by score. Else a dict with `type` ('nms', the default, 'soft_nms', 'nms_rotated' or
-            'nms_quadri'), the arguments of that function (`iou_threshold` or `iou_thr`), and `max_num` (at most that
-            many boxes in all), `class_agnostic` (wins over the argument) and `split_thr` (from so many boxes on classes
-            are told apart even so, as the OpenMMLab ops library does from 10000 on; never unless it is given).
+        nms_cfg: None only sorts by score. A number is the `iou_threshold` of 'nms'. Else a dict with `type` ('nms', the
+            default, 'soft_nms', 'nms_rotated' or 'nms_quadri'), the arguments of that function (`iou_threshold` or
+            `iou_thr`), and `max_num` (at most that many boxes in all), `class_agnostic` (wins over the argument) and
+            `split_thr` (from so many boxes on classes are told apart even so, as the OpenMMLab ops library does from
+            10000 on; never unless it is given).
         class_agnostic: Ignore `idxs`: every box may suppress every other, however many there are.
 
     Returns:
@@ -77,6 +78,8 @@ def batched_nms(
     """
     if nms_cfg is None:
         return _sort_by_score(boxes, scores)
+    if isinstance(nms_cfg, (int, float)):
+        nms_cfg = {'iou_threshold': nms_cfg}
     kind, settings = _read_settings(nms_cfg)
     check_scored_boxes('batched_nms', boxes, scores, COLUMNS.get(kind, 4))
     check_vector('batched_nms', 'idxs', idxs, boxes.shape[0])

@@ -1,10 +1,13 @@
 """RoIAlign: features of regions by bilinear sampling."""
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from ._checks import check_choice, check_regions, check_sampling_ratio
+from ._checks import check_choice, check_regions, check_sampling_ratio, check_table
 from ._library import kernels, register_backward
 
 _MODES = ('avg', 'max')
@@ -43,7 +46,7 @@ register_backward('roi_align', _backward, _setup_context)
 
 def roi_align(
     x: Tensor,
-    rois: Tensor,
+    rois: Tensor | Sequence[Tensor],
     output_size: int | tuple[int, int],
     spatial_scale: float = 1.0,
     sampling_ratio: int = 0,
@@ -54,10 +57,11 @@ def roi_align(
 
     Args:
         x: (n, c, h, w) features.
-        rois: (k, 5), image index in the batch and xyxy in pixels of the image. They carry no gradient.
+        rois: (k, 5), image index in the batch and xyxy in pixels of the image; or a list with the boxes (k_i, 4) of
+            each image. They carry no gradient.
         output_size: Bins (height, width), or one number for both.
         spatial_scale: Pixels of the features per pixel of the image.
-        sampling_ratio: Samples of a bin along each axis; 0 takes one per feature pixel: ceil(size of the bin).
+        sampling_ratio: Samples of a bin along each axis; 0 or less takes one per feature pixel: ceil(size of the bin).
         pool_mode: 'avg' or 'max' of the samples of a bin.
         aligned: Pixel centers lie at half coordinates (shift by -0.5). Without it a region measures at least 1 x 1.
 
@@ -71,6 +75,8 @@ def roi_align(
         RuntimeError: A region names an image that the batch does not have (CPU; on CUDA its features are 0).
     """
     height, width = _pair(output_size)
+    if isinstance(rois, (list, tuple)) and all(isinstance(boxes, Tensor) for boxes in rois):
+        rois = _with_image_indices(x, rois)
     check_regions('roi_align', x, rois, height, width)
     check_sampling_ratio('roi_align', sampling_ratio)
     check_choice('roi_align', 'pool_mode', pool_mode, _MODES)
@@ -78,6 +84,16 @@ def roi_align(
     return kernels.roi_align(
         x, rois, height, width, float(spatial_scale), int(sampling_ratio), pool_mode == 'max', bool(aligned)
     )[0]
+
+
+def _with_image_indices(x: Tensor, boxes_of_images: Sequence[Tensor]) -> Tensor:
+    """Regions (k, 5) of a list with the boxes (k_i, 4) of each image of the batch `x`."""
+    if len(boxes_of_images) != len(x):
+        raise ValueError(f'roi_align: rois has boxes of {len(boxes_of_images)} images, x has {len(x)} images')
+    for index, boxes in enumerate(boxes_of_images):
+        check_table('roi_align', f'rois[{index}]', boxes, 4)
+    indexed = [F.pad(boxes, (1, 0), value=index) for index, boxes in enumerate(boxes_of_images)]
+    return torch.cat(indexed) if indexed else x.new_zeros(0, 5)
 
 
 class RoIAlign(nn.Module):
@@ -110,8 +126,8 @@ class RoIAlign(nn.Module):
         self.aligned = aligned
         self.use_torchvision = use_torchvision
 
-    def forward(self, x: Tensor, rois: Tensor) -> Tensor:
-        """Features (k, c, height, width) of `rois` (k, 5)."""
+    def forward(self, x: Tensor, rois: Tensor | Sequence[Tensor]) -> Tensor:
+        """Features (k, c, height, width) of `rois` (k, 5), or of a list with the boxes (k_i, 4) of each image."""
         return roi_align(
             x, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.pool_mode, self.aligned
         )

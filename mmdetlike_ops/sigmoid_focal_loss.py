@@ -1,6 +1,7 @@
-"""Sigmoid focal loss of logits against class indices."""
+"""Sigmoid focal losses of logits against class indices or binary targets."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._checks import check_choice, check_device, check_floating, check_vector
@@ -46,24 +47,92 @@ def sigmoid_focal_loss(
     -(1 - alpha) p^gamma log(1 - p); stable for logits of any size.
 
     Args:
-        input: (n, c) logits.
-        target: (n,) class indices, int64; c (or anything outside 0..c-1) is background.
+        input: (n, c) logits; of any shape where targets are binary.
+        target: (n,) class indices, int64; c (or anything outside 0..c-1) is background. Or binary targets of the shape
+            of `input`, of a floating dtype; they may lie between 0 and 1.
         gamma: How much easy examples lose weight; not negative.
-        alpha: Weight of positives against negatives.
-        weight: (c,) factor of a row by its target class; a background row counts 1.
-        reduction: 'none', 'sum', or 'mean': the sum over the number of rows.
+        alpha: Weight of positives against negatives; a negative number weights neither.
+        weight: (c,) factor of a row by its target class; a background row counts 1. Not with binary targets.
+        reduction: 'none', 'sum', or 'mean': the sum over the number of rows, over that of elements where targets are
+            binary.
 
     Returns:
-        (n, c) for 'none', else a scalar.
+        The shape of `input` for 'none', else a scalar.
 
     Raises:
         TypeError, ValueError: An argument has a wrong type, shape, device or value.
     """
+    if _are_binary(input, target):
+        return _binary_focal_loss(input, target, gamma, alpha, weight, reduction)
     check_focal('sigmoid_focal_loss', input, target, gamma, reduction)
+    if alpha < 0:  # the kernel knows only alpha and 1 - alpha: two equal halves make a whole
+        return 2 * sigmoid_focal_loss(input, target, gamma, 0.5, weight, reduction)
     loss = kernels.sigmoid_focal_loss(input, target, float(gamma), float(alpha))
     if weight is not None:
         loss = loss * weight_of_rows('sigmoid_focal_loss', weight, target, input.shape[1])[:, None]
     return reduce_rows(loss, reduction)
+
+
+def _are_binary(input: Tensor, target: Tensor) -> bool:
+    tensors = isinstance(input, Tensor) and isinstance(target, Tensor)
+    return tensors and target.is_floating_point() and target.shape == input.shape
+
+
+def _binary_focal_loss(input, target, gamma, alpha, weight, reduction):
+    op = 'sigmoid_focal_loss'
+    check_binary(op, input, target, gamma, reduction)
+    if weight is not None:
+        raise ValueError(f'{op}: weight is given with binary targets, factors of classes need class indices')
+    # the probability of the other label: what makes an example hard
+    error = torch.sigmoid(input) * (1 - target) + torch.sigmoid(-input) * target
+    loss = F.binary_cross_entropy_with_logits(input, target, reduction='none') * error**gamma
+    if alpha >= 0:
+        loss = loss * (alpha * target + (1 - alpha) * (1 - target))
+    return reduce_elements(loss, reduction)
+
+
+def sigmoid_focal_loss_star(
+    input: Tensor, target: Tensor, gamma: float = 1.0, alpha: float = -1.0, reduction: str = 'none'
+) -> Tensor:
+    """Sigmoid focal loss star (the appendix of Focal Loss for Dense Object Detection, arXiv 1708.02002).
+
+    With x_t = input where the target is 1 and -input where it is 0, an element costs -log(sigmoid(gamma x_t)) / gamma.
+
+    Args:
+        input: Logits of any shape.
+        target: Binary targets of the same shape, of a floating dtype.
+        gamma: Steepness; positive.
+        alpha: Weight of positives against negatives; a negative number weights neither.
+        reduction: 'none', 'sum', or 'mean' over all elements.
+
+    Returns:
+        The shape of `input` for 'none', else a scalar.
+
+    Raises:
+        TypeError, ValueError: An argument has a wrong type, shape, device or value.
+    """
+    op = 'sigmoid_focal_loss_star'
+    check_binary(op, input, target, gamma, reduction)
+    if gamma == 0:
+        raise ValueError(f'{op}: gamma is 0, a positive number is expected')
+    signed = input * (2 * target - 1)
+    loss = -F.logsigmoid(gamma * signed) / gamma
+    if alpha >= 0:
+        loss = loss * (alpha * target + (1 - alpha) * (1 - target))
+    return reduce_elements(loss, reduction)
+
+
+def check_binary(op: str, input: Tensor, target: Tensor, gamma: float, reduction: str) -> None:
+    """Raise unless `input` are logits, `target` floating numbers of the same shape, and the settings are valid."""
+    check_floating(op, 'input', input)
+    check_floating(op, 'target', target)
+    if target.shape != input.shape:
+        shapes = f'{tuple(input.shape)} and {tuple(target.shape)}'
+        raise ValueError(f'{op}: input and target have the shapes {shapes}, twice the same is expected')
+    check_device(op, 'target', target, input.device)
+    if gamma < 0:
+        raise ValueError(f'{op}: gamma is {gamma}, a number from 0 on is expected')
+    check_choice(op, 'reduction', reduction, _REDUCTIONS)
 
 
 def check_focal(op: str, input: Tensor, target: Tensor, gamma: float, reduction: str) -> None:
@@ -92,6 +161,13 @@ def reduce_rows(loss: Tensor, reduction: str) -> Tensor:
     if reduction == 'none':
         return loss
     return loss.sum() if reduction == 'sum' else loss.sum() / max(loss.shape[0], 1)
+
+
+def reduce_elements(loss: Tensor, reduction: str) -> Tensor:
+    """`loss` itself for 'none', its sum, or its mean over all elements, 0 where there are none."""
+    if reduction == 'none':
+        return loss
+    return loss.sum() if reduction == 'sum' else loss.sum() / max(loss.numel(), 1)
 
 
 class FocalLoss(nn.Module):

@@ -175,6 +175,10 @@ def focal(m: Maker) -> dict[str, Tensor]:
     return {'input': 3 * m.normal(8 * m.count, 7), 'target': m.integers(9, 8 * m.count)}
 
 
+def binary_targets(m: Maker) -> dict[str, Tensor]:
+    return {'input': 3 * m.normal(8 * m.count, 7), 'target': m.integers(2, 8 * m.count, 7).float()}
+
+
 def rotations(m: Maker) -> dict[str, Tensor]:
     indices = torch.stack([torch.randperm(36, generator=m.rng) + 1 for _ in range(8)], dim=-1)
     return {'input': m.normal(3, 2, 4, 3, 3), 'indices': indices.view(4, 3, 3, 8)}
@@ -243,6 +247,10 @@ CASES = {
     'sigmoid_focal_loss': Case(
         ops.sigmoid_focal_loss, focal, {'reduction': 'none'}, ('input',), ({'input': 0, 'target': 0}, {'input': 1}),
         {'gamma': -1.0, 'reduction': 'median'}, rounding=8,
+    ),
+    'sigmoid_focal_loss_star': Case(
+        ops.sigmoid_focal_loss_star, binary_targets, {'gamma': 2.0}, ('input',), ({'input': 0, 'target': 0},),
+        {'gamma': 0.0, 'reduction': 'median'}, True, rounding=8,
     ),
     'softmax_focal_loss': Case(
         ops.softmax_focal_loss, focal, {'reduction': 'none'}, ('input',), ({'input': 0, 'target': 0},),

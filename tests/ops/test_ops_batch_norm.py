@@ -98,3 +98,23 @@ def test_naive_sync_batch_norm_settings():
     assert "stats_mode='N'" in repr(NaiveSyncBatchNorm(3, stats_mode='N'))
     with pytest.raises(ValueError, match=r"stats_mode is 'n', one of \('', 'N'\) is expected"):
         NaiveSyncBatchNorm(3, stats_mode='n')
+
+
+def test_a_new_frozen_norm_changes_nothing():
+    x = torch.randn(2, 3, 4, 5) * 100
+    for eps in (1e-5, 1e-3):
+        assert torch.equal(FrozenBatchNorm2d(3, eps)(x), x)
+
+
+def test_weight_and_bias_alone_load_as_caffe2_saved_them():
+    model = nn.Sequential(FrozenBatchNorm2d(2))
+    model.load_state_dict({'0.weight': torch.tensor([2.0, 3]), '0.bias': torch.tensor([0.0, 1])})
+    x = torch.ones(1, 2, 1, 1)
+    assert model(x).flatten().tolist() == [2.0, 4.0]
+    damaged = {'0.weight': torch.ones(2), '0.bias': torch.ones(2), '0.running_mean': torch.ones(2)}
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "0.running_var"'):
+        model.load_state_dict(damaged)
+
+
+def test_the_class_converts_as_the_function_does():
+    assert isinstance(FrozenBatchNorm2d.convert_frozen_batchnorm(nn.BatchNorm2d(2)), FrozenBatchNorm2d)

@@ -2,7 +2,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmdetlike_ops import SigmoidFocalLoss, SoftmaxFocalLoss, sigmoid_focal_loss, softmax_focal_loss
+from mmdetlike_ops import (
+    SigmoidFocalLoss,
+    SoftmaxFocalLoss,
+    sigmoid_focal_loss,
+    sigmoid_focal_loss_star,
+    softmax_focal_loss,
+)
 
 
 def definition(x, target, gamma, alpha):
@@ -171,3 +177,40 @@ def test_softmax_on_cuda(cuda, problem, dtype):
         results.append((loss.detach().cpu(), torch.autograd.grad(loss.sum(), x)[0].cpu()))
     for actual, expected in zip(*results):
         torch.testing.assert_close(actual, expected, rtol=1e-4 if x.element_size() > 2 else 1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize('alpha', [0.25, 0.0, -1.0])
+def test_binary_targets_give_what_class_indices_give(problem, alpha):
+    x, target = problem
+    binary = F.one_hot(target, 8)[:, :-1].float()
+    for reduction in ('none', 'sum'):
+        by_index = sigmoid_focal_loss(x, target, alpha=alpha, reduction=reduction)
+        torch.testing.assert_close(sigmoid_focal_loss(x, binary, alpha=alpha, reduction=reduction), by_index)
+
+
+def test_a_negative_alpha_weights_neither(problem):
+    x, target = problem
+    sign = 2.0 * F.one_hot(target, 8)[:, :-1] - 1
+    expected = -(torch.sigmoid(-sign * x) ** 2) * F.logsigmoid(sign * x)
+    torch.testing.assert_close(sigmoid_focal_loss(x, target, alpha=-1, reduction='none'), expected)
+    mean = sigmoid_focal_loss(x.flatten(), (sign > 0).float().flatten(), alpha=-1)
+    torch.testing.assert_close(mean, expected.mean())
+
+
+def test_focal_loss_star():
+    x, target = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 0.0])
+    expected = torch.log1p(torch.exp(torch.tensor([-6.0, -3.0]))) / 3
+    torch.testing.assert_close(sigmoid_focal_loss_star(x, target, gamma=3.0), expected)
+    weighted = sigmoid_focal_loss_star(x, target, gamma=3.0, alpha=0.25, reduction='sum')
+    torch.testing.assert_close(weighted, 0.25 * expected[0] + 0.75 * expected[1])
+    assert sigmoid_focal_loss_star(x[:0], target[:0], reduction='mean').item() == 0
+
+
+def test_binary_targets_are_checked():
+    x = torch.zeros(3, 2)
+    with pytest.raises(ValueError, match=r'have the shapes \(3, 2\) and \(3,\), twice the same'):
+        sigmoid_focal_loss_star(x, torch.zeros(3))
+    with pytest.raises(ValueError, match='factors of classes need class indices'):
+        sigmoid_focal_loss(x, x, weight=torch.ones(2))
+    with pytest.raises(ValueError, match='gamma is 0, a positive number'):
+        sigmoid_focal_loss_star(x, x, gamma=0)

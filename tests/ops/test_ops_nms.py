@@ -246,3 +246,10 @@ def test_a_cpu_build_refuses_cuda_tensors(monkeypatch):
             RuntimeError, match='boxes is on cuda:0, but the kernels were compiled without CUDA; compile'
         ):
             nms(boxes, scores, 0.5)
+
+
+def test_a_number_is_the_threshold_of_nms_within_classes():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8]])
+    scores = torch.tensor([0.5, 0.9, 0.7])
+    _, kept = batched_nms(boxes, scores, torch.tensor([0, 0, 1]), 0.5)
+    assert kept.tolist() == [1, 2]

@@ -195,3 +195,16 @@ def test_bad_input(change, error, words):
     good = {'x': torch.zeros(1, 3, 8, 8), 'rois': torch.zeros(2, 5), 'output_size': 2}
     with pytest.raises(error, match=words):
         roi_align(**{**good, **change})
+
+
+def test_boxes_of_each_image_as_a_list():
+    x = torch.arange(2 * 3 * 8 * 9.0).reshape(2, 3, 8, 9)
+    boxes = [torch.tensor([[0.0, 1, 5, 6]]), torch.tensor([[2.0, 2, 7, 7], [1.0, 0, 3, 3]])]
+    rois = torch.cat([torch.tensor([[0.0], [1], [1]]), torch.cat(boxes)], dim=1)
+    assert torch.equal(roi_align(x, boxes, 2, sampling_ratio=-1), roi_align(x, rois, 2))
+    assert roi_align(x, [torch.zeros(0, 4)] * 2, 2).shape == (0, 3, 2, 2)
+    assert roi_align(x[:0], [], 2).shape == (0, 3, 2, 2)
+    with pytest.raises(ValueError, match='rois has boxes of 1 images, x has 2 images'):
+        roi_align(x, boxes[:1], 2)
+    with pytest.raises(ValueError, match=r'rois\[1\] has shape \(2, 5\), \(n, 4\) is expected'):
+        roi_align(x, [boxes[0], rois[1:]], 2)

@@ -42,10 +42,18 @@ GROUPS = {
 }
 # the toolbox has no such types
 OURS = {
+    'CategoryAreaCrop',
+    'FixedSizeCrop',
     'FrozenBN',
     'LoadShapesImage',
     'MonitorCheckHook',
     'PointRangeAssigner',
+    'RandomBrightness',
+    'RandomContrast',
+    'RandomExtent',
+    'RandomLighting',
+    'RandomRotation',
+    'RandomSaturation',
     'ReportHook',
     'SOLOV2MaskFeatures',
     'ShapesDataset',

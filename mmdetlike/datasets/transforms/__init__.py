@@ -4,6 +4,7 @@ from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.affine import RandomAffine, RandomShift
 from mmdetlike.datasets.transforms.albu import Albu
 from mmdetlike.datasets.transforms.base import BaseTransform
+from mmdetlike.datasets.transforms.blend import RandomBrightness, RandomContrast, RandomLighting, RandomSaturation
 from mmdetlike.datasets.transforms.center_crop_pad import RandomCenterCropPad
 from mmdetlike.datasets.transforms.clips import PackTrackInputs, TransformBroadcaster, UniformRefFrameSample
 from mmdetlike.datasets.transforms.colour import PhotoMetricDistortion, YOLOXHSVRandomAug
@@ -23,6 +24,7 @@ from mmdetlike.datasets.transforms.enhance import (
     SolarizeAdd,
 )
 from mmdetlike.datasets.transforms.erasing import CutOut, RandomErasing
+from mmdetlike.datasets.transforms.fixed_crop import CategoryAreaCrop, FixedSizeCrop
 from mmdetlike.datasets.transforms.flip import RandomFlip
 from mmdetlike.datasets.transforms.formatting import PackDetInputs, image_to_tensor
 from mmdetlike.datasets.transforms.geometric import GeometricTransform
@@ -59,6 +61,7 @@ from mmdetlike.datasets.transforms.policies import AutoAugment, RandAugment
 from mmdetlike.datasets.transforms.resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize, SegRescale
 from mmdetlike.datasets.transforms.resize_edges import CenterCrop, FixScaleResize, ResizeShortestEdge
 from mmdetlike.datasets.transforms.slant import GeomTransform, Rotate, ShearX, ShearY, TranslateX, TranslateY
+from mmdetlike.datasets.transforms.turn import RandomExtent, RandomRotation
 from mmdetlike.datasets.transforms.wrappers import (
     MultiBranch,
     ProposalBroadcaster,
@@ -76,6 +79,7 @@ __all__ = [
     'Brightness',
     'CachedMixUp',
     'CachedMosaic',
+    'CategoryAreaCrop',
     'CenterCrop',
     'Color',
     'ColorTransform',
@@ -91,6 +95,7 @@ __all__ = [
     'FilterAnnotations',
     'FixScaleResize',
     'FixShapeResize',
+    'FixedSizeCrop',
     'GeomTransform',
     'GeometricTransform',
     'ImageError',
@@ -121,15 +126,21 @@ __all__ = [
     'RandAugment',
     'RandomAffine',
     'RandomApply',
+    'RandomBrightness',
     'RandomCenterCropPad',
     'RandomChoice',
     'RandomChoiceResize',
+    'RandomContrast',
     'RandomCrop',
     'RandomErasing',
+    'RandomExtent',
     'RandomFlip',
     'RandomGrayscale',
+    'RandomLighting',
     'RandomOrder',
     'RandomResize',
+    'RandomRotation',
+    'RandomSaturation',
     'RandomShift',
     'Resize',
     'ResizeShortestEdge',

@@ -1,6 +1,7 @@
 """Boxes and the geometry that they carry."""
 
 from mmdetlike.structures.bbox.base_boxes import BaseBoxes
+from mmdetlike.structures.bbox.box_mode import BoxMode
 from mmdetlike.structures.bbox.box_type import (
     box_types,
     cat_boxes,
@@ -13,7 +14,7 @@ from mmdetlike.structures.bbox.box_type import (
     stack_boxes,
 )
 from mmdetlike.structures.bbox.horizontal_boxes import HorizontalBoxes
-from mmdetlike.structures.bbox.overlaps import bbox_overlaps
+from mmdetlike.structures.bbox.overlaps import bbox_overlaps, pairwise_ioa
 from mmdetlike.structures.bbox.quadri_boxes import QuadriBoxes
 from mmdetlike.structures.bbox.rotated_boxes import RotatedBoxes
 from mmdetlike.structures.bbox.transforms import (
@@ -30,6 +31,7 @@ from mmdetlike.structures.bbox.transforms import (
 
 __all__ = [
     'BaseBoxes',
+    'BoxMode',
     'HorizontalBoxes',
     'QuadriBoxes',
     'RotatedBoxes',
@@ -48,6 +50,7 @@ __all__ = [
     'get_box_tensor',
     'get_box_type',
     'get_box_wh',
+    'pairwise_ioa',
     'register_box',
     'roi2bbox',
     'scale_boxes',

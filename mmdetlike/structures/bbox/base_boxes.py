@@ -69,6 +69,10 @@ class BaseBoxes(ABC):
         """(...), in pixels."""
         return geometry.sizes(self.tensor)[..., 1]
 
+    def nonempty(self, threshold: float = 0.0) -> Tensor:
+        """(...) bool: whether both sides are longer than ``threshold`` pixels."""
+        return geometry.is_larger(self.tensor, threshold)
+
     def translate_(self, distances: tuple[float, float]) -> None:
         """Shift by (x, y)."""
         self.tensor.copy_(geometry.translate(self.tensor, distances))

@@ -51,6 +51,14 @@ def bbox_overlaps(
     return overlaps
 
 
+def pairwise_ioa(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Intersection over the area of ``boxes2``, (n, m), of boxes (n, 4) and (m, 4), xyxy in pixels.
+
+    ``bbox_overlaps(..., mode='iof')`` divides by the area of its first argument instead.
+    """
+    return bbox_overlaps(boxes2, boxes1, mode='iof').T
+
+
 def _check(bboxes1: Tensor, bboxes2: Tensor, mode: str, is_aligned: bool) -> None:
     if mode not in MODES:
         raise ValueError(f'mode={mode!r} is unknown; expected one of {", ".join(MODES)}.')

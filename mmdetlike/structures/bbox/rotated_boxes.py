@@ -1,5 +1,7 @@
 """Rotated boxes."""
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -48,6 +50,20 @@ class RotatedBoxes(BaseBoxes):
     def regularize_boxes(self, angle_version: str) -> Tensor:
         """The same rectangles (..., n, 5) as an angle version writes them; see `geometry.regularize`."""
         return geometry.regularize(self.tensor, angle_version)
+
+    def clip_upright_(self, img_shape: tuple[int, int], clip_angle_threshold: float = 1.0) -> None:
+        """Clip boxes that are almost axis-aligned to an image of (h, w); others stay whole.
+
+        Args:
+            img_shape: (h, w).
+            clip_angle_threshold: Largest angle, in degrees either way, of a box that is clipped. Its angle stays.
+        """
+        angles = geometry.wrap(self.angles, -math.pi, 2 * math.pi)
+        is_upright = angles.abs() <= math.radians(clip_angle_threshold)
+        upright = torch.cat([self.tensor[..., :4], torch.zeros_like(self.tensor[..., 4:])], dim=-1)
+        clipped = geometry.to_rotated(geometry.clip(geometry.to_horizontal(upright), img_shape))
+        clipped = torch.cat([clipped[..., :4], self.tensor[..., 4:]], dim=-1)
+        self.tensor.copy_(torch.where(is_upright[..., None], clipped, self.tensor))
 
     def flip_(self, img_shape: tuple[int, int], direction: str = 'horizontal') -> None:
         """Mirror with an image of (h, w): 'horizontal' (left becomes right), 'vertical' or 'diagonal' (both)."""

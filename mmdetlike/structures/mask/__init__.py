@@ -4,6 +4,7 @@ from mmdetlike.structures.mask.base_masks import BaseInstanceMasks
 from mmdetlike.structures.mask.bitmap_masks import BitmapMasks
 from mmdetlike.structures.mask.polygon import polygon_area, polygons_to_bitmap, rle_to_bitmap
 from mmdetlike.structures.mask.polygon_masks import PolygonMasks
+from mmdetlike.structures.mask.roi_masks import ROIMasks
 from mmdetlike.structures.mask.run_lengths import run_lengths
 from mmdetlike.structures.mask.segmentation import Segmentation, encode_segmentation, read_runs, read_segmentation
 
@@ -11,6 +12,7 @@ __all__ = [
     'BaseInstanceMasks',
     'BitmapMasks',
     'PolygonMasks',
+    'ROIMasks',
     'Segmentation',
     'encode_segmentation',
     'polygon_area',

@@ -1,8 +1,5 @@
 """Keypoints of regions as heatmaps: Mask R-CNN, arXiv 1703.06870, section 5."""
 
-from collections.abc import Sequence
-
-import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -11,7 +8,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
-from mmdetlike.structures.bbox import geometry
+from mmdetlike.structures.keypoints import heatmap_targets, heatmaps_to_keypoints
 from mmdetlike.utils.dist import mean_over_ranks
 
 DEFAULT_LOSS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
@@ -103,57 +100,5 @@ class DeconvKeypointHead(BaseModule):
             Points (n, K, 2) in pixels, and scores (n, K) in [0, 1]: the share of the heatmap at the point.
         """
         heatmaps = float32_if_half(heatmaps)[0]
-        points = heatmaps.new_zeros(*heatmaps.shape[:2], 2)
-        scores = heatmaps.new_zeros(heatmaps.shape[:2])
-        for i, (maps, size) in enumerate(zip(heatmaps, pixel_sizes(boxes))):
-            points[i], scores[i] = peaks(maps, size)
-        extent = geometry.sizes(boxes).clamp(min=1)
-        return boxes[:, None, :2] + points * extent[:, None], scores
-
-
-def heatmap_targets(keypoints: Tensor, boxes: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Cells in which keypoints lie, and which keypoints are valid.
-
-    Args:
-        keypoints: (p, K, 3) x, y in pixels and visibility.
-        boxes: (p, 4) xyxy, the regions.
-        size: Height and width of the heatmaps.
-
-    Returns:
-        Indices (p, K) into flattened heatmaps, and (p, K) bool: the keypoint is labeled and lies in its region.
-    """
-    height, width = size
-    cells_per_side = keypoints.new_tensor([width, height])
-    corner = boxes[:, None, :2]
-    extent = geometry.sizes(boxes)[:, None]
-    cells = ((keypoints[..., :2] - corner) * (cells_per_side / extent)).floor()
-    # a point on the right or bottom border belongs to the last cell
-    cells = torch.where(keypoints[..., :2] == boxes[:, None, 2:], cells_per_side - 1, cells)
-    valid = ((cells >= 0) & (cells < cells_per_side)).all(-1) & (keypoints[..., 2] > 0)
-    cells = torch.where(valid[..., None], cells, 0).long()
-    return cells[..., 1] * width + cells[..., 0], valid
-
-
-def pixel_sizes(boxes: Tensor) -> list[list[int]]:
-    """Height and width of boxes (n, 4) in whole pixels, rounded up, at least 1."""
-    return geometry.sizes(boxes).clamp(min=1).ceil().long().flip(-1).tolist()
-
-
-def peaks(heatmaps: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The best pixel of each heatmap of one region.
-
-    Args:
-        heatmaps: (K, h, w) logits.
-        size: Height and width of the region in pixels.
-
-    Returns:
-        Points (K, 2), x and y in [0, 1] of the region, and scores (K,).
-    """
-    # resized to the region's own pixels, so that peaks are as fine as the image
-    full = F.interpolate(heatmaps[None], size=size, mode='bicubic', align_corners=False)[0].flatten(1)
-    best, inds = full.max(1)
-    # the softmax is taken over the cells of the heatmap, whose number doesn't depend on the region
-    scores = (best - heatmaps.flatten(1).logsumexp(1)).exp().clamp(max=1)
-    x = (inds % size[1] + 0.5) / size[1]
-    y = (torch.div(inds, size[1], rounding_mode='floor') + 0.5) / size[0]
-    return torch.stack([x, y], dim=-1), scores
+        keypoints = heatmaps_to_keypoints(heatmaps, boxes)
+        return keypoints[..., :2], keypoints[..., 3]
