@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint_files import check_is_file
-from mmdetlike.utils.command import add_run_options, prepare_environment, quick_imports, say_start
+from mmdetlike.utils.command import OPTIMIZATIONS, add_run_options, prepare_environment, quick_imports, say_start
 from mmdetlike.utils.config_files import find_config
 
 OF_TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr')
@@ -28,6 +28,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--tta',
         action='store_true',
         help='test on versions of each image, by tta_pipeline and tta_model',
+    )
+    parser.add_argument(
+        '--optimize', choices=OPTIMIZATIONS, help='make the model fast: folded batch norms, precision, compiled parts'
     )
     add_run_options(parser)
     return parser.parse_args(argv)
@@ -53,6 +56,9 @@ def resolve(args: argparse.Namespace):
         drawing = dict(type='DetVisualizationHook', draw=True, show=args.show, wait_time=args.wait_time)
         drawing['test_out_dir'] = args.show_dir
         cfg.default_hooks = dict(cfg.get('default_hooks') or {}, visualization=drawing)
+    if args.optimize is not None:
+        hook = dict(type='OptimizeHook', optimize=args.optimize)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
     return cfg
 
 

@@ -5,6 +5,7 @@ from .early_stopping_hook import EarlyStoppingHook
 from .epoch_hook import SetEpochInfoHook
 from .mean_teacher_hook import MeanTeacherHook
 from .monitor_check import MonitorCheckHook
+from .optimize_hook import OptimizeHook
 from .report_hook import ReportHook
 from .seed_hook import DistSamplerSeedHook
 from .switch_hooks import PipelineSwitchHook, YOLOXModeSwitchHook
@@ -21,6 +22,7 @@ __all__ = [
     'MeanTeacherHook',
     'MonitorCheckHook',
     'NumClassCheckHook',
+    'OptimizeHook',
     'PipelineSwitchHook',
     'ReportHook',
     'SetEpochInfoHook',
