@@ -22,6 +22,9 @@ COMMANDS = {
     'train': Command('train a detector from a config', 'nothing had been trained yet'),
     'test': Command('evaluate a checkpoint, or write its predictions'),
     'predict': Command('detect objects in pictures, folders or videos'),
+    'batch-predict': Command(
+        'detect objects in millions of pictures, into Parquet files', 'the same command goes on where it was'
+    ),
     'browse': Command('draw what a dataset yields, with its ground truth'),
     'config': Command('print a config, list those that are shipped, or explain a type'),
     'eval-metric': Command('compute metrics from a file of predictions'),
