@@ -28,6 +28,7 @@ COMMANDS = {
     'analyze-results': Command('draw the images that a detector does best and worst on'),
     'confusion-matrix': Command('draw which classes are taken for which'),
     'fuse-results': Command('fuse the boxes that several models found, and score them'),
+    'coco-error-analysis': Command('take the errors of a detector apart, by curves and by kinds'),
     'get-flops': Command('count parameters, multiply-adds and activations, module by module'),
     'logs': Command('plot curves from logs of training, or measure its speed'),
     'make-shapes': Command('draw a data set of coloured shapes to disk'),
