@@ -29,6 +29,7 @@ COMMANDS = {
     'confusion-matrix': Command('draw which classes are taken for which'),
     'fuse-results': Command('fuse the boxes that several models found, and score them'),
     'coco-error-analysis': Command('take the errors of a detector apart, by curves and by kinds'),
+    'dataset-stats': Command('count classes, sizes and overlaps of a dataset; find pictures that occur twice'),
     'get-flops': Command('count parameters, multiply-adds and activations, module by module'),
     'logs': Command('plot curves from logs of training, or measure its speed'),
     'make-shapes': Command('draw a data set of coloured shapes to disk'),
