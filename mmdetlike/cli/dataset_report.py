@@ -133,7 +133,7 @@ def _without_pipelines(settings):
 
 
 def _split(name: str, dataset) -> Split:
-    parts = list(_leaves(dataset))
+    parts = list(leaves(dataset))
     infos = [part.get_data_info(i) for part in parts for i in range(len(part))]
     reports = [part.report for part in parts if hasattr(part, 'report')]
     notes = [one.summary() for one in reports if one.summary()]
@@ -142,14 +142,14 @@ def _split(name: str, dataset) -> Split:
     return Split(name, list(dataset.metainfo['classes']), infos, notes, backend_args)
 
 
-def _leaves(dataset):
+def leaves(dataset):
     """The datasets within wrappers, each once, whatever repeats them."""
     inner = getattr(dataset, 'datasets', None) or ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
     if not inner:
         dataset.full_init()
         yield dataset
     for part in inner:
-        yield from _leaves(part)
+        yield from leaves(part)
 
 
 def repeated_pictures(splits: Sequence[Split]) -> dict:
