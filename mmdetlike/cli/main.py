@@ -31,6 +31,7 @@ COMMANDS = {
     'coco-error-analysis': Command('take the errors of a detector apart, by curves and by kinds'),
     'dataset-stats': Command('count classes, sizes and overlaps of a dataset; find pictures that occur twice'),
     'optimize-anchors': Command('fit the anchors of a config to its training set'),
+    'benchmark': Command('measure how fast data are loaded and a model infers'),
     'get-flops': Command('count parameters, multiply-adds and activations, module by module'),
     'logs': Command('plot curves from logs of training, or measure its speed'),
     'make-shapes': Command('draw a data set of coloured shapes to disk'),
