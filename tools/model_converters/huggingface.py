@@ -3,7 +3,8 @@
     python tools/model_converters/huggingface.py rtdetr_r50vd rtdetr_r50vd.pth
 
 The folder is what ``save_pretrained`` writes or the hub holds: ``config.json`` beside ``model.safetensors`` or
-``pytorch_model.bin``. The family is read from ``config.json``: DETR, RT-DETR and RT-DETRv2.
+``pytorch_model.bin``. The family is read from ``config.json``: DETR, RT-DETR and RT-DETRv2; ConvNeXt (both versions)
+and ViTDet are backbones, whose parameters begin with ``backbone.``.
 """
 
 import json
@@ -104,9 +105,45 @@ DETR: Rules = [
     (r'bbox_predictor\.layers\.1\.(.*)', r'bbox_head.reg_ffn.layers.1.\1'),
     (r'bbox_predictor\.layers\.2\.(.*)', r'bbox_head.fc_reg.\1'),
 ]
-FAMILIES = {'detr': DETR, 'rt_detr': RT_DETR, 'rt_detr_v2': RT_DETR}
-# constants that are computed
-IGNORED = r'.*\.n_points_scale'
+BLOCK = r'encoder\.stages\.(\d)\.layers\.(\d+)\.'
+CONVNEXT: Rules = within(
+    r'(?:convnext|convnextv2)?\.?',
+    'backbone.',
+    [
+        (r'embeddings\.patch_embeddings\.(.*)', r'downsample_layers.0.0.\1'),
+        (r'embeddings\.layernorm\.(.*)', r'downsample_layers.0.1.\1'),
+        (r'encoder\.stages\.(\d)\.downsampling_layer\.(.*)', r'downsample_layers.\1.\2'),
+        (BLOCK + r'dwconv\.(.*)', r'stages.\1.\2.depthwise_conv.\3'),
+        (BLOCK + r'layernorm\.(.*)', r'stages.\1.\2.norm.\3'),
+        (BLOCK + r'pwconv(\d)\.(.*)', r'stages.\1.\2.pointwise_conv\3.\4'),
+        (BLOCK + r'grn\.weight', r'stages.\1.\2.grn.gamma'),
+        (BLOCK + r'grn\.bias', r'stages.\1.\2.grn.beta'),
+        (BLOCK + r'layer_scale_parameter', r'stages.\1.\2.gamma'),
+        # the norms of a backbone's outputs, and the one that a classifier has
+        (r'hidden_states_norms\.stage(\d)\.(.*)', r'norm{\1+-1}.\2'),
+        (r'layernorm\.(.*)', r'norm3.\1'),
+    ],
+)
+VITDET: Rules = within(
+    r'(?:vitdet\.)?',
+    'backbone.',
+    [
+        (r'embeddings\.position_embeddings', 'pos_embed'),
+        (r'embeddings\.projection\.(.*)', r'patch_embed.proj.\1'),
+        (r'encoder\.layer\.(\d+)\.attention\.(.*)', r'blocks.\1.attn.\2'),
+        (r'encoder\.layer\.(\d+)\.((?:norm|mlp).*)', r'blocks.\1.\2'),
+    ],
+)
+FAMILIES = {
+    'detr': DETR,
+    'rt_detr': RT_DETR,
+    'rt_detr_v2': RT_DETR,
+    'convnext': CONVNEXT,
+    'convnextv2': CONVNEXT,
+    'vitdet': VITDET,
+}
+# constants that are computed, and the classifiers of backbones
+IGNORED = r'.*\.n_points_scale|classifier\..*'
 
 
 def rename(name: str, rules: Rules, layers: int) -> str:
@@ -154,12 +191,13 @@ def convert_state(state: dict[str, Tensor], config: dict) -> dict[str, Tensor]:
     family = config.get('model_type')
     if family not in FAMILIES:
         raise CheckpointError(f'config.json says model_type={family!r}, one of {sorted(FAMILIES)} is expected')
-    layers = config['decoder_layers']
+    layers = config.get('decoder_layers', 0)  # backbones have none
     used = {name: value for name, value in state.items() if not re.fullmatch(IGNORED, name)}
     renamed = {rename(name, FAMILIES[family], layers): value for name, value in used.items()}
     labels = 'dn_query_generator.label_embedding.weight'
     if labels in renamed:  # the last row is that of padding, which is no query here
         renamed[labels] = renamed[labels][:-1]
+    renamed = {name: value.flatten() if '.grn.' in name else value for name, value in renamed.items()}
     return join_projections(renamed)
 
 
