@@ -66,7 +66,8 @@ class Registry(MMEngineRegistry):
         found = super().get(key)
         if found is None and scope in CLASSIFIERS and importlib.util.find_spec(scope) is None:
             raise ConfigError(
-                f'type={key!r} is of {scope}, which is not installed; of its types {SCOPE} has {", ".join(OF_CLASSIFIERS)}',
+                f'type={key!r} is of {scope}, which is not installed; '
+                f'of its types {SCOPE} has {", ".join(OF_CLASSIFIERS)}',
                 unknown_type=key,
             )
         return found

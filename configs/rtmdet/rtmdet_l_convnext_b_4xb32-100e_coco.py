@@ -1,6 +1,6 @@
 _base_ = './rtmdet_l_8xb32-300e_coco.py'
 
-checkpoint_file = 'https://download.openmmlab.com/mmclassification/v0/convnext/convnext-base_in21k-pre-3rdparty_in1k-384px_20221219-4570f792.pth'  # noqa: E501
+checkpoint_file = 'https://download.openmmlab.com/mmclassification/v0/convnext/convnext-base_in21k-pre-3rdparty_in1k-384px_20221219-4570f792.pth'
 norm_cfg = dict(type='GN', num_groups=32)
 
 model = dict(

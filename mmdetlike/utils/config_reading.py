@@ -237,9 +237,10 @@ def import_custom_modules(config: MMEngineConfig) -> None:
 
 def _without_classifiers(where: str, name: str) -> str:
     package = name.partition('.')[0]
+    types = ' and '.join(OF_CLASSIFIERS)
     return (
-        f'{where}: custom_imports: {name} is not installed, and not needed for the types {" and ".join(OF_CLASSIFIERS)} '
-        f'of {package}, which are part of {SCOPE}'
+        f'{where}: custom_imports: {name} is not installed, and not needed for the types {types} of {package}, '
+        f'which are part of {SCOPE}'
     )
 
 

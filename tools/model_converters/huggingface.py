@@ -3,7 +3,8 @@
     python tools/model_converters/huggingface.py rtdetr_r50vd rtdetr_r50vd.pth
 
 The folder is what ``save_pretrained`` writes or the hub holds: ``config.json`` beside ``model.safetensors`` or
-``pytorch_model.bin``. The family is read from ``config.json``: DETR, RT-DETR and RT-DETRv2; ConvNeXt (both versions)
+``pytorch_model.bin``. The family is read from ``config.json``: DETR, Conditional DETR, Deformable DETR,
+RT-DETR and RT-DETRv2; ConvNeXt (both versions)
 and ViTDet are backbones, whose parameters begin with ``backbone.``.
 """
 
@@ -105,6 +106,46 @@ DETR: Rules = [
     (r'bbox_predictor\.layers\.1\.(.*)', r'bbox_head.reg_ffn.layers.1.\1'),
     (r'bbox_predictor\.layers\.2\.(.*)', r'bbox_head.fc_reg.\1'),
 ]
+# attention whose contents and positions have projections of their own, under the names of today and of published weights
+CONDITIONAL_ATTENTION: Rules = [
+    (r'self_attn\.([qk])_(content|pos)_proj\.(.*)', r'self_attn.\1\2_proj.\3'),
+    (r'sa_([qk])(content|pos)_proj\.(.*)', r'self_attn.\1\2_proj.\3'),
+    (r'(?:self_attn\.|sa_)v_proj\.(.*)', r'self_attn.v_proj.\1'),
+    (r'self_attn\.(?:out_proj|o_proj)\.(.*)', r'self_attn.out_proj.\1'),
+    (r'(?:encoder_attn\.q_pos_sine|ca_qpos_sine)_proj\.(.*)', r'cross_attn.qpos_sine_proj.\1'),
+    (r'encoder_attn\.([qk])_(content|pos)_proj\.(.*)', r'cross_attn.\1\2_proj.\3'),
+    (r'ca_([qk])(content|pos)_proj\.(.*)', r'cross_attn.\1\2_proj.\3'),
+    (r'(?:encoder_attn\.|ca_)v_proj\.(.*)', r'cross_attn.v_proj.\1'),
+    (r'encoder_attn\.(?:out_proj|o_proj)\.(.*)', r'cross_attn.out_proj.\1'),
+]
+CONDITIONAL_DETR: Rules = [
+    *within(r'model\.decoder\.layers\.(\d+)\.', r'decoder.layers.\1.', CONDITIONAL_ATTENTION),
+    (r'model\.(decoder\.(?:query_scale|ref_point_head)\..*)', r'\1'),
+    *DETR,
+]
+DEFORMABLE_ATTENTION: Rules = [
+    (r'self_attn\.((?:sampling_offsets|attention_weights|value_proj|output_proj)\..*)', r'self_attn.\1'),
+    *ENCODER_LAYER,
+]
+DEFORMABLE_DETR: Rules = [
+    *within(r'model\.backbone\.(?:conv_encoder\.)?model\.', 'backbone.', PLAIN_RESNET),
+    (r'model\.level_embed', 'level_embed'),
+    # the first three levels are maps of the backbone
+    (r'model\.input_proj\.([012])\.0\.(.*)', r'neck.convs.\1.conv.\2'),
+    (r'model\.input_proj\.([012])\.1\.(.*)', r'neck.convs.\1.gn.\2'),
+    (r'model\.input_proj\.(\d)\.0\.(.*)', r'neck.extra_convs.{\1+-3}.conv.\2'),
+    (r'model\.input_proj\.(\d)\.1\.(.*)', r'neck.extra_convs.{\1+-3}.gn.\2'),
+    (r'model\.query_position_embeddings\.(.*)', r'query_embedding.\1'),
+    (r'model\.reference_points\.(.*)', r'reference_points_fc.\1'),
+    (r'model\.enc_output\.(.*)', r'memory_trans_fc.\1'),
+    (r'model\.enc_output_norm\.(.*)', r'memory_trans_norm.\1'),
+    (r'model\.pos_trans\.(.*)', r'pos_trans_fc.\1'),
+    (r'model\.pos_trans_norm\.(.*)', r'pos_trans_norm.\1'),
+    *within(r'model\.encoder\.layers\.(\d+)\.', r'encoder.layers.\1.', DEFORMABLE_ATTENTION),
+    *within(r'model\.decoder\.layers\.(\d+)\.', r'decoder.layers.\1.', DECODER_LAYER),
+    (r'(?:model\.decoder\.)?class_embed\.(\d+)\.(.*)', r'bbox_head.cls_branches.\1.\2'),
+    (r'(?:model\.decoder\.)?bbox_embed\.(\d+)\.layers\.(\d)\.(.*)', r'bbox_head.reg_branches.\1.{2*\2}.\3'),
+]
 BLOCK = r'encoder\.stages\.(\d)\.layers\.(\d+)\.'
 CONVNEXT: Rules = within(
     r'(?:convnext|convnextv2)?\.?',
@@ -136,6 +177,8 @@ VITDET: Rules = within(
 )
 FAMILIES = {
     'detr': DETR,
+    'conditional_detr': CONDITIONAL_DETR,
+    'deformable_detr': DEFORMABLE_DETR,
     'rt_detr': RT_DETR,
     'rt_detr_v2': RT_DETR,
     'convnext': CONVNEXT,
@@ -182,6 +225,18 @@ def join_projections(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
+def repeat_branches(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Give every decoder layer the predicting branches that are stored once where all layers share them."""
+    repeated = dict(state)
+    for name, value in state.items():
+        match = re.fullmatch(r'bbox_head\.(cls|reg)_branches\.0\.(.*)', name)
+        if match is None:
+            continue
+        for layer in range(1, layers):
+            repeated.setdefault(f'bbox_head.{match[1]}_branches.{layer}.{match[2]}', value)
+    return repeated
+
+
 def convert_state(state: dict[str, Tensor], config: dict) -> dict[str, Tensor]:
     """Our state of a model of ``transformers`` with this ``config``.
 
@@ -198,7 +253,7 @@ def convert_state(state: dict[str, Tensor], config: dict) -> dict[str, Tensor]:
     if labels in renamed:  # the last row is that of padding, which is no query here
         renamed[labels] = renamed[labels][:-1]
     renamed = {name: value.flatten() if '.grn.' in name else value for name, value in renamed.items()}
-    return join_projections(renamed)
+    return join_projections(repeat_branches(renamed, layers))
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict]:

@@ -133,7 +133,7 @@ class ConvNeXt(BaseModule):
             the second version.
         out_indices: Stages, from 0 to 3, whose maps ``forward`` returns; negative ones count from the end.
         frozen_stages: The first so many stages, and the downsampling in front of each, get no gradient.
-        gap_before_final_norm: Whether outputs are the means of maps, (B, C), as classifiers have them, in place of maps.
+        gap_before_final_norm: Whether outputs are the means of maps, (B, C), which classifiers have.
         with_cp: Recompute activations in the backward pass to save memory.
         init_cfg: Weight initialization.
 
@@ -157,7 +157,7 @@ class ConvNeXt(BaseModule):
         frozen_stages: int = 0,
         gap_before_final_norm: bool = True,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = INIT,  # noqa: B006
+        init_cfg: dict | list[dict] | None = INIT,
     ) -> None:
         super().__init__(init_cfg)
         depths, channels = stage_sizes(arch)
