@@ -106,7 +106,7 @@ DETR: Rules = [
     (r'bbox_predictor\.layers\.1\.(.*)', r'bbox_head.reg_ffn.layers.1.\1'),
     (r'bbox_predictor\.layers\.2\.(.*)', r'bbox_head.fc_reg.\1'),
 ]
-# attention whose contents and positions have projections of their own, under the names of today and of published weights
+# attention whose contents and positions have projections of their own: names of today and of published weights
 CONDITIONAL_ATTENTION: Rules = [
     (r'self_attn\.([qk])_(content|pos)_proj\.(.*)', r'self_attn.\1\2_proj.\3'),
     (r'sa_([qk])(content|pos)_proj\.(.*)', r'self_attn.\1\2_proj.\3'),

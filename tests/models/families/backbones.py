@@ -13,7 +13,7 @@ def convnext(num_classes: int = 3) -> dict:
     sizes = dict(depths=[1, 1, 1, 1], channels=[8, 16, 32, 64])
     cfg['backbone'] = dict(type='mmpretrain.ConvNeXt', arch=sizes, out_indices=[1, 2, 3])
     cfg['neck'].update(in_channels=[16, 32, 64], start_level=0)
-    cfg['backbone'].update(gap_before_final_norm=False, layer_scale_init_value=1.0)
+    cfg['backbone'].update(gap_before_final_norm=False, layer_scale_init_value=0.1)
     return cfg
 
 
