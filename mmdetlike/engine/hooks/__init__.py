@@ -3,6 +3,7 @@ from .checkpoint_hook import CheckpointHook
 from .checks import CheckInvalidLossHook, NumClassCheckHook
 from .early_stopping_hook import EarlyStoppingHook
 from .epoch_hook import SetEpochInfoHook
+from .half_gradients_hook import Fp16CompresssionHook
 from .mean_teacher_hook import MeanTeacherHook
 from .monitor_check import MonitorCheckHook
 from .optimize_hook import OptimizeHook
@@ -19,6 +20,7 @@ __all__ = [
     'DetVisualizationHook',
     'DistSamplerSeedHook',
     'EarlyStoppingHook',
+    'Fp16CompresssionHook',
     'MeanTeacherHook',
     'MonitorCheckHook',
     'NumClassCheckHook',

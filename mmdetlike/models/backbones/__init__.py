@@ -1,3 +1,4 @@
+from .convnext import ConvNeXt
 from .csp_darknet import CSPDarknet
 from .cspnext import CSPNeXt
 from .darknet import Darknet
@@ -16,3 +17,4 @@ from .ssd_vgg import SSDVGG
 from .swin import SwinTransformer
 from .timm_backbone import TIMMBackbone
 from .trident_resnet import TridentResNet
+from .vit import ViT
