@@ -24,7 +24,8 @@ class CTResNetNeck(BaseModule):
         in_channel: What toolbox 2.x calls ``in_channels``.
 
     Raises:
-        ValueError: No number of channels or no filters are given, or ``num_deconv_filters`` and ``num_deconv_kernels`` differ in number.
+        ValueError: No number of channels or no filters are given, or ``num_deconv_filters`` and
+            ``num_deconv_kernels`` differ in number.
     """
 
     def __init__(
