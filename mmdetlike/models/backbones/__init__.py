@@ -10,6 +10,7 @@ from .mobilenet_v2 import MobileNetV2
 from .pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from .regnet import RegNet
 from .res2net import Res2Net
+from .res_layer import ResLayer, SimplifiedBasicBlock
 from .resnest import ResNeSt
 from .resnet import PResNet, ResNet, ResNetV1d
 from .resnext import ResNeXt

@@ -40,6 +40,8 @@ from .prior_generators import (
     SSDAnchorGenerator,
     YOLOAnchorGenerator,
     anchor_inside_flags,
+    calc_region,
+    images_to_levels,
 )
 from .priors import Priors
 from .samplers import (

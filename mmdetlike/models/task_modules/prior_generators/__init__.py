@@ -5,5 +5,5 @@ from .point_generator import MlvlPointGenerator
 from .rotated_anchor_generator import FakeRotatedAnchorGenerator
 from .sized_anchor_generator import SizedAnchorGenerator
 from .ssd_anchor_generator import SSDAnchorGenerator
-from .utils import anchor_inside_flags
+from .utils import anchor_inside_flags, calc_region, images_to_levels
 from .yolo_anchor_generator import YOLOAnchorGenerator
