@@ -76,14 +76,21 @@ def _predictor(model: Mapping, weights: Sequence[float]) -> dict:
         raise ConfigError('MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE and USE_FED_LOSS have no counterpart here: set both False')
     kind = settings['BBOX_REG_LOSS_TYPE']
     key = 'MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE'
+    weight = instance_loss_weight(model)
     return dict(
         num_classes=model['ROI_HEADS']['NUM_CLASSES'],
         bbox_coder=coder(weights),
         reg_class_agnostic=settings['CLS_AGNOSTIC_BBOX_REG'],
         reg_decoded_bbox=is_iou_loss(kind),
-        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-        loss_bbox=box_loss(kind, settings['SMOOTH_L1_BETA'], settings['BBOX_REG_LOSS_WEIGHT'], key),
+        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=weight),
+        loss_bbox=box_loss(kind, settings['SMOOTH_L1_BETA'], weight * settings['BBOX_REG_LOSS_WEIGHT'], key),
     )
+
+
+def instance_loss_weight(model: Mapping) -> float:
+    """The factor of all losses of regions, which only Panoptic FPN has."""
+    is_panoptic = model['META_ARCHITECTURE'] == 'PanopticFPN'
+    return model['PANOPTIC_FPN']['INSTANCE_LOSS_WEIGHT'] if is_panoptic else 1.0
 
 
 def _c4_head(model: Mapping) -> dict:
@@ -140,7 +147,7 @@ def _mask_head(model: Mapping, channels: int) -> dict:
         norm_cfg=norm_config(settings['NORM'], 'MODEL.ROI_MASK_HEAD.NORM'),
         num_classes=model['ROI_HEADS']['NUM_CLASSES'],
         class_agnostic=settings['CLS_AGNOSTIC_MASK'],
-        loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+        loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=instance_loss_weight(model)),
     )
 
 
@@ -163,7 +170,11 @@ def _keypoint_parts(model: Mapping) -> dict:
             num_convs=len(widths),
             in_channels=feature_channels(model, model['ROI_HEADS']['IN_FEATURES'][0]),
             conv_out_channels=widths[0],
-            loss_keypoint=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=settings['LOSS_WEIGHT']),
+            loss_keypoint=dict(
+                type='CrossEntropyLoss',
+                use_sigmoid=False,
+                loss_weight=instance_loss_weight(model) * settings['LOSS_WEIGHT'],
+            ),
         ),
     )
 
