@@ -1,6 +1,7 @@
 """What can't be translated from a Detectron2 config is refused by its key; names of parameters that differ."""
 
 import copy
+import math
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from tests.models.reference_tools import FOLDER, load, module
 
+ROTATED = load('d2__Rotated__faster_rcnn_R_50_FPN_rotated', FOLDER / 'foreign')
 PANOPTIC = load('d2__COCO-PanopticSegmentation__panoptic_fpn_R_50_1x', FOLDER / 'foreign')
 MASK = load('d2__COCO-InstanceSegmentation__mask_rcnn_R_50_FPN_1x', FOLDER / 'foreign')
 
@@ -88,6 +90,34 @@ def test_things_are_the_last_class_of_stuff():
     # the second convolution of p4, after the first one's upsampling
     second = model.semantic_head.conv_upsample_layers[2].conv[1]
     assert torch.equal(second.gn.weight, state['sem_seg_head.p4.2.norm.weight'])
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'message'),
+    [
+        ('MODEL.MASK_ON', True, 'MODEL.MASK_ON is True with RROIHeads: expected False'),
+        ('MODEL.PROPOSAL_GENERATOR.NAME', 'RPN', "MODEL.PROPOSAL_GENERATOR.NAME is 'RPN' with RROIHeads"),
+        ('MODEL.ROI_BOX_HEAD.POOLER_TYPE', 'ROIAlignV2', "POOLER_TYPE is 'ROIAlignV2' with RROIHeads"),
+        ('MODEL.ANCHOR_GENERATOR.ANGLES', [[0], [90]], 'MODEL.ANCHOR_GENERATOR.ANGLES has 2 lists'),
+        ('MODEL.ANCHOR_GENERATOR.NAME', 'GridAnchors', "MODEL.ANCHOR_GENERATOR.NAME is 'GridAnchors'"),
+    ],
+)
+def test_rotated_parts_that_do_not_go_together_are_refused(path, value, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        model_config(changed(path, value, ROTATED))
+
+
+def test_angles_turn_the_other_way_round():
+    state = module('fill_state').state(ROTATED['state'])
+    model = MODELS.build(model_config(ROTATED['cfg']))
+    model.load_state_dict(convert_state_dict(state, model), strict=True)
+    theirs = state['roi_heads.box_predictor.bbox_pred.bias'].view(-1, 5)
+    ours = model.roi_head.bbox_head.fc_reg.bias.detach().view(-1, 5)
+    assert torch.equal(ours[:, :4], theirs[:, :4])
+    assert torch.equal(ours[:, 4], -theirs[:, 4])
+    # theirs are -60, 0 and 60 degrees counter-clockwise
+    angles = model.rpn_head.prior_generator.base_anchors[0][:3, 4]
+    assert angles.tolist() == pytest.approx([math.pi / 3, 0, -math.pi / 3])
 
 
 def test_missing_key_is_named():

@@ -72,8 +72,10 @@ def _two_stage(cfg: Mapping) -> dict:
     generator = model['PROPOSAL_GENERATOR']['NAME']
     if generator == 'PrecomputedProposals':
         return dict(type='FastRCNN', **detector, train_cfg=train_cfg, test_cfg=test_cfg)
-    if generator != 'RPN':
-        raise ConfigError(f"MODEL.PROPOSAL_GENERATOR.NAME is {generator!r}: expected 'RPN' or 'PrecomputedProposals'")
+    if generator not in ('RPN', 'RRPN'):
+        raise ConfigError(
+            f"MODEL.PROPOSAL_GENERATOR.NAME is {generator!r}: expected 'RPN', 'RRPN' or 'PrecomputedProposals'"
+        )
     train_cfg.update(rpn=rpn_training(model), rpn_proposal=proposing(model, 'TRAIN'))
     test_cfg.update(rpn=proposing(model, 'TEST'))
     kind = 'MaskRCNN' if model['MASK_ON'] else 'FasterRCNN'

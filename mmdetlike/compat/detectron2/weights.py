@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from mmdetlike.compat.rename import Rule, add_batch_counters, rename_all
+from mmdetlike.structures.bbox import geometry
 
 # constants, which our models make themselves
 SEMANTIC_LOGITS = re.compile(r'sem_seg_head\.predictor\.')
+DELTAS = re.compile(r'\.(anchor_deltas|bbox_pred)\.')
 CONSTANTS = re.compile(r'(^|\.)(pixel_mean|pixel_std)$|anchor_generator\.|\.num_batches_tracked$')
 
 
@@ -22,12 +24,20 @@ def convert_state_dict(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     kept = {name: value for name, value in state.items() if not CONSTANTS.search(name)}
     if hasattr(model, 'panoptic_fusion_head'):
         kept = {name: things_last(value) if SEMANTIC_LOGITS.match(name) else value for name, value in kept.items()}
+    if hasattr(model, 'rpn_head') and model.rpn_head.bbox_coder.box_dim == geometry.ROTATED:
+        kept = {name: turned_back(value) if DELTAS.search(name) else value for name, value in kept.items()}
     return add_batch_counters(rename_all(kept, rules(state, model)), model)
 
 
 def things_last(rows: Tensor) -> Tensor:
     """The rows (C, ...) of a panoptic model's semantic classifier, whose first class, things, is our last one."""
     return rows.roll(-1, 0)
+
+
+def turned_back(rows: Tensor) -> Tensor:
+    """The rows (5 * k, ...) of a regressor of rotated boxes, whose angles turn the other way round here."""
+    signs = rows.new_tensor([1.0, 1.0, 1.0, 1.0, -1.0])
+    return (rows.unflatten(0, (-1, 5)) * signs.view(5, *[1] * (rows.dim() - 1))).flatten(0, 1)
 
 
 def rules(state: Mapping[str, Tensor], model: nn.Module) -> list[Rule]:

@@ -23,6 +23,7 @@ from .bbox_coder import (
     DeltaXYWHHBBoxCoder,
     DeltaXYWHTHBBoxCoder,
     DeltaXYWHTRBBoxCoder,
+    DeltaXYWHTurnBBoxCoder,
     DistancePointBBoxCoder,
     LegacyDeltaXYWHBBoxCoder,
     PseudoBBoxCoder,
@@ -38,6 +39,7 @@ from .prior_generators import (
     PriorGenerator,
     SizedAnchorGenerator,
     SSDAnchorGenerator,
+    TurnedAnchorGenerator,
     YOLOAnchorGenerator,
     anchor_inside_flags,
 )
