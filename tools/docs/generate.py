@@ -54,6 +54,8 @@ OURS = {
     'RandomLighting',
     'RandomRotation',
     'RandomSaturation',
+    'RegisteredDataset',
+    'RepeatFactorSampler',
     'ReportHook',
     'SOLOV2MaskFeatures',
     'ShapesDataset',
