@@ -13,6 +13,7 @@ from pathlib import Path
 
 import code_facts
 import diagrams
+import foreign_names
 import gallery as pictures
 import zoo
 
@@ -42,12 +43,15 @@ GROUPS = {
 }
 # the toolbox has no such types
 OURS = {
+    'CallbackHook',
     'CategoryAreaCrop',
+    'ExpectedResultsHook',
     'FixedSizeCrop',
     'FrozenBN',
     'LoadShapesImage',
     'MonitorCheckHook',
     'PointRangeAssigner',
+    'PreciseBNHook',
     'RandomBrightness',
     'RandomContrast',
     'RandomExtent',
@@ -141,7 +145,17 @@ def published(arguments: str) -> str:
     return table(['model', '`configs/`', 'scores, %'], zoo.published_rows())
 
 
+def names(toolbox: str) -> str:
+    """The names of another toolbox beside ours, a table for each section."""
+    covered, missing = foreign_names.counts(toolbox)
+    parts = [f'{covered} names are covered, {missing} are not (–).\n']
+    for section, entries in foreign_names.read(toolbox).items():
+        parts.append(f'## {section}\n\n{table(["theirs", "here", "remark"], foreign_names.rows(entries))}')
+    return '\n'.join(parts)
+
+
 KINDS = dict(
+    names=names,
     methods=methods,
     code=code,
     lines=lines,

@@ -1,10 +1,13 @@
+from .callback_hook import CallbackHook
 from .channels_hook import ChannelCheckHook
 from .checkpoint_hook import CheckpointHook
 from .checks import CheckInvalidLossHook, NumClassCheckHook
 from .early_stopping_hook import EarlyStoppingHook
 from .epoch_hook import SetEpochInfoHook
+from .expected_results_hook import ExpectedResultsHook
 from .mean_teacher_hook import MeanTeacherHook
 from .monitor_check import MonitorCheckHook
+from .precise_bn_hook import PreciseBNHook
 from .report_hook import ReportHook
 from .seed_hook import DistSamplerSeedHook
 from .switch_hooks import PipelineSwitchHook, YOLOXModeSwitchHook
@@ -12,16 +15,19 @@ from .sync_norm_hook import SyncNormHook
 from .visualization_hook import DetVisualizationHook
 
 __all__ = [
+    'CallbackHook',
     'ChannelCheckHook',
     'CheckInvalidLossHook',
     'CheckpointHook',
     'DetVisualizationHook',
     'DistSamplerSeedHook',
     'EarlyStoppingHook',
+    'ExpectedResultsHook',
     'MeanTeacherHook',
     'MonitorCheckHook',
     'NumClassCheckHook',
     'PipelineSwitchHook',
+    'PreciseBNHook',
     'ReportHook',
     'SetEpochInfoHook',
     'SyncNormHook',
