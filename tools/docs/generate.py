@@ -182,13 +182,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--check', action='store_true', help='write nothing, fail if a file is out of step')
     args = parser.parse_args()
-    stale = [path for path, text in contents().items() if not path.exists() or path.read_text() != text]
+    # once: what a page imports may register types that another page lists
+    every = contents()
+    stale = [path for path, text in every.items() if not path.exists() or path.read_text() != text]
     for path in stale:
         print(path.relative_to(code_facts.ROOT))
     if args.check:
         sys.exit(1 if stale else 0)
     for path in stale:
-        path.write_text(contents()[path])
+        path.write_text(every[path])
 
 
 if __name__ == '__main__':
