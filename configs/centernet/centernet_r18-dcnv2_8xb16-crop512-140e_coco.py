@@ -2,6 +2,7 @@ _base_ = [
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/schedule_1x.py',
     '../_base_/default_runtime.py',
+    './centernet_tta.py',
 ]
 
 model = dict(
@@ -80,16 +81,17 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'border'),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'border'),
     ),
 ]
-# images of one size, five passes over the data an epoch
+# five passes over the data an epoch
 train_dataloader = dict(
     _delete_=True,
     batch_size=16,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type='RepeatDataset',
         times=5,

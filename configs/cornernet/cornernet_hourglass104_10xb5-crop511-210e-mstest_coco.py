@@ -1,4 +1,4 @@
-_base_ = ['../_base_/datasets/coco_detection.py', '../_base_/default_runtime.py']
+_base_ = ['../_base_/datasets/coco_detection.py', '../_base_/default_runtime.py', './cornernet_tta.py']
 
 model = dict(
     type='CornerNet',

@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/models/faster-rcnn_r50_fpn.py',
-    '../_base_/datasets/coco_detection.py',
+    '../_base_/datasets/crowdhuman_detection.py',
     '../_base_/schedules/schedule_1x.py',
     '../_base_/default_runtime.py',
 ]
@@ -57,45 +57,17 @@ model = dict(
     ),
 )
 
-# CrowdHuman, its annotations converted to COCO's format
-data_root = 'data/CrowdHuman/'
-person = dict(classes=('person',))
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args={{_base_.backend_args}}),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction'),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'flip', 'flip_direction'),
     ),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile', backend_args={{_base_.backend_args}}),
-    dict(type='Resize', scale=(1400, 800), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
-train_dataloader = dict(
-    dataset=dict(
-        data_root=data_root,
-        metainfo=person,
-        ann_file='annotations/train.json',
-        data_prefix=dict(img='Images/'),
-        pipeline=train_pipeline,
-    )
-)
-val_dataloader = dict(
-    dataset=dict(
-        data_root=data_root,
-        metainfo=person,
-        ann_file='annotations/val.json',
-        data_prefix=dict(img='Images/'),
-        pipeline=test_pipeline,
-    )
-)
-test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'annotations/val.json')
-test_evaluator = val_evaluator
+# pictures keep their sizes, and batches their order
+train_dataloader = dict(num_workers=4, batch_sampler=None, dataset=dict(pipeline=train_pipeline))
 
 train_cfg = dict(max_epochs=30)
 param_scheduler = [

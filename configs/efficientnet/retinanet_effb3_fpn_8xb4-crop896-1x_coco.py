@@ -20,7 +20,7 @@ model = dict(
         drop_path_rate=0.2,
         out_indices=(3, 4, 5),
         frozen_stages=0,
-        norm_cfg=dict(type='BN', requires_grad=True, eps=1e-3, momentum=0.01),
+        norm_cfg=dict(type='SyncBN', requires_grad=True, eps=1e-3, momentum=0.01),
         norm_eval=False,
         init_cfg=dict(
             type='Pretrained',

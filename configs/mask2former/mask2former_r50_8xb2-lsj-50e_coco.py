@@ -59,7 +59,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         ann_file='annotations/instances_train2017.json',
-        data_prefix=dict(img='train2017/', seg=None),
+        data_prefix=dict(img='train2017/'),
         pipeline=train_pipeline,
     )
 )
@@ -67,7 +67,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         ann_file='annotations/instances_val2017.json',
-        data_prefix=dict(img='val2017/', seg=None),
+        data_prefix=dict(img='val2017/'),
         pipeline=test_pipeline,
     )
 )

@@ -18,3 +18,4 @@ model = dict(
 )
 
 env_cfg = dict(cudnn_benchmark=True)
+train_cfg = dict(val_interval=1)

@@ -1,4 +1,4 @@
-_base_ = ['../_base_/datasets/coco_detection.py', '../_base_/schedules/schedule_rtmdet.py']
+_base_ = ['../_base_/datasets/coco_detection.py', '../_base_/schedules/schedule_rtmdet.py', './rtmdet_tta.py']
 
 img_scale = (640, 640)  # width, height
 

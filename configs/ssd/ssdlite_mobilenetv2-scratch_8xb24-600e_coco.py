@@ -133,6 +133,10 @@ param_scheduler = [
 ]
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.015, momentum=0.9, weight_decay=4.0e-5))
 env_cfg = dict(cudnn_benchmark=True)
+custom_hooks = [
+    dict(type='NumClassCheckHook'),
+    dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
+]
 
 # 8 GPUs with 24 images each
 auto_scale_lr = dict(enable=False, base_batch_size=192)

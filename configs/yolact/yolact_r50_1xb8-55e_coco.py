@@ -140,3 +140,5 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4),
 )
 auto_scale_lr = dict(base_batch_size=8)
+env_cfg = dict(cudnn_benchmark=True)
+custom_hooks = [dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW')]

@@ -11,21 +11,23 @@ if TYPE_CHECKING:
     from mmdetlike.apis.detector import init_detector
     from mmdetlike.apis.inference import inference_detector
     from mmdetlike.apis.inferencer import DetInferencer
+    from mmdetlike.models.optimize import optimize_model
 
-__all__ = ['DetInferencer', 'Detector', 'inference_detector', 'init_detector']
+__all__ = ['DetInferencer', 'Detector', 'inference_detector', 'init_detector', 'optimize_model']
 
 _MODULES = {
-    'DetInferencer': 'inferencer',
-    'Detector': 'deployed',
-    'inference_detector': 'inference',
-    'init_detector': 'detector',
+    'DetInferencer': 'mmdetlike.apis.inferencer',
+    'Detector': 'mmdetlike.apis.deployed',
+    'inference_detector': 'mmdetlike.apis.inference',
+    'init_detector': 'mmdetlike.apis.detector',
+    'optimize_model': 'mmdetlike.models.optimize',
 }
 
 
 def __getattr__(name: str):
     if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(importlib.import_module(f'{__name__}.{_MODULES[name]}'), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -73,11 +73,14 @@ class DeployedModel(nn.Module):
 def _in_picture(found: dict[str, Tensor], sample: DetDataSample) -> InstanceData:
     """What was found in an image, in pixels of its picture."""
     width_factor, height_factor = sample.metainfo.get('scale_factor', (1.0, 1.0))
-    factors = found['boxes'].new_tensor([width_factor, height_factor]).repeat(2)
-    border = sample.get('border')
-    if border is not None:  # of images that were padded on all sides: the first row and column of the image proper
-        found['boxes'] = found['boxes'] - found['boxes'].new_tensor([border[2], border[0]]).repeat(2)
-    instances = InstanceData(bboxes=found['boxes'] / factors, scores=found['scores'], labels=found['labels'])
+    factors = found['boxes'].new_tensor([width_factor, height_factor])
+    top, _, left, _ = sample.get('border', (0, 0, 0, 0))  # of images that were padded on all sides
+    corner = factors.new_tensor([left, top])
+    boxes = (found['boxes'] - corner.repeat(2)) / factors.repeat(2)
+    instances = InstanceData(bboxes=boxes, scores=found['scores'], labels=found['labels'])
+    if 'keypoints' in found:
+        instances.keypoints = (found['keypoints'] - corner) / factors
+        instances.keypoint_scores = found['keypoint_scores']
     if 'masks' in found:
         instances.masks = _resized(found['masks'], tuple(sample.ori_shape))
     return instances

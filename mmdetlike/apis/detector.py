@@ -30,6 +30,7 @@ def init_detector(
     cfg_options: dict | None = None,
     trust_checkpoint: bool = False,
     pretrained: bool = False,
+    optimize: str | None = None,
 ) -> nn.Module:
     """Build a detector ready for inference. Weights of a backbone alone are never fetched.
 
@@ -44,13 +45,16 @@ def init_detector(
         cfg_options: Overrides of the config by dotted key.
         trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
         pretrained: Fetch the published weights of the model that ``config`` names, in place of ``checkpoint``.
+        optimize: ``'fp32'``, ``'bf16'``, ``'fp16'`` or ``'compile'``: make the detector fast for prediction, by
+            ``optimize_model``; it can't be trained then.
 
     Returns:
         The model in eval mode, with ``cfg`` and ``dataset_meta`` (``classes``, ``palette``).
 
     Raises:
         FileNotFoundError: There is no such config or checkpoint.
-        ConfigError: The config can't be built, the device isn't there, or the palette doesn't fit the classes.
+        ConfigError: The config can't be built, the device isn't there or can't do what ``optimize`` asks for, or the
+            palette doesn't fit the classes.
         CheckpointError: The checkpoint can't be read or belongs to another model.
     """
     if _is_device(palette) and (device is None or isinstance(device, dict)):
@@ -65,7 +69,7 @@ def init_detector(
     if foreign is not None:
         config = foreign.config
     cfg = as_config(published_config(config) if isinstance(config, (str, Path)) else config, cfg_options)
-    device = check_device(device)
+    device = check_device(device, optimize)
     model = build_model(cfg)
     if checkpoint is None:
         loaded = {}
@@ -75,7 +79,7 @@ def init_detector(
         loaded = foreign.read(checkpoint, model, trust_checkpoint)
     if checkpoint is not None:
         fill(model, loaded, str(checkpoint))
-    return make_ready(model, cfg, loaded, palette, device)
+    return make_ready(model, cfg, loaded, palette, device, optimize)
 
 
 def _published_weights(config, checkpoint: str | Path | None) -> str:
@@ -102,12 +106,21 @@ def _is_device(value) -> bool:
         return False
 
 
-def check_device(device: str | torch.device | None) -> torch.device:
+def check_device(device: str | torch.device | None, optimize: str | None = None) -> torch.device:
     """The device to use.
 
     Raises:
-        ConfigError: It isn't there.
+        ConfigError: It isn't there, or can't do what ``optimize`` asks for.
     """
+    found = _find_device(device)
+    if optimize is not None:
+        from mmdetlike.models.optimize import check_optimization
+
+        check_optimization(optimize, found)
+    return found
+
+
+def _find_device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')
     try:
@@ -158,12 +171,27 @@ def _fetches(init_cfg) -> bool:
     return isinstance(init_cfg, dict) and init_cfg.get('checkpoint') is not None
 
 
-def make_ready(model: nn.Module, cfg: Config, checkpoint: dict, palette: str | list, device: torch.device) -> nn.Module:
-    """Give a model its config, classes and palette, and put it on its device in eval mode."""
+def make_ready(
+    model: nn.Module,
+    cfg: Config,
+    checkpoint: dict,
+    palette: str | list,
+    device: torch.device,
+    optimize: str | None = None,
+) -> nn.Module:
+    """Give a model its config, classes and palette, put it on its device in eval mode and optimize it if asked to."""
     model.cfg = cfg
     model.dataset_meta = find_dataset_meta(model, cfg, checkpoint.get('meta') or {})
     set_palette(model, palette)
-    return model.to(device).eval()
+    model.to(device).eval()
+    return model if optimize is None else optimized(model, optimize)
+
+
+def optimized(model: nn.Module, optimize: str) -> nn.Module:
+    """What ``optimize_model`` makes of a model; the networks that it knows are imported only now."""
+    from mmdetlike.models.optimize import optimize_model
+
+    return optimize_model(model, optimize)
 
 
 def set_palette(model: nn.Module, palette: str | list) -> None:

@@ -76,12 +76,14 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _check_precision(model: nn.Module) -> None:
+    if getattr(model, 'inference_dtype', None) is not None:
+        return  # optimize_model took care of it
     weight = next((weight for weight in model.parameters() if weight.is_floating_point()), None)
     if weight is None or weight.dtype == torch.float32 or torch.is_autocast_enabled(weight.device.type):
         return
     raise ConfigError(
-        f'the weights of the model are {weight.dtype} but pictures are torch.float32: call model.float(), and predict '
-        f"under torch.autocast('{weight.device.type}') for the speed of lower precision"
+        f'the weights of the model are {weight.dtype} but pictures are torch.float32: call model.float(), and '
+        "optimize_model(model, 'bf16') or 'fp16' for the speed of lower precision"
     )
 
 

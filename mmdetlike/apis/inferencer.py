@@ -16,7 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from mmdetlike.apis.configs import as_config, config_in_checkpoint
-from mmdetlike.apis.detector import build_model, check_device, fill, make_ready, read_weights, set_palette
+from mmdetlike.apis.detector import build_model, check_device, fill, make_ready, optimized, read_weights, set_palette
 from mmdetlike.apis.images import Image, check_channel_order, describe
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
 from mmdetlike.apis.pipeline import build_pipeline
@@ -80,6 +80,7 @@ class DetInferencer:
         palette: Colors of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
         show_progress: Show a progress bar when there is more than one picture.
         trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
+        optimize: As of ``init_detector``; a detector that is given as ``model`` is changed in place.
 
     Raises:
         FileNotFoundError: There is no such config or checkpoint; close names are listed.
@@ -96,15 +97,18 @@ class DetInferencer:
         palette: str | list = 'none',
         show_progress: bool = True,
         trust_checkpoint: bool = False,
+        optimize: str | None = None,
     ) -> None:
         if isinstance(model, nn.Module):
             self.model = _ready(model, weights, device, palette)
+            if optimize is not None:
+                optimized(self.model, optimize)
         else:
-            device = check_device(device)
+            device = check_device(device, optimize)
             weights = weights if weights is not None else _published_weights(model)
             loaded = {} if weights is None else read_weights(weights, trust_checkpoint)
             cfg = _config_of(model, loaded, weights, scope)
-            self.model = make_ready(_model_with_weights(cfg, loaded, weights), cfg, loaded, palette, device)
+            self.model = make_ready(_model_with_weights(cfg, loaded, weights), cfg, loaded, palette, device, optimize)
         self.cfg = self.model.cfg
         self.show_progress = show_progress
         self.pipeline = build_pipeline(self.cfg)

@@ -149,6 +149,16 @@ def _browse(dataset: Any, index: int, mode: str, output: Output) -> bool:
     return True
 
 
+def as_loaded(dataset: Any, index: int) -> Picture:
+    """The RGB picture of a sample, and what is annotated in it, as the loading steps of the pipeline leave them.
+
+    Raises:
+        ConfigError: None of them leaves a picture.
+    """
+    stages = [stage for stage in _stages(*_source(dataset, index), only_loading=True) if stage is not None]
+    return stages[-1][0][2]
+
+
 def _draw(views: list[View], index: int, output: Output) -> None:
     """Draw a sample, its views side by side if there are several."""
     if len(views) == 1:

@@ -24,6 +24,11 @@ COMMANDS = {
     'predict': Command('detect objects in pictures, folders or videos'),
     'browse': Command('draw what a dataset yields, with its ground truth'),
     'config': Command('print a config, list those that are shipped, or explain a type'),
+    'eval-metric': Command('compute metrics from a file of predictions'),
+    'analyze-results': Command('draw the images that a detector does best and worst on'),
+    'confusion-matrix': Command('draw which classes are taken for which'),
+    'fuse-results': Command('fuse the boxes that several models found, and score them'),
+    'get-flops': Command('count parameters, multiply-adds and activations, module by module'),
     'logs': Command('plot curves from logs of training, or measure its speed'),
     'make-shapes': Command('draw a data set of coloured shapes to disk'),
     'voc-to-coco': Command('convert annotations of PASCAL VOC to one COCO file'),
@@ -34,7 +39,8 @@ COMMANDS = {
 
 def usage() -> str:
     """What `mmdetlike --help` prints."""
-    lines = [f'  {name:<12} {command.help}' for name, command in COMMANDS.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:<{width}} {command.help}' for name, command in COMMANDS.items()]
     return '\n'.join(
         [
             'usage: mmdetlike COMMAND [arguments]',

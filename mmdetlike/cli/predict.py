@@ -8,7 +8,7 @@ Examples:
 import argparse
 
 from mmdetlike.utils.checkpoint_files import check_is_file
-from mmdetlike.utils.command import make_parser, user_path
+from mmdetlike.utils.command import OPTIMIZATIONS, make_parser, user_path
 from mmdetlike.utils.config_files import find_config
 
 CHECKPOINT_SUFFIXES = ('.pth', '.pt')
@@ -30,6 +30,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--no-save-vis', action='store_true', help='write no pictures')
     parser.add_argument('--no-save-pred', action='store_true', help='write no predictions')
     parser.add_argument('--print-result', action='store_true', help='print what was found, a line an object')
+    parser.add_argument(
+        '--optimize', choices=OPTIMIZATIONS, help='make the model fast: folded batch norms, precision, compiled parts'
+    )
     parser.add_argument('--palette', default='none', help="'random', 'coco', 'voc', or the name of one colour for all")
     parser.add_argument(
         '--trust-checkpoint',
@@ -56,7 +59,12 @@ def main(argv: list[str] | None = None) -> None:
     from mmdetlike.datasets.errors import DataError
 
     inferencer = DetInferencer(
-        model, weights, args.device, palette=args.palette, trust_checkpoint=args.trust_checkpoint
+        model,
+        weights,
+        args.device,
+        palette=args.palette,
+        trust_checkpoint=args.trust_checkpoint,
+        optimize=args.optimize,
     )
     result = inferencer(
         args.inputs,

@@ -1,11 +1,12 @@
 """Evaluate a checkpoint, or write its predictions."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint_files import check_is_file
-from mmdetlike.utils.command import add_run_options, prepare_environment, quick_imports, say_start
+from mmdetlike.utils.command import OPTIMIZATIONS, add_run_options, prepare_environment, quick_imports, say_start
 from mmdetlike.utils.config_files import find_config
 
 OF_TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr')
@@ -28,6 +29,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         action='store_true',
         help='test on versions of each image, by tta_pipeline and tta_model',
     )
+    parser.add_argument(
+        '--optimize', choices=OPTIMIZATIONS, help='make the model fast: folded batch norms, precision, compiled parts'
+    )
     add_run_options(parser)
     return parser.parse_args(argv)
 
@@ -43,23 +47,55 @@ def resolve(args: argparse.Namespace):
         augment_test(cfg)
     check_readable(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     if args.format_only:
-        formatting = [evaluator for evaluator in evaluators if _is_coco_metric(evaluator)]
-        if not formatting:
-            raise ConfigError(f'--format-only needs a CocoMetric in test_evaluator, {args.config} has none')
-        for evaluator in formatting:
-            evaluator['format_only'] = True
-            evaluator.setdefault('outfile_prefix', str(Path(cfg.work_dir) / 'predictions'))
-    cfg.test_evaluator = evaluators
+        only_format(cfg)
     if args.out is not None:
         dump = dict(type='DumpDetResults', out_file_path=_checked_file(args.out))
-        cfg.test_evaluator = dict(type='DumpFirstEvaluator', metrics=[dump, *evaluators])
+        cfg.test_evaluator = _dumping(dump, cfg.test_evaluator)
     if args.show or args.show_dir:
         drawing = dict(type='DetVisualizationHook', draw=True, show=args.show, wait_time=args.wait_time)
         drawing['test_out_dir'] = args.show_dir
         cfg.default_hooks = dict(cfg.get('default_hooks') or {}, visualization=drawing)
+    if args.optimize is not None:
+        hook = dict(type='OptimizeHook', optimize=args.optimize)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
     return cfg
+
+
+def only_format(cfg) -> None:
+    """Let the COCO metrics of a test write predictions and give no scores.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    formatting = [(name, metric) for name, metric in _metrics(cfg.test_evaluator) if _is_coco_metric(metric)]
+    if not formatting:
+        raise ConfigError(f'--format-only needs a CocoMetric in test_evaluator, {cfg.filename} has none')
+    for name, metric in formatting:
+        metric['format_only'] = True
+        metric.setdefault('outfile_prefix', str(Path(cfg.work_dir) / '_'.join(filter(None, ['predictions', name]))))
+
+
+def _metrics(evaluator) -> Iterator[tuple[str, dict]]:
+    """The config of each metric of an evaluator, with the name of the dataset if there are several."""
+    if isinstance(evaluator, dict) and 'metrics' in evaluator:
+        groups = evaluator['metrics']
+        names = evaluator.get('dataset_prefixes', [''] * len(groups))
+        for name, group in zip(names, groups):
+            yield from ((name, metric) for _, metric in _metrics(group))
+    elif isinstance(evaluator, dict):
+        yield '', evaluator
+    else:
+        for metric in evaluator:
+            yield from _metrics(metric)
+
+
+def _dumping(dump: dict, evaluator) -> dict:
+    """The config of an evaluator that also writes predictions."""
+    if isinstance(evaluator, dict) and 'metrics' in evaluator:
+        return dict(type='DumpFirstEvaluator', metrics=[dump], evaluator=dict(dict(type='Evaluator'), **evaluator))
+    metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+    return dict(type='DumpFirstEvaluator', metrics=[dump, *metrics])
 
 
 def _is_coco_metric(evaluator: dict) -> bool:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from mmengine.structures import BaseDataElement
 from torch.utils.data import Dataset
 
 from ..errors import ConfigError
@@ -71,10 +72,11 @@ class ConcatDataset(_Wrapper):
         lazy_init: Load annotations only when they are needed.
         ignore_keys: Keys of ``metainfo`` that may differ; that of the first dataset is used.
 
+    Samples packed by ``PackDetInputs`` get ``concat_idx``, their index here, by which `MultiDatasetsEvaluator` knows
+    the dataset that they are from.
+
     Raises:
         ConfigError: The datasets' ``metainfo`` differs otherwise.
-        DataError: Datasets for testing have images of one id: metrics tell images by it, so that the scores would be
-            wrong.
     """
 
     def __init__(
@@ -109,29 +111,48 @@ class ConcatDataset(_Wrapper):
             for dataset in self.datasets:
                 dataset.full_init()
             self._take_metainfo()  # again: some datasets read their classes from their files
-            self._check_image_ids()
             self._ends = list(itertools.accumulate(map(len, self.datasets)))
 
-    def _check_image_ids(self) -> None:
-        """Refuse datasets for testing that share image ids; in training nothing looks at ids."""
+    def check_image_ids(self) -> None:
+        """Refuse datasets for testing that share image ids; in training nothing looks at ids.
+
+        Raises:
+            DataError: Some do: metrics tell images by ids, so that the scores would be wrong.
+        """
+        self.full_init()
         tested = [dataset for dataset in self.datasets if getattr(dataset, 'test_mode', False)]
         owners: dict[str, Dataset] = {}
         for dataset in tested if len(tested) > 1 else ():
-            for img_id in {same_id(dataset.get_data_info(i).get('img_id')) for i in range(len(dataset))}:
+            for img_id in dict.fromkeys(same_id(dataset.get_data_info(i).get('img_id')) for i in range(len(dataset))):
                 other = owners.setdefault(img_id, dataset)
                 if other is not dataset:
                     raise DataError(
                         f'ConcatDataset: {_source(other)} and {_source(dataset)} both have an image {img_id}; metrics '
-                        f'tell images by their ids: evaluate such sets one by one, or give the images different ids.'
+                        f'tell images by their ids: score each set by metrics of its own, with '
+                        f"val_evaluator=dict(type='MultiDatasetsEvaluator', ...), or give the images different ids."
                     )
 
     def __len__(self) -> int:
         self.full_init()
         return self._ends[-1]
 
+    def part_of(self, idx: int) -> int:
+        """Which of the datasets sample ``idx`` is from."""
+        self.full_init()
+        return bisect.bisect_right(self._ends, idx)
+
     def locate(self, idx: int) -> tuple[Dataset, int]:
-        number = bisect.bisect_right(self._ends, idx)
+        number = self.part_of(idx)
         return self.datasets[number], idx - (self._ends[number - 1] if number else 0)
+
+    def __getitem__(self, idx: int) -> dict:
+        results = super().__getitem__(idx)
+        packed = results.get('data_samples') if isinstance(results, dict) else None
+        # test-time augmentation packs several versions of an image
+        for sample in packed if isinstance(packed, list) else [packed]:
+            if isinstance(sample, BaseDataElement):
+                sample.set_metainfo({'concat_idx': self._checked_index(idx)})
+        return results
 
 
 @DATASETS.register_module()

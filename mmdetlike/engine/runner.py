@@ -14,7 +14,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.evaluation import check_metrics
+from mmdetlike.evaluation import check_metrics, introduce
 from mmdetlike.models.backbones.staged import StagedBackbone
 from mmdetlike.registry import RUNNERS
 from mmdetlike.utils.checkpoint import check_fit, find_latest_checkpoint
@@ -97,7 +97,11 @@ class Runner(MMEngineRunner):
         """Build the loop of a validation; without a type it is our ``ValLoop``."""
         if isinstance(loop, dict) and 'type' not in loop:
             loop = {'type': 'ValLoop', **loop}
-        return super().build_val_loop(loop)
+        return _introduced(super().build_val_loop(loop))
+
+    def build_test_loop(self, loop):
+        """Build the loop of a test."""
+        return _introduced(super().build_test_loop(loop))
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without CUDA they talk over gloo."""
@@ -311,6 +315,14 @@ class Runner(MMEngineRunner):
         )
         if done >= end:
             self.logger.warning(f'nothing is left to train: train_cfg.{key} is {end}, and {filename} has done {done}')
+
+
+def _introduced(loop):
+    """A loop of validation or testing, its evaluator told of the dataset."""
+    evaluator = getattr(loop, 'evaluator', None)
+    if evaluator is not None:
+        introduce(evaluator, loop.dataloader.dataset)
+    return loop
 
 
 def _counts_samples(loop) -> bool:

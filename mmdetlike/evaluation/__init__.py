@@ -15,6 +15,7 @@ from .metrics import (
     SemSegMetric,
     VOCMetric,
 )
+from .several_datasets import MultiDatasetsEvaluator, introduce
 
 __all__ = [
     'ClassReportMetric',
@@ -26,10 +27,12 @@ __all__ = [
     'DumpFirstEvaluator',
     'DumpProposals',
     'LVISMetric',
+    'MultiDatasetsEvaluator',
     'OpenImagesMetric',
     'SemSegMetric',
     'VOCMetric',
     'check_metrics',
     'functional',
+    'introduce',
     'score_names',
 ]

@@ -70,21 +70,33 @@ class DumpFirstEvaluator(Evaluator):
 
     Args:
         metrics: Configs of metrics, some of them `DumpDetResults`.
+        evaluator: Config of an evaluator that scores, too, such as a `MultiDatasetsEvaluator`.
+
+    Attributes:
+        scoring: The evaluator of all that don't write predictions.
     """
 
-    def __init__(self, metrics: Sequence[dict]) -> None:
+    def __init__(self, metrics: Sequence[dict], evaluator: dict | None = None) -> None:
         super().__init__(metrics)
-        # writers first: within a batch, a metric that fails keeps those after it from seeing the batch
-        self.metrics.sort(key=lambda metric: not isinstance(metric, DumpResults))
+        writers = [metric for metric in self.metrics if isinstance(metric, DumpResults)]
+        others = [metric for metric in self.metrics if not isinstance(metric, DumpResults)]
+        self.writing = Evaluator(writers)
+        self.scoring = Evaluator(others)
+        if evaluator is not None:
+            if others:
+                raise ConfigError('metrics that score belong into the evaluator of DumpFirstEvaluator, if it has one')
+            self.scoring = EVALUATOR.build(evaluator)
+        self.metrics = [*writers, *self.scoring.metrics]
         self.error: Exception | None = None
 
     def process(self, data_samples: Sequence, data_batch=None) -> None:
         """Hand a batch to all metrics or, after one has failed, to those that write predictions."""
+        # writers first: within a batch, a metric that fails keeps those after it from seeing the batch
+        self.writing.process(data_samples, data_batch)
         if self.error is not None:
-            self._dumps().process(data_samples, data_batch)
             return
         try:
-            super().process(data_samples, data_batch)
+            self.scoring.process(data_samples, data_batch)
         except Exception as error:
             self.error = error
             message = f'scores cannot be computed, only predictions are written: {type(error).__name__}: {error}'
@@ -96,10 +108,7 @@ class DumpFirstEvaluator(Evaluator):
         Raises:
             Exception: What a metric has raised, after predictions are written.
         """
+        self.writing.evaluate(size)
         if self.error is not None:
-            self._dumps().evaluate(size)
             raise self.error
-        return super().evaluate(size)
-
-    def _dumps(self) -> Evaluator:
-        return Evaluator([metric for metric in self.metrics if isinstance(metric, DumpResults)])
+        return self.scoring.evaluate(size)

@@ -44,7 +44,7 @@ class Artifact:
 
         Returns:
             ``boxes`` (n, 4) xyxy in pixels of the image, within it, ``scores`` (n,), ``labels`` (n,) and, of a detector
-            of masks, ``masks`` (n, h, w) bool.
+            of masks, ``masks`` (n, h, w) bool; of keypoints ``keypoints`` (n, points, 2) and ``keypoint_scores``.
 
         Raises:
             ConfigError: The image is larger than those that the program takes.

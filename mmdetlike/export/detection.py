@@ -8,7 +8,7 @@ from mmdetlike.models.utils.fixed_rows import fixed_rows
 
 # rows of a program whose detector has no bound of its own
 DEFAULT_LIMIT = 300
-OUTPUTS = ('boxes', 'scores', 'labels', 'masks')
+OUTPUTS = ('boxes', 'scores', 'labels', 'masks', 'keypoints', 'keypoint_scores')
 
 
 class Detection(nn.Module):
@@ -32,7 +32,8 @@ class Detection(nn.Module):
 
         Returns:
             ``boxes`` (k, 4) xyxy in pixels of the image, ``scores`` (k,) falling, ``labels`` (k,), of detectors of
-            masks ``masks`` (k, H, W) bool, and ``count``, a scalar: how many rows are objects; the others are zeros.
+            masks ``masks`` (k, H, W) bool, of keypoints ``keypoints`` (k, points, 2) x and y in pixels of the image and
+            ``keypoint_scores`` (k, points), and ``count``, a scalar: how many rows are objects; the others are zeros.
 
         Raises:
             ConfigError: The detector predicts more than that.
@@ -70,5 +71,5 @@ class Normalization(nn.Module):
 def object_limit(model: nn.Module) -> int:
     """How many objects of an image a program returns at most: what the detector is limited to, or `DEFAULT_LIMIT`."""
     settings = model.test_cfg.get('rcnn', model.test_cfg) or {}
-    limit = settings.get('max_per_img', -1)
+    limit = settings.get('max_per_img', settings.get('max_per_image', -1))
     return limit if limit > 0 else DEFAULT_LIMIT

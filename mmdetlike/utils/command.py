@@ -17,6 +17,7 @@ from mmdetlike.utils.options import add_options
 
 DEBUG_OPTION = '--debug'
 DEBUG_VARIABLE = 'MMDETLIKE_DEBUG'
+OPTIMIZATIONS = ('fp32', 'bf16', 'fp16', 'compile')  # choices of optimize_model, which imports torch
 INTERRUPTED = 130  # the status that shells give to a process stopped by Ctrl-C
 
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdetlike.apis import init_detector
+from mmdetlike.apis import inference_detector, init_detector
 from mmdetlike.apis.configs import config_in_checkpoint
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint import CheckpointError, read_checkpoint
 from mmdetlike.utils.colors import distinct_colors
 from mmdetlike.utils.config import find_config
-from tests.apis.helpers import CLASSES, CONFIG, TINY, save_checkpoint, tiny_detector
+from tests.apis.helpers import CLASSES, CONFIG, TINY, picture, save_checkpoint, tiny_detector
 from tests.utils import RETINANET, ROOT
 
 
@@ -266,3 +266,16 @@ def test_thresholds_that_are_no_numbers(value):
     cfg.model.test_cfg.rcnn.score_thr = value
     with pytest.raises(ConfigError, match=r'model\.test_cfg\.rcnn\.score_thr must be a number, got the \w+ '):
         init_detector(cfg, device='cpu')
+
+
+def test_an_optimized_detector_predicts_the_same(checkpoint):
+    plain = inference_detector(load(checkpoint), picture(0)).pred_instances
+    model = load(checkpoint, optimize='fp32')
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+    fast = inference_detector(model, picture(0)).pred_instances
+    torch.testing.assert_close(dict(fast.items()), dict(plain.items()), rtol=1e-3, atol=1e-4)
+
+
+def test_what_cannot_be_optimized_is_told_before_weights_are_read():
+    with pytest.raises(ConfigError, match="optimize='fp16' needs a GPU, the model is on the CPU"):
+        load('nowhere.pth', optimize='fp16')

@@ -26,6 +26,7 @@ from tests.apis.helpers import (
     files_below,
     picture,
     save_checkpoint,
+    tiny_detector,
     write_pictures,
     write_video,
 )
@@ -412,3 +413,10 @@ def test_a_picture_that_cannot_be_drawn_keeps_its_prediction(inferencer, folder,
     assert result['predictions'] == expected
     np.testing.assert_array_equal(rgb(tmp_path / 'out/vis/1.png'), rgb(folder / '1.png'))
     assert len(files_below(tmp_path / 'out/preds')) == 4
+
+
+def test_a_detector_is_optimized_on_demand(expected):
+    inferencer = DetInferencer(tiny_detector(), show_progress=False, optimize='bf16')
+    predicted = inferencer(picture(0))['predictions'][0]
+    assert inferencer.model.inference_dtype == torch.bfloat16
+    assert predicted['scores'][:3] == pytest.approx(expected[0]['scores'][:3], abs=0.03)

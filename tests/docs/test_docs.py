@@ -116,10 +116,25 @@ def test_lines_add_up(tools):
 
 
 def test_a_row_shows_what_was_measured(tools, monkeypatch):
-    numbers = dict(times={'atss/atss_r50_fpn_1x_coco.py': dict(predict=107, original=170)}, mAP={'ATSS': '0.61'})
+    numbers = dict(
+        times={'atss/atss_r50_fpn_1x_coco.py': dict(predict=107, original=170)},
+        quickstarts={'atss_r18_fpn_shapes': dict(bbox=0.6104, minutes=6.2)},
+    )
     monkeypatch.setattr(tools['zoo'], 'measured', lambda: numbers)
     row = next(row for row in tools['zoo'].rows() if row[0] == 'ATSS')
-    assert row[-3:] == ['107', '170', '0.61']
+    assert row[-3:] == ['107', '170', '0.610, 6.2']
+
+
+def test_scores_of_several_quickstarts_have_their_names(tools):
+    measured = dict(mask_r18=dict(bbox=0.63, segm=0.54, minutes=9.4), panoptic_r18=dict(bbox=0.5, PQ=75.7, minutes=12))
+    told = tools['zoo'].scores(['faster_r18', 'mask_r18', 'panoptic_r18'], measured)
+    assert told == 'mask 0.630 (0.540), 9.4; panoptic 0.500, PQ 75.7, 12.0'
+    assert tools['zoo'].scores(['faster_r18'], measured) == ''
+
+
+def test_every_quickstart_belongs_to_a_family(tools):
+    named = [name for family in tools['zoo'].families() for name in family['quickstarts']]
+    assert sorted(named) == sorted(path.stem for path in (ROOT / 'configs/quickstart').glob('*_shapes.py'))
 
 
 @pytest.mark.parametrize('page', [*PAGES, ROOT / 'README.md', ROOT / 'CONTRIBUTING.md'], ids=lambda path: path.name)

@@ -17,8 +17,11 @@ def choosy(family: str):
     """A tiny detector of a family; one with a threshold of scores finds other numbers of objects in other images."""
     model = build(family).eval()
     model.dataset_meta = dict(classes=CLASSES, palette=[(255, 0, 0), (0, 255, 0), (0, 0, 255)])
+    if family == 'yolox':  # whose sizes are exponents: those of random weights are of millions of pixels
+        for layer in model.bbox_head.multi_level_conv_reg:
+            layer.weight *= 0.01
     is_two_stage = 'rcnn' in model.test_cfg
-    cfg = (model.roi_head if is_two_stage else model.bbox_head).test_cfg
+    cfg = (model.roi_head if is_two_stage else getattr(model, 'bbox_head', model)).test_cfg
     if 'score_thr' in cfg:
         cfg.score_thr = float(torch.cat([model.detect(image)[0]['scores'] for image in IMAGES]).quantile(0.5))
     return model
@@ -41,7 +44,7 @@ def assert_equal_results(program, model, images=IMAGES) -> list[int]:
         assert count == len(expected['boxes'])
         assert set(got) == {*expected, 'count'}
         for name, value in expected.items():
-            tolerance = 1e-3 if name == 'boxes' else 1e-4
+            tolerance = 1e-3 if name in ('boxes', 'keypoints') else 1e-4
             torch.testing.assert_close(got[name][:count], value, atol=tolerance, rtol=0)
         counts.append(count)
     return counts

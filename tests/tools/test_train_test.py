@@ -82,6 +82,17 @@ def test_scores_are_those_at_the_end_of_training(trained, tmp_path):
     assert cv2.imread(str(folder / 'predictions.png')).shape[0] > 100
 
 
+def test_an_optimized_model_has_the_same_scores(trained, tmp_path):
+    folder = run_test(trained, tmp_path / 'fast', '--optimize', 'fp32')
+    written = json.loads(next(folder.glob('*.json')).read_text())
+    assert {name: written[name] for name in trained.scores} == pytest.approx(trained.scores, abs=2e-3)
+
+
+def test_fp16_on_a_cpu_is_refused(trained, tmp_path):
+    with pytest.raises(ConfigError, match="optimize='fp16' needs a GPU"):
+        run_test(trained, tmp_path / 'fp16', '--optimize', 'fp16')
+
+
 def test_out_holds_the_predictions(trained, tmp_path):
     run_test(trained, tmp_path / 'out', '--out', str(tmp_path / 'predictions.pkl'))
     results = pickle.loads((tmp_path / 'predictions.pkl').read_bytes())

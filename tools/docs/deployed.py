@@ -36,6 +36,11 @@ NAMES = {
     'detr': 'DETR',
     'deformable_detr': 'Deformable DETR',
     'dino': 'DINO',
+    'rt_detr': 'RT-DETR',
+    'rtmdet_ins': 'RTMDet-Ins',
+    'keypoint_rcnn': 'Keypoint R-CNN',
+    'point_rend': 'PointRend',
+    'mask2former_instance': 'Mask2Former (instances)',
 }
 BLOCK = re.compile(r'(?<=<!-- measured: deployed -->\n).*?(?=<!-- end of measured -->)', re.DOTALL)
 

@@ -4,7 +4,8 @@
 
 ``families.json`` names them. Lines are those of the files under mmdetlike/models that came with a family, docstrings
 and blank lines included; a file that several families use counts where it is named. ``docs/zoo_measured.json`` holds
-what was measured: ``times``, which tests/data/reference/speed.py writes, and ``mAP``, by family.
+what was measured: ``times``, which tests/data/reference/speed.py writes, and ``quickstarts``, which
+measure_quickstarts.py does.
 """
 
 import argparse
@@ -70,7 +71,7 @@ def families() -> list[dict]:
 
 
 def measured() -> dict[str, dict]:
-    """``times`` and ``mAP``."""
+    """``times`` and ``quickstarts``."""
     return json.loads(MEASURED.read_text())
 
 
@@ -131,6 +132,21 @@ def recorded() -> Counter:
     return found
 
 
+def scores(names: list[str], measured_scores: dict[str, dict]) -> str:
+    """Those of a family's quickstarts: ``bbox mAP (segm mAP), minutes``, each after its name where there are several."""
+    texts = []
+    for name in names:
+        if name not in measured_scores:
+            continue
+        found = dict(measured_scores[name])
+        main, minutes = found.pop('bbox'), found.pop('minutes')
+        segm = f' ({found.pop("segm"):.3f})' if 'segm' in found else ''
+        others = ''.join(f', {kind} {value:g}' for kind, value in found.items())
+        text = f'{main:.3f}{segm}{others}, {minutes:.1f}'
+        texts.append(f'{name.split("_")[0]} {text}' if len(names) > 1 else text)
+    return '; '.join(texts)
+
+
 def rows() -> list[list[str]]:
     """A row a family."""
     numbers = measured()
@@ -150,7 +166,7 @@ def rows() -> list[list[str]]:
                 f'{recorded()[name]} of {family["recorded"]}',
                 str(time.get('predict', '')),
                 str(time.get('original', '')),
-                str(numbers['mAP'].get(name, '')),
+                scores(family['quickstarts'], numbers['quickstarts']),
             ]
         )
     return lines

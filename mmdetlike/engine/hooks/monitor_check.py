@@ -41,18 +41,17 @@ class MonitorCheckHook(Hook):
                 runner.logger.warning(f'{where}={wanted!r} has no effect: this run has no validation to take it from')
             return
         refuse_endless(runner.val_dataloader, 'val_dataloader', SCORED_ONCE)
-        classes = (getattr(runner.val_dataloader.dataset, 'metainfo', None) or {}).get('classes') or ()
         metrics = runner.val_loop.evaluator.metrics
         # a loop that validates several models puts a prefix before each one's scores
         prefixes = getattr(runner.val_loop, 'score_prefixes', ('',))
-        scores = [name for metric in metrics for name in score_names(metric, classes)]
+        scores = [name for metric in metrics for name in _score_names(metric)]
         names = [prefix + name for prefix in prefixes for name in scores]
         loss_prefix = getattr(runner.val_loop, 'loss_prefix', None)
         for where, wanted in watched:
             if loss_prefix is not None and wanted.startswith(loss_prefix):
                 continue  # only the model knows the names of its losses
             of_metric = [wanted.removeprefix(prefix) for prefix in prefixes if wanted.startswith(prefix)]
-            if not any(_gives(metric, name, classes) for metric in metrics for name in of_metric):
+            if not any(_gives(metric, name) for metric in metrics for name in of_metric):
                 raise ConfigError(_message(where, wanted, names, metrics))
 
 
@@ -75,8 +74,12 @@ def monitored(hooks, schedules=None) -> Iterator[tuple[str, str]]:
                 yield f'{type(schedule).__name__}.monitor', schedule.monitor
 
 
-def _gives(metric, wanted: str, classes) -> bool:
-    names = score_names(metric, classes)
+def _score_names(metric) -> list[str]:
+    return score_names(metric, (metric.dataset_meta or {}).get('classes') or ())
+
+
+def _gives(metric, wanted: str) -> bool:
+    names = _score_names(metric)
     prefix = getattr(metric, 'prefix', None)
     return wanted in names if names else prefix is None or wanted.startswith(f'{prefix}/')
 

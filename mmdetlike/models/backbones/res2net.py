@@ -29,6 +29,12 @@ class Res2NetBottleneck(Bottleneck):
         self.pool = nn.AvgPool2d(3, stride=stride, padding=1) if stride > 1 else nn.Identity()
         self.conv_names.append(('convs', 'bns'))
 
+    @property
+    def conv_norm_pairs(self) -> list[tuple[str, str]]:
+        """Convolutions and norms that run one after the other, for ``fuse_conv_bn``."""
+        inner = [(f'convs.{i}', f'bns.{i}') for i in range(len(self.convs))]
+        return [self.conv_names[0], *inner, self.conv_names[-1]]
+
     def run_layer(self, index: int, x: Tensor) -> Tensor:
         return self._hierarchy(x) if self.conv_names[index][0] == 'convs' else super().run_layer(index, x)
 

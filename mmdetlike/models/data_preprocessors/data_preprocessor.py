@@ -73,6 +73,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
             self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.pad_size_divisor, self.pad_value = pad_size_divisor, pad_value
+        self.batch_sizes: list[tuple[int, int]] = []
         self.pad_annotations = AnnotationPadding(pad_mask, mask_pad_value, pad_seg, seg_pad_value)
         self.boxtype2tensor = boxtype2tensor
         self.batch_augments = None
@@ -124,9 +125,29 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             )
         return (image - self.mean) / self.std if self._enable_normalize else image
 
-    def _stack(self, images: list[Tensor]) -> Tensor:
+    def set_batch_sizes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Pad batches to the smallest of ``sizes``, (height, width), that holds all images, if one does.
+
+        Raises:
+            ConfigError: A side isn't a positive multiple of ``pad_size_divisor``.
+        """
+        for size in sizes:
+            if len(size) != 2 or any(side < 1 or side % self.pad_size_divisor for side in size):
+                raise ConfigError(
+                    f'a size of batches is a height and a width, multiples of pad_size_divisor='
+                    f'{self.pad_size_divisor}, got {tuple(size)}'
+                )
+        self.batch_sizes = sorted(map(tuple, sizes), key=lambda size: size[0] * size[1])
+
+    def _batch_size(self, images: list[Tensor]) -> tuple[int, int]:
+        """Height and width of the batch of some images."""
         height = max(self._round_up(image.shape[-2]) for image in images)
         width = max(self._round_up(image.shape[-1]) for image in images)
+        fitting = [size for size in self.batch_sizes if size[0] >= height and size[1] >= width]
+        return fitting[0] if fitting else (height, width)
+
+    def _stack(self, images: list[Tensor]) -> Tensor:
+        height, width = self._batch_size(images)
         batch = images[0].new_full((len(images), images[0].shape[0], height, width), self.pad_value)
         if not batch.is_cuda:
             # CPU convolutions are faster with the channels last and pass that layout on (see docs/benchmarks.md)

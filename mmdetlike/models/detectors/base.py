@@ -1,5 +1,6 @@
 """What all detectors share: their parts, three ways to call them, and predictions put into samples."""
 
+import contextlib
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
@@ -27,7 +29,13 @@ class BaseDetector(BaseModel):
         test_cfg: Handed to the heads, or to each its part.
         data_preprocessor: Stacks, pads and normalizes images; where None, it only stacks them.
         init_cfg: Weight initialization.
+
+    Attributes:
+        inference_dtype: The precision in which ``optimize_model`` lets layers compute; None before, when the detector
+            can still be trained.
     """
+
+    inference_dtype: torch.dtype | None = None
 
     def __init__(
         self,
@@ -62,23 +70,45 @@ class BaseDetector(BaseModel):
 
         Raises:
             ValueError: ``mode`` is none of these, or it needs samples and there are none.
+            ConfigError: Losses are asked of an optimized detector.
         """
         if data_samples is None and mode in ('loss', 'predict'):
             raise ValueError(f'mode={mode!r} needs data_samples, one for each of the {len(inputs)} images; got None')
         if mode == 'loss':
+            self._check_trainable()
             return self.loss(self.in_memory_order(inputs), data_samples)
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return self._forward(inputs, data_samples)
+            with self.inference_precision(inputs.device):
+                return self._forward(inputs, data_samples)
         raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
 
     def train(self, mode: bool = True) -> 'BaseDetector':
-        """Switch to training, or to testing."""
+        """Switch to training, or to testing.
+
+        Raises:
+            ConfigError: An optimized detector is to be trained.
+        """
+        if mode:
+            self._check_trainable()
         super().train(mode)
         norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
         self._trains_batch_norms = any(norm.training for norm in norms)
         return self
+
+    def _check_trainable(self) -> None:
+        if self.inference_dtype is not None:
+            raise ConfigError(
+                f'this {type(self).__name__} was optimized for prediction, its batch norms are gone: to train it, '
+                'build it without optimize'
+            )
+
+    def inference_precision(self, device: torch.device) -> contextlib.AbstractContextManager:
+        """The context in which layers compute in ``inference_dtype``."""
+        if self.inference_dtype in (None, torch.float32):
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=self.inference_dtype)
 
     def in_memory_order(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W), on the CPU with the channels first where a batch norm trains.
@@ -93,7 +123,8 @@ class BaseDetector(BaseModel):
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """The samples with what is predicted, in pixels of the original images unless ``rescale`` is False."""
-        results = self.predict_of_maps(self.extract_feat(batch_inputs), batch_data_samples, rescale)
+        with self.inference_precision(batch_inputs.device):
+            results = self.predict_of_maps(self.extract_feat(batch_inputs), batch_data_samples, rescale)
         return self.add_pred_to_datasample(batch_data_samples, results)
 
     def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
@@ -112,7 +143,8 @@ class BaseDetector(BaseModel):
         """
         if img_shapes is None:
             img_shapes = [tuple(inputs.shape[-2:])] * len(inputs)
-        return self.detect_of_maps(self.extract_feat(inputs), img_shapes)
+        with self.inference_precision(inputs.device):
+            return self.detect_of_maps(self.extract_feat(inputs), img_shapes)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> feature maps (B, C, H_i, W_i), of the backbone where there is no neck."""

@@ -146,8 +146,9 @@ class DetectionTransformer(BaseDetector):
         if img_shapes is None:
             img_shapes = [batch_shape] * len(inputs)
         context = self.build_context(None, padding_masks(img_shapes, batch_shape, inputs.device))
-        outs = self.forward_transformer(self.extract_feat(inputs), context)
-        return self.bbox_head.detect(outs, img_shapes)
+        with self.inference_precision(inputs.device):
+            outs = self.forward_transformer(self.extract_feat(inputs), context)
+            return self.bbox_head.detect(outs, img_shapes)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         masks = padding_of(batch_data_samples, batch_inputs.device) if batch_data_samples else None

@@ -1,15 +1,18 @@
 """Detectors that give every pixel a segment: Panoptic FPN, arXiv 1901.02446; MaskFormer, arXiv 2107.06278."""
 
+from collections.abc import Sequence
+from functools import partial
+
 from torch import Tensor
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.utils import padding_of
+from mmdetlike.models.utils import padding_of, to_image_size
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector
 from .old_keys import MASK2FORMER, MASKFORMER, take_old_keys
-from .two_stage import TwoStageDetector
+from .two_stage import TwoStageDetector, samples_of_shapes
 
 
 @MODELS.register_module()
@@ -109,6 +112,23 @@ class MaskFormer(BaseDetector):
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
         preds = self.panoptic_head.predict(x, samples)
         return self.panoptic_fusion_head.predict(*preds, samples, rescale)
+
+    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
+        """See ``BaseDetector``, with ``masks`` (n, height, width) bool of the image.
+
+        Raises:
+            NotImplementedError: ``test_cfg`` doesn't ask for instances.
+        """
+        if not self.test_cfg.get('instance_on', False):
+            raise NotImplementedError('only instances have a form of tensors alone, and test_cfg.instance_on is off')
+        batch_shape = tuple(inputs.shape[-2:])
+        samples = samples_of_shapes(img_shapes or [batch_shape] * len(inputs), batch_shape)
+        preds = self.panoptic_head.predict(self.extract_feat(inputs), samples)
+        results = []
+        for logits, masks, sample in zip(*preds, samples):
+            resize = partial(to_image_size, sample=sample, rescale=False)
+            results.append(self.panoptic_fusion_head.detect(logits, masks, resize))
+        return results
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         masks = padding_of(batch_data_samples, batch_inputs.device) if batch_data_samples else None

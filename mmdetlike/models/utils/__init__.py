@@ -10,7 +10,14 @@ from .gaussian_target import (
     get_topk_from_heatmap,
     transpose_and_gather_feat,
 )
-from .instance_masks import aligned_bilinear, annotated_masks, fit_size, mask_centroids, masks_at_stride, masks_in_image
+from .instance_masks import (
+    aligned_bilinear,
+    annotated_masks,
+    crop_or_pad,
+    mask_centroids,
+    masks_at_stride,
+    masks_in_image,
+)
 from .misc import interpolate_as, make_divisible, to_image_size
 from .neighbors import neighbors
 from .padding import padding_masks, padding_of

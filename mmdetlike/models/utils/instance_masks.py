@@ -38,7 +38,7 @@ def mask_centroids(masks: np.ndarray) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(centroids).float(), torch.from_numpy(areas)
 
 
-def fit_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def crop_or_pad(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut maps (..., h, w) to ``size``, or fill them up with zeros, at the right and bottom."""
     # a negative amount cuts
     return F.pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]))
@@ -97,4 +97,4 @@ def masks_at_stride(sample: DetDataSample, stride: int, size: tuple[int, int], p
     They are cut or filled at the right and the bottom, as images of a batch may be padded; ``part`` needs them.
     """
     masks = annotated_masks(sample, part).to_ndarray()[:, stride // 2 :: stride, stride // 2 :: stride]
-    return fit_size(torch.from_numpy(masks), size)
+    return crop_or_pad(torch.from_numpy(masks), size)

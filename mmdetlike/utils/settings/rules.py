@@ -64,7 +64,7 @@ LAUNCHER = Rule(
 )
 START_METHOD = Rule(f'one of {get_all_start_methods()}', lambda value: value in get_all_start_methods())
 LOADER = Rule(
-    'one dict: a run validates or tests on one set; score several one after the other, or in a ConcatDataset',
+    'one dict: put several sets together in a ConcatDataset, and score each by its metrics in a MultiDatasetsEvaluator',
     lambda value: value is None or isinstance(value, dict) or hasattr(value, 'dataset'),
 )
 DATASET = Rule(

@@ -21,6 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import compare
 import fill
 
+from mmdetlike.apis import optimize_model
+from mmdetlike.utils.command import OPTIMIZATIONS
+
 HEIGHT, WIDTH = 800, 1088
 # seconds for predict and for a training step, where the convolution took 16.9 ms
 RECORDED_CONV = 0.0169
@@ -58,10 +61,12 @@ def conv_seconds() -> float:
         return best(lambda: F.conv2d(x, weight, padding=1), 20)
 
 
-def time_model(recording: dict, repeats: int, predict_only: bool) -> list[float]:
-    """Seconds for predict and for a training step."""
+def time_model(recording: dict, repeats: int, predict_only: bool, optimize: str | None = None) -> list[float]:
+    """Seconds for predict, and for a training step unless the model is optimized for the former."""
     recording = dict(recording, image_size=[HEIGHT, WIDTH])
     model = compare.build(recording, 'mmdetlike')
+    if optimize is not None:
+        optimize_model(model, optimize)
     images = list(fill.images(2, HEIGHT, WIDTH))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
 
@@ -82,13 +87,13 @@ def time_model(recording: dict, repeats: int, predict_only: bool) -> list[float]
         total.backward()
         optimizer.step()
 
-    return [best(function, repeats) for function in ((predict,) if predict_only else (predict, train))]
+    return [best(function, repeats) for function in ((predict,) if predict_only or optimize else (predict, train))]
 
 
-def measure(recording: dict, repeats: int, predict_only: bool) -> dict[str, float]:
+def measure(recording: dict, repeats: int, predict_only: bool, optimize: str | None = None) -> dict[str, float]:
     """Ratios to the convolution of the same run: ours and, where they were recorded, the original's."""
     conv = conv_seconds()
-    seconds = time_model(recording, repeats, predict_only)
+    seconds = time_model(recording, repeats, predict_only, optimize)
     conv = min(conv, conv_seconds())
     recorded = RECORDED.get(recording['config'], ())
     ratios = dict(zip(('predict', 'train'), (round(each / conv) for each in seconds)))
@@ -110,6 +115,7 @@ def main() -> None:
     parser.add_argument('files', nargs='*', type=Path, help='recordings; all where there are none')
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--predict-only', action='store_true', help='no training steps')
+    parser.add_argument('--optimize', choices=OPTIMIZATIONS, help='predict with a model made fast by optimize_model')
     parser.add_argument('--json', type=Path, help='file to which the ratios are added')
     args = parser.parse_args()
     torch.set_num_threads(2)
@@ -118,7 +124,7 @@ def main() -> None:
         with gzip.open(path, 'rt') as file:
             recording = json.load(file)
         try:
-            ratios = measure(recording, args.repeats, args.predict_only)
+            ratios = measure(recording, args.repeats, args.predict_only, args.optimize)
         except Exception as error:  # the others are to be timed nevertheless
             print(f'| {recording["config"]} | {type(error).__name__}: {error} |', flush=True)
             continue

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, MaskFeatures
 from mmdetlike.models.layers.tower import build_tower, run_tower
-from mmdetlike.models.utils import aligned_bilinear, fit_size, mask_centroids, masks_at_stride, masks_in_image
+from mmdetlike.models.utils import aligned_bilinear, crop_or_pad, mask_centroids, masks_at_stride, masks_in_image
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
@@ -116,7 +116,7 @@ class SummedMaskFeatures(MaskFeatures):
         levels = self.run_levels(x)
         size = levels[0].shape[-2:]
         # a level may be one pixel short of its share where a side is not a multiple of the stride
-        enlarged = [fit_size(aligned_bilinear(level, -(-size[0] // level.shape[-2])), size) for level in levels[1:]]
+        enlarged = [crop_or_pad(aligned_bilinear(level, -(-size[0] // level.shape[-2])), size) for level in levels[1:]]
         return self.conv_pred(run_tower(self.conv_branch, sum(enlarged, levels[0])))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, build_tower, run_tower, share_convolutions
 from mmdetlike.models.utils import masks_at_stride, masks_in_image
+from mmdetlike.models.utils.fixed_rows import fixed_rows
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
@@ -173,6 +174,22 @@ class RTMDetInsHead(RTMDetHead):
             results.append(InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels, masks=masks))
         return results
 
+    def detect_flat(
+        self, preds: FlatPredictions, img_shapes: Sequence[tuple[int, int]], cfg: ConfigDict
+    ) -> list[dict[str, Tensor]]:
+        """See ``DenseHead``, with ``masks`` (n, height, width) bool of the image."""
+        results = []
+        for i, img_shape in enumerate(img_shapes):
+            of_image = preds.of_image(i)
+            kept = self.detect(of_image, img_shape, cfg)
+            fields = self.instance_fields(of_image, 0, kept.prior_inds)
+            count = kept.scores.shape[0]
+            rows = fixed_rows(fields, cfg.get('max_per_img', -1), 'test_cfg.max_per_img')
+            logits = self.mask_logits(preds.mask_feat[i], InstanceData(**rows))
+            masks = self.masks_in_shape(logits, img_shape, img_shape, cfg.mask_thr_binary)[:count]
+            results.append(dict(boxes=kept.boxes, scores=kept.scores, labels=kept.labels, masks=masks))
+        return results
+
     def full_masks(self, logits: Tensor, sample: DetDataSample, threshold: float, rescale: bool) -> Tensor:
         """Masks (n, h, w) bool at the size of the image, or of the original one, from logits (n, H, W)."""
         size = content = tuple(sample.img_shape)
@@ -181,6 +198,12 @@ class RTMDetInsHead(RTMDetHead):
             size = tuple(sample.ori_shape)
             scale_w, scale_h = sample.scale_factor
             content = max(round(size[0] * scale_h), 1), max(round(size[1] * scale_w), 1)
+        return self.masks_in_shape(logits, content, size, threshold)
+
+    def masks_in_shape(
+        self, logits: Tensor, content: tuple[int, int], size: tuple[int, int], threshold: float
+    ) -> Tensor:
+        """Masks (n, *size) bool of an image that is resized to it, and has the size ``content`` in the network."""
         upsample = partial(F.interpolate, scale_factor=self.prior_generator.strides[0][0], mode='bilinear')
         # logits are compared with the logit of the threshold: a sigmoid of every pixel of full size is saved
         return masks_in_image(logits, upsample, content, size, float(torch.tensor(threshold).logit()))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import build_tower, run_tower
-from mmdetlike.models.utils import annotated_masks, best_first, fit_size, masks_in_image
+from mmdetlike.models.utils import annotated_masks, best_first, crop_or_pad, masks_in_image
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
@@ -344,7 +344,7 @@ def cropped(masks: Tensor, boxes: Tensor, shape: Sequence[int]) -> Tensor:
 def masks_of_size(sample: DetDataSample, size: Sequence[int]) -> Tensor:
     """(m, *size) the masks of a sample's objects, 0 or 1, in its padded image shrunk to ``size``."""
     masks = torch.from_numpy(annotated_masks(sample, 'YOLACTProtonet').to_ndarray()).float()
-    masks = fit_size(masks, sample.batch_input_shape)
+    masks = crop_or_pad(masks, sample.batch_input_shape)
     if not len(masks):
         return masks.new_zeros(0, *size)
     return (F.interpolate(masks[None], tuple(size), mode='bilinear', align_corners=False)[0] > 0.5).float()

@@ -44,7 +44,7 @@ class CenterTargets:
     offset: Tensor
     weight: Tensor
 
-    def draw(self, image: int, box: Tensor, label: int) -> None:
+    def add(self, image: int, box: Tensor, label: int) -> None:
         """Enter an object of image ``image`` with ``box`` (4,) xyxy in cells."""
         size = geometry.sizes(box)
         center = geometry.centers(box)
@@ -58,7 +58,7 @@ class CenterTargets:
 
 @MODELS.register_module()
 class CenterNetHead(HeatmapHead):
-    """A heat map of centres for each class, and the size and the place in its cell of each object.
+    """A heat map of centers for each class, and the size and the place in its cell of each object.
 
     Args:
         in_channels: Channels of the feature map.
@@ -129,7 +129,7 @@ class CenterNetHead(HeatmapHead):
         for i, sample in enumerate(batch_data_samples):
             boxes = self.boxes_in_cells(heatmap, sample)
             for box, label in zip(boxes, sample.gt_instances.labels.tolist()):
-                targets.draw(i, box, label)
+                targets.add(i, box, label)
         return targets
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> list[InstanceData]:

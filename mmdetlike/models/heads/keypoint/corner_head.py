@@ -217,7 +217,7 @@ class CornerHead(HeatmapHead):
         for side, corner in zip(SIDES, (box[:2], box[2:])):
             cell = corner_cell(corner, targets.sides[side].heat)
             values = self.corner_values(corner, corner.new_tensor(cell[::-1]), center)
-            targets.sides[side].draw(image, label, cell, radius, values)
+            targets.sides[side].add(image, label, cell, radius, values)
             cells.append(cell)
         return tuple(cells)
 

@@ -36,7 +36,7 @@ class CornerTargets:
     weight: Tensor
     values: dict[str, Tensor]
 
-    def draw(self, image: int, label: int, cell: Corner, radius: int, values: dict[str, Tensor]) -> None:
+    def add(self, image: int, label: int, cell: Corner, radius: int, values: dict[str, Tensor]) -> None:
         """Enter the corner of an object of image ``image`` at ``cell``."""
         row, column = cell
         gen_gaussian_target(self.heat[image, label], (column, row), radius)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.utils import annotated_masks, fit_size, mask_centroids, masks_in_image
+from mmdetlike.models.utils import annotated_masks, crop_or_pad, mask_centroids, masks_in_image
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
@@ -186,7 +186,7 @@ class MaskGridHead(Head):
             pred = float32_if_half(self.training_masks(outs, level, image, grid.cells))[0]
             # the mask of an object is shrunk once, though several cells predict it
             objects, target_inds = grid.objects.unique(return_inverse=True)
-            target = fit_size(shrink_masks(gt[objects], stride), pred.shape[-2:])[target_inds]
+            target = crop_or_pad(shrink_masks(gt[objects], stride), pred.shape[-2:])[target_inds]
             terms.append(self.loss_mask(pred, target, reduction_override='none'))
         return torch.cat(terms)
 

@@ -29,6 +29,11 @@ class SimplifiedBasicBlock(BaseModule):
                 self.add_module(name, norm)
                 self.norm_names.append(name)
 
+    @property
+    def conv_norm_pairs(self) -> list[tuple[str, str]]:
+        """What runs one after the other, which isn't the order of the registration that a checkpoint has."""
+        return list(zip(('conv1', 'conv2'), self.norm_names))
+
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) -> (n, channels, h, w)."""
         out = F.relu(self._layer(0, x))

@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from mmdetlike.models.utils import to_image_size
+from mmdetlike.models.utils.fixed_rows import fixed_rows
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.panoptic import INSTANCE_OFFSET
@@ -166,23 +167,47 @@ class MaskFormerFusionHead(PanopticFusionHead):
 
     def instances(self, logits: Tensor, masks: Tensor, resize: Resize) -> InstanceData:
         """The best things: ``masks`` (n, h, w) bool, ``bboxes`` around them, ``scores``, ``labels``."""
-        scores = logits.softmax(-1)[:, :-1]
-        limit = min(self.test_cfg.get('max_per_image', 100), scores.numel())
-        scores, best = scores.flatten().topk(limit, sorted=False)
-        labels = best % self.num_classes
-        queries = torch.div(best, self.num_classes, rounding_mode='floor')
-        is_thing = labels < self.num_things_classes
+        things = self.best_things(logits)
         # a query may be there with several classes
-        queries, which = queries[is_thing].unique(return_inverse=True)
+        queries, which = things['queries'].unique(return_inverse=True)
         # some masks at a time, which are still in the cache when they are read again
         parts = [binary_masks(resize(part)) for part in masks[queries].split(MASKS_AT_ONCE)]
         binary, boxes, inside = (torch.cat(column) for column in zip(*parts))
         return InstanceData(
             bboxes=boxes[which],
-            labels=labels[is_thing],
-            scores=scores[is_thing] * inside[which],
+            labels=things['labels'],
+            scores=things['scores'] * inside[which],
             masks=binary[which],
         )
+
+    def best_things(self, logits: Tensor) -> dict[str, Tensor]:
+        """``scores``, ``labels`` and ``queries`` (n,), in no order, of the things among the ``max_per_image`` best."""
+        scores = logits.softmax(-1)[:, :-1]
+        scores, best = scores.flatten().topk(min(self.limit, scores.numel()), sorted=False)
+        labels = best % self.num_classes
+        queries = torch.div(best, self.num_classes, rounding_mode='floor')
+        things = dict(scores=scores, labels=labels, queries=queries)
+        if not self.num_stuff_classes:  # a graph then knows how many there are
+            return things
+        is_thing = labels < self.num_things_classes
+        return {name: column[is_thing] for name, column in things.items()}
+
+    @property
+    def limit(self) -> int:
+        """How many instances of an image there can be."""
+        return self.test_cfg.get('max_per_image', 100)
+
+    def detect(self, logits: Tensor, masks: Tensor, resize: Resize) -> dict[str, Tensor]:
+        """What ``instances`` finds, of tensors alone: ``boxes``, ``scores`` (falling), ``labels``, ``masks``."""
+        things = self.best_things(logits)
+        count = things['scores'].shape[0]
+        rows = fixed_rows(things, self.limit, 'test_cfg.max_per_image')
+        binary, boxes, inside = binary_masks(resize(masks[rows['queries']]))
+        scores = rows['scores'] * inside
+        # rows that only fill up a graph score 0: a stable sort leaves them behind objects that do
+        order = scores.argsort(descending=True, stable=True)
+        found = dict(boxes=boxes, scores=scores, labels=rows['labels'], masks=binary)
+        return {name: column[order][:count] for name, column in found.items()}
 
 
 def binary_masks(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 
 from mmdetlike.models.heads.keypoint import CenterNetHead
 from mmdetlike.models.task_modules.assigners import PointRangeAssigner
-from mmdetlike.models.utils import aligned_bilinear, fit_size, mask_centroids, masks_at_stride, masks_in_image
+from mmdetlike.models.utils import aligned_bilinear, crop_or_pad, mask_centroids, masks_at_stride, masks_in_image
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import BitmapMasks
 from tests.models.tiny import candidates
@@ -206,4 +206,4 @@ def test_masks_in_image_cut_padding_and_rescale():
     masks[:, :4, :4] = 1
     out = masks_in_image(masks, lambda m: F.interpolate(m, scale_factor=2.0), (8, 12), (4, 6), 0.5)
     assert out.shape == (40, 4, 6) and out[39, :, :4].all() and not out[:, :, 4:].any()
-    assert torch.equal(fit_size(torch.ones(1, 2, 3), (3, 2))[0], torch.tensor([[1.0, 1], [1, 1], [0, 0]]))
+    assert torch.equal(crop_or_pad(torch.ones(1, 2, 3), (3, 2))[0], torch.tensor([[1.0, 1], [1, 1], [0, 0]]))

@@ -1,0 +1,55 @@
+_base_ = '../nas_fpn/retinanet_r50_fpn_crop640-50e_coco.py'
+
+model = dict(
+    data_preprocessor=dict(pad_size_divisor=128),
+    neck=dict(
+        _delete_=True,
+        type='FPG',
+        in_channels=[256, 512, 1024, 2048],
+        out_channels=128,
+        inter_channels=128,
+        num_outs=5,
+        add_extra_convs=True,
+        start_level=1,
+        stack_times=9,
+        paths=['bu', 'bu', 'bu', 'bu', 'bu', 'bu', 'bu', 'bu', 'bu'],
+        same_down_trans=None,
+        same_up_trans=dict(
+            type='conv',
+            kernel_size=3,
+            stride=2,
+            padding=1,
+            norm_cfg=dict(type='BN', requires_grad=True),
+            inplace=False,
+            order=['act', 'conv', 'norm'],
+        ),
+        across_lateral_trans=dict(
+            type='conv',
+            kernel_size=1,
+            norm_cfg=dict(type='BN', requires_grad=True),
+            inplace=False,
+            order=['act', 'conv', 'norm'],
+        ),
+        across_down_trans=dict(
+            type='interpolation_conv',
+            mode='nearest',
+            kernel_size=3,
+            norm_cfg=dict(type='BN', requires_grad=True),
+            order=['act', 'conv', 'norm'],
+            inplace=False,
+        ),
+        across_up_trans=None,
+        across_skip_trans=dict(
+            type='conv',
+            kernel_size=1,
+            norm_cfg=dict(type='BN', requires_grad=True),
+            inplace=False,
+            order=['act', 'conv', 'norm'],
+        ),
+        output_trans=dict(type='last_conv', kernel_size=3, order=['act', 'conv', 'norm'], inplace=False),
+        norm_cfg=dict(type='BN', requires_grad=True),
+        skip_inds=[[0, 1, 2, 3], [0, 1, 2], [0, 1], [0], []],
+    ),
+    bbox_head=dict(in_channels=128),
+)
+train_cfg = dict(val_interval=2)

@@ -1,0 +1,11 @@
+_base_ = '../cascade_rcnn/cascade-mask-rcnn_x101-32x4d_fpn_1x_coco.py'
+
+model = dict(
+    backbone=dict(
+        norm_cfg=dict(type='SyncBN'),
+        norm_eval=False,
+        plugins=[
+            dict(cfg=dict(type='ContextBlock', ratio=0.0625), stages=[False, True, True, True], position='after_conv3')
+        ],
+    )
+)

@@ -1,0 +1,12 @@
+_base_ = './mask-rcnn_r50_fpn_gn-all_2x_coco.py'
+
+model = dict(
+    data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
+    backbone=dict(init_cfg=dict(checkpoint='open-mmlab://contrib/resnet50_gn')),
+)
+
+train_cfg = dict(max_epochs=36)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', begin=0, end=36, by_epoch=True, milestones=[28, 34], gamma=0.1),
+]

@@ -1,0 +1,19 @@
+_base_ = './mask-rcnn_hrnetv2p-w18-1x_coco.py'
+
+model = dict(
+    backbone=dict(
+        extra=dict(
+            stage2=dict(num_channels=[32, 64]),
+            stage3=dict(num_channels=[32, 64, 128]),
+            stage4=dict(num_channels=[32, 64, 128, 256]),
+        ),
+        init_cfg=dict(checkpoint='open-mmlab://msra/hrnetv2_w32'),
+    ),
+    neck=dict(in_channels=[32, 64, 128, 256]),
+)
+
+train_cfg = dict(max_epochs=24)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', begin=0, end=24, by_epoch=True, milestones=[16, 22], gamma=0.1),
+]

@@ -1,0 +1,18 @@
+_base_ = ['../_base_/models/faster-rcnn_r50_fpn.py', '../common/ms_3x_coco.py']
+
+model = dict(
+    data_preprocessor=dict(mean=[103.53, 116.28, 123.675], std=[57.375, 57.12, 58.395], bgr_to_rgb=False),
+    backbone=dict(
+        _delete_=True,
+        type='RegNet',
+        arch='regnetx_400mf',
+        out_indices=[0, 1, 2, 3],
+        frozen_stages=1,
+        norm_cfg=dict(type='BN', requires_grad=True),
+        norm_eval=True,
+        style='pytorch',
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://regnetx_400mf'),
+    ),
+    neck=dict(in_channels=[32, 64, 160, 384]),
+)
+optim_wrapper = dict(optimizer=dict(weight_decay=5e-05))

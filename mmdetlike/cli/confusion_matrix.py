@@ -1,0 +1,40 @@
+"""Draw which classes a detector takes for which: a confusion matrix as PNG and CSV, and a report of each class.
+
+RESULTS is what `mmdetlike test CONFIG CHECKPOINT --out RESULTS.pkl` wrote. A row of the matrix is an annotated class, a
+column a found one; the last of each is the background.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from mmdetlike.utils.command import make_parser, user_path
+from mmdetlike.utils.config_files import find_config
+from mmdetlike.utils.options import add_options
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('results', type=user_path, help='file of predictions, .pkl')
+    parser.add_argument('out_dir', type=user_path, help='folder for confusion_matrix.png, .csv and class_report.csv')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='leave out what scores less (default: 0.3)')
+    parser.add_argument('--iou-thr', type=float, default=0.5, help='overlap of what counts as found (default: 0.5)')
+    parser.add_argument('--split', choices=('test', 'val'), default='test', help='dataset (default: test)')
+    add_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the matrix."""
+    args = parse_args(argv)
+    args.config = find_config(args.config)
+    from mmdetlike.cli.scored_data import ScoredData
+    from mmdetlike.evaluation.results import read_results
+    from mmdetlike.utils.outputs import check_folder
+
+    samples = read_results(args.results)
+    check_folder(args.out_dir)
+    data = ScoredData(args.config, args.cfg_options, args.split)
+    report = dict(type='ClassReportMetric', iou_thr=args.iou_thr, score_thr=args.score_thr, out_dir=str(args.out_dir))
+    data.evaluate(samples, args.results, [report])

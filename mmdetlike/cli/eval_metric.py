@@ -1,0 +1,33 @@
+"""Compute the metrics of a config from a file of predictions, without running the model again.
+
+RESULTS is what `mmdetlike test CONFIG CHECKPOINT --out RESULTS.pkl` wrote.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from mmdetlike.utils.command import make_parser, user_path
+from mmdetlike.utils.config_files import find_config
+from mmdetlike.utils.options import add_options
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('results', type=user_path, help='file of predictions, .pkl')
+    parser.add_argument('--split', choices=('test', 'val'), default='test', help='dataset and metrics (default: test)')
+    add_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the scores."""
+    args = parse_args(argv)
+    args.config = find_config(args.config)
+    from mmdetlike.cli.scored_data import ScoredData, print_scores
+    from mmdetlike.evaluation.results import read_results
+
+    samples = read_results(args.results)
+    data = ScoredData(args.config, args.cfg_options, args.split)
+    print_scores(data.evaluate(samples, args.results))
