@@ -7,8 +7,8 @@ from .epoch_hook import SetEpochInfoHook
 from .expected_results_hook import ExpectedResultsHook
 from .mean_teacher_hook import MeanTeacherHook
 from .monitor_check import MonitorCheckHook
-from .precise_bn_hook import PreciseBNHook
 from .optimize_hook import OptimizeHook
+from .precise_bn_hook import PreciseBNHook
 from .report_hook import ReportHook
 from .seed_hook import DistSamplerSeedHook
 from .switch_hooks import PipelineSwitchHook, YOLOXModeSwitchHook
