@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from mmdetlike.apis.detector import init_detector
     from mmdetlike.apis.inference import inference_detector
     from mmdetlike.apis.inferencer import DetInferencer
+    from mmdetlike.apis.tta import with_tta
     from mmdetlike.models.optimize import optimize_model
 
-__all__ = ['DetInferencer', 'Detector', 'inference_detector', 'init_detector', 'optimize_model']
+__all__ = ['DetInferencer', 'Detector', 'inference_detector', 'init_detector', 'optimize_model', 'with_tta']
 
 _MODULES = {
     'DetInferencer': 'mmdetlike.apis.inferencer',
@@ -21,6 +22,7 @@ _MODULES = {
     'inference_detector': 'mmdetlike.apis.inference',
     'init_detector': 'mmdetlike.apis.detector',
     'optimize_model': 'mmdetlike.models.optimize',
+    'with_tta': 'mmdetlike.apis.tta',
 }
 
 

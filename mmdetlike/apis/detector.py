@@ -12,6 +12,7 @@ from torch import nn
 from mmdetlike.apis.configs import as_config
 from mmdetlike.apis.foreign import foreign_detector
 from mmdetlike.apis.pipeline import dataset_config
+from mmdetlike.apis.tta import with_tta
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
 from mmdetlike.utils.checkpoint import fill, read_weights
@@ -31,6 +32,7 @@ def init_detector(
     trust_checkpoint: bool = False,
     pretrained: bool = False,
     optimize: str | None = None,
+    tta: bool | dict = False,
 ) -> nn.Module:
     """Build a detector ready for inference. Weights of a backbone alone are never fetched.
 
@@ -47,6 +49,7 @@ def init_detector(
         pretrained: Fetch the published weights of the model that ``config`` names, in place of ``checkpoint``.
         optimize: ``'fp32'``, ``'bf16'``, ``'fp16'`` or ``'compile'``: make the detector fast for prediction, by
             ``optimize_model``; it can't be trained then.
+        tta: Look at several versions of each picture, as ``with_tta`` says: True, or a ``tta_cfg``.
 
     Returns:
         The model in eval mode, with ``cfg`` and ``dataset_meta`` (``classes``, ``palette``).
@@ -79,7 +82,8 @@ def init_detector(
         loaded = foreign.read(checkpoint, model, trust_checkpoint)
     if checkpoint is not None:
         fill(model, loaded, str(checkpoint))
-    return make_ready(model, cfg, loaded, palette, device, optimize)
+    model = make_ready(model, cfg, loaded, palette, device, optimize)
+    return with_tta(model, tta) if tta or isinstance(tta, dict) else model
 
 
 def _published_weights(config, checkpoint: str | Path | None) -> str:

@@ -58,6 +58,8 @@ def predict_batch(model: nn.Module, data: Sequence[dict]) -> list[DetDataSample]
     """
     _check_precision(model)
     batch = {key: [entry[key] for entry in data] for key in ('inputs', 'data_samples')}
+    if isinstance(data[0]['inputs'], list):  # several versions of each picture: versions first, then pictures
+        batch = {key: [list(version) for version in zip(*values)] for key, values in batch.items()}
     with _eval_mode(model):
         return list(model.test_step(batch))
 

@@ -48,7 +48,7 @@ class InferencePipeline:
         loader = _loader(steps)
         self.from_file = TRANSFORMS.build(_file_loader(loader))
         self.from_array = TRANSFORMS.build(_array_loader(loader))
-        rest = [TRANSFORMS.build(step) for step in steps if step is not loader]
+        rest = [TRANSFORMS.build(_with_known_meta_keys(step)) for step in steps if step is not loader]
         self.rest = Compose([_KnownMetaKeys(step) if hasattr(step, 'meta_keys') else step for step in rest])
 
     def load(self, image: Image, channel_order: str | None = None) -> dict:
@@ -165,6 +165,15 @@ def _array_loader(loader: dict) -> dict:
 
 def _settings(loader: dict) -> dict:
     return {key: loader[key] for key in _SETTINGS if key in loader}
+
+
+def _with_known_meta_keys(step: dict | Callable) -> dict | Callable:
+    """``TestTimeAug`` whose versions are packed by ``_KnownMetaKeys``; any other step as it is."""
+    if not isinstance(step, dict) or _name(step) != 'TestTimeAug':
+        return step
+    built = [[TRANSFORMS.build(each) for each in choices] for choices in step['transforms']]
+    known = [[_KnownMetaKeys(each) if hasattr(each, 'meta_keys') else each for each in choices] for choices in built]
+    return dict(step, transforms=known)
 
 
 class _KnownMetaKeys:

@@ -22,6 +22,8 @@ from .labelme import LabelmeDataset
 from .lvis import LVISV05Dataset, LVISV1Dataset
 from .multi_source import GroupMultiSourceSampler, MultiSourceSampler
 from .openimages import OpenImagesChallengeDataset, OpenImagesDataset
+from .registered import RegisteredDataset, register_dataset, registered_datasets, remove_dataset
+from .repeat_factor_sampler import RepeatFactorSampler
 from .sample_size_sampler import CustomSampleSizeSampler
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
@@ -67,7 +69,9 @@ __all__ = [
     'Objects365V2Dataset',
     'OpenImagesChallengeDataset',
     'OpenImagesDataset',
+    'RegisteredDataset',
     'RepeatDataset',
+    'RepeatFactorSampler',
     'SeededIndex',
     'ShapesDataset',
     'UnlabeledDataset',
@@ -77,6 +81,9 @@ __all__ = [
     'XMLDataset',
     'YOLODataset',
     'iSAIDDataset',
+    'register_dataset',
+    'registered_datasets',
+    'remove_dataset',
     'seeded',
     'transforms',
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmengine import fileio
 
+from .data_root import rooted
 from .errors import DataError, SkipReport, warn
 
 GZIP = b'\x1f\x8b'
@@ -22,6 +23,7 @@ def read_bytes(path: str, backend_args: dict | None = None, what: str = 'annotat
     """
     if not path:
         raise DataError(f'No {what} given: set ann_file.')
+    path = rooted(path)
     try:
         return fileio.get(path, backend_args=backend_args)
     except IsADirectoryError as error:

@@ -13,7 +13,9 @@ from ..errors import ConfigError
 from ..registry import DATASETS, TRANSFORMS
 from ..utils.colors import distinct_colors
 from .annotations import read_lines
+from .data_root import rooted
 from .errors import DataError, ImageError, ImageSizeError, PipelineError, SkipReport, tells_at, warn, warn_once
+from .keypoint_pairs import with_keypoint_indices
 from .proposals import attach_proposals
 from .seeding import seeded
 
@@ -44,7 +46,7 @@ class BaseDetDataset(BaseDataset):
     The other arguments are those of ``mmengine.dataset.BaseDataset``.
     """
 
-    ACCEPTED_FILTERS = ('filter_empty_gt', 'min_size')
+    ACCEPTED_FILTERS = ('filter_empty_gt', 'min_size', 'min_keypoints')
     ACCEPTED_PREFIXES = ('img', 'seg')
     UNIT = 'images'  # what messages call the samples
 
@@ -76,7 +78,7 @@ class BaseDetDataset(BaseDataset):
 
     def _join_prefix(self) -> None:
         self.ann_file = self._one_path('ann_file')
-        self.data_root = self._one_path('data_root')
+        self.data_root = rooted(self._one_path('data_root'))
         super()._join_prefix()
 
     def _one_path(self, key: str) -> str:
@@ -107,7 +109,7 @@ class BaseDetDataset(BaseDataset):
         metainfo = _checked_metainfo(metainfo)
         if 'classes' in metainfo:
             metainfo['classes'] = _class_names(metainfo['classes'])
-        meta = super()._load_metainfo(metainfo)
+        meta = with_keypoint_indices(super()._load_metainfo(metainfo))
         if 'classes' in metainfo and 'palette' not in metainfo:
             meta['palette'] = distinct_colors(len(meta['classes']))
         elif 'palette' in metainfo and meta.get('classes'):
@@ -208,7 +210,10 @@ class BaseDetDataset(BaseDataset):
             return {}
         empty = sum(map(self.is_empty, infos)) if config['filter_empty_gt'] else 0
         small = sum(min(info['width'], info['height']) < config['min_size'] for info in infos)
-        return {'have no objects of the classes': empty, f'are smaller than {config["min_size"]} px': small}
+        fewest = config['min_keypoints']
+        bare = sum(labeled_keypoints(info) < fewest for info in infos)
+        counts = {'have no objects of the classes': empty, f'are smaller than {config["min_size"]} px': small}
+        return {**counts, f'have fewer than {fewest} labeled keypoints': bare} if fewest else counts
 
     def _filter_config(self) -> dict:
         if not isinstance(self.filter_cfg or {}, dict):
@@ -220,12 +225,17 @@ class BaseDetDataset(BaseDataset):
         smallest = config.get('min_size', 0)
         if isinstance(smallest, bool) or not isinstance(smallest, (int, float)):
             raise ConfigError(f'filter_cfg has min_size={smallest!r}; expected a number of pixels.')
-        return {'filter_empty_gt': config.get('filter_empty_gt', False), 'min_size': smallest}
+        fewest = config.get('min_keypoints', 0)
+        if isinstance(fewest, bool) or not isinstance(fewest, int):
+            raise ConfigError(f'filter_cfg has min_keypoints={fewest!r}; expected a whole number.')
+        empty = config.get('filter_empty_gt', False)
+        return {'filter_empty_gt': empty, 'min_size': smallest, 'min_keypoints': fewest}
 
     def filter_data(self) -> list[dict]:
         """The data infos to use: all in ``test_mode``, else those that ``filter_cfg`` admits.
 
-        ``filter_empty_gt`` removes images without objects, ``min_size`` those whose shorter side is below it.
+        ``filter_empty_gt`` removes images without objects, ``min_size`` those whose shorter side is below it,
+        ``min_keypoints`` those with fewer labeled keypoints of all their objects together.
         """
         config = self._filter_config()
         if self.test_mode or not self.filter_cfg:
@@ -235,6 +245,7 @@ class BaseDetDataset(BaseDataset):
             for info in self.data_list
             if not (config['filter_empty_gt'] and self.is_empty(info))
             and min(info['width'], info['height']) >= config['min_size']
+            and labeled_keypoints(info) >= config['min_keypoints']
         ]
 
     def is_empty(self, info: dict) -> bool:
@@ -313,6 +324,14 @@ class BaseDetDataset(BaseDataset):
             f'{self.source}: {in_a_row} images in a row could not be read, the last being {error}. '
             f'Check data_root={self.data_root!r} and data_prefix={self.data_prefix}.'
         )
+
+
+def labeled_keypoints(info: dict) -> int:
+    """The number of keypoints of an image that are labeled, hidden or not, of all objects that aren't ignored."""
+    objects = [item for item in info.get('instances', ()) if not item.get('ignore_flag', 0)]
+    return sum(
+        int((np.asarray(item['keypoints']).reshape(-1, 3)[:, 2] > 0).sum()) for item in objects if 'keypoints' in item
+    )
 
 
 def check_max_refetch(number: object) -> None:

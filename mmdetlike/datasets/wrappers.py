@@ -4,7 +4,6 @@ import bisect
 import copy
 import itertools
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..registry import DATASETS, TRANSFORMS
 from .base import check_max_refetch
 from .errors import DataError, PipelineError
 from .records import same_id
+from .repeat_factor_sampler import repeat_factors
 from .seeding import seeded, with_seed_of
 
 
@@ -214,17 +214,8 @@ class ClassBalancedDataset(_Wrapper):
         if not self.repeat_indices:
             self.dataset.full_init()
             self.metainfo = self.dataset.metainfo  # again: some datasets read their classes from their files
-            factors = self._repeat_factors()
+            factors = repeat_factors(self.dataset, self.oversample_thr, self.filter_empty_gt)
             self.repeat_indices = [i for i, factor in enumerate(factors) for _ in range(math.ceil(factor))]
-
-    def _repeat_factors(self) -> list[float]:
-        background = () if self.filter_empty_gt else (-1,)  # the class of images without objects
-        labels = [set(self.dataset.get_cat_ids(i)) or set(background) for i in range(len(self.dataset))]
-        images = Counter(itertools.chain.from_iterable(labels))
-        factors = {
-            label: max(1.0, math.sqrt(self.oversample_thr * len(labels) / count)) for label, count in images.items()
-        }
-        return [max((factors[label] for label in present), default=1.0) for present in labels]
 
     def __len__(self) -> int:
         self.full_init()

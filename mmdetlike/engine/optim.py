@@ -2,11 +2,13 @@
 
 import contextlib
 import inspect
+from collections.abc import Sequence
 
 import torch
 from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 from mmengine.optim import OptimWrapperDict
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from mmdetlike.errors import ConfigError
@@ -15,8 +17,30 @@ from mmdetlike.registry import OPTIM_WRAPPERS
 ENDLESS = -1  # how mmengine spells that a wrapper's updates have no known end
 
 
+def clip_each_norm_(parameters: Sequence[Tensor], **settings) -> Tensor:
+    """Clip the norm of each parameter's gradient by itself; gives the largest norm that there was."""
+    return torch.stack([clip_grad_norm_([parameter], **settings) for parameter in parameters]).max()
+
+
 # what each type of clipping calls, and the argument that it can't do without
-CLIPPING = dict(norm=(clip_grad_norm_, 'max_norm'), value=(clip_grad_value_, 'clip_value'))
+CLIPPING = dict(
+    norm=(clip_grad_norm_, 'max_norm'),
+    value=(clip_grad_value_, 'clip_value'),
+    norm_per_parameter=(clip_grad_norm_, 'max_norm'),
+)
+OWN_CLIPPING = dict(norm_per_parameter=clip_each_norm_)
+
+
+def without_own_clipping(clip_grad: dict | None) -> dict | None:
+    """``clip_grad`` with a type that mmengine knows, in place of one that it doesn't."""
+    return {**clip_grad, 'type': 'norm'} if (clip_grad or {}).get('type') in OWN_CLIPPING else clip_grad
+
+
+def set_own_clipping(wrapper: MMEngineOptimWrapper, clip_grad: dict | None) -> None:
+    """Let a wrapper that is built clip by our own function, where ``clip_grad`` names one."""
+    kind = (clip_grad or {}).get('type')
+    if kind in OWN_CLIPPING:
+        wrapper.clip_func = OWN_CLIPPING[kind]
 
 
 def check_clip_grad(clip_grad: dict | None) -> None:
@@ -47,8 +71,9 @@ class OptimWrapper(MMEngineOptimWrapper):
     Args:
         optimizer: The optimizer.
         accumulative_counts: Batches whose gradients make a step.
-        clip_grad: ``dict(max_norm=...)``, or ``dict(type='value', clip_value=...)``, and further arguments of torch's
-            functions of that name; None clips nothing.
+        clip_grad: ``dict(max_norm=...)``, ``dict(type='value', clip_value=...)``, or ``dict(type='norm_per_parameter',
+            max_norm=...)``, which looks at each parameter by itself, and further arguments of torch's functions; None
+            clips nothing.
 
     Raises:
         ConfigError: ``clip_grad`` isn't such a dict.
@@ -58,7 +83,8 @@ class OptimWrapper(MMEngineOptimWrapper):
         self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None
     ) -> None:
         check_clip_grad(clip_grad)
-        super().__init__(optimizer, accumulative_counts, clip_grad)
+        super().__init__(optimizer, accumulative_counts, without_own_clipping(clip_grad))
+        set_own_clipping(self, clip_grad)
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -79,10 +105,13 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
     def __init__(
         self, loss_scale='dynamic', dtype: str | torch.dtype | None = None, use_fsdp: bool = False, **kwargs
     ) -> None:
-        check_clip_grad(kwargs.get('clip_grad'))
+        clip_grad = kwargs.get('clip_grad')
+        check_clip_grad(clip_grad)
+        kwargs['clip_grad'] = without_own_clipping(clip_grad)
         self.on_cpu = not torch.cuda.is_available()
         if not self.on_cpu:
             super().__init__(loss_scale=loss_scale, dtype=dtype, use_fsdp=use_fsdp, **kwargs)
+            set_own_clipping(self, clip_grad)
             return
         if dtype not in (None, 'bfloat16', torch.bfloat16):
             raise ConfigError(
@@ -90,6 +119,7 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
             )
         # Past mmengine's own constructor, which refuses to run without CUDA; what it would set is set here.
         MMEngineOptimWrapper.__init__(self, **kwargs)
+        set_own_clipping(self, clip_grad)
         self._scale_update_param = None
         self.cast_dtype = torch.bfloat16
         self.loss_scaler = torch.amp.GradScaler('cpu', enabled=False)

@@ -1,5 +1,6 @@
 """Samples in, pictures out: drawing, contact sheets, training curves and the visualizer of the Runner."""
 
+from .color_mode import ColorMode
 from .contact_sheet import contact_sheet, save_image
 from .draw import Style, draw_boxes, draw_instances, draw_keypoints, draw_labels, draw_masks
 from .instances import Instances, panoptic_instances, to_instances
@@ -8,6 +9,7 @@ from .palette import distinct_colors, get_palette, readable_text_color
 from .plots import plot_training_curves
 
 __all__ = [
+    'ColorMode',
     'DetLocalVisualizer',
     'Instances',
     'Style',

@@ -13,6 +13,7 @@ import torch
 
 from mmdetlike.structures.bbox import geometry
 
+from .color_mode import ColorMode, gray_outside
 from .instances import Instances, mask_extents, to_instances, upright
 from .palette import Color, get_palette, readable_text_color
 from .tags import place_tags
@@ -34,6 +35,9 @@ class Style:
         text_color: Color of the text on tags where it is legible; black or white elsewhere.
         mask_palette: Colors of masks, one a class; None for the colors of the boxes.
         keypoint_links: Pairs of keypoints that are connected by a line.
+        keypoint_link_colors: Colors of these lines; None for the color of the instance.
+        color_mode: Whether colors tell classes or instances apart, and whether the picture is gray outside of masks.
+        min_mask_area: Masks of fewer pixels are left out, with all that belongs to them.
     """
 
     line_width: float = 3
@@ -41,6 +45,9 @@ class Style:
     text_color: Color | None = None
     mask_palette: Sequence[Color] | None = None
     keypoint_links: Sequence[tuple[int, int]] = ()
+    keypoint_link_colors: Sequence[Color] | None = None
+    color_mode: ColorMode = ColorMode.SEGMENTATION
+    min_mask_area: float = 0
 
 
 def draw_boxes(
@@ -175,6 +182,7 @@ def draw_keypoints(
     colors: Sequence[Color],
     links: Sequence[tuple[int, int]] = (),
     radius: int | None = None,
+    link_colors: Sequence[Color] | None = None,
 ) -> np.ndarray:
     """Draw keypoints as dots with a white rim, connected by ``links``.
 
@@ -184,20 +192,27 @@ def draw_keypoints(
         colors: One color an instance.
         links: Pairs of indices of keypoints to connect.
         radius: Of the dots, in pixels; by default it follows the image size.
+        link_colors: One color a link; by default that of the instance.
 
     Returns:
         A new image.
+
+    Raises:
+        ValueError: links and their colors differ in number.
     """
     import cv2
 
     canvas = as_canvas(image)
     radius = radius or line_width_for(canvas.shape, base=4)
+    if link_colors is not None and len(link_colors) != len(links):
+        raise ValueError(f'there are {len(links)} links of keypoints to draw but {len(link_colors)} colors of them')
     for points, color in zip(np.asarray(keypoints, dtype=float), colors):
         visible = (points[:, 2] > 0) & np.isfinite(points).all(1)
         pixels = np.where(visible[:, None], points[:, :2], 0).round().astype(int).tolist()
-        for start, end in links:
+        colors_of_links = [color] * len(links) if link_colors is None else link_colors
+        for (start, end), link_color in zip(links, colors_of_links):
             if visible[start] and visible[end]:
-                cv2.line(canvas, pixels[start], pixels[end], color, max(1, radius // 2), cv2.LINE_AA)
+                cv2.line(canvas, pixels[start], pixels[end], link_color, max(1, radius // 2), cv2.LINE_AA)
         for point in np.array(pixels)[visible].tolist():
             cv2.circle(canvas, point, radius + max(1, radius // 3), (255, 255, 255), -1, cv2.LINE_AA)
             cv2.circle(canvas, point, radius, color, -1, cv2.LINE_AA)
@@ -228,9 +243,14 @@ def draw_instances(
     Returns:
         A new image, enlarged if ``min_side`` asks for it.
     """
-    canvas, instances = _enlarge(as_canvas(image), to_instances(instances).by_importance(score_thr), min_side)
+    shown = to_instances(instances).by_importance(score_thr).with_area(style.min_mask_area)
+    canvas, instances = _enlarge(as_canvas(image), shown, min_side)
+    if style.color_mode is ColorMode.IMAGE_BW:
+        canvas = gray_outside(canvas, instances.masks)
     num_classes = max([0 if classes is None else len(classes), *(instances.labels + 1)])
     colors = _colors_of(instances, palette, num_classes)
+    if not style.color_mode.is_by_class:
+        colors = [tuple(color) for color in get_palette(None, len(instances.labels))]
     width = line_width_for(canvas.shape, style.line_width)
     anchors = upright(instances.boxes)
     if instances.masks is not None:
@@ -241,7 +261,9 @@ def draw_instances(
     outlined = np.flatnonzero(_has_area(instances.boxes) | (instances.masks is None))[::-1]
     canvas = draw_boxes(canvas, instances.boxes[outlined], [colors[i] for i in outlined], width)
     if instances.keypoints is not None:
-        canvas = draw_keypoints(canvas, instances.keypoints, colors, style.keypoint_links)
+        canvas = draw_keypoints(
+            canvas, instances.keypoints, colors, style.keypoint_links, link_colors=style.keypoint_link_colors
+        )
     anchors = anchors + width // 2 * np.array([-1, -1, 1, 1])  # flush with the outer side of the lines
     return draw_labels(canvas, anchors, _texts(instances, classes), colors, text_color=style.text_color)
 

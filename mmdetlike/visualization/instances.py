@@ -55,6 +55,12 @@ class Instances:
         order = np.lexsort([sizes, -scores])  # the last key is the first to sort by
         return self[order[scores[order] >= score_thr]]
 
+    def with_area(self, least: float) -> 'Instances':
+        """Return those whose masks have ``least`` pixels or more; all where there are no masks."""
+        if self.masks is None or least <= 0:
+            return self
+        return self[np.flatnonzero(self.masks.sum((1, 2)) >= least)]
+
     def rescale(self, width: int, height: int, scale: tuple[float, float]) -> 'Instances':
         """Return the instances on an image that was resized to (``width``, ``height``) by ``scale`` (x, y)."""
         masks = self.masks

@@ -12,6 +12,7 @@ from mmengine.visualization import Visualizer
 from mmdetlike.registry import VISUALIZERS
 from mmdetlike.structures.panoptic import INSTANCE_OFFSET
 
+from .color_mode import ColorMode
 from .contact_sheet import save_image
 from .draw import Style, as_canvas, draw_instances
 from .instances import panoptic_instances
@@ -39,7 +40,8 @@ def _wanted(data_sample: Any, kind: str) -> str | None:
 class DetLocalVisualizer(Visualizer):
     """Draws ground truth and predictions of a ``DetDataSample`` and hands the picture to a file, backends or a window.
 
-    Names and colors of classes come from ``dataset_meta`` (``classes``, ``palette``, ``skeleton_links``).
+    Names and colors of classes come from ``dataset_meta`` (``classes``, ``palette``, ``skeleton_links``,
+    ``skeleton_colors``).
 
     Args:
         name: Name of the instance, unique among visualizers.
@@ -51,6 +53,9 @@ class DetLocalVisualizer(Visualizer):
         mask_color: Colors of masks; what :func:`get_palette` takes; None for those of the boxes.
         line_width: Width of box lines in pixels on an image of 1333 x 800; it follows the image size.
         alpha: Opacity of masks, 0 to 1: half of it for their filling, so that the object stays visible.
+        color_mode: 'segmentation' (one color a class), 'image' (one an instance) or 'image_bw' (one an instance, the
+            picture gray outside of masks).
+        area_threshold: Masks and segments of fewer pixels are left out.
     """
 
     # in place of mmengine's property, which only the main process can read: each process draws its samples
@@ -67,6 +72,8 @@ class DetLocalVisualizer(Visualizer):
         mask_color: ColorSpec | None = None,
         line_width: int | float = 3,
         alpha: float = 0.8,
+        color_mode: str | ColorMode = 'segmentation',
+        area_threshold: float = 0,
     ) -> None:
         super().__init__(name=name, image=image, vis_backends=copy.deepcopy(vis_backends), save_dir=save_dir)
         self.bbox_color = bbox_color
@@ -74,6 +81,8 @@ class DetLocalVisualizer(Visualizer):
         self.mask_color = mask_color
         self.line_width = line_width
         self.alpha = alpha
+        self.color_mode = ColorMode.of(color_mode)
+        self.area_threshold = area_threshold
         self.dataset_meta = {}
 
     def add_datasample(
@@ -146,6 +155,9 @@ class DetLocalVisualizer(Visualizer):
             text_color=self.text_color,
             mask_palette=self.mask_color,
             keypoint_links=meta.get('skeleton_links', ()),
+            keypoint_link_colors=meta.get('skeleton_colors'),
+            color_mode=self.color_mode,
+            min_mask_area=self.area_threshold,
         )
         palette = self.bbox_color if self.bbox_color is not None else meta.get('palette')
         return draw_instances(image, instances, meta.get('classes'), palette, score_thr, style=style)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import code_facts
 import diagrams
+import foreign_names
 import gallery as pictures
 import zoo
 
@@ -42,18 +43,23 @@ GROUPS = {
 }
 # the toolbox has no such types
 OURS = {
+    'CallbackHook',
     'CategoryAreaCrop',
+    'ExpectedResultsHook',
     'FixedSizeCrop',
     'FrozenBN',
     'LoadShapesImage',
     'MonitorCheckHook',
     'PointRangeAssigner',
+    'PreciseBNHook',
     'RandomBrightness',
     'RandomContrast',
     'RandomExtent',
     'RandomLighting',
     'RandomRotation',
     'RandomSaturation',
+    'RegisteredDataset',
+    'RepeatFactorSampler',
     'ReportHook',
     'SOLOV2MaskFeatures',
     'ShapesDataset',
@@ -139,7 +145,17 @@ def published(arguments: str) -> str:
     return table(['model', '`configs/`', 'scores, %'], zoo.published_rows())
 
 
+def names(toolbox: str) -> str:
+    """The names of another toolbox beside ours, a table for each section."""
+    covered, missing = foreign_names.counts(toolbox)
+    parts = [f'{covered} names are covered, {missing} are not (–).\n']
+    for section, entries in foreign_names.read(toolbox).items():
+        parts.append(f'## {section}\n\n{table(["theirs", "here", "remark"], foreign_names.rows(entries))}')
+    return '\n'.join(parts)
+
+
 KINDS = dict(
+    names=names,
     methods=methods,
     code=code,
     lines=lines,
@@ -166,13 +182,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--check', action='store_true', help='write nothing, fail if a file is out of step')
     args = parser.parse_args()
-    stale = [path for path, text in contents().items() if not path.exists() or path.read_text() != text]
+    # once: what a page imports may register types that another page lists
+    every = contents()
+    stale = [path for path, text in every.items() if not path.exists() or path.read_text() != text]
     for path in stale:
         print(path.relative_to(code_facts.ROOT))
     if args.check:
         sys.exit(1 if stale else 0)
     for path in stale:
-        path.write_text(contents()[path])
+        path.write_text(every[path])
 
 
 if __name__ == '__main__':

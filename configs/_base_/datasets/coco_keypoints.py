@@ -27,7 +27,8 @@ metainfo = dict(
 )
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args={{_base_.backend_args}}),
-    dict(type='LoadAnnotations', with_bbox=True, with_keypoints=True),
+    # COCO counts pixels, from (0, 0) for the center of the first; mirroring and heatmaps take it for (0.5, 0.5)
+    dict(type='LoadAnnotations', with_bbox=True, with_keypoints=True, keypoint_offset=0.5),
     dict(
         type='RandomChoiceResize',
         scales=[(1333, 640), (1333, 672), (1333, 704), (1333, 736), (1333, 768), (1333, 800)],
@@ -47,6 +48,8 @@ val_dataloader = dict(dataset=dict(metainfo=metainfo, ann_file='annotations/pers
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    ann_file={{_base_.data_root}} + 'annotations/person_keypoints_val2017.json', metric=['bbox', 'keypoints']
+    ann_file={{_base_.data_root}} + 'annotations/person_keypoints_val2017.json',
+    metric=['bbox', 'keypoints'],
+    keypoint_offset=0.5,
 )
 test_evaluator = val_evaluator

@@ -151,6 +151,8 @@ class LoadAnnotations(BaseTransform):
         with_mask: Load masks.
         with_seg: Load the semantic label map.
         with_keypoints: Load keypoints.
+        keypoint_offset: Added to their x and y. COCO counts pixels: the center of the first one is (0, 0). Transforms,
+            which mirror x to width - x, and heatmaps take it for (0.5, 0.5): 0.5 here, and in ``CocoMetric``, agree.
         poly2mask: Masks become `BitmapMasks`, not `PolygonMasks`.
         box_type: The class of ``gt_bboxes``, by the name that it is registered as: 'hbox' (or None) for axis-aligned
             boxes, 'rbox' for rotated ones, which may be annotated in either way, 'qbox' for quadrilaterals.
@@ -175,8 +177,10 @@ class LoadAnnotations(BaseTransform):
         ignore_index: int = 255,
         imdecode_backend: str = 'cv2',
         backend_args: dict | None = None,
+        keypoint_offset: float = 0.0,
     ) -> None:
         _check_decoder('unchanged', imdecode_backend)
+        self.keypoint_offset = keypoint_offset
         self.with_bbox = with_bbox
         self.with_label = with_label
         self.with_mask = with_mask
@@ -203,7 +207,10 @@ class LoadAnnotations(BaseTransform):
         if self.with_mask:
             self.load_masks(results, instances)
         if self.with_keypoints:
-            results['gt_keypoints'] = _keypoints(instances, len(results.get('flip_indices') or ()))
+            points = _keypoints(instances, len(results.get('flip_indices') or ()))
+            # of a keypoint that isn't labeled all three numbers are 0
+            points[..., :2] += self.keypoint_offset * (points[..., 2:] > 0)
+            results['gt_keypoints'] = points
         if self.with_seg:
             self.load_seg_map(results)
         return results

@@ -1,12 +1,15 @@
+from .callback_hook import CallbackHook
 from .channels_hook import ChannelCheckHook
 from .checkpoint_hook import CheckpointHook
 from .checks import CheckInvalidLossHook, NumClassCheckHook
 from .early_stopping_hook import EarlyStoppingHook
 from .epoch_hook import SetEpochInfoHook
+from .expected_results_hook import ExpectedResultsHook
 from .half_gradients_hook import Fp16CompresssionHook
 from .mean_teacher_hook import MeanTeacherHook
 from .monitor_check import MonitorCheckHook
 from .optimize_hook import OptimizeHook
+from .precise_bn_hook import PreciseBNHook
 from .report_hook import ReportHook
 from .seed_hook import DistSamplerSeedHook
 from .switch_hooks import PipelineSwitchHook, YOLOXModeSwitchHook
@@ -14,6 +17,7 @@ from .sync_norm_hook import SyncNormHook
 from .visualization_hook import DetVisualizationHook
 
 __all__ = [
+    'CallbackHook',
     'ChannelCheckHook',
     'CheckInvalidLossHook',
     'CheckpointHook',
@@ -21,11 +25,13 @@ __all__ = [
     'DistSamplerSeedHook',
     'EarlyStoppingHook',
     'Fp16CompresssionHook',
+    'ExpectedResultsHook',
     'MeanTeacherHook',
     'MonitorCheckHook',
     'NumClassCheckHook',
     'OptimizeHook',
     'PipelineSwitchHook',
+    'PreciseBNHook',
     'ReportHook',
     'SetEpochInfoHook',
     'SyncNormHook',

@@ -58,6 +58,7 @@ class CocoMetric(BaseMetric):
         prefix: First part of the result names, 'coco' if None.
         max_detections: Detections of a class in an image that mAP considers, best first; COCO's 100, for keypoints 20,
             if None. A warning says where that is too few.
+        keypoint_offset: Subtracted from x and y of predicted keypoints; that of ``LoadAnnotations``.
     """
 
     default_prefix = 'coco'
@@ -78,6 +79,7 @@ class CocoMetric(BaseMetric):
         collect_device: str = 'cpu',
         prefix: str | None = None,
         max_detections: int | None = None,
+        keypoint_offset: float = 0.0,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
@@ -89,6 +91,7 @@ class CocoMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         self.ann_file = ann_file
         self.max_detections = max_detections
+        self.keypoint_offset = keypoint_offset
         self._check_arguments()
         self._truth = self._read_truth(backend_args) if ann_file else None
 
@@ -138,6 +141,8 @@ class CocoMetric(BaseMetric):
         for sample in data_samples:
             truth = truth_of(sample) if self._truth is None and not self.format_only else None
             prediction = prediction_of(sample, type(self).__name__)
+            if 'keypoints' in prediction:  # a new array: the old one is the sample's
+                prediction['keypoints'] = prediction['keypoints'] - np.array([self.keypoint_offset] * 2 + [0.0])
             self._check_prediction(prediction)
             self.results.append((truth, prediction))
 

@@ -11,6 +11,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump, put
 
 from ...datasets.coco_file import CocoFile, panoptic_annotations
+from ...datasets.data_root import rooted
 from ...datasets.errors import DataError
 from ...datasets.records import same_id
 from ...datasets.transforms.panoptic import read_segment_ids
@@ -64,7 +65,7 @@ class CocoPanopticMetric(BaseMetric):
             raise ConfigError('format_only writes predictions to files: set outfile_prefix.')
         if ann_file is not None and seg_prefix is None and not format_only:
             raise ConfigError('seg_prefix, the folder of the PNGs that ann_file names, is missing.')
-        self.seg_prefix = seg_prefix
+        self.seg_prefix = rooted(seg_prefix or '')
         self.classwise = classwise
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix

@@ -17,6 +17,7 @@ from mmengine.model import (
 from .activation import Clamp, HSigmoid, Swish, build_activation_layer
 from .conv import Conv2dAdaptivePadding, ConvWS2d, build_conv_layer
 from .conv_module import ConvModule, DepthwiseSeparableConvModule
+from .conv_norm_activation import ASPP, ConvNormActivation, ShapeSpec, get_norm
 from .conv_upsample import ConvUpsample
 from .csp_layer import CSPLayer, CSPNeXtBlock, DarknetBottleneck, Focus, SPPBottleneck, conv_class
 from .drop import Dropout, DropPath, build_dropout, drop_path

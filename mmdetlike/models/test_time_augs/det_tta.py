@@ -11,11 +11,14 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.utils import suppress
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
-from mmdetlike.structures.bbox import bbox_flip, geometry
+from mmdetlike.structures.bbox import RotatedBoxes, bbox_flip, geometry
+from mmdetlike_ops import weighted_boxes_fusion
 
 DEFAULT_NMS = dict(type='nms', iou_threshold=0.5)
+DEFAULT_NMS_ROTATED = dict(type='nms_rotated', iou_threshold=0.5)
 DEFAULT_LIMIT = 100
-MERGED = ('bboxes', 'scores', 'labels', 'masks')
+MERGED = ('bboxes', 'scores', 'labels', 'masks', 'keypoints', 'keypoint_scores')
+FUSED = ('bboxes', 'scores', 'labels')
 # axes of masks (n, height, width) that each direction mirrors
 MIRRORED_AXES = {'horizontal': (2,), 'vertical': (1,), 'diagonal': (1, 2)}
 
@@ -25,16 +28,20 @@ class DetTTAModel(BaseTTAModel):
     """A detector that looks at several versions of each image, as ``TestTimeAug`` makes them, and joins what it finds.
 
     What is found in a version is mapped back to the original image: its size by the detector, its mirroring here. Of
-    all versions together, duplicates are suppressed; an object's mask is that of its best box.
+    all versions together, duplicates are suppressed; an object's mask and keypoints are those of its best box. Or boxes
+    are fused (Weighted Boxes Fusion, arXiv 1910.13302), for detectors of axis-aligned boxes alone.
 
     Args:
         module: The detector, or its config.
         data_preprocessor: Another one than the detector's config has.
-        tta_cfg: ``nms``, the settings of ``batched_nms`` by which duplicates are suppressed, and ``max_per_img``, how
-            many objects of an image are kept at most.
+        tta_cfg: ``nms``, the settings of ``batched_nms`` by which duplicates are suppressed, by default at an IoU of
+            0.5; or ``fusion``, arguments of ``mmdetlike_ops.weighted_boxes_fusion``, ``dict()`` for its defaults.
+            Besides, ``max_per_img``, how many objects of an image are kept at most, and ``flip_indices``, which
+            keypoint of an object each one of its mirror image is; those of the detector's ``dataset_meta`` where it
+            isn't given.
 
     Raises:
-        ConfigError: ``tta_cfg`` has other keys.
+        ConfigError: ``tta_cfg`` has other keys, or ``nms`` and ``fusion``.
     """
 
     def __init__(
@@ -48,10 +55,16 @@ class DetTTAModel(BaseTTAModel):
             module = MODELS.build({**module, **own})
         super().__init__(module)
         settings = dict(tta_cfg or {})
-        self.nms = settings.pop('nms', DEFAULT_NMS)
+        self.nms = settings.pop('nms', None)
+        self.fusion = settings.pop('fusion', None)
         self.max_per_img = settings.pop('max_per_img', DEFAULT_LIMIT)
+        self.flip_indices = settings.pop('flip_indices', None)
         if settings:
-            raise ConfigError(f'tta_cfg takes nms and max_per_img, got also {", ".join(sorted(settings))}')
+            raise ConfigError(
+                f'tta_cfg takes nms, fusion, max_per_img and flip_indices, got also {", ".join(sorted(settings))}'
+            )
+        if self.nms is not None and self.fusion is not None:
+            raise ConfigError('tta_cfg takes nms or fusion, not both')
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> SampleList:
         """One sample for each image, with the objects of all its versions in pixels of the original image.
@@ -66,10 +79,31 @@ class DetTTAModel(BaseTTAModel):
 
     def merge(self, versions: Sequence[DetDataSample]) -> DetDataSample:
         """The sample of one image; its metainfo is that of the first version that is not mirrored."""
-        found = InstanceData.cat([self.map_back(version) for version in versions])
+        found = [self.map_back(version) for version in versions]
         merged = versions[plain_version(versions)].clone()
-        merged.pred_instances = suppress(found, self.nms, self.max_per_img)
+        merged.pred_instances = self.suppressed(found) if self.fusion is None else self.fused(found)
         return merged
+
+    def suppressed(self, found: Sequence[InstanceData]) -> InstanceData:
+        """What was found in all versions, without duplicates."""
+        every = InstanceData.cat(list(found))
+        default = DEFAULT_NMS_ROTATED if every.bboxes.shape[-1] == geometry.ROTATED else DEFAULT_NMS
+        return suppress(every, self.nms or default, self.max_per_img)
+
+    def fused(self, found: Sequence[InstanceData]) -> InstanceData:
+        """What was found in all versions, boxes that overlap made into one.
+
+        Raises:
+            ConfigError: There are masks, keypoints or rotated boxes, of which no mean is defined.
+        """
+        rest = set(found[0].keys()) - set(FUSED)
+        if rest:
+            raise ConfigError(f'fusion joins boxes alone, but {type(self.module).__name__} predicts {sorted(rest)}')
+        columns = [[each[name] for each in found] for name in FUSED]
+        geometry.require_horizontal(columns[0][0], 'fusion of boxes')
+        boxes, scores, labels = weighted_boxes_fusion(*columns, **self.fusion)
+        limit = slice(self.max_per_img)
+        return InstanceData(bboxes=boxes[limit], scores=scores[limit], labels=labels[limit])
 
     def map_back(self, version: DetDataSample) -> InstanceData:
         """What was found in a version, mirrored as the original image is; the detector has undone resizing."""
@@ -81,13 +115,51 @@ class DetTTAModel(BaseTTAModel):
             )
         if not version.metainfo.get('flip'):  # absent where the pipeline never mirrors, see TestTimeAug
             return found
-        geometry.require_horizontal(found.bboxes, type(self).__name__)
         direction = version.flip_direction
         fields = {name: found[name] for name in found.keys()}  # noqa: SIM118  an InstanceData iterates over its rows
-        fields['bboxes'] = bbox_flip(found.bboxes, version.ori_shape, direction)
+        fields['bboxes'] = mirror_boxes(found.bboxes, version.ori_shape, direction)
         if 'masks' in fields:
             fields['masks'] = mirror_masks(found.masks, direction)
+        if 'keypoints' in fields:
+            # mirrored twice, a left hand is a left hand again
+            order = self.keypoint_order(found.keypoints.shape[1]) if direction != 'diagonal' else slice(None)
+            fields['keypoints'] = mirror_points(found.keypoints, version.ori_shape, direction)[:, order]
+            if 'keypoint_scores' in fields:
+                fields['keypoint_scores'] = found.keypoint_scores[:, order]
         return InstanceData(**fields)
+
+    def keypoint_order(self, count: int) -> list[int]:
+        """Which of ``count`` keypoints of an object each one of its mirror image is.
+
+        Raises:
+            ConfigError: It isn't known, or is known for another number.
+        """
+        meta = getattr(self.module, 'dataset_meta', None) or {}
+        indices = self.flip_indices if self.flip_indices is not None else meta.get('flip_indices')
+        if indices is None or len(indices) != count:
+            raise ConfigError(
+                f'mirrored versions need flip_indices of {count} keypoints, in tta_cfg or metainfo, got {indices}'
+            )
+        return list(indices)
+
+
+def mirror_boxes(boxes: Tensor, size: tuple[int, int], direction: str) -> Tensor:
+    """Boxes (n, 4 or 5) of an image of ``size`` (h, w), mirrored."""
+    if boxes.shape[-1] != geometry.ROTATED:
+        return bbox_flip(boxes, size, direction)
+    mirrored = RotatedBoxes(boxes)
+    mirrored.flip_(size, direction)
+    return mirrored.tensor
+
+
+def mirror_points(points: Tensor, size: tuple[int, int], direction: str) -> Tensor:
+    """Points (n, k, 2 or more), x and y first, of an image of ``size`` (h, w), mirrored."""
+    points = points.clone()
+    if direction != 'vertical':
+        points[..., 0] = size[1] - points[..., 0]
+    if direction != 'horizontal':
+        points[..., 1] = size[0] - points[..., 1]
+    return points
 
 
 def mirror_masks(masks: Tensor, direction: str) -> Tensor:

@@ -9,7 +9,7 @@ from mmdetlike.datasets.transforms import PackDetInputs, RandomFlip, Resize, Tes
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.test_time_augs import DetTTAModel, plain_version
 from mmdetlike.structures import BitmapMasks, DetDataSample
-from mmdetlike.structures.bbox import HorizontalBoxes, bbox_flip
+from mmdetlike.structures.bbox import HorizontalBoxes, RotatedBoxes, bbox_flip
 from tests.models.families import build
 from tests.models.tiny import box_masks, detector
 
@@ -66,18 +66,61 @@ def test_nothing_found_in_any_version():
 
 
 def test_what_cannot_be_joined_is_refused():
-    with pytest.raises(
-        ConfigError, match=r'joins bboxes, scores, labels, masks, but RetinaNet predicts bboxes, keypoints'
-    ):
-        tta().merge([version(**objects([[0, 0, 9, 9]], [0.5]), keypoints=torch.zeros(1, 4, 2))])
+    with pytest.raises(ConfigError, match=r'joins bboxes.*, but RetinaNet predicts bboxes, centers'):
+        tta().merge([version(**objects([[0, 0, 9, 9]], [0.5]), centers=torch.zeros(1, 2))])
     segments = DetDataSample(metainfo=dict(flip=False), pred_panoptic_seg=PixelData(sem_seg=torch.zeros(1, 4, 4)))
     with pytest.raises(ConfigError, match='RetinaNet predicts no pred_instances'):
         tta().merge([segments])
-    with pytest.raises(ConfigError, match='tta_cfg takes nms and max_per_img, got also iou'):
+    with pytest.raises(ConfigError, match='tta_cfg takes nms, fusion, max_per_img and flip_indices, got also iou'):
         tta(iou=0.5)
-    turned = dict(bboxes=torch.ones(1, 5), scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long))
-    with pytest.raises(ConfigError, match='DetTTAModel'):
-        tta().merge([version(True, 'horizontal', **turned)])
+    with pytest.raises(ConfigError, match='nms or fusion, not both'):
+        tta(nms=dict(iou_threshold=0.5), fusion={})
+
+
+@pytest.mark.parametrize('direction', DIRECTIONS)
+def test_rotated_boxes_are_mirrored_back(direction):
+    turned = RotatedBoxes([[20.0, 15, 10, 4, 0.3]])
+    mirrored = turned.clone()
+    mirrored.flip_(SHAPE, direction)
+    rest = dict(scores=torch.tensor([0.9]), labels=torch.tensor([0]))
+    (merged,) = tta().merge_preds(
+        [(version(True, direction, bboxes=mirrored.tensor, **rest), version(bboxes=turned.tensor, **rest))]
+    )
+    torch.testing.assert_close(merged.pred_instances.bboxes, turned.tensor)  # one: the other is a duplicate
+
+
+@pytest.mark.parametrize('direction', DIRECTIONS)
+def test_keypoints_are_mirrored_back_and_left_ones_are_left_again(direction):
+    points = torch.tensor([[[10.0, 8, 1], [14, 8, 1], [12, 20, 1]]])
+    x = 64 - points[..., :1] if direction != 'vertical' else points[..., :1]
+    y = 48 - points[..., 1:2] if direction != 'horizontal' else points[..., 1:2]
+    order = [0, 1, 2] if direction == 'diagonal' else [1, 0, 2]
+    seen = torch.cat([x, y, points[..., 2:]], dim=-1)[:, order]
+    scores = torch.tensor([[0.5, 0.6, 0.7]])
+    one = objects([[4, 4, 20, 30]], [0.9])
+    one['bboxes'] = bbox_flip(one['bboxes'], SHAPE, direction)
+    found = version(True, direction, **one, keypoints=seen, keypoint_scores=scores[:, order])
+    merged = tta(flip_indices=[1, 0, 2]).merge([found]).pred_instances
+    torch.testing.assert_close(merged.keypoints, points)
+    torch.testing.assert_close(merged.keypoint_scores, scores)
+    model = tta()
+    model.module.dataset_meta = dict(flip_indices=[1, 0, 2])
+    torch.testing.assert_close(model.merge([found]).pred_instances.keypoints, points)
+    if direction != 'diagonal':
+        with pytest.raises(ConfigError, match='need flip_indices of 3 keypoints, in tta_cfg or metainfo, got None'):
+            tta().merge([found])
+
+
+def test_boxes_are_fused_by_choice():
+    plain = version(**objects([[0, 0, 10, 10]], [0.8]))
+    mirrored = version(True, 'horizontal', **objects([[54, 0, 64, 12]], [0.4]))
+    fused = tta(fusion=dict(iou_thr=0.5)).merge([plain, mirrored]).pred_instances
+    assert fused.bboxes[0].tolist() == pytest.approx([0, 0, 10, (0.8 * 10 + 0.4 * 12) / 1.2])
+    assert fused.scores.tolist() == pytest.approx([0.6])
+    assert len(tta(fusion={}, max_per_img=1).merge([plain, mirrored]).pred_instances) == 1
+    with pytest.raises(ConfigError, match=r"fusion joins boxes alone, but RetinaNet predicts \['masks'\]"):
+        masks = torch.zeros(1, *SHAPE, dtype=torch.bool)
+        tta(fusion={}).merge([version(**objects([[0, 0, 10, 10]], [0.8]), masks=masks)])
 
 
 def test_samples_say_whether_they_are_mirrored():
