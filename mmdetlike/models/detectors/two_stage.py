@@ -123,9 +123,7 @@ class TwoStageDetector(BaseDetector):
         return [sample.proposals for sample in samples]
 
 
-def samples_of_shapes(
-    img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int] | None = None
-) -> SampleList:
+def samples_of_shapes(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int] | None = None) -> SampleList:
     """Samples that know nothing of their images but height and width, and those of the padded batch if given."""
     batch = {} if batch_shape is None else dict(batch_input_shape=batch_shape)
     return [DetDataSample(metainfo=dict(img_shape=tuple(shape), **batch)) for shape in img_shapes]

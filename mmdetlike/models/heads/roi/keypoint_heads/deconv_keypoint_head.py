@@ -154,6 +154,8 @@ def peaks(heatmaps: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     best, inds = full.max(1)
     # the softmax is taken over the cells of the heatmap, whose number doesn't depend on the region
     scores = (best - heatmaps.flatten(1).logsumexp(1)).exp().clamp(max=1)
-    x = (inds % size[1] + 0.5) / size[1]
-    y = (torch.div(inds, size[1], rounding_mode='floor') + 0.5) / size[0]
+    rows = torch.div(inds, size[1], rounding_mode='floor')
+    columns = inds - rows * size[1]  # a remainder has no form in ONNX where the size is known only when it runs
+    x = (columns + 0.5) / size[1]
+    y = (rows + 0.5) / size[0]
     return torch.stack([x, y], dim=-1), scores
