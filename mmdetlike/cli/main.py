@@ -22,6 +22,7 @@ COMMANDS = {
     'train': Command('train a detector from a config', 'nothing had been trained yet'),
     'test': Command('evaluate a checkpoint, or write its predictions'),
     'predict': Command('detect objects in pictures, folders or videos'),
+    'serve': Command('answer requests over HTTP'),
     'browse': Command('draw what a dataset yields, with its ground truth'),
     'config': Command('print a config, list those that are shipped, or explain a type'),
     'logs': Command('plot curves from logs of training, or measure its speed'),
