@@ -26,6 +26,7 @@ COMMANDS = {
     'browse': Command('draw what a dataset yields, with its ground truth'),
     'config': Command('print a config, list those that are shipped, or explain a type'),
     'logs': Command('plot curves from logs of training, or measure its speed'),
+    'report': Command('write a training as one HTML page'),
     'make-shapes': Command('draw a data set of coloured shapes to disk'),
     'voc-to-coco': Command('convert annotations of PASCAL VOC to one COCO file'),
     'split-coco': Command('split a COCO file into a labeled and an unlabeled part'),
