@@ -72,7 +72,7 @@ def test_the_page_tells_what_the_folder_holds(work_dir, capsys):
         'star 0.9',
         'an iteration 0.4000 0.5000',
         'Python: 3.11 <main>',
-        "model = dict(type='RetinaNet')  # 1 < 2 & 3",
+        "model = dict(type='RetinaNet') # 1 < 2 & 3",
     ):
         assert part in text
     # it needs nothing but itself
