@@ -22,6 +22,7 @@ COMMANDS = {
     'train': Command('train a detector from a config', 'nothing had been trained yet'),
     'test': Command('evaluate a checkpoint, or write its predictions'),
     'predict': Command('detect objects in pictures, folders or videos'),
+    'batch-predict': Command('predict millions of pictures into Parquet shards'),
     'serve': Command('answer requests over HTTP'),
     'browse': Command('draw what a dataset yields, with its ground truth'),
     'config': Command('print a config, list those that are shipped, or explain a type'),
@@ -36,7 +37,7 @@ COMMANDS = {
 
 def usage() -> str:
     """What `mmdetlike --help` prints."""
-    lines = [f'  {name:<12} {command.help}' for name, command in COMMANDS.items()]
+    lines = [f'  {name:<13} {command.help}' for name, command in COMMANDS.items()]
     return '\n'.join(
         [
             'usage: mmdetlike COMMAND [arguments]',

@@ -78,10 +78,6 @@ class TiledDetector(BaseModel):
         self.steps = [TRANSFORMS.build(step) for step in [dict(type='LoadImageFromNDArray'), *steps]]
         self.tiling, self.tiles_at_once = Tiling(tile, overlap, merge), tiles_at_once
 
-    def load_state_dict(self, state_dict: dict, strict: bool = True, assign: bool = False):
-        """Load the detector's own state, whose keys don't know of tiles."""
-        return self.module.load_state_dict(state_dict, strict, assign)
-
     def forward(self, inputs: list[Tensor], data_samples: list[DetDataSample] | None = None, mode: str = 'predict'):
         """Not used: a batch is one of tiles, which ``test_step`` makes."""
         raise ConfigError('a TiledDetector only tests: train its module')

@@ -1,27 +1,15 @@
 """A detector as LitServe calls it; imported only by what serves, as it needs ``litserve``."""
 
 import base64
-from pathlib import Path
 
 import litserve
 import numpy as np
 
+from mmdetlike.apis.batch import load
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.image_io import decode_image
-from mmdetlike.export.manifest import NAME
 from mmdetlike.serving.gate import PREDICT, Gate
 from mmdetlike.serving.limits import Limits
-
-
-def load_detector(model: str, weights: str | None, device: str | None):
-    """A detector of a folder of ``tools/deploy.py``, or of a config and a checkpoint."""
-    from mmdetlike.apis import Detector, DetInferencer
-
-    if (Path(model).expanduser() / NAME).is_file():
-        return Detector.load(model, show_progress=False)
-    if model.endswith(('.pth', '.pt')) and weights is None:
-        model, weights = None, model
-    return DetInferencer(model, weights, device, show_progress=False)
 
 
 class DetectionAPI(litserve.LitAPI):
@@ -45,7 +33,7 @@ class DetectionAPI(litserve.LitAPI):
 
     def setup(self, device) -> None:
         """Load the detector, in the process that runs it."""
-        self.detector = load_detector(*self.source)
+        self.detector = load(*self.source)
         self.classes = list(self.detector.model.dataset_meta['classes'])
 
     def decode_request(self, request: dict) -> np.ndarray | str:

@@ -16,7 +16,7 @@ import pytest
 
 from mmdetlike.apis import Detector
 from tests.apis.helpers import picture
-from tests.export.helpers import deployed
+from tests.export.helpers import deployed_for_pictures
 from tests.utils import ROOT
 
 pytestmark = [
@@ -37,7 +37,7 @@ def ask(address: str, body: bytes | None = None, kind: str = 'image/png'):
 
 @pytest.fixture(scope='module')
 def artifact(tmp_path_factory):
-    return deployed(tmp_path_factory.mktemp('serve') / 'retinanet')
+    return deployed_for_pictures(tmp_path_factory.mktemp('serve') / 'retinanet')
 
 
 @pytest.fixture(scope='module')
@@ -69,6 +69,7 @@ def png(seed: int) -> bytes:
 def test_200_requests_at_a_time_lose_none(address, artifact):
     detector = Detector.load(artifact, show_progress=False)
     expected = detector([picture(i, 64, 64) for i in range(20)])['predictions']
+    assert all(entry['labels'] for entry in expected)
     broken = png(0)[:200]
     with concurrent.futures.ThreadPoolExecutor(200) as pool:
         bodies = [broken if i % 10 == 9 else png(i % 20) for i in range(200)]

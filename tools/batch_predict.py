@@ -1,0 +1,7 @@
+"""Predict millions of pictures into Parquet shards: see docs/scale.md."""
+
+from mmdetlike.cli.batch_predict import main
+from mmdetlike.utils.command import run_tool
+
+if __name__ == '__main__':
+    run_tool(main)
