@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
 from mmdetlike.apis.pipeline import build_pipeline
 from mmdetlike.apis.results import ResultWriter, summarize, to_dict
 from mmdetlike.apis.sources import Item, count, download, expand, stream
+from mmdetlike.apis.tiles import predict_tiled, tiled_loader
 from mmdetlike.datasets.errors import ImageError
+from mmdetlike.engine.tiling import Tiling
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.utils.config import located
@@ -81,6 +84,9 @@ class DetInferencer:
         show_progress: Show a progress bar when there is more than one picture.
         trust_checkpoint: Let the checkpoint hold any object; reading it then runs whatever code it names.
         optimize: As of ``init_detector``; a detector that is given as ``model`` is changed in place.
+        tile: Look at pictures in tiles of this edge length in pixels, and at the whole; None for the whole alone.
+        overlap: Share of its edge by which a tile overlaps with its neighbors.
+        merge: How objects that several tiles show become one: ``'nms'``, ``'nmm'`` or ``'wbf'``; see ``Tiling``.
 
     Raises:
         FileNotFoundError: There is no such config or checkpoint; close names are listed.
@@ -98,7 +104,11 @@ class DetInferencer:
         show_progress: bool = True,
         trust_checkpoint: bool = False,
         optimize: str | None = None,
+        tile: int | None = None,
+        overlap: float = 0.2,
+        merge: str = 'nms',
     ) -> None:
+        self.tiling = None if tile is None else Tiling(tile, overlap, merge)
         if isinstance(model, nn.Module):
             self.model = _ready(model, weights, device, palette)
             if optimize is not None:
@@ -199,21 +209,23 @@ class DetInferencer:
         sole = isinstance(sources, list) and len(sources) == 1
         hidden = not self.show_progress or total == 1
         with tqdm(total=total, desc='inference', unit='img', disable=hidden) as bar:
-            for items in batches(stream(sources), batch_size):
+            pictures_at_once = batch_size if self.tiling is None else 1  # else a batch is one of tiles
+            for items in batches(stream(sources), pictures_at_once):
                 entries = [self._prepare(item, keep_images, sole, channel_order) for item in items]
-                yield from self._predict(entries)
+                yield from self._predict(entries, batch_size)
                 bar.update(len(items))
 
     def _prepare(self, item: Item, keep_image: bool, sole: bool, channel_order: str) -> tuple[Outcome, dict | None]:
         """The input of the model for a picture; None, with the error in the outcome, if it can't be read."""
+        load = partial(self._load, item, channel_order)
         try:
-            results = self._load(item, channel_order)
+            results = load() if self.tiling is None else tiled_loader(load, item.image, not keep_image)
         except (ImageError, TypeError, ValueError) as error:
             if sole:
                 raise
             return Outcome(item, error=error), None
         image = _as_rgb(results['img']) if keep_image else None
-        return Outcome(item, image=image), self.pipeline.rest(results)
+        return Outcome(item, image=image), results if self.tiling is not None else self.pipeline.rest(results)
 
     def _load(self, item: Item, channel_order: str) -> dict:
         if item.error is not None:
@@ -224,9 +236,12 @@ class DetInferencer:
             return self.pipeline.load(download(item.image), 'bgr')
         return self.pipeline.load(item.image, channel_order)
 
-    def _predict(self, entries: list[tuple[Outcome, dict | None]]) -> Iterable[Outcome]:
+    def _predict(self, entries: list[tuple[Outcome, dict | None]], batch_size: int) -> Iterable[Outcome]:
         data = [entry for _, entry in entries if entry is not None]
-        samples = iter(predict_batch(self.model, data) if data else ())
+        if self.tiling is not None:
+            samples = (predict_tiled(self.model, self.tiling, self.pipeline, entry, batch_size) for entry in data)
+        else:
+            samples = iter(predict_batch(self.model, data) if data else ())
         for outcome, entry in entries:
             yield outcome if entry is None else Outcome(outcome.item, next(samples), outcome.image)
 

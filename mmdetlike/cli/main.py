@@ -25,6 +25,7 @@ COMMANDS = {
     'batch-predict': Command(
         'detect objects in millions of pictures, into Parquet files', 'the same command goes on where it was'
     ),
+    'serve': Command('answer requests over HTTP'),
     'browse': Command('draw what a dataset yields, with its ground truth'),
     'config': Command('print a config, list those that are shipped, or explain a type'),
     'eval-metric': Command('compute metrics from a file of predictions'),
@@ -37,6 +38,7 @@ COMMANDS = {
     'benchmark': Command('measure how fast data are loaded and a model infers'),
     'get-flops': Command('count parameters, multiply-adds and activations, module by module'),
     'logs': Command('plot curves from logs of training, or measure its speed'),
+    'report': Command('write a training as one HTML page'),
     'make-shapes': Command('draw a data set of coloured shapes to disk'),
     'voc-to-coco': Command('convert annotations of PASCAL VOC to one COCO file'),
     'split-coco': Command('split a COCO file into a labeled and an unlabeled part'),

@@ -32,19 +32,28 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--optimize', choices=OPTIMIZATIONS, help='make the model fast: folded batch norms, precision, compiled parts'
     )
+    parser.add_argument('--tile', type=int, help='look at each picture in tiles of this edge length, and at the whole')
+    parser.add_argument('--overlap', type=float, default=0.2, help='share of its edge by which a tile overlaps others')
+    parser.add_argument('--merge', default='nms', help='how objects of several tiles become one: nms, nmm or wbf')
     add_run_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.tta and args.tile is not None:
+        parser.error('--tile and --tta cannot be combined')
+    return args
 
 
 def resolve(args: argparse.Namespace):
     """The config with the command line applied."""
     from mmdetlike.engine.resume import check_readable
     from mmdetlike.engine.test_time_aug import augment_test
+    from mmdetlike.engine.tiled_test import tile_test
     from mmdetlike.utils.run_config import load_run_config
 
     cfg = load_run_config(args, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator', without=OF_TRAINING)
     if args.tta:
         augment_test(cfg)
+    if args.tile is not None:
+        tile_test(cfg, args.tile, args.overlap, args.merge)
     check_readable(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.format_only:

@@ -28,6 +28,7 @@ from .explain import explained
 from .loops import EpochBasedTrainLoop
 from .progress import META_KEY, Division, describe
 from .resume import FormerRun
+from .tiled_test import TiledDetector
 from .work_dir import check_work_dir, sole_training
 
 # hooks every run gets unless its config has one of the same type
@@ -224,7 +225,7 @@ class Runner(MMEngineRunner):
         strict = strict or self._resume or self._train_loop is None
         checkpoint = _load_checkpoint(filename, map_location='cpu')
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        if isinstance(model, BaseTTAModel):
+        if isinstance(model, (BaseTTAModel, TiledDetector)):
             model = model.module  # checkpoints are of the detector within
         difference = check_fit(model, checkpoint.get('state_dict', checkpoint), filename, strict)
         if difference is not None:

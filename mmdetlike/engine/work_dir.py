@@ -20,7 +20,7 @@ except ImportError:  # Windows, where two trainings at once go unnoticed
 
 LOCK = '.training.lock'
 # what a training writes into its work folder beside checkpoints
-OF_A_TRAINING = ('last_checkpoint', 'curves.png', 'predictions.png')
+OF_A_TRAINING = ('last_checkpoint', 'curves.png', 'predictions.png', 'report.html')
 
 
 def checkpoint_folder(cfg, work_dir: str) -> Path:

@@ -2,5 +2,6 @@
 
 from mmdetlike.export.deploy import deploy
 from mmdetlike.export.manifest import Manifest, read_manifest
+from mmdetlike.export.tracing import TracingAdapter
 
-__all__ = ['Manifest', 'deploy', 'read_manifest']
+__all__ = ['Manifest', 'TracingAdapter', 'deploy', 'read_manifest']

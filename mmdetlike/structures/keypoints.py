@@ -129,6 +129,8 @@ def _peaks(heatmaps: Tensor, size: Sequence[int]) -> Tensor:
     best, indices = full.max(1)
     # the softmax is taken over the cells of the heatmap, whose number doesn't depend on the region
     scores = (best - heatmaps.flatten(1).logsumexp(1)).exp().clamp(max=1)
-    x = (indices % size[1] + 0.5) / size[1]
-    y = (torch.div(indices, size[1], rounding_mode='floor') + 0.5) / size[0]
+    rows = torch.div(indices, size[1], rounding_mode='floor')
+    columns = indices - rows * size[1]  # a remainder has no form in ONNX where the size is known only when it runs
+    x = (columns + 0.5) / size[1]
+    y = (rows + 0.5) / size[0]
     return torch.stack([x, y, best, scores], dim=-1)

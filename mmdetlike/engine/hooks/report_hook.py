@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData
 from terminaltables import AsciiTable
 
 from mmdetlike.datasets.transforms import GeometricTransform, LoadAnnotations
+from mmdetlike.engine.html_report import write_report
 from mmdetlike.engine.test_time_aug import images_of_batch
 from mmdetlike.registry import HOOKS
 from mmdetlike.structures.bbox import scale_boxes
@@ -23,13 +24,15 @@ class ReportHook(Hook):
     Args:
         num_images: Pictures on the contact sheet, the first ones of the validation or test set.
         score_thr: Predictions above this score are drawn.
+        html: Write ``report.html``, all of it in one page, at the end of a training; see ``write_report``.
     """
 
     priority = 'LOWEST'
 
-    def __init__(self, num_images: int = 12, score_thr: float = 0.3) -> None:
+    def __init__(self, num_images: int = 12, score_thr: float = 0.3, html: bool = True) -> None:
         self.num_images = num_images
         self.score_thr = score_thr
+        self.html = html
         self.seen: list[tuple] = []
         self.metrics: dict[str, float] = {}
         self._told: set[str] = set()
@@ -75,6 +78,8 @@ class ReportHook(Hook):
         if scalars:
             self._try(runner, 'curves', plot_training_curves, scalars[-1], work_dir / 'curves.png')
         self._write_sheet(runner, work_dir / 'predictions.png')
+        if self.html and scalars:
+            self._try(runner, 'the report', write_report, work_dir)
         checkpoints = [('best checkpoint', p) for p in sorted(work_dir.glob('best_*.pth'))]
         last = work_dir / 'last_checkpoint'
         if last.is_file():
@@ -86,6 +91,7 @@ class ReportHook(Hook):
             ('log', Path(runner.log_dir) / f'{runner.timestamp}.log'),
             ('curves', work_dir / 'curves.png'),
             ('predictions', work_dir / 'predictions.png'),
+            ('report', work_dir / 'report.html'),
         ]
         self._print_table(runner, rows)
 

@@ -1,0 +1,58 @@
+"""Serve a detector over HTTP: POST a picture to /predict, or open the page at /. See docs/serve.md.
+
+Examples:
+    mmdetlike serve deployed/
+    mmdetlike serve CONFIG.py --weights CHECKPOINT.pth --port 9000
+"""
+
+import argparse
+import importlib.util
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.utils.command import make_parser
+
+PACKAGES = ('litserve', 'multipart')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument('model', help='folder of tools/deploy.py, config, or checkpoint that holds its config')
+    parser.add_argument('--weights', help='checkpoint of a config')
+    parser.add_argument('--device', help="'cpu', 'cuda:0', ... (default: the first GPU, or the CPU)")
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default: this machine alone)')
+    parser.add_argument('--port', type=int, default=8000)
+    parser.add_argument('--score-thr', type=float, default=0.3, help='leave out objects that score less')
+    parser.add_argument('--batch-size', type=int, default=8, help='pictures that go through the detector at once')
+    parser.add_argument('--wait', type=float, default=0.02, help='seconds for which a batch waits to become full')
+    parser.add_argument('--max-size', type=int, default=20_000_000, help='bytes of a request')
+    parser.add_argument('--max-pixels', type=int, default=50_000_000, help='pixels of a picture')
+    parser.add_argument('--max-requests', type=int, default=500, help='requests that wait at a time')
+    parser.add_argument('--max-seconds', type=float, default=60, help='seconds for which a request may wait')
+    parser.add_argument('--allow-url', action='store_true', help='fetch pictures from URLs that requests name')
+    args = parser.parse_args(argv)
+    for name in ('batch_size', 'max_size', 'max_pixels', 'max_requests', 'max_seconds'):
+        if getattr(args, name) <= 0:
+            parser.error(f'--{name.replace("_", "-")} must be positive, got {getattr(args, name)}')
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve until interrupted."""
+    args = parse_args(argv)
+    if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
+        raise ConfigError(f'serving needs {" and ".join(missing)}, not installed here: pip install mmdetlike[serve]')
+    from mmdetlike.apis.batch import load
+    from mmdetlike.serving.detection import DetectionAPI, build_server
+    from mmdetlike.serving.limits import Limits
+
+    # loaded here too, so that what is wrong with it is said at once and by one process
+    detector = load(args.model, args.weights, args.device)
+    classes = [str(name) for name in detector.model.dataset_meta['classes']]
+    del detector
+    api = DetectionAPI(args.model, args.weights, args.device, args.score_thr, args.batch_size, args.wait)
+    limits = Limits(args.max_size, args.max_pixels, args.max_requests, args.max_seconds)
+    print(f'serving at http://{args.host}:{args.port}/', flush=True)
+    build_server(api, classes, limits, args.allow_url).run(
+        host=args.host, port=args.port, generate_client_file=False, num_api_servers=1, log_level='warning'
+    )
