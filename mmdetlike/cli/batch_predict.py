@@ -20,7 +20,9 @@ from mmdetlike.utils.command import OPTIMIZATIONS, make_parser
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('model', help='config file, name of a shipped config, or a checkpoint that holds its config')
+    parser.add_argument(
+        'model', help='config file, name of a shipped config, checkpoint that holds its config, or folder of deploy.py'
+    )
     parser.add_argument('--weights', help='checkpoint file or URL')
     parser.add_argument(
         '--input', required=True, help='folder, glob pattern (in quotes), COCO JSON or Parquet file(s) of pictures'
@@ -52,7 +54,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Detect, shard by shard."""
     args = parse_args(argv)
-    model, weights = model_and_weights(args)
+    # the folder of an artifact holds all that it needs
+    model, weights = (args.model, None) if Path(args.model).is_dir() else model_and_weights(args)
     from mmdetlike.apis.batch import Shards, list_pictures, run_job
 
     pictures = list_pictures(args.input, args.data_root)
@@ -89,12 +92,16 @@ def _job(args: argparse.Namespace, model: str | None, weights: str | None):
 
 
 def _absolute(path: str | None) -> str | None:
-    """A file by a path that holds in any folder, for workers may run elsewhere; an address as it is."""
-    return str(Path(path).absolute()) if path is not None and Path(path).is_file() else path
+    """A file or folder by a path that holds in any folder, for workers may run elsewhere; an address as it is."""
+    return str(Path(path).absolute()) if path is not None and Path(path).exists() else path
 
 
 def _digest(path: str | None) -> str | None:
-    """A short text that differs where the content of a file does; of an address, the address."""
+    """A short text that differs where the content of a file, or of an artifact, does; of an address, the address."""
+    if path is not None and Path(path).is_dir():
+        from mmdetlike.export.manifest import NAME
+
+        path = str(Path(path) / NAME)  # the manifest, which holds the checksum of the program
     if path is None or not Path(path).is_file():
         return path
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

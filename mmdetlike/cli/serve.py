@@ -42,12 +42,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         raise ConfigError(f'serving needs {" and ".join(missing)}, not installed here: pip install mmdetlike[serve]')
-    from mmdetlike.apis.batch import load
+    from mmdetlike.apis.loading import load_inferencer
     from mmdetlike.serving.detection import DetectionAPI, build_server
     from mmdetlike.serving.limits import Limits
 
     # loaded here too, so that what is wrong with it is said at once and by one process
-    detector = load(args.model, args.weights, args.device)
+    detector = load_inferencer(args.model, args.weights, args.device)
     classes = [str(name) for name in detector.model.dataset_meta['classes']]
     del detector
     api = DetectionAPI(args.model, args.weights, args.device, args.score_thr, args.batch_size, args.wait)

@@ -5,7 +5,7 @@ import base64
 import litserve
 import numpy as np
 
-from mmdetlike.apis.batch import load
+from mmdetlike.apis.loading import load_inferencer
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.image_io import decode_image
 from mmdetlike.serving.gate import PREDICT, Gate
@@ -33,7 +33,7 @@ class DetectionAPI(litserve.LitAPI):
 
     def setup(self, device) -> None:
         """Load the detector, in the process that runs it."""
-        self.detector = load(*self.source)
+        self.detector = load_inferencer(*self.source)
         self.classes = list(self.detector.model.dataset_meta['classes'])
 
     def decode_request(self, request: dict) -> np.ndarray | str:

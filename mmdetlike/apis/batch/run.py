@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from mmdetlike.apis.inferencer import DetInferencer
+from mmdetlike.apis.loading import load_inferencer
 from mmdetlike.apis.results import to_dict
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.errors import ConfigError
@@ -25,7 +25,7 @@ class Job:
     """What the workers of a job need to know.
 
     Attributes:
-        model, weights, optimize, trust_checkpoint: As of ``DetInferencer``.
+        model, weights, optimize, trust_checkpoint: As of ``load_inferencer``.
         batch_size: Pictures that go through the model at once.
         score_thr: Predictions below it are left out.
         workers: Detectors at a time.
@@ -103,12 +103,8 @@ class ShardPredictor:
         torch.set_num_threads(job.threads)
         self.job = job
         self.folder = Path(folder)
-        self.inferencer = DetInferencer(
-            job.model,
-            job.weights,
-            show_progress=False,
-            optimize=job.optimize,
-            trust_checkpoint=job.trust_checkpoint,
+        self.inferencer = load_inferencer(
+            job.model, job.weights, optimize=job.optimize, trust_checkpoint=job.trust_checkpoint
         )
 
     def __call__(self, batch: dict) -> dict:
