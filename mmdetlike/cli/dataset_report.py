@@ -79,7 +79,9 @@ def _of_files(args: argparse.Namespace) -> list[Split]:
     names = [Path(path).stem for path in args.sources]
     if len(set(names)) < len(names):
         names = list(args.sources)
-    return [_of_file(name, path, args.images) for name, path in zip(names, args.sources)]
+    folders = args.images or ['']
+    folders = folders * len(names) if len(folders) == 1 else folders
+    return [_of_file(*one) for one in zip(names, args.sources, folders)]
 
 
 def _of_file(name: str, path: str, images: str) -> Split:

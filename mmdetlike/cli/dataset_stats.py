@@ -4,7 +4,7 @@ SOURCE is a config, whose train, validation and test sets are looked at, or one 
 format of COCO, each one a split. Prints tables and writes stats.json and a picture of each split.
 
 Example:
-    mmdetlike dataset-stats train.json val.json --images data/images --out-dir work_dirs/stats
+    mmdetlike dataset-stats train.json val.json --images data/train data/val --out-dir work_dirs/stats
 """
 
 import argparse
@@ -18,7 +18,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     parser.add_argument('sources', nargs='+', metavar='SOURCE', help='a config, or .json files of annotations')
-    parser.add_argument('--images', default='', help='folder of the pictures, for annotation files')
+    parser.add_argument(
+        '--images', nargs='+', metavar='FOLDER', help='of the pictures: one for all annotation files, or one for each'
+    )
     parser.add_argument(
         '--out-dir', type=user_path, default='work_dirs/dataset_stats', help='folder to write (default: %(default)s)'
     )
@@ -27,6 +29,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if len(args.sources) > 1 and not all(source.endswith('.json') for source in args.sources):
         parser.error('several sources must all be .json files of annotations')
+    if args.images and len(args.images) not in (1, len(args.sources)):
+        parser.error(
+            f'--images must be one folder or one for each of {len(args.sources)} files, got {len(args.images)}'
+        )
     return args
 
 

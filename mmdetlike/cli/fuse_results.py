@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Fuse and score what the command line describes."""
     args = parse_args(argv)
     args.config = find_config(args.config)
-    from mmdetlike.cli.scored_data import ScoredData, print_scores
+    from mmdetlike.cli.scored_data import ScoredData, metrics_of_boxes, print_scores
     from mmdetlike.evaluation.results import fuse_results, read_results, write_results
     from mmdetlike.utils.outputs import check_folder
 
@@ -59,5 +59,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path, samples in zip(args.results, results) if args.eval_single else ():
         print(f'\n{path}')
         print_scores(data.evaluate(samples, path))
+    metrics = metrics_of_boxes(data.cfg, args.split)
     print('\nfused')
-    print_scores(data.evaluate(fused, 'the fused predictions'))
+    print_scores(data.evaluate(fused, 'the fused predictions', metrics))

@@ -92,6 +92,26 @@ class ScoredData:
         return evaluator.evaluate(len(samples))
 
 
+def metrics_of_boxes(cfg: Config, split: str) -> list[dict]:
+    """The metrics of a config for predictions without masks and keypoints: those of them are of boxes in their place.
+
+    Raises:
+        ConfigError: The config has no metrics.
+    """
+    require(cfg, f'{split}_evaluator')
+    metrics = copy.deepcopy(cfg[f'{split}_evaluator'])
+    metrics = [metrics] if isinstance(metrics, dict) else list(metrics)
+    for settings in metrics:
+        asked = settings.get('metric')
+        names = [asked] if isinstance(asked, str) else list(asked or ())
+        if {'segm', 'keypoints'} & set(names):
+            settings['metric'] = list(
+                dict.fromkeys('bbox' if name in ('segm', 'keypoints') else name for name in names)
+            )
+            print(f'{settings["type"]}: metric {names} is {settings["metric"]} here, as only boxes are fused')
+    return metrics
+
+
 def boxes_beside_truth(sample: dict) -> tuple[dict, dict]:
     """Of one image what is predicted and what is annotated, as the functions of ``evaluation.functional`` take it.
 

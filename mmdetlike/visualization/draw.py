@@ -91,7 +91,7 @@ def draw_boxes(
 
 def draw_masks(
     image: np.ndarray,
-    masks: np.ndarray,
+    masks: Sequence[np.ndarray],
     colors: Sequence[Color],
     alpha: float = 0.4,
     line_width: int | None = None,
@@ -100,7 +100,7 @@ def draw_masks(
 
     Args:
         image: Image (h, w, 3), uint8.
-        masks: Masks (n, h, w), bool, of the size of the image. Large ones are drawn first.
+        masks: Masks, each (h, w), bool, of the size of the image. Large ones are drawn first.
         colors: One color a mask.
         alpha: Opacity of the filling, 0 to 1.
         line_width: Of the contours, in pixels; by default it follows the image size.
@@ -112,9 +112,10 @@ def draw_masks(
         ValueError: masks and image differ in size.
     """
     canvas = as_canvas(image)
-    masks = np.asarray(masks, dtype=bool)
-    if len(masks) and masks.shape[1:] != canvas.shape[:2]:
-        raise ValueError(f'masks of the size {masks.shape[1:]} do not fit an image of the size {canvas.shape[:2]}')
+    masks = [np.asarray(mask, dtype=bool) for mask in masks]
+    for mask in masks:
+        if mask.shape != canvas.shape[:2]:
+            raise ValueError(f'masks of the size {mask.shape} do not fit an image of the size {canvas.shape[:2]}')
     line_width = line_width or max(1, line_width_for(canvas.shape) // 2)
     crops = [_crop(box) for box in mask_extents(masks)]
     order = np.argsort([-np.count_nonzero(mask[crop]) for mask, crop in zip(masks, crops)], kind='stable')
@@ -322,7 +323,7 @@ def _anchors(instances: Instances) -> np.ndarray:
     """Boxes (n, 4) at which tags are placed; of predictions without boxes, those around their masks."""
     boxes = upright(instances.boxes).copy()
     flat = ~_has_area(boxes)
-    boxes[flat] = mask_extents(instances.masks[flat])
+    boxes[flat] = mask_extents(instances.masks[i] for i in np.flatnonzero(flat))
     return boxes
 
 

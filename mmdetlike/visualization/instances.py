@@ -1,5 +1,6 @@
 """The objects to draw, as plain numpy arrays, whatever kind of sample they came from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +19,14 @@ class Instances:
         boxes: Boxes (n, 4), xyxy, or rotated ones (n, 5), x, y, width, height in pixels and angle in radians.
         labels: Class indices (n,).
         scores: Confidences (n,), None for ground truth.
-        masks: Masks (n, h, w), bool, of the image's size.
+        masks: Masks (n, h, w), bool, of the image's size, or a list of n such.
         keypoints: Keypoints (n, k, 3): x, y and visibility or score; those not above 0 are not drawn.
     """
 
     boxes: np.ndarray
     labels: np.ndarray
     scores: np.ndarray | None = None
-    masks: np.ndarray | None = None
+    masks: np.ndarray | list[np.ndarray] | None = None
     keypoints: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -40,10 +41,13 @@ class Instances:
         return len(self.boxes)
 
     def __getitem__(self, index: np.ndarray) -> 'Instances':
-        if len(index) and index.dtype != bool and (index == np.arange(len(index))).all():
-            index = slice(len(index))  # gives views instead of copies: masks of large images are large
-        values = (self.boxes, self.labels, self.scores, self.masks, self.keypoints)
-        return Instances(*(None if value is None else value[index] for value in values))
+        columns = (self.boxes, self.labels, self.scores, self.keypoints)
+        boxes, labels, scores, keypoints = (None if column is None else column[index] for column in columns)
+        masks = self.masks
+        if masks is not None:
+            # views instead of copies: a hundred masks of a large image are 100 MB
+            masks = [masks[i] for i in np.arange(len(self))[index]]
+        return Instances(boxes, labels, scores, masks, keypoints)
 
     def by_importance(self, score_thr: float = 0.0) -> 'Instances':
         """Return those that score ``score_thr`` or more (all when they have no scores), the most confident first.
@@ -91,7 +95,7 @@ def to_instances(data: Any) -> Instances:
     boxes = fields['bboxes']
     masks = fields['masks']
     if masks is not None:
-        masks = masks.astype(bool)
+        masks = masks.astype(bool, copy=False)
     if boxes is None:
         if masks is None and len(data.keys()):
             raise ValueError(f'instances to draw need bboxes or masks, got {sorted(data.keys())}')
@@ -131,8 +135,8 @@ def panoptic_instances(segments: Any, num_classes: int) -> Instances:
     return Instances(np.zeros((len(numbers), 4)), (numbers % INSTANCE_OFFSET).astype(np.int64), masks=masks)
 
 
-def mask_extents(masks: np.ndarray) -> np.ndarray:
-    """Return the tight boxes (n, 4), xyxy, of ``masks`` (n, h, w), bool; zeros for an empty mask."""
+def mask_extents(masks: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the tight boxes (n, 4), xyxy, of ``masks``, each (h, w), bool; zeros for an empty mask."""
     import cv2
 
     rectangles = [cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8)) for mask in masks]

@@ -116,6 +116,18 @@ def test_leaks_between_splits(pictures, capsys):
     assert 'classes without objects: dog' in out and '1 pictures cross splits' in out
 
 
+def test_a_folder_for_each_split(pictures, capsys):
+    (pictures / 'other').mkdir()
+    scenery(0).save(pictures / 'other' / 'x.png')
+    files = [write_coco(pictures / f'{name}.json', [image], []) for name, image in (('a', 'a.jpg'), ('b', 'x.png'))]
+    main([*files, '--images', str(pictures), str(pictures / 'other'), '--out-dir', str(pictures / 'out')])
+    content = json.loads((pictures / 'out' / 'stats.json').read_text())
+    assert content['pictures']['groups across splits'] == [[f'a: {pictures}/a.jpg', f'b: {pictures}/other/x.png']]
+    with pytest.raises(SystemExit):
+        main([*files, '--images', 'a', 'b', 'c'])
+    assert '--images must be one folder or one for each of 2 files, got 3' in capsys.readouterr().err
+
+
 def test_a_config(tmp_path, capsys):
     config = tmp_path / 'c.py'
     config.write_text("""

@@ -134,6 +134,16 @@ def test_fuse_results(config, infos, tmp_path, capsys):
         np.testing.assert_allclose(sorted(sample['pred_instances']['bboxes'].tolist()), boxes_of_image, atol=1e-3)
 
 
+def test_only_boxes_are_fused_so_only_they_are_scored(infos, tmp_path, capsys):
+    config = tmp_path / 'masks.py'
+    config.write_text(CONFIG.replace("metric='bbox'", "metric=['bbox', 'segm']"))
+    path = write(tmp_path / 'a.pkl', samples(infos))
+    fuse_results.main([str(config), path, path])
+    out = capsys.readouterr().out
+    assert "CocoMetric: metric ['bbox', 'segm'] is ['bbox'] here, as only boxes are fused" in out
+    assert 'coco/bbox_mAP     1.0000' in out and 'segm_mAP' not in out
+
+
 def test_files_that_are_no_results(config, infos, tmp_path):
     class Evil:
         def __reduce__(self):

@@ -71,7 +71,7 @@ def test_select_and_rescale():
     instances = Instances(np.array([[0.0, 0, 2, 2], [2, 4, 6, 8]]), np.array([0, 1]), np.array([0.1, 0.9]), masks)
     assert instances.by_importance().labels.tolist() == [1, 0]
     kept = instances.by_importance(0.5)
-    assert kept.labels.tolist() == [1] and kept.masks[0, :5].all()
+    assert kept.labels.tolist() == [1] and kept.masks[0][:5].all()
     large = kept.rescale(60, 20, (3, 2))
     assert large.boxes.tolist() == [[6, 8, 18, 16]]
     assert large.masks.shape == (1, 20, 60) and large.masks[0, :9].all() and not large.masks[0, 11:].any()
