@@ -3,6 +3,7 @@
 from . import functional
 from .evaluator import DumpFirstEvaluator, check_metrics, score_names
 from .metrics import (
+    CityScapesMetric,
     ClassReportMetric,
     CocoMetric,
     CocoPanopticMetric,
@@ -18,6 +19,7 @@ from .metrics import (
 from .several_datasets import MultiDatasetsEvaluator, introduce
 
 __all__ = [
+    'CityScapesMetric',
     'ClassReportMetric',
     'CocoMetric',
     'CocoPanopticMetric',

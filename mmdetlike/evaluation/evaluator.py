@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmdetlike.datasets.errors import warn
 from mmdetlike.errors import ConfigError
 from mmdetlike.evaluation.metrics import (
+    CityScapesMetric,
     ClassReportMetric,
     CocoMetric,
     CocoPanopticMetric,
@@ -22,6 +23,7 @@ from mmdetlike.evaluation.metrics import (
 from mmdetlike.registry import EVALUATOR
 
 _OUR_METRICS = (
+    CityScapesMetric,
     ClassReportMetric,
     CocoMetric,
     CocoPanopticMetric,

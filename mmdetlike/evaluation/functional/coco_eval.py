@@ -1,6 +1,5 @@
 """COCO's average precision and recall (arXiv:1405.0312), by the compiled evaluator of faster-coco-eval."""
 
-import copy
 import logging
 from collections.abc import Sequence
 
@@ -29,6 +28,10 @@ def default_detections(kind: str) -> int:
     return KEYPOINT_MAX_DETECTIONS if kind == 'keypoints' else AP_MAX_DETECTIONS
 
 
+COCO_OVERLAPS = np.linspace(0.5, 0.95, 10)
+MAX_PAIRS = 1_000_000  # of images and categories, evaluated at once; COCO has 400,000
+
+
 class CocoScores:
     """Average precision and recall of detections.
 
@@ -55,27 +58,45 @@ class CocoScores:
         sigmas: Sequence[float] | None = None,
         ap_detections: int | None = None,
     ) -> None:
-        quiet = logging.getLogger(__name__).debug
-        evaluator = COCOeval_faster(truth, detections, iouType=kind, print_function=quiet)
-        params = evaluator.params
-        params.useCats = int(not class_agnostic)
-        params.catIds = sorted(truth.getCatIds())
-        if iou_thrs is not None:
-            params.iouThrs = np.asarray(iou_thrs, dtype=np.float64)
-        if kind == 'keypoints':
-            params.kpt_oks_sigmas = np.asarray(sigmas, dtype=np.float64)
+        self._truth = truth
+        self._detections = detections
+        self._kind = kind
+        self._sigmas = sigmas
+        self._class_agnostic = class_agnostic
+        self._iou_thrs = COCO_OVERLAPS if iou_thrs is None else np.asarray(iou_thrs, dtype=np.float64)
         self._ap_detections = ap_detections or default_detections(kind)
-        params.maxDets = sorted({self._ap_detections, *max_detections})
+        self._max_detections = sorted({self._ap_detections, *max_detections})
+        category_ids = sorted(truth.getCatIds())
+        # -1 stands for all categories together, as in the evaluator
+        self.categories = [-1] if class_agnostic else category_ids
+        groups = [category_ids] if class_agnostic else self._groups(category_ids)
+        parts = [self._scores(group) for group in groups]
+        self._precision = np.concatenate([part[0] for part in parts], axis=1)  # IoU, category, area
+        self._recall = np.concatenate([part[1] for part in parts], axis=1)  # IoU, category, area, max detections
+
+    def _groups(self, category_ids: list[int]) -> list[list[int]]:
+        """Categories to be evaluated together: the evaluator keeps a list for each pair of image and category."""
+        size = max(MAX_PAIRS // max(len(self._truth.imgs), 1), 1)
+        return [category_ids[start : start + size] for start in range(0, len(category_ids), size)] or [[]]
+
+    def _scores(self, category_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Precision (IoU, category, area) over all recalls and recall (IoU, category, area, max detections)."""
+        quiet = logging.getLogger(__name__).debug
+        evaluator = COCOeval_faster(self._truth, self._detections, iouType=self._kind, print_function=quiet)
+        params = evaluator.params
+        params.useCats = int(not self._class_agnostic)
+        params.catIds = category_ids
+        params.iouThrs = self._iou_thrs
+        params.maxDets = self._max_detections
+        if self._kind == 'keypoints':
+            params.kpt_oks_sigmas = np.asarray(self._sigmas, dtype=np.float64)
         evaluator.evaluate()
         evaluator.accumulate()
-        params = copy.copy(evaluator.params)
-        # -1 stands for all categories together, as in the evaluator
-        self.categories = list(params.catIds) if params.useCats else [-1]
-        self._iou_thrs = np.asarray(params.iouThrs)
         self._areas = list(params.areaRngLbl)
-        self._max_detections = list(params.maxDets)
-        self._precision = np.asarray(evaluator.eval['precision'])  # IoU, recall, category, area, max detections
-        self._recall = np.asarray(evaluator.eval['recall'])  # IoU, category, area, max detections
+        number = self._max_detections.index(self._ap_detections)
+        # without truth all of a category's entries are -1, and so is their mean
+        precision = np.asarray(evaluator.eval['precision'])[..., number].mean(axis=1)
+        return precision, np.asarray(evaluator.eval['recall'])
 
     def precision(self, iou: float | None = None, area: str = 'all', category: int | None = None) -> float:
         """Average precision; -1 without ground truth.
@@ -85,9 +106,9 @@ class CocoScores:
             area: 'all', 'small', 'medium' or 'large'.
             category: Id of a category instead of the mean over all.
         """
-        values = self._precision[..., self._areas.index(area), self._max_detections.index(self._ap_detections)]
+        values = self._precision[..., self._areas.index(area)]
         if category is not None:
-            values = values[:, :, [self.categories.index(category)]]
+            values = values[:, [self.categories.index(category)]]
         return self._mean(values, iou)
 
     def recall(self, iou: float | None = None, area: str = 'all', max_detections: int | None = None) -> float:

@@ -1,5 +1,6 @@
 """The metrics that a runner's evaluator takes."""
 
+from .cityscapes_metric import CityScapesMetric
 from .class_report_metric import ClassReportMetric
 from .coco_metric import CocoMetric
 from .coco_panoptic_metric import CocoPanopticMetric
@@ -12,6 +13,7 @@ from .sem_seg_metric import SemSegMetric
 from .voc_metric import VOCMetric
 
 __all__ = [
+    'CityScapesMetric',
     'ClassReportMetric',
     'CocoMetric',
     'CocoPanopticMetric',
