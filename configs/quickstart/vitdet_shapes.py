@@ -7,11 +7,11 @@ model = dict(
         type='ViT',
         img_size=128,
         pretrain_img_size=128,
-        patch_size=8,
+        patch_size=16,
         embed_dim=128,
         depth=4,
         num_heads=4,
-        window_size=8,
+        window_size=4,
         window_block_indexes=[0, 2],
         use_rel_pos=True,
     ),
@@ -24,10 +24,10 @@ model = dict(
         num_outs=4,
         norm_cfg=dict(type='LN2d'),
     ),
-    # patches of 8 pixels make maps of strides 2, 4, 8 and 16
-    rpn_head=dict(anchor_generator=dict(scales=[6, 9], strides=[2, 4, 8, 16])),
+    # patches of 16 pixels make maps of strides 4, 8, 16 and 32
+    rpn_head=dict(anchor_generator=dict(scales=[3, 4.5], strides=[4, 8, 16, 32])),
     roi_head=dict(
-        bbox_roi_extractor=dict(featmap_strides=[2, 4, 8, 16], finest_scale=24),
-        mask_roi_extractor=dict(featmap_strides=[2, 4, 8, 16], finest_scale=24),
+        bbox_roi_extractor=dict(featmap_strides=[4, 8, 16, 32], finest_scale=24),
+        mask_roi_extractor=dict(featmap_strides=[4, 8, 16, 32], finest_scale=24),
     ),
 )

@@ -14,7 +14,7 @@ from mmengine.config import Config as MMEngineConfig
 from mmengine.logging import print_log
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.scopes import CLASSIFIERS, OF_CLASSIFIERS, SCOPE
+from mmdetlike.scopes import NOT_NEEDED, SCOPE
 from mmdetlike.utils.config_files import read_shipped_bases, shipped_base
 from mmdetlike.utils.setup_env import bootstrap
 
@@ -225,9 +225,9 @@ def import_custom_modules(config: MMEngineConfig) -> None:
         try:
             importlib.import_module(name)
         except Exception as error:
-            package = name.partition('.')[0]
-            if package in CLASSIFIERS and isinstance(error, ModuleNotFoundError) and error.name == package:
-                print_log(_without_classifiers(where, name), 'current')
+            package = next((package for package in NOT_NEEDED if f'{name}.'.startswith(f'{package}.')), None)
+            if package and isinstance(error, ModuleNotFoundError) and f'{name}.'.startswith(f'{error.name}.'):
+                print_log(f'{where}: custom_imports: {_not_needed(name, package)}', 'current')
                 continue
             message = f'{where}: custom_imports: {_failed_import(name, error, config.filename)}'
             if not (isinstance(error, ImportError) and wanted.get('allow_failed_imports')):
@@ -235,13 +235,9 @@ def import_custom_modules(config: MMEngineConfig) -> None:
             print_log(message, 'current')
 
 
-def _without_classifiers(where: str, name: str) -> str:
-    package = name.partition('.')[0]
-    types = ' and '.join(OF_CLASSIFIERS)
-    return (
-        f'{where}: custom_imports: {name} is not installed, and not needed for the types {types} of {package}, '
-        f'which are part of {SCOPE}'
-    )
+def _not_needed(name: str, package: str) -> str:
+    types = ', '.join(NOT_NEEDED[package])
+    return f'{name} is not installed, and not needed for its {types}, which are part of {SCOPE}'
 
 
 def _failed_import(name: str, error: Exception, filename: str | None) -> str:

@@ -150,3 +150,17 @@ def test_a_toolbox_of_classifiers_is_not_needed_for_the_backbones_that_are_here(
     assert '0' not in learning and '1' in learning  # the first stage is frozen
     with pytest.raises(ConfigError, match=f"type='{scope}.Unknown' is of {scope}, which is not installed; .*ConvNeXt"):
         MODELS.build(dict(type=f'{scope}.Unknown'))
+
+
+def test_a_project_is_not_needed_for_types_that_are_here(write, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmdetlike.utils.config_reading.print_log', lambda message, *args: said.append(message))
+    imports = "custom_imports = dict(imports=['projects.ViTDet.vitdet'], allow_failed_imports=False)\n"
+    load_config(write(child=imports))
+    assert len(said) == 1
+    assert said[0].endswith(
+        'custom_imports: projects.ViTDet.vitdet is not installed, and not needed for its ViT, SimpleFPN, '
+        'Fp16CompresssionHook, which are part of mmdetlike'
+    )
+    with pytest.raises(ConfigError, match='there is no module projects'):
+        load_config(write(child=imports.replace('ViTDet.vitdet', 'Other')))

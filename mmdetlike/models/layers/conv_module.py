@@ -12,7 +12,7 @@ from mmdetlike.registry import MODELS
 
 from .activation import build_activation_layer, takes_inplace
 from .conv import build_conv_layer
-from .norm import build_norm_layer
+from .norm import LayerNorm2d, build_norm_layer
 from .padding import build_padding_layer
 
 # left to the convolution; for other modes there is a padding layer before it
@@ -102,6 +102,8 @@ class ConvModule(nn.Module):
         channels = self.conv.out_channels if after_conv else self.conv.in_channels
         self.norm_name, norm = build_norm_layer(self.norm_cfg, channels)
         self.add_module(self.norm_name, norm)
+        if isinstance(norm, LayerNorm2d):
+            self.register_load_state_dict_pre_hook(rename_norm_layer)
         if self.with_bias and isinstance(norm, (_BatchNorm, _InstanceNorm)):
             warnings.warn(f'The bias of a conv before {type(norm).__name__} has no effect.', stacklevel=3)
 
@@ -138,6 +140,13 @@ class ConvModule(nn.Module):
             elif part == 'act' and activate and self.with_activation:
                 x = self.activate(x)
         return x
+
+
+def rename_norm_layer(module: ConvModule, state_dict: dict, prefix: str, *args) -> None:
+    """A ``load_state_dict`` pre-hook: other toolboxes have no abbreviation for such norms and call them so."""
+    for kind in ('weight', 'bias'):
+        if f'{prefix}norm_layer.{kind}' in state_dict:
+            state_dict[f'{prefix}{module.norm_name}.{kind}'] = state_dict.pop(f'{prefix}norm_layer.{kind}')
 
 
 @MODELS.register_module()
