@@ -11,6 +11,7 @@ from mmdetlike.registry import MODELS
 
 from .res_layer import ResLayer, build_stage
 from .resnet import BasicBlock
+from .staged import weight_init
 
 DEFAULT_NORM = dict(type='BN', requires_grad=True)
 STEM_CHANNELS = 128
@@ -58,6 +59,7 @@ class HourglassNet(BaseModule):
         stage_blocks: Residual blocks at each size.
         feat_channel: Channels of the maps that are put out.
         norm_cfg: Norm layers.
+        pretrained: Checkpoint to start from, in place of ``init_cfg``.
         init_cfg: Weight initialization; torch's own where None.
 
     Raises:
@@ -72,9 +74,10 @@ class HourglassNet(BaseModule):
         stage_blocks: Sequence[int] = (2, 2, 2, 2, 2, 4),
         feat_channel: int = 256,
         norm_cfg: dict = DEFAULT_NORM,
+        pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(init_cfg if pretrained is None else weight_init(pretrained, init_cfg))
         check_sizes(downsample_times, num_stacks, stage_channels, stage_blocks)
         sizes = downsample_times + 1
         channels = stage_channels[0]

@@ -25,6 +25,7 @@ class NASFPN(BaseModule):
         stack_times: How often the graph is repeated, with weights of its own.
         start_level: First backbone map used.
         end_level: Last backbone map used, inclusive; -1 for all.
+        add_extra_convs: Kept for configs: further levels are pooled, whatever it says.
         norm_cfg: Norm layer of all convolutions.
         init_cfg: Weight initialization.
 
@@ -40,6 +41,7 @@ class NASFPN(BaseModule):
         stack_times: int,
         start_level: int = 0,
         end_level: int = -1,
+        add_extra_convs: bool = False,
         norm_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:

@@ -7,6 +7,7 @@ from torch import nn
 from mmdetlike.models.backbones import (
     SSDVGG,
     Darknet,
+    HourglassNet,
     HRNet,
     MobileNetV2,
     PyramidVisionTransformer,
@@ -105,6 +106,17 @@ def test_sizes_may_be_pairs_and_indices_numbers():
     assert [tuple(out.shape) for out in pvt(torch.rand(1, 3, 64, 32))] == [(1, 512, 2, 1)]
     swin = SwinTransformer(patch_size=(4, 4), depths=(1, 1, 1, 1), embed_dims=12).eval()
     assert swin(torch.rand(1, 3, 32, 32))[0].shape == (1, 12, 8, 8)
+
+
+def test_a_checkpoint_for_hourglasses(tmp_path):
+    small = dict(downsample_times=1, num_stacks=1, stage_channels=(8, 8), stage_blocks=(1, 1), feat_channel=4)
+    saved = HourglassNet(**small)
+    torch.save(saved.state_dict(), tmp_path / 'hourglass.pth')
+    model = HourglassNet(**small, pretrained=str(tmp_path / 'hourglass.pth'))
+    model.init_weights()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), saved.parameters()))
+    with pytest.raises(ValueError, match='either pretrained or init_cfg'):
+        HourglassNet(**small, pretrained='a.pth', init_cfg=dict(type='Xavier', layer='Conv2d'))
 
 
 def test_a_checkpoint_for_vgg(tmp_path):
