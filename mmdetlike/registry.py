@@ -2,10 +2,12 @@
 
 Our scope is ``mmdetlike``. Configs written for OpenMMLab's detection toolbox say ``default_scope = 'mmdet'`` or
 ``type='mmcv.LoadImageFromFile'``, those for its toolbox of rotated boxes ``default_scope = 'mmrotate'``; those scopes
-are aliases of ours, so that such configs build unmodified.
+are aliases of ours, so that such configs build unmodified. Of the toolboxes of classifiers, ``mmpretrain.ConvNeXt``
+and what else ``OF_CLASSIFIERS`` has are ours, too.
 """
 
 import difflib
+import importlib.util
 import sys
 
 from mmengine import registry as mmengine_registry
@@ -15,7 +17,7 @@ from mmengine.utils import get_object_from_string
 from mmdetlike.arguments import show_all_arguments
 from mmdetlike.build_errors import explained
 from mmdetlike.errors import ConfigError
-from mmdetlike.scopes import ALIASES, SCOPE
+from mmdetlike.scopes import ALIASES, CLASSIFIERS, OF_CLASSIFIERS, SCOPE
 
 
 class Registry(MMEngineRegistry):
@@ -42,8 +44,9 @@ class Registry(MMEngineRegistry):
             ConfigError: ``key`` is unknown; the message lists the closest registered names.
         """
         scope, name = self.split_scope_key(key)
-        if scope is not None and scope not in (SCOPE, *ALIASES):
-            return super().get(key)
+        of_ours = scope in (None, SCOPE, *ALIASES) or (scope in CLASSIFIERS and name in OF_CLASSIFIERS)
+        if not of_ours:
+            return self._of_another_toolbox(key)
         self.import_from_location()
         registry = self
         while registry is not None:
@@ -56,6 +59,17 @@ class Registry(MMEngineRegistry):
             found = None
         if found is None:
             raise ConfigError(self._unknown(key, name), unknown_type=key)
+        return found
+
+    def _of_another_toolbox(self, key: str) -> type | None:
+        scope, _ = self.split_scope_key(key)
+        found = super().get(key)
+        if found is None and scope in CLASSIFIERS and importlib.util.find_spec(scope) is None:
+            raise ConfigError(
+                f'type={key!r} is of {scope}, which is not installed; '
+                f'of its types {SCOPE} has {", ".join(OF_CLASSIFIERS)}',
+                unknown_type=key,
+            )
         return found
 
     def _unknown(self, key: str, name: str) -> str:

@@ -98,7 +98,16 @@ def test_constructors_of_models_have_no_positional_rest():
 
 # they hand on everything that a large base or another library takes; help() shows it
 HANDS_ON_KEYWORDS = {
-    *('ResidualBlock', 'ResNetV1d', 'ResNeXt', 'Res2Net', 'ResNeSt', 'RegNet', 'PyramidVisionTransformerV2'),
+    *(
+        'ResidualBlock',
+        'ResLayer',
+        'ResNetV1d',
+        'ResNeXt',
+        'Res2Net',
+        'ResNeSt',
+        'RegNet',
+        'PyramidVisionTransformerV2',
+    ),
     *('DetectoRS_ResNet', 'DetectoRS_ResNeXt', 'TridentResNet', 'RFP', 'BoxInstDataPreprocessor'),
     *('TIMMBackbone', 'TrackDataPreprocessor', 'DeformableDETRHead', 'DDQDETRHead', 'Mask2FormerHead'),
 }

@@ -6,6 +6,8 @@ Each name is imported when it is asked for: importing the package costs nothing.
 import importlib
 from typing import TYPE_CHECKING
 
+from mmdetlike.utils.imports import resting_collector
+
 if TYPE_CHECKING:
     from mmdetlike.apis.deployed import Detector
     from mmdetlike.apis.detector import init_detector
@@ -29,7 +31,8 @@ _MODULES = {
 def __getattr__(name: str):
     if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    with resting_collector():
+        return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -26,14 +26,15 @@ def to_dict(sample: DetDataSample) -> dict:
 
     Returns:
         ``labels``, ``scores`` and ``bboxes`` (as predicted) and, where there are any, ``masks`` (COCO run-length
-        encodings), ``keypoints`` (x, y) and ``keypoint_scores``; ``panoptic_seg``, a list of segments with ``id``
+        encodings), ``keypoints`` (x, y), ``keypoint_scores`` and ``all_scores``, those of all classes for each box, see
+        ``test_cfg.return_all_scores``; ``panoptic_seg``, a list of segments with ``id``
         (label + 1000 * instance) and ``mask``.
     """
     instances = sample.get('pred_instances', {})
     result = {key: to_numpy(instances[key]).tolist() for key in ('labels', 'scores', 'bboxes') if key in instances}
     if 'masks' in instances:
         result['masks'] = encode_masks(instances['masks'])
-    for key in ('keypoints', 'keypoint_scores'):
+    for key in ('keypoints', 'keypoint_scores', 'all_scores'):
         if key in instances:
             result[key] = to_numpy(instances[key]).tolist()
     if 'pred_panoptic_seg' in sample:

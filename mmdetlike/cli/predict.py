@@ -45,9 +45,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Detect."""
-    args = parse_args(argv)
+def model_and_weights(args: argparse.Namespace) -> tuple[str | None, str | None]:
+    """The config and the weights that a command line names, once it is clear that both are there.
+
+    The config is None where a checkpoint alone was given, which holds it.
+    """
     model, weights = args.model, args.weights
     if model.endswith(CHECKPOINT_SUFFIXES) and weights is None:
         model, weights = None, model
@@ -55,6 +57,13 @@ def main(argv: list[str] | None = None) -> None:
         model = find_config(model)
     if weights is not None:
         check_is_file(weights)
+    return model, weights
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Detect."""
+    args = parse_args(argv)
+    model, weights = model_and_weights(args)
     from mmdetlike.apis import DetInferencer
     from mmdetlike.datasets.errors import DataError
 

@@ -97,6 +97,22 @@ def whole_number(value: object) -> int:
     return int(number)
 
 
+def score(value: object) -> float:
+    """A finite number, maybe as text."""
+    number = real_number(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def finite_box(value: object) -> tuple[float, float, float, float] | None:
+    """A box of finite numbers, or None as ``box`` says."""
+    numbers = box(value)
+    if numbers is not None and not math.isfinite(sum(numbers)):
+        raise ValueError
+    return numbers
+
+
 def optional_whole_number(value: object) -> int | None:
     """A whole number, maybe as text, or None."""
     return None if value is None else whole_number(value)

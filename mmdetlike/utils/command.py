@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mmdetlike.utils.failures import sentence
+from mmdetlike.utils.imports import resting_collector
 from mmdetlike.utils.options import add_options
 
 DEBUG_OPTION = '--debug'
@@ -83,12 +84,9 @@ def quick_imports() -> Iterator[None]:
     if 'torch' in sys.modules or not gc.isenabled():
         yield
         return
-    gc.disable()
-    try:
+    with resting_collector():
         yield
-    finally:
         gc.freeze()
-        gc.enable()
 
 
 def is_first_process() -> bool:

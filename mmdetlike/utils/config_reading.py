@@ -14,6 +14,7 @@ from mmengine.config import Config as MMEngineConfig
 from mmengine.logging import print_log
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.scopes import CLASSIFIERS, OF_CLASSIFIERS, SCOPE
 from mmdetlike.utils.config_files import read_shipped_bases, shipped_base
 from mmdetlike.utils.setup_env import bootstrap
 
@@ -224,10 +225,23 @@ def import_custom_modules(config: MMEngineConfig) -> None:
         try:
             importlib.import_module(name)
         except Exception as error:
+            package = name.partition('.')[0]
+            if package in CLASSIFIERS and isinstance(error, ModuleNotFoundError) and error.name == package:
+                print_log(_without_classifiers(where, name), 'current')
+                continue
             message = f'{where}: custom_imports: {_failed_import(name, error, config.filename)}'
             if not (isinstance(error, ImportError) and wanted.get('allow_failed_imports')):
                 raise ConfigError(message) from error
             print_log(message, 'current')
+
+
+def _without_classifiers(where: str, name: str) -> str:
+    package = name.partition('.')[0]
+    types = ' and '.join(OF_CLASSIFIERS)
+    return (
+        f'{where}: custom_imports: {name} is not installed, and not needed for the types {types} of {package}, '
+        f'which are part of {SCOPE}'
+    )
 
 
 def _failed_import(name: str, error: Exception, filename: str | None) -> str:

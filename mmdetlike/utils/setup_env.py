@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 
 from mmdetlike.registry import SCOPE, explain_root_builds, stand_in_for_aliases
 from mmdetlike.utils.config_files import read_shipped_bases
+from mmdetlike.utils.imports import resting_collector
 
 PACKAGES = ('datasets', 'datasets.transforms', 'engine', 'evaluation', 'models', 'visualization')
 
@@ -41,8 +42,9 @@ def register_all_modules(init_default_scope_: bool = True) -> None:
         init_default_scope_: Set the default scope; an existing one of ours or an alias is kept.
     """
     bootstrap()
-    for package in PACKAGES:
-        importlib.import_module(f'{SCOPE}.{package}')
+    with resting_collector():
+        for package in PACKAGES:
+            importlib.import_module(f'{SCOPE}.{package}')
     if init_default_scope_ and DefaultScope.get_current_instance() is None:
         init_default_scope(SCOPE)
 

@@ -1,21 +1,24 @@
 """What can't be translated from a Detectron2 config is refused by its key; names of parameters that differ."""
 
 import copy
+import math
 import re
 
 import pytest
 import torch
 
-from mmdetlike.compat.detectron2 import convert_state_dict, model_config
+from mmdetlike.compat.detectron2 import convert_state_dict, model_config, semantic_labels
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from tests.models.reference_tools import FOLDER, load, module
 
+ROTATED = load('d2__Rotated__faster_rcnn_R_50_FPN_rotated', FOLDER / 'foreign')
+PANOPTIC = load('d2__COCO-PanopticSegmentation__panoptic_fpn_R_50_1x', FOLDER / 'foreign')
 MASK = load('d2__COCO-InstanceSegmentation__mask_rcnn_R_50_FPN_1x', FOLDER / 'foreign')
 
 
-def changed(path, value):
-    cfg = copy.deepcopy(MASK['cfg'])
+def changed(path, value, recording=MASK):
+    cfg = copy.deepcopy(recording['cfg'])
     *parents, key = path.split('.')
     settings = cfg
     for parent in parents:
@@ -40,6 +43,81 @@ def changed(path, value):
 def test_what_has_no_counterpart_is_refused_by_its_key(path, value, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         model_config(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'message'),
+    [
+        ('MODEL.MASK_ON', False, 'MODEL.MASK_ON is False with PanopticFPN'),
+        ('MODEL.SEM_SEG_HEAD.NORM', '', "MODEL.SEM_SEG_HEAD.NORM is ''"),
+        ('MODEL.SEM_SEG_HEAD.NAME', 'DeepLabV3Head', "MODEL.SEM_SEG_HEAD.NAME is 'DeepLabV3Head'"),
+        ('MODEL.SEM_SEG_HEAD.IN_FEATURES', ['p2', 'p4'], "MODEL.SEM_SEG_HEAD has IN_FEATURES ['p2', 'p4']"),
+        ('MODEL.SEM_SEG_HEAD.COMMON_STRIDE', 8, 'COMMON_STRIDE 8, which have no counterpart'),
+    ],
+)
+def test_segmentation_without_counterpart_is_refused_by_its_key(path, value, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        model_config(changed(path, value, PANOPTIC))
+
+
+def test_settings_of_panoptic_fpn_are_kept():
+    built = model_config(changed('MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT', 0.25, PANOPTIC))
+    box_head = built['roi_head']['bbox_head']
+    assert [box_head['loss_cls']['loss_weight'], box_head['loss_bbox']['loss_weight']] == [0.25, 0.25]
+    assert built['roi_head']['mask_head']['loss_mask']['loss_weight'] == 0.25
+    assert built['semantic_head']['loss_seg']['loss_weight'] == 0.5
+    assert built['test_cfg']['panoptic'] == dict(score_thr=0.5, mask_overlap=0.5, stuff_area_limit=4096)
+    higher = model_config(changed('MODEL.SEM_SEG_HEAD.IN_FEATURES', ['p3', 'p4', 'p5'], PANOPTIC))
+    assert (higher['semantic_head']['start_level'], higher['semantic_head']['end_level']) == (1, 4)
+
+
+def test_semantic_labels_are_numbered_as_our_model_learns_them():
+    theirs = torch.tensor([0, 1, 53, 255])
+    assert semantic_labels(theirs, PANOPTIC['cfg']).tolist() == [0, 80, 132, 255]
+    ignored = changed('MODEL.SEM_SEG_HEAD.IGNORE_VALUE', 53, PANOPTIC)
+    assert semantic_labels(theirs[1:3], ignored).tolist() == [80, 255]
+    alone = changed('MODEL.META_ARCHITECTURE', 'SemanticSegmentor', PANOPTIC)
+    assert semantic_labels(theirs, alone).tolist() == [0, 1, 53, 255]
+
+
+def test_things_are_the_last_class_of_stuff():
+    state = module('fill_state').state(PANOPTIC['state'])
+    model = MODELS.build(model_config(PANOPTIC['cfg']))
+    model.load_state_dict(convert_state_dict(state, model), strict=True)
+    theirs = state['sem_seg_head.predictor.weight']
+    assert torch.equal(model.semantic_head.conv_logits.weight[-1], theirs[0])
+    assert torch.equal(model.semantic_head.conv_logits.weight[0], theirs[1])
+    # the second convolution of p4, after the first one's upsampling
+    second = model.semantic_head.conv_upsample_layers[2].conv[1]
+    assert torch.equal(second.gn.weight, state['sem_seg_head.p4.2.norm.weight'])
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'message'),
+    [
+        ('MODEL.MASK_ON', True, 'MODEL.MASK_ON is True with RROIHeads: expected False'),
+        ('MODEL.PROPOSAL_GENERATOR.NAME', 'RPN', "MODEL.PROPOSAL_GENERATOR.NAME is 'RPN' with RROIHeads"),
+        ('MODEL.ROI_BOX_HEAD.POOLER_TYPE', 'ROIAlignV2', "POOLER_TYPE is 'ROIAlignV2' with RROIHeads"),
+        ('MODEL.ANCHOR_GENERATOR.ANGLES', [[0], [90]], 'MODEL.ANCHOR_GENERATOR.ANGLES has 2 lists'),
+        ('MODEL.ANCHOR_GENERATOR.NAME', 'GridAnchors', "MODEL.ANCHOR_GENERATOR.NAME is 'GridAnchors'"),
+    ],
+)
+def test_rotated_parts_that_do_not_go_together_are_refused(path, value, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        model_config(changed(path, value, ROTATED))
+
+
+def test_angles_turn_the_other_way_round():
+    state = module('fill_state').state(ROTATED['state'])
+    model = MODELS.build(model_config(ROTATED['cfg']))
+    model.load_state_dict(convert_state_dict(state, model), strict=True)
+    theirs = state['roi_heads.box_predictor.bbox_pred.bias'].view(-1, 5)
+    ours = model.roi_head.bbox_head.fc_reg.bias.detach().view(-1, 5)
+    assert torch.equal(ours[:, :4], theirs[:, :4])
+    assert torch.equal(ours[:, 4], -theirs[:, 4])
+    # theirs are -60, 0 and 60 degrees counter-clockwise
+    angles = model.rpn_head.prior_generator.base_anchors[0][:3, 4]
+    assert angles.tolist() == pytest.approx([math.pi / 3, 0, -math.pi / 3])
 
 
 def test_missing_key_is_named():

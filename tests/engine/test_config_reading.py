@@ -137,3 +137,16 @@ def test_failed_imports_that_are_allowed(write):
     assert (
         load_config(write(child="custom_imports = dict(imports=['my_no'], allow_failed_imports=True)\nx = 1\n")).x == 1
     )
+
+
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmcls'])
+def test_a_toolbox_of_classifiers_is_not_needed_for_the_backbones_that_are_here(scope, write):
+    imports = f"custom_imports = dict(imports=['{scope}.models'], allow_failed_imports=False)\n"
+    backbone = dict(type=f'{scope}.ConvNeXt', arch=dict(depths=[1, 1], channels=[4, 8]), frozen_stages=1)
+    cfg = load_config(write(child=f'{imports}backbone = {backbone}\n'))
+    model = MODELS.build(cfg.backbone).train()
+    assert type(model).__module__ == 'mmdetlike.models.backbones.convnext'
+    learning = {name.split('.')[1] for name, p in model.named_parameters() if p.requires_grad}
+    assert '0' not in learning and '1' in learning  # the first stage is frozen
+    with pytest.raises(ConfigError, match=f"type='{scope}.Unknown' is of {scope}, which is not installed; .*ConvNeXt"):
+        MODELS.build(dict(type=f'{scope}.Unknown'))

@@ -1,11 +1,13 @@
 """Imports are cheap, and a broken torchvision is nobody's problem."""
 
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from tests.utils import process_settings, python, tiny_config, without_validation
+from tests.utils import ROOT, process_settings, python, tiny_config, without_validation
 
 BROKEN = "raise RuntimeError('operator torchvision::nms does not exist')\n"
 
@@ -73,6 +75,7 @@ print(gc.get_freeze_count())
 def test_training_says_that_it_starts_before_it_imports_torch(tmp_path):
     code = """
 import sys
+import time
 import mmdetlike.utils.command as command
 say_start = command.say_start
 def said(what):
@@ -146,3 +149,48 @@ def test_bootstrap_changes_all_that_is_changed():
     code = f'{STATE}from mmdetlike.utils.setup_env import bootstrap\nbootstrap()\nprint(state())'
     # what may be unpickled is told to torch for each reading, not for the process
     assert python('-c', code).stdout.strip() == '(True, True, True, True, True, False)'
+
+
+def test_the_garbage_collector_rests_while_apis_is_imported_and_goes_on_afterwards():
+    code = """
+import gc
+import torch
+starts = []
+gc.callbacks.append(lambda phase, info: starts.append(phase) if phase == 'start' else None)
+from mmdetlike.apis import init_detector
+# one begins as soon as it may
+print(len(starts) <= 1, gc.isenabled(), gc.get_freeze_count())
+"""
+    assert python('-c', code).stdout.split() == ['True', 'True', '0']
+
+
+def test_predicting_and_training_need_neither_scipy_nor_matplotlib():
+    code = """
+import sys
+import time
+from mmdetlike.utils.setup_env import register_all_modules
+register_all_modules()
+print([name for name in ('scipy', 'matplotlib', 'sklearn', 'pandas') if name in sys.modules])
+"""
+    assert python('-c', code).stdout.strip() == '[]'
+
+
+@pytest.mark.parametrize('seconds', [0.4, 0.8, 1.6])
+def test_interrupted_while_it_imports_a_tool_says_so_in_a_line(tmp_path, seconds):
+    """Wherever the interrupt comes, whether in Python or in an extension that is being loaded."""
+    command = [
+        sys.executable,
+        '-u',
+        'tools/train.py',
+        'faster-rcnn_r18_fpn_shapes',
+        '--work-dir',
+        str(tmp_path / 'run'),
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, **process_settings())
+    assert process.stdout.readline().startswith('training ')
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    # Python ends itself by the signal where it came while an extension ran Python code; a shell says 130 for both
+    assert process.returncode in (130, -signal.SIGINT)
+    assert errors == 'interrupted; nothing had been trained yet\n'

@@ -32,6 +32,16 @@ RECORDINGS = {
     'rt_detr_v2': ('rt_detr_v2', 'basic'),
     'rt_detr_v2_discrete': ('rt_detr_v2', 'basic'),
 }
+# name of a recording of the last layer alone -> family, stages of its backbone and other settings
+LEVELS = ['stage2', 'stage3', 'stage4']
+TWO_STAGE = dict(two_stage=True, with_box_refine=True, two_stage_num_proposals=12)
+PLAIN = {
+    'detr': ('Detr', ['stage4'], {}),
+    'conditional_detr': ('ConditionalDetr', ['stage4'], {}),
+    'deformable_detr': ('DeformableDetr', LEVELS, {}),
+    'deformable_detr_refined': ('DeformableDetr', LEVELS, dict(with_box_refine=True)),
+    'deformable_detr_two_stage': ('DeformableDetr', LEVELS, TWO_STAGE),
+}
 
 
 def drawn(name: str, shape: list[int]) -> Tensor:
@@ -89,12 +99,13 @@ def build(name: str):
     return model
 
 
-def build_detr():
-    """A DETR of ``transformers`` with drawn weights."""
-    from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
+def build_plain(name: str):
+    """A detector of ``PLAIN`` with drawn weights."""
+    import transformers
 
-    backbone = ResNetConfig(layer_type='bottleneck', out_features=['stage4'], **WIDTHS['bottleneck'])
-    config = DetrConfig(
+    prefix, stages, settings = PLAIN[name]
+    backbone = transformers.ResNetConfig(layer_type='bottleneck', out_features=stages, **WIDTHS['bottleneck'])
+    config = getattr(transformers, f'{prefix}Config')(
         use_timm_backbone=False,
         use_pretrained_backbone=False,
         backbone=None,
@@ -108,20 +119,21 @@ def build_detr():
         decoder_ffn_dim=48,
         num_queries=12,
         num_labels=3,
+        **settings,
     )
-    model = DetrForObjectDetection(config)
+    model = getattr(transformers, f'{prefix}ForObjectDetection')(config)
     for key, tensor in stored(model).items():
         tensor.copy_(drawn(key, list(tensor.shape)))
     return model
 
 
-def record_detr() -> dict:
-    """The recording of a DETR: what its last layer predicts."""
-    model = build_detr().eval()
+def record_plain(name: str) -> dict:
+    """The recording of a detector of ``PLAIN``: what its last layer predicts."""
+    model = build_plain(name).eval()
     with torch.no_grad():
         outs = model(images())
     return dict(
-        config=dict(model_type='detr', decoder_layers=2),
+        config=dict(model_type=model.config.model_type, decoder_layers=2),
         state={key: list(tensor.shape) for key, tensor in stored(model).items()},
         logits=outs.logits.tolist(),
         boxes=outs.pred_boxes.tolist(),
@@ -159,7 +171,7 @@ def record(name: str) -> dict:
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     recordings = {name: record(name) for name in RECORDINGS}
-    recordings['detr'] = record_detr()
+    recordings.update({name: record_plain(name) for name in PLAIN})
     for name, recorded in recordings.items():
         with gzip.open(FOLDER / f'{name}.json.gz', 'wt') as file:
             json.dump(recorded, file)

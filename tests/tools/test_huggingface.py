@@ -114,31 +114,58 @@ def test_losses_are_those_of_transformers(converted, monkeypatch):
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-def small_detr() -> ConfigDict:
-    """The shipped config of DETR, as small as what is recorded."""
-    cfg = load_config(ROOT / 'configs/detr/detr_r50_8xb2-150e_coco.py').model
-    attention = dict(embed_dims=32, num_heads=4)
+SHIPPED = {
+    'detr': 'detr/detr_r50_8xb2-150e_coco.py',
+    'conditional_detr': 'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py',
+    'deformable_detr': 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
+    'deformable_detr_refined': 'deformable_detr/deformable-detr-refine_r50_16xb2-50e_coco.py',
+    'deformable_detr_two_stage': 'deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco.py',
+}
+
+
+def small_plain(name: str) -> ConfigDict:
+    """A shipped config, as small as what is recorded."""
+    cfg = load_config(ROOT / 'configs' / SHIPPED[name]).model
     cfg.num_queries = 12
+    widths = recorder.WIDTHS['bottleneck']['hidden_sizes'][-len(cfg.neck.in_channels) :]
     cfg.backbone.update(base_channels=8, init_cfg=None)
-    cfg.neck.update(in_channels=[256], out_channels=32)
+    # transformers' convolutions in front of norm layers have biases
+    cfg.neck.update(in_channels=widths, out_channels=32, bias=True)
     for part in (cfg.encoder, cfg.decoder):
         part.num_layers = 2
-        part.layer_cfg.self_attn_cfg.update(attention)
+        for attention in ('self_attn_cfg', 'cross_attn_cfg'):
+            if attention in part.layer_cfg:
+                part.layer_cfg[attention].update(embed_dims=32, num_heads=4)
         part.layer_cfg.ffn_cfg.update(embed_dims=32, feedforward_channels=48)
-    cfg.decoder.layer_cfg.cross_attn_cfg.update(attention)
     cfg.positional_encoding.num_feats = 16
     cfg.bbox_head.update(num_classes=3, embed_dims=32)
     return cfg
 
 
-def test_detr_predicts_what_transformers_does(tool):
-    recorded = recording('detr')
-    model = MODELS.build(small_detr())
+@pytest.mark.parametrize('name', recorder.PLAIN)
+def test_last_layers_predict_what_those_of_transformers_do(name, tool):
+    recorded = recording(name)
+    model = MODELS.build(small_plain(name))
     model.load_state_dict(tool.convert_state(drawn_state(recorded), recorded['config']))
     with torch.no_grad():
         logits, boxes = model.eval()(recorder.images(), mode='tensor')[-1]
     torch.testing.assert_close(logits, torch.tensor(recorded['logits']), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(boxes, torch.tensor(recorded['boxes']), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('published', 'ours'),
+    [
+        ('sa_qcontent_proj.weight', 'self_attn.qcontent_proj.weight'),
+        ('sa_kpos_proj.bias', 'self_attn.kpos_proj.bias'),
+        ('sa_v_proj.bias', 'self_attn.v_proj.bias'),
+        ('ca_qpos_sine_proj.weight', 'cross_attn.qpos_sine_proj.weight'),
+        ('ca_qpos_proj.weight', 'cross_attn.qpos_proj.weight'),
+        ('encoder_attn.out_proj.bias', 'cross_attn.out_proj.bias'),
+    ],
+)
+def test_older_names_of_conditional_attention(tool, published, ours):
+    assert tool.rename(f'model.decoder.layers.4.{published}', tool.CONDITIONAL_DETR, 6) == f'decoder.layers.4.{ours}'
 
 
 @pytest.mark.parametrize('prefix', ['model.backbone.conv_encoder.model.', 'model.backbone.model.'])

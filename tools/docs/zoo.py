@@ -133,7 +133,7 @@ def recorded() -> Counter:
 
 
 def scores(names: list[str], measured_scores: dict[str, dict]) -> str:
-    """Those of a family's quickstarts: ``bbox mAP (segm mAP), minutes``, each after its name where they are several."""
+    """Those of a family's quickstarts: ``bbox mAP (segm mAP), minutes``, after their names where there are several."""
     texts = []
     for name in names:
         if name not in measured_scores:

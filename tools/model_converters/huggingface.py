@@ -3,7 +3,9 @@
     python tools/model_converters/huggingface.py rtdetr_r50vd rtdetr_r50vd.pth
 
 The folder is what ``save_pretrained`` writes or the hub holds: ``config.json`` beside ``model.safetensors`` or
-``pytorch_model.bin``. The family is read from ``config.json``: DETR, RT-DETR and RT-DETRv2.
+``pytorch_model.bin``. The family is read from ``config.json``: DETR, Conditional DETR, Deformable DETR,
+RT-DETR and RT-DETRv2; ConvNeXt (both versions)
+and ViTDet are backbones, whose parameters begin with ``backbone.``.
 """
 
 import json
@@ -104,9 +106,87 @@ DETR: Rules = [
     (r'bbox_predictor\.layers\.1\.(.*)', r'bbox_head.reg_ffn.layers.1.\1'),
     (r'bbox_predictor\.layers\.2\.(.*)', r'bbox_head.fc_reg.\1'),
 ]
-FAMILIES = {'detr': DETR, 'rt_detr': RT_DETR, 'rt_detr_v2': RT_DETR}
-# constants that are computed
-IGNORED = r'.*\.n_points_scale'
+# attention whose contents and positions have projections of their own: names of today and of published weights
+CONDITIONAL_ATTENTION: Rules = [
+    (r'self_attn\.([qk])_(content|pos)_proj\.(.*)', r'self_attn.\1\2_proj.\3'),
+    (r'sa_([qk])(content|pos)_proj\.(.*)', r'self_attn.\1\2_proj.\3'),
+    (r'(?:self_attn\.|sa_)v_proj\.(.*)', r'self_attn.v_proj.\1'),
+    (r'self_attn\.(?:out_proj|o_proj)\.(.*)', r'self_attn.out_proj.\1'),
+    (r'(?:encoder_attn\.q_pos_sine|ca_qpos_sine)_proj\.(.*)', r'cross_attn.qpos_sine_proj.\1'),
+    (r'encoder_attn\.([qk])_(content|pos)_proj\.(.*)', r'cross_attn.\1\2_proj.\3'),
+    (r'ca_([qk])(content|pos)_proj\.(.*)', r'cross_attn.\1\2_proj.\3'),
+    (r'(?:encoder_attn\.|ca_)v_proj\.(.*)', r'cross_attn.v_proj.\1'),
+    (r'encoder_attn\.(?:out_proj|o_proj)\.(.*)', r'cross_attn.out_proj.\1'),
+]
+CONDITIONAL_DETR: Rules = [
+    *within(r'model\.decoder\.layers\.(\d+)\.', r'decoder.layers.\1.', CONDITIONAL_ATTENTION),
+    (r'model\.(decoder\.(?:query_scale|ref_point_head)\..*)', r'\1'),
+    *DETR,
+]
+DEFORMABLE_ATTENTION: Rules = [
+    (r'self_attn\.((?:sampling_offsets|attention_weights|value_proj|output_proj)\..*)', r'self_attn.\1'),
+    *ENCODER_LAYER,
+]
+DEFORMABLE_DETR: Rules = [
+    *within(r'model\.backbone\.(?:conv_encoder\.)?model\.', 'backbone.', PLAIN_RESNET),
+    (r'model\.level_embed', 'level_embed'),
+    # the first three levels are maps of the backbone
+    (r'model\.input_proj\.([012])\.0\.(.*)', r'neck.convs.\1.conv.\2'),
+    (r'model\.input_proj\.([012])\.1\.(.*)', r'neck.convs.\1.gn.\2'),
+    (r'model\.input_proj\.(\d)\.0\.(.*)', r'neck.extra_convs.{\1+-3}.conv.\2'),
+    (r'model\.input_proj\.(\d)\.1\.(.*)', r'neck.extra_convs.{\1+-3}.gn.\2'),
+    (r'model\.query_position_embeddings\.(.*)', r'query_embedding.\1'),
+    (r'model\.reference_points\.(.*)', r'reference_points_fc.\1'),
+    (r'model\.enc_output\.(.*)', r'memory_trans_fc.\1'),
+    (r'model\.enc_output_norm\.(.*)', r'memory_trans_norm.\1'),
+    (r'model\.pos_trans\.(.*)', r'pos_trans_fc.\1'),
+    (r'model\.pos_trans_norm\.(.*)', r'pos_trans_norm.\1'),
+    *within(r'model\.encoder\.layers\.(\d+)\.', r'encoder.layers.\1.', DEFORMABLE_ATTENTION),
+    *within(r'model\.decoder\.layers\.(\d+)\.', r'decoder.layers.\1.', DECODER_LAYER),
+    (r'(?:model\.decoder\.)?class_embed\.(\d+)\.(.*)', r'bbox_head.cls_branches.\1.\2'),
+    (r'(?:model\.decoder\.)?bbox_embed\.(\d+)\.layers\.(\d)\.(.*)', r'bbox_head.reg_branches.\1.{2*\2}.\3'),
+]
+BLOCK = r'encoder\.stages\.(\d)\.layers\.(\d+)\.'
+CONVNEXT: Rules = within(
+    r'(?:convnext|convnextv2)?\.?',
+    'backbone.',
+    [
+        (r'embeddings\.patch_embeddings\.(.*)', r'downsample_layers.0.0.\1'),
+        (r'embeddings\.layernorm\.(.*)', r'downsample_layers.0.1.\1'),
+        (r'encoder\.stages\.(\d)\.downsampling_layer\.(.*)', r'downsample_layers.\1.\2'),
+        (BLOCK + r'dwconv\.(.*)', r'stages.\1.\2.depthwise_conv.\3'),
+        (BLOCK + r'layernorm\.(.*)', r'stages.\1.\2.norm.\3'),
+        (BLOCK + r'pwconv(\d)\.(.*)', r'stages.\1.\2.pointwise_conv\3.\4'),
+        (BLOCK + r'grn\.weight', r'stages.\1.\2.grn.gamma'),
+        (BLOCK + r'grn\.bias', r'stages.\1.\2.grn.beta'),
+        (BLOCK + r'layer_scale_parameter', r'stages.\1.\2.gamma'),
+        # the norms of a backbone's outputs, and the one that a classifier has
+        (r'hidden_states_norms\.stage(\d)\.(.*)', r'norm{\1+-1}.\2'),
+        (r'layernorm\.(.*)', r'norm3.\1'),
+    ],
+)
+VITDET: Rules = within(
+    r'(?:vitdet\.)?',
+    'backbone.',
+    [
+        (r'embeddings\.position_embeddings', 'pos_embed'),
+        (r'embeddings\.projection\.(.*)', r'patch_embed.proj.\1'),
+        (r'encoder\.layer\.(\d+)\.attention\.(.*)', r'blocks.\1.attn.\2'),
+        (r'encoder\.layer\.(\d+)\.((?:norm|mlp).*)', r'blocks.\1.\2'),
+    ],
+)
+FAMILIES = {
+    'detr': DETR,
+    'conditional_detr': CONDITIONAL_DETR,
+    'deformable_detr': DEFORMABLE_DETR,
+    'rt_detr': RT_DETR,
+    'rt_detr_v2': RT_DETR,
+    'convnext': CONVNEXT,
+    'convnextv2': CONVNEXT,
+    'vitdet': VITDET,
+}
+# constants that are computed, and the classifiers of backbones
+IGNORED = r'.*\.n_points_scale|classifier\..*'
 
 
 def rename(name: str, rules: Rules, layers: int) -> str:
@@ -145,6 +225,18 @@ def join_projections(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
+def repeat_branches(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Give every decoder layer the predicting branches that are stored once where all layers share them."""
+    repeated = dict(state)
+    for name, value in state.items():
+        match = re.fullmatch(r'bbox_head\.(cls|reg)_branches\.0\.(.*)', name)
+        if match is None:
+            continue
+        for layer in range(1, layers):
+            repeated.setdefault(f'bbox_head.{match[1]}_branches.{layer}.{match[2]}', value)
+    return repeated
+
+
 def convert_state(state: dict[str, Tensor], config: dict) -> dict[str, Tensor]:
     """Our state of a model of ``transformers`` with this ``config``.
 
@@ -154,13 +246,14 @@ def convert_state(state: dict[str, Tensor], config: dict) -> dict[str, Tensor]:
     family = config.get('model_type')
     if family not in FAMILIES:
         raise CheckpointError(f'config.json says model_type={family!r}, one of {sorted(FAMILIES)} is expected')
-    layers = config['decoder_layers']
+    layers = config.get('decoder_layers', 0)  # backbones have none
     used = {name: value for name, value in state.items() if not re.fullmatch(IGNORED, name)}
     renamed = {rename(name, FAMILIES[family], layers): value for name, value in used.items()}
     labels = 'dn_query_generator.label_embedding.weight'
     if labels in renamed:  # the last row is that of padding, which is no query here
         renamed[labels] = renamed[labels][:-1]
-    return join_projections(renamed)
+    renamed = {name: value.flatten() if '.grn.' in name else value for name, value in renamed.items()}
+    return join_projections(repeat_branches(renamed, layers))
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict]:

@@ -3,6 +3,7 @@
 from .files import is_detectron2_config, read_config
 from .model import model_config
 from .pickles import read_pickle
+from .segmentation import semantic_labels
 from .weights import convert_state_dict
 from .whole import whole_config
 
@@ -12,5 +13,6 @@ __all__ = [
     'model_config',
     'read_config',
     'read_pickle',
+    'semantic_labels',
     'whole_config',
 ]

@@ -51,7 +51,19 @@ def is_iou_loss(kind: str) -> bool:
 def coder(weights: Sequence[float]) -> dict:
     """Our coder of ``BBOX_REG_WEIGHTS``, factors of the deltas, which are divided by deviations here."""
     stds = [1 / weight for weight in weights]
+    if len(stds) == 5:
+        return dict(type='DeltaXYWHTurnBBoxCoder', target_stds=stds)
     return dict(type='DeltaXYWHBBoxCoder', target_stds=stds, bound_shrinking=False)
+
+
+def is_rotated(model: Mapping) -> bool:
+    """Whether a ``MODEL`` proposes rotated boxes."""
+    return model['PROPOSAL_GENERATOR']['NAME'] == 'RRPN'
+
+
+def suppression(model: Mapping, threshold: float) -> dict:
+    """Our ``nms`` of a ``NMS_THRESH``."""
+    return dict(type='nms_rotated' if is_rotated(model) else 'nms', iou_threshold=threshold)
 
 
 def feature_stride(name: str, resnets: Mapping) -> int:
@@ -61,8 +73,10 @@ def feature_stride(name: str, resnets: Mapping) -> int:
     return stride // resnets['RES5_DILATION'] if name == 'res5' else stride
 
 
-def assigner(thresholds: Sequence[float], labels: Sequence[int], low_quality: bool, key: str) -> dict:
-    """Our assigner of ``IOU_THRESHOLDS`` and ``IOU_LABELS``.
+def assigner(
+    thresholds: Sequence[float], labels: Sequence[int], low_quality: bool, key: str, rotated: bool = False
+) -> dict:
+    """Our assigner of ``IOU_THRESHOLDS`` and ``IOU_LABELS``, of rotated boxes where ``rotated``.
 
     Raises:
         ConfigError: The labels are not those of negatives, perhaps ignored ones, and positives.
@@ -79,6 +93,7 @@ def assigner(thresholds: Sequence[float], labels: Sequence[int], low_quality: bo
         min_pos_iou=0.0 if low_quality else thresholds[-1],
         match_low_quality=low_quality,
         ignore_iof_thr=-1,
+        iou_calculator=dict(type='RBboxOverlaps2D' if rotated else 'BboxOverlaps2D'),
     )
 
 

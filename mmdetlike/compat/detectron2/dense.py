@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from .anchors import anchor_generator
 from .backbone import feature_channels
-from .common import assigner, box_loss, coder, is_iou_loss, norm_config, sampler
+from .common import assigner, box_loss, coder, is_iou_loss, is_rotated, norm_config, sampler, suppression
 
 
 def rpn_head(model: Mapping) -> dict:
@@ -33,7 +33,9 @@ def rpn_training(model: Mapping) -> dict:
     """``train_cfg.rpn``."""
     rpn = model['RPN']
     return dict(
-        assigner=assigner(rpn['IOU_THRESHOLDS'], rpn['IOU_LABELS'], low_quality=True, key='MODEL.RPN'),
+        assigner=assigner(
+            rpn['IOU_THRESHOLDS'], rpn['IOU_LABELS'], low_quality=True, key='MODEL.RPN', rotated=is_rotated(model)
+        ),
         sampler=sampler(rpn['BATCH_SIZE_PER_IMAGE'], rpn['POSITIVE_FRACTION'], add_gt=False),
         allowed_border=rpn['BOUNDARY_THRESH'],
         pos_weight=-1,
@@ -47,7 +49,7 @@ def proposing(model: Mapping, phase: str) -> dict:
     return dict(
         nms_pre=rpn[f'PRE_NMS_TOPK_{phase}'],
         max_per_img=rpn[f'POST_NMS_TOPK_{phase}'],
-        nms=dict(type='nms', iou_threshold=rpn['NMS_THRESH']),
+        nms=suppression(model, rpn['NMS_THRESH']),
         min_bbox_size=model['PROPOSAL_GENERATOR']['MIN_SIZE'],
     )
 

@@ -7,6 +7,7 @@ from mmdetlike.errors import ConfigError
 from .backbone import backbone, neck, preprocessor
 from .dense import proposing, retina_head, retina_testing, retina_training, rpn_head, rpn_training
 from .regions import region_testing, region_training, roi_head
+from .segmentation import fusion_head, fusion_testing, panoptic_head, segmentation_preprocessor, semantic_head
 
 
 def model_config(cfg: Mapping) -> dict:
@@ -71,16 +72,40 @@ def _two_stage(cfg: Mapping) -> dict:
     generator = model['PROPOSAL_GENERATOR']['NAME']
     if generator == 'PrecomputedProposals':
         return dict(type='FastRCNN', **detector, train_cfg=train_cfg, test_cfg=test_cfg)
-    if generator != 'RPN':
-        raise ConfigError(f"MODEL.PROPOSAL_GENERATOR.NAME is {generator!r}: expected 'RPN' or 'PrecomputedProposals'")
+    if generator not in ('RPN', 'RRPN'):
+        raise ConfigError(
+            f"MODEL.PROPOSAL_GENERATOR.NAME is {generator!r}: expected 'RPN', 'RRPN' or 'PrecomputedProposals'"
+        )
     train_cfg.update(rpn=rpn_training(model), rpn_proposal=proposing(model, 'TRAIN'))
     test_cfg.update(rpn=proposing(model, 'TEST'))
     kind = 'MaskRCNN' if model['MASK_ON'] else 'FasterRCNN'
     return dict(type=kind, **detector, rpn_head=rpn_head(model), train_cfg=train_cfg, test_cfg=test_cfg)
 
 
+def _panoptic(cfg: Mapping) -> dict:
+    model = cfg['MODEL']
+    detector = _two_stage(cfg)
+    if not model['MASK_ON']:
+        raise ConfigError('MODEL.MASK_ON is False with PanopticFPN, which fuses masks: expected True')
+    detector.update(
+        type='PanopticFPN',
+        data_preprocessor=segmentation_preprocessor(cfg),
+        semantic_head=panoptic_head(model),
+        panoptic_fusion_head=fusion_head(model),
+    )
+    detector['test_cfg']['panoptic'] = fusion_testing(model)
+    return detector
+
+
+def _semantic(cfg: Mapping) -> dict:
+    parts = dict(_common(cfg), data_preprocessor=segmentation_preprocessor(cfg))
+    return dict(type='SemanticSegmentor', **parts, semantic_head=semantic_head(cfg['MODEL']))
+
+
 ARCHITECTURES = {
     'GeneralizedRCNN': _two_stage,
     'RetinaNet': _retinanet,
     'ProposalNetwork': _proposal_network,
+    'PanopticFPN': _panoptic,
+    'SemanticSegmentor': _semantic,
 }

@@ -5,11 +5,26 @@ from collections.abc import Mapping, Sequence
 from mmdetlike.errors import ConfigError
 
 from .backbone import backbone_channels, feature_channels
-from .common import assigner, box_loss, choose, coder, feature_stride, is_iou_loss, norm_config, sampler
+from .common import (
+    assigner,
+    box_loss,
+    choose,
+    coder,
+    feature_stride,
+    is_iou_loss,
+    is_rotated,
+    norm_config,
+    sampler,
+    suppression,
+)
 
-# whether regions are pooled without the shift of half a pixel
-ALIGNED = {'ROIAlignV2': True, 'ROIAlign': False}
-HEADS = ('StandardROIHeads', 'Res5ROIHeads', 'CascadeROIHeads')
+# the first version pools without the shift of half a pixel
+POOLERS = {
+    'ROIAlignV2': dict(type='RoIAlign', aligned=True),
+    'ROIAlign': dict(type='RoIAlign', aligned=False),
+    'ROIAlignRotated': dict(type='RoIAlignRotated', aligned=True, clockwise=True),
+}
+HEADS = ('StandardROIHeads', 'Res5ROIHeads', 'CascadeROIHeads', 'RROIHeads')
 
 
 def roi_head(model: Mapping) -> dict:
@@ -25,6 +40,8 @@ def roi_head(model: Mapping) -> dict:
         raise ConfigError('MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES has no counterpart here: set it to False')
     if name == 'Res5ROIHeads':
         return _c4_head(model)
+    if name == 'RROIHeads':
+        _check_rotated(model)
     head = dict(
         type='StandardRoIHead',
         bbox_roi_extractor=_extractor(model, model['ROI_BOX_HEAD']),
@@ -37,16 +54,28 @@ def roi_head(model: Mapping) -> dict:
     return head
 
 
+def _check_rotated(model: Mapping) -> None:
+    """Rotated regions have boxes alone, and all parts must be for rotated ones."""
+    expected = {
+        'MODEL.PROPOSAL_GENERATOR.NAME': (model['PROPOSAL_GENERATOR']['NAME'], 'RRPN'),
+        'MODEL.ROI_BOX_HEAD.POOLER_TYPE': (model['ROI_BOX_HEAD']['POOLER_TYPE'], 'ROIAlignRotated'),
+        'MODEL.MASK_ON': (model['MASK_ON'], False),
+        'MODEL.KEYPOINT_ON': (model['KEYPOINT_ON'], False),
+    }
+    for key, (value, wanted) in expected.items():
+        if value != wanted:
+            raise ConfigError(f'{key} is {value!r} with RROIHeads: expected {wanted!r}')
+
+
 def _extractor(model: Mapping, branch: Mapping) -> dict:
     """Pooling of the regions of a branch."""
     features = model['ROI_HEADS']['IN_FEATURES']
     return dict(
         type='SingleRoIExtractor',
         roi_layer=dict(
-            type='RoIAlign',
+            **choose(branch['POOLER_TYPE'], POOLERS, 'POOLER_TYPE'),
             output_size=branch['POOLER_RESOLUTION'],
             sampling_ratio=branch['POOLER_SAMPLING_RATIO'],
-            aligned=choose(branch['POOLER_TYPE'], ALIGNED, 'POOLER_TYPE'),
         ),
         out_channels=feature_channels(model, features[0]),
         featmap_strides=[feature_stride(feature, model['RESNETS']) for feature in features],
@@ -76,14 +105,22 @@ def _predictor(model: Mapping, weights: Sequence[float]) -> dict:
         raise ConfigError('MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE and USE_FED_LOSS have no counterpart here: set both False')
     kind = settings['BBOX_REG_LOSS_TYPE']
     key = 'MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE'
+    weight = instance_loss_weight(model)
     return dict(
         num_classes=model['ROI_HEADS']['NUM_CLASSES'],
         bbox_coder=coder(weights),
+        predict_box_type='rbox' if is_rotated(model) else 'hbox',
         reg_class_agnostic=settings['CLS_AGNOSTIC_BBOX_REG'],
         reg_decoded_bbox=is_iou_loss(kind),
-        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-        loss_bbox=box_loss(kind, settings['SMOOTH_L1_BETA'], settings['BBOX_REG_LOSS_WEIGHT'], key),
+        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=weight),
+        loss_bbox=box_loss(kind, settings['SMOOTH_L1_BETA'], weight * settings['BBOX_REG_LOSS_WEIGHT'], key),
     )
+
+
+def instance_loss_weight(model: Mapping) -> float:
+    """The factor of all losses of regions, which only Panoptic FPN has."""
+    is_panoptic = model['META_ARCHITECTURE'] == 'PanopticFPN'
+    return model['PANOPTIC_FPN']['INSTANCE_LOSS_WEIGHT'] if is_panoptic else 1.0
 
 
 def _c4_head(model: Mapping) -> dict:
@@ -140,7 +177,7 @@ def _mask_head(model: Mapping, channels: int) -> dict:
         norm_cfg=norm_config(settings['NORM'], 'MODEL.ROI_MASK_HEAD.NORM'),
         num_classes=model['ROI_HEADS']['NUM_CLASSES'],
         class_agnostic=settings['CLS_AGNOSTIC_MASK'],
-        loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+        loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=instance_loss_weight(model)),
     )
 
 
@@ -163,7 +200,11 @@ def _keypoint_parts(model: Mapping) -> dict:
             num_convs=len(widths),
             in_channels=feature_channels(model, model['ROI_HEADS']['IN_FEATURES'][0]),
             conv_out_channels=widths[0],
-            loss_keypoint=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=settings['LOSS_WEIGHT']),
+            loss_keypoint=dict(
+                type='CrossEntropyLoss',
+                use_sigmoid=False,
+                loss_weight=instance_loss_weight(model) * settings['LOSS_WEIGHT'],
+            ),
         ),
     )
 
@@ -206,7 +247,13 @@ def region_training(model: Mapping) -> dict | list[dict]:
 def _stage_training(model: Mapping) -> dict:
     heads = model['ROI_HEADS']
     return dict(
-        assigner=assigner(heads['IOU_THRESHOLDS'], heads['IOU_LABELS'], low_quality=False, key='MODEL.ROI_HEADS'),
+        assigner=assigner(
+            heads['IOU_THRESHOLDS'],
+            heads['IOU_LABELS'],
+            low_quality=False,
+            key='MODEL.ROI_HEADS',
+            rotated=is_rotated(model),
+        ),
         sampler=sampler(heads['BATCH_SIZE_PER_IMAGE'], heads['POSITIVE_FRACTION'], heads['PROPOSAL_APPEND_GT']),
         mask_size=mask_size(model),
         pos_weight=-1,
@@ -219,7 +266,7 @@ def region_testing(cfg: Mapping) -> dict:
     heads = cfg['MODEL']['ROI_HEADS']
     return dict(
         score_thr=heads['SCORE_THRESH_TEST'],
-        nms=dict(type='nms', iou_threshold=heads['NMS_THRESH_TEST']),
+        nms=suppression(cfg['MODEL'], heads['NMS_THRESH_TEST']),
         max_per_img=cfg['TEST']['DETECTIONS_PER_IMAGE'],
         # what lies outside of the image takes its place among the best, and is left out then
         drop_small=0,

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from mmdetlike.compat.rename import Rule, add_batch_counters, rename_all
+from mmdetlike.structures.bbox import geometry
 
 # constants, which our models make themselves
+SEMANTIC_LOGITS = re.compile(r'sem_seg_head\.predictor\.')
+DELTAS = re.compile(r'\.(anchor_deltas|bbox_pred)\.')
 CONSTANTS = re.compile(r'(^|\.)(pixel_mean|pixel_std)$|anchor_generator\.|\.num_batches_tracked$')
 
 
@@ -19,37 +22,52 @@ def convert_state_dict(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
         model: Ours, built from ``model_config`` of the same config.
     """
     kept = {name: value for name, value in state.items() if not CONSTANTS.search(name)}
+    if hasattr(model, 'panoptic_fusion_head'):
+        kept = {name: things_last(value) if SEMANTIC_LOGITS.match(name) else value for name, value in kept.items()}
+    if hasattr(model, 'rpn_head') and model.rpn_head.bbox_coder.box_dim == geometry.ROTATED:
+        kept = {name: turned_back(value) if DELTAS.search(name) else value for name, value in kept.items()}
     return add_batch_counters(rename_all(kept, rules(state, model)), model)
+
+
+def things_last(rows: Tensor) -> Tensor:
+    """The rows (C, ...) of a panoptic model's semantic classifier, whose first class, things, is our last one."""
+    return rows.roll(-1, 0)
+
+
+def turned_back(rows: Tensor) -> Tensor:
+    """The rows (5 * k, ...) of a regressor of rotated boxes, whose angles turn the other way round here."""
+    signs = rows.new_tensor([1.0, 1.0, 1.0, 1.0, -1.0])
+    return (rows.unflatten(0, (-1, 5)) * signs.view(5, *[1] * (rows.dim() - 1))).flatten(0, 1)
 
 
 def rules(state: Mapping[str, Tensor], model: nn.Module) -> list[Rule]:
     """Replacements for the names of this model; those of norm layers and levels differ between models."""
     first_level = min((int(name[20]) for name in state if name.startswith('backbone.fpn_lateral')), default=2)
     num_lateral = len({name[20] for name in state if name.startswith('backbone.fpn_lateral')})
-    norm = _norm_abbreviation(model)
     return [
-        *_resnet_rules(norm),
+        *_resnet_rules(_norm_abbreviation(model.backbone)),
         (r'^backbone\.fpn_lateral(\d)\.', lambda m: f'neck.lateral_convs.{int(m[1]) - first_level}.'),
         (r'^backbone\.fpn_output(\d)\.', lambda m: f'neck.fpn_convs.{int(m[1]) - first_level}.'),
         (r'^backbone\.top_block\.p(\d)\.', lambda m: f'neck.fpn_convs.{int(m[1]) - 6 + num_lateral}.'),
         *_rpn_rules(),
         *_retina_rules(),
         *_region_rules(),
+        *_semantic_rules(first_level),
         # their layers are convolutions that hold a norm, ours are modules that hold both
-        (rf'^({CONV_MODULES})\.norm\.', rf'\1.{norm}.'),
+        (rf'^({CONV_MODULES})\.norm\.', lambda m: f'{m[1]}.{_norm_abbreviation(model.get_submodule(m[1]))}.'),
         (rf'^({CONV_MODULES})\.(weight|bias)$', r'\1.conv.\2'),
     ]
 
 
 CONV_MODULES = (
     r'neck\.(?:lateral|fpn)_convs\.\d|roi_head\.\w+\.(?:shared_convs|convs)\.\d+|bbox_head\.(?:cls|reg)_convs\.\d+'
-    r'|rpn_head\.rpn_conv\.\d+'
+    r'|rpn_head\.rpn_conv\.\d+|semantic_head\.conv_upsample_layers\.\d\.conv\.\d'
 )
 
 
-def _norm_abbreviation(model: nn.Module) -> str:
-    """``'gn'`` where the model has group norms, else ``'bn'``; no published model has both."""
-    return 'gn' if any(isinstance(module, nn.GroupNorm) for module in model.modules()) else 'bn'
+def _norm_abbreviation(part: nn.Module) -> str:
+    """``'gn'`` where a part of the model has group norms, else ``'bn'``; no part has both."""
+    return 'gn' if any(isinstance(module, nn.GroupNorm) for module in part.modules()) else 'bn'
 
 
 def _resnet_rules(norm: str) -> list[Rule]:
@@ -97,6 +115,17 @@ def _region_rules() -> list[Rule]:
         (r'^roi_heads\.mask_head\.predictor\.', 'roi_head.mask_head.conv_logits.'),
         (r'^roi_heads\.keypoint_head\.conv_fcn(\d)\.', lambda m: f'roi_head.keypoint_head.convs.{int(m[1]) - 1}.'),
         (r'^roi_heads\.keypoint_head\.score_lowres\.', 'roi_head.keypoint_head.deconv.'),
+    ]
+
+
+def _semantic_rules(first_level: int) -> list[Rule]:
+    def layer(m: re.Match) -> str:
+        # convolutions and upsamplings take turns
+        return f'semantic_head.conv_upsample_layers.{int(m[1]) - first_level}.conv.{int(m[2]) // 2}.'
+
+    return [
+        (r'^sem_seg_head\.p(\d)\.(\d)\.', layer),
+        (r'^sem_seg_head\.predictor\.', 'semantic_head.conv_logits.'),
     ]
 
 

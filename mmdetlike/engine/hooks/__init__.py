@@ -5,6 +5,7 @@ from .checks import CheckInvalidLossHook, NumClassCheckHook
 from .early_stopping_hook import EarlyStoppingHook
 from .epoch_hook import SetEpochInfoHook
 from .expected_results_hook import ExpectedResultsHook
+from .half_gradients_hook import Fp16CompresssionHook
 from .mean_teacher_hook import MeanTeacherHook
 from .monitor_check import MonitorCheckHook
 from .optimize_hook import OptimizeHook
@@ -23,6 +24,7 @@ __all__ = [
     'DetVisualizationHook',
     'DistSamplerSeedHook',
     'EarlyStoppingHook',
+    'Fp16CompresssionHook',
     'ExpectedResultsHook',
     'MeanTeacherHook',
     'MonitorCheckHook',

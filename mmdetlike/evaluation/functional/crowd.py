@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import maximum_bipartite_matching
 
 _EPSILON = 1e-6
 # false positives in an image at which the miss rate is taken, evenly spaced in the logarithm (arXiv:1304.2213)
@@ -141,6 +139,10 @@ def jaccard_index(images: Sequence[CrowdImage], iou_thr: float, score_thr: float
 
 
 def _jaccard(image: CrowdImage, iou_thr: float, score_thr: float) -> float:
+    # here, as this third of a second would be every import's of the metrics
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
     found = image.found[image.scores >= score_thr]
     persons = image.boxes[~image.ignore]
     pairs = maximum_bipartite_matching(csr_matrix(overlaps(found, persons) >= iou_thr), perm_type='column')

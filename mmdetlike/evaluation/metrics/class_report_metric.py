@@ -6,7 +6,6 @@ import os.path as osp
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import put, put_text
 from mmengine.logging import print_log
@@ -106,6 +105,8 @@ def _csv(rows: Sequence[Sequence]) -> str:
 
 def confusion_png(matrix: np.ndarray, names: Sequence[str]) -> bytes:
     """A PNG of a confusion matrix, rows in percent of the annotated objects of a class."""
+    from matplotlib.figure import Figure  # here, as only few who import the metrics draw
+
     share = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = max(4.0, 0.35 * len(names) + 2)
     figure = Figure(figsize=(side, side), layout='constrained')

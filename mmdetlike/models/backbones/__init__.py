@@ -1,3 +1,4 @@
+from .convnext import ConvNeXt
 from .csp_darknet import CSPDarknet
 from .cspnext import CSPNeXt
 from .darknet import Darknet
@@ -9,6 +10,7 @@ from .mobilenet_v2 import MobileNetV2
 from .pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from .regnet import RegNet
 from .res2net import Res2Net
+from .res_layer import ResLayer, SimplifiedBasicBlock
 from .resnest import ResNeSt
 from .resnet import PResNet, ResNet, ResNetV1d
 from .resnext import ResNeXt
@@ -16,3 +18,4 @@ from .ssd_vgg import SSDVGG
 from .swin import SwinTransformer
 from .timm_backbone import TIMMBackbone
 from .trident_resnet import TridentResNet
+from .vit import ViT

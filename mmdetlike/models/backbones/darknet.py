@@ -55,8 +55,21 @@ class Darknet(StagedBackbone):
         common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.add_stage('conv1', ConvModule(3, 32, 3, padding=1, **common))
         for i, (num_blocks, (channels, width)) in enumerate(zip(*self.arch_settings[depth]), 1):
-            # named as in checkpoints, which a plain Sequential would number
-            layers = OrderedDict(conv=ConvModule(channels, width, 3, stride=2, padding=1, **common))
-            layers.update((f'res{j}', DarknetBottleneck(width, width, **common)) for j in range(num_blocks))
-            self.add_stage(f'conv_res_block{i}', nn.Sequential(layers))
+            self.add_stage(f'conv_res_block{i}', self.make_conv_res_block(channels, width, num_blocks, **common))
         self.freeze_stages()
+
+    @staticmethod
+    def make_conv_res_block(
+        in_channels: int,
+        out_channels: int,
+        res_repeat: int,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = DEFAULT_NORM,
+        act_cfg: dict = DEFAULT_ACT,
+    ) -> nn.Sequential:
+        """A stage: a convolution that halves the map and ``res_repeat`` residual blocks."""
+        common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        # named as in checkpoints, which a plain Sequential would number
+        layers = OrderedDict(conv=ConvModule(in_channels, out_channels, 3, stride=2, padding=1, **common))
+        layers.update((f'res{j}', DarknetBottleneck(out_channels, out_channels, **common)) for j in range(res_repeat))
+        return nn.Sequential(layers)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule, Sequential
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
-from .resnet import BasicBlock, build_shortcut, build_stage
+from .res_layer import ResLayer, build_stage
+from .resnet import BasicBlock
 
 DEFAULT_NORM = dict(type='BN', requires_grad=True)
 STEM_CHANNELS = 128
@@ -36,7 +37,7 @@ class HourglassModule(BaseModule):
             self.low2: nn.Module = HourglassModule(channels[1:], num_blocks[1:], norm_cfg)
         else:
             self.low2 = build_stage(BasicBlock, inner, inner, num_blocks[1], norm_cfg=norm_cfg)
-        self.low3 = build_closing_stage(inner, outer, blocks, norm_cfg)
+        self.low3 = ResLayer(BasicBlock, inner, outer, blocks, norm_cfg=norm_cfg, downsample_first=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
@@ -44,14 +45,6 @@ class HourglassModule(BaseModule):
         low = self.low3(self.low2(self.low1(x)))
         # to the size, not by the factor: a side that two doesn't divide is rounded up when it is halved
         return full + F.interpolate(low, size=full.shape[-2:])
-
-
-def build_closing_stage(in_channels: int, out_channels: int, num_blocks: int, norm_cfg: dict) -> Sequential:
-    """``num_blocks`` residual blocks, of which the last one changes the width; ``build_stage`` has it in the first."""
-    blocks = [BasicBlock(in_channels, in_channels, norm_cfg=norm_cfg) for _ in range(num_blocks - 1)]
-    shortcut = build_shortcut(in_channels, out_channels, 1, None, norm_cfg, avg_down=False)
-    blocks.append(BasicBlock(in_channels, out_channels, downsample=shortcut, norm_cfg=norm_cfg))
-    return Sequential(*blocks)
 
 
 @MODELS.register_module()

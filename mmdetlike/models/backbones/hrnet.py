@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer, norm_abbreviation
 from mmdetlike.registry import MODELS
 
-from .resnet import BasicBlock, Bottleneck, ResidualBlock, build_stage, is_pretrained, zero_last_norms
+from .res_layer import build_stage
+from .resnet import BasicBlock, Bottleneck, ResidualBlock, is_pretrained, zero_last_norms
 from .staged import batch_norms_to_eval, weight_init
 
 # names of blocks in configs
@@ -171,6 +172,16 @@ class HRNet(BaseModule):
             self.add_module(name, norm)
             self._stem.append((f'conv{i}', name))
         self.relu = nn.ReLU(inplace=True)
+
+    @property
+    def norm1(self) -> nn.Module:
+        """The norm layer after the stem's first convolution."""
+        return getattr(self, self._stem[0][1])
+
+    @property
+    def norm2(self) -> nn.Module:
+        """The norm layer after the stem's second convolution."""
+        return getattr(self, self._stem[1][1])
 
     def _transition(self, old: Sequence[int], new: Sequence[int]) -> ModuleList:
         """From branches of the widths ``old`` to those of ``new``: what is new starts from the coarsest old one."""

@@ -54,19 +54,30 @@ class MobileNetV2(StagedBackbone):
         super().__init__(out_indices, frozen_stages + 1, norm_eval, weight_init(pretrained, init_cfg), first_index=-1)
         self.widen_factor, self.with_cp = widen_factor, with_cp
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        channels = make_divisible(32 * widen_factor, 8)
-        self.add_stage('conv1', ConvModule(3, channels, 3, stride=2, padding=1, **self.common))
+        self.in_channels = make_divisible(32 * widen_factor, 8)
+        self.add_stage('conv1', ConvModule(3, self.in_channels, 3, stride=2, padding=1, **self.common))
         for i, (expansion, width, num_blocks, stride) in enumerate(self.arch_settings):
             width = make_divisible(width * widen_factor, 8)
-            self.add_stage(f'layer{i + 1}', self._make_stage(channels, width, num_blocks, stride, expansion))
-            channels = width
+            self.add_stage(f'layer{i + 1}', self.make_layer(width, num_blocks, stride, expansion))
         # narrow networks keep the full width of the last layer, as in the paper
         last = int(1280 * widen_factor) if widen_factor > 1.0 else 1280
-        self.add_stage('conv2', ConvModule(channels, last, 1, **self.common))
+        self.add_stage('conv2', ConvModule(self.in_channels, last, 1, **self.common))
         self.freeze_stages()
 
-    def _make_stage(self, channels: int, width: int, num_blocks: int, stride: int, expansion: int) -> nn.Sequential:
-        settings = dict(with_expand_conv=expansion != 1, with_cp=self.with_cp, **self.common)
-        first = InvertedResidual(channels, width, round(channels * expansion), stride=stride, **settings)
-        others = [InvertedResidual(width, width, round(width * expansion), **settings) for _ in range(num_blocks - 1)]
-        return nn.Sequential(first, *others)
+    def make_layer(self, out_channels: int, num_blocks: int, stride: int, expand_ratio: int) -> nn.Sequential:
+        """A stage of inverted residuals after those made before, whose width is in ``in_channels``.
+
+        Args:
+            out_channels: Channels that the stage puts out.
+            num_blocks: Number of blocks.
+            stride: Stride of the first one.
+            expand_ratio: How many times wider a block is inside than its input.
+        """
+        settings = dict(with_expand_conv=expand_ratio != 1, with_cp=self.with_cp, **self.common)
+        blocks = []
+        for i in range(num_blocks):
+            inner = round(self.in_channels * expand_ratio)
+            step = stride if i == 0 else 1
+            blocks.append(InvertedResidual(self.in_channels, out_channels, inner, stride=step, **settings))
+            self.in_channels = out_channels
+        return nn.Sequential(*blocks)

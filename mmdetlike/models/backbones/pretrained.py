@@ -32,7 +32,7 @@ class PretrainedTransformer(BaseModule):
     """
 
     def __init__(
-        self, out_indices: Sequence[int], pretrained: str | None, convert_weights: bool, init_cfg: dict | None
+        self, out_indices: int | Sequence[int], pretrained: str | None, convert_weights: bool, init_cfg: dict | None
     ) -> None:
         super().__init__(init_cfg)
         name = type(self).__name__
@@ -41,7 +41,7 @@ class PretrainedTransformer(BaseModule):
         if init_cfg and (not isinstance(init_cfg, dict) or 'checkpoint' not in init_cfg):
             raise ConfigError(f'{name} takes an init_cfg that names a checkpoint, or none, but got {init_cfg!r}.')
         self.checkpoint = init_cfg['checkpoint'] if init_cfg else pretrained
-        self.out_indices, self.convert_weights = out_indices, convert_weights
+        self.out_indices, self.convert_weights = as_indices(out_indices), convert_weights
 
     def init_weights(self) -> None:
         """Load the checkpoint, if there is one, and log what doesn't fit, else draw the weights.
@@ -78,6 +78,11 @@ class PretrainedTransformer(BaseModule):
     def fit_weights(self, state: StateDict) -> StateDict:
         """Published weights as our modules name them, what belongs to positions resized to ours."""
         raise NotImplementedError
+
+
+def as_indices(out_indices: int | Sequence[int]) -> Sequence[int]:
+    """The indices of stages, of which a single one may be given as a number."""
+    return (out_indices,) if isinstance(out_indices, int) else out_indices
 
 
 def check_stage_settings(out_indices: Sequence[int], **settings: Sequence) -> None:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleList, normal_init
 from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
 
 from mmdetlike.models.layers import (
     MultiheadAttention,
@@ -187,7 +188,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
 
     def __init__(
         self,
-        pretrain_img_size: int = 224,
+        pretrain_img_size: int | tuple[int, int] = 224,
         in_channels: int = 3,
         embed_dims: int = 64,
         num_stages: int = 4,
@@ -197,7 +198,7 @@ class PyramidVisionTransformer(PretrainedTransformer):
         strides: Sequence[int] = (4, 2, 2, 2),
         paddings: Sequence[int] = (0, 0, 0, 0),
         sr_ratios: Sequence[int] = (8, 4, 2, 1),
-        out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_indices: int | Sequence[int] = (0, 1, 2, 3),
         mlp_ratios: Sequence[float] = (8, 8, 4, 4),
         qkv_bias: bool = True,
         drop_rate: float = 0.0,
@@ -217,19 +218,20 @@ class PyramidVisionTransformer(PretrainedTransformer):
         layers = dict(num_heads=num_heads, mlp_ratio=mlp_ratios, sr_ratio=sr_ratios)
         depths = num_layers[:num_stages]
         settings = {name: values[:num_stages] for name, values in {**patches, **layers}.items()}
-        check_stage_settings(out_indices, num_layers=depths, **settings)
+        check_stage_settings(self.out_indices, num_layers=depths, **settings)
         shared = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, qkv_bias=qkv_bias, use_conv_ffn=use_conv_ffn)
         shared.update(act_cfg=act_cfg, norm_cfg=norm_cfg)
-        side = pretrain_img_size
+        height, width = _pair(pretrain_img_size)
         self.layers = ModuleList()
         for i, rates in enumerate(linear_drop_path(drop_path_rate, depths)):
             patch = {name: values[i] for name, values in patches.items()}
             layer = {name: values[i] for name, values in layers.items()}
-            side = side // patch_sizes[i]
+            height //= patch_sizes[i]
+            width //= patch_sizes[i]
             channels = embed_dims * num_heads[i]
             blocks = ModuleList(PVTEncoderLayer(channels, drop_path_rate=rate, **layer, **shared) for rate in rates)
             if use_abs_pos_embed:
-                blocks.insert(0, AbsolutePositionEmbedding((side, side), channels, drop_rate))
+                blocks.insert(0, AbsolutePositionEmbedding((height, width), channels, drop_rate))
             norm = build_norm_layer(norm_cfg, channels)[1] if norm_after_stage else nn.Identity()
             embed = PatchEmbed(in_channels, channels, norm_cfg=norm_cfg, **patch)
             self.layers.append(ModuleList([embed, blocks, norm]))

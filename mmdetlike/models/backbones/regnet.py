@@ -1,5 +1,6 @@
 """RegNet: Designing Network Design Spaces, arXiv 2003.13678."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,11 +19,28 @@ class RegNetBottleneck(Bottleneck):
         self.build_bottleneck(width, groups=groups)
 
 
-def quantized_widths(w0: float, wa: float, wm: float, depth: int) -> list[int]:
-    """The width of each of ``depth`` blocks: ``w0 + wa * i``, rounded to powers of ``wm`` times w0, then to 8."""
+def quantized_widths(w0: float, wa: float, wm: float, depth: int, divisor: int = 8) -> list[int]:
+    """The width of each of ``depth`` blocks: ``w0 + wa * i``, rounded to powers of ``wm`` times w0, then to 8s."""
     # equations 2 to 4 of the paper
     exponents = np.round(np.log((w0 + wa * np.arange(depth)) / w0) / np.log(wm))
-    return (np.round(w0 * wm**exponents / 8) * 8).astype(int).tolist()
+    return (np.round(w0 * wm**exponents / divisor) * divisor).astype(int).tolist()
+
+
+def nearest_multiple(number: float, divisor: int) -> int:
+    """The multiple of ``divisor``, at least one times it, that is nearest to ``number``."""
+    return max(round(number / divisor), 1) * divisor
+
+
+def fit_groups(width: int, ratio: float, group_width: int) -> tuple[int, int, int]:
+    """Bring the width inside a block, ``ratio`` times that of its output, to whole groups.
+
+    Returns:
+        The output's width, the width inside and that of a group, which is at most the width inside.
+    """
+    inner = int(width * ratio)
+    group_width = min(group_width, inner)
+    inner = nearest_multiple(inner, group_width)
+    return int(inner / ratio), inner, group_width
 
 
 def check_arch(arch: dict) -> None:
@@ -48,12 +66,9 @@ def stages_of(arch: dict) -> list[dict]:
     ratio = arch.get('bot_mul', 1.0)
     stages = []
     for width in sorted(set(widths)):
-        inner = int(width * ratio)
-        # narrow stages are narrower than a group; then the width is brought to whole groups
-        group_width = min(arch['group_w'], inner)
-        inner = round(inner / group_width) * group_width
+        channels, inner, group_width = fit_groups(width, ratio, arch['group_w'])
         block = dict(block=RegNetBottleneck, width=inner, groups=inner // group_width)
-        stages.append(dict(block, channels=int(inner / ratio), num_blocks=widths.count(width)))
+        stages.append(dict(block, channels=channels, num_blocks=widths.count(width)))
     return stages
 
 
@@ -112,6 +127,33 @@ class RegNet(ResNet):
         if len(stages) != num_stages:
             raise ValueError(f'arch={arch!r} has {len(stages)} stages, but strides has {num_stages}')
         return stages
+
+    @staticmethod
+    def generate_regnet(
+        initial_width: float, width_slope: float, width_parameter: float, depth: int, divisor: int = 8
+    ) -> tuple[list[int], int]:
+        """The widths of all ``depth`` blocks, in multiples of ``divisor``, and the number of stages that they form."""
+        widths = quantized_widths(initial_width, width_slope, width_parameter, depth, divisor)
+        return widths, len(set(widths))
+
+    @staticmethod
+    def adjust_width_group(
+        widths: Sequence[int], bottleneck_ratio: Sequence[float], groups: Sequence[int]
+    ) -> tuple[list[int], list[int]]:
+        """Bring the widths of stages to whole groups: the widths, and the widths of their groups."""
+        fitted = [fit_groups(*stage) for stage in zip(widths, bottleneck_ratio, groups)]
+        return [width for width, _, _ in fitted], [group_width for _, _, group_width in fitted]
+
+    @staticmethod
+    def get_stages_from_blocks(widths: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The width and the number of blocks of each stage, which is formed by neighbors of equal width."""
+        stages = [(width, len(list(blocks))) for width, blocks in itertools.groupby(widths)]
+        return [width for width, _ in stages], [count for _, count in stages]
+
+    @staticmethod
+    def quantize_float(number: float, divisor: int) -> int:
+        """The multiple of ``divisor``, at least one times it, that is nearest to ``number``."""
+        return nearest_multiple(number, divisor)
 
     def build_stem(self, in_channels: int, channels: int) -> None:
         if self.deep_stem:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule, Sequential
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer, build_plugin_layer, maybe_recompute
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import DeformConv2dPack, ModulatedDeformConv2dPack
 
+from .res_layer import ResLayer, build_stage
 from .staged import StagedBackbone, weight_init
 
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
@@ -168,59 +169,6 @@ def _rename_old_offsets(block: nn.Module, state_dict: dict, prefix: str, *_) -> 
             state_dict[f'{prefix}conv2.conv_offset.{name}'] = state_dict.pop(old)
 
 
-def build_shortcut(
-    in_channels: int,
-    out_channels: int,
-    stride: int,
-    conv_cfg: dict | None,
-    norm_cfg: dict,
-    avg_down: bool,
-    project: bool = False,
-) -> nn.Sequential | None:
-    """The 1x1 projection of a stage's first block, None where the identity fits, unless ``project`` asks for it.
-
-    With ``avg_down`` an average pooling takes the stride, so that no input pixel is skipped (ResNet-D).
-    """
-    if stride == 1 and in_channels == out_channels and not project:
-        return None
-    layers: list[nn.Module] = []
-    if avg_down:
-        # rounded up, as a strided convolution rounds, and without counting what lies outside of the map
-        layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
-        stride = 1
-    conv = build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False)
-    return nn.Sequential(*layers, conv, build_norm_layer(norm_cfg, out_channels)[1])
-
-
-def build_stage(
-    block: type[ResidualBlock],
-    in_channels: int,
-    channels: int,
-    num_blocks: int,
-    stride: int = 1,
-    dilation: int = 1,
-    avg_down: bool = False,
-    conv_cfg: dict | None = None,
-    norm_cfg: dict | None = None,
-    project: bool = False,
-    **block_args,
-) -> Sequential:
-    """``num_blocks`` residual blocks; the first one changes stride and width.
-
-    Args:
-        project: The first block's shortcut is a projection also where the identity would fit.
-        block_args: Passed to each block: ``style``, ``with_cp``, ``dcn``, ``plugins`` and what is the block's own.
-    """
-    norm_cfg = norm_cfg or dict(type='BN')
-    out_channels = channels * block.expansion
-    shortcut = build_shortcut(in_channels, out_channels, stride, conv_cfg, norm_cfg, avg_down, project)
-    common = dict(dilation=dilation, conv_cfg=conv_cfg, norm_cfg=norm_cfg, **block_args)
-    # the shortcut is made before the blocks, the order in which a seed draws the original's weights
-    blocks = [block(in_channels, channels, stride=stride, downsample=shortcut, **common)]
-    blocks += [block(out_channels, channels, **common) for _ in range(1, num_blocks)]
-    return Sequential(*blocks)
-
-
 BOTTLENECK_STAGES = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
@@ -295,6 +243,7 @@ class ResNet(StagedBackbone):
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
         self.depth, self.frozen_stages = depth, frozen_stages
         self.deep_stem, self.conv_cfg = deep_stem, conv_cfg
+        self.block_args = block_args or {}
         self.norm_cfg = norm_cfg or dict(type='BN', requires_grad=True)
         channels = stem_channels or base_channels
         self.build_stem(in_channels, channels)
@@ -315,7 +264,7 @@ class ResNet(StagedBackbone):
                 dcn=stage_dcn(dcn, stage_with_dcn, i),
                 plugins=stage_plugins(plugins or (), i),
                 **settings,
-                **(block_args or {}),
+                **self.block_args,
             )
             channels = settings['channels'] * settings['block'].expansion
             self.add_stage(f'layer{i + 1}', stage)
@@ -331,6 +280,22 @@ class ResNet(StagedBackbone):
             dict(block=block, channels=base_channels * 2**i, num_blocks=count)
             for i, count in enumerate(stage_blocks[:num_stages])
         ]
+
+    def make_res_layer(self, **kwargs) -> ResLayer:
+        """A ``ResLayer`` of these arguments, with what this backbone's blocks take beyond a ResNet's."""
+        return ResLayer(**{**self.block_args, **kwargs})
+
+    @staticmethod
+    def make_stage_plugins(plugins: Sequence[dict], stage_idx: int) -> list[dict]:
+        """See ``stage_plugins``."""
+        return stage_plugins(plugins, stage_idx)
+
+    @property
+    def norm1(self) -> nn.Module:
+        """The stem's norm layer; a deep stem has several, and no one of this name."""
+        if self.deep_stem:
+            raise AttributeError('norm1: a deep stem has no norm layer of this name')
+        return self.stages[1]
 
     def init_weights(self) -> None:
         """Initialize as ``init_cfg`` says, then set each block's last norm to zero where asked.

@@ -64,6 +64,12 @@ class SSDVGG(BaseModule):
                 f'got {tuple(out_feature_indices)}'
             )
 
+    def init_weights(self, pretrained: str | None = None) -> None:
+        """Initialize as ``init_cfg`` says, or from the checkpoint ``pretrained`` where one is given."""
+        if pretrained is not None:
+            self.init_cfg = weight_init(pretrained, None)
+        super().init_weights()
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> maps of the layers in ``out_feature_indices``, (B, 512 or 1024, H_i, W_i)."""
         outs = []

@@ -143,13 +143,13 @@ class SwinTransformer(PretrainedTransformer):
         pretrain_img_size: int | tuple[int, int] = 224,
         in_channels: int = 3,
         embed_dims: int = 96,
-        patch_size: int = 4,
+        patch_size: int | tuple[int, int] = 4,
         window_size: int = 7,
         mlp_ratio: float = 4,
         depths: Sequence[int] = (2, 2, 6, 2),
         num_heads: Sequence[int] = (3, 6, 12, 24),
         strides: Sequence[int] = (4, 2, 2, 2),
-        out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_indices: int | Sequence[int] = (0, 1, 2, 3),
         qkv_bias: bool = True,
         qk_scale: float | None = None,
         patch_norm: bool = True,
@@ -166,15 +166,16 @@ class SwinTransformer(PretrainedTransformer):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(out_indices, pretrained, convert_weights, init_cfg)
-        check_stage_settings(depths=depths, num_heads=num_heads, strides=strides, out_indices=out_indices)
-        if strides[0] != patch_size:
+        check_stage_settings(depths=depths, num_heads=num_heads, strides=strides, out_indices=self.out_indices)
+        patch = _pair(patch_size)
+        if patch != _pair(strides[0]):
             raise ConfigError(f'strides[0]={strides[0]} must be patch_size={patch_size}.')
         self.frozen_stages = frozen_stages
         merge_norm = norm_cfg if patch_norm else None
-        self.patch_embed = PatchEmbed(in_channels, embed_dims, kernel_size=patch_size, stride=None, norm_cfg=merge_norm)
+        self.patch_embed = PatchEmbed(in_channels, embed_dims, kernel_size=patch, stride=None, norm_cfg=merge_norm)
         self.absolute_pos_embed = None
         if use_abs_pos_embed:
-            self.pos_shape = tuple(side // patch_size for side in _pair(pretrain_img_size))
+            self.pos_shape = tuple(side // size for side, size in zip(_pair(pretrain_img_size), patch))
             self.absolute_pos_embed = nn.Parameter(torch.zeros(1, self.pos_shape[0] * self.pos_shape[1], embed_dims))
         self.drop_after_pos = nn.Dropout(drop_rate)
         self.num_features = [embed_dims * 2**i for i in range(len(depths))]
@@ -190,7 +191,7 @@ class SwinTransformer(PretrainedTransformer):
                 for j, rate in enumerate(rates)
             ]
             self.stages.append(SwinBlockSequence(blocks, merging))
-        for i in out_indices:
+        for i in self.out_indices:
             self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
         self._freeze_stages()
 

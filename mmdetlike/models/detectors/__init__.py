@@ -7,6 +7,7 @@ from .detr import DETR, DetectionTransformer
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
 from .rt_detr import RTDETR
+from .semantic import SemanticSegmentor
 from .semi import SemiBaseDetector
 from .single_stage import (
     ATSS,

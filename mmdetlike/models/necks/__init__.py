@@ -13,5 +13,6 @@ from .nas_fcos_fpn import NASFCOS_FPN
 from .nas_fpn import NASFPN
 from .pafpn import PAFPN
 from .rfp import ASPP, RFP
+from .simple_fpn import SimpleFPN
 from .ssd_neck import SSDNeck
 from .yolo_neck import YOLOV3Neck

@@ -21,20 +21,29 @@ class CTResNetNeck(BaseModule):
         num_deconv_kernels: Side of each transposed convolution's kernel.
         use_dcn: Make the convolutions deformable (DCNv2).
         init_cfg: Weight initialization.
+        in_channel: What toolbox 2.x calls ``in_channels``.
 
     Raises:
-        ValueError: ``num_deconv_filters`` and ``num_deconv_kernels`` differ in number.
+        ValueError: No number of channels or no filters are given, or ``num_deconv_filters`` and
+            ``num_deconv_kernels`` differ in number.
     """
 
     def __init__(
         self,
-        in_channels: int,
-        num_deconv_filters: Sequence[int],
-        num_deconv_kernels: Sequence[int],
+        in_channels: int | None = None,
+        num_deconv_filters: Sequence[int] = (),
+        num_deconv_kernels: Sequence[int] = (),
         use_dcn: bool = True,
         init_cfg: dict | list[dict] | None = None,
+        in_channel: int | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if (in_channels is None) == (in_channel is None) or not num_deconv_filters:
+            raise ValueError(
+                'CTResNetNeck needs either in_channels or in_channel, and num_deconv_filters; got '
+                f'{in_channels}, {in_channel} and {list(num_deconv_filters)}'
+            )
+        in_channels = in_channel if in_channels is None else in_channels
         if len(num_deconv_filters) != len(num_deconv_kernels):
             raise ValueError(
                 'num_deconv_filters and num_deconv_kernels must have the same length, got '

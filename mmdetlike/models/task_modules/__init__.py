@@ -23,6 +23,7 @@ from .bbox_coder import (
     DeltaXYWHHBBoxCoder,
     DeltaXYWHTHBBoxCoder,
     DeltaXYWHTRBBoxCoder,
+    DeltaXYWHTurnBBoxCoder,
     DistancePointBBoxCoder,
     LegacyDeltaXYWHBBoxCoder,
     PseudoBBoxCoder,
@@ -38,8 +39,11 @@ from .prior_generators import (
     PriorGenerator,
     SizedAnchorGenerator,
     SSDAnchorGenerator,
+    TurnedAnchorGenerator,
     YOLOAnchorGenerator,
     anchor_inside_flags,
+    calc_region,
+    images_to_levels,
 )
 from .priors import Priors
 from .samplers import (

@@ -15,6 +15,7 @@ def preprocess_panoptic_gt(
     gt_semantic_seg: Tensor | None,
     num_things: int,
     num_stuff: int,
+    img_metas: dict | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One list of masks of an image: its things, each an instance, then its stuff, each class one mask.
 
@@ -25,6 +26,7 @@ def preprocess_panoptic_gt(
             [num_things, num_things + num_stuff), and 255 is ignored. None if there is no stuff.
         num_things: Number of classes of things.
         num_stuff: Number of classes of stuff.
+        img_metas: Kept for callers of 2.x; masks have the size of the batch already.
 
     Returns:
         Labels (n + s,) and masks (n + s, h, w) of 0 and 1, both int64.

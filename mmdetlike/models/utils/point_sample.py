@@ -6,24 +6,24 @@ from torch import Tensor
 from mmdetlike_ops import point_sample
 
 
-def get_uncertainty(mask_preds: Tensor, labels: Tensor) -> Tensor:
+def get_uncertainty(mask_pred: Tensor, labels: Tensor) -> Tensor:
     """How close the logits of each region's own class are to 0.
 
     Args:
-        mask_preds: Logits (R, C, ...); C is 1 if masks are not per class.
+        mask_pred: Logits (R, C, ...); C is 1 if masks are not per class.
         labels: Class of each region, (R,).
 
     Returns:
         Minus their magnitude, (R, 1, ...).
     """
-    if mask_preds.shape[1] > 1:
-        mask_preds = mask_preds[torch.arange(len(mask_preds), device=mask_preds.device), labels][:, None]
+    if mask_pred.shape[1] > 1:
+        mask_pred = mask_pred[torch.arange(len(mask_pred), device=mask_pred.device), labels][:, None]
     # a logit of 0 is a probability of one half
-    return -mask_preds.abs()
+    return -mask_pred.abs()
 
 
 def get_uncertain_point_coords_with_randomness(
-    mask_preds: Tensor, labels: Tensor, num_points: int, oversample_ratio: float, importance_sample_ratio: float
+    mask_pred: Tensor, labels: Tensor, num_points: int, oversample_ratio: float, importance_sample_ratio: float
 ) -> Tensor:
     """Draw points of each mask, most of them where its prediction is uncertain.
 
@@ -31,7 +31,7 @@ def get_uncertain_point_coords_with_randomness(
     ``importance_sample_ratio`` of the result, and the rest is drawn anew.
 
     Args:
-        mask_preds: Logits (R, C, h, w); C is 1 if masks are not per class.
+        mask_pred: Logits (R, C, h, w); C is 1 if masks are not per class.
         labels: Class of each region, (R,).
         num_points: Points of each mask.
         oversample_ratio: At least 1.
@@ -47,11 +47,11 @@ def get_uncertain_point_coords_with_randomness(
         raise ValueError(f'oversample_ratio must be at least 1, but got {oversample_ratio}.')
     if not 0 <= importance_sample_ratio <= 1:
         raise ValueError(f'importance_sample_ratio must be in [0, 1], but got {importance_sample_ratio}.')
-    regions = len(mask_preds)
-    device = mask_preds.device
+    regions = len(mask_pred)
+    device = mask_pred.device
     points = torch.rand(regions, int(num_points * oversample_ratio), 2, device=device)
     # uncertainty is taken from logits at the points: that of the map, sampled there, would favor the middle of pixels
-    uncertainty = get_uncertainty(point_sample(mask_preds, points), labels)[:, 0]
+    uncertainty = get_uncertainty(point_sample(mask_pred, points), labels)[:, 0]
     num_uncertain = int(importance_sample_ratio * num_points)
     best = uncertainty.topk(num_uncertain, dim=1).indices
     points = points.gather(1, best[..., None].expand(-1, -1, 2))

@@ -31,6 +31,8 @@ def check_test_cfg(model_cfg: dict) -> None:
         is_absent = value is None and path[-1] in _MAY_BE_ABSENT
         if 'test_cfg' in path and path[-1] in (*_LIMITS, *_THRESHOLDS) and not (is_number or is_absent):
             raise ConfigError(f'{key} must be a number, got the {type(value).__name__} {value!r}')
+        if 'test_cfg' in path and path[-1] == 'return_all_scores' and not isinstance(value, bool):
+            raise ConfigError(f'{key} must be True or False, got {value!r}')
         if 'test_cfg' in path and path[-1] in _COUNTS and is_number and not float(value).is_integer():
             raise ConfigError(f'{key}={value!r}: expected a whole number')
         if 'test_cfg' in path and path[-1] == 'max_per_img' and is_number and value == 0:

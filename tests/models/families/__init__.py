@@ -12,6 +12,7 @@ import torch
 from mmdetlike.registry import MODELS
 
 from . import (  # noqa: F401  enter their families
+    backbones,
     corners,
     dense,
     dense_assignment,

@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdetlike.models.task_modules import AnchorGenerator, anchor_inside_flags
+from mmdetlike.models.task_modules import (
+    AnchorGenerator,
+    LegacyAnchorGenerator,
+    MlvlPointGenerator,
+    YOLOAnchorGenerator,
+    anchor_inside_flags,
+    calc_region,
+    images_to_levels,
+)
 from mmdetlike.models.task_modules.prior_generators import anchor_generator
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes
@@ -154,3 +162,35 @@ def test_anchor_inside_flags():
     half = torch.tensor([False, True] * 3)
     assert inside(2, half) == [False, True, False, True, False, False]
     assert inside(-1, half) == half.tolist()
+
+
+def test_older_names_give_the_same():
+    generator = AnchorGenerator([16], [1.0], [1.0], [9])
+    assert torch.equal(
+        generator.grid_anchors([(2, 2)], device='cpu')[0], generator.grid_priors([(2, 2)], device='cpu')[0]
+    )
+    of_level = generator.single_level_grid_anchors(generator.base_anchors[0], (2, 2), (16, 16), device='cpu')
+    assert torch.equal(of_level, generator.grid_priors([(2, 2)], device='cpu')[0])
+    legacy = LegacyAnchorGenerator([16], [1.0], [1.0], [9], center_offset=0.5).grid_anchors(((2, 2),), device='cpu')
+    assert legacy[0].tolist() == [[0, 0, 8, 8], [16, 0, 24, 8], [0, 16, 8, 24], [16, 16, 24, 24]]
+
+
+def test_flags_of_single_levels():
+    anchors = AnchorGenerator([16], [1.0], [1.0, 2.0])
+    flags = anchors.single_level_valid_flags((2, 2), (1, 2), 2, device='cpu')
+    assert flags.tolist() == [True, True, True, True, False, False, False, False]
+    points = MlvlPointGenerator([16])
+    assert points.single_level_valid_flags((2, 2), (2, 1), device='cpu').tolist() == [True, False, True, False]
+    assert points.grid_priors([(1, 1)], torch.float32, 'cpu', True)[0].tolist() == [[8, 8, 16, 16]]
+    yolo = YOLOAnchorGenerator([32], [[(8, 8), (16, 8)]])
+    boxes = torch.tensor([[40.0, 0, 50, 10]])
+    flags = yolo.single_level_responsible_flags((2, 2), boxes, (32, 32), 2, device='cpu')
+    assert flags.tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    assert yolo.gen_single_level_base_anchors([(8, 4)]).tolist() == [[-4, -2, 4, 2]]
+
+
+def test_regions_and_levels():
+    assert [int(x) for x in calc_region(torch.tensor([0.0, 0, 40, 80]), 0.5)] == [10, 20, 30, 60]
+    assert [int(x) for x in calc_region(torch.tensor([0.0, 0, 40, 80]), 2.0, (50, 45))] == [0, 0, 45, 50]
+    images = [torch.arange(5), torch.arange(5, 10)]
+    assert [level.tolist() for level in images_to_levels(images, [2, 3])] == [[[0, 1], [5, 6]], [[2, 3, 4], [7, 8, 9]]]

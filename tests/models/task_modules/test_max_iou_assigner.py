@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.task_modules import AssignResult, BboxOverlaps2D, MaxIoUAssigner
+from mmdetlike.models.task_modules.assigners.repeated_boxes import move_repeated
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes
 
@@ -192,9 +193,30 @@ def test_box_objects_are_accepted():
     assert result.gt_inds.tolist() == [1, 0] and result.labels.tolist() == [3, -1]
 
 
-def test_unsupported_setting():
-    with pytest.raises(ValueError, match='perm_repeat_gt_cfg is not supported'):
-        MaxIoUAssigner(0.5, 0.5, perm_repeat_gt_cfg=dict(iou_thr=0.7))
+def test_objects_with_the_box_of_another_are_moved_a_little():
+    torch.manual_seed(0)
+    boxes = torch.tensor([[0.0, 0, 100, 50], [7, 7, 9, 9], [0, 0, 100, 50], [0, 0, 100, 50]])
+    moved = move_repeated(boxes, iou_thr=0.7, perm_range=0.01)
+    assert torch.equal(moved[:2], boxes[:2])
+    steps = (moved - boxes)[2:]
+    assert (steps != 0).all() and (steps.abs() <= torch.tensor([1.0, 0.5, 1, 0.5])).all()
+    assert not torch.equal(moved[2], moved[3])
+
+
+def test_boxes_that_would_move_too_far_stay():
+    boxes = torch.tensor([[0.0, 0, 100, 50]] * 3)
+    assert torch.equal(move_repeated(boxes, iou_thr=1.0, perm_range=0.5), boxes)
+    assert move_repeated(boxes[:0], iou_thr=0.7, perm_range=0.01).shape == (0, 4)
+
+
+def test_each_of_two_equal_objects_takes_priors():
+    torch.manual_seed(0)
+    box = torch.tensor([10.0, 10, 60, 60])
+    priors = box + torch.randn(200, 4)
+    gts = box.expand(2, 4)
+    assert set(assign(priors, gts, match_low_quality=False).gt_inds.tolist()) == {1}
+    settings = dict(match_low_quality=False, perm_repeat_gt_cfg=dict(iou_thr=0.7, perm_range=0.02))
+    assert set(assign(priors, gts, **settings).gt_inds.tolist()) == {1, 2}
 
 
 def test_objects_as_priors():

@@ -380,13 +380,25 @@ class DenseHead(Head):
     def predict_flat(
         self, preds: FlatPredictions, samples: SampleList, cfg: ConfigDict, rescale: bool
     ) -> list[InstanceData]:
-        """Boxes of each image from flat predictions; ``cfg`` has the settings of ``test_cfg``."""
+        """Boxes of each image from flat predictions; ``cfg`` has the settings of ``test_cfg``.
+
+        With ``return_all_scores`` each box has ``all_scores`` (C,), those of all classes before suppression.
+        """
         results = []
         for i, sample in enumerate(samples):
             of_image = preds.of_image(i)
             kept = self.detect(of_image, sample.img_shape, cfg, sample.scale_factor if rescale else None)
-            results.append(self.to_result(kept, of_image))
+            result = self.to_result(kept, of_image)
+            if cfg.get('return_all_scores', False):
+                result.all_scores = self.scores_of_classes(of_image)[kept.prior_inds]
+            results.append(result)
         return results
+
+    def scores_of_classes(self, preds: FlatPredictions) -> Tensor:
+        """Scores (N, C) of one image as boxes are ranked by them: class scores times their factors."""
+        scores = self.scores(preds)[0]
+        factors = self.score_factors(preds)
+        return scores if factors is None else scores * factors[0][:, None]
 
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """Boxes of each image, of ``img_shapes``, from feature maps; of tensors alone, in pixels of the input.

@@ -18,7 +18,7 @@ from mmdetlike.structures import DetDataSample, SampleList
 from ..head import Head
 from .dynamic_masks import MaskNetwork
 from .fcos_head import FCOSHead
-from .predictions import FlatPredictions
+from .predictions import FlatPredictions, with_masks
 
 CONDINST_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0)
 
@@ -232,5 +232,5 @@ class CondInstMaskHead(Head):
             shape = tuple(sample.img_shape[:2])
             out_shape = tuple(sample.ori_shape[:2]) if rescale else shape
             masks = masks_in_image(logits.sigmoid(), upsample, shape, out_shape, self.test_cfg.get('mask_thr', 0.5))
-            results.append(InstanceData(bboxes=boxes.bboxes, scores=boxes.scores, labels=boxes.labels, masks=masks))
+            results.append(with_masks(boxes, masks))
         return results

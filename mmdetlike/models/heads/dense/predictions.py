@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.models.task_modules import Priors, SamplingResult
@@ -141,3 +142,9 @@ def top_scores(scores: Tensor, threshold: float, limit: int) -> tuple[Tensor, Te
     inds = inds[best_first(flat[inds], limit)]
     num_classes = scores.shape[1]
     return flat[inds], torch.div(inds, num_classes, rounding_mode='floor'), inds % num_classes
+
+
+def with_masks(found: InstanceData, masks: Tensor) -> InstanceData:
+    """The boxes of an image with their ``masks`` (n, h, w), without the fields from which these were made."""
+    fields = {name: found[name] for name in ('bboxes', 'scores', 'labels', 'all_scores') if name in found}
+    return InstanceData(**fields, masks=masks)

@@ -17,7 +17,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
 from .dynamic_masks import MaskNetwork
-from .predictions import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions, with_masks
 from .rtmdet_head import RTMDetHead
 
 RTMDET_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')
@@ -171,7 +171,7 @@ class RTMDetInsHead(RTMDetHead):
         results = []
         for feat, found, sample in zip(preds.mask_feat, super().predict_flat(preds, samples, cfg, rescale), samples):
             masks = self.full_masks(self.mask_logits(feat, found), sample, cfg.mask_thr_binary, rescale)
-            results.append(InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels, masks=masks))
+            results.append(with_masks(found, masks))
         return results
 
     def detect_flat(

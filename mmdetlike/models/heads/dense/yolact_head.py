@@ -19,7 +19,7 @@ from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
 from ..head import Head
 from .anchor_head import AnchorHead
 from .hard_negatives import mined_losses
-from .predictions import Candidates, DenseTargets, FlatPredictions
+from .predictions import Candidates, DenseTargets, FlatPredictions, with_masks
 
 DEFAULT_ANCHORS = dict(
     type='AnchorGenerator',
@@ -308,7 +308,7 @@ class YOLACTProtonet(Head):
             out_shape = tuple(sample.ori_shape[:2]) if rescale else img_shape
             threshold = self.test_cfg.get('mask_thr', 0.5)
             drawn = masks_in_image(probabilities, upsample, img_shape, out_shape, threshold)
-            results.append(InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels, masks=drawn))
+            results.append(with_masks(found, drawn))
         return results
 
 

@@ -255,10 +255,10 @@ class QueryHead(Head):
         samples = outs.context.samples
         results = []
         for found, sample in zip(self.detect(outs, [sample.img_shape for sample in samples]), samples):
-            boxes = found['boxes']
+            boxes = found.pop('boxes')
             if rescale:
                 boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])
-            results.append(InstanceData(bboxes=boxes, scores=found['scores'], labels=found['labels']))
+            results.append(InstanceData(bboxes=boxes, **found))
         return results
 
     def detect(self, outs: QueryOutputs, img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
@@ -282,19 +282,24 @@ class QueryHead(Head):
 
         Returns:
             ``boxes`` (n, 4) xyxy in pixels, clipped to the height and width of the image; ``scores`` (n,), descending;
-            ``labels`` (n,).
+            ``labels`` (n,); with ``return_all_scores`` in ``test_cfg``, ``all_scores`` (n, classes), too.
         """
         limit = self.test_cfg.get('max_per_img', len(logits))
         if self.use_sigmoid_cls:
-            scores, indices = logits.sigmoid().flatten().topk(min(limit, logits.numel()))
+            all_scores = logits.sigmoid()
+            scores, indices = all_scores.flatten().topk(min(limit, logits.numel()))
             # the flattened index counts classes of a query first
             queries = torch.div(indices, logits.shape[1], rounding_mode='floor')
             labels = indices % logits.shape[1]
         else:
             # background is the last class, and no result
-            best, label_of = logits.softmax(-1)[:, :-1].max(-1)
+            all_scores = logits.softmax(-1)[:, :-1]
+            best, label_of = all_scores.max(-1)
             scores, queries = best.topk(min(limit, len(best)))
             labels = label_of[queries]
         size = shape_whwh(img_shape, boxes)
         boxes = (bbox_cxcywh_to_xyxy(boxes[queries]) * size).clamp(min=0).minimum(size)
-        return dict(boxes=boxes, scores=scores, labels=labels)
+        found = dict(boxes=boxes, scores=scores, labels=labels)
+        if self.test_cfg.get('return_all_scores', False):
+            found['all_scores'] = all_scores[queries]
+        return found

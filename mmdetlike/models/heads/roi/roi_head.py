@@ -146,7 +146,9 @@ class RoIHead(BaseModule):
         # an extractor of the user's that never grows regions need not know how
         scale = {} if roi_scale_factor is None else dict(roi_scale_factor=roi_scale_factor)
         pool = self.part(extractor, stage)
-        geometry.require_horizontal(rois[:, 1:], type(pool).__name__)
+        # an extractor of the user's pools from axis-aligned regions
+        box_dim = getattr(pool, 'box_dim', geometry.HORIZONTAL)
+        geometry.require_kind(rois[:, 1:], box_dim, type(pool).__name__)
         feats = pool(x, rois, **scale)
         return feats if self.shared_head is None else self.shared_head(feats)
 

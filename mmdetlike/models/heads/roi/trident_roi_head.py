@@ -45,5 +45,5 @@ class TridentRoIHead(StandardRoIHead):
         for i in range(len(samples)):
             found = InstanceData.cat([InstanceData(**of_branch) for of_branch in results[i :: len(samples)]])
             kept = suppress(found, self.test_cfg.nms, self.test_cfg.max_per_img)
-            merged.append({name: kept[name] for name in ('bboxes', 'scores', 'labels')})
+            merged.append(dict(kept.items()))
         return merged

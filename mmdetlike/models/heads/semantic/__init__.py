@@ -1,2 +1,2 @@
-from .panoptic_fpn_head import PanopticFPNHead
+from .panoptic_fpn_head import PanopticFPNHead, SemanticFPNHead
 from .panoptic_fusion import INSTANCE_OFFSET, HeuristicFusionHead, MaskFormerFusionHead

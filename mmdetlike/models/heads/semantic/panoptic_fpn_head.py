@@ -18,14 +18,11 @@ LOGITS_INIT = dict(type='Normal', std=0.01, override=dict(name='conv_logits'))
 
 
 @MODELS.register_module()
-class PanopticFPNHead(BaseModule):
-    """Segment stuff: bring all levels to the size of the finest one, add them up and classify each pixel.
-
-    All things are one class more.
+class SemanticFPNHead(BaseModule):
+    """Segment an image by classes: bring all levels to the size of the finest one, add them up, classify each pixel.
 
     Args:
-        num_things_classes: Classes of things, which are one class here.
-        num_stuff_classes: Classes of stuff.
+        num_classes: Classes of pixels.
         in_channels: Channels of the feature maps.
         inner_channels: Channels of hidden layers.
         start_level: First level used.
@@ -38,8 +35,7 @@ class PanopticFPNHead(BaseModule):
 
     def __init__(
         self,
-        num_things_classes: int = 80,
-        num_stuff_classes: int = 53,
+        num_classes: int,
         in_channels: int = 256,
         inner_channels: int = 128,
         start_level: int = 0,
@@ -50,7 +46,6 @@ class PanopticFPNHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or LOGITS_INIT)
-        self.num_things_classes, self.num_stuff_classes = num_things_classes, num_stuff_classes
         self.start_level, self.end_level = start_level, end_level
         norm_cfg = norm_cfg or dict(type='GN', num_groups=32, requires_grad=True)
         self.conv_upsample_layers = nn.ModuleList(
@@ -64,11 +59,11 @@ class PanopticFPNHead(BaseModule):
             )
             for level in range(start_level, end_level)
         )
-        self.conv_logits = nn.Conv2d(inner_channels, num_stuff_classes + 1, 1)
+        self.conv_logits = nn.Conv2d(inner_channels, num_classes, 1)
         self.loss_seg = MODELS.build(loss_seg)
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
-        """Feature maps -> logits (B, num_stuff_classes + 1, h, w)."""
+        """Feature maps -> logits (B, num_classes, h, w)."""
         levels = zip(self.conv_upsample_layers, x[self.start_level : self.end_level])
         outs = [layer(level) for layer, level in levels]
         size = outs[0].shape[-2:]
@@ -86,13 +81,55 @@ class PanopticFPNHead(BaseModule):
         return dict(loss_seg=self.loss_seg(logits, target))
 
     def targets(self, classes: Tensor) -> Tensor:
+        """The channel (B, h, w) of each pixel's class (B, h, w); here they are the same."""
+        return classes
+
+    def predict(self, x: Sequence[Tensor], samples: SampleList, rescale: bool = False) -> list[Tensor]:
+        """Logits (num_classes, h, w) of each image, of the size of the original if ``rescale``."""
+        logits = float32_if_half(self(x))[0]
+        return [to_image_size(image, sample, rescale) for image, sample in zip(logits, samples)]
+
+
+@MODELS.register_module()
+class PanopticFPNHead(SemanticFPNHead):
+    """Segment stuff; all things are one class more, the last one.
+
+    Args:
+        num_things_classes: Classes of things, which are one class here.
+        num_stuff_classes: Classes of stuff.
+        in_channels, inner_channels, start_level, end_level: As of ``SemanticFPNHead``.
+        conv_cfg, norm_cfg, loss_seg, init_cfg: As of ``SemanticFPNHead``.
+    """
+
+    def __init__(
+        self,
+        num_things_classes: int = 80,
+        num_stuff_classes: int = 53,
+        in_channels: int = 256,
+        inner_channels: int = 128,
+        start_level: int = 0,
+        end_level: int = 4,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        loss_seg: dict = SEMANTIC_LOSS,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(
+            num_stuff_classes + 1,
+            in_channels,
+            inner_channels,
+            start_level,
+            end_level,
+            conv_cfg,
+            norm_cfg,
+            loss_seg,
+            init_cfg,
+        )
+        self.num_things_classes, self.num_stuff_classes = num_things_classes, num_stuff_classes
+
+    def targets(self, classes: Tensor) -> Tensor:
         """Renumber classes (B, h, w), things first, to stuff from 0 on, then things; classes that are neither stay."""
         # the toolbox has stuff first and things last, where datasets have things first
         stuff = (classes >= self.num_things_classes) & (classes < self.num_things_classes + self.num_stuff_classes)
         shifted = torch.where(stuff, classes - self.num_things_classes, classes)
         return torch.where(classes < self.num_things_classes, self.num_stuff_classes, shifted)
-
-    def predict(self, x: Sequence[Tensor], samples: SampleList, rescale: bool = False) -> list[Tensor]:
-        """Logits (num_stuff_classes + 1, h, w) of each image, of the size of the original if ``rescale``."""
-        logits = float32_if_half(self(x))[0]
-        return [to_image_size(image, sample, rescale) for image, sample in zip(logits, samples)]

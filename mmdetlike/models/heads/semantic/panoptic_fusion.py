@@ -56,8 +56,9 @@ class PanopticFusionHead(BaseModule):
 class HeuristicFusionHead(PanopticFusionHead):
     """Lay masks of things over a semantic segmentation: Panoptic Feature Pyramid Networks, arXiv 1901.02446.
 
-    ``test_cfg`` has ``mask_overlap``, the share of a mask that may be covered by better ones, and
-    ``stuff_area_limit``, the pixels below which stuff is dropped.
+    ``test_cfg`` has ``mask_overlap``, the share of a mask that may be covered by better ones,
+    ``stuff_area_limit``, the pixels below which stuff is dropped, and, where weak things are to be left out,
+    ``score_thr``, the least score of a thing.
     """
 
     def predict(self, instances: Sequence[InstanceData], seg_logits: Sequence[Tensor]) -> list[PixelData]:
@@ -89,7 +90,10 @@ class HeuristicFusionHead(PanopticFusionHead):
         owner = torch.zeros(instances.masks.shape[-2:], dtype=torch.long, device=instances.masks.device)
         labels = [instances.labels.new_zeros(1)]
         areas = instances.masks.flatten(1).sum(1).tolist()
-        for i in instances.scores.argsort(descending=True).tolist():
+        best_first = instances.scores.argsort(descending=True)
+        if 'score_thr' in self.test_cfg:
+            best_first = best_first[instances.scores[best_first] >= self.test_cfg.score_thr]
+        for i in best_first.tolist():
             free = instances.masks[i] & (owner == 0)
             if areas[i] == 0 or (areas[i] - int(free.sum())) / areas[i] > self.test_cfg.mask_overlap:
                 continue

@@ -6,6 +6,13 @@ from .dab import DABDecoder, DABEncoder
 from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, refine_references
 from .detr_layers import AttentionMask, CrossFirstDecoder, TransformerDecoder, TransformerEncoder
 from .ffn import FFN, MLP, DynamicConv, LayerScale, mlp
+from .operation_order import (
+    DetrTransformerDecoder,
+    DetrTransformerDecoderLayer,
+    DetrTransformerEncoder,
+    Transformer,
+    build_transformer,
+)
 from .patch import AdaptivePadding, PatchEmbed, PatchMerging, nchw_to_nlc, nlc_to_nchw
 from .positional_encoding import (
     LearnedPositionalEncoding,

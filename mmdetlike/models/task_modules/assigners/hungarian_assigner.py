@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.structures import InstanceData
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
@@ -65,6 +64,8 @@ class HungarianAssigner(BaseAssigner):
 
 def cheapest(cost: Tensor) -> tuple[Tensor, Tensor]:
     """Rows and columns of the cheapest one-to-one assignment of a matrix, on the CPU; NaN counts as the worst."""
+    from scipy.optimize import linear_sum_assignment  # here, as only training of such detectors needs it
+
     cost = torch.nan_to_num(cost.detach().float().cpu(), nan=WORST, posinf=WORST, neginf=-WORST)
     rows, columns = linear_sum_assignment(cost.numpy())
     return torch.from_numpy(rows), torch.from_numpy(columns)

@@ -11,6 +11,7 @@ from mmdetlike.structures.bbox import get_box_tensor
 
 from .assign_result import AssignResult
 from .base_assigner import BaseAssigner
+from .repeated_boxes import move_repeated
 
 
 @TASK_UTILS.register_module()
@@ -29,10 +30,8 @@ class MaxIoUAssigner(BaseAssigner):
         ignore_iof_thr, ignore_wrt_candidates, iou_calculator: See ``BaseAssigner``.
         match_low_quality: See above.
         gpu_assign_thr: With more objects than this, assign on the CPU to save device memory; negative for never.
-        perm_repeat_gt_cfg: Kept for configs; must be None.
-
-    Raises:
-        ValueError: ``perm_repeat_gt_cfg`` is set.
+        perm_repeat_gt_cfg: ``iou_thr`` and ``perm_range`` of ``move_repeated``, which moves objects with the box of
+            another one a little, so that each has priors of its own; None leaves them.
     """
 
     def __init__(
@@ -48,14 +47,13 @@ class MaxIoUAssigner(BaseAssigner):
         iou_calculator: dict | None = None,
         perm_repeat_gt_cfg: dict | None = None,
     ) -> None:
-        if perm_repeat_gt_cfg is not None:
-            raise ValueError(f'perm_repeat_gt_cfg is not supported, got {perm_repeat_gt_cfg}')
         super().__init__(iou_calculator, ignore_iof_thr, ignore_wrt_candidates)
         self.pos_iou_thr, self.min_pos_iou = pos_iou_thr, min_pos_iou
         is_range = not isinstance(neg_iou_thr, (int, float))
         self.neg_range = tuple(neg_iou_thr) if is_range else (-math.inf, neg_iou_thr)
         self.gt_max_assign_all, self.match_low_quality = gt_max_assign_all, match_low_quality
         self.gpu_assign_thr = gpu_assign_thr
+        self.perm_repeat_gt_cfg = perm_repeat_gt_cfg
 
     def assign(
         self,
@@ -67,6 +65,8 @@ class MaxIoUAssigner(BaseAssigner):
         priors = get_box_tensor(pred_instances.priors)
         labels = gt_instances.labels
         gt_bboxes = get_box_tensor(gt_instances.bboxes)
+        if self.perm_repeat_gt_cfg is not None:
+            gt_bboxes = move_repeated(gt_bboxes, **self.perm_repeat_gt_cfg)
         device = priors.device
         if 0 <= self.gpu_assign_thr < len(gt_bboxes):
             priors = priors.cpu()

@@ -5,4 +5,5 @@ from .distance_point_bbox_coder import DistancePointBBoxCoder
 from .pseudo_bbox_coder import PseudoBBoxCoder
 from .rotated_bbox_coders import DeltaXYWHHBBoxCoder, DeltaXYWHTHBBoxCoder, DeltaXYWHTRBBoxCoder
 from .tblr_bbox_coder import TBLRBBoxCoder
+from .turn_bbox_coder import DeltaXYWHTurnBBoxCoder
 from .yolo_bbox_coder import YOLOBBoxCoder

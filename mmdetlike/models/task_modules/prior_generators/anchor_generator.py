@@ -8,7 +8,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes
 
-from .base import PriorGenerator
+from .base import PriorGenerator, flags_of_cells, shifts_of_cells
 
 
 @TASK_UTILS.register_module()
@@ -117,8 +117,7 @@ class AnchorGenerator(PriorGenerator):
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        *,
-        device: torch.device | str,
+        device: torch.device | str = 'cuda',
     ) -> Tensor | HorizontalBoxes:
         """Anchors (H * W * A, 4) xyxy of one level with a map of ``featmap_size`` (H, W)."""
         # the anchors of the first cell, moved to every cell
@@ -126,6 +125,33 @@ class AnchorGenerator(PriorGenerator):
         shifts = self.grid_shifts(featmap_size, level_idx, dtype, device).repeat(1, 2)
         anchors = (shifts[:, None] + base).reshape(-1, 4)
         return HorizontalBoxes(anchors) if self.use_box_type else anchors
+
+    def grid_anchors(
+        self, featmap_sizes: Sequence[tuple[int, int]], device: torch.device | str = 'cuda'
+    ) -> list[Tensor | HorizontalBoxes]:
+        """The older name of ``grid_priors``, in float32."""
+        return self.grid_priors(featmap_sizes, device=device)
+
+    def single_level_grid_anchors(
+        self,
+        base_anchors: Tensor,
+        featmap_size: tuple[int, int],
+        stride: tuple[int, int] = (16, 16),
+        device: torch.device | str = 'cuda',
+    ) -> Tensor:
+        """Anchors (H * W * A, 4): ``base_anchors`` (A, 4) of the first cell, moved to every cell of a map (H, W)."""
+        shifts = shifts_of_cells(featmap_size, stride, base_anchors.dtype, device).repeat(1, 2)
+        return (shifts[:, None] + base_anchors.to(device)).reshape(-1, 4)
+
+    def single_level_valid_flags(
+        self,
+        featmap_size: tuple[int, int],
+        valid_size: tuple[int, int],
+        num_base_anchors: int,
+        device: torch.device | str = 'cuda',
+    ) -> Tensor:
+        """A mask (H * W * A,) of the anchors of one level at its first ``valid_size`` (height, width) cells."""
+        return flags_of_cells(featmap_size, valid_size, num_base_anchors, device)
 
     def __repr__(self) -> str:
         settings = dict(

@@ -55,9 +55,7 @@ class PriorGenerator:
         self,
         featmap_sizes: Sequence[tuple[int, int]],
         dtype: torch.dtype = torch.float32,
-        *,
-        device: torch.device | str,
-        **kwargs,
+        device: torch.device | str = 'cuda',
     ) -> list[Tensor | HorizontalBoxes]:
         """Priors (H_i * W_i * A_i, 4, 5 or 2) of each level, in pixels, cell by cell.
 
@@ -65,24 +63,19 @@ class PriorGenerator:
             featmap_sizes: Height and width of each level's map.
             dtype: Type of the priors.
             device: Where they are put.
-            kwargs: Further arguments of ``single_level_grid_priors``.
 
         Raises:
             ValueError: The number of maps differs from ``num_levels``.
         """
         self._check_levels(featmap_sizes)
-        return [
-            self.single_level_grid_priors(size, i, dtype, device=device, **kwargs)
-            for i, size in enumerate(featmap_sizes)
-        ]
+        return [self.single_level_grid_priors(size, i, dtype, device=device) for i, size in enumerate(featmap_sizes)]
 
     def single_level_grid_priors(
         self,
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        *,
-        device: torch.device | str,
+        device: torch.device | str = 'cuda',
     ) -> Tensor | HorizontalBoxes:
         """Priors (H * W * A, 4 or 2) of one level with a map of ``featmap_size`` (H, W)."""
         raise NotImplementedError
@@ -93,8 +86,7 @@ class PriorGenerator:
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        *,
-        device: torch.device | str,
+        device: torch.device | str = 'cuda',
     ) -> Tensor | HorizontalBoxes:
         """The priors (n, 4 or 2) of one level with the indices ``prior_idxs`` (n,) in its grid."""
         return self.single_level_grid_priors(featmap_size, level_idx, dtype, device=device)[prior_idxs]
@@ -103,27 +95,46 @@ class PriorGenerator:
         self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype, device, offset: float = 0.0
     ) -> Tensor:
         """Position (H * W, 2) x, y of each cell of one level, row by row: ``(cell + offset) * stride`` in pixels."""
-        height, width = featmap_size
-        stride_w, stride_h = self.strides[level_idx]
-        # the product is taken in float32 or better: half precision does not count beyond 2048
-        x = ((torch.arange(width, device=device) + offset) * stride_w).to(dtype)
-        y = ((torch.arange(height, device=device) + offset) * stride_h).to(dtype)
-        shift_y, shift_x = torch.meshgrid(y, x, indexing='ij')
-        return torch.stack([shift_x, shift_y], dim=-1).reshape(-1, 2)
+        return shifts_of_cells(featmap_size, self.strides[level_idx], dtype, device, offset)
 
     def valid_flags(
-        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device: torch.device | str
+        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device: torch.device | str = 'cuda'
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) of the priors whose cell lies within ``pad_shape`` (h, w)."""
         self._check_levels(featmap_sizes)
         flags = []
-        for (height, width), (stride_w, stride_h), num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
-            valid = torch.zeros(height, width, dtype=torch.bool, device=device)
+        for size, (stride_w, stride_h), num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
             # rounded up: a cell that is partly on the image counts
-            valid[: -(-pad_shape[0] // stride_h), : -(-pad_shape[1] // stride_w)] = True
-            flags.append(valid.flatten().repeat_interleave(num_base))
+            valid_size = (-(-pad_shape[0] // stride_h), -(-pad_shape[1] // stride_w))
+            flags.append(flags_of_cells(size, valid_size, num_base, device))
         return flags
 
     def _check_levels(self, featmap_sizes: Sequence) -> None:
         if len(featmap_sizes) != self.num_levels:
             raise ValueError(f'{self.num_levels} strides need as many feature maps, got {len(featmap_sizes)}')
+
+
+def shifts_of_cells(
+    featmap_size: tuple[int, int],
+    stride: tuple[int, int],
+    dtype: torch.dtype,
+    device: torch.device | str,
+    offset: float = 0.0,
+) -> Tensor:
+    """Position (H * W, 2) x, y of each cell of a map (H, W), row by row: ``(cell + offset) * stride`` in pixels."""
+    height, width = featmap_size
+    stride_w, stride_h = stride
+    # the product is taken in float32 or better: half precision does not count beyond 2048
+    x = ((torch.arange(width, device=device) + offset) * stride_w).to(dtype)
+    y = ((torch.arange(height, device=device) + offset) * stride_h).to(dtype)
+    shift_y, shift_x = torch.meshgrid(y, x, indexing='ij')
+    return torch.stack([shift_x, shift_y], dim=-1).reshape(-1, 2)
+
+
+def flags_of_cells(
+    featmap_size: tuple[int, int], valid_size: tuple[int, int], num_base_priors: int, device: torch.device | str
+) -> Tensor:
+    """A mask (H * W * A,) of the priors of one level, true for the first ``valid_size`` (height, width) cells."""
+    valid = torch.zeros(featmap_size, dtype=torch.bool, device=device)
+    valid[: valid_size[0], : valid_size[1]] = True
+    return valid.flatten().repeat_interleave(num_base_priors)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
 
-from .base import PriorGenerator
+from .base import PriorGenerator, flags_of_cells
 
 
 @TASK_UTILS.register_module()
@@ -36,13 +36,36 @@ class MlvlPointGenerator(PriorGenerator):
         """One point per cell, of each level."""
         return [1] * self.num_levels
 
+    def grid_priors(
+        self,
+        featmap_sizes: Sequence[tuple[int, int]],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = 'cuda',
+        with_stride: bool = False,
+    ) -> list[Tensor]:
+        """Points of each level, as of ``single_level_grid_priors``.
+
+        Raises:
+            ValueError: The number of maps differs from ``num_levels``.
+        """
+        points = super().grid_priors(featmap_sizes, dtype, device)
+        return [self._with_stride(level, i) if with_stride else level for i, level in enumerate(points)]
+
+    def _with_stride(self, points: Tensor, level_idx: int) -> Tensor:
+        return torch.cat([points, points.new_tensor(self.strides[level_idx]).expand_as(points)], dim=-1)
+
+    def single_level_valid_flags(
+        self, featmap_size: tuple[int, int], valid_size: tuple[int, int], device: torch.device | str = 'cuda'
+    ) -> Tensor:
+        """A mask (H * W,) of the points of one level that lie at its first ``valid_size`` (height, width) cells."""
+        return flags_of_cells(featmap_size, valid_size, 1, device)
+
     def single_level_grid_priors(
         self,
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        *,
-        device: torch.device | str,
+        device: torch.device | str = 'cuda',
         with_stride: bool = False,
     ) -> Tensor:
         """Points (H * W, 2) x, y of one level with a map of ``featmap_size`` (H, W), in pixels.
@@ -50,9 +73,7 @@ class MlvlPointGenerator(PriorGenerator):
         With ``with_stride`` (H * W, 4), the strides x, y beside them.
         """
         points = self.grid_shifts(featmap_size, level_idx, dtype, device, self.offset)
-        if not with_stride:
-            return points
-        return torch.cat([points, points.new_tensor(self.strides[level_idx]).expand_as(points)], dim=-1)
+        return self._with_stride(points, level_idx) if with_stride else points
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(strides={self.strides}, offset={self.offset})'

@@ -48,15 +48,15 @@ class YOLOAnchorGenerator(AnchorGenerator):
         return [self.gen_single_level_base_anchors(*level) for level in zip(self.base_sizes, self.centers)]
 
     def gen_single_level_base_anchors(
-        self, base_sizes_per_level: Sequence[tuple[int, int]], center: tuple[float, float]
+        self, base_sizes_per_level: Sequence[tuple[int, int]], center: tuple[float, float] | None = None
     ) -> Tensor:
-        """Anchors (A, 4) xyxy of the given widths and heights around ``center`` (x, y), in pixels."""
+        """Anchors (A, 4) xyxy of the given widths and heights around ``center`` (x, y; the origin), in pixels."""
         half = torch.tensor(base_sizes_per_level, dtype=torch.float) / 2
-        center = torch.tensor(center)
+        center = torch.tensor(center or (0.0, 0.0))
         return torch.cat([center - half, center + half], dim=-1)
 
     def responsible_flags(
-        self, featmap_sizes: Sequence[tuple[int, int]], gt_bboxes: Tensor, device: torch.device | str
+        self, featmap_sizes: Sequence[tuple[int, int]], gt_bboxes: Tensor, device: torch.device | str = 'cuda'
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) uint8 of the anchors in whose cell the center of an object lies.
 
@@ -69,15 +69,27 @@ class YOLOAnchorGenerator(AnchorGenerator):
             ValueError: The number of maps differs from ``num_levels``.
         """
         self._check_levels(featmap_sizes)
+        return [
+            self.single_level_responsible_flags(size, gt_bboxes, stride, num_base, device)
+            for size, stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors)
+        ]
+
+    def single_level_responsible_flags(
+        self,
+        featmap_size: tuple[int, int],
+        gt_bboxes: Tensor,
+        stride: tuple[int, int],
+        num_base_anchors: int,
+        device: torch.device | str = 'cuda',
+    ) -> Tensor:
+        """The mask (H * W * A,) of ``responsible_flags`` for one level with a map (H, W) and a stride (x, y)."""
+        height, width = featmap_size
         centers = geometry.centers(gt_bboxes).to(device)
-        flags = []
-        for (height, width), stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
-            # an object may reach beyond the image, so that its center is off the map
-            x, y = torch.floor(centers / centers.new_tensor(stride)).long().unbind(1)
-            cells = torch.zeros(height, width, dtype=torch.uint8, device=device)
-            cells[y.clamp(0, height - 1), x.clamp(0, width - 1)] = 1
-            flags.append(cells.flatten().repeat_interleave(num_base))
-        return flags
+        # an object may reach beyond the image, so that its center is off the map
+        x, y = torch.floor(centers / centers.new_tensor(stride)).long().unbind(1)
+        cells = torch.zeros(height, width, dtype=torch.uint8, device=device)
+        cells[y.clamp(0, height - 1), x.clamp(0, width - 1)] = 1
+        return cells.flatten().repeat_interleave(num_base_anchors)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(strides={self.strides}, base_sizes={self.base_sizes})'

@@ -54,6 +54,14 @@ def test_stuff_alone():
     assert fewer.tolist() == [[2, 2, 5, 5], [2, 2, 5, 5]]
 
 
+def test_things_below_a_score_are_left_out():
+    head = heuristic()
+    instances = things([[[1, 1, 0, 0], [0, 0, 0, 0]], [[0, 0, 1, 1], [0, 0, 0, 0]]], [0, 1], [0.5, 0.4])
+    assert head.fuse(instances, stuff_logits(STUFF)).tolist() == [[1000, 1000, 2001, 2001], [2, 2, 3, 4]]
+    head.test_cfg.score_thr = 0.5
+    assert head.fuse(instances, stuff_logits(STUFF)).tolist() == [[1000, 1000, 3, 5], [2, 2, 3, 4]]
+
+
 def test_the_best_thing_lies_on_top():
     masks = [[[1, 1, 0, 0], [1, 0, 0, 0]], [[0, 1, 1, 1], [0, 0, 0, 1]], [[0, 0, 0, 0], [0, 0, 0, 0]]]
     instances = things(masks, [1, 0, 1], [0.5, 0.9, 0.95])

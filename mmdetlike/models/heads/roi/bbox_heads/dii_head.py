@@ -217,9 +217,12 @@ class DIIHead(RegionHead):
         scores = logits.sigmoid() if self.use_sigmoid else logits.softmax(-1)[:, :-1]
         best, inds = scores.flatten().topk(min(cfg.max_per_img, scores.numel()))
         queries = torch.div(inds, self.num_classes, rounding_mode='floor')
-        return dict(
+        found = dict(
             bboxes=preds.bboxes[queries],
             scores=best,
             labels=inds % self.num_classes,
             query_features=preds.attended[queries],
         )
+        if cfg.get('return_all_scores', False):
+            found['all_scores'] = scores[queries]
+        return found

@@ -144,7 +144,7 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
     def detect(self, rois: Tensor, preds: tuple, img_shape: tuple[int, int], cfg: ConfigDict) -> dict[str, Tensor]:
         """Boxes of one image, in pixels of the network's input; see ``RegionHead``."""
         logits, deltas = float32_if_half(*preds)
-        scores = logits.softmax(-1)[..., FOREGROUND]
+        all_scores = scores = logits.softmax(-1)[..., FOREGROUND]
         region, instance, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
         moved = self.deltas_of_class(deltas[region, instance], labels)
         boxes = self.bbox_coder.decode(rois[region, 1:], moved, max_shape=img_shape)
@@ -152,7 +152,10 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
         kept = set_nms(boxes, scores, region, labels, cfg.nms.iou_threshold)
         if cfg.max_per_img > 0:
             kept = kept[: cfg.max_per_img]
-        return dict(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])
+        found = dict(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])
+        if cfg.get('return_all_scores', False):
+            found['all_scores'] = all_scores[region, instance][kept]
+        return found
 
 
 def set_nms(boxes: Tensor, scores: Tensor, regions: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:

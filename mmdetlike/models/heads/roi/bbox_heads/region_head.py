@@ -105,9 +105,10 @@ class RegionHead(BaseModule):
                 where it is given, are left out before these, and with one of no more than ``drop_small`` after them.
 
         Returns:
-            ``bboxes`` (k, 4) xyxy, ``scores`` (k,) falling, ``labels`` (k,).
+            ``bboxes`` (k, 4) xyxy, ``scores`` (k,) falling, ``labels`` (k,); with ``return_all_scores``,
+            ``all_scores`` (k, num_classes) of their regions, too.
         """
-        scores = self.region_scores(preds)[:, :-1]
+        all_scores = scores = self.region_scores(preds)[:, :-1]
         roi_inds, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
         boxes, factors = self.decode(rois[roi_inds, 1:], self.take(preds, roi_inds), labels, img_shape)
         scores = scores[roi_inds, labels]
@@ -118,8 +119,12 @@ class RegionHead(BaseModule):
             boxes = boxes[large]
             scores = scores[large]
             labels = labels[large]
+            roi_inds = roi_inds[large]
         boxes, scores, kept = suppress_boxes(boxes, scores, labels, cfg.nms, cfg.max_per_img)
-        return drop_small(dict(bboxes=boxes, scores=scores, labels=labels[kept]), cfg)
+        found = dict(bboxes=boxes, scores=scores, labels=labels[kept])
+        if cfg.get('return_all_scores', False):
+            found['all_scores'] = all_scores[roi_inds[kept]]
+        return drop_small(found, cfg)
 
     def decode(
         self, boxes: Tensor, preds: tuple, labels: Tensor, img_shape: tuple[int, int]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import geometry
+from mmdetlike_ops import RoIAlignRotated
 
 
 def build_roi_layer(cfg: dict, stride: int) -> nn.Module:
@@ -23,6 +24,9 @@ class RoIExtractor(BaseModule):
         out_channels: Channels of the feature maps.
         featmap_strides: Stride of each level used.
         init_cfg: Weight initialization.
+
+    Attributes:
+        box_dim: Numbers of the boxes from which it pools: 4, or 5 where the layers take rotated ones.
     """
 
     def __init__(
@@ -35,6 +39,8 @@ class RoIExtractor(BaseModule):
         super().__init__(init_cfg)
         self.roi_layers = nn.ModuleList(build_roi_layer(roi_layer, stride) for stride in featmap_strides)
         self.out_channels, self.featmap_strides = out_channels, featmap_strides
+        is_rotated = any(isinstance(layer, RoIAlignRotated) for layer in self.roi_layers)
+        self.box_dim = geometry.ROTATED if is_rotated else geometry.HORIZONTAL
 
     @property
     def num_inputs(self) -> int:
@@ -46,7 +52,7 @@ class RoIExtractor(BaseModule):
 
         Args:
             feats: Feature maps (B, C, H_i, W_i), at least ``num_inputs`` of them, fine to coarse.
-            rois: (n, 5) image index and xyxy in pixels.
+            rois: (n, 5) image index and xyxy in pixels, or (n, 6) rotated boxes.
             roi_scale_factor: Grow regions about their center by this factor; their level stays.
 
         Returns:

@@ -4,7 +4,8 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.backbones.resnet import ResNet, build_stage
+from mmdetlike.models.backbones.res_layer import build_stage
+from mmdetlike.models.backbones.resnet import ResNet
 from mmdetlike.models.backbones.staged import batch_norms_to_eval, weight_init
 from mmdetlike.registry import MODELS
 

@@ -1,0 +1,100 @@
+"""Detect objects in millions of pictures, on this machine or a Ray cluster, into Parquet files.
+
+A run that was stopped, in whatever way, goes on where it was when the same command is given again.
+
+Examples:
+    mmdetlike batch-predict CONFIG.py --weights CHECKPOINT.pth --input pictures/ --output found/
+    mmdetlike batch-predict CHECKPOINT.pth --input 'shards/*.parquet' --output /shared/found --ray auto --workers 16
+"""
+
+import argparse
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from mmdetlike.cli.predict import model_and_weights
+from mmdetlike.utils.command import OPTIMIZATIONS, make_parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument('model', help='config file, name of a shipped config, or a checkpoint that holds its config')
+    parser.add_argument('--weights', help='checkpoint file or URL')
+    parser.add_argument(
+        '--input', required=True, help='folder, glob pattern (in quotes), COCO JSON or Parquet file(s) of pictures'
+    )
+    parser.add_argument('--output', required=True, help='folder for the results, which all machines must see')
+    parser.add_argument('--data-root', help='folder that paths in a COCO or Parquet file are relative to')
+    parser.add_argument('--ray', metavar='ADDRESS', help="address of a Ray cluster, or 'auto' (default: this machine)")
+    parser.add_argument('--workers', type=int, help='detectors at a time (default: one for each GPU, else one)')
+    parser.add_argument('--gpus-per-worker', type=float, help='GPUs of each (default: one where there are any)')
+    parser.add_argument('--threads', type=int, help='threads of each worker (default: the cores shared out)')
+    parser.add_argument('--shard-size', type=int, default=512, help='pictures of one result file')
+    parser.add_argument('--batch-size', type=int, default=1, help='pictures that go through the model at once')
+    parser.add_argument('--score-thr', type=float, default=0.05, help='leave out predictions that score less')
+    parser.add_argument('--optimize', choices=OPTIMIZATIONS, help='make the model fast, see `mmdetlike predict --help`')
+    parser.add_argument('--overwrite', action='store_true', help='remove the results of another run in the folder')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read a checkpoint that holds more than tensors and plain data; this runs code of its author',
+    )
+    args = parser.parse_args(argv)
+    for name in ('workers', 'threads', 'shard_size', 'batch_size'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f'--{name.replace("_", "-")} must be positive, got {value}')
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Detect, shard by shard."""
+    args = parse_args(argv)
+    model, weights = model_and_weights(args)
+    from mmdetlike.apis.batch import Shards, list_pictures, run_job
+
+    pictures = list_pictures(args.input, args.data_root)
+    settings = dict(model=_digest(model), weights=_digest(weights), score_thr=args.score_thr, optimize=args.optimize)
+    shards = Shards(args.output, pictures, args.shard_size, settings)
+    todo = shards.start(args.overwrite)
+    print(f'{len(pictures)} pictures in {len(shards)} shards, {len(shards) - len(todo)} of which are done', flush=True)
+    start = time.perf_counter()
+    count = run_job(_job(args, model, weights), shards, todo, args.ray) if todo else 0
+    seconds = time.perf_counter() - start
+    broken = shards.finish()
+    print(f'{count} pictures in {seconds:.0f} s; results in {shards.folder}, {broken} broken pictures in broken.jsonl')
+
+
+def _job(args: argparse.Namespace, model: str | None, weights: str | None):
+    """What the workers do; by default one of them has each GPU of this machine, or all cores."""
+    import torch
+
+    from mmdetlike.apis.batch import Job
+
+    gpus = torch.cuda.device_count()
+    workers = args.workers or max(1, gpus)
+    return Job(
+        model=_absolute(model),
+        weights=_absolute(weights),
+        optimize=args.optimize,
+        trust_checkpoint=args.trust_checkpoint,
+        batch_size=args.batch_size,
+        score_thr=args.score_thr,
+        workers=workers,
+        threads=args.threads or max(1, (os.cpu_count() or 1) // workers),
+        gpus=min(1, gpus) if args.gpus_per_worker is None else args.gpus_per_worker,
+    )
+
+
+def _absolute(path: str | None) -> str | None:
+    """A file by a path that holds in any folder, for workers may run elsewhere; an address as it is."""
+    return str(Path(path).absolute()) if path is not None and Path(path).is_file() else path
+
+
+def _digest(path: str | None) -> str | None:
+    """A short text that differs where the content of a file does; of an address, the address."""
+    if path is None or not Path(path).is_file():
+        return path
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
