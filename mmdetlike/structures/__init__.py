@@ -14,6 +14,7 @@ from mmdetlike.structures.keypoints import Keypoints, heatmaps_to_keypoints
 from mmdetlike.structures.mask import BaseInstanceMasks, BitmapMasks, PolygonMasks, ROIMasks
 from mmdetlike.structures.track_data_sample import OptTrackSampleList, TrackDataSample, TrackSampleList
 from mmdetlike.structures.warp import Warp, map_back, project_boxes
+from mmdetlike.structures.warp_list import WarpList
 
 __all__ = [
     'BaseBoxes',
@@ -32,6 +33,7 @@ __all__ = [
     'TrackDataSample',
     'TrackSampleList',
     'Warp',
+    'WarpList',
     'bbox_overlaps',
     'get_box_tensor',
     'heatmaps_to_keypoints',

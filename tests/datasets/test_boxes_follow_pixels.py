@@ -105,6 +105,7 @@ OTHERS = {
     *('LoadEmptyAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'LoadImageFromWebcam', 'LoadProposals'),
     *('LoadMultiChannelImageFromFiles', 'LoadPanopticAnnotations', 'LoadTrackAnnotations', 'PackDetInputs'),
     *('PackTrackInputs', 'TestTimeAug', 'ToTensor', 'TransformBroadcaster', 'Transpose', 'UniformRefFrameSample'),
+    'RecordWarps',
     'SegRescale',  # a label map may be smaller than its picture
     'InstaBoost',  # works on records; see test_transforms_more.py
 }

@@ -58,6 +58,7 @@ OURS = {
     'RandomLighting',
     'RandomRotation',
     'RandomSaturation',
+    'RecordWarps',
     'RegisteredDataset',
     'RepeatFactorSampler',
     'ReportHook',

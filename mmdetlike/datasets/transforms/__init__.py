@@ -58,6 +58,7 @@ from mmdetlike.datasets.transforms.plain import (
     Transpose,
 )
 from mmdetlike.datasets.transforms.policies import AutoAugment, RandAugment
+from mmdetlike.datasets.transforms.record_warps import RecordWarps
 from mmdetlike.datasets.transforms.resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize, SegRescale
 from mmdetlike.datasets.transforms.resize_edges import CenterCrop, FixScaleResize, ResizeShortestEdge
 from mmdetlike.datasets.transforms.slant import GeomTransform, Rotate, ShearX, ShearY, TranslateX, TranslateY
@@ -142,6 +143,7 @@ __all__ = [
     'RandomRotation',
     'RandomSaturation',
     'RandomShift',
+    'RecordWarps',
     'Resize',
     'ResizeShortestEdge',
     'Rotate',

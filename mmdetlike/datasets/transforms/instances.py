@@ -133,6 +133,8 @@ def apply_warp(results: dict, warp: Warp, edge: Edge, keeps: Callable[[BaseBoxes
     for boxes, fields in (('gt_bboxes', INSTANCE_FIELDS), ('proposals', PROPOSAL_FIELDS)):
         if results.get(boxes) is not None:
             _treat_edge(results, boxes, fields, warp, edge, keeps)
+    if 'warps' in results:  # see RecordWarps
+        results['warps'] = results['warps'] + [warp]
     results['img_shape'] = warp.size
     results['homography_matrix'] = warp.matrix @ results.get('homography_matrix', np.eye(3))
 

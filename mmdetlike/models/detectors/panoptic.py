@@ -24,6 +24,7 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         panoptic_fusion_head: Masks and classes -> segments; ``test_cfg.panoptic`` is for it.
         roi_head, rpn_head, train_cfg, test_cfg: As of ``TwoStageDetector``.
         backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
+        instance_loss_weight: Factor of all losses of instances, those of proposals included.
 
     Raises:
         ConfigError: ``roi_head`` has no ``mask_head``.
@@ -42,6 +43,7 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
+        instance_loss_weight: float = 1.0,
     ) -> None:
         super().__init__(
             roi_head=roi_head,
@@ -55,13 +57,23 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         )
         if not self.roi_head.with_mask:
             raise ConfigError(f'{type(self).__name__} fuses masks, but roi_head has no mask_head')
+        self.instance_loss_weight = instance_loss_weight
         self.semantic_head = MODELS.build(semantic_head)
         fusion = dict(panoptic_fusion_head, test_cfg=self.test_cfg.get('panoptic'))
         self.panoptic_fusion_head = MODELS.build(fusion)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
         losses = super().loss_of_maps(x, samples)
+        if self.instance_loss_weight != 1:
+            losses = {name: self._weighted(name, loss) for name, loss in losses.items()}
         return {**losses, **self.semantic_head.loss(x, samples)}
+
+    def _weighted(self, name: str, loss: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+        if 'loss' not in name:  # what is only reported, as the accuracy
+            return loss
+        if isinstance(loss, Tensor):
+            return loss * self.instance_loss_weight
+        return [part * self.instance_loss_weight for part in loss]
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
         instances = super().predict_of_maps(x, samples, rescale)
