@@ -152,9 +152,7 @@ def test_a_shard_has_what_the_inferencer_finds_and_broken_pictures_beside_it(tmp
     found += list_pictures(table)
     shards = Shards(tmp_path / 'out', found, 10, {})
     shards.start()
-    predictor = ShardPredictor(
-        Job(CONFIG, weights, score_thr=0.5, threads=torch.get_num_threads()), str(shards.folder)
-    )
+    predictor = ShardPredictor(Job(CONFIG, weights, score_thr=0.5, threads=torch.get_num_threads()), str(shards.folder))
     predictor.predict_shard(0, shards.pictures_of(0))
     assert shards.finish() == 3
     broken = [json.loads(line) for line in (shards.folder / 'broken.jsonl').read_text().splitlines()]
