@@ -377,3 +377,11 @@ def test_masks_and_boxes_are_left_out_each_for_its_own_numbers(tmp_path, message
     boxes = json.loads((tmp_path / 'found.bbox.json').read_text())
     assert [row['bbox'] for row in boxes] == [[100, 100, 40, 60]]
     assert len(json.loads((tmp_path / 'found.segm.json').read_text())) == 1
+
+
+def test_many_classes_are_evaluated_in_groups_with_equal_numbers(monkeypatch):
+    samples = shapes_samples()
+    together = evaluate(samples, classwise=True)
+    monkeypatch.setattr('mmdetlike.evaluation.functional.coco_eval.MAX_PAIRS', 1)
+    monkeypatch.setattr('mmdetlike.evaluation.functional.coco_eval.GROUP', 2)
+    assert evaluate(samples, classwise=True) == pytest.approx(together, abs=1e-12)

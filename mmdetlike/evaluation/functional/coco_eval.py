@@ -30,6 +30,7 @@ def default_detections(kind: str) -> int:
 
 COCO_OVERLAPS = np.linspace(0.5, 0.95, 10)
 MAX_PAIRS = 1_000_000  # of images and categories, evaluated at once; COCO has 400,000
+GROUP = 16  # categories evaluated at once where there are more: they occur in a small part of the images
 
 
 class CocoScores:
@@ -76,8 +77,17 @@ class CocoScores:
 
     def _groups(self, category_ids: list[int]) -> list[list[int]]:
         """Categories to be evaluated together: the evaluator keeps a list for each pair of image and category."""
-        size = max(MAX_PAIRS // max(len(self._truth.imgs), 1), 1)
+        is_small = len(category_ids) * len(self._truth.imgs) <= MAX_PAIRS
+        size = max(len(category_ids), 1) if is_small else GROUP
         return [category_ids[start : start + size] for start in range(0, len(category_ids), size)] or [[]]
+
+    def _images_of(self, category_ids: list[int]) -> list:
+        """Images in which something of these categories is annotated or found; others make no difference."""
+        images: set = set()
+        for index in (self._truth, self._detections):
+            for category in category_ids:
+                images.update(index.cat_img_map.get(category, ()))
+        return sorted(images)
 
     def _scores(self, category_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Precision (IoU, category, area) over all recalls and recall (IoU, category, area, max detections)."""
@@ -86,6 +96,8 @@ class CocoScores:
         params = evaluator.params
         params.useCats = int(not self._class_agnostic)
         params.catIds = category_ids
+        if len(category_ids) < len(self.categories):
+            params.imgIds = self._images_of(category_ids)
         params.iouThrs = self._iou_thrs
         params.maxDets = self._max_detections
         if self._kind == 'keypoints':
