@@ -380,8 +380,9 @@ def test_masks_and_boxes_are_left_out_each_for_its_own_numbers(tmp_path, message
 
 
 def test_many_classes_are_evaluated_in_groups_with_equal_numbers(monkeypatch):
-    samples = shapes_samples()
-    together = evaluate(samples, classwise=True)
+    dataset, samples = shapes_samples()
+    arguments = dict(classes=dataset.metainfo['classes'], classwise=True, metric=['bbox', 'segm', 'proposal'])
+    together = evaluate(samples, **arguments)
     monkeypatch.setattr('mmdetlike.evaluation.functional.coco_eval.MAX_PAIRS', 1)
     monkeypatch.setattr('mmdetlike.evaluation.functional.coco_eval.GROUP', 2)
-    assert evaluate(samples, classwise=True) == pytest.approx(together, abs=1e-12)
+    assert evaluate(samples, **arguments) == pytest.approx(together, abs=1e-12)
