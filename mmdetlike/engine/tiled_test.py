@@ -77,6 +77,8 @@ class TiledDetector(BaseModel):
         steps[-1].pop('meta_keys', None)  # what a dataset knows of a picture doesn't hold for its tiles
         self.steps = [TRANSFORMS.build(step) for step in [dict(type='LoadImageFromNDArray'), *steps]]
         self.tiling, self.tiles_at_once = Tiling(tile, overlap, merge), tiles_at_once
+        # checkpoints are of the detector within
+        self.register_load_state_dict_pre_hook(keys_of_module)
 
     def forward(self, inputs: list[Tensor], data_samples: list[DetDataSample] | None = None, mode: str = 'predict'):
         """Not used: a batch is one of tiles, which ``test_step`` makes."""
@@ -112,3 +114,10 @@ class TiledDetector(BaseModel):
         inputs = [entry['inputs'] for entry in batch]
         samples = [entry['data_samples'] for entry in batch]
         return list(self.module.test_step(dict(inputs=inputs, data_samples=samples)))
+
+
+def keys_of_module(model: TiledDetector, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
+    """Let a detector's checkpoint name the parameters of the one within a ``TiledDetector``."""
+    within = f'{prefix}module.'
+    for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(within)]:
+        state_dict[within + key.removeprefix(prefix)] = state_dict.pop(key)

@@ -47,3 +47,15 @@ def test_it_finds_what_the_inferencer_finds():
 def test_a_pipeline_that_cannot_be_split_is_named():
     with pytest.raises(ConfigError, match=r'needs a test pipeline from a Load... to PackDetInputs, got Resize'):
         split_pipeline([dict(type='Resize')])
+
+
+def test_checkpoints_of_the_detector_are_loaded():
+    trained = tiny_detector()
+    model = TiledDetector(tiny_detector(), [dict(type='PackDetInputs')], tile=64)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0)
+    model.load_state_dict(trained.state_dict())
+    for name, value in trained.state_dict().items():
+        assert torch.equal(model.module.state_dict()[name], value)
+    model.load_state_dict(model.state_dict())
