@@ -89,10 +89,11 @@ def _flatten_parts(values, kind: type, keys: tuple | None = None, constant=None)
 class TracingAdapter(nn.Module):
     """A model whose inputs and outputs are flat tuples of tensors, as Detectron2's ``TracingAdapter``.
 
-    Example:
-        >>> adapter = TracingAdapter(model, images, lambda model, images: model.detect(images))
-        >>> traced = torch.jit.trace(adapter, adapter.flattened_inputs)
-        >>> found = adapter.outputs_schema(traced(images))
+    Examples:
+        >>> adapter = TracingAdapter(nn.ReLU(), torch.tensor([-1.0, 2.0]), lambda model, x: dict(positive=model(x)))
+        >>> tensors = adapter(*adapter.flattened_inputs)
+        >>> adapter.outputs_schema(tensors)
+        {'positive': tensor([0., 2.])}
 
     TorchScript (``torch.jit``) is deprecated: new programs are better made by ``mmdetlike.export.deploy``.
 

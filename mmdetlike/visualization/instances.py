@@ -63,7 +63,7 @@ class Instances:
         """Return those whose masks have ``least`` pixels or more; all where there are no masks."""
         if self.masks is None or least <= 0:
             return self
-        return self[np.flatnonzero(self.masks.sum((1, 2)) >= least)]
+        return self[np.flatnonzero([np.count_nonzero(mask) >= least for mask in self.masks])]
 
     def rescale(self, width: int, height: int, scale: tuple[float, float]) -> 'Instances':
         """Return the instances on an image that was resized to (``width``, ``height``) by ``scale`` (x, y)."""

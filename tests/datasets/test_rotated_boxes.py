@@ -183,16 +183,22 @@ def built(name, **settings):
     return TRANSFORMS.build(dict(type=name, **settings))
 
 
+def with_classes(transform):
+    return lambda results: transform(dict(results, gt_seg_map=np.zeros(SIZE, np.uint8)))
+
+
 # how to make the registered transforms that need arguments; the others are made without any
 STEPS = dict(
     CachedMixUp=lambda: mixed('CachedMixUp', img_scale=(80, 60)),
     CachedMosaic=lambda: mixed('CachedMosaic', img_scale=(80, 60)),
+    CategoryAreaCrop=lambda: with_classes(built('CategoryAreaCrop', crop_size=(60, 50), allow_negative_crop=True)),
     CenterCrop=lambda: built('CenterCrop', crop_size=(60, 50)),
     Compose=lambda: built('Compose', transforms=[dict(type='RandomFlip', prob=1.0)]),
     ConvertBoxType=lambda: built('ConvertBoxType', box_type_mapping=dict(gt_bboxes='rbox')),
     CopyPaste=lambda: lambda results: CopyPaste().mix(results, [sample()]),
     CutOut=lambda: built('CutOut', n_holes=2, cutout_shape=(5, 5)),
     Expand=lambda: built('Expand', prob=1.0),
+    FixedSizeCrop=lambda: built('FixedSizeCrop', crop_size=(60, 50)),
     FixScaleResize=lambda: built('FixScaleResize', scale=(100, 90), keep_ratio=True),
     FixShapeResize=lambda: built('FixShapeResize', width=100, height=90, keep_ratio=True),
     MixUp=lambda: mixed('MixUp', img_scale=(80, 60)),
@@ -201,6 +207,12 @@ STEPS = dict(
     Pad=lambda: built('Pad', size_divisor=32),
     ProposalBroadcaster=lambda: built('ProposalBroadcaster', transforms=[dict(type='RandomFlip', prob=1.0)]),
     RandAugment=lambda: built('RandAugment', aug_space=[[dict(type='RandomFlip', prob=1.0)]], aug_num=1),
+    RandomBrightness=lambda: built('RandomBrightness', intensity_min=0.5, intensity_max=1.5),
+    RandomContrast=lambda: built('RandomContrast', intensity_min=0.5, intensity_max=1.5),
+    RandomExtent=lambda: built('RandomExtent', scale_range=(0.8, 1.2), shift_range=(0.1, 0.1)),
+    RandomLighting=lambda: built('RandomLighting', scale=0.5),
+    RandomRotation=lambda: built('RandomRotation', angle=(-30, 30)),
+    RandomSaturation=lambda: built('RandomSaturation', intensity_min=0.5, intensity_max=1.5),
     RandomApply=lambda: built('RandomApply', transforms=[dict(type='RandomFlip', prob=1.0)]),
     RandomCenterCropPad=lambda: built('RandomCenterCropPad', crop_size=(60, 60)),
     RandomChoice=lambda: built('RandomChoice', transforms=[[dict(type='RandomFlip', prob=1.0)]]),

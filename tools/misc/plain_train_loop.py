@@ -6,14 +6,13 @@ It builds model, data and optimizer from a config; what else the Runner does (va
 several processes, mixed precision, schedules) is left out.
 """
 
-import argparse
-
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
 from mmdetlike.registry import MODELS
 from mmdetlike.utils import register_all_modules
+from mmdetlike.utils.command import make_parser, run_tool
 from mmdetlike.utils.config import load_config
 
 
@@ -55,7 +54,7 @@ def train(config: str, iterations: int, out: str | None = None, options: dict | 
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__.splitlines()[0])
     parser.add_argument('config')
     parser.add_argument('--iterations', type=int, default=100)
     parser.add_argument('--out', help='file of the weights')
@@ -64,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

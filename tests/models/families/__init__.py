@@ -25,9 +25,9 @@ from . import (  # noqa: F401  enter their families
     regions,
     two_stage,
 )
-from .common import ABSTRACT, FAMILIES, NUM_STUFF, PAIRS, PANOPTIC
+from .common import ABSTRACT, FAMILIES, NUM_STUFF, PAIRS, PANOPTIC, WITHOUT_OBJECTS
 
-__all__ = ['ABSTRACT', 'FAMILIES', 'NUM_STUFF', 'PAIRS', 'PANOPTIC', 'build']
+__all__ = ['ABSTRACT', 'FAMILIES', 'NUM_STUFF', 'PAIRS', 'PANOPTIC', 'WITHOUT_OBJECTS', 'build']
 
 
 @functools.cache

@@ -11,6 +11,8 @@ PANOPTIC = {'panoptic_fpn', 'maskformer', 'mask2former_panoptic'}
 ABSTRACT = {'SingleStageInstanceSegmentor', 'TwoStageDetector', 'TwoStagePanopticSegmentor'}
 # pairs of a detector of some family with itself, trained on branches: see detectors/test_semi.py
 PAIRS = {'SemiBaseDetector', 'SoftTeacher'}
+# they find no objects: see detectors/test_semantic.py
+WITHOUT_OBJECTS = {'SemanticSegmentor'}
 NUM_STUFF = 2
 WIDTH = 8
 STRIDES = [8, 16, 32]

@@ -31,6 +31,7 @@ class DeltaXYWHTurnBBoxCoder(BaseBBoxCoder):
     """
 
     encode_size = 5
+    prior_dim = geometry.ROTATED
     box_dim = geometry.ROTATED
 
     def __init__(self, target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0)) -> None:
