@@ -1,15 +1,21 @@
 """Detectors of Detectron2 and torchvision, from their own configs and checkpoints."""
 
+import functools
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from mmdetlike.apis.configs import as_config
 from mmdetlike.compat import detectron2, torchvision
 from mmdetlike.errors import CheckpointError
+from mmdetlike.registry import MODELS
 from mmdetlike.utils.checkpoint import read_weights
+from mmdetlike.utils.setup_env import register_all_modules
 
 
 @dataclass
@@ -56,3 +62,48 @@ def foreign_detector(config: object) -> ForeignDetector | None:
         whole = detectron2.whole_config(detectron2.read_config(config))
         return ForeignDetector(Config(whole), detectron2.convert_state_dict)
     return None
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory:
+    """Where translations are kept until Python ends."""
+    return tempfile.TemporaryDirectory(prefix='mmdetlike_')
+
+
+def translated_config(config: str | Path) -> Path | None:
+    """A file with our config of another toolbox's detector, named like it; None for configs of ours.
+
+    Raises:
+        ConfigError: A setting has no counterpart here.
+    """
+    foreign = foreign_detector(config)
+    if foreign is None:
+        return None
+    # what follows the question mark are arguments of torchvision's function
+    stem = Path(str(config).partition('?')[0]).stem
+    path = Path(_folder().name, f'{stem}.py')
+    foreign.config.dump(path)
+    return path
+
+
+def translated_checkpoint(checkpoint: str | Path, config: str | Path) -> str:
+    """A file with the weights of a checkpoint under our names; the checkpoint itself where it has them already.
+
+    Args:
+        checkpoint: File or URL.
+        config: What the checkpoint is of, as of ``foreign_detector``.
+
+    Raises:
+        CheckpointError: It can't be read.
+    """
+    foreign = foreign_detector(config)
+    if foreign is None:
+        return str(checkpoint)
+    register_all_modules()
+    model = MODELS.build(as_config(foreign.config).model)
+    loaded = foreign.read(checkpoint, model, trust=False)
+    if set(loaded) != {'state_dict'}:  # a training of ours wrote it, with its state
+        return str(checkpoint)
+    path = Path(_folder().name, f'{Path(checkpoint).stem}.pth')
+    torch.save(dict(loaded, meta={}), path)
+    return str(path)

@@ -17,7 +17,17 @@ from torch import nn
 from tqdm import tqdm
 
 from mmdetlike.apis.configs import as_config, config_in_checkpoint
-from mmdetlike.apis.detector import build_model, check_device, fill, make_ready, optimized, read_weights, set_palette
+from mmdetlike.apis.detector import (
+    build_model,
+    check_device,
+    fill,
+    init_detector,
+    make_ready,
+    optimized,
+    read_weights,
+    set_palette,
+)
+from mmdetlike.apis.foreign import foreign_detector
 from mmdetlike.apis.images import Image, check_channel_order, describe
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
 from mmdetlike.apis.pipeline import build_pipeline
@@ -33,6 +43,7 @@ from mmdetlike.utils.outputs import is_url
 from mmdetlike.utils.published import look_up, published_config
 
 _LISTED = 20  # unreadable inputs to name at the end
+UNTRAINED = 'no weights were given: the detector is untrained, its predictions are random'
 _counter = itertools.count()  # mmengine keeps one visualizer for each name: each inferencer needs a name of its own
 # A visualizer keeps what it has drawn until it is fetched; its own lock could be neither copied nor sent to a process.
 _drawing = threading.Lock()
@@ -113,6 +124,12 @@ class DetInferencer:
             self.model = _ready(model, weights, device, palette)
             if optimize is not None:
                 optimized(self.model, optimize)
+        elif foreign_detector(model) is not None:
+            if weights is None:
+                warnings.warn(UNTRAINED, stacklevel=2)
+            self.model = init_detector(
+                model, weights, palette, device, trust_checkpoint=trust_checkpoint, optimize=optimize
+            )
         else:
             device = check_device(device, optimize)
             weights = weights if weights is not None else _published_weights(model)
@@ -323,7 +340,7 @@ def _config_of(model, loaded: dict, weights, scope: str) -> Config:
 def _model_with_weights(cfg: Config, loaded: dict, weights) -> nn.Module:
     model = build_model(cfg)
     if weights is None:
-        warnings.warn('no weights were given: the detector is untrained, its predictions are random', stacklevel=4)
+        warnings.warn(UNTRAINED, stacklevel=4)
     else:
         fill(model, loaded, str(weights))
     return model

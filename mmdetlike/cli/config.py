@@ -11,9 +11,10 @@ Examples:
 import argparse
 from pathlib import Path
 
+from mmdetlike.cli.foreign import config_file
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import make_parser, user_path
-from mmdetlike.utils.config_files import SUFFIXES, config_folders, find_config, shipped_configs
+from mmdetlike.utils.config_files import SUFFIXES, config_folders, shipped_configs
 from mmdetlike.utils.options import add_options
 
 
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
 
         print(describe(args.type))
     else:
-        args.config = find_config(args.config)
+        args.config = config_file(args.config)
         print_config(args)
 
 

@@ -7,6 +7,7 @@ Examples:
 
 import argparse
 
+from mmdetlike.cli.foreign import is_foreign
 from mmdetlike.utils.checkpoint_files import check_is_file
 from mmdetlike.utils.command import OPTIMIZATIONS, make_parser, user_path
 from mmdetlike.utils.config_files import find_config
@@ -53,7 +54,7 @@ def model_and_weights(args: argparse.Namespace) -> tuple[str | None, str | None]
     model, weights = args.model, args.weights
     if model.endswith(CHECKPOINT_SUFFIXES) and weights is None:
         model, weights = None, model
-    if model is not None:
+    if model is not None and not is_foreign(model):
         model = find_config(model)
     if weights is not None:
         check_is_file(weights)

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmdetlike.cli.foreign import checkpoint_file, config_file
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint_files import check_is_file
 from mmdetlike.utils.command import OPTIMIZATIONS, add_run_options, prepare_environment, quick_imports, say_start
-from mmdetlike.utils.config_files import find_config
 
 OF_TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr')
 
@@ -128,8 +128,10 @@ def _checked_file(out: str) -> str:
 def main(argv=None) -> None:
     """Test."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    given = args.config
+    args.config = config_file(given)
     check_is_file(args.checkpoint)
+    args.checkpoint = checkpoint_file(args.checkpoint, given)
     prepare_environment(args)
     say_start(f'testing {args.checkpoint} by {args.config}')
     with quick_imports():

@@ -3,10 +3,10 @@
 import argparse
 import time
 
+from mmdetlike.cli.foreign import checkpoint_file, config_file
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint_files import check_is_file
 from mmdetlike.utils.command import add_run_options, prepare_environment, quick_imports, say_start
-from mmdetlike.utils.config_files import find_config
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -59,7 +59,8 @@ def resolve(args: argparse.Namespace):
 def main(argv=None) -> None:
     """Train."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    given = args.config
+    args.config = config_file(given)
     if args.resume not in (None, 'auto'):
         check_is_file(args.resume)
     prepare_environment(args)
@@ -73,6 +74,7 @@ def main(argv=None) -> None:
 
     with trust_checkpoints(args.trust_checkpoint):
         cfg = resolve(args)
-        check_readable(cfg.get('load_from'))
+        cfg.load_from = checkpoint_file(cfg.get('load_from'), given)
+        check_readable(cfg.load_from)
         with stoppable(lambda: saved_training(cfg, start)):
             launch(cfg, 'train')
