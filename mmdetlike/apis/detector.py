@@ -15,7 +15,7 @@ from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.apis.tta import with_tta
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS, MODELS
-from mmdetlike.utils.checkpoint import fill, read_weights
+from mmdetlike.utils.checkpoint import load_weights, read_weights
 from mmdetlike.utils.config import located
 from mmdetlike.utils.published import find_published, published_config
 from mmdetlike.utils.settings import check_test_cfg
@@ -81,7 +81,7 @@ def init_detector(
     else:
         loaded = foreign.read(checkpoint, model, trust_checkpoint)
     if checkpoint is not None:
-        fill(model, loaded, str(checkpoint))
+        load_weights(model, loaded, str(checkpoint))
     model = make_ready(model, cfg, loaded, palette, device, optimize)
     return with_tta(model, tta) if tta or isinstance(tta, dict) else model
 

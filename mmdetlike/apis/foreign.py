@@ -31,7 +31,7 @@ class ForeignDetector:
     convert: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]]
 
     def read(self, checkpoint: str | Path, model: nn.Module, trust: bool) -> dict:
-        """What ``fill`` takes, of a checkpoint of the other toolbox or of ours.
+        """What ``load_weights`` takes, of a checkpoint of the other toolbox or of ours.
 
         Raises:
             CheckpointError: It can't be read.

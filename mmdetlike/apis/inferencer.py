@@ -20,8 +20,8 @@ from mmdetlike.apis.configs import as_config, config_in_checkpoint
 from mmdetlike.apis.detector import (
     build_model,
     check_device,
-    fill,
     init_detector,
+    load_weights,
     make_ready,
     optimized,
     read_weights,
@@ -342,7 +342,7 @@ def _model_with_weights(cfg: Config, loaded: dict, weights) -> nn.Module:
     if weights is None:
         warnings.warn(UNTRAINED, stacklevel=4)
     else:
-        fill(model, loaded, str(weights))
+        load_weights(model, loaded, str(weights))
     return model
 
 

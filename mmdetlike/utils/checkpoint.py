@@ -416,7 +416,7 @@ def read_weights(checkpoint: str | Path, trust: bool = False) -> dict:
     return loaded
 
 
-def fill(model: torch.nn.Module, checkpoint: dict, source: str) -> None:
+def load_weights(model: torch.nn.Module, checkpoint: dict, source: str) -> None:
     """Load all weights of a model.
 
     Raises:

@@ -13,7 +13,7 @@ from mmdetlike.apis import init_detector
 from mmdetlike.compat.openmmlab2 import translate, translate_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils import generation2
-from mmdetlike.utils.checkpoint import fill
+from mmdetlike.utils.checkpoint import load_weights
 from mmdetlike.utils.config import load_config
 from mmdetlike.utils.settings import check_settings, unread_options
 from tests.compat.zoo_2x import PAGE, build_parts, built, count, recorded, unlike_3x
@@ -288,5 +288,5 @@ def test_parameters_of_2x_are_loaded_by_their_old_names(name):
     state = model.state_dict()
     for old, new in OLD_NAMES[name].items():
         state[old] = torch.full_like(state.pop(new), 7.0)
-    fill(model, dict(state_dict=state), 'old.pth')
+    load_weights(model, dict(state_dict=state), 'old.pth')
     assert all((model.state_dict()[new] == 7).all() for new in OLD_NAMES[name].values())

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmdetlike.models.heads.dense import DenseTargets, FlatPredictions
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
-from mmdetlike.utils.checkpoint import fill, read_weights
+from mmdetlike.utils.checkpoint import load_weights, read_weights
 from mmdetlike.utils.config import load_config, require
 from mmdetlike.utils.config_files import find_config
 
@@ -53,7 +53,7 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
         if self.teacher_ckpt is None:
             print_log('the teacher has random weights: there is no teacher_ckpt', 'current', logging.WARNING)
             return
-        fill(self.teacher_model, read_weights(self.teacher_ckpt), f'teacher_ckpt {self.teacher_ckpt}')
+        load_weights(self.teacher_model, read_weights(self.teacher_ckpt), f'teacher_ckpt {self.teacher_ckpt}')
 
     def _apply(self, fn, recurse: bool = True):
         # what moves a module and changes its type, as .to() and .cuda() do
