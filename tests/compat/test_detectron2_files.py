@@ -14,6 +14,7 @@ from mmdetlike.compat.detectron2 import is_detectron2_config, read_config, read_
 from mmdetlike.compat.detectron2.lists import evaluate
 from mmdetlike.compat.detectron2.whole import untranslated_settings
 from mmdetlike.errors import CheckpointError, ConfigError
+from mmdetlike.registry import TRANSFORMS
 from tests.models.reference_tools import FOLDER, load, module
 
 BASE = """
@@ -76,6 +77,29 @@ def test_whole_config_has_the_schedule(config):
     assert whole['param_scheduler'][1]['milestones'] == [60000, 80000]
     assert whole['optim_wrapper']['optimizer']['lr'] == 0.01
     assert whole['train_dataloader']['dataset']['pipeline'][2]['scales'][0] == (1333, 640)
+
+
+@pytest.mark.parametrize(
+    ('name', 'dataset', 'metrics'),
+    [
+        (
+            'COCO-PanopticSegmentation__panoptic_fpn_R_50_1x',
+            'CocoPanopticDataset',
+            ['CocoPanopticMetric', 'CocoMetric'],
+        ),
+        ('Misc__semantic_R_50_FPN_1x', 'BaseSegDataset', ['SemSegMetric']),
+        ('COCO-Detection__retinanet_R_50_FPN_1x', 'CocoDataset', ['CocoMetric']),
+    ],
+)
+@pytest.mark.filterwarnings('ignore:not translated')
+def test_whole_config_reads_and_evaluates_what_the_model_learns(name, dataset, metrics):
+    whole = whole_config(load(f'd2__{name}', FOLDER / 'foreign')['cfg'])
+    assert whole['train_dataloader']['dataset']['type'] == whole['val_dataloader']['dataset']['type'] == dataset
+    evaluator = whole['val_evaluator']
+    assert [metric['type'] for metric in (evaluator if isinstance(evaluator, list) else [evaluator])] == metrics
+    for loader in ('train_dataloader', 'val_dataloader'):
+        for transform in whole[loader]['dataset']['pipeline']:
+            TRANSFORMS.build(transform)
 
 
 def test_settings_that_are_left_out_are_named(config):

@@ -3,8 +3,11 @@
 import warnings
 from collections.abc import Mapping
 
+from mmdetlike.datasets.coco_panoptic import CocoPanopticDataset
+
 from .model import model_config
 
+DATA_ROOT = 'data/coco/'
 # settings of training and testing that are not translated, with the value for which nothing is lost
 UNTRANSLATED = {
     'DATALOADER.SAMPLER_TRAIN': 'TrainingSampler',
@@ -121,6 +124,10 @@ def _schedule(solver: Mapping) -> list[dict]:
 
 def _loading(cfg: Mapping) -> dict:
     model = cfg['MODEL']
+    if model['META_ARCHITECTURE'] == 'PanopticFPN':
+        return dict(type='LoadPanopticAnnotations')
+    if model['META_ARCHITECTURE'] == 'SemanticSegmentor':
+        return dict(type='LoadAnnotations', with_bbox=False, with_seg=True)
     extra = dict(with_mask=True) if model['MASK_ON'] else {}
     if model['KEYPOINT_ON']:
         extra['with_keypoints'] = True
@@ -170,11 +177,27 @@ def predicting_pipeline(scale: tuple[int, int], loading: dict | None = None) -> 
 
 
 def _dataset(cfg: Mapping, part: str) -> dict:
-    prefix = 'person_keypoints' if cfg['MODEL']['KEYPOINT_ON'] else 'instances'
+    architecture = cfg['MODEL']['META_ARCHITECTURE']
+    if architecture == 'PanopticFPN':
+        return dict(
+            type='CocoPanopticDataset',
+            data_root=DATA_ROOT,
+            ann_file=f'annotations/panoptic_{part}2017.json',
+            data_prefix=dict(img=f'{part}2017/', seg=f'annotations/panoptic_{part}2017/'),
+        )
+    if architecture == 'SemanticSegmentor':
+        # the label maps that Detectron2's script makes of panoptic ones, in which all things are class 0
+        folders = dict(img_path=f'{part}2017/', seg_map_path=f'panoptic_stuff_{part}2017/')
+        return dict(
+            type='BaseSegDataset',
+            data_root=DATA_ROOT,
+            data_prefix=folders,
+            metainfo=dict(classes=('things', *CocoPanopticDataset.METAINFO['stuff_classes'])),
+        )
     dataset = dict(
         type='CocoDataset',
-        data_root='data/coco/',
-        ann_file=f'annotations/{prefix}_{part}2017.json',
+        data_root=DATA_ROOT,
+        ann_file=_instances_file(cfg, part),
         data_prefix=dict(img=f'{part}2017/'),
     )
     if cfg['MODEL']['KEYPOINT_ON']:
@@ -182,7 +205,21 @@ def _dataset(cfg: Mapping, part: str) -> dict:
     return dataset
 
 
-def _evaluator(cfg: Mapping) -> dict:
+def _instances_file(cfg: Mapping, part: str) -> str:
+    kind = 'person_keypoints' if cfg['MODEL']['KEYPOINT_ON'] else 'instances'
+    return f'annotations/{kind}_{part}2017.json'
+
+
+def _evaluator(cfg: Mapping) -> dict | list[dict]:
     model = cfg['MODEL']
+    if model['META_ARCHITECTURE'] == 'SemanticSegmentor':
+        return dict(type='SemSegMetric')
     metrics = ['bbox', *(['segm'] if model['MASK_ON'] else []), *(['keypoints'] if model['KEYPOINT_ON'] else [])]
-    return dict(type='CocoMetric', metric=metrics)
+    of_instances = dict(type='CocoMetric', metric=metrics, ann_file=DATA_ROOT + _instances_file(cfg, 'val'))
+    if model['META_ARCHITECTURE'] != 'PanopticFPN':
+        return of_instances
+    panoptic = 'annotations/panoptic_val2017'
+    segments = dict(
+        type='CocoPanopticMetric', ann_file=f'{DATA_ROOT}{panoptic}.json', seg_prefix=f'{DATA_ROOT}{panoptic}/'
+    )
+    return [segments, of_instances]
