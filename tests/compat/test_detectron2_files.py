@@ -104,6 +104,9 @@ def test_whole_config_reads_and_evaluates_what_the_model_learns(name, dataset, m
 
 def test_settings_that_are_left_out_are_named(config):
     cfg = read_config(config)
+    (weights,) = untranslated_settings(cfg)
+    assert weights.startswith("MODEL.WEIGHTS='detectron2://ImageNetPretrained/MSRA/R-50.pkl'")
+    cfg['MODEL']['WEIGHTS'] = ''
     assert untranslated_settings(cfg) == []
     cfg['SOLVER']['LR_SCHEDULER_NAME'] = 'WarmupCosineLR'
     cfg['SOLVER']['CLIP_GRADIENTS']['ENABLED'] = True

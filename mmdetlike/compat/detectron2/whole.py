@@ -35,6 +35,8 @@ def untranslated_settings(cfg: Mapping) -> list[str]:
     clipping = cfg['SOLVER'].get('CLIP_GRADIENTS') or {}
     if clipping.get('ENABLED') and clipping['CLIP_TYPE'] != CLIPPED_ALIKE:
         told.append(f'SOLVER.CLIP_GRADIENTS.CLIP_TYPE={clipping["CLIP_TYPE"]!r}')
+    if weights := cfg['MODEL'].get('WEIGHTS'):
+        told.append(f'MODEL.WEIGHTS={weights!r} (a training starts from random weights, or from load_from)')
     names = [*cfg['DATASETS']['TRAIN'], *cfg['DATASETS']['TEST']]
     if not all('coco_2017' in name for name in names):
         told.append(f'DATASETS={", ".join(names)} (data is looked for below data/coco)')
