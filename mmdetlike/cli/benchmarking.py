@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mmdetlike.apis.detector import build_model, check_device
 from mmdetlike.errors import ConfigError
-from mmdetlike.utils.checkpoint import fill, read_weights
+from mmdetlike.utils.checkpoint import load_weights, read_weights
 from mmdetlike.utils.config import load_config, located, require
 from mmdetlike.utils.run_config import warn_of_unread_settings
 
@@ -53,7 +53,7 @@ def _model(cfg: Config, checkpoint: str | None, device: torch.device) -> nn.Modu
         print('no checkpoint: the number of objects, on which the time depends, is that of random weights')
     model = build_model(cfg)
     if checkpoint is not None:
-        fill(model, read_weights(checkpoint), checkpoint)
+        load_weights(model, read_weights(checkpoint), checkpoint)
     return model.to(device).eval()
 
 

@@ -15,7 +15,7 @@ from mmdetlike.apis.complexity import Complexity, blank_batch, measure, with_all
 from mmdetlike.apis.detector import build_model
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS
-from mmdetlike.utils.checkpoint import fill, read_weights
+from mmdetlike.utils.checkpoint import load_weights, read_weights
 from mmdetlike.utils.config import load_config, located, require
 from mmdetlike.utils.run_config import warn_of_unread_settings
 
@@ -79,7 +79,7 @@ def _of_data(cfg, args: argparse.Namespace) -> list[Complexity]:
         print('no --checkpoint: the number of objects is that of random weights')
     model = build_model(cfg).eval()
     if args.checkpoint is not None:
-        fill(model, read_weights(args.checkpoint), args.checkpoint)
+        load_weights(model, read_weights(args.checkpoint), args.checkpoint)
     with located(cfg):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
     if len(dataset) == 0:
