@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -81,7 +82,7 @@ class Shards:
         """Remove what a run wrote, and nothing else: without a plan it is none of ours."""
         if not (self.folder / PLAN).exists():
             return
-        for path in [*self.folder.glob('part-*'), self.folder / BROKEN]:
+        for path in [*self.folder.glob('part-*'), *self.folder.glob('.part-*'), self.folder / BROKEN]:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / 'broken', ignore_errors=True)
         (self.folder / PLAN).unlink()
@@ -113,9 +114,13 @@ def digest_of(pictures: Sequence[Picture]) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or absent, also if the process is killed."""
+    """Write a file so that it is whole or absent, also if the process is killed or the machine goes down."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # two processes may do the same shard for a moment, when a cluster takes one of them for dead
-    unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    unfinished.write_bytes(content)
+    # two workers may do the same shard for a moment, when a cluster takes one of them for dead: on two machines even
+    # their process numbers may be equal. Readers of folders pass over names that begin with a dot
+    unfinished = path.with_name(f'.{path.name}.{socket.gethostname()}.{os.getpid()}.tmp')
+    with open(unfinished, 'wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(unfinished, path)
