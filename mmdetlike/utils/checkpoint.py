@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -31,6 +30,7 @@ from mmdetlike.errors import CheckpointError
 from mmdetlike.utils.checkpoint_files import check_is_file
 from mmdetlike.utils.download import download
 from mmdetlike.utils.plain import harmless_globals, plain_state
+from mmdetlike.utils.whole_files import whole_file
 
 TRUST_VARIABLE = 'MMDETLIKE_TRUST_CHECKPOINT'
 ZIP_MAGIC = b'PK\x03\x04'
@@ -181,26 +181,17 @@ class AtomicLocalBackend(LocalBackend):
                 ``read_checkpoint`` refuses; what stood there before is untouched.
         """
         path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
         try:
-            with os.fdopen(handle, 'wb') as file:
+            with whole_file(path) as file:
                 file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            if obj.startswith(ZIP_MAGIC) and b'/data.pkl' in obj[:ZIP_HEADER]:
-                _check_written(temporary, path)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-            _sync_directory(path.parent)
+                if obj.startswith(ZIP_MAGIC) and b'/data.pkl' in obj[:ZIP_HEADER]:
+                    file.flush()
+                    _check_written(file.name, path)
         except OSError as error:
             raise CheckpointError(
                 f'could not write {len(obj)} bytes to {path}: {error.strerror or error}. Nothing that was there '
                 'before has been touched; free some space and start again with --resume.'
             ) from error
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text as ``put`` writes bytes."""
@@ -213,22 +204,6 @@ def _check_written(temporary: str, path: Path) -> None:
     except CheckpointError as error:
         reason = str(error).replace(temporary, str(path))
         raise CheckpointError(f'{path} was not written, as it could not be read again: {reason}') from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a rename durable; not every file system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def checkpoint_files(work_dir: str | Path) -> list[Path]:

@@ -1,11 +1,8 @@
 """Fetching files, whole or not at all."""
 
-import contextlib
 import hashlib
 import http.client
-import os
 import re
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from mmdetlike.errors import CheckpointError
+from mmdetlike.utils.whole_files import whole_file
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
@@ -35,21 +33,15 @@ def download(url: str, path: Path) -> None:
     Raises:
         CheckpointError: It can't be fetched, is cut short or another file than its name says.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.part', dir=path.parent)
     try:
-        with os.fdopen(handle, 'wb') as file:
+        with whole_file(path) as file:
             digest = _copy(url, file, path.name)
-        _check(url, path.name, digest)
-        os.replace(temporary, path)
+            _check(url, path.name, digest)
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, 'reason', None) or error
         raise CheckpointError(
             f'could not download {url}: {reason}. Offline? Put the file at {path}, {OTHER_WAYS}'
         ) from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def _copy(url: str, file: BinaryIO, name: str) -> str:
