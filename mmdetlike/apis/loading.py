@@ -4,29 +4,50 @@ from pathlib import Path
 
 from mmdetlike.apis.deployed import Detector
 from mmdetlike.apis.inferencer import DetInferencer
+from mmdetlike.errors import ConfigError
+from mmdetlike.utils.checkpoint_files import is_checkpoint_alone
 
 
 def load_inferencer(
-    model: str | None,
-    weights: str | None = None,
+    model: str | Path | None,
+    weights: str | Path | None = None,
     device: str | None = None,
     *,
     optimize: str | None = None,
     trust_checkpoint: bool = False,
+    palette: str | list = 'none',
+    show_progress: bool = False,
 ) -> DetInferencer | Detector:
-    """What detects objects in pictures, without a progress bar.
+    """What detects objects in pictures.
 
     Args:
         model: Folder of an artifact (``tools/deploy.py``), config, or checkpoint that holds its config.
-        weights, device, optimize, trust_checkpoint: As of ``DetInferencer``; an artifact takes none of them but
-            ``device``.
+        weights, device, optimize, trust_checkpoint: As of ``DetInferencer``; an artifact has all of them settled.
+        palette, show_progress: As of ``DetInferencer``.
+
+    Raises:
+        ConfigError: An artifact is to have other weights, another device or another optimization than it was made with.
     """
     from mmdetlike.export.manifest import NAME
 
     if model is not None and (Path(model).expanduser() / NAME).is_file():
-        return Detector.load(model, show_progress=False)
-    if model is not None and model.endswith(('.pth', '.pt')) and weights is None:
+        _refuse_settings(model, weights=weights, device=device, optimize=optimize)
+        return Detector.load(model, palette, show_progress)
+    if is_checkpoint_alone(model, weights):
         model, weights = None, model
     return DetInferencer(
-        model, weights, device, show_progress=False, optimize=optimize, trust_checkpoint=trust_checkpoint
+        model,
+        weights,
+        device,
+        palette=palette,
+        show_progress=show_progress,
+        optimize=optimize,
+        trust_checkpoint=trust_checkpoint,
     )
+
+
+def _refuse_settings(folder: str | Path, **settings: str | Path | None) -> None:
+    """Refuse what was settled when an artifact was made; ``device='cpu'`` is what it has anyway."""
+    given = [name for name, value in settings.items() if value is not None and (name, value) != ('device', 'cpu')]
+    if given:
+        raise ConfigError(f'{folder} is a deployed detector, which has its own {given[0]}: leave {given[0]} out')

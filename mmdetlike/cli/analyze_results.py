@@ -8,23 +8,20 @@ precision of boxes, the mean over IoU 0.50:0.95 and over the classes that are an
 import argparse
 from collections.abc import Sequence
 
+from mmdetlike.cli.arguments import add_scored_data
 from mmdetlike.utils.command import make_parser, user_path
 from mmdetlike.utils.config_files import find_config
-from mmdetlike.utils.options import add_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
-    parser.add_argument('results', type=user_path, help='file of predictions, .pkl')
+    add_scored_data(parser)
     parser.add_argument('out_dir', type=user_path, help='folder for good/, bad/ and images.csv, which rates all images')
     parser.add_argument('--topk', type=int, default=20, help='images of each kind to draw (default: 20)')
     parser.add_argument(
         '--show-score-thr', type=float, default=0.3, help='draw what scores this or more (default: 0.3)'
     )
-    parser.add_argument('--split', choices=('test', 'val'), default='test', help='dataset (default: test)')
-    add_options(parser)
     args = parser.parse_args(argv)
     if args.topk < 1:
         parser.error(f'--topk must be at least 1, got {args.topk}')

@@ -13,17 +13,14 @@ import os
 import time
 from pathlib import Path
 
-from mmdetlike.cli.predict import model_and_weights
-from mmdetlike.utils.command import OPTIMIZATIONS, make_parser
+from mmdetlike.cli.arguments import add_detector, check_positive, detector_settings
+from mmdetlike.utils.command import make_parser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        'model', help='config file, name of a shipped config, checkpoint that holds its config, or folder of deploy.py'
-    )
-    parser.add_argument('--weights', help='checkpoint file or URL')
+    add_detector(parser)
     parser.add_argument(
         '--input', required=True, help='folder, glob pattern (in quotes), COCO JSON or Parquet file(s) of pictures'
     )
@@ -36,41 +33,36 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--shard-size', type=int, default=512, help='pictures of one result file')
     parser.add_argument('--batch-size', type=int, default=1, help='pictures that go through the model at once')
     parser.add_argument('--score-thr', type=float, default=0.05, help='leave out predictions that score less')
-    parser.add_argument('--optimize', choices=OPTIMIZATIONS, help='make the model fast, see `mmdetlike predict --help`')
     parser.add_argument('--overwrite', action='store_true', help='remove the results of another run in the folder')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='read a checkpoint that holds more than tensors and plain data; this runs code of its author',
-    )
     args = parser.parse_args(argv)
-    for name in ('workers', 'threads', 'shard_size', 'batch_size'):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f'--{name.replace("_", "-")} must be positive, got {value}')
+    check_positive(parser, args, ['workers', 'threads', 'shard_size', 'batch_size'])
     return args
 
 
 def main(argv: list[str] | None = None) -> None:
     """Detect, shard by shard."""
     args = parse_args(argv)
-    # the folder of an artifact holds all that it needs
-    model, weights = (args.model, None) if Path(args.model).is_dir() else model_and_weights(args)
+    detector = detector_settings(args)
     from mmdetlike.apis.batch import Shards, list_pictures, run_job
 
     pictures = list_pictures(args.input, args.data_root)
-    settings = dict(model=_digest(model), weights=_digest(weights), score_thr=args.score_thr, optimize=args.optimize)
+    settings = dict(
+        model=_digest(detector['model']),
+        weights=_digest(detector['weights']),
+        score_thr=args.score_thr,
+        optimize=args.optimize,
+    )
     shards = Shards(args.output, pictures, args.shard_size, settings)
     todo = shards.start(args.overwrite)
     print(f'{len(pictures)} pictures in {len(shards)} shards, {len(shards) - len(todo)} of which are done', flush=True)
     start = time.perf_counter()
-    count = run_job(_job(args, model, weights), shards, todo, args.ray) if todo else 0
+    count = run_job(_job(args, detector), shards, todo, args.ray) if todo else 0
     seconds = time.perf_counter() - start
     broken = shards.finish()
     print(f'{count} pictures in {seconds:.0f} s; results in {shards.folder}, {broken} broken pictures in broken.jsonl')
 
 
-def _job(args: argparse.Namespace, model: str | None, weights: str | None):
+def _job(args: argparse.Namespace, detector: dict):
     """What the workers do; by default one of them has each GPU of this machine, or all cores."""
     import torch
 
@@ -79,8 +71,8 @@ def _job(args: argparse.Namespace, model: str | None, weights: str | None):
     gpus = torch.cuda.device_count()
     workers = args.workers or max(1, gpus)
     return Job(
-        model=_absolute(model),
-        weights=_absolute(weights),
+        model=_absolute(detector['model']),
+        weights=_absolute(detector['weights']),
         optimize=args.optimize,
         trust_checkpoint=args.trust_checkpoint,
         batch_size=args.batch_size,

@@ -7,21 +7,18 @@ column a found one; the last of each is the background.
 import argparse
 from collections.abc import Sequence
 
+from mmdetlike.cli.arguments import add_scored_data
 from mmdetlike.utils.command import make_parser, user_path
 from mmdetlike.utils.config_files import find_config
-from mmdetlike.utils.options import add_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
-    parser.add_argument('results', type=user_path, help='file of predictions, .pkl')
+    add_scored_data(parser)
     parser.add_argument('out_dir', type=user_path, help='folder for confusion_matrix.png, .csv and class_report.csv')
     parser.add_argument('--score-thr', type=float, default=0.3, help='leave out what scores less (default: 0.3)')
     parser.add_argument('--iou-thr', type=float, default=0.5, help='overlap of what counts as found (default: 0.5)')
-    parser.add_argument('--split', choices=('test', 'val'), default='test', help='dataset (default: test)')
-    add_options(parser)
     return parser.parse_args(argv)
 
 

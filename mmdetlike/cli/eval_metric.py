@@ -6,18 +6,15 @@ RESULTS is what `mmdetlike test CONFIG CHECKPOINT --out RESULTS.pkl` wrote.
 import argparse
 from collections.abc import Sequence
 
-from mmdetlike.utils.command import make_parser, user_path
+from mmdetlike.cli.arguments import add_scored_data
+from mmdetlike.utils.command import make_parser
 from mmdetlike.utils.config_files import find_config
-from mmdetlike.utils.options import add_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
-    parser.add_argument('results', type=user_path, help='file of predictions, .pkl')
-    parser.add_argument('--split', choices=('test', 'val'), default='test', help='dataset and metrics (default: test)')
-    add_options(parser)
+    add_scored_data(parser)
     return parser.parse_args(argv)
 
 

@@ -6,6 +6,7 @@ Each RESULTS is what `mmdetlike test CONFIG CHECKPOINT --out RESULTS.pkl` wrote.
 import argparse
 from collections.abc import Sequence
 
+from mmdetlike.cli.arguments import add_split
 from mmdetlike.utils.command import make_parser, user_path
 from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.options import add_options
@@ -24,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--conf-type', choices=CONF_TYPES, default='avg', help='score of a fused box (default: avg)')
     parser.add_argument('--eval-single', action='store_true', help='score each model by itself, too')
     parser.add_argument('--out', type=user_path, help='write the fused predictions to this .pkl file')
-    parser.add_argument('--split', choices=('test', 'val'), default='test', help='dataset and metrics (default: test)')
+    add_split(parser)
     add_options(parser)
     args = parser.parse_args(argv)
     if len(args.results) < 2:

@@ -8,6 +8,7 @@ Examples:
 import argparse
 import importlib.util
 
+from mmdetlike.cli.arguments import add_detector, add_device, check_positive, detector_settings
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import make_parser
 
@@ -17,9 +18,8 @@ PACKAGES = ('litserve', 'multipart')
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('model', help='folder of tools/deploy.py, config, or checkpoint that holds its config')
-    parser.add_argument('--weights', help='checkpoint of a config')
-    parser.add_argument('--device', help="'cpu', 'cuda:0', ... (default: the first GPU, or the CPU)")
+    add_detector(parser)
+    add_device(parser)
     parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default: this machine alone)')
     parser.add_argument('--port', type=int, default=8000)
     parser.add_argument('--score-thr', type=float, default=0.3, help='leave out objects that score less')
@@ -31,9 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--max-seconds', type=float, default=60, help='seconds for which a request may wait')
     parser.add_argument('--allow-url', action='store_true', help='fetch pictures from URLs that requests name')
     args = parser.parse_args(argv)
-    for name in ('batch_size', 'max_size', 'max_pixels', 'max_requests', 'max_seconds'):
-        if getattr(args, name) <= 0:
-            parser.error(f'--{name.replace("_", "-")} must be positive, got {getattr(args, name)}')
+    check_positive(parser, args, ['batch_size', 'max_size', 'max_pixels', 'max_requests', 'max_seconds'])
     return args
 
 
@@ -47,10 +45,11 @@ def main(argv: list[str] | None = None) -> None:
     from mmdetlike.serving.limits import Limits
 
     # loaded here too, so that what is wrong with it is said at once and by one process
-    detector = load_inferencer(args.model, args.weights, args.device)
+    source = dict(detector_settings(args), device=args.device)
+    detector = load_inferencer(**source)
     classes = [str(name) for name in detector.model.dataset_meta['classes']]
     del detector
-    api = DetectionAPI(args.model, args.weights, args.device, args.score_thr, args.batch_size, args.wait)
+    api = DetectionAPI(source, args.score_thr, args.batch_size, args.wait)
     limits = Limits(args.max_size, args.max_pixels, args.max_requests, args.max_seconds)
     print(f'serving at http://{args.host}:{args.port}/', flush=True)
     build_server(api, classes, limits, args.allow_url).run(

@@ -16,24 +16,20 @@ class DetectionAPI(litserve.LitAPI):
     """Answers requests, several at a time.
 
     Args:
-        model: Folder of an artifact, config, or checkpoint that holds its config.
-        weights: Checkpoint of a config.
-        device: Where it runs; None for the first GPU or the CPU.
+        source: Arguments of ``load_inferencer``.
         score_thr: Objects that score less are left out.
         batch_size: Pictures that go through the detector at once.
         wait: Seconds for which a batch waits to become full.
     """
 
-    def __init__(
-        self, model: str, weights: str | None, device: str | None, score_thr: float, batch_size: int, wait: float
-    ) -> None:
+    def __init__(self, source: dict, score_thr: float, batch_size: int, wait: float) -> None:
         super().__init__(max_batch_size=batch_size, batch_timeout=wait, api_path=PREDICT)
-        self.source = (model, weights, device)
+        self.source = source
         self.score_thr = score_thr
 
     def setup(self, device) -> None:
         """Load the detector, in the process that runs it."""
-        self.detector = load_inferencer(*self.source)
+        self.detector = load_inferencer(**self.source)
         self.classes = list(self.detector.model.dataset_meta['classes'])
 
     def decode_request(self, request: dict) -> np.ndarray | str:

@@ -6,6 +6,11 @@ from pathlib import Path
 from mmdetlike.errors import CheckpointError
 
 
+def is_checkpoint_alone(model: str | Path | None, weights: str | Path | None) -> bool:
+    """Whether ``model`` names a checkpoint, which holds its config, in place of a config and its weights."""
+    return weights is None and model is not None and Path(model).suffix in ('.pth', '.pt')
+
+
 def check_is_file(source: str | Path) -> None:
     """Check that a checkpoint is a file; addresses of the net are left for later.
 

@@ -1,12 +1,14 @@
 """tools/deploy.py: a detector becomes an artifact, which is called as any other and finds the same."""
 
 import importlib.util
+import json
 
 import numpy as np
 import pytest
 
 from mmdetlike.apis import Detector, DetInferencer
 from mmdetlike.apis.deployed import size_of_images
+from mmdetlike.cli.predict import main as predict
 from mmdetlike.errors import ConfigError
 from mmdetlike.export import read_manifest
 from tests.apis.helpers import picture, save_checkpoint, tiny_detector, write_pictures
@@ -61,6 +63,20 @@ def test_it_finds_what_the_detector_finds(artifact, detector, tmp_path):
         assert_equal(got['predictions'], expected['predictions'])
         assert [image.shape for image in got['visualization']] == [(64, 96, 3)] * len(expected['visualization'])
     assert deployed.model.dataset_meta['classes'] == detector.dataset_meta['classes']
+
+
+def test_predict_takes_its_folder(artifact, tmp_path):
+    files = write_pictures(tmp_path / 'in', 1)
+    predict([str(files[0]), str(artifact), '--out-dir', str(tmp_path / 'out'), '--no-save-vis'])
+    saved = json.loads((tmp_path / 'out/preds/0.json').read_text())
+    expected = Detector.load(artifact, show_progress=False)(files)['predictions'][0]
+    assert saved['labels'] == expected['labels']
+
+
+def test_what_was_settled_when_it_was_made_is_refused(artifact, tmp_path):
+    for option in (['--optimize', 'bf16'], ['--device', 'cuda']):
+        with pytest.raises(ConfigError, match=f'its own {option[0][2:]}'):
+            predict([str(tmp_path), str(artifact), *option])
 
 
 def test_the_manifest_is_of_the_command_line(artifact, detector):
