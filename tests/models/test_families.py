@@ -53,6 +53,9 @@ NO_GRADIENT = {
     'fast_rcnn': {'neck.fpn_convs.2.conv.weight', 'neck.fpn_convs.2.conv.bias'},
     # distances are clamped at 0, with these weights all of a level
     'condinst': {'bbox_head.scales.2.scale'},
+    # images of 64 pixels have no cell of these strides inside an object
+    'co_dino': (COARSE := {f'auxiliary_heads.1.head.scales.{level}.scale' for level in (2, 3)}),
+    'co_deformable_detr': COARSE,
 }
 
 

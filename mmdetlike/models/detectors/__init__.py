@@ -1,4 +1,5 @@
 from .base import BaseDetector
+from .co_detr import CoDeformableDETR, CoDINO
 from .conditional_detr import ConditionalDETR
 from .dab_detr import DABDETR
 from .ddq_detr import DDQDETR

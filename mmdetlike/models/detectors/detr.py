@@ -92,10 +92,14 @@ class DetectionTransformer(BaseDetector):
 
     def forward_transformer(self, feats: tuple[Tensor, ...], context: QueryContext) -> QueryOutputs:
         """Encode the feature maps (B, C, H_i, W_i), start the queries, decode."""
-        pyramid = self.flatten(feats, context)
-        memory = self.encoder.encode(pyramid)
+        pyramid, memory = self.encode(feats, context)
         queries = self.initial_queries(pyramid, memory, context)
         return self.decode(queries, pyramid, memory, context)
+
+    def encode(self, feats: tuple[Tensor, ...], context: QueryContext) -> tuple[FlatPyramid, Tensor]:
+        """The feature maps (B, C, H_i, W_i) in one row, and their pixels (B, S, C) after the encoder."""
+        pyramid = self.flatten(feats, context)
+        return pyramid, self.encoder.encode(pyramid)
 
     def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
         """Hook: the feature maps in one row, with positions; by default the coarsest one alone."""
