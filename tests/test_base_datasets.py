@@ -110,3 +110,10 @@ def test_samplers_feed_a_dataloader(yolo, dataset, sampler, number):
     samples = [sample for batch in loader for sample in batch['data_samples']]
     assert len(samples) == number
     assert all(len(sample.gt_instances) > 0 for sample in samples)
+
+
+def test_instances_of_cityscapes_are_scored_by_coco_and_by_the_benchmark():
+    cfg = load_config(BASES[0].parent / 'cityscapes_instance.py')
+    assert [metric.type for metric in cfg.test_evaluator] == ['CocoMetric', 'CityScapesMetric']
+    assert cfg.val_evaluator[1].seg_prefix == 'data/cityscapes/gtFine/val'
+    assert cfg.val_dataloader.dataset.data_prefix.img == 'leftImg8bit/val/'

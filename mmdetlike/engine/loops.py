@@ -1,7 +1,7 @@
 """Training loops that can start in the middle of an epoch."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochBasedTrainLoop
@@ -10,6 +10,7 @@ from mmengine.runner import ValLoop
 from mmengine.runner.amp import autocast
 from torch import nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import LOOPS
 
 from .dataloaders import refuse_empty, refuse_endless, refuse_other_batch_size
@@ -19,6 +20,24 @@ from .optim import AccumulationGroups
 from .progress import Division, Position, advance, is_endless
 
 START = Position(epoch=0, batches=0, samples=0)
+
+
+def as_pairs(dynamic_intervals: Sequence[Sequence[int]] | None) -> list[tuple[int, ...]] | None:
+    """Intervals of validation as mmengine wants them: tuples, which JSON and YAML configs cannot say.
+
+    Raises:
+        ConfigError: They aren't pairs of numbers.
+    """
+    if dynamic_intervals is None:
+        return None
+    given = dynamic_intervals if isinstance(dynamic_intervals, Sequence) else [dynamic_intervals]
+    pairs = [tuple(pair) if isinstance(pair, Sequence) else (pair,) for pair in given]
+    if not all(len(pair) == 2 and all(isinstance(number, int) for number in pair) for pair in pairs):
+        raise ConfigError(
+            f'dynamic_intervals={dynamic_intervals!r}; expected pairs of whole numbers, as [(280, 1)]: from epoch or '
+            'iteration 280 on, validate after each.'
+        )
+    return pairs
 
 
 def skip_seen(dataloader, seen: Position) -> Iterable:
@@ -45,8 +64,8 @@ class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
         ConfigError: The sampler goes on without end, so that an epoch would, too.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args, dynamic_intervals: Sequence[Sequence[int]] | None = None, **kwargs) -> None:
+        super().__init__(*args, dynamic_intervals=as_pairs(dynamic_intervals), **kwargs)
         refuse_other_batch_size(self.dataloader)
         refuse_empty(self.dataloader)
         because = (
@@ -117,8 +136,8 @@ class SkippingIterator:
 class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
     """mmengine's loop over iterations, resumed without loading the batches already seen again."""
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args, dynamic_intervals: Sequence[Sequence[int]] | None = None, **kwargs) -> None:
+        super().__init__(*args, dynamic_intervals=as_pairs(dynamic_intervals), **kwargs)
         refuse_other_batch_size(self.dataloader)
         refuse_empty(self.dataloader)
         self.dataloader_iterator = SkippingIterator(self.dataloader)

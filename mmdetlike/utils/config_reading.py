@@ -183,6 +183,35 @@ def _check_templates(path: Path) -> None:
                 f'{path}, line {node.lineno}: a base variable is not replaced within a text, as in {node.value!r:.60}; '
                 f'write {advice}'
             )
+    _refuse_computed_templates(path, tree)
+
+
+# where mmengine, which runs the file with a text in place of each template, finds that text again
+_REPLACED_IN = (ast.Assign, ast.keyword, ast.Dict, ast.List, ast.Tuple, ast.IfExp)
+
+
+def _refuse_computed_templates(path: Path, tree: ast.Module) -> None:
+    """Raise a ConfigError if a file computes with ``{{_base_.x}}``, of which a stand-in would be left."""
+    for parent in ast.walk(tree):
+        if isinstance(parent, _REPLACED_IN):
+            continue
+        for node in ast.iter_child_nodes(parent):
+            name = _template(node)
+            if name is not None:
+                raise ConfigError(
+                    f'{path}, line {node.lineno}: {{{{{name}}}}} can only be a whole value; to compute with it, write '
+                    f'{name} without braces'
+                )
+
+
+def _template(node: ast.AST) -> str | None:
+    """The name in ``{{_base_.x}}``, which Python takes for a set of a set; None for anything else."""
+    for _ in range(2):
+        if not isinstance(node, ast.Set) or len(node.elts) != 1:
+            return None
+        node = node.elts[0]
+    name = ast.unparse(node)
+    return name if isinstance(node, ast.Attribute) and name.startswith(f'{BASE}.') else None
 
 
 # -- modules of the user's ---------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from mmdetlike.datasets.transforms import (
     ToTensor,
     Transpose,
 )
+from mmdetlike.datasets.transforms.similar_places import draw_similar_shift
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 from tests.datasets.test_transforms_geometry import make_sample
@@ -243,6 +244,23 @@ def test_insta_boost_moves_objects_with_their_annotations(action, as_runs):
     assert np.abs(results['img'][~shown & ~mask].astype(int) - 90).max() < 100
 
 
+def test_insta_boost_draws_places_with_surroundings_that_look_alike():
+    half_dark = scene()
+    half_dark['img'][:, 80 + 10 :] = 10
+    step = InstaBoost(
+        ['normal'], [1], dx=100, dy=100, theta=(0, 0), scale=(1, 1), color_prob=0, hflag=True, aug_ratio=1
+    )
+    np.random.seed(0)
+    boxes = [step({**half_dark, 'instances': [*half_dark['instances']]})['instances'][0]['bbox'] for _ in range(60)]
+    assert np.mean([box[2] <= 92 for box in boxes]) > 0.85  # a third of the places would be on the dark
+    assert np.std([box[0] for box in boxes]) > 10 and np.std([box[1] for box in boxes]) > 10
+
+
+def test_an_object_as_large_as_the_picture_has_no_other_place():
+    np.random.seed(0)
+    assert draw_similar_shift(np.zeros((30, 40, 3), np.uint8), np.ones((30, 40), bool)) == (0, 0)
+
+
 def test_insta_boost_leaves_what_it_should():
     skip = InstaBoost(['skip'], [1], aug_ratio=1)(scene())
     assert np.array_equal(skip['img'], scene()['img'])
@@ -257,7 +275,6 @@ def test_insta_boost_leaves_what_it_should():
     [
         (dict(action_candidate=['fly']), "some of normal, horizontal, vertical, skip, got \\['fly'\\]"),
         (dict(action_prob=[1, 1, 0]), r'3 numbers that sum to 1, got \[1, 1, 0\]'),
-        (dict(hflag=True), 'set hflag=False'),
         (dict(dx=0), 'must be positive'),
     ],
 )

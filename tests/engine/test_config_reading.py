@@ -164,3 +164,15 @@ def test_a_project_is_not_needed_for_types_that_are_here(write, monkeypatch):
     )
     with pytest.raises(ConfigError, match='there is no module projects'):
         load_config(write(child=imports.replace('ViTDet.vitdet', 'Other')))
+
+
+@pytest.mark.parametrize('value', ["{{_base_.root}} + 'a.json'", 'len({{_base_.root}})', '{{_base_.root}}[0]'])
+def test_computing_with_a_base_variable_in_braces_is_refused(tmp_path, value):
+    (tmp_path / 'base.py').write_text("root = 'data/'\n")
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = './base.py'\nx = {value}\n")
+    with pytest.raises(ConfigError, match=r'config.py, line 2: \{\{_base_.root\}\} can only be a whole value'):
+        load_config(config)
+    plain = value.replace('{{', '').replace('}}', '')
+    config.write_text(f"_base_ = './base.py'\nx = {plain}\ny = [{{{{_base_.root}}}}]\n")
+    assert load_config(config).y == ['data/']

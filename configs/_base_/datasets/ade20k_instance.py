@@ -1,5 +1,5 @@
 # ADE20K, its annotations converted to the format of COCO
-_base_ = './coco_detection.py'
+_base_ = './coco_instance.py'
 
 data_root = 'data/ADEChallengeData2016/'
 train_pipeline = [
@@ -17,34 +17,22 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='ADE20KInstanceDataset',
         data_root=data_root,
         ann_file='ade20k_instance_train.json',
         data_prefix=dict(img='images/training'),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='ADE20KInstanceDataset',
         data_root=data_root,
         ann_file='ade20k_instance_val.json',
         data_prefix=dict(img='images/validation'),
-        test_mode=True,
         pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    _delete_=True,
-    type='CocoMetric',
-    ann_file=data_root + 'ade20k_instance_val.json',
-    metric=['bbox', 'segm'],
-    backend_args={{_base_.backend_args}},
-)
+val_evaluator = dict(ann_file=data_root + 'ade20k_instance_val.json')
 test_evaluator = val_evaluator

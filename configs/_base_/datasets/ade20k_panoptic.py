@@ -1,5 +1,5 @@
 # ADE20K, its annotations converted to the panoptic format of COCO
-_base_ = './coco_detection.py'
+_base_ = './coco_panoptic.py'
 
 data_root = 'data/ADEChallengeData2016/'
 train_pipeline = [
@@ -17,34 +17,25 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='ADE20KPanopticDataset',
         data_root=data_root,
         ann_file='ade20k_panoptic_train.json',
         data_prefix=dict(img='images/training/', seg='ade20k_panoptic_train/'),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='ADE20KPanopticDataset',
         data_root=data_root,
         ann_file='ade20k_panoptic_val.json',
         data_prefix=dict(img='images/validation/', seg='ade20k_panoptic_val/'),
-        test_mode=True,
         pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(
-    _delete_=True,
-    type='CocoPanopticMetric',
     ann_file=data_root + 'ade20k_panoptic_val.json',
     seg_prefix=data_root + 'ade20k_panoptic_val/',
-    backend_args={{_base_.backend_args}},
 )
 test_evaluator = val_evaluator

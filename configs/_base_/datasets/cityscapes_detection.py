@@ -34,23 +34,14 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='CityscapesDataset',
         data_root=data_root,
         ann_file='annotations/instancesonly_filtered_gtFine_val.json',
         data_prefix=dict(img='leftImg8bit/val/'),
-        test_mode=True,
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    _delete_=True,
-    type='CocoMetric',
-    ann_file=data_root + 'annotations/instancesonly_filtered_gtFine_val.json',
-    metric='bbox',
-    backend_args={{_base_.backend_args}},
-)
+val_evaluator = dict(ann_file=data_root + 'annotations/instancesonly_filtered_gtFine_val.json')
 test_evaluator = val_evaluator

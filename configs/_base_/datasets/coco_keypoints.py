@@ -48,7 +48,7 @@ val_dataloader = dict(dataset=dict(metainfo=metainfo, ann_file='annotations/pers
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    ann_file={{_base_.data_root}} + 'annotations/person_keypoints_val2017.json',
+    ann_file=_base_.data_root + 'annotations/person_keypoints_val2017.json',
     metric=['bbox', 'keypoints'],
     keypoint_offset=0.5,
 )

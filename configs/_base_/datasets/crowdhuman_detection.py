@@ -17,26 +17,20 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='CrowdHumanDataset',
         data_root=data_root,
         ann_file='annotation_train.odgt',
         data_prefix=dict(img='Images/'),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='CrowdHumanDataset',
         data_root=data_root,
         ann_file='annotation_val.odgt',
         data_prefix=dict(img='Images/'),
-        test_mode=True,
         pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 test_dataloader = val_dataloader

@@ -1,5 +1,5 @@
 # DeepFashion, the in-shop part with masks
-_base_ = './coco_detection.py'
+_base_ = './coco_instance.py'
 
 data_root = 'data/DeepFashion/In-shop/'
 train_pipeline = [
@@ -33,39 +33,21 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='DeepFashionDataset',
         data_root=data_root,
         ann_file='Anno/segmentation/DeepFashion_segmentation_query.json',
         data_prefix=dict(img='Img/'),
-        test_mode=True,
         pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 test_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='DeepFashionDataset',
         data_root=data_root,
         ann_file='Anno/segmentation/DeepFashion_segmentation_gallery.json',
         data_prefix=dict(img='Img/'),
-        test_mode=True,
         pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
-val_evaluator = dict(
-    _delete_=True,
-    type='CocoMetric',
-    ann_file=data_root + 'Anno/segmentation/DeepFashion_segmentation_query.json',
-    metric=['bbox', 'segm'],
-    backend_args={{_base_.backend_args}},
-)
-test_evaluator = dict(
-    _delete_=True,
-    type='CocoMetric',
-    ann_file=data_root + 'Anno/segmentation/DeepFashion_segmentation_gallery.json',
-    metric=['bbox', 'segm'],
-    backend_args={{_base_.backend_args}},
-)
+val_evaluator = dict(ann_file=data_root + 'Anno/segmentation/DeepFashion_segmentation_query.json')
+test_evaluator = dict(ann_file=data_root + 'Anno/segmentation/DeepFashion_segmentation_gallery.json')

@@ -1,5 +1,5 @@
 # iSAID, cut into patches of 800 pixels
-_base_ = './coco_detection.py'
+_base_ = './coco_instance.py'
 
 data_root = 'data/iSAID/'
 train_pipeline = [
@@ -17,34 +17,22 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='iSAIDDataset',
         data_root=data_root,
         ann_file='train/instancesonly_filtered_train.json',
         data_prefix=dict(img='train/images/'),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='iSAIDDataset',
         data_root=data_root,
         ann_file='val/instancesonly_filtered_val.json',
         data_prefix=dict(img='val/images/'),
-        test_mode=True,
         pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    _delete_=True,
-    type='CocoMetric',
-    ann_file=data_root + 'val/instancesonly_filtered_val.json',
-    metric=['bbox', 'segm'],
-    backend_args={{_base_.backend_args}},
-)
+val_evaluator = dict(ann_file=data_root + 'val/instancesonly_filtered_val.json')
 test_evaluator = val_evaluator

@@ -1,58 +1,25 @@
 # LVIS 0.5, on the pictures of COCO 2017
-_base_ = './coco_detection.py'
+_base_ = './lvis_v1_instance.py'
 
 data_root = 'data/lvis_v0.5/'
-train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args={{_base_.backend_args}}),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(
-        type='RandomChoiceResize',
-        scales=[(1333, 640), (1333, 672), (1333, 704), (1333, 736), (1333, 768), (1333, 800)],
-        keep_ratio=True,
-    ),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', backend_args={{_base_.backend_args}}),
-    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
-        type='ClassBalancedDataset',
-        oversample_thr=1e-3,
         dataset=dict(
             type='LVISV05Dataset',
             data_root=data_root,
             ann_file='annotations/lvis_v0.5_train.json',
             data_prefix=dict(img='train2017/'),
-            filter_cfg=dict(filter_empty_gt=True, min_size=32),
-            pipeline=train_pipeline,
-            backend_args={{_base_.backend_args}},
         ),
     ),
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='LVISV05Dataset',
         data_root=data_root,
         ann_file='annotations/lvis_v0.5_val.json',
         data_prefix=dict(img='val2017/'),
-        test_mode=True,
-        pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    _delete_=True,
-    type='LVISMetric',
-    ann_file=data_root + 'annotations/lvis_v0.5_val.json',
-    metric=['bbox', 'segm'],
-    backend_args={{_base_.backend_args}},
-)
+val_evaluator = dict(ann_file=data_root + 'annotations/lvis_v0.5_val.json')
 test_evaluator = val_evaluator

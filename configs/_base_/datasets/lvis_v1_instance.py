@@ -1,5 +1,5 @@
 # LVIS 1.0, on the pictures of COCO 2017
-_base_ = './coco_detection.py'
+_base_ = './coco_instance.py'
 
 data_root = 'data/lvis_v1/'
 train_pipeline = [
@@ -12,12 +12,6 @@ train_pipeline = [
     ),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', backend_args={{_base_.backend_args}}),
-    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 train_dataloader = dict(
     dataset=dict(
@@ -37,22 +31,12 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='LVISV1Dataset',
         data_root=data_root,
         ann_file='annotations/lvis_v1_val.json',
         data_prefix=dict(img=''),
-        test_mode=True,
-        pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    _delete_=True,
-    type='LVISMetric',
-    ann_file=data_root + 'annotations/lvis_v1_val.json',
-    metric=['bbox', 'segm'],
-    backend_args={{_base_.backend_args}},
-)
+val_evaluator = dict(type='LVISMetric', ann_file=data_root + 'annotations/lvis_v1_val.json')
 test_evaluator = val_evaluator

@@ -17,26 +17,21 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='WIDERFaceDataset',
         data_root=data_root,
         ann_file='train.txt',
         data_prefix=dict(img='WIDER_train'),
-        filter_cfg=dict(filter_empty_gt=True, bbox_min_size=17, min_size=32),
+        filter_cfg=dict(bbox_min_size=17),
         pipeline=train_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 val_dataloader = dict(
     dataset=dict(
-        _delete_=True,
         type='WIDERFaceDataset',
         data_root=data_root,
         ann_file='val.txt',
         data_prefix=dict(img='WIDER_val'),
-        test_mode=True,
         pipeline=test_pipeline,
-        backend_args={{_base_.backend_args}},
     ),
 )
 test_dataloader = val_dataloader

@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, check_range, image_size
 from mmdetlike.datasets.transforms.colour import as_bytes
+from mmdetlike.datasets.transforms.similar_places import draw_similar_shift
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.mask import polygons_to_bitmap, read_segmentation, rle_to_bitmap
@@ -39,7 +40,8 @@ class InstaBoost(BaseTransform):
         dy: and along y by up to its height divided by this.
         theta: (lower, upper) of the angle in degrees, clockwise.
         color_prob: Probability that the colors of a pasted object change.
-        hflag: Choose positions whose surroundings look alike, which is not implemented: only False.
+        hflag: Draw places whose surroundings look alike, anywhere in the image (the paper's heatmap); ``dx`` and ``dy``
+            count from there.
         aug_ratio: Probability of doing anything with an image.
 
     Raises:
@@ -66,8 +68,6 @@ class InstaBoost(BaseTransform):
             raise ConfigError(f'action_prob must be {len(action_candidate)} numbers that sum to 1, got {action_prob}')
         if dx <= 0 or dy <= 0 or len(theta) != 2 or theta[0] > theta[1] or min(scale) <= 0:
             raise ConfigError(f'dx, dy and scale must be positive, theta a range; got {dx}, {dy}, {scale} and {theta}')
-        if hflag:
-            raise ConfigError('hflag=True, places chosen by their looks, is not there; set hflag=False')
         self.action_candidate = tuple(action_candidate)
         self.action_prob = tuple(action_prob)
         self.scale = check_range('scale', scale)
@@ -91,7 +91,8 @@ class InstaBoost(BaseTransform):
             if mask is None or action == 'skip':
                 continue
             bitmap = rle_to_bitmap(mask) if isinstance(mask, dict) else polygons_to_bitmap(mask, *size)
-            warp = self._draw_warp(bitmap, action)
+            place = draw_similar_shift(_filled_hole(img, bitmap), bitmap) if self.hflag and bitmap.any() else (0, 0)
+            warp = self._draw_warp(bitmap, action, place)
             if warp is None:
                 continue
             moved = _moved_instance({**instance, 'mask': mask}, warp, bitmap, results.get('flip_indices'))
@@ -102,8 +103,8 @@ class InstaBoost(BaseTransform):
         results['instances'] = instances
         return results
 
-    def _draw_warp(self, bitmap: np.ndarray, action: str) -> Warp | None:
-        """The map of one object: about the center of its box, then away from it."""
+    def _draw_warp(self, bitmap: np.ndarray, action: str, place: tuple[float, float]) -> Warp | None:
+        """The map of one object: about the center of its box, then away from it by ``place`` and a little more."""
         if not bitmap.any():
             return None
         x1, y1, x2, y2 = _extent(bitmap)
@@ -116,7 +117,7 @@ class InstaBoost(BaseTransform):
         center = np.array([x1 + x2, y1 + y2]) / 2
         matrix = np.eye(3)
         matrix[:2, :2] = factor * turn @ mirror
-        matrix[:2, 2] = center + (shift_x, shift_y) - matrix[:2, :2] @ center
+        matrix[:2, 2] = center + place + (shift_x, shift_y) - matrix[:2, :2] @ center
         return Warp.affine(matrix, bitmap.shape, bitmap.shape)
 
     def _paint(self, img: np.ndarray, moves: list[tuple[np.ndarray, Warp]]) -> np.ndarray:

@@ -59,6 +59,8 @@ class CocoMetric(BaseMetric):
         max_detections: Detections of a class in an image that mAP considers, best first; COCO's 100, for keypoints 20,
             if None. A warning says where that is too few.
         keypoint_offset: Subtracted from x and y of predicted keypoints; that of ``LoadAnnotations``.
+        sort_categories: Of no effect: categories are found by their names, in whatever order the file has them.
+        use_mp_eval: Of no effect: evaluation is compiled and needs no processes of its own.
     """
 
     default_prefix = 'coco'
@@ -80,6 +82,8 @@ class CocoMetric(BaseMetric):
         prefix: str | None = None,
         max_detections: int | None = None,
         keypoint_offset: float = 0.0,
+        sort_categories: bool = False,
+        use_mp_eval: bool = False,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
