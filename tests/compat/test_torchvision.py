@@ -5,9 +5,11 @@ import re
 import pytest
 import torch
 
+from mmdetlike import model_zoo
 from mmdetlike.compat.torchvision import convert_state_dict, model_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
+from mmdetlike.utils.published import find_published
 from tests.models.reference_tools import FOLDER, load, module
 
 
@@ -57,3 +59,12 @@ def test_background_is_moved_from_the_first_to_the_last_class():
     assert torch.equal(ours[:-1], theirs[1:])
     masks = state['roi_heads.mask_predictor.mask_fcn_logits.weight']
     assert torch.equal(model.roi_head.mask_head.conv_logits.weight, masks[1:])
+
+
+def test_published_weights_are_found_by_the_function():
+    name = 'keypointrcnn_resnet50_fpn'
+    assert find_published(f'torchvision://{name}').url.endswith(f'{name}_coco-fc266e95.pth')
+    assert find_published(f'torchvision://{name}?weights=COCO_LEGACY').url.endswith(f'{name}_coco-9f466800.pth')
+    config = model_zoo.get_config('fcos_resnet50_fpn.COCO_V1', trained=True)
+    assert config.load_from.endswith('fcos_resnet50_fpn_coco-99b0c9b7.pth')
+    assert config.model.backbone.norm_cfg == dict(type='FrozenBN', eps=0.0)

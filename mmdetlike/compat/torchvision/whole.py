@@ -8,6 +8,8 @@ from mmdetlike.errors import ConfigError
 from .model import RECIPES, model_config
 
 SCHEME = 'torchvision://'
+# what the newest weights of every detector are called
+PUBLISHED = 'COCO_V1'
 # torchvision's own defaults
 SIZES = dict(min_size=800, max_size=1333)
 # with background
