@@ -1,7 +1,7 @@
 """Detectors with published weights, by name: ``get('rtmdet_s_8xb32-300e_coco', trained=True)``.
 
-The names are those of OpenMMLab's configs, with or without folder and suffix, in the spelling of 3.x or of 2.x. Of
-Detectron2 and torchvision the table has the addresses of weights.
+The names are those of OpenMMLab's configs, with or without folder and suffix, in the spelling of 3.x or of 2.x; of
+Detectron2's model zoo, as ``'COCO-Detection/retinanet_R_50_FPN_1x.yaml'``; and of torchvision's functions.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdetlike.utils.config import load_config
-from mmdetlike.utils.published import find_published, published, published_config
+from mmdetlike.utils.published import find_published, look_up, published, published_config
 
 __all__ = ['get', 'get_checkpoint_url', 'get_config', 'get_config_file', 'get_scores', 'list']
 
@@ -59,7 +59,13 @@ def get_config(name: str, trained: bool = False) -> Config:
     Raises:
         ConfigError, FileNotFoundError: As of ``get_config_file`` and ``get_checkpoint_url``.
     """
-    config = load_config(get_config_file(name))
+    foreign = _foreign_name(name)
+    if foreign is None:
+        config = load_config(get_config_file(name))
+    else:
+        from mmdetlike.apis.foreign import foreign_detector
+
+        config = foreign_detector(foreign, trained).config
     if trained:
         config.load_from = get_checkpoint_url(name)
     return config
@@ -80,4 +86,15 @@ def get(name: str, trained: bool = False, device: str | torch.device | None = No
     # what builds detectors is imported when one is built: looking names up costs nothing
     from mmdetlike.apis import init_detector
 
+    foreign = _foreign_name(name)
+    if foreign is not None:
+        return init_detector(foreign, device=device, pretrained=trained)
     return init_detector(get_config_file(name), get_checkpoint_url(name) if trained else None, device=device)
+
+
+def _foreign_name(name: str) -> str | None:
+    """The name by which a config of another toolbox is known; None for configs of ours."""
+    if '://' in name:
+        return name
+    entry = look_up(name)
+    return None if entry is None else entry.foreign_name

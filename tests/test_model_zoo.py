@@ -91,8 +91,6 @@ def test_names_that_lead_nowhere():
         model_zoo.get_checkpoint_url('strongsort_yolox_x_8xb4-80e_crowdhuman-mot20train_test-mot20test')
     with pytest.raises(ConfigError, match=r'config of deepsort_\S+ is not shipped: expected configs/deepsort/'):
         model_zoo.get_config('deepsort_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval')
-    with pytest.raises(ConfigError, match='is of another toolbox and has no config here; its weights: https'):
-        model_zoo.get('fcos_resnet50_fpn.COCO_V1')
 
 
 def test_a_detector_with_published_weights(quickstart, tmp_path, capfd):

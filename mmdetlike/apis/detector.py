@@ -38,7 +38,8 @@ def init_detector(
 
     Args:
         config: Config file, name of a shipped config or of published weights, or ``Config``; or a YAML file of
-            Detectron2, or ``'torchvision://maskrcnn_resnet50_fpn_v2'``, which take checkpoints of that toolbox.
+            Detectron2, ``'detectron2://COCO-Detection/retinanet_R_50_FPN_1x.yaml'`` or
+            ``'torchvision://maskrcnn_resnet50_fpn_v2'``, which take checkpoints of that toolbox.
         checkpoint: File or URL of a checkpoint; None leaves the weights random.
         palette: Colors of classes as ``get_palette`` takes them; ``'none'`` for those of the checkpoint or dataset.
             A device in its place is taken as one, and a dict after it as ``cfg_options``, as scripts for OpenMMLab's
@@ -68,7 +69,7 @@ def init_detector(
         raise ConfigError(f'checkpoint={str(checkpoint)!r} is a device: write device={str(checkpoint)!r}')
     if pretrained:
         checkpoint = _published_weights(config, checkpoint)
-    foreign = foreign_detector(config)
+    foreign = foreign_detector(config, pretrained)
     if foreign is not None:
         config = foreign.config
     cfg = as_config(published_config(config) if isinstance(config, (str, Path)) else config, cfg_options)

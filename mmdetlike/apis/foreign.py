@@ -14,7 +14,7 @@ from mmdetlike.apis.configs import as_config
 from mmdetlike.compat import detectron2, torchvision
 from mmdetlike.errors import CheckpointError
 from mmdetlike.registry import MODELS
-from mmdetlike.utils.checkpoint import read_weights
+from mmdetlike.utils.checkpoint import fetched_file, read_weights
 from mmdetlike.utils.setup_env import register_all_modules
 
 
@@ -36,8 +36,10 @@ class ForeignDetector:
         Raises:
             CheckpointError: It can't be read.
         """
-        if str(checkpoint).endswith('.pkl'):
-            return dict(state_dict=self.convert(detectron2.read_pickle(checkpoint), model))
+        checkpoint = detectron2.zoo_address(str(checkpoint))
+        if checkpoint.endswith('.pkl'):
+            file = fetched_file(checkpoint) if '://' in checkpoint else checkpoint
+            return dict(state_dict=self.convert(detectron2.read_pickle(file), model))
         loaded = read_weights(checkpoint, trust)
         if 'state_dict' in loaded:  # what a training of ours wrote
             return loaded
@@ -47,8 +49,12 @@ class ForeignDetector:
         return dict(state_dict=self.convert(weights, model))
 
 
-def foreign_detector(config: object) -> ForeignDetector | None:
-    """The detector that ``torchvision://NAME`` or a YAML file of Detectron2 describes; None for configs of ours.
+def foreign_detector(config: object, pretrained: bool = False) -> ForeignDetector | None:
+    """The detector that another toolbox's config describes; None for configs of ours.
+
+    Args:
+        config: ``torchvision://NAME``, ``detectron2://NAME`` of the model zoo, or a YAML file of Detectron2.
+        pretrained: Its published weights are what it will be given.
 
     Raises:
         ConfigError: A setting has no counterpart here.
@@ -57,11 +63,18 @@ def foreign_detector(config: object) -> ForeignDetector | None:
         return None
     if str(config).startswith(torchvision.SCHEME):
         name, arguments = torchvision.parse_name(str(config))
+        if pretrained:
+            arguments.setdefault('weights', torchvision.PUBLISHED)
         return ForeignDetector(Config(torchvision.whole_config(name, **arguments)), torchvision.convert_state_dict)
+    if detectron2.is_zoo_name(config):
+        return _of_detectron2(detectron2.zoo_config(config))
     if detectron2.is_detectron2_config(config):
-        whole = detectron2.whole_config(detectron2.read_config(config))
-        return ForeignDetector(Config(whole), detectron2.convert_state_dict)
+        return _of_detectron2(detectron2.read_config(config))
     return None
+
+
+def _of_detectron2(cfg: dict) -> ForeignDetector:
+    return ForeignDetector(Config(detectron2.whole_config(cfg)), detectron2.convert_state_dict)
 
 
 @functools.cache

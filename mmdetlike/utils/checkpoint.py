@@ -250,8 +250,8 @@ def find_latest_checkpoint(work_dir: str | Path) -> str | None:
 # -- where checkpoints come from ---------------------------------------------------------------------------------------
 
 
-def fetch(url: str, map_location=None) -> dict:
-    """Read a checkpoint from an http(s) URL, through torch's cache folder; in distributed runs rank 0 downloads.
+def fetched_file(url: str) -> Path:
+    """The file of an http(s) URL in torch's cache folder; in distributed runs rank 0 downloads it.
 
     Raises:
         CheckpointError: It can't be downloaded, or isn't what the hash in its name says; the message names the file to
@@ -263,7 +263,16 @@ def fetch(url: str, map_location=None) -> dict:
         if get_dist_info()[0] == 0:
             download(url, path)
         barrier()
-    return read_checkpoint(path, map_location)
+    return path
+
+
+def fetch(url: str, map_location=None) -> dict:
+    """Read a checkpoint from an http(s) URL, through torch's cache folder.
+
+    Raises:
+        CheckpointError: As of ``fetched_file``, or it can't be read.
+    """
+    return read_checkpoint(fetched_file(url), map_location)
 
 
 def _zoo_loader(scheme: str, table: str):

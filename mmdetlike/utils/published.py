@@ -3,6 +3,7 @@
 import csv
 import difflib
 import functools
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,16 @@ class Published:
         return _in_full(self.addresses[0])
 
     @property
+    def foreign_name(self) -> str | None:
+        """``'detectron2://NAME'`` or ``'torchvision://NAME?weights=...'``, the config of models of these; else None."""
+        if self.config:
+            return None
+        function, _, weights = self.name.partition('.')
+        if self.addresses[0].startswith('torchvision:'):
+            return f'torchvision://{function}?weights={weights}'
+        return f'detectron2://{self.name}'
+
+    @property
     def old_name(self) -> str:
         """The name of the same model in OpenMMLab 2.x, by which its folder is still called."""
         return self.addresses[0].split('/')[-2] if '/v2.0/' in self.addresses[0] else self.name
@@ -86,13 +97,23 @@ def look_up(name: str) -> Published | None:
     """The published weights of a model.
 
     Args:
-        name: Its name, that of its config file with or without folder and suffix, or the one that it had in 2.x.
+        name: Its name, that of its config file with or without folder and suffix, the one that it had in 2.x, or
+            ``detectron2://NAME`` or ``torchvision://NAME`` of another toolbox.
     """
-    for key in (name, name.removesuffix('.py'), name.rpartition('/')[2].removesuffix('.py')):
+    name = _torchvision_name(name) if name.startswith('torchvision://') else name.removeprefix('detectron2://')
+    bare = next((name.removesuffix(suffix) for suffix in ('.py', '.yaml') if name.endswith(suffix)), name)
+    for key in (name, bare, bare.rpartition('/')[2]):
         entry = published().get(key) or _by_old_name().get(key)
         if entry is not None:
             return entry
     return None
+
+
+def _torchvision_name(address: str) -> str:
+    """``'FUNCTION.WEIGHTS'``, the name of published weights, of ``torchvision://FUNCTION?weights=WEIGHTS``."""
+    function, _, query = address.removeprefix('torchvision://').partition('?')
+    weights = dict(urllib.parse.parse_qsl(query)).get('weights', 'COCO_V1')
+    return f'{function}.{weights.rpartition(".")[2].replace("DEFAULT", "COCO_V1")}'
 
 
 def find_published(name: str) -> Published:
@@ -124,7 +145,8 @@ def published_config(name: str | Path) -> Path:
             raise
         if not entry.config:
             raise ConfigError(
-                f'{name} is of another toolbox and has no config here; its weights: {entry.url}'
+                f'{name} is a model of another toolbox: expected {entry.foreign_name} as its config, with weights of '
+                f'{", ".join(map(_in_full, entry.addresses))}'
             ) from error
         try:
             return find_config(entry.config)

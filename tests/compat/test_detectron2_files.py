@@ -108,15 +108,29 @@ def test_settings_that_are_left_out_are_named(config):
     assert weights.startswith("MODEL.WEIGHTS='detectron2://ImageNetPretrained/MSRA/R-50.pkl'")
     cfg['MODEL']['WEIGHTS'] = ''
     assert untranslated_settings(cfg) == []
-    cfg['SOLVER']['LR_SCHEDULER_NAME'] = 'WarmupCosineLR'
-    cfg['SOLVER']['CLIP_GRADIENTS']['ENABLED'] = True
+    cfg['SOLVER']['LR_SCHEDULER_NAME'] = 'WarmupStepWithFixedGammaLR'
     cfg['TEST']['AUG']['ENABLED'] = True
-    cfg['DATASETS']['TRAIN'] = ['lvis_v1_train']
-    with pytest.warns(UserWarning, match='LR_SCHEDULER_NAME=.*TEST.AUG.ENABLED=True; DATASETS=lvis_v1_train'):
-        whole = whole_config(cfg)
-    assert whole['optim_wrapper']['clip_grad'] == dict(type='value', clip_value=1.0)
+    cfg['DATASETS']['TRAIN'] = ['mine_train']
+    with pytest.warns(UserWarning, match='LR_SCHEDULER_NAME=.*TEST.AUG.ENABLED=True; DATASETS=mine_train'):
+        whole_config(cfg)
+
+
+def test_settings_of_the_solver_are_translated(config):
+    cfg = read_config(config)
+    cfg['MODEL']['WEIGHTS'] = ''
+    cfg['SOLVER'].update(LR_SCHEDULER_NAME='WarmupCosineLR', BASE_LR_END=0.001, WARMUP_METHOD='constant')
+    cfg['SOLVER'].update(BIAS_LR_FACTOR=2.0, WEIGHT_DECAY_BIAS=0.0)
+    cfg['SOLVER']['CLIP_GRADIENTS']['ENABLED'] = True
+    whole = whole_config(cfg)
+    assert [schedule['type'] for schedule in whole['param_scheduler']] == ['ConstantLR', 'CosineAnnealingLR']
+    assert whole['param_scheduler'][1]['eta_min'] == 0.001
+    wrapper = whole['optim_wrapper']
+    assert wrapper['clip_grad'] == dict(type='value', clip_value=1.0)
+    assert wrapper['paramwise_cfg'] == dict(norm_decay_mult=0.0, bias_lr_mult=2.0, bias_decay_mult=0.0)
     cfg['SOLVER']['CLIP_GRADIENTS']['CLIP_TYPE'] = 'norm'
-    assert "SOLVER.CLIP_GRADIENTS.CLIP_TYPE='norm'" in untranslated_settings(cfg)
+    assert whole_config(cfg)['optim_wrapper']['clip_grad'] == dict(
+        type='norm_per_parameter', max_norm=1.0, norm_type=2.0
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def convert_state_dict(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     kept = {name: value for name, value in state.items() if not CONSTANTS.search(name)}
     if hasattr(model, 'panoptic_fusion_head'):
         kept = {name: things_last(value) if SEMANTIC_LOGITS.match(name) else value for name, value in kept.items()}
-    if hasattr(model, 'rpn_head') and model.rpn_head.bbox_coder.box_dim == geometry.ROTATED:
+    if getattr(model, 'rpn_head', None) is not None and model.rpn_head.bbox_coder.box_dim == geometry.ROTATED:
         kept = {name: turned_back(value) if DELTAS.search(name) else value for name, value in kept.items()}
     return add_batch_counters(rename_all(kept, rules(state, model)), model)
 

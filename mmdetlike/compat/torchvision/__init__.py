@@ -2,6 +2,6 @@
 
 from .model import model_config
 from .weights import convert_state_dict
-from .whole import SCHEME, parse_name, whole_config
+from .whole import PUBLISHED, SCHEME, parse_name, whole_config
 
-__all__ = ['SCHEME', 'convert_state_dict', 'model_config', 'parse_name', 'whole_config']
+__all__ = ['PUBLISHED', 'SCHEME', 'convert_state_dict', 'model_config', 'parse_name', 'whole_config']

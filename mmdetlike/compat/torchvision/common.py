@@ -55,21 +55,23 @@ def preprocessor(mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = I
     )
 
 
-def resnet50(arguments: Arguments, out_indices: Sequence[int], batch_norm: bool = False) -> dict:
+def resnet50(
+    arguments: Arguments, out_indices: Sequence[int], batch_norm: bool = False, published_without_eps: bool = True
+) -> dict:
     """ResNet-50; its batch norms are frozen where it starts from weights, unless ``batch_norm``.
+
+    Args:
+        arguments: Of the function.
+        out_indices: Stages whose maps are used.
+        batch_norm: Train its norms in any case.
+        published_without_eps: The published weights are of a time when frozen norms had no eps.
 
     Raises:
         ConfigError: ``trainable_backbone_layers`` is not 0 to 5.
     """
-    trainable = arguments.trainable_backbone_layers
-    if trainable is None:
-        trainable = 3 if arguments.is_trained else 5
-    if trainable not in range(6):
-        raise ConfigError(f'trainable_backbone_layers must be 0 to 5, got {trainable!r}')
-    frozen = arguments.is_trained and not batch_norm
-    norm = dict(type='FrozenBN') if frozen else dict(type='BN')
-    if frozen and _is_first_version(arguments.weights):
-        # these were trained by a library whose frozen norms had no eps
+    trainable = trained_layers(arguments, most=5, usual=3)
+    norm = norm_layer(arguments.is_trained and not batch_norm)
+    if norm['type'] == 'FrozenBN' and published_without_eps and _is_first_version(arguments.weights):
         norm['eps'] = 0.0
     return dict(
         type='ResNet',
@@ -83,8 +85,37 @@ def resnet50(arguments: Arguments, out_indices: Sequence[int], batch_norm: bool 
     )
 
 
+def trained_layers(arguments: Arguments, most: int, usual: int) -> int:
+    """How many stages of the backbone are trained: all where it starts from nothing, else ``usual`` ones by default.
+
+    Raises:
+        ConfigError: ``trainable_backbone_layers`` is not 0 to ``most``.
+    """
+    trainable = arguments.trainable_backbone_layers
+    if trainable is None:
+        return usual if arguments.is_trained else most
+    if trainable not in range(most + 1):
+        raise ConfigError(f'trainable_backbone_layers must be 0 to {most}, got {trainable!r}')
+    return trainable
+
+
+def norm_layer(frozen: bool) -> dict:
+    """Frozen or common batch norms."""
+    return dict(type='FrozenBN') if frozen else dict(type='BN')
+
+
 def _is_first_version(weights: str | None) -> bool:
-    return weights is not None and weights.rsplit('.', 1)[-1] in ('COCO_V1', 'COCO_LEGACY', 'DEFAULT')
+    return weights is not None and weights.rsplit('.', 1)[-1] in ('COCO_V1', 'DEFAULT')
+
+
+# where MobileNet's maps change their size: what torchvision counts as its six stages begins there
+MOBILENET_STAGES = (0, 2, 4, 7, 13, 16)
+
+
+def mobilenet(trainable: int, norm_cfg: dict, **settings) -> dict:
+    """MobileNetV3-Large of which so many of six stages, from the last, are trained."""
+    frozen = 17 if trainable == 0 else MOBILENET_STAGES[6 - trainable]
+    return dict(type='MobileNetV3', out_indices=[13, 16], frozen_stages=frozen, norm_cfg=norm_cfg, **settings)
 
 
 def anchors(strides: Sequence[float], sizes: Sequence[Sequence[float]], ratios: Sequence[float]) -> dict:

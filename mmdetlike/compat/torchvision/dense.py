@@ -2,9 +2,20 @@
 
 from dataclasses import dataclass
 
-from .common import RESNET_CHANNELS, Arguments, anchors, assigner, coder, preprocessor, resnet50
+from .common import (
+    RESNET_CHANNELS,
+    Arguments,
+    anchors,
+    assigner,
+    coder,
+    mobilenet,
+    preprocessor,
+    resnet50,
+    trained_layers,
+)
 
 STRIDES = (8, 16, 32, 64, 128)
+SSD_DEVIATIONS = (0.1, 0.1, 0.2, 0.2)
 GROUP_NORM = dict(type='GN', num_groups=32)
 
 
@@ -72,11 +83,11 @@ def retinanet_v2(arguments: Arguments, settings: RetinaArguments) -> dict:
     return _retinanet(arguments, settings, extra='on_input', head=head)
 
 
-def _pyramid(arguments: Arguments, extra: str, batch_norm: bool = False) -> dict:
-    """Backbone and neck with the levels P3 to P7."""
+def _pyramid(arguments: Arguments, extra: str, **norms: bool) -> dict:
+    """Backbone and neck with the levels P3 to P7; ``norms`` are those of ``resnet50``."""
     return dict(
         data_preprocessor=preprocessor(),
-        backbone=resnet50(arguments, out_indices=(1, 2, 3), batch_norm=batch_norm),
+        backbone=resnet50(arguments, out_indices=(1, 2, 3), **norms),
         neck=dict(
             type='FPN',
             in_channels=list(RESNET_CHANNELS[1:]),
@@ -118,7 +129,7 @@ def fcos(arguments: Arguments, settings: FCOSArguments) -> dict:
     """``fcos_resnet50_fpn``."""
     return dict(
         type='FCOS',
-        **_pyramid(arguments, extra='on_output'),
+        **_pyramid(arguments, extra='on_output', published_without_eps=False),
         bbox_head=dict(
             type='FCOSHead',
             num_classes=arguments.foreground,
@@ -174,10 +185,58 @@ def ssd300(arguments: Arguments, settings: SSDArguments) -> dict:
                 max_sizes=sizes[1:],
                 largest_side=300,
             ),
-            bbox_coder=coder((0.1, 0.1, 0.2, 0.2)),
+            bbox_coder=coder(SSD_DEVIATIONS),
         ),
         train_cfg=_ssd_training(settings),
-        test_cfg=dict(_testing(settings), min_bbox_size=-1, nms_pre_of_class=settings.topk_candidates, nms_pre=-1),
+        test_cfg=_ssd_testing(settings),
+    )
+
+
+def ssdlite320(arguments: Arguments, settings: SSDArguments) -> dict:
+    """``ssdlite320_mobilenet_v3_large``, whose network is narrower unless its backbone starts from weights."""
+    reduced = arguments.weights_backbone is None
+    channels = (672, 480 if reduced else 960, 512, 256, 256, 128)
+    norm = dict(type='BN', eps=0.001, momentum=0.03)
+    activation = dict(type='ReLU6')
+    sides = [320 * (0.2 + 0.15 * level) for level in range(6)]
+    trainable = trained_layers(arguments, most=6, usual=6)
+    return dict(
+        type='SingleStageDetector',
+        data_preprocessor=dict(
+            type='FixedSizeDataPreprocessor', size=(320, 320), mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True
+        ),
+        backbone=mobilenet(trainable, norm, expanded_indices=[13], reduced_tail=reduced),
+        neck=dict(
+            type='SSDNeck',
+            in_channels=channels[:2],
+            out_channels=channels,
+            level_strides=(2, 2, 2, 2),
+            level_paddings=(1, 1, 1, 1),
+            l2_norm_scale=None,
+            use_depthwise=True,
+            norm_cfg=norm,
+            act_cfg=activation,
+        ),
+        bbox_head=dict(
+            type='SSDHead',
+            num_classes=arguments.foreground,
+            in_channels=channels,
+            use_depthwise=True,
+            norm_cfg=norm,
+            act_cfg=activation,
+            anchor_generator=dict(
+                type='SSDAnchorGenerator',
+                scale_major=False,
+                strides=[320 / cells for cells in (20, 10, 5, 3, 2, 1)],
+                ratios=[[2, 3]] * 6,
+                min_sizes=sides,
+                max_sizes=[*sides[1:], 320],
+                largest_side=320,
+            ),
+            bbox_coder=coder(SSD_DEVIATIONS),
+        ),
+        train_cfg=_ssd_training(settings),
+        test_cfg=_ssd_testing(settings),
     )
 
 
@@ -191,6 +250,10 @@ def _ssd_training(settings: SSDArguments) -> dict:
         neg_pos_ratio=3,
         debug=False,
     )
+
+
+def _ssd_testing(settings: SSDArguments) -> dict:
+    return dict(_testing(settings), min_bbox_size=-1, nms_pre_of_class=settings.topk_candidates, nms_pre=-1)
 
 
 def _testing(settings: RetinaArguments | FCOSArguments | SSDArguments) -> dict:

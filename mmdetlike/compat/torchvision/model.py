@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mmdetlike.errors import ConfigError
 
@@ -19,16 +19,32 @@ class Recipe:
         build: ``Arguments`` and ``settings`` -> our ``model``.
         settings: The class of its further arguments.
         num_classes: Classes with background, by default.
+        defaults: Arguments that have another default than ``settings`` and the sizes of pictures have.
     """
 
     build: Callable[..., dict]
     settings: type
     num_classes: int = 91
+    defaults: dict = field(default_factory=dict)
 
 
 RECIPES = {
     'fasterrcnn_resnet50_fpn': Recipe(regions.faster_rcnn, regions.RegionArguments),
     'fasterrcnn_resnet50_fpn_v2': Recipe(regions.faster_rcnn_v2, regions.RegionArguments),
+    'fasterrcnn_mobilenet_v3_large_fpn': Recipe(
+        regions.faster_rcnn_mobilenet, regions.RegionArguments, defaults=dict(rpn_score_thresh=0.05)
+    ),
+    'fasterrcnn_mobilenet_v3_large_320_fpn': Recipe(
+        regions.faster_rcnn_mobilenet,
+        regions.RegionArguments,
+        defaults=dict(
+            rpn_score_thresh=0.05,
+            rpn_pre_nms_top_n_test=150,
+            rpn_post_nms_top_n_test=150,
+            min_size=320,
+            max_size=640,
+        ),
+    ),
     'maskrcnn_resnet50_fpn': Recipe(regions.mask_rcnn, regions.RegionArguments),
     'maskrcnn_resnet50_fpn_v2': Recipe(regions.mask_rcnn_v2, regions.RegionArguments),
     'keypointrcnn_resnet50_fpn': Recipe(regions.keypoint_rcnn, regions.RegionArguments, num_classes=2),
@@ -36,6 +52,11 @@ RECIPES = {
     'retinanet_resnet50_fpn_v2': Recipe(dense.retinanet_v2, dense.RetinaArguments),
     'fcos_resnet50_fpn': Recipe(dense.fcos, dense.FCOSArguments),
     'ssd300_vgg16': Recipe(dense.ssd300, dense.SSDArguments),
+    'ssdlite320_mobilenet_v3_large': Recipe(
+        dense.ssdlite320,
+        dense.SSDArguments,
+        defaults=dict(score_thresh=0.001, nms_thresh=0.55, detections_per_img=300, topk_candidates=300),
+    ),
 }
 # they resize pictures, which is a matter of the data pipeline here, or only show progress
 ELSEWHERE = ('min_size', 'max_size', 'progress')
@@ -56,7 +77,7 @@ def model_config(name: str, **arguments) -> dict:
     recipe = RECIPES.get(name)
     if recipe is None:
         raise ConfigError(f'torchvision.models.detection.{name} has no counterpart here: expected {", ".join(RECIPES)}')
-    given = {'num_classes': recipe.num_classes, **arguments}
+    given = {'num_classes': recipe.num_classes, **recipe.defaults, **arguments}
     extras = [
         key for key in inspect.signature(recipe.build).parameters if key not in ('arguments', 'settings', 'regions')
     ]

@@ -1,10 +1,24 @@
 """torchvision's Faster, Mask and Keypoint R-CNN."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .common import RESNET_CHANNELS, Arguments, anchors, assigner, coder, preprocessor, resnet50, sampler
+from .common import (
+    RESNET_CHANNELS,
+    Arguments,
+    anchors,
+    assigner,
+    coder,
+    mobilenet,
+    norm_layer,
+    preprocessor,
+    resnet50,
+    sampler,
+    trained_layers,
+)
 
 STRIDES = (4, 8, 16, 32)
+RATIOS = (0.5, 1.0, 2.0)
 
 
 @dataclass
@@ -52,6 +66,24 @@ def faster_rcnn_v2(arguments: Arguments, regions: RegionArguments) -> dict:
     return _detector(arguments, regions, box_head=_four_convolutions(), rpn_convs=2, norm_cfg=dict(type='BN'))
 
 
+def faster_rcnn_mobilenet(arguments: Arguments, regions: RegionArguments) -> dict:
+    """``fasterrcnn_mobilenet_v3_large_fpn`` and ``_320_fpn``: all maps have stride 32 or more."""
+    backbone = mobilenet(trained_layers(arguments, most=6, usual=3), norm_layer(arguments.is_trained))
+    # every size on every level
+    generator = anchors((32, 32, 64), [[32, 64, 128, 256, 512]] * 3, RATIOS)
+    return dict(
+        type='FasterRCNN',
+        data_preprocessor=preprocessor(),
+        backbone=backbone,
+        neck=dict(type='FPN', in_channels=[160, 960], out_channels=256, num_outs=3),
+        rpn_head=_rpn_head(1, generator),
+        # both maps that regions could be taken from have the same size, and all are taken from the first
+        roi_head=_roi_head(arguments, _two_layers(), strides=(32,)),
+        train_cfg=_training(regions),
+        test_cfg=_testing(regions),
+    )
+
+
 def mask_rcnn(arguments: Arguments, regions: RegionArguments) -> dict:
     """``maskrcnn_resnet50_fpn``."""
     return _with_masks(faster_rcnn(arguments, regions), arguments, norm_cfg=None)
@@ -83,37 +115,40 @@ def _detector(
         # the second version trains its norms from whatever weights it starts
         backbone=resnet50(arguments, out_indices=(0, 1, 2, 3), batch_norm=norm_cfg is not None),
         neck=dict(type='FPN', in_channels=list(RESNET_CHANNELS), out_channels=256, num_outs=5, norm_cfg=norm_cfg),
-        rpn_head=_rpn_head(rpn_convs),
-        roi_head=dict(
-            type='StandardRoIHead',
-            bbox_roi_extractor=_extractor(7),
-            bbox_head=dict(box_head, num_classes=arguments.foreground),
-        ),
+        rpn_head=_rpn_head(rpn_convs, anchors((*STRIDES, 64), [[32], [64], [128], [256], [512]], RATIOS)),
+        roi_head=_roi_head(arguments, box_head, STRIDES),
         train_cfg=_training(regions),
         test_cfg=_testing(regions),
     )
 
 
-def _rpn_head(num_convs: int) -> dict:
-    sizes = [[32], [64], [128], [256], [512]]
+def _roi_head(arguments: Arguments, box_head: dict, strides: Sequence[int]) -> dict:
+    return dict(
+        type='StandardRoIHead',
+        bbox_roi_extractor=_extractor(7, strides),
+        bbox_head=dict(box_head, num_classes=arguments.foreground),
+    )
+
+
+def _rpn_head(num_convs: int, generator: dict) -> dict:
     return dict(
         type='RPNHead',
         in_channels=256,
         feat_channels=256,
         num_convs=num_convs,
-        anchor_generator=anchors((*STRIDES, 64), sizes, (0.5, 1.0, 2.0)),
+        anchor_generator=generator,
         bbox_coder=coder(),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
         loss_bbox=dict(type='SmoothL1Loss', beta=1 / 9),
     )
 
 
-def _extractor(size: int) -> dict:
+def _extractor(size: int, strides: Sequence[int] = STRIDES) -> dict:
     return dict(
         type='SingleRoIExtractor',
         roi_layer=dict(type='RoIAlign', output_size=size, sampling_ratio=2, aligned=False),
         out_channels=256,
-        featmap_strides=list(STRIDES),
+        featmap_strides=list(strides),
     )
 
 

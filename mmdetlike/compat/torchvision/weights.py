@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdetlike.compat.rename import Rule, add_batch_counters, rename_all
+from mmdetlike.models.backbones import MobileNetV3
 
 
 def convert_state_dict(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -35,7 +36,7 @@ def reorder_classes(name: str, value: Tensor, model: nn.Module) -> Tensor:
         return value[4:]  # boxes of background
     if re.search(r'mask_predictor\.mask_fcn_logits\.', name):
         return value[1:]
-    if name.startswith('head.classification_head.module_list.'):
+    if re.match(r'head\.classification_head\.module_list\.\d\.(1\.)?(weight|bias)', name):
         return _of_anchors(value, model).roll(-1, 1).flatten(0, 1)
     if name.startswith('head.classification_head.cls_logits.'):
         return _of_anchors(value, model)[:, 1:].flatten(0, 1)
@@ -98,8 +99,19 @@ SSD: list[Rule] = [
     (r'^backbone\.extra\.0\.([135])\.', lambda m: f'backbone.features.{23 + int(m[1])}.'),
     (r'^backbone\.extra\.0\.7\.([13])\.', lambda m: f'backbone.features.{30 + int(m[1])}.'),
     (r'^backbone\.extra\.(\d)\.([02])\.', lambda m: f'neck.extra_layers.{int(m[1]) - 1}.{int(m[2]) // 2}.conv.'),
-    (r'^head\.classification_head\.module_list\.(\d)\.', r'bbox_head.cls_convs.\1.0.'),
-    (r'^head\.regression_head\.module_list\.(\d)\.', r'bbox_head.reg_convs.\1.0.'),
+    (r'^head\.classification_head\.module_list\.(\d)\.(weight|bias)', r'bbox_head.cls_convs.\1.0.\2'),
+    (r'^head\.regression_head\.module_list\.(\d)\.(weight|bias)', r'bbox_head.reg_convs.\1.0.\2'),
+]
+SSDLITE: list[Rule] = [
+    (r'^backbone\.extra\.(\d)\.0\.', r'neck.extra_layers.\1.0.'),
+    (r'^backbone\.extra\.(\d)\.1\.', r'neck.extra_layers.\1.1.depthwise_conv.'),
+    (r'^backbone\.extra\.(\d)\.2\.', r'neck.extra_layers.\1.1.pointwise_conv.'),
+    (r'^head\.classification_head\.module_list\.', 'bbox_head.cls_convs.'),
+    (r'^head\.regression_head\.module_list\.', 'bbox_head.reg_convs.'),
+    # a depthwise convolution with its norm, then the convolution that predicts
+    (r'^((?:bbox_head\.(?:cls|reg)_convs\.\d|neck\.extra_layers\.\d)\..*)0\.(weight|bias)$', r'\1conv.\2'),
+    (r'^(neck\.extra_layers\.\d\..*)1\.(\w+)$', r'\1bn.\2'),
+    (r'^(bbox_head\.(?:cls|reg)_convs\.\d\.0\.)1\.(\w+)$', r'\1bn.\2'),
 ]
 
 
@@ -111,7 +123,33 @@ def rules(model: nn.Module) -> list[Rule]:
         (r'^head\.regression_head\.bbox_reg\.', f'bbox_head.{prefix}_reg.'),
         (r'^head\.regression_head\.bbox_ctrness\.', 'bbox_head.conv_centerness.'),
     ]
+    if isinstance(model.backbone, MobileNetV3):
+        single_stage = hasattr(model, 'bbox_head')
+        others = SSDLITE if single_stage else [*_rpn(model), *FPN, *REGIONS]
+        return [*others, *_mobilenet(model.backbone)]
     return [*_rpn(model), *SHARED, *predictors, *SSD]
+
+
+def _mobilenet(backbone: MobileNetV3) -> list[Rule]:
+    """Names of layers: as a list, or, in SSDLite, in two lists, the first of which ends within layer 13."""
+
+    def part(m: re.Match) -> str:
+        layer = backbone.get_submodule(f'layer{m[1]}')
+        names = list(getattr(layer, 'part_names', []))
+        return f'backbone.layer{m[1]}.{names[int(m[2])]}.'
+
+    return [
+        (r'^backbone\.features\.0\.13\.', 'backbone.body.13.block.0.'),
+        (r'^backbone\.features\.0\.', 'backbone.body.'),
+        (r'^backbone\.features\.1\.0\.', 'backbone.body.13.block.'),
+        (r'^backbone\.features\.1\.(\d)\.', lambda m: f'backbone.body.{13 + int(m[1])}.'),
+        (r'^backbone\.body\.(\d+)\.block\.(\d)\.', part),
+        (r'^backbone\.body\.(\d+)\.', r'backbone.layer\1.'),
+        (r'^(backbone\..*\.)fc([12])\.', r'\1conv\2.conv.'),
+        # a convolution and its norm
+        (r'^(backbone\..*\.)0\.(\w+)$', r'\1conv.\2'),
+        (r'^(backbone\..*\.)1\.(\w+)$', r'\1bn.\2'),
+    ]
 
 
 def _rpn(model: nn.Module) -> list[Rule]:

@@ -8,6 +8,8 @@ from mmdetlike.errors import ConfigError
 from .model import RECIPES, model_config
 
 SCHEME = 'torchvision://'
+# what the newest weights of every detector are called
+PUBLISHED = 'COCO_V1'
 # torchvision's own defaults
 SIZES = dict(min_size=800, max_size=1333)
 # with background
@@ -40,7 +42,7 @@ def _number(text: str) -> int | float | str:
 def whole_config(name: str, **arguments) -> dict:
     """Model and test pipeline of a function of ``torchvision.models.detection``; see ``model_config``."""
     model = model_config(name, **arguments)
-    sizes = {key: arguments.get(key, value) for key, value in SIZES.items()}
+    sizes = {**SIZES, **RECIPES[name].defaults, **arguments}
     resize = [dict(type='Resize', scale=(sizes['max_size'], sizes['min_size']), keep_ratio=True)]
     if model['data_preprocessor']['type'] == 'FixedSizeDataPreprocessor':
         resize = []  # which the model does itself

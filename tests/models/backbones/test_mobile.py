@@ -1,4 +1,4 @@
-"""MobileNetV2, EfficientNet and SSD's VGG, with the layers that are theirs."""
+"""MobileNets, EfficientNet and SSD's VGG, with the layers that are theirs."""
 
 import doctest
 from importlib import import_module
@@ -8,18 +8,57 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmdetlike.models.backbones import SSDVGG, EfficientNet, MobileNetV2
+from mmdetlike.models.backbones import SSDVGG, EfficientNet, MobileNetV2, MobileNetV3
 from mmdetlike.models.layers import EdgeResidual, InvertedResidual, L2Norm, fuse_conv_bn
 from mmdetlike.models.necks import SSDNeck
 from mmdetlike.models.utils import make_divisible
 from tests.models.backbone_checks import count, dead_parameters, in_training, run, shapes, trainable
 
 
-@pytest.mark.parametrize('module', ['backbones.ssd_vgg', 'utils.misc'])
+@pytest.mark.parametrize('module', ['backbones.mobilenet_v3', 'backbones.ssd_vgg', 'utils.misc'])
 def test_docstring_examples(module):
     module = import_module(f'mmdetlike.models.{module}')
     results = doctest.testmod(module, extraglobs=dict(torch=torch))
     assert results.attempted >= 1 and results.failed == 0
+
+
+# -- MobileNetV3 -----------------------------------------------------------------------------------------------------
+
+
+def test_large_mobilenet_has_the_published_size():
+    classifier = (960 + 1) * 1280 + (1280 + 1) * 1000
+    assert count(MobileNetV3()) == 5_483_032 - classifier
+
+
+def test_large_mobilenet_maps():
+    maps = shapes(run(MobileNetV3(out_indices=range(17))))
+    assert [s[0] for s in maps] == [16, 16, 24, 24, 40, 40, 40, 80, 80, 80, 80, 112, 112, 160, 160, 160, 960]
+    assert [maps[i][2] for i in (0, 2, 4, 7, 13, 16)] == [48, 24, 12, 6, 3, 3]
+    reduced = MobileNetV3(reduced_tail=True, out_indices=(12, 13, 15, 16))
+    assert [s[0] for s in shapes(run(reduced))] == [112, 80, 80, 480]
+
+
+def test_expanded_map_is_in_the_middle_of_its_layer():
+    model = MobileNetV3(out_indices=(12, 13, 16)).eval()
+    expanding = MobileNetV3(out_indices=(12, 13, 16), expanded_indices=(13,)).eval()
+    expanding.load_state_dict(model.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    before, _, last = model(image)
+    _, expanded, same = expanding(image)
+    assert torch.equal(expanded, model.layer13.expand_conv(before))
+    assert torch.equal(last, same)
+
+
+def test_large_mobilenet_freezing():
+    assert trainable(MobileNetV3(frozen_stages=15).train()) == {'layer15', 'layer16'}
+    assert in_training(MobileNetV3(norm_eval=True).train()) == set()
+
+
+def test_what_layers_there_are():
+    with pytest.raises(ValueError, match='out_indices must be in 0 to 16, got'):
+        MobileNetV3(out_indices=(17,))
+    with pytest.raises(ValueError, match=r'expanded_indices must be among out_indices \[13, 16\] and \[2, 4, 7, 13\]'):
+        MobileNetV3(expanded_indices=(16,))
 
 
 # -- MobileNetV2 -----------------------------------------------------------------------------------------------------

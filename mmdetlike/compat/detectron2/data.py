@@ -1,0 +1,242 @@
+"""Data of a Detectron2 config: named data sets, what is done to pictures, what is evaluated."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from mmdetlike.datasets.coco_panoptic import CocoPanopticDataset
+
+COCO_ROOT = 'data/coco/'
+META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+REPEATING = 'RepeatFactorTrainingSampler'
+
+
+def train_dataloader(cfg: Mapping) -> dict:
+    """What is learned from."""
+    return dict(
+        batch_size=cfg['SOLVER']['IMS_PER_BATCH'],
+        num_workers=cfg['DATALOADER']['NUM_WORKERS'],
+        sampler=_sampler(cfg['DATALOADER']),
+        dataset=_joined(
+            dict(dataset, filter_cfg=_filter(cfg), pipeline=_training_pipeline(cfg))
+            for dataset in _datasets(cfg, 'TRAIN')
+        ),
+    )
+
+
+def test_dataloader(cfg: Mapping) -> dict:
+    """What is tested on, one picture at a time."""
+    scale = (cfg['INPUT']['MAX_SIZE_TEST'], cfg['INPUT']['MIN_SIZE_TEST'])
+    pipeline = predicting_pipeline(scale, _loading(cfg))
+    return dict(
+        batch_size=1,
+        num_workers=cfg['DATALOADER']['NUM_WORKERS'],
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=_joined(dict(dataset, test_mode=True, pipeline=pipeline) for dataset in _datasets(cfg, 'TEST')),
+    )
+
+
+def predicting_pipeline(scale: tuple[int, int], loading: dict | None = None) -> list[dict]:
+    """Load a picture, resize it into ``scale`` (longest and shortest side) and pack it."""
+    load_annotations = [] if loading is None else [loading]
+    return [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=scale, keep_ratio=True),
+        *load_annotations,
+        dict(type='PackDetInputs', meta_keys=META_KEYS),
+    ]
+
+
+def _sampler(settings: Mapping) -> dict:
+    if settings['SAMPLER_TRAIN'] == REPEATING:
+        return dict(type='RepeatFactorSampler', oversample_thr=settings['REPEAT_THRESHOLD'])
+    return dict(type='InfiniteSampler', shuffle=True)
+
+
+def _filter(cfg: Mapping) -> dict:
+    chosen = dict(filter_empty_gt=cfg['DATALOADER']['FILTER_EMPTY_ANNOTATIONS'])
+    if cfg['MODEL']['KEYPOINT_ON']:
+        chosen['min_keypoints'] = cfg['MODEL']['ROI_KEYPOINT_HEAD']['MIN_KEYPOINTS_PER_IMAGE']
+    return chosen
+
+
+def _training_pipeline(cfg: Mapping) -> list[dict]:
+    inputs = cfg['INPUT']
+    scales = [(inputs['MAX_SIZE_TRAIN'], side) for side in inputs['MIN_SIZE_TRAIN']]
+    resize = dict(type='RandomChoiceResize', scales=scales, keep_ratio=True)
+    # the shorter side is one of these, or lies between the two
+    if inputs['MIN_SIZE_TRAIN_SAMPLING'] == 'range':
+        resize = dict(type='RandomResize', scale=scales, keep_ratio=True)
+    flip = (
+        [] if inputs['RANDOM_FLIP'] == 'none' else [dict(type='RandomFlip', prob=0.5, direction=inputs['RANDOM_FLIP'])]
+    )
+    return [
+        dict(type='LoadImageFromFile'),
+        _loading(cfg),
+        *_crop(inputs['CROP']),
+        resize,
+        *flip,
+        dict(type='PackDetInputs'),
+    ]
+
+
+def _crop(settings: Mapping) -> list[dict]:
+    if not settings['ENABLED']:
+        return []
+    # theirs says height and width
+    size = tuple(settings['SIZE'])[::-1]
+    return [dict(type='RandomCrop', crop_size=size, crop_type=settings['TYPE'], allow_negative_crop=True)]
+
+
+def _loading(cfg: Mapping) -> dict:
+    model = cfg['MODEL']
+    if model['META_ARCHITECTURE'] == 'PanopticFPN':
+        return dict(type='LoadPanopticAnnotations')
+    if model['META_ARCHITECTURE'] == 'SemanticSegmentor':
+        return dict(type='LoadAnnotations', with_bbox=False, with_seg=True)
+    extra = dict(with_mask=True) if model['MASK_ON'] else {}
+    if model['KEYPOINT_ON']:
+        extra['with_keypoints'] = True
+    return dict(type='LoadAnnotations', with_bbox=True, **extra)
+
+
+def _joined(datasets) -> dict:
+    """One dataset, or several one after the other."""
+    first, *others = datasets
+    if not others:
+        return first
+    # that of VOC names its year
+    return dict(type='ConcatDataset', ignore_keys=['dataset_type'], datasets=[first, *others])
+
+
+# -- named data sets ---------------------------------------------------------------------------------------------------
+
+
+def _coco(name: str, part: str, kind: str = 'instances') -> dict:
+    return dict(
+        type='CocoDataset',
+        data_root=COCO_ROOT,
+        ann_file=f'annotations/{kind}_{part}2017.json',
+        data_prefix=dict(img=f'{part}2017/'),
+    )
+
+
+def _coco_keypoints(name: str, part: str) -> dict:
+    return dict(_coco(name, part, 'person_keypoints'), metainfo=dict(classes=('person',)))
+
+
+def _coco_panoptic(name: str, part: str) -> dict:
+    return dict(
+        type='CocoPanopticDataset',
+        data_root=COCO_ROOT,
+        ann_file=f'annotations/panoptic_{part}2017.json',
+        data_prefix=dict(img=f'{part}2017/', seg=f'annotations/panoptic_{part}2017/'),
+    )
+
+
+def _coco_stuff(name: str, part: str) -> dict:
+    # the label maps that Detectron2's script makes of panoptic ones, in which all things are class 0
+    return dict(
+        type='BaseSegDataset',
+        data_root=COCO_ROOT,
+        data_prefix=dict(img_path=f'{part}2017/', seg_map_path=f'panoptic_stuff_{part}2017/'),
+        metainfo=dict(classes=('things', *CocoPanopticDataset.METAINFO['stuff_classes'])),
+    )
+
+
+def _lvis(name: str, part: str) -> dict:
+    # these files say in which of COCO's folders a picture is
+    is_first = name.startswith('lvis_v1')
+    return dict(
+        type='LVISV1Dataset' if is_first else 'LVISV05Dataset',
+        data_root='data/lvis_v1/' if is_first else 'data/lvis_v0.5/',
+        ann_file=f'annotations/{"lvis_v1" if is_first else "lvis_v0.5"}_{part}.json',
+        data_prefix=dict(img='' if is_first else f'{part}2017/'),
+    )
+
+
+def _cityscapes(name: str, part: str) -> dict:
+    return dict(
+        type='CityscapesDataset',
+        data_root='data/cityscapes/',
+        ann_file=f'annotations/instancesonly_filtered_gtFine_{part}.json',
+        data_prefix=dict(img=f'leftImg8bit/{part}/'),
+    )
+
+
+def _voc(name: str, part: str) -> dict:
+    _, year, split = name.split('_')
+    return dict(
+        type='VOCDataset',
+        data_root='data/VOCdevkit/',
+        ann_file=f'VOC{year}/ImageSets/Main/{split}.txt',
+        data_prefix=dict(sub_data_root=f'VOC{year}/'),
+    )
+
+
+# what a name begins with -> its dataset here, of the name and of 'train' or 'val'
+NAMED: dict[str, Callable[[str, str], dict]] = {
+    'coco_2017_': _coco,
+    'keypoints_coco_2017_': _coco_keypoints,
+    'lvis_v1_': _lvis,
+    'lvis_v0.5_': _lvis,
+    'cityscapes_fine_instance_seg_': _cityscapes,
+    'voc_': _voc,
+}
+# what these learn is not what their data sets' names say first
+OF_ARCHITECTURE: dict[str, Callable[[str, str], dict]] = {
+    'PanopticFPN': _coco_panoptic,
+    'SemanticSegmentor': _coco_stuff,
+}
+
+
+def unknown_datasets(cfg: Mapping) -> list[str]:
+    """Names of data sets that are not known here."""
+    names = [*cfg['DATASETS']['TRAIN'], *cfg['DATASETS']['TEST']]
+    if cfg['MODEL']['META_ARCHITECTURE'] in OF_ARCHITECTURE:
+        return [name for name in names if not name.startswith('coco_2017_')]
+    return [name for name in names if not name.startswith(tuple(NAMED))]
+
+
+def _datasets(cfg: Mapping, phase: str) -> list[dict]:
+    """The data sets of ``'TRAIN'`` or ``'TEST'``; COCO in the place of those that are not known."""
+    model = cfg['MODEL']
+    names = list(cfg['DATASETS'][phase])
+    part = 'train' if phase == 'TRAIN' else 'val'
+    usual = _coco_keypoints if model['KEYPOINT_ON'] else _coco
+    of_all = OF_ARCHITECTURE.get(model['META_ARCHITECTURE'])
+    if of_all is not None or not names:
+        return [(of_all or usual)('', part)]
+    makers = [(name, next((NAMED[begin] for begin in NAMED if name.startswith(begin)), usual)) for name in names]
+    return [make(name, part) for name, make in makers]
+
+
+# -- evaluation --------------------------------------------------------------------------------------------------------
+
+
+def evaluator(cfg: Mapping) -> dict | list[dict]:
+    """The metrics of what the model predicts, on the first data set of the test."""
+    model = cfg['MODEL']
+    if model['META_ARCHITECTURE'] == 'SemanticSegmentor':
+        return dict(type='SemSegMetric')
+    if model['META_ARCHITECTURE'] == 'PanopticFPN':
+        return _panoptic_evaluator()
+    tested = _datasets(cfg, 'TEST')[0]
+    if tested['type'] == 'VOCDataset':
+        return dict(type='VOCMetric', metric='mAP', eval_mode='11points')
+    kind = 'LVISMetric' if tested['type'].startswith('LVIS') else 'CocoMetric'
+    if model['META_ARCHITECTURE'] == 'ProposalNetwork':
+        return dict(_on_file(tested, kind), metric='proposal_fast')
+    return dict(_on_file(tested, kind), metric=_measured(model))
+
+
+def _measured(model: Mapping) -> Sequence[str]:
+    return ['bbox', *(['segm'] if model['MASK_ON'] else []), *(['keypoints'] if model['KEYPOINT_ON'] else [])]
+
+
+def _on_file(tested: Mapping, kind: str) -> dict:
+    return dict(type=kind, ann_file=tested['data_root'] + tested['ann_file'])
+
+
+def _panoptic_evaluator() -> list[dict]:
+    folder = f'{COCO_ROOT}annotations/panoptic_val2017'
+    segments = dict(type='CocoPanopticMetric', ann_file=f'{folder}.json', seg_prefix=f'{folder}/')
+    return [segments, dict(_on_file(_coco('', 'val'), 'CocoMetric'), metric=['bbox', 'segm'])]
