@@ -41,6 +41,7 @@ from mmdetlike.datasets.transforms.loading import (
     LoadProposals,
     LoadTrackAnnotations,
 )
+from mmdetlike.datasets.transforms.mask_points import LoadMaskPoints
 from mmdetlike.datasets.transforms.mix import CachedMixUp, CachedMosaic, CopyPaste, MixUp, Mosaic
 from mmdetlike.datasets.transforms.more_loading import (
     InferencerLoader,
