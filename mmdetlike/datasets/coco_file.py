@@ -16,12 +16,12 @@ from .records import (
     box,
     identifier,
     keypoints,
-    point_coords,
-    point_labels,
     name,
     optional_identifier,
     optional_text,
     optional_whole_number,
+    point_coords,
+    point_labels,
     records,
     same_id,
     side,
@@ -302,11 +302,11 @@ class CocoFile:
                 )
 
     def _check_points(self, columns: ObjectColumns) -> None:
-        for name, points in zip(columns.ids, columns.points):
+        for annotation, points in zip(columns.ids, columns.points):
             counts = None if points is None else [len(values or ()) for values in points.values()]
             if counts is not None and counts[0] != counts[1]:
                 raise DataError(
-                    f'{self.path}: annotation {name} has {counts[0]} point_coords and {counts[1]} point_labels; '
+                    f'{self.path}: annotation {annotation} has {counts[0]} point_coords and {counts[1]} point_labels; '
                     'expected as many.'
                 )
 

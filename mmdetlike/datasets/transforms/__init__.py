@@ -110,6 +110,7 @@ __all__ = [
     'LoadImageFromFile',
     'LoadImageFromNDArray',
     'LoadImageFromWebcam',
+    'LoadMaskPoints',
     'LoadMultiChannelImageFromFiles',
     'LoadPanopticAnnotations',
     'LoadProposals',
