@@ -1,14 +1,17 @@
 """Predictions of a detector for pictures in memory or on disk."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import torch
+from mmengine.structures import InstanceData
 from torch import nn
 
+from mmdetlike.apis.given_boxes import give_boxes
 from mmdetlike.apis.images import Image, check_channel_order, each, is_single
 from mmdetlike.apis.pipeline import build_pipeline, prepared
+from mmdetlike.datasets.errors import DataError
 from mmdetlike.errors import ConfigError
 from mmdetlike.structures import DetDataSample
 
@@ -19,6 +22,7 @@ def inference_detector(
     test_pipeline: Callable | Sequence[dict] | None = None,
     batch_size: int = 1,
     channel_order: str = 'bgr',
+    given_boxes: Mapping | InstanceData | Sequence[Mapping | InstanceData] | None = None,
 ) -> DetDataSample | list[DetDataSample]:
     """Detect the objects in one picture or several.
 
@@ -30,6 +34,8 @@ def inference_detector(
             test pipeline of ``model.cfg``.
         batch_size: Pictures of a list that go through the model at once.
         channel_order: ``'bgr'`` or ``'rgb'``, of arrays and tensors.
+        given_boxes: Predict masks or keypoints for these boxes, and look for no others: ``dict(bboxes=..., labels=...)``,
+            xyxy in pixels of the picture, with ``scores`` where known; a list of these for several pictures.
 
     Returns:
         The sample with ``pred_instances``, boxes xyxy in pixels of the picture; a list for several.
@@ -37,16 +43,30 @@ def inference_detector(
     Raises:
         ImageError: A file is missing or damaged.
         TypeError, ValueError: An input is of another kind.
-        ConfigError: There is no test pipeline, or the model's weights aren't of single precision.
+        ConfigError: There is no test pipeline, the model's weights aren't of single precision, or the model predicts
+            nothing for given boxes.
+        DataError: Given boxes don't fit the pictures or the model.
     """
     check_batch_size(batch_size)
     check_channel_order(channel_order)
     single = is_single(imgs)
     pipeline = build_pipeline(getattr(model, 'cfg', None), test_pipeline, channel_order)
     results: list[DetDataSample] = []
+    given = None if given_boxes is None else iter([given_boxes] if single else given_boxes)
     for images in batches([imgs] if single else each(imgs), batch_size):
-        results += predict_batch(model, [prepared(pipeline, image) for image in images])
+        data = [prepared(pipeline, image) for image in images]
+        if given is not None:
+            _give_all(model, data, given)
+        results += predict_batch(model, data)
     return results[0] if single else results
+
+
+def _give_all(model: nn.Module, data: Sequence[dict], given: Iterator[Mapping | InstanceData]) -> None:
+    for entry in data:
+        boxes = next(given, None)
+        if boxes is None:
+            raise DataError('given_boxes has fewer entries than there are pictures; expected one for each')
+        give_boxes(model, entry['data_samples'], boxes)
 
 
 @torch.no_grad()  # tensors of torch's inference mode could not be changed in place by users

@@ -105,6 +105,8 @@ class CocoDataset(BaseDetDataset):
                 instance['mask'] = mask
             if objects.keypoints[row] is not None:
                 instance['keypoints'] = objects.keypoints[row]
+            if objects.points[row] is not None:
+                instance.update(objects.points[row])
             if objects.instance_ids[row] is not None:
                 instance['instance_id'] = objects.instance_ids[row]
             if not np.isnan(objects.areas[row]):

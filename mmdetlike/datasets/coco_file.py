@@ -20,6 +20,8 @@ from .records import (
     optional_identifier,
     optional_text,
     optional_whole_number,
+    point_coords,
+    point_labels,
     records,
     same_id,
     side,
@@ -68,6 +70,8 @@ OBJECTS = Table(
         Field('area', area, ''),
         Field('segmentation', anything, ''),
         Field('keypoints', keypoints, 'a flat list of x, y, visibility of each point'),
+        Field('point_coords', point_coords, 'a list of [x, y] of each point'),
+        Field('point_labels', point_labels, 'a list of 0 or 1 for each point'),
     ),
     _object_name,
 )
@@ -124,6 +128,8 @@ class ObjectColumns:
         areas: (n,) square pixels, NaN where the file says nothing usable.
         segmentations: What the file says, unchecked; None for none.
         keypoints: Flat x, y, visibility of each; None for none.
+        points: ``point_coords`` and ``point_labels`` of each: x, y of points that lie in the object (1) or outside (0);
+            None for none.
         instance_ids: What names the same object in all frames of a video; None for none.
     """
 
@@ -136,6 +142,7 @@ class ObjectColumns:
     areas: list | np.ndarray = field(default_factory=list)
     segmentations: list = field(default_factory=list)
     keypoints: list = field(default_factory=list)
+    points: list = field(default_factory=list)
     instance_ids: list = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -152,6 +159,8 @@ class ObjectColumns:
         self.areas.append(record['area'])
         self.segmentations.append(record.get('segmentation'))
         self.keypoints.append(record.get('keypoints'))
+        coords = record.get('point_coords')
+        self.points.append(None if coords is None else dict(point_coords=coords, point_labels=record['point_labels']))
         self.instance_ids.append(record.get('instance_id'))
 
     def to_arrays(self) -> 'ObjectColumns':
@@ -268,6 +277,7 @@ class CocoFile:
             else:
                 columns.append(record, image, category)
         self._check_keypoints(columns)
+        self._check_points(columns)
         return columns.to_arrays()
 
     @staticmethod
@@ -289,6 +299,15 @@ class CocoFile:
                 raise DataError(
                     f'{self.path}: annotation {columns.ids[row]} has {len(points) // 3} keypoints, annotation '
                     f'{columns.ids[first]} has {expected}; expected one number everywhere.'
+                )
+
+    def _check_points(self, columns: ObjectColumns) -> None:
+        for annotation, points in zip(columns.ids, columns.points):
+            counts = None if points is None else [len(values or ()) for values in points.values()]
+            if counts is not None and counts[0] != counts[1]:
+                raise DataError(
+                    f'{self.path}: annotation {annotation} has {counts[0]} point_coords and {counts[1]} point_labels; '
+                    'expected as many.'
                 )
 
     def usable(

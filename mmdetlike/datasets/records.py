@@ -186,6 +186,23 @@ def keypoints(value: object) -> list[float] | None:
     return points.ravel().tolist()
 
 
+def point_coords(value: object) -> list[list[float]] | None:
+    """A list of x, y of each point; None if there are none."""
+    if value is None or value == []:
+        return None
+    points = np.asarray(value)
+    if points.dtype.kind not in 'iuf' or points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise ValueError
+    return points.tolist()
+
+
+def point_labels(value: object) -> list[int] | None:
+    """A list of 0 and 1; None if there are none."""
+    if value is None or value == []:
+        return None
+    return [int(truth(label)) for label in records(value)]
+
+
 def records(value: object) -> list:
     """A list."""
     if not isinstance(value, list):

@@ -45,10 +45,11 @@ def _resize_instances(instances: InstanceData, warp: Warp) -> None:
         instances.bboxes = warp.boxes(boxes) if isinstance(boxes, BaseBoxes) else project_boxes(boxes, warp.matrix)
     if 'masks' in instances:
         instances.masks = _resize_masks(instances.masks, warp)
-    if 'keypoints' in instances:
-        keypoints = instances.keypoints
-        scale = keypoints.new_tensor(warp.scale)
-        instances.keypoints = torch.cat([keypoints[..., :2] * scale, keypoints[..., 2:]], dim=-1)
+    for name in ('keypoints', 'points'):
+        if name in instances:
+            points = instances[name]
+            scale = points.new_tensor(warp.scale)
+            instances.set_field(torch.cat([points[..., :2] * scale, points[..., 2:]], dim=-1), name)
 
 
 def _resize_masks(masks: BaseInstanceMasks | Tensor, warp: Warp) -> BaseInstanceMasks | Tensor:

@@ -37,6 +37,7 @@ def changed(path, value, recording=MASK):
         ('MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE', True, 'MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE'),
         ('MODEL.ROI_HEADS.IOU_LABELS', [1, 0], 'MODEL.ROI_HEADS.IOU_LABELS is [1, 0]'),
         ('MODEL.ANCHOR_GENERATOR.SIZES', [[32], [64]], 'MODEL.ANCHOR_GENERATOR.SIZES has 2 lists'),
+        ('MODEL.RPN.CONV_DIMS', [256, 128], 'MODEL.RPN.CONV_DIMS is [256, 128]'),
         ('INPUT.FORMAT', 'YUV', "INPUT.FORMAT is 'YUV': expected 'BGR' or 'RGB'"),
     ],
 )
@@ -144,3 +145,28 @@ def test_state_dict_loads_strictly_and_keeps_values():
     assert torch.equal(model.backbone.layer2[0].downsample[1].running_var, theirs)
     assert torch.equal(model.neck.fpn_convs[2].conv.bias, state['backbone.fpn_output4.bias'])
     assert torch.equal(model.roi_head.mask_head.upsample.weight, state['roi_heads.mask_head.deconv.weight'])
+
+
+def test_masks_trained_at_predicted_boxes():
+    cfg = changed('MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES', True)
+    assert model_config(cfg)['train_cfg']['rcnn']['train_on_pred_boxes'] is True
+    assert 'train_on_pred_boxes' not in model_config(MASK['cfg'])['train_cfg']['rcnn']
+    cfg['MODEL']['ROI_HEADS']['NAME'] = 'Res5ROIHeads'
+    with pytest.raises(ConfigError, match='TRAIN_ON_PRED_BOXES is True with Res5ROIHeads'):
+        model_config(cfg)
+
+
+def test_how_instances_and_stuff_are_combined():
+    combine = dict(ENABLED=False, INSTANCES_CONFIDENCE_THRESH=0.3, OVERLAP_THRESH=0.4, STUFF_AREA_LIMIT=7)
+    panoptic = model_config(changed('MODEL.PANOPTIC_FPN.COMBINE', combine, PANOPTIC))['test_cfg']['panoptic']
+    assert panoptic == dict(enabled=False, score_thr=0.3, mask_overlap=0.4, stuff_area_limit=7)
+    combine['ENABLED'] = True
+    panoptic = model_config(changed('MODEL.PANOPTIC_FPN.COMBINE', combine, PANOPTIC))['test_cfg']['panoptic']
+    assert 'enabled' not in panoptic
+
+
+def test_several_convolutions_propose():
+    head = model_config(changed('MODEL.RPN.CONV_DIMS', [-1, -1, -1]))['rpn_head']
+    assert (head['num_convs'], head['feat_channels']) == (3, 256)
+    head = model_config(changed('MODEL.RPN.CONV_DIMS', [64, 64]))['rpn_head']
+    assert (head['num_convs'], head['feat_channels']) == (2, 64)

@@ -103,7 +103,8 @@ RECOLORS = {
 OTHERS = {
     *('ConvertBoxType', 'FilterAnnotations', 'ImageToTensor', 'InferencerLoader', 'LoadAnnotations', 'MultiBranch'),
     *('LoadEmptyAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'LoadImageFromWebcam', 'LoadProposals'),
-    *('LoadMultiChannelImageFromFiles', 'LoadPanopticAnnotations', 'LoadTrackAnnotations', 'PackDetInputs'),
+    *('LoadMaskPoints', 'LoadMultiChannelImageFromFiles', 'LoadPanopticAnnotations', 'LoadTrackAnnotations'),
+    'PackDetInputs',
     *('PackTrackInputs', 'TestTimeAug', 'ToTensor', 'TransformBroadcaster', 'Transpose', 'UniformRefFrameSample'),
     'RecordWarps',
     'SegRescale',  # a label map may be smaller than its picture

@@ -131,6 +131,13 @@ def corners(boxes: torch.Tensor) -> torch.Tensor:
     return torch.cat([points, visibility[..., None]], dim=-1)
 
 
+def inside_and_outside(boxes: torch.Tensor) -> torch.Tensor:
+    """Points (n, 3, 3) of boxes: the center, labeled 1, the upper left corner, labeled 0, and one without label."""
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    points = torch.stack([middle, boxes[:, :2], middle], dim=1)
+    return torch.cat([points, torch.tensor([1.0, 0.0, -1.0]).expand(len(boxes), 3)[..., None]], dim=-1)
+
+
 def semantic_map(masks: np.ndarray, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     """(h, w) classes of pixels: of objects, and two of stuff left and right."""
     height, width = masks.shape[1:]
@@ -154,6 +161,7 @@ def make_sample(boxes, shape=(64, 64), num_classes=3, scale_factor=(1.0, 1.0), i
     labels = torch.arange(len(boxes)) % num_classes
     masks = box_masks(boxes, shape)
     instances = dict(bboxes=boxes, labels=labels, masks=BitmapMasks(masks, *shape), keypoints=corners(boxes))
+    instances['points'] = inside_and_outside(boxes)
     sample.gt_instances = InstanceData(**instances)
     sample.gt_sem_seg = PixelData(sem_seg=semantic_map(masks, labels, num_classes)[None])
     ignored = torch.as_tensor(ignored, dtype=torch.float32).reshape(-1, 4)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from mmdetlike.errors import ConfigError
+
 from .anchors import anchor_generator
 from .backbone import feature_channels
 from .common import assigner, box_loss, coder, is_iou_loss, is_rotated, norm_config, sampler, suppression
@@ -12,7 +14,12 @@ def rpn_head(model: Mapping) -> dict:
     rpn = model['RPN']
     features = rpn['IN_FEATURES']
     channels = feature_channels(model, features[0])
-    widths = rpn['CONV_DIMS']
+    widths = [channels if width == -1 else width for width in rpn['CONV_DIMS']]
+    if len(set(widths)) != 1:
+        raise ConfigError(
+            f'MODEL.RPN.CONV_DIMS is {list(rpn["CONV_DIMS"])}, which has no counterpart here: expected convolutions of '
+            'one width, of which -1 stands for that of the feature maps'
+        )
     kind = rpn['BBOX_REG_LOSS_TYPE']
     # theirs weighs boxes by both factors
     weight = rpn['LOSS_WEIGHT'] * rpn['BBOX_REG_LOSS_WEIGHT']
@@ -20,7 +27,7 @@ def rpn_head(model: Mapping) -> dict:
         type='RPNHead',
         in_channels=channels,
         num_convs=len(widths),
-        feat_channels=channels if widths[-1] == -1 else widths[-1],
+        feat_channels=widths[0],
         anchor_generator=anchor_generator(model, features),
         bbox_coder=coder(rpn['BBOX_REG_WEIGHTS']),
         reg_decoded_bbox=is_iou_loss(kind),

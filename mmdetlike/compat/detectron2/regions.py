@@ -36,8 +36,10 @@ def roi_head(model: Mapping) -> dict:
     name = model['ROI_HEADS']['NAME']
     if name not in HEADS:
         raise ConfigError(f'MODEL.ROI_HEADS.NAME is {name!r}: expected one of {", ".join(HEADS)}')
-    if model['ROI_BOX_HEAD']['TRAIN_ON_PRED_BOXES']:
-        raise ConfigError('MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES has no counterpart here: set it to False')
+    if model['ROI_BOX_HEAD']['TRAIN_ON_PRED_BOXES'] and name != 'StandardROIHeads':
+        raise ConfigError(
+            f'MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES is True with {name}: expected StandardROIHeads, or False'
+        )
     if name == 'Res5ROIHeads':
         return _c4_head(model)
     if name == 'RROIHeads':
@@ -258,6 +260,7 @@ def _stage_training(model: Mapping) -> dict:
         mask_size=mask_size(model),
         pos_weight=-1,
         debug=False,
+        **(dict(train_on_pred_boxes=True) if model['ROI_BOX_HEAD']['TRAIN_ON_PRED_BOXES'] else {}),
     )
 
 

@@ -45,6 +45,7 @@ def fusion_testing(model: Mapping) -> dict:
         score_thr=combine['INSTANCES_CONFIDENCE_THRESH'],
         mask_overlap=combine['OVERLAP_THRESH'],
         stuff_area_limit=combine['STUFF_AREA_LIMIT'],
+        **({} if combine['ENABLED'] else dict(enabled=False)),
     )
 
 

@@ -41,6 +41,7 @@ from mmdetlike.datasets.transforms.loading import (
     LoadProposals,
     LoadTrackAnnotations,
 )
+from mmdetlike.datasets.transforms.mask_points import LoadMaskPoints
 from mmdetlike.datasets.transforms.mix import CachedMixUp, CachedMosaic, CopyPaste, MixUp, Mosaic
 from mmdetlike.datasets.transforms.more_loading import (
     InferencerLoader,
@@ -109,6 +110,7 @@ __all__ = [
     'LoadImageFromFile',
     'LoadImageFromNDArray',
     'LoadImageFromWebcam',
+    'LoadMaskPoints',
     'LoadMultiChannelImageFromFiles',
     'LoadPanopticAnnotations',
     'LoadProposals',

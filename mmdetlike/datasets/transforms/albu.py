@@ -70,6 +70,8 @@ class Albu(BaseTransform):
             self._compose = compose(package, transforms, _box_params(bbox_params or {}))
 
     def transform(self, results: dict) -> dict | None:
+        if 'gt_points' in results:
+            raise ConfigError('Albu does not move gt_points: put LoadMaskPoints after it')
         # their generators are their own: our seed goes on to them
         self._compose.set_random_seed(int(np.random.randint(2**31)))
         old = image_size(results)

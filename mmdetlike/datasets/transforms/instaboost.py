@@ -175,6 +175,8 @@ def _moved_instance(instance: dict, warp: Warp, bitmap: np.ndarray, flip_indices
     result = {**instance, 'mask': mask, 'bbox': [float(side) for side in _extent(moved)]}
     if 'keypoints' in instance:
         result['keypoints'] = _moved_keypoints(instance['keypoints'], warp, flip_indices)
+    if 'point_coords' in instance:
+        result['point_coords'] = warp.points(_pairs(instance['point_coords'])).tolist()
     return result
 
 

@@ -60,6 +60,16 @@ def _keypoints(keypoints: np.ndarray, warp: Warp, edge: Edge, results: dict) -> 
     return keypoints
 
 
+def _points(points: np.ndarray, warp: Warp, edge: Edge, results: dict) -> np.ndarray:
+    """Warped points with a label each; one that falls outside has no label (-1) any longer."""
+    moved = points.copy()
+    moved[..., :2] = warp.points(points[..., :2])
+    height, width = warp.size
+    outside = (moved[..., :2] < 0).any(-1) | (moved[..., 0] > width) | (moved[..., 1] > height)
+    moved[outside & edge.clip] = -1
+    return moved
+
+
 @dataclass(frozen=True)
 class FieldSpec:
     """One kind of data in a sample.
@@ -89,6 +99,7 @@ FIELDS = (
     FieldSpec('proposals', warp=_boxes, source='proposal_file of the dataset'),
     FieldSpec('gt_masks', 'masks', _masks, True, 'LoadAnnotations(with_mask=True)'),
     FieldSpec('gt_keypoints', 'keypoints', _keypoints, True, 'LoadAnnotations(with_keypoints=True)'),
+    FieldSpec('gt_points', 'points', _points, True, 'LoadMaskPoints'),
     FieldSpec('gt_instances_ids', 'instances_ids', None, True),
 )
 GEOMETRIC_FIELDS: dict[str, Callable] = {field.key: field.warp for field in FIELDS if field.warp is not None}

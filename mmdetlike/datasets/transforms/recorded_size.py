@@ -130,6 +130,8 @@ def _rescaled_instance(instance: dict, warp: Warp) -> dict:
         keypoints = np.array(instance['keypoints'], dtype=np.float64).reshape(-1, 3)
         keypoints[:, :2] = warp.points(keypoints[:, :2])
         moved['keypoints'] = keypoints.reshape(np.shape(instance['keypoints'])).tolist()
+    if 'point_coords' in instance:
+        moved['point_coords'] = warp.points(np.array(instance['point_coords'], np.float64).reshape(-1, 2)).tolist()
     if isinstance(instance.get('mask'), dict):
         moved['mask'] = _rescaled_rle(instance['mask'], warp.size)
     elif 'mask' in instance:

@@ -1,5 +1,7 @@
 """Residual blocks in a row, the stages of ResNets, arXiv 1512.03385, and of hourglass networks, arXiv 1603.06937."""
 
+from collections.abc import Sequence
+
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
@@ -36,7 +38,7 @@ def build_stage(
     channels: int,
     num_blocks: int,
     stride: int = 1,
-    dilation: int = 1,
+    dilation: int | Sequence[int] = 1,
     avg_down: bool = False,
     conv_cfg: dict | None = None,
     norm_cfg: dict | None = None,
@@ -46,16 +48,20 @@ def build_stage(
     """``num_blocks`` residual blocks; the first one changes stride and width.
 
     Args:
+        dilation: Of all blocks, or of each.
         project: The first block's shortcut is a projection also where the identity would fit.
         block_args: Passed to each block: ``style``, ``with_cp``, ``dcn``, ``plugins`` and what is the block's own.
     """
     norm_cfg = norm_cfg or dict(type='BN')
     out_channels = channels * block.expansion
     shortcut = build_shortcut(in_channels, out_channels, stride, conv_cfg, norm_cfg, avg_down, project)
-    common = dict(dilation=dilation, conv_cfg=conv_cfg, norm_cfg=norm_cfg, **block_args)
+    dilations = [dilation] * num_blocks if isinstance(dilation, int) else list(dilation)
+    if len(dilations) != num_blocks:
+        raise ValueError(f'a stage of {num_blocks} blocks needs as many dilations, got {dilations}')
+    common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, **block_args)
     # the shortcut is made before the blocks, the order in which a seed draws the original's weights
-    blocks = [block(in_channels, channels, stride=stride, downsample=shortcut, **common)]
-    blocks += [block(out_channels, channels, **common) for _ in range(1, num_blocks)]
+    blocks = [block(in_channels, channels, stride=stride, dilation=dilations[0], downsample=shortcut, **common)]
+    blocks += [block(out_channels, channels, dilation=rate, **common) for rate in dilations[1:]]
     return Sequential(*blocks)
 
 

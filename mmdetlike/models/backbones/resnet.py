@@ -188,7 +188,8 @@ class ResNet(StagedBackbone):
         base_channels: Width of the first stage.
         num_stages: How many of the four stages to build.
         strides: Stride of each stage.
-        dilations: Dilation of each stage.
+        dilations: Dilation of each stage; a tuple where the blocks of a stage differ, as in DeepLab's
+            ``(1, 1, 1, (2, 4, 8))`` ("multi-grid", arXiv 1706.05587).
         out_indices: Stages whose maps ``forward`` returns.
         style: Where a bottleneck strides: ``'pytorch'`` on its 3x3, ``'caffe'`` on its first 1x1 convolution.
         deep_stem: Three 3x3 convolutions in place of the 7x7 one.
@@ -219,7 +220,7 @@ class ResNet(StagedBackbone):
         base_channels: int = 64,
         num_stages: int = 4,
         strides: Sequence[int] = (1, 2, 2, 2),
-        dilations: Sequence[int] = (1, 1, 1, 1),
+        dilations: Sequence[int | Sequence[int]] = (1, 1, 1, 1),
         out_indices: Sequence[int] = (0, 1, 2, 3),
         style: str = 'pytorch',
         deep_stem: bool = False,
@@ -337,7 +338,7 @@ class ResNet(StagedBackbone):
         return nn.Sequential(*layers)
 
 
-def check_stages(num_stages: int, strides: Sequence[int], dilations: Sequence[int], out_indices: Sequence[int]) -> None:
+def check_stages(num_stages: int, strides: Sequence[int], dilations: Sequence, out_indices: Sequence[int]) -> None:
     """Raise ValueError where the settings of the stages of a backbone don't fit together."""
     if not 1 <= num_stages <= 4 or len(strides) != num_stages or len(dilations) != num_stages:
         raise ValueError(

@@ -7,6 +7,7 @@ from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
+from .panoptic_deeplab import PanopticDeepLab
 from .rt_detr import RTDETR
 from .semantic import SemanticSegmentor
 from .semi import SemiBaseDetector

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
+from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmdetlike.errors import ConfigError
@@ -21,7 +22,9 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
 
     Args:
         semantic_head: Feature maps -> class of each pixel.
-        panoptic_fusion_head: Masks and classes -> segments; ``test_cfg.panoptic`` is for it.
+        panoptic_fusion_head: Masks and classes -> segments; ``test_cfg.panoptic`` is for it. With
+            ``test_cfg=dict(panoptic=dict(enabled=False))`` nothing is fused: results are ``pred_instances`` and
+            ``pred_sem_seg``, the classes of stuff, ``num_classes`` where there are things.
         roi_head, rpn_head, train_cfg, test_cfg: As of ``TwoStageDetector``.
         backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
         instance_loss_weight: Factor of all losses of instances, those of proposals included.
@@ -78,6 +81,9 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
         instances = super().predict_of_maps(x, samples, rescale)
         logits = self.semantic_head.predict(x, samples, rescale)
+        if not (self.test_cfg.get('panoptic') or {}).get('enabled', True):
+            stuff = [image.argmax(0, keepdim=True) + self.panoptic_fusion_head.num_things_classes for image in logits]
+            return [dict(pred_instances=a, pred_sem_seg=PixelData(sem_seg=b)) for a, b in zip(instances, stuff)]
         segments = self.panoptic_fusion_head.predict(instances, logits)
         return [dict(pred_instances=a, pred_panoptic_seg=b) for a, b in zip(instances, segments)]
 

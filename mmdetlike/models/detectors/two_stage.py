@@ -57,6 +57,10 @@ class TwoStageDetector(BaseDetector):
         return {**losses, **self.roi_head.loss(x, proposals, samples)}
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
+        """Objects of each image; where samples have ``given_boxes``, what the branches say of these."""
+        given = [sample.get('given_boxes') for sample in samples]
+        if given and all(boxes is not None for boxes in given):
+            return self.roi_head.predict_given_boxes(x, given, samples, rescale)
         return self.roi_head.predict(x, self.proposals(x, samples), samples, rescale=rescale)
 
     def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:

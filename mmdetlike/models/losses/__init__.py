@@ -8,6 +8,7 @@ from .focal_loss import FocalLoss
 from .gaussian_focal_loss import GaussianFocalLoss
 from .gfocal_loss import DistributionFocalLoss, QualityFocalLoss
 from .ghm_loss import GHMC, GHMR
+from .hard_pixel_loss import HardPixelLoss
 from .iou_loss import BoundedIoULoss, CIoULoss, DIoULoss, EIoULoss, GIoULoss, IoULoss, SIoULoss
 from .kd_loss import KnowledgeDistillationKLDivLoss
 from .reduction import Loss, weight_reduce_loss, weighted_loss

@@ -398,3 +398,12 @@ def test_res_layer_of_an_unknown_depth():
 def test_settings_of_stages_are_complete(settings, message):
     with pytest.raises(ValueError, match=message):
         ResNet(50, **settings)
+
+
+def test_blocks_of_a_stage_may_have_dilations_of_their_own():
+    model = tiny(strides=(1, 2, 2, 1), dilations=(1, 1, 1, (2, 4)))
+    assert [block.conv1.dilation for block in model.layer4] == [(2, 2), (4, 4)]
+    assert [block.conv1.dilation for block in model.layer3] == [(1, 1), (1, 1)]
+    assert [m.shape[-1] for m in model(torch.rand(1, 3, 64, 64))] == [16, 8, 4, 4]
+    with pytest.raises(ValueError, match=r'a stage of 2 blocks needs as many dilations, got \[2, 4, 8\]'):
+        tiny(dilations=(1, 1, 1, (2, 4, 8)))

@@ -13,6 +13,7 @@ from mmdetlike.registry import MODELS
 
 from . import (  # noqa: F401  enter their families
     backbones,
+    centers,
     collaborative,
     corners,
     dense,

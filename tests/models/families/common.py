@@ -6,7 +6,7 @@ from tests.models.tiny import BACKBONE, DETECT, NECK, PREPROCESSOR
 
 FAMILIES = {}
 # families whose predictions are segments of the whole image
-PANOPTIC = {'panoptic_fpn', 'maskformer', 'mask2former_panoptic'}
+PANOPTIC = {'panoptic_fpn', 'maskformer', 'mask2former_panoptic', 'panoptic_deeplab'}
 # classes that only others inherit from
 ABSTRACT = {'SingleStageInstanceSegmentor', 'TwoStageDetector', 'TwoStagePanopticSegmentor'}
 # pairs of a detector of some family with itself, trained on branches: see detectors/test_semi.py

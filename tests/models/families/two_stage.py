@@ -107,6 +107,14 @@ def htc(num_classes: int = 3) -> dict:
 
 
 @family
+def point_sup(num_classes: int = 3) -> dict:
+    cfg = mask_rcnn(num_classes)
+    cfg['roi_head']['type'] = 'PointSupRoIHead'
+    del cfg['train_cfg']['rcnn']['mask_size']  # whole masks are not needed
+    return cfg
+
+
+@family
 def point_rend(num_classes: int = 3) -> dict:
     cfg = mask_rcnn(num_classes)
     cfg['type'] = 'PointRend'

@@ -36,6 +36,7 @@ from .mask_scoring_roi_head import MaskScoringRoIHead
 from .multi_instance_roi_head import MultiInstanceRoIHead
 from .pisa_roi_head import PISARoIHead
 from .point_rend_roi_head import PointRendRoIHead
+from .point_sup_roi_head import PointSupRoIHead
 from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 from .roi_head import RoIHead
 from .scnet_roi_head import SCNetRoIHead

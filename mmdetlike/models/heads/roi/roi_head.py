@@ -32,7 +32,9 @@ class RoIHead(BaseModule):
         mask_roi_extractor: Pools features for masks; None to use those of the boxes.
         mask_head: Predicts masks; None for a detector of boxes.
         shared_head: Runs on region features before the heads.
-        train_cfg: ``assigner``, ``sampler``, ``pos_weight`` and, for masks, ``mask_size``.
+        train_cfg: ``assigner``, ``sampler``, ``pos_weight`` and, for masks, ``mask_size``. With
+            ``train_on_pred_boxes=True`` branches learn at the boxes that are predicted for proposals, as they are asked
+            in testing, not at the proposals.
         test_cfg: ``score_thr``, ``nms``, ``max_per_img`` and, for masks, ``mask_thr_binary``.
         init_cfg: Weight initialization.
 
@@ -69,6 +71,15 @@ class RoIHead(BaseModule):
         self.assigners, self.samplers = build_assigners_and_samplers(self.stage_cfgs)
         self.branches = self.build_branches()
         self._check_box_kinds()
+        self._check_predicted_boxes()
+
+    def _check_predicted_boxes(self) -> None:
+        at_predicted = any(cfg.get('train_on_pred_boxes', False) for cfg in self.stage_cfgs)
+        if at_predicted and self.with_mask and self.mask_roi_extractor is None:
+            raise ConfigError(
+                f'{type(self).__name__}: train_cfg.rcnn.train_on_pred_boxes=True needs a mask_roi_extractor: without '
+                'one, masks are made of the features of the proposals'
+            )
 
     def _check_box_kinds(self) -> None:
         """Only what comes last may make rotated boxes: regions, from which features are pooled, are axis-aligned."""
@@ -202,8 +213,11 @@ class RoIHead(BaseModule):
             result = stage.train(x, proposals, batch_data_samples)
             self.observe(i, result)
             terms = dict(result.terms)
+            sampled = result.sampled
+            if self.branches and self.stage_cfgs[i].get('train_on_pred_boxes', False):
+                sampled = stage.at_predicted_boxes(result, batch_data_samples)
             for branch in self.branches.values():
-                terms.update(branch.loss(i, x, result.sampled, result.outs, batch_data_samples))
+                terms.update(branch.loss(i, x, sampled, result.outs, batch_data_samples))
             losses.update(self.named_terms(i, terms))
             if i + 1 < self.num_stages:
                 proposals = stage.next_proposals(result.outs, batch_data_samples, result.sampled)
@@ -234,6 +248,29 @@ class RoIHead(BaseModule):
         found = self.detect(x, rpn_results_list, batch_data_samples, rescale)
         return [InstanceData(**image) for image in found]
 
+    def predict_given_boxes(
+        self, x: Sequence[Tensor], given: Sequence[InstanceData], samples: SampleList, rescale: bool = False
+    ) -> list[InstanceData]:
+        """What the branches say of boxes that are given; as of ``predict``, but with all of them and no others.
+
+        Args:
+            x: Feature maps (B, C, H_i, W_i).
+            given: Of each image ``bboxes`` (n, 4) xyxy in pixels of the network's input, ``labels`` and ``scores``.
+            samples: As of ``predict``.
+            rescale: As of ``predict``.
+        """
+        x, _ = self.image_context(x)
+        results = [image.to(x[0].device) for image in given]
+        for branch in self.branches.values():
+            branch.add_predictions(x, results, samples, rescale)
+        return self._in_original(results, samples) if rescale else results
+
+    @staticmethod
+    def _in_original(results: Sequence[InstanceData], samples: SampleList) -> Sequence[InstanceData]:
+        for result, sample in zip(results, samples):
+            result.bboxes = scale_boxes(result.bboxes, [1 / factor for factor in sample.scale_factor])
+        return results
+
     def detect(
         self,
         x: Sequence[Tensor],
@@ -260,8 +297,7 @@ class RoIHead(BaseModule):
         for branch in self.branches.values():
             branch.add_predictions(x, results, samples, rescale)
         if rescale:
-            for result, sample in zip(results, samples):
-                result.bboxes = scale_boxes(result.bboxes, [1 / factor for factor in sample.scale_factor])
+            results = self._in_original(results, samples)
         return [{name: value[:count] for name, value in result.items()} for result, count in zip(results, numbers)]
 
     def merge_stages(self, head: nn.Module, preds_of_stages: Sequence[tuple]) -> tuple:

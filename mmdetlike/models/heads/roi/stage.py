@@ -1,5 +1,6 @@
 """One stage of a region head: proposals -> assign -> sample -> extract -> head -> losses or the next proposals."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -138,16 +139,34 @@ class Stage:
                 objects themselves are left out. All other regions are refined as their likeliest class.
         """
         proposals = []
+        for i, boxes in enumerate(self.refined_boxes(outs, samples, sampled)):
+            if sampled is not None:
+                keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+                keep[: len(sampled[i].pos_inds)] = ~sampled[i].pos_is_gt
+                # in testing all are kept: indexing by a mask would cut the graph of torch.compile
+                boxes = boxes[keep]
+            proposals.append(InstanceData(bboxes=boxes))
+        return proposals
+
+    def refined_boxes(
+        self, outs: StageOutputs, samples: SampleList, sampled: Sequence[SamplingResult] | None = None
+    ) -> list[Tensor]:
+        """The boxes (n, 4) of each image that this stage makes of its regions; arguments as of ``next_proposals``."""
+        refined = []
         for i, preds in enumerate(self.head.split(outs.preds, outs.counts)):
             rois = outs.rois_of_images()[i]
             labels = rois.new_full((len(rois),), -1, dtype=torch.long)
-            keep = torch.ones_like(labels, dtype=torch.bool)
             if sampled is not None:
-                num_positives = len(sampled[i].pos_inds)
-                labels[:num_positives] = sampled[i].pos_gt_labels
-                keep[:num_positives] = ~sampled[i].pos_is_gt
+                labels[: len(sampled[i].pos_inds)] = sampled[i].pos_gt_labels
             with torch.no_grad():  # not as a decorator, which torch.compile can't see through
-                boxes = self.head.refine(rois, preds, labels, samples[i].img_shape)
-            # in testing all are kept: indexing by a mask would cut the graph of torch.compile
-            proposals.append(InstanceData(bboxes=boxes if sampled is None else boxes[keep]))
-        return proposals
+                refined.append(self.head.refine(rois, preds, labels, samples[i].img_shape))
+        return refined
+
+    def at_predicted_boxes(self, result: StageResult, samples: SampleList) -> list[SamplingResult]:
+        """The sampled regions moved to the boxes predicted for them, with the objects that they were sampled for."""
+        moved = []
+        for sampled, boxes in zip(result.sampled, self.refined_boxes(result.outs, samples, result.sampled)):
+            priors = sampled.priors.clone()
+            priors[torch.cat([sampled.pos_inds, sampled.neg_inds])] = boxes.to(priors.dtype)
+            moved.append(dataclasses.replace(sampled, priors=priors))
+        return moved

@@ -4,21 +4,18 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvUpsample
-from mmdetlike.models.utils import semantic_maps, to_image_size
-from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
 
-SEMANTIC_LOSS = dict(type='CrossEntropyLoss', ignore_index=-1, loss_weight=1.0)
+from .base import SEMANTIC_LOSS, SemanticHead
+
 LOGITS_INIT = dict(type='Normal', std=0.01, override=dict(name='conv_logits'))
 
 
 @MODELS.register_module()
-class SemanticFPNHead(BaseModule):
+class SemanticFPNHead(SemanticHead):
     """Segment an image by classes: bring all levels to the size of the finest one, add them up, classify each pixel.
 
     Args:
@@ -45,7 +42,7 @@ class SemanticFPNHead(BaseModule):
         loss_seg: dict = SEMANTIC_LOSS,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or LOGITS_INIT)
+        super().__init__(loss_seg, init_cfg or LOGITS_INIT)
         self.start_level, self.end_level = start_level, end_level
         norm_cfg = norm_cfg or dict(type='GN', num_groups=32, requires_grad=True)
         self.conv_upsample_layers = nn.ModuleList(
@@ -60,7 +57,6 @@ class SemanticFPNHead(BaseModule):
             for level in range(start_level, end_level)
         )
         self.conv_logits = nn.Conv2d(inner_channels, num_classes, 1)
-        self.loss_seg = MODELS.build(loss_seg)
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
         """Feature maps -> logits (B, num_classes, h, w)."""
@@ -69,25 +65,6 @@ class SemanticFPNHead(BaseModule):
         size = outs[0].shape[-2:]
         same_size = [out if out.shape[-2:] == size else F.interpolate(out, size, mode='bilinear') for out in outs]
         return self.conv_logits(sum(same_size))
-
-    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """``loss_seg`` against each sample's ``gt_sem_seg``.
-
-        Raises:
-            ValueError: A sample has none.
-        """
-        target = self.targets(semantic_maps(batch_data_samples))
-        logits = F.interpolate(float32_if_half(self(x))[0], target.shape[-2:], mode='bilinear', align_corners=False)
-        return dict(loss_seg=self.loss_seg(logits, target))
-
-    def targets(self, classes: Tensor) -> Tensor:
-        """The channel (B, h, w) of each pixel's class (B, h, w); here they are the same."""
-        return classes
-
-    def predict(self, x: Sequence[Tensor], samples: SampleList, rescale: bool = False) -> list[Tensor]:
-        """Logits (num_classes, h, w) of each image, of the size of the original if ``rescale``."""
-        logits = float32_if_half(self(x))[0]
-        return [to_image_size(image, sample, rescale) for image, sample in zip(logits, samples)]
 
 
 @MODELS.register_module()

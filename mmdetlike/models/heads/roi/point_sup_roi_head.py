@@ -1,0 +1,15 @@
+"""The region head of PointSup: Pointly-Supervised Instance Segmentation, arXiv 2104.06404."""
+
+from mmdetlike.registry import MODELS
+
+from .branches import PointMaskBranch, RoIBranch
+from .standard_roi_head import StandardRoIHead
+
+
+@MODELS.register_module()
+class PointSupRoIHead(StandardRoIHead):
+    """Mask R-CNN's region head, whose masks are learned from labeled points (``LoadMaskPoints``); see ``RoIHead``."""
+
+    def build_branches(self) -> dict[str, RoIBranch]:
+        """A branch of masks that learns from points."""
+        return dict(mask=PointMaskBranch(self)) if self.with_mask else {}

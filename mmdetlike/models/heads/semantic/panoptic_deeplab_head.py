@@ -1,0 +1,184 @@
+"""Heads of Panoptic-DeepLab, arXiv 1911.10194: classes of pixels, centers of instances, and the way to the center."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdetlike.models.utils import annotated_masks, gen_gaussian_target, mask_centroids, semantic_maps, to_image_size
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import DetDataSample, SampleList
+
+from .base import PIXEL_LOSS
+from .deeplab_head import DeepLabDecoder, DeepLabV3PlusHead
+
+CENTER_LOSS = dict(type='MSELoss', loss_weight=200.0)
+OFFSET_LOSS = dict(type='L1Loss', loss_weight=0.01)
+
+
+@MODELS.register_module()
+class PanopticDeepLabSemanticHead(DeepLabV3PlusHead):
+    """Classify pixels, those of small things with more weight: Panoptic-DeepLab, arXiv 1911.10194.
+
+    Args:
+        num_classes: Classes of pixels: things, then stuff.
+        in_channels, decoder, loss_seg, init_cfg: As of ``DeepLabV3PlusHead``.
+        head_channels: Channels between decoder and logits.
+        small_area: Pixels below which an instance is small.
+        small_weight: Weight of the pixels of small instances.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        decoder: dict | None = None,
+        head_channels: int = 256,
+        small_area: int = 4096,
+        small_weight: float = 3.0,
+        loss_seg: dict = PIXEL_LOSS,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(num_classes, in_channels, decoder, loss_seg, init_cfg, head_channels)
+        self.small_area, self.small_weight = small_area, small_weight
+
+    def pixel_weights(self, samples: SampleList) -> Tensor:
+        """(B, h, w): ``small_weight`` on small instances, 1 elsewhere.
+
+        Raises:
+            ValueError: A sample has no masks.
+        """
+        return torch.stack([self._weights_of_image(sample) for sample in samples])
+
+    def _weights_of_image(self, sample: DetDataSample) -> Tensor:
+        device = sample.gt_sem_seg.sem_seg.device
+        masks = annotated_masks(sample, type(self).__name__).to_tensor(torch.bool, device)
+        small = masks[masks.flatten(1).sum(1) < self.small_area].any(0)
+        return torch.where(small, self.small_weight, 1.0)
+
+
+@MODELS.register_module()
+class CenterOffsetHead(BaseModule):
+    """Find the centers of instances, and from each pixel the way to the center: Panoptic-DeepLab, arXiv 1911.10194.
+
+    Args:
+        in_channels: Channels of the maps that are used, the finest first.
+        decoder: Other arguments of ``DeepLabDecoder``.
+        head_channels: Channels between decoder and predictions.
+        radius: Half the size, in pixels of the image, of the bell at a center; its deviation is a third of that.
+        ignore_index: Number of pixels without a class, which don't say whether they are a center.
+        loss_center: Loss of the map of centers, over the pixels that have a class.
+        loss_offset: Loss of the ways, over the pixels of things.
+        init_cfg: Weight initialization.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        decoder: dict | None = None,
+        head_channels: int = 32,
+        radius: int = 24,
+        ignore_index: int = 255,
+        loss_center: dict = CENTER_LOSS,
+        loss_offset: dict = OFFSET_LOSS,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.radius, self.ignore_index = radius, ignore_index
+        self.decoder = DeepLabDecoder(in_channels, **(decoder or {}))
+        self.center_tower = self.decoder.build_tower(head_channels)
+        self.conv_center = nn.Conv2d(head_channels, 1, 1)
+        self.offset_tower = self.decoder.build_tower(head_channels)
+        self.conv_offset = nn.Conv2d(head_channels, 2, 1)
+        self.loss_center = MODELS.build(loss_center)
+        self.loss_offset = MODELS.build(loss_offset)
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Feature maps -> scores of centers (B, 1, h, w), ways (B, 2, h, w): x and y in pixels of the map."""
+        features = self.decoder(x)
+        return self.conv_center(self.center_tower(features)), self.conv_offset(self.offset_tower(features))
+
+    def predict_maps(self, x: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """What ``forward`` gives at ``size`` (height, width) of the images, ways in their pixels."""
+        centers, offsets = float32_if_half(*self(x))
+        centers = F.interpolate(centers, size, mode='bilinear', align_corners=False)
+        scale = centers.new_tensor([size[1] / offsets.shape[-1], size[0] / offsets.shape[-2]])
+        offsets = F.interpolate(offsets, size, mode='bilinear', align_corners=False)
+        return centers, offsets * scale[:, None, None]
+
+    def loss(self, x: Sequence[Tensor], samples: SampleList) -> dict[str, Tensor]:
+        """``loss_center`` and ``loss_offset`` against each sample's masks.
+
+        Raises:
+            ValueError: A sample has no masks or no ``gt_sem_seg``.
+        """
+        labeled = semantic_maps(samples) != self.ignore_index
+        centers, offsets = self.predict_maps(x, tuple(labeled.shape[-2:]))
+        targets = [self.targets(sample, centers.device) for sample in samples]
+        center_target, offset_target, things, crowds = (torch.stack(maps) for maps in zip(*targets))
+        center_weight = (labeled & ~crowds)[:, None].to(centers.dtype)
+        offset_weight = things[:, None].to(offsets.dtype).expand_as(offsets)
+        return dict(
+            loss_center=self.loss_center(centers, center_target, center_weight, avg_factor=center_weight.sum()),
+            loss_offset=self.loss_offset(offsets, offset_target, offset_weight, avg_factor=things.sum()),
+        )
+
+    def targets(self, sample: DetDataSample, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What to predict for an image of (h, w) pixels.
+
+        Returns:
+            Scores of centers (1, h, w), ways to the center (2, h, w) in pixels, x and y; (h, w) whether a pixel is of a
+            thing, and (h, w) whether it is of a crowd.
+        """
+        masks = annotated_masks(sample, type(self).__name__)
+        height, width = masks.height, masks.width
+        centroids, areas = mask_centroids(masks.to_ndarray())
+        centers = torch.zeros(1, height, width)
+        for (x, y), area in zip(centroids.tolist(), areas.tolist()):
+            if area:  # what a crop left nothing of has no center
+                gen_gaussian_target(centers[0], (round(x), round(y)), self.radius)
+        binary = masks.to_tensor(torch.bool, device)
+        offsets, things = ways_to_centers(binary, centroids.to(device))
+        return centers.to(device), offsets, things, crowd_pixels(sample.get('ignored_instances'), things)
+
+    def predict(self, x: Sequence[Tensor], samples: SampleList, rescale: bool = False) -> list[tuple[Tensor, Tensor]]:
+        """Scores of centers (1, h, w) and ways (2, h, w) of each image, of the size of the original if ``rescale``."""
+        centers, offsets = self.predict_maps(x, samples[0].batch_input_shape)
+        results = []
+        for center, offset, sample in zip(centers, offsets, samples):
+            center = to_image_size(center, sample, rescale)
+            offset = to_image_size(offset, sample, rescale)
+            if rescale:
+                height, width = sample.img_shape[:2]
+                scale = offset.new_tensor([offset.shape[2] / width, offset.shape[1] / height])
+                offset = offset * scale[:, None, None]
+            results.append((center, offset))
+        return results
+
+
+def ways_to_centers(masks: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """The way (2, h, w), x and y in pixels, from each pixel of masks (n, h, w) to its center (n, 2), and (h, w) where.
+
+    Where masks overlap, the last one counts; 0 outside of all.
+    """
+    height, width = masks.shape[-2:]
+    rows = torch.arange(height, device=masks.device)[:, None].expand(height, width)
+    columns = torch.arange(width, device=masks.device).expand(height, width)
+    here = torch.stack([columns, rows]).to(centers.dtype)
+    ways = torch.zeros_like(here)
+    for mask, center in zip(masks, centers):
+        ways = torch.where(mask, center[:, None, None] - here, ways)
+    return ways, masks.any(0)
+
+
+def crowd_pixels(ignored: InstanceData | None, like: Tensor) -> Tensor:
+    """(h, w) whether a pixel is of an ignored instance that has a mask; False for all where none has."""
+    if ignored is None or 'masks' not in ignored or not len(ignored):
+        return torch.zeros_like(like)
+    crowds = ignored.masks.to_tensor(torch.bool, like.device).any(0)
+    # masks of ignored instances are not padded to the batch
+    return F.pad(crowds, (0, like.shape[1] - crowds.shape[1], 0, like.shape[0] - crowds.shape[0]))
