@@ -26,6 +26,7 @@ COMMANDS = {
         'detect objects in millions of pictures, into Parquet files', 'the same command goes on where it was'
     ),
     'serve': Command('answer requests over HTTP'),
+    'deploy': Command('write a detector as a program of torch, compiled code or an ONNX model'),
     'browse': Command('draw what a dataset yields, with its ground truth'),
     'config': Command('print a config, list those that are shipped, or explain a type'),
     'eval-metric': Command('compute metrics from a file of predictions'),

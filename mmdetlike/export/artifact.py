@@ -64,15 +64,19 @@ class Artifact:
     def prepared(self, image: Tensor) -> Tensor:
         """What the program takes of an image (3, h, w): (1, 3, H, W), padded at the right and the bottom.
 
+        H and W are those of the program, or the least that it takes where it takes a range of them.
+
         Raises:
             ConfigError: The image is larger.
         """
-        height, width = self.manifest.size
-        if image.shape[-2] > height or image.shape[-1] > width:
+        size = self.manifest.sizes.fitting(*image.shape[-2:])
+        if size is None:
+            height, width = self.manifest.size
             raise ConfigError(
                 f'a picture is {image.shape[-2]} x {image.shape[-1]} (height x width) after the pipeline, the program '
                 f'in {self.folder} takes {height} x {width} at most: run tools/deploy.py with a larger --size'
             )
+        height, width = size
         image = image[None].float()
         padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
         if not self.manifest.raw_input:
@@ -114,7 +118,8 @@ def read_artifact(folder: str | Path) -> Artifact:
             f'{path} was written with torch {manifest.versions.get("torch")} and cannot be read by torch '
             f'{torch.__version__} here: {str(error).strip().splitlines()[0]}'
         ) from error
-    if list(program.size) != manifest.size:
-        takes, said = (' x '.join(map(str, size)) for size in (program.size, manifest.size))
-        raise CheckpointError(f'{path} takes images of {takes}, but {folder / NAME} says {said} (height x width)')
+    if program.sizes != manifest.sizes:
+        raise CheckpointError(
+            f'{path} takes images of {program.sizes}, but {folder / NAME} says {manifest.sizes} (height x width)'
+        )
     return Artifact(folder, manifest, program)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.export.detection import Detection, Normalization
 from mmdetlike.export.manifest import FORMAT, PROGRAMS, Manifest, checksum
 from mmdetlike.export.onnx_program import write_onnx
+from mmdetlike.export.program import Sizes
 from mmdetlike.export.torch_program import write_aoti, write_torch
 from mmdetlike.models.data_preprocessors import DetDataPreprocessor
 from mmdetlike.utils.outputs import check_folder
@@ -26,6 +27,7 @@ def deploy(
     size: tuple[int, int],
     pipeline: Sequence[dict],
     raw_input: bool = False,
+    smallest_size: tuple[int, int] | None = None,
 ) -> Manifest:
     """Write a detector as an artifact.
 
@@ -33,9 +35,11 @@ def deploy(
         model: A detector with ``dataset_meta``, as from ``init_detector``; it is put into eval mode.
         folder: Where the program and its manifest go; made if need be.
         kind: ``'torch'``, ``'aoti'`` or ``'onnx'``.
-        size: Height and width in pixels of the images that the program takes.
+        size: Height and width in pixels of the images that the program takes, the largest ones.
         pipeline: Transforms from a picture to an image of the network, as in a config.
         raw_input: Let the program take pixels as they are loaded, from 0 to 255, and normalize them itself.
+        smallest_size: Let it take all sizes between this and ``size``, in steps of what the detector pads images to;
+            None for ``size`` alone.
 
     Raises:
         ConfigError: The kind or size is wrong, or the detector has no such form.
@@ -46,12 +50,14 @@ def deploy(
         raise ConfigError(f'a detector can be deployed to {", ".join(WRITERS)}, got {kind!r}')
     check_folder(folder)
     preparation = preparation_of(model)
-    check_size(size, model.data_preprocessor.pad_size_divisor)
-    program = trace(model.eval(), size, preparation if raw_input else None)
+    sizes = Sizes(tuple(smallest_size or size), tuple(size), model.data_preprocessor.pad_size_divisor)
+    check_sizes(sizes)
+    sizes = sizes if sizes.are_open else Sizes.fixed(*size)
+    program = trace(model.eval(), sizes, preparation if raw_input else None)
     outputs = output_names(program)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PROGRAMS[kind]
-    WRITERS[kind](program, path, outputs)
+    WRITERS[kind](program, path, outputs, sizes)
     manifest = Manifest(
         format=FORMAT,
         kind=kind,
@@ -60,7 +66,9 @@ def deploy(
         detector=type(model).__name__,
         classes=list(model.dataset_meta['classes']),
         palette=[list(color) for color in model.dataset_meta['palette']],
-        size=list(size),
+        size=list(sizes.largest),
+        smallest_size=list(sizes.smallest),
+        size_divisor=sizes.divisor,
         raw_input=raw_input,
         mean=preparation.mean.flatten().tolist(),
         std=preparation.std.flatten().tolist(),
@@ -77,16 +85,40 @@ def deploy(
 
 
 @torch.no_grad()
-def trace(model: nn.Module, size: tuple[int, int], normalize: nn.Module | None = None) -> ExportedProgram:
-    """The program of `Detection` for images of a size (height, width).
+def trace(model: nn.Module, sizes: Sizes, normalize: nn.Module | None = None) -> ExportedProgram:
+    """The program of `Detection` for images of the given sizes.
 
     Raises:
-        ConfigError: The detector has no form of tensors alone, or nothing bounds the number of objects.
+        ConfigError: The detector has no form of tensors alone or none for several sizes, or nothing bounds the number
+            of objects.
     """
+    detection = Detection(model, normalize)
+    image = torch.zeros(1, 3, *example_size(sizes))
+    shapes = (open_sides(sizes),) if sizes.are_open else None
     try:
-        return torch.export.export(Detection(model, normalize), (torch.zeros(1, 3, *size),), strict=False)
+        return torch.export.export(detection, (image,), dynamic_shapes=shapes, strict=False)
     except (NotImplementedError, ValueError) as error:  # of detect, see BaseDetector
         raise ConfigError(f'{type(model).__name__} cannot be exported: {error}') from error
+    except torch._dynamo.exc.UserError as error:  # something in the detector needs to know the size
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f'{type(model).__name__} cannot be exported for images of {sizes}: {reason}') from error
+
+
+def example_size(sizes: Sizes) -> tuple[int, int]:
+    """A size from which to trace: one whose sides differ, where there is one, so that no graph confuses them."""
+    height, width = sizes.largest
+    middle = (sizes.smallest[0] + height) // 2
+    return sizes.fitting(middle if height == width else height, width)
+
+
+def open_sides(sizes: Sizes) -> dict[int, Dim | int]:
+    """Height and width, axes 2 and 3 of images, as ``torch.export`` is told of those that it shall keep open."""
+    sides = {}
+    for axis, name, least, most in zip((2, 3), ('height', 'width'), sizes.smallest, sizes.largest):
+        if least < most:
+            steps = Dim(name, min=least // sizes.divisor, max=most // sizes.divisor)
+            sides[axis] = sizes.divisor * steps if sizes.divisor > 1 else steps
+    return sides
 
 
 def preparation_of(model: nn.Module) -> Normalization:
@@ -103,12 +135,18 @@ def preparation_of(model: nn.Module) -> Normalization:
     return Normalization(mean, std, preprocessor.channel_conversion)
 
 
-def check_size(size: tuple[int, int], divisor: int) -> None:
-    """Raise a ConfigError unless both sides are positive multiples of what images are padded to."""
-    if any(side <= 0 or side % divisor for side in size):
+def check_sizes(sizes: Sizes) -> None:
+    """Raise a ConfigError unless sides are positive multiples of what images are padded to, and in order."""
+    for height, width in (sizes.smallest, sizes.largest):
+        if any(side <= 0 or side % sizes.divisor for side in (height, width)):
+            raise ConfigError(
+                f'the size {height} x {width} (height x width) must be of positive multiples of {sizes.divisor}, '
+                'the pad_size_divisor of model.data_preprocessor'
+            )
+    if any(map(int.__gt__, sizes.smallest, sizes.largest)):
         raise ConfigError(
-            f'the size {size[0]} x {size[1]} (height x width) must be of positive multiples of {divisor}, '
-            'the pad_size_divisor of model.data_preprocessor'
+            f'the smallest size, {sizes.smallest[0]} x {sizes.smallest[1]} (height x width), must not exceed the '
+            f'largest, {sizes.largest[0]} x {sizes.largest[1]}'
         )
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mmdetlike.errors import CheckpointError
+from mmdetlike.export.program import Sizes
 
 NAME = 'manifest.json'
-FORMAT = 1
+FORMAT = 2
+# manifests of programs that all take one size
+FIXED_SIZE_FORMAT = 1
 PROGRAMS = {'torch': 'program.pt2', 'aoti': 'compiled.pt2', 'onnx': 'model.onnx'}
 
 
@@ -26,7 +29,9 @@ class Manifest:
         detector: Type of the detector.
         classes: Names of the classes, in the order of labels.
         palette: A color (red, green, blue) for each.
-        size: Height and width in pixels of the images that it takes.
+        size: Height and width in pixels of the images that it takes, the largest ones.
+        smallest_size: Of the smallest images; that of all where the program takes one size alone.
+        size_divisor: Of images between them, heights and widths are multiples of this.
         raw_input: Whether it takes pixels from 0 to 255 as they are loaded, and normalizes them itself.
         mean: What is subtracted from each channel, after ``reverse_channels``; none if images aren't normalized.
         std: What each channel is divided by.
@@ -47,6 +52,8 @@ class Manifest:
     classes: list
     palette: list
     size: list
+    smallest_size: list
+    size_divisor: int
     raw_input: bool
     mean: list
     std: list
@@ -57,6 +64,11 @@ class Manifest:
     test_cfg: dict
     pipeline: list
     versions: dict
+
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes of the images that it takes."""
+        return Sizes(tuple(self.smallest_size), tuple(self.size), self.size_divisor)
 
     def write(self, folder: Path) -> None:
         """Write it to a folder."""
@@ -100,8 +112,13 @@ def _parse(path: Path) -> Manifest:
         raise CheckpointError(f'{path} is not JSON: {error}') from error
     if not isinstance(entries, dict):
         raise CheckpointError(f'{path} must hold a JSON object, got {type(entries).__name__}')
+    if entries.get('format') == FIXED_SIZE_FORMAT:
+        entries = dict(entries, format=FORMAT, smallest_size=entries.get('size'), size_divisor=1)
     if entries.get('format') != FORMAT:
-        raise CheckpointError(f'{path}: format is {entries.get("format")!r}, this version of mmdetlike reads {FORMAT}')
+        raise CheckpointError(
+            f'{path}: format is {entries.get("format")!r}, this version of mmdetlike reads {FIXED_SIZE_FORMAT} and '
+            f'{FORMAT}'
+        )
     fields = {field.name: field.type for field in dataclasses.fields(Manifest)}
     if wrong := sorted(set(fields) ^ set(entries)):
         missing = [name for name in wrong if name in fields]
@@ -124,7 +141,12 @@ def _check_values(path: Path, manifest: Manifest) -> None:
     expected = {
         'kind': (manifest.kind in PROGRAMS, f'one of {", ".join(PROGRAMS)}'),
         'program': (Path(manifest.program).name == manifest.program, 'the name of a file in the same folder'),
-        'size': (_are_positive(manifest.size, int) and len(manifest.size) == 2, 'height and width in pixels'),
+        'size': (_is_size(manifest.size), 'height and width in pixels'),
+        'smallest_size': (
+            _is_size(manifest.smallest_size) and all(map(int.__le__, manifest.smallest_size, manifest.size)),
+            'height and width in pixels, at most those of size',
+        ),
+        'size_divisor': (manifest.size_divisor > 0, 'above 0'),
         'classes': (_are_texts(manifest.classes) and len(manifest.classes) > 0, 'a list of names'),
         'outputs': (_are_texts(manifest.outputs), 'a list of names'),
         'mean': (_are_numbers(manifest.mean) and len(manifest.mean) == len(manifest.std), 'as many numbers as std'),
@@ -134,6 +156,10 @@ def _check_values(path: Path, manifest: Manifest) -> None:
     for name, (is_right, what) in expected.items():
         if not is_right:
             raise CheckpointError(f'{path}: {name} must be {what}, got {getattr(manifest, name)!r}')
+
+
+def _is_size(values: list) -> bool:
+    return _are_positive(values, int) and len(values) == 2
 
 
 def _are_texts(values: list) -> bool:

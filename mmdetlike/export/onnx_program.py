@@ -10,19 +10,20 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.export.program import Program
+from mmdetlike.export.program import SIZES, Program, Sizes
 
 OPSET = 20
 INPUT = 'image'
 
 
-def write_onnx(program: ExportedProgram, path: Path, outputs: list[str]) -> None:
+def write_onnx(program: ExportedProgram, path: Path, outputs: list[str], sizes: Sizes) -> None:
     """Write a graph of an image as ONNX.
 
     Args:
         program: Of one input and a dict of outputs.
         path: The file, ``.onnx``.
         outputs: Names of the outputs, in order.
+        sizes: Of the images that it takes, for its metadata.
 
     Raises:
         ConfigError: What writes ONNX isn't installed, or there is no ONNX for what the detector does.
@@ -36,18 +37,18 @@ def write_onnx(program: ExportedProgram, path: Path, outputs: list[str]) -> None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            torch.onnx.export(
+            model = torch.onnx.export(
                 program,
                 (),
-                path,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=outputs,
                 custom_translation_table=TRANSLATIONS,
-                external_data=False,
                 verbose=False,
             )
+        model.model.metadata_props[SIZES] = sizes.to_text()
+        model.save(path, external_data=False)
     except torch.onnx.errors.OnnxExporterError as error:
         raise ConfigError(f'this detector has no form in ONNX: {_reason(error)}') from error
 
@@ -75,8 +76,10 @@ def read_onnx(path: Path) -> Program:
         values = session.run(names, {INPUT: image.numpy()})
         return {name: torch.as_tensor(value) for name, value in zip(names, values)}
 
-    height, width = session.get_inputs()[0].shape[-2:]
-    return Program(run, (height, width))
+    metadata = session.get_modelmeta().custom_metadata_map
+    if SIZES not in metadata:  # written by a version of ours that knew only fixed sizes
+        return Program(run, Sizes.fixed(*session.get_inputs()[0].shape[-2:]))
+    return Program(run, Sizes.from_text(metadata[SIZES]))
 
 
 def require(*packages: str) -> None:

@@ -7,22 +7,24 @@ from torch.export import ExportedProgram
 
 import mmdetlike_ops  # noqa: F401  registers the kernels that programs call
 from mmdetlike.errors import ConfigError
-from mmdetlike.export.program import Program
+from mmdetlike.export.program import SIZES, Program, Sizes
 
 
-def write_torch(program: ExportedProgram, path: Path, outputs: list[str]) -> None:
+def write_torch(program: ExportedProgram, path: Path, outputs: list[str], sizes: Sizes) -> None:
     """Write a program, which ``torch.export.load`` reads wherever ``mmdetlike_ops`` is imported."""
-    torch.export.save(program, path)
+    torch.export.save(program, path, extra_files={SIZES: sizes.to_text()})
 
 
 def read_torch(path: Path) -> Program:
     """A program of torch.export, to be called."""
-    program = torch.export.load(path)
-    height, width = program.example_inputs[0][0].shape[-2:]
-    return Program(program.module(), (height, width))
+    metadata = {SIZES: ''}
+    program = torch.export.load(path, extra_files=metadata)
+    if not metadata[SIZES]:  # written by a version of ours that knew only fixed sizes
+        return Program(program.module(), Sizes.fixed(*program.example_inputs[0][0].shape[-2:]))
+    return Program(program.module(), Sizes.from_text(metadata[SIZES]))
 
 
-def write_aoti(program: ExportedProgram, path: Path, outputs: list[str]) -> None:
+def write_aoti(program: ExportedProgram, path: Path, outputs: list[str], sizes: Sizes) -> None:
     """Compile a program, by a C++ compiler, into a package for this kind of CPU.
 
     Raises:
@@ -30,12 +32,11 @@ def write_aoti(program: ExportedProgram, path: Path, outputs: list[str]) -> None
     """
     from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
 
-    height, width = program.example_inputs[0][0].shape[-2:]
     try:
         torch._inductor.aoti_compile_and_package(
             program,
             package_path=str(path),
-            inductor_configs={'aot_inductor.metadata': dict(height=str(height), width=str(width))},
+            inductor_configs={'aot_inductor.metadata': {SIZES: sizes.to_text()}},
         )
     except (CppCompileError, InductorError, InvalidCxxCompiler) as error:
         reason = str(error).strip().splitlines()[0]
@@ -45,5 +46,7 @@ def write_aoti(program: ExportedProgram, path: Path, outputs: list[str]) -> None
 def read_aoti(path: Path) -> Program:
     """A compiled package, to be called."""
     package = torch._inductor.aoti_load_package(str(path))
-    height, width = (int(package.get_metadata()[name]) for name in ('height', 'width'))
-    return Program(package, (height, width))
+    metadata = package.get_metadata()
+    if SIZES not in metadata:  # written by a version of ours that knew only fixed sizes
+        return Program(package, Sizes.fixed(int(metadata['height']), int(metadata['width'])))
+    return Program(package, Sizes.from_text(metadata[SIZES]))

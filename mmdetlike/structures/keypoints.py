@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmdetlike.structures.bbox import geometry
+from mmdetlike.structures.heatmap_peaks import peaks_on_pixels
 
 NOT_LABELED = 0
 HIDDEN = 1
@@ -105,32 +106,23 @@ def heatmaps_to_keypoints(maps: Tensor, rois: Tensor) -> Tensor:
     Returns:
         (R, K, 4): x and y in pixels, the logit at the point, and the score in [0, 1]: the share of the heatmap there.
     """
-    keypoints = maps.new_zeros(*maps.shape[:2], 4)
-    for i, (heatmaps, size) in enumerate(zip(maps, _pixel_sizes(rois))):
-        keypoints[i] = _peaks(heatmaps, size)
-    extent = geometry.sizes(rois).clamp(min=1)
-    keypoints[..., :2] = rois[:, None, :2] + keypoints[..., :2] * extent[:, None]
-    return keypoints
-
-
-def _pixel_sizes(boxes: Tensor) -> list[list[int]]:
-    """Height and width of boxes (n, 4) in whole pixels, rounded up, at least 1."""
-    return geometry.sizes(boxes).clamp(min=1).ceil().long().flip(-1).tolist()
-
-
-def _peaks(heatmaps: Tensor, size: Sequence[int]) -> Tensor:
-    """The best pixel of each heatmap (K, h, w) of a region of ``size`` (height, width) pixels.
-
-    Returns:
-        (K, 4): x and y in [0, 1] of the region, logit and score.
-    """
-    # resized to the region's own pixels, so that peaks are as fine as the image
-    full = F.interpolate(heatmaps[None], size=size, mode='bicubic', align_corners=False)[0].flatten(1)
-    best, indices = full.max(1)
+    sizes = geometry.sizes(rois).clamp(min=1).ceil().flip(-1)
+    pixels, best = _peaks_of_resized(maps, sizes) if not torch.compiler.is_exporting() else peaks_on_pixels(maps, sizes)
     # the softmax is taken over the cells of the heatmap, whose number doesn't depend on the region
-    scores = (best - heatmaps.flatten(1).logsumexp(1)).exp().clamp(max=1)
-    rows = torch.div(indices, size[1], rounding_mode='floor')
-    columns = indices - rows * size[1]  # a remainder has no form in ONNX where the size is known only when it runs
-    x = (columns + 0.5) / size[1]
-    y = (rows + 0.5) / size[0]
-    return torch.stack([x, y, best, scores], dim=-1)
+    scores = (best - maps.flatten(2).logsumexp(2)).exp().clamp(max=1)
+    shares = ((pixels + 0.5) / sizes[:, None]).flip(-1)
+    extent = geometry.sizes(rois).clamp(min=1)
+    points = rois[:, None, :2] + shares * extent[:, None]
+    return torch.cat([points, best[..., None], scores[..., None]], dim=-1)
+
+
+def _peaks_of_resized(maps: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``peaks_on_pixels``, from all pixels: for one heatmap after the other, as each is of another size."""
+    pixels, values = maps.new_zeros(*maps.shape[:2], 2), maps.new_zeros(maps.shape[:2])
+    for i, (heatmaps, size) in enumerate(zip(maps, sizes.long().tolist())):
+        # resized to the region's own pixels, so that peaks are as fine as the image
+        full = F.interpolate(heatmaps[None], size=size, mode='bicubic', align_corners=False)[0].flatten(1)
+        values[i], indices = full.max(1)
+        rows = torch.div(indices, size[1], rounding_mode='floor')
+        pixels[i] = torch.stack([rows, indices - rows * size[1]], dim=-1)
+    return pixels, values

@@ -106,13 +106,15 @@ def test_the_manifest_tells_what_the_program_is(artifact):
 @pytest.mark.parametrize(
     'entries, message',
     [
-        (dict(format=2), 'format is 2, this version of mmdetlike reads 1'),
+        (dict(format=3), 'format is 3, this version of mmdetlike reads 1 and 2'),
         (dict(classes=None), 'lacks classes; expected format, kind'),
         (dict(colour='red'), 'has unknown entries: colour'),
         (dict(kind='tflite'), "kind must be one of torch, aoti, onnx, got 'tflite'"),
         (dict(size='64'), "size must be of the type list, got '64'"),
         (dict(size=[64]), r'size must be height and width in pixels, got \[64\]'),
         (dict(size=[64, -1]), r'size must be height and width in pixels, got \[64, -1\]'),
+        (dict(smallest_size=[64, 96]), r'smallest_size must be height and width in pixels, at most those of size'),
+        (dict(size_divisor=0), 'size_divisor must be above 0, got 0'),
         (dict(classes=[]), r'classes must be a list of names, got \[\]'),
         (dict(palette=[]), r'palette must be a color for each of the classes, got \[\]'),
         (dict(mean=[1.0]), r'mean must be as many numbers as std, got \[1.0\]'),
@@ -153,7 +155,7 @@ def test_what_is_not_there_is_named(changed, tmp_path):
 
 def test_another_size_than_the_programs_is_refused(changed):
     with pytest.raises(CheckpointError, match=r'takes images of 64 x 64, .*manifest.json says 96 x 64'):
-        Detector.load(changed(size=[96, 64]))
+        Detector.load(changed(size=[96, 64], smallest_size=[96, 64]))
 
 
 def test_fewer_classes_than_the_program_finds_are_refused(changed):
@@ -193,3 +195,50 @@ def test_a_detector_without_a_bound_gets_one(tmp_path):
     assert 'max_per_img' not in model.test_cfg
     assert manifest.limit == 300
     assert min(assert_equal_results(read_artifact(tmp_path).program.run, model)) > 0
+
+
+@pytest.fixture(scope='module')
+def open_artifact(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('export') / 'open'
+    deploy(choosy('retinanet'), folder, 'torch', (160, 224), PIPELINE, smallest_size=(64, 96))
+    return folder
+
+
+@pytest.mark.parametrize('size', [(64, 96), (96, 96), (128, 192), (160, 224)])
+def test_a_program_of_many_sizes_finds_what_the_model_finds(open_artifact, size):
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 2
+    assert max(assert_equal_results(read_artifact(open_artifact).program.run, choosy('retinanet'), [image])) > 0
+
+
+@pytest.mark.parametrize(
+    'size, expected', [((64, 96), (64, 96)), ((10, 97), (64, 128)), ((65, 224), (96, 224)), ((160, 1), (160, 96))]
+)
+def test_images_are_padded_to_the_next_size(open_artifact, size, expected):
+    artifact = read_artifact(open_artifact)
+    assert artifact.prepared(torch.zeros(3, *size)).shape == (1, 3, *expected)
+    assert artifact(torch.zeros(3, *size))['boxes'].shape[1] == 4
+
+
+def test_the_manifest_tells_sizes(open_artifact):
+    manifest = read_manifest(open_artifact)
+    assert (manifest.smallest_size, manifest.size, manifest.size_divisor) == ([64, 96], [160, 224], 32)
+    assert str(manifest.sizes) == '64 x 96 to 160 x 224 in steps of 32'
+    with pytest.raises(ConfigError, match=r'a picture is 161 x 64 .* takes 160 x 224 at most'):
+        read_artifact(open_artifact).prepared(torch.zeros(3, 161, 64))
+
+
+@pytest.mark.parametrize(
+    'smallest, message',
+    [
+        ((64, 100), r'the size 64 x 100 \(height x width\) must be of positive multiples of 32'),
+        ((96, 64), r'the smallest size, 96 x 64 \(height x width\), must not exceed the largest, 64 x 64'),
+    ],
+)
+def test_a_wrong_range_of_sizes_is_refused(tmp_path, smallest, message):
+    with pytest.raises(ConfigError, match=message):
+        deploy(choosy('retinanet'), tmp_path, 'torch', (64, 64), PIPELINE, smallest_size=smallest)
+
+
+def test_a_manifest_of_the_time_before_ranges_is_read(changed):
+    artifact = read_artifact(changed(format=1, smallest_size=None, size_divisor=None))
+    assert artifact.manifest.sizes.smallest == artifact.manifest.sizes.largest == (64, 64)

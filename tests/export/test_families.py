@@ -22,5 +22,5 @@ def test_a_program_finds_what_the_model_finds(kind, family, tmp_path):
         pytest.skip('ONNX needs the packages of pip install .[deploy]')
     folder = deployed(tmp_path, family, kind)
     program = READERS[kind](next(path for path in folder.iterdir() if path.suffix in ('.pt2', '.onnx')))
-    assert program.size == (64, 64)
+    assert program.sizes.largest == program.sizes.smallest == (64, 64)
     assert max(assert_equal_results(program.run, choosy(family))) > 0

@@ -18,6 +18,7 @@ from mmdetlike.models.layers.transformer import (
     sine_encoding,
 )
 from mmdetlike.registry import MODELS
+from mmdetlike.utils.sizes import size_tensor
 
 from .detr import DetectionTransformer
 
@@ -218,7 +219,8 @@ def proposal_anchors(pyramid: FlatPyramid) -> tuple[Tensor, Tensor]:
         x = torch.arange(width, **like) + 0.5
         grid = torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1).reshape(1, -1, 2)
         # divided by the size of the image in this level, a whole number of pixels
-        centers = grid / (ratios * ratios.new_tensor([width, height])).round()[:, None]
+        extent = (ratios * size_tensor([width, height], dtype=ratios.dtype, device=ratios.device)).round()
+        centers = grid / extent[:, None]
         boxes.append(torch.cat([centers, torch.full_like(centers, 0.05 * 2.0**level)], dim=-1))
     boxes = torch.cat(boxes, dim=1)
     usable = ((boxes > 0.01) & (boxes < 0.99)).all(-1)

@@ -129,8 +129,15 @@ class TwoStageDetector(BaseDetector):
 
 def samples_of_shapes(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int] | None = None) -> SampleList:
     """Samples that know nothing of their images but height and width, and those of the padded batch if given."""
-    batch = {} if batch_shape is None else dict(batch_input_shape=batch_shape)
-    return [DetDataSample(metainfo=dict(img_shape=tuple(shape), **batch)) for shape in img_shapes]
+    samples = []
+    for shape in img_shapes:
+        sample = DetDataSample()
+        # `set_metainfo` copies, and copies of sizes that torch.export keeps open cannot be made
+        sample.set_field(tuple(shape), 'img_shape', field_type='metainfo')
+        if batch_shape is not None:
+            sample.set_field(batch_shape, 'batch_input_shape', field_type='metainfo')
+        samples.append(sample)
+    return samples
 
 
 @MODELS.register_module()

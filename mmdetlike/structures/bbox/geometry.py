@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.structures.bbox.overlaps import bbox_overlaps
+from mmdetlike.utils.sizes import size_tensor
 from mmdetlike_ops import box_iou_rotated
 
 HORIZONTAL = 4
@@ -90,7 +91,7 @@ def clip(boxes: Tensor, max_shape: Sequence | Tensor) -> Tensor:
     """
     if boxes.shape[-1] != HORIZONTAL:
         return boxes
-    height_width = torch.as_tensor(max_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]
+    height_width = size_tensor(max_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]
     limit = height_width.flip(-1).repeat(*(1,) * (height_width.ndim - 1), 2)
     # (B, 4) -> (B, 1, ..., 4), so that each limit meets all boxes of its image
     limit = limit.reshape(*limit.shape[:-1], *(1,) * (boxes.ndim - limit.ndim), 4)

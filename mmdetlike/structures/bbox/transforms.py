@@ -8,6 +8,7 @@ from torch import Tensor
 from mmdetlike.structures.bbox import geometry
 from mmdetlike.structures.bbox.base_boxes import BaseBoxes
 from mmdetlike.structures.bbox.box_type import get_box_tensor
+from mmdetlike.utils.sizes import size_tensor
 
 DIRECTIONS = ('horizontal', 'vertical', 'diagonal')
 
@@ -121,7 +122,7 @@ def distance2bbox(points: Tensor, distance: Tensor, max_shape: Sequence | Tensor
     boxes = torch.cat([points - distance[..., :2], points + distance[..., 2:]], dim=-1)
     if max_shape is None:
         return boxes
-    shape = torch.as_tensor(max_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]
+    shape = size_tensor(max_shape, dtype=boxes.dtype, device=boxes.device)[..., :2]
     if shape.dim() > 1 and len(shape) != len(boxes):
         raise ValueError(f'max_shape has {len(shape)} image shapes, but there are boxes of {len(boxes)} images.')
     return geometry.clip(boxes, shape)

@@ -164,7 +164,7 @@ class DenseHead(Head):
         maps = {}
         for name, levels in zip(self.map_names, outs, strict=True):
             # channels last: the priors of a cell follow one another, as the prior generator orders them
-            flat = [m.permute(0, 2, 3, 1).reshape(len(m), n, -1) for m, n in zip(levels, num_priors)]
+            flat = [m.permute(0, 2, 3, 1).reshape(m.shape[0], n, -1) for m, n in zip(levels, num_priors)]
             # losses and boxes need the range of float32 under autocast
             maps[name] = float32_if_half(torch.cat(flat, dim=1))[0]
         if priors is None:
@@ -455,7 +455,7 @@ class DenseHead(Head):
         for level_scores in scores.split(num_priors):
             values, inds, labels = top_scores(level_scores, cfg.get('score_thr', 0), cfg.get('nms_pre', -1))
             levels.append((values, labels, inds + start))
-            start += len(level_scores)
+            start += level_scores.shape[0]
         return Candidates(*(torch.cat(column) for column in zip(*levels)))
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:

@@ -10,6 +10,7 @@ from mmdetlike.models.layers.transformer import AttentionMask
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import geometry, get_box_tensor
+from mmdetlike.utils.sizes import size_tensor
 
 from .denoising import DenoisingQueries
 
@@ -172,7 +173,7 @@ def image_whwh(sample: DetDataSample, like: Tensor) -> Tensor:
 def shape_whwh(img_shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Width, height, width, height (4,) of an image of ``img_shape``, height and width first."""
     height, width = img_shape[:2]
-    return like.new_tensor([width, height, width, height])
+    return size_tensor([width, height, width, height], dtype=like.dtype, device=like.device)
 
 
 def build_class_loss(cfg: dict, num_classes: int) -> tuple[nn.Module, float]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy
+from mmdetlike.utils.sizes import size_tensor
 
 
 @MODELS.register_module()
@@ -61,7 +62,7 @@ class EmbeddingRPNHead(BaseModule):
         corners = bbox_cxcywh_to_xyxy(shares)
         found = []
         for height, width, *_ in img_shapes:
-            size = corners.new_tensor([width, height, width, height])
+            size = size_tensor([width, height, width, height], dtype=corners.dtype, device=corners.device)
             found.append(dict(boxes=corners * size, features=features))
         return found
 

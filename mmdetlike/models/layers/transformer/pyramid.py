@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.sizes import size_tensor
 
 
 @dataclass
@@ -87,7 +88,7 @@ def flatten_pyramid(
         positions.append(pos if level_embed is None else pos + level_embed[i])
         level_masks.append(mask)
     sizes = [tuple(feat.shape[-2:]) for feat in feats]
-    shapes = torch.tensor(sizes, device=feats[0].device)
+    shapes = size_tensor(sizes, device=feats[0].device)
     # where each level begins in the row
     starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
     flat_mask = None

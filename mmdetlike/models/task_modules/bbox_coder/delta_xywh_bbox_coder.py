@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
+from mmdetlike.utils.sizes import size_tensor
 
 from .base import BaseBBoxCoder
 
@@ -147,7 +148,7 @@ class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
         max_shape=None,
         wh_ratio_clip: float = 16 / 1000,
     ) -> Tensor | HorizontalBoxes:
-        shape = None if max_shape is None else torch.as_tensor(max_shape) - 1
+        shape = None if max_shape is None else size_tensor(max_shape) - 1
         return super().decode(_to_edges(bboxes), pred_bboxes, shape, wh_ratio_clip)
 
 

@@ -40,11 +40,7 @@ class PriorGenerator:
             ValueError: The number of maps differs from ``num_levels``.
         """
         levels = [get_box_tensor(level) for level in self.grid_priors(featmap_sizes, device=device)]
-        counts = torch.tensor([len(level) for level in levels], device=device)
-        # told its size, `repeat_interleave` need not wait for the device
-        level_ids = torch.arange(len(levels), device=device).repeat_interleave(
-            counts, output_size=sum(map(len, levels))
-        )
+        level_ids = torch.cat([torch.full((level.shape[0],), i, device=device) for i, level in enumerate(levels)])
         values = torch.cat(levels)
         strides = values.new_tensor(self.strides)[level_ids]
         if values.shape[-1] == 2:
