@@ -15,9 +15,10 @@ from mmdetlike.apis.loading import load_inferencer
 from mmdetlike.apis.results import to_dict
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.whole_files import write_whole
 
 from .pictures import Picture, read_pictures
-from .shards import Shards, broken_file, result_file, write_whole
+from .shards import Shards, broken_file, result_file
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.outputs import check_folder
+from mmdetlike.utils.whole_files import write_whole
 
 from .pictures import Picture
 
@@ -111,16 +110,3 @@ def digest_of(pictures: Sequence[Picture]) -> str:
     for picture in pictures:
         digest.update(f'{picture.key}\0{picture.path}\0{picture.row}\n'.encode(errors='surrogateescape'))
     return digest.hexdigest()[:16]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or absent, also if the process is killed or the machine goes down."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # two workers may do the same shard for a moment, when a cluster takes one of them for dead: on two machines even
-    # their process numbers may be equal. Readers of folders pass over names that begin with a dot
-    unfinished = path.with_name(f'.{path.name}.{socket.gethostname()}.{os.getpid()}.tmp')
-    with open(unfinished, 'wb') as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
