@@ -42,6 +42,7 @@ COMMANDS = {
     'report': Command('write a training as one HTML page'),
     'make-shapes': Command('draw a data set of coloured shapes to disk'),
     'voc-to-coco': Command('convert annotations of PASCAL VOC to one COCO file'),
+    'write-shards': Command('write a COCO data set as shards, for training on data beyond a disk'),
     'split-coco': Command('split a COCO file into a labeled and an unlabeled part'),
     'doctor': Command('check the installation, and say what to do where it fails'),
 }

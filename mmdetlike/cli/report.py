@@ -1,4 +1,4 @@
-"""Write a training as one HTML page: curves, metrics, predictions, speed, environment and config."""
+"""Write a training as one HTML page: curves, metrics, what was found, data, speed, environment and config."""
 
 import argparse
 

@@ -29,6 +29,7 @@ from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
 from .semantic import ADE20KSegDataset, BaseSegDataset
 from .shapes import LoadShapesImage, ShapesDataset
+from .streaming import ShardSampler, StreamingDetDataset
 from .unlabeled import UnlabeledDataset
 from .video import BaseVideoDataset
 from .voc import VOCDataset, XMLDataset
@@ -74,6 +75,8 @@ __all__ = [
     'RepeatFactorSampler',
     'SeededIndex',
     'ShapesDataset',
+    'ShardSampler',
+    'StreamingDetDataset',
     'UnlabeledDataset',
     'V3DetDataset',
     'VOCDataset',

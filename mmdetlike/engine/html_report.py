@@ -12,13 +12,25 @@ from mmdetlike.datasets.errors import DataError
 from mmdetlike.errors import ConfigError
 from mmdetlike.visualization.plots import read_scalars
 
+from .validation_report import FOLDER
+
 NAME = 'report.html'
 # values of a row of scalars that say where in the training it is, or how fast that goes
 POSITIONS = ('epoch', 'iter', 'step')
 PICTURES = {
     'Curves': 'curves.png',
     'Predictions beside ground truth': 'predictions.png',
+    'Precision and recall': 'precision_recall.png',
     'Confusion matrix': 'confusion_matrix.png',
+    'Worst images': 'worst.png',
+    'Best images': 'best.png',
+}
+TABLES = {
+    'By class, at the score of the best F1': 'by_class.csv',
+    'By size of objects': 'by_size.csv',
+    'At the best threshold of each class': 'class_report.csv',
+    'Data': 'data.csv',
+    'Classes of the data': 'data_classes.csv',
 }
 STYLE = """
 body { font-family: sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }
@@ -73,13 +85,14 @@ def page(folder: Path, scalars: Path) -> str:
     parts = [f'<h1>{html.escape(title)}</h1>', f'<p>{html.escape(summary(run, training, evaluations))}</p>']
     if evaluations:
         parts += metric_sections(evaluations)
+    # ClassReportMetric writes to the work folder, ReportHook to the folder of the run
+    folders = (run / FOLDER, folder, run)
     for name, file in PICTURES.items():
-        paths = [path for path in (folder / file, run / file) if path.is_file()]
-        parts += section(name, picture(paths[0])) if paths else []
-    report = next(iter(sorted(folder.rglob('class_report.csv'))), None)
-    if report is not None:
-        with open(report, newline='', encoding='utf-8') as file:
-            parts += section('At the best threshold of each class', table(csv.reader(file)))
+        path = first_file(folders, file)
+        parts += [] if path is None else section(name, picture(path))
+    for name, file in TABLES.items():
+        path = first_file(folders, file)
+        parts += [] if path is None else section(name, table_of(path))
     parts += section('Speed', table(speed(training))) if training else []
     log = next(iter(sorted(run.glob('*.log'))), None)
     environment = '' if log is None else environment_of(log.read_text(encoding='utf-8', errors='replace'))
@@ -88,6 +101,17 @@ def page(folder: Path, scalars: Path) -> str:
     parts += section('Config', preformatted(config.read_text(encoding='utf-8'))) if config is not None else []
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + '\n'.join(parts) + '\n</body></html>\n'
+
+
+def first_file(folders: Iterable[Path], name: str) -> Path | None:
+    """The file in the first folder that has it; None if there is none."""
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def table_of(path: Path) -> str:
+    """A CSV file as a table."""
+    with open(path, newline='', encoding='utf-8') as file:
+        return table(csv.reader(file))
 
 
 def summary(run: Path, training: list[dict], evaluations: list[dict]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Curve = tuple[np.ndarray, np.ndarray]
 
 _NOT_METRICS = {'time', 'data_time', 'step', 'iter', 'epoch', 'memory', 'lr', 'base_lr', 'grad_norm', 'eta'}
+_NAMED_CLASSES = 15
 _HEADLINE = ('mAP', 'AP', 'mIoU', 'PQ', 'AR')
 
 
@@ -108,6 +109,34 @@ def plot_curves(curves: Mapping[str, Curve], out_file: str | Path, title: str = 
     axis.set_title(title, fontsize=11)
     axis.set_xlabel(x_label)
     _legend(axis, len(curves))
+    save_figure(figure, out_file)
+
+
+def plot_precision_recall(
+    recalls: np.ndarray, classes: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], out_file: str | Path
+) -> None:
+    """Draw precision over recall: the means, and each class behind them.
+
+    Args:
+        recalls: (n,).
+        classes: For each class its precisions (n,), the most important one first; 15 are named in the legend.
+        means: For each name its precisions (n,).
+        out_file: File to write; its folder is made if needed.
+    """
+    figure, (axis,) = _figure([5.0])
+    for number, (name, precisions) in enumerate(classes.items()):
+        is_named = number < _NAMED_CLASSES
+        color = _line_colors(_NAMED_CLASSES)[number] if is_named else '0.85'
+        label = f'{name} ({precisions.mean():.3f})' if is_named else None
+        axis.plot(recalls, precisions, color=color, linewidth=1.1, label=label, zorder=2 if is_named else 1)
+    for (name, precisions), style in zip(means.items(), ('-', '--', ':')):
+        label = f'{name} ({precisions.mean():.3f})'
+        axis.plot(recalls, precisions, style, color='black', linewidth=2.4, label=label, zorder=3)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1.02)
+    axis.set_xlabel('recall')
+    axis.set_ylabel('precision')
+    _legend(axis, len(means) + min(len(classes), _NAMED_CLASSES))
     save_figure(figure, out_file)
 
 

@@ -68,6 +68,8 @@ def test_two_processes_train_as_one(model, tmp_path):
     launch('dist_train.sh', tmp_path / 'config.py', 2, path=str(tmp_path))
     (metrics,) = (hook.metrics for hook in runner.hooks if type(hook).__name__ == 'ReportHook')
     assert validation_scores(tmp_path / 'two') == pytest.approx(metrics, abs=0.01)
+    tables = [next((tmp_path / name).glob('*/report/by_size.csv')).read_text() for name in ('one', 'two')]
+    assert tables[0] == tables[1], 'the report of two processes is about the images of both'
     parts = [json.loads((tmp_path / 'two' / f'losses_{rank}.json').read_text()) for rank in range(2)]
     assert len(whole) == len(parts[0]) == len(parts[1]) == BATCHES
     for i, terms in whole.items():

@@ -60,6 +60,8 @@ OURS = {
     'RandomSaturation',
     'RecordWarps',
     'RegisteredDataset',
+    'ShardSampler',
+    'StreamingDetDataset',
     'RepeatFactorSampler',
     'ReportHook',
     'SOLOV2MaskFeatures',

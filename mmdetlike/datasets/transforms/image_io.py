@@ -57,7 +57,7 @@ def read_image(
     Raises:
         ImageError: There is no such file, or it isn't a whole picture.
     """
-    return decode_image(_read_bytes(path, backend_args), color_type, backend, path, value_range, strict)
+    return decode_image(read_content(path, backend_args), color_type, backend, path, value_range, strict)
 
 
 def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = None) -> np.ndarray:
@@ -66,7 +66,7 @@ def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = 
     Raises:
         ImageError: There is no such file, or it isn't a whole picture of one channel with labels of 0 to 255.
     """
-    content = _read_bytes(path, backend_args)
+    content = read_content(path, backend_args)
     seg = _palette_indices(content)
     if seg is None:
         seg = decode_image(content, 'unchanged', backend, path)
@@ -92,12 +92,17 @@ def _palette_indices(content: bytes) -> np.ndarray | None:
 def read_orientation(path: str, backend_args: dict | None = None) -> int:
     """The EXIF orientation of a picture, 1 to 8; 1, as it is stored, if there is none."""
     try:
-        return jpeg.read_orientation(_read_bytes(path, backend_args))
+        return jpeg.read_orientation(read_content(path, backend_args))
     except ImageError:  # there is no file: the picture was given as an array
         return 1
 
 
-def _read_bytes(path: str, backend_args: dict | None) -> bytes:
+def read_content(path: str, backend_args: dict | None) -> bytes:
+    """The encoded picture at a path or URL.
+
+    Raises:
+        ImageError: There is no such file; the message names one that may be meant.
+    """
     try:
         return fileio.get(path, backend_args=backend_args)
     except FileNotFoundError:

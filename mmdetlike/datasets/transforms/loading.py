@@ -8,7 +8,14 @@ import torch
 from mmdetlike.datasets.errors import DataError, ImageError, warn_once
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
 from mmdetlike.datasets.transforms.depth import check_value_range, to_eight_bits
-from mmdetlike.datasets.transforms.image_io import BACKENDS, FLAGS, TURNED, read_image, read_label_map
+from mmdetlike.datasets.transforms.image_io import (
+    BACKENDS,
+    FLAGS,
+    TURNED,
+    decode_image,
+    read_content,
+    read_label_map,
+)
 from mmdetlike.datasets.transforms.instances import select_instances
 from mmdetlike.datasets.transforms.recorded_size import RecordedSize, fit_label_map
 from mmdetlike.errors import ConfigError
@@ -26,6 +33,9 @@ from mmdetlike.structures.mask import (
 @TRANSFORMS.register_module()
 class LoadImageFromFile(BaseTransform):
     """Read the image at ``img_path`` into ``img``; sets ``img_shape``, ``ori_shape`` and ``scale_factor``.
+
+    A dataset whose pictures have no files of their own hands their content over as ``img_bytes``, and ``img_path`` is
+    then what messages call the picture.
 
     Args:
         to_float32: Convert the pixels to float32, still 0 to 255.
@@ -75,15 +85,13 @@ class LoadImageFromFile(BaseTransform):
         self._recorded_size = RecordedSize(size_mismatch, color_type in TURNED, backend_args)
 
     def transform(self, results: dict) -> dict | None:
+        path = results['img_path']
         try:
-            img = read_image(
-                results['img_path'],
-                self.color_type,
-                self.imdecode_backend,
-                self.backend_args,
-                self.value_range,
-                strict=not results.get('test_mode', False),
-            )
+            content = results.pop('img_bytes', None)
+            if content is None:
+                content = read_content(path, self.backend_args)
+            strict = not results.get('test_mode', False)
+            img = decode_image(content, self.color_type, self.imdecode_backend, path, self.value_range, strict)
             return self.set_image(results, img)
         except ImageError:
             if self.ignore_empty:

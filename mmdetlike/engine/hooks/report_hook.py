@@ -1,5 +1,6 @@
 """The report of a run: curves, a contact sheet of predictions and a table of where all files are."""
 
+from functools import partial
 from pathlib import Path
 
 from mmengine.dist import master_only
@@ -10,6 +11,8 @@ from terminaltables import AsciiTable
 from mmdetlike.datasets.transforms import GeometricTransform, LoadAnnotations
 from mmdetlike.engine.html_report import write_report
 from mmdetlike.engine.test_time_aug import images_of_batch
+from mmdetlike.engine.validation_record import ImageRecord, ValidationRecord, boxes_of_sample
+from mmdetlike.engine.validation_report import FOLDER, write_data_statistics, write_validation
 from mmdetlike.registry import HOOKS
 from mmdetlike.structures.bbox import scale_boxes
 from mmdetlike.visualization import Instances, contact_sheet, panoptic_instances, plot_training_curves, save_image
@@ -24,7 +27,8 @@ class ReportHook(Hook):
     Args:
         num_images: Pictures on the contact sheet, the first ones of the validation or test set.
         score_thr: Predictions above this score are drawn.
-        html: Write ``report.html``, all of it in one page, at the end of a training; see ``write_report``.
+        html: Write ``report.html``, all of it in one page, at the end of a training; see ``write_report``. What it
+            tells of the last validation and of the data is in the folder ``report`` of the run.
     """
 
     priority = 'LOWEST'
@@ -34,18 +38,25 @@ class ReportHook(Hook):
         self.score_thr = score_thr
         self.html = html
         self.seen: list[tuple] = []
+        self.record: ValidationRecord | None = None
         self.metrics: dict[str, float] = {}
         self._told: set[str] = set()
 
     def before_val_epoch(self, runner) -> None:
+        """Start a new sheet, and a new record of what is found."""
+        self.seen = []
+        self.record = ValidationRecord(self.score_thr) if self.html else None
+
+    def before_test_epoch(self, runner) -> None:
         """Start a new sheet."""
         self.seen = []
 
-    before_test_epoch = before_val_epoch
-
     def after_val_iter(self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None):
         """Keep the first images with what was predicted of them."""
-        self._try(runner, 'the contact sheet', self._keep, runner.val_dataloader.dataset, data_batch, outputs)
+        dataset = runner.val_dataloader.dataset
+        self._try(runner, 'the contact sheet', self._keep, dataset, data_batch, outputs)
+        if self.record is not None:
+            self._try(runner, 'what was found', self._keep_boxes, dataset, data_batch, outputs)
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None):
         """Keep the first images with what was predicted of them."""
@@ -57,6 +68,13 @@ class ReportHook(Hook):
             num_classes = len(dataset.metainfo.get('classes') or ())
             entries = [sheet_entry(*pair, scaled, num_classes) for pair in zip(outputs, images_of_batch(data_batch))]
             self.seen += entries[: self.num_images - len(self.seen)]
+
+    def _keep_boxes(self, dataset, data_batch: dict, outputs: list) -> None:
+        scaled = annotations_are_resized(dataset)
+        for sample, image in zip(outputs, images_of_batch(data_batch)):
+            boxes = boxes_of_sample(sample, scaled)
+            if boxes is not None:
+                self.record.add(sample_name(sample), *boxes, partial(original_image, sample, image))
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         """Remember the last metrics."""
@@ -70,15 +88,24 @@ class ReportHook(Hook):
         self._write_sheet(runner, folder / 'predictions.png')
         self._print_table(runner, [('predictions', folder / 'predictions.png'), ('log', folder)])
 
-    @master_only
     def after_train(self, runner) -> None:
         """Report a training."""
+        images = None
+        if self.record is not None:  # which all processes have or none, so that all take part
+            images = self.record.gathered(len(runner.val_dataloader.dataset))
+            self.record = None
+        self._report_training(runner, images)
+
+    @master_only
+    def _report_training(self, runner, images: list[ImageRecord] | None) -> None:
         work_dir = Path(runner.work_dir)
         scalars = sorted(Path(runner.log_dir).glob('vis_data/scalars.json'))
         if scalars:
             self._try(runner, 'curves', plot_training_curves, scalars[-1], work_dir / 'curves.png')
         self._write_sheet(runner, work_dir / 'predictions.png')
         if self.html and scalars:
+            self._try(runner, 'what was found', self._write_validation, runner, images or [])
+            self._try(runner, 'the data', self._write_data, runner)
             self._try(runner, 'the report', write_report, work_dir)
         checkpoints = [('best checkpoint', p) for p in sorted(work_dir.glob('best_*.pth'))]
         last = work_dir / 'last_checkpoint'
@@ -113,6 +140,18 @@ class ReportHook(Hook):
             save_image(sheet, path)
 
         self._try(runner, 'the contact sheet', draw)
+
+    def _write_validation(self, runner, images: list[ImageRecord]) -> None:
+        meta = getattr(runner.visualizer, 'dataset_meta', None) or {}
+        if images and meta.get('classes'):
+            folder = Path(runner.log_dir) / FOLDER
+            write_validation(images, meta['classes'], meta.get('palette'), folder, self.score_thr)
+
+    def _write_data(self, runner) -> None:
+        datasets = {'train': runner.train_dataloader.dataset}
+        if runner.val_loop is not None:
+            datasets['val'] = runner.val_dataloader.dataset
+        write_data_statistics(datasets, Path(runner.log_dir) / FOLDER)
 
     def _try(self, runner, what: str, function, *args) -> None:
         """Call a function that draws; a failure must not end the run, and is logged once."""

@@ -19,27 +19,37 @@ class OperatingPoint:
     f1: float
 
 
-def ranked(predictions: Sequence[dict], truths: Sequence[dict], label: int, iou_thr: float) -> tuple:
-    """Scores of the detections of a class, best first, which of them are right, and the number of objects.
+def ranked_by_class(
+    predictions: Sequence[dict], truths: Sequence[dict], num_classes: int, iou_thr: float
+) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """For each class the scores of its detections, best first, which of them are right, and its number of objects.
 
     Args:
         predictions: For each image ``bboxes`` (n, 4) xyxy, ``scores`` and ``labels`` (n,).
         truths: For each image ``bboxes`` (m, 4), ``labels`` and ``ignore`` (m,).
-        label: The class.
+        num_classes: Number of classes.
         iou_thr: Overlap from which on an object counts as found.
     """
-    scores, hits, total = [np.zeros(0)], [np.zeros(0, bool)], 0
+    scores: list[list[np.ndarray]] = [[np.zeros(0)] for _ in range(num_classes)]
+    hits: list[list[np.ndarray]] = [[np.zeros(0, bool)] for _ in range(num_classes)]
+    totals = np.zeros(num_classes, np.int64)
     for prediction, truth in zip(predictions, truths):
-        found, mine = prediction['labels'] == label, truth['labels'] == label
-        order = np.argsort(-prediction['scores'][found], kind='stable')
-        ignore = truth['ignore'][mine]
-        hit, counted = match_boxes(prediction['bboxes'][found][order], truth['bboxes'][mine], ignore, iou_thr)
-        scores.append(prediction['scores'][found][order][counted])
-        hits.append(hit[counted])
-        total += int((~ignore).sum())
-    scores, hits = np.concatenate(scores), np.concatenate(hits)
-    order = np.argsort(-scores, kind='stable')
-    return scores[order], hits[order], total
+        totals += np.bincount(truth['labels'][~truth['ignore']], minlength=num_classes)
+        # an image shows few of the classes
+        for label in np.unique(prediction['labels']):
+            found, mine = prediction['labels'] == label, truth['labels'] == label
+            order = np.argsort(-prediction['scores'][found], kind='stable')
+            boxes = prediction['bboxes'][found][order]
+            hit, counted = match_boxes(boxes, truth['bboxes'][mine], truth['ignore'][mine], iou_thr)
+            scores[label].append(prediction['scores'][found][order][counted])
+            hits[label].append(hit[counted])
+    return [_best_first(*parts) for parts in zip(scores, hits, totals.tolist())]
+
+
+def _best_first(scores: list[np.ndarray], hits: list[np.ndarray], total: int) -> tuple[np.ndarray, np.ndarray, int]:
+    joined = np.concatenate(scores)
+    order = np.argsort(-joined, kind='stable')
+    return joined[order], np.concatenate(hits)[order], total
 
 
 def best_point(scores: np.ndarray, hits: np.ndarray, total: int) -> OperatingPoint:

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 from ...errors import ConfigError
 from ...registry import METRICS
-from ..functional.operating_points import best_point, confusion_matrix, ranked
+from ..functional.operating_points import best_point, confusion_matrix, ranked_by_class
 from .arguments import check_thresholds
 from .convert import boxes_of, prediction_of, truth_of
 from .tables import log_table
@@ -76,7 +76,8 @@ class ClassReportMetric(BaseMetric):
         """Scores of everything that ``process`` kept."""
         truths, predictions = map(list, zip(*results)) if results else ([], [])
         classes = self.dataset_meta['classes']
-        points = [best_point(*ranked(predictions, truths, i, self.iou_thr)) for i in range(len(classes))]
+        rankings = ranked_by_class(predictions, truths, len(classes), self.iou_thr)
+        points = [best_point(*ranking) for ranking in rankings]
         table = np.array([[point.precision, point.recall, point.f1, point.threshold] for point in points])
         known = table[~np.isnan(table[:, 0])]
         means = known.mean(0) if len(known) else np.full(len(_VALUES), -1.0)
