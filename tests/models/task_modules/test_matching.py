@@ -286,7 +286,7 @@ def test_best_first_is_a_sort(values, limit):
     count = len(values) if limit < 0 else min(limit, len(values))
     assert values[inds].tolist() == sorted(values.tolist(), reverse=True)[:count]
     assert len(set(inds.tolist())) == count
-    assert inds.tolist() == values.sort(descending=True).indices[:count].tolist()
+    assert inds.tolist() == values.sort(descending=True, stable=True).indices[:count].tolist()
 
 
 def candidates():

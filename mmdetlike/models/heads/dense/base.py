@@ -24,7 +24,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
-from .predictions import Candidates, DenseTargets, FlatPredictions, top_scores
+from .predictions import Candidates, DenseTargets, FlatPredictions, best_of_levels
 
 MOST_CACHED_SIZES = 8
 
@@ -429,7 +429,7 @@ class DenseHead(Head):
             scale_factor: Width and height of the image over those of the original one, for whose pixels boxes are then
                 put out.
         """
-        candidates = self.select(self.scores(preds)[0], preds.num_priors, cfg)
+        candidates = self.find_candidates(preds, cfg)
         factors = self.score_factors(preds)
         if factors is not None:
             # after the selection, whose threshold is about classes alone, as in the papers that have such factors
@@ -442,6 +442,14 @@ class DenseHead(Head):
         kept = self.suppress(candidates, preds, cfg)
         return clip_kept(kept, img_shape, scale_factor) if cfg.get('clip_kept', False) else kept
 
+    def find_candidates(self, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
+        """What ``select`` finds among the ``scores`` of one image, whose predictions are a batch of one."""
+        overridden = type(self).scores is not DenseHead.scores or type(self).select is not DenseHead.select
+        if overridden or not self.use_sigmoid_cls:
+            return self.select(self.scores(preds)[0], preds.num_priors, cfg)
+        # the sigmoid never falls, so that logits tell which scores are the best: it is taken of few
+        return best_of_levels(preds.cls_score[0], preds.num_priors, cfg, torch.sigmoid)
+
     def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``.
 
@@ -450,13 +458,7 @@ class DenseHead(Head):
             num_priors: Number of priors of each level.
             cfg: ``score_thr`` and ``nms_pre``.
         """
-        levels = []
-        start = 0
-        for level_scores in scores.split(num_priors):
-            values, inds, labels = top_scores(level_scores, cfg.get('score_thr', 0), cfg.get('nms_pre', -1))
-            levels.append((values, labels, inds + start))
-            start += level_scores.shape[0]
-        return Candidates(*(torch.cat(column) for column in zip(*levels)))
+        return best_of_levels(scores, num_priors, cfg)
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
         """Boxes (n, 4) xyxy in pixels of the priors ``inds`` (n,) of image ``index``, clipped to ``img_shape``."""

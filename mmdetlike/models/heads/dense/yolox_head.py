@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -154,6 +155,16 @@ class YOLOXHead(AnchorFreeHead):
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C) times objectness."""
         return preds.cls_score.sigmoid() * preds.objectness.sigmoid()
+
+    def find_candidates(self, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
+        """See ``DenseHead``; scores are computed of the points alone that can reach ``score_thr``."""
+        if type(self).scores is not YOLOXHead.scores or torch.compiler.is_compiling():
+            return super().find_candidates(preds, cfg)
+        best = preds.cls_score[0].amax(1).sigmoid() * preds.objectness[0, :, 0].sigmoid()
+        rows = (best >= cfg.get('score_thr', 0)).nonzero().squeeze(1)
+        few = replace(preds, maps={name: preds.maps[name][:, rows] for name in ('cls_score', 'objectness')})
+        candidates = self.select(self.scores(few)[0], [len(rows)], cfg)
+        return replace(candidates, prior_inds=rows[candidates.prior_inds])
 
     def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The best class of every prior where its score is at least ``score_thr``."""

@@ -3,6 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
@@ -258,6 +260,50 @@ def test_top_scores():
     assert [len(t) for t in top_scores(scores, 0.0, 2)] == [2, 2, 2]
     assert top_scores(scores, 0.0, 2)[0].tolist() == pytest.approx([0.9, 0.7])
     assert [len(t) for t in top_scores(scores, 0.95, 2)] == [0, 0, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(st.integers(0, 30), st.integers(1, 5)),
+    most=st.integers(0, 9),
+    limit=st.integers(-1, 40),
+    threshold=st.floats(-4, 4),
+    seed=st.integers(0, 99),
+)
+def test_top_scores_are_those_of_a_stable_sort(size, most, limit, threshold, seed):
+    # few different values, of which the outer ones become equal, as a sigmoid saturates: many ties
+    values = torch.randint(-most, most + 1, size, generator=torch.Generator().manual_seed(seed))
+    scores, rows, columns = top_scores(values, threshold, limit, lambda x: x.clamp(-3, 3))
+    best = values.clamp(-3, 3).flatten().sort(descending=True, stable=True)
+    expected = best.indices[best.values > threshold][: limit if limit >= 0 else None]
+    assert (rows * size[1] + columns).tolist() == expected.tolist()
+    assert scores.tolist() == best.values[: len(expected)].tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 9), st.floats(0, 1), st.integers(0, 99))
+def test_points_that_cannot_reach_the_threshold_are_skipped_without_a_difference(most, threshold, seed):
+    torch.manual_seed(seed)
+    head = MODELS.build(dict(type='YOLOXHead', num_classes=3, in_channels=4, feat_channels=4))
+    maps = dict(cls_score=most * torch.randn(1, 20, 3), objectness=most * torch.randn(1, 20, 1))
+    preds = flat_predictions(None, [(4, 5)], [20], **maps)
+    found = head.find_candidates(preds, ConfigDict(score_thr=threshold))
+    expected = head.select(head.scores(preds)[0], [20], ConfigDict(score_thr=threshold))
+    assert found.prior_inds.tolist() == expected.prior_inds.tolist()
+    assert found.labels.tolist() == expected.labels.tolist()
+    torch.testing.assert_close(found.scores, expected.scores)
+
+
+def test_a_head_with_scores_of_its_own_is_asked_for_them():
+    class Halved(AnchorHead):
+        def scores(self, preds):
+            return super().scores(preds) / 2
+
+    head = anchor_head()
+    head.__class__ = Halved
+    preds = flat_predictions(None, [(1, 2)], [2], cls_score=torch.full((1, 2, 1), 9.0))
+    found = head.find_candidates(preds, ConfigDict(score_thr=0.1))
+    assert found.scores.tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
 
 
 def test_selection_is_level_by_level():
