@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.utils.whole_files import whole_file, write_whole
 
-from ..errors import ConfigError
 from .base import BaseDetDataset
 from .errors import DataError
 from .interchange import plain, relative_path

@@ -444,6 +444,7 @@ class DenseHead(Head):
 
     def find_candidates(self, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
         """What ``select`` finds among the ``scores`` of one image, whose predictions are a batch of one."""
+        # a head with scores or a selection of its own, also one of a user's, is asked for all of them
         overridden = type(self).scores is not DenseHead.scores or type(self).select is not DenseHead.select
         if overridden or not self.use_sigmoid_cls:
             return self.select(self.scores(preds)[0], preds.num_priors, cfg)
