@@ -2,13 +2,13 @@
 
 import itertools
 import math
-import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,9 +27,11 @@ from mmdetlike.apis.detector import (
     read_weights,
     set_palette,
 )
+from mmdetlike.apis.drawing import Look, Outcome, drawn
 from mmdetlike.apis.foreign import foreign_detector
 from mmdetlike.apis.images import Image, check_channel_order, describe
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
+from mmdetlike.apis.overlap import iterate_ahead, map_ahead
 from mmdetlike.apis.pipeline import build_pipeline
 from mmdetlike.apis.results import ResultWriter, summarize, to_dict
 from mmdetlike.apis.sources import Item, count, download, expand, stream
@@ -45,39 +47,10 @@ from mmdetlike.utils.published import look_up, published_config
 _LISTED = 20  # unreadable inputs to name at the end
 UNTRAINED = 'no weights were given: the detector is untrained, its predictions are random'
 _counter = itertools.count()  # mmengine keeps one visualizer for each name: each inferencer needs a name of its own
-# A visualizer keeps what it has drawn until it is fetched; its own lock could be neither copied nor sent to a process.
-_drawing = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Look:
-    """How the predictions of a call are drawn, shown and printed.
-
-    Args:
-        draw: Draw pictures.
-        show: Show them in a window.
-        wait_time: Seconds for which it stays; 0 until a key is pressed.
-        draw_pred: Draw predictions on them.
-        pred_score_thr: Draw those that score this or more.
-        print_result: Print what was found.
-    """
-
-    draw: bool
-    show: bool
-    wait_time: float
-    draw_pred: bool
-    pred_score_thr: float
-    print_result: bool
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of one input: a sample with predictions and its picture (h, w, 3), RGB, or an error."""
-
-    item: Item
-    sample: DetDataSample | None = None
-    image: np.ndarray | None = None
-    error: Exception | None = None
+# Threads that read and prepare pictures: a GPU is faster than one; beside a network on a CPU, more would only wait.
+_READERS = 2
+_BATCHES_AHEAD = 2  # read while one is in the network: one may be slow to read
+_FINISHED_BEHIND = 4  # pictures at a time that wait to be drawn and written
 
 
 @INFERENCERS.register_module()
@@ -194,25 +167,78 @@ class DetInferencer:
         sources = expand(inputs)
         save_vis = bool(out_dir) and not no_save_vis
         save_pred = bool(out_dir) and not no_save_pred
-        look = Look(save_vis or return_vis or show, show, wait_time, draw_pred, pred_score_thr, print_result)
+        plain = print_result or save_pred or not return_datasamples
+        look = Look(save_vis or return_vis or show, show, wait_time, draw_pred, pred_score_thr, print_result, plain)
         predictions = []
         pictures = []
         failures = []
-        with ResultWriter(out_dir, save_vis, save_pred, sources) as writer:
-            for outcome in self._outcomes(sources, batch_size, look.draw, channel_order):
-                prediction, picture = self._finish(outcome, look, writer)
+        with (
+            ResultWriter(out_dir, save_vis, save_pred, sources) as writer,
+            closing(self._outcomes(sources, batch_size, look.draw, channel_order)) as outcomes,
+            closing(self._finished(outcomes, look, writer)) as finished,
+        ):
+            for outcome, prediction, picture in finished:
                 failures += [] if outcome.error is None else [outcome.error]
                 predictions.append(outcome.sample if return_datasamples and outcome.sample else prediction)
                 pictures += [picture] if return_vis else []
         _report(failures, len(predictions), writer)
         return dict(predictions=predictions, visualization=pictures)
 
+    def stream(
+        self,
+        inputs: Image | Iterable[Image],
+        batch_size: int = 1,
+        convert: Callable[[DetDataSample], Any] = to_dict,
+        channel_order: str = 'bgr',
+    ) -> Iterator:
+        """What is found in each picture, in order, one after the other, so that any number of them can be looked at.
+
+        Pictures are read, and predictions converted, while others are in the network.
+
+        Args:
+            inputs: As of a call.
+            batch_size: Pictures that go through the model at once.
+            convert: Makes of a sample with predictions what is wanted; called in a thread.
+            channel_order: As of a call.
+
+        Yields:
+            What ``convert`` returns; ``dict(error=...)`` for a picture that can't be read.
+
+        Raises:
+            FileNotFoundError, ImageError, TypeError, ValueError: As a call.
+        """
+        check_batch_size(batch_size)
+        check_channel_order(channel_order)
+        return self._converted(self._outcomes(expand(inputs), batch_size, False, channel_order), convert)
+
+    def _converted(self, outcomes: Iterator[Outcome], convert: Callable[[DetDataSample], Any]) -> Iterator:
+        """What ``convert`` makes of outcomes, a thread behind the network."""
+
+        def finish(outcome: Outcome):
+            return dict(error=str(outcome.error)) if outcome.error is not None else convert(outcome.sample)
+
+        with closing(outcomes), closing(map_ahead(finish, outcomes, _FINISHED_BEHIND)) as finished:
+            yield from finished
+
+    def _finished(
+        self, outcomes: Iterable[Outcome], look: Look, writer: ResultWriter
+    ) -> Iterator[tuple[Outcome, dict, np.ndarray | None]]:
+        """Outcomes with what ``_finish`` makes of them, a thread behind the network."""
+
+        def finish(outcome: Outcome):
+            return outcome, *self._finish(outcome, look, writer)
+
+        if look.show:  # windows belong to the main thread
+            return (finish(outcome) for outcome in outcomes)
+        # one thread, for frames of a video are written in their order; what was predicted before a fault is not lost
+        return map_ahead(finish, outcomes, _FINISHED_BEHIND, finish=True)
+
     def _finish(self, outcome: Outcome, look: Look, writer: ResultWriter) -> tuple[dict, np.ndarray | None]:
         """The prediction as plain data, and the drawn picture if one is wanted, once they are written and printed."""
-        prediction = _plain(outcome)
+        prediction = _plain(outcome) if look.plain or outcome.error is not None else {}
         picture = None
         if outcome.error is None:
-            picture = self._drawn(outcome, look) if look.draw else None
+            picture = drawn(self.visualizer, outcome, look) if look.draw else None
             writer.write(outcome.item, prediction, picture)
         if look.print_result:
             print(self._in_words(outcome, prediction, look.pred_score_thr))
@@ -221,16 +247,22 @@ class DetInferencer:
     def _outcomes(
         self, sources: Iterable, batch_size: int, keep_images: bool, channel_order: str = 'bgr'
     ) -> Iterator[Outcome]:
-        """The outcome of each picture, in order."""
+        """The outcome of each picture, in order; the next ones are read while some are in the network."""
         total = count(sources)
         sole = isinstance(sources, list) and len(sources) == 1
         hidden = not self.show_progress or total == 1
-        with tqdm(total=total, desc='inference', unit='img', disable=hidden) as bar:
-            pictures_at_once = batch_size if self.tiling is None else 1  # else a batch is one of tiles
-            for items in batches(stream(sources), pictures_at_once):
-                entries = [self._prepare(item, keep_images, sole, channel_order) for item in items]
+        pictures_at_once = batch_size if self.tiling is None else 1  # else a batch is one of tiles
+        # pictures that are cut into tiles may fill the memory: one at a time
+        ahead = 0 if self.tiling is not None else _BATCHES_AHEAD * batch_size
+        prepare = partial(self._prepare, keep_image=keep_images, sole=sole, channel_order=channel_order)
+        with (
+            tqdm(total=total, desc='inference', unit='img', disable=hidden) as bar,
+            closing(_items(sources, ahead)) as items,
+            closing(map_ahead(prepare, items, ahead, _READERS)) as prepared,
+        ):
+            for entries in batches(prepared, pictures_at_once):
                 yield from self._predict(entries, batch_size)
-                bar.update(len(items))
+                bar.update(len(entries))
 
     def _prepare(self, item: Item, keep_image: bool, sole: bool, channel_order: str) -> tuple[Outcome, dict | None]:
         """The input of the model for a picture; None, with the error in the outcome, if it can't be read."""
@@ -268,30 +300,10 @@ class DetInferencer:
             return f'{name}: {outcome.error}'
         return f'{name}: {summarize(prediction, self.model.dataset_meta["classes"], score_thr)}'
 
-    def _drawn(self, outcome: Outcome, look: Look) -> np.ndarray:
-        """The drawn picture; where drawing fails, the picture without its predictions, which are not lost for that."""
-        try:
-            return self._draw(outcome, look)
-        except Exception as error:
-            if look.show:  # most often there is no display, which concerns all pictures
-                raise
-            name = describe(outcome.item.image)
-            warnings.warn(f'the predictions of {name} were not drawn: {type(error).__name__}: {error}', stacklevel=4)
-            return outcome.image
 
-    def _draw(self, outcome: Outcome, look: Look) -> np.ndarray:
-        with _drawing:
-            self.visualizer.add_datasample(
-                describe(outcome.item.image),
-                outcome.image,
-                outcome.sample,
-                draw_gt=False,
-                draw_pred=look.draw_pred,
-                show=look.show,
-                wait_time=look.wait_time,
-                pred_score_thr=look.pred_score_thr,
-            )
-            return self.visualizer.get_image()
+def _items(sources: Iterable, ahead: int) -> Iterator[Item]:
+    """The pictures of sources; videos of a list are decoded in a thread, a generator runs in that of its owner."""
+    return iterate_ahead(stream(sources), ahead) if isinstance(sources, list) else stream(sources)
 
 
 def _check_threshold(pred_score_thr: float) -> None:

@@ -13,7 +13,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or name of a shipped config')
-    parser.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 on the CPU, float16 on CUDA')
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision: bfloat16 on CPUs that have it, float16 on CUDA'
+    )
     parser.add_argument('--amp-dtype', choices=['float16', 'bfloat16'], help='precision of --amp')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size (auto_scale_lr)'
@@ -56,6 +58,16 @@ def resolve(args: argparse.Namespace):
     return cfg
 
 
+def check_speed_of_half() -> None:
+    """Refuse mixed precision on a CPU that it makes slower."""
+    import torch
+
+    from mmdetlike.engine.half_speed import check_half_training
+
+    if not torch.cuda.is_available():
+        check_half_training()
+
+
 def main(argv=None) -> None:
     """Train."""
     args = parse_args(argv)
@@ -76,5 +88,7 @@ def main(argv=None) -> None:
         cfg = resolve(args)
         cfg.load_from = checkpoint_file(cfg.get('load_from'), given)
         check_readable(cfg.load_from)
+        if args.amp:
+            check_speed_of_half()
         with stoppable(lambda: saved_training(cfg, start)):
             launch(cfg, 'train')

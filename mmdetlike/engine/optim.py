@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from mmdetlike.engine.half_speed import warning_of_half_training
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import OPTIM_WRAPPERS
 
@@ -117,6 +119,8 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
             raise ConfigError(
                 f"mixed precision on the CPU is bfloat16, got dtype={dtype!r}: leave it out or 'bfloat16'"
             )
+        if (slow := warning_of_half_training()) is not None:  # the config may be meant for a GPU
+            warnings.warn(slow, stacklevel=2)
         # Past mmengine's own constructor, which refuses to run without CUDA; what it would set is set here.
         MMEngineOptimWrapper.__init__(self, **kwargs)
         set_own_clipping(self, clip_grad)

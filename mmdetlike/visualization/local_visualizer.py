@@ -117,9 +117,7 @@ class DetLocalVisualizer(Visualizer):
         """
         if out_file is None and not is_main_process():
             return
-        wanted = [_wanted(data_sample, kind) for kind, draw in (('gt', draw_gt), ('pred', draw_pred)) if draw]
-        halves = [self._draw(image, data_sample, field, pred_score_thr) for field in wanted if field is not None]
-        drawn = np.concatenate(halves, axis=1) if halves else as_canvas(image)
+        drawn = self.draw_datasample(image, data_sample, draw_gt, draw_pred, pred_score_thr)
         self.set_image(drawn)
         if show:
             self.show(drawn, win_name=name, wait_time=wait_time)
@@ -127,6 +125,29 @@ class DetLocalVisualizer(Visualizer):
             save_image(drawn, out_file)
         else:
             self.add_image(name, drawn, step)
+
+    def draw_datasample(
+        self,
+        image: np.ndarray,
+        data_sample: Any = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        pred_score_thr: float = 0.3,
+    ) -> np.ndarray:
+        """The picture (h, w, 3), RGB, that ``add_datasample`` shows or writes, in any process; nothing is kept of it.
+
+        ``add_datasample`` and ``get_image`` take it through a figure of matplotlib, which takes longer than drawing.
+
+        Args:
+            image: RGB image (h, w, 3), uint8.
+            data_sample: ``DetDataSample``; may lack ground truth, predictions or both.
+            draw_gt: Whether to draw the ground truth.
+            draw_pred: Whether to draw predictions.
+            pred_score_thr: Predictions that score less are left out.
+        """
+        wanted = [_wanted(data_sample, kind) for kind, draw in (('gt', draw_gt), ('pred', draw_pred)) if draw]
+        halves = [self._draw(image, data_sample, field, pred_score_thr) for field in wanted if field is not None]
+        return np.concatenate(halves, axis=1) if halves else as_canvas(image)
 
     @master_only
     def show(

@@ -14,7 +14,6 @@ from PIL import Image
 
 from mmdetlike.apis import DetInferencer
 from mmdetlike.apis.results import to_dict, to_json
-from mmdetlike.apis.sources import expand
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.registry import INFERENCERS
 from mmdetlike.structures import DetDataSample
@@ -75,16 +74,15 @@ def test_name_with_brackets_is_a_file(inferencer, folder, expected):
     assert inferencer(folder / 'a[1].png')['predictions'] == expected[:1]
 
 
-def test_pictures_are_read_batch_by_batch(detector, folder):
+def test_no_more_pictures_are_read_than_are_soon_used(detector, folder):
     inferencer = DetInferencer(detector, show_progress=False)
     read = []
     load = inferencer.pipeline.load
     inferencer.pipeline.load = lambda image, *args: read.append(image) or load(image, *args)
-    outcomes = inferencer._outcomes([str(path) for path in sorted(folder.iterdir())], 2, False, 'bgr')
+    outcomes = inferencer.stream(sorted(folder.iterdir()) * 10, batch_size=2)
     next(outcomes)
-    assert len(read) == 2
-    next(outcomes), next(outcomes)
-    assert len(read) == 4
+    outcomes.close()
+    assert len(read) <= 10, 'three batches for the five results that are finished at a time, and two ahead'
 
 
 def test_inputs_that_lead_nowhere(inferencer, tmp_path):
@@ -309,12 +307,15 @@ def test_a_generator_is_read_as_it_goes(detector, folder, expected):
 
     def paths():
         for path in sorted(folder.iterdir()):
-            taken.append(path)
+            taken.append(threading.current_thread())
             yield path
 
-    outcomes = inferencer._outcomes(expand(paths()), 2, False, 'bgr')
-    next(outcomes)
-    assert len(taken) == 2
+    found = inferencer.stream((path for _ in range(10) for path in paths()), batch_size=2)
+    assert taken == []
+    next(found)
+    found.close()
+    assert 2 <= len(taken) < 16
+    assert set(taken) == {threading.current_thread()}, 'a generator may be bound to its thread'
     assert inferencer(paths())['predictions'] == expected
     assert inferencer(path for path in sorted(folder.iterdir()))['predictions'] == expected
 

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mmdetlike.apis.loading import load_inferencer
 from mmdetlike.apis.results import to_dict
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.errors import ConfigError
+from mmdetlike.structures import DetDataSample
 from mmdetlike.utils.whole_files import write_whole
 
 from .pictures import Picture, read_pictures
@@ -136,12 +138,10 @@ class ShardPredictor:
         inputs = read_pictures(pictures)
         # an iterator: of a sole picture in a list the inferencer would raise the error
         readable = iter([entry for entry in inputs if not isinstance(entry, ImageError)])
-        found = iter(self.inferencer(readable, self.job.batch_size, return_datasamples=True)['predictions'])
-        return [dict(error=e) if isinstance(e, ImageError) else self._row(next(found)) for e in inputs]
+        with closing(self.inferencer.stream(readable, self.job.batch_size, self._row)) as found:
+            return [dict(error=entry) if isinstance(entry, ImageError) else next(found) for entry in inputs]
 
-    def _row(self, sample) -> dict:
-        if isinstance(sample, dict):  # what could not be read
-            return sample
+    def _row(self, sample: DetDataSample) -> dict:
         instances = sample.get('pred_instances')
         if instances is not None and 'scores' in instances:
             sample.pred_instances = instances[instances.scores >= self.job.score_thr]
