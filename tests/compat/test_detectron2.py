@@ -33,7 +33,7 @@ def changed(path, value, recording=MASK):
         ('MODEL.META_ARCHITECTURE', 'DensePose', "MODEL.META_ARCHITECTURE is 'DensePose': expected one of"),
         ('MODEL.BACKBONE.NAME', 'build_mvit', "MODEL.BACKBONE.NAME is 'build_mvit': expected one of"),
         ('MODEL.RESNETS.NORM', 'LN', "MODEL.RESNETS.NORM is 'LN', which has no counterpart here: expected one of"),
-        ('MODEL.FPN.FUSE_TYPE', 'avg', "MODEL.FPN.FUSE_TYPE is 'avg'"),
+        ('MODEL.FPN.FUSE_TYPE', 'max', "MODEL.FPN.FUSE_TYPE is 'max', 'sum' or 'avg' is expected"),
         ('MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE', True, 'MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE'),
         ('MODEL.ROI_HEADS.IOU_LABELS', [1, 0], 'MODEL.ROI_HEADS.IOU_LABELS is [1, 0]'),
         ('MODEL.ANCHOR_GENERATOR.SIZES', [[32], [64]], 'MODEL.ANCHOR_GENERATOR.SIZES has 2 lists'),
@@ -59,6 +59,10 @@ def test_what_has_no_counterpart_is_refused_by_its_key(path, value, message):
 def test_segmentation_without_counterpart_is_refused_by_its_key(path, value, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         model_config(changed(path, value, PANOPTIC))
+
+
+def test_pyramids_that_average():
+    assert model_config(changed('MODEL.FPN.FUSE_TYPE', 'avg'))['neck']['fuse_type'] == 'avg'
 
 
 def test_settings_of_panoptic_fpn_are_kept():

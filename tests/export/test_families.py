@@ -9,8 +9,8 @@ from tests.export.helpers import assert_equal_results, choosy, deployed
 
 FAMILIES = (
     *('retinanet', 'fcos', 'atss', 'rtmdet', 'yolox', 'faster_rcnn', 'mask_rcnn', 'gfl', 'tood', 'yolov3', 'ssd'),
-    *('centernet', 'cascade_rcnn', 'detr', 'deformable_detr', 'dino', 'rt_detr', 'rtmdet_ins', 'keypoint_rcnn'),
-    *('point_rend', 'mask2former_instance'),
+    *('centernet', 'cascade_rcnn', 'detr', 'deformable_detr', 'dino', 'rt_detr', 'd_fine', 'rtmdet_ins'),
+    *('keypoint_rcnn', 'point_rend', 'mask2former_instance'),
 )
 
 

@@ -45,6 +45,7 @@ OTHERS = (
     'sparse_rcnn',
     'queryinst',
     'rt_detr',
+    'd_fine',
     'rtmdet_ins',
     'mask2former_instance',
     'mask2former_panoptic',

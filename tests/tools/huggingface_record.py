@@ -42,6 +42,38 @@ PLAIN = {
     'deformable_detr_refined': ('DeformableDetr', LEVELS, dict(with_box_refine=True)),
     'deformable_detr_two_stage': ('DeformableDetr', LEVELS, TWO_STAGE),
 }
+# name of a recording of D-FINE -> settings that differ from those of `build_dfine`, and of its backbone
+D_FINE = {
+    'd_fine': ({}, {}),
+    # as D-FINE-N: two levels; and as D-FINE-X: a wide encoder
+    'd_fine_narrow': (
+        dict(
+            encoder_in_channels=[48, 64],
+            encoder_hidden_dim=64,
+            decoder_in_channels=[64, 64],
+            num_feature_levels=2,
+            feat_strides=[16, 32],
+            encode_proj_layers=[1],
+            decoder_n_points=[3, 2],
+            hidden_expansion=0.34,
+            depth_mult=0.5,
+            reg_scale=8.0,
+        ),
+        dict(out_features=['stage3', 'stage4'], use_learnable_affine_block=True),
+    ),
+}
+HGNET = dict(
+    stem_channels=[3, 8, 16],
+    stage_in_channels=[16, 24, 32, 48],
+    stage_mid_channels=[8, 8, 12, 16],
+    stage_out_channels=[24, 32, 48, 64],
+    hidden_sizes=[24, 32, 48, 64],
+    stage_num_blocks=[1, 1, 2, 1],
+    stage_numb_of_layers=[2, 2, 2, 2],
+    out_features=['stage2', 'stage3', 'stage4'],
+)
+# constants, and what is a setting of our heads
+NO_STATE = ('n_points_scale', 'num_points_scale', 'decoder.up', 'decoder.reg_scale')
 
 
 def drawn(name: str, shape: list[int]) -> Tensor:
@@ -140,11 +172,62 @@ def record_plain(name: str) -> dict:
     )
 
 
+def build_dfine(name: str):
+    """A D-FINE with drawn weights."""
+    import transformers
+
+    settings, backbone = D_FINE[name]
+    config = dict(
+        encoder_hidden_dim=32,
+        encoder_in_channels=HGNET['stage_out_channels'][1:],
+        encoder_ffn_dim=48,
+        encoder_attention_heads=4,
+        d_model=32,
+        decoder_in_channels=[32, 32, 32],
+        decoder_ffn_dim=48,
+        decoder_layers=3,
+        decoder_attention_heads=4,
+        decoder_n_points=[2, 3, 2],
+        num_queries=12,
+        num_denoising=8,
+        num_labels=3,
+    )
+    config['backbone_config'] = transformers.HGNetV2Config(**HGNET | backbone)
+    model = transformers.DFineForObjectDetection(transformers.DFineConfig(**config | settings))
+    for key, tensor in stored(model).items():
+        tensor.copy_(drawn(key, list(tensor.shape)))
+    return model
+
+
+def record_dfine(name: str) -> dict:
+    """The recording of a D-FINE: what it predicts, all its layers, and the losses of its last layer."""
+    model = build_dfine(name).eval()
+    with torch.no_grad():
+        last = model(images())
+    # in training all layers predict, the first one also before it refines edges
+    model.config.num_denoising = 0
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    labels = [dict(class_labels=torch.tensor(classes), boxes=torch.tensor(boxes)) for classes, boxes in OBJECTS]
+    outs = model(images(), labels=labels)
+    return dict(
+        config=dict(model_type=model.config.model_type, decoder_layers=model.config.decoder_layers),
+        state={key: list(tensor.shape) for key, tensor in stored(model).items()},
+        last_logits=last.logits.tolist(),
+        last_boxes=last.pred_boxes.tolist(),
+        logits=outs.intermediate_logits.tolist(),
+        boxes=outs.intermediate_reference_points.tolist(),
+        losses={key: value.item() for key, value in outs.loss_dict.items()},
+    )
+
+
 def stored(model) -> dict[str, Tensor]:
     """The state of a model, each shared parameter under its first name alone, without computed constants."""
     names = {tensor.data_ptr(): key for key, tensor in reversed(model.state_dict().items())}
     state = {key: tensor for key, tensor in model.state_dict().items() if names[tensor.data_ptr()] == key}
-    return {key: tensor for key, tensor in state.items() if not key.endswith('n_points_scale')}
+    return {key: tensor for key, tensor in state.items() if not key.endswith(NO_STATE)}
 
 
 def record(name: str) -> dict:
@@ -172,6 +255,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     recordings = {name: record(name) for name in RECORDINGS}
     recordings.update({name: record_plain(name) for name in PLAIN})
+    recordings.update({name: record_dfine(name) for name in D_FINE})
     for name, recorded in recordings.items():
         with gzip.open(FOLDER / f'{name}.json.gz', 'wt') as file:
             json.dump(recorded, file)

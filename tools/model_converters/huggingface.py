@@ -4,7 +4,7 @@
 
 The folder is what ``save_pretrained`` writes or the hub holds: ``config.json`` beside ``model.safetensors`` or
 ``pytorch_model.bin``. The family is read from ``config.json``: DETR, Conditional DETR, Deformable DETR,
-RT-DETR and RT-DETRv2; ConvNeXt (both versions)
+RT-DETR, RT-DETRv2 and D-FINE; ConvNeXt (both versions)
 and ViTDet are backbones, whose parameters begin with ``backbone.``.
 """
 
@@ -22,7 +22,8 @@ from mmdetlike.utils.command import make_parser, run_tool, user_path
 Rules = list[tuple[str, str]]
 
 NORM = r'(weight|bias|running_mean|running_var|num_batches_tracked)'
-# conv and norm of a ConvModule
+# conv and norm of a ConvModule, and of those within a part
+CONV_MODULE: Rules = [(rf'norm\.{NORM}', r'bn.\1'), (r'(conv\.weight)', r'\1')]
 CONV_MODULES: Rules = [(rf'(.*)\.norm\.{NORM}', r'\1.bn.\2'), (r'(.*\.conv\.weight)', r'\1')]
 RESNET: Rules = [
     (r'embedder\.embedder\.(\d)\.convolution\.(.*)', r'stem.{3*\1}.\2'),
@@ -38,6 +39,8 @@ ENCODER_LAYER: Rules = [
     (r'self_attn_layer_norm\.(.*)', r'norms.0.\1'),
     (r'(?:mlp\.)?fc1\.(.*)', r'ffn.layers.0.0.\1'),
     (r'(?:mlp\.)?fc2\.(.*)', r'ffn.layers.1.\1'),
+    (r'mlp\.layers\.0\.(.*)', r'ffn.layers.0.0.\1'),
+    (r'mlp\.layers\.1\.(.*)', r'ffn.layers.1.\1'),
     (r'final_layer_norm\.(.*)', r'norms.1.\1'),
 ]
 DECODER_LAYER: Rules = [
@@ -75,6 +78,36 @@ RT_DETR: Rules = [
     (r'model\.decoder\.query_pos_head\.(.*)', r'decoder.ref_point_head.\1'),
     (r'(?:model\.decoder\.)?class_embed\.(\d+)\.(.*)', r'bbox_head.cls_branches.\1.\2'),
     (r'(?:model\.decoder\.)?bbox_embed\.(\d+)\.layers\.(\d)\.(.*)', r'bbox_head.reg_branches.\1.{2*\2}.\3'),
+]
+# a convolution of HGNetV2, whose activation two numbers may follow
+HGNET_CONV: Rules = [
+    (r'convolution\.(.*)', r'conv.\1'),
+    (r'normalization\.(.*)', r'bn.\1'),
+    (r'lab\.scale', 'scale'),
+    (r'lab\.bias', 'offset'),
+]
+HGNET_BLOCK = r'encoder\.stages\.(\d)\.blocks\.(\d+)\.'
+HGNET: Rules = [
+    *within(r'embedder\.(stem\w+)\.', r'stem.\1.', HGNET_CONV),
+    *within(r'encoder\.stages\.(\d)\.downsample\.', r'stage{\1+1}.downsample.', HGNET_CONV),
+    *within(HGNET_BLOCK + r'layers\.(\d+)\.conv(\d)\.', r'stage{\1+1}.blocks.\2.layers.\3.{\4+-1}.', HGNET_CONV),
+    *within(HGNET_BLOCK + r'layers\.(\d+)\.', r'stage{\1+1}.blocks.\2.layers.\3.', HGNET_CONV),
+    *within(HGNET_BLOCK + r'aggregation\.0\.', r'stage{\1+1}.blocks.\2.squeeze.', HGNET_CONV),
+    *within(HGNET_BLOCK + r'aggregation\.1\.', r'stage{\1+1}.blocks.\2.excite.', HGNET_CONV),
+]
+FUSION_BLOCK = r'model\.encoder\.((?:fpn|pan)_blocks\.\d)\.'
+D_FINE: Rules = [
+    *within(r'model\.backbone\.model\.', 'backbone.', HGNET),
+    *within(FUSION_BLOCK + r'conv1\.', r'neck.\1.conv_in.', CONV_MODULE),
+    *within(FUSION_BLOCK + r'conv4\.', r'neck.\1.conv_out.', CONV_MODULE),
+    *within(FUSION_BLOCK + r'conv([23])\.', r'neck.\1.stages.{\2+-2}.1.', CONV_MODULE),
+    *within(FUSION_BLOCK + r'csp_rep([12])\.', r'neck.\1.stages.{\2+-1}.0.', CONV_MODULES),
+    *within(r'model\.encoder\.(downsample_convs\.\d)\.conv([12])\.', r'neck.\1.{\2+-1}.', CONV_MODULE),
+    (r'model\.decoder\.layers\.(\d+)\.gateway\.gate\.(.*)', r'decoder.layers.\1.gate.gate.\2'),
+    (r'model\.decoder\.layers\.(\d+)\.gateway\.norm\.(.*)', r'decoder.layers.\1.norms.1.\2'),
+    (r'model\.decoder\.pre_bbox_head\.(.*)', r'decoder.initial_box.\1'),
+    (r'model\.decoder\.lqe_layers\.(\d+)\.reg_conf\.(.*)', r'bbox_head.quality_branches.\1.\2'),
+    *RT_DETR,
 ]
 STAGE = r'encoder\.stages\.(\d)\.layers\.(\d+)\.'
 # the ResNet of transformers, and that of timm, whose names are ours
@@ -181,12 +214,14 @@ FAMILIES = {
     'deformable_detr': DEFORMABLE_DETR,
     'rt_detr': RT_DETR,
     'rt_detr_v2': RT_DETR,
+    'd_fine': D_FINE,
     'convnext': CONVNEXT,
     'convnextv2': CONVNEXT,
     'vitdet': VITDET,
 }
 # constants that are computed, and the classifiers of backbones
-IGNORED = r'.*\.n_points_scale|classifier\..*'
+# those of D-FINE are settings of a config: reg_scale and up of DFINEHead
+IGNORED = r'.*\.n(?:um)?_points_scale|model\.decoder\.(?:reg_scale|up)|classifier\..*'
 
 
 def rename(name: str, rules: Rules, layers: int) -> str:

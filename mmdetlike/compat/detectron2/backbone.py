@@ -96,13 +96,14 @@ def neck(model: Mapping) -> dict | None:
     """The FPN; None where there is none.
 
     Raises:
-        ConfigError: It fuses its levels in another way than by summing them.
+        ConfigError: It fuses its levels in a way that is unknown.
     """
     if not has_pyramid(model):
         return None
     fpn = model['FPN']
-    if fpn['FUSE_TYPE'] != 'sum':
-        raise ConfigError(f"MODEL.FPN.FUSE_TYPE is {fpn['FUSE_TYPE']!r}: only 'sum' has a counterpart here")
+    fuse_type = fpn['FUSE_TYPE']
+    if fuse_type not in ('sum', 'avg'):
+        raise ConfigError(f"MODEL.FPN.FUSE_TYPE is {fuse_type!r}, 'sum' or 'avg' is expected")
     retina = model['BACKBONE']['NAME'] == 'build_retinanet_resnet_fpn_backbone'
     levels = list(fpn['IN_FEATURES'])
     built = dict(
@@ -112,6 +113,8 @@ def neck(model: Mapping) -> dict | None:
         norm_cfg=norm_config(fpn['NORM'], 'MODEL.FPN.NORM'),
         num_outs=len(levels) + (2 if retina else 1),
     )
+    if fuse_type != 'sum':
+        built['fuse_type'] = fuse_type
     if retina:
         built.update(add_extra_convs='on_input', relu_before_extra_convs=True)
     return built

@@ -4,6 +4,7 @@ from .cspnext import CSPNeXt
 from .darknet import Darknet
 from .detectors_resnet import DetectoRS_ResNet, DetectoRS_ResNeXt
 from .efficientnet import EfficientNet
+from .hgnet_v2 import HGNetV2
 from .hourglass import HourglassNet
 from .hrnet import HRNet
 from .mobilenet_v2 import MobileNetV2

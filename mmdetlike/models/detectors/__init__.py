@@ -5,6 +5,7 @@ from .dab_detr import DABDETR
 from .ddq_detr import DDQDETR
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
+from .dfine import DFINE
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
 from .panoptic_deeplab import PanopticDeepLab

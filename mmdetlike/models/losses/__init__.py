@@ -3,6 +3,7 @@
 from .accuracy import Accuracy, accuracy
 from .associative_embedding_loss import AssociativeEmbeddingLoss
 from .cross_entropy_loss import CrossEntropyLoss, check_class_weight, one_hot_labels
+from .decoupled_distillation_loss import DecoupledDistillationFocalLoss
 from .dice_loss import DiceLoss
 from .focal_loss import FocalLoss
 from .gaussian_focal_loss import GaussianFocalLoss

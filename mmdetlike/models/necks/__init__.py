@@ -2,6 +2,7 @@ from .bfp import BFP
 from .channel_mapper import ChannelMapper
 from .csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from .ct_resnet_neck import CTResNetNeck
+from .dfine_encoder import DFINEHybridEncoder
 from .dilated_encoder import DilatedEncoder
 from .dyhead import DyHead
 from .fpg import FPG

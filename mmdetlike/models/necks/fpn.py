@@ -13,6 +13,7 @@ from mmdetlike.registry import MODELS
 from .inputs import check_number
 
 EXTRA_CONV_SOURCES = ('on_input', 'on_lateral', 'on_output')
+FUSE_TYPES = ('sum', 'avg')
 
 
 @MODELS.register_module()
@@ -32,9 +33,11 @@ class FPN(BaseModule):
         conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
         act_cfg: Activation of the convolutions.
         upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
+        fuse_type: A lateral and the coarser map are added (``'sum'``) or averaged (``'avg'``, as in Detectron2).
 
     Raises:
-        ValueError: ``num_outs`` or ``add_extra_convs`` doesn't fit, or ``interpolate`` doesn't take ``upsample_cfg``.
+        ValueError: ``num_outs``, ``add_extra_convs`` or ``fuse_type`` doesn't fit, or ``interpolate`` doesn't take
+            ``upsample_cfg``.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class FPN(BaseModule):
         act_cfg: dict | None = None,
         upsample_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
+        fuse_type: str = 'sum',
     ) -> None:
         super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
         self.start_level = start_level
@@ -68,6 +72,9 @@ class FPN(BaseModule):
         self.add_extra_convs = 'on_input' if add_extra_convs is True else add_extra_convs
         if self.add_extra_convs and self.add_extra_convs not in EXTRA_CONV_SOURCES:
             raise ValueError(f'add_extra_convs must be a bool or one of {EXTRA_CONV_SOURCES}, got {add_extra_convs!r}')
+        if fuse_type not in FUSE_TYPES:
+            raise ValueError(f'fuse_type must be one of {FUSE_TYPES}, got {fuse_type!r}')
+        self.fuse_type = fuse_type
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg or dict(mode='nearest'))
         self._check_upsampling()
@@ -117,10 +124,11 @@ class FPN(BaseModule):
         return inputs[self.start_level : self.end_level]
 
     def top_down(self, used: Sequence[Tensor]) -> list[Tensor]:
-        """Laterals (B, out_channels, H_i, W_i) of the backbone maps, each with the coarser ones added."""
+        """Laterals (B, out_channels, H_i, W_i) of the backbone maps, each fused with the coarser ones."""
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, used)]
         for i in range(len(laterals) - 1, 0, -1):
-            laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1].shape[2:])
+            fused = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1].shape[2:])
+            laterals[i - 1] = fused / 2 if self.fuse_type == 'avg' else fused
         return laterals
 
     def add_extra_levels(self, outs: list[Tensor], last_input: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:

@@ -91,8 +91,19 @@ class FPN_CARAFE(BaseModule):
         check_number(self, inputs, self.num_ins)
         laterals = self._laterals(inputs[self.start_level : self.start_level + self.num_used])
         for i in range(len(laterals) - 1, 0, -1):
-            laterals[i - 1] = laterals[i - 1] + doubled(laterals[i], self.upsample_modules[i - 1], laterals[i - 1])
+            laterals[i - 1] = self.tensor_add(laterals[i - 1], self.upsample_modules[i - 1](laterals[i]))
         return tuple(conv(x) for conv, x in zip(self.fpn_convs, laterals))
+
+    @staticmethod
+    def slice_as(src: Tensor, dst: Tensor) -> Tensor:
+        """``src`` (B, C, H, W) cut at the bottom and the right to the size of ``dst``."""
+        height, width = dst.shape[2:]
+        return src[:, :, :height, :width]
+
+    def tensor_add(self, a: Tensor, b: Tensor) -> Tensor:
+        """``a`` (B, C, H, W) and ``b``, which is cut to the size of ``a`` where it is larger."""
+        # the finer map of an odd side is a pixel short of twice the coarser one
+        return a + self.slice_as(b, a)
 
     def _laterals(self, used: Sequence[Tensor]) -> list[Tensor]:
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, used)]
@@ -128,9 +139,3 @@ def build_doubling_layer(cfg: dict, channels: int) -> nn.Module:
         return build_upsample_layer(dict(cfg, in_channels=channels, out_channels=channels, **sizes))
     align_corners = None if kind == 'nearest' else False
     return build_upsample_layer(dict(dict(align_corners=align_corners), scale_factor=2, mode=kind, **cfg))
-
-
-def doubled(x: Tensor, upsample: nn.Module, like: Tensor) -> Tensor:
-    """``x`` at twice its size, cut to that of ``like``: the finer map of an odd side is a pixel short of twice."""
-    height, width = like.shape[2:]
-    return upsample(x)[:, :, :height, :width]

@@ -120,13 +120,26 @@ class HybridEncoder(BaseModule):
         )
         self.encoders = nn.ModuleList(TransformerEncoder(num_encoder_layers, layer) for _ in encode_levels)
         common = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
-        fusion = (2 * out_channels, out_channels, num_blocks, expansion, norm_cfg, act_cfg)
+        fusion = dict(num_blocks=num_blocks, expansion=expansion, **common)
         links = range(levels - 1)
-        self.lateral_convs = nn.ModuleList(ConvModule(out_channels, out_channels, 1, **common) for _ in links)
-        self.fpn_blocks = nn.ModuleList(CSPRepLayer(*fusion) for _ in links)
-        down = dict(kernel_size=3, stride=2, padding=1, **common)
-        self.downsample_convs = nn.ModuleList(ConvModule(out_channels, out_channels, **down) for _ in links)
-        self.pan_blocks = nn.ModuleList(CSPRepLayer(*fusion) for _ in links)
+        self.lateral_convs = nn.ModuleList(self.build_lateral(out_channels, **common) for _ in links)
+        self.fpn_blocks = nn.ModuleList(self.build_fusion(out_channels, **fusion) for _ in links)
+        self.downsample_convs = nn.ModuleList(self.build_downsample(out_channels, **common) for _ in links)
+        self.pan_blocks = nn.ModuleList(self.build_fusion(out_channels, **fusion) for _ in links)
+
+    def build_lateral(self, channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Module:
+        """Hook: what a map goes through before it is enlarged, (B, channels, h, w) -> the same."""
+        return ConvModule(channels, channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg)
+
+    def build_fusion(
+        self, channels: int, num_blocks: int, expansion: float, norm_cfg: dict, act_cfg: dict
+    ) -> nn.Module:
+        """Hook: what fuses two maps put one after the other, (B, 2 * channels, h, w) -> (B, channels, h, w)."""
+        return CSPRepLayer(2 * channels, channels, num_blocks, expansion, norm_cfg, act_cfg)
+
+    def build_downsample(self, channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Module:
+        """Hook: what halves the sides of a map, (B, channels, h, w) -> (B, channels, h / 2, w / 2)."""
+        return ConvModule(channels, channels, 3, stride=2, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, h_i, w_i), fine to coarse -> as many maps (B, out_channels, h_i, w_i)."""

@@ -125,6 +125,25 @@ def rt_detr(num_classes: int = 3) -> dict:
     )
 
 
+@family
+def d_fine(num_classes: int = 3) -> dict:
+    cfg = rt_detr(num_classes)
+    arch = dict(stem=(8, 8), stages=((4, 8, 1), (4, 16, 1), (4, 32, 1), (8, 32, 2)), depth=2)
+    layers = dict(cfg['decoder']['layer_cfg'])
+    layers['cross_attn_cfg'] = dict(layers['cross_attn_cfg'], num_points=[1, 2, 1])
+    # distributions of few bins, which are certain in some edges and not in others
+    head = dict(cfg['bbox_head'], type='DFINEHead', num_bins=8)
+    neck = dict(cfg['neck'], type='DFINEHybridEncoder', in_channels=[16, 32, 32])
+    return dict(
+        cfg,
+        type='DFINE',
+        backbone=dict(type='HGNetV2', arch=arch, affine=True),
+        neck=neck,
+        decoder=dict(cfg['decoder'], layer_cfg=layers),
+        bbox_head=head,
+    )
+
+
 MASK_DICE = dict(type='DiceLoss', use_sigmoid=True, activate=True, naive_dice=True, eps=1.0)
 DICE_COST = dict(type='DiceCost', weight=1.0, pred_act=True, eps=1.0)
 

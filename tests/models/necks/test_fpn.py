@@ -28,6 +28,16 @@ def test_default_pathway():
     assert [tuple(o.shape) for o in outs] == [(2, 6, s, s) for s in (16, 8, 4, 2)]
 
 
+def test_maps_may_be_averaged():
+    neck, inputs = FPN(CHANNELS, 6, num_outs=4, fuse_type='avg'), maps()
+    expected = neck.lateral_convs[3](inputs[3])
+    for level in (2, 1, 0):
+        expected = (neck.lateral_convs[level](inputs[level]) + F.interpolate(expected, scale_factor=2)) / 2
+    torch.testing.assert_close(neck(inputs)[0], neck.fpn_convs[0](expected))
+    with pytest.raises(ValueError, match=r"fuse_type must be one of \('sum', 'avg'\), got 'max'"):
+        FPN(CHANNELS, 6, num_outs=4, fuse_type='max')
+
+
 def test_inputs_are_not_changed():
     inputs = maps()
     copies = [x.clone() for x in inputs]

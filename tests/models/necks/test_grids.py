@@ -19,6 +19,13 @@ def maps(sizes=(16, 8, 4, 2), wider=1):
 # -- FPN_CARAFE ------------------------------------------------------------------------------------------------------
 
 
+def test_maps_of_unequal_size_are_added():
+    neck = FPN_CARAFE([4, 4], 4, 2, upsample_cfg=dict(type='nearest'))
+    small, large = torch.rand(1, 4, 3, 5), torch.rand(1, 4, 4, 6)
+    torch.testing.assert_close(neck.slice_as(large, small), large[:, :, :3, :5])
+    torch.testing.assert_close(neck.tensor_add(small, large), small + large[:, :, :3, :5])
+
+
 def test_carafe_with_nearest_upsampling_is_a_feature_pyramid():
     neck = FPN_CARAFE(CHANNELS, 6, num_outs=4, upsample_cfg=dict(type='nearest'))
     pyramid = FPN(CHANNELS, 6, num_outs=4)

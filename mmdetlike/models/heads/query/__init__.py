@@ -8,5 +8,6 @@ from .ddq_detr_head import DDQDETRHead
 from .deformable_detr_head import DeformableDETRHead, DINOHead
 from .denoising import CdnQueryGenerator, DenoisingQueries
 from .detr_head import DETRHead
+from .dfine_head import DFINEHead
 from .distinct import DDQOutputs, DDQQueries, DistinctQueries, distinct
 from .rt_detr_head import RTDETRHead

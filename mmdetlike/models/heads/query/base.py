@@ -211,20 +211,28 @@ class QueryHead(Head):
         self, cls_score: Tensor, bbox_pred: Tensor, targets: QueryTargets, context: QueryContext
     ) -> dict[str, Tensor]:
         """Loss terms of a layer: ``cls`` of all queries, ``bbox`` and ``iou`` of the positives."""
-        device = cls_score.device
-        num_pos = len(targets.pos_inds)
+        terms = self.class_terms(cls_score, bbox_pred, targets, context)
+        return terms | self.box_terms(bbox_pred, targets)
+
+    def class_terms(
+        self, cls_score: Tensor, bbox_pred: Tensor, targets: QueryTargets, context: QueryContext
+    ) -> dict[str, Tensor]:
+        """The loss term ``cls`` of all queries."""
         # softmax weighs background down, so a negative counts by that weight; with a sigmoid positives alone count
-        weight_sum = num_pos + targets.num_neg * self.bg_cls_weight
+        weight_sum = len(targets.pos_inds) + targets.num_neg * self.bg_cls_weight
         synced = self.sync_cls_avg_factor
-        cls_avg_factor = mean_over_ranks(weight_sum, device, least=1) if synced else max(weight_sum, 1)
+        avg_factor = mean_over_ranks(weight_sum, cls_score.device, least=1) if synced else max(weight_sum, 1)
+        corners = bbox_cxcywh_to_xyxy(bbox_pred.flatten(0, 1)[targets.pos_inds]) * targets.pos_sizes
+        return dict(cls=self.class_loss(cls_score, corners, targets, context, avg_factor))
+
+    def box_terms(self, bbox_pred: Tensor, targets: QueryTargets) -> dict[str, Tensor]:
+        """The loss terms ``bbox`` and ``iou`` of the positives."""
         boxes = bbox_pred.flatten(0, 1)[targets.pos_inds]
         corners = bbox_cxcywh_to_xyxy(boxes) * targets.pos_sizes
-        loss_cls = self.class_loss(cls_score, corners, targets, context, cls_avg_factor)
-        num_pos = mean_over_ranks(num_pos, device, least=1.0)
+        num_pos = mean_over_ranks(len(targets.pos_inds), boxes.device, least=1.0)
         # L1 in [0, 1], so that large images don't weigh more; IoU in pixels, whose eps is made for them
         normalized = bbox_xyxy_to_cxcywh(targets.pos_gt_bboxes / targets.pos_sizes)
         return dict(
-            cls=loss_cls,
             bbox=self.loss_bbox(boxes, normalized, avg_factor=num_pos),
             iou=self.loss_iou(corners, targets.pos_gt_bboxes, avg_factor=num_pos),
         )

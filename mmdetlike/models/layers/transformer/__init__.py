@@ -5,6 +5,7 @@ from .conditional import ConditionalDecoder
 from .dab import DABDecoder, DABEncoder
 from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, refine_references
 from .detr_layers import AttentionMask, CrossFirstDecoder, TransformerDecoder, TransformerEncoder
+from .dfine import DFINEDecoder, EdgeOffsets, RefinedBoxes, UnevenDeformableAttention
 from .ffn import FFN, MLP, DynamicConv, LayerScale, mlp
 from .operation_order import (
     DetrTransformerDecoder,
