@@ -42,6 +42,7 @@ COMMANDS = {
     'make-shapes': Command('draw a data set of coloured shapes to disk'),
     'voc-to-coco': Command('convert annotations of PASCAL VOC to one COCO file'),
     'split-coco': Command('split a COCO file into a labeled and an unlabeled part'),
+    'convert-model': Command('write a detector of Detectron2 or torchvision as a config and a checkpoint of ours'),
     'doctor': Command('check the installation, and say what to do where it fails'),
 }
 
