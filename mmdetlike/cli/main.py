@@ -44,6 +44,7 @@ COMMANDS = {
     'voc-to-coco': Command('convert annotations of PASCAL VOC to one COCO file'),
     'write-shards': Command('write a COCO data set as shards, for training on data beyond a disk'),
     'split-coco': Command('split a COCO file into a labeled and an unlabeled part'),
+    'convert-model': Command('write a detector of Detectron2 or torchvision as a config and a checkpoint of ours'),
     'doctor': Command('check the installation, and say what to do where it fails'),
 }
 

@@ -5,7 +5,16 @@ import torch
 from mmengine.config import Config
 
 from mmdetlike.apis import DetInferencer
+from mmdetlike.apis.foreign import foreign_detector
+from mmdetlike.cli.convert_model import main
 from mmdetlike.cli.foreign import checkpoint_file, config_file
+from mmdetlike.cli.make_shapes import main as make_shapes
+from mmdetlike.cli.test import main as evaluate
+from mmdetlike.cli.train import main as train
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
+from mmdetlike.utils.checkpoint import read_checkpoint
+from tests.models.reference_tools import FOLDER, load, module
 
 RETINANET = """
 MODEL:
@@ -49,3 +58,50 @@ def test_the_inferencer_takes_a_yaml_file_and_its_own_checkpoint_stays(yaml, tmp
     ours = tmp_path / 'ours.pth'
     torch.save(dict(state_dict=inferencer.model.state_dict(), meta={}), ours)
     assert checkpoint_file(str(ours), yaml) == str(ours)
+
+
+@pytest.mark.filterwarnings('ignore:not translated')
+def test_convert_model_writes_files_that_need_no_translation(yaml, tmp_path, capsys):
+    model = foreign_detector(yaml).config.model
+    theirs = MODELS.build(model).state_dict()
+    # the other way round: parameters that both call the same are enough to see that values arrive
+    state = {'head.cls_score.weight': torch.rand_like(theirs['bbox_head.retina_cls.weight'])}
+    torch.save(dict(model=state), tmp_path / 'model_final.pth')
+    out = tmp_path / 'new' / 'mine.py'
+    main([str(yaml), str(out), str(tmp_path / 'model_final.pth')])
+    assert capsys.readouterr().out.splitlines() == [f'written to {out}', f'written to {out.with_suffix(".pth")}']
+    assert Config.fromfile(out).model.to_dict() == Config.fromfile(config_file(yaml)).model.to_dict()
+    written = torch.load(out.with_suffix('.pth'), weights_only=True)['state_dict']
+    assert torch.equal(written['bbox_head.retina_cls.weight'], state['head.cls_score.weight'])
+    with pytest.raises(ConfigError, match=r'mine\.py exists: choose another name for OUT'):
+        main([str(yaml), str(out)])
+    with pytest.raises(ConfigError, match='faster-rcnn_r50_fpn_1x_coco is no detector of another toolbox'):
+        main(['faster-rcnn_r50_fpn_1x_coco', str(tmp_path / 'other.py')])
+
+
+@pytest.mark.slow
+def test_a_torchvision_name_trains_and_tests(tmp_path):
+    make_shapes([str(tmp_path / 'shapes'), '--num-train', '2', '--num-val', '2', '--size', '96'])
+    name = 'torchvision://fasterrcnn_mobilenet_v3_large_320_fpn?num_classes=6&min_size=96&max_size=96'
+    options = ['train_cfg.max_epochs=1', f'test_evaluator.ann_file={tmp_path}/shapes/annotations/instances_val.json']
+    options.append(options[-1].replace('test_', 'val_', 1))
+    for loader, part in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        options += [
+            f'{loader}_dataloader.num_workers=0',
+            f'{loader}_dataloader.persistent_workers=False',
+            f'{loader}_dataloader.dataset.data_root={tmp_path}/shapes',
+            f'{loader}_dataloader.dataset.ann_file=annotations/instances_{part}.json',
+            f'{loader}_dataloader.dataset.data_prefix.img={part}',
+            f'{loader}_dataloader.dataset.metainfo.classes=circle,triangle,square,star,cross',
+        ]
+    # with weights of another number of classes, as of torchvision
+    recording = load('tv__fasterrcnn_mobilenet_v3_large_fpn', FOLDER / 'foreign')
+    torch.save(module('fill_state').state(recording['state']), tmp_path / 'published.pth')
+    published = f'load_from={tmp_path}/published.pth'
+    train([name, '--work-dir', str(tmp_path / 'work'), '--cfg-options', *options, published])
+    trained = read_checkpoint(tmp_path / 'work/epoch_1.pth')['state_dict']
+    assert trained['roi_head.bbox_head.fc_cls.weight'].shape == (6, 1024)
+    tests = [option for option in options if option.startswith('test_')]
+    arguments = [name, str(tmp_path / 'work/epoch_1.pth'), '--work-dir', str(tmp_path / 'test')]
+    evaluate([*arguments, '--cfg-options', *tests])
+    assert list((tmp_path / 'test').rglob('*.json'))

@@ -36,16 +36,17 @@ def reorder_classes(name: str, value: Tensor, model: nn.Module) -> Tensor:
         return value[4:]  # boxes of background
     if re.search(r'mask_predictor\.mask_fcn_logits\.', name):
         return value[1:]
-    if re.match(r'head\.classification_head\.module_list\.\d\.(1\.)?(weight|bias)', name):
-        return _of_anchors(value, model).roll(-1, 1).flatten(0, 1)
+    of_level = re.match(r'head\.classification_head\.module_list\.(\d)\.(1\.)?(weight|bias)', name)
+    if of_level:
+        return _of_anchors(value, model, int(of_level[1])).roll(-1, 1).flatten(0, 1)
     if name.startswith('head.classification_head.cls_logits.'):
-        return _of_anchors(value, model)[:, 1:].flatten(0, 1)
+        return _of_anchors(value, model, 0)[:, 1:].flatten(0, 1)
     return value
 
 
-def _of_anchors(value: Tensor, model: nn.Module) -> Tensor:
-    """Rows (A * C, ...) of a dense classifier as (A, C, ...), of C classes with background."""
-    return value.unflatten(0, (-1, model.bbox_head.num_classes + 1))
+def _of_anchors(value: Tensor, model: nn.Module, level: int) -> Tensor:
+    """Rows (A * C, ...) of a dense classifier as (A, C, ...), of C classes with background, not always the model's."""
+    return value.unflatten(0, (model.bbox_head.prior_generator.num_base_priors[level], -1))
 
 
 RESNET: list[Rule] = [

@@ -1,4 +1,4 @@
-"""``torchvision://maskrcnn_resnet50_fpn_v2`` -> a config of ours that predicts."""
+"""``torchvision://maskrcnn_resnet50_fpn_v2`` -> a config of ours that trains, tests and predicts."""
 
 from urllib.parse import parse_qsl
 
@@ -6,6 +6,7 @@ from mmdetlike.datasets.coco import CocoDataset
 from mmdetlike.errors import ConfigError
 
 from .model import RECIPES, model_config
+from .training import running
 
 SCHEME = 'torchvision://'
 # what the newest weights of every detector are called
@@ -15,7 +16,6 @@ SIZES = dict(min_size=800, max_size=1333)
 # with background
 COCO_CLASSES = 91
 UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 
 
 def parse_name(name: str) -> tuple[str, dict]:
@@ -40,27 +40,31 @@ def _number(text: str) -> int | float | str:
 
 
 def whole_config(name: str, **arguments) -> dict:
-    """Model and test pipeline of a function of ``torchvision.models.detection``; see ``model_config``."""
+    """A config of a function of ``torchvision.models.detection``, which trains and tests as torchvision's scripts do.
+
+    Args:
+        name: Of the function.
+        arguments: Those that it is called with; see ``model_config``.
+
+    Raises:
+        ConfigError: The function or an argument is unknown here.
+    """
     model = model_config(name, **arguments)
     sizes = {**SIZES, **RECIPES[name].defaults, **arguments}
     resize = [dict(type='Resize', scale=(sizes['max_size'], sizes['min_size']), keep_ratio=True)]
     if model['data_preprocessor']['type'] == 'FixedSizeDataPreprocessor':
         resize = []  # which the model does itself
-    pipeline = [dict(type='LoadImageFromFile'), *resize, dict(type='PackDetInputs', meta_keys=META_KEYS)]
-    return dict(
-        default_scope='mmdetlike',
-        model=model,
-        test_dataloader=dict(dataset=dict(**_classes(name, arguments), pipeline=pipeline)),
-    )
+    predicts = {part for part in ('mask', 'keypoint') if f'{part}_head' in model.get('roi_head', {})}
+    return dict(default_scope='mmdetlike', model=model, **running(name, predicts, _classes(name, arguments), resize))
 
 
 def _classes(name: str, arguments: dict) -> dict:
-    """The dataset whose class names are the published models'; nothing where there is another number of classes."""
+    """Names of the published models' classes; nothing where there is another number of classes."""
     number = arguments.get('num_classes', RECIPES[name].num_classes)
     if number == COCO_CLASSES:
-        return dict(type='CocoDataset', metainfo=dict(classes=_coco_by_id()))
+        return dict(classes=_coco_by_id())
     if 'keypoint' in name and number == RECIPES[name].num_classes:
-        return dict(type='CocoDataset', metainfo=dict(classes=('person',)))
+        return dict(classes=('person',))
     return {}
 
 

@@ -1,0 +1,72 @@
+"""Write the config of a detector of Detectron2 or torchvision, and its weights, as files of ours.
+
+Examples:
+    mmdetlike convert-model detectron2://COCO-Detection/retinanet_R_50_FPN_1x.yaml mine.py model_final_bfca0b.pkl
+    mmdetlike convert-model 'torchvision://fcos_resnet50_fpn?num_classes=5' mine.py fcos_of_five_classes.pth
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.utils.checkpoint_files import check_is_file
+from mmdetlike.utils.command import make_parser, user_path
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument('config', help='YAML file of Detectron2, detectron2://NAME or torchvision://NAME')
+    parser.add_argument('out', type=user_path, help='config to write (.py)')
+    parser.add_argument('checkpoint', nargs='?', help='weights of the same detector; they go beside OUT, as .pth')
+    args = parser.parse_args(argv)
+    if args.out.suffix != '.py':
+        parser.error(f'OUT must end with .py, got {args.out}')
+    return args
+
+
+def convert(config: str, out, checkpoint: str | None = None) -> list:
+    """Write the files; those that are there are not replaced.
+
+    Args:
+        config: As of ``init_detector``, of another toolbox.
+        out: Path of the config to write; the checkpoint is called like it.
+        checkpoint: File or URL of weights; None for none.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        ConfigError: ``config`` is none of another toolbox, can't be translated, or a file exists.
+        CheckpointError: The weights can't be read.
+        FileNotFoundError: There is no such checkpoint.
+    """
+    from mmdetlike.apis.foreign import translated_checkpoint, translated_config
+
+    weights = out.with_suffix('.pth')
+    for path in [out, *([weights] if checkpoint else [])]:
+        if path.exists():
+            raise ConfigError(f'{path} exists: choose another name for OUT')
+    if checkpoint:
+        check_is_file(checkpoint)
+    translated = translated_config(config)
+    if translated is None:
+        raise ConfigError(
+            f'{config} is no detector of another toolbox: expected a YAML file of Detectron2, detectron2://NAME or '
+            'torchvision://NAME'
+        )
+    files = [(translated, out)]
+    if checkpoint:
+        files.append((translated_checkpoint(checkpoint, config), weights))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for source, target in files:
+        shutil.copyfile(source, target)
+    return [target for _, target in files]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Convert."""
+    args = parse_args(argv)
+    for path in convert(args.config, args.out, args.checkpoint):
+        print(f'written to {path}')
