@@ -13,6 +13,7 @@ import sys
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry as MMEngineRegistry
 from mmengine.utils import get_object_from_string
+from torch.nn import Module
 
 from mmdetlike.arguments import show_all_arguments
 from mmdetlike.build_errors import explained
@@ -28,6 +29,10 @@ class Registry(MMEngineRegistry):
         self.build_func = explained(self.build_func)
         for alias in ALIASES:
             parent.children.setdefault(alias, self)
+
+    def build(self, cfg, *args, **kwargs):
+        """Build what a config describes; a module of torch, made already, is given back as it is."""
+        return cfg if isinstance(cfg, Module) else super().build(cfg, *args, **kwargs)
 
     def _register_module(self, module: type, *args, **kwargs) -> None:
         super()._register_module(module, *args, **kwargs)

@@ -34,9 +34,8 @@ def inference_detector(
             test pipeline of ``model.cfg``.
         batch_size: Pictures of a list that go through the model at once.
         channel_order: ``'bgr'`` or ``'rgb'``, of arrays and tensors.
-        given_boxes: Predict masks or keypoints for these boxes, and look for no others: ``dict(bboxes=...,
-            labels=...)``, xyxy in pixels of the picture, with ``scores`` where known; a list of these for several
-            pictures.
+        given_boxes: Predict masks or keypoints for these boxes alone: ``dict(bboxes=..., labels=...)``,
+            xyxy in pixels of the picture, with ``scores`` where known; a list of these for several pictures.
 
     Returns:
         The sample with ``pred_instances``, boxes xyxy in pixels of the picture; a list for several.

@@ -15,6 +15,7 @@ from .coco_kin import (
     iSAIDDataset,
 )
 from .coco_panoptic import CocoPanopticDataset
+from .coco_separated import CocoSeparatedPanopticDataset
 from .crowdhuman import CrowdHumanDataset
 from .csv_boxes import CSVDataset
 from .errors import DataError, ImageError
@@ -51,6 +52,7 @@ __all__ = [
     'ClassBalancedDataset',
     'CocoDataset',
     'CocoPanopticDataset',
+    'CocoSeparatedPanopticDataset',
     'ConcatDataset',
     'CrowdHumanDataset',
     'CustomSampleSizeSampler',

@@ -3,6 +3,7 @@ arXiv:1405.0312)."""
 
 import os.path as osp
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,8 +30,8 @@ class CocoDataset(BaseDetDataset):
     After loading, ``cat_ids`` are the category ids of the classes that the file has, ``cat2label`` maps them to labels
     and ``cat_img_map`` to the ids of the images that show them.
 
-    A dataset of another kind in COCO's format overrides `file_type`, `read_file`, `image_info`, `add_instances` or
-    `labels_in`.
+    A dataset of another kind in COCO's format overrides `file_type`, `read_file`, `classes_of_objects`, `image_info`,
+    `add_instances` or `labels_in`.
 
     Args:
         ann_file: The JSON file, relative to ``data_root``.
@@ -52,12 +53,16 @@ class CocoDataset(BaseDetDataset):
         """Data infos of all images of the file, in its order."""
         self.report = SkipReport(self.ann_file)
         file = self.read_file()
-        self.cat2label = file.labels(self.metainfo['classes'])
+        self.cat2label = file.labels(self.classes_of_objects())
         self.cat_ids = list(self.cat2label)
         infos = [self.image_info(image) for image in file.images]
         self.add_instances(infos, file)
         self.cat_img_map = self._images_by_category(infos)
         return infos
+
+    def classes_of_objects(self) -> Sequence[str]:
+        """The first of ``metainfo['classes']``: those that objects of the file may have; all by default."""
+        return self.metainfo['classes']
 
     def read_file(self) -> CocoFile:
         """The annotation file, checked."""

@@ -15,6 +15,7 @@ from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.config_reading import read_config
 from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.generation2 import is_of_generation_2, translated_from_2
+from mmdetlike.utils.old_keys import apply_old_keys
 from mmdetlike.utils.options import apply_options
 
 
@@ -29,9 +30,10 @@ def load_config(path: str | Path, cfg_options: dict | None = None) -> Config:
 
     Raises:
         FileNotFoundError: The file, or one of its bases, doesn't exist; the message names close ones.
-        ConfigError: It can't be read or an override doesn't fit.
+        ConfigError: It can't be read, an override doesn't fit, or it has a key that was renamed (``utils.old_keys``).
     """
     config = with_options(read_config(find_config(path)), cfg_options)
+    apply_old_keys(config)
     if config.get('default_scope') is None:
         config.default_scope = SCOPE
     return Config.of(config)

@@ -104,7 +104,7 @@ OTHERS = {
     *('ConvertBoxType', 'FilterAnnotations', 'ImageToTensor', 'InferencerLoader', 'LoadAnnotations', 'MultiBranch'),
     *('LoadEmptyAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray', 'LoadImageFromWebcam', 'LoadProposals'),
     *('LoadMaskPoints', 'LoadMultiChannelImageFromFiles', 'LoadPanopticAnnotations', 'LoadTrackAnnotations'),
-    'PackDetInputs',
+    *('PackDetInputs', 'LoadStuffMap', 'BoxesFromMasks'),
     *('PackTrackInputs', 'TestTimeAug', 'ToTensor', 'TransformBroadcaster', 'Transpose', 'UniformRefFrameSample'),
     'RecordWarps',
     'SegRescale',  # a label map may be smaller than its picture

@@ -63,6 +63,8 @@ from mmdetlike.datasets.transforms.record_warps import RecordWarps
 from mmdetlike.datasets.transforms.resize import FixShapeResize, RandomChoiceResize, RandomResize, Resize, SegRescale
 from mmdetlike.datasets.transforms.resize_edges import CenterCrop, FixScaleResize, ResizeShortestEdge
 from mmdetlike.datasets.transforms.slant import GeomTransform, Rotate, ShearX, ShearY, TranslateX, TranslateY
+from mmdetlike.datasets.transforms.stuff import LoadStuffMap
+from mmdetlike.datasets.transforms.tight_boxes import BoxesFromMasks
 from mmdetlike.datasets.transforms.turn import RandomExtent, RandomRotation
 from mmdetlike.datasets.transforms.wrappers import (
     MultiBranch,
@@ -78,6 +80,7 @@ __all__ = [
     'AutoAugment',
     'AutoContrast',
     'BaseTransform',
+    'BoxesFromMasks',
     'Brightness',
     'CachedMixUp',
     'CachedMosaic',
@@ -114,6 +117,7 @@ __all__ = [
     'LoadMultiChannelImageFromFiles',
     'LoadPanopticAnnotations',
     'LoadProposals',
+    'LoadStuffMap',
     'LoadTrackAnnotations',
     'MinIoURandomCrop',
     'MixUp',

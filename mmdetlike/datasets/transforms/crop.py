@@ -7,7 +7,7 @@ import torch
 
 from mmdetlike.datasets.transforms.base import image_size
 from mmdetlike.datasets.transforms.geometric import GeometricTransform, visible
-from mmdetlike.datasets.transforms.instances import Edge, select_instances
+from mmdetlike.datasets.transforms.instances import Edge, boxes_from_masks
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import BaseBoxes, geometry
 from mmdetlike.structures.warp import Warp
@@ -72,8 +72,7 @@ class RandomCrop(GeometricTransform):
 
     def record(self, results: dict, warp: Warp) -> dict:
         if self.recompute_bbox and 'gt_bboxes' in results and 'gt_masks' in results:
-            results['gt_bboxes'] = type(results['gt_bboxes']).from_instance_masks(results['gt_masks'])
-            select_instances(results, (results['gt_bboxes'].areas > 0).numpy())
+            boxes_from_masks(results)
         return results
 
     def transform(self, results: dict) -> dict | None:

@@ -121,6 +121,12 @@ def select_instances(results: dict, keep: np.ndarray, fields: tuple[str, ...] = 
         results.update({field: results[field][keep] for field in fields if field in results})
 
 
+def boxes_from_masks(results: dict) -> None:
+    """Put boxes around the masks of a sample, in place of those that it has, and drop instances with an empty mask."""
+    results['gt_bboxes'] = type(results['gt_bboxes']).from_instance_masks(results['gt_masks'])
+    select_instances(results, (results['gt_bboxes'].areas > 0).numpy())
+
+
 def turned_box_pixels(boxes: BaseBoxes, size: tuple[int, int]) -> np.ndarray:
     """Masks (n, h, w) uint8 of the pixels that each rotated box covers in an image of ``size`` (h, w)."""
     polygons = geometry.corners(boxes.tensor).flatten(-2).numpy()

@@ -1,3 +1,4 @@
+from .batch_pictures_hook import BatchPicturesHook
 from .callback_hook import CallbackHook
 from .channels_hook import ChannelCheckHook
 from .checkpoint_hook import CheckpointHook
@@ -6,6 +7,7 @@ from .early_stopping_hook import EarlyStoppingHook
 from .epoch_hook import SetEpochInfoHook
 from .expected_results_hook import ExpectedResultsHook
 from .half_gradients_hook import Fp16CompresssionHook
+from .inference_timer_hook import InferenceTimerHook
 from .mean_teacher_hook import MeanTeacherHook
 from .monitor_check import MonitorCheckHook
 from .optimize_hook import OptimizeHook
@@ -17,6 +19,7 @@ from .sync_norm_hook import SyncNormHook
 from .visualization_hook import DetVisualizationHook
 
 __all__ = [
+    'BatchPicturesHook',
     'CallbackHook',
     'ChannelCheckHook',
     'CheckInvalidLossHook',
@@ -26,6 +29,7 @@ __all__ = [
     'EarlyStoppingHook',
     'Fp16CompresssionHook',
     'ExpectedResultsHook',
+    'InferenceTimerHook',
     'MeanTeacherHook',
     'MonitorCheckHook',
     'NumClassCheckHook',

@@ -8,6 +8,7 @@ import cv2
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
+from torch import Tensor
 
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.image_io import read_image
@@ -141,13 +142,18 @@ def sample_name(sample) -> str:
 
 def original_image(sample, image):
     """The RGB picture (h, w, 3) of a sample in its original size: its file, or else its input (c, h, w), resized."""
-    channels = image[:3] if len(image) >= 3 else image[:1]
-    shown = channels.permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy()[..., ::-1].copy()
+    shown = input_picture(image)
     height, width = sample.metainfo.get('ori_shape', shown.shape[:2])[:2]
     picture = _picture_on_disk(sample.metainfo.get('img_path'))
     if picture is not None and picture.shape[:2] == (height, width):  # else it was turned by the pipeline
         return picture
     return shown if shown.shape[:2] == (height, width) else cv2.resize(shown, (width, height))
+
+
+def input_picture(image: Tensor):
+    """The RGB picture (h, w, 3) of an input (c, h, w) in the order B, G, R; of few channels, the first one."""
+    channels = image[:3] if len(image) >= 3 else image[:1]
+    return channels.permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy()[..., ::-1].copy()
 
 
 def _picture_on_disk(path: str | None):

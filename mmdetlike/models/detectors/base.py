@@ -23,7 +23,8 @@ class BaseDetector(BaseModel):
     A subclass builds its heads and supplies ``loss_of_maps``, ``predict_of_maps`` and ``_forward``.
 
     Args:
-        backbone: Images (B, 3, H, W) -> feature maps.
+        backbone: Images (B, 3, H, W) -> feature maps. Backbone, neck, preprocessor and the heads of single- and two-stage
+            detectors may be modules in place of their configs.
         neck: Feature maps of the backbone -> those that the heads see; None to hand them on as they are.
         train_cfg: Handed to the heads, or to each its part.
         test_cfg: Handed to the heads, or to each its part.
@@ -53,8 +54,13 @@ class BaseDetector(BaseModel):
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck is not None else None
 
-    def build_head(self, cfg: dict, part: str | None = None) -> BaseModule:
-        """A head with ``train_cfg`` and ``test_cfg``, of which ``part`` is meant where it is named."""
+    def build_head(self, cfg: dict | nn.Module, part: str | None = None) -> BaseModule:
+        """A head with ``train_cfg`` and ``test_cfg``, of which ``part`` is meant where it is named.
+
+        A head that is a module already has settings of its own.
+        """
+        if isinstance(cfg, nn.Module):
+            return cfg
         cfgs = (self.train_cfg, self.test_cfg)
         train_cfg, test_cfg = cfgs if part is None else (settings.get(part) for settings in cfgs)
         return MODELS.build(dict(cfg, train_cfg=train_cfg, test_cfg=test_cfg))
@@ -184,8 +190,8 @@ class BaseDetector(BaseModel):
 
 def build_data_preprocessor(cfg: dict | None) -> nn.Module | None:
     """The preprocessor of a config, one that only stacks where it names no type; None for mmengine's default."""
-    if cfg is None:
-        return None
+    if cfg is None or isinstance(cfg, nn.Module):
+        return cfg
     # mmengine would look for the type in the default scope alone
     return MODELS.build(dict(dict(type='BaseDataPreprocessor'), **cfg))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmdetlike.models.utils import fixed_rows
 from mmdetlike.registry import MODELS
@@ -40,7 +40,7 @@ class TwoStageDetector(BaseDetector):
         super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.rpn_head = None
         if rpn_head is not None:
-            self.rpn_head = self.build_head(dict(rpn_head, num_classes=1), 'rpn')
+            self.rpn_head = self.build_head(proposal_head(rpn_head), 'rpn')
             # any dense head may propose, also one that has the dataset's classes elsewhere
             self.rpn_head.predicts_dataset_classes = False
             # an RPN that was trained alone is a SingleStageDetector, whose head is called bbox_head
@@ -125,6 +125,11 @@ class TwoStageDetector(BaseDetector):
                     '(load them with LoadProposals)'
                 )
         return [sample.proposals for sample in samples]
+
+
+def proposal_head(cfg: dict | nn.Module) -> dict | nn.Module:
+    """A config of a head of one class; a head that is a module already as it is."""
+    return cfg if isinstance(cfg, nn.Module) else dict(cfg, num_classes=1)
 
 
 def samples_of_shapes(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int] | None = None) -> SampleList:
