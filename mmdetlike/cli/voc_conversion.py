@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mmdetlike.cli.dataset_check import tell_check
+from mmdetlike.datasets import CocoDataset
 from mmdetlike.datasets.annotations import check_boxes, match_classes
 from mmdetlike.datasets.errors import DataError, SkipReport
+from mmdetlike.datasets.interchange import infos_of
 from mmdetlike.datasets.voc_xml import VocImage, image_file, image_size, read_image_ids, read_voc_xml
+from mmdetlike.utils.outputs import write_whole
 
 
 def find_folders(root: Path) -> list[Path]:
@@ -94,9 +98,15 @@ def write_coco(args: argparse.Namespace) -> None:
     """Write the file that the command line describes."""
     classes = [name.strip() for name in args.classes.split(',')] if args.classes else None
     content, report = convert(args.root, args.split, classes)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(content))
+    write_whole(args.out, json.dumps(content))
     if report.examples:
         print(report.summary())
     counts = f'{len(content["images"])} images, {len(content["annotations"])} objects'
-    print(f'{args.out}: {counts}, classes {", ".join(c["name"] for c in content["categories"])}')
+    names = [category['name'] for category in content['categories']]
+    print(f'{args.out}: {counts}, classes {", ".join(names)}')
+    if args.check:
+        prefix = {'img': str(args.root)}
+        written = CocoDataset(
+            ann_file=str(args.out), data_prefix=prefix, metainfo={'classes': names}, test_mode=True, pipeline=[]
+        )
+        tell_check(infos_of(written), names, report, args.out.with_suffix('.check.png'))

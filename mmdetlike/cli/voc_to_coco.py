@@ -27,6 +27,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--classes', help='comma-separated, in the order of their labels (default: those found, sorted)'
     )
+    parser.add_argument(
+        '--check', action='store_true', help='open all pictures, count what is wrong, draw a sample beside the result'
+    )
     return parser.parse_args(argv)
 
 

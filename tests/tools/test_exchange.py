@@ -150,9 +150,9 @@ def test_area_of_written_objects():
 def test_check_refuses_what_is_not_the_same(coco, tmp_path):
     module = tool('to_coco')
     options = ['lvis', str(tmp_path / 'pics'), str(tmp_path / 'b.json'), '--ann-file', str(coco), '--check']
-    dataset = module.build(module.parse_args(options))
+    read = module.read(module.parse_args(options))
     other = json.loads(coco.read_text())
     del other['annotations'][1]
     (tmp_path / 'b.json').write_text(json.dumps(other))
     with pytest.raises(DataError, match=r'b\.json: not what was read: .*a\.jpg: 5 objects before, 4 after'):
-        module.check(tmp_path / 'b.json', tmp_path / 'pics', dataset)
+        module.check(tmp_path / 'b.json', tmp_path / 'pics', *read)

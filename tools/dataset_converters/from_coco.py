@@ -5,9 +5,13 @@ Formats, and what is written to the folder OUT:
   labelme     a JSON file a picture
   crowdhuman  annotations.odgt
   lvis        annotations.json, of pictures that were looked through for all classes
+  voc         Annotations/NAME.xml a picture, and ImageSets/Main/all.txt with the names; no masks
 
 What a format cannot say is left out and counted: YOLO and LVIS have no objects to be ignored, YOLO and labelme no run
-lengths, YOLO no masks of several parts, CrowdHuman no masks. An object whose mask cannot be said keeps its box.
+lengths, YOLO no masks of several parts, CrowdHuman and VOC no masks. An object whose mask cannot be said keeps its box.
+
+--check reads the result again and compares it, opens each picture, tells ids that occur twice, what was left out of
+which kind and how many objects each class has, and draws a sample, OUT/check.png.
 
 Example:
     python tools/dataset_converters/from_coco.py yolo data/x/train.json data/x/images/train data/x/labels/train --check
@@ -20,10 +24,12 @@ import os.path as osp
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import yaml
 
+from mmdetlike.cli.dataset_check import repeated_ids, tell_check
 from mmdetlike.datasets import CocoDataset
 from mmdetlike.datasets.coco_file import CocoFile
 from mmdetlike.datasets.errors import DataError
@@ -31,6 +37,7 @@ from mmdetlike.datasets.interchange import coco_content, first_difference, infos
 from mmdetlike.datasets.named_objects import bounding_box
 from mmdetlike.registry import DATASETS
 from mmdetlike.utils.command import make_parser, run_tool, user_path
+from mmdetlike.utils.outputs import write_whole
 
 _RARE, _COMMON = 10, 100  # images of a class, at most; LVIS calls the others frequent
 
@@ -42,7 +49,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('ann_file', type=user_path, help='the COCO file')
     parser.add_argument('images', type=user_path, help='folder of the pictures')
     parser.add_argument('out', type=user_path, help='folder to write to')
-    parser.add_argument('--check', action='store_true', help='read the result again and compare it')
+    parser.add_argument('--check', action='store_true', help='compare the result, open all pictures, draw some')
     return parser.parse_args(argv)
 
 
@@ -157,7 +164,7 @@ def write_crowdhuman(infos: list[dict], classes: Sequence[str], images: str, out
             raise DataError(f'{info["img_path"]}: CrowdHuman has JPEG pictures only, named .jpg.')
         boxes = [_crowdhuman_box(instance, classes) for instance in info['instances']]
         lines.append(json.dumps({'ID': name, 'gtboxes': boxes}, ensure_ascii=False))
-    (out / 'annotations.odgt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    write_whole(out / 'annotations.odgt', '\n'.join(lines) + '\n')
     return infos
 
 
@@ -187,8 +194,53 @@ def write_lvis(infos: list[dict], classes: Sequence[str], images: str, out: Path
         count = numbers[category['id']]
         category['image_count'] = count
         category['frequency'] = 'r' if count <= _RARE else 'c' if count <= _COMMON else 'f'
-    (out / 'annotations.json').write_text(json.dumps(content))
+    write_whole(out / 'annotations.json', json.dumps(content))
     return infos
+
+
+def write_voc(infos: list[dict], classes: Sequence[str], images: str, out: Path, lost: Counter) -> list[dict]:
+    """Write ``Annotations/NAME.xml`` a picture and ``ImageSets/Main/all.txt``; returns what could be said."""
+    infos = [_without_thin_boxes(info, lost) for info in representable(infos, lost, lambda mask: False)]
+    names = [osp.splitext(relative_path(info, images))[0] for info in infos]
+    with_spaces = [name for name in names if name.split() != [name]]
+    if with_spaces:
+        raise DataError(f'{with_spaces[0]!r}: lists of VOC have one name a line without spaces; rename the picture.')
+    for info, name in zip(infos, names):
+        path = out / 'Annotations' / f'{name}.xml'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_voc_xml(info, classes, relative_path(info, images)))
+    write_whole(out / 'ImageSets/Main/all.txt', '\n'.join(names) + '\n')
+    return infos
+
+
+def _without_thin_boxes(info: dict, lost: Counter) -> dict:
+    """A data info without boxes of one pixel: in VOC they have xmin = xmax, by which others mean no object."""
+    boxes = np.array([instance['bbox'] for instance in info['instances']]).reshape(-1, 4)
+    wide = ((boxes[:, 2:] - boxes[:, :2]) > 1).all(1)
+    lost['boxes of a width or height of one pixel'] += int((~wide).sum())
+    return {**info, 'instances': [instance for instance, keep in zip(info['instances'], wide) if keep]}
+
+
+def _voc_xml(info: dict, classes: Sequence[str], file_name: str) -> bytes:
+    """The annotation of a picture; VOC counts pixels from 1 and includes the last."""
+    root = ElementTree.Element('annotation')
+    size = {'width': info['width'], 'height': info['height'], 'depth': 3}
+    _add(root, {'filename': file_name, 'size': size})
+    for instance in info['instances']:
+        x1, y1, x2, y2 = instance['bbox']
+        box = {'xmin': x1 + 1, 'ymin': y1 + 1, 'xmax': x2, 'ymax': y2}
+        ignored = int(instance['ignore_flag'])
+        _add(root, {'object': {'name': classes[instance['bbox_label']], 'difficult': ignored, 'bndbox': box}})
+    return ElementTree.tostring(root, encoding='utf-8', xml_declaration=True)
+
+
+def _add(parent: ElementTree.Element, content: dict) -> None:
+    for tag, value in content.items():
+        child = ElementTree.SubElement(parent, tag)
+        if isinstance(value, dict):
+            _add(child, value)
+        else:
+            child.text = f'{value:.10g}' if isinstance(value, float) else str(value)
 
 
 READERS = {
@@ -196,8 +248,15 @@ READERS = {
     'labelme': 'LabelmeDataset',
     'crowdhuman': 'CrowdHumanDataset',
     'lvis': 'LVISV1Dataset',
+    'voc': 'XMLDataset',
 }
-WRITERS = {'yolo': write_yolo, 'labelme': write_labelme, 'crowdhuman': write_crowdhuman, 'lvis': write_lvis}
+WRITERS = {
+    'yolo': write_yolo,
+    'labelme': write_labelme,
+    'crowdhuman': write_crowdhuman,
+    'lvis': write_lvis,
+    'voc': write_voc,
+}
 
 
 def read_again(kind: str, images: str, out: Path, classes: Sequence[str]):
@@ -208,7 +267,11 @@ def read_again(kind: str, images: str, out: Path, classes: Sequence[str]):
         'metainfo': {'classes': classes},
         'test_mode': True,
     }
-    if kind in ('yolo', 'labelme'):
+    if kind == 'voc':
+        folders = {'img_subdir': osp.abspath(images), 'ann_subdir': osp.abspath(out / 'Annotations')}
+        names = str(out / 'ImageSets/Main/all.txt')
+        config |= {**folders, 'data_prefix': {'sub_data_root': ''}, 'ann_file': names}
+    elif kind in ('yolo', 'labelme'):
         config['data_prefix']['ann'] = str(out)
     else:
         config['ann_file'] = str(out / {'crowdhuman': 'annotations.odgt', 'lvis': 'annotations.json'}[kind])
@@ -233,6 +296,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if difference:
             raise DataError(f'{args.out}: not what was written: {difference}.')
         print(f'{args.out}: read again and compared, all {len(written)} images are equal')
+        for text in repeated_ids(args.ann_file):
+            print(text)
+        tell_check(written, classes, dataset.report, args.out / 'check.png')
 
 
 if __name__ == '__main__':
