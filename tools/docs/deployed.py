@@ -10,15 +10,19 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs/deploy.md'
 MEASURED = ROOT / 'docs/deploy_measured.json'
-TEST = 'tests/export/test_families.py::test_a_program_finds_what_the_model_finds'
-RESULT = re.compile(r'\[(?P<kind>[a-z]+)-(?P<family>\w+)\] (?P<word>PASSED|FAILED|ERROR)')
-KINDS = ('torch', 'aoti', 'onnx')
+TESTS = 'tests/export/test_families.py'
+TEST_OF_ONE_SIZE = f'{TESTS}::test_a_program_finds_what_the_model_finds'
+TEST_OF_SIZES = f'{TESTS}::test_a_program_of_many_sizes_finds_what_the_model_finds'
+RESULT = re.compile(r'::(?P<test>\w+)\[(?P<kind>[a-z]+)-(?P<family>\w+)\] (?P<word>PASSED|FAILED|ERROR)')
+# a kind of program and, with --dynamic, one of many sizes
+KINDS = ('torch', 'aoti', 'onnx', 'torch --dynamic', 'onnx --dynamic')
+DYNAMIC = ' --dynamic'
 NAMES = {
     'retinanet': 'RetinaNet',
     'fcos': 'FCOS',
@@ -46,13 +50,26 @@ BLOCK = re.compile(r'(?<=<!-- measured: deployed -->\n).*?(?=<!-- end of measure
 
 
 def outcomes(families: list[str], kinds: list[str]) -> Iterator[tuple[str, str, bool]]:
-    """Family, kind of program and whether its test passes, as they come; a skipped test tells nothing."""
-    tests = [f'{TEST}[{kind}-{family}]' for kind in kinds for family in families]
+    """Run the tests; see ``outcomes_in``."""
+    tests = [node_of(kind, family) for kind in kinds for family in families]
     command = [sys.executable, '-m', 'pytest', *tests, '-vv', '-m', 'slow or not slow']
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
-        for line in run.stdout:
-            if found := RESULT.search(line):
-                yield found['family'], found['kind'], found['word'] == 'PASSED'
+        yield from outcomes_in(run.stdout)
+
+
+def outcomes_in(lines: Iterable[str]) -> Iterator[tuple[str, str, bool]]:
+    """Family, kind of program and whether its test passes, as pytest tells; a skipped test tells nothing."""
+    for line in lines:
+        if found := RESULT.search(line):
+            is_dynamic = TEST_OF_SIZES.endswith(f'::{found["test"]}')
+            kind = found['kind'] + (DYNAMIC if is_dynamic else '')
+            yield found['family'], kind, found['word'] == 'PASSED'
+
+
+def node_of(kind: str, family: str) -> str:
+    """The test that tells whether a family can be deployed to a kind of program."""
+    test = TEST_OF_SIZES if kind.endswith(DYNAMIC) else TEST_OF_ONE_SIZE
+    return f'{test}[{kind.removesuffix(DYNAMIC)}-{family}]'
 
 
 def table(results: dict[str, dict[str, bool]]) -> str:
@@ -70,8 +87,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--families', nargs='*', choices=list(NAMES), default=list(NAMES), help='families to try')
     parser.add_argument('--kinds', nargs='*', choices=KINDS, default=list(KINDS), help='kinds of programs to try')
+    parser.add_argument('--log', type=Path, help='what `pytest -vv` printed of these tests, in place of running them')
     args = parser.parse_args()
-    for family, kind, works in outcomes(args.families, args.kinds):
+    found = outcomes_in(args.log.read_text().splitlines()) if args.log else outcomes(args.families, args.kinds)
+    for family, kind, works in found:
         # read again: others may have been tried at the same time
         results = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
         results.setdefault(family, {})[kind] = works

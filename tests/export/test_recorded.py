@@ -1,0 +1,50 @@
+"""Programs find in the recorded images what the recorded models find in them (see tests/data/reference)."""
+
+import pytest
+
+from mmdetlike.export import deploy
+from mmdetlike.export.artifact import READERS
+from mmdetlike.export.manifest import PROGRAMS
+from tests.export.helpers import PIPELINE, assert_equal_results
+from tests.export.test_families import skip_without_packages
+from tests.models.reference_tools import load, module
+
+# recordings of the families of docs/deploy.md; of Keypoint R-CNN and RT-DETR there is none
+RECORDINGS = (
+    'retinanet__retinanet_r18_fpn_1x_coco',
+    'fcos__fcos_r50-caffe_fpn_gn-head_1x_coco',
+    'atss__atss_r50_fpn_1x_coco',
+    'gfl__gfl_r50_fpn_1x_coco',
+    'tood__tood_r50_fpn_1x_coco',
+    'yolo__yolov3_mobilenetv2_8xb24-ms-416-300e_coco',
+    'yolox__yolox_nano_8xb8-300e_coco',
+    'rtmdet__rtmdet_s_8xb32-300e_coco',
+    'rtmdet__rtmdet-ins_s_8xb32-300e_coco',
+    'ssd__ssdlite_mobilenetv2-scratch_8xb24-600e_coco',
+    'centernet__centernet_r18-dcnv2_8xb16-crop512-140e_coco',
+    'faster_rcnn__faster-rcnn_r50_fpn_1x_coco',
+    'mask_rcnn__mask-rcnn_r50_fpn_1x_coco',
+    'cascade_rcnn__cascade-rcnn_r50_fpn_1x_coco',
+    'point_rend__point-rend_r50-caffe_fpn_ms-1x_coco',
+    'detr__detr_r50_8xb2-150e_coco',
+    'deformable_detr__deformable-detr_r50_16xb2-50e_coco',
+    'dino__dino-4scale_r50_8xb2-12e_coco',
+    'mask2former__mask2former_r50_8xb2-lsj-50e_coco',
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', RECORDINGS)
+@pytest.mark.parametrize('kind', ['torch', 'onnx'])
+def test_a_program_finds_in_recorded_images_what_the_model_finds(kind, name, tmp_path):
+    skip_without_packages(kind)
+    recording = load(name)
+    compare = module('compare')
+    model = compare.build(recording, 'mmdetlike').eval()
+    count = recording['num_classes']
+    model.dataset_meta = dict(classes=[str(i) for i in range(count)], palette=[(0, 0, 0)] * count)
+    pixels = list(compare.fill.images(2, *recording['image_size']))
+    images = model.data_preprocessor(dict(inputs=pixels, data_samples=None))['inputs']
+    deploy(model, tmp_path, kind, tuple(images.shape[-2:]), PIPELINE)
+    program = READERS[kind](tmp_path / PROGRAMS[kind])
+    assert max(assert_equal_results(program.run, model, images[:, None])) > 0

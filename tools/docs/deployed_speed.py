@@ -1,0 +1,99 @@
+"""Measure how large deployed programs are and how fast they run against their models, and write it to docs/deploy.md.
+
+Detectors of shipped configs with random weights are deployed; model and program run in turns in this process on the
+same image, on the CPU, and the least of their times are compared: what else the machine does lengthens the others. What
+is known is kept in docs/deploy_measured.json, so that a few may be measured at a time. ONNX needs the packages of
+`pip install .[deploy]`.
+"""
+
+import argparse
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mmdetlike.apis import init_detector
+from mmdetlike.apis.deployed import pipeline_steps
+from mmdetlike.export import deploy
+from mmdetlike.export.artifact import READERS
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / 'docs/deploy.md'
+MEASURED = ROOT / 'docs/deploy_measured.json'
+BLOCK = re.compile(r'(?<=<!-- measured: speed -->\n).*?(?=<!-- end of measured -->)', re.DOTALL)
+KINDS = ('torch', 'aoti', 'onnx')
+SIDE = 320
+TURNS = 7
+CONFIGS = (
+    *('retinanet_r18_fpn_1x_coco', 'fcos_r50-caffe_fpn_gn-head_1x_coco', 'yolox_s_8xb8-300e_coco'),
+    *('rtmdet_s_8xb32-300e_coco', 'faster-rcnn_r50_fpn_1x_coco', 'mask-rcnn_r50_fpn_1x_coco'),
+    *('detr_r50_8xb2-150e_coco', 'rtdetr_r18vd_8xb2-72e_coco'),
+)
+
+
+def measure(config: str, kind: str) -> dict[str, float]:
+    """Size in MB of a program, least seconds for an image, and those of the model."""
+    model = init_detector(config, device='cpu')
+    image = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        manifest = deploy(model, folder, kind, (SIDE, SIDE), pipeline_steps(model))
+        path = Path(folder) / manifest.program
+        program = READERS[kind](path)
+        seconds = in_turns(dict(model=model.detect, program=program.run), image)
+        return dict(megabytes=path.stat().st_size / 1e6, **seconds)
+
+
+def in_turns(functions: dict[str, Callable], image: torch.Tensor) -> dict[str, float]:
+    """The least seconds of each function for an image, which run one after the other, `TURNS` times."""
+    seconds = {name: [] for name in functions}
+    for _ in range(TURNS):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function(image)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: min(values) for name, values in seconds.items()}
+
+
+def table(results: dict[str, dict]) -> str:
+    """The table of the page: a row for each config."""
+    lines = ['', f'| config | the model, {SIDE} x {SIDE} | {" | ".join(f"`{kind}`" for kind in KINDS)} |']
+    lines.append('|---|---|' + '---|' * len(KINDS))
+    for config in CONFIGS:
+        if kinds := results.get(config):
+            model = min(entry['model'] for entry in kinds.values())
+            cells = [cell(kinds.get(kind)) for kind in KINDS]
+            lines.append(f'| `{config}` | {1000 * model:.0f} ms | {" | ".join(cells)} |')
+    return '\n'.join([*lines, '', ''])
+
+
+def cell(entry: dict[str, float] | None) -> str:
+    """What one program needs: time as a share of the model's in the same run, and size."""
+    if entry is None:
+        return 'not measured'
+    return f'{entry["program"] / entry["model"]:.2f} of its time, {entry["megabytes"]:.0f} MB'
+
+
+def main() -> None:
+    """Measure, keep the results, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--configs', nargs='*', choices=CONFIGS, default=CONFIGS, help='what to measure')
+    parser.add_argument('--kinds', nargs='*', choices=KINDS, default=KINDS, help='kinds of programs')
+    args = parser.parse_args()
+    for config in args.configs:
+        for kind in args.kinds:
+            result = measure(config, kind)
+            # read again: others may have been tried at the same time
+            measured = json.loads(MEASURED.read_text())
+            measured.setdefault('speed', {}).setdefault(config, {})[kind] = result
+            MEASURED.write_text(json.dumps(measured, indent=1, sort_keys=True) + '\n')
+            print(config, kind, result, flush=True)
+            text = table(measured['speed'])
+            PAGE.write_text(BLOCK.sub(lambda _, text=text: text, PAGE.read_text()))
+
+
+if __name__ == '__main__':
+    main()
