@@ -6,20 +6,20 @@ from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import DFINEDecoder
 from mmdetlike.registry import MODELS
 
-from .rt_detr import RTDETR, NeckAsEncoder
+from .deformable_detr import DINO
+from .rt_detr import EncodedByNeck
 
 
 @MODELS.register_module()
-class DFINE(RTDETR):
-    """RT-DETR with ``DFINEHybridEncoder`` as neck, ``DFINEDecoder`` and ``DFINEHead``; arguments of ``RTDETR``."""
+class DFINE(EncodedByNeck, DINO):
+    """A backbone, ``DFINEHybridEncoder`` as neck, ``DFINEDecoder`` and ``DFINEHead``; see ``EncodedByNeck``."""
 
-    def build_transformer(self, encoder: dict, decoder: dict) -> None:
+    def build_decoder(self, cfg: dict) -> DFINEDecoder:
         """A decoder whose edges are the distributions that the head is made for."""
-        self.decoder = build_part(decoder, DFINEDecoder, offsets=self.bbox_head.offsets)
-        self.encoder = NeckAsEncoder(self.decoder.embed_dims)
+        return build_part(cfg, DFINEDecoder, offsets=self.bbox_head.offsets)
 
     def build_queries(self) -> None:
-        """As of ``RTDETR``; maps that have the width of queries already are not projected."""
+        """As of RT-DETR; maps that have the width of queries already are not projected."""
         super().build_queries()
         if self.neck_channels in (None, self.embed_dims):
             self.input_proj = nn.Identity()

@@ -30,13 +30,12 @@ class NeckAsEncoder(nn.Module):
         return pyramid.feats
 
 
-@MODELS.register_module()
-class RTDETR(DINO):
-    """A backbone, ``HybridEncoder`` as neck, and a decoder whose queries start from the neck's best pixels.
+class EncodedByNeck:
+    """A DINO without an encoder, whose queries start from the neck's best pixels; a mixin before that class.
 
     Args:
-        decoder: Arguments of ``RTDETRDecoder``.
-        bbox_head: Queries -> objects, an ``RTDETRHead``.
+        decoder: Arguments of the decoder.
+        bbox_head: Queries -> objects.
         dn_cfg: Arguments of ``CdnQueryGenerator``.
         num_feature_levels: Levels of the pyramid.
         neck_channels: Channels of the neck's maps; as many as queries have where None.
@@ -66,8 +65,12 @@ class RTDETR(DINO):
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """A decoder alone."""
-        self.decoder = build_part(decoder, RTDETRDecoder)
+        self.decoder = self.build_decoder(decoder)
         self.encoder = NeckAsEncoder(self.decoder.embed_dims)
+
+    def build_decoder(self, cfg: dict) -> RTDETRDecoder:
+        """Hook: the decoder; the head is there already."""
+        raise NotImplementedError
 
     def build_queries(self) -> None:
         """What proposals and the contents of queries come from, and a projection of each level."""
@@ -87,6 +90,15 @@ class RTDETR(DINO):
     def query_content(self, pixels: Tensor) -> Tensor:
         """The pixels that were proposed; what the decoder learns of them doesn't change them."""
         return pixels.detach()
+
+
+@MODELS.register_module()
+class RTDETR(EncodedByNeck, DINO):
+    """A backbone, ``HybridEncoder`` as neck, ``RTDETRDecoder`` and ``RTDETRHead``; arguments of ``EncodedByNeck``."""
+
+    def build_decoder(self, cfg: dict) -> RTDETRDecoder:
+        """A decoder of arguments of ``RTDETRDecoder``."""
+        return build_part(cfg, RTDETRDecoder)
 
 
 def no_positions(mask: Tensor | None, input: Tensor) -> Tensor:

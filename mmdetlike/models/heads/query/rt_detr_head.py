@@ -8,15 +8,17 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox_overlaps
 
 from .common import QueryContext, QueryTargets
-from .deformable_detr_head import DINOHead
+from .deformable_detr_head import DeformableDETRHead
 
 
 @MODELS.register_module()
-class RTDETRHead(DINOHead):
+class RTDETRHead(DeformableDETRHead):
     """The head of DINO, whose scores also learn how well boxes fit where ``loss_cls`` is a ``VarifocalLoss``.
 
     Arguments are those of ``DeformableDETRHead``.
     """
+
+    binary_proposals = False
 
     def class_loss(
         self,
