@@ -7,9 +7,11 @@ from torch import nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import OPTIMIZATIONS
+from mmdetlike.utils.memory import keep_freed_memory
 
 from .data_preprocessors import DetDataPreprocessor
 from .detectors.base import BaseDetector
+from .fuse_for_cpu import fuse_for_cpu
 from .heads.dense import DenseHead
 from .heads.keypoint.base import HeatmapHead
 from .heads.mask_grid.base import MaskGridHead
@@ -33,7 +35,8 @@ def optimize_model(
 
     Batch norms are folded into the convolutions before them, weights are laid out with the channels last, and the
     layers of convolutions and matrix products get the weights in the precision that they compute in. Boxes, scores and
-    suppression stay in float32.
+    suppression stay in float32. On a CPU, unless parts are compiled, activations and sums are computed within
+    convolutions, and this process keeps memory that it has freed, see ``keep_freed_memory``.
 
     Args:
         model: Detector, on the device on which it is to predict.
@@ -65,6 +68,10 @@ def optimize_model(
         _convert(detector, dtype)
         for part in _fixed_parts(detector) if compile else ():
             part.compile(backend=backend, dynamic=False)
+    if device.type == 'cpu':
+        keep_freed_memory()
+        # the compiler fuses by itself, and more
+        return model if compile else fuse_for_cpu(model)
     return model
 
 

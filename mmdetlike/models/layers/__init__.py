@@ -24,6 +24,7 @@ from .drop import Dropout, DropPath, build_dropout, drop_path
 from .ema import ExpMomentumEMA
 from .family import LayerFamily
 from .fuse import fuse_conv_bn
+from .fused import FusedConv2d, FusedLinear, activation_name, can_fuse, has_hooks
 from .inverted_residual import EdgeResidual, InvertedResidual
 from .l2_norm import L2Norm
 from .mask_features import MaskFeatures

@@ -129,6 +129,8 @@ class Candidates:
     boxes: Tensor | None = None
 
     def __getitem__(self, inds: Tensor) -> 'Candidates':
+        if inds.dtype == torch.bool:  # looked for once, not in every field
+            inds = inds.nonzero().squeeze(1)
         boxes = None if self.boxes is None else self.boxes[inds]
         return Candidates(self.scores[inds], self.labels[inds], self.prior_inds[inds], boxes)
 

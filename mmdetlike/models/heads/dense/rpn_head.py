@@ -78,8 +78,8 @@ class RPNHead(AnchorHead):
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """One level: objectness and delta maps."""
-        # after ConvModules, which end in a ReLU, this one changes nothing
-        x = F.relu(self.rpn_conv(x))
+        # after ConvModules, which end in a ReLU whose result autograd needs as it is, this one changes nothing
+        x = F.relu(self.rpn_conv(x), inplace=self.num_convs == 1)
         return self.rpn_cls(x), self.rpn_reg(x)
 
     def gt_instances(self, sample: DetDataSample) -> InstanceData:

@@ -34,9 +34,9 @@ class AssignResult:
         cls, gt_inds: Tensor, max_overlaps: Tensor, gt_labels: Tensor, assign_metrics: Tensor | None = None
     ) -> 'AssignResult':
         """The result of ``gt_inds`` (n,), whose ``labels`` follow from those of the objects, ``gt_labels`` (m,)."""
-        labels = torch.full_like(gt_inds, -1)
-        positive = gt_inds > 0
-        labels[positive] = gt_labels[gt_inds[positive] - 1]
+        nobody = torch.full_like(gt_inds, -1)
+        # without a list of the positives, whose length a GPU would have to be waited for
+        labels = torch.where(gt_inds > 0, gt_labels[(gt_inds - 1).clamp(min=0)], nobody) if len(gt_labels) else nobody
         return cls(len(gt_labels), gt_inds, max_overlaps, labels, assign_metrics)
 
     @classmethod

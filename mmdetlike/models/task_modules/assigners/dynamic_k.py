@@ -1,6 +1,7 @@
 """Dynamic-k matching: how many priors an object gets follows from their overlaps: OTA, arXiv 2103.14259."""
 
 import torch
+import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -91,7 +92,7 @@ def dynamic_k_matching(cost: Tensor, ious: Tensor, topk: int) -> tuple[Tensor, T
         rows = cost[:, objects].topk(count, dim=0, largest=False).indices
         wanted[rows, objects] = True
     several = wanted.sum(1) > 1
-    wanted[several] = False
-    wanted[several, cost[several].argmin(1)] = True
+    cheapest = F.one_hot(cost.argmin(1), cost.shape[1]).bool()
+    wanted = torch.where(several[:, None], cheapest, wanted)
     matched = wanted.any(1).nonzero().squeeze(1)
     return matched, wanted[matched].int().argmax(1)

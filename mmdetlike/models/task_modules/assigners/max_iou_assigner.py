@@ -94,7 +94,7 @@ class MaxIoUAssigner(BaseAssigner):
             return AssignResult.all_background(overlaps.new_zeros(num_priors, 4), gt_labels)
         gt_inds = overlaps.new_full((num_priors,), -1, dtype=torch.long)
         # before candidates are told apart: whatever lies far from all objects is background
-        gt_inds[self.is_background(overlaps.amax(dim=0))] = 0
+        gt_inds.masked_fill_(self.is_background(overlaps.amax(dim=0)), 0)
         if candidates is not None:
             overlaps[:, ~candidates] = -1
         max_overlaps, best_gt = overlaps.max(dim=0)
@@ -149,4 +149,4 @@ def give_best_priors(overlaps: Tensor, wanted: Tensor, assign_all: bool, gt_inds
         priors = gt_argmax[gt]
     # a later object takes a contested prior: the larger index wins
     contested = torch.zeros_like(gt_inds).scatter_reduce_(0, priors, gt + 1, 'amax')
-    gt_inds[contested > 0] = contested[contested > 0]
+    gt_inds.copy_(torch.where(contested > 0, contested, gt_inds))

@@ -70,7 +70,7 @@ class RegionHead(BaseModule):
         """Classification loss and accuracy of logits (n, num_classes + 1) against ``labels`` (n,)."""
         cls_score = float32_if_half(cls_score)[0]
         # at least 1: there may be images without proposals on all ranks
-        avg_factor = max(mean_over_ranks(float((weights > 0).sum()), labels.device), 1.0)
+        avg_factor = mean_over_ranks((weights > 0).sum(dtype=cls_score.dtype), labels.device, least=1.0)
         loss = self.loss_cls(cls_score, labels, weights, avg_factor=avg_factor)
         losses = dict(loss) if isinstance(loss, dict) else dict(loss_cls=loss)
         if getattr(self.loss_cls, 'custom_accuracy', False):
