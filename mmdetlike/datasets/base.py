@@ -11,14 +11,26 @@ from mmengine.logging import print_log
 
 from ..errors import ConfigError
 from ..registry import DATASETS, TRANSFORMS
+from ..utils.collection import without_collector
 from ..utils.colors import distinct_colors
+from .annotation_cache import AnnotationCache
 from .annotations import read_lines
 from .data_root import rooted
-from .errors import DataError, ImageError, ImageSizeError, PipelineError, SkipReport, tells_at, warn, warn_once
+from .errors import (
+    DataError,
+    ImageError,
+    ImageSizeError,
+    PipelineError,
+    SkipReport,
+    tells_at,
+    warn,
+    warn_once,
+)
 from .keypoint_pairs import with_keypoint_indices
 from .proposals import attach_proposals
 from .seeding import seeded
 
+_ABSENT = object()
 MAX_BROKEN_IN_A_ROW = 10  # so many at once mean a wrong path, not a few bad files
 
 
@@ -49,6 +61,7 @@ class BaseDetDataset(BaseDataset):
     ACCEPTED_FILTERS = ('filter_empty_gt', 'min_size', 'min_keypoints')
     ACCEPTED_PREFIXES = ('img', 'seg')
     UNIT = 'images'  # what messages call the samples
+    may_be_cached = True  # false once something else than the annotation file has been read
 
     def __init__(
         self,
@@ -129,10 +142,38 @@ class BaseDetDataset(BaseDataset):
         """
         if self._fully_initialized:
             return
+        with without_collector():
+            cache = self.annotation_cache() if self._indices is None else None
+            state = None if cache is None else cache.read()
+            if state is not None:
+                vars(self).update(state)
+                self.report.warn()
+            else:
+                before = dict(vars(self))
+                self._load()
+                if cache is not None and self.may_be_cached:
+                    cache.write({key: v for key, v in vars(self).items() if before.get(key, _ABSENT) is not v})
+        if self.remark is not None:
+            print_log(self.remark, logger='current')
+        if self.useless is not None:
+            warn(self.useless)
+        self._fully_initialized = True
+
+    def annotation_cache(self) -> AnnotationCache | None:
+        """Where what is loaded is kept for the next start; None, the default, if it isn't.
+
+        What ``full_init`` sets as attributes is kept, and restored in its place.
+        """
+        return None
+
+    def _load(self) -> None:
+        """Load, filter and pack, and note in ``remark`` and ``useless`` what to tell."""
+        self.remark = None
+        self.useless = None
         self.data_list = self.load_data_list()
         if not self.data_list:
             raise DataError(f'{self.source}: there are no {self.UNIT} in it.')
-        self.report.warn()
+        self.report.warn()  # before what may fail: it may tell why
         if self.proposal_file is not None:
             attach_proposals(self.data_list, self.proposal_file, self.backend_args)
         loaded = self.data_list
@@ -140,13 +181,12 @@ class BaseDetDataset(BaseDataset):
         if self._indices is not None:
             self.data_list = self._get_unserialized_subset(self._checked_indices())
         if self.ann_file:
-            self._tell_what_is_used(loaded)
+            self._note_what_is_used(loaded)
         if self.return_classes:
             for info in self.data_list:
                 info.update(text=self.metainfo['classes'], custom_entities=True)
         if self.serialize_data:
             self.data_bytes, self.data_address = self._serialize_data()
-        self._fully_initialized = True
 
     @property
     def loads_masks(self) -> bool:
@@ -169,8 +209,8 @@ class BaseDetDataset(BaseDataset):
             raise ConfigError(f'{self.source}: indices has {outside[:5]}, but there are only {count} images.')
         return indices
 
-    def _tell_what_is_used(self, loaded: list[dict]) -> None:
-        """Log how many images and objects there are, and what was left out and why."""
+    def _note_what_is_used(self, loaded: list[dict]) -> None:
+        """Note how many images and objects there are, and what was left out and why."""
         objects = [instance for info in self.data_list for instance in info.get('instances', ())]
         ignored = sum(bool(instance.get('ignore_flag', 0)) for instance in objects)
         empty = sum(not info.get('instances') for info in self.data_list)
@@ -182,9 +222,9 @@ class BaseDetDataset(BaseDataset):
         if self.report.left_out:
             reasons = ', '.join(f'{count} {why}' for why, count in self.report.left_out.items())
             parts.append(f'left out {reasons}')
-        print_log(f'{self.source}: {"; ".join(parts)}.', logger='current')
+        self.remark = f'{self.source}: {"; ".join(parts)}.'
         if objects and ignored == len(objects):
-            warn(
+            self.useless = (
                 f'{self.source}: all of its {ignored} objects are to be ignored: there is nothing to learn or to find.'
             )
 

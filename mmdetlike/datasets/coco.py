@@ -1,6 +1,7 @@
 """Datasets whose annotations are one JSON file in the format of COCO (Microsoft COCO: Common Objects in Context,
 arXiv:1405.0312)."""
 
+import os
 import os.path as osp
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import numpy as np
 from ..registry import DATASETS
 from ..structures.mask import read_segmentation
 from ..utils.colors import distinct_colors
+from .annotation_cache import SMALLEST_FILE, AnnotationCache
 from .annotations import shortened
 from .base import BaseDetDataset
 from .class_names import COCO
@@ -64,6 +66,17 @@ class CocoDataset(BaseDetDataset):
         """The first of ``metainfo['classes']``: those that objects of the file may have; all by default."""
         return self.metainfo['classes']
 
+    def annotation_cache(self) -> AnnotationCache | None:
+        """The cache of a large file on a disk; none of subclasses, which may do more than set attributes."""
+        local = os.path.isfile(self.ann_file) and not self.backend_args and self.proposal_file is None
+        if type(self) is not CocoDataset or not local or not self.serialize_data:
+            return None
+        if os.path.getsize(self.ann_file) < SMALLEST_FILE:
+            return None
+        names = ('ann_file', 'data_prefix', 'filter_cfg', 'test_mode', 'return_classes', 'seg_map_suffix')
+        options = {name: getattr(self, name) for name in (*names, 'loads_masks', 'metainfo')}
+        return AnnotationCache(self.ann_file, options)
+
     def read_file(self) -> CocoFile:
         """The annotation file, checked."""
         return self.file_type(self.ann_file, self.backend_args, needs_annotations=not self.test_mode)
@@ -89,6 +102,7 @@ class CocoDataset(BaseDetDataset):
         }
 
     def _size_of_picture(self, image: dict, img_path: str) -> tuple[int, int]:
+        self.may_be_cached = False  # the picture may change without the annotations
         try:
             return picture_size(img_path, self.backend_args)
         except ImageError as error:
