@@ -18,7 +18,6 @@ RECORDED = ROOT / 'tests/data/openmmlab3/configs3x.json.xz'
 # what isn't about detection in images, or rests on another package
 ELSEWHERE = {
     'misc/d2_faster-rcnn_r50-caffe_fpn_ms-90k_coco': 'a model of Detectron2 by a wrapper',
-    'v3det/fcos_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x': 'asks of FPN and FCOSHead what no recording shows',
 }
 # what has no effect where it is left out, by the key it is under
 WITHOUT_EFFECT = {'format_only': False, 'enable': False, 'by_epoch': True, 'begin': 0, 'gamma': 0.1}

@@ -1,11 +1,12 @@
 """Backbones of timm, PyTorch Image Models (https://github.com/huggingface/pytorch-image-models)."""
 
+import difflib
 from types import ModuleType
 
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmdetlike.errors import UserError
+from mmdetlike.errors import ConfigError, UserError
 from mmdetlike.registry import MODELS
 
 
@@ -45,8 +46,12 @@ class TIMMBackbone(BaseModule):
         **kwargs: Further arguments of ``timm.create_model``, such as ``out_indices``, ``output_stride`` and
             ``drop_path_rate``. A ``norm_layer`` may be the name of a registered layer.
 
+    Vision transformers of timm take images of one size unless ``dynamic_img_size=True`` is among the arguments; those
+    of DINOv3 take any that the patches divide. ``SimpleFPN`` makes a pyramid of their last map, ``out_indices=(-1,)``.
+
     Raises:
         MissingTimmError: timm can't be imported.
+        ConfigError: timm has no such model, or refuses an argument.
     """
 
     def __init__(
@@ -64,7 +69,8 @@ class TIMMBackbone(BaseModule):
             kwargs['norm_layer'] = MODELS.get(kwargs['norm_layer'])
         self.features_only = features_only
         weights = dict(pretrained=pretrained, checkpoint_path=checkpoint_path)
-        self.timm_model = import_timm().create_model(
+        self.model_name = model_name
+        self.timm_model = create_model(
             model_name, features_only=features_only, in_chans=in_channels, **weights, **kwargs
         )
         if not features_only:
@@ -81,7 +87,35 @@ class TIMMBackbone(BaseModule):
         """Images (B, in_channels, H, W) -> the maps (B, C_i, H / s_i, W / s_i) that timm puts out.
 
         Some of its transformers put out (B, H / s_i, W / s_i, C_i) unless they are given ``output_fmt='NCHW'``.
+
+        Raises:
+            ConfigError: The model isn't made for images of this size.
         """
-        if self.features_only:
-            return tuple(self.timm_model(x))
-        return (self.timm_model.forward_features(x),)
+        try:
+            return tuple(self.timm_model(x)) if self.features_only else (self.timm_model.forward_features(x),)
+        except AssertionError as error:
+            height, width = x.shape[-2:]
+            raise ConfigError(
+                f'{self.model_name} of timm refuses images of {height} x {width} pixels: {error} Transformers of timm '
+                'take other sizes with dynamic_img_size=True, of which the side of a patch must be a divisor '
+                '(pad_size_divisor of data_preprocessor).'
+            ) from error
+
+
+def create_model(name: str, **settings) -> nn.Module:
+    """A model of timm.
+
+    Raises:
+        MissingTimmError: timm can't be imported.
+        ConfigError: timm has no such model, or refuses a setting.
+    """
+    timm = import_timm()
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models())
+        hint = f'; close to it are {", ".join(close)}' if close else ''
+        raise ConfigError(f'model_name must be one of timm.list_models(), got {name!r}{hint}')
+    try:
+        return timm.create_model(name, **settings)
+    except (TypeError, ValueError, AssertionError) as error:
+        given = ', '.join(f'{key}={value!r}' for key, value in settings.items())
+        raise ConfigError(f'timm refuses {name} with {given}: {error}') from error

@@ -33,6 +33,8 @@ class FPN(BaseModule):
         conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
         act_cfg: Activation of the convolutions.
         upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
+        force_grad_on_level: Give a gradient, if only of zeros, to all maps put out while training, so that processes
+            which train together need not look for levels that nothing was learned from.
         fuse_type: A lateral and the coarser map are added (``'sum'``) or averaged (``'avg'``, as in Detectron2).
 
     Raises:
@@ -56,6 +58,7 @@ class FPN(BaseModule):
         upsample_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
         fuse_type: str = 'sum',
+        force_grad_on_level: bool = False,
     ) -> None:
         super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
         self.start_level = start_level
@@ -74,7 +77,7 @@ class FPN(BaseModule):
             raise ValueError(f'add_extra_convs must be a bool or one of {EXTRA_CONV_SOURCES}, got {add_extra_convs!r}')
         if fuse_type not in FUSE_TYPES:
             raise ValueError(f'fuse_type must be one of {FUSE_TYPES}, got {fuse_type!r}')
-        self.fuse_type = fuse_type
+        self.fuse_type, self.force_grad_on_level = fuse_type, force_grad_on_level
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg or dict(mode='nearest'))
         self._check_upsampling()
@@ -112,7 +115,8 @@ class FPN(BaseModule):
         used = self.used_maps(inputs)
         laterals = self.top_down(used)
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
-        return self.add_extra_levels(outs, used[-1], laterals[-1])
+        outs = self.add_extra_levels(outs, used[-1], laterals[-1])
+        return with_gradients(outs) if self.force_grad_on_level and self.training else outs
 
     def used_maps(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         """The backbone maps of ``start_level`` to ``end_level``.
@@ -154,3 +158,10 @@ class FPN(BaseModule):
         if 'scale_factor' in self.upsample_cfg:
             return F.interpolate(x, **self.upsample_cfg)
         return F.interpolate(x, size=size, **self.upsample_cfg)
+
+
+def with_gradients(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The same maps (B, C, H_i, W_i): whichever is learned from, the others have a gradient of zeros."""
+    # one pixel of each is enough, and what it holds doesn't matter
+    nothing = sum(x[:, :1, :1, :1].nan_to_num(posinf=0.0, neginf=0.0) * 0 for x in maps)
+    return tuple(x + nothing for x in maps)

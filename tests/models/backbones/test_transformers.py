@@ -380,7 +380,9 @@ def fake_timm(monkeypatch):
         calls.append((name, kwargs))
         return _FakeTimmModel(kwargs['in_chans'], kwargs['features_only'])
 
-    monkeypatch.setitem(sys.modules, 'timm', types.SimpleNamespace(create_model=create_model))
+    fake = types.SimpleNamespace(create_model=create_model, list_models=lambda: ['resnet18', 'resnet34'])
+    fake.is_model = lambda name: name in fake.list_models()
+    monkeypatch.setitem(sys.modules, 'timm', fake)
     return calls
 
 
@@ -403,6 +405,30 @@ def test_timm_weights_are_kept(fake_timm, pretrained):
     before = copy.deepcopy(model.state_dict())
     model.init_weights()
     assert torch.equal(before['timm_model.stem.weight'], model.timm_model.stem.weight) == pretrained
+
+
+def test_models_that_timm_lacks(fake_timm):
+    with pytest.raises(ConfigError, match=r"one of timm.list_models\(\), got 'resnet-18'; close to it are resnet18"):
+        TIMMBackbone('resnet-18')
+
+
+def test_settings_that_timm_refuses(fake_timm, monkeypatch):
+    def refuse(name, **settings):
+        raise TypeError("unexpected keyword 'depths'")
+
+    monkeypatch.setattr(sys.modules['timm'], 'create_model', refuse)
+    with pytest.raises(ConfigError, match=r"timm refuses resnet18 with .*depths=3: unexpected keyword 'depths'"):
+        TIMMBackbone('resnet18', depths=3)
+
+
+def test_sizes_that_timm_refuses(fake_timm, monkeypatch):
+    def refuse(x):
+        raise AssertionError("Input height (8) doesn't match model (224).")
+
+    model = TIMMBackbone('resnet18')
+    monkeypatch.setattr(model.timm_model, 'forward', refuse)
+    with pytest.raises(ConfigError, match=r'resnet18 of timm refuses images of 8 x 16 pixels: .*\(224\)\. Transform'):
+        model(torch.rand(1, 3, 8, 16))
 
 
 def test_timm_that_cannot_be_imported_is_told_apart(monkeypatch, tmp_path):

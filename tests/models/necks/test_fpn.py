@@ -38,6 +38,18 @@ def test_maps_may_be_averaged():
         FPN(CHANNELS, 6, num_outs=4, fuse_type='max')
 
 
+def test_levels_that_nothing_is_learned_from_have_gradients():
+    neck = FPN(CHANNELS, 6, num_outs=5, add_extra_convs='on_output', force_grad_on_level=True)
+    outs = neck(maps())
+    outs[2].sum().backward()
+    grads = [conv.conv.weight.grad for conv in neck.fpn_convs]
+    assert [bool(grad.any()) for grad in grads] == [False, False, True, False, False]
+    plain = FPN(CHANNELS, 6, num_outs=5, add_extra_convs='on_output')
+    plain.load_state_dict(neck.state_dict())
+    for ours, expected in zip(outs, plain(maps())):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_inputs_are_not_changed():
     inputs = maps()
     copies = [x.clone() for x in inputs]

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from mmengine.model import bias_init_with_prob
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, run_tower
+from mmdetlike.models.layers import Scale, build_part, run_tower
 from mmdetlike.models.task_modules import PointRangeAssigner
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -31,6 +32,7 @@ class FCOSHead(AnchorFreeHead):
         rank_by_centerness: Select candidates by the geometric mean of their score and centerness, which becomes their
             score, as torchvision does; else they are selected by score and then multiplied by centerness.
         norm_cfg: Norm layer of the towers.
+        cls_predictor_cfg: Linear layer that classifies each pixel, as ``NormedLinear``; None for a 3x3 convolution.
         feat_channels, stacked_convs, strides, dcn_on_last_conv, conv_bias, conv_cfg: As of ``AnchorFreeHead``.
         loss_cls, loss_bbox, bbox_coder, prior_generator: As of ``AnchorFreeHead``.
         train_cfg: Settings of ``DenseHead``, without ``assigner``: objects are assigned by ``regress_ranges``.
@@ -64,9 +66,11 @@ class FCOSHead(AnchorFreeHead):
         test_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
         rank_by_centerness: bool = False,
+        cls_predictor_cfg: dict | None = None,
     ) -> None:
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
         self.rank_by_centerness = rank_by_centerness
+        self.cls_predictor_cfg = cls_predictor_cfg
         super().__init__(
             num_classes,
             in_channels,
@@ -91,8 +95,19 @@ class FCOSHead(AnchorFreeHead):
 
     def build_layers(self) -> None:
         super().build_layers()
+        if self.cls_predictor_cfg is not None:
+            self.conv_cls = build_part(
+                self.cls_predictor_cfg, 'Linear', in_features=self.feat_channels, out_features=self.cls_out_channels
+            )
         self.conv_centerness = nn.Conv2d(self.feat_channels, 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+
+    def init_weights(self) -> None:
+        """As ``init_cfg`` says; classes of a linear layer, too, begin at a probability of 0.01."""
+        super().init_weights()
+        # linear layers that initialize themselves begin at one half, which thousands of classes wouldn't recover from
+        if self.cls_predictor_cfg is not None and self.conv_cls.bias is not None:
+            nn.init.constant_(self.conv_cls.bias, bias_init_with_prob(0.01))
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, distances in pixels and centerness."""
@@ -104,7 +119,13 @@ class FCOSHead(AnchorFreeHead):
         # float32 before the exponential, which half precision would overflow beyond 11
         distances = self.scales[level](self.conv_reg(reg_feat)).float()
         distances = distances.clamp(min=0) * self.strides[level] if self.norm_on_bbox else distances.exp()
-        return self.conv_cls(cls_feat), distances, centerness
+        return self.classify(cls_feat), distances, centerness
+
+    def classify(self, cls_feat: Tensor) -> Tensor:
+        """Class logits (B, classes, H, W) of the features (B, C, H, W) of their tower."""
+        if self.cls_predictor_cfg is None:
+            return self.conv_cls(cls_feat)
+        return self.conv_cls(cls_feat.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C) in [0, 1], with centerness in them if ``rank_by_centerness``."""
