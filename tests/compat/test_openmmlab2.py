@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from mmdetlike.apis import init_detector
 from mmdetlike.compat.openmmlab2 import translate, translate_config
 from mmdetlike.errors import ConfigError
+from mmdetlike.registry import PARAM_SCHEDULERS
 from mmdetlike.utils import generation2
 from mmdetlike.utils.checkpoint import load_weights
 from mmdetlike.utils.config import load_config
@@ -95,6 +97,109 @@ def test_the_schedule_of_a_config():
     assert config['optim_wrapper']['optimizer'] == dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001)
 
 
+def schedule(lr_config: dict, momentum_config: dict | None = None, **runner) -> list[dict]:
+    """The schedulers of a config with these settings."""
+    config = {**config_2x(), 'lr_config': lr_config, 'momentum_config': momentum_config}
+    config['runner'] = runner or dict(type='EpochBasedRunner', max_epochs=10)
+    translated = translate_config(config)
+    translated['param_scheduler'] = [dict(part) for part in translated['param_scheduler']]
+    build_parts(translated)
+    return translated['param_scheduler']
+
+
+def followed(schedulers: list[dict], name: str, epochs: int, epoch_length: int) -> list[float]:
+    """The value of each iteration under schedulers of epochs."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.02, momentum=0.9)
+    built_ones = []
+    for settings in schedulers:
+        settings = dict(settings)
+        cls = PARAM_SCHEDULERS.get(settings.pop('type'))
+        settings.pop('convert_to_iter_based')
+        built_ones.append(cls.build_iter_from_epoch(optimizer, **settings, epoch_length=epoch_length))
+    seen = []
+    for _ in range(epochs * epoch_length):
+        seen.append(optimizer.param_groups[0][name])
+        optimizer.step()
+        for scheduler in built_ones:
+            scheduler.step()
+    return seen
+
+
+def between(start: float, stop: float, progress: float) -> float:
+    """What a cosine has reached on the way from ``start`` to ``stop``."""
+    return stop + (start - stop) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def test_a_cycle_of_learning_rate_and_momentum():
+    cyclic = dict(policy='cyclic', target_ratio=[10, 1e-4], cyclic_times=1, step_ratio_up=0.4)
+    against = dict(policy='cyclic', target_ratio=[0.85 / 0.95, 1], cyclic_times=1, step_ratio_up=0.4)
+    rate, momentum = schedule(cyclic, against)
+    # as documented: every iteration, from 1 to the first ratio and from there to the second
+    rates = [between(1, 10, t / 20) if t < 20 else between(10, 1e-4, (t - 20) / 30) for t in range(50)]
+    assert followed([rate], 'lr', 10, 5) == pytest.approx([0.02 * factor for factor in rates])
+    momenta = [between(1, 17 / 19, t / 20) if t < 20 else between(17 / 19, 1, (t - 20) / 30) for t in range(50)]
+    assert followed([momentum], 'momentum', 10, 5) == pytest.approx([0.9 * factor for factor in momenta])
+
+
+def test_later_cycles_swing_less_far():
+    (rate,) = schedule(dict(policy='cyclic', target_ratio=[5, 1], cyclic_times=2, step_ratio_up=0.5, gamma=0.5))
+    seen = followed([rate], 'lr', 10, 4)
+    assert max(seen[:20]) == pytest.approx(0.1)
+    assert max(seen[20:]) == pytest.approx(0.06)
+    assert seen[20] == pytest.approx(0.02)
+
+
+def test_one_cycle():
+    one_cycle = dict(policy='OneCycle', max_lr=0.1, pct_start=0.3, div_factor=10)
+    rate, momentum = schedule(one_cycle, dict(policy='OneCycle', base_momentum=0.85, max_momentum=0.95))
+    seen = followed([rate], 'lr', 10, 10)
+    assert seen[0] == pytest.approx(0.01)
+    assert max(seen) == pytest.approx(0.1)
+    assert seen[-1] == pytest.approx(0.01 / 1e4, abs=1e-6)
+    momenta = followed([momentum], 'momentum', 10, 10)
+    assert (momenta[0], min(momenta)) == pytest.approx((0.95, 0.85))
+
+
+@pytest.mark.parametrize(
+    ('policy', 'expected'),
+    [
+        (
+            dict(policy='FlatCosineAnnealing', start_percent=0.75, min_lr_ratio=0.1),
+            dict(type='CosineAnnealingLR', begin=7, end=10, by_epoch=True, T_max=3, eta_min=0.002),
+        ),
+        (
+            dict(policy='CosineRestart', periods=[4, 6], restart_weights=[1, 0.5], min_lr=1e-5),
+            dict(
+                type='CosineRestartLR',
+                begin=0,
+                end=10,
+                by_epoch=True,
+                periods=[4, 6],
+                restart_weights=[1, 0.5],
+                eta_min=1e-5,
+            ),
+        ),
+        (
+            dict(policy='LinearAnnealing', min_lr=0.002),
+            dict(type='LinearLR', begin=0, end=10, by_epoch=True, start_factor=1.0, end_factor=0.1),
+        ),
+    ],
+)
+def test_annealing(policy, expected):
+    (found,) = schedule(policy)
+    assert found == pytest.approx(expected) if 'periods' not in expected else found == expected
+
+
+def test_schedules_of_iterations_and_of_momentum_by_steps():
+    runner = dict(type='IterBasedRunner', max_iters=100)
+    steps = dict(policy='step', step=[50, 80], gamma=0.9)
+    rate, momentum = schedule(dict(policy='cyclic', by_epoch=False), steps, **runner)
+    assert (rate['by_epoch'], rate['end'], 'convert_to_iter_based' in rate) == (False, 100, False)
+    assert [phase['length'] for phase in rate['phases']] == [40, 60]
+    span = dict(begin=0, end=100, by_epoch=False)
+    assert momentum == dict(type='MultiStepMomentum', milestones=[50, 80], gamma=0.9, **span)
+
+
 def test_yolox_gets_its_three_schedulers_and_averages():
     config = translate_config(config_2x('yolox__yolox_s_8x8_300e_coco'))
     each = dict(by_epoch=True, convert_to_iter_based=True)
@@ -156,11 +261,12 @@ def test_versions_of_a_test_are_for_tta():
 @pytest.mark.parametrize(
     ('change', 'place'),
     [
-        (dict(lr_config=dict(policy='cyclic')), "lr_config.policy='cyclic': expected step"),
+        (dict(lr_config=dict(policy='inv')), "lr_config.policy='inv': expected one of fixed, step"),
+        (dict(lr_config=dict(policy='cyclic', warmup='linear')), "lr_config.warmup='linear'"),
         (dict(runner=dict(type='MyRunner')), "runner.type='MyRunner': expected EpochBasedRunner or IterBasedRunner"),
         (dict(optimizer_config=dict(grad_clip=None, my_key=3)), 'optimizer_config.my_key=3'),
         (dict(log_config=dict(hooks=[dict(type='MyLogger')])), r"log_config.hooks\[0\].type='MyLogger'"),
-        (dict(momentum_config=dict(policy='cyclic')), 'momentum_config='),
+        (dict(momentum_config=dict(policy='poly')), "momentum_config.policy='poly': expected one of step, cosine"),
     ],
 )
 def test_what_cannot_be_translated_is_named_with_its_path(change, place):

@@ -64,7 +64,7 @@ def build_parts(config: dict) -> None:
         METRICS.build({key: value for key, value in metric.items() if key not in ('ann_file', 'seg_prefix')})
     for hook in [*config['default_hooks'].values(), *config.get('custom_hooks', [])]:
         HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
     for schedule in config['param_scheduler']:
         settings = {key: value for key, value in schedule.items() if key != 'convert_to_iter_based'}
         PARAM_SCHEDULERS.build(settings, default_args=dict(optimizer=optimizer))

@@ -10,7 +10,7 @@ from .evaluation import translate_evaluation
 from .model import preprocessor, translate_model
 from .report import Report
 from .runtime import translate_custom_hooks, translate_environment, translate_hooks
-from .schedule import Schedule, translate_optimizer, translate_runner
+from .schedule import MOMENTUM, Schedule, translate_optimizer, translate_runner
 
 # settings of 2.x; other top-level names are variables
 SETTINGS = (
@@ -121,12 +121,18 @@ def _training(cfg: dict, train_cfg: dict, by_iterations: bool, report: Report) -
     """The optimizer and its schedule."""
     wrapper = translate_optimizer(cfg, report)
     translated = {} if wrapper is None else dict(optim_wrapper=wrapper)
-    if cfg.get('momentum_config') is not None:
-        report.refuse('momentum_config', cfg['momentum_config'], 'write param_scheduler with schedulers of momentum')
-    if cfg.get('lr_config') is not None and train_cfg:
-        length = train_cfg['max_iters' if by_iterations else 'max_epochs']
-        rate = (cfg.get('optimizer') or {}).get('lr', 0.0)
+    if not train_cfg:
+        return translated
+    length = train_cfg['max_iters' if by_iterations else 'max_epochs']
+    optimizer = cfg.get('optimizer') or {}
+    if cfg.get('lr_config') is not None:
+        rate = optimizer.get('lr', 0.0)
         translated['param_scheduler'] = Schedule(cfg['lr_config'], length, by_iterations, rate, report).translate()
+    if cfg.get('momentum_config') is not None:
+        # of Adam it is the first of its factors
+        momentum = optimizer.get('momentum') or (optimizer.get('betas') or (0.9,))[0]
+        schedule = Schedule(cfg['momentum_config'], length, by_iterations, momentum, report, MOMENTUM)
+        translated['param_scheduler'] = [*translated.get('param_scheduler', []), *schedule.translate()]
     return translated
 
 

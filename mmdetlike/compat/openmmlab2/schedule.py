@@ -1,5 +1,7 @@
 """How 2.x trains: ``optimizer``, ``optimizer_config``, ``fp16``, ``lr_config``, ``runner``."""
 
+from dataclasses import dataclass
+
 from .report import Report, is_sequence
 
 WARMUPS = {'constant': ('ConstantLR', 'factor'), 'linear': ('LinearLR', 'start_factor')}
@@ -68,47 +70,99 @@ def _loss_scale(cfg: dict, settings: dict, report: Report):
     return scale
 
 
-class Schedule:
-    """``lr_config`` as a list of schedulers.
+@dataclass(frozen=True)
+class Quantity:
+    """What a schedule changes.
 
-    Args:
-        lr_config: As 2.x has it.
-        length: Epochs of the training, or its iterations if ``by_iterations``.
-        by_iterations: Whether ``length`` and what the config says are in iterations.
-        lr: The rate that the optimizer begins with.
-        report: Told what can't be translated.
+    Attributes:
+        key: Key of 2.x.
+        suffix: What schedulers of 3.x for it end with.
+        least: What the keys of 2.x for its least value begin with.
     """
 
-    def __init__(self, lr_config: dict, length: int, by_iterations: bool, lr: float, report: Report) -> None:
-        self.rest = dict(lr_config)
+    key: str
+    suffix: str
+    least: str
+
+
+LEARNING_RATE = Quantity('lr_config', 'LR', 'min_lr')
+MOMENTUM = Quantity('momentum_config', 'Momentum', 'min_momentum')
+
+
+class Schedule:
+    """``lr_config`` or ``momentum_config`` as a list of schedulers.
+
+    Args:
+        config: As 2.x has it.
+        length: Epochs of the training, or its iterations if ``by_iterations``.
+        by_iterations: Whether ``length`` and what the config says are in iterations.
+        value: The learning rate or the momentum that the optimizer begins with.
+        report: Told what can't be translated.
+        quantity: Which of the two it is.
+    """
+
+    def __init__(
+        self,
+        config: dict,
+        length: int,
+        by_iterations: bool,
+        value: float,
+        report: Report,
+        quantity: Quantity = LEARNING_RATE,
+    ) -> None:
+        self.rest = dict(config)
         self.length = length
-        self.lr = lr
+        self.value = value
         self.report = report
-        self.by_epoch = self.rest.pop('by_epoch', not by_iterations)
+        self.quantity = quantity
+        given = self.rest.pop('by_epoch', None)
+        self.by_epoch = not by_iterations if given is None else given
+        # cycles count iterations unless they are told otherwise
+        self.cycles_by_epoch = bool(given) and not by_iterations
         self.in_epochs = not by_iterations
 
     def translate(self) -> list[dict]:
         """The schedulers of 3.x, warmup first."""
         policy = str(self.rest.pop('policy', 'fixed'))
-        policies = {
+        policies = self._rate_policies() if self.quantity is LEARNING_RATE else self._momentum_policies()
+        translate = policies.get(policy.lower())
+        if translate is None:
+            expected = ', '.join(policies)
+            self.report.refuse(f'{self.quantity.key}.policy', policy, f'expected one of {expected}, in any case')
+            return []
+        # cycles and YOLOX bring their own warmup
+        alone = policy.lower() in ('cyclic', 'onecycle', 'yolox')
+        warmup = self._warmup() if self.quantity is LEARNING_RATE and not alone else []
+        schedulers = [*warmup, *translate()]
+        self.report.refuse_rest(self.rest, self.quantity.key, f'policy {policy}')
+        return schedulers
+
+    def _rate_policies(self) -> dict:
+        return {
+            'fixed': list,
             'step': self._step,
-            'Step': self._step,
             'cosineannealing': self._cosine,
+            'flatcosineannealing': self._flat_cosine,
+            'cosinerestart': self._cosine_restart,
+            'linearannealing': self._linear,
             'poly': self._poly,
             'exp': self._exponential,
-            'fixed': list,
+            'cyclic': self._cyclic,
+            'onecycle': self._one_cycle,
             'yolox': self._yolox,
         }
-        translate = policies.get(policy) or policies.get(policy.lower())
-        if translate is None:
-            self.report.refuse('lr_config.policy', policy, 'expected step, CosineAnnealing, poly, exp, fixed or YOLOX')
-            return []
-        if policy == 'YOLOX':
-            schedulers = self._yolox()
-        else:
-            schedulers = [*self._warmup(), *translate()]
-        self.report.refuse_rest(self.rest, 'lr_config', f'policy {policy}')
-        return schedulers
+
+    def _momentum_policies(self) -> dict:
+        return {
+            'step': self._step,
+            'cosineannealing': self._cosine,
+            'linearannealing': self._linear,
+            'cyclic': self._cyclic,
+            'onecycle': self._one_cycle_of_momentum,
+        }
+
+    def _scheduler(self, kind: str, **arguments) -> dict:
+        return dict(type=f'{kind}{self.quantity.suffix}', **arguments)
 
     def _span(self, **arguments) -> dict:
         """Arguments of a scheduler that covers the whole training."""
@@ -116,6 +170,11 @@ class Schedule:
             return dict(begin=0, end=self.length, by_epoch=self.by_epoch, **arguments)
         # the end of a training by epochs isn't known in iterations
         return dict(begin=0, by_epoch=self.by_epoch, **arguments)
+
+    def _cycle_span(self, **arguments) -> dict:
+        """Arguments of a scheduler of cycles, which moves with every iteration."""
+        each = dict(convert_to_iter_based=True) if self.in_epochs and not self.cycles_by_epoch else {}
+        return dict(begin=0, end=self.length, by_epoch=self.in_epochs, **each, **arguments)
 
     def _warmup(self) -> list[dict]:
         kind = self.rest.pop('warmup', None)
@@ -133,26 +192,84 @@ class Schedule:
 
     def _step(self) -> list[dict]:
         step = self.rest.pop('step')
-        gamma = self.rest.pop('gamma', 0.1)
-        if self.rest.get('min_lr') is None:
-            self.rest.pop('min_lr', None)
+        gamma = self.rest.pop('gamma', 0.1 if self.quantity is LEARNING_RATE else 0.5)
+        if self.rest.get(self.quantity.least) is None:
+            self.rest.pop(self.quantity.least, None)
         if is_sequence(step):
-            return [dict(type='MultiStepLR', **self._span(milestones=step, gamma=gamma))]
-        return [dict(type='StepLR', **self._span(step_size=step, gamma=gamma))]
+            return [self._scheduler('MultiStep', **self._span(milestones=step, gamma=gamma))]
+        return [self._scheduler('Step', **self._span(step_size=step, gamma=gamma))]
 
     def _cosine(self) -> list[dict]:
-        return [dict(type='CosineAnnealingLR', **self._span(T_max=self.length, eta_min=self._least()))]
+        return [self._scheduler('CosineAnnealing', **self._span(T_max=self.length, eta_min=self._least()))]
+
+    def _flat_cosine(self) -> list[dict]:
+        start = int(self.rest.pop('start_percent', 0.75) * self.length)
+        falling = dict(T_max=self.length - start, eta_min=self._least())
+        return [self._scheduler('CosineAnnealing', **{**self._span(), 'begin': start, **falling})]
+
+    def _cosine_restart(self) -> list[dict]:
+        periods = self.rest.pop('periods')
+        weights = self.rest.pop('restart_weights', [1])
+        arguments = dict(periods=periods, restart_weights=weights, eta_min=self._least())
+        return [self._scheduler('CosineRestart', **self._span(**arguments))]
+
+    def _linear(self) -> list[dict]:
+        factor = self._least() / self.value if self.value else 0.0
+        return [self._scheduler('Linear', **self._span(start_factor=1.0, end_factor=factor))]
 
     def _poly(self) -> list[dict]:
-        return [dict(type='PolyLR', **self._span(power=self.rest.pop('power', 1.0), eta_min=self._least()))]
+        return [self._scheduler('Poly', **self._span(power=self.rest.pop('power', 1.0), eta_min=self._least()))]
 
     def _exponential(self) -> list[dict]:
-        return [dict(type='ExponentialLR', **self._span(gamma=self.rest.pop('gamma')))]
+        return [self._scheduler('Exponential', **self._span(gamma=self.rest.pop('gamma')))]
+
+    def _cyclic(self) -> list[dict]:
+        """Up to one factor of the initial value and down to another, so many times."""
+        usual = (10, 1e-4) if self.quantity is LEARNING_RATE else (0.85 / 0.95, 1)
+        target = self.rest.pop('target_ratio', usual)
+        peak, end = target if is_sequence(target) else (target, target / 1e5)
+        times = self.rest.pop('cyclic_times', 1)
+        cycle = self.length / times if self.in_epochs else self.length // times
+        up = self.rest.pop('step_ratio_up', 0.4) * cycle
+        anneal = self.rest.pop('anneal_strategy', 'cos')
+        gamma = self.rest.pop('gamma', 1)
+        phases = []
+        for i in range(times):
+            # later cycles swing less far from the initial value
+            top = 1 + gamma**i * (peak - 1)
+            phases.append(dict(length=up, start=1.0, stop=top, anneal=anneal))
+            phases.append(dict(length=cycle - up, start=top, stop=end, anneal=anneal))
+        return [self._scheduler('Phased', **self._cycle_span(phases=phases))]
+
+    def _one_cycle(self) -> list[dict]:
+        total = self.rest.pop('total_steps', None)
+        if total is not None and self.in_epochs:
+            self.report.refuse('lr_config.total_steps', total, 'expected none in a training by epochs')
+            return []
+        keys = ('pct_start', 'anneal_strategy', 'div_factor', 'final_div_factor', 'three_phase')
+        kept = {key: self.rest.pop(key) for key in keys if key in self.rest}
+        arguments = dict(eta_max=self.rest.pop('max_lr'), total_steps=total or self.length, **kept)
+        return [self._scheduler('OneCycle', **self._cycle_span(**arguments))]
+
+    def _one_cycle_of_momentum(self) -> list[dict]:
+        """Down from the largest value while the learning rate rises, then up again."""
+        if self.rest.pop('three_phase', False):
+            self.report.refuse('momentum_config.three_phase', True, 'expected False')
+            return []
+        least = self.rest.pop('base_momentum', 0.85) / self.value
+        most = self.rest.pop('max_momentum', 0.95) / self.value
+        up = self.rest.pop('pct_start', 0.3) * self.length
+        anneal = self.rest.pop('anneal_strategy', 'cos')
+        phases = [
+            dict(length=up, start=most, stop=least, anneal=anneal),
+            dict(length=self.length - up, start=least, stop=most, anneal=anneal),
+        ]
+        return [self._scheduler('Phased', **self._cycle_span(phases=phases))]
 
     def _least(self) -> float:
-        ratio = self.rest.pop('min_lr_ratio', None)
-        least = self.rest.pop('min_lr', None)
-        return ratio * self.lr if ratio is not None else least or 0.0
+        ratio = self.rest.pop(f'{self.quantity.least}_ratio', None)
+        least = self.rest.pop(self.quantity.least, None)
+        return ratio * self.value if ratio is not None else least or 0.0
 
     def _yolox(self) -> list[dict]:
         """A quadratic warmup, a cosine, and the least rate for the last epochs."""
