@@ -96,13 +96,13 @@ def neck(model: Mapping) -> dict | None:
     """The FPN; None where there is none.
 
     Raises:
-        ConfigError: It fuses its levels in another way than by summing them.
+        ConfigError: It fuses its levels in another way than by sum or mean.
     """
     if not has_pyramid(model):
         return None
     fpn = model['FPN']
-    if fpn['FUSE_TYPE'] != 'sum':
-        raise ConfigError(f"MODEL.FPN.FUSE_TYPE is {fpn['FUSE_TYPE']!r}: only 'sum' has a counterpart here")
+    if fpn['FUSE_TYPE'] not in ('sum', 'avg'):
+        raise ConfigError(f"MODEL.FPN.FUSE_TYPE is {fpn['FUSE_TYPE']!r}: expected 'sum' or 'avg'")
     retina = model['BACKBONE']['NAME'] == 'build_retinanet_resnet_fpn_backbone'
     levels = list(fpn['IN_FEATURES'])
     built = dict(
@@ -112,6 +112,8 @@ def neck(model: Mapping) -> dict | None:
         norm_cfg=norm_config(fpn['NORM'], 'MODEL.FPN.NORM'),
         num_outs=len(levels) + (2 if retina else 1),
     )
+    if fpn['FUSE_TYPE'] != 'sum':
+        built.update(fuse_type=fpn['FUSE_TYPE'])
     if retina:
         built.update(add_extra_convs='on_input', relu_before_extra_convs=True)
     return built

@@ -4,6 +4,7 @@ from .accuracy import Accuracy, accuracy
 from .associative_embedding_loss import AssociativeEmbeddingLoss
 from .cross_entropy_loss import CrossEntropyLoss, check_class_weight, one_hot_labels
 from .dice_loss import DiceLoss
+from .federated_loss import FederatedLoss
 from .focal_loss import FocalLoss
 from .gaussian_focal_loss import GaussianFocalLoss
 from .gfocal_loss import DistributionFocalLoss, QualityFocalLoss

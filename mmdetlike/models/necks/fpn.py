@@ -12,6 +12,8 @@ from mmdetlike.registry import MODELS
 
 from .inputs import check_number
 
+# what the sum of two maps is multiplied by
+FUSE_FACTORS = {'sum': 1.0, 'avg': 0.5}
 EXTRA_CONV_SOURCES = ('on_input', 'on_lateral', 'on_output')
 
 
@@ -31,6 +33,7 @@ class FPN(BaseModule):
         no_norm_on_lateral: Leave the norm out of the lateral convolutions.
         conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
         act_cfg: Activation of the convolutions.
+        fuse_type: ``'sum'`` or ``'avg'``: what becomes of a lateral and the coarser map.
         upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
 
     Raises:
@@ -52,6 +55,7 @@ class FPN(BaseModule):
         act_cfg: dict | None = None,
         upsample_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
+        fuse_type: str = 'sum',
     ) -> None:
         super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
         self.start_level = start_level
@@ -68,6 +72,9 @@ class FPN(BaseModule):
         self.add_extra_convs = 'on_input' if add_extra_convs is True else add_extra_convs
         if self.add_extra_convs and self.add_extra_convs not in EXTRA_CONV_SOURCES:
             raise ValueError(f'add_extra_convs must be a bool or one of {EXTRA_CONV_SOURCES}, got {add_extra_convs!r}')
+        if fuse_type not in FUSE_FACTORS:
+            raise ValueError(f'fuse_type must be one of {tuple(FUSE_FACTORS)}, got {fuse_type!r}')
+        self.fuse_type = fuse_type
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg or dict(mode='nearest'))
         self._check_upsampling()
@@ -120,7 +127,8 @@ class FPN(BaseModule):
         """Laterals (B, out_channels, H_i, W_i) of the backbone maps, each with the coarser ones added."""
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, used)]
         for i in range(len(laterals) - 1, 0, -1):
-            laterals[i - 1] = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1].shape[2:])
+            fused = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1].shape[2:])
+            laterals[i - 1] = fused if self.fuse_type == 'sum' else fused * FUSE_FACTORS[self.fuse_type]
         return laterals
 
     def add_extra_levels(self, outs: list[Tensor], last_input: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:

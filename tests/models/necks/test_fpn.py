@@ -28,6 +28,15 @@ def test_default_pathway():
     assert [tuple(o.shape) for o in outs] == [(2, 6, s, s) for s in (16, 8, 4, 2)]
 
 
+def test_levels_fused_by_their_mean():
+    neck, inputs = FPN(CHANNELS, 6, num_outs=4, fuse_type='avg'), maps()
+    laterals = [conv(x) for conv, x in zip(neck.lateral_convs, inputs)]
+    merged = (laterals[2] + F.interpolate(laterals[3], scale_factor=2, mode='nearest')) / 2
+    torch.testing.assert_close(neck(inputs)[2], neck.fpn_convs[2](merged))
+    with pytest.raises(ValueError, match=r"fuse_type must be one of \('sum', 'avg'\), got 'max'"):
+        FPN(CHANNELS, 6, num_outs=4, fuse_type='max')
+
+
 def test_inputs_are_not_changed():
     inputs = maps()
     copies = [x.clone() for x in inputs]
