@@ -105,8 +105,8 @@ def _predictor(model: Mapping, weights: Sequence[float]) -> dict:
     settings = model['ROI_BOX_HEAD']
     if settings['USE_FED_LOSS']:
         raise ConfigError(
-            'MODEL.ROI_BOX_HEAD.USE_FED_LOSS needs to know how frequent classes are, which a config does not say: set it '
-            "to False, and here loss_cls=dict(type='FederatedLoss', frequencies=...) of the bbox_head"
+            'MODEL.ROI_BOX_HEAD.USE_FED_LOSS needs to know how frequent classes are, which a config does not say: set '
+            "it to False, and here loss_cls=dict(type='FederatedLoss', frequencies=...) of the bbox_head"
         )
     kind = settings['BBOX_REG_LOSS_TYPE']
     key = 'MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE'
@@ -199,8 +199,8 @@ def _keypoint_parts(model: Mapping) -> dict:
     widths = settings['CONV_DIMS']
     if len(set(widths)) > 1:
         raise ConfigError(
-            f'MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS is {list(widths)}, which has no counterpart here: expected convolutions '
-            'of one width'
+            f'MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS is {list(widths)}, which has no counterpart here: expected '
+            'convolutions of one width'
         )
     regions = model['ROI_HEADS']
     # all keypoints that an image could have, if all its positives were sampled

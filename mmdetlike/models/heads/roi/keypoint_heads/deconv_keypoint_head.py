@@ -31,7 +31,7 @@ class DeconvKeypointHead(BaseModule):
         norm_cfg: Norm layer of the convolutions.
         loss_keypoint: Loss of heatmaps, over the cells of each as classes.
         init_cfg: Weight initialization.
-        loss_normalizer: What the loss of all keypoints is divided by, for each image of the batch: the more are visible,
+        loss_normalizer: What the loss of all keypoints is divided by, for each image of the batch: the more are seen,
             the larger it is then. None for the number of keypoints that have a loss.
 
     Raises:
