@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmengine.config import Config
 from torch import nn
 from tqdm import tqdm
 
+from mmdetlike.apis.cameras import open_source
 from mmdetlike.apis.configs import as_config, config_in_checkpoint
 from mmdetlike.apis.detector import (
     build_model,
@@ -36,6 +38,7 @@ from mmdetlike.apis.pipeline import build_pipeline
 from mmdetlike.apis.results import ResultWriter, summarize, to_dict
 from mmdetlike.apis.sources import Item, count, download, expand, stream
 from mmdetlike.apis.tiles import predict_tiled, tiled_loader
+from mmdetlike.apis.videos import Video
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.engine.tiling import Tiling
 from mmdetlike.registry import INFERENCERS, SCOPE, VISUALIZERS
@@ -43,7 +46,10 @@ from mmdetlike.structures import DetDataSample
 from mmdetlike.utils.config import located
 from mmdetlike.utils.outputs import is_url
 from mmdetlike.utils.published import look_up, published_config
+from mmdetlike.visualization import ColorMode, InstanceFollower
 
+# seconds for which a window waits between two frames: enough to be painted
+LIVE = 0.001
 _LISTED = 20  # unreadable inputs to name at the end
 UNTRAINED = 'no weights were given: the detector is untrained, its predictions are random'
 _counter = itertools.count()  # mmengine keeps one visualizer for each name: each inferencer needs a name of its own
@@ -71,6 +77,8 @@ class DetInferencer:
         tile: Look at pictures in tiles of this edge length in pixels, and at the whole; None for the whole alone.
         overlap: Share of its edge by which a tile overlaps with its neighbors.
         merge: How objects that several tiles show become one: ``'nms'``, ``'nmm'`` or ``'wbf'``; see ``Tiling``.
+        color_mode: ``'segmentation'`` (a color for each class), ``'image'`` (one for each object, which it keeps in the
+            frames of a video) or ``'image_bw'``; None for what the config's visualizer says.
 
     Raises:
         FileNotFoundError: There is no such config or checkpoint; close names are listed.
@@ -91,6 +99,7 @@ class DetInferencer:
         tile: int | None = None,
         overlap: float = 0.2,
         merge: str = 'nms',
+        color_mode: str | None = None,
     ) -> None:
         self.tiling = None if tile is None else Tiling(tile, overlap, merge)
         if isinstance(model, nn.Module):
@@ -113,6 +122,10 @@ class DetInferencer:
         self.show_progress = show_progress
         self.pipeline = build_pipeline(self.cfg)
         self.visualizer = _build_visualizer(self.cfg, self.model.dataset_meta)
+        if color_mode is not None:
+            self.visualizer.color_mode = ColorMode.of(color_mode)
+        # the video that is looked at, and what numbers its objects
+        self._followed: tuple[Video | None, InstanceFollower] = (None, InstanceFollower())
 
     def __call__(
         self,
@@ -233,12 +246,61 @@ class DetInferencer:
         # one thread, for frames of a video are written in their order; what was predicted before a fault is not lost
         return map_ahead(finish, outcomes, _FINISHED_BEHIND, finish=True)
 
+    def watch(
+        self,
+        source: int | str | Iterable[np.ndarray],
+        pred_score_thr: float = 0.3,
+        show: bool = False,
+        out_dir: str | Path = '',
+        max_frames: int | None = None,
+    ) -> Iterator[tuple[dict, np.ndarray]]:
+        """Detect objects in frames as they come, for as long as they do; nothing of a frame is kept.
+
+        Args:
+            source: Number of a camera, file of a video, address of a stream, or the frames (h, w, 3), uint8, BGR.
+            pred_score_thr: Draw predictions that score this or more.
+            show: Show each frame in a window.
+            out_dir: Folder for the drawn video (``vis``); none is written if ''.
+            max_frames: End after so many frames.
+
+        Yields:
+            The prediction of a frame, from ``to_dict``, and the drawn frame (h, w, 3), RGB.
+
+        Raises:
+            ImageError: The source can't be opened.
+            ConfigError: ``max_frames`` isn't positive.
+        """
+        _check_threshold(pred_score_thr)
+        video, frames = open_source(source, max_frames)
+        look = Look(True, show, LIVE, True, pred_score_thr, print_result=False, plain=True)
+        with ResultWriter(out_dir, bool(out_dir), False) as writer:
+            for frame in frames:
+                entry = self._prepare(Item(frame, video), True, True, 'bgr')
+                for outcome in self._predict([entry], 1):
+                    yield self._finish(outcome, look, writer)
+
+    def _numbered(self, outcome: Outcome, score_thr: float) -> DetDataSample:
+        """The sample of a frame of a video, its objects numbered as in the last frame where colors tell them apart."""
+        video = outcome.item.video
+        mode = getattr(self.visualizer, 'color_mode', ColorMode.SEGMENTATION)
+        if video is None or mode.is_by_class or 'pred_instances' not in outcome.sample:
+            return outcome.sample
+        if self._followed[0] is not video:
+            self._followed = (video, InstanceFollower())
+        sample = outcome.sample.clone()
+        shown = sample.pred_instances[sample.pred_instances.scores >= score_thr]
+        numbers = self._followed[1](shown)
+        shown.instances_ids = torch.from_numpy(numbers)
+        sample.pred_instances = shown
+        return sample
+
     def _finish(self, outcome: Outcome, look: Look, writer: ResultWriter) -> tuple[dict, np.ndarray | None]:
         """The prediction as plain data, and the drawn picture if one is wanted, once they are written and printed."""
         prediction = _plain(outcome) if look.plain or outcome.error is not None else {}
         picture = None
         if outcome.error is None:
-            picture = drawn(self.visualizer, outcome, look) if look.draw else None
+            numbered = replace(outcome, sample=self._numbered(outcome, look.pred_score_thr)) if look.draw else outcome
+            picture = drawn(self.visualizer, numbered, look) if look.draw else None
             writer.write(outcome.item, prediction, picture)
         if look.print_result:
             print(self._in_words(outcome, prediction, look.pred_score_thr))

@@ -22,6 +22,7 @@ COMMANDS = {
     'train': Command('train a detector from a config', 'nothing had been trained yet'),
     'test': Command('evaluate a checkpoint, or write its predictions'),
     'predict': Command('detect objects in pictures, folders or videos'),
+    'watch': Command('detect objects in what a camera sees, live in a window'),
     'batch-predict': Command(
         'detect objects in millions of pictures, into Parquet files', 'the same command goes on where it was'
     ),

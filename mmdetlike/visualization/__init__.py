@@ -3,6 +3,7 @@
 from .color_mode import ColorMode
 from .contact_sheet import contact_sheet, save_image
 from .draw import Style, draw_boxes, draw_instances, draw_keypoints, draw_labels, draw_masks
+from .following import InstanceFollower
 from .instances import Instances, panoptic_instances, to_instances
 from .local_visualizer import DetLocalVisualizer
 from .palette import distinct_colors, get_palette, readable_text_color
@@ -11,6 +12,7 @@ from .plots import plot_training_curves
 __all__ = [
     'ColorMode',
     'DetLocalVisualizer',
+    'InstanceFollower',
     'Instances',
     'Style',
     'contact_sheet',

@@ -22,6 +22,8 @@ from .tilted import draw_tilted_boxes
 
 _RIM = 0.55  # how much of the picture remains in the dark rim around lines
 _CROWDED = 0.12  # tags that would cover a larger share of the image get a smaller font
+# objects of a video are more and more; after so many, colors are used again
+NUM_OBJECT_COLORS = 32
 _MAX_COVER = 0.4  # share of the image that tags may hide; the last ones are left out
 
 
@@ -251,7 +253,7 @@ def draw_instances(
     num_classes = max([0 if classes is None else len(classes), *(instances.labels + 1)])
     colors = _colors_of(instances, palette, num_classes)
     if not style.color_mode.is_by_class:
-        colors = [tuple(color) for color in get_palette(None, len(instances.labels))]
+        colors = _colors_of_objects(instances)
     width = line_width_for(canvas.shape, style.line_width)
     anchors = upright(instances.boxes)
     if instances.masks is not None:
@@ -305,6 +307,14 @@ def _enlarge(image: np.ndarray, instances: Instances, min_side: int) -> tuple[np
 def _colors_of(instances: Instances, palette: Any, num_classes: int) -> list[Color]:
     colors = get_palette(palette, num_classes)
     return [colors[label] for label in instances.labels]
+
+
+def _colors_of_objects(instances: Instances) -> list[Color]:
+    """A color for each object; one that is known from the last frame keeps its own."""
+    if instances.ids is None:
+        return [tuple(color) for color in get_palette(None, len(instances))]
+    colors = get_palette(None, NUM_OBJECT_COLORS)
+    return [tuple(colors[number % NUM_OBJECT_COLORS]) for number in instances.ids]
 
 
 def _texts(instances: Instances, classes: Sequence[str] | None) -> list[str]:

@@ -21,6 +21,7 @@ class Instances:
         scores: Confidences (n,), None for ground truth.
         masks: Masks (n, h, w), bool, of the image's size, or a list of n such.
         keypoints: Keypoints (n, k, 3): x, y and visibility or score; those not above 0 are not drawn.
+        ids: Numbers (n,) that objects keep from frame to frame, and with them their colors.
     """
 
     boxes: np.ndarray
@@ -28,11 +29,12 @@ class Instances:
     scores: np.ndarray | None = None
     masks: np.ndarray | list[np.ndarray] | None = None
     keypoints: np.ndarray | None = None
+    ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.boxes.ndim != 2 or self.boxes.shape[1] not in (geometry.HORIZONTAL, geometry.ROTATED):
             raise ValueError(f'boxes to draw must have the shape (n, 4) or (n, 5), got {self.boxes.shape}')
-        for name in ('labels', 'scores', 'masks', 'keypoints'):
+        for name in ('labels', 'scores', 'masks', 'keypoints', 'ids'):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.boxes):
                 raise ValueError(f'there are {len(self.boxes)} boxes to draw but {len(value)} {name}')
@@ -41,13 +43,13 @@ class Instances:
         return len(self.boxes)
 
     def __getitem__(self, index: np.ndarray) -> 'Instances':
-        columns = (self.boxes, self.labels, self.scores, self.keypoints)
-        boxes, labels, scores, keypoints = (None if column is None else column[index] for column in columns)
+        columns = (self.boxes, self.labels, self.scores, self.keypoints, self.ids)
+        boxes, labels, scores, keypoints, ids = (None if column is None else column[index] for column in columns)
         masks = self.masks
         if masks is not None:
             # views instead of copies: a hundred masks of a large image are 100 MB
             masks = [masks[i] for i in np.arange(len(self))[index]]
-        return Instances(boxes, labels, scores, masks, keypoints)
+        return Instances(boxes, labels, scores, masks, keypoints, ids)
 
     def by_importance(self, score_thr: float = 0.0) -> 'Instances':
         """Return those that score ``score_thr`` or more (all when they have no scores), the most confident first.
@@ -74,17 +76,17 @@ class Instances:
         if keypoints is not None:
             keypoints = keypoints * np.array([*scale, 1.0])
         boxes = geometry.scale(torch.from_numpy(self.boxes), scale).numpy()
-        return Instances(boxes, self.labels, self.scores, masks, keypoints)
+        return Instances(boxes, self.labels, self.scores, masks, keypoints, self.ids)
 
 
 def to_instances(data: Any) -> Instances:
     """Turn an ``InstanceData``, a dict of arrays or an :class:`Instances` into :class:`Instances`.
 
     Args:
-        data: Has ``bboxes`` and optionally ``labels``, ``scores``, ``masks``, ``keypoints`` (n, k, 2 or 3) and
-            ``keypoint_scores`` (n, k): tensors on any device, arrays, box structures (with ``.tensor``) or mask
-            structures (with ``.to_ndarray()``). Boxes that are missing are taken from the masks; nothing at all is no
-            instances.
+        data: Has ``bboxes`` and optionally ``labels``, ``scores``, ``masks``, ``keypoints`` (n, k, 2 or 3),
+            ``keypoint_scores`` (n, k) and ``instances_ids`` (n,): tensors on any device, arrays, box structures (with
+            ``.tensor``) or mask structures (with ``.to_ndarray()``). Boxes that are missing are taken from the masks;
+            nothing at all is no instances.
 
     Raises:
         ValueError: neither boxes nor masks are given, or their numbers or shapes do not match.
@@ -103,7 +105,8 @@ def to_instances(data: Any) -> Instances:
     boxes = _drawable(boxes.astype(np.float64))
     labels = np.zeros(len(boxes)) if fields['labels'] is None else fields['labels']
     keypoints = _to_keypoints(_to_numpy(data.get('keypoints')), _to_numpy(data.get('keypoint_scores')))
-    return Instances(boxes, labels.astype(np.int64), fields['scores'], masks, keypoints)
+    ids = _to_numpy(data.get('instances_ids'))
+    return Instances(boxes, labels.astype(np.int64), fields['scores'], masks, keypoints, ids)
 
 
 def _drawable(boxes: np.ndarray) -> np.ndarray:

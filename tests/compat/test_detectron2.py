@@ -34,7 +34,7 @@ def changed(path, value, recording=MASK):
         ('MODEL.BACKBONE.NAME', 'build_mvit', "MODEL.BACKBONE.NAME is 'build_mvit': expected one of"),
         ('MODEL.RESNETS.NORM', 'LN', "MODEL.RESNETS.NORM is 'LN', which has no counterpart here: expected one of"),
         ('MODEL.FPN.FUSE_TYPE', 'max', "MODEL.FPN.FUSE_TYPE is 'max', 'sum' or 'avg' is expected"),
-        ('MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE', True, 'MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE'),
+        ('MODEL.ROI_BOX_HEAD.USE_FED_LOSS', True, 'MODEL.ROI_BOX_HEAD.USE_FED_LOSS needs to know how frequent'),
         ('MODEL.ROI_HEADS.IOU_LABELS', [1, 0], 'MODEL.ROI_HEADS.IOU_LABELS is [1, 0]'),
         ('MODEL.ANCHOR_GENERATOR.SIZES', [[32], [64]], 'MODEL.ANCHOR_GENERATOR.SIZES has 2 lists'),
         ('MODEL.RPN.CONV_DIMS', [256, 128], 'MODEL.RPN.CONV_DIMS is [256, 128]'),
@@ -174,3 +174,31 @@ def test_several_convolutions_propose():
     assert (head['num_convs'], head['feat_channels']) == (3, 256)
     head = model_config(changed('MODEL.RPN.CONV_DIMS', [64, 64]))['rpn_head']
     assert (head['num_convs'], head['feat_channels']) == (2, 64)
+
+
+def test_levels_fused_by_their_mean():
+    assert model_config(changed('MODEL.FPN.FUSE_TYPE', 'avg'))['neck']['fuse_type'] == 'avg'
+    assert 'fuse_type' not in model_config(MASK['cfg'])['neck']
+
+
+def test_classes_by_sigmoids_have_no_background():
+    cfg = changed('MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE', True)
+    model = MODELS.build(model_config(cfg))
+    state = module('fill_state').state(MASK['state'])
+    model.load_state_dict(convert_state_dict(state, model), strict=True)
+    theirs = state['roi_heads.box_predictor.cls_score.weight']
+    assert torch.equal(model.roi_head.bbox_head.fc_cls.weight, theirs[:-1]) and len(theirs) == 81
+    probabilities = model.roi_head.bbox_head.probabilities(torch.zeros(1, 80))
+    assert (probabilities[:, :80] == 0.5).all()
+
+
+def test_keypoints_weighed_by_all_that_could_be_there():
+    keypoints = load('d2__COCO-Keypoints__keypoint_rcnn_R_50_FPN_1x', FOLDER / 'foreign')
+    cfg = changed('MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS', False, keypoints)
+    head = model_config(cfg)['roi_head']['keypoint_head']
+    heads = cfg['MODEL']['ROI_HEADS']
+    assert head['loss_normalizer'] == 17 * heads['BATCH_SIZE_PER_IMAGE'] * heads['POSITIVE_FRACTION']
+    assert 'loss_normalizer' not in model_config(keypoints['cfg'])['roi_head']['keypoint_head']
+    cfg['MODEL']['ROI_KEYPOINT_HEAD']['CONV_DIMS'] = [512, 256]
+    with pytest.raises(ConfigError, match='CONV_DIMS is \\[512, 256\\]'):
+        model_config(cfg)

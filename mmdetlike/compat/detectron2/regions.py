@@ -103,8 +103,11 @@ def _box_head(model: Mapping, weights: Sequence[float]) -> dict:
 def _predictor(model: Mapping, weights: Sequence[float]) -> dict:
     """What every box head says of its two last layers."""
     settings = model['ROI_BOX_HEAD']
-    if settings['USE_SIGMOID_CE'] or settings['USE_FED_LOSS']:
-        raise ConfigError('MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE and USE_FED_LOSS have no counterpart here: set both False')
+    if settings['USE_FED_LOSS']:
+        raise ConfigError(
+            'MODEL.ROI_BOX_HEAD.USE_FED_LOSS needs to know how frequent classes are, which a config does not say: set '
+            "it to False, and here loss_cls=dict(type='FederatedLoss', frequencies=...) of the bbox_head"
+        )
     kind = settings['BBOX_REG_LOSS_TYPE']
     key = 'MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE'
     weight = instance_loss_weight(model)
@@ -114,9 +117,15 @@ def _predictor(model: Mapping, weights: Sequence[float]) -> dict:
         predict_box_type='rbox' if is_rotated(model) else 'hbox',
         reg_class_agnostic=settings['CLS_AGNOSTIC_BBOX_REG'],
         reg_decoded_bbox=is_iou_loss(kind),
-        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=weight),
+        loss_cls=_class_loss(settings['USE_SIGMOID_CE'], model['ROI_HEADS']['NUM_CLASSES'], weight),
         loss_bbox=box_loss(kind, settings['SMOOTH_L1_BETA'], weight * settings['BBOX_REG_LOSS_WEIGHT'], key),
     )
+
+
+def _class_loss(by_sigmoid: bool, num_classes: int, weight: float) -> dict:
+    if not by_sigmoid:
+        return dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=weight)
+    return dict(type='CrossEntropyCustomLoss', use_sigmoid=True, num_classes=num_classes, loss_weight=weight)
 
 
 def instance_loss_weight(model: Mapping) -> float:
@@ -188,11 +197,15 @@ def _keypoint_parts(model: Mapping) -> dict:
         return {}
     settings = model['ROI_KEYPOINT_HEAD']
     widths = settings['CONV_DIMS']
-    if len(set(widths)) > 1 or not settings['NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS']:
+    if len(set(widths)) > 1:
         raise ConfigError(
-            'MODEL.ROI_KEYPOINT_HEAD has no counterpart here with CONV_DIMS of several widths or with '
-            f'NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS=False: got CONV_DIMS {list(widths)}'
+            f'MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS is {list(widths)}, which has no counterpart here: expected '
+            'convolutions of one width'
         )
+    regions = model['ROI_HEADS']
+    # all keypoints that an image could have, if all its positives were sampled
+    most = settings['NUM_KEYPOINTS'] * regions['BATCH_SIZE_PER_IMAGE'] * regions['POSITIVE_FRACTION']
+    by_visible = settings['NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS']
     return dict(
         type='KeypointRoIHead',
         keypoint_roi_extractor=_extractor(model, settings),
@@ -207,6 +220,7 @@ def _keypoint_parts(model: Mapping) -> dict:
                 use_sigmoid=False,
                 loss_weight=instance_loss_weight(model) * settings['LOSS_WEIGHT'],
             ),
+            **({} if by_visible else dict(loss_normalizer=most)),
         ),
     )
 

@@ -9,6 +9,7 @@ from mmdetlike.compat.rename import Rule, add_batch_counters, rename_all
 from mmdetlike.structures.bbox import geometry
 
 # constants, which our models make themselves
+BOX_CLASSES = re.compile(r'^roi_heads\.box_predictor\.(\d\.)?cls_score\.')
 SEMANTIC_LOGITS = re.compile(r'sem_seg_head\.predictor\.')
 DELTAS = re.compile(r'\.(anchor_deltas|bbox_pred)\.')
 CONSTANTS = re.compile(r'(^|\.)(pixel_mean|pixel_std)$|anchor_generator\.|\.num_batches_tracked$')
@@ -26,7 +27,15 @@ def convert_state_dict(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
         kept = {name: things_last(value) if SEMANTIC_LOGITS.match(name) else value for name, value in kept.items()}
     if getattr(model, 'rpn_head', None) is not None and model.rpn_head.bbox_coder.box_dim == geometry.ROTATED:
         kept = {name: turned_back(value) if DELTAS.search(name) else value for name, value in kept.items()}
+    if _classifies_by_sigmoid(model):
+        # their layer has a channel for background even where no loss and no prediction looks at it
+        kept = {name: value[:-1] if BOX_CLASSES.search(name) else value for name, value in kept.items()}
     return add_batch_counters(rename_all(kept, rules(state, model)), model)
+
+
+def _classifies_by_sigmoid(model: nn.Module) -> bool:
+    heads = [part for name, part in model.named_modules() if re.fullmatch(r'roi_head\.bbox_head(\.0)?', name)]
+    return any(getattr(getattr(head, 'loss_cls', None), 'use_sigmoid', False) for head in heads)
 
 
 def things_last(rows: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ class BaseDetector(BaseModel):
     A subclass builds its heads and supplies ``loss_of_maps``, ``predict_of_maps`` and ``_forward``.
 
     Args:
-        backbone: Images (B, 3, H, W) -> feature maps. Backbone, neck, preprocessor and the heads of single- and two-
-            stage detectors may be modules in place of their configs.
+        backbone: Images (B, 3, H, W) -> feature maps. It, neck, preprocessor and the heads of single- and two-stage
+            detectors may be modules in place of their configs.
         neck: Feature maps of the backbone -> those that the heads see; None to hand them on as they are.
         train_cfg: Handed to the heads, or to each its part.
         test_cfg: Handed to the heads, or to each its part.

@@ -5,6 +5,7 @@ from .associative_embedding_loss import AssociativeEmbeddingLoss
 from .cross_entropy_loss import CrossEntropyLoss, check_class_weight, one_hot_labels
 from .decoupled_distillation_loss import DecoupledDistillationFocalLoss
 from .dice_loss import DiceLoss
+from .federated_loss import FederatedLoss
 from .focal_loss import FocalLoss
 from .gaussian_focal_loss import GaussianFocalLoss
 from .gfocal_loss import DistributionFocalLoss, QualityFocalLoss

@@ -128,6 +128,19 @@ def test_loss_is_a_mean_over_visible_keypoints():
     assert loss == 0 and not heatmaps.grad.any()
 
 
+def test_loss_of_all_keypoints_that_could_be_there():
+    heatmaps = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    boxes = torch.tensor([[0.0, 0, 4, 4]])
+    keypoints = torch.tensor([[[1.5, 2.5, 2], [3, 3, 2]]])
+    plain = DeconvKeypointHead(num_keypoints=2, num_convs=0, in_channels=3)
+    head = DeconvKeypointHead(num_keypoints=2, num_convs=0, in_channels=3, loss_normalizer=8)
+    # a sum over two keypoints, divided by 8 for each of 3 images
+    expected = plain.loss(heatmaps, keypoints, boxes) * 2 / 24
+    torch.testing.assert_close(head.loss(heatmaps, keypoints, boxes, num_images=3), expected)
+    with pytest.raises(ConfigError, match='loss_normalizer must be positive or None, got 0'):
+        DeconvKeypointHead(loss_normalizer=0)
+
+
 def test_peaks_lie_at_the_centers_of_pixels():
     head = DeconvKeypointHead(num_keypoints=1, num_convs=0, in_channels=3)
     heatmaps = torch.full((2, 1, 4, 4), -50.0)

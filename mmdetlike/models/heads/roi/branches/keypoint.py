@@ -30,7 +30,8 @@ class KeypointBranch(RoIBranch):
         boxes = [result.pos_priors for result in sampled]
         heatmaps = self.heatmaps(x, bbox2roi(boxes))
         targets = keypoint_targets(sampled, samples, self.regions.keypoint_head.num_keypoints)
-        return dict(loss_keypoint=self.regions.keypoint_head.loss(heatmaps, targets, torch.cat(boxes)))
+        loss = self.regions.keypoint_head.loss(heatmaps, targets, torch.cat(boxes), len(samples))
+        return dict(loss_keypoint=loss)
 
     def add_predictions(
         self, x: Sequence[Tensor], results: Sequence[InstanceData], samples: SampleList, rescale: bool

@@ -31,9 +31,11 @@ class DeconvKeypointHead(BaseModule):
         norm_cfg: Norm layer of the convolutions.
         loss_keypoint: Loss of heatmaps, over the cells of each as classes.
         init_cfg: Weight initialization.
+        loss_normalizer: What the loss of all keypoints is divided by, for each image of the batch: the more are seen,
+            the larger it is then. None for the number of keypoints that have a loss.
 
     Raises:
-        ConfigError: ``num_keypoints`` is below 1.
+        ConfigError: ``num_keypoints`` is below 1, or ``loss_normalizer`` isn't positive.
     """
 
     def __init__(
@@ -47,10 +49,14 @@ class DeconvKeypointHead(BaseModule):
         norm_cfg: dict | None = None,
         loss_keypoint: dict = DEFAULT_LOSS,
         init_cfg: dict | list[dict] | None = None,
+        loss_normalizer: float | None = None,
     ) -> None:
         super().__init__(init_cfg or self._default_init())
         if num_keypoints < 1:
             raise ConfigError(f'num_keypoints must be at least 1, got {num_keypoints}')
+        if loss_normalizer is not None and not loss_normalizer > 0:
+            raise ConfigError(f'loss_normalizer must be positive or None, got {loss_normalizer}')
+        self.loss_normalizer = loss_normalizer
         self.num_keypoints, self.upsample_ratio = num_keypoints, upsample_ratio
         self.loss_keypoint = MODELS.build(loss_keypoint)
         widths = [in_channels] + [conv_out_channels] * num_convs
@@ -74,20 +80,26 @@ class DeconvKeypointHead(BaseModule):
         x = self.deconv(x)
         return F.interpolate(x, scale_factor=self.upsample_ratio, mode='bilinear', align_corners=False)
 
-    def loss(self, heatmaps: Tensor, keypoints: Tensor, boxes: Tensor) -> Tensor:
+    def loss(self, heatmaps: Tensor, keypoints: Tensor, boxes: Tensor, num_images: int = 1) -> Tensor:
         """Cross entropy of heatmaps, averaged over the keypoints that are labeled and lie in their region.
+
+        With ``loss_normalizer`` it is their sum, divided by that number and ``num_images``.
 
         Args:
             heatmaps: (p, K, h, w) logits.
             keypoints: (p, K, 3) x, y in pixels and visibility, 0 where not labeled.
             boxes: (p, 4) xyxy, the regions.
+            num_images: Images of the batch.
         """
         heatmaps = float32_if_half(heatmaps)[0]
         cells, valid = heatmap_targets(keypoints, boxes, heatmaps.shape[-2:])
-        num_valid = mean_over_ranks(float(valid.sum()), heatmaps.device)
+        if self.loss_normalizer is None:
+            divisor = max(mean_over_ranks(float(valid.sum()), heatmaps.device), 1.0)
+        else:
+            divisor = self.loss_normalizer * num_images
         # indexing by no row keeps the graph: distributed training needs a gradient of every parameter
         logits = heatmaps.flatten(2)[valid]
-        return self.loss_keypoint(logits, cells[valid], avg_factor=max(num_valid, 1.0))
+        return self.loss_keypoint(logits, cells[valid], avg_factor=divisor)
 
     def predict(self, heatmaps: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Keypoints of regions.
