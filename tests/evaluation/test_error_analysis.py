@@ -127,8 +127,8 @@ def test_duplicates_and_crowds():
     assert not any(count_errors(crowd).values()) and len(crowd.scores) == 0
 
 
-# AP and gains that tidecv 1.0.1 gives for the second and third random case, in percent. Of the second its Loc is 11.714:
-# there a recall is one of the 101 thresholds but for the last bit, which counts here, as for COCO, and not there.
+# AP and gains that tidecv 1.0.1 gives for the second and third random case, in percent. Of the second its Loc is
+# 11.714: there a recall is one of the 101 thresholds but for the last bit, which counts otherwise there than for COCO.
 TIDECV = {
     2: dict(AP=19.1477, Cls=5.2150, Both=0.9846, Dupe=1.2762, Bkg=7.4250, Miss=7.9810, FP=32.5850, FN=17.5628),
     3: dict(

@@ -199,8 +199,8 @@ def _with_mended(judged: Judged, kind: str, objects: np.ndarray, classes: np.nda
 def _mendable(judged: Judged) -> np.ndarray:
     """(n,) bool: detections that would be right with another class or box.
 
-    It is the best one of those on an object, if no right detection has the object. The paper drops the lower-scoring one
-    of two on an object; its code, tidecv, drops the wrong one, whatever the scores, where the other was right from the
+    It is the best one of those on an object, if no right detection has it. The paper drops the lower-scoring one of two
+    on an object; its code, tidecv, drops the wrong one, whatever the scores, where the other was right from the
     start, and lets an object be won only once by wrong classes and boxes together. So do we.
     """
     free = ~np.isin(judged.targets, judged.targets[judged.kinds == _RIGHT])
