@@ -31,6 +31,7 @@ from .semantic import ADE20KSegDataset, BaseSegDataset
 from .shapes import LoadShapesImage, ShapesDataset
 from .unlabeled import UnlabeledDataset
 from .video import BaseVideoDataset
+from .video_challenges import MOTChallengeDataset, YouTubeVISDataset
 from .voc import VOCDataset, XMLDataset
 from .wider_face import WIDERFaceDataset
 from .wrappers import ClassBalancedDataset, ConcatDataset, MultiImageMixDataset, RepeatDataset
@@ -63,6 +64,7 @@ __all__ = [
     'LVISV1Dataset',
     'LabelmeDataset',
     'LoadShapesImage',
+    'MOTChallengeDataset',
     'MultiImageMixDataset',
     'MultiSourceSampler',
     'Objects365V1Dataset',
@@ -80,6 +82,7 @@ __all__ = [
     'WIDERFaceDataset',
     'XMLDataset',
     'YOLODataset',
+    'YouTubeVISDataset',
     'iSAIDDataset',
     'register_dataset',
     'registered_datasets',
