@@ -33,6 +33,7 @@ from .shapes import LoadShapesImage, ShapesDataset
 from .streaming import ShardSampler, StreamingDetDataset
 from .unlabeled import UnlabeledDataset
 from .video import BaseVideoDataset
+from .video_challenges import MOTChallengeDataset, YouTubeVISDataset
 from .voc import VOCDataset, XMLDataset
 from .wider_face import WIDERFaceDataset
 from .wrappers import ClassBalancedDataset, ConcatDataset, MultiImageMixDataset, RepeatDataset
@@ -66,6 +67,7 @@ __all__ = [
     'LVISV1Dataset',
     'LabelmeDataset',
     'LoadShapesImage',
+    'MOTChallengeDataset',
     'MultiImageMixDataset',
     'MultiSourceSampler',
     'Objects365V1Dataset',
@@ -85,6 +87,7 @@ __all__ = [
     'WIDERFaceDataset',
     'XMLDataset',
     'YOLODataset',
+    'YouTubeVISDataset',
     'iSAIDDataset',
     'register_dataset',
     'registered_datasets',

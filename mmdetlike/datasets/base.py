@@ -60,6 +60,7 @@ class BaseDetDataset(BaseDataset):
 
     ACCEPTED_FILTERS = ('filter_empty_gt', 'min_size', 'min_keypoints')
     ACCEPTED_PREFIXES = ('img', 'seg')
+    PREFIX_ALIASES: Mapping[str, str] = {}  # other names of them
     UNIT = 'images'  # what messages call the samples
     may_be_cached = True  # false once something else than the annotation file has been read
 
@@ -111,6 +112,7 @@ class BaseDetDataset(BaseDataset):
             raise ConfigError(
                 f'data_prefix={data_prefix!r} should be a dict: write dict({accepted[0]}={data_prefix!r}).'
             )
+        data_prefix = {self.PREFIX_ALIASES.get(key, key): folder for key, folder in data_prefix.items()}
         unknown = sorted(set(data_prefix) - set(accepted))
         if unknown:
             raise ConfigError(f'data_prefix has {unknown}; it accepts {accepted}.')

@@ -203,6 +203,10 @@ class CocoFile:
         self.image_places = self._index_images()
         self.category_places = self._index_categories()
 
+    def read_content(self, backend_args: dict | None) -> object:
+        """What the file holds, in COCO's form but unchecked."""
+        return read_json(self.path, backend_args, object_hook=_with_arrays)
+
     def read_lists(self, content: dict) -> None:
         """Check the lists of the file; annotations are checked by ``objects``."""
         self.images = [self.image_table.read(row, self.path) for row in content['images']]
@@ -211,7 +215,7 @@ class CocoFile:
         self.annotations = content.get('annotations')
 
     def _content(self, backend_args: dict | None, needs_annotations: bool) -> dict:
-        content = read_json(self.path, backend_args, object_hook=_with_arrays)
+        content = self.read_content(backend_args)
         if not isinstance(content, dict):
             raise DataError(f'{self.path}: expected a COCO file, a JSON object, got {shortened(content)}.')
         if not needs_annotations and content.get('annotations') is None:

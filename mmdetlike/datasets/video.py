@@ -60,17 +60,15 @@ class BaseVideoDataset(CocoDataset):
 
     By ``filter_cfg`` videos are left out of training: those without any object, those whose first frame is too small.
 
-    The arguments are those of `CocoDataset`.
+    The arguments are those of `CocoDataset`; ``data_prefix`` may say ``img_path`` for ``img``.
 
     Raises:
         DataError: As `CocoDataset`; or a frame is of an unlisted video, or there twice.
     """
 
     UNIT = 'videos'
-
-    def read_file(self) -> CocoVideoFile:
-        """The annotation file, checked."""
-        return CocoVideoFile(self.ann_file, self.backend_args, needs_annotations=not self.test_mode)
+    PREFIX_ALIASES = {'img_path': 'img'}
+    file_type = CocoVideoFile
 
     def image_info(self, image: dict) -> dict:
         """The data info of a frame, without instances."""

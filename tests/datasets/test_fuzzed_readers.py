@@ -25,10 +25,13 @@ from mmdetlike.datasets import (
     LabelmeDataset,
     LVISV1Dataset,
     XMLDataset,
+    YouTubeVISDataset,
 )
 from mmdetlike.datasets.transforms import LoadAnnotations
 from mmdetlike.errors import UserError
 from mmdetlike.evaluation import CocoMetric, LVISMetric
+
+from .test_video_challenges import YOUTUBE
 
 CLASSES = ('cat', 'dog')
 fuzzed = settings(
@@ -222,6 +225,7 @@ def test_metrics_read_what_datasets_read(folder, kind, data):
             },
         ),
         (ADE20KInstanceDataset, COCO),
+        (YouTubeVISDataset, {**YOUTUBE, 'categories': COCO['categories']}),
     ],
     ids=lambda value: getattr(value, '__name__', ''),
 )

@@ -106,3 +106,68 @@ def test_wrong_settings():
     metric.dataset_meta = {'classes': CLASSES}
     with pytest.raises(ConfigError, match=r'RELATION_MATRIX.*hierarchy_file.*get_supercategory=False'):
         metric.process(None, [sample([], [instance(A, CAT)])])
+
+
+def iou_of(a, b):
+    inter = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return inter / (sum(areas) - inter), inter / areas[0]
+
+
+def labels_with_ancestors(label):
+    return {label} | {parent for parent in range(len(CLASSES)) if INCLUDES[label, parent]}
+
+
+def plain_scores_of_class(samples, label):
+    """(score, right) of the detections of a class that count, and the number of its objects: the rules as loops."""
+    rows, total = [], 0
+    for detections, instances, verified in samples:
+        objects = [one for one in instances if label in labels_with_ancestors(one['bbox_label'])]
+        total += len(objects)
+        searched = set(verified).union(*(labels_with_ancestors(one['bbox_label']) for one in instances))
+        if label not in searched:
+            continue
+        own = [(box, score) for box, score, found in detections if label in labels_with_ancestors(found)]
+        singles = [one['bbox'] for one in objects if not one['is_group_of']]
+        groups = [one['bbox'] for one in objects if one['is_group_of']]
+        taken, best_in_group = set(), {}
+        for box, score in sorted(own, key=lambda pair: -pair[1]):
+            overlaps = [iou_of(box, single)[0] for single in singles]
+            best = int(np.argmax(overlaps)) if overlaps else None
+            if best is not None and overlaps[best] >= 0.5 and best not in taken:
+                taken.add(best)
+                rows.append((score, True))
+                continue
+            inside = [iou_of(box, group)[1] for group in groups]
+            if inside and max(inside) >= 0.5:
+                best_in_group.setdefault(int(np.argmax(inside)), score)
+            else:
+                rows.append((score, False))
+        rows += [(score, True) for score in best_in_group.values()]
+    return rows, total
+
+
+def area_below_curve(rows, total):
+    """Average precision as VOC 2012 has it: precision made to fall, summed over the steps of recall."""
+    hits = [hit for _, hit in sorted(rows, key=lambda row: -row[0])]
+    precisions = [sum(hits[: i + 1]) / (i + 1) for i in range(len(hits))]
+    return sum(max(precisions[i:]) / total for i, hit in enumerate(hits) if hit)
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_scores_are_those_of_the_rules_written_as_loops(seed):
+    rng = np.random.default_rng(seed)
+    samples = []
+    for _ in range(15):
+        corners = rng.uniform(0, 60, (rng.integers(1, 6), 2))
+        boxes = np.concatenate([corners, corners + rng.uniform(10, 40, corners.shape)], 1)
+        instances = [instance(box.tolist(), int(rng.integers(3)), bool(rng.random() < 0.3)) for box in boxes]
+        around = np.repeat(boxes, 3, axis=0) + rng.normal(0, 4, (3 * len(boxes), 4))
+        detections = [(box.tolist(), float(rng.random()), int(rng.integers(3))) for box in around.astype(np.float32)]
+        samples.append((detections, instances, rng.integers(0, 3, rng.integers(0, 2)).tolist()))
+    packed = [sample(found, known, image_level_labels=np.array(verified, int)) for found, known, verified in samples]
+    scores = evaluate(*packed)
+    per_class = [plain_scores_of_class(samples, label) for label in range(3)]
+    expected = np.mean([area_below_curve(rows, total) for rows, total in per_class if total])
+    assert 0.05 < expected < 0.95
+    assert scores['openimages/AP50'] == pytest.approx(expected, abs=1e-6)

@@ -128,27 +128,35 @@ def _best(iou: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return iou.max(1), iou.argmax(1)
 
 
-def average_precision(scores: np.ndarray, labels: np.ndarray, hits: np.ndarray, objects: np.ndarray) -> float:
-    """The mean over classes of COCO's average precision at one IoU; classes without objects are left out.
+def average_precision(
+    scores: np.ndarray, labels: np.ndarray, hits: np.ndarray, objects: np.ndarray, classes: np.ndarray
+) -> float:
+    """The mean over classes of COCO's average precision at one IoU.
 
     Args:
         scores, labels, hits: (n,) of detections.
-        objects: (number of classes,) numbers of objects.
+        objects: (number of classes,) numbers of objects to find.
+        classes: Labels of the classes to look at. One with nothing to find counts 0 if something is detected of it,
+            and is left out else.
     """
-    known = np.flatnonzero(objects > 0)
     values = []
-    for label in known:
+    for label in classes:
         own = labels == label
-        values.append(precision_at_recalls(scores[own], hits[own], int(objects[label])).mean())
+        total = int(objects[label])
+        if total:
+            values.append(precision_at_recalls(scores[own], hits[own], total).mean())
+        elif own.any():
+            values.append(0.0)
     return float(np.mean(values)) if values else 0.0
 
 
 def breakdown(judged: Judged, num_classes: int) -> dict[str, float]:
     """AP, and what mending each kind of error alone would add to it.
 
-    The oracles are the paper's (section 2.2): 'Cls' and 'Loc' put the detection right, the lower-scoring one of two on
-    an object being dropped; 'Both', 'Dupe' and 'Bkg' drop it; 'Miss' takes the missed objects off the number to find.
-    'FP' drops all wrong detections, 'FN' asks only for objects that were found.
+    The oracles are the paper's (section 2.2): 'Cls' and 'Loc' put the detection right, or drop it where another one has
+    its object; 'Both', 'Dupe' and 'Bkg' drop it; 'Miss' takes the missed objects off the number to find. 'FP' drops all
+    wrong detections, 'FN' asks only for objects that were found. Numbers are those of tidecv 1.0.1, but for classes
+    without any object, which COCO leaves out of the mean, while tidecv counts them 0 if something is detected of them.
 
     Args:
         judged: From ``judge``.
@@ -158,45 +166,50 @@ def breakdown(judged: Judged, num_classes: int) -> dict[str, float]:
         ``AP``, then the gains of ``MAIN_ERRORS``, ``FP`` and ``FN``, all from 0 to 1.
     """
     objects = np.bincount(judged.object_labels, minlength=num_classes)
+    classes = np.flatnonzero(objects)  # as for COCO, others are none
     hits = judged.kinds == _RIGHT
-    base = average_precision(judged.scores, judged.labels, hits, objects)
+
+    def precision(keep: np.ndarray, asked: np.ndarray) -> float:
+        return average_precision(judged.scores[keep], judged.labels[keep], hits[keep], asked, classes)
+
+    everything = np.ones(len(hits), bool)
+    base = precision(everything, objects)
     scores = {'AP': base}
-    for kind in MAIN_ERRORS:
-        scores[kind] = _mended(judged, kind, objects) - base
-    found = np.bincount(judged.labels[hits], minlength=num_classes)
-    scores['FP'] = average_precision(judged.scores[hits], judged.labels[hits], hits[hits], objects) - base
-    # a class none of whose objects is found has no precision of its own: nothing is gained there
-    asked = np.where((found == 0) & (objects > 0), objects, found)
-    scores['FN'] = average_precision(judged.scores, judged.labels, hits, asked) - base
+    for kind in ('Cls', 'Loc'):
+        scores[kind] = _with_mended(judged, kind, objects, classes) - base
+    for kind in ('Both', 'Dupe', 'Bkg'):
+        scores[kind] = precision(judged.kinds != kind, objects) - base
+    missed = np.bincount(judged.object_labels[judged.missed], minlength=num_classes)
+    scores['Miss'] = precision(everything, objects - missed) - base
+    scores['FP'] = precision(hits, objects) - base
+    scores['FN'] = precision(everything, np.bincount(judged.labels[hits], minlength=num_classes)) - base
     return scores
 
 
-def _mended(judged: Judged, kind: str, objects: np.ndarray) -> float:
-    """AP with all errors of a kind mended."""
-    hits = judged.kinds == _RIGHT
-    if kind == 'Miss':
-        missed = np.bincount(judged.object_labels[judged.missed], minlength=len(objects))
-        return average_precision(judged.scores, judged.labels, hits, objects - missed)
-    wrong = judged.kinds == kind
+def _with_mended(judged: Judged, kind: str, objects: np.ndarray, classes: np.ndarray) -> float:
+    """AP with all errors of a kind, 'Cls' or 'Loc', put right, or dropped where that would make a duplicate."""
+    mended = _mendable(judged) & (judged.kinds == kind)
+    keep = mended | (judged.kinds != kind)
     labels = judged.labels.copy()
-    keep = np.ones(len(wrong), bool)
-    if kind in ('Cls', 'Loc'):
-        labels[wrong] = judged.object_labels[judged.targets[wrong]]
-        hits = hits | wrong
-        keep = ~_lower_duplicates(judged, hits)
-    else:
-        keep = ~wrong
-    return average_precision(judged.scores[keep], labels[keep], hits[keep], objects)
+    labels[mended] = judged.object_labels[judged.targets[mended]]
+    hits = mended | (judged.kinds == _RIGHT)
+    return average_precision(judged.scores[keep], labels[keep], hits[keep], objects, classes)
 
 
-def _lower_duplicates(judged: Judged, hits: np.ndarray) -> np.ndarray:
-    """(n,) bool: detections that are right, but on an object that another one has with a higher score."""
-    order = np.flatnonzero(hits)
-    order = order[np.argsort(-judged.scores[order], kind='stable')]
-    _, first = np.unique(judged.targets[order], return_index=True)
-    lower = hits.copy()
-    lower[order[first]] = False
-    return lower
+def _mendable(judged: Judged) -> np.ndarray:
+    """(n,) bool: detections that would be right with another class or box.
+
+    It is the best one of those on an object, if no right detection has it. The paper drops the lower-scoring one of two
+    on an object; its code, tidecv, drops the wrong one, whatever the scores, where the other was right from the
+    start, and lets an object be won only once by wrong classes and boxes together. So do we.
+    """
+    free = ~np.isin(judged.targets, judged.targets[judged.kinds == _RIGHT])
+    candidates = np.flatnonzero(np.isin(judged.kinds, ('Cls', 'Loc')) & free)
+    candidates = candidates[np.argsort(-judged.scores[candidates], kind='stable')]
+    _, first = np.unique(judged.targets[candidates], return_index=True)
+    mendable = np.zeros(len(judged.kinds), bool)
+    mendable[candidates[first]] = True
+    return mendable
 
 
 def count_errors(judged: Judged) -> dict[str, int]:
