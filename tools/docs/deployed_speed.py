@@ -2,8 +2,8 @@
 
 Detectors of shipped configs with random weights are deployed; model and program run in turns in this process on the
 same image, and the least seconds of all cores together are compared: what else the machine does lengthens waiting, and
-little else. What is known is kept in docs/deploy_measured.json, so that a few may be measured at a time. ONNX needs the packages of
-`pip install .[deploy]`.
+little else. What is known is kept in docs/deploy_measured.json, so that a few may be measured at a time. ONNX needs the
+packages of `pip install .[deploy]`.
 """
 
 import argparse
