@@ -11,6 +11,7 @@ from mmdetlike.apis import Detector
 from mmdetlike.errors import CheckpointError, ConfigError
 from mmdetlike.export import deploy, read_manifest
 from mmdetlike.export.artifact import read_artifact
+from mmdetlike.models.optimize import optimize_model
 from tests.export.helpers import CLASSES, IMAGES, PIPELINE, assert_equal_results, choosy, deployed
 from tests.models.families import build
 from tests.utils import python
@@ -242,3 +243,15 @@ def test_a_wrong_range_of_sizes_is_refused(tmp_path, smallest, message):
 def test_a_manifest_of_the_time_before_ranges_is_read(changed):
     artifact = read_artifact(changed(format=1, smallest_size=None, size_divisor=None))
     assert artifact.manifest.sizes.smallest == artifact.manifest.sizes.largest == (64, 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('optimize', ['fp32', 'bf16'])
+def test_an_optimized_detector_is_deployed_as_it_is(tmp_path, optimize):
+    if optimize == 'bf16' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip('bf16 needs a CPU with AVX-512')
+    model = optimize_model(choosy('retinanet'), optimize)
+    deploy(model, tmp_path, 'torch', (64, 64), PIPELINE)
+    program = torch.export.load(tmp_path / 'program.pt2')
+    assert not [node for node in program.graph.nodes if 'batch_norm' in str(node.target)]
+    assert max(assert_equal_results(program.module(), model)) > 0

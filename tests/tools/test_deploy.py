@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import re
 
 import numpy as np
 import pytest
 
 from mmdetlike.apis import Detector, DetInferencer
 from mmdetlike.apis.deployed import size_of_images
+from mmdetlike.cli.deploy import parse_args, smallest_size
 from mmdetlike.cli.predict import main as predict
 from mmdetlike.errors import ConfigError
 from mmdetlike.export import read_manifest
@@ -95,3 +97,37 @@ def test_a_wrong_size_is_refused(tool, artifact, tmp_path):
     with pytest.raises(ConfigError, match='the size 100 x 64'):
         tool.main([*map(str, command), '--out', str(tmp_path / 'out')])
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--dynamic', '64'], r'--dynamic takes two numbers, .* or none; got \[64\]'),
+        (['--to', 'onnx', '--optimize', 'bf16'], '--optimize bf16 does not go with --to onnx'),
+    ],
+)
+def test_wrong_options_are_refused(capsys, options, message):
+    with pytest.raises(SystemExit):
+        parse_args(['config.py', 'model.pth', '--to', 'torch', '--out', 'out', *options])
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_the_smallest_size_is_what_dynamic_says(detector):
+    preprocessor = detector.data_preprocessor
+    assert preprocessor.pad_size_divisor == 32
+    assert smallest_size(None, preprocessor, (320, 320)) is None
+    assert smallest_size([], preprocessor, (320, 320)) == (256, 256)
+    assert smallest_size([64, 96], preprocessor, (320, 320)) == (64, 96)
+    for sides, size in (([], (256, 256)), ([], (320, 224)), ([96, 64], (96, 64))):
+        with pytest.raises(ConfigError, match=r'--dynamic: the largest size is .*; give a larger --size'):
+            smallest_size(sides, preprocessor, size)
+
+
+@pytest.mark.slow
+def test_a_program_of_many_sizes_finds_exactly_what_the_detector_finds(tool, artifact, detector, tmp_path):
+    """Pictures of several sizes, padded as the detector pads them."""
+    command = [artifact.parent / 'tiny.py', artifact.parent / 'tiny.pth', '--to', 'torch', '--size', 192, 192]
+    tool.main([*map(str, command), '--dynamic', '64', '64', '--out', str(tmp_path / 'out')])
+    pictures = [picture(0), picture(1)[:, :64], picture(2)[:32]]
+    got = Detector.load(tmp_path / 'out', show_progress=False)(pictures)
+    assert_equal(got['predictions'], DetInferencer(detector, show_progress=False)(pictures)['predictions'])

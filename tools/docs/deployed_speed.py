@@ -1,9 +1,9 @@
 """Measure how large deployed programs are and how fast they run against their models, and write it to docs/deploy.md.
 
 Detectors of shipped configs with random weights are deployed; model and program run in turns in this process on the
-same image, on the CPU, and the least of their times are compared: what else the machine does lengthens the others. What
-is known is kept in docs/deploy_measured.json, so that a few may be measured at a time. ONNX needs the packages of
-`pip install .[deploy]`.
+same image, and the least seconds of all cores together are compared: what else the machine does lengthens waiting, and
+little else. What is known is kept in docs/deploy_measured.json, so that a few may be measured at a time. ONNX needs the
+packages of `pip install .[deploy]`.
 """
 
 import argparse
@@ -36,7 +36,7 @@ CONFIGS = (
 
 
 def measure(config: str, kind: str) -> dict[str, float]:
-    """Size in MB of a program, least seconds for an image, and those of the model."""
+    """Size in MB of a program, least seconds of cores for an image, and those of the model."""
     model = init_detector(config, device='cpu')
     image = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
@@ -48,13 +48,13 @@ def measure(config: str, kind: str) -> dict[str, float]:
 
 
 def in_turns(functions: dict[str, Callable], image: torch.Tensor) -> dict[str, float]:
-    """The least seconds of each function for an image, which run one after the other, `TURNS` times."""
+    """The least seconds of cores of each function for an image, which run one after the other, `TURNS` times."""
     seconds = {name: [] for name in functions}
     for _ in range(TURNS):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = time.process_time()
             function(image)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
     return {name: min(values) for name, values in seconds.items()}
 
 
