@@ -35,7 +35,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def detector_settings(args: argparse.Namespace) -> dict:
     """Arguments of ``load_inferencer``, but for the device, once it is clear that the files are there.
 
-    ``model`` is None where a checkpoint alone was given, which holds its config.
+    ``model`` is None where a checkpoint alone was given, which holds its config. Paths are absolute, since they may be
+    read by processes that run in another folder.
 
     Raises:
         ConfigError: There is no such config.
@@ -49,7 +50,20 @@ def detector_settings(args: argparse.Namespace) -> dict:
         model = find_config(model)
     if weights is not None:
         check_is_file(weights)
-    return dict(model=model, weights=weights, optimize=args.optimize, trust_checkpoint=args.trust_checkpoint)
+    return dict(
+        model=_absolute(model),
+        weights=_absolute(weights),
+        optimize=args.optimize,
+        trust_checkpoint=args.trust_checkpoint,
+    )
+
+
+def _absolute(path: str | Path | None) -> str | None:
+    """The absolute path of a file or folder; a name or an address as it is."""
+    if path is None:
+        return None
+    local = Path(path).expanduser()
+    return str(local.absolute()) if local.exists() else str(path)
 
 
 def add_scored_data(parser: argparse.ArgumentParser) -> None:

@@ -71,21 +71,13 @@ def _job(args: argparse.Namespace, detector: dict):
     gpus = torch.cuda.device_count()
     workers = args.workers or max(1, gpus)
     return Job(
-        model=_absolute(detector['model']),
-        weights=_absolute(detector['weights']),
-        optimize=args.optimize,
-        trust_checkpoint=args.trust_checkpoint,
+        **detector,
         batch_size=args.batch_size,
         score_thr=args.score_thr,
         workers=workers,
         threads=args.threads or max(1, (os.cpu_count() or 1) // workers),
         gpus=min(1, gpus) if args.gpus_per_worker is None else args.gpus_per_worker,
     )
-
-
-def _absolute(path: str | None) -> str | None:
-    """A file or folder by a path that holds in any folder, for workers may run elsewhere; an address as it is."""
-    return str(Path(path).absolute()) if path is not None and Path(path).exists() else path
 
 
 def _digest(path: str | None) -> str | None:

@@ -3,6 +3,7 @@
 Examples:
     mmdetlike serve deployed/
     mmdetlike serve CONFIG.py --weights CHECKPOINT.pth --port 9000
+    mmdetlike serve deployed/ --ray auto --workers 4
 """
 
 import argparse
@@ -12,7 +13,7 @@ from mmdetlike.cli.arguments import add_detector, add_device, check_positive, de
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import make_parser
 
-PACKAGES = ('litserve', 'multipart')
+LITSERVE = {'litserve': 'litserve', 'multipart': 'python-multipart'}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -30,18 +31,30 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--max-requests', type=int, default=500, help='requests that wait at a time')
     parser.add_argument('--max-seconds', type=float, default=60, help='seconds for which a request may wait')
     parser.add_argument('--allow-url', action='store_true', help='fetch pictures from URLs that requests name')
+    parser.add_argument(
+        '--ray',
+        nargs='?',
+        const='',
+        metavar='ADDRESS',
+        help="serve by Ray Serve, on this machine or on the cluster at ADDRESS, 'auto' for that of this machine",
+    )
+    parser.add_argument('--workers', type=int, default=1, help='with --ray, detectors at a time')
+    parser.add_argument('--gpus-per-worker', type=float, default=0, help='with --ray, GPUs of each (default: the CPU)')
     args = parser.parse_args(argv)
-    check_positive(parser, args, ['batch_size', 'max_size', 'max_pixels', 'max_requests', 'max_seconds'])
+    check_positive(parser, args, ['batch_size', 'max_size', 'max_pixels', 'max_requests', 'max_seconds', 'workers'])
+    if args.ray is None and (args.workers != 1 or args.gpus_per_worker):
+        parser.error('--workers and --gpus-per-worker are for --ray')
     return args
 
 
 def main(argv: list[str] | None = None) -> None:
     """Serve until interrupted."""
     args = parse_args(argv)
-    if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-        raise ConfigError(f'serving needs {" and ".join(missing)}, not installed here: pip install mmdetlike[serve]')
+    if args.ray is None:
+        _check_packages()
+    else:
+        _check_ray()
     from mmdetlike.apis.loading import load_inferencer
-    from mmdetlike.serving.detection import DetectionAPI, build_server
     from mmdetlike.serving.limits import Limits
 
     # loaded here too, so that what is wrong with it is said at once and by one process
@@ -49,9 +62,39 @@ def main(argv: list[str] | None = None) -> None:
     detector = load_inferencer(**source)
     classes = [str(name) for name in detector.model.dataset_meta['classes']]
     del detector
-    api = DetectionAPI(source, args.score_thr, args.batch_size, args.wait)
     limits = Limits(args.max_size, args.max_pixels, args.max_requests, args.max_seconds)
+    serve = _by_litserve if args.ray is None else _by_ray
+    serve(args, source, dict(limits=limits, classes=classes, allow_url=args.allow_url))
+
+
+def _check_packages() -> None:
+    if missing := [package for module, package in LITSERVE.items() if importlib.util.find_spec(module) is None]:
+        raise ConfigError(f'serving needs {" and ".join(missing)}, not installed here: pip install mmdetlike[serve]')
+
+
+def _check_ray() -> None:
+    try:
+        import multipart  # noqa: F401
+        import ray.serve  # noqa: F401
+    except ImportError as error:  # also where Ray is installed without what its server needs
+        raise ConfigError(f'serving on Ray needs ray[serve]: pip install mmdetlike[ray] ({error})') from error
+
+
+def _by_litserve(args: argparse.Namespace, source: dict, gate: dict) -> None:
+    from mmdetlike.serving.detection import DetectionAPI, build_server
+
+    api = DetectionAPI(source, args.score_thr, args.batch_size, args.wait)
     print(f'serving at http://{args.host}:{args.port}/', flush=True)
-    build_server(api, classes, limits, args.allow_url).run(
+    build_server(api, **gate).run(
         host=args.host, port=args.port, generate_client_file=False, num_api_servers=1, log_level='warning'
     )
+
+
+def _by_ray(args: argparse.Namespace, source: dict, gate: dict) -> None:
+    import torch
+
+    from mmdetlike.serving.on_ray import Placement, serve_on_ray
+
+    threads = max(1, torch.get_num_threads() // args.workers)
+    placement = Placement(args.ray, args.workers, args.gpus_per_worker, threads)
+    serve_on_ray((source, args.score_thr), args.batch_size, args.wait, gate, args.host, args.port, placement)

@@ -1,8 +1,8 @@
 """A server with a detector behind it."""
 
 import concurrent.futures
-import importlib.util
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -16,13 +16,11 @@ import pytest
 
 from mmdetlike.apis import Detector
 from tests.apis.helpers import picture
+from tests.browser import open_page
 from tests.export.helpers import deployed_for_pictures
 from tests.utils import ROOT
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec('litserve') is None, reason='pip install .[serve]'),
-]
+pytestmark = pytest.mark.slow
 
 
 def ask(address: str, body: bytes | None = None, kind: str = 'image/png'):
@@ -40,16 +38,21 @@ def artifact(tmp_path_factory):
     return deployed_for_pictures(tmp_path_factory.mktemp('serve') / 'retinanet')
 
 
-@pytest.fixture(scope='module')
-def address(artifact):
+SERVERS = {'litserve': [], 'ray': ['--ray']}
+
+
+@pytest.fixture(scope='module', params=SERVERS)
+def address(artifact, request):
+    pytest.importorskip('litserve' if request.param == 'litserve' else 'ray.serve')
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     command = [sys.executable, ROOT / 'tools/serve.py', artifact, '--port', port, '--score-thr', 0]
+    command += SERVERS[request.param]
     process = subprocess.Popen([*map(str, command)], cwd=ROOT, start_new_session=True)
     url = f'http://127.0.0.1:{port}'
     try:
-        for _ in range(240):
+        for _ in range(600):
             time.sleep(0.5)
             try:
                 if ask(f'{url}/health')[0] == 200:
@@ -58,8 +61,8 @@ def address(artifact):
                 assert process.poll() is None
         yield url
     finally:
-        process.terminate()
-        process.wait(30)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
 
 
 def png(seed: int) -> bytes:
@@ -92,5 +95,34 @@ def test_what_is_refused_is_told_and_the_server_lives_on(address):
     assert ask(f'{address}/predict', b'x')[0] == 415
     assert ask(f'{address}/predict', b'{}', 'application/json')[0] == 400
     assert json.loads(ask(f'{address}/classes')[1]) == dict(classes=['circle', 'square', 'star'])
-    assert ask(f'{address}/health')[0] == 200
+    status, content = ask(f'{address}/predict', cv2.imencode('.png', picture(0, 96, 96))[1].tobytes())
+    assert status == 422
+    assert 'takes 64 x 64 at most' in json.loads(content)['error']
+    assert ask(f'{address}/nothing', b'x')[0] == 404
+    assert ask(f'{address}/health') == (200, b'ok')
     assert ask(f'{address}/predict', png(1))[0] == 200
+
+
+def test_the_page_shows_a_picture_with_its_boxes(address, tmp_path):
+    (tmp_path / 'picture.png').write_bytes(png(3))
+    (tmp_path / 'broken.png').write_bytes(png(3)[:100])
+    answer = json.loads(ask(f'{address}/predict', png(3))[1])
+    with open_page() as (page, errors):
+        page.goto(address)
+        page.set_input_files('#file', tmp_path / 'picture.png')
+        page.wait_for_function('document.getElementById("message").textContent.endsWith("objects")')
+        texts = page.locator('#objects li').all_inner_texts()
+        assert texts == [f'{found["category"]} {found["score"]:.2f}' for found in answer['objects']]
+        assert page.evaluate('[canvas.width, canvas.height]') == [64, 64]
+        # the frame of the best object is drawn over the picture, in the color of its class
+        x, y, _, height = answer['objects'][-1]['bbox']
+        pixels = 'canvas.getContext("2d").getImageData(0, 0, 64, 64).data'
+        drawn = np.array(page.evaluate(f'Array.from({pixels})')).reshape(64, 64, 4)[..., :3]
+        shown = picture(3, 64, 64)[..., ::-1]
+        changed = np.argwhere((drawn != shown).any(-1))
+        middle = int(y + height / 2)
+        assert len(changed) and any(row == middle and abs(column - x) <= 2 for row, column in changed.tolist())
+        assert errors == []
+        page.set_input_files('#file', tmp_path / 'broken.png')
+        page.wait_for_function('document.getElementById("message").textContent.includes("the picture")')
+        page.screenshot(path=tmp_path / 'page.png')
