@@ -17,13 +17,14 @@ def load_inferencer(
     trust_checkpoint: bool = False,
     palette: str | list = 'none',
     show_progress: bool = False,
+    color_mode: str | None = None,
 ) -> DetInferencer | Detector:
     """What detects objects in pictures.
 
     Args:
         model: Folder of an artifact (``tools/deploy.py``), config, or checkpoint that holds its config.
         weights, device, optimize, trust_checkpoint: As of ``DetInferencer``; an artifact has all of them settled.
-        palette, show_progress: As of ``DetInferencer``.
+        palette, show_progress, color_mode: As of ``DetInferencer``.
 
     Raises:
         ConfigError: An artifact is to have other weights, another device or another optimization than it was made with.
@@ -32,7 +33,7 @@ def load_inferencer(
 
     if model is not None and (Path(model).expanduser() / NAME).is_file():
         _refuse_settings(model, weights=weights, device=device, optimize=optimize)
-        return Detector.load(model, palette, show_progress)
+        return Detector.load(model, palette, show_progress, color_mode)
     if is_checkpoint_alone(model, weights):
         model, weights = None, model
     return DetInferencer(
@@ -41,6 +42,7 @@ def load_inferencer(
         device,
         palette=palette,
         show_progress=show_progress,
+        color_mode=color_mode,
         optimize=optimize,
         trust_checkpoint=trust_checkpoint,
     )

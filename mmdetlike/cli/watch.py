@@ -7,7 +7,7 @@ Examples:
 
 import argparse
 
-from mmdetlike.cli.predict import model_and_weights
+from mmdetlike.cli.arguments import add_detector, add_device, check_positive, detector_settings
 from mmdetlike.utils.command import make_parser, user_path
 
 MODES = ('image', 'segmentation', 'image_bw')
@@ -17,9 +17,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     parser.add_argument('source', help='number of a camera, file of a video, or address of a stream')
-    parser.add_argument('model', help='config file, name of a shipped config, or a checkpoint that holds its config')
-    parser.add_argument('--weights', help='checkpoint file or URL')
-    parser.add_argument('--device', help="'cpu', 'cuda:0', ... (default: the first GPU, or the CPU)")
+    add_detector(parser)
+    add_device(parser)
     parser.add_argument('--pred-score-thr', type=float, default=0.3, help='draw predictions that score this or more')
     parser.add_argument(
         '--color-mode', choices=MODES, default='image', help='a color an object, which it keeps (default), or a class'
@@ -27,22 +26,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--max-frames', type=int, help='end after so many frames')
     parser.add_argument('--out-dir', type=user_path, help='folder for the video with what was found')
     parser.add_argument('--no-window', action='store_true', help='open no window')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='as of `mmdetlike predict`')
     args = parser.parse_args(argv)
-    if args.max_frames is not None and args.max_frames < 1:
-        parser.error(f'--max-frames must be positive, got {args.max_frames}')
+    check_positive(parser, args, ['max_frames'])
     return args
 
 
 def main(argv: list[str] | None = None) -> None:
     """Watch."""
     args = parse_args(argv)
-    model, weights = model_and_weights(args)
-    from mmdetlike.apis import DetInferencer
+    settings = detector_settings(args)
+    from mmdetlike.apis.loading import load_inferencer
 
-    inferencer = DetInferencer(
-        model, weights, args.device, trust_checkpoint=args.trust_checkpoint, color_mode=args.color_mode
-    )
+    inferencer = load_inferencer(**settings, device=args.device, color_mode=args.color_mode)
     frames = inferencer.watch(
         args.source,
         pred_score_thr=args.pred_score_thr,
