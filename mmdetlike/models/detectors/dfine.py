@@ -6,12 +6,16 @@ from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import DFINEDecoder
 from mmdetlike.registry import MODELS
 
-from .rt_detr import RTDETR, NeckAsEncoder
+from .deformable_detr import DINO
+from .rt_detr import DecoderOnNeck, NeckAsEncoder
 
 
 @MODELS.register_module()
-class DFINE(RTDETR):
-    """RT-DETR with ``DFINEHybridEncoder`` as neck, ``DFINEDecoder`` and ``DFINEHead``; arguments of ``RTDETR``."""
+class DFINE(DecoderOnNeck, DINO):
+    """RT-DETR with ``DFINEHybridEncoder`` as neck, ``DFINEDecoder`` and ``DFINEHead``.
+
+    Its arguments are those of ``DecoderOnNeck``.
+    """
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """A decoder whose edges are the distributions that the head is made for."""
@@ -19,7 +23,7 @@ class DFINE(RTDETR):
         self.encoder = NeckAsEncoder(self.decoder.embed_dims)
 
     def build_queries(self) -> None:
-        """As of ``RTDETR``; maps that have the width of queries already are not projected."""
+        """As of ``DecoderOnNeck``; maps that have the width of queries already are not projected."""
         super().build_queries()
         if self.neck_channels in (None, self.embed_dims):
             self.input_proj = nn.Identity()

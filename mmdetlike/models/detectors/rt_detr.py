@@ -30,9 +30,8 @@ class NeckAsEncoder(nn.Module):
         return pyramid.feats
 
 
-@MODELS.register_module()
-class RTDETR(DINO):
-    """A backbone, ``HybridEncoder`` as neck, and a decoder whose queries start from the neck's best pixels.
+class DecoderOnNeck:
+    """What turns ``DINO`` into a detector without encoder: its queries start from the best pixels of the neck.
 
     Args:
         decoder: Arguments of ``RTDETRDecoder``.
@@ -87,6 +86,14 @@ class RTDETR(DINO):
     def query_content(self, pixels: Tensor) -> Tensor:
         """The pixels that were proposed; what the decoder learns of them doesn't change them."""
         return pixels.detach()
+
+
+@MODELS.register_module()
+class RTDETR(DecoderOnNeck, DINO):
+    """A backbone, ``HybridEncoder`` as neck, and a decoder whose queries start from the neck's best pixels.
+
+    Its arguments are those of ``DecoderOnNeck``.
+    """
 
 
 def no_positions(mask: Tensor | None, input: Tensor) -> Tensor:
