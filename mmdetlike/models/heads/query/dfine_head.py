@@ -6,25 +6,29 @@ import torch
 from mmengine.model import constant_init
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers.transformer import MLP, EdgeOffsets, RefinedBoxes, mlp
+from mmdetlike.models.losses import VarifocalLoss
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh
 from mmdetlike.utils.dist import mean_over_ranks
 
 from .common import QueryContext, QueryOutputs, QueryTargets, denoising_targets, query_targets
-from .rt_detr_head import RTDETRHead
+from .deformable_detr_head import DINOHead
+from .rt_detr_head import varifocal_class_loss
 
 # (class logits, boxes, distributions of the boxes' edges, if they come from any)
 Predictions = tuple[Tensor, Tensor, RefinedBoxes | None]
 # channels between the two layers of a quality branch
 QUALITY_CHANNELS = 64
+VARIFOCAL = dict(type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0)
 DISTRIBUTION_FOCAL = dict(type='DistributionFocalLoss', loss_weight=0.15)
 DISTILLATION = dict(type='DecoupledDistillationFocalLoss', T=5.0, loss_weight=1.5)
 
 
 @MODELS.register_module()
-class DFINEHead(RTDETRHead):
+class DFINEHead(DINOHead):
     """A head whose box networks change the distributions of edges, the certainty of which is added to the scores.
 
     Where layers match different queries with an object, each learns the boxes of all these pairs (GO-LSD of the paper).
@@ -33,9 +37,13 @@ class DFINEHead(RTDETRHead):
         num_classes: Classes without background.
         num_bins, up, reg_scale: As of ``EdgeOffsets``.
         top_bins: The largest probabilities of an edge that tell how certain it is, beside their mean.
+        loss_cls: A ``VarifocalLoss``.
         loss_edges: Loss of logits (n, N + 1) and of where the edges should be among the bins (n,): FGL of the paper.
         loss_distill: Loss by which the last layer teaches the others: DDF of the paper.
         kwargs: Other arguments of ``DeformableDETRHead``.
+
+    Raises:
+        ConfigError: ``loss_cls`` is another loss.
     """
 
     def __init__(
@@ -45,13 +53,16 @@ class DFINEHead(RTDETRHead):
         up: float = 0.5,
         reg_scale: float = 4.0,
         top_bins: int = 4,
+        loss_cls: dict = VARIFOCAL,
         loss_edges: dict = DISTRIBUTION_FOCAL,
         loss_distill: dict = DISTILLATION,
         **kwargs,
     ) -> None:
         # before ``super``, which makes the layers
         self.num_bins, self.top_bins = num_bins, top_bins
-        super().__init__(num_classes, **kwargs)
+        super().__init__(num_classes, loss_cls=loss_cls, **kwargs)
+        if not isinstance(self.loss_cls, VarifocalLoss):
+            raise ConfigError(f'loss_cls of DFINEHead must be a VarifocalLoss, got {type(self.loss_cls).__name__}')
         self.offsets = EdgeOffsets(num_bins, up, reg_scale)
         self.loss_edges = MODELS.build(loss_edges)
         self.loss_distill = MODELS.build(loss_distill)
@@ -83,6 +94,17 @@ class DFINEHead(RTDETRHead):
         """Of each query the largest probabilities and their mean, edge by edge: (B, Q, 4, N + 1) -> (B, Q, 4 * k)."""
         top = logits.softmax(-1).topk(self.top_bins, dim=-1).values
         return torch.cat([top, top.mean(-1, keepdim=True)], dim=-1).flatten(2)
+
+    def class_loss(
+        self,
+        cls_score: Tensor,
+        pos_bboxes: Tensor,
+        targets: QueryTargets,
+        context: QueryContext,
+        avg_factor: float,
+    ) -> Tensor:
+        """See ``QueryHead``; the overlap of a positive's box with its object is what its score should be."""
+        return varifocal_class_loss(self.loss_cls, cls_score, pos_bboxes, targets, avg_factor)
 
     def loss(self, outs: QueryOutputs) -> dict[str, Tensor]:
         """Loss terms of all layers, see ``QueryHead``.

@@ -1,8 +1,10 @@
 """The losses of D-FINE against plain formulations; tests/tools/test_huggingface_dfine.py holds its predictions."""
 
+import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.query import DFINEHead, QueryContext
 from mmdetlike.models.heads.query.common import query_targets
 from mmdetlike.models.layers.transformer import RefinedBoxes
@@ -122,3 +124,8 @@ def test_distillation_teaches_the_student_alone_and_survives_nothing_matched():
     value.backward()
     assert value > 0 and bool(pred.grad.any()) and target.grad is None
     assert loss(pred[:0], target[:0], torch.ones(0), torch.zeros(0).bool()) == 0
+
+
+def test_another_class_loss_is_refused():
+    with pytest.raises(ConfigError, match='loss_cls of DFINEHead must be a VarifocalLoss, got FocalLoss'):
+        DFINEHead(2, embed_dims=8, loss_cls=dict(type='FocalLoss', use_sigmoid=True))
