@@ -5,6 +5,7 @@ import inspect
 import json
 import lzma
 import re
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tests.compat.described import described, differences
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'tests/data/openmmlab2'
+LVIS = ROOT / 'tests/data/evaluation/lvis.json'
 PAGE = ROOT / 'docs/migrate_from_2x.md'
 # settings that 3.x has decided anew, and of which configs; the translation keeps what the config of 2.x says
 DECIDED_ANEW = {
@@ -61,13 +63,26 @@ def build_parts(config: dict) -> None:
     _build_pipeline(config.get('tta_pipeline', []))
     evaluators = config['val_evaluator']
     for metric in evaluators if isinstance(evaluators, list) else [evaluators]:
-        METRICS.build({key: value for key, value in metric.items() if key not in ('ann_file', 'seg_prefix')})
+        METRICS.build(_without_files(metric))
     for hook in [*config['default_hooks'].values(), *config.get('custom_hooks', [])]:
         HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
     for schedule in config['param_scheduler']:
         settings = {key: value for key, value in schedule.items() if key != 'convert_to_iter_based'}
         PARAM_SCHEDULERS.build(settings, default_args=dict(optimizer=optimizer))
+
+
+def _without_files(metric: dict) -> dict:
+    """A metric without files, which are not here; that of LVIS reads its file at once, so it gets another one."""
+    kept = {key: value for key, value in metric.items() if key not in ('ann_file', 'seg_prefix')}
+    return dict(kept, ann_file=_lvis_file()) if metric['type'] == 'LVISMetric' else kept
+
+
+@functools.cache
+def _lvis_file() -> str:
+    path = Path(tempfile.mkdtemp(), 'lvis.json')
+    path.write_text(json.dumps(json.loads(LVIS.read_text())['truth']))
+    return str(path)
 
 
 def _check_dataset(dataset: dict) -> None:
