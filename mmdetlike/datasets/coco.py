@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import ConfigError
 from ..registry import DATASETS
 from ..structures.mask import read_segmentation
 from ..utils.colors import distinct_colors
@@ -18,6 +19,33 @@ from .class_names import COCO
 from .coco_file import CocoFile, ObjectColumns
 from .errors import DataError, ImageError, SkipReport
 from .picture_size import picture_size
+
+# what an instance has by itself
+OWN_KEYS = (
+    'bbox',
+    'bbox_label',
+    'ignore_flag',
+    'mask',
+    'keypoints',
+    'point_coords',
+    'point_labels',
+    'instance_id',
+    'area',
+)
+
+
+def check_extra_keys(keys: Sequence[str]) -> tuple[str, ...]:
+    """``keys`` as a tuple.
+
+    Raises:
+        ConfigError: They are no sequence of names, or an instance has one by itself.
+    """
+    if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
+        raise ConfigError(f'extra_annotation_keys={keys!r} should be a list of keys')
+    taken = [key for key in keys if key in OWN_KEYS]
+    if taken:
+        raise ConfigError(f'extra_annotation_keys has {taken[0]!r}, which instances have already')
+    return tuple(keys)
 
 
 @DATASETS.register_module()
@@ -40,6 +68,7 @@ class CocoDataset(BaseDetDataset):
         metainfo: ``dict(classes=(...), palette=[...])`` for other classes than COCO's.
         data_prefix: ``dict(img='folder/', seg='folder/')``.
         filter_cfg: ``dict(filter_empty_gt=True, min_size=32)``: images to leave out of training.
+        extra_annotation_keys: Keys of annotations that ``instances`` get as they are in the file.
 
     The other arguments are those of ``BaseDetDataset``.
 
@@ -50,6 +79,10 @@ class CocoDataset(BaseDetDataset):
 
     file_type = CocoFile
     METAINFO = {'classes': COCO, 'palette': distinct_colors(len(COCO))}
+
+    def __init__(self, *args, extra_annotation_keys: Sequence[str] = (), **kwargs) -> None:
+        self.extra_annotation_keys = check_extra_keys(extra_annotation_keys)
+        super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Data infos of all images of the file, in its order."""
@@ -114,7 +147,7 @@ class CocoDataset(BaseDetDataset):
 
     def add_instances(self, infos: list[dict], file: CocoFile) -> None:
         """Append the objects of ``file`` to the ``instances`` of their images, which are in the file's order."""
-        objects = file.objects(self.report)
+        objects = file.objects(self.report, self.extra_annotation_keys)
         for row, box in self.usable_objects(infos, file, objects):
             info = infos[objects.images[row]]
             category = file.categories[objects.categories[row]]['id']
@@ -124,8 +157,8 @@ class CocoDataset(BaseDetDataset):
                 instance['mask'] = mask
             if objects.keypoints[row] is not None:
                 instance['keypoints'] = objects.keypoints[row]
-            if objects.points[row] is not None:
-                instance.update(objects.points[row])
+            instance.update(objects.points[row] or {})
+            instance.update(objects.extras[row] or {})
             if objects.instance_ids[row] is not None:
                 instance['instance_id'] = objects.instance_ids[row]
             if not np.isnan(objects.areas[row]):

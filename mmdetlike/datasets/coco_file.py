@@ -130,6 +130,7 @@ class ObjectColumns:
         keypoints: Flat x, y, visibility of each; None for none.
         points: ``point_coords`` and ``point_labels`` of each: x, y of points that lie in the object (1) or outside (0);
             None for none.
+        extras: What else is kept of each, as the file has it; None for nothing.
         instance_ids: What names the same object in all frames of a video; None for none.
     """
 
@@ -143,6 +144,7 @@ class ObjectColumns:
     segmentations: list = field(default_factory=list)
     keypoints: list = field(default_factory=list)
     points: list = field(default_factory=list)
+    extras: list = field(default_factory=list)
     instance_ids: list = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -161,6 +163,7 @@ class ObjectColumns:
         self.keypoints.append(record.get('keypoints'))
         coords = record.get('point_coords')
         self.points.append(None if coords is None else dict(point_coords=coords, point_labels=record['point_labels']))
+        self.extras.append(record.get('extras'))
         self.instance_ids.append(record.get('instance_id'))
 
     def to_arrays(self) -> 'ObjectColumns':
@@ -265,9 +268,20 @@ class CocoFile:
         ids = {category['name']: category['id'] for category in categories}
         return {ids[category]: label for category, label in matched.items()}
 
-    def objects(self, report: SkipReport) -> ObjectColumns:
-        """The objects of the annotations; ``report`` counts those that have no image, category or box."""
-        return self.columns((self.object_table.read(row, self.path) for row in self.annotations or ()), report)
+    def objects(self, report: SkipReport, extra_keys: Sequence[str] = ()) -> ObjectColumns:
+        """The objects of the annotations; ``report`` counts those that have no image, category or box.
+
+        Args:
+            report: What is left out.
+            extra_keys: Keys of annotations that are kept as they are.
+        """
+        return self.columns((self._read_object(row, extra_keys) for row in self.annotations or ()), report)
+
+    def _read_object(self, row: object, extra_keys: Sequence[str]) -> dict:
+        record = self.object_table.read(row, self.path)
+        if extra_keys:
+            record['extras'] = {key: row[key] for key in extra_keys if key in row}
+        return record
 
     def columns(self, rows: Iterable[dict], report: SkipReport) -> ObjectColumns:
         """The objects that checked records describe; ``report`` counts those that have no image, category or box."""

@@ -504,3 +504,24 @@ def test_images_of_one_id_cannot_be_tested_together(make, tmp_path):
         ConcatDataset(sets).check_image_ids()
     ConcatDataset([sets[0], make(content([image(5)]), test_mode=True)]).check_image_ids()
     ConcatDataset([make(content([image(1)])), make(content([image(1)]))]).check_image_ids()
+
+
+def test_other_keys_of_annotations_are_kept(tmp_path):
+    annotation = dict(id=1, image_id=1, category_id=1, bbox=[1, 2, 9, 9], iscrowd=0, pose={'yaw': [0.5]}, note='n')
+    content = dict(
+        images=[dict(id=1, file_name='a.jpg', width=60, height=50)],
+        categories=[dict(id=1, name='x')],
+        annotations=[annotation, dict(id=2, image_id=1, category_id=1, bbox=[1, 2, 9, 9], iscrowd=0)],
+    )
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+
+    def build(keys):
+        settings = dict(metainfo=dict(classes=('x',)), pipeline=[], extra_annotation_keys=keys)
+        return CocoDataset(ann_file=str(tmp_path / 'a.json'), **settings)
+
+    first, second = build(['pose']).get_data_info(0)['instances']
+    assert first['pose'] == {'yaw': [0.5]} and 'note' not in first and 'pose' not in second
+    with pytest.raises(ConfigError, match="extra_annotation_keys has 'bbox', which instances have already"):
+        build(['bbox'])
+    with pytest.raises(ConfigError, match="extra_annotation_keys='pose' should be a list of keys"):
+        build('pose')
