@@ -16,10 +16,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
     parser.add_argument(
         '--mode',
-        choices=('original', 'transformed', 'pipeline'),
+        choices=('original', 'transformed', 'concat', 'pipeline'),
         default='transformed',
-        help='what is on disk, what the pipeline makes of it (default), or the picture after each transform of it; '
-        'mixing transforms of dataset wrappers are applied in "transformed" only',
+        help='what is on disk, what the pipeline makes of it (default), both side by side, or the picture after each '
+        'transform of it; mixing transforms of dataset wrappers are applied in "transformed" and "concat" only',
     )
     parser.add_argument('--number', type=int, help='draw this many samples; by default all')
     add_options(parser)

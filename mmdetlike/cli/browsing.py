@@ -139,14 +139,21 @@ def _browse(dataset: Any, index: int, mode: str, output: Output) -> bool:
     if mode == 'transformed':
         _draw(list(_views(dataset[index])), index, output)
         return True
-    stages = list(_stages(*_source(dataset, index), only_loading=mode == 'original'))
+    stages = list(_stages(*_source(dataset, index), only_loading=mode in ('original', 'concat')))
     if stages[-1] is None:
         return False
-    if mode == 'original':
+    if mode == 'concat':
+        before, after = stages[-1], list(_views(dataset[index]))
+        output.stages(index, [*_called('original', before), *_called('transformed', after)])
+    elif mode == 'original':
         _draw(stages[-1], index, output)
     else:
         output.stages(index, list(itertools.chain.from_iterable(stages)))
     return True
+
+
+def _called(name: str, views: list[View]) -> list[View]:
+    return [(name, path, picture) for _, path, picture in views]
 
 
 def as_loaded(dataset: Any, index: int) -> Picture:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mmdetlike.registry import DATASETS
+
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / 'docs').glob('*.md'))
+PAGES = sorted((ROOT / 'docs').glob('**/*.md'))
 LINK = re.compile(r'\]\((?!https?:)([^)#\s]+)(?:#[\w-]+)?\)')
 # lines of code and measurements are written when they are measured, not with every commit
 MEASURED = re.compile(r'<!-- generated: families .*?<!-- end -->', re.DOTALL)
@@ -147,6 +149,24 @@ def test_links_lead_somewhere(page):
 def test_every_page_is_in_the_navigation():
     nav = (ROOT / 'mkdocs.yml').read_text()
     assert [page.name for page in PAGES if page.name not in nav] == []
+
+
+WRAPPERS = {'ClassBalancedDataset', 'ConcatDataset', 'MultiImageMixDataset', 'RepeatDataset', 'BaseDetDataset'}
+
+
+def test_every_format_has_a_page_with_its_folder_tree():
+    DATASETS.import_from_location()
+    ours = {name for name, cls in DATASETS.module_dict.items() if cls.__module__.startswith('mmdetlike.datasets')}
+    pages = [page.read_text() for page in sorted((ROOT / 'docs/datasets').glob('*.md'))]
+    readers, bases = [], []
+    for text in pages:
+        types, _, configs = text.split('\n\n')[1].partition('Base configs')
+        readers += re.findall(r'`(\w+)`', types)
+        bases += re.findall(r'`([\w.]+)`', configs)
+    assert set(readers) == ours - WRAPPERS - {'LVISDataset'}  # another name of LVISV1Dataset
+    assert all((ROOT / f'configs/_base_/datasets/{base}.py').is_file() for base in bases)
+    without_folder = ('RegisteredDataset', 'UnlabeledDataset')
+    assert all('data/' in text for text in pages if not any(name in text for name in without_folder))
 
 
 def test_times_are_added_to_what_a_file_holds(tmp_path, monkeypatch):

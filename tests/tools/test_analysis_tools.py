@@ -69,7 +69,9 @@ def test_print_config_tells_what_a_type_takes(capsys):
         main([])
 
 
-@pytest.mark.parametrize('mode, size', [('original', (160, 128)), ('transformed', (320, 256)), ('pipeline', None)])
+@pytest.mark.parametrize(
+    'mode, size', [('original', (160, 128)), ('transformed', (320, 256)), ('concat', None), ('pipeline', None)]
+)
 def test_browse_dataset(config, tmp_path, capsys, mode, size):
     main = load('analysis_tools/browse_dataset.py').main
     out = tmp_path / mode

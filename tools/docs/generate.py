@@ -143,6 +143,17 @@ def _cell_summary(name: str) -> str:
     return code_facts.summary(name).replace('|', '\\|').replace('``', '`')
 
 
+def datasets(arguments: str) -> str:
+    """What each page of docs/datasets is about: its heading, and types and base configs that its first line names."""
+    rows = []
+    for page in sorted((DOCS / 'datasets').glob('*.md')):
+        title, first = page.read_text().split('\n\n', 2)[:2]
+        readers, _, bases = first.partition('Base configs:')
+        cells = [', '.join(f'`{name}`' for name in re.findall(r'`(.*?)`', text)) for text in (readers, bases)]
+        rows.append([f'[{title.removeprefix("# ")}](datasets/{page.name})', *cells])
+    return table(['your data', '`type`', '`configs/_base_/datasets/`'], rows)
+
+
 def published(arguments: str) -> str:
     """The scores of the published weights whose configs are shipped."""
     return table(['model', '`configs/`', 'scores, %'], zoo.published_rows())
@@ -165,6 +176,7 @@ KINDS = dict(
     types=types,
     families=families,
     gallery=gallery,
+    datasets=datasets,
     published=published,
 )
 
@@ -176,7 +188,7 @@ def filled(page: str) -> str:
 
 def contents() -> dict[Path, str]:
     """Every file that is generated, wholly or in part, with what it should hold."""
-    pages = {path: filled(path.read_text()) for path in sorted(DOCS.glob('*.md'))}
+    pages = {path: filled(path.read_text()) for path in sorted(DOCS.glob('**/*.md'))}
     return {**pages, **{DOCS / 'images' / file: diagrams.draw(file) for file in diagrams.DIAGRAMS}}
 
 
