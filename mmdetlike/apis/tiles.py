@@ -17,6 +17,8 @@ from mmdetlike.structures import DetDataSample
 WINDOWED = ('.tif', '.tiff')
 # the whole picture is read in no more pixels than this along its longer side: detectors see it smaller still
 WHOLE_SIDE = 4096
+# of decoded blocks of a file: enough for the row of blocks that neighboring tiles share
+CACHED_BYTES = 128_000_000
 
 
 class TiffFile:
@@ -45,7 +47,9 @@ class TiffFile:
         rows = (window.top, window.bottom)
         columns = (window.left, window.right)
         try:
-            pixels = self.dataset.read([3, 2, 1], window=(rows, columns), out_shape=(3, *size))
+            # by default GDAL keeps what it has decoded in up to a twentieth of the machine's memory
+            with rasterio.Env(GDAL_CACHEMAX=CACHED_BYTES):
+                pixels = self.dataset.read([3, 2, 1], window=(rows, columns), out_shape=(3, *size))
         except rasterio.errors.RasterioError as error:
             raise ImageError(str(self.path), f'rows {rows} cannot be read: {error}') from error
         return np.ascontiguousarray(pixels.transpose(1, 2, 0))

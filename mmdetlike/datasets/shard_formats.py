@@ -18,6 +18,8 @@ from .errors import DataError, ImageError
 ANNOTATION_SUFFIX = '.json'
 # Of Parquet, a group of rows is what can be read at once: small ones, since samples are read in any order.
 ROWS_AT_ONCE = 8
+# pictures are compressed already; checksums tell of each wrong bit
+PARQUET_SETTINGS = dict(row_group_size=ROWS_AT_ONCE, compression='none', use_dictionary=False, write_page_checksum=True)
 _KNOWN_SHARDS = 64  # whose tables of members a process keeps
 _OPEN_SHARDS = 8  # Parquet files that a process keeps open, mapped to memory
 
@@ -74,8 +76,7 @@ def write_parquet(samples: Sequence[RawSample], first: int, file: IO[bytes]) -> 
             'annotations': pa.array([sample.annotations.decode() for sample in samples], pa.string()),
         }
     )
-    # pictures are compressed already
-    pa.parquet.write_table(table, file, row_group_size=ROWS_AT_ONCE, compression='none', use_dictionary=False)
+    pa.parquet.write_table(table, file, **PARQUET_SETTINGS)
 
 
 def read_annotations(kind: str, path: str, row: int) -> bytes:
@@ -170,7 +171,7 @@ def _pyarrow():
 def _parquet_file(path: str):
     pa = _pyarrow()
     try:
-        return pa.parquet.ParquetFile(path, memory_map=True)
+        return pa.parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True)
     except (OSError, ValueError) as error:
         raise DataError(f'{path}: not a Parquet file ({error}).') from error
 
@@ -185,8 +186,11 @@ def _parquet_cell(path: str, column: str, row: int):
     for group in range(file.num_row_groups):
         count = file.metadata.row_group(group).num_rows
         if row < start + count:
-            # threads of Arrow do not survive the fork that makes worker processes
-            values = file.read_row_group(group, [column], use_threads=False).column(0)
+            try:
+                # threads of Arrow do not survive the fork that makes worker processes
+                values = file.read_row_group(group, [column], use_threads=False).column(0)
+            except (OSError, ValueError) as error:
+                raise ImageError(path, f'column {column} of row {row} is damaged ({error})') from error
             return values[row - start].as_py()
         start += count
     raise DataError(f'{path}: it has {start} samples, sample {row} is asked for: write it again.')

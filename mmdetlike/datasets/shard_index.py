@@ -81,6 +81,8 @@ def parse_index(content: bytes, source: str) -> ShardIndex:
 
 def _entry(fields: dict) -> ShardEntry:
     entry = ShardEntry(**fields)
+    if type(entry.bytes) is not int or type(entry.samples) is not int:
+        raise TypeError(f'shard {entry}')
     if posixpath.basename(entry.name) != entry.name or min(entry.bytes, entry.samples) < 0:
         raise ValueError(f'shard {entry}')
     return entry

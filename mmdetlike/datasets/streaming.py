@@ -177,7 +177,7 @@ class StreamingDetDataset(BaseDetDataset):
     def _instance(self, instance: dict) -> dict:
         if not np.isfinite(instance['bbox']).all() or len(instance['bbox']) != 4 or instance['bbox_label'] < 0:
             raise ValueError(f'instance {shortened(instance)}')
-        return {**instance, 'bbox_label': self._labels[instance['bbox_label']]}
+        return {'ignore_flag': 0, **instance, 'bbox_label': self._labels[instance['bbox_label']]}
 
 
 class WindowedOrder(Sequence):

@@ -7,6 +7,7 @@ import pytest
 from mmdetlike.apis import DetInferencer
 from mmdetlike.apis.tiles import open_windows
 from tests.apis.helpers import picture, tiny_detector
+from tests.utils import python
 
 
 @pytest.fixture(scope='module')
@@ -44,3 +45,34 @@ def test_a_tiff_file_is_read_by_windows(inferencer, tmp_path):
     (got,) = inferencer(str(path), batch_size=4)['predictions']
     (expected,) = inferencer(image, batch_size=4)['predictions']
     assert got == expected
+
+
+PEAK = """
+import resource
+from mmdetlike.apis.tiles import open_windows
+from mmdetlike.engine.tiling import Tiling
+
+source = open_windows({path!r})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for window in Tiling(1000, 0.2).windows(*source.shape):
+    source.read(window)
+print(source.shape, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_windows_of_a_picture_of_200_megapixels_need_little_memory(tmp_path):
+    """Decoded, it has 600 MB; GDAL's own cache would keep all of them on a machine with memory to spare."""
+    rasterio = pytest.importorskip('rasterio')
+    path = tmp_path / 'large.tif'
+    row = np.arange(20_000) // 78 % 256
+    block = np.broadcast_to(row.astype(np.uint8), (3, 1000, 20_000))
+    layout = dict(tiled=True, blockxsize=512, blockysize=512, compress='lzw', photometric='RGB')
+    with rasterio.open(path, 'w', 'GTiff', 20_000, 10_000, 3, dtype='uint8', **layout) as file:
+        for top in range(0, 10_000, 1000):
+            file.write(block, window=((top, top + 1000), (0, 20_000)))
+    done = python('-c', PEAK.format(path=str(path)))
+    assert done.returncode == 0, done.stderr
+    shape, megabytes = done.stdout.rsplit(' ', 1)
+    assert shape == '(10000, 20000)'
+    assert float(megabytes) < 250

@@ -1,5 +1,6 @@
 """Samples from shards equal those of the files that the shards were made of; what is wrong is told."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,13 +11,17 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmdetlike.cli import make_shapes, write_shards
 from mmdetlike.datasets import CocoDataset, DataError, RepeatDataset, ShapesDataset, ShardSampler, StreamingDetDataset
+from mmdetlike.datasets.shard_index import parse_index
 from mmdetlike.datasets.streaming import WindowedOrder
 from mmdetlike.errors import ConfigError
 
 CLASSES = ShapesDataset.METAINFO['classes']
+KEYS = st.sampled_from(['version', 'format', 'classes', 'shards', 'name', 'bytes', 'samples'])
 PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -246,6 +251,14 @@ def test_a_missing_shard_is_named(copy):
         ('{"version": 2}', 'its version is 2, this release reads version 1'),
         ('{"version": 1, "format": "zip", "classes": [], "shards": []}', "the format 'zip' is unknown"),
         ('{"version": 1, "format": "tar", "classes": [], "shards": [3]}', 'expected a format, a list of classes'),
+        (
+            '{"version": 1, "format": "tar", "classes": [], "shards": [{"name": "a", "bytes": 1, "samples": 1.5}]}',
+            'expected a format, a list of classes',
+        ),
+        (
+            '{"version": 1, "format": "tar", "classes": [], "shards": [{"name": "../a", "bytes": 1, "samples": 1}]}',
+            'expected a format, a list of classes',
+        ),
     ],
 )
 def test_a_damaged_index_is_named(copy, content, sentence):
@@ -261,6 +274,24 @@ def test_a_damaged_picture_is_replaced_in_training(copy, tmp_path):
     dataset = StreamingDetDataset(str(copy), pipeline=PIPELINE)
     assert dataset[0]['data_samples'].img_id != 0
     assert list(dataset.broken_images) == [f'{copy}/000000.png']
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x) | st.dictionaries(KEYS, x)))
+def test_whatever_an_index_holds_is_read_or_refused(content):
+    with contextlib.suppress(DataError):
+        parse_index(json.dumps(content).encode(), 'index.json')
+
+
+def test_a_damaged_page_of_parquet_is_told_from_a_whole_one(shapes, tmp_path):
+    shutil.copytree(shapes / 'parquet', tmp_path / 'copy')
+    path = tmp_path / 'copy' / '000000.parquet'
+    content = path.read_bytes()
+    start = content.index(b'\x89PNG')
+    path.write_bytes(content[: start + 60] + bytes(9) + content[start + 69 :])
+    dataset = StreamingDetDataset(str(tmp_path / 'copy'), pipeline=PIPELINE)
+    assert dataset[0]['data_samples'].img_id >= 5, 'the pictures of a group of rows share its checksum'
+    assert 'column image of row 0 is damaged' in next(iter(dataset.broken_images.values()))
 
 
 def test_foreign_annotations_are_named(copy):
