@@ -111,6 +111,25 @@ def test_losses_of_edges_are_those_of_transformers(outputs):
         assert float(terms['distill']) == pytest.approx(recorded['losses'][f'loss_ddf_aux_{i}'], rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ('published', 'ours'),
+    [
+        ('model.decoder.layers.2.fc1.weight', 'decoder.layers.2.ffn.layers.0.0.weight'),
+        ('model.decoder.layers.2.self_attn.out_proj.bias', 'decoder.layers.2.self_attn.attn.out_proj.bias'),
+        ('model.encoder.encoder.0.layers.0.fc2.bias', 'neck.encoders.0.layers.0.ffn.layers.1.bias'),
+        ('model.decoder.bbox_embed.1.layers.2.weight', 'bbox_head.reg_branches.1.4.weight'),
+    ],
+)
+def test_older_names(tool, published, ours):  # noqa: F811
+    assert tool.rename(published, tool.D_FINE, 3) == ours
+
+
+def test_settings_that_no_shape_tells_are_said(tool):  # noqa: F811
+    note = tool.settings_note(dict(model_type='d_fine', up=0.5, reg_scale=8.0))
+    assert 'bbox_head=dict(up=0.5, reg_scale=8.0)' in note
+    assert tool.settings_note(dict(model_type='rt_detr')) is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', recorder.D_FINE)
 def test_recordings_are_what_transformers_computes_today(name):

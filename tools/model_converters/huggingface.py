@@ -314,6 +314,14 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict]:
     raise CheckpointError(f'{folder} has neither model.safetensors nor pytorch_model.bin')
 
 
+def settings_note(config: dict) -> str | None:
+    """What our config must say for the weights to mean the same, where no shape of a parameter would tell."""
+    if config.get('model_type') != 'd_fine':
+        return None
+    edges = f'up={config.get("up", 0.5)}, reg_scale={config.get("reg_scale", 4.0)}'
+    return f'The edges of these weights need bbox_head=dict({edges}), as dfine_x has them or the other dfine configs.'
+
+
 def convert(source: Path, target: Path) -> None:
     """Read the folder ``source``, write the checkpoint ``target``."""
     state, config = read_folder(source)
@@ -321,6 +329,9 @@ def convert(source: Path, target: Path) -> None:
     classes = [names[index] for index in sorted(names)]
     checkpoint = dict(state_dict=convert_state(state, config), meta=dict(dataset_meta=dict(classes=classes)))
     torch.save(checkpoint, target)
+    note = settings_note(config)
+    if note:
+        print(note)
 
 
 def main() -> None:
