@@ -19,7 +19,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     parser.add_argument('inputs', help='picture, video, folder, glob pattern (in quotes) or http(s) URL')
-    parser.add_argument('model', help='config file, name of a shipped config, or a checkpoint that holds its config')
+    parser.add_argument(
+        'model',
+        help='config file, name of a shipped config, detectron2://NAME, torchvision://NAME, or a checkpoint that holds '
+        'its config',
+    )
     parser.add_argument('--weights', help='checkpoint file or URL')
     parser.add_argument(
         '--out-dir', type=user_path, default='outputs', help='folder for pictures and predictions (default: outputs)'
