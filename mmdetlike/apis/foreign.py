@@ -49,12 +49,13 @@ class ForeignDetector:
         return dict(state_dict=self.convert(weights, model))
 
 
-def foreign_detector(config: object, pretrained: bool = False) -> ForeignDetector | None:
+def foreign_detector(config: object, pretrained: bool = False, runs: bool = False) -> ForeignDetector | None:
     """The detector that another toolbox's config describes; None for configs of ours.
 
     Args:
         config: ``torchvision://NAME``, ``detectron2://NAME`` of the model zoo, or a YAML file of Detectron2.
         pretrained: Its published weights are what it will be given.
+        runs: It is to be trained or tested: settings of that which are left out are told.
 
     Raises:
         ConfigError: A setting has no counterpart here.
@@ -67,14 +68,14 @@ def foreign_detector(config: object, pretrained: bool = False) -> ForeignDetecto
             arguments.setdefault('weights', torchvision.PUBLISHED)
         return ForeignDetector(Config(torchvision.whole_config(name, **arguments)), torchvision.convert_state_dict)
     if detectron2.is_zoo_name(config):
-        return _of_detectron2(detectron2.zoo_config(config))
+        return _of_detectron2(detectron2.zoo_config(config), runs)
     if detectron2.is_detectron2_config(config):
-        return _of_detectron2(detectron2.read_config(config))
+        return _of_detectron2(detectron2.read_config(config), runs)
     return None
 
 
-def _of_detectron2(cfg: dict) -> ForeignDetector:
-    return ForeignDetector(Config(detectron2.whole_config(cfg)), detectron2.convert_state_dict)
+def _of_detectron2(cfg: dict, runs: bool) -> ForeignDetector:
+    return ForeignDetector(Config(detectron2.whole_config(cfg, warn=runs)), detectron2.convert_state_dict)
 
 
 @functools.cache
@@ -89,7 +90,7 @@ def translated_config(config: str | Path) -> Path | None:
     Raises:
         ConfigError: A setting has no counterpart here.
     """
-    foreign = foreign_detector(config)
+    foreign = foreign_detector(config, runs=True)
     if foreign is None:
         return None
     # what follows the question mark are arguments of torchvision's function

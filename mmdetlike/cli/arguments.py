@@ -14,7 +14,9 @@ from mmdetlike.utils.options import add_options
 def add_detector(parser: argparse.ArgumentParser) -> None:
     """Declare which detector a command uses; ``detector_settings`` reads it."""
     parser.add_argument(
-        'model', help='config file, name of a shipped config, checkpoint that holds its config, or folder of deploy.py'
+        'model',
+        help='config file, name of a shipped config, detectron2://NAME, torchvision://NAME, checkpoint that holds its '
+        'config, or folder of deploy.py',
     )
     parser.add_argument('--weights', help='checkpoint file or URL')
     parser.add_argument(

@@ -15,7 +15,7 @@ OF_TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_schedule
 def parse_args(argv=None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('config', help='config file, name of a shipped config, detectron2://NAME or torchvision://NAME')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--out', help='write all predictions to this .pkl file, even if scores cannot be computed')
     parser.add_argument('--show', action='store_true', help='show each prediction in a window')

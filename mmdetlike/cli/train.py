@@ -12,7 +12,7 @@ from mmdetlike.utils.command import add_run_options, prepare_environment, quick_
 def parse_args(argv=None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('config', help='config file, name of a shipped config, detectron2://NAME or torchvision://NAME')
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: bfloat16 on CPUs that have it, float16 on CUDA'
     )

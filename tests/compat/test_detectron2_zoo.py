@@ -124,6 +124,15 @@ def test_unknown_names_are_refused(name, message):
         foreign_detector(name)
 
 
+def test_settings_of_training_are_told_to_who_trains():
+    name = 'detectron2://COCO-Detection/retinanet_R_50_FPN_1x.yaml'
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert foreign_detector(name).config.model.type == 'RetinaNet'
+    with pytest.warns(UserWarning, match='not translated from the config of Detectron2: MODEL.WEIGHTS'):
+        config_file(name)
+
+
 @pytest.mark.filterwarnings('ignore:not translated')
 def test_a_command_line_takes_the_name():
     path = config_file('detectron2://COCO-Detection/retinanet_R_50_FPN_1x.yaml')

@@ -43,7 +43,7 @@ def _value_at(cfg: Mapping, key: str):
     return cfg
 
 
-def whole_config(cfg: Mapping) -> dict:
+def whole_config(cfg: Mapping, warn: bool = True) -> dict:
     """Translate model, pipelines and schedule.
 
     Data stays where configs of ours have it: that of COCO below ``data/coco``, to be changed where it lies elsewhere. A
@@ -51,12 +51,13 @@ def whole_config(cfg: Mapping) -> dict:
 
     Args:
         cfg: The config as plain data with all keys.
+        warn: Give that warning, which is of no interest to who only predicts.
 
     Raises:
         ConfigError: A setting has no counterpart here.
     """
     solver = cfg['SOLVER']
-    left_out = untranslated_settings(cfg)
+    left_out = untranslated_settings(cfg) if warn else []
     if left_out:
         warnings.warn(f'not translated from the config of Detectron2: {"; ".join(left_out)}', stacklevel=2)
     return dict(
