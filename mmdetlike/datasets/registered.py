@@ -195,6 +195,8 @@ def _foreign_object(item: dict, info: dict, where: str) -> dict:
         instance['mask'] = mask
     if item.get('keypoints') is not None:
         instance['keypoints'] = item['keypoints']
+    if item.get('point_coords') is not None:
+        instance.update(point_coords=item['point_coords'], point_labels=item.get('point_labels', ()))
     return instance
 
 

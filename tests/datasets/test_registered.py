@@ -46,12 +46,14 @@ def test_records_of_detectron2_are_read(named):
     polygon = [[10.0, 10, 30, 10, 30, 15]]
     objects = [
         {**BOX, 'segmentation': polygon, 'keypoints': [12.5, 12.5, 2], 'iscrowd': 1},
+        {**BOX, 'point_coords': [[12, 13]], 'point_labels': [1]},
         dict(bbox=(5, 3, 4, 2, 90), bbox_mode=4, category_id=0),
     ]
     dataset = named(lambda: [{**RECORD, 'annotations': objects, 'sem_seg_file_name': 'a.png'}])
     info = dataset.get_data_info(0)
     assert (info['img_path'], info['img_id'], info['seg_map_path']) == ('a.jpg', 'a', 'a.png')
-    first, second = info['instances']
+    first, pointed, second = info['instances']
+    assert pointed['point_coords'] == [[12, 13]] and pointed['point_labels'] == [1]
     assert first['bbox'] == [10, 10, 30, 15] and first['bbox_label'] == 1 and first['ignore_flag'] == 1
     assert first['mask'] == polygon and first['keypoints'] == [12.5, 12.5, 2]
     assert second['bbox'] == pytest.approx([5, 3, 4, 2, -math.pi / 2])

@@ -52,7 +52,7 @@ def semantic_maps(samples: SampleList) -> Tensor:
     """(B, H, W) the classes of the samples' pixels.
 
     Raises:
-        ValueError: A sample has no ``gt_sem_seg``.
+        ValueError: A sample has no ``gt_sem_seg``, or theirs differ in size.
     """
     for sample in samples:
         if sample.get('gt_sem_seg') is None:
@@ -60,4 +60,10 @@ def semantic_maps(samples: SampleList) -> Tensor:
                 f'a semantic head needs gt_sem_seg; {sample.get("img_path")} has none (load it with '
                 'LoadAnnotations(with_seg=True) or LoadPanopticAnnotations)'
             )
+    sizes = sorted({tuple(sample.gt_sem_seg.sem_seg.shape[-2:]) for sample in samples})
+    if len(sizes) > 1:
+        raise ValueError(
+            f'gt_sem_seg of the images of a batch has sizes (height, width) {sizes[0]} and {sizes[-1]}: set '
+            'data_preprocessor=dict(pad_seg=True, seg_pad_value=255), which pads label maps as it pads images'
+        )
     return torch.cat([sample.gt_sem_seg.sem_seg.long() for sample in samples])

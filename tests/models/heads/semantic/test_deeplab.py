@@ -67,6 +67,12 @@ def test_a_class_without_logits_is_named():
         head.loss(maps(), [sample])
 
 
+def test_label_maps_that_are_not_padded_are_told():
+    head = DeepLabV3PlusHead(5, in_channels=(4, 8), decoder=DECODER)
+    with pytest.raises(ValueError, match=r'sizes \(height, width\) \(32, 64\) and \(64, 64\): set .*pad_seg=True'):
+        head.loss(maps(), [make_sample(1), make_sample(1, shape=(32, 64))])
+
+
 # -- the hardest pixels ----------------------------------------------------------------------------------------------
 
 
