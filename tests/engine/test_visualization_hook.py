@@ -37,6 +37,12 @@ def test_the_input_is_drawn_where_the_file_cannot_be(tmp_path, content):
     assert original_image(sample_of('gone.png', (3, 4)), torch.zeros(5, 3, 4)).shape == (3, 4, 3)
 
 
+def test_an_input_of_16_bits_is_drawn_from_its_darkest_to_its_brightest_value():
+    values = torch.tensor([[[0, 30000], [45000, 60000]]]).to(torch.uint16)
+    picture = original_image(sample_of('gone.png', (2, 2)), values)
+    assert picture[..., 0].tolist() == [[0, 127], [191, 255]]
+
+
 def test_a_picture_that_the_pipeline_turned(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((6, 8, 3), 9, np.uint8))
     assert original_image(sample_of(tmp_path / 'a.png', (8, 6)), torch.zeros(3, 8, 6)).shape == (8, 6, 3)
