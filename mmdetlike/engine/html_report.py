@@ -56,15 +56,21 @@ def write_report(work_dir: str | Path, out: str | Path | None = None) -> Path:
         DataError: The scalars are damaged.
     """
     folder = Path(work_dir)
+    scalars = newest_scalars(folder)
+    out = folder / NAME if out is None else Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page(folder, scalars), encoding='utf-8')
+    return out
+
+
+def newest_scalars(folder: Path) -> Path:
+    """The ``scalars.json`` of the newest training in a work folder; errors are those of `write_report`."""
     if not folder.is_dir():
         raise FileNotFoundError(f'{folder} is no folder: expected the work folder of a training')
     runs = sorted(folder.glob('*/vis_data/scalars.json'), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise ConfigError(f'{folder} is no work folder of a training: expected it to contain */vis_data/scalars.json')
-    out = folder / NAME if out is None else Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(folder, runs[-1]), encoding='utf-8')
-    return out
+    return runs[-1]
 
 
 def page(folder: Path, scalars: Path) -> str:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmdetlike.cli import report
 from mmdetlike.datasets import ShapesDataset
 from mmdetlike.engine.validation_record import ValidationRecord, boxes_of_sample, extremes
 from mmdetlike.engine.validation_report import write_data_statistics, write_validation
@@ -150,3 +151,17 @@ def test_the_report_can_be_left_out(tmp_path):
     train(tiny_config(tmp_path, 'retinanet', custom_hooks=[dict(type='ReportHook', html=False)]))
     assert not (tmp_path / 'report.html').exists()
     assert not list(tmp_path.glob('*/report'))
+
+
+def test_the_report_of_a_stopped_training_takes_predictions(tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet', custom_hooks=[dict(type='ReportHook', html=False)])
+    cfg.model.test_cfg.score_thr = 0.0
+    cfg.test_evaluator = [cfg.val_evaluator, dict(type='DumpDetResults', out_file_path=str(tmp_path / 'found.pkl'))]
+    runner, _ = train(cfg)
+    runner.test()
+    report.main([str(tmp_path), '--results', str(tmp_path / 'found.pkl')])
+    text = (tmp_path / 'report.html').read_text()
+    for title in ('Precision and recall', 'Confusion matrix', 'Worst images', 'Best images', 'Data'):
+        assert f'<h2>{title}</h2>' in text
+    with pytest.raises(FileNotFoundError, match=r'gone\.pkl does not exist'):
+        report.main([str(tmp_path), '--results', str(tmp_path / 'gone.pkl')])
