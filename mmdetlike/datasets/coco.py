@@ -4,7 +4,8 @@ arXiv:1405.0312)."""
 import os
 import os.path as osp
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -152,7 +153,7 @@ class CocoDataset(BaseDetDataset):
             info = infos[objects.images[row]]
             category = file.categories[objects.categories[row]]['id']
             instance = {'ignore_flag': int(objects.ignored[row]), 'bbox': box, 'bbox_label': self.cat2label[category]}
-            mask = self._mask(objects.segmentations[row], info, file.object_name(objects, row))
+            mask = self._mask(objects.segmentations[row], info, partial(file.object_name, objects, row))
             if mask is not None:
                 instance['mask'] = mask
             if objects.keypoints[row] is not None:
@@ -173,14 +174,14 @@ class CocoDataset(BaseDetDataset):
         rows, boxes = file.usable(objects, self.cat2label, sizes, self.report)
         return list(zip(rows.tolist(), boxes.tolist()))
 
-    def _mask(self, segmentation: object, info: dict, name: str) -> list | dict | None:
+    def _mask(self, segmentation: object, info: dict, name: Callable[[], str]) -> list | dict | None:
         """The mask of an object, as polygons or RLE; None if it has none. The report counts what cannot be read."""
         mask, problem = read_segmentation(segmentation, info['height'], info['width'])
         if problem:
             verdict = 'without its mask' if mask is None else 'with part of its mask'
-            self.report.correct(f'{verdict}: {problem}', f'{name} segmentation {shortened(segmentation)}')
+            self.report.correct(f'{verdict}: {problem}', f'{name()} segmentation {shortened(segmentation)}')
         elif mask is None and self.loads_masks:
-            self.report.correct('without a mask, hence ignored', name)
+            self.report.correct('without a mask, hence ignored', name())
         return mask
 
     def _images_by_category(self, infos: list[dict]) -> dict[int | str, list]:

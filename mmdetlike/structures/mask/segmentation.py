@@ -139,14 +139,21 @@ def _flat(polygon: object) -> list:
     numbers = polygon.tolist() if isinstance(polygon, np.ndarray) else list(polygon)
     if numbers and _is_list(numbers[0]):
         numbers = _joined(numbers)
-    # Files have millions of numbers: the types are compared as a set, as asking for Real is slow.
-    if not set(map(type, numbers)) <= {int, float} and not all(isinstance(number, Real) for number in numbers):
+    if not _are_numbers(polygon, numbers):
         raise ValueError('coordinates that are not numbers')
     if len(numbers) % 2:
         raise ValueError('polygons with an odd number of coordinates')
     if numbers and not _usable(numbers):
         raise ValueError('coordinates that are not finite or far away')
     return numbers
+
+
+def _are_numbers(polygon: Sequence, numbers: list) -> bool:
+    # Files have millions of numbers: an array tells their type at once, and of a list the types are compared as a set,
+    # as asking for Real is slow.
+    if isinstance(polygon, np.ndarray) and polygon.dtype.kind in 'if':
+        return True
+    return set(map(type, numbers)) <= {int, float} or all(isinstance(number, Real) for number in numbers)
 
 
 def _joined(points: list) -> list:
