@@ -25,7 +25,9 @@ def test_agrees_with_recording(path):
     assert {name for name, _, _ in results} >= {'input', 'predict'}
     missed = {name: why for name, ok, why in results if not ok}
     if recording.get('rotated') and list(missed) == ['grad']:
-        # by 0.7 %, where 0.5 % are allowed: it hangs on proposals a thousandth of a pixel high; the losses agree
+        # by 0.7 %, where 0.5 % are allowed. Half of the proposals are less than a pixel high, some a thousandth of one:
+        # the losses agree, that of boxes to seven digits, so the positives are the same and a few negatives are not.
+        # It is not the shift that keeps levels apart there: boxes shifted in float32 leave the same 300 proposals
         assert float(missed['grad'].split()[2]) < 0.01
         return
     assert missed == {}
