@@ -15,7 +15,7 @@ from mmdetlike.utils.config import load_config
 FOLDER = Path(__file__).parents[2] / 'configs' / 'quickstart'
 STEPS, WARM_UP = 200, 30
 # how many times smaller the mean loss of the last 20 steps is than that of the first 5, at least: some four fifths of
-# what was measured
+# what was measured; of quickstarts that aren't here it has to fall at all
 FACTORS = {
     'atss_r18_fpn_shapes': 1.4,
     'cascade-rcnn_r18_fpn_shapes': 1.6,
@@ -23,6 +23,7 @@ FACTORS = {
     'centripetalnet_hourglass_shapes': 2.3,
     'condinst_r18_fpn_shapes': 1.9,
     'cornernet_hourglass_shapes': 1.9,
+    'deeplabv3plus_r18_shapes': 1.1,
     'deformable-detr_r18_shapes': 2.9,
     'detr_r18_shapes': 1.5,
     'dino_r18_shapes': 1.9,
@@ -34,7 +35,9 @@ FACTORS = {
     'mask2former_r18_shapes': 2.1,
     'maskformer_r18_shapes': 2.5,
     'panoptic-fpn_r18_fpn_shapes': 2.1,
+    'panoptic-deeplab_r18_shapes': 2.5,
     'point-rend_r18_fpn_shapes': 1.6,
+    'point-sup_r18_fpn_shapes': 1.2,
     'retinanet_r18_fpn_shapes': 2.2,
     'rtmdet-ins_tiny_shapes': 2.1,
     'rtmdet_tiny_shapes': 1.5,
@@ -85,4 +88,4 @@ def test_the_loss_falls(name):
     losses = train(load_config(FOLDER / f'{name}.py'), STEPS)
     first, last = sum(losses[:5]) / 5, sum(losses[-20:]) / 20
     print(f'{name}: {first:.3f} -> {last:.3f}, a factor of {first / last:.2f}')
-    assert first / last > FACTORS[name], losses[::10]
+    assert first / last > FACTORS.get(name, 1.0), losses[::10]
