@@ -27,20 +27,28 @@ class Detector(DetInferencer):
     """
 
     @classmethod
-    def load(cls, folder: str | Path, palette: str | list = 'none', show_progress: bool = True) -> 'Detector':
+    def load(
+        cls,
+        folder: str | Path,
+        palette: str | list = 'none',
+        show_progress: bool = True,
+        tile: int | None = None,
+        overlap: float = 0.2,
+        merge: str = 'nms',
+    ) -> 'Detector':
         """The detector in a folder of ``tools/deploy.py``; it runs on the CPU.
 
         Args:
             folder: With the program and its manifest.
-            palette: As of ``DetInferencer``.
-            show_progress: As of ``DetInferencer``.
+            palette, show_progress, tile, overlap, merge: As of ``DetInferencer``.
 
         Raises:
             FileNotFoundError: There is none.
             CheckpointError: The manifest is damaged or doesn't fit the program or this torch.
             ConfigError: A package that runs it isn't installed, or its pipeline can't be built.
         """
-        return cls(DeployedModel(read_artifact(folder)), palette=palette, show_progress=show_progress)
+        model = DeployedModel(read_artifact(folder))
+        return cls(model, palette=palette, show_progress=show_progress, tile=tile, overlap=overlap, merge=merge)
 
 
 class DeployedModel(nn.Module):

@@ -193,3 +193,20 @@ def test_a_detector_without_a_bound_gets_one(tmp_path):
     assert 'max_per_img' not in model.test_cfg
     assert manifest.limit == 300
     assert min(assert_equal_results(read_artifact(tmp_path).program.run, model)) > 0
+
+
+def test_large_pictures_are_looked_at_in_tiles(tmp_path):
+    model = choosy('retinanet')
+    model.bbox_head.test_cfg.score_thr = 0.0
+    shrink = dict(type='Resize', scale=(64, 64), keep_ratio=True)
+    deploy(model, tmp_path / 'program', 'torch', (64, 64), [PIPELINE[0], shrink, *PIPELINE[1:]])
+    image = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    detector = Detector.load(tmp_path / 'program', show_progress=False, tile=64, overlap=0.25)
+    (found,) = detector(image, batch_size=4)['predictions']
+    # an object within the first tile, and off the borders that others share, is that of the tile alone
+    (tile,) = Detector.load(tmp_path / 'program', show_progress=False)(image[:64, :64])['predictions']
+    best = next(box for box in tile['bboxes'] if max(box) < 60)
+    assert np.abs(np.array(found['bboxes']) - best).max(1).min() < 1e-3
+    assert np.array(found['bboxes'])[:, 2].max() > 64
+    with pytest.raises(ConfigError, match='tile must be an edge length'):
+        Detector.load(tmp_path / 'program', tile=3)
