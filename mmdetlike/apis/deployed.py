@@ -32,22 +32,25 @@ class Detector(DetInferencer):
         folder: str | Path,
         palette: str | list = 'none',
         show_progress: bool = True,
+        tile: int | None = None,
+        overlap: float = 0.2,
+        merge: str = 'nms',
         color_mode: str | None = None,
     ) -> 'Detector':
         """The detector in a folder of ``tools/deploy.py``; it runs on the CPU.
 
         Args:
             folder: With the program and its manifest.
-            palette, show_progress, color_mode: As of ``DetInferencer``.
+            palette, show_progress, tile, overlap, merge, color_mode: As of ``DetInferencer``.
 
         Raises:
             FileNotFoundError: There is none.
             CheckpointError: The manifest is damaged or doesn't fit the program or this torch.
             ConfigError: A package that runs it isn't installed, or its pipeline can't be built.
         """
-        return cls(
-            DeployedModel(read_artifact(folder)), palette=palette, show_progress=show_progress, color_mode=color_mode
-        )
+        model = DeployedModel(read_artifact(folder))
+        look = dict(palette=palette, show_progress=show_progress, color_mode=color_mode)
+        return cls(model, tile=tile, overlap=overlap, merge=merge, **look)
 
 
 class DeployedModel(nn.Module):

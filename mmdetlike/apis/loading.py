@@ -33,7 +33,7 @@ def load_inferencer(
 
     if model is not None and (Path(model).expanduser() / NAME).is_file():
         _refuse_settings(model, weights=weights, device=device, optimize=optimize)
-        return Detector.load(model, palette, show_progress, color_mode)
+        return Detector.load(model, palette, show_progress, color_mode=color_mode)
     if is_checkpoint_alone(model, weights):
         model, weights = None, model
     return DetInferencer(

@@ -255,3 +255,20 @@ def test_an_optimized_detector_is_deployed_as_it_is(tmp_path, optimize):
     program = torch.export.load(tmp_path / 'program.pt2')
     assert not [node for node in program.graph.nodes if 'batch_norm' in str(node.target)]
     assert max(assert_equal_results(program.module(), model)) > 0
+
+
+def test_large_pictures_are_looked_at_in_tiles(tmp_path):
+    model = choosy('retinanet')
+    model.bbox_head.test_cfg.score_thr = 0.0
+    shrink = dict(type='Resize', scale=(64, 64), keep_ratio=True)
+    deploy(model, tmp_path / 'program', 'torch', (64, 64), [PIPELINE[0], shrink, *PIPELINE[1:]])
+    image = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    detector = Detector.load(tmp_path / 'program', show_progress=False, tile=64, overlap=0.25)
+    (found,) = detector(image, batch_size=4)['predictions']
+    # an object within the first tile, and off the borders that others share, is that of the tile alone
+    (tile,) = Detector.load(tmp_path / 'program', show_progress=False)(image[:64, :64])['predictions']
+    best = next(box for box in tile['bboxes'] if max(box) < 60)
+    assert np.abs(np.array(found['bboxes']) - best).max(1).min() < 1e-3
+    assert np.array(found['bboxes'])[:, 2].max() > 64
+    with pytest.raises(ConfigError, match='tile must be an edge length'):
+        Detector.load(tmp_path / 'program', tile=3)
