@@ -128,7 +128,7 @@ def test_duplicates_and_crowds():
 
 
 # AP and gains that tidecv 1.0.1 gives for the second and third random case, in percent. Of the second its Loc is
-# 11.714: there a recall is one of the 101 thresholds but for the last bit, which counts otherwise there than for COCO.
+# 11.714, about one of the 101 recall thresholds off: probably a recall that equals one of them but for the last bit.
 TIDECV = {
     2: dict(AP=19.1477, Cls=5.2150, Both=0.9846, Dupe=1.2762, Bkg=7.4250, Miss=7.9810, FP=32.5850, FN=17.5628),
     3: dict(
