@@ -6,6 +6,7 @@ from mmdetlike.apis.deployed import Detector
 from mmdetlike.apis.inferencer import DetInferencer
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint_files import is_checkpoint_alone
+from mmdetlike.utils.memory import keep_freed_memory
 
 
 def load_inferencer(
@@ -19,7 +20,7 @@ def load_inferencer(
     show_progress: bool = False,
     color_mode: str | None = None,
 ) -> DetInferencer | Detector:
-    """What detects objects in pictures.
+    """What detects objects in pictures, in a process that does little else: it keeps the memory it once needed.
 
     Args:
         model: Folder of an artifact (``tools/deploy.py``), config, or checkpoint that holds its config.
@@ -31,6 +32,7 @@ def load_inferencer(
     """
     from mmdetlike.export.manifest import NAME
 
+    keep_freed_memory()
     if model is not None and (Path(model).expanduser() / NAME).is_file():
         _refuse_settings(model, weights=weights, device=device, optimize=optimize)
         return Detector.load(model, palette, show_progress, color_mode=color_mode)

@@ -138,7 +138,9 @@ def main(argv=None) -> None:
         from mmdetlike.engine import launch
         from mmdetlike.engine.stopping import stoppable
         from mmdetlike.utils.checkpoint import trust_checkpoints
+        from mmdetlike.utils.memory import keep_freed_memory
 
+    keep_freed_memory()  # images of a test are about of one size: the next needs what the last has freed
     with trust_checkpoints(args.trust_checkpoint):
         cfg = resolve(args)
         with stoppable(lambda: _saved_predictions(args.out)):
