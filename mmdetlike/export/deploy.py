@@ -96,12 +96,32 @@ def trace(model: nn.Module, sizes: Sizes, normalize: nn.Module | None = None) ->
     image = torch.zeros(1, 3, *example_size(sizes))
     shapes = (open_sides(sizes),) if sizes.are_open else None
     try:
-        return torch.export.export(detection, (image,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(detection, (image,), dynamic_shapes=shapes, strict=False)
     except (NotImplementedError, ValueError) as error:  # of detect, see BaseDetector
         raise ConfigError(f'{type(model).__name__} cannot be exported: {error}') from error
     except torch._dynamo.exc.UserError as error:  # something in the detector needs to know the size
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f'{type(model).__name__} cannot be exported for images of {sizes}: {reason}') from error
+    if sizes.are_open:
+        check_open(program, sizes, type(model).__name__)
+    return program
+
+
+def check_open(program: ExportedProgram, sizes: Sizes, name: str) -> None:
+    """Run a program with the smallest and the largest images: tracing may have bound it to a size without a word.
+
+    Raises:
+        ConfigError: It doesn't take them.
+    """
+    run = program.module()
+    for size in (sizes.smallest, sizes.largest):
+        try:
+            run(torch.zeros(1, 3, *size))
+        except AssertionError as error:  # a guard of the graph
+            raise ConfigError(
+                f'{name} cannot be exported for images of {sizes}: its graph takes none of {size[0]} x {size[1]}. '
+                'Deploy it for one size, without --dynamic'
+            ) from error
 
 
 def example_size(sizes: Sizes) -> tuple[int, int]:

@@ -198,6 +198,12 @@ def test_a_detector_without_a_bound_gets_one(tmp_path):
     assert min(assert_equal_results(read_artifact(tmp_path).program.run, model)) > 0
 
 
+def test_a_detector_whose_graph_is_bound_to_a_size_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r'PointRend cannot be exported for images of 64 x 64 to 128 x 128'):
+        deploy(choosy('point_rend'), tmp_path, 'torch', (128, 128), PIPELINE, smallest_size=(64, 64))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope='module')
 def open_artifact(tmp_path_factory):
     folder = tmp_path_factory.mktemp('export') / 'open'
