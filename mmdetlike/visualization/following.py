@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from mmdetlike.structures.bbox import geometry
 
@@ -37,6 +36,8 @@ class InstanceFollower:
         now = to_instances(instances)
         numbers = np.full(len(now), -1, dtype=np.int64)
         if self._last is not None and len(now) and len(self._last):
+            from scipy.optimize import linear_sum_assignment  # here, as it is slow to import and most draw no videos
+
             ious = np.where(now.labels[:, None] == self._last.labels, _overlaps(now, self._last), 0)
             ours, theirs = linear_sum_assignment(ious, maximize=True)
             same = ious[ours, theirs] >= self.iou_thr

@@ -39,8 +39,8 @@ class Detector:
 
 @pytest.fixture
 def served(monkeypatch):
-    monkeypatch.setattr(answers, 'load_inferencer', lambda *settings: Detector())
-    return Answers('model', None, 'cpu', 0.3)
+    monkeypatch.setattr(answers, 'load_inferencer', lambda **settings: Detector())
+    return Answers(dict(model='model'), 0.3)
 
 
 def test_objects_as_coco_writes_them(served):

@@ -133,7 +133,7 @@ def test_a_checkpoint_is_looked_at_before_anything_is_built_or_written(tool, arg
         ),
         ('tools/analysis_tools/analyze_logs.py', ['plot_curve', 'folder'], 'folder is a folder, not a log'),
         ('tools/dataset_converters/pascal_voc.py', ['empty.py', 'a.json'], 'empty.py holds no folder Annotations'),
-        ('demo/image_demo.py', ['a.png', 'folder'], 'error: config folder is a folder, not a file'),
+        ('demo/image_demo.py', ['a.png', 'folder'], 'folder is a folder, not a file'),
         ('demo/image_demo.py', ['', QUICKSTART], "'' is not the path of a picture"),
         ('demo/image_demo.py', ['binary', QUICKSTART], 'binary: it is damaged or of an unknown format'),
         ('tools/analysis_tools/browse_dataset.py', [QUICKSTART, '--output-dir', '/proc/a'], 'nothing can be written'),
