@@ -227,8 +227,8 @@ STEPS = dict(
     ResizeShortestEdge=lambda: built('ResizeShortestEdge', scale=70),
     SegRescale=lambda: built('SegRescale', scale_factor=0.5),
 )
-# these read, pack, multiply or collect samples, or make upright boxes of masks; Albu refuses turned boxes, Corrupt needs a
-# package and moves nothing
+# these read, pack, multiply or collect samples, or make upright boxes of masks; Albu refuses turned boxes, Corrupt
+# needs a package and moves nothing
 OTHERS = {
     *('MultiBranch', 'TestTimeAug', 'TransformBroadcaster', 'UniformRefFrameSample', 'InferencerLoader', 'InstaBoost'),
     *('ImageToTensor', 'ToTensor', 'Transpose', 'Albu', 'BoxesFromMasks', 'Corrupt'),
