@@ -12,18 +12,32 @@ SUPPRESSED = {'nms_rotated': geometry.ROTATED, 'nms_quadri': geometry.QUADRILATE
 
 
 def best_first(values: Tensor, limit: int = -1) -> Tensor:
-    """Indices of the ``limit`` (negative: all) largest ``values`` (n,), descending, equal ones in their own order.
+    """Indices of the ``limit`` (negative: all) largest ``values`` (n,), descending; ties as ``torch.sort`` has them.
 
-    Scores of an untrained network saturate, and ties are many, so the order of equal ones shows in the result.
+    Scores of an untrained network saturate, and ties are many, so the order of equal ones shows in the result:
+    detectors were recorded with that order, which depends on the CPU.
     """
-    # a graph doesn't know n, and cannot look at values to decide
-    if torch.compiler.is_compiling() or not 0 < limit < len(values):
+    if _can_look(values, limit):
+        top, inds = values.topk(limit + 1)  # ten times as fast as sorting, but equal values come in another order
+        if (top[1:] < top[:-1]).all():
+            return inds[:limit]
+    return values.sort(descending=True).indices[: limit if limit >= 0 else None]
+
+
+def first_of_best(values: Tensor, limit: int) -> Tensor:
+    """As ``best_first``, but equal values come in their own order, and nothing is sorted beyond the ``limit`` best."""
+    if not _can_look(values, limit):
         return values.sort(descending=True, stable=True).indices[: limit if limit >= 0 else None]
-    top, inds = values.topk(limit + 1)  # ten times as fast as sorting, but equal values come in any order
+    top, inds = values.topk(limit + 1)
     if (top[1:] < top[:-1]).all():
         return inds[:limit]
     inds = (inds[:limit] if top[-1] < top[-2] else _first_of_tied(values, top[-1], limit)).sort().values
     return inds[values[inds].sort(descending=True, stable=True).indices]
+
+
+def _can_look(values: Tensor, limit: int) -> bool:
+    """Whether there is something to select; a graph doesn't know n, and cannot look at values to decide."""
+    return not torch.compiler.is_compiling() and 0 < limit < len(values)
 
 
 def _first_of_tied(values: Tensor, last: Tensor, limit: int) -> Tensor:
@@ -54,7 +68,7 @@ def suppress_boxes(
     if nms_cfg is not None:
         kind = nms_cfg.get('type', 'nms')
         geometry.require_kind(boxes, SUPPRESSED.get(kind, geometry.HORIZONTAL), f'nms={kind!r}')
-    # sorted here, so that the first of equal scores comes first whatever the suppression does
+    # sorted here, so that equal scores come in the order of ``torch.sort`` whatever the suppression does
     order = best_first(scores)
     dets, keep = batched_nms(boxes[order], scores[order], groups[order], nms_cfg)
     if limit > 0:

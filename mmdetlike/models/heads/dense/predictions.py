@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import Priors, SamplingResult
-from mmdetlike.models.utils import best_first
+from mmdetlike.models.utils import best_first, first_of_best
 from mmdetlike.utils.dist import mean_over_ranks
 
 
@@ -168,25 +168,26 @@ def top_scores(
         activate: A function of each value that never falls, such as the sigmoid; it sees few of them.
 
     Returns:
-        Scores, rows and columns, each (k,), by falling score; of equal ones the first comes first.
+        Scores, rows and columns, each (k,), by falling score; of equal ones the first comes first where there are
+        several classes, else they come as ``torch.sort`` has them.
     """
     activate = activate or nn.Identity()
     if torch.compiler.is_compiling() or limit < 0 or values.shape[1] == 1:
         scores = activate(values).flatten()
-        inds = best_above(scores, threshold, limit)
+        inds = best_above(scores, threshold, limit, best_first)
         return scores[inds], *_rows_and_columns(inds, values.shape[1])
     # the best scores are in the rows whose best scores are the best: a tenth of the work where C is 80
-    rows = best_above(activate(values.amax(1)), threshold, limit).sort().values
+    rows = best_above(activate(values.amax(1)), threshold, limit, first_of_best).sort().values
     scores = activate(values[rows]).flatten()
-    inds = best_above(scores, threshold, limit)
+    inds = best_above(scores, threshold, limit, first_of_best)
     among_rows, columns = _rows_and_columns(inds, values.shape[1])
     return scores[inds], rows[among_rows], columns
 
 
-def best_above(values: Tensor, threshold: float, limit: int) -> Tensor:
-    """Indices of the ``limit`` best (all if negative) of ``values`` (n,) above ``threshold``, descending."""
+def best_above(values: Tensor, threshold: float, limit: int, rank: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Indices of the ``limit`` best (all if negative) of ``values`` (n,) above ``threshold``, as ``rank`` has them."""
     inds = (values > threshold).nonzero().squeeze(1)
-    return inds[best_first(values[inds], limit)]
+    return inds[rank(values[inds], limit)]
 
 
 def _rows_and_columns(inds: Tensor, num_columns: int) -> tuple[Tensor, Tensor]:

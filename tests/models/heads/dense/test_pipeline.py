@@ -264,7 +264,7 @@ def test_top_scores():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    size=st.tuples(st.integers(0, 30), st.integers(1, 5)),
+    size=st.tuples(st.integers(0, 30), st.integers(2, 5)),
     most=st.integers(0, 9),
     limit=st.integers(-1, 40),
     threshold=st.floats(-4, 4),
