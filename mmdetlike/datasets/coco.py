@@ -34,6 +34,18 @@ OWN_KEYS = (
     'area',
 )
 
+# arguments that decide what is loaded of an annotation file, which a cache must tell apart
+CACHED_BY = (
+    'ann_file',
+    'data_prefix',
+    'filter_cfg',
+    'test_mode',
+    'return_classes',
+    'seg_map_suffix',
+    'metainfo',
+    'extra_annotation_keys',
+)
+
 
 def check_extra_keys(keys: Sequence[str]) -> tuple[str, ...]:
     """``keys`` as a tuple.
@@ -107,8 +119,7 @@ class CocoDataset(BaseDetDataset):
             return None
         if os.path.getsize(self.ann_file) < SMALLEST_FILE:
             return None
-        names = ('ann_file', 'data_prefix', 'filter_cfg', 'test_mode', 'return_classes', 'seg_map_suffix')
-        options = {name: getattr(self, name) for name in (*names, 'loads_masks', 'metainfo')}
+        options = {name: getattr(self, name) for name in (*CACHED_BY, 'loads_masks')}
         return AnnotationCache(self.ann_file, options)
 
     def read_file(self) -> CocoFile:

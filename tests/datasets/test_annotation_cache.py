@@ -6,8 +6,10 @@ import pickle
 
 import pytest
 
+from mmdetlike.arguments import parameters_of
 from mmdetlike.datasets import CocoDataset, annotation_cache, coco
 from mmdetlike.datasets.annotation_cache import AnnotationCache
+from mmdetlike.datasets.coco import CACHED_BY
 from tests.datasets.benchmark_annotations import write_annotations
 
 CLASSES = tuple(f'class {i}' for i in range(80))
@@ -90,6 +92,23 @@ def test_whatever_changes_is_read_anew(cache, file, reads, change, monkeypatch):
         assert again.cat2label[0] == 79
     else:
         assert len(dataset(file, **options)) == count
+    assert len(reads) == 2
+
+
+# they decide nothing, are part of others, or keep a dataset from being cached
+WITHOUT_INFLUENCE = {
+    *('pipeline', 'max_refetch', 'lazy_init', 'data_root', 'indices', 'serialize_data', 'proposal_file'),
+    *('backend_args', 'file_client_args'),
+}
+
+
+def test_each_argument_is_told_apart_or_has_no_influence():
+    assert set(parameters_of(CocoDataset)) == set(CACHED_BY) | WITHOUT_INFLUENCE
+
+
+def test_further_keys_of_annotations_are_read_anew(cache, file, reads):
+    dataset(file)
+    dataset(file, extra_annotation_keys=['id'])
     assert len(reads) == 2
 
 
