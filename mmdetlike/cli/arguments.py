@@ -22,6 +22,11 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--optimize', choices=OPTIMIZATIONS, help='make the model fast: folded batch norms, precision, compiled parts'
     )
+    add_trust(parser)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Declare whether a checkpoint may hold any object."""
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',

@@ -2,6 +2,7 @@
 
 import argparse
 
+from mmdetlike.cli.arguments import add_trust
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import make_parser, user_path
 from mmdetlike.utils.options import add_options
@@ -46,11 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='let the program take pixels from 0 to 255 as they are loaded, and normalize them itself',
     )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='read a checkpoint that holds more than tensors and plain data; this runs code of its author',
-    )
+    add_trust(parser)
     add_options(parser)
     args = parser.parse_args(argv)
     if args.dynamic is not None and len(args.dynamic) not in (0, 2):

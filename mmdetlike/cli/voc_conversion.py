@@ -14,7 +14,7 @@ from mmdetlike.datasets.annotations import check_boxes, match_classes
 from mmdetlike.datasets.errors import DataError, SkipReport
 from mmdetlike.datasets.interchange import infos_of
 from mmdetlike.datasets.voc_xml import VocImage, image_file, image_size, read_image_ids, read_voc_xml
-from mmdetlike.utils.outputs import write_whole
+from mmdetlike.utils.whole_files import write_whole
 
 
 def find_folders(root: Path) -> list[Path]:
@@ -98,7 +98,7 @@ def write_coco(args: argparse.Namespace) -> None:
     """Write the file that the command line describes."""
     classes = [name.strip() for name in args.classes.split(',')] if args.classes else None
     content, report = convert(args.root, args.split, classes)
-    write_whole(args.out, json.dumps(content))
+    write_whole(args.out, json.dumps(content).encode())
     if report.examples:
         print(report.summary())
     counts = f'{len(content["images"])} images, {len(content["annotations"])} objects'

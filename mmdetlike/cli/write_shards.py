@@ -35,14 +35,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from tqdm import tqdm
 
-    from mmdetlike.datasets import CocoDataset
-    from mmdetlike.datasets.coco_file import CocoFile
-    from mmdetlike.datasets.shard_writing import write_shards
+    from mmdetlike.datasets.shard_writing import DatasetOfFile, write_shards
 
-    dataset = CocoDataset(
+    dataset = DatasetOfFile(
         ann_file=str(args.ann_file),
         data_prefix={'img': str(args.images)},
-        metainfo={'classes': [category['name'] for category in CocoFile(str(args.ann_file)).categories]},
         filter_cfg={'filter_empty_gt': args.filter_empty_gt, 'min_size': args.min_size},
     )
     index = write_shards(

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..utils.whole_files import whole_file
 from .errors import DataError
 from .shard_index import INDEX, ShardEntry, ShardIndex, parse_index
 
@@ -98,17 +99,14 @@ class ShardStore:
         return path
 
     def _copy(self, entry: ShardEntry, path: Path) -> None:
-        unfinished = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
         try:
-            self._file_system().get_file(f'{self._root}/{entry.name}', str(unfinished))
-            self._make_room()
-            os.replace(unfinished, path)
+            with whole_file(path) as file:
+                self._file_system().get_file(f'{self._root}/{entry.name}', file.name)
+                self._make_room()
         except FileNotFoundError:
             raise FileNotFoundError(f'{self.folder}/{entry.name} does not exist, but {INDEX} names it.') from None
         except OSError as error:
             raise DataError(f'{self.folder}/{entry.name} cannot be copied to {path}: {error}.') from error
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def _make_room(self) -> None:
         """Remove the copies used longest ago, so that one more is not too many.

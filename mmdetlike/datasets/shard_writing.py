@@ -9,6 +9,9 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.utils.whole_files import whole_file, write_whole
 
 from .base import BaseDetDataset
+from .classes_from_file import ClassesFromFile
+from .coco import CocoDataset
+from .coco_file import CocoFile
 from .errors import DataError
 from .interchange import plain, relative_path
 from .shard_formats import RawSample, write_parquet, write_tar
@@ -16,6 +19,14 @@ from .shard_index import INDEX, ShardEntry, ShardIndex
 from .transforms.image_io import read_content
 
 WRITERS: dict[str, Callable] = {'tar': write_tar, 'parquet': write_parquet}
+
+
+class DatasetOfFile(ClassesFromFile, CocoDataset):
+    """A COCO file whose classes are its categories, in their order."""
+
+    def classes_of(self, file: CocoFile) -> dict:
+        """The metainfo that a file gives: ``classes``."""
+        return {'classes': [category['name'] for category in file.categories]}
 
 
 def write_shards(

@@ -53,17 +53,6 @@ def check_folder(folder: Path) -> None:
         ) from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, so that there is all of it or what was there before; folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.name}.unfinished')
-    try:
-        unfinished.write_text(text, encoding='utf-8')
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 class OutputFolder:
     """Names the files that a program writes for its inputs.
 

@@ -98,6 +98,21 @@ def images() -> Tensor:
     return drawn('images.running_var', [2, 3, *IMAGE_SIZE]) - 1
 
 
+def with_drawn_weights(model):
+    """The model, its weights replaced by drawn ones."""
+    for key, tensor in stored(model).items():
+        tensor.copy_(drawn(key, list(tensor.shape)))
+    return model
+
+
+def train_but_norms(model) -> None:
+    """Put a model into training, but let its batch norms use what they know."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
 def build(name: str):
     """The detector of ``transformers`` that a recording is of, with drawn weights."""
     import transformers
@@ -126,9 +141,7 @@ def build(name: str):
         **method,
     )
     model = getattr(transformers, f'{prefix}ForObjectDetection')(config)
-    for key, tensor in stored(model).items():
-        tensor.copy_(drawn(key, list(tensor.shape)))
-    return model
+    return with_drawn_weights(model)
 
 
 def build_plain(name: str):
@@ -154,9 +167,7 @@ def build_plain(name: str):
         **settings,
     )
     model = getattr(transformers, f'{prefix}ForObjectDetection')(config)
-    for key, tensor in stored(model).items():
-        tensor.copy_(drawn(key, list(tensor.shape)))
-    return model
+    return with_drawn_weights(model)
 
 
 def record_plain(name: str) -> dict:
@@ -194,9 +205,7 @@ def build_dfine(name: str):
     )
     config['backbone_config'] = transformers.HGNetV2Config(**HGNET | backbone)
     model = transformers.DFineForObjectDetection(transformers.DFineConfig(**config | settings))
-    for key, tensor in stored(model).items():
-        tensor.copy_(drawn(key, list(tensor.shape)))
-    return model
+    return with_drawn_weights(model)
 
 
 def record_dfine(name: str) -> dict:
@@ -206,10 +215,7 @@ def record_dfine(name: str) -> dict:
         last = model(images())
     # in training all layers predict, the first one also before it refines edges
     model.config.num_denoising = 0
-    model.train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.eval()
+    train_but_norms(model)
     labels = [dict(class_labels=torch.tensor(classes), boxes=torch.tensor(boxes)) for classes, boxes in OBJECTS]
     outs = model(images(), labels=labels)
     return dict(
@@ -237,10 +243,7 @@ def record(name: str) -> dict:
     with torch.no_grad():
         outs = model(images())
     model.config.num_denoising = 0
-    model.train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.eval()
+    train_but_norms(model)
     losses = model(images(), labels=labels).loss_dict
     return dict(
         config=dict(model_type=model.config.model_type, decoder_layers=model.config.decoder_layers),

@@ -10,7 +10,6 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdetlike.errors import CheckpointError
 from mmdetlike.registry import MODELS
@@ -97,10 +96,7 @@ def test_predictions_are_those_of_transformers(converted):
 
 def test_losses_are_those_of_transformers(converted, monkeypatch):
     model, recorded = converted
-    model.train()
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
+    recorder.train_but_norms(model)
     # denoising draws at random
     monkeypatch.setattr(model, 'add_denoising', lambda queries, context: queries)
     ours = {name: float(value) for name, value in model(recorder.images(), samples(), mode='loss').items()}

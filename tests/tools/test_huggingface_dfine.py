@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdetlike.models.heads.query import QueryContext
 from mmdetlike.registry import MODELS
@@ -68,10 +67,7 @@ def test_predictions_are_those_of_transformers(converted):
 def outputs(converted, monkeypatch):
     """Head, raw outputs of the transformer in training, and the recording."""
     model, recorded = converted
-    model.train()
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
+    recorder.train_but_norms(model)
     # denoising draws at random
     monkeypatch.setattr(model, 'add_denoising', lambda queries, context: queries)
     feats = model.extract_feat(recorder.images())

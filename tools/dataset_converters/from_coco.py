@@ -37,7 +37,7 @@ from mmdetlike.datasets.interchange import coco_content, first_difference, infos
 from mmdetlike.datasets.named_objects import bounding_box
 from mmdetlike.registry import DATASETS
 from mmdetlike.utils.command import make_parser, run_tool, user_path
-from mmdetlike.utils.outputs import write_whole
+from mmdetlike.utils.whole_files import write_whole
 
 _RARE, _COMMON = 10, 100  # images of a class, at most; LVIS calls the others frequent
 
@@ -164,7 +164,7 @@ def write_crowdhuman(infos: list[dict], classes: Sequence[str], images: str, out
             raise DataError(f'{info["img_path"]}: CrowdHuman has JPEG pictures only, named .jpg.')
         boxes = [_crowdhuman_box(instance, classes) for instance in info['instances']]
         lines.append(json.dumps({'ID': name, 'gtboxes': boxes}, ensure_ascii=False))
-    write_whole(out / 'annotations.odgt', '\n'.join(lines) + '\n')
+    write_whole(out / 'annotations.odgt', ('\n'.join(lines) + '\n').encode())
     return infos
 
 
@@ -194,7 +194,7 @@ def write_lvis(infos: list[dict], classes: Sequence[str], images: str, out: Path
         count = numbers[category['id']]
         category['image_count'] = count
         category['frequency'] = 'r' if count <= _RARE else 'c' if count <= _COMMON else 'f'
-    write_whole(out / 'annotations.json', json.dumps(content))
+    write_whole(out / 'annotations.json', json.dumps(content).encode())
     return infos
 
 
@@ -209,7 +209,7 @@ def write_voc(infos: list[dict], classes: Sequence[str], images: str, out: Path,
         path = out / 'Annotations' / f'{name}.xml'
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_voc_xml(info, classes, relative_path(info, images)))
-    write_whole(out / 'ImageSets/Main/all.txt', '\n'.join(names) + '\n')
+    write_whole(out / 'ImageSets/Main/all.txt', ('\n'.join(names) + '\n').encode())
     return infos
 
 

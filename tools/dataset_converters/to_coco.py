@@ -35,7 +35,7 @@ from mmdetlike.datasets.interchange import coco_content, first_difference, infos
 from mmdetlike.datasets.named_objects import NamedObjectsDataset, found_names
 from mmdetlike.registry import DATASETS
 from mmdetlike.utils.command import make_parser, run_tool, user_path
-from mmdetlike.utils.outputs import write_whole
+from mmdetlike.utils.whole_files import write_whole
 
 FORMATS = {
     'yolo': 'YOLODataset',
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     infos, classes, notes = read(args)
     content = coco_content(infos, classes, str(args.images))
-    write_whole(args.out, json.dumps(content))
+    write_whole(args.out, json.dumps(content).encode())
     counts = f'{len(content["images"])} images, {len(content["annotations"])} objects'
     print(f'{args.out}: {counts}, {len(content["categories"])} classes')
     if args.check:

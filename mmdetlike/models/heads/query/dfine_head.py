@@ -15,8 +15,7 @@ from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_x
 from mmdetlike.utils.dist import mean_over_ranks
 
 from .common import QueryContext, QueryOutputs, QueryTargets, denoising_targets, query_targets
-from .deformable_detr_head import DINOHead
-from .rt_detr_head import varifocal_class_loss
+from .rt_detr_head import RTDETRHead
 
 # (class logits, boxes, distributions of the boxes' edges, if they come from any)
 Predictions = tuple[Tensor, Tensor, RefinedBoxes | None]
@@ -28,7 +27,7 @@ DISTILLATION = dict(type='DecoupledDistillationFocalLoss', T=5.0, loss_weight=1.
 
 
 @MODELS.register_module()
-class DFINEHead(DINOHead):
+class DFINEHead(RTDETRHead):
     """A head whose box networks change the distributions of edges, the certainty of which is added to the scores.
 
     Where layers match different queries with an object, each learns the boxes of all these pairs (GO-LSD of the paper).
@@ -94,17 +93,6 @@ class DFINEHead(DINOHead):
         """Of each query the largest probabilities and their mean, edge by edge: (B, Q, 4, N + 1) -> (B, Q, 4 * k)."""
         top = logits.softmax(-1).topk(self.top_bins, dim=-1).values
         return torch.cat([top, top.mean(-1, keepdim=True)], dim=-1).flatten(2)
-
-    def class_loss(
-        self,
-        cls_score: Tensor,
-        pos_bboxes: Tensor,
-        targets: QueryTargets,
-        context: QueryContext,
-        avg_factor: float,
-    ) -> Tensor:
-        """See ``QueryHead``; the overlap of a positive's box with its object is what its score should be."""
-        return varifocal_class_loss(self.loss_cls, cls_score, pos_bboxes, targets, avg_factor)
 
     def loss(self, outs: QueryOutputs) -> dict[str, Tensor]:
         """Loss terms of all layers, see ``QueryHead``.

@@ -31,19 +31,12 @@ class RTDETRHead(DeformableDETRHead):
         """See ``QueryHead``; the overlap of a positive's box with its object is what its score should be."""
         if not isinstance(self.loss_cls, VarifocalLoss):
             return super().class_loss(cls_score, pos_bboxes, targets, context, avg_factor)
-        return varifocal_class_loss(self.loss_cls, cls_score, pos_bboxes, targets, avg_factor)
-
-
-def varifocal_class_loss(
-    loss_cls: VarifocalLoss, cls_score: Tensor, pos_bboxes: Tensor, targets: QueryTargets, avg_factor: float
-) -> Tensor:
-    """The loss of scores that say how well boxes fit; arguments of ``QueryHead.class_loss``."""
-    logits = cls_score.flatten(0, 1)
-    weights = targets.weights.flatten()[:, None].expand_as(logits).clone()
-    quality = torch.zeros_like(logits)
-    labels = targets.labels.flatten()[targets.pos_inds]
-    overlaps = bbox_overlaps(pos_bboxes.detach(), targets.pos_gt_bboxes, is_aligned=True)
-    quality[targets.pos_inds, labels] = overlaps.to(quality.dtype)
-    # a positive weighs as much as it overlaps; one that doesn't overlap is no negative
-    weights[targets.pos_inds, labels] *= overlaps > 0
-    return loss_cls(logits, quality, weights, avg_factor=avg_factor)
+        logits = cls_score.flatten(0, 1)
+        weights = targets.weights.flatten()[:, None].expand_as(logits).clone()
+        quality = torch.zeros_like(logits)
+        labels = targets.labels.flatten()[targets.pos_inds]
+        overlaps = bbox_overlaps(pos_bboxes.detach(), targets.pos_gt_bboxes, is_aligned=True)
+        quality[targets.pos_inds, labels] = overlaps.to(quality.dtype)
+        # a positive weighs as much as it overlaps; one that doesn't overlap is no negative
+        weights[targets.pos_inds, labels] *= overlaps > 0
+        return self.loss_cls(logits, quality, weights, avg_factor=avg_factor)
