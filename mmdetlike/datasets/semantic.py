@@ -48,6 +48,10 @@ class BaseSegDataset(BaseDetDataset):
         """Data infos of all pictures, without instances."""
         return [self._data_info(name) for name in self._names()]
 
+    def is_empty(self, info: dict) -> bool:
+        """None is: ``filter_empty_gt`` asks for objects, which no picture has here."""
+        return False
+
     def _names(self) -> list[str]:
         if self.ann_file:
             return read_lines(self.ann_file, self.backend_args)

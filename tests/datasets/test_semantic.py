@@ -57,3 +57,7 @@ def test_what_is_missing_is_told(root):
 
 def test_ade20k_has_150_names():
     assert len(set(ADE20KSegDataset.METAINFO['classes'])) == 150
+
+
+def test_pictures_without_objects_are_not_empty(root):
+    assert len(build(root, filter_cfg={'filter_empty_gt': True})) == 2

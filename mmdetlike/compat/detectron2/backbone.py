@@ -1,13 +1,15 @@
 """ResNet and FPN of a Detectron2 config."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmdetlike.errors import ConfigError
 
-from .common import norm_config
+from .common import choose, norm_config
+from .project_defaults import DEEPLAB_BACKBONE
 
 PYRAMIDS = ('build_resnet_fpn_backbone', 'build_retinanet_resnet_fpn_backbone')
-BACKBONES = ('build_resnet_backbone', *PYRAMIDS)
+BACKBONES = ('build_resnet_backbone', DEEPLAB_BACKBONE, *PYRAMIDS)
+USUAL_STEM_CHANNELS = 64
 
 
 def preprocessor(cfg: Mapping) -> dict:
@@ -48,13 +50,17 @@ def backbone(model: Mapping) -> dict:
     resnets = model['RESNETS']
     stages = sorted(int(feature[-1]) - 2 for feature in resnets['OUT_FEATURES'])
     num_stages = stages[-1] + 1
-    dilation = resnets['RES5_DILATION']
+    dilations = [1, 1, 1, resnets['RES5_DILATION']]
+    if name == DEEPLAB_BACKBONE:
+        dilations[2] = resnets['RES4_DILATION']
+    # a stage that is dilated doesn't stride
+    strides = [1, *(2 if dilation == 1 else 1 for dilation in dilations[1:])]
     built = dict(
         type='ResNet',
         depth=resnets['DEPTH'],
         num_stages=num_stages,
-        strides=[1, 2, 2, 2 if dilation == 1 else 1][:num_stages],
-        dilations=[1, 1, 1, dilation][:num_stages],
+        strides=strides[:num_stages],
+        dilations=dilations[:num_stages],
         out_indices=stages,
         # theirs counts the stem as 1 and nothing as 0
         frozen_stages=model['BACKBONE']['FREEZE_AT'] - 1,
@@ -63,9 +69,20 @@ def backbone(model: Mapping) -> dict:
         norm_eval=False,
         style='caffe' if resnets['STRIDE_IN_1X1'] else 'pytorch',
     )
+    if name == DEEPLAB_BACKBONE:
+        built.update(_deeplab_parts(resnets, dilations, num_stages))
+    if resnets['STEM_OUT_CHANNELS'] != USUAL_STEM_CHANNELS:
+        built['stem_channels'] = resnets['STEM_OUT_CHANNELS']
     built.update(_widths(resnets))
     built.update(_deformable(resnets, num_stages))
     return built
+
+
+def _deeplab_parts(resnets: Mapping, dilations: Sequence[int], num_stages: int) -> dict:
+    """A stem of three convolutions, and dilations that grow within the last stage."""
+    deep = choose(resnets['STEM_TYPE'], {'deeplab': True, 'basic': False}, 'MODEL.RESNETS.STEM_TYPE')
+    grid = tuple(dilations[3] * factor for factor in resnets['RES5_MULTI_GRID'])
+    return dict(deep_stem=deep, dilations=[*dilations[:3], grid][:num_stages])
 
 
 def _widths(resnets: Mapping) -> dict:

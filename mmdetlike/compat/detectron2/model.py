@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from mmdetlike.errors import ConfigError
 
 from .backbone import backbone, neck, preprocessor
+from .deeplab import center_fusion_head, center_fusion_testing, center_head, panoptic_semantic_head
 from .dense import proposing, retina_head, retina_testing, retina_training, rpn_head, rpn_training
 from .regions import region_testing, region_training, roi_head
 from .segmentation import fusion_head, fusion_testing, panoptic_head, segmentation_preprocessor, semantic_head
@@ -99,7 +100,22 @@ def _panoptic(cfg: Mapping) -> dict:
 
 def _semantic(cfg: Mapping) -> dict:
     parts = dict(_common(cfg), data_preprocessor=segmentation_preprocessor(cfg))
-    return dict(type='SemanticSegmentor', **parts, semantic_head=semantic_head(cfg['MODEL']))
+    return dict(type='SemanticSegmentor', **parts, semantic_head=semantic_head(cfg))
+
+
+def _panoptic_deeplab(cfg: Mapping) -> dict:
+    parts = dict(_common(cfg), data_preprocessor=segmentation_preprocessor(cfg))
+    parts['data_preprocessor']['pad_mask'] = True
+    if (divisor := cfg['MODEL']['PANOPTIC_DEEPLAB']['SIZE_DIVISIBILITY']) > 0:
+        parts['data_preprocessor']['pad_size_divisor'] = divisor
+    return dict(
+        type='PanopticDeepLab',
+        **parts,
+        semantic_head=panoptic_semantic_head(cfg),
+        center_head=center_head(cfg),
+        panoptic_fusion_head=center_fusion_head(cfg),
+        test_cfg=center_fusion_testing(cfg['MODEL']),
+    )
 
 
 ARCHITECTURES = {
@@ -108,4 +124,5 @@ ARCHITECTURES = {
     'ProposalNetwork': _proposal_network,
     'PanopticFPN': _panoptic,
     'SemanticSegmentor': _semantic,
+    'PanopticDeepLab': _panoptic_deeplab,
 }

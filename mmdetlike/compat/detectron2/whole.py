@@ -7,12 +7,15 @@ from .common import choose
 from .data import REPEATING, evaluator, test_dataloader, train_dataloader, unknown_datasets
 from .model import model_config
 
+POLYNOMIAL = 'WarmupPolyLR'
 # settings of training and testing that are not translated, with the values for which nothing is lost
 UNTRANSLATED = {
     'DATALOADER.SAMPLER_TRAIN': ('TrainingSampler', REPEATING),
     'DATALOADER.REPEAT_SQRT': (True,),
     'MODEL.LOAD_PROPOSALS': (False,),
-    'SOLVER.LR_SCHEDULER_NAME': ('WarmupMultiStepLR', 'WarmupCosineLR'),
+    'INPUT.IGNORE_CROWD_IN_SEMANTIC': (False,),
+    'SOLVER.LR_SCHEDULER_NAME': ('WarmupMultiStepLR', 'WarmupCosineLR', POLYNOMIAL),
+    'SOLVER.POLY_LR_CONSTANT_ENDING': (0.0,),
     'SOLVER.REFERENCE_WORLD_SIZE': (0,),
     'TEST.AUG.ENABLED': (False,),
     'TEST.EXPECTED_RESULTS': ([],),
@@ -87,11 +90,14 @@ def whole_config(cfg: Mapping, warn: bool = True) -> dict:
 
 
 def _optimizer(solver: Mapping) -> dict:
+    # only Panoptic-DeepLab has that key
+    kinds = {
+        'SGD': dict(type='SGD', momentum=solver['MOMENTUM'], nesterov=solver['NESTEROV']),
+        'ADAM': dict(type='Adam'),
+    }
     optimizer = dict(
-        type='SGD',
+        choose(solver.get('OPTIMIZER', 'SGD'), kinds, 'SOLVER.OPTIMIZER'),
         lr=solver['BASE_LR'],
-        momentum=solver['MOMENTUM'],
-        nesterov=solver['NESTEROV'],
         weight_decay=solver['WEIGHT_DECAY'],
     )
     kind = 'AmpOptimWrapper' if solver['AMP']['ENABLED'] else 'OptimWrapper'
@@ -136,4 +142,6 @@ def _decay(solver: Mapping) -> dict:
     """How the learning rate falls; by steps where their schedule is unknown, which is told."""
     if solver.get('LR_SCHEDULER_NAME') == 'WarmupCosineLR':
         return dict(type='CosineAnnealingLR', T_max=solver['MAX_ITER'], eta_min=solver.get('BASE_LR_END', 0.0))
+    if solver.get('LR_SCHEDULER_NAME') == POLYNOMIAL:
+        return dict(type='PolyLR', power=solver['POLY_LR_POWER'], eta_min=0.0)
     return dict(type='MultiStepLR', milestones=list(solver['STEPS']), gamma=solver['GAMMA'])
