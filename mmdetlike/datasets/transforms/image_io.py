@@ -152,7 +152,9 @@ def decode_image(
 
     Raises:
         ImageError: The content isn't a whole picture.
+        ValueError: ``color_type`` or ``backend`` is unknown.
     """
+    check_decoder(color_type, backend)
     _check_whole(content, path)
     if content.startswith(tiff.START):
         tiff.warn_of_pages(content, path)
@@ -160,6 +162,14 @@ def decode_image(
     if color_type == 'unchanged':
         return img[..., None] if img.ndim == 2 else img
     return to_eight_bits(img, value_range, path)
+
+
+def check_decoder(color_type: str, backend: str) -> None:
+    """Raise ``ValueError`` where `decode_image` doesn't know one of its settings."""
+    if color_type not in FLAGS:
+        raise ValueError(f'color_type={color_type!r} is unknown; expected one of {", ".join(FLAGS)}.')
+    if backend not in BACKENDS:
+        raise ValueError(f'imdecode_backend={backend!r} is unknown; expected one of {", ".join(BACKENDS)}.')
 
 
 def _decode(content: bytes, color_type: str, backend: str, path: str, strict: bool) -> np.ndarray:

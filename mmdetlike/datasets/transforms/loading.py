@@ -9,9 +9,8 @@ from mmdetlike.datasets.errors import DataError, ImageError, warn_once
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
 from mmdetlike.datasets.transforms.depth import check_value_range, to_eight_bits
 from mmdetlike.datasets.transforms.image_io import (
-    BACKENDS,
-    FLAGS,
     TURNED,
+    check_decoder,
     decode_image,
     read_content,
     read_label_map,
@@ -74,7 +73,7 @@ class LoadImageFromFile(BaseTransform):
         size_mismatch: str = 'skip',
         value_range: tuple[float, float] | str | None = None,
     ) -> None:
-        _check_decoder(color_type, imdecode_backend)
+        check_decoder(color_type, imdecode_backend)
         self.to_float32 = to_float32
         self.color_type = color_type
         self.imdecode_backend = imdecode_backend
@@ -133,13 +132,6 @@ def _is_deep(img: np.ndarray) -> bool:
     return img.dtype != np.uint8 and img.dtype.kind in 'iu' and img.size > 0 and img.max() > 255
 
 
-def _check_decoder(color_type: str, backend: str) -> None:
-    if color_type not in FLAGS:
-        raise ValueError(f'color_type={color_type!r} is unknown; expected one of {", ".join(FLAGS)}.')
-    if backend not in BACKENDS:
-        raise ValueError(f'imdecode_backend={backend!r} is unknown; expected one of {", ".join(BACKENDS)}.')
-
-
 @TRANSFORMS.register_module()
 class LoadAnnotations(BaseTransform):
     """Turn ``instances``, a list of dicts, into arrays.
@@ -187,7 +179,7 @@ class LoadAnnotations(BaseTransform):
         backend_args: dict | None = None,
         keypoint_offset: float = 0.0,
     ) -> None:
-        _check_decoder('unchanged', imdecode_backend)
+        check_decoder('unchanged', imdecode_backend)
         self.keypoint_offset = keypoint_offset
         self.with_bbox = with_bbox
         self.with_label = with_label

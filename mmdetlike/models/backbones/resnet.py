@@ -29,7 +29,7 @@ class ResidualBlock(BaseModule):
         downsample: The shortcut where shapes differ, else None for the identity.
         style: ``'pytorch'`` puts the stride on the 3x3 convolution, ``'caffe'`` on the first 1x1.
         dcn: Convolution that replaces the 3x3 one, e.g. ``dict(type='DCNv2', deform_groups=1)``.
-        plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``.
+        plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``; None for none.
         layer_args: What the subclass's ``build_layers`` takes.
     """
 
@@ -47,7 +47,7 @@ class ResidualBlock(BaseModule):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         dcn: dict | None = None,
-        plugins: Sequence[dict] = (),
+        plugins: Sequence[dict] | None = None,
         init_cfg: dict | None = None,
         **layer_args,
     ) -> None:
@@ -64,7 +64,7 @@ class ResidualBlock(BaseModule):
         self.build_layers(**layer_args)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
-        self._build_plugins(plugins)
+        self._build_plugins(plugins or ())
 
     def build_layers(self) -> None:
         """Make the convolutions with their norms, in the order in which they run."""
@@ -77,6 +77,16 @@ class ResidualBlock(BaseModule):
         self.add_module(f'conv{index}', conv)
         self.add_module(name, norm)
         self.conv_names.append((f'conv{index}', name))
+
+    @property
+    def norm1(self) -> nn.Module:
+        """The norm layer of the first convolution."""
+        return getattr(self, self.conv_names[0][1])
+
+    @property
+    def norm2(self) -> nn.Module:
+        """The norm layer of the second convolution."""
+        return getattr(self, self.conv_names[1][1])
 
     def _build_plugins(self, plugins: Sequence[dict]) -> None:
         self._plugins: dict[str, list[str]] = {position: [] for position in PLUGIN_POSITIONS}

@@ -22,7 +22,8 @@ LAYER_NORM = dict(type='LN')
 RELU = dict(type='ReLU', inplace=True)
 
 
-@MODELS.register_module()
+# encoders name theirs ``BaseTransformerLayer``, whose arguments are the same
+@MODELS.register_module(name=['DetrTransformerDecoderLayer', 'BaseTransformerLayer'])
 class DetrTransformerDecoderLayer(BaseModule):
     """Attentions, norms and feed-forward networks in a given order; an encoder's layer is one without ``cross_attn``.
 
