@@ -92,7 +92,9 @@ def abs_img_point_to_rel_img_point(
     if not isinstance(img, Tensor) and len(img) != 2:
         raise ValueError(f'abs_img_point_to_rel_img_point: img is {img!r}, a map or its (h, w) is expected')
     height, width = img.shape[-2:] if isinstance(img, Tensor) else img
-    return abs_img_points * spatial_scale / abs_img_points.new_tensor([width, height])
+    # not new_tensor([width, height]), which would read the values of sizes that torch.export keeps open
+    size = torch.stack([abs_img_points.new_full((), side) for side in (width, height)])
+    return abs_img_points * spatial_scale / size
 
 
 def rel_roi_point_to_rel_img_point(

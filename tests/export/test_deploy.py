@@ -198,9 +198,17 @@ def test_a_detector_without_a_bound_gets_one(tmp_path):
     assert min(assert_equal_results(read_artifact(tmp_path).program.run, model)) > 0
 
 
-def test_a_detector_whose_graph_is_bound_to_a_size_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r'PointRend cannot be exported for images of 64 x 64 to 128 x 128'):
-        deploy(choosy('point_rend'), tmp_path, 'torch', (128, 128), PIPELINE, smallest_size=(64, 64))
+def test_a_detector_whose_graph_is_bound_to_a_size_is_refused(tmp_path, monkeypatch):
+    model = choosy('retinanet')
+    detect = model.detect
+
+    def detect_in_sizes_as_numbers(image):
+        size = image.new_tensor(image.shape[-2:])
+        return [dict(found, boxes=found['boxes'].minimum(size.flip(0).repeat(2))) for found in detect(image)]
+
+    monkeypatch.setattr(model, 'detect', detect_in_sizes_as_numbers)
+    with pytest.raises(ConfigError, match=r'RetinaNet cannot be exported for images of 64 x 64 to 128 x 128'):
+        deploy(model, tmp_path, 'torch', (128, 128), PIPELINE, smallest_size=(64, 64))
     assert not list(tmp_path.iterdir())
 
 

@@ -173,6 +173,20 @@ def test_bad_regions():
         SimpleRoIAlign(7, 1.0)(torch.zeros(1, 1, 4, 4), torch.zeros(2, 4))
 
 
+class PointsInMap(torch.nn.Module):
+    def forward(self, points, image):
+        return abs_img_point_to_rel_img_point(points, image)
+
+
+def test_a_program_of_points_takes_maps_of_all_sizes(rng):
+    points = torch.rand(1, 3, 2, generator=rng)
+    sides = {2: torch.export.Dim('height'), 3: torch.export.Dim('width')}
+    example = (points, torch.zeros(1, 1, 4, 5))
+    program = torch.export.export(PointsInMap(), example, dynamic_shapes=(None, sides)).module()
+    other = torch.zeros(1, 1, 6, 9)
+    torch.testing.assert_close(program(points, other), points / torch.tensor([9, 6]))
+
+
 @pytest.mark.gpu
 def test_on_cuda(cuda, rng):
     features = torch.randn(2, 3, 8, 10, generator=rng)
