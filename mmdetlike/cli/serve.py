@@ -30,7 +30,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--max-pixels', type=int, default=50_000_000, help='pixels of a picture')
     parser.add_argument('--max-requests', type=int, default=500, help='requests that wait at a time')
     parser.add_argument('--max-seconds', type=float, default=60, help='seconds for which a request may wait')
-    parser.add_argument('--allow-url', action='store_true', help='fetch pictures from URLs that requests name')
+    parser.add_argument('--allow-url', action='store_true', help='fetch pictures from public URLs that requests name')
+    parser.add_argument(
+        '--allow-local-url',
+        action='store_true',
+        help='fetch them also from this machine and from private networks, which whoever asks can then look into',
+    )
     parser.add_argument(
         '--ray',
         nargs='?',
@@ -64,7 +69,13 @@ def main(argv: list[str] | None = None) -> None:
     del detector
     limits = Limits(args.max_size, args.max_pixels, args.max_requests, args.max_seconds)
     serve = _by_litserve if args.ray is None else _by_ray
-    serve(args, source, dict(limits=limits, classes=classes, allow_url=args.allow_url))
+    serve(args, source, dict(limits=limits, classes=classes, urls=_urls(args)))
+
+
+def _urls(args: argparse.Namespace) -> str:
+    if args.allow_local_url:
+        return 'any'
+    return 'public' if args.allow_url else 'none'
 
 
 def _check_packages() -> None:

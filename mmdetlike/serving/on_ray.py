@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mmdetlike.serving.answers import Answers, decode
-from mmdetlike.serving.gate import Gate, respond
+from mmdetlike.serving.gate import HEALTH, Gate, respond
 from mmdetlike.serving.limits import Limits
 
 _NAME = 'mmdetlike'
@@ -69,13 +69,13 @@ class RayGate:
         detector: Ray's handle of the detectors.
         limits: What is taken.
         classes: Names of the classes.
-        allow_url: Fetch pictures from addresses that requests name.
+        urls: Whether to fetch pictures from addresses that requests name: 'none', 'public' ones, or 'any'.
     """
 
-    def __init__(self, detector, limits: Limits, classes: list[str], allow_url: bool) -> None:
+    def __init__(self, detector, limits: Limits, classes: list[str], urls: str) -> None:
         self.detector = detector
         self.seconds = limits.seconds
-        self.gate = Gate(self.answer, limits, classes, allow_url)
+        self.gate = Gate(self.answer, limits, classes, urls)
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request."""
@@ -90,10 +90,8 @@ class RayGate:
 
     async def answer(self, scope: dict, receive, send) -> None:
         """What the gate lets through: a picture, or a question after the server's health."""
-        if scope['path'] == '/health':
+        if scope['path'] == HEALTH:
             await respond(send, 200, b'ok', b'text/plain')
-        elif (scope['method'], scope['path']) != ('POST', '/predict'):
-            await respond(send, 404, json.dumps(dict(detail='Not Found')).encode())
         else:
             image = json.loads((await receive())['body'])['image']
             try:
@@ -113,7 +111,7 @@ def serve_on_ray(
         settings: Arguments of `Answers`.
         batch_size: Pictures that go through a detector at once.
         wait: Seconds for which a batch waits to become full.
-        gate: ``limits``, ``classes`` and ``allow_url`` of `Gate`.
+        gate: ``limits``, ``classes`` and ``urls`` of `Gate`.
         host: Address to listen at.
         port: Port to listen at.
         placement: Where detectors run.

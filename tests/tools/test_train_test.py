@@ -213,6 +213,7 @@ def test_options_of_training(trained):
     cfg = resolved(trained.config)
     assert cfg.work_dir == 'work_dirs/tiny'
     assert (cfg.optim_wrapper.type, cfg.get('resume'), cfg.launcher) == ('OptimWrapper', False, 'none')
+    assert resolved(trained.config, '--no-report').custom_hooks[-1] == dict(type='ReportHook', html=False)
     assert resolved(trained.config, '--amp').optim_wrapper.type == 'AmpOptimWrapper'
     assert resolved(trained.config, '--amp', '--amp-dtype', 'bfloat16').optim_wrapper.dtype == 'bfloat16'
     cfg = resolved(trained.config, '--resume')
