@@ -48,7 +48,7 @@ def _first_of_tied(values: Tensor, last: Tensor, limit: int) -> Tensor:
 
 
 def suppress_boxes(
-    boxes: Tensor, scores: Tensor, groups: Tensor, nms_cfg: dict | None, limit: int
+    boxes: Tensor, scores: Tensor, groups: Tensor, nms_cfg: dict | None, limit: int, ties_in_order: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Non-maximum suppression, of tensors.
 
@@ -58,6 +58,7 @@ def suppress_boxes(
         groups: (n,) boxes of different groups don't suppress each other.
         nms_cfg: Settings of ``batched_nms``; None ranks and suppresses nothing.
         limit: Keep at most so many; all where it is not positive.
+        ties_in_order: Boxes of equal score come in the order they are given, else as ``torch.sort`` has them.
 
     Returns:
         Boxes, scores as the suppression leaves them, and indices among the n, each of those kept, by descending score.
@@ -69,7 +70,7 @@ def suppress_boxes(
         kind = nms_cfg.get('type', 'nms')
         geometry.require_kind(boxes, SUPPRESSED.get(kind, geometry.HORIZONTAL), f'nms={kind!r}')
     # sorted here, so that equal scores come in the order of ``torch.sort`` whatever the suppression does
-    order = best_first(scores)
+    order = scores.argsort(descending=True, stable=True) if ties_in_order else best_first(scores)
     dets, keep = batched_nms(boxes[order], scores[order], groups[order], nms_cfg)
     if limit > 0:
         dets = dets[:limit]

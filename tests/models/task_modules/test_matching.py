@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 import mmdetlike.models  # noqa: F401  registers the assigners
 from mmdetlike.models.task_modules.assigners.hungarian_assigner import cheapest
-from mmdetlike.models.utils import best_first, first_of_best, suppress
+from mmdetlike.models.utils import best_first, first_of_best, suppress, suppress_boxes
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike_ops import nms
 from tests.models.tiny import candidates as rows
@@ -287,6 +287,18 @@ def test_best_first_is_a_sort(values, limit):
     assert values[inds].tolist() == sorted(values.tolist(), reverse=True)[:count]
     assert len(set(inds.tolist())) == count
     assert first_of_best(values, limit).tolist() == values.sort(descending=True, stable=True).indices[:count].tolist()
+
+
+def test_ties_come_in_the_order_that_is_asked_for():
+    # of so many equal scores, none of which suppresses another, torch.sort puts some before earlier ones
+    boxes = torch.arange(300.0)[:, None] * 10 + torch.tensor([0.0, 0.0, 5.0, 5.0])
+    scores = torch.full((300,), 0.5)
+    groups = torch.zeros(300, dtype=torch.long)
+    nms_cfg = dict(type='nms', iou_threshold=0.5)
+    in_order = suppress_boxes(boxes, scores, groups, nms_cfg, -1, ties_in_order=True)[2]
+    assert in_order.tolist() == list(range(300))
+    as_sorted = suppress_boxes(boxes, scores, groups, nms_cfg, -1)[2]
+    assert as_sorted.tolist() == scores.sort(descending=True).indices.tolist()
 
 
 def candidates():
