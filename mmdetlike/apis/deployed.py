@@ -75,9 +75,10 @@ class DeployedModel(nn.Module):
         Args:
             batch: ``inputs``, images (3, h, w), and ``data_samples``.
         """
-        for image, sample in zip(batch['inputs'], batch['data_samples']):
-            sample.pred_instances = _in_picture(self.artifact(image), sample)
-        return batch['data_samples']
+        samples = batch['data_samples']
+        for found, sample in zip(self.artifact.detect(batch['inputs']), samples):
+            sample.pred_instances = _in_picture(found, sample)
+        return samples
 
 
 def _in_picture(found: dict[str, Tensor], sample: DetDataSample) -> InstanceData:

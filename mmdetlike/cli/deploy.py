@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmdetlike.cli.arguments import add_trust
+from mmdetlike.cli.arguments import add_trust, check_positive
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import make_parser, user_path
 from mmdetlike.utils.options import add_options
@@ -37,6 +37,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         f'{SMALLEST_SIDE} x {SMALLEST_SIDE} on',
     )
     parser.add_argument(
+        '--batch', type=int, default=1, metavar='N', help='images that the program takes at once (default: 1)'
+    )
+    parser.add_argument(
         '--optimize',
         choices=OPTIMIZATIONS,
         help='fold batch norms (fp32), and compute layers in half precision (bf16, not in ONNX)',
@@ -50,6 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_trust(parser)
     add_options(parser)
     args = parser.parse_args(argv)
+    check_positive(parser, args, ['batch'])
     if args.dynamic is not None and len(args.dynamic) not in (0, 2):
         parser.error(
             f'--dynamic takes two numbers, height and width of the smallest images, or none; got {args.dynamic}'
@@ -77,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     size = tuple(args.size or size_of_images(model))
     smallest = smallest_size(args.dynamic, model.data_preprocessor, size)
-    manifest = deploy(model, args.out, args.to, size, pipeline_steps(model), args.raw_input, smallest)
+    manifest = deploy(model, args.out, args.to, size, pipeline_steps(model), args.raw_input, smallest, args.batch)
     print(f'written: {args.out / manifest.program}, for images of {manifest.sizes} (height x width)')
     print(f'it finds {manifest.limit} objects in an image at most')
 

@@ -1,5 +1,6 @@
 """An artifact as something to call: its program with the preparation of images around it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,40 +36,54 @@ class Artifact:
         manifest = self.manifest
         self._normalize = Normalization(manifest.mean, manifest.std, manifest.reverse_channels)
 
-    @torch.no_grad()
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
-        """Detect objects in an image.
+        """Detect objects in an image; see ``detect``."""
+        return self.detect([image])[0]
+
+    @torch.no_grad()
+    def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """Detect objects in images, in as many at once as the program takes.
 
         Args:
-            image: (3, h, w), pixels from 0 to 255 in the order in which the pipeline loads them.
+            images: (3, h, w), pixels from 0 to 255 in the order in which the pipeline loads them.
 
         Returns:
-            ``boxes`` (n, 4) xyxy in pixels of the image, within it, ``scores`` (n,), ``labels`` (n,) and, of a detector
-            of masks, ``masks`` (n, h, w) bool; of keypoints ``keypoints`` (n, points, 2) and ``keypoint_scores``.
+            For each image ``boxes`` (n, 4) xyxy in pixels of the image, within it, ``scores`` (n,), ``labels`` (n,)
+            and, of a detector of masks, ``masks`` (n, h, w) bool; of keypoints ``keypoints`` (n, points, 2) and
+            ``keypoint_scores``.
 
         Raises:
-            ConfigError: The image is larger than those that the program takes.
+            ConfigError: An image is larger than those that the program takes.
             CheckpointError: The program returns something else than the manifest says.
         """
-        height, width = image.shape[-2:]
-        outputs = self.program.run(self.prepared(image))
+        results = []
+        for start in range(0, len(images), self.manifest.batch_size):
+            results += self._detect_at_once(images[start : start + self.manifest.batch_size])
+        return results
+
+    def _detect_at_once(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """What ``detect`` returns, of as many images as the program takes, or fewer."""
+        missing = self.manifest.batch_size - len(images)
+        outputs = self.program.run(self.prepared(*images, *[images[0].new_zeros(images[0].shape)] * missing))
         self._check(outputs)
-        count = int(outputs['count'])
-        found = {name: value[:count] for name, value in outputs.items() if name != 'count'}
-        low = found['boxes'].new_zeros(4)
-        found['boxes'] = found['boxes'].clamp(low, low.new_tensor([width, height, width, height]))
-        if 'masks' in found:
-            found['masks'] = found['masks'][:, :height, :width]
-        return found
+        if self.manifest.batch_size == 1:
+            return [_within(outputs, images[0])]
+        of_images = ({name: values[i] for name, values in outputs.items()} for i in range(len(images)))
+        return list(map(_within, of_images, images))
 
-    def prepared(self, image: Tensor) -> Tensor:
-        """What the program takes of an image (3, h, w): (1, 3, H, W), padded at the right and the bottom.
+    def prepared(self, *images: Tensor) -> Tensor:
+        """What the program takes of images (3, h, w): (N, 3, H, W), padded at the right and the bottom.
 
-        H and W are those of the program, or the least that it takes where it takes a range of them.
+        H and W are those of the program, or the least that it takes, and all images fit into, where it takes a range.
 
         Raises:
-            ConfigError: The image is larger.
+            ConfigError: An image is larger.
         """
+        height, width = (max(sides) for sides in zip(*map(self._padded_size, images)))
+        return torch.cat([self._padded(image, height, width) for image in images])
+
+    def _padded_size(self, image: Tensor) -> tuple[int, int]:
+        """Height and width that the program takes, and an image (3, h, w) fits into."""
         size = self.manifest.sizes.fitting(*image.shape[-2:])
         if size is None:
             height, width = self.manifest.size
@@ -76,7 +91,10 @@ class Artifact:
                 f'a picture is {image.shape[-2]} x {image.shape[-1]} (height x width) after the pipeline, the program '
                 f'in {self.folder} takes {height} x {width} at most: run tools/deploy.py with a larger --size'
             )
-        height, width = size
+        return size
+
+    def _padded(self, image: Tensor, height: int, width: int) -> Tensor:
+        """An image (3, h, w) as the program takes it, (1, 3, height, width)."""
         image = image[None].float()
         padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
         if not self.manifest.raw_input:
@@ -93,11 +111,23 @@ class Artifact:
                 f'the program in {self.folder} returns {", ".join(outputs)}; its manifest says {", ".join(expected)}'
             )
         classes = len(self.manifest.classes)
-        label = int(outputs['labels'].max()) if len(outputs['labels']) else 0
+        label = int(outputs['labels'].max()) if outputs['labels'].numel() else 0
         if label >= classes:
             raise CheckpointError(
                 f'the program in {self.folder} found class {label}; its manifest names {classes} classes'
             )
+
+
+def _within(outputs: dict[str, Tensor], image: Tensor) -> dict[str, Tensor]:
+    """The objects among a program's rows for an image, without what lies beyond the image."""
+    height, width = image.shape[-2:]
+    count = int(outputs['count'])
+    found = {name: value[:count] for name, value in outputs.items() if name != 'count'}
+    low = found['boxes'].new_zeros(4)
+    found['boxes'] = found['boxes'].clamp(low, low.new_tensor([width, height, width, height]))
+    if 'masks' in found:
+        found['masks'] = found['masks'][:, :height, :width]
+    return found
 
 
 def read_artifact(folder: str | Path) -> Artifact:

@@ -28,6 +28,7 @@ def deploy(
     pipeline: Sequence[dict],
     raw_input: bool = False,
     smallest_size: tuple[int, int] | None = None,
+    batch_size: int = 1,
 ) -> Manifest:
     """Write a detector as an artifact.
 
@@ -40,9 +41,10 @@ def deploy(
         raw_input: Let the program take pixels as they are loaded, from 0 to 255, and normalize them itself.
         smallest_size: Let it take all sizes between this and ``size``, in steps of what the detector pads images to;
             None for ``size`` alone.
+        batch_size: Images that the program takes at once.
 
     Raises:
-        ConfigError: The kind or size is wrong, or the detector has no such form.
+        ConfigError: The kind, size or batch is wrong, or the detector has no such form.
         OutputError: Nothing can be written to the folder.
     """
     folder = Path(folder).expanduser()
@@ -50,9 +52,9 @@ def deploy(
         raise ConfigError(f'a detector can be deployed to {", ".join(WRITERS)}, got {kind!r}')
     check_folder(folder)
     preparation = preparation_of(model)
-    sizes = Sizes(tuple(smallest_size or size), tuple(size), model.data_preprocessor.pad_size_divisor)
+    sizes = Sizes(tuple(smallest_size or size), tuple(size), model.data_preprocessor.pad_size_divisor, batch_size)
     check_sizes(sizes)
-    sizes = sizes if sizes.are_open else Sizes.fixed(*size)
+    sizes = sizes if sizes.are_open else Sizes.fixed(*size, batch_size)
     program = trace(model.eval(), sizes, preparation if raw_input else None)
     outputs = output_names(program)
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,13 +71,14 @@ def deploy(
         size=list(sizes.largest),
         smallest_size=list(sizes.smallest),
         size_divisor=sizes.divisor,
+        batch_size=sizes.batch_size,
         raw_input=raw_input,
         mean=preparation.mean.flatten().tolist(),
         std=preparation.std.flatten().tolist(),
         reverse_channels=preparation.reverse_channels,
         pad_value=model.data_preprocessor.pad_value,
         outputs=outputs,
-        limit=row_count(program),
+        limit=row_count(program, outputs),
         test_cfg=plain(model.test_cfg),
         pipeline=plain(list(pipeline)),
         versions=dict(mmdetlike=__version__, torch=torch.__version__),
@@ -93,10 +96,10 @@ def trace(model: nn.Module, sizes: Sizes, normalize: nn.Module | None = None) ->
             of objects.
     """
     detection = Detection(model, normalize)
-    image = torch.zeros(1, 3, *example_size(sizes))
+    images = torch.zeros(sizes.batch_size, 3, *example_size(sizes))
     shapes = (open_sides(sizes),) if sizes.are_open else None
     try:
-        program = torch.export.export(detection, (image,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(detection, (images,), dynamic_shapes=shapes, strict=False)
     except (NotImplementedError, ValueError) as error:  # of detect, see BaseDetector
         raise ConfigError(f'{type(model).__name__} cannot be exported: {error}') from error
     except torch._dynamo.exc.UserError as error:  # something in the detector needs to know the size
@@ -116,7 +119,7 @@ def check_open(program: ExportedProgram, sizes: Sizes, name: str) -> None:
     run = program.module()
     for size in (sizes.smallest, sizes.largest):
         try:
-            run(torch.zeros(1, 3, *size))
+            run(torch.zeros(sizes.batch_size, 3, *size))
         except AssertionError as error:  # a guard of the graph
             raise ConfigError(
                 f'{name} cannot be exported for images of {sizes}: its graph takes none of {size[0]} x {size[1]}. '
@@ -156,7 +159,9 @@ def preparation_of(model: nn.Module) -> Normalization:
 
 
 def check_sizes(sizes: Sizes) -> None:
-    """Raise a ConfigError unless sides are positive multiples of what images are padded to, and in order."""
+    """Raise a ConfigError unless there are images whose sides are positive multiples of the divisor, and in order."""
+    if sizes.batch_size < 1:
+        raise ConfigError(f'a program takes a batch of one image or more, got batch_size={sizes.batch_size}')
     for height, width in (sizes.smallest, sizes.largest):
         if any(side <= 0 or side % sizes.divisor for side in (height, width)):
             raise ConfigError(
@@ -175,9 +180,9 @@ def output_names(program: ExportedProgram) -> list[str]:
     return [str(key) for key in program.call_spec.out_spec.context]
 
 
-def row_count(program: ExportedProgram) -> int:
-    """How many rows the outputs of a program have, filled up with zeros."""
-    return program.graph.output_node().args[0][0].meta['val'].shape[0]
+def row_count(program: ExportedProgram, outputs: list[str]) -> int:
+    """How many rows a program's outputs, whose names are given, have for an image, filled up with zeros."""
+    return program.graph.output_node().args[0][outputs.index('scores')].meta['val'].shape[-1]
 
 
 def plain(value):

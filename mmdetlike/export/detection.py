@@ -1,4 +1,4 @@
-"""What is exported of a detector: a function from an image to a fixed number of rows of objects."""
+"""What is exported of a detector: a function from images to a fixed number of rows of objects of each."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ OUTPUTS = ('boxes', 'scores', 'labels', 'masks', 'keypoints', 'keypoint_scores')
 
 
 class Detection(nn.Module):
-    """An image (1, 3, H, W) -> its objects, in tensors whose shapes don't depend on what is found.
+    """Images (N, 3, H, W) -> their objects, in tensors whose shapes don't depend on what is found.
 
     Args:
         model: A detector in eval mode, with ``detect``.
@@ -24,22 +24,29 @@ class Detection(nn.Module):
         self.model, self.normalize = model, normalize
         self.limit = object_limit(model)
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Detect objects.
 
         Args:
-            image: (1, 3, H, W), of one size.
+            images: (N, 3, H, W), of one size.
 
         Returns:
-            ``boxes`` (k, 4) xyxy in pixels of the image, ``scores`` (k,) falling, ``labels`` (k,), of detectors of
-            masks ``masks`` (k, H, W) bool, of keypoints ``keypoints`` (k, points, 2) x and y in pixels of the image and
-            ``keypoint_scores`` (k, points), and ``count``, a scalar: how many rows are objects; the others are zeros.
+            For one image ``boxes`` (k, 4) xyxy in pixels of the image, ``scores`` (k,) falling, ``labels`` (k,), of
+            detectors of masks ``masks`` (k, H, W) bool, of keypoints ``keypoints`` (k, points, 2) x and y in pixels of
+            the image and ``keypoint_scores`` (k, points), and ``count``, a scalar: how many rows are objects; the
+            others are zeros. For several images, tensors of one more dimension, the first, of N.
 
         Raises:
             ConfigError: The detector predicts more than that.
         """
-        image = image if self.normalize is None else self.normalize(image)
-        found = self.model.detect(image)[0]
+        images = images if self.normalize is None else self.normalize(images)
+        rows = [self._rows(found) for found in self.model.detect(images)]
+        if len(rows) == 1:
+            return rows[0]
+        return {name: torch.stack([of_image[name] for of_image in rows]) for name in rows[0]}
+
+    def _rows(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Objects of an image, filled up to the limit, and their count."""
         if unknown := sorted(set(found) - set(OUTPUTS)):
             kind = type(self.model).__name__
             raise ConfigError(f'{kind} predicts {", ".join(unknown)}: only {", ".join(OUTPUTS)} can be exported')
@@ -48,7 +55,7 @@ class Detection(nn.Module):
 
 
 class Normalization(nn.Module):
-    """Pixels (1, 3, H, W) from 0 to 255 -> what a network was trained on, as its data preprocessor makes it.
+    """Pixels (N, 3, H, W) from 0 to 255 -> what a network was trained on, as its data preprocessor makes it.
 
     Args:
         mean: Of each channel, after ``reverse_channels``; none to leave the range as it is.
@@ -62,10 +69,10 @@ class Normalization(nn.Module):
         self.register_buffer('mean', torch.tensor(mean or [0.0]).view(-1, 1, 1))
         self.register_buffer('std', torch.tensor(std or [1.0]).view(-1, 1, 1))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """The image with its channels reversed and normalized."""
-        image = image.flip(1) if self.reverse_channels else image
-        return (image - self.mean) / self.std
+    def forward(self, images: Tensor) -> Tensor:
+        """The images with their channels reversed and normalized."""
+        images = images.flip(1) if self.reverse_channels else images
+        return (images - self.mean) / self.std
 
 
 def object_limit(model: nn.Module) -> int:

@@ -11,9 +11,12 @@ from mmdetlike.errors import CheckpointError
 from mmdetlike.export.program import Sizes
 
 NAME = 'manifest.json'
-FORMAT = 2
-# manifests of programs that all take one size
-FIXED_SIZE_FORMAT = 1
+FORMAT = 3
+# what manifests of earlier versions lack, by their format: programs took one size alone at first, and one image
+ADDED = {
+    1: lambda entries: dict(smallest_size=entries.get('size'), size_divisor=1, batch_size=1),
+    2: lambda entries: dict(batch_size=1),
+}
 PROGRAMS = {'torch': 'program.pt2', 'aoti': 'compiled.pt2', 'onnx': 'model.onnx'}
 
 
@@ -32,13 +35,14 @@ class Manifest:
         size: Height and width in pixels of the images that it takes, the largest ones.
         smallest_size: Of the smallest images; that of all where the program takes one size alone.
         size_divisor: Of images between them, heights and widths are multiples of this.
+        batch_size: How many images it takes at once; of more than one, outputs have a first dimension for them.
         raw_input: Whether it takes pixels from 0 to 255 as they are loaded, and normalizes them itself.
         mean: What is subtracted from each channel, after ``reverse_channels``; none if images aren't normalized.
         std: What each channel is divided by.
         reverse_channels: Whether the network sees the channels in another order than they are loaded in.
         pad_value: What images are padded with at the right and the bottom, after normalization.
         outputs: Names of the outputs.
-        limit: How many rows outputs have; ``count`` says how many of them are objects.
+        limit: How many rows outputs have for an image; ``count`` says how many of them are objects.
         test_cfg: The thresholds that are part of the program, for information.
         pipeline: Transforms from a picture to an image of the network, as in a config.
         versions: Versions of the packages that wrote it.
@@ -54,6 +58,7 @@ class Manifest:
     size: list
     smallest_size: list
     size_divisor: int
+    batch_size: int
     raw_input: bool
     mean: list
     std: list
@@ -67,8 +72,8 @@ class Manifest:
 
     @property
     def sizes(self) -> Sizes:
-        """Sizes of the images that it takes."""
-        return Sizes(tuple(self.smallest_size), tuple(self.size), self.size_divisor)
+        """Sizes of the images that it takes, and how many."""
+        return Sizes(tuple(self.smallest_size), tuple(self.size), self.size_divisor, self.batch_size)
 
     def write(self, folder: Path) -> None:
         """Write it to a folder."""
@@ -112,13 +117,11 @@ def _parse(path: Path) -> Manifest:
         raise CheckpointError(f'{path} is not JSON: {error}') from error
     if not isinstance(entries, dict):
         raise CheckpointError(f'{path} must hold a JSON object, got {type(entries).__name__}')
-    if entries.get('format') == FIXED_SIZE_FORMAT:
-        entries = dict(entries, format=FORMAT, smallest_size=entries.get('size'), size_divisor=1)
+    version = entries.get('format')
+    if isinstance(version, int) and version in ADDED:
+        entries = dict(entries, format=FORMAT, **ADDED[version](entries))
     if entries.get('format') != FORMAT:
-        raise CheckpointError(
-            f'{path}: format is {entries.get("format")!r}, this version of mmdetlike reads {FIXED_SIZE_FORMAT} and '
-            f'{FORMAT}'
-        )
+        raise CheckpointError(f'{path}: format is {version!r}, this version of mmdetlike reads 1 to {FORMAT}')
     fields = {field.name: field.type for field in dataclasses.fields(Manifest)}
     if wrong := sorted(set(fields) ^ set(entries)):
         missing = [name for name in wrong if name in fields]
@@ -147,6 +150,7 @@ def _check_values(path: Path, manifest: Manifest) -> None:
             'height and width in pixels, at most those of size',
         ),
         'size_divisor': (manifest.size_divisor > 0, 'above 0'),
+        'batch_size': (manifest.batch_size > 0, 'above 0'),
         'classes': (_are_texts(manifest.classes) and len(manifest.classes) > 0, 'a list of names'),
         'outputs': (_are_texts(manifest.outputs), 'a list of names'),
         'mean': (_are_numbers(manifest.mean) and len(manifest.mean) == len(manifest.std), 'as many numbers as std'),

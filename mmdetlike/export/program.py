@@ -1,4 +1,4 @@
-"""What all kinds of programs are once they are read, and the sizes of images that they take."""
+"""What all kinds of programs are once they are read, and the sizes and number of images that they take."""
 
 import json
 from collections.abc import Callable
@@ -11,22 +11,24 @@ SIZES = 'sizes.json'
 
 
 class Sizes(NamedTuple):
-    """Sizes of images, (height, width) in pixels, that a program takes.
+    """Sizes of images, (height, width) in pixels, that a program takes, and how many images at once.
 
     Args:
         smallest: The least height and the least width.
         largest: The greatest; equal to ``smallest`` where the program takes one size alone.
         divisor: Heights and widths between them are multiples of this.
+        batch_size: Images of a run, which all have the same size.
     """
 
     smallest: tuple[int, int]
     largest: tuple[int, int]
     divisor: int = 1
+    batch_size: int = 1
 
     @classmethod
-    def fixed(cls, height: int, width: int) -> 'Sizes':
+    def fixed(cls, height: int, width: int, batch_size: int = 1) -> 'Sizes':
         """One size."""
-        return cls((height, width), (height, width))
+        return cls((height, width), (height, width), batch_size=batch_size)
 
     @property
     def are_open(self) -> bool:
@@ -45,7 +47,8 @@ class Sizes(NamedTuple):
 
     def __str__(self) -> str:
         smallest, largest = (f'{height} x {width}' for height, width in (self.smallest, self.largest))
-        return f'{smallest} to {largest} in steps of {self.divisor}' if self.are_open else largest
+        text = f'{smallest} to {largest} in steps of {self.divisor}' if self.are_open else largest
+        return text if self.batch_size == 1 else f'{text}, {self.batch_size} at once'
 
     def to_text(self) -> str:
         """JSON that ``from_text`` reads, for the metadata of a program."""
@@ -55,15 +58,16 @@ class Sizes(NamedTuple):
     def from_text(cls, text: str) -> 'Sizes':
         """The sizes that ``to_text`` wrote."""
         entries = json.loads(text)
-        return cls(tuple(entries['smallest']), tuple(entries['largest']), entries['divisor'])
+        batch_size = entries.get('batch_size', 1)  # programs of the time before batches don't tell
+        return cls(tuple(entries['smallest']), tuple(entries['largest']), entries['divisor'], batch_size)
 
 
 class Program(NamedTuple):
     """A program of whatever kind.
 
     Args:
-        run: Image (1, 3, H, W) float32 -> outputs by name.
-        sizes: Of the images that it takes.
+        run: Images (N, 3, H, W) float32 -> outputs by name; with a first dimension of N where N is not 1.
+        sizes: Of the images that it takes, and N.
     """
 
     run: Callable[[Tensor], dict[str, Tensor]]

@@ -60,6 +60,14 @@ def assert_equal_results(program, model, images=IMAGES) -> list[int]:
     return counts
 
 
+def assert_equal_results_of_batch(program, model, images) -> list[int]:
+    """As ``assert_equal_results``, of a program that takes these images (N, 3, H, W) at once."""
+    outputs = program(images)
+    rows = iter([{name: values[i] for name, values in outputs.items()} for i in range(len(images))])
+    assert {len(values) for values in outputs.values()} == {len(images)}
+    return assert_equal_results(lambda _: next(rows), model, images[:, None])
+
+
 def rows_found(got: dict, expected: dict) -> int:
     """How many rows of ``expected`` are in ``got``, each once; objects of equal scores may change places."""
     total = len(expected['scores'])

@@ -11,8 +11,17 @@ from mmdetlike.apis import Detector
 from mmdetlike.errors import CheckpointError, ConfigError
 from mmdetlike.export import deploy, read_manifest
 from mmdetlike.export.artifact import read_artifact
+from mmdetlike.export.program import Sizes
 from mmdetlike.models.optimize import optimize_model
-from tests.export.helpers import CLASSES, IMAGES, PIPELINE, assert_equal_results, choosy, deployed
+from tests.export.helpers import (
+    CLASSES,
+    IMAGES,
+    PIPELINE,
+    assert_equal_results,
+    assert_equal_results_of_batch,
+    choosy,
+    deployed,
+)
 from tests.models.families import build
 from tests.utils import python
 
@@ -107,7 +116,8 @@ def test_the_manifest_tells_what_the_program_is(artifact):
 @pytest.mark.parametrize(
     'entries, message',
     [
-        (dict(format=3), 'format is 3, this version of mmdetlike reads 1 and 2'),
+        (dict(format=4), 'format is 4, this version of mmdetlike reads 1 to 3'),
+        (dict(format='2'), "format is '2', this version of mmdetlike reads 1 to 3"),
         (dict(classes=None), 'lacks classes; expected format, kind'),
         (dict(colour='red'), 'has unknown entries: colour'),
         (dict(kind='tflite'), "kind must be one of torch, aoti, onnx, got 'tflite'"),
@@ -116,6 +126,8 @@ def test_the_manifest_tells_what_the_program_is(artifact):
         (dict(size=[64, -1]), r'size must be height and width in pixels, got \[64, -1\]'),
         (dict(smallest_size=[64, 96]), r'smallest_size must be height and width in pixels, at most those of size'),
         (dict(size_divisor=0), 'size_divisor must be above 0, got 0'),
+        (dict(batch_size=0), 'batch_size must be above 0, got 0'),
+        (dict(batch_size=2), r'takes images of 64 x 64, but .*manifest.json says 64 x 64, 2 at once'),
         (dict(classes=[]), r'classes must be a list of names, got \[\]'),
         (dict(palette=[]), r'palette must be a color for each of the classes, got \[\]'),
         (dict(mean=[1.0]), r'mean must be as many numbers as std, got \[1.0\]'),
@@ -254,9 +266,51 @@ def test_a_wrong_range_of_sizes_is_refused(tmp_path, smallest, message):
         deploy(choosy('retinanet'), tmp_path, 'torch', (64, 64), PIPELINE, smallest_size=smallest)
 
 
-def test_a_manifest_of_the_time_before_ranges_is_read(changed):
-    artifact = read_artifact(changed(format=1, smallest_size=None, size_divisor=None))
-    assert artifact.manifest.sizes.smallest == artifact.manifest.sizes.largest == (64, 64)
+@pytest.mark.parametrize(
+    'version, lacking', [(1, ('smallest_size', 'size_divisor', 'batch_size')), (2, ('batch_size',))]
+)
+def test_a_manifest_of_an_earlier_format_is_read(changed, version, lacking):
+    artifact = read_artifact(changed(format=version, **dict.fromkeys(lacking)))
+    assert artifact.manifest.sizes == Sizes.fixed(64, 64)
+
+
+@pytest.fixture(scope='module')
+def artifact_of_batch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('export') / 'batch'
+    deploy(choosy('retinanet'), folder, 'torch', (128, 128), PIPELINE, smallest_size=(64, 64), batch_size=2)
+    return folder
+
+
+@pytest.mark.parametrize('size', [(64, 64), (128, 96)])
+def test_a_program_of_a_batch_finds_what_the_model_finds(artifact_of_batch, size):
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 2
+    program = read_artifact(artifact_of_batch).program
+    assert program.sizes == Sizes((64, 64), (128, 128), 32, batch_size=2)
+    assert max(assert_equal_results_of_batch(program.run, choosy('retinanet'), images)) > 0
+
+
+def test_a_batch_of_images_of_several_sizes_is_padded_and_cut_as_by_the_model(artifact_of_batch):
+    artifact = read_artifact(artifact_of_batch)
+    sizes = [(64, 96), (96, 64), (70, 70)]
+    images = [torch.randn(3, *size, generator=torch.Generator().manual_seed(0)) * 200 for size in sizes]
+    assert artifact.prepared(*images[:2]).shape == (2, 3, 96, 96)
+    found = artifact.detect(images)  # two at once, then one and nothing
+    model = choosy('retinanet')
+    batches = (artifact.prepared(*images[:2]), artifact.prepared(images[2]))
+    expected = [of_image for batch in batches for of_image in model.detect(batch)]
+    assert [len(of_image['boxes']) for of_image in found] == [len(of_image['boxes']) for of_image in expected]
+    assert sum(len(of_image['boxes']) for of_image in found) > 0
+    for of_image, other, (height, width) in zip(found, expected, sizes):
+        torch.testing.assert_close(of_image['scores'], other['scores'])
+        within = torch.tensor([width, height, width, height])
+        torch.testing.assert_close(of_image['boxes'], other['boxes'].clamp(min=0).minimum(within), atol=1e-3, rtol=0)
+    with pytest.raises(ConfigError, match=r'a picture is 130 x 64 .* takes 128 x 128 at most'):
+        artifact.detect([images[0], torch.zeros(3, 130, 64)])
+
+
+def test_a_batch_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r'takes a batch of one image or more, got batch_size=0'):
+        deploy(choosy('retinanet'), tmp_path, 'torch', (64, 64), PIPELINE, batch_size=0)
 
 
 @pytest.mark.slow

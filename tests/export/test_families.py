@@ -8,7 +8,15 @@ import torch
 from mmdetlike.export import deploy
 from mmdetlike.export.artifact import READERS
 from mmdetlike.export.manifest import PROGRAMS
-from tests.export.helpers import PIPELINE, assert_equal_results, choosy, deployed
+from mmdetlike.export.program import Sizes
+from tests.export.helpers import (
+    IMAGES,
+    PIPELINE,
+    assert_equal_results,
+    assert_equal_results_of_batch,
+    choosy,
+    deployed,
+)
 
 FAMILIES = (
     *('retinanet', 'fcos', 'atss', 'rtmdet', 'yolox', 'faster_rcnn', 'mask_rcnn', 'gfl', 'tood', 'yolov3', 'ssd'),
@@ -40,7 +48,18 @@ def test_a_program_of_many_sizes_finds_what_the_model_finds(kind, family, tmp_pa
     skip_without_packages(kind)
     deploy(choosy(family), tmp_path, kind, (224, 256), PIPELINE, smallest_size=(128, 128))
     program = READERS[kind](tmp_path / PROGRAMS[kind])
-    assert program.sizes == ((128, 128), (224, 256), 32)
+    assert program.sizes == Sizes((128, 128), (224, 256), 32)
     for seed, size in enumerate([(128, 128), (128, 256), (192, 160), (224, 256)]):
         image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed)) * 2
         assert max(assert_equal_results(program.run, choosy(family), [image])) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('kind', ['torch', 'onnx'])
+def test_a_program_of_a_batch_finds_what_the_model_finds(kind, family, tmp_path):
+    skip_without_packages(kind)
+    folder = deployed(tmp_path, family, kind, batch_size=3)
+    program = READERS[kind](folder / PROGRAMS[kind])
+    assert program.sizes == Sizes.fixed(64, 64, batch_size=3)
+    assert max(assert_equal_results_of_batch(program.run, choosy(family), torch.cat(IMAGES))) > 0

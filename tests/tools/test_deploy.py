@@ -67,6 +67,16 @@ def test_it_finds_what_the_detector_finds(artifact, detector, tmp_path):
     assert deployed.model.dataset_meta['classes'] == detector.dataset_meta['classes']
 
 
+def test_a_program_of_a_batch_finds_the_same(tool, artifact, tmp_path):
+    command = [artifact.parent / 'tiny.py', artifact.parent / 'tiny.pth', '--to', 'torch', '--size', 128, 192]
+    tool.main([*map(str, command), '--raw-input', '--batch', '2', '--out', str(tmp_path / 'out')])
+    assert read_manifest(tmp_path / 'out').batch_size == 2
+    files = write_pictures(tmp_path / 'pictures', 3)
+    expected = Detector.load(artifact, show_progress=False)(files)
+    got = Detector.load(tmp_path / 'out', show_progress=False)(files, batch_size=3)
+    assert_equal(got['predictions'], expected['predictions'])
+
+
 def test_predict_takes_its_folder(artifact, tmp_path):
     files = write_pictures(tmp_path / 'in', 1)
     predict([str(files[0]), str(artifact), '--out-dir', str(tmp_path / 'out'), '--no-save-vis'])
@@ -103,6 +113,7 @@ def test_a_wrong_size_is_refused(tool, artifact, tmp_path):
     'options, message',
     [
         (['--dynamic', '64'], r'--dynamic takes two numbers, .* or none; got \[64\]'),
+        (['--batch', '0'], '--batch must be positive, got 0'),
         (['--to', 'onnx', '--optimize', 'bf16'], '--optimize bf16 does not go with --to onnx'),
     ],
 )
