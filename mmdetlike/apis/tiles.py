@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from mmdetlike.apis.inference import predict_batch
@@ -124,7 +123,7 @@ def predict_tiled(
 
 
 def stretch(sample: DetDataSample, window: Window) -> None:
-    """Bring predictions to the size of their window, where it was read in fewer pixels."""
+    """Bring boxes and keypoints to the size of their window, where it was read in fewer pixels; masks stay small."""
     size = (window.bottom - window.top, window.right - window.left)
     read_size = tuple(sample.ori_shape[:2])
     found = sample.get('pred_instances')
@@ -134,9 +133,6 @@ def stretch(sample: DetDataSample, window: Window) -> None:
     found.bboxes = found.bboxes * factors.repeat(2)
     if 'keypoints' in found:
         found.keypoints = found.keypoints * factors
-    if 'masks' in found:
-        masks = found.pop('masks')
-        found.masks = F.interpolate(masks[None].float(), size=size, mode='nearest')[0].bool()
 
 
 def tiled_loader(load: Callable[[], dict], image, by_windows: bool) -> dict:
