@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmengine import fileio
 
-from .data_root import rooted
+from ..utils.data_root import rooted
 from .errors import DataError, SkipReport, warn
 
 GZIP = b'\x1f\x8b'

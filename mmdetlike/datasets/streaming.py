@@ -12,9 +12,9 @@ import torch
 from ..errors import ConfigError
 from ..registry import DATA_SAMPLERS, DATASETS
 from ..utils.colors import distinct_colors
+from ..utils.data_root import rooted
 from .annotations import match_classes, shortened
 from .base import BaseDetDataset
-from .data_root import rooted
 from .errors import DataError
 from .samplers import EpochSampler
 from .seeding import stable_hash

@@ -12,8 +12,6 @@ from tests.models.reference_tools import FOLDER, load, module
 # the package has a function of the module's name
 suppressing = importlib.import_module('mmdetlike.models.utils.suppress')
 RECORDINGS = sorted((FOLDER / 'foreign').glob('*.json.gz'))
-# torchvision's region heads were recorded with every sample kept, of which the recorded arguments say nothing
-EVERY_SAMPLE = dict(rpn_batch_size_per_image=10**6, box_batch_size_per_image=10**6)
 # A proposal (x, y, w, h) of the rotated recording's second image, one of its 300 best. Detectron2's overlap, rebuilt
 # with its float32 and its tolerance (points within 1e-5 of an edge count as inside), finds an IoU of 6357 between it
 # and a needle of 2000 x 0.0003 pixels on another level, from which it is moved 9000 pixels away. So Detectron2 leaves
@@ -38,8 +36,6 @@ def test_agrees_with_recording(path, monkeypatch):
     recording = json.loads(gzip.decompress(path.read_bytes()))
     if recording.get('rotated'):
         monkeypatch.setattr(suppressing, 'batched_nms', _as_detectron2_suppresses(suppressing.batched_nms))
-    if recording['source'] == 'torchvision' and 'rcnn' in recording['config']:
-        recording['arguments'].update(EVERY_SAMPLE)
     if recording['config'] == 'ssd300_vgg16':
         pytest.skip('its scores are tied: see below')
     results = list(module('compare_foreign').stages(recording))

@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from mmdetlike.datasets.class_names import ADE20K
 from mmdetlike.datasets.coco_kin import CityscapesDataset
 from mmdetlike.datasets.coco_panoptic import CocoPanopticDataset
+from mmdetlike.errors import ConfigError
 
 from .deeplab import IGNORED
 from .project_defaults import PANOPTIC_DEEPLAB, is_deeplab
+from .zoo import zoo_address
 
 COCO_ROOT = 'data/coco/'
 CITYSCAPES_THINGS = CityscapesDataset.METAINFO['classes']
@@ -27,7 +29,7 @@ def train_dataloader(cfg: Mapping) -> dict:
         sampler=_sampler(cfg['DATALOADER']),
         dataset=_joined(
             dict(dataset, filter_cfg=_filter(cfg), pipeline=_training_pipeline(cfg))
-            for dataset in _datasets(cfg, 'TRAIN')
+            for dataset in _with_proposals(cfg, 'TRAIN')
         ),
     )
 
@@ -35,12 +37,13 @@ def train_dataloader(cfg: Mapping) -> dict:
 def test_dataloader(cfg: Mapping) -> dict:
     """What is tested on, one picture at a time."""
     scale = (cfg['INPUT']['MAX_SIZE_TEST'], cfg['INPUT']['MIN_SIZE_TEST'])
-    pipeline = predicting_pipeline(scale, _loading(cfg))
+    load_image, *others = predicting_pipeline(scale, _loading(cfg))
+    pipeline = [load_image, *_proposal_loading(cfg, 'TEST'), *others]
     return dict(
         batch_size=1,
         num_workers=cfg['DATALOADER']['NUM_WORKERS'],
         sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=_joined(dict(dataset, test_mode=True, pipeline=pipeline) for dataset in _datasets(cfg, 'TEST')),
+        dataset=_joined(dict(dataset, test_mode=True, pipeline=pipeline) for dataset in _with_proposals(cfg, 'TEST')),
     )
 
 
@@ -81,6 +84,7 @@ def _training_pipeline(cfg: Mapping) -> list[dict]:
     )
     return [
         dict(type='LoadImageFromFile'),
+        *_proposal_loading(cfg, 'TRAIN'),
         _loading(cfg),
         # DeepLab's projects crop what is resized, to one size
         *((resize, *crop) if is_deeplab(cfg) else (*crop, resize)),
@@ -111,6 +115,35 @@ def _loading(cfg: Mapping) -> dict:
     if model['KEYPOINT_ON']:
         extra['with_keypoints'] = True
     return dict(type='LoadAnnotations', with_bbox=True, **extra)
+
+
+def uses_proposal_files(model: Mapping) -> bool:
+    """Whether regions come from files that data sets have, and not from the model."""
+    return model['LOAD_PROPOSALS'] and model['PROPOSAL_GENERATOR']['NAME'] == 'PrecomputedProposals'
+
+
+def _proposal_loading(cfg: Mapping, phase: str) -> list[dict]:
+    if not uses_proposal_files(cfg['MODEL']):
+        return []
+    return [dict(type='LoadProposals', num_max_proposals=cfg['DATASETS'][f'PRECOMPUTED_PROPOSAL_TOPK_{phase}'])]
+
+
+def _with_proposals(cfg: Mapping, phase: str) -> list[dict]:
+    """The data sets of ``'TRAIN'`` or ``'TEST'``, each with its file of proposals where the model needs some.
+
+    Raises:
+        ConfigError: There is not one file for each.
+    """
+    datasets = named_datasets(cfg, phase)
+    if not uses_proposal_files(cfg['MODEL']):
+        return datasets
+    files = list(cfg['DATASETS'][f'PROPOSAL_FILES_{phase}'])
+    if len(files) != len(datasets):
+        raise ConfigError(
+            f'DATASETS.PROPOSAL_FILES_{phase} is {files} with PrecomputedProposals: expected one file for each of '
+            f'DATASETS.{phase} {list(cfg["DATASETS"][phase])}'
+        )
+    return [dict(dataset, proposal_file=zoo_address(file)) for dataset, file in zip(datasets, files)]
 
 
 def _joined(datasets) -> dict:
@@ -251,7 +284,7 @@ def unknown_datasets(cfg: Mapping) -> list[str]:
     return [name for name in names if not name.startswith(tuple(known))]
 
 
-def _datasets(cfg: Mapping, phase: str) -> list[dict]:
+def named_datasets(cfg: Mapping, phase: str) -> list[dict]:
     """The data sets of ``'TRAIN'`` or ``'TEST'``; COCO in the place of those that are not known."""
     model = cfg['MODEL']
     names = list(cfg['DATASETS'][phase])
@@ -261,7 +294,10 @@ def _datasets(cfg: Mapping, phase: str) -> list[dict]:
     if not names:
         return [usual('', part)]
     makers = [(name, next((known[begin] for begin in known if name.startswith(begin)), usual)) for name in names]
-    return [make(name, part) for name, make in makers]
+    datasets = [make(name, part) for name, make in makers]
+    if model['KEYPOINT_ON'] and (sigmas := cfg['TEST']['KEYPOINT_OKS_SIGMAS']):
+        return [dict(dataset, metainfo=dict(dataset['metainfo'], sigmas=list(sigmas))) for dataset in datasets]
+    return datasets
 
 
 # -- evaluation --------------------------------------------------------------------------------------------------------
@@ -272,7 +308,7 @@ def evaluator(cfg: Mapping) -> dict | list[dict]:
     model = cfg['MODEL']
     if model['META_ARCHITECTURE'] == 'SemanticSegmentor':
         return dict(type='SemSegMetric')
-    tested = _datasets(cfg, 'TEST')[0]
+    tested = named_datasets(cfg, 'TEST')[0]
     if model['META_ARCHITECTURE'] in PANOPTIC:
         return _panoptic_evaluator(tested)
     if tested['type'] == 'VOCDataset':

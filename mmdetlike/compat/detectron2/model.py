@@ -67,7 +67,7 @@ def _proposal_network(cfg: Mapping) -> dict:
 
 def _two_stage(cfg: Mapping) -> dict:
     model = cfg['MODEL']
-    detector = dict(_common(cfg), roi_head=roi_head(model))
+    detector = dict(_common(cfg), roi_head=roi_head(cfg))
     train_cfg = dict(rcnn=region_training(model))
     test_cfg = dict(rcnn=region_testing(cfg))
     generator = model['PROPOSAL_GENERATOR']['NAME']
