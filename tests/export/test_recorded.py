@@ -35,7 +35,7 @@ RECORDINGS = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', RECORDINGS)
-@pytest.mark.parametrize('kind', ['torch', 'onnx'])
+@pytest.mark.parametrize('kind', ['torch', 'onnx', 'aoti'])
 def test_a_program_finds_in_recorded_images_what_the_model_finds(kind, name, tmp_path):
     skip_without_packages(kind)
     recording = load(name)
