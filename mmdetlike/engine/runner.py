@@ -24,6 +24,7 @@ from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.settings import check_loader, check_settings, unread_settings, without_worker_settings
 from mmdetlike.utils.setup_env import register_all_modules
 
+from .cpu_processes import connect
 from .explain import explained
 from .loops import EpochBasedTrainLoop
 from .progress import META_KEY, Division, describe
@@ -106,8 +107,8 @@ class Runner(MMEngineRunner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without CUDA they talk over gloo."""
-        if self.distributed and self._launcher == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
-            torch.distributed.init_process_group('gloo')
+        if self.distributed and not torch.cuda.is_available() and not is_distributed():
+            connect(self._launcher)
         super().setup_env(env_cfg)
 
     def build_logger(self, *args, **kwargs):

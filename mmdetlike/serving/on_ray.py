@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import time
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from mmdetlike.serving.answers import Answers, decode
 from mmdetlike.serving.gate import HEALTH, Gate, respond
 from mmdetlike.serving.limits import Limits
+from mmdetlike.utils.ray_cluster import check_room, connect
 
 _NAME = 'mmdetlike'
 
@@ -115,8 +115,12 @@ def serve_on_ray(
         host: Address to listen at.
         port: Port to listen at.
         placement: Where detectors run.
+
+    Raises:
+        ConfigError: There is no such cluster, or the detectors don't fit into it.
     """
-    ray.init(placement.address or None, log_to_driver=False, logging_level=logging.ERROR)
+    connect(ray, placement.address)
+    check_room(ray, placement.address, placement.workers, placement.gpus)
     serve.start(http_options=dict(host=host, port=port))
     # more than the gate lets in, so that it is the gate that refuses
     most = gate['limits'].count + 100
