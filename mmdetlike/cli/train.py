@@ -96,7 +96,9 @@ def main(argv=None) -> None:
         from mmdetlike.engine.resume import check_readable
         from mmdetlike.engine.stopping import saved_training, stoppable
         from mmdetlike.utils.checkpoint import trust_checkpoints
+        from mmdetlike.utils.memory import keep_freed_memory
 
+    keep_freed_memory()  # each step needs what the last has freed
     with trust_checkpoints(args.trust_checkpoint):
         cfg = resolve(args)
         cfg.load_from = checkpoint_file(cfg.get('load_from'), given)
