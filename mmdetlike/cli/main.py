@@ -41,7 +41,7 @@ COMMANDS = {
     'get-flops': Command('count parameters, multiply-adds and activations, module by module'),
     'logs': Command('plot curves from logs of training, or measure its speed'),
     'report': Command('write a training as one HTML page'),
-    'make-shapes': Command('draw a data set of coloured shapes to disk'),
+    'make-shapes': Command('draw a data set of colored shapes to disk'),
     'voc-to-coco': Command('convert annotations of PASCAL VOC to one COCO file'),
     'write-shards': Command('write a COCO data set as shards, for training on data beyond a disk'),
     'split-coco': Command('split a COCO file into a labeled and an unlabeled part'),

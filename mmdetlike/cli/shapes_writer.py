@@ -1,4 +1,4 @@
-"""Writing a data set of coloured shapes: PNG images and COCO annotations with boxes, masks and keypoints."""
+"""Writing a data set of colored shapes: PNG images and COCO annotations with boxes, masks and keypoints."""
 
 import argparse
 import json

@@ -7,7 +7,7 @@ from mmdetlike.datasets.transforms.base import BaseTransform
 from mmdetlike.datasets.transforms.blend import RandomBrightness, RandomContrast, RandomLighting, RandomSaturation
 from mmdetlike.datasets.transforms.center_crop_pad import RandomCenterCropPad
 from mmdetlike.datasets.transforms.clips import PackTrackInputs, TransformBroadcaster, UniformRefFrameSample
-from mmdetlike.datasets.transforms.colour import PhotoMetricDistortion, YOLOXHSVRandomAug
+from mmdetlike.datasets.transforms.color import PhotoMetricDistortion, YOLOXHSVRandomAug
 from mmdetlike.datasets.transforms.corrupt import Corrupt
 from mmdetlike.datasets.transforms.crop import MinIoURandomCrop, RandomCrop
 from mmdetlike.datasets.transforms.enhance import (

@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance
 from pycocotools import mask as coco_mask
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, check_range, image_size
-from mmdetlike.datasets.transforms.colour import as_bytes
+from mmdetlike.datasets.transforms.color import as_bytes
 from mmdetlike.datasets.transforms.similar_places import draw_similar_shift
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS

@@ -189,7 +189,7 @@ _PVT_NAMES = (
     (r'\.mlp\.dwconv\.dwconv\.', '.ffn.layers.1.'),
 )
 _PVT_PART = re.compile(r'^(patch_embed|pos_embed|block|norm)(\d)(?:\.(\d+))?(.*)$')
-_PVT_PLACES = dict(patch_embed='0', pos_embed='1.0.pos_embed', norm='2')  # within a stage
+_PVT_PATHS = dict(patch_embed='0', pos_embed='1.0.pos_embed', norm='2')  # within a stage
 
 
 def convert_pvt(state: StateDict) -> StateDict:
@@ -208,11 +208,11 @@ def convert_pvt(state: StateDict) -> StateDict:
         if not found:  # class token, last norm, classifier
             continue
         part, stage, block, name = found.groups()
-        place = _PVT_PLACES[part] if block is None else f'1.{int(block) + first_block}'
+        path = _PVT_PATHS[part] if block is None else f'1.{int(block) + first_block}'
         name = _renamed(name, names)
         if '.ffn.' in name and value.dim() == 2:  # their linear layers are 1x1 convolutions here
             value = value[:, :, None, None]
-        converted[f'layers.{int(stage) - 1}.{place}{name}'] = value
+        converted[f'layers.{int(stage) - 1}.{path}{name}'] = value
     return _join_qkv(converted)
 
 

@@ -10,7 +10,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike_ops import DeformConv2dPack, ModulatedDeformConv2dPack
 
 from .res_layer import ResLayer, build_stage
-from .staged import StagedBackbone, weight_init
+from .staged import StagedBackbone, check_in_range, weight_init
 
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 
@@ -213,7 +213,8 @@ class ResNet(StagedBackbone):
         block_args: What a subclass's blocks take beyond a ResNet's.
 
     Raises:
-        ValueError: ``depth`` is none of the known ones, or the stages' settings differ in number.
+        ValueError: ``depth`` is none of the known ones, the stages' settings differ in number, or ``frozen_stages`` is
+            out of range.
     """
 
     arch_settings = {
@@ -249,6 +250,7 @@ class ResNet(StagedBackbone):
         block_args: dict | None = None,
     ) -> None:
         check_stages(num_stages, strides, dilations, out_indices)
+        check_in_range('frozen_stages', frozen_stages, range(-1, num_stages + 1))
         super().__init__(out_indices, 0, norm_eval, weight_init(pretrained, init_cfg))
         # zeroing would undo what a checkpoint brings
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)

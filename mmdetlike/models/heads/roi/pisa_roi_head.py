@@ -58,7 +58,7 @@ class PISAStage(Stage):
         targets = torch.cat([result.pos_gt_bboxes for result in sampled])
         ious = bbox_overlaps(boxes, targets, is_aligned=True)
         largest_class = labels.bincount().max()
-        # an earlier place among the regions of an object outweighs every overlap
+        # a better rank among the regions of an object outweighs every overlap, which is at most 1
         rank = ranks_within(labels, ious - ranks_within(objects_of_positives(sampled), ious))
         weights = ((largest_class - rank) / largest_class * (1 - bias) + bias) ** k
         weights = weights_of_same_sum(weights, self.head.classification_losses(positives, labels))
@@ -119,7 +119,7 @@ def objects_of_positives(sampled: Sequence[SamplingResult]) -> Tensor:
 
 
 def ranks_within(groups: Tensor, values: Tensor) -> Tensor:
-    """The place (n,) of each of ``values`` (n,) in its group (n,) by falling value, from 0."""
+    """The rank (n,) of each of ``values`` (n,) in its group (n,) by falling value, from 0."""
     by_value = values.argsort(descending=True)
     order = by_value[groups[by_value].argsort(stable=True)]
     sizes = groups.bincount()
