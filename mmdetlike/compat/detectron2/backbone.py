@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.models.backbones.regnet import RegNet, stages_of
 
 from .common import choose, norm_config
 from .project_defaults import DEEPLAB_BACKBONE
 
-PYRAMIDS = ('build_resnet_fpn_backbone', 'build_retinanet_resnet_fpn_backbone')
+# theirs has no name for configs: only programs in Python build it
+REGNET_PYRAMID = 'build_regnet_fpn_backbone'
+PYRAMIDS = ('build_resnet_fpn_backbone', 'build_retinanet_resnet_fpn_backbone', REGNET_PYRAMID)
 BACKBONES = ('build_resnet_backbone', DEEPLAB_BACKBONE, *PYRAMIDS)
 USUAL_STEM_CHANNELS = 64
 
@@ -39,7 +42,7 @@ def has_pyramid(model: Mapping) -> bool:
 
 
 def backbone(model: Mapping) -> dict:
-    """The ResNet or ResNeXt.
+    """The ResNet, ResNeXt or RegNet.
 
     Raises:
         ConfigError: The backbone is another one.
@@ -47,6 +50,8 @@ def backbone(model: Mapping) -> dict:
     name = model['BACKBONE']['NAME']
     if name not in BACKBONES:
         raise ConfigError(f'MODEL.BACKBONE.NAME is {name!r}: expected one of {", ".join(BACKBONES)}')
+    if name == REGNET_PYRAMID:
+        return _regnet(model)
     resnets = model['RESNETS']
     stages = sorted(int(feature[-1]) - 2 for feature in resnets['OUT_FEATURES'])
     num_stages = stages[-1] + 1
@@ -78,6 +83,16 @@ def backbone(model: Mapping) -> dict:
     return built
 
 
+def _regnet(model: Mapping) -> dict:
+    return dict(
+        type='RegNet',
+        arch=model['REGNET_ARCH'],
+        frozen_stages=model['BACKBONE']['FREEZE_AT'] - 1,
+        norm_cfg=norm_config(model['RESNETS']['NORM'], 'MODEL.RESNETS.NORM'),
+        norm_eval=False,
+    )
+
+
 def _deeplab_parts(resnets: Mapping, dilations: Sequence[int], num_stages: int) -> dict:
     """A stem of three convolutions, and dilations that grow within the last stage."""
     deep = choose(resnets['STEM_TYPE'], {'deeplab': True, 'basic': False}, 'MODEL.RESNETS.STEM_TYPE')
@@ -103,10 +118,13 @@ def _deformable(resnets: Mapping, num_stages: int) -> dict:
 
 def backbone_channels(model: Mapping, feature: str) -> int:
     """Channels of the feature map ``res2`` to ``res5``."""
+    stage = int(feature[-1]) - 2
+    if model['BACKBONE']['NAME'] == REGNET_PYRAMID:
+        return stages_of(RegNet.arch_settings[model['REGNET_ARCH']])[stage]['channels']
     resnets = model['RESNETS']
     narrow = resnets['DEPTH'] < 50
     first = 64 if narrow else resnets['RES2_OUT_CHANNELS']
-    return first * 2 ** (int(feature[-1]) - 2)
+    return first * 2**stage
 
 
 def neck(model: Mapping) -> dict | None:

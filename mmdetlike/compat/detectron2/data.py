@@ -73,6 +73,8 @@ def _filter(cfg: Mapping) -> dict:
 
 def _training_pipeline(cfg: Mapping) -> list[dict]:
     inputs = cfg['INPUT']
+    if 'LARGE_SCALE_JITTER' in inputs:
+        return _jittering_pipeline(cfg, inputs['LARGE_SCALE_JITTER'])
     scales = [(inputs['MAX_SIZE_TRAIN'], side) for side in inputs['MIN_SIZE_TRAIN']]
     resize = dict(type='RandomChoiceResize', scales=scales, keep_ratio=True)
     # the shorter side is one of these, or lies between the two
@@ -89,6 +91,21 @@ def _training_pipeline(cfg: Mapping) -> list[dict]:
         # DeepLab's projects crop what is resized, to one size
         *((resize, *crop) if is_deeplab(cfg) else (*crop, resize)),
         *flip,
+        dict(type='PackDetInputs'),
+    ]
+
+
+def _jittering_pipeline(cfg: Mapping, settings: Mapping) -> list[dict]:
+    """Large-scale jittering (Simple Copy-Paste, arXiv 2012.07177): pictures of one size, whose scale varies widely."""
+    size = (settings['SIZE'], settings['SIZE'])
+    return [
+        dict(type='LoadImageFromFile'),
+        _loading(cfg),
+        dict(type='RandomResize', scale=size, ratio_range=tuple(settings['SCALES']), keep_ratio=True),
+        dict(type='FixedSizeCrop', crop_size=size),
+        dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+        # of what a crop left
+        dict(type='BoxesFromMasks'),
         dict(type='PackDetInputs'),
     ]
 

@@ -67,6 +67,7 @@ def rules(state: Mapping[str, Tensor], model: nn.Module) -> list[Rule]:
     first_level = min((int(name[20]) for name in state if name.startswith('backbone.fpn_lateral')), default=2)
     num_lateral = len({name[20] for name in state if name.startswith('backbone.fpn_lateral')})
     return [
+        *_regnet_rules(),
         *(deeplab_stem_rules() if getattr(model.backbone, 'deep_stem', False) else ()),
         *_resnet_rules(_norm_abbreviation(model.backbone)),
         (r'^backbone\.fpn_lateral(\d)\.', lambda m: f'neck.lateral_convs.{int(m[1]) - first_level}.'),
@@ -103,6 +104,22 @@ def _resnet_rules(norm: str) -> list[Rule]:
         (r'\.conv2_offset\.', '.conv2.conv_offset.'),
         (r'\.shortcut\.norm\.', '.downsample.1.'),
         (r'\.shortcut\.', '.downsample.0.'),
+    ]
+
+
+def _regnet_rules() -> list[Rule]:
+    block = r'^backbone\.bottom_up\.s(\d)\.b(\d+)\.'
+    part = r'^(backbone\.layer\d\.\d+\.)'
+    return [
+        (r'^backbone\.bottom_up\.stem\.(conv|bn)\.', r'backbone.\g<1>1.'),
+        (block, lambda m: f'backbone.layer{m[1]}.{int(m[2]) - 1}.'),
+        (part + r'proj\.', r'\1downsample.0.'),
+        (part + r'bn\.', r'\1downsample.1.'),
+        # the three convolutions are called a, b and c
+        *((part + rf'f\.{letter}_bn\.', rf'\g<1>bn{i}.') for i, letter in enumerate('abc', start=1)),
+        *((part + rf'f\.{letter}\.', rf'\g<1>conv{i}.') for i, letter in enumerate('abc', start=1)),
+        (part + r'f\.se\.f_ex\.0\.', r'\1se.conv1.conv.'),
+        (part + r'f\.se\.f_ex\.2\.', r'\1se.conv2.conv.'),
     ]
 
 
