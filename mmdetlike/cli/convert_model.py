@@ -9,8 +9,6 @@ import argparse
 import shutil
 from collections.abc import Sequence
 
-from mmengine.config import Config
-
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint_files import check_is_file
 from mmdetlike.utils.command import make_parser, user_path
@@ -48,6 +46,8 @@ def convert(config: str, out, checkpoint: str | None = None) -> list:
         CheckpointError: The weights can't be read.
         FileNotFoundError: There is no such checkpoint.
     """
+    from mmengine.config import Config
+
     from mmdetlike.apis.foreign import translated_checkpoint, translated_config
 
     weights = out.with_suffix('.pth')
