@@ -64,6 +64,14 @@ def stable_sort(x, stable=True, dim=-1, descending=False):
     return op.TopK(x, length, axis=dim, largest=int(descending), sorted=1)
 
 
+def remainder(x, divisor):
+    """x modulo a divisor, with the divisor's sign; the exporter's own takes no divisor that follows from open sizes."""
+    divisor = op.CastLike(divisor, x)
+    if x.dtype.is_integer():
+        return op.Mod(x, divisor)
+    return op.Sub(x, op.Mul(op.Floor(op.Div(x, divisor)), divisor))
+
+
 def _integer(value: int):
     return op.Constant(value_int=value)
 
@@ -79,5 +87,6 @@ def _zero():
 TRANSLATIONS = {
     torch.ops.mmdetlike_ops.nms.default: nms,
     torch.ops.aten.sort.stable: stable_sort,
+    torch.ops.aten.remainder.Scalar: remainder,
     torch.ops.mmdetlike_ops.roi_align.default: roi_align,
 }
