@@ -1,15 +1,18 @@
 """Predicting large pictures tile by tile, read by windows where their format allows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from mmdetlike.apis.drawing import Outcome
 from mmdetlike.apis.inference import predict_batch
 from mmdetlike.apis.pipeline import InferencePipeline
 from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.transforms import tiff
 from mmdetlike.engine.tiling import Tiling, Window
 from mmdetlike.structures import DetDataSample
 
@@ -71,7 +74,10 @@ class PictureInMemory:
 
 
 def open_windows(image) -> TiffFile | None:
-    """A file to be read by windows; None unless it is TIFF of three colors of 8 bits and ``rasterio`` is there."""
+    """A file to be read by windows; None unless it is TIFF of three colors of 8 bits and ``rasterio`` is there.
+
+    None also for a file that is to be shown turned: windows would be of the picture as it is stored.
+    """
     if not isinstance(image, (str, Path)) or Path(image).suffix.lower() not in WINDOWED:
         return None
     try:
@@ -84,7 +90,11 @@ def open_windows(image) -> TiffFile | None:
         return None
     kinds = set(dataset.dtypes)
     colors = [color.name for color in dataset.colorinterp[:3]]
-    return TiffFile(Path(image), dataset) if kinds == {'uint8'} and colors == ['red', 'green', 'blue'] else None
+    if kinds != {'uint8'} or colors != ['red', 'green', 'blue'] or tiff.is_turned(image):
+        return None
+    if len(dataset.subdatasets) > 1:
+        tiff.tell_pages(str(image), len(dataset.subdatasets))
+    return TiffFile(Path(image), dataset)
 
 
 def predict_tiled(
@@ -120,6 +130,16 @@ def predict_tiled(
     sample = DetDataSample(metainfo=dict(img_path=results.get('img_path'), img_id=0, ori_shape=tuple(source.shape)))
     sample.pred_instances = tiling.predict(source.shape, read, predict, batch_size)
     return sample
+
+
+def tiled_outcome(
+    model: nn.Module, tiling: Tiling, pipeline: InferencePipeline, batch_size: int, outcome: Outcome, results: dict
+) -> Outcome:
+    """The outcome with what `predict_tiled` finds; only when tiles are read is it seen whether a file is whole."""
+    try:
+        return replace(outcome, sample=predict_tiled(model, tiling, pipeline, results, batch_size))
+    except ImageError as error:
+        return replace(outcome, error=error)
 
 
 def stretch(sample: DetDataSample, window: Window) -> None:

@@ -1,8 +1,11 @@
 """A Ray cluster: connecting to one, and whether workers fit into it."""
 
 import logging
+import socket
 
 from mmdetlike.errors import ConfigError
+
+_SECONDS = 10  # to wait for a machine that may be there
 
 
 def connect(ray, address: str | None) -> None:
@@ -16,13 +19,21 @@ def connect(ray, address: str | None) -> None:
         ConfigError: There is no such cluster.
     """
     try:
+        _check_reachable(address)
         ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
             f'there is no Ray cluster at {address!r}: start one by `ray start --head`, or leave the address out to use '
             f'this machine ({reason})'
         ) from error
+
+
+def _check_reachable(address: str | None) -> None:
+    """Raise an OSError if nothing listens at host:port, for which Ray waits many minutes."""
+    host, _, port = (address or '').removeprefix('ray://').rpartition(':')
+    if host and port.isdigit():
+        socket.create_connection((host.strip('[]'), int(port)), _SECONDS).close()
 
 
 def check_room(ray, address: str | None, workers: int, gpus: float) -> None:

@@ -183,6 +183,12 @@ def test_no_cluster_is_told():
         connect(Ray(), 'auto')
 
 
+@pytest.mark.parametrize('address', ['127.0.0.1:1', 'ray://127.0.0.1:1'])
+def test_an_address_where_nothing_listens_is_told_at_once(address):
+    with pytest.raises(ConfigError, match=r"no Ray cluster at '.*127.0.0.1:1': .* \(.*Connection refused\)"):
+        connect(Ray(CPU=2.0), address)
+
+
 @pytest.mark.parametrize(
     'address, workers, gpus, sentence',
     [

@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmdetlike.apis import DetInferencer, init_detector
 from mmdetlike.apis.tiles import open_windows
+from mmdetlike.datasets.errors import ImageError
 from mmdetlike.engine import tile_masks
 from tests.apis.helpers import picture, tiny_detector
 from tests.utils import python
@@ -68,9 +70,35 @@ def test_a_tiff_file_is_read_by_windows(inferencer, tmp_path):
     assert got == expected
 
 
+def test_a_damaged_tiff_file_costs_no_other_picture(inferencer, tmp_path):
+    pytest.importorskip('rasterio')
+    cv2.imwrite(str(tmp_path / 'a.tif'), picture(2, 150, 200))
+    cv2.imwrite(str(tmp_path / 'b.tif'), picture(3, 150, 200))
+    content = (tmp_path / 'a.tif').read_bytes()
+    (tmp_path / 'a.tif').write_bytes(content[:8] + bytes(1000) + content[1008:])
+    assert open_windows(tmp_path / 'a.tif') is not None
+    damaged, whole = inferencer(str(tmp_path))['predictions']
+    assert 'a.tif: rows ' in damaged['error']
+    assert len(whole['labels']) > 0
+    with pytest.raises(ImageError, match=r'a\.tif: rows '):
+        inferencer(str(tmp_path / 'a.tif'))
+
+
+def test_a_tiff_file_that_is_turned_is_read_whole(tmp_path):
+    pytest.importorskip('rasterio')
+    image = Image.fromarray(picture(2, 150, 200))
+    exif = Image.Exif()
+    for orientation in (1, 6):
+        exif[0x0112] = orientation
+        image.save(tmp_path / f'{orientation}.tif', exif=exif)
+    assert open_windows(tmp_path / '1.tif') is not None
+    assert open_windows(tmp_path / '6.tif') is None
+
+
 PEAK = """
 import resource
 from mmdetlike.apis.tiles import open_windows
+from mmdetlike.datasets.errors import ImageError
 from mmdetlike.engine import tile_masks
 from mmdetlike.engine.tiling import Tiling
 

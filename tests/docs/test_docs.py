@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mmdetlike.registry import DATASETS
 
@@ -144,6 +145,12 @@ def test_links_lead_somewhere(page):
     prose = re.sub(r'```.*?```', '', page.read_text(), flags=re.DOTALL)
     for target in LINK.findall(prose):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_blocks_of_yaml_and_json_are_such(page):
+    for kind, block in re.findall(r'^```(yaml|json)\n(.*?)^```', page.read_text(), re.DOTALL | re.MULTILINE):
+        assert (yaml.safe_load if kind == 'yaml' else json.loads)(block)
 
 
 def test_every_page_is_in_the_navigation():

@@ -205,6 +205,13 @@ def test_mistakes_in_testing(arguments, error, message, trained, tmp_path):
         test_tool.main([trained.config, trained.checkpoint, '--work-dir', str(tmp_path), *arguments])
 
 
+@pytest.mark.parametrize('arguments', [['--overlap', '0.3'], ['--merge', 'wbf']])
+def test_settings_of_tiles_need_tiles(arguments, capsys):
+    with pytest.raises(SystemExit):
+        test_tool.parse_args(['config.py', 'checkpoint.pth', *arguments])
+    assert '--overlap and --merge are for --tile' in capsys.readouterr().err
+
+
 def resolved(config: str, *arguments: str) -> Config:
     return train_tool.resolve(train_tool.parse_args([config, *arguments]))
 
