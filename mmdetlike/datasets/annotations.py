@@ -20,6 +20,7 @@ def read_bytes(path: str, backend_args: dict | None = None, what: str = 'annotat
 
     Raises:
         FileNotFoundError: There is no such file; the message names it.
+        DataError: It can't be read.
     """
     if not path:
         raise DataError(f'No {what} given: set ann_file.')
@@ -30,6 +31,8 @@ def read_bytes(path: str, backend_args: dict | None = None, what: str = 'annotat
         raise FileNotFoundError(f'The {what} {path!r} is a folder (data_root and ann_file joined).') from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f'The {what} {path!r} does not exist (data_root and ann_file joined).') from error
+    except (OSError, ValueError) as error:  # not permitted, too long a name, or one that no file can have
+        raise DataError(f'The {what} {shortened(path)} cannot be read: {shortened(str(error))}.') from error
 
 
 def read_text(path: str, backend_args: dict | None = None, what: str = 'annotation file') -> str:
