@@ -186,6 +186,12 @@ def check_boxes(
     return clipped, keep
 
 
+def tell_of_mask(problem: str, is_lost: bool, segmentation: object, name: str, report: SkipReport) -> None:
+    """Count a mask of which ``read_segmentation`` tells a problem, and of which nothing or only a part can be used."""
+    verdict = 'without its mask' if is_lost else 'with part of its mask'
+    report.correct(f'{verdict}: {problem}', f'{name} segmentation {shortened(segmentation)}')
+
+
 def _rounded(box: np.ndarray) -> list[float]:
     return [round(float(value), 2) for value in box]
 

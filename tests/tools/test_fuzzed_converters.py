@@ -85,7 +85,7 @@ def test_voc_to_coco(root, data):
     (root / 'voc/Annotations/1.xml').write_bytes(data.draw(damaged(data.draw(changed_xml(XML)))))
     out = root / 'voc.out.json'
     out.unlink(missing_ok=True)
-    with read_or_refused('1.xml', '1.png'):
+    with read_or_refused('1.xml', '1.png', '1.jpg'):
         voc_to_coco.main([str(root / 'voc'), str(out), '--check'])
         assert json.loads(out.read_bytes())['images']
         return
