@@ -42,6 +42,8 @@ COMMANDS = {
     'logs': Command('plot curves from logs of training, or measure its speed'),
     'report': Command('write a training as one HTML page'),
     'make-shapes': Command('draw a data set of colored shapes to disk'),
+    'to-coco': Command('convert annotations of other tools to one COCO file'),
+    'from-coco': Command('convert a COCO file to annotations of other tools'),
     'voc-to-coco': Command('convert annotations of PASCAL VOC to one COCO file'),
     'write-shards': Command('write a COCO data set as shards, for training on data beyond a disk'),
     'split-coco': Command('split a COCO file into a labeled and an unlabeled part'),

@@ -28,7 +28,7 @@ from .repeat_factor_sampler import RepeatFactorSampler
 from .sample_size_sampler import CustomSampleSizeSampler
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
-from .semantic import ADE20KSegDataset, BaseSegDataset
+from .semantic import ADE20KSegDataset, BaseSegDataset, CocoStuffDataset
 from .shapes import LoadShapesImage, ShapesDataset
 from .streaming import ShardSampler, StreamingDetDataset
 from .unlabeled import UnlabeledDataset
@@ -54,6 +54,7 @@ __all__ = [
     'CocoDataset',
     'CocoPanopticDataset',
     'CocoSeparatedPanopticDataset',
+    'CocoStuffDataset',
     'ConcatDataset',
     'CrowdHumanDataset',
     'CustomSampleSizeSampler',

@@ -14,7 +14,7 @@ from ..registry import DATASETS
 from ..structures.mask import read_segmentation
 from ..utils.colors import distinct_colors
 from .annotation_cache import SMALLEST_FILE, AnnotationCache
-from .annotations import shortened
+from .annotations import tell_of_mask
 from .base import BaseDetDataset
 from .class_names import COCO
 from .coco_file import CocoFile, ObjectColumns
@@ -189,8 +189,7 @@ class CocoDataset(BaseDetDataset):
         """The mask of an object, as polygons or RLE; None if it has none. The report counts what cannot be read."""
         mask, problem = read_segmentation(segmentation, info['height'], info['width'])
         if problem:
-            verdict = 'without its mask' if mask is None else 'with part of its mask'
-            self.report.correct(f'{verdict}: {problem}', f'{name()} segmentation {shortened(segmentation)}')
+            tell_of_mask(problem, mask is None, segmentation, name(), self.report)
         elif mask is None and self.loads_masks:
             self.report.correct('without a mask, hence ignored', name())
         return mask

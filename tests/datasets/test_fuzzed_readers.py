@@ -340,7 +340,7 @@ def test_xml(folder, kind, data):
     (folder / 'Annotations/1.xml').write_bytes(data.draw(damaged(data.draw(changed_xml(XML)))))
     voc = dict(data_prefix=dict(sub_data_root=''), img_subdir='')
     arguments = dict(ann_file='ids.txt', metainfo=dict(classes=CLASSES))
-    with read_or_refused('1.xml', 'ids.txt'):
+    with read_or_refused('1.xml', 'ids.txt', '1.jpg'):
         check_infos(kind(data_root=str(folder), **arguments, **(voc if kind is XMLDataset else {})))
 
 

@@ -157,6 +157,7 @@ class LoadAnnotations(BaseTransform):
         box_type: The class of ``gt_bboxes``, by the name that it is registered as: 'hbox' (or None) for axis-aligned
             boxes, 'rbox' for rotated ones, which may be annotated in either way, 'qbox' for quadrilaterals.
         reduce_zero_label: In the label map, 0 means background: it becomes ``ignore_index``, the others drop by 1.
+            A dataset may say the label of each value itself (``label_map`` of ``BaseSegDataset``).
         ignore_index: The label of pixels that don't count.
         imdecode_backend: 'cv2' or 'pillow', for the label map.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
@@ -243,12 +244,22 @@ class LoadAnnotations(BaseTransform):
     def load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
         seg = fit_label_map(read_label_map(path, self.imdecode_backend, self.backend_args), results, path)
+        if results.get('label_map') is not None:
+            if self.reduce_zero_label:
+                raise ConfigError(f'{path}: its dataset has a label_map, so that reduce_zero_label has to be False.')
+            seg = self._labels_of_values(results['label_map'])[seg]
         if self.reduce_zero_label:
             # In uint8, 0 - 1 wraps around to 255, and 255 (to be ignored) must not drop by 1.
             seg = np.where((seg == 0) | (seg == 255), self.ignore_index, seg - 1).astype(np.uint8)
         results['gt_seg_map'] = seg
         results['ignore_index'] = self.ignore_index
         results['reduce_zero_label'] = self.reduce_zero_label
+
+    def _labels_of_values(self, label_map: dict[int, int]) -> np.ndarray:
+        """The label (256,) of each value that a label map may have."""
+        labels = np.full(256, self.ignore_index, dtype=np.uint8)
+        labels[list(label_map)] = list(label_map.values())
+        return labels
 
 
 def read_boxes(instances: list[dict], box_class: type[BaseBoxes], img_path: str | None) -> BaseBoxes:
