@@ -31,13 +31,12 @@ from mmdetlike.datasets.transforms.geometric import GeometricTransform
 from mmdetlike.datasets.transforms.image_io import decode_image, read_image
 from mmdetlike.datasets.transforms.instaboost import InstaBoost
 from mmdetlike.datasets.transforms.instances import Edge, apply_warp, select_instances
+from mmdetlike.datasets.transforms.load_image import LoadImageFromFile, LoadImageFromNDArray
 from mmdetlike.datasets.transforms.loading import (
     ConvertBoxType,
     FilterAnnotations,
     LoadAnnotations,
     LoadEmptyAnnotations,
-    LoadImageFromFile,
-    LoadImageFromNDArray,
     LoadProposals,
     LoadTrackAnnotations,
 )
