@@ -103,6 +103,42 @@ def test_constructors_of_models_have_no_positional_rest():
     assert [cls.node.name for cls in of_models if cls.methods['__init__'].args.vararg is not None] == []
 
 
+# arguments that configs of the toolbox have and that say nothing here: their docstrings tell so
+WITHOUT_EFFECT = {
+    'CocoMetric': {'sort_categories', 'use_mp_eval'},
+    'CocoPanopticMetric': {'nproc'},
+    'Conv2dAdaptivePadding': {'padding'},
+    'CrowdHumanMetric': {'num_ji_process'},
+    'EmbeddingRPNHead': {'num_classes', 'train_cfg', 'test_cfg'},
+    'GridHead': {'class_agnostic'},
+    'NASFPN': {'add_extra_convs'},
+    'PanopticFusionHead': {'loss_panoptic', 'train_cfg'},
+    'SSDVGG': {'input_size', 'l2_norm_scale'},
+    'SimplifiedBasicBlock': {'style'},
+}
+
+
+def test_no_class_accepts_what_it_ignores():
+    ignored = {}
+    for cls in every_class():
+        constructor = cls.methods.get('__init__')
+        if constructor is None:
+            continue
+        arguments = constructor.args
+        taken = {each.arg for each in [*arguments.args[1:], *arguments.kwonlyargs, arguments.kwarg] if each}
+        unread = taken - {node.id for node in ast.walk(constructor) if isinstance(node, ast.Name)}
+        if unread:
+            ignored[cls.node.name] = unread
+    assert ignored == WITHOUT_EFFECT
+
+
+def test_what_has_no_effect_says_so():
+    for name, arguments in WITHOUT_EFFECT.items():
+        doc = ' '.join(ast.get_docstring(CLASSES[name][0].node).split())
+        for argument in arguments:
+            assert re.search(rf'\b{argument}\b[^:]*: (Kept for|Of no effect)', doc), f'{name}.{argument}'
+
+
 # they hand on everything that a large base or another library takes; help() shows it
 HANDS_ON_KEYWORDS = {
     *(

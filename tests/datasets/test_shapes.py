@@ -6,7 +6,7 @@ import torch
 from faster_coco_eval.core import mask as rle
 
 from mmdetlike.datasets import DefaultSampler, LoadShapesImage, ShapesDataset
-from mmdetlike.datasets.shapes_render import CLASSES, MIN_VISIBLE, Scene, SceneSpec, Shape, paint, render
+from mmdetlike.datasets.shapes.render import CLASSES, MIN_VISIBLE, Scene, SceneSpec, Shape, paint, render
 
 LOAD = [{'type': 'LoadShapesImage'}]
 
