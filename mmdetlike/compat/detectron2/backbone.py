@@ -6,12 +6,12 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones.regnet import RegNet, stages_of
 
 from .common import choose, norm_config
-from .project_defaults import DEEPLAB_BACKBONE
+from .project_defaults import DEEPLAB_BACKBONE, TRIDENT_BACKBONE
 
 # theirs has no name for configs: only programs in Python build it
 REGNET_PYRAMID = 'build_regnet_fpn_backbone'
 PYRAMIDS = ('build_resnet_fpn_backbone', 'build_retinanet_resnet_fpn_backbone', REGNET_PYRAMID)
-BACKBONES = ('build_resnet_backbone', DEEPLAB_BACKBONE, *PYRAMIDS)
+BACKBONES = ('build_resnet_backbone', DEEPLAB_BACKBONE, TRIDENT_BACKBONE, *PYRAMIDS)
 USUAL_STEM_CHANNELS = 64
 
 
@@ -80,6 +80,8 @@ def backbone(model: Mapping) -> dict:
         built['stem_channels'] = resnets['STEM_OUT_CHANNELS']
     built.update(_widths(resnets))
     built.update(_deformable(resnets, num_stages))
+    if name == TRIDENT_BACKBONE:
+        built.update(_trident_parts(model))
     return built
 
 
@@ -91,6 +93,24 @@ def _regnet(model: Mapping) -> dict:
         norm_cfg=norm_config(model['RESNETS']['NORM'], 'MODEL.RESNETS.NORM'),
         norm_eval=False,
     )
+
+
+def trident_branches(model: Mapping) -> dict:
+    """What the backbone and the region head of TridentNet know of its branches."""
+    settings = model['TRIDENT']
+    return dict(num_branch=settings['NUM_BRANCH'], test_branch_idx=settings['TEST_BRANCH_IDX'])
+
+
+def _trident_parts(model: Mapping) -> dict:
+    settings = model['TRIDENT']
+    features = list(model['RESNETS']['OUT_FEATURES'])
+    if features != [settings['TRIDENT_STAGE']] or model['RESNETS']['NUM_GROUPS'] != 1:
+        raise ConfigError(
+            f'MODEL.TRIDENT.TRIDENT_STAGE is {settings["TRIDENT_STAGE"]!r} with OUT_FEATURES {features} and NUM_GROUPS '
+            f'{model["RESNETS"]["NUM_GROUPS"]} of MODEL.RESNETS: expected that stage alone, and one group'
+        )
+    dilations = list(settings['BRANCH_DILATIONS'])
+    return dict(type='TridentResNet', trident_dilations=dilations, **trident_branches(model))
 
 
 def _deeplab_parts(resnets: Mapping, dilations: Sequence[int], num_stages: int) -> dict:

@@ -111,5 +111,5 @@ def retina_testing(cfg: Mapping) -> dict:
         max_per_img=cfg['TEST']['DETECTIONS_PER_IMAGE'],
         clip_kept=True,
         # theirs suppresses by a stable sort
-        ties_in_order=True,
+        ties='given',
     )

@@ -6,6 +6,13 @@ DEEPLAB_HEADS = ('DeepLabV3Head', 'DeepLabV3PlusHead')
 DEEPLAB_BACKBONE = 'build_resnet_deeplab_backbone'
 PANOPTIC_DEEPLAB = 'PanopticDeepLab'
 
+TRIDENT_BACKBONE = 'build_trident_resnet_backbone'
+
+TRIDENT_DEFAULTS = {
+    'MODEL': {
+        'TRIDENT': {'BRANCH_DILATIONS': [1, 2, 3], 'NUM_BRANCH': 3, 'TEST_BRANCH_IDX': 1, 'TRIDENT_STAGE': 'res4'},
+    },
+}
 DEEPLAB_DEFAULTS = {
     'INPUT': {'CROP': {'SINGLE_CATEGORY_MAX_AREA': 1.0}},
     'MODEL': {
@@ -64,6 +71,8 @@ PANOPTIC_DEEPLAB_DEFAULTS = {
 
 def project_defaults(values: Mapping) -> list[dict]:
     """Settings beside Detectron2's own that a file with these ``values`` may change, the first ones first."""
+    if _setting(values, 'BACKBONE', 'NAME') == TRIDENT_BACKBONE:
+        return [TRIDENT_DEFAULTS]
     if _setting(values, 'META_ARCHITECTURE') == PANOPTIC_DEEPLAB:
         return [DEEPLAB_DEFAULTS, PANOPTIC_DEEPLAB_DEFAULTS]
     return [DEEPLAB_DEFAULTS] if is_deeplab(values) else []

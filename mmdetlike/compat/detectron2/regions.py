@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from mmdetlike.errors import ConfigError
 
-from .backbone import backbone_channels, feature_channels
+from .backbone import backbone_channels, feature_channels, trident_branches
 from .common import (
     assigner,
     box_loss,
@@ -25,7 +25,9 @@ POOLERS = {
     'ROIAlign': dict(type='RoIAlign', aligned=False),
     'ROIAlignRotated': dict(type='RoIAlignRotated', aligned=True, clockwise=True),
 }
-HEADS = ('StandardROIHeads', 'Res5ROIHeads', 'CascadeROIHeads', 'RROIHeads')
+TRIDENT = 'TridentRes5ROIHeads'
+C4_HEADS = ('Res5ROIHeads', TRIDENT)
+HEADS = ('StandardROIHeads', *C4_HEADS, 'CascadeROIHeads', 'RROIHeads')
 
 
 def roi_head(cfg: Mapping) -> dict:
@@ -42,7 +44,9 @@ def roi_head(cfg: Mapping) -> dict:
         raise ConfigError(
             f'MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES is True with {name}: expected StandardROIHeads, or False'
         )
-    if name == 'Res5ROIHeads':
+    if name == TRIDENT:
+        return dict(_c4_head(cfg), type='TridentRoIHead', **trident_branches(model))
+    if name in C4_HEADS:
         return _c4_head(cfg)
     if name == 'RROIHeads':
         _check_rotated(model)
@@ -274,7 +278,7 @@ def _cascade(cfg: Mapping) -> dict:
 
 def mask_size(model: Mapping) -> int:
     """Side of predicted masks, which is twice the side of what they are predicted from."""
-    if model['ROI_HEADS']['NAME'] == 'Res5ROIHeads':
+    if model['ROI_HEADS']['NAME'] in C4_HEADS:
         return model['ROI_BOX_HEAD']['POOLER_RESOLUTION']
     return 2 * model['ROI_MASK_HEAD']['POOLER_RESOLUTION']
 

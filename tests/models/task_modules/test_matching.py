@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 
 import mmdetlike.models  # noqa: F401  registers the assigners
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.task_modules.assigners.hungarian_assigner import cheapest
 from mmdetlike.models.utils import best_first, first_of_best, suppress, suppress_boxes
 from mmdetlike.registry import TASK_UTILS
@@ -290,15 +291,23 @@ def test_best_first_is_a_sort(values, limit):
 
 
 def test_ties_come_in_the_order_that_is_asked_for():
-    # of so many equal scores, none of which suppresses another, torch.sort puts some before earlier ones
-    boxes = torch.arange(300.0)[:, None] * 10 + torch.tensor([0.0, 0.0, 5.0, 5.0])
+    # pairs of equal boxes; of so many equal scores torch.sort puts some before earlier ones
+    boxes = (torch.arange(300) // 2 * 10)[:, None] + torch.tensor([0.0, 0.0, 5.0, 5.0])
     scores = torch.full((300,), 0.5)
     groups = torch.zeros(300, dtype=torch.long)
     nms_cfg = dict(type='nms', iou_threshold=0.5)
-    in_order = suppress_boxes(boxes, scores, groups, nms_cfg, -1, ties_in_order=True)[2]
-    assert in_order.tolist() == list(range(300))
-    as_sorted = suppress_boxes(boxes, scores, groups, nms_cfg, -1)[2]
-    assert as_sorted.tolist() == scores.sort(descending=True).indices.tolist()
+    given, torchvision, as_sorted = (
+        suppress_boxes(boxes, scores, groups, nms_cfg, -1, ties)[2].tolist()
+        for ties in ('given', 'torchvision', 'sorted')
+    )
+    # the first one of each pair is left
+    assert given == list(range(0, 300, 2))
+    assert torchvision == (scores[:150].sort(descending=True).indices * 2).tolist() != given
+    order = scores.sort(descending=True).indices.tolist()
+    firsts = [min(pair, key=order.index) for pair in zip(range(0, 300, 2), range(1, 300, 2))]
+    assert as_sorted == sorted(firsts, key=order.index) != given
+    with pytest.raises(ConfigError, match="ties='first' should be one of sorted, given, torchvision"):
+        suppress_boxes(boxes, scores, groups, nms_cfg, -1, 'first')
 
 
 def candidates():
