@@ -4,6 +4,7 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from mmdetlike.compat.openmmlab.helpers import (
     unmap,
     unpack_gt_instances,
 )
+from mmdetlike.compat.openmmlab.hooks import Hook
 from mmdetlike.compat.openmmlab.images import (
     bgr2gray,
     imdenormalize,
@@ -312,3 +314,24 @@ def test_decorators_of_others():
 
     assert doubled(2) == 4
     assert isinstance(Step().transform(dict(gt_bboxes=np.zeros((1, 4), np.float32)))['gt_bboxes'], HorizontalBoxes)
+
+
+def test_hooks_whose_methods_take_the_runner_alone():
+    class Counts(Hook):
+        def __init__(self):
+            self.calls = []
+
+        def after_train_iter(self, runner):
+            self.calls.append(('iter', self.every_n_iters(runner, 2), self.is_last_iter(runner)))
+
+        def before_epoch(self, runner):
+            self.calls.append(('epoch', self.is_last_epoch(runner)))
+
+        def after_val_epoch(self, runner, metrics=None):
+            self.calls.append(metrics)
+
+    hook, runner = Counts(), SimpleNamespace(iter=1, max_iters=2, epoch=0, max_epochs=2)
+    hook.before_train_epoch(runner)
+    hook.after_train_iter(runner, batch_idx=0, data_batch=None, outputs=None)
+    hook.after_val_epoch(runner, metrics=3)
+    assert hook.calls == [('epoch', False), ('iter', True, True), 3]

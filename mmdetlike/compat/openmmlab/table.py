@@ -174,7 +174,7 @@ MODULES: dict[str, Offer] = {
             'CheckpointLoader': 'mmengine.runner:CheckpointLoader',
             'DefaultOptimizerConstructor': 'mmengine.optim:DefaultOptimWrapperConstructor',
             'HOOKS': 'mmdetlike.registry:HOOKS',
-            'Hook': 'mmengine.hooks:Hook',
+            **_ours('hooks', 'Hook'),
             'OPTIMIZERS': 'mmdetlike.registry:OPTIMIZERS',
             'OPTIMIZER_BUILDERS': 'mmdetlike.registry:OPTIM_WRAPPER_CONSTRUCTORS',
             '_load_checkpoint': 'mmengine.runner.checkpoint:_load_checkpoint',
@@ -187,7 +187,7 @@ MODULES: dict[str, Offer] = {
     ),
     'mmcv.runner.base_module': Offer(sources=('mmengine.model',)),
     'mmcv.runner.fp16_utils': Offer(renamed=PRECISION),
-    'mmcv.runner.hooks': Offer(renamed={'HOOKS': 'mmdetlike.registry:HOOKS', 'Hook': 'mmengine.hooks:Hook'}),
+    'mmcv.runner.hooks': Offer(renamed={'HOOKS': 'mmdetlike.registry:HOOKS', **_ours('hooks', 'Hook')}),
     'mmcv.utils': Offer(
         renamed={
             'Registry': 'mmengine.registry:Registry',
