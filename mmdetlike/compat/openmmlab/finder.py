@@ -18,8 +18,10 @@ class StandIn(ModuleType):
     def __init__(self, name: str, offer: Offer) -> None:
         super().__init__(name, f'Stands in for {name}, with what mmdetlike has of it.')
         self.__offer = offer
-        if name in VERSIONS:
-            self.__version__ = VERSIONS[name]
+        package, _, leaf = name.partition('.')
+        if leaf in ('', 'version'):
+            self.__version__ = VERSIONS[package]
+            self.version_info = tuple(map(int, VERSIONS[package].split('.')))
 
     def __getattr__(self, name: str):
         # Python asks modules for many such names that none of them need have
