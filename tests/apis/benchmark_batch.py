@@ -2,12 +2,12 @@
 
 Counted is what comes after the first shard of pictures, when both are past their start: seconds by the clock, and
 seconds of CPU of all processes. Those of Ray's daemons grow with the time by the clock, so on a machine that does other
-things they say little; they are told apart. With `--in-process` one process does in turns what `predict` and what a worker
-of `batch-predict` does, by seconds of CPU, without Ray: for machines that do other things.
+things they say little; they are told apart. With `--in-process` one process does in turns what `predict` and what a
+worker of `batch-predict` does, by seconds of CPU, without Ray: for machines that do other things.
 
 Examples:
     python tests/apis/benchmark_batch.py ../shared/data/BCCD/JPEGImages --config retinanet_r18_fpn_bccd
-    python tests/apis/benchmark_batch.py ../shared/data/BCCD/JPEGImages --scale 160 120 --repeats 5
+    python tests/apis/benchmark_batch.py ../shared/data/BCCD/JPEGImages --scale 160 120 --repeats 5 --in-process
 """
 
 import argparse
@@ -113,15 +113,14 @@ def compare_in_process(config: Path, weights: Path, folder: Path, pictures: Path
     inferencer = DetInferencer(str(config), str(weights), show_progress=False)
     listed = list_pictures(str(pictures))
     ratios = []
+    milliseconds = 1000 / len(listed)
     for index in range(args.repeats + 1):
         start = time.process_time()
         inferencer(str(pictures), batch_size=args.batch_size, out_dir=str(folder / f'out{index}'), no_save_vis=True)
         middle = time.process_time()
         worker.predict_shard(index, listed)
         end = time.process_time()
-        print(
-            f'predict {1000 * (middle - start) / len(listed):.1f}, worker {1000 * (end - middle) / len(listed):.1f} ms'
-        )
+        print(f'predict {milliseconds * (middle - start):.1f}, worker {milliseconds * (end - middle):.1f} ms a picture')
         ratios += [(middle - start) / (end - middle)] if index else []  # the first one warms up
     shown = ', '.join(f'{ratio:.2f}' for ratio in ratios)
     print(f'throughput by CPU, worker / predict: median {statistics.median(ratios):.2f} of {shown}')
