@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import ray
 import torch
 from ray import serve
+from ray.exceptions import RayError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.serving.answers import Answers, decode
 from mmdetlike.serving.gate import HEALTH, Gate, respond
 from mmdetlike.serving.limits import Limits
 from mmdetlike.utils.ray_cluster import check_room, connect
 
 _NAME = 'mmdetlike'
+_LOGS = '/tmp/ray/session_latest/logs/serve'
 
 
 @dataclass(frozen=True)
@@ -117,10 +120,31 @@ def serve_on_ray(
         placement: Where detectors run.
 
     Raises:
-        ConfigError: There is no such cluster, or the detectors don't fit into it.
+        ConfigError: There is no such cluster, the detectors don't fit into it, or Ray cannot start them.
     """
     connect(ray, placement.address)
     check_room(ray, placement.address, placement.workers, placement.gpus)
+    try:
+        _start(settings, batch_size, wait, gate, (host, port), placement)
+    except (RayError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f'Ray Serve cannot be started: {reason} (see {_LOGS} on the machines)') from error
+    print(f'serving at http://{host}:{port}/', flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    finally:
+        serve.delete(_NAME)
+        if not placement.address:
+            serve.shutdown()
+            ray.shutdown()
+
+
+def _start(
+    settings: tuple, batch_size: int, wait: float, gate: dict, listen: tuple[str, int], placement: Placement
+) -> None:
+    """Start the gate and the detectors, once Ray is connected."""
+    host, port = listen
     serve.start(http_options=dict(host=host, port=port))
     # more than the gate lets in, so that it is the gate that refuses
     most = gate['limits'].count + 100
@@ -131,12 +155,3 @@ def serve_on_ray(
     front = serve.deployment(RayGate).options(max_ongoing_requests=most, ray_actor_options=dict(num_cpus=0))
     detector = detectors.bind(settings, batch_size, wait, placement.threads)
     serve.run(front.bind(detector, **gate), name=_NAME, route_prefix='/')
-    print(f'serving at http://{host}:{port}/', flush=True)
-    try:
-        while True:
-            time.sleep(3600)
-    finally:
-        serve.delete(_NAME)
-        if not placement.address:
-            serve.shutdown()
-            ray.shutdown()

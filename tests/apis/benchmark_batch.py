@@ -2,11 +2,12 @@
 
 Counted is what comes after the first shard of pictures, when both are past their start: seconds by the clock, and
 seconds of CPU of all processes. Those of Ray's daemons grow with the time by the clock, so on a machine that does other
-things they say little; they are told apart.
+things they say little; they are told apart. With `--in-process` one process does in turns what `predict` and what a
+worker of `batch-predict` does, by seconds of CPU, without Ray: for machines that do other things.
 
 Examples:
     python tests/apis/benchmark_batch.py ../shared/data/BCCD/JPEGImages --config retinanet_r18_fpn_bccd
-    python tests/apis/benchmark_batch.py ../shared/data/BCCD/JPEGImages --scale 160 120 --repeats 5
+    python tests/apis/benchmark_batch.py ../shared/data/BCCD/JPEGImages --scale 160 120 --repeats 5 --in-process
 """
 
 import argparse
@@ -36,6 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--shard-size', type=int, default=32)
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--threads', type=int, default=os.cpu_count(), help='of the network')
+    parser.add_argument('--in-process', action='store_true', help='compare without Ray, in one process')
     parser.add_argument('--repeats', type=int, default=3)
     return parser.parse_args()
 
@@ -97,6 +99,33 @@ def cpu_of(process: psutil.Process) -> tuple[float, float]:
     return work, daemons
 
 
+def compare_in_process(config: Path, weights: Path, folder: Path, pictures: Path, args: argparse.Namespace) -> None:
+    """Print ratios of throughput by CPU of a worker and of the inferencer, which writes JSON."""
+    import torch
+
+    from mmdetlike.apis import DetInferencer
+    from mmdetlike.apis.batch import Job, list_pictures
+    from mmdetlike.apis.batch.run import ShardPredictor
+
+    job = Job(str(config), str(weights), batch_size=args.batch_size, threads=args.threads)
+    worker = ShardPredictor(job, str(folder))
+    torch.set_num_threads(args.threads)
+    inferencer = DetInferencer(str(config), str(weights), show_progress=False)
+    listed = list_pictures(str(pictures))
+    ratios = []
+    milliseconds = 1000 / len(listed)
+    for index in range(args.repeats + 1):
+        start = time.process_time()
+        inferencer(str(pictures), batch_size=args.batch_size, out_dir=str(folder / f'out{index}'), no_save_vis=True)
+        middle = time.process_time()
+        worker.predict_shard(index, listed)
+        end = time.process_time()
+        print(f'predict {milliseconds * (middle - start):.1f}, worker {milliseconds * (end - middle):.1f} ms a picture')
+        ratios += [(middle - start) / (end - middle)] if index else []  # the first one warms up
+    shown = ', '.join(f'{ratio:.2f}' for ratio in ratios)
+    print(f'throughput by CPU, worker / predict: median {statistics.median(ratios):.2f} of {shown}')
+
+
 def main() -> None:
     """Measure in turns, and print what a picture takes, and ratios of throughput."""
     args = parse_args()
@@ -107,6 +136,10 @@ def main() -> None:
     pictures.mkdir()
     for path in paths:
         (pictures / path.name).symlink_to(path.resolve())
+    if args.in_process:
+        compare_in_process(config, weights, folder, pictures, args)
+        shutil.rmtree(folder)
+        return
     shards = len(paths) // args.shard_size
     model = [config, '--weights', weights, '--batch-size', args.batch_size]
     tool = [sys.executable, '-m', 'mmdetlike']
