@@ -6,7 +6,13 @@ from mmdetlike.structures.mask.polygon import mask_to_bitmap, polygon_area, poly
 from mmdetlike.structures.mask.polygon_masks import PolygonMasks
 from mmdetlike.structures.mask.roi_masks import ROIMasks
 from mmdetlike.structures.mask.run_lengths import run_lengths
-from mmdetlike.structures.mask.segmentation import Segmentation, encode_segmentation, read_runs, read_segmentation
+from mmdetlike.structures.mask.segmentation import (
+    Segmentation,
+    encode_segmentation,
+    read_runs,
+    read_segmentation,
+    read_segmentations,
+)
 
 __all__ = [
     'BaseInstanceMasks',
@@ -20,6 +26,7 @@ __all__ = [
     'polygons_to_bitmap',
     'read_runs',
     'read_segmentation',
+    'read_segmentations',
     'rle_to_bitmap',
     'run_lengths',
 ]
