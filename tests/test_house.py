@@ -183,3 +183,32 @@ def test_words_are_those_of_the_glossary():
 def test_the_search_for_words_finds_some():
     text = 'The colour of centred neighbours is normalised; colors of the center are not.'
     assert FORBIDDEN.findall(text) == ['colour', 'centred', 'neighbours', 'normalised']
+
+
+def joined_assignments(tree: ast.AST) -> list[str]:
+    """Assignments of several names at once of which one is computed, but for swaps."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+            continue
+        targets = node.targets[0]
+        if not isinstance(targets, ast.Tuple):
+            continue
+        is_computed = any(isinstance(part, (ast.Call, ast.BinOp)) for part in ast.walk(node.value))
+        # what is assigned is read by the other: one after the other it would be overwritten
+        first = ast.unparse(targets.elts[0])
+        is_swap = any(ast.unparse(part) == first for value in node.value.elts[1:] for part in ast.walk(value))
+        if is_computed and not is_swap:
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_one_computation_a_line():
+    paths = [path for package in (*PACKAGES, 'tools') for path in (ROOT / package).rglob('*.py')]
+    found = {str(path.relative_to(ROOT)): joined_assignments(ast.parse(path.read_text())) for path in paths}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+def test_joined_assignments_are_told_from_swaps():
+    text = 'a, b = f(x), g(y)\na, b = b - 1, a - 1\nself.a, self.b = a, b\na, b = f(x)\na, b = x.T, y + 1'
+    assert joined_assignments(ast.parse(text)) == ['a, b = (f(x), g(y))', 'a, b = (x.T, y + 1)']

@@ -43,7 +43,8 @@ class TiffFile:
         """
         import rasterio
 
-        height, width = window.bottom - window.top, window.right - window.left
+        height = window.bottom - window.top
+        width = window.right - window.left
         shrink = min(1.0, WHOLE_SIDE / max(height, width))
         size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
         rows = (window.top, window.bottom)

@@ -41,7 +41,8 @@ class PretrainedTransformer(BaseModule):
         if init_cfg and (not isinstance(init_cfg, dict) or 'checkpoint' not in init_cfg):
             raise ConfigError(f'{name} takes an init_cfg that names a checkpoint, or none, but got {init_cfg!r}.')
         self.checkpoint = init_cfg['checkpoint'] if init_cfg else pretrained
-        self.out_indices, self.convert_weights = as_indices(out_indices), convert_weights
+        self.out_indices = as_indices(out_indices)
+        self.convert_weights = convert_weights
 
     def init_weights(self) -> None:
         """Load the checkpoint, if there is one, and log what doesn't fit, else draw the weights.
