@@ -21,6 +21,7 @@ from .csv_boxes import CSVDataset
 from .errors import DataError, ImageError
 from .labelme import LabelmeDataset
 from .lvis import LVISV05Dataset, LVISV1Dataset
+from .middle_format import CustomDataset
 from .multi_source import GroupMultiSourceSampler, MultiSourceSampler
 from .openimages import OpenImagesChallengeDataset, OpenImagesDataset
 from .registered import RegisteredDataset, register_dataset, registered_datasets, remove_dataset
@@ -57,6 +58,7 @@ __all__ = [
     'CocoStuffDataset',
     'ConcatDataset',
     'CrowdHumanDataset',
+    'CustomDataset',
     'CustomSampleSizeSampler',
     'DataError',
     'DeepFashionDataset',

@@ -106,6 +106,21 @@ def test_several_test_sets_are_scored_apart(form):
     assert translated['default_hooks']['checkpoint']['save_best'] == '1/coco/bbox_mAP'
 
 
+@pytest.mark.parametrize(
+    ('kind', 'metric', 'expected'),
+    [
+        ('CustomDataset', 'mAP', 'VOCMetric'),
+        ('MyDataset', ['recall'], 'VOCMetric'),
+        ('MyDataset', 'bbox', 'CocoMetric'),
+    ],
+)
+def test_the_name_of_a_metric_tells_which_one_scores_a_dataset_of_ones_own(kind, metric, expected):
+    config = config_2x()
+    config['data']['val']['type'] = kind
+    config['evaluation'] = dict(metric=metric)
+    assert translate_config(config)['val_evaluator']['type'] == expected
+
+
 def test_test_sets_are_scored_together_where_2x_was_told_so():
     config = config_2x()
     dataset = config['data']['val']

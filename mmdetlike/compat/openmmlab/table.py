@@ -277,7 +277,7 @@ MODULES: dict[str, Offer] = {
     ),
     **{
         f'mmdet.datasets.{file}': DATASETS
-        for file in ('builder', 'coco', 'dataset_wrappers', 'lvis', 'openimages', 'voc', 'xml_style')
+        for file in ('builder', 'coco', 'custom', 'dataset_wrappers', 'lvis', 'openimages', 'voc', 'xml_style')
     },
     'mmdet.datasets.transforms': TRANSFORMS,
     'mmdet.datasets.transforms.transforms': TRANSFORMS,

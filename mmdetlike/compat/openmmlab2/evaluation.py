@@ -90,7 +90,9 @@ def _evaluator(dataset: dict, metric, arguments: dict, instances: str | None, re
     file = files[0] if len(files) == 1 else None
     if 'Panoptic' in name:
         return _panoptic(leaf, file, metric, arguments, instances)
-    if name in ('VOCDataset', 'XMLDataset', 'WIDERFaceDataset'):
+    # what only the metric of VOC is called, which 2.x had for all datasets but those of COCO
+    of_voc = metric[0] if is_sequence(metric) and metric else metric
+    if name in ('VOCDataset', 'XMLDataset', 'WIDERFaceDataset') or (name not in COCO and of_voc in ('mAP', 'recall')):
         return _voc(leaf, metric, arguments)
     if name.startswith('OpenImages'):
         return dict(type='OpenImagesMetric')
