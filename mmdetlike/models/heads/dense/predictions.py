@@ -174,7 +174,8 @@ def top_scores(
     activate = activate or nn.Identity()
     if torch.compiler.is_compiling() or limit < 0 or values.shape[1] == 1:
         scores = activate(values).flatten()
-        inds = best_above(scores, threshold, limit, best_first)
+        rank = best_first if limit < 0 or values.shape[1] == 1 else first_of_best
+        inds = best_above(scores, threshold, limit, rank)
         return scores[inds], *_rows_and_columns(inds, values.shape[1])
     # the best scores are in the rows whose best scores are the best: a tenth of the work where C is 80
     rows = best_above(activate(values.amax(1)), threshold, limit, first_of_best).sort().values
