@@ -10,6 +10,7 @@ from mmdetlike.serving.requests import picture_of, read_body
 PREDICT = '/predict'
 HEALTH = '/health'
 METHODS = {'/': 'GET', '/classes': 'GET', HEALTH: 'GET', PREDICT: 'POST'}
+TIMED_OUT = 504
 PAGE = Path(__file__).with_name('page.html')
 
 
@@ -82,6 +83,9 @@ class Gate:
 
         await self.app(dict(scope, headers=headers), receive_picture, keep)
         content = b''.join(message.get('body', b'') for message in answer[1:])
+        if answer[0]['status'] == TIMED_OUT:
+            limit = f'{self.limits.seconds:g} seconds, the limit of this server'
+            raise Refusal(TIMED_OUT, f'the request waited for its turn for more than {limit}: try again later')
         await respond(send, *status_of(answer[0]['status'], content))
 
 

@@ -20,7 +20,8 @@ def connect(ray, address: str | None) -> None:
     """
     try:
         _check_reachable(address)
-        ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR)
+        # 'local', not None, for which Ray joins whatever cluster runs on this machine
+        ray.init(address or 'local', log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(

@@ -171,6 +171,7 @@ class Ray:
         self.resources = resources
 
     def init(self, address, **settings) -> None:
+        self.address = address
         if not self.resources:
             raise ConnectionError('Could not find any running Ray instance.\nMore.')
 
@@ -200,6 +201,13 @@ def test_an_address_where_nothing_listens_is_told_at_once(address):
 def test_workers_that_wait_without_end_are_refused(address, workers, gpus, sentence):
     with pytest.raises(ConfigError, match=sentence):
         check_room(Ray(CPU=2.0), address, workers, gpus)
+
+
+@pytest.mark.parametrize('address, given', [(None, 'local'), ('', 'local'), ('auto', 'auto')])
+def test_a_cluster_that_happens_to_run_here_is_not_joined_unasked(address, given):
+    ray = Ray(CPU=2.0)
+    connect(ray, address)
+    assert ray.address == given
 
 
 def test_workers_that_fit_or_may_fit_later():
@@ -334,9 +342,8 @@ def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(tmp_path, many_pic
 
     again = subprocess.Popen(command(many_pictures, out, weights), cwd=ROOT)
     wait_until(lambda: len(list(out.glob('part-*.parquet'))) > len(done), again)
-    workers = [
-        p for p in psutil.process_iter(['name', 'cmdline']) if 'ShardPredictor' in ' '.join(p.info['cmdline'] or [])
-    ]
+    started = psutil.Process(again.pid).children(recursive=True)  # of no other run on this machine
+    workers = [process for process in started if 'ShardPredictor' in ' '.join(process.cmdline())]
     assert workers, 'no worker was found'
     os.kill(workers[0].pid, signal.SIGKILL)
     assert again.wait(timeout=300) == 0

@@ -144,6 +144,16 @@ def test_a_request_that_comes_too_slowly_frees_its_place():
     assert refusal.value.status == 408
 
 
+def test_a_request_that_waited_too_long_is_told_in_words(monkeypatch):
+    async def late(scope, receive, send):
+        await send(dict(type='http.response.start', status=504, headers=[]))
+        await send(dict(type='http.response.body', body=b'{"detail": "Request timed out"}'))
+
+    monkeypatch.setitem(globals(), 'detector', late)
+    sentence = 'the request waited for its turn for more than 60 seconds, the limit of this server: try again later'
+    assert request(PNG, 'image/png') == (504, dict(error=sentence))
+
+
 @pytest.mark.parametrize(
     'method, path, status, sentence',
     [
