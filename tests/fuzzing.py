@@ -195,12 +195,18 @@ def as_json(tree) -> bytes:
 
 
 @contextlib.contextmanager
-def read_or_refused(*names: str | Path) -> Iterator[None]:
-    """What is done to a file in this block works, or is refused in a sentence that names one of ``names``."""
+def read_or_refused(*names: str | Path) -> Iterator[list[str]]:
+    """What is done to a file in this block works, or is refused in a sentence that names one of ``names``.
+
+    Yields:
+        A list, which has that sentence at the end.
+    """
+    told: list[str] = []
     try:
-        yield
+        yield told
     except (UserError, FileNotFoundError) as error:
         event('refused')
+        told.append(str(error))
         assert any(str(name) in str(error) for name in names), f'{names} not in: {error}'
     else:
         event('read')

@@ -112,11 +112,12 @@ def test_from_coco(root, tmp_path_factory, kind, content, data):
     source = root / 'source.json'
     source.write_bytes(data.draw(json_of(content)))
     out = tmp_path_factory.mktemp('out') / 'out'
-    with read_or_refused('source.json', str(root / 'pics'), 'The class'):
+    with read_or_refused('source.json', str(root / 'pics'), 'The class') as told:
         from_coco.main([kind, str(source), str(root / 'pics'), str(out), '--check'])
         assert any(out.iterdir())
         return
-    assert not out.exists()
+    # without its picture an annotation can be written in all formats, but not be read again in all
+    assert not out.exists() or any(reason in told[0] for reason in ('no such file', 'not an image', 'no pictures'))
 
 
 @fuzzed
