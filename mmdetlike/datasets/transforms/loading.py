@@ -317,6 +317,8 @@ class FilterAnnotations(BaseTransform):
         keep_empty: Give the sample up (return None) if no instance is left; otherwise it goes on without any.
     """
 
+    keeps_images = True
+
     def __init__(
         self,
         min_gt_bbox_wh: tuple[float, float] = (1, 1),

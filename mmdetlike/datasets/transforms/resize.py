@@ -36,6 +36,8 @@ class Resize(GeometricTransform):
         ValueError: Not exactly one of ``scale`` and ``scale_factor`` is given, or a value is unknown.
     """
 
+    keeps_images = True
+
     def __init__(
         self,
         scale: int | Scale | None = None,
@@ -101,6 +103,8 @@ class FixShapeResize(Resize):
         backend: As in `Resize`.
         interpolation: As in `Resize`.
     """
+
+    keeps_images = True
 
     def __init__(
         self,
