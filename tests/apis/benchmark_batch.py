@@ -1,4 +1,4 @@
-"""Time ``mmdetlike batch-predict`` beside ``mmdetlike predict`` on a folder of pictures, in turns; needs Ray and psutil.
+"""Time ``mmdetlike batch-predict`` beside ``mmdetlike predict`` on a folder of pictures, in turns; needs Ray, psutil.
 
 Counted is what comes after the first shard of pictures, when both are past their start: seconds by the clock, and
 seconds of CPU of all processes. Those of Ray's daemons grow with the time by the clock, so on a machine that does other
