@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mmdetlike.errors import UserError
 
 fuzzed = settings(
-    max_examples=int(os.environ.get('FUZZ_EXAMPLES', 25)),
+    max_examples=int(os.environ.get('FUZZ_EXAMPLES', 10)),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
