@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .annotations import read_bytes, read_lines
 from .errors import DataError, ImageError
 from .picture_size import picture_size
-from .records import side, truth
+from .records import side, text, truth
 
 _DECLARATION = re.compile(rb'\s*<\?xml[^>]*?encoding=["\']([A-Za-z0-9._-]+)')
 
@@ -68,16 +68,16 @@ def _parsed(content: bytes, path: str) -> ElementTree.Element:
 
 
 def _size(root: ElementTree.Element, key: str, path: str) -> int | None:
-    text = (root.findtext(f'size/{key}') or '').strip()
+    written = (root.findtext(f'size/{key}') or '').strip()
     try:
-        return side(text or None)
+        return side(written or None)
     except (ValueError, OverflowError):
-        raise DataError(f'{path}: {key}={text!r}; expected a whole number of pixels, or 0 if unknown.') from None
+        raise DataError(f'{path}: {key}={written!r}; expected a whole number of pixels, or 0 if unknown.') from None
 
 
 def _object(element: ElementTree.Element, path: str, number: int) -> VocObject:
     try:
-        name = element.findtext('name').strip()
+        name = text(element.findtext('name')).strip()
         corners = [float(element.findtext(f'bndbox/{corner}')) for corner in ('xmin', 'ymin', 'xmax', 'ymax')]
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError(

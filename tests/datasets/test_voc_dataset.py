@@ -206,3 +206,10 @@ def test_deep_and_long_values_are_told_in_short():
         deep = [deep]
     assert len(shortened(deep)) < 110
     assert len(shortened({'counts': list(range(10**6)), 'size': 'x' * 10**6})) < 110
+
+
+def test_an_object_without_a_name_is_refused(tmp_path):
+    box = '<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>'
+    (tmp_path / 'a.xml').write_text(f'<annotation><object><name /> {box}</object></annotation>')
+    with pytest.raises(DataError, match=r'a\.xml: object 0 needs a name'):
+        read_voc_xml(str(tmp_path / 'a.xml'))
