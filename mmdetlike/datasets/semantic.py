@@ -90,6 +90,8 @@ class BaseSegDataset(BaseDetDataset):
     def load_data_list(self) -> list[dict]:
         """Data infos of all pictures, without instances."""
         self.label_map = self._checked_label_map()
+        if self.label_map is not None:
+            self._metainfo['label_map'] = dict(self.label_map)  # for metrics that read label maps
         return [self._data_info(name) for name in self._names()]
 
     def is_empty(self, info: dict) -> bool:

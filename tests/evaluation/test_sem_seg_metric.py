@@ -83,3 +83,16 @@ def test_names_are_known_before():
     made = metric(iou_metrics=['mIoU', 'mDice'])
     made.process(None, [sample()])
     assert [f'sem_seg/{name}' for name in made.score_names(())] == list(made.evaluate(1))
+
+
+def test_values_of_a_file_become_labels(tmp_path):
+    path = tmp_path / 'truth.png'
+    by_file = sample(truth=None, seg_map_path=str(path))
+    cv2.imwrite(str(path), np.where(TRUTH == 255, 9, TRUTH + 30).astype(np.uint8))
+    made = metric()
+    made.dataset_meta['label_map'] = {30: 0, 31: 1}
+    made.process(None, [by_file])
+    assert made.evaluate(1) == evaluate(sample())
+
+    cv2.imwrite(str(path), np.where(TRUTH == 255, 0, TRUTH + 1).astype(np.uint8))
+    assert evaluate({**by_file, 'reduce_zero_label': True}) == evaluate(sample())

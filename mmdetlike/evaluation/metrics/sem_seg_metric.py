@@ -31,7 +31,8 @@ class SemSegMetric(BaseMetric):
     Gives ``sem_seg/mIoU`` and ``mACC``, means over the classes that are annotated somewhere, ``fwIoU``, the mean
     weighted by how many pixels a class has, and ``pACC``, the share of pixels that are right (arXiv:1411.4038). The
     truth is ``gt_sem_seg`` of the samples (``LoadAnnotations(with_seg=True)`` after ``Resize`` in the test pipeline),
-    else the file ``seg_map_path`` that their metainfo names.
+    else the file ``seg_map_path`` that their metainfo names. Values of the file become labels by the ``label_map`` of
+    the dataset, or as ``LoadAnnotations(reduce_zero_label=True)`` does it where the metainfo has ``reduce_zero_label``.
 
     Args:
         iou_metrics: One or several of 'mIoU', 'mDice' and 'mFscore'; the last adds ``mPrecision`` and ``mRecall``.
@@ -108,7 +109,19 @@ class SemSegMetric(BaseMetric):
         image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
         if image is None or image.ndim != 2:
             raise DataError(f'{path}: expected a gray image of the class of each pixel.')
-        return image, _IGNORED
+        return self._labels(image, sample), _IGNORED
+
+    def _labels(self, values: np.ndarray, sample: dict) -> np.ndarray:
+        """The class of each pixel (h, w) of a file, whose values may mean others than themselves."""
+        label_map = (self.dataset_meta or {}).get('label_map')
+        if label_map is not None:
+            labels = np.full(_IGNORED + 1, _IGNORED, np.uint8)
+            labels[list(label_map)] = list(label_map.values())
+            return labels[values]
+        if sample.get('reduce_zero_label'):
+            # 0 has no class, and wraps around to 255
+            return np.where(values == _IGNORED, _IGNORED, values.astype(np.uint8) - np.uint8(1))
+        return values
 
     @property
     def _classes(self) -> Sequence[str]:
