@@ -1,5 +1,6 @@
 """Settings for all tests: one thread, no trust left over from another test, no network."""
 
+import gc
 import os
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -13,6 +14,12 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _no_trust(monkeypatch):
     monkeypatch.delenv('MMDETLIKE_TRUST_CHECKPOINT', raising=False)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _cheap_collections():
+    """Leave modules and collected tests out of garbage collections, of which mmengine's datasets ask for one each."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope='session')

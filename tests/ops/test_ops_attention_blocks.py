@@ -153,7 +153,7 @@ def test_convolutions_by_class():
     assert all(type(part.conv) is DeformConv2dPack for part in (layer.g, layer.theta, layer.phi, layer.conv_out))
     assert layer.g.conv.deform_groups == 2
     assert not layer.conv_out.conv.weight.any()
-    assert type(NonLocal2d(8, conv_cfg=dict(type='Conv')).g.conv) is torch.nn.Conv2d
+    assert isinstance(NonLocal2d(8, conv_cfg=dict(type='Conv')).g.conv, torch.nn.Conv2d)
 
 
 @pytest.mark.parametrize('zeros_init', [True, False])

@@ -174,7 +174,8 @@ def test_ct_resnet_neck():
     (out,) = neck(inputs)
     assert shapes([out]) == [(4, 12, 12)]
     assert torch.equal(out, neck([inputs[1]])[0])
-    assert [type(layer.conv) for layer in neck.deconv_layers] == [nn.Conv2d, nn.ConvTranspose2d] * 2
+    kinds = [nn.Conv2d, nn.ConvTranspose2d] * 2
+    assert all(isinstance(layer.conv, kind) for layer, kind in zip(neck.deconv_layers, kinds, strict=True))
     with pytest.raises(ValueError, match='must have the same length'):
         CTResNetNeck(8, (6, 4), (4,), use_dcn=False)
 

@@ -64,7 +64,8 @@ class AnchorGenerator(PriorGenerator):
         self.octave_base_scale, self.scales_per_octave = octave_base_scale, scales_per_octave
         self.ratios = torch.tensor(ratios, dtype=torch.float)
         for name, values in (('ratios', self.ratios), ('scales', self.scales)):
-            if len(values) == 0 or not (values > 0).all():
+            # built on torch's device 'meta', there are no values to look at
+            if len(values) == 0 or not (values.is_meta or (values > 0).all()):
                 raise ValueError(f'{name} must be positive numbers, one at least, got {values.tolist()}')
         self.scale_major, self.centers, self.center_offset = scale_major, centers, center_offset
         self.use_box_type = use_box_type
