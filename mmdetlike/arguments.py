@@ -4,12 +4,14 @@ import ast
 import functools
 import inspect
 import re
+import sys
 import textwrap
+from collections.abc import Callable
 from inspect import Parameter
 
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-# a text that sends the reader to a base, whose own text is shown in its place
-REFERENCE = 'As of ``'
+# a text that sends the reader to another class or function, whose own text is shown in its place
+REFERENCE = re.compile(r'(?:As of|As in|See) ``?([\w.]+)``?[.,;:]? ?(.*)', re.DOTALL)
 
 
 def parameters_of(cls: type) -> dict[str, Parameter]:
@@ -26,21 +28,32 @@ def parameters_of(cls: type) -> dict[str, Parameter]:
         for parameter in parameters:
             if parameter.kind in NAMED and parameter.name not in taken:
                 found.setdefault(parameter.name, parameter)
-        if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+        if not takes_any or _keeps_keywords(base):
             break
         taken |= _handed_on(base) - set(found)
     return found
 
 
-def _handed_on(cls: type) -> set[str]:
-    """Names of the arguments that the constructor of ``cls`` writes out where it calls that of its base."""
+def _calls_of_base(cls: type) -> list[ast.Call]:
+    """Where the constructor of ``cls`` calls that of its base."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__)))
     except (OSError, TypeError, SyntaxError):  # no source, as in an interactive session
-        return set()
+        return []
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    of_base = [call for call in calls if ast.unparse(call.func) == 'super().__init__']
-    return {keyword.arg for call in of_base for keyword in call.keywords if keyword.arg is not None}
+    return [call for call in calls if ast.unparse(call.func) == 'super().__init__']
+
+
+def _handed_on(cls: type) -> set[str]:
+    """Names of the arguments that the constructor of ``cls`` writes out where it calls that of its base."""
+    return {keyword.arg for call in _calls_of_base(cls) for keyword in call.keywords if keyword.arg is not None}
+
+
+def _keeps_keywords(cls: type) -> bool:
+    """Whether ``**kwargs`` of the constructor are not for that of its base, but say for a transform inside."""
+    calls = _calls_of_base(cls)
+    return bool(calls) and not any(keyword.arg is None for call in calls for keyword in call.keywords)
 
 
 def signature_of(cls: type) -> inspect.Signature:
@@ -50,28 +63,53 @@ def signature_of(cls: type) -> inspect.Signature:
     inherited = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in parameters if p.name not in own]
     positional = [p for p in parameters if p.name in own and p.kind is not Parameter.KEYWORD_ONLY]
     by_name = [p for p in parameters if p.name in own and p.kind is Parameter.KEYWORD_ONLY]
-    return inspect.Signature([*positional, *by_name, *inherited])
+    kept = [p for p in own.values() if p.kind is Parameter.VAR_KEYWORD and _keeps_keywords(cls)]
+    return inspect.Signature([*positional, *by_name, *inherited, *kept])
 
 
 def argument_docs(cls: type) -> dict[str, str]:
     """What docstrings say of each parameter of a class, its own or the one of the base that takes it."""
-    docs: dict[str, str] = {}
-    for base in cls.__mro__:
-        for name, text in _documented(_own_doc(base)).items():
-            if name not in docs or docs[name].startswith(REFERENCE):
-                docs[name] = text
+    docs = _docs_of(cls)
     return {name: docs[name] for name in parameters_of(cls) if name in docs}
 
 
-def _own_doc(cls: type) -> str:
-    doc = vars(cls).get('__doc__')
+def _docs_of(item: type | Callable) -> dict[str, str]:
+    """What the docstrings of a class and its bases, or of a function, say of arguments; references are followed."""
+    docs: dict[str, str] = {}
+    for base in item.__mro__ if inspect.isclass(item) else [item]:
+        for name, text in _documented(_own_doc(base)).items():
+            if name not in docs or REFERENCE.match(docs[name]):
+                docs[name] = _followed(text, name, base)
+    return docs
+
+
+def _followed(text: str, name: str, item: type | Callable) -> str:
+    """What a reference to another class or function stands for, and what is said beyond it; any other text as it is.
+
+    A class is looked for among the bases of ``item``, then in the file of ``item``.
+    """
+    reference = REFERENCE.match(text)
+    if reference is None:
+        return text
+    bases = {base.__name__: base for base in getattr(item, '__mro__', ())[1:]}
+    target_name = reference[1].rpartition('.')[2]
+    target = bases.get(target_name) or getattr(sys.modules[item.__module__], target_name, None)
+    if target is None or target is item:
+        return text
+    told = _docs_of(target).get(name, text)
+    addition = reference[2]
+    return f'{told} {addition[0].upper()}{addition[1:]}' if addition and told != text else told
+
+
+def _own_doc(item: type | Callable) -> str:
+    doc = vars(item).get('__doc__') if inspect.isclass(item) else item.__doc__
     return inspect.cleandoc(doc.own if isinstance(doc, FullDoc) else doc or '')
 
 
 def _documented(doc: str) -> dict[str, str]:
     """The entries of a docstring's sections, but for what it returns and raises."""
     sections = re.split(r'^(?=\S.*:$)', doc, flags=re.MULTILINE)[1:]
-    told = [section for section in sections if not section.startswith(('Returns', 'Raises', 'Examples'))]
+    told = [_entries(section) for section in sections if not section.startswith(('Returns', 'Raises', 'Examples'))]
     entries = [entry for section in told for entry in re.split(r'^ {4}(?=\S)', section, flags=re.MULTILINE)[1:]]
     docs = {}
     for entry in entries:
@@ -80,6 +118,11 @@ def _documented(doc: str) -> dict[str, str]:
         if match:
             docs.update({name.strip(' *'): ' '.join(match[2].split()) for name in match[1].split(',')})
     return docs
+
+
+def _entries(section: str) -> str:
+    """A section up to the paragraph that may follow its indented entries."""
+    return re.split(r'\n\n(?=\S)', section, maxsplit=1)[0]
 
 
 class FullSignature:
@@ -102,18 +145,17 @@ class FullDoc:
 @functools.cache
 def _full_doc(cls: type) -> str:
     own = _own_doc(cls)
-    written = {name for name, text in _documented(own).items() if not text.startswith(REFERENCE)}
+    written = {name for name, text in _documented(own).items() if not REFERENCE.match(text)}
     found = {name: text for name, text in argument_docs(cls).items() if name not in written}
-    # a reference to a class outside of ours, such as torch's, may lead nowhere: then it stays as it is
-    inherited = {name: text for name, text in found.items() if not text.startswith(REFERENCE)}
+    # a reference to what is not in sight may lead nowhere: then it stays as it is
+    inherited = {name: text for name, text in found.items() if not REFERENCE.match(text)}
     if not inherited:
         return own
     lines = ''.join(f'    {name}: {text}\n' for name, text in inherited.items())
     head, _, rest = own.partition('\nArgs:\n')
     if not rest:
         return f'{own}\n\nArgs:\n{lines}'.rstrip()
-    next_section = re.search(r'\n\n(?=\w+:\n)', rest)
-    end = next_section.start() if next_section else len(rest)
+    end = len(_entries(rest))
     own_lines = _without_entries_for(rest[:end].rstrip() + '\n', {*inherited, 'kwargs'})
     return f'{head}\nArgs:\n{own_lines}{lines.rstrip()}{rest[end:]}'
 
@@ -133,9 +175,7 @@ def show_all_arguments(cls: type) -> type:
         return cls
     own = vars(cls).get('__init__')
     kinds = [] if own is None else [p.kind for p in inspect.signature(own).parameters.values()]
-    is_partial = own is None or Parameter.VAR_KEYWORD in kinds
-    if is_partial:
+    if own is None or Parameter.VAR_KEYWORD in kinds:
         cls.__signature__ = FullSignature()
-    if is_partial or REFERENCE in (cls.__doc__ or ''):
-        cls.__doc__ = FullDoc(cls.__doc__ or '')
+    cls.__doc__ = FullDoc(cls.__doc__ or '')
     return cls

@@ -44,6 +44,10 @@ def explained(build_func):
             raise
         except UserError:
             raise
+        except ImportError as error:
+            if not isinstance(cfg, dict) or 'type' not in cfg:
+                raise
+            raise ConfigError(f'type={type_name(cfg["type"])!r} needs a package: {error}', cfg) from error
         except CONSTRUCTION_ERRORS as error:
             message = _bad_argument(error, cfg, registry) or _failure(error, cfg, registry)
             raise ConfigError(message, cfg if isinstance(cfg, dict) else None) from error

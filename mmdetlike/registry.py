@@ -36,7 +36,7 @@ class Registry(MMEngineRegistry):
 
     def _register_module(self, module: type, *args, **kwargs) -> None:
         super()._register_module(module, *args, **kwargs)
-        if isinstance(module, type) and module.__module__.startswith(f'{SCOPE}.'):
+        if isinstance(module, type) and module.__module__.startswith((f'{SCOPE}.', f'{SCOPE}_ops.')):
             show_all_arguments(module)
 
     def _search_child(self, scope: str) -> MMEngineRegistry | None:

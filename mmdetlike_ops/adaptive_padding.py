@@ -15,7 +15,7 @@ class Conv2dAdaptivePadding(nn.Conv2d):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size: Of the convolution, like ``stride``, ``dilation``, ``groups`` and ``bias``.
-        padding: Has no effect; it follows from the size of the input.
+        padding: Of no effect: it follows from the size of the input.
     """
 
     def __init__(

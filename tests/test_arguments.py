@@ -1,15 +1,17 @@
 """Whoever asks for a class's arguments, by help, IDE or tool, sees all of them with their meaning."""
 
 import inspect
+import re
 
 import pytest
 
 from mmdetlike import registry as registry_module
-from mmdetlike.arguments import argument_docs, parameters_of, show_all_arguments, signature_of
+from mmdetlike.arguments import REFERENCE, argument_docs, parameters_of, show_all_arguments, signature_of
 from mmdetlike.registry import MODELS, Registry
 from mmdetlike.utils import register_all_modules
 
 register_all_modules()
+TORCH_KNOWS = {'device', 'dtype'}
 REGISTRIES = [registry for registry in vars(registry_module).values() if isinstance(registry, Registry)]
 
 
@@ -120,16 +122,81 @@ def test_references_to_a_base_are_followed_where_they_lead_somewhere():
     )
 
 
+@show_all_arguments
+class Maker:
+    """A class that makes others.
+
+    Args:
+        color: See `Top`, but for its frame.
+        height: As of ``tests.Base``; counted from the floor.
+        part: See ``helper``.
+        nothing: See ``Nowhere``.
+
+    What is made belongs to the caller.
+    """
+
+    def __init__(self, color: str, height: int, part: str, nothing: str, **options) -> None:
+        super().__init__()
+        self.options = options
+
+
+def helper(part: str) -> None:
+    """Help.
+
+    Args:
+        part: Which part.
+    """
+
+
+def test_references_to_other_classes_and_functions_are_followed():
+    assert argument_docs(Maker) == dict(
+        color='Of what color. But for its frame.',
+        height='How high and how deep. Counted from the floor.',
+        part='Which part.',
+        nothing='See ``Nowhere``.',
+    )
+    assert inspect.getdoc(Maker).endswith('part: Which part.\n\nWhat is made belongs to the caller.')
+
+
+def test_keywords_that_are_not_for_the_base_are_shown_as_they_are():
+    assert str(inspect.signature(Maker)) == '(color: str, height: int, part: str, nothing: str, **options)'
+
+
 def test_every_argument_of_every_registered_class_is_documented():
-    torch_knows = {'device', 'dtype'}
     missing = {cls.__name__: sorted(set(parameters_of(cls)) - set(argument_docs(cls))) for cls in registered_classes()}
-    assert {name: names for name, names in missing.items() if set(names) - torch_knows} == {}
+    assert {name: names for name, names in missing.items() if set(names) - TORCH_KNOWS} == {}
+
+
+def test_no_argument_of_a_registered_class_is_told_by_a_reference_alone():
+    references = [
+        f'{cls.__name__}.{name}: {text}'
+        for cls in registered_classes()
+        for name, text in argument_docs(cls).items()
+        if REFERENCE.match(text) or text.startswith('See above')
+    ]
+    assert references == []
+
+
+def test_help_tells_of_every_argument_of_every_registered_class():
+    for cls in registered_classes():
+        entries = re.findall(r'^ +([\w, *]+?)\s*(?:\(.*\))?:', inspect.getdoc(cls), re.MULTILINE)
+        told = {name.strip(' *') for entry in entries for name in entry.split(',')}
+        assert set(parameters_of(cls)) - told - TORCH_KNOWS == set(), cls.__name__
+
+
+# their keywords are for something that a config names
+KEEP_KEYWORDS = {'RandomResize', 'RandomChoiceResize', 'TIMMBackbone'}
+
+
+def test_signatures_show_nothing_that_could_be_anything():
+    anything = {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+    shown = {cls: inspect.signature(cls).parameters.values() for cls in registered_classes()}
+    found = {cls.__name__ for cls, parameters in shown.items() if {p.kind for p in parameters} & anything}
+    assert found == KEEP_KEYWORDS
 
 
 @pytest.mark.parametrize('name', ['RetinaHead', 'RTMDetInsSepBNHead', 'FasterRCNN', 'CSPNeXt'])
-def test_a_model_shows_no_keywords_that_could_be_anything(name):
-    kinds = {parameter.kind for parameter in inspect.signature(MODELS.get(name)).parameters.values()}
-    assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+def test_what_initializes_the_weights_is_told(name):
     assert 'init_cfg: Weight initiali' in inspect.getdoc(MODELS.get(name))
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mmdetlike.utils.whole_files import whole_file, write_whole
+from mmdetlike.utils.whole_files import whole_file, whole_folder, write_whole
 
 
 def test_content_replaces_what_was_there_and_leaves_nothing_else(tmp_path):
@@ -37,3 +37,21 @@ def test_the_unfinished_file_has_a_name_that_readers_of_folders_pass_over(tmp_pa
         file.write(b'1')
         assert os.path.basename(file.name).startswith('.')
         assert not list(tmp_path.glob('*.parquet'))
+
+
+def test_a_folder_is_filled_at_the_end_or_not_at_all(tmp_path):
+    out = tmp_path / 'out'
+    with pytest.raises(RuntimeError, match='stop'), whole_folder(out) as folder:
+        (folder / 'a').write_text('half')
+        raise RuntimeError('stop')
+    assert os.listdir(tmp_path) == []
+    write_whole(out / 'sub/a', b'old')
+    write_whole(out / 'sub/b', b'stays')
+    with whole_folder(out) as folder:
+        (folder / 'sub').mkdir()
+        (folder / 'sub/a').write_text('new')
+        assert (out / 'sub/a').read_text() == 'old'
+    assert {path.name: path.read_text() for path in (out / 'sub').iterdir()} == {'a': 'new', 'b': 'stays'}
+    assert os.listdir(out) == ['sub']
+    with pytest.raises(NotADirectoryError, match='expected a folder'), whole_folder(out / 'sub/a'):
+        pass

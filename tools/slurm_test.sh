@@ -2,7 +2,7 @@
 # Test under Slurm: slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]
 set -euo pipefail
 if [ $# -lt 4 ]; then
-    echo "usage: [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...] $0 PARTITION JOB_NAME CONFIG CHECKPOINT" \
+    echo "usage: [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [CPU_ONLY=1] [SRUN_ARGS=...] $0 PARTITION JOB_NAME CONFIG CHECKPOINT" \
         "[arguments]" >&2
     exit 2
 fi
@@ -10,9 +10,13 @@ partition=$1 job=$2 config=$3 checkpoint=$4
 shift 4
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
+gres=("--gres=gpu:$per_node")
+if [ -n "${CPU_ONLY:-}" ]; then
+    gres=() # GPUS is the number of processes then
+fi
 tools=$(dirname "$0")
 export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
 # shellcheck disable=SC2086  # SRUN_ARGS holds several arguments
-exec srun -p "$partition" --job-name="$job" --gres="gpu:$per_node" --ntasks="$gpus" --ntasks-per-node="$per_node" \
+exec srun -p "$partition" --job-name="$job" "${gres[@]}" --ntasks="$gpus" --ntasks-per-node="$per_node" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
     "${PYTHON:-python}" -u "$tools/test.py" "$config" "$checkpoint" --launcher slurm "$@"

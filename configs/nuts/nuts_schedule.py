@@ -1,6 +1,6 @@
 _base_ = '../_base_/default_runtime.py'
 
-# an epoch sees each of the 14 photos 10 times, each time otherwise resized, flipped and coloured
+# an epoch sees each of the 14 photos 10 times, each time otherwise resized, flipped and colored
 max_epochs = 16
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
 val_cfg = dict(type='ValLoop')

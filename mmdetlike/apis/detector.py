@@ -159,8 +159,9 @@ def build_model(cfg: Config) -> nn.Module:
     check_test_cfg(cfg.model)
     register_all_modules(init_default_scope_=False)
     init_default_scope(cfg.default_scope)
-    with located(cfg):
-        return MODELS.build(_without_pretrained(cfg.model))
+    model = _without_pretrained(cfg.model)
+    with located(cfg, dict(model=model)):
+        return MODELS.build(model)
 
 
 def _without_pretrained(cfg):

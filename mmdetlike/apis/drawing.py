@@ -49,6 +49,12 @@ class Outcome:
     error: Exception | None = None
 
 
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """A picture as loaded, BGR or gray, as a copy to draw on."""
+    image = image.astype(np.uint8)
+    return np.ascontiguousarray(image[..., 2::-1]) if image.ndim == 3 else image
+
+
 def drawn(visualizer, outcome: Outcome, look: Look) -> np.ndarray:
     """The drawn picture; where drawing fails, the picture without its predictions, which are not lost for that."""
     try:
@@ -63,14 +69,23 @@ def drawn(visualizer, outcome: Outcome, look: Look) -> np.ndarray:
 
 def _draw(visualizer, outcome: Outcome, look: Look) -> np.ndarray:
     wanted = dict(draw_gt=False, draw_pred=look.draw_pred, pred_score_thr=look.pred_score_thr)
+    sample = _without_hidden(outcome.sample, look.pred_score_thr)
     if _keeps_nothing(visualizer) and not look.show:
-        return visualizer.draw_datasample(outcome.image, outcome.sample, **wanted)
+        return visualizer.draw_datasample(outcome.image, sample, **wanted)
     name = describe(outcome.item.image)
     with _drawing:
-        visualizer.add_datasample(
-            name, outcome.image, outcome.sample, show=look.show, wait_time=look.wait_time, **wanted
-        )
+        visualizer.add_datasample(name, outcome.image, sample, show=look.show, wait_time=look.wait_time, **wanted)
         return visualizer.get_image()
+
+
+def _without_hidden(sample: DetDataSample, score_thr: float) -> DetDataSample:
+    """A sample whose encoded masks are those of objects that will be drawn: decoded, each has the picture's size."""
+    found = sample.get('pred_instances')
+    if found is None or not isinstance(found.get('masks'), list):
+        return sample
+    sample = sample.clone()
+    sample.pred_instances = found[found.scores >= score_thr]
+    return sample
 
 
 def _keeps_nothing(visualizer) -> bool:

@@ -29,7 +29,7 @@ from mmdetlike.apis.detector import (
     read_weights,
     set_palette,
 )
-from mmdetlike.apis.drawing import Look, Outcome, drawn
+from mmdetlike.apis.drawing import Look, Outcome, as_rgb, drawn
 from mmdetlike.apis.foreign import foreign_detector
 from mmdetlike.apis.images import Image, check_channel_order, describe
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
@@ -37,7 +37,7 @@ from mmdetlike.apis.overlap import iterate_ahead, map_ahead
 from mmdetlike.apis.pipeline import build_pipeline
 from mmdetlike.apis.results import ResultWriter, summarize, to_dict
 from mmdetlike.apis.sources import Item, count, download, expand, stream
-from mmdetlike.apis.tiles import predict_tiled, tiled_loader
+from mmdetlike.apis.tiles import tiled_loader, tiled_outcome
 from mmdetlike.apis.videos import Video
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.engine.tiling import Tiling
@@ -323,7 +323,10 @@ class DetInferencer:
             closing(map_ahead(prepare, items, ahead, _READERS)) as prepared,
         ):
             for entries in batches(prepared, pictures_at_once):
-                yield from self._predict(entries, batch_size)
+                for outcome in self._predict(entries, batch_size):
+                    if sole and outcome.error is not None:
+                        raise outcome.error
+                    yield outcome
                 bar.update(len(entries))
 
     def _prepare(self, item: Item, keep_image: bool, sole: bool, channel_order: str) -> tuple[Outcome, dict | None]:
@@ -335,7 +338,7 @@ class DetInferencer:
             if sole:
                 raise
             return Outcome(item, error=error), None
-        image = _as_rgb(results['img']) if keep_image else None
+        image = as_rgb(results['img']) if keep_image else None
         return Outcome(item, image=image), results if self.tiling is not None else self.pipeline.rest(results)
 
     def _load(self, item: Item, channel_order: str) -> dict:
@@ -348,11 +351,12 @@ class DetInferencer:
         return self.pipeline.load(item.image, channel_order)
 
     def _predict(self, entries: list[tuple[Outcome, dict | None]], batch_size: int) -> Iterable[Outcome]:
-        data = [entry for _, entry in entries if entry is not None]
         if self.tiling is not None:
-            samples = (predict_tiled(self.model, self.tiling, self.pipeline, entry, batch_size) for entry in data)
-        else:
-            samples = iter(predict_batch(self.model, data) if data else ())
+            predict = partial(tiled_outcome, self.model, self.tiling, self.pipeline, batch_size)
+            yield from (outcome if entry is None else predict(outcome, entry) for outcome, entry in entries)
+            return
+        data = [entry for _, entry in entries if entry is not None]
+        samples = iter(predict_batch(self.model, data) if data else ())
         for outcome, entry in entries:
             yield outcome if entry is None else Outcome(outcome.item, next(samples), outcome.image)
 
@@ -428,12 +432,6 @@ def _build_visualizer(cfg: Config, dataset_meta: dict):
         visualizer = VISUALIZERS.build(settings)
     visualizer.dataset_meta = dataset_meta
     return visualizer
-
-
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    """A picture as loaded, BGR or gray, as a copy to draw on."""
-    image = image.astype(np.uint8)
-    return np.ascontiguousarray(image[..., 2::-1]) if image.ndim == 3 else image
 
 
 def _plain(outcome: Outcome) -> dict:

@@ -1,16 +1,18 @@
 """Predicting large pictures tile by tile, read by windows where their format allows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from mmdetlike.apis.drawing import Outcome
 from mmdetlike.apis.inference import predict_batch
 from mmdetlike.apis.pipeline import InferencePipeline
 from mmdetlike.datasets.errors import ImageError
+from mmdetlike.datasets.transforms import tiff
 from mmdetlike.engine.tiling import Tiling, Window
 from mmdetlike.structures import DetDataSample
 
@@ -41,7 +43,8 @@ class TiffFile:
         """
         import rasterio
 
-        height, width = window.bottom - window.top, window.right - window.left
+        height = window.bottom - window.top
+        width = window.right - window.left
         shrink = min(1.0, WHOLE_SIDE / max(height, width))
         size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
         rows = (window.top, window.bottom)
@@ -72,7 +75,10 @@ class PictureInMemory:
 
 
 def open_windows(image) -> TiffFile | None:
-    """A file to be read by windows; None unless it is TIFF of three colors of 8 bits and ``rasterio`` is there."""
+    """A file to be read by windows; None unless it is TIFF of three colors of 8 bits and ``rasterio`` is there.
+
+    None also for a file that is to be shown turned: windows would be of the picture as it is stored.
+    """
     if not isinstance(image, (str, Path)) or Path(image).suffix.lower() not in WINDOWED:
         return None
     try:
@@ -85,7 +91,11 @@ def open_windows(image) -> TiffFile | None:
         return None
     kinds = set(dataset.dtypes)
     colors = [color.name for color in dataset.colorinterp[:3]]
-    return TiffFile(Path(image), dataset) if kinds == {'uint8'} and colors == ['red', 'green', 'blue'] else None
+    if kinds != {'uint8'} or colors != ['red', 'green', 'blue'] or tiff.is_turned(image):
+        return None
+    if len(dataset.subdatasets) > 1:
+        tiff.tell_pages(str(image), len(dataset.subdatasets))
+    return TiffFile(Path(image), dataset)
 
 
 def predict_tiled(
@@ -123,8 +133,18 @@ def predict_tiled(
     return sample
 
 
+def tiled_outcome(
+    model: nn.Module, tiling: Tiling, pipeline: InferencePipeline, batch_size: int, outcome: Outcome, results: dict
+) -> Outcome:
+    """The outcome with what `predict_tiled` finds; only when tiles are read is it seen whether a file is whole."""
+    try:
+        return replace(outcome, sample=predict_tiled(model, tiling, pipeline, results, batch_size))
+    except ImageError as error:
+        return replace(outcome, error=error)
+
+
 def stretch(sample: DetDataSample, window: Window) -> None:
-    """Bring predictions to the size of their window, where it was read in fewer pixels."""
+    """Bring boxes and keypoints to the size of their window, where it was read in fewer pixels; masks stay small."""
     size = (window.bottom - window.top, window.right - window.left)
     read_size = tuple(sample.ori_shape[:2])
     found = sample.get('pred_instances')
@@ -134,9 +154,6 @@ def stretch(sample: DetDataSample, window: Window) -> None:
     found.bboxes = found.bboxes * factors.repeat(2)
     if 'keypoints' in found:
         found.keypoints = found.keypoints * factors
-    if 'masks' in found:
-        masks = found.pop('masks')
-        found.masks = F.interpolate(masks[None].float(), size=size, mode='nearest')[0].bool()
 
 
 def tiled_loader(load: Callable[[], dict], image, by_windows: bool) -> dict:

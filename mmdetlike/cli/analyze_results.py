@@ -8,7 +8,7 @@ precision of boxes, the mean over IoU 0.50:0.95 and over the classes that are an
 import argparse
 from collections.abc import Sequence
 
-from mmdetlike.cli.arguments import add_scored_data
+from mmdetlike.cli.arguments import add_scored_data, check_positive
 from mmdetlike.utils.command import make_parser, user_path
 from mmdetlike.utils.config_files import find_config
 
@@ -23,8 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--show-score-thr', type=float, default=0.3, help='draw what scores this or more (default: 0.3)'
     )
     args = parser.parse_args(argv)
-    if args.topk < 1:
-        parser.error(f'--topk must be at least 1, got {args.topk}')
+    check_positive(parser, args, ['topk'])
     return args
 
 

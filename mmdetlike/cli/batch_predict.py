@@ -9,6 +9,7 @@ Examples:
 
 import argparse
 import hashlib
+import math
 import os
 import time
 from pathlib import Path
@@ -36,6 +37,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--overwrite', action='store_true', help='remove the results of another run in the folder')
     args = parser.parse_args(argv)
     check_positive(parser, args, ['workers', 'threads', 'shard_size', 'batch_size'])
+    if not math.isfinite(args.score_thr):
+        parser.error(f'--score-thr must be a number, got {args.score_thr}')
+    if args.gpus_per_worker is not None and not 0 <= args.gpus_per_worker < math.inf:
+        parser.error(f'--gpus-per-worker must be 0 or more, got {args.gpus_per_worker}')
     return args
 
 
@@ -43,9 +48,10 @@ def main(argv: list[str] | None = None) -> None:
     """Detect, shard by shard."""
     args = parse_args(argv)
     detector = detector_settings(args)
-    from mmdetlike.apis.batch import Shards, list_pictures, run_job
+    from mmdetlike.apis.batch import BROKEN, Shards, list_pictures, run_job
+    from mmdetlike.datasets.errors import DataError
 
-    pictures = list_pictures(args.input, args.data_root)
+    pictures = list_pictures(args.input, args.data_root, leave_out=args.output)
     settings = dict(
         model=_digest(detector['model']),
         weights=_digest(detector['weights']),
@@ -59,6 +65,8 @@ def main(argv: list[str] | None = None) -> None:
     count = run_job(_job(args, detector), shards, todo, args.ray) if todo else 0
     seconds = time.perf_counter() - start
     broken = shards.finish()
+    if broken == len(pictures):
+        raise DataError(f'nothing could be predicted of {broken} pictures: the reasons are in {shards.folder / BROKEN}')
     print(f'{count} pictures in {seconds:.0f} s; results in {shards.folder}, {broken} broken pictures in broken.jsonl')
 
 

@@ -10,6 +10,7 @@ Example:
 import argparse
 from collections.abc import Sequence
 
+from mmdetlike.cli.arguments import check_positive
 from mmdetlike.utils.command import make_parser, user_path
 from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.options import add_options
@@ -32,8 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=user_path, help='write the numbers to this .json file, too')
     add_options(parser)
     args = parser.parse_args(argv)
-    if args.number < 1:
-        parser.error(f'--number must be at least 1, got {args.number}')
+    check_positive(parser, args, ['number'])
     if args.warmup < 0:
         parser.error(f'--warmup must be at least 0, got {args.warmup}')
     if args.split == 'train' and set(args.tasks) != {'data'}:

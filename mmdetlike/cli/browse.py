@@ -2,6 +2,7 @@
 
 import argparse
 
+from mmdetlike.cli.arguments import check_positive
 from mmdetlike.utils.command import make_parser, user_path
 from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.options import add_options
@@ -24,8 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--number', type=int, help='draw this many samples; by default all')
     add_options(parser)
     args = parser.parse_args(argv)
-    if args.number is not None and args.number < 1:
-        parser.error(f'--number must be at least 1, got {args.number}')
+    check_positive(parser, args, ['number'])
     return args
 
 

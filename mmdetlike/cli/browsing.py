@@ -143,7 +143,8 @@ def _browse(dataset: Any, index: int, mode: str, output: Output) -> bool:
     if stages[-1] is None:
         return False
     if mode == 'concat':
-        before, after = stages[-1], list(_views(dataset[index]))
+        before = stages[-1]
+        after = list(_views(dataset[index]))
         output.stages(index, [*_called('original', before), *_called('transformed', after)])
     elif mode == 'original':
         _draw(stages[-1], index, output)

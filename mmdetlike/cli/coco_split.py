@@ -9,6 +9,7 @@ from mmdetlike.datasets.annotations import read_json
 from mmdetlike.datasets.coco_file import CocoFile
 from mmdetlike.datasets.errors import DataError
 from mmdetlike.datasets.records import same_id
+from mmdetlike.utils.whole_files import whole_folder
 
 
 def split(content: dict, percent: float, fold: int) -> tuple[dict, dict]:
@@ -36,13 +37,21 @@ def split(content: dict, percent: float, fold: int) -> tuple[dict, dict]:
 
 def write_parts(args: argparse.Namespace) -> None:
     """Write the files that the command line describes."""
-    CocoFile(str(args.ann_file))  # refuses what isn't one, with a sentence
-    content = read_json(str(args.ann_file), None)
-    args.out_dir.mkdir(parents=True, exist_ok=True)
-    for percent in args.labeled_percent:
-        for fold in range(1, args.fold + 1):
-            labeled, unlabeled = split(content, percent, fold)
-            for part, suffix in ((labeled, ''), (unlabeled, '-unlabeled')):
-                path = args.out_dir / f'{args.ann_file.stem}.{fold}@{percent:g}{suffix}.json'
-                path.write_text(json.dumps(part))
-                print(f'{path}: {len(part["images"])} images, {len(part["annotations"])} objects')
+    content = _checked(str(args.ann_file))
+    with whole_folder(args.out_dir) as folder:
+        for percent in args.labeled_percent:
+            for fold in range(1, args.fold + 1):
+                labeled, unlabeled = split(content, percent, fold)
+                for part, suffix in ((labeled, ''), (unlabeled, '-unlabeled')):
+                    name = f'{args.ann_file.stem}.{fold}@{percent:g}{suffix}.json'
+                    (folder / name).write_text(json.dumps(part))
+                    print(f'{args.out_dir / name}: {len(part["images"])} images, {len(part["annotations"])} objects')
+
+
+def _checked(ann_file: str) -> dict:
+    """The content of a COCO file in which each list has been looked at."""
+    file = CocoFile(ann_file)
+    content = read_json(ann_file)
+    for row in content['annotations']:
+        file.object_table.read(row, ann_file)
+    return content

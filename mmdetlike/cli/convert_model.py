@@ -19,7 +19,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument('config', help='YAML file of Detectron2, detectron2://NAME or torchvision://NAME')
     parser.add_argument('out', type=user_path, help='config to write (.py)')
-    parser.add_argument('checkpoint', nargs='?', help='weights of the same detector; they go beside OUT, as .pth')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='weights of the same detector; they go beside OUT, as .pth, and a training with OUT starts from them',
+    )
     args = parser.parse_args(argv)
     if args.out.suffix != '.py':
         parser.error(f'OUT must end with .py, got {args.out}')
@@ -32,7 +36,7 @@ def convert(config: str, out, checkpoint: str | None = None) -> list:
     Args:
         config: As of ``init_detector``, of another toolbox.
         out: Path of the config to write; the checkpoint is called like it.
-        checkpoint: File or URL of weights; None for none.
+        checkpoint: File or URL of weights, which are the ``load_from`` of the config; None for none.
 
     Returns:
         The files that were written.
@@ -42,6 +46,8 @@ def convert(config: str, out, checkpoint: str | None = None) -> list:
         CheckpointError: The weights can't be read.
         FileNotFoundError: There is no such checkpoint.
     """
+    from mmengine.config import Config
+
     from mmdetlike.apis.foreign import translated_checkpoint, translated_config
 
     weights = out.with_suffix('.pth')
@@ -56,13 +62,15 @@ def convert(config: str, out, checkpoint: str | None = None) -> list:
             f'{config} is no detector of another toolbox: expected a YAML file of Detectron2, detectron2://NAME or '
             'torchvision://NAME'
         )
-    files = [(translated, out)]
-    if checkpoint:
-        files.append((translated_checkpoint(checkpoint, config), weights))
     out.parent.mkdir(parents=True, exist_ok=True)
-    for source, target in files:
-        shutil.copyfile(source, target)
-    return [target for _, target in files]
+    if not checkpoint:
+        shutil.copyfile(translated, out)
+        return [out]
+    shutil.copyfile(translated_checkpoint(checkpoint, config), weights)
+    cfg = Config.fromfile(translated)
+    cfg.load_from = str(weights.resolve())  # else a training would start from nothing
+    cfg.dump(out)
+    return [out, weights]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,6 +1,5 @@
 """What ``--check`` of the converters tells: broken pictures, boxes outside, ids that occur twice, classes, a sample."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +8,10 @@ import numpy as np
 from terminaltables import AsciiTable
 from tqdm import tqdm
 
+from mmdetlike.datasets.annotations import read_json
 from mmdetlike.datasets.errors import ImageError, SkipReport
 from mmdetlike.datasets.transforms.image_io import read_image
-from mmdetlike.structures.mask import polygons_to_bitmap, read_segmentation, rle_to_bitmap
+from mmdetlike.structures.mask import mask_to_bitmap, read_segmentation
 from mmdetlike.visualization import contact_sheet, save_image
 
 _NAMED = 5  # pictures or ids to name of each kind of fault
@@ -65,7 +65,7 @@ def broken_pictures(infos: Sequence[dict]) -> list[tuple[str, str]]:
 
 def repeated_ids(ann_file: Path) -> list[str]:
     """A sentence for each list of a COCO file in which ids, or names of files, occur several times."""
-    content = json.loads(ann_file.read_text(encoding='utf-8-sig'))
+    content = read_json(str(ann_file))
     found = []
     for table, key in (('images', 'id'), ('images', 'file_name'), ('annotations', 'id'), ('categories', 'id')):
         values = [str(row.get(key)) for row in content.get(table) or () if row.get(key) is not None]
@@ -118,7 +118,4 @@ def _instances(info: dict) -> dict:
 
 
 def _bitmap(mask: dict | list | None, size: tuple[int, int]) -> np.ndarray:
-    if mask is None:
-        return np.zeros(size, bool)
-    bitmap = rle_to_bitmap(mask) if isinstance(mask, dict) else polygons_to_bitmap(mask, *size)
-    return bitmap.astype(bool)
+    return np.zeros(size, bool) if mask is None else mask_to_bitmap(mask, *size).astype(bool)

@@ -257,7 +257,8 @@ def _histogram(axes, values: np.ndarray, title: str) -> None:
     axes.set_title(title)
     values = values[values > 0]
     if len(values):
-        low, high = np.log2(values.min()) - 0.1, np.log2(values.max()) + 0.1
+        low = np.log2(values.min()) - 0.1
+        high = np.log2(values.max()) + 0.1
         axes.hist(values, bins=2 ** np.linspace(low, high, 50))
         axes.set_xscale('log', base=2)
         axes.xaxis.set_major_formatter('{x:g}')

@@ -11,6 +11,7 @@ Example:
 import argparse
 from collections.abc import Sequence
 
+from mmdetlike.cli.arguments import check_positive
 from mmdetlike.utils.command import make_parser, user_path
 from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.options import add_options
@@ -37,8 +38,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if len(args.shape) > 2 or min(args.shape) < 1:
         parser.error(f'--shape must be one or two positive numbers, got {" ".join(map(str, args.shape))}')
-    if args.number < 1:
-        parser.error(f'--number must be at least 1, got {args.number}')
+    check_positive(parser, args, ['number'])
     if args.depth < 0:
         parser.error(f'--depth must be at least 0, got {args.depth}')
     if args.checkpoint and not args.data:

@@ -36,7 +36,8 @@ def cal_train_time(args: argparse.Namespace) -> None:
     """Print the mean time of an iteration, of the slowest and of the fastest epoch of each log."""
     for path in args.json_logs:
         means = _epoch_times(path, args.include_outliers)
-        slowest, fastest = max(means, key=means.get), min(means, key=means.get)
+        slowest = max(means, key=means.get)
+        fastest = min(means, key=means.get)
         print(f'-----Analyze train time of {path}-----')
         print(f'slowest epoch {slowest}, average time is {means[slowest]:.4f} s/iter')
         print(f'fastest epoch {fastest}, average time is {means[fastest]:.4f} s/iter')

@@ -27,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--no-save-vis', action='store_true', help='write no pictures')
     parser.add_argument('--no-save-pred', action='store_true', help='write no predictions')
     parser.add_argument('--print-result', action='store_true', help='print what was found, a line an object')
-    parser.add_argument('--palette', default='none', help="'random', 'coco', 'voc', or the name of one colour for all")
+    parser.add_argument('--palette', default='none', help="'random', 'coco', 'voc', or the name of one color for all")
     args = parser.parse_args(argv)
     check_positive(parser, args, ['batch_size'])
     return args

@@ -5,7 +5,6 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from faster_coco_eval.core import mask as rle
 from mmengine.structures import InstanceData
 from tqdm import tqdm
 
@@ -120,5 +119,5 @@ def _annotated(rows) -> InstanceData:
 def _predicted(instances: dict) -> InstanceData:
     columns = {key: to_numpy(instances[key]) for key in ('bboxes', 'scores', 'labels')}
     if len(instances.get('masks', ())) and isinstance(instances['masks'][0], dict):
-        columns['masks'] = np.stack([rle.decode(mask) for mask in instances['masks']]).astype(bool)
+        columns['masks'] = list(instances['masks'])
     return InstanceData(**columns)

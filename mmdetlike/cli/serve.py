@@ -8,11 +8,14 @@ Examples:
 
 import argparse
 import importlib.util
+import socket
 
 from mmdetlike.cli.arguments import add_detector, add_device, check_positive, detector_settings
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import make_parser
 
+HOSTS = ('127.0.0.1', '0.0.0.0', '::')  # those that LitServe takes
+LOWEST_PORT = 1024
 LITSERVE = {'litserve': 'litserve', 'multipart': 'python-multipart'}
 
 
@@ -30,7 +33,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--max-pixels', type=int, default=50_000_000, help='pixels of a picture')
     parser.add_argument('--max-requests', type=int, default=500, help='requests that wait at a time')
     parser.add_argument('--max-seconds', type=float, default=60, help='seconds for which a request may wait')
-    parser.add_argument('--allow-url', action='store_true', help='fetch pictures from URLs that requests name')
+    parser.add_argument('--allow-url', action='store_true', help='fetch pictures from public URLs that requests name')
+    parser.add_argument(
+        '--allow-local-url',
+        action='store_true',
+        help='fetch them also from this machine and from private networks, which whoever asks can then look into',
+    )
     parser.add_argument(
         '--ray',
         nargs='?',
@@ -44,6 +52,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     check_positive(parser, args, ['batch_size', 'max_size', 'max_pixels', 'max_requests', 'max_seconds', 'workers'])
     if args.ray is None and (args.workers != 1 or args.gpus_per_worker):
         parser.error('--workers and --gpus-per-worker are for --ray')
+    if not LOWEST_PORT <= args.port < 2**16:
+        parser.error(f'--port must be from {LOWEST_PORT} to {2**16 - 1}, got {args.port}')
+    args.host = '127.0.0.1' if args.host == 'localhost' else args.host
+    if args.ray is None and args.host not in HOSTS:
+        parser.error(f'--host must be {", ".join(HOSTS)} or localhost (any address with --ray), got {args.host}')
     return args
 
 
@@ -54,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         _check_packages()
     else:
         _check_ray()
+    _check_free(args.host, args.port)
     from mmdetlike.apis.loading import load_inferencer
     from mmdetlike.serving.limits import Limits
 
@@ -64,7 +78,23 @@ def main(argv: list[str] | None = None) -> None:
     del detector
     limits = Limits(args.max_size, args.max_pixels, args.max_requests, args.max_seconds)
     serve = _by_litserve if args.ray is None else _by_ray
-    serve(args, source, dict(limits=limits, classes=classes, allow_url=args.allow_url))
+    serve(args, source, dict(limits=limits, classes=classes, urls=_urls(args)))
+
+
+def _urls(args: argparse.Namespace) -> str:
+    if args.allow_local_url:
+        return 'any'
+    return 'public' if args.allow_url else 'none'
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse an address that is taken before a detector is loaded."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(' (while')[0]  # what Python adds repeats the address
+        raise ConfigError(f'nothing can listen at {host}:{port} ({reason}): give another --port') from error
 
 
 def _check_packages() -> None:

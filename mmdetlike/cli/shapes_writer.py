@@ -1,4 +1,4 @@
-"""Writing a data set of coloured shapes: PNG images and COCO annotations with boxes, masks and keypoints."""
+"""Writing a data set of colored shapes: PNG images and COCO annotations with boxes, masks and keypoints."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ import cv2
 from tqdm import tqdm
 
 from mmdetlike.datasets import ShapesDataset
-from mmdetlike.datasets.shapes_render import KEYPOINT_NAMES
+from mmdetlike.datasets.shapes.render import KEYPOINT_NAMES
 
 
 def coco_annotation(instance: dict, image_id: int, number: int) -> dict:

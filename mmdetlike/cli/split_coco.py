@@ -11,6 +11,7 @@ Example:
 import argparse
 from collections.abc import Sequence
 
+from mmdetlike.cli.arguments import check_positive
 from mmdetlike.utils.command import make_parser, user_path
 
 
@@ -28,8 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--fold', type=int, default=5, help='how many drawings of each (default: %(default)s)')
     args = parser.parse_args(argv)
-    if args.fold < 1:
-        parser.error(f'--fold must be at least 1, got {args.fold}')
+    check_positive(parser, args, ['fold'])
     wrong = [percent for percent in args.labeled_percent if not 0 < percent < 100]
     if wrong:
         parser.error(f'--labeled-percent must be between 0 and 100, got {wrong[0]:g}')

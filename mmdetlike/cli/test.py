@@ -33,12 +33,14 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--optimize', choices=OPTIMIZATIONS, help='make the model fast: folded batch norms, precision, compiled parts'
     )
     parser.add_argument('--tile', type=int, help='look at each picture in tiles of this edge length, and at the whole')
-    parser.add_argument('--overlap', type=float, default=0.2, help='share of its edge by which a tile overlaps others')
-    parser.add_argument('--merge', default='nms', help='how objects of several tiles become one: nms, nmm or wbf')
+    parser.add_argument('--overlap', type=float, help='share of its edge by which tiles overlap (default: 0.2)')
+    parser.add_argument('--merge', help='how objects of several tiles become one: nms (default), nmm or wbf')
     add_run_options(parser)
     args = parser.parse_args(argv)
     if args.tta and args.tile is not None:
         parser.error('--tile and --tta cannot be combined')
+    if args.tile is None and (args.overlap is not None or args.merge is not None):
+        parser.error('--overlap and --merge are for --tile')
     return args
 
 
@@ -53,7 +55,7 @@ def resolve(args: argparse.Namespace):
     if args.tta:
         augment_test(cfg)
     if args.tile is not None:
-        tile_test(cfg, args.tile, args.overlap, args.merge)
+        tile_test(cfg, args.tile, 0.2 if args.overlap is None else args.overlap, args.merge or 'nms')
     check_readable(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.format_only:

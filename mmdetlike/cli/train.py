@@ -31,6 +31,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         action='store_true',
         help='start anew in a work folder with checkpoints of an earlier training, which are removed',
     )
+    parser.add_argument('--no-report', action='store_true', help='write no report.html at the end')
     add_run_options(parser)
     return parser.parse_args(argv)
 
@@ -55,7 +56,19 @@ def resolve(args: argparse.Namespace):
         if args.resume is not None:
             raise ConfigError('--resume goes on from checkpoints that --overwrite would remove: give one of the two')
         cfg.overwrite = True
+    if args.no_report:
+        leave_out_report(cfg)
     return cfg
+
+
+def leave_out_report(cfg) -> None:
+    """Let a config write no HTML page at the end; it is changed."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    reports = [hook for hook in hooks if str(hook.get('type')).rsplit('.', 1)[-1] == 'ReportHook']
+    for hook in reports:
+        hook.html = False
+    # the runner adds one with its default settings where there is none
+    cfg.custom_hooks = hooks if reports else [*hooks, dict(type='ReportHook', html=False)]
 
 
 def check_speed_of_half() -> None:
@@ -83,7 +96,9 @@ def main(argv=None) -> None:
         from mmdetlike.engine.resume import check_readable
         from mmdetlike.engine.stopping import saved_training, stoppable
         from mmdetlike.utils.checkpoint import trust_checkpoints
+        from mmdetlike.utils.memory import keep_freed_memory
 
+    keep_freed_memory()  # each step needs what the last has freed
     with trust_checkpoints(args.trust_checkpoint):
         cfg = resolve(args)
         cfg.load_from = checkpoint_file(cfg.get('load_from'), given)

@@ -13,7 +13,7 @@ from mmdetlike.datasets import CocoDataset
 from mmdetlike.datasets.annotations import check_boxes, match_classes
 from mmdetlike.datasets.errors import DataError, SkipReport
 from mmdetlike.datasets.interchange import infos_of
-from mmdetlike.datasets.voc_xml import VocImage, image_file, image_size, read_image_ids, read_voc_xml
+from mmdetlike.datasets.voc_xml import VocImage, annotated_size, image_file, read_image_ids, read_voc_xml
 from mmdetlike.utils.whole_files import write_whole
 
 
@@ -86,7 +86,7 @@ def convert(root: Path, split: str, classes: Sequence[str] | None = None) -> tup
     report = SkipReport(str(root))
     images, annotations = [], []
     for image_id, (file_name, image) in enumerate(read, 1):
-        width, height = size = image_size(image, str(root / file_name))
+        width, height = size = annotated_size(image, str(root / file_name))
         images.append({'id': image_id, 'file_name': file_name, 'width': width, 'height': height})
         annotations += annotations_of(image_id, size, image, labels, report)
     annotations = [{'id': number, **row} for number, row in enumerate(annotations, 1)]

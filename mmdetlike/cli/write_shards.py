@@ -9,6 +9,7 @@ Example:
 import argparse
 from collections.abc import Sequence
 
+from mmdetlike.cli.arguments import check_positive
 from mmdetlike.utils.command import make_parser, user_path
 
 
@@ -25,8 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--min-size', type=int, default=0, metavar='PIXELS', help='leave out pictures whose shorter side is below it'
     )
     args = parser.parse_args(argv)
-    if args.shard_size < 1:
-        parser.error(f'--shard-size {args.shard_size} is no number of pictures: give at least 1')
+    check_positive(parser, args, ['shard_size'])
     return args
 
 

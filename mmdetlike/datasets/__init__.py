@@ -21,6 +21,7 @@ from .csv_boxes import CSVDataset
 from .errors import DataError, ImageError
 from .labelme import LabelmeDataset
 from .lvis import LVISV05Dataset, LVISV1Dataset
+from .middle_format import CustomDataset
 from .multi_source import GroupMultiSourceSampler, MultiSourceSampler
 from .openimages import OpenImagesChallengeDataset, OpenImagesDataset
 from .registered import RegisteredDataset, register_dataset, registered_datasets, remove_dataset
@@ -28,7 +29,7 @@ from .repeat_factor_sampler import RepeatFactorSampler
 from .sample_size_sampler import CustomSampleSizeSampler
 from .samplers import AspectRatioBatchSampler, DefaultSampler, InfiniteSampler
 from .seeding import SeededIndex, seeded
-from .semantic import ADE20KSegDataset, BaseSegDataset
+from .semantic import ADE20KSegDataset, BaseSegDataset, CocoStuffDataset
 from .shapes import LoadShapesImage, ShapesDataset
 from .streaming import ShardSampler, StreamingDetDataset
 from .unlabeled import UnlabeledDataset
@@ -54,8 +55,10 @@ __all__ = [
     'CocoDataset',
     'CocoPanopticDataset',
     'CocoSeparatedPanopticDataset',
+    'CocoStuffDataset',
     'ConcatDataset',
     'CrowdHumanDataset',
+    'CustomDataset',
     'CustomSampleSizeSampler',
     'DataError',
     'DeepFashionDataset',

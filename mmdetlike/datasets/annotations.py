@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmengine import fileio
 
-from .data_root import rooted
+from ..utils.data_root import rooted
 from .errors import DataError, SkipReport, warn
 
 GZIP = b'\x1f\x8b'
@@ -20,6 +20,7 @@ def read_bytes(path: str, backend_args: dict | None = None, what: str = 'annotat
 
     Raises:
         FileNotFoundError: There is no such file; the message names it.
+        DataError: It can't be read.
     """
     if not path:
         raise DataError(f'No {what} given: set ann_file.')
@@ -30,6 +31,8 @@ def read_bytes(path: str, backend_args: dict | None = None, what: str = 'annotat
         raise FileNotFoundError(f'The {what} {path!r} is a folder (data_root and ann_file joined).') from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f'The {what} {path!r} does not exist (data_root and ann_file joined).') from error
+    except (OSError, ValueError) as error:  # not permitted, too long a name, or one that no file can have
+        raise DataError(f'The {what} {shortened(path)} cannot be read: {shortened(str(error))}.') from error
 
 
 def read_text(path: str, backend_args: dict | None = None, what: str = 'annotation file') -> str:
@@ -181,6 +184,12 @@ def check_boxes(
     for row in np.flatnonzero(moved):
         report.correct('clipped to the image', f'{name(row)} box xyxy {_rounded(boxes[row])}')
     return clipped, keep
+
+
+def tell_of_mask(problem: str, is_lost: bool, segmentation: object, name: str, report: SkipReport) -> None:
+    """Count a mask of which ``read_segmentation`` tells a problem, and of which nothing or only a part can be used."""
+    verdict = 'without its mask' if is_lost else 'with part of its mask'
+    report.correct(f'{verdict}: {problem}', f'{name} segmentation {shortened(segmentation)}')
 
 
 def _rounded(box: np.ndarray) -> list[float]:

@@ -13,9 +13,9 @@ from ..errors import ConfigError
 from ..registry import DATASETS, TRANSFORMS
 from ..utils.collection import without_collector
 from ..utils.colors import distinct_colors
+from ..utils.data_root import rooted
 from .annotation_cache import AnnotationCache
 from .annotations import read_lines
-from .data_root import rooted
 from .errors import (
     DataError,
     ImageError,

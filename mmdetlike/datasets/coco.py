@@ -11,10 +11,10 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..registry import DATASETS
-from ..structures.mask import read_segmentation
+from ..structures.mask import Segmentation, read_segmentations
 from ..utils.colors import distinct_colors
 from .annotation_cache import SMALLEST_FILE, AnnotationCache
-from .annotations import shortened
+from .annotations import tell_of_mask
 from .base import BaseDetDataset
 from .class_names import COCO
 from .coco_file import CocoFile, ObjectColumns
@@ -160,13 +160,18 @@ class CocoDataset(BaseDetDataset):
     def add_instances(self, infos: list[dict], file: CocoFile) -> None:
         """Append the objects of ``file`` to the ``instances`` of their images, which are in the file's order."""
         objects = file.objects(self.report, self.extra_annotation_keys)
-        for row, box in self.usable_objects(infos, file, objects):
+        usable = self.usable_objects(infos, file, objects)
+        sizes = [(info['height'], info['width']) for info in infos]
+        masks = read_segmentations(
+            [objects.segmentations[row] for row, _ in usable], [sizes[objects.images[row]] for row, _ in usable]
+        )
+        for (row, box), mask_as_read in zip(usable, masks):
             info = infos[objects.images[row]]
             category = file.categories[objects.categories[row]]['id']
             instance = {'ignore_flag': int(objects.ignored[row]), 'bbox': box, 'bbox_label': self.cat2label[category]}
-            mask = self._mask(objects.segmentations[row], info, partial(file.object_name, objects, row))
-            if mask is not None:
-                instance['mask'] = mask
+            self._report_mask(mask_as_read, objects.segmentations[row], partial(file.object_name, objects, row))
+            if mask_as_read.mask is not None:
+                instance['mask'] = mask_as_read.mask
             if objects.keypoints[row] is not None:
                 instance['keypoints'] = objects.keypoints[row]
             instance.update(objects.points[row] or {})
@@ -185,15 +190,13 @@ class CocoDataset(BaseDetDataset):
         rows, boxes = file.usable(objects, self.cat2label, sizes, self.report)
         return list(zip(rows.tolist(), boxes.tolist()))
 
-    def _mask(self, segmentation: object, info: dict, name: Callable[[], str]) -> list | dict | None:
-        """The mask of an object, as polygons or RLE; None if it has none. The report counts what cannot be read."""
-        mask, problem = read_segmentation(segmentation, info['height'], info['width'])
+    def _report_mask(self, mask_as_read: Segmentation, segmentation: object, name: Callable[[], str]) -> None:
+        """Let the report count what cannot be read of the mask of an object."""
+        mask, problem = mask_as_read
         if problem:
-            verdict = 'without its mask' if mask is None else 'with part of its mask'
-            self.report.correct(f'{verdict}: {problem}', f'{name()} segmentation {shortened(segmentation)}')
+            tell_of_mask(problem, mask is None, segmentation, name(), self.report)
         elif mask is None and self.loads_masks:
             self.report.correct('without a mask, hence ignored', name())
-        return mask
 
     def _images_by_category(self, infos: list[dict]) -> dict[int | str, list]:
         ids_by_label = {label: cat_id for cat_id, label in self.cat2label.items()}

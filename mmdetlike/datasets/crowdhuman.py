@@ -13,7 +13,7 @@ from .picture_size import picture_size
 from .records import Field, Table, box, identifier, records, same_id, side, text, truth
 from .text_tables import read_json_lines
 
-_REGION_TO_IGNORE = 'mask'  # the tag of what looks like a person but isn't: posters, statues, reflections
+REGION_TO_IGNORE = 'mask'  # the tag of what looks like a person but isn't: posters, statues, reflections
 
 PICTURES = Table(
     'a picture',
@@ -103,7 +103,7 @@ class CrowdHumanDataset(BaseDetDataset):
         """Data infos of all pictures of the file, in its order."""
         self.report = SkipReport(self.ann_file)
         pictures = read_odgt(self.ann_file, self.backend_args)
-        tags = sorted({row['tag'] for picture in pictures for row in picture['gtboxes']} - {_REGION_TO_IGNORE})
+        tags = sorted({row['tag'] for picture in pictures for row in picture['gtboxes']} - {REGION_TO_IGNORE})
         labels = match_classes(self.metainfo['classes'], tags, self.ann_file) if tags else {}
         sizes = self._known_sizes()
         return [self._data_info(picture, labels, sizes) for picture in pictures]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import ConfigError
-from .annotations import check_boxes, match_classes
+from ..structures.mask import read_segmentation
+from .annotations import check_boxes, match_classes, tell_of_mask
 from .base import BaseDetDataset
 from .errors import DataError, ImageError, SkipReport
 from .picture_size import picture_size
@@ -120,8 +121,17 @@ class NamedObjectsDataset(BaseDetDataset):
         for item, box, valid in zip(objects, boxes.tolist(), keep):
             if valid:
                 instance = {'ignore_flag': int(item.ignored), 'bbox': box, 'bbox_label': self.cat2label[item.name]}
-                instances.append(instance | ({'mask': item.mask} if item.mask else {}))
+                mask = self._mask(item, picture, size)
+                instances.append(instance | ({'mask': mask} if mask else {}))
         return instances
+
+    def _mask(self, item: NamedObject, picture: AnnotatedPicture, size: tuple[int, int]) -> list | None:
+        """The polygons of an object; None if it has none, or none that can be used, which the report counts."""
+        width, height = size
+        mask, problem = read_segmentation(item.mask or None, height, width)
+        if problem:
+            tell_of_mask(problem, mask is None, item.mask, f'picture {picture.name!r}', self.report)
+        return mask
 
 
 def found_names(pictures: list[AnnotatedPicture]) -> list[str]:

@@ -19,6 +19,7 @@ from .openimages_files import (
     read_sizes,
 )
 from .picture_size import picture_size
+from .text_tables import decimal
 
 
 @DATASETS.register_module()
@@ -169,7 +170,7 @@ class OpenImagesChallengeDataset(OpenImagesDataset):
         images = read_challenge_boxes(self.ann_file, self.backend_args)
         for name, boxes in images:
             for item in boxes:
-                if not item.label.isdecimal() or not 1 <= int(item.label) <= len(entities):
+                if not 1 <= (decimal(item.label) or 0) <= len(entities):
                     raise DataError(
                         f'{self.ann_file}: image {name!r} has a box of class {item.label!r}; expected a number from 1 '
                         f'to {len(entities)}.'

@@ -12,7 +12,7 @@ from .annotations import read_bytes, read_json, read_lines, shortened
 from .errors import DataError
 from .proposals import unpickle_arrays
 from .records import Field, Table, identifier, real_number, side, text, truth
-from .text_tables import numbered_lines, read_csv
+from .text_tables import count_line, decimal, numbered_lines, read_csv
 
 _SHARE = 'a number from 0 to 1, a share of the side of the image'
 _ENTITY = ('/m/', '/g/', '/t/')  # beginnings of the identifiers by which Open Images calls classes
@@ -71,8 +71,8 @@ def read_class_names(path: str, backend_args: dict | None = None) -> dict[str, s
     for line, content in numbered_lines(path, backend_args):
         cells = [cell.strip().strip('"') for cell in content.split(',')]
         entities = [cell for cell in cells if cell.startswith(_ENTITY)]
-        numbers = [int(cell) for cell in cells if cell.isdecimal()]
-        names = [cell for cell in cells if cell and cell not in entities and not cell.isdecimal()]
+        numbers = [decimal(cell) for cell in cells if decimal(cell) is not None]
+        names = [cell for cell in cells if cell and cell not in entities and decimal(cell) is None]
         if line == 1 and not entities:
             continue  # names of columns
         if len(entities) != 1 or not names:
@@ -163,19 +163,14 @@ def read_challenge_boxes(path: str, backend_args: dict | None = None) -> list[tu
     at = 0
     while at < len(lines):
         name = lines[at]
-        count = _count(lines[at + 2 : at + 3], f'{path}: image {name!r}')
+        expected = f'{path}: image {shortened(name)}: expected the number of its boxes two lines below its name'
+        count = count_line(lines[at + 2 : at + 3], expected)
         rows = lines[at + 3 : at + 3 + count]
         if len(rows) < count:
             raise DataError(f'{path}: image {name!r} should have {count} boxes, but the file ends after {len(rows)}.')
         images.append((name, [_challenge_box(row, f'{path}: image {name!r}') for row in rows]))
         at += 3 + count
     return images
-
-
-def _count(cells: list[str], place: str) -> int:
-    if not cells or not cells[0].isdecimal():
-        raise DataError(f'{place}: expected the number of its boxes two lines below its name, got {cells}.')
-    return int(cells[0])
 
 
 def _challenge_box(row: str, place: str) -> OpenImagesBox:

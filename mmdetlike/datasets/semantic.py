@@ -1,12 +1,14 @@
 """Pictures with a label map each, for semantic segmentation."""
 
 import os.path as osp
+from collections.abc import Mapping
 
+from ..errors import ConfigError
 from ..registry import DATASETS
 from ..utils.colors import distinct_colors
 from .annotations import read_lines
 from .base import BaseDetDataset
-from .class_names import ADE20K
+from .class_names import ADE20K, COCO, COCO_STUFF_PIXELS
 from .errors import DataError, ImageError
 from .named_objects import files_in
 from .picture_size import picture_size
@@ -25,6 +27,8 @@ class BaseSegDataset(BaseDetDataset):
             folder.
         data_prefix: ``dict(img_path='images/training', seg_map_path='annotations/training')``. In ``test_mode`` a
             picture may have no label map.
+        label_map: The label of each value in the label maps, ``{7: 0, 11: 1}``; values that it lacks don't count. None
+            if values are labels, or, where ``VALUES`` says the value of each class, for those of ``classes``.
 
     The other arguments are those of ``BaseDetDataset``; ``metainfo=dict(classes=(...))`` names the classes.
 
@@ -34,10 +38,49 @@ class BaseSegDataset(BaseDetDataset):
     """
 
     ACCEPTED_PREFIXES = ('img_path', 'seg_map_path')
+    VALUES: Mapping[str, int] | None = None  # what the label maps have for each class, where that isn't its label
 
-    def __init__(self, *args, img_suffix: str = '.jpg', seg_map_suffix: str = '.png', **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        img_suffix: str = '.jpg',
+        seg_map_suffix: str = '.png',
+        label_map: Mapping[int, int] | None = None,
+        **kwargs,
+    ) -> None:
         self.img_suffix = img_suffix
+        self.label_map = label_map
         super().__init__(*args, seg_map_suffix=seg_map_suffix, **kwargs)
+
+    def get_data_info(self, idx: int) -> dict:
+        """The data info of a picture, with ``label_map`` if values of label maps are no labels."""
+        info = super().get_data_info(idx)
+        return info if self.label_map is None else {**info, 'label_map': self.label_map}
+
+    def _checked_label_map(self) -> dict[int, int] | None:
+        """``label_map``, made of ``VALUES`` if it isn't given.
+
+        Raises:
+            ConfigError: A class has no value, or a label no class.
+        """
+        classes = self.metainfo.get('classes') or ()
+        if self.label_map is None and self.VALUES is not None:
+            unknown = [name for name in classes if name not in self.VALUES]
+            if unknown:
+                raise ConfigError(f'{type(self).__name__} has no classes {unknown[:5]}; it has {sorted(self.VALUES)}.')
+            return {self.VALUES[name]: label for label, name in enumerate(classes)}
+        for value, label in (self.label_map or {}).items():
+            if (
+                type(value) is not int
+                or not 0 <= value <= 255
+                or type(label) is not int
+                or not 0 <= label < len(classes)
+            ):
+                raise ConfigError(
+                    f'{type(self).__name__}: label_map has {value!r}: {label!r}; expected a value of 0 to 255 and one '
+                    f'of the labels of {len(classes)} classes.'
+                )
+        return None if self.label_map is None else dict(self.label_map)
 
     @property
     def source(self) -> str:
@@ -46,7 +89,12 @@ class BaseSegDataset(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         """Data infos of all pictures, without instances."""
+        self.label_map = self._checked_label_map()
         return [self._data_info(name) for name in self._names()]
+
+    def is_empty(self, info: dict) -> bool:
+        """None is: ``filter_empty_gt`` asks for objects, which no picture has here."""
+        return False
 
     def _names(self) -> list[str]:
         if self.ann_file:
@@ -86,3 +134,24 @@ class ADE20KSegDataset(BaseSegDataset):
     """
 
     METAINFO = {'classes': ADE20K, 'palette': distinct_colors(len(ADE20K))}
+
+
+_THINGS_WITHOUT_CLASS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # ids of COCO that no object has
+_THING_IDS = [number for number in range(1, 91) if number not in _THINGS_WITHOUT_CLASS]
+_FIRST_STUFF_ID = 92
+
+
+@DATASETS.register_module()
+class CocoStuffDataset(BaseSegDataset):
+    """COCO-Stuff 164k (arXiv:1612.03716): 80 classes of things and 91 of stuff; arguments as for ``BaseSegDataset``.
+
+    The label maps are those of ``stuffthingmaps_trainval2017``, which have the id of a category less 1, and 255 for
+    pixels that nobody annotated. ``metainfo=dict(classes=(...))`` chooses some of the classes; pixels of others don't
+    count then.
+    """
+
+    METAINFO = {'classes': COCO + COCO_STUFF_PIXELS, 'palette': distinct_colors(len(COCO + COCO_STUFF_PIXELS))}
+    VALUES = {
+        **{name: number - 1 for name, number in zip(COCO, _THING_IDS)},
+        **{name: number - 1 for number, name in enumerate(COCO_STUFF_PIXELS, _FIRST_STUFF_ID)},
+    }

@@ -3,12 +3,18 @@
 import contextlib
 import hashlib
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ConfigError
 from ..utils.whole_files import whole_file
 from .errors import DataError
 from .shard_index import INDEX, ShardEntry, ShardIndex, parse_index
+
+# of what comes over a network, which fails now and then: a training should not end for that
+_TRIES = 4
+_PAUSE = 1.0  # seconds after the first failure, twice as many after each further one
 
 
 class ShardStore:
@@ -55,7 +61,7 @@ class ShardStore:
         """
         source = f'{self.folder}/{INDEX}'
         try:
-            content = self._file_system().cat_file(f'{self._root}/{INDEX}')
+            content = self._fetched(lambda: self._file_system().cat_file(f'{self._root}/{INDEX}'))
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f'{source} does not exist: shards should be a folder that tools/dataset_converters/to_shards.py has '
@@ -101,12 +107,31 @@ class ShardStore:
     def _copy(self, entry: ShardEntry, path: Path) -> None:
         try:
             with whole_file(path) as file:
-                self._file_system().get_file(f'{self._root}/{entry.name}', file.name)
+                self._fetched(lambda: self._file_system().get_file(f'{self._root}/{entry.name}', file.name))
                 self._make_room()
         except FileNotFoundError:
             raise FileNotFoundError(f'{self.folder}/{entry.name} does not exist, but {INDEX} names it.') from None
         except OSError as error:
             raise DataError(f'{self.folder}/{entry.name} cannot be copied to {path}: {error}.') from error
+
+    def _fetched(self, fetch: Callable):
+        """What a call to the file system returns, made again if it fails for another reason than a missing file.
+
+        Raises:
+            OSError: It still fails.
+        """
+        if self._cache is None:
+            return fetch()
+        for number in range(_TRIES):
+            try:
+                return fetch()
+            except FileNotFoundError:
+                raise
+            except Exception as error:  # each kind of address has a client with errors of its own
+                failure = error
+            if number + 1 < _TRIES:
+                time.sleep(_PAUSE * 2**number)
+        raise OSError(f'{str(failure) or type(failure).__name__}, {_TRIES} times') from failure
 
     def _make_room(self) -> None:
         """Remove the copies used longest ago, so that one more is not too many.

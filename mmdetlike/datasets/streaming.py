@@ -12,9 +12,9 @@ import torch
 from ..errors import ConfigError
 from ..registry import DATA_SAMPLERS, DATASETS
 from ..utils.colors import distinct_colors
+from ..utils.data_root import rooted
 from .annotations import match_classes, shortened
 from .base import BaseDetDataset
-from .data_root import rooted
 from .errors import DataError
 from .samplers import EpochSampler
 from .seeding import stable_hash
@@ -175,7 +175,8 @@ class StreamingDetDataset(BaseDetDataset):
         return {'img_path': path, 'img_id': img_id, 'seg_map_path': None, **size, 'instances': known}
 
     def _instance(self, instance: dict) -> dict:
-        if not np.isfinite(instance['bbox']).all() or len(instance['bbox']) != 4 or instance['bbox_label'] < 0:
+        x1, y1, x2, y2 = instance['bbox']
+        if not np.isfinite(instance['bbox']).all() or x2 <= x1 or y2 <= y1 or instance['bbox_label'] < 0:
             raise ValueError(f'instance {shortened(instance)}')
         return {'ignore_flag': 0, **instance, 'bbox_label': self._labels[instance['bbox_label']]}
 

@@ -9,12 +9,35 @@ from .annotations import read_text, shortened
 from .errors import DataError
 from .records import Table
 
+_MOST_DIGITS = 9
+
 
 def numbered_lines(path: str, backend_args: dict | None = None) -> Iterator[tuple[int, str]]:
     """The lines of a text file that aren't blank, each with its number, from 1 on."""
     for number, line in enumerate(read_text(path, backend_args).splitlines(), 1):
         if line.strip():
             yield number, line
+
+
+def decimal(text: str) -> int | None:
+    """The number that ``text`` writes in digits; None if it is anything else, or larger than any count."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+
+def count_line(lines: Sequence[str], expected: str) -> int:
+    """The number that a line says which is nothing else.
+
+    Args:
+        lines: That line, or nothing where a file ends before it.
+        expected: What it should be, as the beginning of a sentence.
+
+    Raises:
+        DataError: It isn't a number.
+    """
+    number = decimal(lines[0]) if lines else None
+    if number is None:
+        raise DataError(f'{expected}, got {shortened(list(lines))}.')
+    return number
 
 
 def read_json_lines(path: str, table: Table, backend_args: dict | None = None) -> Iterator[tuple[str, dict]]:

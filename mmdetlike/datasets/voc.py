@@ -12,7 +12,7 @@ from .annotations import check_boxes, match_classes
 from .base import BaseDetDataset
 from .class_names import VOC
 from .errors import SkipReport
-from .voc_xml import VocImage, image_file, image_size, read_image_ids, read_voc_xml
+from .voc_xml import VocImage, annotated_size, image_file, read_image_ids, read_voc_xml
 
 
 @DATASETS.register_module()
@@ -72,7 +72,7 @@ class XMLDataset(BaseDetDataset):
 
     def _data_info(self, img_id: str, image: VocImage) -> dict:
         img_path = self.image_path(img_id, image)
-        width, height = image_size(image, img_path, self.backend_args)
+        width, height = annotated_size(image, img_path, self.backend_args)
         return {
             'img_path': img_path,
             'img_id': img_id,

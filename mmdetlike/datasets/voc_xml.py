@@ -105,7 +105,7 @@ def image_file(annotation: VocImage, img_id: str) -> str:
     return img_id + (osp.splitext(annotation.filename)[1] or '.jpg')
 
 
-def image_size(annotation: VocImage, img_path: str, backend_args: dict | None = None) -> tuple[int, int]:
+def annotated_size(annotation: VocImage, img_path: str, backend_args: dict | None = None) -> tuple[int, int]:
     """Width and height of an image in pixels, from the XML or, where it lacks them, from the image itself.
 
     Raises:

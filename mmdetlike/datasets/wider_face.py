@@ -4,9 +4,10 @@ import os
 import os.path as osp
 
 from ..registry import DATASETS
-from .annotations import read_lines
+from .annotations import read_lines, shortened
 from .errors import DataError, SkipReport
 from .records import truth
+from .text_tables import count_line
 from .voc import XMLDataset
 from .voc_xml import VocImage, VocObject, image_file
 
@@ -31,7 +32,8 @@ def read_face_list(path: str, backend_args: dict | None = None) -> dict[str, lis
         name = lines[at]
         if name in pictures:
             raise DataError(f'{path}: picture {name!r} is there twice.')
-        count = _count(lines[at + 1 : at + 2], f'{path}: picture {name!r}')
+        expected = f'{path}: picture {shortened(name)}: expected the number of its faces in the line below its name'
+        count = count_line(lines[at + 1 : at + 2], expected)
         rows = lines[at + 2 : at + 2 + count]
         if len(rows) < count:
             raise DataError(f'{path}: picture {name!r} should have {count} faces, but the file ends after {len(rows)}.')
@@ -40,12 +42,6 @@ def read_face_list(path: str, backend_args: dict | None = None) -> dict[str, lis
         if not count and at < len(lines) and _is_zeros(lines[at]):
             at += 1
     return pictures
-
-
-def _count(lines: list[str], place: str) -> int:
-    if not lines or not lines[0].isdecimal():
-        raise DataError(f'{place}: expected the number of its faces in the line below its name, got {lines}.')
-    return int(lines[0])
 
 
 def _is_zeros(line: str) -> bool:

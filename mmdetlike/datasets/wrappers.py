@@ -17,6 +17,7 @@ from .errors import DataError, PipelineError
 from .records import same_id
 from .repeat_factor_sampler import repeat_factors
 from .seeding import seeded, with_seed_of
+from .transforms.sample_copy import copy_for
 
 
 def _build_dataset(dataset) -> Dataset:
@@ -306,7 +307,7 @@ class MultiImageMixDataset(_Wrapper):
             wanted = wanted if isinstance(wanted, Sequence) else [wanted]
             results['mix_results'] = [copy.deepcopy(self.dataset[index]) for index in wanted]
         for _ in range(self.max_refetch):
-            updated = transform(copy.deepcopy(results))  # a failed try may have changed what it was given
+            updated = transform(copy_for(transform, results))  # a failed try may have changed what it was given
             if updated is not None:
                 updated.pop('mix_results', None)
                 return updated

@@ -3,6 +3,7 @@
 import base64
 import csv
 import html
+import math
 import re
 import statistics
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from mmdetlike.datasets.errors import DataError
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.outputs import OutputError, check_folder
+from mmdetlike.utils.whole_files import write_whole
 from mmdetlike.visualization.plots import read_scalars
 
 from .validation_report import FOLDER
@@ -53,13 +56,18 @@ def write_report(work_dir: str | Path, out: str | Path | None = None) -> Path:
     Raises:
         FileNotFoundError: There is no such folder.
         ConfigError: No training has left its scalars there.
-        DataError: The scalars are damaged.
+        DataError: The scalars or the tables are damaged.
+        OutputError: Nothing can be written there.
     """
     folder = Path(work_dir)
     scalars = newest_scalars(folder)
     out = folder / NAME if out is None else Path(out)
+    if out.is_dir():
+        raise OutputError(f'{out} is a folder: expected the name of a file, such as {out / NAME}')
+    check_folder(out.parent)
+    content = page(folder, scalars)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(folder, scalars), encoding='utf-8')
+    write_whole(out, content.encode())
     return out
 
 
@@ -85,7 +93,7 @@ def page(folder: Path, scalars: Path) -> str:
     except ValueError as error:
         raise DataError(str(error)) from error
     run = scalars.parents[1]
-    training = [row for row in rows if 'loss' in row]
+    training = [row for row in rows if isinstance(row.get('loss'), (int, float))]
     evaluations = [row for row in rows if 'loss' not in row and set(row) - {*POSITIONS, 'time', 'data_time', 'lr'}]
     title = f'Training {folder.resolve().name}'
     parts = [f'<h1>{html.escape(title)}</h1>', f'<p>{html.escape(summary(run, training, evaluations))}</p>']
@@ -104,7 +112,11 @@ def page(folder: Path, scalars: Path) -> str:
     environment = '' if log is None else environment_of(log.read_text(encoding='utf-8', errors='replace'))
     parts += section('Environment', preformatted(environment)) if environment else []
     config = next(iter(sorted(run.glob('vis_data/config.py'))), None)
-    parts += section('Config', preformatted(config.read_text(encoding='utf-8'))) if config is not None else []
+    parts += (
+        section('Config', preformatted(config.read_text(encoding='utf-8', errors='replace')))
+        if config is not None
+        else []
+    )
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + '\n'.join(parts) + '\n</body></html>\n'
 
@@ -115,9 +127,16 @@ def first_file(folders: Iterable[Path], name: str) -> Path | None:
 
 
 def table_of(path: Path) -> str:
-    """A CSV file as a table."""
-    with open(path, newline='', encoding='utf-8') as file:
-        return table(csv.reader(file))
+    """A CSV file as a table.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            return table(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f'{path} is damaged ({error}): remove it, or write it again by --results') from error
 
 
 def summary(run: Path, training: list[dict], evaluations: list[dict]) -> str:
@@ -147,7 +166,8 @@ def metric_sections(evaluations: list[dict]) -> list[str]:
 def metric_row(name: str, evaluations: list[dict]) -> list[str]:
     """Name, last value, best value (the largest) and the step that it belongs to; -1 is COCO's word for none."""
     values = [(row[name], row.get('step', '')) for row in evaluations if isinstance(row.get(name), (int, float))]
-    best, step = max(values, key=lambda pair: pair[0])
+    # NaN, as of a validation that went wrong, compares with nothing, so `max` would keep it if it came first
+    best, step = max(values, key=lambda pair: -math.inf if math.isnan(pair[0]) else pair[0])
     shown = ['-' if value == -1 else f'{value:.4f}' for value in (values[-1][0], best)]
     return [name, *shown, str(step)]
 

@@ -1,16 +1,18 @@
 """mmengine's Runner, on today's torch, with checks of configs, checkpoints and data."""
 
+from collections.abc import Sequence
 from logging import FileHandler, LogRecord
 from pathlib import Path
 
 import torch
 from mmengine.config import Config as MMEngineConfig
 from mmengine.device import get_device
-from mmengine.dist import barrier, is_distributed, master_only
+from mmengine.dist import barrier, is_distributed, is_main_process, master_only
 from mmengine.evaluator import Evaluator
 from mmengine.model import BaseTTAModel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.checkpoint import _load_checkpoint
+from mmengine.visualization import Visualizer
 from torch import nn
 
 from mmdetlike.errors import ConfigError
@@ -24,6 +26,7 @@ from mmdetlike.utils.config_text import Config
 from mmdetlike.utils.settings import check_loader, check_settings, unread_settings, without_worker_settings
 from mmdetlike.utils.setup_env import register_all_modules
 
+from .cpu_processes import connect
 from .explain import explained
 from .loops import EpochBasedTrainLoop
 from .progress import META_KEY, Division, describe
@@ -54,6 +57,23 @@ class _WarningFilter:
             self.has_accumulation_been_told = True
             return is_new
         return not ('deprecated in future' in message and message.startswith(('"FileClient"', '"HardDiskBackend"')))
+
+
+def start_backends(visualizer: Visualizer, configs: Sequence[dict]) -> None:
+    """Open what a visualizer writes to, which mmengine puts off to the first word it writes.
+
+    Args:
+        visualizer: Built of ``configs``.
+        configs: Its ``vis_backends``.
+
+    Raises:
+        ConfigError: One needs a package that isn't there.
+    """
+    for config in configs:
+        try:
+            _ = visualizer.get_backend(config.get('name', config['type'])).experiment
+        except ImportError as error:
+            raise ConfigError(f'type={config["type"]!r} needs a package: {error}', config) from error
 
 
 @RUNNERS.register_module()
@@ -106,8 +126,8 @@ class Runner(MMEngineRunner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without CUDA they talk over gloo."""
-        if self.distributed and self._launcher == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
-            torch.distributed.init_process_group('gloo')
+        if self.distributed and not torch.cuda.is_available() and not is_distributed():
+            connect(self._launcher)
         super().setup_env(env_cfg)
 
     def build_logger(self, *args, **kwargs):
@@ -133,7 +153,10 @@ class Runner(MMEngineRunner):
         """
         if isinstance(visualizer, dict):
             visualizer = {**visualizer, 'name': f'{visualizer.get("name", "visualizer")}_{self._experiment_name}'}
-        return super().build_visualizer(visualizer)
+        built = super().build_visualizer(visualizer)
+        if isinstance(visualizer, dict) and is_main_process():
+            start_backends(built, visualizer.get('vis_backends') or ())
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, in distributed runs, wrap it."""

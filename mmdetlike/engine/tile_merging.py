@@ -6,27 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mmdetlike.engine.tile_masks import TileMask
 from mmdetlike.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class TileMask:
-    """A mask that is stored as the part of the picture that it was found in.
-
-    Args:
-        pixels: (h, w) bool.
-        top: Row of its first pixel in the picture.
-        left: Column of its first pixel in the picture.
-    """
-
-    pixels: Tensor
-    top: int
-    left: int
-
-    def paste(self, picture: Tensor) -> None:
-        """Add it to a mask (H, W) bool of the whole picture."""
-        height, width = self.pixels.shape
-        picture[self.top : self.top + height, self.left : self.left + width] |= self.pixels
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ class TiledDetector(BaseModel):
         steps = [dict(step) for step in pipeline]
         steps[-1].pop('meta_keys', None)  # what a dataset knows of a picture doesn't hold for its tiles
         self.steps = [TRANSFORMS.build(step) for step in [dict(type='LoadImageFromNDArray'), *steps]]
-        self.tiling, self.tiles_at_once = Tiling(tile, overlap, merge), tiles_at_once
+        self.tiling = Tiling(tile, overlap, merge)
+        self.tiles_at_once = tiles_at_once
         # checkpoints are of the detector within
         self.register_load_state_dict_pre_hook(keys_of_module)
 

@@ -4,28 +4,19 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import NamedTuple
 
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdetlike.engine.tile_merging import METHODS, Found, TileMask, join, merge
+from mmdetlike.engine.tile_masks import Window, picture_masks, tile_mask
+from mmdetlike.engine.tile_merging import METHODS, Found, join, merge
 from mmdetlike.errors import ConfigError
 from mmdetlike.structures import DetDataSample
 
 # objects this near to a border, in pixels, are cut by it
 NEAR = 1.0
 OF_OBJECTS = ('bboxes', 'scores', 'labels', 'masks', 'keypoints', 'keypoint_scores')
-
-
-class Window(NamedTuple):
-    """A part of a picture: rows ``top`` to ``bottom`` and columns ``left`` to ``right``, the last ones not included."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
 
 
 @dataclass(frozen=True)
@@ -92,12 +83,14 @@ class Tiling:
         Args:
             shape: Its height and width.
             read: From a window to what ``predict`` takes; called for a batch of windows at a time.
-            predict: From inputs to samples whose ``pred_instances`` are in pixels of their windows.
+            predict: From inputs to samples whose ``pred_instances`` are in pixels of their windows; masks (n, h, w)
+                may have fewer.
             batch_size: Windows that go through the model at once.
 
         Returns:
-            ``bboxes``, ``scores`` and ``labels`` and, where the detector has them, ``masks`` (n, height, width) bool,
-            ``keypoints`` and ``keypoint_scores``; on the CPU, the best ones first.
+            ``bboxes``, ``scores`` and ``labels`` and, where the detector has them, ``masks``, ``keypoints`` and
+            ``keypoint_scores``; on the CPU, the best ones first. Masks are (n, height, width) bool, or run-length
+            encodings, see `picture_masks`.
 
         Raises:
             ConfigError: The detector predicts something else.
@@ -117,7 +110,7 @@ class Tiling:
         is_cut, is_elsewhere = self._at_borders(boxes, window, shape)
         masks = None
         if 'masks' in found:
-            masks = [[TileMask(mask, window.top, window.left)] for mask in found.masks]
+            masks = [[tile_mask(mask, window)] for mask in found.masks]
         fields = {}
         if 'keypoints' in found:
             fields = dict(keypoints=found.keypoints + offset, keypoint_scores=found.keypoint_scores)
@@ -163,9 +156,5 @@ def as_instances(found: Found, shape: tuple[int, int]) -> InstanceData:
     """Objects as a detector returns them, with masks of the whole picture."""
     result = InstanceData(bboxes=found.boxes, scores=found.scores, labels=found.labels, **found.fields)
     if found.masks is not None:
-        masks = torch.zeros(len(found), *shape, dtype=torch.bool)
-        for mask, parts in zip(masks, found.masks):
-            for part in parts:
-                part.paste(mask)
-        result.masks = masks
+        result.masks = picture_masks(found.masks, shape)
     return result

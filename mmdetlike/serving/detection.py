@@ -47,7 +47,7 @@ class DetectionAPI(litserve.LitAPI):
         return output[0] if isinstance(output, list) else output
 
 
-def build_server(api: DetectionAPI, classes: list[str], limits: Limits, allow_url: bool) -> litserve.LitServer:
+def build_server(api: DetectionAPI, classes: list[str], limits: Limits, urls: str) -> litserve.LitServer:
     """The server of a detector."""
-    gate = (Gate, dict(limits=limits, classes=classes, allow_url=allow_url))
+    gate = (Gate, dict(limits=limits, classes=classes, urls=urls))
     return litserve.LitServer(api, accelerator='cpu', timeout=limits.seconds, middlewares=[gate])

@@ -8,6 +8,9 @@ from mmdetlike.serving.limits import Limits, Refusal
 from mmdetlike.serving.requests import picture_of, read_body
 
 PREDICT = '/predict'
+HEALTH = '/health'
+METHODS = {'/': 'GET', '/classes': 'GET', HEALTH: 'GET', PREDICT: 'POST'}
+TIMED_OUT = 504
 PAGE = Path(__file__).with_name('page.html')
 
 
@@ -18,24 +21,36 @@ class Gate:
         app: Answers ``PREDICT``: a JSON object, with ``error`` and ``status`` if it is to be refused.
         limits: What is taken.
         classes: Names of the classes.
-        allow_url: Fetch pictures from addresses that requests name.
+        urls: Whether to fetch pictures from addresses that requests name: 'none', 'public' ones, or 'any'.
     """
 
-    def __init__(self, app, limits: Limits, classes: list[str], allow_url: bool = False) -> None:
-        self.app, self.limits, self.classes, self.allow_url = app, limits, classes, allow_url
+    def __init__(self, app, limits: Limits, classes: list[str], urls: str = 'none') -> None:
+        self.app, self.limits, self.classes, self.urls = app, limits, classes, urls
         self.answering = 0
 
     async def __call__(self, scope: dict, receive, send) -> None:
         """Answer a request."""
-        route = (scope.get('method'), scope.get('path'))
+        if scope['type'] == 'lifespan':
+            await self.app(scope, receive, send)
+        elif scope['type'] == 'http':
+            await self.answer(scope, receive, send)
+        # else a websocket, which the server closes when nothing is said
+
+    async def answer(self, scope: dict, receive, send) -> None:
+        """Answer a request of HTTP."""
+        method, path = route = (scope['method'], scope['path'])
         if route == ('GET', '/'):
             await respond(send, 200, PAGE.read_bytes(), b'text/html; charset=utf-8')
         elif route == ('GET', '/classes'):
             await respond(send, 200, json.dumps(dict(classes=self.classes)).encode())
         elif route == ('POST', PREDICT):
             await self.predict(scope, receive, send)
-        else:
+        elif route == ('GET', HEALTH):
             await self.app(scope, receive, send)
+        elif path in METHODS:
+            await refuse(send, Refusal(405, f'{path} takes {METHODS[path]}, got {method}'))
+        else:
+            await refuse(send, Refusal(404, f'there is no {path[:100]} here: expected one of {", ".join(METHODS)}'))
 
     async def predict(self, scope: dict, receive, send) -> None:
         """Let the detector answer, or refuse."""
@@ -45,13 +60,13 @@ class Gate:
             self.answering += 1
             try:
                 body = await read_body(receive, self.limits)
-                picture = await picture_of(scope, body, self.limits, self.allow_url)
+                picture = await picture_of(scope, body, self.limits, self.urls)
                 self.limits.check_picture(picture)
                 await self.forward(picture, scope, receive, send)
             finally:
                 self.answering -= 1
         except Refusal as refusal:
-            await respond(send, refusal.status, json.dumps(dict(error=refusal.sentence)).encode())
+            await refuse(send, refusal)
 
     async def forward(self, picture: bytes, scope: dict, receive, send) -> None:
         """Hand a picture on, and its answer back, with the status that the answer asks for."""
@@ -68,6 +83,9 @@ class Gate:
 
         await self.app(dict(scope, headers=headers), receive_picture, keep)
         content = b''.join(message.get('body', b'') for message in answer[1:])
+        if answer[0]['status'] == TIMED_OUT:
+            limit = f'{self.limits.seconds:g} seconds, the limit of this server'
+            raise Refusal(TIMED_OUT, f'the request waited for its turn for more than {limit}: try again later')
         await respond(send, *status_of(answer[0]['status'], content))
 
 
@@ -80,6 +98,11 @@ def status_of(status: int, content: bytes) -> tuple[int, bytes]:
         entries = json.loads(content)
         return entries['status'], json.dumps(dict(error=entries['error'])).encode()
     return status, content
+
+
+async def refuse(send, refusal: Refusal) -> None:
+    """Tell why a request isn't served."""
+    await respond(send, refusal.status, json.dumps(dict(error=refusal.sentence)).encode())
 
 
 async def respond(send, status: int, content: bytes, kind: bytes = b'application/json') -> None:

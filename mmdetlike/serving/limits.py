@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 MEGABYTE = 1_000_000
+# What files of pictures begin with tells these apart. Others that Pillow knows run programs (EPS calls Ghostscript), or
+# hold pictures of another size than they say (ICO, ICNS).
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM', 'AVIF')
 
 
 class Refusal(Exception):
@@ -48,12 +51,14 @@ class Limits:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # of large pictures, which are looked at here
-                with Image.open(io.BytesIO(content)) as picture:
+                with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
                     width, height = picture.size
         except Image.DecompressionBombError as error:
-            raise Refusal(413, f'the picture has more pixels than {self.pixels}, the limit of this server') from error
+            most = min(self.pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow's own limit
+            raise Refusal(413, f'the picture has more pixels than {most}, the limit of this server') from error
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, OverflowError, MemoryError) as error:
-            raise Refusal(415, f'the {len(content)} bytes are no picture of a known format') from error
+            known = ', '.join(FORMATS)
+            raise Refusal(415, f'the {len(content)} bytes are no picture of a known format ({known})') from error
         if width * height > self.pixels:
             raise Refusal(
                 413, f'the picture has {width} x {height} pixels, more than {self.pixels}, the limit of this server'

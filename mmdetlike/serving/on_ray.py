@@ -2,21 +2,24 @@
 
 import asyncio
 import json
-import logging
 import time
 from dataclasses import dataclass
 
 import ray
 import torch
 from ray import serve
+from ray.exceptions import RayError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.serving.answers import Answers, decode
-from mmdetlike.serving.gate import Gate, respond
+from mmdetlike.serving.gate import HEALTH, TIMED_OUT, Gate, respond
 from mmdetlike.serving.limits import Limits
+from mmdetlike.utils.ray_cluster import check_room, connect
 
 _NAME = 'mmdetlike'
+_LOGS = '/tmp/ray/session_latest/logs/serve'
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,13 @@ class RayGate:
         detector: Ray's handle of the detectors.
         limits: What is taken.
         classes: Names of the classes.
-        allow_url: Fetch pictures from addresses that requests name.
+        urls: Whether to fetch pictures from addresses that requests name: 'none', 'public' ones, or 'any'.
     """
 
-    def __init__(self, detector, limits: Limits, classes: list[str], allow_url: bool) -> None:
+    def __init__(self, detector, limits: Limits, classes: list[str], urls: str) -> None:
         self.detector = detector
         self.seconds = limits.seconds
-        self.gate = Gate(self.answer, limits, classes, allow_url)
+        self.gate = Gate(self.answer, limits, classes, urls)
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request."""
@@ -90,18 +93,15 @@ class RayGate:
 
     async def answer(self, scope: dict, receive, send) -> None:
         """What the gate lets through: a picture, or a question after the server's health."""
-        if scope['path'] == '/health':
+        if scope['path'] == HEALTH:
             await respond(send, 200, b'ok', b'text/plain')
-        elif (scope['method'], scope['path']) != ('POST', '/predict'):
-            await respond(send, 404, json.dumps(dict(detail='Not Found')).encode())
         else:
             image = json.loads((await receive())['body'])['image']
             try:
                 answer = await asyncio.wait_for(self.detector.answer.remote(image), self.seconds)
                 await respond(send, 200, json.dumps(answer).encode())
             except asyncio.TimeoutError:
-                reason = f'no detector was free within {self.seconds:g} seconds'
-                await respond(send, 504, json.dumps(dict(detail=reason)).encode())
+                await respond(send, TIMED_OUT, b'{}')  # the gate says it in words
 
 
 def serve_on_ray(
@@ -113,12 +113,37 @@ def serve_on_ray(
         settings: Arguments of `Answers`.
         batch_size: Pictures that go through a detector at once.
         wait: Seconds for which a batch waits to become full.
-        gate: ``limits``, ``classes`` and ``allow_url`` of `Gate`.
+        gate: ``limits``, ``classes`` and ``urls`` of `Gate`.
         host: Address to listen at.
         port: Port to listen at.
         placement: Where detectors run.
+
+    Raises:
+        ConfigError: There is no such cluster, the detectors don't fit into it, or Ray cannot start them.
     """
-    ray.init(placement.address or None, log_to_driver=False, logging_level=logging.ERROR)
+    connect(ray, placement.address)
+    check_room(ray, placement.address, placement.workers, placement.gpus)
+    try:
+        _start(settings, batch_size, wait, gate, (host, port), placement)
+    except (RayError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f'Ray Serve cannot be started: {reason} (see {_LOGS} on the machines)') from error
+    print(f'serving at http://{host}:{port}/', flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    finally:
+        serve.delete(_NAME)
+        if not placement.address:
+            serve.shutdown()
+            ray.shutdown()
+
+
+def _start(
+    settings: tuple, batch_size: int, wait: float, gate: dict, listen: tuple[str, int], placement: Placement
+) -> None:
+    """Start the gate and the detectors, once Ray is connected."""
+    host, port = listen
     serve.start(http_options=dict(host=host, port=port))
     # more than the gate lets in, so that it is the gate that refuses
     most = gate['limits'].count + 100
@@ -129,12 +154,3 @@ def serve_on_ray(
     front = serve.deployment(RayGate).options(max_ongoing_requests=most, ray_actor_options=dict(num_cpus=0))
     detector = detectors.bind(settings, batch_size, wait, placement.threads)
     serve.run(front.bind(detector, **gate), name=_NAME, route_prefix='/')
-    print(f'serving at http://{host}:{port}/', flush=True)
-    try:
-        while True:
-            time.sleep(3600)
-    finally:
-        serve.delete(_NAME)
-        if not placement.address:
-            serve.shutdown()
-            ray.shutdown()

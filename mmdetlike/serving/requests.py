@@ -1,30 +1,35 @@
 """The picture in a request: its bytes, base64 in JSON, a file of a form, or a URL."""
 
+import asyncio
 import base64
 import binascii
 import json
-import urllib.error
-import urllib.request
-from urllib.parse import urlparse
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from mmdetlike.serving.fetching import fetch
 from mmdetlike.serving.limits import Limits, Refusal
 
 EXPECTED = (
     'expected the bytes of a picture (Content-Type: image/... or application/octet-stream), JSON with its base64 as '
     '"image" (Content-Type: application/json), or a form with a file (Content-Type: multipart/form-data)'
 )
-FETCH_SECONDS = 10
 
 
 async def read_body(receive, limits: Limits) -> bytes:
     """The body of a request, in ASGI's messages.
 
     Raises:
-        Refusal: It is larger than allowed, or the client went away.
+        Refusal: It is larger than allowed, comes too slowly, or the client went away.
     """
+    try:
+        return await asyncio.wait_for(_read_body(receive, limits), limits.seconds)
+    except asyncio.TimeoutError as error:
+        raise Refusal(408, f'the request is not whole after {limits.seconds:g} seconds') from error
+
+
+async def _read_body(receive, limits: Limits) -> bytes:
     parts = []
     size = 0
     while True:
@@ -38,14 +43,14 @@ async def read_body(receive, limits: Limits) -> bytes:
             return b''.join(parts)
 
 
-async def picture_of(scope: dict, body: bytes, limits: Limits, allow_url: bool) -> bytes:
+async def picture_of(scope: dict, body: bytes, limits: Limits, urls: str) -> bytes:
     """The bytes of the picture that a request holds or names.
 
     Args:
         scope: Of ASGI, for the headers.
         body: Of the request.
         limits: For pictures that are fetched.
-        allow_url: Fetch pictures from addresses that requests name.
+        urls: Whether to fetch pictures from addresses that requests name: 'none', 'public' ones, or 'any'.
 
     Raises:
         Refusal: There is none.
@@ -56,13 +61,13 @@ async def picture_of(scope: dict, body: bytes, limits: Limits, allow_url: bool) 
     if kind.startswith('image/') or kind in ('application/octet-stream', ''):
         return body
     if kind == 'application/json':
-        return await _of_json(body, limits, allow_url)
+        return await _of_json(body, limits, urls)
     if kind == 'multipart/form-data':
         return await _of_form(scope, body)
     raise Refusal(415, f'the Content-Type is {kind!r}, {EXPECTED}')
 
 
-async def _of_json(body: bytes, limits: Limits, allow_url: bool) -> bytes:
+async def _of_json(body: bytes, limits: Limits, urls: str) -> bytes:
     try:
         entries = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -71,9 +76,9 @@ async def _of_json(body: bytes, limits: Limits, allow_url: bool) -> bytes:
         raise Refusal(400, 'the JSON must be an object with "image", a text of base64')
     if 'image' in entries:
         return _decoded(entries['image'])
-    if not allow_url:
+    if urls == 'none':
         raise Refusal(403, 'this server fetches no URLs: send the picture itself, or start it with --allow-url')
-    return await run_in_threadpool(_fetched, entries['url'], limits)
+    return await run_in_threadpool(fetch, entries['url'], limits, urls == 'any')
 
 
 def _decoded(text) -> bytes:
@@ -85,18 +90,6 @@ def _decoded(text) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refusal(400, f'"image" is no base64: {error}') from error
-
-
-def _fetched(url, limits: Limits) -> bytes:
-    if not isinstance(url, str) or urlparse(url).scheme not in ('http', 'https'):
-        raise Refusal(400, f'"url" must be an address of http or https, got {str(url)[:200]!r}')
-    try:
-        with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as response:
-            content = response.read(limits.size + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise Refusal(400, f'{url[:200]} cannot be fetched: {error}') from error
-    limits.check_size(len(content))
-    return content
 
 
 async def _of_form(scope: dict, body: bytes) -> bytes:

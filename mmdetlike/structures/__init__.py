@@ -9,6 +9,7 @@ from mmdetlike.structures.bbox import (
     pairwise_ioa,
 )
 from mmdetlike.structures.det_data_sample import DetDataSample, OptSampleList, SampleList
+from mmdetlike.structures.grid_warp import GridWarp
 from mmdetlike.structures.image_list import ImageList
 from mmdetlike.structures.keypoints import Keypoints, heatmaps_to_keypoints
 from mmdetlike.structures.mask import BaseInstanceMasks, BitmapMasks, PolygonMasks, ROIMasks
@@ -22,6 +23,7 @@ __all__ = [
     'BitmapMasks',
     'BoxMode',
     'DetDataSample',
+    'GridWarp',
     'HorizontalBoxes',
     'ImageList',
     'Keypoints',

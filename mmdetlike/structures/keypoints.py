@@ -118,7 +118,8 @@ def heatmaps_to_keypoints(maps: Tensor, rois: Tensor) -> Tensor:
 
 def _peaks_of_resized(maps: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
     """As ``peaks_on_pixels``, from all pixels: for one heatmap after the other, as each is of another size."""
-    pixels, values = maps.new_zeros(*maps.shape[:2], 2), maps.new_zeros(maps.shape[:2])
+    pixels = maps.new_zeros(*maps.shape[:2], 2)
+    values = maps.new_zeros(maps.shape[:2])
     for i, (heatmaps, size) in enumerate(zip(maps, sizes.long().tolist())):
         # resized to the region's own pixels, so that peaks are as fine as the image
         full = F.interpolate(heatmaps[None], size=size, mode='bicubic', align_corners=False)[0].flatten(1)

@@ -116,9 +116,9 @@ def _find(target: dict, prefix: str, tree: dict) -> tuple[str, dict] | None:
     return None
 
 
-def locate(error: ConfigError, config: MMEngineConfig) -> str:
-    """The message of a ``ConfigError`` with the file, the key path and the type that it is about."""
-    parts = [config.filename or 'the config', _path_of_error(error, ConfigDict(config._cfg_dict))]
+def locate(error: ConfigError, config: MMEngineConfig, built: dict | None = None) -> str:
+    """The message of a ``ConfigError`` with the file, the key path and the type that it is about; see ``located``."""
+    parts = [config.filename or 'the config', _path_of_error(error, ConfigDict(built or config._cfg_dict))]
     kind = type_name(error.cfg['type']) if error.cfg is not None and 'type' in error.cfg else ''
     if kind not in str(error):
         parts.append(f'type={kind!r}')
@@ -126,13 +126,18 @@ def locate(error: ConfigError, config: MMEngineConfig) -> str:
 
 
 @contextlib.contextmanager
-def located(config: MMEngineConfig) -> Iterator[None]:
-    """Within this context the message of a ``ConfigError`` is completed by the file and the key path it is about."""
+def located(config: MMEngineConfig, built: dict | None = None) -> Iterator[None]:
+    """Within this context the message of a ``ConfigError`` is completed by the file and the key path it is about.
+
+    Args:
+        config: The config of the file.
+        built: What objects are built of, where that is no longer ``config`` as it is; paths are those within it.
+    """
     try:
         yield
     except ConfigError as error:
         if error.is_located:
             raise
-        told = ConfigError(locate(error, config), error.cfg, error.unknown_type)
+        told = ConfigError(locate(error, config, built), error.cfg, error.unknown_type)
         told.is_located = True
         raise told from error

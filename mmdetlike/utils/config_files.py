@@ -100,6 +100,17 @@ def _similar_names(path: Path, stems: list[str]) -> str:
     return f'; did you mean {", ".join(close)}?' if close else ''
 
 
+def similar_shipped(path: Path) -> str | None:
+    """The shipped config that 2.x called like ``path``, by the name that bases give it; None if there is none."""
+    # 2.x wrote faster_rcnn_r50_fpn_1x_coco.py what is faster-rcnn_r50_fpn_1x_coco.py now
+    wanted = path.stem.replace('-', '_')
+    for folder in config_folders():
+        for file in sorted(folder.rglob('*.py')):
+            if file.stem.replace('-', '_') == wanted:
+                return file.relative_to(folder).with_suffix('').as_posix() if '_base_' in file.parts else file.stem
+    return None
+
+
 def _similar_files(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():

@@ -14,11 +14,14 @@ from mmengine.config import Config as MMEngineConfig
 from mmengine.logging import print_log
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.scopes import NOT_NEEDED, SCOPE
-from mmdetlike.utils.config_files import read_shipped_bases, shipped_base
+from mmdetlike.scopes import ALIASES, NOT_NEEDED, SCOPE
+from mmdetlike.utils.config_files import read_shipped_bases, shipped_base, similar_shipped
 from mmdetlike.utils.setup_env import bootstrap
 
 BASE = '_base_'
+
+# modules written for OpenMMLab's packages run on ours
+STAND_IN_HINT = f"before it, custom_imports may name '{SCOPE}.compat.openmmlab', which stands in for mmcv and mmdet"
 
 
 def read_config(path: Path) -> MMEngineConfig:
@@ -52,7 +55,10 @@ def _read(path: Path, files: set[Path]) -> MMEngineConfig:
 
 
 def _no_base(path: Path, error: FileNotFoundError) -> FileNotFoundError:
-    return FileNotFoundError(f'{path}: a base config is missing: {error}')
+    named = re.search(r'file "(.+)" does not exist', str(error))
+    similar = similar_shipped(Path(named[1])) if named else None
+    hint = '' if similar is None else f"; shipped is a config of today's form, _base_ = '{SCOPE}::{similar}'"
+    return FileNotFoundError(f'{path}: a base config is missing: {error}{hint}')
 
 
 def _not_python(path: Path, error: SyntaxError) -> ConfigError:
@@ -275,4 +281,6 @@ def _failed_import(name: str, error: Exception, filename: str | None) -> str:
         return f'there is no module {name}, neither {beside}installed nor in PYTHONPATH'
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith('<')]
     line = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
-    return f'importing {name} failed: {type(error).__name__}: {error}{line}'
+    package = (error.name or '').partition('.')[0] if isinstance(error, ModuleNotFoundError) else ''
+    stand_in = '; ' + STAND_IN_HINT if package in ALIASES else ''
+    return f'importing {name} failed: {type(error).__name__}: {error}{line}{stand_in}'

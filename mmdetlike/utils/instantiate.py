@@ -6,6 +6,7 @@ For those who come from lazy configs of Detectron2 or from Hydra; configs of the
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from mmengine.config import ConfigDict
 from mmengine.utils import get_object_from_string
 
 from mmdetlike.errors import ConfigError
@@ -29,9 +30,9 @@ class LazyCall:
             raise ConfigError(f'LazyCall takes a callable or its import path, got {target!r}')
         self.target = target
 
-    def __call__(self, **kwargs) -> dict:
-        """The call as data; arguments by name, so that each can be overridden."""
-        return {TARGET: self.target, **kwargs}
+    def __call__(self, **kwargs) -> ConfigDict:
+        """The call as data; arguments by name, so that each can be overridden: ``model.head.num_classes = 5``."""
+        return ConfigDict({TARGET: self.target, **kwargs})
 
 
 def instantiate(config: object) -> object:

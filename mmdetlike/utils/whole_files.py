@@ -1,7 +1,8 @@
-"""Writing files so that a reader sees the old content or the new, never a part of it."""
+"""Writing files, and folders of them, so that a reader sees the old content or the new, never a part of it."""
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,39 @@ def write_whole(path: str | Path, content: bytes) -> None:
     """Write ``content`` to ``path`` by ``whole_file``."""
     with whole_file(path) as file:
         file.write(content)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """A folder to write files to, which go to the folder ``path`` when the block ends without an exception.
+
+    Until then they stand in a folder under a name that begins with a dot, so that a block that fails, or is killed,
+    leaves ``path`` as it was. Files that are there already are replaced, others stay.
+
+    Args:
+        path: Where the files go, in folders as they stand.
+
+    Yields:
+        The folder to write to.
+
+    Raises:
+        NotADirectoryError: ``path`` is a file.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f'{path} is a file; expected a folder to write to.')
+    # on the same disk as ``path``, so that files are renamed and not copied
+    parent = path if path.is_dir() else path.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix='.unfinished.', dir=parent))
+    try:
+        yield staged
+        for file in sorted(file for file in staged.rglob('*') if file.is_file()):
+            target = path / file.relative_to(staged)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _umask() -> int:

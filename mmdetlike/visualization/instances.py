@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mmdetlike.structures.bbox import geometry
+from mmdetlike.structures.mask import rle_to_bitmap
 from mmdetlike.structures.panoptic import INSTANCE_OFFSET
 
 
@@ -85,19 +86,17 @@ def to_instances(data: Any) -> Instances:
     Args:
         data: Has ``bboxes`` and optionally ``labels``, ``scores``, ``masks``, ``keypoints`` (n, k, 2 or 3),
             ``keypoint_scores`` (n, k) and ``instances_ids`` (n,): tensors on any device, arrays, box structures (with
-            ``.tensor``) or mask structures (with ``.to_ndarray()``). Boxes that are missing are taken from the masks;
-            nothing at all is no instances.
+            ``.tensor``) or mask structures (with ``.to_ndarray()``); masks also as COCO's run-length encodings. Boxes
+            that are missing are taken from the masks; nothing at all is no instances.
 
     Raises:
         ValueError: neither boxes nor masks are given, or their numbers or shapes do not match.
     """
     if isinstance(data, Instances):
         return data
-    fields = {name: _to_numpy(data.get(name)) for name in ('bboxes', 'labels', 'scores', 'masks')}
+    fields = {name: _to_numpy(data.get(name)) for name in ('bboxes', 'labels', 'scores')}
     boxes = fields['bboxes']
-    masks = fields['masks']
-    if masks is not None:
-        masks = masks.astype(bool, copy=False)
+    masks = _bitmaps(data.get('masks'))
     if boxes is None:
         if masks is None and len(data.keys()):
             raise ValueError(f'instances to draw need bboxes or masks, got {sorted(data.keys())}')
@@ -158,6 +157,14 @@ def _to_numpy(value: Any) -> np.ndarray | None:
         value = value.detach().cpu()
         value = (value.float() if value.is_floating_point() else value).numpy()
     return np.asarray(value)
+
+
+def _bitmaps(masks: Any) -> np.ndarray | list[np.ndarray] | None:
+    """Masks, each (h, w), bool; run-length encodings are decoded."""
+    if isinstance(masks, list) and masks and isinstance(masks[0], dict):
+        return [rle_to_bitmap(mask).view(bool) for mask in masks]
+    array = _to_numpy(masks)
+    return None if array is None else array.astype(bool, copy=False)
 
 
 def _to_keypoints(points: np.ndarray | None, scores: np.ndarray | None) -> np.ndarray | None:

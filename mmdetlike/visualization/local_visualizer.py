@@ -16,6 +16,7 @@ from .color_mode import ColorMode
 from .contact_sheet import save_image
 from .draw import Style, as_canvas, draw_instances
 from .instances import panoptic_instances
+from .late_figure import DPI, LateFigure
 from .palette import Color
 
 _FILE_ONLY_BACKENDS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
@@ -84,6 +85,11 @@ class DetLocalVisualizer(Visualizer):
         self.color_mode = ColorMode.of(color_mode)
         self.area_threshold = area_threshold
         self.dataset_meta = {}
+
+    def _initialize_fig(self, fig_cfg: dict) -> tuple:
+        """Called by mmengine's constructor for the canvas, figure and axes that its own methods draw on."""
+        make = super()._initialize_fig
+        return LateFigure(lambda: make({**fig_cfg, 'dpi': DPI})).parts()
 
     def add_datasample(
         self,

@@ -32,7 +32,7 @@ def save_checkpoint(model, path: Path, **meta) -> Path:
 
 
 def picture(seed: int = 0, height: int = 64, width: int = 96) -> np.ndarray:
-    """Coloured rectangles, BGR."""
+    """Colored rectangles, BGR."""
     rng = np.random.default_rng(seed)
     image = np.full((height, width, 3), rng.integers(0, 255, 3), np.uint8)
     for _ in range(4):

@@ -18,11 +18,13 @@ from PIL import Image
 
 from mmdetlike.apis import DetInferencer, init_detector
 from mmdetlike.apis.batch import Job, Picture, Shards, list_pictures
+from mmdetlike.apis.batch import pictures as batch_pictures
 from mmdetlike.apis.batch.pictures import read_pictures
 from mmdetlike.apis.batch.run import ShardPredictor
-from mmdetlike.apis.batch.shards import result_file
+from mmdetlike.apis.batch.shards import broken_file, result_file
 from mmdetlike.datasets.errors import DataError
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.ray_cluster import check_room, connect
 
 CONFIG = 'configs/quickstart/retinanet_r18_fpn_shapes.py'
 ROOT = Path(__file__).parents[2]
@@ -92,6 +94,126 @@ def test_parquet_files_hold_pictures_or_paths(tmp_path, pictures):
     assert keys(list_pictures(hugging)) == [f'{hugging}#{i}' for i in range(3)]
     assert list_pictures(paths, str(pictures)) == [Picture('a.png', str(pictures / 'a.png'))]
     assert len(list_pictures(str(tmp_path / '*.parquet'))) == 7
+
+
+def test_results_below_the_pictures_are_no_pictures(pictures):
+    before = list_pictures(str(pictures))
+    (pictures / 'found').mkdir()
+    parquet(pictures / 'found' / 'part-000000.parquet', key=['a'])
+    assert list_pictures(str(pictures), leave_out=str(pictures / 'found')) == before
+
+
+def test_pictures_beside_parquet_files_are_not_left_out_in_silence(pictures):
+    parquet(pictures / 'x.parquet', path=['a.png'])
+    with pytest.raises(DataError, match=r'4 pictures, such as a.png, as well as 1 Parquet files, such as x.parq'):
+        list_pictures(str(pictures))
+
+
+def test_pictures_of_a_parquet_file_are_decoded_one_by_one(tmp_path, pictures, monkeypatch):
+    content = (pictures / 'a.png').read_bytes()
+    found = list_pictures(parquet(tmp_path / 'x.parquet', image=[content] * 5, id=list('abcde')))
+    decoded = []
+    decode = batch_pictures.decode_image
+    monkeypatch.setattr(batch_pictures, 'decode_image', lambda *args, **kw: decoded.append(kw['path']) or decode(*args))
+    entries = read_pictures([found[1], found[2], found[4]])
+    assert next(entries).shape == (40, 60, 3)
+    assert decoded == ['b']
+    assert len(list(entries)) == 2
+    assert decoded == ['b', 'c', 'e']
+
+
+def test_a_damaged_parquet_file_breaks_what_is_behind_the_damage(tmp_path, pictures):
+    content = (pictures / 'a.png').read_bytes()
+    path = Path(parquet(tmp_path / 'x.parquet', image=[content + bytes([i]) for i in range(6)]))
+    found = list_pictures(str(path))
+    second = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    damaged = bytearray(path.read_bytes())
+    start = second.dictionary_page_offset or second.data_page_offset
+    damaged[start : start + second.total_compressed_size] = bytes(second.total_compressed_size)
+    path.write_bytes(damaged)
+    first, _, *others = read_pictures(found)
+    assert first.shape == (40, 60, 3)
+    assert [str(error) for error in others] == [str(others[0])] * 4
+    assert 'its row in the Parquet file cannot be read: ' in str(others[0])
+
+
+def test_a_picture_that_the_detector_refuses_is_broken_alone(tmp_path, pictures, weights, monkeypatch):
+    predictor = ShardPredictor(Job(CONFIG, weights, batch_size=2), str(tmp_path))
+    stream = predictor.inferencer.stream
+
+    def picky(inputs, *args):
+        inputs = list(inputs)
+        if any(path.endswith('b.png') for path in inputs):
+            raise ConfigError('it takes 32 x 32 at most')
+        return stream(iter(inputs), *args)
+
+    monkeypatch.setattr(predictor.inferencer, 'stream', picky)
+    predictor.predict_shard(0, list_pictures(str(pictures)))
+    assert pq.read_table(result_file(tmp_path, 0)).column('key').to_pylist() == [
+        str(pictures / name) for name in ('a.png', 'below/c.png')
+    ]
+    lines = [json.loads(line) for line in broken_file(tmp_path, 0).read_text().splitlines()]
+    assert [Path(line['key']).name for line in lines] == ['b.png', 'damaged.jpg']
+    assert lines[0]['reason'] == 'it takes 32 x 32 at most'
+
+
+def test_a_damaged_plan_is_told(tmp_path, pictures):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'plan.json').write_text('{')
+    with pytest.raises(ConfigError, match=r'plan.json is damaged .*: give another folder, or --overwrite'):
+        Shards(tmp_path / 'out', list_pictures(str(pictures)), 2, {}).start()
+
+
+class Ray:
+    """A cluster with some resources, or none."""
+
+    def __init__(self, **resources) -> None:
+        self.resources = resources
+
+    def init(self, address, **settings) -> None:
+        self.address = address
+        if not self.resources:
+            raise ConnectionError('Could not find any running Ray instance.\nMore.')
+
+    def cluster_resources(self) -> dict:
+        return self.resources
+
+
+def test_no_cluster_is_told():
+    with pytest.raises(ConfigError, match=r"there is no Ray cluster at 'auto': .* \(Could not find any running"):
+        connect(Ray(), 'auto')
+
+
+@pytest.mark.parametrize('address', ['127.0.0.1:1', 'ray://127.0.0.1:1'])
+def test_an_address_where_nothing_listens_is_told_at_once(address):
+    with pytest.raises(ConfigError, match=r"no Ray cluster at '.*127.0.0.1:1': .* \(.*Connection refused\)"):
+        connect(Ray(CPU=2.0), address)
+
+
+@pytest.mark.parametrize(
+    'address, workers, gpus, sentence',
+    [
+        (None, 3, 0, '3 workers with 1 CPU each were asked for, but the machine has 2 CPU'),
+        (None, 1, 1, '1 workers with 1 GPU each were asked for, but the machine has 0 GPU'),
+        ('auto', 4, 0.5, '4 workers with 0.5 GPU each were asked for, but the cluster has 0 GPU'),
+    ],
+)
+def test_workers_that_wait_without_end_are_refused(address, workers, gpus, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        check_room(Ray(CPU=2.0), address, workers, gpus)
+
+
+@pytest.mark.parametrize('address, given', [(None, 'local'), ('', 'local'), ('auto', 'auto')])
+def test_a_cluster_that_happens_to_run_here_is_not_joined_unasked(address, given):
+    ray = Ray(CPU=2.0)
+    connect(ray, address)
+    assert ray.address == given
+
+
+def test_workers_that_fit_or_may_fit_later():
+    check_room(Ray(CPU=2.0), None, 2, 0)
+    check_room(Ray(CPU=2.0), 'auto', 16, 0)
+    check_room(Ray(CPU=2.0, GPU=1.0), None, 2, 0.5)
 
 
 def test_a_picture_that_moves_is_broken(tmp_path):
@@ -220,9 +342,8 @@ def test_a_killed_run_goes_on_and_equals_an_uninterrupted_one(tmp_path, many_pic
 
     again = subprocess.Popen(command(many_pictures, out, weights), cwd=ROOT)
     wait_until(lambda: len(list(out.glob('part-*.parquet'))) > len(done), again)
-    workers = [
-        p for p in psutil.process_iter(['name', 'cmdline']) if 'ShardPredictor' in ' '.join(p.info['cmdline'] or [])
-    ]
+    started = psutil.Process(again.pid).children(recursive=True)  # of no other run on this machine
+    workers = [process for process in started if 'ShardPredictor' in ' '.join(process.cmdline())]
     assert workers, 'no worker was found'
     os.kill(workers[0].pid, signal.SIGKILL)
     assert again.wait(timeout=300) == 0

@@ -33,7 +33,7 @@ def test_video(inferencer, detector, tmp_path, name, codec):
         assert np.abs(frame.astype(int) - original).mean() > 3  # something is drawn
 
 
-def test_colours_of_a_video(inferencer, tmp_path):
+def test_colors_of_a_video(inferencer, tmp_path):
     (original, *_) = write_video(tmp_path / 'clip.avi', 2, 'MJPG')
     inferencer(tmp_path / 'clip.avi', out_dir=tmp_path, pred_score_thr=1.1)
     frame = cv2.VideoCapture(str(tmp_path / 'vis/clip.mp4')).read()[1].astype(int)

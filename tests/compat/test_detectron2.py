@@ -34,7 +34,7 @@ def changed(path, value, recording=MASK):
         ('MODEL.BACKBONE.NAME', 'build_mvit', "MODEL.BACKBONE.NAME is 'build_mvit': expected one of"),
         ('MODEL.RESNETS.NORM', 'LN', "MODEL.RESNETS.NORM is 'LN', which has no counterpart here: expected one of"),
         ('MODEL.FPN.FUSE_TYPE', 'max', "MODEL.FPN.FUSE_TYPE is 'max', 'sum' or 'avg' is expected"),
-        ('MODEL.ROI_BOX_HEAD.USE_FED_LOSS', True, 'MODEL.ROI_BOX_HEAD.USE_FED_LOSS needs to know how frequent'),
+        ('MODEL.ROI_BOX_HEAD.USE_FED_LOSS', True, 'USE_SIGMOID_CE is False with USE_FED_LOSS: expected True'),
         ('MODEL.ROI_HEADS.IOU_LABELS', [1, 0], 'MODEL.ROI_HEADS.IOU_LABELS is [1, 0]'),
         ('MODEL.ANCHOR_GENERATOR.SIZES', [[32], [64]], 'MODEL.ANCHOR_GENERATOR.SIZES has 2 lists'),
         ('MODEL.RPN.CONV_DIMS', [256, 128], 'MODEL.RPN.CONV_DIMS is [256, 128]'),

@@ -111,7 +111,7 @@ def test_settings_that_are_left_out_are_named(config):
     cfg['SOLVER']['LR_SCHEDULER_NAME'] = 'WarmupStepWithFixedGammaLR'
     cfg['TEST']['AUG']['ENABLED'] = True
     cfg['DATASETS']['TRAIN'] = ['mine_train']
-    with pytest.warns(UserWarning, match='LR_SCHEDULER_NAME=.*TEST.AUG.ENABLED=True; DATASETS=mine_train'):
+    with pytest.warns(UserWarning, match=r'LR_SCHEDULER_NAME=.*TEST.AUG.ENABLED=True .*; DATASETS=mine_train'):
         whole_config(cfg)
 
 

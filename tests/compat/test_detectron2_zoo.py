@@ -14,7 +14,14 @@ from mmdetlike import model_zoo
 from mmdetlike.apis import init_detector
 from mmdetlike.apis.foreign import foreign_detector
 from mmdetlike.cli.foreign import config_file
-from mmdetlike.compat.detectron2 import whole_config, zoo_address, zoo_config, zoo_names
+from mmdetlike.compat.detectron2 import (
+    convert_state_dict,
+    model_config,
+    whole_config,
+    zoo_address,
+    zoo_config,
+    zoo_names,
+)
 from mmdetlike.errors import CheckpointError, ConfigError
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.utils.published import find_published, published
@@ -53,13 +60,67 @@ def test_named_config_is_the_recorded_one(path):
     assert {key: ours[key] for key in shared} == {key: theirs[key] for key in shared}
 
 
-def test_every_published_name_is_known_or_refused_by_name():
+def test_every_published_name_is_known():
     assert len(OF_DETECTRON2) == 64
-    programs = [name for name in OF_DETECTRON2 if name.startswith('new_baselines/')]
-    assert set(OF_DETECTRON2) - set(programs) <= set(zoo_names())
-    for name in programs:
-        with pytest.raises(ConfigError, match=f'{name} is a program in Python'):
-            zoo_config(name)
+    assert set(OF_DETECTRON2) <= set(zoo_names())
+
+
+def test_programs_in_python_are_known_by_what_they_set():
+    whole = whole_config(zoo_config('detectron2://new_baselines/mask_rcnn_R_101_FPN_200ep_LSJ.py'))
+    model = whole['model']
+    assert (model['backbone']['depth'], model['backbone']['frozen_stages']) == (101, -1)
+    assert model['rpn_head']['num_convs'] == 2
+    box_head = model['roi_head']['bbox_head']
+    assert (box_head['num_shared_convs'], box_head['num_shared_fcs']) == (4, 1)
+    assert box_head['norm_cfg'] == model['neck']['norm_cfg'] == dict(type='SyncBN')
+    jitter = whole['train_dataloader']['dataset']['pipeline'][2]
+    assert (jitter['scale'], jitter['ratio_range']) == ((1024, 1024), (0.1, 2.0))
+    assert whole['train_cfg']['max_iters'] == 2 * 184375
+    assert whole['optim_wrapper']['type'] == 'AmpOptimWrapper'
+    assert whole['param_scheduler'][0]['end'] == 500
+
+
+# what RegNetX-4GF and RegNetY-4GF are known by: widths and numbers of blocks of their stages
+REGNETS = {
+    'regnetx_4gf_dds': ([80, 240, 560, 1360], [2, 5, 14, 2], 40, 0),
+    'regnety_4gf_dds': ([128, 192, 512, 1088], [2, 6, 12, 2], 64, 0.25),
+}
+
+
+def regnet_state(widths, depths, group_width, se_ratio):
+    """Names and shapes of their state dict, each entry filled with its own number."""
+    norm = ('weight', 'bias', 'running_mean', 'running_var')
+    shapes = {'stem.conv.weight': (32, 3, 3, 3), **{f'stem.bn.{part}': (32,) for part in norm}}
+    channels = 32
+    for stage, (width, depth) in enumerate(zip(widths, depths), start=1):
+        for block in range(1, depth + 1):
+            name = f's{stage}.b{block}'
+            convs = dict(a=(width, channels, 1, 1), b=(width, group_width, 3, 3), c=(width, width, 1, 1))
+            shapes.update({f'{name}.f.{letter}.weight': shape for letter, shape in convs.items()})
+            shapes.update({f'{name}.f.{letter}_bn.{part}': (width,) for letter in convs for part in norm})
+            if block == 1:
+                shapes[f'{name}.proj.weight'] = (width, channels, 1, 1)
+                shapes.update({f'{name}.bn.{part}': (width,) for part in norm})
+            if hidden := round(se_ratio * channels):
+                for layer, out, inp in ((0, hidden, width), (2, width, hidden)):
+                    shapes[f'{name}.f.se.f_ex.{layer}.weight'] = (out, inp, 1, 1)
+                    shapes[f'{name}.f.se.f_ex.{layer}.bias'] = (out,)
+            channels = width
+    numbered = enumerate(shapes.items())
+    return {f'backbone.bottom_up.{name}': torch.full(shape, float(number)) for number, (name, shape) in numbered}
+
+
+@pytest.mark.parametrize('backbone', REGNETS)
+def test_regnets_take_their_weights(backbone):
+    model = built(model_config(zoo_config(f'new_baselines/mask_rcnn_{backbone}_FPN_100ep_LSJ')))
+    state = regnet_state(*REGNETS[backbone])
+    converted = convert_state_dict(state, model)
+    own = {name for name in model.state_dict() if name.startswith('backbone.')}
+    assert {name for name in converted if name.startswith('backbone.')} == own
+    model.backbone.load_state_dict({name.removeprefix('backbone.'): converted[name] for name in own}, strict=True)
+    theirs = state['backbone.bottom_up.s3.b2.f.b_bn.running_mean']
+    assert torch.equal(converted['backbone.layer3.1.bn2.running_mean'], theirs)
+    assert model.neck.lateral_convs[3].conv.in_channels == REGNETS[backbone][0][3]
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ def test_convert_model_writes_files_that_need_no_translation(yaml, tmp_path, cap
     main([str(yaml), str(out), str(tmp_path / 'model_final.pth')])
     assert capsys.readouterr().out.splitlines() == [f'written to {out}', f'written to {out.with_suffix(".pth")}']
     assert Config.fromfile(out).model.to_dict() == Config.fromfile(config_file(yaml)).model.to_dict()
+    assert Config.fromfile(out).load_from == str(out.with_suffix('.pth'))
     written = torch.load(out.with_suffix('.pth'), weights_only=True)['state_dict']
     assert torch.equal(written['bbox_head.retina_cls.weight'], state['head.cls_score.weight'])
     with pytest.raises(ConfigError, match=r'mine\.py exists: choose another name for OUT'):

@@ -4,24 +4,47 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from mmdetlike.compat.openmmlab.decorators import autocast_box_type, force_fp32
 from mmdetlike.compat.openmmlab.finder import FINDER
+from mmdetlike.compat.openmmlab.functional_losses import giou_loss, smooth_l1_loss
 from mmdetlike.compat.openmmlab.helpers import (
+    empty_instances,
     filter_scores_and_topk,
+    get_classes,
+    levels_to_images,
+    mask2ndarray,
+    mask_target,
     multi_apply,
+    multiclass_nms,
     reduce_mean,
     select_single_mlvl,
+    to_tensor,
     unmap,
     unpack_gt_instances,
 )
-from mmdetlike.compat.openmmlab.images import imread, imwrite
+from mmdetlike.compat.openmmlab.hooks import Hook
+from mmdetlike.compat.openmmlab.images import (
+    bgr2gray,
+    imdenormalize,
+    imflip,
+    imfrombytes,
+    imnormalize,
+    impad,
+    imread,
+    imrescale,
+    imresize,
+    imwrite,
+)
 from mmdetlike.compat.openmmlab.table import MODULES
-from mmdetlike.structures import DetDataSample
+from mmdetlike.errors import ConfigError
+from mmdetlike.structures import BitmapMasks, DetDataSample, HorizontalBoxes
 
 ROOT = Path(__file__).parents[2]
 # importing its parts has opted in, which is for the processes below and not for the other tests
@@ -36,7 +59,18 @@ from mmcv.cnn.bricks.transformer import FFN, MultiheadAttention
 from mmcv.ops import MultiScaleDeformableAttention, RoIAlign, batched_nms, nms, sigmoid_focal_loss
 from mmcv.ops.roi_align import roi_align
 from mmcv.runner import BaseModule
-from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmcv.cnn import NORM_LAYERS
+from mmcv.cnn.bricks.transformer import build_transformer_layer
+from mmcv.ops.deform_conv import DeformConv2dPack
+from mmcv.runner import HOOKS, Hook, _load_checkpoint, auto_fp16, force_fp32
+from mmcv.transforms import BaseTransform, LoadImageFromFile, cache_randomness, to_tensor
+from mmdet.core import build_assigner, images_to_levels, mask_target, multiclass_nms
+from mmdet.core.bbox.coder import BaseBBoxCoder
+from mmdet.datasets.coco import CocoDataset
+from mmdet.models import BaseDetector
+from mmdet.models.backbones.resnet import Bottleneck
+from mmdet.models.task_modules import BaseAssigner
+from mmdet.version import version_info
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import PackDetInputs
@@ -64,6 +98,21 @@ class MyHead(RetinaHead):
     pass
 
 
+@HOOKS.register_module()
+class MyHook(Hook):
+    pass
+
+
+class MyTransform(BaseTransform):
+    @cache_randomness
+    def drawn(self):
+        return 3
+
+    def transform(self, results):
+        return dict(x=self.drawn())
+
+
+assert MyTransform()(dict())['x'] == 3 and version_info == (3, 3, 0)
 assert HEADS is MODELS and issubclass(MyHead, AnchorHead)
 head = MODELS.build(dict(type='mmdet.MyHead', num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1))
 assert head.retina_cls.out_channels == 27
@@ -86,6 +135,7 @@ ABSENT = {
     'mmdet.core.nowhere': "mmdet.core has no 'nowhere' here; mmdetlike offers of it ",
 }
 TRYING = f"""
+import importlib.util
 for text in {list(ABSENT)}:
     try:
         exec(text)
@@ -93,16 +143,18 @@ for text in {list(ABSENT)}:
         print(error)
 # debuggers, doctest and torch look at every module for names like this
 print(hasattr(mmcv.ops, '_nowhere'))
+# mmengine asks so whether mmcv's kernels are there, before each training
+print(importlib.util.find_spec('mmcv._ext'))
 """
 
 
 def test_code_of_others_runs_and_what_is_absent_is_told_with_what_is_offered():
     finished = run(CODE + TRYING)
-    versions, *messages, private = finished.stdout.splitlines() or [finished.stderr]
+    versions, *messages, private, kernels = finished.stdout.splitlines() or [finished.stderr]
     assert versions == '2.1.0 3.3.0', finished.stderr
     assert len(messages) == len(ABSENT)
     assert all(message.startswith(expected) for message, expected in zip(messages, ABSENT.values())), messages
-    assert private == 'False'
+    assert (private, kernels) == ('False', 'None')
 
 
 @pytest.mark.slow
@@ -173,3 +225,113 @@ def test_pictures_are_read_and_written(tmp_path):
     assert np.array_equal(imread(tmp_path / 'new' / 'x.png', channel_order='rgb'), image[..., ::-1])
     assert imread(tmp_path / 'new' / 'x.png', 'grayscale').shape == (4, 5)
     assert imread(image) is image
+    assert np.array_equal(imfrombytes((tmp_path / 'new' / 'x.png').read_bytes()), image)
+
+
+def test_pictures_are_resized_flipped_and_padded():
+    image = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    assert imresize(image, (3, 2)).shape == (2, 3)
+    assert imresize(image, (3, 2), return_scale=True)[1:] == (0.5, 0.5)
+    rescaled, factor = imrescale(image, (12, 100), return_scale=True)  # the shorter side is 12 at most
+    assert (rescaled.shape, factor) == ((12, 18), 3.0)
+    assert imrescale(image, 0.5).shape == (2, 3)
+    assert imflip(image)[0].tolist() == [5, 4, 3, 2, 1, 0] and imflip(image, 'vertical')[0, 0] == 18
+    padded = impad(image, shape=(5, 8), pad_val=9)
+    assert padded.shape == (5, 8) and padded[4].tolist() == [9] * 8 and np.array_equal(padded[:4, :6], image)
+    assert impad(image, padding=(1, 2)).shape == (8, 8) and impad(image, padding=1).shape == (6, 8)
+    assert impad(image, padding=(1, 0, 0, 0), padding_mode='edge')[3, 0] == 18
+    with pytest.raises(ValueError, match='either shape or padding'):
+        impad(image)
+
+
+def test_pictures_are_normalized_and_back():
+    image = np.full((2, 2, 3), (10, 20, 40), np.uint8)
+    normalized = imnormalize(image, np.array([40, 20, 0]), np.array([1, 1, 2]))
+    assert normalized.dtype == np.float32 and normalized[0, 0].tolist() == [0, 0, 5]
+    assert imdenormalize(normalized, np.array([40, 20, 0]), np.array([1, 1, 2]))[0, 0].tolist() == [10, 20, 40]
+    assert bgr2gray(image, keepdim=True).shape == (2, 2, 1)
+
+
+def test_suppression_by_classes():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]])
+    scores = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.0, 0.2], [0.0, 0.7, 0.3]])  # the last column is background
+    dets, labels, indices = multiclass_nms(boxes, scores, 0.05, dict(type='nms', iou_threshold=0.5), return_inds=True)
+    assert dets[:, 4].tolist() == pytest.approx([0.9, 0.7, 0.1]) and labels.tolist() == [0, 1, 1]
+    assert scores[:, :-1].flatten()[indices].tolist() == dets[:, 4].tolist()
+    nms = dict(type='nms', iou_threshold=0.5)
+    dets, _ = multiclass_nms(boxes, scores, 0.05, nms, 1, torch.tensor([0.5, 1, 1]))
+    assert dets.tolist() == [[0, 0, 10, 9, pytest.approx(0.8)]]
+    dets, labels = multiclass_nms(boxes.repeat(1, 2), scores, 0.95, nms)
+    assert dets.shape == (0, 5) and labels.shape == (0,)
+
+
+def test_masks_to_learn_from():
+    masks = BitmapMasks(np.stack([np.zeros((8, 8), np.uint8), np.ones((8, 8), np.uint8)]), 8, 8)
+    target = mask_target([torch.tensor([[0.0, 0, 4, 4]])], [torch.tensor([1])], [masks], dict(mask_size=2))
+    assert target.tolist() == [[[1, 1], [1, 1]]] and target.dtype == torch.float32
+    assert mask2ndarray(masks).shape == mask2ndarray(torch.ones(2, 8, 8)).shape == (2, 8, 8)
+
+
+def test_results_without_objects():
+    metas = [dict(ori_shape=(3, 4)), dict(ori_shape=(5, 6))]
+    found = empty_instances(metas, torch.device('cpu'), 'bbox')
+    found = empty_instances(metas, torch.device('cpu'), 'mask', found)
+    assert [tuple(result.masks.shape) for result in found] == [(0, 3, 4), (0, 5, 6)]
+    assert found[0].bboxes.shape == (0, 4) and len(found[0].labels) == 0
+    with pytest.raises(ConfigError, match="must be 'bbox' or 'mask', got 'box'"):
+        empty_instances(metas, torch.device('cpu'), 'box')
+
+
+def test_levels_become_images():
+    levels = [torch.arange(8.0).view(2, 1, 2, 2), torch.tensor([8.0, 9]).view(2, 1, 1, 1)]
+    assert [rows.flatten().tolist() for rows in levels_to_images(levels)] == [[0, 1, 2, 3, 8], [4, 5, 6, 7, 9]]
+    assert to_tensor([1, 2]).tolist() == to_tensor(np.array([1, 2])).tolist() == [1, 2]
+
+
+def test_class_names_by_the_name_of_a_dataset():
+    assert get_classes('coco')[:2] == ['person', 'bicycle'] and len(get_classes('voc')) == 20
+    with pytest.raises(ConfigError, match="knows no classes of 'nowhere'"):
+        get_classes('nowhere')
+
+
+def test_losses_as_functions():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 4, 4]])
+    truth = torch.tensor([[0.0, 0, 10, 5], [0, 0, 4, 4]])
+    assert giou_loss(boxes, truth, reduction='none').tolist() == pytest.approx([0.5, 0], abs=1e-6)
+    assert giou_loss(boxes, truth, torch.tensor([1.0, 0]), avg_factor=2).item() == pytest.approx(0.25)
+    assert smooth_l1_loss(boxes, truth, beta=2.0, reduction='sum').item() == 4
+
+
+def test_decorators_of_others():
+    @force_fp32(apply_to=('x',))
+    def doubled(x):
+        return 2 * x
+
+    class Step:
+        @autocast_box_type()
+        def transform(self, results):
+            return results
+
+    assert doubled(2) == 4
+    assert isinstance(Step().transform(dict(gt_bboxes=np.zeros((1, 4), np.float32)))['gt_bboxes'], HorizontalBoxes)
+
+
+def test_hooks_whose_methods_take_the_runner_alone():
+    class Counts(Hook):
+        def __init__(self):
+            self.calls = []
+
+        def after_train_iter(self, runner):
+            self.calls.append(('iter', self.every_n_iters(runner, 2), self.is_last_iter(runner)))
+
+        def before_epoch(self, runner):
+            self.calls.append(('epoch', self.is_last_epoch(runner)))
+
+        def after_val_epoch(self, runner, metrics=None):
+            self.calls.append(metrics)
+
+    hook, runner = Counts(), SimpleNamespace(iter=1, max_iters=2, epoch=0, max_epochs=2)
+    hook.before_train_epoch(runner)
+    hook.after_train_iter(runner, batch_idx=0, data_batch=None, outputs=None)
+    hook.after_val_epoch(runner, metrics=3)
+    assert hook.calls == [('epoch', False), ('iter', True, True), 3]

@@ -87,6 +87,48 @@ def test_data_of_a_config():
     )
 
 
+@pytest.mark.parametrize('form', ['files', 'datasets'])
+def test_several_test_sets_are_scored_apart(form):
+    config = config_2x()
+    dataset = config['data']['val']
+    if form == 'files':
+        dataset['ann_file'] = [dataset['ann_file'], 'b.json']
+    else:
+        config['data']['val'] = [dataset, {**dataset, 'ann_file': 'b.json'}]
+    config['evaluation'] = dict(interval=1, metric='bbox', save_best='1_bbox_mAP')
+    translated = translate_config(config)
+    evaluator = translated['val_evaluator']
+    assert evaluator['type'] == 'MultiDatasetsEvaluator' and evaluator['dataset_prefixes'] == ['0', '1']
+    assert [metric['ann_file'] for metric in evaluator['metrics']] == [
+        'data/coco/annotations/instances_val2017.json',
+        'b.json',
+    ]
+    assert translated['default_hooks']['checkpoint']['save_best'] == '1/coco/bbox_mAP'
+
+
+@pytest.mark.parametrize(
+    ('kind', 'metric', 'expected'),
+    [
+        ('CustomDataset', 'mAP', 'VOCMetric'),
+        ('MyDataset', ['recall'], 'VOCMetric'),
+        ('MyDataset', 'bbox', 'CocoMetric'),
+    ],
+)
+def test_the_name_of_a_metric_tells_which_one_scores_a_dataset_of_ones_own(kind, metric, expected):
+    config = config_2x()
+    config['data']['val']['type'] = kind
+    config['evaluation'] = dict(metric=metric)
+    assert translate_config(config)['val_evaluator']['type'] == expected
+
+
+def test_test_sets_are_scored_together_where_2x_was_told_so():
+    config = config_2x()
+    dataset = config['data']['val']
+    dataset.update(type='VOCDataset', ann_file=['a.txt', 'b.txt'], separate_eval=False)
+    config['evaluation'] = dict(metric='mAP')
+    assert translate_config(config)['val_evaluator']['type'] == 'VOCMetric'
+
+
 def test_the_schedule_of_a_config():
     config = translate_config(config_2x())
     assert config['train_cfg'] == dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=1)

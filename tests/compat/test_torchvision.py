@@ -8,6 +8,7 @@ import torch
 from mmdetlike import model_zoo
 from mmdetlike.compat.torchvision import convert_state_dict, model_config, whole_config
 from mmdetlike.compat.torchvision.model import RECIPES
+from mmdetlike.compat.torchvision.whole import parse_name
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.utils.published import find_published, published
@@ -21,6 +22,15 @@ def test_unknown_function_and_argument_are_refused_by_name():
         model_config('fasterrcnn_resnet50_fpn', box_nms_tresh=0.3)
     with pytest.raises(ConfigError, match='trainable_backbone_layers must be 0 to 5, got 7'):
         model_config('fasterrcnn_resnet50_fpn', trainable_backbone_layers=7)
+    with pytest.raises(ConfigError, match="weights must be one of COCO_V1, COCO_LEGACY, DEFAULT, got 'COCO_V7'"):
+        model_config('fasterrcnn_resnet50_fpn', weights='COCO_V7')
+
+
+def test_constants_of_python_may_stand_in_a_name():
+    assert parse_name('torchvision://fcos_resnet50_fpn?weights=None&progress=False&num_classes=5') == (
+        'fcos_resnet50_fpn',
+        dict(weights=None, progress=False, num_classes=5),
+    )
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_labels_follow_classes_not_the_file(make):
     assert dataset.get_cat_ids(0) == [1, 0]
 
 
-def test_the_default_classes_are_cocos_80_with_distinct_colours():
+def test_the_default_classes_are_cocos_80_with_distinct_colors():
     meta = CocoDataset.METAINFO
     assert (meta['classes'][0], meta['classes'][15], meta['classes'][79]) == ('person', 'cat', 'toothbrush')
     assert len(set(meta['classes'])) == len(set(meta['palette'])) == 80

@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 
 from mmdetlike.datasets import CocoPanopticDataset, ShapesDataset
 from mmdetlike.datasets.errors import DataError
-from mmdetlike.datasets.shapes_render import Scene, SceneSpec, paint
+from mmdetlike.datasets.shapes.render import Scene, SceneSpec, paint
 from mmdetlike.datasets.transforms import LoadPanopticAnnotations, SegRescale
 from mmdetlike.models.data_preprocessors.data_preprocessor import BatchFixedSizePad, DetDataPreprocessor
 from mmdetlike.structures import DetDataSample

@@ -17,13 +17,13 @@ from mmdetlike.datasets import (
     remove_dataset,
 )
 from mmdetlike.datasets.annotations import read_text
-from mmdetlike.datasets.data_root import rooted
 from mmdetlike.datasets.errors import DataError
 from mmdetlike.datasets.keypoint_pairs import keypoint_flip_indices, with_keypoint_indices
 from mmdetlike.datasets.registered import metainfo_of
 from mmdetlike.datasets.repeat_factor_sampler import repeat_factors
 from mmdetlike.errors import ConfigError
 from mmdetlike.structures import BoxMode
+from mmdetlike.utils.data_root import rooted
 
 BOX = dict(bbox=[10, 10, 20, 5], bbox_mode=BoxMode.XYWH_ABS, category_id=1)
 RECORD = dict(file_name='a.jpg', height=40, width=60, image_id='a', annotations=[BOX])

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmdetlike.datasets import ShapesDataset
 from mmdetlike.datasets.errors import DataError
-from mmdetlike.datasets.shapes_render import Scene, SceneSpec
+from mmdetlike.datasets.shapes.render import Scene, SceneSpec
 from mmdetlike.datasets.transforms import (
     ConvertBoxType,
     CopyPaste,

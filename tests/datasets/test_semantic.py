@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdetlike.datasets import ADE20KSegDataset, BaseSegDataset
+from mmdetlike.datasets import ADE20KSegDataset, BaseSegDataset, CocoStuffDataset
 from mmdetlike.datasets.errors import DataError
+from mmdetlike.errors import ConfigError
 
 PIPELINE = [
     {'type': 'LoadImageFromFile'},
@@ -57,3 +58,40 @@ def test_what_is_missing_is_told(root):
 
 def test_ade20k_has_150_names():
     assert len(set(ADE20KSegDataset.METAINFO['classes'])) == 150
+
+
+def test_pictures_without_objects_are_not_empty(root):
+    assert len(build(root, filter_cfg={'filter_empty_gt': True})) == 2
+
+
+LOAD = [{**step, **({'reduce_zero_label': False} if step['type'] == 'LoadAnnotations' else {})} for step in PIPELINE]
+
+
+def labels_of(dataset):
+    return np.asarray(dataset[0]['data_samples'].gt_sem_seg.sem_seg)[0]
+
+
+def test_coco_stuff_has_ids_less_one_in_its_maps(root):
+    values = np.array([[0, 89, 91, 181, 255, 11]], np.uint8)  # person, toothbrush, banner, wood, nothing, no category
+    Image.new('RGB', (6, 1)).save(root / 'images/a.jpg')
+    Image.fromarray(values).save(root / 'maps/a.png')
+    dataset = build(root, CocoStuffDataset, pipeline=LOAD)
+    assert labels_of(dataset).tolist() == [[0, 79, 80, 170, 255, 255]]
+    assert [len(CocoStuffDataset.METAINFO[key]) for key in ('classes', 'palette')] == [171, 171]
+    assert len(set(CocoStuffDataset.VALUES.values())) == 171
+    some = build(root, CocoStuffDataset, pipeline=LOAD, metainfo={'classes': ('wood', 'person')})
+    assert labels_of(some).tolist() == [[1, 255, 255, 0, 255, 255]]
+    with pytest.raises(ConfigError, match=r"CocoStuffDataset has no classes \['lava'\]"):
+        build(root, CocoStuffDataset, metainfo={'classes': ('lava',)})
+
+
+def test_values_of_ones_own_maps(root):
+    classes = {'classes': ('x', 'y')}
+    assert (labels_of(build(root, BaseSegDataset, pipeline=LOAD, metainfo=classes, label_map={3: 1})) == 1).all()
+    assert (labels_of(build(root, BaseSegDataset, pipeline=LOAD, metainfo=classes, label_map={1: 1})) == 255).all()
+    with pytest.raises(
+        ConfigError, match=r'label_map has 3: 2; expected a value of 0 to 255 and one of the labels of 2'
+    ):
+        build(root, BaseSegDataset, metainfo=classes, label_map={3: 2})
+    with pytest.raises(ConfigError, match=r'maps/a.png: its dataset has a label_map, so that reduce_zero_label'):
+        build(root, BaseSegDataset, metainfo=classes, label_map={3: 1})[0]

@@ -6,7 +6,7 @@ import torch
 from faster_coco_eval.core import mask as rle
 
 from mmdetlike.datasets import DefaultSampler, LoadShapesImage, ShapesDataset
-from mmdetlike.datasets.shapes_render import CLASSES, MIN_VISIBLE, Scene, SceneSpec, Shape, paint, render
+from mmdetlike.datasets.shapes.render import CLASSES, MIN_VISIBLE, Scene, SceneSpec, Shape, paint, render
 
 LOAD = [{'type': 'LoadShapesImage'}]
 
@@ -137,8 +137,8 @@ def test_objects_stand_out_from_the_background():
     brightness = []
     for scene in SCENES:
         image = paint(scene).astype(int)
-        colourful = image.max(-1) - image.min(-1)
-        brightness.append(colourful[scene.owner >= 0].mean() - colourful[scene.owner < 0].mean())
+        colorful = image.max(-1) - image.min(-1)
+        brightness.append(colorful[scene.owner >= 0].mean() - colorful[scene.owner < 0].mean())
     assert np.mean(np.array(brightness) > 40) > 0.9
 
 

@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import fsspec
+import fsspec.implementations.memory
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdetlike.cli import make_shapes, write_shards
-from mmdetlike.datasets import CocoDataset, DataError, RepeatDataset, ShapesDataset, ShardSampler, StreamingDetDataset
+from mmdetlike.datasets import (
+    CocoDataset,
+    DataError,
+    RepeatDataset,
+    ShapesDataset,
+    ShardSampler,
+    StreamingDetDataset,
+    shard_store,
+)
 from mmdetlike.datasets.shard_index import parse_index
 from mmdetlike.datasets.streaming import WindowedOrder
 from mmdetlike.errors import ConfigError
@@ -208,6 +218,45 @@ def test_a_copy_that_another_process_removed_is_made_again(address, tmp_path):
     for path in tmp_path.rglob('*.tar'):
         path.unlink()
     assert dataset.get_data_info(0) == before
+
+
+class Unreliable:
+    """A call that fails a number of times, as clients of object stores do: with errors that are no OSError."""
+
+    def __init__(self, call, failures: int) -> None:
+        self.call, self.failures = call, failures
+
+    def __call__(self, *args, **kwargs):
+        self.failures -= 1
+        if self.failures >= 0:
+            raise RuntimeError('payload is not completed')
+        return self.call(*args, **kwargs)
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    monkeypatch.setattr(shard_store, '_PAUSE', 0)
+    return fsspec.implementations.memory.MemoryFileSystem
+
+
+@pytest.mark.parametrize('name', ['cat_file', 'get_file'])
+def test_a_network_that_fails_now_and_then_ends_no_training(name, address, memory, monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, name, Unreliable(partial(getattr(memory, name), fsspec.filesystem('memory')), 3))
+    assert StreamingDetDataset(address, cache_dir=str(tmp_path)).get_data_info(0)['instances']
+
+
+@pytest.mark.parametrize(
+    'name, sentence',
+    [
+        ('cat_file', 'train/index.json cannot be read: payload is not completed, 4 times'),
+        ('get_file', r'train/000000.tar cannot be copied to .*: payload is not completed, 4 times'),
+    ],
+)
+def test_a_network_that_fails_for_long_is_told(name, sentence, address, memory, monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, name, Unreliable(None, 99))
+    with pytest.raises(DataError, match=sentence):
+        StreamingDetDataset(address, cache_dir=str(tmp_path)).get_data_info(0)
+    assert not [path for path in tmp_path.rglob('*') if path.is_file() and path.suffix != '.lock']
 
 
 def test_an_address_needs_a_place_for_copies(address):

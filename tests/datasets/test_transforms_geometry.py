@@ -49,7 +49,7 @@ def corners(boxes):
 
 
 def make_sample(kind='bitmap', boxes=BOXES):
-    """Rectangles of one colour each, which are also the masks, and whose corners are the keypoints."""
+    """Rectangles of one color each, which are also the masks, and whose corners are the keypoints."""
     seg = np.zeros(SIZE, np.uint8)
     for label, (x1, y1, x2, y2) in enumerate(boxes.astype(int)):
         seg[y1:y2, x1:x2] = 50 * (label + 1)

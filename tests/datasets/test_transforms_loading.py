@@ -26,7 +26,7 @@ def load(path, **kwargs):
     return LoadImageFromFile(**kwargs)({'img_path': str(path)})
 
 
-def test_colour_image(picture, tmp_path):
+def test_color_image(picture, tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), picture)
     results = load(tmp_path / 'a.png')
     assert np.array_equal(results['img'], picture)

@@ -1,4 +1,4 @@
-"""Colours, packing and wrappers."""
+"""Colors, packing and wrappers."""
 
 import cv2
 import numpy as np
@@ -91,7 +91,7 @@ def test_yolox_hsv_adds_to_the_value(picture):
     assert 0 in changes
 
 
-def test_bad_colour_settings_are_rejected():
+def test_bad_color_settings_are_rejected():
     with pytest.raises(ValueError, match='contrast_range'):
         PhotoMetricDistortion(contrast_range=(1.5, 0.5))
     with pytest.raises(ValueError, match='hue_delta=-1'):

@@ -119,7 +119,7 @@ def test_random_choice_resize_records_its_choice():
 def test_random_resizes_reject_bad_settings():
     with pytest.raises(ValueError, match='two scales, or one and ratio_range'):
         RandomResize(scale=(100, 100))
-    with pytest.raises(TypeError, match='keep_ration'):
+    with pytest.raises(ConfigError, match=r"'keep_ration' is not an argument; did you mean 'keep_ratio'\?"):
         RandomResize(scale=(100, 100), ratio_range=(1, 2), keep_ration=True)
     with pytest.raises(ConfigError, match='Resize'):
         RandomChoiceResize([(5, 5)], resize_type='Resise')

@@ -263,6 +263,10 @@ def test_missing_config_file():
         ('model = dict(type=undefined)', "could not be read: NameError: name 'undefined'"),
         ('raise RuntimeError("boom")', 'could not be read: RuntimeError: boom'),
         ("_base_ = './missing.py'", 'a base config is missing: .*missing.py'),
+        (
+            "_base_ = '../faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py'",
+            "today's form, _base_ = 'mmdetlike::faster-rcnn_r50_fpn_1x_coco'",
+        ),
         ("_base_ = './base.py'\nmodel = dict(type='B')\nx = {{_base_.nothing}}", 'could not be read'),
     ],
 )

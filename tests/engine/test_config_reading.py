@@ -176,3 +176,9 @@ def test_computing_with_a_base_variable_in_braces_is_refused(tmp_path, value):
     plain = value.replace('{{', '').replace('}}', '')
     config.write_text(f"_base_ = './base.py'\nx = {plain}\ny = [{{{{_base_.root}}}}]\n")
     assert load_config(config).y == ['data/']
+
+
+def test_a_module_that_imports_mmcv_is_told_of_what_stands_in(write):
+    path = write(my_old='from mmcv.runner import HOOKS', config="custom_imports = dict(imports=['my_old'])")
+    with pytest.raises(ConfigError, match=r"No module named 'mmcv'.*may name 'mmdetlike\.compat\.openmmlab'"):
+        load_config(path)

@@ -1,6 +1,7 @@
 """Two processes train as one does on the same global batch."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -102,6 +103,40 @@ def test_two_processes_test_as_one(tmp_path):
     written = json.loads(next((tmp_path / 'test').glob('*/*.json')).read_text())
     assert metrics['coco/bbox_mAP'] > 0
     assert written['coco/bbox_mAP'] == pytest.approx(metrics['coco/bbox_mAP'], abs=1e-6)
+
+
+SRUN = """#!/usr/bin/env python3
+import os, subprocess, sys
+options = [arg for arg in sys.argv[1:] if arg.startswith('--n') or arg.startswith('--gres')]
+assert options == ['--ntasks=2', '--ntasks-per-node=2'], options
+command = sys.argv[sys.argv.index('--kill-on-bad-exit=1') + 1 :]
+given = dict(os.environ, SLURM_NTASKS='2', SLURM_NODELIST='node[7-8]')
+ranks = [dict(given, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank)) for rank in range(2)]
+sys.exit(max([one.wait() for one in [subprocess.Popen(command, env=rank) for rank in ranks]]))
+"""
+SCONTROL = """#!/bin/sh
+[ "$*" = 'show hostnames node[7-8]' ] && printf '127.0.0.1\\nnode8\\n'
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason='about processes without CUDA')
+def test_two_processes_of_slurm_train_together(tmp_path, monkeypatch):
+    """Slurm isn't there: a script starts the processes with its variables, as srun does."""
+    for name, content in (('srun', SRUN), ('scontrol', SCONTROL)):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    for name, value in dict(GPUS='2', CPU_ONLY='1', MASTER_PORT=str(free_port()), PYTHON=sys.executable).items():
+        monkeypatch.setenv(name, value)
+    cfg = without_validation(deterministic(tmp_path / 'run', 'retinanet', batch_size=2))
+    cfg.log_level = 'INFO'
+    cfg.dump(tmp_path / 'config.py')
+    command = [ROOT / 'tools' / 'slurm_train.sh', 'partition', 'job', tmp_path / 'config.py', tmp_path / 'run']
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+    assert 'Distributed training: True' in next((tmp_path / 'run').glob('*/*.log')).read_text()
 
 
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])

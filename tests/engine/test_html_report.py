@@ -9,8 +9,9 @@ import pytest
 
 from mmdetlike.cli.report import main
 from mmdetlike.datasets.errors import DataError
-from mmdetlike.engine.html_report import write_report
+from mmdetlike.engine.html_report import metric_row, write_report
 from mmdetlike.errors import ConfigError
+from mmdetlike.utils.outputs import OutputError
 
 ROWS = [
     dict(loss=2.0, lr=0.1, time=0.5, data_time=0.1, epoch=1, iter=10, step=10),
@@ -88,3 +89,22 @@ def test_what_is_no_training_is_named(tmp_path, work_dir):
     (work_dir / '20261129_000000/vis_data/scalars.json').write_text('x\n{}\n')
     with pytest.raises(DataError, match=r'line 1: expected a JSON object'):
         write_report(work_dir)
+
+
+def test_a_damaged_table_is_named(work_dir):
+    (work_dir / 'class_report.csv').write_bytes(b'\xff\xfe,F1\n')
+    with pytest.raises(DataError, match=r'class_report.csv is damaged \(.*\): remove it'):
+        write_report(work_dir)
+    assert not (work_dir / 'report.html').exists()
+
+
+def test_where_nothing_can_be_written_is_told(work_dir):
+    with pytest.raises(OutputError, match='is a folder: expected the name of a file'):
+        write_report(work_dir, work_dir)
+    with pytest.raises(OutputError, match=r'cannot be a folder for outputs: .*run.log is a file'):
+        write_report(work_dir, work_dir / '20261129_000000/run.log/report.html')
+
+
+def test_values_that_are_no_numbers_are_never_the_best():
+    rows = [{'a': float('nan'), 'step': 1}, {'a': 0.5, 'step': 2}, {'a': 0.25, 'step': 3}, {'a': None, 'step': 4}]
+    assert metric_row('a', rows) == ['a', '0.2500', '0.5000', '2']

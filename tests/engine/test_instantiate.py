@@ -29,6 +29,9 @@ def test_nested_calls_and_references():
     second = made['model']['second']
     assert (second.in_channels, second.kernel_size) == (8, (1, 1))
     assert made['model']['first'](torch.zeros(1, 3, 2, 2)).shape == (1, 8, 2, 2)
+    config['model'].modules.first.out_channels = 5
+    assert instantiate(config)['model']['second'].in_channels == 5
+    config['model'].modules.first.out_channels = '${width}'
     # the config stays data, so that it can be changed and used again
     config['width'] = 4
     assert instantiate(config)['model']['second'].in_channels == 4

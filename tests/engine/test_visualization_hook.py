@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.visualization import LocalVisBackend
 from PIL import Image
 
 from mmdetlike.engine import Runner
 from mmdetlike.engine.hooks.visualization_hook import original_image
+from mmdetlike.errors import ConfigError
+from mmdetlike.registry import VISBACKENDS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.visualization import DetLocalVisualizer
 from tests.utils import tiny_config
@@ -96,3 +99,18 @@ def test_backends_get_a_name_for_each_picture(tmp_path):
     runner.test()
     names = sorted(path.name for path in (tmp_path / runner.timestamp / 'vis_data/vis_image').iterdir())
     assert names == [*(f'test_img_{i}.png' for i in range(7)), 'val_img_0_4.png', 'val_img_1_4.png']
+
+
+def test_a_backend_without_its_package_is_told_by_its_place(tmp_path):
+    cfg = tiny_config(tmp_path)
+    cfg.visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='NeedsAPackage')])
+
+    @VISBACKENDS.register_module(force=True)
+    class NeedsAPackage(LocalVisBackend):
+        @property
+        def experiment(self):
+            raise ImportError('pip install something')
+
+    with pytest.raises(ConfigError, match=r"type='NeedsAPackage' needs a package: pip install something") as raised:
+        Runner.from_cfg(cfg)
+    assert raised.value.cfg == dict(type='NeedsAPackage')

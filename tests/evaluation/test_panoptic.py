@@ -109,7 +109,7 @@ def test_maps_of_two_sizes_are_refused():
         count_segments(row((1, 3)), {1: 0}, row((1, 4)), {1: 0}, 1)
 
 
-def test_numbers_survive_as_colours():
+def test_numbers_survive_as_colors():
     ids = np.array([[0, 255, 256], [65536, 70001, (1 << 24) - 1]])
     assert ids_to_colors(ids)[0, 2].tolist() == [0, 1, 0]
     assert (colors_to_ids(ids_to_colors(ids)) == ids).all()

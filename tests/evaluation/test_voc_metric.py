@@ -8,6 +8,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.evaluation import VOCMetric
 from mmdetlike.evaluation.functional import average_precision, eval_map, eval_recalls
 from mmdetlike.evaluation.functional.overlaps import box_iou
+from mmdetlike.structures import HorizontalBoxes
 
 A, B, C = (0, 0, 10, 10), (20, 20, 40, 40), (50, 50, 60, 80)
 
@@ -129,6 +130,22 @@ def test_the_metric_by_hand():
     assert evaluate(iou_thrs=0.8)['pascal_voc/mAP'] == pytest.approx(6 / 11)
     scores = evaluate(eval_mode='area', iou_thrs=0.8, scale_ranges=[(0, 15), (15, 30)])
     assert (scores['pascal_voc/AP80_0-15'], scores['pascal_voc/AP80_15-30']) == (1, 0)
+
+
+def test_objects_that_the_pipeline_has_loaded_are_the_truth_where_no_instances_are_listed():
+    given = samples()
+    for sample in given:
+        flags = torch.tensor([instance['ignore_flag'] for instance in sample['instances']], dtype=torch.bool)
+        boxes = torch.tensor([instance['bbox'] for instance in sample.pop('instances')], dtype=torch.float32)
+        for name, chosen in (('gt_instances', ~flags), ('ignored_instances', flags)):
+            sample[name] = {'bboxes': HorizontalBoxes(boxes[chosen]), 'labels': torch.ones(chosen.sum()).long()}
+    metric = VOCMetric(eval_mode='area', iou_thrs=[0.5, 0.8])
+    metric.dataset_meta = {'classes': ('cat', 'dog')}
+    metric.process(None, given)
+    assert metric.evaluate(2) == evaluate(eval_mode='area', iou_thrs=[0.5, 0.8])
+    del given[0]['gt_instances']['bboxes']
+    with pytest.raises(ConfigError, match='list it in PackDetInputs'):
+        metric.process(None, given)
 
 
 def test_recalls():

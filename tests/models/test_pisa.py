@@ -5,7 +5,6 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.heads.roi.pisa_roi_head import ranks_within
 from mmdetlike.models.task_modules import AssignResult, ScoreHLRSampler, weights_of_same_sum
 from mmdetlike.registry import MODELS
 
@@ -14,12 +13,6 @@ from .families.pyramids import pisa_faster_rcnn
 from .tiny import make_sample
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60], [50, 50, 60, 61], [80, 80, 90, 90]])
-
-
-def test_ranks_within_groups():
-    groups = torch.tensor([1, 0, 1, 1, 0])
-    values = torch.tensor([0.5, 0.1, 0.9, 0.7, 0.2])
-    assert ranks_within(groups, values).tolist() == [2, 1, 0, 1, 0]
 
 
 def test_weights_keep_the_sum():

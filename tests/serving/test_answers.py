@@ -16,7 +16,8 @@ from tests.apis.helpers import picture
 
 LIMIT = 64
 FORMATS = {
-    suffix: cv2.imencode(suffix, picture(0, 40, 50))[1].tobytes() for suffix in ('.png', '.jpg', '.tif', '.webp')
+    suffix: cv2.imencode(suffix, picture(0, 40, 50))[1].tobytes()
+    for suffix in ('.png', '.jpg', '.tif', '.webp', '.gif', '.bmp', '.ppm', '.avif')
 }
 
 

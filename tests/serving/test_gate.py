@@ -2,18 +2,22 @@
 
 import asyncio
 import base64
+import io
 import json
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 pytest.importorskip('starlette', reason='serving needs the packages of pip install .[serve]')
 
 from mmdetlike.serving.gate import Gate
-from mmdetlike.serving.limits import Limits
+from mmdetlike.serving.limits import Limits, Refusal
+from mmdetlike.serving.requests import read_body
 from tests.apis.helpers import picture
 
 PNG = cv2.imencode('.png', picture())[1].tobytes()
@@ -93,9 +97,73 @@ def test_bad_requests_are_refused_with_a_sentence(body, kind, status, sentence):
     assert answer['error'].startswith(sentence)
 
 
-def test_urls_need_a_flag_and_a_scheme():
-    status, answer = request(b'{"url": "file:///etc/passwd"}', 'application/json', allow_url=True)
-    assert (status, answer['error']) == (400, '"url" must be an address of http or https, got \'file:///etc/passwd\'')
+@pytest.mark.parametrize(
+    'urls, url, status, sentence',
+    [
+        ('public', 'file:///etc/passwd', 400, '"url" must be an address of http or https, got \'file:///etc/passwd\''),
+        ('public', 'http://127.0.0.1:1/a.png', 403, '127.0.0.1 is an address of this machine or of a private network'),
+        ('any', 'http://127.0.0.1:1/a.png', 400, 'http://127.0.0.1:1/a.png cannot be fetched: '),
+    ],
+)
+def test_urls_need_a_flag(urls, url, status, sentence):
+    got, answer = request(json.dumps(dict(url=url)).encode(), 'application/json', urls=urls)
+    assert got == status
+    assert answer['error'].startswith(sentence)
+
+
+@pytest.mark.parametrize('suffix', ['EPS', 'ICO', 'JPEG2000', 'ICNS'])
+def test_formats_that_run_programs_or_lie_about_their_size_are_refused(suffix):
+    content = io.BytesIO()
+    Image.new('RGB', (16, 16)).save(content, suffix)
+    status, answer = request(content.getvalue(), 'image/any')
+    assert status == 415
+    assert answer['error'].endswith('no picture of a known format (JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM, AVIF)')
+
+
+@pytest.mark.parametrize('suffix', ['JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM'])
+def test_known_formats_pass(suffix):
+    content = io.BytesIO()
+    Image.new('RGB', (16, 16)).save(content, suffix)
+    assert request(content.getvalue(), 'image/any') == (200, dict(size=len(content.getvalue())))
+
+
+def test_pixels_beyond_what_pillow_takes_are_told_by_its_limit():
+    content = bytearray(PNG)
+    content[16:24] = (20_000).to_bytes(4, 'big') * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, 'big')
+    with pytest.raises(Refusal, match=r'more pixels than 178956970, the limit'):
+        Limits(pixels=10**9).check_picture(bytes(content))
+
+
+def test_a_request_that_comes_too_slowly_frees_its_place():
+    async def never():
+        await asyncio.sleep(60)
+
+    with pytest.raises(Refusal, match=r'the request is not whole after 0.1 seconds') as refusal:
+        asyncio.run(read_body(never, Limits(seconds=0.1)))
+    assert refusal.value.status == 408
+
+
+def test_a_request_that_waited_too_long_is_told_in_words(monkeypatch):
+    async def late(scope, receive, send):
+        await send(dict(type='http.response.start', status=504, headers=[]))
+        await send(dict(type='http.response.body', body=b'{"detail": "Request timed out"}'))
+
+    monkeypatch.setitem(globals(), 'detector', late)
+    sentence = 'the request waited for its turn for more than 60 seconds, the limit of this server: try again later'
+    assert request(PNG, 'image/png') == (504, dict(error=sentence))
+
+
+@pytest.mark.parametrize(
+    'method, path, status, sentence',
+    [
+        ('GET', '/predict', 405, '/predict takes POST, got GET'),
+        ('POST', '/', 405, '/ takes GET, got POST'),
+        ('GET', '/docs', 404, 'there is no /docs here: expected one of /, /classes, /health, /predict'),
+    ],
+)
+def test_other_addresses_are_told(method, path, status, sentence):
+    assert request(method=method, path=path) == (status, dict(error=sentence))
 
 
 KINDS = ['', 'image/png', 'application/json', f'multipart/form-data; boundary={BOUNDARY}', 'a/b', 'application/json;']

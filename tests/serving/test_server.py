@@ -125,4 +125,6 @@ def test_the_page_shows_a_picture_with_its_boxes(address, tmp_path):
         assert errors == []
         page.set_input_files('#file', tmp_path / 'broken.png')
         page.wait_for_function('document.getElementById("message").textContent.includes("the picture")')
+        assert page.locator('#objects li').count() == 0
+        assert page.evaluate('[canvas.width, canvas.height]') == [0, 0]
         page.screenshot(path=tmp_path / 'page.png')

@@ -8,7 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmdetlike.structures import BitmapMasks, BoxMode, HorizontalBoxes, ImageList, Keypoints, ROIMasks, pairwise_ioa
+from mmdetlike.structures import (
+    BitmapMasks,
+    BoxMode,
+    HorizontalBoxes,
+    ImageList,
+    Keypoints,
+    PolygonMasks,
+    ROIMasks,
+    bbox_overlaps,
+    pairwise_ioa,
+)
 from mmdetlike.structures.bbox import RotatedBoxes
 from mmdetlike.structures.keypoints import heatmaps_to_keypoints
 
@@ -73,6 +83,8 @@ def test_overlap_over_the_area_of_the_second_boxes():
     large, small = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 0, 5, 10], [20.0, 0, 21, 1]])
     assert pairwise_ioa(large, small).tolist() == [[1, 0]]
     assert pairwise_ioa(small, large).tolist() == [[0.5], [0]]
+    assert pairwise_ioa(HorizontalBoxes(large), HorizontalBoxes(small)).tolist() == [[1, 0]]
+    assert bbox_overlaps(HorizontalBoxes(small), HorizontalBoxes(large)).tolist() == [[0.5], [0]]
 
 
 def test_nonempty_asks_for_both_sides():
@@ -117,8 +129,14 @@ def test_masks_over_boxes_become_bitmaps():
     masks = ROIMasks(torch.ones(2, 28, 28))
     bitmaps = masks.to_bitmasks(torch.tensor([[2.0, 3, 6, 9], [0, 0, 1, 1]]), 12, 10)
     assert isinstance(bitmaps, BitmapMasks) and bitmaps.areas.tolist() == [24, 1]
+    assert masks[:1].to_bitmasks(HorizontalBoxes([[2, 3, 6, 9]]), 12, 10).areas.tolist() == [24]
     assert len(masks[0]) == 1
     empty = masks.to_bitmasks(torch.zeros(2, 4), 12, 10)
     assert empty.get_bboxes().tensor.tolist() == [[0, 0, 0, 0]] * 2
     with pytest.raises(ValueError, match='shape'):
         ROIMasks(torch.ones(28, 28))
+
+
+def test_a_polygon_has_three_points():
+    with pytest.raises(ValueError, match=r'needs 3 points, got the coordinates \[0, 0, 10, 0\]'):
+        PolygonMasks([[[0, 0, 10, 0]]], 20, 20)

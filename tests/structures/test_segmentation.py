@@ -13,6 +13,7 @@ from mmdetlike.structures.mask import (
     encode_segmentation,
     polygons_to_bitmap,
     read_segmentation,
+    read_segmentations,
     rle_to_bitmap,
     run_lengths,
 )
@@ -238,3 +239,41 @@ def test_inputs_that_used_to_kill_the_process_do_not():
     script = CRASHED.format(values=repr(values).replace('inf', 'float("inf")'))
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, 'alive\n'), done.stderr
+
+
+def of_points(points):
+    return [number for point in points for number in point]
+
+
+coordinates = st.one_of(
+    st.integers(-5, 100),
+    st.floats(-5, 100).map(lambda number: round(number, 1)),
+    st.sampled_from([float('nan'), float('inf'), 1e300, -1e12, 10**12]),
+)
+polygons = st.one_of(
+    st.lists(st.tuples(st.integers(0, 64), st.integers(0, 64)), min_size=3, max_size=8).map(of_points),
+    st.lists(st.tuples(coordinates, coordinates), max_size=6).map(of_points),
+    st.lists(coordinates, max_size=7),
+)
+given_masks = st.one_of(
+    st.lists(polygons.map(np.array), max_size=3),
+    st.lists(polygons, max_size=2),
+    st.sampled_from([None, [], {}, 'text', 3, *READ.values()]),
+)
+
+
+@quick
+@given(st.lists(st.tuples(given_masks, st.sampled_from([(64, 96), (50, 40), (10**6, 10**6)])), max_size=8))
+def test_many_masks_are_read_as_each_is(pairs):
+    values = [value for value, _ in pairs]
+    sizes = [size for _, size in pairs]
+    expected = [read_segmentation(value, *size) for value, size in pairs]
+    assert list(read_segmentations(values, sizes)) == expected
+
+
+def test_more_masks_than_a_batch_keep_their_order(monkeypatch):
+    monkeypatch.setattr('mmdetlike.structures.mask.segmentation._BATCH', 2)
+    values = [[np.array(SQUARE) + step] for step in range(5)]
+    masks = [segmentation.mask for segmentation in read_segmentations(values, [(HEIGHT, WIDTH)] * 5)]
+    assert masks == [[[number + step for number in SQUARE]] for step in range(5)]
+    assert list(read_segmentations([], [])) == []

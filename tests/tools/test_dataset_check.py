@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmdetlike.cli import from_coco, to_coco
 from mmdetlike.cli.dataset_check import broken_pictures, draw_sample, repeated_ids
 from mmdetlike.cli.voc_to_coco import main as voc_to_coco
 from mmdetlike.datasets.errors import DataError
 
-from .test_converters import tool
 from .test_exchange import coco  # noqa: F401
 
 
@@ -53,7 +53,7 @@ def test_check_tells_faults_and_classes_and_draws(coco, tmp_path, capsys):  # no
     ]
     coco.write_text(json.dumps(content))
     (tmp_path / 'pics/sub/b.jpg').write_bytes(b'no picture')
-    tool('from_coco').main(['labelme', str(coco), str(tmp_path / 'pics'), str(tmp_path / 'out'), '--check'])
+    from_coco.main(['labelme', str(coco), str(tmp_path / 'pics'), str(tmp_path / 'out'), '--check'])
     printed = capsys.readouterr().out
     assert 'pictures that are missing, broken or of another size: 1\n' in printed
     assert '1 values of id occur several times in annotations: 1\n' in printed
@@ -64,7 +64,7 @@ def test_check_tells_faults_and_classes_and_draws(coco, tmp_path, capsys):  # no
 
 def test_voc_there_and_back(coco, tmp_path, capsys):  # noqa: F811
     out = tmp_path / 'voc'
-    tool('from_coco').main(['voc', str(coco), str(tmp_path / 'pics'), str(out), '--check'])
+    from_coco.main(['voc', str(coco), str(tmp_path / 'pics'), str(out), '--check'])
     printed = capsys.readouterr().out
     assert 'read again and compared, all 2 images are equal' in printed
     assert 'voc cannot say 1 boxes of a width or height of one pixel' in printed
@@ -82,7 +82,7 @@ def test_open_images(tmp_path, capsys):
     rows = '0a,x,/m/dog,1,0.1,0.5,0.2,0.4,0,0,0\n0a,x,/m/cat,1,0.5,0.9,0.2,0.8,0,0,1\n'
     (tmp_path / 'boxes.csv').write_text(head + rows)
     options = ['--ann-file', str(tmp_path / 'boxes.csv'), '--names', str(tmp_path / 'names.csv'), '--check']
-    tool('to_coco').main(['openimages', str(tmp_path), str(tmp_path / 'a.json'), *options])
+    to_coco.main(['openimages', str(tmp_path), str(tmp_path / 'a.json'), *options])
     assert 'all 1 images are equal' in capsys.readouterr().out
     content = json.loads((tmp_path / 'a.json').read_text())
     assert [row['bbox'] for row in content['annotations']] == [
@@ -102,7 +102,7 @@ def test_cityscapes(tmp_path, capsys):
         cv2.imwrite(str(tmp_path / name), picture)
     (tmp_path / 'gt/aachen/a.png').rename(tmp_path / 'gt/aachen/a_gtFine_instanceIds.png')
     arguments = [str(tmp_path / 'pics'), str(tmp_path / 'a.json'), '--annotations', str(tmp_path / 'gt'), '--check']
-    tool('to_coco').main(['cityscapes', *arguments])
+    to_coco.main(['cityscapes', *arguments])
     assert 'all 1 images are equal' in capsys.readouterr().out
     content = json.loads((tmp_path / 'a.json').read_text())
     assert [(row['bbox'], row['category_id'], row['iscrowd']) for row in content['annotations']] == [
@@ -112,4 +112,4 @@ def test_cityscapes(tmp_path, capsys):
     assert content['annotations'][1]['area'] == 100
     (tmp_path / 'gt/aachen/a_gtFine_instanceIds.png').unlink()
     with pytest.raises(DataError, match=r'a_leftImg8bit.png: its annotation .*a_gtFine_instanceIds.png does not exist'):
-        tool('to_coco').main(['cityscapes', *arguments])
+        to_coco.main(['cityscapes', *arguments])

@@ -152,7 +152,7 @@ def test_other_kinds_of_files_in_the_place_of_an_input(tool, arguments, message,
 @pytest.mark.parametrize(
     'tool, arguments, message',
     [
-        ('tools/misc/split_coco.py', ['a.json', 'o', '--fold', '0'], '--fold must be at least 1, got 0'),
+        ('tools/misc/split_coco.py', ['a.json', 'o', '--fold', '0'], '--fold must be positive, got 0'),
         ('tools/misc/split_coco.py', ['a.json', 'o', '--labeled-percent', 'nan'], 'between 0 and 100, got nan'),
         ('tools/misc/split_coco.py', ['a.json', 'o', '--labeled-percent', '150'], 'between 0 and 100, got 150'),
         ('tools/dataset_converters/make_shapes.py', ['o', '--num-train', '-1'], '--num-train -1 and --num-val 100 are'),

@@ -205,6 +205,13 @@ def test_mistakes_in_testing(arguments, error, message, trained, tmp_path):
         test_tool.main([trained.config, trained.checkpoint, '--work-dir', str(tmp_path), *arguments])
 
 
+@pytest.mark.parametrize('arguments', [['--overlap', '0.3'], ['--merge', 'wbf']])
+def test_settings_of_tiles_need_tiles(arguments, capsys):
+    with pytest.raises(SystemExit):
+        test_tool.parse_args(['config.py', 'checkpoint.pth', *arguments])
+    assert '--overlap and --merge are for --tile' in capsys.readouterr().err
+
+
 def resolved(config: str, *arguments: str) -> Config:
     return train_tool.resolve(train_tool.parse_args([config, *arguments]))
 
@@ -213,6 +220,7 @@ def test_options_of_training(trained):
     cfg = resolved(trained.config)
     assert cfg.work_dir == 'work_dirs/tiny'
     assert (cfg.optim_wrapper.type, cfg.get('resume'), cfg.launcher) == ('OptimWrapper', False, 'none')
+    assert resolved(trained.config, '--no-report').custom_hooks[-1] == dict(type='ReportHook', html=False)
     assert resolved(trained.config, '--amp').optim_wrapper.type == 'AmpOptimWrapper'
     assert resolved(trained.config, '--amp', '--amp-dtype', 'bfloat16').optim_wrapper.dtype == 'bfloat16'
     cfg = resolved(trained.config, '--resume')

@@ -117,7 +117,7 @@ def test_keypoints():
     assert (drawn[45:] == 128).all(), 'an invisible point and its link must not be drawn'
 
 
-def test_tag_is_in_the_class_colour_with_readable_text():
+def test_tag_is_in_the_class_color_with_readable_text():
     drawn = draw_labels(grey(200, 300), np.array([[50, 80, 200, 180]]), ['cat 0.87'], [BLUE], font_size=20)
     rows, columns = np.nonzero((drawn != 128).any(-1))
     assert (rows.min(), rows.max()) == (80 - 26, 79), 'the tag sits on the upper edge of the box'
@@ -215,7 +215,7 @@ def test_mask_without_box_gets_a_tag_but_no_frame():
     assert is_color(drawn[40:50, 60:80], RED).any(), 'the tag is above the mask'
 
 
-def test_bgr_image_takes_bgr_colours_and_grey_image_becomes_colour():
+def test_bgr_image_takes_bgr_colors_and_gray_image_becomes_color():
     boxes = np.array([[2.0, 2, 20, 20]])
     assert is_color(draw_boxes(grey(30, 30), boxes, [(1, 2, 3)], line_width=1)[2, 2:20], (1, 2, 3)).all()
     assert draw_boxes(np.zeros((30, 30), np.uint8), boxes, [RED]).shape == (30, 30, 3)

@@ -54,7 +54,7 @@ def test_missing_fields(visualizer, tmp_path):
     assert (draw(visualizer, tmp_path, None) == 90).all()
 
 
-def test_without_meta_and_with_colours(tmp_path):
+def test_without_meta_and_with_colors(tmp_path):
     visualizer = DetLocalVisualizer(bbox_color='red', mask_color=(1, 2, 3), line_width=6, alpha=1.0)
     item = instances()
     item.masks = np.ones((1, 100, 120), bool)

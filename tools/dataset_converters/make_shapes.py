@@ -1,4 +1,4 @@
-"""Draw a data set of coloured shapes to disk: `mmdetlike make-shapes` from a clone."""
+"""Draw a data set of colored shapes to disk: `mmdetlike make-shapes` from a clone."""
 
 from mmdetlike.cli.make_shapes import main
 from mmdetlike.utils.command import run_tool

@@ -17,7 +17,7 @@ def dense(canvas: Canvas) -> None:
         20,
         BOX,
         [
-            Node('x', 'maps of the neck, (B, C, H_i, W_i)'),
+            Node('x', 'feature maps (B, C, H_i, W_i)'),
             [
                 Label('DenseHead.forward', 'all levels'),
                 Label('DenseHead.forward_level', "one level, by the head's own layers"),

@@ -139,7 +139,8 @@ def scores(names: list[str], measured_scores: dict[str, dict]) -> str:
         if name not in measured_scores:
             continue
         found = dict(measured_scores[name])
-        main, minutes = found.pop('bbox'), found.pop('minutes')
+        main = found.pop('bbox')
+        minutes = found.pop('minutes')
         segm = f' ({found.pop("segm"):.3f})' if 'segm' in found else ''
         others = ''.join(f', {kind} {value:g}' for kind, value in found.items())
         text = f'{main:.3f}{segm}{others}, {minutes:.1f}'

@@ -2,6 +2,6 @@
 
 from .pictures import Picture, list_pictures
 from .run import Job, run_job
-from .shards import Shards
+from .shards import BROKEN, Shards
 
-__all__ = ['Job', 'Picture', 'Shards', 'list_pictures', 'run_job']
+__all__ = ['BROKEN', 'Job', 'Picture', 'Shards', 'list_pictures', 'run_job']

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mmdetlike.datasets.transforms import decode_image
 
 PARQUET = '.parquet'
 SUFFIXES = (*PICTURE_SUFFIXES, *ANIMATION_SUFFIXES)
+ROWS_AT_ONCE = 16  # of a Parquet file
 # columns of Parquet files, by what data sets on disk call them; the first one found is taken
 CONTENT_COLUMNS = ('image', 'bytes', 'image_bytes', 'jpg')
 PATH_COLUMNS = ('path', 'img_path', 'image_path', 'file_name')
@@ -38,20 +40,26 @@ class Picture:
     row: int | None = None
 
 
-def list_pictures(source: str, data_root: str | None = None) -> list[Picture]:
+def list_pictures(source: str, data_root: str | None = None, leave_out: str | None = None) -> list[Picture]:
     """The pictures of a source, in an order that is the same in every run.
 
     Args:
         source: Folder (with those below it), glob pattern, COCO JSON, Parquet file, or folder or pattern of these.
         data_root: Folder that paths in a COCO or Parquet file are relative to; by default that of the file.
+        leave_out: Folder whose files don't count, as that of the results, which may be below that of the pictures.
 
     Raises:
         FileNotFoundError: There is nothing there, or no picture.
-        DataError: A COCO or Parquet file doesn't say which pictures it is about.
+        DataError: A COCO or Parquet file doesn't say which pictures it is about, or there are pictures in files of
+            their own as well as in Parquet files.
     """
     files = _files(source)
+    if leave_out is not None:
+        excluded = Path(leave_out).expanduser().absolute()
+        files = [path for path in files if excluded not in path.absolute().parents]
     tables = [path for path in files if path.suffix == PARQUET]
     if tables:
+        _check_alone(source, tables, files)
         return [picture for path in tables for picture in _of_table(path, data_root)]
     if len(files) == 1 and files[0].suffix == '.json':
         return _of_coco(files[0], data_root)
@@ -64,14 +72,25 @@ def list_pictures(source: str, data_root: str | None = None) -> list[Picture]:
     return pictures
 
 
-def read_pictures(pictures: Sequence[Picture]) -> list[str | np.ndarray | ImageError]:
+def read_pictures(pictures: Sequence[Picture]) -> Iterator[str | np.ndarray | ImageError]:
     """What an inferencer takes for each picture: its path, or the picture (h, w, 3), BGR, of a Parquet file.
 
-    An entry that is no picture is an ``ImageError``.
+    One by one: a shard of decoded photos may not fit into memory. An entry that is no picture is an ``ImageError``.
     """
-    tables = {picture.path for picture in pictures if picture.row is not None}
-    contents = {path: _contents(path, [p.row for p in pictures if p.path == path]) for path in tables}
-    return [_still(p.path) if p.row is None else _decoded(contents[p.path][p.row], p.key) for p in pictures]
+    for table, group in itertools.groupby(pictures, lambda picture: None if picture.row is None else picture.path):
+        if table is None:
+            yield from (_still(picture.path) for picture in group)
+            continue
+        rows = list(group)
+        contents = _contents(table, [picture.row for picture in rows])
+        for picture in rows:
+            try:
+                content = next(contents)
+            except (OSError, ValueError) as error:  # Arrow's errors are of these; what comes after is lost, too
+                reason = f'its row in the Parquet file cannot be read: {error}'
+                contents = itertools.repeat(ImageError(picture.key, reason))
+                content = next(contents)
+            yield content if isinstance(content, ImageError) else _decoded(content, picture.key)
 
 
 def _still(path: str) -> str | ImageError:
@@ -86,6 +105,15 @@ def _decoded(content: bytes | None, key: str) -> np.ndarray | ImageError:
         return decode_image(content, path=key)
     except ImageError as error:
         return error
+
+
+def _check_alone(source: str, tables: Sequence[Path], files: Sequence[Path]) -> None:
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if pictures:
+        raise DataError(
+            f'{source} has {len(pictures)} pictures, such as {pictures[0].name}, as well as {len(tables)} Parquet '
+            f'files, such as {tables[0].name}: give a pattern for one kind'
+        )
 
 
 def _files(source: str) -> list[Path]:
@@ -139,22 +167,24 @@ def _first(names: Sequence[str], wanted: Sequence[str]) -> str | None:
     return next((name for name in wanted if name in names), None)
 
 
-def _contents(path: str, rows: Sequence[int]) -> dict[int, bytes | None]:
-    """The encoded pictures of some rows; of the file only the groups of rows that hold them are read."""
+def _contents(path: str, rows: Sequence[int]) -> Iterator[bytes | None]:
+    """The encoded pictures of some rows, in their order, which is that of the file.
+
+    Of the file only the groups of rows that hold them are read, a few rows at a time.
+    """
     import pyarrow.parquet
 
-    file = pyarrow.parquet.ParquetFile(path)
-    column = _first(file.schema_arrow.names, CONTENT_COLUMNS)
-    found: dict[int, bytes | None] = {}
-    start = 0
-    for group in range(file.num_row_groups):
-        end = start + file.metadata.row_group(group).num_rows
-        wanted = [row for row in rows if start <= row < end]
-        if wanted:
-            values = file.read_row_group(group, [column]).column(0)
-            found.update({row: _bytes_of(values[row - start].as_py()) for row in wanted})
-        start = end
-    return found
+    with pyarrow.parquet.ParquetFile(path) as file:
+        column = _first(file.schema_arrow.names, CONTENT_COLUMNS)
+        wanted = set(rows)
+        start = 0
+        for group in range(file.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            if not wanted.isdisjoint(range(start, end)):
+                batches = file.iter_batches(ROWS_AT_ONCE, [group], [column])
+                values = itertools.chain.from_iterable(batch.column(0) for batch in batches)
+                yield from (_bytes_of(value.as_py()) for row, value in enumerate(values, start) if row in wanted)
+            start = end
 
 
 def _bytes_of(value: bytes | dict | None) -> bytes | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ import torch
 from mmdetlike.apis.loading import load_inferencer
 from mmdetlike.apis.results import to_dict
 from mmdetlike.datasets.errors import ImageError
-from mmdetlike.errors import ConfigError
+from mmdetlike.errors import ConfigError, UserError
 from mmdetlike.structures import DetDataSample
+from mmdetlike.utils.ray_cluster import check_room, connect
 from mmdetlike.utils.whole_files import write_whole
 
 from .pictures import Picture, read_pictures
@@ -57,9 +57,9 @@ def run_job(job: Job, shards: Shards, todo: Sequence[int], ray_address: str | No
         ray_address: Of a cluster; None to run on this machine.
 
     Raises:
-        ConfigError: Ray isn't installed.
+        ConfigError: Ray isn't installed, there is no such cluster, or the workers don't fit into it.
     """
-    ray = _start_ray(ray_address)
+    ray = _start_ray(ray_address, job)
     from tqdm import tqdm
 
     # a shard is a row: Ray does not split rows, so a shard is predicted and written as a whole; as JSON, for Ray
@@ -81,14 +81,15 @@ def run_job(job: Job, shards: Shards, todo: Sequence[int], ray_address: str | No
     return count
 
 
-def _start_ray(address: str | None):
+def _start_ray(address: str | None, job: Job):
     try:
         import ray
         import ray.data
     except ImportError as error:
         raise ConfigError(f"predicting on a cluster needs Ray: pip install 'mmdetlike[ray]' ({error})") from error
     if not ray.is_initialized():
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        connect(ray, address)
+    check_room(ray, address, job.workers, job.gpus)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     return ray
@@ -135,11 +136,28 @@ class ShardPredictor:
 
     def _outcomes(self, pictures: Sequence[Picture]) -> list[dict]:
         """For each picture a row of the results, or ``error``."""
-        inputs = read_pictures(pictures)
-        # an iterator: of a sole picture in a list the inferencer would raise the error
-        readable = iter([entry for entry in inputs if not isinstance(entry, ImageError)])
-        with closing(self.inferencer.stream(readable, self.job.batch_size, self._row)) as found:
-            return [dict(error=entry) if isinstance(entry, ImageError) else next(found) for entry in inputs]
+        try:
+            return self._found(pictures)
+        except UserError as error:
+            if len(pictures) == 1:
+                return [dict(error=error)]
+            # one picture, such as one too large for an exported program, must not take others with it
+            return [outcome for picture in pictures for outcome in self._outcomes([picture])]
+
+    def _found(self, pictures: Sequence[Picture]) -> list[dict]:
+        broken: dict[int, ImageError] = {}
+
+        def readable() -> Iterator:
+            for index, entry in enumerate(read_pictures(pictures)):
+                if isinstance(entry, ImageError):
+                    broken[index] = entry
+                else:
+                    yield entry
+
+        # a generator: of a sole picture in a list the inferencer would raise the error
+        with closing(self.inferencer.stream(readable(), self.job.batch_size, self._row)) as stream:
+            found = iter(list(stream))
+        return [dict(error=broken[index]) if index in broken else next(found) for index in range(len(pictures))]
 
     def _row(self, sample: DetDataSample) -> dict:
         instances = sample.get('pred_instances')

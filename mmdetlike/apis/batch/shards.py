@@ -69,13 +69,23 @@ class Shards:
         return [shard for shard in range(len(self)) if not result_file(self.folder, shard).exists()]
 
     def _check_plan(self) -> None:
-        earlier = json.loads((self.folder / PLAN).read_text())
+        earlier = self._earlier_plan()
         differing = [name for name in {**self.plan, **earlier} if self.plan.get(name) != earlier.get(name)]
         if differing:
             told = ', '.join(f'{name} {earlier.get(name)!r}, now {self.plan.get(name)!r}' for name in differing)
             raise ConfigError(
                 f'{self.folder} holds the results of another run ({told}): give another folder, or --overwrite'
             )
+
+    def _earlier_plan(self) -> dict:
+        path = self.folder / PLAN
+        try:
+            earlier = json.loads(path.read_text())
+        except ValueError as error:
+            earlier = error
+        if not isinstance(earlier, dict):
+            raise ConfigError(f'{path} is damaged ({earlier}): give another folder, or --overwrite')
+        return earlier
 
     def _remove_results(self) -> None:
         """Remove what a run wrote, and nothing else: without a plan it is none of ours."""

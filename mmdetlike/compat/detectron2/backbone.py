@@ -1,13 +1,18 @@
 """ResNet and FPN of a Detectron2 config."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmdetlike.errors import ConfigError
+from mmdetlike.models.backbones.regnet import RegNet, stages_of
 
-from .common import norm_config
+from .common import choose, norm_config
+from .project_defaults import DEEPLAB_BACKBONE, TRIDENT_BACKBONE
 
-PYRAMIDS = ('build_resnet_fpn_backbone', 'build_retinanet_resnet_fpn_backbone')
-BACKBONES = ('build_resnet_backbone', *PYRAMIDS)
+# theirs has no name for configs: only programs in Python build it
+REGNET_PYRAMID = 'build_regnet_fpn_backbone'
+PYRAMIDS = ('build_resnet_fpn_backbone', 'build_retinanet_resnet_fpn_backbone', REGNET_PYRAMID)
+BACKBONES = ('build_resnet_backbone', DEEPLAB_BACKBONE, TRIDENT_BACKBONE, *PYRAMIDS)
+USUAL_STEM_CHANNELS = 64
 
 
 def preprocessor(cfg: Mapping) -> dict:
@@ -37,7 +42,7 @@ def has_pyramid(model: Mapping) -> bool:
 
 
 def backbone(model: Mapping) -> dict:
-    """The ResNet or ResNeXt.
+    """The ResNet, ResNeXt or RegNet.
 
     Raises:
         ConfigError: The backbone is another one.
@@ -45,16 +50,22 @@ def backbone(model: Mapping) -> dict:
     name = model['BACKBONE']['NAME']
     if name not in BACKBONES:
         raise ConfigError(f'MODEL.BACKBONE.NAME is {name!r}: expected one of {", ".join(BACKBONES)}')
+    if name == REGNET_PYRAMID:
+        return _regnet(model)
     resnets = model['RESNETS']
     stages = sorted(int(feature[-1]) - 2 for feature in resnets['OUT_FEATURES'])
     num_stages = stages[-1] + 1
-    dilation = resnets['RES5_DILATION']
+    dilations = [1, 1, 1, resnets['RES5_DILATION']]
+    if name == DEEPLAB_BACKBONE:
+        dilations[2] = resnets['RES4_DILATION']
+    # a stage that is dilated doesn't stride
+    strides = [1, *(2 if dilation == 1 else 1 for dilation in dilations[1:])]
     built = dict(
         type='ResNet',
         depth=resnets['DEPTH'],
         num_stages=num_stages,
-        strides=[1, 2, 2, 2 if dilation == 1 else 1][:num_stages],
-        dilations=[1, 1, 1, dilation][:num_stages],
+        strides=strides[:num_stages],
+        dilations=dilations[:num_stages],
         out_indices=stages,
         # theirs counts the stem as 1 and nothing as 0
         frozen_stages=model['BACKBONE']['FREEZE_AT'] - 1,
@@ -63,9 +74,50 @@ def backbone(model: Mapping) -> dict:
         norm_eval=False,
         style='caffe' if resnets['STRIDE_IN_1X1'] else 'pytorch',
     )
+    if name == DEEPLAB_BACKBONE:
+        built.update(_deeplab_parts(resnets, dilations, num_stages))
+    if resnets['STEM_OUT_CHANNELS'] != USUAL_STEM_CHANNELS:
+        built['stem_channels'] = resnets['STEM_OUT_CHANNELS']
     built.update(_widths(resnets))
     built.update(_deformable(resnets, num_stages))
+    if name == TRIDENT_BACKBONE:
+        built.update(_trident_parts(model))
     return built
+
+
+def _regnet(model: Mapping) -> dict:
+    return dict(
+        type='RegNet',
+        arch=model['REGNET_ARCH'],
+        frozen_stages=model['BACKBONE']['FREEZE_AT'] - 1,
+        norm_cfg=norm_config(model['RESNETS']['NORM'], 'MODEL.RESNETS.NORM'),
+        norm_eval=False,
+    )
+
+
+def trident_branches(model: Mapping) -> dict:
+    """What the backbone and the region head of TridentNet know of its branches."""
+    settings = model['TRIDENT']
+    return dict(num_branch=settings['NUM_BRANCH'], test_branch_idx=settings['TEST_BRANCH_IDX'])
+
+
+def _trident_parts(model: Mapping) -> dict:
+    settings = model['TRIDENT']
+    features = list(model['RESNETS']['OUT_FEATURES'])
+    if features != [settings['TRIDENT_STAGE']] or model['RESNETS']['NUM_GROUPS'] != 1:
+        raise ConfigError(
+            f'MODEL.TRIDENT.TRIDENT_STAGE is {settings["TRIDENT_STAGE"]!r} with OUT_FEATURES {features} and NUM_GROUPS '
+            f'{model["RESNETS"]["NUM_GROUPS"]} of MODEL.RESNETS: expected that stage alone, and one group'
+        )
+    dilations = list(settings['BRANCH_DILATIONS'])
+    return dict(type='TridentResNet', trident_dilations=dilations, **trident_branches(model))
+
+
+def _deeplab_parts(resnets: Mapping, dilations: Sequence[int], num_stages: int) -> dict:
+    """A stem of three convolutions, and dilations that grow within the last stage."""
+    deep = choose(resnets['STEM_TYPE'], {'deeplab': True, 'basic': False}, 'MODEL.RESNETS.STEM_TYPE')
+    grid = tuple(dilations[3] * factor for factor in resnets['RES5_MULTI_GRID'])
+    return dict(deep_stem=deep, dilations=[*dilations[:3], grid][:num_stages])
 
 
 def _widths(resnets: Mapping) -> dict:
@@ -86,10 +138,13 @@ def _deformable(resnets: Mapping, num_stages: int) -> dict:
 
 def backbone_channels(model: Mapping, feature: str) -> int:
     """Channels of the feature map ``res2`` to ``res5``."""
+    stage = int(feature[-1]) - 2
+    if model['BACKBONE']['NAME'] == REGNET_PYRAMID:
+        return stages_of(RegNet.arch_settings[model['REGNET_ARCH']])[stage]['channels']
     resnets = model['RESNETS']
     narrow = resnets['DEPTH'] < 50
     first = 64 if narrow else resnets['RES2_OUT_CHANNELS']
-    return first * 2 ** (int(feature[-1]) - 2)
+    return first * 2**stage
 
 
 def neck(model: Mapping) -> dict | None:

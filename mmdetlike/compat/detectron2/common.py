@@ -69,8 +69,9 @@ def suppression(model: Mapping, threshold: float) -> dict:
 def feature_stride(name: str, resnets: Mapping) -> int:
     """Stride in pixels of the feature map ``res4``, ``p6``, ..."""
     stride = 2 ** int(name[-1])
-    # the last stage of DC5 is dilated where it would stride
-    return stride // resnets['RES5_DILATION'] if name == 'res5' else stride
+    # the last stages of DC5 and DeepLab are dilated where they would stride; DeepLab alone has a key for res4
+    dilation = {'res4': resnets.get('RES4_DILATION', 1), 'res5': resnets['RES5_DILATION']}.get(name, 1)
+    return stride // dilation
 
 
 def assigner(

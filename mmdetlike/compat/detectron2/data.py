@@ -2,9 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from mmdetlike.datasets.class_names import ADE20K
+from mmdetlike.datasets.coco_kin import CityscapesDataset
 from mmdetlike.datasets.coco_panoptic import CocoPanopticDataset
+from mmdetlike.errors import ConfigError
+
+from .deeplab import IGNORED
+from .project_defaults import PANOPTIC_DEEPLAB, is_deeplab
+from .zoo import zoo_address
 
 COCO_ROOT = 'data/coco/'
+CITYSCAPES_THINGS = CityscapesDataset.METAINFO['classes']
+CITYSCAPES_STUFF = (
+    *('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign'),
+    *('vegetation', 'terrain', 'sky'),
+)
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 REPEATING = 'RepeatFactorTrainingSampler'
 
@@ -17,7 +29,7 @@ def train_dataloader(cfg: Mapping) -> dict:
         sampler=_sampler(cfg['DATALOADER']),
         dataset=_joined(
             dict(dataset, filter_cfg=_filter(cfg), pipeline=_training_pipeline(cfg))
-            for dataset in _datasets(cfg, 'TRAIN')
+            for dataset in _with_proposals(cfg, 'TRAIN')
         ),
     )
 
@@ -25,12 +37,13 @@ def train_dataloader(cfg: Mapping) -> dict:
 def test_dataloader(cfg: Mapping) -> dict:
     """What is tested on, one picture at a time."""
     scale = (cfg['INPUT']['MAX_SIZE_TEST'], cfg['INPUT']['MIN_SIZE_TEST'])
-    pipeline = predicting_pipeline(scale, _loading(cfg))
+    load_image, *others = predicting_pipeline(scale, _loading(cfg))
+    pipeline = [load_image, *_proposal_loading(cfg, 'TEST'), *others]
     return dict(
         batch_size=1,
         num_workers=cfg['DATALOADER']['NUM_WORKERS'],
         sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=_joined(dict(dataset, test_mode=True, pipeline=pipeline) for dataset in _datasets(cfg, 'TEST')),
+        dataset=_joined(dict(dataset, test_mode=True, pipeline=pipeline) for dataset in _with_proposals(cfg, 'TEST')),
     )
 
 
@@ -60,20 +73,39 @@ def _filter(cfg: Mapping) -> dict:
 
 def _training_pipeline(cfg: Mapping) -> list[dict]:
     inputs = cfg['INPUT']
+    if 'LARGE_SCALE_JITTER' in inputs:
+        return _jittering_pipeline(cfg, inputs['LARGE_SCALE_JITTER'])
     scales = [(inputs['MAX_SIZE_TRAIN'], side) for side in inputs['MIN_SIZE_TRAIN']]
     resize = dict(type='RandomChoiceResize', scales=scales, keep_ratio=True)
     # the shorter side is one of these, or lies between the two
     if inputs['MIN_SIZE_TRAIN_SAMPLING'] == 'range':
         resize = dict(type='RandomResize', scale=scales, keep_ratio=True)
+    crop = _crop(inputs['CROP'])
     flip = (
         [] if inputs['RANDOM_FLIP'] == 'none' else [dict(type='RandomFlip', prob=0.5, direction=inputs['RANDOM_FLIP'])]
     )
     return [
         dict(type='LoadImageFromFile'),
+        *_proposal_loading(cfg, 'TRAIN'),
         _loading(cfg),
-        *_crop(inputs['CROP']),
-        resize,
+        # DeepLab's projects crop what is resized, to one size
+        *((resize, *crop) if is_deeplab(cfg) else (*crop, resize)),
         *flip,
+        dict(type='PackDetInputs'),
+    ]
+
+
+def _jittering_pipeline(cfg: Mapping, settings: Mapping) -> list[dict]:
+    """Large-scale jittering (Simple Copy-Paste, arXiv 2012.07177): pictures of one size, whose scale varies widely."""
+    size = (settings['SIZE'], settings['SIZE'])
+    return [
+        dict(type='LoadImageFromFile'),
+        _loading(cfg),
+        dict(type='RandomResize', scale=size, ratio_range=tuple(settings['SCALES']), keep_ratio=True),
+        dict(type='FixedSizeCrop', crop_size=size),
+        dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+        # of what a crop left
+        dict(type='BoxesFromMasks'),
         dict(type='PackDetInputs'),
     ]
 
@@ -83,12 +115,16 @@ def _crop(settings: Mapping) -> list[dict]:
         return []
     # theirs says height and width
     size = tuple(settings['SIZE'])[::-1]
+    largest = settings.get('SINGLE_CATEGORY_MAX_AREA', 1.0)
+    if largest < 1:
+        mixed = dict(single_category_max_area=largest, ignored_category=IGNORED)
+        return [dict(type='CategoryAreaCrop', crop_size=size, crop_type=settings['TYPE'], **mixed)]
     return [dict(type='RandomCrop', crop_size=size, crop_type=settings['TYPE'], allow_negative_crop=True)]
 
 
 def _loading(cfg: Mapping) -> dict:
     model = cfg['MODEL']
-    if model['META_ARCHITECTURE'] == 'PanopticFPN':
+    if model['META_ARCHITECTURE'] in PANOPTIC:
         return dict(type='LoadPanopticAnnotations')
     if model['META_ARCHITECTURE'] == 'SemanticSegmentor':
         return dict(type='LoadAnnotations', with_bbox=False, with_seg=True)
@@ -96,6 +132,35 @@ def _loading(cfg: Mapping) -> dict:
     if model['KEYPOINT_ON']:
         extra['with_keypoints'] = True
     return dict(type='LoadAnnotations', with_bbox=True, **extra)
+
+
+def uses_proposal_files(model: Mapping) -> bool:
+    """Whether regions come from files that data sets have, and not from the model."""
+    return model['LOAD_PROPOSALS'] and model['PROPOSAL_GENERATOR']['NAME'] == 'PrecomputedProposals'
+
+
+def _proposal_loading(cfg: Mapping, phase: str) -> list[dict]:
+    if not uses_proposal_files(cfg['MODEL']):
+        return []
+    return [dict(type='LoadProposals', num_max_proposals=cfg['DATASETS'][f'PRECOMPUTED_PROPOSAL_TOPK_{phase}'])]
+
+
+def _with_proposals(cfg: Mapping, phase: str) -> list[dict]:
+    """The data sets of ``'TRAIN'`` or ``'TEST'``, each with its file of proposals where the model needs some.
+
+    Raises:
+        ConfigError: There is not one file for each.
+    """
+    datasets = named_datasets(cfg, phase)
+    if not uses_proposal_files(cfg['MODEL']):
+        return datasets
+    files = list(cfg['DATASETS'][f'PROPOSAL_FILES_{phase}'])
+    if len(files) != len(datasets):
+        raise ConfigError(
+            f'DATASETS.PROPOSAL_FILES_{phase} is {files} with PrecomputedProposals: expected one file for each of '
+            f'DATASETS.{phase} {list(cfg["DATASETS"][phase])}'
+        )
+    return [dict(dataset, proposal_file=zoo_address(file)) for dataset, file in zip(datasets, files)]
 
 
 def _joined(datasets) -> dict:
@@ -142,6 +207,40 @@ def _coco_stuff(name: str, part: str) -> dict:
     )
 
 
+def _cityscapes_semantic(name: str, part: str) -> dict:
+    # the label maps of its own script, which number the 19 classes that are evaluated
+    return dict(
+        type='BaseSegDataset',
+        data_root='data/cityscapes/',
+        data_prefix=dict(img_path=f'leftImg8bit/{part}/', seg_map_path=f'gtFine/{part}/'),
+        img_suffix='_leftImg8bit.png',
+        seg_map_suffix='_gtFine_labelTrainIds.png',
+        metainfo=dict(classes=(*CITYSCAPES_STUFF, *CITYSCAPES_THINGS)),
+    )
+
+
+def _cityscapes_panoptic(name: str, part: str) -> dict:
+    classes = dict(thing_classes=CITYSCAPES_THINGS, stuff_classes=CITYSCAPES_STUFF)
+    return dict(
+        type='CocoPanopticDataset',
+        data_root='data/cityscapes/',
+        ann_file=f'gtFine/cityscapes_panoptic_{part}.json',
+        data_prefix=dict(img=f'leftImg8bit/{part}/', seg=f'gtFine/cityscapes_panoptic_{part}/'),
+        metainfo=dict(classes=(*CITYSCAPES_THINGS, *CITYSCAPES_STUFF), **classes),
+    )
+
+
+def _ade20k(name: str, part: str) -> dict:
+    # the label maps that Detectron2's script makes, whose classes begin with 0
+    folder = 'training' if part == 'train' else 'validation'
+    return dict(
+        type='BaseSegDataset',
+        data_root='data/ADEChallengeData2016/',
+        data_prefix=dict(img_path=f'images/{folder}/', seg_map_path=f'annotations_detectron2/{folder}/'),
+        metainfo=dict(classes=ADE20K),
+    )
+
+
 def _lvis(name: str, part: str) -> dict:
     # these files say in which of COCO's folders a picture is
     is_first = name.startswith('lvis_v1')
@@ -182,31 +281,40 @@ NAMED: dict[str, Callable[[str, str], dict]] = {
     'voc_': _voc,
 }
 # what these learn is not what their data sets' names say first
-OF_ARCHITECTURE: dict[str, Callable[[str, str], dict]] = {
-    'PanopticFPN': _coco_panoptic,
-    'SemanticSegmentor': _coco_stuff,
+OF_ARCHITECTURE: dict[str, dict[str, Callable[[str, str], dict]]] = {
+    'PanopticFPN': {'coco_2017_': _coco_panoptic},
+    PANOPTIC_DEEPLAB: {'coco_2017_': _coco_panoptic, 'cityscapes_fine_panoptic_': _cityscapes_panoptic},
+    'SemanticSegmentor': {
+        'coco_2017_': _coco_stuff,
+        'cityscapes_fine_sem_seg_': _cityscapes_semantic,
+        'ade20k_sem_seg_': _ade20k,
+    },
 }
+# whose architectures learn from panoptic annotations
+PANOPTIC = ('PanopticFPN', PANOPTIC_DEEPLAB)
 
 
 def unknown_datasets(cfg: Mapping) -> list[str]:
     """Names of data sets that are not known here."""
     names = [*cfg['DATASETS']['TRAIN'], *cfg['DATASETS']['TEST']]
-    if cfg['MODEL']['META_ARCHITECTURE'] in OF_ARCHITECTURE:
-        return [name for name in names if not name.startswith('coco_2017_')]
-    return [name for name in names if not name.startswith(tuple(NAMED))]
+    known = OF_ARCHITECTURE.get(cfg['MODEL']['META_ARCHITECTURE'], NAMED)
+    return [name for name in names if not name.startswith(tuple(known))]
 
 
-def _datasets(cfg: Mapping, phase: str) -> list[dict]:
+def named_datasets(cfg: Mapping, phase: str) -> list[dict]:
     """The data sets of ``'TRAIN'`` or ``'TEST'``; COCO in the place of those that are not known."""
     model = cfg['MODEL']
     names = list(cfg['DATASETS'][phase])
     part = 'train' if phase == 'TRAIN' else 'val'
-    usual = _coco_keypoints if model['KEYPOINT_ON'] else _coco
-    of_all = OF_ARCHITECTURE.get(model['META_ARCHITECTURE'])
-    if of_all is not None or not names:
-        return [(of_all or usual)('', part)]
-    makers = [(name, next((NAMED[begin] for begin in NAMED if name.startswith(begin)), usual)) for name in names]
-    return [make(name, part) for name, make in makers]
+    known = OF_ARCHITECTURE.get(model['META_ARCHITECTURE'], NAMED)
+    usual = _coco_keypoints if model['KEYPOINT_ON'] else known['coco_2017_']
+    if not names:
+        return [usual('', part)]
+    makers = [(name, next((known[begin] for begin in known if name.startswith(begin)), usual)) for name in names]
+    datasets = [make(name, part) for name, make in makers]
+    if model['KEYPOINT_ON'] and (sigmas := cfg['TEST']['KEYPOINT_OKS_SIGMAS']):
+        return [dict(dataset, metainfo=dict(dataset['metainfo'], sigmas=list(sigmas))) for dataset in datasets]
+    return datasets
 
 
 # -- evaluation --------------------------------------------------------------------------------------------------------
@@ -217,9 +325,9 @@ def evaluator(cfg: Mapping) -> dict | list[dict]:
     model = cfg['MODEL']
     if model['META_ARCHITECTURE'] == 'SemanticSegmentor':
         return dict(type='SemSegMetric')
-    if model['META_ARCHITECTURE'] == 'PanopticFPN':
-        return _panoptic_evaluator()
-    tested = _datasets(cfg, 'TEST')[0]
+    tested = named_datasets(cfg, 'TEST')[0]
+    if model['META_ARCHITECTURE'] in PANOPTIC:
+        return _panoptic_evaluator(tested)
     if tested['type'] == 'VOCDataset':
         return dict(type='VOCMetric', metric='mAP', eval_mode='11points')
     kind = 'LVISMetric' if tested['type'].startswith('LVIS') else 'CocoMetric'
@@ -236,7 +344,10 @@ def _on_file(tested: Mapping, kind: str) -> dict:
     return dict(type=kind, ann_file=tested['data_root'] + tested['ann_file'])
 
 
-def _panoptic_evaluator() -> list[dict]:
-    folder = f'{COCO_ROOT}annotations/panoptic_val2017'
-    segments = dict(type='CocoPanopticMetric', ann_file=f'{folder}.json', seg_prefix=f'{folder}/')
+def _panoptic_evaluator(tested: Mapping) -> list[dict]:
+    segments = dict(
+        _on_file(tested, 'CocoPanopticMetric'), seg_prefix=tested['data_root'] + tested['data_prefix']['seg']
+    )
+    if tested['data_root'] != COCO_ROOT:
+        return [segments]
     return [segments, dict(_on_file(_coco('', 'val'), 'CocoMetric'), metric=['bbox', 'segm'])]

@@ -110,4 +110,6 @@ def retina_testing(cfg: Mapping) -> dict:
         nms=dict(type='nms', iou_threshold=retina['NMS_THRESH_TEST']),
         max_per_img=cfg['TEST']['DETECTIONS_PER_IMAGE'],
         clip_kept=True,
+        # theirs suppresses by a stable sort
+        ties='given',
     )

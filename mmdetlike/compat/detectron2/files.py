@@ -11,6 +11,7 @@ from mmdetlike.errors import ConfigError
 
 from .defaults import DEFAULTS
 from .lists import evaluate
+from .project_defaults import project_defaults
 
 BASE = '_BASE_'
 
@@ -37,13 +38,16 @@ def is_detectron2_config(path: str | Path) -> bool:
 
 
 def read_config(path: str | Path) -> dict:
-    """A Detectron2 config file with its bases and all defaults.
+    """A Detectron2 config file with its bases and all defaults, those of DeepLab's projects where it uses their parts.
 
     Raises:
         ConfigError: A file is missing or no YAML, or has a key that Detectron2 doesn't have.
     """
+    values = _with_bases(Path(path), ())
     cfg = copy.deepcopy(DEFAULTS)
-    _merge(cfg, _with_bases(Path(path), ()), '', path)
+    for settings in project_defaults(values):
+        _update(cfg, copy.deepcopy(settings))
+    _merge(cfg, values, '', path)
     return cfg
 
 

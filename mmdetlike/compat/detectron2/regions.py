@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from mmdetlike.errors import ConfigError
 
-from .backbone import backbone_channels, feature_channels
+from .backbone import backbone_channels, feature_channels, trident_branches
 from .common import (
     assigner,
     box_loss,
@@ -17,6 +17,7 @@ from .common import (
     sampler,
     suppression,
 )
+from .data import named_datasets
 
 # the first version pools without the shift of half a pixel
 POOLERS = {
@@ -24,15 +25,18 @@ POOLERS = {
     'ROIAlign': dict(type='RoIAlign', aligned=False),
     'ROIAlignRotated': dict(type='RoIAlignRotated', aligned=True, clockwise=True),
 }
-HEADS = ('StandardROIHeads', 'Res5ROIHeads', 'CascadeROIHeads', 'RROIHeads')
+TRIDENT = 'TridentRes5ROIHeads'
+C4_HEADS = ('Res5ROIHeads', TRIDENT)
+HEADS = ('StandardROIHeads', *C4_HEADS, 'CascadeROIHeads', 'RROIHeads')
 
 
-def roi_head(model: Mapping) -> dict:
+def roi_head(cfg: Mapping) -> dict:
     """The region head with all its branches.
 
     Raises:
         ConfigError: It is one that has no counterpart here.
     """
+    model = cfg['MODEL']
     name = model['ROI_HEADS']['NAME']
     if name not in HEADS:
         raise ConfigError(f'MODEL.ROI_HEADS.NAME is {name!r}: expected one of {", ".join(HEADS)}')
@@ -40,17 +44,19 @@ def roi_head(model: Mapping) -> dict:
         raise ConfigError(
             f'MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES is True with {name}: expected StandardROIHeads, or False'
         )
-    if name == 'Res5ROIHeads':
-        return _c4_head(model)
+    if name == TRIDENT:
+        return dict(_c4_head(cfg), type='TridentRoIHead', **trident_branches(model))
+    if name in C4_HEADS:
+        return _c4_head(cfg)
     if name == 'RROIHeads':
         _check_rotated(model)
     head = dict(
         type='StandardRoIHead',
         bbox_roi_extractor=_extractor(model, model['ROI_BOX_HEAD']),
-        bbox_head=_box_head(model, model['ROI_BOX_HEAD']['BBOX_REG_WEIGHTS']),
+        bbox_head=_box_head(cfg, model['ROI_BOX_HEAD']['BBOX_REG_WEIGHTS']),
     )
     if name == 'CascadeROIHeads':
-        head.update(_cascade(model))
+        head.update(_cascade(cfg))
     head.update(_mask_parts(model))
     head.update(_keypoint_parts(model))
     return head
@@ -84,8 +90,9 @@ def _extractor(model: Mapping, branch: Mapping) -> dict:
     )
 
 
-def _box_head(model: Mapping, weights: Sequence[float]) -> dict:
+def _box_head(cfg: Mapping, weights: Sequence[float]) -> dict:
     """Convolutions, linear layers and predictors of boxes."""
+    model = cfg['MODEL']
     settings = model['ROI_BOX_HEAD']
     return dict(
         type='ConvFCBBoxHead',
@@ -96,18 +103,14 @@ def _box_head(model: Mapping, weights: Sequence[float]) -> dict:
         norm_cfg=norm_config(settings['NORM'], 'MODEL.ROI_BOX_HEAD.NORM'),
         in_channels=feature_channels(model, model['ROI_HEADS']['IN_FEATURES'][0]),
         roi_feat_size=settings['POOLER_RESOLUTION'],
-        **_predictor(model, weights),
+        **_predictor(cfg, weights),
     )
 
 
-def _predictor(model: Mapping, weights: Sequence[float]) -> dict:
+def _predictor(cfg: Mapping, weights: Sequence[float]) -> dict:
     """What every box head says of its two last layers."""
+    model = cfg['MODEL']
     settings = model['ROI_BOX_HEAD']
-    if settings['USE_FED_LOSS']:
-        raise ConfigError(
-            'MODEL.ROI_BOX_HEAD.USE_FED_LOSS needs to know how frequent classes are, which a config does not say: set '
-            "it to False, and here loss_cls=dict(type='FederatedLoss', frequencies=...) of the bbox_head"
-        )
     kind = settings['BBOX_REG_LOSS_TYPE']
     key = 'MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE'
     weight = instance_loss_weight(model)
@@ -117,15 +120,45 @@ def _predictor(model: Mapping, weights: Sequence[float]) -> dict:
         predict_box_type='rbox' if is_rotated(model) else 'hbox',
         reg_class_agnostic=settings['CLS_AGNOSTIC_BBOX_REG'],
         reg_decoded_bbox=is_iou_loss(kind),
-        loss_cls=_class_loss(settings['USE_SIGMOID_CE'], model['ROI_HEADS']['NUM_CLASSES'], weight),
+        loss_cls=dict(_class_loss(cfg), loss_weight=weight),
         loss_bbox=box_loss(kind, settings['SMOOTH_L1_BETA'], weight * settings['BBOX_REG_LOSS_WEIGHT'], key),
     )
 
 
-def _class_loss(by_sigmoid: bool, num_classes: int, weight: float) -> dict:
-    if not by_sigmoid:
-        return dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=weight)
-    return dict(type='CrossEntropyCustomLoss', use_sigmoid=True, num_classes=num_classes, loss_weight=weight)
+def _class_loss(cfg: Mapping) -> dict:
+    settings = cfg['MODEL']['ROI_BOX_HEAD']
+    num_classes = cfg['MODEL']['ROI_HEADS']['NUM_CLASSES']
+    if settings['USE_FED_LOSS']:
+        return _federated_loss(cfg, num_classes)
+    if not settings['USE_SIGMOID_CE']:
+        return dict(type='CrossEntropyLoss', use_sigmoid=False)
+    return dict(type='CrossEntropyCustomLoss', use_sigmoid=True, num_classes=num_classes)
+
+
+def _federated_loss(cfg: Mapping, num_classes: int) -> dict:
+    """The loss of classes that an image is annotated for, and of others, drawn by how common they are.
+
+    Raises:
+        ConfigError: Classes have no sigmoid, or nothing says how common they are.
+    """
+    settings = cfg['MODEL']['ROI_BOX_HEAD']
+    if not settings['USE_SIGMOID_CE']:
+        raise ConfigError('MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE is False with USE_FED_LOSS: expected True')
+    first = named_datasets(cfg, 'TRAIN')[0]
+    if not first['type'].startswith('LVIS'):
+        raise ConfigError(
+            f'MODEL.ROI_BOX_HEAD.USE_FED_LOSS needs to know how frequent classes are, which is known of lvis_* alone, '
+            f'not of DATASETS.TRAIN {list(cfg["DATASETS"]["TRAIN"])}: set it to False, and here '
+            "loss_cls=dict(type='FederatedLoss', frequencies=...) of the bbox_head"
+        )
+    return dict(
+        type='FederatedLoss',
+        num_classes=num_classes,
+        # whose categories have an image_count
+        frequencies=first['data_root'] + first['ann_file'],
+        num_sampled=settings['FED_LOSS_NUM_CLASSES'],
+        power=settings['FED_LOSS_FREQ_WEIGHT_POWER'],
+    )
 
 
 def instance_loss_weight(model: Mapping) -> float:
@@ -134,8 +167,9 @@ def instance_loss_weight(model: Mapping) -> float:
     return model['PANOPTIC_FPN']['INSTANCE_LOSS_WEIGHT'] if is_panoptic else 1.0
 
 
-def _c4_head(model: Mapping) -> dict:
+def _c4_head(cfg: Mapping) -> dict:
     """The last stage of the ResNet on every region, then the predictors on its mean."""
+    model = cfg['MODEL']
     resnets = model['RESNETS']
     settings = model['ROI_BOX_HEAD']
     if model['KEYPOINT_ON']:
@@ -158,7 +192,7 @@ def _c4_head(model: Mapping) -> dict:
             with_avg_pool=True,
             roi_feat_size=settings['POOLER_RESOLUTION'] // 2,
             in_channels=channels,
-            **_predictor(model, settings['BBOX_REG_WEIGHTS']),
+            **_predictor(cfg, settings['BBOX_REG_WEIGHTS']),
         ),
     )
     if model['MASK_ON']:
@@ -225,8 +259,9 @@ def _keypoint_parts(model: Mapping) -> dict:
     )
 
 
-def _cascade(model: Mapping) -> dict:
+def _cascade(cfg: Mapping) -> dict:
     """What makes a cascade of the head: stages with deltas of their own units."""
+    model = cfg['MODEL']
     if not model['ROI_BOX_HEAD']['CLS_AGNOSTIC_BBOX_REG'] or model['KEYPOINT_ON']:
         raise ConfigError(
             'CascadeROIHeads need MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG=True, and have no counterpart here with '
@@ -237,13 +272,13 @@ def _cascade(model: Mapping) -> dict:
         type='SharedMaskCascadeRoIHead',
         num_stages=len(weights),
         stage_loss_weights=[1.0] * len(weights),
-        bbox_head=[_box_head(model, of_stage) for of_stage in weights],
+        bbox_head=[_box_head(cfg, of_stage) for of_stage in weights],
     )
 
 
 def mask_size(model: Mapping) -> int:
     """Side of predicted masks, which is twice the side of what they are predicted from."""
-    if model['ROI_HEADS']['NAME'] == 'Res5ROIHeads':
+    if model['ROI_HEADS']['NAME'] in C4_HEADS:
         return model['ROI_BOX_HEAD']['POOLER_RESOLUTION']
     return 2 * model['ROI_MASK_HEAD']['POOLER_RESOLUTION']
 

@@ -13,9 +13,8 @@ from mmdetlike.errors import ConfigError
 
 from .backbone import feature_channels, has_pyramid, preprocessor
 from .common import choose, norm_config
-
-# what losses here leave out
-IGNORED = 255
+from .deeplab import IGNORED, deeplab_v3_head, deeplab_v3plus_head, things_first_labels
+from .project_defaults import PANOPTIC_DEEPLAB
 
 
 def segmentation_preprocessor(cfg: Mapping) -> dict:
@@ -23,9 +22,22 @@ def segmentation_preprocessor(cfg: Mapping) -> dict:
     return dict(preprocessor(cfg), pad_seg=True, seg_pad_value=IGNORED)
 
 
-def semantic_head(model: Mapping) -> dict:
+def semantic_head(cfg: Mapping) -> dict:
     """The head of semantic segmentation alone, whose classes are numbered as theirs."""
+    build = choose(cfg['MODEL']['SEM_SEG_HEAD']['NAME'], SEMANTIC_HEADS, 'MODEL.SEM_SEG_HEAD.NAME')
+    return build(cfg)
+
+
+def _pyramid_head(cfg: Mapping) -> dict:
+    model = cfg['MODEL']
     return dict(type='SemanticFPNHead', num_classes=model['SEM_SEG_HEAD']['NUM_CLASSES'], **_layers(model))
+
+
+SEMANTIC_HEADS = {
+    'SemSegFPNHead': _pyramid_head,
+    'DeepLabV3Head': deeplab_v3_head,
+    'DeepLabV3PlusHead': deeplab_v3plus_head,
+}
 
 
 def panoptic_head(model: Mapping) -> dict:
@@ -57,13 +69,15 @@ def semantic_labels(labels: Tensor, cfg: Mapping) -> Tensor:
         cfg: The config as plain data with all keys.
 
     Returns:
-        The same shape. For a panoptic model stuff follows the things, of which class 0 stands for all, as their kind is
-        not in these labels; ignored pixels are 255.
+        The same shape. For Panoptic FPN stuff follows the things, of which class 0 stands for all, as their kind is not
+        in these labels; for Panoptic-DeepLab stuff follows the things; ignored pixels are 255.
     """
     model = cfg['MODEL']
     ignored = labels == model['SEM_SEG_HEAD']['IGNORE_VALUE']
     if model['META_ARCHITECTURE'] == 'PanopticFPN':
         labels = torch.where(labels > 0, labels - 1 + model['ROI_HEADS']['NUM_CLASSES'], 0)
+    if model['META_ARCHITECTURE'] == PANOPTIC_DEEPLAB:
+        labels = things_first_labels(labels, cfg)
     return torch.where(ignored, IGNORED, labels)
 
 

@@ -1,12 +1,16 @@
 """Names of Detectron2's parameters -> ours."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from torch import Tensor, nn
 
 from mmdetlike.compat.rename import Rule, add_batch_counters, rename_all
 from mmdetlike.structures.bbox import geometry
+
+from .deeplab import things_first
+from .deeplab_weights import DEEPLAB_CONV_MODULES, deeplab_rules, deeplab_stem_rules
 
 # constants, which our models make themselves
 BOX_CLASSES = re.compile(r'^roi_heads\.box_predictor\.(\d\.)?cls_score\.')
@@ -24,7 +28,8 @@ def convert_state_dict(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     """
     kept = {name: value for name, value in state.items() if not CONSTANTS.search(name)}
     if hasattr(model, 'panoptic_fusion_head'):
-        kept = {name: things_last(value) if SEMANTIC_LOGITS.match(name) else value for name, value in kept.items()}
+        in_order = _class_order(model)
+        kept = {name: in_order(value) if SEMANTIC_LOGITS.match(name) else value for name, value in kept.items()}
     if getattr(model, 'rpn_head', None) is not None and model.rpn_head.bbox_coder.box_dim == geometry.ROTATED:
         kept = {name: turned_back(value) if DELTAS.search(name) else value for name, value in kept.items()}
     if _classifies_by_sigmoid(model):
@@ -33,13 +38,21 @@ def convert_state_dict(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     return add_batch_counters(rename_all(kept, rules(state, model)), model)
 
 
+def _class_order(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What puts the rows of a panoptic model's semantic classifier in our order."""
+    if not hasattr(model, 'center_head'):
+        return things_last
+    fusion = model.panoptic_fusion_head
+    return partial(things_first, num_things=fusion.num_things_classes, num_stuff=fusion.num_stuff_classes)
+
+
 def _classifies_by_sigmoid(model: nn.Module) -> bool:
     heads = [part for name, part in model.named_modules() if re.fullmatch(r'roi_head\.bbox_head(\.0)?', name)]
     return any(getattr(getattr(head, 'loss_cls', None), 'use_sigmoid', False) for head in heads)
 
 
 def things_last(rows: Tensor) -> Tensor:
-    """The rows (C, ...) of a panoptic model's semantic classifier, whose first class, things, is our last one."""
+    """The rows (C, ...) of Panoptic FPN's semantic classifier, whose first class, things, is our last one."""
     return rows.roll(-1, 0)
 
 
@@ -54,6 +67,8 @@ def rules(state: Mapping[str, Tensor], model: nn.Module) -> list[Rule]:
     first_level = min((int(name[20]) for name in state if name.startswith('backbone.fpn_lateral')), default=2)
     num_lateral = len({name[20] for name in state if name.startswith('backbone.fpn_lateral')})
     return [
+        *_regnet_rules(),
+        *(deeplab_stem_rules() if getattr(model.backbone, 'deep_stem', False) else ()),
         *_resnet_rules(_norm_abbreviation(model.backbone)),
         (r'^backbone\.fpn_lateral(\d)\.', lambda m: f'neck.lateral_convs.{int(m[1]) - first_level}.'),
         (r'^backbone\.fpn_output(\d)\.', lambda m: f'neck.fpn_convs.{int(m[1]) - first_level}.'),
@@ -62,6 +77,7 @@ def rules(state: Mapping[str, Tensor], model: nn.Module) -> list[Rule]:
         *_retina_rules(),
         *_region_rules(),
         *_semantic_rules(first_level),
+        *deeplab_rules(state),
         # their layers are convolutions that hold a norm, ours are modules that hold both
         (rf'^({CONV_MODULES})\.norm\.', lambda m: f'{m[1]}.{_norm_abbreviation(model.get_submodule(m[1]))}.'),
         (rf'^({CONV_MODULES})\.(weight|bias)$', r'\1.conv.\2'),
@@ -70,7 +86,7 @@ def rules(state: Mapping[str, Tensor], model: nn.Module) -> list[Rule]:
 
 CONV_MODULES = (
     r'neck\.(?:lateral|fpn)_convs\.\d|roi_head\.\w+\.(?:shared_convs|convs)\.\d+|bbox_head\.(?:cls|reg)_convs\.\d+'
-    r'|rpn_head\.rpn_conv\.\d+|semantic_head\.conv_upsample_layers\.\d\.conv\.\d'
+    rf'|rpn_head\.rpn_conv\.\d+|semantic_head\.conv_upsample_layers\.\d\.conv\.\d|{DEEPLAB_CONV_MODULES}'
 )
 
 
@@ -81,13 +97,29 @@ def _norm_abbreviation(part: nn.Module) -> str:
 
 def _resnet_rules(norm: str) -> list[Rule]:
     return [
-        (r'^backbone\.(bottom_up\.)?stem\.', 'backbone.'),
+        (r'^backbone\.(bottom_up\.)?stem\.(?!\d)', 'backbone.'),
         (r'^backbone\.(?:bottom_up\.)?res(\d)\.', lambda m: f'backbone.layer{int(m[1]) - 1}.'),
         (r'^roi_heads\.res5\.', 'roi_head.shared_head.layer4.'),
         (r'^((?:backbone|roi_head\.shared_head)\..*)conv(\d)\.norm\.', rf'\1{norm}\2.'),
         (r'\.conv2_offset\.', '.conv2.conv_offset.'),
         (r'\.shortcut\.norm\.', '.downsample.1.'),
         (r'\.shortcut\.', '.downsample.0.'),
+    ]
+
+
+def _regnet_rules() -> list[Rule]:
+    block = r'^backbone\.bottom_up\.s(\d)\.b(\d+)\.'
+    part = r'^(backbone\.layer\d\.\d+\.)'
+    return [
+        (r'^backbone\.bottom_up\.stem\.(conv|bn)\.', r'backbone.\g<1>1.'),
+        (block, lambda m: f'backbone.layer{m[1]}.{int(m[2]) - 1}.'),
+        (part + r'proj\.', r'\1downsample.0.'),
+        (part + r'bn\.', r'\1downsample.1.'),
+        # the three convolutions are called a, b and c
+        *((part + rf'f\.{letter}_bn\.', rf'\g<1>bn{i}.') for i, letter in enumerate('abc', start=1)),
+        *((part + rf'f\.{letter}\.', rf'\g<1>conv{i}.') for i, letter in enumerate('abc', start=1)),
+        (part + r'f\.se\.f_ex\.0\.', r'\1se.conv1.conv.'),
+        (part + r'f\.se\.f_ex\.2\.', r'\1se.conv2.conv.'),
     ]
 
 

@@ -4,19 +4,19 @@ import warnings
 from collections.abc import Mapping
 
 from .common import choose
-from .data import REPEATING, evaluator, test_dataloader, train_dataloader, unknown_datasets
+from .data import REPEATING, evaluator, test_dataloader, train_dataloader, unknown_datasets, uses_proposal_files
 from .model import model_config
+from .testing import expected_scores, tta_settings, unknown_results
 
+POLYNOMIAL = 'WarmupPolyLR'
 # settings of training and testing that are not translated, with the values for which nothing is lost
 UNTRANSLATED = {
     'DATALOADER.SAMPLER_TRAIN': ('TrainingSampler', REPEATING),
     'DATALOADER.REPEAT_SQRT': (True,),
-    'MODEL.LOAD_PROPOSALS': (False,),
-    'SOLVER.LR_SCHEDULER_NAME': ('WarmupMultiStepLR', 'WarmupCosineLR'),
+    'INPUT.IGNORE_CROWD_IN_SEMANTIC': (False,),
+    'SOLVER.LR_SCHEDULER_NAME': ('WarmupMultiStepLR', 'WarmupCosineLR', POLYNOMIAL),
+    'SOLVER.POLY_LR_CONSTANT_ENDING': (0.0,),
     'SOLVER.REFERENCE_WORLD_SIZE': (0,),
-    'TEST.AUG.ENABLED': (False,),
-    'TEST.EXPECTED_RESULTS': ([],),
-    'TEST.KEYPOINT_OKS_SIGMAS': ([],),
 }
 # Detectron2 clips the gradient of each parameter by its own norm, mmengine those of all together
 CLIPPING = {'value': ('value', 'clip_value'), 'norm': ('norm_per_parameter', 'max_norm')}
@@ -30,10 +30,23 @@ def untranslated_settings(cfg: Mapping) -> list[str]:
     """
     found = {key: _value_at(cfg, key) for key in UNTRANSLATED}
     told = [f'{key}={value!r}' for key, value in found.items() if value not in (None, *UNTRANSLATED[key])]
+    told += _left_out_of_tests(cfg)
     if weights := cfg['MODEL'].get('WEIGHTS'):
         told.append(f'MODEL.WEIGHTS={weights!r} (a training starts from random weights, or from load_from)')
     if names := unknown_datasets(cfg):
         told.append(f'DATASETS={", ".join(names)} (data is looked for below data/coco)')
+    return told
+
+
+def _left_out_of_tests(cfg: Mapping) -> list[str]:
+    told = []
+    if cfg['TEST']['AUG']['ENABLED']:
+        how = 'mmdetlike test --tta does it' if tta_settings(cfg) else 'of this architecture it is not known'
+        told.append(f'TEST.AUG.ENABLED=True ({how})')
+    if rows := unknown_results(cfg):
+        told.append(f'TEST.EXPECTED_RESULTS={rows!r} (there are no such scores)')
+    if cfg['MODEL']['LOAD_PROPOSALS'] and not uses_proposal_files(cfg['MODEL']):
+        told.append('MODEL.LOAD_PROPOSALS=True (the model proposes regions itself)')
     return told
 
 
@@ -81,17 +94,21 @@ def whole_config(cfg: Mapping, warn: bool = True) -> dict:
             checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=solver['CHECKPOINT_PERIOD']),
             sampler_seed=dict(type='DistSamplerSeedHook'),
         ),
-        custom_hooks=_custom_hooks(cfg['TEST']),
+        custom_hooks=_custom_hooks(cfg),
+        **tta_settings(cfg),
         log_processor=dict(type='LogProcessor', by_epoch=False),
     )
 
 
 def _optimizer(solver: Mapping) -> dict:
+    # only Panoptic-DeepLab has that key
+    kinds = {
+        'SGD': dict(type='SGD', momentum=solver['MOMENTUM'], nesterov=solver['NESTEROV']),
+        'ADAM': dict(type='Adam'),
+    }
     optimizer = dict(
-        type='SGD',
+        choose(solver.get('OPTIMIZER', 'SGD'), kinds, 'SOLVER.OPTIMIZER'),
         lr=solver['BASE_LR'],
-        momentum=solver['MOMENTUM'],
-        nesterov=solver['NESTEROV'],
         weight_decay=solver['WEIGHT_DECAY'],
     )
     kind = 'AmpOptimWrapper' if solver['AMP']['ENABLED'] else 'OptimWrapper'
@@ -116,11 +133,15 @@ def _parameter_groups(solver: Mapping) -> dict:
     return groups
 
 
-def _custom_hooks(testing: Mapping) -> list[dict]:
+def _custom_hooks(cfg: Mapping) -> list[dict]:
+    testing = cfg['TEST']
     precise = testing['PRECISE_BN']
-    if not precise['ENABLED']:
-        return []
-    return [dict(type='PreciseBNHook', interval=testing['EVAL_PERIOD'], num_iters=precise['NUM_ITER'])]
+    hooks = []
+    if precise['ENABLED']:
+        hooks.append(dict(type='PreciseBNHook', interval=testing['EVAL_PERIOD'], num_iters=precise['NUM_ITER']))
+    if expected := expected_scores(cfg):
+        hooks.append(dict(type='ExpectedResultsHook', expected=expected))
+    return hooks
 
 
 def _schedule(solver: Mapping) -> list[dict]:
@@ -136,4 +157,6 @@ def _decay(solver: Mapping) -> dict:
     """How the learning rate falls; by steps where their schedule is unknown, which is told."""
     if solver.get('LR_SCHEDULER_NAME') == 'WarmupCosineLR':
         return dict(type='CosineAnnealingLR', T_max=solver['MAX_ITER'], eta_min=solver.get('BASE_LR_END', 0.0))
+    if solver.get('LR_SCHEDULER_NAME') == POLYNOMIAL:
+        return dict(type='PolyLR', power=solver['POLY_LR_POWER'], eta_min=0.0)
     return dict(type='MultiStepLR', milestones=list(solver['STEPS']), gamma=solver['GAMMA'])

@@ -11,8 +11,6 @@ from .zoo_table import BASES, COMMON, PARTS, ZOO
 SCHEME = 'detectron2://'
 ADDRESS = 'https://dl.fbaipublicfiles.com/detectron2/'
 SUFFIXES = ('.yaml', '.py')
-# folders whose configs are Python programs
-LAZY = 'new_baselines'
 
 
 def is_zoo_name(name: object) -> bool:
@@ -65,11 +63,6 @@ def _set(cfg: dict, key: str, value) -> None:
 
 
 def _unknown(name: str) -> str:
-    if name.startswith(LAZY):
-        return (
-            f"Detectron2's {name} is a program in Python, not a table of settings, and is not known here: "
-            'expected a config of the zoo that is a YAML file'
-        )
     close = difflib.get_close_matches(name, zoo_names(), n=4, cutoff=0.4)
     hint = f'did you mean {", ".join(close)}?' if close else f'expected a folder of {", ".join(ZOO)} and a name in it'
     return f"Detectron2's model zoo has no config {name!r} that is known here; {hint}"

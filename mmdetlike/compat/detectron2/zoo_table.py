@@ -97,6 +97,31 @@ def _norms_everywhere(norm: str) -> dict:
     }
 
 
+_LARGE_SCALE_JITTER = {
+    **_norms_everywhere('SyncBN'),
+    'WEIGHTS': '',
+    'BACKBONE.FREEZE_AT': 0,
+    'RPN.CONV_DIMS': [-1, -1],
+    # no setting of theirs, whose programs name transforms
+    '/INPUT.LARGE_SCALE_JITTER': {'SIZE': 1024, 'SCALES': [0.1, 2.0]},
+    '/SOLVER.IMS_PER_BATCH': 64,
+    '/SOLVER.BASE_LR': 0.1,
+    '/SOLVER.WEIGHT_DECAY': 0.00004,
+    '/SOLVER.WARMUP_ITERS': 500,
+    '/SOLVER.WARMUP_FACTOR': 0.067,
+    '/SOLVER.AMP.ENABLED': True,
+    '/TEST.EVAL_PERIOD': 5000,
+}
+
+
+def _epochs_of_jitter(hundreds: float) -> dict:
+    """A schedule of so many times 100 epochs, 184375 batches of 64 pictures."""
+    return {
+        '/SOLVER.STEPS': [int(163889 * hundreds), int(177546 * hundreds)],
+        '/SOLVER.MAX_ITER': int(184375 * hundreds),
+    }
+
+
 PARTS = {
     # backbones
     'R_101': {'RESNETS.DEPTH': 101, 'WEIGHTS': 'detectron2://ImageNetPretrained/MSRA/R-101.pkl'},
@@ -109,6 +134,17 @@ PARTS = {
         'RESNETS.DEPTH': 101,
     },
     'dconv': {'RESNETS.DEFORM_ON_PER_STAGE': [False, True, True, True]},
+    # other than ResNets, which only programs in Python have; the channels of their stages follow from the name
+    'regnetx_4gf_dds': {
+        'BACKBONE.NAME': 'build_regnet_fpn_backbone',
+        'REGNET_ARCH': 'regnetx_4.0gf',
+        'PIXEL_STD': UNIT_DEVIATIONS,
+    },
+    'regnety_4gf_dds': {
+        'BACKBONE.NAME': 'build_regnet_fpn_backbone',
+        'REGNET_ARCH': 'regnety_4.0gf',
+        'PIXEL_STD': UNIT_DEVIATIONS,
+    },
     # architectures
     'rpn': {'META_ARCHITECTURE': 'ProposalNetwork', 'RPN.POST_NMS_TOPK_TEST': 2000},
     'more candidates': {'RPN.PRE_NMS_TOPK_TEST': 12000},
@@ -138,6 +174,12 @@ PARTS = {
         'WEIGHTS': 'catalog://ImageNetPretrained/FAIR/R-50-GN',
     },
     'syncbn': {**_norms_everywhere('SyncBN'), '/TEST.PRECISE_BN.ENABLED': True},
+    # programs in Python, whose settings are written here as those of a YAML file would be
+    'lsj': _LARGE_SCALE_JITTER,
+    '50ep': _epochs_of_jitter(0.5),
+    '100ep': _epochs_of_jitter(1),
+    '200ep': _epochs_of_jitter(2),
+    '400ep': _epochs_of_jitter(4),
     'scratch': {'WEIGHTS': '', 'BACKBONE.FREEZE_AT': 0},
     '9x': _NINE_TIMES,
     'keypoint': {
@@ -300,6 +342,17 @@ ZOO = {
         'mask_rcnn_R_50_FPN_1x': ('FPN', 'mask', 'lvis_v1'),
         'mask_rcnn_R_101_FPN_1x': ('FPN', 'mask', 'lvis_v1', 'R_101'),
         'mask_rcnn_X_101_32x8d_FPN_1x': ('FPN', 'mask', 'lvis_v1', 'X_101_32x8d'),
+    },
+    'new_baselines': {
+        f'mask_rcnn_{backbone}_FPN_{epochs}_LSJ': ('FPN', 'mask', *parts, 'lsj', epochs)
+        for backbone, parts in {
+            'R_50': (),
+            'R_101': ('R_101',),
+            'regnetx_4gf_dds': ('regnetx_4gf_dds',),
+            'regnety_4gf_dds': ('regnety_4gf_dds',),
+        }.items()
+        for epochs in ('50ep', '100ep', '200ep', '400ep')
+        if backbone == 'R_50' or epochs != '50ep'
     },
     'Cityscapes': {'mask_rcnn_R_50_FPN': ('FPN', 'mask', 'cityscapes')},
     'PascalVOC-Detection': {

@@ -18,12 +18,14 @@ class StandIn(ModuleType):
     def __init__(self, name: str, offer: Offer) -> None:
         super().__init__(name, f'Stands in for {name}, with what mmdetlike has of it.')
         self.__offer = offer
-        if name in VERSIONS:
-            self.__version__ = VERSIONS[name]
+        package, _, leaf = name.partition('.')
+        if leaf in ('', 'version'):
+            self.__version__ = VERSIONS[package]
+            self.version_info = tuple(map(int, VERSIONS[package].split('.')))
 
     def __getattr__(self, name: str):
         # Python asks modules for many such names that none of them need have
-        if name.startswith('_'):
+        if name.startswith('_') and name not in self.__offer.renamed:
             raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
         submodule = f'{self.__name__}.{name}'
         if name not in self.__offer.renamed and submodule in MODULES:
@@ -97,6 +99,9 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """
         package = fullname.partition('.')[0]
         if package not in VERSIONS or self._is_real(package, fullname):
+            return None
+        # mmengine looks whether there is ``mmcv._ext``, which is not to be imported
+        if fullname.rpartition('.')[2].startswith('_'):
             return None
         if _offer_of(fullname) is None:
             beside = fullname.rpartition('.')[0]

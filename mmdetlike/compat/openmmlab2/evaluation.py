@@ -28,8 +28,8 @@ def translate_evaluation(evaluation: dict, data: dict, loaders: dict, report: Re
     evaluators = {}
     for kind in ('val', 'test'):
         if kind in loaders:
-            instances = data[kind].get('ins_ann_file') if isinstance(data[kind], dict) else None
-            evaluators[f'{kind}_evaluator'] = _evaluator(loaders[kind]['dataset'], metric, arguments, instances, report)
+            given = data[kind] if isinstance(data[kind], dict) else {}
+            evaluators[f'{kind}_evaluator'] = _evaluators(loaders[kind]['dataset'], metric, arguments, given, report)
     schedule = dict(val_interval=rest.pop('interval', 1))
     if rest.get('dynamic_intervals') is not None:
         schedule['dynamic_intervals'] = rest['dynamic_intervals']
@@ -49,11 +49,32 @@ def translate_evaluation(evaluation: dict, data: dict, loaders: dict, report: Re
 def _score_name(name: str, evaluators: dict) -> str:
     """A score by its name in 3.x, which begins with that of its benchmark."""
     evaluator = next(iter(evaluators.values()), {})
+    if isinstance(evaluator, dict) and evaluator['type'] == 'MultiDatasetsEvaluator':
+        number, _, name = name.partition('_')  # '0_bbox_mAP' of the first test set
+        return f'{number}/{_score_name(name, dict(of_one_set=evaluator["metrics"][0]))}'
     first = evaluator[0] if is_sequence(evaluator) else evaluator
     prefix = dict(VOCMetric='pascal_voc', CocoPanopticMetric='coco_panoptic', LVISMetric='lvis').get(
         first.get('type'), 'coco'
     )
     return f'{prefix}/{name}'
+
+
+def _evaluators(dataset: dict, metric, arguments: dict, given: dict, report: Report):
+    """The metrics of a test set; of several those of each, unless 2.x was told to score them together.
+
+    Args:
+        dataset: As 3.x has it.
+        metric, arguments: Of ``evaluation``.
+        given: The dataset as 2.x has it; empty for a list.
+        report: Told what can't be translated.
+    """
+    instances = given.get('ins_ann_file')
+    parts = dataset.get('datasets', []) if dataset['type'] == 'ConcatDataset' else []
+    if len(parts) < 2 or given.get('separate_eval', True) is False:
+        return _evaluator(dataset, metric, arguments, instances, report)
+    metrics = [_evaluator(part, metric, arguments, instances, report) for part in parts]
+    prefixes = [str(number) for number in range(len(parts))]  # as 2.x named their scores
+    return dict(type='MultiDatasetsEvaluator', metrics=metrics, dataset_prefixes=prefixes)
 
 
 def _evaluator(dataset: dict, metric, arguments: dict, instances: str | None, report: Report):
@@ -69,7 +90,9 @@ def _evaluator(dataset: dict, metric, arguments: dict, instances: str | None, re
     file = files[0] if len(files) == 1 else None
     if 'Panoptic' in name:
         return _panoptic(leaf, file, metric, arguments, instances)
-    if name in ('VOCDataset', 'XMLDataset', 'WIDERFaceDataset'):
+    # what only the metric of VOC is called, which 2.x had for all datasets but those of COCO
+    of_voc = metric[0] if is_sequence(metric) and metric else metric
+    if name in ('VOCDataset', 'XMLDataset', 'WIDERFaceDataset') or (name not in COCO and of_voc in ('mAP', 'recall')):
         return _voc(leaf, metric, arguments)
     if name.startswith('OpenImages'):
         return dict(type='OpenImagesMetric')

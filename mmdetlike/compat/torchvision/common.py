@@ -7,6 +7,8 @@ from mmdetlike.errors import ConfigError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# what torchvision calls weights of detectors
+PUBLISHED_WEIGHTS = ('COCO_V1', 'COCO_LEGACY', 'DEFAULT')
 RESNET_CHANNELS = (256, 512, 1024, 2048)
 
 
@@ -19,12 +21,20 @@ class Arguments:
         weights: Name of published weights, e.g. ``'COCO_V1'``; None for none.
         weights_backbone: Name of published weights of the backbone; None for none.
         trainable_backbone_layers: How many stages of the backbone, from the last, are trained; None for the default.
+
+    Raises:
+        ConfigError: No weights are published by the name ``weights``.
     """
 
     num_classes: int
     weights: str | None = None
     weights_backbone: str | None = None
     trainable_backbone_layers: int | None = None
+
+    def __post_init__(self) -> None:
+        name = None if self.weights is None else str(self.weights).rsplit('.', 1)[-1]
+        if name is not None and name not in PUBLISHED_WEIGHTS:
+            raise ConfigError(f'weights must be one of {", ".join(PUBLISHED_WEIGHTS)}, got {self.weights!r}')
 
     @property
     def is_trained(self) -> bool:

@@ -253,7 +253,8 @@ def _ssd_training(settings: SSDArguments) -> dict:
 
 
 def _ssd_testing(settings: SSDArguments) -> dict:
-    return dict(_testing(settings), min_bbox_size=-1, nms_pre_of_class=settings.topk_candidates, nms_pre=-1)
+    of_class = dict(nms_pre_of_class=settings.topk_candidates, nms_pre=-1, ties='torchvision')
+    return dict(_testing(settings), min_bbox_size=-1, **of_class)
 
 
 def _testing(settings: RetinaArguments | FCOSArguments | SSDArguments) -> dict:

@@ -11,6 +11,7 @@ from .training import running
 SCHEME = 'torchvision://'
 # what the newest weights of every detector are called
 PUBLISHED = 'COCO_V1'
+CONSTANTS = {'None': None, 'True': True, 'False': False}
 # torchvision's own defaults
 SIZES = dict(min_size=800, max_size=1333)
 # with background
@@ -25,10 +26,12 @@ def parse_name(name: str) -> tuple[str, dict]:
         ConfigError: An argument is neither a number nor a name.
     """
     function, _, query = name.removeprefix(SCHEME).partition('?')
-    return function, {key: _number(value) for key, value in parse_qsl(query, keep_blank_values=True)}
+    return function, {key: _value(value) for key, value in parse_qsl(query, keep_blank_values=True)}
 
 
-def _number(text: str) -> int | float | str:
+def _value(text: str) -> int | float | str | bool | None:
+    if text in CONSTANTS:
+        return CONSTANTS[text]
     for kind in (int, float):
         try:
             return kind(text)

@@ -7,7 +7,7 @@ from mmdetlike.datasets.transforms.base import BaseTransform
 from mmdetlike.datasets.transforms.blend import RandomBrightness, RandomContrast, RandomLighting, RandomSaturation
 from mmdetlike.datasets.transforms.center_crop_pad import RandomCenterCropPad
 from mmdetlike.datasets.transforms.clips import PackTrackInputs, TransformBroadcaster, UniformRefFrameSample
-from mmdetlike.datasets.transforms.colour import PhotoMetricDistortion, YOLOXHSVRandomAug
+from mmdetlike.datasets.transforms.color import PhotoMetricDistortion, YOLOXHSVRandomAug
 from mmdetlike.datasets.transforms.corrupt import Corrupt
 from mmdetlike.datasets.transforms.crop import MinIoURandomCrop, RandomCrop
 from mmdetlike.datasets.transforms.enhance import (
@@ -31,13 +31,12 @@ from mmdetlike.datasets.transforms.geometric import GeometricTransform
 from mmdetlike.datasets.transforms.image_io import decode_image, read_image
 from mmdetlike.datasets.transforms.instaboost import InstaBoost
 from mmdetlike.datasets.transforms.instances import Edge, apply_warp, select_instances
+from mmdetlike.datasets.transforms.load_image import LoadImageFromFile, LoadImageFromNDArray
 from mmdetlike.datasets.transforms.loading import (
     ConvertBoxType,
     FilterAnnotations,
     LoadAnnotations,
     LoadEmptyAnnotations,
-    LoadImageFromFile,
-    LoadImageFromNDArray,
     LoadProposals,
     LoadTrackAnnotations,
 )

@@ -22,6 +22,8 @@ class RandomShift(GeometricTransform):
         filter_thr_px: Boxes of which no more than so many pixels of width or height remain are dropped.
     """
 
+    keeps_images = True
+
     edge = Edge(clip=True)
 
     def __init__(self, prob: float = 0.5, max_shift_px: int = 32, filter_thr_px: int = 1) -> None:
@@ -60,6 +62,8 @@ class RandomAffine(GeometricTransform):
         border_val: What fills new pixels, in the order of the image's channels.
         bbox_clip_border: Cut boxes to the new image.
     """
+
+    keeps_images = True
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
-from mmdetlike.datasets.transforms.colour import to_bytes
+from mmdetlike.datasets.transforms.color import to_bytes
 from mmdetlike.datasets.transforms.extras import import_extra
 from mmdetlike.datasets.transforms.instances import INSTANCE_FIELDS, PROPOSAL_FIELDS, select_instances
 from mmdetlike.errors import ConfigError

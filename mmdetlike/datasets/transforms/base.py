@@ -18,12 +18,16 @@ class BaseTransform(ABC):
 
     ``needs`` lists the keys that a sample must have for this step; set it in the class or in the constructor.
 
+    ``keeps_images`` declares, for the very class that sets it, that it never writes into the pixels of the images that
+    it is given, and that it calls no other transforms: `MultiImageMixDataset` then spares copies of them.
+
     Raises:
         ConfigError: A sample lacks one of them.
     """
 
     needs: tuple[str, ...] = ()
     role: str | None = None
+    keeps_images: bool = False
 
     def __call__(self, results: dict) -> dict | None:
         missing = [key for key in self.needs if results.get(key) is None]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mmdetlike.datasets.transforms.base import BaseTransform
-from mmdetlike.datasets.transforms.colour import as_bytes
+from mmdetlike.datasets.transforms.color import as_bytes
 from mmdetlike.datasets.transforms.extras import import_extra
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS

@@ -33,6 +33,8 @@ class RandomCrop(GeometricTransform):
         ValueError: ``crop_type`` is unknown or ``crop_size`` doesn't fit it.
     """
 
+    keeps_images = True
+
     def __init__(
         self,
         crop_size: tuple[float, float],
@@ -108,6 +110,8 @@ class MinIoURandomCrop(GeometricTransform):
         min_crop_size: Least side of the window, as a fraction of the image's.
         bbox_clip_border: Cut boxes to the window.
     """
+
+    keeps_images = True
 
     trials = 50  # with one minimum, before another is chosen
 

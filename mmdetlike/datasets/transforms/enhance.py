@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, check_range
-from mmdetlike.datasets.transforms.colour import as_bytes
+from mmdetlike.datasets.transforms.color import as_bytes
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 

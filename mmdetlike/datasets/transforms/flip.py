@@ -27,6 +27,8 @@ class RandomFlip(GeometricTransform):
         ValueError: The probabilities don't fit the directions or sum to more than 1.
     """
 
+    keeps_images = True
+
     def __init__(
         self, prob: float | Sequence[float] | None = None, direction: str | Sequence[str] = 'horizontal'
     ) -> None:

@@ -32,6 +32,8 @@ class PackDetInputs(BaseTransform):
         ConfigError: A meta key which isn't one of the default ones is missing in ``results``.
     """
 
+    keeps_images = True
+
     def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
         self.meta_keys = tuple(meta_keys)
 

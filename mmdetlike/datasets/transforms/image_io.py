@@ -135,6 +135,7 @@ def decode_image(
     path: str = '<bytes>',
     value_range: ValueRange = None,
     strict: bool = True,
+    reduction: int = 1,
 ) -> np.ndarray:
     """Decode a picture of any format that OpenCV or Pillow reads, or an array that numpy has saved (.npy).
 
@@ -149,20 +150,32 @@ def decode_image(
         value_range: Which values become 0 to 255 in files of more than 8 bits, unless 'unchanged'; see `to_eight_bits`.
         strict: Whether a JPEG or TIFF file that is damaged inside is an error; if not, a warning is logged and the
             picture is what could be decoded. In JPEG such damage goes unnoticed without the package simplejpeg.
+        reduction: 2, 4 or 8 to decode a JPEG file at that part of its size, rounded up, in a fraction of the time;
+            where that can't be done (other formats, unusual colors, no simplejpeg), the picture keeps its size.
 
     Raises:
         ImageError: The content isn't a whole picture.
+        ValueError: ``color_type`` or ``backend`` is unknown.
     """
+    check_decoder(color_type, backend)
     _check_whole(content, path)
     if content.startswith(tiff.START):
         tiff.warn_of_pages(content, path)
-    img = _decode(content, color_type, backend, path, strict)
+    img = _decode(content, color_type, backend, path, strict, reduction)
     if color_type == 'unchanged':
         return img[..., None] if img.ndim == 2 else img
     return to_eight_bits(img, value_range, path)
 
 
-def _decode(content: bytes, color_type: str, backend: str, path: str, strict: bool) -> np.ndarray:
+def check_decoder(color_type: str, backend: str) -> None:
+    """Raise ``ValueError`` where `decode_image` doesn't know one of its settings."""
+    if color_type not in FLAGS:
+        raise ValueError(f'color_type={color_type!r} is unknown; expected one of {", ".join(FLAGS)}.')
+    if backend not in BACKENDS:
+        raise ValueError(f'imdecode_backend={backend!r} is unknown; expected one of {", ".join(BACKENDS)}.')
+
+
+def _decode(content: bytes, color_type: str, backend: str, path: str, strict: bool, reduction: int) -> np.ndarray:
     """The picture in the channels that ``color_type`` wants, in the depth of the file."""
     if content.startswith(_NUMPY):
         return _decode_numpy(content, color_type, path)
@@ -170,7 +183,8 @@ def _decode(content: bytes, color_type: str, backend: str, path: str, strict: bo
         return _decode_tiff(content, color_type, path, strict)
     if content.startswith(_PNG) and _stored_bits(content) > 8:
         backend = 'cv2'  # Pillow cuts colors to 8 bits
-    img = jpeg.decode_jpeg(content, color_type, path, strict) if content.startswith(jpeg.START) else None
+    is_jpeg = content.startswith(jpeg.START)
+    img = jpeg.decode_jpeg(content, color_type, path, strict, reduction) if is_jpeg else None
     if img is None and backend == 'cv2':
         img = _decode_cv2(content, color_type, path)
     return _decode_pillow(content, color_type, path) if img is None else img

@@ -9,11 +9,11 @@ from PIL import Image, ImageEnhance
 from pycocotools import mask as coco_mask
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, check_range, image_size
-from mmdetlike.datasets.transforms.colour import as_bytes
+from mmdetlike.datasets.transforms.color import as_bytes
 from mmdetlike.datasets.transforms.similar_places import draw_similar_shift
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
-from mmdetlike.structures.mask import polygons_to_bitmap, read_segmentation, rle_to_bitmap
+from mmdetlike.structures.mask import mask_to_bitmap, polygons_to_bitmap, read_segmentation
 from mmdetlike.structures.mask.polygon import clip_polygon
 from mmdetlike.structures.warp import Warp
 
@@ -90,7 +90,7 @@ class InstaBoost(BaseTransform):
             action = self.action_candidate[np.random.choice(len(self.action_prob), p=self.action_prob)]
             if mask is None or action == 'skip':
                 continue
-            bitmap = rle_to_bitmap(mask) if isinstance(mask, dict) else polygons_to_bitmap(mask, *size)
+            bitmap = mask_to_bitmap(mask, *size)
             place = draw_similar_shift(_filled_hole(img, bitmap), bitmap) if self.hflag and bitmap.any() else (0, 0)
             warp = self._draw_warp(bitmap, action, place)
             if warp is None:

@@ -28,6 +28,7 @@ TURNS = range(5, 9)  # the EXIF orientations that exchange width and height
 _ORIENTATION_TAG = 0x0112
 _BASELINE = 0xC0
 _FRAMES = (_BASELINE, 0xC1, 0xC2)  # baseline, extended, progressive
+REDUCTIONS = (8, 4, 2)  # by these, libjpeg decodes coefficients of a block of 8x8 to fewer pixels
 _HOLE = bytes(64)
 # How many codes have 1 to 16 bits: the luminance AC table of annex K of the standard, which most encoders use.
 _USUAL_CODES = bytes([0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125])
@@ -82,8 +83,31 @@ def has_hole(content: bytes) -> bool:
     return False
 
 
-def decode_jpeg(content: bytes, color_type: str, path: str, strict: bool) -> np.ndarray | None:
-    """Decode a JPEG file as `decode_image` describes it.
+def stored_size(content: bytes) -> tuple[int, int] | None:
+    """(h, w) of a JPEG file before it is turned as EXIF says; None where no frame tells it."""
+    for marker, start, _ in _segments(content):
+        if marker in _FRAMES:
+            # after the marker and the length of the segment there are the bits of a sample, then both sides
+            height = int.from_bytes(content[start + 5 : start + 7], 'big')
+            width = int.from_bytes(content[start + 7 : start + 9], 'big')
+            return (height, width) if height and width else None
+        if marker == _START_OF_SCAN:
+            return None
+    return None
+
+
+def reduction_for(size: tuple[int, int], needed: tuple[int, int]) -> int:
+    """The largest of 1, 2, 4 and 8 by which both sides of a picture can be divided and still be those ``needed``.
+
+    Longer sides are compared with longer ones, shorter with shorter ones.
+    """
+    longer = max(size) / max(needed)
+    shorter = min(size) / min(needed)
+    return next((factor for factor in REDUCTIONS if factor <= min(longer, shorter)), 1)
+
+
+def decode_jpeg(content: bytes, color_type: str, path: str, strict: bool, reduction: int = 1) -> np.ndarray | None:
+    """Decode a JPEG file as `decode_image` describes it, at 1 / ``reduction`` of its size, rounded up.
 
     Returns:
         The picture, or None if another decoder has to do it: the colors are unusual, or the file is damaged and that
@@ -100,7 +124,7 @@ def decode_jpeg(content: bytes, color_type: str, path: str, strict: bool) -> np.
     try:
         stored_gray = color_type == 'unchanged' and simplejpeg.decode_jpeg_header(content)[2] == 'Gray'
         gray = stored_gray or color_type.startswith('grayscale')
-        img = simplejpeg.decode_jpeg(content, 'GRAY' if gray else 'BGR')
+        img = simplejpeg.decode_jpeg(content, 'GRAY' if gray else 'BGR', **_limits(content, reduction))
     except ValueError as error:
         if not any(words in str(error) for words in _HARMLESS):
             _tell_damage(path, f'libjpeg says: {error}', strict)
@@ -109,6 +133,13 @@ def decode_jpeg(content: bytes, color_type: str, path: str, strict: bool) -> np.
     if color_type == 'unchanged' or color_type.endswith('ignore_orientation'):
         return img
     return _UPRIGHT[read_orientation(content)](img)
+
+
+def _limits(content: bytes, reduction: int) -> dict[str, int]:
+    """The arguments of simplejpeg for which it decodes at 1 / ``reduction`` of the size."""
+    size = stored_size(content) if reduction > 1 else None
+    # it takes the smallest of its sizes (n / 8) that isn't below these
+    return {} if size is None else dict(min_height=-(-size[0] // reduction), min_width=-(-size[1] // reduction))
 
 
 def _tell_damage(path: str, reason: str, strict: bool) -> None:

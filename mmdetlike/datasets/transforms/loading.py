@@ -1,4 +1,4 @@
-"""Transforms that load a sample's image and annotations."""
+"""Transforms that load a sample's annotations, and those that leave objects or samples out."""
 
 import copy
 
@@ -7,17 +7,9 @@ import torch
 
 from mmdetlike.datasets.errors import DataError, ImageError, warn_once
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
-from mmdetlike.datasets.transforms.depth import check_value_range, to_eight_bits
-from mmdetlike.datasets.transforms.image_io import (
-    BACKENDS,
-    FLAGS,
-    TURNED,
-    decode_image,
-    read_content,
-    read_label_map,
-)
+from mmdetlike.datasets.transforms.image_io import check_decoder, read_label_map
 from mmdetlike.datasets.transforms.instances import select_instances
-from mmdetlike.datasets.transforms.recorded_size import RecordedSize, fit_label_map
+from mmdetlike.datasets.transforms.recorded_size import fit_label_map
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, box_types, convert_box_type, geometry, get_box_type
@@ -28,116 +20,6 @@ from mmdetlike.structures.mask import (
     read_segmentation,
     rle_to_bitmap,
 )
-
-
-@TRANSFORMS.register_module()
-class LoadImageFromFile(BaseTransform):
-    """Read the image at ``img_path`` into ``img``; sets ``img_shape``, ``ori_shape`` and ``scale_factor``.
-
-    A dataset whose pictures have no files of their own hands their content over as ``img_bytes``, and ``img_path`` is
-    then what messages call the picture.
-
-    Args:
-        to_float32: Convert the pixels to float32, still 0 to 255.
-        color_type: 'color' for (h, w, 3) uint8 BGR whatever the file holds; 'grayscale' for (h, w); 'unchanged' for
-            (h, w, c) as stored, of any depth: gray levels, BGR or BGRA; see `decode_image` for the others.
-        imdecode_backend: 'cv2' or 'pillow'; what OpenCV cannot read is tried with Pillow.
-        backend_args: Where files are, as ``mmengine.fileio`` takes it.
-        ignore_empty: Give the sample up (return None) instead of raising.
-        size_mismatch: What happens if the picture isn't of the ``height`` and ``width`` that its annotations give.
-            'skip': in training the sample is left out with a warning that names it; in testing, where each picture
-            must be predicted, there is only the warning. 'rescale': with a warning, boxes, masks and keypoints are
-            scaled to the picture in training, and predictions to the annotations in testing; a picture whose width and
-            height are exchanged is turned, not scaled, and treated as by 'skip'. 'ignore': annotations are taken as
-            they are. 'error': raise `DataError`, which stops.
-        value_range: In files of more than 8 bits, the values (lower, upper) that become 0 and 255; 'file' for the least
-            and the largest of each file; None for 0 to 65535 in files of 16 bits and for a guess in others, with one
-            warning. Files of 8 bits, and what is loaded 'unchanged', stay as they are.
-
-    A JPEG or TIFF file that is damaged inside is broken in training; in testing there is a warning.
-
-    Raises:
-        ImageError: The file is missing, truncated or no picture, or (`ImageSizeError`) to be skipped for its size.
-        DataError: The sizes differ and ``size_mismatch`` is 'error'.
-    """
-
-    needs = ('img_path',)
-    role = 'image'
-
-    def __init__(
-        self,
-        to_float32: bool = False,
-        color_type: str = 'color',
-        imdecode_backend: str = 'cv2',
-        backend_args: dict | None = None,
-        ignore_empty: bool = False,
-        size_mismatch: str = 'skip',
-        value_range: tuple[float, float] | str | None = None,
-    ) -> None:
-        _check_decoder(color_type, imdecode_backend)
-        self.to_float32 = to_float32
-        self.color_type = color_type
-        self.imdecode_backend = imdecode_backend
-        self.backend_args = copy.copy(backend_args)
-        self.ignore_empty = ignore_empty
-        self.size_mismatch = size_mismatch
-        self.value_range = check_value_range(value_range)
-        self._recorded_size = RecordedSize(size_mismatch, color_type in TURNED, backend_args)
-
-    def transform(self, results: dict) -> dict | None:
-        path = results['img_path']
-        try:
-            content = results.pop('img_bytes', None)
-            if content is None:
-                content = read_content(path, self.backend_args)
-            strict = not results.get('test_mode', False)
-            img = decode_image(content, self.color_type, self.imdecode_backend, path, self.value_range, strict)
-            return self.set_image(results, img)
-        except ImageError:
-            if self.ignore_empty:
-                return None
-            raise
-
-    def set_image(self, results: dict, img: np.ndarray) -> dict:
-        """Put the loaded ``img`` (h, w) or (h, w, c) into the sample, with all that is known of it."""
-        results['img'] = img.astype(np.float32) if self.to_float32 else img
-        results['img_shape'] = results['ori_shape'] = img.shape[:2]
-        results['scale_factor'] = (1.0, 1.0)
-        self._recorded_size.compare(results)
-        return results
-
-
-@TRANSFORMS.register_module()
-class LoadImageFromNDArray(LoadImageFromFile):
-    """Take ``img`` as an array (h, w, 3) that is there already, and set what `LoadImageFromFile` sets.
-
-    Whole numbers above 255 are scaled to 8 bits as in files, unless ``color_type`` is 'unchanged'.
-    """
-
-    needs = ('img',)
-
-    def transform(self, results: dict) -> dict:
-        img = results['img']
-        if not isinstance(img, np.ndarray) or img.ndim not in (2, 3):
-            raise ImageError(
-                'given as an array', f'expected (h, w) or (h, w, c), got {getattr(img, "shape", type(img))}'
-            )
-        results.setdefault('img_path', None)
-        if self.color_type != 'unchanged' and _is_deep(img):
-            img = to_eight_bits(img, self.value_range)
-        return self.set_image(results, img)
-
-
-def _is_deep(img: np.ndarray) -> bool:
-    """Whether an array holds whole numbers of more than 8 bits; floating point may come from another step."""
-    return img.dtype != np.uint8 and img.dtype.kind in 'iu' and img.size > 0 and img.max() > 255
-
-
-def _check_decoder(color_type: str, backend: str) -> None:
-    if color_type not in FLAGS:
-        raise ValueError(f'color_type={color_type!r} is unknown; expected one of {", ".join(FLAGS)}.')
-    if backend not in BACKENDS:
-        raise ValueError(f'imdecode_backend={backend!r} is unknown; expected one of {", ".join(BACKENDS)}.')
 
 
 @TRANSFORMS.register_module()
@@ -165,6 +47,7 @@ class LoadAnnotations(BaseTransform):
         box_type: The class of ``gt_bboxes``, by the name that it is registered as: 'hbox' (or None) for axis-aligned
             boxes, 'rbox' for rotated ones, which may be annotated in either way, 'qbox' for quadrilaterals.
         reduce_zero_label: In the label map, 0 means background: it becomes ``ignore_index``, the others drop by 1.
+            A dataset may say the label of each value itself (``label_map`` of ``BaseSegDataset``).
         ignore_index: The label of pixels that don't count.
         imdecode_backend: 'cv2' or 'pillow', for the label map.
         backend_args: Where files are, as ``mmengine.fileio`` takes it.
@@ -187,7 +70,7 @@ class LoadAnnotations(BaseTransform):
         backend_args: dict | None = None,
         keypoint_offset: float = 0.0,
     ) -> None:
-        _check_decoder('unchanged', imdecode_backend)
+        check_decoder('unchanged', imdecode_backend)
         self.keypoint_offset = keypoint_offset
         self.with_bbox = with_bbox
         self.with_label = with_label
@@ -251,12 +134,22 @@ class LoadAnnotations(BaseTransform):
     def load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
         seg = fit_label_map(read_label_map(path, self.imdecode_backend, self.backend_args), results, path)
+        if results.get('label_map') is not None:
+            if self.reduce_zero_label:
+                raise ConfigError(f'{path}: its dataset has a label_map, so that reduce_zero_label has to be False.')
+            seg = self._labels_of_values(results['label_map'])[seg]
         if self.reduce_zero_label:
             # In uint8, 0 - 1 wraps around to 255, and 255 (to be ignored) must not drop by 1.
             seg = np.where((seg == 0) | (seg == 255), self.ignore_index, seg - 1).astype(np.uint8)
         results['gt_seg_map'] = seg
         results['ignore_index'] = self.ignore_index
         results['reduce_zero_label'] = self.reduce_zero_label
+
+    def _labels_of_values(self, label_map: dict[int, int]) -> np.ndarray:
+        """The label (256,) of each value that a label map may have."""
+        labels = np.full(256, self.ignore_index, dtype=np.uint8)
+        labels[list(label_map)] = list(label_map.values())
+        return labels
 
 
 def read_boxes(instances: list[dict], box_class: type[BaseBoxes], img_path: str | None) -> BaseBoxes:
@@ -423,6 +316,8 @@ class FilterAnnotations(BaseTransform):
         by_mask: Look at masks.
         keep_empty: Give the sample up (return None) if no instance is left; otherwise it goes on without any.
     """
+
+    keeps_images = True
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from mmdetlike.datasets.transforms.instances import (
     select_instances,
     turned_box_pixels,
 )
+from mmdetlike.datasets.transforms.sample_copy import copy_for
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, geometry
@@ -85,7 +86,7 @@ class SampleCache:
             cache.pop(np.random.randint(len(cache) - 1) if self.random_pop else 0)  # never the one just added
         if len(cache) <= self.num_others or np.random.uniform() >= self.prob:
             return results
-        return self.mix(results, [copy.deepcopy(cache[index]) for index in self.get_indexes(cache)])
+        return self.mix(results, [copy_for(self, cache[index]) for index in self.get_indexes(cache)])
 
 
 @TRANSFORMS.register_module()
@@ -102,6 +103,8 @@ class Mosaic(MixTransform):
         pad_val: Value of the canvas.
         prob: Probability of making a mosaic.
     """
+
+    keeps_images = True
 
     num_others = 3
 
@@ -148,6 +151,8 @@ class CachedMosaic(SampleCache, Mosaic):
         random_pop: Forget a random one, not the oldest.
     """
 
+    keeps_images = True
+
     def __init__(
         self,
         img_scale: Size = (640, 640),
@@ -179,6 +184,8 @@ class MixUp(MixTransform):
         bbox_clip_border: Cut boxes to the image.
         prob: Probability of doing anything.
     """
+
+    keeps_images = True
 
     needs = ('img', 'gt_bboxes')
 
@@ -249,6 +256,8 @@ class CachedMixUp(SampleCache, MixUp):
         prob: See `MixUp`.
     """
 
+    keeps_images = True
+
     def __init__(
         self,
         img_scale: Size = (640, 640),
@@ -279,6 +288,8 @@ class CopyPaste(MixTransform):
         selected: Paste a random choice of the objects, not all of them.
         paste_by_box: Paste whole boxes, not masks.
     """
+
+    keeps_images = True
 
     needs = ('img', 'gt_bboxes')
 

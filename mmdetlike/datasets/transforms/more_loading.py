@@ -7,7 +7,7 @@ import numpy as np
 from mmdetlike.datasets.errors import ImageError
 from mmdetlike.datasets.transforms.base import BaseTransform
 from mmdetlike.datasets.transforms.image_io import decode_image, read_image
-from mmdetlike.datasets.transforms.loading import LoadImageFromFile, LoadImageFromNDArray
+from mmdetlike.datasets.transforms.load_image import LoadImageFromFile, LoadImageFromNDArray
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 

@@ -29,6 +29,8 @@ class Pad(GeometricTransform):
         ValueError: None or more than one of ``size`` and the others is given, or a value is unknown.
     """
 
+    keeps_images = True
+
     def __init__(
         self,
         size: tuple[int, int] | None = None,
@@ -87,6 +89,8 @@ class Expand(GeometricTransform):
         seg_ignore_label: What fills the label map; 255 if None.
         prob: Probability of doing anything.
     """
+
+    keeps_images = True
 
     def __init__(
         self,

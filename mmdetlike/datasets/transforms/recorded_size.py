@@ -120,6 +120,25 @@ def rescale_sample(results: dict, warp: Warp) -> None:
     results['label_map_size'] = warp.source
 
 
+def follow_reduction(results: dict, size: Size) -> None:
+    """Let a sample follow its picture, which was decoded at ``size`` (h, w), below the ``img_shape`` that it has.
+
+    What is to be compared with annotations in testing still belongs to the whole picture.
+    """
+    warp = Warp.resize(results['img_shape'], size)
+    before = results['scale_factor']  # not 1 where the whole picture differs from the annotated one, too
+    label_map_size = results.get('label_map_size', results['img_shape'])
+    ori_shape = results['ori_shape']
+    rescale_sample(results, warp)
+    results['img_shape'] = size
+    if results.get('test_mode'):
+        results['ori_shape'] = ori_shape
+        results['scale_factor'] = tuple(first * second for first, second in zip(before, warp.scale))
+    else:
+        results['ori_shape'] = size
+        results['label_map_size'] = label_map_size
+
+
 def _rescaled_instance(instance: dict, warp: Warp) -> dict:
     moved = dict(instance)
     if 'bbox' in instance:

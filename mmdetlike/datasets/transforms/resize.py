@@ -36,6 +36,8 @@ class Resize(GeometricTransform):
         ValueError: Not exactly one of ``scale`` and ``scale_factor`` is given, or a value is unknown.
     """
 
+    keeps_images = True
+
     def __init__(
         self,
         scale: int | Scale | None = None,
@@ -102,6 +104,8 @@ class FixShapeResize(Resize):
         interpolation: As in `Resize`.
     """
 
+    keeps_images = True
+
     def __init__(
         self,
         width: int,
@@ -137,8 +141,8 @@ class _DrawnResize(BaseTransform):
     def __init__(self, resize_type: str, resize_kwargs: dict) -> None:
         self.resize_type = resize_type
         self.resize_kwargs = resize_kwargs
-        self._resize_class = TRANSFORMS.get(resize_type)
-        self._build((1, 1))  # raises for wrong arguments before training starts
+        # built once here, so that wrong arguments are told before training starts
+        self._resize_class = type(TRANSFORMS.build(dict(resize_kwargs, type=resize_type, scale=(1, 1))))
 
     def _build(self, scale: Scale) -> BaseTransform:
         return self._resize_class(scale=scale, **self.resize_kwargs)

@@ -36,7 +36,8 @@ def draw_similar_shift(img: np.ndarray, bitmap: np.ndarray) -> tuple[float, floa
 
 def heatmap(distances: np.ndarray) -> np.ndarray:
     """-log of distances (h, w) scaled to 0..1: warm where they are small, 0 where they are largest."""
-    low, high = float(distances.min()), float(distances.max())
+    low = float(distances.min())
+    high = float(distances.max())
     if not high > low:
         return np.ones(distances.shape)
     return -np.log(np.maximum((distances.astype(np.float64) - low) / (high - low), _LEAST))

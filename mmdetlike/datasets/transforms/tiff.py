@@ -5,7 +5,8 @@ Tags of damaged files make Pillow raise whatever it runs into, hence each ``exce
 
 import io
 import zlib
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from mmdetlike.datasets.errors import ImageError, warn_once
 
@@ -18,6 +19,7 @@ _BIG = (b'II+\x00', b'MM\x00+')  # with offsets of 64 bits
 _BITS_PER_SAMPLE = 258
 _COMPRESSION = 259
 _KIND_OF_PAGE = 254
+_ORIENTATION = 274
 _DATA_TAGS = ((273, 279), (324, 325))  # offsets and lengths of strips, and of tiles
 _DEFLATE = (8, 32946)
 _SMALLER_COPY = 1
@@ -64,13 +66,26 @@ def _pieces(content: bytes) -> tuple[bool, list[tuple[int, int]]]:
 
 def _directory(content: bytes) -> 'ImageFileDirectory_v2':
     """The tags of the first page, of kinds of pictures that Pillow doesn't know, too."""
+    return _directory_of(io.BytesIO(content))
+
+
+def _directory_of(stream: BinaryIO) -> 'ImageFileDirectory_v2':
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    directory = ImageFileDirectory_v2(content[: 16 if content.startswith(_BIG) else 8])
-    stream = io.BytesIO(content)
+    head = stream.read(16)
+    directory = ImageFileDirectory_v2(head[: 16 if head.startswith(_BIG) else 8])
     stream.seek(directory.next)
     directory.load(stream)
     return directory
+
+
+def is_turned(path: str | Path) -> bool:
+    """Whether a file says that it is to be shown turned or mirrored; of a large one only the tags are read."""
+    try:
+        with open(path, 'rb') as stream:
+            return _directory_of(stream).get(_ORIENTATION, 1) != 1
+    except Exception:  # a decoder says it better
+        return False
 
 
 def is_truncated(content: bytes) -> bool:
@@ -107,5 +122,10 @@ def warn_of_pages(content: bytes, path: str) -> None:
     except Exception:  # kinds that OpenCV alone reads
         return
     if count > 1 and not is_copy:
-        message = f'{path} has {count} pages, of which the first is read: store each page as a file of its own.'
-        warn_once(message, key='pages')
+        tell_pages(path, count)
+
+
+def tell_pages(path: str, count: int) -> None:
+    """Say how many pages a file has."""
+    message = f'{path} has {count} pages, of which the first is read: store each page as a file of its own.'
+    warn_once(message, key='pages')

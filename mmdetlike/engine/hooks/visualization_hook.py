@@ -147,7 +147,8 @@ _OVERSHOOT = 1000  # pictures of 8 bits may get a little above 255 by resizing, 
 def _as_bytes(picture: np.ndarray) -> np.ndarray:
     """A picture as uint8; one of more than 8 bits from its darkest value to its brightest."""
     picture = picture.astype(np.float32)  # torch can't clamp unsigned numbers of 16 bits
-    low, high = float(picture.min(initial=0)), float(picture.max(initial=0))
+    low = float(picture.min(initial=0))
+    high = float(picture.max(initial=0))
     if high > _OVERSHOOT:
         picture = (picture - low) * (255 / (high - low))
     return np.clip(picture, 0, 255).astype(np.uint8)

@@ -71,20 +71,22 @@ def match(iou: np.ndarray, threshold: float, ignore: np.ndarray, crowd: np.ndarr
     return taken
 
 
-def precision_at_recalls(scores: np.ndarray, hits: np.ndarray, total: int) -> np.ndarray:
+def precision_at_recalls(scores: np.ndarray, hits: np.ndarray, total: int, recalls: np.ndarray = RECALLS) -> np.ndarray:
     """(101,) precision at recall 0, 0.01 ... 1, the best at this recall or beyond it.
 
     Args:
         scores: (n,) of detections that count.
         hits: (n,) bool, which are right.
         total: Number of objects, above 0.
+        recalls: These 101 numbers, by default as COCO's evaluator computes them: some are a bit above k / 100, so that
+            7 of 10 objects don't reach 0.7.
     """
     order = np.argsort(-scores, kind='stable')
     right = np.cumsum(hits[order])
     recall = right / total
     precision = right / np.arange(1, len(order) + 1)
     envelope = np.maximum.accumulate(np.append(precision, 0)[::-1])[::-1]
-    return envelope[np.searchsorted(recall, RECALLS, side='left')]
+    return envelope[np.searchsorted(recall, recalls, side='left')]
 
 
 def class_curves(

@@ -65,7 +65,8 @@ def best_point(scores: np.ndarray, hits: np.ndarray, total: int) -> OperatingPoi
     # a threshold takes all detections of one score or none
     last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)) if len(scores) else np.zeros(0, int)
     right = np.cumsum(hits)[last]
-    precision, recall = right / (last + 1), right / total
+    precision = right / (last + 1)
+    recall = right / total
     f1 = 2 * right / (last + 1 + total)
     if not len(f1) or not f1.max():
         return OperatingPoint(1.0, 0.0, 0.0, 0.0)

@@ -43,7 +43,8 @@ def count_pixels(predicted: np.ndarray, annotated: np.ndarray, num_classes: int,
     if predicted.shape != annotated.shape:
         raise ValueError(f'predicted classes are of (h, w) = {predicted.shape}, annotated ones of {annotated.shape}')
     known = annotated != ignore_index
-    predicted, annotated = predicted[known].astype(np.int64), annotated[known].astype(np.int64)
+    predicted = predicted[known].astype(np.int64)
+    annotated = annotated[known].astype(np.int64)
     wrong = annotated[(annotated < 0) | (annotated >= num_classes)]
     if len(wrong):
         raise ValueError(f'a pixel is annotated with {wrong[0]}, expected 0 to {num_classes - 1}, or {ignore_index}')

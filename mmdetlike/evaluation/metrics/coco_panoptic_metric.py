@@ -11,13 +11,13 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump, put
 
 from ...datasets.coco_file import CocoFile, panoptic_annotations
-from ...datasets.data_root import rooted
 from ...datasets.errors import DataError
 from ...datasets.records import same_id
 from ...datasets.transforms.panoptic import read_segment_ids
 from ...errors import ConfigError
 from ...registry import METRICS
 from ...structures.panoptic import ids_to_colors, predicted_classes
+from ...utils.data_root import rooted
 from ..functional.panoptic import PanopticCounts, count_segments, panoptic_quality
 from .coco_truth import warn_of_missing_annotations
 from .convert import to_numpy

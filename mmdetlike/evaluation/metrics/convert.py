@@ -151,6 +151,29 @@ def truth_of(sample: dict) -> dict:
     return {'img_id': sample['img_id'], 'height': height, 'width': width, 'instances': sample['instances']}
 
 
+def annotated_boxes(sample: dict) -> list[dict]:
+    """Annotated boxes: ``instances`` of ``truth_of`` a sample, else the objects that its pipeline has loaded.
+
+    Objects are those of the original image where ``LoadAnnotations`` comes after ``Resize``, as in OpenMMLab's configs.
+
+    Returns:
+        Dicts of ``bbox``, ``bbox_label`` and ``ignore_flag``.
+
+    Raises:
+        ConfigError: The sample has neither.
+    """
+    loaded = sample.get('gt_instances', {})
+    if 'instances' in sample or 'bboxes' not in loaded:
+        return truth_of(sample)['instances']
+    return [*_loaded_boxes(loaded, 0), *_loaded_boxes(sample.get('ignored_instances', {}), 1)]
+
+
+def _loaded_boxes(objects: dict, ignore_flag: int) -> list[dict]:
+    boxes = to_numpy(objects['bboxes']).tolist() if 'bboxes' in objects else []
+    labels = to_numpy(objects['labels']).tolist() if boxes else []
+    return [dict(bbox=box, bbox_label=label, ignore_flag=ignore_flag) for box, label in zip(boxes, labels)]
+
+
 def truth_annotations(truth: dict) -> list[dict]:
     """COCO annotations of ``truth_of`` a sample; a category id is the label.
 

@@ -11,7 +11,7 @@ from ...structures.bbox import geometry
 from ..functional.mean_ap import eval_map
 from ..functional.recall import eval_recalls
 from .arguments import check_counts, check_thresholds
-from .convert import boxes_of, prediction_of, truth_of
+from .convert import annotated_boxes, boxes_of, prediction_of
 from .threshold_scores import threshold_names, threshold_scores
 
 
@@ -20,7 +20,9 @@ class VOCMetric(BaseMetric):
     """Mean average precision of boxes at fixed overlaps (The PASCAL Visual Object Classes Challenge).
 
     Gives ``pascal_voc/AP50`` for each threshold and ``pascal_voc/mAP``, the mean over the thresholds. The ground truth
-    is what the samples carry as ``instances``; difficult objects (``ignore_flag``) are neither right nor wrong to find.
+    is what the samples carry as ``instances`` (list it in ``PackDetInputs(meta_keys=...)``), else the objects that
+    their pipeline has loaded, by ``LoadAnnotations`` after ``Resize``; difficult objects (``ignore_flag``) are neither
+    right nor wrong to find.
 
     Args:
         iou_thrs: Overlap, or several, from which on a box counts as found.
@@ -66,9 +68,9 @@ class VOCMetric(BaseMetric):
         return threshold_names(self.iou_thrs, self.scale_ranges)
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
-        """Keep ``pred_instances`` and ``instances`` of ``data_samples`` (``DetDataSample.to_dict()``)."""
+        """Keep ``pred_instances`` and what is annotated of ``data_samples`` (``DetDataSample.to_dict()``)."""
         for sample in data_samples:
-            truth = self.truth_arrays(truth_of(sample)['instances'])
+            truth = self.truth_arrays(annotated_boxes(sample))
             self.results.append((truth, prediction_of(sample, type(self).__name__, self.box_dim)))
 
     def truth_arrays(self, instances: Sequence[dict]) -> dict[str, np.ndarray]:

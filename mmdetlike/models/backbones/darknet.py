@@ -25,7 +25,7 @@ class Darknet(StagedBackbone):
         conv_cfg, norm_cfg, act_cfg, norm_eval, pretrained, init_cfg: As of ``StagedBackbone``.
 
     Raises:
-        ValueError: ``depth`` or ``out_indices`` is out of range.
+        ValueError: ``depth``, ``out_indices`` or ``frozen_stages`` is out of range.
 
     Examples:
         >>> maps = Darknet(depth=53).eval()(torch.rand(1, 3, 416, 416))
@@ -50,6 +50,7 @@ class Darknet(StagedBackbone):
     ) -> None:
         check_choice('depth', depth, list(self.arch_settings))
         check_in_range('out_indices', out_indices, range(6))
+        check_in_range('frozen_stages', frozen_stages, range(-1, 7))
         super().__init__(out_indices, max(frozen_stages, 0), norm_eval, weight_init(pretrained, init_cfg))
         self.depth = depth
         common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)

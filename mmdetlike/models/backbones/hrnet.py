@@ -105,10 +105,13 @@ class HRNet(BaseModule):
         extra: ``stage1`` to ``stage4``, each a dict of ``num_modules``, ``num_branches``, ``block`` (``'BASIC'`` or
             ``'BOTTLENECK'``), ``num_blocks`` and ``num_channels`` (one number a branch).
         in_channels: Channels of the image.
-        conv_cfg, norm_cfg, norm_eval, with_cp: As of ``StagedBackbone``.
+        conv_cfg, norm_cfg: Convolution and norm layer.
+        norm_eval: Keep all batch norms on their running statistics while training.
+        with_cp: Trade compute for memory by activation checkpointing.
         zero_init_residual: Start each block as the identity.
         multiscale_output: Put out the maps of all branches, not the finest alone.
-        pretrained, init_cfg: As of ``StagedBackbone``.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
+        init_cfg: Weight initialization; by default Kaiming for convolutions and 1 for norm layers.
 
     Raises:
         ValueError: ``extra`` lacks something or its numbers don't fit.

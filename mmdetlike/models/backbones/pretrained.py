@@ -41,7 +41,8 @@ class PretrainedTransformer(BaseModule):
         if init_cfg and (not isinstance(init_cfg, dict) or 'checkpoint' not in init_cfg):
             raise ConfigError(f'{name} takes an init_cfg that names a checkpoint, or none, but got {init_cfg!r}.')
         self.checkpoint = init_cfg['checkpoint'] if init_cfg else pretrained
-        self.out_indices, self.convert_weights = as_indices(out_indices), convert_weights
+        self.out_indices = as_indices(out_indices)
+        self.convert_weights = convert_weights
 
     def init_weights(self) -> None:
         """Load the checkpoint, if there is one, and log what doesn't fit, else draw the weights.
@@ -189,7 +190,7 @@ _PVT_NAMES = (
     (r'\.mlp\.dwconv\.dwconv\.', '.ffn.layers.1.'),
 )
 _PVT_PART = re.compile(r'^(patch_embed|pos_embed|block|norm)(\d)(?:\.(\d+))?(.*)$')
-_PVT_PLACES = dict(patch_embed='0', pos_embed='1.0.pos_embed', norm='2')  # within a stage
+_PVT_PATHS = dict(patch_embed='0', pos_embed='1.0.pos_embed', norm='2')  # within a stage
 
 
 def convert_pvt(state: StateDict) -> StateDict:
@@ -208,11 +209,11 @@ def convert_pvt(state: StateDict) -> StateDict:
         if not found:  # class token, last norm, classifier
             continue
         part, stage, block, name = found.groups()
-        place = _PVT_PLACES[part] if block is None else f'1.{int(block) + first_block}'
+        path = _PVT_PATHS[part] if block is None else f'1.{int(block) + first_block}'
         name = _renamed(name, names)
         if '.ffn.' in name and value.dim() == 2:  # their linear layers are 1x1 convolutions here
             value = value[:, :, None, None]
-        converted[f'layers.{int(stage) - 1}.{place}{name}'] = value
+        converted[f'layers.{int(stage) - 1}.{path}{name}'] = value
     return _join_qkv(converted)
 
 

@@ -4,19 +4,36 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 
+from mmdetlike.models.layers import SELayer
 from mmdetlike.registry import MODELS
 
 from .resnet import Bottleneck, ResNet
 
+# place of the 3x3 convolution in a block
+GROUPED_CONV = 1
+
 
 class RegNetBottleneck(Bottleneck):
-    """1x1, grouped 3x3 and 1x1 convolutions; the block puts out as many channels as it is called wide."""
+    """1x1, grouped 3x3 and 1x1 convolutions; the block puts out as many channels as it is called wide.
+
+    With ``se_ratio``, RegNetY, the channels after the 3x3 convolution are scaled by squeeze and excitation, whose
+    hidden layer has that share of the block's input channels.
+    """
 
     expansion = 1
 
-    def build_layers(self, width: int, groups: int) -> None:
+    def build_layers(self, width: int, groups: int, se_ratio: float = 0.0) -> None:
         self.build_bottleneck(width, groups=groups)
+        self.se = None
+        if se_ratio:
+            hidden = round(self.in_channels * se_ratio)
+            self.se = SELayer(width, act_cfg=(dict(type='ReLU'), dict(type='Sigmoid')), hidden_channels=hidden)
+
+    def run_layer(self, index: int, x: Tensor) -> Tensor:
+        out = super().run_layer(index, x)
+        return self.se(out) if index == GROUPED_CONV and self.se is not None else out
 
 
 def quantized_widths(w0: float, wa: float, wm: float, depth: int, divisor: int = 8) -> list[int]:
@@ -46,8 +63,9 @@ def fit_groups(width: int, ratio: float, group_width: int) -> tuple[int, int, in
 def check_arch(arch: dict) -> None:
     """Raise ValueError unless ``arch`` has the parameters of a RegNet, and values that make sense."""
     wanted = {'w0', 'wa', 'wm', 'group_w', 'depth'}
-    if not wanted <= set(arch) <= wanted | {'bot_mul'}:
-        raise ValueError(f'arch must have the keys {", ".join(sorted(wanted))} and may have bot_mul, got {dict(arch)}')
+    if not wanted <= set(arch) <= wanted | {'bot_mul', 'se_ratio'}:
+        keys = ', '.join(sorted(wanted))
+        raise ValueError(f'arch must have the keys {keys} and may have bot_mul and se_ratio, got {dict(arch)}')
     if arch['w0'] <= 0 or arch['wa'] < 0 or arch['wm'] <= 1 or arch['depth'] < 1:
         raise ValueError(f'arch needs w0 > 0, wa >= 0, wm > 1 and depth >= 1, got {dict(arch)}')
 
@@ -68,6 +86,8 @@ def stages_of(arch: dict) -> list[dict]:
     for width in sorted(set(widths)):
         channels, inner, group_width = fit_groups(width, ratio, arch['group_w'])
         block = dict(block=RegNetBottleneck, width=inner, groups=inner // group_width)
+        if arch.get('se_ratio'):
+            block['se_ratio'] = arch['se_ratio']
         stages.append(dict(block, channels=channels, num_blocks=widths.count(width)))
     return stages
 
@@ -78,8 +98,9 @@ class RegNet(ResNet):
 
     Args:
         arch: A name of ``arch_settings`` or the parameters themselves: ``w0`` first width, ``wa`` slope, ``wm``
-            quantization step, ``group_w`` width of a group, ``depth`` blocks in all and ``bot_mul`` ratio of the width
-            inside a block to its output's.
+            quantization step, ``group_w`` width of a group, ``depth`` blocks in all, ``bot_mul`` ratio of the width
+            inside a block to its output's, and ``se_ratio`` that of the hidden layer of squeeze and excitation to the
+            block's input, 0 for none.
         stem_channels: Channels after the stem, one 3x3 convolution of stride 2.
         base_channels: Channels after the stem where ``stem_channels`` is None.
         **kwargs: As of ``ResNet``, except ``depth``, ``num_stages`` and ``deep_stem``.
@@ -107,6 +128,7 @@ class RegNet(ResNet):
         'regnetx_6.4gf': dict(w0=184, wa=60.83, wm=2.07, group_w=56, depth=17, bot_mul=1.0),
         'regnetx_8.0gf': dict(w0=80, wa=49.56, wm=2.88, group_w=120, depth=23, bot_mul=1.0),
         'regnetx_12gf': dict(w0=168, wa=73.36, wm=2.37, group_w=112, depth=19, bot_mul=1.0),
+        'regnety_4.0gf': dict(w0=96, wa=31.41, wm=2.24, group_w=64, depth=22, bot_mul=1.0, se_ratio=0.25),
     }
 
     def __init__(

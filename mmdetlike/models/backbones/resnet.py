@@ -10,7 +10,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike_ops import DeformConv2dPack, ModulatedDeformConv2dPack
 
 from .res_layer import ResLayer, build_stage
-from .staged import StagedBackbone, weight_init
+from .staged import StagedBackbone, check_in_range, weight_init
 
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
 
@@ -29,7 +29,7 @@ class ResidualBlock(BaseModule):
         downsample: The shortcut where shapes differ, else None for the identity.
         style: ``'pytorch'`` puts the stride on the 3x3 convolution, ``'caffe'`` on the first 1x1.
         dcn: Convolution that replaces the 3x3 one, e.g. ``dict(type='DCNv2', deform_groups=1)``.
-        plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``.
+        plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``; None for none.
         layer_args: What the subclass's ``build_layers`` takes.
     """
 
@@ -47,7 +47,7 @@ class ResidualBlock(BaseModule):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         dcn: dict | None = None,
-        plugins: Sequence[dict] = (),
+        plugins: Sequence[dict] | None = None,
         init_cfg: dict | None = None,
         **layer_args,
     ) -> None:
@@ -64,7 +64,7 @@ class ResidualBlock(BaseModule):
         self.build_layers(**layer_args)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
-        self._build_plugins(plugins)
+        self._build_plugins(plugins or ())
 
     def build_layers(self) -> None:
         """Make the convolutions with their norms, in the order in which they run."""
@@ -77,6 +77,16 @@ class ResidualBlock(BaseModule):
         self.add_module(f'conv{index}', conv)
         self.add_module(name, norm)
         self.conv_names.append((f'conv{index}', name))
+
+    @property
+    def norm1(self) -> nn.Module:
+        """The norm layer of the first convolution."""
+        return getattr(self, self.conv_names[0][1])
+
+    @property
+    def norm2(self) -> nn.Module:
+        """The norm layer of the second convolution."""
+        return getattr(self, self.conv_names[1][1])
 
     def _build_plugins(self, plugins: Sequence[dict]) -> None:
         self._plugins: dict[str, list[str]] = {position: [] for position in PLUGIN_POSITIONS}
@@ -203,7 +213,8 @@ class ResNet(StagedBackbone):
         block_args: What a subclass's blocks take beyond a ResNet's.
 
     Raises:
-        ValueError: ``depth`` is none of the known ones, or the stages' settings differ in number.
+        ValueError: ``depth`` is none of the known ones, the stages' settings differ in number, or ``frozen_stages`` is
+            out of range.
     """
 
     arch_settings = {
@@ -239,6 +250,7 @@ class ResNet(StagedBackbone):
         block_args: dict | None = None,
     ) -> None:
         check_stages(num_stages, strides, dilations, out_indices)
+        check_in_range('frozen_stages', frozen_stages, range(-1, num_stages + 1))
         super().__init__(out_indices, 0, norm_eval, weight_init(pretrained, init_cfg))
         # zeroing would undo what a checkpoint brings
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)

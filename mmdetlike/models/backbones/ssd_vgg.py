@@ -25,7 +25,8 @@ class SSDVGG(BaseModule):
         out_indices: Kept for configs.
         out_feature_indices: Indices in ``features`` of the layers whose maps ``forward`` returns; an index that this
             depth does not have is passed over.
-        pretrained, init_cfg: As of ``StagedBackbone``.
+        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
+        init_cfg: Weight initialization; by default Kaiming for convolutions and 1 for norm layers.
         input_size: Kept for configs.
         l2_norm_scale: Kept for configs; the scale is an argument of ``SSDNeck``.
 

@@ -30,6 +30,7 @@ from .pretrained import (
     resize_bias_table,
     resize_sequence,
 )
+from .staged import check_in_range
 
 
 class SwinBlock(BaseModule):
@@ -134,6 +135,7 @@ class SwinTransformer(PretrainedTransformer):
         frozen_stages: Patch embedding and stages up to this one get no gradient; -1 freezes nothing, 0 the embedding.
 
     Raises:
+        ValueError: ``frozen_stages`` is out of range.
         ConfigError: Settings of the stages differ in number, ``strides[0]`` isn't ``patch_size``, or ``init_cfg`` names
             no checkpoint.
     """
@@ -170,6 +172,7 @@ class SwinTransformer(PretrainedTransformer):
         patch = _pair(patch_size)
         if patch != _pair(strides[0]):
             raise ConfigError(f'strides[0]={strides[0]} must be patch_size={patch_size}.')
+        check_in_range('frozen_stages', frozen_stages, range(-1, len(depths) + 1))
         self.frozen_stages = frozen_stages
         merge_norm = norm_cfg if patch_norm else None
         self.patch_embed = PatchEmbed(in_channels, embed_dims, kernel_size=patch, stride=None, norm_cfg=merge_norm)

@@ -293,7 +293,8 @@ class BatchResize(nn.Module):
 
     def __init__(self, scale: tuple[int, int], pad_size_divisor: int = 1, pad_value: float = 0) -> None:
         super().__init__()
-        self.longest, self.shortest = max(scale), min(scale)
+        self.longest = max(scale)
+        self.shortest = min(scale)
         self.pad_size_divisor = pad_size_divisor
         self.pad_value = pad_value
 

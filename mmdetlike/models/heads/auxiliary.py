@@ -1,8 +1,8 @@
 """Auxiliary heads that give a transformer more positives to learn from: Co-DETR, arXiv 2211.12860.
 
 Queries that are matched one to one with objects supervise an encoder sparsely. A dense or a region head on the
-encoder's maps, which assigns many priors to each object, supervises it densely; and its positives are good places for
-further queries, whose objects are known without matching.
+encoder's maps, which assigns many priors to each object, supervises it densely; and its positives are good positions
+for further queries, whose objects are known without matching.
 """
 
 from collections.abc import Sequence

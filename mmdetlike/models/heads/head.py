@@ -36,8 +36,8 @@ class Head(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or self.default_init)
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+        if num_classes is not None:
+            check_num_classes(num_classes)
         self.num_classes = num_classes
         self.train_cfg = ConfigDict(train_cfg or {})
         self.test_cfg = ConfigDict(test_cfg or {})
@@ -48,3 +48,9 @@ class Head(BaseModule):
     def build_assigner(self, cfg: dict) -> BaseAssigner:
         """The assigner that ``train_cfg.assigner`` names."""
         return TASK_UTILS.build(cfg)
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raise ``ValueError`` unless there is a class at least."""
+    if num_classes < 1:
+        raise ValueError(f'num_classes must be at least 1, got {num_classes}')

@@ -29,8 +29,11 @@ class ConvModule(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: As of the convolution.
-        stride, padding, dilation, groups: As of the convolution.
+        kernel_size: Height and width of the kernel, or both in one number.
+        stride: Step from one output to the next, in pixels of the input.
+        padding: Pixels added on each side.
+        dilation: Distance of the kernel's elements.
+        groups: Groups of channels that don't see each other.
         bias: Whether the convolution has a bias; ``'auto'`` gives it one if there is no norm layer.
         conv_cfg: Config of the convolution; None stands for ``Conv2d``.
         norm_cfg: Config of the norm layer; None for none.
@@ -156,8 +159,8 @@ class DepthwiseSeparableConvModule(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: As of the depthwise convolution.
-        stride, padding, dilation: As of the depthwise convolution.
+        kernel_size: Height and width of the depthwise kernel, or both in one number.
+        stride, padding, dilation: As of ``ConvModule``, for the depthwise convolution.
         norm_cfg, act_cfg: Norm layer and activation of both.
         dw_norm_cfg, dw_act_cfg: Those of the depthwise convolution, unless they are ``'default'``.
         pw_norm_cfg, pw_act_cfg: Those of the pointwise convolution, unless they are ``'default'``.

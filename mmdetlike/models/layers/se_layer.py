@@ -22,6 +22,8 @@ class SELayer(BaseModule):
         ratio: The hidden layer has ``int(channels / ratio)`` channels.
         conv_cfg: Config of the convolutions.
         act_cfg: Activation of both convolutions, or a pair.
+        init_cfg: Weight initialization.
+        hidden_channels: Channels of the hidden layer in place of those that ``ratio`` gives.
 
     Raises:
         ConfigError: ``act_cfg`` is neither a config nor a pair.
@@ -36,13 +38,14 @@ class SELayer(BaseModule):
         conv_cfg: dict | None = None,
         act_cfg: dict | tuple[dict, dict] = _SE_ACTIVATIONS,
         init_cfg: dict | list[dict] | None = None,
+        hidden_channels: int | None = None,
     ) -> None:
         super().__init__(init_cfg)
         pair = (act_cfg, act_cfg) if isinstance(act_cfg, dict) else tuple(act_cfg)
         if len(pair) != 2 or not all(isinstance(cfg, dict) for cfg in pair):
             raise ConfigError(f'act_cfg must be one activation config or a pair of them, but got {act_cfg!r}.')
         self.channels = channels
-        hidden = int(channels / ratio)
+        hidden = int(channels / ratio) if hidden_channels is None else hidden_channels
         self.global_avgpool = nn.AdaptiveAvgPool2d(1)
         self.conv1 = ConvModule(channels, hidden, 1, conv_cfg=conv_cfg, act_cfg=pair[0])
         self.conv2 = ConvModule(hidden, channels * self.outputs, 1, conv_cfg=conv_cfg, act_cfg=pair[1])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
+from mmdetlike.utils.data_root import rooted
 
 from .vast_classes import CrossEntropyCustomLoss
 
@@ -23,8 +24,8 @@ class FederatedLoss(CrossEntropyCustomLoss):
         num_classes: Classes without background.
         num_sampled: Classes that have a loss in a batch at least, those of its objects among them.
         frequencies: In how many images each class is shown, in the order of the classes, or a JSON file with this list,
-            or one of LVIS, whose categories have an ``image_count`` and are ordered by ``id``. A file is read when the
-            first batch is trained.
+            or one of LVIS, whose categories have an ``image_count`` and are ordered by ``id``. A file, which may lie
+            below ``data`` as datasets do, is read when the first batch is trained.
         power: Classes are drawn with the probability of their frequency to this power.
         reduction, loss_weight: As of ``CrossEntropyLoss``.
 
@@ -98,7 +99,7 @@ class FederatedLoss(CrossEntropyCustomLoss):
 
 
 def _frequencies_of(path: str) -> list[float]:
-    content = load(path)
+    content = load(rooted(path))
     if isinstance(content, list):
         return content
     categories = content.get('categories') if isinstance(content, dict) else None

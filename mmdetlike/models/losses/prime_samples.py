@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+SMALLEST_SUM = 1e-12
+
 
 @torch.no_grad()
 def importance_weights(
@@ -32,7 +34,9 @@ def importance_weights(
     weights = 1 - ranks_within(order, labels) / largest_class
     weights = (bias + weights * (1 - bias)).pow(k)
     of_positives = row_sums(losses)
-    return weights * of_positives.sum() / (of_positives * weights).sum()
+    # all losses may be 0: then weights don't matter, but must be numbers
+    weighted_sum = (of_positives * weights).sum().clamp(min=SMALLEST_SUM)
+    return weights * of_positives.sum() / weighted_sum
 
 
 def row_sums(losses: Tensor) -> Tensor:
@@ -41,7 +45,7 @@ def row_sums(losses: Tensor) -> Tensor:
 
 
 def ranks_within(values: Tensor, groups: Tensor) -> Tensor:
-    """(n,) how many values of its group, an integer, come before each of the ``values`` (n,), the largest first."""
+    """The rank (n,) of each of ``values`` (n,) in its group, of ``groups`` (n,) int64, by falling value, from 0."""
     by_value = values.argsort(descending=True, stable=True)
     by_group = by_value[groups[by_value].argsort(stable=True)]
     counts = groups.bincount()

@@ -11,6 +11,7 @@ from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
 from .inputs import check_number
+from .top_block import build_top_block, top_levels
 
 EXTRA_CONV_SOURCES = ('on_input', 'on_lateral', 'on_output')
 FUSE_TYPES = ('sum', 'avg')
@@ -36,10 +37,13 @@ class FPN(BaseModule):
         force_grad_on_level: Give a gradient, if only of zeros, to all maps put out while training, so that processes
             which train together need not look for levels that nothing was learned from.
         fuse_type: A lateral and the coarser map are added (``'sum'``) or averaged (``'avg'``, as in Detectron2).
+        top_block: A module of your own, or its config, that makes the extra levels: ``forward`` takes one map and
+            returns a list of ``num_levels`` coarser ones. Where its ``in_feature`` is ``'res5'`` the map is the
+            backbone's last, else the last one put out. ``init_weights`` treats its layers as the neck's own.
 
     Raises:
-        ValueError: ``num_outs``, ``add_extra_convs`` or ``fuse_type`` doesn't fit, or ``interpolate`` doesn't take
-            ``upsample_cfg``.
+        ValueError: ``num_outs``, ``add_extra_convs``, ``fuse_type`` or ``top_block`` doesn't fit, or ``interpolate``
+            doesn't take ``upsample_cfg``.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class FPN(BaseModule):
         init_cfg: dict | list[dict] | None = None,
         fuse_type: str = 'sum',
         force_grad_on_level: bool = False,
+        top_block: nn.Module | dict | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
         self.start_level = start_level
@@ -86,6 +91,9 @@ class FPN(BaseModule):
         layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
         lateral = dict(layer, norm_cfg=None if no_norm_on_lateral else norm_cfg)
         self.build_layers(in_channels[start_level : self.end_level], out_channels, num_extra, lateral, layer)
+        if top_block is not None and self.add_extra_convs:
+            raise ValueError(f'give either top_block or add_extra_convs, got add_extra_convs={add_extra_convs!r} too')
+        self.top_block = None if top_block is None else build_top_block(top_block, num_extra)
 
     def build_layers(
         self, used_channels: Sequence[int], out_channels: int, num_extra: int, lateral: dict, layer: dict
@@ -137,6 +145,8 @@ class FPN(BaseModule):
 
     def add_extra_levels(self, outs: list[Tensor], last_input: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:
         """``outs`` and, after them, the levels that the backbone has no map for."""
+        if self.top_block is not None:
+            return (*outs, *top_levels(self.top_block, last_input, outs[-1]))
         source = dict(on_input=last_input, on_lateral=last_lateral, on_output=outs[-1]).get(self.add_extra_convs)
         for i in range(len(self.lateral_convs), len(self.fpn_convs)):
             outs.append(self.fpn_convs[i](source))

@@ -98,7 +98,9 @@ class NASFCOS_FPN(BaseModule):
                 f'num_outs={num_outs} and add_extra_convs={add_extra_convs} do not fit: num_outs must be '
                 f'{NUM_INPUTS}, or larger with add_extra_convs=True'
             )
-        self.num_ins, self.start_level, self.end_level = len(in_channels), start_level, end
+        self.num_ins = len(in_channels)
+        self.start_level = start_level
+        self.end_level = end
         adapt = dict(bias=False, norm_cfg=dict(type='BN'), inplace=False)
         self.adapt_convs = nn.ModuleList(ConvModule(channels, out_channels, 1, **adapt) for channels in used)
         cells = {name: ConcatCell(out_channels, second, conv_cfg, norm_cfg) for name, second in CELLS.items()}
@@ -123,7 +125,8 @@ class NASFCOS_FPN(BaseModule):
         used = inputs[self.start_level : self.end_level]
         maps = [conv(x) for conv, x in zip(self.adapt_convs, used)]
         for name, cell in self.fpn.items():
-            first, second = int(name[1]), int(name[2])
+            first = int(name[1])
+            second = int(name[2])
             maps.append(cell(maps[first], maps[second]))
         outs = []
         for index, source in zip(LEVELS, used):

@@ -4,9 +4,12 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import batched_nms
 
+# ways to rank boxes of equal score
+TIES = ('sorted', 'given', 'torchvision')
 # numbers of the boxes that a suppression takes, where not four
 SUPPRESSED = {'nms_rotated': geometry.ROTATED, 'nms_quadri': geometry.QUADRILATERAL}
 
@@ -48,7 +51,7 @@ def _first_of_tied(values: Tensor, last: Tensor, limit: int) -> Tensor:
 
 
 def suppress_boxes(
-    boxes: Tensor, scores: Tensor, groups: Tensor, nms_cfg: dict | None, limit: int
+    boxes: Tensor, scores: Tensor, groups: Tensor, nms_cfg: dict | None, limit: int, ties: str = 'sorted'
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Non-maximum suppression, of tensors.
 
@@ -58,19 +61,30 @@ def suppress_boxes(
         groups: (n,) boxes of different groups don't suppress each other.
         nms_cfg: Settings of ``batched_nms``; None ranks and suppresses nothing.
         limit: Keep at most so many; all where it is not positive.
+        ties: Which of several boxes of equal score suppresses the others and comes first: as ``torch.sort`` has them
+            (``'sorted'``), as they are given (``'given'``), or as in torchvision (``'torchvision'``): the first one
+            given suppresses the others, and ``torch.sort`` ranks what is left.
 
     Returns:
         Boxes, scores as the suppression leaves them, and indices among the n, each of those kept, by descending score.
 
     Raises:
-        ConfigError: The boxes are of a kind that this suppression doesn't take.
+        ConfigError: The boxes are of a kind that this suppression doesn't take, or ``ties`` is unknown.
     """
+    if ties not in TIES:
+        raise ConfigError(f'ties={ties!r} should be one of {", ".join(TIES)}')
     if nms_cfg is not None:
         kind = nms_cfg.get('type', 'nms')
         geometry.require_kind(boxes, SUPPRESSED.get(kind, geometry.HORIZONTAL), f'nms={kind!r}')
     # sorted here, so that equal scores come in the order of ``torch.sort`` whatever the suppression does
-    order = best_first(scores)
+    order = best_first(scores) if ties == 'sorted' else scores.argsort(descending=True, stable=True)
     dets, keep = batched_nms(boxes[order], scores[order], groups[order], nms_cfg)
+    if ties == 'torchvision':
+        # which sorts once more, what is left in the order it was given
+        as_given = order[keep].argsort()
+        ranked = as_given[best_first(dets[as_given, -1])]
+        dets = dets[ranked]
+        keep = keep[ranked]
     if limit > 0:
         dets = dets[:limit]
         keep = keep[:limit]

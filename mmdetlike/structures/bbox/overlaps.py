@@ -1,14 +1,19 @@
 """Overlaps between axis-aligned boxes."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:  # box objects are built on this module
+    from mmdetlike.structures.bbox.base_boxes import BaseBoxes
 
 MODES = ('iou', 'iof', 'giou')
 
 
 def bbox_overlaps(
-    bboxes1: Tensor,
-    bboxes2: Tensor,
+    bboxes1: 'Tensor | BaseBoxes',
+    bboxes2: 'Tensor | BaseBoxes',
     mode: str = 'iou',
     is_aligned: bool = False,
     eps: float = 1e-6,
@@ -19,7 +24,7 @@ def bbox_overlaps(
     intermediate is larger than the result.
 
     Args:
-        bboxes1: (..., n, 4), xyxy in pixels.
+        bboxes1: (..., n, 4), xyxy in pixels, a tensor or box objects.
         bboxes2: (..., m, 4), the same leading dimensions.
         mode: 'iou', 'iof' (intersection over the area of ``bboxes1``) or 'giou' (Generalized Intersection over
             Union, arXiv 1902.09630).
@@ -32,6 +37,8 @@ def bbox_overlaps(
     Raises:
         ValueError: ``mode`` is unknown or the shapes don't fit.
     """
+    bboxes1 = _plain(bboxes1)
+    bboxes2 = _plain(bboxes2)
     _check(bboxes1, bboxes2, mode, is_aligned)
     dtype = torch.promote_types(bboxes1.dtype, bboxes2.dtype)
     if dtype in (torch.float16, torch.bfloat16):
@@ -51,12 +58,16 @@ def bbox_overlaps(
     return overlaps
 
 
-def pairwise_ioa(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+def pairwise_ioa(boxes1: 'Tensor | BaseBoxes', boxes2: 'Tensor | BaseBoxes') -> Tensor:
     """Intersection over the area of ``boxes2``, (n, m), of boxes (n, 4) and (m, 4), xyxy in pixels.
 
     ``bbox_overlaps(..., mode='iof')`` divides by the area of its first argument instead.
     """
     return bbox_overlaps(boxes2, boxes1, mode='iof').T
+
+
+def _plain(boxes: 'Tensor | BaseBoxes') -> Tensor:
+    return boxes if isinstance(boxes, Tensor) else boxes.tensor
 
 
 def _check(bboxes1: Tensor, bboxes2: Tensor, mode: str, is_aligned: bool) -> None:

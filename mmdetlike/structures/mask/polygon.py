@@ -65,6 +65,11 @@ def rle_to_bitmap(rle: dict) -> np.ndarray:
     return bitmap_of_runs(run_lengths(rle['counts'], height * width), height, width)
 
 
+def mask_to_bitmap(mask: Sequence[np.ndarray] | dict, height: int, width: int) -> np.ndarray:
+    """Draw the mask of an instance, polygons or a run-length encoding, as (h, w) uint8 of 0 and 1."""
+    return rle_to_bitmap(mask) if isinstance(mask, dict) else polygons_to_bitmap(mask, height, width)
+
+
 def clip_polygon(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Cut a polygon to an image of (h, w) by the algorithm of Sutherland and Hodgman.
 

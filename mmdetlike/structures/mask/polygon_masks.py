@@ -11,6 +11,8 @@ from mmdetlike.structures.mask.bitmap_masks import BitmapMasks
 from mmdetlike.structures.mask.polygon import clip_polygon, polygon_area, polygons_to_bitmap
 from mmdetlike.structures.warp import Warp
 
+MIN_POINTS = 3  # less enclose nothing
+
 
 class PolygonMasks(BaseInstanceMasks):
     """Masks of the instances of an image, a list of polygons each.
@@ -22,7 +24,8 @@ class PolygonMasks(BaseInstanceMasks):
         width: Of the image.
 
     Raises:
-        ValueError: A polygon has an odd number of coordinates, or some that are not finite.
+        ValueError: A polygon has an odd number of coordinates, less than three points, or coordinates that are not
+            finite.
     """
 
     def __init__(self, masks: Sequence[Sequence[np.ndarray]], height: int, width: int) -> None:
@@ -32,6 +35,8 @@ class PolygonMasks(BaseInstanceMasks):
         for polygon in (p for instance in self.masks for p in instance):
             if polygon.ndim != 1 or len(polygon) % 2:
                 raise ValueError(f'A polygon must be a flat list of x, y pairs, got shape {polygon.shape}.')
+            if len(polygon) < 2 * MIN_POINTS:
+                raise ValueError(f'A polygon needs {MIN_POINTS} points, got the coordinates {polygon.tolist()}.')
             if not np.isfinite(polygon).all():
                 raise ValueError(f'A polygon has coordinates that are not finite: {polygon.tolist()[:12]}.')
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from mmdetlike.structures.bbox import BaseBoxes, get_box_tensor
 from mmdetlike.structures.mask.bitmap_masks import BitmapMasks
 from mmdetlike_ops import paste_masks
 
@@ -23,15 +24,15 @@ class ROIMasks:
             raise ValueError(f'ROIMasks need data of shape (n, m, m), but its shape is {tuple(tensor.shape)}.')
         self.tensor = tensor
 
-    def to_bitmasks(self, boxes: Tensor, height: int, width: int, threshold: float = 0.5) -> BitmapMasks:
+    def to_bitmasks(self, boxes: Tensor | BaseBoxes, height: int, width: int, threshold: float = 0.5) -> BitmapMasks:
         """Stretch the masks over their boxes in an image; see `mmdetlike_ops.paste_masks`.
 
         Args:
-            boxes: (n, 4) xyxy in pixels.
+            boxes: (n, 4) xyxy in pixels, a tensor or box objects.
             height, width: Of the image in pixels.
             threshold: The probability from which a pixel belongs to its mask.
         """
-        pasted = paste_masks(self.tensor, boxes, height, width, threshold)
+        pasted = paste_masks(self.tensor, get_box_tensor(boxes), height, width, threshold)
         return BitmapMasks(pasted.byte().cpu().numpy(), height, width)
 
     def to(self, *args, **kwargs) -> 'ROIMasks':

@@ -1,7 +1,7 @@
 """Reading masks of annotation files and results, which are checked before any C code sees them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Real
 from operator import mul, sub
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from mmdetlike.structures.mask.run_lengths import LARGEST_MASK, run_lengths
 LARGEST_SIDE = 10**6  # pixels; C takes memory by the length of a polygon's edges
 LARGEST_COORDINATE = 1e9  # pixels; what is farther away is an error of the file
 _POINTS = 3  # that a polygon needs at least to cover anything
+_BATCH = 10_000  # masks whose polygons are looked at together; more would take more memory
 _THIN = 2  # pixels; whatever is wider covers the center of a pixel
 
 
@@ -56,6 +57,75 @@ def read_segmentation(value: object, height: int, width: int) -> Segmentation:
         raise ValueError('neither polygons nor run lengths')
     except ValueError as error:
         return Segmentation(None, str(error))
+
+
+def read_segmentations(values: Sequence[object], sizes: Sequence[tuple[int, int]]) -> Iterator[Segmentation]:
+    """What ``read_segmentation`` gives for each of many, in about a third of the time.
+
+    Args:
+        values: What the file says of each mask.
+        sizes: (height, width) of the image of each, in pixels.
+    """
+    for start in range(0, len(values), _BATCH):
+        batch = values[start : start + _BATCH]
+        sizes_of_batch = sizes[start : start + _BATCH]
+        for value, size, plain in zip(batch, sizes_of_batch, _are_plain(batch, sizes_of_batch)):
+            yield Segmentation([polygon.tolist() for polygon in value]) if plain else read_segmentation(value, *size)
+
+
+def _are_plain(values: Sequence[object], sizes: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(n,) bool, whether masks are polygons that have passed all checks; the others are to be checked one by one."""
+    plain = np.array([_may_be_plain(value, *size) for value, size in zip(values, sizes)], dtype=bool)
+    rows = np.flatnonzero(plain)
+    if not len(rows):
+        return plain
+    counts = [len(values[row]) for row in rows]
+    polygons = [polygon for row in rows for polygon in values[row]]
+    sizes_of_polygons = np.repeat(np.array([sizes[row] for row in rows], dtype=np.float64), counts, axis=0)
+    first_of_each = np.cumsum([0, *counts[:-1]])
+    with np.errstate(all='ignore'):  # infinite and huge coordinates are told by the check of each mask
+        passed = _lie_inside_and_are_wide(polygons, sizes_of_polygons)
+    plain[rows] = np.logical_and.reduceat(passed, first_of_each)
+    return plain
+
+
+def _may_be_plain(value: object, height: int, width: int) -> bool:
+    """Whether a mask is a list of flat arrays of 3 or more points, so that their numbers remain to be looked at."""
+    small = height * width <= LARGEST_MASK and max(height, width) <= LARGEST_SIDE
+    return (
+        small
+        and type(value) is list
+        and len(value) > 0
+        and all(
+            type(part) is np.ndarray
+            and part.ndim == 1
+            and part.dtype.kind in 'if'
+            and len(part) >= 2 * _POINTS
+            and len(part) % 2 == 0
+            for part in value
+        )
+    )
+
+
+def _lie_inside_and_are_wide(polygons: Sequence[np.ndarray], sizes: np.ndarray) -> np.ndarray:
+    """(n,) bool, whether polygons lie in images of (n, 2) height and width and aren't thin, see ``_is_thin``."""
+    counts = np.array([len(polygon) // 2 for polygon in polygons])
+    first = np.cumsum(counts) - counts
+    last = first + counts - 1
+    x, y = np.concatenate(polygons).astype(np.float64).reshape(-1, 2).T
+    x_range = np.minimum.reduceat(x, first), np.maximum.reduceat(x, first)
+    y_range = np.minimum.reduceat(y, first), np.maximum.reduceat(y, first)
+    # the height of the next corner above the last one, of a polygon that is closed
+    heights = np.empty_like(y)
+    heights[1:-1] = y[2:] - y[:-2]
+    heights[first] = y[first + 1] - y[last]
+    heights[last] = y[first] - y[last - 1]
+    area = np.abs(np.add.reduceat(x * heights, first)) / 2
+    across = x_range[1] - x_range[0]
+    down = y_range[1] - y_range[0]
+    # comparisons with NaN are false
+    inside = (x_range[0] >= 0) & (y_range[0] >= 0) & (x_range[1] <= sizes[:, 1]) & (y_range[1] <= sizes[:, 0])
+    return inside & (across >= _THIN) & (down >= _THIN) & (area >= _THIN * np.maximum(across, down))
 
 
 def encode_segmentation(mask: list | dict, height: int, width: int) -> dict:

@@ -29,6 +29,8 @@ import fill_state
 warnings.filterwarnings('ignore')
 # losses whose averages the toolboxes define otherwise (dense heads, Detectron2's RPN) are left out: `skip`
 RTOL = 2e-3
+# torchvision's region heads were recorded with every sample kept, of which the recorded arguments say nothing
+EVERY_SAMPLE = dict(rpn_batch_size_per_image=10**6, box_batch_size_per_image=10**6)
 
 
 def our_model(rec):
@@ -40,7 +42,8 @@ def our_model(rec):
     if rec['source'] == 'detectron2':
         config = compat.model_config(rec['cfg'])
     else:
-        config = compat.model_config(rec['config'], **rec['arguments'])
+        every_sample = EVERY_SAMPLE if 'rcnn' in rec['config'] else {}
+        config = compat.model_config(rec['config'], **rec['arguments'], **every_sample)
     model = registry.MODELS.build(config)
     foreign = fill_state.state(rec['state'])
     model.load_state_dict(compat.convert_state_dict(foreign, model), strict=True)

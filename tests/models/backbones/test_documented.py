@@ -125,3 +125,11 @@ def test_a_checkpoint_for_vgg(tmp_path):
     model = SSDVGG(11)
     model.init_weights(str(tmp_path / 'vgg.pth'))
     assert torch.equal(model.features[0].weight, saved.features[0].weight)
+
+
+def test_a_res_layer_takes_what_toolbox_2_passes():
+    model = ResNet(depth=18)
+    switched_off = dict(style='pytorch', avg_down=False, with_cp=False, conv_cfg=None, dcn=None, plugins=None)
+    stage = model.make_res_layer(block=BasicBlock, inplanes=4, planes=4, num_blocks=1, **switched_off)
+    assert stage(torch.rand(1, 4, 8, 8)).shape == (1, 4, 8, 8)
+    assert stage[0].norm1 is stage[0].bn1 and stage[0].norm2 is stage[0].bn2

@@ -221,7 +221,7 @@ def test_regnet_bottleneck_ratio():
     [
         ('regnety_400mf', r"arch must be one of regnetx_400mf, .* or a dict, got 'regnety_400mf'"),
         (dict(w0=8, wa=4.0, wm=2.0, depth=8), 'arch must have the keys depth, group_w, w0, wa, wm'),
-        (dict(TINY_REGNET, width=3), r"may have bot_mul, got .*'width': 3"),
+        (dict(TINY_REGNET, width=3), r"may have bot_mul and se_ratio, got .*'width': 3"),
         (dict(TINY_REGNET, wm=1.0), 'wm > 1'),
         (TINY_REGNET, 'has 3 stages, but strides has 4'),
     ],
@@ -330,3 +330,16 @@ def test_resnet_of_standardized_convolutions():
     convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert len(convs) == 53 and all(isinstance(m, ConvWS2d) for m in convs)
     assert isinstance(build_conv_layer(dict(type='ConvWS', eps=0.1), 3, 4, 1), ConvWS2d)
+
+
+def test_squeeze_and_excitation_of_regnety():
+    sizes = dict(strides=(2, 2, 2), dilations=(1, 1, 1), out_indices=(0, 1, 2))
+    block = RegNet(dict(TINY_REGNET, se_ratio=0.25), **sizes).layer2[1].eval()
+    se = block.se
+    x = torch.rand(1, block.in_channels, 8, 8)
+    inner = block.relu(block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x))))))
+    hidden = torch.relu(se.conv1.conv(inner.mean((2, 3), keepdim=True)))
+    assert hidden.shape[1] == block.in_channels // 4
+    scaled = inner * torch.sigmoid(se.conv2.conv(hidden))
+    torch.testing.assert_close(block(x), torch.relu(x + block.bn3(block.conv3(scaled))))
+    assert not any('se.' in name for name in tiny(RegNet).state_dict())

@@ -43,3 +43,8 @@ def test_nothing_to_weigh():
     inds = torch.zeros(0, dtype=torch.long)
     assert importance_weights(nothing, inds, inds, torch.zeros(0, 3)).shape == (0,)
     assert classification_aware_weights(nothing).shape == (0,)
+
+
+def test_without_losses_weights_are_numbers():
+    weights = importance_weights(torch.tensor([0.9, 0.5]), torch.tensor([0, 1]), torch.tensor([0, 0]), torch.zeros(2))
+    assert weights.tolist() == [0, 0]

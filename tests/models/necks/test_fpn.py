@@ -186,3 +186,45 @@ def test_every_parameter_gets_a_gradient():
 def test_upsampling_that_torch_refuses_is_refused_before_the_first_image(upsample_cfg):
     with pytest.raises(ValueError, match='torch refuses upsample_cfg='):
         FPN([2, 3], 4, 2, upsample_cfg=upsample_cfg)
+
+
+class Halved(nn.Module):
+    """A top block: each level is the mean of 2 x 2 pixels of the one before."""
+
+    def __init__(self, num_levels=2, in_feature='p5'):
+        super().__init__()
+        self.num_levels, self.in_feature = num_levels, in_feature
+
+    def forward(self, x):
+        levels = [F.avg_pool2d(x, 2, ceil_mode=True)]
+        levels.append(F.avg_pool2d(levels[0], 2, ceil_mode=True))
+        return levels
+
+
+@pytest.mark.parametrize('in_feature', ['p5', 'res5'])
+def test_a_module_of_the_users_own_makes_the_top_levels(in_feature):
+    neck, inputs = FPN(CHANNELS, 6, num_outs=6, top_block=Halved(in_feature=in_feature)), maps()
+    outs = neck(inputs)
+    expected = F.avg_pool2d(inputs[3] if in_feature == 'res5' else outs[3], 2)
+    torch.testing.assert_close(outs[4], expected)
+    assert [x.shape[-1] for x in outs] == [16, 8, 4, 2, 1, 1]
+    assert not any(name.startswith('top_block') for name in FPN(CHANNELS, 6, 4).state_dict())
+
+
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (dict(num_outs=5, top_block=Halved()), 'the 1 levels that num_outs leaves to it, but Halved.num_levels is 2'),
+        (dict(num_outs=6, top_block=nn.Identity()), 'but Identity has no num_levels'),
+        (dict(num_outs=6, top_block=Halved(), add_extra_convs=True), 'either top_block or add_extra_convs'),
+    ],
+)
+def test_a_top_block_that_does_not_fit_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        FPN(CHANNELS, 6, **settings)
+
+
+def test_a_top_block_that_returns_another_number_of_maps_is_named():
+    neck = FPN(CHANNELS, 6, num_outs=5, top_block=Halved(num_levels=1))
+    with pytest.raises(ValueError, match='top_block Halved must return a list of 1 maps, got 2 maps'):
+        neck(maps())

@@ -12,8 +12,9 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 
 import mmdetlike.models  # noqa: F401  registers the assigners
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.task_modules.assigners.hungarian_assigner import cheapest
-from mmdetlike.models.utils import best_first, first_of_best, suppress
+from mmdetlike.models.utils import best_first, first_of_best, suppress, suppress_boxes
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike_ops import nms
 from tests.models.tiny import candidates as rows
@@ -287,6 +288,26 @@ def test_best_first_is_a_sort(values, limit):
     assert values[inds].tolist() == sorted(values.tolist(), reverse=True)[:count]
     assert len(set(inds.tolist())) == count
     assert first_of_best(values, limit).tolist() == values.sort(descending=True, stable=True).indices[:count].tolist()
+
+
+def test_ties_come_in_the_order_that_is_asked_for():
+    # pairs of equal boxes; of so many equal scores torch.sort puts some before earlier ones
+    boxes = (torch.arange(300) // 2 * 10)[:, None] + torch.tensor([0.0, 0.0, 5.0, 5.0])
+    scores = torch.full((300,), 0.5)
+    groups = torch.zeros(300, dtype=torch.long)
+    nms_cfg = dict(type='nms', iou_threshold=0.5)
+    given, torchvision, as_sorted = (
+        suppress_boxes(boxes, scores, groups, nms_cfg, -1, ties)[2].tolist()
+        for ties in ('given', 'torchvision', 'sorted')
+    )
+    # the first one of each pair is left
+    assert given == list(range(0, 300, 2))
+    assert torchvision == (scores[:150].sort(descending=True).indices * 2).tolist() != given
+    order = scores.sort(descending=True).indices.tolist()
+    firsts = [min(pair, key=order.index) for pair in zip(range(0, 300, 2), range(1, 300, 2))]
+    assert as_sorted == sorted(firsts, key=order.index) != given
+    with pytest.raises(ConfigError, match="ties='first' should be one of sorted, given, torchvision"):
+        suppress_boxes(boxes, scores, groups, nms_cfg, -1, 'first')
 
 
 def candidates():

@@ -425,7 +425,8 @@ class DenseHead(Head):
             preds: Predictions for one image, a batch of one.
             img_shape: Height and width to which boxes are clipped, in pixels.
             cfg: The settings of ``test_cfg``. With ``clip_kept`` boxes are cut to the image once more after they were
-                suppressed, for coders that don't, and those that lay outside are left out.
+                suppressed, for coders that don't, and those that lay outside are left out. ``ties`` says how
+                boxes of equal score are ranked: see ``suppress_boxes``.
             scale_factor: Width and height of the image over those of the original one, for whose pixels boxes are then
                 put out.
         """
@@ -470,7 +471,8 @@ class DenseHead(Head):
         """Suppress duplicates and keep the ``max_per_img`` best."""
         groups = self.nms_groups(candidates, preds)
         limit = cfg.get('max_per_img', -1)
-        boxes, scores, kept = suppress_boxes(candidates.boxes, candidates.scores, groups, cfg.nms, limit)
+        ties = cfg.get('ties', 'sorted')
+        boxes, scores, kept = suppress_boxes(candidates.boxes, candidates.scores, groups, cfg.nms, limit, ties)
         return replace(candidates[kept], boxes=boxes, scores=scores)
 
     def nms_groups(self, candidates: Candidates, preds: FlatPredictions) -> Tensor:

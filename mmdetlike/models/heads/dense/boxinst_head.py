@@ -24,8 +24,9 @@ class BoxInstMaskHead(CondInstMaskHead):
 
     Args:
         mask_feature_head: See ``CondInstMaskHead``.
-        pairwise_size: As of the ``BoxInstDataPreprocessor``, which says which pixels have nearly one color.
-        pairwise_dilation: As of it.
+        pairwise_size: Pixels are compared with those of so many rows and columns around them, as the
+            ``BoxInstDataPreprocessor`` says, too, which finds those of nearly one color.
+        pairwise_dilation: Distance of these rows and columns, in strides; the same as of the preprocessor.
         warmup_iters: In so many iterations the weight of the pairwise loss rises from 0 to 1.
         kwargs: See ``CondInstMaskHead``.
     """

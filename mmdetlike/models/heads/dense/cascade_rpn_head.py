@@ -72,7 +72,7 @@ class StageCascadeRPNHead(RPNHead):
     Args:
         in_channels: Channels of the pyramid's feature maps.
         anchor_generator: Anchors of the first stage, one at a cell.
-        adapt_cfg: See ``AdaptiveConv``.
+        adapt_cfg: ``type`` and ``dilation`` of ``AdaptiveConv``, the convolution whose taps follow the anchors.
         bridged_feature: Hand the features of this stage to the next one, not those that came.
         with_cls: Predict whether anchors are objects, as the last stage must.
         kwargs: See ``RPNHead``.

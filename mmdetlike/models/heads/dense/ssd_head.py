@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ from mmdetlike.structures import SampleList
 
 from .anchor_head import AnchorHead
 from .hard_negatives import mined_losses
-from .predictions import Candidates, DenseTargets, FlatPredictions
+from .predictions import Candidates, DenseTargets, FlatPredictions, best_above
 
 SSD_ANCHORS = dict(
     type='SSDAnchorGenerator',
@@ -118,6 +119,17 @@ class SSDHead(AnchorHead):
         limit = cfg.get('nms_pre_of_class', -1)
         if limit < 0:
             return super().select(scores, num_priors, cfg)
-        best, prior_inds = scores.topk(min(limit, len(scores)), dim=0)
-        rows, labels = (best > cfg.score_thr).nonzero(as_tuple=True)
-        return Candidates(best[rows, labels], labels, prior_inds[rows, labels])
+        if torch.compiler.is_compiling():  # which knows no number of candidates
+            best, prior_inds = scores.topk(min(limit, len(scores)), dim=0)
+            rows, labels = (best > cfg.score_thr).nonzero(as_tuple=True)
+            return Candidates(best[rows, labels], labels, prior_inds[rows, labels])
+        # class by class, of what is above the threshold: that is the order in which torchvision has equal scores
+        inds = [best_above(column, cfg.score_thr, limit, _topk) for column in scores.T]
+        counts = torch.tensor([len(of_class) for of_class in inds], device=scores.device)
+        labels = torch.arange(len(inds), device=scores.device).repeat_interleave(counts)
+        prior_inds = torch.cat(inds)
+        return Candidates(scores[prior_inds, labels], labels, prior_inds)
+
+
+def _topk(values: Tensor, limit: int) -> Tensor:
+    return values.topk(min(limit, len(values))).indices

@@ -43,10 +43,11 @@ class VFNetHead(AnchorFreeHead):
     Args:
         num_classes: Classes without background.
         in_channels: Channels of the pyramid's feature maps.
-        regress_ranges: See ``FCOSHead``; the upper end is also the unit of distances with
-            ``bbox_norm_type='reg_denom'``, twice the last but one in the last.
-        center_sampling: See ``FCOSHead``; without ``use_atss``.
-        center_sample_radius: See ``FCOSHead``.
+        regress_ranges: For each level the range of an object's largest distance from a point, in pixels, without
+            ``use_atss``; the upper end is also the unit of distances with ``bbox_norm_type='reg_denom'``, twice the
+            last but one in the last.
+        center_sampling: Without ``use_atss``, take points near the center of an object alone.
+        center_sample_radius: How near, in strides.
         sync_num_pos: Divide the classification loss by the positives averaged over processes, not by one's own.
         gradient_mul: Share of the gradient that the first boxes receive through the nine points.
         bbox_norm_type: Unit of the predicted distances, ``'reg_denom'`` or ``'stride'``.

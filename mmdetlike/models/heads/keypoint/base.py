@@ -60,7 +60,7 @@ def cell_size(heatmap: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def clamp_cell(x: float, y: float, heatmap: Tensor) -> tuple[int, int]:
-    """The cell x, y of ``heatmap`` (..., h, w) that a place falls into, the nearest one where it is outside."""
+    """The cell x, y of ``heatmap`` (..., h, w) that the point x, y falls into, the nearest one where it is outside."""
     height, width = heatmap.shape[-2:]
     return min(max(int(x), 0), width - 1), min(max(int(y), 0), height - 1)
 

@@ -33,10 +33,10 @@ class CenterTargets:
     """What the maps of a batch should predict; h x w cells.
 
     Attributes:
-        heatmap: (B, classes, h, w) bells, 1 at the cell of each object's centre.
-        wh: (B, 2, h, w) width and height of the object centred in a cell, in cells.
-        offset: (B, 2, h, w) x and y of the centre in its cell, in [0, 1).
-        weight: (B, 1, h, w) 1 where an object is centred.
+        heatmap: (B, classes, h, w) bells, 1 at the cell of each object's center.
+        wh: (B, 2, h, w) width and height of the object centered in a cell, in cells.
+        offset: (B, 2, h, w) x and y of the center in its cell, in [0, 1).
+        weight: (B, 1, h, w) 1 where an object is centered.
     """
 
     heatmap: Tensor
@@ -58,7 +58,7 @@ class CenterTargets:
 
 @MODELS.register_module()
 class CenterNetHead(HeatmapHead):
-    """A heat map of centers for each class, and the size and the place in its cell of each object.
+    """A heat map of centers for each class, and the size of each object and its position in its cell.
 
     Args:
         in_channels: Channels of the feature map.
@@ -66,7 +66,7 @@ class CenterNetHead(HeatmapHead):
         num_classes: Classes without background.
         loss_center_heatmap: Loss of the heat map.
         loss_wh: Loss of width and height, in cells.
-        loss_offset: Loss of the place in the cell.
+        loss_offset: Loss of the position in the cell.
         train_cfg: As of ``Head``.
         test_cfg: ``topk``, centers taken from an image; ``local_maximum_kernel``, side in cells within which only the
             best one counts; ``max_per_img`` and, to suppress duplicates, ``nms``.

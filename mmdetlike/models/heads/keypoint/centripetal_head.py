@@ -28,7 +28,7 @@ MIN_SHIFT = 1e-4  # cells: boxes without extent have a logarithm, too
 
 @MODELS.register_module()
 class CentripetalHead(CornerHead):
-    """Corners that point at the center of their object, and are paired where they point at the same place.
+    """Corners that point at the center of their object, and are paired where they point at the same pixel.
 
     A first guess at the center, the guiding shift, tells a deformable convolution where to look for the second, the
     centripetal shift, which is the logarithm of the distance.
@@ -43,7 +43,7 @@ class CentripetalHead(CornerHead):
             region that they must fall into.
         loss_heatmap: Loss of the heat maps.
         loss_embedding: Loss of the embeddings, if there are any.
-        loss_offset: Loss of the places in the cells.
+        loss_offset: Loss of the positions in the cells.
         loss_guiding_shift: Loss of the guiding shift.
         loss_centripetal_shift: Loss of the centripetal shift.
         init_cfg: Must be None: the head initializes itself.
@@ -117,9 +117,9 @@ class CentripetalHead(CornerHead):
         values['centripetal_shift'] = (center - corner).abs().clamp(min=MIN_SHIFT).log()
         return values
 
-    def judge_pairs(self, pairs: Pairs, top_left: Peaks, bottom_right: Peaks, scales: Tensor) -> None:
+    def score_pairs(self, pairs: Pairs, top_left: Peaks, bottom_right: Peaks, scales: Tensor) -> None:
         """Both centers must lie in the middle of the box; the nearer they are to each other, the higher the score."""
-        super().judge_pairs(pairs, top_left, bottom_right, scales)
+        super().score_pairs(pairs, top_left, bottom_right, scales)
         first = (top_left.points + top_left.values['centripetal_shift'].exp())[:, :, None]
         second = (bottom_right.points - bottom_right.values['centripetal_shift'].exp())[:, None]
         region = central_regions(pairs.boxes, geometry.areas(pairs.boxes * scales[:, None, None]))

@@ -68,7 +68,7 @@ class BiCornerPool(BaseModule):
 
 @MODELS.register_module()
 class CornerHead(HeatmapHead):
-    """Heat maps of top left and bottom right corners, their places in their cells, and embeddings that pair them.
+    """Heat maps of top left and bottom right corners, their positions in their cells, and embeddings that pair them.
 
     The last map predicts; those before it are supervised alike.
 
@@ -83,7 +83,7 @@ class CornerHead(HeatmapHead):
             be apart; ``score_thr``, boxes below it are dropped; ``max_per_img``; ``nms``.
         loss_heatmap: Loss of the heat maps.
         loss_embedding: Loss of the embeddings, of two terms.
-        loss_offset: Loss of the places in the cells.
+        loss_offset: Loss of the positions in the cells.
         init_cfg: Must be None: the head initializes itself.
 
     Raises:
@@ -152,7 +152,7 @@ class CornerHead(HeatmapHead):
     def forward(self, x: Sequence[Tensor]) -> list[LevelMaps]:
         """Maps (B, C, h, w) -> what is predicted from each, by side and name.
 
-        ``heat`` holds logits (B, classes, h, w), ``off`` places in cells (B, 2, h, w). The other names are those of
+        ``heat`` holds logits (B, classes, h, w), ``off`` positions in cells (B, 2, h, w). The other names are those of
         ``pairing_maps``.
         """
         return [{side: self.side_maps(m, side, level) for side in SIDES} for level, m in enumerate(x)]
@@ -189,7 +189,7 @@ class CornerHead(HeatmapHead):
         """``det_loss`` of the heat map, and the terms of ``corner_terms``."""
         peaks = max(1, int((targets.heat == 1).sum()))
         terms = dict(det_loss=self.loss_heatmap(maps['heat'].sigmoid(), targets.heat, avg_factor=peaks))
-        # corners of different classes in one cell are one place to predict numbers at
+        # corners of different classes in one cell are one cell to predict numbers at
         corners = max(1, int(targets.weight.sum()))
         for name, term in self.corner_terms.items():
             loss = self.corner_loss(name)
@@ -241,11 +241,11 @@ class CornerHead(HeatmapHead):
         peaks = [find_peaks(maps[side], count, kernel) for side in SIDES]
         pairs = pair_up(*peaks)
         scales = torch.stack([pixels_per_cell(heat, sample) for sample in batch_data_samples])
-        self.judge_pairs(pairs, *peaks, scales)
+        self.score_pairs(pairs, *peaks, scales)
         pairs.boxes = pairs.boxes * scales[:, None, None]
         return [self.detect_image(pairs, i, sample, rescale) for i, sample in enumerate(batch_data_samples)]
 
-    def judge_pairs(self, pairs: Pairs, top_left: Peaks, bottom_right: Peaks, scales: Tensor) -> None:
+    def score_pairs(self, pairs: Pairs, top_left: Peaks, bottom_right: Peaks, scales: Tensor) -> None:
         """Mark pairs whose corners don't belong together as not ``valid``, here by their embeddings.
 
         Args:

@@ -8,7 +8,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.task_modules import SamplingResult, weights_of_same_sum
+from mmdetlike.models.losses.prime_samples import classification_aware_weights, importance_weights
+from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -57,11 +58,8 @@ class PISAStage(Stage):
         boxes = self.head.decode(torch.cat([result.pos_priors for result in sampled]), positives, labels, None)[0]
         targets = torch.cat([result.pos_gt_bboxes for result in sampled])
         ious = bbox_overlaps(boxes, targets, is_aligned=True)
-        largest_class = labels.bincount().max()
-        # an earlier place among the regions of an object outweighs every overlap
-        rank = ranks_within(labels, ious - ranks_within(objects_of_positives(sampled), ious))
-        weights = ((largest_class - rank) / largest_class * (1 - bias) + bias) ** k
-        weights = weights_of_same_sum(weights, self.head.classification_losses(positives, labels))
+        losses = self.head.classification_losses(positives, labels)
+        weights = importance_weights(ious, objects_of_positives(sampled), labels, losses, k, bias)
         for result, of_image in zip(sampled, weights.split([len(result.pos_inds) for result in sampled])):
             result.class_weights = torch.cat([of_image, result.class_weights[len(of_image) :]])
 
@@ -81,8 +79,7 @@ class PISAStage(Stage):
             return sum(pred.sum() for pred in preds) * 0
         scores = self.head.region_scores(self.head.take(preds, pos_inds))
         scores = scores.gather(1, labels[pos_inds, None])[:, 0]
-        weights = (bias + (1 - bias) * scores) ** k
-        weights = weights * (len(weights) / weights.sum())
+        weights = classification_aware_weights(scores, k, bias)
         pred, target = self.head.regression_pair(float32_if_half(preds[1])[0], labels, pos_inds, sampled)
         losses = self.head.loss_bbox(pred, target, reduction_override='none')
         return (losses * weights[:, None]).sum() / len(labels)
@@ -116,17 +113,6 @@ def objects_of_positives(sampled: Sequence[SamplingResult]) -> Tensor:
         indices.append(result.pos_assigned_gt_inds + before)
         before += len(result.gt_bboxes)
     return torch.cat(indices)
-
-
-def ranks_within(groups: Tensor, values: Tensor) -> Tensor:
-    """The place (n,) of each of ``values`` (n,) in its group (n,) by falling value, from 0."""
-    by_value = values.argsort(descending=True)
-    order = by_value[groups[by_value].argsort(stable=True)]
-    sizes = groups.bincount()
-    starts = sizes.cumsum(0) - sizes
-    ranks = torch.empty_like(order)
-    ranks[order] = torch.arange(len(order), device=order.device)
-    return ranks - starts[groups]
 
 
 @MODELS.register_module()

@@ -125,9 +125,10 @@ class DeepLabDecoder(nn.Module):
             two_convolutions(thin + deep, out, out, norm_cfg, separable) for thin, deep, out in widths
         )
 
-    def build_tower(self, out_channels: int) -> nn.Sequential:
-        """Layers between this decoder and predictions that are made of ``out_channels``."""
-        return two_convolutions(self.out_channels, self.out_channels, out_channels, self.norm_cfg, self.separable)
+    def build_tower(self, out_channels: int, separable: bool | None = None) -> nn.Sequential:
+        """Layers between this decoder and predictions that are made of ``out_channels``; None is separable as here."""
+        separable = self.separable if separable is None else separable
+        return two_convolutions(self.out_channels, self.out_channels, out_channels, self.norm_cfg, separable)
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
         """Feature maps -> a map (B, channels[0], h, w) of the size of the finest one that is used."""

@@ -74,6 +74,7 @@ class CenterOffsetHead(BaseModule):
         loss_center: Loss of the map of centers, over the pixels that have a class.
         loss_offset: Loss of the ways, over the pixels of things.
         init_cfg: Weight initialization.
+        center_separable: Whether the convolutions between decoder and centers are separable; None as the decoder's.
     """
 
     def __init__(
@@ -86,11 +87,12 @@ class CenterOffsetHead(BaseModule):
         loss_center: dict = CENTER_LOSS,
         loss_offset: dict = OFFSET_LOSS,
         init_cfg: dict | list[dict] | None = None,
+        center_separable: bool | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.radius, self.ignore_index = radius, ignore_index
         self.decoder = DeepLabDecoder(in_channels, **(decoder or {}))
-        self.center_tower = self.decoder.build_tower(head_channels)
+        self.center_tower = self.decoder.build_tower(head_channels, center_separable)
         self.conv_center = nn.Conv2d(head_channels, 1, 1)
         self.offset_tower = self.decoder.build_tower(head_channels)
         self.conv_offset = nn.Conv2d(head_channels, 2, 1)

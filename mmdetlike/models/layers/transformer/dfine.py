@@ -76,7 +76,8 @@ class EdgeOffsets(nn.Module):
     def locate(self, offsets: Tensor) -> Tensor:
         """Where offsets lie among the bins, fractions in [0, N]; those out of reach are at the first or last bin."""
         right = torch.bucketize(offsets.detach(), self.values.to(offsets.dtype)).clamp(1, self.num_bins)
-        low, high = self.values[right - 1], self.values[right]
+        low = self.values[right - 1]
+        high = self.values[right]
         share = (offsets - low) / (high - low)
         return right - 1 + share.clamp(0, 1)
 
@@ -301,5 +302,6 @@ class DFINEDecoder(RTDETRDecoder):
             boxes = self.offsets.move_edges(initial.detach(), self.offsets.expect(logits))
             hidden_states.append(query)
             refined.append(RefinedBoxes(initial, logits, boxes))
-            references, before = boxes.detach(), query.detach()
+            references = boxes.detach()
+            before = query.detach()
         return hidden_states, refined

@@ -22,7 +22,8 @@ LAYER_NORM = dict(type='LN')
 RELU = dict(type='ReLU', inplace=True)
 
 
-@MODELS.register_module()
+# encoders name theirs ``BaseTransformerLayer``, whose arguments are the same
+@MODELS.register_module(name=['DetrTransformerDecoderLayer', 'BaseTransformerLayer'])
 class DetrTransformerDecoderLayer(BaseModule):
     """Attentions, norms and feed-forward networks in a given order; an encoder's layer is one without ``cross_attn``.
 
@@ -92,7 +93,9 @@ class DetrTransformerDecoderLayer(BaseModule):
             query_key_padding_mask: (b, q), True where ``self_attn`` must not look.
             key_padding_mask: (b, s), True where ``cross_attn`` must not look.
         """
-        attentions, norms, ffns = iter(self.attentions), iter(self.norms), iter(self.ffns)
+        attentions = iter(self.attentions)
+        norms = iter(self.norms)
+        ffns = iter(self.ffns)
         own = dict(query_pos=query_pos, key_pos=query_pos, key_padding_mask=query_key_padding_mask)
         other = dict(query_pos=query_pos, key_pos=key_pos, key_padding_mask=key_padding_mask)
         identity = query

@@ -28,7 +28,7 @@ class MaxIoUAssigner(BaseAssigner):
         min_pos_iou: Overlap a low-quality match needs.
         gt_max_assign_all: All priors tied for an object's largest overlap take it, not just the first.
         ignore_iof_thr, ignore_wrt_candidates, iou_calculator: See ``BaseAssigner``.
-        match_low_quality: See above.
+        match_low_quality: Whether the priors that overlap an object most take it even below ``pos_iou_thr``.
         gpu_assign_thr: With more objects than this, assign on the CPU to save device memory; negative for never.
         perm_repeat_gt_cfg: ``iou_thr`` and ``perm_range`` of ``move_repeated``, which moves objects with the box of
             another one a little, so that each has priors of its own; None leaves them.

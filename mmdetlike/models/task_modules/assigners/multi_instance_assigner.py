@@ -19,7 +19,7 @@ class MultiInstanceAssignResult(AssignResult):
     ``gt_inds`` and the other attributes are those of the object that a prior overlaps most.
 
     Attributes:
-        gt_inds_of_instances: (n, k) int64 the k objects of each prior by falling overlap, coded as ``gt_inds``.
+        gt_inds_of_instances: (n, k) int64 the k objects of each prior by falling overlap, counted as ``gt_inds``.
         labels_of_instances: (n, k) int64 their classes, -1 where there is none.
     """
 

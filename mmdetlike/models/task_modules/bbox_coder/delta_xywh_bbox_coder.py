@@ -29,6 +29,9 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
         bound_shrinking: Bound how much smaller than its prior a box may be, as well as how much larger; False as in
             Detectron2 and torchvision.
+
+    Raises:
+        ValueError: There are not four means and four deviations above 0.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         use_box_type: bool = False,
         bound_shrinking: bool = True,
     ) -> None:
+        self.check_one_a_delta('target_means', target_means)
+        self.check_deviations(target_stds)
         self.means = tuple(target_means)
         self.stds = tuple(target_stds)
         self.clip_border, self.add_ctr_clamp, self.ctr_clamp = clip_border, add_ctr_clamp, ctr_clamp

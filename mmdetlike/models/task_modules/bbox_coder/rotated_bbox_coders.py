@@ -54,9 +54,8 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         use_box_type: bool = False,
     ) -> None:
         geometry.check_angle_version(angle_version)
-        for name, values in (('target_means', target_means), ('target_stds', target_stds)):
-            if len(values) != self.encode_size:
-                raise ValueError(f'{name} needs {self.encode_size} numbers, one a delta, got {tuple(values)}.')
+        self.check_one_a_delta('target_means', target_means)
+        self.check_deviations(target_stds)
         self.means = tuple(target_means)
         self.stds = tuple(target_stds)
         self.angle_version = angle_version

@@ -35,8 +35,7 @@ class DeltaXYWHTurnBBoxCoder(BaseBBoxCoder):
     box_dim = geometry.ROTATED
 
     def __init__(self, target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0)) -> None:
-        if len(target_stds) != self.encode_size:
-            raise ValueError(f'target_stds needs {self.encode_size} numbers, one a delta, got {tuple(target_stds)}.')
+        self.check_deviations(target_stds)
         self.stds = tuple(target_stds)
 
     def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:

@@ -63,6 +63,9 @@ class AnchorGenerator(PriorGenerator):
         self.scales = self._resolve_scales(scales, octave_base_scale, scales_per_octave)
         self.octave_base_scale, self.scales_per_octave = octave_base_scale, scales_per_octave
         self.ratios = torch.tensor(ratios, dtype=torch.float)
+        for name, values in (('ratios', self.ratios), ('scales', self.scales)):
+            if len(values) == 0 or not (values > 0).all():
+                raise ValueError(f'{name} must be positive numbers, one at least, got {values.tolist()}')
         self.scale_major, self.centers, self.center_offset = scale_major, centers, center_offset
         self.use_box_type = use_box_type
         self.base_anchors = self.gen_base_anchors()
@@ -117,7 +120,7 @@ class AnchorGenerator(PriorGenerator):
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
     ) -> Tensor | HorizontalBoxes:
         """Anchors (H * W * A, 4) xyxy of one level with a map of ``featmap_size`` (H, W)."""
         # the anchors of the first cell, moved to every cell
@@ -127,7 +130,7 @@ class AnchorGenerator(PriorGenerator):
         return HorizontalBoxes(anchors) if self.use_box_type else anchors
 
     def grid_anchors(
-        self, featmap_sizes: Sequence[tuple[int, int]], device: torch.device | str = 'cuda'
+        self, featmap_sizes: Sequence[tuple[int, int]], device: torch.device | str = 'cpu'
     ) -> list[Tensor | HorizontalBoxes]:
         """The older name of ``grid_priors``, in float32."""
         return self.grid_priors(featmap_sizes, device=device)
@@ -137,7 +140,7 @@ class AnchorGenerator(PriorGenerator):
         base_anchors: Tensor,
         featmap_size: tuple[int, int],
         stride: tuple[int, int] = (16, 16),
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
     ) -> Tensor:
         """Anchors (H * W * A, 4): ``base_anchors`` (A, 4) of the first cell, moved to every cell of a map (H, W)."""
         shifts = shifts_of_cells(featmap_size, stride, base_anchors.dtype, device).repeat(1, 2)
@@ -148,7 +151,7 @@ class AnchorGenerator(PriorGenerator):
         featmap_size: tuple[int, int],
         valid_size: tuple[int, int],
         num_base_anchors: int,
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
     ) -> Tensor:
         """A mask (H * W * A,) of the anchors of one level at its first ``valid_size`` (height, width) cells."""
         return flags_of_cells(featmap_size, valid_size, num_base_anchors, device)

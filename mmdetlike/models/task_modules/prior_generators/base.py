@@ -51,7 +51,7 @@ class PriorGenerator:
         self,
         featmap_sizes: Sequence[tuple[int, int]],
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
     ) -> list[Tensor | HorizontalBoxes]:
         """Priors (H_i * W_i * A_i, 4, 5 or 2) of each level, in pixels, cell by cell.
 
@@ -71,7 +71,7 @@ class PriorGenerator:
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
     ) -> Tensor | HorizontalBoxes:
         """Priors (H * W * A, 4 or 2) of one level with a map of ``featmap_size`` (H, W)."""
         raise NotImplementedError
@@ -82,7 +82,7 @@ class PriorGenerator:
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
     ) -> Tensor | HorizontalBoxes:
         """The priors (n, 4 or 2) of one level with the indices ``prior_idxs`` (n,) in its grid."""
         return self.single_level_grid_priors(featmap_size, level_idx, dtype, device=device)[prior_idxs]
@@ -94,7 +94,7 @@ class PriorGenerator:
         return shifts_of_cells(featmap_size, self.strides[level_idx], dtype, device, offset)
 
     def valid_flags(
-        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device: torch.device | str = 'cuda'
+        self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device: torch.device | str = 'cpu'
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) of the priors whose cell lies within ``pad_shape`` (h, w)."""
         self._check_levels(featmap_sizes)

@@ -63,7 +63,8 @@ def _spread_start(sizes: np.ndarray, number: int, generator: np.random.Generator
 
 def evolve_sizes(sizes: np.ndarray, number: int, seed: int = 0) -> np.ndarray:
     """Anchors (number, 2) by differential evolution of the mean best IoU, the smallest first."""
-    low, high = np.log(sizes.min(0)), np.log(sizes.max(0))
+    low = np.log(sizes.min(0))
+    high = np.log(sizes.max(0))
     bounds = [(a, b + 1e-6) for a, b in zip(low, high)] * number
     start = np.log(k_means(sizes, number, seed)).ravel()
     genes = _best_genes(sizes, lambda genes: np.exp(genes).reshape(-1, 2), bounds, start, seed)

@@ -40,7 +40,7 @@ class MlvlPointGenerator(PriorGenerator):
         self,
         featmap_sizes: Sequence[tuple[int, int]],
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
         with_stride: bool = False,
     ) -> list[Tensor]:
         """Points of each level, as of ``single_level_grid_priors``.
@@ -55,7 +55,7 @@ class MlvlPointGenerator(PriorGenerator):
         return torch.cat([points, points.new_tensor(self.strides[level_idx]).expand_as(points)], dim=-1)
 
     def single_level_valid_flags(
-        self, featmap_size: tuple[int, int], valid_size: tuple[int, int], device: torch.device | str = 'cuda'
+        self, featmap_size: tuple[int, int], valid_size: tuple[int, int], device: torch.device | str = 'cpu'
     ) -> Tensor:
         """A mask (H * W,) of the points of one level that lie at its first ``valid_size`` (height, width) cells."""
         return flags_of_cells(featmap_size, valid_size, 1, device)
@@ -65,7 +65,7 @@ class MlvlPointGenerator(PriorGenerator):
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
         with_stride: bool = False,
     ) -> Tensor:
         """Points (H * W, 2) x, y of one level with a map of ``featmap_size`` (H, W), in pixels.

@@ -61,7 +61,7 @@ class FakeRotatedAnchorGenerator(AnchorGenerator):
         featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
     ) -> Tensor | RotatedBoxes:
         """Anchors (H * W * A, 5) of one level with a map of ``featmap_size`` (H, W)."""
         anchors = geometry.to_rotated(super().single_level_grid_priors(featmap_size, level_idx, dtype, device=device))

@@ -56,7 +56,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
         return torch.cat([center - half, center + half], dim=-1)
 
     def responsible_flags(
-        self, featmap_sizes: Sequence[tuple[int, int]], gt_bboxes: Tensor, device: torch.device | str = 'cuda'
+        self, featmap_sizes: Sequence[tuple[int, int]], gt_bboxes: Tensor, device: torch.device | str = 'cpu'
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) uint8 of the anchors in whose cell the center of an object lies.
 
@@ -80,7 +80,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
         gt_bboxes: Tensor,
         stride: tuple[int, int],
         num_base_anchors: int,
-        device: torch.device | str = 'cuda',
+        device: torch.device | str = 'cpu',
     ) -> Tensor:
         """The mask (H * W * A,) of ``responsible_flags`` for one level with a map (H, W) and a stride (x, y)."""
         height, width = featmap_size

@@ -42,11 +42,18 @@ class BaseSampler:
         pos_fraction: Largest share of positives.
         neg_pos_ub: Most negatives for each positive; negative for no limit.
         add_gt_as_proposals: Put the objects themselves before the priors.
+
+    Raises:
+        ValueError: ``num`` is below 1, or ``pos_fraction`` no share.
     """
 
     needs_losses = False
 
     def __init__(self, num: int, pos_fraction: float, neg_pos_ub: float = -1, add_gt_as_proposals: bool = True) -> None:
+        if num < 1:
+            raise ValueError(f'num must be at least 1, got {num}')
+        if not 0 <= pos_fraction <= 1:
+            raise ValueError(f'pos_fraction must be in [0, 1], got {pos_fraction}')
         self.num, self.pos_fraction = num, pos_fraction
         self.neg_pos_ub, self.add_gt_as_proposals = neg_pos_ub, add_gt_as_proposals
 

@@ -20,7 +20,7 @@ class ScoreHLRSampler(RandomSampler):
     """Random positives, and the negatives that look most like objects, with weights that fall by their rank.
 
     Negatives are ranked hierarchically: first within each cluster of boxes that suppress each other, by falling
-    score, then among those of the same place in their clusters. Ranks become weights of the classification loss
+    score, then among those of the same rank in their clusters. Ranks become weights of the classification loss
     that leave its sum as it was.
 
     Args:
@@ -111,7 +111,7 @@ class ScoreHLRSampler(RandomSampler):
 
     def by_rank(self, boxes: Tensor, scores: Tensor) -> Tensor:
         """Indices (k,) of boxes (k, 4) with scores (k,), the most prime ones first."""
-        # an earlier place in a cluster outweighs every score, which is below 1
+        # a better rank in a cluster outweighs every score, which is below 1
         importance = scores.clone()
         for cluster in nms_match(torch.cat([boxes, scores[:, None]], dim=1), self.iou_thr):
             importance[cluster] -= torch.arange(len(cluster), device=scores.device)

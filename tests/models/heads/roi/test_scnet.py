@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.roi.mask_heads import GlobalContextHead
-from mmdetlike.models.heads.roi.residual_convs import SimplifiedBasicBlock, residual_convs
+from mmdetlike.models.heads.roi.residual_convs import residual_convs
 from mmdetlike.registry import MODELS
 from tests.models.families import FAMILIES, build
 from tests.models.tiny import batch, losses, make_sample
@@ -40,11 +40,11 @@ def test_classes_of_an_image():
 
 
 def test_residual_blocks():
-    block = SimplifiedBasicBlock(2)
+    (block,) = residual_convs(2, 2, 2)
     x = torch.randn(1, 2, 4, 4)
     torch.testing.assert_close(block(x), x + block.conv2(F.relu(block.conv1(x))))
-    normed = SimplifiedBasicBlock(4, norm_cfg=dict(type='GN', num_groups=2))
-    assert set(dict(normed.named_children())) == {'conv1', 'conv2', 'gn1', 'gn2'} and normed.conv1.bias is None
+    (normed,) = residual_convs(2, 4, 4, norm_cfg=dict(type='GN', num_groups=2))
+    assert set(dict(normed.named_children())) == {'conv1', 'conv2', 'gn1', 'gn2', 'relu'} and normed.conv1.bias is None
     with pytest.raises(ConfigError, match='needs an even num_convs and conv_out_channels=in_channels, got num_convs=3'):
         residual_convs(3, 4, 4)
 

@@ -44,7 +44,7 @@ def test_an_order_that_is_no_order_is_told():
 def transformer(order=POST_NORM, **decoder):
     layer = dict(attn_cfgs=ATTENTION, feedforward_channels=16)
     own = ('self_attn', 'norm', 'ffn', 'norm') if order is POST_NORM else ('norm', 'self_attn', 'norm', 'ffn')
-    encoder = dict(layer, operation_order=own)
+    encoder = dict(layer, type='BaseTransformerLayer', operation_order=own)
     return build_transformer(
         dict(
             type='Transformer',

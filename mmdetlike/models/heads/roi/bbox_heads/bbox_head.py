@@ -131,7 +131,7 @@ class BBoxHead(RegionHead):
         if bbox_pred is not None:
             bbox_pred = float32_if_half(bbox_pred)[0]
             # by all sampled regions, not by the positives: an image with few objects shall not weigh more
-            avg_factor = max(mean_over_ranks(len(labels), labels.device), 1.0)
+            avg_factor = mean_over_ranks(len(labels), labels.device, least=1.0)
             pair = self.regression_pair(bbox_pred, labels, pos_inds, sampled)
             losses['loss_bbox'] = self.loss_bbox(*pair, avg_factor=avg_factor)
         return losses

@@ -169,7 +169,7 @@ class DIIHead(RegionHead):
         """
         labels, weights, pos_inds = self.query_targets(sampled, cfg.get('pos_weight', -1))
         cls_score = float32_if_half(preds.cls_score)[0]
-        avg_factor = max(mean_over_ranks(float(len(pos_inds)), labels.device), 1.0)
+        avg_factor = mean_over_ranks(len(pos_inds), labels.device, least=1.0)
         losses = dict(loss_cls=self.loss_cls(cls_score, labels, weights, avg_factor=avg_factor))
         losses['pos_acc'] = accuracy(cls_score[pos_inds], labels[pos_inds])
         bboxes = preds.bboxes[pos_inds]

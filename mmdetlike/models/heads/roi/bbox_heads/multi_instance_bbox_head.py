@@ -132,7 +132,7 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
         return torch.stack(losses).amin(0).mean()
 
     def _losses_of_pairs(self, logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
-        """The loss (n, num_instance) of each prediction with the object in the same place."""
+        """The loss (n, num_instance) of each prediction with the object of the same index."""
         known = labels.clamp(min=BACKGROUND)
         losses = self.loss_cls(logits.flatten(0, 1), known.flatten(), reduction_override='none').view(labels.shape)
         of_class = self.deltas_of_class(deltas, (known - 1).clamp(min=0))

@@ -16,6 +16,8 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
+from ...head import check_num_classes
+
 
 class RegionHead(BaseModule):
     """What a stage of a region head asks of the head that classifies its regions and refines their boxes.
@@ -27,6 +29,9 @@ class RegionHead(BaseModule):
         loss_cls: Classification loss over classes and background, background last.
         init_cfg: Weight initialization.
 
+    Raises:
+        ValueError: ``num_classes`` is below 1.
+
     Attributes:
         box_dim: Numbers of the boxes that it makes of regions: 4, or 5 for rotated ones.
     """
@@ -35,6 +40,7 @@ class RegionHead(BaseModule):
 
     def __init__(self, num_classes: int, loss_cls: dict, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg)
+        check_num_classes(num_classes)
         self.num_classes = num_classes
         self.loss_cls = MODELS.build(loss_cls)
 

@@ -94,7 +94,7 @@ class DeconvKeypointHead(BaseModule):
         heatmaps = float32_if_half(heatmaps)[0]
         cells, valid = heatmap_targets(keypoints, boxes, heatmaps.shape[-2:])
         if self.loss_normalizer is None:
-            divisor = max(mean_over_ranks(float(valid.sum()), heatmaps.device), 1.0)
+            divisor = mean_over_ranks(valid.sum(dtype=heatmaps.dtype), heatmaps.device, least=1.0)
         else:
             divisor = self.loss_normalizer * num_images
         # indexing by no row keeps the graph: distributed training needs a gradient of every parameter

@@ -53,7 +53,7 @@ class DynamicMaskHead(FCNMaskHead):
     def loss(self, mask_preds: Tensor, mask_targets: Tensor, labels: Tensor) -> Tensor:
         """Loss of logits (p, C, h, w) against masks (p, h, w) in [0, 1] of classes ``labels`` (p,)."""
         mask_preds = float32_if_half(mask_preds)[0]
-        avg_factor = max(mean_over_ranks(float(len(labels)), labels.device), 1.0)
+        avg_factor = mean_over_ranks(len(labels), labels.device, least=1.0)
         if not len(mask_preds):
             return mask_preds.sum()
         own = masks_of_class(mask_preds, labels, self.class_agnostic)

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from faster_coco_eval.core import mask as rle
 
-from ..structures.bbox import geometry
-from .seeding import stable_hash
-from .shapes_paint import paint_background, paint_shape, soften, tint_ground
+from mmdetlike.structures.bbox import geometry
+
+from ..seeding import stable_hash
+from .paint import paint_background, paint_shape, soften, tint_ground
 
 CLASSES = ('circle', 'triangle', 'square', 'star', 'cross')
 STUFF_CLASSES = ('sky', 'ground')

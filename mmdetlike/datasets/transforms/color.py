@@ -22,6 +22,8 @@ class PhotoMetricDistortion(BaseTransform):
         hue_delta: Largest change either way, in degrees.
     """
 
+    keeps_images = True
+
     needs = ('img',)
 
     def __init__(
@@ -63,6 +65,8 @@ class YOLOXHSVRandomAug(BaseTransform):
         saturation_delta: Largest change of saturation either way, of 255.
         value_delta: Largest change of value either way, of 255.
     """
+
+    keeps_images = True
 
     needs = ('img',)
 

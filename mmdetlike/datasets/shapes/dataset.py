@@ -1,17 +1,18 @@
 """A data set without files: shapes drawn on the fly, with boxes, masks and keypoints."""
 
-from ..registry import DATASETS, TRANSFORMS
-from ..utils.colors import distinct_colors
-from . import shapes_render
-from .base import BaseDetDataset
-from .shapes_render import Scene, SceneSpec
+from mmdetlike.registry import DATASETS, TRANSFORMS
+from mmdetlike.utils.colors import distinct_colors
+
+from ..base import BaseDetDataset
+from . import render
+from .render import Scene, SceneSpec
 
 MIN_IMAGE_SIDE = 64
-PANOPTIC_CLASSES = shapes_render.CLASSES + shapes_render.STUFF_CLASSES
+PANOPTIC_CLASSES = render.CLASSES + render.STUFF_CLASSES
 PANOPTIC_METAINFO = {
     'classes': PANOPTIC_CLASSES,
-    'thing_classes': shapes_render.CLASSES,
-    'stuff_classes': shapes_render.STUFF_CLASSES,
+    'thing_classes': render.CLASSES,
+    'stuff_classes': render.STUFF_CLASSES,
     'palette': distinct_colors(len(PANOPTIC_CLASSES)),
 }
 
@@ -40,11 +41,11 @@ class ShapesDataset(BaseDetDataset):
     """
 
     METAINFO = {
-        'classes': shapes_render.CLASSES,
-        'palette': distinct_colors(len(shapes_render.CLASSES)),
-        'keypoint_names': shapes_render.KEYPOINT_NAMES,
+        'classes': render.CLASSES,
+        'palette': distinct_colors(len(render.CLASSES)),
+        'keypoint_names': render.KEYPOINT_NAMES,
         'flip_indices': (0, 2, 1, 4, 3, 5),
-        'sigmas': (0.05,) * len(shapes_render.KEYPOINT_NAMES),
+        'sigmas': (0.05,) * len(render.KEYPOINT_NAMES),
     }
 
     def __init__(
@@ -69,7 +70,7 @@ class ShapesDataset(BaseDetDataset):
         if with_stuff:
             kwargs['metainfo'] = PANOPTIC_METAINFO | (kwargs.get('metainfo') or {})
         super().__init__(**kwargs)
-        classes = PANOPTIC_CLASSES if with_stuff else shapes_render.CLASSES
+        classes = PANOPTIC_CLASSES if with_stuff else render.CLASSES
         if tuple(self.metainfo['classes']) != classes:
             raise ValueError(f'ShapesDataset has the classes {classes}, not {self.metainfo["classes"]}.')
 
@@ -134,7 +135,7 @@ class LoadShapesImage:
     def _image(self, spec: SceneSpec):
         if spec in self._drawn:
             return self._drawn[spec]
-        image = shapes_render.paint(Scene(spec))
+        image = render.paint(Scene(spec))
         if len(self._drawn) < self.max_cached:
             self._drawn[spec] = image
         return image
