@@ -49,4 +49,6 @@ def test_a_program_finds_in_recorded_images_what_the_model_finds(kind, name, tmp
     images = model.data_preprocessor(dict(inputs=pixels, data_samples=None))['inputs']
     deploy(model, tmp_path, kind, tuple(images.shape[-2:]), PIPELINE)
     program = READERS[kind](tmp_path / PROGRAMS[kind])
+    if name.startswith('rtmdet__rtmdet_s'):  # many scores are equal: the program may return others of the last ones
+        model.bbox_head.test_cfg.max_per_img = -1
     assert max(assert_equal_results(program.run, model, images[:, None])) > 0
