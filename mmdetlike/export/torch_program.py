@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 
 import mmdetlike_ops  # noqa: F401  registers the kernels that programs call
@@ -47,6 +48,12 @@ def read_aoti(path: Path) -> Program:
     """A compiled package, to be called."""
     package = torch._inductor.aoti_load_package(str(path))
     metadata = package.get_metadata()
+
+    def run(images: Tensor) -> dict[str, Tensor]:
+        # compiled code reads the memory as that of the traced images, row by row, and doesn't look at strides: of the
+        # images of a picture, whose channels are next to each other, it would silently read other pixels
+        return package(images.contiguous())
+
     if SIZES not in metadata:  # written by a version of ours that knew only fixed sizes
-        return Program(package, Sizes.fixed(int(metadata['height']), int(metadata['width'])))
-    return Program(package, Sizes.from_text(metadata[SIZES]))
+        return Program(run, Sizes.fixed(int(metadata['height']), int(metadata['width'])))
+    return Program(run, Sizes.from_text(metadata[SIZES]))
