@@ -172,7 +172,7 @@ def top_scores(
         several classes, else they come as ``torch.sort`` has them.
     """
     activate = activate or nn.Identity()
-    if torch.compiler.is_compiling() or limit < 0 or values.shape[1] == 1:
+    if limit < 0 or values.shape[1] == 1:
         scores = activate(values).flatten()
         rank = best_first if limit < 0 or values.shape[1] == 1 else first_of_best
         inds = best_above(scores, threshold, limit, rank)
