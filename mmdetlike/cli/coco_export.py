@@ -82,8 +82,14 @@ FORMATS = {
 
 
 def read(ann_file: Path, images: Path, classes: Sequence[str] | None = None) -> CocoDataset:
-    """The COCO file with ``classes``, or all of its classes in the order of the file."""
+    """The COCO file with ``classes``, or all of its classes in the order of the file.
+
+    Raises:
+        DataError: It has no categories, or can't be read.
+    """
     names = classes or [category['name'] for category in CocoFile(str(ann_file)).categories]
+    if not names:
+        raise DataError(f'{ann_file}: it has no categories; expected one at least.')
     metainfo = {'classes': names}
     return CocoDataset(ann_file=str(ann_file), data_prefix={'img': str(images)}, metainfo=metainfo, test_mode=True)
 

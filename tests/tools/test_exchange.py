@@ -260,3 +260,11 @@ def test_check_refuses_what_is_not_the_same(coco, tmp_path):
     (tmp_path / 'b.json').write_text(json.dumps(other))
     with pytest.raises(DataError, match=r'b\.json: not what was read: .*a\.jpg: 5 objects before, 4 after'):
         coco_import.check(tmp_path / 'b.json', tmp_path / 'pics', *read)
+
+
+def test_a_file_without_categories_is_refused(tmp_path):
+    source = tmp_path / 'source.json'
+    source.write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(DataError, match=r'source.json: it has no categories'):
+        from_coco.main(['lvis', str(source), str(tmp_path), str(tmp_path / 'out'), '--check'])
+    assert not (tmp_path / 'out').exists()

@@ -174,8 +174,7 @@ def top_scores(
     activate = activate or nn.Identity()
     if limit < 0 or values.shape[1] == 1:
         scores = activate(values).flatten()
-        rank = best_first if limit < 0 or values.shape[1] == 1 else first_of_best
-        inds = best_above(scores, threshold, limit, rank)
+        inds = best_above(scores, threshold, limit, best_first)
         return scores[inds], *_rows_and_columns(inds, values.shape[1])
     # the best scores are in the rows whose best scores are the best: a tenth of the work where C is 80
     rows = best_above(activate(values.amax(1)), threshold, limit, first_of_best).sort().values
