@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ._checks import check_choice
-from .channels_last import can_train_batch_norm, train_batch_norm, update_running_statistics
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -97,16 +96,13 @@ class SyncBatchNorm(nn.SyncBatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize `x` (n, c, ...)."""
-        if self._is_alone():
-            return train_batch_norm(self, x) if can_train_batch_norm(self, x) else _BatchNorm.forward(self, x)
-        if x.device.type != 'cpu' or not self.training:
+        if x.device.type != 'cpu' or not self.training or not _process_group_exists():
             return super().forward(x)
+        if dist.get_world_size(self.process_group) == 1:
+            return _BatchNorm.forward(self, x)
         mean, var, count = _statistics(x, x.numel() // x.shape[1], self.process_group)
-        update_running_statistics(self, mean, var * count / (count - 1).clamp(min=1))
+        _update_running_statistics(self, mean, var * count / (count - 1).clamp(min=1))
         return _normalize(self, x, mean, var)
-
-    def _is_alone(self) -> bool:
-        return not _process_group_exists() or dist.get_world_size(self.process_group) == 1
 
 
 class NaiveSyncBatchNorm(nn.BatchNorm2d):
@@ -150,7 +146,7 @@ class NaiveSyncBatchNorm(nn.BatchNorm2d):
             raise ValueError("NaiveSyncBatchNorm: x has no images, which takes stats_mode='N'")
         mean, var, count = _statistics(x, len(x) if self.stats_mode == 'N' else 1, None)
         if count > 0:
-            update_running_statistics(self, mean, var)
+            _update_running_statistics(self, mean, var)
         return _normalize(self, x, mean, var)
 
     def extra_repr(self) -> str:
@@ -195,6 +191,15 @@ class _SumOverProcesses(torch.autograd.Function):
 
 def _per_channel(values: Tensor, x: Tensor) -> Tensor:
     return values.view(1, -1, *[1] * (x.dim() - 2))
+
+
+def _update_running_statistics(layer: _BatchNorm, mean: Tensor, var: Tensor) -> None:
+    if not layer.track_running_stats:
+        return
+    layer.num_batches_tracked.add_(1)
+    rate = layer.momentum if layer.momentum is not None else 1.0 / layer.num_batches_tracked.item()
+    layer.running_mean.lerp_(mean.detach().to(layer.running_mean), rate)
+    layer.running_var.lerp_(var.detach().to(layer.running_var), rate)
 
 
 def _normalize(layer: _BatchNorm, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:

@@ -7,9 +7,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from .batch_norm import FrozenBatchNorm2d, SyncBatchNorm
-from .channels_last import Conv2d
 
-CONV_LAYERS = {'Conv1d': nn.Conv1d, 'Conv2d': Conv2d, 'Conv3d': nn.Conv3d, 'Conv': Conv2d}
+CONV_LAYERS = {'Conv1d': nn.Conv1d, 'Conv2d': nn.Conv2d, 'Conv3d': nn.Conv3d, 'Conv': nn.Conv2d}
 NORM_LAYERS = {
     'BN': nn.BatchNorm2d,
     'BN1d': nn.BatchNorm1d,

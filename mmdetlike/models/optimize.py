@@ -8,7 +8,6 @@ from torch import nn
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import OPTIMIZATIONS
 from mmdetlike.utils.memory import keep_freed_memory
-from mmdetlike_ops.channels_last import Conv2d
 
 from .data_preprocessors import DetDataPreprocessor
 from .detectors.base import BaseDetector
@@ -20,7 +19,7 @@ from .layers import fuse_conv_bn
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 # layers that autocast runs in half precision whatever the precision of their weights; of subclasses nobody knows
-_LAYERS = (nn.Conv2d, Conv2d, nn.ConvTranspose2d, nn.Linear)
+_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 # heads whose inputs have shapes that follow from that of the images alone; a number of regions would compile anew
 _HEADS_OF_MAPS = (DenseHead, HeatmapHead, MaskGridHead)
 

@@ -8,17 +8,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from mmdetlike_ops import ModulatedDeformConv2d, ModulatedDeformConv2dPack
-from mmdetlike_ops.channels_last import Conv2d
 
 from .conv import Conv2dAdaptivePadding
 from .conv_module import ConvModule
 from .norm import FrozenBatchNorm2d
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_CONVS = (
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2d, Conv2dAdaptivePadding),
-    *(ModulatedDeformConv2d, ModulatedDeformConv2dPack),
-)
+_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dAdaptivePadding, ModulatedDeformConv2d, ModulatedDeformConv2dPack)
 
 
 def fuse_conv_bn(module: nn.Module) -> nn.Module:

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmdetlike_ops.channels_last import Conv2d
-
 from .activation import Swish
 
 # oneDNN's names of activations
@@ -34,7 +32,7 @@ def has_hooks(layer: nn.Module) -> bool:
 def can_fuse(layer: nn.Module) -> bool:
     """Whether ``FusedConv2d`` or ``FusedLinear`` can take the place of ``layer``."""
     # of subclasses nobody knows what else they compute
-    if type(layer) not in (nn.Conv2d, Conv2d, nn.Linear, FusedConv2d) or has_hooks(layer):
+    if type(layer) not in (nn.Conv2d, nn.Linear, FusedConv2d) or has_hooks(layer):
         return False
     weight = layer._parameters.get('weight')  # not a parameter where it is computed anew in each call
     if weight is None or weight.device.type != 'cpu' or weight.dtype not in _DTYPES:

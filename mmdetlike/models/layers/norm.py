@@ -7,7 +7,6 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmdetlike.errors import ConfigError
 from mmdetlike_ops import FrozenBatchNorm2d, SyncBatchNorm
-from mmdetlike_ops.channels_last import can_train_batch_norm, train_batch_norm
 from mmdetlike_ops.layer_configs import NORM_LAYERS as OPS_NORM_LAYERS
 from mmdetlike_ops.layer_configs import norm_abbreviation
 
@@ -37,7 +36,7 @@ class LayerNorm2d(nn.LayerNorm):
 
 # the second base, a base of the first, is what ``init_cfg=dict(layer='_BatchNorm')`` looks for
 class BatchNorm2d(nn.BatchNorm2d, _BatchNorm):
-    """Batch normalization that also trains where a channel has a single value, and sums up exactly in any layout.
+    """Batch normalization that also trains where a channel has a single value.
 
     Such a value, of one image on a map of one pixel, has no variance, and PyTorch refuses it. It is normalized by the
     running statistics, which it leaves as they are. The arguments are those of ``torch.nn.BatchNorm2d``.
@@ -47,8 +46,6 @@ class BatchNorm2d(nn.BatchNorm2d, _BatchNorm):
         """Normalize ``x`` (N, C, H, W) over N, H and W."""
         # without running statistics there is nothing to normalize by, and torch's error is the right answer
         alone = self.training and self.track_running_stats and x.dim() == 4 and x.numel() == x.shape[1]
-        if can_train_batch_norm(self, x):
-            return train_batch_norm(self, x)
         if not alone:
             return super().forward(x)
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)

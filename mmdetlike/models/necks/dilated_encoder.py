@@ -6,7 +6,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.models.layers import ConvModule
-from mmdetlike.models.layers.norm import BatchNorm2d
 from mmdetlike.registry import MODELS
 
 NORM = dict(type='BN', requires_grad=True)
@@ -61,9 +60,9 @@ class DilatedEncoder(BaseModule):
         if len(block_dilations) != num_residual_blocks:
             raise ValueError(f'num_residual_blocks={num_residual_blocks} blocks need as many, got {block_dilations=}')
         self.lateral_conv = nn.Conv2d(in_channels, out_channels, 1)
-        self.lateral_norm = BatchNorm2d(out_channels)
+        self.lateral_norm = nn.BatchNorm2d(out_channels)
         self.fpn_conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.fpn_norm = BatchNorm2d(out_channels)
+        self.fpn_norm = nn.BatchNorm2d(out_channels)
         blocks = [DilatedBottleneck(out_channels, block_mid_channels, dilation) for dilation in block_dilations]
         self.dilated_encoder_blocks = nn.Sequential(*blocks)
 

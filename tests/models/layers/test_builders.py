@@ -56,7 +56,7 @@ def registered():
 )
 def test_conv_types(cfg, cls):
     layer = build_conv_layer(cfg, 4, 6, 3, stride=2)
-    assert isinstance(layer, cls)
+    assert type(layer) is cls
     assert (layer.in_channels, layer.out_channels, layer.stride[0]) == (4, 6, 2)
 
 
