@@ -364,3 +364,6 @@ def launch(cfg: MMEngineConfig, action: str) -> None:
         if action == 'train':
             check_work_dir(cfg, cfg.work_dir)
         getattr(Runner.from_cfg(cfg), action)()
+    if is_distributed():
+        # else threads that still serve other processes may abort this one while it exits
+        torch.distributed.destroy_process_group()
