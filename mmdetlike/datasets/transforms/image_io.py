@@ -60,6 +60,27 @@ def read_image(
     return decode_image(read_content(path, backend_args), color_type, backend, path, value_range, strict)
 
 
+def labels_of_values(
+    values: np.ndarray, label_map: dict[int, int] | None, reduce_zero_label: bool, ignore_index: int = 255
+) -> np.ndarray:
+    """The label of each pixel (h, w) of a label map, whose values may mean others than themselves.
+
+    Args:
+        values: As the file has them.
+        label_map: The label of each value; the others get ``ignore_index``. None where values are labels.
+        reduce_zero_label: 0 becomes ``ignore_index``, the others drop by 1; of maps without ``label_map``.
+        ignore_index: The label of pixels that don't count.
+    """
+    if label_map is not None:
+        labels = np.full(256, ignore_index, dtype=np.uint8)
+        labels[list(label_map)] = list(label_map.values())
+        return labels[values]
+    if reduce_zero_label:
+        # In uint8, 0 - 1 wraps around to 255, and 255 (to be ignored) must not drop by 1.
+        return np.where((values == 0) | (values == 255), ignore_index, values - 1).astype(np.uint8)
+    return values
+
+
 def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = None) -> np.ndarray:
     """Read a label map, (h, w) uint8: gray levels, or the indices of a palette.
 

@@ -7,7 +7,7 @@ import torch
 
 from mmdetlike.datasets.errors import DataError, ImageError, warn_once
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
-from mmdetlike.datasets.transforms.image_io import check_decoder, read_label_map
+from mmdetlike.datasets.transforms.image_io import check_decoder, labels_of_values, read_label_map
 from mmdetlike.datasets.transforms.instances import select_instances
 from mmdetlike.datasets.transforms.recorded_size import fit_label_map
 from mmdetlike.errors import ConfigError
@@ -134,22 +134,12 @@ class LoadAnnotations(BaseTransform):
     def load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
         seg = fit_label_map(read_label_map(path, self.imdecode_backend, self.backend_args), results, path)
-        if results.get('label_map') is not None:
-            if self.reduce_zero_label:
-                raise ConfigError(f'{path}: its dataset has a label_map, so that reduce_zero_label has to be False.')
-            seg = self._labels_of_values(results['label_map'])[seg]
-        if self.reduce_zero_label:
-            # In uint8, 0 - 1 wraps around to 255, and 255 (to be ignored) must not drop by 1.
-            seg = np.where((seg == 0) | (seg == 255), self.ignore_index, seg - 1).astype(np.uint8)
+        if results.get('label_map') is not None and self.reduce_zero_label:
+            raise ConfigError(f'{path}: its dataset has a label_map, so that reduce_zero_label has to be False.')
+        seg = labels_of_values(seg, results.get('label_map'), self.reduce_zero_label, self.ignore_index)
         results['gt_seg_map'] = seg
         results['ignore_index'] = self.ignore_index
         results['reduce_zero_label'] = self.reduce_zero_label
-
-    def _labels_of_values(self, label_map: dict[int, int]) -> np.ndarray:
-        """The label (256,) of each value that a label map may have."""
-        labels = np.full(256, self.ignore_index, dtype=np.uint8)
-        labels[list(label_map)] = list(label_map.values())
-        return labels
 
 
 def read_boxes(instances: list[dict], box_class: type[BaseBoxes], img_path: str | None) -> BaseBoxes:

@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get, put
 
 from ...datasets.errors import DataError
+from ...datasets.transforms.image_io import labels_of_values
 from ...errors import ConfigError
 from ...registry import METRICS
 from ..functional.semantic import PixelCounts, class_scores, count_pixels
@@ -109,19 +110,8 @@ class SemSegMetric(BaseMetric):
         image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
         if image is None or image.ndim != 2:
             raise DataError(f'{path}: expected a gray image of the class of each pixel.')
-        return self._labels(image, sample), _IGNORED
-
-    def _labels(self, values: np.ndarray, sample: dict) -> np.ndarray:
-        """The class of each pixel (h, w) of a file, whose values may mean others than themselves."""
         label_map = (self.dataset_meta or {}).get('label_map')
-        if label_map is not None:
-            labels = np.full(_IGNORED + 1, _IGNORED, np.uint8)
-            labels[list(label_map)] = list(label_map.values())
-            return labels[values]
-        if sample.get('reduce_zero_label'):
-            # 0 has no class, and wraps around to 255
-            return np.where(values == _IGNORED, _IGNORED, values.astype(np.uint8) - np.uint8(1))
-        return values
+        return labels_of_values(image, label_map, bool(sample.get('reduce_zero_label')), _IGNORED), _IGNORED
 
     @property
     def _classes(self) -> Sequence[str]:
