@@ -67,17 +67,9 @@ def shares(recording: dict) -> dict[str, float]:
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
     images = list(fill.images(2, speed.HEIGHT, speed.WIDTH))
 
-    def step() -> None:
-        samples = compare.make_samples(recording, 'mmdetlike')
-        data = model.data_preprocessor(dict(inputs=images, data_samples=samples), True)
-        total, _ = model.parse_losses(model(data['inputs'], data['data_samples'], mode='loss'))
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-
-    step()
+    speed.training_step(model, optimizer, recording, images)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        step()
+        speed.training_step(model, optimizer, recording, images)
     times = defaultdict(float)
     for event in profiler.events():
         times[kind_of(event)] += event.self_cpu_time_total

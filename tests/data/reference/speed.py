@@ -61,6 +61,18 @@ def conv_seconds() -> float:
         return best(lambda: F.conv2d(x, weight, padding=1), 20)
 
 
+def training_step(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, recording: dict, images: list[torch.Tensor]
+) -> None:
+    """Forward, backward and the optimizer's step, on images and the samples of a recording."""
+    samples = compare.make_samples(recording, 'mmdetlike')
+    data = model.data_preprocessor(dict(inputs=images, data_samples=samples), True)
+    total, _ = model.parse_losses(model(data['inputs'], data['data_samples'], mode='loss'))
+    optimizer.zero_grad()
+    total.backward()
+    optimizer.step()
+
+
 def time_model(recording: dict, repeats: int, predict_only: bool, optimize: str | None = None) -> list[float]:
     """Seconds for predict, and for a training step unless the model is optimized for the former."""
     recording = dict(recording, image_size=[HEIGHT, WIDTH])
@@ -79,13 +91,7 @@ def time_model(recording: dict, repeats: int, predict_only: bool, optimize: str 
 
     def train() -> None:
         model.train()
-        data = model.data_preprocessor(
-            dict(inputs=images, data_samples=compare.make_samples(recording, 'mmdetlike')), True
-        )
-        total, _ = model.parse_losses(model(data['inputs'], data['data_samples'], mode='loss'))
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
+        training_step(model, optimizer, recording, images)
 
     return [best(function, repeats) for function in ((predict,) if predict_only or optimize else (predict, train))]
 
