@@ -23,7 +23,15 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs/quickstart'
 MEASURED = ROOT / 'docs/zoo_measured.json'
 # what the metrics call what the page shows, in the order shown
-SHOWN = {'coco/bbox_mAP': 'bbox', 'coco/segm_mAP': 'segm', 'coco_panoptic/PQ': 'PQ', 'coco/keypoints_mAP': 'keypoints'}
+SHOWN = {
+    'coco/bbox_mAP': 'bbox',
+    'teacher/coco/bbox_mAP': 'bbox',  # Soft Teacher's student has a score of its own
+    'coco/segm_mAP': 'segm',
+    'coco_panoptic/PQ': 'PQ',
+    'coco/keypoints_mAP': 'keypoints',
+    'dota/mAP': 'rotated mAP50',
+    'sem_seg/mIoU': 'mIoU',
+}
 
 
 def unmeasured() -> list[str]:

@@ -139,11 +139,12 @@ def scores(names: list[str], measured_scores: dict[str, dict]) -> str:
         if name not in measured_scores:
             continue
         found = dict(measured_scores[name])
-        main = found.pop('bbox')
         minutes = found.pop('minutes')
-        segm = f' ({found.pop("segm"):.3f})' if 'segm' in found else ''
-        others = ''.join(f', {kind} {value:g}' for kind, value in found.items())
-        text = f'{main:.3f}{segm}{others}, {minutes:.1f}'
+        text = f'{found.pop("bbox"):.3f}' if 'bbox' in found else ''
+        text += f' ({found.pop("segm"):.3f})' if 'segm' in found else ''
+        shown = [text] if text else []
+        shown += [f'{kind} {value:.3g}' for kind, value in found.items()]
+        text = ', '.join([*shown, f'{minutes:.1f}'])
         texts.append(f'{name.split("_")[0]} {text}' if len(names) > 1 else text)
     return '; '.join(texts)
 
