@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from mmdetlike.apis.deployed import Detector
+from mmdetlike.apis.inferencer import DetInferencer
 from mmdetlike.apis.loading import load_inferencer
 from mmdetlike.apis.results import to_dict
 from mmdetlike.datasets.errors import ImageError
@@ -104,15 +107,27 @@ class ShardPredictor:
     """
 
     def __init__(self, job: Job, folder: str) -> None:
-        torch.set_num_threads(job.threads)
         self.job = job
         self.folder = Path(folder)
-        self.inferencer = load_inferencer(
-            job.model, job.weights, optimize=job.optimize, trust_checkpoint=job.trust_checkpoint
+        # One thread loads the model and runs it, where Ray takes two: OpenMP has helpers for each thread that computes,
+        # and as soon as these are more than the cores, they sleep between layers in place of waiting for the next one.
+        self._thread = ThreadPoolExecutor(1)
+        self.inferencer = self._thread.submit(self._load).result()
+
+    def _load(self) -> DetInferencer | Detector:
+        torch.set_num_threads(self.job.threads)  # of this thread alone
+        return load_inferencer(
+            self.job.model,
+            self.job.weights,
+            optimize=self.job.optimize,
+            trust_checkpoint=self.job.trust_checkpoint,
         )
 
     def __call__(self, batch: dict) -> dict:
         """Predict the shards of a batch of Ray's, columns ``shard`` and ``pictures``, and count their pictures."""
+        return self._thread.submit(self._predict_shards, batch).result()
+
+    def _predict_shards(self, batch: dict) -> dict:
         counts = []
         for shard, pictures in zip(batch['shard'], batch['pictures']):
             entries = [Picture(**entry) for entry in json.loads(pictures)]
