@@ -147,7 +147,10 @@ class DSDLDetDataset(NamedObjectsDataset):
         elif isinstance(name, str) and name:
             path = osp.join(osp.dirname(self.ann_file), name)
             read = read_yaml if path.endswith(('.yaml', '.yml')) else read_json
-            content = read(path, self.backend_args)
+            try:
+                content = read(path, self.backend_args)
+            except FileNotFoundError as error:
+                raise DataError(f'{self.ann_file}: has sample-path={name!r}, but there is no file {path}.') from error
         else:
             raise DataError(f"{self.ann_file}: has sample-path={shortened(name)}; expected a path, or '$local'.")
         samples = content.get('samples') if isinstance(content, dict) else None

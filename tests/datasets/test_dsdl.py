@@ -222,6 +222,7 @@ WRONG_FILES = [
     (TRAIN_FILE, '[cdom=VOCClassDom]', '', r"ObjectDetectionSample without its parameters \['cdom'\]"),
     (TRAIN_FILE, 'cdom=VOC', 'cdom==VOC', 'expected one as List'),
     (TRAIN_FILE, 'train_samples.json', '', r"train.yaml: has sample-path=None; expected a path, or '\$local'"),
+    (TRAIN_FILE, 'train_samples.json', 'val.json', r"has sample-path='val.json', but there is no file .*/val.json"),
     (TRAIN_FILE, 'data:', 'dota:', 'train.yaml: has data=None; expected sample-type'),
     (STRUCT_FILE, 'BBox', 'Bbox', r"field bbox is of type 'Bbox', which is not defined \(closest: BBox"),
     (STRUCT_FILE, 'bbox: BBox', 'b: Str', 'samples have no field of type BBox of an object; they'),
