@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmdetlike.apis import inference_detector, init_detector
-from mmdetlike.compat.detectron2 import is_detectron2_config, read_config, read_pickle, whole_config
+from mmdetlike.compat.detectron2 import is_detectron2_config, model_config, read_config, read_pickle, whole_config
 from mmdetlike.compat.detectron2.lists import evaluate
 from mmdetlike.compat.detectron2.whole import untranslated_settings
 from mmdetlike.errors import CheckpointError, ConfigError
@@ -139,7 +139,7 @@ def test_settings_of_the_solver_are_translated(config):
         ('_BASE_: nowhere.yaml', 'nowhere.yaml, the _BASE_ of'),
         ('_BASE_: config.yaml', 'is its own _BASE_'),
         ('MODEL:\n  RESNET:\n    DEPTH: 50', 'MODEL.RESNET is no setting of Detectron2'),
-        ('MODEL:\n  RPN: 3', 'MODEL.RPN is 3, expected dict'),
+        ('MODEL:\n  RPN: 3', 'MODEL.RPN is 3, expected settings below it'),
         ('MODEL: !!python/object/apply:os.system ["true"]', 'is no Detectron2 config that can be read'),
         ('MODEL:\n  A: !!python/object/apply:eval ["__import__(\'os\')"]', 'is more than a list of numbers'),
     ],
@@ -214,3 +214,61 @@ def test_detector_from_torchvision_name(tmp_path):
     found = inference_detector(model, picture).pred_instances
     wanted = recording['predict'][0]['scores']
     assert found.scores[:5].tolist() == pytest.approx(wanted[:5], abs=1e-4)
+
+
+def test_a_key_without_meaning_is_told_and_a_wrong_value_refused(config):
+    config.write_text(f'{CHILD}SOLVR: {{BASE_LR: 0.1}}\nWANDB: {{RUN: {{NAME: x}}}}\nSOLVER: {{WEIGHT_DECAY: 1e-4}}\n')
+    cfg = read_config(config)
+    cfg['MODEL']['WEIGHTS'] = ''
+    cfg['MODEL']['RETINANET']['PRIOR_PROB'] = 0.02
+    cfg['MODEL']['ROI_MASK_HEAD']['NUM_CONV'] = 4  # of a part that a RetinaNet doesn't have
+    told = "without effect on this model: MODEL.RETINANET.PRIOR_PROB=0.02, SOLVR.BASE_LR=0.1, WANDB.RUN.NAME='x'$"
+    with pytest.warns(UserWarning, match=told):
+        assert whole_config(cfg)['optim_wrapper']['optimizer']['weight_decay'] == 1e-4
+
+
+@pytest.mark.filterwarnings('error')
+def test_settings_of_the_run_are_translated(config, tmp_path):
+    weights = tmp_path / 'mine.pkl'
+    weights.touch()
+    cfg = read_config(config)
+    cfg['MODEL']['WEIGHTS'] = str(weights)
+    cfg.update(SEED=3, OUTPUT_DIR='out', VIS_PERIOD=20, CUDNN_BENCHMARK=True)
+    whole = whole_config(cfg)
+    assert whole['load_from'] == str(weights)
+    assert whole['randomness'] == dict(seed=3)
+    assert whole['work_dir'] == 'out'
+    assert whole['env_cfg'] == dict(cudnn_benchmark=True)
+    assert whole['custom_hooks'] == [dict(type='BatchPicturesHook', interval=20)]
+    assert whole['train_dataloader']['batch_sampler'] == dict(type='AspectRatioBatchSampler')
+    cfg['DATALOADER']['ASPECT_RATIO_GROUPING'] = False
+    assert 'batch_sampler' not in whole_config(cfg)['train_dataloader']
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('SOLVER: {BASE_LR: fast}', r"SOLVER\.BASE_LR is 'fast', expected a number, as 0\.001"),
+        ('SOLVER: {AMP: {ENABLED: 1}}', r'SOLVER\.AMP\.ENABLED is 1, expected True or False'),
+        ('SOLVER: {AMPX: {ENABLED: 1}}', r'SOLVER\.AMPX is no setting of Detectron2'),
+        ('INPUT: {MIN_SIZE_TRAIN: 800}', r'INPUT\.MIN_SIZE_TRAIN is 800, expected a list, as \[800\]'),
+        ('INPUT: 3', 'INPUT is 3, expected settings below it$'),
+        ('MODEL: {RPN: {HEAD_NAME: 5}}', r'MODEL\.RPN\.HEAD_NAME is 5, expected text'),
+        ('_BASE_: [a.yaml, b.yaml]', r"_BASE_ is \['a\.yaml', 'b\.yaml'\], expected the path of one file"),
+        ('_BASE_: other.yaml', r'mine\.yaml is its own _BASE_'),
+    ],
+)
+def test_what_a_file_may_not_say(text, message, tmp_path):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(f'{text}\n')
+    (tmp_path / 'other.yaml').write_text('_BASE_: mine.yaml\n')
+    with pytest.raises(ConfigError, match=message):
+        read_config(path)
+
+
+@pytest.mark.parametrize('part, key', [('ROI_BOX_HEAD', 'NAME'), ('ROI_KEYPOINT_HEAD', 'NAME'), ('RPN', 'HEAD_NAME')])
+def test_heads_of_ones_own_are_refused(part, key):
+    cfg = load('d2__COCO-Keypoints__keypoint_rcnn_R_50_FPN_1x', FOLDER / 'foreign')['cfg']
+    cfg['MODEL'][part][key] = 'MyHead'
+    with pytest.raises(ConfigError, match=rf"MODEL\.{part}\.{key} is 'MyHead', which has no counterpart here"):
+        model_config(cfg)

@@ -1,5 +1,7 @@
 """Configs and checkpoints of other toolboxes where a command line or the inferencer takes ours."""
 
+import pickle
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -78,6 +80,19 @@ def test_convert_model_writes_files_that_need_no_translation(yaml, tmp_path, cap
         main([str(yaml), str(out)])
     with pytest.raises(ConfigError, match='faster-rcnn_r50_fpn_1x_coco is no detector of another toolbox'):
         main(['faster-rcnn_r50_fpn_1x_coco', str(tmp_path / 'other.py')])
+
+
+@pytest.mark.filterwarnings('ignore:not translated')
+def test_convert_model_takes_the_weights_that_the_yaml_file_names(yaml, tmp_path):
+    state = {'head.cls_score.weight': torch.rand(720, 16, 3, 3)}
+    weights = tmp_path / 'model_final.pkl'
+    weights.write_bytes(pickle.dumps(dict(model={name: value.numpy() for name, value in state.items()})))
+    yaml.write_text(yaml.read_text().replace('MODEL:', f'MODEL:\n  WEIGHTS: "{weights}"'))
+    out = tmp_path / 'mine.py'
+    main([str(yaml), str(out)])
+    assert Config.fromfile(out).load_from == str(tmp_path / 'mine.pth')
+    written = read_checkpoint(tmp_path / 'mine.pth')['state_dict']
+    assert torch.equal(written['bbox_head.retina_cls.weight'], state['head.cls_score.weight'])
 
 
 @pytest.mark.slow
