@@ -68,7 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     # imported here, so that --help doesn't wait for torch
     from mmdetlike.apis import init_detector
-    from mmdetlike.apis.deployed import pipeline_steps, size_of_images
+    from mmdetlike.apis.deployed import pipeline_steps
+    from mmdetlike.apis.image_sizes import size_of_images
     from mmdetlike.export import deploy
 
     model = init_detector(
