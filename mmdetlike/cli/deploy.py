@@ -71,7 +71,10 @@ def main(argv: list[str] | None = None) -> None:
     from mmdetlike.apis.deployed import pipeline_steps
     from mmdetlike.apis.image_sizes import size_of_images
     from mmdetlike.export import deploy
+    from mmdetlike.export.onnx_program import require_writing
 
+    if args.to == 'onnx':  # said before a detector is loaded and traced
+        require_writing()
     model = init_detector(
         args.config,
         args.checkpoint,
