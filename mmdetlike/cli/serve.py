@@ -7,6 +7,8 @@ Examples:
 """
 
 import argparse
+import os
+import signal
 import socket
 
 from mmdetlike.cli.arguments import add_detector, add_device, check_positive, detector_settings
@@ -76,8 +78,21 @@ def main(argv: list[str] | None = None) -> None:
     classes = [str(name) for name in detector.model.dataset_meta['classes']]
     del detector
     limits = Limits(args.max_size, args.max_pixels, args.max_requests, args.max_seconds)
+    _stop_when_terminated()
     serve = _by_litserve if args.ray is None else _by_ray
     serve(args, source, dict(limits=limits, classes=classes, urls=_urls(args)))
+
+
+def _stop_when_terminated() -> None:
+    """Take SIGTERM as Ctrl-C: it would end this process alone, and those that it has started would keep the port."""
+    server = os.getpid()
+
+    def stop(number: int, frame) -> None:
+        if os.getpid() == server:
+            raise KeyboardInterrupt
+        os._exit(128 + number)  # a process that was forked and has the handler with the rest
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def _urls(args: argparse.Namespace) -> str:

@@ -32,11 +32,11 @@ def write_onnx(program: ExportedProgram, path: Path, outputs: list[str], sizes: 
     from mmdetlike.export.decompositions import decomposed
     from mmdetlike.export.onnx_operators import TRANSLATIONS
 
-    program = decomposed(program)
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)  # it tells of each operator of torchvision that isn't there
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
+            program = decomposed(program)
             model = torch.onnx.export(
                 program,
                 (),
