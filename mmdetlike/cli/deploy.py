@@ -68,9 +68,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     # imported here, so that --help doesn't wait for torch
     from mmdetlike.apis import init_detector
-    from mmdetlike.apis.deployed import pipeline_steps, size_of_images
+    from mmdetlike.apis.deployed import pipeline_steps
+    from mmdetlike.apis.image_sizes import size_of_images
     from mmdetlike.export import deploy
+    from mmdetlike.export.onnx_program import require_writing
 
+    if args.to == 'onnx':  # said before a detector is loaded and traced
+        require_writing()
     model = init_detector(
         args.config,
         args.checkpoint,
