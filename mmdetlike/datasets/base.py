@@ -24,7 +24,7 @@ from .errors import (
 )
 from .keypoint_pairs import with_keypoint_indices
 from .metainfo import checked_class_names, checked_metainfo, full_palette
-from .proposals import attach_proposals
+from .proposals import attach_proposals, path_below
 from .seeding import seeded
 
 _ABSENT = object()
@@ -43,8 +43,8 @@ class BaseDetDataset(BaseDataset):
 
     Args:
         seg_map_suffix: Suffix of the semantic segmentation of an image, looked for in ``data_prefix['seg']``.
-        proposal_file: Pickle of proposals by folder and name of the image, as ``DumpProposals`` writes; put into
-            ``proposals``.
+        proposal_file: Proposals by folder and name of the image, relative to ``data_root``: a pickle as
+            ``DumpProposals`` writes, or JSON; put into ``proposals``.
         file_client_args: No longer accepted; use ``backend_args``.
         backend_args: Where files are read from, as for ``mmengine.fileio.get``.
         return_classes: Put the class names into the sample, as ``text``.
@@ -175,7 +175,7 @@ class BaseDetDataset(BaseDataset):
             raise DataError(f'{self.source}: there are no {self.UNIT} in it.')
         self.report.warn()  # before what may fail: it may tell why
         if self.proposal_file is not None:
-            attach_proposals(self.data_list, self.proposal_file, self.backend_args)
+            attach_proposals(self.data_list, path_below(self.data_root, self.proposal_file), self.backend_args)
         loaded = self.data_list
         self.data_list = self._filtered()
         if self._indices is not None:
