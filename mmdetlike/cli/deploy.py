@@ -18,7 +18,7 @@ SMALLEST_SIDE = 256
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('config', help='config file, name of a shipped config, detectron2://NAME or torchvision://NAME')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--to', required=True, choices=KINDS, help='kind of program')
     parser.add_argument(

@@ -5,30 +5,15 @@ import os.path as osp
 import pickle
 
 import numpy as np
-import torch
 from mmengine import fileio
+from mmengine.structures import InstanceData
+
+from mmdetlike.utils.array_pickles import ArrayUnpickler
 
 from ..structures import BoxMode
 from .annotations import read_json
 from .errors import DataError
 from .records import Field, Table, finite_box, identifier, score
-
-# all that a pickle of arrays in dicts or InstanceData needs, in old and new versions of numpy
-_ALLOWED = {
-    ('collections', 'OrderedDict'),
-    ('_codecs', 'encode'),
-    ('numpy', 'ndarray'),
-    ('numpy', 'dtype'),
-    ('mmengine.structures.instance_data', 'InstanceData'),
-    ('torch', 'Size'),
-    ('torch._utils', '_rebuild_tensor_v2'),
-    *(
-        (f'numpy.{core}.{module}', name)
-        for core in ('core', '_core')
-        for module, name in (('multiarray', '_reconstruct'), ('multiarray', 'scalar'), ('numeric', '_frombuffer'))
-    ),
-}
-
 
 RESULTS = Table(
     'a result',
@@ -42,24 +27,9 @@ RESULTS = Table(
 
 # how Detectron2 marks what the numbers of boxes mean
 DETECTRON2_MODE = ('detectron2.structures.boxes', 'BoxMode')
+INSTANCES = ('mmengine.structures.instance_data', 'InstanceData')
 # names of what older ones of its files hold
 DETECTRON2_OLD_NAMES = {'indexes': 'ids', 'scores': 'objectness_logits'}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str):
-        if (module, name) == ('torch.storage', '_load_from_bytes'):
-            return _storage  # torch's own would unpickle anything
-        if (module, name) == DETECTRON2_MODE:
-            return BoxMode
-        if (module, name) not in _ALLOWED:
-            raise DataError(f'this pickle may hold arrays and tensors only, not {module}.{name}.')
-        return super().find_class(module, name)
-
-
-def _storage(content: bytes):
-    """The numbers of a tensor."""
-    return torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
 
 
 def unpickle_arrays(content: bytes) -> object:
@@ -70,7 +40,10 @@ def unpickle_arrays(content: bytes) -> object:
     Raises:
         DataError: It holds something else.
     """
-    return _ArrayUnpickler(io.BytesIO(content)).load()
+    try:
+        return ArrayUnpickler(io.BytesIO(content), {DETECTRON2_MODE: BoxMode, INSTANCES: InstanceData}).load()
+    except pickle.UnpicklingError as error:
+        raise DataError(str(error)) from error
 
 
 def proposal_key(img_path: str) -> str:

@@ -1,6 +1,7 @@
 """Detectron2's YAML files and pickles: bases, defaults, what is refused; a detector from both."""
 
 import collections
+import io
 import os
 import pickle
 import re
@@ -173,16 +174,66 @@ def test_pickle_that_names_code_is_refused_and_not_run(tmp_path):
 
     path = tmp_path / 'evil.pkl'
     path.write_bytes(pickle.dumps(dict(model=Evil())))
-    with pytest.raises(CheckpointError, match=r'evil.pkl is not read: it holds posix.mkdir; only numpy arrays'):
+    with pytest.raises(CheckpointError, match=r'evil.pkl is not read: it holds posix.mkdir; only arrays, tensors'):
         read_pickle(path)
     assert not (tmp_path / 'made').exists()
 
 
-@pytest.mark.parametrize('content', [b'', b'not a pickle', pickle.dumps([1])])
-def test_other_files_are_refused(tmp_path, content):
+def test_pickle_of_tensors_is_read(tmp_path):
+    path = tmp_path / 'model_final.pkl'
+    weights = dict(a=torch.arange(6.0).reshape(2, 3).T, b=torch.nn.Parameter(torch.ones(2)))
+    path.write_bytes(pickle.dumps(dict(model=weights)))
+    found = read_pickle(path)
+    assert torch.equal(found['a'], weights['a'])
+    assert found['b'].tolist() == [1, 1] and not found['b'].requires_grad
+
+
+def test_a_tensor_whose_numbers_name_code_is_refused(tmp_path):
+    inner = io.BytesIO()
+    torch.save(Evil(), inner, _use_new_zipfile_serialization=False)
+
+    class Storage:
+        def __reduce__(self):
+            return torch.storage._load_from_bytes, (inner.getvalue(),)
+
+    path = tmp_path / 'evil.pkl'
+    path.write_bytes(pickle.dumps(dict(model=dict(a=Storage()))))
+    with pytest.raises(CheckpointError, match=r'not read: it holds a tensor whose content is more than numbers'):
+        read_pickle(path)
+
+
+class Evil:
+    """Calls ``eval`` where it is unpickled."""
+
+    def __reduce__(self):
+        return eval, ('1 / 0',)
+
+
+def dumped(value) -> bytes:
+    return pickle.dumps(dict(model=value))
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'is no whole pickle'),
+        (b'not a pickle', 'is no whole pickle'),
+        (pickle.dumps([1]), 'holds a list'),
+        (dumped({3: np.zeros(2)}), r'holds \[3\], expected names of parameters'),
+        (dumped({'a': 3.0}), 'a is a float, expected an array of numbers'),
+        (dumped({'a': {'b': np.zeros(2)}}), 'a is a dict, expected an array of numbers'),
+        (dumped({'a': np.array(['x'])}), 'a is a ndarray of <U1, expected an array of numbers'),
+        (dumped({'a': np.array([Evil()], object)}), 'is not read: it holds builtins.eval'),
+        # names with a dot would lead anywhere from what is allowed
+        (b'\x80\x04\x8c\x05numpy\x8c\x0bndarray.dot\x93.', 'is not read: it holds numpy.ndarray.dot'),
+        # an array of 128 TiB
+        (b'\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93\x8a\x06\0\0\0\0\0\x10\x85R.', 'is no whole pickle: MemoryError'),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / 'x.pkl'
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r'x.pkl (is no whole pickle|holds a list)'):
+    with pytest.raises(CheckpointError, match=rf'x\.pkl:? {message}'):
         read_pickle(path)
 
 
