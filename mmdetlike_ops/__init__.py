@@ -20,6 +20,7 @@ from .deform_roi_pool import (
     deform_roi_pool,
 )
 from .generalized_attention import GeneralizedAttention
+from .heatmap_peaks import heatmap_peaks
 from .mask_iou import mask_iou
 from .mask_matrix_nms import mask_matrix_nms
 from .masked_conv import MaskedConv2d, masked_conv2d
@@ -107,6 +108,7 @@ __all__ = [
     'convex_giou',
     'convex_iou',
     'generate_grid',
+    'heatmap_peaks',
     'mask_iou',
     'mask_matrix_nms',
     'min_area_polygons',

@@ -82,6 +82,12 @@ def test_spellings_of_a_name(name):
     assert config.load_from == model_zoo.get_checkpoint_url(name)
 
 
+def test_a_folder_with_a_plus_is_spelt_as_such():
+    name = 'faster-rcnn_r50_fpn_gn_ws-all_1x_coco'  # that of the weights, which the config's is not
+    assert model_zoo.get_config_file(name).name == 'faster-rcnn_r50_fpn_gn-ws-all_1x_coco.py'
+    assert not [entry.config for entry in published().values() if '%' in entry.config]
+
+
 def test_names_that_lead_nowhere():
     with pytest.raises(
         ConfigError, match=r"no weights of 'retinanet_\w+' are published; did you mean retinanet_r50_fpn_1x"

@@ -9,7 +9,7 @@ fi
 config=$1 gpus=$2
 shift 2
 tools=$(dirname "$0")
-export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
+source "$tools/python_path.sh"
 exec "${PYTHON:-python}" "$tools/distributed_run.py" \
     --nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}" --nproc-per-node="$gpus" \
     --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}" \

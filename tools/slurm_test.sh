@@ -15,7 +15,7 @@ if [ -n "${CPU_ONLY:-}" ]; then
     gres=() # GPUS is the number of processes then
 fi
 tools=$(dirname "$0")
-export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
+source "$tools/python_path.sh"
 # shellcheck disable=SC2086  # SRUN_ARGS holds several arguments
 exec srun -p "$partition" --job-name="$job" "${gres[@]}" --ntasks="$gpus" --ntasks-per-node="$per_node" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \

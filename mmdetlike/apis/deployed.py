@@ -2,22 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.apis.inferencer import DetInferencer
-from mmdetlike.apis.pipeline import build_pipeline, dataset_config
+from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.errors import ConfigError
 from mmdetlike.export.artifact import Artifact, read_artifact
 from mmdetlike.registry import SCOPE
 from mmdetlike.structures import DetDataSample
 from mmdetlike.utils.setup_env import register_all_modules
-
-# height and width of pictures whose images show what a pipeline makes of wide, tall and square ones
-PROBES = ((480, 640), (640, 480), (640, 640), (300, 1200), (1200, 300))
 
 
 class Detector(DetInferencer):
@@ -102,22 +98,6 @@ def _resized(masks: Tensor, shape: tuple[int, int]) -> Tensor:
     if tuple(masks.shape[1:]) == shape or not len(masks):
         return masks.new_zeros(0, *shape) if not len(masks) else masks
     return F.interpolate(masks[:, None].float(), size=shape, mode='bilinear')[:, 0] >= 0.5
-
-
-def size_of_images(model: nn.Module) -> tuple[int, int]:
-    """Height and width that images of every picture fit into after the test pipeline of a detector.
-
-    Args:
-        model: From ``init_detector``.
-
-    Raises:
-        ConfigError: There is no test pipeline.
-    """
-    pipeline = build_pipeline(model.cfg)
-    shapes = [pipeline(np.zeros((*shape, 3), np.uint8))['inputs'].shape[-2:] for shape in PROBES]
-    divisor = getattr(model.data_preprocessor, 'pad_size_divisor', 1)
-    height, width = (-(-max(sides) // divisor) * divisor for sides in zip(*shapes))
-    return height, width
 
 
 def pipeline_steps(model: nn.Module) -> list[dict]:

@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Sequence
 
 from mmdetlike.cli.arguments import add_scored_data, check_positive
+from mmdetlike.cli.foreign import config_file
 from mmdetlike.utils.command import make_parser, user_path
-from mmdetlike.utils.config_files import find_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,7 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Rate and draw what the command line describes."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    args.config = config_file(args.config)
     from mmdetlike.cli.rated_images import analyze
 
     analyze(args)

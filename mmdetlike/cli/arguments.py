@@ -75,7 +75,7 @@ def _absolute(path: str | Path | None) -> str | None:
 
 def add_scored_data(parser: argparse.ArgumentParser) -> None:
     """Declare a config, the predictions of its model, and the dataset that they are of."""
-    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('config', help='config file, name of a shipped config, detectron2://NAME or torchvision://NAME')
     parser.add_argument('results', type=user_path, help='file of predictions, .pkl')
     add_split(parser)
     add_options(parser)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mmdetlike.cli.arguments import add_detector, check_positive, detector_settings
 from mmdetlike.utils.command import make_parser
+from mmdetlike.utils.packages import require_packages
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -47,6 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Detect, shard by shard."""
     args = parse_args(argv)
+    require_packages('batch-predict', 'ray', 'ray', 'pyarrow')  # said before anything is written
     detector = detector_settings(args)
     from mmdetlike.apis.batch import BROKEN, Shards, list_pictures, run_job
     from mmdetlike.datasets.errors import DataError

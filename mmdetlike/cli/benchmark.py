@@ -11,8 +11,8 @@ import argparse
 from collections.abc import Sequence
 
 from mmdetlike.cli.arguments import check_positive
+from mmdetlike.cli.foreign import checkpoint_file, config_file
 from mmdetlike.utils.command import make_parser, user_path
-from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.options import add_options
 
 TASKS = ('data', 'inference', 'both')
@@ -21,7 +21,7 @@ TASKS = ('data', 'inference', 'both')
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('config', help='config file, name of a shipped config, detectron2://NAME or torchvision://NAME')
     parser.add_argument('checkpoint', nargs='?', help='weights; random ones by default')
     parser.add_argument('--tasks', choices=TASKS, nargs='+', default=list(TASKS), help='what to measure (default: all)')
     parser.add_argument(
@@ -44,7 +44,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what the command line describes."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    args.checkpoint = checkpoint_file(args.checkpoint, args.config)
+    args.config = config_file(args.config)
     from mmdetlike.cli.benchmarking import benchmark
 
     benchmark(args)

@@ -3,8 +3,8 @@
 import argparse
 
 from mmdetlike.cli.arguments import check_positive
+from mmdetlike.cli.foreign import config_file
 from mmdetlike.utils.command import make_parser, user_path
-from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.options import add_options
 
 
@@ -32,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Draw what the command line describes."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    args.config = config_file(args.config)
     from mmdetlike.cli.browsing import browse
 
     browse(args)

@@ -21,7 +21,9 @@ from mmdetlike.utils.options import add_options
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('config', nargs='?', help='config file, or name of a shipped config')
+    parser.add_argument(
+        'config', nargs='?', help='config file, name of a shipped config, detectron2://NAME or torchvision://NAME'
+    )
     parser.add_argument('--type', metavar='NAME', help='print the arguments of what configs call type=NAME')
     parser.add_argument('--list', metavar='WORD', nargs='?', const='', help='list the shipped configs with this word')
     parser.add_argument('--save-path', type=user_path, help=f'also write it to this file ({", ".join(SUFFIXES)})')

@@ -8,8 +8,8 @@ import argparse
 from collections.abc import Sequence
 
 from mmdetlike.cli.arguments import add_scored_data
+from mmdetlike.cli.foreign import config_file
 from mmdetlike.utils.command import make_parser, user_path
-from mmdetlike.utils.config_files import find_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -25,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the matrix."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    args.config = config_file(args.config)
     from mmdetlike.cli.scored_data import ScoredData
     from mmdetlike.evaluation.results import read_results
     from mmdetlike.utils.outputs import check_folder

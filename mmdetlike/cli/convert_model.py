@@ -36,7 +36,8 @@ def convert(config: str, out, checkpoint: str | None = None) -> list:
     Args:
         config: As of ``init_detector``, of another toolbox.
         out: Path of the config to write; the checkpoint is called like it.
-        checkpoint: File or URL of weights, which are the ``load_from`` of the config; None for none.
+        checkpoint: File or URL of weights, which are the ``load_from`` of the config; None for the file that a YAML
+            file names as its ``MODEL.WEIGHTS``, if it names one that is there.
 
     Returns:
         The files that were written.
@@ -50,10 +51,6 @@ def convert(config: str, out, checkpoint: str | None = None) -> list:
 
     from mmdetlike.apis.foreign import translated_checkpoint, translated_config
 
-    weights = out.with_suffix('.pth')
-    for path in [out, *([weights] if checkpoint else [])]:
-        if path.exists():
-            raise ConfigError(f'{path} exists: choose another name for OUT')
     if checkpoint:
         check_is_file(checkpoint)
     translated = translated_config(config)
@@ -62,12 +59,17 @@ def convert(config: str, out, checkpoint: str | None = None) -> list:
             f'{config} is no detector of another toolbox: expected a YAML file of Detectron2, detectron2://NAME or '
             'torchvision://NAME'
         )
+    cfg = Config.fromfile(translated)
+    checkpoint = checkpoint or cfg.get('load_from')
+    weights = out.with_suffix('.pth')
+    for path in [out, *([weights] if checkpoint else [])]:
+        if path.exists():
+            raise ConfigError(f'{path} exists: choose another name for OUT')
     out.parent.mkdir(parents=True, exist_ok=True)
     if not checkpoint:
         shutil.copyfile(translated, out)
         return [out]
     shutil.copyfile(translated_checkpoint(checkpoint, config), weights)
-    cfg = Config.fromfile(translated)
     cfg.load_from = str(weights.resolve())  # else a training would start from nothing
     cfg.dump(out)
     return [out, weights]

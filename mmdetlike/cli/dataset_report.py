@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from terminaltables import AsciiTable
 from tqdm import tqdm
 
+from mmdetlike.cli.foreign import config_file
 from mmdetlike.datasets.annotations import read_json
 from mmdetlike.datasets.coco_file import CocoFile
 from mmdetlike.datasets.errors import ImageError
@@ -22,7 +23,6 @@ from mmdetlike.datasets.statistics import Fingerprint, Objects, alike, describe,
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import DATASETS
 from mmdetlike.utils.config import load_config, located
-from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.outputs import check_folder
 
 _SPLITS = ('train', 'val', 'test')
@@ -94,7 +94,7 @@ def _of_file(name: str, path: str, images: str) -> Split:
 
 
 def _of_config(args: argparse.Namespace) -> list[Split]:
-    cfg = load_config(find_config(args.sources[0]), args.cfg_options)
+    cfg = load_config(config_file(args.sources[0]), args.cfg_options)
     init_default_scope(cfg.default_scope)
     splits = []
     seen = []

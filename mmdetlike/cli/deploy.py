@@ -18,7 +18,7 @@ SMALLEST_SIDE = 256
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('config', help='config file, name of a shipped config, detectron2://NAME or torchvision://NAME')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--to', required=True, choices=KINDS, help='kind of program')
     parser.add_argument(
@@ -68,9 +68,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     # imported here, so that --help doesn't wait for torch
     from mmdetlike.apis import init_detector
-    from mmdetlike.apis.deployed import pipeline_steps, size_of_images
+    from mmdetlike.apis.deployed import pipeline_steps
+    from mmdetlike.apis.image_sizes import size_of_images
     from mmdetlike.export import deploy
+    from mmdetlike.export.onnx_program import require_writing
 
+    if args.to == 'onnx':  # said before a detector is loaded and traced
+        require_writing()
     model = init_detector(
         args.config,
         args.checkpoint,

@@ -18,13 +18,20 @@ from typing import NamedTuple
 
 from mmdetlike.utils.command import make_parser
 from mmdetlike.utils.config_files import config_folders, shipped_configs
+from mmdetlike.utils.packages import DISTRIBUTIONS, install_command
 from mmdetlike.version import __version__
 
-# what imports each, in the words of who uses it
+# what imports each, in the words of who uses it, and what installs it
 OPTIONAL = {
-    'torchvision': 'backbones of torchvision and its weights',
-    'timm': 'TIMMBackbone',
-    'tensorboard': 'TensorboardVisBackend',
+    'torchvision': ('backbones of torchvision and its weights', 'pip install torchvision'),
+    'timm': ('TIMMBackbone', 'pip install timm'),
+    'tensorboard': ('TensorboardVisBackend', 'pip install tensorboard'),
+    'onnxscript': ('mmdetlike deploy --to onnx', install_command('deploy')),
+    'onnxruntime': ('running ONNX models', install_command('deploy')),
+    'litserve': ('mmdetlike serve', install_command('serve')),
+    'ray': ('mmdetlike batch-predict, serve --ray', install_command('ray')),
+    'pyarrow': ('shards in Parquet files', install_command('streaming')),
+    'rasterio': ('large TIFF pictures, read by windows', install_command('tiles')),
 }
 NEEDED = (
     'mmengine',
@@ -38,7 +45,6 @@ NEEDED = (
     'shapely',
     'tqdm',
 )
-DISTRIBUTIONS = {'cv2': 'opencv-python', 'PIL': 'pillow', 'faster_coco_eval': 'faster-coco-eval'}
 OPENCVS = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless')
 GIB = 2**30
 LITTLE_DISK = 2 * GIB
@@ -207,11 +213,11 @@ def check_opencv() -> Iterator[Finding]:
 
 def check_optional_packages() -> Iterator[Finding]:
     """Which of the libraries that only some parts need are there."""
-    for name, use in OPTIONAL.items():
+    for name, (use, command) in OPTIONAL.items():
         try:
             importlib.import_module(name)
         except ModuleNotFoundError:
-            yield Finding('note', f'{name} is not installed ({use})', f'if you need it: `pip install {name}`')
+            yield Finding('note', f'{name} is not installed ({use})', f'if you need it: `{command}`')
         except Exception as error:
             yield Finding(
                 'note',

@@ -7,8 +7,8 @@ import argparse
 from collections.abc import Sequence
 
 from mmdetlike.cli.arguments import add_scored_data
+from mmdetlike.cli.foreign import config_file
 from mmdetlike.utils.command import make_parser
-from mmdetlike.utils.config_files import find_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -21,7 +21,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the scores."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    args.config = config_file(args.config)
     from mmdetlike.cli.scored_data import ScoredData, print_scores
     from mmdetlike.evaluation.results import read_results
 

@@ -7,8 +7,8 @@ import argparse
 from collections.abc import Sequence
 
 from mmdetlike.cli.arguments import add_split
+from mmdetlike.cli.foreign import config_file
 from mmdetlike.utils.command import make_parser, user_path
-from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.options import add_options
 
 CONF_TYPES = ('avg', 'max', 'box_and_model_avg', 'absent_model_aware_avg')
@@ -42,7 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Fuse and score what the command line describes."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    args.config = config_file(args.config)
     from mmdetlike.cli.scored_data import ScoredData, metrics_of_boxes, print_scores
     from mmdetlike.evaluation.results import fuse_results, read_results, write_results
     from mmdetlike.utils.outputs import check_folder

@@ -12,15 +12,15 @@ import argparse
 from collections.abc import Sequence
 
 from mmdetlike.cli.arguments import check_positive
+from mmdetlike.cli.foreign import checkpoint_file, config_file
 from mmdetlike.utils.command import make_parser, user_path
-from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.options import add_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('config', help='config file, name of a shipped config, detectron2://NAME or torchvision://NAME')
     parser.add_argument(
         '--shape',
         type=int,
@@ -49,7 +49,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Count what the command line describes."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    args.checkpoint = checkpoint_file(args.checkpoint, args.config)
+    args.config = config_file(args.config)
     from mmdetlike.cli.flop_table import count
 
     count(args)

@@ -10,8 +10,8 @@ Example:
 import argparse
 from collections.abc import Sequence
 
+from mmdetlike.cli.foreign import config_file
 from mmdetlike.utils.command import make_parser, user_path
-from mmdetlike.utils.config_files import find_config
 from mmdetlike.utils.options import add_options
 
 ALGORITHMS = ('k-means', 'differential_evolution')
@@ -20,7 +20,7 @@ ALGORITHMS = ('k-means', 'differential_evolution')
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('config', help='config file, or name of a shipped config')
+    parser.add_argument('config', help='config file, name of a shipped config, detectron2://NAME or torchvision://NAME')
     parser.add_argument(
         '--input-shape',
         type=int,
@@ -41,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print fitted anchors."""
     args = parse_args(argv)
-    args.config = find_config(args.config)
+    args.config = config_file(args.config)
     from mmdetlike.cli.anchor_fitting import optimize
 
     optimize(args)

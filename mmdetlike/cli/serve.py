@@ -7,16 +7,17 @@ Examples:
 """
 
 import argparse
-import importlib.util
+import os
+import signal
 import socket
 
 from mmdetlike.cli.arguments import add_detector, add_device, check_positive, detector_settings
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.command import make_parser
+from mmdetlike.utils.packages import install_command, require_packages
 
 HOSTS = ('127.0.0.1', '0.0.0.0', '::')  # those that LitServe takes
 LOWEST_PORT = 1024
-LITSERVE = {'litserve': 'litserve', 'multipart': 'python-multipart'}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     """Serve until interrupted."""
     args = parse_args(argv)
     if args.ray is None:
-        _check_packages()
+        require_packages('serving', 'serve', 'litserve', 'multipart')
     else:
         _check_ray()
     _check_free(args.host, args.port)
@@ -77,8 +78,21 @@ def main(argv: list[str] | None = None) -> None:
     classes = [str(name) for name in detector.model.dataset_meta['classes']]
     del detector
     limits = Limits(args.max_size, args.max_pixels, args.max_requests, args.max_seconds)
+    _stop_when_terminated()
     serve = _by_litserve if args.ray is None else _by_ray
     serve(args, source, dict(limits=limits, classes=classes, urls=_urls(args)))
+
+
+def _stop_when_terminated() -> None:
+    """Take SIGTERM as Ctrl-C: it would end this process alone, and those that it has started would keep the port."""
+    server = os.getpid()
+
+    def stop(number: int, frame) -> None:
+        if os.getpid() == server:
+            raise KeyboardInterrupt
+        os._exit(128 + number)  # a process that was forked and has the handler with the rest
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def _urls(args: argparse.Namespace) -> str:
@@ -97,17 +111,12 @@ def _check_free(host: str, port: int) -> None:
         raise ConfigError(f'nothing can listen at {host}:{port} ({reason}): give another --port') from error
 
 
-def _check_packages() -> None:
-    if missing := [package for module, package in LITSERVE.items() if importlib.util.find_spec(module) is None]:
-        raise ConfigError(f'serving needs {" and ".join(missing)}, not installed here: pip install mmdetlike[serve]')
-
-
 def _check_ray() -> None:
     try:
         import multipart  # noqa: F401
         import ray.serve  # noqa: F401
     except ImportError as error:  # also where Ray is installed without what its server needs
-        raise ConfigError(f'serving on Ray needs ray[serve]: pip install mmdetlike[ray] ({error})') from error
+        raise ConfigError(f'serving on Ray needs ray[serve]: {install_command("ray")} ({error})') from error
 
 
 def _by_litserve(args: argparse.Namespace, source: dict, gate: dict) -> None:

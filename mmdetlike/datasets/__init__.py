@@ -18,6 +18,7 @@ from .coco_panoptic import CocoPanopticDataset
 from .coco_separated import CocoSeparatedPanopticDataset
 from .crowdhuman import CrowdHumanDataset
 from .csv_boxes import CSVDataset
+from .dsdl import DSDLDetDataset
 from .errors import DataError, ImageError
 from .labelme import LabelmeDataset
 from .lvis import LVISV05Dataset, LVISV1Dataset
@@ -60,6 +61,7 @@ __all__ = [
     'CrowdHumanDataset',
     'CustomDataset',
     'CustomSampleSizeSampler',
+    'DSDLDetDataset',
     'DataError',
     'DeepFashionDataset',
     'DefaultSampler',

@@ -1,11 +1,9 @@
 """The base of all detection datasets: seeded samples, broken images, filtering, errors that say what is wrong."""
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
@@ -15,7 +13,6 @@ from ..utils.collection import without_collector
 from ..utils.colors import distinct_colors
 from ..utils.data_root import rooted
 from .annotation_cache import AnnotationCache
-from .annotations import read_lines
 from .errors import (
     DataError,
     ImageError,
@@ -24,10 +21,10 @@ from .errors import (
     SkipReport,
     tells_at,
     warn,
-    warn_once,
 )
 from .keypoint_pairs import with_keypoint_indices
-from .proposals import attach_proposals
+from .metainfo import checked_class_names, checked_metainfo, full_palette
+from .proposals import attach_proposals, path_below
 from .seeding import seeded
 
 _ABSENT = object()
@@ -46,8 +43,8 @@ class BaseDetDataset(BaseDataset):
 
     Args:
         seg_map_suffix: Suffix of the semantic segmentation of an image, looked for in ``data_prefix['seg']``.
-        proposal_file: Pickle of proposals by folder and name of the image, as ``DumpProposals`` writes; put into
-            ``proposals``.
+        proposal_file: Proposals by folder and name of the image, relative to ``data_root``: a pickle as
+            ``DumpProposals`` writes, or JSON; put into ``proposals``.
         file_client_args: No longer accepted; use ``backend_args``.
         backend_args: Where files are read from, as for ``mmengine.fileio.get``.
         return_classes: Put the class names into the sample, as ``text``.
@@ -121,14 +118,14 @@ class BaseDetDataset(BaseDataset):
 
     @classmethod
     def _load_metainfo(cls, metainfo=None) -> dict:
-        metainfo = _checked_metainfo(metainfo)
+        metainfo = checked_metainfo(metainfo)
         if 'classes' in metainfo:
-            metainfo['classes'] = _class_names(metainfo['classes'])
+            metainfo['classes'] = checked_class_names(metainfo['classes'])
         meta = with_keypoint_indices(super()._load_metainfo(metainfo))
         if 'classes' in metainfo and 'palette' not in metainfo:
             meta['palette'] = distinct_colors(len(meta['classes']))
         elif 'palette' in metainfo and meta.get('classes'):
-            meta['palette'] = _palette(meta['palette'], len(meta['classes']))
+            meta['palette'] = full_palette(meta['palette'], len(meta['classes']))
         return meta
 
     @property
@@ -172,12 +169,13 @@ class BaseDetDataset(BaseDataset):
         """Load, filter and pack, and note in ``remark`` and ``useless`` what to tell."""
         self.remark = None
         self.useless = None
+        self._filter_config()  # a wrong one is refused before files are read
         self.data_list = self.load_data_list()
         if not self.data_list:
             raise DataError(f'{self.source}: there are no {self.UNIT} in it.')
         self.report.warn()  # before what may fail: it may tell why
         if self.proposal_file is not None:
-            attach_proposals(self.data_list, self.proposal_file, self.backend_args)
+            attach_proposals(self.data_list, path_below(self.data_root, self.proposal_file), self.backend_args)
         loaded = self.data_list
         self.data_list = self._filtered()
         if self._indices is not None:
@@ -264,14 +262,15 @@ class BaseDetDataset(BaseDataset):
         unknown = set(config) - set(self.ACCEPTED_FILTERS)
         if unknown:
             raise ConfigError(f'filter_cfg has {sorted(unknown)}; it accepts {list(self.ACCEPTED_FILTERS)}.')
-        smallest = config.get('min_size', 0)
-        if isinstance(smallest, bool) or not isinstance(smallest, (int, float)):
-            raise ConfigError(f'filter_cfg has min_size={smallest!r}; expected a number of pixels.')
+        for key in ('min_size', 'bbox_min_size'):
+            smallest = config.get(key, 0)
+            if isinstance(smallest, bool) or not isinstance(smallest, (int, float)):
+                raise ConfigError(f'filter_cfg has {key}={smallest!r}; expected a number of pixels.')
         fewest = config.get('min_keypoints', 0)
         if isinstance(fewest, bool) or not isinstance(fewest, int):
             raise ConfigError(f'filter_cfg has min_keypoints={fewest!r}; expected a whole number.')
         empty = config.get('filter_empty_gt', False)
-        return {'filter_empty_gt': empty, 'min_size': smallest, 'min_keypoints': fewest}
+        return {'filter_empty_gt': empty, 'min_size': config.get('min_size', 0), 'min_keypoints': fewest}
 
     def filter_data(self) -> list[dict]:
         """The data infos to use: all in ``test_mode``, else those that ``filter_cfg`` admits.
@@ -289,6 +288,11 @@ class BaseDetDataset(BaseDataset):
             and min(info['width'], info['height']) >= config['min_size']
             and labeled_keypoints(info) >= config['min_keypoints']
         ]
+
+    def too_small(self, box: Sequence[float]) -> bool:
+        """Whether a box xyxy is only to be ignored in training, as ``filter_cfg['bbox_min_size']`` says in pixels."""
+        smallest = (self.filter_cfg or {}).get('bbox_min_size', 0)
+        return not self.test_mode and min(box[2] - box[0], box[3] - box[1]) < smallest
 
     def is_empty(self, info: dict) -> bool:
         """Whether an image counts as one without objects for ``filter_empty_gt``."""
@@ -384,62 +388,3 @@ def check_max_refetch(number: object) -> None:
     """
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise ConfigError(f'max_refetch={number!r} should be a whole number of at least 0.')
-
-
-def _checked_metainfo(metainfo: object) -> dict:
-    """``metainfo`` as a dict.
-
-    Raises:
-        ConfigError: It is no dict, or has 'classes' or 'palette' misspelled, which would leave the default in silence.
-    """
-    if not isinstance(metainfo, (Mapping, Config, type(None))):
-        raise ConfigError(f'metainfo={metainfo!r} should be a dict: dict(classes=(...)).')
-    old_names = {'CLASSES': 'classes', 'PALETTE': 'palette'}
-    metainfo = {old_names.get(key, key): value for key, value in dict(metainfo or {}).items()}
-    for known in {'classes', 'palette'} - set(metainfo):
-        close = difflib.get_close_matches(known, list(map(str, metainfo)), n=1, cutoff=0.8)
-        if close:
-            raise ConfigError(f'metainfo has the keys {list(metainfo)}: {close[0]!r} should be {known!r}.')
-    return metainfo
-
-
-def _palette(palette: object, num_classes: int) -> object:
-    """A list of colors with one for each class; what is no such list (a name, a single color) is left as it is.
-
-    Raises:
-        ConfigError: A color of the list is neither a name nor three numbers.
-    """
-    if not isinstance(palette, (list, tuple)) or (palette and all(isinstance(part, (int, float)) for part in palette)):
-        return palette
-    for number, color in enumerate(palette):
-        channels = list(color) if isinstance(color, (list, tuple, np.ndarray)) else []
-        numbers = all(isinstance(channel, (int, float, np.number)) and 0 <= channel <= 255 for channel in channels)
-        if not isinstance(color, str) and not (numbers and len(channels) == 3):
-            raise ConfigError(
-                f'palette[{number}]={color!r} should be three numbers from 0 to 255, or the name of a color.'
-            )
-    if len(palette) < num_classes:
-        warn_once(
-            f'palette has {len(palette)} colors for {num_classes} classes: others get colors of their own.', 'palette'
-        )
-    return [*palette, *distinct_colors(num_classes)[len(palette) :]]
-
-
-def _class_names(classes: object) -> tuple[str, ...]:
-    """The names that ``metainfo['classes']`` gives, or those in the file that it names, one a line.
-
-    Raises:
-        ConfigError: It is no sequence of names.
-    """
-    if isinstance(classes, (str, os.PathLike)):
-        if not os.path.isfile(classes):
-            raise ConfigError(
-                f'classes should be a sequence of names, got a string: write ({str(classes)!r},). It may also be the '
-                f'path of a file of names, one a line, but there is no file {str(classes)!r}.'
-            )
-        return tuple(read_lines(os.fspath(classes), what='file of classes'))
-    if isinstance(classes, np.ndarray):
-        classes = classes.tolist()
-    if not isinstance(classes, Sequence) or not classes or not all(isinstance(name, str) and name for name in classes):
-        raise ConfigError(f'classes={classes!r} should be a sequence of names.')
-    return tuple(str(name) for name in classes)

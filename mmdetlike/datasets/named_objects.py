@@ -21,12 +21,21 @@ PICTURE_SUFFIXES = (
 
 @dataclass
 class NamedObject:
-    """An object: class name, box xyxy in pixels, polygons of its mask if it has one, whether it is to be ignored."""
+    """An object.
+
+    Attributes:
+        name: Of its class.
+        box: xyxy in pixels.
+        mask: Polygons, if it has a mask.
+        ignored: Whether it is to be ignored.
+        extra: What else its instance should have.
+    """
 
     name: str
     box: Sequence[float]
     mask: list[list[float]] | None = None
     ignored: bool = False
+    extra: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -39,6 +48,7 @@ class AnnotatedPicture:
         source: The file that annotates it, for messages.
         size: Width and height in pixels; None if only the picture knows.
         objects: What it shows.
+        extra: What else its data info should have.
     """
 
     path: str
@@ -46,6 +56,7 @@ class AnnotatedPicture:
     source: str
     size: tuple[int, int] | None = None
     objects: list[NamedObject] = field(default_factory=list)
+    extra: dict = field(default_factory=dict)
 
 
 class NamedObjectsDataset(BaseDetDataset):
@@ -68,12 +79,16 @@ class NamedObjectsDataset(BaseDetDataset):
         """
         raise NotImplementedError
 
+    def class_names(self, pictures: list[AnnotatedPicture]) -> list[str]:
+        """The classes there are, of which ``metainfo['classes']`` names some: by default, those of the objects."""
+        return found_names(pictures)
+
     def load_data_list(self) -> list[dict]:
         """Data infos of all pictures."""
         self.report = SkipReport(self.source)
         pictures = self.read_pictures()
         self._check_names(pictures)
-        names = found_names(pictures)
+        names = self.class_names(pictures)
         classes = self.metainfo.get('classes')
         if not classes:
             raise ConfigError(f'{type(self).__name__} needs metainfo=dict(classes=(...)); {self.source} has {names}.')
@@ -98,6 +113,7 @@ class NamedObjectsDataset(BaseDetDataset):
             'height': height,
             'width': width,
             'instances': self._instances(picture, (width, height)),
+            **picture.extra,
         }
 
     def size_of(self, path: str, source: str) -> tuple[int, int]:
@@ -120,7 +136,8 @@ class NamedObjectsDataset(BaseDetDataset):
         instances = []
         for item, box, valid in zip(objects, boxes.tolist(), keep):
             if valid:
-                instance = {'ignore_flag': int(item.ignored), 'bbox': box, 'bbox_label': self.cat2label[item.name]}
+                ignored = int(item.ignored or self.too_small(box))
+                instance = {'ignore_flag': ignored, 'bbox': box, 'bbox_label': self.cat2label[item.name], **item.extra}
                 mask = self._mask(item, picture, size)
                 instances.append(instance | ({'mask': mask} if mask else {}))
         return instances

@@ -1,53 +1,35 @@
-"""Precomputed proposals, read from a pickle without running code that a stranger's pickle may hold."""
+"""Precomputed proposals, read from JSON, or from a pickle without running code that a stranger's pickle may hold."""
 
 import io
 import os.path as osp
 import pickle
 
 import numpy as np
-import torch
 from mmengine import fileio
+from mmengine.structures import InstanceData
+
+from mmdetlike.utils.array_pickles import ArrayUnpickler
 
 from ..structures import BoxMode
+from .annotations import read_json
 from .errors import DataError
+from .records import Field, Table, finite_box, identifier, score
 
-# all that a pickle of arrays in dicts or InstanceData needs, in old and new versions of numpy
-_ALLOWED = {
-    ('collections', 'OrderedDict'),
-    ('_codecs', 'encode'),
-    ('numpy', 'ndarray'),
-    ('numpy', 'dtype'),
-    ('mmengine.structures.instance_data', 'InstanceData'),
-    ('torch', 'Size'),
-    ('torch._utils', '_rebuild_tensor_v2'),
-    *(
-        (f'numpy.{core}.{module}', name)
-        for core in ('core', '_core')
-        for module, name in (('multiarray', '_reconstruct'), ('multiarray', 'scalar'), ('numeric', '_frombuffer'))
+RESULTS = Table(
+    'a result',
+    (
+        Field('image_id', identifier, 'the id of an image', required=True),
+        Field('bbox', finite_box, 'four numbers [x, y, width, height]', required=True),
+        Field('score', score, 'a number', required=True),
     ),
-}
-
+    lambda row: f'a result of image {row.get("image_id")!r}',
+)
 
 # how Detectron2 marks what the numbers of boxes mean
 DETECTRON2_MODE = ('detectron2.structures.boxes', 'BoxMode')
+INSTANCES = ('mmengine.structures.instance_data', 'InstanceData')
 # names of what older ones of its files hold
 DETECTRON2_OLD_NAMES = {'indexes': 'ids', 'scores': 'objectness_logits'}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str):
-        if (module, name) == ('torch.storage', '_load_from_bytes'):
-            return _storage  # torch's own would unpickle anything
-        if (module, name) == DETECTRON2_MODE:
-            return BoxMode
-        if (module, name) not in _ALLOWED:
-            raise DataError(f'this pickle may hold arrays and tensors only, not {module}.{name}.')
-        return super().find_class(module, name)
-
-
-def _storage(content: bytes):
-    """The numbers of a tensor."""
-    return torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
 
 
 def unpickle_arrays(content: bytes) -> object:
@@ -58,7 +40,10 @@ def unpickle_arrays(content: bytes) -> object:
     Raises:
         DataError: It holds something else.
     """
-    return _ArrayUnpickler(io.BytesIO(content)).load()
+    try:
+        return ArrayUnpickler(io.BytesIO(content), {DETECTRON2_MODE: BoxMode, INSTANCES: InstanceData}).load()
+    except pickle.UnpicklingError as error:
+        raise DataError(str(error)) from error
 
 
 def proposal_key(img_path: str) -> str:
@@ -70,20 +55,55 @@ def proposal_key(img_path: str) -> str:
 def read_proposals(path: str, backend_args: dict | None = None) -> dict[str, dict[str, np.ndarray]]:
     """Proposals by image: ``bboxes`` (n, 4) xyxy and ``scores`` (n,), float32.
 
-    A file is a dict of image name -> ``bboxes`` and ``scores``; or one of Detectron2, a dict of the lists ``ids``,
-    ``boxes`` and ``objectness_logits``, with ``bbox_mode`` (XYXY_ABS by default), whose images are known by their ids.
+    A file is a dict of image name -> ``bboxes`` and ``scores``, as pickle or JSON (``.json``); JSON in the form of
+    COCO's results, a list of ``dict(image_id=..., bbox=[x, y, width, height], score=...)``; or a pickle of Detectron2,
+    a dict of the lists ``ids``, ``boxes`` and ``objectness_logits``, with ``bbox_mode`` (XYXY_ABS by default). Images
+    of the last two are known by their ids.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DataError: It isn't a pickle of such a dict, or holds more than arrays.
+        DataError: It holds something else.
     """
     try:
-        content = unpickle_arrays(fileio.get(path, backend_args=backend_args))
-        return _of_detectron2(content) if _is_of_detectron2(content) else {k: _arrays(v) for k, v in content.items()}
+        content = _content(path, backend_args)
+        if isinstance(content, list):
+            return _of_results(content, path)
+        return _of_detectron2(content) if _is_of_detectron2(content) else _of_names(content)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'The proposal_file {path!r} does not exist.') from error
     except (DataError, pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DataError(f'{path}: not a proposal file, a dict of image name -> bboxes and scores: {error}') from error
+
+
+def _content(path: str, backend_args: dict | None) -> object:
+    if path.endswith('.json'):
+        return read_json(path, backend_args)
+    return unpickle_arrays(fileio.get(path, backend_args=backend_args))
+
+
+def _of_results(rows: list, path: str) -> dict[str, dict[str, np.ndarray]]:
+    by_image: dict[str, list[tuple]] = {}
+    for row in rows:
+        result = RESULTS.read(row, path)
+        if result['bbox'] is not None:
+            x, y, width, height = result['bbox']
+            by_image.setdefault(str(result['image_id']), []).append((x, y, x + width, y + height, result['score']))
+    proposals = {}
+    for image, found in by_image.items():
+        array = np.array(found, dtype=np.float32)
+        best_first = np.argsort(-array[:, 4], kind='stable')
+        proposals[image] = {'bboxes': array[best_first, :4], 'scores': array[best_first, 4]}
+    return proposals
+
+
+def _of_names(content: dict) -> dict[str, dict[str, np.ndarray]]:
+    proposals = {}
+    for name, value in content.items():
+        try:
+            proposals[str(name)] = _arrays(value)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DataError(f'image {name!r}: {error}') from error
+    return proposals
 
 
 def _is_of_detectron2(content: object) -> bool:
@@ -112,7 +132,20 @@ def _arrays(value) -> dict[str, np.ndarray]:
     # a dict as ours writes, or InstanceData as OpenMMLab's toolbox does
     get = value.__getitem__ if isinstance(value, dict) else value.__getattribute__
     boxes, scores = (np.asarray(get(key), dtype=np.float32) for key in ('bboxes', 'scores'))
-    return {'bboxes': boxes.reshape(-1, 4), 'scores': scores}
+    if boxes.size and (boxes.ndim != 2 or boxes.shape[1] != 4):
+        raise ValueError(f'bboxes are of shape {boxes.shape}, expected (n, 4)')
+    boxes = boxes.reshape(-1, 4)
+    if scores.shape != (len(boxes),):
+        raise ValueError(f'{len(boxes)} bboxes have scores of shape {scores.shape}, expected ({len(boxes)},)')
+    if not np.isfinite(boxes).all() or not np.isfinite(scores).all():
+        raise ValueError('bboxes or scores are not finite')
+    return {'bboxes': boxes, 'scores': scores}
+
+
+def path_below(data_root: str | None, path: str) -> str:
+    """Where a proposal file is: below ``data_root`` as the other files of a dataset, or at ``path`` as it is."""
+    joined = osp.join(data_root, path) if data_root and not osp.isabs(path) and '://' not in path else path
+    return path if osp.isfile(path) and not osp.isfile(joined) else joined
 
 
 def attach_proposals(data_list: list[dict], path: str, backend_args: dict | None = None) -> None:

@@ -12,6 +12,7 @@ from .class_names import ADE20K, COCO, COCO_STUFF_PIXELS
 from .errors import DataError, ImageError
 from .named_objects import files_in
 from .picture_size import picture_size
+from .transforms.image_io import LARGEST_LABEL, LARGEST_VALUE
 
 
 @DATASETS.register_module()
@@ -69,16 +70,13 @@ class BaseSegDataset(BaseDetDataset):
             if unknown:
                 raise ConfigError(f'{type(self).__name__} has no classes {unknown[:5]}; it has {sorted(self.VALUES)}.')
             return {self.VALUES[name]: label for label, name in enumerate(classes)}
+        values = range(LARGEST_VALUE + 1)
+        labels = range(min(len(classes), LARGEST_LABEL + 1))
         for value, label in (self.label_map or {}).items():
-            if (
-                type(value) is not int
-                or not 0 <= value <= 255
-                or type(label) is not int
-                or not 0 <= label < len(classes)
-            ):
+            if type(value) is not int or value not in values or type(label) is not int or label not in labels:
                 raise ConfigError(
-                    f'{type(self).__name__}: label_map has {value!r}: {label!r}; expected a value of 0 to 255 and one '
-                    f'of the labels of {len(classes)} classes.'
+                    f'{type(self).__name__}: label_map has {value!r}: {label!r}; expected a value of 0 to {values[-1]} '
+                    f'and one of the labels of {len(classes)} classes, of at most {LARGEST_LABEL}.'
                 )
         return None if self.label_map is None else dict(self.label_map)
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import IO, NamedTuple
 
 from ..errors import ConfigError
+from ..utils.packages import install_command
 from .errors import DataError, ImageError
 
 ANNOTATION_SUFFIX = '.json'
@@ -163,7 +164,7 @@ def _pyarrow():
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ConfigError(f"Parquet files need pyarrow: pip install 'mmdetlike[streaming]' ({error})") from error
+        raise ConfigError(f'Parquet files need pyarrow: {install_command("streaming")} ({error})') from error
     return pyarrow
 
 

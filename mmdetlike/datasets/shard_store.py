@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..utils.packages import install_command
 from ..utils.whole_files import whole_file
 from .errors import DataError
 from .shard_index import INDEX, ShardEntry, ShardIndex, parse_index
@@ -153,7 +154,7 @@ def _open_folder(folder: str):
     try:
         import fsspec.core
     except ImportError as error:
-        raise ConfigError(f"streaming needs fsspec: pip install 'mmdetlike[streaming]' ({error})") from error
+        raise ConfigError(f'streaming needs fsspec: {install_command("streaming")} ({error})') from error
     try:
         return fsspec.core.url_to_fs(folder, skip_instance_cache=True)
     except (ImportError, ValueError) as error:

@@ -90,17 +90,13 @@ class XMLDataset(BaseDetDataset):
         boxes, keep = check_boxes(boxes, sizes, [f'image {img_id}'] * len(objects), self.report)
         return [
             {
-                'ignore_flag': int(item.difficult or self._too_small(box)),
+                'ignore_flag': int(item.difficult or self.too_small(box)),
                 'bbox': box,
                 'bbox_label': self.cat2label[item.name],
             }
             for item, box, valid in zip(objects, boxes.tolist(), keep)
             if valid
         ]
-
-    def _too_small(self, box: list[float]) -> bool:
-        smallest = (self.filter_cfg or {}).get('bbox_min_size', 0)
-        return not self.test_mode and min(box[2] - box[0], box[3] - box[1]) < smallest
 
 
 @DATASETS.register_module()

@@ -2,11 +2,9 @@
 
 import os.path as osp
 
-import yaml
-
 from ..errors import ConfigError
 from ..registry import DATASETS
-from .annotations import read_lines, read_text, shortened
+from .annotations import read_lines, read_text, read_yaml, shortened
 from .errors import DataError, warn
 from .named_objects import (
     PICTURE_SUFFIXES,
@@ -188,10 +186,7 @@ def read_names(path: str, backend_args: dict | None = None) -> tuple[str, ...]:
         FileNotFoundError: There is no such file.
         DataError: It isn't YAML, or has no such names.
     """
-    try:
-        content = yaml.safe_load(read_text(path, backend_args, 'names_file'))
-    except yaml.YAMLError as error:
-        raise DataError(f'{path}: not valid YAML: {" ".join(str(error).split())}.') from error
+    content = read_yaml(path, backend_args, 'names_file')
     names = content.get('names') if isinstance(content, dict) else None
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):

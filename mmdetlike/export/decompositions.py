@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 import mmdetlike_ops  # noqa: F401  registers the kernels
+from mmdetlike.export.heatmap_peaks import peaks_on_pixels
 
 
 def ms_deform_attn(value: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, attention: Tensor) -> Tensor:
@@ -141,6 +142,7 @@ REPLACED = {
     torch.ops.mmdetlike_ops.ms_deform_attn.default: ms_deform_attn,
     torch.ops.mmdetlike_ops.deform_conv2d.default: deform_conv2d,
     torch.ops.mmdetlike_ops.paste_masks.default: paste_masks,
+    torch.ops.mmdetlike_ops.heatmap_peaks.default: peaks_on_pixels,
     torch.ops.aten.view.dtype: view_as_type,
     torch.ops.aten.repeat_interleave.Tensor: repeat_interleave,
 }

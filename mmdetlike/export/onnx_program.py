@@ -1,6 +1,5 @@
 """A detector's graph as an ONNX model, in operators that every runtime has."""
 
-import importlib.util
 import logging
 import warnings
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch.export import ExportedProgram
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.export.program import SIZES, Program, Sizes
+from mmdetlike.utils.packages import require_packages
 
 OPSET = 20
 INPUT = 'image'
@@ -28,15 +28,15 @@ def write_onnx(program: ExportedProgram, path: Path, outputs: list[str], sizes: 
     Raises:
         ConfigError: What writes ONNX isn't installed, or there is no ONNX for what the detector does.
     """
-    require('onnx', 'onnxscript')
+    require_writing()
     from mmdetlike.export.decompositions import decomposed
     from mmdetlike.export.onnx_operators import TRANSLATIONS
 
-    program = decomposed(program)
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)  # it tells of each operator of torchvision that isn't there
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
+            program = decomposed(program)
             model = torch.onnx.export(
                 program,
                 (),
@@ -53,6 +53,11 @@ def write_onnx(program: ExportedProgram, path: Path, outputs: list[str], sizes: 
         raise ConfigError(f'this detector has no form in ONNX: {_reason(error)}') from error
 
 
+def require_writing() -> None:
+    """Raise a ConfigError unless what writes ONNX is installed."""
+    require_packages('writing ONNX', 'deploy', 'onnx', 'onnxscript')
+
+
 def _reason(error: BaseException) -> str:
     """What the exporter found first, of a chain of exceptions that say less and less."""
     while error.__cause__ is not None:
@@ -66,7 +71,7 @@ def read_onnx(path: Path) -> Program:
     Raises:
         ConfigError: onnxruntime isn't installed.
     """
-    require('onnxruntime')
+    require_packages('running an ONNX model', 'deploy', 'onnxruntime')
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
@@ -80,10 +85,3 @@ def read_onnx(path: Path) -> Program:
     if SIZES not in metadata:  # written by a version of ours that knew only fixed sizes
         return Program(run, Sizes.fixed(*session.get_inputs()[0].shape[-2:]))
     return Program(run, Sizes.from_text(metadata[SIZES]))
-
-
-def require(*packages: str) -> None:
-    """Raise a ConfigError that names the packages, if there are any, that aren't installed."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(f'ONNX needs {" and ".join(missing)}, not installed here: pip install mmdetlike[deploy]')

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmdetlike.structures.bbox import geometry
-from mmdetlike.structures.heatmap_peaks import peaks_on_pixels
+from mmdetlike_ops import heatmap_peaks
 
 NOT_LABELED = 0
 HIDDEN = 1
@@ -107,23 +106,10 @@ def heatmaps_to_keypoints(maps: Tensor, rois: Tensor) -> Tensor:
         (R, K, 4): x and y in pixels, the logit at the point, and the score in [0, 1]: the share of the heatmap there.
     """
     sizes = geometry.sizes(rois).clamp(min=1).ceil().flip(-1)
-    pixels, best = _peaks_of_resized(maps, sizes) if not torch.compiler.is_exporting() else peaks_on_pixels(maps, sizes)
+    pixels, best = heatmap_peaks(maps, sizes.long())
     # the softmax is taken over the cells of the heatmap, whose number doesn't depend on the region
     scores = (best - maps.flatten(2).logsumexp(2)).exp().clamp(max=1)
     shares = ((pixels + 0.5) / sizes[:, None]).flip(-1)
     extent = geometry.sizes(rois).clamp(min=1)
     points = rois[:, None, :2] + shares * extent[:, None]
     return torch.cat([points, best[..., None], scores[..., None]], dim=-1)
-
-
-def _peaks_of_resized(maps: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """As ``peaks_on_pixels``, from all pixels: for one heatmap after the other, as each is of another size."""
-    pixels = maps.new_zeros(*maps.shape[:2], 2)
-    values = maps.new_zeros(maps.shape[:2])
-    for i, (heatmaps, size) in enumerate(zip(maps, sizes.long().tolist())):
-        # resized to the region's own pixels, so that peaks are as fine as the image
-        full = F.interpolate(heatmaps[None], size=size, mode='bicubic', align_corners=False)[0].flatten(1)
-        values[i], indices = full.max(1)
-        rows = torch.div(indices, size[1], rounding_mode='floor')
-        pixels[i] = torch.stack([rows, indices - rows * size[1]], dim=-1)
-    return pixels, values

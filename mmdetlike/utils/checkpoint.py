@@ -29,6 +29,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmdetlike.errors import CheckpointError
 from mmdetlike.utils.checkpoint_files import check_is_file
 from mmdetlike.utils.download import download
+from mmdetlike.utils.foreign_weights import DETECTRON2, START, foreign_names, foreign_pickle
 from mmdetlike.utils.plain import harmless_globals, plain_state
 from mmdetlike.utils.whole_files import whole_file
 
@@ -69,7 +70,10 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
     path = os.path.expanduser(path)
     check_is_file(path)
     try:
+        _refuse_foreign_pickle(path)
         content = _load(path, map_location)
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(f'checkpoint {path} cannot be opened: {error.strerror or error}') from error
     except Exception as error:
@@ -88,6 +92,13 @@ def read_checkpoint(path: str | Path, map_location=None) -> dict:
             f"{path}: 'state_dict' must be a dict of tensors by name, got {content['state_dict']!r:.60}"
         )
     return content
+
+
+def _refuse_foreign_pickle(path: str) -> None:
+    with open(path, 'rb') as file:
+        sentence = foreign_pickle(path, file.read(START))
+    if sentence is not None:
+        raise CheckpointError(sentence)
 
 
 def _load(file, map_location=None) -> dict:
@@ -308,6 +319,12 @@ def refuse_cloud(filename: str, map_location=None) -> dict:
     )
 
 
+def refuse_detectron2(filename: str, map_location=None) -> dict:
+    """Say what to do about weights of Detectron2's zoo where those of a model or backbone of ours are expected."""
+    backbones = 'configs here start from open-mmlab://detectron2/resnet50_caffe and its like'
+    raise CheckpointError(f'{filename} is of Detectron2: {DETECTRON2.advice(filename)}. Of backbones, {backbones}.')
+
+
 @functools.cache
 def install_readers() -> None:
     """Make mmengine read and write through this module."""
@@ -316,6 +333,7 @@ def install_readers() -> None:
     register('', load_from_local, force=True)
     register(['http://', 'https://'], load_from_http, force=True)
     register([r'(\S+\:)?s3://', r'(\S+\:)?petrel://', 'pavi://', 'mmcls://'], refuse_cloud, force=True)
+    register('detectron2://', refuse_detectron2, force=True)
     register(['modelzoo://', 'torchvision://'], _zoo_loader('torchvision', 'torchvision_0.12.json'), force=True)
     register(['open-mmlab://', 'openmmlab://'], _zoo_loader('openmmlab', 'openmmlab.json'), force=True)
 
@@ -354,13 +372,18 @@ def check_fit(model: torch.nn.Module, state_dict: dict, source: str, strict: boo
     report = f'{source} does not fit {type(model).__name__}: {"; ".join(filter(None, parts))}'
     usable = [key for key, value in own.items() if key in given and given[key].shape == value.shape]
     if (strict and (missing or shapes)) or not usable:
-        raise CheckpointError(f'{report}. It was made by another model or config.')
+        reason = foreign_names(extra, source) or f'{report}. It was made by another model or config.'
+        raise CheckpointError(reason)
     return report
 
 
 def _check_state_dict(state_dict, source: str) -> None:
     others = [key for key, value in state_dict.items() if not isinstance(value, torch.Tensor)]
     if others:
+        nested = state_dict.get('model')  # where Detectron2 and scripts of torchvision put the weights
+        sentence = foreign_names(nested, source) if isinstance(nested, dict) else None
+        if sentence is not None:
+            raise CheckpointError(sentence)
         kinds = ', '.join(f'{key} ({type(state_dict[key]).__name__})' for key in others[:5])
         raise CheckpointError(
             f'{source} has no state_dict of tensors: {kinds} {"is" if len(others) == 1 else "are"} none. Expected '

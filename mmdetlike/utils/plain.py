@@ -1,5 +1,6 @@
 """Plain values, which our readers of checkpoints and configs accept, and the conversion of others to them."""
 
+import argparse
 import pickle
 import types
 from collections import Counter, OrderedDict, deque
@@ -106,5 +107,5 @@ def harmless_globals() -> list:
     """
     scheduler = f'{OneCycleParamScheduler.__module__}.{OneCycleParamScheduler.__qualname__}'
     renamed = [(_attribute, 'builtins.getattr'), (_OneCycle, scheduler)]
-    # empty bytes are pickled as a call of their class
-    return [HistoryBuffer, bytes, *renamed, *_numpy_globals()]
+    # empty bytes are pickled as a call of their class; scripts of torchvision and DETR store their command line
+    return [HistoryBuffer, bytes, argparse.Namespace, *renamed, *_numpy_globals()]

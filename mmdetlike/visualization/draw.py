@@ -40,6 +40,8 @@ class Style:
         keypoint_link_colors: Colors of these lines; None for the color of the instance.
         color_mode: Whether colors tell classes or instances apart, and whether the picture is gray outside of masks.
         min_mask_area: Masks of fewer pixels are left out, with all that belongs to them.
+        font: File of the font of tags; None for DejaVu Sans.
+        font_size: Of tags, in pixels; None for one that follows the image size and the number of tags.
     """
 
     line_width: float = 3
@@ -50,6 +52,8 @@ class Style:
     keypoint_link_colors: Sequence[Color] | None = None
     color_mode: ColorMode = ColorMode.SEGMENTATION
     min_mask_area: float = 0
+    font: str | None = None
+    font_size: int | None = None
 
 
 def draw_boxes(
@@ -138,6 +142,7 @@ def draw_labels(
     colors: Sequence[Color],
     font_size: int | None = None,
     text_color: Color | None = None,
+    font_file: str | None = None,
 ) -> np.ndarray:
     """Draw a filled tag with text at each box.
 
@@ -152,6 +157,7 @@ def draw_labels(
         colors: The color of the tag, one a box.
         font_size: In pixels; by default it follows the image size and the number of tags.
         text_color: Used where it is legible on the tag; otherwise the text is black or white.
+        font_file: Of the font; letters that it lacks are in other installed ones.
 
     Returns:
         A new image.
@@ -161,7 +167,7 @@ def draw_labels(
     boxes = upright(boxes) if boxes.size else boxes.reshape(-1, 4)
     height, width = canvas.shape[:2]
     font_size = font_size or _font_size_for_tags(canvas.shape, texts)
-    font = Typeface(font_size)
+    font = Typeface(font_size, font_file)
     tag_height = round(1.3 * font_size)
     pad = round(0.3 * font_size)
     if tag_height > height:
@@ -268,7 +274,8 @@ def draw_instances(
             canvas, instances.keypoints, colors, style.keypoint_links, link_colors=style.keypoint_link_colors
         )
     anchors = anchors + width // 2 * np.array([-1, -1, 1, 1])  # flush with the outer side of the lines
-    return draw_labels(canvas, anchors, _texts(instances, classes), colors, text_color=style.text_color)
+    texts = _texts(instances, classes, style.font)
+    return draw_labels(canvas, anchors, texts, colors, style.font_size, style.text_color, style.font)
 
 
 def as_canvas(image: np.ndarray) -> np.ndarray:
@@ -317,8 +324,8 @@ def _colors_of_objects(instances: Instances) -> list[Color]:
     return [tuple(colors[number % NUM_OBJECT_COLORS]) for number in instances.ids]
 
 
-def _texts(instances: Instances, classes: Sequence[str] | None) -> list[str]:
-    names = legible_names(() if classes is None else classes)
+def _texts(instances: Instances, classes: Sequence[str] | None, font: str | None) -> list[str]:
+    names = legible_names(() if classes is None else classes, font)
     names = [names[i] if i < len(names) else str(i) for i in instances.labels]
     if instances.scores is None:
         return names

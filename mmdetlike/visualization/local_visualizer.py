@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.dist import is_main_process, master_only
 from mmengine.visualization import Visualizer
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import VISUALIZERS
 from mmdetlike.structures.panoptic import INSTANCE_OFFSET
 
@@ -18,6 +19,7 @@ from .draw import Style, as_canvas, draw_instances
 from .instances import panoptic_instances
 from .late_figure import DPI, LateFigure
 from .palette import Color
+from .text import find_font
 
 _FILE_ONLY_BACKENDS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 ColorSpec = str | Color | Sequence[Color]
@@ -57,6 +59,12 @@ class DetLocalVisualizer(Visualizer):
         color_mode: 'segmentation' (one color a class), 'image' (one an instance) or 'image_bw' (one an instance, the
             picture gray outside of masks).
         area_threshold: Masks and segments of fewer pixels are left out.
+        font: Font of the tags: path of a file (``'fonts/NotoSansSC-Regular.otf'``) or name of an installed family;
+            DejaVu Sans by default. Letters that it lacks are drawn in other installed fonts.
+        font_size: Of the tags, in pixels; by default it follows the image size and the number of tags.
+
+    Raises:
+        ConfigError: There is no such font, or ``font_size`` is no whole number above 0.
     """
 
     # in place of mmengine's property, which only the main process can read: each process draws its samples
@@ -75,7 +83,11 @@ class DetLocalVisualizer(Visualizer):
         alpha: float = 0.8,
         color_mode: str | ColorMode = 'segmentation',
         area_threshold: float = 0,
+        font: str | None = None,
+        font_size: int | None = None,
     ) -> None:
+        if font_size is not None and (type(font_size) is not int or font_size < 1):
+            raise ConfigError(f'font_size={font_size!r} should be a whole number of pixels above 0.')
         super().__init__(name=name, image=image, vis_backends=copy.deepcopy(vis_backends), save_dir=save_dir)
         self.bbox_color = bbox_color
         self.text_color = text_color
@@ -84,6 +96,8 @@ class DetLocalVisualizer(Visualizer):
         self.alpha = alpha
         self.color_mode = ColorMode.of(color_mode)
         self.area_threshold = area_threshold
+        self.font_file = None if font is None else find_font(font)
+        self.font_size = font_size
         self.dataset_meta = {}
 
     def _initialize_fig(self, fig_cfg: dict) -> tuple:
@@ -185,6 +199,8 @@ class DetLocalVisualizer(Visualizer):
             keypoint_link_colors=meta.get('skeleton_colors'),
             color_mode=self.color_mode,
             min_mask_area=self.area_threshold,
+            font=self.font_file,
+            font_size=self.font_size,
         )
         palette = self.bbox_color if self.bbox_color is not None else meta.get('palette')
         return draw_instances(image, instances, meta.get('classes'), palette, score_thr, style=style)

@@ -1,5 +1,6 @@
 """Text that is legible at any image size and in any script: fonts, sizes that follow the image, shortening."""
 
+import difflib
 import functools
 import unicodedata
 import warnings
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from mmdetlike.errors import ConfigError
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 MIN_FONT_SIZE = 9
 _MAX_CHARACTERS = 200
 _JOINERS = ('\u200c', '\u200d')  # shape the letters around them
+_FONT_SUFFIXES = ('.ttf', '.otf', '.ttc', '.otc')
 _SPECIAL_STYLES = ('bold', 'italic', 'oblique', 'mono', 'serif', 'condensed', 'light', 'thin', 'black')
 
 
@@ -37,20 +41,26 @@ def line_width_for(shape: tuple[int, ...], base: float = 3) -> int:
 
 
 class Typeface:
-    """Text of one size: in DejaVu Sans, which matplotlib ships; letters that it lacks, in other installed fonts."""
+    """Text of one size, in one font; letters that it lacks are in other installed fonts.
 
-    def __init__(self, size: int) -> None:
+    Args:
+        size: In pixels.
+        file: Of the font; DejaVu Sans, which matplotlib ships, by default.
+    """
+
+    def __init__(self, size: int, file: str | None = None) -> None:
         self.size = size
+        self.file = file
 
     def getlength(self, text: str) -> float:
         """Width of a text in pixels."""
-        return sum(_load_font(file, self.size).getlength(piece) for file, piece in split_by_font(text))
+        return sum(_load_font(file, self.size).getlength(piece) for file, piece in split_by_font(text, self.file))
 
     def paint(self, draw: 'ImageDraw', text: str, left: float, middle: float, color: 'Color') -> None:
         """Write a text, its left end at x = ``left``, the middle of its height at y = ``middle``."""
-        ascent, descent = _load_font(default_font(), self.size).getmetrics()
+        ascent, descent = _load_font(self.file or default_font(), self.size).getmetrics()
         baseline = middle + (ascent - descent) / 2
-        for file, piece in split_by_font(text):
+        for file, piece in split_by_font(text, self.file):
             font = _load_font(file, self.size)
             draw.text((left, baseline), piece, fill=color, font=font, anchor='ls')
             left += font.getlength(piece)
@@ -71,9 +81,9 @@ def _tidy_character(character: str) -> str:
     return '' if category == 'Cf' and character not in _JOINERS else character
 
 
-def is_legible(text: str) -> bool:
-    """Whether installed fonts have all its letters."""
-    return all(_joins(character) or font_of(character) for character in text)
+def is_legible(text: str, font: str | None = None) -> bool:
+    """Whether installed fonts, or the file ``font``, have all its letters."""
+    return all(_joins(character) or font_of(character, font) for character in text)
 
 
 def with_placeholders(text: str) -> str:
@@ -81,15 +91,15 @@ def with_placeholders(text: str) -> str:
     return ''.join(character if is_legible(character) else '?' for character in tidy(text))
 
 
-def legible_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Names of classes as they can be written: 'class 3' for one that no installed font has, with one warning."""
-    return _legible_names(tuple(str(name) for name in classes))
+def legible_names(classes: Sequence[str], font: str | None = None) -> tuple[str, ...]:
+    """Names of classes as they can be written: 'class 3' for one that no font has, with one warning."""
+    return _legible_names(tuple(str(name) for name in classes), font)
 
 
 @functools.lru_cache(maxsize=64)
-def _legible_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+def _legible_names(classes: tuple[str, ...], font: str | None) -> tuple[str, ...]:
     names = [tidy(name) for name in classes]
-    illegible = [i for i, name in enumerate(names) if classes[i] and not (name and is_legible(name))]
+    illegible = [i for i, name in enumerate(names) if classes[i] and not (name and is_legible(name, font))]
     if illegible:
         first = illegible[0]
         warnings.warn(
@@ -100,14 +110,14 @@ def _legible_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f'class {i}' if i in illegible else name for i, name in enumerate(names))
 
 
-def split_by_font(text: str) -> list[tuple[str, str]]:
-    """Pieces of a text in order, each after the file of its font."""
-    if text.isascii():
+def split_by_font(text: str, font: str | None = None) -> list[tuple[str, str]]:
+    """Pieces of a text in order, each after the file of its font: ``font`` or the default if that has the letter."""
+    if text.isascii() and font is None:
         return [(default_font(), text)] if text else []
     runs: list[tuple[str, str]] = []
     for character in text:
         joined = bool(runs) and _joins(character)
-        file = runs[-1][0] if joined else font_of(character) or default_font()
+        file = runs[-1][0] if joined else font_of(character, font) or default_font()
         if runs and runs[-1][0] == file:
             runs[-1] = (file, runs[-1][1] + character)
         else:
@@ -121,10 +131,38 @@ def _joins(character: str) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def font_of(character: str) -> str | None:
-    """The file of a font that has a character; None if none has."""
-    files = (file for files in ((default_font(),), other_fonts()) for file in files)
+def font_of(character: str, font: str | None = None) -> str | None:
+    """The file of a font that has a character: of ``font``, the default and the others, the first; None if none has."""
+    preferred = (default_font(),) if font is None else (font, default_font())
+    files = (file for files in (preferred, other_fonts()) for file in files)
     return next((file for file in files if ord(character) in _characters(file)), None)
+
+
+def find_font(font: str) -> str:
+    """The file of a font, given by its path or by the name of an installed family, as 'Noto Sans CJK SC'.
+
+    Raises:
+        ConfigError: There is no such file or family, or the file is no font.
+    """
+    from matplotlib import font_manager
+
+    if not isinstance(font, str) or not font:
+        raise ConfigError(f'font={font!r} should be the path of a font file, or the name of an installed family.')
+    path = Path(font).expanduser()
+    if path.suffix.lower() in _FONT_SUFFIXES or path.is_file():
+        if not path.is_file():
+            raise ConfigError(f'font={font!r}: there is no such file.')
+        if not len(_characters(str(path))):
+            raise ConfigError(f'font={font!r}: the file is no font that can be drawn at any size (TrueType, OpenType).')
+        return str(path)
+    try:
+        return font_manager.findfont(font_manager.FontProperties(family=[font]), fallback_to_default=False)
+    except ValueError:
+        close = difflib.get_close_matches(font, font_manager.get_font_names(), n=3)
+        hint = f' (closest: {", ".join(close)})' if close else ''
+        raise ConfigError(
+            f'font={font!r} is neither the path of a font file (.ttf, .otf, .ttc) nor an installed family{hint}.'
+        ) from None
 
 
 @functools.lru_cache(maxsize=1)

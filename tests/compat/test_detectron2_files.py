@@ -1,6 +1,7 @@
 """Detectron2's YAML files and pickles: bases, defaults, what is refused; a detector from both."""
 
 import collections
+import io
 import os
 import pickle
 import re
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from mmdetlike.apis import inference_detector, init_detector
-from mmdetlike.compat.detectron2 import is_detectron2_config, read_config, read_pickle, whole_config
+from mmdetlike.compat.detectron2 import is_detectron2_config, model_config, read_config, read_pickle, whole_config
 from mmdetlike.compat.detectron2.lists import evaluate
 from mmdetlike.compat.detectron2.whole import untranslated_settings
 from mmdetlike.errors import CheckpointError, ConfigError
@@ -139,7 +140,7 @@ def test_settings_of_the_solver_are_translated(config):
         ('_BASE_: nowhere.yaml', 'nowhere.yaml, the _BASE_ of'),
         ('_BASE_: config.yaml', 'is its own _BASE_'),
         ('MODEL:\n  RESNET:\n    DEPTH: 50', 'MODEL.RESNET is no setting of Detectron2'),
-        ('MODEL:\n  RPN: 3', 'MODEL.RPN is 3, expected dict'),
+        ('MODEL:\n  RPN: 3', 'MODEL.RPN is 3, expected settings below it'),
         ('MODEL: !!python/object/apply:os.system ["true"]', 'is no Detectron2 config that can be read'),
         ('MODEL:\n  A: !!python/object/apply:eval ["__import__(\'os\')"]', 'is more than a list of numbers'),
     ],
@@ -173,16 +174,66 @@ def test_pickle_that_names_code_is_refused_and_not_run(tmp_path):
 
     path = tmp_path / 'evil.pkl'
     path.write_bytes(pickle.dumps(dict(model=Evil())))
-    with pytest.raises(CheckpointError, match=r'evil.pkl is not read: it holds posix.mkdir; only numpy arrays'):
+    with pytest.raises(CheckpointError, match=r'evil.pkl is not read: it holds posix.mkdir; only arrays, tensors'):
         read_pickle(path)
     assert not (tmp_path / 'made').exists()
 
 
-@pytest.mark.parametrize('content', [b'', b'not a pickle', pickle.dumps([1])])
-def test_other_files_are_refused(tmp_path, content):
+def test_pickle_of_tensors_is_read(tmp_path):
+    path = tmp_path / 'model_final.pkl'
+    weights = dict(a=torch.arange(6.0).reshape(2, 3).T, b=torch.nn.Parameter(torch.ones(2)))
+    path.write_bytes(pickle.dumps(dict(model=weights)))
+    found = read_pickle(path)
+    assert torch.equal(found['a'], weights['a'])
+    assert found['b'].tolist() == [1, 1] and not found['b'].requires_grad
+
+
+def test_a_tensor_whose_numbers_name_code_is_refused(tmp_path):
+    inner = io.BytesIO()
+    torch.save(Evil(), inner, _use_new_zipfile_serialization=False)
+
+    class Storage:
+        def __reduce__(self):
+            return torch.storage._load_from_bytes, (inner.getvalue(),)
+
+    path = tmp_path / 'evil.pkl'
+    path.write_bytes(pickle.dumps(dict(model=dict(a=Storage()))))
+    with pytest.raises(CheckpointError, match=r'not read: it holds a tensor whose content is more than numbers'):
+        read_pickle(path)
+
+
+class Evil:
+    """Calls ``eval`` where it is unpickled."""
+
+    def __reduce__(self):
+        return eval, ('1 / 0',)
+
+
+def dumped(value) -> bytes:
+    return pickle.dumps(dict(model=value))
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'is no whole pickle'),
+        (b'not a pickle', 'is no whole pickle'),
+        (pickle.dumps([1]), 'holds a list'),
+        (dumped({3: np.zeros(2)}), r'holds \[3\], expected names of parameters'),
+        (dumped({'a': 3.0}), 'a is a float, expected an array of numbers'),
+        (dumped({'a': {'b': np.zeros(2)}}), 'a is a dict, expected an array of numbers'),
+        (dumped({'a': np.array(['x'])}), 'a is a ndarray of <U1, expected an array of numbers'),
+        (dumped({'a': np.array([Evil()], object)}), 'is not read: it holds builtins.eval'),
+        # names with a dot would lead anywhere from what is allowed
+        (b'\x80\x04\x8c\x05numpy\x8c\x0bndarray.dot\x93.', 'is not read: it holds numpy.ndarray.dot'),
+        # an array of 128 TiB
+        (b'\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93\x8a\x06\0\0\0\0\0\x10\x85R.', 'is no whole pickle: MemoryError'),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / 'x.pkl'
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r'x.pkl (is no whole pickle|holds a list)'):
+    with pytest.raises(CheckpointError, match=rf'x\.pkl:? {message}'):
         read_pickle(path)
 
 
@@ -214,3 +265,61 @@ def test_detector_from_torchvision_name(tmp_path):
     found = inference_detector(model, picture).pred_instances
     wanted = recording['predict'][0]['scores']
     assert found.scores[:5].tolist() == pytest.approx(wanted[:5], abs=1e-4)
+
+
+def test_a_key_without_meaning_is_told_and_a_wrong_value_refused(config):
+    config.write_text(f'{CHILD}SOLVR: {{BASE_LR: 0.1}}\nWANDB: {{RUN: {{NAME: x}}}}\nSOLVER: {{WEIGHT_DECAY: 1e-4}}\n')
+    cfg = read_config(config)
+    cfg['MODEL']['WEIGHTS'] = ''
+    cfg['MODEL']['RETINANET']['PRIOR_PROB'] = 0.02
+    cfg['MODEL']['ROI_MASK_HEAD']['NUM_CONV'] = 4  # of a part that a RetinaNet doesn't have
+    told = "without effect on this model: MODEL.RETINANET.PRIOR_PROB=0.02, SOLVR.BASE_LR=0.1, WANDB.RUN.NAME='x'$"
+    with pytest.warns(UserWarning, match=told):
+        assert whole_config(cfg)['optim_wrapper']['optimizer']['weight_decay'] == 1e-4
+
+
+@pytest.mark.filterwarnings('error')
+def test_settings_of_the_run_are_translated(config, tmp_path):
+    weights = tmp_path / 'mine.pkl'
+    weights.touch()
+    cfg = read_config(config)
+    cfg['MODEL']['WEIGHTS'] = str(weights)
+    cfg.update(SEED=3, OUTPUT_DIR='out', VIS_PERIOD=20, CUDNN_BENCHMARK=True)
+    whole = whole_config(cfg)
+    assert whole['load_from'] == str(weights)
+    assert whole['randomness'] == dict(seed=3)
+    assert whole['work_dir'] == 'out'
+    assert whole['env_cfg'] == dict(cudnn_benchmark=True)
+    assert whole['custom_hooks'] == [dict(type='BatchPicturesHook', interval=20)]
+    assert whole['train_dataloader']['batch_sampler'] == dict(type='AspectRatioBatchSampler')
+    cfg['DATALOADER']['ASPECT_RATIO_GROUPING'] = False
+    assert 'batch_sampler' not in whole_config(cfg)['train_dataloader']
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('SOLVER: {BASE_LR: fast}', r"SOLVER\.BASE_LR is 'fast', expected a number, as 0\.001"),
+        ('SOLVER: {AMP: {ENABLED: 1}}', r'SOLVER\.AMP\.ENABLED is 1, expected True or False'),
+        ('SOLVER: {AMPX: {ENABLED: 1}}', r'SOLVER\.AMPX is no setting of Detectron2'),
+        ('INPUT: {MIN_SIZE_TRAIN: 800}', r'INPUT\.MIN_SIZE_TRAIN is 800, expected a list, as \[800\]'),
+        ('INPUT: 3', 'INPUT is 3, expected settings below it$'),
+        ('MODEL: {RPN: {HEAD_NAME: 5}}', r'MODEL\.RPN\.HEAD_NAME is 5, expected text'),
+        ('_BASE_: [a.yaml, b.yaml]', r"_BASE_ is \['a\.yaml', 'b\.yaml'\], expected the path of one file"),
+        ('_BASE_: other.yaml', r'mine\.yaml is its own _BASE_'),
+    ],
+)
+def test_what_a_file_may_not_say(text, message, tmp_path):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(f'{text}\n')
+    (tmp_path / 'other.yaml').write_text('_BASE_: mine.yaml\n')
+    with pytest.raises(ConfigError, match=message):
+        read_config(path)
+
+
+@pytest.mark.parametrize('part, key', [('ROI_BOX_HEAD', 'NAME'), ('ROI_KEYPOINT_HEAD', 'NAME'), ('RPN', 'HEAD_NAME')])
+def test_heads_of_ones_own_are_refused(part, key):
+    cfg = load('d2__COCO-Keypoints__keypoint_rcnn_R_50_FPN_1x', FOLDER / 'foreign')['cfg']
+    cfg['MODEL'][part][key] = 'MyHead'
+    with pytest.raises(ConfigError, match=rf"MODEL\.{part}\.{key} is 'MyHead', which has no counterpart here"):
+        model_config(cfg)

@@ -1,5 +1,7 @@
 """Configs and checkpoints of other toolboxes where a command line or the inferencer takes ours."""
 
+import pickle
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -8,7 +10,9 @@ from mmdetlike.apis import DetInferencer
 from mmdetlike.apis.foreign import foreign_detector
 from mmdetlike.cli.convert_model import main
 from mmdetlike.cli.foreign import checkpoint_file, config_file
+from mmdetlike.cli.get_flops import main as get_flops
 from mmdetlike.cli.make_shapes import main as make_shapes
+from mmdetlike.cli.optimize_anchors import main as optimize_anchors
 from mmdetlike.cli.test import main as evaluate
 from mmdetlike.cli.train import main as train
 from mmdetlike.errors import ConfigError
@@ -78,6 +82,28 @@ def test_convert_model_writes_files_that_need_no_translation(yaml, tmp_path, cap
         main([str(yaml), str(out)])
     with pytest.raises(ConfigError, match='faster-rcnn_r50_fpn_1x_coco is no detector of another toolbox'):
         main(['faster-rcnn_r50_fpn_1x_coco', str(tmp_path / 'other.py')])
+
+
+@pytest.mark.filterwarnings('ignore:not translated')
+def test_convert_model_takes_the_weights_that_the_yaml_file_names(yaml, tmp_path):
+    state = {'head.cls_score.weight': torch.rand(720, 16, 3, 3)}
+    weights = tmp_path / 'model_final.pkl'
+    weights.write_bytes(pickle.dumps(dict(model={name: value.numpy() for name, value in state.items()})))
+    yaml.write_text(yaml.read_text().replace('MODEL:', f'MODEL:\n  WEIGHTS: "{weights}"'))
+    out = tmp_path / 'mine.py'
+    main([str(yaml), str(out)])
+    assert Config.fromfile(out).load_from == str(tmp_path / 'mine.pth')
+    written = read_checkpoint(tmp_path / 'mine.pth')['state_dict']
+    assert torch.equal(written['bbox_head.retina_cls.weight'], state['head.cls_score.weight'])
+
+
+@pytest.mark.filterwarnings('ignore:not translated')
+def test_commands_that_look_at_a_config_take_the_yaml_file(yaml, capsys):
+    get_flops([str(yaml), '--shape', '64'])
+    assert 'multiply-adds' in capsys.readouterr().out
+    # which reached its model: a RetinaNet of Detectron2 has anchors of its own type
+    with pytest.raises(ConfigError, match=r"got model\.bbox_head\.anchor_generator of type 'SizedAnchorGenerator'"):
+        optimize_anchors([str(yaml)])
 
 
 @pytest.mark.slow

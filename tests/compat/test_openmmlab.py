@@ -42,8 +42,11 @@ from mmdetlike.compat.openmmlab.images import (
     imresize,
     imwrite,
 )
+from mmdetlike.compat.openmmlab.parallel import DataContainer, MMDataParallel, collate, scatter
+from mmdetlike.compat.openmmlab.replaced import REPLACED
+from mmdetlike.compat.openmmlab.running import build_optimizer, init_random_seed, load_checkpoint
 from mmdetlike.compat.openmmlab.table import MODULES
-from mmdetlike.errors import ConfigError
+from mmdetlike.errors import CheckpointError, ConfigError
 from mmdetlike.structures import BitmapMasks, DetDataSample, HorizontalBoxes
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +65,13 @@ from mmcv.runner import BaseModule
 from mmcv.cnn import NORM_LAYERS
 from mmcv.cnn.bricks.transformer import build_transformer_layer
 from mmcv.ops.deform_conv import DeformConv2dPack
+from mmcv.parallel import MMDataParallel, MMDistributedDataParallel, collate, is_module_wrapper, scatter
+from mmcv.parallel.data_container import DataContainer
 from mmcv.runner import HOOKS, Hook, _load_checkpoint, auto_fp16, force_fp32
+from mmcv.runner import build_optimizer, get_dist_info, init_dist, load_checkpoint, save_checkpoint
+from mmcv.runner.checkpoint import CheckpointLoader
+from mmcv.runner.hooks import CheckpointHook
+from mmdet.apis import get_root_logger, init_random_seed, set_random_seed
 from mmcv.transforms import BaseTransform, LoadImageFromFile, cache_randomness, to_tensor
 from mmdet.core import build_assigner, images_to_levels, mask_target, multiclass_nms
 from mmdet.core.bbox.coder import BaseBBoxCoder
@@ -112,6 +121,15 @@ class MyTransform(BaseTransform):
         return dict(x=self.drawn())
 
 
+@mmcv.jit(derivate=True)
+def once(x):
+    return x
+
+
+set_random_seed(init_random_seed(3))
+first = torch.rand(2)
+set_random_seed(3, deterministic=False)
+assert torch.equal(torch.rand(2), once(first)) and get_dist_info() == (0, 1)
 assert MyTransform()(dict())['x'] == 3 and version_info == (3, 3, 0)
 assert HEADS is MODELS and issubclass(MyHead, AnchorHead)
 head = MODELS.build(dict(type='mmdet.MyHead', num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1))
@@ -130,6 +148,13 @@ def run(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
 ABSENT = {
     'from mmcv.ops import furthest_point': "mmcv.ops has no 'furthest_point' here; mmdetlike offers of it BorderA",
     'from mmdet.models import Nowhere': "mmdet.models has no 'Nowhere' here; mmdetlike offers of it ATSS, ATSSHead, A",
+    'from mmcv.runner import EvalHook': "mmcv.runner has no 'EvalHook' here: val_dataloader, val_evaluator and",
+    'from mmdet.core import EvalHook': "mmdet.core has no 'EvalHook' here: val_dataloader, val_evaluator and",
+    'from mmdet.core.evaluation.eval_hooks import DistEvalHook': "mmdet.core.evaluation.eval_hooks has no 'DistE",
+    'from mmdet.apis import train_detector': "mmdet.apis has no 'train_detector' here: mmdetlike.engine.launch(cfg",
+    'from mmdet.apis.test import single_gpu_test': "mmdet.apis.test has no 'single_gpu_test' here: `mmdetlike test",
+    'from mmdet.datasets import build_dataloader': "mmdet.datasets has no 'build_dataloader' here: Runner.build_data",
+    'mmcv.runner.wrap_fp16_model': "mmcv.runner has no 'wrap_fp16_model' here: AmpOptimWrapper trains, and init_detec",
     'import mmcv.video': "No module named 'mmcv.video'; mmdetlike offers in its place mmcv.image, mmcv.cnn",
     'import mmdet.models.trackers': "No module named 'mmdet.models.trackers'; mmdetlike offers in its place mmdet.mode",
     'mmdet.core.nowhere': "mmdet.core has no 'nowhere' here; mmdetlike offers of it ",
@@ -335,3 +360,66 @@ def test_hooks_whose_methods_take_the_runner_alone():
     hook.after_train_iter(runner, batch_idx=0, data_batch=None, outputs=None)
     hook.after_val_epoch(runner, metrics=3)
     assert hook.calls == [('epoch', False), ('iter', True, True), 3]
+
+
+# -- mmcv.parallel and mmcv.runner -------------------------------------------------------------------------------------
+
+
+def test_containers_make_a_part_for_each_gpu_and_one_device_takes_its_part():
+    samples = [
+        dict(
+            img=DataContainer(torch.full((3, height, 4), float(height)), stack=True, padding_value=-1),
+            boxes=DataContainer(torch.ones(height, 4)),
+            meta=DataContainer(dict(height=height), cpu_only=True),
+            index=height,
+        )
+        for height in (2, 5, 3)
+    ]
+    batch = collate(samples, samples_per_gpu=2)
+    assert [part.shape for part in batch['img'].data] == [(2, 3, 5, 4), (1, 3, 3, 4)]
+    assert batch['img'].data[0][0, :, 2:].unique().tolist() == [-1]
+    assert batch['img'].data[0][0, :, :2].unique().tolist() == [2]
+    (part,) = scatter(batch, ['cpu'])
+    assert [boxes.shape for boxes in part['boxes']] == [(2, 4), (5, 4)]
+    assert part['meta'] == [dict(height=2), dict(height=5)]
+    assert part['img'].shape == (2, 3, 5, 4) and part['index'] == [2, 5, 3]
+    with pytest.raises(ConfigError, match=r'target_gpus=\[0, 1\], expected one device'):
+        scatter(batch, [0, 1])
+
+
+def test_samples_of_packed_pipelines_are_collated_too():
+    batch = collate([dict(inputs=torch.ones(3, 2, 2), data_samples=DetDataSample())], samples_per_gpu=1)
+    assert [tensor.shape for tensor in batch['inputs']] == [(3, 2, 2)]
+    assert isinstance(batch['data_samples'][0], DetDataSample)
+
+
+def test_a_model_on_one_device_behind_the_wrapper_of_others():
+    model = torch.nn.Linear(2, 1)
+    wrapped = MMDataParallel(model, device_ids=['cpu'])
+    assert wrapped.module is model and torch.equal(wrapped(torch.ones(2)), model(torch.ones(2)))
+    with pytest.raises(ConfigError, match=r'device_ids=\[0, 1\], expected one'):
+        MMDataParallel(model, device_ids=[0, 1])
+
+
+def test_an_optimizer_of_a_config_of_2():
+    cfg = dict(type='SGD', lr=0.1, weight_decay=0.5, paramwise_cfg=dict(bias_decay_mult=0.0))
+    optimizer = build_optimizer(torch.nn.Linear(2, 1), cfg)
+    assert [group['weight_decay'] for group in optimizer.param_groups] == [0.5, 0.0]
+    assert 'paramwise_cfg' in cfg  # what is given stays as it is
+    assert build_optimizer(torch.nn.Linear(2, 1), dict(type='Adam', lr=0.1)).defaults['lr'] == 0.1
+
+
+def test_a_checkpoint_is_loaded_without_running_its_code(tmp_path):
+    model, other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(CLASSES=('a',))), tmp_path / 'fine.pth')
+    assert load_checkpoint(other, str(tmp_path / 'fine.pth'), 'cpu')['meta'] == dict(CLASSES=('a',))
+    assert torch.equal(other.weight, model.weight)
+    torch.save(dict(state_dict={}, meta=SimpleNamespace()), tmp_path / 'more.pth')
+    with pytest.raises(CheckpointError, match=r'holds types\.SimpleNamespace, which is more than tensors'):
+        load_checkpoint(other, str(tmp_path / 'more.pth'))
+    assert init_random_seed(7) == 7
+
+
+def test_what_is_replaced_is_nowhere_offered():
+    renamed = {name for offer in MODULES.values() for name in offer.renamed}
+    assert not renamed & set(REPLACED)

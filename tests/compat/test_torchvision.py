@@ -24,6 +24,12 @@ def test_unknown_function_and_argument_are_refused_by_name():
         model_config('fasterrcnn_resnet50_fpn', trainable_backbone_layers=7)
     with pytest.raises(ConfigError, match="weights must be one of COCO_V1, COCO_LEGACY, DEFAULT, got 'COCO_V7'"):
         model_config('fasterrcnn_resnet50_fpn', weights='COCO_V7')
+    with pytest.raises(ConfigError, match="fcos_resnet50_fpn: score_thresh must be a number, got 'high'"):
+        model_config('fcos_resnet50_fpn', score_thresh='high')
+    with pytest.raises(ConfigError, match='num_classes must be 2 or more, with background, got 1'):
+        model_config('fcos_resnet50_fpn', num_classes=1)
+    with pytest.raises(ConfigError, match='num_classes=6 gives an argument twice'):
+        parse_name('torchvision://fcos_resnet50_fpn?num_classes=5&num_classes=6')
 
 
 def test_constants_of_python_may_stand_in_a_name():

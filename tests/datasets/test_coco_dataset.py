@@ -350,13 +350,61 @@ def test_proposals_are_attached_by_folder_and_name(make, tmp_path):
         make(many(2), proposal_file=str(tmp_path / 'none.pkl'))
 
 
+BOX = [[1.0, 2, 30, 40]]
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        {'pics/0.jpg': dict(bboxes=BOX, scores=[0.5]), '1.jpg': dict(bboxes=[], scores=[])},
+        {0: dict(bboxes=BOX, scores=[0.5]), 1: dict(bboxes=[], scores=[])},
+        [
+            dict(image_id=0, bbox=[0, 0, 9, 9], score=0.2, category_id=7),
+            dict(image_id='0', bbox=[1, 2, 29, 38], score='0.5'),
+            dict(image_id=1, bbox=[3, 4, 5, 6], score=1),
+        ],
+    ],
+    ids=['names', 'ids', 'results'],
+)
+def test_proposals_in_json_below_the_data_root(make, tmp_path, content):
+    (tmp_path / 'proposals').mkdir()
+    (tmp_path / 'proposals/p.json').write_text(json.dumps(content))
+    info = make(many(2), proposal_file='proposals/p.json').get_data_info(0)
+    assert info['proposals']['bboxes'][0].tolist() == BOX[0]
+    assert info['proposals']['scores'][0] == 0.5
+
+
+@pytest.mark.parametrize(
+    ('content', 'sentence'),
+    [
+        (
+            {'0.jpg': dict(bboxes=[[1, 2, 3, 4, 0.5]], scores=[0.5])},
+            r"image '0.jpg': bboxes are of shape \(1, 5\), exp",
+        ),
+        ({'0.jpg': dict(bboxes=BOX, scores=[0.5, 0.4])}, r"image '0.jpg': 1 bboxes have scores of shape \(2,\)"),
+        ({'0.jpg': dict(bboxes=BOX)}, r"image '0.jpg': 'scores'"),
+        (
+            {'0.jpg': dict(bboxes=[[1, 2, 3, float('nan')]], scores=[1])},
+            r"image '0.jpg': bboxes or scores are not finite",
+        ),
+        ([dict(image_id=0, bbox=[1, 2, 3], score=1)], r'a result of image 0 has bbox=\[1, 2, 3\]; expected four'),
+        ([5], 'expected a result to be a JSON object'),
+        (5, 'not a proposal file'),
+    ],
+)
+def test_proposals_that_cannot_be_read(make, tmp_path, content, sentence):
+    (tmp_path / 'p.json').write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf'p\.json: .*{sentence}'):
+        make(many(1), proposal_file='p.json')
+
+
 def test_a_proposal_file_cannot_run_code(make, tmp_path):
     class Evil:
         def __reduce__(self):
             return eval, ('1 + 1',)
 
     (tmp_path / 'evil.pkl').write_bytes(pickle.dumps({'a': Evil()}))
-    with pytest.raises(DataError, match=r'arrays and tensors only, not builtins\.eval'):
+    with pytest.raises(DataError, match=r'it holds builtins\.eval; only arrays'):
         make(many(2), proposal_file=str(tmp_path / 'evil.pkl'))
 
 

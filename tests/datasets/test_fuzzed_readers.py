@@ -11,6 +11,7 @@ import random
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,6 +24,7 @@ from mmdetlike.datasets import (
     CocoSeparatedPanopticDataset,
     CrowdHumanDataset,
     CSVDataset,
+    DSDLDetDataset,
     LabelmeDataset,
     LVISV1Dataset,
     MOTChallengeDataset,
@@ -42,6 +44,8 @@ from mmdetlike.evaluation import CocoMetric, CocoPanopticMetric, LVISMetric
 from mmdetlike.evaluation.coco_overlaps import CocoOverlaps
 
 from ..fuzzing import as_json, changed, changed_lines, changed_xml, damaged, fuzzed, read_or_refused
+from .test_dsdl import CLASSES as DSDL_CLASSES
+from .test_dsdl import INLINE, SAMPLES, STRUCTS, TRAIN
 from .test_video_challenges import YOUTUBE
 
 CLASSES = ('cat', 'dog')
@@ -410,6 +414,46 @@ def test_mot_challenge(folder, data):
             check_instance(dataset, instance)
 
 
+DSDL = {
+    'train.yaml': yaml.safe_load(TRAIN.replace('../defs/', '')),
+    'class-dom.yaml': yaml.safe_load(DSDL_CLASSES),
+    'object-detection-def.yaml': yaml.safe_load(STRUCTS),
+    'train_samples.json': SAMPLES,
+    'inline.yaml': yaml.safe_load(INLINE),
+}
+DSDL_PATHS = dict(Bbox='./annotations/parts/*/whole', ignore_flag='./annotations/parts/*/iscrowd')
+
+
+def write_dsdl(folder, files) -> None:
+    for name, content in files.items():
+        text = as_json(content)  # which is YAML, too
+        (folder / name).write_bytes(text)
+
+
+@fuzzed
+@given(data=st.data())
+def test_dsdl(folder, data):
+    name = data.draw(st.sampled_from(list(DSDL)))
+    write_dsdl(folder, {**DSDL, name: data.draw(changed(DSDL[name]))})
+    (folder / 'JPEGImages').mkdir(exist_ok=True)
+    for number in (1, 2):
+        Image.new('RGB', (96, 64)).save(folder / f'JPEGImages/{number}.png')
+    with read_or_refused(*DSDL):
+        check_infos(DSDLDetDataset(data_root=str(folder), ann_file='train.yaml'))
+        arguments = dict(with_polygon=True, with_hierarchy=True, with_imagelevel_label=True)
+        inline = dict(ann_file='inline.yaml', specific_key_path=DSDL_PATHS)
+        check_infos(DSDLDetDataset(data_root=str(folder), **inline, **arguments))
+
+
+@fuzzed
+@given(content=damaged(TRAIN.encode()))
+def test_damaged_yaml(folder, content):
+    write_dsdl(folder, DSDL)
+    (folder / 'damaged.yaml').write_bytes(content.replace(b'../defs/', b''))
+    with read_or_refused(*DSDL, 'damaged.yaml'):
+        check_infos(DSDLDetDataset(data_root=str(folder), ann_file='damaged.yaml'))
+
+
 INDEX = {'version': 1, 'format': 'tar', 'classes': ['cat', 'dog'], 'shards': [dict(name='a.tar', bytes=9, samples=1)]}
 
 
@@ -454,12 +498,16 @@ def test_unchanged_files_are_read(folder):
     write(folder / 'whole/1.json', LABELME)
     write(folder / 'a.odgt', ODGT)
     xml = dict(data_prefix=dict(sub_data_root=''), ann_file='ids.txt', img_subdir='')
+    write_dsdl(folder, {**DSDL, 'train_samples.json': {'samples': SAMPLES['samples'][1:]}})
+    parts = dict(ann_file='inline.yaml', specific_key_path=DSDL_PATHS)
     datasets = [
+        DSDLDetDataset(data_root=str(folder), **parts),
+        DSDLDetDataset(data_root=str(folder), ann_file='train.yaml'),
         CocoDataset(data_root=str(folder), ann_file='a.json', **meta),
         LabelmeDataset(data_root=str(folder / 'whole'), ann_file='', **meta),
         CrowdHumanDataset(data_root=str(folder), ann_file='a.odgt', data_prefix=dict(img='')),
         XMLDataset(data_root=str(folder), **xml, **meta),
     ]
-    assert [len(dataset.get_data_info(0)['instances']) for dataset in datasets] == [2, 3, 2, 2]
+    assert [len(dataset.get_data_info(0)['instances']) for dataset in datasets] == [2, 0, 2, 3, 2, 2]
     for dataset in datasets:
         check_infos(dataset)

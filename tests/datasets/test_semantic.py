@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from mmdetlike.datasets import ADE20KSegDataset, BaseSegDataset, CocoStuffDataset
-from mmdetlike.datasets.errors import DataError
+from mmdetlike.datasets.errors import DataError, ImageError
 from mmdetlike.errors import ConfigError
 
 PIPELINE = [
@@ -90,8 +90,27 @@ def test_values_of_ones_own_maps(root):
     assert (labels_of(build(root, BaseSegDataset, pipeline=LOAD, metainfo=classes, label_map={3: 1})) == 1).all()
     assert (labels_of(build(root, BaseSegDataset, pipeline=LOAD, metainfo=classes, label_map={1: 1})) == 255).all()
     with pytest.raises(
-        ConfigError, match=r'label_map has 3: 2; expected a value of 0 to 255 and one of the labels of 2'
+        ConfigError, match=r'label_map has 3: 2; expected a value of 0 to 65535 and one of the labels of 2'
     ):
         build(root, BaseSegDataset, metainfo=classes, label_map={3: 2})
     with pytest.raises(ConfigError, match=r'maps/a.png: its dataset has a label_map, so that reduce_zero_label'):
         build(root, BaseSegDataset, metainfo=classes, label_map={3: 1})[0]
+
+
+def test_values_of_16_bits(root):
+    Image.new('RGB', (4, 1)).save(root / 'images/a.jpg')
+    Image.fromarray(np.array([[300, 0, 65535, 301]], np.uint16)).save(root / 'maps/a.png')
+    arguments = dict(pipeline=LOAD, metainfo={'classes': ('x', 'y')})
+    assert labels_of(build(root, BaseSegDataset, **arguments, label_map={300: 1, 65535: 0})).tolist() == [
+        [1, 255, 0, 255]
+    ]
+    (root / 'list.txt').write_text('a')
+    Image.fromarray(np.array([[0, 1, 1.5, 70000]], np.float32)).save(root / 'maps/a.tif')
+    arguments.update(seg_map_suffix='.tif', ann_file='list.txt', test_mode=True)
+    with pytest.raises(ImageError, match=r'maps/a\.tif: values are whole numbers of 0 to 65535, but it has 0 to 70000'):
+        build(root, BaseSegDataset, **arguments, label_map={300: 1})[0]
+    with pytest.raises(ConfigError, match=r'label_map has 65536: 1; expected a value of 0 to 65535'):
+        build(root, BaseSegDataset, **arguments, label_map={65536: 1})
+    many = {'classes': tuple(map(str, range(300)))}
+    with pytest.raises(ConfigError, match=r'7: 255; expected .* of 300 classes, of at most 254'):
+        build(root, BaseSegDataset, metainfo=many, label_map={7: 255})

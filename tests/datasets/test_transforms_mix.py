@@ -250,3 +250,56 @@ def test_any_number_of_channels_is_mixed(channels):
         out = mix(results)
         assert out['img'].shape[2:] == (() if channels is None else (channels,))
         assert out['img'].dtype == np.uint8
+
+
+MIXING = [
+    Mosaic(img_scale=(60, 50)),
+    CachedMosaic(img_scale=(60, 50), max_cached_images=4),
+    MixUp(img_scale=(60, 50)),
+    CachedMixUp(img_scale=(60, 50), max_cached_images=2),
+    CopyPaste(),
+]
+
+
+def mixed(transform, first: dict, other: dict) -> dict:
+    """``first`` mixed with copies of ``other``, by way of the cache if the transform has one."""
+    count = transform.num_others
+    if hasattr(transform, 'results_cache'):
+        transform.results_cache = [copy.deepcopy(other) for _ in range(count)]
+        transform.get_indexes = lambda cache: range(count)
+    else:
+        first['mix_results'] = [copy.deepcopy(other) for _ in range(count)]
+    return transform(first)
+
+
+@pytest.mark.parametrize('transform', MIXING, ids=lambda transform: type(transform).__name__)
+@pytest.mark.parametrize(
+    ('change', 'kinds'),
+    [
+        (lambda img: img.astype(np.float32), ('float32 of 3 channels', 'uint8 of 3 channels')),
+        (lambda img: img[..., :1], ('uint8 of 1 channels', 'uint8 of 3 channels')),
+        (lambda img: img[..., [0, 1, 2, 2]], ('uint8 of 4 channels', 'uint8 of 3 channels')),
+    ],
+    ids=['type', 'gray', 'four channels'],
+)
+@pytest.mark.parametrize('swapped', [False, True])
+def test_images_of_two_kinds_are_refused(transform, change, kinds, swapped):
+    first, other = (dict(sample(10), img_path=name) for name in ('a.png', 'b.png'))
+    changed = first if swapped else other
+    changed['img'] = change(changed['img'])
+    told = kinds[::-1] if swapped else kinds
+    with pytest.raises(
+        ConfigError, match=rf'b\.png, an image of {told[0]}, cannot be mixed into a\.png, one of {told[1]}'
+    ):
+        mixed(transform, first, other)
+
+
+def test_a_label_map_of_one_image_alone_is_refused():
+    first, other = (dict(sample(10), img_path=name) for name in ('a.png', 'b.png'))
+    first['gt_seg_map'] = np.zeros((40, 60), np.uint8)
+    with pytest.raises(ConfigError, match=r'b\.png has no gt_seg_map and cannot be mixed with a\.png, which has one'):
+        mixed(Mosaic(img_scale=(60, 50)), first, other)
+    first, other = (dict(sample(10), img_path=name) for name in ('a.png', 'b.png'))
+    other['gt_seg_map'] = np.zeros((40, 60), np.uint8)
+    with pytest.raises(ConfigError, match=r'a\.png has no gt_seg_map'):
+        mixed(Mosaic(img_scale=(60, 50)), first, other)

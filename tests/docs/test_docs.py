@@ -16,6 +16,7 @@ from tests.test_house import CLASSES, ancestors, every_class
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / 'docs').glob('**/*.md'))
 LINK = re.compile(r'\]\((?!https?:)([^)#\s]+)(?:#[\w-]+)?\)')
+ANCHOR = re.compile(r'\]\(((?!https?:)[^)#\s]*)#([^)\s]+)\)')
 # lines of code and measurements are written when they are measured, not with every commit
 MEASURED = re.compile(r'<!-- generated: families .*?<!-- end -->', re.DOTALL)
 
@@ -48,6 +49,28 @@ def generated(tmp_path_factory):
 def test_pages_are_as_generated(page, generated):
     text = page.read_text()
     assert MEASURED.sub('', text) == MEASURED.sub('', generated[str(page)]), 'run python tools/docs/generate.py'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda path: path.name)
+def test_generated_parts_end(page):
+    """One without an end is never generated again, and nothing else would tell."""
+    text = page.read_text()
+    kinds = re.findall(r'<!-- (generated|measured|end)', text)
+    assert kinds[1::2] == ['end'] * (len(kinds) // 2) and 'end' not in kinds[::2] and len(kinds) % 2 == 0, kinds
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as GitHub makes it."""
+    text = re.sub(r'\]\([^)]*\)', '', heading).strip().lower()
+    return re.sub(r'[^\w\- ]', '', text).replace(' ', '-')
+
+
+@pytest.mark.parametrize('page', [ROOT / 'README.md', *PAGES], ids=lambda path: path.name)
+def test_links_lead_to_headings(page):
+    for target, anchor in ANCHOR.findall(page.read_text()):
+        file = page.parent / target if target else page
+        headings = re.findall(r'^#+ (.*)$', file.read_text(), re.MULTILINE)
+        assert anchor in map(slug, headings), f'{target}#{anchor}'
 
 
 def test_diagrams_are_as_generated(tools):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -145,6 +146,26 @@ def test_scripts_say_how_to_use_them(script):
     assert done.returncode == 2
     assert 'usage:' in done.stderr
     assert 'CONFIG' in done.stderr
+
+
+@pytest.mark.parametrize('has_kernels', [True, False])
+def test_scripts_take_the_package_of_a_clone_that_is_compiled(tmp_path, monkeypatch, has_kernels):
+    """Where ``pip install .`` has put it elsewhere, Python finds it without them."""
+    shutil.copytree(ROOT / 'tools', tmp_path / 'tools')
+    (tmp_path / 'mmdetlike_ops').mkdir()
+    if has_kernels:
+        (tmp_path / 'mmdetlike_ops' / '_C.abi3.so').touch()
+    (tmp_path / 'srun').write_text('#!/bin/sh\necho "path=$PYTHONPATH"\n')
+    (tmp_path / 'srun').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    monkeypatch.setenv('PYTHON', str(tmp_path / 'srun'))
+    monkeypatch.setenv('PYTHONPATH', '/elsewhere')
+    arguments = ['partition', 'job', 'config.py', 'checkpoint.pth', 'work']
+    for script in ('dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'):
+        command = [str(tmp_path / 'tools' / script), *(arguments if 'slurm' in script else arguments[2:])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        expected = f'path={tmp_path}/tools/..:/elsewhere\n' if has_kernels else 'path=/elsewhere\n'
+        assert (done.returncode, done.stdout) == (0, expected), done.stderr
 
 
 @pytest.mark.slow

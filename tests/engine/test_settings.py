@@ -323,8 +323,9 @@ def test_class_weights_are_checked_before_training(weights, sentence, tmp_path):
         train(cfg)
 
 
-def test_class_weights_of_classes_that_do_not_exclude_one_another(tmp_path):
-    loss = dict(type='CrossEntropyLoss', use_sigmoid=True, class_weight=[1.0] * 6)
+@pytest.mark.parametrize('loss', [dict(type='CrossEntropyLoss', use_sigmoid=True), dict(type='FocalLoss')])
+def test_class_weights_of_classes_that_do_not_exclude_one_another(loss, tmp_path):
+    loss['class_weight'] = [1.0] * 6
     cfg = without_validation(tiny_config(tmp_path, 'retinanet'))
     cfg.model.bbox_head.loss_cls = loss
     with pytest.raises(ConfigError, match=r'bbox_head.loss_cls.class_weight has 6 weights, .* takes 5$'):

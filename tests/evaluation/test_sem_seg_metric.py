@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmdetlike.datasets.errors import DataError
 from mmdetlike.errors import ConfigError
@@ -93,6 +94,16 @@ def test_values_of_a_file_become_labels(tmp_path):
     made.dataset_meta['label_map'] = {30: 0, 31: 1}
     made.process(None, [by_file])
     assert made.evaluate(1) == evaluate(sample())
+
+    cv2.imwrite(str(path), np.where(TRUTH == 255, 9, TRUTH.astype(np.uint16) * 1000 + 300))
+    made.dataset_meta['label_map'] = {300: 0, 1300: 1}
+    made.process(None, [by_file])
+    assert made.evaluate(1) == evaluate(sample())
+
+    picture = Image.fromarray(TRUTH.astype(np.uint8), 'P')
+    picture.putpalette([number % 256 for number in range(768)])
+    picture.save(path)  # the indices are the labels, not the colors
+    assert evaluate(by_file) == evaluate(sample())
 
     cv2.imwrite(str(path), np.where(TRUTH == 255, 0, TRUTH + 1).astype(np.uint8))
     assert evaluate({**by_file, 'reduce_zero_label': True}) == evaluate(sample())

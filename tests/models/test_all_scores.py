@@ -5,6 +5,7 @@ import torch
 
 from mmdetlike.apis.results import to_dict
 from mmdetlike.errors import ConfigError
+from mmdetlike.registry import MODELS
 from mmdetlike.utils.settings import check_test_cfg
 from tests.models.families import FAMILIES, PANOPTIC, build
 from tests.models.tiny import make_sample, predict
@@ -41,6 +42,14 @@ def test_each_box_has_the_scores_of_all_classes(name):
     of_label = found.all_scores[torch.arange(len(found)), found.labels]
     if name not in REFINED:
         assert torch.equal(of_label, found.scores)
+
+
+@pytest.mark.parametrize('name', sorted(WITHOUT))
+def test_a_family_without_such_scores_says_so(name):
+    cfg = FAMILIES[name](3)
+    cfg['test_cfg'] = dict(cfg.get('test_cfg') or {}, return_all_scores=True)
+    with pytest.raises(ConfigError, match=r'Head gives each object the score of its own class alone: leave test_cfg'):
+        MODELS.build(cfg)
 
 
 def test_they_are_written_and_only_a_switch_is_taken():

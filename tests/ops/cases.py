@@ -315,6 +315,11 @@ CASES = {
         ops.paste_masks, lambda m: {'masks': m.uniform(m.count, 7, 7), 'boxes': m.boxes()},
         {'img_h': 50, 'img_w': 60}, (), ({'masks': 0, 'boxes': 0},), {'img_h': -1, 'img_w': -1},
     ),
+    'heatmap_peaks': Case(
+        ops.heatmap_peaks,
+        lambda m: {'maps': m.normal(m.count, 3, 7, 6), 'sizes': 1 + m.integers(30, m.count, 2)}, {}, (),
+        ({'maps': 0, 'sizes': 0}, {'maps': 1}), fixed=('maps',),  # rounding settles which of two near pixels is best
+    ),
     'active_rotated_filter': Case(
         ops.active_rotated_filter, rotations, {}, ('input',), ({'input': 0}, {'input': 1}), {}, True
     ),

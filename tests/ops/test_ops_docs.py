@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 import mmdetlike_ops
@@ -24,6 +25,11 @@ def rows():
             yield re.findall('`(.*?)`', cells[0]), dict(zip(HEADER.strip('| ').split(' | ')[1:], cells[1:]))
 
 
+def is_compiled(operator):
+    """Whether an operator has a kernel of C++, not one that is made of torch's operations."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), 'CPU')
+
+
 def cells_of(name):
     return next(cells for names, cells in rows() if name in names)
 
@@ -38,7 +44,7 @@ def test_rows_agree_with_the_code(name):
     case, cells = CASES[name], cells_of(name.split()[0])
     assert cells['backward'] == (', '.join(case.grads) or '–')
     assert cells['twice'] == ('–' if not case.grads else 'yes' if case.twice else 'no')
-    calls = calls_of(case)
+    calls = {name: call for name, call in calls_of(case).items() if is_compiled(call[0])}
     assert cells['CPU'] == cells['CUDA'] == ('kernel' if calls else 'torch')
     if calls:
         last = [operator._schema.arguments[-1].name for operator, _ in calls.values()]

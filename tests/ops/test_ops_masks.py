@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdetlike_ops import mask_iou, mask_matrix_nms, paste_masks
+from mmdetlike_ops import heatmap_peaks, mask_iou, mask_matrix_nms, paste_masks
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -256,3 +256,32 @@ def test_on_cuda(cuda, rng, random_boxes, random_masks, dtype):
     ours = mask_matrix_nms(shapes.to(cuda), labels.to(cuda), scores.to(cuda))
     for actual, expected in zip(ours, mask_matrix_nms(shapes, labels, scores)):
         torch.testing.assert_close(actual.cpu(), expected)
+
+
+# Peaks of heatmaps
+
+
+@pytest.mark.parametrize('size', [(1, 1), (7, 5), (16, 16), (90, 200)])
+def test_peaks_are_those_of_the_resized_heatmaps(rng, size):
+    maps = torch.randn(2, 3, 16, 16, generator=rng)
+    other = (30, 9)
+    pixels, values = heatmap_peaks(maps, torch.tensor([size, other]))
+    assert (pixels.dtype, values.shape) == (torch.int64, (2, 3))
+    for i, (height, width) in enumerate((size, other)):
+        resized = F.interpolate(maps[i : i + 1], size=(height, width), mode='bicubic')[0]
+        assert torch.equal(values[i], resized.amax((1, 2)))
+        for k, (row, column) in enumerate(pixels[i].tolist()):
+            assert resized[k, row, column] == values[i, k]
+
+
+@pytest.mark.parametrize(
+    'maps, sizes, error, message',
+    [
+        (torch.zeros(2, 3, 4), torch.ones(2, 2).long(), ValueError, r'maps has shape \(2, 3, 4\)'),
+        (torch.zeros(2, 1, 3, 4), torch.ones(1, 2).long(), ValueError, r'sizes has shape \(1, 2\), \(2, 2\) is'),
+        (torch.zeros(1, 1, 3, 4), torch.ones(1, 2), TypeError, 'sizes has dtype torch.float32, an integer dtype'),
+    ],
+)
+def test_heatmaps_of_a_wrong_form_are_refused(maps, sizes, error, message):
+    with pytest.raises(error, match=f'heatmap_peaks: {message}'):
+        heatmap_peaks(maps, sizes)

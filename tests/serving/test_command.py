@@ -34,7 +34,7 @@ def test_addresses():
 
 
 def test_a_port_that_is_taken(monkeypatch):
-    monkeypatch.setattr(serve, '_check_packages', lambda: None)
+    monkeypatch.setattr(serve, 'require_packages', lambda *names: None)
     with socket.create_server(('127.0.0.1', 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf'nothing can listen at 127.0.0.1:{port} \(Address already in use\)'):
@@ -44,7 +44,7 @@ def test_a_port_that_is_taken(monkeypatch):
 @pytest.mark.parametrize('flags, urls', [([], 'none'), (['--allow-url'], 'public'), (['--allow-local-url'], 'any')])
 def test_which_addresses_pictures_are_fetched_from(flags, urls, monkeypatch):
     given = {}
-    monkeypatch.setattr(serve, '_check_packages', lambda: None)
+    monkeypatch.setattr(serve, 'require_packages', lambda *names: None)
     monkeypatch.setattr(serve, '_check_free', lambda host, port: None)
     monkeypatch.setattr(serve, '_by_litserve', lambda args, source, gate: given.update(gate))
     monkeypatch.setattr('mmdetlike.apis.loading.load_inferencer', lambda **source: Loaded())

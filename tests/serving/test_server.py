@@ -61,8 +61,9 @@ def address(artifact, request):
                 assert process.poll() is None
         yield url
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.wait(60)
+    socket.create_server(('127.0.0.1', port)).close()  # none of its processes holds it any more
 
 
 def png(seed: int) -> bytes:

@@ -127,6 +127,49 @@ def test_a_stretched_box_encloses_its_stretched_corners(boxes, x, y):
         assert geometry.areas(box).item() <= 2 * Polygon(corners.tolist()).area + 1e-6
 
 
+@quick
+@given(
+    st.floats(4, 60),
+    st.floats(4, 60),
+    st.floats(-3.1, 3.1),
+    st.tuples(st.floats(0.2, 4), st.floats(0.2, 4)),
+    st.floats(-3.1, 3.1),
+    st.booleans(),
+)
+def test_width_and_direction_follow_the_image(width, height, angle, factors, turn, is_mirrored):
+    box = torch.tensor([[50, 40, width, height, angle]], dtype=torch.float64)
+    turned = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    linear = turned @ np.diag([-factors[0] if is_mirrored else factors[0], factors[1]])
+    warped = geometry.project(box, np.block([[linear, np.array([[3], [4]])], [np.zeros((1, 2)), 1]]))[0]
+    across = linear @ [math.cos(angle) * width, math.sin(angle) * width]
+    down = linear @ [-math.sin(angle) * height, math.cos(angle) * height]
+    if is_mirrored:
+        across = -across
+    # the smallest rectangle around a parallelogram lies along the longer side
+    along_width = np.linalg.norm(across) > np.linalg.norm(down)
+    vector = across if along_width else [down[1], -down[0]]
+    off = (warped[4].item() - math.atan2(vector[1], vector[0]) + math.pi) % (2 * math.pi) - math.pi
+    longer, shorter = sorted([np.linalg.norm(across), np.linalg.norm(down)], reverse=True)
+    if longer > shorter * 1.01:  # else both directions are as good
+        assert abs(off) < 1e-6
+        assert warped[2 if along_width else 3].item() == pytest.approx(longer + abs(across @ down) / longer)
+    unit_down = np.array([-math.sin(warped[4]), math.cos(warped[4])])
+    assert unit_down @ down > 0  # it points where it did
+    assert -math.pi <= warped[4] < math.pi
+
+
+@pytest.mark.parametrize('direction', ['horizontal', 'diagonal'])
+def test_a_flip_by_a_warp_is_that_of_boxes(direction):
+    boxes = torch.tensor([[30.0, 20, 24, 10, angle] for angle in (-3, -1.7, -0.4, 0.3, 1.2, 2.9)])
+    flipped = RotatedBoxes(boxes)
+    flipped.flip_(SIZE, direction)
+    moved = Warp.flip(SIZE, direction).boxes(RotatedBoxes(boxes)).tensor
+    half = math.pi if direction == 'diagonal' else 0  # flip_ leaves the half circle out
+    off = (moved[:, 4] - flipped.tensor[:, 4] - half + math.pi) % (2 * math.pi) - math.pi
+    assert off.abs().max() < 1e-5
+    torch.testing.assert_close(moved[:, :4], flipped.tensor[:, :4])
+
+
 def test_an_evenly_scaled_box_keeps_its_angle():
     boxes = torch.tensor([[10.0, 20, 8, 4, 0.3]])
     assert torch.allclose(geometry.scale(boxes, (2, 2)), torch.tensor([[20.0, 40, 16, 8, 0.3]]))

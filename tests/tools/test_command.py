@@ -152,11 +152,13 @@ def test_the_doctor_of_kernels_that_do_not_load_or_compute(monkeypatch):
 
 
 def test_the_doctor_of_packages_that_are_missing_or_broken(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, 'OPTIONAL', {'no_such_package': 'nothing', 'broken_package': 'nobody'})
+    monkeypatch.setattr(
+        doctor, 'OPTIONAL', {'no_such_package': ('nothing', 'pip install it'), 'broken_package': ('nobody', '')}
+    )
     (tmp_path / 'broken_package.py').write_text("raise RuntimeError('operator nms does not exist')")
     monkeypatch.syspath_prepend(tmp_path)
     missing, broken = doctor.run_check(doctor.check_optional_packages)
-    assert missing.advice == 'if you need it: `pip install no_such_package`'
+    assert missing.advice == 'if you need it: `pip install it`'
     assert 'cannot be imported (nobody): operator nms does not exist' in broken.text
     monkeypatch.setattr(doctor, 'NEEDED', ('no_such_package',))
     assert doctor.run_check(doctor.check_packages)[0].status == 'wrong'

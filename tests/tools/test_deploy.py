@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mmdetlike.apis import Detector, DetInferencer
-from mmdetlike.apis.deployed import size_of_images
 from mmdetlike.cli.deploy import parse_args, smallest_size
 from mmdetlike.cli.predict import main as predict
 from mmdetlike.errors import ConfigError
@@ -96,10 +95,6 @@ def test_the_manifest_is_of_the_command_line(artifact, detector):
     assert (manifest.kind, manifest.size, manifest.raw_input, manifest.limit) == ('torch', [128, 192], True, 100)
     assert manifest.test_cfg['rcnn']['score_thr'] == 0.3
     assert [step['type'] for step in manifest.pipeline] == ['LoadImageFromFile', 'Resize', 'PackDetInputs']
-
-
-def test_every_picture_fits_into_the_default_size(detector):
-    assert size_of_images(detector) == (192, 192)
 
 
 def test_a_wrong_size_is_refused(tool, artifact, tmp_path):

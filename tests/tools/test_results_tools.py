@@ -157,7 +157,7 @@ def test_files_that_are_no_results(config, infos, tmp_path):
         pickle.dumps([{'img_id': 3}]): 'prediction 0 has none of pred_instances, pred_sem_seg',
         pickle.dumps([{'x': 3}]): 'prediction 0 has no img_id',
         pickle.dumps(good + good[:1]): '1 images are predicted twice',
-        pickle.dumps(Evil()): 'may hold arrays and tensors only, not builtins.eval',
+        pickle.dumps(Evil()): 'holds builtins.eval; only arrays, tensors and plain data are read',
         pickle.dumps([dict(good[0], pred_instances={'bboxes': []})]): 'has no scores, labels',
     }
     for number, (content, message) in enumerate(cases.items()):

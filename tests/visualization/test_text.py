@@ -6,11 +6,23 @@ import warnings
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mmengine.structures import InstanceData
 
-from mmdetlike.visualization import contact_sheet, draw_instances, text
-from mmdetlike.visualization.text import Typeface, is_legible, legible_names, split_by_font, tidy, with_placeholders
+from mmdetlike.errors import ConfigError
+from mmdetlike.structures import DetDataSample
+from mmdetlike.visualization import DetLocalVisualizer, contact_sheet, draw_instances, text
+from mmdetlike.visualization.text import (
+    Typeface,
+    find_font,
+    is_legible,
+    legible_names,
+    split_by_font,
+    tidy,
+    with_placeholders,
+)
 
 FONTS = f'{matplotlib.get_data_path()}/fonts/ttf'
 
@@ -86,3 +98,47 @@ def test_any_name_can_be_drawn(name):
         drawn(name)
         contact_sheet([(np.zeros((16, 16, 3), np.uint8), None)], cell=80, captions=[name])
     assert not any(unicodedata.category(character) == 'Cc' for character in tidy(name))
+
+
+def test_a_chosen_font_comes_first(fonts):
+    serif = f'{FONTS}/DejaVuSerif.ttf'
+    fonts('cmr10.ttf')
+    assert [file for file, _ in split_by_font('cat', serif)] == [serif]
+    assert legible_names(('Кот',), serif) == ('Кот',)  # which no installed font has
+    assert Typeface(20, serif).getlength('cat') != Typeface(20).getlength('cat')
+
+
+def visualized(**arguments) -> np.ndarray:
+    visualizer = DetLocalVisualizer(**arguments)
+    visualizer.dataset_meta = dict(classes=('cat',))
+    objects = InstanceData(bboxes=torch.tensor([[30.0, 60, 150, 110]]), labels=torch.zeros(1, dtype=torch.long))
+    return visualizer.draw_datasample(np.zeros((120, 180, 3), np.uint8), DetDataSample(gt_instances=objects))
+
+
+def test_font_and_size_of_tags():
+    usual = visualized()
+    assert (visualized(font=f'{FONTS}/DejaVuSerif.ttf') != usual).any()
+    assert (visualized(font='DejaVu Serif') == visualized(font=f'{FONTS}/DejaVuSerif.ttf')).all()
+    heights = [np.flatnonzero(visualized(font_size=size)[:, 60].any(axis=1)).min() for size in (9, 30)]
+    assert heights[0] > heights[1] + 20  # the tag begins higher above the box
+
+
+@pytest.mark.parametrize(
+    ('font', 'sentence'),
+    [
+        ('nowhere/x.ttf', r"font='nowhere/x.ttf': there is no such file"),
+        ('DejaVu Sens', r"font='DejaVu Sens' is neither the path .* installed family \(closest: DejaVu Sans"),
+        (__file__, 'the file is no font'),
+        (7, 'font=7 should be the path of a font file'),
+        ('', "font='' should be the path"),
+    ],
+)
+def test_fonts_that_are_not_there(font, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        find_font(font)
+
+
+@pytest.mark.parametrize('size', [0, -3, 2.5, True, '12'])
+def test_sizes_that_are_none(size):
+    with pytest.raises(ConfigError, match=r'font_size=.* should be a whole number of pixels above 0'):
+        DetLocalVisualizer(font_size=size)

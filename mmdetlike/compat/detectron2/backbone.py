@@ -13,6 +13,8 @@ REGNET_PYRAMID = 'build_regnet_fpn_backbone'
 PYRAMIDS = ('build_resnet_fpn_backbone', 'build_retinanet_resnet_fpn_backbone', REGNET_PYRAMID)
 BACKBONES = ('build_resnet_backbone', DEEPLAB_BACKBONE, TRIDENT_BACKBONE, *PYRAMIDS)
 USUAL_STEM_CHANNELS = 64
+# channels of the first stage of ResNets without bottlenecks
+FIRST_WIDTHS = {18: 64, 34: 64}
 
 
 def preprocessor(cfg: Mapping) -> dict:
@@ -53,6 +55,8 @@ def backbone(model: Mapping) -> dict:
     if name == REGNET_PYRAMID:
         return _regnet(model)
     resnets = model['RESNETS']
+    first_width = FIRST_WIDTHS.get(resnets['DEPTH'], 256)
+    choose(resnets['RES2_OUT_CHANNELS'], {first_width: None}, 'MODEL.RESNETS.RES2_OUT_CHANNELS')
     stages = sorted(int(feature[-1]) - 2 for feature in resnets['OUT_FEATURES'])
     num_stages = stages[-1] + 1
     dilations = [1, 1, 1, resnets['RES5_DILATION']]

@@ -23,13 +23,14 @@ REPEATING = 'RepeatFactorTrainingSampler'
 
 def train_dataloader(cfg: Mapping) -> dict:
     """What is learned from."""
+    datasets = _with_proposals(cfg, 'TRAIN')
     return dict(
         batch_size=cfg['SOLVER']['IMS_PER_BATCH'],
         num_workers=cfg['DATALOADER']['NUM_WORKERS'],
         sampler=_sampler(cfg['DATALOADER']),
+        **_grouping(cfg, datasets),
         dataset=_joined(
-            dict(dataset, filter_cfg=_filter(cfg), pipeline=_training_pipeline(cfg))
-            for dataset in _with_proposals(cfg, 'TRAIN')
+            dict(dataset, filter_cfg=_filter(cfg), pipeline=_training_pipeline(cfg)) for dataset in datasets
         ),
     )
 
@@ -56,6 +57,14 @@ def predicting_pipeline(scale: tuple[int, int], loading: dict | None = None) -> 
         *load_annotations,
         dict(type='PackDetInputs', meta_keys=META_KEYS),
     ]
+
+
+def _grouping(cfg: Mapping, datasets: Sequence[Mapping]) -> dict:
+    """Batches of pictures that are all wide or all high, where the annotations say which size pictures have."""
+    sizes_are_known = all(dataset['type'] != 'BaseSegDataset' for dataset in datasets)
+    if not cfg['DATALOADER']['ASPECT_RATIO_GROUPING'] or not sizes_are_known:
+        return {}
+    return dict(batch_sampler=dict(type='AspectRatioBatchSampler'))
 
 
 def _sampler(settings: Mapping) -> dict:

@@ -1,6 +1,7 @@
 """Detectron2's own settings, which its config files change: what a file doesn't say is as here."""
 
 DEFAULTS = {
+    'CUDNN_BENCHMARK': False,
     'DATALOADER': {
         'ASPECT_RATIO_GROUPING': True,
         'FILTER_EMPTY_ANNOTATIONS': True,
@@ -17,6 +18,8 @@ DEFAULTS = {
         'TEST': [],
         'TRAIN': [],
     },
+    'FLOAT32_PRECISION': '',
+    'GLOBAL': {'HACK': 1.0},
     'INPUT': {
         'CROP': {'ENABLED': False, 'SIZE': [0.9, 0.9], 'TYPE': 'relative_range'},
         'FORMAT': 'BGR',

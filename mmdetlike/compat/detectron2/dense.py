@@ -6,12 +6,13 @@ from mmdetlike.errors import ConfigError
 
 from .anchors import anchor_generator
 from .backbone import feature_channels
-from .common import assigner, box_loss, coder, is_iou_loss, is_rotated, norm_config, sampler, suppression
+from .common import assigner, box_loss, choose, coder, is_iou_loss, is_rotated, norm_config, sampler, suppression
 
 
 def rpn_head(model: Mapping) -> dict:
     """The head that proposes regions."""
     rpn = model['RPN']
+    choose(rpn['HEAD_NAME'], {'StandardRPNHead': None}, 'MODEL.RPN.HEAD_NAME')
     features = rpn['IN_FEATURES']
     channels = feature_channels(model, features[0])
     widths = [channels if width == -1 else width for width in rpn['CONV_DIMS']]

@@ -14,6 +14,14 @@ from .lists import evaluate
 from .project_defaults import project_defaults
 
 BASE = '_BASE_'
+# kinds of settings, in the order in which they are asked: a bool is a number, too
+KINDS = {
+    bool: 'True or False',
+    (int, float): 'a number',
+    str: 'text',
+    list: 'a list',
+    dict: 'settings below it',
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -59,15 +67,18 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> dict:
         named_by = f', the {BASE} of {above[-1]}' if above else ''
         raise ConfigError(f'the Detectron2 config {path}{named_by} does not exist')
     try:
-        values = yaml.load(path.read_text(), Loader=_Loader) or {}
+        values = yaml.load(path.read_text(encoding='utf-8'), Loader=_Loader) or {}
     except (yaml.YAMLError, ValueError, SyntaxError) as error:
-        raise ConfigError(f'{path} is no Detectron2 config that can be read: {error}') from error
+        reason = ' '.join(str(error).split())
+        raise ConfigError(f'{path} is no Detectron2 config that can be read: {reason}') from error
     if not isinstance(values, dict):
         raise ConfigError(f'{path} holds a {type(values).__name__}, expected keys such as MODEL')
     base = values.pop(BASE, None)
     if base is None:
         return values
-    merged = _with_bases(path.parent / base, (*above, path))
+    if not isinstance(base, str):
+        raise ConfigError(f'{path}: {BASE} is {base!r}, expected the path of one file')
+    merged = _with_bases(path.parent / Path(base).expanduser(), (*above, path))
     _update(merged, values)
     return merged
 
@@ -85,20 +96,31 @@ def _merge(into: dict, values: Mapping, prefix: str, path: str | Path) -> None:
     """Put the values of a file in the place of defaults, keys of which there must be."""
     for key, value in values.items():
         if key not in into and prefix == '':
-            continue  # settings of a project of its own, beside those of the model
+            # a project's own settings beside those of the model, or a typo: told as without effect by who trains
+            into[key] = value
+            continue
         if key not in into:
             raise ConfigError(f'{path}: {prefix}{key} is no setting of Detectron2, or has no counterpart here')
-        if isinstance(into[key], dict) != isinstance(value, dict):
-            raise ConfigError(f'{path}: {prefix}{key} is {value!r}, expected {type(into[key]).__name__}')
+        value = value if isinstance(value, dict) else _literal(value)
+        _check_kind(value, into[key], f'{path}: {prefix}{key}')
         if isinstance(value, dict):
             _merge(into[key], value, f'{prefix}{key}.', path)
         else:
-            into[key] = _literal(value)
+            into[key] = value
+
+
+def _check_kind(value, default, place: str) -> None:
+    """Whether a value is of the kind of the default that it replaces, where that has one."""
+    kind = next((kind for kind in KINDS if isinstance(default, kind)), object)
+    wrong = isinstance(value, bool) and kind is not bool and kind is not object
+    if wrong or not isinstance(value, kind):
+        example = '' if kind is dict else f', as {default!r}'
+        raise ConfigError(f'{place} is {value!r}, expected {KINDS[kind]}{example}')
 
 
 def _literal(value):
-    """Tuples, which YAML takes for text, as lists."""
-    if isinstance(value, str) and value[:1] in ('(', '['):
+    """Tuples and numbers that YAML takes for text, as 1e-4 is, by their value; tuples as lists."""
+    if isinstance(value, str):
         try:
             value = ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -94,6 +94,7 @@ def _box_head(cfg: Mapping, weights: Sequence[float]) -> dict:
     """Convolutions, linear layers and predictors of boxes."""
     model = cfg['MODEL']
     settings = model['ROI_BOX_HEAD']
+    choose(settings['NAME'], {'FastRCNNConvFCHead': None}, 'MODEL.ROI_BOX_HEAD.NAME')
     return dict(
         type='ConvFCBBoxHead',
         num_shared_convs=settings['NUM_CONV'],
@@ -230,6 +231,7 @@ def _keypoint_parts(model: Mapping) -> dict:
     if not model['KEYPOINT_ON']:
         return {}
     settings = model['ROI_KEYPOINT_HEAD']
+    choose(settings['NAME'], {'KRCNNConvDeconvUpsampleHead': None}, 'MODEL.ROI_KEYPOINT_HEAD.NAME')
     widths = settings['CONV_DIMS']
     if len(set(widths)) > 1:
         raise ConfigError(

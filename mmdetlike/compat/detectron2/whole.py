@@ -2,12 +2,16 @@
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 from .common import choose
 from .data import REPEATING, evaluator, test_dataloader, train_dataloader, unknown_datasets, uses_proposal_files
 from .model import model_config
+from .reading import Followed
 from .testing import expected_scores, tta_settings, unknown_results
 
+OF_THE_MACHINE = ('MODEL.DEVICE=', 'FLOAT32_PRECISION=', 'GLOBAL.HACK=')
+DEFAULT_OUTPUT = './output'
 POLYNOMIAL = 'WarmupPolyLR'
 # settings of training and testing that are not translated, with the values for which nothing is lost
 UNTRANSLATED = {
@@ -17,6 +21,14 @@ UNTRANSLATED = {
     'SOLVER.LR_SCHEDULER_NAME': ('WarmupMultiStepLR', 'WarmupCosineLR', POLYNOMIAL),
     'SOLVER.POLY_LR_CONSTANT_ENDING': (0.0,),
     'SOLVER.REFERENCE_WORLD_SIZE': (0,),
+}
+# backbones that Detectron2's trainings start from, as OpenMMLab publishes them
+BACKBONES = {
+    'MSRA/R-50': 'open-mmlab://detectron2/resnet50_caffe',
+    'MSRA/R-101': 'open-mmlab://detectron2/resnet101_caffe',
+    'FAIR/X-101-32x8d': 'open-mmlab://detectron2/resnext101_32x8d',
+    'FAIR/R-50-GN': 'open-mmlab://detectron/resnet50_gn',
+    'FAIR/R-101-GN': 'open-mmlab://detectron/resnet101_gn',
 }
 # Detectron2 clips the gradient of each parameter by its own norm, mmengine those of all together
 CLIPPING = {'value': ('value', 'clip_value'), 'norm': ('norm_per_parameter', 'max_norm')}
@@ -31,11 +43,25 @@ def untranslated_settings(cfg: Mapping) -> list[str]:
     found = {key: _value_at(cfg, key) for key in UNTRANSLATED}
     told = [f'{key}={value!r}' for key, value in found.items() if value not in (None, *UNTRANSLATED[key])]
     told += _left_out_of_tests(cfg)
-    if weights := cfg['MODEL'].get('WEIGHTS'):
-        told.append(f'MODEL.WEIGHTS={weights!r} (a training starts from random weights, or from load_from)')
+    if (weights := cfg['MODEL'].get('WEIGHTS')) and not _is_file(weights):
+        told.append(
+            f'MODEL.WEIGHTS={weights!r} (without load_from a training starts from random weights; {_start(weights)})'
+        )
     if names := unknown_datasets(cfg):
         told.append(f'DATASETS={", ".join(names)} (data is looked for below data/coco)')
     return told
+
+
+def _is_file(weights: str) -> bool:
+    return '://' not in weights and Path(weights).expanduser().is_file()
+
+
+def _start(weights: str) -> str:
+    """What has a training start from weights that a config names and that are no file."""
+    _, of_backbone, name = weights.removesuffix('.pkl').partition('ImageNetPretrained/')
+    if name in BACKBONES:
+        return f"model.backbone.init_cfg=dict(type='Pretrained', checkpoint='{BACKBONES[name]}') fetches these"
+    return 'these are not known here' if of_backbone else f'load_from={weights!r} takes these'
 
 
 def _left_out_of_tests(cfg: Mapping) -> list[str]:
@@ -60,7 +86,8 @@ def whole_config(cfg: Mapping, warn: bool = True) -> dict:
     """Translate model, pipelines and schedule.
 
     Data stays where configs of ours have it: that of COCO below ``data/coco``, to be changed where it lies elsewhere. A
-    warning names the settings that are left out (``untranslated_settings``).
+    warning names the settings that are left out: those of ``untranslated_settings``, and all others that differ from
+    Detectron2's default and that the translation of this model has no use for.
 
     Args:
         cfg: The config as plain data with all keys.
@@ -69,10 +96,18 @@ def whole_config(cfg: Mapping, warn: bool = True) -> dict:
     Raises:
         ConfigError: A setting has no counterpart here.
     """
+    followed = Followed(cfg)
+    translated = _translate(followed)
+    told = untranslated_settings(followed)
+    if unused := [setting for setting in followed.unread() if not setting.startswith(OF_THE_MACHINE)]:
+        told.append(f'without effect on this model: {", ".join(unused)}')
+    if told and warn:
+        warnings.warn(f'not translated from the config of Detectron2: {"; ".join(told)}', stacklevel=2)
+    return translated
+
+
+def _translate(cfg: Mapping) -> dict:
     solver = cfg['SOLVER']
-    left_out = untranslated_settings(cfg) if warn else []
-    if left_out:
-        warnings.warn(f'not translated from the config of Detectron2: {"; ".join(left_out)}', stacklevel=2)
     return dict(
         default_scope='mmdetlike',
         model=model_config(cfg),
@@ -96,8 +131,23 @@ def whole_config(cfg: Mapping, warn: bool = True) -> dict:
         ),
         custom_hooks=_custom_hooks(cfg),
         **tta_settings(cfg),
+        **_of_the_run(cfg),
         log_processor=dict(type='LogProcessor', by_epoch=False),
     )
+
+
+def _of_the_run(cfg: Mapping) -> dict:
+    """Settings that only some configs change: seed, work folder, weights to start from."""
+    settings = {}
+    if (seed := cfg.get('SEED', -1)) >= 0:
+        settings['randomness'] = dict(seed=seed)
+    if cfg.get('CUDNN_BENCHMARK'):
+        settings['env_cfg'] = dict(cudnn_benchmark=True)
+    if (folder := cfg.get('OUTPUT_DIR', DEFAULT_OUTPUT)) != DEFAULT_OUTPUT:
+        settings['work_dir'] = folder
+    if (weights := cfg['MODEL'].get('WEIGHTS')) and _is_file(weights):
+        settings['load_from'] = weights
+    return settings
 
 
 def _optimizer(solver: Mapping) -> dict:
@@ -141,6 +191,8 @@ def _custom_hooks(cfg: Mapping) -> list[dict]:
         hooks.append(dict(type='PreciseBNHook', interval=testing['EVAL_PERIOD'], num_iters=precise['NUM_ITER']))
     if expected := expected_scores(cfg):
         hooks.append(dict(type='ExpectedResultsHook', expected=expected))
+    if (interval := cfg.get('VIS_PERIOD', 0)) > 0:
+        hooks.append(dict(type='BatchPicturesHook', interval=interval))
     return hooks
 
 

@@ -102,7 +102,8 @@ _LARGE_SCALE_JITTER = {
     'WEIGHTS': '',
     'BACKBONE.FREEZE_AT': 0,
     'RPN.CONV_DIMS': [-1, -1],
-    # no setting of theirs, whose programs name transforms
+    # no setting of theirs, whose programs name transforms; it takes the place of the sizes
+    '/INPUT.MIN_SIZE_TRAIN': [800],
     '/INPUT.LARGE_SCALE_JITTER': {'SIZE': 1024, 'SCALES': [0.1, 2.0]},
     '/SOLVER.IMS_PER_BATCH': 64,
     '/SOLVER.BASE_LR': 0.1,
@@ -138,11 +139,13 @@ PARTS = {
     'regnetx_4gf_dds': {
         'BACKBONE.NAME': 'build_regnet_fpn_backbone',
         'REGNET_ARCH': 'regnetx_4.0gf',
+        'RESNETS.OUT_FEATURES': ['res4'],
         'PIXEL_STD': UNIT_DEVIATIONS,
     },
     'regnety_4gf_dds': {
         'BACKBONE.NAME': 'build_regnet_fpn_backbone',
         'REGNET_ARCH': 'regnety_4.0gf',
+        'RESNETS.OUT_FEATURES': ['res4'],
         'PIXEL_STD': UNIT_DEVIATIONS,
     },
     # architectures

@@ -48,5 +48,10 @@ def autocast_box_type(dst_box_type: str = 'hbox') -> Callable:
     return decorate
 
 
+def jit(func: Callable | None = None, **settings) -> Callable:
+    """A decorator, with or without settings, that changes nothing: that of ``mmcv`` compiled for another library."""
+    return _unchanged if func is None else func
+
+
 def _unchanged(function: Callable) -> Callable:
     return function

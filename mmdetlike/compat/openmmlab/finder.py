@@ -9,6 +9,7 @@ from types import ModuleType
 
 import mmdetlike.registry
 
+from .replaced import REPLACED
 from .table import MODULES, VERSIONS, Offer
 
 
@@ -32,10 +33,11 @@ class StandIn(ModuleType):
             return importlib.import_module(submodule)
         found = _look_up(self.__offer, name)
         if found is None:
-            raise ImportError(
-                f'{self.__name__} has no {name!r} here; mmdetlike offers of it {", ".join(dir(self)) or "nothing"}',
-                name=self.__name__,
+            instead = REPLACED.get(name)
+            told = (
+                f'; mmdetlike offers of it {", ".join(dir(self)) or "nothing"}' if instead is None else f': {instead}'
             )
+            raise ImportError(f'{self.__name__} has no {name!r} here{told}', name=self.__name__)
         setattr(self, name, found)
         return found
 

@@ -138,15 +138,58 @@ DATASETS = Offer(
     renamed={
         'PIPELINES': 'mmdetlike.registry:TRANSFORMS',
         'DATASETS': 'mmdetlike.registry:DATASETS',
+        'NumClassCheckHook': 'mmdetlike.engine.hooks:NumClassCheckHook',
         'build_dataset': 'mmdetlike.registry:DATASETS.build',
     },
     sources=('mmdetlike.datasets',),
     registries=('DATASETS', 'DATA_SAMPLERS'),
 )
 BOXES = Offer(renamed=_ours('decorators', 'autocast_box_type'), sources=(f'{STRUCTURES}.bbox',))
+RUNNER_HOOKS = Offer(
+    renamed={'HOOKS': 'mmdetlike.registry:HOOKS', **_ours('hooks', 'Hook')},
+    sources=('mmengine.hooks',),
+)
+RUNNER = Offer(
+    renamed={
+        **PRECISION,
+        **RUNNER_HOOKS.renamed,
+        **_ours('running', 'build_optimizer', 'load_checkpoint'),
+        'CheckpointLoader': 'mmengine.runner:CheckpointLoader',
+        'DefaultOptimizerConstructor': 'mmengine.optim:DefaultOptimWrapperConstructor',
+        'OPTIMIZERS': 'mmdetlike.registry:OPTIMIZERS',
+        'OPTIMIZER_BUILDERS': 'mmdetlike.registry:OPTIM_WRAPPER_CONSTRUCTORS',
+        'Priority': 'mmengine.runner:Priority',
+        '_load_checkpoint': 'mmengine.runner.checkpoint:_load_checkpoint',
+        '_load_checkpoint_with_prefix': 'mmengine.runner.checkpoint:_load_checkpoint_with_prefix',
+        'allreduce_params': 'mmengine.dist:all_reduce_params',
+        'get_priority': 'mmengine.runner:get_priority',
+        'get_state_dict': 'mmengine.runner.checkpoint:get_state_dict',
+        'load_state_dict': 'mmengine.runner.checkpoint:load_state_dict',
+        'save_checkpoint': 'mmengine.runner.checkpoint:save_checkpoint',
+        'set_random_seed': 'mmengine.runner:set_random_seed',
+        'weights_to_cpu': 'mmengine.runner.checkpoint:weights_to_cpu',
+    },
+    sources=('mmengine.model', 'mmengine.dist', 'mmengine.hooks'),
+)
+PARALLEL = Offer(
+    renamed={
+        **_ours('parallel', 'DataContainer', 'MMDataParallel', 'collate', 'scatter'),
+        'MMDistributedDataParallel': 'mmengine.model:MMDistributedDataParallel',
+        'MODULE_WRAPPERS': 'mmengine.registry:MODEL_WRAPPERS',
+        'is_module_wrapper': 'mmengine.model:is_model_wrapper',
+    }
+)
+APIS = Offer(
+    renamed={
+        **_ours('helpers', 'get_root_logger'),
+        **_ours('running', 'init_random_seed'),
+        'set_random_seed': 'mmengine.runner:set_random_seed',
+    },
+    sources=('mmdetlike.apis',),
+)
 
 MODULES: dict[str, Offer] = {
-    'mmcv': Offer(renamed=IMAGES, sources=('mmengine',)),
+    'mmcv': Offer(renamed={**IMAGES, **_ours('decorators', 'jit')}, sources=('mmengine',)),
     'mmcv.image': Offer(renamed=IMAGES),
     'mmcv.cnn': MMCV_CNN,
     'mmcv.cnn.bricks': MMCV_CNN,
@@ -168,26 +211,21 @@ MODULES: dict[str, Offer] = {
     'mmcv.transforms.base': TRANSFORMS,
     'mmcv.transforms.utils': Offer(renamed=RANDOMNESS),
     # of 1.x
-    'mmcv.runner': Offer(
-        renamed={
-            **PRECISION,
-            'CheckpointLoader': 'mmengine.runner:CheckpointLoader',
-            'DefaultOptimizerConstructor': 'mmengine.optim:DefaultOptimWrapperConstructor',
-            'HOOKS': 'mmdetlike.registry:HOOKS',
-            **_ours('hooks', 'Hook'),
-            'OPTIMIZERS': 'mmdetlike.registry:OPTIMIZERS',
-            'OPTIMIZER_BUILDERS': 'mmdetlike.registry:OPTIM_WRAPPER_CONSTRUCTORS',
-            '_load_checkpoint': 'mmengine.runner.checkpoint:_load_checkpoint',
-            'load_checkpoint': 'mmengine.runner:load_checkpoint',
-            'load_state_dict': 'mmengine.runner.checkpoint:load_state_dict',
-            'save_checkpoint': 'mmengine.runner.checkpoint:save_checkpoint',
-            'set_random_seed': 'mmengine.runner:set_random_seed',
-        },
-        sources=('mmengine.model', 'mmengine.dist'),
-    ),
-    'mmcv.runner.base_module': Offer(sources=('mmengine.model',)),
-    'mmcv.runner.fp16_utils': Offer(renamed=PRECISION),
-    'mmcv.runner.hooks': Offer(renamed={'HOOKS': 'mmdetlike.registry:HOOKS', **_ours('hooks', 'Hook')}),
+    'mmcv.parallel': PARALLEL,
+    **{
+        f'mmcv.parallel.{file}': PARALLEL
+        for file in ('data_parallel', 'distributed', 'registry', 'scatter_gather', 'utils')
+    },
+    'mmcv.runner': RUNNER,
+    **{
+        f'mmcv.runner.{file}': RUNNER
+        for file in (
+            *('base_module', 'base_runner', 'builder', 'checkpoint', 'dist_utils', 'epoch_based_runner', 'fp16_utils'),
+            *('iter_based_runner', 'optimizer', 'utils'),
+        )
+    },
+    'mmcv.runner.hooks': RUNNER_HOOKS,
+    **{f'mmcv.runner.hooks.{file}': RUNNER_HOOKS for file in ('checkpoint', 'evaluation', 'lr_updater', 'optimizer')},
     'mmcv.utils': Offer(
         renamed={
             'Registry': 'mmengine.registry:Registry',
@@ -197,7 +235,8 @@ MODULES: dict[str, Offer] = {
         sources=('mmengine.config', 'mmengine.utils', 'mmengine.utils.dl_utils', 'mmengine.logging'),
     ),
     'mmdet': Offer(),
-    'mmdet.apis': Offer(sources=('mmdetlike.apis',)),
+    'mmdet.apis': APIS,
+    **{f'mmdet.apis.{file}': APIS for file in ('inference', 'test', 'train')},
     'mmdet.version': Offer(),
     'mmdet.registry': Offer(
         renamed={'RUNNER_CONSTRUCTORS': 'mmengine.registry:RUNNER_CONSTRUCTORS'}, sources=('mmdetlike.registry',)
@@ -208,6 +247,7 @@ MODULES: dict[str, Offer] = {
             **TYPES,
             **_ours('helpers', 'get_root_logger', 'reduce_mean', 'setup_cache_size_limit_of_dynamo'),
             'collect_env': 'mmengine.utils.dl_utils:collect_env',
+            'find_latest_checkpoint': 'mmdetlike.utils.checkpoint:find_latest_checkpoint',
             'get_device': 'mmengine.device:get_device',
         },
         sources=('mmdetlike.utils',),
@@ -315,6 +355,7 @@ MODULES: dict[str, Offer] = {
             f'{STRUCTURES}.bbox',
             f'{STRUCTURES}.mask',
             'mmdetlike.models.utils',
+            TASK_MODULES,
             f'{TASK_MODULES}.prior_generators',
             'mmdetlike.evaluation.functional',
         ),
@@ -340,6 +381,7 @@ MODULES: dict[str, Offer] = {
         )
     },
     'mmdet.core.evaluation': Offer(renamed=CLASS_NAMES, sources=('mmdetlike.evaluation.functional',)),
+    'mmdet.core.evaluation.eval_hooks': Offer(),
     'mmdet.core.mask': Offer(renamed=MASKS, sources=(f'{STRUCTURES}.mask',)),
     'mmdet.core.post_processing': Offer(renamed=SUPPRESSION),
     'mmdet.core.utils': Offer(renamed=HELPERS),

@@ -58,6 +58,7 @@ RECIPES = {
         defaults=dict(score_thresh=0.001, nms_thresh=0.55, detections_per_img=300, topk_candidates=300),
     ),
 }
+NOT_NUMBERS = ('weights', 'weights_backbone')
 # they resize pictures, which is a matter of the data pipeline here, or only show progress
 ELSEWHERE = ('min_size', 'max_size', 'progress')
 
@@ -72,7 +73,7 @@ def model_config(name: str, **arguments) -> dict:
             ``min_size`` and ``max_size`` belong to the data pipeline and change nothing here.
 
     Raises:
-        ConfigError: The function or an argument is unknown here.
+        ConfigError: The function or an argument is unknown here, or an argument is no number.
     """
     recipe = RECIPES.get(name)
     if recipe is None:
@@ -85,9 +86,19 @@ def model_config(name: str, **arguments) -> dict:
     unknown = sorted(set(given) - {*known, *extras, *ELSEWHERE})
     if unknown:
         raise ConfigError(f'{name} has no argument {", ".join(unknown)} here: expected {", ".join([*known, *extras])}')
+    _check_numbers(name, given)
     common = Arguments(**_of(Arguments, given))
     settings = recipe.settings(**_of(recipe.settings, given))
     return recipe.build(common, settings, **{key: given[key] for key in extras if key in given})
+
+
+def _check_numbers(name: str, given: dict) -> None:
+    for key, value in given.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if key not in (*NOT_NUMBERS, *ELSEWHERE) and value is not None and not is_number:
+            raise ConfigError(f'{name}: {key} must be a number, got {value!r}')
+    if not isinstance(given['num_classes'], int) or given['num_classes'] < 2:
+        raise ConfigError(f'{name}: num_classes must be 2 or more, with background, got {given["num_classes"]!r}')
 
 
 def _of(part: type, given: dict) -> dict:

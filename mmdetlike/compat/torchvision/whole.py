@@ -23,10 +23,14 @@ def parse_name(name: str) -> tuple[str, dict]:
     """Function and arguments of ``torchvision://fcos_resnet50_fpn?score_thresh=0.3&num_classes=5``.
 
     Raises:
-        ConfigError: An argument is neither a number nor a name.
+        ConfigError: An argument is neither a number nor a name, or is given twice.
     """
     function, _, query = name.removeprefix(SCHEME).partition('?')
-    return function, {key: _value(value) for key, value in parse_qsl(query, keep_blank_values=True)}
+    given = parse_qsl(query, keep_blank_values=True)
+    arguments = {key: _value(value) for key, value in given}
+    if len(arguments) < len(given):
+        raise ConfigError(f'{name} gives an argument twice')
+    return function, arguments
 
 
 def _value(text: str) -> int | float | str | bool | None:

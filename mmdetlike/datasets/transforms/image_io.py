@@ -37,6 +37,8 @@ _NO_PICTURES = {
 TURNED = ('color', 'grayscale')  # color types that turn a picture as EXIF says; the others keep it as it is stored
 BACKENDS = ('cv2', 'pillow')
 _PNG = b'\x89PNG\r\n\x1a\n'
+LARGEST_LABEL = 254  # 255 means pixels that don't count
+LARGEST_VALUE = 65535  # of label maps in which values aren't labels: they may be of 16 bits
 _NUMPY = b'\x93NUMPY'
 _PNG_BIT_DEPTH = 24  # the index of the byte that tells it
 _EIGHT_BIT_STARTS = (jpeg.START, b'BM', b'GIF8', b'RIFF')
@@ -66,13 +68,13 @@ def labels_of_values(
     """The label of each pixel (h, w) of a label map, whose values may mean others than themselves.
 
     Args:
-        values: As the file has them.
+        values: As the file has them, 0 to ``LARGEST_VALUE``.
         label_map: The label of each value; the others get ``ignore_index``. None where values are labels.
         reduce_zero_label: 0 becomes ``ignore_index``, the others drop by 1; of maps without ``label_map``.
         ignore_index: The label of pixels that don't count.
     """
     if label_map is not None:
-        labels = np.full(256, ignore_index, dtype=np.uint8)
+        labels = np.full(LARGEST_VALUE + 1, ignore_index, dtype=np.uint8)
         labels[list(label_map)] = list(label_map.values())
         return labels[values]
     if reduce_zero_label:
@@ -81,11 +83,18 @@ def labels_of_values(
     return values
 
 
-def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = None) -> np.ndarray:
-    """Read a label map, (h, w) uint8: gray levels, or the indices of a palette.
+def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = None, largest: int = 255) -> np.ndarray:
+    """Read a label map, (h, w): gray levels, or the indices of a palette.
+
+    Args:
+        path: The file.
+        backend: One of ``BACKENDS``.
+        backend_args: Where it is read from, as for ``mmengine.fileio.get``.
+        largest: The largest value that it may have: 255 if values are labels, which are returned as uint8;
+            ``LARGEST_VALUE`` if a ``label_map`` says what they mean, which are returned as uint16.
 
     Raises:
-        ImageError: There is no such file, or it isn't a whole picture of one channel with labels of 0 to 255.
+        ImageError: There is no such file, or it isn't a whole picture of one channel with such values.
     """
     content = read_content(path, backend_args)
     seg = _palette_indices(content)
@@ -93,10 +102,11 @@ def read_label_map(path: str, backend: str = 'cv2', backend_args: dict | None = 
         seg = decode_image(content, 'unchanged', backend, path)
     if seg.shape[2] > 1:
         raise ImageError(path, f'a label map needs one channel, but its shape is {seg.shape}')
-    labels = seg[..., 0].astype(np.uint8)
-    if not np.array_equal(labels, seg[..., 0]):
-        raise ImageError(path, f'labels are whole numbers of 0 to 255, but it has {seg.min():g} to {seg.max():g}')
-    return labels
+    values = seg[..., 0].astype(np.uint8 if largest <= 255 else np.uint16)
+    if not np.array_equal(values, seg[..., 0]):
+        what = 'labels' if largest <= 255 else 'values'
+        raise ImageError(path, f'{what} are whole numbers of 0 to {largest}, but it has {seg.min():g} to {seg.max():g}')
+    return values
 
 
 def _palette_indices(content: bytes) -> np.ndarray | None:

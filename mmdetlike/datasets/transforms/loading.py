@@ -7,7 +7,7 @@ import torch
 
 from mmdetlike.datasets.errors import DataError, ImageError, warn_once
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
-from mmdetlike.datasets.transforms.image_io import check_decoder, labels_of_values, read_label_map
+from mmdetlike.datasets.transforms.image_io import LARGEST_VALUE, check_decoder, labels_of_values, read_label_map
 from mmdetlike.datasets.transforms.instances import select_instances
 from mmdetlike.datasets.transforms.recorded_size import fit_label_map
 from mmdetlike.errors import ConfigError
@@ -133,10 +133,13 @@ class LoadAnnotations(BaseTransform):
 
     def load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
-        seg = fit_label_map(read_label_map(path, self.imdecode_backend, self.backend_args), results, path)
-        if results.get('label_map') is not None and self.reduce_zero_label:
+        label_map = results.get('label_map')
+        if label_map is not None and self.reduce_zero_label:
             raise ConfigError(f'{path}: its dataset has a label_map, so that reduce_zero_label has to be False.')
-        seg = labels_of_values(seg, results.get('label_map'), self.reduce_zero_label, self.ignore_index)
+        largest = 255 if label_map is None else LARGEST_VALUE
+        values = read_label_map(path, self.imdecode_backend, self.backend_args, largest)
+        labels = labels_of_values(values, label_map, self.reduce_zero_label, self.ignore_index)
+        seg = fit_label_map(labels, results, path)
         results['gt_seg_map'] = seg
         results['ignore_index'] = self.ignore_index
         results['reduce_zero_label'] = self.reduce_zero_label

@@ -9,21 +9,25 @@ import numpy as np
 
 from mmdetlike.datasets.transforms.base import BaseTransform, check_probability, check_range, image_size
 from mmdetlike.datasets.transforms.geometric import visible
-from mmdetlike.datasets.transforms.instances import (
-    INSTANCE_FIELDS,
-    Edge,
-    apply_warp,
-    select_instances,
-    turned_box_pixels,
+from mmdetlike.datasets.transforms.instances import Edge, apply_warp, select_instances
+from mmdetlike.datasets.transforms.mix_parts import (
+    Size,
+    bitmaps,
+    blank_like,
+    check_images,
+    check_label_maps,
+    check_scale,
+    fit_into,
+    has_objects,
+    join,
+    put_on_canvas,
+    shared_fields,
 )
 from mmdetlike.datasets.transforms.sample_copy import copy_for
-from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
-from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, geometry
-from mmdetlike.structures.mask import BaseInstanceMasks, BitmapMasks
+from mmdetlike.structures.bbox import geometry
+from mmdetlike.structures.mask import BitmapMasks
 from mmdetlike.structures.warp import Warp
-
-Size = tuple[int, int]
 
 
 class MixTransform(BaseTransform):
@@ -52,6 +56,7 @@ class MixTransform(BaseTransform):
 
         Raises:
             ValueError: ``mix_results`` is missing or of another length.
+            ConfigError: Images differ in type or channels.
         """
         if np.random.uniform() >= self.prob:
             return results
@@ -61,6 +66,7 @@ class MixTransform(BaseTransform):
                 f'{type(self).__name__} needs {self.num_others} samples in mix_results, got {len(others)}; put it into '
                 'the pipeline of a MultiImageMixDataset, or use its Cached version'
             )
+        check_images([results, *others])
         return self.mix(results, others)
 
 
@@ -86,7 +92,9 @@ class SampleCache:
             cache.pop(np.random.randint(len(cache) - 1) if self.random_pop else 0)  # never the one just added
         if len(cache) <= self.num_others or np.random.uniform() >= self.prob:
             return results
-        return self.mix(results, [copy_for(self, cache[index]) for index in self.get_indexes(cache)])
+        others = [copy_for(self, cache[index]) for index in self.get_indexes(cache)]
+        check_images([results, *others])
+        return self.mix(results, others)
 
 
 @TRANSFORMS.register_module()
@@ -129,6 +137,7 @@ class Mosaic(MixTransform):
         y = int(np.random.uniform(low, high) * height)
         edge = Edge(img=self.pad_val, clip=self.bbox_clip_border)
         samples = [results, *others]
+        check_label_maps(samples)
         canvas = blank_like(results, (2 * height, 2 * width), edge)
         for sample, (right, below) in zip(samples, ((0, 0), (1, 0), (0, 1), (1, 1))):
             fit_into(sample, self.img_scale, edge)
@@ -356,102 +365,3 @@ class CopyPaste(MixTransform):
         stays = (moved <= self.bbox_occluded_thr).numpy() | (left.areas > self.mask_occluded_thr)
         results.update(gt_masks=left, gt_bboxes=boxes)
         select_instances(results, stays)
-
-
-def check_scale(img_scale: Size) -> Size:
-    """Return ``img_scale`` (w, h) in pixels.
-
-    Raises:
-        ValueError: It isn't two positive numbers.
-    """
-    if len(img_scale) != 2 or min(img_scale) <= 0:
-        raise ValueError(f'img_scale must be (w, h), both positive, got {img_scale}.')
-    return tuple(int(side) for side in img_scale)
-
-
-def has_objects(dataset: Sequence, index: int) -> bool:
-    """Whether a sample of a dataset, or of a list of samples, has objects; found out without loading the image."""
-    if hasattr(dataset, 'get_cat_ids'):
-        return len(dataset.get_cat_ids(index)) > 0
-    return len(dataset[index]['gt_bboxes']) > 0
-
-
-def fit_into(sample: dict, scale: Size, edge: Edge) -> None:
-    """Resize a sample to the largest size within ``scale`` (w, h) that keeps its aspect ratio."""
-    height, width = image_size(sample)
-    ratio = min(scale[0] / width, scale[1] / height)
-    new = max(int(height * ratio), 1), max(int(width * ratio), 1)
-    apply_warp(sample, Warp.resize((height, width), new), edge, visible)
-
-
-def blank_like(sample: dict, size: Size, edge: Edge) -> dict:
-    """An empty image of (h, w) ``size``, with a label map if the sample has one."""
-    img = np.empty((*size, *sample['img'].shape[2:]), dtype=sample['img'].dtype)
-    img[:] = edge.img
-    canvas = dict(img=img)
-    if sample.get('gt_seg_map') is not None:
-        canvas['gt_seg_map'] = np.full(size, edge.seg, dtype=sample['gt_seg_map'].dtype)
-    return canvas
-
-
-def put_on_canvas(sample: dict, canvas: dict, x0: int, y0: int, edge: Edge) -> None:
-    """Put a sample's pixels on the canvas with their top left corner at (x0, y0); its other fields are moved along."""
-    old = image_size(sample)
-    size = canvas['img'].shape[:2]
-    top, bottom = np.clip((y0, y0 + old[0]), 0, size[0])
-    left, right = np.clip((x0, x0 + old[1]), 0, size[1])
-    for field, pixels in canvas.items():
-        moved = sample.pop(field)  # taken out: a warp of each would make a canvas of its own
-        pixels[top:bottom, left:right] = moved[top - y0 : bottom - y0, left - x0 : right - x0]
-    sample['img_shape'] = old
-    apply_warp(sample, Warp.window(old, -x0, -y0, *size), edge, visible)
-
-
-def shared_fields(samples: Sequence[dict]) -> list[str]:
-    """The instance fields that the first sample has, which all others must have too.
-
-    Raises:
-        ConfigError: One lacks it.
-    """
-    fields = [field for field in INSTANCE_FIELDS if samples[0].get(field) is not None]
-    for sample in samples[1:]:
-        missing = [field for field in fields if sample.get(field) is None]
-        if type(sample.get('gt_bboxes')) is not type(samples[0].get('gt_bboxes')):
-            kinds = ' and '.join(type(each.get('gt_bboxes')).__name__ for each in (samples[0], sample))
-            raise ConfigError(
-                f'{sample.get("img_path")} cannot be mixed into {samples[0].get("img_path")}: their boxes are {kinds}; '
-                'load boxes of one box_type.'
-            )
-        if missing:
-            raise ConfigError(
-                f'{sample.get("img_path")} cannot be mixed into {samples[0].get("img_path")}, which has '
-                f'{", ".join(missing)} while it has not; load the same for both.'
-            )
-    return fields
-
-
-def join(samples: Sequence[dict]) -> dict:
-    """The first sample with the instances of all of them."""
-    fields = shared_fields(samples)
-    return {**samples[0], **{field: cat([sample[field] for sample in samples]) for field in fields}}
-
-
-def cat(parts: Sequence) -> BaseBoxes | BaseInstanceMasks | np.ndarray:
-    """Concatenate boxes, masks or arrays."""
-    if isinstance(parts[0], (BaseBoxes, BaseInstanceMasks)):
-        return type(parts[0]).cat(parts)
-    return np.concatenate(parts)
-
-
-def bitmaps(sample: dict, by_box: bool) -> BitmapMasks:
-    """The masks of a sample as bitmaps; with ``by_box``, bitmaps of its whole boxes instead."""
-    height, width = image_size(sample)
-    if not by_box:
-        return sample['gt_masks'].to_bitmap()
-    boxes = sample['gt_bboxes']
-    if not isinstance(boxes, HorizontalBoxes):
-        return BitmapMasks(turned_box_pixels(boxes, (height, width)), height, width)
-    masks = np.zeros((len(boxes), height, width), dtype=np.uint8)
-    for mask, (x1, y1, x2, y2) in zip(masks, boxes.tensor.round().int().tolist()):
-        mask[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = 1
-    return BitmapMasks(masks, height, width)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from mmengine.fileio import get, put
+from mmengine.fileio import put
 
 from ...datasets.errors import DataError
-from ...datasets.transforms.image_io import labels_of_values
+from ...datasets.transforms.image_io import LARGEST_VALUE, labels_of_values, read_label_map
 from ...errors import ConfigError
 from ...registry import METRICS
 from ..functional.semantic import PixelCounts, class_scores, count_pixels
@@ -106,12 +106,10 @@ class SemSegMetric(BaseMetric):
                 'SemSegMetric finds no truth: load it in the test pipeline by LoadAnnotations(with_seg=True), or list '
                 f"'seg_map_path' in PackDetInputs(meta_keys=...). The sample has {sorted(sample)}."
             )
-        content = np.frombuffer(get(path, backend_args=self.backend_args), np.uint8)
-        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-        if image is None or image.ndim != 2:
-            raise DataError(f'{path}: expected a gray image of the class of each pixel.')
         label_map = (self.dataset_meta or {}).get('label_map')
-        return labels_of_values(image, label_map, bool(sample.get('reduce_zero_label')), _IGNORED), _IGNORED
+        largest = 255 if label_map is None else LARGEST_VALUE
+        values = read_label_map(path, backend_args=self.backend_args, largest=largest)
+        return labels_of_values(values, label_map, bool(sample.get('reduce_zero_label')), _IGNORED), _IGNORED
 
     @property
     def _classes(self) -> Sequence[str]:

@@ -1,5 +1,7 @@
 """Focal loss (Focal Loss for Dense Object Detection, arXiv 1708.02002)."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from mmdetlike.registry import MODELS
@@ -20,7 +22,7 @@ class FocalLoss(SigmoidLoss):
         use_sigmoid: Must be True.
         gamma: Exponent of the modulating factor.
         alpha: Weight of positives; negatives have ``1 - alpha``.
-        activated, reduction, loss_weight: As of ``SigmoidLoss``.
+        activated, reduction, loss_weight, class_weight: As of ``SigmoidLoss``.
     """
 
     def __init__(
@@ -31,8 +33,9 @@ class FocalLoss(SigmoidLoss):
         reduction: str = 'mean',
         loss_weight: float = 1.0,
         activated: bool = False,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(use_sigmoid, activated, reduction, loss_weight)
+        super().__init__(use_sigmoid, activated, reduction, loss_weight, class_weight)
         self.gamma, self.alpha = gamma, alpha
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -40,11 +43,14 @@ class FocalLoss(SigmoidLoss):
         if target.dim() != pred.dim():
             # the fused kernel takes class indices, so that no one-hot targets (n, c) are made and kept for backward
             if pred.dim() == 2 and not self.activated:
-                return sigmoid_focal_loss(pred, target.long(), gamma=self.gamma, alpha=self.alpha, reduction='none')
+                loss = sigmoid_focal_loss(pred, target.long(), gamma=self.gamma, alpha=self.alpha, reduction='none')
+                if self.class_weight is None:
+                    return loss
+                return self.weigh_positives(loss, one_hot_labels(target, pred.shape[1]))
             target = one_hot_labels(target, pred.shape[1])
         target = target.to(pred.dtype)
         entropy, probability = self.entropy_and_probability(pred, target)
         # 1 - p_t and alpha_t of equations 4 and 5 in the paper, interpolated for soft targets
         one_minus_p_t = (1 - probability) * target + probability * (1 - target)
         alpha_t = self.alpha * target + (1 - self.alpha) * (1 - target)
-        return entropy * alpha_t * one_minus_p_t.pow(self.gamma)
+        return self.weigh_positives(entropy * alpha_t * one_minus_p_t.pow(self.gamma), target > 0)

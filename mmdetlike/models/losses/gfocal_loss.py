@@ -1,5 +1,7 @@
 """Generalized Focal Loss: quality focal loss and distribution focal loss (arXiv 2006.04388)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,7 @@ class QualityFocalLoss(SigmoidLoss):
     Args:
         use_sigmoid: Must be True.
         beta: Exponent of the modulating factor.
-        activated, reduction, loss_weight: As of ``SigmoidLoss``.
+        activated, reduction, loss_weight, class_weight: As of ``SigmoidLoss``.
     """
 
     takes_quality = True
@@ -31,8 +33,9 @@ class QualityFocalLoss(SigmoidLoss):
         reduction: str = 'mean',
         loss_weight: float = 1.0,
         activated: bool = False,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(use_sigmoid, activated, reduction, loss_weight)
+        super().__init__(use_sigmoid, activated, reduction, loss_weight, class_weight)
         self.beta = beta
 
     def compute(self, pred: Tensor, target: tuple[Tensor, Tensor] | Tensor) -> Tensor:
@@ -43,7 +46,8 @@ class QualityFocalLoss(SigmoidLoss):
         target = target.to(pred.dtype)
         entropy, probability = self.entropy_and_probability(pred, target)
         # QFL of the paper; for background, of quality 0, it is the focal loss without alpha
-        return (entropy * (target - probability).abs().pow(self.beta)).sum(dim=1)
+        loss = entropy * (target - probability).abs().pow(self.beta)
+        return self.weigh_positives(loss, target > 0).sum(dim=1)
 
 
 @MODELS.register_module()

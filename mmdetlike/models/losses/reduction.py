@@ -1,7 +1,7 @@
 """Weighting and reduction, which every loss shares."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -142,6 +142,7 @@ class SigmoidLoss(Loss):
         use_sigmoid: Must be True.
         activated: Whether ``pred`` holds probabilities, not logits.
         reduction, loss_weight: As of ``Loss``.
+        class_weight: Weight of the positives of each class; negatives count as they are.
 
     Raises:
         ValueError: ``use_sigmoid`` is False.
@@ -153,11 +154,22 @@ class SigmoidLoss(Loss):
         activated: bool = False,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
         super().__init__(reduction, loss_weight)
         if not use_sigmoid:
             raise ValueError(f'{type(self).__name__} is defined for sigmoid only: use_sigmoid must be True.')
         self.use_sigmoid, self.activated = use_sigmoid, activated
+        weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
+        # a buffer moves to the device with the loss; checkpoints don't have it
+        self.register_buffer('class_weight', weights, persistent=False)
+
+    def weigh_positives(self, loss: Tensor, is_positive: Tensor) -> Tensor:
+        """The loss (n, c, ...) of each element and class, times ``class_weight`` where ``is_positive``."""
+        if self.class_weight is None:
+            return loss
+        weights = self.class_weight.to(loss.dtype).view(-1, *[1] * (loss.dim() - 2))
+        return loss * torch.where(is_positive, weights, 1)
 
     def entropy_and_probability(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Binary cross entropy and probability of each element of ``pred``, for targets in [0, 1] of its shape."""

@@ -1,5 +1,7 @@
 """Varifocal loss (VarifocalNet, arXiv 2008.13367)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,7 @@ class VarifocalLoss(SigmoidLoss):
         alpha: Weight of negatives, not negative.
         gamma: Exponent of the modulating factor of negatives.
         iou_weighted: Whether positives are weighted by their IoU.
-        reduction, loss_weight, activated: As of ``SigmoidLoss``.
+        reduction, loss_weight, activated, class_weight: As of ``SigmoidLoss``.
 
     Raises:
         ValueError: ``alpha`` is negative.
@@ -34,8 +36,9 @@ class VarifocalLoss(SigmoidLoss):
         reduction: str = 'mean',
         loss_weight: float = 1.0,
         activated: bool = False,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(use_sigmoid, activated, reduction, loss_weight)
+        super().__init__(use_sigmoid, activated, reduction, loss_weight, class_weight)
         if alpha < 0:
             raise ValueError(f'VarifocalLoss needs alpha >= 0, but got {alpha}.')
         self.alpha, self.gamma, self.iou_weighted = alpha, gamma, iou_weighted
@@ -47,4 +50,4 @@ class VarifocalLoss(SigmoidLoss):
         of_positive = target if self.iou_weighted else 1.0
         # of negatives the target is 0, and this is their probability; positives aren't down-weighted: they are rare
         of_negative = self.alpha * (probability - target).abs().pow(self.gamma)
-        return entropy * torch.where(target > 0, of_positive, of_negative)
+        return self.weigh_positives(entropy * torch.where(target > 0, of_positive, of_negative), target > 0)

@@ -64,14 +64,15 @@ def is_larger(boxes: Tensor, side: float) -> Tensor:
 def scale(boxes: Tensor, factors: Sequence[float]) -> Tensor:
     """Boxes of an image that was resized by ``factors`` (x, y).
 
-    A rotated box that is stretched more along one axis than along the other becomes the smallest around its corners.
+    A rotated box that is stretched more along one axis than along the other becomes the smallest around its corners,
+    along the longer of its stretched sides.
     """
     x, y = (float(factor) for factor in factors)
     if boxes.shape[-1] != ROTATED:
         return boxes * boxes.new_tensor([x, y]).repeat(boxes.shape[-1] // 2)
     if x == y:
         return torch.cat([boxes[..., :4] * x, boxes[..., 4:]], dim=-1)
-    return enclosing_rectangles(corners(boxes) * boxes.new_tensor([x, y]))
+    return warped_rectangles(corners(boxes) * boxes.new_tensor([x, y]))
 
 
 def translate(boxes: Tensor, shift: Sequence[float]) -> Tensor:
@@ -152,27 +153,52 @@ def enclosing_rectangles(points: Tensor) -> Tensor:
     Of several that are equally small, the one whose width lies along the first two points is taken, so that the corners
     of a box give this box again and not the one with width and height exchanged.
     """
-    exact = points.double()  # float32 rounds areas by more than _TIE
     first, second = zip(*_PAIRS)
-    direction = exact[..., second, :] - exact[..., first, :]
-    angles = torch.atan2(direction[..., 1], direction[..., 0])
-    candidates = rectangles_at(exact.unsqueeze(-3), angles)
-    # Later pairs are handicapped a little: rounding doesn't decide between rectangles of the same area.
-    handicap = 1 + _TIE * torch.arange(len(_PAIRS), device=points.device)
+    exact = points.double()
+    angles = wrap(_directions(exact[..., second, :] - exact[..., first, :]), -math.pi / 2, math.pi)
+    return smallest_rectangle_at(points, angles)
+
+
+def warped_rectangles(points: Tensor) -> Tensor:
+    """(..., 5) the smallest rotated boxes around the warped corners (..., 4, 2) of rotated boxes, in their order.
+
+    Width stays width, and the direction in which a box points turns with the image: angles are in [-pi, pi). Where the
+    image is mirrored, it is the direction of the height that does so, as for `RotatedBoxes.flip_`.
+    """
+    exact = points.double()
+    across = exact[..., (1, 2), :] - exact[..., (0, 3), :]  # top and bottom side, from left to right
+    down = exact[..., (3, 2), :] - exact[..., (0, 1), :]  # left and right side, from top to bottom
+    is_mirrored = (across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]) < 0
+    across = torch.where(is_mirrored[..., None], -across, across)
+    # the height is a quarter of a circle from the width
+    angles = torch.cat([_directions(across), _directions(down) - math.pi / 2], dim=-1)
+    return smallest_rectangle_at(points, wrap(angles, -math.pi, 2 * math.pi))
+
+
+def _directions(vectors: Tensor) -> Tensor:
+    """(...) the angles of vectors (..., 2) with the x axis, clockwise as seen."""
+    return torch.atan2(vectors[..., 1], vectors[..., 0])
+
+
+def smallest_rectangle_at(points: Tensor, angles: Tensor) -> Tensor:
+    """(..., 5) of the rotated boxes around sets of points (..., k, 2) at each of ``angles`` (..., n), the smallest."""
+    candidates = rectangles_at(points.double().unsqueeze(-3), angles.double())  # float32 rounds areas by more than _TIE
+    # Later angles are handicapped a little: rounding doesn't decide between rectangles of the same area.
+    handicap = 1 + _TIE * torch.arange(angles.shape[-1], device=points.device)
     best = (areas(candidates) * handicap).argmin(-1)
     chosen = candidates.gather(-2, best[..., None, None].expand(*best.shape, 1, ROTATED)).squeeze(-2)
     return chosen.to(points.dtype)
 
 
 def rectangles_at(points: Tensor, angles: Tensor) -> Tensor:
-    """(..., 5) the rotated boxes at ``angles`` (...) around sets of points (..., k, 2); angles in [-pi / 2, pi / 2)."""
+    """(..., 5) the rotated boxes at ``angles`` (...) around sets of points (..., k, 2)."""
     cos = angles.cos()
     sin = angles.sin()
     # The columns are the directions of width and height: `points @ axes` turns the boxes upright, `axes @` turns back.
     axes = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], dim=-2)
     extents = around_points(points @ axes)
     center = (axes @ centers(extents).unsqueeze(-1)).squeeze(-1)
-    return torch.cat([center, sizes(extents), wrap(angles, -math.pi / 2, math.pi)[..., None]], dim=-1)
+    return torch.cat([center, sizes(extents), angles[..., None]], dim=-1)
 
 
 def project(boxes: Tensor, matrix) -> Tensor:
@@ -184,7 +210,7 @@ def project(boxes: Tensor, matrix) -> Tensor:
     if boxes.shape[-1] == HORIZONTAL:
         mapped = around_points(warped)
     elif boxes.shape[-1] == ROTATED:
-        mapped = enclosing_rectangles(warped)
+        mapped = warped_rectangles(warped)
     else:
         mapped = warped.flatten(-2)
     return mapped.to(boxes.dtype)

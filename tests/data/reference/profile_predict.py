@@ -86,7 +86,8 @@ def flops_of(model: torch.nn.Module, recording: dict) -> float:
 def measure(recording: dict, optimize: str | None) -> dict[str, float]:
     """Time by column, in convolutions."""
     recording = dict(recording, image_size=[speed.HEIGHT, speed.WIDTH])
-    model = compare.build(recording, 'mmdetlike').eval()
+    # the counter of flops asks for the gradients of whatever needs one
+    model = compare.build(recording, 'mmdetlike').eval().requires_grad_(False)
     flops = flops_of(model, recording)
     if optimize:
         optimize_model(model, optimize)

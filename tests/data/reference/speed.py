@@ -4,7 +4,8 @@
     python tests/data/reference/speed.py --predict-only --json docs/zoo_measured.json FILE ...
 
 Both are measured on an idle machine with 2 threads: ``predict`` on one 800x1088 image, and a training step (forward,
-backward, SGD) on two, from the recorded settings and weights, so with every sample kept in two-stage heads.
+backward, SGD) on two, from the recorded settings and weights, so with every sample kept in two-stage heads. ``limit``
+is what the flops of ``predict`` would take at the speed of that convolution.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
 import compare
@@ -25,6 +27,7 @@ from mmdetlike.apis import optimize_model
 from mmdetlike.utils.command import OPTIMIZATIONS
 
 HEIGHT, WIDTH = 800, 1088
+CONV_FLOPS = 2 * 2 * 50 * 68 * 256 * 256 * 9
 # seconds for predict and for a training step, where the convolution took 16.9 ms
 RECORDED_CONV = 0.0169
 RECORDED = {
@@ -62,18 +65,45 @@ def conv_seconds() -> float:
 
 
 def training_step(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, recording: dict, images: list[torch.Tensor]
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recording: dict,
+    images: list[torch.Tensor],
+    amp: bool = False,
 ) -> None:
-    """Forward, backward and the optimizer's step, on images and the samples of a recording."""
+    """Forward, in bfloat16 if ``amp``, backward and the optimizer's step, on images and the samples of a recording."""
     samples = compare.make_samples(recording, 'mmdetlike')
     data = model.data_preprocessor(dict(inputs=images, data_samples=samples), True)
-    total, _ = model.parse_losses(model(data['inputs'], data['data_samples'], mode='loss'))
+    with torch.autocast('cpu', torch.bfloat16, enabled=amp):
+        losses = model(data['inputs'], data['data_samples'], mode='loss')
+    total, _ = model.parse_losses(losses)
     optimizer.zero_grad()
     total.backward()
     optimizer.step()
 
 
-def time_model(recording: dict, repeats: int, predict_only: bool, optimize: str | None = None) -> list[float]:
+def predict_one(model: torch.nn.Module, recording: dict, image: torch.Tensor) -> None:
+    """Predict an image with the first sample of a recording."""
+    model.eval()
+    samples = compare.make_samples(recording, 'mmdetlike')[:1]
+    with torch.no_grad():
+        data = model.data_preprocessor(dict(inputs=[image], data_samples=samples), False)
+        model(data['inputs'], data['data_samples'], mode='predict')
+
+
+def count_flops(recording: dict) -> int:
+    """Flops of ``predict`` on one image."""
+    recording = dict(recording, image_size=[HEIGHT, WIDTH])
+    # the counter asks for the gradients of whatever needs one, and ``predict`` computes none
+    model = compare.build(recording, 'mmdetlike').requires_grad_(False)
+    with FlopCounterMode(display=False) as counter:
+        predict_one(model, recording, next(iter(fill.images(1, HEIGHT, WIDTH))))
+    return counter.get_total_flops()
+
+
+def time_model(
+    recording: dict, repeats: int, predict_only: bool, optimize: str | None = None, amp: bool = False
+) -> list[float]:
     """Seconds for predict, and for a training step unless the model is optimized for the former."""
     recording = dict(recording, image_size=[HEIGHT, WIDTH])
     model = compare.build(recording, 'mmdetlike')
@@ -83,28 +113,26 @@ def time_model(recording: dict, repeats: int, predict_only: bool, optimize: str 
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
 
     def predict() -> None:
-        model.eval()
-        samples = compare.make_samples(recording, 'mmdetlike')[:1]
-        with torch.no_grad():
-            data = model.data_preprocessor(dict(inputs=images[:1], data_samples=samples), False)
-            model(data['inputs'], data['data_samples'], mode='predict')
+        predict_one(model, recording, images[0])
 
     def train() -> None:
         model.train()
-        training_step(model, optimizer, recording, images)
+        training_step(model, optimizer, recording, images, amp)
 
     return [best(function, repeats) for function in ((predict,) if predict_only or optimize else (predict, train))]
 
 
-def measure(recording: dict, repeats: int, predict_only: bool, optimize: str | None = None) -> dict[str, float]:
+def measure(
+    recording: dict, repeats: int, predict_only: bool, optimize: str | None = None, amp: bool = False
+) -> dict[str, float]:
     """Ratios to the convolution of the same run: ours and, where they were recorded, the original's."""
     conv = conv_seconds()
-    seconds = time_model(recording, repeats, predict_only, optimize)
+    seconds = time_model(recording, repeats, predict_only, optimize, amp)
     conv = min(conv, conv_seconds())
     recorded = RECORDED.get(recording['config'], ())
     ratios = dict(zip(('predict', 'train'), (round(each / conv) for each in seconds)))
     ratios |= dict(zip(('original', 'original_train'), (round(each / RECORDED_CONV) for each in recorded)))
-    return dict(ratios, conv_ms=round(1000 * conv, 1))
+    return dict(ratios, limit=round(count_flops(recording) / CONV_FLOPS), conv_ms=round(1000 * conv, 1))
 
 
 def save(path: Path, config: str, ratios: dict[str, float]) -> None:
@@ -122,19 +150,21 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--predict-only', action='store_true', help='no training steps')
     parser.add_argument('--optimize', choices=OPTIMIZATIONS, help='predict with a model made fast by optimize_model')
+    parser.add_argument('--amp', action='store_true', help='training steps in bfloat16, as tools/train.py --amp')
     parser.add_argument('--json', type=Path, help='file to which the ratios are added')
     args = parser.parse_args()
     torch.set_num_threads(2)
-    print('| recording | predict | original | train step | original | convolution |\n|---|---|---|---|---|---|')
+    print('| recording | predict | limit | original | train step | original | convolution |')
+    print('|---|---|---|---|---|---|---|')
     for path in args.files or sorted((Path(__file__).parent / 'models').glob('*.json.gz')):
         with gzip.open(path, 'rt') as file:
             recording = json.load(file)
         try:
-            ratios = measure(recording, args.repeats, args.predict_only, args.optimize)
+            ratios = measure(recording, args.repeats, args.predict_only, args.optimize, args.amp)
         except Exception as error:  # the others are to be timed nevertheless
             print(f'| {recording["config"]} | {type(error).__name__}: {error} |', flush=True)
             continue
-        columns = [ratios.get(name, '') for name in ('predict', 'original', 'train', 'original_train')]
+        columns = [ratios.get(name, '') for name in ('predict', 'limit', 'original', 'train', 'original_train')]
         print(f'| {recording["config"]} | {" | ".join(map(str, columns))} | {ratios["conv_ms"]} ms |', flush=True)
         if args.json:
             save(args.json, recording['config'], ratios)

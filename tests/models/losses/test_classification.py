@@ -92,6 +92,34 @@ def test_binary_class_weight_counts_for_positives():
     torch.testing.assert_close(loss(torch.zeros(1, 2), torch.tensor([1])), torch.tensor([[LOG2, 7 * LOG2]]))
 
 
+WEIGHTS = [2.0, 0.0, 5.0]
+QUALITY = torch.tensor([[0.7, 0, 0], [0, 0.2, 0], [0, 0, 0.9], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ('cls', 'target'),
+    [
+        (FocalLoss, torch.tensor([0, 1, 2, 3])),
+        (FocalLoss, (QUALITY > 0).float()),
+        (QualityFocalLoss, (torch.tensor([0, 1, 2, 3]), QUALITY.amax(1))),
+        (QualityFocalLoss, QUALITY),
+        (VarifocalLoss, QUALITY),
+    ],
+)
+def test_class_weight_counts_for_positives_of_each_class(cls, target):
+    pred = torch.linspace(-2, 2, 12).view(4, 3)
+    plain = cls(reduction='none')(pred, target)
+    weighted = cls(reduction='none', class_weight=WEIGHTS)(pred, target)
+    assert weighted[3].equal(plain[3])  # background
+    one_hot = torch.eye(3)
+    for row, weight in enumerate(WEIGHTS):
+        alone = cls(reduction='none', class_weight=(1 - one_hot[row]).tolist())(pred, target)
+        of_positive = plain[row] - alone[row]  # with the weight 0, the part of the positive is missing
+        torch.testing.assert_close(weighted[row], alone[row] + weight * of_positive)
+        assert of_positive.sum() > 0
+    assert 'class_weight' not in cls(class_weight=WEIGHTS).state_dict()
+
+
 def test_class_weight_is_not_in_the_state_dict():
     assert CrossEntropyLoss(class_weight=[1.0, 2.0]).state_dict() == {}
 

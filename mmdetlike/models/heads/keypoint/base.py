@@ -16,6 +16,8 @@ from ..head import Head
 class HeatmapHead(Head):
     """Classes and settings, and the way from boxes on the network's canvas to those of the original image."""
 
+    gives_all_scores = False
+
     def finish(self, found: InstanceData, sample: DetDataSample, rescale: bool) -> InstanceData:
         """Put boxes where the image was before it was padded and resized, and keep the best."""
         border = sample.get('border')

@@ -89,6 +89,8 @@ class MaskGridHead(Head):
     # where several objects reach a cell: the last one trains its mask if True, each of them if False
     one_object_a_cell = True
 
+    gives_all_scores = False
+
     def __init__(
         self,
         num_classes: int,

@@ -54,6 +54,8 @@ class MaskFormerHead(Head):
         ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
     """
 
+    gives_all_scores = False
+
     def __init__(
         self,
         in_channels: Sequence[int],

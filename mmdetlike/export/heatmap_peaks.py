@@ -1,6 +1,6 @@
-"""The best pixels of regions' heatmaps in tensors of fixed shapes: the form that graphs for export need.
+"""``mmdetlike_ops.heatmap_peaks`` in tensors of fixed shapes: the form that ONNX needs.
 
-Detectron2 resizes a region's heatmap to the pixels of the region and takes the best one. The size of that picture is
+A region's heatmap is resized to the pixels of the region, of which the best one is taken. The size of that picture is
 known only when a graph runs. Here only some of its pixels are computed, a fixed number in each region: first a grid
 over all of it, then the neighborhoods of the grid's peaks.
 """
@@ -35,15 +35,17 @@ def peaks_on_pixels(maps: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         sizes: (R, 2) whole numbers, height and width of the regions in pixels.
 
     Returns:
-        Row and column (R, K, 2) of the best pixel, and its value (R, K).
+        Row and column (R, K, 2) int64 of the best pixel, and its value (R, K).
     """
-    cells = maps.new_tensor(maps.shape[-2:])
+    # a tensor made of numbers cannot be part of a decomposition
+    cells = torch.stack([maps.new_full((), side) for side in maps.shape[-2:]])
     padded = F.pad(maps, (TAPS,) * 4, mode='replicate')
     sizes = sizes.to(maps)
     strides = (sizes / GRID).ceil().clamp(min=1)
     candidates = _grid_peaks(padded, sizes, strides, cells)
     pixels = _neighborhoods(candidates, strides, sizes, cells)
-    return _best_pixels(padded, pixels, sizes, cells)
+    best, values = _best_pixels(padded, pixels, sizes, cells)
+    return best.long(), values
 
 
 def _grid_peaks(padded: Tensor, sizes: Tensor, strides: Tensor, cells: Tensor) -> Tensor:

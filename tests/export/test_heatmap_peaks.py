@@ -1,10 +1,10 @@
-"""Best pixels of heatmaps, in the form for graphs, against those of the heatmaps resized."""
+"""Best pixels of heatmaps, in the form for ONNX, against those of the heatmaps resized."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from mmdetlike.structures.heatmap_peaks import peaks_on_pixels
+from mmdetlike.export.heatmap_peaks import peaks_on_pixels
 
 
 def random_heatmaps(count: int, side: int, seed: int = 0) -> torch.Tensor:
@@ -25,7 +25,7 @@ def test_they_are_those_of_the_resized_heatmap(size, side):
     expected, indices = resized.max(2)
     pixels, values = peaks_on_pixels(maps, torch.tensor([size] * 3))
     torch.testing.assert_close(values, expected, atol=1e-4, rtol=0)
-    torch.testing.assert_close(pixels, torch.stack([indices // size[1], indices % size[1]], dim=-1).float())
+    torch.testing.assert_close(pixels, torch.stack([indices // size[1], indices % size[1]], dim=-1))
 
 
 def test_each_region_has_its_own_size():
