@@ -310,7 +310,9 @@ def test_thresholds_of_ones_own():
     assert evaluate(samples, iou_thrs=0.75)['coco/bbox_mAP'] == 1
 
 
-def test_writing_predictions_only(tmp_path):
+def test_writing_predictions_only(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr('mmdetlike.evaluation.metrics.coco_metric.warn', told.append)
     mask = np.zeros((1, *SIZE), bool)
     mask[0, 10:20, 10:30] = True
     prediction = predicted([BOX], [0.5], [1], masks=torch.from_numpy(mask))
@@ -319,6 +321,8 @@ def test_writing_predictions_only(tmp_path):
     assert evaluate(samples, metric=['bbox', 'segm'], format_only=True, outfile_prefix=prefix) == {}
     boxes = json.loads((tmp_path / 'out.bbox.json').read_text())
     assert boxes == [{'image_id': 3, 'category_id': 1, 'bbox': [10, 10, 40, 40], 'score': 0.5}]
+    assert [text for text in told if 'category_id counts the classes from 0: 0 is' in text] == told
+    assert len(told) == 1
     row = json.loads((tmp_path / 'out.segm.json').read_text())[0]
     assert (rle.decode(row['segmentation']) == mask[0]).all()
 
