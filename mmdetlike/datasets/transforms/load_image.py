@@ -125,13 +125,12 @@ class LoadImageFromNDArray(LoadImageFromFile):
     Whole numbers above 255 are scaled to 8 bits as in files, unless ``color_type`` is 'unchanged'.
     """
 
-    needs = ()
+    needs = ('img',)
 
     def transform(self, results: dict) -> dict:
-        img = results.get('img')
-        # a camera that gives no picture any more gives None
+        img = results['img']
         if not isinstance(img, np.ndarray) or img.ndim not in (2, 3) or not img.size:
-            found = 'none' if img is None else getattr(img, 'shape', type(img))
+            found = getattr(img, 'shape', type(img))
             raise ImageError('given as an array', f'expected a picture (h, w) or (h, w, c), got {found}')
         results.setdefault('img_path', None)
         if self.color_type != 'unchanged' and _is_deep(img):
