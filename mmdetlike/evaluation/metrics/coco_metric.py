@@ -341,3 +341,8 @@ class CocoMetric(BaseMetric):
             keep = ('image_id', 'category_id', 'score', field)
             rows = [{key: value for key, value in row.items() if key in keep} for row in rows]
             dump(rows, f'{self.outfile_prefix}.{metric}.json')
+        if self._truth is None:
+            warn(
+                f'{self.outfile_prefix}.*.json: no ann_file says the ids of categories, so that category_id counts the '
+                f'classes from 0: 0 is {self._classes[0]!r}.'
+            )
