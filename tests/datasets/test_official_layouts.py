@@ -19,22 +19,6 @@ CLOTHES = (
     *('top', 'skirt', 'leggings', 'dress', 'outer', 'pants', 'bag', 'neckwear', 'headwear', 'eyeglass', 'belt'),
     *('footwear', 'hair', 'skin', 'face'),
 )
-    'top',
-    'skirt',
-    'leggings',
-    'dress',
-    'outer',
-    'pants',
-    'bag',
-    'neckwear',
-    'headwear',
-    'eyeglass',
-    'belt',
-    'footwear',
-    'hair',
-    'skin',
-    'face',
-]
 TRAFFIC = dict(person=24, rider=25, car=26, truck=27, bus=28, train=31, motorcycle=32, bicycle=33)
 LVIS_IMAGE = dict(neg_category_ids=[], not_exhaustive_category_ids=[])
 LVIS_CATEGORY = dict(synset='a.n.01', synonyms=['x'], frequency='r', image_count=2, instance_count=3)
