@@ -50,9 +50,8 @@ def numbered(images: list[dict], categories: list[dict], *tables: list[dict]) ->
     categories = [{**category, 'id': number} for number, category in enumerate(categories, 1)]
     renumbered = []
     for rows in tables:
-        copies = [
-            row.copy() for row in rows
-        ]  # copied and changed: there may be millions, and `|` makes two dicts of each
+        # there may be millions: `row | numbers` would make two dicts of each
+        copies = [row.copy() for row in rows]
         for row in copies:
             row['image_id'] = image_numbers[row['image_id']]
             row['category_id'] = category_numbers[row['category_id']]
