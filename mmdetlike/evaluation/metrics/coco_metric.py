@@ -150,6 +150,11 @@ class CocoMetric(BaseMetric):
             self._check_prediction(prediction)
             self.results.append((truth, prediction))
 
+    @property
+    def reads_instances(self) -> bool:
+        """Whether the ground truth is the ``instances`` of the samples, not a file."""
+        return self._truth is None and not self.format_only
+
     def _check_prediction(self, prediction: dict) -> None:
         """Refuse what cannot be scored with the first batch, not after the last."""
         if self._truth is not None and not self._truth.has_image(prediction['img_id']):

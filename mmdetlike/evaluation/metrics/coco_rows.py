@@ -50,13 +50,12 @@ def numbered(images: list[dict], categories: list[dict], *tables: list[dict]) ->
     categories = [{**category, 'id': number} for number, category in enumerate(categories, 1)]
     renumbered = []
     for rows in tables:
-        renumbered.append([])
-        for row in rows:
-            numbers = {
-                'image_id': image_numbers[row['image_id']],
-                'category_id': category_numbers[row['category_id']],
-            }
-            renumbered[-1].append(row | numbers)
+        # there may be millions: `row | numbers` would make two dicts of each
+        copies = [row.copy() for row in rows]
+        for row in copies:
+            row['image_id'] = image_numbers[row['image_id']]
+            row['category_id'] = category_numbers[row['category_id']]
+        renumbered.append(copies)
     return images, categories, *renumbered
 
 
