@@ -71,8 +71,17 @@ class InferencePipeline:
         return results
 
     def __call__(self, image: Image) -> dict:
-        """``inputs`` (c, h, w) and ``data_samples`` of a picture; see ``load``."""
-        return self.rest(self.load(image))
+        """``inputs`` (c, h, w) and ``data_samples`` of a picture; see ``load``.
+
+        Raises:
+            ConfigError: No step makes ``inputs``.
+        """
+        data = self.rest(self.load(image))
+        if data is not None and 'inputs' not in data:
+            raise ConfigError(
+                f'the test pipeline makes {", ".join(data)}: expected inputs, by PackDetInputs at its end'
+            )
+        return data
 
 
 def build_pipeline(
