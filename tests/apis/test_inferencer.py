@@ -87,7 +87,7 @@ def test_no_more_pictures_are_read_than_are_soon_used(detector, folder):
 
 
 def test_a_pipeline_that_packs_nothing(detector):
-    cfg = detector.cfg.copy()
+    cfg = copy.deepcopy(detector.cfg)
     cfg.test_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile')]
     unpacked = copy.copy(detector)
     unpacked.cfg = cfg
