@@ -1,5 +1,6 @@
 """Artifacts: what is written, what it takes to run it, and what is refused."""
 
+import dataclasses
 import json
 import shutil
 
@@ -129,9 +130,23 @@ def test_the_manifest_tells_what_the_program_is(artifact):
         (dict(batch_size=0), 'batch_size must be above 0, got 0'),
         (dict(batch_size=2), r'takes images of 64 x 64, but .*manifest.json says 64 x 64, 2 at once'),
         (dict(classes=[]), r'classes must be a list of names, got \[\]'),
-        (dict(palette=[]), r'palette must be a color for each of the classes, got \[\]'),
+        (dict(palette=[]), r'palette must be a color \(.*\) for each of the classes, got \[\]'),
+        (dict(palette=[[0, 0, 256]] * 3), r'palette must be a color \(.*\) for each of the classes, got'),
+        (dict(format=True), 'format is True, this version of mmdetlike reads 1 to 3'),
+        (dict(limit=0), 'limit must be above 0, got 0'),
+        (dict(mean=[float('inf')] * 3), 'mean must be as many numbers as std, got'),
+        (dict(mean=[1.0] * 4, std=[1.0] * 4), 'std must be at most 3 numbers above 0, got'),
+        (dict(pad_value=float('nan')), 'pad_value must be a finite number, got nan'),
+        (dict(raw_input=True), 'raw_input is False in the program, True in the manifest'),
+        (dict(reverse_channels=False), 'reverse_channels is True in the program, False in the manifest'),
+        (dict(mean=[1.0] * 3), r'mean is \[120.0, 120.0, 120.0\] in the program, \[1.0, 1.0, 1.0\] in the manifest'),
+        (dict(pad_value=7), 'pad_value is 0 in the program, 7 in the manifest'),
+        (dict(limit=7), 'limit is 20 in the program, 7 in the manifest'),
+        (dict(detector='FCOS'), "detector is 'RetinaNet' in the program, 'FCOS' in the manifest"),
+        (dict(outputs=['boxes', 'scores']), 'outputs is .* in the program, .* in the manifest'),
+        (dict(classes=['one'], palette=[[0, 0, 0]]), 'the number of classes is 3 in the program, 1 in the manifest'),
         (dict(mean=[1.0]), r'mean must be as many numbers as std, got \[1.0\]'),
-        (dict(std=[1.0, 0.0, 1.0]), r'std must be numbers above 0, got \[1.0, 0.0, 1.0\]'),
+        (dict(std=[1.0, 0.0, 1.0]), r'std must be at most 3 numbers above 0, got \[1.0, 0.0, 1.0\]'),
         (dict(limit=True), 'limit must be of the type int, got True'),
         (dict(program='../program.pt2'), 'program must be the name of a file in the same folder'),
         (dict(sha256='0' * 64), r'does not fit .*manifest.json: its sha256 is \w{12}..., expected 000000000000...'),
@@ -172,7 +187,8 @@ def test_another_size_than_the_programs_is_refused(changed):
 
 
 def test_fewer_classes_than_the_program_finds_are_refused(changed):
-    artifact = read_artifact(changed(classes=['one'], palette=[[0, 0, 0]]))
+    artifact = read_artifact(changed())
+    artifact.manifest = dataclasses.replace(artifact.manifest, classes=['one'])  # as of a program that keeps no number
     outputs = dict(boxes=torch.zeros(1, 4), scores=torch.ones(1), labels=torch.tensor([2]), count=torch.tensor(1))
     artifact.program = artifact.program._replace(run=lambda image: outputs)
     with pytest.raises(CheckpointError, match=r'found class 2; its manifest names 1 classes'):
