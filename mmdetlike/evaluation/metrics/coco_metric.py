@@ -271,9 +271,11 @@ class CocoMetric(BaseMetric):
         """Warn if there are more objects, or more predictions, than average precision considers."""
         limit = self.max_detections or default_detections(metric)
         crowded = [count for count in Counter(row['image_id'] for row in truth).values() if count > limit]
-        cut = [n for n in Counter((row['image_id'], row['category_id']) for row in found).values() if n > limit]
-        if metric == 'keypoints':
-            cut = []  # COCO counts 20 of the 100 persons that every model predicts
+        cut = []
+        is_usual = metric == 'keypoints'  # COCO counts 20 of the 100 persons that every model predicts
+        # no image has more of a class than it has of all
+        if not is_usual and max(Counter(row['image_id'] for row in found).values(), default=0) > limit:
+            cut = [n for n in Counter((row['image_id'], row['category_id']) for row in found).values() if n > limit]
         advice = f'max_detections of CocoMetric is {limit}, and max_per_img of the model may limit them, too'
         if crowded:
             warn(f'{metric}: {len(crowded)} images have more than {limit} objects, up to {max(crowded)}: {advice}.')
