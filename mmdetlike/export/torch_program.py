@@ -1,6 +1,7 @@
 """A detector's graph as files of torch's own: a program of torch.export, and code compiled for this CPU."""
 
 import json
+import warnings
 from pathlib import Path
 
 import torch
@@ -14,7 +15,9 @@ from mmdetlike.export.program import FACTS, SIZES, Program, Sizes
 
 def write_torch(program: ExportedProgram, path: Path, outputs: list[str], sizes: Sizes, facts: dict) -> None:
     """Write a program, which ``torch.export.load`` reads wherever ``mmdetlike_ops`` is imported."""
-    torch.export.save(program, path, extra_files={SIZES: sizes.to_text(), FACTS: json.dumps(facts)})
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # torch's to itself
+        torch.export.save(program, path, extra_files={SIZES: sizes.to_text(), FACTS: json.dumps(facts)})
 
 
 def read_torch(path: Path) -> Program:
@@ -35,11 +38,13 @@ def write_aoti(program: ExportedProgram, path: Path, outputs: list[str], sizes: 
     from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
 
     try:
-        torch._inductor.aoti_compile_and_package(
-            program,
-            package_path=str(path),
-            inductor_configs={'aot_inductor.metadata': {SIZES: sizes.to_text(), FACTS: json.dumps(facts)}},
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # torch's to itself
+            torch._inductor.aoti_compile_and_package(
+                program,
+                package_path=str(path),
+                inductor_configs={'aot_inductor.metadata': {SIZES: sizes.to_text(), FACTS: json.dumps(facts)}},
+            )
     except (CppCompileError, InductorError, InvalidCxxCompiler) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f'this detector could not be compiled by AOTInductor: {reason}') from error
