@@ -2,7 +2,7 @@ _base_ = './rtmdet_x_8xb32-300e_coco.py'
 
 # a map of stride 64 more, for images twice as large
 model = dict(
-    backbone=dict(arch='P6'),
+    backbone=dict(arch='P6', out_indices=(2, 3, 4, 5)),
     neck=dict(in_channels=[320, 640, 960, 1280]),
     bbox_head=dict(anchor_generator=dict(strides=[8, 16, 32, 64])),
 )
