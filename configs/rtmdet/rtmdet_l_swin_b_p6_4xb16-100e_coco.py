@@ -55,3 +55,6 @@ custom_hooks = [
     dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.0002, update_buffers=True, priority=49),
     dict(type='PipelineSwitchHook', switch_epoch=90, switch_pipeline=train_pipeline_stage2),
 ]
+
+# 4 GPUs with 16 images each
+auto_scale_lr = dict(base_batch_size=64)
