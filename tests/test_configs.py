@@ -1,5 +1,6 @@
 """Every config of the repository: it loads, its model builds, and where there is a recording it says the same."""
 
+import contextlib
 import gzip
 import json
 from pathlib import Path
@@ -74,6 +75,35 @@ def test_config_loads_and_its_model_builds(path):
         for dataset in inner_datasets(cfg[f'{split}_dataloader'].dataset):
             for step in dataset.pipeline:
                 TRANSFORMS.build(step)
+
+
+@pytest.mark.slow
+def test_necks_take_the_maps_of_their_backbones(monkeypatch):
+    """Those of every config, each pair once; a model builds with a neck for other maps, too."""
+    register_all_modules()
+    # autocast knows no device meta
+    monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: contextlib.nullcontext())
+    pairs = {}
+    for path in CONFIGS:
+        model = load_config(path).get('model', {})
+        if path.parent.name not in OPTIONAL_PACKAGES and 'backbone' in (model := model.get('detector', model)):
+            pair = plain([model.backbone, model.get('neck')])
+            pairs.setdefault(json.dumps(pair, default=str), (path.stem, *pair))
+    misfits = {name: error for name, *pair in pairs.values() if (error := misfit(*pair))}
+    assert len(pairs) > 200
+    assert misfits == {}
+
+
+def misfit(backbone: dict, neck: dict | list | None) -> str:
+    """What a neck, or the necks of a sequence, says to the maps of a backbone; nothing if it takes them."""
+    necks = neck if isinstance(neck, list) else [neck] if neck else []
+    with torch.device('meta'), torch.no_grad():
+        stages = [MODELS.build(ConfigDict(part)).eval() for part in (backbone, *necks)]
+        try:
+            torch.nn.Sequential(*stages)(torch.zeros(1, 3, 512, 512))
+        except (RuntimeError, ValueError) as error:
+            return str(error)
+    return ''
 
 
 def inner_datasets(dataset):
