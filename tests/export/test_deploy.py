@@ -22,6 +22,7 @@ from tests.export.helpers import (
     assert_equal_results_of_batch,
     choosy,
     deployed,
+    rows_found,
 )
 from tests.models.families import build
 from tests.utils import python
@@ -338,7 +339,20 @@ def test_an_optimized_detector_is_deployed_as_it_is(tmp_path, optimize):
     deploy(model, tmp_path, 'torch', (64, 64), PIPELINE)
     program = torch.export.load(tmp_path / 'program.pt2')
     assert not [node for node in program.graph.nodes if 'batch_norm' in str(node.target)]
-    assert max(assert_equal_results(program.module(), model)) > 0
+    if optimize == 'fp32':
+        assert max(assert_equal_results(program.module(), model)) > 0
+        return
+    # a program doesn't round to 8 bits where the model does, which computes activations within convolutions; as far as
+    # that the model is from one of full precision, too
+    counts = []
+    for image in IMAGES:
+        with torch.no_grad():
+            expected = model.detect(image)[0]
+        got = program.module()(image)
+        found = {name: got[name][: int(got['count'])] for name in expected}
+        counts.append(rows_found(found, expected, pixels=2, scores=0.02))
+        assert counts[-1] >= 0.9 * len(expected['scores'])
+    assert max(counts) > 10
 
 
 def test_large_pictures_are_looked_at_in_tiles(tmp_path):
