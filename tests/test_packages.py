@@ -25,6 +25,13 @@ def test_packages_that_are_missing_are_named_as_pip_calls_them(only_the_core):
         require_packages('serving', 'serve', 'torch', 'litserve', 'multipart')
 
 
+def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / 'not_a_package').mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match='something needs not_a_package, not installed here'):
+        require_packages('something', 'ray', 'not_a_package')
+
+
 @pytest.mark.parametrize(
     'command, words',
     [

@@ -1,9 +1,3 @@
-_base_ = './grid-rcnn_r50_fpn_gn-head_1x_coco.py'
+_base_ = './grid-rcnn_r50_fpn_gn-head_2x_coco.py'
 
 model = dict(backbone=dict(depth=101, init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101')))
-
-train_cfg = dict(max_epochs=25)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1 / 80, by_epoch=False, begin=0, end=3665),
-    dict(type='MultiStepLR', begin=0, end=25, by_epoch=True, milestones=[17, 23], gamma=0.1),
-]

@@ -56,3 +56,6 @@ custom_hooks = [
         switch_pipeline={{_base_.train_pipeline_stage2}},
     ),
 ]
+
+# 4 GPUs with 32 images each
+auto_scale_lr = dict(base_batch_size=128)

@@ -1,14 +1,4 @@
-_base_ = ['../_base_/models/mask-rcnn_r50_fpn.py', '../common/ssj_270k_coco-instance.py']
-
-model = dict(
-    data_preprocessor=dict(batch_augments=[dict(type='BatchFixedSizePad', size=(1024, 1024), pad_mask=True)]),
-    backbone=dict(frozen_stages=-1, norm_cfg=dict(type='SyncBN'), norm_eval=False, init_cfg=None),
-    neck=dict(norm_cfg=dict(type='SyncBN', requires_grad=True)),
-    rpn_head=dict(num_convs=2),
-    roi_head=dict(
-        bbox_head=dict(
-            type='Shared4Conv1FCBBoxHead', conv_out_channels=256, norm_cfg=dict(type='MMSyncBN', requires_grad=True)
-        ),
-        mask_head=dict(norm_cfg=dict(type='MMSyncBN', requires_grad=True)),
-    ),
-)
+_base_ = [
+    '../_base_/models/mask-rcnn_r50_fpn_rpn-2conv_4conv1fc_syncbn-all.py',
+    '../common/ssj_270k_coco-instance.py',
+]

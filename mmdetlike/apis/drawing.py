@@ -49,12 +49,6 @@ class Outcome:
     error: Exception | None = None
 
 
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    """A picture as loaded, BGR or gray, as a copy to draw on."""
-    image = image.astype(np.uint8)
-    return np.ascontiguousarray(image[..., 2::-1]) if image.ndim == 3 else image
-
-
 def drawn(visualizer, outcome: Outcome, look: Look) -> np.ndarray:
     """The drawn picture; where drawing fails, the picture without its predictions, which are not lost for that."""
     try:

@@ -16,6 +16,7 @@ from mmdetlike.errors import CheckpointError
 from mmdetlike.registry import MODELS
 from mmdetlike.utils.checkpoint import fetched_file, read_weights
 from mmdetlike.utils.setup_env import register_all_modules
+from mmdetlike.utils.whole_files import whole_file
 
 
 @dataclass
@@ -100,12 +101,13 @@ def translated_config(config: str | Path) -> Path | None:
     return path
 
 
-def translated_checkpoint(checkpoint: str | Path, config: str | Path) -> str:
+def translated_checkpoint(checkpoint: str | Path, config: str | Path, folder: str | Path | None = None) -> str:
     """A file with the weights of a checkpoint under our names; the checkpoint itself where it has them already.
 
     Args:
         checkpoint: File or URL.
         config: What the checkpoint is of, as of ``foreign_detector``.
+        folder: Where that file is written, as ``started_from_NAME.pth``; None for one that is deleted when Python ends.
 
     Raises:
         CheckpointError: It can't be read.
@@ -118,6 +120,10 @@ def translated_checkpoint(checkpoint: str | Path, config: str | Path) -> str:
     loaded = foreign.read(checkpoint, model, trust=False)
     if set(loaded) != {'state_dict'}:  # a training of ours wrote it, with its state
         return str(checkpoint)
-    path = Path(_folder().name, f'{Path(checkpoint).stem}.pth')
-    torch.save(dict(loaded, meta={}), path)
+    if folder is None:
+        path = Path(_folder().name, f'{Path(checkpoint).stem}.pth')
+    else:
+        path = Path(folder, f'started_from_{Path(checkpoint).stem}.pth').resolve()
+    with whole_file(path) as file:  # processes of one training write the same
+        torch.save(dict(loaded, meta={}), file)
     return str(path)

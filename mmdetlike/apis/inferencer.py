@@ -29,7 +29,7 @@ from mmdetlike.apis.detector import (
     read_weights,
     set_palette,
 )
-from mmdetlike.apis.drawing import Look, Outcome, as_rgb, drawn
+from mmdetlike.apis.drawing import Look, Outcome, drawn
 from mmdetlike.apis.foreign import foreign_detector
 from mmdetlike.apis.images import Image, check_channel_order, describe
 from mmdetlike.apis.inference import batches, check_batch_size, predict_batch
@@ -47,6 +47,7 @@ from mmdetlike.utils.config import located
 from mmdetlike.utils.outputs import is_url
 from mmdetlike.utils.published import look_up, published_config
 from mmdetlike.visualization import ColorMode, InstanceFollower
+from mmdetlike.visualization.pixels import picture_of_pixels
 
 # seconds for which a window waits between two frames: enough to be painted
 LIVE = 0.001
@@ -338,7 +339,7 @@ class DetInferencer:
             if sole:
                 raise
             return Outcome(item, error=error), None
-        image = as_rgb(results['img']) if keep_image else None
+        image = picture_of_pixels(results['img']) if keep_image else None
         return Outcome(item, image=image), results if self.tiling is not None else self.pipeline.rest(results)
 
     def _load(self, item: Item, channel_order: str) -> dict:

@@ -49,7 +49,7 @@ class InferencePipeline:
         self.from_file = TRANSFORMS.build(_file_loader(loader))
         self.from_array = TRANSFORMS.build(_array_loader(loader))
         rest = [TRANSFORMS.build(_with_known_meta_keys(step)) for step in steps if step is not loader]
-        self.rest = Compose([_KnownMetaKeys(step) if hasattr(step, 'meta_keys') else step for step in rest])
+        self._rest = Compose([_KnownMetaKeys(step) if hasattr(step, 'meta_keys') else step for step in rest])
 
     def load(self, image: Image, channel_order: str | None = None) -> dict:
         """A sample with ``img`` as the detector's dataset would load it.
@@ -71,8 +71,21 @@ class InferencePipeline:
         return results
 
     def __call__(self, image: Image) -> dict:
-        """``inputs`` (c, h, w) and ``data_samples`` of a picture; see ``load``."""
+        """``inputs`` (c, h, w) and ``data_samples`` of a picture; see ``load`` and ``rest``."""
         return self.rest(self.load(image))
+
+    def rest(self, results: dict) -> dict | None:
+        """``inputs`` (c, h, w) and ``data_samples`` of a sample with ``img``; None if a step gave it up.
+
+        Raises:
+            ConfigError: No step makes ``inputs``.
+        """
+        data = self._rest(results)
+        if data is not None and 'inputs' not in data:
+            raise ConfigError(
+                f'the test pipeline makes {", ".join(data)}: expected inputs, by PackDetInputs at its end'
+            )
+        return data
 
 
 def build_pipeline(

@@ -25,8 +25,8 @@ from mmdetlike.utils.config import load_config, located, require
 from mmdetlike.utils.outputs import OutputFolder, identity
 from mmdetlike.utils.run_config import warn_of_unread_settings
 from mmdetlike.visualization import contact_sheet, save_image
-from mmdetlike.visualization.draw import as_canvas
 from mmdetlike.visualization.local_visualizer import has_display
+from mmdetlike.visualization.pixels import picture_of_pixels
 
 # Results of a pipeline before they are packed, and what they are called in a data sample.
 FIELDS = {
@@ -256,5 +256,4 @@ def _picture(results: dict) -> Picture:
         image = results['img']
         found = {name: results[key] for key, name in FIELDS.items() if key in results}
         instances = InstanceData(**found) if 'bboxes' in found else None
-    canvas = as_canvas(np.clip(image, 0, 255).astype(np.uint8))
-    return np.ascontiguousarray(canvas[..., ::-1]), instances
+    return picture_of_pixels(image), instances

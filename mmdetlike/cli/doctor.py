@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from mmdetlike.utils.command import make_parser
 from mmdetlike.utils.config_files import config_folders, shipped_configs
-from mmdetlike.utils.packages import DISTRIBUTIONS, install_command
+from mmdetlike.utils.packages import DISTRIBUTIONS, install_command, is_installed
 from mmdetlike.version import __version__
 
 # what imports each, in the words of who uses it, and what installs it
@@ -214,10 +214,11 @@ def check_opencv() -> Iterator[Finding]:
 def check_optional_packages() -> Iterator[Finding]:
     """Which of the libraries that only some parts need are there."""
     for name, (use, command) in OPTIONAL.items():
+        if not is_installed(name):
+            yield Finding('note', f'{name} is not installed ({use})', f'if you need it: `{command}`')
+            continue
         try:
             importlib.import_module(name)
-        except ModuleNotFoundError:
-            yield Finding('note', f'{name} is not installed ({use})', f'if you need it: `{command}`')
         except Exception as error:
             yield Finding(
                 'note',

@@ -28,12 +28,13 @@ def config_file(name: str | Path) -> Path:
     return find_config(name)
 
 
-def checkpoint_file(checkpoint: str | None, config: str | Path) -> str | None:
-    """A checkpoint that loads here: of another toolbox's config a translation, which is deleted when Python ends.
+def checkpoint_file(checkpoint: str | None, config: str | Path, folder: str | Path | None = None) -> str | None:
+    """A checkpoint that loads here: of another toolbox's config a translation.
 
     Args:
         checkpoint: The file; None for none.
         config: The config as it stands on the command line.
+        folder: Where the translation is kept, as ``translated_checkpoint`` says; None until Python ends.
 
     Raises:
         CheckpointError: It can't be read.
@@ -42,4 +43,4 @@ def checkpoint_file(checkpoint: str | None, config: str | Path) -> str | None:
         return checkpoint
     from mmdetlike.apis.foreign import translated_checkpoint
 
-    return translated_checkpoint(checkpoint, config)
+    return translated_checkpoint(checkpoint, config, folder)

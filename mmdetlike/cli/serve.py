@@ -7,8 +7,6 @@ Examples:
 """
 
 import argparse
-import os
-import signal
 import socket
 
 from mmdetlike.cli.arguments import add_detector, add_device, check_positive, detector_settings
@@ -78,21 +76,8 @@ def main(argv: list[str] | None = None) -> None:
     classes = [str(name) for name in detector.model.dataset_meta['classes']]
     del detector
     limits = Limits(args.max_size, args.max_pixels, args.max_requests, args.max_seconds)
-    _stop_when_terminated()
     serve = _by_litserve if args.ray is None else _by_ray
     serve(args, source, dict(limits=limits, classes=classes, urls=_urls(args)))
-
-
-def _stop_when_terminated() -> None:
-    """Take SIGTERM as Ctrl-C: it would end this process alone, and those that it has started would keep the port."""
-    server = os.getpid()
-
-    def stop(number: int, frame) -> None:
-        if os.getpid() == server:
-            raise KeyboardInterrupt
-        os._exit(128 + number)  # a process that was forked and has the handler with the rest
-
-    signal.signal(signal.SIGTERM, stop)
 
 
 def _urls(args: argparse.Namespace) -> str:
@@ -121,7 +106,9 @@ def _check_ray() -> None:
 
 def _by_litserve(args: argparse.Namespace, source: dict, gate: dict) -> None:
     from mmdetlike.serving.detection import DetectionAPI, build_server
+    from mmdetlike.serving.termination import stop_when_terminated
 
+    stop_when_terminated()
     api = DetectionAPI(source, args.score_thr, args.batch_size, args.wait)
     print(f'serving at http://{args.host}:{args.port}/', flush=True)
     build_server(api, **gate).run(

@@ -101,7 +101,8 @@ def main(argv=None) -> None:
     keep_freed_memory()  # each step needs what the last has freed
     with trust_checkpoints(args.trust_checkpoint):
         cfg = resolve(args)
-        cfg.load_from = checkpoint_file(cfg.get('load_from'), given)
+        # beside the copy of the config, which names it
+        cfg.load_from = checkpoint_file(cfg.get('load_from'), given, cfg.work_dir)
         check_readable(cfg.load_from)
         if args.amp:
             check_speed_of_half()

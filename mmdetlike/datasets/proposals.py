@@ -90,7 +90,10 @@ def _of_results(rows: list, path: str) -> dict[str, dict[str, np.ndarray]]:
             by_image.setdefault(str(result['image_id']), []).append((x, y, x + width, y + height, result['score']))
     proposals = {}
     for image, found in by_image.items():
-        array = np.array(found, dtype=np.float32)
+        with np.errstate(over='ignore'):
+            array = np.array(found, dtype=np.float32)
+        if not np.isfinite(array).all():
+            raise DataError(f'image {image!r}: a box or a score is beyond what 32 bits hold')
         best_first = np.argsort(-array[:, 4], kind='stable')
         proposals[image] = {'bboxes': array[best_first, :4], 'scores': array[best_first, 4]}
     return proposals

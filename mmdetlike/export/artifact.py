@@ -152,4 +152,15 @@ def read_artifact(folder: str | Path) -> Artifact:
         raise CheckpointError(
             f'{path} takes images of {program.sizes}, but {folder / NAME} says {manifest.sizes} (height x width)'
         )
+    _check_facts(path, manifest, program.facts)
     return Artifact(folder, manifest, program)
+
+
+def _check_facts(path: Path, manifest: Manifest, facts: dict) -> None:
+    """Raise a CheckpointError unless a manifest says what its program, at ``path``, was written with."""
+    for name, value in facts.items():
+        said = len(manifest.classes) if name == 'class_count' else getattr(manifest, name)
+        if said != value:
+            what = 'the number of classes' if name == 'class_count' else name
+            differs = f'{what} is {value!r} in the program, {said!r} in the manifest'
+            raise CheckpointError(f'{path} does not fit {path.with_name(NAME)}: {differs}')

@@ -59,19 +59,8 @@ def deploy(
     outputs = output_names(program)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PROGRAMS[kind]
-    WRITERS[kind](program, path, outputs, sizes)
-    manifest = Manifest(
-        format=FORMAT,
-        kind=kind,
-        program=path.name,
-        sha256=checksum(path),
+    facts = dict(
         detector=type(model).__name__,
-        classes=list(model.dataset_meta['classes']),
-        palette=[list(color) for color in model.dataset_meta['palette']],
-        size=list(sizes.largest),
-        smallest_size=list(sizes.smallest),
-        size_divisor=sizes.divisor,
-        batch_size=sizes.batch_size,
         raw_input=raw_input,
         mean=preparation.mean.flatten().tolist(),
         std=preparation.std.flatten().tolist(),
@@ -79,6 +68,21 @@ def deploy(
         pad_value=model.data_preprocessor.pad_value,
         outputs=outputs,
         limit=row_count(program, outputs),
+    )
+    classes = list(model.dataset_meta['classes'])
+    WRITERS[kind](program, path, outputs, sizes, dict(facts, class_count=len(classes)))
+    manifest = Manifest(
+        format=FORMAT,
+        kind=kind,
+        program=path.name,
+        sha256=checksum(path),
+        classes=classes,
+        palette=[list(color) for color in model.dataset_meta['palette']],
+        size=list(sizes.largest),
+        smallest_size=list(sizes.smallest),
+        size_divisor=sizes.divisor,
+        batch_size=sizes.batch_size,
+        **facts,
         test_cfg=plain(model.test_cfg),
         pipeline=plain(list(pipeline)),
         versions=dict(mmdetlike=__version__, torch=torch.__version__),

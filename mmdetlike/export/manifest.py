@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mmdetlike.errors import CheckpointError
 from mmdetlike.export.program import Sizes
 
 NAME = 'manifest.json'
+CHANNELS = 3
 FORMAT = 3
 # what manifests of earlier versions lack, by their format: programs took one size alone at first, and one image
 ADDED = {
@@ -118,9 +120,9 @@ def _parse(path: Path) -> Manifest:
     if not isinstance(entries, dict):
         raise CheckpointError(f'{path} must hold a JSON object, got {type(entries).__name__}')
     version = entries.get('format')
-    if isinstance(version, int) and version in ADDED:
+    if type(version) is int and version in ADDED:
         entries = dict(entries, format=FORMAT, **ADDED[version](entries))
-    if entries.get('format') != FORMAT:
+    elif type(version) is not int or version != FORMAT:
         raise CheckpointError(f'{path}: format is {version!r}, this version of mmdetlike reads 1 to {FORMAT}')
     fields = {field.name: field.type for field in dataclasses.fields(Manifest)}
     if wrong := sorted(set(fields) ^ set(entries)):
@@ -153,9 +155,17 @@ def _check_values(path: Path, manifest: Manifest) -> None:
         'batch_size': (manifest.batch_size > 0, 'above 0'),
         'classes': (_are_texts(manifest.classes) and len(manifest.classes) > 0, 'a list of names'),
         'outputs': (_are_texts(manifest.outputs), 'a list of names'),
+        'limit': (manifest.limit > 0, 'above 0'),
         'mean': (_are_numbers(manifest.mean) and len(manifest.mean) == len(manifest.std), 'as many numbers as std'),
-        'std': (_are_positive(manifest.std, (int, float)), 'numbers above 0'),
-        'palette': (len(manifest.palette) == len(manifest.classes), 'a color for each of the classes'),
+        'std': (
+            _are_positive(manifest.std, (int, float)) and len(manifest.std) <= CHANNELS,
+            'at most 3 numbers above 0',
+        ),
+        'pad_value': (math.isfinite(manifest.pad_value), 'a finite number'),
+        'palette': (
+            len(manifest.palette) == len(manifest.classes) and all(map(_is_color, manifest.palette)),
+            'a color (red, green, blue from 0 to 255) for each of the classes',
+        ),
     }
     for name, (is_right, what) in expected.items():
         if not is_right:
@@ -171,7 +181,11 @@ def _are_texts(values: list) -> bool:
 
 
 def _are_numbers(values: list) -> bool:
-    return all(isinstance(value, (int, float)) for value in values)
+    return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+
+
+def _is_color(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == CHANNELS and all(entry in range(256) for entry in value)
 
 
 def _are_positive(values: list, kinds) -> bool:

@@ -1,5 +1,6 @@
 """A detector's graph as an ONNX model, in operators that every runtime has."""
 
+import json
 import logging
 import warnings
 from pathlib import Path
@@ -9,14 +10,14 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.export.program import SIZES, Program, Sizes
+from mmdetlike.export.program import FACTS, SIZES, Program, Sizes
 from mmdetlike.utils.packages import require_packages
 
 OPSET = 20
 INPUT = 'image'
 
 
-def write_onnx(program: ExportedProgram, path: Path, outputs: list[str], sizes: Sizes) -> None:
+def write_onnx(program: ExportedProgram, path: Path, outputs: list[str], sizes: Sizes, facts: dict) -> None:
     """Write a graph of an image as ONNX.
 
     Args:
@@ -24,6 +25,7 @@ def write_onnx(program: ExportedProgram, path: Path, outputs: list[str], sizes: 
         path: The file, ``.onnx``.
         outputs: Names of the outputs, in order.
         sizes: Of the images that it takes, for its metadata.
+        facts: Entries of its manifest, likewise.
 
     Raises:
         ConfigError: What writes ONNX isn't installed, or there is no ONNX for what the detector does.
@@ -48,6 +50,7 @@ def write_onnx(program: ExportedProgram, path: Path, outputs: list[str], sizes: 
                 verbose=False,
             )
         model.model.metadata_props[SIZES] = sizes.to_text()
+        model.model.metadata_props[FACTS] = json.dumps(facts)
         model.save(path, external_data=False)
     except torch.onnx.errors.OnnxExporterError as error:
         raise ConfigError(f'this detector has no form in ONNX: {_reason(error)}') from error
@@ -84,4 +87,4 @@ def read_onnx(path: Path) -> Program:
     metadata = session.get_modelmeta().custom_metadata_map
     if SIZES not in metadata:  # written by a version of ours that knew only fixed sizes
         return Program(run, Sizes.fixed(*session.get_inputs()[0].shape[-2:]))
-    return Program(run, Sizes.from_text(metadata[SIZES]))
+    return Program(run, Sizes.from_text(metadata[SIZES]), json.loads(metadata.get(FACTS, '{}')))

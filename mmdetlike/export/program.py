@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-# name, in the metadata of a program, of the sizes of images that it takes
+# names, in the metadata of a program, of the sizes of images that it takes, and of what else its manifest has to say
 SIZES = 'sizes.json'
+FACTS = 'facts.json'
 
 
 class Sizes(NamedTuple):
@@ -68,7 +69,9 @@ class Program(NamedTuple):
     Args:
         run: Images (N, 3, H, W) float32 -> outputs by name; with a first dimension of N where N is not 1.
         sizes: Of the images that it takes, and N.
+        facts: Entries that its manifest was written with; none of programs of the time before they were kept.
     """
 
     run: Callable[[Tensor], dict[str, Tensor]]
     sizes: Sizes
+    facts: dict = {}

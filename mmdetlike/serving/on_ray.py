@@ -16,6 +16,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.serving.answers import Answers, decode
 from mmdetlike.serving.gate import HEALTH, TIMED_OUT, Gate, respond
 from mmdetlike.serving.limits import Limits
+from mmdetlike.serving.termination import stop_when_terminated
 from mmdetlike.utils.ray_cluster import check_room, connect
 
 _NAME = 'mmdetlike'
@@ -128,6 +129,7 @@ def serve_on_ray(
     except (RayError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f'Ray Serve cannot be started: {reason} (see {_LOGS} on the machines)') from error
+    stop_when_terminated()  # after Ray has set a handler of its own, which aborts
     print(f'serving at http://{host}:{port}/', flush=True)
     try:
         while True:

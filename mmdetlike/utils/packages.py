@@ -24,9 +24,15 @@ def require_packages(purpose: str, extra: str, *modules: str) -> None:
     Raises:
         ConfigError: Some aren't installed.
     """
-    missing = [DISTRIBUTIONS.get(name, name) for name in modules if importlib.util.find_spec(name) is None]
+    missing = [DISTRIBUTIONS.get(name, name) for name in modules if not is_installed(name)]
     if missing:
         raise ConfigError(f'{purpose} needs {" and ".join(missing)}, not installed here: {install_command(extra)}')
+
+
+def is_installed(module: str) -> bool:
+    """Whether a package is there; a mere folder of that name in the working folder, which Python also finds, is not."""
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None
 
 
 def install_command(extra: str) -> str:

@@ -1,5 +1,6 @@
 """What size deployed programs have by default."""
 
+import copy
 import json
 
 import pytest
@@ -23,7 +24,7 @@ def sized(detector, monkeypatch):
     cfg = detector.cfg
 
     def size(*steps, **dataset):
-        changed = cfg.copy()
+        changed = copy.deepcopy(cfg)
         changed.test_dataloader.dataset.pipeline = [LOAD, *steps, PACK]
         if dataset:
             changed.test_dataloader.dataset = dict(pipeline=[LOAD, *steps, PACK], **dataset)

@@ -105,6 +105,11 @@ def test_annotations_are_not_asked_for(detector):
     assert 'instances' not in result.metainfo and 'gt_sem_seg' not in result
 
 
+def test_a_pipeline_that_packs_nothing(detector):
+    with pytest.raises(ConfigError, match=r'the test pipeline makes .*img.*: expected inputs, by PackDetInputs'):
+        inference_detector(detector, picture(), test_pipeline=[dict(type='LoadImageFromFile')])
+
+
 def test_pipeline_as_callable(detector):
     seen = []
 

@@ -15,6 +15,7 @@ from PIL import Image
 from mmdetlike.apis import DetInferencer
 from mmdetlike.apis.results import to_dict, to_json
 from mmdetlike.datasets.errors import ImageError
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import INFERENCERS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.mask import rle_to_bitmap
@@ -83,6 +84,15 @@ def test_no_more_pictures_are_read_than_are_soon_used(detector, folder):
     next(outcomes)
     outcomes.close()
     assert len(read) <= 10, 'three batches for the five results that are finished at a time, and two ahead'
+
+
+def test_a_pipeline_that_packs_nothing(detector):
+    cfg = copy.deepcopy(detector.cfg)
+    cfg.test_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile')]
+    unpacked = copy.copy(detector)
+    unpacked.cfg = cfg
+    with pytest.raises(ConfigError, match=r'the test pipeline makes .*img.*: expected inputs, by PackDetInputs'):
+        DetInferencer(unpacked, show_progress=False)(picture())
 
 
 def test_inputs_that_lead_nowhere(inferencer, tmp_path):

@@ -12,6 +12,7 @@ import torch
 
 from mmdetlike.apis import inference_detector, init_detector
 from mmdetlike.compat.detectron2 import is_detectron2_config, model_config, read_config, read_pickle, whole_config
+from mmdetlike.compat.detectron2.backbone_weights import in_a_detector
 from mmdetlike.compat.detectron2.lists import evaluate
 from mmdetlike.compat.detectron2.whole import untranslated_settings
 from mmdetlike.errors import CheckpointError, ConfigError
@@ -186,6 +187,37 @@ def test_pickle_of_tensors_is_read(tmp_path):
     found = read_pickle(path)
     assert torch.equal(found['a'], weights['a'])
     assert found['b'].tolist() == [1, 1] and not found['b'].requires_grad
+
+
+@pytest.mark.parametrize('key', ['model', 'blobs'])
+def test_a_backbone_under_caffe2s_names_is_read(tmp_path, key):
+    path = tmp_path / 'R-50.pkl'
+    names = {
+        'conv1_w': 'stem.conv1.weight',
+        'res_conv1_bn_s': 'stem.conv1.norm.weight',
+        'res2_0_branch1_w': 'res2.0.shortcut.weight',
+        'res2_0_branch2a_bn_b': 'res2.0.conv1.norm.bias',
+        'res5_2_branch2c_gn_s': 'res5.2.conv3.norm.weight',
+        'res3_1_branch2b_bn_riv': 'res3.1.conv2.norm.running_var',
+    }
+    weights = {name: np.full(2, i, np.float32) for i, name in enumerate(names)}
+    path.write_bytes(pickle.dumps({key: {**weights, 'fc1000_w': np.zeros(1), 'conv1_w_momentum': np.zeros(1)}}))
+    found = read_pickle(path)
+    assert {name: value[0].item() for name, value in found.items()} == {n: i for i, n in enumerate(names.values())}
+    path.write_bytes(pickle.dumps({key: {**weights, 'rpn_cls_logits_fpn2_w': np.zeros(1)}}))
+    with pytest.raises(CheckpointError, match="Caffe2's names, as rpn_cls_logits_fpn2_w: expected Detectron2's, or"):
+        read_pickle(path)
+
+
+def test_a_backbone_alone_is_a_part_of_a_detector():
+    state = {name: torch.ones(1) for name in ('stem.conv1.weight', 'res5.0.conv1.weight', 'fc.weight')}
+    in_backbone = in_a_detector(state, with_res5_in_head=False)
+    assert set(in_backbone) == {'backbone.stem.conv1.weight', 'backbone.res5.0.conv1.weight'}
+    in_head = in_a_detector(state, with_res5_in_head=True)
+    assert set(in_head) == {'backbone.stem.conv1.weight', 'roi_heads.res5.0.conv1.weight'}
+    assert in_a_detector({'backbone.bottom_up.stem.conv1.weight': 1}, False) == {
+        'backbone.bottom_up.stem.conv1.weight': 1
+    }
 
 
 def test_a_tensor_whose_numbers_name_code_is_refused(tmp_path):

@@ -98,6 +98,14 @@ def test_convert_model_takes_the_weights_that_the_yaml_file_names(yaml, tmp_path
 
 
 @pytest.mark.filterwarnings('ignore:not translated')
+def test_weights_that_a_training_starts_from_stay_in_its_folder(yaml, tmp_path):
+    torch.save(dict(model={'head.cls_score.weight': torch.rand(720, 16, 3, 3)}), tmp_path / 'theirs.pth')
+    path = checkpoint_file(str(tmp_path / 'theirs.pth'), yaml, tmp_path / 'work')
+    assert path == str(tmp_path / 'work/started_from_theirs.pth')
+    assert 'bbox_head.retina_cls.weight' in read_checkpoint(path)['state_dict']
+
+
+@pytest.mark.filterwarnings('ignore:not translated')
 def test_commands_that_look_at_a_config_take_the_yaml_file(yaml, capsys):
     get_flops([str(yaml), '--shape', '64'])
     assert 'multiply-adds' in capsys.readouterr().out
@@ -128,6 +136,8 @@ def test_a_torchvision_name_trains_and_tests(tmp_path):
     train([name, '--work-dir', str(tmp_path / 'work'), '--cfg-options', *options, published])
     trained = read_checkpoint(tmp_path / 'work/epoch_1.pth')['state_dict']
     assert trained['roi_head.bbox_head.fc_cls.weight'].shape == (6, 1024)
+    written = tmp_path / 'work/started_from_published.pth'
+    assert Config.fromfile(next((tmp_path / 'work').glob('*.py'))).load_from == str(written) and written.is_file()
     tests = [option for option in options if option.startswith('test_')]
     arguments = [name, str(tmp_path / 'work/epoch_1.pth'), '--work-dir', str(tmp_path / 'test')]
     evaluate([*arguments, '--cfg-options', *tests])

@@ -308,12 +308,39 @@ def test_versions_of_a_test_are_for_tta():
         (dict(runner=dict(type='MyRunner')), "runner.type='MyRunner': expected EpochBasedRunner or IterBasedRunner"),
         (dict(optimizer_config=dict(grad_clip=None, my_key=3)), 'optimizer_config.my_key=3'),
         (dict(log_config=dict(hooks=[dict(type='MyLogger')])), r"log_config.hooks\[0\].type='MyLogger'"),
+        (dict(fp16=dict(loss_scale=512.0, opt_level='O1')), "fp16.opt_level='O1'"),
         (dict(momentum_config=dict(policy='poly')), "momentum_config.policy='poly': expected one of step, cosine"),
     ],
 )
 def test_what_cannot_be_translated_is_named_with_its_path(change, place):
     with pytest.raises(ConfigError, match=place):
         translate_config({**config_2x(), **change})
+
+
+@pytest.mark.parametrize(
+    ('step', 'place'),
+    [
+        (
+            dict(type='Normalize', mean=[0, 0, 0], std=[1, 1, 1], gamma=2),
+            r'pipeline\[1\]\.gamma=2: Normalize of 2\.x has no',
+        ),
+        (dict(type='Resize', img_scale=(8, 8), multiscale_mode='x'), "multiscale_mode='x': expected range or value"),
+        (dict(type='Collect', keys=['img'], x=3), r'pipeline\[1\]\.x=3: Collect of 2\.x has no'),
+    ],
+)
+def test_arguments_of_steps_are_not_dropped(step, place):
+    config = config_2x()
+    config['data']['train']['pipeline'] = [dict(type='LoadImageFromFile'), step]
+    with pytest.raises(ConfigError, match=place):
+        translate_config(config)
+
+
+def test_what_a_pipeline_collects_of_its_own_is_told():
+    config = config_2x()
+    collect = dict(type='Collect', keys=['img', 'gt_bboxes', 'depth'], meta_keys=('img_shape', 'camera'))
+    config['data']['train']['pipeline'] = [dict(type='LoadImageFromFile'), collect]
+    (note,) = [note for note in translate(config).notes if 'of its own' in note]
+    assert note.startswith('data.train.pipeline[1]: depth, camera of its own: PackDetInputs packs more by')
 
 
 def test_all_of_what_cannot_be_translated_is_named_at_once():

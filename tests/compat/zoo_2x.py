@@ -110,7 +110,11 @@ def _build_pipeline(steps: list) -> None:
 
 def unlike_3x(name: str, model: torch.nn.Module) -> list[str]:
     """What differs from the 3.x config of the same model, but for what 3.x has decided anew."""
-    other = built(recorded('models3x')[name]['model'])
+    return unlike(name, model, built(recorded('models3x')[name]['model']))
+
+
+def unlike(name: str, model: torch.nn.Module, other: torch.nn.Module) -> list[str]:
+    """What differs between two models of a config's name, but for what 3.x has decided anew."""
     found = differences(described(model), described(other))
     anew = [setting for setting, names in DECIDED_ANEW.items() if re.search(names, name)]
     return [text for text in found if not any(setting in text for setting in anew)]

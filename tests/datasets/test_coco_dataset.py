@@ -388,6 +388,7 @@ def test_proposals_in_json_below_the_data_root(make, tmp_path, content):
             r"image '0.jpg': bboxes or scores are not finite",
         ),
         ([dict(image_id=0, bbox=[1, 2, 3], score=1)], r'a result of image 0 has bbox=\[1, 2, 3\]; expected four'),
+        ([dict(image_id=0, bbox=[1e300, 2, 3, 4], score=1)], "image '0': a box or a score is beyond what 32 bits hold"),
         ([5], 'expected a result to be a JSON object'),
         (5, 'not a proposal file'),
     ],

@@ -37,6 +37,7 @@ from mmdetlike.datasets import (
 )
 from mmdetlike.datasets.crowdhuman import read_odgt
 from mmdetlike.datasets.openimages_files import read_ancestors
+from mmdetlike.datasets.proposals import read_proposals
 from mmdetlike.datasets.shard_formats import RawSample, write_tar
 from mmdetlike.datasets.shard_index import ShardEntry, ShardIndex, parse_index
 from mmdetlike.datasets.transforms import LoadAnnotations
@@ -452,6 +453,26 @@ def test_damaged_yaml(folder, content):
     (folder / 'damaged.yaml').write_bytes(content.replace(b'../defs/', b''))
     with read_or_refused(*DSDL, 'damaged.yaml'):
         check_infos(DSDLDetDataset(data_root=str(folder), ann_file='damaged.yaml'))
+
+
+PROPOSALS = [
+    {
+        'whole/1.png': dict(bboxes=[[8, 8, 48, 48], [0, 0, 9, 9]], scores=[0.9, 0.1]),
+        '2.png': dict(bboxes=[], scores=[]),
+    },
+    [dict(image_id=1, bbox=[8, 8, 40, 40], score=0.5), dict(image_id=2, bbox=[5, 5, 20, 10.5], score=1)],
+]
+
+
+@pytest.mark.parametrize('content', PROPOSALS, ids=['names', 'results'])
+@fuzzed
+@given(data=st.data())
+def test_proposals(folder, content, data):
+    (folder / 'proposals.json').write_bytes(data.draw(damaged(as_json(data.draw(changed(content))))))
+    with read_or_refused('proposals.json'):
+        for found in read_proposals(str(folder / 'proposals.json')).values():
+            assert found['bboxes'].shape == (len(found['scores']), 4)
+            assert np.isfinite(found['bboxes']).all() and np.isfinite(found['scores']).all()
 
 
 INDEX = {'version': 1, 'format': 'tar', 'classes': ['cat', 'dog'], 'shards': [dict(name='a.tar', bytes=9, samples=1)]}

@@ -208,6 +208,9 @@ def test_pictures_in_whatever_form(tmp_path):
         assert np.array_equal(results['img'], img)
         assert results['ori_shape'] == (6, 7)
     assert LoadImageFromWebcam()({'img': img})['img_shape'] == (6, 7)
+    for frame, told in ((img[:0], r'\(0, 7, 3\)'), (img[0, 0], r'\(3,\)'), ('camera', 'str')):
+        with pytest.raises(ImageError, match=rf'given as an array: expected a picture .*, got .*{told}'):
+            LoadImageFromWebcam()({'img': frame})
     with pytest.raises(ConfigError, match='a path, the bytes of a file, an array or a dict, got int'):
         InferencerLoader()(5)
 

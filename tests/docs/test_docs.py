@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mmdetlike.registry import DATASETS
+from mmdetlike.utils.published import published
 from tests.test_house import CLASSES, ancestors, every_class
 
 ROOT = Path(__file__).parents[2]
@@ -157,6 +158,15 @@ def test_scores_of_several_quickstarts_have_their_names(tools):
     told = tools['zoo'].scores(['faster_r18', 'mask_r18', 'panoptic_r18'], measured)
     assert told == 'mask 0.630 (0.540), 9.4; panoptic 0.500, PQ 75.7, 12.0'
     assert tools['zoo'].scores(['faster_r18'], measured) == ''
+
+
+def test_published_scores_are_on_the_page():
+    page = (ROOT / 'docs/zoo.md').read_text()
+    rows = set(re.findall(r'^\| `(\S+)` \|', page[page.index('<!-- generated: published -->') :], re.MULTILINE))
+    assert {'atss_r50_fpn_1x_coco', 'torchvision://fcos_resnet50_fpn?weights=COCO_V1'} <= rows
+    assert len([row for row in rows if row.startswith('detectron2://')]) == 64
+    missing = sum(bool(entry.config) and entry.name not in rows for entry in published().values())
+    assert f'Of the 585 models of OpenMMLab, {missing} have no config' in page
 
 
 def test_every_quickstart_belongs_to_a_family(tools):

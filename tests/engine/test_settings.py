@@ -283,6 +283,19 @@ def test_the_layer_with_other_channels_is_named(tmp_path):
         train(cfg)
 
 
+@pytest.mark.parametrize('metric', ['CocoMetric', 'ClassReportMetric'])
+def test_a_validation_without_truth_is_refused_before_training(metric, tmp_path):
+    cfg = tiny_config(tmp_path, 'retinanet')
+    cfg.val_evaluator = dict(type=metric)
+    pack = cfg.val_dataloader.dataset.pipeline[-1]
+    assert 'instances' in pack.meta_keys
+    pack.meta_keys = [key for key in pack.meta_keys if key != 'instances']
+    with pytest.raises(
+        ConfigError, match=rf'{metric} of val_evaluator has no ann_file .*instances.* of val_dataloader'
+    ):
+        train(cfg)
+
+
 class KillWorker(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == 1:

@@ -82,14 +82,17 @@ def assert_equal_results_of_batch(program, model, images) -> list[int]:
     return assert_equal_results(lambda _: next(rows), model, images[:, None])
 
 
-def rows_found(got: dict, expected: dict) -> int:
-    """How many rows are in both, each once; objects of equal scores may change places."""
+def rows_found(got: dict, expected: dict, pixels: float = 1e-3, scores: float = 1e-4) -> int:
+    """How many rows are in both, each once; objects of equal scores may change places.
+
+    Boxes and keypoints may differ by ``pixels``, and scores by ``scores``.
+    """
     is_equal = torch.ones(len(got['scores']), len(expected['scores']), dtype=torch.bool)
     for name, value in expected.items():
         if value.dtype == torch.bool:
             is_equal &= differing_pixels(got[name], value) <= 1e-4 * value.shape[1:].numel()
             continue
-        tolerance = 1e-3 if name in ('boxes', 'keypoints') else 1e-4
+        tolerance = pixels if name in ('boxes', 'keypoints') else scores
         pairs = got[name][:, None].double() - value[None].double()
         is_equal &= pairs.abs().flatten(2).amax(2) <= tolerance if pairs.ndim > 2 else pairs.abs() <= tolerance
     rows, columns = linear_sum_assignment(is_equal, maximize=True)

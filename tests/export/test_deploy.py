@@ -1,5 +1,6 @@
 """Artifacts: what is written, what it takes to run it, and what is refused."""
 
+import dataclasses
 import json
 import shutil
 
@@ -21,6 +22,7 @@ from tests.export.helpers import (
     assert_equal_results_of_batch,
     choosy,
     deployed,
+    rows_found,
 )
 from tests.models.families import build
 from tests.utils import python
@@ -129,9 +131,23 @@ def test_the_manifest_tells_what_the_program_is(artifact):
         (dict(batch_size=0), 'batch_size must be above 0, got 0'),
         (dict(batch_size=2), r'takes images of 64 x 64, but .*manifest.json says 64 x 64, 2 at once'),
         (dict(classes=[]), r'classes must be a list of names, got \[\]'),
-        (dict(palette=[]), r'palette must be a color for each of the classes, got \[\]'),
+        (dict(palette=[]), r'palette must be a color \(.*\) for each of the classes, got \[\]'),
+        (dict(palette=[[0, 0, 256]] * 3), r'palette must be a color \(.*\) for each of the classes, got'),
+        (dict(format=True), 'format is True, this version of mmdetlike reads 1 to 3'),
+        (dict(limit=0), 'limit must be above 0, got 0'),
+        (dict(mean=[float('inf')] * 3), 'mean must be as many numbers as std, got'),
+        (dict(mean=[1.0] * 4, std=[1.0] * 4), 'std must be at most 3 numbers above 0, got'),
+        (dict(pad_value=float('nan')), 'pad_value must be a finite number, got nan'),
+        (dict(raw_input=True), 'raw_input is False in the program, True in the manifest'),
+        (dict(reverse_channels=False), 'reverse_channels is True in the program, False in the manifest'),
+        (dict(mean=[1.0] * 3), r'mean is \[120.0, 120.0, 120.0\] in the program, \[1.0, 1.0, 1.0\] in the manifest'),
+        (dict(pad_value=7), 'pad_value is 0 in the program, 7 in the manifest'),
+        (dict(limit=7), 'limit is 20 in the program, 7 in the manifest'),
+        (dict(detector='FCOS'), "detector is 'RetinaNet' in the program, 'FCOS' in the manifest"),
+        (dict(outputs=['boxes', 'scores']), 'outputs is .* in the program, .* in the manifest'),
+        (dict(classes=['one'], palette=[[0, 0, 0]]), 'the number of classes is 3 in the program, 1 in the manifest'),
         (dict(mean=[1.0]), r'mean must be as many numbers as std, got \[1.0\]'),
-        (dict(std=[1.0, 0.0, 1.0]), r'std must be numbers above 0, got \[1.0, 0.0, 1.0\]'),
+        (dict(std=[1.0, 0.0, 1.0]), r'std must be at most 3 numbers above 0, got \[1.0, 0.0, 1.0\]'),
         (dict(limit=True), 'limit must be of the type int, got True'),
         (dict(program='../program.pt2'), 'program must be the name of a file in the same folder'),
         (dict(sha256='0' * 64), r'does not fit .*manifest.json: its sha256 is \w{12}..., expected 000000000000...'),
@@ -172,7 +188,8 @@ def test_another_size_than_the_programs_is_refused(changed):
 
 
 def test_fewer_classes_than_the_program_finds_are_refused(changed):
-    artifact = read_artifact(changed(classes=['one'], palette=[[0, 0, 0]]))
+    artifact = read_artifact(changed())
+    artifact.manifest = dataclasses.replace(artifact.manifest, classes=['one'])  # as of a program that keeps no number
     outputs = dict(boxes=torch.zeros(1, 4), scores=torch.ones(1), labels=torch.tensor([2]), count=torch.tensor(1))
     artifact.program = artifact.program._replace(run=lambda image: outputs)
     with pytest.raises(CheckpointError, match=r'found class 2; its manifest names 1 classes'):
@@ -322,7 +339,20 @@ def test_an_optimized_detector_is_deployed_as_it_is(tmp_path, optimize):
     deploy(model, tmp_path, 'torch', (64, 64), PIPELINE)
     program = torch.export.load(tmp_path / 'program.pt2')
     assert not [node for node in program.graph.nodes if 'batch_norm' in str(node.target)]
-    assert max(assert_equal_results(program.module(), model)) > 0
+    if optimize == 'fp32':
+        assert max(assert_equal_results(program.module(), model)) > 0
+        return
+    # a program doesn't round to 8 bits where the model does, which computes activations within convolutions; as far as
+    # that the model is from one of full precision, too
+    counts = []
+    for image in IMAGES:
+        with torch.no_grad():
+            expected = model.detect(image)[0]
+        got = program.module()(image)
+        found = {name: got[name][: int(got['count'])] for name in expected}
+        counts.append(rows_found(found, expected, pixels=2, scores=0.02))
+        assert counts[-1] >= 0.9 * len(expected['scores'])
+    assert max(counts) > 10
 
 
 def test_large_pictures_are_looked_at_in_tiles(tmp_path):

@@ -23,7 +23,7 @@ def test_remainders(tmp_path):
     skip_without_packages('onnx')
     sides = {2: torch.export.Dim('height', max=40), 3: torch.export.Dim('width', max=40)}
     program = torch.export.export(Remainder(), (torch.zeros(1, 3, 5, 6),), dynamic_shapes=(sides,))
-    write_onnx(program, tmp_path / 'model.onnx', ['by_area', 'by_number', 'of_fractions', 'by_less'], SIZES)
+    write_onnx(program, tmp_path / 'model.onnx', ['by_area', 'by_number', 'of_fractions', 'by_less'], SIZES, {})
     image = torch.zeros(1, 3, 4, 7)
     got = read_onnx(tmp_path / 'model.onnx').run(image)
     for name, expected in Remainder()(image).items():
@@ -41,7 +41,7 @@ def test_equal_values_are_sorted_in_their_order(is_descending, tmp_path):
 
     image = torch.randint(0, 4, (1, 3, 4, 5), generator=torch.Generator().manual_seed(0)).float()
     program = torch.export.export(Sort(), (image,))
-    write_onnx(program, tmp_path / 'model.onnx', ['values', 'order'], Sizes.fixed(4, 5))
+    write_onnx(program, tmp_path / 'model.onnx', ['values', 'order'], Sizes.fixed(4, 5), {})
     got = read_onnx(tmp_path / 'model.onnx').run(image)
     for name, expected in Sort()(image).items():
         torch.testing.assert_close(got[name], expected)

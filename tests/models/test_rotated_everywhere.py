@@ -19,7 +19,7 @@ from tests.models.test_rotated import rotated_sample
 
 REFUSAL = r'takes axis-aligned boxes, 4 numbers each, but got 5 numbers \(rotated boxes\)'
 # families that learn of objects by their masks, or by the boxes around rotated ones
-MASK_FAMILIES = {'mask2former_instance', 'mask2former_panoptic', 'maskformer', 'solo', 'solov2'}
+MASK_FAMILIES = {'mask2former_instance', 'mask2former_panoptic', 'maskformer', 'panoptic_deeplab', 'solo', 'solov2'}
 ROTATED_FAMILIES = MASK_FAMILIES | {'decoupled_solo', 'decoupled_solo_light', 'rpn'}
 
 

@@ -50,7 +50,7 @@ def measurements(config: str, kinds: Sequence[str]) -> Iterator[tuple[str, dict[
         program = trace(model.eval(), sizes)  # writing may leave a program that can't be written once more
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
             path = Path(folder) / PROGRAMS[kind]
-            WRITERS[kind](program, path, output_names(program), sizes)
+            WRITERS[kind](program, path, output_names(program), sizes, {})
             seconds = in_turns(dict(model=model.detect, program=READERS[kind](path).run), image)
             yield kind, dict(megabytes=path.stat().st_size / 1e6, **seconds)
 

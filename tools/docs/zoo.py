@@ -175,16 +175,20 @@ def rows() -> list[list[str]]:
 
 
 def published_rows() -> list[list[str]]:
-    """Name, folder and scores of each model whose weights are published and whose config is shipped."""
+    """Name, place and scores of each model whose weights are published and whose config is known here."""
     shipped = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob('*.py')}
-    entries = [entry for entry in published().values() if entry.config in shipped]
+    ours = [entry for entry in published().values() if entry.config in shipped]
+    theirs = [entry for entry in published().values() if entry.foreign_name]
     return [
         [
-            f'`{entry.name}`',
-            f'`{entry.config.rpartition("/")[0]}`',
+            f'`{entry.foreign_name or entry.name}`',
+            '' if entry.foreign_name else f'`{entry.config.rpartition("/")[0]}`',
             ', '.join(f'{name} {value:g}' for name, value in entry.scores.items()),
         ]
-        for entry in sorted(entries, key=lambda entry: (entry.config.rpartition('/')[0], entry.name))
+        for entry in [
+            *sorted(ours, key=lambda entry: (entry.config.rpartition('/')[0], entry.name)),
+            *sorted(theirs, key=lambda entry: entry.foreign_name),
+        ]
     ]
 
 

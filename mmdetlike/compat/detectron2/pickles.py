@@ -9,6 +9,8 @@ from torch import Tensor
 from mmdetlike.errors import CheckpointError
 from mmdetlike.utils.array_pickles import ArrayUnpickler
 
+from .backbone_weights import OTHERS, from_caffe2, has_caffe2_names
+
 
 def read_pickle(path: str | Path) -> dict[str, Tensor]:
     """The weights in a ``.pkl`` checkpoint of Detectron2, tensors by name.
@@ -28,14 +30,26 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
         if reason.startswith('it holds'):
             raise CheckpointError(f'checkpoint {path} is not read: {reason}') from error
         raise CheckpointError(f'checkpoint {path} is no whole pickle: {type(error).__name__}: {reason}') from error
-    weights = loaded.get('model', loaded) if isinstance(loaded, dict) else None
+    # Caffe2's have blobs
+    weights = loaded.get('model', loaded.get('blobs', loaded)) if isinstance(loaded, dict) else None
     if not isinstance(weights, dict):
         raise CheckpointError(f'checkpoint {path} holds a {type(loaded).__name__}, expected a dict with "model"')
     if not all(isinstance(name, str) for name in weights):
         raise CheckpointError(f'checkpoint {path} holds {list(weights)!r:.60}, expected names of parameters')
-    if weights and all(name.endswith(('_w', '_b', '_s', '_riv', '_rm')) for name in weights if name != 'lr'):
-        raise CheckpointError(f"checkpoint {path} has Caffe2's names, as {next(iter(weights))}: expected Detectron2's")
+    if has_caffe2_names(weights):
+        weights = _renamed(weights, path)
     return {name: _tensor(name, value, path) for name, value in weights.items()}
+
+
+def _renamed(weights: dict, path: str | Path) -> dict:
+    """The weights of a backbone that Caffe2 wrote, by Detectron2's names."""
+    kept = {name: value for name, value in weights.items() if not OTHERS.match(name)}
+    unknown = [name for name in kept if from_caffe2(name) is None]
+    if unknown:
+        raise CheckpointError(
+            f"checkpoint {path} has Caffe2's names, as {unknown[0]}: expected Detectron2's, or those of a ResNet alone"
+        )
+    return {from_caffe2(name): value for name, value in kept.items()}
 
 
 def _tensor(name: str, value, path: str | Path) -> Tensor:

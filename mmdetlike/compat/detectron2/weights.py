@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmdetlike.compat.rename import Rule, add_batch_counters, rename_all
 from mmdetlike.structures.bbox import geometry
 
+from .backbone_weights import in_a_detector
 from .deeplab import things_first
 from .deeplab_weights import DEEPLAB_CONV_MODULES, deeplab_rules, deeplab_stem_rules
 
@@ -23,9 +24,10 @@ def convert_state_dict(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     """The entries of a Detectron2 checkpoint under our names; they load with ``strict=True``.
 
     Args:
-        state: Its ``model``, tensors by name.
+        state: Its ``model``, tensors by name; those of a backbone alone are a part of the result.
         model: Ours, built from ``model_config`` of the same config.
     """
+    state = in_a_detector(state, getattr(getattr(model, 'roi_head', None), 'shared_head', None) is not None)
     kept = {name: value for name, value in state.items() if not CONSTANTS.search(name)}
     if hasattr(model, 'panoptic_fusion_head'):
         in_order = _class_order(model)

@@ -22,13 +22,10 @@ UNTRANSLATED = {
     'SOLVER.POLY_LR_CONSTANT_ENDING': (0.0,),
     'SOLVER.REFERENCE_WORLD_SIZE': (0,),
 }
-# backbones that Detectron2's trainings start from, as OpenMMLab publishes them
+# backbones whose names are no addresses, as OpenMMLab publishes them
 BACKBONES = {
-    'MSRA/R-50': 'open-mmlab://detectron2/resnet50_caffe',
-    'MSRA/R-101': 'open-mmlab://detectron2/resnet101_caffe',
-    'FAIR/X-101-32x8d': 'open-mmlab://detectron2/resnext101_32x8d',
-    'FAIR/R-50-GN': 'open-mmlab://detectron/resnet50_gn',
-    'FAIR/R-101-GN': 'open-mmlab://detectron/resnet101_gn',
+    'ImageNetPretrained/FAIR/R-50-GN': 'open-mmlab://detectron/resnet50_gn',
+    'ImageNetPretrained/FAIR/R-101-GN': 'open-mmlab://detectron/resnet101_gn',
 }
 # Detectron2 clips the gradient of each parameter by its own norm, mmengine those of all together
 CLIPPING = {'value': ('value', 'clip_value'), 'norm': ('norm_per_parameter', 'max_norm')}
@@ -58,10 +55,10 @@ def _is_file(weights: str) -> bool:
 
 def _start(weights: str) -> str:
     """What has a training start from weights that a config names and that are no file."""
-    _, of_backbone, name = weights.removesuffix('.pkl').partition('ImageNetPretrained/')
+    name = weights.removeprefix('catalog://')
     if name in BACKBONES:
         return f"model.backbone.init_cfg=dict(type='Pretrained', checkpoint='{BACKBONES[name]}') fetches these"
-    return 'these are not known here' if of_backbone else f'load_from={weights!r} takes these'
+    return f'load_from={weights!r} fetches these' if '://' in weights else 'there is no such file'
 
 
 def _left_out_of_tests(cfg: Mapping) -> list[str]:

@@ -11,6 +11,13 @@ from .report import Report, is_pair, is_sequence, swapped, without_none
 
 TEST_META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 FLIP_META_KEYS = ('flip', 'flip_direction')
+RESIZE_MODES = ('range', 'value')
+# what the detectors of 2.x collect
+COLLECTED = (
+    *('img', 'gt_bboxes', 'gt_bboxes_ignore', 'gt_labels', 'gt_masks', 'gt_semantic_seg', 'proposals'),
+    *('filename', 'ori_filename', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip', 'flip_direction'),
+    *('img_norm_cfg', 'border', 'batch_input_shape', 'tag', 'img_fields'),
+)
 # formats that a batch needs, now all in ``PackDetInputs``
 FORMATTING = ('DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'ToDataContainer', 'Transpose')
 # steps that move or resize the image, and proposals with it
@@ -92,6 +99,8 @@ def _resize(pipeline: Pipeline, step: dict, path: str) -> list[dict]:
     scale = step.pop('img_scale', None)
     mode = step.pop('multiscale_mode', 'range')
     ratio_range = step.pop('ratio_range', None)
+    if mode not in RESIZE_MODES:
+        pipeline.report.refuse(f'{path}.multiscale_mode', mode, f'expected {" or ".join(RESIZE_MODES)}')
     step.pop('override', None)  # each resize replaces the former one now
     rest = _resize_rest(step)
     if scale is None and ratio_range is None:
@@ -124,7 +133,8 @@ def _random_flip(pipeline: Pipeline, step: dict, path: str) -> list[dict]:
 
 
 def _normalize(pipeline: Pipeline, step: dict, path: str) -> list[dict]:
-    pipeline.normalize = step
+    pipeline.normalize = {key: step.pop(key) for key in ('mean', 'std', 'to_rgb') if key in step}
+    pipeline.report.refuse_rest(step, path, 'Normalize')
     return []
 
 
@@ -189,9 +199,12 @@ def _raw_pad_value(pipeline: Pipeline, value):
 
 
 def _collect(pipeline: Pipeline, step: dict, path: str) -> list[dict]:
-    step.pop('keys', None)
+    keys = step.pop('keys', None)
     meta_keys = step.pop('meta_keys', None)
     pipeline.report.refuse_rest(step, path, 'Collect')
+    own = [key for key in (*(keys or ()), *(meta_keys or ())) if key not in COLLECTED]
+    if own:
+        pipeline.report.note(path, f'{", ".join(map(str, own))} of its own: PackDetInputs packs more by its meta_keys')
     if pipeline.training:
         return [dict(type='PackDetInputs')]
     border = ('border',) if 'border' in (meta_keys or ()) else ()

@@ -64,7 +64,10 @@ def _loss_scale(cfg: dict, settings: dict, report: Report):
     if str(name).rpartition('.')[2] not in known:
         report.refuse('optimizer_config.type', name, f'expected one of {", ".join(known)}')
     if cfg.get('fp16') is not None:
-        return dict(cfg['fp16']).get('loss_scale', 512.0)
+        half = dict(cfg['fp16'])
+        scale = half.pop('loss_scale', 512.0)
+        report.refuse_rest(half, 'fp16', 'fp16')
+        return scale
     scale = settings.pop('loss_scale', 'dynamic' if 'Fp16' in str(name) else None)
     settings.pop('distributed', None)
     return scale

@@ -47,9 +47,12 @@ class BaseTransform(ABC):
 def _lacking(step: str, missing: list[str], results: dict) -> str:
     sources = [f'{key} comes from {SOURCES[key]}' for key in missing if key in SOURCES]
     present = sorted(key for key, value in results.items() if value is not None)
+    path = results.get('img_path')
+    sample = f'sample {path}' if path else 'sample'
     return (
-        f'{step} needs {", ".join(missing)}, but the sample {results.get("img_path") or ""} has only '
-        f'{", ".join(present) or "nothing"}' + (f'; {", ".join(sources)}' if sources else '') + '.'
+        f'{step} needs {", ".join(missing)}, but the {sample} has only {", ".join(present) or "nothing"}'
+        + (f'; {", ".join(sources)}' if sources else '')
+        + '.'
     )
 
 

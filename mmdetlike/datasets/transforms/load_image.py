@@ -129,10 +129,9 @@ class LoadImageFromNDArray(LoadImageFromFile):
 
     def transform(self, results: dict) -> dict:
         img = results['img']
-        if not isinstance(img, np.ndarray) or img.ndim not in (2, 3):
-            raise ImageError(
-                'given as an array', f'expected (h, w) or (h, w, c), got {getattr(img, "shape", type(img))}'
-            )
+        if not isinstance(img, np.ndarray) or img.ndim not in (2, 3) or not img.size:
+            found = getattr(img, 'shape', type(img))
+            raise ImageError('given as an array', f'expected a picture (h, w) or (h, w, c), got {found}')
         results.setdefault('img_path', None)
         if self.color_type != 'unchanged' and _is_deep(img):
             img = to_eight_bits(img, self.value_range)

@@ -135,6 +135,8 @@ def flat_branches(values: Mapping | Sequence | None) -> list:
 class NumClassCheckHook(Hook):
     """Stop when a head was built for another number of classes than the dataset has, or its loss for another one.
 
+    Before training it also stops where validation would find no ground truth.
+
     Heads of boxes and masks may also predict the things alone, where the dataset names its ``thing_classes``. A head
     whose ``predicts_dataset_classes`` is False is passed over: proposals have one class, and semantic heads count the
     classes of pixels in their own way.
@@ -143,6 +145,8 @@ class NumClassCheckHook(Hook):
     def before_train(self, runner) -> None:
         """Check against the training set."""
         self._check(runner, runner.train_dataloader.dataset)
+        if hasattr(runner.val_loop, 'evaluator'):
+            check_truth(runner.val_loop.evaluator, runner.val_loop.dataloader.dataset)
 
     def before_val(self, runner) -> None:
         """Check against the validation set."""
@@ -174,6 +178,23 @@ class NumClassCheckHook(Hook):
                     f'{len(classes)} classes: {", ".join(map(str, classes[:20]))}. Set num_classes={len(classes)} in '
                     'the config, or metainfo=dict(classes=...) of the dataset.'
                 )
+
+
+def check_truth(evaluator, dataset) -> None:
+    """Check that samples carry the ground truth where a metric takes it from them, not from a file.
+
+    Raises:
+        ConfigError: They don't.
+    """
+    pipeline = getattr(dataset, 'pipeline', None)
+    steps = getattr(pipeline, 'transforms', ())
+    keys = getattr(steps[-1], 'meta_keys', None) if steps else None
+    for metric in getattr(evaluator, 'metrics', ()):
+        if getattr(metric, 'reads_instances', False) and keys is not None and 'instances' not in keys:
+            raise ConfigError(
+                f'{type(metric).__name__} of val_evaluator has no ann_file but takes the truth from the samples: '
+                f"list it in PackDetInputs(meta_keys=(..., 'instances')) of the pipeline of val_dataloader"
+            )
 
 
 def _check_class_weights(name: str, head) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import numpy as np
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
@@ -16,6 +15,7 @@ from mmdetlike.datasets.transforms.image_io import read_image
 from mmdetlike.engine.test_time_aug import images_of_batch
 from mmdetlike.registry import HOOKS
 from mmdetlike.utils.outputs import OutputFolder, identity
+from mmdetlike.visualization.pixels import picture_of_pixels
 
 
 @HOOKS.register_module()
@@ -141,19 +141,6 @@ def sample_name(sample) -> str:
     return Path(path).stem if path else f'image_{sample.metainfo.get("img_id", 0)}'
 
 
-_OVERSHOOT = 1000  # pictures of 8 bits may get a little above 255 by resizing, those of more bits get far above
-
-
-def _as_bytes(picture: np.ndarray) -> np.ndarray:
-    """A picture as uint8; one of more than 8 bits from its darkest value to its brightest."""
-    picture = picture.astype(np.float32)  # torch can't clamp unsigned numbers of 16 bits
-    low = float(picture.min(initial=0))
-    high = float(picture.max(initial=0))
-    if high > _OVERSHOOT:
-        picture = (picture - low) * (255 / (high - low))
-    return np.clip(picture, 0, 255).astype(np.uint8)
-
-
 def original_image(sample, image):
     """The RGB picture (h, w, 3) of a sample in its original size: its file, or else its input (c, h, w), resized."""
     shown = input_picture(image)
@@ -166,8 +153,7 @@ def original_image(sample, image):
 
 def input_picture(image: Tensor):
     """The RGB picture (h, w, 3) of an input (c, h, w) in the order B, G, R; of few channels, the first one."""
-    channels = image[:3] if len(image) >= 3 else image[:1]
-    return _as_bytes(channels.permute(1, 2, 0).cpu().numpy())[..., ::-1].copy()
+    return picture_of_pixels(image.permute(1, 2, 0).cpu().numpy())
 
 
 def _picture_on_disk(path: str | None):

@@ -17,9 +17,10 @@ DEFAULT_SIGMA = 0.05
 
 
 def coco_index(images: list[dict], categories: list[dict], annotations: list[dict]) -> COCO:
-    """An index of ``annotations``; copies of them get ids from 1 on."""
-    numbered = [{**annotation, 'id': i} for i, annotation in enumerate(annotations, 1)]
-    content = {'images': images, 'categories': categories, 'annotations': numbered}
+    """An index of ``annotations``, which get ids from 1 on in place: there may be millions."""
+    for number, annotation in enumerate(annotations, 1):
+        annotation['id'] = number
+    content = {'images': images, 'categories': categories, 'annotations': annotations}
     return COCO(content, print_function=logging.getLogger(__name__).debug)
 
 

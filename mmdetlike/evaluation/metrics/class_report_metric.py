@@ -38,6 +38,7 @@ class ClassReportMetric(BaseMetric):
     """
 
     default_prefix = 'report'
+    reads_instances = True  # the ground truth is that of the samples
 
     def __init__(
         self,

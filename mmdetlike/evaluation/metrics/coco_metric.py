@@ -150,6 +150,11 @@ class CocoMetric(BaseMetric):
             self._check_prediction(prediction)
             self.results.append((truth, prediction))
 
+    @property
+    def reads_instances(self) -> bool:
+        """Whether the ground truth is the ``instances`` of the samples, not a file."""
+        return self._truth is None and not self.format_only
+
     def _check_prediction(self, prediction: dict) -> None:
         """Refuse what cannot be scored with the first batch, not after the last."""
         if self._truth is not None and not self._truth.has_image(prediction['img_id']):
@@ -266,9 +271,11 @@ class CocoMetric(BaseMetric):
         """Warn if there are more objects, or more predictions, than average precision considers."""
         limit = self.max_detections or default_detections(metric)
         crowded = [count for count in Counter(row['image_id'] for row in truth).values() if count > limit]
-        cut = [n for n in Counter((row['image_id'], row['category_id']) for row in found).values() if n > limit]
-        if metric == 'keypoints':
-            cut = []  # COCO counts 20 of the 100 persons that every model predicts
+        cut = []
+        is_usual = metric == 'keypoints'  # COCO counts 20 of the 100 persons that every model predicts
+        # no image has more of a class than it has of all
+        if not is_usual and max(Counter(row['image_id'] for row in found).values(), default=0) > limit:
+            cut = [n for n in Counter((row['image_id'], row['category_id']) for row in found).values() if n > limit]
         advice = f'max_detections of CocoMetric is {limit}, and max_per_img of the model may limit them, too'
         if crowded:
             warn(f'{metric}: {len(crowded)} images have more than {limit} objects, up to {max(crowded)}: {advice}.')
@@ -341,3 +348,8 @@ class CocoMetric(BaseMetric):
             keep = ('image_id', 'category_id', 'score', field)
             rows = [{key: value for key, value in row.items() if key in keep} for row in rows]
             dump(rows, f'{self.outfile_prefix}.{metric}.json')
+        if self._truth is None:
+            warn(
+                f'{self.outfile_prefix}.*.json: no ann_file says the ids of categories, so that category_id counts the '
+                f'classes from 0: 0 is {self._classes[0]!r}.'
+            )

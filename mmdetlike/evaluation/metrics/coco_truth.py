@@ -13,6 +13,9 @@ from ...datasets.records import same_id
 from ...structures.mask import encode_segmentation, read_segmentation
 from .convert import area_of_mask
 
+# objects whose memory, some 20 MB, is worth less than the tenth of a second that giving it back takes
+FEW = 20_000
+
 
 class CocoTruth:
     """Images, categories and objects of an annotation file, by the rules that ``CocoDataset`` reads it by.
@@ -52,6 +55,8 @@ class CocoTruth:
         would get none of that memory back.
         """
         self._file.annotations = None
+        if len(self._objects) < FEW:
+            return
         packed = pickle.dumps((self._file, self._objects))
         del self._file, self._objects
         self._file, self._objects = pickle.loads(packed)

@@ -124,15 +124,16 @@ def detections(prediction: dict, category_ids: Sequence[int | None]) -> list[dic
     rows = []
     boxes = prediction['bboxes'].astype(np.float64)  # as the file's numbers; differences in float32 would be others
     boxes[:, 2:] -= boxes[:, :2]
+    image_id = prediction['img_id']
     columns = (boxes, prediction['scores'], prediction['labels'])
-    for i, (box, score, label) in enumerate(zip(*(column.tolist() for column in columns))):
-        row = {'image_id': prediction['img_id'], 'bbox': box, 'score': score}
-        row['category_id'] = category_ids[label]
-        if 'masks' in prediction:
-            row.update(segmentation=prediction['masks'][i], mask_score=float(prediction['mask_scores'][i]))
-        if 'keypoints' in prediction:
-            row['keypoints'] = prediction['keypoints'][i].reshape(-1).tolist()
-        rows.append(row)
+    for box, score, label in zip(*(column.tolist() for column in columns)):
+        rows.append({'image_id': image_id, 'bbox': box, 'score': score, 'category_id': category_ids[label]})
+    if 'masks' in prediction:
+        for row, mask, score in zip(rows, prediction['masks'], prediction['mask_scores']):
+            row.update(segmentation=mask, mask_score=float(score))
+    if 'keypoints' in prediction:
+        for row, points in zip(rows, prediction['keypoints']):
+            row['keypoints'] = points.reshape(-1).tolist()
     return rows
 
 

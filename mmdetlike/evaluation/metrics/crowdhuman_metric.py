@@ -111,6 +111,11 @@ class CrowdHumanMetric(BaseMetric):
             image = CrowdImage(prediction['bboxes'], prediction['scores'], truth['bboxes'], truth['ignore'])
             self.results.append((prediction, image.clipped(*sample['ori_shape'][:2])))
 
+    @property
+    def reads_instances(self) -> bool:
+        """Whether the ground truth is the ``instances`` of the samples, not a file."""
+        return self._truth is None and not self.format_only
+
     def _truth_of(self, sample: dict) -> dict[str, np.ndarray]:
         if self._truth is None:
             instances = truth_of(sample)['instances']

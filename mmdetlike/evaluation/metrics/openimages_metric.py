@@ -34,6 +34,7 @@ class OpenImagesMetric(BaseMetric):
     """
 
     default_prefix = 'openimages'
+    reads_instances = True  # the ground truth is that of the samples
 
     def __init__(
         self,

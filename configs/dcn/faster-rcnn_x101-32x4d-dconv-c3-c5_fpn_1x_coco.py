@@ -1,0 +1,7 @@
+_base_ = '../faster_rcnn/faster-rcnn_x101-32x4d_fpn_1x_coco.py'
+
+model = dict(
+    backbone=dict(
+        dcn=dict(type='DCN', deform_groups=1, fallback_on_stride=False), stage_with_dcn=(False, True, True, True)
+    )
+)

@@ -1,0 +1,3 @@
+_base_ = './mask-rcnn_r50-gcb-r16-c3-c5_fpn_1x_coco.py'
+
+model = dict(backbone=dict(norm_cfg=dict(type='SyncBN'), norm_eval=False))

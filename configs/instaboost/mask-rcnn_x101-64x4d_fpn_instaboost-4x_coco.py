@@ -1,0 +1,7 @@
+_base_ = './mask-rcnn_r101_fpn_instaboost-4x_coco.py'
+
+model = dict(
+    backbone=dict(
+        type='ResNeXt', depth=101, init_cfg=dict(checkpoint='open-mmlab://resnext101_64x4d'), groups=64, base_width=4
+    )
+)

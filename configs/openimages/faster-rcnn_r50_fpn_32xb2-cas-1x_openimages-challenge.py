@@ -1,0 +1,3 @@
+_base_ = './faster-rcnn_r50_fpn_32xb2-1x_openimages-challenge.py'
+
+train_dataloader = dict(sampler=dict(_delete_=True, type='ClassAwareSampler', num_sample_class=1))

@@ -1,0 +1,4 @@
+_base_ = [
+    '../_base_/models/mask-rcnn_r50_fpn_rpn-2conv_4conv1fc_syncbn-all.py',
+    '../common/ssj_scp_270k_coco-instance.py',
+]
