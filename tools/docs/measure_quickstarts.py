@@ -7,6 +7,7 @@ file at once, so that it can be stopped at any time and started again. ``python 
 """
 
 import argparse
+import fcntl
 import json
 import resource
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 import torch
 from mmengine.config import ConfigDict
 from torch.utils.flop_counter import FlopCounterMode
+
+from mmdetlike.utils.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs/quickstart'
@@ -47,7 +50,6 @@ def multiply_adds(name: str) -> float:
     """
     from mmdetlike.registry import MODELS
     from mmdetlike.utils import register_all_modules
-    from mmdetlike.utils.config import load_config
 
     register_all_modules()
     model = MODELS.build(ConfigDict(load_config(FOLDER / f'{name}.py').model)).eval()
@@ -65,29 +67,47 @@ def children_minutes() -> float:
     return (used.ru_utime + used.ru_stime) / 60
 
 
-def measure(name: str) -> dict[str, float]:
-    """Train one quickstart: the last score of each metric, and the CPU minutes.
+def shorter(name: str, epochs: int) -> list[str]:
+    """What lets a quickstart end after so many epochs, its learning rates with it; none where it counts iterations."""
+    cfg = load_config(FOLDER / f'{name}.py')
+    if 'max_epochs' not in cfg.train_cfg:
+        return []
+    last = cfg.train_cfg.max_epochs
+    ends = [
+        f'param_scheduler.{i}.end={epochs}' for i, part in enumerate(cfg.param_scheduler) if part.get('end') == last
+    ]
+    return ['--cfg-options', f'train_cfg.max_epochs={epochs}', f'train_cfg.val_interval={epochs}', *ends]
+
+
+def measure(name: str, epochs: int | None = None) -> dict[str, float]:
+    """Train one quickstart: the last score of each metric, the CPU minutes, and the epochs where they are fewer.
 
     Raises:
         subprocess.CalledProcessError: The training fails.
     """
     before = children_minutes()
+    options = [] if epochs is None else shorter(name, epochs)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, ROOT / 'tools/train.py', FOLDER / f'{name}.py', '--work-dir', folder]
+        command = [sys.executable, ROOT / 'tools/train.py', FOLDER / f'{name}.py', '--work-dir', folder, *options]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         (scalars,) = Path(folder).glob('*/vis_data/scalars.json')
         lines = [json.loads(line) for line in scalars.read_text().splitlines()]
     found = {}
     for line in lines:
         found.update({shown: line[key] for key, shown in SHOWN.items() if key in line})
-    return {**found, 'minutes': round(children_minutes() - before, 1)}
+    minutes = round(children_minutes() - before, 1)
+    return {**found, 'minutes': minutes, **({'epochs': epochs} if options else {})}
 
 
 def keep(name: str, result: dict[str, float]) -> None:
     """Write a result into the file."""
-    content = json.loads(MEASURED.read_text())
-    content.setdefault('quickstarts', {})[name] = result
-    MEASURED.write_text(json.dumps(content, indent=1) + '\n')
+    with MEASURED.open('r+') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # several processes may measure
+        content = json.load(file)
+        content.setdefault('quickstarts', {})[name] = result
+        file.seek(0)
+        file.write(json.dumps(content, indent=1) + '\n')
+        file.truncate()
 
 
 def main() -> None:
@@ -95,6 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('names', nargs='*', help='stems of quickstart configs; without, all that are not measured')
     parser.add_argument('--list', action='store_true', help='only print the names, in the order they would be run')
+    parser.add_argument('--epochs', type=int, help='train that many, where a whole run would take too long')
     args = parser.parse_args()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -104,7 +125,7 @@ def main() -> None:
             print(name)
             continue
         try:
-            result = measure(name)
+            result = measure(name, args.epochs)
         except subprocess.CalledProcessError as error:
             print(f'{name}: training ended with {error.returncode}', flush=True)
             continue

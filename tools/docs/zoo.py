@@ -139,12 +139,14 @@ def scores(names: list[str], measured_scores: dict[str, dict]) -> str:
         if name not in measured_scores:
             continue
         found = dict(measured_scores[name])
-        minutes = found.pop('minutes')
+        minutes = f'{found.pop("minutes"):.1f}'
+        if 'epochs' in found:
+            minutes += f' ({found.pop("epochs")} epochs)'
         text = f'{found.pop("bbox"):.3f}' if 'bbox' in found else ''
         text += f' ({found.pop("segm"):.3f})' if 'segm' in found else ''
         shown = [text] if text else []
         shown += [f'{kind} {value:.3g}' for kind, value in found.items()]
-        text = ', '.join([*shown, f'{minutes:.1f}'])
+        text = ', '.join([*shown, minutes])
         texts.append(f'{name.split("_")[0]} {text}' if len(names) > 1 else text)
     return '; '.join(texts)
 
