@@ -320,12 +320,19 @@ class DenseHead(Head):
     def gt_instances(self, sample: DetDataSample) -> InstanceData:
         """The objects of a sample that this head learns, whose boxes must be of the kind that its coder makes.
 
+        A head that proposes, so that its class isn't the dataset's, learns all of them as one class.
+
         Raises:
             ConfigError: They are of another kind.
         """
         part = f'{type(self).__name__} with {type(self.bbox_coder).__name__}'
-        geometry.require_kind(sample.gt_instances.bboxes, self.bbox_coder.box_dim, part)
-        return sample.gt_instances
+        objects = sample.gt_instances
+        geometry.require_kind(objects.bboxes, self.bbox_coder.box_dim, part)
+        if self.predicts_dataset_classes:
+            return objects
+        objects = objects.clone()
+        objects.labels = torch.zeros_like(objects.labels)
+        return objects
 
     def losses_by_level(
         self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm
