@@ -114,7 +114,7 @@ def test_halving_pads_with_nothing():
 
 
 def test_other_numbers_of_backbone_maps_are_refused():
-    with pytest.raises(ConfigError, match='3 backbone maps.*leave 4'):
+    with pytest.raises(ConfigError, match=r'3 backbone maps.*leave 4'):
         BiFPN(num_stages=1, in_channels=[8, 16, 32, 64], out_channels=8)
 
 

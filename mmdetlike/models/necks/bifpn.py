@@ -55,7 +55,8 @@ class BiFPN(BaseModule):
                 f'BiFPN makes P3 to P7 of {NUM_INS} backbone maps, but got in_channels={list(in_channels)} and '
                 f'start_level={start_level}, which leave {len(used)}'
             )
-        self.num_ins, self.start_level = len(in_channels), start_level
+        self.num_ins = len(in_channels)
+        self.start_level = start_level
         stages = [FirstBiFPNStage(used, out_channels, norm_cfg)]
         stages += [BiFPNStage(out_channels, norm_cfg) for _ in range(num_stages - 1)]
         self.bifpn = nn.ModuleList(stages)

@@ -1,4 +1,4 @@
-"""Records what the package ``effdet`` computes in EfficientDet's pyramid and heads, for tests/models/test_efficientdet.py.
+"""Records what the package ``effdet`` computes in EfficientDet's pyramid and heads; read by test_efficientdet.py.
 
     PYTORCH_JIT=0 python tests/data/reference/record_effdet.py tests/data/reference/effdet.npz
 

@@ -32,7 +32,9 @@ class CenterNetRPNHead(CenterNetUpdateHead):
 
     def __init__(self, in_channels: int, num_classes: int = 1, **kwargs) -> None:
         if num_classes != 1:
-            raise ValueError(f'CenterNetRPNHead tells objects from background: num_classes must be 1, got {num_classes}')
+            raise ValueError(
+                f'CenterNetRPNHead tells objects from background: num_classes must be 1, got {num_classes}'
+            )
         super().__init__(num_classes, in_channels, **kwargs)
 
     def build_layers(self) -> None:
