@@ -171,7 +171,7 @@ def rows() -> list[list[str]]:
                 ', '.join(f'`{kind}`' for kind in family['detectors']),
                 supplied(family) if here else 'not here yet',
                 str(count_lines(files_of(family))) if here else '',
-                f'{recorded()[name]} of {family["recorded"]}',
+                family.get('beside') or f'{recorded()[name]} of {family["recorded"]}',
                 str(time.get('predict', '')),
                 str(time.get('original', '')),
                 scores(family['quickstarts'], numbers['quickstarts']),
