@@ -21,13 +21,12 @@ class YOLOFHead(AnchorHead):
     """Predict classes, deltas and objectness of anchors of all sizes on a single feature map.
 
     Args:
-        num_classes: Classes without background.
         in_channels: Channels of the map.
         num_cls_convs: Convolutions before the classes.
         num_reg_convs: Convolutions before deltas and objectness.
         norm_cfg: Norm layer of these.
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
-        feat_channels, anchor_generator, bbox_coder, loss_cls, loss_bbox: As of ``AnchorHead``.
+        num_classes, feat_channels, anchor_generator, bbox_coder, loss_cls, loss_bbox: As of ``AnchorHead``.
         train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
