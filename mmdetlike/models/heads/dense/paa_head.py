@@ -100,9 +100,8 @@ class PAAHead(ATSSHead):
         ious = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True)
         # also without an object there is something to learn of each image
         class_factor = mean_over_ranks(len(pos), pos.device, least=len(samples))
-        every = slice(0, len(preds.priors))
         return dict(
-            cls=self.class_loss(preds, targets, every, avg_factor=class_factor),
+            cls=self.class_loss(preds, targets, slice(None), avg_factor=class_factor),
             bbox=self.box_loss(boxes, targets, ious),
             iou=self.loss_centerness(preds.iou_pred.flatten()[pos], ious, avg_factor=targets.num_pos),
         )

@@ -34,8 +34,7 @@ class RepPointsHead(AnchorFreeHead):
         gradient_mul: Share of the gradient that the first points receive through that convolution.
         point_strides: Stride of each level in pixels.
         point_base_scale: Unit of the losses, and side of the first box around a point, in strides.
-        loss_bbox_init: Loss of the boxes of the first points.
-        loss_bbox_refine: Loss of the boxes of the refined points.
+        loss_bbox_init, loss_bbox_refine: Losses of the boxes of the first and of the refined points.
         use_grid_points: Predict boxes, in which the points form a regular grid.
         center_init: Points start at the cell, not on a grid around it.
         transform_method: Boxes of points: ``'minmax'`` encloses all of them, ``'partial_minmax'`` the first four,
@@ -146,10 +145,9 @@ class RepPointsHead(AnchorFreeHead):
         second_boxes = self.boxes(preds.points_refine, preds.priors)
         init_term = self.box_term(first_boxes, init, self.loss_bbox)
         refine_term = self.box_term(second_boxes, refine, self.loss_bbox_refine)
-        class_loss = class_term(self, preds, refine)
         return {
             **self.losses_by_level(preds, init, pts_init=init_term),
-            **self.losses_by_level(preds, refine, cls=class_loss, pts_refine=refine_term),
+            **self.losses_by_level(preds, refine, cls=class_term(self, preds, refine), pts_refine=refine_term),
         }
 
     def box_term(self, boxes: Tensor, targets: DenseTargets, loss_bbox: nn.Module) -> LevelTerm:

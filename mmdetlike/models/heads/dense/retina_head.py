@@ -101,11 +101,9 @@ class RetinaSepBNHead(RetinaHead):
 
     def build_tower(self) -> nn.ModuleList:
         """One tower a level."""
+        build = super().build_tower
         # statistics differ from level to level, so each normalizes by its own
-        towers = []
-        for _ in range(self.num_ins):
-            towers.append(super().build_tower())
-        return share_convolutions(towers)
+        return share_convolutions([build() for _ in range(self.num_ins)])
 
     def at_level(self, tower: nn.ModuleList, level: int) -> nn.ModuleList:
         return tower[level]

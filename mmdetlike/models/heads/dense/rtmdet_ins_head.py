@@ -27,13 +27,7 @@ INS_SEPARATE_BN_ACT = dict(type='SiLU', inplace=True)
 
 
 class FusedMaskFeatures(BaseModule):
-    """Fuse the features of all levels, at the size of the finest, to the prototypes that masks are made of.
-
-    Args:
-        in_channels, num_levels: Channels and number of the pyramid's feature maps.
-        feat_channels, norm_cfg, act_cfg: Channels, norm layer and activation of the convolutions.
-        num_prototypes: Channels put out.
-    """
+    """Fuse the features of all levels, at the size of the finest, to the prototypes that masks are made of."""
 
     def __init__(
         self,
@@ -65,8 +59,7 @@ class RTMDetInsHead(RTMDetHead):
 
     Args:
         num_prototypes: Channels of the features that masks are made of.
-        dyconv_channels: Channels of the predicted convolutions.
-        num_dyconvs: Number of predicted convolutions.
+        dyconv_channels, num_dyconvs: Channels and number of the predicted convolutions.
         mask_loss_stride: Masks are compared at this stride, in pixels.
         loss_mask: Loss of masks.
         num_classes, in_channels, kwargs: As of ``RTMDetHead``.

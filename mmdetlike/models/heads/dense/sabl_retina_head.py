@@ -28,15 +28,13 @@ class SABLRetinaHead(DenseHead):
     """Classes of one square anchor at each cell, and for each side of its box a bucket and an offset from its middle.
 
     Args:
-        stacked_convs: Convolutions in each of the two towers.
-        feat_channels: Channels of the towers.
+        stacked_convs, feat_channels: Convolutions in each of the two towers, and their channels.
         approx_anchor_generator: Anchors by whose overlap objects are assigned, several at a cell.
         square_anchor_generator: Anchors whose sides are moved, one at a cell.
         conv_cfg, norm_cfg: Convolution and norm layer of the towers.
         bbox_coder: A ``BucketingBBoxCoder``.
         reg_decoded_bbox: Must be False: losses compare buckets and offsets.
-        loss_bbox_cls: Loss of bucket logits.
-        loss_bbox_reg: Loss of offsets.
+        loss_bbox_cls, loss_bbox_reg: Losses of bucket logits and of offsets.
         kwargs: See ``DenseHead``; ``train_cfg.assigner`` is an ``ApproxMaxIoUAssigner``.
 
     Raises:

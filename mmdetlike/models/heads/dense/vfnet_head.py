@@ -43,11 +43,9 @@ class VFNetHead(AnchorFreeHead):
         sync_num_pos: Divide the classification loss by the positives averaged over processes, not by one's own.
         gradient_mul: Share of the gradient that the first boxes receive through the nine points.
         bbox_norm_type: Unit of the predicted distances, ``'reg_denom'`` or ``'stride'``.
-        loss_cls_fl: Classification loss without ``use_vfl``.
-        use_vfl: Train classes towards the IoU of the refined boxes with ``loss_cls``.
-        loss_cls: Classification loss with ``use_vfl``.
-        loss_bbox: Loss of the first boxes.
-        loss_bbox_refine: Loss of the refined boxes.
+        use_vfl: Train classes towards the IoU of the refined boxes with ``loss_cls``, else to 1 with ``loss_cls_fl``.
+        loss_cls, loss_cls_fl: Classification loss with and without ``use_vfl``.
+        loss_bbox, loss_bbox_refine: Losses of the first and of the refined boxes.
         use_atss: Assign by the anchors and ``train_cfg.assigner``; else as FCOS does, with points amid their cells.
         reg_decoded_bbox: Must be True: losses see decoded boxes.
         anchor_generator: Anchors to assign by, one at a cell; their centers are the points.

@@ -43,10 +43,8 @@ class YOLOV3Head(DenseHead):
         featmap_strides: Stride of each feature map in pixels.
         one_hot_smoother: Share of each class target that is spread over all classes.
         conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
-        loss_cls: Loss of classes, over the positives.
+        loss_cls, loss_xy, loss_wh: Losses of classes, offsets in the cell and growth, over the positives.
         loss_conf: Loss of objectness, over positives and negatives.
-        loss_xy: Loss of offsets in the cell, over the positives.
-        loss_wh: Loss of growth, over the positives.
         num_classes, train_cfg, init_cfg: As of ``DenseHead``.
         test_cfg: Settings of ``DenseHead``, and ``conf_thr``, the least objectness; ``nms_pre`` counts candidates of
             all levels together.
