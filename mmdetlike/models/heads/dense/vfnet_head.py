@@ -44,7 +44,7 @@ class VFNetHead(AnchorFreeHead):
         gradient_mul: Share of the gradient that the first boxes receive through the nine points.
         bbox_norm_type: Unit of the predicted distances, ``'reg_denom'`` or ``'stride'``.
         use_vfl: Train classes towards the IoU of the refined boxes with ``loss_cls``, else to 1 with ``loss_cls_fl``.
-        loss_cls, loss_cls_fl: Classification loss with and without ``use_vfl``.
+        loss_cls, loss_cls_fl: Classification losses with and without ``use_vfl``.
         loss_bbox, loss_bbox_refine: Losses of the first and of the refined boxes.
         use_atss: Assign by the anchors and ``train_cfg.assigner``; else as FCOS does, with points amid their cells.
         reg_decoded_bbox: Must be True: losses see decoded boxes.

@@ -203,9 +203,7 @@ class YOLACTProtonet(Head):
             masks.append(cropped(probabilities, cut, shape))
         return masks
 
-    def loss(
-        self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]
-    ) -> dict[str, list[Tensor]]:
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]) -> LossTerms:
         """``loss_mask`` of ``positives`` (see ``DenseHead.loss_with_positives``), ``loss_segm``: one value an image."""
         positives = [self.sample(of_image) for of_image in positives]
         shape = batch_data_samples[0].batch_input_shape

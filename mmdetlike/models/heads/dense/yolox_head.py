@@ -122,8 +122,7 @@ class YOLOXHead(AnchorFreeHead):
 
     def assignable_predictions(self, preds: FlatPredictions) -> tuple[Tensor, Tensor]:
         """Boxes (N, 4) and scores (N, C), as a geometric mean with objectness."""
-        scores = preds.cls_score[0].sigmoid() * preds.objectness[0].sigmoid()
-        return to_boxes(preds.priors, preds.bbox_pred[0]), scores.sqrt()
+        return to_boxes(preds.priors, preds.bbox_pred[0]), self.scores(preds)[0].sqrt()
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` and ``bbox`` over the positives, ``obj`` over all points; ``l1`` once images are no longer mixed."""
