@@ -47,8 +47,6 @@ class MaskFormerHead(Head):
         loss_mask: Loss of mask logits at every pixel.
         loss_dice: Loss of whole masks.
         train_cfg: Settings of training: ``assigner``.
-        test_cfg: Settings of testing.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
@@ -107,9 +105,7 @@ class MaskFormerHead(Head):
     def forward(self, x: Sequence[Tensor], masks: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
         """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) of each of ``decode``'s queries.
 
-        Args:
-            x: Maps (B, C_i, H_i, W_i) of the backbone.
-            masks: (B, H, W) True for padding of the images; None where there is none.
+        ``x`` are maps (B, C_i, H_i, W_i) of the backbone; ``masks`` (B, H, W) is True for padding of the images.
         """
         queries, mask_features = self.decode(x, masks)
         return [self.predict_masks(query, mask_features) for query in queries]

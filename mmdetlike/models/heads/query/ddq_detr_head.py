@@ -21,7 +21,6 @@ class DDQDETRHead(DINOHead):
     Dense queries are there in training only. They teach encoder and decoder what all queries near an object see.
 
     Args:
-        num_classes: Classes without background.
         aux_num_pos: Number of dense queries that learn from an object.
         kwargs: Other arguments of ``DeformableDETRHead``.
     """

@@ -27,8 +27,7 @@ class DenseQueryLoss:
 
     Args:
         num_pos: Number of queries for each object; fewer where there are not enough queries.
-        alpha: Exponent of the score in the alignment.
-        beta: Exponent of the overlap in the alignment.
+        alpha, beta: Exponents of the score and of the overlap in the alignment.
     """
 
     def __init__(self, num_pos: int, alpha: float = 1.0, beta: float = 6.0) -> None:
@@ -40,18 +39,14 @@ class DenseQueryLoss:
     def __call__(
         self, cls_score: Tensor, bbox_pred: Tensor, present: Tensor, samples: SampleList
     ) -> dict[str, list[Tensor]]:
-        """Terms ``cls`` and ``bbox``, each one value for an image.
+        """Terms ``cls`` and ``bbox``, each one value for an image, of logits (B, D, classes) and boxes (B, D, 4).
 
-        Args:
-            cls_score: (B, D, classes) logits.
-            bbox_pred: (B, D, 4) cx, cy, w, h in [0, 1].
-            present: (B, D) False for what pads images with fewer queries.
-            samples: The samples of the images.
+        Boxes are cx, cy, w, h in [0, 1]. ``present`` (B, D) is False for what pads images with fewer queries.
         """
         terms = dict(cls=[], bbox=[])
         total = cls_score.new_zeros(())
         for logits, boxes, own, sample in zip(cls_score, bbox_pred, present, samples):
-            boxes = bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(sample, boxes)
+            boxes = bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(sample.img_shape, boxes)
             loss_cls, loss_bbox, alignment = self.image_losses(logits[own], boxes, sample)
             terms['cls'].append(loss_cls)
             terms['bbox'].append(loss_bbox)
@@ -61,13 +56,7 @@ class DenseQueryLoss:
         return {name: [value / divisor for value in values] for name, values in terms.items()}
 
     def image_losses(self, logits: Tensor, boxes: Tensor, sample: DetDataSample) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums of both losses of an image, and of the alignments of its positives.
-
-        Args:
-            logits: (D, classes).
-            boxes: (D, 4) xyxy in pixels.
-            sample: The sample of the image.
-        """
+        """Sums of an image's losses and alignments, of logits (D, classes) and boxes (D, 4) xyxy in pixels."""
         queries, objects = self.assign(logits, boxes, sample)
         gt_labels = sample.gt_instances.labels[objects]
         gt_boxes = get_box_tensor(sample.gt_instances.bboxes)[objects]

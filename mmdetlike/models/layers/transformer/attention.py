@@ -72,7 +72,6 @@ class MultiheadAttention(BaseModule):
         batch_first: Whether tensors are (batch, length, channels) instead of (length, batch, channels).
         bias: Whether the projections of query, key, value and output have biases.
         dropout: Older spelling that sets both ``attn_drop`` and the probability of ``dropout_layer``.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``embed_dims`` isn't a multiple of ``num_heads``.

@@ -1,7 +1,5 @@
 """Conditional cross-attention: Conditional DETR for Fast Training Convergence, arXiv 2108.06152."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -11,7 +9,7 @@ from mmdetlike.errors import ConfigError
 
 from ..part import build_part
 from .attention import attention_mask
-from .detr_layers import ATTENTION, LAYER_NORM, DecoderLayer, TransformerDecoder, TransformerLayer
+from .detr_layers import ATTENTION, DecoderLayer, TransformerDecoder, TransformerLayer
 from .ffn import MLP
 from .positional_encoding import coordinate_to_encoding
 from .pyramid import FlatPyramid
@@ -24,13 +22,9 @@ class ConditionalAttention(BaseModule):
     is the sum of a product of contents and a product of positions: where a query looks doesn't depend on what it seeks.
 
     Args:
-        embed_dims: Channels of query, key, value and output.
-        num_heads: Heads that the channels are divided into.
-        attn_drop: Probability of dropping an attention weight.
-        proj_drop: Probability of dropping an element of the output.
+        embed_dims, num_heads, attn_drop, proj_drop: As of ``MultiheadAttention``.
         cross_attn: Attend to the image, with ``reference_encoding`` as position of the queries.
         keep_query_pos: Also add positions to contents in attention to the image.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``embed_dims`` isn't a multiple of ``num_heads``.
@@ -74,17 +68,10 @@ class ConditionalAttention(BaseModule):
         key_padding_mask: Tensor | None = None,
         reference_encoding: Tensor | None = None,
     ) -> Tensor:
-        """Attend, and add the shortcut.
+        """Attend from queries (B, Q, C) to contents and positions of pixels or queries (B, S, C); add the shortcut.
 
-        Args:
-            query: (B, Q, C) content of the queries.
-            key: (B, S, C) content of what they attend to.
-            value: (B, S, C) what they take from it.
-            query_pos: (B, Q, C) positions of the queries.
-            key_pos: (B, S, C) positions of what they attend to.
-            attn_mask: See ``attention_mask``.
-            key_padding_mask: See ``attention_mask``.
-            reference_encoding: (B, Q, C) sine encodings of the queries' references, in attention to the image.
+        Masks are those of ``attention_mask``. In attention to the image ``reference_encoding`` (B, Q, C) holds the sine
+        encodings of the queries' references.
         """
         queries = self.qcontent_proj(query)
         keys = self.kcontent_proj(key)
@@ -117,11 +104,9 @@ class ConditionalDecoderLayer(DecoderLayer):
     """A decoder layer with conditional attention; its ``cross_attn_cfg`` may have ``keep_query_pos``."""
 
     def build_self_attention(self, cfg: dict | None) -> nn.Module:
-        """Conditional attention among queries."""
         return build_part(cfg, ConditionalAttention, ATTENTION, cross_attn=False)
 
     def build_cross_attention(self, cfg: dict | None) -> nn.Module:
-        """Conditional attention to the image."""
         return build_part(cfg, ConditionalAttention, ATTENTION, cross_attn=True)
 
 
@@ -129,31 +114,13 @@ class ConditionalDecoder(TransformerDecoder):
     """Decoder layers with conditional attention around a reference point of each query.
 
     The point comes from the query's position by ``ref_point_head``. Its sine encoding is scaled by what the query has
-    found so far (``scale_encoding``): how far it looks to each side.
-
-    Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
-        post_norm_cfg: Norm of the outputs; None for none.
-        return_intermediate: Return the outputs of all layers, not of the last one alone.
-        init_cfg: Weight initialization.
+    found so far (``scale_encoding``): how far it looks to each side. Arguments of ``TransformerDecoder``.
     """
 
     layer_class = ConditionalDecoderLayer
 
-    def __init__(
-        self,
-        num_layers: int,
-        layer_cfg: dict | Sequence[dict],
-        post_norm_cfg: dict | None = LAYER_NORM,
-        return_intermediate: bool = True,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(num_layers, layer_cfg, post_norm_cfg, return_intermediate, init_cfg)
-        self.build_heads()
-
     def build_heads(self) -> None:
-        """Hook: make the small networks that all layers share."""
+        """What scales encodings, and what makes points of positions."""
         self.query_scale = MLP(self.embed_dims, self.embed_dims, self.embed_dims, 2)
         self.ref_point_head = MLP(self.embed_dims, self.embed_dims, 2, 2)
 

@@ -38,15 +38,12 @@ class DABDecoder(ConditionalDecoder):
     """Decoder layers with conditional attention around reference boxes, which each layer refines.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
+        num_layers, layer_cfg, post_norm_cfg: As of ``TransformerDecoder``.
         query_dim: Numbers of a reference; must be 4, a box.
         query_scale_type: What scales the encodings of centers: ``'cond_elewise'``, each channel by the query;
             ``'cond_scalar'``, all channels alike by the query; ``'fix_elewise'``, each channel by the layer.
         with_modulated_hw_attn: Look further to a side, the larger the box is there.
-        post_norm_cfg: Norm of the outputs; None for none.
         return_intermediate: Must be True.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``query_dim``, ``query_scale_type`` or ``return_intermediate`` is none of these.

@@ -33,7 +33,6 @@ class TransformerLayer(BaseModule):
         cross_attn_cfg: Arguments of the attention of queries to the image; of no use in an encoder layer.
         ffn_cfg: Arguments of the feed-forward network.
         norm_cfg: Norm layer.
-        init_cfg: Weight initialization.
     """
 
     has_cross_attention = False
@@ -97,7 +96,6 @@ class CrossFirstDecoderLayer(DecoderLayer):
     """A decoder layer whose queries attend to the image before they attend to each other (Mask2Former)."""
 
     def forward(self, query: Tensor, query_pos: Tensor, self_attn_mask: Tensor | None = None, **cross) -> Tensor:
-        """See ``DecoderLayer.forward``."""
         query = self.norms[0](self.cross_attn(query, query_pos=query_pos, **cross))
         query = self.norms[1](self.attend_to_queries(query, query_pos, self_attn_mask))
         return self.norms[2](self.ffn(query))
@@ -111,7 +109,6 @@ class LayerStack(BaseModule):
     Args:
         num_layers: Number of layers.
         layer_cfg: Arguments of the layers: one dict for all, or a list with one for each.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: There is no layer, or another number of layers than of configs.
@@ -150,10 +147,8 @@ class TransformerEncoder(LayerStack):
     Hooks: ``attention_inputs`` (what layers know of the pyramid) and ``layer_positions``.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
+        num_layers, layer_cfg: As of ``LayerStack``.
         num_cp: This many layers, counted from the first, recompute activations in the backward pass to save memory.
-        init_cfg: Weight initialization.
     """
 
     layer_class = EncoderLayer
@@ -193,14 +188,12 @@ class TransformerDecoder(LayerStack):
 
     Papers differ in four hooks, each of which sees what it needs as arguments: ``query_positions`` (what is added to
     queries in a layer), ``attention_inputs`` (what a layer knows of the image), ``next_references`` (where the next
-    layer looks) and ``layer_output`` (what the head sees of a layer).
+    layer looks) and ``layer_output`` (what the head sees of a layer). ``build_heads`` makes the networks for them.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
+        num_layers, layer_cfg: As of ``LayerStack``.
         post_norm_cfg: Norm of the outputs; None for none.
         return_intermediate: Return the outputs of all layers, not of the last one alone.
-        init_cfg: Weight initialization.
     """
 
     layer_class = DecoderLayer
@@ -216,6 +209,10 @@ class TransformerDecoder(LayerStack):
         super().__init__(num_layers, layer_cfg, init_cfg)
         self.return_intermediate = return_intermediate
         self.post_norm = build_norm_layer(post_norm_cfg, self.embed_dims)[1] if post_norm_cfg else nn.Identity()
+        self.build_heads()
+
+    def build_heads(self) -> None:
+        """Hook: make the small networks that all layers share; by default none."""
 
     def forward(
         self,
@@ -273,12 +270,8 @@ class TransformerDecoder(LayerStack):
     def next_references(self, references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
         """Hook: references (B, Q, 2 or 4) after a layer that predicts ``deltas`` (B, Q, 4).
 
-        Returns:
-            Where the next layer looks, and what its boxes are relative to: the same numbers, but their gradients
-            may differ.
-
-        Raises:
-            NotImplementedError: Queries of this decoder have no references.
+        The first say where the next layer looks, the second what its boxes are relative to: the same numbers, but their
+        gradients may differ. ``NotImplementedError`` where queries have none.
         """
         raise NotImplementedError(f'the queries of {type(self).__name__} have no references to refine')
 

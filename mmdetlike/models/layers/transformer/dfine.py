@@ -12,11 +12,10 @@ from mmdetlike.errors import ConfigError
 from mmdetlike_ops import ms_deform_attn
 
 from ..part import build_part
-from .deformable import refine_references
+from .deformable import RTDETRDecoder, refine_references
 from .detr_layers import ATTENTION, AttentionMask, DecoderLayer
 from .ffn import MLP
 from .pyramid import FlatPyramid
-from .rt_detr import RTDETRDecoder
 
 # what is added to queries stays in this range, as published weights were trained with
 POSITION_LIMIT = 10.0
@@ -191,9 +190,6 @@ class TargetGate(BaseModule):
     """Let queries decide, channel by channel, what they keep of themselves and what they take from the image.
 
     A shortcut would tie a query to what it looked at before; this lets it turn to another object.
-
-    Args:
-        embed_dims: Channels of a query.
     """
 
     def __init__(self, embed_dims: int) -> None:
@@ -214,8 +210,7 @@ class TargetGate(BaseModule):
 class DFINEDecoderLayer(DecoderLayer):
     """A decoder layer whose queries read the image by ``UnevenDeformableAttention`` through a ``TargetGate``.
 
-    Args:
-        self_attn_cfg, cross_attn_cfg, ffn_cfg, norm_cfg, init_cfg: As of ``TransformerLayer``.
+    Arguments are those of ``TransformerLayer``.
     """
 
     def __init__(
@@ -230,11 +225,9 @@ class DFINEDecoderLayer(DecoderLayer):
         self.gate = TargetGate(self.embed_dims)
 
     def build_cross_attention(self, cfg: dict | None) -> nn.Module:
-        """Deformable attention with points as the levels have them."""
         return build_part(cfg, UnevenDeformableAttention, ATTENTION)
 
     def forward(self, query: Tensor, query_pos: Tensor, self_attn_mask: Tensor | None = None, **cross) -> Tensor:
-        """See ``DecoderLayer.forward``."""
         query = self.norms[0](self.attend_to_queries(query, query_pos, self_attn_mask))
         attended = self.cross_attn(query, query_pos=query_pos, **cross)
         query = self.norms[1](self.gate(query, attended))
@@ -245,10 +238,8 @@ class DFINEDecoder(RTDETRDecoder):
     """A decoder whose first layer predicts boxes, the edges of which all layers refine as distributions.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
+        num_layers, layer_cfg: As of ``LayerStack``.
         offsets: What the bins of the distributions stand for.
-        init_cfg: Weight initialization.
     """
 
     layer_class = DFINEDecoderLayer
@@ -281,12 +272,9 @@ class DFINEDecoder(RTDETRDecoder):
         self_attn_mask: AttentionMask = None,
         reg_branches: Sequence[nn.Module] = (),
     ) -> tuple[list[Tensor], list[RefinedBoxes]]:
-        """Decode; see ``TransformerDecoder.forward``.
+        """As ``TransformerDecoder.forward``, with the boxes of each layer in place of references.
 
         ``reg_branches`` map queries of a layer to changes of the logits of their edges, (B, Q, 4 * (N + 1)).
-
-        Returns:
-            Of each layer the queries (B, Q, C) and their boxes.
         """
         hidden_states, refined = [], []
         initial = None

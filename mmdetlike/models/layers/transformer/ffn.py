@@ -44,7 +44,6 @@ class FFN(BaseModule):
         ffn_drop: Probability of dropping an element after each layer.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``.
         add_identity: Whether there is a shortcut.
-        init_cfg: Weight initialization.
         layer_scale_init_value: Initial factor of a learnable scale of each output channel; 0 for no scale.
 
     Raises:
@@ -120,7 +119,7 @@ class DynamicConv(BaseModule):
         out_channels: Channels of the output, by default ``in_channels``.
         input_feat_shape: Height and width of the region features.
         with_proj: Whether the result is projected to one vector a region.
-        act_cfg, norm_cfg, init_cfg: Activation, norm layer and weight initialization.
+        act_cfg, norm_cfg: Activation and norm layer.
     """
 
     def __init__(
@@ -151,8 +150,7 @@ class DynamicConv(BaseModule):
     def forward(self, param_feature: Tensor, input_feature: Tensor) -> Tensor:
         """Filter the features (n, in_channels, h, w) of regions with embeddings (n, in_channels).
 
-        Returns:
-            (n, out_channels); without ``with_proj`` (n, h * w, out_channels).
+        The result is (n, out_channels), without ``with_proj`` (n, h * w, out_channels).
         """
         kernel_in, kernel_out = self.dynamic_layer(param_feature).split([self.num_params_in, self.num_params_out], -1)
         # a 1x1 convolution whose kernel differs from region to region is a batch of matrix products

@@ -32,6 +32,11 @@ class FlatPyramid:
     level_start_index: Tensor
     valid_ratios: Tensor
 
+    def as_maps(self, pixels: Tensor) -> list[Tensor]:
+        """Pixels (B, S, C) in a row, as encoded, as the map (B, C, H_i, W_i) of each level."""
+        levels = pixels.transpose(1, 2).split([height * width for height, width in self.sizes], dim=2)
+        return [level.unflatten(2, size) for level, size in zip(levels, self.sizes)]
+
     def sampling(self) -> dict[str, Tensor | None]:
         """What deformable attention to this pyramid needs beside queries and reference points."""
         return dict(
