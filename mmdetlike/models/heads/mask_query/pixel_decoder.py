@@ -29,10 +29,8 @@ class TopDownPath(BaseModule):
 
     Args:
         in_channels: Channels of the maps, fine to coarse; here of those that are added, without the top.
-        feat_channels: Channels of the path.
-        out_channels: Channels of the mask features.
-        norm_cfg: Norm layer.
-        act_cfg: Activation after each sum.
+        feat_channels, out_channels: Channels of the path, and of the mask features.
+        norm_cfg, act_cfg: Norm layer, and activation after each sum.
     """
 
     mode = 'nearest'  # how a level is upsampled
@@ -57,7 +55,6 @@ class TopDownPath(BaseModule):
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
     def init_weights(self) -> None:
-        """Initialize as the config says, convolutions by Xavier."""
         super().init_weights()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -51,10 +51,8 @@ class QueryHead(Head):
         num_reg_fcs: Hidden linear layers before the boxes.
         sync_cls_avg_factor: Average what the classification loss is divided by over processes.
         loss_cls: Classification loss; with softmax ``bg_cls_weight`` is the weight of background.
-        loss_bbox: Loss of boxes cx, cy, w, h in [0, 1].
-        loss_iou: Loss of boxes in pixels.
-        train_cfg: Settings of training: ``assigner``.
-        test_cfg: Settings of testing: ``max_per_img``.
+        loss_bbox, loss_iou: Losses of boxes cx, cy, w, h in [0, 1], and of boxes in pixels.
+        train_cfg, test_cfg: Settings of training, ``assigner``, and of testing, ``max_per_img``.
 
     Raises:
         ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
@@ -169,9 +167,10 @@ class QueryHead(Head):
     def match(
         self, cls_score: Tensor, bbox_pred: Tensor, candidates: Tensor | None, context: QueryContext
     ) -> QueryTargets:
-        """One query for each object, by what ``classify`` returns and boxes (B, Q, 4) cx, cy, w, h in [0, 1].
+        """One query for each object.
 
-        ``candidates`` (B, Q) says which queries take part; None for all.
+        They are compared by what ``classify`` returns and by boxes (B, Q, 4) cx, cy, w, h in [0, 1]. ``candidates``
+        (B, Q) says which queries take part; None for all.
         """
         samples = context.samples
         if candidates is None:

@@ -42,7 +42,6 @@ class DeformableDETRHead(QueryHead):
         super().__init__(num_classes, **kwargs)
 
     def build_layers(self) -> None:
-        """A classifier and a box network for each layer, the same one where they are shared."""
         self.cls_branches = self.build_branches(nn.Linear(self.embed_dims, self.cls_out_channels), self.num_pred_layer)
         self.reg_branches = self.build_branches(mlp(self.embed_dims, self.num_reg_fcs, 4), self.num_pred_layer)
 

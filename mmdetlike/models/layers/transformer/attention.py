@@ -66,8 +66,7 @@ class MultiheadAttention(BaseModule):
     Args:
         embed_dims: Channels of query, key, value and output.
         num_heads: Heads that the channels are divided into.
-        attn_drop: Probability of dropping an attention weight.
-        proj_drop: Probability of dropping an element of the output.
+        attn_drop, proj_drop: Probability of dropping an attention weight, and of dropping an element of the output.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``, None for none.
         batch_first: Whether tensors are (batch, length, channels) instead of (length, batch, channels).
         bias: Whether the projections of query, key, value and output have biases.
@@ -115,8 +114,7 @@ class MultiheadAttention(BaseModule):
 
         Args:
             query: (B, L, C), or (L, B, C) without ``batch_first``; so are the others, and the result.
-            key: (B, S, C), by default ``query``.
-            value: (B, S, C), by default ``key``.
+            key, value: (B, S, C); without a key the query, without a value the key.
             identity: The shortcut (B, L, C), by default ``query`` without position.
             query_pos: Added to ``query``.
             key_pos: Added to ``key``; by default ``query_pos`` where ``key`` is ``query`` or of its shape.

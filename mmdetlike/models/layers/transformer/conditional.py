@@ -22,12 +22,9 @@ class ConditionalAttention(BaseModule):
     is the sum of a product of contents and a product of positions: where a query looks doesn't depend on what it seeks.
 
     Args:
-        embed_dims, num_heads, attn_drop, proj_drop: As of ``MultiheadAttention``.
+        embed_dims, num_heads, attn_drop, proj_drop: As of ``MultiheadAttention``, and refused as there.
         cross_attn: Attend to the image, with ``reference_encoding`` as position of the queries.
         keep_query_pos: Also add positions to contents in attention to the image.
-
-    Raises:
-        ConfigError: ``embed_dims`` isn't a multiple of ``num_heads``.
     """
 
     def __init__(
@@ -120,7 +117,6 @@ class ConditionalDecoder(TransformerDecoder):
     layer_class = ConditionalDecoderLayer
 
     def build_heads(self) -> None:
-        """What scales encodings, and what makes points of positions."""
         self.query_scale = MLP(self.embed_dims, self.embed_dims, self.embed_dims, 2)
         self.ref_point_head = MLP(self.embed_dims, self.embed_dims, 2, 2)
 
@@ -132,7 +128,6 @@ class ConditionalDecoder(TransformerDecoder):
     def attention_inputs(
         self, layer: int, query: Tensor, references: Tensor, pyramid: FlatPyramid, memory: Tensor
     ) -> dict[str, Tensor | None]:
-        """The pixels, and the scaled encodings of the reference points."""
         encoding = coordinate_to_encoding(references[..., :2], self.embed_dims // 2)
         image = super().attention_inputs(layer, query, references, pyramid, memory)
         return dict(image, reference_encoding=self.scale_encoding(layer, encoding, query))

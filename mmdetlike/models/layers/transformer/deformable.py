@@ -47,11 +47,7 @@ class DeformableDecoder(TransformerDecoder):
 
     Args:
         num_layers, layer_cfg: As of ``LayerStack``.
-        post_norm_cfg: Must be None.
-        return_intermediate: Must be True.
-
-    Raises:
-        ConfigError: ``post_norm_cfg`` is set or ``return_intermediate`` is False.
+        post_norm_cfg, return_intermediate: Must be None and True; else ``ConfigError``.
     """
 
     layer_class = DeformableDecoderLayer
@@ -84,14 +80,9 @@ class DeformableDecoder(TransformerDecoder):
 
 
 class DINODecoder(DeformableDecoder):
-    """A decoder that makes the positions of queries from their reference boxes, and looks forward twice.
-
-    DINO: DETR with Improved DeNoising Anchor Boxes for End-to-End Object Detection, arXiv 2203.03605; arguments of
-    ``DeformableDecoder``.
-    """
+    """A decoder that makes positions of queries from their reference boxes, and looks forward twice (DINO)."""
 
     def build_heads(self) -> None:
-        """What makes positions of the encodings of boxes, and a norm of the outputs."""
         self.ref_point_head = MLP(self.embed_dims * 2, self.embed_dims, self.embed_dims, 2)
         self.norm = nn.LayerNorm(self.embed_dims)
 
@@ -107,7 +98,6 @@ class DINODecoder(DeformableDecoder):
         return refined.detach(), refined
 
     def layer_output(self, query: Tensor) -> Tensor:
-        """Normalized queries."""
         return self.norm(query)
 
 
@@ -137,14 +127,13 @@ SAMPLING = dict(default=MultiScaleDeformableAttention, discrete=DiscreteDeformab
 
 
 class RTDETRDecoderLayer(DeformableDecoderLayer):
-    """A decoder layer whose ``cross_attn_cfg`` may say ``method='discrete'``: see ``DiscreteDeformableAttention``."""
+    """A decoder layer whose ``cross_attn_cfg`` may say ``method='discrete'``: see ``DiscreteDeformableAttention``.
+
+    Another method than ``'default'`` and that one is a ``ConfigError``.
+    """
 
     def build_cross_attention(self, cfg: dict) -> nn.Module:
-        """Multi-scale deformable attention, with interpolation unless ``method`` says otherwise.
-
-        Raises:
-            ConfigError: ``method`` is unknown.
-        """
+        """Multi-scale deformable attention, with interpolation unless ``method`` says otherwise."""
         settings = {**ATTENTION, **cfg, 'batch_first': True}
         method = settings.pop('method', 'default')
         if method not in SAMPLING:
@@ -153,10 +142,7 @@ class RTDETRDecoderLayer(DeformableDecoderLayer):
 
 
 class RTDETRDecoder(DeformableDecoder):
-    """A decoder that makes the positions of queries from the four numbers of their boxes, and looks forward twice.
-
-    Arguments are those of ``LayerStack``.
-    """
+    """A decoder that makes positions of queries from the four numbers of their boxes, and looks forward twice."""
 
     layer_class = RTDETRDecoderLayer
 
@@ -165,11 +151,9 @@ class RTDETRDecoder(DeformableDecoder):
         self.ref_point_head = MLP(4, self.embed_dims * 2, self.embed_dims, 2)
 
     def query_positions(self, layer: int, query_pos: Tensor | None, references: Tensor, pyramid: FlatPyramid) -> Tensor:
-        """The reference boxes (B, Q, 4), mapped to the width of queries."""
         return self.ref_point_head(references)
 
     def next_references(self, references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
-        """Refined boxes; looking forward twice, a layer's loss also trains the box that the layer before refined."""
         refined = refine_references(references, deltas)
         return refined.detach(), refined
 

@@ -31,8 +31,7 @@ class TransformerLayer(BaseModule):
     Args:
         self_attn_cfg: Arguments of the attention of queries to each other.
         cross_attn_cfg: Arguments of the attention of queries to the image; of no use in an encoder layer.
-        ffn_cfg: Arguments of the feed-forward network.
-        norm_cfg: Norm layer.
+        ffn_cfg, norm_cfg: Arguments of the feed-forward network, and norm layer.
     """
 
     has_cross_attention = False
@@ -142,9 +141,7 @@ class LayerStack(BaseModule):
 
 
 class TransformerEncoder(LayerStack):
-    """Encoder layers.
-
-    Hooks: ``attention_inputs`` (what layers know of the pyramid) and ``layer_positions``.
+    """Encoder layers, with the hooks ``attention_inputs`` (what layers know of the pyramid) and ``layer_positions``.
 
     Args:
         num_layers, layer_cfg: As of ``LayerStack``.
@@ -212,7 +209,7 @@ class TransformerDecoder(LayerStack):
         self.build_heads()
 
     def build_heads(self) -> None:
-        """Hook: make the small networks that all layers share; by default none."""
+        """Make the small networks that all layers share, of which there are none by default."""
 
     def forward(
         self,

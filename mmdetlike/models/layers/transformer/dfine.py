@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, constant_init
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
@@ -102,12 +102,10 @@ class UnevenDeformableAttention(BaseModule):
     Values are the pixels as they are, and the output is not projected either.
 
     Args:
-        embed_dims: Channels of queries and pixels.
-        num_heads: Attention heads; they divide the channels.
+        embed_dims, num_heads: Channels of queries and pixels, and attention heads, which divide them.
         num_levels: Levels of the pyramid.
         num_points: Points of each query and head: in every level, or a number for each.
-        dropout: Must be 0; accepted since other attentions have it.
-        batch_first: Must be True.
+        dropout, batch_first: Must be 0 and True; accepted since other attentions have them.
 
     Raises:
         ConfigError: An argument doesn't fit the others.
@@ -142,8 +140,8 @@ class UnevenDeformableAttention(BaseModule):
         directions /= directions.abs().amax(dim=-1, keepdim=True)
         steps = torch.cat([torch.arange(1, count + 1) for count in self.num_points])
         self.sampling_offsets.bias.copy_((directions[:, None] * steps[:, None]).flatten())
-        for parameter in (self.sampling_offsets.weight, *self.attention_weights.parameters()):
-            nn.init.zeros_(parameter)
+        nn.init.zeros_(self.sampling_offsets.weight)
+        constant_init(self.attention_weights, 0)
 
     def forward(
         self,
@@ -198,8 +196,7 @@ class TargetGate(BaseModule):
 
     def init_weights(self) -> None:
         """Start with half of both."""
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
+        constant_init(self.gate, 0)
 
     def forward(self, query: Tensor, attended: Tensor) -> Tensor:
         """Mix (B, Q, C) and (B, Q, C)."""
@@ -208,10 +205,7 @@ class TargetGate(BaseModule):
 
 
 class DFINEDecoderLayer(DecoderLayer):
-    """A decoder layer whose queries read the image by ``UnevenDeformableAttention`` through a ``TargetGate``.
-
-    Arguments are those of ``TransformerLayer``.
-    """
+    """A decoder layer whose queries read the image by ``UnevenDeformableAttention`` through a ``TargetGate``."""
 
     def __init__(
         self,
@@ -254,8 +248,7 @@ class DFINEDecoder(RTDETRDecoder):
     def init_weights(self) -> None:
         """The first layer's boxes begin as the proposals."""
         super().init_weights()
-        nn.init.zeros_(self.initial_box.layers[-1].weight)
-        nn.init.zeros_(self.initial_box.layers[-1].bias)
+        constant_init(self.initial_box.layers[-1], 0)
 
     def query_positions(self, layer: int, query_pos: Tensor | None, references: Tensor, pyramid: FlatPyramid) -> Tensor:
         """The reference boxes (B, Q, 4), mapped to the width of queries, no number beyond ``POSITION_LIMIT``."""

@@ -16,12 +16,7 @@ from ..norm import build_norm_layer
 
 
 class LayerScale(nn.Module):
-    """Multiply each channel by a learnable factor (CaiT, arXiv 2103.17239).
-
-    Args:
-        dim: Number of channels, the last dimension of the input.
-        scale: Initial factor.
-    """
+    """Multiply each of ``dim`` channels by a learnable factor, at first ``scale`` (CaiT, arXiv 2103.17239)."""
 
     def __init__(self, dim: int, scale: float = 1e-5) -> None:
         super().__init__()
@@ -85,14 +80,7 @@ class FFN(BaseModule):
 
 
 class MLP(BaseModule):
-    """Fully connected layers with ReLU in between.
-
-    Args:
-        input_dim: Channels of the input.
-        hidden_dim: Channels of the hidden layers.
-        output_dim: Channels of the output.
-        num_layers: Number of fully connected layers.
-    """
+    """``num_layers`` fully connected layers with ReLU in between, all but the last with ``hidden_dim`` channels."""
 
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, num_layers: int) -> None:
         super().__init__()

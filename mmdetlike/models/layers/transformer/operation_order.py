@@ -29,13 +29,11 @@ class DetrTransformerDecoderLayer(BaseModule):
 
     Args:
         attn_cfgs: Arguments of each attention in the order in which they run; one dict serves all.
-        feedforward_channels: Channels inside the feed-forward networks.
-        ffn_dropout: Their dropout.
+        feedforward_channels, ffn_dropout: Channels inside the feed-forward networks, and their dropout.
         operation_order: Names out of ``self_attn``, ``cross_attn``, ``norm`` and ``ffn``. One that begins with
             ``norm`` has its norms inside the shortcuts.
-        act_cfg: Activation of the feed-forward networks.
+        act_cfg, ffn_num_fcs: Activation of the feed-forward networks, and layers of each.
         norm_cfg: Norm layers.
-        ffn_num_fcs: Layers of a feed-forward network.
 
     Raises:
         ConfigError: ``operation_order`` names something else, or ``attn_cfgs`` has another number of attentions.
@@ -193,8 +191,7 @@ class Transformer(BaseModule):
     """DETR's encoder and decoder.
 
     Args:
-        encoder: Config of the encoder, e.g. a ``DetrTransformerEncoder``.
-        decoder: Config of the decoder, e.g. a ``DetrTransformerDecoder``.
+        encoder, decoder: Their configs, e.g. of a ``DetrTransformerEncoder`` and of a ``DetrTransformerDecoder``.
         init_cfg: Weight initialization; Xavier's, uniform, where None.
     """
 
@@ -217,10 +214,8 @@ class Transformer(BaseModule):
         """Encode a map, and decode queries that begin as zeros.
 
         Args:
-            x: Features (b, c, h, w).
-            mask: (b, h, w), True on padding.
-            query_embed: Positions of the queries, (q, c).
-            pos_embed: Positions of the pixels, (b, c, h, w).
+            x, mask: Features (b, c, h, w), and (b, h, w) True on padding.
+            query_embed, pos_embed: Positions of the queries, (q, c), and of the pixels, (b, c, h, w).
 
         Returns:
             Queries (1 or num_layers, b, q, c) and the encoded map (b, c, h, w).

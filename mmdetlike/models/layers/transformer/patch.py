@@ -14,11 +14,7 @@ from ..norm import build_norm_layer
 
 
 def nlc_to_nchw(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-    """A sequence (N, H * W, C) as a map (N, C, H, W), channels-last in memory.
-
-    Raises:
-        ValueError: The length of the sequence isn't H * W.
-    """
+    """A sequence (N, H * W, C) as a map (N, C, H, W), channels-last in memory; ``ValueError`` for another length."""
     if x.dim() != 3 or x.shape[1] != hw_shape[0] * hw_shape[1]:
         raise ValueError(f'x must be (N, {hw_shape[0]} * {hw_shape[1]}, C), but got {tuple(x.shape)}.')
     # unflatten, then permute: only so a batch of 1 keeps strides by which convolutions know it as channels-last

@@ -55,9 +55,7 @@ def grid_encoding(x: Tensor, temperature: float = 10000) -> Tensor:
     """Where the pixels of a map (B, C, h, w) are: (1, h * w, C).
 
     Sines, then cosines of the row, then of the column, a quarter of the channels each; rows and columns count from 0.
-
-    Raises:
-        ValueError: C is no multiple of 4.
+    ``ValueError`` if C is no multiple of 4.
     """
     channels, height, width = x.shape[-3:]
     if channels % 4:
@@ -188,8 +186,7 @@ class LearnedPositionalEncoding(BaseModule):
 def build_positional_encoding(cfg: dict | None, embed_dims: int) -> nn.Module:
     """The encoding of the pixels that a transformer with ``embed_dims`` channels sees, by default one of sines.
 
-    Raises:
-        ConfigError: ``num_feats`` is not half of ``embed_dims``.
+    Another ``num_feats`` than half of ``embed_dims`` is a ``ConfigError``.
     """
     num_feats = (cfg or {}).get('num_feats', embed_dims // 2)
     # one half of the channels encodes the row, the other one the column
