@@ -106,11 +106,8 @@ class LayerStack(BaseModule):
     A subclass names the class of its layers in ``layer_class``, or makes each in ``build_layer``.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers: one dict for all, or a list with one for each.
-
-    Raises:
-        ConfigError: There is no layer, or another number of layers than of configs.
+        num_layers: Number of layers; ``ConfigError`` below 1.
+        layer_cfg: Arguments of the layers: one dict for all, or a list with one for each; else ``ConfigError``.
     """
 
     layer_class: type[TransformerLayer]

@@ -104,11 +104,8 @@ class UnevenDeformableAttention(BaseModule):
     Args:
         embed_dims, num_heads: Channels of queries and pixels, and attention heads, which divide them.
         num_levels: Levels of the pyramid.
-        num_points: Points of each query and head: in every level, or a number for each.
+        num_points: Points of each query and head: in every level, or a number for each; else ``ConfigError``.
         dropout, batch_first: Must be 0 and True; accepted since other attentions have them.
-
-    Raises:
-        ConfigError: An argument doesn't fit the others.
     """
 
     def __init__(
