@@ -51,8 +51,10 @@ class QueryHead(Head):
         num_reg_fcs: Hidden linear layers before the boxes.
         sync_cls_avg_factor: Average what the classification loss is divided by over processes.
         loss_cls: Classification loss; with softmax ``bg_cls_weight`` is the weight of background.
-        loss_bbox, loss_iou: Losses of boxes cx, cy, w, h in [0, 1], and of boxes in pixels.
-        train_cfg, test_cfg: Settings of training, ``assigner``, and of testing, ``max_per_img``.
+        loss_bbox: Loss of boxes cx, cy, w, h in [0, 1].
+        loss_iou: Loss of boxes in pixels.
+        train_cfg: Settings of training: ``assigner``.
+        test_cfg: Settings of testing: ``max_per_img``.
 
     Raises:
         ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.

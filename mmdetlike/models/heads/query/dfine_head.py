@@ -155,6 +155,7 @@ class DFINEHead(RTDETRHead):
         """Loss terms of the decoder layers, of the first one before it refines edges, and perhaps of the encoder.
 
         ``own`` says what each of the predictions should give scores to, ``union`` what all of them learn boxes from.
+        ``prefix`` is put before the names of the terms.
         """
         layers = [layer for layer in predictions if layer[2] is not None]
         names = [f'd{i}.' for i in range(len(layers) - 1)] + ['', 'pre.', 'enc_']

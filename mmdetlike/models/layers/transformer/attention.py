@@ -14,16 +14,13 @@ from ..drop import build_dropout
 def attention_mask(attn_mask: Tensor | None, key_padding_mask: Tensor | None, num_heads: int) -> Tensor | None:
     """Bring both masks of ``nn.MultiheadAttention`` into the one that ``F.scaled_dot_product_attention`` takes.
 
+    That one is broadcastable to (B, num_heads, L, S); bool, true where a query may look, or numbers to add to the
+    logits; None for no mask. ``ValueError`` for masks of other shapes.
+
     Args:
         attn_mask: (L, S) or (B * num_heads, L, S); true where a query must not look, or numbers added to the logits.
         key_padding_mask: (B, S); true where no query may look, or numbers added to the logits.
         num_heads: Heads of the attention.
-
-    Returns:
-        Broadcastable to (B, num_heads, L, S); bool, true where a query may look, or numbers to add; None for no mask.
-
-    Raises:
-        ValueError: A mask has another number of dimensions, or its first one isn't a multiple of ``num_heads``.
     """
     if attn_mask is not None:
         attn_mask = _per_head(attn_mask, num_heads)
@@ -66,7 +63,8 @@ class MultiheadAttention(BaseModule):
     Args:
         embed_dims: Channels of query, key, value and output.
         num_heads: Heads that the channels are divided into.
-        attn_drop, proj_drop: Probability of dropping an attention weight, and of dropping an element of the output.
+        attn_drop: Probability of dropping an attention weight.
+        proj_drop: Probability of dropping an element of the output.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``, None for none.
         batch_first: Whether tensors are (batch, length, channels) instead of (length, batch, channels).
         bias: Whether the projections of query, key, value and output have biases.

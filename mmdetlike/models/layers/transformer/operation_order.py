@@ -29,11 +29,13 @@ class DetrTransformerDecoderLayer(BaseModule):
 
     Args:
         attn_cfgs: Arguments of each attention in the order in which they run; one dict serves all.
-        feedforward_channels, ffn_dropout: Channels inside the feed-forward networks, and their dropout.
+        feedforward_channels: Channels inside the feed-forward networks.
+        ffn_dropout: Their dropout.
         operation_order: Names out of ``self_attn``, ``cross_attn``, ``norm`` and ``ffn``. One that begins with
             ``norm`` has its norms inside the shortcuts.
-        act_cfg, ffn_num_fcs: Activation of the feed-forward networks, and layers of each.
+        act_cfg: Activation of the feed-forward networks.
         norm_cfg: Norm layers.
+        ffn_num_fcs: Layers of a feed-forward network.
 
     Raises:
         ConfigError: ``operation_order`` names something else, or ``attn_cfgs`` has another number of attentions.

@@ -65,7 +65,8 @@ class WindowMSA(BaseModule):
         window_size: Height and width of a window.
         qkv_bias: Whether the projection to query, key and value has a bias.
         qk_scale: Factor of the logits, by default one over the square root of the channels of a head.
-        attn_drop_rate, proj_drop_rate: Probability of dropping an attention weight, and an element of the output.
+        attn_drop_rate: Probability of dropping an attention weight.
+        proj_drop_rate: Probability of dropping an element of the output.
     """
 
     def __init__(
