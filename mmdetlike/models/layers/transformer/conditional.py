@@ -1,5 +1,7 @@
 """Conditional cross-attention: Conditional DETR for Fast Training Convergence, arXiv 2108.06152."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -9,7 +11,7 @@ from mmdetlike.errors import ConfigError
 
 from ..part import build_part
 from .attention import attention_mask
-from .detr_layers import ATTENTION, DecoderLayer, TransformerDecoder, TransformerLayer
+from .detr_layers import ATTENTION, LAYER_NORM, DecoderLayer, TransformerDecoder, TransformerLayer
 from .ffn import MLP
 from .positional_encoding import coordinate_to_encoding
 from .pyramid import FlatPyramid
@@ -116,7 +118,19 @@ class ConditionalDecoder(TransformerDecoder):
 
     layer_class = ConditionalDecoderLayer
 
+    def __init__(
+        self,
+        num_layers: int,
+        layer_cfg: dict | Sequence[dict],
+        post_norm_cfg: dict | None = LAYER_NORM,
+        return_intermediate: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(num_layers, layer_cfg, post_norm_cfg, return_intermediate, init_cfg)
+        self.build_heads()
+
     def build_heads(self) -> None:
+        """Hook: make the small networks that all layers share."""
         self.query_scale = MLP(self.embed_dims, self.embed_dims, self.embed_dims, 2)
         self.ref_point_head = MLP(self.embed_dims, self.embed_dims, 2, 2)
 

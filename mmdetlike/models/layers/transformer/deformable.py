@@ -82,7 +82,15 @@ class DeformableDecoder(TransformerDecoder):
 class DINODecoder(DeformableDecoder):
     """A decoder that makes positions of queries from their reference boxes, and looks forward twice (DINO)."""
 
-    def build_heads(self) -> None:
+    def __init__(
+        self,
+        num_layers: int,
+        layer_cfg: dict | Sequence[dict],
+        post_norm_cfg: dict | None = None,
+        return_intermediate: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(num_layers, layer_cfg, post_norm_cfg, return_intermediate, init_cfg)
         self.ref_point_head = MLP(self.embed_dims * 2, self.embed_dims, self.embed_dims, 2)
         self.norm = nn.LayerNorm(self.embed_dims)
 

@@ -182,7 +182,7 @@ class TransformerDecoder(LayerStack):
 
     Papers differ in four hooks, each of which sees what it needs as arguments: ``query_positions`` (what is added to
     queries in a layer), ``attention_inputs`` (what a layer knows of the image), ``next_references`` (where the next
-    layer looks) and ``layer_output`` (what the head sees of a layer). ``build_heads`` makes the networks for them.
+    layer looks) and ``layer_output`` (what the head sees of a layer).
 
     Args:
         num_layers, layer_cfg: As of ``LayerStack``.
@@ -203,10 +203,6 @@ class TransformerDecoder(LayerStack):
         super().__init__(num_layers, layer_cfg, init_cfg)
         self.return_intermediate = return_intermediate
         self.post_norm = build_norm_layer(post_norm_cfg, self.embed_dims)[1] if post_norm_cfg else nn.Identity()
-        self.build_heads()
-
-    def build_heads(self) -> None:
-        """Make the small networks that all layers share, of which there are none by default."""
 
     def forward(
         self,

@@ -135,10 +135,7 @@ class LayerSequence(BaseModule):
 
 @MODELS.register_module()
 class DetrTransformerEncoder(LayerSequence):
-    """Layers of self-attention; the norm behind them is there where the layers begin with one.
-
-    Arguments are those of ``LayerSequence``.
-    """
+    """Layers of self-attention; the norm behind them is there where the layers begin with one."""
 
     def __init__(
         self,
