@@ -43,10 +43,9 @@ class CrossEntropyLoss(Loss):
             background, negative ones have no loss, and ``class_weight`` counts for positives.
         use_mask: Whether predictions are masks per class, of which the one of each region's own class counts (Mask
             R-CNN, arXiv 1703.06870); the call then takes ``region_labels``.
-        reduction: ``none``, ``mean`` or ``sum``.
+        reduction, loss_weight: As of ``Loss``.
         class_weight: Weight of each class.
         ignore_index: Label of the elements that have no loss; None stands for -100.
-        loss_weight: Factor of the result.
         avg_non_ignore: Whether ``mean`` without ``avg_factor`` counts only the elements that are not ignored.
 
     Raises:
@@ -70,9 +69,7 @@ class CrossEntropyLoss(Loss):
             raise ValueError('CrossEntropyLoss: use_mask=True has neither ignore_index nor avg_non_ignore.')
         self.use_sigmoid, self.use_mask = use_sigmoid, use_mask
         self.ignore_index, self.avg_non_ignore = ignore_index, avg_non_ignore
-        weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
-        # a buffer moves to the device with the loss; checkpoints don't have it
-        self.register_buffer('class_weight', weights, persistent=False)
+        self.register_class_weight(class_weight)
 
     def forward(
         self,
@@ -91,8 +88,7 @@ class CrossEntropyLoss(Loss):
             target: Class indices (n, ...); with ``use_sigmoid`` also values in [0, 1] of the shape of ``pred``; with
                 ``use_mask`` masks (n, h, w).
             weight: Weight of each element; with ``use_mask`` of each region, (n,).
-            avg_factor: What ``mean`` divides by, instead of the number of elements.
-            reduction_override: Reduction of this call.
+            avg_factor, reduction_override: As of ``Loss.forward``.
             ignore_index: Of this call.
             region_labels: With ``use_mask``, the class of each region, (n,).
 

@@ -15,10 +15,9 @@ class DiceLoss(Loss):
     Args:
         use_sigmoid: How logits become probabilities; only True is supported.
         activate: Whether ``pred`` holds logits.
-        reduction: ``none``, ``mean`` or ``sum``.
         naive_dice: Whether the sizes in the denominator are sums, rather than sums of squares as in V-Net.
-        loss_weight: Factor of the result.
         eps: Keeps the division finite.
+        reduction, loss_weight: As of ``Loss``.
 
     Raises:
         ValueError: ``activate`` is true and ``use_sigmoid`` False.

@@ -63,7 +63,7 @@ class FederatedLoss(CrossEntropyCustomLoss):
             pred: Logits (n, num_classes).
             target: Classes (n,), num_classes for background.
             weight: Weight (n,) of each region.
-            avg_factor, reduction_override: As of ``CrossEntropyLoss``.
+            avg_factor, reduction_override: As of ``Loss.forward``.
         """
         weight = pred.new_ones(len(pred)) if weight is None else weight
         counts = self.counted_classes(target).to(pred.dtype)

@@ -20,10 +20,8 @@ class GaussianFocalLoss(Loss):
     Args:
         alpha: Exponent of the modulating factor.
         gamma: Exponent of the weight ``1 - target`` of negatives.
-        reduction: ``none``, ``mean`` or ``sum``.
-        loss_weight: Factor of the result.
-        pos_weight: Factor of positives.
-        neg_weight: Factor of negatives.
+        pos_weight, neg_weight: Factors of positives and of negatives.
+        reduction, loss_weight: As of ``Loss``.
     """
 
     def __init__(
@@ -39,7 +37,6 @@ class GaussianFocalLoss(Loss):
         self.alpha, self.gamma, self.pos_weight, self.neg_weight = alpha, gamma, pos_weight, neg_weight
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss per element, of the shape of ``pred``."""
         pred, target = float32_if_half(pred, target)
         # equation 1 of the paper; there a value below 1 is the less wrong as a peak, the nearer it is to one
         positive = self.positives(pred) * (target == 1)

@@ -55,8 +55,7 @@ class GradientHarmonizedLoss(Loss):
         """Return the weighted and reduced loss.
 
         Args:
-            pred: Predictions (n, c).
-            target: Targets, see ``loss_and_gradient``.
+            pred, target: As ``loss_and_gradient`` takes them, ``pred`` (n, c).
             label_weight: (n,) or (n, c); elements of weight 0 don't count. None counts all.
             avg_factor: Of no effect: the mean is over the elements that count.
             reduction_override: Reduction of this call.
@@ -97,13 +96,11 @@ class GHMC(GradientHarmonizedLoss):
     """Gradient harmonized sigmoid cross entropy (arXiv 1811.05181).
 
     Args:
-        bins: Number of ranges of gradient norms.
-        momentum: As of ``GradientHarmonizedLoss``.
-        use_sigmoid: Whether classes are independent binary decisions; only True is supported.
-        loss_weight, reduction: As of ``Loss``.
+        use_sigmoid: Must be True.
+        bins, momentum, loss_weight, reduction: As of ``GradientHarmonizedLoss``.
 
     Raises:
-        ValueError: ``use_sigmoid`` is False, or ``bins`` less than 1.
+        ValueError: ``use_sigmoid`` is False.
     """
 
     # a sigmoid that is wrong altogether has a gradient of exactly 1

@@ -16,8 +16,7 @@ class KnowledgeDistillationKLDivLoss(Loss):
     classes and multiplied by ``T ** 2``, which keeps gradients as large as without softening.
 
     Args:
-        reduction: ``none``, ``mean`` or ``sum``.
-        loss_weight: Factor of the result.
+        reduction, loss_weight: As of ``Loss``.
         T: Temperature: what logits are divided by.
 
     Raises:

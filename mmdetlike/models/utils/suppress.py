@@ -50,6 +50,17 @@ def _first_of_tied(values: Tensor, last: Tensor, limit: int) -> Tensor:
     return torch.cat([better, tied[: limit - len(better)]])
 
 
+def ranks_in_groups(order: Tensor, groups: Tensor) -> Tensor:
+    """The rank (n,) of each element in its group, of ``groups`` (n,) int64, from 0, where ``order`` (n,) lists all."""
+    # a stable sort by group keeps the order within each group
+    by_group = order[groups[order].argsort(stable=True)]
+    sizes = groups.bincount()
+    starts = sizes.cumsum(0) - sizes
+    ranks = torch.empty_like(groups)
+    ranks[by_group] = torch.arange(len(groups), device=groups.device) - starts[groups[by_group]]
+    return ranks
+
+
 def suppress_boxes(
     boxes: Tensor, scores: Tensor, groups: Tensor, nms_cfg: dict | None, limit: int, ties: str = 'sorted'
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,6 @@
-"""The base of the assigners: how overlap is measured, which priors are ignored, who takes a contested prior."""
+"""The bases of the assigners: how overlap is measured, which priors are ignored, who takes a contested prior."""
+
+from collections.abc import Sequence
 
 import torch
 from mmengine.structures import InstanceData
@@ -61,6 +63,37 @@ class BaseAssigner:
         return share > self.ignore_iof_thr
 
 
+class GeometricAssigner(BaseAssigner):
+    """Base of the assigners that choose by the place and size of objects alone, which are axis-aligned boxes."""
+
+    def objects_of_priors(self, pred_instances: InstanceData, gt_instances: InstanceData, boxes: Tensor) -> Tensor:
+        """The object (n,) of each prior, as in ``AssignResult.gt_inds``, by the objects' ``boxes`` (m, 4)."""
+        raise NotImplementedError
+
+    def assign(
+        self,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        gt_instances_ignore: InstanceData | None = None,
+    ) -> AssignResult:
+        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
+        gt_inds = self.objects_of_priors(pred_instances, gt_instances, boxes)
+        return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(boxes.dtype), gt_instances.labels)
+
+
+def in_range_of_level(values: Tensor, ranges: Sequence[tuple[float, float]], level_ids: Tensor, name: str) -> Tensor:
+    """(n, m) whether ``values`` (n, m) or (m,) are in the one of ``ranges`` that belongs to the level (n,) of a prior.
+
+    Raises:
+        ValueError: There is another number of levels than of ranges, which are called ``name``.
+    """
+    num_levels = int(level_ids.amax()) + 1
+    if num_levels != len(ranges):
+        raise ValueError(f'{name} has {len(ranges)} entries, got {num_levels} levels')
+    low, high = values.new_tensor(ranges)[level_ids].split(1, dim=1)
+    return (values >= low) & (values <= high)
+
+
 def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
     """(n, m) whether points (n, 2) lie in boxes (m, 4 or 5) or (n, m, 4 or 5) by more than ``margin``, in pixels."""
     # the nearest side decides; outside of a box its distance is negative
@@ -68,14 +101,9 @@ def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
 
 
 def best_object(quality: Tensor, suits: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose for each prior the best of the objects that suit it.
+    """Choose for each prior the object of the best ``quality`` (n, m) among those that ``suits`` (n, m) allows.
 
-    Args:
-        quality: (n, m) of n priors and m objects.
-        suits: (n, m) bool, which objects a prior may have.
-
-    Returns:
-        Objects (n,), counted from 1, 0 where none suits, and their quality (n,), -inf where none suits.
+    Returns objects (n,), counted from 1, 0 where none suits, and their quality (n,), -inf where none suits.
     """
     if not quality.shape[1]:  # no objects, of which there is no maximum
         best = quality.new_zeros(len(quality))

@@ -74,14 +74,8 @@ class DynamicKAssigner(BaseAssigner):
 def dynamic_k_matching(cost: Tensor, ious: Tensor, topk: int) -> tuple[Tensor, Tensor]:
     """Give each object its cheapest priors, as many as the sum of its ``topk`` largest overlaps, at least one.
 
-    Args:
-        cost: (n, m) of n priors and m objects.
-        ious: (n, m) overlaps of predicted boxes.
-        topk: Overlaps that are summed up.
-
-    Returns:
-        Indices of the matched priors (k,), rising, and their objects (k,); of several objects that want a
-        prior it goes to the one that is cheapest for it.
+    ``cost`` and ``ious``, the overlaps of predicted boxes, are (n, m) of n priors and m objects. Returns the indices of
+    the matched priors (k,), rising, and their objects (k,). A prior that several objects want goes to the cheapest one.
     """
     # objects that many predictions fit well get many: the sum of overlaps estimates how many
     counts = ious.topk(min(topk, len(ious)), dim=0).values.sum(0).int().clamp(1, len(ious))

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, bbox_overlaps, geometry, get_box_tensor
+from mmdetlike.structures.bbox import BaseBoxes, bbox_overlaps, geometry, get_box_tensor
 
 
 @TASK_UTILS.register_module()
@@ -20,20 +20,18 @@ class BboxOverlaps2D:
 
     def __call__(
         self,
-        bboxes1: Tensor | HorizontalBoxes,
-        bboxes2: Tensor | HorizontalBoxes,
+        bboxes1: Tensor | BaseBoxes,
+        bboxes2: Tensor | BaseBoxes,
         mode: str = 'iou',
         is_aligned: bool = False,
     ) -> Tensor:
-        """Overlaps (m, n) of boxes (m, 4) and (n, 4); (m,) if aligned.
+        """Overlaps (m, n) of boxes (m, 4) and (n, 4); (m,) if aligned."""
+        first, second = (self.compared(get_box_tensor(boxes)) / self.scale for boxes in (bboxes1, bboxes2))
+        return bbox_overlaps(first, second, mode, is_aligned)
 
-        Raises:
-            ConfigError: Boxes are rotated ones.
-        """
-        name = type(self).__name__
-        bboxes1 = geometry.require_horizontal(get_box_tensor(bboxes1), name)
-        bboxes2 = geometry.require_horizontal(get_box_tensor(bboxes2), name)
-        return bbox_overlaps(bboxes1 / self.scale, bboxes2 / self.scale, mode, is_aligned)
+    def compared(self, boxes: Tensor) -> Tensor:
+        """The axis-aligned boxes (n, 4) that are compared; a ``ConfigError`` refuses rotated ones."""
+        return geometry.require_horizontal(boxes, type(self).__name__)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(scale={self.scale}, dtype={self.dtype})'
@@ -59,19 +57,7 @@ class RBboxOverlaps2D:
 
 @TASK_UTILS.register_module()
 class RBbox2HBboxOverlaps2D(BboxOverlaps2D):
-    """IoU, IoF or GIoU of the axis-aligned boxes around boxes of any kind.
+    """IoU, IoF or GIoU of the axis-aligned boxes around boxes of any kind, (m, 4 or 5) and (n, 4 or 5)."""
 
-    Args:
-        scale, dtype: See ``BboxOverlaps2D``.
-    """
-
-    def __call__(
-        self,
-        bboxes1: Tensor | BaseBoxes,
-        bboxes2: Tensor | BaseBoxes,
-        mode: str = 'iou',
-        is_aligned: bool = False,
-    ) -> Tensor:
-        """Overlaps (m, n) of boxes (m, 4 or 5) and (n, 4 or 5); (m,) if aligned."""
-        enclosing = [geometry.to_horizontal(get_box_tensor(boxes)) for boxes in (bboxes1, bboxes2)]
-        return super().__call__(*enclosing, mode, is_aligned)
+    def compared(self, boxes: Tensor) -> Tensor:
+        return geometry.to_horizontal(boxes)

@@ -62,7 +62,6 @@ class MultiInstanceAssigner(MaxIoUAssigner):
     def assign_wrt_overlaps(
         self, overlaps: Tensor, gt_labels: Tensor, candidates: Tensor | None = None
     ) -> MultiInstanceAssignResult:
-        """Assign by the overlaps (m, n) of m objects with n priors, -1 for ignored ones, to the ``candidates`` (n,)."""
         first = super().assign_wrt_overlaps(overlaps, gt_labels, candidates)
         num_ranked = min(self.num_instance, overlaps.shape[0])
         ranked, objects = overlaps.topk(num_ranked, dim=0)

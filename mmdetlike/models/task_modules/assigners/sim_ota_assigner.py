@@ -24,9 +24,8 @@ class SimOTAAssigner(DynamicKAssigner):
     Args:
         center_radius: How near to the center is near, in strides of a point.
         candidate_topk: Overlaps of an object whose sum says how many points it gets.
-        iou_weight: Weight of -log(IoU) in the cost.
         cls_weight: Weight of the cross entropy of classes in the cost.
-        iou_calculator: How overlap is measured.
+        iou_weight, iou_calculator: As of ``DynamicKAssigner``.
     """
 
     def __init__(

@@ -1,7 +1,5 @@
 """The base of the box coders."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from mmdetlike.structures.bbox import BaseBoxes, geometry, get_box_tensor
@@ -27,17 +25,6 @@ class BaseBBoxCoder:
     def decode(self, bboxes: Tensor, pred_bboxes: Tensor, max_shape=None) -> Tensor:
         """Boxes (n, 4) xyxy in pixels from priors and predictions (n, ``encode_size``), clipped to ``max_shape``."""
         raise NotImplementedError
-
-    def check_one_a_delta(self, name: str, values: Sequence[float]) -> None:
-        """Raise ``ValueError`` unless ``values``, called ``name``, are one for each number that encodes a box."""
-        if len(values) != self.encode_size:
-            raise ValueError(f'{name} needs {self.encode_size} numbers, one a delta, got {tuple(values)}')
-
-    def check_deviations(self, target_stds: Sequence[float]) -> None:
-        """Raise ``ValueError`` unless there is a deviation above 0 for each number that encodes a box."""
-        self.check_one_a_delta('target_stds', target_stds)
-        if min(target_stds) <= 0:
-            raise ValueError(f'target_stds must be above 0, since deltas are divided by them, got {tuple(target_stds)}')
 
     def plain(self, boxes: Tensor | BaseBoxes, box_dim: int | None = None) -> Tensor:
         """The tensor of ``boxes``, which must have ``box_dim`` numbers each; those that this coder makes where None.

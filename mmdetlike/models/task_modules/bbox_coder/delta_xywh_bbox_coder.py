@@ -16,22 +16,54 @@ from .base import BaseBBoxCoder
 SMALLEST_SIDE = 1e-3
 
 
-@TASK_UTILS.register_module()
-class DeltaXYWHBBoxCoder(BaseBBoxCoder):
-    """Encode boxes as deltas dx, dy, dw, dh that move priors onto them, and decode them again.
+class BaseDeltaCoder(BaseBBoxCoder):
+    """Base of the coders by deltas: shift of the center over the prior's sides, growth as logarithm, and the rest.
 
     Args:
         target_means: Means subtracted from the deltas.
         target_stds: Deviations by which they are divided.
+
+    Raises:
+        ValueError: There is not a mean and a deviation above 0 for each delta.
+    """
+
+    def __init__(self, target_means: Sequence[float], target_stds: Sequence[float]) -> None:
+        for name, values in dict(target_means=target_means, target_stds=target_stds).items():
+            if len(values) != self.encode_size:
+                raise ValueError(f'{name} needs {self.encode_size} numbers, one a delta, got {tuple(values)}')
+        if min(target_stds) <= 0:
+            raise ValueError(f'target_stds must be above 0, since deltas are divided by them, got {tuple(target_stds)}')
+        self.means = tuple(target_means)
+        self.stds = tuple(target_stds)
+
+    def normalize(self, shift: Tensor, size: Tensor, prior_size: Tensor, *rest: Tensor) -> Tensor:
+        """Deltas (..., ``encode_size``) of a ``shift`` (..., 2) in pixels, sizes (..., 2) and further deltas (..., 1).
+
+        Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
+        """
+        prior_size = prior_size.clamp(min=SMALLEST_SIDE)
+        growth = torch.log(size.clamp(min=SMALLEST_SIDE) / prior_size)
+        deltas = torch.cat([shift / prior_size, growth, *rest], dim=-1)
+        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+
+    def denormalize(self, predictions: Tensor) -> Tensor:
+        """Deltas (..., k, ``encode_size``) of the predictions (..., k * ``encode_size``) of a network."""
+        deltas = predictions.unflatten(-1, (predictions.shape[-1] // self.encode_size, self.encode_size))
+        return deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+
+
+@TASK_UTILS.register_module()
+class DeltaXYWHBBoxCoder(BaseDeltaCoder):
+    """Encode boxes as deltas dx, dy, dw, dh that move priors onto them, and decode them again.
+
+    Args:
+        target_means, target_stds: As of ``BaseDeltaCoder``.
         clip_border: Clip decoded boxes to the image.
         add_ctr_clamp: Limit the shift of the center to ``ctr_clamp`` pixels, and growth only (YOLOF).
         ctr_clamp: Largest shift in pixels.
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
         bound_shrinking: Bound how much smaller than its prior a box may be, as well as how much larger; False as in
             Detectron2 and torchvision.
-
-    Raises:
-        ValueError: There are not four means and four deviations above 0.
     """
 
     def __init__(
@@ -44,27 +76,18 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         use_box_type: bool = False,
         bound_shrinking: bool = True,
     ) -> None:
-        self.check_one_a_delta('target_means', target_means)
-        self.check_deviations(target_stds)
-        self.means = tuple(target_means)
-        self.stds = tuple(target_stds)
+        super().__init__(target_means, target_stds)
         self.clip_border, self.add_ctr_clamp, self.ctr_clamp = clip_border, add_ctr_clamp, ctr_clamp
         self.use_box_type = use_box_type
         self.bound_shrinking = bound_shrinking
 
     def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
-        """Deltas (..., 4) from priors ``bboxes`` to ``gt_bboxes``, both (..., 4) xyxy in pixels.
-
-        Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
-        """
+        """Deltas (..., 4) from priors ``bboxes`` to ``gt_bboxes``, both (..., 4) xyxy in pixels."""
         # in float32 also under autocast: deltas are small differences of large numbers
         priors = self.plain(bboxes).float()
         boxes = self.plain(gt_bboxes).float()
-        prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
-        size = geometry.sizes(boxes).clamp(min=SMALLEST_SIDE)
         shift = geometry.centers(boxes) - geometry.centers(priors)
-        deltas = torch.cat([shift / prior_size, torch.log(size / prior_size)], dim=-1)
-        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+        return self.normalize(shift, geometry.sizes(boxes), geometry.sizes(priors))
 
     def decode(
         self,
@@ -84,10 +107,8 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         Returns:
             (..., 4 * k) xyxy in pixels.
         """
-        shape = pred_bboxes.shape
         priors = self.plain(bboxes)[..., None, :]
-        deltas = pred_bboxes.reshape(*shape[:-1], shape[-1] // 4, 4)
-        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        deltas = self.denormalize(pred_bboxes)
         size = geometry.sizes(priors)
         ctr_clamp = self.ctr_clamp if self.add_ctr_clamp else None
         shift, growth = bound_deltas(
@@ -98,7 +119,7 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         boxes = torch.cat([center - half, center + half], dim=-1)
         if self.clip_border and max_shape is not None:
             boxes = geometry.clip(boxes, max_shape)
-        return HorizontalBoxes(boxes.reshape(-1, 4)) if self.use_box_type else boxes.reshape(shape)
+        return HorizontalBoxes(boxes.reshape(-1, 4)) if self.use_box_type else boxes.flatten(-2)
 
 
 def bound_deltas(
@@ -108,7 +129,7 @@ def bound_deltas(
     ctr_clamp: float | None,
     bound_shrinking: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Bound predicted shifts of centers and factors of growth, which untrained networks make infinite.
+    """Bound predicted shifts of centers and factors of growth, (..., 2) each, which untrained networks make infinite.
 
     Args:
         shift: (..., 2) of centers, in pixels.
@@ -116,9 +137,6 @@ def bound_deltas(
         wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
         ctr_clamp: Largest shift in pixels, and then only growth is bounded, not shrinking (YOLOF); None for any shift.
         bound_shrinking: Bound shrinking as well as growth, where ``ctr_clamp`` is None.
-
-    Returns:
-        Shifts and factors, (..., 2) each.
     """
     limit = abs(math.log(wh_ratio_clip))
     least = -limit if bound_shrinking and ctr_clamp is None else None

@@ -13,24 +13,21 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import BaseBoxes, RotatedBoxes, geometry, get_box_tensor
 
-from .base import BaseBBoxCoder
-from .delta_xywh_bbox_coder import SMALLEST_SIDE, DeltaXYWHBBoxCoder, bound_deltas
+from .delta_xywh_bbox_coder import BaseDeltaCoder, DeltaXYWHBBoxCoder, bound_deltas
 
 
 @TASK_UTILS.register_module()
-class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
+class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
     """Encode rotated boxes as deltas dx, dy, dw, dh, da that move rotated priors onto them, and decode them again.
 
     Args:
-        target_means: Means subtracted from the deltas.
-        target_stds: Deviations by which they are divided.
+        target_means, target_stds: As of ``BaseDeltaCoder``.
         angle_version: How boxes are written, see `geometry.regularize`: 'oc', 'le90' or 'le135'.
         norm_factor: Angles are divided by ``norm_factor`` * pi; None for radians.
         edge_swap: Encode a box with width and height exchanged where that turns the prior by less, and decode to boxes
             whose width is the longer side.
         proj_xy: Measure the shift of the center along the sides of the prior, not along the image's axes.
-        add_ctr_clamp: Limit the shift of the center to ``ctr_clamp`` pixels, and growth only (YOLOF).
-        ctr_clamp: Largest shift in pixels.
+        add_ctr_clamp, ctr_clamp: As of ``DeltaXYWHBBoxCoder``.
         use_box_type: Decode to ``RotatedBoxes`` in place of a tensor.
 
     Raises:
@@ -54,10 +51,7 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         use_box_type: bool = False,
     ) -> None:
         geometry.check_angle_version(angle_version)
-        self.check_one_a_delta('target_means', target_means)
-        self.check_deviations(target_stds)
-        self.means = tuple(target_means)
-        self.stds = tuple(target_stds)
+        super().__init__(target_means, target_stds)
         self.angle_version = angle_version
         self.norm_factor = norm_factor
         self.edge_swap, self.proj_xy = edge_swap, proj_xy
@@ -65,10 +59,7 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         self.use_box_type = use_box_type
 
     def encode(self, bboxes: Tensor | BaseBoxes, gt_bboxes: Tensor | BaseBoxes) -> Tensor:
-        """Deltas (n, 5) from priors ``bboxes`` (n, 5) to rotated boxes ``gt_bboxes`` (n, 5), in pixels and radians.
-
-        Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
-        """
+        """Deltas (n, 5) from priors ``bboxes`` (n, 5) to rotated boxes ``gt_bboxes`` (n, 5), in pixels and radians."""
         priors = self.rotated_priors(bboxes).float()
         gts = geometry.regularize(self.plain(gt_bboxes).float(), self.angle_version)
         shift = geometry.centers(gts) - geometry.centers(priors)
@@ -76,11 +67,8 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         if self.proj_xy:
             shift = geometry.turned_upright(shift, priors[..., 4])
         size, turn = self._nearest_form(gts, priors[..., 4])
-        prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
-        growth = torch.log(size.clamp(min=SMALLEST_SIDE) / prior_size)
         turn = turn / (self.norm_factor * math.pi) if self.norm_factor else turn
-        deltas = torch.cat([shift / prior_size, growth, turn[..., None]], dim=-1)
-        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+        return self.normalize(shift, size, geometry.sizes(priors), turn[..., None])
 
     def decode(
         self,
@@ -101,8 +89,7 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
             (n, 5 * k) x, y, width, height in pixels, angle in radians.
         """
         priors = self.rotated_priors(bboxes)[..., None, :]
-        deltas = pred_bboxes.unflatten(-1, (pred_bboxes.shape[-1] // self.encode_size, self.encode_size))
-        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        deltas = self.denormalize(pred_bboxes)
         prior_size = geometry.sizes(priors)
         shift, growth = bound_deltas(deltas[..., :2] * prior_size, deltas[..., 2:4], wh_ratio_clip, self.ctr_clamp)
         if self.proj_xy:
@@ -183,11 +170,7 @@ class DeltaXYWHTHBBoxCoder(DeltaXYWHTRBBoxCoder):
 
 @TASK_UTILS.register_module()
 class DeltaXYWHHBBoxCoder(DeltaXYWHBBoxCoder):
-    """Encode the axis-aligned boxes around rotated ones against axis-aligned priors, as proposals are learned.
-
-    Args:
-        target_means, target_stds, clip_border, add_ctr_clamp, ctr_clamp, use_box_type: See ``DeltaXYWHBBoxCoder``.
-    """
+    """Encode the axis-aligned boxes around rotated ones against axis-aligned priors, as proposals are learned."""
 
     def encode(self, bboxes: Tensor | BaseBoxes, gt_bboxes: Tensor | BaseBoxes) -> Tensor:
         """Deltas (n, 4) from priors ``bboxes`` (n, 4) to the boxes around ``gt_bboxes`` (n, 4 or 5)."""

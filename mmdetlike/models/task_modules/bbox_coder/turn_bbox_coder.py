@@ -9,25 +9,21 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry
 
-from .base import BaseBBoxCoder
-from .delta_xywh_bbox_coder import SMALLEST_SIDE, bound_deltas
+from .delta_xywh_bbox_coder import BaseDeltaCoder, bound_deltas
 
 # up to this angle a box counts as axis-aligned, and is cut to the image
 NEARLY_UPRIGHT = math.radians(1.0)
 
 
 @TASK_UTILS.register_module()
-class DeltaXYWHTurnBBoxCoder(BaseBBoxCoder):
+class DeltaXYWHTurnBBoxCoder(BaseDeltaCoder):
     """Encode rotated boxes as deltas dx, dy, dw, dh, da against rotated priors, angles in a full circle.
 
     Other than ``DeltaXYWHTRBBoxCoder`` it leaves boxes as they are written: sides are never exchanged, and angles lie
     in [-pi, pi), so that a box that stands on its head differs from one that doesn't. Only growth is bounded.
 
     Args:
-        target_stds: Deviations by which the deltas are divided.
-
-    Raises:
-        ValueError: There are not five deviations.
+        target_stds: As of ``BaseDeltaCoder``.
     """
 
     encode_size = 5
@@ -35,22 +31,15 @@ class DeltaXYWHTurnBBoxCoder(BaseBBoxCoder):
     box_dim = geometry.ROTATED
 
     def __init__(self, target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0)) -> None:
-        self.check_deviations(target_stds)
-        self.stds = tuple(target_stds)
+        super().__init__((0.0,) * self.encode_size, target_stds)
 
     def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
-        """Deltas (n, 5) from priors ``bboxes`` (n, 5) to ``gt_bboxes`` (n, 5), in pixels and radians.
-
-        Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
-        """
+        """Deltas (n, 5) from priors ``bboxes`` (n, 5) to ``gt_bboxes`` (n, 5), in pixels and radians."""
         priors = self.plain(bboxes).float()
         gts = self.plain(gt_bboxes).float()
-        prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
-        shift = (geometry.centers(gts) - geometry.centers(priors)) / prior_size
-        growth = torch.log(geometry.sizes(gts).clamp(min=SMALLEST_SIDE) / prior_size)
+        shift = geometry.centers(gts) - geometry.centers(priors)
         turn = _in_circle(gts[..., 4:] - priors[..., 4:])
-        deltas = torch.cat([shift, growth, turn], dim=-1)
-        return deltas / deltas.new_tensor(self.stds)
+        return self.normalize(shift, geometry.sizes(gts), geometry.sizes(priors), turn)
 
     def decode(self, bboxes: Tensor, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Tensor:
         """Rotated boxes that deltas make of priors.
@@ -66,8 +55,7 @@ class DeltaXYWHTurnBBoxCoder(BaseBBoxCoder):
             (n, 5 * k) x, y, width, height in pixels, angle in radians.
         """
         priors = self.plain(bboxes)[..., None, :]
-        deltas = pred_bboxes.unflatten(-1, (pred_bboxes.shape[-1] // self.encode_size, self.encode_size))
-        deltas = deltas * deltas.new_tensor(self.stds)
+        deltas = self.denormalize(pred_bboxes)
         prior_size = geometry.sizes(priors)
         shift = deltas[..., :2] * prior_size
         shift, growth = bound_deltas(shift, deltas[..., 2:4], wh_ratio_clip, None, bound_shrinking=False)
