@@ -15,14 +15,12 @@ def fit_two_gaussians(
     """Fit a mixture of two normal distributions to each row of values, by expectation maximization.
 
     The components begin at a row's least and largest value, with variance 1 and equal weights. A row is done when the
-    mean log likelihood of its values changes by less than ``tolerance``.
+    mean log likelihood of its values changes by less than ``tolerance``, or after ``max_iterations``.
 
     Args:
         values: (m, n).
         counted: (m, n) bool, which of them count: at least one in each row.
         tied: Whether both components have one variance.
-        tolerance: See above.
-        max_iterations: A row is done after so many steps in any case.
 
     Returns:
         (m, n, 2) float64, of each value the logarithm of each component's weight times its density there.

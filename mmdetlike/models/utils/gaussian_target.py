@@ -24,23 +24,17 @@ def gaussian_radius(det_size: tuple[float, float], min_overlap: float) -> float:
     height, width = det_size
     area = height * width
     perimeter = height + width
-    shifted = _smaller_root(1, -perimeter, area * (1 - min_overlap) / (1 + min_overlap))
-    inside = _smaller_root(4, -2 * perimeter, area * (1 - min_overlap))
-    outside = _larger_root(4 * min_overlap, 2 * min_overlap * perimeter, area * (min_overlap - 1))
+    shifted, _ = _roots(1, -perimeter, area * (1 - min_overlap) / (1 + min_overlap))
+    inside, _ = _roots(4, -2 * perimeter, area * (1 - min_overlap))
+    _, outside = _roots(4 * min_overlap, 2 * min_overlap * perimeter, area * (min_overlap - 1))
     return min(shifted, inside, outside)
 
 
-def _discriminant_root(a: float, b: float, c: float) -> float:
-    value = b * b - 4 * a * c
-    return value.sqrt() if isinstance(value, Tensor) else math.sqrt(value)
-
-
-def _smaller_root(a: float, b: float, c: float) -> float:
-    return (-b - _discriminant_root(a, b, c)) / (2 * a)
-
-
-def _larger_root(a: float, b: float, c: float) -> float:
-    return (-b + _discriminant_root(a, b, c)) / (2 * a)
+def _roots(a: float, b: float, c: float) -> tuple[float, float]:
+    """The smaller and the larger x at which ``a * x ** 2 + b * x + c`` is 0."""
+    discriminant = b * b - 4 * a * c
+    distance = discriminant.sqrt() if isinstance(discriminant, Tensor) else math.sqrt(discriminant)
+    return (-b - distance) / (2 * a), (-b + distance) / (2 * a)
 
 
 def gaussian_2d(radius: int, sigma: float = 1, dtype: torch.dtype = torch.float32, device: str = 'cpu') -> Tensor:

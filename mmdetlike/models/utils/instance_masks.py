@@ -69,17 +69,10 @@ def masks_in_image(
     out_shape: tuple[int, int],
     threshold: float,
 ) -> Tensor:
-    """Binary masks of an image from coarse probabilities of the padded image.
+    """Masks (n, *out_shape) bool of an image, from ``masks`` (n, h, w), coarse probabilities of the padded image.
 
-    Args:
-        masks: (n, h, w) in [0, 1].
-        upsample: Brings (1, m, h, w) to the size of the padded image.
-        img_shape: Height and width of the image without padding.
-        out_shape: Height and width of the results.
-        threshold: Larger probabilities are inside.
-
-    Returns:
-        (n, *out_shape) bool.
+    ``upsample`` brings (1, m, h, w) to the size of the padded image, of which ``img_shape``, (height, width), is no
+    padding. What is above ``threshold`` is inside.
     """
     out = torch.zeros(len(masks), *out_shape, dtype=torch.bool, device=masks.device)
     # a hundred masks of a large image in float32 would take a gigabyte

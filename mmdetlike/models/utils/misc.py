@@ -15,8 +15,7 @@ def interpolate_as(
     Args:
         source: (N, C, H, W) or (N, H, W).
         target: (..., H', W').
-        mode: As of ``F.interpolate``.
-        align_corners: As of ``F.interpolate``; of no effect where ``mode`` has no corners to align.
+        mode, align_corners: As of ``F.interpolate``; the latter has no effect where there are no corners to align.
 
     Returns:
         (N, C, H', W') or (N, H', W').
@@ -33,15 +32,9 @@ def interpolate_as(
 
 
 def to_image_size(maps: Tensor, sample: DetDataSample, rescale: bool) -> Tensor:
-    """Stretch maps of a batch to its pixels and cut them to an image.
+    """Stretch maps (n, h, w) of a padded image to its pixels and cut them to the image, (n, H, W).
 
-    Args:
-        maps: (n, h, w) of the whole padded image.
-        sample: Has ``batch_input_shape``, ``img_shape`` and, to rescale, ``ori_shape``.
-        rescale: Stretch the maps further to the size of the original image.
-
-    Returns:
-        (n, H, W).
+    ``sample`` has ``batch_input_shape``, ``img_shape`` and, to ``rescale`` to the original image, ``ori_shape``.
     """
     height, width = sample.img_shape[:2]
     maps = _stretch(maps, sample.batch_input_shape)[:, :height, :width]

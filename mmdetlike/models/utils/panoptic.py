@@ -24,8 +24,7 @@ def preprocess_panoptic_gt(
         gt_masks: Masks of the things.
         gt_semantic_seg: Class of each pixel, (1, h, w) or (h, w); things are in [0, num_things), stuff in
             [num_things, num_things + num_stuff), and 255 is ignored. None if there is no stuff.
-        num_things: Number of classes of things.
-        num_stuff: Number of classes of stuff.
+        num_things, num_stuff: Numbers of classes of things and of stuff.
         img_metas: Kept for callers of 2.x; masks have the size of the batch already.
 
     Returns:

@@ -7,14 +7,9 @@ from mmdetlike_ops import point_sample
 
 
 def get_uncertainty(mask_pred: Tensor, labels: Tensor) -> Tensor:
-    """How close the logits of each region's own class are to 0.
+    """How close the logits of each region's own class are to 0: minus their magnitude, (R, 1, ...).
 
-    Args:
-        mask_pred: Logits (R, C, ...); C is 1 if masks are not per class.
-        labels: Class of each region, (R,).
-
-    Returns:
-        Minus their magnitude, (R, 1, ...).
+    ``mask_pred`` holds logits (R, C, ...), where C is 1 if masks are not per class, ``labels`` (R,) the classes.
     """
     if mask_pred.shape[1] > 1:
         mask_pred = mask_pred[torch.arange(len(mask_pred), device=mask_pred.device), labels][:, None]
@@ -31,8 +26,7 @@ def get_uncertain_point_coords_with_randomness(
     ``importance_sample_ratio`` of the result, and the rest is drawn anew.
 
     Args:
-        mask_pred: Logits (R, C, h, w); C is 1 if masks are not per class.
-        labels: Class of each region, (R,).
+        mask_pred, labels: Logits (R, C, h, w) and classes (R,) of regions, as ``get_uncertainty`` takes them.
         num_points: Points of each mask.
         oversample_ratio: At least 1.
         importance_sample_ratio: In [0, 1].

@@ -103,13 +103,9 @@ def suppress_boxes(
 
 
 def suppress(candidates: InstanceData, nms_cfg: dict | None, limit: int, groups: Tensor | None = None) -> InstanceData:
-    """``suppress_boxes`` of instances.
+    """``suppress_boxes`` of instances with ``bboxes``, ``scores``, ``labels`` and whatever else they have.
 
-    Args:
-        candidates: ``bboxes`` (n, 4) xyxy, ``scores`` (n,), ``labels`` (n,) and whatever else they have.
-        nms_cfg: See ``suppress_boxes``.
-        limit: See ``suppress_boxes``.
-        groups: (n,), boxes of different groups don't suppress each other; by default ``labels``.
+    ``groups`` (n,) are by default the labels.
     """
     groups = candidates.labels if groups is None else groups
     boxes, scores, kept = suppress_boxes(candidates.bboxes, candidates.scores, groups, nms_cfg, limit)

@@ -130,12 +130,7 @@ class BucketingBBoxCoder:
         return boxes, confidence.mean(1)
 
     def buckets(self, bboxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut proposals (n, 4) into buckets.
-
-        Returns:
-            The middles (n, 4, S) in pixels of the buckets of each side, from the outside to the inside, and the sizes
-            (n, 4) of a bucket.
-        """
+        """Cut proposals (n, 4) into buckets: their middles (n, 4, S), from outside to inside, and sizes (n, 4)."""
         center = geometry.centers(bboxes)
         extent = geometry.sizes(bboxes) * self.scale_factor
         low = center - extent / 2

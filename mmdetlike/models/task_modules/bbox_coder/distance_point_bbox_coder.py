@@ -49,10 +49,7 @@ class DistancePointBBoxCoder(BaseBBoxCoder):
     def decode(self, points: Tensor, pred_bboxes: Tensor, max_shape=None) -> Tensor | HorizontalBoxes:
         """Boxes (..., n, 4) xyxy in pixels that distances ``pred_bboxes`` (..., n, 4) make of ``points`` (..., n, 2).
 
-        Args:
-            points: x and y in pixels.
-            pred_bboxes: Distances to the left, top, right and bottom side in pixels.
-            max_shape: Height and width in pixels to clip to, one pair for all or one (B, 2) a batch element.
+        They are clipped to ``max_shape``, height and width in pixels, one pair for all or one (B, 2) a batch element.
 
         Raises:
             ValueError: The last columns are not 2 and 4.

@@ -77,16 +77,10 @@ class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
         max_shape=None,
         wh_ratio_clip: float = 16 / 1000,
     ) -> Tensor | RotatedBoxes:
-        """Rotated boxes that deltas make of priors.
+        """Rotated boxes (n, 5 * k) that deltas ``pred_bboxes`` (n, 5 * k) make of priors ``bboxes`` (n, 5).
 
-        Args:
-            bboxes: Priors (n, 5) in pixels and radians.
-            pred_bboxes: Deltas (n, 5 * k), k boxes for each prior.
-            max_shape: Not used: rotated boxes are not cut to the image.
-            wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
-
-        Returns:
-            (n, 5 * k) x, y, width, height in pixels, angle in radians.
+        They are x, y, width, height in pixels, angle in radians, and not cut to ``max_shape``. ``wh_ratio_clip`` is the
+        largest change of a side, as a ratio and its inverse.
         """
         priors = self.rotated_priors(bboxes)[..., None, :]
         deltas = self.denormalize(pred_bboxes)

@@ -42,17 +42,11 @@ class DeltaXYWHTurnBBoxCoder(BaseDeltaCoder):
         return self.normalize(shift, geometry.sizes(gts), geometry.sizes(priors), turn)
 
     def decode(self, bboxes: Tensor, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Tensor:
-        """Rotated boxes that deltas make of priors.
+        """Rotated boxes (n, 5 * k) that deltas ``pred_bboxes`` (n, 5 * k) make of priors ``bboxes`` (n, 5).
 
-        Args:
-            bboxes: Priors (n, 5) in pixels and radians.
-            pred_bboxes: Deltas (n, 5 * k), k boxes for each prior.
-            max_shape: Height and width of the image. Boxes that are turned by no more than a degree are cut to it; what
-                is left of others would be no rectangle.
-            wh_ratio_clip: The inverse of the largest growth of a side.
-
-        Returns:
-            (n, 5 * k) x, y, width, height in pixels, angle in radians.
+        They are x, y, width, height in pixels, angle in radians. Those that are turned by no more than a degree are cut
+        to ``max_shape``, (height, width); what is left of others would be no rectangle. Sides grow at most by the
+        inverse of ``wh_ratio_clip``.
         """
         priors = self.plain(bboxes)[..., None, :]
         deltas = self.denormalize(pred_bboxes)

@@ -31,12 +31,9 @@ class YOLOBBoxCoder(BaseBBoxCoder):
     def encode(
         self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes, stride: float | Tensor
     ) -> Tensor:
-        """Targets (n, 4) x, y, w, h.
+        """Targets (n, 4) x, y, w, h of ``gt_bboxes`` (n, 4) at priors ``bboxes`` (n, 4), in the middles of their cells.
 
-        Args:
-            bboxes: Priors (n, 4) xyxy in pixels, centered in their cells.
-            gt_bboxes: Boxes (n, 4) xyxy in pixels.
-            stride: Stride of the level in pixels, one for all or one (n,) a prior.
+        ``stride`` is that of the level in pixels, one for all or one (n,) a prior; boxes are xyxy in pixels.
         """
         priors = self.plain(bboxes)
         gts = self.plain(gt_bboxes)
@@ -49,13 +46,7 @@ class YOLOBBoxCoder(BaseBBoxCoder):
     def decode(
         self, bboxes: Tensor | HorizontalBoxes, pred_bboxes: Tensor, stride: float | Tensor
     ) -> Tensor | HorizontalBoxes:
-        """Boxes (..., n, 4) xyxy in pixels.
-
-        Args:
-            bboxes: Priors (..., n, 4) xyxy in pixels.
-            pred_bboxes: (..., n, 4) x, y within the cell, 0 to 1, and logarithms w, h of growth.
-            stride: Stride of the level in pixels, one for all or one (n,) a prior.
-        """
+        """Boxes (..., n, 4) xyxy in pixels that ``pred_bboxes`` (..., n, 4) make of priors ``bboxes``; see ``encode``."""
         priors = self.plain(bboxes)
         center = geometry.centers(priors) + (pred_bboxes[..., :2] - 0.5) * _column(stride)
         half = geometry.sizes(priors) * pred_bboxes[..., 2:].exp() / 2

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes
+from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, geometry
 
 from .base import PriorGenerator, flags_of_cells, shifts_of_cells
 
@@ -55,11 +56,8 @@ class AnchorGenerator(PriorGenerator):
     ) -> None:
         if not 0 <= center_offset <= 1 or (center_offset and centers is not None):
             raise ValueError(f'center_offset must be in [0, 1], and 0 where centers are given; got {center_offset}')
-        self._set_strides(strides)
+        self.set_strides(strides, base_sizes=base_sizes, centers=centers)
         self.base_sizes = [min(stride) for stride in self.strides] if base_sizes is None else list(base_sizes)
-        for name, values in (('base_sizes', self.base_sizes), ('centers', centers)):
-            if values is not None and len(values) != len(self.strides):
-                raise ValueError(f'{name} must have one entry a stride ({len(self.strides)}), got {len(values)}')
         self.scales = self._resolve_scales(scales, octave_base_scale, scales_per_octave)
         self.octave_base_scale, self.scales_per_octave = octave_base_scale, scales_per_octave
         self.ratios = torch.tensor(ratios, dtype=torch.float)
@@ -123,11 +121,12 @@ class AnchorGenerator(PriorGenerator):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = 'cpu',
     ) -> Tensor | HorizontalBoxes:
-        """Anchors (H * W * A, 4) xyxy of one level with a map of ``featmap_size`` (H, W)."""
-        # the anchors of the first cell, moved to every cell
         base = self.base_anchors[level_idx].to(device=device, dtype=dtype)
-        shifts = self.grid_shifts(featmap_size, level_idx, dtype, device).repeat(1, 2)
-        anchors = (shifts[:, None] + base).reshape(-1, 4)
+        stride = self.strides[level_idx]
+        return self.as_boxes(self.single_level_grid_anchors(base, featmap_size, stride, device))
+
+    def as_boxes(self, anchors: Tensor) -> Tensor | BaseBoxes:
+        """Anchors (n, 4) in the form in which they are returned."""
         return HorizontalBoxes(anchors) if self.use_box_type else anchors
 
     def grid_anchors(
@@ -143,19 +142,14 @@ class AnchorGenerator(PriorGenerator):
         stride: tuple[int, int] = (16, 16),
         device: torch.device | str = 'cpu',
     ) -> Tensor:
-        """Anchors (H * W * A, 4): ``base_anchors`` (A, 4) of the first cell, moved to every cell of a map (H, W)."""
-        shifts = shifts_of_cells(featmap_size, stride, base_anchors.dtype, device).repeat(1, 2)
-        return (shifts[:, None] + base_anchors.to(device)).reshape(-1, 4)
+        """Anchors (H * W * A, 4 or 5): ``base_anchors`` (A, 4 or 5), moved to every cell of a map (H, W)."""
+        shifts = shifts_of_cells(featmap_size, stride, base_anchors.dtype, device)
+        # both corners of an anchor move, or the center of a rotated one, whose sides and angle stay
+        is_rotated = base_anchors.shape[-1] == geometry.ROTATED
+        shifts = F.pad(shifts, (0, 3)) if is_rotated else shifts.repeat(1, 2)
+        return (shifts[:, None] + base_anchors.to(device)).reshape(-1, base_anchors.shape[-1])
 
-    def single_level_valid_flags(
-        self,
-        featmap_size: tuple[int, int],
-        valid_size: tuple[int, int],
-        num_base_anchors: int,
-        device: torch.device | str = 'cpu',
-    ) -> Tensor:
-        """A mask (H * W * A,) of the anchors of one level at its first ``valid_size`` (height, width) cells."""
-        return flags_of_cells(featmap_size, valid_size, num_base_anchors, device)
+    single_level_valid_flags = staticmethod(flags_of_cells)
 
     def __repr__(self) -> str:
         settings = dict(

@@ -20,8 +20,12 @@ class PriorGenerator:
 
     strides: list[tuple[int, int]]
 
-    def _set_strides(self, strides: Sequence[int | tuple[int, int]]) -> None:
+    def set_strides(self, strides: Sequence[int | tuple[int, int]], **settings: Sequence | None) -> None:
+        """Keep the strides; raise ``ValueError`` unless each of ``settings`` that is given has one entry a stride."""
         self.strides = [tuple(_pair(stride)) for stride in strides]
+        for name, values in settings.items():
+            if values is not None and len(values) != self.num_levels:
+                raise ValueError(f'{name} must have one entry a stride ({self.num_levels}), got {len(values)}')
 
     @property
     def num_levels(self) -> int:
@@ -63,7 +67,7 @@ class PriorGenerator:
         Raises:
             ValueError: The number of maps differs from ``num_levels``.
         """
-        self._check_levels(featmap_sizes)
+        self.check_levels(featmap_sizes)
         return [self.single_level_grid_priors(size, i, dtype, device=device) for i, size in enumerate(featmap_sizes)]
 
     def single_level_grid_priors(
@@ -87,17 +91,11 @@ class PriorGenerator:
         """The priors (n, 4 or 2) of one level with the indices ``prior_idxs`` (n,) in its grid."""
         return self.single_level_grid_priors(featmap_size, level_idx, dtype, device=device)[prior_idxs]
 
-    def grid_shifts(
-        self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype, device, offset: float = 0.0
-    ) -> Tensor:
-        """Position (H * W, 2) x, y of each cell of one level, row by row: ``(cell + offset) * stride`` in pixels."""
-        return shifts_of_cells(featmap_size, self.strides[level_idx], dtype, device, offset)
-
     def valid_flags(
         self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device: torch.device | str = 'cpu'
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) of the priors whose cell lies within ``pad_shape`` (h, w)."""
-        self._check_levels(featmap_sizes)
+        self.check_levels(featmap_sizes)
         flags = []
         for size, (stride_w, stride_h), num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
             # rounded up: a cell that is partly on the image counts
@@ -105,7 +103,8 @@ class PriorGenerator:
             flags.append(flags_of_cells(size, valid_size, num_base, device))
         return flags
 
-    def _check_levels(self, featmap_sizes: Sequence) -> None:
+    def check_levels(self, featmap_sizes: Sequence) -> None:
+        """Raise ``ValueError`` where the number of maps differs from ``num_levels``."""
         if len(featmap_sizes) != self.num_levels:
             raise ValueError(f'{self.num_levels} strides need as many feature maps, got {len(featmap_sizes)}')
 
@@ -128,9 +127,12 @@ def shifts_of_cells(
 
 
 def flags_of_cells(
-    featmap_size: tuple[int, int], valid_size: tuple[int, int], num_base_priors: int, device: torch.device | str
+    featmap_size: tuple[int, int],
+    valid_size: tuple[int, int],
+    num_base_anchors: int,
+    device: torch.device | str = 'cpu',
 ) -> Tensor:
     """A mask (H * W * A,) of the priors of one level, true for the first ``valid_size`` (height, width) cells."""
     valid = torch.zeros(featmap_size, dtype=torch.bool, device=device)
     valid[: valid_size[0], : valid_size[1]] = True
-    return valid.flatten().repeat_interleave(num_base_priors)
+    return valid.flatten().repeat_interleave(num_base_anchors)

@@ -51,21 +51,13 @@ class FakeRotatedAnchorGenerator(AnchorGenerator):
             scales_per_octave,
             centers,
             center_offset,
+            use_box_type,
         )
         self.angle_version = angle_version
-        # the parent's `use_box_type` would wrap anchors as axis-aligned boxes before they are turned into rotated ones
-        self.use_rotated_boxes = use_box_type
 
-    def single_level_grid_priors(
-        self,
-        featmap_size: tuple[int, int],
-        level_idx: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = 'cpu',
-    ) -> Tensor | RotatedBoxes:
-        """Anchors (H * W * A, 5) of one level with a map of ``featmap_size`` (H, W)."""
-        anchors = geometry.to_rotated(super().single_level_grid_priors(featmap_size, level_idx, dtype, device=device))
-        return RotatedBoxes(anchors) if self.use_rotated_boxes else anchors
+    def as_boxes(self, anchors: Tensor) -> Tensor | RotatedBoxes:
+        rotated = geometry.to_rotated(anchors)
+        return RotatedBoxes(rotated) if self.use_box_type else rotated
 
 
 @TASK_UTILS.register_module()
@@ -75,11 +67,8 @@ class TurnedAnchorGenerator(SizedAnchorGenerator):
     Of one cell, angles come before ratios, and ratios before sizes.
 
     Args:
-        strides: Stride of each level in pixels, a number or (x, y).
-        sizes: For each level the square roots of its anchors' areas, in pixels.
-        ratios: For each level the heights / widths.
+        strides, sizes, ratios, center_offset: As of ``SizedAnchorGenerator``.
         angles: For each level the angles in radians, positive ones clockwise.
-        center_offset: Position of the center within the cell, 0 to 1.
 
     Raises:
         ValueError: There is not one list of sizes, of ratios and of angles for each level.
@@ -93,8 +82,7 @@ class TurnedAnchorGenerator(SizedAnchorGenerator):
         angles: Sequence[Sequence[float]],
         center_offset: float = 0.0,
     ) -> None:
-        if len(angles) != len(strides):
-            raise ValueError(f'angles must have one entry a stride ({len(strides)}), got {len(angles)}')
+        self.set_strides(strides, angles=angles)
         self.angles = [torch.tensor(level, dtype=torch.float) for level in angles]
         super().__init__(strides, sizes, ratios, center_offset, scale_major=False)
 
@@ -106,18 +94,3 @@ class TurnedAnchorGenerator(SizedAnchorGenerator):
             anchors[:, 4] = angles.repeat(len(upright))
             turned.append(anchors)
         return turned
-
-    def single_level_grid_priors(
-        self,
-        featmap_size: tuple[int, int],
-        level_idx: int,
-        dtype: torch.dtype = torch.float32,
-        *,
-        device: torch.device | str,
-    ) -> Tensor:
-        """Anchors (H * W * A, 5) of one level with a map of ``featmap_size`` (H, W)."""
-        base = self.base_anchors[level_idx].to(device=device, dtype=dtype)
-        shifts = self.grid_shifts(featmap_size, level_idx, dtype, device)[:, None]
-        centers = shifts + base[:, :2]
-        sizes_and_angles = base[:, 2:].expand(len(shifts), -1, -1)
-        return torch.cat([centers, sizes_and_angles], dim=-1).reshape(-1, geometry.ROTATED)

@@ -15,13 +15,11 @@ class SizedAnchorGenerator(AnchorGenerator):
     """Generate anchors of the sizes and ratios of their level around every cell.
 
     Args:
-        strides: Stride of each level in pixels, a number or (x, y).
+        strides, center_offset: As of ``AnchorGenerator``.
         sizes: For each level the square roots of its anchors' areas, in pixels.
         ratios: For each level the heights / widths.
-        center_offset: Position of the center within the cell, 0 to 1.
         rounded: Round the corners of the first cell's anchors to whole pixels, halves to even numbers.
-        scale_major: See ``AnchorGenerator``.
-        use_box_type: Return ``HorizontalBoxes`` in place of tensors.
+        scale_major, use_box_type: As of ``AnchorGenerator``.
 
     Raises:
         ValueError: There is not one list of sizes and of ratios for each level.
@@ -41,10 +39,7 @@ class SizedAnchorGenerator(AnchorGenerator):
         scale_major: bool = True,
         use_box_type: bool = False,
     ) -> None:
-        self._set_strides(strides)
-        for name, values in dict(sizes=sizes, ratios=ratios).items():
-            if len(values) != self.num_levels:
-                raise ValueError(f'{name} must have one entry a stride ({self.num_levels}), got {len(values)}')
+        self.set_strides(strides, sizes=sizes, ratios=ratios)
         self.base_sizes = [1.0] * self.num_levels
         self.scales = [torch.tensor(level, dtype=torch.float) for level in sizes]
         self.ratios = [torch.tensor(level, dtype=torch.float) for level in ratios]
@@ -54,7 +49,6 @@ class SizedAnchorGenerator(AnchorGenerator):
         self.base_anchors = self.gen_base_anchors()
 
     def gen_base_anchors(self) -> list[Tensor]:
-        """Anchors (A_i, 4) xyxy of the first cell of each level, in pixels."""
         levels = zip(self.base_sizes, self.scales, self.ratios, self.centers)
         anchors = [self.gen_single_level_base_anchors(*level) for level in levels]
         return [level.round() for level in anchors] if self.rounded else anchors

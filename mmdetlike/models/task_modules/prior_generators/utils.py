@@ -9,16 +9,13 @@ from mmdetlike.structures.bbox import geometry
 
 
 def anchor_inside_flags(flat_anchors: Tensor, valid_flags: Tensor, img_shape, allowed_border: int = 0) -> Tensor:
-    """Mark the anchors that are valid and leave the image by at most ``allowed_border`` pixels.
+    """Mark the anchors (N,) that are valid and leave the image by at most ``allowed_border`` pixels.
 
     Args:
         flat_anchors: (N, 4) xyxy in pixels, or rotated ones (N, 5), which count as their enclosing boxes.
         valid_flags: (N,) bool, False for anchors on padding.
         img_shape: Height and width of the image in pixels.
-        allowed_border: Pixels by which an anchor may leave the image; negative for any number.
-
-    Returns:
-        (N,) bool.
+        allowed_border: Negative for any number of pixels.
     """
     if allowed_border < 0:
         return valid_flags
@@ -31,15 +28,9 @@ def anchor_inside_flags(flat_anchors: Tensor, valid_flags: Tensor, img_shape, al
 def calc_region(
     bbox: Tensor, ratio: float, featmap_size: tuple[int, int] | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The box with the same center and sides of ``ratio`` times the length.
+    """The boxes with the centers of ``bbox`` (..., 4) xyxy and sides ``ratio`` times as long, cut to ``featmap_size``.
 
-    Args:
-        bbox: (..., 4) xyxy.
-        ratio: Length of the sides, of those of ``bbox``.
-        featmap_size: Height and width that the region is cut to.
-
-    Returns:
-        x1, y1, x2 and y2, each rounded to whole numbers.
+    Returns x1, y1, x2 and y2, each rounded to whole numbers.
 
     Examples:
         >>> calc_region(torch.tensor([0.0, 0, 40, 80]), 0.5, featmap_size=(50, 50))

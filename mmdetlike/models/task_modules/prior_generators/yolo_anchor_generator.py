@@ -16,9 +16,8 @@ class YOLOAnchorGenerator(AnchorGenerator):
     """Generate anchors of given widths and heights around the center of every cell.
 
     Args:
-        strides: Stride of each level in pixels, a number or (x, y).
+        strides, use_box_type: As of ``AnchorGenerator``.
         base_sizes: Width and height in pixels of each anchor of each level.
-        use_box_type: Return ``HorizontalBoxes`` in place of tensors.
 
     Raises:
         ValueError: ``base_sizes`` has another number of levels than ``strides``.
@@ -35,16 +34,13 @@ class YOLOAnchorGenerator(AnchorGenerator):
         base_sizes: Sequence[Sequence[tuple[int, int]]],
         use_box_type: bool = False,
     ) -> None:
-        if len(base_sizes) != len(strides):
-            raise ValueError(f'base_sizes must have one entry a stride ({len(strides)}), got {len(base_sizes)}')
-        self._set_strides(strides)
+        self.set_strides(strides, base_sizes=base_sizes)
         self.centers = [(x / 2, y / 2) for x, y in self.strides]
         self.base_sizes = [[tuple(size) for size in level] for level in base_sizes]
         self.use_box_type = use_box_type
         self.base_anchors = self.gen_base_anchors()
 
     def gen_base_anchors(self) -> list[Tensor]:
-        """Anchors (A_i, 4) xyxy of the first cell of each level, in pixels."""
         return [self.gen_single_level_base_anchors(*level) for level in zip(self.base_sizes, self.centers)]
 
     def gen_single_level_base_anchors(
@@ -68,7 +64,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
         Raises:
             ValueError: The number of maps differs from ``num_levels``.
         """
-        self._check_levels(featmap_sizes)
+        self.check_levels(featmap_sizes)
         return [
             self.single_level_responsible_flags(size, gt_bboxes, stride, num_base, device)
             for size, stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors)

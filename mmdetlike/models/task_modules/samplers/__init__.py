@@ -1,7 +1,6 @@
 from .balanced_samplers import CombinedSampler, InstanceBalancedPosSampler, IoUBalancedNegSampler
 from .base_sampler import BaseSampler, Sampler
 from .ohem_sampler import OHEMSampler
-from .pseudo_sampler import PseudoSampler
-from .random_sampler import MultiInsRandomSampler, RandomSampler
+from .random_sampler import MultiInsRandomSampler, PseudoSampler, RandomSampler
 from .sampling_result import SamplingResult
 from .score_hlr_sampler import ScoreHLRSampler, weights_of_same_sum

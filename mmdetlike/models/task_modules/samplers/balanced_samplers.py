@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
+from mmdetlike.models.utils import ranks_in_groups
 from mmdetlike.registry import TASK_UTILS
 
 from ..assigners import AssignResult
-from .base_sampler import BaseSampler, negatives_of, positives_of, random_ranks
+from .base_sampler import BaseSampler, negatives_of, positives_of
 from .random_sampler import RandomSampler
 
 
@@ -86,9 +87,8 @@ class CombinedSampler(BaseSampler):
     """Take the positives that one sampler chooses and the negatives that another one chooses.
 
     Args:
-        pos_sampler: Chooses positives.
-        neg_sampler: Chooses negatives.
-        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: See ``BaseSampler``; both samplers have these arguments
+        pos_sampler, neg_sampler: Choose positives and negatives.
+        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``; both samplers have these arguments
             too, unless they say otherwise.
     """
 
@@ -113,6 +113,11 @@ class CombinedSampler(BaseSampler):
 
     def choose_negatives(self, assign_result: AssignResult, num: int) -> Tensor:
         return self.neg_sampler.choose_negatives(assign_result, num)
+
+
+def random_ranks(groups: Tensor) -> Tensor:
+    """(n,) the rank of each element in a random order of its group, from 0, given the groups (n,)."""
+    return ranks_in_groups(torch.randperm(len(groups), device=groups.device), groups)
 
 
 def first_by(key: Tensor, num: int) -> Tensor:

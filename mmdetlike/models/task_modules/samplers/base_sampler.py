@@ -125,16 +125,3 @@ def positives_of(assign_result: AssignResult) -> Tensor:
 def negatives_of(assign_result: AssignResult) -> Tensor:
     """Indices (q,) of all negatives."""
     return (assign_result.gt_inds == 0).nonzero().squeeze(1)
-
-
-def random_ranks(groups: Tensor) -> Tensor:
-    """(n,) the rank of each element in a random order of its group, from 0, given the groups (n,)."""
-    # a stable sort by group keeps the random order within each group
-    shuffled = torch.randperm(len(groups), device=groups.device)
-    _, groups = groups[shuffled].unique(return_inverse=True)
-    by_group = groups.argsort(stable=True)
-    sizes = groups.bincount()
-    starts = (sizes.cumsum(0) - sizes)[groups[by_group]]
-    ranks = torch.empty_like(shuffled)
-    ranks[shuffled[by_group]] = torch.arange(len(groups), device=groups.device) - starts
-    return ranks
