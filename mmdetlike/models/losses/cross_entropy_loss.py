@@ -99,7 +99,7 @@ class CrossEntropyLoss(Loss):
             loss, weight = self._of_masks(pred, target, weight, region_labels)
             return self.reduce(loss, weight, avg_factor, reduction_override)
         ignored = self.ignore_index if ignore_index is None else ignore_index
-        elementwise = self._of_each_class if self.use_sigmoid else self._of_softmax
+        elementwise = self.of_each_class if self.use_sigmoid else self._of_softmax
         # -100 is what torch ignores by default
         loss, counts = elementwise(pred, target, -100 if ignored is None else ignored)
         if weight is not None:
@@ -118,7 +118,7 @@ class CrossEntropyLoss(Loss):
         loss = F.cross_entropy(pred, label, self._class_weight(pred), reduction='none', ignore_index=ignored)
         return loss, label != ignored
 
-    def _of_each_class(self, pred: Tensor, label: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+    def of_each_class(self, pred: Tensor, label: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
         """Loss (n, c, ...), and which elements count."""
         valid = (label >= 0) & (label != ignored)
         if label.dim() != pred.dim():

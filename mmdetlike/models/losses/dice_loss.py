@@ -13,14 +13,11 @@ class DiceLoss(Loss):
     """``1 - 2 |pred * target| / (|pred| + |target|)`` of masks (n, ...) (V-Net, arXiv 1606.04797); ``weight`` is (n,).
 
     Args:
-        use_sigmoid: How logits become probabilities; only True is supported.
+        use_sigmoid: How logits become probabilities; a ``ValueError`` if False, unless ``activate`` is False too.
         activate: Whether ``pred`` holds logits.
         naive_dice: Whether the sizes in the denominator are sums, rather than sums of squares as in V-Net.
         eps: Keeps the division finite.
         reduction, loss_weight: As of ``Loss``.
-
-    Raises:
-        ValueError: ``activate`` is true and ``use_sigmoid`` False.
     """
 
     def __init__(

@@ -16,12 +16,9 @@ class GradientHarmonizedLoss(Loss):
     Buffers ``edges`` (bins + 1,) and, with momentum, ``acc_sum`` (bins,) have the names that checkpoints give them.
 
     Args:
-        bins: Number of ranges that [0, 1] is divided into.
+        bins: Number of ranges that [0, 1] is divided into; a ``ValueError`` if less than 1.
         momentum: Of the moving average of the elements of a range; 0 counts those of the batch only.
         reduction, loss_weight: As of ``Loss``.
-
-    Raises:
-        ValueError: ``bins`` is less than 1.
     """
 
     # upper end of the last range, beyond the largest gradient norm
@@ -96,11 +93,8 @@ class GHMC(GradientHarmonizedLoss):
     """Gradient harmonized sigmoid cross entropy (arXiv 1811.05181).
 
     Args:
-        use_sigmoid: Must be True.
+        use_sigmoid: Must be True, else a ``ValueError``.
         bins, momentum, loss_weight, reduction: As of ``GradientHarmonizedLoss``.
-
-    Raises:
-        ValueError: ``use_sigmoid`` is False.
     """
 
     # a sigmoid that is wrong altogether has a gradient of exactly 1

@@ -16,12 +16,10 @@ class HardPixelLoss(Loss):
     before the hardest are chosen.
 
     Args:
-        kept_share: Share of a batch's pixels that count, those without a class included; 1 for all.
+        kept_share: Share of a batch's pixels, those without a class included, that count; a ``ValueError`` unless it is
+            above 0 and at most 1, for all.
         ignore_index: The number of pixels without a class, which have no loss.
         reduction, loss_weight: As of ``Loss``; ``mean`` is over the pixels that count.
-
-    Raises:
-        ValueError: ``kept_share`` isn't above 0 and at most 1.
     """
 
     def __init__(

@@ -33,11 +33,7 @@ class PairTerms(NamedTuple):
 
 
 def pair_terms(pred: Tensor, target: Tensor, eps: float) -> PairTerms:
-    """Compare boxes (n, 4) as xyxy pair by pair, in float32 if they are float16 or bfloat16.
-
-    Raises:
-        ValueError: The shapes differ or aren't (n, 4).
-    """
+    """Compare boxes (n, 4) as xyxy pair by pair, in float32 if they are float16 or bfloat16; else a ``ValueError``."""
     if pred.shape != target.shape or pred.shape[-1:] != (4,):
         raise ValueError(
             f'IoU losses compare boxes (n, 4) pair by pair, but got {tuple(pred.shape)} and {tuple(target.shape)}.'
@@ -101,11 +97,8 @@ class IoULoss(BoxPairLoss):
     Args:
         linear: Old name of ``mode='linear'``.
         eps: Least value of the IoU.
-        mode: ``log``, ``linear`` or ``square``.
+        mode: ``log``, ``linear`` or ``square``, else a ``ValueError``.
         reduction, loss_weight: As of ``Loss``.
-
-    Raises:
-        ValueError: ``mode`` is unknown.
     """
 
     def __init__(

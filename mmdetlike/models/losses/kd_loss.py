@@ -17,10 +17,7 @@ class KnowledgeDistillationKLDivLoss(Loss):
 
     Args:
         reduction, loss_weight: As of ``Loss``.
-        T: Temperature: what logits are divided by.
-
-    Raises:
-        ValueError: ``T`` is below 1.
+        T: Temperature: what logits are divided by; a ``ValueError`` if below 1.
     """
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0, T: float = 10) -> None:

@@ -5,8 +5,6 @@ from torch import Tensor
 
 from mmdetlike.models.utils.suppress import ranks_in_groups
 
-SMALLEST_SUM = 1e-12
-
 
 @torch.no_grad()
 def importance_weights(
@@ -33,7 +31,7 @@ def importance_weights(
     weights = (bias + weights * (1 - bias)).pow(k)
     of_positives = row_sums(losses)
     # all losses may be 0: then weights don't matter, but must be numbers
-    weighted_sum = (of_positives * weights).sum().clamp(min=SMALLEST_SUM)
+    weighted_sum = (of_positives * weights).sum().clamp(min=1e-12)
     return weights * of_positives.sum() / weighted_sum
 
 

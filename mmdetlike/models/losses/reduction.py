@@ -143,13 +143,10 @@ class SigmoidLoss(Loss):
     """Base of the losses that take classes for independent binary decisions.
 
     Args:
-        use_sigmoid: Must be True.
+        use_sigmoid: Must be True, else a ``ValueError``.
         activated: Whether ``pred`` holds probabilities, not logits.
         reduction, loss_weight: As of ``Loss``.
         class_weight: Weight of the positives of each class; negatives count as they are.
-
-    Raises:
-        ValueError: ``use_sigmoid`` is False.
     """
 
     def __init__(

@@ -19,16 +19,13 @@ class SeesawLoss(OwnChannels, Loss):
     (num_classes + 1,) counts the samples of each class over the training.
 
     Args:
-        use_sigmoid: Whether classes are independent binary decisions; only False is supported.
+        use_sigmoid: Must be False, else a ``ValueError``: classes are no independent binary decisions.
         p: Exponent of mitigation, 0 for none.
         q: Exponent of compensation, 0 for none.
         num_classes: Classes without background.
         eps: Least probability of the own class that compensation divides by.
         reduction, loss_weight: As of ``Loss``.
         return_dict: Whether both terms are returned by name instead of their sum.
-
-    Raises:
-        ValueError: ``use_sigmoid`` is True.
     """
 
     def __init__(

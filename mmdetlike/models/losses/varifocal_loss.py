@@ -17,13 +17,10 @@ class VarifocalLoss(SigmoidLoss):
     ``pred`` is (n, c), ``target`` the IoU of positives and 0 of negatives, (n, c) (arXiv 2008.13367).
 
     Args:
-        alpha: Weight of negatives, not negative.
+        alpha: Weight of negatives; a ``ValueError`` if negative.
         gamma: Exponent of the modulating factor of negatives.
         iou_weighted: Whether positives are weighted by their IoU.
         use_sigmoid, reduction, loss_weight, activated, class_weight: As of ``SigmoidLoss``.
-
-    Raises:
-        ValueError: ``alpha`` is negative.
     """
 
     def __init__(

@@ -55,10 +55,7 @@ class CrossEntropyCustomLoss(OwnChannels, CrossEntropyLoss):
     Args:
         num_classes: Classes without background.
         use_sigmoid, reduction, class_weight, ignore_index, loss_weight, avg_non_ignore: As of ``CrossEntropyLoss``.
-        use_mask: Must be False.
-
-    Raises:
-        ValueError: ``use_mask`` is True.
+        use_mask: Must be False, else a ``ValueError``.
     """
 
     def __init__(

@@ -5,9 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-# added to variances, so that a component of equal values keeps one
-VARIANCE_FLOOR = 1e-6
-
 
 def fit_two_gaussians(
     values: Tensor, counted: Tensor, tied: bool = False, tolerance: float = 1e-3, max_iterations: int = 100
@@ -66,4 +63,5 @@ def estimate(values: Tensor, responsibilities: Tensor, tied: bool) -> tuple[Tens
         counts = totals.sum(1, keepdim=True)
     else:
         counts = totals
-    return totals / totals.sum(1, keepdim=True), means, spread / counts + VARIANCE_FLOOR
+    # a component of equal values keeps a variance
+    return totals / totals.sum(1, keepdim=True), means, spread / counts + 1e-6

@@ -14,11 +14,7 @@ CHUNK = 32
 
 
 def annotated_masks(sample: DetDataSample, part: str) -> BaseInstanceMasks:
-    """The masks of a sample's objects.
-
-    Raises:
-        ValueError: There are none; ``part`` is named as what needs them.
-    """
+    """The masks of a sample's objects; if there are none, a ``ValueError`` names ``part`` as what needs them."""
     masks = sample.gt_instances.get('masks')
     if masks is None:
         raise ValueError(
@@ -47,10 +43,8 @@ def crop_or_pad(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def aligned_bilinear(maps: Tensor, factor: int) -> Tensor:
     """Enlarge maps (n, c, h, w) to (n, c, factor * h, factor * w), each old pixel staying where it was.
 
-    Unlike ``F.interpolate``, value [i, j] is found again at [factor * i + factor // 2, factor * j + factor // 2].
-
-    Raises:
-        ValueError: ``factor`` is below 1.
+    Unlike ``F.interpolate``, value [i, j] is found again at [factor * i + factor // 2, factor * j + factor // 2]. A
+    ``factor`` below 1 raises ``ValueError``.
     """
     if factor < 1:
         raise ValueError(f'factor must be at least 1, got {factor}')

@@ -28,14 +28,11 @@ def get_uncertain_point_coords_with_randomness(
     Args:
         mask_pred, labels: Logits (R, C, h, w) and classes (R,) of regions, as ``get_uncertainty`` takes them.
         num_points: Points of each mask.
-        oversample_ratio: At least 1.
-        importance_sample_ratio: In [0, 1].
+        oversample_ratio: At least 1, else a ``ValueError``.
+        importance_sample_ratio: In [0, 1], else a ``ValueError``.
 
     Returns:
         x and y in [0, 1], (R, num_points, 2).
-
-    Raises:
-        ValueError: A ratio is out of range.
     """
     if oversample_ratio < 1:
         raise ValueError(f'oversample_ratio must be at least 1, but got {oversample_ratio}.')

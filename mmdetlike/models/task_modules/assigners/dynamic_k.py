@@ -7,12 +7,7 @@ from torch import Tensor
 
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner
-
-EPS = 1e-7  # keeps the logarithm of an overlap of 0 finite
-# quality of priors that were no candidates
-NO_OVERLAP = -1e8
+from .base_assigner import AssignResult, BaseAssigner
 
 
 class DynamicKAssigner(BaseAssigner):
@@ -61,11 +56,12 @@ class DynamicKAssigner(BaseAssigner):
         # costs are worked out for candidates alone, a few hundred of many thousand points
         ious = self.iou_calculator(predicted[candidates], boxes)
         cost = self.class_cost(pred_instances.scores[candidates].float(), labels, ious)
-        cost = cost - self.iou_weight * (ious + EPS).log()
+        # with 1e-7 the logarithm of an overlap of 0 is finite
+        cost = cost - self.iou_weight * (ious + 1e-7).log()
         cost = cost + self.center_prior_cost(points[candidates], strides[candidates], boxes)
         rows, objects = dynamic_k_matching(cost, ious, self.topk)
         gt_inds = objects.new_zeros(len(points))
-        quality = ious.new_full((len(points),), NO_OVERLAP)
+        quality = ious.new_full((len(points),), -1e8)  # of points that are no candidates
         gt_inds[candidates[rows]] = objects + 1
         quality[candidates[rows]] = ious[rows, objects]
         return AssignResult.from_gt_inds(gt_inds, quality, labels)

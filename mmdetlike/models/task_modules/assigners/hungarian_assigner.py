@@ -8,8 +8,7 @@ from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner
+from .base_assigner import AssignResult, BaseAssigner
 
 # in place of costs that are not finite, which the solver refuses
 WORST = 1e5
@@ -20,10 +19,7 @@ class HungarianAssigner(BaseAssigner):
     """Match predictions and objects one to one, at the least total cost.
 
     Args:
-        match_costs: Costs that are added up.
-
-    Raises:
-        ValueError: There is no cost.
+        match_costs: Costs that are added up; a ``ValueError`` if there is none.
     """
 
     needs_predictions = True

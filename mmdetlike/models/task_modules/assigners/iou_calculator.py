@@ -3,7 +3,9 @@
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import BaseBoxes, bbox_overlaps, geometry, get_box_tensor
+from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
+
+from ..priors import Boxes
 
 
 @TASK_UTILS.register_module()
@@ -18,13 +20,7 @@ class BboxOverlaps2D:
     def __init__(self, scale: float = 1.0, dtype: str | None = None) -> None:
         self.scale, self.dtype = scale, dtype
 
-    def __call__(
-        self,
-        bboxes1: Tensor | BaseBoxes,
-        bboxes2: Tensor | BaseBoxes,
-        mode: str = 'iou',
-        is_aligned: bool = False,
-    ) -> Tensor:
+    def __call__(self, bboxes1: Boxes, bboxes2: Boxes, mode: str = 'iou', is_aligned: bool = False) -> Tensor:
         """Overlaps (m, n) of boxes (m, 4) and (n, 4); (m,) if aligned."""
         first, second = (self.compared(get_box_tensor(boxes)) / self.scale for boxes in (bboxes1, bboxes2))
         return bbox_overlaps(first, second, mode, is_aligned)
@@ -41,13 +37,7 @@ class BboxOverlaps2D:
 class RBboxOverlaps2D:
     """IoU or IoF of rotated boxes, exact; axis-aligned boxes among them are compared with enclosing boxes."""
 
-    def __call__(
-        self,
-        bboxes1: Tensor | BaseBoxes,
-        bboxes2: Tensor | BaseBoxes,
-        mode: str = 'iou',
-        is_aligned: bool = False,
-    ) -> Tensor:
+    def __call__(self, bboxes1: Boxes, bboxes2: Boxes, mode: str = 'iou', is_aligned: bool = False) -> Tensor:
         """Overlaps (m, n) of boxes (m, 4 or 5) and (n, 4 or 5); (m,) if aligned. They carry no gradient."""
         return geometry.overlaps(get_box_tensor(bboxes1), get_box_tensor(bboxes2), mode, is_aligned)
 

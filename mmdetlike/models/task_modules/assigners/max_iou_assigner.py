@@ -9,8 +9,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner
+from .base_assigner import AssignResult, BaseAssigner
 from .iou_calculator import BboxOverlaps2D
 
 # to move a repeated box to where it overlaps enough with where it was

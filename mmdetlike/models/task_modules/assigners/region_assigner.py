@@ -19,10 +19,7 @@ class RegionAssigner(GeometricAssigner):
 
     Args:
         center_ratio: Sides of the middle, over those of the box.
-        ignore_ratio: Sides of what is ignored, over those of the box; at least ``center_ratio``.
-
-    Raises:
-        ValueError: ``ignore_ratio`` is below ``center_ratio``.
+        ignore_ratio: Sides of what is ignored, over those of the box; a ``ValueError`` if below ``center_ratio``.
     """
 
     def __init__(self, center_ratio: float = 0.2, ignore_ratio: float = 0.5) -> None:

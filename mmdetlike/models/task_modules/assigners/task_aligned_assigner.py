@@ -7,8 +7,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner, best_object, points_inside
+from .base_assigner import AssignResult, BaseAssigner, best_object, points_inside
 
 
 @TASK_UTILS.register_module()
@@ -16,13 +15,10 @@ class TaskAlignedAssigner(BaseAssigner):
     """Assign an object to the priors inside it whose predictions are best aligned: high in both score and overlap.
 
     Args:
-        topk: Candidates of each object.
+        topk: Candidates of each object; a ``ValueError`` if less than 1.
         alpha: Exponent of the score in the alignment.
         beta: Exponent of the overlap in the alignment.
-        iou_calculator: How overlap is measured.
-
-    Raises:
-        ValueError: ``topk`` is less than 1.
+        iou_calculator: As of ``BaseAssigner``.
     """
 
     needs_predictions = True

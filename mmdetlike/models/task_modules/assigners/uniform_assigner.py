@@ -7,8 +7,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner
+from .base_assigner import AssignResult, BaseAssigner
 
 
 @TASK_UTILS.register_module()

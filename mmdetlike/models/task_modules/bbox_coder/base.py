@@ -1,8 +1,11 @@
-"""The base of the box coders."""
+"""The base of the box coders, and the coder of heads that predict boxes as they are."""
 
 from torch import Tensor
 
-from mmdetlike.structures.bbox import BaseBoxes, geometry, get_box_tensor
+from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
+
+from ..priors import Boxes
 
 
 class BaseBBoxCoder:
@@ -26,10 +29,30 @@ class BaseBBoxCoder:
         """Boxes (n, 4) xyxy in pixels from priors and predictions (n, ``encode_size``), clipped to ``max_shape``."""
         raise NotImplementedError
 
-    def plain(self, boxes: Tensor | BaseBoxes, box_dim: int | None = None) -> Tensor:
-        """The tensor of ``boxes``, which must have ``box_dim`` numbers each; those that this coder makes where None.
+    def plain(self, boxes: Boxes, box_dim: int | None = None) -> Tensor:
+        """The tensor of ``boxes``, of ``box_dim`` numbers each, those that this coder makes where None.
 
-        Raises:
-            ConfigError: They are of another kind; the message names the coder.
+        A ``ConfigError`` names the coder where they are of another kind.
         """
         return geometry.require_kind(get_box_tensor(boxes), box_dim or self.box_dim, type(self).__name__)
+
+
+@TASK_UTILS.register_module()
+class PseudoBBoxCoder(BaseBBoxCoder):
+    """Leave boxes as they are, in both directions.
+
+    Args:
+        use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
+    """
+
+    def __init__(self, use_box_type: bool = False) -> None:
+        self.use_box_type = use_box_type
+
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
+        """The boxes ``gt_bboxes`` (n, 4) themselves; priors ``bboxes`` do not matter."""
+        return self.plain(gt_bboxes)
+
+    def decode(self, bboxes: Boxes, pred_bboxes: Boxes) -> Boxes:
+        """The predictions ``pred_bboxes`` (..., 4) themselves; priors ``bboxes`` do not matter."""
+        boxes = self.plain(pred_bboxes)
+        return HorizontalBoxes(boxes) if self.use_box_type else boxes

@@ -10,6 +10,7 @@ from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
 from mmdetlike.utils.sizes import size_tensor
 
+from ..priors import Boxes
 from .base import BaseBBoxCoder
 
 # boxes without area, which datasets do have, would have infinite deltas
@@ -81,7 +82,7 @@ class DeltaXYWHBBoxCoder(BaseDeltaCoder):
         self.use_box_type = use_box_type
         self.bound_shrinking = bound_shrinking
 
-    def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
         """Deltas (..., 4) from priors ``bboxes`` to ``gt_bboxes``, both (..., 4) xyxy in pixels."""
         # in float32 also under autocast: deltas are small differences of large numbers
         priors = self.plain(bboxes).float()
@@ -89,13 +90,7 @@ class DeltaXYWHBBoxCoder(BaseDeltaCoder):
         shift = geometry.centers(boxes) - geometry.centers(priors)
         return self.normalize(shift, geometry.sizes(boxes), geometry.sizes(priors))
 
-    def decode(
-        self,
-        bboxes: Tensor | HorizontalBoxes,
-        pred_bboxes: Tensor,
-        max_shape=None,
-        wh_ratio_clip: float = 16 / 1000,
-    ) -> Tensor | HorizontalBoxes:
+    def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
         """Boxes that deltas make of priors.
 
         Args:
@@ -161,21 +156,15 @@ class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
                 [5.3967, 2.4251, 6.0033, 3.7749]])
     """
 
-    def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
         return super().encode(_to_edges(bboxes), _to_edges(gt_bboxes))
 
-    def decode(
-        self,
-        bboxes: Tensor | HorizontalBoxes,
-        pred_bboxes: Tensor,
-        max_shape=None,
-        wh_ratio_clip: float = 16 / 1000,
-    ) -> Tensor | HorizontalBoxes:
+    def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
         shape = None if max_shape is None else size_tensor(max_shape) - 1
         return super().decode(_to_edges(bboxes), pred_bboxes, shape, wh_ratio_clip)
 
 
-def _to_edges(boxes: Tensor | HorizontalBoxes) -> Tensor:
+def _to_edges(boxes: Boxes) -> Tensor:
     """Boxes by the middles of their first and last pixels -> boxes by the outer edges of these pixels."""
     boxes = geometry.require_horizontal(get_box_tensor(boxes), LegacyDeltaXYWHBBoxCoder.__name__)
     return boxes + boxes.new_tensor([-0.5, -0.5, 0.5, 0.5])

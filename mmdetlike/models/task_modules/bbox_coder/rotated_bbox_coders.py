@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import BaseBoxes, RotatedBoxes, geometry, get_box_tensor
+from mmdetlike.structures.bbox import RotatedBoxes, geometry, get_box_tensor
 
+from ..priors import Boxes
 from .delta_xywh_bbox_coder import BaseDeltaCoder, DeltaXYWHBBoxCoder, bound_deltas
 
 
@@ -58,7 +59,7 @@ class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
         self.ctr_clamp = ctr_clamp if add_ctr_clamp else None
         self.use_box_type = use_box_type
 
-    def encode(self, bboxes: Tensor | BaseBoxes, gt_bboxes: Tensor | BaseBoxes) -> Tensor:
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
         """Deltas (n, 5) from priors ``bboxes`` (n, 5) to rotated boxes ``gt_bboxes`` (n, 5), in pixels and radians."""
         priors = self.rotated_priors(bboxes).float()
         gts = geometry.regularize(self.plain(gt_bboxes).float(), self.angle_version)
@@ -70,13 +71,7 @@ class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
         turn = turn / (self.norm_factor * math.pi) if self.norm_factor else turn
         return self.normalize(shift, size, geometry.sizes(priors), turn[..., None])
 
-    def decode(
-        self,
-        bboxes: Tensor | BaseBoxes,
-        pred_bboxes: Tensor,
-        max_shape=None,
-        wh_ratio_clip: float = 16 / 1000,
-    ) -> Tensor | RotatedBoxes:
+    def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
         """Rotated boxes (n, 5 * k) that deltas ``pred_bboxes`` (n, 5 * k) make of priors ``bboxes`` (n, 5).
 
         They are x, y, width, height in pixels, angle in radians, and not cut to ``max_shape``. ``wh_ratio_clip`` is the
@@ -95,7 +90,7 @@ class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
         boxes = self._in_version(boxes)
         return RotatedBoxes(boxes.reshape(-1, 5)) if self.use_box_type else boxes.flatten(-2)
 
-    def rotated_priors(self, bboxes: Tensor | BaseBoxes) -> Tensor:
+    def rotated_priors(self, bboxes: Boxes) -> Tensor:
         """The priors (n, 5) against which boxes are encoded."""
         return self.plain(bboxes, self.prior_dim)
 
@@ -158,7 +153,7 @@ class DeltaXYWHTHBBoxCoder(DeltaXYWHTRBBoxCoder):
             use_box_type=use_box_type,
         )
 
-    def rotated_priors(self, bboxes: Tensor | BaseBoxes) -> Tensor:
+    def rotated_priors(self, bboxes: Boxes) -> Tensor:
         return geometry.to_rotated(super().rotated_priors(bboxes))
 
 
@@ -166,6 +161,6 @@ class DeltaXYWHTHBBoxCoder(DeltaXYWHTRBBoxCoder):
 class DeltaXYWHHBBoxCoder(DeltaXYWHBBoxCoder):
     """Encode the axis-aligned boxes around rotated ones against axis-aligned priors, as proposals are learned."""
 
-    def encode(self, bboxes: Tensor | BaseBoxes, gt_bboxes: Tensor | BaseBoxes) -> Tensor:
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
         """Deltas (n, 4) from priors ``bboxes`` (n, 4) to the boxes around ``gt_bboxes`` (n, 4 or 5)."""
         return super().encode(bboxes, geometry.to_horizontal(get_box_tensor(gt_bboxes)))

@@ -38,11 +38,7 @@ class PriorGenerator:
         raise NotImplementedError
 
     def priors(self, featmap_sizes: Sequence[tuple[int, int]], device: torch.device | str) -> Priors:
-        """The priors of all levels, whose maps have ``featmap_sizes`` (height, width).
-
-        Raises:
-            ValueError: The number of maps differs from ``num_levels``.
-        """
+        """The priors of all levels, whose maps have ``featmap_sizes`` (height, width); see ``grid_priors``."""
         levels = [get_box_tensor(level) for level in self.grid_priors(featmap_sizes, device=device)]
         level_ids = torch.cat([torch.full((level.shape[0],), i, device=device) for i, level in enumerate(levels)])
         values = torch.cat(levels)

@@ -8,8 +8,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import RotatedBoxes, geometry
 
-from .anchor_generator import AnchorGenerator
-from .sized_anchor_generator import SizedAnchorGenerator
+from .anchor_generator import AnchorGenerator, SizedAnchorGenerator
 
 
 @TASK_UTILS.register_module()

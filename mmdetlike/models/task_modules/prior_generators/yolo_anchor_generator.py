@@ -17,10 +17,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
 
     Args:
         strides, use_box_type: As of ``AnchorGenerator``.
-        base_sizes: Width and height in pixels of each anchor of each level.
-
-    Raises:
-        ValueError: ``base_sizes`` has another number of levels than ``strides``.
+        base_sizes: Width and height in pixels of the anchors of each level; a ``ValueError`` if these are not one a stride.
 
     Examples:
         >>> YOLOAnchorGenerator([8], [[(4, 2), (10, 6)]]).grid_priors([(1, 1)], device='cpu')
@@ -56,13 +53,8 @@ class YOLOAnchorGenerator(AnchorGenerator):
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) uint8 of the anchors in whose cell the center of an object lies.
 
-        Args:
-            featmap_sizes: Height and width of each level's map.
-            gt_bboxes: (m, 4 or 5) in pixels; a center beyond the map counts for its last cell.
-            device: Where the masks are put.
-
-        Raises:
-            ValueError: The number of maps differs from ``num_levels``.
+        Objects are ``gt_bboxes`` (m, 4 or 5) in pixels; a center beyond the map counts for its last cell. See
+        ``grid_priors`` for the other arguments and for what is raised.
         """
         self.check_levels(featmap_sizes)
         return [

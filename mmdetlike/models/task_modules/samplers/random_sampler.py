@@ -7,8 +7,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 
 from ..assigners import AssignResult
-from .base_sampler import BaseSampler, negatives_of, positives_of
-from .sampling_result import SamplingResult
+from .base_sampler import BaseSampler, SamplingResult, negatives_of, positives_of
 
 
 @TASK_UTILS.register_module()

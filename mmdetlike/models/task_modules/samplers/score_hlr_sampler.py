@@ -10,9 +10,8 @@ from mmdetlike.registry import TASK_UTILS
 from mmdetlike_ops import nms_match
 
 from ..assigners import AssignResult
-from .base_sampler import negatives_of
+from .base_sampler import SamplingResult, negatives_of
 from .random_sampler import RandomSampler
-from .sampling_result import SamplingResult
 
 
 @TASK_UTILS.register_module()
