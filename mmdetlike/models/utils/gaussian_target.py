@@ -15,11 +15,8 @@ def gaussian_radius(det_size: tuple[float, float], min_overlap: float) -> float:
     (CornerNet, arXiv 1808.01244).
 
     Args:
-        det_size: Height and width of the box, numbers or tensors.
+        det_size: Height and width of the box, numbers or tensors; the radius is in their unit.
         min_overlap: IoU in (0, 1].
-
-    Returns:
-        The radius in the unit of ``det_size``.
     """
     height, width = det_size
     area = height * width
@@ -45,16 +42,13 @@ def gaussian_2d(radius: int, sigma: float = 1, dtype: torch.dtype = torch.float3
 
 
 def gen_gaussian_target(heatmap: Tensor, center: tuple[int, int], radius: int, k: float = 1) -> Tensor:
-    """Draw a bell into a heat map where it exceeds what is there.
+    """Draw a bell into a heat map where it exceeds what is there, and return the map.
 
     Args:
         heatmap: (H, W), changed in place.
         center: x and y of the peak in pixels.
         radius: Half the size of the bell, whose deviation is a sixth of its diameter ``2 * radius + 1``.
         k: Height of the peak.
-
-    Returns:
-        ``heatmap``.
     """
     radius = int(radius)
     bell = gaussian_2d(radius, (2 * radius + 1) / 6, heatmap.dtype, heatmap.device)

@@ -10,18 +10,12 @@ from mmdetlike.structures import DetDataSample
 def interpolate_as(
     source: Tensor, target: Tensor | np.ndarray, mode: str = 'bilinear', align_corners: bool | None = False
 ) -> Tensor:
-    """Resize a map to the size of another.
+    """Resize a map to the height and width of another.
 
     Args:
-        source: (N, C, H, W) or (N, H, W).
+        source: (N, C, H, W) or (N, H, W); a ``ValueError`` if it has another number of dimensions.
         target: (..., H', W').
         mode, align_corners: As of ``F.interpolate``; the latter has no effect where there are no corners to align.
-
-    Returns:
-        (N, C, H', W') or (N, H', W').
-
-    Raises:
-        ValueError: ``source`` has another number of dimensions.
     """
     if source.dim() not in (3, 4):
         raise ValueError(f'source must be (N, C, H, W) or (N, H, W), but got {tuple(source.shape)}.')

@@ -48,11 +48,7 @@ def require_masks(samples: SampleList, part: str) -> None:
 
 
 def semantic_maps(samples: SampleList) -> Tensor:
-    """(B, H, W) the classes of the samples' pixels.
-
-    Raises:
-        ValueError: A sample has no ``gt_sem_seg``, or theirs differ in size.
-    """
+    """(B, H, W) the classes of the samples' pixels; a ``ValueError`` if one has no ``gt_sem_seg``, or sizes differ."""
     for sample in samples:
         if sample.get('gt_sem_seg') is None:
             raise ValueError(

@@ -20,7 +20,7 @@ def get_uncertainty(mask_pred: Tensor, labels: Tensor) -> Tensor:
 def get_uncertain_point_coords_with_randomness(
     mask_pred: Tensor, labels: Tensor, num_points: int, oversample_ratio: float, importance_sample_ratio: float
 ) -> Tensor:
-    """Draw points of each mask, most of them where its prediction is uncertain.
+    """Draw points (R, num_points, 2) of masks, x and y in [0, 1], most of them where the prediction is uncertain.
 
     ``oversample_ratio * num_points`` points are drawn at random; of these the most uncertain ones become
     ``importance_sample_ratio`` of the result, and the rest is drawn anew.
@@ -30,9 +30,6 @@ def get_uncertain_point_coords_with_randomness(
         num_points: Points of each mask.
         oversample_ratio: At least 1, else a ``ValueError``.
         importance_sample_ratio: In [0, 1], else a ``ValueError``.
-
-    Returns:
-        x and y in [0, 1], (R, num_points, 2).
     """
     if oversample_ratio < 1:
         raise ValueError(f'oversample_ratio must be at least 1, but got {oversample_ratio}.')

@@ -33,7 +33,6 @@ class ATSSAssigner(BaseAssigner):
 
     @property
     def needs_predictions(self) -> bool:
-        """Whether predictions take part."""
         return self.alpha is not None
 
     def assign(

@@ -84,6 +84,7 @@ class BaseAssigner:
         self.iou_calculator = TASK_UTILS.build(iou_calculator or dict(type='BboxOverlaps2D'))
         self.ignore_iof_thr, self.ignore_wrt_candidates = ignore_iof_thr, ignore_wrt_candidates
 
+    @torch.no_grad()
     def assign(
         self,
         pred_instances: InstanceData,
@@ -101,6 +102,10 @@ class BaseAssigner:
             gt_instances_ignore: ``bboxes`` (k, 4) of regions that are neither objects nor background; a class that says
                 nothing of them does not use them.
         """
+        return self.match(pred_instances, gt_instances)
+
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        """``assign`` of a class that does not use ignored regions; the others override that."""
         raise NotImplementedError
 
     def ignored(self, priors: Tensor, ignore: InstanceData | None) -> Tensor | None:
@@ -122,12 +127,7 @@ class GeometricAssigner(BaseAssigner):
         """The object (n,) of each prior, as in ``AssignResult.gt_inds``, by the objects' ``boxes`` (m, 4)."""
         raise NotImplementedError
 
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
         boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
         gt_inds = self.objects_of_priors(pred_instances, gt_instances, boxes)
         return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(boxes.dtype), gt_instances.labels)

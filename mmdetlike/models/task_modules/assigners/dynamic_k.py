@@ -37,14 +37,8 @@ class DynamicKAssigner(BaseAssigner):
         """Cost (n, m) of the distance from ``points`` (n, 2), of ``strides`` (n, 2), to the centers of ``boxes``."""
         raise NotImplementedError
 
-    @torch.no_grad()
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """See ``BaseAssigner``; assigned points have the overlap of their prediction as ``max_overlaps``."""
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        """Assign; points with an object have the overlap of their prediction as ``max_overlaps``."""
         points = pred_instances.points
         strides = pred_instances.strides
         boxes = get_box_tensor(gt_instances.bboxes)

@@ -31,20 +31,13 @@ class HungarianAssigner(BaseAssigner):
         super().__init__()
         self.match_costs = [TASK_UTILS.build(cost) for cost in costs]
 
-    @torch.no_grad()
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """Assign objects to predictions.
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        """Assign objects to predictions; those that match nothing are background.
 
         Args:
             pred_instances: What the costs need of n predictions: ``scores`` (logits), ``bboxes`` (n, 4) xyxy in
                 pixels, ``masks``; their metainfo has ``img_shape`` where a cost is about shares of the image.
             gt_instances: ``labels`` (m,) and what the costs need, ``bboxes`` or ``masks``.
-            gt_instances_ignore: Not used: queries that match nothing are background anyway.
         """
         num_preds = len(pred_instances)
         labels = gt_instances.labels

@@ -29,17 +29,10 @@ class TaskAlignedAssigner(BaseAssigner):
         super().__init__(iou_calculator)
         self.topk, self.alpha, self.beta = topk, alpha, beta
 
-    @torch.no_grad()
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """See ``BaseAssigner``; predicted ``scores`` are in [0, 1].
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        """Assign by predicted ``scores`` in [0, 1]; a prior wanted by several objects goes to the one it overlaps most.
 
-        A prior wanted by several objects goes to the one it overlaps most. ``assign_metrics`` holds the alignment of
-        each positive with its object.
+        ``assign_metrics`` holds the alignment of each positive with its object.
         """
         points = pred_instances.points
         boxes = get_box_tensor(gt_instances.bboxes)

@@ -39,7 +39,7 @@ class BaseBBoxCoder:
 
 @TASK_UTILS.register_module()
 class PseudoBBoxCoder(BaseBBoxCoder):
-    """Leave boxes as they are, in both directions.
+    """Leave boxes (..., 4) as they are, in both directions, whatever the priors.
 
     Args:
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
@@ -49,10 +49,8 @@ class PseudoBBoxCoder(BaseBBoxCoder):
         self.use_box_type = use_box_type
 
     def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
-        """The boxes ``gt_bboxes`` (n, 4) themselves; priors ``bboxes`` do not matter."""
         return self.plain(gt_bboxes)
 
     def decode(self, bboxes: Boxes, pred_bboxes: Boxes) -> Boxes:
-        """The predictions ``pred_bboxes`` (..., 4) themselves; priors ``bboxes`` do not matter."""
         boxes = self.plain(pred_bboxes)
         return HorizontalBoxes(boxes) if self.use_box_type else boxes

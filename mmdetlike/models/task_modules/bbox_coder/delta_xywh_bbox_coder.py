@@ -91,16 +91,13 @@ class DeltaXYWHBBoxCoder(BaseDeltaCoder):
         return self.normalize(shift, geometry.sizes(boxes), geometry.sizes(priors))
 
     def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
-        """Boxes that deltas make of priors.
+        """Boxes (..., 4 * k) xyxy in pixels that deltas make of priors.
 
         Args:
             bboxes: Priors (..., 4) xyxy in pixels.
             pred_bboxes: Deltas (..., 4 * k), k boxes for each prior.
             max_shape: Height and width in pixels to clip to, one pair for all or one (B, 2) a batch element.
             wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
-
-        Returns:
-            (..., 4 * k) xyxy in pixels.
         """
         priors = self.plain(bboxes)[..., None, :]
         deltas = self.denormalize(pred_bboxes)

@@ -36,8 +36,8 @@ class DistancePointBBoxCoder(BaseBBoxCoder):
     def encode(self, points: Tensor, gt_bboxes: Boxes, max_dis: float | None = None, eps: float = 0.1) -> Tensor:
         """Distances (n, 4) of ``points`` (n, 2) to the sides of ``gt_bboxes`` (n, 4) xyxy, in pixels.
 
-        They are clipped to [0, ``max_dis`` - ``eps``] if ``max_dis`` is given. A ``ValueError`` is raised where points and
-        boxes differ in number or have other columns.
+        They are clipped to [0, ``max_dis`` - ``eps``] if ``max_dis`` is given. Where points and boxes differ in number,
+        or have other columns, a ``ValueError`` is raised.
         """
         boxes = self.plain(gt_bboxes)
         if points.shape[-1] != 2 or boxes.shape != (*points.shape[:-1], 4):

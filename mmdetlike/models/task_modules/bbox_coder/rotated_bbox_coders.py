@@ -23,16 +23,13 @@ class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
 
     Args:
         target_means, target_stds: As of ``BaseDeltaCoder``.
-        angle_version: How boxes are written, see `geometry.regularize`: 'oc', 'le90' or 'le135'.
+        angle_version: How boxes are written, see `geometry.regularize`: 'oc', 'le90' or 'le135', else a ``ValueError``.
         norm_factor: Angles are divided by ``norm_factor`` * pi; None for radians.
         edge_swap: Encode a box with width and height exchanged where that turns the prior by less, and decode to boxes
             whose width is the longer side.
         proj_xy: Measure the shift of the center along the sides of the prior, not along the image's axes.
         add_ctr_clamp, ctr_clamp: As of ``DeltaXYWHBBoxCoder``.
         use_box_type: Decode to ``RotatedBoxes`` in place of a tensor.
-
-    Raises:
-        ValueError: ``angle_version`` is unknown, or means and deviations aren't five.
     """
 
     encode_size = 5
@@ -125,7 +122,7 @@ class DeltaXYWHTHBBoxCoder(DeltaXYWHTRBBoxCoder):
     """Encode rotated boxes against axis-aligned priors (n, 4), such as proposals, as boxes at angle 0.
 
     Args:
-        target_means, target_stds, angle_version, norm_factor, edge_swap, add_ctr_clamp, ctr_clamp, use_box_type: See
+        target_means, target_stds, angle_version, norm_factor, edge_swap, add_ctr_clamp, ctr_clamp, use_box_type: As of
             ``DeltaXYWHTRBBoxCoder``.
     """
 

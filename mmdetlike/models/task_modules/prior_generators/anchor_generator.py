@@ -41,6 +41,8 @@ class AnchorGenerator(PriorGenerator):
                 [11.5000, 11.5000, 20.5000, 20.5000]])]
     """
 
+    shown = ('strides', 'ratios', 'scales', 'base_sizes', 'centers', 'center_offset')
+
     def __init__(
         self,
         strides: Sequence[int | tuple[int, int]],
@@ -151,17 +153,6 @@ class AnchorGenerator(PriorGenerator):
 
     single_level_valid_flags = staticmethod(flags_of_cells)
 
-    def __repr__(self) -> str:
-        settings = dict(
-            strides=self.strides,
-            ratios=_as_lists(self.ratios),
-            scales=_as_lists(self.scales),
-            base_sizes=self.base_sizes,
-            centers=self.centers,
-            center_offset=self.center_offset,
-        )
-        return f'{type(self).__name__}({", ".join(f"{k}={v}" for k, v in settings.items())})'
-
 
 @TASK_UTILS.register_module()
 class SizedAnchorGenerator(AnchorGenerator):
@@ -205,7 +196,3 @@ class SizedAnchorGenerator(AnchorGenerator):
         levels = zip(self.base_sizes, self.scales, self.ratios, self.centers)
         anchors = [self.gen_single_level_base_anchors(*level) for level in levels]
         return [level.round() for level in anchors] if self.rounded else anchors
-
-
-def _as_lists(values: Tensor | list[Tensor]) -> list:
-    return values.tolist() if isinstance(values, Tensor) else [level.tolist() for level in values]

@@ -16,9 +16,13 @@ class PriorGenerator:
 
     A subclass sets ``strides``, a pair (x, y) in pixels a level, and says ``num_base_priors`` and what the priors of
     one level are.
+
+    Attributes:
+        shown: Names of the settings that its representation shows.
     """
 
     strides: list[tuple[int, int]]
+    shown: tuple[str, ...] = ('strides',)
 
     def set_strides(self, strides: Sequence[int | tuple[int, int]], **settings: Sequence | None) -> None:
         """Keep the strides; raise ``ValueError`` unless each of ``settings`` that is given has one entry a stride."""
@@ -99,10 +103,21 @@ class PriorGenerator:
             flags.append(flags_of_cells(size, valid_size, num_base, device))
         return flags
 
+    def __repr__(self) -> str:
+        settings = ', '.join(f'{name}={_as_lists(getattr(self, name))}' for name in self.shown)
+        return f'{type(self).__name__}({settings})'
+
     def check_levels(self, featmap_sizes: Sequence) -> None:
         """Raise ``ValueError`` where the number of maps differs from ``num_levels``."""
         if len(featmap_sizes) != self.num_levels:
             raise ValueError(f'{self.num_levels} strides need as many feature maps, got {len(featmap_sizes)}')
+
+
+def _as_lists(setting: object) -> object:
+    """A setting with lists in place of its tensors."""
+    if isinstance(setting, list):
+        return [_as_lists(level) for level in setting]
+    return setting.tolist() if isinstance(setting, Tensor) else setting
 
 
 def shifts_of_cells(

@@ -27,6 +27,8 @@ class MlvlPointGenerator(PriorGenerator):
                 [24.,  8., 16., 16.]])]
     """
 
+    shown = ('strides', 'offset')
+
     def __init__(self, strides: Sequence[int | tuple[int, int]], offset: float = 0.5) -> None:
         self.set_strides(strides)
         self.offset = offset
@@ -70,6 +72,3 @@ class MlvlPointGenerator(PriorGenerator):
         """
         points = shifts_of_cells(featmap_size, self.strides[level_idx], dtype, device, self.offset)
         return self._with_stride(points, level_idx) if with_stride else points
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(strides={self.strides}, offset={self.offset})'

@@ -17,13 +17,15 @@ class YOLOAnchorGenerator(AnchorGenerator):
 
     Args:
         strides, use_box_type: As of ``AnchorGenerator``.
-        base_sizes: Width and height in pixels of the anchors of each level; a ``ValueError`` if these are not one a stride.
+        base_sizes: Width and height in pixels of the anchors of each level; one list a stride, else a ``ValueError``.
 
     Examples:
         >>> YOLOAnchorGenerator([8], [[(4, 2), (10, 6)]]).grid_priors([(1, 1)], device='cpu')
         [tensor([[ 2.,  3.,  6.,  5.],
                 [-1.,  1.,  9.,  7.]])]
     """
+
+    shown = ('strides', 'base_sizes')
 
     def __init__(
         self,
@@ -78,6 +80,3 @@ class YOLOAnchorGenerator(AnchorGenerator):
         cells = torch.zeros(height, width, dtype=torch.uint8, device=device)
         cells[y.clamp(0, height - 1), x.clamp(0, width - 1)] = 1
         return cells.flatten().repeat_interleave(num_base_anchors)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(strides={self.strides}, base_sizes={self.base_sizes})'

@@ -108,13 +108,10 @@ class BaseSampler:
     A subclass says which ones, in ``choose_positives`` and ``choose_negatives``.
 
     Args:
-        num: Priors to take.
-        pos_fraction: Largest share of positives.
+        num: Priors to take; a ``ValueError`` if below 1.
+        pos_fraction: Largest share of positives; a ``ValueError`` if not in [0, 1].
         neg_pos_ub: Most negatives for each positive; negative for no limit.
         add_gt_as_proposals: Put the objects themselves before the priors.
-
-    Raises:
-        ValueError: ``num`` is below 1, or ``pos_fraction`` no share.
     """
 
     needs_losses = False

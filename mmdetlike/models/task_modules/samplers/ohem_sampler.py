@@ -45,10 +45,7 @@ class OHEMSampler(BaseSampler):
     ) -> SamplingResult:
         """See ``BaseSampler``; ``loss_of`` tells the classification loss (n,) of regions (n, 4) and their classes (n,).
 
-        Background has class -1.
-
-        Raises:
-            ValueError: There is no ``loss_of``: priors of a dense head are sampled.
+        Background has class -1. Without ``loss_of``, which a dense head doesn't give, a ``ValueError`` is raised.
         """
         if loss_of is None:
             raise ValueError('OHEMSampler ranks regions by the loss of a region head; a dense head has no such loss')

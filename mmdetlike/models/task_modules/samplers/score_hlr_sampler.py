@@ -59,10 +59,7 @@ class ScoreHLRSampler(RandomSampler):
         Args:
             assign_result, pred_instances, gt_instances: As of ``BaseSampler.sample``.
             predict: Boxes (q, 4) -> their largest score of an object (q,), the box refined as that class (q, 4), and
-                the classification loss as background (q,).
-
-        Raises:
-            ValueError: There is no ``predict``: the head is not ``PISARoIHead``.
+                the classification loss as background (q,). A ``ValueError`` if None: the head is not ``PISARoIHead``.
         """
         if predict is None:
             raise ValueError('ScoreHLRSampler ranks regions by their predictions, which only PISARoIHead tells it')
