@@ -42,14 +42,12 @@ class CrossEntropyLoss(Loss):
         use_sigmoid: Whether classes are independent binary decisions; then a label of c, the number of classes, is
             background, negative ones have no loss, and ``class_weight`` counts for positives.
         use_mask: Whether predictions are masks per class, of which the one of each region's own class counts (Mask
-            R-CNN, arXiv 1703.06870); the call then takes ``region_labels``.
+            R-CNN, arXiv 1703.06870); the call then takes ``region_labels``. A ``ValueError`` if ``use_sigmoid``,
+            ``ignore_index`` or ``avg_non_ignore`` is given too.
         reduction, loss_weight: As of ``Loss``.
         class_weight: Weight of each class.
         ignore_index: Label of the elements that have no loss; None stands for -100.
         avg_non_ignore: Whether ``mean`` without ``avg_factor`` counts only the elements that are not ignored.
-
-    Raises:
-        ValueError: ``use_sigmoid`` and ``use_mask`` are both true, or ``ignore_index`` is used with ``use_mask``.
     """
 
     def __init__(
@@ -90,10 +88,7 @@ class CrossEntropyLoss(Loss):
             weight: Weight of each element; with ``use_mask`` of each region, (n,).
             avg_factor, reduction_override: As of ``Loss.forward``.
             ignore_index: Of this call.
-            region_labels: With ``use_mask``, the class of each region, (n,).
-
-        Raises:
-            ValueError: ``use_mask`` is true and there are no ``region_labels``.
+            region_labels: With ``use_mask``, the class of each region, (n,), else a ``ValueError``.
         """
         if self.use_mask:
             loss, weight = self._of_masks(pred, target, weight, region_labels)

@@ -25,12 +25,10 @@ class FederatedLoss(CrossEntropyCustomLoss):
         num_sampled: Classes that have a loss in a batch at least, those of its objects among them.
         frequencies: In how many images each class is shown, in the order of the classes, or a JSON file with this list,
             or one of LVIS, whose categories have an ``image_count`` and are ordered by ``id``. A file, which may lie
-            below ``data`` as datasets do, is read when the first batch is trained.
+            below ``data`` as datasets do, is read when the first batch is trained. A ``ConfigError`` if they aren't
+            numbers of 0 or more, one for each class.
         power: Classes are drawn with the probability of their frequency to this power.
         reduction, loss_weight: As of ``CrossEntropyLoss``.
-
-    Raises:
-        ConfigError: The frequencies are no positive numbers, one for each class.
     """
 
     def __init__(

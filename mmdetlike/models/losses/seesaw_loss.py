@@ -78,8 +78,7 @@ class SeesawLoss(OwnChannels, Loss):
 
         Args:
             cls_score: Logits (n, num_classes + 2): of the classes, of object and of background.
-            labels: (n,), where num_classes means background.
-            label_weights: (n,).
+            labels, label_weights: (n,); a label of num_classes means background.
             avg_factor, reduction_override: As of ``Loss.forward``.
         """
         classes, objectness = self._split(cls_score)

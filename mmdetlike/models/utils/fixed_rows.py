@@ -12,8 +12,7 @@ def fixed_rows(columns: dict[str, Tensor], limit: int, limit_name: str) -> dict[
     How many boxes are left after suppression depends on their scores, which a graph doesn't know. The heads that look
     at these boxes are traced for as many as there can be; the caller cuts what they predict back to n rows.
 
-    Raises:
-        ConfigError: ``limit``, the setting called ``limit_name``, is not positive: there can be any number.
+    A ``ConfigError`` names the setting ``limit_name`` where its ``limit`` isn't positive: there can be any number.
     """
     is_known = all(isinstance(column.shape[0], int) for column in columns.values())
     if is_known or not torch.compiler.is_exporting():

@@ -76,14 +76,9 @@ def get_local_maximum(heat: Tensor, kernel: int = 3) -> Tensor:
 
 
 def get_topk_from_heatmap(scores: Tensor, k: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The ``k`` highest scores of a heat map and where they are.
+    """The ``k`` highest of ``scores`` (B, C, H, W) of heat maps, all if there are fewer, and where they are.
 
-    Args:
-        scores: (B, C, H, W).
-        k: How many; fewer if there are fewer scores.
-
-    Returns:
-        Scores, indices of the pixels in H * W, classes in C, rows and columns as numbers, each (B, k).
+    Returns scores, indices of the pixels in H * W, classes in C, rows and columns as numbers, each (B, k).
     """
     batch, _, height, width = scores.shape
     flat = scores.reshape(batch, -1)

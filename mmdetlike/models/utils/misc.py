@@ -1,10 +1,13 @@
-"""Resizing of feature maps and masks, and rounding of channel numbers."""
+"""Sizes: resizing of feature maps and masks, padding of batches, and rounding of channel numbers."""
+
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdetlike.structures import DetDataSample
+from mmdetlike.structures import DetDataSample, SampleList
 
 
 def interpolate_as(
@@ -40,6 +43,22 @@ def _stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
         return maps.reshape(len(maps), *size)
     # as channels of one image: a single channel would be copied to and from channels-last memory
     return F.interpolate(maps[None], size=tuple(size), mode='bilinear', align_corners=False)[0]
+
+
+def padding_of(samples: SampleList, device: torch.device) -> Tensor | None:
+    """(B, H, W) True where images of a batch have padding; None where none has."""
+    return padding_masks([sample.img_shape for sample in samples], samples[0].batch_input_shape, device)
+
+
+def padding_masks(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int], device) -> Tensor | None:
+    """(B, H, W) True where a batch of images has padding; None where no image has any."""
+    # None spares attention a mask, with which the fastest kernels can't run
+    if all(tuple(shape[:2]) == tuple(batch_shape) for shape in img_shapes):
+        return None
+    masks = torch.ones(len(img_shapes), *batch_shape, dtype=torch.bool, device=device)
+    for mask, (height, width, *_) in zip(masks, img_shapes):
+        mask[:height, :width] = False
+    return masks
 
 
 def make_divisible(value: float, divisor: int, min_value: int | None = None, min_ratio: float = 0.9) -> int:

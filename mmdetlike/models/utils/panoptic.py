@@ -17,7 +17,7 @@ def preprocess_panoptic_gt(
     num_stuff: int,
     img_metas: dict | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One list of masks of an image: its things, each an instance, then its stuff, each class one mask.
+    """Labels (n + s,) and masks (n + s, h, w), int64, of an image's things, each an instance, then its stuff, by class.
 
     Args:
         gt_labels: Classes of the things, (n,).
@@ -26,9 +26,6 @@ def preprocess_panoptic_gt(
             [num_things, num_things + num_stuff), and 255 is ignored. None if there is no stuff.
         num_things, num_stuff: Numbers of classes of things and of stuff.
         img_metas: Kept for callers of 2.x; masks have the size of the batch already.
-
-    Returns:
-        Labels (n + s,) and masks (n + s, h, w) of 0 and 1, both int64.
     """
     things = gt_masks.to_tensor(dtype=torch.bool, device=gt_labels.device)
     if gt_semantic_seg is None:

@@ -105,7 +105,7 @@ class BaseAssigner:
         return self.match(pred_instances, gt_instances)
 
     def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
-        """``assign`` of a class that does not use ignored regions; the others override that."""
+        """What ``assign`` returns, of a class that does not use ignored regions; other classes override ``assign``."""
         raise NotImplementedError
 
     def ignored(self, priors: Tensor, ignore: InstanceData | None) -> Tensor | None:
@@ -124,7 +124,7 @@ class GeometricAssigner(BaseAssigner):
     """Base of the assigners that choose by the place and size of objects alone, which are axis-aligned boxes."""
 
     def objects_of_priors(self, pred_instances: InstanceData, gt_instances: InstanceData, boxes: Tensor) -> Tensor:
-        """The object (n,) of each prior, as in ``AssignResult.gt_inds``, by the objects' ``boxes`` (m, 4)."""
+        """The object (n,) of each prior, as in ``AssignResult.gt_inds``; ``boxes`` (m, 4) are those of the objects."""
         raise NotImplementedError
 
     def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
@@ -136,8 +136,7 @@ class GeometricAssigner(BaseAssigner):
 def in_range_of_level(values: Tensor, ranges: Sequence[tuple[float, float]], level_ids: Tensor, name: str) -> Tensor:
     """(n, m) whether ``values`` (n, m) or (m,) are in the one of ``ranges`` that belongs to the level (n,) of a prior.
 
-    Raises:
-        ValueError: There is another number of levels than of ranges, which are called ``name``.
+    A ``ValueError`` names the ranges by ``name`` where there is another number of levels than of them.
     """
     num_levels = int(level_ids.amax()) + 1
     if num_levels != len(ranges):

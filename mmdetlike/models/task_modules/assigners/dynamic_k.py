@@ -65,7 +65,8 @@ def dynamic_k_matching(cost: Tensor, ious: Tensor, topk: int) -> tuple[Tensor, T
     """Give each object its cheapest priors, as many as the sum of its ``topk`` largest overlaps, at least one.
 
     ``cost`` and ``ious``, the overlaps of predicted boxes, are (n, m) of n priors and m objects. Returns the indices of
-    the matched priors (k,), rising, and their objects (k,). A prior that several objects want goes to the cheapest one.
+    the matched priors (k,), rising, and their objects (k,). A prior that several objects want goes to the one that is
+    cheapest for it.
     """
     # objects that many predictions fit well get many: the sum of overlaps estimates how many
     counts = ious.topk(min(topk, len(ious)), dim=0).values.sum(0).int().clamp(1, len(ious))

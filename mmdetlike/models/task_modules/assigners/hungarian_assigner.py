@@ -43,10 +43,8 @@ class HungarianAssigner(BaseAssigner):
         labels = gt_instances.labels
         gt_inds = torch.zeros(num_preds, dtype=torch.long, device=labels.device)
         if len(labels) and num_preds:
-            cost = sum(
-                match_cost(pred_instances, gt_instances, pred_instances.metainfo) for match_cost in self.match_costs
-            )
-            rows, columns = (inds.to(labels.device) for inds in cheapest(cost))
+            costs = [cost(pred_instances, gt_instances, pred_instances.metainfo) for cost in self.match_costs]
+            rows, columns = (inds.to(labels.device) for inds in cheapest(sum(costs)))
             gt_inds[rows] = columns + 1
         return AssignResult.from_gt_inds(gt_inds, torch.zeros(num_preds, device=labels.device), labels)
 

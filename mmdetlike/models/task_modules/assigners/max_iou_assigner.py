@@ -12,9 +12,6 @@ from mmdetlike.structures.bbox import get_box_tensor
 from .base_assigner import AssignResult, BaseAssigner
 from .iou_calculator import BboxOverlaps2D
 
-# to move a repeated box to where it overlaps enough with where it was
-TRIES = 5
-
 
 @TASK_UTILS.register_module()
 class MaxIoUAssigner(BaseAssigner):
@@ -139,8 +136,8 @@ class ApproxMaxIoUAssigner(MaxIoUAssigner):
 def give_best_priors(overlaps: Tensor, wanted: Tensor, assign_all: bool, gt_inds: Tensor) -> None:
     """Give the ``wanted`` (m,) objects the priors that they overlap most, later objects before earlier ones.
 
-    ``overlaps`` are (m, n). An object takes all priors tied for its largest overlap, or the first of them unless
-    ``assign_all``. The objects ``gt_inds`` (n,) of the priors, counted from 1, are changed in place.
+    ``overlaps`` are (m, n). With ``assign_all`` an object takes all priors tied for its largest overlap, else the first
+    of them. The objects ``gt_inds`` (n,) of the priors, counted from 1, are changed in place.
     """
     gt_max, gt_argmax = overlaps.max(dim=1)
     gt = wanted.nonzero().squeeze(1)
@@ -169,7 +166,7 @@ def move_repeated(boxes: Tensor, iou_thr: float, perm_range: float) -> Tensor:
     # equal to one before it: below the diagonal
     repeated = same.tril(-1).any(1)
     moved = boxes.clone()
-    for _ in range(TRIES):
+    for _ in range(5):  # where a box is moved to may overlap too little with where it was
         if not repeated.any():
             break
         sizes = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)

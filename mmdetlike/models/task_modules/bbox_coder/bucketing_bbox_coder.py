@@ -38,15 +38,12 @@ class BucketingBBoxCoder:
     for in the half of them that is next to it.
 
     Args:
-        num_buckets: Strips along an axis.
+        num_buckets: Strips along an axis; a ``ConfigError`` if below 2.
         scale_factor: Proposals are grown by this factor first.
-        offset_topk: Offsets are learned from so many buckets nearest to a side.
+        offset_topk: Offsets are learned from so many buckets nearest to a side; a ``ConfigError`` if it has fewer.
         offset_upperbound: But for the nearest one only from those less than so many buckets away.
         cls_ignore_neighbor: Leave buckets out of the classification that are less than one away and not the nearest.
         clip_border: Clip decoded boxes to the image.
-
-    Raises:
-        ConfigError: ``num_buckets`` is below 2, or there are fewer buckets a side than ``offset_topk``.
     """
 
     # what dense heads ask of any coder: see ``BaseBBoxCoder``, whose one tensor of codes this one doesn't make

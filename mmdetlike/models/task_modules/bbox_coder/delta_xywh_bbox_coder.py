@@ -21,11 +21,8 @@ class BaseDeltaCoder(BaseBBoxCoder):
     """Base of the coders by deltas: shift of the center over the prior's sides, growth as logarithm, and the rest.
 
     Args:
-        target_means: Means subtracted from the deltas.
-        target_stds: Deviations by which they are divided.
-
-    Raises:
-        ValueError: There is not a mean and a deviation above 0 for each delta.
+        target_means: Means subtracted from the deltas; a ``ValueError`` if not one a delta.
+        target_stds: Deviations by which they are divided; a ``ValueError`` if not one a delta, above 0.
     """
 
     def __init__(self, target_means: Sequence[float], target_stds: Sequence[float]) -> None:
@@ -37,8 +34,8 @@ class BaseDeltaCoder(BaseBBoxCoder):
         self.means = tuple(target_means)
         self.stds = tuple(target_stds)
 
-    def normalize(self, shift: Tensor, size: Tensor, prior_size: Tensor, *rest: Tensor) -> Tensor:
-        """Deltas (..., ``encode_size``) of a ``shift`` (..., 2) in pixels, sizes (..., 2) and further deltas (..., 1).
+    def normalized_deltas(self, shift: Tensor, size: Tensor, prior_size: Tensor, *rest: Tensor) -> Tensor:
+        """Deltas (..., ``encode_size``) of a center's ``shift`` (..., 2) in pixels, sizes (..., 2), the rest (..., 1).
 
         Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
         """
@@ -47,8 +44,8 @@ class BaseDeltaCoder(BaseBBoxCoder):
         deltas = torch.cat([shift / prior_size, growth, *rest], dim=-1)
         return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
 
-    def denormalize(self, predictions: Tensor) -> Tensor:
-        """Deltas (..., k, ``encode_size``) of the predictions (..., k * ``encode_size``) of a network."""
+    def raw_deltas(self, predictions: Tensor) -> Tensor:
+        """Deltas (..., k, ``encode_size``) of what a network predicts, (..., k * ``encode_size``)."""
         deltas = predictions.unflatten(-1, (predictions.shape[-1] // self.encode_size, self.encode_size))
         return deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
 
@@ -88,7 +85,7 @@ class DeltaXYWHBBoxCoder(BaseDeltaCoder):
         priors = self.plain(bboxes).float()
         boxes = self.plain(gt_bboxes).float()
         shift = geometry.centers(boxes) - geometry.centers(priors)
-        return self.normalize(shift, geometry.sizes(boxes), geometry.sizes(priors))
+        return self.normalized_deltas(shift, geometry.sizes(boxes), geometry.sizes(priors))
 
     def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
         """Boxes (..., 4 * k) xyxy in pixels that deltas make of priors.
@@ -100,12 +97,11 @@ class DeltaXYWHBBoxCoder(BaseDeltaCoder):
             wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
         """
         priors = self.plain(bboxes)[..., None, :]
-        deltas = self.denormalize(pred_bboxes)
+        deltas = self.raw_deltas(pred_bboxes)
         size = geometry.sizes(priors)
         ctr_clamp = self.ctr_clamp if self.add_ctr_clamp else None
-        shift, growth = bound_deltas(
-            deltas[..., :2] * size, deltas[..., 2:], wh_ratio_clip, ctr_clamp, self.bound_shrinking
-        )
+        shift = deltas[..., :2] * size
+        shift, growth = bound_deltas(shift, deltas[..., 2:], wh_ratio_clip, ctr_clamp, self.bound_shrinking)
         center = geometry.centers(priors) + shift
         half = size * growth / 2
         boxes = torch.cat([center - half, center + half], dim=-1)

@@ -67,8 +67,7 @@ class TBLRBBoxCoder(BaseBBoxCoder):
 
     Args:
         normalizer: Divides distances, which are already over the prior's sides; one for all or one for each side.
-        clip_border: Clip decoded boxes to the image.
-        use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
+        clip_border, use_box_type: As of ``DistancePointBBoxCoder``.
 
     Examples:
         >>> coder, prior = TBLRBBoxCoder(), torch.tensor([[0., 0., 10., 20.]])

@@ -66,7 +66,7 @@ class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
             shift = geometry.turned_upright(shift, priors[..., 4])
         size, turn = self._nearest_form(gts, priors[..., 4])
         turn = turn / (self.norm_factor * math.pi) if self.norm_factor else turn
-        return self.normalize(shift, size, geometry.sizes(priors), turn[..., None])
+        return self.normalized_deltas(shift, size, geometry.sizes(priors), turn[..., None])
 
     def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
         """Rotated boxes (n, 5 * k) that deltas ``pred_bboxes`` (n, 5 * k) make of priors ``bboxes`` (n, 5).
@@ -75,7 +75,7 @@ class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
         largest change of a side, as a ratio and its inverse.
         """
         priors = self.rotated_priors(bboxes)[..., None, :]
-        deltas = self.denormalize(pred_bboxes)
+        deltas = self.raw_deltas(pred_bboxes)
         prior_size = geometry.sizes(priors)
         shift, growth = bound_deltas(deltas[..., :2] * prior_size, deltas[..., 2:4], wh_ratio_clip, self.ctr_clamp)
         if self.proj_xy:

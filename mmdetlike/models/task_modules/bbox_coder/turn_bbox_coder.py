@@ -11,9 +11,6 @@ from mmdetlike.structures.bbox import geometry
 
 from .delta_xywh_bbox_coder import BaseDeltaCoder, bound_deltas
 
-# up to this angle a box counts as axis-aligned, and is cut to the image
-NEARLY_UPRIGHT = math.radians(1.0)
-
 
 @TASK_UTILS.register_module()
 class DeltaXYWHTurnBBoxCoder(BaseDeltaCoder):
@@ -39,7 +36,7 @@ class DeltaXYWHTurnBBoxCoder(BaseDeltaCoder):
         gts = self.plain(gt_bboxes).float()
         shift = geometry.centers(gts) - geometry.centers(priors)
         turn = _in_circle(gts[..., 4:] - priors[..., 4:])
-        return self.normalize(shift, geometry.sizes(gts), geometry.sizes(priors), turn)
+        return self.normalized_deltas(shift, geometry.sizes(gts), geometry.sizes(priors), turn)
 
     def decode(self, bboxes: Tensor, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Tensor:
         """Rotated boxes (n, 5 * k) that deltas ``pred_bboxes`` (n, 5 * k) make of priors ``bboxes`` (n, 5).
@@ -49,7 +46,7 @@ class DeltaXYWHTurnBBoxCoder(BaseDeltaCoder):
         inverse of ``wh_ratio_clip``.
         """
         priors = self.plain(bboxes)[..., None, :]
-        deltas = self.denormalize(pred_bboxes)
+        deltas = self.raw_deltas(pred_bboxes)
         prior_size = geometry.sizes(priors)
         shift = deltas[..., :2] * prior_size
         shift, growth = bound_deltas(shift, deltas[..., 2:4], wh_ratio_clip, None, bound_shrinking=False)
@@ -67,7 +64,7 @@ def clip_upright(boxes: Tensor, max_shape: Sequence[int]) -> Tensor:
     # a side must not grow by rounding
     size = torch.minimum(geometry.sizes(clipped), geometry.sizes(boxes))
     cut = torch.cat([geometry.centers(clipped), size, boxes[..., 4:]], dim=-1)
-    return torch.where(boxes[..., 4:].abs() <= NEARLY_UPRIGHT, cut, boxes)
+    return torch.where(boxes[..., 4:].abs() <= math.radians(1.0), cut, boxes)
 
 
 def _in_circle(angles: Tensor) -> Tensor:

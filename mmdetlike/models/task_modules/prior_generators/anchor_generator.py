@@ -160,13 +160,10 @@ class SizedAnchorGenerator(AnchorGenerator):
 
     Args:
         strides, center_offset: As of ``AnchorGenerator``.
-        sizes: For each level the square roots of its anchors' areas, in pixels.
-        ratios: For each level the heights / widths.
+        sizes: For each level the roots of its anchors' areas, in pixels; a ``ValueError`` if not one list a level.
+        ratios: For each level the heights / widths; a ``ValueError`` if not one list a level.
         rounded: Round the corners of the first cell's anchors to whole pixels, halves to even numbers.
         scale_major, use_box_type: As of ``AnchorGenerator``.
-
-    Raises:
-        ValueError: There is not one list of sizes and of ratios for each level.
 
     Examples:
         >>> SizedAnchorGenerator([8], [[16]], [[1.0]]).base_anchors

@@ -16,13 +16,11 @@ class FakeRotatedAnchorGenerator(AnchorGenerator):
     """The anchors of ``AnchorGenerator`` as rotated boxes (..., 5) at angle 0, to which rotated boxes are assigned.
 
     Args:
-        angle_version: 'oc', 'le90' or 'le135', which the coder's should be too; all of them have the angle 0.
+        angle_version: 'oc', 'le90' or 'le135', which the coder's should be too, else a ``ValueError``; all of them have
+            the angle 0.
         strides, ratios, scales, base_sizes, scale_major, octave_base_scale, scales_per_octave, centers, center_offset:
             See ``AnchorGenerator``.
         use_box_type: Return ``RotatedBoxes`` in place of tensors.
-
-    Raises:
-        ValueError: ``angle_version`` is unknown or the other settings contradict each other.
     """
 
     def __init__(
@@ -67,10 +65,7 @@ class TurnedAnchorGenerator(SizedAnchorGenerator):
 
     Args:
         strides, sizes, ratios, center_offset: As of ``SizedAnchorGenerator``.
-        angles: For each level the angles in radians, positive ones clockwise.
-
-    Raises:
-        ValueError: There is not one list of sizes, of ratios and of angles for each level.
+        angles: For each level the angles in radians, positive ones clockwise; a ``ValueError`` if not one list a level.
     """
 
     def __init__(

@@ -29,13 +29,10 @@ class IoUBalancedNegSampler(RandomSampler):
 
     Args:
         floor_thr: Negatives of a smaller overlap (of no overlap, where it is 0) are the floor, whose share of the
-            sample is set; negative for none.
-        floor_fraction: Share of the negatives that come from the floor.
+            sample is set; -1 for none. A ``ValueError`` if it is neither -1 nor in [0, 1).
+        floor_fraction: Share of the negatives that come from the floor; a ``ValueError`` if not in [0, 1].
         num_bins: Ranges of equal length between ``floor_thr`` and the largest overlap of any prior.
         num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``.
-
-    Raises:
-        ValueError: ``floor_fraction`` is not in [0, 1], or ``floor_thr`` not 0, -1 or in (0, 1).
     """
 
     def __init__(
