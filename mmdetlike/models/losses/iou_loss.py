@@ -33,7 +33,10 @@ class PairTerms(NamedTuple):
 
 
 def pair_terms(pred: Tensor, target: Tensor, eps: float) -> PairTerms:
-    """Compare boxes (n, 4) as xyxy pair by pair, in float32 if they are float16 or bfloat16; else a ``ValueError``."""
+    """Compare boxes (n, 4) as xyxy pair by pair, in float32 if they are float16 or bfloat16.
+
+    A ``ValueError`` says where shapes differ or aren't (n, 4).
+    """
     if pred.shape != target.shape or pred.shape[-1:] != (4,):
         raise ValueError(
             f'IoU losses compare boxes (n, 4) pair by pair, but got {tuple(pred.shape)} and {tuple(target.shape)}.'

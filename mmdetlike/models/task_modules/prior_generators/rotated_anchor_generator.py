@@ -16,8 +16,7 @@ class FakeRotatedAnchorGenerator(AnchorGenerator):
     """The anchors of ``AnchorGenerator`` as rotated boxes (..., 5) at angle 0, to which rotated boxes are assigned.
 
     Args:
-        angle_version: 'oc', 'le90' or 'le135', which the coder's should be too, else a ``ValueError``; all of them have
-            the angle 0.
+        angle_version: 'oc', 'le90' or 'le135', else a ``ValueError``; the coder's should be the same. All have angle 0.
         strides, ratios, scales, base_sizes, scale_major, octave_base_scale, scales_per_octave, centers, center_offset:
             See ``AnchorGenerator``.
         use_box_type: Return ``RotatedBoxes`` in place of tensors.
