@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
-from .inputs import check_number
+from .inputs import PyramidNeck
 
 PATHS = ('bu', 'td')
 INIT = [
@@ -23,13 +22,9 @@ class InterpolatedConv(nn.Module):
     """A convolution of the enlarged map.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels, norm_cfg, order, inplace: As of ``ConvModule``.
         kernel_size: Side of the kernel, odd.
         mode: Way of ``interpolate``.
-        norm_cfg: Norm layer.
-        order: Order of convolution, norm and activation.
-        inplace: Whether the activation works in place.
     """
 
     def __init__(
@@ -65,12 +60,8 @@ class LastConv(nn.Module):
     """The convolution of a finished level.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels, norm_cfg, order, inplace: As of ``ConvModule``.
         kernel_size: Side of the kernel, odd.
-        norm_cfg: Norm layer.
-        order: Order of convolution, norm and activation.
-        inplace: Whether the activation works in place.
     """
 
     def __init__(
@@ -92,12 +83,7 @@ class LastConv(nn.Module):
 
 
 class Unchanged(nn.Module):
-    """The input as it is.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: As many.
-    """
+    """The input as it is, which needs as many channels out as in."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -105,7 +91,6 @@ class Unchanged(nn.Module):
             raise ConfigError(f'an identity needs as many channels in ({in_channels}) as out ({out_channels})')
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        """Return ``x``."""
         return x
 
 
@@ -113,7 +98,7 @@ TRANSITIONS = dict(conv=SizedConv, interpolation_conv=InterpolatedConv, last_con
 
 
 @MODELS.register_module()
-class FPG(BaseModule):
+class FPG(PyramidNeck):
     """A grid of pathways through the pyramid, with links along them and across from one to the next.
 
     A node of pathway s at level l sums up what comes from its pathway's previous level (``same``), and from the
@@ -124,7 +109,7 @@ class FPG(BaseModule):
     ``interpolation_conv`` (``InterpolatedConv``), ``last_conv`` (``LastConv``) or ``identity``.
 
     Args:
-        in_channels: Channels of each backbone map.
+        in_channels, start_level, end_level: As of ``PyramidNeck``.
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out; those beyond the backbone's are made by striding.
         stack_times: Number of pathways.
@@ -137,12 +122,9 @@ class FPG(BaseModule):
         across_up_trans: Link from the finer level of the pathway before.
         across_skip_trans: Link from the same level of the backbone.
         output_trans: The last layer of each level.
-        start_level: First backbone map used.
-        end_level: Last backbone map used, inclusive; -1 for all.
         add_extra_convs: Make the extra levels by strided convolutions, by striding alone where False.
         norm_cfg: Norm layer of those convolutions.
         skip_inds: For each level the pathways that leave it as it is; by default none.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: The numbers of levels or pathways don't fit, or a link has an unknown type.
@@ -170,10 +152,8 @@ class FPG(BaseModule):
         skip_inds: Sequence[Sequence[int]] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or INIT)
-        self.num_ins = len(in_channels)
-        self.start_level = start_level
-        used = in_channels[start_level : None if end_level == -1 else end_level + 1]
+        super().__init__(in_channels, start_level, end_level, init_cfg or INIT)
+        used = self.used_channels
         self.num_outs = num_outs
         self.paths = tuple(paths)
         self.skip_inds = skip_inds or [[]] * num_outs
@@ -213,15 +193,14 @@ class FPG(BaseModule):
             raise ConfigError(f'FPG needs skip_inds of num_outs={self.num_outs} levels, but got {self.skip_inds}')
 
     def _pathway(self, step: int) -> nn.ModuleList:
-        levels = range(self.num_outs)
-        return nn.ModuleList(
-            nn.ModuleDict() if step in self.skip_inds[level] else self._node(step, level) for level in levels
-        )
+        return nn.ModuleList(self._node(step, level) for level in range(self.num_outs))
 
     def _node(self, step: int, level: int) -> nn.ModuleDict:
         """The links into a node."""
-        same = 'same_up' if self.paths[step] == 'bu' else 'same_down'
         node = nn.ModuleDict()
+        if step in self.skip_inds[level]:
+            return node
+        same = 'same_up' if self.paths[step] == 'bu' else 'same_down'
         for name, cfg in self.links.items():
             source = self._source(name, level)
             wrong_way = name.startswith('same') and name != same
@@ -235,8 +214,7 @@ class FPG(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""
-        check_number(self, inputs, self.num_ins)
-        first = self._first(inputs[self.start_level :])
+        first = self._first(self.used_maps(inputs))
         pyramid = first
         for direction, nodes in zip(self.paths, self.fpn_transitions):
             pyramid = self._walk(direction, nodes, pyramid, first)
@@ -267,16 +245,7 @@ class FPG(BaseModule):
 
 
 def build_transition(cfg: dict, in_channels: int, out_channels: int) -> nn.Module:
-    """Build the layer of a link.
-
-    Args:
-        cfg: ``type`` is a key of ``TRANSITIONS``; the rest are arguments of that class.
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-
-    Raises:
-        ConfigError: The type is unknown.
-    """
+    """Build the layer of a link; ``ConfigError`` if the ``type`` of ``cfg`` is no key of ``TRANSITIONS``."""
     cfg = dict(cfg)
     kind = cfg.pop('type')
     if kind not in TRANSITIONS:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
-from .inputs import check_number
+from .inputs import PyramidNeck
 from .top_block import build_top_block, top_levels
 
 EXTRA_CONV_SOURCES = ('on_input', 'on_lateral', 'on_output')
@@ -18,21 +18,19 @@ FUSE_TYPES = ('sum', 'avg')
 
 
 @MODELS.register_module()
-class FPN(BaseModule):
+class FPN(PyramidNeck):
     """A top-down pathway that gives every level the semantics of the deepest one.
 
     Args:
-        in_channels: Channels of each backbone map.
+        in_channels, start_level: As of ``PyramidNeck``.
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out; those beyond the backbone's are made by striding.
-        start_level: First backbone map used.
-        end_level: Last backbone map used, inclusive; -1 for all. With an explicit end no extra level is made.
+        end_level: As of ``PyramidNeck``; with an explicit end no extra level is made.
         add_extra_convs: Make the extra levels by strided convolutions on the last backbone map (``'on_input'`` or
             True), its lateral (``'on_lateral'``) or the last output (``'on_output'``); by max pooling where False.
         relu_before_extra_convs: Apply ReLU before each extra convolution but the first.
         no_norm_on_lateral: Leave the norm out of the lateral convolutions.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
-        act_cfg: Activation of the convolutions.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
         upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
         force_grad_on_level: Give a gradient, if only of zeros, to all maps put out while training, so that processes
             which train together need not look for levels that nothing was learned from.
@@ -65,17 +63,15 @@ class FPN(BaseModule):
         force_grad_on_level: bool = False,
         top_block: nn.Module | dict | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
-        self.start_level = start_level
-        self.end_level = len(in_channels) if end_level in (-1, len(in_channels) - 1) else end_level + 1
-        self.num_ins = len(in_channels)
+        init_cfg = init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform')
+        super().__init__(in_channels, start_level, end_level, init_cfg)
         self.num_outs = num_outs
         levels = self.end_level - start_level
         num_extra = num_outs - levels
-        if num_extra < 0 or (num_extra and self.end_level < len(in_channels)):
-            raise ValueError(
+        if num_extra < 0 or (num_extra and self.end_level < self.num_ins):
+            raise ConfigError(
                 f'num_outs={num_outs} does not fit {levels} backbone levels (start_level={start_level}, '
-                f'end_level={end_level}, {len(in_channels)} maps); extra levels need end_level=-1'
+                f'end_level={end_level}, {self.num_ins} maps); extra levels need end_level=-1'
             )
         self.add_extra_convs = 'on_input' if add_extra_convs is True else add_extra_convs
         if self.add_extra_convs and self.add_extra_convs not in EXTRA_CONV_SOURCES:
@@ -90,7 +86,7 @@ class FPN(BaseModule):
         # not in place: an activation would change a lateral that the level below still adds to its own
         layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
         lateral = dict(layer, norm_cfg=None if no_norm_on_lateral else norm_cfg)
-        self.build_layers(in_channels[start_level : self.end_level], out_channels, num_extra, lateral, layer)
+        self.build_layers(self.used_channels, out_channels, num_extra, lateral, layer)
         if top_block is not None and self.add_extra_convs:
             raise ValueError(f'give either top_block or add_extra_convs, got add_extra_convs={add_extra_convs!r} too')
         self.top_block = None if top_block is None else build_top_block(top_block, num_extra)
@@ -125,15 +121,6 @@ class FPN(BaseModule):
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
         outs = self.add_extra_levels(outs, used[-1], laterals[-1])
         return with_gradients(outs) if self.force_grad_on_level and self.training else outs
-
-    def used_maps(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The backbone maps of ``start_level`` to ``end_level``.
-
-        Raises:
-            ValueError: There are more or fewer maps than the neck was built for.
-        """
-        check_number(self, inputs, self.num_ins)
-        return inputs[self.start_level : self.end_level]
 
     def top_down(self, used: Sequence[Tensor]) -> list[Tensor]:
         """Laterals (B, out_channels, H_i, W_i) of the backbone maps, each fused with the coarser ones."""

@@ -12,10 +12,7 @@ from .fpn import FPN
 
 @MODELS.register_module()
 class PAFPN(FPN):
-    """A feature pyramid with a second, bottom-up pathway, which gives every level the finest one's detail.
-
-    The arguments are those of ``FPN``.
-    """
+    """A feature pyramid with a second, bottom-up pathway, which gives every level the finest one's detail."""
 
     def build_layers(
         self, used_channels: Sequence[int], out_channels: int, num_extra: int, lateral: dict, layer: dict
@@ -29,7 +26,6 @@ class PAFPN(FPN):
         self.pafpn_convs = nn.ModuleList(ConvModule(out_channels, out_channels, 3, padding=1, **layer) for _ in steps)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """As ``FPN.forward``."""
         used = self.used_maps(inputs)
         laterals = self.top_down(used)
         maps = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]

@@ -8,14 +8,10 @@ from mmdetlike.registry import MODELS
 
 
 def build_top_block(top_block: nn.Module | dict, num_extra: int) -> nn.Module:
-    """Build or take over the module that makes the levels which the backbone has no map for.
-
-    Args:
-        top_block: The module, or the config of one. Its ``num_levels`` tells how many levels it makes.
-        num_extra: How many are needed.
+    """The module that makes the ``num_extra`` levels which the backbone has no map for, or the one of that config.
 
     Raises:
-        ValueError: It tells no number of levels, or another one.
+        ValueError: Its ``num_levels`` tells no number of levels, or another one.
     """
     block = MODELS.build(top_block)
     num_levels = getattr(block, 'num_levels', None)
@@ -27,13 +23,10 @@ def build_top_block(top_block: nn.Module | dict, num_extra: int) -> nn.Module:
 
 
 def top_levels(block: nn.Module, last_input: Tensor, last_output: Tensor) -> Sequence[Tensor]:
-    """The levels that a top block makes.
+    """The levels that a top block makes of the backbone's last map (B, C, H, W) or of the last one put out.
 
-    Args:
-        block: Its ``in_feature`` tells what it gets: the last map put out where that is absent or begins with ``p``
-            (``p5``), else the last map of the backbone (``res5``).
-        last_input: Last map of the backbone, (B, C, H, W).
-        last_output: Last map put out, (B, out_channels, H, W).
+    Its ``in_feature`` tells of which: the one put out where that is absent or begins with ``p`` (``p5``), else that of
+    the backbone (``res5``).
 
     Raises:
         ValueError: The block returns more or fewer maps than its ``num_levels`` says.

@@ -16,13 +16,7 @@ DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
 
 
 class DetectionBlock(BaseModule):
-    """Five convolutions, 1x1 and 3x3 in turn, the 3x3 ones with twice the channels.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
-    """
+    """Five convolutions, 1x1 and 3x3 in turn, the 3x3 ones with twice the channels of the output."""
 
     def __init__(
         self, in_channels: int, out_channels: int, conv_cfg: dict | None, norm_cfg: dict, act_cfg: dict
@@ -49,7 +43,7 @@ class YOLOV3Neck(BaseModule):
         num_scales: Number of levels.
         in_channels: Channels of each backbone map, coarse to fine.
         out_channels: Channels of each map put out, coarse to fine.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
 
     Raises:
         ValueError: ``in_channels`` or ``out_channels`` are not ``num_scales`` in number.
