@@ -1,4 +1,4 @@
-"""Convolutions that a ``conv_cfg`` chooses from."""
+"""Convolutions that a ``conv_cfg`` chooses from, and the padding layers before them."""
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,7 @@ class ConvWS2d(nn.Conv2d):
     """A convolution whose weights are standardized for each output channel (Weight Standardization, arXiv 1903.10520).
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_size, stride, padding, dilation, groups, bias: As of ``nn.Conv2d``.
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: As of ``nn.Conv2d``.
         eps: Added to the standard deviation.
     """
 
@@ -41,6 +39,9 @@ class ConvWS2d(nn.Conv2d):
         return self._conv_forward(x, (self.weight - mean) / (std + self.eps), self.bias)
 
 
+PADDING_LAYERS = LayerFamily(
+    'padding layer', {'zero': nn.ZeroPad2d, 'reflect': nn.ReflectionPad2d, 'replicate': nn.ReplicationPad2d}
+)
 CONV_LAYERS = LayerFamily(
     'conv layer',
     {
@@ -55,6 +56,15 @@ CONV_LAYERS = LayerFamily(
         'SAC': SAConv2d,
     },
 )
+
+
+def build_padding_layer(cfg: dict, *args, **kwargs) -> nn.Module:
+    """Build a padding layer of type ``zero``, ``reflect`` or ``replicate``; ``args`` is the number of pixels.
+
+    Raises:
+        ConfigError: The type or an argument is unknown.
+    """
+    return PADDING_LAYERS.build(cfg, *args, **kwargs)
 
 
 def build_conv_layer(cfg: dict | None, *args, **kwargs) -> nn.Module:

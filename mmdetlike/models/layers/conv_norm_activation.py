@@ -21,8 +21,7 @@ class ShapeSpec(NamedTuple):
 
     Attributes:
         channels: Number of channels.
-        height: In its own pixels.
-        width: In its own pixels.
+        height, width: In its own pixels.
         stride: Pixels of the image per pixel.
     """
 

@@ -36,13 +36,11 @@ class DarknetBottleneck(BaseModule):
     """A 1x1 and a 3x3 convolution around a shortcut.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels: Channels of the input and of the output.
         expansion: Channels between the convolutions as a share of ``out_channels``.
         add_identity: Whether there is a shortcut, where channels agree.
         use_depthwise: Make the 3x3 convolution depthwise separable.
         conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation, by default those of YOLOX.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -77,10 +75,9 @@ class CSPNeXtBlock(DarknetBottleneck):
     """A 3x3 and a large depthwise separable convolution around a shortcut.
 
     Args:
-        in_channels, out_channels, expansion, add_identity: As of ``DarknetBottleneck``.
+        in_channels, out_channels, expansion, add_identity, conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
         use_depthwise: Make the 3x3 convolution depthwise separable too.
         kernel_size: Of the large convolution.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -112,15 +109,13 @@ class CSPLayer(BaseModule):
     """Cross stage partial layer: blocks on one part of the channels, joined with another part that bypasses them.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels, conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
         expand_ratio: Channels of each part as a share of ``out_channels``.
         num_blocks: Number of blocks.
         add_identity: Whether blocks have shortcuts.
         use_depthwise: Use depthwise separable convolutions in blocks.
         use_cspnext_block: Blocks are ``CSPNeXtBlock``; ``DarknetBottleneck`` where False.
         channel_attention: Weigh the channels of the joined parts.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -161,10 +156,8 @@ class Focus(nn.Module):
     The channels of the four pixels follow each other as upper left, lower left, upper right, lower right.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels, conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
         kernel_size, stride: Of the convolution.
-        conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -199,10 +192,8 @@ class SPPBottleneck(BaseModule):
     """Pool at several sizes and join: Spatial Pyramid Pooling, arXiv 1406.4729, as in YOLOv3-SPP.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels, conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
         kernel_sizes: Sides of the pooling windows, odd, ascending.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
 
     Raises:
         ValueError: ``kernel_sizes`` are not odd and ascending.

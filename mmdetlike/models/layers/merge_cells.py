@@ -16,8 +16,7 @@ class MergeCell(nn.Module):
 
     Args:
         channels: Channels of both inputs and of the output.
-        with_out_conv: Whether a convolution follows, with an activation before and a norm after it.
-        norm_cfg: Its norm layer.
+        with_out_conv: Whether a convolution follows, with an activation before and a norm, ``norm_cfg``, after it.
     """
 
     def __init__(self, channels: int, with_out_conv: bool = True, norm_cfg: dict | None = None) -> None:
@@ -40,14 +39,14 @@ class MergeCell(nn.Module):
 
 
 class SumCell(MergeCell):
-    """The sum of both maps. Arguments are those of ``MergeCell``."""
+    """The sum of both maps."""
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         return first + second
 
 
 class GlobalPoolingCell(MergeCell):
-    """The second map, and the first one weighted by the second's mean of each channel. Arguments: ``MergeCell``."""
+    """The second map, and the first one weighted by the second's mean of each channel."""
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         attention = F.adaptive_avg_pool2d(second, 1).sigmoid()
