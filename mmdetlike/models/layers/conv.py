@@ -85,11 +85,7 @@ def build_conv_layer(cfg: dict | None, *args, **kwargs) -> nn.Module:
 
 
 def with_conv_class(cfg: dict | None) -> dict:
-    """Return ``cfg`` with the class that its ``type`` names, as layers of ``mmdetlike_ops`` take it.
-
-    Raises:
-        ConfigError: The type is unknown.
-    """
+    """Return ``cfg`` with the class that its ``type`` names (else ``ConfigError``), as ``mmdetlike_ops`` takes it."""
     cls, arguments = CONV_LAYERS.resolve(cfg if cfg is not None else {'type': 'Conv2d'})
     if 'deformable_groups' in arguments:  # as older configs, which still load, name it
         arguments['deform_groups'] = arguments.pop('deformable_groups')

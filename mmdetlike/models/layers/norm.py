@@ -94,11 +94,7 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> t
 
 
 def with_norm_class(cfg: dict) -> dict:
-    """Return ``cfg`` with the class that its ``type`` names, as layers of ``mmdetlike_ops`` take it, and with ``eps``.
-
-    Raises:
-        ConfigError: The type is unknown.
-    """
+    """Return ``cfg`` with ``eps`` and the class that ``type`` names (else ``ConfigError``), for ``mmdetlike_ops``."""
     cls, arguments = NORM_LAYERS.resolve(cfg)
     # also for layers whose own default is another one, e.g. those of a user
     return {'type': cls, 'eps': 1e-5, **arguments}

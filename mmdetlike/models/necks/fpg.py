@@ -11,7 +11,15 @@ from mmdetlike.registry import MODELS
 
 from .inputs import PyramidNeck
 
-PATHS = ('bu', 'td')
+# link -> whose map it brings, that of the pathway itself, of the one before or of the backbone; from how many levels up
+LINKS = dict(
+    same_down=('same', 1),
+    same_up=('same', -1),
+    across_lateral=('before', 0),
+    across_down=('before', 1),
+    across_up=('before', -1),
+    across_skip=('backbone', 0),
+)
 INIT = [
     dict(type='Caffe2Xavier', layer='Conv2d'),
     dict(type='Constant', layer=['_BatchNorm', '_InstanceNorm'], val=1.0),
@@ -160,14 +168,9 @@ class FPG(PyramidNeck):
         self._check(len(used), stack_times)
         widths = inter_channels or out_channels
         self.inter_channels = [widths] * num_outs if isinstance(widths, int) else list(widths)
-        self.links = dict(
-            same_down=same_down_trans,
-            same_up=same_up_trans,
-            across_lateral=across_lateral_trans,
-            across_down=across_down_trans,
-            across_up=across_up_trans,
-            across_skip=across_skip_trans,
-        )
+        # in the order of ``LINKS``
+        across = (across_lateral_trans, across_down_trans, across_up_trans, across_skip_trans)
+        self.links = dict(zip(LINKS, (same_down_trans, same_up_trans, *across)))
         self.lateral_convs = nn.ModuleList(
             nn.Conv2d(channels, width, 1) for channels, width in zip(used, self.inter_channels)
         )
@@ -185,7 +188,7 @@ class FPG(PyramidNeck):
     def _check(self, num_used: int, stack_times: int) -> None:
         if num_used > self.num_outs:
             raise ConfigError(f'FPG got num_outs={self.num_outs}, expected at least the {num_used} backbone maps used')
-        if len(self.paths) != stack_times or not set(self.paths) <= set(PATHS):
+        if len(self.paths) != stack_times or not set(self.paths) <= {'bu', 'td'}:
             raise ConfigError(
                 f"FPG needs stack_times={stack_times} paths, each 'bu' or 'td', but got paths={list(self.paths)}"
             )
@@ -202,15 +205,11 @@ class FPG(PyramidNeck):
             return node
         same = 'same_up' if self.paths[step] == 'bu' else 'same_down'
         for name, cfg in self.links.items():
-            source = self._source(name, level)
+            source = level + LINKS[name][1]
             wrong_way = name.startswith('same') and name != same
             if cfg is not None and not wrong_way and 0 <= source < self.num_outs:
                 node[name] = build_transition(cfg, self.inter_channels[source], self.inter_channels[level])
         return node
-
-    def _source(self, link: str, level: int) -> int:
-        """The level from which a link comes into ``level``."""
-        return level + dict(up=-1, down=1).get(link.split('_')[1], 0)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""
@@ -232,14 +231,14 @@ class FPG(PyramidNeck):
     def _walk(self, direction: str, nodes: nn.ModuleList, before: list[Tensor], first: list[Tensor]) -> list[Tensor]:
         """The maps of one pathway from those of the one before it and the backbone's."""
         after = list(before)
+        sources = dict(same=after, before=before, backbone=first)
         levels = range(self.num_outs) if direction == 'bu' else reversed(range(self.num_outs))
         for level in levels:
             size = before[level].shape[2:]
             terms = []
             for name, link in nodes[level].items():
-                source = dict(same=after, across=before)[name.split('_')[0]]
-                source = first if name == 'across_skip' else source
-                terms.append(link(source[self._source(name, level)], size))
+                source, step = LINKS[name]
+                terms.append(link(sources[source][level + step], size))
             after[level] = sum(terms) if terms else before[level]
         return after
 

@@ -28,11 +28,7 @@ class PyramidNeck(BaseModule):
         self.used_channels = in_channels[start_level : self.end_level]
 
     def used_maps(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The backbone maps of ``start_level`` to ``end_level``.
-
-        Raises:
-            ValueError: There are more or fewer maps than the neck was built for.
-        """
+        """The backbone maps of ``start_level`` to ``end_level``; ``ValueError`` if the neck was built for others."""
         check_number(self, inputs, self.num_ins)
         return inputs[self.start_level : self.end_level]
 

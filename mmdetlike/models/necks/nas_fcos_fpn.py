@@ -40,14 +40,9 @@ class ConcatCell(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Maps (B, C, h_i, w_i) -> one (B, C, h, w) of the larger size."""
-        size = max(first.shape[-2:], second.shape[-2:])
-        maps = [fitted(self.input1_conv(first), size), fitted(self.input2_conv(second), size)]
-        return self.out_conv(torch.cat(maps, dim=1))
-
-
-def fitted(x: Tensor, size: Sequence[int]) -> Tensor:
-    """``x`` (B, C, h, w) enlarged to ``size`` by repeating its pixels, if it is smaller."""
-    return x if x.shape[-2:] == size else F.interpolate(x, size=tuple(size), mode='nearest')
+        size = tuple(max(first.shape[-2:], second.shape[-2:]))
+        maps = [self.input1_conv(first), self.input2_conv(second)]
+        return self.out_conv(torch.cat([F.interpolate(x, size=size, mode='nearest') for x in maps], dim=1))
 
 
 @MODELS.register_module()
