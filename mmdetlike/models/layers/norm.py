@@ -18,8 +18,7 @@ class LayerNorm2d(nn.LayerNorm):
 
     Args:
         num_channels: Number of channels C.
-        eps: Added to the variance.
-        elementwise_affine: Whether there is a weight and a bias per channel.
+        eps, elementwise_affine: As of ``nn.LayerNorm``.
     """
 
     def __init__(self, num_channels: int, eps: float = 1e-5, elementwise_affine: bool = True) -> None:
@@ -88,9 +87,7 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> t
         layer = NORM_LAYERS.construct(cls, cfg, num_channels=num_features, **arguments)
     else:
         layer = NORM_LAYERS.construct(cls, cfg, num_features, **arguments)
-    for parameter in layer.parameters():
-        parameter.requires_grad = requires_grad
-    return f'{norm_abbreviation(cls)}{postfix}', layer
+    return f'{norm_abbreviation(cls)}{postfix}', layer.requires_grad_(requires_grad)
 
 
 def with_norm_class(cfg: dict) -> dict:

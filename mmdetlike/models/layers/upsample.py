@@ -29,7 +29,6 @@ class PixelShufflePack(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Draw the convolution's weight from Xavier's uniform distribution."""
         xavier_init(self.upsample_conv, distribution='uniform')
 
     def forward(self, x: Tensor) -> Tensor:

@@ -91,8 +91,7 @@ class DyHead(BaseModule):
     """Blocks of attention over space, levels and channels, between a pyramid and a head.
 
     Args:
-        in_channels: Channels of the pyramid's feature maps.
-        out_channels: Channels put out.
+        in_channels, out_channels: Channels of the pyramid's feature maps and of those put out.
         num_blocks: Number of blocks.
         zero_init_offset: Start with the regular grid of taps in deformable convolutions.
         init_cfg: Must be None: the blocks initialize themselves.

@@ -125,9 +125,8 @@ class FPG(PyramidNeck):
         inter_channels: Channels of all nodes, or of those of each level; by default ``out_channels``.
         same_down_trans: Link from the coarser level of the same pathway, which runs top down.
         same_up_trans: Link from the finer level of the same pathway, which runs bottom up.
-        across_lateral_trans: Link from the same level of the pathway before.
-        across_down_trans: Link from the coarser level of the pathway before.
-        across_up_trans: Link from the finer level of the pathway before.
+        across_lateral_trans, across_down_trans, across_up_trans: Links from the same, the coarser and the finer level
+            of the pathway before.
         across_skip_trans: Link from the same level of the backbone.
         output_trans: The last layer of each level.
         add_extra_convs: Make the extra levels by strided convolutions, by striding alone where False.
