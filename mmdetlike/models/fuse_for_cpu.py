@@ -37,10 +37,8 @@ class FusedResidualBlock(nn.Module):
 def fuse_for_cpu(model: nn.Module) -> nn.Module:
     """Replace layers of ``model``, in place, by those of ``layers.fused``, wherever its kernels compute the same.
 
-    What has hooks, is of a subclass or of another precision than float32 and bfloat16 stays as it is.
-
-    Returns:
-        ``model``.
+    What has hooks, is of a subclass or of another precision than float32 and bfloat16 stays as it is. ``model`` is
+    returned.
     """
     if not torch.backends.mkldnn.is_available():
         return model
@@ -61,8 +59,7 @@ def _is_bare(block: nn.Module) -> bool:
     """Whether nothing but convolutions and ReLU is left of a residual block, neither norms nor plugins."""
     if type(block) not in (BasicBlock, Bottleneck) or has_hooks(block) or not isinstance(block.relu, nn.ReLU):
         return False
-    convs = [name for name, _ in block.conv_names]
-    norms = [name for _, name in block.conv_names]
+    convs, norms = zip(*block.conv_names)
     others = {name for name, _ in block.named_children()} - {*convs, *norms, 'relu', 'downsample'}
     folded = all(type(getattr(block, name)) is nn.Identity for name in norms)
     return not others and folded and all(can_fuse(getattr(block, name)) for name in convs)

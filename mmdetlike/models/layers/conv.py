@@ -59,11 +59,7 @@ CONV_LAYERS = LayerFamily(
 
 
 def build_padding_layer(cfg: dict, *args, **kwargs) -> nn.Module:
-    """Build a padding layer of type ``zero``, ``reflect`` or ``replicate``; ``args`` is the number of pixels.
-
-    Raises:
-        ConfigError: The type or an argument is unknown.
-    """
+    """Build the padding layer ``zero``, ``reflect`` or ``replicate``, else ``ConfigError``, of ``args`` pixels."""
     return PADDING_LAYERS.build(cfg, *args, **kwargs)
 
 

@@ -15,12 +15,9 @@ Norm = str | dict | Callable[[int], nn.Module] | None
 
 
 class ShapeSpec(NamedTuple):
-    """What is known of a feature map's shape; None where it isn't.
+    """What is known of a feature map: channels, height and width in its own pixels, and stride, in pixels of the image.
 
-    Attributes:
-        channels: Number of channels.
-        height, width: In its own pixels.
-        stride: Pixels of the image per pixel.
+    None stands for what isn't known.
     """
 
     channels: int | None = None

@@ -72,12 +72,9 @@ class DarknetBottleneck(BaseModule):
 
 
 class CSPNeXtBlock(DarknetBottleneck):
-    """A 3x3 and a large depthwise separable convolution around a shortcut.
+    """A 3x3 and a large depthwise separable convolution, of ``kernel_size``, around a shortcut.
 
-    Args:
-        in_channels, out_channels, expansion, add_identity, conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
-        use_depthwise: Make the 3x3 convolution depthwise separable too.
-        kernel_size: Of the large convolution.
+    ``use_depthwise`` makes the 3x3 convolution depthwise separable too; other arguments as of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -154,10 +151,6 @@ class Focus(nn.Module):
     """Fold each 2x2 pixels into channels, then convolve (YOLOX, arXiv 2107.08430).
 
     The channels of the four pixels follow each other as upper left, lower left, upper right, lower right.
-
-    Args:
-        in_channels, out_channels, conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
-        kernel_size, stride: Of the convolution.
     """
 
     def __init__(
@@ -176,11 +169,7 @@ class Focus(nn.Module):
         self.conv = ConvModule(in_channels * 4, out_channels, kernel_size, stride, padding, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W), sides even -> (B, out_channels, H / 2, W / 2) at stride 1.
-
-        Raises:
-            ValueError: A side is odd.
-        """
+        """(B, in_channels, H, W), sides even (else ``ValueError``) -> (B, out_channels, H / 2, W / 2) at stride 1."""
         if x.shape[-2] % 2 or x.shape[-1] % 2:
             raise ValueError(f'Focus halves its input, whose sides must be even, got {tuple(x.shape[-2:])}')
         # left column first: the order of channels in which weights were trained
@@ -191,12 +180,8 @@ class Focus(nn.Module):
 class SPPBottleneck(BaseModule):
     """Pool at several sizes and join: Spatial Pyramid Pooling, arXiv 1406.4729, as in YOLOv3-SPP.
 
-    Args:
-        in_channels, out_channels, conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
-        kernel_sizes: Sides of the pooling windows, odd, ascending.
-
     Raises:
-        ValueError: ``kernel_sizes`` are not odd and ascending.
+        ValueError: ``kernel_sizes``, the sides of the pooling windows, are not odd and ascending.
     """
 
     def __init__(

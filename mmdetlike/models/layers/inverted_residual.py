@@ -83,13 +83,8 @@ class EdgeResidual(BaseModule):
 class InvertedResidual(EdgeResidual):
     """Expand, filter depthwise, project (MobileNetV2, arXiv 1801.04381; with attention MobileNetV3, arXiv 1905.02244).
 
-    Args:
-        in_channels, out_channels, mid_channels, kernel_size, stride, se_cfg, with_residual: As of ``EdgeResidual``.
-        conv_cfg, norm_cfg, act_cfg, drop_path_rate, with_cp: As of ``EdgeResidual``.
-        with_expand_conv: Whether there is an expansion; without, ``mid_channels`` must equal ``in_channels``.
-
-    Raises:
-        ConfigError: ``stride`` is neither 1 nor 2, or ``mid_channels`` differs from ``in_channels`` without expansion.
+    The arguments are those of ``EdgeResidual``, and ``with_expand_conv``: whether there is an expansion. Without,
+    ``mid_channels`` must equal ``in_channels``, else there is a ``ConfigError``.
     """
 
     projection = 'linear_conv'

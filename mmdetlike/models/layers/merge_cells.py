@@ -12,11 +12,9 @@ OUT_CONV = dict(kernel_size=3, padding=1, order=('act', 'conv', 'norm'))
 
 
 class MergeCell(nn.Module):
-    """Two maps of any sizes are brought to one size, merged, and convolved; ``merge`` says how they are merged.
+    """Two maps of any sizes are brought to one size, merged as ``merge`` says, and perhaps convolved.
 
-    Args:
-        channels: Channels of both inputs and of the output.
-        with_out_conv: Whether a convolution follows, with an activation before and a norm, ``norm_cfg``, after it.
+    The convolution has an activation before and a norm after it.
     """
 
     def __init__(self, channels: int, with_out_conv: bool = True, norm_cfg: dict | None = None) -> None:

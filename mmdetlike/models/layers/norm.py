@@ -64,16 +64,13 @@ NORM_LAYERS = LayerFamily(
 
 
 def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> tuple[str, nn.Module]:
-    """Build a normalization layer and the name under which its parent keeps it.
+    """Build ``(name, layer)``: a normalization layer and the name under which its parent keeps it.
 
     Args:
         cfg: ``dict(type='BN', requires_grad=True, eps=1e-5, ...)``; ``GN`` needs ``num_groups``. ``requires_grad``
             is set on the parameters, the other keys are arguments of the layer.
         num_features: Number of channels.
         postfix: Appended to the name: ``bn`` and 1 make ``bn1``.
-
-    Returns:
-        ``(name, layer)``.
 
     Raises:
         ConfigError: The type or an argument is unknown, or ``num_features`` does not divide into ``num_groups``.

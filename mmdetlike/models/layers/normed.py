@@ -37,7 +37,6 @@ class NormedLinear(nn.Linear):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Draw the weight from a normal distribution of deviation 0.01; zero the bias."""
         nn.init.normal_(self.weight, mean=0, std=0.01)
         if self.bias is not None:
             nn.init.zeros_(self.bias)

@@ -24,14 +24,10 @@ class Scale(nn.Module):
 
 
 class L2Norm(nn.Module):
-    """Scale each pixel's feature vector to length 1, then each channel by a learnable factor.
+    """Scale each pixel's feature vector to length 1, then each of ``n_dims`` channels by a learnable factor.
 
-    ParseNet, arXiv 1506.04579, as used in SSD, arXiv 1512.02325.
-
-    Args:
-        n_dims: Channels.
-        scale: Initial factor.
-        eps: Added to the length.
+    ParseNet, arXiv 1506.04579, as used in SSD, arXiv 1512.02325. ``scale`` is the initial factor, ``eps`` is added to
+    the length.
     """
 
     def __init__(self, n_dims: int, scale: float = 20.0, eps: float = 1e-10) -> None:

@@ -37,14 +37,9 @@ class PixelShufflePack(nn.Module):
 
 
 class ConvUpsample(BaseModule):
-    """3x3 ``ConvModule`` layers, the first ones each followed by bilinear upsampling by 2 (Panoptic FPN,
-    arXiv 1901.02446).
+    """3x3 ``ConvModule`` layers, each followed by bilinear upsampling by 2 (Panoptic FPN, arXiv 1901.02446).
 
-    Args:
-        in_channels, inner_channels: Channels of the input and of the layers.
-        num_layers: Number of layers.
-        num_upsample: How many of them are followed by upsampling, by default all; not more than there are.
-        conv_cfg, norm_cfg, act_cfg: As of ``ConvModule``.
+    With ``num_upsample``, at most ``num_layers``, the first ones alone are.
     """
 
     def __init__(

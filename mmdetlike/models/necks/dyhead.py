@@ -11,7 +11,6 @@ from mmdetlike.models.layers import DyReLU, HSigmoid, build_norm_layer
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import ModulatedDeformConv2d
 
-NORM = dict(type='GN', num_groups=16, requires_grad=True)
 # taps of a 3x3 kernel: each has an offset along y and x, and a mask
 TAPS = 9
 
@@ -22,7 +21,7 @@ class DyDCNv2(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
         self.conv = ModulatedDeformConv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-        self.norm = build_norm_layer(NORM, out_channels)[1]
+        self.norm = build_norm_layer(dict(type='GN', num_groups=16), out_channels)[1]
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, out_channels, h', w'), given ``offset`` (B, 18, h', w') and ``mask`` (B, 9, h', w')."""

@@ -27,13 +27,7 @@ INIT = [
 
 
 class InterpolatedConv(nn.Module):
-    """A convolution of the enlarged map.
-
-    Args:
-        in_channels, out_channels, norm_cfg, order, inplace: As of ``ConvModule``.
-        kernel_size: Side of the kernel, odd.
-        mode: Way of ``interpolate``.
-    """
+    """A convolution, of odd ``kernel_size``, of the map enlarged by ``interpolate`` with ``mode``."""
 
     def __init__(
         self,
@@ -65,12 +59,7 @@ class SizedConv(ConvModule):
 
 
 class LastConv(nn.Module):
-    """The convolution of a finished level.
-
-    Args:
-        in_channels, out_channels, norm_cfg, order, inplace: As of ``ConvModule``.
-        kernel_size: Side of the kernel, odd.
-    """
+    """The convolution, of odd ``kernel_size``, of a finished level."""
 
     def __init__(
         self,
@@ -179,7 +168,9 @@ class FPG(PyramidNeck):
             self.extra_downsamples.append(
                 ConvModule(before, width, 3, stride=2, padding=1, norm_cfg=norm_cfg, act_cfg=None)
             )
-        self.fpn_transitions = nn.ModuleList(self._pathway(step) for step in range(stack_times))
+        self.fpn_transitions = nn.ModuleList()
+        for step in range(stack_times):
+            self.fpn_transitions.append(nn.ModuleList(self._node(step, level) for level in range(num_outs)))
         self.output_transition = nn.ModuleList(
             build_transition(output_trans, width, out_channels) for width in self.inter_channels
         )
@@ -194,11 +185,8 @@ class FPG(PyramidNeck):
         if len(self.skip_inds) != self.num_outs:
             raise ConfigError(f'FPG needs skip_inds of num_outs={self.num_outs} levels, but got {self.skip_inds}')
 
-    def _pathway(self, step: int) -> nn.ModuleList:
-        return nn.ModuleList(self._node(step, level) for level in range(self.num_outs))
-
     def _node(self, step: int, level: int) -> nn.ModuleDict:
-        """The links into a node."""
+        """The links into a node: a level of the pathway of number ``step``."""
         node = nn.ModuleDict()
         if step in self.skip_inds[level]:
             return node

@@ -50,11 +50,9 @@ class NASFCOS_FPN(PyramidNeck):
     """A pyramid of cells that merge two maps each, as a search has found them.
 
     Args:
-        in_channels: As of ``PyramidNeck``.
+        in_channels, start_level, end_level: As of ``PyramidNeck``; three maps must be used.
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out; those beyond the third are made by striding.
-        start_level: First of the three backbone maps used.
-        end_level: Last one used, inclusive; -1 for the last of all.
         add_extra_convs: Whether there are more than three maps put out; strided convolutions make them.
         conv_cfg, norm_cfg: Convolution and norm layer of the cells' inputs.
         init_cfg: Weight initialization, in place of Caffe2's Xavier for the other convolutions.

@@ -17,9 +17,7 @@ from .inputs import check_number
 class ASPP(BaseModule):
     """Atrous spatial pyramid pooling (DeepLab, arXiv 1606.00915): convolutions of several dilations side by side.
 
-    Args:
-        in_channels, out_channels: Channels of the input and of each convolution.
-        dilations: Dilation of each; 1 stands for a 1x1 convolution, and the last one sees the mean of the map.
+    A dilation of 1 stands for a 1x1 convolution. The last convolution sees the mean of the map.
     """
 
     def __init__(
