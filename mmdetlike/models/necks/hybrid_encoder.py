@@ -1,7 +1,4 @@
-"""The efficient hybrid encoder of RT-DETR: DETRs Beat YOLOs on Real-time Object Detection, arXiv 2304.08069.
-
-And that of D-FINE, arXiv 2410.13842.
-"""
+"""The efficient hybrid encoder of RT-DETR: DETRs Beat YOLOs on Real-time Object Detection, arXiv 2304.08069."""
 
 from collections.abc import Sequence
 
@@ -36,7 +33,7 @@ class RepVGGBlock(BaseModule):
 
 
 class CSPRepLayer(BaseModule):
-    """RT-DETR's fusion block: RepVGG blocks on one of two projections, which are added; arguments of the encoder."""
+    """The fusion block: RepVGG blocks on one of two projections, which are added; arguments of ``HybridEncoder``."""
 
     def __init__(
         self, in_channels: int, out_channels: int, num_blocks: int, expansion: float, norm_cfg: dict, act_cfg: dict
@@ -52,44 +49,6 @@ class CSPRepLayer(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h, w)."""
         return self.conv3(self.bottlenecks(self.conv1(x)) + self.conv2(x))
-
-
-class RepNCSPELAN(BaseModule):
-    """D-FINE's fusion block: two halves of the input, and what two stages of RepVGG blocks make of the second one.
-
-    It is that of YOLOv9's GELAN, arXiv 2402.13616, with RepVGG blocks as RT-DETR has them.
-    Each stage has ``num_blocks`` of them and puts out ``hidden_channels``. ``in_channels`` is an even number.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        hidden_channels: int,
-        num_blocks: int,
-        norm_cfg: dict,
-        act_cfg: dict,
-    ) -> None:
-        super().__init__()
-        half = in_channels // 2
-        common = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.conv_in = ConvModule(in_channels, in_channels, 1, **common)
-        inputs = (half, hidden_channels)
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                CSPRepLayer(width, hidden_channels, num_blocks, 1.0, norm_cfg, act_cfg),
-                ConvModule(hidden_channels, hidden_channels, 3, padding=1, **common),
-            )
-            for width in inputs
-        )
-        self.conv_out = ConvModule(in_channels + 2 * hidden_channels, out_channels, 1, **common)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h, w)."""
-        maps = list(self.conv_in(x).chunk(2, dim=1))
-        for stage in self.stages:
-            maps.append(stage(maps[-1]))
-        return self.conv_out(torch.cat(maps, dim=1))
 
 
 @MODELS.register_module()
@@ -195,29 +154,3 @@ class HybridEncoder(BaseModule):
         for downsample, block, coarse in zip(self.downsample_convs, self.pan_blocks, maps[1:]):
             fused.append(block(torch.cat([downsample(fused[-1]), coarse], dim=1)))
         return tuple(fused)
-
-
-@MODELS.register_module()
-class DFINEHybridEncoder(HybridEncoder):
-    """The encoder of D-FINE, arXiv 2410.13842: that of RT-DETR with lighter and deeper convolutions.
-
-    ``num_blocks`` is the number of RepVGG blocks of each of the two stages of a fusion block, and ``expansion`` the
-    channels of a stage relative to half of ``out_channels``.
-    """
-
-    def build_lateral(self, channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Module:
-        return ConvModule(channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
-
-    def build_fusion(
-        self, channels: int, num_blocks: int, expansion: float, norm_cfg: dict, act_cfg: dict
-    ) -> nn.Module:
-        # half of the channels are rounded down, as published weights have it
-        hidden = int(channels * expansion // 2)
-        return RepNCSPELAN(2 * channels, channels, hidden, num_blocks, norm_cfg, act_cfg)
-
-    def build_downsample(self, channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Module:
-        """A 1x1 convolution that mixes channels, and a strided one of each channel by itself, neither activated."""
-        return nn.Sequential(
-            ConvModule(channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None),
-            ConvModule(channels, channels, 3, stride=2, padding=1, groups=channels, norm_cfg=norm_cfg, act_cfg=None),
-        )
