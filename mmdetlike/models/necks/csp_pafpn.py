@@ -65,7 +65,7 @@ class YOLOXPAFPN(BaseModule):
         return ConvModule(in_channels, out_channels, 1, **layers)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backbone maps (B, C_i, H_i, W_i) -> maps (B, out_channels, H_i, W_i); ``join`` refuses some sizes."""
+        """Backbone maps (B, C_i, H_i, W_i) -> maps (B, out_channels, H_i, W_i); ``join`` tells what sizes fit."""
         check_number(self, inputs, len(self.in_channels))
         top = inputs[-1]
         laterals = []  # coarse to fine; the way up meets them in reverse

@@ -11,7 +11,7 @@ from mmdetlike.registry import MODELS
 
 from .inputs import PyramidNeck
 
-# link -> whose map it brings, that of the pathway itself, of the one before or of the backbone; from how many levels up
+# link -> whose map it brings, that of the same pathway, of the one before or of the backbone; how much coarser a level
 LINKS = dict(
     same_down=('same', 1),
     same_up=('same', -1),

@@ -28,7 +28,7 @@ class PyramidNeck(BaseModule):
         self.used_channels = in_channels[start_level : self.end_level]
 
     def used_maps(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The backbone maps of ``start_level`` to ``end_level``; ``ValueError`` if the neck was built for others."""
+        """The backbone maps of ``start_level`` to ``end_level``; ``ValueError`` if their number is wrong."""
         check_number(self, inputs, self.num_ins)
         return inputs[self.start_level : self.end_level]
 

@@ -76,7 +76,7 @@ class YOLOV3Neck(BaseModule):
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine.
 
-        ``join`` tells of sizes that it refuses.
+        ``join`` tells what sizes fit.
         """
         check_number(self, feats, self.num_scales)
         # the heads of YOLOv3 go from coarse to fine, as checkpoints number them
