@@ -24,7 +24,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
-from .predictions import Candidates, DenseTargets, FlatPredictions, best_of_levels
+from .predictions import Candidates, DenseTargets, FlatPredictions, LevelLosses, best_of_levels
 
 MOST_CACHED_SIZES = 8
 
@@ -40,21 +40,22 @@ class DenseHead(Head):
         in_channels: Channels of the pyramid's feature maps.
         feat_channels: Channels of hidden layers.
         prior_generator: Makes anchors or points.
-        bbox_coder: Encodes boxes against them.
+        bbox_coder: Encodes boxes against anchors or points.
         loss_cls: Classification loss; sigmoid or softmax as its ``use_sigmoid`` says, which FocalLoss has by default.
         loss_bbox: Regression loss, if the head has one.
         train_cfg: ``assigner``, ``sampler``, ``allowed_border``, ``pos_weight``.
         test_cfg: ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
-        init_cfg: Weight initialization; ``default_init`` where None.
+        init_cfg: As of ``Head``.
 
     Attributes:
         map_names: A name for each list of maps that ``forward`` returns.
         loss_prefix: What names of loss terms begin with.
-        default_init: Weight initialization where the config has none.
+        assigns_padding: Whether priors may be assigned that lie on the padding of a batch, beyond their own image.
     """
 
     map_names: tuple[str, ...] = ('cls_score', 'bbox_pred')
     loss_prefix = 'loss_'
+    assigns_padding = False
     default_init = dict(type='Normal', layer='Conv2d', std=0.01)
 
     def __init__(
@@ -95,20 +96,15 @@ class DenseHead(Head):
         """
         raise NotImplementedError
 
-    @property
-    def assigns_padding(self) -> bool:
-        """Whether priors may be assigned that lie on the padding of a batch, beyond their own image."""
-        return False
-
     # -- what detectors call -------------------------------------------------------------------------------------------
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> LevelLosses:
         """Loss terms, most of them one value a level, of feature maps ``x`` (B, C, H_i, W_i) against the objects."""
         return self.named_losses(self.compute_losses(self.flatten(self(x)), batch_data_samples))
 
     def loss_with_positives(
         self, x: Sequence[Tensor], batch_data_samples: SampleList
-    ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
+    ) -> tuple[LevelLosses, list[InstanceData]]:
         """The loss terms, and what a mask branch trains on: the ``positives`` of each image."""
         preds = self.flatten(self(x))
         targets = self.targets(preds, batch_data_samples)
@@ -116,27 +112,22 @@ class DenseHead(Head):
         return losses, self.positives(preds, targets)
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
-        """Boxes of each image.
+        """Boxes of each image from feature maps ``x`` (B, C, H_i, W_i).
 
-        Args:
-            x: Feature maps (B, C, H_i, W_i).
-            batch_data_samples: Samples with ``img_shape`` and, to rescale, ``scale_factor``.
-            rescale: Put out boxes in pixels of the original image.
-
-        Returns:
-            For each image ``bboxes`` (n, 4) xyxy, or rotated ones (n, 5), ``scores`` (n,) falling, ``labels`` (n,).
+        They are ``bboxes`` (n, 4) xyxy, or rotated ones (n, 5), ``scores`` (n,) falling and ``labels`` (n,), in pixels
+        of the input or, to ``rescale`` by each sample's ``scale_factor``, in those of the original image.
         """
         return self.predict_flat(self.flatten(self(x)), batch_data_samples, self.test_cfg, rescale)
 
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
-    ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
+    ) -> tuple[LevelLosses, list[InstanceData]]:
         """Loss terms, and boxes without gradient, of a first stage in training: from a single forward pass."""
         preds = self.flatten(self(x))
         losses = self.named_losses(self.compute_losses(preds, batch_data_samples))
         return losses, self.predict_flat(preds.detach(), batch_data_samples, proposal_cfg or self.test_cfg, False)
 
-    def named_losses(self, terms: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+    def named_losses(self, terms: LevelLosses) -> LevelLosses:
         """Loss terms under the names by which they are logged."""
         return {f'{self.loss_prefix}{name}': value for name, value in terms.items()}
 
@@ -154,9 +145,7 @@ class DenseHead(Head):
     def flatten(self, outs: Sequence[Sequence[Tensor]], priors: Priors | None = None) -> FlatPredictions:
         """Lists of maps (B, A_i * c, H_i, W_i), one list a name -> tensors (B, N, c), cell by cell.
 
-        Args:
-            outs: From ``forward``.
-            priors: Where these maps predict, if not at those of the prior generator.
+        ``outs`` are from ``forward``; they predict at ``priors``, or at those of the prior generator.
         """
         sizes = [tuple(level.shape[-2:]) for level in outs[0]]
         num_base = self.prior_generator.num_base_priors
@@ -200,17 +189,14 @@ class DenseHead(Head):
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LevelLosses:
         """Assign and compare: from predictions and samples to loss terms by name, without prefix.
 
         Override it to assign several times, with something that only the samples have, or not at all.
         """
-        targets = self.targets(preds, samples)
-        return self.target_losses(preds, targets, samples)
+        return self.target_losses(preds, self.targets(preds, samples), samples)
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LevelLosses:
         """Loss terms by name, without prefix, of predictions against their targets."""
         raise NotImplementedError
 
@@ -225,12 +211,8 @@ class DenseHead(Head):
     ) -> DenseTargets:
         """Assign the objects of a batch to priors, sample from these, and collect what the priors should predict.
 
-        Args:
-            preds: Predictions, which some assigners look at.
-            samples: Samples with ``gt_instances``.
-            assigner: Another one than ``train_cfg.assigner``.
-            priors: Others than those of the predictions, e.g. boxes that the head has predicted.
-            sampler: Another one than ``train_cfg.sampler``.
+        Some assigners look at predictions. Others than those of ``train_cfg`` may be given as ``assigner`` and
+        ``sampler``, and as ``priors`` others than those of the predictions, e.g. boxes that the head has predicted.
         """
         assigner = assigner or self.assigner
         sampler = sampler or self.sampler
@@ -290,11 +272,7 @@ class DenseHead(Head):
     ) -> InstanceData:
         """The rows that an assigner is given, one for each of the N priors of an image (see ``BaseAssigner``).
 
-        Args:
-            preds: Predictions for this image alone.
-            priors: Priors of this image.
-            sample: The image's sample.
-            assigner: The assigner, which says whether it wants predictions.
+        ``preds`` and ``priors`` are those of this image alone; the assigner says whether it needs predictions.
         """
         rows = InstanceData(
             priors=priors.regions, points=priors.points, strides=priors.strides, level_ids=priors.level_ids
@@ -318,18 +296,12 @@ class DenseHead(Head):
         return sampler.sample(assigned, candidates, gt_instances)
 
     def gt_instances(self, sample: DetDataSample) -> InstanceData:
-        """The objects of a sample that this head learns, whose boxes must be of the kind that its coder makes.
-
-        Raises:
-            ConfigError: They are of another kind.
-        """
+        """The objects of a sample that this head learns; ``ConfigError`` if the coder makes boxes of another kind."""
         part = f'{type(self).__name__} with {type(self.bbox_coder).__name__}'
         geometry.require_kind(sample.gt_instances.bboxes, self.bbox_coder.box_dim, part)
         return sample.gt_instances
 
-    def losses_by_level(
-        self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm
-    ) -> dict[str, list[Tensor]]:
+    def losses_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm) -> LevelLosses:
         """Each of the ``terms`` as a list of one value a level, whose sum is trained on."""
         levels = preds.levels(targets.pos_inds)
         return {name: [term(*level) for level in levels] for name, term in terms.items()}
@@ -346,9 +318,7 @@ class DenseHead(Head):
         """Classification loss of the priors ``rows`` of all images.
 
         Args:
-            preds: Predictions with ``cls_score``.
-            targets: Their targets.
-            rows: Which of the N priors.
+            preds, targets, rows: Predictions with ``cls_score``, their targets, and which of the N priors count.
             quality: (B, N) the quality to which scores are trained, for losses that take it beside the label.
             avg_factor: What the sum is divided by; that of the targets where None.
             loss_cls: Another loss than ``self.loss_cls``.
@@ -403,8 +373,7 @@ class DenseHead(Head):
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """Boxes of each image, of ``img_shapes``, from feature maps; of tensors alone, in pixels of the input.
 
-        Returns:
-            For each image ``boxes`` (n, 4) xyxy or rotated ones (n, 5), ``scores`` (n,) falling and ``labels`` (n,).
+        They are ``boxes`` (n, 4) xyxy or rotated ones (n, 5), ``scores`` (n,) falling and ``labels`` (n,).
         """
         return self.detect_flat(self.flatten(self(x)), img_shapes, self.test_cfg)
 
@@ -425,10 +394,8 @@ class DenseHead(Head):
             preds: Predictions for one image, a batch of one.
             img_shape: Height and width to which boxes are clipped, in pixels.
             cfg: The settings of ``test_cfg``. With ``clip_kept`` boxes are cut to the image once more after they were
-                suppressed, for coders that don't, and those that lay outside are left out. ``ties`` says how
-                boxes of equal score are ranked: see ``suppress_boxes``.
-            scale_factor: Width and height of the image over those of the original one, for whose pixels boxes are then
-                put out.
+                suppressed, for coders that don't. ``ties`` is that of ``suppress_boxes``.
+            scale_factor: Width and height of the image over those of the original, in whose pixels boxes then are.
         """
         candidates = self.find_candidates(preds, cfg)
         factors = self.score_factors(preds)
@@ -441,7 +408,7 @@ class DenseHead(Head):
         if cfg.get('min_bbox_size', -1) >= 0:
             candidates = candidates[geometry.is_larger(candidates.boxes, cfg.min_bbox_size)]
         kept = self.suppress(candidates, preds, cfg)
-        return clip_kept(kept, img_shape, scale_factor) if cfg.get('clip_kept', False) else kept
+        return kept.clipped(img_shape, scale_factor) if cfg.get('clip_kept', False) else kept
 
     def find_candidates(self, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
         """What ``select`` finds among the ``scores`` of one image, whose predictions are a batch of one."""
@@ -455,10 +422,7 @@ class DenseHead(Head):
     def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
         """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``.
 
-        Args:
-            scores: (N, C).
-            num_priors: Number of priors of each level.
-            cfg: ``score_thr`` and ``nms_pre``.
+        ``scores`` are (N, C), and ``num_priors`` counts the priors of each level.
         """
         return best_of_levels(scores, num_priors, cfg)
 
@@ -490,11 +454,3 @@ def check_one_prior(head: DenseHead) -> None:
     counts = head.prior_generator.num_base_priors
     if set(counts) != {1}:
         raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')
-
-
-def clip_kept(kept: Candidates, img_shape: Sequence[int], scale_factor: Sequence[float] | None) -> Candidates:
-    """Cut boxes to the image, whose size in the boxes' pixels is ``img_shape / scale_factor``, and drop empty ones."""
-    width_factor, height_factor = (1.0, 1.0) if scale_factor is None else scale_factor[:2]
-    limits = (img_shape[0] / height_factor, img_shape[1] / width_factor)
-    kept = replace(kept, boxes=geometry.clip(kept.boxes, limits))
-    return kept[geometry.is_larger(kept.boxes, 0)]

@@ -60,17 +60,13 @@ class CenterNetUpdateHead(AnchorFreeHead):
     """Heat maps of centers and distances to the sides, at the points of a pyramid.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         regress_ranges: For each level the range of half the diagonal of an object, in pixels.
         hm_min_radius: Least radius of an object's bell, in pixels.
         hm_min_overlap: The bell's radius is that of corners which keep so much of an object's box.
         more_pos_thresh: Beside centers, points are positives whose box has a loss below this.
         more_pos_topk: At most one less than so many of an object.
         soft_weight_on_reg: Weigh the loss of boxes by the heat of their points.
-        norm_cfg: Norm layer of the towers.
         loss_cls: A ``GaussianFocalLoss``.
-        loss_bbox: Loss of decoded boxes.
         kwargs: See ``AnchorFreeHead``; objects are assigned by ``regress_ranges``, not by a ``train_cfg.assigner``.
 
     Raises:

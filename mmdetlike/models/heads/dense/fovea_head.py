@@ -27,8 +27,7 @@ class FeatureAlign(BaseModule):
     """Align features with the predicted boxes: a deformable 3x3 convolution whose offsets are made of the distances.
 
     Args:
-        in_channels: Channels of the features.
-        out_channels: Channels put out.
+        in_channels, out_channels: Of the deformable convolution.
         deform_groups: Groups of channels that have offsets of their own.
     """
 
@@ -47,13 +46,11 @@ class FoveaHead(AnchorFreeHead):
     """Predict classes and box distances of points, the latter as logarithms of the ratio to a level's base edge.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         base_edge_list: For each level the distance that 0 stands for, in pixels.
         scale_ranges: For each level the range of an object's size, the root of its area in pixels.
         sigma: Size of the part of an object that is positive over that of the object.
         with_deform: Align the features of classes with the predicted boxes.
-        deform_groups: Groups of channels that are aligned each in its own way.
+        deform_groups: As of ``FeatureAlign``.
         kwargs: See ``AnchorFreeHead``; objects are assigned by ``scale_ranges``, not by a ``train_cfg.assigner``.
     """
 

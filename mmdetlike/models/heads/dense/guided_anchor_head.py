@@ -16,7 +16,7 @@ from mmdetlike_ops import DeformConv2d
 from ..common import FOCAL_LOSS, rare_classes_init
 from .anchor_head import DELTA_CODER, AnchorHead
 from .approximate_anchors import add_approximations
-from .base import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions, LevelLosses
 from .retina_head import RetinaHead
 from .rpn_head import RPNHead
 
@@ -34,9 +34,7 @@ class FeatureAdaption(nn.Module):
     """Adapt features to the shapes of anchors: a deformable convolution whose offsets follow from each cell's shape.
 
     Args:
-        in_channels: Channels of the features.
-        out_channels: Channels put out.
-        kernel_size: Side of the kernel.
+        in_channels, out_channels, kernel_size: Of the deformable convolution.
         deform_groups: Groups of channels that have offsets of their own.
     """
 
@@ -57,17 +55,13 @@ class GuidedAnchorHead(AnchorHead):
     """Predict where objects are and of which shape, then classes and boxes of anchors of this shape.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of hidden layers.
         approx_anchor_generator: Anchors by whose overlap shapes are assigned, several at a cell.
         square_anchor_generator: Anchors whose shape is predicted, one at a cell.
         anchor_coder: Encodes the shape.
         bbox_coder: Encodes boxes against the anchors that are predicted.
-        deform_groups: See ``FeatureAdaption``.
+        deform_groups: As of ``FeatureAdaption``.
         loc_filter_thr: In testing, cells are dropped where an object is less probable.
-        loss_loc: Loss of the location.
-        loss_shape: Loss of the anchors.
+        loss_loc, loss_shape: Losses of locations and of anchors.
         kwargs: See ``AnchorHead``. ``train_cfg`` has ``ga_assigner``, ``ga_sampler``, ``center_ratio`` and
             ``ignore_ratio`` too.
     """
@@ -141,7 +135,7 @@ class GuidedAnchorHead(AnchorHead):
             return scores
         return scores * (preds.loc_pred.sigmoid() >= self.loc_filter_thr)
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LevelLosses:
         """``cls`` and ``bbox`` of the anchors, ``shape`` of the positives' anchors, ``loc`` of all cells, by level."""
         squares = self.priors(preds.featmap_sizes, preds.loc_pred.device)
         targets = self.targets(preds, samples, assigner=self.ga_assigner, priors=squares, sampler=self.ga_sampler)
@@ -150,15 +144,13 @@ class GuidedAnchorHead(AnchorHead):
         locations = replace(preds, maps=dict(cls_score=preds.loc_pred))
         # the losses of locations are those of a class, so they go through the same method
         middles = self.location_targets(targets, samples, squares)
-
-        def shape_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_shape(anchors[pos], targets.pos_gt_bboxes[pos], avg_factor=targets.avg_factor)
-
-        def location_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(locations, middles, rows, loss_cls=self.loss_loc)
-
-        guiding = self.losses_by_level(preds, targets, shape=shape_loss, loc=location_loss)
-        return {**super().compute_losses(preds, samples), **guiding}
+        gt_boxes = targets.pos_gt_bboxes
+        levels = preds.levels(targets.pos_inds)
+        return dict(
+            super().compute_losses(preds, samples),
+            shape=[self.loss_shape(anchors[pos], gt_boxes[pos], avg_factor=targets.avg_factor) for _, pos in levels],
+            loc=[self.class_loss(locations, middles, rows, loss_cls=self.loss_loc) for rows, _ in levels],
+        )
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
         return add_approximations(super().candidates(preds, priors, sample, assigner), self.approx_generator, preds)
@@ -189,7 +181,7 @@ class GARPNHead(GuidedAnchorHead, RPNHead):
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         return super().forward_level(level, self.rpn_conv(x).relu())
 
-    def named_losses(self, terms: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+    def named_losses(self, terms: LevelLosses) -> LevelLosses:
         names = dict(cls='loss_rpn_cls', bbox='loss_rpn_bbox', shape='rpn_loss_anchor_shape', loc='rpn_loss_anchor_loc')
         return {names[name]: value for name, value in terms.items()}
 

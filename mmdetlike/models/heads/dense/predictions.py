@@ -1,6 +1,6 @@
 """The types that pass through the pipeline of dense heads: predictions, targets, candidates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +10,11 @@ from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import Priors, SamplingResult
 from mmdetlike.models.utils import best_first, first_of_best
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
+
+# loss terms by name, most of them as one value a level, whose sum is trained on
+LevelLosses = dict[str, list[Tensor]]
 
 
 @dataclass
@@ -134,17 +138,20 @@ class Candidates:
         boxes = None if self.boxes is None else self.boxes[inds]
         return Candidates(self.scores[inds], self.labels[inds], self.prior_inds[inds], boxes)
 
+    def clipped(self, img_shape: Sequence[int], scale_factor: Sequence[float] | None) -> 'Candidates':
+        """Cut to the image, whose size in the boxes' pixels is ``img_shape / scale_factor``, without empty boxes."""
+        width_factor, height_factor = (1.0, 1.0) if scale_factor is None else scale_factor[:2]
+        boxes = geometry.clip(self.boxes, (img_shape[0] / height_factor, img_shape[1] / width_factor))
+        return replace(self, boxes=boxes)[geometry.is_larger(boxes, 0)]
+
 
 def best_of_levels(
     values: Tensor, num_priors: list[int], cfg: ConfigDict, activate: Callable[[Tensor], Tensor] | None = None
 ) -> Candidates:
     """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``, not yet decoded.
 
-    Args:
-        values: (N, C) scores, or what ``activate`` makes them of; see ``top_scores``.
-        num_priors: Number of priors of each level.
-        cfg: ``score_thr`` and ``nms_pre``.
-        activate: See ``top_scores``.
+    ``values`` (N, C) are scores, or what ``activate`` makes them of, see ``top_scores``; ``num_priors`` counts those of
+    each level, and ``cfg`` is the ``test_cfg``.
     """
     settings = cfg.get('score_thr', 0), cfg.get('nms_pre', -1), activate
     levels = []
@@ -159,17 +166,11 @@ def best_of_levels(
 def top_scores(
     values: Tensor, threshold: float, limit: int, activate: Callable[[Tensor], Tensor] | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The ``limit`` best scores (all if negative) of n priors and C classes above ``threshold``.
+    """The ``limit`` best scores (all if negative) of n priors and C classes above ``threshold``: scores, rows, columns.
 
-    Args:
-        values: (n, C) scores, or what ``activate`` makes them of.
-        threshold: Lower bound of scores, exclusive.
-        limit: Number of scores.
-        activate: A function of each value that never falls, such as the sigmoid; it sees few of them.
-
-    Returns:
-        Scores, rows and columns, each (k,), by falling score; of equal ones the first comes first where there are
-        several classes, else they come as ``torch.sort`` has them.
+    Each of these is (k,), by falling score; of equal ones the first comes first where there are several classes, else
+    they come as ``torch.sort`` has them. ``values`` (n, C) are scores, or what ``activate`` makes them of, a function
+    of each value that never falls, such as the sigmoid; it sees few of them.
     """
     activate = activate or nn.Identity()
     if limit < 0 or values.shape[1] == 1:
