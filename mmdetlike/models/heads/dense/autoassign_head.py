@@ -47,11 +47,8 @@ class Pairs:
 class CenterPrior(nn.Module):
     """A learned prior of where positives lie: for each class a normal distribution around the centers of objects.
 
-    Mean and deviation are in strides.
-
-    Args:
-        num_classes: Number of classes.
-        force_topk, topk: Give an object in which no point lies its ``topk`` most likely points.
+    Mean and deviation are in strides. With ``force_topk`` an object in which no point lies gets its ``topk`` most
+    likely points.
     """
 
     def __init__(self, num_classes: int = 80, force_topk: bool = False, topk: int = 9) -> None:
@@ -89,7 +86,7 @@ class AutoAssignHead(AnchorFreeHead):
     """Predict classes, distances and objectness of points; each object learns in all points inside, by soft weights.
 
     Args:
-        force_topk, topk: As of ``CenterPrior``.
+        force_topk, topk: Let an object in which no point lies learn in the ``topk`` points that are most likely.
         pos_loss_weight, neg_loss_weight: Weights of the losses of objects and of background.
         center_loss_weight: Weight of the loss that keeps center priors from vanishing.
         loss_bbox: Loss of decoded boxes, whose likelihood is ``exp(-loss)``.

@@ -26,8 +26,6 @@ from mmdetlike.utils.dist import mean_over_ranks
 from ..head import Head
 from .predictions import Candidates, DenseTargets, FlatPredictions, LevelLosses, best_of_levels
 
-MOST_CACHED_SIZES = 8
-
 # one loss term of a level, given the level's rows among the N priors and its positives among the P
 LevelTerm = Callable[[slice, Tensor], Tensor]
 
@@ -148,8 +146,7 @@ class DenseHead(Head):
         ``outs`` are from ``forward``; they predict at ``priors``, or at those of the prior generator.
         """
         sizes = [tuple(level.shape[-2:]) for level in outs[0]]
-        num_base = self.prior_generator.num_base_priors
-        num_priors = [h * w * a for (h, w), a in zip(sizes, num_base)]
+        num_priors = [h * w * a for (h, w), a in zip(sizes, self.prior_generator.num_base_priors)]
         maps = {}
         for name, levels in zip(self.map_names, outs, strict=True):
             # channels last: the priors of a cell follow one another, as the prior generator orders them
@@ -168,7 +165,7 @@ class DenseHead(Head):
         key = (tuple(featmap_sizes), device, torch.is_inference_mode_enabled())
         if key not in self._priors_cache:
             # a dataset may have as many sizes as images, which must not fill the memory
-            if len(self._priors_cache) >= MOST_CACHED_SIZES:
+            if len(self._priors_cache) >= 8:
                 self._priors_cache.clear()
             self._priors_cache[key] = self.prior_generator.priors(featmap_sizes, device)
         return self._priors_cache[key]
@@ -179,9 +176,7 @@ class DenseHead(Head):
 
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C) in [0, 1], background left out."""
-        if self.use_sigmoid_cls:
-            return preds.cls_score.sigmoid()
-        return preds.cls_score.softmax(-1)[..., :-1]
+        return preds.cls_score.sigmoid() if self.use_sigmoid_cls else preds.cls_score.softmax(-1)[..., :-1]
 
     def score_factors(self, preds: FlatPredictions) -> Tensor | None:
         """Factors (B, N) of the scores of selected candidates: centerness, if it is predicted; None for 1."""
@@ -381,11 +376,8 @@ class DenseHead(Head):
         self, preds: FlatPredictions, img_shapes: Sequence[tuple[int, int]], cfg: ConfigDict
     ) -> list[dict[str, Tensor]]:
         """What ``detect_maps`` returns, from flat predictions; ``cfg`` has the settings of ``test_cfg``."""
-        results = []
-        for i, img_shape in enumerate(img_shapes):
-            kept = self.detect(preds.of_image(i), img_shape, cfg)
-            results.append(dict(boxes=kept.boxes, scores=kept.scores, labels=kept.labels))
-        return results
+        found = [self.detect(preds.of_image(i), img_shape, cfg) for i, img_shape in enumerate(img_shapes)]
+        return [dict(boxes=kept.boxes, scores=kept.scores, labels=kept.labels) for kept in found]
 
     def detect(self, preds: FlatPredictions, img_shape, cfg: ConfigDict, scale_factor=None) -> Candidates:
         """Select, decode and suppress: from predictions for one image to its boxes, of tensors alone.

@@ -25,14 +25,8 @@ CELLS_OF_A_SAMPLE = 200  # a loss without a sampler is divided by the anchors ov
 class AdaptiveConv(nn.Module):
     """The adaptive convolution of Cascade RPN: 3x3, with its taps spread over the anchor of each cell.
 
-    Args:
-        in_channels, out_channels: Channels of the features and of those put out.
-        type: ``'offset'`` for taps over the anchor; ``'dilation'`` where all anchors of a level are alike, so that an
-            ordinary convolution does.
-        dilation: Distance of the taps with ``'dilation'``, in cells.
-
-    Raises:
-        ValueError: ``type`` is neither ``'dilation'`` nor ``'offset'``.
+    That is ``type='offset'``. With ``type='dilation'``, for anchors that are all alike in a level, it is an ordinary
+    convolution whose taps are ``dilation`` cells apart. Another ``type`` raises a ``ValueError``.
     """
 
     def __init__(self, in_channels: int, out_channels: int, type: str = 'dilation', dilation: int = 3) -> None:

@@ -32,27 +32,17 @@ class CellPairs:
     """How the N points of an image lie to its m objects.
 
     Attributes:
-        offsets: (N, m, 2) from the middle of the cell of the object's center, on the point's level, to the point.
-        strides: (N, 1) of the points.
+        is_center: (N, m) whether the object's center lies in the cell of the point.
+        is_near: (N, m) whether it lies in this cell or one of the eight around it.
         suits: (N, m) whether the object is of the size of the point's level, and the point inside of its box.
         heat_distances: (N, m) squared distance from the object's center, by the squared radius of its bell; 0 in the
             cell of the center.
     """
 
-    offsets: Tensor
-    strides: Tensor
+    is_center: Tensor
+    is_near: Tensor
     suits: Tensor
     heat_distances: Tensor
-
-    @property
-    def is_center(self) -> Tensor:
-        """(N, m) whether the object's center lies in the cell of the point."""
-        return (self.offsets == 0).all(-1)
-
-    @property
-    def is_near(self) -> Tensor:
-        """(N, m) whether it lies in this cell or one of the eight around it."""
-        return (self.offsets.abs() <= self.strides[..., None]).all(-1)
 
 
 @MODELS.register_module()
@@ -154,17 +144,19 @@ class CenterNetUpdateHead(AnchorFreeHead):
     def pairs(self, priors: Priors, boxes: Tensor) -> CellPairs:
         """How the points of an image lie to its objects with ``boxes`` (m, 4)."""
         points = priors.points[:, None]
-        strides = priors.strides[:, :1]
+        strides = priors.strides[:, None]
         centers = geometry.centers(boxes)
-        cell_middles = ((centers / strides[..., None]).floor() + 0.5) * strides[..., None]
-        offsets = points - cell_middles
+        # from the middle of the cell of an object's center, on the level of the point
+        offsets = points - ((centers / strides).floor() + 0.5) * strides
+        is_center = (offsets == 0).all(-1)
+        is_near = (offsets.abs() <= strides).all(-1)
         ranges = points.new_tensor(self.regress_ranges)[priors.level_ids]
         half_diagonals = geometry.sizes(boxes).norm(dim=-1) / 2
         is_of_level = (half_diagonals >= ranges[:, :1]) & (half_diagonals <= ranges[:, 1:])
         is_inside = geometry.side_distances(points, boxes).amin(-1) > 0
         radii = (2 * self.delta**2 * geometry.areas(boxes)).clamp(min=self.hm_min_radius**2)
-        distances = (points - centers).square().sum(-1).masked_fill((offsets == 0).all(-1), 0)
-        return CellPairs(offsets, strides, is_of_level & is_inside, distances / radii)
+        distances = (points - centers).square().sum(-1).masked_fill(is_center, 0)
+        return CellPairs(is_center, is_near, is_of_level & is_inside, distances / radii)
 
     def heatmap(self, pairs: CellPairs, labels: Tensor) -> Tensor:
         """(N, C) the bells of objects of classes ``labels`` (m,), the highest one of each class."""

@@ -24,12 +24,7 @@ LARGEST_RATIO = 16.0
 
 
 class FeatureAlign(BaseModule):
-    """Align features with the predicted boxes: a deformable 3x3 convolution whose offsets are made of the distances.
-
-    Args:
-        in_channels, out_channels: Of the deformable convolution.
-        deform_groups: Groups of channels that have offsets of their own.
-    """
+    """Align features with the predicted boxes: a deformable 3x3 convolution whose offsets are made of the distances."""
 
     def __init__(self, in_channels: int, out_channels: int, deform_groups: int = 4) -> None:
         super().__init__(dict(type='Normal', layer='Conv2d', std=0.1))
@@ -50,7 +45,7 @@ class FoveaHead(AnchorFreeHead):
         scale_ranges: For each level the range of an object's size, the root of its area in pixels.
         sigma: Size of the part of an object that is positive over that of the object.
         with_deform: Align the features of classes with the predicted boxes.
-        deform_groups: As of ``FeatureAlign``.
+        deform_groups: Groups of channels that are aligned each in its own way.
         kwargs: See ``AnchorFreeHead``; objects are assigned by ``scale_ranges``, not by a ``train_cfg.assigner``.
     """
 

@@ -31,12 +31,7 @@ CELLS_OF_A_SAMPLE = 200  # the same loss is divided by the cells over this
 
 
 class FeatureAdaption(nn.Module):
-    """Adapt features to the shapes of anchors: a deformable convolution whose offsets follow from each cell's shape.
-
-    Args:
-        in_channels, out_channels, kernel_size: Of the deformable convolution.
-        deform_groups: Groups of channels that have offsets of their own.
-    """
+    """Adapt features to the shapes of anchors: a deformable convolution whose offsets follow from each cell's shape."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, deform_groups: int = 4) -> None:
         super().__init__()
@@ -59,7 +54,7 @@ class GuidedAnchorHead(AnchorHead):
         square_anchor_generator: Anchors whose shape is predicted, one at a cell.
         anchor_coder: Encodes the shape.
         bbox_coder: Encodes boxes against the anchors that are predicted.
-        deform_groups: As of ``FeatureAdaption``.
+        deform_groups: Groups of channels that are adapted each with offsets of its own.
         loc_filter_thr: In testing, cells are dropped where an object is less probable.
         loss_loc, loss_shape: Losses of locations and of anchors.
         kwargs: See ``AnchorHead``. ``train_cfg`` has ``ga_assigner``, ``ga_sampler``, ``center_ratio`` and

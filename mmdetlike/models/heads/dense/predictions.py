@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import torch
 from mmengine.config import ConfigDict
@@ -46,19 +47,14 @@ class FlatPredictions:
         return replace(self, maps=maps, priors=self.priors.of_image(index))
 
     def detach(self) -> 'FlatPredictions':
-        """The same predictions without gradient."""
         return replace(self, maps={name: value.detach() for name, value in self.maps.items()})
 
     def levels(self, pos_inds: Tensor) -> list[tuple[slice, Tensor]]:
         """For each level its rows among the N priors, and its positives as indices into ``pos_inds`` (P,)."""
         level_of_pos = self.priors.level_ids[pos_inds % len(self.priors)]
-        levels = []
-        start = 0
-        for level, count in enumerate(self.num_priors):
-            of_level = (level_of_pos == level).nonzero().squeeze(1)
-            levels.append((slice(start, start + count), of_level))
-            start += count
-        return levels
+        bounds = pairwise(accumulate(self.num_priors, initial=0))
+        positives = [(level_of_pos == level).nonzero().squeeze(1) for level in range(len(self.num_priors))]
+        return [(slice(start, end), of_level) for (start, end), of_level in zip(bounds, positives)]
 
 
 @dataclass
@@ -91,12 +87,8 @@ class DenseTargets:
     @property
     def pos_objects(self) -> Tensor:
         """(P,) the object of each positive, counted through all images of the batch."""
-        objects = []
-        start = 0
-        for sampling in self.samplings:
-            objects.append(sampling.pos_assigned_gt_inds + start)
-            start += sampling.assign_result.num_gts
-        return torch.cat(objects)
+        starts = accumulate([sampling.assign_result.num_gts for sampling in self.samplings], initial=0)
+        return torch.cat([sampling.pos_assigned_gt_inds + start for sampling, start in zip(self.samplings, starts)])
 
     @property
     def pos_overlaps(self) -> Tensor:
@@ -168,32 +160,27 @@ def top_scores(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The ``limit`` best scores (all if negative) of n priors and C classes above ``threshold``: scores, rows, columns.
 
-    Each of these is (k,), by falling score; of equal ones the first comes first where there are several classes, else
-    they come as ``torch.sort`` has them. ``values`` (n, C) are scores, or what ``activate`` makes them of, a function
-    of each value that never falls, such as the sigmoid; it sees few of them.
+    Each of these is (k,), by falling score; of equal ones the first comes first where there are several classes and a
+    limit, else they come as ``torch.sort`` has them. ``values`` (n, C) are scores, or what ``activate`` makes them of,
+    a function of each value that never falls, such as the sigmoid; it sees few of them.
     """
     activate = activate or nn.Identity()
-    if limit < 0 or values.shape[1] == 1:
+    num_classes = values.shape[1]
+    if limit < 0 or num_classes == 1:
         scores = activate(values).flatten()
         inds = best_above(scores, threshold, limit, best_first)
-        return scores[inds], *_rows_and_columns(inds, values.shape[1])
+        return scores[inds], inds // num_classes, inds % num_classes
     # the best scores are in the rows whose best scores are the best: a tenth of the work where C is 80
     rows = best_above(activate(values.amax(1)), threshold, limit, first_of_best).sort().values
     scores = activate(values[rows]).flatten()
     inds = best_above(scores, threshold, limit, first_of_best)
-    among_rows, columns = _rows_and_columns(inds, values.shape[1])
-    return scores[inds], rows[among_rows], columns
+    return scores[inds], rows[inds // num_classes], inds % num_classes
 
 
 def best_above(values: Tensor, threshold: float, limit: int, rank: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Indices of the ``limit`` best (all if negative) of ``values`` (n,) above ``threshold``, as ``rank`` has them."""
     inds = (values > threshold).nonzero().squeeze(1)
     return inds[rank(values[inds], limit)]
-
-
-def _rows_and_columns(inds: Tensor, num_columns: int) -> tuple[Tensor, Tensor]:
-    """Rows and columns of indices into a flattened table."""
-    return torch.div(inds, num_columns, rounding_mode='floor'), inds % num_columns
 
 
 def with_masks(found: InstanceData, masks: Tensor) -> InstanceData:
