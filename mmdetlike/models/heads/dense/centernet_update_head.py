@@ -20,7 +20,6 @@ from ..common import TOWER_NORM, loss_normalizer, notice_unused_assigner
 from .anchor_free_head import AnchorFreeHead
 from .predictions import FlatPredictions
 
-DEFAULT_RANGES = ((0, 80), (64, 160), (128, 320), (256, 640), (512, 1e8))
 DEFAULT_LOSS_CLS = dict(type='GaussianFocalLoss', pos_weight=0.25, neg_weight=0.75, loss_weight=1.0)
 DEFAULT_LOSS_BBOX = dict(type='GIoULoss', loss_weight=2.0)
 MIN_PROBABILITY = 1e-4  # scores are kept so far from 0 and 1, which keeps logarithms finite
@@ -67,7 +66,7 @@ class CenterNetUpdateHead(AnchorFreeHead):
         self,
         num_classes: int,
         in_channels: int,
-        regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
+        regress_ranges: Sequence[tuple[float, float]] = ((0, 80), (64, 160), (128, 320), (256, 640), (512, 1e8)),
         hm_min_radius: int = 4,
         hm_min_overlap: float = 0.8,
         more_pos_thresh: float = 0.2,

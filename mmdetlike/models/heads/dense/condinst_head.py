@@ -89,15 +89,7 @@ class SummedMaskFeatures(MaskFeatures):
     ) -> None:
         self.num_stacked_convs = num_stacked_convs
         super().__init__(
-            in_channels=in_channels,
-            feat_channels=feat_channels,
-            start_level=start_level,
-            end_level=end_level,
-            out_channels=out_channels,
-            mask_stride=mask_stride,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            init_cfg=init_cfg,
+            in_channels, feat_channels, start_level, end_level, out_channels, mask_stride, conv_cfg, norm_cfg, init_cfg
         )
 
     def build_mixer(self) -> None:

@@ -18,7 +18,6 @@ from ..common import notice_unused_assigner
 from .anchor_free_head import AnchorFreeHead
 from .predictions import DenseTargets, FlatPredictions
 
-FOVEA_RANGES = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512))
 # how many times a distance may be as long as the level's base edge, or as short
 LARGEST_RATIO = 16.0
 
@@ -54,7 +53,7 @@ class FoveaHead(AnchorFreeHead):
         num_classes: int,
         in_channels: int,
         base_edge_list: Sequence[int] = (16, 32, 64, 128, 256),
-        scale_ranges: Sequence[tuple[float, float]] = FOVEA_RANGES,
+        scale_ranges: Sequence[tuple[float, float]] = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512)),
         sigma: float = 0.4,
         with_deform: bool = False,
         deform_groups: int = 4,

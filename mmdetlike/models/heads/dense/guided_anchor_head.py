@@ -56,7 +56,7 @@ class GuidedAnchorHead(AnchorHead):
         bbox_coder: Encodes boxes against the anchors that are predicted.
         deform_groups: Groups of channels that are adapted each with offsets of its own.
         loc_filter_thr: In testing, cells are dropped where an object is less probable.
-        loss_loc, loss_shape: Losses of locations and of anchors.
+        loss_loc, loss_shape: Losses of locations and of the shapes of anchors.
         kwargs: See ``AnchorHead``. ``train_cfg`` has ``ga_assigner``, ``ga_sampler``, ``center_ratio`` and
             ``ignore_ratio`` too.
     """
@@ -183,10 +183,7 @@ class GARPNHead(GuidedAnchorHead, RPNHead):
 
 @MODELS.register_module()
 class GARetinaHead(GuidedAnchorHead, RetinaHead):
-    """RetinaNet's head with guided anchors: classes and locations from one tower, boxes and shapes from the other.
-
-    Its arguments are those of ``GuidedAnchorHead`` and ``RetinaHead``.
-    """
+    """RetinaNet's head with guided anchors: classes and locations from one tower, boxes and shapes from the other."""
 
     default_init = dict(
         type='Normal',
