@@ -4,20 +4,17 @@ import torch
 from torch import Tensor
 
 from .anchor_head import AnchorHead
+from .level_terms import LossTerms
 from .predictions import DenseTargets, FlatPredictions
 
 
 def mined_losses(
     head: AnchorHead, preds: FlatPredictions, targets: DenseTargets, all_without_positives: bool = False
-) -> dict[str, list[Tensor]]:
+) -> LossTerms:
     """``cls`` over positives and the hardest negatives and ``bbox`` over the positives, one value an image.
 
-    Args:
-        head: Has the losses and, in ``train_cfg``, ``neg_pos_ratio``, the number of negatives for each positive of an
-            image.
-        preds: Its predictions.
-        targets: Their targets.
-        all_without_positives: An image without positives learns from all its negatives, not from none.
+    ``head.train_cfg`` has ``neg_pos_ratio``, the number of negatives for each positive of an image. With
+    ``all_without_positives`` an image without positives learns from all its negatives, not from none.
     """
     per_prior = head.loss_cls(
         preds.cls_score.flatten(0, 1),

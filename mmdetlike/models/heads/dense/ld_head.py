@@ -18,10 +18,8 @@ class LDHead(GFLHead):
     """A ``GFLHead`` whose distributions of box sides also learn from those of a teacher.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         loss_ld: Loss of the distributions against the teacher's.
-        kwargs: See ``GFLHead``.
+        num_classes, in_channels, kwargs: As of ``GFLHead``.
     """
 
     def __init__(self, num_classes: int, in_channels: int, loss_ld: dict = DEFAULT_LOSS_LD, **kwargs) -> None:

@@ -18,8 +18,6 @@ class NASFCOSHead(FCOSHead):
     """``FCOSHead`` with towers of two deformable and two ordinary convolutions.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         stacked_convs: Must be 4, the length of the towers that were found.
         kwargs: See ``FCOSHead``; ``conv_cfg``, ``conv_bias`` and ``dcn_on_last_conv`` are not to be given.
 
@@ -49,7 +47,6 @@ class NASFCOSHead(FCOSHead):
         super().__init__(num_classes, in_channels, stacked_convs=stacked_convs, **kwargs)
 
     def build_tower(self) -> nn.ModuleList:
-        """The convolutions before one of the predictors."""
         widths = [self.in_channels] + [self.feat_channels] * (len(LAYERS) - 1)
         layers = zip(widths, LAYERS)
         return nn.ModuleList(

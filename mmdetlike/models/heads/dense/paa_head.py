@@ -28,8 +28,6 @@ class PAAHead(ATSSHead):
     normal distributions: positive are those of the one with smaller losses, up to its most likely one.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         topk: Candidates of each object in each level whose losses are looked at: those of the smallest.
         score_voting: In testing move each box that is kept to the mean of all boxes of its class around it, weighted
             by score and IoU. Results are then sorted by class first.
@@ -59,7 +57,6 @@ class PAAHead(ATSSHead):
         self.topk, self.score_voting, self.covariance_type = topk, score_voting, covariance_type
 
     def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, Tensor]:
-        """``cls`` over all anchors, ``bbox`` and ``iou`` over the positives."""
         return self.target_losses(preds, self.likely_targets(preds, samples), samples)
 
     @torch.no_grad()
@@ -103,9 +100,8 @@ class PAAHead(ATSSHead):
         ious = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True)
         # also without an object there is something to learn of each image
         class_factor = mean_over_ranks(len(pos), pos.device, least=len(samples))
-        every = slice(0, len(preds.priors))
         return dict(
-            cls=self.class_loss(preds, targets, every, avg_factor=class_factor),
+            cls=self.class_loss(preds, targets, slice(None), avg_factor=class_factor),
             bbox=self.box_loss(boxes, targets, ious),
             iou=self.loss_centerness(preds.iou_pred.flatten()[pos], ious, avg_factor=targets.num_pos),
         )
@@ -149,9 +145,8 @@ def ranks_in_groups(values: Tensor, groups: Tensor) -> Tensor:
 def likely_columns(table: Tensor, tied: bool) -> Tensor:
     """(m, n) whether losses are those of positives: of the component of smaller losses, up to its most likely one.
 
-    Args:
-        table: (m, n) losses of the candidates of m objects, rising, NaN where there are no more.
-        tied: Whether the components have one variance.
+    ``table`` (m, n) has the losses of the candidates of m objects, rising, NaN where there are no more. The components
+    have one variance if ``tied``.
     """
     counted = ~table.isnan()
     likely = torch.zeros_like(counted)

@@ -11,6 +11,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 
 from .anchor_head import AnchorHead
+from .level_terms import LossTerms
 from .predictions import DenseTargets, FlatPredictions
 from .retina_head import RetinaHead
 from .ssd_head import SSDHead
@@ -23,9 +24,7 @@ class PrimeSamples(AnchorHead):
     ``classification_aware_weights``.
     """
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor] | Tensor]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """As of the head, and ``carl`` of the positives of the batch where ``train_cfg`` asks for it."""
         if self.train_cfg.get('isr') is not None:
             targets = self.weighted(preds, targets)
@@ -63,9 +62,7 @@ class PrimeSamples(AnchorHead):
 class PISARetinaHead(PrimeSamples, RetinaHead):
     """``RetinaHead`` with weighed positives; its arguments and, in ``train_cfg``, ``isr`` and ``carl``."""
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor] | Tensor]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls``, ``bbox`` and ``carl``, each one value: weights are about the batch, so levels say nothing."""
         terms = super().target_losses(preds, targets, samples)
         return {name: sum(values) if isinstance(values, list) else values for name, values in terms.items()}

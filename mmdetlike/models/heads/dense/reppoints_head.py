@@ -15,7 +15,9 @@ from mmdetlike_ops import DeformConv2d
 
 from ..common import FOCAL_LOSS, rare_classes_init
 from .anchor_free_head import AnchorFreeHead
-from .base import DenseTargets, FlatPredictions
+from .base import LevelTerm
+from .level_terms import LossTerms, class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions
 
 TRANSFORMS = ('minmax', 'partial_minmax', 'moment')
 
@@ -27,16 +29,12 @@ class RepPointsHead(AnchorFreeHead):
     A box is made of the points as ``transform_method`` says.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         point_feat_channels: Channels of the layers between towers and predictions.
         num_points: Points of an object, the taps of a deformable convolution: the square of an odd number above 1.
         gradient_mul: Share of the gradient that the first points receive through that convolution.
         point_strides: Stride of each level in pixels.
         point_base_scale: Unit of the losses, and side of the first box around a point, in strides.
-        loss_cls: Classification loss.
-        loss_bbox_init: Loss of the boxes of the first points.
-        loss_bbox_refine: Loss of the boxes of the refined points.
+        loss_bbox_init, loss_bbox_refine: Losses of the boxes of the first and of the refined points.
         use_grid_points: Predict boxes, in which the points form a regular grid.
         center_init: Points start at the cell, not on a grid around it.
         transform_method: Boxes of points: ``'minmax'`` encloses all of them, ``'partial_minmax'`` the first four,
@@ -135,7 +133,7 @@ class RepPointsHead(AnchorFreeHead):
             return cls_score, points, regular_grid(move_boxes(box.detach(), second), self.kernel_size)
         return cls_score, points, second + points.detach()
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LossTerms:
         """``cls`` over all points, ``pts_init`` and ``pts_refine`` over positives, one value a level."""
         # the first assignment is by the center of a square around each point, the second one by predicted boxes
         reach = preds.priors.strides * (self.point_base_scale / 2)
@@ -145,33 +143,19 @@ class RepPointsHead(AnchorFreeHead):
         moved = preds.priors.moved_to(first_boxes.detach())
         refine = self.targets(preds, samples, assigner=self.assigners['refine'], priors=moved)
         second_boxes = self.boxes(preds.points_refine, preds.priors)
-
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, refine, rows)
-
+        init_term = self.box_term(first_boxes, init, self.loss_bbox)
+        refine_term = self.box_term(second_boxes, refine, self.loss_bbox_refine)
         return {
-            **self.losses_by_level(preds, init, pts_init=self.box_term(first_boxes, init, self.loss_bbox)),
-            **self.losses_by_level(
-                preds, refine, cls=class_loss, pts_refine=self.box_term(second_boxes, refine, self.loss_bbox_refine)
-            ),
+            **self.losses_by_level(preds, init, pts_init=init_term),
+            **self.losses_by_level(preds, refine, cls=class_term(self, preds, refine), pts_refine=refine_term),
         }
 
-    def box_term(self, boxes: Tensor, targets: DenseTargets, loss_bbox: nn.Module):
-        """The loss term of boxes: of the positives of a level, in units of ``point_base_scale`` strides.
-
-        Args:
-            boxes: (B, N, 4) the boxes at all points.
-            targets: Which of them are positives, and their objects.
-            loss_bbox: The loss.
-        """
+    def box_term(self, boxes: Tensor, targets: DenseTargets, loss_bbox: nn.Module) -> LevelTerm:
+        """``loss_bbox`` of the positives of ``boxes`` (B, N, 4), in units of ``point_base_scale`` strides."""
         unit = self.point_base_scale * targets.pos_priors.strides[:, :1]
         pred = boxes.flatten(0, 1)[targets.pos_inds] / unit
         gt = targets.pos_gt_bboxes / unit
-
-        def box_loss(rows: slice, pos: Tensor) -> Tensor:
-            return loss_bbox(pred[pos], gt[pos], avg_factor=targets.avg_factor)
-
-        return box_loss
+        return positive_term(loss_bbox, pred, gt, avg_factor=targets.avg_factor)
 
     def boxes(self, points: Tensor, priors: Priors) -> Tensor:
         """Boxes (..., n, 4) xyxy in pixels of points (..., n, 2 * num_points) that ``priors`` (n) predict."""

@@ -24,14 +24,10 @@ class RetinaHead(AnchorHead):
     """Predict classes and deltas of anchors from two towers of convolutions, which all levels share.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         stacked_convs: Convolutions in each tower.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
-        anchor_generator: Makes the anchors.
-        feat_channels, bbox_coder, reg_decoded_bbox, loss_cls, loss_bbox: As of ``AnchorHead``.
-        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
+        conv_cfg, norm_cfg: Convolution and norm layer of the towers.
+        num_classes, in_channels, feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox: As of ``AnchorHead``.
+        loss_cls, loss_bbox, train_cfg, test_cfg, init_cfg: As of ``AnchorHead``.
     """
 
     default_init = rare_classes_init('retina_cls')
@@ -85,7 +81,6 @@ class RetinaHead(AnchorHead):
         return tower
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level: classes and deltas."""
         cls_feat = run_tower(self.at_level(self.cls_convs, level), x)
         reg_feat = run_tower(self.at_level(self.reg_convs, level), x)
         return self.retina_cls(cls_feat), self.retina_reg(reg_feat)
@@ -96,10 +91,8 @@ class RetinaSepBNHead(RetinaHead):
     """A ``RetinaHead`` whose towers share convolutions between levels, but not norm layers: NAS-FPN, arXiv 1904.07392.
 
     Args:
-        num_classes: Classes without background.
         num_ins: Number of feature maps.
-        in_channels: Channels of the pyramid's feature maps.
-        kwargs: See ``RetinaHead``.
+        num_classes, in_channels, kwargs: As of ``RetinaHead``.
     """
 
     def __init__(self, num_classes: int, num_ins: int, in_channels: int, **kwargs) -> None:
@@ -108,11 +101,9 @@ class RetinaSepBNHead(RetinaHead):
 
     def build_tower(self) -> nn.ModuleList:
         """One tower a level."""
+        build = super().build_tower
         # statistics differ from level to level, so each normalizes by its own
-        towers = []
-        for _ in range(self.num_ins):
-            towers.append(super().build_tower())
-        return share_convolutions(towers)
+        return share_convolutions([build() for _ in range(self.num_ins)])
 
     def at_level(self, tower: nn.ModuleList, level: int) -> nn.ModuleList:
         return tower[level]

@@ -1,13 +1,11 @@
 """Region proposals: Faster R-CNN, arXiv 1506.01497."""
 
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import build_tower
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import geometry, get_box_tensor
@@ -22,11 +20,10 @@ class RPNHead(AnchorHead):
     """Tell objects from background at each anchor and propose the objects' boxes.
 
     Args:
-        in_channels: Channels of the pyramid's feature maps.
         num_classes: Must be 1: object or not.
         num_convs: 3x3 convolutions before the two predicting ones.
-        feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, loss_cls, loss_bbox: As of ``AnchorHead``.
-        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
+        in_channels, feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox: As of ``AnchorHead``.
+        loss_cls, loss_bbox, train_cfg, test_cfg, init_cfg: As of ``AnchorHead``.
 
     Raises:
         ValueError: ``num_classes`` is not 1.
@@ -69,15 +66,14 @@ class RPNHead(AnchorHead):
 
     def build_layers(self) -> None:
         if self.num_convs > 1:
-            widths = [self.in_channels] + [self.feat_channels] * self.num_convs
-            self.rpn_conv = nn.Sequential(*[ConvModule(a, b, 3, padding=1, inplace=False) for a, b in pairwise(widths)])
+            tower = build_tower(self.in_channels, self.feat_channels, self.num_convs, inplace=False)
+            self.rpn_conv = nn.Sequential(*tower)
         else:
             self.rpn_conv = nn.Conv2d(self.in_channels, self.feat_channels, 3, padding=1)
         self.rpn_cls = nn.Conv2d(self.feat_channels, self.num_base_priors * self.cls_out_channels, 1)
         self.rpn_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * self.bbox_coder.encode_size, 1)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """One level: objectness and delta maps."""
         # after ConvModules, which end in a ReLU whose result autograd needs as it is, this one changes nothing
         x = F.relu(self.rpn_conv(x), inplace=self.num_convs == 1)
         return self.rpn_cls(x), self.rpn_reg(x)

@@ -2,26 +2,19 @@
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from mmengine.model import bias_init_with_prob
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import (
-    ConvModule,
-    DepthwiseSeparableConvModule,
-    Scale,
-    build_tower,
-    inverse_sigmoid,
-    run_tower,
-    share_convolutions,
-)
+from mmdetlike.models.layers import Scale, build_tower, conv_class, inverse_sigmoid, run_tower, share_convolutions
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from ..common import TOWER_NORM, loss_normalizer, require_decoded_boxes
 from .anchor_free_head import DISTANCE_CODER
 from .base import DenseHead
+from .level_terms import LossTerms, class_term, positive_term
 from .predictions import DenseTargets, FlatPredictions
+from .tood_head import geometric_mean_of_sigmoids
 
 RTMDET_POINTS = dict(type='MlvlPointGenerator', offset=0, strides=[8, 16, 32])
 QUALITY_FOCAL_LOSS = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0)
@@ -36,13 +29,9 @@ class RTMDetHead(DenseHead):
     """Predict classes and the distances to the box sides of every point; labels are soft, the IoU of the box.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         feat_channels: Channels of the towers.
         stacked_convs: Convolutions in each tower.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
-        act_cfg: Activation of the towers.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation of the towers.
         pred_kernel_size: Kernel of the convolutions that predict.
         with_objectness: Predict objectness too; classes are its geometric mean with the class score.
         anchor_generator: Makes the points.
@@ -50,14 +39,16 @@ class RTMDetHead(DenseHead):
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
         loss_cls: Loss of classes, which takes labels and qualities, such as ``QualityFocalLoss``.
         loss_bbox: Loss of boxes in pixels.
-        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
+        num_classes, in_channels, train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Attributes:
-        separate_levels: Whether levels have norm layers and predictors of their own.
+        separate_levels: Whether levels have norm layers and predictors of their own, and so need no ``scales``.
+        use_depthwise: Whether the towers are made of depthwise separable convolutions.
         initial_biases: The bias with which the layers of these names begin.
     """
 
     separate_levels = False
+    use_depthwise = False
     initial_biases = {'rtm_cls': bias_init_with_prob(0.01), 'rtm_obj': bias_init_with_prob(0.01)}
 
     def __init__(
@@ -103,20 +94,18 @@ class RTMDetHead(DenseHead):
         self.rtm_reg = self.for_levels(lambda: self.build_predictor(4))
         if self.with_objectness:
             self.rtm_obj = self.for_levels(lambda: self.build_predictor(1))
-        self.build_scales()
+        if not self.separate_levels:
+            self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
     def build_towers(self) -> None:
         """Make the towers of classes and of boxes."""
         self.cls_convs = self.for_levels(self.build_tower)
         self.reg_convs = self.for_levels(self.build_tower)
 
-    def build_scales(self) -> None:
-        """Make the learned factor of each level's distances."""
-        self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
-
-    def build_tower(self, block: type[nn.Module] = ConvModule) -> nn.ModuleList:
+    def build_tower(self) -> nn.ModuleList:
         """The convolutions before a predictor."""
         widths = self.in_channels, self.feat_channels, self.stacked_convs
+        block = conv_class(self.use_depthwise)
         return build_tower(*widths, self.conv_cfg, self.norm_cfg, block=block, act_cfg=self.act_cfg)
 
     def build_predictor(self, channels: int) -> nn.Conv2d:
@@ -138,16 +127,11 @@ class RTMDetHead(DenseHead):
     def init_weights(self) -> None:
         """Initialize as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
         super().init_weights()
-        for name, bias in self.initial_biases.items():
-            for predictor in self.predictors(name):
-                nn.init.constant_(predictor.bias, bias)
-
-    def predictors(self, name: str) -> list[nn.Conv2d]:
-        """The convolutions of the attribute ``name``: one, one a level, or none, as of a head without objectness."""
-        layers = getattr(self, name, None)
-        if layers is None:
-            return []
-        return list(layers) if self.separate_levels else [layers]
+        for name, module in self.named_modules():
+            # the attribute itself, or its items where each level has its own
+            bias = self.initial_biases.get(name.split('.')[0])
+            if bias is not None and isinstance(module, nn.Conv2d):
+                nn.init.constant_(module.bias, bias)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes (B, classes, H, W) and distances in pixels (B, 4, H, W)."""
@@ -169,23 +153,15 @@ class RTMDetHead(DenseHead):
         boxes = self.bbox_coder.decode(preds.priors.points, preds.bbox_pred[0])
         return boxes, preds.cls_score[0]
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all points, ``bbox`` over the positives, one value a level; both weigh positives by overlap."""
         # the assigner has measured the overlaps of these very predictions
         overlaps = targets.pos_overlaps
         quality = targets.scatter(overlaps)
         factor = loss_normalizer(overlaps)
-        gt_boxes = targets.pos_gt_bboxes
         boxes = self.bbox_coder.decode(targets.pos_priors.points, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
-
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, targets, rows, quality, factor)
-
-        def box_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_bbox(boxes[pos], gt_boxes[pos], overlaps[pos], avg_factor=factor)
-
+        class_loss = class_term(self, preds, targets, quality, avg_factor=factor)
+        box_loss = positive_term(self.loss_bbox, boxes, targets.pos_gt_bboxes, overlaps, avg_factor=factor)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
 
 
@@ -194,15 +170,10 @@ class RTMDetSepBNHead(RTMDetHead):
     """An ``RTMDetHead`` whose levels have norm layers and predictors of their own.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         share_conv: Levels share the convolutions of their towers.
         use_depthwise: Build the towers of depthwise separable convolutions.
-        norm_cfg: Norm layer of the towers.
-        act_cfg: Activation of the towers.
-        pred_kernel_size: Kernel of the convolutions that predict.
         exp_on_reg: Predict the logarithm of distances.
-        kwargs: See ``RTMDetHead``.
+        num_classes, in_channels, norm_cfg, act_cfg, pred_kernel_size, kwargs: As of ``RTMDetHead``.
     """
 
     separate_levels = True
@@ -229,12 +200,6 @@ class RTMDetSepBNHead(RTMDetHead):
             share_convolutions(self.cls_convs)
             share_convolutions(self.reg_convs)
 
-    def build_scales(self) -> None:
-        """Levels with predictors of their own need no scales."""
-
-    def build_tower(self) -> nn.ModuleList:
-        return super().build_tower(DepthwiseSeparableConvModule if self.use_depthwise else ConvModule)
-
     def distances(self, level: int, raw: Tensor) -> Tensor:
         raw = raw.float()
         return (raw.exp() if self.exp_on_reg else raw) * self.prior_generator.strides[level][0]
@@ -242,6 +207,4 @@ class RTMDetSepBNHead(RTMDetHead):
 
 def join_objectness(cls_score: Tensor, objectness: Tensor) -> Tensor:
     """Logits (B, C, H, W) of the geometric mean of two probabilities, from logits (B, C, H, W) and (B, 1, H, W)."""
-    # through logarithms, which stay exact where both probabilities are tiny
-    mean = ((F.logsigmoid(cls_score.float()) + F.logsigmoid(objectness.float())) / 2).exp()
-    return inverse_sigmoid(mean)
+    return inverse_sigmoid(geometric_mean_of_sigmoids(cls_score.float(), objectness.float()))

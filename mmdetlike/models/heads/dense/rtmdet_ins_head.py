@@ -10,13 +10,14 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, build_tower, run_tower, share_convolutions
+from mmdetlike.models.layers import build_tower, run_tower, share_convolutions
 from mmdetlike.models.utils import masks_at_stride, masks_in_image
 from mmdetlike.models.utils.fixed_rows import fixed_rows
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
 from .dynamic_masks import MaskNetwork
+from .level_terms import LossTerms
 from .predictions import DenseTargets, FlatPredictions, with_masks
 from .rtmdet_head import RTMDetHead
 
@@ -26,16 +27,7 @@ INS_SEPARATE_BN_ACT = dict(type='SiLU', inplace=True)
 
 
 class FusedMaskFeatures(BaseModule):
-    """Fuse the features of all levels, at the size of the finest, to the prototypes that masks are made of.
-
-    Args:
-        in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of the convolutions.
-        num_levels: Number of feature maps.
-        num_prototypes: Channels put out.
-        norm_cfg: Norm layer of the convolutions.
-        act_cfg: Activation of the convolutions.
-    """
+    """Fuse the features of all levels, at the size of the finest, to the prototypes that masks are made of."""
 
     def __init__(
         self,
@@ -66,14 +58,11 @@ class RTMDetInsHead(RTMDetHead):
     """An ``RTMDetHead`` with masks: each point also predicts the parameters of a small network that makes its mask.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         num_prototypes: Channels of the features that masks are made of.
-        dyconv_channels: Channels of the predicted convolutions.
-        num_dyconvs: Number of predicted convolutions.
+        dyconv_channels, num_dyconvs: Channels and number of the predicted convolutions.
         mask_loss_stride: Masks are compared at this stride, in pixels.
         loss_mask: Loss of masks.
-        kwargs: See ``RTMDetHead``.
+        num_classes, in_channels, kwargs: As of ``RTMDetHead``.
     """
 
     map_names = ('cls_score', 'bbox_pred', 'kernel_pred')
@@ -139,9 +128,7 @@ class RTMDetInsHead(RTMDetHead):
         pixels = self.prior_generator.single_level_grid_priors(size, 0, device=mask_feat.device)
         return self.network.mask_logits(mask_feat, pixels, instances.params, instances.points, instances.strides)
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, Tensor | list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """The terms of ``RTMDetHead``, and ``mask`` over the positives."""
         terms = super().target_losses(preds, targets, samples)
         return dict(terms, mask=self.mask_term(preds, targets, samples))
@@ -217,15 +204,10 @@ class RTMDetInsSepBNHead(RTMDetInsHead):
     kernels share nothing.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         share_conv: Levels share the convolutions of the tower of classes and boxes.
         use_depthwise: Build the towers of depthwise separable convolutions.
-        with_objectness: Predict objectness too.
-        norm_cfg: Norm layer of the towers.
-        act_cfg: Activation of the towers.
-        pred_kernel_size: Kernel of the convolutions that predict.
-        kwargs: See ``RTMDetInsHead``.
+        with_objectness, norm_cfg, act_cfg, pred_kernel_size: As of ``RTMDetHead``.
+        num_classes, in_channels, kwargs: As of ``RTMDetInsHead``.
     """
 
     separate_levels = True
@@ -252,12 +234,6 @@ class RTMDetInsSepBNHead(RTMDetInsHead):
         if self.share_conv:
             share_convolutions(self.cls_convs)
         self.reg_convs = self.cls_convs
-
-    def build_scales(self) -> None:
-        """Levels with predictors of their own need no scales."""
-
-    def build_tower(self) -> nn.ModuleList:
-        return super().build_tower(DepthwiseSeparableConvModule if self.use_depthwise else ConvModule)
 
     def distances(self, level: int, raw: Tensor) -> Tensor:
         return raw.float().relu() * self.prior_generator.strides[level][0]

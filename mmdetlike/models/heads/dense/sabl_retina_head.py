@@ -13,13 +13,11 @@ from mmdetlike.structures import DetDataSample, SampleList
 from ..common import FOCAL_LOSS, rare_classes_init
 from .approximate_anchors import add_approximations
 from .base import DenseHead, check_one_prior
+from .level_terms import LossTerms, class_term, positive_term
 from .predictions import DenseTargets, FlatPredictions
+from .retina_head import RETINA_ANCHORS
 
-STRIDES = [8, 16, 32, 64, 128]
-DEFAULT_APPROXS = dict(
-    type='AnchorGenerator', octave_base_scale=4, scales_per_octave=3, ratios=[0.5, 1.0, 2.0], strides=STRIDES
-)
-DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[4], strides=STRIDES)
+DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[4], strides=RETINA_ANCHORS['strides'])
 BUCKETING_CODER = dict(type='BucketingBBoxCoder', num_buckets=14, scale_factor=3.0)
 DEFAULT_LOSS_BUCKETS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.5)
 DEFAULT_LOSS_OFFSETS = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.5)
@@ -30,19 +28,13 @@ class SABLRetinaHead(DenseHead):
     """Classes of one square anchor at each cell, and for each side of its box a bucket and an offset from its middle.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        stacked_convs: Convolutions in each of the two towers.
-        feat_channels: Channels of the towers.
+        stacked_convs, feat_channels: Convolutions in each of the two towers, and their channels.
         approx_anchor_generator: Anchors by whose overlap objects are assigned, several at a cell.
         square_anchor_generator: Anchors whose sides are moved, one at a cell.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
+        conv_cfg, norm_cfg: Convolution and norm layer of the towers.
         bbox_coder: A ``BucketingBBoxCoder``.
         reg_decoded_bbox: Must be False: losses compare buckets and offsets.
-        loss_cls: Classification loss.
-        loss_bbox_cls: Loss of bucket logits.
-        loss_bbox_reg: Loss of offsets.
+        loss_bbox_cls, loss_bbox_reg: Losses of bucket logits and of offsets.
         kwargs: See ``DenseHead``; ``train_cfg.assigner`` is an ``ApproxMaxIoUAssigner``.
 
     Raises:
@@ -59,7 +51,7 @@ class SABLRetinaHead(DenseHead):
         in_channels: int,
         stacked_convs: int = 4,
         feat_channels: int = 256,
-        approx_anchor_generator: dict = DEFAULT_APPROXS,
+        approx_anchor_generator: dict = RETINA_ANCHORS,
         square_anchor_generator: dict = DEFAULT_SQUARES,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
@@ -106,27 +98,21 @@ class SABLRetinaHead(DenseHead):
         """As of ``DenseHead``, with the anchors whose overlaps decide."""
         return add_approximations(super().candidates(preds, priors, sample, assigner), self.approx_generator, preds)
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all anchors, ``bbox_cls`` and ``bbox_reg`` over the sides of positives, one value a level."""
         codes = self.bbox_coder.encode(targets.pos_priors.boxes, targets.pos_gt_bboxes)
         offsets = preds.offsets.flatten(0, 1)[targets.pos_inds]
         buckets = preds.buckets.flatten(0, 1)[targets.pos_inds]
         num_sides = targets.avg_factor * 4
-
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, targets, rows)
-
-        def bucket_loss(rows: slice, pos: Tensor) -> Tensor:
-            factor = num_sides * self.bbox_coder.side_num
-            of_level = [each[pos] for each in (buckets, codes.labels, codes.label_weights)]
-            return self.loss_bbox_cls(*of_level, avg_factor=factor)
-
-        def offset_loss(rows: slice, pos: Tensor) -> Tensor:
-            factor = num_sides * self.bbox_coder.offset_topk
-            return self.loss_bbox_reg(offsets[pos], codes.offsets[pos], codes.offset_weights[pos], avg_factor=factor)
-
+        num_buckets = num_sides * self.bbox_coder.side_num
+        num_offsets = num_sides * self.bbox_coder.offset_topk
+        class_loss = class_term(self, preds, targets)
+        bucket_loss = positive_term(
+            self.loss_bbox_cls, buckets, codes.labels, codes.label_weights, avg_factor=num_buckets
+        )
+        offset_loss = positive_term(
+            self.loss_bbox_reg, offsets, codes.offsets, codes.offset_weights, avg_factor=num_offsets
+        )
         return self.losses_by_level(preds, targets, cls=class_loss, bbox_cls=bucket_loss, bbox_reg=offset_loss)
 
     def score_factors(self, preds: FlatPredictions) -> Tensor:

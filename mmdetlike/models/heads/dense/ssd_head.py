@@ -6,12 +6,13 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, conv_class
+from mmdetlike.models.layers import ConvModule, build_tower, conv_class
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .anchor_head import AnchorHead
 from .hard_negatives import mined_losses
+from .level_terms import LossTerms
 from .predictions import Candidates, DenseTargets, FlatPredictions, best_above
 
 SSD_ANCHORS = dict(
@@ -30,14 +31,11 @@ class SSDHead(AnchorHead):
     """Predict classes with background and deltas of anchors, by layers of each level's own; mine hard negatives.
 
     Args:
-        num_classes: Classes without background.
         in_channels: Channels of each level's feature map.
         stacked_convs: Convolutions before the predicting ones.
         use_depthwise: Use depthwise separable convolutions (SSDLite).
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, init_cfg: As of ``AnchorHead``.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
+        num_classes, feat_channels, anchor_generator, bbox_coder, reg_decoded_bbox, init_cfg: As of ``AnchorHead``.
         train_cfg: Settings of ``AnchorHead``; ``neg_pos_ratio``, the number of negatives for each positive of an image;
             ``smoothl1_beta``, the ``beta`` of the loss of boxes.
         test_cfg: As of ``AnchorHead``; with ``nms_pre_of_class`` so many candidates of each class, over all levels, are
@@ -95,10 +93,9 @@ class SSDHead(AnchorHead):
 
     def build_branch(self, channels: int, out_channels: int) -> nn.Sequential:
         """Layers that predict ``out_channels`` for one level."""
-        layers: list[nn.Module] = []
-        for _ in range(self.stacked_convs):
-            layers.append(conv_class(self.use_depthwise)(channels, self.feat_channels, 3, padding=1, **self.common))
-            channels = self.feat_channels
+        block = conv_class(self.use_depthwise)
+        layers = build_tower(channels, self.feat_channels, self.stacked_convs, block=block, **self.common)
+        channels = self.feat_channels if self.stacked_convs else channels
         if self.use_depthwise:
             layers.append(ConvModule(channels, channels, 3, padding=1, groups=channels, **self.common))
         kernel_size = 1 if self.use_depthwise else 3
@@ -108,9 +105,7 @@ class SSDHead(AnchorHead):
         """The maps of one level: classes and background (B, A * (classes + 1), H, W) and deltas (B, A * 4, H, W)."""
         return self.cls_convs[level](x), self.reg_convs[level](x)
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over positives and the hardest negatives and ``bbox`` over the positives, one value an image."""
         return mined_losses(self, preds, targets)
 

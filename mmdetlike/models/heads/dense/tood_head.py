@@ -18,6 +18,7 @@ from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_cla
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
 from .base import DenseHead, LevelTerm, check_one_prior
 from .centerness import centerness_target
+from .level_terms import LossTerms, class_term, positive_term
 from .predictions import DenseTargets, FlatPredictions
 
 DEFAULT_INITIAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, activated=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
@@ -33,8 +34,7 @@ class TaskDecomposition(nn.Module):
         feat_channels: Channels of each layer, and put out.
         stacked_convs: Number of layers.
         la_down_rate: How many times fewer channels the attention has inside than the layers together.
-        conv_cfg: Convolution layer of the reduction; a plain 1x1 one.
-        norm_cfg: Norm layer of the reduction.
+        conv_cfg, norm_cfg: Convolution layer, a plain 1x1 one, and norm layer of the reduction.
     """
 
     def __init__(
@@ -89,12 +89,9 @@ class TOODHead(DenseHead):
     ``loss_cls``.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         feat_channels: Channels of the tower.
         stacked_convs: Convolutions in the tower, which both tasks share.
-        conv_cfg: Convolution layer of the tower.
-        norm_cfg: Norm layer of the tower.
+        conv_cfg, norm_cfg: Convolution and norm layer of the tower.
         num_dcn: How many of the first convolutions of the tower are deformable.
         anchor_type: ``'anchor_free'`` for distances of cells' centers, ``'anchor_based'`` for deltas of anchors.
         anchor_generator: Makes the anchors, one at a cell.
@@ -103,7 +100,7 @@ class TOODHead(DenseHead):
         initial_loss_cls: Classification loss in the first epochs, of probabilities.
         loss_cls: Classification loss after that, which takes probabilities and ``(label, quality)``.
         loss_bbox: Loss of boxes in strides.
-        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
+        num_classes, in_channels, train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: ``anchor_type`` is unknown, there is more than one anchor at a cell, or ``reg_decoded_bbox`` is
@@ -216,33 +213,24 @@ class TOODHead(DenseHead):
         """Boxes of the chosen cells, not clipped, as the paper's authors have it."""
         return preds.bbox_pred[index][inds] * preds.priors.strides[inds, :1]
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LossTerms:
         """``cls`` over all cells and ``bbox``, of boxes in strides, over the positives, one value a level."""
         if TrainingProgress.current().epoch < self.train_cfg.get('initial_epoch', 0):
             return self.initial_losses(preds, self.targets(preds, samples, assigner=self.initial_assigner))
         return self.target_losses(preds, self.targets(preds, samples), samples)
 
-    def initial_losses(self, preds: FlatPredictions, targets: DenseTargets) -> dict[str, list[Tensor]]:
+    def initial_losses(self, preds: FlatPredictions, targets: DenseTargets) -> LossTerms:
         """The losses of the first epochs: plain classes, and boxes that count by their centerness."""
         weight = centerness_target(bbox2distance(targets.pos_priors.points, targets.pos_gt_bboxes))
-
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, targets, rows, None, targets.num_pos, self.initial_loss_cls)
-
+        class_loss = class_term(self, preds, targets, avg_factor=targets.num_pos, loss_cls=self.initial_loss_cls)
         box_loss = self.weighted_box_loss(preds, targets, weight)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """The losses of the later epochs: both tasks count by how well they are aligned."""
         alignment = torch.cat([alignment_of_positives(sampling) for sampling in targets.samplings])
         quality = targets.scatter(alignment)
-        factor = loss_normalizer(alignment)
-
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, targets, rows, quality, factor)
-
+        class_loss = class_term(self, preds, targets, quality, avg_factor=loss_normalizer(alignment))
         box_loss = self.weighted_box_loss(preds, targets, alignment)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
 
@@ -250,12 +238,7 @@ class TOODHead(DenseHead):
         """The loss of the positives' boxes, in strides, in which each counts by its ``weight`` (P,)."""
         boxes = preds.bbox_pred.flatten(0, 1)[targets.pos_inds]
         gt_boxes = targets.pos_gt_bboxes / targets.pos_priors.strides[:, :1]
-        factor = loss_normalizer(weight)
-
-        def box_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=factor)
-
-        return box_loss
+        return positive_term(self.loss_bbox, boxes, gt_boxes, weight, avg_factor=loss_normalizer(weight))
 
 
 def build_alignment(width: int, layers: int, out_channels: int, last_init: dict) -> Sequential:
@@ -277,9 +260,8 @@ def geometric_mean_of_sigmoids(x: Tensor, y: Tensor) -> Tensor:
 def sample_sides(boxes: Tensor, offsets: Tensor) -> Tensor:
     """Let each cell take each side of its box from a point nearby, unless that would turn the box over.
 
-    Args:
-        boxes: (B, 4, H, W) xyxy, which are interpolated.
-        offsets: (B, 8, H, W) of the points from the cells, y then x for each side, in cells.
+    ``boxes`` (B, 4, H, W) xyxy are interpolated at ``offsets`` (B, 8, H, W) from the cells, y then x for each side, in
+    cells.
     """
     # a 1x1 kernel of ones in a group for each side: nothing but bilinear interpolation
     sampled = deform_conv2d(boxes, offsets, boxes.new_ones(4, 1, 1, 1), groups=4, deform_groups=4)

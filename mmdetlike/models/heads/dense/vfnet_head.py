@@ -23,16 +23,10 @@ from ..common import (
 from .anchor_free_head import REGRESS_RANGES, AnchorFreeHead
 from .base import check_one_prior
 from .predictions import DenseTargets, FlatPredictions
+from .retina_head import RETINA_ANCHORS
 
 VARIFOCAL_LOSS = dict(type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0, iou_weighted=True)
-VFNET_ANCHORS = dict(
-    type='AnchorGenerator',
-    ratios=[1.0],
-    octave_base_scale=8,
-    scales_per_octave=1,
-    center_offset=0.0,
-    strides=[8, 16, 32, 64, 128],
-)
+VFNET_ANCHORS = dict(RETINA_ANCHORS, octave_base_scale=8, scales_per_octave=1, ratios=[1.0], center_offset=0.0)
 LEAST_IOU = 1e-6  # a positive that misses its object is still no background, and sums of weights are above 0
 
 
@@ -41,8 +35,6 @@ class VFNetHead(AnchorFreeHead):
     """Predict boxes, then refined boxes and IoU-aware scores by the features at nine points of the first boxes.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         regress_ranges: For each level the range of an object's largest distance from a point, in pixels, without
             ``use_atss``; the upper end is also the unit of distances with ``bbox_norm_type='reg_denom'``, twice the
             last but one in the last.
@@ -51,22 +43,20 @@ class VFNetHead(AnchorFreeHead):
         sync_num_pos: Divide the classification loss by the positives averaged over processes, not by one's own.
         gradient_mul: Share of the gradient that the first boxes receive through the nine points.
         bbox_norm_type: Unit of the predicted distances, ``'reg_denom'`` or ``'stride'``.
-        loss_cls_fl: Classification loss without ``use_vfl``.
-        use_vfl: Train classes towards the IoU of the refined boxes with ``loss_cls``.
-        loss_cls: Classification loss with ``use_vfl``.
-        loss_bbox: Loss of the first boxes.
-        loss_bbox_refine: Loss of the refined boxes.
-        norm_cfg: Norm layer of the towers.
+        use_vfl: Train classes towards the IoU of the refined boxes with ``loss_cls``, else to 1 with ``loss_cls_fl``.
+        loss_cls, loss_cls_fl: Classification losses with and without ``use_vfl``.
+        loss_bbox, loss_bbox_refine: Losses of the first and of the refined boxes.
         use_atss: Assign by the anchors and ``train_cfg.assigner``; else as FCOS does, with points amid their cells.
         reg_decoded_bbox: Must be True: losses see decoded boxes.
         anchor_generator: Anchors to assign by, one at a cell; their centers are the points.
-        kwargs: See ``AnchorFreeHead``.
+        num_classes, in_channels, norm_cfg, kwargs: As of ``AnchorFreeHead``.
 
     Raises:
         ValueError: An argument has none of the values named.
     """
 
-    map_names = ('cls_score', 'bbox_pred', 'bbox_pred_refine')
+    # boxes are decoded of `bbox_pred`, as in any head: of the refined distances
+    map_names = ('cls_score', 'first_bbox_pred', 'bbox_pred')
     default_init = rare_classes_init('vfnet_cls')
 
     def __init__(
@@ -149,8 +139,8 @@ class VFNetHead(AnchorFreeHead):
         """``cls`` over all points, ``bbox`` and, of refined boxes, ``bbox_rf`` over the positives."""
         points = targets.pos_priors.points
         gt_boxes = targets.pos_gt_bboxes
-        boxes = self.bbox_coder.decode(points, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
-        refined_boxes = self.bbox_coder.decode(points, preds.bbox_pred_refine.flatten(0, 1)[targets.pos_inds])
+        boxes = self.bbox_coder.decode(points, preds.first_bbox_pred.flatten(0, 1)[targets.pos_inds])
+        refined_boxes = self.bbox_coder.decode(points, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
         ious = bbox_overlaps(refined_boxes.detach(), gt_boxes, is_aligned=True).clamp(min=LEAST_IOU)
         return dict(
             cls=self.iou_aware_class_loss(preds, targets, ious),
@@ -160,29 +150,21 @@ class VFNetHead(AnchorFreeHead):
 
     def iou_aware_class_loss(self, preds: FlatPredictions, targets: DenseTargets, ious: Tensor) -> Tensor:
         """Classification loss of all points, where ``ious`` (P,) are those of the positives' refined boxes."""
-        cls_score = preds.cls_score.flatten(0, 1)
         count = targets.num_pos if self.sync_num_pos else max(len(targets.pos_inds), 1)
         if not self.use_vfl:
-            return self.loss_cls(cls_score, targets.labels.flatten(), targets.label_weights.flatten(), avg_factor=count)
+            return self.class_loss(preds, targets, slice(None), avg_factor=count)
+        cls_score = preds.cls_score.flatten(0, 1)
         quality = torch.zeros_like(cls_score)
         quality[targets.pos_inds, targets.pos_labels] = ious
         return self.loss_cls(cls_score, quality, avg_factor=count)
-
-    def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
-        """Refined boxes of the chosen points, clipped to the image."""
-        points = preds.priors.of_image(index).points[inds]
-        return self.bbox_coder.decode(points, preds.bbox_pred_refine[index][inds], max_shape=img_shape)
 
 
 def star_offsets(distances: Tensor, gradient_mul: float) -> Tensor:
     """Offsets of a 3x3 deformable convolution to the star-shaped points of a box: corners, middles of sides, center.
 
-    Args:
-        distances: (B, 4, H, W) of each cell to the left, top, right and bottom side of its box, in cells.
-        gradient_mul: Share of the gradient that they receive through the convolution.
-
-    Returns:
-        (B, 18, H, W) of the nine taps, row by row, y then x, in cells.
+    They are (B, 18, H, W), in cells: of the nine taps, row by row, y then x. ``distances`` (B, 4, H, W) are those of
+    each cell to the left, top, right and bottom side of its box, in cells; they get the share ``gradient_mul`` of the
+    gradient.
     """
     distances = (1 - gradient_mul) * distances.detach() + gradient_mul * distances
     left, top, right, bottom = distances.unbind(1)

@@ -1,6 +1,8 @@
 """YOLACT: Real-time Instance Segmentation, arXiv 1904.02689."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,15 +21,11 @@ from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
 from ..head import Head
 from .anchor_head import AnchorHead
 from .hard_negatives import mined_losses
+from .level_terms import LossTerms
 from .predictions import Candidates, DenseTargets, FlatPredictions, with_masks
+from .retina_head import RETINA_ANCHORS
 
-DEFAULT_ANCHORS = dict(
-    type='AnchorGenerator',
-    octave_base_scale=3,
-    scales_per_octave=1,
-    ratios=[0.5, 1.0, 2.0],
-    strides=[8, 16, 32, 64, 128],
-)
+YOLACT_ANCHORS = dict(RETINA_ANCHORS, octave_base_scale=3, scales_per_octave=1)
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=False, reduction='none', loss_weight=1.0)
 DEFAULT_LOSS_BBOX = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.5)
 DEFAULT_LOSS_SEGM = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
@@ -39,16 +37,10 @@ class YOLACTHead(AnchorHead):
     """Classes, deltas, and for each anchor the coefficients by which its mask is mixed from prototypes.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        anchor_generator: Makes the anchors.
-        loss_cls: Classification loss.
-        loss_bbox: Regression loss.
         num_head_convs: Convolutions before those that predict.
         num_protos: Number of prototypes.
         use_ohem: Learn from the hardest negatives alone, ``train_cfg.neg_pos_ratio`` for each positive of an image.
-        conv_cfg: Convolution layer of the hidden layers.
-        norm_cfg: Norm layer of the hidden layers.
+        conv_cfg, norm_cfg: Convolution and norm layer of the hidden layers.
         kwargs: See ``AnchorHead``. ``test_cfg`` has ``iou_thr``, overlap from which the better of two boxes of a class
             suppresses the other, and ``top_k``, boxes of a class that are looked at.
     """
@@ -60,7 +52,7 @@ class YOLACTHead(AnchorHead):
         self,
         num_classes: int,
         in_channels: int,
-        anchor_generator: dict = DEFAULT_ANCHORS,
+        anchor_generator: dict = YOLACT_ANCHORS,
         loss_cls: dict = DEFAULT_LOSS_CLS,
         loss_bbox: dict = DEFAULT_LOSS_BBOX,
         num_head_convs: int = 1,
@@ -95,9 +87,7 @@ class YOLACTHead(AnchorHead):
         x = run_tower(self.head_convs, x)
         return self.conv_cls(x), self.conv_reg(x), self.conv_coeff(x).tanh()
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` and ``bbox``, one value an image; with ``use_ohem=False`` one a level, ``cls`` over all anchors."""
         if self.use_ohem:
             return mined_losses(self, preds, targets, all_without_positives=True)
@@ -125,12 +115,7 @@ def fast_nms(candidates: Candidates, iou_thr: float, top_k: int) -> Tensor:
     """Indices (k,) of the boxes that no better box of their class overlaps by more than ``iou_thr``.
 
     Unlike in ordinary suppression, a box that is itself suppressed suppresses others too: all pairs are then looked at
-    at once.
-
-    Args:
-        candidates: Boxes, scores and labels.
-        iou_thr: Overlap.
-        top_k: Of each class, boxes beyond the best ``top_k`` are dropped; -1 for none.
+    at once. Of each class, boxes beyond the best ``top_k`` are dropped, none if that is -1.
     """
     kept = [candidates.labels.new_zeros(0)]
     for label in candidates.labels.unique():
@@ -140,29 +125,6 @@ def fast_nms(candidates: Candidates, iou_thr: float, top_k: int) -> Tensor:
         overlaps_with_better = bbox_overlaps(boxes, boxes).triu(diagonal=1).amax(0)
         kept.append(inds[overlaps_with_better <= iou_thr])
     return torch.cat(kept)
-
-
-class Enlarge(nn.Module):
-    """Makes maps (B, C, h, w) ``factor`` times as large, by linear interpolation."""
-
-    def __init__(self, factor: int) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=self.factor, mode='bilinear', align_corners=False)
-
-
-class SegmentationBranch(nn.Module):
-    """One convolution that tells of which classes the objects at a pixel are; for training alone."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.segm_conv = nn.Conv2d(in_channels, num_classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> logits (B, num_classes, h, w)."""
-        return self.segm_conv(x)
 
 
 @MODELS.register_module()
@@ -212,8 +174,11 @@ class YOLACTProtonet(Head):
             )
         self.num_protos, self.loss_mask_weight = num_protos, loss_mask_weight
         self.max_masks_to_train = max_masks_to_train
-        self.segm_branch = SegmentationBranch(in_channels, num_classes) if with_seg_branch else None
-        self.loss_segm = MODELS.build(loss_segm) if with_seg_branch else None
+        self.segm_branch = None
+        if with_seg_branch:
+            # named as in published checkpoints
+            self.segm_branch = nn.Sequential(OrderedDict(segm_conv=nn.Conv2d(in_channels, num_classes, 1)))
+            self.loss_segm = MODELS.build(loss_segm)
         self.protonet = build_protonet(in_channels, proto_channels, proto_kernel_sizes, include_last_relu)
 
     def mask_features(self, x: Sequence[Tensor]) -> Tensor:
@@ -225,11 +190,8 @@ class YOLACTProtonet(Head):
     ) -> list[Tensor]:
         """Masks of each image's instances: probabilities (n, h, w), 0 outside of the boxes.
 
-        Args:
-            x: Feature maps.
-            coefficients: (n, num_protos) of each image.
-            boxes: (n, 4) of each image, xyxy in pixels.
-            shape: Height and width in pixels of the padded images.
+        Each image has ``coefficients`` (n, num_protos) and ``boxes`` (n, 4), xyxy in pixels; ``shape`` is the height
+        and width in pixels of the padded images.
         """
         masks = []
         for prototypes, of_image, cut in zip(self.mask_features(x), coefficients, boxes):
@@ -241,9 +203,7 @@ class YOLACTProtonet(Head):
             masks.append(cropped(probabilities, cut, shape))
         return masks
 
-    def loss(
-        self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]
-    ) -> dict[str, list[Tensor]]:
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]) -> LossTerms:
         """``loss_mask`` of ``positives`` (see ``DenseHead.loss_with_positives``), ``loss_segm``: one value an image."""
         positives = [self.sample(of_image) for of_image in positives]
         shape = batch_data_samples[0].batch_input_shape
@@ -298,10 +258,7 @@ class YOLACTProtonet(Head):
         for found, sample in zip(results_list, batch_data_samples):
             boxes.append(geometry.scale(found.bboxes, sample.scale_factor) if rescale else found.bboxes)
         masks = self(x, [found.coefficients for found in results_list], boxes, shape)
-
-        def upsample(maps: Tensor) -> Tensor:
-            return F.interpolate(maps, shape, mode='bilinear', align_corners=False)
-
+        upsample = partial(F.interpolate, size=shape, mode='bilinear')
         results = []
         for probabilities, found, sample in zip(masks, results_list, batch_data_samples):
             img_shape = tuple(sample.img_shape[:2])
@@ -321,7 +278,7 @@ def build_protonet(
         if kernel_size > 0:
             layers.append(nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2))
         elif out_channels is None:
-            layers.append(Enlarge(-kernel_size))
+            layers.append(nn.Upsample(scale_factor=-kernel_size, mode='bilinear'))
         else:
             layers.append(nn.ConvTranspose2d(in_channels, out_channels, -kernel_size, stride=-kernel_size))
         layers.append(nn.ReLU(inplace=True))

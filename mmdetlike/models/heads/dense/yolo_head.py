@@ -18,6 +18,7 @@ from mmdetlike.structures.bbox import get_box_tensor
 
 from ..common import BATCH_NORM, BINARY_CROSS_ENTROPY
 from .base import DenseHead
+from .level_terms import LossTerms
 from .predictions import Candidates, DenseTargets, FlatPredictions
 
 YOLO_ANCHORS = dict(
@@ -35,21 +36,16 @@ class YOLOV3Head(DenseHead):
     """Predict one vector for each anchor: x, y in the cell, log-scaled w, h, objectness and a logit for each class.
 
     Args:
-        num_classes: Classes without background.
         in_channels: Channels of each level's feature map, coarse to fine.
         out_channels: Channels before each predicting convolution.
         anchor_generator: Makes the anchors.
         bbox_coder: Encodes boxes against anchors.
         featmap_strides: Stride of each feature map in pixels.
         one_hot_smoother: Share of each class target that is spread over all classes.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
-        loss_cls: Loss of classes, over the positives.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
+        loss_cls, loss_xy, loss_wh: Losses of classes, offsets in the cell and growth, over the positives.
         loss_conf: Loss of objectness, over positives and negatives.
-        loss_xy: Loss of offsets in the cell, over the positives.
-        loss_wh: Loss of growth, over the positives.
-        train_cfg, init_cfg: As of ``DenseHead``.
+        num_classes, train_cfg, init_cfg: As of ``DenseHead``.
         test_cfg: Settings of ``DenseHead``, and ``conf_thr``, the least objectness; ``nms_pre`` counts candidates of
             all levels together.
 
@@ -138,12 +134,11 @@ class YOLOV3Head(DenseHead):
         rows.responsible_flags = torch.cat(flags)
         return rows
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls``, ``conf``, ``xy`` and ``wh``, one value a level."""
         positive = preds.pred_map.flatten(0, 1)[targets.pos_inds]
-        classes = self._class_targets(targets.pos_labels)
+        one_hot = F.one_hot(targets.pos_labels, self.num_classes).float()
+        classes = one_hot * (1 - self.one_hot_smoother) + self.one_hot_smoother / self.num_classes
         terms = dict(cls=[], conf=[], xy=[], wh=[])
         # level by level, as the coder takes the stride of a level
         for (rows, pos), stride in zip(preds.levels(targets.pos_inds), self.featmap_strides):
@@ -157,11 +152,6 @@ class YOLOV3Head(DenseHead):
             terms['xy'].append(_of_positives(self.loss_xy, positive[pos, :2], boxes[:, :2], count))
             terms['wh'].append(_of_positives(self.loss_wh, positive[pos, 2:4], boxes[:, 2:], count))
         return terms
-
-    def _class_targets(self, labels: Tensor) -> Tensor:
-        """Targets (P, classes) in [0, 1] of labels (P,)."""
-        one_hot = F.one_hot(labels, self.num_classes).float()
-        return one_hot * (1 - self.one_hot_smoother) + self.one_hot_smoother / self.num_classes
 
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C), not yet multiplied by objectness, -1 where that is below ``conf_thr``."""

@@ -21,13 +21,11 @@ class YOLOFHead(AnchorHead):
     """Predict classes, deltas and objectness of anchors of all sizes on a single feature map.
 
     Args:
-        num_classes: Classes without background.
         in_channels: Channels of the map.
-        num_cls_convs: Convolutions before the classes.
-        num_reg_convs: Convolutions before deltas and objectness.
+        num_cls_convs, num_reg_convs: Convolutions before the classes, and before deltas and objectness.
         norm_cfg: Norm layer of these.
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
-        feat_channels, anchor_generator, bbox_coder, loss_cls, loss_bbox: As of ``AnchorHead``.
+        num_classes, feat_channels, anchor_generator, bbox_coder, loss_cls, loss_bbox: As of ``AnchorHead``.
         train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
@@ -98,8 +96,7 @@ class YOLOFHead(AnchorHead):
             rows = rows if usable is None else usable[rows]
             boxes.append(self.decode(of_image, 0, rows, None))
             gt_boxes.append(get_box_tensor(self.gt_instances(sample).bboxes)[objects])
-        every = slice(0, len(preds.priors))
         return dict(
-            cls=self.class_loss(preds, targets, every),
+            cls=self.class_loss(preds, targets, slice(None)),
             bbox=self.loss_bbox(torch.cat(boxes), torch.cat(gt_boxes), avg_factor=targets.avg_factor),
         )

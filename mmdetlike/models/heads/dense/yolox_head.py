@@ -11,7 +11,7 @@ from mmengine.model import bias_init_with_prob
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, DepthwiseSeparableConvModule, build_tower, run_tower
+from mmdetlike.models.layers import build_tower, conv_class, run_tower
 from mmdetlike.models.task_modules import Priors
 from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.models.utils import TrainingProgress
@@ -37,19 +37,14 @@ class YOLOXHead(AnchorFreeHead):
     logarithm of its size in strides.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        stacked_convs: Convolutions in each tower.
-        strides: Stride of each level in pixels.
         use_depthwise: Build the towers of depthwise separable convolutions.
         act_cfg: Activation of the towers.
         loss_obj: Loss of objectness, over all points.
-        norm_cfg: Norm layer of the towers.
         loss_cls: Loss of classes, over the positives.
         loss_bbox: Loss of decoded boxes, over the positives.
         loss_l1: Loss of boxes as they are predicted, which takes part at the end of the training, when images are no
             longer mixed (see ``YOLOXModeSwitchHook`` and ``TrainingProgress``).
-        kwargs: See ``AnchorFreeHead``.
+        num_classes, in_channels, stacked_convs, strides, norm_cfg, kwargs: As of ``AnchorFreeHead``.
     """
 
     map_names = ('cls_score', 'bbox_pred', 'objectness')
@@ -97,7 +92,7 @@ class YOLOXHead(AnchorFreeHead):
             self.norm_cfg,
             self.conv_bias,
             last_conv_cfg=LAST_DCN if self.dcn_on_last_conv else None,
-            block=DepthwiseSeparableConvModule if self.use_depthwise else ConvModule,
+            block=conv_class(self.use_depthwise),
             act_cfg=self.act_cfg,
         )
 
@@ -127,8 +122,7 @@ class YOLOXHead(AnchorFreeHead):
 
     def assignable_predictions(self, preds: FlatPredictions) -> tuple[Tensor, Tensor]:
         """Boxes (N, 4) and scores (N, C), as a geometric mean with objectness."""
-        scores = preds.cls_score[0].sigmoid() * preds.objectness[0].sigmoid()
-        return to_boxes(preds.priors, preds.bbox_pred[0]), scores.sqrt()
+        return to_boxes(preds.priors, preds.bbox_pred[0]), self.scores(preds)[0].sqrt()
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` and ``bbox`` over the positives, ``obj`` over all points; ``l1`` once images are no longer mixed."""
