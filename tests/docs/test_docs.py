@@ -111,7 +111,7 @@ def test_a_name_that_is_gone_is_noticed(tools):
 
 def test_a_page_out_of_step_is_noticed(tools):
     page = (ROOT / 'docs/add_a_dense_head.md').read_text()
-    changed = page.replace('self.build_predictor(4)', 'self.make_predictor(4)')
+    changed = page.replace('return self.losses_by_level(', 'return self.losses_of_levels(')
     assert changed != page and tools['generate'].filled(changed) == page
 
 

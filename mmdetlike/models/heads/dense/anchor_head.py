@@ -9,7 +9,8 @@ from mmdetlike.structures import SampleList
 
 from ..common import BINARY_CROSS_ENTROPY
 from .base import DenseHead
-from .predictions import DenseTargets, FlatPredictions, LevelLosses
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 DEFAULT_ANCHORS = dict(type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
 DELTA_CODER = dict(type='DeltaXYWHBBoxCoder')
@@ -64,16 +65,14 @@ class AnchorHead(DenseHead):
         """The maps of one level: classes (B, A * classes, H, W) and deltas (B, A * 4, H, W)."""
         return self.conv_cls(x), self.conv_reg(x)
 
-    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LevelLosses:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all priors, if classes are predicted, and ``bbox`` over the positives, one value a level."""
         pred, target = self.box_pairs(preds, targets)
-        levels = preds.levels(targets.pos_inds)
-        losses = {}
+        terms = dict(bbox=positive_term(self.loss_bbox, pred, target, avg_factor=targets.avg_factor))
         # the first stages of Cascade RPN move anchors without classifying them
         if 'cls_score' in preds.maps:
-            losses['cls'] = [self.class_loss(preds, targets, rows) for rows, _ in levels]
-        losses['bbox'] = [self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor) for _, pos in levels]
-        return losses
+            terms = dict(cls=class_term(self, preds, targets), **terms)
+        return self.losses_by_level(preds, targets, **terms)
 
     def box_pairs(self, preds: FlatPredictions, targets: DenseTargets) -> tuple[Tensor, Tensor]:
         """Predictions and targets of the positives, (P, 4) each: deltas, or boxes with ``reg_decoded_bbox``."""

@@ -11,7 +11,8 @@ from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_cla
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
 from .base import DenseHead
 from .centerness import centerness_target
-from .predictions import DenseTargets, FlatPredictions, LevelLosses
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 
 @MODELS.register_module()
@@ -93,7 +94,7 @@ class ATSSHead(DenseHead):
         deltas = self.scales[level](self.atss_reg(reg_feat)).float()
         return self.atss_cls(cls_feat), deltas, self.atss_centerness(reg_feat)
 
-    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LevelLosses:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all anchors, ``bbox`` and ``centerness`` over the positives, one value a level."""
         gt_boxes = targets.pos_gt_bboxes
         boxes = self.bbox_coder.decode(targets.pos_priors.boxes, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
@@ -101,13 +102,9 @@ class ATSSHead(DenseHead):
         centerness = centerness_target(bbox2distance(targets.pos_priors.points, gt_boxes))
         # boxes count by their centerness, so that is what their loss is divided by
         box_factor = loss_normalizer(centerness)
-        levels = preds.levels(targets.pos_inds)
-        return dict(
-            cls=[self.class_loss(preds, targets, rows) for rows, _ in levels],
-            bbox=[
-                self.loss_bbox(boxes[pos], gt_boxes[pos], centerness[pos], avg_factor=box_factor) for _, pos in levels
-            ],
-            centerness=[
-                self.loss_centerness(logits[pos], centerness[pos], avg_factor=targets.avg_factor) for _, pos in levels
-            ],
+        terms = dict(
+            cls=class_term(self, preds, targets),
+            bbox=positive_term(self.loss_bbox, boxes, gt_boxes, centerness, avg_factor=box_factor),
+            centerness=positive_term(self.loss_centerness, logits, centerness, avg_factor=targets.avg_factor),
         )
+        return self.losses_by_level(preds, targets, **terms)

@@ -24,7 +24,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
-from .predictions import Candidates, DenseTargets, FlatPredictions, LevelLosses, best_of_levels
+from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, best_of_levels
 
 # one loss term of a level, given the level's rows among the N priors and its positives among the P
 LevelTerm = Callable[[slice, Tensor], Tensor]
@@ -96,13 +96,13 @@ class DenseHead(Head):
 
     # -- what detectors call -------------------------------------------------------------------------------------------
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> LevelLosses:
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> LossTerms:
         """Loss terms, most of them one value a level, of feature maps ``x`` (B, C, H_i, W_i) against the objects."""
         return self.named_losses(self.compute_losses(self.flatten(self(x)), batch_data_samples))
 
     def loss_with_positives(
         self, x: Sequence[Tensor], batch_data_samples: SampleList
-    ) -> tuple[LevelLosses, list[InstanceData]]:
+    ) -> tuple[LossTerms, list[InstanceData]]:
         """The loss terms, and what a mask branch trains on: the ``positives`` of each image."""
         preds = self.flatten(self(x))
         targets = self.targets(preds, batch_data_samples)
@@ -119,13 +119,13 @@ class DenseHead(Head):
 
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
-    ) -> tuple[LevelLosses, list[InstanceData]]:
+    ) -> tuple[LossTerms, list[InstanceData]]:
         """Loss terms, and boxes without gradient, of a first stage in training: from a single forward pass."""
         preds = self.flatten(self(x))
         losses = self.named_losses(self.compute_losses(preds, batch_data_samples))
         return losses, self.predict_flat(preds.detach(), batch_data_samples, proposal_cfg or self.test_cfg, False)
 
-    def named_losses(self, terms: LevelLosses) -> LevelLosses:
+    def named_losses(self, terms: LossTerms) -> LossTerms:
         """Loss terms under the names by which they are logged."""
         return {f'{self.loss_prefix}{name}': value for name, value in terms.items()}
 
@@ -184,14 +184,14 @@ class DenseHead(Head):
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LevelLosses:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LossTerms:
         """Assign and compare: from predictions and samples to loss terms by name, without prefix.
 
         Override it to assign several times, with something that only the samples have, or not at all.
         """
         return self.target_losses(preds, self.targets(preds, samples), samples)
 
-    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LevelLosses:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """Loss terms by name, without prefix, of predictions against their targets."""
         raise NotImplementedError
 
@@ -296,7 +296,7 @@ class DenseHead(Head):
         geometry.require_kind(sample.gt_instances.bboxes, self.bbox_coder.box_dim, part)
         return sample.gt_instances
 
-    def losses_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm) -> LevelLosses:
+    def losses_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm) -> LossTerms:
         """Each of the ``terms`` as a list of one value a level, whose sum is trained on."""
         levels = preds.levels(targets.pos_inds)
         return {name: [term(*level) for level in levels] for name, term in terms.items()}

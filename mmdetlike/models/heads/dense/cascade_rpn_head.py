@@ -14,7 +14,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import DeformConv2d
 
-from .predictions import DenseTargets, FlatPredictions, LevelLosses
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .rpn_head import RPNHead
 
 CASCADE_RPN_ANCHORS = dict(type='AnchorGenerator', scales=[8], ratios=[1.0], strides=[4, 8, 16, 32, 64])
@@ -107,7 +107,7 @@ class StageCascadeRPNHead(RPNHead):
         boxes = self.bbox_coder.decode(preds.priors.boxes, preds.bbox_pred.detach(), max_shape=shapes)
         return preds.priors.moved_to(boxes)
 
-    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LevelLosses:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all anchors, if there are classes, and ``reg`` over the positives, one value a level."""
         # all anchors take part, so there is no number of samples to divide by; the factor is that of the authors
         if 'sampler' not in self.train_cfg:
@@ -172,7 +172,7 @@ class CascadeRPNHead(BaseModule):
         """The predictions of each stage by name, (B, N, channels)."""
         return [preds.maps for _, preds in self.run(x)]
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> LevelLosses:
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> LossTerms:
         """Loss terms of all stages."""
         return self.loss_and_predict(x, batch_data_samples)[0]
 
@@ -188,7 +188,7 @@ class CascadeRPNHead(BaseModule):
 
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
-    ) -> tuple[LevelLosses, list[InstanceData]]:
+    ) -> tuple[LossTerms, list[InstanceData]]:
         """Loss terms ``s0.loss_rpn_reg`` and so on, and proposals, which carry no gradient."""
         outputs = self.run(x, [sample.img_shape for sample in batch_data_samples])
         losses = {}

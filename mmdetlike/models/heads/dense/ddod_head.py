@@ -10,7 +10,9 @@ from mmdetlike.structures.bbox import bbox_overlaps
 
 from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
-from .predictions import DenseTargets, FlatPredictions, LevelLosses
+from .base import LevelTerm
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 
 @MODELS.register_module()
@@ -95,31 +97,24 @@ class DDODHead(AnchorHead):
         deltas = self.scales[level](self.atss_reg(reg_feat)).float()
         return self.atss_cls(cls_feat), deltas, self.atss_iou(reg_feat)
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LevelLosses:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LossTerms:
         """``cls`` over all anchors, ``bbox`` and ``iou`` over the positives of boxes, one value a level."""
         # classes first: both count positives, and each weighs levels by what was counted before it and now
-        class_terms = self.class_losses(preds, self.targets(preds, samples))
-        box_terms = self.box_losses(preds, self.targets(preds, samples, assigner=self.reg_assigner))
-        return {**class_terms, **box_terms}
-
-    def class_losses(self, preds: FlatPredictions, targets: DenseTargets) -> LevelLosses:
-        """``cls`` over all anchors."""
-        weights = self.level_weights(preds, targets)
-        levels = preds.levels(targets.pos_inds)
-        return dict(cls=[self.class_loss(preds, targets, rows) * weight for (rows, _), weight in zip(levels, weights)])
-
-    def box_losses(self, preds: FlatPredictions, targets: DenseTargets) -> LevelLosses:
-        """``bbox`` and ``iou`` over the positives."""
+        class_targets = self.targets(preds, samples)
+        losses = self.balanced_by_level(preds, class_targets, cls=class_term(self, preds, class_targets))
+        targets = self.targets(preds, samples, assigner=self.reg_assigner)
         boxes, gt_boxes = self.box_pairs(preds, targets)
         ious = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True)
         logits = preds.iou_pred.flatten()[targets.pos_inds]
-        losses = dict(bbox=[], iou=[])
-        for (_, pos), weight in zip(preds.levels(targets.pos_inds), self.level_weights(preds, targets)):
-            box_loss = self.loss_bbox(boxes[pos], gt_boxes[pos], avg_factor=targets.avg_factor)
-            iou_loss = self.loss_iou(logits[pos], ious[pos], avg_factor=targets.avg_factor)
-            losses['bbox'].append(box_loss * weight)
-            losses['iou'].append(iou_loss * weight)
-        return losses
+        box_loss = positive_term(self.loss_bbox, boxes, gt_boxes, avg_factor=targets.avg_factor)
+        iou_loss = positive_term(self.loss_iou, logits, ious, avg_factor=targets.avg_factor)
+        return {**losses, **self.balanced_by_level(preds, targets, bbox=box_loss, iou=iou_loss)}
+
+    def balanced_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm) -> LossTerms:
+        """``losses_by_level`` of the ``terms``, in which levels that have had few positives weigh more."""
+        weights = self.level_weights(preds, targets)
+        losses = self.losses_by_level(preds, targets, **terms)
+        return {name: [loss * weight for loss, weight in zip(values, weights)] for name, values in losses.items()}
 
     @torch.no_grad()
     def level_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:

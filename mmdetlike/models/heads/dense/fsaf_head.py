@@ -7,7 +7,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
-from .predictions import DenseTargets, FlatPredictions, LevelLosses
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .retina_head import RetinaHead
 
 # a box whose sides touch its anchor's center has no area, and an IoU of 0 no gradient
@@ -33,7 +33,7 @@ class FSAFHead(RetinaHead):
         cls_score, bbox_pred = super().forward_level(level, x)
         return cls_score, bbox_pred.relu()
 
-    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LevelLosses:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``loss_cls`` and ``loss_bbox``, one value a level, and what is logged: ``num_pos``, ``pos_recall``."""
         # every loss is needed by itself: they say which level learns an object
         class_loss = self.loss_cls(

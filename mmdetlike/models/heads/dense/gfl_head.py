@@ -12,7 +12,8 @@ from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_cla
 from .anchor_free_head import DISTANCE_CODER
 from .anchor_head import DEFAULT_ANCHORS, SMOOTH_L1_LOSS
 from .base import DenseHead, check_one_prior
-from .predictions import DenseTargets, FlatPredictions, LevelLosses
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 DEFAULT_LOSS_DFL = dict(type='DistributionFocalLoss', loss_weight=0.25)
 
@@ -106,7 +107,7 @@ class GFLHead(DenseHead):
         reg_feat = run_tower(self.reg_convs, x)
         return self.gfl_cls(cls_feat), self.scales[level](self.gfl_reg(reg_feat)).float()
 
-    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LevelLosses:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all cells, ``bbox`` and ``dfl`` over the positives, one value a level.
 
         Positives count by their best class probability; boxes are compared in strides.
@@ -123,18 +124,15 @@ class GFLHead(DenseHead):
         # the IoU is a target here: nothing is to be gained by making boxes worse
         quality = targets.scatter(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
 
-        def side_loss(pos: Tensor) -> Tensor:
+        def side_loss(rows: slice, pos: Tensor) -> Tensor:
             sides = logits[pos].reshape(-1, self.reg_max + 1)
             # each positive has four distributions, over which the loss is averaged
             side_weight = weight[pos].repeat_interleave(4)
             return self.loss_dfl(sides, distances[pos].flatten(), side_weight, avg_factor=4 * weight_sum)
 
-        levels = preds.levels(targets.pos_inds)
-        return dict(
-            cls=[self.class_loss(preds, targets, rows, quality) for rows, _ in levels],
-            bbox=[self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=weight_sum) for _, pos in levels],
-            dfl=[side_loss(pos) for _, pos in levels],
-        )
+        class_loss = class_term(self, preds, targets, quality)
+        box_loss = positive_term(self.loss_bbox, boxes, gt_boxes, weight, avg_factor=weight_sum)
+        return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
 
     def positive_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:
         """Weights (P,) of the positives in the losses of boxes: their best class probabilities."""

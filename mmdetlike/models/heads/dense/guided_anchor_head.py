@@ -16,7 +16,8 @@ from mmdetlike_ops import DeformConv2d
 from ..common import FOCAL_LOSS, rare_classes_init
 from .anchor_head import DELTA_CODER, AnchorHead
 from .approximate_anchors import add_approximations
-from .predictions import DenseTargets, FlatPredictions, LevelLosses
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .retina_head import RetinaHead
 from .rpn_head import RPNHead
 
@@ -130,7 +131,7 @@ class GuidedAnchorHead(AnchorHead):
             return scores
         return scores * (preds.loc_pred.sigmoid() >= self.loc_filter_thr)
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LevelLosses:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LossTerms:
         """``cls`` and ``bbox`` of the anchors, ``shape`` of the positives' anchors, ``loc`` of all cells, by level."""
         squares = self.priors(preds.featmap_sizes, preds.loc_pred.device)
         targets = self.targets(preds, samples, assigner=self.ga_assigner, priors=squares, sampler=self.ga_sampler)
@@ -139,13 +140,10 @@ class GuidedAnchorHead(AnchorHead):
         locations = replace(preds, maps=dict(cls_score=preds.loc_pred))
         # the losses of locations are those of a class, so they go through the same method
         middles = self.location_targets(targets, samples, squares)
-        gt_boxes = targets.pos_gt_bboxes
-        levels = preds.levels(targets.pos_inds)
-        return dict(
-            super().compute_losses(preds, samples),
-            shape=[self.loss_shape(anchors[pos], gt_boxes[pos], avg_factor=targets.avg_factor) for _, pos in levels],
-            loc=[self.class_loss(locations, middles, rows, loss_cls=self.loss_loc) for rows, _ in levels],
-        )
+        location_loss = class_term(self, locations, middles, loss_cls=self.loss_loc)
+        shape_loss = positive_term(self.loss_shape, anchors, targets.pos_gt_bboxes, avg_factor=targets.avg_factor)
+        guiding = self.losses_by_level(preds, targets, shape=shape_loss, loc=location_loss)
+        return {**super().compute_losses(preds, samples), **guiding}
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample, assigner) -> InstanceData:
         return add_approximations(super().candidates(preds, priors, sample, assigner), self.approx_generator, preds)
@@ -176,7 +174,7 @@ class GARPNHead(GuidedAnchorHead, RPNHead):
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         return super().forward_level(level, self.rpn_conv(x).relu())
 
-    def named_losses(self, terms: LevelLosses) -> LevelLosses:
+    def named_losses(self, terms: LossTerms) -> LossTerms:
         names = dict(cls='loss_rpn_cls', bbox='loss_rpn_bbox', shape='rpn_loss_anchor_shape', loc='rpn_loss_anchor_loc')
         return {names[name]: value for name, value in terms.items()}
 

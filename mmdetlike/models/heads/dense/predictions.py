@@ -14,8 +14,8 @@ from mmdetlike.models.utils import best_first, first_of_best
 from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
-# loss terms by name, most of them as one value a level, whose sum is trained on
-LevelLosses = dict[str, list[Tensor]]
+# by name: one value a level or an image, whose sum is trained on, or one of the whole batch
+LossTerms = dict[str, list[Tensor] | Tensor]
 
 
 @dataclass
