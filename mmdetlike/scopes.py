@@ -9,5 +9,6 @@ OF_CLASSIFIERS = ('ConvNeXt', 'TIMMBackbone')
 # what configs import for types that are here: packages, and the types
 NOT_NEEDED = {
     **dict.fromkeys(CLASSIFIERS, OF_CLASSIFIERS),
+    'projects.EfficientDet': ('EfficientDet', 'BiFPN', 'EfficientDetSepBNHead', 'HuberLoss'),
     'projects.ViTDet': ('ViT', 'SimpleFPN', 'Fp16CompresssionHook'),
 }

@@ -152,18 +152,25 @@ def test_a_toolbox_of_classifiers_is_not_needed_for_the_backbones_that_are_here(
         MODELS.build(dict(type=f'{scope}.Unknown'))
 
 
-def test_a_project_is_not_needed_for_types_that_are_here(write, monkeypatch):
+@pytest.mark.parametrize(
+    'project, types',
+    [
+        ('ViTDet.vitdet', 'ViT, SimpleFPN, Fp16CompresssionHook'),
+        ('EfficientDet.efficientdet', 'EfficientDet, BiFPN, EfficientDetSepBNHead, HuberLoss'),
+    ],
+)
+def test_a_project_is_not_needed_for_types_that_are_here(write, monkeypatch, project, types):
     said = []
     monkeypatch.setattr('mmdetlike.utils.config_reading.print_log', lambda message, *args: said.append(message))
-    imports = "custom_imports = dict(imports=['projects.ViTDet.vitdet'], allow_failed_imports=False)\n"
+    imports = f"custom_imports = dict(imports=['projects.{project}'], allow_failed_imports=False)\n"
     load_config(write(child=imports))
     assert len(said) == 1
     assert said[0].endswith(
-        'custom_imports: projects.ViTDet.vitdet is not installed, and not needed for its ViT, SimpleFPN, '
-        'Fp16CompresssionHook, which are part of mmdetlike'
+        f'custom_imports: projects.{project} is not installed, and not needed for its {types}, '
+        'which are part of mmdetlike'
     )
     with pytest.raises(ConfigError, match='there is no module projects'):
-        load_config(write(child=imports.replace('ViTDet.vitdet', 'Other')))
+        load_config(write(child=imports.replace(project, 'Other')))
 
 
 @pytest.mark.parametrize('value', ["{{_base_.root}} + 'a.json'", 'len({{_base_.root}})', '{{_base_.root}}[0]'])

@@ -1,9 +1,11 @@
 """Every quickstart config goes through the tools as a user would run it, cut short."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from mmdetlike.cli import test as test_tool
 from mmdetlike.engine import launch
 from mmdetlike.errors import ConfigError
 from mmdetlike.utils.checkpoint import read_checkpoint
@@ -42,6 +44,14 @@ def shortened(name: str, work_dir: Path):
     return cfg
 
 
+def scores(folder: Path) -> dict[str, float]:
+    """The last scores that a training in ``folder`` wrote, by name."""
+    (path,) = folder.glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    metrics = [line for line in lines if 'loss' not in line]
+    return {name: value for name, value in metrics[-1].items() if '/' in name}
+
+
 @pytest.mark.parametrize(
     'name', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS]
 )
@@ -52,6 +62,12 @@ def test_trains_and_is_evaluated(name, tmp_path):
     checkpoint = read_checkpoint(path)
     assert checkpoint['meta']['iter'] == 2
     assert (tmp_path / 'predictions.png').stat().st_size > 10_000
+    trained = scores(tmp_path)
+    cfg.dump(tmp_path / 'config.py')
+    test_tool.main([str(tmp_path / 'config.py'), str(path), '--work-dir', str(tmp_path / 'test')])
+    tested = json.loads(next((tmp_path / 'test').glob('*/*.json')).read_text())
+    assert {name for name in trained if name in tested} == set(trained)
+    assert all(tested[name] == pytest.approx(trained[name], abs=1e-6) for name in trained)
 
 
 def test_things_alone_do_not_fit_a_dataset_of_more(tmp_path):

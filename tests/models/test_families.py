@@ -56,6 +56,8 @@ NO_GRADIENT = {
     # images of 64 pixels have no cell of these strides inside an object
     'co_dino': (COARSE := {f'auxiliary_heads.1.head.scales.{level}.scale' for level in (2, 3)}),
     'co_deformable_detr': COARSE,
+    # they have no object as large as the anchors of these levels, whose norm layers are their own
+    'efficientdet': {f'bbox_head.reg_bn_list.0.{level}.{name}' for level in (3, 4) for name in ('weight', 'bias')},
 }
 
 

@@ -119,16 +119,20 @@ def is_step(name: str, value: object) -> bool:
 def recorded() -> Counter:
     """Family -> recordings that the tests hold us to.
 
-    A recording counts for the family whose folder of configs it is in, else (a backbone's, a neck's) for the first
-    family with its detector.
+    A recording counts for the family whose folder of configs it is in, of two with that folder for the one with its
+    detector; else (a neck's) for the first family with its detector.
     """
     by_folder = {folder: family['name'] for family in families() for folder in family['configs']}
     by_detector = {kind: family['name'] for family in reversed(families()) for kind in family['detectors']}
+    by_both = {
+        (f, kind): family['name'] for family in families() for f in family['configs'] for kind in family['detectors']
+    }
     found = Counter()
     for path in RECORDINGS.glob('*.json.gz'):
         with gzip.open(path, 'rt') as file:
             kind = json.load(file)['settings']['type']
-        found[by_folder.get(path.name.split('__')[0], by_detector.get(kind))] += 1
+        folder = path.name.split('__')[0]
+        found[by_both.get((folder, kind)) or by_folder.get(folder) or by_detector.get(kind)] += 1
     return found
 
 
@@ -167,7 +171,7 @@ def rows() -> list[list[str]]:
                 ', '.join(f'`{kind}`' for kind in family['detectors']),
                 supplied(family) if here else 'not here yet',
                 str(count_lines(files_of(family))) if here else '',
-                f'{recorded()[name]} of {family["recorded"]}',
+                family.get('beside') or f'{recorded()[name]} of {family["recorded"]}',
                 str(time.get('predict', '')),
                 str(time.get('original', '')),
                 scores(family['quickstarts'], numbers['quickstarts']),

@@ -33,6 +33,7 @@ from .single_stage import (
     CenterNet,
     CondInst,
     CornerNet,
+    EfficientDet,
     RepPointsDetector,
     RetinaNet,
     RTMDet,

@@ -137,6 +137,11 @@ class YOLOV3(SingleStageDetector):
 
 
 @MODELS.register_module()
+class EfficientDet(SingleStageDetector):
+    """EfficientDet: Scalable and Efficient Object Detection, arXiv 1911.09070."""
+
+
+@MODELS.register_module()
 class YOLOF(SingleStageDetector):
     """You Only Look One-level Feature, arXiv 2103.09460."""
 

@@ -88,7 +88,7 @@ class TwoStageDetector(BaseDetector):
         proposals = []
         counts = []
         for image in self.rpn_head.detect_maps(x, img_shapes):
-            state = {name: image[name] for name in image if name not in ('boxes', 'scores', 'labels')}
+            state = {name: image[name] for name in image if name not in ('boxes', 'labels')}
             columns = dict(state, bboxes=image['boxes'])
             proposals.append(InstanceData(**fixed_rows(columns, limit, 'test_cfg.rpn.max_per_img')))
             counts.append(image['boxes'].shape[0])
@@ -100,7 +100,9 @@ class TwoStageDetector(BaseDetector):
             return {}, self._given_proposals(samples)
         # how many proposals are learned from is another matter than how many are tested
         proposal_cfg = self.train_cfg.get('rpn_proposal', self.test_cfg.get('rpn'))
-        return self.rpn_head.loss_and_predict(x, samples, proposal_cfg=proposal_cfg)
+        losses, proposals = self.rpn_head.loss_and_predict(x, samples, proposal_cfg=proposal_cfg)
+        # a dense head of another detector calls its terms as the second stage does
+        return {name if 'rpn' in name else f'rpn_{name}': term for name, term in losses.items()}, proposals
 
     def proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
         """In testing: each image's proposals, ``bboxes`` (n, 4) xyxy in pixels of the network's input."""

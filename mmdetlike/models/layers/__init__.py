@@ -38,6 +38,7 @@ from .recompute import maybe_recompute
 from .registered_ops import ContextBlock, GeneralizedAttention, MultiScaleDeformableAttention, NonLocal2d
 from .scale import Scale
 from .se_layer import ChannelAttention, DyReLU, SELayer
+from .separable_conv import SeparableConv
 from .tower import build_tower, build_two_towers, run_tower, share_convolutions
 from .transformer import (
     FFN,

@@ -46,6 +46,7 @@ CONV_LAYERS = LayerFamily(
     {
         **OPS_CONV_LAYERS,
         'Conv2dAdaptivePadding': Conv2dAdaptivePadding,
+        'Conv2dSamePadding': Conv2dAdaptivePadding,  # as configs of EfficientDet call it
         'ConvWS': ConvWS2d,
         'deconv': nn.ConvTranspose2d,
         'deconv3d': nn.ConvTranspose3d,

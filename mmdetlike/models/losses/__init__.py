@@ -15,6 +15,6 @@ from .iou_loss import BoundedIoULoss, CIoULoss, DIoULoss, EIoULoss, GIoULoss, Io
 from .kd_loss import KnowledgeDistillationKLDivLoss
 from .reduction import Loss, weight_reduce_loss, weighted_loss
 from .seesaw_loss import SeesawLoss
-from .smooth_l1_loss import BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss
+from .smooth_l1_loss import BalancedL1Loss, HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from .varifocal_loss import VarifocalLoss
 from .vast_classes import CrossEntropyCustomLoss, FocalCustomLoss

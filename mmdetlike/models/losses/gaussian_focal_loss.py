@@ -24,6 +24,7 @@ class GaussianFocalLoss(Loss):
         loss_weight: Factor of the result.
         pos_weight: Factor of positives.
         neg_weight: Factor of negatives.
+        ignore_high_fp: Negatives whose probability is above this don't count: they may be objects without annotation.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class GaussianFocalLoss(Loss):
         loss_weight: float = 1.0,
         pos_weight: float = 1.0,
         neg_weight: float = 1.0,
+        ignore_high_fp: float = 1.0,
     ) -> None:
         super().__init__(reduction, loss_weight)
+        self.ignore_high_fp = ignore_high_fp
         self.alpha, self.gamma, self.pos_weight, self.neg_weight = alpha, gamma, pos_weight, neg_weight
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -61,4 +64,5 @@ class GaussianFocalLoss(Loss):
 
     def negatives(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss per element of probabilities that should be 0, the less the nearer ``target`` is to 1."""
-        return -(1 - pred + _EPS).log() * pred.pow(self.alpha) * (1 - target).pow(self.gamma)
+        loss = -(1 - pred + _EPS).log() * pred.pow(self.alpha) * (1 - target).pow(self.gamma)
+        return loss if self.ignore_high_fp >= 1 else loss * (pred <= self.ignore_high_fp)

@@ -47,6 +47,28 @@ class SmoothL1Loss(Loss):
 
 
 @MODELS.register_module()
+class HuberLoss(Loss):
+    """``beta`` times ``SmoothL1Loss``, so that the parabola is the same for every ``beta`` (EfficientDet, 1911.09070).
+
+    Args:
+        beta: Where the parabola meets the line; positive.
+        reduction, loss_weight: As of ``Loss``.
+
+    Raises:
+        ValueError: ``beta`` is not positive.
+    """
+
+    def __init__(self, beta: float = 1.0, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
+        if beta <= 0:
+            raise ValueError(f'HuberLoss needs beta > 0, but got {beta}.')
+        self.beta = beta
+
+    def compute(self, pred: Tensor, target: Tensor) -> Tensor:
+        return F.huber_loss(pred, target, delta=self.beta, reduction='none')
+
+
+@MODELS.register_module()
 class BalancedL1Loss(Loss):
     """L1 loss with larger gradients for small errors (Libra R-CNN, arXiv 1904.02701).
 

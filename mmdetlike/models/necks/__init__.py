@@ -1,4 +1,5 @@
 from .bfp import BFP
+from .bifpn import BiFPN
 from .channel_mapper import ChannelMapper
 from .csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from .ct_resnet_neck import CTResNetNeck

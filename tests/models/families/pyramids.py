@@ -34,6 +34,15 @@ def nas_fpn(num_classes: int = 3) -> dict:
 
 
 @family
+def efficientdet(num_classes: int = 3) -> dict:
+    cfg = with_neck('retinanet', num_classes, dict(type='BiFPN', num_stages=2, norm_cfg=BN))
+    head = dict(cfg['bbox_head'], type='EfficientDetSepBNHead', num_ins=5, norm_cfg=BN)
+    head['anchor_generator'] = dict(head['anchor_generator'], strides=[8, 16, 32, 64, 128])
+    head['loss_bbox'] = dict(type='HuberLoss', beta=0.1, loss_weight=50.0)
+    return dict(cfg, type='EfficientDet', bbox_head=head)
+
+
+@family
 def fpg(num_classes: int = 3) -> dict:
     neck = dict(
         type='FPG',

@@ -79,6 +79,24 @@ def cascade_rcnn(num_classes: int = 3) -> dict:
 
 
 @family
+def centernet2(num_classes: int = 3) -> dict:
+    cfg = cascade(copy.deepcopy(config('faster_rcnn', num_classes)), 'CascadeRoIHead')
+    cfg['rpn_head'] = dict(
+        type='CenterNetRPNHead',
+        in_channels=8,
+        feat_channels=8,
+        stacked_convs=1,
+        strides=STRIDES,
+        regress_ranges=[(0, 12), (8, 24), (16, 1e8)],
+        norm_cfg=GROUPS,
+        loss_cls=dict(type='GaussianFocalLoss', pos_weight=0.125, neg_weight=0.375, ignore_high_fp=0.85),
+        loss_bbox=dict(type='GIoULoss', loss_weight=1.0),
+    )
+    cfg['test_cfg'] = dict(cfg['test_cfg'], rcnn=dict(cfg['test_cfg']['rcnn'], mult_proposal_score=True))
+    return cfg
+
+
+@family
 def cascade_mask_rcnn(num_classes: int = 3) -> dict:
     return cascade(mask_rcnn(num_classes), 'CascadeRoIHead')
 

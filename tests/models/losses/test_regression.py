@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mmdetlike.models.losses import (
     BalancedL1Loss,
+    HuberLoss,
     L1Loss,
     Loss,
     MSELoss,
@@ -16,7 +17,7 @@ from mmdetlike.models.losses import (
     weight_reduce_loss,
 )
 
-LOSSES = [L1Loss, SmoothL1Loss, BalancedL1Loss, MSELoss]
+LOSSES = [L1Loss, SmoothL1Loss, HuberLoss, BalancedL1Loss, MSELoss]
 B = math.exp(3) - 1  # of the balanced loss with alpha 0.5 and gamma 1.5
 
 
@@ -72,6 +73,8 @@ def test_module_arguments():
         (SmoothL1Loss(), 0.5, 0.125),
         (SmoothL1Loss(beta=0.1), -0.5, 0.45),
         (SmoothL1Loss(beta=0.0), -0.5, 0.5),
+        (HuberLoss(beta=0.1), -0.5, 0.045),
+        (HuberLoss(beta=0.1), 0.05, 0.00125),
         (MSELoss(), -3.0, 9.0),
         (BalancedL1Loss(), 0.5, 0.5 / B * (B * 0.5 + 1) * math.log(B * 0.5 + 1) - 0.25),
         (BalancedL1Loss(), 3.0, 4.5 + 1.5 / B - 0.5),
@@ -118,3 +121,5 @@ def test_negative_beta():
         SmoothL1Loss(beta=-1.0)
     with pytest.raises(ValueError, match='beta > 0, but got 0'):
         BalancedL1Loss(beta=0.0)
+    with pytest.raises(ValueError, match='beta > 0, but got 0'):
+        HuberLoss(beta=0.0)

@@ -5,9 +5,11 @@ from .autoassign_head import AutoAssignHead, CenterPrior
 from .base import DenseHead
 from .boxinst_head import BoxInstMaskHead
 from .cascade_rpn_head import CascadeRPNHead, StageCascadeRPNHead
+from .centernet_rpn_head import CenterNetRPNHead
 from .centernet_update_head import CenterNetUpdateHead
 from .condinst_head import CondInstBboxHead, CondInstMaskHead
 from .ddod_head import DDODHead
+from .efficientdet_head import EfficientDetSepBNHead
 from .fcos_head import FCOSHead
 from .fovea_head import FeatureAlign, FoveaHead
 from .free_anchor_head import FreeAnchorRetinaHead

@@ -110,10 +110,9 @@ class DenseHead(Head):
         return losses, self.positives(preds, targets)
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
-        """Boxes of each image from feature maps ``x`` (B, C, H_i, W_i).
+        """Boxes of each image: ``bboxes`` (n, 4) xyxy or rotated ones (n, 5), ``scores`` (n,) falling, ``labels`` (n,).
 
-        They are ``bboxes`` (n, 4) xyxy, or rotated ones (n, 5), ``scores`` (n,) falling and ``labels`` (n,), in pixels
-        of the input or, to ``rescale`` by each sample's ``scale_factor``, in those of the original image.
+        They are in pixels of the input or, to ``rescale`` by each sample's ``scale_factor``, of the original image.
         """
         return self.predict_flat(self.flatten(self(x)), batch_data_samples, self.test_cfg, rescale)
 
@@ -291,10 +290,17 @@ class DenseHead(Head):
         return sampler.sample(assigned, candidates, gt_instances)
 
     def gt_instances(self, sample: DetDataSample) -> InstanceData:
-        """The objects of a sample that this head learns; ``ConfigError`` if the coder makes boxes of another kind."""
+        """The objects of a sample that this head learns; ``ConfigError`` if the coder makes boxes of another kind.
+
+        A head that proposes, so that its class isn't the dataset's, learns all of them as one class.
+        """
         part = f'{type(self).__name__} with {type(self.bbox_coder).__name__}'
-        geometry.require_kind(sample.gt_instances.bboxes, self.bbox_coder.box_dim, part)
-        return sample.gt_instances
+        objects = sample.gt_instances
+        geometry.require_kind(objects.bboxes, self.bbox_coder.box_dim, part)
+        if not self.predicts_dataset_classes:
+            objects = objects.clone()
+            objects.labels = torch.zeros_like(objects.labels)
+        return objects
 
     def losses_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm) -> LossTerms:
         """Each of the ``terms`` as a list of one value a level, whose sum is trained on."""
@@ -310,13 +316,10 @@ class DenseHead(Head):
         avg_factor: float | None = None,
         loss_cls: nn.Module | None = None,
     ) -> Tensor:
-        """Classification loss of the priors ``rows`` of all images.
+        """Classification loss of the priors ``rows`` of all images, by ``loss_cls`` or that of the head.
 
-        Args:
-            preds, targets, rows: Predictions with ``cls_score``, their targets, and which of the N priors count.
-            quality: (B, N) the quality to which scores are trained, for losses that take it beside the label.
-            avg_factor: What the sum is divided by; that of the targets where None.
-            loss_cls: Another loss than ``self.loss_cls``.
+        ``quality`` (B, N) is that to which scores are trained, for losses that take it beside the label. The sum is
+        divided by ``avg_factor``, which is that of the targets where None.
         """
         labels = targets.labels[:, rows].flatten()
         return (loss_cls or self.loss_cls)(
@@ -385,8 +388,8 @@ class DenseHead(Head):
         Args:
             preds: Predictions for one image, a batch of one.
             img_shape: Height and width to which boxes are clipped, in pixels.
-            cfg: The settings of ``test_cfg``. With ``clip_kept`` boxes are cut to the image once more after they were
-                suppressed, for coders that don't. ``ties`` is that of ``suppress_boxes``.
+            cfg: As ``test_cfg``. With ``clip_kept`` boxes are cut to the image once more after they were suppressed,
+                for coders that don't. ``ties`` is that of ``suppress_boxes``.
             scale_factor: Width and height of the image over those of the original, in whose pixels boxes then are.
         """
         candidates = self.find_candidates(preds, cfg)
@@ -412,10 +415,7 @@ class DenseHead(Head):
         return best_of_levels(preds.cls_score[0], preds.num_priors, cfg, torch.sigmoid)
 
     def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
-        """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``.
-
-        ``scores`` are (N, C), and ``num_priors`` counts the priors of each level.
-        """
+        """Of ``scores`` (N, C) the ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``."""
         return best_of_levels(scores, num_priors, cfg)
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:

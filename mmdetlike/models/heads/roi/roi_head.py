@@ -35,7 +35,8 @@ class RoIHead(BaseModule):
         train_cfg: ``assigner``, ``sampler``, ``pos_weight`` and, for masks, ``mask_size``. With
             ``train_on_pred_boxes=True`` branches learn at the boxes that are predicted for proposals, as they are asked
             in testing, not at the proposals.
-        test_cfg: ``score_thr``, ``nms``, ``max_per_img`` and, for masks, ``mask_thr_binary``.
+        test_cfg: ``score_thr``, ``nms``, ``max_per_img`` and, for masks, ``mask_thr_binary``. With
+            ``mult_proposal_score=True`` the scores of proposals count, too: see ``RegionHead.detect``.
         init_cfg: Weight initialization.
 
     Attributes:
@@ -43,7 +44,8 @@ class RoIHead(BaseModule):
 
     Raises:
         ConfigError: ``train_cfg`` of a stage has no sampler, or some stages have an assigner and others none; or
-            rotated boxes are predicted for a branch or for a next stage.
+            rotated boxes are predicted for a branch or for a next stage; or ``mult_proposal_score`` is asked of a head
+            that knows nothing of proposals' scores.
     """
 
     num_stages = 1
@@ -72,6 +74,14 @@ class RoIHead(BaseModule):
         self.branches = self.build_branches()
         self._check_box_kinds()
         self._check_predicted_boxes()
+        self._check_objectness()
+
+    def _check_objectness(self) -> None:
+        head = self.part('bbox_head', self.num_stages - 1)
+        if self.test_cfg.get('mult_proposal_score', False) and not head.takes_objectness:
+            raise ConfigError(
+                f'test_cfg.rcnn.mult_proposal_score=True: {type(head).__name__} gives scores without proposals'
+            )
 
     def _check_predicted_boxes(self) -> None:
         at_predicted = any(cfg.get('train_on_pred_boxes', False) for cfg in self.stage_cfgs)
@@ -322,6 +332,7 @@ class RoIHead(BaseModule):
         The arguments are those of ``detect``, feature maps with their ``image_context``.
         """
         outputs = []
+        given = proposals
         for i in range(self.num_stages):
             stage = self.stage(i)
             outputs.append(stage.test(x, proposals))
@@ -331,11 +342,24 @@ class RoIHead(BaseModule):
         preds = self.merge_stages(head, [outs.preds for outs in outputs])
         found = []
         for i, (rois, image) in enumerate(zip(outputs[-1].rois_of_images(), head.split(preds, outputs[-1].counts))):
-            if counts is not None:  # stages keep all regions in testing, in their order
+            # stages keep all regions in testing, in their order
+            if counts is not None:
                 rois = rois[: counts[i]]
                 image = head.take(image, slice(counts[i]))
-            found.append(head.detect(rois, image, samples[i].img_shape, self.test_cfg))
+            told = {}
+            if self.test_cfg.get('mult_proposal_score', False):
+                told['objectness'] = scores_of_proposals(given[i])[: len(rois)]
+            found.append(head.detect(rois, image, samples[i].img_shape, self.test_cfg, **told))
         return found
+
+
+def scores_of_proposals(proposals: InstanceData) -> Tensor:
+    """The ``scores`` (n,) of an image's proposals; raises a ``ValueError`` where they have none."""
+    if 'scores' not in proposals:
+        raise ValueError(
+            f'test_cfg.rcnn.mult_proposal_score=True needs proposals with scores, got {sorted(proposals.keys())}'
+        )
+    return proposals.scores
 
 
 def build_assigners_and_samplers(stage_cfgs: Sequence[ConfigDict]) -> tuple[list, list]:

@@ -72,6 +72,8 @@ class DIIHead(RegionHead):
         init_cfg: Weight initialization.
     """
 
+    takes_objectness = False
+
     def __init__(
         self,
         num_classes: int = 80,

@@ -42,6 +42,8 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
         ConfigError: There are no shared linear layers to refine from.
     """
 
+    takes_objectness = False
+
     def __init__(self, num_instance: int = 2, with_refine: bool = False, num_shared_fcs: int = 2, **kwargs) -> None:
         if with_refine and num_shared_fcs < 1:
             raise ConfigError(f'with_refine needs shared linear layers, got num_shared_fcs={num_shared_fcs}')

@@ -34,9 +34,11 @@ class RegionHead(BaseModule):
 
     Attributes:
         box_dim: Numbers of the boxes that it makes of regions: 4, or 5 for rotated ones.
+        takes_objectness: Whether ``detect`` does, as ``test_cfg.rcnn.mult_proposal_score`` asks for.
     """
 
     box_dim = geometry.HORIZONTAL
+    takes_objectness = True
 
     def __init__(self, num_classes: int, loss_cls: dict, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg)
@@ -100,7 +102,14 @@ class RegionHead(BaseModule):
             weights = torch.where(is_pos, weights * pos_weight, weights)
         return labels, weights, is_pos.nonzero().squeeze(1)
 
-    def detect(self, rois: Tensor, preds: tuple, img_shape: tuple[int, int], cfg: ConfigDict) -> dict[str, Tensor]:
+    def detect(
+        self,
+        rois: Tensor,
+        preds: tuple,
+        img_shape: tuple[int, int],
+        cfg: ConfigDict,
+        objectness: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Select, decode and suppress: from the regions of one image to its boxes, of tensors alone.
 
         Args:
@@ -109,12 +118,17 @@ class RegionHead(BaseModule):
             img_shape: Height and width that boxes stay within, in pixels of the network's input.
             cfg: ``score_thr``, ``nms`` and ``max_per_img``. Boxes with a side of no more than ``min_bbox_size`` pixels,
                 where it is given, are left out before these, and with one of no more than ``drop_small`` after them.
+            objectness: (n,) scores of the regions as proposals, if they count: a score is then the geometric mean of
+                that of the proposal and that of the class, by Probabilistic Two-stage Detection, arXiv 2103.07461.
 
         Returns:
             ``bboxes`` (k, 4) xyxy, ``scores`` (k,) falling, ``labels`` (k,); with ``return_all_scores``,
             ``all_scores`` (k, num_classes) of their regions, too.
         """
-        all_scores = scores = self.region_scores(preds)[:, :-1]
+        all_scores = self.region_scores(preds)[:, :-1]
+        if objectness is not None:
+            all_scores = (all_scores * objectness[:, None]).sqrt()
+        scores = all_scores
         roi_inds, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
         boxes, factors = self.decode(rois[roi_inds, 1:], self.take(preds, roi_inds), labels, img_shape)
         scores = scores[roi_inds, labels]
