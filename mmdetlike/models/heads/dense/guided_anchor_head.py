@@ -18,12 +18,10 @@ from .anchor_head import DELTA_CODER, AnchorHead
 from .approximate_anchors import add_approximations
 from .level_terms import class_term, positive_term
 from .predictions import DenseTargets, FlatPredictions, LossTerms
-from .retina_head import RetinaHead
+from .retina_head import RETINA_ANCHORS, RetinaHead
 from .rpn_head import RPNHead
 
-DEFAULT_APPROXS = dict(
-    type='AnchorGenerator', octave_base_scale=8, scales_per_octave=3, ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
-)
+DEFAULT_APPROXS = dict(RETINA_ANCHORS, octave_base_scale=8, strides=[4, 8, 16, 32, 64])
 DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[8], strides=[4, 8, 16, 32, 64])
 DEFAULT_LOSS_SHAPE = dict(type='BoundedIoULoss', beta=0.2, loss_weight=1.0)
 SHAPE_CLIP = 1e-6  # no bound for practical purposes: anchors may be a million times as large as the squares
