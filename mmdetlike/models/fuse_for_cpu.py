@@ -10,14 +10,11 @@ from .backbones.resnet import BasicBlock, Bottleneck
 from .backbones.staged import StagedBackbone
 from .layers import ConvModule, FusedConv2d, FusedLinear, activation_name, can_fuse, has_hooks
 
-BLOCKS = (BasicBlock, Bottleneck)
-
 
 class FusedResidualBlock(nn.Module):
-    """A residual block of a ResNet without norms: each convolution with its activation, the last one with the sum.
+    """A block that ``_is_bare``: each convolution with its activation, the last one with the sum.
 
-    Args:
-        block: The block, one that ``_is_bare``; sub-modules and parameters keep their names.
+    Sub-modules and parameters keep their names.
     """
 
     def __init__(self, block: nn.Module) -> None:
@@ -40,10 +37,8 @@ class FusedResidualBlock(nn.Module):
 def fuse_for_cpu(model: nn.Module) -> nn.Module:
     """Replace layers of ``model``, in place, by those of ``layers.fused``, wherever its kernels compute the same.
 
-    What has hooks, is of a subclass or of another precision than float32 and bfloat16 stays as it is.
-
-    Returns:
-        ``model``.
+    What has hooks, is of a subclass or of another precision than float32 and bfloat16 stays as it is. ``model`` is
+    returned.
     """
     if not torch.backends.mkldnn.is_available():
         return model
@@ -62,10 +57,9 @@ def fuse_for_cpu(model: nn.Module) -> nn.Module:
 
 def _is_bare(block: nn.Module) -> bool:
     """Whether nothing but convolutions and ReLU is left of a residual block, neither norms nor plugins."""
-    if type(block) not in BLOCKS or has_hooks(block) or not isinstance(block.relu, nn.ReLU):
+    if type(block) not in (BasicBlock, Bottleneck) or has_hooks(block) or not isinstance(block.relu, nn.ReLU):
         return False
-    convs = [name for name, _ in block.conv_names]
-    norms = [name for _, name in block.conv_names]
+    convs, norms = zip(*block.conv_names)
     others = {name for name, _ in block.named_children()} - {*convs, *norms, 'relu', 'downsample'}
     folded = all(type(getattr(block, name)) is nn.Identity for name in norms)
     return not others and folded and all(can_fuse(getattr(block, name)) for name in convs)
@@ -84,7 +78,10 @@ def _fuse_activations(module: nn.Module) -> None:
 def _pairs(module: nn.Module) -> Iterable[tuple[nn.Module, str, str]]:
     """Children of ``module`` of which the second is always run directly after the first, by their names."""
     if type(module) is ConvModule:
-        if module.with_activation and _is_last_but_activation(module):
+        # no norm, or a folded one, is between them
+        norm_is_gone = not module.with_norm or type(module.norm) is nn.Identity
+        in_order = module.order.index('act') > module.order.index('conv')
+        if module.with_activation and norm_is_gone and in_order:
             yield module, 'conv', 'activate'
         return
     if type(module) is nn.Sequential:
@@ -97,9 +94,3 @@ def _pairs(module: nn.Module) -> Iterable[tuple[nn.Module, str, str]]:
     names = [name for name in names if type(getattr(module, name)) is not nn.Identity]
     for first, second in pairwise(names):
         yield module, first, second
-
-
-def _is_last_but_activation(module: ConvModule) -> bool:
-    """Whether the activation of a ``ConvModule`` follows its convolution, with no norm, or a folded one, between."""
-    norm_is_gone = not module.with_norm or type(module.norm) is nn.Identity
-    return norm_is_gone and module.order.index('act') > module.order.index('conv')

@@ -57,15 +57,16 @@ def optimize_model(
     compile = compile or optimize == 'compile'
     device = next(detectors[0].parameters()).device
     check_optimization(optimize, device)
-    if compile and backend == 'inductor':
-        _check_compiler(device)
+    if compile and backend == 'inductor' and device.type == 'cpu':
+        _check_compiler()
     dtype = DTYPES.get(optimize, torch.float32)
     _pad_to(model, sizes)
     fuse_conv_bn(model.eval()).requires_grad_(False)
     model.to(memory_format=torch.channels_last)
     for detector in detectors:
         detector.inference_dtype = dtype
-        _convert(detector, dtype)
+        if dtype != torch.float32:
+            _convert(detector, dtype)
         for part in _fixed_parts(detector) if compile else ():
             part.compile(backend=backend, dynamic=False)
     if device.type == 'cpu':
@@ -97,10 +98,8 @@ def check_optimization(optimize: str, device: torch.device) -> None:
         raise ConfigError("optimize='bf16' is not supported by this GPU: use 'fp16' or 'fp32'")
 
 
-def _check_compiler(device: torch.device) -> None:
-    """Raise a ``ConfigError`` where the code that torch.compile makes could not be compiled."""
-    if device.type != 'cpu':
-        return
+def _check_compiler() -> None:
+    """Raise a ``ConfigError`` where the code that torch.compile makes for a CPU could not be compiled."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
@@ -123,8 +122,6 @@ def _pad_to(model: nn.Module, sizes: Sequence[tuple[int, int]]) -> None:
 
 def _convert(detector: BaseDetector, dtype: torch.dtype) -> None:
     """Bring the weights of layers that compute in ``dtype`` to it, where autocast would do so in each call."""
-    if dtype == torch.float32:
-        return
     for module in detector.modules():
         if type(module) in _LAYERS:
             module.to(dtype)

@@ -113,7 +113,7 @@ def test_anchors_are_those_of_other_detectors_at_angle_zero():
     priors = rotated.priors(sizes, 'cpu')
     assert torch.equal(priors.boxes, geometry.to_rotated(expected.boxes))
     assert torch.allclose(priors.points, expected.points)
-    rotated.use_rotated_boxes = True
+    rotated.use_box_type = True
     assert isinstance(rotated.grid_priors(sizes, device='cpu')[0], RotatedBoxes)
     with pytest.raises(ValueError, match="angle_version='le60' is unknown"):
         TASK_UTILS.build(dict(type='FakeRotatedAnchorGenerator', angle_version='le60', **settings))

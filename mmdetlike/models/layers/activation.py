@@ -12,8 +12,7 @@ class Clamp(nn.Module):
     """Clamp to ``[min, max]``.
 
     Args:
-        min: Lower bound.
-        max: Upper bound.
+        min, max: Bounds of the output.
     """
 
     def __init__(self, min: float = -1.0, max: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""Convolutions that a ``conv_cfg`` chooses from."""
+"""Convolutions that a ``conv_cfg`` chooses from, and the padding layers before them."""
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,7 @@ class ConvWS2d(nn.Conv2d):
     """A convolution whose weights are standardized for each output channel (Weight Standardization, arXiv 1903.10520).
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_size, stride, padding, dilation, groups, bias: As of ``nn.Conv2d``.
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: As of ``nn.Conv2d``.
         eps: Added to the standard deviation.
     """
 
@@ -41,6 +39,9 @@ class ConvWS2d(nn.Conv2d):
         return self._conv_forward(x, (self.weight - mean) / (std + self.eps), self.bias)
 
 
+PADDING_LAYERS = LayerFamily(
+    'padding layer', {'zero': nn.ZeroPad2d, 'reflect': nn.ReflectionPad2d, 'replicate': nn.ReplicationPad2d}
+)
 CONV_LAYERS = LayerFamily(
     'conv layer',
     {
@@ -56,6 +57,11 @@ CONV_LAYERS = LayerFamily(
         'SAC': SAConv2d,
     },
 )
+
+
+def build_padding_layer(cfg: dict, *args, **kwargs) -> nn.Module:
+    """Build the padding layer ``zero``, ``reflect`` or ``replicate``, else ``ConfigError``, of ``args`` pixels."""
+    return PADDING_LAYERS.build(cfg, *args, **kwargs)
 
 
 def build_conv_layer(cfg: dict | None, *args, **kwargs) -> nn.Module:
@@ -76,11 +82,7 @@ def build_conv_layer(cfg: dict | None, *args, **kwargs) -> nn.Module:
 
 
 def with_conv_class(cfg: dict | None) -> dict:
-    """Return ``cfg`` with the class that its ``type`` names, as layers of ``mmdetlike_ops`` take it.
-
-    Raises:
-        ConfigError: The type is unknown.
-    """
+    """Return ``cfg`` with the class that its ``type`` names (else ``ConfigError``), as ``mmdetlike_ops`` takes it."""
     cls, arguments = CONV_LAYERS.resolve(cfg if cfg is not None else {'type': 'Conv2d'})
     if 'deformable_groups' in arguments:  # as older configs, which still load, name it
         arguments['deform_groups'] = arguments.pop('deformable_groups')

@@ -11,9 +11,8 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
 from .activation import build_activation_layer, takes_inplace
-from .conv import build_conv_layer
+from .conv import build_conv_layer, build_padding_layer
 from .norm import LayerNorm2d, build_norm_layer
-from .padding import build_padding_layer
 
 # left to the convolution; for other modes there is a padding layer before it
 _NATIVE_PADDING_MODES = ('zeros', 'circular')
@@ -27,8 +26,7 @@ class ConvModule(nn.Module):
     property ``norm``), ``activate``, and ``padding_layer`` for padding modes that the convolution itself lacks.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels: Channels of the input and of the output.
         kernel_size: Height and width of the kernel, or both in one number.
         stride: Step from one output to the next, in pixels of the input.
         padding: Pixels added on each side.
@@ -36,8 +34,7 @@ class ConvModule(nn.Module):
         groups: Groups of channels that don't see each other.
         bias: Whether the convolution has a bias; ``'auto'`` gives it one if there is no norm layer.
         conv_cfg: Config of the convolution; None stands for ``Conv2d``.
-        norm_cfg: Config of the norm layer; None for none.
-        act_cfg: Config of the activation; None for none.
+        norm_cfg, act_cfg: Configs of the norm layer and of the activation; None for none.
         inplace: Whether the activation works in place, unless ``act_cfg`` says so.
         with_spectral_norm: Whether the weight of the convolution is spectrally normalized (arXiv 1802.05957).
         padding_mode: ``zeros``, ``circular``, ``reflect`` or ``replicate``.
@@ -157,10 +154,8 @@ class DepthwiseSeparableConvModule(nn.Module):
     """A depthwise and a pointwise ``ConvModule`` (MobileNets, arXiv 1704.04861).
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_size: Height and width of the depthwise kernel, or both in one number.
-        stride, padding, dilation: As of ``ConvModule``, for the depthwise convolution.
+        in_channels, out_channels: As of ``ConvModule``.
+        kernel_size, stride, padding, dilation: As of ``ConvModule``, for the depthwise convolution.
         norm_cfg, act_cfg: Norm layer and activation of both.
         dw_norm_cfg, dw_act_cfg: Those of the depthwise convolution, unless they are ``'default'``.
         pw_norm_cfg, pw_act_cfg: Those of the pointwise convolution, unless they are ``'default'``.

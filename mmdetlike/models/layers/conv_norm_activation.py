@@ -12,18 +12,12 @@ from mmdetlike.errors import ConfigError
 from .norm import build_norm_layer
 
 Norm = str | dict | Callable[[int], nn.Module] | None
-GROUPS_OF_GN = 32
-ASPP_RATES = 3
 
 
 class ShapeSpec(NamedTuple):
-    """What is known of a feature map's shape; None where it isn't.
+    """What is known of a feature map: channels, height and width in its own pixels, and stride, in pixels of the image.
 
-    Attributes:
-        channels: Number of channels.
-        height: In its own pixels.
-        width: In its own pixels.
-        stride: Pixels of the image per pixel.
+    None stands for what isn't known.
     """
 
     channels: int | None = None
@@ -46,7 +40,7 @@ def get_norm(norm: Norm, out_channels: int) -> nn.Module | None:
     if norm is None or norm == '':
         return None
     if isinstance(norm, str):
-        norm = {'type': norm, **({'num_groups': GROUPS_OF_GN} if norm == 'GN' else {})}
+        norm = dict(type='GN', num_groups=32) if norm == 'GN' else dict(type=norm)
     if isinstance(norm, dict):
         return build_norm_layer(norm, out_channels)[1]
     return norm(out_channels)
@@ -121,7 +115,7 @@ class ASPP(nn.Module):
         use_depthwise_separable_conv: bool = False,
     ) -> None:
         super().__init__()
-        if len(dilations) != ASPP_RATES:
+        if len(dilations) != 3:
             raise ConfigError(f'ASPP needs three dilations, got {dilations!r}.')
         self.pool_kernel_size = pool_kernel_size
         self.dropout = dropout

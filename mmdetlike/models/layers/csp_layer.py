@@ -36,13 +36,11 @@ class DarknetBottleneck(BaseModule):
     """A 1x1 and a 3x3 convolution around a shortcut.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels: Channels of the input and of the output.
         expansion: Channels between the convolutions as a share of ``out_channels``.
         add_identity: Whether there is a shortcut, where channels agree.
         use_depthwise: Make the 3x3 convolution depthwise separable.
         conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation, by default those of YOLOX.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -74,13 +72,9 @@ class DarknetBottleneck(BaseModule):
 
 
 class CSPNeXtBlock(DarknetBottleneck):
-    """A 3x3 and a large depthwise separable convolution around a shortcut.
+    """A 3x3 and a large depthwise separable convolution, of ``kernel_size``, around a shortcut.
 
-    Args:
-        in_channels, out_channels, expansion, add_identity: As of ``DarknetBottleneck``.
-        use_depthwise: Make the 3x3 convolution depthwise separable too.
-        kernel_size: Of the large convolution.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
+    ``use_depthwise`` makes the 3x3 convolution depthwise separable too; other arguments as of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -112,15 +106,13 @@ class CSPLayer(BaseModule):
     """Cross stage partial layer: blocks on one part of the channels, joined with another part that bypasses them.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels, conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
         expand_ratio: Channels of each part as a share of ``out_channels``.
         num_blocks: Number of blocks.
         add_identity: Whether blocks have shortcuts.
         use_depthwise: Use depthwise separable convolutions in blocks.
         use_cspnext_block: Blocks are ``CSPNeXtBlock``; ``DarknetBottleneck`` where False.
         channel_attention: Weigh the channels of the joined parts.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -159,12 +151,6 @@ class Focus(nn.Module):
     """Fold each 2x2 pixels into channels, then convolve (YOLOX, arXiv 2107.08430).
 
     The channels of the four pixels follow each other as upper left, lower left, upper right, lower right.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_size, stride: Of the convolution.
-        conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
     """
 
     def __init__(
@@ -183,11 +169,7 @@ class Focus(nn.Module):
         self.conv = ConvModule(in_channels * 4, out_channels, kernel_size, stride, padding, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W), sides even -> (B, out_channels, H / 2, W / 2) at stride 1.
-
-        Raises:
-            ValueError: A side is odd.
-        """
+        """(B, in_channels, H, W), sides even (else ``ValueError``) -> (B, out_channels, H / 2, W / 2) at stride 1."""
         if x.shape[-2] % 2 or x.shape[-1] % 2:
             raise ValueError(f'Focus halves its input, whose sides must be even, got {tuple(x.shape[-2:])}')
         # left column first: the order of channels in which weights were trained
@@ -198,14 +180,8 @@ class Focus(nn.Module):
 class SPPBottleneck(BaseModule):
     """Pool at several sizes and join: Spatial Pyramid Pooling, arXiv 1406.4729, as in YOLOv3-SPP.
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_sizes: Sides of the pooling windows, odd, ascending.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: As of ``DarknetBottleneck``.
-
     Raises:
-        ValueError: ``kernel_sizes`` are not odd and ascending.
+        ValueError: ``kernel_sizes``, the sides of the pooling windows, are not odd and ascending.
     """
 
     def __init__(

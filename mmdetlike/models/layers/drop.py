@@ -42,7 +42,6 @@ class Dropout(nn.Dropout):
 
     Args:
         drop_prob: Probability of zeroing an element.
-        inplace: Whether to work in place.
     """
 
     def __init__(self, drop_prob: float = 0.5, inplace: bool = False) -> None:

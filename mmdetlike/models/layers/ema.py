@@ -16,12 +16,9 @@ class ExpMomentumEMA(ExponentialMovingAverage):
     YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430.
 
     Args:
-        model: The model that is averaged.
+        model, interval, device, update_buffers: As of ``ExponentialMovingAverage``.
         momentum: Share of the model in the average at last.
         gamma: Steps after which that is nearly so.
-        interval: Steps between two updates of the average.
-        device: Where the average is kept; None for where the model is.
-        update_buffers: Average buffers, such as statistics of batch norms, too; else they are copied.
 
     Raises:
         ValueError: ``gamma`` isn't positive.

@@ -29,22 +29,13 @@ class LayerFamily:
             if key not in MODELS.module_dict:
                 MODELS.register_module(name=key, module=cls)
 
-    @property
-    def article(self) -> str:
-        """The name with its article."""
-        return f'{"an" if self.name[0] in "aeiou" else "a"} {self.name}'
-
-    def __repr__(self) -> str:
-        return f'LayerFamily({self.name!r}, {sorted(self.table)})'
-
     def resolve(self, cfg: dict) -> tuple[type[nn.Module], dict[str, Any]]:
-        """Return the class that ``cfg['type']`` names and the remaining items of ``cfg``.
-
-        Raises:
-            ConfigError: ``cfg`` is no dict with ``type``, or the name is unknown; the message lists the closest names.
-        """
+        """Return the class that ``cfg['type']`` names and the rest of ``cfg``; ``ConfigError`` if it names none."""
         if not isinstance(cfg, dict) or 'type' not in cfg:
-            raise ConfigError(f"The config of {self.article} must be a dict with the key 'type', but got {cfg!r}.")
+            article = 'an' if self.name[0] in 'aeiou' else 'a'
+            raise ConfigError(
+                f"The config of {article} {self.name} must be a dict with the key 'type', but got {cfg!r}."
+            )
         arguments = {key: value for key, value in cfg.items() if key != 'type'}
         if inspect.isclass(cfg['type']):
             return cfg['type'], arguments
@@ -74,11 +65,7 @@ class LayerFamily:
         return f'type={key!r} is not a known {self.name}. {hint}{known}'.rstrip()
 
     def construct(self, cls: type[nn.Module], cfg: dict | None, *args, **kwargs) -> nn.Module:
-        """Return ``cls(*args, **kwargs)``, as ``cfg`` asked for it.
-
-        Raises:
-            ConfigError: ``cls`` does not take an argument.
-        """
+        """Return ``cls(*args, **kwargs)``, as ``cfg`` asked for it; ``ConfigError`` if it does not take an argument."""
         accepted = inspect.signature(cls).parameters
         open_ended = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
         wrong = [key for key in kwargs if key not in accepted]

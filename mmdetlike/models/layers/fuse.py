@@ -18,7 +18,7 @@ _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv2dAdaptivePadding, ModulatedDefor
 
 
 def fuse_conv_bn(module: nn.Module) -> nn.Module:
-    """Fold each batch norm that follows a convolution into it, in ``module`` and all its children, in place.
+    """Fold each batch norm that follows a convolution into it, in ``module`` and all its children, in place; return it.
 
     A pair is a convolution and a batch norm registered one after the other in the same parent. A parent that runs them
     in another order has an attribute ``conv_norm_pairs``, the paths of both for each pair. The convolution is replaced
@@ -26,9 +26,6 @@ def fuse_conv_bn(module: nn.Module) -> nn.Module:
     shared with other parents is left as it is there. Not fused are other subclasses of torch's convolutions, among
     them deformable ones without a bias, those with hooks (spectral norm), batch norms without running statistics, and
     a ``ConvModule`` whose order does not put the norm layer directly after the convolution.
-
-    Returns:
-        ``module``.
     """
     neighbors = pairwise([name for name, _ in module.named_children()])
     for conv_name, norm_name in getattr(module, 'conv_norm_pairs', neighbors):

@@ -48,11 +48,9 @@ def _fits(x: Tensor, weight: Tensor) -> bool:
 
 
 class FusedConv2d(nn.Conv2d):
-    """A convolution, perhaps the sum with another map, and an activation, as one kernel; parameters as it has them.
+    """A convolution, perhaps the sum with another map, and an activation, as one kernel.
 
-    Args:
-        conv: The convolution, one that ``can_fuse``; its parameters are shared.
-        activation: What ``activation_name`` says.
+    ``conv``, which ``can_fuse``, shares its parameters; ``activation`` is what ``activation_name`` says.
     """
 
     def __init__(self, conv: nn.Conv2d, activation: str = 'none') -> None:
@@ -67,10 +65,7 @@ class FusedConv2d(nn.Conv2d):
     def forward(self, x: Tensor, other: Tensor | None = None, into_other: bool = False) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W').
 
-        Args:
-            x: The map.
-            other: (N, out_channels, H', W') added before the activation.
-            into_other: The result may take the memory of ``other``.
+        ``other``, of that shape, is added before the activation; ``into_other`` lets the result take its memory.
         """
         # after a sum oneDNN computes no other activation
         if not _fits(x, self.weight) or (other is not None and self.activation not in ('relu', 'none')):

@@ -17,8 +17,7 @@ class EdgeResidual(BaseModule):
     The block of EfficientNet-EdgeTPU, also in EfficientNetV2, arXiv 2104.00298.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
+        in_channels, out_channels: Channels of the input and of the output.
         mid_channels: Channels between expansion and projection.
         kernel_size, stride: Of the convolution that filters; the stride is 1 or 2.
         se_cfg: Arguments of the ``SELayer`` before the projection; None for none.
@@ -84,13 +83,8 @@ class EdgeResidual(BaseModule):
 class InvertedResidual(EdgeResidual):
     """Expand, filter depthwise, project (MobileNetV2, arXiv 1801.04381; with attention MobileNetV3, arXiv 1905.02244).
 
-    Args:
-        in_channels, out_channels, mid_channels, kernel_size, stride, se_cfg, with_residual: As of ``EdgeResidual``.
-        conv_cfg, norm_cfg, act_cfg, drop_path_rate, with_cp, init_cfg: As of ``EdgeResidual``.
-        with_expand_conv: Whether there is an expansion; without, ``mid_channels`` must equal ``in_channels``.
-
-    Raises:
-        ConfigError: ``stride`` is neither 1 nor 2, or ``mid_channels`` differs from ``in_channels`` without expansion.
+    The arguments are those of ``EdgeResidual``, and ``with_expand_conv``: whether there is an expansion. Without,
+    ``mid_channels`` must equal ``in_channels``, else there is a ``ConfigError``.
     """
 
     projection = 'linear_conv'
@@ -114,21 +108,10 @@ class InvertedResidual(EdgeResidual):
     ) -> None:
         # before ``super``, which makes the layers by ``_filter``
         self.with_expand_conv = with_expand_conv
-        super().__init__(
-            in_channels,
-            out_channels,
-            mid_channels,
-            kernel_size,
-            stride,
-            se_cfg,
-            with_residual,
-            conv_cfg,
-            norm_cfg,
-            act_cfg,
-            drop_path_rate,
-            with_cp,
-            init_cfg,
-        )
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        options = dict(se_cfg=se_cfg, with_residual=with_residual, drop_path_rate=drop_path_rate, with_cp=with_cp)
+        widths = (in_channels, out_channels, mid_channels)
+        super().__init__(*widths, kernel_size, stride, init_cfg=init_cfg, **layers, **options)
 
     def _filter(self, in_channels: int, mid_channels: int, shape: dict, layers: dict) -> dict[str, nn.Module]:
         parts = {}

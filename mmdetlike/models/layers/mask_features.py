@@ -13,14 +13,10 @@ class MaskFeatures(BaseModule):
 
     Args:
         in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of hidden layers.
-        start_level: First level used.
-        end_level: Last level used.
-        out_channels: Channels put out.
+        feat_channels, out_channels: Channels of hidden layers, and of what is put out.
+        start_level, end_level: First and last level used.
         mask_stride: Stride of the result in pixels.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        init_cfg: Weight initialization.
+        conv_cfg, norm_cfg: Convolution and norm layer.
 
     Raises:
         ValueError: The levels are out of order.

@@ -12,12 +12,9 @@ OUT_CONV = dict(kernel_size=3, padding=1, order=('act', 'conv', 'norm'))
 
 
 class MergeCell(nn.Module):
-    """Two maps of any sizes are brought to one size, merged, and convolved; ``merge`` says how they are merged.
+    """Two maps of any sizes are brought to one size, merged as ``merge`` says, and perhaps convolved.
 
-    Args:
-        channels: Channels of both inputs and of the output.
-        with_out_conv: Whether a convolution follows, with an activation before and a norm after it.
-        norm_cfg: Its norm layer.
+    The convolution has an activation before and a norm after it.
     """
 
     def __init__(self, channels: int, with_out_conv: bool = True, norm_cfg: dict | None = None) -> None:
@@ -40,14 +37,14 @@ class MergeCell(nn.Module):
 
 
 class SumCell(MergeCell):
-    """The sum of both maps. Arguments are those of ``MergeCell``."""
+    """The sum of both maps."""
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         return first + second
 
 
 class GlobalPoolingCell(MergeCell):
-    """The second map, and the first one weighted by the second's mean of each channel. Arguments: ``MergeCell``."""
+    """The second map, and the first one weighted by the second's mean of each channel."""
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         attention = F.adaptive_avg_pool2d(second, 1).sigmoid()

@@ -18,8 +18,7 @@ class LayerNorm2d(nn.LayerNorm):
 
     Args:
         num_channels: Number of channels C.
-        eps: Added to the variance.
-        elementwise_affine: Whether there is a weight and a bias per channel.
+        eps, elementwise_affine: As of ``nn.LayerNorm``.
     """
 
     def __init__(self, num_channels: int, eps: float = 1e-5, elementwise_affine: bool = True) -> None:
@@ -65,16 +64,13 @@ NORM_LAYERS = LayerFamily(
 
 
 def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> tuple[str, nn.Module]:
-    """Build a normalization layer and the name under which its parent keeps it.
+    """Build ``(name, layer)``: a normalization layer and the name under which its parent keeps it.
 
     Args:
         cfg: ``dict(type='BN', requires_grad=True, eps=1e-5, ...)``; ``GN`` needs ``num_groups``. ``requires_grad``
             is set on the parameters, the other keys are arguments of the layer.
         num_features: Number of channels.
         postfix: Appended to the name: ``bn`` and 1 make ``bn1``.
-
-    Returns:
-        ``(name, layer)``.
 
     Raises:
         ConfigError: The type or an argument is unknown, or ``num_features`` does not divide into ``num_groups``.
@@ -88,17 +84,11 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = '') -> t
         layer = NORM_LAYERS.construct(cls, cfg, num_channels=num_features, **arguments)
     else:
         layer = NORM_LAYERS.construct(cls, cfg, num_features, **arguments)
-    for parameter in layer.parameters():
-        parameter.requires_grad = requires_grad
-    return f'{norm_abbreviation(cls)}{postfix}', layer
+    return f'{norm_abbreviation(cls)}{postfix}', layer.requires_grad_(requires_grad)
 
 
 def with_norm_class(cfg: dict) -> dict:
-    """Return ``cfg`` with the class that its ``type`` names, as layers of ``mmdetlike_ops`` take it, and with ``eps``.
-
-    Raises:
-        ConfigError: The type is unknown.
-    """
+    """Return ``cfg`` with ``eps`` and the class that ``type`` names (else ``ConfigError``), for ``mmdetlike_ops``."""
     cls, arguments = NORM_LAYERS.resolve(cfg)
     # also for layers whose own default is another one, e.g. those of a user
     return {'type': cls, 'eps': 1e-5, **arguments}

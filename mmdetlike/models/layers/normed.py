@@ -17,9 +17,7 @@ class NormedLinear(nn.Linear):
     """Linear layer of the cosine of input and weight.
 
     Args:
-        in_features: Features put in.
-        out_features: Features put out.
-        bias: Whether there is a bias.
+        in_features, out_features, bias: As of ``nn.Linear``.
         tempearture: Factor of the input of unit length, spelled as configs spell it.
         power: Exponent of the lengths that are divided by.
         eps: Added to them.
@@ -39,7 +37,6 @@ class NormedLinear(nn.Linear):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Draw the weight from a normal distribution of deviation 0.01; zero the bias."""
         nn.init.normal_(self.weight, mean=0, std=0.01)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -57,12 +54,9 @@ class NormedConv2d(nn.Conv2d):
     """Convolution of input and weight of unit length.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_size, stride, padding, dilation, groups, bias, padding_mode: As of ``nn.Conv2d``.
-        tempearture: Factor of the input of unit length, spelled as configs spell it.
-        power: Exponent of the lengths that are divided by.
-        eps: Added to them.
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: As of ``nn.Conv2d``.
+        padding_mode: As of ``nn.Conv2d``.
+        tempearture, power, eps: As of ``NormedLinear``.
         norm_over_kernel: The length of a weight is that of the whole kernel, not of each of its positions.
     """
 

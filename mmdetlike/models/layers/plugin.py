@@ -25,15 +25,12 @@ def plugin_abbreviation(cls: type[nn.Module]) -> str:
 
 
 def build_plugin_layer(cfg: dict, postfix: int | str = '', **kwargs) -> tuple[str, nn.Module]:
-    """Build a plugin and the name under which its parent keeps it.
+    """Build ``(name, layer)``: a plugin and the name under which its parent keeps it.
 
     Args:
         cfg: ``dict(type=..., ...)``; any module registered in ``MODELS``.
         postfix: Appended to the name.
         **kwargs: Arguments of the plugin, such as ``in_channels``; those in ``cfg`` win.
-
-    Returns:
-        ``(name, layer)``.
 
     Raises:
         ConfigError: The type or an argument is unknown, or the plugin refuses a value.
@@ -41,17 +38,12 @@ def build_plugin_layer(cfg: dict, postfix: int | str = '', **kwargs) -> tuple[st
     cls, arguments = PLUGIN_LAYERS.resolve(cfg)
     arguments = {**kwargs, **arguments}
     if inspect.isclass(cls) and issubclass(cls, (NonLocal1d, NonLocal2d, NonLocal3d)):
-        arguments = _with_classes(arguments)
+        # classes, registered ones too, in place of names: mmdetlike_ops knows torch's alone
+        for key, with_class in dict(conv_cfg=with_conv_class, norm_cfg=with_norm_class).items():
+            if arguments.get(key) is not None:
+                arguments[key] = with_class(arguments[key])
     try:
         layer = PLUGIN_LAYERS.construct(cls, cfg, **arguments)
     except ValueError as error:
         raise ConfigError(str(error), cfg) from error
     return f'{plugin_abbreviation(cls)}{postfix}', layer
-
-
-def _with_classes(arguments: dict) -> dict:
-    """Put classes, registered ones too, in place of names: ``mmdetlike_ops`` knows torch's alone."""
-    resolve = {'conv_cfg': with_conv_class, 'norm_cfg': with_norm_class}
-    return {
-        key: resolve[key](value) if key in resolve and value is not None else value for key, value in arguments.items()
-    }

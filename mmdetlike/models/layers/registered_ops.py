@@ -2,38 +2,16 @@
 
 from torch import nn
 
+import mmdetlike_ops as ops
 from mmdetlike.registry import MODELS
-from mmdetlike_ops import (
-    ContextBlock,
-    CrissCrossAttention,
-    DeformRoIPool,
-    DeformRoIPoolPack,
-    GeneralizedAttention,
-    ModulatedDeformRoIPool,
-    ModulatedDeformRoIPoolPack,
-    MultiScaleDeformableAttention,
-    NonLocal2d,
-    PrRoIPool,
-    RoIAlign,
-    RoIAlignRotated,
-    RoIPool,
-    SimpleRoIAlign,
-)
 
-_PLUGINS = (ContextBlock, CrissCrossAttention, GeneralizedAttention, MultiScaleDeformableAttention, NonLocal2d)
+# plugins of backbones
+_CONTEXT = (ops.ContextBlock, ops.NonLocal2d)
+_ATTENTION = (ops.CrissCrossAttention, ops.GeneralizedAttention, ops.MultiScaleDeformableAttention)
 # pooling layers of region extractors
-_REGION_POOLING = (
-    DeformRoIPool,
-    DeformRoIPoolPack,
-    ModulatedDeformRoIPool,
-    ModulatedDeformRoIPoolPack,
-    PrRoIPool,
-    RoIAlign,
-    RoIAlignRotated,
-    RoIPool,
-    SimpleRoIAlign,
-)
+_POOLING = (ops.PrRoIPool, ops.RoIAlign, ops.RoIAlignRotated, ops.RoIPool, ops.SimpleRoIAlign)
+_DEFORMABLE = (ops.DeformRoIPool, ops.DeformRoIPoolPack, ops.ModulatedDeformRoIPool, ops.ModulatedDeformRoIPoolPack)
 
 # here, not where they are defined: mmdetlike_ops imports nothing of this package
-for _module in (*_PLUGINS, *_REGION_POOLING, nn.Linear):
+for _module in (*_CONTEXT, *_ATTENTION, *_POOLING, *_DEFORMABLE, nn.Linear):
     MODELS.register_module(module=_module)

@@ -22,7 +22,6 @@ class SELayer(BaseModule):
         ratio: The hidden layer has ``int(channels / ratio)`` channels.
         conv_cfg: Config of the convolutions.
         act_cfg: Activation of both convolutions, or a pair.
-        init_cfg: Weight initialization.
         hidden_channels: Channels of the hidden layer in place of those that ``ratio`` gives.
 
     Raises:
@@ -64,11 +63,8 @@ class DyReLU(SELayer):
     """Dynamic ReLU, spatially shared and channel-wise (arXiv 2003.10027), the maximum of two lines computed from ``x``.
 
     Args:
-        channels: Channels of the input.
-        ratio: The hidden layer has ``int(channels / ratio)`` channels.
-        conv_cfg: Config of the convolutions.
-        act_cfg: Activation of both convolutions, or a pair, of which the second one has values in [0, 1].
-        init_cfg: Weight initialization.
+        channels, ratio, conv_cfg: As of ``SELayer``.
+        act_cfg: As of ``SELayer``; the activation of the second convolution has values in [0, 1].
     """
 
     outputs = 4
@@ -91,11 +87,7 @@ class DyReLU(SELayer):
 
 
 class ChannelAttention(BaseModule):
-    """Channel attention of RTMDet (arXiv 2212.07784): one fully connected layer and a hard sigmoid.
-
-    Args:
-        channels: Channels of the input.
-    """
+    """Channel attention of RTMDet (arXiv 2212.07784): one fully connected layer and a hard sigmoid."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -41,8 +41,7 @@ class Accuracy(nn.Module):
     """``accuracy`` as a module.
 
     Args:
-        topk: How many of the highest scores count.
-        thresh: A score not above it doesn't count as predicted.
+        topk, thresh: As of ``accuracy``.
     """
 
     def __init__(self, topk: int | tuple[int, ...] = (1,), thresh: float | None = None) -> None:

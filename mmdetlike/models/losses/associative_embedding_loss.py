@@ -16,8 +16,7 @@ class AssociativeEmbeddingLoss(nn.Module):
     """Pull the embeddings of an object's two corners together, push those of different objects apart.
 
     Args:
-        pull_weight: Weight of the first term.
-        push_weight: Weight of the second.
+        pull_weight, push_weight: Weights of the first and of the second term.
     """
 
     def __init__(self, pull_weight: float = 0.25, push_weight: float = 0.25) -> None:
@@ -30,8 +29,7 @@ class AssociativeEmbeddingLoss(nn.Module):
         """Compare what a batch's maps hold at the corners of its objects.
 
         Args:
-            pred: Embeddings of top left corners (B, C, h, w).
-            target: Embeddings of bottom right corners (B, C, h, w).
+            pred, target: Embeddings (B, C, h, w) of top left and of bottom right corners.
             match: For each image, for each object, row and column of its top left and of its bottom right corner.
 
         Returns:

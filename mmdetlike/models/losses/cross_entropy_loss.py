@@ -42,15 +42,12 @@ class CrossEntropyLoss(Loss):
         use_sigmoid: Whether classes are independent binary decisions; then a label of c, the number of classes, is
             background, negative ones have no loss, and ``class_weight`` counts for positives.
         use_mask: Whether predictions are masks per class, of which the one of each region's own class counts (Mask
-            R-CNN, arXiv 1703.06870); the call then takes ``region_labels``.
-        reduction: ``none``, ``mean`` or ``sum``.
+            R-CNN, arXiv 1703.06870); the call then takes ``region_labels``. A ``ValueError`` if ``use_sigmoid``,
+            ``ignore_index`` or ``avg_non_ignore`` is given too.
+        reduction, loss_weight: As of ``Loss``.
         class_weight: Weight of each class.
         ignore_index: Label of the elements that have no loss; None stands for -100.
-        loss_weight: Factor of the result.
         avg_non_ignore: Whether ``mean`` without ``avg_factor`` counts only the elements that are not ignored.
-
-    Raises:
-        ValueError: ``use_sigmoid`` and ``use_mask`` are both true, or ``ignore_index`` is used with ``use_mask``.
     """
 
     def __init__(
@@ -70,9 +67,7 @@ class CrossEntropyLoss(Loss):
             raise ValueError('CrossEntropyLoss: use_mask=True has neither ignore_index nor avg_non_ignore.')
         self.use_sigmoid, self.use_mask = use_sigmoid, use_mask
         self.ignore_index, self.avg_non_ignore = ignore_index, avg_non_ignore
-        weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
-        # a buffer moves to the device with the loss; checkpoints don't have it
-        self.register_buffer('class_weight', weights, persistent=False)
+        self.register_class_weight(class_weight)
 
     def forward(
         self,
@@ -91,19 +86,15 @@ class CrossEntropyLoss(Loss):
             target: Class indices (n, ...); with ``use_sigmoid`` also values in [0, 1] of the shape of ``pred``; with
                 ``use_mask`` masks (n, h, w).
             weight: Weight of each element; with ``use_mask`` of each region, (n,).
-            avg_factor: What ``mean`` divides by, instead of the number of elements.
-            reduction_override: Reduction of this call.
+            avg_factor, reduction_override: As of ``Loss.forward``.
             ignore_index: Of this call.
-            region_labels: With ``use_mask``, the class of each region, (n,).
-
-        Raises:
-            ValueError: ``use_mask`` is true and there are no ``region_labels``.
+            region_labels: With ``use_mask``, the class of each region, (n,), else a ``ValueError``.
         """
         if self.use_mask:
             loss, weight = self._of_masks(pred, target, weight, region_labels)
             return self.reduce(loss, weight, avg_factor, reduction_override)
         ignored = self.ignore_index if ignore_index is None else ignore_index
-        elementwise = self._of_each_class if self.use_sigmoid else self._of_softmax
+        elementwise = self.of_each_class if self.use_sigmoid else self._of_softmax
         # -100 is what torch ignores by default
         loss, counts = elementwise(pred, target, -100 if ignored is None else ignored)
         if weight is not None:
@@ -122,7 +113,7 @@ class CrossEntropyLoss(Loss):
         loss = F.cross_entropy(pred, label, self._class_weight(pred), reduction='none', ignore_index=ignored)
         return loss, label != ignored
 
-    def _of_each_class(self, pred: Tensor, label: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+    def of_each_class(self, pred: Tensor, label: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
         """Loss (n, c, ...), and which elements count."""
         valid = (label >= 0) & (label != ignored)
         if label.dim() != pred.dim():

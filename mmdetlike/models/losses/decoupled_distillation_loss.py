@@ -12,11 +12,8 @@ class DecoupledDistillationFocalLoss(nn.Module):
     """Divergence from a teacher's distributions; of matched and of other ones apart, so that the many don't win.
 
     Args:
-        T: Temperature: what logits are divided by, at least 1.
+        T: Temperature: what logits are divided by; a ``ValueError`` if below 1.
         loss_weight: Factor of the result.
-
-    Raises:
-        ValueError: ``T`` is below 1.
     """
 
     def __init__(self, T: float = 5.0, loss_weight: float = 1.5) -> None:

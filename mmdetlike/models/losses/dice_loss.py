@@ -13,15 +13,11 @@ class DiceLoss(Loss):
     """``1 - 2 |pred * target| / (|pred| + |target|)`` of masks (n, ...) (V-Net, arXiv 1606.04797); ``weight`` is (n,).
 
     Args:
-        use_sigmoid: How logits become probabilities; only True is supported.
+        use_sigmoid: How logits become probabilities; a ``ValueError`` if False, unless ``activate`` is False too.
         activate: Whether ``pred`` holds logits.
-        reduction: ``none``, ``mean`` or ``sum``.
         naive_dice: Whether the sizes in the denominator are sums, rather than sums of squares as in V-Net.
-        loss_weight: Factor of the result.
         eps: Keeps the division finite.
-
-    Raises:
-        ValueError: ``activate`` is true and ``use_sigmoid`` False.
+        reduction, loss_weight: As of ``Loss``.
     """
 
     def __init__(

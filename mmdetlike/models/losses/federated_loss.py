@@ -25,12 +25,10 @@ class FederatedLoss(CrossEntropyCustomLoss):
         num_sampled: Classes that have a loss in a batch at least, those of its objects among them.
         frequencies: In how many images each class is shown, in the order of the classes, or a JSON file with this list,
             or one of LVIS, whose categories have an ``image_count`` and are ordered by ``id``. A file, which may lie
-            below ``data`` as datasets do, is read when the first batch is trained.
+            below ``data`` as datasets do, is read when the first batch is trained. A ``ConfigError`` if they aren't
+            numbers of 0 or more, one for each class.
         power: Classes are drawn with the probability of their frequency to this power.
         reduction, loss_weight: As of ``CrossEntropyLoss``.
-
-    Raises:
-        ConfigError: The frequencies are no positive numbers, one for each class.
     """
 
     def __init__(
@@ -49,25 +47,11 @@ class FederatedLoss(CrossEntropyCustomLoss):
         if not isinstance(frequencies, str):
             self._chances = self._checked(frequencies)
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Return the weighted and reduced loss.
-
-        Args:
-            pred: Logits (n, num_classes).
-            target: Classes (n,), num_classes for background.
-            weight: Weight (n,) of each region.
-            avg_factor, reduction_override: As of ``CrossEntropyLoss``.
-        """
-        weight = pred.new_ones(len(pred)) if weight is None else weight
-        counts = self.counted_classes(target).to(pred.dtype)
-        return super().forward(pred, target, weight[:, None] * counts, avg_factor, reduction_override)
+    def of_each_class(self, pred: Tensor, label: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+        """Loss (n, num_classes) of the classes that count, and which elements do, by labels (n,) of regions."""
+        loss, counts = super().of_each_class(pred, label, ignored)
+        # in float32, as if it were weighted
+        return loss.float() * self.counted_classes(label), counts
 
     def counted_classes(self, target: Tensor) -> Tensor:
         """(num_classes,) bool: the classes of a batch's objects (n,), and drawn ones up to ``num_sampled``."""

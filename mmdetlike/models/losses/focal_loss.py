@@ -19,10 +19,9 @@ class FocalLoss(SigmoidLoss):
     [0, 1] of shape (n, c); ``weight`` is (n,) or (n, c).
 
     Args:
-        use_sigmoid: Must be True.
         gamma: Exponent of the modulating factor.
         alpha: Weight of positives; negatives have ``1 - alpha``.
-        activated, reduction, loss_weight, class_weight: As of ``SigmoidLoss``.
+        use_sigmoid, activated, reduction, loss_weight, class_weight: As of ``SigmoidLoss``.
     """
 
     def __init__(
@@ -39,7 +38,6 @@ class FocalLoss(SigmoidLoss):
         self.gamma, self.alpha = gamma, alpha
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss per element, (n, c), of class indices by the fused kernel."""
         if target.dim() != pred.dim():
             # the fused kernel takes class indices, so that no one-hot targets (n, c) are made and kept for backward
             if pred.dim() == 2 and not self.activated:

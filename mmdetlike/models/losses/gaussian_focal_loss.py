@@ -20,11 +20,9 @@ class GaussianFocalLoss(Loss):
     Args:
         alpha: Exponent of the modulating factor.
         gamma: Exponent of the weight ``1 - target`` of negatives.
-        reduction: ``none``, ``mean`` or ``sum``.
-        loss_weight: Factor of the result.
-        pos_weight: Factor of positives.
-        neg_weight: Factor of negatives.
+        pos_weight, neg_weight: Factors of positives and of negatives.
         ignore_high_fp: Negatives whose probability is above this don't count: they may be objects without annotation.
+        reduction, loss_weight: As of ``Loss``.
     """
 
     def __init__(
@@ -38,25 +36,41 @@ class GaussianFocalLoss(Loss):
         ignore_high_fp: float = 1.0,
     ) -> None:
         super().__init__(reduction, loss_weight)
-        self.ignore_high_fp = ignore_high_fp
         self.alpha, self.gamma, self.pos_weight, self.neg_weight = alpha, gamma, pos_weight, neg_weight
+        self.ignore_high_fp = ignore_high_fp
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+        *,
+        pos_inds: Tensor | None = None,
+        pos_labels: Tensor | None = None,
+    ) -> Tensor:
+        """Return the weighted and reduced loss; with ``pos_inds`` its sum, by ``avg_factor`` if that is given.
+
+        Args:
+            pred, target: Probabilities and the heat map; (n, C) with ``pos_inds``.
+            weight, avg_factor, reduction_override: As of ``Loss.forward``; only ``avg_factor`` counts with ``pos_inds``.
+            pos_inds, pos_labels: (p,) rows and columns of the positives, which may be any elements, also several times;
+                all elements count as negatives beside them.
+        """
+        if pos_inds is None:
+            return super().forward(pred, target, weight, avg_factor, reduction_override)
+        pred, target = float32_if_half(pred, target)
+        positive = self.positives(pred[pos_inds, pos_labels]).sum()
+        negative = self.negatives(pred, target).sum()
+        loss = self.loss_weight * (self.pos_weight * positive + self.neg_weight * negative)
+        return loss if avg_factor is None else loss / avg_factor
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss per element, of the shape of ``pred``."""
         pred, target = float32_if_half(pred, target)
         # equation 1 of the paper; there a value below 1 is the less wrong as a peak, the nearer it is to one
         positive = self.positives(pred) * (target == 1)
         return self.pos_weight * positive + self.neg_weight * self.negatives(pred, target)
-
-    def compute_at(self, pred: Tensor, target: Tensor, pos_inds: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the sum over ``pred`` (n, C) as negatives and over its elements at the rows and columns ``pos_inds``.
-
-        An element may be a positive several times, and none has to be 1 in ``target``.
-        """
-        pred, target = float32_if_half(pred, target)
-        positive = self.positives(pred[pos_inds]).sum()
-        negative = self.negatives(pred, target).sum()
-        return self.loss_weight * (self.pos_weight * positive + self.neg_weight * negative)
 
     def positives(self, pred: Tensor) -> Tensor:
         """Return the loss per element of probabilities that should be 1."""

@@ -19,9 +19,8 @@ class QualityFocalLoss(SigmoidLoss):
     or the quality of every class, (n, c); ``weight`` is (n,).
 
     Args:
-        use_sigmoid: Must be True.
         beta: Exponent of the modulating factor.
-        activated, reduction, loss_weight, class_weight: As of ``SigmoidLoss``.
+        use_sigmoid, activated, reduction, loss_weight, class_weight: As of ``SigmoidLoss``.
     """
 
     takes_quality = True

@@ -16,12 +16,9 @@ class GradientHarmonizedLoss(Loss):
     Buffers ``edges`` (bins + 1,) and, with momentum, ``acc_sum`` (bins,) have the names that checkpoints give them.
 
     Args:
-        bins: Number of ranges that [0, 1] is divided into.
+        bins: Number of ranges that [0, 1] is divided into; a ``ValueError`` if less than 1.
         momentum: Of the moving average of the elements of a range; 0 counts those of the batch only.
         reduction, loss_weight: As of ``Loss``.
-
-    Raises:
-        ValueError: ``bins`` is less than 1.
     """
 
     # upper end of the last range, beyond the largest gradient norm
@@ -55,8 +52,7 @@ class GradientHarmonizedLoss(Loss):
         """Return the weighted and reduced loss.
 
         Args:
-            pred: Predictions (n, c).
-            target: Targets, see ``loss_and_gradient``.
+            pred, target: As ``loss_and_gradient`` takes them, ``pred`` (n, c).
             label_weight: (n,) or (n, c); elements of weight 0 don't count. None counts all.
             avg_factor: Of no effect: the mean is over the elements that count.
             reduction_override: Reduction of this call.
@@ -97,13 +93,8 @@ class GHMC(GradientHarmonizedLoss):
     """Gradient harmonized sigmoid cross entropy (arXiv 1811.05181).
 
     Args:
-        bins: Number of ranges of gradient norms.
-        momentum: As of ``GradientHarmonizedLoss``.
-        use_sigmoid: Whether classes are independent binary decisions; only True is supported.
-        loss_weight, reduction: As of ``Loss``.
-
-    Raises:
-        ValueError: ``use_sigmoid`` is False, or ``bins`` less than 1.
+        use_sigmoid: Must be True, else a ``ValueError``.
+        bins, momentum, loss_weight, reduction: As of ``GradientHarmonizedLoss``.
     """
 
     # a sigmoid that is wrong altogether has a gradient of exactly 1

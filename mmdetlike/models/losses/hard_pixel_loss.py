@@ -16,12 +16,10 @@ class HardPixelLoss(Loss):
     before the hardest are chosen.
 
     Args:
-        kept_share: Share of a batch's pixels that count, those without a class included; 1 for all.
+        kept_share: Share of a batch's pixels, those without a class included, that count; a ``ValueError`` unless it is
+            above 0 and at most 1, for all.
         ignore_index: The number of pixels without a class, which have no loss.
         reduction, loss_weight: As of ``Loss``; ``mean`` is over the pixels that count.
-
-    Raises:
-        ValueError: ``kept_share`` isn't above 0 and at most 1.
     """
 
     def __init__(
@@ -40,16 +38,10 @@ class HardPixelLoss(Loss):
         """Return the loss of each pixel (B, h, w)."""
         return F.cross_entropy(pred, target, ignore_index=self.ignore_index, reduction='none')
 
-    def reduce(
-        self,
-        loss: Tensor,
-        weight: Tensor | None,
-        avg_factor: float | Tensor | None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """As of ``Loss``, of the hardest pixels alone."""
+    def reduce(self, loss: Tensor, weight: Tensor | None, *settings) -> Tensor:
+        """As ``Loss.reduce``, of the hardest pixels alone."""
         if weight is not None:
             loss = loss * weight
         count = max(int(self.kept_share * loss.numel()), 1)
         hardest = loss.flatten().topk(count).values if count < loss.numel() else loss
-        return super().reduce(hardest, None, avg_factor, reduction_override)
+        return super().reduce(hardest, None, *settings)

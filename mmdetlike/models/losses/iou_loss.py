@@ -16,13 +16,11 @@ class PairTerms(NamedTuple):
     """What the IoU family is made of; sizes and vectors are (n, 2) as (x, y), the others (n,).
 
     Attributes:
-        overlap: Area of the intersection.
-        union: Area of the union.
+        overlap, union: Areas of intersection and union.
         iou: ``overlap / (union + eps)``.
         enclosing: Size of the smallest box around both.
         offset: From the center of the prediction to that of the target.
-        pred_size: Size of the prediction.
-        target_size: Size of the target.
+        pred_size, target_size: Sizes of prediction and target.
     """
 
     overlap: Tensor
@@ -35,18 +33,9 @@ class PairTerms(NamedTuple):
 
 
 def pair_terms(pred: Tensor, target: Tensor, eps: float) -> PairTerms:
-    """Compare two sets of boxes pair by pair.
+    """Compare boxes (n, 4) as xyxy pair by pair, in float32 if they are float16 or bfloat16.
 
-    Args:
-        pred: Boxes (n, 4) as xyxy.
-        target: Boxes (n, 4) as xyxy.
-        eps: Keeps the division by an area finite.
-
-    Returns:
-        The terms, in float32 if the boxes are float16 or bfloat16.
-
-    Raises:
-        ValueError: The shapes differ or aren't (n, 4).
+    A ``ValueError`` says where shapes differ or aren't (n, 4).
     """
     if pred.shape != target.shape or pred.shape[-1:] != (4,):
         raise ValueError(
@@ -78,8 +67,7 @@ class BoxPairLoss(Loss):
 
     Args:
         eps: Keeps divisions finite.
-        reduction: ``none``, ``mean`` or ``sum``.
-        loss_weight: Factor of the result.
+        reduction, loss_weight: As of ``Loss``.
     """
 
     def __init__(self, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
@@ -112,11 +100,8 @@ class IoULoss(BoxPairLoss):
     Args:
         linear: Old name of ``mode='linear'``.
         eps: Least value of the IoU.
-        mode: ``log``, ``linear`` or ``square``.
+        mode: ``log``, ``linear`` or ``square``, else a ``ValueError``.
         reduction, loss_weight: As of ``Loss``.
-
-    Raises:
-        ValueError: ``mode`` is unknown.
     """
 
     def __init__(
@@ -192,7 +177,6 @@ class EIoULoss(BoxPairLoss):
         self.smooth_point = smooth_point
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each pair, (n,)."""
         terms = pair_terms(pred, target, self.eps)
         pred, target = float32_if_half(pred, target)
         origin = torch.minimum(pred[..., :2], target[..., :2])
@@ -249,8 +233,7 @@ class BoundedIoULoss(Loss):
 
     Args:
         beta: Where the parabola of the smooth L1 loss meets the line; positive.
-        eps: Keeps divisions finite.
-        reduction, loss_weight: As of ``Loss``.
+        eps, reduction, loss_weight: As of ``BoxPairLoss``.
     """
 
     def __init__(

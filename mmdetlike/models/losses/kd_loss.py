@@ -16,12 +16,8 @@ class KnowledgeDistillationKLDivLoss(Loss):
     classes and multiplied by ``T ** 2``, which keeps gradients as large as without softening.
 
     Args:
-        reduction: ``none``, ``mean`` or ``sum``.
-        loss_weight: Factor of the result.
-        T: Temperature: what logits are divided by.
-
-    Raises:
-        ValueError: ``T`` is below 1.
+        reduction, loss_weight: As of ``Loss``.
+        T: Temperature: what logits are divided by; a ``ValueError`` if below 1.
     """
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0, T: float = 10) -> None:

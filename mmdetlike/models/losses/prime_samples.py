@@ -3,28 +3,24 @@
 import torch
 from torch import Tensor
 
-SMALLEST_SUM = 1e-12
+from mmdetlike.models.utils.suppress import ranks_in_groups
 
 
 @torch.no_grad()
 def importance_weights(
     overlaps: Tensor, objects: Tensor, labels: Tensor, losses: Tensor, k: float = 2.0, bias: float = 0.0
 ) -> Tensor:
-    """Weights of P positives in the classification loss, which leave its sum as it is (ISR-P).
+    """Weights (P,) of P positives in the classification loss, which leave its sum as it is (ISR-P).
 
     Positives are ranked by the overlaps of their boxes, first among those of their object, then, the best ones of all
     objects before the second best ones, among those of their class.
 
     Args:
         overlaps: (P,) of the positives' predicted boxes with their objects.
-        objects: (P,) the object of each, counted through the batch.
-        labels: (P,) its class.
+        objects, labels: (P,) the object of each, counted through the batch, and its class.
         losses: (P,) or (P, C) the classification losses.
         k: Exponent of the weights: the larger, the more the best ones count.
         bias: Weight, before the exponent, of the last one.
-
-    Returns:
-        (P,).
     """
     if not len(overlaps):
         return overlaps
@@ -35,7 +31,7 @@ def importance_weights(
     weights = (bias + weights * (1 - bias)).pow(k)
     of_positives = row_sums(losses)
     # all losses may be 0: then weights don't matter, but must be numbers
-    weighted_sum = (of_positives * weights).sum().clamp(min=SMALLEST_SUM)
+    weighted_sum = (of_positives * weights).sum().clamp(min=1e-12)
     return weights * of_positives.sum() / weighted_sum
 
 
@@ -46,24 +42,14 @@ def row_sums(losses: Tensor) -> Tensor:
 
 def ranks_within(values: Tensor, groups: Tensor) -> Tensor:
     """The rank (n,) of each of ``values`` (n,) in its group, of ``groups`` (n,) int64, by falling value, from 0."""
-    by_value = values.argsort(descending=True, stable=True)
-    by_group = by_value[groups[by_value].argsort(stable=True)]
-    counts = groups.bincount()
-    starts = counts.cumsum(0) - counts
-    ranks = torch.empty_like(groups)
-    ranks[by_group] = torch.arange(len(groups), device=groups.device) - starts[groups[by_group]]
-    return ranks
+    return ranks_in_groups(values.argsort(descending=True, stable=True), groups)
 
 
 def classification_aware_weights(scores: Tensor, k: float = 1.0, bias: float = 0.2) -> Tensor:
-    """Weights of P positives in the loss of boxes (CARL), of mean 1: larger where the score is.
+    """Weights (P,) of P positives in the loss of boxes (CARL), of mean 1: larger where the score is.
 
-    Scores keep their gradient, so a positive whose box is bad learns a lower one.
-
-    Args:
-        scores: (P,) in [0, 1], of each positive's class.
-        k: Exponent of the weights.
-        bias: Weight, before the exponent, of a score of 0.
+    ``scores`` (P,) in [0, 1] are those of each positive's class. They keep their gradient, so a positive whose box is
+    bad learns a lower one. Weights are raised to the power ``k``; before, that of a score of 0 is ``bias``.
     """
     weights = (bias + (1 - bias) * scores).pow(k)
     return weights * (len(weights) / weights.sum()) if len(weights) else weights

@@ -111,10 +111,8 @@ class Loss(nn.Module):
         """Return the weighted and reduced loss.
 
         Args:
-            pred: Predictions.
-            target: Targets.
-            weight: Weight of each element or each row.
-            avg_factor: What ``mean`` divides by, instead of the number of elements.
+            pred, target: As ``compute`` takes them.
+            weight, avg_factor: As of ``weight_reduce_loss``.
             reduction_override: Reduction of this call.
         """
         return self.reduce(self.compute(pred, target), weight, avg_factor, reduction_override)
@@ -130,6 +128,12 @@ class Loss(nn.Module):
         reduction = reduction_override or self.reduction
         return self.loss_weight * weight_reduce_loss(loss, weight, reduction, avg_factor)
 
+    def register_class_weight(self, class_weight: Sequence[float] | None) -> None:
+        """Keep the weight of each class as the buffer ``class_weight``."""
+        weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
+        # a buffer moves to the device with the loss; checkpoints don't have it
+        self.register_buffer('class_weight', weights, persistent=False)
+
     def extra_repr(self) -> str:
         settings = {k: v for k, v in vars(self).items() if not k.startswith('_') and k != 'training'}
         return ', '.join(f'{k}={v!r}' for k, v in settings.items())
@@ -139,13 +143,10 @@ class SigmoidLoss(Loss):
     """Base of the losses that take classes for independent binary decisions.
 
     Args:
-        use_sigmoid: Must be True.
+        use_sigmoid: Must be True, else a ``ValueError``.
         activated: Whether ``pred`` holds probabilities, not logits.
         reduction, loss_weight: As of ``Loss``.
         class_weight: Weight of the positives of each class; negatives count as they are.
-
-    Raises:
-        ValueError: ``use_sigmoid`` is False.
     """
 
     def __init__(
@@ -160,9 +161,7 @@ class SigmoidLoss(Loss):
         if not use_sigmoid:
             raise ValueError(f'{type(self).__name__} is defined for sigmoid only: use_sigmoid must be True.')
         self.use_sigmoid, self.activated = use_sigmoid, activated
-        weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
-        # a buffer moves to the device with the loss; checkpoints don't have it
-        self.register_buffer('class_weight', weights, persistent=False)
+        self.register_class_weight(class_weight)
 
     def weigh_positives(self, loss: Tensor, is_positive: Tensor) -> Tensor:
         """The loss (n, c, ...) of each element and class, times ``class_weight`` where ``is_positive``."""

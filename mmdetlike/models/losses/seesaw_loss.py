@@ -8,33 +8,25 @@ from mmdetlike.registry import MODELS
 
 from .accuracy import accuracy
 from .reduction import Loss
+from .vast_classes import OwnChannels
 
 
 @MODELS.register_module()
-class SeesawLoss(Loss):
+class SeesawLoss(OwnChannels, Loss):
     """Seesaw loss of region classes (arXiv 2008.10032).
 
     The classifier has two more channels than classes, for object and background. The buffer ``cum_samples``
     (num_classes + 1,) counts the samples of each class over the training.
 
     Args:
-        use_sigmoid: Whether classes are independent binary decisions; only False is supported.
+        use_sigmoid: Must be False, else a ``ValueError``: classes are no independent binary decisions.
         p: Exponent of mitigation, 0 for none.
         q: Exponent of compensation, 0 for none.
         num_classes: Classes without background.
         eps: Least probability of the own class that compensation divides by.
-        reduction: ``none``, ``mean`` or ``sum``.
-        loss_weight: Factor of the result.
+        reduction, loss_weight: As of ``Loss``.
         return_dict: Whether both terms are returned by name instead of their sum.
-
-    Raises:
-        ValueError: ``use_sigmoid`` is True.
     """
-
-    # What a head asks: the loss knows the channels, the probabilities and the accuracy of its logits.
-    custom_cls_channels = True
-    custom_activation = True
-    custom_accuracy = True
 
     def __init__(
         self,
@@ -55,8 +47,8 @@ class SeesawLoss(Loss):
         self.register_buffer('cum_samples', torch.zeros(num_classes + 1, dtype=torch.float))
 
     def get_cls_channels(self, num_classes: int) -> int:
-        """Channels that the classifier needs for ``num_classes``."""
-        self._check(num_classes)
+        """Channels that the classifier needs: one a class, one for object and one for background."""
+        self.check_num_classes(num_classes)
         return num_classes + 2
 
     def get_activation(self, cls_score: Tensor) -> Tensor:
@@ -86,10 +78,8 @@ class SeesawLoss(Loss):
 
         Args:
             cls_score: Logits (n, num_classes + 2): of the classes, of object and of background.
-            labels: (n,), where num_classes means background.
-            label_weights: (n,).
-            avg_factor: What ``mean`` divides by.
-            reduction_override: Reduction of this call.
+            labels, label_weights: (n,); a label of num_classes means background.
+            avg_factor, reduction_override: As of ``Loss.forward``.
         """
         classes, objectness = self._split(cls_score)
         # before the loss, so that no class of this batch has been seen 0 times
@@ -122,9 +112,5 @@ class SeesawLoss(Loss):
         return F.cross_entropy(logits + (mitigation * compensation).log(), labels, reduction='none')
 
     def _split(self, cls_score: Tensor) -> tuple[Tensor, Tensor]:
-        self._check(cls_score.shape[-1] - 2)
+        self.check_num_classes(cls_score.shape[-1] - 2)
         return cls_score[..., :-2], cls_score[..., -2:]
-
-    def _check(self, num_classes: int) -> None:
-        if num_classes != self.num_classes:
-            raise ValueError(f'SeesawLoss was made for num_classes={self.num_classes}, but is used for {num_classes}.')

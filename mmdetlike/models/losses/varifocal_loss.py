@@ -17,14 +17,10 @@ class VarifocalLoss(SigmoidLoss):
     ``pred`` is (n, c), ``target`` the IoU of positives and 0 of negatives, (n, c) (arXiv 2008.13367).
 
     Args:
-        use_sigmoid: Must be True.
-        alpha: Weight of negatives, not negative.
+        alpha: Weight of negatives; a ``ValueError`` if negative.
         gamma: Exponent of the modulating factor of negatives.
         iou_weighted: Whether positives are weighted by their IoU.
-        reduction, loss_weight, activated, class_weight: As of ``SigmoidLoss``.
-
-    Raises:
-        ValueError: ``alpha`` is negative.
+        use_sigmoid, reduction, loss_weight, activated, class_weight: As of ``SigmoidLoss``.
     """
 
     def __init__(
@@ -44,7 +40,6 @@ class VarifocalLoss(SigmoidLoss):
         self.alpha, self.gamma, self.iou_weighted = alpha, gamma, iou_weighted
 
     def compute(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss per element, (n, c)."""
         target = target.to(pred.dtype)
         entropy, probability = self.entropy_and_probability(pred, target)
         of_positive = target if self.iou_weighted else 1.0

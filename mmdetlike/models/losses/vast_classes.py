@@ -22,16 +22,16 @@ class OwnChannels:
     num_classes: int
     use_sigmoid: bool
 
-    def get_cls_channels(self, num_classes: int) -> int:
-        """Channels that the classifier needs: one a class, and one for background where a softmax is taken.
-
-        Raises:
-            ValueError: The loss was made for another number of classes.
-        """
+    def check_num_classes(self, num_classes: int) -> None:
+        """Raise ``ValueError`` where the loss was made for another number of classes."""
         if num_classes != self.num_classes:
             raise ValueError(
                 f'{type(self).__name__} was made for num_classes={self.num_classes}, but is used for {num_classes}.'
             )
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        """Channels that the classifier needs: one a class, and one for background where a softmax is taken."""
+        self.check_num_classes(num_classes)
         return num_classes if self.use_sigmoid else num_classes + 1
 
     def get_activation(self, cls_score: Tensor) -> Tensor:
@@ -55,10 +55,7 @@ class CrossEntropyCustomLoss(OwnChannels, CrossEntropyLoss):
     Args:
         num_classes: Classes without background.
         use_sigmoid, reduction, class_weight, ignore_index, loss_weight, avg_non_ignore: As of ``CrossEntropyLoss``.
-        use_mask: Must be False.
-
-    Raises:
-        ValueError: ``use_mask`` is True.
+        use_mask: Must be False, else a ``ValueError``.
     """
 
     def __init__(

@@ -7,13 +7,12 @@ from .dfine_encoder import DFINEHybridEncoder
 from .dilated_encoder import DilatedEncoder
 from .dyhead import DyHead
 from .fpg import FPG
-from .fpn import FPN
+from .fpn import FPN, PAFPN
 from .fpn_carafe import FPN_CARAFE
 from .hrfpn import HRFPN
 from .hybrid_encoder import HybridEncoder
 from .nas_fcos_fpn import NASFCOS_FPN
 from .nas_fpn import NASFPN
-from .pafpn import PAFPN
 from .rfp import ASPP, RFP
 from .simple_fpn import SimpleFPN
 from .ssd_neck import SSDNeck

@@ -19,11 +19,10 @@ class BFP(BaseModule):
     """Add to every level of a pyramid the mean of all levels, refined, so that each has semantics and detail.
 
     Args:
-        in_channels: Channels of every map.
-        num_levels: Number of maps.
+        in_channels, num_levels: Channels of every map and number of maps.
         refine_level: The level at whose size the mean is taken.
         refine_type: ``'conv'`` for a 3x3 convolution, ``'non_local'`` for a non-local block, None for neither.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
+        conv_cfg, norm_cfg: Convolution and norm layer.
 
     Raises:
         ValueError: ``refine_type`` is unknown or ``refine_level`` not below ``num_levels``.

@@ -19,10 +19,9 @@ class ChannelMapper(BaseModule):
     """Bring all backbone maps to one number of channels, and make coarser ones.
 
     Args:
-        in_channels: Channels of each backbone map.
-        out_channels: Channels of every map put out.
+        in_channels, out_channels: Channels of each backbone map, and of every map put out.
         kernel_size: Of the convolutions on backbone maps.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
         bias: Whether convolutions have a bias; ``'auto'`` gives them one if there is no norm layer.
         num_outs: Number of maps put out; those beyond the backbone's are made by strided convolutions, the first one
             on the last backbone map, the others on the map before.

@@ -21,12 +21,11 @@ class YOLOXPAFPN(BaseModule):
     A top-down and a bottom-up pathway join levels by concatenation and a ``CSPLayer``.
 
     Args:
-        in_channels: Channels of each backbone map, fine to coarse.
-        out_channels: Channels of every map put out.
+        in_channels, out_channels: Channels of each backbone map, fine to coarse, and of every map put out.
         num_csp_blocks: Blocks of each ``CSPLayer``.
         use_depthwise: Use depthwise separable convolutions.
         upsample_cfg: Arguments of ``nn.Upsample``.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
         expand_ratio: Width of a ``CSPLayer``'s parts as a share of its output.
     """
 
@@ -66,11 +65,7 @@ class YOLOXPAFPN(BaseModule):
         return ConvModule(in_channels, out_channels, 1, **layers)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backbone maps (B, C_i, H_i, W_i), each half as large as the one before -> (B, out_channels, H_i, W_i).
-
-        Raises:
-            ConfigError: A map is not half as large as the one before.
-        """
+        """Backbone maps (B, C_i, H_i, W_i) -> maps (B, out_channels, H_i, W_i); ``join`` tells what sizes fit."""
         check_number(self, inputs, len(self.in_channels))
         top = inputs[-1]
         laterals = []  # coarse to fine; the way up meets them in reverse

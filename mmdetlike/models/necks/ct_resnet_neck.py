@@ -20,7 +20,6 @@ class CTResNetNeck(BaseModule):
         num_deconv_filters: Channels after each transposed convolution, which doubles the map.
         num_deconv_kernels: Side of each transposed convolution's kernel.
         use_dcn: Make the convolutions deformable (DCNv2).
-        init_cfg: Weight initialization.
         in_channel: What toolbox 2.x calls ``in_channels``.
 
     Raises:
@@ -64,18 +63,15 @@ class CTResNetNeck(BaseModule):
         """Initialize as ``init_cfg`` says, transposed convolutions in part as bilinear upsampling."""
         super().init_weights()
         for module in self.modules():
-            if isinstance(module, nn.ConvTranspose2d):
+            is_plain_conv = isinstance(module, nn.Conv2d) and not self.use_dcn
+            if is_plain_conv or isinstance(module, (nn.ConvTranspose2d, nn.BatchNorm2d)):
                 # as torch draws them; ConvModule has made them another way
                 module.reset_parameters()
+            if isinstance(module, nn.ConvTranspose2d):
                 # As recorded of the original, which takes the layer for a depthwise one: the first output channel alone
                 # begins as bilinear upsampling, of the sum of all inputs.
                 with torch.no_grad():
                     module.weight[:, 0] = bilinear_kernel(module.kernel_size[0])
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
-            elif not self.use_dcn and isinstance(module, nn.Conv2d):
-                module.reset_parameters()
 
     def forward(self, x: Sequence[Tensor]) -> tuple[Tensor]:
         """Backbone maps, of which the last one (B, in_channels, H, W) counts -> one map (B, C, H * 2**n, W * 2**n)."""

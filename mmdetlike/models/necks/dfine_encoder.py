@@ -13,13 +13,7 @@ from .hybrid_encoder import CSPRepLayer, HybridEncoder
 class RepNCSPELAN(BaseModule):
     """The fusion block: two halves of the input, and what two stages of RepVGG blocks make of the second one.
 
-    Args:
-        in_channels: Channels of the input, an even number.
-        out_channels: Channels of the output.
-        hidden_channels: Channels put out by each of the two stages.
-        num_blocks: RepVGG blocks of each stage.
-        norm_cfg: Norm layers.
-        act_cfg: Activations.
+    Each stage has ``num_blocks`` of them and puts out ``hidden_channels``. ``in_channels`` is an even number.
     """
 
     def __init__(
@@ -62,13 +56,11 @@ class DFINEHybridEncoder(HybridEncoder):
     """
 
     def build_lateral(self, channels: int, norm_cfg: dict, act_cfg: dict) -> nn.Module:
-        """A 1x1 convolution without activation."""
         return ConvModule(channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
 
     def build_fusion(
         self, channels: int, num_blocks: int, expansion: float, norm_cfg: dict, act_cfg: dict
     ) -> nn.Module:
-        """``RepNCSPELAN``."""
         # half of the channels are rounded down, as published weights have it
         hidden = int(channels * expansion // 2)
         return RepNCSPELAN(2 * channels, channels, hidden, num_blocks, norm_cfg, act_cfg)

@@ -12,13 +12,7 @@ NORM = dict(type='BN', requires_grad=True)
 
 
 class DilatedBottleneck(nn.Module):
-    """Three convolutions, the middle one dilated, beside a shortcut.
-
-    Args:
-        channels: Channels that go in and come out.
-        mid_channels: Channels between the convolutions.
-        dilation: Dilation of the middle one.
-    """
+    """Three convolutions, the middle one dilated, beside a shortcut."""
 
     def __init__(self, channels: int, mid_channels: int, dilation: int) -> None:
         super().__init__()
@@ -36,12 +30,10 @@ class DilatedEncoder(BaseModule):
     """Give the last backbone map receptive fields of many sizes, by residual blocks of rising dilation.
 
     Args:
-        in_channels: Channels of the last backbone map.
-        out_channels: Channels put out.
+        in_channels, out_channels: Channels of the last backbone map and of the one put out.
         block_mid_channels: Channels inside the blocks.
         num_residual_blocks: Number of blocks.
         block_dilations: Dilation of each block.
-        init_cfg: Weight initialization.
 
     Raises:
         ValueError: There is another number of dilations than of blocks.

@@ -7,30 +7,21 @@ from mmengine.model import BaseModule, constant_init, normal_init
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import DyReLU, build_activation_layer, build_norm_layer
+from mmdetlike.models.layers import DyReLU, HSigmoid, build_norm_layer
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import ModulatedDeformConv2d
 
-NORM = dict(type='GN', num_groups=16, requires_grad=True)
-ACTIVATION = dict(type='HSigmoid', bias=3.0, divisor=6.0)
 # taps of a 3x3 kernel: each has an offset along y and x, and a mask
 TAPS = 9
 
 
 class DyDCNv2(nn.Module):
-    """A modulated deformable 3x3 convolution with given offsets and masks, and a norm.
+    """A modulated deformable 3x3 convolution with given offsets and masks, and a norm."""
 
-    Args:
-        in_channels: Channels put in.
-        out_channels: Channels put out.
-        stride: Stride of the convolution.
-        norm_cfg: Norm layer; the convolution has a bias where None.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, norm_cfg: dict | None = NORM) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv = ModulatedDeformConv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=norm_cfg is None)
-        self.norm = nn.Identity() if norm_cfg is None else build_norm_layer(norm_cfg, out_channels)[1]
+        self.conv = ModulatedDeformConv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.norm = build_norm_layer(dict(type='GN', num_groups=16), out_channels)[1]
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, out_channels, h', w'), given ``offset`` (B, 18, h', w') and ``mask`` (B, 9, h', w')."""
@@ -38,18 +29,9 @@ class DyDCNv2(nn.Module):
 
 
 class DyHeadBlock(nn.Module):
-    """One round of attention over space, then scale (levels), then tasks (channels).
+    """One round of attention over space, then scale (levels), then tasks (channels); arguments of ``DyHead``."""
 
-    Args:
-        in_channels: Channels put in.
-        out_channels: Channels put out.
-        zero_init_offset: Start with the regular grid of taps.
-        act_cfg: Activation of the weight that each level has in the sum.
-    """
-
-    def __init__(
-        self, in_channels: int, out_channels: int, zero_init_offset: bool = True, act_cfg: dict = ACTIVATION
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, zero_init_offset: bool) -> None:
         super().__init__()
         self.zero_init_offset = zero_init_offset
         self.spatial_conv_high = DyDCNv2(in_channels, out_channels)
@@ -57,7 +39,7 @@ class DyHeadBlock(nn.Module):
         self.spatial_conv_low = DyDCNv2(in_channels, out_channels, stride=2)
         self.spatial_conv_offset = nn.Conv2d(in_channels, 3 * TAPS, 3, padding=1)
         self.scale_attn_module = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(out_channels, 1, 1), nn.ReLU(), build_activation_layer(act_cfg)
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(out_channels, 1, 1), nn.ReLU(), HSigmoid()
         )
         self.task_attn_module = DyReLU(out_channels)
         # the blocks of a sequence are not asked to, as mmengine asks its own modules alone
@@ -108,8 +90,7 @@ class DyHead(BaseModule):
     """Blocks of attention over space, levels and channels, between a pyramid and a head.
 
     Args:
-        in_channels: Channels of the pyramid's feature maps.
-        out_channels: Channels put out.
+        in_channels, out_channels: Channels of the pyramid's feature maps and of those put out.
         num_blocks: Number of blocks.
         zero_init_offset: Start with the regular grid of taps in deformable convolutions.
         init_cfg: Must be None: the blocks initialize themselves.

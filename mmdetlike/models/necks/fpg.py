@@ -3,16 +3,23 @@
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
-from .inputs import check_number
+from .inputs import PyramidNeck
 
-PATHS = ('bu', 'td')
+# link -> whose map it brings, that of the same pathway, of the one before or of the backbone; how much coarser a level
+LINKS = dict(
+    same_down=('same', 1),
+    same_up=('same', -1),
+    across_lateral=('before', 0),
+    across_down=('before', 1),
+    across_up=('before', -1),
+    across_skip=('backbone', 0),
+)
 INIT = [
     dict(type='Caffe2Xavier', layer='Conv2d'),
     dict(type='Constant', layer=['_BatchNorm', '_InstanceNorm'], val=1.0),
@@ -20,17 +27,7 @@ INIT = [
 
 
 class InterpolatedConv(nn.Module):
-    """A convolution of the enlarged map.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_size: Side of the kernel, odd.
-        mode: Way of ``interpolate``.
-        norm_cfg: Norm layer.
-        order: Order of convolution, norm and activation.
-        inplace: Whether the activation works in place.
-    """
+    """A convolution, of odd ``kernel_size``, of the map enlarged by ``interpolate`` with ``mode``."""
 
     def __init__(
         self,
@@ -62,16 +59,7 @@ class SizedConv(ConvModule):
 
 
 class LastConv(nn.Module):
-    """The convolution of a finished level.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        kernel_size: Side of the kernel, odd.
-        norm_cfg: Norm layer.
-        order: Order of convolution, norm and activation.
-        inplace: Whether the activation works in place.
-    """
+    """The convolution, of odd ``kernel_size``, of a finished level."""
 
     def __init__(
         self,
@@ -92,12 +80,7 @@ class LastConv(nn.Module):
 
 
 class Unchanged(nn.Module):
-    """The input as it is.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: As many.
-    """
+    """The input as it is, which needs as many channels out as in."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -105,7 +88,6 @@ class Unchanged(nn.Module):
             raise ConfigError(f'an identity needs as many channels in ({in_channels}) as out ({out_channels})')
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        """Return ``x``."""
         return x
 
 
@@ -113,7 +95,7 @@ TRANSITIONS = dict(conv=SizedConv, interpolation_conv=InterpolatedConv, last_con
 
 
 @MODELS.register_module()
-class FPG(BaseModule):
+class FPG(PyramidNeck):
     """A grid of pathways through the pyramid, with links along them and across from one to the next.
 
     A node of pathway s at level l sums up what comes from its pathway's previous level (``same``), and from the
@@ -124,7 +106,7 @@ class FPG(BaseModule):
     ``interpolation_conv`` (``InterpolatedConv``), ``last_conv`` (``LastConv``) or ``identity``.
 
     Args:
-        in_channels: Channels of each backbone map.
+        in_channels, start_level, end_level: As of ``PyramidNeck``.
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out; those beyond the backbone's are made by striding.
         stack_times: Number of pathways.
@@ -132,17 +114,13 @@ class FPG(BaseModule):
         inter_channels: Channels of all nodes, or of those of each level; by default ``out_channels``.
         same_down_trans: Link from the coarser level of the same pathway, which runs top down.
         same_up_trans: Link from the finer level of the same pathway, which runs bottom up.
-        across_lateral_trans: Link from the same level of the pathway before.
-        across_down_trans: Link from the coarser level of the pathway before.
-        across_up_trans: Link from the finer level of the pathway before.
+        across_lateral_trans, across_down_trans, across_up_trans: Links from the same, the coarser and the finer level
+            of the pathway before.
         across_skip_trans: Link from the same level of the backbone.
         output_trans: The last layer of each level.
-        start_level: First backbone map used.
-        end_level: Last backbone map used, inclusive; -1 for all.
         add_extra_convs: Make the extra levels by strided convolutions, by striding alone where False.
         norm_cfg: Norm layer of those convolutions.
         skip_inds: For each level the pathways that leave it as it is; by default none.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: The numbers of levels or pathways don't fit, or a link has an unknown type.
@@ -170,24 +148,17 @@ class FPG(BaseModule):
         skip_inds: Sequence[Sequence[int]] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or INIT)
-        self.num_ins = len(in_channels)
-        self.start_level = start_level
-        used = in_channels[start_level : None if end_level == -1 else end_level + 1]
+        super().__init__(in_channels, start_level, end_level, init_cfg or INIT)
+        used = self.used_channels
         self.num_outs = num_outs
         self.paths = tuple(paths)
         self.skip_inds = skip_inds or [[]] * num_outs
         self._check(len(used), stack_times)
         widths = inter_channels or out_channels
         self.inter_channels = [widths] * num_outs if isinstance(widths, int) else list(widths)
-        self.links = dict(
-            same_down=same_down_trans,
-            same_up=same_up_trans,
-            across_lateral=across_lateral_trans,
-            across_down=across_down_trans,
-            across_up=across_up_trans,
-            across_skip=across_skip_trans,
-        )
+        # in the order of ``LINKS``
+        across = (across_lateral_trans, across_down_trans, across_up_trans, across_skip_trans)
+        self.links = dict(zip(LINKS, (same_down_trans, same_up_trans, *across)))
         self.lateral_convs = nn.ModuleList(
             nn.Conv2d(channels, width, 1) for channels, width in zip(used, self.inter_channels)
         )
@@ -197,7 +168,9 @@ class FPG(BaseModule):
             self.extra_downsamples.append(
                 ConvModule(before, width, 3, stride=2, padding=1, norm_cfg=norm_cfg, act_cfg=None)
             )
-        self.fpn_transitions = nn.ModuleList(self._pathway(step) for step in range(stack_times))
+        self.fpn_transitions = nn.ModuleList()
+        for step in range(stack_times):
+            self.fpn_transitions.append(nn.ModuleList(self._node(step, level) for level in range(num_outs)))
         self.output_transition = nn.ModuleList(
             build_transition(output_trans, width, out_channels) for width in self.inter_channels
         )
@@ -205,38 +178,29 @@ class FPG(BaseModule):
     def _check(self, num_used: int, stack_times: int) -> None:
         if num_used > self.num_outs:
             raise ConfigError(f'FPG got num_outs={self.num_outs}, expected at least the {num_used} backbone maps used')
-        if len(self.paths) != stack_times or not set(self.paths) <= set(PATHS):
+        if len(self.paths) != stack_times or not set(self.paths) <= {'bu', 'td'}:
             raise ConfigError(
                 f"FPG needs stack_times={stack_times} paths, each 'bu' or 'td', but got paths={list(self.paths)}"
             )
         if len(self.skip_inds) != self.num_outs:
             raise ConfigError(f'FPG needs skip_inds of num_outs={self.num_outs} levels, but got {self.skip_inds}')
 
-    def _pathway(self, step: int) -> nn.ModuleList:
-        levels = range(self.num_outs)
-        return nn.ModuleList(
-            nn.ModuleDict() if step in self.skip_inds[level] else self._node(step, level) for level in levels
-        )
-
     def _node(self, step: int, level: int) -> nn.ModuleDict:
-        """The links into a node."""
-        same = 'same_up' if self.paths[step] == 'bu' else 'same_down'
+        """The links into a node: a level of the pathway of number ``step``."""
         node = nn.ModuleDict()
+        if step in self.skip_inds[level]:
+            return node
+        same = 'same_up' if self.paths[step] == 'bu' else 'same_down'
         for name, cfg in self.links.items():
-            source = self._source(name, level)
+            source = level + LINKS[name][1]
             wrong_way = name.startswith('same') and name != same
             if cfg is not None and not wrong_way and 0 <= source < self.num_outs:
                 node[name] = build_transition(cfg, self.inter_channels[source], self.inter_channels[level])
         return node
 
-    def _source(self, link: str, level: int) -> int:
-        """The level from which a link comes into ``level``."""
-        return level + dict(up=-1, down=1).get(link.split('_')[1], 0)
-
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""
-        check_number(self, inputs, self.num_ins)
-        first = self._first(inputs[self.start_level :])
+        first = self._first(self.used_maps(inputs))
         pyramid = first
         for direction, nodes in zip(self.paths, self.fpn_transitions):
             pyramid = self._walk(direction, nodes, pyramid, first)
@@ -254,29 +218,20 @@ class FPG(BaseModule):
     def _walk(self, direction: str, nodes: nn.ModuleList, before: list[Tensor], first: list[Tensor]) -> list[Tensor]:
         """The maps of one pathway from those of the one before it and the backbone's."""
         after = list(before)
+        sources = dict(same=after, before=before, backbone=first)
         levels = range(self.num_outs) if direction == 'bu' else reversed(range(self.num_outs))
         for level in levels:
             size = before[level].shape[2:]
             terms = []
             for name, link in nodes[level].items():
-                source = dict(same=after, across=before)[name.split('_')[0]]
-                source = first if name == 'across_skip' else source
-                terms.append(link(source[self._source(name, level)], size))
+                source, step = LINKS[name]
+                terms.append(link(sources[source][level + step], size))
             after[level] = sum(terms) if terms else before[level]
         return after
 
 
 def build_transition(cfg: dict, in_channels: int, out_channels: int) -> nn.Module:
-    """Build the layer of a link.
-
-    Args:
-        cfg: ``type`` is a key of ``TRANSITIONS``; the rest are arguments of that class.
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-
-    Raises:
-        ConfigError: The type is unknown.
-    """
+    """Build the layer of a link; ``ConfigError`` if the ``type`` of ``cfg`` is no key of ``TRANSITIONS``."""
     cfg = dict(cfg)
     kind = cfg.pop('type')
     if kind not in TRANSITIONS:

@@ -4,35 +4,32 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
-from .inputs import check_number
-from .top_block import build_top_block, top_levels
+from .inputs import PyramidNeck
 
 EXTRA_CONV_SOURCES = ('on_input', 'on_lateral', 'on_output')
 FUSE_TYPES = ('sum', 'avg')
 
 
 @MODELS.register_module()
-class FPN(BaseModule):
+class FPN(PyramidNeck):
     """A top-down pathway that gives every level the semantics of the deepest one.
 
     Args:
-        in_channels: Channels of each backbone map.
+        in_channels, start_level: As of ``PyramidNeck``.
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out; those beyond the backbone's are made by striding.
-        start_level: First backbone map used.
-        end_level: Last backbone map used, inclusive; -1 for all. With an explicit end no extra level is made.
+        end_level: As of ``PyramidNeck``; with an explicit end no extra level is made.
         add_extra_convs: Make the extra levels by strided convolutions on the last backbone map (``'on_input'`` or
             True), its lateral (``'on_lateral'``) or the last output (``'on_output'``); by max pooling where False.
         relu_before_extra_convs: Apply ReLU before each extra convolution but the first.
         no_norm_on_lateral: Leave the norm out of the lateral convolutions.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
-        act_cfg: Activation of the convolutions.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
         upsample_cfg: Arguments of ``interpolate``; a ``scale_factor`` replaces the size of the finer level.
         force_grad_on_level: Give a gradient, if only of zeros, to all maps put out while training, so that processes
             which train together need not look for levels that nothing was learned from.
@@ -65,17 +62,15 @@ class FPN(BaseModule):
         force_grad_on_level: bool = False,
         top_block: nn.Module | dict | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
-        self.start_level = start_level
-        self.end_level = len(in_channels) if end_level in (-1, len(in_channels) - 1) else end_level + 1
-        self.num_ins = len(in_channels)
+        init_cfg = init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform')
+        super().__init__(in_channels, start_level, end_level, init_cfg)
         self.num_outs = num_outs
         levels = self.end_level - start_level
         num_extra = num_outs - levels
-        if num_extra < 0 or (num_extra and self.end_level < len(in_channels)):
-            raise ValueError(
+        if num_extra < 0 or (num_extra and self.end_level < self.num_ins):
+            raise ConfigError(
                 f'num_outs={num_outs} does not fit {levels} backbone levels (start_level={start_level}, '
-                f'end_level={end_level}, {len(in_channels)} maps); extra levels need end_level=-1'
+                f'end_level={end_level}, {self.num_ins} maps); extra levels need end_level=-1'
             )
         self.add_extra_convs = 'on_input' if add_extra_convs is True else add_extra_convs
         if self.add_extra_convs and self.add_extra_convs not in EXTRA_CONV_SOURCES:
@@ -90,7 +85,7 @@ class FPN(BaseModule):
         # not in place: an activation would change a lateral that the level below still adds to its own
         layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
         lateral = dict(layer, norm_cfg=None if no_norm_on_lateral else norm_cfg)
-        self.build_layers(in_channels[start_level : self.end_level], out_channels, num_extra, lateral, layer)
+        self.build_layers(self.used_channels, out_channels, num_extra, lateral, layer)
         if top_block is not None and self.add_extra_convs:
             raise ValueError(f'give either top_block or add_extra_convs, got add_extra_convs={add_extra_convs!r} too')
         self.top_block = None if top_block is None else build_top_block(top_block, num_extra)
@@ -125,15 +120,6 @@ class FPN(BaseModule):
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
         outs = self.add_extra_levels(outs, used[-1], laterals[-1])
         return with_gradients(outs) if self.force_grad_on_level and self.training else outs
-
-    def used_maps(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The backbone maps of ``start_level`` to ``end_level``.
-
-        Raises:
-            ValueError: There are more or fewer maps than the neck was built for.
-        """
-        check_number(self, inputs, self.num_ins)
-        return inputs[self.start_level : self.end_level]
 
     def top_down(self, used: Sequence[Tensor]) -> list[Tensor]:
         """Laterals (B, out_channels, H_i, W_i) of the backbone maps, each fused with the coarser ones."""
@@ -170,8 +156,61 @@ class FPN(BaseModule):
         return F.interpolate(x, size=size, **self.upsample_cfg)
 
 
+@MODELS.register_module()
+class PAFPN(FPN):
+    """A feature pyramid with a second, bottom-up pathway, which gives every level the finest one's detail.
+
+    Path Aggregation Network for Instance Segmentation, arXiv 1803.01534.
+    """
+
+    def build_layers(
+        self, used_channels: Sequence[int], out_channels: int, num_extra: int, lateral: dict, layer: dict
+    ) -> None:
+        """The layers of ``FPN``, and for each step up two more: one that strides, one after the sum."""
+        super().build_layers(used_channels, out_channels, num_extra, lateral, layer)
+        steps = range(len(used_channels) - 1)
+        self.downsample_convs = nn.ModuleList(
+            ConvModule(out_channels, out_channels, 3, stride=2, padding=1, **layer) for _ in steps
+        )
+        self.pafpn_convs = nn.ModuleList(ConvModule(out_channels, out_channels, 3, padding=1, **layer) for _ in steps)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        used = self.used_maps(inputs)
+        laterals = self.top_down(used)
+        maps = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
+        for i, downsample in enumerate(self.downsample_convs):
+            maps[i + 1] = maps[i + 1] + downsample(maps[i])
+        outs = maps[:1] + [conv(x) for conv, x in zip(self.pafpn_convs, maps[1:])]
+        return self.add_extra_levels(outs, used[-1], laterals[-1])
+
+
 def with_gradients(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The same maps (B, C, H_i, W_i): whichever is learned from, the others have a gradient of zeros."""
     # one pixel of each is enough, and what it holds doesn't matter
     nothing = sum(x[:, :1, :1, :1].nan_to_num(posinf=0.0, neginf=0.0) * 0 for x in maps)
     return tuple(x + nothing for x in maps)
+
+
+def build_top_block(top_block: nn.Module | dict, num_extra: int) -> nn.Module:
+    """The module of the user's own that makes ``num_extra`` levels; ``ValueError`` if ``num_levels`` of it differs."""
+    block = MODELS.build(top_block)
+    num_levels = getattr(block, 'num_levels', None)
+    if num_levels != num_extra:
+        name = type(block).__name__
+        told = f'{name} has no num_levels' if num_levels is None else f'{name}.num_levels is {num_levels}'
+        raise ValueError(f'top_block must make the {num_extra} levels that num_outs leaves to it, but {told}')
+    return block
+
+
+def top_levels(block: nn.Module, last_input: Tensor, last_output: Tensor) -> Sequence[Tensor]:
+    """The levels that a top block makes of the backbone's last map (B, C, H, W) or of the last one put out.
+
+    Its ``in_feature`` tells of which: the one put out where that is absent or begins with ``p`` (``p5``), else that of
+    the backbone (``res5``). ``ValueError`` if it returns more or fewer maps than its ``num_levels`` says.
+    """
+    in_feature = getattr(block, 'in_feature', 'p')
+    levels = block(last_output if in_feature.startswith('p') else last_input)
+    if isinstance(levels, Tensor) or len(levels) != block.num_levels:
+        given = 'a tensor' if isinstance(levels, Tensor) else f'{len(levels)} maps'
+        raise ValueError(f'top_block {type(block).__name__} must return a list of {block.num_levels} maps, got {given}')
+    return levels

@@ -20,11 +20,10 @@ class HRFPN(BaseModule):
     """All maps brought to the finest one's size, joined and reduced, and a pyramid pooled from that.
 
     Args:
-        in_channels: Channels of each backbone map.
-        out_channels: Channels of every map put out.
+        in_channels, out_channels: Channels of each backbone map, and of every map put out.
         num_outs: Number of maps put out, each with half the resolution of the one before.
         pooling_type: ``'AVG'`` or ``'MAX'``.
-        conv_cfg, norm_cfg, init_cfg: Convolution, norm layer and weight initialization.
+        conv_cfg, norm_cfg: Convolution and norm layer.
         with_cp: Trade compute for memory by activation checkpointing.
         stride: Stride of the 3x3 convolution on each level.
 

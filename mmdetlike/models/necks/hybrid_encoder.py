@@ -19,13 +19,7 @@ SILU = dict(type='SiLU', inplace=True)
 
 
 class RepVGGBlock(BaseModule):
-    """A 3x3 and a 1x1 convolution side by side (RepVGG, arXiv 2101.03697), without the identity beside them.
-
-    Args:
-        channels: Channels in and out.
-        norm_cfg: Norm layer of each convolution.
-        act_cfg: Activation of the sum.
-    """
+    """A 3x3 and a 1x1 convolution side by side (RepVGG, arXiv 2101.03697), without the identity beside them."""
 
     def __init__(self, channels: int, norm_cfg: dict, act_cfg: dict) -> None:
         super().__init__()
@@ -39,16 +33,7 @@ class RepVGGBlock(BaseModule):
 
 
 class CSPRepLayer(BaseModule):
-    """The fusion block: RepVGG blocks on one of two projections, which are added.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        num_blocks: RepVGG blocks.
-        expansion: Channels within, relative to ``out_channels``.
-        norm_cfg: Norm layers.
-        act_cfg: Activations.
-    """
+    """The fusion block: RepVGG blocks on one of two projections, which are added; arguments of ``HybridEncoder``."""
 
     def __init__(
         self, in_channels: int, out_channels: int, num_blocks: int, expansion: float, norm_cfg: dict, act_cfg: dict
@@ -82,9 +67,7 @@ class HybridEncoder(BaseModule):
         temperature: Ratio of the longest to the shortest wave length of the positional encoding.
         num_blocks: RepVGG blocks of each fusion block.
         expansion: Channels within a fusion block, relative to ``out_channels``.
-        norm_cfg: Norm layers of convolutions.
-        act_cfg: Activations of convolutions.
-        init_cfg: Weight initialization.
+        norm_cfg, act_cfg: Norm layers and activations of convolutions.
 
     Raises:
         ValueError: ``encode_levels`` names a map that there isn't.

@@ -1,11 +1,36 @@
-"""The check of a neck's inputs."""
+"""What necks do with the maps of a backbone before anything else: choose some of them and check their number."""
 
 from collections.abc import Sequence
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
+
+
+class PyramidNeck(BaseModule):
+    """Base of necks that make a pyramid of a range of the backbone's maps.
+
+    Args:
+        in_channels: Channels of each backbone map, fine to coarse.
+        start_level: First backbone map used.
+        end_level: Last backbone map used, inclusive; -1 for all.
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], start_level: int, end_level: int, init_cfg: dict | list[dict] | None
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_ins = len(in_channels)
+        self.start_level = start_level
+        self.end_level = self.num_ins if end_level == -1 else end_level + 1
+        self.used_channels = in_channels[start_level : self.end_level]
+
+    def used_maps(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The backbone maps of ``start_level`` to ``end_level``; ``ValueError`` if their number is wrong."""
+        check_number(self, inputs, self.num_ins)
+        return inputs[self.start_level : self.end_level]
 
 
 def check_number(neck: nn.Module, inputs: Sequence[Tensor], wanted: int) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule, caffe2_xavier_init
+from mmengine.model import caffe2_xavier_init
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
-from .inputs import check_number
+from .inputs import PyramidNeck
 
 # Cells by name; the digits are the maps that each one merges: 0 to 2 come from the backbone, 3 is the first cell's, ...
 # The second map has a convolution of its own in those marked True.
@@ -25,11 +25,8 @@ ADDED = 5
 class ConcatCell(nn.Module):
     """Merges two maps: resizes both to the larger size, joins their channels and lets a grouped convolution mix pairs.
 
-    Args:
-        channels: Channels of the maps and of the result.
-        with_second_conv: Whether the second map goes through a convolution first; the first one always does.
-        conv_cfg: Convolution layer of the inputs.
-        norm_cfg: Norm layer of the inputs.
+    The first map always goes through a convolution before, of ``conv_cfg`` and ``norm_cfg``, the second one does
+    ``with_second_conv``.
     """
 
     def __init__(self, channels: int, with_second_conv: bool, conv_cfg: dict | None, norm_cfg: dict | None) -> None:
@@ -43,29 +40,21 @@ class ConcatCell(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Maps (B, C, h_i, w_i) -> one (B, C, h, w) of the larger size."""
-        size = max(first.shape[-2:], second.shape[-2:])
-        maps = [fitted(self.input1_conv(first), size), fitted(self.input2_conv(second), size)]
-        return self.out_conv(torch.cat(maps, dim=1))
-
-
-def fitted(x: Tensor, size: Sequence[int]) -> Tensor:
-    """``x`` (B, C, h, w) enlarged to ``size`` by repeating its pixels, if it is smaller."""
-    return x if x.shape[-2:] == size else F.interpolate(x, size=tuple(size), mode='nearest')
+        size = tuple(max(first.shape[-2:], second.shape[-2:]))
+        maps = [self.input1_conv(first), self.input2_conv(second)]
+        return self.out_conv(torch.cat([F.interpolate(x, size=size, mode='nearest') for x in maps], dim=1))
 
 
 @MODELS.register_module()
-class NASFCOS_FPN(BaseModule):
+class NASFCOS_FPN(PyramidNeck):
     """A pyramid of cells that merge two maps each, as a search has found them.
 
     Args:
-        in_channels: Channels of each backbone map.
+        in_channels, start_level, end_level: As of ``PyramidNeck``; three maps must be used.
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out; those beyond the third are made by striding.
-        start_level: First of the three backbone maps used.
-        end_level: Last one used, inclusive; -1 for the last of all.
         add_extra_convs: Whether there are more than three maps put out; strided convolutions make them.
-        conv_cfg: Convolution layer of the cells' inputs.
-        norm_cfg: Norm layer of the cells' inputs.
+        conv_cfg, norm_cfg: Convolution and norm layer of the cells' inputs.
         init_cfg: Weight initialization, in place of Caffe2's Xavier for the other convolutions.
 
     Raises:
@@ -84,9 +73,8 @@ class NASFCOS_FPN(BaseModule):
         norm_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        end = len(in_channels) if end_level == -1 else end_level + 1
-        used = in_channels[start_level:end]
+        super().__init__(in_channels, start_level, end_level, init_cfg)
+        used = self.used_channels
         if len(used) != NUM_INPUTS:
             raise ConfigError(
                 f'NASFCOS_FPN merges {NUM_INPUTS} backbone maps, but start_level={start_level} and '
@@ -98,9 +86,6 @@ class NASFCOS_FPN(BaseModule):
                 f'num_outs={num_outs} and add_extra_convs={add_extra_convs} do not fit: num_outs must be '
                 f'{NUM_INPUTS}, or larger with add_extra_convs=True'
             )
-        self.num_ins = len(in_channels)
-        self.start_level = start_level
-        self.end_level = end
         adapt = dict(bias=False, norm_cfg=dict(type='BN'), inplace=False)
         self.adapt_convs = nn.ModuleList(ConvModule(channels, out_channels, 1, **adapt) for channels in used)
         cells = {name: ConcatCell(out_channels, second, conv_cfg, norm_cfg) for name, second in CELLS.items()}
@@ -121,8 +106,7 @@ class NASFCOS_FPN(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""
-        check_number(self, inputs, self.num_ins)
-        used = inputs[self.start_level : self.end_level]
+        used = self.used_maps(inputs)
         maps = [conv(x) for conv, x in zip(self.adapt_convs, used)]
         for name, cell in self.fpn.items():
             first = int(name[1])

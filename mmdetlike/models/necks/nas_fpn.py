@@ -2,32 +2,31 @@
 
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule, GlobalPoolingCell, SumCell
 from mmdetlike.registry import MODELS
 
-from .inputs import check_number
+from .inputs import PyramidNeck
 
 NUM_LEVELS = 5  # the search was for a pyramid of P3 to P7
+CELLS = ('gp_64_4', 'sum_44_4', 'sum_43_3', 'sum_34_4', 'gp_43_5', 'sum_55_5', 'gp_53_7', 'sum_77_7', 'gp_75_6')
+# what they make is merged with another map, which is convolved in their place
+WITHOUT_CONV = ('gp_43_5', 'gp_53_7')
 
 
 @MODELS.register_module()
-class NASFPN(BaseModule):
+class NASFPN(PyramidNeck):
     """The pyramid that an architecture search found: a graph of seven merges, stacked.
 
     Args:
-        in_channels: Channels of each backbone map.
+        in_channels, start_level, end_level: As of ``PyramidNeck``.
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out, which is 5.
         stack_times: How often the graph is repeated, with weights of its own.
-        start_level: First backbone map used.
-        end_level: Last backbone map used, inclusive; -1 for all.
         add_extra_convs: Kept for configs: further levels are pooled, whatever it says.
         norm_cfg: Norm layer of all convolutions.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``num_outs`` isn't 5, or less than the number of backbone maps used.
@@ -45,10 +44,8 @@ class NASFPN(BaseModule):
         norm_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type='Caffe2Xavier', layer='Conv2d'))
-        self.num_ins = len(in_channels)
-        self.start_level = start_level
-        used = in_channels[start_level : None if end_level == -1 else end_level + 1]
+        super().__init__(in_channels, start_level, end_level, init_cfg or dict(type='Caffe2Xavier', layer='Conv2d'))
+        used = self.used_channels
         if num_outs != NUM_LEVELS or len(used) > num_outs:
             raise ConfigError(
                 f'NASFPN puts out {NUM_LEVELS} maps of at most as many backbone maps, but got num_outs={num_outs} and '
@@ -64,8 +61,7 @@ class NASFPN(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> 5 maps (B, out_channels, ., .), each half of the last."""
-        check_number(self, inputs, self.num_ins)
-        pyramid = [conv(x) for conv, x in zip(self.lateral_convs, inputs[self.start_level :])]
+        pyramid = [conv(x) for conv, x in zip(self.lateral_convs, self.used_maps(inputs))]
         for downsample in self.extra_downsamples:
             pyramid.append(downsample(pyramid[-1]))
         for stage in self.fpn_stages:
@@ -74,22 +70,13 @@ class NASFPN(BaseModule):
 
 
 class NASFPNStage(nn.ModuleDict):
-    """One graph of seven merges. A cell's name says what it merges (``gp_64_4``: P6 and P4 to the size of P4).
-
-    Args:
-        channels: Channels of every map.
-        norm_cfg: Norm layer of the cells.
-    """
+    """One graph of seven merges. A cell's name says what it merges (``gp_64_4``: P6 and P4 to the size of P4)."""
 
     def __init__(self, channels: int, norm_cfg: dict | None = None) -> None:
         super().__init__()
-        for name in ('gp_64_4', 'sum_44_4', 'sum_43_3', 'sum_34_4'):
-            self[name] = build_cell(name, channels, norm_cfg)
-        self['gp_43_5'] = GlobalPoolingCell(channels, with_out_conv=False)
-        self['sum_55_5'] = build_cell('sum_55_5', channels, norm_cfg)
-        self['gp_53_7'] = GlobalPoolingCell(channels, with_out_conv=False)
-        for name in ('sum_77_7', 'gp_75_6'):
-            self[name] = build_cell(name, channels, norm_cfg)
+        for name in CELLS:
+            cell = SumCell if name.startswith('sum') else GlobalPoolingCell
+            self[name] = cell(channels, with_out_conv=name not in WITHOUT_CONV, norm_cfg=norm_cfg)
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Maps P3 to P7 -> maps of the same shapes."""
@@ -103,9 +90,3 @@ class NASFPNStage(nn.ModuleDict):
         p7 = self['sum_77_7'](p7, self['gp_53_7'](p5, second_p4, sizes[7]), sizes[7])
         p6 = self['gp_75_6'](p7, p5, sizes[6])
         return [p3, p4, p5, p6, p7]
-
-
-def build_cell(name: str, channels: int, norm_cfg: dict | None) -> nn.Module:
-    """The cell of a name that begins with ``sum`` or ``gp``, with a convolution behind."""
-    cell = SumCell if name.startswith('sum') else GlobalPoolingCell
-    return cell(channels, norm_cfg=norm_cfg)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, constant_init
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
@@ -17,11 +17,7 @@ from .inputs import check_number
 class ASPP(BaseModule):
     """Atrous spatial pyramid pooling (DeepLab, arXiv 1606.00915): convolutions of several dilations side by side.
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of each convolution.
-        dilations: Dilation of each; 1 stands for a 1x1 convolution, and the last one sees the mean of the map.
-        init_cfg: Weight initialization.
+    A dilation of 1 stands for a 1x1 convolution. The last convolution sees the mean of the map.
     """
 
     def __init__(
@@ -55,7 +51,6 @@ class RFP(FPN):
         rfp_backbone: Those backbones, a ``DetectoRS_ResNet`` with ``rfp_inplanes``.
         aspp_out_channels: Channels of each convolution between pyramid and backbone.
         aspp_dilations: Their dilations.
-        kwargs: See ``FPN``.
 
     Raises:
         ConfigError: ``rfp_backbone`` takes no feedback, or one of another width.
@@ -82,13 +77,9 @@ class RFP(FPN):
                 )
         channels = kwargs['out_channels']
         self.rfp_aspp = ASPP(channels, aspp_out_channels, aspp_dilations)
+        # the pyramid of each step starts as the mean of it and the one before
         self.rfp_weight = nn.Conv2d(channels, 1, 1)
-        self.zero_weight()
-
-    def zero_weight(self) -> None:
-        """Let the pyramid of each step start as the mean of it and the one before."""
-        nn.init.zeros_(self.rfp_weight.weight)
-        nn.init.zeros_(self.rfp_weight.bias)
+        constant_init(self.rfp_weight, 0)
 
     def init_weights(self) -> None:
         """Initialize the pyramid, then the backbones in their own way."""
@@ -97,7 +88,7 @@ class RFP(FPN):
             # the pyramid's initialization went through all that is inside it
             backbone.start_plain()
             backbone.init_weights()
-        self.zero_weight()
+        constant_init(self.rfp_weight, 0)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) and backbone maps (B, C_i, H_i, W_i) -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""

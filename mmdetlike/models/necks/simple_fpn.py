@@ -20,7 +20,7 @@ class SimpleFPN(BaseModule):
         in_channels: Channels of the four resized maps: a quarter, half, all and all of ``backbone_channel``.
         out_channels: Channels of every map put out.
         num_outs: Number of maps put out; those beyond four are the last one, subsampled.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
 
     Raises:
         ValueError: ``num_outs`` is less than four, or ``in_channels`` isn't as above.

@@ -24,12 +24,11 @@ class SSDNeck(BaseModule):
     Args:
         in_channels: Channels of each backbone map.
         out_channels: Channels of every map put out; the first ones are those of the backbone.
-        level_strides: Stride of each extra level.
-        level_paddings: Padding of each extra level.
+        level_strides, level_paddings: Stride and padding of each extra level.
         l2_norm_scale: Initial scale of the first map's normalization; None for none.
         last_kernel_size: Side of the last extra level's kernel.
         use_depthwise: Use depthwise separable convolutions.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
 
     Raises:
         ValueError: ``out_channels`` does not begin with ``in_channels``, or the extra levels' settings differ in

@@ -16,13 +16,7 @@ DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
 
 
 class DetectionBlock(BaseModule):
-    """Five convolutions, 1x1 and 3x3 in turn, the 3x3 ones with twice the channels.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
-    """
+    """Five convolutions, 1x1 and 3x3 in turn, the 3x3 ones with twice the channels of the output."""
 
     def __init__(
         self, in_channels: int, out_channels: int, conv_cfg: dict | None, norm_cfg: dict, act_cfg: dict
@@ -49,7 +43,7 @@ class YOLOV3Neck(BaseModule):
         num_scales: Number of levels.
         in_channels: Channels of each backbone map, coarse to fine.
         out_channels: Channels of each map put out, coarse to fine.
-        conv_cfg, norm_cfg, act_cfg, init_cfg: Convolution, norm layer, activation and weight initialization.
+        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation.
 
     Raises:
         ValueError: ``in_channels`` or ``out_channels`` are not ``num_scales`` in number.
@@ -82,8 +76,7 @@ class YOLOV3Neck(BaseModule):
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine.
 
-        Raises:
-            ConfigError: A map is not half as large as the one before.
+        ``join`` tells what sizes fit.
         """
         check_number(self, feats, self.num_scales)
         # the heads of YOLOv3 go from coarse to fine, as checkpoints number them

@@ -1,10 +1,13 @@
-"""The type of priors, the anchors or points at which dense heads predict."""
+"""The types of boxes and of priors, the anchors or points at which dense heads predict."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from mmdetlike.structures.bbox import geometry
+from mmdetlike.structures.bbox import BaseBoxes, geometry
+
+# plain rows of numbers, or boxes that know of which kind they are
+Boxes = Tensor | BaseBoxes
 
 
 @dataclass

@@ -18,11 +18,10 @@ from .instance_masks import (
     masks_at_stride,
     masks_in_image,
 )
-from .misc import interpolate_as, make_divisible, to_image_size
+from .misc import interpolate_as, make_divisible, padding_masks, padding_of, to_image_size
 from .neighbors import neighbors
-from .padding import padding_masks, padding_of
 from .panoptic import preprocess_panoptic_gt, require_masks, semantic_maps
 from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
 from .precision import float32_if_half
 from .progress import TrainingProgress
-from .suppress import best_first, first_of_best, suppress, suppress_boxes
+from .suppress import best_first, first_of_best, ranks_in_groups, suppress, suppress_boxes

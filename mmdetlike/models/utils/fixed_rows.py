@@ -12,13 +12,7 @@ def fixed_rows(columns: dict[str, Tensor], limit: int, limit_name: str) -> dict[
     How many boxes are left after suppression depends on their scores, which a graph doesn't know. The heads that look
     at these boxes are traced for as many as there can be; the caller cuts what they predict back to n rows.
 
-    Args:
-        columns: Tensors (n, ...) by name, n at most ``limit``.
-        limit: How many rows there can be.
-        limit_name: The setting that says so, for the message.
-
-    Raises:
-        ConfigError: ``limit`` is not positive: there can be any number.
+    A ``ConfigError`` names the setting ``limit_name`` where its ``limit`` isn't positive: there can be any number.
     """
     is_known = all(isinstance(column.shape[0], int) for column in columns.values())
     if is_known or not torch.compiler.is_exporting():

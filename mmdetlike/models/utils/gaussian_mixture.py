@@ -5,9 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-# added to variances, so that a component of equal values keeps one
-VARIANCE_FLOOR = 1e-6
-
 
 def fit_two_gaussians(
     values: Tensor, counted: Tensor, tied: bool = False, tolerance: float = 1e-3, max_iterations: int = 100
@@ -15,14 +12,12 @@ def fit_two_gaussians(
     """Fit a mixture of two normal distributions to each row of values, by expectation maximization.
 
     The components begin at a row's least and largest value, with variance 1 and equal weights. A row is done when the
-    mean log likelihood of its values changes by less than ``tolerance``.
+    mean log likelihood of its values changes by less than ``tolerance``, or after ``max_iterations``.
 
     Args:
         values: (m, n).
         counted: (m, n) bool, which of them count: at least one in each row.
         tied: Whether both components have one variance.
-        tolerance: See above.
-        max_iterations: A row is done after so many steps in any case.
 
     Returns:
         (m, n, 2) float64, of each value the logarithm of each component's weight times its density there.
@@ -68,4 +63,5 @@ def estimate(values: Tensor, responsibilities: Tensor, tied: bool) -> tuple[Tens
         counts = totals.sum(1, keepdim=True)
     else:
         counts = totals
-    return totals / totals.sum(1, keepdim=True), means, spread / counts + VARIANCE_FLOOR
+    # a component of equal values keeps a variance
+    return totals / totals.sum(1, keepdim=True), means, spread / counts + 1e-6

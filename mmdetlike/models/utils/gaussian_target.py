@@ -15,32 +15,23 @@ def gaussian_radius(det_size: tuple[float, float], min_overlap: float) -> float:
     (CornerNet, arXiv 1808.01244).
 
     Args:
-        det_size: Height and width of the box, numbers or tensors.
+        det_size: Height and width of the box, numbers or tensors; the radius is in their unit.
         min_overlap: IoU in (0, 1].
-
-    Returns:
-        The radius in the unit of ``det_size``.
     """
     height, width = det_size
     area = height * width
     perimeter = height + width
-    shifted = _smaller_root(1, -perimeter, area * (1 - min_overlap) / (1 + min_overlap))
-    inside = _smaller_root(4, -2 * perimeter, area * (1 - min_overlap))
-    outside = _larger_root(4 * min_overlap, 2 * min_overlap * perimeter, area * (min_overlap - 1))
+    shifted, _ = _roots(1, -perimeter, area * (1 - min_overlap) / (1 + min_overlap))
+    inside, _ = _roots(4, -2 * perimeter, area * (1 - min_overlap))
+    _, outside = _roots(4 * min_overlap, 2 * min_overlap * perimeter, area * (min_overlap - 1))
     return min(shifted, inside, outside)
 
 
-def _discriminant_root(a: float, b: float, c: float) -> float:
-    value = b * b - 4 * a * c
-    return value.sqrt() if isinstance(value, Tensor) else math.sqrt(value)
-
-
-def _smaller_root(a: float, b: float, c: float) -> float:
-    return (-b - _discriminant_root(a, b, c)) / (2 * a)
-
-
-def _larger_root(a: float, b: float, c: float) -> float:
-    return (-b + _discriminant_root(a, b, c)) / (2 * a)
+def _roots(a: float, b: float, c: float) -> tuple[float, float]:
+    """The smaller and the larger x at which ``a * x ** 2 + b * x + c`` is 0."""
+    discriminant = b * b - 4 * a * c
+    distance = discriminant.sqrt() if isinstance(discriminant, Tensor) else math.sqrt(discriminant)
+    return (-b - distance) / (2 * a), (-b + distance) / (2 * a)
 
 
 def gaussian_2d(radius: int, sigma: float = 1, dtype: torch.dtype = torch.float32, device: str = 'cpu') -> Tensor:
@@ -51,16 +42,13 @@ def gaussian_2d(radius: int, sigma: float = 1, dtype: torch.dtype = torch.float3
 
 
 def gen_gaussian_target(heatmap: Tensor, center: tuple[int, int], radius: int, k: float = 1) -> Tensor:
-    """Draw a bell into a heat map where it exceeds what is there.
+    """Draw a bell into a heat map where it exceeds what is there, and return the map.
 
     Args:
         heatmap: (H, W), changed in place.
         center: x and y of the peak in pixels.
         radius: Half the size of the bell, whose deviation is a sixth of its diameter ``2 * radius + 1``.
         k: Height of the peak.
-
-    Returns:
-        ``heatmap``.
     """
     radius = int(radius)
     bell = gaussian_2d(radius, (2 * radius + 1) / 6, heatmap.dtype, heatmap.device)
@@ -88,14 +76,9 @@ def get_local_maximum(heat: Tensor, kernel: int = 3) -> Tensor:
 
 
 def get_topk_from_heatmap(scores: Tensor, k: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The ``k`` highest scores of a heat map and where they are.
+    """The ``k`` highest of ``scores`` (B, C, H, W) of heat maps, all if there are fewer, and where they are.
 
-    Args:
-        scores: (B, C, H, W).
-        k: How many; fewer if there are fewer scores.
-
-    Returns:
-        Scores, indices of the pixels in H * W, classes in C, rows and columns as numbers, each (B, k).
+    Returns scores, indices of the pixels in H * W, classes in C, rows and columns as numbers, each (B, k).
     """
     batch, _, height, width = scores.shape
     flat = scores.reshape(batch, -1)

@@ -14,11 +14,7 @@ CHUNK = 32
 
 
 def annotated_masks(sample: DetDataSample, part: str) -> BaseInstanceMasks:
-    """The masks of a sample's objects.
-
-    Raises:
-        ValueError: There are none; ``part`` is named as what needs them.
-    """
+    """The masks of a sample's objects; if there are none, a ``ValueError`` names ``part`` as what needs them."""
     masks = sample.gt_instances.get('masks')
     if masks is None:
         raise ValueError(
@@ -47,10 +43,8 @@ def crop_or_pad(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def aligned_bilinear(maps: Tensor, factor: int) -> Tensor:
     """Enlarge maps (n, c, h, w) to (n, c, factor * h, factor * w), each old pixel staying where it was.
 
-    Unlike ``F.interpolate``, value [i, j] is found again at [factor * i + factor // 2, factor * j + factor // 2].
-
-    Raises:
-        ValueError: ``factor`` is below 1.
+    Unlike ``F.interpolate``, value [i, j] is found again at [factor * i + factor // 2, factor * j + factor // 2]. A
+    ``factor`` below 1 raises ``ValueError``.
     """
     if factor < 1:
         raise ValueError(f'factor must be at least 1, got {factor}')
@@ -69,17 +63,10 @@ def masks_in_image(
     out_shape: tuple[int, int],
     threshold: float,
 ) -> Tensor:
-    """Binary masks of an image from coarse probabilities of the padded image.
+    """Masks (n, *out_shape) bool of an image, from ``masks`` (n, h, w), coarse probabilities of the padded image.
 
-    Args:
-        masks: (n, h, w) in [0, 1].
-        upsample: Brings (1, m, h, w) to the size of the padded image.
-        img_shape: Height and width of the image without padding.
-        out_shape: Height and width of the results.
-        threshold: Larger probabilities are inside.
-
-    Returns:
-        (n, *out_shape) bool.
+    ``upsample`` brings (1, m, h, w) to the size of the padded image, of which ``img_shape``, (height, width), is no
+    padding. What is above ``threshold`` is inside.
     """
     out = torch.zeros(len(masks), *out_shape, dtype=torch.bool, device=masks.device)
     # a hundred masks of a large image in float32 would take a gigabyte

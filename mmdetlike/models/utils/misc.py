@@ -1,28 +1,24 @@
-"""Resizing of feature maps and masks, and rounding of channel numbers."""
+"""Sizes: resizing of feature maps and masks, padding of batches, and rounding of channel numbers."""
+
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdetlike.structures import DetDataSample
+from mmdetlike.structures import DetDataSample, SampleList
 
 
 def interpolate_as(
     source: Tensor, target: Tensor | np.ndarray, mode: str = 'bilinear', align_corners: bool | None = False
 ) -> Tensor:
-    """Resize a map to the size of another.
+    """Resize a map to the height and width of another.
 
     Args:
-        source: (N, C, H, W) or (N, H, W).
+        source: (N, C, H, W) or (N, H, W); a ``ValueError`` if it has another number of dimensions.
         target: (..., H', W').
-        mode: As of ``F.interpolate``.
-        align_corners: As of ``F.interpolate``; of no effect where ``mode`` has no corners to align.
-
-    Returns:
-        (N, C, H', W') or (N, H', W').
-
-    Raises:
-        ValueError: ``source`` has another number of dimensions.
+        mode, align_corners: As of ``F.interpolate``; the latter has no effect where there are no corners to align.
     """
     if source.dim() not in (3, 4):
         raise ValueError(f'source must be (N, C, H, W) or (N, H, W), but got {tuple(source.shape)}.')
@@ -33,15 +29,9 @@ def interpolate_as(
 
 
 def to_image_size(maps: Tensor, sample: DetDataSample, rescale: bool) -> Tensor:
-    """Stretch maps of a batch to its pixels and cut them to an image.
+    """Stretch maps (n, h, w) of a padded image to its pixels and cut them to the image, (n, H, W).
 
-    Args:
-        maps: (n, h, w) of the whole padded image.
-        sample: Has ``batch_input_shape``, ``img_shape`` and, to rescale, ``ori_shape``.
-        rescale: Stretch the maps further to the size of the original image.
-
-    Returns:
-        (n, H, W).
+    ``sample`` has ``batch_input_shape``, ``img_shape`` and, to ``rescale`` to the original image, ``ori_shape``.
     """
     height, width = sample.img_shape[:2]
     maps = _stretch(maps, sample.batch_input_shape)[:, :height, :width]
@@ -53,6 +43,22 @@ def _stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
         return maps.reshape(len(maps), *size)
     # as channels of one image: a single channel would be copied to and from channels-last memory
     return F.interpolate(maps[None], size=tuple(size), mode='bilinear', align_corners=False)[0]
+
+
+def padding_of(samples: SampleList, device: torch.device) -> Tensor | None:
+    """(B, H, W) True where images of a batch have padding; None where none has."""
+    return padding_masks([sample.img_shape for sample in samples], samples[0].batch_input_shape, device)
+
+
+def padding_masks(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int], device) -> Tensor | None:
+    """(B, H, W) True where a batch of images has padding; None where no image has any."""
+    # None spares attention a mask, with which the fastest kernels can't run
+    if all(tuple(shape[:2]) == tuple(batch_shape) for shape in img_shapes):
+        return None
+    masks = torch.ones(len(img_shapes), *batch_shape, dtype=torch.bool, device=device)
+    for mask, (height, width, *_) in zip(masks, img_shapes):
+        mask[:height, :width] = False
+    return masks
 
 
 def make_divisible(value: float, divisor: int, min_value: int | None = None, min_ratio: float = 0.9) -> int:

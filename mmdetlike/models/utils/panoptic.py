@@ -17,19 +17,15 @@ def preprocess_panoptic_gt(
     num_stuff: int,
     img_metas: dict | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One list of masks of an image: its things, each an instance, then its stuff, each class one mask.
+    """Labels (n + s,) and masks (n + s, h, w), int64, of an image's things, each an instance, then its stuff, by class.
 
     Args:
         gt_labels: Classes of the things, (n,).
         gt_masks: Masks of the things.
         gt_semantic_seg: Class of each pixel, (1, h, w) or (h, w); things are in [0, num_things), stuff in
             [num_things, num_things + num_stuff), and 255 is ignored. None if there is no stuff.
-        num_things: Number of classes of things.
-        num_stuff: Number of classes of stuff.
+        num_things, num_stuff: Numbers of classes of things and of stuff.
         img_metas: Kept for callers of 2.x; masks have the size of the batch already.
-
-    Returns:
-        Labels (n + s,) and masks (n + s, h, w) of 0 and 1, both int64.
     """
     things = gt_masks.to_tensor(dtype=torch.bool, device=gt_labels.device)
     if gt_semantic_seg is None:
@@ -49,11 +45,7 @@ def require_masks(samples: SampleList, part: str) -> None:
 
 
 def semantic_maps(samples: SampleList) -> Tensor:
-    """(B, H, W) the classes of the samples' pixels.
-
-    Raises:
-        ValueError: A sample has no ``gt_sem_seg``, or theirs differ in size.
-    """
+    """(B, H, W) the classes of the samples' pixels; a ``ValueError`` if one has no ``gt_sem_seg``, or sizes differ."""
     for sample in samples:
         if sample.get('gt_sem_seg') is None:
             raise ValueError(

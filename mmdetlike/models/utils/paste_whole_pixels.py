@@ -8,17 +8,9 @@ from mmdetlike.structures.bbox import geometry
 
 
 def paste_whole_pixels(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float = 0.5) -> Tensor:
-    """Stretch each mask over its box, rounded to whole pixels, and threshold it.
+    """Stretch each of ``masks`` (n, h, w) over its box of ``boxes`` (n, 4) xyxy, rounded to whole pixels.
 
-    Args:
-        masks: (n, h, w) probabilities.
-        boxes: (n, 4) xyxy in pixels of the image.
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        threshold: A pixel with a larger probability belongs to the mask.
-
-    Returns:
-        (n, height, width) bool.
+    Returns masks (n, height, width) bool of an image, true where the stretched probability is above ``threshold``.
     """
     pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
     # a border of nothing, over which the mask fades; the box grows by as much

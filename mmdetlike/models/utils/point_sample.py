@@ -7,14 +7,9 @@ from mmdetlike_ops import point_sample
 
 
 def get_uncertainty(mask_pred: Tensor, labels: Tensor) -> Tensor:
-    """How close the logits of each region's own class are to 0.
+    """How close the logits of each region's own class are to 0: minus their magnitude, (R, 1, ...).
 
-    Args:
-        mask_pred: Logits (R, C, ...); C is 1 if masks are not per class.
-        labels: Class of each region, (R,).
-
-    Returns:
-        Minus their magnitude, (R, 1, ...).
+    ``mask_pred`` holds logits (R, C, ...), where C is 1 if masks are not per class, ``labels`` (R,) the classes.
     """
     if mask_pred.shape[1] > 1:
         mask_pred = mask_pred[torch.arange(len(mask_pred), device=mask_pred.device), labels][:, None]
@@ -25,23 +20,16 @@ def get_uncertainty(mask_pred: Tensor, labels: Tensor) -> Tensor:
 def get_uncertain_point_coords_with_randomness(
     mask_pred: Tensor, labels: Tensor, num_points: int, oversample_ratio: float, importance_sample_ratio: float
 ) -> Tensor:
-    """Draw points of each mask, most of them where its prediction is uncertain.
+    """Draw points (R, num_points, 2) of masks, x and y in [0, 1], most of them where the prediction is uncertain.
 
     ``oversample_ratio * num_points`` points are drawn at random; of these the most uncertain ones become
     ``importance_sample_ratio`` of the result, and the rest is drawn anew.
 
     Args:
-        mask_pred: Logits (R, C, h, w); C is 1 if masks are not per class.
-        labels: Class of each region, (R,).
+        mask_pred, labels: Logits (R, C, h, w) and classes (R,) of regions, as ``get_uncertainty`` takes them.
         num_points: Points of each mask.
-        oversample_ratio: At least 1.
-        importance_sample_ratio: In [0, 1].
-
-    Returns:
-        x and y in [0, 1], (R, num_points, 2).
-
-    Raises:
-        ValueError: A ratio is out of range.
+        oversample_ratio: At least 1, else a ``ValueError``.
+        importance_sample_ratio: In [0, 1], else a ``ValueError``.
     """
     if oversample_ratio < 1:
         raise ValueError(f'oversample_ratio must be at least 1, but got {oversample_ratio}.')

@@ -50,6 +50,17 @@ def _first_of_tied(values: Tensor, last: Tensor, limit: int) -> Tensor:
     return torch.cat([better, tied[: limit - len(better)]])
 
 
+def ranks_in_groups(order: Tensor, groups: Tensor) -> Tensor:
+    """The rank (n,) of each element in its group, of ``groups`` (n,) int64, from 0, where ``order`` (n,) lists all."""
+    # a stable sort by group keeps the order within each group
+    by_group = order[groups[order].argsort(stable=True)]
+    sizes = groups.bincount()
+    starts = sizes.cumsum(0) - sizes
+    ranks = torch.empty_like(groups)
+    ranks[by_group] = torch.arange(len(groups), device=groups.device) - starts[groups[by_group]]
+    return ranks
+
+
 def suppress_boxes(
     boxes: Tensor, scores: Tensor, groups: Tensor, nms_cfg: dict | None, limit: int, ties: str = 'sorted'
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,13 +103,9 @@ def suppress_boxes(
 
 
 def suppress(candidates: InstanceData, nms_cfg: dict | None, limit: int, groups: Tensor | None = None) -> InstanceData:
-    """``suppress_boxes`` of instances.
+    """``suppress_boxes`` of instances with ``bboxes``, ``scores``, ``labels`` and whatever else they have.
 
-    Args:
-        candidates: ``bboxes`` (n, 4) xyxy, ``scores`` (n,), ``labels`` (n,) and whatever else they have.
-        nms_cfg: See ``suppress_boxes``.
-        limit: See ``suppress_boxes``.
-        groups: (n,), boxes of different groups don't suppress each other; by default ``labels``.
+    ``groups`` (n,) are by default the labels.
     """
     groups = candidates.labels if groups is None else groups
     boxes, scores, kept = suppress_boxes(candidates.bboxes, candidates.scores, groups, nms_cfg, limit)

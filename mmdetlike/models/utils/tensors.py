@@ -20,11 +20,7 @@ def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:
 def cross_entropy(input: Tensor, target: Tensor, *, reduction: str = 'mean', **kwargs) -> Tensor:
     """``torch.nn.functional.cross_entropy`` whose mean over nothing is 0, with a gradient, instead of NaN.
 
-    Args:
-        input: (n, c) logits.
-        target: (n,) class indices.
-        reduction: 'none', 'mean' or 'sum'.
-        kwargs: Further arguments of torch's function.
+    ``input`` are logits (n, c), ``target`` class indices (n,); all arguments are those of torch's function.
     """
     if target.numel() == 0 and reduction == 'mean':
         return input.sum() * 0.0  # a sum keeps the graph: distributed training needs a gradient of every parameter

@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.task_modules import AssignResult, BboxOverlaps2D, MaxIoUAssigner
-from mmdetlike.models.task_modules.assigners.repeated_boxes import move_repeated
+from mmdetlike.models.task_modules.assigners.max_iou_assigner import move_repeated
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes
 

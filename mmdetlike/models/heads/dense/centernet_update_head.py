@@ -1,5 +1,6 @@
 """CenterNet on a pyramid: the first stage of Probabilistic Two-stage Detection, arXiv 2103.07461."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class CenterNetUpdateHead(AnchorFreeHead):
         **kwargs,
     ) -> None:
         super().__init__(num_classes, in_channels, norm_cfg=norm_cfg, loss_cls=loss_cls, loss_bbox=loss_bbox, **kwargs)
-        if not hasattr(self.loss_cls, 'compute_at'):
+        if 'pos_inds' not in inspect.signature(self.loss_cls.forward).parameters:
             raise ConfigError(f'loss_cls of CenterNetUpdateHead must be a GaussianFocalLoss, got {loss_cls["type"]}')
         if len(regress_ranges) != len(self.strides):
             raise ConfigError(
@@ -131,7 +132,8 @@ class CenterNetUpdateHead(AnchorFreeHead):
         """Loss of ``logits`` (M, C) against ``heatmap`` (M, C), with positives at rows and columns ``pos_inds``."""
         scores = logits.sigmoid().clamp(min=MIN_PROBABILITY, max=1 - MIN_PROBABILITY)
         count = mean_over_ranks(len(pos_inds[0]), logits.device, least=1.0)
-        return self.loss_cls.compute_at(scores, heatmap, pos_inds) / count
+        rows, columns = pos_inds
+        return self.loss_cls(scores, heatmap, pos_inds=rows, pos_labels=columns, avg_factor=count)
 
     def box_loss(self, preds: FlatPredictions, has_box: Tensor, gt_boxes: Tensor, heat: Tensor) -> Tensor:
         """Loss of the boxes of the points ``has_box`` (p,), of all images, against ``gt_boxes`` (p, 4)."""

@@ -21,10 +21,6 @@ class Mask2FormerHead(MaskFormerHead):
     """``MaskFormerHead`` with masked attention to several levels, trained on points: Mask2Former, arXiv 2112.01527.
 
     Args:
-        in_channels: Channels of each backbone map.
-        feat_channels: Channels of queries.
-        out_channels: Channels of mask features.
-        pixel_decoder: Backbone maps -> mask features and maps to attend to.
         strides: Stride of each backbone map, for the pixel decoder.
         num_transformer_feat_level: Levels that the decoder attends to, one in each layer in turn.
         kwargs: See ``MaskFormerHead``; ``train_cfg`` has ``num_points``, ``oversample_ratio`` and

@@ -34,21 +34,16 @@ class MaskFormerHead(Head):
 
     Args:
         in_channels: Channels of the backbone's maps.
-        feat_channels: Channels of queries.
-        out_channels: Channels of mask features.
-        num_things_classes: Classes of things.
-        num_stuff_classes: Classes of stuff.
+        feat_channels, out_channels: Channels of queries, and of mask features.
+        num_things_classes, num_stuff_classes: Classes of things, and of stuff.
         num_queries: Number of queries, the most segments that are found in an image.
         pixel_decoder: Backbone maps -> mask features and maps to attend to.
         enforce_decoder_input_project: Project those maps even where they have ``feat_channels`` already.
         transformer_decoder: Arguments of ``TransformerDecoder``.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
         loss_cls: Classification loss, with a ``class_weight`` for each class and background.
-        loss_mask: Loss of mask logits at every pixel.
-        loss_dice: Loss of whole masks.
+        loss_mask, loss_dice: Loss of mask logits at every pixel, and of whole masks.
         train_cfg: Settings of training: ``assigner``.
-        test_cfg: Settings of testing.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
@@ -107,9 +102,7 @@ class MaskFormerHead(Head):
     def forward(self, x: Sequence[Tensor], masks: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
         """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) of each of ``decode``'s queries.
 
-        Args:
-            x: Maps (B, C_i, H_i, W_i) of the backbone.
-            masks: (B, H, W) True for padding of the images; None where there is none.
+        ``x`` are maps (B, C_i, H_i, W_i) of the backbone; ``masks`` (B, H, W) is True for padding of the images.
         """
         queries, mask_features = self.decode(x, masks)
         return [self.predict_masks(query, mask_features) for query in queries]
@@ -143,8 +136,7 @@ class MaskFormerHead(Head):
     def segments(self, sample) -> InstanceData:
         """The segments of a sample, things and stuff: ``labels`` (n,) and ``masks`` (n, h, w) of 0.0 and 1.0.
 
-        Raises:
-            ValueError: The sample has no masks of its objects, or no ``gt_sem_seg`` though there are classes of stuff.
+        ``ValueError`` without masks of the objects, or without ``gt_sem_seg`` where there are classes of stuff.
         """
         require_masks([sample], type(self).__name__)
         semantic = semantic_maps([sample])[0] if self.num_stuff_classes else None

@@ -29,11 +29,8 @@ class TopDownPath(BaseModule):
 
     Args:
         in_channels: Channels of the maps, fine to coarse; here of those that are added, without the top.
-        feat_channels: Channels of the path.
-        out_channels: Channels of the mask features.
-        norm_cfg: Norm layer.
-        act_cfg: Activation after each sum.
-        init_cfg: Weight initialization.
+        feat_channels, out_channels: Channels of the path, and of the mask features.
+        norm_cfg, act_cfg: Norm layer, and activation after each sum.
     """
 
     mode = 'nearest'  # how a level is upsampled
@@ -58,21 +55,15 @@ class TopDownPath(BaseModule):
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
     def init_weights(self) -> None:
-        """Initialize as the config says, convolutions by Xavier."""
         super().init_weights()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 caffe2_xavier_init(module, bias=0)
 
     def forward(self, feats: Sequence[Tensor], masks: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Decode.
+        """Mask features (B, out_channels, H_0, W_0) and, coarse to fine, the maps that queries attend to.
 
-        Args:
-            feats: Feature maps (B, C_i, H_i, W_i), fine to coarse.
-            masks: (B, H, W) True for padding of the images; None where there is none.
-
-        Returns:
-            Mask features (B, out_channels, H_0, W_0) and, coarse to fine, the maps that queries attend to.
+        ``feats`` (B, C_i, H_i, W_i) are fine to coarse, ``masks`` (B, H, W) True for padding of the images.
         """
         top, memory = self.start(feats[-1], masks)
         return self.mask_feature(self.descend(feats[:-1], top)[-1]), [memory]
@@ -99,11 +90,7 @@ class PixelDecoder(TopDownPath):
 
     Args:
         in_channels: Channels of the maps, fine to coarse.
-        feat_channels: Channels of the path.
-        out_channels: Channels of the mask features.
-        norm_cfg: Norm layer.
-        act_cfg: Activation after each sum.
-        init_cfg: Weight initialization.
+        feat_channels, out_channels, norm_cfg, act_cfg: As of ``TopDownPath``.
     """
 
     def __init__(
@@ -128,14 +115,9 @@ class TransformerEncoderPixelDecoder(TopDownPath):
     """A feature pyramid that starts from a transformer encoder of the coarsest map.
 
     Args:
-        in_channels: Channels of the maps, fine to coarse.
-        feat_channels: Channels of the path.
-        out_channels: Channels of the mask features.
-        norm_cfg: Norm layer.
-        act_cfg: Activation after each sum.
+        in_channels, feat_channels, out_channels, norm_cfg, act_cfg: As of ``PixelDecoder``.
         encoder: Arguments of ``TransformerEncoder``.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -160,8 +142,7 @@ class TransformerEncoderPixelDecoder(TopDownPath):
     def start(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """The coarsest map after self-attention of its pixels, which queries attend to as well."""
         pyramid = flatten_pyramid([self.encoder_in_proj(feat)], masks, self.positional_encoding)
-        memory = self.encoder.encode(pyramid)
-        memory = memory.transpose(1, 2).unflatten(2, feat.shape[-2:])
+        (memory,) = pyramid.as_maps(self.encoder.encode(pyramid))
         return self.encoder_out_proj(memory), memory
 
 
@@ -170,16 +151,12 @@ class MSDeformAttnPixelDecoder(TopDownPath):
     """Deformable attention among the coarse maps, then a path down to the fine ones.
 
     Args:
-        in_channels: Channels of the maps, fine to coarse.
+        in_channels, out_channels, norm_cfg, act_cfg: As of ``PixelDecoder``.
         strides: Stride of each map in pixels.
         feat_channels: Channels of the encoder and the path.
-        out_channels: Channels of the mask features.
         num_outs: Maps that queries attend to.
         encoder: Arguments of ``DeformableEncoder``, required; the ``num_levels`` of its attention are the coarse maps.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        norm_cfg: Norm layer.
-        act_cfg: Activation after each sum.
-        init_cfg: Weight initialization.
     """
 
     mode = 'bilinear'
@@ -230,10 +207,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
         coarse = [conv(feat) for conv, feat in zip(self.input_convs, reversed(feats[-self.num_encoder_levels :]))]
         # as recorded of the original, without padding masks
         pyramid = flatten_pyramid(coarse, None, self.positional_encoding, self.level_encoding.weight)
-        memory = self.encoder.encode(pyramid).transpose(1, 2)
-        sizes = [feat.shape[-2:] for feat in coarse]
-        levels = memory.split([h * w for h, w in sizes], dim=-1)
-        outs = [level.unflatten(2, size) for level, size in zip(levels, sizes)]
+        outs = pyramid.as_maps(self.encoder.encode(pyramid))
         outs += self.descend(feats[: -self.num_encoder_levels], outs[-1])
         return self.mask_feature(outs[-1]), outs[: self.num_outs]
 

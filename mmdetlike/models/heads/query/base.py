@@ -5,6 +5,7 @@ DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872; Deformabl
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -25,11 +26,11 @@ from .common import (
     QueryContext,
     QueryOutputs,
     QueryTargets,
+    as_one_class,
     build_class_loss,
     denoising_targets,
     image_whwh,
     query_targets,
-    shape_whwh,
 )
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, class_weight=1.0)
@@ -54,7 +55,6 @@ class QueryHead(Head):
         loss_iou: Loss of boxes in pixels.
         train_cfg: Settings of training: ``assigner``.
         test_cfg: Settings of testing: ``max_per_img``.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
@@ -151,61 +151,48 @@ class QueryHead(Head):
         return losses
 
     def matched_losses(
-        self,
-        cls_score: Tensor,
-        bbox_pred: Tensor,
-        candidates: Tensor | None,
-        context: QueryContext,
-        binary: bool = False,
+        self, cls_score: Tensor, bbox_pred: Tensor, candidates: Tensor | None, context: QueryContext
     ) -> dict[str, Tensor]:
         """Loss terms of queries that are matched with objects; arguments of ``match``."""
-        targets = self.match(cls_score, bbox_pred, candidates, context, binary)
+        targets = self.match(cls_score, bbox_pred, candidates, context)
         return self.losses(cls_score, bbox_pred, targets, context)
 
     def encoder_losses(
         self, cls_score: Tensor, bbox_pred: Tensor, candidates: Tensor | None, context: QueryContext
     ) -> dict[str, Tensor]:
         """Loss terms of the encoder's proposals; arguments of ``match``."""
-        return self.matched_losses(cls_score, bbox_pred, candidates, context, self.binary_proposals)
+        if self.binary_proposals:
+            context = replace(context, samples=[as_one_class(sample) for sample in context.samples])
+        return self.matched_losses(cls_score, bbox_pred, candidates, context)
 
     @torch.no_grad()
     def match(
-        self,
-        cls_score: Tensor,
-        bbox_pred: Tensor,
-        candidates: Tensor | None,
-        context: QueryContext,
-        binary: bool = False,
+        self, cls_score: Tensor, bbox_pred: Tensor, candidates: Tensor | None, context: QueryContext
     ) -> QueryTargets:
         """One query for each object.
 
-        Args:
-            cls_score: (B, Q, classes) what ``classify`` returns.
-            bbox_pred: (B, Q, 4) cx, cy, w, h in [0, 1].
-            candidates: (B, Q) which queries take part; None for all.
-            context: What is known of the batch beside its feature maps.
-            binary: Take all objects for the first class.
+        They are compared by what ``classify`` returns and by boxes (B, Q, 4) cx, cy, w, h in [0, 1]. ``candidates``
+        (B, Q) says which queries take part; None for all.
         """
         samples = context.samples
         if candidates is None:
             candidates = torch.ones(cls_score.shape[:2], dtype=torch.bool, device=cls_score.device)
         preds = [
-            InstanceData(scores=scores[own], bboxes=bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(sample, boxes))
-            for scores, boxes, own, sample in zip(self.class_logits(cls_score, context), bbox_pred, candidates, samples)
+            InstanceData(
+                scores=scores[own], bboxes=bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(image.img_shape, boxes)
+            )
+            for scores, boxes, own, image in zip(self.class_logits(cls_score, context), bbox_pred, candidates, samples)
         ]
-        gts = [self.objects_to_match(sample, binary) for sample in samples]
+        gts = [self.objects_to_match(sample) for sample in samples]
         matches = match_queries(self.assigner, preds, gts, samples)
         # the assigner has seen the candidates alone: from an index among them to one among all queries
         matches = [(own.nonzero().squeeze(1)[queries], objects) for own, (queries, objects) in zip(candidates, matches)]
-        return query_targets(matches, samples, candidates, self.num_classes, binary)
+        return query_targets(matches, samples, candidates, self.num_classes)
 
-    def objects_to_match(self, sample: DetDataSample, binary: bool = False) -> InstanceData:
+    def objects_to_match(self, sample: DetDataSample) -> InstanceData:
         """Hook: what the costs of the assigner see of an image's objects."""
-        gt_instances = sample.gt_instances
-        geometry.require_horizontal(gt_instances.bboxes, type(self).__name__)
-        if not binary:
-            return gt_instances
-        return InstanceData(bboxes=gt_instances.bboxes, labels=torch.zeros_like(gt_instances.labels))
+        geometry.require_horizontal(sample.gt_instances.bboxes, type(self).__name__)
+        return sample.gt_instances
 
     def losses(
         self, cls_score: Tensor, bbox_pred: Tensor, targets: QueryTargets, context: QueryContext
@@ -286,11 +273,9 @@ class QueryHead(Head):
     def select(self, logits: Tensor, boxes: Tensor, img_shape: tuple[int, int]) -> dict[str, Tensor]:
         """The ``max_per_img`` best of logits (Q, classes) and boxes (Q, 4) cx, cy, w, h in [0, 1].
 
-        With softmax there is one object for each query; with sigmoid, one for each query and class.
-
-        Returns:
-            ``boxes`` (n, 4) xyxy in pixels, clipped to the height and width of the image; ``scores`` (n,), descending;
-            ``labels`` (n,); with ``return_all_scores`` in ``test_cfg``, ``all_scores`` (n, classes), too.
+        With softmax there is one object for each query; with sigmoid, one for each query and class. They have ``boxes``
+        (n, 4) xyxy in pixels, clipped to the height and width of the image, descending ``scores`` (n,), ``labels`` (n,)
+        and, with ``return_all_scores`` in ``test_cfg``, ``all_scores`` (n, classes).
         """
         limit = self.test_cfg.get('max_per_img', len(logits))
         if self.use_sigmoid_cls:
@@ -305,7 +290,7 @@ class QueryHead(Head):
             best, label_of = all_scores.max(-1)
             scores, queries = best.topk(min(limit, len(best)))
             labels = label_of[queries]
-        size = shape_whwh(img_shape, boxes)
+        size = image_whwh(img_shape, boxes)
         boxes = (bbox_cxcywh_to_xyxy(boxes[queries]) * size).clamp(min=0).minimum(size)
         found = dict(boxes=boxes, scores=scores, labels=labels)
         if self.test_cfg.get('return_all_scores', False):

@@ -49,9 +49,7 @@ class InitialQueries:
         references: (B, Q, 2) x, y or (B, Q, 4) cx, cy, w, h in [0, 1]; None where queries have none.
         attn_mask: (Q, Q) True where a query must not look at another, or what makes such a mask before each layer (see
             ``TransformerDecoder.forward``); None where all see all.
-        enc_cls_score: See ``QueryOutputs``.
-        enc_bbox_pred: See ``QueryOutputs``.
-        denoising: See ``QueryOutputs``.
+        enc_cls_score, enc_bbox_pred, denoising: As of ``QueryOutputs``.
     """
 
     content: Tensor
@@ -117,32 +115,31 @@ class QueryTargets:
     num_neg: int
 
 
-def query_targets(
-    matches: Sequence[tuple[Tensor, Tensor]],
-    samples: SampleList,
-    candidates: Tensor,
-    num_classes: int,
-    binary: bool = False,
-) -> QueryTargets:
-    """Targets of queries.
+def as_one_class(sample: DetDataSample) -> DetDataSample:
+    """The sample with all objects in class 0, for queries that only tell objects from background."""
+    one_class = sample.new()
+    one_class.gt_instances = sample.gt_instances.new()
+    one_class.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
+    return one_class
 
-    Args:
-        matches: For each image its positive queries and the index of the object of each.
-        samples: The samples of the images.
-        candidates: (B, Q) which queries take part; others weigh nothing and are no negatives.
-        num_classes: Classes without background.
-        binary: All objects are of class 0: the queries only tell objects from background.
+
+def query_targets(
+    matches: Sequence[tuple[Tensor, Tensor]], samples: SampleList, candidates: Tensor, num_classes: int
+) -> QueryTargets:
+    """Targets of queries, of which ``matches`` has for each image the positives and the index of the object of each.
+
+    ``candidates`` (B, Q) says which queries take part; others weigh nothing and are no negatives.
     """
     num_queries = candidates.shape[1]
     device = candidates.device
     labels = torch.full(candidates.shape, num_classes, device=device)
     pos_inds, boxes, sizes = [], [], []
     for i, ((queries, objects), sample) in enumerate(zip(matches, samples)):
-        labels[i, queries] = 0 if binary else sample.gt_instances.labels[objects]
+        labels[i, queries] = sample.gt_instances.labels[objects]
         pos_inds.append(queries + i * num_queries)
         gt_bboxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'A head of queries')
         boxes.append(gt_bboxes[objects])
-        sizes.append(image_whwh(sample, boxes[-1]).expand_as(boxes[-1]))
+        sizes.append(image_whwh(sample.img_shape, boxes[-1]).expand_as(boxes[-1]))
     pos_inds = torch.cat(pos_inds)
     return QueryTargets(
         labels=labels,
@@ -165,23 +162,16 @@ def denoising_targets(queries: DenoisingQueries, samples: SampleList, num_classe
     return targets
 
 
-def image_whwh(sample: DetDataSample, like: Tensor) -> Tensor:
-    """Width, height, width, height (4,) of a sample's image, which turn boxes in [0, 1] into pixels."""
-    return shape_whwh(sample.img_shape, like)
-
-
-def shape_whwh(img_shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Width, height, width, height (4,) of an image of ``img_shape``, height and width first."""
+def image_whwh(img_shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Width, height, width, height (4,) of an image of ``img_shape`` (H, W), which turn boxes in [0, 1] into pixels."""
     height, width = img_shape[:2]
     return size_tensor([width, height, width, height], dtype=like.dtype, device=like.device)
 
 
 def build_class_loss(cfg: dict, num_classes: int) -> tuple[nn.Module, float]:
-    """Build a classification loss.
+    """Build a classification loss, and find the weight of background in what the loss is divided by.
 
-    Returns:
-        The loss, and the weight of background in what the loss is divided by: with softmax ``bg_cls_weight``, or
-        ``class_weight`` where it is a number; else 0.
+    That is ``bg_cls_weight`` or ``class_weight`` where ``class_weight`` is a number, as it is with softmax; else 0.
     """
     cfg = dict(cfg)
     # an argument of the head rather than of the loss, though configs write it there

@@ -24,5 +24,4 @@ class DABDETRHead(ConditionalDETRHead):
         constant_init(self.fc_reg.layers[-1], 0, bias=0)
 
     def box_deltas(self, hidden: Tensor) -> Tensor:
-        """What is added to references before the sigmoid, (B, Q, 4)."""
         return self.fc_reg(hidden)

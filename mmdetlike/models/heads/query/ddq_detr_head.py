@@ -21,7 +21,6 @@ class DDQDETRHead(DINOHead):
     Dense queries are there in training only. They teach encoder and decoder what all queries near an object see.
 
     Args:
-        num_classes: Classes without background.
         aux_num_pos: Number of dense queries that learn from an object.
         kwargs: Other arguments of ``DeformableDETRHead``.
     """
@@ -54,17 +53,15 @@ class DDQDETRHead(DINOHead):
 
     def loss(self, outs: DDQOutputs) -> dict[str, Tensor | list[Tensor]]:
         """See ``QueryHead``; terms of dense queries begin with the layer and ``_aux_``, or with ``aux_enc_``."""
-        losses = super().loss(outs)
-        samples = outs.context.samples
+        predictions = {}
         for layer, (hidden, reference) in enumerate(zip(outs.dense_hidden_states, outs.dense_references)):
-            cls_score = self.aux_cls_branches[layer](hidden)
             bbox_pred = refine_references(reference, self.aux_reg_branches[layer](hidden))
-            predictions = float32_if_half(cls_score, bbox_pred)
-            terms = self.aux_loss_for_dense(*predictions, outs.dense_present, samples)
-            # names of the original's log, which is why 'aux' is there twice
-            losses.update({f'{layer}_aux_aux_loss_{name}': value for name, value in terms.items()})
+            predictions[f'{layer}_aux'] = (self.aux_cls_branches[layer](hidden), bbox_pred)
         if outs.dense_cls_score is not None:
-            proposals = float32_if_half(outs.dense_cls_score, outs.dense_bbox_pred)
-            terms = self.aux_loss_for_dense(*proposals, outs.dense_present, samples)
-            losses.update({f'aux_enc_aux_loss_{name}': value for name, value in terms.items()})
+            predictions['aux_enc'] = (outs.dense_cls_score, outs.dense_bbox_pred)
+        losses = super().loss(outs)
+        for prefix, layer in predictions.items():
+            terms = self.aux_loss_for_dense(*float32_if_half(*layer), outs.dense_present, outs.context.samples)
+            # names of the original's log, which is why 'aux' is there twice
+            losses.update({f'{prefix}_aux_loss_{name}': value for name, value in terms.items()})
         return losses

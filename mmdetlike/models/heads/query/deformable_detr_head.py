@@ -1,15 +1,18 @@
-"""The heads of Deformable DETR, arXiv 2010.04159, and DINO, arXiv 2203.03605."""
+"""The heads of Deformable DETR, arXiv 2010.04159, DINO, arXiv 2203.03605, and RT-DETR, arXiv 2304.08069."""
 
 import copy
 
+import torch
 from mmengine.model import bias_init_with_prob, constant_init
 from torch import Tensor, nn
 
 from mmdetlike.models.layers.transformer import mlp, refine_references
+from mmdetlike.models.losses import VarifocalLoss
 from mmdetlike.registry import MODELS
+from mmdetlike.structures.bbox import bbox_overlaps
 
 from .base import QueryHead
-from .common import QueryContext
+from .common import QueryContext, QueryTargets
 
 
 @MODELS.register_module()
@@ -17,7 +20,6 @@ class DeformableDETRHead(QueryHead):
     """For every decoder layer a linear layer for classes and a small network that refines references into boxes.
 
     Args:
-        num_classes: Classes without background.
         share_pred_layer: All layers share these networks; else each has its own.
         num_pred_layer: Decoder layers, and one more for the encoder's proposals with two stages.
         as_two_stage: The encoder proposes boxes.
@@ -40,12 +42,11 @@ class DeformableDETRHead(QueryHead):
         super().__init__(num_classes, **kwargs)
 
     def build_layers(self) -> None:
-        """A classifier and a box network for each layer, the same one where they are shared."""
         self.cls_branches = self.build_branches(nn.Linear(self.embed_dims, self.cls_out_channels), self.num_pred_layer)
         self.reg_branches = self.build_branches(mlp(self.embed_dims, self.num_reg_fcs, 4), self.num_pred_layer)
 
     def build_branches(self, branch: nn.Module, count: int) -> nn.ModuleList:
-        """One ``branch`` for each of ``count`` layers: copies of it, or always itself where layers share theirs."""
+        """A ``branch`` for each of ``count`` layers: copies of it, or always itself where layers share theirs."""
         return nn.ModuleList(branch if self.share_pred_layer else copy.deepcopy(branch) for _ in range(count))
 
     def init_weights(self) -> None:
@@ -72,15 +73,9 @@ class DeformableDETRHead(QueryHead):
         return refine_references(reference, self.reg_branches[layer](hidden))
 
     def propose(self, memory: Tensor, anchors: Tensor, context: QueryContext) -> tuple[Tensor, Tensor]:
-        """The proposals of the encoder.
+        """Class logits (B, S, classes) and boxes (B, S, 4) of the encoder's pixels ``memory`` (B, S, C).
 
-        Args:
-            memory: (B, S, C) pixels after the encoder.
-            anchors: (B, S, 4) cx, cy, w, h before the sigmoid.
-            context: What is known of the batch beside its feature maps.
-
-        Returns:
-            Class logits (B, S, classes) and boxes (B, S, 4) before the sigmoid.
+        ``anchors`` (B, S, 4) are cx, cy, w, h; they and the boxes are before the sigmoid.
         """
         encoder = self.num_pred_layer - 1
         # before the sigmoid, where anchors of padding are infinite and stay so
@@ -92,3 +87,31 @@ class DINOHead(DeformableDETRHead):
     """The head of Deformable DETR, whose encoder proposes boxes with classes; arguments of ``DeformableDETRHead``."""
 
     binary_proposals = False
+
+
+@MODELS.register_module()
+class RTDETRHead(DeformableDETRHead):
+    """The head of DINO, whose scores also learn how well boxes fit where ``loss_cls`` is a ``VarifocalLoss``."""
+
+    binary_proposals = False
+
+    def class_loss(
+        self,
+        cls_score: Tensor,
+        pos_bboxes: Tensor,
+        targets: QueryTargets,
+        context: QueryContext,
+        avg_factor: float,
+    ) -> Tensor:
+        """See ``QueryHead``; the overlap of a positive's box with its object is what its score should be."""
+        if not isinstance(self.loss_cls, VarifocalLoss):
+            return super().class_loss(cls_score, pos_bboxes, targets, context, avg_factor)
+        logits = cls_score.flatten(0, 1)
+        weights = targets.weights.flatten()[:, None].expand_as(logits).clone()
+        quality = torch.zeros_like(logits)
+        labels = targets.labels.flatten()[targets.pos_inds]
+        overlaps = bbox_overlaps(pos_bboxes.detach(), targets.pos_gt_bboxes, is_aligned=True)
+        quality[targets.pos_inds, labels] = overlaps.to(quality.dtype)
+        # a positive weighs as much as it overlaps; one that doesn't overlap is no negative
+        weights[targets.pos_inds, labels] *= overlaps > 0
+        return self.loss_cls(logits, quality, weights, avg_factor=avg_factor)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers.transformer import inverse_sigmoid
@@ -97,14 +98,12 @@ class CdnQueryGenerator(BaseModule):
         noisy_content = self.label_embedding(self._noisy_labels(labels.repeat(2 * groups, 1)))
         noisy_boxes = self._noisy_boxes(boxes, groups)
         # images with fewer objects than the fullest one are padded with zeros, which are background and weigh nothing
-        content = torch.zeros(len(samples), 2 * groups, max_objects, self.embed_dims, device=device)
-        padded_boxes = torch.zeros(len(samples), 2 * groups, max_objects, 4, device=device)
-        for i, count in enumerate(counts):
-            own = slice(sum(counts[:i]), sum(counts[: i + 1]))
-            content[i, :, :count] = noisy_content[:, own].to(content.dtype)
-            padded_boxes[i, :, :count] = noisy_boxes[:, own]
+        content = pad_sequence(noisy_content.float().transpose(0, 1).split(counts), batch_first=True)
+        padded_boxes = pad_sequence(noisy_boxes.transpose(0, 1).split(counts), batch_first=True)
         mask = self._attention_mask(groups, max_objects, num_matching_queries or self.num_matching_queries, device)
-        return DenoisingQueries(content.flatten(1, 2), padded_boxes.flatten(1, 2), mask, groups, max_objects)
+        # (B, M, 2 * G, C) to (B, 2 * G * M, C)
+        queries = [rows.transpose(1, 2).flatten(1, 2) for rows in (content, padded_boxes)]
+        return DenoisingQueries(*queries, mask, groups, max_objects)
 
     def _noisy_labels(self, labels: Tensor) -> Tensor:
         # a random label may be the right one, so that less than half of label_noise_scale are wrong

@@ -23,16 +23,12 @@ MATCH_COSTS = (
 class DenseQueryLoss:
     """Several queries learn from each object: the better one fits, the higher its score should be.
 
-    Scores learn the alignment of score and overlap (TOOD, arXiv 2108.07755); boxes are weighted by it.
-
-    Args:
-        num_pos: Number of queries for each object; fewer where there are not enough queries.
-        alpha: Exponent of the score in the alignment.
-        beta: Exponent of the overlap in the alignment.
+    Scores learn the alignment of score and overlap (TOOD, arXiv 2108.07755); boxes are weighted by it. There are
+    ``num_pos`` queries for each object, fewer where there are not enough.
     """
 
-    def __init__(self, num_pos: int, alpha: float = 1.0, beta: float = 6.0) -> None:
-        self.num_pos, self.alpha, self.beta = num_pos, alpha, beta
+    def __init__(self, num_pos: int) -> None:
+        self.num_pos = num_pos
         self.assigner = HungarianAssigner(MATCH_COSTS)
         self.loss_cls = QualityFocalLoss(beta=2.0)
         self.loss_bbox = GIoULoss(loss_weight=2.0)
@@ -40,34 +36,21 @@ class DenseQueryLoss:
     def __call__(
         self, cls_score: Tensor, bbox_pred: Tensor, present: Tensor, samples: SampleList
     ) -> dict[str, list[Tensor]]:
-        """Terms ``cls`` and ``bbox``, each one value for an image.
+        """Terms ``cls`` and ``bbox``, each one value for an image, of logits (B, D, classes) and boxes (B, D, 4).
 
-        Args:
-            cls_score: (B, D, classes) logits.
-            bbox_pred: (B, D, 4) cx, cy, w, h in [0, 1].
-            present: (B, D) False for what pads images with fewer queries.
-            samples: The samples of the images.
+        Boxes are cx, cy, w, h in [0, 1]. ``present`` (B, D) is False for what pads images with fewer queries.
         """
-        terms = dict(cls=[], bbox=[])
-        total = cls_score.new_zeros(())
+        of_images = []
         for logits, boxes, own, sample in zip(cls_score, bbox_pred, present, samples):
-            boxes = bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(sample, boxes)
-            loss_cls, loss_bbox, alignment = self.image_losses(logits[own], boxes, sample)
-            terms['cls'].append(loss_cls)
-            terms['bbox'].append(loss_bbox)
-            total = total + alignment
+            boxes = bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(sample.img_shape, boxes)
+            of_images.append(self.image_losses(logits[own], boxes, sample))
+        losses_cls, losses_bbox, alignments = zip(*of_images)
         # both are means over positives, each of which counts as much as it is aligned
-        divisor = mean_over_ranks(total, total.device, least=1.0)
-        return {name: [value / divisor for value in values] for name, values in terms.items()}
+        divisor = mean_over_ranks(sum(alignments), cls_score.device, least=1.0)
+        return dict(cls=[loss / divisor for loss in losses_cls], bbox=[loss / divisor for loss in losses_bbox])
 
     def image_losses(self, logits: Tensor, boxes: Tensor, sample: DetDataSample) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums of both losses of an image, and of the alignments of its positives.
-
-        Args:
-            logits: (D, classes).
-            boxes: (D, 4) xyxy in pixels.
-            sample: The sample of the image.
-        """
+        """Sums of an image's losses and alignments, of logits (D, classes) and boxes (D, 4) xyxy in pixels."""
         queries, objects = self.assign(logits, boxes, sample)
         gt_labels = sample.gt_instances.labels[objects]
         gt_boxes = get_box_tensor(sample.gt_instances.bboxes)[objects]
@@ -103,7 +86,7 @@ class DenseQueryLoss:
         """
         scores = logits.sigmoid().gather(1, gt_labels[:, None]).squeeze(1)
         overlaps = bbox_overlaps(boxes, gt_boxes, is_aligned=True)
-        metric = scores**self.alpha * overlaps**self.beta
+        metric = scores * overlaps**6  # the exponents alpha=1 and beta=6 of TOOD
         zeros = metric.new_zeros(len(objects))  # at least as many as there are objects with positives
         best_metric = zeros.scatter_reduce(0, objects, metric, 'amax')
         best_overlap = zeros.scatter_reduce(0, objects, overlaps, 'amax')

@@ -15,7 +15,6 @@ class DETRHead(QueryHead):
     """A linear layer for classes and a small network for boxes, shared by all decoder layers; see ``QueryHead``."""
 
     def build_layers(self) -> None:
-        """One classifier and one box network."""
         dims = self.embed_dims
         relu = dict(type='ReLU', inplace=True)
         self.fc_cls = nn.Linear(dims, self.cls_out_channels)
@@ -23,7 +22,6 @@ class DETRHead(QueryHead):
         self.fc_reg = nn.Linear(dims, 4)
 
     def classify(self, layer: int, hidden: Tensor, context: QueryContext) -> Tensor:
-        """Class logits (B, Q, classes), of the same classifier in all layers."""
         return self.fc_cls(hidden)
 
     def regress(self, layer: int, hidden: Tensor, reference: Tensor | None) -> Tensor:

@@ -15,7 +15,7 @@ from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_x
 from mmdetlike.utils.dist import mean_over_ranks
 
 from .common import QueryContext, QueryOutputs, QueryTargets, denoising_targets, query_targets
-from .rt_detr_head import RTDETRHead
+from .deformable_detr_head import RTDETRHead
 
 # (class logits, boxes, distributions of the boxes' edges, if they come from any)
 Predictions = tuple[Tensor, Tensor, RefinedBoxes | None]
@@ -33,7 +33,6 @@ class DFINEHead(RTDETRHead):
     Where layers match different queries with an object, each learns the boxes of all these pairs (GO-LSD of the paper).
 
     Args:
-        num_classes: Classes without background.
         num_bins, up, reg_scale: As of ``EdgeOffsets``.
         top_bins: The largest probabilities of an edge that tell how certain it is, beside their mean.
         loss_cls: A ``VarifocalLoss``.
@@ -153,14 +152,10 @@ class DFINEHead(RTDETRHead):
         context: QueryContext,
         prefix: str = '',
     ) -> dict[str, Tensor]:
-        """Loss terms of all predictions.
+        """Loss terms of the decoder layers, of the first one before it refines edges, and perhaps of the encoder.
 
-        Args:
-            predictions: Of the decoder layers, of the first one before it refines edges, and perhaps of the encoder.
-            own: What each of them should give scores to.
-            union: What all of them learn boxes from.
-            context: What is known of the batch beside its feature maps.
-            prefix: Put before the names of the terms.
+        ``own`` says what each of the predictions should give scores to, ``union`` what all of them learn boxes from.
+        ``prefix`` is put before the names of the terms.
         """
         layers = [layer for layer in predictions if layer[2] is not None]
         names = [f'd{i}.' for i in range(len(layers) - 1)] + ['', 'pre.', 'enc_']

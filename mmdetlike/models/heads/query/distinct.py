@@ -63,13 +63,9 @@ class DistinctQueries:
 
 @torch.no_grad()
 def distinct(logits: Tensor, boxes: Tensor, nms_cfg: dict, candidates: Tensor | None = None) -> Tensor:
-    """Which boxes of each image no better one suppresses, (B, Q) bool.
+    """Which boxes (B, Q, 4) cx, cy, w, h of each image no better one suppresses by ``batched_nms``, (B, Q) bool.
 
-    Args:
-        logits: (B, Q, classes); a box is as good as its best class.
-        boxes: (B, Q, 4) cx, cy, w, h in [0, 1].
-        nms_cfg: Arguments of ``batched_nms``.
-        candidates: (B, Q) which boxes take part; None for all.
+    A box is as good as the best of its ``logits`` (B, Q, classes). ``candidates`` (B, Q) take part; None for all.
     """
     scores = logits.max(-1).values.sigmoid().float()
     if candidates is not None:
@@ -109,9 +105,7 @@ class DDQOutputs(QueryOutputs):
         selection: Chose distinct queries before each layer.
         dense_hidden_states: Dense queries (B, D, C) after each decoder layer; empty in testing.
         dense_references: (B, D, 4) what their boxes are relative to.
-        dense_cls_score: (B, D, classes) logits of the dense proposals; None in testing.
-        dense_bbox_pred: (B, D, 4) their boxes, cx, cy, w, h in [0, 1].
-        dense_present: (B, D) False for what pads images with fewer proposals.
+        dense_cls_score, dense_bbox_pred, dense_present: As of ``DDQQueries``.
     """
 
     selection: DistinctQueries | None = None

@@ -3,7 +3,7 @@
 from .attention import MultiheadAttention, attention_mask
 from .conditional import ConditionalDecoder
 from .dab import DABDecoder, DABEncoder
-from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, refine_references
+from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, RTDETRDecoder, refine_references
 from .detr_layers import AttentionMask, CrossFirstDecoder, TransformerDecoder, TransformerEncoder
 from .dfine import DFINEDecoder, EdgeOffsets, RefinedBoxes, UnevenDeformableAttention
 from .ffn import FFN, MLP, DynamicConv, LayerScale, mlp
@@ -20,9 +20,9 @@ from .positional_encoding import (
     SinePositionalEncoding,
     build_positional_encoding,
     coordinate_to_encoding,
+    grid_encoding,
     inverse_sigmoid,
     sine_encoding,
 )
 from .pyramid import FlatPyramid, flatten_pyramid, padding_at
-from .rt_detr import RTDETRDecoder, grid_encoding
 from .window import ShiftWindowMSA, WindowMSA, padded_size, shift_mask, window_partition, window_reverse

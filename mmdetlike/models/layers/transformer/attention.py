@@ -14,16 +14,13 @@ from ..drop import build_dropout
 def attention_mask(attn_mask: Tensor | None, key_padding_mask: Tensor | None, num_heads: int) -> Tensor | None:
     """Bring both masks of ``nn.MultiheadAttention`` into the one that ``F.scaled_dot_product_attention`` takes.
 
+    That one is broadcastable to (B, num_heads, L, S); bool, true where a query may look, or numbers to add to the
+    logits; None for no mask. ``ValueError`` for masks of other shapes.
+
     Args:
         attn_mask: (L, S) or (B * num_heads, L, S); true where a query must not look, or numbers added to the logits.
         key_padding_mask: (B, S); true where no query may look, or numbers added to the logits.
         num_heads: Heads of the attention.
-
-    Returns:
-        Broadcastable to (B, num_heads, L, S); bool, true where a query may look, or numbers to add; None for no mask.
-
-    Raises:
-        ValueError: A mask has another number of dimensions, or its first one isn't a multiple of ``num_heads``.
     """
     if attn_mask is not None:
         attn_mask = _per_head(attn_mask, num_heads)
@@ -72,7 +69,6 @@ class MultiheadAttention(BaseModule):
         batch_first: Whether tensors are (batch, length, channels) instead of (length, batch, channels).
         bias: Whether the projections of query, key, value and output have biases.
         dropout: Older spelling that sets both ``attn_drop`` and the probability of ``dropout_layer``.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``embed_dims`` isn't a multiple of ``num_heads``.
@@ -116,8 +112,7 @@ class MultiheadAttention(BaseModule):
 
         Args:
             query: (B, L, C), or (L, B, C) without ``batch_first``; so are the others, and the result.
-            key: (B, S, C), by default ``query``.
-            value: (B, S, C), by default ``key``.
+            key, value: (B, S, C); without a key the query, without a value the key.
             identity: The shortcut (B, L, C), by default ``query`` without position.
             query_pos: Added to ``query``.
             key_pos: Added to ``key``; by default ``query_pos`` where ``key`` is ``query`` or of its shape.

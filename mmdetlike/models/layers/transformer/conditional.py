@@ -24,16 +24,9 @@ class ConditionalAttention(BaseModule):
     is the sum of a product of contents and a product of positions: where a query looks doesn't depend on what it seeks.
 
     Args:
-        embed_dims: Channels of query, key, value and output.
-        num_heads: Heads that the channels are divided into.
-        attn_drop: Probability of dropping an attention weight.
-        proj_drop: Probability of dropping an element of the output.
+        embed_dims, num_heads, attn_drop, proj_drop: As of ``MultiheadAttention``, and refused as there.
         cross_attn: Attend to the image, with ``reference_encoding`` as position of the queries.
         keep_query_pos: Also add positions to contents in attention to the image.
-        init_cfg: Weight initialization.
-
-    Raises:
-        ConfigError: ``embed_dims`` isn't a multiple of ``num_heads``.
     """
 
     def __init__(
@@ -74,17 +67,10 @@ class ConditionalAttention(BaseModule):
         key_padding_mask: Tensor | None = None,
         reference_encoding: Tensor | None = None,
     ) -> Tensor:
-        """Attend, and add the shortcut.
+        """Attend from queries (B, Q, C) to contents and positions of pixels or queries (B, S, C); add the shortcut.
 
-        Args:
-            query: (B, Q, C) content of the queries.
-            key: (B, S, C) content of what they attend to.
-            value: (B, S, C) what they take from it.
-            query_pos: (B, Q, C) positions of the queries.
-            key_pos: (B, S, C) positions of what they attend to.
-            attn_mask: See ``attention_mask``.
-            key_padding_mask: See ``attention_mask``.
-            reference_encoding: (B, Q, C) sine encodings of the queries' references, in attention to the image.
+        Masks are those of ``attention_mask``. In attention to the image ``reference_encoding`` (B, Q, C) holds the sine
+        encodings of the queries' references.
         """
         queries = self.qcontent_proj(query)
         keys = self.kcontent_proj(key)
@@ -117,11 +103,9 @@ class ConditionalDecoderLayer(DecoderLayer):
     """A decoder layer with conditional attention; its ``cross_attn_cfg`` may have ``keep_query_pos``."""
 
     def build_self_attention(self, cfg: dict | None) -> nn.Module:
-        """Conditional attention among queries."""
         return build_part(cfg, ConditionalAttention, ATTENTION, cross_attn=False)
 
     def build_cross_attention(self, cfg: dict | None) -> nn.Module:
-        """Conditional attention to the image."""
         return build_part(cfg, ConditionalAttention, ATTENTION, cross_attn=True)
 
 
@@ -129,14 +113,7 @@ class ConditionalDecoder(TransformerDecoder):
     """Decoder layers with conditional attention around a reference point of each query.
 
     The point comes from the query's position by ``ref_point_head``. Its sine encoding is scaled by what the query has
-    found so far (``scale_encoding``): how far it looks to each side.
-
-    Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
-        post_norm_cfg: Norm of the outputs; None for none.
-        return_intermediate: Return the outputs of all layers, not of the last one alone.
-        init_cfg: Weight initialization.
+    found so far (``scale_encoding``): how far it looks to each side. Arguments of ``TransformerDecoder``.
     """
 
     layer_class = ConditionalDecoderLayer
@@ -165,7 +142,6 @@ class ConditionalDecoder(TransformerDecoder):
     def attention_inputs(
         self, layer: int, query: Tensor, references: Tensor, pyramid: FlatPyramid, memory: Tensor
     ) -> dict[str, Tensor | None]:
-        """The pixels, and the scaled encodings of the reference points."""
         encoding = coordinate_to_encoding(references[..., :2], self.embed_dims // 2)
         image = super().attention_inputs(layer, query, references, pyramid, memory)
         return dict(image, reference_encoding=self.scale_encoding(layer, encoding, query))

@@ -30,7 +30,6 @@ class DABEncoder(TransformerEncoder):
         self.query_scale = MLP(self.embed_dims, self.embed_dims, self.embed_dims, 2)
 
     def layer_positions(self, query: Tensor, query_pos: Tensor) -> Tensor:
-        """Scaled positions (B, S, C) of the pixels."""
         return query_pos * self.query_scale(query)
 
 
@@ -38,18 +37,11 @@ class DABDecoder(ConditionalDecoder):
     """Decoder layers with conditional attention around reference boxes, which each layer refines.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
-        query_dim: Numbers of a reference; must be 4, a box.
+        num_layers, layer_cfg, post_norm_cfg: As of ``TransformerDecoder``.
+        query_dim, return_intermediate: Must be 4, the numbers of a box, and True; else ``ConfigError``.
         query_scale_type: What scales the encodings of centers: ``'cond_elewise'``, each channel by the query;
             ``'cond_scalar'``, all channels alike by the query; ``'fix_elewise'``, each channel by the layer.
         with_modulated_hw_attn: Look further to a side, the larger the box is there.
-        post_norm_cfg: Norm of the outputs; None for none.
-        return_intermediate: Must be True.
-        init_cfg: Weight initialization.
-
-    Raises:
-        ConfigError: ``query_dim``, ``query_scale_type`` or ``return_intermediate`` is none of these.
     """
 
     def __init__(
@@ -75,7 +67,6 @@ class DABDecoder(ConditionalDecoder):
         super().__init__(num_layers, layer_cfg, post_norm_cfg, return_intermediate, init_cfg)
 
     def build_heads(self) -> None:
-        """What scales encodings, what makes positions from boxes, and what says how far to look."""
         dims = self.embed_dims
         if self.query_scale_type == 'fix_elewise':
             self.query_scale = nn.Embedding(self.num_layers, dims)
@@ -104,7 +95,6 @@ class DABDecoder(ConditionalDecoder):
         return inputs
 
     def scale_encoding(self, layer: int, encoding: Tensor, query: Tensor) -> Tensor:
-        """Encodings (B, Q, C) of the centers, scaled as ``query_scale_type`` says."""
         if self.query_scale_type == 'fix_elewise':
             return encoding * self.query_scale.weight[layer]
         return super().scale_encoding(layer, encoding, query)

@@ -1,4 +1,7 @@
-"""Encoders and decoders with deformable attention: Deformable DETR, arXiv 2010.04159; DINO, arXiv 2203.03605."""
+"""Encoders and decoders with deformable attention.
+
+Deformable DETR, arXiv 2010.04159; DINO, arXiv 2203.03605; RT-DETR, arXiv 2304.08069; RT-DETRv2, arXiv 2407.17140.
+"""
 
 from collections.abc import Sequence
 
@@ -19,7 +22,6 @@ class DeformableEncoderLayer(EncoderLayer):
     """An encoder layer whose pixels attend to a few points in each level of the pyramid."""
 
     def build_self_attention(self, cfg: dict | None) -> nn.Module:
-        """Multi-scale deformable attention."""
         return build_part(cfg, MultiScaleDeformableAttention, ATTENTION, batch_first=True)
 
 
@@ -27,7 +29,6 @@ class DeformableDecoderLayer(DecoderLayer):
     """A decoder layer whose queries attend to a few points around their references in each level of the pyramid."""
 
     def build_cross_attention(self, cfg: dict | None) -> nn.Module:
-        """Multi-scale deformable attention."""
         return build_part(cfg, MultiScaleDeformableAttention, ATTENTION, batch_first=True)
 
 
@@ -45,14 +46,8 @@ class DeformableDecoder(TransformerDecoder):
     """Decoder layers that look around reference points, which each layer may refine.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
-        post_norm_cfg: Must be None.
-        return_intermediate: Must be True.
-        init_cfg: Weight initialization.
-
-    Raises:
-        ConfigError: ``post_norm_cfg`` is set or ``return_intermediate`` is False.
+        num_layers, layer_cfg: As of ``LayerStack``.
+        post_norm_cfg, return_intermediate: Must be None and True; else ``ConfigError``.
     """
 
     layer_class = DeformableDecoderLayer
@@ -85,11 +80,7 @@ class DeformableDecoder(TransformerDecoder):
 
 
 class DINODecoder(DeformableDecoder):
-    """A decoder that makes the positions of queries from their reference boxes, and looks forward twice.
-
-    DINO: DETR with Improved DeNoising Anchor Boxes for End-to-End Object Detection, arXiv 2203.03605; arguments of
-    ``DeformableDecoder``.
-    """
+    """A decoder that makes positions of queries from their reference boxes, and looks forward twice (DINO)."""
 
     def __init__(
         self,
@@ -115,8 +106,64 @@ class DINODecoder(DeformableDecoder):
         return refined.detach(), refined
 
     def layer_output(self, query: Tensor) -> Tensor:
-        """Normalized queries."""
         return self.norm(query)
+
+
+class DiscreteDeformableAttention(MultiScaleDeformableAttention):
+    """Deformable attention to whole pixels, which asks runtimes for no interpolation (RT-DETRv2, arXiv 2407.17140).
+
+    Sampling offsets get no gradient: a detector is trained with interpolation, and then for a while with this.
+    """
+
+    def sample(
+        self, value: Tensor, spatial_shapes: Tensor, level_start_index: Tensor, locations: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Add up pixels of `value` (b, s, h, c) next to `locations` (b, q, h, l, p, 2) by their weights."""
+        sizes = spatial_shapes.flip(1)[:, None]
+        # the pixel whose index is nearest to the location, as published weights were tuned with
+        columns, rows = (locations * sizes + 0.5).long().clamp(min=0).minimum(sizes - 1).unbind(-1)
+        indices = rows * sizes[..., 0] + columns + level_start_index[:, None]
+        pixels = value.transpose(1, 2)
+        batch, queries, heads, _, _ = indices.shape
+        order = indices.transpose(1, 2).reshape(batch, heads, -1, 1).expand(-1, -1, -1, value.shape[-1])
+        sampled = pixels.gather(2, order).unflatten(2, (queries, -1))
+        weighted = sampled * weights.transpose(1, 2).flatten(3)[..., None]
+        return weighted.sum(3).transpose(1, 2).flatten(2)
+
+
+SAMPLING = dict(default=MultiScaleDeformableAttention, discrete=DiscreteDeformableAttention)
+
+
+class RTDETRDecoderLayer(DeformableDecoderLayer):
+    """A decoder layer whose ``cross_attn_cfg`` may say ``method='discrete'``: see ``DiscreteDeformableAttention``.
+
+    Another method than ``'default'`` and that one is a ``ConfigError``.
+    """
+
+    def build_cross_attention(self, cfg: dict) -> nn.Module:
+        """Multi-scale deformable attention, with interpolation unless ``method`` says otherwise."""
+        settings = {**ATTENTION, **cfg, 'batch_first': True}
+        method = settings.pop('method', 'default')
+        if method not in SAMPLING:
+            raise ConfigError(f'method of cross_attn_cfg must be one of {sorted(SAMPLING)}, got {method!r}')
+        return SAMPLING[method](**settings)
+
+
+class RTDETRDecoder(DeformableDecoder):
+    """A decoder that makes positions of queries from the four numbers of their boxes, and looks forward twice."""
+
+    layer_class = RTDETRDecoderLayer
+
+    def __init__(self, num_layers: int, layer_cfg: dict | Sequence[dict], init_cfg: dict | None = None) -> None:
+        super().__init__(num_layers, layer_cfg, init_cfg=init_cfg)
+        self.ref_point_head = MLP(4, self.embed_dims * 2, self.embed_dims, 2)
+
+    def query_positions(self, layer: int, query_pos: Tensor | None, references: Tensor, pyramid: FlatPyramid) -> Tensor:
+        return self.ref_point_head(references)
+
+    def next_references(self, references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
+        refined = refine_references(references, deltas)
+        return refined.detach(), refined
 
 
 def refine_references(references: Tensor, deltas: Tensor, eps: float = 1e-5) -> Tensor:

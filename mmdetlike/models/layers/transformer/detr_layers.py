@@ -31,9 +31,7 @@ class TransformerLayer(BaseModule):
     Args:
         self_attn_cfg: Arguments of the attention of queries to each other.
         cross_attn_cfg: Arguments of the attention of queries to the image; of no use in an encoder layer.
-        ffn_cfg: Arguments of the feed-forward network.
-        norm_cfg: Norm layer.
-        init_cfg: Weight initialization.
+        ffn_cfg, norm_cfg: Arguments of the feed-forward network, and norm layer.
     """
 
     has_cross_attention = False
@@ -97,7 +95,6 @@ class CrossFirstDecoderLayer(DecoderLayer):
     """A decoder layer whose queries attend to the image before they attend to each other (Mask2Former)."""
 
     def forward(self, query: Tensor, query_pos: Tensor, self_attn_mask: Tensor | None = None, **cross) -> Tensor:
-        """See ``DecoderLayer.forward``."""
         query = self.norms[0](self.cross_attn(query, query_pos=query_pos, **cross))
         query = self.norms[1](self.attend_to_queries(query, query_pos, self_attn_mask))
         return self.norms[2](self.ffn(query))
@@ -109,12 +106,8 @@ class LayerStack(BaseModule):
     A subclass names the class of its layers in ``layer_class``, or makes each in ``build_layer``.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers: one dict for all, or a list with one for each.
-        init_cfg: Weight initialization.
-
-    Raises:
-        ConfigError: There is no layer, or another number of layers than of configs.
+        num_layers: Number of layers; ``ConfigError`` below 1.
+        layer_cfg: Arguments of the layers: one dict for all, or a list with one for each; else ``ConfigError``.
     """
 
     layer_class: type[TransformerLayer]
@@ -145,15 +138,11 @@ class LayerStack(BaseModule):
 
 
 class TransformerEncoder(LayerStack):
-    """Encoder layers.
-
-    Hooks: ``attention_inputs`` (what layers know of the pyramid) and ``layer_positions``.
+    """Encoder layers, with the hooks ``attention_inputs`` (what layers know of the pyramid) and ``layer_positions``.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
+        num_layers, layer_cfg: As of ``LayerStack``.
         num_cp: This many layers, counted from the first, recompute activations in the backward pass to save memory.
-        init_cfg: Weight initialization.
     """
 
     layer_class = EncoderLayer
@@ -196,11 +185,9 @@ class TransformerDecoder(LayerStack):
     layer looks) and ``layer_output`` (what the head sees of a layer).
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
+        num_layers, layer_cfg: As of ``LayerStack``.
         post_norm_cfg: Norm of the outputs; None for none.
         return_intermediate: Return the outputs of all layers, not of the last one alone.
-        init_cfg: Weight initialization.
     """
 
     layer_class = DecoderLayer
@@ -273,12 +260,8 @@ class TransformerDecoder(LayerStack):
     def next_references(self, references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
         """Hook: references (B, Q, 2 or 4) after a layer that predicts ``deltas`` (B, Q, 4).
 
-        Returns:
-            Where the next layer looks, and what its boxes are relative to: the same numbers, but their gradients
-            may differ.
-
-        Raises:
-            NotImplementedError: Queries of this decoder have no references.
+        The first say where the next layer looks, the second what its boxes are relative to: the same numbers, but their
+        gradients may differ. ``NotImplementedError`` where queries have none.
         """
         raise NotImplementedError(f'the queries of {type(self).__name__} have no references to refine')
 

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, constant_init
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike_ops import ms_deform_attn
 
 from ..part import build_part
-from .deformable import refine_references
+from .deformable import RTDETRDecoder, refine_references
 from .detr_layers import ATTENTION, AttentionMask, DecoderLayer
 from .ffn import MLP
 from .pyramid import FlatPyramid
-from .rt_detr import RTDETRDecoder
 
 # what is added to queries stays in this range, as published weights were trained with
 POSITION_LIMIT = 10.0
@@ -103,15 +102,10 @@ class UnevenDeformableAttention(BaseModule):
     Values are the pixels as they are, and the output is not projected either.
 
     Args:
-        embed_dims: Channels of queries and pixels.
-        num_heads: Attention heads; they divide the channels.
+        embed_dims, num_heads: Channels of queries and pixels, and attention heads, which divide them.
         num_levels: Levels of the pyramid.
-        num_points: Points of each query and head: in every level, or a number for each.
-        dropout: Must be 0; accepted since other attentions have it.
-        batch_first: Must be True.
-
-    Raises:
-        ConfigError: An argument doesn't fit the others.
+        num_points: Points of each query and head: in every level, or a number for each; else ``ConfigError``.
+        dropout, batch_first: Must be 0 and True; accepted since other attentions have them.
     """
 
     def __init__(
@@ -143,8 +137,8 @@ class UnevenDeformableAttention(BaseModule):
         directions /= directions.abs().amax(dim=-1, keepdim=True)
         steps = torch.cat([torch.arange(1, count + 1) for count in self.num_points])
         self.sampling_offsets.bias.copy_((directions[:, None] * steps[:, None]).flatten())
-        for parameter in (self.sampling_offsets.weight, *self.attention_weights.parameters()):
-            nn.init.zeros_(parameter)
+        nn.init.zeros_(self.sampling_offsets.weight)
+        constant_init(self.attention_weights, 0)
 
     def forward(
         self,
@@ -191,9 +185,6 @@ class TargetGate(BaseModule):
     """Let queries decide, channel by channel, what they keep of themselves and what they take from the image.
 
     A shortcut would tie a query to what it looked at before; this lets it turn to another object.
-
-    Args:
-        embed_dims: Channels of a query.
     """
 
     def __init__(self, embed_dims: int) -> None:
@@ -202,8 +193,7 @@ class TargetGate(BaseModule):
 
     def init_weights(self) -> None:
         """Start with half of both."""
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
+        constant_init(self.gate, 0)
 
     def forward(self, query: Tensor, attended: Tensor) -> Tensor:
         """Mix (B, Q, C) and (B, Q, C)."""
@@ -212,11 +202,7 @@ class TargetGate(BaseModule):
 
 
 class DFINEDecoderLayer(DecoderLayer):
-    """A decoder layer whose queries read the image by ``UnevenDeformableAttention`` through a ``TargetGate``.
-
-    Args:
-        self_attn_cfg, cross_attn_cfg, ffn_cfg, norm_cfg, init_cfg: As of ``TransformerLayer``.
-    """
+    """A decoder layer whose queries read the image by ``UnevenDeformableAttention`` through a ``TargetGate``."""
 
     def __init__(
         self,
@@ -230,11 +216,9 @@ class DFINEDecoderLayer(DecoderLayer):
         self.gate = TargetGate(self.embed_dims)
 
     def build_cross_attention(self, cfg: dict | None) -> nn.Module:
-        """Deformable attention with points as the levels have them."""
         return build_part(cfg, UnevenDeformableAttention, ATTENTION)
 
     def forward(self, query: Tensor, query_pos: Tensor, self_attn_mask: Tensor | None = None, **cross) -> Tensor:
-        """See ``DecoderLayer.forward``."""
         query = self.norms[0](self.attend_to_queries(query, query_pos, self_attn_mask))
         attended = self.cross_attn(query, query_pos=query_pos, **cross)
         query = self.norms[1](self.gate(query, attended))
@@ -245,10 +229,8 @@ class DFINEDecoder(RTDETRDecoder):
     """A decoder whose first layer predicts boxes, the edges of which all layers refine as distributions.
 
     Args:
-        num_layers: Number of layers.
-        layer_cfg: Arguments of the layers, see ``LayerStack``.
+        num_layers, layer_cfg: As of ``LayerStack``.
         offsets: What the bins of the distributions stand for.
-        init_cfg: Weight initialization.
     """
 
     layer_class = DFINEDecoderLayer
@@ -263,8 +245,7 @@ class DFINEDecoder(RTDETRDecoder):
     def init_weights(self) -> None:
         """The first layer's boxes begin as the proposals."""
         super().init_weights()
-        nn.init.zeros_(self.initial_box.layers[-1].weight)
-        nn.init.zeros_(self.initial_box.layers[-1].bias)
+        constant_init(self.initial_box.layers[-1], 0)
 
     def query_positions(self, layer: int, query_pos: Tensor | None, references: Tensor, pyramid: FlatPyramid) -> Tensor:
         """The reference boxes (B, Q, 4), mapped to the width of queries, no number beyond ``POSITION_LIMIT``."""
@@ -281,12 +262,9 @@ class DFINEDecoder(RTDETRDecoder):
         self_attn_mask: AttentionMask = None,
         reg_branches: Sequence[nn.Module] = (),
     ) -> tuple[list[Tensor], list[RefinedBoxes]]:
-        """Decode; see ``TransformerDecoder.forward``.
+        """As ``TransformerDecoder.forward``, with the boxes of each layer in place of references.
 
         ``reg_branches`` map queries of a layer to changes of the logits of their edges, (B, Q, 4 * (N + 1)).
-
-        Returns:
-            Of each layer the queries (B, Q, C) and their boxes.
         """
         hidden_states, refined = [], []
         initial = None

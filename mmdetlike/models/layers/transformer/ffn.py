@@ -16,12 +16,7 @@ from ..norm import build_norm_layer
 
 
 class LayerScale(nn.Module):
-    """Multiply each channel by a learnable factor (CaiT, arXiv 2103.17239).
-
-    Args:
-        dim: Number of channels, the last dimension of the input.
-        scale: Initial factor.
-    """
+    """Multiply each of ``dim`` channels by a learnable factor, at first ``scale`` (CaiT, arXiv 2103.17239)."""
 
     def __init__(self, dim: int, scale: float = 1e-5) -> None:
         super().__init__()
@@ -44,7 +39,6 @@ class FFN(BaseModule):
         ffn_drop: Probability of dropping an element after each layer.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``.
         add_identity: Whether there is a shortcut.
-        init_cfg: Weight initialization.
         layer_scale_init_value: Initial factor of a learnable scale of each output channel; 0 for no scale.
 
     Raises:
@@ -86,14 +80,7 @@ class FFN(BaseModule):
 
 
 class MLP(BaseModule):
-    """Fully connected layers with ReLU in between.
-
-    Args:
-        input_dim: Channels of the input.
-        hidden_dim: Channels of the hidden layers.
-        output_dim: Channels of the output.
-        num_layers: Number of fully connected layers.
-    """
+    """``num_layers`` fully connected layers with ReLU in between, all but the last with ``hidden_dim`` channels."""
 
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, num_layers: int) -> None:
         super().__init__()
@@ -120,7 +107,7 @@ class DynamicConv(BaseModule):
         out_channels: Channels of the output, by default ``in_channels``.
         input_feat_shape: Height and width of the region features.
         with_proj: Whether the result is projected to one vector a region.
-        act_cfg, norm_cfg, init_cfg: Activation, norm layer and weight initialization.
+        act_cfg, norm_cfg: Activation and norm layer.
     """
 
     def __init__(
@@ -151,8 +138,7 @@ class DynamicConv(BaseModule):
     def forward(self, param_feature: Tensor, input_feature: Tensor) -> Tensor:
         """Filter the features (n, in_channels, h, w) of regions with embeddings (n, in_channels).
 
-        Returns:
-            (n, out_channels); without ``with_proj`` (n, h * w, out_channels).
+        The result is (n, out_channels), without ``with_proj`` (n, h * w, out_channels).
         """
         kernel_in, kernel_out = self.dynamic_layer(param_feature).split([self.num_params_in, self.num_params_out], -1)
         # a 1x1 convolution whose kernel differs from region to region is a batch of matrix products

@@ -36,7 +36,6 @@ class DetrTransformerDecoderLayer(BaseModule):
         act_cfg: Activation of the feed-forward networks.
         norm_cfg: Norm layers.
         ffn_num_fcs: Layers of a feed-forward network.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``operation_order`` names something else, or ``attn_cfgs`` has another number of attentions.
@@ -86,10 +85,8 @@ class DetrTransformerDecoderLayer(BaseModule):
         """Run the operations.
 
         Args:
-            query: (q, b, c); so are the result and ``query_pos``, its positions.
-            key: (s, b, c), what ``cross_attn`` looks at; so are ``value`` and ``key_pos``.
-            value: What it takes from there, by default ``key``.
-            query_pos, key_pos: Positions.
+            query, query_pos: (q, b, c) queries and their positions; so is the result.
+            key, value, key_pos: (s, b, c) what ``cross_attn`` looks at, what it takes from there, and its positions.
             query_key_padding_mask: (b, q), True where ``self_attn`` must not look.
             key_padding_mask: (b, s), True where ``cross_attn`` must not look.
         """
@@ -121,7 +118,6 @@ class LayerSequence(BaseModule):
         transformerlayers: Arguments of ``DetrTransformerDecoderLayer``; its ``type`` may be left out.
         num_layers: Number of layers.
         post_norm_cfg: The norm; None for none.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -139,10 +135,7 @@ class LayerSequence(BaseModule):
 
 @MODELS.register_module()
 class DetrTransformerEncoder(LayerSequence):
-    """Layers of self-attention; the norm behind them is there where the layers begin with one.
-
-    Arguments are those of ``LayerSequence``.
-    """
+    """Layers of self-attention; the norm behind them is there where the layers begin with one."""
 
     def __init__(
         self,
@@ -167,7 +160,7 @@ class DetrTransformerDecoder(LayerSequence):
     """Layers whose queries look at each other and at the image.
 
     Args:
-        transformerlayers, num_layers, post_norm_cfg, init_cfg: As of ``LayerSequence``.
+        transformerlayers, num_layers, post_norm_cfg: As of ``LayerSequence``.
         return_intermediate: Whether the queries after each layer are returned, not only those after the last.
     """
 
@@ -183,11 +176,7 @@ class DetrTransformerDecoder(LayerSequence):
         self.return_intermediate = return_intermediate
 
     def forward(self, query: Tensor, **image) -> Tensor:
-        """Decode queries (q, b, c); ``image`` is handed to the layers.
-
-        Returns:
-            (1 or num_layers, q, b, c), each with the norm.
-        """
+        """Decode queries (q, b, c) to (1 or num_layers, q, b, c), each with the norm; layers get ``image``."""
         outs = []
         for layer in self.layers:
             query = layer(query, **image)
@@ -201,8 +190,7 @@ class Transformer(BaseModule):
     """DETR's encoder and decoder.
 
     Args:
-        encoder: Config of the encoder, e.g. a ``DetrTransformerEncoder``.
-        decoder: Config of the decoder, e.g. a ``DetrTransformerDecoder``.
+        encoder, decoder: Their configs, e.g. of a ``DetrTransformerEncoder`` and of a ``DetrTransformerDecoder``.
         init_cfg: Weight initialization; Xavier's, uniform, where None.
     """
 
@@ -225,10 +213,8 @@ class Transformer(BaseModule):
         """Encode a map, and decode queries that begin as zeros.
 
         Args:
-            x: Features (b, c, h, w).
-            mask: (b, h, w), True on padding.
-            query_embed: Positions of the queries, (q, c).
-            pos_embed: Positions of the pixels, (b, c, h, w).
+            x, mask: Features (b, c, h, w), and (b, h, w) True on padding.
+            query_embed, pos_embed: Positions of the queries, (q, c), and of the pixels, (b, c, h, w).
 
         Returns:
             Queries (1 or num_layers, b, q, c) and the encoded map (b, c, h, w).

@@ -14,11 +14,7 @@ from ..norm import build_norm_layer
 
 
 def nlc_to_nchw(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-    """A sequence (N, H * W, C) as a map (N, C, H, W), channels-last in memory.
-
-    Raises:
-        ValueError: The length of the sequence isn't H * W.
-    """
+    """A sequence (N, H * W, C) as a map (N, C, H, W), channels-last in memory; ``ValueError`` for another length."""
     if x.dim() != 3 or x.shape[1] != hw_shape[0] * hw_shape[1]:
         raise ValueError(f'x must be (N, {hw_shape[0]} * {hw_shape[1]}, C), but got {tuple(x.shape)}.')
     # unflatten, then permute: only so a batch of 1 keeps strides by which convolutions know it as channels-last
@@ -73,9 +69,8 @@ class AdaptivePadding(nn.Module):
         return F.pad(x, (left, columns - left, top, rows - top))
 
     def extra_repr(self) -> str:
-        return (
-            f'kernel_size={self.kernel_size}, stride={self.stride}, dilation={self.dilation}, padding={self.padding!r}'
-        )
+        names = ('kernel_size', 'stride', 'dilation', 'padding')
+        return ', '.join(f'{name}={getattr(self, name)!r}' for name in names)
 
 
 class SlidingKernel(BaseModule):
@@ -100,7 +95,7 @@ class SlidingKernel(BaseModule):
             self.adaptive_padding = AdaptivePadding(self.kernel_size, self.stride, self.dilation, padding)
             padding = 0
         self.padding = _pair(padding)
-        self.norm = build_norm_layer(norm_cfg, norm_channels)[1] if norm_cfg is not None else None
+        self.norm = build_norm_layer(norm_cfg, norm_channels)[1] if norm_cfg is not None else nn.Identity()
 
     def padded_size(self, input_size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of a map of ``input_size`` (H, W) after adaptive padding."""
@@ -155,8 +150,7 @@ class PatchEmbed(SlidingKernel):
         """Images (B, in_channels, H, W) -> vectors (B, rows * columns, embed_dims) and (rows, columns)."""
         x = self.projection(self.adaptive_padding(x) if self.adaptive_padding else x)
         size = (x.shape[2], x.shape[3])
-        x = nchw_to_nlc(x)
-        return (x if self.norm is None else self.norm(x)), size
+        return self.norm(nchw_to_nlc(x)), size
 
 
 class PatchMerging(SlidingKernel):
@@ -190,18 +184,13 @@ class PatchMerging(SlidingKernel):
         self.reduction = nn.Linear(sample_dim, out_channels, bias=bias)
 
     def forward(self, x: Tensor, input_size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """Merge patches (B, H * W, in_channels) of ``input_size`` (H, W) to (B, rows * columns, out_channels).
+        """Patches (B, H * W, in_channels) -> merged ones (B, rows * columns, out_channels) and (rows, columns).
 
-        Returns:
-            The merged patches and (rows, columns).
-
-        Raises:
-            ValueError: The length of ``x`` isn't H * W.
+        ``input_size`` is (H, W); ``ValueError`` if it isn't that of ``x``.
         """
         x = nlc_to_nchw(x, input_size)
         x = self._unfold(self.adaptive_padding(x) if self.adaptive_padding else x)
-        x = x if self.norm is None else self.norm(x)
-        return self.reduction(x), self.output_size(input_size)
+        return self.reduction(self.norm(x)), self.output_size(input_size)
 
     def _unfold(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, rows * columns, C * kernel_size ** 2)."""

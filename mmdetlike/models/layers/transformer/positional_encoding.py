@@ -51,6 +51,24 @@ def coordinate_to_encoding(
     return torch.cat(encodings, dim=-1)
 
 
+def grid_encoding(x: Tensor, temperature: float = 10000) -> Tensor:
+    """Where the pixels of a map (B, C, h, w) are: (1, h * w, C).
+
+    Sines, then cosines of the row, then of the column, a quarter of the channels each; rows and columns count from 0.
+    ``ValueError`` if C is no multiple of 4.
+    """
+    channels, height, width = x.shape[-3:]
+    if channels % 4:
+        raise ValueError(f'positions in {channels} channels are asked for, a multiple of 4 is expected')
+    index = torch.arange(channels // 4, dtype=torch.float32, device=x.device)
+    frequencies = temperature ** (-index / (channels // 4))
+    rows = torch.arange(height, device=x.device)[:, None] * frequencies
+    columns = torch.arange(width, device=x.device)[:, None] * frequencies
+    of_rows = torch.cat([rows.sin(), rows.cos()], dim=-1)[:, None].expand(-1, width, -1)
+    of_columns = torch.cat([columns.sin(), columns.cos()], dim=-1)[None].expand(height, -1, -1)
+    return torch.cat([of_rows, of_columns], dim=-1).flatten(0, 1)[None].to(x.dtype)
+
+
 @MODELS.register_module()
 class SinePositionalEncoding(BaseModule):
     """Sine encodings of the pixels of a map (DETR, arXiv 2005.12872).
@@ -80,14 +98,13 @@ class SinePositionalEncoding(BaseModule):
         self.scale, self.eps, self.offset = scale, eps, offset
 
     def forward(self, mask: Tensor | None, input: Tensor | None = None) -> Tensor:
-        """Encode the pixels of a map, counted from 1 within each image.
+        """Encode the pixels of a map, counted from 1 within each image: (B, 2 * num_feats, H, W), of y, then x.
+
+        The result is in float32.
 
         Args:
             mask: (B, H, W), not zero where there is padding and no image; None for no padding, given ``input``.
             input: A feature map (B, C, H, W) of that size, on its device.
-
-        Returns:
-            (B, 2 * num_feats, H, W) in float32, of y, then x.
 
         Raises:
             ValueError: Neither ``mask`` nor ``input`` is given.
@@ -130,7 +147,6 @@ class LearnedPositionalEncoding(BaseModule):
     Args:
         num_feats: Features of each axis.
         row_num_embed, col_num_embed: Largest height and width of a feature map; a larger one raises ``ValueError``.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -146,22 +162,17 @@ class LearnedPositionalEncoding(BaseModule):
         self.col_embed = nn.Embedding(col_num_embed, num_feats)
 
     def forward(self, mask: Tensor | None, input: Tensor | None = None) -> Tensor:
-        """Encode the pixels of a feature map.
+        """Encode the pixels of a map, (B, 2 * num_feats, H, W), of the column, then the row.
 
-        Args:
-            mask: (B, H, W); only its size matters. None for the size of ``input``.
-            input: A feature map (B, C, H, W) of that size.
-
-        Returns:
-            (B, 2 * num_feats, H, W), of the column, then the row.
+        The map is as large as ``mask`` (B, H, W) or, where that is None, as ``input`` (B, C, H, W).
 
         Raises:
             ValueError: Neither ``mask`` nor ``input`` is given, or the map is larger than the embeddings.
         """
-        if mask is None and input is None:
+        like = input if mask is None else mask
+        if like is None:
             raise ValueError('LearnedPositionalEncoding needs a mask or an input to know the size of the map.')
-        batch = len(input if mask is None else mask)
-        height, width = (input if mask is None else mask).shape[-2:]
+        height, width = like.shape[-2:]
         if height > self.row_num_embed or width > self.col_num_embed:
             raise ValueError(
                 f'A map of {height}x{width} needs as many embeddings, but there are row_num_embed={self.row_num_embed} '
@@ -169,14 +180,13 @@ class LearnedPositionalEncoding(BaseModule):
             )
         columns = self.col_embed.weight[:width].t()[:, None].expand(-1, height, -1)
         rows = self.row_embed.weight[:height].t()[:, :, None].expand(-1, -1, width)
-        return torch.cat([columns, rows]).expand(batch, -1, -1, -1)
+        return torch.cat([columns, rows]).expand(len(like), -1, -1, -1)
 
 
 def build_positional_encoding(cfg: dict | None, embed_dims: int) -> nn.Module:
     """The encoding of the pixels that a transformer with ``embed_dims`` channels sees, by default one of sines.
 
-    Raises:
-        ConfigError: ``num_feats`` is not half of ``embed_dims``.
+    Another ``num_feats`` than half of ``embed_dims`` is a ``ConfigError``.
     """
     num_feats = (cfg or {}).get('num_feats', embed_dims // 2)
     # one half of the channels encodes the row, the other one the column

@@ -32,6 +32,11 @@ class FlatPyramid:
     level_start_index: Tensor
     valid_ratios: Tensor
 
+    def as_maps(self, pixels: Tensor) -> list[Tensor]:
+        """Pixels (B, S, C) in a row, as encoded, as the map (B, C, H_i, W_i) of each level."""
+        levels = pixels.transpose(1, 2).split([height * width for height, width in self.sizes], dim=2)
+        return [level.unflatten(2, size) for level, size in zip(levels, self.sizes)]
+
     def sampling(self) -> dict[str, Tensor | None]:
         """What deformable attention to this pyramid needs beside queries and reference points."""
         return dict(
@@ -80,14 +85,12 @@ def flatten_pyramid(
     """
     if level_embed is not None and len(level_embed) != len(feats):
         raise ConfigError(f'the pyramid has {len(feats)} maps, the transformer is built for {len(level_embed)} levels')
-    rows, positions, level_masks = [], [], []
-    for i, feat in enumerate(feats):
-        mask = padding_at(masks, feat.shape[-2:])
-        pos = encoding(mask, input=feat).flatten(2).transpose(1, 2)
-        rows.append(feat.flatten(2).transpose(1, 2))
-        positions.append(pos if level_embed is None else pos + level_embed[i])
-        level_masks.append(mask)
     sizes = [tuple(feat.shape[-2:]) for feat in feats]
+    level_masks = [padding_at(masks, size) for size in sizes]
+    rows = [feat.flatten(2).transpose(1, 2) for feat in feats]
+    positions = [encoding(mask, input=feat).flatten(2).transpose(1, 2) for mask, feat in zip(level_masks, feats)]
+    if level_embed is not None:
+        positions = [pos + embed for pos, embed in zip(positions, level_embed)]
     shapes = size_tensor(sizes, device=feats[0].device)
     # where each level begins in the row
     starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])

@@ -30,12 +30,10 @@ def window_reverse(windows: Tensor, hw_shape: tuple[int, int], window_size: int)
 
 
 def shift_mask(hw_shape: tuple[int, int], window_size: int, shift_size: int, device: torch.device) -> Tensor:
-    """What to add to the logits of each window once the map has been rolled by ``shift_size``.
+    """What to add to the logits of each window once the map has been rolled by ``shift_size``, up and to the left.
 
-    The sides ``hw_shape`` of the map are multiples of ``window_size``, and it has been rolled up and to the left.
-
-    Returns:
-        (windows, window_size ** 2, window_size ** 2): 0 for pixels that were neighbors before, else -100.
+    The sides ``hw_shape`` of the map are multiples of ``window_size``. The result (windows, window_size ** 2,
+    window_size ** 2) is 0 for pixels that were neighbors before, else -100.
     """
     # Along each axis the rolled map has three regions: whole windows, the rest of the last one, and what was rolled in
     # from the other side. Pixels of a window were neighbors if they are of one region along both axes.
@@ -95,7 +93,6 @@ class WindowMSA(BaseModule):
         self.proj_drop = nn.Dropout(proj_drop_rate)
 
     def init_weights(self) -> None:
-        """Draw the biases from a truncated normal distribution."""
         super().init_weights()
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
@@ -126,12 +123,10 @@ class ShiftWindowMSA(BaseModule):
     """Attention within the windows of a map, which is rolled before and back after.
 
     Args:
-        embed_dims: Channels.
-        num_heads: Heads that the channels are divided into.
+        embed_dims, num_heads: As of ``WindowMSA``.
         window_size: Height and width of a window.
         shift_size: How far the map is rolled, in [0, window_size).
         dropout_layer: Layer after the attention, ``Dropout`` or ``DropPath``.
-        init_cfg: Weight initialization.
         qkv_bias, qk_scale, attn_drop_rate, proj_drop_rate: As of ``WindowMSA``.
     """
 

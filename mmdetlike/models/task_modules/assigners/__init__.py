@@ -1,6 +1,5 @@
-from .assign_result import AssignResult
 from .atss_assigner import ATSSAssigner
-from .base_assigner import BaseAssigner, points_inside
+from .base_assigner import AssignResult, BaseAssigner, points_inside
 from .center_region_assigner import CenterRegionAssigner
 from .dynamic_soft_label_assigner import DynamicSoftLabelAssigner
 from .fovea_assigner import FoveaAssigner

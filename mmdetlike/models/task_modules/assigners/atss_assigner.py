@@ -7,8 +7,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner, best_object, points_inside
+from .base_assigner import AssignResult, BaseAssigner, best_object, points_inside
 
 
 @TASK_UTILS.register_module()
@@ -34,7 +33,6 @@ class ATSSAssigner(BaseAssigner):
 
     @property
     def needs_predictions(self) -> bool:
-        """Whether predictions take part."""
         return self.alpha is not None
 
     def assign(

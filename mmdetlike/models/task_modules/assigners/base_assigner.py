@@ -1,4 +1,8 @@
-"""The base of the assigners: how overlap is measured, which priors are ignored, who takes a contested prior."""
+"""The bases of the assigners and their result, which says for which object each prior is responsible."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from mmengine.structures import InstanceData
@@ -7,7 +11,57 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .assign_result import AssignResult
+
+@dataclass
+class AssignResult:
+    """The object each prior is responsible for.
+
+    Attributes:
+        num_gts: Number of objects, m.
+        gt_inds: (n,) int64: -1 ignored, 0 background, i > 0 the i-th object, counted from 1.
+        max_overlaps: (n,) the overlap with it, or another quality of the match.
+        labels: (n,) int64 the class of the object, -1 where there is none.
+        assign_metrics: (n,) how well each prior suits its object, of an assigner that measures it.
+        matches: (k, 2) priors and objects, counted from 0, of an assigner by which a prior may have several objects.
+        shadowed: (k, 2) priors and classes that they do not learn, of an assigner that says so.
+    """
+
+    num_gts: int
+    gt_inds: Tensor
+    max_overlaps: Tensor
+    labels: Tensor
+    assign_metrics: Tensor | None = None
+    matches: Tensor | None = None
+    shadowed: Tensor | None = None
+
+    @classmethod
+    def from_gt_inds(
+        cls, gt_inds: Tensor, max_overlaps: Tensor, gt_labels: Tensor, assign_metrics: Tensor | None = None
+    ) -> 'AssignResult':
+        """The result of ``gt_inds`` (n,), whose ``labels`` follow from those of the objects, ``gt_labels`` (m,)."""
+        nobody = torch.full_like(gt_inds, -1)
+        # without a list of the positives, whose length a GPU would have to be waited for
+        labels = torch.where(gt_inds > 0, gt_labels[(gt_inds - 1).clamp(min=0)], nobody) if len(gt_labels) else nobody
+        return cls(len(gt_labels), gt_inds, max_overlaps, labels, assign_metrics)
+
+    @classmethod
+    def all_background(cls, priors: Tensor, gt_labels: Tensor) -> 'AssignResult':
+        """The result where all priors (n, 4) are background."""
+        gt_inds = torch.zeros(len(priors), dtype=torch.long, device=priors.device)
+        return cls.from_gt_inds(gt_inds, priors.new_zeros(len(priors)), gt_labels)
+
+    def to(self, device: torch.device) -> Self:
+        """The same with all tensors on ``device``."""
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
+
+    def add_gt_(self, gt_labels: Tensor) -> None:
+        """Prepend the objects themselves as priors, each assigned to itself."""
+        # before the priors, as in the toolbox: a seed then draws the same sample
+        own = torch.arange(1, len(gt_labels) + 1, dtype=torch.long, device=gt_labels.device)
+        self.gt_inds = torch.cat([own, self.gt_inds])
+        self.max_overlaps = torch.cat([self.max_overlaps.new_ones(len(own)), self.max_overlaps])
+        self.labels = torch.cat([gt_labels, self.labels])
 
 
 class BaseAssigner:
@@ -30,6 +84,7 @@ class BaseAssigner:
         self.iou_calculator = TASK_UTILS.build(iou_calculator or dict(type='BboxOverlaps2D'))
         self.ignore_iof_thr, self.ignore_wrt_candidates = ignore_iof_thr, ignore_wrt_candidates
 
+    @torch.no_grad()
     def assign(
         self,
         pred_instances: InstanceData,
@@ -47,6 +102,10 @@ class BaseAssigner:
             gt_instances_ignore: ``bboxes`` (k, 4) of regions that are neither objects nor background; a class that says
                 nothing of them does not use them.
         """
+        return self.match(pred_instances, gt_instances)
+
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        """What ``assign`` returns, of a class that does not use ignored regions; other classes override ``assign``."""
         raise NotImplementedError
 
     def ignored(self, priors: Tensor, ignore: InstanceData | None) -> Tensor | None:
@@ -61,6 +120,31 @@ class BaseAssigner:
         return share > self.ignore_iof_thr
 
 
+class GeometricAssigner(BaseAssigner):
+    """Base of the assigners that choose by the place and size of objects alone, which are axis-aligned boxes."""
+
+    def objects_of_priors(self, pred_instances: InstanceData, gt_instances: InstanceData, boxes: Tensor) -> Tensor:
+        """The object (n,) of each prior, as in ``AssignResult.gt_inds``; ``boxes`` (m, 4) are those of the objects."""
+        raise NotImplementedError
+
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
+        gt_inds = self.objects_of_priors(pred_instances, gt_instances, boxes)
+        return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(boxes.dtype), gt_instances.labels)
+
+
+def in_range_of_level(values: Tensor, ranges: Sequence[tuple[float, float]], level_ids: Tensor, name: str) -> Tensor:
+    """(n, m) whether ``values`` (n, m) or (m,) are in the one of ``ranges`` that belongs to the level (n,) of a prior.
+
+    A ``ValueError`` names the ranges by ``name`` where there is another number of levels than of them.
+    """
+    num_levels = int(level_ids.amax()) + 1
+    if num_levels != len(ranges):
+        raise ValueError(f'{name} has {len(ranges)} entries, got {num_levels} levels')
+    low, high = values.new_tensor(ranges)[level_ids].split(1, dim=1)
+    return (values >= low) & (values <= high)
+
+
 def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
     """(n, m) whether points (n, 2) lie in boxes (m, 4 or 5) or (n, m, 4 or 5) by more than ``margin``, in pixels."""
     # the nearest side decides; outside of a box its distance is negative
@@ -68,14 +152,9 @@ def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
 
 
 def best_object(quality: Tensor, suits: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose for each prior the best of the objects that suit it.
+    """Choose for each prior the object of the best ``quality`` (n, m) among those that ``suits`` (n, m) allows.
 
-    Args:
-        quality: (n, m) of n priors and m objects.
-        suits: (n, m) bool, which objects a prior may have.
-
-    Returns:
-        Objects (n,), counted from 1, 0 where none suits, and their quality (n,), -inf where none suits.
+    Returns objects (n,), counted from 1, 0 where none suits, and their quality (n,), -inf where none suits.
     """
     if not quality.shape[1]:  # no objects, of which there is no maximum
         best = quality.new_zeros(len(quality))

@@ -7,8 +7,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner, best_object, points_inside
+from .base_assigner import AssignResult, BaseAssigner, best_object, points_inside
 
 
 @TASK_UTILS.register_module()

@@ -7,12 +7,7 @@ from torch import Tensor
 
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner
-
-EPS = 1e-7  # keeps the logarithm of an overlap of 0 finite
-# quality of priors that were no candidates
-NO_OVERLAP = -1e8
+from .base_assigner import AssignResult, BaseAssigner
 
 
 class DynamicKAssigner(BaseAssigner):
@@ -42,14 +37,8 @@ class DynamicKAssigner(BaseAssigner):
         """Cost (n, m) of the distance from ``points`` (n, 2), of ``strides`` (n, 2), to the centers of ``boxes``."""
         raise NotImplementedError
 
-    @torch.no_grad()
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """See ``BaseAssigner``; assigned points have the overlap of their prediction as ``max_overlaps``."""
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        """Assign; points with an object have the overlap of their prediction as ``max_overlaps``."""
         points = pred_instances.points
         strides = pred_instances.strides
         boxes = get_box_tensor(gt_instances.bboxes)
@@ -61,11 +50,12 @@ class DynamicKAssigner(BaseAssigner):
         # costs are worked out for candidates alone, a few hundred of many thousand points
         ious = self.iou_calculator(predicted[candidates], boxes)
         cost = self.class_cost(pred_instances.scores[candidates].float(), labels, ious)
-        cost = cost - self.iou_weight * (ious + EPS).log()
+        # with 1e-7 the logarithm of an overlap of 0 is finite
+        cost = cost - self.iou_weight * (ious + 1e-7).log()
         cost = cost + self.center_prior_cost(points[candidates], strides[candidates], boxes)
         rows, objects = dynamic_k_matching(cost, ious, self.topk)
         gt_inds = objects.new_zeros(len(points))
-        quality = ious.new_full((len(points),), NO_OVERLAP)
+        quality = ious.new_full((len(points),), -1e8)  # of points that are no candidates
         gt_inds[candidates[rows]] = objects + 1
         quality[candidates[rows]] = ious[rows, objects]
         return AssignResult.from_gt_inds(gt_inds, quality, labels)
@@ -74,14 +64,9 @@ class DynamicKAssigner(BaseAssigner):
 def dynamic_k_matching(cost: Tensor, ious: Tensor, topk: int) -> tuple[Tensor, Tensor]:
     """Give each object its cheapest priors, as many as the sum of its ``topk`` largest overlaps, at least one.
 
-    Args:
-        cost: (n, m) of n priors and m objects.
-        ious: (n, m) overlaps of predicted boxes.
-        topk: Overlaps that are summed up.
-
-    Returns:
-        Indices of the matched priors (k,), rising, and their objects (k,); of several objects that want a
-        prior it goes to the one that is cheapest for it.
+    ``cost`` and ``ious``, the overlaps of predicted boxes, are (n, m) of n priors and m objects. Returns the indices of
+    the matched priors (k,), rising, and their objects (k,). A prior that several objects want goes to the one that is
+    cheapest for it.
     """
     # objects that many predictions fit well get many: the sum of overlaps estimates how many
     counts = ious.topk(min(topk, len(ious)), dim=0).values.sum(0).int().clamp(1, len(ious))

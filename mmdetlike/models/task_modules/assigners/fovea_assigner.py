@@ -7,14 +7,13 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import geometry, get_box_tensor
+from mmdetlike.structures.bbox import geometry
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner, best_object
+from .base_assigner import GeometricAssigner, best_object, in_range_of_level
 
 
 @TASK_UTILS.register_module()
-class FoveaAssigner(BaseAssigner):
+class FoveaAssigner(GeometricAssigner):
     """Give each point the smallest of the objects in whose fovea it lies and that are of its level's size.
 
     The fovea is the object's box, shrunk around its center. One beyond the outermost points has the nearest of these.
@@ -28,27 +27,13 @@ class FoveaAssigner(BaseAssigner):
         super().__init__()
         self.scale_ranges, self.sigma = scale_ranges, sigma
 
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """See ``BaseAssigner``.
-
-        Raises:
-            ValueError: There is another number of levels than of ``scale_ranges``.
-        """
+    def objects_of_priors(self, pred_instances: InstanceData, gt_instances: InstanceData, boxes: Tensor) -> Tensor:
         level_ids = pred_instances.level_ids
-        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
-        num_levels = int(level_ids.amax()) + 1
-        if num_levels != len(self.scale_ranges):
-            raise ValueError(f'scale_ranges has {len(self.scale_ranges)} entries, got {num_levels} levels')
         sizes = geometry.areas(boxes).sqrt()
-        low, high = boxes.new_tensor(self.scale_ranges)[level_ids].split(1, dim=1)
-        suits = self._in_fovea(pred_instances.points, level_ids, boxes) & (sizes >= low) & (sizes <= high)
+        suits = in_range_of_level(sizes, self.scale_ranges, level_ids, 'scale_ranges')
+        suits &= self._in_fovea(pred_instances.points, level_ids, boxes)
         gt_inds, _ = best_object(-sizes.expand(len(level_ids), -1), suits)
-        return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(boxes.dtype), gt_instances.labels)
+        return gt_inds
 
     def _in_fovea(self, points: Tensor, level_ids: Tensor, boxes: Tensor) -> Tensor:
         """(n, m) whether points lie in the foveas of objects."""

@@ -4,9 +4,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import get_box_tensor
 
-from .assign_result import AssignResult
 from .max_iou_assigner import MaxIoUAssigner
 
 
@@ -36,15 +34,9 @@ class GridAssigner(MaxIoUAssigner):
     ) -> None:
         super().__init__(pos_iou_thr, neg_iou_thr, min_pos_iou, gt_max_assign_all, iou_calculator=iou_calculator)
 
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """See ``BaseAssigner``; ``responsible_flags`` (n,) mark the priors in a cell with the center of an object."""
-        overlaps = self.iou_calculator(get_box_tensor(gt_instances.bboxes), get_box_tensor(pred_instances.priors))
-        return self.assign_wrt_overlaps(overlaps, gt_instances.labels, pred_instances.responsible_flags.bool())
+    def candidates(self, pred_instances: InstanceData) -> Tensor:
+        """(n,) the priors in a cell with the center of an object, which ``responsible_flags`` (n,) mark."""
+        return pred_instances.responsible_flags.bool()
 
     def is_background(self, overlaps: Tensor) -> Tensor:
         low, high = self.neg_range

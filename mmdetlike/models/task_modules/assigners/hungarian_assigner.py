@@ -8,8 +8,7 @@ from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner
+from .base_assigner import AssignResult, BaseAssigner
 
 # in place of costs that are not finite, which the solver refuses
 WORST = 1e5
@@ -20,10 +19,7 @@ class HungarianAssigner(BaseAssigner):
     """Match predictions and objects one to one, at the least total cost.
 
     Args:
-        match_costs: Costs that are added up.
-
-    Raises:
-        ValueError: There is no cost.
+        match_costs: Costs that are added up; a ``ValueError`` if there is none.
     """
 
     needs_predictions = True
@@ -35,29 +31,20 @@ class HungarianAssigner(BaseAssigner):
         super().__init__()
         self.match_costs = [TASK_UTILS.build(cost) for cost in costs]
 
-    @torch.no_grad()
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """Assign objects to predictions.
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        """Assign objects to predictions; those that match nothing are background.
 
         Args:
             pred_instances: What the costs need of n predictions: ``scores`` (logits), ``bboxes`` (n, 4) xyxy in
                 pixels, ``masks``; their metainfo has ``img_shape`` where a cost is about shares of the image.
             gt_instances: ``labels`` (m,) and what the costs need, ``bboxes`` or ``masks``.
-            gt_instances_ignore: Not used: queries that match nothing are background anyway.
         """
         num_preds = len(pred_instances)
         labels = gt_instances.labels
         gt_inds = torch.zeros(num_preds, dtype=torch.long, device=labels.device)
         if len(labels) and num_preds:
-            cost = sum(
-                match_cost(pred_instances, gt_instances, pred_instances.metainfo) for match_cost in self.match_costs
-            )
-            rows, columns = (inds.to(labels.device) for inds in cheapest(cost))
+            costs = [cost(pred_instances, gt_instances, pred_instances.metainfo) for cost in self.match_costs]
+            rows, columns = (inds.to(labels.device) for inds in cheapest(sum(costs)))
             gt_inds[rows] = columns + 1
         return AssignResult.from_gt_inds(gt_inds, torch.zeros(num_preds, device=labels.device), labels)
 

@@ -115,16 +115,14 @@ class FocalLossCost(MatchCost):
 
     def cost(self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None) -> Tensor:
         logits = pred_instances.masks.flatten(1) if self.binary_input else pred_instances.scores
-        positive, negative = self._terms(logits.sigmoid())
+        probability = logits.sigmoid()
+        positive = -(probability + self.eps).log() * self.alpha * (1 - probability) ** self.gamma
+        negative = -(1 - probability + self.eps).log() * (1 - self.alpha) * probability**self.gamma
         if not self.binary_input:
             return (positive - negative)[:, gt_instances.labels]
         # summed over pixels by two products, without a table of predictions, objects and pixels
         masks = gt_instances.masks.flatten(1).to(logits.dtype)
         return (positive @ masks.T + negative @ (1 - masks).T) / logits.shape[1]
-
-    def _terms(self, p: Tensor) -> tuple[Tensor, Tensor]:
-        positive = -(p + self.eps).log() * self.alpha * (1 - p) ** self.gamma
-        return positive, -(1 - p + self.eps).log() * (1 - self.alpha) * p**self.gamma
 
 
 @TASK_UTILS.register_module()

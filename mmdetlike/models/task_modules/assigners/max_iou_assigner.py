@@ -9,9 +9,8 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner
-from .repeated_boxes import move_repeated
+from .base_assigner import AssignResult, BaseAssigner
+from .iou_calculator import BboxOverlaps2D
 
 
 @TASK_UTILS.register_module()
@@ -61,7 +60,6 @@ class MaxIoUAssigner(BaseAssigner):
         gt_instances: InstanceData,
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
-        """See ``BaseAssigner``."""
         priors = get_box_tensor(pred_instances.priors)
         labels = gt_instances.labels
         gt_bboxes = get_box_tensor(gt_instances.bboxes)
@@ -76,10 +74,14 @@ class MaxIoUAssigner(BaseAssigner):
         ignored = self.ignored(priors, gt_instances_ignore)
         if ignored is not None:
             overlaps[:, ignored] = -1
-        result = self.assign_wrt_overlaps(overlaps, labels)
+        result = self.assign_wrt_overlaps(overlaps, labels, self.candidates(pred_instances))
         if ignored is not None:
             result.gt_inds[ignored] = -1  # without objects there are no overlaps to say so
         return result.to(device)
+
+    def candidates(self, pred_instances: InstanceData) -> Tensor | None:
+        """Mask (n,) of the priors that may be positive; None for all."""
+        return None
 
     def overlaps(self, pred_instances: InstanceData, gt_bboxes: Tensor) -> Tensor:
         """(m, n) the overlaps of objects (m, 4) with the priors, on the objects' device."""
@@ -132,13 +134,10 @@ class ApproxMaxIoUAssigner(MaxIoUAssigner):
 
 
 def give_best_priors(overlaps: Tensor, wanted: Tensor, assign_all: bool, gt_inds: Tensor) -> None:
-    """Give objects the priors that they overlap most, later objects before earlier ones.
+    """Give the ``wanted`` (m,) objects the priors that they overlap most, later objects before earlier ones.
 
-    Args:
-        overlaps: (m, n) of m objects with n priors.
-        wanted: (m,) bool, the objects that take priors.
-        assign_all: Whether an object takes all priors tied for its largest overlap or the first of them.
-        gt_inds: (n,) the objects of the priors, counted from 1; written to.
+    ``overlaps`` are (m, n). With ``assign_all`` an object takes all priors tied for its largest overlap, else the first
+    of them. The objects ``gt_inds`` (n,) of the priors, counted from 1, are changed in place.
     """
     gt_max, gt_argmax = overlaps.max(dim=1)
     gt = wanted.nonzero().squeeze(1)
@@ -150,3 +149,30 @@ def give_best_priors(overlaps: Tensor, wanted: Tensor, assign_all: bool, gt_inds
     # a later object takes a contested prior: the larger index wins
     contested = torch.zeros_like(gt_inds).scatter_reduce_(0, priors, gt + 1, 'amax')
     gt_inds.copy_(torch.where(contested > 0, contested, gt_inds))
+
+
+def move_repeated(boxes: Tensor, iou_thr: float, perm_range: float) -> Tensor:
+    """Move the boxes that are equal to an earlier one a little, at random, so that they tie for no prior.
+
+    Pictures are annotated with several names for the same thing.
+
+    Args:
+        boxes: (m, 4) xyxy.
+        iou_thr: Overlap with where it was that a moved box must have. What has less after a few tries stays.
+        perm_range: How far each side moves at most, as a share of the box's width or height.
+    """
+    _, kinds = boxes.unique(dim=0, return_inverse=True)
+    same = kinds[:, None] == kinds[None]
+    # equal to one before it: below the diagonal
+    repeated = same.tril(-1).any(1)
+    moved = boxes.clone()
+    for _ in range(5):  # where a box is moved to may overlap too little with where it was
+        if not repeated.any():
+            break
+        sizes = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+        shifted = boxes + sizes * perm_range * (2 * torch.rand_like(boxes) - 1)
+        overlaps = BboxOverlaps2D()(shifted, boxes, is_aligned=True)
+        accepted = repeated & (overlaps >= iou_thr)
+        moved = torch.where(accepted[:, None], shifted, moved)
+        repeated = repeated & ~accepted
+    return moved

@@ -8,7 +8,7 @@ from torch import Tensor
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TASK_UTILS
 
-from .assign_result import AssignResult
+from .base_assigner import AssignResult
 from .max_iou_assigner import MaxIoUAssigner
 
 
@@ -43,11 +43,8 @@ class MultiInstanceAssigner(MaxIoUAssigner):
     """Give each prior the ``num_instance`` objects it overlaps most, as many of them as it overlaps enough.
 
     Args:
-        num_instance: Objects of one prior.
-        kwargs: See ``MaxIoUAssigner``; objects take no priors below ``pos_iou_thr``.
-
-    Raises:
-        ConfigError: ``match_low_quality`` is set, or ``num_instance`` is below 1.
+        num_instance: Objects of one prior; a ``ConfigError`` if below 1.
+        match_low_quality: Must be False, else a ``ConfigError``: objects take no priors below ``pos_iou_thr``.
     """
 
     def __init__(self, num_instance: int = 2, match_low_quality: bool = False, **kwargs) -> None:
@@ -62,7 +59,6 @@ class MultiInstanceAssigner(MaxIoUAssigner):
     def assign_wrt_overlaps(
         self, overlaps: Tensor, gt_labels: Tensor, candidates: Tensor | None = None
     ) -> MultiInstanceAssignResult:
-        """Assign by the overlaps (m, n) of m objects with n priors, -1 for ignored ones, to the ``candidates`` (n,)."""
         first = super().assign_wrt_overlaps(overlaps, gt_labels, candidates)
         num_ranked = min(self.num_instance, overlaps.shape[0])
         ranked, objects = overlaps.topk(num_ranked, dim=0)

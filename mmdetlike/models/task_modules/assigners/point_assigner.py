@@ -5,17 +5,17 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import geometry, get_box_tensor
+from mmdetlike.structures.bbox import geometry
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner, best_object
+from .base_assigner import GeometricAssigner, best_object
 
 
 @TASK_UTILS.register_module()
-class PointAssigner(BaseAssigner):
+class PointAssigner(GeometricAssigner):
     """Give each object the points nearest to its center, on the level of its size.
 
-    The level of an object of sides w and h is that of the stride 2 ** floor(log2(sqrt(w * h) / scale)).
+    The level of an object of sides w and h is that of the stride 2 ** floor(log2(sqrt(w * h) / scale)). A contested
+    point goes to the nearer object, by distances in sides of the object.
 
     Args:
         scale: Side of an object over the stride of its level, at least; see above.
@@ -26,21 +26,13 @@ class PointAssigner(BaseAssigner):
         super().__init__()
         self.scale, self.pos_num = scale, pos_num
 
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """See ``BaseAssigner``; a contested point goes to the nearer object, by distances in sides of the object."""
-        points = pred_instances.points
-        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
+    def objects_of_priors(self, pred_instances: InstanceData, gt_instances: InstanceData, boxes: Tensor) -> Tensor:
         # distances are divided by sides, which some boxes lack
         sides = geometry.sizes(boxes).clamp(min=1e-6)
-        distances = ((points[:, None] - geometry.centers(boxes)) / sides).norm(dim=-1)
+        distances = ((pred_instances.points[:, None] - geometry.centers(boxes)) / sides).norm(dim=-1)
         on_level = self._on_level(pred_instances.strides[:, 0], sides)
         gt_inds, _ = best_object(-distances, on_level & self._nearest(distances, on_level))
-        return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(points.dtype), gt_instances.labels)
+        return gt_inds
 
     def _on_level(self, strides: Tensor, sides: Tensor) -> Tensor:
         """(n, m) whether points with ``strides`` (n,) are on the level of objects with ``sides`` (m, 2)."""

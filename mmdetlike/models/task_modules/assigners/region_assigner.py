@@ -7,23 +7,19 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner
+from .base_assigner import GeometricAssigner
 
 
 @TASK_UTILS.register_module()
-class RegionAssigner(BaseAssigner):
+class RegionAssigner(GeometricAssigner):
     """Give each object the priors in the middle of its box, on the level whose anchors are nearest to its size.
 
     What lies around the middle is ignored there and on the two neighboring levels. Of objects that overlap the last
-    one decides.
+    one decides. Priors are square anchors of as many strides on each level.
 
     Args:
         center_ratio: Sides of the middle, over those of the box.
-        ignore_ratio: Sides of what is ignored, over those of the box; at least ``center_ratio``.
-
-    Raises:
-        ValueError: ``ignore_ratio`` is below ``center_ratio``.
+        ignore_ratio: Sides of what is ignored, over those of the box; a ``ValueError`` if below ``center_ratio``.
     """
 
     def __init__(self, center_ratio: float = 0.2, ignore_ratio: float = 0.5) -> None:
@@ -32,29 +28,22 @@ class RegionAssigner(BaseAssigner):
             raise ValueError(f'ignore_ratio must be at least center_ratio={center_ratio}, got {ignore_ratio}')
         self.center_ratio, self.ignore_ratio = center_ratio, ignore_ratio
 
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """See ``BaseAssigner``; priors are square anchors of as many strides on each level."""
+    def objects_of_priors(self, pred_instances: InstanceData, gt_instances: InstanceData, boxes: Tensor) -> Tensor:
         priors = get_box_tensor(pred_instances.priors)
         level_ids = pred_instances.level_ids
-        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
+        gt_inds = torch.zeros_like(level_ids)
         if not len(boxes) or not len(priors):
-            return AssignResult.all_background(priors, gt_instances.labels)
+            return gt_inds
         num_levels = int(level_ids[-1]) + 1
         # the level of the nearest anchors, which are twice as wide on the next one
         growth = geometry.areas(boxes).sqrt().log2() - geometry.sizes(priors).min().log2()
         gt_levels = (growth + 0.5).floor().long().clamp(0, num_levels - 1)
-        gt_inds = torch.zeros_like(level_ids)
         for level in range(num_levels):
             rows = (level_ids == level).nonzero().squeeze(1)
             strides = pred_instances.strides[rows]
             in_cells = boxes / strides[:1].repeat(1, 2)
             gt_inds[rows] = self._assign_level(pred_instances.points[rows] / strides, in_cells, gt_levels - level)
-        return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(priors.dtype), gt_instances.labels)
+        return gt_inds
 
     def _assign_level(self, points: Tensor, boxes: Tensor, steps: Tensor) -> Tensor:
         """Objects (n,) of a level's points, as in ``AssignResult``; ``steps`` (m,) lead to the levels of objects."""

@@ -9,8 +9,6 @@ from mmdetlike.structures.bbox import geometry
 from .base_assigner import points_inside
 from .dynamic_k import DynamicKAssigner
 
-# the cost of a point that is not both in the box and near the center: taken only where no other is left
-FAR = 1e8
 # PyTorch's cross entropy of probabilities ends here
 WORST_LOG = -100
 
@@ -24,9 +22,8 @@ class SimOTAAssigner(DynamicKAssigner):
     Args:
         center_radius: How near to the center is near, in strides of a point.
         candidate_topk: Overlaps of an object whose sum says how many points it gets.
-        iou_weight: Weight of -log(IoU) in the cost.
         cls_weight: Weight of the cross entropy of classes in the cost.
-        iou_calculator: How overlap is measured.
+        iou_weight, iou_calculator: As of ``DynamicKAssigner``.
     """
 
     def __init__(
@@ -44,7 +41,8 @@ class SimOTAAssigner(DynamicKAssigner):
         return points_inside(points, boxes) | self._near_center(points, strides, boxes)
 
     def center_prior_cost(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-        return FAR * ~(points_inside(points, boxes) & self._near_center(points, strides, boxes))
+        # a point that is not both in the box and near the center is taken only where no other is left
+        return 1e8 * ~(points_inside(points, boxes) & self._near_center(points, strides, boxes))
 
     def _near_center(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
         centers = geometry.centers(boxes)

@@ -7,8 +7,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner, best_object, points_inside
+from .base_assigner import AssignResult, BaseAssigner, best_object, points_inside
 
 
 @TASK_UTILS.register_module()
@@ -16,13 +15,10 @@ class TaskAlignedAssigner(BaseAssigner):
     """Assign an object to the priors inside it whose predictions are best aligned: high in both score and overlap.
 
     Args:
-        topk: Candidates of each object.
+        topk: Candidates of each object; a ``ValueError`` if less than 1.
         alpha: Exponent of the score in the alignment.
         beta: Exponent of the overlap in the alignment.
-        iou_calculator: How overlap is measured.
-
-    Raises:
-        ValueError: ``topk`` is less than 1.
+        iou_calculator: As of ``BaseAssigner``.
     """
 
     needs_predictions = True
@@ -33,17 +29,10 @@ class TaskAlignedAssigner(BaseAssigner):
         super().__init__(iou_calculator)
         self.topk, self.alpha, self.beta = topk, alpha, beta
 
-    @torch.no_grad()
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """See ``BaseAssigner``; predicted ``scores`` are in [0, 1].
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        """Assign by predicted ``scores`` in [0, 1]; a prior wanted by several objects goes to the one it overlaps most.
 
-        A prior wanted by several objects goes to the one it overlaps most. ``assign_metrics`` holds the alignment of
-        each positive with its object.
+        ``assign_metrics`` holds the alignment of each positive with its object.
         """
         points = pred_instances.points
         boxes = get_box_tensor(gt_instances.bboxes)

@@ -7,8 +7,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .assign_result import AssignResult
-from .base_assigner import BaseAssigner
+from .base_assigner import AssignResult, BaseAssigner
 
 
 @TASK_UTILS.register_module()
@@ -22,7 +21,7 @@ class UniformAssigner(BaseAssigner):
         pos_ignore_thr: IoU below which a matched anchor is ignored.
         neg_ignore_thr: IoU above which the predicted box of an unmatched anchor is ignored.
         match_times: How many of each kind an object is matched with.
-        iou_calculator: How overlap is measured.
+        iou_calculator: As of ``BaseAssigner``.
     """
 
     needs_predictions = True
@@ -33,14 +32,8 @@ class UniformAssigner(BaseAssigner):
         super().__init__(iou_calculator)
         self.pos_ignore_thr, self.neg_ignore_thr, self.match_times = pos_ignore_thr, neg_ignore_thr, match_times
 
-    @torch.no_grad()
-    def assign(
-        self,
-        pred_instances: InstanceData,
-        gt_instances: InstanceData,
-        gt_instances_ignore: InstanceData | None = None,
-    ) -> AssignResult:
-        """See ``BaseAssigner``; ``matches`` of the result has all matches that overlap enough."""
+    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
+        """Assign; ``matches`` of the result has all matches that overlap enough."""
         priors = get_box_tensor(pred_instances.priors)
         boxes = get_box_tensor(gt_instances.bboxes)
         predicted = get_box_tensor(pred_instances.bboxes)

@@ -1,9 +1,7 @@
-from .base import BaseBBoxCoder
+from .base import BaseBBoxCoder, PseudoBBoxCoder
 from .bucketing_bbox_coder import BucketingBBoxCoder
 from .delta_xywh_bbox_coder import DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder
-from .distance_point_bbox_coder import DistancePointBBoxCoder
-from .pseudo_bbox_coder import PseudoBBoxCoder
+from .distance_point_bbox_coder import DistancePointBBoxCoder, TBLRBBoxCoder
 from .rotated_bbox_coders import DeltaXYWHHBBoxCoder, DeltaXYWHTHBBoxCoder, DeltaXYWHTRBBoxCoder
-from .tblr_bbox_coder import TBLRBBoxCoder
 from .turn_bbox_coder import DeltaXYWHTurnBBoxCoder
 from .yolo_bbox_coder import YOLOBBoxCoder

@@ -1,10 +1,11 @@
-"""The base of the box coders."""
-
-from collections.abc import Sequence
+"""The base of the box coders, and the coder of heads that predict boxes as they are."""
 
 from torch import Tensor
 
-from mmdetlike.structures.bbox import BaseBoxes, geometry, get_box_tensor
+from mmdetlike.registry import TASK_UTILS
+from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
+
+from ..priors import Boxes
 
 
 class BaseBBoxCoder:
@@ -28,21 +29,28 @@ class BaseBBoxCoder:
         """Boxes (n, 4) xyxy in pixels from priors and predictions (n, ``encode_size``), clipped to ``max_shape``."""
         raise NotImplementedError
 
-    def check_one_a_delta(self, name: str, values: Sequence[float]) -> None:
-        """Raise ``ValueError`` unless ``values``, called ``name``, are one for each number that encodes a box."""
-        if len(values) != self.encode_size:
-            raise ValueError(f'{name} needs {self.encode_size} numbers, one a delta, got {tuple(values)}')
+    def plain(self, boxes: Boxes, box_dim: int | None = None) -> Tensor:
+        """The tensor of ``boxes``, of ``box_dim`` numbers each, those that this coder makes where None.
 
-    def check_deviations(self, target_stds: Sequence[float]) -> None:
-        """Raise ``ValueError`` unless there is a deviation above 0 for each number that encodes a box."""
-        self.check_one_a_delta('target_stds', target_stds)
-        if min(target_stds) <= 0:
-            raise ValueError(f'target_stds must be above 0, since deltas are divided by them, got {tuple(target_stds)}')
-
-    def plain(self, boxes: Tensor | BaseBoxes, box_dim: int | None = None) -> Tensor:
-        """The tensor of ``boxes``, which must have ``box_dim`` numbers each; those that this coder makes where None.
-
-        Raises:
-            ConfigError: They are of another kind; the message names the coder.
+        A ``ConfigError`` names the coder where they are of another kind.
         """
         return geometry.require_kind(get_box_tensor(boxes), box_dim or self.box_dim, type(self).__name__)
+
+
+@TASK_UTILS.register_module()
+class PseudoBBoxCoder(BaseBBoxCoder):
+    """Leave boxes (..., 4) as they are, in both directions, whatever the priors.
+
+    Args:
+        use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
+    """
+
+    def __init__(self, use_box_type: bool = False) -> None:
+        self.use_box_type = use_box_type
+
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
+        return self.plain(gt_bboxes)
+
+    def decode(self, bboxes: Boxes, pred_bboxes: Boxes) -> Boxes:
+        boxes = self.plain(pred_bboxes)
+        return HorizontalBoxes(boxes) if self.use_box_type else boxes

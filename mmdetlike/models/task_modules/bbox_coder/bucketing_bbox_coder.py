@@ -9,16 +9,13 @@ from torch import Tensor
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
+from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-# least size of a bucket in pixels
-MIN_SIZE = 1e-3
-# the order of sides in codes
-SIDES = ('left', 'right', 'top', 'bottom')
+from ..priors import Boxes
 
 
 class BucketTargets(NamedTuple):
-    """The targets of n boxes; each of the four sides, ordered as ``SIDES``, has S buckets.
+    """The targets of n boxes; each of the four sides, left, right, top and bottom, has S buckets.
 
     Attributes:
         offsets: (n, 4 * S) distance from the side to the middle of each bucket, by the size of a bucket.
@@ -41,15 +38,12 @@ class BucketingBBoxCoder:
     for in the half of them that is next to it.
 
     Args:
-        num_buckets: Strips along an axis.
+        num_buckets: Strips along an axis; a ``ConfigError`` if below 2.
         scale_factor: Proposals are grown by this factor first.
-        offset_topk: Offsets are learned from so many buckets nearest to a side.
+        offset_topk: Offsets are learned from so many buckets nearest to a side; a ``ConfigError`` if it has fewer.
         offset_upperbound: But for the nearest one only from those less than so many buckets away.
         cls_ignore_neighbor: Leave buckets out of the classification that are less than one away and not the nearest.
         clip_border: Clip decoded boxes to the image.
-
-    Raises:
-        ConfigError: ``num_buckets`` is below 2, or there are fewer buckets a side than ``offset_topk``.
     """
 
     # what dense heads ask of any coder: see ``BaseBBoxCoder``, whose one tensor of codes this one doesn't make
@@ -79,7 +73,7 @@ class BucketingBBoxCoder:
         """Numbers that a box is encoded as, of buckets and of offsets each."""
         return 4 * self.side_num
 
-    def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> BucketTargets:
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> BucketTargets:
         """Codes of ``gt_bboxes`` (n, 4) xyxy seen from ``bboxes`` (n, 4)."""
         name = type(self).__name__
         middles, sizes = self.buckets(geometry.require_horizontal(get_box_tensor(bboxes), name))
@@ -97,9 +91,7 @@ class BucketingBBoxCoder:
             label_weights[(distances < 1) & (labels == 0)] = 0
         return BucketTargets(*(part.flatten(1) for part in (offsets, offset_weights, labels, label_weights)))
 
-    def decode(
-        self, bboxes: Tensor | HorizontalBoxes, bucket_logits: Tensor, offsets: Tensor, max_shape=None
-    ) -> tuple[Tensor, Tensor]:
+    def decode(self, bboxes: Boxes, bucket_logits: Tensor, offsets: Tensor, max_shape=None) -> tuple[Tensor, Tensor]:
         """Decode to boxes, and to how surely their sides are known.
 
         Args:
@@ -130,18 +122,13 @@ class BucketingBBoxCoder:
         return boxes, confidence.mean(1)
 
     def buckets(self, bboxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut proposals (n, 4) into buckets.
-
-        Returns:
-            The middles (n, 4, S) in pixels of the buckets of each side, from the outside to the inside, and the sizes
-            (n, 4) of a bucket.
-        """
+        """Cut proposals (n, 4) into buckets: their middles (n, 4, S), from outside to inside, and sizes (n, 4)."""
         center = geometry.centers(bboxes)
         extent = geometry.sizes(bboxes) * self.scale_factor
         low = center - extent / 2
         high = center + extent / 2
         # objects of no width are proposals too: offsets from them must stay finite
-        size = (extent / self.num_buckets).clamp(min=MIN_SIZE)
+        size = (extent / self.num_buckets).clamp(min=1e-3)
         steps = torch.arange(self.side_num, device=bboxes.device) + 0.5
         inward = steps * size[..., None]
         from_low = low[..., None] + inward

@@ -10,28 +10,58 @@ from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
 from mmdetlike.utils.sizes import size_tensor
 
+from ..priors import Boxes
 from .base import BaseBBoxCoder
 
 # boxes without area, which datasets do have, would have infinite deltas
 SMALLEST_SIDE = 1e-3
 
 
+class BaseDeltaCoder(BaseBBoxCoder):
+    """Base of the coders by deltas: shift of the center over the prior's sides, growth as logarithm, and the rest.
+
+    Args:
+        target_means: Means subtracted from the deltas; a ``ValueError`` if not one a delta.
+        target_stds: Deviations by which they are divided; a ``ValueError`` if not one a delta, above 0.
+    """
+
+    def __init__(self, target_means: Sequence[float], target_stds: Sequence[float]) -> None:
+        for name, values in dict(target_means=target_means, target_stds=target_stds).items():
+            if len(values) != self.encode_size:
+                raise ValueError(f'{name} needs {self.encode_size} numbers, one a delta, got {tuple(values)}')
+        if min(target_stds) <= 0:
+            raise ValueError(f'target_stds must be above 0, since deltas are divided by them, got {tuple(target_stds)}')
+        self.means = tuple(target_means)
+        self.stds = tuple(target_stds)
+
+    def normalized_deltas(self, shift: Tensor, size: Tensor, prior_size: Tensor, *rest: Tensor) -> Tensor:
+        """Deltas (..., ``encode_size``) of a center's ``shift`` (..., 2) in pixels, sizes (..., 2), the rest (..., 1).
+
+        Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
+        """
+        prior_size = prior_size.clamp(min=SMALLEST_SIDE)
+        growth = torch.log(size.clamp(min=SMALLEST_SIDE) / prior_size)
+        deltas = torch.cat([shift / prior_size, growth, *rest], dim=-1)
+        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+
+    def raw_deltas(self, predictions: Tensor) -> Tensor:
+        """Deltas (..., k, ``encode_size``) of what a network predicts, (..., k * ``encode_size``)."""
+        deltas = predictions.unflatten(-1, (predictions.shape[-1] // self.encode_size, self.encode_size))
+        return deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+
+
 @TASK_UTILS.register_module()
-class DeltaXYWHBBoxCoder(BaseBBoxCoder):
+class DeltaXYWHBBoxCoder(BaseDeltaCoder):
     """Encode boxes as deltas dx, dy, dw, dh that move priors onto them, and decode them again.
 
     Args:
-        target_means: Means subtracted from the deltas.
-        target_stds: Deviations by which they are divided.
+        target_means, target_stds: As of ``BaseDeltaCoder``.
         clip_border: Clip decoded boxes to the image.
         add_ctr_clamp: Limit the shift of the center to ``ctr_clamp`` pixels, and growth only (YOLOF).
         ctr_clamp: Largest shift in pixels.
         use_box_type: Decode to ``HorizontalBoxes`` in place of a tensor.
         bound_shrinking: Bound how much smaller than its prior a box may be, as well as how much larger; False as in
             Detectron2 and torchvision.
-
-    Raises:
-        ValueError: There are not four means and four deviations above 0.
     """
 
     def __init__(
@@ -44,61 +74,40 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
         use_box_type: bool = False,
         bound_shrinking: bool = True,
     ) -> None:
-        self.check_one_a_delta('target_means', target_means)
-        self.check_deviations(target_stds)
-        self.means = tuple(target_means)
-        self.stds = tuple(target_stds)
+        super().__init__(target_means, target_stds)
         self.clip_border, self.add_ctr_clamp, self.ctr_clamp = clip_border, add_ctr_clamp, ctr_clamp
         self.use_box_type = use_box_type
         self.bound_shrinking = bound_shrinking
 
-    def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
-        """Deltas (..., 4) from priors ``bboxes`` to ``gt_bboxes``, both (..., 4) xyxy in pixels.
-
-        Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
-        """
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
+        """Deltas (..., 4) from priors ``bboxes`` to ``gt_bboxes``, both (..., 4) xyxy in pixels."""
         # in float32 also under autocast: deltas are small differences of large numbers
         priors = self.plain(bboxes).float()
         boxes = self.plain(gt_bboxes).float()
-        prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
-        size = geometry.sizes(boxes).clamp(min=SMALLEST_SIDE)
         shift = geometry.centers(boxes) - geometry.centers(priors)
-        deltas = torch.cat([shift / prior_size, torch.log(size / prior_size)], dim=-1)
-        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+        return self.normalized_deltas(shift, geometry.sizes(boxes), geometry.sizes(priors))
 
-    def decode(
-        self,
-        bboxes: Tensor | HorizontalBoxes,
-        pred_bboxes: Tensor,
-        max_shape=None,
-        wh_ratio_clip: float = 16 / 1000,
-    ) -> Tensor | HorizontalBoxes:
-        """Boxes that deltas make of priors.
+    def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
+        """Boxes (..., 4 * k) xyxy in pixels that deltas make of priors.
 
         Args:
             bboxes: Priors (..., 4) xyxy in pixels.
             pred_bboxes: Deltas (..., 4 * k), k boxes for each prior.
             max_shape: Height and width in pixels to clip to, one pair for all or one (B, 2) a batch element.
             wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
-
-        Returns:
-            (..., 4 * k) xyxy in pixels.
         """
-        shape = pred_bboxes.shape
         priors = self.plain(bboxes)[..., None, :]
-        deltas = pred_bboxes.reshape(*shape[:-1], shape[-1] // 4, 4)
-        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        deltas = self.raw_deltas(pred_bboxes)
         size = geometry.sizes(priors)
         ctr_clamp = self.ctr_clamp if self.add_ctr_clamp else None
-        shift, growth = bound_deltas(
-            deltas[..., :2] * size, deltas[..., 2:], wh_ratio_clip, ctr_clamp, self.bound_shrinking
-        )
+        shift = deltas[..., :2] * size
+        shift, growth = bound_deltas(shift, deltas[..., 2:], wh_ratio_clip, ctr_clamp, self.bound_shrinking)
         center = geometry.centers(priors) + shift
         half = size * growth / 2
         boxes = torch.cat([center - half, center + half], dim=-1)
         if self.clip_border and max_shape is not None:
             boxes = geometry.clip(boxes, max_shape)
-        return HorizontalBoxes(boxes.reshape(-1, 4)) if self.use_box_type else boxes.reshape(shape)
+        return HorizontalBoxes(boxes.reshape(-1, 4)) if self.use_box_type else boxes.flatten(-2)
 
 
 def bound_deltas(
@@ -108,7 +117,7 @@ def bound_deltas(
     ctr_clamp: float | None,
     bound_shrinking: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Bound predicted shifts of centers and factors of growth, which untrained networks make infinite.
+    """Bound predicted shifts of centers and factors of growth, (..., 2) each, which untrained networks make infinite.
 
     Args:
         shift: (..., 2) of centers, in pixels.
@@ -116,9 +125,6 @@ def bound_deltas(
         wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
         ctr_clamp: Largest shift in pixels, and then only growth is bounded, not shrinking (YOLOF); None for any shift.
         bound_shrinking: Bound shrinking as well as growth, where ``ctr_clamp`` is None.
-
-    Returns:
-        Shifts and factors, (..., 2) each.
     """
     limit = abs(math.log(wh_ratio_clip))
     least = -limit if bound_shrinking and ctr_clamp is None else None
@@ -143,21 +149,15 @@ class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
                 [5.3967, 2.4251, 6.0033, 3.7749]])
     """
 
-    def encode(self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes) -> Tensor:
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
         return super().encode(_to_edges(bboxes), _to_edges(gt_bboxes))
 
-    def decode(
-        self,
-        bboxes: Tensor | HorizontalBoxes,
-        pred_bboxes: Tensor,
-        max_shape=None,
-        wh_ratio_clip: float = 16 / 1000,
-    ) -> Tensor | HorizontalBoxes:
+    def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
         shape = None if max_shape is None else size_tensor(max_shape) - 1
         return super().decode(_to_edges(bboxes), pred_bboxes, shape, wh_ratio_clip)
 
 
-def _to_edges(boxes: Tensor | HorizontalBoxes) -> Tensor:
+def _to_edges(boxes: Boxes) -> Tensor:
     """Boxes by the middles of their first and last pixels -> boxes by the outer edges of these pixels."""
     boxes = geometry.require_horizontal(get_box_tensor(boxes), LegacyDeltaXYWHBBoxCoder.__name__)
     return boxes + boxes.new_tensor([-0.5, -0.5, 0.5, 0.5])

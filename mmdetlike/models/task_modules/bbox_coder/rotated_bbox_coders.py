@@ -11,30 +11,25 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import BaseBoxes, RotatedBoxes, geometry, get_box_tensor
+from mmdetlike.structures.bbox import RotatedBoxes, geometry, get_box_tensor
 
-from .base import BaseBBoxCoder
-from .delta_xywh_bbox_coder import SMALLEST_SIDE, DeltaXYWHBBoxCoder, bound_deltas
+from ..priors import Boxes
+from .delta_xywh_bbox_coder import BaseDeltaCoder, DeltaXYWHBBoxCoder, bound_deltas
 
 
 @TASK_UTILS.register_module()
-class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
+class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
     """Encode rotated boxes as deltas dx, dy, dw, dh, da that move rotated priors onto them, and decode them again.
 
     Args:
-        target_means: Means subtracted from the deltas.
-        target_stds: Deviations by which they are divided.
-        angle_version: How boxes are written, see `geometry.regularize`: 'oc', 'le90' or 'le135'.
+        target_means, target_stds: As of ``BaseDeltaCoder``.
+        angle_version: How boxes are written, see `geometry.regularize`: 'oc', 'le90' or 'le135', else a ``ValueError``.
         norm_factor: Angles are divided by ``norm_factor`` * pi; None for radians.
         edge_swap: Encode a box with width and height exchanged where that turns the prior by less, and decode to boxes
             whose width is the longer side.
         proj_xy: Measure the shift of the center along the sides of the prior, not along the image's axes.
-        add_ctr_clamp: Limit the shift of the center to ``ctr_clamp`` pixels, and growth only (YOLOF).
-        ctr_clamp: Largest shift in pixels.
+        add_ctr_clamp, ctr_clamp: As of ``DeltaXYWHBBoxCoder``.
         use_box_type: Decode to ``RotatedBoxes`` in place of a tensor.
-
-    Raises:
-        ValueError: ``angle_version`` is unknown, or means and deviations aren't five.
     """
 
     encode_size = 5
@@ -54,21 +49,15 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         use_box_type: bool = False,
     ) -> None:
         geometry.check_angle_version(angle_version)
-        self.check_one_a_delta('target_means', target_means)
-        self.check_deviations(target_stds)
-        self.means = tuple(target_means)
-        self.stds = tuple(target_stds)
+        super().__init__(target_means, target_stds)
         self.angle_version = angle_version
         self.norm_factor = norm_factor
         self.edge_swap, self.proj_xy = edge_swap, proj_xy
         self.ctr_clamp = ctr_clamp if add_ctr_clamp else None
         self.use_box_type = use_box_type
 
-    def encode(self, bboxes: Tensor | BaseBoxes, gt_bboxes: Tensor | BaseBoxes) -> Tensor:
-        """Deltas (n, 5) from priors ``bboxes`` (n, 5) to rotated boxes ``gt_bboxes`` (n, 5), in pixels and radians.
-
-        Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
-        """
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
+        """Deltas (n, 5) from priors ``bboxes`` (n, 5) to rotated boxes ``gt_bboxes`` (n, 5), in pixels and radians."""
         priors = self.rotated_priors(bboxes).float()
         gts = geometry.regularize(self.plain(gt_bboxes).float(), self.angle_version)
         shift = geometry.centers(gts) - geometry.centers(priors)
@@ -76,33 +65,17 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         if self.proj_xy:
             shift = geometry.turned_upright(shift, priors[..., 4])
         size, turn = self._nearest_form(gts, priors[..., 4])
-        prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
-        growth = torch.log(size.clamp(min=SMALLEST_SIDE) / prior_size)
         turn = turn / (self.norm_factor * math.pi) if self.norm_factor else turn
-        deltas = torch.cat([shift / prior_size, growth, turn[..., None]], dim=-1)
-        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+        return self.normalized_deltas(shift, size, geometry.sizes(priors), turn[..., None])
 
-    def decode(
-        self,
-        bboxes: Tensor | BaseBoxes,
-        pred_bboxes: Tensor,
-        max_shape=None,
-        wh_ratio_clip: float = 16 / 1000,
-    ) -> Tensor | RotatedBoxes:
-        """Rotated boxes that deltas make of priors.
+    def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
+        """Rotated boxes (n, 5 * k) that deltas ``pred_bboxes`` (n, 5 * k) make of priors ``bboxes`` (n, 5).
 
-        Args:
-            bboxes: Priors (n, 5) in pixels and radians.
-            pred_bboxes: Deltas (n, 5 * k), k boxes for each prior.
-            max_shape: Not used: rotated boxes are not cut to the image.
-            wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
-
-        Returns:
-            (n, 5 * k) x, y, width, height in pixels, angle in radians.
+        They are x, y, width, height in pixels, angle in radians, and not cut to ``max_shape``. ``wh_ratio_clip`` is the
+        largest change of a side, as a ratio and its inverse.
         """
         priors = self.rotated_priors(bboxes)[..., None, :]
-        deltas = pred_bboxes.unflatten(-1, (pred_bboxes.shape[-1] // self.encode_size, self.encode_size))
-        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        deltas = self.raw_deltas(pred_bboxes)
         prior_size = geometry.sizes(priors)
         shift, growth = bound_deltas(deltas[..., :2] * prior_size, deltas[..., 2:4], wh_ratio_clip, self.ctr_clamp)
         if self.proj_xy:
@@ -114,7 +87,7 @@ class DeltaXYWHTRBBoxCoder(BaseBBoxCoder):
         boxes = self._in_version(boxes)
         return RotatedBoxes(boxes.reshape(-1, 5)) if self.use_box_type else boxes.flatten(-2)
 
-    def rotated_priors(self, bboxes: Tensor | BaseBoxes) -> Tensor:
+    def rotated_priors(self, bboxes: Boxes) -> Tensor:
         """The priors (n, 5) against which boxes are encoded."""
         return self.plain(bboxes, self.prior_dim)
 
@@ -149,7 +122,7 @@ class DeltaXYWHTHBBoxCoder(DeltaXYWHTRBBoxCoder):
     """Encode rotated boxes against axis-aligned priors (n, 4), such as proposals, as boxes at angle 0.
 
     Args:
-        target_means, target_stds, angle_version, norm_factor, edge_swap, add_ctr_clamp, ctr_clamp, use_box_type: See
+        target_means, target_stds, angle_version, norm_factor, edge_swap, add_ctr_clamp, ctr_clamp, use_box_type: As of
             ``DeltaXYWHTRBBoxCoder``.
     """
 
@@ -177,18 +150,14 @@ class DeltaXYWHTHBBoxCoder(DeltaXYWHTRBBoxCoder):
             use_box_type=use_box_type,
         )
 
-    def rotated_priors(self, bboxes: Tensor | BaseBoxes) -> Tensor:
+    def rotated_priors(self, bboxes: Boxes) -> Tensor:
         return geometry.to_rotated(super().rotated_priors(bboxes))
 
 
 @TASK_UTILS.register_module()
 class DeltaXYWHHBBoxCoder(DeltaXYWHBBoxCoder):
-    """Encode the axis-aligned boxes around rotated ones against axis-aligned priors, as proposals are learned.
+    """Encode the axis-aligned boxes around rotated ones against axis-aligned priors, as proposals are learned."""
 
-    Args:
-        target_means, target_stds, clip_border, add_ctr_clamp, ctr_clamp, use_box_type: See ``DeltaXYWHBBoxCoder``.
-    """
-
-    def encode(self, bboxes: Tensor | BaseBoxes, gt_bboxes: Tensor | BaseBoxes) -> Tensor:
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
         """Deltas (n, 4) from priors ``bboxes`` (n, 4) to the boxes around ``gt_bboxes`` (n, 4 or 5)."""
         return super().encode(bboxes, geometry.to_horizontal(get_box_tensor(gt_bboxes)))

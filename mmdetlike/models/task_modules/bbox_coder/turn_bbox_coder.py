@@ -9,25 +9,18 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry
 
-from .base import BaseBBoxCoder
-from .delta_xywh_bbox_coder import SMALLEST_SIDE, bound_deltas
-
-# up to this angle a box counts as axis-aligned, and is cut to the image
-NEARLY_UPRIGHT = math.radians(1.0)
+from .delta_xywh_bbox_coder import BaseDeltaCoder, bound_deltas
 
 
 @TASK_UTILS.register_module()
-class DeltaXYWHTurnBBoxCoder(BaseBBoxCoder):
+class DeltaXYWHTurnBBoxCoder(BaseDeltaCoder):
     """Encode rotated boxes as deltas dx, dy, dw, dh, da against rotated priors, angles in a full circle.
 
     Other than ``DeltaXYWHTRBBoxCoder`` it leaves boxes as they are written: sides are never exchanged, and angles lie
     in [-pi, pi), so that a box that stands on its head differs from one that doesn't. Only growth is bounded.
 
     Args:
-        target_stds: Deviations by which the deltas are divided.
-
-    Raises:
-        ValueError: There are not five deviations.
+        target_stds: As of ``BaseDeltaCoder``.
     """
 
     encode_size = 5
@@ -35,39 +28,25 @@ class DeltaXYWHTurnBBoxCoder(BaseBBoxCoder):
     box_dim = geometry.ROTATED
 
     def __init__(self, target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0)) -> None:
-        self.check_deviations(target_stds)
-        self.stds = tuple(target_stds)
+        super().__init__((0.0,) * self.encode_size, target_stds)
 
     def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
-        """Deltas (n, 5) from priors ``bboxes`` (n, 5) to ``gt_bboxes`` (n, 5), in pixels and radians.
-
-        Sides count as at least a thousandth of a pixel, so that boxes without area have finite deltas.
-        """
+        """Deltas (n, 5) from priors ``bboxes`` (n, 5) to ``gt_bboxes`` (n, 5), in pixels and radians."""
         priors = self.plain(bboxes).float()
         gts = self.plain(gt_bboxes).float()
-        prior_size = geometry.sizes(priors).clamp(min=SMALLEST_SIDE)
-        shift = (geometry.centers(gts) - geometry.centers(priors)) / prior_size
-        growth = torch.log(geometry.sizes(gts).clamp(min=SMALLEST_SIDE) / prior_size)
+        shift = geometry.centers(gts) - geometry.centers(priors)
         turn = _in_circle(gts[..., 4:] - priors[..., 4:])
-        deltas = torch.cat([shift, growth, turn], dim=-1)
-        return deltas / deltas.new_tensor(self.stds)
+        return self.normalized_deltas(shift, geometry.sizes(gts), geometry.sizes(priors), turn)
 
     def decode(self, bboxes: Tensor, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Tensor:
-        """Rotated boxes that deltas make of priors.
+        """Rotated boxes (n, 5 * k) that deltas ``pred_bboxes`` (n, 5 * k) make of priors ``bboxes`` (n, 5).
 
-        Args:
-            bboxes: Priors (n, 5) in pixels and radians.
-            pred_bboxes: Deltas (n, 5 * k), k boxes for each prior.
-            max_shape: Height and width of the image. Boxes that are turned by no more than a degree are cut to it; what
-                is left of others would be no rectangle.
-            wh_ratio_clip: The inverse of the largest growth of a side.
-
-        Returns:
-            (n, 5 * k) x, y, width, height in pixels, angle in radians.
+        They are x, y, width, height in pixels, angle in radians. Those that are turned by no more than a degree are cut
+        to ``max_shape``, (height, width); what is left of others would be no rectangle. Sides grow at most by the
+        inverse of ``wh_ratio_clip``.
         """
         priors = self.plain(bboxes)[..., None, :]
-        deltas = pred_bboxes.unflatten(-1, (pred_bboxes.shape[-1] // self.encode_size, self.encode_size))
-        deltas = deltas * deltas.new_tensor(self.stds)
+        deltas = self.raw_deltas(pred_bboxes)
         prior_size = geometry.sizes(priors)
         shift = deltas[..., :2] * prior_size
         shift, growth = bound_deltas(shift, deltas[..., 2:4], wh_ratio_clip, None, bound_shrinking=False)
@@ -85,7 +64,7 @@ def clip_upright(boxes: Tensor, max_shape: Sequence[int]) -> Tensor:
     # a side must not grow by rounding
     size = torch.minimum(geometry.sizes(clipped), geometry.sizes(boxes))
     cut = torch.cat([geometry.centers(clipped), size, boxes[..., 4:]], dim=-1)
-    return torch.where(boxes[..., 4:].abs() <= NEARLY_UPRIGHT, cut, boxes)
+    return torch.where(boxes[..., 4:].abs() <= math.radians(1.0), cut, boxes)
 
 
 def _in_circle(angles: Tensor) -> Tensor:

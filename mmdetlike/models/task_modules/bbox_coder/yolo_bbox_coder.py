@@ -6,6 +6,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, geometry
 
+from ..priors import Boxes
 from .base import BaseBBoxCoder
 
 
@@ -28,15 +29,10 @@ class YOLOBBoxCoder(BaseBBoxCoder):
     def __init__(self, eps: float = 1e-6, use_box_type: bool = False) -> None:
         self.eps, self.use_box_type = eps, use_box_type
 
-    def encode(
-        self, bboxes: Tensor | HorizontalBoxes, gt_bboxes: Tensor | HorizontalBoxes, stride: float | Tensor
-    ) -> Tensor:
-        """Targets (n, 4) x, y, w, h.
+    def encode(self, bboxes: Boxes, gt_bboxes: Boxes, stride: float | Tensor) -> Tensor:
+        """Targets (n, 4) x, y, w, h of ``gt_bboxes`` (n, 4) at priors ``bboxes`` (n, 4), in the middles of their cells.
 
-        Args:
-            bboxes: Priors (n, 4) xyxy in pixels, centered in their cells.
-            gt_bboxes: Boxes (n, 4) xyxy in pixels.
-            stride: Stride of the level in pixels, one for all or one (n,) a prior.
+        ``stride`` is that of the level in pixels, one for all or one (n,) a prior; boxes are xyxy in pixels.
         """
         priors = self.plain(bboxes)
         gts = self.plain(gt_bboxes)
@@ -46,16 +42,8 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         growth = geometry.sizes(gts) / geometry.sizes(priors)
         return torch.cat([position, torch.log(growth.clamp(min=self.eps))], dim=-1)
 
-    def decode(
-        self, bboxes: Tensor | HorizontalBoxes, pred_bboxes: Tensor, stride: float | Tensor
-    ) -> Tensor | HorizontalBoxes:
-        """Boxes (..., n, 4) xyxy in pixels.
-
-        Args:
-            bboxes: Priors (..., n, 4) xyxy in pixels.
-            pred_bboxes: (..., n, 4) x, y within the cell, 0 to 1, and logarithms w, h of growth.
-            stride: Stride of the level in pixels, one for all or one (n,) a prior.
-        """
+    def decode(self, bboxes: Boxes, pred_bboxes: Tensor, stride: float | Tensor) -> Boxes:
+        """Boxes (..., n, 4) xyxy in pixels that ``pred_bboxes`` (..., n, 4) make of priors; see ``encode``."""
         priors = self.plain(bboxes)
         center = geometry.centers(priors) + (pred_bboxes[..., :2] - 0.5) * _column(stride)
         half = geometry.sizes(priors) * pred_bboxes[..., 2:].exp() / 2

@@ -1,9 +1,7 @@
-from .anchor_generator import AnchorGenerator
-from .base import PriorGenerator
+from .anchor_generator import AnchorGenerator, SizedAnchorGenerator
+from .base import PriorGenerator, anchor_inside_flags, calc_region, images_to_levels
 from .legacy_anchor_generator import LegacyAnchorGenerator, LegacySSDAnchorGenerator
 from .point_generator import MlvlPointGenerator
 from .rotated_anchor_generator import FakeRotatedAnchorGenerator, TurnedAnchorGenerator
-from .sized_anchor_generator import SizedAnchorGenerator
 from .ssd_anchor_generator import SSDAnchorGenerator
-from .utils import anchor_inside_flags, calc_region, images_to_levels
 from .yolo_anchor_generator import YOLOAnchorGenerator

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes
+from mmdetlike.structures.bbox import BaseBoxes, HorizontalBoxes, geometry
 
 from .base import PriorGenerator, flags_of_cells, shifts_of_cells
 
@@ -40,6 +41,8 @@ class AnchorGenerator(PriorGenerator):
                 [11.5000, 11.5000, 20.5000, 20.5000]])]
     """
 
+    shown = ('strides', 'ratios', 'scales', 'base_sizes', 'centers', 'center_offset')
+
     def __init__(
         self,
         strides: Sequence[int | tuple[int, int]],
@@ -55,11 +58,8 @@ class AnchorGenerator(PriorGenerator):
     ) -> None:
         if not 0 <= center_offset <= 1 or (center_offset and centers is not None):
             raise ValueError(f'center_offset must be in [0, 1], and 0 where centers are given; got {center_offset}')
-        self._set_strides(strides)
+        self.set_strides(strides, base_sizes=base_sizes, centers=centers)
         self.base_sizes = [min(stride) for stride in self.strides] if base_sizes is None else list(base_sizes)
-        for name, values in (('base_sizes', self.base_sizes), ('centers', centers)):
-            if values is not None and len(values) != len(self.strides):
-                raise ValueError(f'{name} must have one entry a stride ({len(self.strides)}), got {len(values)}')
         self.scales = self._resolve_scales(scales, octave_base_scale, scales_per_octave)
         self.octave_base_scale, self.scales_per_octave = octave_base_scale, scales_per_octave
         self.ratios = torch.tensor(ratios, dtype=torch.float)
@@ -123,11 +123,12 @@ class AnchorGenerator(PriorGenerator):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = 'cpu',
     ) -> Tensor | HorizontalBoxes:
-        """Anchors (H * W * A, 4) xyxy of one level with a map of ``featmap_size`` (H, W)."""
-        # the anchors of the first cell, moved to every cell
         base = self.base_anchors[level_idx].to(device=device, dtype=dtype)
-        shifts = self.grid_shifts(featmap_size, level_idx, dtype, device).repeat(1, 2)
-        anchors = (shifts[:, None] + base).reshape(-1, 4)
+        stride = self.strides[level_idx]
+        return self.as_boxes(self.single_level_grid_anchors(base, featmap_size, stride, device))
+
+    def as_boxes(self, anchors: Tensor) -> Tensor | BaseBoxes:
+        """Anchors (n, 4) in the form in which they are returned."""
         return HorizontalBoxes(anchors) if self.use_box_type else anchors
 
     def grid_anchors(
@@ -143,31 +144,52 @@ class AnchorGenerator(PriorGenerator):
         stride: tuple[int, int] = (16, 16),
         device: torch.device | str = 'cpu',
     ) -> Tensor:
-        """Anchors (H * W * A, 4): ``base_anchors`` (A, 4) of the first cell, moved to every cell of a map (H, W)."""
-        shifts = shifts_of_cells(featmap_size, stride, base_anchors.dtype, device).repeat(1, 2)
-        return (shifts[:, None] + base_anchors.to(device)).reshape(-1, 4)
+        """Anchors (H * W * A, 4 or 5): ``base_anchors`` (A, 4 or 5), moved to every cell of a map (H, W)."""
+        shifts = shifts_of_cells(featmap_size, stride, base_anchors.dtype, device)
+        # both corners of an anchor move, or the center of a rotated one, whose sides and angle stay
+        is_rotated = base_anchors.shape[-1] == geometry.ROTATED
+        shifts = F.pad(shifts, (0, 3)) if is_rotated else shifts.repeat(1, 2)
+        return (shifts[:, None] + base_anchors.to(device)).reshape(-1, base_anchors.shape[-1])
 
-    def single_level_valid_flags(
+    single_level_valid_flags = staticmethod(flags_of_cells)
+
+
+@TASK_UTILS.register_module()
+class SizedAnchorGenerator(AnchorGenerator):
+    """Generate anchors of sizes that are written down in pixels, level by level, as Detectron2 and torchvision do.
+
+    Args:
+        strides, center_offset: As of ``AnchorGenerator``.
+        sizes: For each level the roots of its anchors' areas, in pixels; a ``ValueError`` if not one list a level.
+        ratios: For each level the heights / widths; a ``ValueError`` if not one list a level.
+        rounded: Round the corners of the first cell's anchors to whole pixels, halves to even numbers.
+        scale_major, use_box_type: As of ``AnchorGenerator``.
+
+    Examples:
+        >>> SizedAnchorGenerator([8], [[16]], [[1.0]]).base_anchors
+        [tensor([[-8., -8.,  8.,  8.]])]
+    """
+
+    def __init__(
         self,
-        featmap_size: tuple[int, int],
-        valid_size: tuple[int, int],
-        num_base_anchors: int,
-        device: torch.device | str = 'cpu',
-    ) -> Tensor:
-        """A mask (H * W * A,) of the anchors of one level at its first ``valid_size`` (height, width) cells."""
-        return flags_of_cells(featmap_size, valid_size, num_base_anchors, device)
+        strides: Sequence[float | tuple[float, float]],
+        sizes: Sequence[Sequence[float]],
+        ratios: Sequence[Sequence[float]],
+        center_offset: float = 0.0,
+        rounded: bool = False,
+        scale_major: bool = True,
+        use_box_type: bool = False,
+    ) -> None:
+        self.set_strides(strides, sizes=sizes, ratios=ratios)
+        self.base_sizes = [1.0] * self.num_levels
+        self.scales = [torch.tensor(level, dtype=torch.float) for level in sizes]
+        self.ratios = [torch.tensor(level, dtype=torch.float) for level in ratios]
+        self.center_offset, self.rounded = center_offset, rounded
+        self.centers = [(x * center_offset, y * center_offset) for x, y in self.strides]
+        self.scale_major, self.use_box_type = scale_major, use_box_type
+        self.base_anchors = self.gen_base_anchors()
 
-    def __repr__(self) -> str:
-        settings = dict(
-            strides=self.strides,
-            ratios=_as_lists(self.ratios),
-            scales=_as_lists(self.scales),
-            base_sizes=self.base_sizes,
-            centers=self.centers,
-            center_offset=self.center_offset,
-        )
-        return f'{type(self).__name__}({", ".join(f"{k}={v}" for k, v in settings.items())})'
-
-
-def _as_lists(values: Tensor | list[Tensor]) -> list:
-    return values.tolist() if isinstance(values, Tensor) else [level.tolist() for level in values]
+    def gen_base_anchors(self) -> list[Tensor]:
+        levels = zip(self.base_sizes, self.scales, self.ratios, self.centers)
+        anchors = [self.gen_single_level_base_anchors(*level) for level in levels]
+        return [level.round() for level in anchors] if self.rounded else anchors

@@ -1,4 +1,4 @@
-"""The base of the prior generators: strides, and which cells of a grid lie on the image."""
+"""The base of the prior generators, and which cells of a grid and which anchors lie on the image."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,20 @@ class PriorGenerator:
 
     A subclass sets ``strides``, a pair (x, y) in pixels a level, and says ``num_base_priors`` and what the priors of
     one level are.
+
+    Attributes:
+        shown: Names of the settings that its representation shows.
     """
 
     strides: list[tuple[int, int]]
+    shown: tuple[str, ...] = ('strides',)
 
-    def _set_strides(self, strides: Sequence[int | tuple[int, int]]) -> None:
+    def set_strides(self, strides: Sequence[int | tuple[int, int]], **settings: Sequence | None) -> None:
+        """Keep the strides; raise ``ValueError`` unless each of ``settings`` that is given has one entry a stride."""
         self.strides = [tuple(_pair(stride)) for stride in strides]
+        for name, values in settings.items():
+            if values is not None and len(values) != self.num_levels:
+                raise ValueError(f'{name} must have one entry a stride ({self.num_levels}), got {len(values)}')
 
     @property
     def num_levels(self) -> int:
@@ -34,11 +42,7 @@ class PriorGenerator:
         raise NotImplementedError
 
     def priors(self, featmap_sizes: Sequence[tuple[int, int]], device: torch.device | str) -> Priors:
-        """The priors of all levels, whose maps have ``featmap_sizes`` (height, width).
-
-        Raises:
-            ValueError: The number of maps differs from ``num_levels``.
-        """
+        """The priors of all levels, whose maps have ``featmap_sizes`` (height, width); see ``grid_priors``."""
         levels = [get_box_tensor(level) for level in self.grid_priors(featmap_sizes, device=device)]
         level_ids = torch.cat([torch.full((level.shape[0],), i, device=device) for i, level in enumerate(levels)])
         values = torch.cat(levels)
@@ -63,7 +67,7 @@ class PriorGenerator:
         Raises:
             ValueError: The number of maps differs from ``num_levels``.
         """
-        self._check_levels(featmap_sizes)
+        self.check_levels(featmap_sizes)
         return [self.single_level_grid_priors(size, i, dtype, device=device) for i, size in enumerate(featmap_sizes)]
 
     def single_level_grid_priors(
@@ -87,17 +91,11 @@ class PriorGenerator:
         """The priors (n, 4 or 2) of one level with the indices ``prior_idxs`` (n,) in its grid."""
         return self.single_level_grid_priors(featmap_size, level_idx, dtype, device=device)[prior_idxs]
 
-    def grid_shifts(
-        self, featmap_size: tuple[int, int], level_idx: int, dtype: torch.dtype, device, offset: float = 0.0
-    ) -> Tensor:
-        """Position (H * W, 2) x, y of each cell of one level, row by row: ``(cell + offset) * stride`` in pixels."""
-        return shifts_of_cells(featmap_size, self.strides[level_idx], dtype, device, offset)
-
     def valid_flags(
         self, featmap_sizes: Sequence[tuple[int, int]], pad_shape: tuple[int, ...], device: torch.device | str = 'cpu'
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) of the priors whose cell lies within ``pad_shape`` (h, w)."""
-        self._check_levels(featmap_sizes)
+        self.check_levels(featmap_sizes)
         flags = []
         for size, (stride_w, stride_h), num_base in zip(featmap_sizes, self.strides, self.num_base_priors):
             # rounded up: a cell that is partly on the image counts
@@ -105,9 +103,21 @@ class PriorGenerator:
             flags.append(flags_of_cells(size, valid_size, num_base, device))
         return flags
 
-    def _check_levels(self, featmap_sizes: Sequence) -> None:
+    def __repr__(self) -> str:
+        settings = ', '.join(f'{name}={_as_lists(getattr(self, name))}' for name in self.shown)
+        return f'{type(self).__name__}({settings})'
+
+    def check_levels(self, featmap_sizes: Sequence) -> None:
+        """Raise ``ValueError`` where the number of maps differs from ``num_levels``."""
         if len(featmap_sizes) != self.num_levels:
             raise ValueError(f'{self.num_levels} strides need as many feature maps, got {len(featmap_sizes)}')
+
+
+def _as_lists(setting: object) -> object:
+    """A setting with lists in place of its tensors."""
+    if isinstance(setting, list):
+        return [_as_lists(level) for level in setting]
+    return setting.tolist() if isinstance(setting, Tensor) else setting
 
 
 def shifts_of_cells(
@@ -128,9 +138,58 @@ def shifts_of_cells(
 
 
 def flags_of_cells(
-    featmap_size: tuple[int, int], valid_size: tuple[int, int], num_base_priors: int, device: torch.device | str
+    featmap_size: tuple[int, int],
+    valid_size: tuple[int, int],
+    num_base_anchors: int,
+    device: torch.device | str = 'cpu',
 ) -> Tensor:
     """A mask (H * W * A,) of the priors of one level, true for the first ``valid_size`` (height, width) cells."""
     valid = torch.zeros(featmap_size, dtype=torch.bool, device=device)
     valid[: valid_size[0], : valid_size[1]] = True
-    return valid.flatten().repeat_interleave(num_base_priors)
+    return valid.flatten().repeat_interleave(num_base_anchors)
+
+
+def anchor_inside_flags(flat_anchors: Tensor, valid_flags: Tensor, img_shape, allowed_border: int = 0) -> Tensor:
+    """Mark the anchors (N,) that are valid and leave the image by at most ``allowed_border`` pixels.
+
+    Args:
+        flat_anchors: (N, 4) xyxy in pixels, or rotated ones (N, 5), which count as their enclosing boxes.
+        valid_flags: (N,) bool, False for anchors on padding.
+        img_shape: Height and width of the image in pixels.
+        allowed_border: Negative for any number of pixels.
+    """
+    if allowed_border < 0:
+        return valid_flags
+    height, width = img_shape[:2]
+    x1, y1, x2, y2 = geometry.to_horizontal(flat_anchors).unbind(-1)
+    inside = (x1 >= -allowed_border) & (y1 >= -allowed_border)
+    return valid_flags & inside & (x2 < width + allowed_border) & (y2 < height + allowed_border)
+
+
+def calc_region(
+    bbox: Tensor, ratio: float, featmap_size: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The boxes with the centers of ``bbox`` (..., 4) xyxy and sides ``ratio`` times as long, cut to ``featmap_size``.
+
+    Returns x1, y1, x2 and y2, each rounded to whole numbers.
+
+    Examples:
+        >>> calc_region(torch.tensor([0.0, 0, 40, 80]), 0.5, featmap_size=(50, 50))
+        (tensor(10), tensor(20), tensor(30), tensor(50))
+    """
+    center = (bbox[..., :2] + bbox[..., 2:]) / 2
+    half = (bbox[..., 2:] - bbox[..., :2]) * ratio / 2
+    x1, y1 = torch.round(center - half).long().unbind(-1)
+    x2, y2 = torch.round(center + half).long().unbind(-1)
+    if featmap_size is not None:
+        height, width = featmap_size
+        x1 = x1.clamp(0, width)
+        x2 = x2.clamp(0, width)
+        y1 = y1.clamp(0, height)
+        y2 = y2.clamp(0, height)
+    return x1, y1, x2, y2
+
+
+def images_to_levels(target: Sequence[Tensor], num_levels: Sequence[int]) -> list[Tensor]:
+    """Targets (N, ...) of each image -> targets (B, N_i, ...) of each level, which has ``num_levels[i]`` of the N."""
+    return list(torch.stack(list(target)).split(list(num_levels), dim=1))

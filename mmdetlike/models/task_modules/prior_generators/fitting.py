@@ -27,10 +27,7 @@ def fit(sizes: np.ndarray, anchors: np.ndarray) -> dict[str, float]:
 def k_means(sizes: np.ndarray, number: int, seed: int = 0) -> np.ndarray:
     """Anchors (number, 2) by k-means with 1 - IoU as the distance (YOLO9000, arXiv 1612.08242), the smallest first.
 
-    Args:
-        sizes: Widths and heights (n, 2) of the objects, at least ``number`` of them.
-        number: How many anchors.
-        seed: Of the random start.
+    ``sizes`` are widths and heights (n, 2) of the objects, at least ``number`` of them; the start is random.
     """
     generator = np.random.default_rng(seed)
     runs = [_one_k_means(sizes, _spread_start(sizes, number, generator)) for _ in range(_STARTS)]
@@ -80,8 +77,7 @@ def evolve_shapes(
     Args:
         sizes: Widths and heights (n, 2) of the objects.
         base_sizes: (levels,) side of the unit anchor of each level.
-        ratios: Heights / widths to start from.
-        scales: Scales to start from.
+        ratios, scales: Heights / widths, and scales, to start from.
         shared: Change scales by one common factor only, as an octave is divided in a fixed way.
         seed: Of the random start.
     """

@@ -12,8 +12,6 @@ from .ssd_anchor_generator import SSDAnchorGenerator
 class LegacyAnchorGenerator(AnchorGenerator):
     """Anchors for checkpoints of the toolbox's first version: one pixel less wide and high, at whole pixels.
 
-    Arguments are those of ``AnchorGenerator``.
-
     Examples:
         >>> LegacyAnchorGenerator([16], [1.], [1.], [9], center_offset=0.5).grid_priors([(2, 2)], device='cpu')
         [tensor([[ 0.,  0.,  8.,  8.],

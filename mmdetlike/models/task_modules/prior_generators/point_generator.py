@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
 
-from .base import PriorGenerator, flags_of_cells
+from .base import PriorGenerator, flags_of_cells, shifts_of_cells
 
 
 @TASK_UTILS.register_module()
@@ -27,8 +27,10 @@ class MlvlPointGenerator(PriorGenerator):
                 [24.,  8., 16., 16.]])]
     """
 
+    shown = ('strides', 'offset')
+
     def __init__(self, strides: Sequence[int | tuple[int, int]], offset: float = 0.5) -> None:
-        self._set_strides(strides)
+        self.set_strides(strides)
         self.offset = offset
 
     @property
@@ -43,11 +45,7 @@ class MlvlPointGenerator(PriorGenerator):
         device: torch.device | str = 'cpu',
         with_stride: bool = False,
     ) -> list[Tensor]:
-        """Points of each level, as of ``single_level_grid_priors``.
-
-        Raises:
-            ValueError: The number of maps differs from ``num_levels``.
-        """
+        """Points of each level, as of ``single_level_grid_priors``."""
         points = super().grid_priors(featmap_sizes, dtype, device)
         return [self._with_stride(level, i) if with_stride else level for i, level in enumerate(points)]
 
@@ -72,8 +70,5 @@ class MlvlPointGenerator(PriorGenerator):
 
         With ``with_stride`` (H * W, 4), the strides x, y beside them.
         """
-        points = self.grid_shifts(featmap_size, level_idx, dtype, device, self.offset)
+        points = shifts_of_cells(featmap_size, self.strides[level_idx], dtype, device, self.offset)
         return self._with_stride(points, level_idx) if with_stride else points
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(strides={self.strides}, offset={self.offset})'

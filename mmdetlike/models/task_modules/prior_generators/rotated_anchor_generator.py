@@ -8,8 +8,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import RotatedBoxes, geometry
 
-from .anchor_generator import AnchorGenerator
-from .sized_anchor_generator import SizedAnchorGenerator
+from .anchor_generator import AnchorGenerator, SizedAnchorGenerator
 
 
 @TASK_UTILS.register_module()
@@ -17,13 +16,10 @@ class FakeRotatedAnchorGenerator(AnchorGenerator):
     """The anchors of ``AnchorGenerator`` as rotated boxes (..., 5) at angle 0, to which rotated boxes are assigned.
 
     Args:
-        angle_version: 'oc', 'le90' or 'le135', which the coder's should be too; all of them have the angle 0.
+        angle_version: 'oc', 'le90' or 'le135', else a ``ValueError``; the coder's should be the same. All have angle 0.
         strides, ratios, scales, base_sizes, scale_major, octave_base_scale, scales_per_octave, centers, center_offset:
             See ``AnchorGenerator``.
         use_box_type: Return ``RotatedBoxes`` in place of tensors.
-
-    Raises:
-        ValueError: ``angle_version`` is unknown or the other settings contradict each other.
     """
 
     def __init__(
@@ -51,21 +47,13 @@ class FakeRotatedAnchorGenerator(AnchorGenerator):
             scales_per_octave,
             centers,
             center_offset,
+            use_box_type,
         )
         self.angle_version = angle_version
-        # the parent's `use_box_type` would wrap anchors as axis-aligned boxes before they are turned into rotated ones
-        self.use_rotated_boxes = use_box_type
 
-    def single_level_grid_priors(
-        self,
-        featmap_size: tuple[int, int],
-        level_idx: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = 'cpu',
-    ) -> Tensor | RotatedBoxes:
-        """Anchors (H * W * A, 5) of one level with a map of ``featmap_size`` (H, W)."""
-        anchors = geometry.to_rotated(super().single_level_grid_priors(featmap_size, level_idx, dtype, device=device))
-        return RotatedBoxes(anchors) if self.use_rotated_boxes else anchors
+    def as_boxes(self, anchors: Tensor) -> Tensor | RotatedBoxes:
+        rotated = geometry.to_rotated(anchors)
+        return RotatedBoxes(rotated) if self.use_box_type else rotated
 
 
 @TASK_UTILS.register_module()
@@ -75,14 +63,8 @@ class TurnedAnchorGenerator(SizedAnchorGenerator):
     Of one cell, angles come before ratios, and ratios before sizes.
 
     Args:
-        strides: Stride of each level in pixels, a number or (x, y).
-        sizes: For each level the square roots of its anchors' areas, in pixels.
-        ratios: For each level the heights / widths.
-        angles: For each level the angles in radians, positive ones clockwise.
-        center_offset: Position of the center within the cell, 0 to 1.
-
-    Raises:
-        ValueError: There is not one list of sizes, of ratios and of angles for each level.
+        strides, sizes, ratios, center_offset: As of ``SizedAnchorGenerator``.
+        angles: For each level the angles in radians, positive ones clockwise; a ``ValueError`` if not one list a level.
     """
 
     def __init__(
@@ -93,8 +75,7 @@ class TurnedAnchorGenerator(SizedAnchorGenerator):
         angles: Sequence[Sequence[float]],
         center_offset: float = 0.0,
     ) -> None:
-        if len(angles) != len(strides):
-            raise ValueError(f'angles must have one entry a stride ({len(strides)}), got {len(angles)}')
+        self.set_strides(strides, angles=angles)
         self.angles = [torch.tensor(level, dtype=torch.float) for level in angles]
         super().__init__(strides, sizes, ratios, center_offset, scale_major=False)
 
@@ -106,18 +87,3 @@ class TurnedAnchorGenerator(SizedAnchorGenerator):
             anchors[:, 4] = angles.repeat(len(upright))
             turned.append(anchors)
         return turned
-
-    def single_level_grid_priors(
-        self,
-        featmap_size: tuple[int, int],
-        level_idx: int,
-        dtype: torch.dtype = torch.float32,
-        *,
-        device: torch.device | str,
-    ) -> Tensor:
-        """Anchors (H * W * A, 5) of one level with a map of ``featmap_size`` (H, W)."""
-        base = self.base_anchors[level_idx].to(device=device, dtype=dtype)
-        shifts = self.grid_shifts(featmap_size, level_idx, dtype, device)[:, None]
-        centers = shifts + base[:, :2]
-        sizes_and_angles = base[:, 2:].expand(len(shifts), -1, -1)
-        return torch.cat([centers, sizes_and_angles], dim=-1).reshape(-1, geometry.ROTATED)

@@ -23,7 +23,7 @@ class SSDAnchorGenerator(AnchorGenerator):
     largest size, and for each ratio r of the level boxes of height / width 1 / r and r at the smallest size.
 
     Args:
-        strides: Stride of each level in pixels, a number or (x, y).
+        strides, use_box_type: As of ``AnchorGenerator``.
         ratios: Ratios of each level, besides 1 and the inverses.
         min_sizes: Smallest anchor of each level in pixels, together with ``max_sizes``; None to derive both from
             ``basesize_ratio_range`` and ``input_size``.
@@ -31,7 +31,6 @@ class SSDAnchorGenerator(AnchorGenerator):
         basesize_ratio_range: Smallest and largest size as a share of the image, spread over all levels but the finest.
         input_size: Side of the image in pixels, 300 or 512 where sizes are derived.
         scale_major: See ``AnchorGenerator``; configs of SSD say False, for which the order above holds.
-        use_box_type: Return ``HorizontalBoxes`` in place of tensors.
         largest_side: Anchors are no wider and no higher than so many pixels; None for no limit.
 
     Raises:
@@ -52,12 +51,9 @@ class SSDAnchorGenerator(AnchorGenerator):
     ) -> None:
         if (min_sizes is None) != (max_sizes is None):
             raise ValueError(f'give both min_sizes and max_sizes or neither, got {min_sizes} and {max_sizes}')
-        self._set_strides(strides)
+        self.set_strides(strides, ratios=ratios, min_sizes=min_sizes, max_sizes=max_sizes)
         if min_sizes is None:
             min_sizes, max_sizes = _sizes_of_levels(self.num_levels, basesize_ratio_range, input_size)
-        for name, values in dict(ratios=ratios, min_sizes=min_sizes, max_sizes=max_sizes).items():
-            if len(values) != self.num_levels:
-                raise ValueError(f'{name} must have one entry a stride ({self.num_levels}), got {len(values)}')
         self.base_sizes = list(min_sizes)
         self.scales = [torch.tensor([1.0, math.sqrt(high / low)]) for low, high in zip(min_sizes, max_sizes)]
         self.ratios = [torch.tensor([1.0, *(x for r in level for x in (1 / r, r))]) for level in ratios]
@@ -72,27 +68,18 @@ class SSDAnchorGenerator(AnchorGenerator):
         return [(x / 2, y / 2) for x, y in self.strides]
 
     def gen_base_anchors(self) -> list[Tensor]:
-        """Anchors (A_i, 4) xyxy of the first cell of each level, in pixels."""
         levels = zip(self.base_sizes, self.scales, self.ratios, self.centers)
-        return [
-            self._cell(self._limited(self.gen_single_level_base_anchors(*level)), len(level[2])) for level in levels
-        ]
+        return [self._cell(self.gen_single_level_base_anchors(*level), len(level[2])) for level in levels]
 
-    def _limited(self, anchors: Tensor) -> Tensor:
-        """Anchors (A, 4) no larger than ``largest_side``, about the same center."""
+    def _cell(self, every_pair: Tensor, num_ratios: int) -> Tensor:
+        """Anchors of a cell: of those of all pairs of scale and ratio the ones of the first scale and both squares."""
+        # the larger square is the second anchor, as in the original, whose checkpoints have this order
+        anchors = every_pair[[0, num_ratios, *range(1, num_ratios)]]
         if self.largest_side is None:
             return anchors
         center = geometry.centers(anchors)
         half = geometry.sizes(anchors).clamp(max=self.largest_side) / 2
         return torch.cat([center - half, center + half], dim=1)
-
-    @staticmethod
-    def _cell(every_pair: Tensor, num_ratios: int) -> Tensor:
-        """Anchors of a cell: of those of all pairs of scale and ratio the ones of the first scale and both squares.
-
-        The larger square is the second anchor, as in the original, whose checkpoints have this order.
-        """
-        return every_pair[[0, num_ratios, *range(1, num_ratios)]]
 
 
 def _sizes_of_levels(num_levels: int, ratio_range: tuple[float, float], input_size: int) -> tuple[list, list]:

@@ -16,12 +16,8 @@ class YOLOAnchorGenerator(AnchorGenerator):
     """Generate anchors of given widths and heights around the center of every cell.
 
     Args:
-        strides: Stride of each level in pixels, a number or (x, y).
-        base_sizes: Width and height in pixels of each anchor of each level.
-        use_box_type: Return ``HorizontalBoxes`` in place of tensors.
-
-    Raises:
-        ValueError: ``base_sizes`` has another number of levels than ``strides``.
+        strides, use_box_type: As of ``AnchorGenerator``.
+        base_sizes: Width and height in pixels of the anchors of each level; one list a stride, else a ``ValueError``.
 
     Examples:
         >>> YOLOAnchorGenerator([8], [[(4, 2), (10, 6)]]).grid_priors([(1, 1)], device='cpu')
@@ -29,22 +25,21 @@ class YOLOAnchorGenerator(AnchorGenerator):
                 [-1.,  1.,  9.,  7.]])]
     """
 
+    shown = ('strides', 'base_sizes')
+
     def __init__(
         self,
         strides: Sequence[int | tuple[int, int]],
         base_sizes: Sequence[Sequence[tuple[int, int]]],
         use_box_type: bool = False,
     ) -> None:
-        if len(base_sizes) != len(strides):
-            raise ValueError(f'base_sizes must have one entry a stride ({len(strides)}), got {len(base_sizes)}')
-        self._set_strides(strides)
+        self.set_strides(strides, base_sizes=base_sizes)
         self.centers = [(x / 2, y / 2) for x, y in self.strides]
         self.base_sizes = [[tuple(size) for size in level] for level in base_sizes]
         self.use_box_type = use_box_type
         self.base_anchors = self.gen_base_anchors()
 
     def gen_base_anchors(self) -> list[Tensor]:
-        """Anchors (A_i, 4) xyxy of the first cell of each level, in pixels."""
         return [self.gen_single_level_base_anchors(*level) for level in zip(self.base_sizes, self.centers)]
 
     def gen_single_level_base_anchors(
@@ -60,15 +55,10 @@ class YOLOAnchorGenerator(AnchorGenerator):
     ) -> list[Tensor]:
         """For each level a mask (H_i * W_i * A_i,) uint8 of the anchors in whose cell the center of an object lies.
 
-        Args:
-            featmap_sizes: Height and width of each level's map.
-            gt_bboxes: (m, 4 or 5) in pixels; a center beyond the map counts for its last cell.
-            device: Where the masks are put.
-
-        Raises:
-            ValueError: The number of maps differs from ``num_levels``.
+        Objects are ``gt_bboxes`` (m, 4 or 5) in pixels; a center beyond the map counts for its last cell. See
+        ``grid_priors`` for the other arguments and for what is raised.
         """
-        self._check_levels(featmap_sizes)
+        self.check_levels(featmap_sizes)
         return [
             self.single_level_responsible_flags(size, gt_bboxes, stride, num_base, device)
             for size, stride, num_base in zip(featmap_sizes, self.strides, self.num_base_priors)
@@ -90,6 +80,3 @@ class YOLOAnchorGenerator(AnchorGenerator):
         cells = torch.zeros(height, width, dtype=torch.uint8, device=device)
         cells[y.clamp(0, height - 1), x.clamp(0, width - 1)] = 1
         return cells.flatten().repeat_interleave(num_base_anchors)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(strides={self.strides}, base_sizes={self.base_sizes})'

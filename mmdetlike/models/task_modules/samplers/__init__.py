@@ -1,7 +1,5 @@
 from .balanced_samplers import CombinedSampler, InstanceBalancedPosSampler, IoUBalancedNegSampler
-from .base_sampler import BaseSampler, Sampler
+from .base_sampler import BaseSampler, Sampler, SamplingResult
 from .ohem_sampler import OHEMSampler
-from .pseudo_sampler import PseudoSampler
-from .random_sampler import MultiInsRandomSampler, RandomSampler
-from .sampling_result import SamplingResult
+from .random_sampler import MultiInsRandomSampler, PseudoSampler, RandomSampler
 from .score_hlr_sampler import ScoreHLRSampler, weights_of_same_sum

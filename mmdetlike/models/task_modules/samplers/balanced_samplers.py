@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
+from mmdetlike.models.utils import ranks_in_groups
 from mmdetlike.registry import TASK_UTILS
 
 from ..assigners import AssignResult
-from .base_sampler import BaseSampler, negatives_of, positives_of, random_ranks
+from .base_sampler import BaseSampler, negatives_of, positives_of
 from .random_sampler import RandomSampler
 
 
@@ -28,13 +29,10 @@ class IoUBalancedNegSampler(RandomSampler):
 
     Args:
         floor_thr: Negatives of a smaller overlap (of no overlap, where it is 0) are the floor, whose share of the
-            sample is set; negative for none.
-        floor_fraction: Share of the negatives that come from the floor.
+            sample is set; -1 for none. A ``ValueError`` if it is neither -1 nor in [0, 1).
+        floor_fraction: Share of the negatives that come from the floor; a ``ValueError`` if not in [0, 1].
         num_bins: Ranges of equal length between ``floor_thr`` and the largest overlap of any prior.
         num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``.
-
-    Raises:
-        ValueError: ``floor_fraction`` is not in [0, 1], or ``floor_thr`` not 0, -1 or in (0, 1).
     """
 
     def __init__(
@@ -86,9 +84,8 @@ class CombinedSampler(BaseSampler):
     """Take the positives that one sampler chooses and the negatives that another one chooses.
 
     Args:
-        pos_sampler: Chooses positives.
-        neg_sampler: Chooses negatives.
-        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: See ``BaseSampler``; both samplers have these arguments
+        pos_sampler, neg_sampler: Choose positives and negatives.
+        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``; both samplers have these arguments
             too, unless they say otherwise.
     """
 
@@ -113,6 +110,11 @@ class CombinedSampler(BaseSampler):
 
     def choose_negatives(self, assign_result: AssignResult, num: int) -> Tensor:
         return self.neg_sampler.choose_negatives(assign_result, num)
+
+
+def random_ranks(groups: Tensor) -> Tensor:
+    """(n,) the rank of each element in a random order of its group, from 0, given the groups (n,)."""
+    return ranks_in_groups(torch.randperm(len(groups), device=groups.device), groups)
 
 
 def first_by(key: Tensor, num: int) -> Tensor:

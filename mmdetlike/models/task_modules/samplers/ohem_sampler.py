@@ -10,8 +10,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 
 from ..assigners import AssignResult
-from .base_sampler import BaseSampler, negatives_of, positives_of
-from .sampling_result import SamplingResult
+from .base_sampler import BaseSampler, SamplingResult, negatives_of, positives_of
 
 
 @TASK_UTILS.register_module()
@@ -19,11 +18,8 @@ class OHEMSampler(BaseSampler):
     """Take the regions that the box head classifies worst, in training of region heads.
 
     Args:
-        loss_key: Kept for configs: the loss that ranks regions, ``'loss_cls'``.
+        loss_key: Kept for configs: the loss that ranks regions, ``'loss_cls'``; a ``ValueError`` if it is another one.
         num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``.
-
-    Raises:
-        ValueError: ``loss_key`` is another one.
     """
 
     needs_losses = True
@@ -49,10 +45,7 @@ class OHEMSampler(BaseSampler):
     ) -> SamplingResult:
         """See ``BaseSampler``; ``loss_of`` tells the classification loss (n,) of regions (n, 4) and their classes (n,).
 
-        Background has class -1.
-
-        Raises:
-            ValueError: There is no ``loss_of``: priors of a dense head are sampled.
+        Background has class -1. Without ``loss_of``, which a dense head doesn't give, a ``ValueError`` is raised.
         """
         if loss_of is None:
             raise ValueError('OHEMSampler ranks regions by the loss of a region head; a dense head has no such loss')

@@ -1,12 +1,35 @@
-"""A random, balanced subset of the priors: Fast R-CNN, arXiv 1504.08083."""
+"""Every prior, or a random, balanced subset of them: Fast R-CNN, arXiv 1504.08083."""
 
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
 
 from ..assigners import AssignResult
-from .base_sampler import BaseSampler, negatives_of, positives_of
+from .base_sampler import BaseSampler, SamplingResult, negatives_of, positives_of
+
+
+@TASK_UTILS.register_module()
+class PseudoSampler:
+    """Take all positives and all negatives, for losses that weigh them by themselves, such as focal loss."""
+
+    needs_losses = False
+
+    def sample(
+        self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
+    ) -> SamplingResult:
+        """Take every prior that the assigner did not ignore."""
+        return SamplingResult(
+            pos_inds=positives_of(assign_result),
+            neg_inds=negatives_of(assign_result),
+            priors=pred_instances.priors,
+            gt_bboxes=gt_instances.bboxes,
+            assign_result=assign_result,
+            is_gt=torch.zeros_like(assign_result.gt_inds, dtype=torch.bool),
+            # the many easy negatives hardly count, so they are no part of what losses are divided by
+            avg_factor_with_neg=False,
+        )
 
 
 @TASK_UTILS.register_module()

@@ -10,9 +10,8 @@ from mmdetlike.registry import TASK_UTILS
 from mmdetlike_ops import nms_match
 
 from ..assigners import AssignResult
-from .base_sampler import negatives_of
+from .base_sampler import SamplingResult, negatives_of
 from .random_sampler import RandomSampler
-from .sampling_result import SamplingResult
 
 
 @TASK_UTILS.register_module()
@@ -24,7 +23,7 @@ class ScoreHLRSampler(RandomSampler):
     that leave its sum as it was.
 
     Args:
-        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: See ``BaseSampler``.
+        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``.
         k: Power of the weights.
         bias: The weight, before the power, of the last rank.
         score_thr: Negatives below this score are drawn at random, where more are needed.
@@ -58,14 +57,9 @@ class ScoreHLRSampler(RandomSampler):
         """See ``BaseSampler``; the result has ``class_weights``.
 
         Args:
-            assign_result: What the assigner said.
-            pred_instances: ``priors`` (n, 4) xyxy in pixels.
-            gt_instances: ``bboxes`` (m, 4) and ``labels`` (m,).
+            assign_result, pred_instances, gt_instances: As of ``BaseSampler.sample``.
             predict: Boxes (q, 4) -> their largest score of an object (q,), the box refined as that class (q, 4), and
-                the classification loss as background (q,).
-
-        Raises:
-            ValueError: There is no ``predict``: the head is not ``PISARoIHead``.
+                the classification loss as background (q,). A ``ValueError`` if None: the head is not ``PISARoIHead``.
         """
         if predict is None:
             raise ValueError('ScoreHLRSampler ranks regions by their predictions, which only PISARoIHead tells it')
@@ -84,16 +78,9 @@ class ScoreHLRSampler(RandomSampler):
         return result
 
     def prime_negatives(self, scores: Tensor, boxes: Tensor, losses: Tensor, num: int) -> tuple[Tensor, Tensor]:
-        """The negatives to take of q, and their weights.
+        """Indices (k,) of at most ``num`` negatives, the most prime ones first, and their weights (k,).
 
-        Args:
-            scores: (q,) the largest score of an object.
-            boxes: (q, 4) xyxy, refined.
-            losses: (q,) of the classification as background.
-            num: How many to take at most.
-
-        Returns:
-            Indices (k,) of those taken, the most prime ones first, and weights (k,).
+        Of each of q negatives ``scores`` (q,), ``boxes`` (q, 4) and ``losses`` (q,) are what ``predict`` tells.
         """
         num = min(num, len(scores))
         likely = (scores > self.score_thr).nonzero().squeeze(1)

@@ -57,9 +57,10 @@ def test_high_scores_of_negatives_may_be_no_faults():
     target = torch.tensor([[0.0, 0.0, 1.0]])
     plain = GaussianFocalLoss(reduction='none')(pred, target)
     assert loss(pred, target).tolist() == [[0.0, *plain[0, 1:].tolist()]]
-    at_center = torch.tensor([0]), torch.tensor([2])
+    at_center = dict(pos_inds=torch.tensor([0]), pos_labels=torch.tensor([2]))
     # at a center the probability counts as that of a positive, and is no fault as that of a negative
-    assert loss.compute_at(pred, target, at_center).item() == pytest.approx(plain[0, 1:].sum().item())
+    assert loss(pred, target, **at_center).item() == pytest.approx(plain[0, 1:].sum().item())
+    assert loss(pred, target, avg_factor=4, **at_center).item() == pytest.approx(plain[0, 1:].sum().item() / 4)
 
 
 def found_by_second_stage(score, **told):
