@@ -22,23 +22,19 @@ class AnchorFreeHead(DenseHead):
     """Predict classes, and the distances of each point to the sides of its box, from two towers of convolutions.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of the towers.
         stacked_convs: Convolutions in each tower.
         strides: Stride of each level in pixels.
         dcn_on_last_conv: End the towers with a deformable convolution.
         conv_bias: Whether the towers' convolutions have a bias; ``'auto'`` gives it where there is no norm.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
-        loss_cls: Classification loss.
+        conv_cfg, norm_cfg: Convolution and norm layer of the towers.
         loss_bbox: Loss of decoded boxes.
-        bbox_coder: Encodes boxes against points.
         prior_generator: Makes the points; by default those in the middle of cells.
+        num_classes, in_channels, feat_channels, loss_cls, bbox_coder: As of ``DenseHead``.
         train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
     """
 
     default_init = rare_classes_init('conv_cls')
+    assigns_padding = True  # as the authors of FCOS have it
 
     def __init__(
         self,
@@ -75,11 +71,6 @@ class AnchorFreeHead(DenseHead):
             init_cfg=init_cfg,
         )
 
-    @property
-    def assigns_padding(self) -> bool:
-        """Whether points on padding may be assigned: they may, as the authors of FCOS have it."""
-        return True
-
     def build_layers(self) -> None:
         self.cls_convs = self.build_tower()
         self.reg_convs = self.build_tower()
@@ -87,7 +78,6 @@ class AnchorFreeHead(DenseHead):
         self.conv_reg = nn.Conv2d(self.feat_channels, 4, 3, padding=1)
 
     def build_tower(self) -> nn.ModuleList:
-        """The convolutions before one of the predictors."""
         return build_tower(
             self.in_channels,
             self.feat_channels,

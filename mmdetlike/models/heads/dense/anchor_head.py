@@ -9,7 +9,8 @@ from mmdetlike.structures import SampleList
 
 from ..common import BINARY_CROSS_ENTROPY
 from .base import DenseHead
-from .predictions import DenseTargets, FlatPredictions
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 DEFAULT_ANCHORS = dict(type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
 DELTA_CODER = dict(type='DeltaXYWHBBoxCoder')
@@ -22,14 +23,9 @@ class AnchorHead(DenseHead):
     """Classify and regress the anchors at every cell by one 1x1 convolution each.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of hidden layers.
         anchor_generator: Makes the anchors.
-        bbox_coder: Encodes boxes against anchors.
         reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need, not to deltas.
-        loss_cls: Classification loss.
-        loss_bbox: Regression loss.
+        num_classes, in_channels, feat_channels, bbox_coder, loss_cls, loss_bbox: As of ``DenseHead``.
         train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
     """
 
@@ -69,20 +65,13 @@ class AnchorHead(DenseHead):
         """The maps of one level: classes (B, A * classes, H, W) and deltas (B, A * 4, H, W)."""
         return self.conv_cls(x), self.conv_reg(x)
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all priors, if classes are predicted, and ``bbox`` over the positives, one value a level."""
         pred, target = self.box_pairs(preds, targets)
-
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, targets, rows)
-
-        def box_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor)
-
+        terms = dict(bbox=positive_term(self.loss_bbox, pred, target, avg_factor=targets.avg_factor))
         # the first stages of Cascade RPN move anchors without classifying them
-        terms = dict(cls=class_loss, bbox=box_loss) if 'cls_score' in preds.maps else dict(bbox=box_loss)
+        if 'cls_score' in preds.maps:
+            terms = dict(cls=class_term(self, preds, targets), **terms)
         return self.losses_by_level(preds, targets, **terms)
 
     def box_pairs(self, preds: FlatPredictions, targets: DenseTargets) -> tuple[Tensor, Tensor]:

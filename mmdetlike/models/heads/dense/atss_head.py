@@ -11,7 +11,8 @@ from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_cla
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
 from .base import DenseHead
 from .centerness import centerness_target
-from .predictions import DenseTargets, FlatPredictions
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 
 @MODELS.register_module()
@@ -19,19 +20,14 @@ class ATSSHead(DenseHead):
     """Predict classes, deltas and centerness of the anchors, from two towers; one anchor at a cell is enough.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of the towers.
         stacked_convs: Convolutions in each of the two towers.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
+        conv_cfg, norm_cfg: Convolution and norm layer of the towers.
         pred_kernel_size: Kernel of the convolutions that predict.
         anchor_generator: Makes the anchors, one at a cell.
-        bbox_coder: Encodes boxes against anchors.
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
-        loss_cls: Classification loss.
         loss_bbox: Loss of boxes in pixels.
         loss_centerness: Loss of centerness.
+        num_classes, in_channels, feat_channels, bbox_coder, loss_cls: As of ``DenseHead``.
         train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
@@ -92,16 +88,13 @@ class ATSSHead(DenseHead):
         return nn.Conv2d(width, self.num_base_priors * channels, kernel, padding=kernel // 2)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level: classes, deltas and centerness."""
         cls_feat = run_tower(self.cls_convs, x)
         reg_feat = run_tower(self.reg_convs, x)
         # one learned factor a level: convolutions are shared, and levels differ in the size of deltas
         deltas = self.scales[level](self.atss_reg(reg_feat)).float()
         return self.atss_cls(cls_feat), deltas, self.atss_centerness(reg_feat)
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all anchors, ``bbox`` and ``centerness`` over the positives, one value a level."""
         gt_boxes = targets.pos_gt_bboxes
         boxes = self.bbox_coder.decode(targets.pos_priors.boxes, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
@@ -109,15 +102,9 @@ class ATSSHead(DenseHead):
         centerness = centerness_target(bbox2distance(targets.pos_priors.points, gt_boxes))
         # boxes count by their centerness, so that is what their loss is divided by
         box_factor = loss_normalizer(centerness)
-
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, targets, rows)
-
-        def box_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_bbox(boxes[pos], gt_boxes[pos], centerness[pos], avg_factor=box_factor)
-
-        def centerness_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_centerness(logits[pos], centerness[pos], avg_factor=targets.avg_factor)
-
-        terms = dict(cls=class_loss, bbox=box_loss, centerness=centerness_loss)
+        terms = dict(
+            cls=class_term(self, preds, targets),
+            bbox=positive_term(self.loss_bbox, boxes, gt_boxes, centerness, avg_factor=box_factor),
+            centerness=positive_term(self.loss_centerness, logits, centerness, avg_factor=targets.avg_factor),
+        )
         return self.losses_by_level(preds, targets, **terms)

@@ -47,12 +47,8 @@ class Pairs:
 class CenterPrior(nn.Module):
     """A learned prior of where positives lie: for each class a normal distribution around the centers of objects.
 
-    Mean and deviation are in strides.
-
-    Args:
-        num_classes: Number of classes.
-        force_topk: Give an object in which no point lies its most likely points.
-        topk: How many.
+    Mean and deviation are in strides. With ``force_topk`` an object in which no point lies gets its ``topk`` most
+    likely points.
     """
 
     def __init__(self, num_classes: int = 80, force_topk: bool = False, topk: int = 9) -> None:
@@ -90,14 +86,9 @@ class AutoAssignHead(AnchorFreeHead):
     """Predict classes, distances and objectness of points; each object learns in all points inside, by soft weights.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        force_topk: Let an object in which no point lies learn in the points that its center prior finds most likely.
-        topk: How many.
-        pos_loss_weight: Weight of the loss of objects.
-        neg_loss_weight: Weight of the loss of background.
+        force_topk, topk: Let an object in which no point lies learn in the ``topk`` points that are most likely.
+        pos_loss_weight, neg_loss_weight: Weights of the losses of objects and of background.
         center_loss_weight: Weight of the loss that keeps center priors from vanishing.
-        norm_cfg: Norm layer of the towers.
         loss_bbox: Loss of decoded boxes, whose likelihood is ``exp(-loss)``.
         kwargs: See ``AnchorFreeHead``; of ``loss_cls`` only counts whether scores are sigmoids.
     """
@@ -129,8 +120,6 @@ class AutoAssignHead(AnchorFreeHead):
         strides: list[int] = (4, 8, 16, 32, 64),
         **kwargs,
     ) -> None:
-        # points at the corners of cells, as the authors have it
-        points = dict(type='MlvlPointGenerator', strides=strides, offset=0.0)
         super().__init__(
             num_classes,
             in_channels,
@@ -138,7 +127,8 @@ class AutoAssignHead(AnchorFreeHead):
             conv_bias=True,
             norm_cfg=norm_cfg,
             loss_bbox=loss_bbox,
-            prior_generator=points,
+            # points at the corners of cells, as the authors have it
+            prior_generator=dict(type='MlvlPointGenerator', strides=strides, offset=0.0),
             **kwargs,
         )
         self.pos_loss_weight, self.neg_loss_weight = pos_loss_weight, neg_loss_weight
@@ -185,13 +175,9 @@ class AutoAssignHead(AnchorFreeHead):
         )
 
     def positive_loss(self, scores: Tensor, boxes: Tensor, gt_boxes: Tensor, pairs: Pairs) -> Tensor:
-        """Loss (m,) of objects: how unlikely it is that their points detect them.
+        """Loss (m,) of objects with ``gt_boxes`` (m, 4): how unlikely it is that their points detect them.
 
-        Args:
-            scores: (N, C) of all points.
-            boxes: (N, 4) that they predict.
-            gt_boxes: (m, 4) of the objects.
-            pairs: Which points may belong to which objects.
+        ``scores`` (N, C) and ``boxes`` (N, 4) are what all points predict.
         """
         box_loss = self.loss_bbox(boxes[pairs.points], gt_boxes[pairs.objects], reduction_override='none')
         likelihood = scores[pairs.points, pairs.labels] * (-box_loss).exp()
@@ -214,10 +200,9 @@ def background_weights(scores: Tensor, boxes: Tensor, gt_boxes: Tensor, pairs: P
     ious = bbox_overlaps(boxes, gt_boxes).amax(1)[pairs.points]
     # scaled to [0, 1] within each object: the best of its boxes is no background, however bad it still is
     quality = 1 / (1 - ious).clamp(min=EPS)
-    worst = quality.new_full((pairs.num_objects,), torch.inf).scatter_reduce_(0, pairs.objects, quality, 'amin')
-    best = quality.new_zeros(pairs.num_objects).scatter_reduce_(0, pairs.objects, quality, 'amax')
-    worst = worst[pairs.objects]
-    best = best[pairs.objects]
+    of_objects = quality.new_zeros(pairs.num_objects)
+    worst = of_objects.scatter_reduce(0, pairs.objects, quality, 'amin', include_self=False)[pairs.objects]
+    best = of_objects.scatter_reduce(0, pairs.objects, quality, 'amax', include_self=False)[pairs.objects]
     weights[pairs.points, pairs.labels] = 1 - (quality - worst + EPS) / (best - worst + EPS)
     return weights
 

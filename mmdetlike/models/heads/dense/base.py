@@ -24,9 +24,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
-from .predictions import Candidates, DenseTargets, FlatPredictions, best_of_levels
-
-MOST_CACHED_SIZES = 8
+from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, best_of_levels
 
 # one loss term of a level, given the level's rows among the N priors and its positives among the P
 LevelTerm = Callable[[slice, Tensor], Tensor]
@@ -40,21 +38,22 @@ class DenseHead(Head):
         in_channels: Channels of the pyramid's feature maps.
         feat_channels: Channels of hidden layers.
         prior_generator: Makes anchors or points.
-        bbox_coder: Encodes boxes against them.
+        bbox_coder: Encodes boxes against anchors or points.
         loss_cls: Classification loss; sigmoid or softmax as its ``use_sigmoid`` says, which FocalLoss has by default.
         loss_bbox: Regression loss, if the head has one.
         train_cfg: ``assigner``, ``sampler``, ``allowed_border``, ``pos_weight``.
         test_cfg: ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
-        init_cfg: Weight initialization; ``default_init`` where None.
+        init_cfg: As of ``Head``.
 
     Attributes:
         map_names: A name for each list of maps that ``forward`` returns.
         loss_prefix: What names of loss terms begin with.
-        default_init: Weight initialization where the config has none.
+        assigns_padding: Whether priors may be assigned that lie on the padding of a batch, beyond their own image.
     """
 
     map_names: tuple[str, ...] = ('cls_score', 'bbox_pred')
     loss_prefix = 'loss_'
+    assigns_padding = False
     default_init = dict(type='Normal', layer='Conv2d', std=0.01)
 
     def __init__(
@@ -95,20 +94,15 @@ class DenseHead(Head):
         """
         raise NotImplementedError
 
-    @property
-    def assigns_padding(self) -> bool:
-        """Whether priors may be assigned that lie on the padding of a batch, beyond their own image."""
-        return False
-
     # -- what detectors call -------------------------------------------------------------------------------------------
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> LossTerms:
         """Loss terms, most of them one value a level, of feature maps ``x`` (B, C, H_i, W_i) against the objects."""
         return self.named_losses(self.compute_losses(self.flatten(self(x)), batch_data_samples))
 
     def loss_with_positives(
         self, x: Sequence[Tensor], batch_data_samples: SampleList
-    ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
+    ) -> tuple[LossTerms, list[InstanceData]]:
         """The loss terms, and what a mask branch trains on: the ``positives`` of each image."""
         preds = self.flatten(self(x))
         targets = self.targets(preds, batch_data_samples)
@@ -116,27 +110,21 @@ class DenseHead(Head):
         return losses, self.positives(preds, targets)
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
-        """Boxes of each image.
+        """Boxes of each image: ``bboxes`` (n, 4) xyxy or rotated ones (n, 5), ``scores`` (n,) falling, ``labels`` (n,).
 
-        Args:
-            x: Feature maps (B, C, H_i, W_i).
-            batch_data_samples: Samples with ``img_shape`` and, to rescale, ``scale_factor``.
-            rescale: Put out boxes in pixels of the original image.
-
-        Returns:
-            For each image ``bboxes`` (n, 4) xyxy, or rotated ones (n, 5), ``scores`` (n,) falling, ``labels`` (n,).
+        They are in pixels of the input or, to ``rescale`` by each sample's ``scale_factor``, of the original image.
         """
         return self.predict_flat(self.flatten(self(x)), batch_data_samples, self.test_cfg, rescale)
 
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
-    ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
+    ) -> tuple[LossTerms, list[InstanceData]]:
         """Loss terms, and boxes without gradient, of a first stage in training: from a single forward pass."""
         preds = self.flatten(self(x))
         losses = self.named_losses(self.compute_losses(preds, batch_data_samples))
         return losses, self.predict_flat(preds.detach(), batch_data_samples, proposal_cfg or self.test_cfg, False)
 
-    def named_losses(self, terms: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+    def named_losses(self, terms: LossTerms) -> LossTerms:
         """Loss terms under the names by which they are logged."""
         return {f'{self.loss_prefix}{name}': value for name, value in terms.items()}
 
@@ -154,13 +142,10 @@ class DenseHead(Head):
     def flatten(self, outs: Sequence[Sequence[Tensor]], priors: Priors | None = None) -> FlatPredictions:
         """Lists of maps (B, A_i * c, H_i, W_i), one list a name -> tensors (B, N, c), cell by cell.
 
-        Args:
-            outs: From ``forward``.
-            priors: Where these maps predict, if not at those of the prior generator.
+        ``outs`` are from ``forward``; they predict at ``priors``, or at those of the prior generator.
         """
         sizes = [tuple(level.shape[-2:]) for level in outs[0]]
-        num_base = self.prior_generator.num_base_priors
-        num_priors = [h * w * a for (h, w), a in zip(sizes, num_base)]
+        num_priors = [h * w * a for (h, w), a in zip(sizes, self.prior_generator.num_base_priors)]
         maps = {}
         for name, levels in zip(self.map_names, outs, strict=True):
             # channels last: the priors of a cell follow one another, as the prior generator orders them
@@ -179,7 +164,7 @@ class DenseHead(Head):
         key = (tuple(featmap_sizes), device, torch.is_inference_mode_enabled())
         if key not in self._priors_cache:
             # a dataset may have as many sizes as images, which must not fill the memory
-            if len(self._priors_cache) >= MOST_CACHED_SIZES:
+            if len(self._priors_cache) >= 8:
                 self._priors_cache.clear()
             self._priors_cache[key] = self.prior_generator.priors(featmap_sizes, device)
         return self._priors_cache[key]
@@ -190,9 +175,7 @@ class DenseHead(Head):
 
     def scores(self, preds: FlatPredictions) -> Tensor:
         """Class scores (B, N, C) in [0, 1], background left out."""
-        if self.use_sigmoid_cls:
-            return preds.cls_score.sigmoid()
-        return preds.cls_score.softmax(-1)[..., :-1]
+        return preds.cls_score.sigmoid() if self.use_sigmoid_cls else preds.cls_score.softmax(-1)[..., :-1]
 
     def score_factors(self, preds: FlatPredictions) -> Tensor | None:
         """Factors (B, N) of the scores of selected candidates: centerness, if it is predicted; None for 1."""
@@ -200,17 +183,14 @@ class DenseHead(Head):
 
     # -- training ----------------------------------------------------------------------------------------------------
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LossTerms:
         """Assign and compare: from predictions and samples to loss terms by name, without prefix.
 
         Override it to assign several times, with something that only the samples have, or not at all.
         """
-        targets = self.targets(preds, samples)
-        return self.target_losses(preds, targets, samples)
+        return self.target_losses(preds, self.targets(preds, samples), samples)
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """Loss terms by name, without prefix, of predictions against their targets."""
         raise NotImplementedError
 
@@ -225,12 +205,8 @@ class DenseHead(Head):
     ) -> DenseTargets:
         """Assign the objects of a batch to priors, sample from these, and collect what the priors should predict.
 
-        Args:
-            preds: Predictions, which some assigners look at.
-            samples: Samples with ``gt_instances``.
-            assigner: Another one than ``train_cfg.assigner``.
-            priors: Others than those of the predictions, e.g. boxes that the head has predicted.
-            sampler: Another one than ``train_cfg.sampler``.
+        Some assigners look at predictions. Others than those of ``train_cfg`` may be given as ``assigner`` and
+        ``sampler``, and as ``priors`` others than those of the predictions, e.g. boxes that the head has predicted.
         """
         assigner = assigner or self.assigner
         sampler = sampler or self.sampler
@@ -290,11 +266,7 @@ class DenseHead(Head):
     ) -> InstanceData:
         """The rows that an assigner is given, one for each of the N priors of an image (see ``BaseAssigner``).
 
-        Args:
-            preds: Predictions for this image alone.
-            priors: Priors of this image.
-            sample: The image's sample.
-            assigner: The assigner, which says whether it wants predictions.
+        ``preds`` and ``priors`` are those of this image alone; the assigner says whether it needs predictions.
         """
         rows = InstanceData(
             priors=priors.regions, points=priors.points, strides=priors.strides, level_ids=priors.level_ids
@@ -318,25 +290,19 @@ class DenseHead(Head):
         return sampler.sample(assigned, candidates, gt_instances)
 
     def gt_instances(self, sample: DetDataSample) -> InstanceData:
-        """The objects of a sample that this head learns, whose boxes must be of the kind that its coder makes.
+        """The objects of a sample that this head learns; ``ConfigError`` if the coder makes boxes of another kind.
 
         A head that proposes, so that its class isn't the dataset's, learns all of them as one class.
-
-        Raises:
-            ConfigError: They are of another kind.
         """
         part = f'{type(self).__name__} with {type(self.bbox_coder).__name__}'
         objects = sample.gt_instances
         geometry.require_kind(objects.bboxes, self.bbox_coder.box_dim, part)
-        if self.predicts_dataset_classes:
-            return objects
-        objects = objects.clone()
-        objects.labels = torch.zeros_like(objects.labels)
+        if not self.predicts_dataset_classes:
+            objects = objects.clone()
+            objects.labels = torch.zeros_like(objects.labels)
         return objects
 
-    def losses_by_level(
-        self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm
-    ) -> dict[str, list[Tensor]]:
+    def losses_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm) -> LossTerms:
         """Each of the ``terms`` as a list of one value a level, whose sum is trained on."""
         levels = preds.levels(targets.pos_inds)
         return {name: [term(*level) for level in levels] for name, term in terms.items()}
@@ -350,15 +316,10 @@ class DenseHead(Head):
         avg_factor: float | None = None,
         loss_cls: nn.Module | None = None,
     ) -> Tensor:
-        """Classification loss of the priors ``rows`` of all images.
+        """Classification loss of the priors ``rows`` of all images, by ``loss_cls`` or that of the head.
 
-        Args:
-            preds: Predictions with ``cls_score``.
-            targets: Their targets.
-            rows: Which of the N priors.
-            quality: (B, N) the quality to which scores are trained, for losses that take it beside the label.
-            avg_factor: What the sum is divided by; that of the targets where None.
-            loss_cls: Another loss than ``self.loss_cls``.
+        ``quality`` (B, N) is that to which scores are trained, for losses that take it beside the label. The sum is
+        divided by ``avg_factor``, which is that of the targets where None.
         """
         labels = targets.labels[:, rows].flatten()
         return (loss_cls or self.loss_cls)(
@@ -410,8 +371,7 @@ class DenseHead(Head):
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """Boxes of each image, of ``img_shapes``, from feature maps; of tensors alone, in pixels of the input.
 
-        Returns:
-            For each image ``boxes`` (n, 4) xyxy or rotated ones (n, 5), ``scores`` (n,) falling and ``labels`` (n,).
+        They are ``boxes`` (n, 4) xyxy or rotated ones (n, 5), ``scores`` (n,) falling and ``labels`` (n,).
         """
         return self.detect_flat(self.flatten(self(x)), img_shapes, self.test_cfg)
 
@@ -419,11 +379,8 @@ class DenseHead(Head):
         self, preds: FlatPredictions, img_shapes: Sequence[tuple[int, int]], cfg: ConfigDict
     ) -> list[dict[str, Tensor]]:
         """What ``detect_maps`` returns, from flat predictions; ``cfg`` has the settings of ``test_cfg``."""
-        results = []
-        for i, img_shape in enumerate(img_shapes):
-            kept = self.detect(preds.of_image(i), img_shape, cfg)
-            results.append(dict(boxes=kept.boxes, scores=kept.scores, labels=kept.labels))
-        return results
+        found = [self.detect(preds.of_image(i), img_shape, cfg) for i, img_shape in enumerate(img_shapes)]
+        return [dict(boxes=kept.boxes, scores=kept.scores, labels=kept.labels) for kept in found]
 
     def detect(self, preds: FlatPredictions, img_shape, cfg: ConfigDict, scale_factor=None) -> Candidates:
         """Select, decode and suppress: from predictions for one image to its boxes, of tensors alone.
@@ -431,11 +388,9 @@ class DenseHead(Head):
         Args:
             preds: Predictions for one image, a batch of one.
             img_shape: Height and width to which boxes are clipped, in pixels.
-            cfg: The settings of ``test_cfg``. With ``clip_kept`` boxes are cut to the image once more after they were
-                suppressed, for coders that don't, and those that lay outside are left out. ``ties`` says how
-                boxes of equal score are ranked: see ``suppress_boxes``.
-            scale_factor: Width and height of the image over those of the original one, for whose pixels boxes are then
-                put out.
+            cfg: As ``test_cfg``. With ``clip_kept`` boxes are cut to the image once more after they were suppressed,
+                for coders that don't. ``ties`` is that of ``suppress_boxes``.
+            scale_factor: Width and height of the image over those of the original, in whose pixels boxes then are.
         """
         candidates = self.find_candidates(preds, cfg)
         factors = self.score_factors(preds)
@@ -448,7 +403,7 @@ class DenseHead(Head):
         if cfg.get('min_bbox_size', -1) >= 0:
             candidates = candidates[geometry.is_larger(candidates.boxes, cfg.min_bbox_size)]
         kept = self.suppress(candidates, preds, cfg)
-        return clip_kept(kept, img_shape, scale_factor) if cfg.get('clip_kept', False) else kept
+        return kept.clipped(img_shape, scale_factor) if cfg.get('clip_kept', False) else kept
 
     def find_candidates(self, preds: FlatPredictions, cfg: ConfigDict) -> Candidates:
         """What ``select`` finds among the ``scores`` of one image, whose predictions are a batch of one."""
@@ -460,13 +415,7 @@ class DenseHead(Head):
         return best_of_levels(preds.cls_score[0], preds.num_priors, cfg, torch.sigmoid)
 
     def select(self, scores: Tensor, num_priors: list[int], cfg: ConfigDict) -> Candidates:
-        """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``.
-
-        Args:
-            scores: (N, C).
-            num_priors: Number of priors of each level.
-            cfg: ``score_thr`` and ``nms_pre``.
-        """
+        """Of ``scores`` (N, C) the ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``."""
         return best_of_levels(scores, num_priors, cfg)
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
@@ -497,11 +446,3 @@ def check_one_prior(head: DenseHead) -> None:
     counts = head.prior_generator.num_base_priors
     if set(counts) != {1}:
         raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')
-
-
-def clip_kept(kept: Candidates, img_shape: Sequence[int], scale_factor: Sequence[float] | None) -> Candidates:
-    """Cut boxes to the image, whose size in the boxes' pixels is ``img_shape / scale_factor``, and drop empty ones."""
-    width_factor, height_factor = (1.0, 1.0) if scale_factor is None else scale_factor[:2]
-    limits = (img_shape[0] / height_factor, img_shape[1] / width_factor)
-    kept = replace(kept, boxes=geometry.clip(kept.boxes, limits))
-    return kept[geometry.is_larger(kept.boxes, 0)]

@@ -23,12 +23,10 @@ class BoxInstMaskHead(CondInstMaskHead):
     """``CondInstMaskHead`` that learns from boxes: what masks cover along x and y, and that equal colors go together.
 
     Args:
-        mask_feature_head: See ``CondInstMaskHead``.
         pairwise_size: Pixels are compared with those of so many rows and columns around them, as the
             ``BoxInstDataPreprocessor`` says, too, which finds those of nearly one color.
         pairwise_dilation: Distance of these rows and columns, in strides; the same as of the preprocessor.
         warmup_iters: In so many iterations the weight of the pairwise loss rises from 0 to 1.
-        kwargs: See ``CondInstMaskHead``.
     """
 
     def __init__(
@@ -46,11 +44,7 @@ class BoxInstMaskHead(CondInstMaskHead):
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]
     ) -> dict[str, Tensor]:
-        """``loss_mask_project`` and ``loss_mask_pairwise`` of the ``positives`` of all images.
-
-        Raises:
-            ConfigError: Samples don't come from a ``BoxInstDataPreprocessor``, or from one with other settings.
-        """
+        """``loss_mask_project`` and ``loss_mask_pairwise`` of the ``positives`` of all images."""
         positives = [self.sample(of_image) for of_image in positives]
         project, pairwise, num_pairs = [], [], 0
         for logits, sample, of_image in zip(self(x, positives), batch_data_samples, positives):
@@ -76,11 +70,15 @@ class BoxInstMaskHead(CondInstMaskHead):
         return sum(terms)
 
     def similar_neighbors(self, sample: DetDataSample, logits: Tensor) -> Tensor:
-        """(K, h, w) whether each neighbor of a pixel of ``logits`` (n, h, w) has nearly its color."""
+        """(K, h, w) whether each neighbor of a pixel of ``logits`` (n, h, w) has nearly its color.
+
+        Raises:
+            ConfigError: Samples don't come from a ``BoxInstDataPreprocessor``, or from one with other settings.
+        """
         similar = sample.get('similar_neighbors')
         wanted = (self.pairwise_size**2 - 1, *logits.shape[-2:])
-        if similar is None or tuple(similar.shape) != wanted:
-            got = None if similar is None else tuple(similar.shape)
+        got = None if similar is None else tuple(similar.shape)
+        if got != wanted:
             raise ConfigError(
                 f'BoxInstMaskHead needs similar_neighbors of shape {wanted} from a BoxInstDataPreprocessor with '
                 f'mask_stride={self.mask_out_stride} and pairwise_size={self.pairwise_size}; '
@@ -90,9 +88,9 @@ class BoxInstMaskHead(CondInstMaskHead):
 
     def disagreement(self, logits: Tensor) -> Tensor:
         """(n, K, h, w) minus the logarithm of the probability that a pixel and its neighbor are both in or both out."""
-        log_probabilities = [F.logsigmoid(logits)[:, None], F.logsigmoid(-logits)[:, None]]
         both = []
-        for of_pixel in log_probabilities:
+        for signed in (logits, -logits):
+            of_pixel = F.logsigmoid(signed)[:, None]
             around = neighbors(of_pixel, self.pairwise_size, self.pairwise_dilation)
             both.append((of_pixel[:, :, None] + around)[:, 0])
         return -torch.logaddexp(*both)

@@ -14,7 +14,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import DeformConv2d
 
-from .base import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .rpn_head import RPNHead
 
 CASCADE_RPN_ANCHORS = dict(type='AnchorGenerator', scales=[8], ratios=[1.0], strides=[4, 8, 16, 32, 64])
@@ -25,15 +25,8 @@ CELLS_OF_A_SAMPLE = 200  # a loss without a sampler is divided by the anchors ov
 class AdaptiveConv(nn.Module):
     """The adaptive convolution of Cascade RPN: 3x3, with its taps spread over the anchor of each cell.
 
-    Args:
-        in_channels: Channels of the features.
-        out_channels: Channels put out.
-        type: ``'offset'`` for taps over the anchor; ``'dilation'`` where all anchors of a level are alike, so that an
-            ordinary convolution does.
-        dilation: Distance of the taps with ``'dilation'``, in cells.
-
-    Raises:
-        ValueError: ``type`` is neither ``'dilation'`` nor ``'offset'``.
+    That is ``type='offset'``. With ``type='dilation'``, for anchors that are all alike in a level, it is an ordinary
+    convolution whose taps are ``dilation`` cells apart. Another ``type`` raises a ``ValueError``.
     """
 
     def __init__(self, in_channels: int, out_channels: int, type: str = 'dilation', dilation: int = 3) -> None:
@@ -70,12 +63,10 @@ class StageCascadeRPNHead(RPNHead):
     """One stage of ``CascadeRPNHead``: regress its anchors and, in the last stage, tell objects from background.
 
     Args:
-        in_channels: Channels of the pyramid's feature maps.
         anchor_generator: Anchors of the first stage, one at a cell.
         adapt_cfg: ``type`` and ``dilation`` of ``AdaptiveConv``, the convolution whose taps follow the anchors.
         bridged_feature: Hand the features of this stage to the next one, not those that came.
         with_cls: Predict whether anchors are objects, as the last stage must.
-        kwargs: See ``RPNHead``.
     """
 
     def __init__(
@@ -116,9 +107,7 @@ class StageCascadeRPNHead(RPNHead):
         boxes = self.bbox_coder.decode(preds.priors.boxes, preds.bbox_pred.detach(), max_shape=shapes)
         return preds.priors.moved_to(boxes)
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all anchors, if there are classes, and ``reg`` over the positives, one value a level."""
         # all anchors take part, so there is no number of samples to divide by; the factor is that of the authors
         if 'sampler' not in self.train_cfg:
@@ -137,7 +126,6 @@ class CascadeRPNHead(BaseModule):
         train_cfg: Settings of training, for each stage its own.
         test_cfg: Settings of testing.
         num_classes: Must be 1: object or not.
-        init_cfg: Weight initialization.
 
     Raises:
         ValueError: There is another number of stages or of their settings, or ``num_classes`` is not 1.
@@ -184,7 +172,7 @@ class CascadeRPNHead(BaseModule):
         """The predictions of each stage by name, (B, N, channels)."""
         return [preds.maps for _, preds in self.run(x)]
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, list[Tensor]]:
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> LossTerms:
         """Loss terms of all stages."""
         return self.loss_and_predict(x, batch_data_samples)[0]
 
@@ -200,7 +188,7 @@ class CascadeRPNHead(BaseModule):
 
     def loss_and_predict(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, proposal_cfg: ConfigDict | None = None
-    ) -> tuple[dict[str, list[Tensor]], list[InstanceData]]:
+    ) -> tuple[LossTerms, list[InstanceData]]:
         """Loss terms ``s0.loss_rpn_reg`` and so on, and proposals, which carry no gradient."""
         outputs = self.run(x, [sample.img_shape for sample in batch_data_samples])
         losses = {}

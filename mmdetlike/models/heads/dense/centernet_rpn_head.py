@@ -19,7 +19,6 @@ class CenterNetRPNHead(CenterNetUpdateHead):
     multiplies its scores by those of the proposals.
 
     Args:
-        in_channels: Channels of the pyramid's feature maps.
         num_classes: Must be 1: object or not.
         kwargs: See ``CenterNetUpdateHead``; ``more_pos_thresh`` and ``more_pos_topk`` have no effect.
 

@@ -21,7 +21,6 @@ from ..common import TOWER_NORM, loss_normalizer, notice_unused_assigner
 from .anchor_free_head import AnchorFreeHead
 from .predictions import FlatPredictions
 
-DEFAULT_RANGES = ((0, 80), (64, 160), (128, 320), (256, 640), (512, 1e8))
 DEFAULT_LOSS_CLS = dict(type='GaussianFocalLoss', pos_weight=0.25, neg_weight=0.75, loss_weight=1.0)
 DEFAULT_LOSS_BBOX = dict(type='GIoULoss', loss_weight=2.0)
 MIN_PROBABILITY = 1e-4  # scores are kept so far from 0 and 1, which keeps logarithms finite
@@ -33,27 +32,17 @@ class CellPairs:
     """How the N points of an image lie to its m objects.
 
     Attributes:
-        offsets: (N, m, 2) from the middle of the cell of the object's center, on the point's level, to the point.
-        strides: (N, 1) of the points.
+        is_center: (N, m) whether the object's center lies in the cell of the point.
+        is_near: (N, m) whether it lies in this cell or one of the eight around it.
         suits: (N, m) whether the object is of the size of the point's level, and the point inside of its box.
         heat_distances: (N, m) squared distance from the object's center, by the squared radius of its bell; 0 in the
             cell of the center.
     """
 
-    offsets: Tensor
-    strides: Tensor
+    is_center: Tensor
+    is_near: Tensor
     suits: Tensor
     heat_distances: Tensor
-
-    @property
-    def is_center(self) -> Tensor:
-        """(N, m) whether the object's center lies in the cell of the point."""
-        return (self.offsets == 0).all(-1)
-
-    @property
-    def is_near(self) -> Tensor:
-        """(N, m) whether it lies in this cell or one of the eight around it."""
-        return (self.offsets.abs() <= self.strides[..., None]).all(-1)
 
 
 @MODELS.register_module()
@@ -61,17 +50,13 @@ class CenterNetUpdateHead(AnchorFreeHead):
     """Heat maps of centers and distances to the sides, at the points of a pyramid.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         regress_ranges: For each level the range of half the diagonal of an object, in pixels.
         hm_min_radius: Least radius of an object's bell, in pixels.
         hm_min_overlap: The bell's radius is that of corners which keep so much of an object's box.
         more_pos_thresh: Beside centers, points are positives whose box has a loss below this.
         more_pos_topk: At most one less than so many of an object.
         soft_weight_on_reg: Weigh the loss of boxes by the heat of their points.
-        norm_cfg: Norm layer of the towers.
         loss_cls: A ``GaussianFocalLoss``.
-        loss_bbox: Loss of decoded boxes.
         kwargs: See ``AnchorFreeHead``; objects are assigned by ``regress_ranges``, not by a ``train_cfg.assigner``.
 
     Raises:
@@ -82,7 +67,7 @@ class CenterNetUpdateHead(AnchorFreeHead):
         self,
         num_classes: int,
         in_channels: int,
-        regress_ranges: Sequence[tuple[float, float]] = DEFAULT_RANGES,
+        regress_ranges: Sequence[tuple[float, float]] = ((0, 80), (64, 160), (128, 320), (256, 640), (512, 1e8)),
         hm_min_radius: int = 4,
         hm_min_overlap: float = 0.8,
         more_pos_thresh: float = 0.2,
@@ -160,17 +145,19 @@ class CenterNetUpdateHead(AnchorFreeHead):
     def pairs(self, priors: Priors, boxes: Tensor) -> CellPairs:
         """How the points of an image lie to its objects with ``boxes`` (m, 4)."""
         points = priors.points[:, None]
-        strides = priors.strides[:, :1]
+        strides = priors.strides[:, None]
         centers = geometry.centers(boxes)
-        cell_middles = ((centers / strides[..., None]).floor() + 0.5) * strides[..., None]
-        offsets = points - cell_middles
+        # from the middle of the cell of an object's center, on the level of the point
+        offsets = points - ((centers / strides).floor() + 0.5) * strides
+        is_center = (offsets == 0).all(-1)
+        is_near = (offsets.abs() <= strides).all(-1)
         ranges = points.new_tensor(self.regress_ranges)[priors.level_ids]
         half_diagonals = geometry.sizes(boxes).norm(dim=-1) / 2
         is_of_level = (half_diagonals >= ranges[:, :1]) & (half_diagonals <= ranges[:, 1:])
         is_inside = geometry.side_distances(points, boxes).amin(-1) > 0
         radii = (2 * self.delta**2 * geometry.areas(boxes)).clamp(min=self.hm_min_radius**2)
-        distances = (points - centers).square().sum(-1).masked_fill((offsets == 0).all(-1), 0)
-        return CellPairs(offsets, strides, is_of_level & is_inside, distances / radii)
+        distances = (points - centers).square().sum(-1).masked_fill(is_center, 0)
+        return CellPairs(is_center, is_near, is_of_level & is_inside, distances / radii)
 
     def heatmap(self, pairs: CellPairs, labels: Tensor) -> Tensor:
         """(N, C) the bells of objects of classes ``labels`` (m,), the highest one of each class."""

@@ -8,8 +8,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, MaskFeatures
-from mmdetlike.models.layers.tower import build_tower, run_tower
+from mmdetlike.models.layers import ConvModule, MaskFeatures, build_tower, run_tower
 from mmdetlike.models.utils import aligned_bilinear, crop_or_pad, mask_centroids, masks_at_stride, masks_in_image
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
@@ -28,8 +27,6 @@ class CondInstBboxHead(FCOSHead):
     """An ``FCOSHead`` whose points also predict the parameters of a small network, which makes their object's mask.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         num_params: Parameters of that network, all in a row.
         kwargs: See ``FCOSHead``; ``center_sampling`` is about the center of an object's mask, where it has one.
     """
@@ -92,15 +89,7 @@ class SummedMaskFeatures(MaskFeatures):
     ) -> None:
         self.num_stacked_convs = num_stacked_convs
         super().__init__(
-            in_channels=in_channels,
-            feat_channels=feat_channels,
-            start_level=start_level,
-            end_level=end_level,
-            out_channels=out_channels,
-            mask_stride=mask_stride,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            init_cfg=init_cfg,
+            in_channels, feat_channels, start_level, end_level, out_channels, mask_stride, conv_cfg, norm_cfg, init_cfg
         )
 
     def build_mixer(self) -> None:

@@ -10,9 +10,9 @@ from mmdetlike.structures.bbox import bbox_overlaps
 
 from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
-from .predictions import DenseTargets, FlatPredictions
-
-FIRST_DCN = dict(type='DCN', deform_groups=1)
+from .base import LevelTerm
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 
 @MODELS.register_module()
@@ -23,16 +23,13 @@ class DDODHead(AnchorHead):
     positives, counted since training began, weigh up to twice as much as those with many.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         stacked_convs: Convolutions in each of the two towers.
-        conv_cfg: Convolution layer of the towers.
+        conv_cfg, norm_cfg: Convolution and norm layer of the towers.
         use_dcn: Begin each tower with a deformable convolution.
-        norm_cfg: Norm layer of the towers.
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
         loss_iou: Loss of the predicted IoU.
-        feat_channels, anchor_generator, bbox_coder, loss_cls, loss_bbox: As of ``AnchorHead``.
-        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
+        num_classes, in_channels, feat_channels, anchor_generator, bbox_coder: As of ``AnchorHead``.
+        loss_cls, loss_bbox, train_cfg, test_cfg, init_cfg: As of ``AnchorHead``.
 
     Raises:
         ValueError: ``reg_decoded_bbox`` is False, or ``train_cfg`` has an ``assigner`` but no ``reg_assigner``.
@@ -85,7 +82,7 @@ class DDODHead(AnchorHead):
         self.register_buffer('seen_positives', torch.zeros(self.prior_generator.num_levels), persistent=False)
 
     def build_layers(self) -> None:
-        first = FIRST_DCN if self.use_dcn else None
+        first = dict(type='DCN', deform_groups=1) if self.use_dcn else None
         tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg, first)
         width = self.feat_channels if self.stacked_convs else self.in_channels
         self.cls_convs, self.reg_convs = build_two_towers(*tower)
@@ -95,42 +92,25 @@ class DDODHead(AnchorHead):
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level: classes, deltas and the logit of the IoU."""
         cls_feat = run_tower(self.cls_convs, x)
         reg_feat = run_tower(self.reg_convs, x)
         deltas = self.scales[level](self.atss_reg(reg_feat)).float()
         return self.atss_cls(cls_feat), deltas, self.atss_iou(reg_feat)
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LossTerms:
         """``cls`` over all anchors, ``bbox`` and ``iou`` over the positives of boxes, one value a level."""
         # classes first: both count positives, and each weighs levels by what was counted before it and now
-        class_terms = self.class_losses(preds, self.targets(preds, samples))
-        box_terms = self.box_losses(preds, self.targets(preds, samples, assigner=self.reg_assigner))
-        return {**class_terms, **box_terms}
-
-    def class_losses(self, preds: FlatPredictions, targets: DenseTargets) -> dict[str, list[Tensor]]:
-        """``cls`` over all anchors."""
-
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, targets, rows)
-
-        return self.balanced_by_level(preds, targets, cls=class_loss)
-
-    def box_losses(self, preds: FlatPredictions, targets: DenseTargets) -> dict[str, list[Tensor]]:
-        """``bbox`` and ``iou`` over the positives."""
+        class_targets = self.targets(preds, samples)
+        losses = self.balanced_by_level(preds, class_targets, cls=class_term(self, preds, class_targets))
+        targets = self.targets(preds, samples, assigner=self.reg_assigner)
         boxes, gt_boxes = self.box_pairs(preds, targets)
         ious = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True)
         logits = preds.iou_pred.flatten()[targets.pos_inds]
+        box_loss = positive_term(self.loss_bbox, boxes, gt_boxes, avg_factor=targets.avg_factor)
+        iou_loss = positive_term(self.loss_iou, logits, ious, avg_factor=targets.avg_factor)
+        return {**losses, **self.balanced_by_level(preds, targets, bbox=box_loss, iou=iou_loss)}
 
-        def box_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_bbox(boxes[pos], gt_boxes[pos], avg_factor=targets.avg_factor)
-
-        def iou_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_iou(logits[pos], ious[pos], avg_factor=targets.avg_factor)
-
-        return self.balanced_by_level(preds, targets, bbox=box_loss, iou=iou_loss)
-
-    def balanced_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms) -> dict[str, list[Tensor]]:
+    def balanced_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm) -> LossTerms:
         """``losses_by_level`` of the ``terms``, in which levels that have had few positives weigh more."""
         weights = self.level_weights(preds, targets)
         losses = self.losses_by_level(preds, targets, **terms)
@@ -146,5 +126,5 @@ class DDODHead(AnchorHead):
         return 2 - (self.seen_positives - fewest) / (most - fewest + 1e-10)
 
     def score_factors(self, preds: FlatPredictions) -> Tensor:
-        """What the scores of the selected candidates are multiplied by, (B, N): the predicted IoU."""
+        """As of ``DenseHead``: the predicted IoU."""
         return preds.iou_pred.squeeze(-1).sigmoid()

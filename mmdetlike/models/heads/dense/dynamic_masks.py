@@ -34,17 +34,10 @@ class MaskNetwork:
         return weights, list(parts[len(shapes) :])
 
     def mask_logits(self, feat: Tensor, pixels: Tensor, params: Tensor, points: Tensor, strides: Tensor) -> Tensor:
-        """Run the networks of n objects.
+        """Mask logits (n, h, w) of n objects from the features ``feat`` (C, h, w) of one image.
 
-        Args:
-            feat: (C, h, w) features of one image.
-            pixels: (h * w, 2) x and y of their pixels in the image.
-            params: (n, num_params).
-            points: (n, 2) x and y of the priors that predicted the objects.
-            strides: (n, 2) strides x and y of these priors.
-
-        Returns:
-            Mask logits (n, h, w).
+        ``pixels`` (h * w, 2) are x and y of the features' pixels in the image, ``params`` (n, num_params) those of the
+        networks, ``points`` and ``strides`` (n, 2) those of the priors that predicted the objects, also x and y.
         """
         weights, biases = self.split(params)
         # A convolution of a pixel's distance from the object's point is one of the pixel's own x and y with another

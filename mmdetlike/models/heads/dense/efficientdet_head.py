@@ -7,8 +7,9 @@ from mmdetlike.models.layers import SeparableConv, build_norm_layer
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
+from ..common import rare_classes_init
 from .anchor_head import AnchorHead
-from .predictions import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 DEFAULT_NORM = dict(type='BN', momentum=1e-2, eps=1e-3)
 
@@ -18,22 +19,13 @@ class EfficientDetSepBNHead(AnchorHead):
     """Two towers of separable convolutions, which all levels share; each level has norm layers of its own.
 
     Args:
-        num_classes: Classes without background.
         num_ins: Number of feature maps.
-        in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of the towers.
         stacked_convs: Convolutions in each tower.
         norm_cfg: Norm layer of the towers.
         kwargs: See ``AnchorHead``; the loss of a box is the mean of those of its four deltas.
     """
 
-    # the class layer begins at a probability of 0.01: the many negatives of the first steps would drown all else
-    default_init = dict(
-        type='Normal',
-        layer='Conv2d',
-        std=0.01,
-        override=dict(type='Normal', name='cls_header', std=0.01, bias_prob=0.01),
-    )
+    default_init = rare_classes_init('cls_header')
 
     def __init__(
         self,
@@ -58,7 +50,6 @@ class EfficientDetSepBNHead(AnchorHead):
         self.reg_header = SeparableConv(width, self.num_base_priors * self.bbox_coder.encode_size)
 
     def build_tower(self) -> nn.ModuleList:
-        """The convolutions before one of the two predictors."""
         widths = [self.in_channels] + [self.feat_channels] * self.stacked_convs
         return nn.ModuleList(SeparableConv(width, self.feat_channels) for width in widths[: self.stacked_convs])
 
@@ -71,7 +62,6 @@ class EfficientDetSepBNHead(AnchorHead):
         return norms
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level: classes and deltas."""
         if level >= self.num_ins:
             raise ValueError(f'the head was built for num_ins={self.num_ins} maps, got map {level + 1}')
         cls_feat = self.run_tower(self.cls_conv_list, self.cls_bn_list, level, x)
@@ -84,9 +74,7 @@ class EfficientDetSepBNHead(AnchorHead):
             x = F.silu(of_levels[level](conv(x)))
         return x
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """As of ``AnchorHead``, but ``bbox`` by the number of deltas, four a positive."""
         terms = super().target_losses(preds, targets, samples)
         size = self.bbox_coder.encode_size

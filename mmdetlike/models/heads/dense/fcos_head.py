@@ -21,8 +21,6 @@ class FCOSHead(AnchorFreeHead):
     """Predict classes, the distances to the box sides and the centerness of every point.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         regress_ranges: For each level the range of an object's largest distance from a point, in pixels.
         center_sampling: Take points near the center of an object alone.
         center_sample_radius: How near, in strides.
@@ -31,12 +29,11 @@ class FCOSHead(AnchorFreeHead):
         loss_centerness: Loss of centerness.
         rank_by_centerness: Select candidates by the geometric mean of their score and centerness, which becomes their
             score, as torchvision does; else they are selected by score and then multiplied by centerness.
-        norm_cfg: Norm layer of the towers.
         cls_predictor_cfg: Linear layer that classifies each pixel, as ``NormedLinear``; None for a 3x3 convolution.
-        feat_channels, stacked_convs, strides, dcn_on_last_conv, conv_bias, conv_cfg: As of ``AnchorFreeHead``.
-        loss_cls, loss_bbox, bbox_coder, prior_generator: As of ``AnchorFreeHead``.
         train_cfg: Settings of ``DenseHead``, without ``assigner``: objects are assigned by ``regress_ranges``.
-        test_cfg, init_cfg: As of ``DenseHead``.
+        num_classes, in_channels, feat_channels, stacked_convs, strides, dcn_on_last_conv: As of ``AnchorFreeHead``.
+        conv_bias, conv_cfg, norm_cfg, loss_cls, loss_bbox, bbox_coder: As of ``AnchorFreeHead``.
+        prior_generator, test_cfg, init_cfg: As of ``AnchorFreeHead``.
     """
 
     map_names = ('cls_score', 'bbox_pred', 'centerness')
@@ -69,8 +66,7 @@ class FCOSHead(AnchorFreeHead):
         cls_predictor_cfg: dict | None = None,
     ) -> None:
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
-        self.rank_by_centerness = rank_by_centerness
-        self.cls_predictor_cfg = cls_predictor_cfg
+        self.rank_by_centerness, self.cls_predictor_cfg = rank_by_centerness, cls_predictor_cfg
         super().__init__(
             num_classes,
             in_channels,

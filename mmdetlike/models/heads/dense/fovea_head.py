@@ -18,19 +18,12 @@ from ..common import notice_unused_assigner
 from .anchor_free_head import AnchorFreeHead
 from .predictions import DenseTargets, FlatPredictions
 
-FOVEA_RANGES = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512))
 # how many times a distance may be as long as the level's base edge, or as short
 LARGEST_RATIO = 16.0
 
 
 class FeatureAlign(BaseModule):
-    """Align features with the predicted boxes: a deformable 3x3 convolution whose offsets are made of the distances.
-
-    Args:
-        in_channels: Channels of the features.
-        out_channels: Channels put out.
-        deform_groups: Groups of channels that have offsets of their own.
-    """
+    """Align features with the predicted boxes: a deformable 3x3 convolution whose offsets are made of the distances."""
 
     def __init__(self, in_channels: int, out_channels: int, deform_groups: int = 4) -> None:
         super().__init__(dict(type='Normal', layer='Conv2d', std=0.1))
@@ -47,8 +40,6 @@ class FoveaHead(AnchorFreeHead):
     """Predict classes and box distances of points, the latter as logarithms of the ratio to a level's base edge.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         base_edge_list: For each level the distance that 0 stands for, in pixels.
         scale_ranges: For each level the range of an object's size, the root of its area in pixels.
         sigma: Size of the part of an object that is positive over that of the object.
@@ -62,7 +53,7 @@ class FoveaHead(AnchorFreeHead):
         num_classes: int,
         in_channels: int,
         base_edge_list: Sequence[int] = (16, 32, 64, 128, 256),
-        scale_ranges: Sequence[tuple[float, float]] = FOVEA_RANGES,
+        scale_ranges: Sequence[tuple[float, float]] = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512)),
         sigma: float = 0.4,
         with_deform: bool = False,
         deform_groups: int = 4,

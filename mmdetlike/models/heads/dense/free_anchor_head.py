@@ -25,13 +25,10 @@ class FreeAnchorRetinaHead(RetinaHead):
     scores are sigmoids.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         pre_anchor_topk: Anchors in the bag of each object: those that overlap it most.
         bbox_thr: IoU of a predicted box with an object up to which an anchor is surely background.
         gamma: Exponent of the modulating factor of the negatives' loss.
         alpha: Weight of the positives' loss; that of the negatives is ``1 - alpha``.
-        kwargs: See ``RetinaHead``.
 
     Raises:
         ValueError: ``pre_anchor_topk`` is below 1, or ``reg_decoded_bbox`` is True.

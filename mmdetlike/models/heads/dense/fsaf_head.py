@@ -7,7 +7,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
-from .predictions import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .retina_head import RetinaHead
 
 # a box whose sides touch its anchor's center has no area, and an IoU of 0 no gradient
@@ -19,10 +19,7 @@ class FSAFHead(RetinaHead):
     """Learn each object on the level where its loss is smallest; a ``RetinaHead`` that predicts distances.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
         score_threshold: Best score that a positive needs to count as recalled in ``pos_recall``, which is logged.
-        kwargs: See ``RetinaHead``.
     """
 
     loss_prefix = ''
@@ -36,9 +33,7 @@ class FSAFHead(RetinaHead):
         cls_score, bbox_pred = super().forward_level(level, x)
         return cls_score, bbox_pred.relu()
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``loss_cls`` and ``loss_bbox``, one value a level, and what is logged: ``num_pos``, ``pos_recall``."""
         # every loss is needed by itself: they say which level learns an object
         class_loss = self.loss_cls(
@@ -60,16 +55,13 @@ class FSAFHead(RetinaHead):
         factor = mean_over_ranks(count.float(), count.device, least=1.0)
         by_prior = class_loss.sum(1).view_as(targets.labels)
         box_loss = box_loss * chosen
-
-        def level_class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return by_prior[:, rows].sum() / factor
-
-        def level_box_loss(rows: slice, pos: Tensor) -> Tensor:
-            return box_loss[pos].sum() / factor
-
-        losses = self.losses_by_level(preds, targets, loss_cls=level_class_loss, loss_bbox=level_box_loss)
-        recall = self.recall(preds, targets, chosen)
-        return dict(losses, num_pos=num_pos / len(samples), pos_recall=recall)
+        levels = preds.levels(targets.pos_inds)
+        return dict(
+            loss_cls=[by_prior[:, rows].sum() / factor for rows, _ in levels],
+            loss_bbox=[box_loss[pos].sum() / factor for _, pos in levels],
+            num_pos=num_pos / len(samples),
+            pos_recall=self.recall(preds, targets, chosen),
+        )
 
     def class_weights(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> Tensor:
         """(B, N, C) weights in the classification loss: 0 for the classes of objects whose shadow an anchor is in.

@@ -12,17 +12,14 @@ from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_cla
 from .anchor_free_head import DISTANCE_CODER
 from .anchor_head import DEFAULT_ANCHORS, SMOOTH_L1_LOSS
 from .base import DenseHead, check_one_prior
-from .predictions import DenseTargets, FlatPredictions
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 DEFAULT_LOSS_DFL = dict(type='DistributionFocalLoss', loss_weight=0.25)
 
 
 class Integral(nn.Module):
-    """The mean of a discrete distribution over the integers 0 to ``reg_max``, from its logits.
-
-    Args:
-        reg_max: The largest of them.
-    """
+    """The mean of a discrete distribution over the integers 0 to ``reg_max``, from its logits."""
 
     def __init__(self, reg_max: int = 16) -> None:
         super().__init__()
@@ -41,12 +38,8 @@ class GFLHead(DenseHead):
     """Predict scores that join class and IoU, and each box side as a distribution over distances from the center.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of the towers.
         stacked_convs: Convolutions in each of the two towers.
-        conv_cfg: Convolution layer of the towers.
-        norm_cfg: Norm layer of the towers.
+        conv_cfg, norm_cfg: Convolution and norm layer of the towers.
         anchor_generator: Makes the anchors by which objects are assigned, one at a cell.
         bbox_coder: Encodes boxes against the anchors' centers, in strides.
         reg_decoded_bbox: Must be True: ``loss_bbox`` sees decoded boxes.
@@ -54,7 +47,7 @@ class GFLHead(DenseHead):
         loss_cls: Classification loss, which takes ``(label, quality)`` as target, as QualityFocalLoss does.
         loss_bbox: Loss of boxes in strides.
         loss_dfl: Loss of the distributions.
-        train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
+        num_classes, in_channels, feat_channels, train_cfg, test_cfg, init_cfg: As of ``DenseHead``.
 
     Raises:
         ValueError: There is more than one anchor at a cell, or ``reg_decoded_bbox`` is False.
@@ -114,9 +107,7 @@ class GFLHead(DenseHead):
         reg_feat = run_tower(self.reg_convs, x)
         return self.gfl_cls(cls_feat), self.scales[level](self.gfl_reg(reg_feat)).float()
 
-    def target_losses(
-        self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList
-    ) -> dict[str, list[Tensor]]:
+    def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """``cls`` over all cells, ``bbox`` and ``dfl`` over the positives, one value a level.
 
         Positives count by their best class probability; boxes are compared in strides.
@@ -133,18 +124,14 @@ class GFLHead(DenseHead):
         # the IoU is a target here: nothing is to be gained by making boxes worse
         quality = targets.scatter(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
 
-        def class_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(preds, targets, rows, quality)
-
-        def box_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_bbox(boxes[pos], gt_boxes[pos], weight[pos], avg_factor=weight_sum)
-
         def side_loss(rows: slice, pos: Tensor) -> Tensor:
             sides = logits[pos].reshape(-1, self.reg_max + 1)
             # each positive has four distributions, over which the loss is averaged
             side_weight = weight[pos].repeat_interleave(4)
             return self.loss_dfl(sides, distances[pos].flatten(), side_weight, avg_factor=4 * weight_sum)
 
+        class_loss = class_term(self, preds, targets, quality)
+        box_loss = positive_term(self.loss_bbox, boxes, gt_boxes, weight, avg_factor=weight_sum)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
 
     def positive_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:
@@ -152,7 +139,6 @@ class GFLHead(DenseHead):
         return preds.cls_score.detach().flatten(0, 1)[targets.pos_inds].sigmoid().amax(1)
 
     def decode(self, preds: FlatPredictions, index: int, inds: Tensor, img_shape: tuple[int, int] | None) -> Tensor:
-        """Boxes of the chosen cells, clipped to the image."""
         priors = preds.priors.of_image(index)[inds]
         distances = self.integral(preds.bbox_pred[index][inds]) * priors.strides[:, :1]
         return self.bbox_coder.decode(priors.points, distances, max_shape=img_shape)

@@ -16,13 +16,12 @@ from mmdetlike_ops import DeformConv2d
 from ..common import FOCAL_LOSS, rare_classes_init
 from .anchor_head import DELTA_CODER, AnchorHead
 from .approximate_anchors import add_approximations
-from .base import DenseTargets, FlatPredictions
-from .retina_head import RetinaHead
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .retina_head import RETINA_ANCHORS, RetinaHead
 from .rpn_head import RPNHead
 
-DEFAULT_APPROXS = dict(
-    type='AnchorGenerator', octave_base_scale=8, scales_per_octave=3, ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
-)
+DEFAULT_APPROXS = dict(RETINA_ANCHORS, octave_base_scale=8, strides=[4, 8, 16, 32, 64])
 DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[8], strides=[4, 8, 16, 32, 64])
 DEFAULT_LOSS_SHAPE = dict(type='BoundedIoULoss', beta=0.2, loss_weight=1.0)
 SHAPE_CLIP = 1e-6  # no bound for practical purposes: anchors may be a million times as large as the squares
@@ -31,14 +30,7 @@ CELLS_OF_A_SAMPLE = 200  # the same loss is divided by the cells over this
 
 
 class FeatureAdaption(nn.Module):
-    """Adapt features to the shapes of anchors: a deformable convolution whose offsets follow from each cell's shape.
-
-    Args:
-        in_channels: Channels of the features.
-        out_channels: Channels put out.
-        kernel_size: Side of the kernel.
-        deform_groups: Groups of channels that have offsets of their own.
-    """
+    """Adapt features to the shapes of anchors: a deformable convolution whose offsets follow from each cell's shape."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, deform_groups: int = 4) -> None:
         super().__init__()
@@ -57,17 +49,13 @@ class GuidedAnchorHead(AnchorHead):
     """Predict where objects are and of which shape, then classes and boxes of anchors of this shape.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of hidden layers.
         approx_anchor_generator: Anchors by whose overlap shapes are assigned, several at a cell.
         square_anchor_generator: Anchors whose shape is predicted, one at a cell.
         anchor_coder: Encodes the shape.
         bbox_coder: Encodes boxes against the anchors that are predicted.
-        deform_groups: See ``FeatureAdaption``.
+        deform_groups: Groups of channels that are adapted each with offsets of its own.
         loc_filter_thr: In testing, cells are dropped where an object is less probable.
-        loss_loc: Loss of the location.
-        loss_shape: Loss of the anchors.
+        loss_loc, loss_shape: Losses of locations and of the shapes of anchors.
         kwargs: See ``AnchorHead``. ``train_cfg`` has ``ga_assigner``, ``ga_sampler``, ``center_ratio`` and
             ``ignore_ratio`` too.
     """
@@ -141,7 +129,7 @@ class GuidedAnchorHead(AnchorHead):
             return scores
         return scores * (preds.loc_pred.sigmoid() >= self.loc_filter_thr)
 
-    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, list[Tensor]]:
+    def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> LossTerms:
         """``cls`` and ``bbox`` of the anchors, ``shape`` of the positives' anchors, ``loc`` of all cells, by level."""
         squares = self.priors(preds.featmap_sizes, preds.loc_pred.device)
         targets = self.targets(preds, samples, assigner=self.ga_assigner, priors=squares, sampler=self.ga_sampler)
@@ -150,13 +138,8 @@ class GuidedAnchorHead(AnchorHead):
         locations = replace(preds, maps=dict(cls_score=preds.loc_pred))
         # the losses of locations are those of a class, so they go through the same method
         middles = self.location_targets(targets, samples, squares)
-
-        def shape_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.loss_shape(anchors[pos], targets.pos_gt_bboxes[pos], avg_factor=targets.avg_factor)
-
-        def location_loss(rows: slice, pos: Tensor) -> Tensor:
-            return self.class_loss(locations, middles, rows, loss_cls=self.loss_loc)
-
+        location_loss = class_term(self, locations, middles, loss_cls=self.loss_loc)
+        shape_loss = positive_term(self.loss_shape, anchors, targets.pos_gt_bboxes, avg_factor=targets.avg_factor)
         guiding = self.losses_by_level(preds, targets, shape=shape_loss, loc=location_loss)
         return {**super().compute_losses(preds, samples), **guiding}
 
@@ -189,17 +172,14 @@ class GARPNHead(GuidedAnchorHead, RPNHead):
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         return super().forward_level(level, self.rpn_conv(x).relu())
 
-    def named_losses(self, terms: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+    def named_losses(self, terms: LossTerms) -> LossTerms:
         names = dict(cls='loss_rpn_cls', bbox='loss_rpn_bbox', shape='rpn_loss_anchor_shape', loc='rpn_loss_anchor_loc')
         return {names[name]: value for name, value in terms.items()}
 
 
 @MODELS.register_module()
 class GARetinaHead(GuidedAnchorHead, RetinaHead):
-    """RetinaNet's head with guided anchors: classes and locations from one tower, boxes and shapes from the other.
-
-    Its arguments are those of ``GuidedAnchorHead`` and ``RetinaHead``.
-    """
+    """RetinaNet's head with guided anchors: classes and locations from one tower, boxes and shapes from the other."""
 
     default_init = dict(
         type='Normal',

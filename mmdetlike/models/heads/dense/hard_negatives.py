@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from .anchor_head import AnchorHead
-from .level_terms import LossTerms
-from .predictions import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 
 def mined_losses(

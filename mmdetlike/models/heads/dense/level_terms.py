@@ -5,9 +5,6 @@ from torch import Tensor, nn
 from .base import DenseHead, LevelTerm
 from .predictions import DenseTargets, FlatPredictions
 
-# by name: one value a level or an image, or one of the whole batch
-LossTerms = dict[str, list[Tensor] | Tensor]
-
 
 def class_term(
     head: DenseHead, preds: FlatPredictions, targets: DenseTargets, quality: Tensor | None = None, **options

@@ -11,8 +11,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 
 from .anchor_head import AnchorHead
-from .level_terms import LossTerms
-from .predictions import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .retina_head import RetinaHead
 from .ssd_head import SSDHead
 

@@ -1,7 +1,8 @@
 """The types that pass through the pipeline of dense heads: predictions, targets, candidates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import torch
 from mmengine.config import ConfigDict
@@ -10,7 +11,11 @@ from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import Priors, SamplingResult
 from mmdetlike.models.utils import best_first, first_of_best
+from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
+
+# by name: one value a level or an image, whose sum is trained on, or one of the whole batch
+LossTerms = dict[str, list[Tensor] | Tensor]
 
 
 @dataclass
@@ -42,19 +47,14 @@ class FlatPredictions:
         return replace(self, maps=maps, priors=self.priors.of_image(index))
 
     def detach(self) -> 'FlatPredictions':
-        """The same predictions without gradient."""
         return replace(self, maps={name: value.detach() for name, value in self.maps.items()})
 
     def levels(self, pos_inds: Tensor) -> list[tuple[slice, Tensor]]:
         """For each level its rows among the N priors, and its positives as indices into ``pos_inds`` (P,)."""
         level_of_pos = self.priors.level_ids[pos_inds % len(self.priors)]
-        levels = []
-        start = 0
-        for level, count in enumerate(self.num_priors):
-            of_level = (level_of_pos == level).nonzero().squeeze(1)
-            levels.append((slice(start, start + count), of_level))
-            start += count
-        return levels
+        bounds = pairwise(accumulate(self.num_priors, initial=0))
+        positives = [(level_of_pos == level).nonzero().squeeze(1) for level in range(len(self.num_priors))]
+        return [(slice(start, end), of_level) for (start, end), of_level in zip(bounds, positives)]
 
 
 @dataclass
@@ -87,12 +87,8 @@ class DenseTargets:
     @property
     def pos_objects(self) -> Tensor:
         """(P,) the object of each positive, counted through all images of the batch."""
-        objects = []
-        start = 0
-        for sampling in self.samplings:
-            objects.append(sampling.pos_assigned_gt_inds + start)
-            start += sampling.assign_result.num_gts
-        return torch.cat(objects)
+        starts = accumulate([sampling.assign_result.num_gts for sampling in self.samplings], initial=0)
+        return torch.cat([sampling.pos_assigned_gt_inds + start for sampling, start in zip(self.samplings, starts)])
 
     @property
     def pos_overlaps(self) -> Tensor:
@@ -134,17 +130,20 @@ class Candidates:
         boxes = None if self.boxes is None else self.boxes[inds]
         return Candidates(self.scores[inds], self.labels[inds], self.prior_inds[inds], boxes)
 
+    def clipped(self, img_shape: Sequence[int], scale_factor: Sequence[float] | None) -> 'Candidates':
+        """Cut to the image, whose size in the boxes' pixels is ``img_shape / scale_factor``, without empty boxes."""
+        width_factor, height_factor = (1.0, 1.0) if scale_factor is None else scale_factor[:2]
+        boxes = geometry.clip(self.boxes, (img_shape[0] / height_factor, img_shape[1] / width_factor))
+        return replace(self, boxes=boxes)[geometry.is_larger(boxes, 0)]
+
 
 def best_of_levels(
     values: Tensor, num_priors: list[int], cfg: ConfigDict, activate: Callable[[Tensor], Tensor] | None = None
 ) -> Candidates:
     """The ``nms_pre`` best (prior, class) pairs of each level above ``score_thr``, not yet decoded.
 
-    Args:
-        values: (N, C) scores, or what ``activate`` makes them of; see ``top_scores``.
-        num_priors: Number of priors of each level.
-        cfg: ``score_thr`` and ``nms_pre``.
-        activate: See ``top_scores``.
+    ``values`` (N, C) are scores, or what ``activate`` makes them of, see ``top_scores``; ``num_priors`` counts those of
+    each level, and ``cfg`` is the ``test_cfg``.
     """
     settings = cfg.get('score_thr', 0), cfg.get('nms_pre', -1), activate
     levels = []
@@ -159,40 +158,29 @@ def best_of_levels(
 def top_scores(
     values: Tensor, threshold: float, limit: int, activate: Callable[[Tensor], Tensor] | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The ``limit`` best scores (all if negative) of n priors and C classes above ``threshold``.
+    """The ``limit`` best scores (all if negative) of n priors and C classes above ``threshold``: scores, rows, columns.
 
-    Args:
-        values: (n, C) scores, or what ``activate`` makes them of.
-        threshold: Lower bound of scores, exclusive.
-        limit: Number of scores.
-        activate: A function of each value that never falls, such as the sigmoid; it sees few of them.
-
-    Returns:
-        Scores, rows and columns, each (k,), by falling score; of equal ones the first comes first where there are
-        several classes, else they come as ``torch.sort`` has them.
+    Each of these is (k,), by falling score; of equal ones the first comes first where there are several classes and a
+    limit, else they come as ``torch.sort`` has them. ``values`` (n, C) are scores, or what ``activate`` makes them of,
+    a function of each value that never falls, such as the sigmoid; it sees few of them.
     """
     activate = activate or nn.Identity()
-    if limit < 0 or values.shape[1] == 1:
+    num_classes = values.shape[1]
+    if limit < 0 or num_classes == 1:
         scores = activate(values).flatten()
         inds = best_above(scores, threshold, limit, best_first)
-        return scores[inds], *_rows_and_columns(inds, values.shape[1])
+        return scores[inds], inds // num_classes, inds % num_classes
     # the best scores are in the rows whose best scores are the best: a tenth of the work where C is 80
     rows = best_above(activate(values.amax(1)), threshold, limit, first_of_best).sort().values
     scores = activate(values[rows]).flatten()
     inds = best_above(scores, threshold, limit, first_of_best)
-    among_rows, columns = _rows_and_columns(inds, values.shape[1])
-    return scores[inds], rows[among_rows], columns
+    return scores[inds], rows[inds // num_classes], inds % num_classes
 
 
 def best_above(values: Tensor, threshold: float, limit: int, rank: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Indices of the ``limit`` best (all if negative) of ``values`` (n,) above ``threshold``, as ``rank`` has them."""
     inds = (values > threshold).nonzero().squeeze(1)
     return inds[rank(values[inds], limit)]
-
-
-def _rows_and_columns(inds: Tensor, num_columns: int) -> tuple[Tensor, Tensor]:
-    """Rows and columns of indices into a flattened table."""
-    return torch.div(inds, num_columns, rounding_mode='floor'), inds % num_columns
 
 
 def with_masks(found: InstanceData, masks: Tensor) -> InstanceData:

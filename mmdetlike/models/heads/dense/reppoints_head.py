@@ -16,8 +16,8 @@ from mmdetlike_ops import DeformConv2d
 from ..common import FOCAL_LOSS, rare_classes_init
 from .anchor_free_head import AnchorFreeHead
 from .base import LevelTerm
-from .level_terms import LossTerms, class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 TRANSFORMS = ('minmax', 'partial_minmax', 'moment')
 

@@ -12,8 +12,8 @@ from mmdetlike.structures import SampleList
 from ..common import TOWER_NORM, loss_normalizer, require_decoded_boxes
 from .anchor_free_head import DISTANCE_CODER
 from .base import DenseHead
-from .level_terms import LossTerms, class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .tood_head import geometric_mean_of_sigmoids
 
 RTMDET_POINTS = dict(type='MlvlPointGenerator', offset=0, strides=[8, 16, 32])

@@ -17,8 +17,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
 from .dynamic_masks import MaskNetwork
-from .level_terms import LossTerms
-from .predictions import DenseTargets, FlatPredictions, with_masks
+from .predictions import DenseTargets, FlatPredictions, LossTerms, with_masks
 from .rtmdet_head import RTMDetHead
 
 RTMDET_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')

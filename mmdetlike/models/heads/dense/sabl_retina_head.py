@@ -13,8 +13,8 @@ from mmdetlike.structures import DetDataSample, SampleList
 from ..common import FOCAL_LOSS, rare_classes_init
 from .approximate_anchors import add_approximations
 from .base import DenseHead, check_one_prior
-from .level_terms import LossTerms, class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .retina_head import RETINA_ANCHORS
 
 DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[4], strides=RETINA_ANCHORS['strides'])

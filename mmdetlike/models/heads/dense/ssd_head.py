@@ -12,8 +12,7 @@ from mmdetlike.structures import SampleList
 
 from .anchor_head import AnchorHead
 from .hard_negatives import mined_losses
-from .level_terms import LossTerms
-from .predictions import Candidates, DenseTargets, FlatPredictions, best_above
+from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, best_above
 
 SSD_ANCHORS = dict(
     type='SSDAnchorGenerator',

@@ -18,8 +18,8 @@ from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_cla
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
 from .base import DenseHead, LevelTerm, check_one_prior
 from .centerness import centerness_target
-from .level_terms import LossTerms, class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions
+from .level_terms import class_term, positive_term
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 
 DEFAULT_INITIAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, activated=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 FIRST_DCN = dict(type='DCNv2', deform_groups=4)

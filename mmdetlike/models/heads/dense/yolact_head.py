@@ -21,8 +21,7 @@ from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
 from ..head import Head
 from .anchor_head import AnchorHead
 from .hard_negatives import mined_losses
-from .level_terms import LossTerms
-from .predictions import Candidates, DenseTargets, FlatPredictions, with_masks
+from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, with_masks
 from .retina_head import RETINA_ANCHORS
 
 YOLACT_ANCHORS = dict(RETINA_ANCHORS, octave_base_scale=3, scales_per_octave=1)

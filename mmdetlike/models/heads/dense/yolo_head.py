@@ -18,8 +18,7 @@ from mmdetlike.structures.bbox import get_box_tensor
 
 from ..common import BATCH_NORM, BINARY_CROSS_ENTROPY
 from .base import DenseHead
-from .level_terms import LossTerms
-from .predictions import Candidates, DenseTargets, FlatPredictions
+from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms
 
 YOLO_ANCHORS = dict(
     type='YOLOAnchorGenerator',
