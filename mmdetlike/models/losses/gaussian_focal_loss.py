@@ -54,7 +54,8 @@ class GaussianFocalLoss(Loss):
 
         Args:
             pred, target: Probabilities and the heat map; (n, C) with ``pos_inds``.
-            weight, avg_factor, reduction_override: As of ``Loss.forward``; only ``avg_factor`` counts with ``pos_inds``.
+            weight, reduction_override: As of ``Loss.forward``; they have no effect beside ``pos_inds``.
+            avg_factor: As of ``Loss.forward``.
             pos_inds, pos_labels: (p,) rows and columns of the positives, which may be any elements, also several times;
                 all elements count as negatives beside them.
         """

@@ -160,15 +160,15 @@ def top_scores(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The ``limit`` best scores (all if negative) of n priors and C classes above ``threshold``: scores, rows, columns.
 
-    Each of these is (k,), by falling score; of equal ones the first comes first where there are several classes and a
-    limit, else they come as ``torch.sort`` has them. ``values`` (n, C) are scores, or what ``activate`` makes them of,
+    Each of these is (k,), by falling score; of equal ones the first comes first where there are several classes, else
+    they come as ``torch.sort`` has them. ``values`` (n, C) are scores, or what ``activate`` makes them of,
     a function of each value that never falls, such as the sigmoid; it sees few of them.
     """
     activate = activate or nn.Identity()
     num_classes = values.shape[1]
     if limit < 0 or num_classes == 1:
         scores = activate(values).flatten()
-        inds = best_above(scores, threshold, limit, best_first)
+        inds = best_above(scores, threshold, limit, best_first if num_classes == 1 else first_of_best)
         return scores[inds], inds // num_classes, inds % num_classes
     # the best scores are in the rows whose best scores are the best: a tenth of the work where C is 80
     rows = best_above(activate(values.amax(1)), threshold, limit, first_of_best).sort().values

@@ -266,7 +266,7 @@ def test_top_scores():
 @given(
     size=st.tuples(st.integers(0, 30), st.integers(2, 5)),
     most=st.integers(0, 9),
-    limit=st.integers(0, 40),
+    limit=st.integers(-1, 40),
     threshold=st.floats(-4, 4),
     seed=st.integers(0, 99),
 )
@@ -275,7 +275,7 @@ def test_top_scores_are_those_of_a_stable_sort(size, most, limit, threshold, see
     values = torch.randint(-most, most + 1, size, generator=torch.Generator().manual_seed(seed))
     scores, rows, columns = top_scores(values, threshold, limit, lambda x: x.clamp(-3, 3))
     best = values.clamp(-3, 3).flatten().sort(descending=True, stable=True)
-    expected = best.indices[best.values > threshold][:limit]
+    expected = best.indices[best.values > threshold][: limit if limit >= 0 else None]
     assert (rows * size[1] + columns).tolist() == expected.tolist()
     assert scores.tolist() == best.values[: len(expected)].tolist()
 
