@@ -1,14 +1,12 @@
 from .convnext import ConvNeXt
-from .csp_darknet import CSPDarknet
-from .cspnext import CSPNeXt
+from .csp_darknet import CSPDarknet, CSPNeXt
 from .darknet import Darknet
 from .detectors_resnet import DetectoRS_ResNet, DetectoRS_ResNeXt
 from .efficientnet import EfficientNet
 from .hgnet_v2 import HGNetV2
 from .hourglass import HourglassNet
 from .hrnet import HRNet
-from .mobilenet_v2 import MobileNetV2
-from .mobilenet_v3 import MobileNetV3
+from .mobilenet import MobileNetV2, MobileNetV3
 from .pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from .regnet import RegNet
 from .res2net import Res2Net

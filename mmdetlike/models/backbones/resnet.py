@@ -275,7 +275,7 @@ class ResNet(StagedBackbone):
                 conv_cfg=conv_cfg,
                 norm_cfg=self.norm_cfg,
                 dcn=stage_dcn(dcn, stage_with_dcn, i),
-                plugins=stage_plugins(plugins or (), i),
+                plugins=self.make_stage_plugins(plugins or (), i),
                 **settings,
                 **self.block_args,
             )
@@ -300,8 +300,22 @@ class ResNet(StagedBackbone):
 
     @staticmethod
     def make_stage_plugins(plugins: Sequence[dict], stage_idx: int) -> list[dict]:
-        """See ``stage_plugins``."""
-        return stage_plugins(plugins, stage_idx)
+        """The plugins whose ``stages`` mark this stage (all stages where it is left out).
+
+        Raises:
+            ValueError: A plugin lacks its config, its position or a flag for this stage.
+        """
+        for plugin in plugins:
+            if not {'cfg', 'position'} <= set(plugin):
+                raise ValueError(
+                    f"a plugin must be a dict with 'cfg', 'position' and perhaps 'stages', got {dict(plugin)}"
+                )
+            if plugin.get('stages') is not None and len(plugin['stages']) <= stage_idx:
+                raise ValueError(
+                    f'stages of a plugin must have a flag for each stage of the backbone, got {plugin["stages"]}'
+                )
+        marked = [p for p in plugins if p.get('stages') is None or p['stages'][stage_idx]]
+        return [dict(cfg=p['cfg'], position=p['position']) for p in marked]
 
     @property
     def norm1(self) -> nn.Module:
@@ -375,34 +389,12 @@ def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:
 
 
 def stage_dcn(dcn: dict | None, stage_with_dcn: Sequence[bool], stage: int) -> dict | None:
-    """``dcn`` where ``stage_with_dcn`` marks ``stage``, else None.
-
-    Raises:
-        ValueError: There is no flag for this stage.
-    """
+    """``dcn`` where ``stage_with_dcn`` marks ``stage``, else None; ``ValueError`` where there is no flag for it."""
     if dcn is None:
         return None
     if len(stage_with_dcn) <= stage:
         raise ValueError(f'stage_with_dcn must have a flag for each stage of the backbone, got {tuple(stage_with_dcn)}')
     return dcn if stage_with_dcn[stage] else None
-
-
-def stage_plugins(plugins: Sequence[dict], stage: int) -> list[dict]:
-    """The plugins whose ``stages`` mark ``stage`` (all stages where it is left out).
-
-    Raises:
-        ValueError: A plugin lacks its config, its position or a flag for this stage.
-    """
-    for plugin in plugins:
-        if not {'cfg', 'position'} <= set(plugin):
-            raise ValueError(f"a plugin must be a dict with 'cfg', 'position' and perhaps 'stages', got {dict(plugin)}")
-        if plugin.get('stages') is not None and len(plugin['stages']) <= stage:
-            raise ValueError(
-                f'stages of a plugin must have a flag for each stage of the backbone, got {plugin["stages"]}'
-            )
-    return [
-        dict(cfg=p['cfg'], position=p['position']) for p in plugins if p.get('stages') is None or p['stages'][stage]
-    ]
 
 
 @MODELS.register_module()
