@@ -11,8 +11,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import DropPath, build_activation_layer, build_norm_layer, maybe_recompute
 from mmdetlike.registry import MODELS
 
-from .pretrained import linear_drop_path
-from .staged import check_in_range
+from .staged import check_in_range, linear_drop_path
 
 # by name: blocks and channels of each stage
 ARCHITECTURES = {
@@ -37,9 +36,7 @@ INIT = [
 class GlobalResponseNorm(nn.Module):
     """Global response normalization: each channel is scaled by its share of an image's energy (arXiv 2301.00808).
 
-    Args:
-        channels: Channels of the maps.
-        eps: Added to the mean over the channels.
+    ``eps`` is added to the mean over the channels.
     """
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
@@ -58,10 +55,7 @@ class GlobalResponseNorm(nn.Module):
 class ConvNeXtBlock(BaseModule):
     """A depthwise convolution of 7x7 pixels, a norm layer and a network over the channels, with a shortcut.
 
-    Args:
-        channels: Channels of the maps.
-        drop_path_rate: Probability of dropping the branch in training.
-        norm_cfg, act_cfg, linear_pw_conv, use_grn, layer_scale_init_value, with_cp: As of ``ConvNeXt``.
+    Arguments are those of ``ConvNeXt``, with the ``channels`` and the ``drop_path_rate`` of this block.
     """
 
     def __init__(
@@ -135,7 +129,6 @@ class ConvNeXt(BaseModule):
         frozen_stages: The first so many stages, and the downsampling in front of each, get no gradient.
         gap_before_final_norm: Whether outputs are the means of maps, (B, C), which classifiers have.
         with_cp: Recompute activations in the backward pass to save memory.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``arch`` is unknown.
@@ -215,18 +208,11 @@ class ConvNeXt(BaseModule):
 
 
 def stage_sizes(arch: str | dict) -> tuple[Sequence[int], Sequence[int]]:
-    """Blocks and channels of each stage.
-
-    Raises:
-        ConfigError: ``arch`` is neither a known name nor has ``depths`` and ``channels`` of one length.
-    """
+    """Blocks and channels of each stage; ``ConfigError`` where ``arch`` neither is a known name nor has both."""
     if isinstance(arch, str) and arch in ARCHITECTURES:
         return ARCHITECTURES[arch]
-    if (
-        not isinstance(arch, dict)
-        or set(arch) != {'depths', 'channels'}
-        or len(arch['depths']) != len(arch['channels'])
-    ):
+    has_both = isinstance(arch, dict) and set(arch) == {'depths', 'channels'}
+    if not has_both or len(arch['depths']) != len(arch['channels']):
         raise ConfigError(
             f'ConvNeXt has arch={arch!r}; expected one of {list(ARCHITECTURES)}, or dict(depths=[...], channels=[...]) '
             'with one number for each stage.'

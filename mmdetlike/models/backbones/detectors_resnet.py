@@ -98,7 +98,6 @@ class DetectoRS_ResNet(ResNet):
         return settings
 
     def init_weights(self) -> None:
-        """Initialize as a ResNet, with switchable convolutions that start as plain ones, and without feedback."""
         super().init_weights()
         if not is_pretrained(self.init_cfg):
             self.start_plain()

@@ -124,12 +124,9 @@ class HRNet(BaseModule):
         ...     stage2=dict(blocks, num_branches=2, num_blocks=(4, 4), num_channels=(32, 64)),
         ...     stage3=dict(blocks, num_branches=3, num_blocks=(4, 4, 4), num_channels=(32, 64, 128)),
         ...     stage4=dict(blocks, num_branches=4, num_blocks=(4, 4, 4, 4), num_channels=(32, 64, 128, 256)))
-        >>> for out in HRNet(extra, in_channels=1).eval()(torch.rand(1, 1, 32, 32)):
-        ...     print(tuple(out.shape))
-        (1, 32, 8, 8)
-        (1, 64, 4, 4)
-        (1, 128, 2, 2)
-        (1, 256, 1, 1)
+        >>> maps = HRNet(extra, in_channels=1).eval()(torch.rand(1, 1, 32, 32))
+        >>> [tuple(m.shape) for m in maps]
+        [(1, 32, 8, 8), (1, 64, 4, 4), (1, 128, 2, 2), (1, 256, 1, 1)]
     """
 
     def __init__(
@@ -206,7 +203,6 @@ class HRNet(BaseModule):
         )
 
     def init_weights(self) -> None:
-        """Initialize as ``init_cfg`` says, then set each block's last norm to zero where asked."""
         super().init_weights()
         if self.zero_init_residual:
             zero_last_norms(self)

@@ -104,7 +104,8 @@ class RegNet(ResNet):
     Example:
         >>> import torch
         >>> arch = dict(w0=88, wa=26.31, wm=2.25, group_w=48, depth=25, bot_mul=1.0)
-        >>> [tuple(m.shape) for m in RegNet(arch).eval()(torch.rand(1, 3, 32, 32))]
+        >>> maps = RegNet(arch).eval()(torch.rand(1, 3, 32, 32))
+        >>> [tuple(m.shape) for m in maps]
         [(1, 96, 8, 8), (1, 192, 4, 4), (1, 432, 2, 2), (1, 1008, 1, 1)]
     """
 

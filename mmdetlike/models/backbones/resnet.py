@@ -24,10 +24,9 @@ class ResidualBlock(BaseModule):
     Args:
         in_channels: Channels of the input.
         channels: Base width; the block puts out ``channels * expansion``.
-        stride: Stride of the block's one strided convolution.
-        dilation: Dilation of its 3x3 convolution.
+        stride, dilation: Of the block's one strided convolution, and of its 3x3 convolution.
         downsample: The shortcut where shapes differ, else None for the identity.
-        style: ``'pytorch'`` puts the stride on the 3x3 convolution, ``'caffe'`` on the first 1x1.
+        style: As of ``ResNet``.
         dcn: Convolution that replaces the 3x3 one, e.g. ``dict(type='DCNv2', deform_groups=1)``.
         plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``; None for none.
         layer_args: What the subclass's ``build_layers`` takes.

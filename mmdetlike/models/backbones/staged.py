@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -113,6 +114,13 @@ def weight_init(pretrained: str | None, init_cfg: dict | list[dict] | None) -> d
     if pretrained is not None:
         return dict(type='Pretrained', checkpoint=pretrained)
     return init_cfg or DEFAULT_INIT
+
+
+def linear_drop_path(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Probabilities of dropping a branch of each block of each stage, which rise linearly from 0 to ``rate``."""
+    # on the CPU, even where torch's default device is another one: ``tolist`` would wait for it
+    rates = iter(torch.linspace(0, rate, sum(depths), device='cpu').tolist())
+    return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
 def check_in_range(name: str, values: int | Sequence[int], allowed: range) -> None:

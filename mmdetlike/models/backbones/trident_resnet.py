@@ -18,11 +18,8 @@ class TridentConv(nn.Conv2d):
     """A 3x3 convolution whose filters are shared by branches of different dilation.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        stride: Pixels of the input from one output to the next.
-        trident_dilations: Dilation of each branch.
-        test_branch_idx: The branch that testing runs, -1 for all of them.
+        in_channels, out_channels, stride: As of ``nn.Conv2d``.
+        trident_dilations, test_branch_idx: As of ``TridentResNet``.
     """
 
     def __init__(
