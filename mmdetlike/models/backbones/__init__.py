@@ -1,5 +1,6 @@
 from .convnext import ConvNeXt
-from .csp_darknet import CSPDarknet, CSPNeXt
+from .csp_darknet import CSPDarknet
+from .cspnext import CSPNeXt
 from .darknet import Darknet
 from .detectors_resnet import DetectoRS_ResNet, DetectoRS_ResNeXt
 from .efficientnet import EfficientNet
@@ -9,11 +10,9 @@ from .hrnet import HRNet
 from .mobilenet import MobileNetV2, MobileNetV3
 from .pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from .regnet import RegNet
-from .res2net import Res2Net
 from .res_layer import ResLayer, SimplifiedBasicBlock
-from .resnest import ResNeSt
 from .resnet import PResNet, ResNet, ResNetV1d
-from .resnext import ResNeXt
+from .resnet_variants import Res2Net, ResNeSt, ResNeXt
 from .ssd_vgg import SSDVGG
 from .swin import SwinTransformer
 from .timm_backbone import TIMMBackbone

@@ -1,7 +1,4 @@
-"""The backbones of DetectoRS: Detecting Objects with Recursive Feature Pyramid and Switchable Atrous Convolution.
-
-arXiv 2006.02334.
-"""
+"""The backbones of DetectoRS: Recursive Feature Pyramid and Switchable Atrous Convolution, arXiv 2006.02334."""
 
 from collections.abc import Sequence
 
@@ -13,7 +10,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike_ops import SAConv2d
 
 from .resnet import ResNet, bottleneck_archs, is_pretrained
-from .resnext import ResNeXtBottleneck
+from .resnet_variants import ResNeXtBottleneck
 
 
 class DetectoRSBottleneck(ResNeXtBottleneck):

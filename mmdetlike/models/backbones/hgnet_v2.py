@@ -29,7 +29,8 @@ class ConvAffine(ConvModule):
     """A convolution, batch norm and activation, after which a network without many channels has two more numbers.
 
     Args:
-        in_channels, out_channels, kernel_size, stride, padding, groups, norm_cfg, act_cfg: As of ``ConvModule``.
+        in_channels, out_channels, stride, groups, norm_cfg, act_cfg: As of ``ConvModule``.
+        kernel_size: Side of the kernel; an odd one keeps the size of a map, 2 takes a row and a column from it.
         affine: Whether one learnable factor and one learnable offset follow the activation.
     """
 
@@ -40,13 +41,12 @@ class ConvAffine(ConvModule):
         kernel_size: int,
         *,
         stride: int = 1,
-        padding: int = 0,
         groups: int = 1,
         norm_cfg: dict,
         act_cfg: dict,
         affine: bool,
     ) -> None:
-        shape = dict(stride=stride, padding=padding, groups=groups)
+        shape = dict(stride=stride, groups=groups, padding=kernel_size // 2 if kernel_size % 2 else 0)
         super().__init__(in_channels, out_channels, kernel_size, norm_cfg=norm_cfg, act_cfg=act_cfg, **shape)
         self.affine = affine
         if affine:
@@ -64,8 +64,7 @@ class LightConv(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, common: dict) -> None:
         mix = ConvModule(in_channels, out_channels, 1, norm_cfg=common['norm_cfg'], act_cfg=None)
-        shape = dict(padding=kernel_size // 2, groups=out_channels)
-        super().__init__(mix, ConvAffine(out_channels, out_channels, kernel_size, **shape, **common))
+        super().__init__(mix, ConvAffine(out_channels, out_channels, kernel_size, groups=out_channels, **common))
 
 
 class HGStem(nn.Module):
@@ -76,10 +75,10 @@ class HGStem(nn.Module):
 
     def __init__(self, mid_channels: int, out_channels: int, common: dict) -> None:
         super().__init__()
-        self.stem1 = ConvAffine(3, mid_channels, 3, stride=2, padding=1, **common)
+        self.stem1 = ConvAffine(3, mid_channels, 3, stride=2, **common)
         self.stem2a = ConvAffine(mid_channels, mid_channels // 2, 2, **common)
         self.stem2b = ConvAffine(mid_channels // 2, mid_channels, 2, **common)
-        self.stem3 = ConvAffine(2 * mid_channels, mid_channels, 3, stride=2, padding=1, **common)
+        self.stem3 = ConvAffine(2 * mid_channels, mid_channels, 3, stride=2, **common)
         self.stem4 = ConvAffine(mid_channels, out_channels, 1, **common)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -118,8 +117,7 @@ class HGBlock(nn.Module):
         if light:
             layers = [LightConv(width, mid_channels, kernel_size, common) for width in inputs]
         else:
-            shape = dict(kernel_size=kernel_size, padding=kernel_size // 2)
-            layers = [ConvAffine(width, mid_channels, **shape, **common) for width in inputs]
+            layers = [ConvAffine(width, mid_channels, kernel_size, **common) for width in inputs]
         self.layers = nn.ModuleList(layers)
         self.squeeze = ConvAffine(in_channels + depth * mid_channels, out_channels // 2, 1, **common)
         self.excite = ConvAffine(out_channels // 2, out_channels, 1, **common)

@@ -172,13 +172,15 @@ class MobileNetV3(StagedBackbone):
         # what the layers after the first of the tail expand is narrower with them
         expanded = self._width(expanded, halved=index > self.tail)
         channels = self._width(channels, halved=index >= self.tail)
+        hidden = make_divisible(expanded // 4, DIVISOR)
+        attention = dict(channels=expanded, ratio=expanded / hidden, act_cfg=ATTENTION_ACTIVATIONS)
         block = InvertedResidual(
             in_channels,
             channels,
             expanded,
             kernel_size=kernel_size,
             stride=stride,
-            se_cfg=_attention(expanded) if attends else None,
+            se_cfg=attention if attends else None,
             act_cfg=dict(type=activation),
             with_expand_conv=expanded != in_channels,
             with_cp=self.with_cp,
@@ -203,8 +205,3 @@ class MobileNetV3(StagedBackbone):
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
-
-
-def _attention(channels: int) -> dict:
-    hidden = make_divisible(channels // 4, DIVISOR)
-    return dict(channels=channels, ratio=channels / hidden, act_cfg=ATTENTION_ACTIVATIONS)

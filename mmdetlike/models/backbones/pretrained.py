@@ -22,7 +22,7 @@ class PretrainedTransformer(BaseModule):
     """Base of the vision transformers: weights drawn as in the papers, or read from a checkpoint of their authors.
 
     Args:
-        out_indices: Stages whose maps ``forward`` returns.
+        out_indices: Stages whose maps ``forward`` returns; a single one may be given as a number.
         pretrained: Checkpoint to start from, its path or URL; the older spelling of ``init_cfg``.
         convert_weights: Whether that checkpoint may name its parameters as the authors do.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)``, whose type may be left out; None for random weights.
@@ -52,7 +52,7 @@ class PretrainedTransformer(BaseModule):
         if init_cfg and (not isinstance(init_cfg, dict) or 'checkpoint' not in init_cfg):
             raise ConfigError(f'{name} takes an init_cfg that names a checkpoint, or none, but got {init_cfg!r}.')
         self.checkpoint = init_cfg['checkpoint'] if init_cfg else pretrained
-        self.out_indices = as_indices(out_indices)
+        self.out_indices = (out_indices,) if isinstance(out_indices, int) else out_indices
         self.convert_weights = convert_weights
 
     def init_weights(self) -> None:
@@ -90,11 +90,6 @@ class PretrainedTransformer(BaseModule):
     def fit_weights(self, state: StateDict) -> StateDict:
         """Published weights as our modules name them, what belongs to positions resized to ours."""
         raise NotImplementedError
-
-
-def as_indices(out_indices: int | Sequence[int]) -> Sequence[int]:
-    """The indices of stages, of which a single one may be given as a number."""
-    return (out_indices,) if isinstance(out_indices, int) else out_indices
 
 
 def check_stage_settings(out_indices: Sequence[int], **settings: Sequence) -> None:

@@ -11,9 +11,6 @@ from mmdetlike.registry import MODELS
 
 from .resnet import Bottleneck, ResNet
 
-# place of the 3x3 convolution in a block
-GROUPED_CONV = 1
-
 
 class RegNetBottleneck(Bottleneck):
     """1x1, grouped 3x3 and 1x1 convolutions; the block puts out as many channels as it is called wide.
@@ -30,7 +27,8 @@ class RegNetBottleneck(Bottleneck):
 
     def run_layer(self, index: int, x: Tensor) -> Tensor:
         out = super().run_layer(index, x)
-        return self.se(out) if index == GROUPED_CONV and self.se is not None else out
+        # the second convolution is the grouped one
+        return self.se(out) if index == 1 and self.se is not None else out
 
 
 def quantized_widths(w0: float, wa: float, wm: float, depth: int, divisor: int = 8) -> list[int]:
@@ -78,10 +76,8 @@ def stages_of(arch: dict) -> list[dict]:
     stages = []
     for width in sorted(set(widths)):
         channels, inner, group_width = fit_groups(width, ratio, arch['group_w'])
-        block = dict(block=RegNetBottleneck, width=inner, groups=inner // group_width)
-        if arch.get('se_ratio'):
-            block['se_ratio'] = arch['se_ratio']
-        stages.append(dict(block, channels=channels, num_blocks=widths.count(width)))
+        stage = dict(block=RegNetBottleneck, channels=channels, num_blocks=widths.count(width))
+        stages.append(dict(stage, width=inner, groups=inner // group_width, se_ratio=arch.get('se_ratio', 0.0)))
     return stages
 
 

@@ -111,7 +111,7 @@ class SimplifiedBasicBlock(BaseModule):
 
     Args:
         inplanes, planes: Channels of input and output.
-        stride, dilation: Of the first convolution.
+        stride, dilation: Stride and dilation of the first convolution.
         downsample: The shortcut where shapes differ, else None for the identity.
         style: Kept for configs: the block has no 1x1 convolution that could stride.
         with_cp, dcn, plugins: Kept for configs; must be off.

@@ -79,12 +79,10 @@ class ResidualBlock(BaseModule):
 
     @property
     def norm1(self) -> nn.Module:
-        """The norm layer of the first convolution."""
         return getattr(self, self.conv_names[0][1])
 
     @property
     def norm2(self) -> nn.Module:
-        """The norm layer of the second convolution."""
         return getattr(self, self.conv_names[1][1])
 
     def _build_plugins(self, plugins: Sequence[dict]) -> None:
@@ -132,8 +130,7 @@ class BasicBlock(ResidualBlock):
             raise ValueError('dcn needs the bottleneck block of ResNet-50 and deeper, not the basic block')
         first = dict(stride=self.stride, padding=self.dilation, dilation=self.dilation, bias=False)
         self._add_conv_norm(1, build_conv_layer(self.conv_cfg, self.in_channels, self.channels, 3, **first))
-        second = dict(padding=1, bias=False)
-        self._add_conv_norm(2, build_conv_layer(self.conv_cfg, self.channels, self.channels, 3, **second))
+        self._add_conv_norm(2, build_conv_layer(self.conv_cfg, self.channels, self.channels, 3, padding=1, bias=False))
 
 
 class Bottleneck(ResidualBlock):
@@ -263,19 +260,16 @@ class ResNet(StagedBackbone):
         stem_size = len(self.stages)
         self.first_index = -stem_size
         self.num_frozen = stem_size + frozen_stages if frozen_stages >= 0 else 0
+        common = dict(avg_down=avg_down, style=style, with_cp=with_cp, conv_cfg=conv_cfg, norm_cfg=self.norm_cfg)
         for i, settings in enumerate(self.stage_settings(depth, num_stages, base_channels)):
             stage = build_stage(
                 in_channels=channels,
                 stride=strides[i],
                 dilation=dilations[i],
-                avg_down=avg_down,
-                style=style,
-                with_cp=with_cp,
-                conv_cfg=conv_cfg,
-                norm_cfg=self.norm_cfg,
                 dcn=stage_dcn(dcn, stage_with_dcn, i),
                 plugins=self.make_stage_plugins(plugins or (), i),
                 **settings,
+                **common,
                 **self.block_args,
             )
             channels = settings['channels'] * settings['block'].expansion

@@ -38,12 +38,7 @@ class SwinBlock(BaseModule):
 
 
 class SwinBlockSequence(BaseModule):
-    """One stage: blocks with and without shift in turn, then a merging of patches.
-
-    Args:
-        blocks: The blocks, all with windows of one size.
-        downsample: The merging of patches, None for none.
-    """
+    """One stage: blocks with and without shift in turn, all with windows of one size, then a merging of patches."""
 
     def __init__(self, blocks: Sequence[SwinBlock], downsample: PatchMerging | None) -> None:
         super().__init__()

@@ -15,12 +15,7 @@ ALL_BRANCHES = -1
 
 
 class TridentConv(nn.Conv2d):
-    """A 3x3 convolution whose filters are shared by branches of different dilation.
-
-    Args:
-        in_channels, out_channels, stride: As of ``nn.Conv2d``.
-        trident_dilations, test_branch_idx: As of ``TridentResNet``.
-    """
+    """A 3x3 convolution whose filters are shared by the branches of a ``TridentResNet``, of different dilation."""
 
     def __init__(
         self,
@@ -80,9 +75,8 @@ class TridentResNet(ResNet):
 
     Args:
         depth: 50, 101 or 152.
-        num_branch: Number of branches in training.
+        num_branch, trident_dilations: Number of branches in training, and the dilation of each.
         test_branch_idx: The branch that testing runs, -1 for all of them.
-        trident_dilations: Dilation of each branch.
         kwargs: See ``ResNet``; ``out_indices`` is the last stage alone.
 
     Raises:

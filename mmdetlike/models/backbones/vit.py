@@ -139,10 +139,8 @@ class ViT(PretrainedTransformer):
         img_size: Sides of the images that relative positions of global attention are for; those of other images are
             resized.
         patch_size: Sides of a patch in pixels, and the stride of the map.
-        in_chans: Channels of the image.
-        embed_dim: Channels of the map.
-        depth: Number of blocks.
-        num_heads: Heads of each attention.
+        in_chans, embed_dim: Channels of the image, and of the map.
+        depth, num_heads: Number of blocks, and heads of each attention.
         mlp_ratio, qkv_bias, drop_path_rate, norm_cfg, act_cfg: As of ``PretrainedTransformer``.
         use_abs_pos: Whether absolute position embeddings are added to those of the patches.
         use_rel_pos: Whether attention is biased by relative positions.
