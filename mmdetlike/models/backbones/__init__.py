@@ -7,15 +7,12 @@ from .efficientnet import EfficientNet
 from .hgnet_v2 import HGNetV2
 from .hourglass import HourglassNet
 from .hrnet import HRNet
-from .mobilenet_v2 import MobileNetV2
-from .mobilenet_v3 import MobileNetV3
+from .mobilenet import MobileNetV2, MobileNetV3
 from .pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from .regnet import RegNet
-from .res2net import Res2Net
 from .res_layer import ResLayer, SimplifiedBasicBlock
-from .resnest import ResNeSt
 from .resnet import PResNet, ResNet, ResNetV1d
-from .resnext import ResNeXt
+from .resnet_variants import Res2Net, ResNeSt, ResNeXt
 from .ssd_vgg import SSDVGG
 from .swin import SwinTransformer
 from .timm_backbone import TIMMBackbone

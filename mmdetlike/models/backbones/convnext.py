@@ -11,8 +11,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import DropPath, build_activation_layer, build_norm_layer, maybe_recompute
 from mmdetlike.registry import MODELS
 
-from .pretrained import linear_drop_path
-from .staged import check_in_range
+from .staged import check_in_range, linear_drop_path
 
 # by name: blocks and channels of each stage
 ARCHITECTURES = {
@@ -27,7 +26,6 @@ ARCHITECTURES = {
     'xlarge': ((3, 3, 27, 3), (256, 512, 1024, 2048)),
     'huge': ((3, 3, 27, 3), (352, 704, 1408, 2816)),
 }
-EXPANSION = 4  # of the channels within a block
 INIT = [
     dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02, bias=0.0),
     dict(type='Constant', layer=['LayerNorm', 'LayerNorm2d'], val=1.0, bias=0.0),
@@ -35,33 +33,24 @@ INIT = [
 
 
 class GlobalResponseNorm(nn.Module):
-    """Global response normalization: each channel is scaled by its share of an image's energy (arXiv 2301.00808).
+    """Global response normalization: each channel is scaled by its share of an image's energy (arXiv 2301.00808)."""
 
-    Args:
-        channels: Channels of the maps.
-        eps: Added to the mean over the channels.
-    """
-
-    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.eps = eps
         self.gamma = nn.Parameter(torch.zeros(channels))
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> the same shape."""
         energy = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
-        share = energy / (energy.mean(dim=-1, keepdim=True) + self.eps)
+        share = energy / (energy.mean(dim=-1, keepdim=True) + 1e-6)
         return torch.addcmul(x + self.beta, x * share, self.gamma)
 
 
 class ConvNeXtBlock(BaseModule):
     """A depthwise convolution of 7x7 pixels, a norm layer and a network over the channels, with a shortcut.
 
-    Args:
-        channels: Channels of the maps.
-        drop_path_rate: Probability of dropping the branch in training.
-        norm_cfg, act_cfg, linear_pw_conv, use_grn, layer_scale_init_value, with_cp: As of ``ConvNeXt``.
+    Arguments are those of ``ConvNeXt``, with the ``channels`` and the ``drop_path_rate`` of this block.
     """
 
     def __init__(
@@ -78,7 +67,7 @@ class ConvNeXtBlock(BaseModule):
         super().__init__()
         self.with_cp = with_cp
         self.linear_pw_conv = linear_pw_conv
-        hidden = EXPANSION * channels
+        hidden = 4 * channels
         self.depthwise_conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.norm = build_norm_layer(norm_cfg, channels)[1]
         self.pointwise_conv1 = nn.Linear(channels, hidden) if linear_pw_conv else nn.Conv2d(channels, hidden, 1)
@@ -135,7 +124,6 @@ class ConvNeXt(BaseModule):
         frozen_stages: The first so many stages, and the downsampling in front of each, get no gradient.
         gap_before_final_norm: Whether outputs are the means of maps, (B, C), which classifiers have.
         with_cp: Recompute activations in the backward pass to save memory.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``arch`` is unknown.
@@ -172,8 +160,10 @@ class ConvNeXt(BaseModule):
             nn.Conv2d(in_channels, channels[0], stem_patch_size, stride=stem_patch_size),
             build_norm_layer(norm_cfg, channels[0])[1],
         )
-        halvings = [downsampling(norm_cfg, *pair) for pair in itertools.pairwise(channels)]
-        self.downsample_layers = ModuleList([stem, *halvings])
+        self.downsample_layers = ModuleList([stem])
+        for narrow, wide in itertools.pairwise(channels):
+            halving = nn.Conv2d(narrow, wide, 2, stride=2)
+            self.downsample_layers.append(Sequential(build_norm_layer(norm_cfg, narrow)[1], halving))
         block = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, linear_pw_conv=linear_pw_conv, use_grn=use_grn)
         block.update(layer_scale_init_value=layer_scale_init_value, with_cp=with_cp)
         self.stages = ModuleList(
@@ -215,26 +205,13 @@ class ConvNeXt(BaseModule):
 
 
 def stage_sizes(arch: str | dict) -> tuple[Sequence[int], Sequence[int]]:
-    """Blocks and channels of each stage.
-
-    Raises:
-        ConfigError: ``arch`` is neither a known name nor has ``depths`` and ``channels`` of one length.
-    """
+    """Blocks and channels of each stage; ``ConfigError`` where ``arch`` neither is a known name nor has both."""
     if isinstance(arch, str) and arch in ARCHITECTURES:
         return ARCHITECTURES[arch]
-    if (
-        not isinstance(arch, dict)
-        or set(arch) != {'depths', 'channels'}
-        or len(arch['depths']) != len(arch['channels'])
-    ):
+    has_both = isinstance(arch, dict) and set(arch) == {'depths', 'channels'}
+    if not has_both or len(arch['depths']) != len(arch['channels']):
         raise ConfigError(
             f'ConvNeXt has arch={arch!r}; expected one of {list(ARCHITECTURES)}, or dict(depths=[...], channels=[...]) '
             'with one number for each stage.'
         )
     return arch['depths'], arch['channels']
-
-
-def downsampling(norm_cfg: dict, in_channels: int, out_channels: int) -> Sequential:
-    """A norm layer and a convolution that halves the size of maps."""
-    norm = build_norm_layer(norm_cfg, in_channels)[1]
-    return Sequential(norm, nn.Conv2d(in_channels, out_channels, 2, stride=2))

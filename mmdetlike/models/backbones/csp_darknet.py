@@ -32,8 +32,7 @@ class CSPDarknet(StagedBackbone):
 
     Args:
         arch: ``'P5'`` or ``'P6'``.
-        deepen_factor: Depth of the network.
-        widen_factor: Width of the network.
+        deepen_factor, widen_factor: Depth and width of the network.
         out_indices: Stages whose maps ``forward`` returns.
         frozen_stages: Stages up to this one get no gradient; -1 freezes nothing, 0 the stem.
         use_depthwise: Use depthwise separable convolutions.

@@ -16,11 +16,10 @@ class CSPNeXt(CSPDarknet):
     """CSPNeXt backbone of RTMDet: large kernels, a stem of convolutions and attention over channels.
 
     Args:
-        arch, deepen_factor, widen_factor, out_indices, frozen_stages: As of ``CSPDarknet``.
-        use_depthwise, expand_ratio, arch_ovewrite: As of ``CSPDarknet``.
+        arch, deepen_factor, widen_factor, out_indices, frozen_stages, use_depthwise: As of ``CSPDarknet``.
+        expand_ratio, arch_ovewrite, conv_cfg, norm_cfg, act_cfg, norm_eval, init_cfg: As of ``CSPDarknet``.
         spp_kernel_sizes: Sides of the pooling windows of spatial pyramid pooling, odd, ascending.
         channel_attention: Weigh channels by what the whole feature map shows, at the end of each stage.
-        conv_cfg, norm_cfg, act_cfg, norm_eval, init_cfg: As of ``CSPDarknet``.
     """
 
     arch_settings = csp_archs(6)
@@ -44,23 +43,11 @@ class CSPNeXt(CSPDarknet):
         norm_eval: bool = False,
         init_cfg: dict | list[dict] | None = YOLO_INIT,
     ) -> None:
-        super().__init__(
-            arch,
-            deepen_factor,
-            widen_factor,
-            out_indices,
-            frozen_stages,
-            use_depthwise,
-            arch_ovewrite,
-            spp_kernel_sizes,
-            conv_cfg,
-            norm_cfg,
-            act_cfg,
-            norm_eval,
-            init_cfg,
-            expand_ratio,
-            channel_attention,
-        )
+        network = dict(arch=arch, deepen_factor=deepen_factor, widen_factor=widen_factor, arch_ovewrite=arch_ovewrite)
+        stages = dict(out_indices=out_indices, frozen_stages=frozen_stages, norm_eval=norm_eval, init_cfg=init_cfg)
+        csp = dict(use_depthwise=use_depthwise, expand_ratio=expand_ratio, channel_attention=channel_attention)
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        super().__init__(spp_kernal_sizes=spp_kernel_sizes, **network, **stages, **csp, **layers)
 
     @staticmethod
     def build_stem(channels: int, **layers) -> nn.Sequential:

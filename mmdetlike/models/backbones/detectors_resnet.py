@@ -1,7 +1,4 @@
-"""The backbones of DetectoRS: Detecting Objects with Recursive Feature Pyramid and Switchable Atrous Convolution.
-
-arXiv 2006.02334.
-"""
+"""The backbones of DetectoRS: Recursive Feature Pyramid and Switchable Atrous Convolution, arXiv 2006.02334."""
 
 from collections.abc import Sequence
 
@@ -12,25 +9,24 @@ from mmdetlike.models.layers import maybe_recompute
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import SAConv2d
 
-from .resnet import Bottleneck, ResNet, bottleneck_archs, is_pretrained
-from .resnext import grouped_width
+from .resnet import ResNet, bottleneck_archs, is_pretrained
+from .resnet_variants import ResNeXtBottleneck
 
 
-class DetectoRSBottleneck(Bottleneck):
-    """A bottleneck with a switchable atrous convolution, which may take what a pyramid feeds back."""
+class DetectoRSBottleneck(ResNeXtBottleneck):
+    """A bottleneck with a switchable atrous convolution, whose first one in a stage may take what a pyramid feeds back.
 
-    def build_layers(self, sac: dict | None = None, rfp_inplanes: int | None = None) -> None:
-        self.build_fed_back(sac, rfp_inplanes)
-        super().build_layers()
+    The convolution is grouped where ``ResNeXtBottleneck`` is told so.
+    """
 
-    def build_fed_back(self, sac: dict | None, rfp_inplanes: int | None) -> None:
-        """Remember the 3x3 convolution, and build the layer for what is fed back, in the first block of a stage."""
+    def build_layers(self, sac: dict | None = None, rfp_inplanes: int | None = None, **grouping) -> None:
         self.sac = sac
         out_channels = self.channels * self.expansion
         self.rfp_conv = None
         if rfp_inplanes is not None and self.in_channels != out_channels:
             self.rfp_conv = nn.Conv2d(rfp_inplanes, out_channels, 1)
             self.zero_feedback()
+        super().build_layers(**grouping)
 
     def zero_feedback(self) -> None:
         """Let the block start as if nothing were fed back."""
@@ -44,34 +40,14 @@ class DetectoRSBottleneck(Bottleneck):
         return self.sac or super().conv3x3_cfg
 
     def forward(self, x: Tensor, feedback: Tensor | None = None) -> Tensor:
-        """Run the block.
+        """(B, in_channels, H, W) -> (B, channels * 4, H / stride, W / stride).
 
-        Args:
-            x: (B, in_channels, H, W).
-            feedback: (B, rfp_inplanes, H / stride, W / stride) of a pyramid, for a block that takes it.
-
-        Returns:
-            (B, channels * 4, H / stride, W / stride).
+        A block that takes it adds ``feedback`` of a pyramid, (B, rfp_inplanes, H / stride, W / stride).
         """
         out = maybe_recompute(self.with_cp, self.residual, x)
         if feedback is not None and self.rfp_conv is not None:
             out = out + self.rfp_conv(feedback)
         return self.relu(out)
-
-
-class DetectoRSNeXtBottleneck(DetectoRSBottleneck):
-    """The same with a grouped 3x3 convolution."""
-
-    def build_layers(
-        self,
-        sac: dict | None = None,
-        rfp_inplanes: int | None = None,
-        groups: int = 1,
-        base_width: int = 4,
-        base_channels: int = 64,
-    ) -> None:
-        self.build_fed_back(sac, rfp_inplanes)
-        self.build_bottleneck(grouped_width(self.channels, groups, base_width, base_channels), groups=groups)
 
 
 @MODELS.register_module()
@@ -119,7 +95,6 @@ class DetectoRS_ResNet(ResNet):
         return settings
 
     def init_weights(self) -> None:
-        """Initialize as a ResNet, with switchable convolutions that start as plain ones, and without feedback."""
         super().init_weights()
         if not is_pretrained(self.init_cfg):
             self.start_plain()
@@ -138,14 +113,9 @@ class DetectoRS_ResNet(ResNet):
         return (x, *maps) if self.output_img else maps
 
     def rfp_forward(self, x: Tensor, feedback: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-        """Look at images again.
+        """Look again at images (B, 3, H, W): the maps (B, C_i, H_i, W_i) of ``out_indices``.
 
-        Args:
-            x: (B, 3, H, W).
-            feedback: What the pyramid feeds back to each stage, (B, rfp_inplanes, H_i, W_i), or None.
-
-        Returns:
-            Maps (B, C_i, H_i, W_i) of ``out_indices``.
+        ``feedback`` is what the pyramid feeds back to each stage, (B, rfp_inplanes, H_i, W_i), or None.
         """
         outs = []
         for i, stage in enumerate(self.stages[: self.num_used], self.first_index):
@@ -171,8 +141,6 @@ class DetectoRS_ResNeXt(DetectoRS_ResNet):
         base_channels: Width of the first stage.
         kwargs: See ``DetectoRS_ResNet``.
     """
-
-    arch_settings = bottleneck_archs(DetectoRSNeXtBottleneck)
 
     def __init__(self, groups: int = 1, base_width: int = 4, base_channels: int = 64, **kwargs) -> None:
         grouping = dict(groups=groups, base_width=base_width, base_channels=base_channels)

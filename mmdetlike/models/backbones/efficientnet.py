@@ -12,10 +12,6 @@ from mmdetlike.registry import MODELS
 
 from .staged import DEFAULT_INIT, StagedBackbone, check_choice, check_in_range
 
-DEFAULT_CONV = dict(type='Conv2dAdaptivePadding')
-DEFAULT_NORM = dict(type='BN', eps=1e-3)
-DEFAULT_ACT = dict(type='Swish')
-
 
 class Blocks(NamedTuple):
     """Blocks in a row, before scaling."""
@@ -91,9 +87,9 @@ class EfficientNet(StagedBackbone):
         drop_path_rate: float = 0.0,
         out_indices: Sequence[int] = (6,),
         frozen_stages: int = 0,
-        conv_cfg: dict = DEFAULT_CONV,
-        norm_cfg: dict = DEFAULT_NORM,
-        act_cfg: dict = DEFAULT_ACT,
+        conv_cfg: dict = {'type': 'Conv2dAdaptivePadding'},  # noqa: B006
+        norm_cfg: dict = {'type': 'BN', 'eps': 1e-3},  # noqa: B006
+        act_cfg: dict = {'type': 'Swish'},  # noqa: B006
         norm_eval: bool = False,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = DEFAULT_INIT,

@@ -3,6 +3,7 @@
 Its blocks gather the maps of all their convolutions, as those of One-Shot Aggregation do (VoVNet, arXiv 1904.09730).
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -15,24 +16,21 @@ from mmdetlike.registry import MODELS
 
 from .staged import StagedBackbone, check_in_range, weight_init
 
-# channels of the stem: after its first convolution, and of its output
-STEMS = dict(B0=(16, 16), B2=(24, 32), B4=(32, 48), B5=(32, 64))
-# of each stage: channels within a block, channels put out, number of blocks
-STAGES = dict(
-    B0=((16, 64, 1), (32, 256, 1), (64, 512, 2), (128, 1024, 1)),
-    B2=((32, 96, 1), (64, 384, 1), (128, 768, 3), (256, 1536, 1)),
-    B4=((48, 128, 1), (96, 512, 1), (192, 1024, 3), (384, 2048, 1)),
-    B5=((64, 128, 1), (128, 512, 2), (256, 1024, 5), (512, 2048, 2)),
+# what ``HGNetV2`` calls ``arch``
+ARCHITECTURES = dict(
+    B0=dict(stem=(16, 16), stages=((16, 64, 1), (32, 256, 1), (64, 512, 2), (128, 1024, 1)), depth=3),
+    B2=dict(stem=(24, 32), stages=((32, 96, 1), (64, 384, 1), (128, 768, 3), (256, 1536, 1)), depth=4),
+    B4=dict(stem=(32, 48), stages=((48, 128, 1), (96, 512, 1), (192, 1024, 3), (384, 2048, 1)), depth=6),
+    B5=dict(stem=(32, 64), stages=((64, 128, 1), (128, 512, 2), (256, 1024, 5), (512, 2048, 2)), depth=6),
 )
-# convolutions of a block
-DEPTHS = dict(B0=3, B2=4, B4=6, B5=6)
 
 
 class ConvAffine(ConvModule):
     """A convolution, batch norm and activation, after which a network without many channels has two more numbers.
 
     Args:
-        in_channels, out_channels, kernel_size, stride, padding, groups, norm_cfg, act_cfg: As of ``ConvModule``.
+        in_channels, out_channels, stride, groups, norm_cfg, act_cfg: As of ``ConvModule``.
+        kernel_size: Side of the kernel; an odd one keeps the size of a map, 2 takes a row and a column from it.
         affine: Whether one learnable factor and one learnable offset follow the activation.
     """
 
@@ -43,13 +41,12 @@ class ConvAffine(ConvModule):
         kernel_size: int,
         *,
         stride: int = 1,
-        padding: int = 0,
         groups: int = 1,
         norm_cfg: dict,
         act_cfg: dict,
         affine: bool,
     ) -> None:
-        shape = dict(stride=stride, padding=padding, groups=groups)
+        shape = dict(stride=stride, groups=groups, padding=kernel_size // 2 if kernel_size % 2 else 0)
         super().__init__(in_channels, out_channels, kernel_size, norm_cfg=norm_cfg, act_cfg=act_cfg, **shape)
         self.affine = affine
         if affine:
@@ -67,25 +64,21 @@ class LightConv(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, common: dict) -> None:
         mix = ConvModule(in_channels, out_channels, 1, norm_cfg=common['norm_cfg'], act_cfg=None)
-        shape = dict(padding=kernel_size // 2, groups=out_channels)
-        super().__init__(mix, ConvAffine(out_channels, out_channels, kernel_size, **shape, **common))
+        super().__init__(mix, ConvAffine(out_channels, out_channels, kernel_size, groups=out_channels, **common))
 
 
 class HGStem(nn.Module):
     """A quarter of the image's sides, by convolutions beside a max pooling.
 
-    Args:
-        mid_channels: Channels of the first convolution.
-        out_channels: Channels put out.
-        common: Further arguments of ``ConvAffine``.
+    The first one has ``mid_channels``; ``common`` are further arguments of ``ConvAffine``.
     """
 
     def __init__(self, mid_channels: int, out_channels: int, common: dict) -> None:
         super().__init__()
-        self.stem1 = ConvAffine(3, mid_channels, 3, stride=2, padding=1, **common)
+        self.stem1 = ConvAffine(3, mid_channels, 3, stride=2, **common)
         self.stem2a = ConvAffine(mid_channels, mid_channels // 2, 2, **common)
         self.stem2b = ConvAffine(mid_channels // 2, mid_channels, 2, **common)
-        self.stem3 = ConvAffine(2 * mid_channels, mid_channels, 3, stride=2, padding=1, **common)
+        self.stem3 = ConvAffine(2 * mid_channels, mid_channels, 3, stride=2, **common)
         self.stem4 = ConvAffine(mid_channels, out_channels, 1, **common)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,11 +94,8 @@ class HGBlock(nn.Module):
     """Convolutions one after the other, all of whose maps are gathered.
 
     Args:
-        in_channels: Channels of the input.
-        mid_channels: Channels of each convolution.
-        out_channels: Channels put out.
-        depth: Number of convolutions.
-        kernel_size: Their kernel.
+        in_channels, mid_channels, out_channels: Channels of the input, of each convolution, and put out.
+        depth, kernel_size: Number of convolutions, and their kernel.
         light: Whether they are ``LightConv``.
         shortcut: Whether the input is added to the output.
         common: Further arguments of ``ConvAffine``.
@@ -127,8 +117,7 @@ class HGBlock(nn.Module):
         if light:
             layers = [LightConv(width, mid_channels, kernel_size, common) for width in inputs]
         else:
-            shape = dict(kernel_size=kernel_size, padding=kernel_size // 2)
-            layers = [ConvAffine(width, mid_channels, **shape, **common) for width in inputs]
+            layers = [ConvAffine(width, mid_channels, kernel_size, **common) for width in inputs]
         self.layers = nn.ModuleList(layers)
         self.squeeze = ConvAffine(in_channels + depth * mid_channels, out_channels // 2, 1, **common)
         self.excite = ConvAffine(out_channels // 2, out_channels, 1, **common)
@@ -141,41 +130,6 @@ class HGBlock(nn.Module):
             maps.append(layer(maps[-1]))
         out = self.excite(self.squeeze(torch.cat(maps, dim=1)))
         return out + x if self.shortcut else out
-
-
-class HGStage(nn.Module):
-    """Blocks at one resolution, half of that of the stage before where ``downsample``; arguments as of ``HGBlock``."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        mid_channels: int,
-        out_channels: int,
-        num_blocks: int,
-        depth: int,
-        kernel_size: int,
-        light: bool,
-        downsample: bool,
-        common: dict,
-    ) -> None:
-        super().__init__()
-        self.downsample = nn.Identity()
-        if downsample:
-            shape = dict(stride=2, padding=1, groups=in_channels)
-            self.downsample = ConvModule(
-                in_channels, in_channels, 3, norm_cfg=common['norm_cfg'], act_cfg=None, **shape
-            )
-        inputs = [in_channels] + [out_channels] * (num_blocks - 1)
-        self.blocks = nn.Sequential(
-            *(
-                HGBlock(width, mid_channels, out_channels, depth, kernel_size, light, shortcut=i > 0, common=common)
-                for i, width in enumerate(inputs)
-            )
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h / 2, w / 2), or (h, w) without ``downsample``."""
-        return self.blocks(self.downsample(x))
 
 
 @MODELS.register_module()
@@ -210,30 +164,31 @@ class HGNetV2(StagedBackbone):
         check_in_range('out_indices', out_indices, range(4))
         check_in_range('frozen_stages', frozen_stages, range(-1, 5))
         super().__init__(out_indices, frozen_stages + 1, norm_eval, weight_init(None, init_cfg), first_index=-1)
-        stem, stages, depth = settings_of(arch)
+        arch = settings_of(arch)
         common = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, affine=affine)
-        self.add_stage('stem', HGStem(*stem, common))
-        width = stem[1]
-        for i, (mid_channels, out_channels, num_blocks) in enumerate(stages):
+        self.add_stage('stem', HGStem(*arch['stem'], common))
+        width = arch['stem'][1]
+        for i, (mid_channels, out_channels, num_blocks) in enumerate(arch['stages']):
+            halve = dict(stride=2, padding=1, groups=width, norm_cfg=norm_cfg, act_cfg=None)
+            downsample = ConvModule(width, width, 3, **halve) if i > 0 else nn.Identity()
             # large and cheap kernels where maps are small
-            shape = dict(kernel_size=5 if i > 1 else 3, light=i > 1, downsample=i > 0)
-            stage = HGStage(width, mid_channels, out_channels, num_blocks, depth, common=common, **shape)
-            self.add_stage(f'stage{i + 1}', stage)
+            block = dict(depth=arch['depth'], kernel_size=5 if i > 1 else 3, light=i > 1, common=common)
+            blocks = [HGBlock(width, mid_channels, out_channels, shortcut=False, **block)]
+            for _ in range(num_blocks - 1):
+                blocks.append(HGBlock(out_channels, mid_channels, out_channels, shortcut=True, **block))
+            # named as in checkpoints
+            stage = OrderedDict(downsample=downsample, blocks=nn.Sequential(*blocks))
+            self.add_stage(f'stage{i + 1}', nn.Sequential(stage))
             width = out_channels
         self.freeze_stages()
 
 
-def settings_of(arch: str | dict) -> tuple[Sequence[int], Sequence[Sequence[int]], int]:
-    """Channels of the stem, settings of the stages and convolutions of a block, of what ``HGNetV2`` calls ``arch``.
-
-    Raises:
-        ConfigError: ``arch`` is no known name, or a dict of other keys or another number of stages.
-    """
-    if isinstance(arch, str) and arch in STAGES:
-        return STEMS[arch], STAGES[arch], DEPTHS[arch]
-    wanted = {'stem', 'stages', 'depth'}
-    if isinstance(arch, dict) and set(arch) == wanted and len(arch['stages']) == 4:
-        return arch['stem'], arch['stages'], arch['depth']
+def settings_of(arch: str | dict) -> dict:
+    """The dict that ``arch`` of ``HGNetV2`` is or names; ``ConfigError`` where it is neither."""
+    if isinstance(arch, str) and arch in ARCHITECTURES:
+        return ARCHITECTURES[arch]
+    if isinstance(arch, dict) and set(arch) == {'stem', 'stages', 'depth'} and len(arch['stages']) == 4:
+        return arch
     raise ConfigError(
-        f'arch of HGNetV2 must be one of {sorted(STAGES)} or a dict of stem, depth and 4 stages, got {arch!r}'
+        f'arch of HGNetV2 must be one of {sorted(ARCHITECTURES)} or a dict of stem, depth and 4 stages, got {arch!r}'
     )

@@ -13,19 +13,14 @@ from .res_layer import ResLayer, build_stage
 from .resnet import BasicBlock
 from .staged import weight_init
 
-DEFAULT_NORM = dict(type='BN', requires_grad=True)
 STEM_CHANNELS = 128
 
 
 class HourglassModule(BaseModule):
     """Halve the map, work on it, double it again and add what was kept at the full size.
 
-    Each size holds a smaller hourglass, down to plain blocks.
-
-    Args:
-        channels: Channels at this size and at each smaller one.
-        num_blocks: Residual blocks at each of these sizes.
-        norm_cfg: Norm layers.
+    Each size holds a smaller hourglass, down to plain blocks. ``channels`` and ``num_blocks``, of residual blocks, are
+    those at this size and at each smaller one.
     """
 
     def __init__(self, channels: Sequence[int], num_blocks: Sequence[int], norm_cfg: dict) -> None:
@@ -55,8 +50,7 @@ class HourglassNet(BaseModule):
     Args:
         downsample_times: How many times an hourglass halves its map.
         num_stacks: Hourglasses.
-        stage_channels: Channels at each size of an hourglass, ``downsample_times + 1`` numbers.
-        stage_blocks: Residual blocks at each size.
+        stage_channels, stage_blocks: Channels, and residual blocks, at each of ``downsample_times + 1`` sizes.
         feat_channel: Channels of the maps that are put out.
         norm_cfg: Norm layers.
         pretrained: Checkpoint to start from, in place of ``init_cfg``.
@@ -73,7 +67,7 @@ class HourglassNet(BaseModule):
         stage_channels: Sequence[int] = (256, 256, 384, 384, 384, 512),
         stage_blocks: Sequence[int] = (2, 2, 2, 2, 2, 4),
         feat_channel: int = 256,
-        norm_cfg: dict = DEFAULT_NORM,
+        norm_cfg: dict = {'type': 'BN', 'requires_grad': True},  # noqa: B006
         pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:

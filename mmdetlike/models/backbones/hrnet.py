@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleList, Sequential
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import build_conv_layer, build_norm_layer, norm_abbreviation
+from mmdetlike.models.layers import build_conv_layer, build_norm_layer
 from mmdetlike.registry import MODELS
 
 from .res_layer import build_stage
 from .resnet import BasicBlock, Bottleneck, ResidualBlock, is_pretrained, zero_last_norms
-from .staged import batch_norms_to_eval, weight_init
+from .staged import StagedBackbone, weight_init
 
 # names of blocks in configs
 BLOCKS = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
@@ -98,19 +98,16 @@ class HRModule(BaseModule):
 
 
 @MODELS.register_module()
-class HRNet(BaseModule):
+class HRNet(StagedBackbone):
     """HRNet backbone: it keeps a map of stride 4 throughout and adds a coarser one with each stage.
 
     Args:
         extra: ``stage1`` to ``stage4``, each a dict of ``num_modules``, ``num_branches``, ``block`` (``'BASIC'`` or
             ``'BOTTLENECK'``), ``num_blocks`` and ``num_channels`` (one number a branch).
         in_channels: Channels of the image.
-        conv_cfg, norm_cfg: Convolution and norm layer.
-        norm_eval: Keep all batch norms on their running statistics while training.
-        with_cp: Trade compute for memory by activation checkpointing.
         zero_init_residual: Start each block as the identity.
         multiscale_output: Put out the maps of all branches, not the finest alone.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
+        conv_cfg, norm_cfg, norm_eval, with_cp, pretrained: As of ``StagedBackbone``.
         init_cfg: Weight initialization; by default Kaiming for convolutions and 1 for norm layers.
 
     Raises:
@@ -124,12 +121,9 @@ class HRNet(BaseModule):
         ...     stage2=dict(blocks, num_branches=2, num_blocks=(4, 4), num_channels=(32, 64)),
         ...     stage3=dict(blocks, num_branches=3, num_blocks=(4, 4, 4), num_channels=(32, 64, 128)),
         ...     stage4=dict(blocks, num_branches=4, num_blocks=(4, 4, 4, 4), num_channels=(32, 64, 128, 256)))
-        >>> for out in HRNet(extra, in_channels=1).eval()(torch.rand(1, 1, 32, 32)):
-        ...     print(tuple(out.shape))
-        (1, 32, 8, 8)
-        (1, 64, 4, 4)
-        (1, 128, 2, 2)
-        (1, 256, 1, 1)
+        >>> maps = HRNet(extra, in_channels=1).eval()(torch.rand(1, 1, 32, 32))
+        >>> [tuple(m.shape) for m in maps]
+        [(1, 32, 8, 8), (1, 64, 4, 4), (1, 128, 2, 2), (1, 256, 1, 1)]
     """
 
     def __init__(
@@ -146,17 +140,17 @@ class HRNet(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         check_extra(extra)
-        super().__init__(weight_init(pretrained, init_cfg))
+        # what runs one after the other ends with stage 1, the seventh module; branches begin behind it
+        super().__init__((6,), 0, norm_eval, weight_init(pretrained, init_cfg))
         self.zero_init_residual = zero_init_residual and not is_pretrained(self.init_cfg)
-        self.extra, self.norm_eval, self.multiscale_output = extra, norm_eval, multiscale_output
+        self.extra, self.multiscale_output = extra, multiscale_output
         self.layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
         self.build_stem(in_channels)
         first = extra['stage1']
         block = BLOCKS[first['block']]
         channels = first['num_channels'][0]
-        self.layer1 = build_stage(
-            block, STEM_CHANNELS, channels, first['num_blocks'][0], with_cp=with_cp, **self.layers
-        )
+        layer1 = build_stage(block, STEM_CHANNELS, channels, first['num_blocks'][0], with_cp=with_cp, **self.layers)
+        self.add_stage('layer1', layer1)
         widths = [channels * block.expansion]
         for i in range(2, NUM_STAGES + 1):
             stage = extra[f'stage{i}']
@@ -167,24 +161,19 @@ class HRNet(BaseModule):
             widths = new_widths
 
     def build_stem(self, in_channels: int) -> None:
-        self._stem = []
+        shape = dict(kernel_size=3, stride=2, padding=1, bias=False)
         for i, channels in enumerate((in_channels, STEM_CHANNELS), 1):
-            conv, norm = conv_norm((channels, STEM_CHANNELS), 3, stride=2, relu=False, **self.layers)
-            name = f'{norm_abbreviation(type(norm))}{i}'
-            self.add_module(f'conv{i}', conv)
-            self.add_module(name, norm)
-            self._stem.append((f'conv{i}', name))
-        self.relu = nn.ReLU(inplace=True)
+            self.add_stage(f'conv{i}', build_conv_layer(self.layers['conv_cfg'], channels, STEM_CHANNELS, **shape))
+            self.add_stage(*build_norm_layer(self.layers['norm_cfg'], STEM_CHANNELS, postfix=i))
+            self.add_stage(f'relu{i}', nn.ReLU(inplace=True))
 
     @property
     def norm1(self) -> nn.Module:
-        """The norm layer after the stem's first convolution."""
-        return getattr(self, self._stem[0][1])
+        return self.stages[1]
 
     @property
     def norm2(self) -> nn.Module:
-        """The norm layer after the stem's second convolution."""
-        return getattr(self, self._stem[1][1])
+        return self.stages[4]
 
     def _transition(self, old: Sequence[int], new: Sequence[int]) -> ModuleList:
         """From branches of the widths ``old`` to those of ``new``: what is new starts from the coarsest old one."""
@@ -206,29 +195,19 @@ class HRNet(BaseModule):
         )
 
     def init_weights(self) -> None:
-        """Initialize as ``init_cfg`` says, then set each block's last norm to zero where asked."""
         super().init_weights()
         if self.zero_init_residual:
             zero_last_norms(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, in_channels, H, W) -> maps of stride 4, 8, 16 and 32, or the first of them alone."""
-        for conv, norm in self._stem:
-            x = self.relu(getattr(self, norm)(getattr(self, conv)(x)))
-        maps = [self.layer1(x)]
+        maps = super().forward(x)
         for i in range(2, NUM_STAGES + 1):
             transition = getattr(self, f'transition{i - 1}')
             # a branch that is new starts from the coarsest one there is
             maps = [path(maps[min(j, len(maps) - 1)]) for j, path in enumerate(transition)]
             maps = getattr(self, f'stage{i}')(maps)
         return tuple(maps)
-
-    def train(self, mode: bool = True) -> 'HRNet':
-        """Set training mode, with ``norm_eval`` keeping all batch norms as in evaluation."""
-        super().train(mode)
-        if mode and self.norm_eval:
-            batch_norms_to_eval(self)
-        return self
 
 
 def check_extra(extra: dict) -> None:

@@ -22,10 +22,21 @@ class PretrainedTransformer(BaseModule):
     """Base of the vision transformers: weights drawn as in the papers, or read from a checkpoint of their authors.
 
     Args:
-        out_indices: Stages whose maps ``forward`` returns.
+        out_indices: Stages whose maps ``forward`` returns; a single one may be given as a number.
         pretrained: Checkpoint to start from, its path or URL; the older spelling of ``init_cfg``.
         convert_weights: Whether that checkpoint may name its parameters as the authors do.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)``, whose type may be left out; None for random weights.
+
+    Transformers take, beside their own arguments, what they need of these:
+        pretrain_img_size: Size of the images of the pretraining, which absolute position embeddings have.
+        in_channels: Channels of the image.
+        mlp_ratio: Ratio of the hidden channels of a feed-forward network to its outer ones.
+        qkv_bias: Whether the projections to query, key and value have biases.
+        drop_rate: Probability of dropping an element.
+        attn_drop_rate: Probability of dropping an attention weight.
+        drop_path_rate: Probability of dropping the last block's branches; it rises linearly from 0.
+        act_cfg, norm_cfg: Activation and norm layers.
+        with_cp: Recompute activations in the backward pass to save memory.
 
     Raises:
         ConfigError: ``init_cfg`` and ``pretrained`` are given, or ``init_cfg`` names no checkpoint.
@@ -41,7 +52,7 @@ class PretrainedTransformer(BaseModule):
         if init_cfg and (not isinstance(init_cfg, dict) or 'checkpoint' not in init_cfg):
             raise ConfigError(f'{name} takes an init_cfg that names a checkpoint, or none, but got {init_cfg!r}.')
         self.checkpoint = init_cfg['checkpoint'] if init_cfg else pretrained
-        self.out_indices = as_indices(out_indices)
+        self.out_indices = (out_indices,) if isinstance(out_indices, int) else out_indices
         self.convert_weights = convert_weights
 
     def init_weights(self) -> None:
@@ -81,11 +92,6 @@ class PretrainedTransformer(BaseModule):
         raise NotImplementedError
 
 
-def as_indices(out_indices: int | Sequence[int]) -> Sequence[int]:
-    """The indices of stages, of which a single one may be given as a number."""
-    return (out_indices,) if isinstance(out_indices, int) else out_indices
-
-
 def check_stage_settings(out_indices: Sequence[int], **settings: Sequence) -> None:
     """Raise ``ConfigError`` unless all settings of the stages are of one length, beyond each of ``out_indices``."""
     lengths = {name: len(value) for name, value in settings.items()}
@@ -94,13 +100,6 @@ def check_stage_settings(out_indices: Sequence[int], **settings: Sequence) -> No
         raise ConfigError(f'Each stage needs one value of each setting, but got {listed}.')
     if not all(0 <= i < min(lengths.values()) for i in out_indices):
         raise ConfigError(f'out_indices must be stages in [0, {min(lengths.values())}), but got {tuple(out_indices)}.')
-
-
-def linear_drop_path(rate: float, depths: Sequence[int]) -> list[list[float]]:
-    """Probabilities of dropping a branch of each block of each stage, which rise linearly from 0 to ``rate``."""
-    # on the CPU, even where torch's default device is another one: ``tolist`` would wait for it
-    rates = iter(torch.linspace(0, rate, sum(depths), device='cpu').tolist())
-    return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
 def backbone_state(checkpoint: Mapping) -> StateDict:
@@ -115,16 +114,10 @@ def backbone_state(checkpoint: Mapping) -> StateDict:
 def resize_sequence(
     pos_embed: Tensor, size: tuple[int, int], old_size: tuple[int, int] | None = None, mode: str = 'bicubic'
 ) -> Tensor:
-    """Resize position embeddings.
+    """Resize position embeddings (1, old_size[0] * old_size[1], C) to (1, size[0] * size[1], C), as ``F.interpolate``.
 
-    Args:
-        pos_embed: (1, old_size[0] * old_size[1], C), perhaps with more for class tokens in front, which are left out.
-        size: Height and width of the map to embed.
-        old_size: Those that the embeddings have; by default ``size`` if there are as many, else those of a square.
-        mode: As of ``F.interpolate``.
-
-    Returns:
-        (1, size[0] * size[1], C).
+    By default ``old_size`` is ``size`` if there are as many, else that of a square. Further embeddings in front, of
+    class tokens, are left out.
     """
     if old_size is None:
         fits = pos_embed.shape[1] == size[0] * size[1]
@@ -171,14 +164,6 @@ def interleave_neighbors(weight: Tensor) -> Tensor:
     """Reorder the last dimension 4 * C from (column, row, channel) to (channel, row, column)."""
     # theirs is torch.cat of [0::2, 0::2], [1::2, 0::2], [0::2, 1::2], [1::2, 1::2]: the row changes first
     return weight.unflatten(-1, (2, 2, -1)).movedim((-1, -2, -3), (-3, -2, -1)).flatten(-3)
-
-
-def resize_bias_table(table: Tensor, length: int) -> Tensor:
-    """Resize the relative position biases (L, heads) of a square window to those of another, (length, heads)."""
-    if len(table) == length:
-        return table
-    side = math.isqrt(length)
-    return resize_sequence(table[None], (side, side))[0]
 
 
 # -- PVT -------------------------------------------------------------------------------------------------------------

@@ -9,25 +9,12 @@ from mmengine.model import BaseModule, ModuleList, normal_init
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmdetlike.models.layers import (
-    MultiheadAttention,
-    PatchEmbed,
-    build_activation_layer,
-    build_dropout,
-    build_norm_layer,
-    nchw_to_nlc,
-    nlc_to_nchw,
-)
+from mmdetlike.models.layers import build_activation_layer, build_dropout, build_norm_layer
+from mmdetlike.models.layers.transformer import MultiheadAttention, PatchEmbed, nchw_to_nlc, nlc_to_nchw
 from mmdetlike.registry import MODELS
 
-from .pretrained import (
-    PretrainedTransformer,
-    StateDict,
-    check_stage_settings,
-    convert_pvt,
-    linear_drop_path,
-    resize_sequence,
-)
+from .pretrained import PretrainedTransformer, StateDict, check_stage_settings, convert_pvt, resize_sequence
+from .staged import linear_drop_path
 
 
 class MixFFN(BaseModule):
@@ -75,10 +62,9 @@ class SpatialReductionAttention(MultiheadAttention):
     """Self-attention whose keys and values come from a map that is ``sr_ratio`` times smaller along each axis.
 
     Args:
-        embed_dims, num_heads: As of ``MultiheadAttention``.
+        embed_dims, num_heads, bias, attn_drop, proj_drop, dropout_layer: As of ``MultiheadAttention``.
         sr_ratio: How many times smaller that map is; 1 makes it plain self-attention.
         norm_cfg: Norm layer of the smaller map.
-        bias, attn_drop, proj_drop, dropout_layer: As of ``MultiheadAttention``.
     """
 
     def __init__(
@@ -109,32 +95,14 @@ class SpatialReductionAttention(MultiheadAttention):
 
 
 class PVTEncoderLayer(BaseModule):
-    """Spatial reduction attention and a feed-forward network, each with a shortcut.
+    """Attention and a feed-forward network, each with a norm layer in front and a shortcut."""
 
-    The arguments are those of ``PyramidVisionTransformer``, which has some of them for each stage.
-    """
-
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        mlp_ratio: float,
-        sr_ratio: int,
-        drop_rate: float,
-        attn_drop_rate: float,
-        drop_path_rate: float,
-        qkv_bias: bool,
-        act_cfg: dict,
-        norm_cfg: dict,
-        use_conv_ffn: bool,
-    ) -> None:
+    def __init__(self, attn: SpatialReductionAttention, ffn: MixFFN, norm_cfg: dict) -> None:
         super().__init__()
-        drop_path = dict(type='DropPath', drop_prob=drop_path_rate)
-        drop = dict(attn_drop=attn_drop_rate, proj_drop=drop_rate, dropout_layer=drop_path)
-        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = SpatialReductionAttention(embed_dims, num_heads, sr_ratio, norm_cfg, bias=qkv_bias, **drop)
-        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = MixFFN(embed_dims, int(mlp_ratio * embed_dims), act_cfg, drop_rate, drop_path, use_conv_ffn)
+        self.norm1 = build_norm_layer(norm_cfg, attn.embed_dims)[1]
+        self.attn = attn
+        self.norm2 = build_norm_layer(norm_cfg, attn.embed_dims)[1]
+        self.ffn = ffn
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """(B, H * W, embed_dims) to the same shape."""
@@ -161,25 +129,17 @@ class PyramidVisionTransformer(PretrainedTransformer):
     """Pyramid Vision Transformer: an image in, the maps of the chosen stages out (arXiv 2102.12122).
 
     Args:
-        pretrain_img_size: Size of the images of the pretraining, which position embeddings have.
-        in_channels: Channels of the image.
         embed_dims: Channels of a head; a stage has them times its heads.
         num_stages: Number of stages; a setting of stages may have more values than that.
-        num_layers: Layers of each stage.
-        num_heads: Heads of each stage.
-        patch_sizes: Kernel of each stage's patch embedding.
-        strides: Its stride.
-        paddings: Its padding.
+        num_layers, num_heads: Layers, and heads, of each stage.
+        patch_sizes, strides, paddings: Kernel, stride and padding of each stage's patch embedding.
         sr_ratios: How many times smaller the map of keys and values of each stage is along each axis.
         mlp_ratios: Ratio of the hidden channels of each stage's feed-forward networks to its outer ones.
-        qkv_bias: Whether the projections to query, key and value have biases.
-        drop_rate: Probability of dropping an element.
-        attn_drop_rate: Probability of dropping an attention weight.
-        drop_path_rate: Probability of dropping the last layer's branches; it rises linearly from 0.
         use_abs_pos_embed: Whether each stage adds position embeddings.
         norm_after_stage: Whether each stage ends with a norm layer.
         use_conv_ffn: Whether feed-forward networks have a depthwise convolution.
-        act_cfg, norm_cfg: Activation and norm layer.
+        pretrain_img_size, in_channels, qkv_bias, drop_rate, attn_drop_rate: As of ``PretrainedTransformer``.
+        drop_path_rate, act_cfg, norm_cfg: As of ``PretrainedTransformer``.
         out_indices, pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
 
     Raises:
@@ -214,25 +174,28 @@ class PyramidVisionTransformer(PretrainedTransformer):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(out_indices, pretrained, convert_weights, init_cfg)
-        patches = dict(kernel_size=patch_sizes, stride=strides, padding=paddings)
-        layers = dict(num_heads=num_heads, mlp_ratio=mlp_ratios, sr_ratio=sr_ratios)
-        depths = num_layers[:num_stages]
-        settings = {name: values[:num_stages] for name, values in {**patches, **layers}.items()}
-        check_stage_settings(self.out_indices, num_layers=depths, **settings)
-        shared = dict(drop_rate=drop_rate, attn_drop_rate=attn_drop_rate, qkv_bias=qkv_bias, use_conv_ffn=use_conv_ffn)
-        shared.update(act_cfg=act_cfg, norm_cfg=norm_cfg)
+        settings = dict(num_layers=num_layers, num_heads=num_heads, mlp_ratios=mlp_ratios, sr_ratios=sr_ratios)
+        settings.update(patch_sizes=patch_sizes, strides=strides, paddings=paddings)
+        used = {name: values[:num_stages] for name, values in settings.items()}
+        check_stage_settings(self.out_indices, **used)
+        attention = dict(norm_cfg=norm_cfg, bias=qkv_bias, attn_drop=attn_drop_rate, proj_drop=drop_rate)
         height, width = _pair(pretrain_img_size)
         self.layers = ModuleList()
-        for i, rates in enumerate(linear_drop_path(drop_path_rate, depths)):
-            patch = {name: values[i] for name, values in patches.items()}
-            layer = {name: values[i] for name, values in layers.items()}
+        for i, rates in enumerate(linear_drop_path(drop_path_rate, used['num_layers'])):
             height //= patch_sizes[i]
             width //= patch_sizes[i]
             channels = embed_dims * num_heads[i]
-            blocks = ModuleList(PVTEncoderLayer(channels, drop_path_rate=rate, **layer, **shared) for rate in rates)
+            blocks = ModuleList()
             if use_abs_pos_embed:
-                blocks.insert(0, AbsolutePositionEmbedding((height, width), channels, drop_rate))
+                blocks.append(AbsolutePositionEmbedding((height, width), channels, drop_rate))
+            for rate in rates:
+                drop_path = dict(type='DropPath', drop_prob=rate)
+                size = (channels, num_heads[i], sr_ratios[i])
+                attn = SpatialReductionAttention(*size, dropout_layer=drop_path, **attention)
+                ffn = MixFFN(channels, int(mlp_ratios[i] * channels), act_cfg, drop_rate, drop_path, use_conv_ffn)
+                blocks.append(PVTEncoderLayer(attn, ffn, norm_cfg))
             norm = build_norm_layer(norm_cfg, channels)[1] if norm_after_stage else nn.Identity()
+            patch = dict(kernel_size=patch_sizes[i], stride=strides[i], padding=paddings[i])
             embed = PatchEmbed(in_channels, channels, norm_cfg=norm_cfg, **patch)
             self.layers.append(ModuleList([embed, blocks, norm]))
             in_channels = channels

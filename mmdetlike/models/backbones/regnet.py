@@ -11,9 +11,6 @@ from mmdetlike.registry import MODELS
 
 from .resnet import Bottleneck, ResNet
 
-# place of the 3x3 convolution in a block
-GROUPED_CONV = 1
-
 
 class RegNetBottleneck(Bottleneck):
     """1x1, grouped 3x3 and 1x1 convolutions; the block puts out as many channels as it is called wide.
@@ -26,14 +23,12 @@ class RegNetBottleneck(Bottleneck):
 
     def build_layers(self, width: int, groups: int, se_ratio: float = 0.0) -> None:
         self.build_bottleneck(width, groups=groups)
-        self.se = None
-        if se_ratio:
-            hidden = round(self.in_channels * se_ratio)
-            self.se = SELayer(width, act_cfg=(dict(type='ReLU'), dict(type='Sigmoid')), hidden_channels=hidden)
+        self.se = SELayer(width, hidden_channels=round(self.in_channels * se_ratio)) if se_ratio else None
 
     def run_layer(self, index: int, x: Tensor) -> Tensor:
         out = super().run_layer(index, x)
-        return self.se(out) if index == GROUPED_CONV and self.se is not None else out
+        # the second convolution is the grouped one
+        return self.se(out) if index == 1 and self.se is not None else out
 
 
 def quantized_widths(w0: float, wa: float, wm: float, depth: int, divisor: int = 8) -> list[int]:
@@ -51,8 +46,7 @@ def nearest_multiple(number: float, divisor: int) -> int:
 def fit_groups(width: int, ratio: float, group_width: int) -> tuple[int, int, int]:
     """Bring the width inside a block, ``ratio`` times that of its output, to whole groups.
 
-    Returns:
-        The output's width, the width inside and that of a group, which is at most the width inside.
+    These are the output's width, the width inside and that of a group, which is at most the width inside.
     """
     inner = int(width * ratio)
     group_width = min(group_width, inner)
@@ -71,13 +65,10 @@ def check_arch(arch: dict) -> None:
 
 
 def stages_of(arch: dict) -> list[dict]:
-    """The arguments of ``build_stage`` for each stage of the RegNet ``arch``.
-
-    Blocks of equal width form a stage. Its width is made divisible by the width of a group, which is at most that of
-    the bottleneck.
+    """The arguments of ``build_stage`` for each stage of a RegNet, which blocks of equal width form.
 
     Raises:
-        ValueError: A parameter is missing, unknown or out of range.
+        ValueError: A parameter in ``arch`` is missing, unknown or out of range.
     """
     check_arch(arch)
     widths = quantized_widths(arch['w0'], arch['wa'], arch['wm'], arch['depth'])
@@ -85,10 +76,8 @@ def stages_of(arch: dict) -> list[dict]:
     stages = []
     for width in sorted(set(widths)):
         channels, inner, group_width = fit_groups(width, ratio, arch['group_w'])
-        block = dict(block=RegNetBottleneck, width=inner, groups=inner // group_width)
-        if arch.get('se_ratio'):
-            block['se_ratio'] = arch['se_ratio']
-        stages.append(dict(block, channels=channels, num_blocks=widths.count(width)))
+        stage = dict(block=RegNetBottleneck, channels=channels, num_blocks=widths.count(width))
+        stages.append(dict(stage, width=inner, groups=inner // group_width, se_ratio=arch.get('se_ratio', 0.0)))
     return stages
 
 
@@ -111,12 +100,9 @@ class RegNet(ResNet):
     Example:
         >>> import torch
         >>> arch = dict(w0=88, wa=26.31, wm=2.25, group_w=48, depth=25, bot_mul=1.0)
-        >>> for out in RegNet(arch).eval()(torch.rand(1, 3, 32, 32)):
-        ...     print(tuple(out.shape))
-        (1, 96, 8, 8)
-        (1, 192, 4, 4)
-        (1, 432, 2, 2)
-        (1, 1008, 1, 1)
+        >>> maps = RegNet(arch).eval()(torch.rand(1, 3, 32, 32))
+        >>> [tuple(m.shape) for m in maps]
+        [(1, 96, 8, 8), (1, 192, 4, 4), (1, 432, 2, 2), (1, 1008, 1, 1)]
     """
 
     arch_settings = {
@@ -172,10 +158,7 @@ class RegNet(ResNet):
         stages = [(width, len(list(blocks))) for width, blocks in itertools.groupby(widths)]
         return [width for width, _ in stages], [count for _, count in stages]
 
-    @staticmethod
-    def quantize_float(number: float, divisor: int) -> int:
-        """The multiple of ``divisor``, at least one times it, that is nearest to ``number``."""
-        return nearest_multiple(number, divisor)
+    quantize_float = staticmethod(nearest_multiple)
 
     def build_stem(self, in_channels: int, channels: int) -> None:
         if self.deep_stem:

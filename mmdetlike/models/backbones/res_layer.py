@@ -110,10 +110,8 @@ class SimplifiedBasicBlock(BaseModule):
     """Two 3x3 convolutions around a shortcut, without an activation after the sum, and perhaps without norm layers.
 
     Args:
-        inplanes: Channels of the input.
-        planes: Channels of the output.
-        stride: Stride of the first convolution.
-        dilation: Its dilation.
+        inplanes, planes: Channels of input and output.
+        stride, dilation: Stride and dilation of the first convolution.
         downsample: The shortcut where shapes differ, else None for the identity.
         style: Kept for configs: the block has no 1x1 convolution that could stride.
         with_cp, dcn, plugins: Kept for configs; must be off.
@@ -166,12 +164,10 @@ class SimplifiedBasicBlock(BaseModule):
 
     @property
     def norm1(self) -> nn.Module | None:
-        """The first norm layer; None without norm layers."""
         return getattr(self, self.norm1_name) if self.with_norm else None
 
     @property
     def norm2(self) -> nn.Module | None:
-        """The second norm layer; None without norm layers."""
         return getattr(self, self.norm2_name) if self.with_norm else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -24,10 +24,9 @@ class ResidualBlock(BaseModule):
     Args:
         in_channels: Channels of the input.
         channels: Base width; the block puts out ``channels * expansion``.
-        stride: Stride of the block's one strided convolution.
-        dilation: Dilation of its 3x3 convolution.
+        stride, dilation: Of the block's one strided convolution, and of its 3x3 convolution.
         downsample: The shortcut where shapes differ, else None for the identity.
-        style: ``'pytorch'`` puts the stride on the 3x3 convolution, ``'caffe'`` on the first 1x1.
+        style: As of ``ResNet``.
         dcn: Convolution that replaces the 3x3 one, e.g. ``dict(type='DCNv2', deform_groups=1)``.
         plugins: Layers after a convolution, each ``dict(cfg=..., position='after_conv3')``; None for none.
         layer_args: What the subclass's ``build_layers`` takes.
@@ -80,12 +79,10 @@ class ResidualBlock(BaseModule):
 
     @property
     def norm1(self) -> nn.Module:
-        """The norm layer of the first convolution."""
         return getattr(self, self.conv_names[0][1])
 
     @property
     def norm2(self) -> nn.Module:
-        """The norm layer of the second convolution."""
         return getattr(self, self.conv_names[1][1])
 
     def _build_plugins(self, plugins: Sequence[dict]) -> None:
@@ -133,8 +130,7 @@ class BasicBlock(ResidualBlock):
             raise ValueError('dcn needs the bottleneck block of ResNet-50 and deeper, not the basic block')
         first = dict(stride=self.stride, padding=self.dilation, dilation=self.dilation, bias=False)
         self._add_conv_norm(1, build_conv_layer(self.conv_cfg, self.in_channels, self.channels, 3, **first))
-        second = dict(padding=1, bias=False)
-        self._add_conv_norm(2, build_conv_layer(self.conv_cfg, self.channels, self.channels, 3, **second))
+        self._add_conv_norm(2, build_conv_layer(self.conv_cfg, self.channels, self.channels, 3, padding=1, bias=False))
 
 
 class Bottleneck(ResidualBlock):
@@ -264,19 +260,16 @@ class ResNet(StagedBackbone):
         stem_size = len(self.stages)
         self.first_index = -stem_size
         self.num_frozen = stem_size + frozen_stages if frozen_stages >= 0 else 0
+        common = dict(avg_down=avg_down, style=style, with_cp=with_cp, conv_cfg=conv_cfg, norm_cfg=self.norm_cfg)
         for i, settings in enumerate(self.stage_settings(depth, num_stages, base_channels)):
             stage = build_stage(
                 in_channels=channels,
                 stride=strides[i],
                 dilation=dilations[i],
-                avg_down=avg_down,
-                style=style,
-                with_cp=with_cp,
-                conv_cfg=conv_cfg,
-                norm_cfg=self.norm_cfg,
                 dcn=stage_dcn(dcn, stage_with_dcn, i),
-                plugins=stage_plugins(plugins or (), i),
+                plugins=self.make_stage_plugins(plugins or (), i),
                 **settings,
+                **common,
                 **self.block_args,
             )
             channels = settings['channels'] * settings['block'].expansion
@@ -300,8 +293,22 @@ class ResNet(StagedBackbone):
 
     @staticmethod
     def make_stage_plugins(plugins: Sequence[dict], stage_idx: int) -> list[dict]:
-        """See ``stage_plugins``."""
-        return stage_plugins(plugins, stage_idx)
+        """The plugins whose ``stages`` mark this stage (all stages where it is left out).
+
+        Raises:
+            ValueError: A plugin lacks its config, its position or a flag for this stage.
+        """
+        for plugin in plugins:
+            if not {'cfg', 'position'} <= set(plugin):
+                raise ValueError(
+                    f"a plugin must be a dict with 'cfg', 'position' and perhaps 'stages', got {dict(plugin)}"
+                )
+            if plugin.get('stages') is not None and len(plugin['stages']) <= stage_idx:
+                raise ValueError(
+                    f'stages of a plugin must have a flag for each stage of the backbone, got {plugin["stages"]}'
+                )
+        marked = [p for p in plugins if p.get('stages') is None or p['stages'][stage_idx]]
+        return [dict(cfg=p['cfg'], position=p['position']) for p in marked]
 
     @property
     def norm1(self) -> nn.Module:
@@ -375,34 +382,12 @@ def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:
 
 
 def stage_dcn(dcn: dict | None, stage_with_dcn: Sequence[bool], stage: int) -> dict | None:
-    """``dcn`` where ``stage_with_dcn`` marks ``stage``, else None.
-
-    Raises:
-        ValueError: There is no flag for this stage.
-    """
+    """``dcn`` where ``stage_with_dcn`` marks ``stage``, else None; ``ValueError`` where there is no flag for it."""
     if dcn is None:
         return None
     if len(stage_with_dcn) <= stage:
         raise ValueError(f'stage_with_dcn must have a flag for each stage of the backbone, got {tuple(stage_with_dcn)}')
     return dcn if stage_with_dcn[stage] else None
-
-
-def stage_plugins(plugins: Sequence[dict], stage: int) -> list[dict]:
-    """The plugins whose ``stages`` mark ``stage`` (all stages where it is left out).
-
-    Raises:
-        ValueError: A plugin lacks its config, its position or a flag for this stage.
-    """
-    for plugin in plugins:
-        if not {'cfg', 'position'} <= set(plugin):
-            raise ValueError(f"a plugin must be a dict with 'cfg', 'position' and perhaps 'stages', got {dict(plugin)}")
-        if plugin.get('stages') is not None and len(plugin['stages']) <= stage:
-            raise ValueError(
-                f'stages of a plugin must have a flag for each stage of the backbone, got {plugin["stages"]}'
-            )
-    return [
-        dict(cfg=p['cfg'], position=p['position']) for p in plugins if p.get('stages') is None or p['stages'][stage]
-    ]
 
 
 @MODELS.register_module()

@@ -22,12 +22,11 @@ class SSDVGG(BaseModule):
         depth: 11, 13, 16 or 19.
         with_last_pool: Keep the pooling that ends VGG's last stage.
         ceil_mode: Whether pooling rounds odd sides up.
-        out_indices: Kept for configs.
+        out_indices, input_size: Kept for configs.
         out_feature_indices: Indices in ``features`` of the layers whose maps ``forward`` returns; an index that this
             depth does not have is passed over.
         pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
         init_cfg: Weight initialization; by default Kaiming for convolutions and 1 for norm layers.
-        input_size: Kept for configs.
         l2_norm_scale: Kept for configs; the scale is an argument of ``SSDNeck``.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -61,11 +62,7 @@ class StagedBackbone(BaseModule):
         return max(self.out_indices) - self.first_index + 1
 
     def freeze_unused_stages(self) -> list[str]:
-        """Tell processes that train together not to wait for gradients of stages that are never run.
-
-        Returns:
-            The names of these stages.
-        """
+        """Give stages that are never run no gradient, for which processes that train together wait; their names."""
         for stage in self.stages[self.num_used :]:
             stage.requires_grad_(False)
         return self.stage_names[self.num_used :]
@@ -105,14 +102,20 @@ def batch_norms_to_eval(model: nn.Module) -> None:
 def weight_init(pretrained: str | None, init_cfg: dict | list[dict] | None) -> dict | list[dict]:
     """The ``init_cfg`` that two spellings give, by default Kaiming for convolutions and 1 for norm layers.
 
-    Raises:
-        ValueError: Both are given.
+    Giving both is a ``ValueError``.
     """
     if pretrained is not None and init_cfg is not None:
         raise ValueError('give either pretrained or init_cfg, not both')
     if pretrained is not None:
         return dict(type='Pretrained', checkpoint=pretrained)
     return init_cfg or DEFAULT_INIT
+
+
+def linear_drop_path(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Probabilities of dropping a branch of each block of each stage, which rise linearly from 0 to ``rate``."""
+    # on the CPU, even where torch's default device is another one: ``tolist`` would wait for it
+    rates = iter(torch.linspace(0, rate, sum(depths), device='cpu').tolist())
+    return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
 def check_in_range(name: str, values: int | Sequence[int], allowed: range) -> None:

@@ -1,5 +1,6 @@
 """Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, arXiv 2103.14030."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -8,66 +9,24 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import (
-    FFN,
-    PatchEmbed,
-    PatchMerging,
-    ShiftWindowMSA,
-    WindowMSA,
-    build_norm_layer,
-    maybe_recompute,
-    nlc_to_nchw,
-)
-from mmdetlike.models.layers.transformer import padded_size, shift_mask
+from mmdetlike.models.layers import FFN, PatchEmbed, PatchMerging, build_norm_layer, maybe_recompute, nlc_to_nchw
+from mmdetlike.models.layers.transformer import ShiftWindowMSA, WindowMSA, padded_size, shift_mask
 from mmdetlike.registry import MODELS
 
-from .pretrained import (
-    PretrainedTransformer,
-    StateDict,
-    check_stage_settings,
-    convert_swin,
-    linear_drop_path,
-    resize_bias_table,
-    resize_sequence,
-)
-from .staged import check_in_range
+from .pretrained import PretrainedTransformer, StateDict, check_stage_settings, convert_swin, resize_sequence
+from .staged import check_in_range, linear_drop_path
 
 
 class SwinBlock(BaseModule):
-    """Window attention and a feed-forward network, each with a shortcut.
+    """Window attention and a feed-forward network, each with a norm layer in front and a shortcut."""
 
-    Args:
-        shift: Whether windows are shifted by half their size.
-        embed_dims, num_heads, window_size, mlp_ratio, drop_rate, drop_path_rate, act_cfg, norm_cfg, with_cp, qkv_bias,
-            qk_scale, attn_drop_rate: As of ``SwinTransformer``, which has some of them for each stage.
-    """
-
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        window_size: int,
-        shift: bool,
-        mlp_ratio: float,
-        drop_rate: float,
-        drop_path_rate: float,
-        act_cfg: dict,
-        norm_cfg: dict,
-        with_cp: bool,
-        qkv_bias: bool,
-        qk_scale: float | None,
-        attn_drop_rate: float,
-    ) -> None:
+    def __init__(self, attn: ShiftWindowMSA, ffn: FFN, norm_cfg: dict, with_cp: bool) -> None:
         super().__init__()
         self.with_cp = with_cp
-        drop_path = dict(type='DropPath', drop_prob=drop_path_rate)
-        window = dict(shift_size=window_size // 2 if shift else 0, qkv_bias=qkv_bias, qk_scale=qk_scale)
-        window.update(attn_drop_rate=attn_drop_rate, proj_drop_rate=drop_rate, dropout_layer=drop_path)
-        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = ShiftWindowMSA(embed_dims, num_heads, window_size, **window)
-        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        drop = dict(ffn_drop=drop_rate, dropout_layer=drop_path)
-        self.ffn = FFN(embed_dims, int(mlp_ratio * embed_dims), act_cfg=act_cfg, **drop)
+        self.norm1 = build_norm_layer(norm_cfg, ffn.embed_dims)[1]
+        self.attn = attn
+        self.norm2 = build_norm_layer(norm_cfg, ffn.embed_dims)[1]
+        self.ffn = ffn
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], mask: Tensor | None = None) -> Tensor:
         """(B, H * W, C) to the same shape; ``mask`` as of ``ShiftWindowMSA``."""
@@ -79,12 +38,7 @@ class SwinBlock(BaseModule):
 
 
 class SwinBlockSequence(BaseModule):
-    """One stage: blocks with and without shift in turn, then a merging of patches.
-
-    Args:
-        blocks: The blocks, all with windows of one size.
-        downsample: The merging of patches, None for none.
-    """
+    """One stage: blocks with and without shift in turn, all with windows of one size, then a merging of patches."""
 
     def __init__(self, blocks: Sequence[SwinBlock], downsample: PatchMerging | None) -> None:
         super().__init__()
@@ -113,26 +67,18 @@ class SwinTransformer(PretrainedTransformer):
     Maps of any size are padded to whole windows within each block.
 
     Args:
-        pretrain_img_size: Size of the images of the pretraining, which absolute position embeddings have.
-        in_channels: Channels of the image.
         embed_dims: Channels of the first stage; each further one has twice as many.
         patch_size: Size of a patch in pixels.
         window_size: Height and width of a window, in patches.
-        mlp_ratio: Ratio of the hidden channels of a feed-forward network to its outer ones.
-        depths: Blocks of each stage.
-        num_heads: Heads of each stage.
+        depths, num_heads: Blocks, and heads, of each stage.
         strides: Of the patches, then of each merging; the first is ``patch_size``.
-        qkv_bias: Whether the projections to query, key and value have biases.
         qk_scale: Factor of the logits, by default one over the square root of the channels of a head.
         patch_norm: Whether embeddings of patches and merged patches are normalized.
-        drop_rate: Probability of dropping an element.
-        attn_drop_rate: Probability of dropping an attention weight.
-        drop_path_rate: Probability of dropping the last block's branches; it rises linearly from 0.
         use_abs_pos_embed: Whether absolute position embeddings are added to those of the patches.
-        act_cfg, norm_cfg: Activation and norm layer.
-        with_cp: Recompute activations in the backward pass to save memory.
-        out_indices, pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
         frozen_stages: Patch embedding and stages up to this one get no gradient; -1 freezes nothing, 0 the embedding.
+        pretrain_img_size, in_channels, mlp_ratio, qkv_bias, drop_rate, attn_drop_rate: As of ``PretrainedTransformer``.
+        drop_path_rate, act_cfg, norm_cfg, with_cp: As of ``PretrainedTransformer``.
+        out_indices, pretrained, convert_weights, init_cfg: As of ``PretrainedTransformer``.
 
     Raises:
         ValueError: ``frozen_stages`` is out of range.
@@ -182,17 +128,20 @@ class SwinTransformer(PretrainedTransformer):
             self.absolute_pos_embed = nn.Parameter(torch.zeros(1, self.pos_shape[0] * self.pos_shape[1], embed_dims))
         self.drop_after_pos = nn.Dropout(drop_rate)
         self.num_features = [embed_dims * 2**i for i in range(len(depths))]
-        window = dict(window_size=window_size, qkv_bias=qkv_bias, qk_scale=qk_scale, attn_drop_rate=attn_drop_rate)
-        block = dict(mlp_ratio=mlp_ratio, drop_rate=drop_rate, act_cfg=act_cfg, norm_cfg=norm_cfg, with_cp=with_cp)
+        attention = dict(qkv_bias=qkv_bias, qk_scale=qk_scale, attn_drop_rate=attn_drop_rate, proj_drop_rate=drop_rate)
         self.stages = ModuleList()
         for i, (channels, rates) in enumerate(zip(self.num_features, linear_drop_path(drop_path_rate, depths))):
             merging = None
             if i + 1 < len(depths):
                 merging = PatchMerging(channels, 2 * channels, stride=strides[i + 1], norm_cfg=merge_norm)
-            blocks = [
-                SwinBlock(channels, num_heads[i], shift=j % 2 == 1, drop_path_rate=rate, **block, **window)
-                for j, rate in enumerate(rates)
-            ]
+            blocks = []
+            for j, rate in enumerate(rates):
+                drop_path = dict(type='DropPath', drop_prob=rate)
+                shift = window_size // 2 if j % 2 == 1 else 0
+                attn = ShiftWindowMSA(channels, num_heads[i], window_size, shift, drop_path, **attention)
+                drop = dict(ffn_drop=drop_rate, dropout_layer=drop_path)
+                ffn = FFN(channels, int(mlp_ratio * channels), act_cfg=act_cfg, **drop)
+                blocks.append(SwinBlock(attn, ffn, norm_cfg, with_cp))
             self.stages.append(SwinBlockSequence(blocks, merging))
         for i in self.out_indices:
             self.add_module(f'norm{i}', build_norm_layer(norm_cfg, self.num_features[i])[1])
@@ -210,7 +159,8 @@ class SwinTransformer(PretrainedTransformer):
         own = self.state_dict()
         for key in [key for key in state if key in own and state[key].shape != own[key].shape]:
             if key.endswith('relative_position_bias_table'):
-                state[key] = resize_bias_table(state[key], len(own[key]))
+                side = math.isqrt(len(own[key]))
+                state[key] = resize_sequence(state[key][None], (side, side))[0]
             elif key.endswith('relative_position_index'):
                 # a buffer that follows from the window's size alone
                 del state[key]

@@ -15,11 +15,7 @@ class MissingTimmError(UserError, ImportError):
 
 
 def import_timm() -> ModuleType:
-    """Import timm where it is first needed.
-
-    Raises:
-        MissingTimmError: It isn't installed, or it is and one of its own imports fails.
-    """
+    """Import timm where it is first needed; ``MissingTimmError`` where it, or one of its own imports, is missing."""
     try:
         import timm
     except Exception as error:  # a broken dependency raises anything
@@ -68,18 +64,15 @@ class TIMMBackbone(BaseModule):
         if isinstance(kwargs.get('norm_layer'), str):
             kwargs['norm_layer'] = MODELS.get(kwargs['norm_layer'])
         self.features_only = features_only
-        weights = dict(pretrained=pretrained, checkpoint_path=checkpoint_path)
         self.model_name = model_name
-        self.timm_model = create_model(
-            model_name, features_only=features_only, in_chans=in_channels, **weights, **kwargs
-        )
+        settings = dict(features_only=features_only, pretrained=pretrained, checkpoint_path=checkpoint_path)
+        self.timm_model = create_model(model_name, in_chans=in_channels, **settings, **kwargs)
         if not features_only:
             # its parameters would never get a gradient
             self.timm_model.reset_classifier(0)
         self.loaded = pretrained or bool(checkpoint_path)
 
     def init_weights(self) -> None:
-        """Initialize as ``init_cfg`` says, unless timm has loaded weights."""
         if not self.loaded:
             super().init_weights()
 
@@ -103,12 +96,7 @@ class TIMMBackbone(BaseModule):
 
 
 def create_model(name: str, **settings) -> nn.Module:
-    """A model of timm.
-
-    Raises:
-        MissingTimmError: timm can't be imported.
-        ConfigError: timm has no such model, or refuses a setting.
-    """
+    """A model of timm; ``ConfigError`` where timm has none of this name, or refuses a setting."""
     timm = import_timm()
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models())

@@ -15,15 +15,7 @@ ALL_BRANCHES = -1
 
 
 class TridentConv(nn.Conv2d):
-    """A 3x3 convolution whose filters are shared by branches of different dilation.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        stride: Pixels of the input from one output to the next.
-        trident_dilations: Dilation of each branch.
-        test_branch_idx: The branch that testing runs, -1 for all of them.
-    """
+    """A 3x3 convolution whose filters are shared by the branches of a ``TridentResNet``, of different dilation."""
 
     def __init__(
         self,
@@ -83,9 +75,8 @@ class TridentResNet(ResNet):
 
     Args:
         depth: 50, 101 or 152.
-        num_branch: Number of branches in training.
+        num_branch, trident_dilations: Number of branches in training, and the dilation of each.
         test_branch_idx: The branch that testing runs, -1 for all of them.
-        trident_dilations: Dilation of each branch.
         kwargs: See ``ResNet``; ``out_indices`` is the last stage alone.
 
     Raises:
@@ -95,7 +86,10 @@ class TridentResNet(ResNet):
     def __init__(
         self, depth: int, num_branch: int, test_branch_idx: int, trident_dilations: Sequence[int], **kwargs
     ) -> None:
-        check_branches(num_branch, test_branch_idx)
+        if not ALL_BRANCHES <= test_branch_idx < num_branch:
+            raise ConfigError(
+                f'test_branch_idx must be -1 (all branches) or below num_branch={num_branch}, got {test_branch_idx}'
+            )
         if len(trident_dilations) != num_branch:
             raise ConfigError(f'TridentResNet needs num_branch={num_branch} dilations, got {list(trident_dilations)}')
         if depth not in BOTTLENECK_STAGES:
@@ -119,13 +113,5 @@ class TridentResNet(ResNet):
     @property
     def num_branches_run(self) -> int:
         """How many branches the map has now, in training or in testing."""
-        everything = self.training or self.branches['test_branch_idx'] == ALL_BRANCHES
-        return len(self.branches['trident_dilations']) if everything else 1
-
-
-def check_branches(num_branch: int, test_branch_idx: int) -> None:
-    """Raise ``ConfigError`` where testing is to run a branch that doesn't exist."""
-    if not ALL_BRANCHES <= test_branch_idx < num_branch:
-        raise ConfigError(
-            f'test_branch_idx must be -1 (all branches) or below num_branch={num_branch}, got {test_branch_idx}'
-        )
+        first_block = self.stages[-1][0]
+        return len(first_block.conv2.dilations_run)

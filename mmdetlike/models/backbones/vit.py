@@ -1,6 +1,7 @@
 """The plain vision transformer of ViTDet: Exploring Plain Vision Transformer Backbones, arXiv 2203.16527."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +14,8 @@ from mmdetlike.models.layers import DropPath, build_activation_layer, build_norm
 from mmdetlike.models.layers.transformer import padded_size, window_partition, window_reverse
 from mmdetlike.registry import MODELS
 
-from .pretrained import PretrainedTransformer, StateDict, linear_drop_path, resize_sequence
+from .pretrained import PretrainedTransformer, StateDict, resize_sequence
+from .staged import linear_drop_path
 
 # of the classifier or the masked autoencoder that was trained before
 UNUSED = ('cls_token', 'mask_token', 'norm.', 'head.', 'fc_norm.', 'decoder')
@@ -35,15 +37,14 @@ class RelativeAttention(BaseModule):
     """Attention among the positions of a map, biased by relative positions along each axis (arXiv 2112.01526).
 
     Args:
-        embed_dims: Channels.
-        num_heads: Heads that the channels are divided into.
+        embed_dims, num_heads: Channels, and the heads that they are divided into.
         size: Height and width of the maps that the tables of relative positions are for; None for no such tables.
         qkv_bias: Whether the projection to query, key and value has a bias.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, size: tuple[int, int] | None, qkv_bias: bool) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.embed_dims, self.num_heads = embed_dims, num_heads
         self.qkv = nn.Linear(embed_dims, embed_dims * 3, bias=qkv_bias)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.with_positions = size is not None
@@ -68,58 +69,44 @@ class RelativeAttention(BaseModule):
         return (rows[..., :, None] + columns[..., None, :]).flatten(4).flatten(2, 3)
 
 
-class MLP(BaseModule):
-    """Two linear layers with an activation between them.
-
-    Args:
-        embed_dims: Channels of input and output.
-        hidden_dims: Channels between the layers.
-        act_cfg: Activation.
-    """
-
-    def __init__(self, embed_dims: int, hidden_dims: int, act_cfg: dict) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(embed_dims, hidden_dims)
-        self.act = build_activation_layer(act_cfg)
-        self.fc2 = nn.Linear(hidden_dims, embed_dims)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., C) to the same shape."""
-        return self.fc2(self.act(self.fc1(x)))
+def feed_forward(embed_dims: int, hidden_dims: int, act_cfg: dict) -> nn.Sequential:
+    """Two linear layers with an activation between them, named as in checkpoints."""
+    layers = OrderedDict(
+        fc1=nn.Linear(embed_dims, hidden_dims),
+        act=build_activation_layer(act_cfg),
+        fc2=nn.Linear(hidden_dims, embed_dims),
+    )
+    return nn.Sequential(layers)
 
 
 class ViTBlock(BaseModule):
-    """Attention, within windows or global, and a feed-forward network, each with a shortcut.
+    """Attention, within windows or global, and a feed-forward network, each with a norm layer and a shortcut.
 
     Args:
-        embed_dims, num_heads, mlp_ratio, qkv_bias, norm_cfg, act_cfg: As of ``ViT``.
+        attn, mlp: The attention and the network.
+        norm_cfg: Norm layers.
         drop_path_rate: Probability of dropping a branch in training.
         window_size: Height and width of the windows; 0 for global attention.
-        rel_pos_size: As ``size`` of ``RelativeAttention``.
         with_cp: Recompute activations in the backward pass to save memory.
     """
 
     def __init__(
         self,
-        embed_dims: int,
-        num_heads: int,
-        mlp_ratio: float,
-        qkv_bias: bool,
-        drop_path_rate: float,
+        attn: RelativeAttention,
+        mlp: nn.Module,
         norm_cfg: dict,
-        act_cfg: dict,
+        drop_path_rate: float,
         window_size: int,
-        rel_pos_size: tuple[int, int] | None,
         with_cp: bool,
     ) -> None:
         super().__init__()
         self.window_size = window_size
         self.with_cp = with_cp
-        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = RelativeAttention(embed_dims, num_heads, rel_pos_size, qkv_bias)
+        self.norm1 = build_norm_layer(norm_cfg, attn.embed_dims)[1]
+        self.attn = attn
         self.drop_path = DropPath(drop_path_rate)
-        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.mlp = MLP(embed_dims, int(embed_dims * mlp_ratio), act_cfg)
+        self.norm2 = build_norm_layer(norm_cfg, attn.embed_dims)[1]
+        self.mlp = mlp
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same shape."""
@@ -152,14 +139,9 @@ class ViT(PretrainedTransformer):
         img_size: Sides of the images that relative positions of global attention are for; those of other images are
             resized.
         patch_size: Sides of a patch in pixels, and the stride of the map.
-        in_chans: Channels of the image.
-        embed_dim: Channels of the map.
-        depth: Number of blocks.
-        num_heads: Heads of each attention.
-        mlp_ratio: Ratio of the hidden channels of a feed-forward network to its outer ones.
-        qkv_bias: Whether the projections to query, key and value have biases.
-        drop_path_rate: Probability of dropping the last block's branches; it rises linearly from 0.
-        norm_cfg, act_cfg: Norm layers and activation.
+        in_chans, embed_dim: Channels of the image, and of the map.
+        depth, num_heads: Number of blocks, and heads of each attention.
+        mlp_ratio, qkv_bias, drop_path_rate, norm_cfg, act_cfg: As of ``PretrainedTransformer``.
         use_abs_pos: Whether absolute position embeddings are added to those of the patches.
         use_rel_pos: Whether attention is biased by relative positions.
         window_size: Height and width of windows, in patches.
@@ -200,19 +182,21 @@ class ViT(PretrainedTransformer):
         check_blocks(depth, embed_dim, num_heads, window_size, window_block_indexes)
         self.patch_size = patch_size
         self.num_class_tokens = int(pretrain_use_cls_token)
-        self.patch_embed = PatchProjection(in_chans, embed_dim, patch_size)
+        # named as in checkpoints
+        patches = OrderedDict(proj=nn.Conv2d(in_chans, embed_dim, patch_size, stride=patch_size))
+        self.patch_embed = nn.Sequential(patches)
         self.pos_embed = None
         if use_abs_pos:
             num_patches = (pretrain_img_size // patch_size) ** 2
             self.pos_embed = nn.Parameter(torch.zeros(1, num_patches + self.num_class_tokens, embed_dim))
-        block = dict(mlp_ratio=mlp_ratio, qkv_bias=qkv_bias, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.blocks = ModuleList()
         for i, rate in enumerate(linear_drop_path(drop_path_rate, [depth])[0]):
             window = window_size if i in window_block_indexes else 0
             side = window or img_size // patch_size
             rel_pos_size = (side, side) if use_rel_pos else None
-            attention = dict(window_size=window, rel_pos_size=rel_pos_size, with_cp=use_act_checkpoint)
-            self.blocks.append(ViTBlock(embed_dim, num_heads, drop_path_rate=rate, **attention, **block))
+            attn = RelativeAttention(embed_dim, num_heads, rel_pos_size, qkv_bias)
+            mlp = feed_forward(embed_dim, int(embed_dim * mlp_ratio), act_cfg)
+            self.blocks.append(ViTBlock(attn, mlp, norm_cfg, rate, window, with_cp=use_act_checkpoint))
 
     def draw_other_weights(self) -> None:
         if self.pos_embed is not None:
@@ -233,7 +217,7 @@ class ViT(PretrainedTransformer):
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Images (B, in_chans, H, W) -> one map (B, embed_dim, H / patch_size, W / patch_size), sizes rounded down."""
-        x = self.patch_embed(x)
+        x = self.patch_embed(x).permute(0, 2, 3, 1)
         if self.pos_embed is not None:
             hw_shape = tuple(x.shape[1:3])
             positions = self.pos_embed[:, self.num_class_tokens :]
@@ -242,24 +226,6 @@ class ViT(PretrainedTransformer):
         for block in self.blocks:
             x = block(x)
         return (x.permute(0, 3, 1, 2),)
-
-
-class PatchProjection(BaseModule):
-    """Embeds the patches of images.
-
-    Args:
-        in_channels: Channels of the image.
-        embed_dims: Channels of the map.
-        patch_size: Sides of a patch in pixels.
-    """
-
-    def __init__(self, in_channels: int, embed_dims: int, patch_size: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, stride=patch_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (B, in_channels, H, W) -> (B, H / patch_size, W / patch_size, embed_dims)."""
-        return self.proj(x).permute(0, 2, 3, 1)
 
 
 def check_blocks(depth: int, embed_dim: int, num_heads: int, window_size: int, windowed: Sequence[int]) -> None:

@@ -15,7 +15,7 @@ from mmdetlike.models.utils import make_divisible
 from tests.models.backbone_checks import count, dead_parameters, in_training, run, shapes, trainable
 
 
-@pytest.mark.parametrize('module', ['backbones.mobilenet_v3', 'backbones.ssd_vgg', 'utils.misc'])
+@pytest.mark.parametrize('module', ['backbones.mobilenet', 'backbones.ssd_vgg', 'utils.misc'])
 def test_docstring_examples(module):
     module = import_module(f'mmdetlike.models.{module}')
     results = doctest.testmod(module, extraglobs=dict(torch=torch))

@@ -10,7 +10,7 @@ from torch import nn
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones import RegNet, Res2Net, ResNeSt, ResNet, ResNeXt, regnet
 from mmdetlike.models.backbones.regnet import quantized_widths, stages_of
-from mmdetlike.models.backbones.resnest import SplitAttentionConv2d
+from mmdetlike.models.backbones.resnet_variants import SplitAttentionConv2d
 from mmdetlike.models.layers import ConvWS2d, build_conv_layer, fuse_conv_bn
 from mmdetlike.registry import MODELS
 from tests.models.backbone_checks import count, dead_parameters, in_training, run, shapes, trainable

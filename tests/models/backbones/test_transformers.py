@@ -18,7 +18,8 @@ from mmdetlike.models.backbones import (
     SwinTransformer,
     TIMMBackbone,
 )
-from mmdetlike.models.backbones.pretrained import convert_swin, interleave_neighbors, linear_drop_path
+from mmdetlike.models.backbones.pretrained import convert_swin, interleave_neighbors
+from mmdetlike.models.backbones.staged import linear_drop_path
 from mmdetlike.models.backbones.timm_backbone import MissingTimmError
 from mmdetlike.models.layers import PatchMerging
 
