@@ -14,8 +14,6 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-MODES = ('loss', 'predict', 'tensor')
-
 
 class BaseDetector(BaseModel):
     """A detector: ``model(inputs, data_samples, mode)``.
@@ -26,8 +24,7 @@ class BaseDetector(BaseModel):
         backbone: Images (B, 3, H, W) -> feature maps. It, neck, preprocessor and the heads of single- and two-stage
             detectors may be modules in place of their configs.
         neck: Feature maps of the backbone -> those that the heads see; None to hand them on as they are.
-        train_cfg: Handed to the heads, or to each its part.
-        test_cfg: Handed to the heads, or to each its part.
+        train_cfg, test_cfg: Handed to the heads, or to each its part.
         data_preprocessor: Stacks, pads and normalizes images; where None, it only stacks them.
         init_cfg: Weight initialization.
 
@@ -88,14 +85,10 @@ class BaseDetector(BaseModel):
         if mode == 'tensor':
             with self.inference_precision(inputs.device):
                 return self._forward(inputs, data_samples)
-        raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+        raise ValueError(f"mode must be one of ('loss', 'predict', 'tensor'), got {mode!r}")
 
     def train(self, mode: bool = True) -> 'BaseDetector':
-        """Switch to training, or to testing.
-
-        Raises:
-            ConfigError: An optimized detector is to be trained.
-        """
+        """Switch to training, unless the detector was optimized (a ``ConfigError``), or to testing."""
         if mode:
             self._check_trainable()
         super().train(mode)
@@ -196,12 +189,11 @@ def build_data_preprocessor(cfg: dict | None) -> nn.Module | None:
     return MODELS.build(dict(dict(type='BaseDataPreprocessor'), **cfg))
 
 
-def rename_keys(old: str, new: str, module: nn.Module, state_dict: dict, prefix: str, *args) -> None:
-    """A ``load_state_dict`` pre-hook that renames keys beginning with ``old`` where there are none with ``new``.
-
-    It takes the checkpoint of a relative, which brings the same head under another name.
-    """
-    if any(key.startswith(prefix + new) for key in state_dict):
-        return
-    for key in [key for key in state_dict if key.startswith(prefix + old)]:
-        state_dict[prefix + new + key[len(prefix + old) :]] = state_dict.pop(key)
+def weighted_terms(losses: dict, weight: float, prefix: str = '') -> dict:
+    """Loss terms, each a tensor or a list of them, times ``weight``; all names, those of accuracies too, prefixed."""
+    weighted = {}
+    for name, value in losses.items():
+        if 'loss' in name:
+            value = value * weight if isinstance(value, Tensor) else [term * weight for term in value]
+        weighted[prefix + name] = value
+    return weighted

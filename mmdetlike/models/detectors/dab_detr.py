@@ -31,7 +31,6 @@ class DABDETR(DetectionTransformer):
         super().__init__(**kwargs)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        """An encoder and a decoder that scale positions by contents."""
         self.encoder = build_part(encoder, DABEncoder)
         self.decoder = build_part(decoder, DABDecoder)
 
@@ -63,5 +62,4 @@ class DABDETR(DetectionTransformer):
         return InitialQueries(content.expand(batch, -1, -1), references=references)
 
     def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]]:
-        """The box network of the head, which all layers share."""
         return [self.bbox_head.box_deltas] * self.decoder.num_layers

@@ -7,14 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.heads.query import (
-    DDQOutputs,
-    DDQQueries,
-    DistinctQueries,
-    InitialQueries,
-    QueryContext,
-    distinct,
-)
+from mmdetlike.models.heads.query import DDQOutputs, DDQQueries, DistinctQueries, InitialQueries, QueryContext, distinct
 from mmdetlike.models.layers.transformer import FlatPyramid
 from mmdetlike.registry import MODELS
 
@@ -39,13 +32,11 @@ class DDQDETR(DINO):
         super().__init__(**kwargs)
 
     def build_queries(self) -> None:
-        """Embeddings of levels, what proposals come from, and what maps their pixels to contents of queries."""
         self.level_embed = nn.Parameter(torch.randn(self.num_feature_levels, self.embed_dims))
         self.build_proposals()
         self.query_map = nn.Linear(self.embed_dims, self.embed_dims)
 
     def init_queries(self) -> None:
-        """Initialize what proposals and contents come from by Xavier."""
         super().init_queries()
         nn.init.xavier_uniform_(self.query_map.weight)
 
@@ -76,14 +67,9 @@ class DDQDETR(DINO):
     ) -> tuple[InitialQueries, Tensor]:
         """The ``count`` best distinct proposals of each image as queries, and which of them (B, Q) are distinct.
 
-        Images with fewer distinct proposals are padded with suppressed ones, so that shapes don't depend on data.
-
-        Args:
-            content: (B, S, C) content of a query at each pixel.
-            scores: (B, S, classes) logits of each pixel's proposal.
-            boxes: (B, S, 4) before the sigmoid.
-            count: Number of queries; fewer where there are fewer pixels.
-            context: What is known of the batch beside its feature maps.
+        Each pixel has the ``content`` (B, S, C) of a query, logits ``scores`` (B, S, classes) of its proposal, and its
+        box (B, S, 4) before the sigmoid. Images with fewer distinct proposals are padded with suppressed ones, so that
+        shapes don't depend on data.
         """
         logits = self.bbox_head.class_logits(scores, context)
         kept = distinct(logits, boxes.sigmoid(), self.dqs_cfg)

@@ -21,8 +21,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector
-from .old_keys import DETR as OLD_KEYS
-from .old_keys import take_old_keys
+from .old_keys import OF_DETR, take_old_keys
 
 
 class DetectionTransformer(BaseDetector):
@@ -71,7 +70,7 @@ class DetectionTransformer(BaseDetector):
             )
         self.positional_encoding = build_positional_encoding(positional_encoding, self.embed_dims)
         self.build_queries()
-        take_old_keys(self, OLD_KEYS)
+        take_old_keys(self, OF_DETR)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """Hook: make ``encoder`` and ``decoder`` of their arguments; the head is there already."""
@@ -82,11 +81,9 @@ class DetectionTransformer(BaseDetector):
         raise NotImplementedError
 
     def build_context(self, samples: SampleList | None, padding_masks: Tensor | None) -> QueryContext:
-        """Hook: what is known of a batch beside its feature maps.
+        """Hook: what is known of a batch beside its feature maps; without ``samples`` where images alone are given.
 
-        Args:
-            samples: A sample for each image; None where the detector is called with images alone.
-            padding_masks: (B, H, W) True for padding of the images; None where there is none.
+        ``padding_masks`` (B, H, W) are True for padding of the images; None where there is none.
         """
         return QueryContext(samples, padding_masks)
 
@@ -106,12 +103,9 @@ class DetectionTransformer(BaseDetector):
         return flatten_pyramid(feats[-1:], context.padding_masks, self.positional_encoding)
 
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
-        """Hook: what decoding starts from.
+        """Hook: what decoding starts from, of the images and their pixels ``memory`` (B, S, C) after the encoder.
 
-        Args:
-            pyramid: The image.
-            memory: (B, S, C) its pixels after the encoder.
-            context: The samples; whether they are to be learned from says ``self.training``.
+        Whether the samples of ``context`` are to be learned from says ``self.training``.
         """
         raise NotImplementedError
 
@@ -165,12 +159,10 @@ class DETR(DetectionTransformer):
     """DETR, arXiv 2005.12872; see ``DetectionTransformer``."""
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        """Encoder and decoder with attention to the whole image."""
         self.encoder = build_part(encoder, TransformerEncoder)
         self.decoder = build_part(decoder, TransformerDecoder)
 
     def build_queries(self) -> None:
-        """A learned position for each query."""
         self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
 
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:

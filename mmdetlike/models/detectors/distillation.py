@@ -48,7 +48,6 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
         self.teacher_model.train(not eval_teacher)
 
     def init_weights(self) -> None:
-        """Initialize the student, and read the teacher's checkpoint."""
         super().init_weights()
         if self.teacher_ckpt is None:
             print_log('the teacher has random weights: there is no teacher_ckpt', 'current', logging.WARNING)
@@ -61,12 +60,10 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
         return super()._apply(fn, recurse)
 
     def train(self, mode: bool = True) -> 'KnowledgeDistillationSingleStageDetector':
-        """Set training mode, of the teacher only without ``eval_teacher``."""
         self.teacher_model.train(mode and not self.eval_teacher)
         return super().train(mode)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Loss terms of images (B, 3, H, W)."""
         with torch.no_grad():
             taught = self.taught(batch_inputs, batch_data_samples)
         return self.bbox_head.loss_with_teacher(self.extract_feat(batch_inputs), batch_data_samples, taught)
@@ -87,8 +84,7 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         teacher_neck: Maps -> pyramid, of the teacher, or None.
         teacher_bbox_head: Pyramid -> boxes, of the teacher: a ``PAAHead`` or ``LADHead``.
         teacher_ckpt, eval_teacher: See ``KnowledgeDistillationSingleStageDetector``.
-        train_cfg: Settings of training of student and teacher.
-        test_cfg: Settings of testing.
+        train_cfg, test_cfg: Settings of student and teacher.
         kwargs: As of ``BaseDetector``.
     """
 

@@ -11,8 +11,8 @@ from mmdetlike.models.utils import padding_of, to_image_size
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .base import BaseDetector
-from .old_keys import MASK2FORMER, MASKFORMER, take_old_keys
+from .base import BaseDetector, weighted_terms
+from .old_keys import OF_MASK2FORMER, OF_MASKFORMER, take_old_keys
 from .two_stage import TwoStageDetector, samples_of_shapes
 
 
@@ -66,17 +66,8 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         self.panoptic_fusion_head = MODELS.build(fusion)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
-        losses = super().loss_of_maps(x, samples)
-        if self.instance_loss_weight != 1:
-            losses = {name: self._weighted(name, loss) for name, loss in losses.items()}
+        losses = weighted_terms(super().loss_of_maps(x, samples), self.instance_loss_weight)
         return {**losses, **self.semantic_head.loss(x, samples)}
-
-    def _weighted(self, name: str, loss: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
-        if 'loss' not in name:  # what is only reported, as the accuracy
-            return loss
-        if isinstance(loss, Tensor):
-            return loss * self.instance_loss_weight
-        return [part * self.instance_loss_weight for part in loss]
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
         instances = super().predict_of_maps(x, samples, rescale)
@@ -105,7 +96,7 @@ class MaskFormer(BaseDetector):
     """
 
     # names of parameters in checkpoints of OpenMMLab 2.x
-    old_keys = MASKFORMER
+    old_keys = OF_MASKFORMER
 
     def __init__(
         self,
@@ -157,4 +148,4 @@ class MaskFormer(BaseDetector):
 class Mask2Former(MaskFormer):
     """Masked-attention Mask Transformer for Universal Image Segmentation, arXiv 2112.01527."""
 
-    old_keys = MASK2FORMER
+    old_keys = OF_MASK2FORMER

@@ -1,25 +1,19 @@
-"""RT-DETR: DETRs Beat YOLOs on Real-time Object Detection, arXiv 2304.08069."""
+"""RT-DETR: DETRs Beat YOLOs on Real-time Object Detection, arXiv 2304.08069, and D-FINE, arXiv 2410.13842."""
 
 import torch
 from torch import Tensor, nn
 
 from mmdetlike.models.heads.query import QueryContext
 from mmdetlike.models.layers import build_part
-from mmdetlike.models.layers.transformer import FlatPyramid, RTDETRDecoder, flatten_pyramid
+from mmdetlike.models.layers.transformer import DFINEDecoder, FlatPyramid, RTDETRDecoder, flatten_pyramid
 from mmdetlike.models.necks import ChannelMapper
 from mmdetlike.registry import MODELS
 
 from .deformable_detr import DINO
 
-BATCH_NORM = dict(type='BN', requires_grad=True)
-
 
 class NeckAsEncoder(nn.Module):
-    """Stands where other detectors have their encoder: the neck has encoded the pixels already.
-
-    Args:
-        embed_dims: Channels of pixels.
-    """
+    """Stands where other detectors have their encoder: the neck has encoded the pixels already."""
 
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
@@ -64,7 +58,6 @@ class EncodedByNeck:
         )
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        """A decoder alone."""
         self.decoder = self.build_decoder(decoder)
         self.encoder = NeckAsEncoder(self.decoder.embed_dims)
 
@@ -73,14 +66,12 @@ class EncodedByNeck:
         raise NotImplementedError
 
     def build_queries(self) -> None:
-        """What proposals and the contents of queries come from, and a projection of each level."""
         dims = self.embed_dims
         inputs = [self.neck_channels or dims] * self.num_feature_levels
-        self.input_proj = ChannelMapper(inputs, dims, 1, norm_cfg=BATCH_NORM, act_cfg=None)
+        self.input_proj = ChannelMapper(inputs, dims, 1, norm_cfg=dict(type='BN'), act_cfg=None)
         self.build_proposals()
 
     def init_queries(self) -> None:
-        """Initialize what proposals come from by Xavier."""
         nn.init.xavier_uniform_(self.memory_trans_fc.weight)
 
     def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
@@ -97,8 +88,25 @@ class RTDETR(EncodedByNeck, DINO):
     """A backbone, ``HybridEncoder`` as neck, ``RTDETRDecoder`` and ``RTDETRHead``; arguments of ``EncodedByNeck``."""
 
     def build_decoder(self, cfg: dict) -> RTDETRDecoder:
-        """A decoder of arguments of ``RTDETRDecoder``."""
         return build_part(cfg, RTDETRDecoder)
+
+
+@MODELS.register_module()
+class DFINE(EncodedByNeck, DINO):
+    """D-FINE: Redefine Regression Task in DETRs as Fine-grained Distribution Refinement, arXiv 2410.13842.
+
+    A backbone, ``DFINEHybridEncoder`` as neck, ``DFINEDecoder`` and ``DFINEHead``; arguments of ``EncodedByNeck``.
+    """
+
+    def build_decoder(self, cfg: dict) -> DFINEDecoder:
+        """A decoder whose edges are the distributions that the head is made for."""
+        return build_part(cfg, DFINEDecoder, offsets=self.bbox_head.offsets)
+
+    def build_queries(self) -> None:
+        super().build_queries()
+        # maps that have the width of queries already are not projected
+        if self.neck_channels in (None, self.embed_dims):
+            self.input_proj = nn.Identity()
 
 
 def no_positions(mask: Tensor | None, input: Tensor) -> Tensor:

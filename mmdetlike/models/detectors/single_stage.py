@@ -1,7 +1,6 @@
 """Detectors that predict boxes or masks from feature maps in one pass, without proposals."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from mmengine.dist import get_world_size
 from mmengine.structures import InstanceData
@@ -11,9 +10,8 @@ from mmdetlike.models.heads.keypoint.base import HeatmapHead
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .base import BaseDetector, rename_keys
-from .old_keys import YOLACT as OF_YOLACT
-from .old_keys import Names, take_old_keys
+from .base import BaseDetector
+from .old_keys import OF_RPN, OF_YOLACT, Names, take_old_keys
 
 
 @MODELS.register_module()
@@ -152,8 +150,7 @@ class RTMDet(SingleStageDetector):
 
     Args:
         use_syncbn: Make batch norms see the batches of all processes, where there are several.
-        bbox_head: As of ``SingleStageDetector``.
-        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
+        bbox_head, backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``SingleStageDetector``.
     """
 
     def __init__(
@@ -187,8 +184,7 @@ class RPN(SingleStageDetector):
 
     Args:
         rpn_head: Feature maps -> proposals.
-        train_cfg: Its part ``rpn`` is for the head.
-        test_cfg: Its part ``rpn`` is for the head.
+        train_cfg, test_cfg: Its part ``rpn`` is for the head.
         backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
@@ -214,7 +210,7 @@ class RPN(SingleStageDetector):
         )
         # any dense head may propose, also one that has the dataset's classes elsewhere
         self.bbox_head.predicts_dataset_classes = False
-        self.register_load_state_dict_pre_hook(partial(rename_keys, 'rpn_head.', 'bbox_head.'))
+        take_old_keys(self, OF_RPN)
 
 
 @MODELS.register_module()

@@ -1,7 +1,6 @@
 """Detectors that propose regions and then look at each."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -10,7 +9,8 @@ from mmdetlike.models.utils import fixed_rows
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
-from .base import BaseDetector, rename_keys
+from .base import BaseDetector
+from .old_keys import OF_TWO_STAGE, take_old_keys
 
 
 @MODELS.register_module()
@@ -40,11 +40,11 @@ class TwoStageDetector(BaseDetector):
         super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.rpn_head = None
         if rpn_head is not None:
-            self.rpn_head = self.build_head(proposal_head(rpn_head), 'rpn')
+            proposes = rpn_head if isinstance(rpn_head, nn.Module) else dict(rpn_head, num_classes=1)
+            self.rpn_head = self.build_head(proposes, 'rpn')
             # any dense head may propose, also one that has the dataset's classes elsewhere
             self.rpn_head.predicts_dataset_classes = False
-            # an RPN that was trained alone is a SingleStageDetector, whose head is called bbox_head
-            self.register_load_state_dict_pre_hook(partial(rename_keys, 'bbox_head.', 'rpn_head.'))
+            take_old_keys(self, OF_TWO_STAGE)
         self.roi_head = self.build_head(roi_head, 'rcnn')
 
     @property
@@ -125,11 +125,6 @@ class TwoStageDetector(BaseDetector):
                     '(load them with LoadProposals)'
                 )
         return [sample.proposals for sample in samples]
-
-
-def proposal_head(cfg: dict | nn.Module) -> dict | nn.Module:
-    """A config of a head of one class; a head that is a module already as it is."""
-    return cfg if isinstance(cfg, nn.Module) else dict(cfg, num_classes=1)
 
 
 def samples_of_shapes(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int] | None = None) -> SampleList:
