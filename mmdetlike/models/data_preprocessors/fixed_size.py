@@ -34,20 +34,15 @@ class FixedSizeDataPreprocessor(DetDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """As of ``DetDataPreprocessor``; samples know the new size, and by ``scale_factor`` the way back."""
         samples = data.get('data_samples')
+        images = []
+        prepared = []
         # one by one: they are of different sizes before
-        batches = [
-            super(FixedSizeDataPreprocessor, self).forward(self._one(data, i), training)
-            for i in range(len(data['inputs']))
-        ]
-        stretched = [self._stretch(batch['inputs'], batch['data_samples']) for batch in batches]
-        prepared = [sample for batch in batches for sample in batch['data_samples'] or ()]
-        return dict(inputs=torch.cat(stretched), data_samples=None if samples is None else prepared)
-
-    @staticmethod
-    def _one(data: dict, index: int) -> dict:
-        samples = data.get('data_samples')
-        rows = slice(index, index + 1)
-        return dict(inputs=data['inputs'][rows], data_samples=None if samples is None else samples[rows])
+        for i, image in enumerate(data['inputs']):
+            own = None if samples is None else samples[i : i + 1]
+            batch = super().forward(dict(inputs=[image], data_samples=own), training)
+            images.append(self._stretch(batch['inputs'], batch['data_samples']))
+            prepared += batch['data_samples'] or ()
+        return dict(inputs=torch.cat(images), data_samples=None if samples is None else prepared)
 
     def _stretch(self, image: Tensor, samples: list[DetDataSample] | None) -> Tensor:
         """An image (1, 3, h, w) at ``size``; its sample follows."""

@@ -57,12 +57,10 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
         return super().to(*args, **kwargs)
 
     def cuda(self, *args, **kwargs) -> 'MultiBranchDataPreprocessor':
-        """Move to a GPU."""
         self.data_preprocessor.cuda(*args, **kwargs)
         return super().cuda(*args, **kwargs)
 
     def cpu(self, *args, **kwargs) -> 'MultiBranchDataPreprocessor':
-        """Move to the CPU."""
         self.data_preprocessor.cpu(*args, **kwargs)
         return super().cpu(*args, **kwargs)
 
@@ -76,8 +74,7 @@ def split_branches(data: dict) -> dict[str, dict]:
     images = {branch: _present(values) for branch, values in data['inputs'].items()}
     samples = dict.fromkeys(images)
     if data.get('data_samples') is not None:
-        samples = {branch: _present(values) for branch, values in _by_branch(data['data_samples']).items()}
-        _check_counts(images, samples)
+        samples = _samples_of(data['data_samples'], images)
     if not any(images.values()):
         raise ConfigError(
             f'no sample of the batch has an image in any of the branches {", ".join(images)}: each dataset needs a '
@@ -90,13 +87,11 @@ def _present(values) -> list:
     return [value for value in values if value is not None]
 
 
-def _by_branch(samples) -> Mapping:
-    if not isinstance(samples, Mapping):
-        raise ConfigError(f'inputs come by branch, so data_samples must too; got a {type(samples).__name__}')
-    return samples
-
-
-def _check_counts(images: dict[str, list], samples: dict[str, list]) -> None:
+def _samples_of(given: Mapping, images: dict[str, list]) -> dict[str, list]:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f'inputs come by branch, so data_samples must too; got a {type(given).__name__}')
+    samples = {branch: _present(values) for branch, values in given.items()}
     counts = [{branch: len(values) for branch, values in kind.items()} for kind in (images, samples)]
     if counts[0] != counts[1]:
         raise ConfigError(f'a batch has images {counts[0]}, but data_samples {counts[1]}; each image needs its own')
+    return samples

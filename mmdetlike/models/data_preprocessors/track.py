@@ -25,15 +25,9 @@ class TrackDataPreprocessor(DetDataPreprocessor):
         self.use_det_processor = use_det_processor
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepare a batch.
+        """A list of N clips (T, C, h, w), and their samples or None, as one batch (N, T, C, H, W).
 
-        Args:
-            data: ``inputs``, a list of N clips (T, C, h, w), and ``data_samples``, theirs or None.
-            training: Whether annotations are padded and ``batch_augments`` run.
-
-        Returns:
-            ``inputs`` (N, T, C, H, W) float32 and ``data_samples``, whose frames know ``batch_input_shape`` and
-            ``pad_shape``.
+        Frames are prepared as of ``DetDataPreprocessor``, and so are their samples.
 
         Raises:
             ConfigError: The clips have different numbers of frames, or ``inputs`` are no clips.

@@ -78,15 +78,10 @@ class AuxiliaryHead(BaseModule):
     def queries(
         self, priors: Sequence[AssignedPriors], samples: SampleList
     ) -> tuple[Tensor, Tensor | None, Tensor, QueryTargets]:
-        """Queries at assigned priors, of equal number in all images.
+        """Queries at the assigned priors of each image, of equal number in all images.
 
-        Args:
-            priors: Those of each image.
-            samples: The images' samples.
-
-        Returns:
-            Content (B, Q, C), positions (B, Q, C) if they are taken, references (B, Q, 4) cx, cy, w, h in [0, 1], and
-            what the queries should predict.
+        These are content (B, Q, C), positions (B, Q, C) if they are taken, references (B, Q, 4) cx, cy, w, h in [0, 1],
+        and what the queries should predict.
         """
         # at least one, since all processes of a training must use the same layers
         most = max(1, *(len(image.objects) for image in priors))

@@ -65,11 +65,7 @@ def match_queries(
 ) -> list[tuple[Tensor, Tensor]]:
     """The positive queries (p,) of each image and the index of the object of each.
 
-    Args:
-        assigner: Matches the queries of an image with its objects.
-        preds: Predictions of each image, what the costs of the assigner need.
-        gts: Objects of each image, with ``labels`` and what the costs need.
-        samples: The samples of the images.
+    Predictions of an image, and its objects, which also have ``labels``, have what the costs of the assigner need.
     """
     matches = []
     for pred, gt, sample in zip(preds, gts, samples):
@@ -82,11 +78,7 @@ def match_queries(
 
 
 def require_decoded_boxes(head: type, reg_decoded_bbox: bool) -> None:
-    """Refuse ``reg_decoded_bbox=False`` for a head whose ``loss_bbox`` always sees decoded boxes.
-
-    Raises:
-        ValueError: It is False.
-    """
+    """Refuse ``reg_decoded_bbox=False``, by a ``ValueError``, for a head whose ``loss_bbox`` sees decoded boxes."""
     if not reg_decoded_bbox:
         raise ValueError(
             f'reg_decoded_bbox must be True: the loss of {head.__name__} compares decoded boxes, got False'
