@@ -9,7 +9,6 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.utils import (
-    gaussian_radius,
     gen_gaussian_target,
     get_local_maximum,
     get_topk_from_heatmap,
@@ -20,12 +19,11 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry
 
-from .base import HeatmapHead, cell_size, clamp_cell, pixels_per_cell
+from .base import HeatmapHead, bell_radius, clamp_cell, pixels_per_cell
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', loss_weight=1.0)
 DEFAULT_LOSS_WH = dict(type='L1Loss', loss_weight=0.1)
 DEFAULT_LOSS_OFFSET = dict(type='L1Loss', loss_weight=1.0)
-MIN_OVERLAP = 0.3  # of a box with its object, both of whose corners lie within the bell's radius
 
 
 @dataclass
@@ -48,9 +46,8 @@ class CenterTargets:
         """Enter an object of image ``image`` with ``box`` (4,) xyxy in cells."""
         size = geometry.sizes(box)
         center = geometry.centers(box)
-        x, y = clamp_cell(float(center[0]), float(center[1]), self.heatmap)
-        radius = max(0, int(gaussian_radius((float(size[1]), float(size[0])), MIN_OVERLAP)))
-        gen_gaussian_target(self.heatmap[image, label], (x, y), radius)
+        x, y = clamp_cell(center, self.heatmap)
+        gen_gaussian_target(self.heatmap[image, label], (x, y), bell_radius(*size.tolist()))
         self.wh[image, :, y, x] = size
         self.offset[image, :, y, x] = center - center.new_tensor([x, y])
         self.weight[image, :, y, x] = 1
@@ -61,13 +58,11 @@ class CenterNetHead(HeatmapHead):
     """A heat map of centers for each class, and the size of each object and its position in its cell.
 
     Args:
-        in_channels: Channels of the feature map.
-        feat_channels: Channels of hidden layers.
-        num_classes: Classes without background.
+        in_channels, feat_channels: Channels of the feature map, and of hidden layers.
         loss_center_heatmap: Loss of the heat map.
         loss_wh: Loss of width and height, in cells.
         loss_offset: Loss of the position in the cell.
-        train_cfg: As of ``Head``.
+        num_classes, train_cfg: As of ``Head``.
         test_cfg: ``topk``, centers taken from an image; ``local_maximum_kernel``, side in cells within which only the
             best one counts; ``max_per_img`` and, to suppress duplicates, ``nms``.
         init_cfg: Must be None: the head initializes itself.
@@ -133,40 +128,27 @@ class CenterNetHead(HeatmapHead):
         return targets
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> list[InstanceData]:
-        """As ``DenseHead.predict``, of one map (B, C, h, w).
-
-        Samples have ``batch_input_shape`` and, where the image was resized, ``scale_factor``; where it was padded on
-        all sides, ``border``: the first and last row, then column, of the image proper.
-        """
-        boxes, scores, labels, heatmap = self.peaks(x)
-        results = []
-        for i, sample in enumerate(batch_data_samples):
-            found = InstanceData(bboxes=boxes[i] * pixels_per_cell(heatmap, sample), scores=scores[i], labels=labels[i])
-            results.append(self.finish(found, sample, rescale))
-        return results
+        """As ``DenseHead.predict``, of one map (B, C, h, w); see ``finish`` for what samples know."""
+        found = self.peaks(x, [sample.batch_input_shape for sample in batch_data_samples])
+        return [self.finish(image, sample, rescale) for image, sample in zip(found, batch_data_samples)]
 
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
-        boxes, scores, labels, heatmap = self.peaks(x)
-        results = []
-        for i, shape in enumerate(img_shapes):
-            found = InstanceData(bboxes=boxes[i] * cell_size(heatmap, shape), scores=scores[i], labels=labels[i])
-            kept = self.keep_best(found)
-            results.append(dict(boxes=kept.bboxes, scores=kept.scores, labels=kept.labels))
-        return results
+        kept = [self.keep_best(image) for image in self.peaks(x, img_shapes)]
+        return [dict(boxes=image.bboxes, scores=image.scores, labels=image.labels) for image in kept]
 
-    def peaks(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Boxes (B, k, 4) xyxy in cells, scores and labels (B, k) of the k highest peaks, and the heatmap.
-
-        Args:
-            x: One map (B, C, h, w).
-        """
+    def peaks(self, x: Sequence[Tensor], shapes: Sequence[tuple[int, int]]) -> list[InstanceData]:
+        """The highest peaks of one map (B, C, h, w), as boxes in pixels of images that were padded to ``shapes``."""
         (heatmap,), (wh,), (offset,) = self(x)
         cfg = self.test_cfg
         peaks = get_local_maximum(heatmap, cfg.get('local_maximum_kernel', 3))
         scores, cells, labels, ys, xs = get_topk_from_heatmap(peaks, cfg.get('topk', 100))
         half = transpose_and_gather_feat(wh, cells) / 2
         centers = torch.stack([xs, ys], -1) + transpose_and_gather_feat(offset, cells)
-        return torch.cat([centers - half, centers + half], -1), scores, labels, heatmap
+        boxes = torch.cat([centers - half, centers + half], -1)
+        return [
+            InstanceData(bboxes=boxes[i] * pixels_per_cell(heatmap, shape), scores=scores[i], labels=labels[i])
+            for i, shape in enumerate(shapes)
+        ]
 
 
 def build_branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.Sequential:

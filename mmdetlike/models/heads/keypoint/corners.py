@@ -1,6 +1,5 @@
 """Corners of boxes: what their heat maps should hold, and how peaks of them become boxes."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,17 +7,13 @@ import torch
 from torch import Tensor
 
 from mmdetlike.models.utils import (
-    gaussian_radius,
     gen_gaussian_target,
     get_local_maximum,
     get_topk_from_heatmap,
     transpose_and_gather_feat,
 )
 
-from .base import clamp_cell
-
 SIDES = ('tl', 'br')  # top left and bottom right, as the parameters are named
-MIN_OVERLAP = 0.3  # of a box with its object, both of whose corners lie within the bells' radius
 Corner = tuple[int, int]  # row and column
 
 
@@ -36,13 +31,13 @@ class CornerTargets:
     weight: Tensor
     values: dict[str, Tensor]
 
-    def add(self, image: int, label: int, cell: Corner, radius: int, values: dict[str, Tensor]) -> None:
-        """Enter the corner of an object of image ``image`` at ``cell``."""
-        row, column = cell
-        gen_gaussian_target(self.heat[image, label], (column, row), radius)
-        self.weight[image, :, row, column] = 1
+    def add(self, image: int, label: int, cell: tuple[int, int], radius: int, values: dict[str, Tensor]) -> None:
+        """Enter the corner of an object of image ``image`` at ``cell``, x and y."""
+        x, y = cell
+        gen_gaussian_target(self.heat[image, label], cell, radius)
+        self.weight[image, :, y, x] = 1
         for name, value in values.items():
-            self.values[name][image, :, row, column] = value
+            self.values[name][image, :, y, x] = value
 
 
 @dataclass
@@ -64,26 +59,12 @@ def empty_targets(heat: Tensor, names: Sequence[str]) -> BatchTargets:
     return BatchTargets({name: side() for name in SIDES})
 
 
-def bell_radius(box: Tensor) -> int:
-    """How far the bells around the corners of ``box`` (4,) xyxy in cells reach."""
-    width = math.ceil(float(box[2] - box[0]))
-    height = math.ceil(float(box[3] - box[1]))
-    return max(0, int(gaussian_radius((height, width), MIN_OVERLAP)))
-
-
-def corner_cell(corner: Tensor, heat: Tensor) -> Corner:
-    """Row and column of the cell of ``heat`` that ``corner`` (2,), x and y in cells, falls into."""
-    column, row = clamp_cell(float(corner[0]), float(corner[1]), heat)
-    return row, column
-
-
 @dataclass
 class Peaks:
     """The best corners of one side, k of each image.
 
     Attributes:
-        scores: (B, k).
-        labels: (B, k).
+        scores, labels: (B, k).
         points: (B, k, 2) x and y in cells.
         values: Name -> (B, k, c), what the other maps hold at the corner.
     """
@@ -97,10 +78,7 @@ class Peaks:
 def find_peaks(maps: dict[str, Tensor], k: int, kernel: int) -> Peaks:
     """The ``k`` best local maxima of ``maps['heat']``, logits (B, classes, h, w), moved by ``maps['off']``.
 
-    Args:
-        maps: Of one side; what else it has is read at the peaks.
-        k: How many peaks.
-        kernel: Side, in cells, of the square within which only the best one counts.
+    Of the peaks in a square of ``kernel`` cells only the best one counts. What else ``maps`` have is read there.
     """
     heat = get_local_maximum(maps['heat'].sigmoid(), kernel)
     scores, cells, labels, ys, xs = get_topk_from_heatmap(heat, k)
