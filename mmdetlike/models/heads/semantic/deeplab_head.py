@@ -10,11 +10,10 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ASPP, ConvModule, DepthwiseSeparableConvModule
 from mmdetlike.registry import MODELS
 
-from .base import PIXEL_LOSS, SemanticHead
+from .base import LOGITS_INIT, PIXEL_LOSS, SemanticHead
 
 DILATIONS = (6, 12, 18)
 BATCH_NORM = dict(type='BN')
-LOGITS_INIT = dict(type='Normal', std=0.01, override=dict(name='conv_logits'))
 
 
 @MODELS.register_module()
@@ -26,8 +25,7 @@ class DeepLabV3Head(SemanticHead):
 
     Args:
         num_classes: Classes of pixels.
-        in_channels: Channels of the feature map.
-        in_index: Which of the feature maps.
+        in_channels, in_index: Channels of the feature map, and which one it is.
         channels: Channels of each branch of the pooling.
         dilations: Of its three 3x3 convolutions; those here are for an output stride of 16.
         dropout: Probability by which values of the pooled map are dropped.
@@ -158,10 +156,9 @@ class DeepLabV3PlusHead(SemanticHead):
     """Classify pixels by atrous pooling and a decoder that brings back fine boundaries: DeepLabv3+, arXiv 1802.02611.
 
     Args:
-        num_classes: Classes of pixels.
-        in_channels: Channels of the maps that are used, the finest first.
+        num_classes, loss_seg, init_cfg: As of ``DeepLabV3Head``.
+        in_channels: As of ``DeepLabDecoder``.
         decoder: Other arguments of ``DeepLabDecoder``.
-        loss_seg, init_cfg: As of ``DeepLabV3Head``.
         head_channels: Channels of one more pair of convolutions before the logits; None for none.
     """
 

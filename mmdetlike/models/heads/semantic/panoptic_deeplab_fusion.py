@@ -39,11 +39,10 @@ class CenterFusionHead(PanopticFusionHead):
         points, scores = self.find_centers(centers)
         owner = group_pixels(classes < self.num_things_classes, ways, points)
         owner, labels, kept = self.vote(owner, classes, len(points))
-        instances = self.instances(owner, labels, scores[kept], logits.softmax(0))
         return dict(
             pred_sem_seg=PixelData(sem_seg=classes[None]),
             pred_panoptic_seg=PixelData(sem_seg=self.segments(owner, labels, classes)[None]),
-            pred_instances=instances,
+            pred_instances=self.instances(owner, labels, scores[kept], logits.softmax(0)),
         )
 
     def find_centers(self, centers: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,13 +56,8 @@ class CenterFusionHead(PanopticFusionHead):
     def vote(self, owner: Tensor, classes: Tensor, num_centers: int) -> tuple[Tensor, Tensor, Tensor]:
         """Let the pixels of each instance choose its class.
 
-        Args:
-            owner: (h, w) the center of each pixel, counted from 1, 0 for none.
-            classes: (h, w) the class of each pixel.
-            num_centers: Number of centers.
-
-        Returns:
-            ``owner`` without centers that have no pixel, the classes (k,) of those that have, and their indices (k,).
+        Of ``owner`` (h, w), the center of each pixel, counted from 1, 0 for none, and ``classes`` (h, w) of pixels come
+        ``owner`` without centers that have no pixel, the classes (k,) of those that have, and their indices (k,).
         """
         pairs = (owner * self.num_things_classes + classes)[owner > 0]
         votes = pairs.bincount(minlength=(num_centers + 1) * self.num_things_classes)
@@ -85,11 +79,8 @@ class CenterFusionHead(PanopticFusionHead):
     def instances(self, owner: Tensor, labels: Tensor, scores: Tensor, probabilities: Tensor) -> InstanceData:
         """Masks, boxes, classes and scores: that of the center times the mean probability of the class in the mask.
 
-        Args:
-            owner: (h, w) the instance of each pixel, counted from 1.
-            labels: Classes (k,) of the instances.
-            scores: Scores (k,) of their centers.
-            probabilities: Of the classes of pixels, (num_classes, h, w).
+        ``owner`` (h, w) has the instance of each pixel, counted from 1. Instances have ``labels`` and ``scores`` (k,),
+        pixels ``probabilities`` (num_classes, h, w).
         """
         numbers = torch.arange(1, len(labels) + 1, device=owner.device)
         masks = owner == numbers[:, None, None]
@@ -104,15 +95,9 @@ class CenterFusionHead(PanopticFusionHead):
 
 
 def group_pixels(is_thing: Tensor, ways: Tensor, centers: Tensor) -> Tensor:
-    """Give pixels to centers.
+    """For each pixel where ``is_thing`` (h, w) the center nearest to where its way ends, counted from 1; 0 elsewhere.
 
-    Args:
-        is_thing: (h, w) bool, which pixels.
-        ways: (2, h, w) from each pixel to its center, x and y in pixels.
-        centers: (n, 2) x and y in pixels.
-
-    Returns:
-        (h, w) for each pixel the center nearest to where its way ends, counted from 1; 0 for the others.
+    ``ways`` (2, h, w) and ``centers`` (n, 2) are x and y in pixels.
     """
     owner = torch.zeros_like(is_thing, dtype=torch.long)
     if not len(centers):

@@ -28,8 +28,7 @@ class PanopticDeepLabSemanticHead(DeepLabV3PlusHead):
         num_classes: Classes of pixels: things, then stuff.
         in_channels, decoder, loss_seg, init_cfg: As of ``DeepLabV3PlusHead``.
         head_channels: Channels between decoder and logits.
-        small_area: Pixels below which an instance is small.
-        small_weight: Weight of the pixels of small instances.
+        small_area, small_weight: Pixels below which an instance is small, and the weight of each of them.
     """
 
     def __init__(
@@ -52,13 +51,13 @@ class PanopticDeepLabSemanticHead(DeepLabV3PlusHead):
         Raises:
             ValueError: A sample has no masks.
         """
-        return torch.stack([self._weights_of_image(sample) for sample in samples])
-
-    def _weights_of_image(self, sample: DetDataSample) -> Tensor:
-        device = sample.gt_sem_seg.sem_seg.device
-        masks = annotated_masks(sample, type(self).__name__).to_tensor(torch.bool, device)
-        small = masks[masks.flatten(1).sum(1) < self.small_area].any(0)
-        return torch.where(small, self.small_weight, 1.0)
+        weights = []
+        for sample in samples:
+            device = sample.gt_sem_seg.sem_seg.device
+            masks = annotated_masks(sample, type(self).__name__).to_tensor(torch.bool, device)
+            small = masks[masks.flatten(1).sum(1) < self.small_area].any(0)
+            weights.append(torch.where(small, self.small_weight, 1.0))
+        return torch.stack(weights)
 
 
 @MODELS.register_module()
@@ -66,14 +65,12 @@ class CenterOffsetHead(BaseModule):
     """Find the centers of instances, and from each pixel the way to the center: Panoptic-DeepLab, arXiv 1911.10194.
 
     Args:
-        in_channels: Channels of the maps that are used, the finest first.
-        decoder: Other arguments of ``DeepLabDecoder``.
+        in_channels, decoder: As of ``DeepLabV3PlusHead``.
         head_channels: Channels between decoder and predictions.
         radius: Half the size, in pixels of the image, of the bell at a center; its deviation is a third of that.
         ignore_index: Number of pixels without a class, which don't say whether they are a center.
         loss_center: Loss of the map of centers, over the pixels that have a class.
         loss_offset: Loss of the ways, over the pixels of things.
-        init_cfg: Weight initialization.
         center_separable: Whether the convolutions between decoder and centers are separable; None as the decoder's.
     """
 
@@ -130,11 +127,10 @@ class CenterOffsetHead(BaseModule):
         )
 
     def targets(self, sample: DetDataSample, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What to predict for an image of (h, w) pixels.
+        """What to predict for an image of (h, w) pixels, and what of it counts.
 
-        Returns:
-            Scores of centers (1, h, w), ways to the center (2, h, w) in pixels, x and y; (h, w) whether a pixel is of a
-            thing, and (h, w) whether it is of a crowd.
+        Scores of centers (1, h, w), ways to the center (2, h, w) in pixels, x and y; (h, w) whether a pixel is of a
+        thing, and (h, w) whether it is of a crowd.
         """
         masks = annotated_masks(sample, type(self).__name__)
         height, width = masks.height, masks.width

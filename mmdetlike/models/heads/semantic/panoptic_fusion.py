@@ -29,12 +29,9 @@ class PanopticFusionHead(BaseModule):
     """Base of the fusion heads, which have no parameters.
 
     Args:
-        num_things_classes: Classes of things.
-        num_stuff_classes: Classes of stuff.
+        num_things_classes, num_stuff_classes: Classes of things, and of stuff.
         test_cfg: Settings of the fusion.
-        loss_panoptic: Kept for configs; there is nothing to train.
-        init_cfg: Kept for configs.
-        train_cfg: Kept for configs.
+        loss_panoptic, init_cfg, train_cfg: Kept for configs; there is nothing to train.
     """
 
     def __init__(
@@ -84,8 +81,7 @@ class HeuristicFusionHead(PanopticFusionHead):
     def lay_masks(self, instances: InstanceData) -> tuple[Tensor, Tensor]:
         """Lay masks upon each other, the best one on top.
 
-        Returns:
-            (h, w) the instance of each pixel, counted from 1, and (k + 1,) the class of each, from 1.
+        These are (h, w) the instance of each pixel, counted from 1, and (k + 1,) the class of each, from 1.
         """
         owner = torch.zeros(instances.masks.shape[-2:], dtype=torch.long, device=instances.masks.device)
         labels = [instances.labels.new_zeros(1)]
@@ -177,12 +173,8 @@ class MaskFormerFusionHead(PanopticFusionHead):
         # some masks at a time, which are still in the cache when they are read again
         parts = [binary_masks(resize(part)) for part in masks[queries].split(MASKS_AT_ONCE)]
         binary, boxes, inside = (torch.cat(column) for column in zip(*parts))
-        return InstanceData(
-            bboxes=boxes[which],
-            labels=things['labels'],
-            scores=things['scores'] * inside[which],
-            masks=binary[which],
-        )
+        scores = things['scores'] * inside[which]
+        return InstanceData(bboxes=boxes[which], labels=things['labels'], scores=scores, masks=binary[which])
 
     def best_things(self, logits: Tensor) -> dict[str, Tensor]:
         """``scores``, ``labels`` and ``queries`` (n,), in no order, of the things among the ``max_per_image`` best."""
