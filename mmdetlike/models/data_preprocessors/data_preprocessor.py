@@ -75,9 +75,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.batch_sizes: list[tuple[int, int]] = []
         self.pad_annotations = AnnotationPadding(pad_mask, mask_pad_value, pad_seg, seg_pad_value)
         self.boxtype2tensor = boxtype2tensor
-        self.batch_augments = None
-        if batch_augments is not None:
-            self.batch_augments = nn.ModuleList(MODELS.build(augment) for augment in batch_augments)
+        self.batch_augments = nn.ModuleList(MODELS.build(augment) for augment in batch_augments or ())
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch.
@@ -111,8 +109,8 @@ class DetDataPreprocessor(BaseDataPreprocessor):
                 boxes_to_tensors(sample)
             if training:
                 self.pad_annotations(sample, shape)
-        if training and self.batch_augments is not None:
-            for augment in self.batch_augments:
+        if training:
+            for augment in self.batch_augments or ():
                 batch, samples = augment(batch, samples)
         return dict(inputs=batch, data_samples=samples)
 

@@ -26,16 +26,10 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
         self.data_preprocessor = MODELS.build(data_preprocessor)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepare a batch.
+        """Prepare a batch as the inner preprocessor does, by branch if it came by branch.
 
-        Args:
-            data: ``inputs``, a list of images or, by branch, lists of images and None for samples that the branch
-                lacks; ``data_samples`` in the same form, or None.
-            training: Handed to the inner preprocessor.
-
-        Returns:
-            ``inputs`` and ``data_samples`` as the inner preprocessor makes them, by branch if they came by branch.
-            Branches without any image are left out.
+        Its ``inputs`` are a list of images or, by branch, lists of images and None for samples that the branch lacks;
+        ``data_samples`` have the same form, or are None. Branches without any image are left out.
 
         Raises:
             ConfigError: ``inputs`` and ``data_samples`` don't belong together, or no branch has an image.

@@ -75,32 +75,23 @@ class DDQDETR(DINO):
         kept = distinct(logits, boxes.sigmoid(), self.dqs_cfg)
         ranking = logits.max(-1).values.masked_fill(~kept, -torch.inf)
         best = ranking.topk(min(count, ranking.shape[1]), dim=1).indices
+        return self.queries_of_best(content, scores, boxes, best), kept.gather(1, best)
 
-        def pick(pixels: Tensor) -> Tensor:
-            return pixels.gather(1, best[..., None].expand(-1, -1, pixels.shape[-1]))
-
-        references = pick(boxes).sigmoid()
-        queries = InitialQueries(
-            pick(content), references=references.detach(), enc_cls_score=pick(scores), enc_bbox_pred=references
-        )
-        return queries, kept.gather(1, best)
+    def query_content(self, pixels: Tensor) -> Tensor:
+        """What ``query_map`` made of the pixels."""
+        return pixels
 
     def add_dense(self, queries: InitialQueries, dense: InitialQueries, dense_present: Tensor) -> DDQQueries:
         """Noisy and distinct queries, and after them dense ones; neither part sees the other."""
-        num_dense = dense.content.shape[1]
-        dense_sees = queries.attn_mask.new_ones(num_dense, num_dense)
-        return DDQQueries(
-            content=torch.cat([queries.content, dense.content], dim=1),
-            references=torch.cat([queries.references, dense.references], dim=1),
-            attn_mask=~torch.block_diag(~queries.attn_mask, dense_sees).bool(),
-            enc_cls_score=queries.enc_cls_score,
-            enc_bbox_pred=queries.enc_bbox_pred,
-            denoising=queries.denoising,
-            num_dense=num_dense,
-            dense_cls_score=dense.enc_cls_score,
-            dense_bbox_pred=dense.enc_bbox_pred,
-            dense_present=dense_present,
-        )
+        joined = DDQQueries(**vars(queries))
+        joined.num_dense = dense.content.shape[1]
+        joined.content = torch.cat([queries.content, dense.content], dim=1)
+        joined.references = torch.cat([queries.references, dense.references], dim=1)
+        dense_sees = queries.attn_mask.new_ones(joined.num_dense, joined.num_dense)
+        joined.attn_mask = ~torch.block_diag(~queries.attn_mask, dense_sees).bool()
+        joined.dense_cls_score, joined.dense_bbox_pred = dense.enc_cls_score, dense.enc_bbox_pred
+        joined.dense_present = dense_present
+        return joined
 
     def with_selection(
         self, queries: DDQQueries, present: Tensor, num_matching: int, context: QueryContext

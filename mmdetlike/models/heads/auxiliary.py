@@ -21,6 +21,9 @@ from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh
 
 from .query.common import QueryTargets, query_targets
 
+# each a tensor, or a list of those of each level
+LossTerms = dict[str, Tensor | list[Tensor]]
+
 
 @dataclass
 class AssignedPriors:
@@ -69,9 +72,7 @@ class AuxiliaryHead(BaseModule):
         self.box_embedding = nn.Sequential(nn.Linear(embed_dims * 2, encoded), nn.LayerNorm(encoded))
         self.feat_embedding = nn.Sequential(nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims))
 
-    def loss_and_priors(
-        self, x: Sequence[Tensor], samples: SampleList
-    ) -> tuple[dict[str, Tensor | list[Tensor]], list[AssignedPriors]]:
+    def loss_and_priors(self, x: Sequence[Tensor], samples: SampleList) -> tuple[LossTerms, list[AssignedPriors]]:
         """Hook: loss terms of the head on maps (B, C, H_i, W_i), and the priors of each image that it learned from."""
         raise NotImplementedError
 
@@ -113,9 +114,7 @@ class AuxiliaryDenseHead(AuxiliaryHead):
         super().__init__(embed_dims, num_classes, num_queries, with_positions)
         self.head = MODELS.build(dict(head, num_classes=num_classes))
 
-    def loss_and_priors(
-        self, x: Sequence[Tensor], samples: SampleList
-    ) -> tuple[dict[str, list[Tensor]], list[AssignedPriors]]:
+    def loss_and_priors(self, x: Sequence[Tensor], samples: SampleList) -> tuple[LossTerms, list[AssignedPriors]]:
         """The head's loss terms, and its anchors with the pixels that they belong to."""
         preds = self.head.flatten(self.head(x))
         targets = self.head.targets(preds, samples)
@@ -169,9 +168,7 @@ class AuxiliaryRegionHead(AuxiliaryHead):
         if self.roi_head.num_stages != 1 or self.roi_head.branches:
             raise ConfigError(f'{type(self).__name__} needs a roi_head of one stage that predicts boxes alone')
 
-    def loss_and_priors(
-        self, x: Sequence[Tensor], samples: SampleList
-    ) -> tuple[dict[str, Tensor | list[Tensor]], list[AssignedPriors]]:
+    def loss_and_priors(self, x: Sequence[Tensor], samples: SampleList) -> tuple[LossTerms, list[AssignedPriors]]:
         """The loss terms of both heads, and the sampled regions with the means of their features."""
         losses, proposals = self.rpn_head.loss_and_predict(x, samples, proposal_cfg=self.train_cfg.rpn_proposal)
         result = self.roi_head.stage(0, training=True).train(x, proposals, samples)

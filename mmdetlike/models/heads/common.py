@@ -43,15 +43,10 @@ def prefix_losses(terms: dict[str, Tensor], layer: int = 0, num_layers: int = 1,
 def supervise_layers(
     layers: Sequence[tuple[Tensor, ...]], compute_terms: Callable[..., dict[str, Tensor]], prefix: str = ''
 ) -> dict[str, Tensor]:
-    """Loss terms of the predictions of every decoder layer.
+    """Loss terms by name of the predictions of every decoder layer: ``compute_terms(*predictions)`` of each.
 
-    Args:
-        layers: Predictions of each layer.
-        compute_terms: Called with the predictions of a layer; returns its terms by name.
-        prefix: Put before the names, after the layer: ``'dn_'`` makes ``d0.dn_loss_cls``.
-
-    Returns:
-        ``loss_*`` of the last layer, ``d0.loss_*``, ``d1.loss_*``, ... of those before.
+    They are ``loss_*`` of the last layer and ``d0.loss_*``, ``d1.loss_*``, ... of those before; ``prefix`` comes after
+    the layer: ``'dn_'`` makes ``d0.dn_loss_cls``.
     """
     losses = {}
     for i, predictions in enumerate(layers):

@@ -96,8 +96,7 @@ class DetTTAModel(BaseTTAModel):
         columns = [[each[name] for each in found] for name in FUSED]
         geometry.require_horizontal(columns[0][0], 'fusion of boxes')
         boxes, scores, labels = weighted_boxes_fusion(*columns, **self.fusion)
-        limit = slice(self.max_per_img)
-        return InstanceData(bboxes=boxes[limit], scores=scores[limit], labels=labels[limit])
+        return InstanceData(bboxes=boxes, scores=scores, labels=labels)[: self.max_per_img]
 
     def map_back(self, version: DetDataSample) -> InstanceData:
         """What was found in a version, mirrored as the original image is; the detector has undone resizing."""
@@ -110,17 +109,17 @@ class DetTTAModel(BaseTTAModel):
         if not version.metainfo.get('flip'):  # absent where the pipeline never mirrors, see TestTimeAug
             return found
         direction = version.flip_direction
-        fields = {name: found[name] for name in found.keys()}  # noqa: SIM118  an InstanceData iterates over its rows
-        fields['bboxes'] = mirror_boxes(found.bboxes, version.ori_shape, direction)
-        if 'masks' in fields:
-            fields['masks'] = torch.flip(found.masks, MIRRORED_AXES[direction])
-        if 'keypoints' in fields:
+        mirrored = found.new()
+        mirrored.bboxes = mirror_boxes(found.bboxes, version.ori_shape, direction)
+        if 'masks' in found:
+            mirrored.masks = torch.flip(found.masks, MIRRORED_AXES[direction])
+        if 'keypoints' in found:
             # mirrored twice, a left hand is a left hand again
             order = self.keypoint_order(found.keypoints.shape[1]) if direction != 'diagonal' else slice(None)
-            fields['keypoints'] = mirror_points(found.keypoints, version.ori_shape, direction)[:, order]
-            if 'keypoint_scores' in fields:
-                fields['keypoint_scores'] = found.keypoint_scores[:, order]
-        return InstanceData(**fields)
+            mirrored.keypoints = mirror_points(found.keypoints, version.ori_shape, direction)[:, order]
+            if 'keypoint_scores' in found:
+                mirrored.keypoint_scores = found.keypoint_scores[:, order]
+        return mirrored
 
     def keypoint_order(self, count: int) -> list[int]:
         """Which of ``count`` keypoints of an object each one of its mirror image is.

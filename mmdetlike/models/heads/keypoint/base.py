@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmdetlike.models.layers import ConvModule
 from mmdetlike.models.utils import gaussian_radius, suppress
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import geometry, get_box_tensor
@@ -67,11 +66,3 @@ def clamp_cell(point: Tensor, heatmap: Tensor) -> tuple[int, int]:
 def bell_radius(width: float, height: float) -> int:
     """How far the bells at the keypoints of a box of this size reach, all in cells."""
     return max(0, int(gaussian_radius((height, width), MIN_OVERLAP)))
-
-
-def build_conv_branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.Sequential:
-    """A 3x3 convolution with ReLU, and a 1x1 convolution that predicts, as ConvModules."""
-    return nn.Sequential(
-        ConvModule(in_channels, feat_channels, 3, padding=1),
-        ConvModule(feat_channels, out_channels, 1, act_cfg=None),
-    )

@@ -15,7 +15,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import CornerPool
 
 from ..common import BATCH_NORM
-from .base import HeatmapHead, bell_radius, build_conv_branch, clamp_cell, pixels_per_cell
+from .base import HeatmapHead, bell_radius, clamp_cell, pixels_per_cell
 from .corners import SIDES, BatchTargets, CornerTargets, Pairs, Peaks, empty_targets, find_peaks, pair_up
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', alpha=2.0, gamma=4.0, loss_weight=1)
@@ -114,9 +114,7 @@ class CornerHead(HeatmapHead):
     def add_branches(self, name: str, out_channels: int) -> None:
         """Append a map for each side and level, kept as ``tl_NAME`` and ``br_NAME``."""
         for side in SIDES:
-            branches = (
-                build_conv_branch(self.in_channels, self.in_channels, out_channels) for _ in range(self.num_feat_levels)
-            )
+            branches = (build_branch(self.in_channels, out_channels) for _ in range(self.num_feat_levels))
             self.add_module(f'{side}_{name}', nn.ModuleList(branches))
 
     def branch(self, side: str, name: str, level: int) -> nn.Module:
@@ -245,3 +243,9 @@ class CornerHead(HeatmapHead):
         )
         best = found.scores.sort(descending=True, stable=True).indices
         return self.finish(found[best[: self.test_cfg.get('num_dets', 1000)]], sample, rescale)
+
+
+def build_branch(in_channels: int, out_channels: int) -> nn.Sequential:
+    """A 3x3 convolution with ReLU, and a 1x1 convolution that predicts, as ConvModules."""
+    hidden = ConvModule(in_channels, in_channels, 3, padding=1)
+    return nn.Sequential(hidden, ConvModule(in_channels, out_channels, 1, act_cfg=None))

@@ -289,10 +289,7 @@ class MaskGridHead(Head):
         # a cell's classes share its mask, which is copied for those alone that matrix suppression looks at
         best = large[ranked[large].argsort(descending=True, stable=True)]
         best = best[: cfg.nms_pre] if cfg.get('nms_pre', -1) > 0 else best
-        cells = cells[best]
-        labels = labels[best]
-        mask_inds = mask_inds[best]
-        ranked = ranked[best]
+        cells, labels, mask_inds, ranked = (column[best] for column in (cells, labels, mask_inds, ranked))
         options = {name: cfg[name] for name in ('kernel', 'sigma', 'filter_thr') if name in cfg}
         options.update(mask_area=areas[mask_inds], max_num=cfg.get('max_per_img', -1))
         decayed, labels, _, inds = mask_matrix_nms(masks[mask_inds], labels, ranked, **options)

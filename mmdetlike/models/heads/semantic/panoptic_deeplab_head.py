@@ -163,10 +163,8 @@ def ways_to_centers(masks: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
 
     Where masks overlap, the last one counts; 0 outside of all.
     """
-    height, width = masks.shape[-2:]
-    rows = torch.arange(height, device=masks.device)[:, None].expand(height, width)
-    columns = torch.arange(width, device=masks.device).expand(height, width)
-    here = torch.stack([columns, rows]).to(centers.dtype)
+    ys, xs = (torch.arange(side, dtype=centers.dtype, device=masks.device) for side in masks.shape[-2:])
+    here = torch.stack(torch.meshgrid(xs, ys, indexing='xy'))
     ways = torch.zeros_like(here)
     for mask, center in zip(masks, centers):
         ways = torch.where(mask, center[:, None, None] - here, ways)
