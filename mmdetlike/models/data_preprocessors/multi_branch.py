@@ -60,11 +60,7 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
 
 
 def split_branches(data: dict) -> dict[str, dict]:
-    """A batch for each branch that has an image, without the None of samples that a branch lacks.
-
-    Raises:
-        ConfigError: A branch has more or fewer images than samples, or there is no image at all.
-    """
+    """A batch for each branch that has an image, without the None of samples that a branch lacks."""
     images = {branch: _present(values) for branch, values in data['inputs'].items()}
     samples = dict.fromkeys(images)
     if data.get('data_samples') is not None:

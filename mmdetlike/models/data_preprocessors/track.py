@@ -17,7 +17,6 @@ class TrackDataPreprocessor(DetDataPreprocessor):
 
     Args:
         use_det_processor: In training, batches are plain images, as for the detector within a tracker.
-        kwargs: See ``DetDataPreprocessor``.
     """
 
     def __init__(self, use_det_processor: bool = False, **kwargs) -> None:

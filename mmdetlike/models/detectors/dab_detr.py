@@ -21,7 +21,6 @@ class DABDETR(DetectionTransformer):
     Args:
         with_random_refpoints: Keep the centers of the boxes as they are drawn: spread evenly over the image.
         num_patterns: Contents that each box starts with: that many queries for each; 0 for one without content.
-        kwargs: See ``DetectionTransformer``.
     """
 
     def __init__(self, *, with_random_refpoints: bool = False, num_patterns: int = 0, **kwargs) -> None:

@@ -24,7 +24,6 @@ class DDQDETR(DINO):
         dense_topk_ratio: Number of dense queries in training, relative to ``num_queries``; several of them learn from
             each object.
         dqs_cfg: Arguments of ``batched_nms``, which chooses distinct queries.
-        kwargs: See ``DINO``.
     """
 
     def __init__(self, *, dense_topk_ratio: float = 1.5, dqs_cfg: dict = DISTINCT, **kwargs) -> None:

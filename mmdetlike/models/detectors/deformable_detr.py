@@ -33,7 +33,6 @@ class DeformableDETR(DetectionTransformer):
         with_box_refine: Every decoder layer refines the references of the next.
         as_two_stage: The queries' references are the encoder's best proposals.
         num_feature_levels: Levels of the pyramid.
-        kwargs: See ``DetectionTransformer``.
     """
 
     def __init__(
@@ -129,7 +128,6 @@ class DINO(DeformableDETR):
 
     Args:
         dn_cfg: Arguments of ``CdnQueryGenerator``.
-        kwargs: See ``DeformableDETR``.
 
     Raises:
         ConfigError: ``as_two_stage`` or ``with_box_refine`` is False.

@@ -30,7 +30,6 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
         teacher_config: The teacher's config, or its file, or the name of one that comes with the package.
         teacher_ckpt: File or URL of the teacher's weights; it keeps random ones where None.
         eval_teacher: Keep the teacher in evaluation mode while the student trains.
-        kwargs: As of ``BaseDetector``.
     """
 
     def __init__(
@@ -85,7 +84,6 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         teacher_bbox_head: Pyramid -> boxes, of the teacher: a ``PAAHead`` or ``LADHead``.
         teacher_ckpt, eval_teacher: See ``KnowledgeDistillationSingleStageDetector``.
         train_cfg, test_cfg: Settings of student and teacher.
-        kwargs: As of ``BaseDetector``.
     """
 
     def __init__(

@@ -33,7 +33,6 @@ class EncodedByNeck:
         dn_cfg: Arguments of ``CdnQueryGenerator``.
         num_feature_levels: Levels of the pyramid.
         neck_channels: Channels of the neck's maps; as many as queries have where None.
-        kwargs: Of ``DetectionTransformer``: ``num_queries`` and those of ``BaseDetector``.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class EncodedByNeck:
 
     def build_decoder(self, cfg: dict) -> RTDETRDecoder:
         """Hook: the decoder; the head is there already."""
-        raise NotImplementedError
+        return build_part(cfg, RTDETRDecoder)
 
     def build_queries(self) -> None:
         dims = self.embed_dims
@@ -86,9 +85,6 @@ class EncodedByNeck:
 @MODELS.register_module()
 class RTDETR(EncodedByNeck, DINO):
     """A backbone, ``HybridEncoder`` as neck, ``RTDETRDecoder`` and ``RTDETRHead``; arguments of ``EncodedByNeck``."""
-
-    def build_decoder(self, cfg: dict) -> RTDETRDecoder:
-        return build_part(cfg, RTDETRDecoder)
 
 
 @MODELS.register_module()

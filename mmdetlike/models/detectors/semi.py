@@ -53,7 +53,6 @@ class SemiBaseDetector(BaseModel):
         semi_test_cfg: Which part does the work outside of training: ``predict_on``, ``forward_on`` and
             ``extract_feat_on``, each ``'teacher'``, as by default, or ``'student'``.
         data_preprocessor: Usually a ``MultiBranchDataPreprocessor``.
-        init_cfg: Weight initialization.
 
     Attributes:
         default_train_cfg: ``freeze_teacher``: the teacher gets no gradients and stays in eval mode; ``sup_weight`` and

@@ -30,7 +30,6 @@ class SoftTeacher(SemiBaseDetector):
             what becomes a pseudo-label at all; ``rpn_pseudo_thr``, ``cls_pseudo_thr``; ``reg_pseudo_thr``, the largest
             deviation of a box that deltas learn from; ``jitter_times``, ``jitter_scale``: how that is measured, see
             ``box_deviations``.
-        kwargs: See ``SemiBaseDetector``.
 
     Raises:
         ConfigError: ``detector`` isn't one of regions with one stage of boxes, or ``jitter_times`` is below 2.

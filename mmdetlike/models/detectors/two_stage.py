@@ -79,8 +79,7 @@ class TwoStageDetector(BaseDetector):
     ) -> tuple[list[InstanceData], list[int]]:
         """Each image's proposals, of a fixed number while ``torch.export`` traces, and how many of them are meant.
 
-        Raises:
-            ValueError: There is no ``rpn_head``: proposals are given with samples.
+        Without ``rpn_head``, where samples give the proposals, this is a ``ValueError``.
         """
         if not self.with_rpn:
             raise ValueError(f'detect needs a detector that makes its proposals; {type(self).__name__} has no rpn_head')

@@ -87,8 +87,7 @@ class DetTTAModel(BaseTTAModel):
     def fused(self, found: Sequence[InstanceData]) -> InstanceData:
         """What was found in all versions, boxes that overlap made into one.
 
-        Raises:
-            ConfigError: There are masks, keypoints or rotated boxes, of which no mean is defined.
+        Of masks, keypoints and rotated boxes no mean is defined: they are a ``ConfigError``.
         """
         rest = set(found[0].keys()) - set(FUSED)
         if rest:
@@ -122,11 +121,7 @@ class DetTTAModel(BaseTTAModel):
         return mirrored
 
     def keypoint_order(self, count: int) -> list[int]:
-        """Which of ``count`` keypoints of an object each one of its mirror image is.
-
-        Raises:
-            ConfigError: It isn't known, or is known for another number.
-        """
+        """Which of ``count`` keypoints of an object each one of its mirror image is; a ``ConfigError`` if not known."""
         meta = getattr(self.module, 'dataset_meta', None) or {}
         indices = self.flip_indices if self.flip_indices is not None else meta.get('flip_indices')
         if indices is None or len(indices) != count:

@@ -97,7 +97,6 @@ class DecoupledSOLOLightHead(DecoupledSOLOHead):
 
     Args:
         dcn_cfg: Convolution layer that ends both towers; None for a plain one.
-        kwargs: See ``MaskGridHead``.
     """
 
     def __init__(self, num_classes: int, in_channels: int, dcn_cfg: dict | None = None, **kwargs) -> None:

@@ -25,7 +25,6 @@ class SemanticHead(BaseModule):
 
     Args:
         loss_seg: Loss of the logits.
-        init_cfg: Weight initialization.
     """
 
     def __init__(self, loss_seg: dict = SEMANTIC_LOSS, init_cfg: dict | list[dict] | None = None) -> None:

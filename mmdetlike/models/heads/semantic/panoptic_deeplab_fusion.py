@@ -21,10 +21,6 @@ class CenterFusionHead(PanopticFusionHead):
     ``test_cfg`` may have ``center_thr`` (0.1), the least score of a center; ``center_kernel`` (7), the side of the
     window in which a center has to be the highest; ``max_per_img`` (200) centers; ``stuff_area_limit`` (2048), the
     pixels below which stuff is dropped.
-
-    Args:
-        num_things_classes, num_stuff_classes, test_cfg, loss_panoptic, init_cfg, train_cfg: As of
-            ``PanopticFusionHead``.
     """
 
     def predict_image(self, logits: Tensor, centers: Tensor, ways: Tensor) -> dict[str, PixelData | InstanceData]:

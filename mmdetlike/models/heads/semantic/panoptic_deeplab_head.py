@@ -46,11 +46,7 @@ class PanopticDeepLabSemanticHead(DeepLabV3PlusHead):
         self.small_area, self.small_weight = small_area, small_weight
 
     def pixel_weights(self, samples: SampleList) -> Tensor:
-        """(B, h, w): ``small_weight`` on small instances, 1 elsewhere.
-
-        Raises:
-            ValueError: A sample has no masks.
-        """
+        """(B, h, w): ``small_weight`` on small instances, 1 elsewhere; a ``ValueError`` where a sample has no masks."""
         weights = []
         for sample in samples:
             device = sample.gt_sem_seg.sem_seg.device
