@@ -321,8 +321,7 @@ class BatchResize(nn.Module):
 
     Args:
         scale: Longest and shortest side in pixels that a batch may have.
-        pad_size_divisor: What height and width become a multiple of.
-        pad_value: Value of padded pixels, after normalization.
+        pad_size_divisor, pad_value: As of ``DetDataPreprocessor``.
     """
 
     def __init__(self, scale: tuple[int, int], pad_size_divisor: int = 1, pad_value: float = 0) -> None:

@@ -29,7 +29,6 @@ class DeformableDETR(DetectionTransformer):
 
     Args:
         decoder: Arguments of ``DeformableDecoder``.
-        bbox_head: Queries -> objects.
         with_box_refine: Every decoder layer refines the references of the next.
         as_two_stage: The queries' references are the encoder's best proposals.
         num_feature_levels: Levels of the pyramid.
@@ -93,14 +92,10 @@ class DeformableDETR(DetectionTransformer):
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
         """Learned queries, or those of the likeliest proposals."""
         if self.as_two_stage:
-            scores, boxes = self.propose(pyramid, memory, context)
-            return self.queries_of_proposals(scores, boxes)
+            proposals = self.bbox_head.propose(*self.proposal_inputs(pyramid, memory), context)
+            return self.queries_of_proposals(*proposals)
         positions, content = self.query_embedding.weight.expand(len(memory), -1, -1).chunk(2, dim=-1)
         return InitialQueries(content, positions, self.reference_points_fc(positions).sigmoid())
-
-    def propose(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> tuple[Tensor, Tensor]:
-        """Class logits (B, S, classes) and boxes (B, S, 4), before the sigmoid, of every pixel."""
-        return self.bbox_head.propose(*self.proposal_inputs(pyramid, memory), context)
 
     def proposal_inputs(self, pyramid: FlatPyramid, memory: Tensor) -> tuple[Tensor, Tensor]:
         """What the head makes proposals from: pixels (B, S, C) and anchors (B, S, 4) before the sigmoid."""

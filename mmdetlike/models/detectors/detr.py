@@ -31,8 +31,7 @@ class DetectionTransformer(BaseDetector):
     ``build_queries``, and starts them in ``initial_queries``.
 
     Args:
-        encoder: Arguments of the encoder.
-        decoder: Arguments of the decoder.
+        encoder, decoder: Arguments of encoder and decoder.
         bbox_head: Queries -> objects.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
         num_queries: Number of queries, the most objects that are found in an image.

@@ -29,9 +29,7 @@ class EncodedByNeck:
 
     Args:
         decoder: Arguments of the decoder.
-        bbox_head: Queries -> objects.
-        dn_cfg: Arguments of ``CdnQueryGenerator``.
-        num_feature_levels: Levels of the pyramid.
+        bbox_head, dn_cfg, num_feature_levels: As of ``DINO``.
         neck_channels: Channels of the neck's maps; as many as queries have where None.
     """
 

@@ -105,9 +105,8 @@ class SemiBaseDetector(BaseModel):
         """Run the detector, as ``BaseDetector.forward``; losses need ``inputs`` and ``data_samples`` by branch."""
         if mode == 'loss':
             return self.loss(inputs, data_samples)
-        if mode == 'predict':
-            return getattr(self, self.semi_test_cfg.predict_on)(inputs, data_samples, mode)
-        return getattr(self, self.semi_test_cfg.forward_on)(inputs, data_samples, mode)
+        part = self.semi_test_cfg.predict_on if mode == 'predict' else self.semi_test_cfg.forward_on
+        return getattr(self, part)(inputs, data_samples, mode)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> feature maps, of ``semi_test_cfg.extract_feat_on``."""

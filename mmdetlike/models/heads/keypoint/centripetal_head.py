@@ -35,7 +35,11 @@ class CentripetalHead(CornerHead):
         loss_guiding_shift, loss_centripetal_shift: Losses of both shifts.
     """
 
-    corner_terms = dict(off='off_loss', guiding_shift='guiding_loss', centripetal_shift='centripetal_loss')
+    corner_terms = dict(
+        CornerHead.corner_terms,
+        guiding_shift=('guiding_loss', 'loss_guiding_shift'),
+        centripetal_shift=('centripetal_loss', 'loss_centripetal_shift'),
+    )
 
     def __init__(
         self,
@@ -91,10 +95,6 @@ class CentripetalHead(CornerHead):
         centripetal = self.branch(side, 'centripetal_shift', level)(adapted)
         maps = super().pairing_maps(pooled, side, level)
         return dict(maps, guiding_shift=guiding, centripetal_shift=centripetal)
-
-    def corner_loss(self, name: str) -> nn.Module:
-        own = dict(guiding_shift=self.loss_guiding_shift, centripetal_shift=self.loss_centripetal_shift)
-        return own.get(name, self.loss_offset)
 
     def corner_values(self, corner: Tensor, cell: Tensor, center: Tensor) -> dict[str, Tensor]:
         values = super().corner_values(corner, cell, center)

@@ -68,17 +68,16 @@ class CornerHead(HeatmapHead):
         test_cfg: ``corner_topk``, corners taken from an image and side; ``local_maximum_kernel``, side in cells within
             which only the best one counts; ``distance_threshold``, how far the embeddings of an object's corners may
             be apart; ``score_thr``, boxes below it are dropped; ``max_per_img``; ``nms``.
-        loss_heatmap: Loss of the heat maps.
+        loss_heatmap, loss_offset: Losses of the heat maps and of the positions in the cells.
         loss_embedding: Loss of the embeddings, of two terms.
-        loss_offset: Loss of the positions in the cells.
         init_cfg: Must be None: the head initializes itself.
 
     Raises:
-        ValueError: ``init_cfg`` is given, or nothing tells which corners belong together.
+        ValueError: ``init_cfg`` is given.
     """
 
-    # what is predicted at each corner, beside the heat map: name -> term of the loss
-    corner_terms = dict(off='off_loss')
+    # what is predicted at each corner, beside the heat map: name -> term of the loss, and the module that computes it
+    corner_terms = dict(off=('off_loss', 'loss_offset'))
 
     def __init__(
         self,
@@ -176,14 +175,10 @@ class CornerHead(HeatmapHead):
         terms = dict(det_loss=self.loss_heatmap(maps['heat'].sigmoid(), targets.heat, avg_factor=peaks))
         # corners of different classes in one cell are one cell to predict numbers at
         corners = max(1, int(targets.weight.sum()))
-        for name, term in self.corner_terms.items():
-            loss = self.corner_loss(name)
+        for name, (term, module) in self.corner_terms.items():
+            loss = getattr(self, module)
             terms[term] = loss(maps[name], targets.values[name], targets.weight, avg_factor=corners)
         return terms
-
-    def corner_loss(self, name: str) -> nn.Module:
-        """The loss of a map of ``corner_terms``."""
-        return self.loss_offset
 
     def targets(self, heat: Tensor, batch_data_samples: SampleList) -> BatchTargets:
         """What maps of the size of ``heat`` (B, classes, h, w) should predict."""

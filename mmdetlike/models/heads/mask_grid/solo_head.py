@@ -115,10 +115,7 @@ class DecoupledSOLOLightHead(DecoupledSOLOHead):
 
 @MODELS.register_module()
 class SOLOV2MaskFeatures(MaskFeatures):
-    """Mask features of SOLOv2: level i is doubled i times, to the size of level 0; the last used one is given x and y.
-
-    See ``MaskFeatures`` for the arguments.
-    """
+    """Mask features of SOLOv2: level i is doubled i times, to the size of level 0; the last one gets x and y."""
 
     def build_mixer(self) -> None:
         self.conv_pred = ConvModule(self.feat_channels, self.out_channels, 1, **self.layer)

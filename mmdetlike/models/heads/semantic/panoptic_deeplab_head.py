@@ -146,11 +146,9 @@ class CenterOffsetHead(BaseModule):
         for center, offset, sample in zip(centers, offsets, samples):
             center = to_image_size(center, sample, rescale)
             offset = to_image_size(offset, sample, rescale)
-            if rescale:
-                height, width = sample.img_shape[:2]
-                scale = offset.new_tensor([offset.shape[2] / width, offset.shape[1] / height])
-                offset = offset * scale[:, None, None]
-            results.append((center, offset))
+            height, width = sample.img_shape[:2]
+            scale = offset.new_tensor([offset.shape[2] / width, offset.shape[1] / height])
+            results.append((center, offset * scale[:, None, None]))
         return results
 
 

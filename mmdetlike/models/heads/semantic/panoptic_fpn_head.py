@@ -20,8 +20,7 @@ class SemanticFPNHead(SemanticHead):
     Args:
         num_classes: Classes of pixels.
         in_channels, inner_channels: Channels of the feature maps, and of hidden layers.
-        start_level: First level used.
-        end_level: Level after the last one used.
+        start_level, end_level: First level used, and the one after the last.
         conv_cfg, norm_cfg: Convolution and norm layer.
         loss_seg, init_cfg: As of ``SemanticHead``.
     """
@@ -61,8 +60,7 @@ class PanopticFPNHead(SemanticFPNHead):
     """Segment stuff; all things are one class more, the last one.
 
     Args:
-        num_things_classes: Classes of things, which are one class here.
-        num_stuff_classes: Classes of stuff.
+        num_things_classes, num_stuff_classes: Classes of things, which are one class here, and of stuff.
         in_channels, inner_channels, start_level, end_level: As of ``SemanticFPNHead``.
         conv_cfg, norm_cfg, loss_seg, init_cfg: As of ``SemanticFPNHead``.
     """
