@@ -188,18 +188,14 @@ class FixedSizeDataPreprocessor(DetDataPreprocessor):
         for i, image in enumerate(data['inputs']):
             own = None if samples is None else samples[i : i + 1]
             batch = super().forward(dict(inputs=[image], data_samples=own), training)
-            images.append(self._stretch(batch['inputs'], batch['data_samples']))
-            prepared += batch['data_samples'] or ()
+            warp = Warp.resize(tuple(batch['inputs'].shape[-2:]), self.size)
+            images.append(F.interpolate(batch['inputs'], size=self.size, mode='bilinear', align_corners=False))
+            for sample in batch['data_samples'] or ():
+                resize_sample(sample, warp)
+                before = sample.get('scale_factor', (1.0, 1.0))
+                sample.set_metainfo(dict(scale_factor=tuple(a * b for a, b in zip(before, warp.scale))))
+                prepared.append(sample)
         return dict(inputs=torch.cat(images), data_samples=None if samples is None else prepared)
-
-    def _stretch(self, image: Tensor, samples: list[DetDataSample] | None) -> Tensor:
-        """An image (1, 3, h, w) at ``size``; its sample follows."""
-        warp = Warp.resize(tuple(image.shape[-2:]), self.size)
-        for sample in samples or ():
-            resize_sample(sample, warp)
-            before = sample.get('scale_factor', (1.0, 1.0))
-            sample.set_metainfo(dict(scale_factor=tuple(a * b for a, b in zip(before, warp.scale))))
-        return F.interpolate(image, size=self.size, mode='bilinear', align_corners=False)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
+from mmdetlike.structures import DetDataSample, SampleList
 
 
 class BaseDetector(BaseModel):
@@ -140,10 +140,10 @@ class BaseDetector(BaseModel):
         Raises:
             NotImplementedError: This kind of detector has no such form yet.
         """
-        if img_shapes is None:
-            img_shapes = [tuple(inputs.shape[-2:])] * len(inputs)
+        batch_shape = tuple(inputs.shape[-2:])
+        shapes = [batch_shape] * len(inputs) if img_shapes is None else img_shapes
         with self.inference_precision(inputs.device):
-            return self.detect_of_maps(self.extract_feat(inputs), img_shapes)
+            return self.detect_of_maps(self.extract_feat(inputs), samples_of_shapes(shapes, batch_shape))
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> feature maps (B, C, H_i, W_i), of the backbone where there is no neck."""
@@ -158,8 +158,8 @@ class BaseDetector(BaseModel):
         """What ``add_pred_to_datasample`` puts into each sample, from feature maps (B, C, H_i, W_i)."""
         raise NotImplementedError
 
-    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
-        """What ``detect`` returns, from feature maps (B, C, H_i, W_i)."""
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
+        """What ``detect`` returns, from feature maps (B, C, H_i, W_i); samples know the shapes of images alone."""
         raise NotImplementedError(f'{type(self).__name__} has no form of tensors alone yet')
 
     @property
@@ -197,3 +197,15 @@ def weighted_terms(losses: dict, weight: float, prefix: str = '') -> dict:
             value = value * weight if isinstance(value, Tensor) else [term * weight for term in value]
         weighted[prefix + name] = value
     return weighted
+
+
+def samples_of_shapes(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int]) -> SampleList:
+    """Samples that know nothing of their images but height and width, and those of the padded batch."""
+    samples = []
+    for shape in img_shapes:
+        sample = DetDataSample()
+        # `set_metainfo` copies, and copies of sizes that torch.export keeps open cannot be made
+        sample.set_field(tuple(shape), 'img_shape', field_type='metainfo')
+        sample.set_field(batch_shape, 'batch_input_shape', field_type='metainfo')
+        samples.append(sample)
+    return samples

@@ -37,9 +37,7 @@ class CollaborativeTraining:
         super().__init__(**settings)
         self.lambda_dec, self.lambda_enc = lambda_dec, lambda_enc
         sizes = dict(
-            embed_dims=self.embed_dims,
-            num_classes=self.bbox_head.num_classes,
-            with_positions=self.with_query_positions,
+            embed_dims=self.embed_dims, num_classes=self.bbox_head.num_classes, with_positions=self.with_query_positions
         )
         self.auxiliary_heads = nn.ModuleList(MODELS.build(dict(cfg, **sizes)) for cfg in auxiliary_heads)
         norm_cfg = dict(type='GN', num_groups=max(1, self.embed_dims // 8))

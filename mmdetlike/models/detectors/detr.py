@@ -16,7 +16,7 @@ from mmdetlike.models.layers.transformer import (
     build_positional_encoding,
     flatten_pyramid,
 )
-from mmdetlike.models.utils import padding_masks, padding_of
+from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
@@ -111,7 +111,6 @@ class DetectionTransformer(BaseDetector):
     def decode(
         self, queries: InitialQueries, pyramid: FlatPyramid, memory: Tensor, context: QueryContext
     ) -> QueryOutputs:
-        """Run the decoder."""
         hidden_states, references = self.decoder(
             queries.content,
             queries.positions,
@@ -137,15 +136,9 @@ class DetectionTransformer(BaseDetector):
         context = self.build_context(samples, padding_of(samples, x[0].device))
         return self.bbox_head.predict(self.forward_transformer(x, context), rescale)
 
-    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
-        """See ``BaseDetector``; the padding of images is what ``img_shapes`` leave of the input."""
-        batch_shape = tuple(inputs.shape[-2:])
-        if img_shapes is None:
-            img_shapes = [batch_shape] * len(inputs)
-        context = self.build_context(None, padding_masks(img_shapes, batch_shape, inputs.device))
-        with self.inference_precision(inputs.device):
-            outs = self.forward_transformer(self.extract_feat(inputs), context)
-            return self.bbox_head.detect(outs, img_shapes)
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
+        context = self.build_context(None, padding_of(samples, x[0].device))
+        return self.bbox_head.detect(self.forward_transformer(x, context), [sample.img_shape for sample in samples])
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         masks = padding_of(batch_data_samples, batch_inputs.device) if batch_data_samples else None

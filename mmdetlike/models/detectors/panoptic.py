@@ -1,6 +1,5 @@
 """Detectors that give every pixel a segment: Panoptic FPN, arXiv 1901.02446; MaskFormer, arXiv 2107.06278."""
 
-from collections.abc import Sequence
 from functools import partial
 
 from mmengine.structures import PixelData
@@ -13,7 +12,7 @@ from mmdetlike.structures import SampleList
 
 from .base import BaseDetector, weighted_terms
 from .old_keys import OF_MASK2FORMER, OF_MASKFORMER, take_old_keys
-from .two_stage import TwoStageDetector, samples_of_shapes
+from .two_stage import TwoStageDetector
 
 
 @MODELS.register_module()
@@ -122,19 +121,16 @@ class MaskFormer(BaseDetector):
         preds = self.panoptic_head.predict(x, samples)
         return self.panoptic_fusion_head.predict(*preds, samples, rescale)
 
-    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
-        """See ``BaseDetector``, with ``masks`` (n, height, width) bool of the image.
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
+        """Boxes, scores, labels and ``masks`` (n, height, width) bool of the image.
 
         Raises:
             NotImplementedError: ``test_cfg`` doesn't ask for instances.
         """
         if not self.test_cfg.get('instance_on', False):
             raise NotImplementedError('only instances have a form of tensors alone, and test_cfg.instance_on is off')
-        batch_shape = tuple(inputs.shape[-2:])
-        samples = samples_of_shapes(img_shapes or [batch_shape] * len(inputs), batch_shape)
-        preds = self.panoptic_head.predict(self.extract_feat(inputs), samples)
         results = []
-        for logits, masks, sample in zip(*preds, samples):
+        for logits, masks, sample in zip(*self.panoptic_head.predict(x, samples), samples):
             resize = partial(to_image_size, sample=sample, rescale=False)
             results.append(self.panoptic_fusion_head.detect(logits, masks, resize))
         return results

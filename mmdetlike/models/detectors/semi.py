@@ -90,7 +90,6 @@ class SemiBaseDetector(BaseModel):
         self.register_load_state_dict_pre_hook(fill_both)
 
     def train(self, mode: bool = True) -> 'SemiBaseDetector':
-        """As of torch; a frozen teacher stays in testing."""
         super().train(mode)
         if self.semi_train_cfg.freeze_teacher:
             self.teacher.eval()

@@ -43,8 +43,8 @@ class SingleStageDetector(BaseDetector):
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
         return self.bbox_head.predict(x, samples, rescale=rescale)
 
-    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
-        return self.bbox_head.detect_maps(x, img_shapes)
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
+        return self.bbox_head.detect_maps(x, [sample.img_shape for sample in samples])
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         return self.bbox_head(self.extract_feat(batch_inputs))

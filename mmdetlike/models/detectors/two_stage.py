@@ -1,15 +1,13 @@
 """Detectors that propose regions and then look at each."""
 
-from collections.abc import Sequence
-
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.utils import fixed_rows
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures import SampleList
 
-from .base import BaseDetector
+from .base import BaseDetector, samples_of_shapes
 from .old_keys import OF_TWO_STAGE, take_old_keys
 
 
@@ -63,10 +61,10 @@ class TwoStageDetector(BaseDetector):
             return self.roi_head.predict_given_boxes(x, given, samples, rescale)
         return self.roi_head.predict(x, self.proposals(x, samples), samples, rescale=rescale)
 
-    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
         """Boxes, scores, labels and what the branches add, such as ``masks`` (n, height, width) bool of the image."""
-        proposals, counts = self.detect_proposals(x, img_shapes)
-        found = self.roi_head.detect(x, proposals, samples_of_shapes(img_shapes), counts=counts)
+        proposals, counts = self.detect_proposals(x, samples)
+        found = self.roi_head.detect(x, proposals, samples, counts=counts)
         results = []
         for image in found:
             result = dict(boxes=image.pop('bboxes'), scores=image.pop('scores'), labels=image.pop('labels'))
@@ -74,9 +72,7 @@ class TwoStageDetector(BaseDetector):
             results.append({**result, **dict(sorted(image.items()))})
         return results
 
-    def detect_proposals(
-        self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]
-    ) -> tuple[list[InstanceData], list[int]]:
+    def detect_proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> tuple[list[InstanceData], list[int]]:
         """Each image's proposals, of a fixed number while ``torch.export`` traces, and how many of them are meant.
 
         Without ``rpn_head``, where samples give the proposals, this is a ``ValueError``.
@@ -86,7 +82,7 @@ class TwoStageDetector(BaseDetector):
         limit = (self.test_cfg.get('rpn') or {}).get('max_per_img', -1)
         proposals = []
         counts = []
-        for image in self.rpn_head.detect_maps(x, img_shapes):
+        for image in self.rpn_head.detect_maps(x, [sample.img_shape for sample in samples]):
             state = {name: image[name] for name in image if name not in ('boxes', 'scores', 'labels')}
             columns = dict(state, bboxes=image['boxes'])
             proposals.append(InstanceData(**fixed_rows(columns, limit, 'test_cfg.rpn.max_per_img')))
@@ -110,7 +106,8 @@ class TwoStageDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         x = self.extract_feat(batch_inputs)
         if batch_data_samples is None:
-            batch_data_samples = samples_of_shapes([tuple(batch_inputs.shape[-2:])] * len(batch_inputs))
+            shape = tuple(batch_inputs.shape[-2:])
+            batch_data_samples = samples_of_shapes([shape] * len(batch_inputs), shape)
         proposals = self.proposals(x, batch_data_samples)
         rpn = () if not self.with_rpn else (self.rpn_head(x),)
         return (*rpn, self.roi_head.forward(x, proposals, batch_data_samples))
@@ -124,19 +121,6 @@ class TwoStageDetector(BaseDetector):
                     '(load them with LoadProposals)'
                 )
         return [sample.proposals for sample in samples]
-
-
-def samples_of_shapes(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int] | None = None) -> SampleList:
-    """Samples that know nothing of their images but height and width, and those of the padded batch if given."""
-    samples = []
-    for shape in img_shapes:
-        sample = DetDataSample()
-        # `set_metainfo` copies, and copies of sizes that torch.export keeps open cannot be made
-        sample.set_field(tuple(shape), 'img_shape', field_type='metainfo')
-        if batch_shape is not None:
-            sample.set_field(batch_shape, 'batch_input_shape', field_type='metainfo')
-        samples.append(sample)
-    return samples
 
 
 @MODELS.register_module()

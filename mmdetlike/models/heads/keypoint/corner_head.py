@@ -231,7 +231,6 @@ class CornerHead(HeatmapHead):
             pairs.valid &= distance <= self.test_cfg.get('distance_threshold', 0.5)
 
     def detect_image(self, pairs: Pairs, image: int, sample: DetDataSample, rescale: bool) -> InstanceData:
-        """The objects of one image."""
         kept = pairs.valid[image] & (pairs.scores[image] > self.test_cfg.get('score_thr', 0.0))
         found = InstanceData(
             bboxes=pairs.boxes[image][kept], scores=pairs.scores[image][kept], labels=pairs.labels[image][kept]

@@ -191,7 +191,6 @@ class SOLOV2Head(MaskGridHead):
         return GridOutputs(cls, (kernels, feats))
 
     def target_stride(self, level: int) -> float:
-        """The stride of masks in pixels of the image, the same at all levels."""
         return self.mask_stride
 
     def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:

@@ -122,7 +122,6 @@ class MaskFormerFusionHead(PanopticFusionHead):
     def predict_image(
         self, logits: Tensor, masks: Tensor, sample: DetDataSample, rescale: bool
     ) -> dict[str, PixelData | InstanceData]:
-        """The results of one image, as of ``predict``."""
         cfg = self.test_cfg
         result = {}
         # resized where they are needed, so that only masks that are wanted are brought to full size
