@@ -1,11 +1,20 @@
 """What heads share that find objects as peaks of heat maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdetlike.models.utils import gaussian_radius, suppress
+from mmdetlike.models.utils import (
+    gaussian_radius,
+    gen_gaussian_target,
+    get_local_maximum,
+    get_topk_from_heatmap,
+    suppress,
+    transpose_and_gather_feat,
+)
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
@@ -66,3 +75,58 @@ def clamp_cell(point: Tensor, heatmap: Tensor) -> tuple[int, int]:
 def bell_radius(width: float, height: float) -> int:
     """How far the bells at the keypoints of a box of this size reach, all in cells."""
     return max(0, int(gaussian_radius((height, width), MIN_OVERLAP)))
+
+
+@dataclass
+class KeypointTargets:
+    """What the maps of one kind of keypoint should predict; h x w cells.
+
+    Attributes:
+        heat: (B, classes, h, w) bells, 1 at the cell of each object's keypoint.
+        weight: (B, 1, h, w) 1 where there is a keypoint.
+        values: Name -> (B, 2, h, w), numbers that are asked where there is a keypoint.
+    """
+
+    heat: Tensor
+    weight: Tensor
+    values: dict[str, Tensor]
+
+    @classmethod
+    def empty(cls, heat: Tensor, names: Iterable[str]) -> 'KeypointTargets':
+        """Targets of maps of the size of ``heat`` (B, classes, h, w) without any object."""
+        weight = torch.zeros_like(heat[:, :1])
+        return cls(torch.zeros_like(heat), weight, {name: weight.repeat(1, 2, 1, 1) for name in names})
+
+    def add(self, image: int, label: int, cell: tuple[int, int], radius: int, values: dict[str, Tensor]) -> None:
+        """Enter the keypoint of an object of image ``image`` at ``cell``, x and y."""
+        x, y = cell
+        gen_gaussian_target(self.heat[image, label], cell, radius)
+        self.weight[image, :, y, x] = 1
+        for name, value in values.items():
+            self.values[name][image, :, y, x] = value
+
+
+@dataclass
+class Peaks:
+    """The best keypoints of one kind, k of each image.
+
+    Attributes:
+        scores, labels: (B, k).
+        points: (B, k, 2) x and y in cells.
+        values: Name -> (B, k, c), what the other maps hold there.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    points: Tensor
+    values: dict[str, Tensor]
+
+
+def find_peaks(maps: dict[str, Tensor], k: int, kernel: int) -> Peaks:
+    """The ``k`` best local maxima of ``maps['heat']``, probabilities (B, classes, h, w), moved by ``maps['off']``.
+
+    Of the peaks in a square of ``kernel`` cells only the best one counts. What the other ``maps`` hold is read there.
+    """
+    scores, cells, labels, ys, xs = get_topk_from_heatmap(get_local_maximum(maps['heat'], kernel), k)
+    values = {name: transpose_and_gather_feat(m, cells) for name, m in maps.items() if name != 'heat'}
+    return Peaks(scores, labels, torch.stack([xs, ys], -1) + values['off'], values)

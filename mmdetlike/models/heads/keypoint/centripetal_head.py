@@ -9,8 +9,9 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import DeformConv2d
 
+from .base import Peaks
 from .corner_head import DEFAULT_LOSS_EMBEDDING, DEFAULT_LOSS_HEATMAP, DEFAULT_LOSS_OFFSET, CornerHead, SideMaps
-from .corners import SIDES, Pairs, Peaks
+from .corners import SIDES, Pairs
 
 DEFAULT_LOSS_GUIDING = dict(type='SmoothL1Loss', beta=1.0, loss_weight=0.05)
 DEFAULT_LOSS_CENTRIPETAL = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1)

@@ -15,8 +15,8 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import CornerPool
 
 from ..common import BATCH_NORM
-from .base import HeatmapHead, bell_radius, clamp_cell, pixels_per_cell
-from .corners import SIDES, BatchTargets, CornerTargets, Pairs, Peaks, empty_targets, find_peaks, pair_up
+from .base import HeatmapHead, KeypointTargets, Peaks, bell_radius, clamp_cell, find_peaks, pixels_per_cell
+from .corners import SIDES, BatchTargets, Pairs, pair_up
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', alpha=2.0, gamma=4.0, loss_weight=1)
 DEFAULT_LOSS_EMBEDDING = dict(type='AssociativeEmbeddingLoss', pull_weight=0.25, push_weight=0.25)
@@ -169,7 +169,7 @@ class CornerHead(HeatmapHead):
             terms.update(pull_loss=pull, push_loss=push)
         return terms
 
-    def side_terms(self, maps: SideMaps, targets: CornerTargets) -> dict[str, Tensor]:
+    def side_terms(self, maps: SideMaps, targets: KeypointTargets) -> dict[str, Tensor]:
         """``det_loss`` of the heat map, and the terms of ``corner_terms``."""
         peaks = max(1, int((targets.heat == 1).sum()))
         terms = dict(det_loss=self.loss_heatmap(maps['heat'].sigmoid(), targets.heat, avg_factor=peaks))
@@ -182,7 +182,7 @@ class CornerHead(HeatmapHead):
 
     def targets(self, heat: Tensor, batch_data_samples: SampleList) -> BatchTargets:
         """What maps of the size of ``heat`` (B, classes, h, w) should predict."""
-        targets = empty_targets(heat, self.corner_terms)
+        targets = BatchTargets({side: KeypointTargets.empty(heat, self.corner_terms) for side in SIDES})
         for i, sample in enumerate(batch_data_samples):
             boxes = self.boxes_in_cells(heat, sample)
             objects = zip(boxes, sample.gt_instances.labels.tolist())
@@ -214,7 +214,8 @@ class CornerHead(HeatmapHead):
         heat = maps['tl']['heat']
         count = self.test_cfg.get('corner_topk', 100)
         kernel = self.test_cfg.get('local_maximum_kernel', 3)
-        peaks = [find_peaks(maps[side], count, kernel) for side in SIDES]
+        sides = [dict(maps[side], heat=maps[side]['heat'].sigmoid()) for side in SIDES]
+        peaks = [find_peaks(side, count, kernel) for side in sides]
         pairs = pair_up(*peaks)
         scales = torch.stack([pixels_per_cell(heat, sample.batch_input_shape) for sample in batch_data_samples])
         self.score_pairs(pairs, *peaks, scales)
