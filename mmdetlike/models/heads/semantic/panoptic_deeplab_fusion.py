@@ -6,7 +6,6 @@ from torch import Tensor
 
 from mmdetlike.models.utils import get_local_maximum, get_topk_from_heatmap
 from mmdetlike.registry import MODELS
-from mmdetlike.structures.panoptic import INSTANCE_OFFSET
 
 from .panoptic_fusion import PanopticFusionHead, boxes_of_masks
 
@@ -35,9 +34,11 @@ class CenterFusionHead(PanopticFusionHead):
         points, scores = self.find_centers(centers)
         owner = group_pixels(classes < self.num_things_classes, ways, points)
         owner, labels, kept = self.vote(owner, classes, len(points))
+        stuff = torch.where(classes < self.num_things_classes, self.num_classes, classes)
+        segments = self.segments(owner, labels, stuff, self.test_cfg.get('stuff_area_limit', 2048))
         return dict(
             pred_sem_seg=PixelData(sem_seg=classes[None]),
-            pred_panoptic_seg=PixelData(sem_seg=self.segments(owner, labels, classes)[None]),
+            pred_panoptic_seg=PixelData(sem_seg=segments[None]),
             pred_instances=self.instances(owner, labels, scores[kept], logits.softmax(0)),
         )
 
@@ -61,16 +62,6 @@ class CenterFusionHead(PanopticFusionHead):
         has_pixels = votes.sum(1) > 0
         numbers = torch.cat([has_pixels.new_zeros(1).long(), has_pixels.cumsum(0)])
         return numbers[owner], votes[has_pixels].argmax(1), has_pixels.nonzero()[:, 0]
-
-    def segments(self, owner: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-        """(h, w) segments: things by their instances, stuff that is large enough, ``num_classes`` elsewhere."""
-        is_stuff = classes >= self.num_things_classes
-        stuff = torch.where(is_stuff, classes, self.num_classes)
-        areas = stuff.flatten().bincount(minlength=self.num_classes + 1)
-        large = areas >= self.test_cfg.get('stuff_area_limit', 2048)
-        stuff = torch.where(large[stuff], stuff, self.num_classes)
-        of_owner = torch.cat([labels.new_zeros(1), labels])
-        return torch.where(owner > 0, of_owner[owner] + owner * INSTANCE_OFFSET, stuff)
 
     def instances(self, owner: Tensor, labels: Tensor, scores: Tensor, probabilities: Tensor) -> InstanceData:
         """Masks, boxes, classes and scores: that of the center times the mean probability of the class in the mask.

@@ -48,6 +48,18 @@ class PanopticFusionHead(BaseModule):
         self.num_classes = num_things_classes + num_stuff_classes
         self.test_cfg = ConfigDict(test_cfg or {})
 
+    def segments(self, owner: Tensor, labels: Tensor, stuff: Tensor, least_area: int) -> Tensor:
+        """(h, w) segments: things over stuff of at least ``least_area`` pixels, ``num_classes`` where neither is.
+
+        ``owner`` (h, w) has the instance of each pixel, counted from 1, 0 for none; ``labels`` (k,) are the classes of
+        instances, ``stuff`` (h, w) those of other pixels.
+        """
+        areas = stuff[owner == 0].bincount(minlength=self.num_classes + 1)
+        large = areas >= least_area
+        stuff = torch.where(large[stuff], stuff, self.num_classes)
+        of_owner = torch.cat([labels.new_zeros(1), labels])
+        return torch.where(owner > 0, of_owner[owner] + owner * INSTANCE_OFFSET, stuff)
+
 
 @MODELS.register_module()
 class HeuristicFusionHead(PanopticFusionHead):
@@ -70,21 +82,13 @@ class HeuristicFusionHead(PanopticFusionHead):
     def fuse(self, instances: InstanceData, seg_logits: Tensor) -> Tensor:
         """(h, w) segments of an image."""
         owner, labels = self.lay_masks(instances)
-        stuff_of_pixel = seg_logits.argmax(0) + self.num_things_classes
-        # things lie over stuff
-        segments = torch.where(owner > 0, labels[owner] + owner * INSTANCE_OFFSET, stuff_of_pixel)
-        for stuff, area in zip(*stuff_of_pixel[owner == 0].unique(return_counts=True)):
-            if area < self.test_cfg.stuff_area_limit:
-                segments[segments == stuff] = self.num_classes
-        return segments
+        stuff = seg_logits.argmax(0) + self.num_things_classes
+        return self.segments(owner, labels, stuff, self.test_cfg.stuff_area_limit)
 
     def lay_masks(self, instances: InstanceData) -> tuple[Tensor, Tensor]:
-        """Lay masks upon each other, the best one on top.
-
-        These are (h, w) the instance of each pixel, counted from 1, and (k + 1,) the class of each, from 1.
-        """
+        """Lay masks upon each other, the best one on top: (h, w) the instance of each pixel, and (k,) their classes."""
         owner = torch.zeros(instances.masks.shape[-2:], dtype=torch.long, device=instances.masks.device)
-        labels = [instances.labels.new_zeros(1)]
+        laid = []
         areas = instances.masks.flatten(1).sum(1).tolist()
         best_first = instances.scores.argsort(descending=True)
         if 'score_thr' in self.test_cfg:
@@ -93,9 +97,9 @@ class HeuristicFusionHead(PanopticFusionHead):
             free = instances.masks[i] & (owner == 0)
             if areas[i] == 0 or (areas[i] - int(free.sum())) / areas[i] > self.test_cfg.mask_overlap:
                 continue
-            owner[free] = len(labels)
-            labels.append(instances.labels[i : i + 1])
-        return owner, torch.cat(labels)
+            laid.append(i)
+            owner[free] = len(laid)
+        return owner, instances.labels[laid]
 
 
 @MODELS.register_module()
