@@ -141,16 +141,13 @@ class DetDataPreprocessor(BaseDataPreprocessor):
                 )
         self.batch_sizes = sorted(map(tuple, sizes), key=lambda size: size[0] * size[1])
 
-    def _batch_size(self, images: list[Tensor]) -> tuple[int, int]:
-        """Height and width of the batch of some images."""
+    def _stack(self, images: list[Tensor]) -> Tensor:
         height = max(image.shape[-2] for image in images)
         width = max(image.shape[-1] for image in images)
         height, width = round_up((height, width), self.pad_size_divisor)
         fitting = [size for size in self.batch_sizes if size[0] >= height and size[1] >= width]
-        return fitting[0] if fitting else (height, width)
-
-    def _stack(self, images: list[Tensor]) -> Tensor:
-        height, width = self._batch_size(images)
+        if fitting:
+            height, width = fitting[0]
         batch = images[0].new_full((len(images), images[0].shape[0], height, width), self.pad_value)
         if not batch.is_cuda:
             # CPU convolutions are faster with the channels last and pass that layout on (see docs/benchmarks.md)

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import TrackDataSample, TrackSampleList
 
 from .data_preprocessor import DetDataPreprocessor
 
@@ -41,7 +40,9 @@ class TrackDataPreprocessor(DetDataPreprocessor):
         frame_samples = None if samples is None else [frame for clip in samples for frame in clip]
         prepared = super().forward(dict(inputs=frames, data_samples=frame_samples), training)
         if samples is not None:
-            samples = _regrouped(samples, prepared['data_samples'])
+            samples = [clip.new() for clip in samples]
+            for i, clip in enumerate(samples):
+                clip.video_data_samples = list(prepared['data_samples'][i * length : (i + 1) * length])
         return dict(inputs=prepared['inputs'].unflatten(0, (len(clips), length)), data_samples=samples)
 
 
@@ -56,15 +57,3 @@ def _common_length(clips: Sequence[Tensor]) -> int:
             f'batch_size=1'
         )
     return lengths[0]
-
-
-def _regrouped(clips: TrackSampleList, frames: Sequence) -> list[TrackDataSample]:
-    """The clips with other frames, given for all clips in one list."""
-    regrouped = []
-    start = 0
-    for clip in clips:
-        copy = clip.new()
-        copy.video_data_samples = list(frames[start : start + len(clip)])
-        regrouped.append(copy)
-        start += len(clip)
-    return regrouped

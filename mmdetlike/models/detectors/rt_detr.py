@@ -73,7 +73,9 @@ class EncodedByNeck:
 
     def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
         """All feature maps in one row, without positions: deformable attention has none of pixels."""
-        return flatten_pyramid(self.input_proj(feats), context.padding_masks, no_positions)
+        return flatten_pyramid(
+            self.input_proj(feats), context.padding_masks, lambda mask, input: torch.zeros_like(input)
+        )
 
     def query_content(self, pixels: Tensor) -> Tensor:
         """The pixels that were proposed; what the decoder learns of them doesn't change them."""
@@ -101,8 +103,3 @@ class DFINE(EncodedByNeck, DINO):
         # maps that have the width of queries already are not projected
         if self.neck_channels in (None, self.embed_dims):
             self.input_proj = nn.Identity()
-
-
-def no_positions(mask: Tensor | None, input: Tensor) -> Tensor:
-    """Zeros in place of a positional encoding of a map (B, C, h, w)."""
-    return torch.zeros_like(input)
