@@ -73,9 +73,8 @@ class EncodedByNeck:
 
     def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
         """All feature maps in one row, without positions: deformable attention has none of pixels."""
-        return flatten_pyramid(
-            self.input_proj(feats), context.padding_masks, lambda mask, input: torch.zeros_like(input)
-        )
+        masks = context.padding_masks
+        return flatten_pyramid(self.input_proj(feats), masks, lambda mask, input: torch.zeros_like(input))
 
     def query_content(self, pixels: Tensor) -> Tensor:
         """The pixels that were proposed; what the decoder learns of them doesn't change them."""
