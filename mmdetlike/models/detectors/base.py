@@ -52,10 +52,7 @@ class BaseDetector(BaseModel):
         self.neck = MODELS.build(neck) if neck is not None else None
 
     def build_head(self, cfg: dict | nn.Module, part: str | None = None) -> BaseModule:
-        """A head with ``train_cfg`` and ``test_cfg``, of which ``part`` is meant where it is named.
-
-        A head that is a module already has settings of its own.
-        """
+        """A head with ``train_cfg`` and ``test_cfg``, or their ``part``; one that is a module has its own settings."""
         if isinstance(cfg, nn.Module):
             return cfg
         cfgs = (self.train_cfg, self.test_cfg)

@@ -122,11 +122,7 @@ class MaskFormer(BaseDetector):
         return self.panoptic_fusion_head.predict(*preds, samples, rescale)
 
     def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
-        """Boxes, scores, labels and ``masks`` (n, height, width) bool of the image.
-
-        Raises:
-            NotImplementedError: ``test_cfg`` doesn't ask for instances.
-        """
+        """Boxes, scores, labels and ``masks`` (n, height, width) bool of the image, if ``test_cfg`` wants instances."""
         if not self.test_cfg.get('instance_on', False):
             raise NotImplementedError('only instances have a form of tensors alone, and test_cfg.instance_on is off')
         results = []

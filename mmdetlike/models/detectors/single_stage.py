@@ -218,12 +218,9 @@ class SingleStageInstanceSegmentor(BaseDetector):
     """Backbone, neck, a mask head and, if the masks are of boxes, a dense head.
 
     Args:
-        mask_head: Feature maps and, if there are any, boxes -> masks.
+        mask_head: Feature maps and, if there are any, boxes -> masks; None is a ``ValueError``.
         bbox_head: A dense head: feature maps -> boxes; None where masks need none.
         backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
-
-    Raises:
-        ValueError: ``mask_head`` is None.
     """
 
     # names of parameters in checkpoints of OpenMMLab 2.x

@@ -66,8 +66,7 @@ class DetTTAModel(BaseTTAModel):
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> SampleList:
         """One sample for each image, with the objects of all its predicted versions in pixels of the original image.
 
-        Raises:
-            ConfigError: A version has predictions that can't be joined.
+        Predictions that can't be joined are a ``ConfigError``.
         """
         return [self.merge(versions) for versions in data_samples_list]
 

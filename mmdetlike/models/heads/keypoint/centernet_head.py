@@ -31,10 +31,7 @@ class CenterNetHead(HeatmapHead):
         num_classes, train_cfg: As of ``Head``.
         test_cfg: ``topk``, centers taken from an image; ``local_maximum_kernel``, side in cells within which only the
             best one counts; ``max_per_img`` and, to suppress duplicates, ``nms``.
-        init_cfg: Must be None: the head initializes itself.
-
-    Raises:
-        ValueError: ``init_cfg`` is given.
+        init_cfg: Must be None, anything else is a ``ValueError``: the head initializes itself.
     """
 
     def __init__(

@@ -70,10 +70,7 @@ class CornerHead(HeatmapHead):
             be apart; ``score_thr``, boxes below it are dropped; ``max_per_img``; ``nms``.
         loss_heatmap, loss_offset: Losses of the heat maps and of the positions in the cells.
         loss_embedding: Loss of the embeddings, of two terms.
-        init_cfg: Must be None: the head initializes itself.
-
-    Raises:
-        ValueError: ``init_cfg`` is given.
+        init_cfg: Must be None, anything else is a ``ValueError``: the head initializes itself.
     """
 
     # what is predicted at each corner, beside the heat map: name -> term of the loss, and the module that computes it

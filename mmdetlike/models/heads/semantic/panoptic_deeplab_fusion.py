@@ -25,10 +25,8 @@ class CenterFusionHead(PanopticFusionHead):
     def predict_image(self, logits: Tensor, centers: Tensor, ways: Tensor) -> dict[str, PixelData | InstanceData]:
         """``pred_sem_seg``, ``pred_panoptic_seg`` and ``pred_instances`` of an image.
 
-        Args:
-            logits: Of the classes of pixels, things first, (num_classes, h, w).
-            centers: Score (1, h, w) of each pixel as the center of an instance.
-            ways: From each pixel to the center of its instance, x and y in pixels, (2, h, w).
+        Pixels have ``logits`` (num_classes, h, w), things first, a score (1, h, w) as the center of an instance, and a
+        way (2, h, w) to the center of their instance, x and y in pixels.
         """
         classes = logits.argmax(0)
         points, scores = self.find_centers(centers)

@@ -106,11 +106,7 @@ class CenterOffsetHead(BaseModule):
         return centers, offsets * scale[:, None, None]
 
     def loss(self, x: Sequence[Tensor], samples: SampleList) -> dict[str, Tensor]:
-        """``loss_center`` and ``loss_offset`` against each sample's masks.
-
-        Raises:
-            ValueError: A sample has no masks or no ``gt_sem_seg``.
-        """
+        """``loss_center`` and ``loss_offset``; a ``ValueError`` where a sample has no masks or no ``gt_sem_seg``."""
         labeled = semantic_maps(samples) != self.ignore_index
         centers, offsets = self.predict_maps(x, tuple(labeled.shape[-2:]))
         targets = [self.targets(sample, centers.device) for sample in samples]

@@ -71,11 +71,9 @@ class HeuristicFusionHead(PanopticFusionHead):
     """
 
     def predict(self, instances: Sequence[InstanceData], seg_logits: Sequence[Tensor]) -> list[PixelData]:
-        """Segments of each image.
+        """Segments of each image, of ``masks`` (n, h, w) bool, ``labels`` and ``scores`` of its things.
 
-        Args:
-            instances: ``masks`` (n, h, w) bool, ``labels`` and ``scores`` of each image's things.
-            seg_logits: (num_stuff_classes + 1, h, w) of each image, the last class being things.
+        Its ``seg_logits`` are (num_stuff_classes + 1, h, w), the last class being things.
         """
         return [PixelData(sem_seg=self.fuse(*image)[None]) for image in zip(instances, seg_logits)]
 
