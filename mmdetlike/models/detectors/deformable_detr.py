@@ -90,17 +90,15 @@ class DeformableDETR(DetectionTransformer):
         return flatten_pyramid(feats, context.padding_masks, self.positional_encoding, self.level_embed)
 
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
-        """Learned queries, or those whose content, positions and references encode the likeliest proposals."""
-        if not self.as_two_stage:
-            positions, content = self.query_embedding.weight.expand(len(memory), -1, -1).chunk(2, dim=-1)
-            return InitialQueries(content, positions, self.reference_points_fc(positions).sigmoid())
-        scores, boxes = self.bbox_head.propose(*self.proposal_inputs(pyramid, memory), context)
-        # proposals are objects or background: only the first logit means anything
-        best = scores[..., 0].topk(min(self.num_queries, scores.shape[1]), dim=1).indices
-        references = boxes.gather(1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()
-        encoded = sine_encoding(references * (2 * torch.pi), self.embed_dims // 2).flatten(2)
-        positions, content = self.pos_trans_norm(self.pos_trans_fc(encoded)).chunk(2, dim=-1)
-        return InitialQueries(content, positions, references, enc_cls_score=scores, enc_bbox_pred=boxes.sigmoid())
+        """Learned queries, or those of the likeliest proposals."""
+        if self.as_two_stage:
+            return self.queries_of_proposals(*self.propose(pyramid, memory, context))
+        positions, content = self.query_embedding.weight.expand(len(memory), -1, -1).chunk(2, dim=-1)
+        return InitialQueries(content, positions, self.reference_points_fc(positions).sigmoid())
+
+    def propose(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> tuple[Tensor, Tensor]:
+        """Class logits (B, S, classes) and boxes (B, S, 4), before the sigmoid, of every pixel."""
+        return self.bbox_head.propose(*self.proposal_inputs(pyramid, memory), context)
 
     def proposal_inputs(self, pyramid: FlatPyramid, memory: Tensor) -> tuple[Tensor, Tensor]:
         """What the head makes proposals from: pixels (B, S, C) and anchors (B, S, 4) before the sigmoid."""
@@ -108,6 +106,15 @@ class DeformableDETR(DetectionTransformer):
         # pixels that may not propose say the same in every image, whatever their padding holds
         memory = memory * usable[..., None]
         return self.memory_trans_norm(self.memory_trans_fc(memory)), anchors
+
+    def queries_of_proposals(self, scores: Tensor, boxes: Tensor) -> InitialQueries:
+        """Queries whose content, positions and references are encodings of the likeliest proposals."""
+        # proposals are objects or background: only the first logit means anything
+        best = scores[..., 0].topk(min(self.num_queries, scores.shape[1]), dim=1).indices
+        references = boxes.gather(1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()
+        encoded = sine_encoding(references * (2 * torch.pi), self.embed_dims // 2).flatten(2)
+        positions, content = self.pos_trans_norm(self.pos_trans_fc(encoded)).chunk(2, dim=-1)
+        return InitialQueries(content, positions, references, enc_cls_score=scores, enc_bbox_pred=boxes.sigmoid())
 
     def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]] | None:
         return self.bbox_head.reg_branches if self.with_box_refine else None

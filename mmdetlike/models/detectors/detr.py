@@ -111,6 +111,7 @@ class DetectionTransformer(BaseDetector):
     def decode(
         self, queries: InitialQueries, pyramid: FlatPyramid, memory: Tensor, context: QueryContext
     ) -> QueryOutputs:
+        """Run the decoder."""
         hidden_states, references = self.decoder(
             queries.content,
             queries.positions,
