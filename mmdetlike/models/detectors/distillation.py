@@ -79,8 +79,7 @@ class LAD(KnowledgeDistillationSingleStageDetector):
 
     Args:
         bbox_head: Pyramid -> boxes, a ``LADHead``.
-        teacher_backbone: Images -> maps, of the teacher.
-        teacher_neck: Maps -> pyramid, of the teacher, or None.
+        teacher_backbone, teacher_neck: Images -> maps -> pyramid, of the teacher; its neck may be None.
         teacher_bbox_head: Pyramid -> boxes, of the teacher: a ``PAAHead`` or ``LADHead``.
         teacher_ckpt, eval_teacher: See ``KnowledgeDistillationSingleStageDetector``.
         train_cfg, test_cfg: Settings of student and teacher.

@@ -26,8 +26,7 @@ class CenterNetHead(HeatmapHead):
     Args:
         in_channels, feat_channels: Channels of the feature map, and of hidden layers.
         loss_center_heatmap: Loss of the heat map.
-        loss_wh: Loss of width and height, in cells.
-        loss_offset: Loss of the position in the cell.
+        loss_wh, loss_offset: Losses of width and height, and of the position in the cell, both in cells.
         num_classes, train_cfg: As of ``Head``.
         test_cfg: ``topk``, centers taken from an image; ``local_maximum_kernel``, side in cells within which only the
             best one counts; ``max_per_img`` and, to suppress duplicates, ``nms``.

@@ -31,9 +31,7 @@ LevelMaps = dict[str, SideMaps]
 class BiCornerPool(BaseModule):
     """Bring to a corner what lies along the two edges that meet in it, beside what lies at it.
 
-    Args:
-        in_channels: Channels of the map; as many are put out.
-        directions: Modes of the two corner poolings.
+    Maps keep their channels; ``directions`` are modes of the two corner poolings.
     """
 
     def __init__(self, in_channels: int, directions: tuple[str, str]) -> None:

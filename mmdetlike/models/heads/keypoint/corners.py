@@ -25,8 +25,7 @@ class Pairs:
 
     Attributes:
         boxes: (B, k, k, 4) xyxy in cells.
-        scores: (B, k, k), the mean of the corners' scores.
-        labels: (B, k, k), that of the top left corner.
+        scores, labels: (B, k, k), the mean of the corners' scores, and the label of the top left one.
         valid: (B, k, k) whether the corners are of one class and make a box.
     """
 

@@ -69,8 +69,7 @@ class DeepLabDecoder(nn.Module):
     """Atrous pooling of the coarsest map, refined level by level with finer ones: DeepLabv3+, arXiv 1802.02611.
 
     Args:
-        in_channels: Channels of the maps that are used, the finest first.
-        in_indices: Which of the feature maps they are.
+        in_channels, in_indices: Channels of the maps that are used, the finest first, and which ones they are.
         project_channels: Channels to which a 1x1 convolution narrows each map but the coarsest.
         channels: Channels of the refined maps, of one number for each map but the coarsest.
         aspp_channels: Channels of the pooled map.
@@ -157,7 +156,7 @@ class DeepLabV3PlusHead(SemanticHead):
 
     Args:
         num_classes, loss_seg, init_cfg: As of ``DeepLabV3Head``.
-        in_channels: As of ``DeepLabDecoder``.
+        in_channels: Channels of the maps that are used, the finest first.
         decoder: Other arguments of ``DeepLabDecoder``.
         head_channels: Channels of one more pair of convolutions before the logits; None for none.
     """
