@@ -25,8 +25,6 @@ class TrackDataPreprocessor(DetDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """A list of N clips (T, C, h, w), and their samples or None, as one batch (N, T, C, H, W).
 
-        Frames are prepared as of ``DetDataPreprocessor``, and so are their samples.
-
         Raises:
             ConfigError: The clips have different numbers of frames, or ``inputs`` are no clips.
         """

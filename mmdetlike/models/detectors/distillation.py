@@ -101,12 +101,7 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         parts = dict(backbone=teacher_backbone, neck=teacher_neck, bbox_head=teacher_bbox_head)
         teacher = dict(model=dict(type='SingleStageDetector', **parts, **cfgs))
         super().__init__(
-            bbox_head=bbox_head,
-            teacher_config=teacher,
-            teacher_ckpt=teacher_ckpt,
-            eval_teacher=eval_teacher,
-            **cfgs,
-            **kwargs,
+            bbox_head, teacher_config=teacher, teacher_ckpt=teacher_ckpt, eval_teacher=eval_teacher, **cfgs, **kwargs
         )
 
     def taught(self, images: Tensor, samples: SampleList) -> DenseTargets:

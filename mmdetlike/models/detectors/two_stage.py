@@ -18,8 +18,7 @@ class TwoStageDetector(BaseDetector):
     Args:
         roi_head: Feature maps and proposals -> boxes, and masks or keypoints.
         rpn_head: Feature maps -> proposals; None where samples bring their own ``proposals``.
-        train_cfg: Its parts are ``rpn``, ``rpn_proposal`` (the proposals to learn from) and ``rcnn``.
-        test_cfg: Its parts are ``rpn`` and ``rcnn``.
+        train_cfg, test_cfg: Their parts are ``rpn``, ``rcnn`` and, of training, ``rpn_proposal``: what is learned from.
         backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 

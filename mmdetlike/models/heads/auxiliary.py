@@ -53,9 +53,7 @@ class AssignedPriors:
 
 
 class AuxiliaryHead(BaseModule):
-    """Base of what trains beside the queries and tells where it found objects.
-
-    A subclass supplies ``loss_and_priors``.
+    """Base of what trains beside the queries and tells where it found objects, by ``loss_and_priors``.
 
     Args:
         embed_dims: Channels of the encoder's maps and of queries.

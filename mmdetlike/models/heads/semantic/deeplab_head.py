@@ -49,15 +49,8 @@ class DeepLabV3Head(SemanticHead):
     ) -> None:
         super().__init__(loss_seg, init_cfg or LOGITS_INIT)
         self.num_classes, self.in_index = num_classes, in_index
-        self.aspp = ASPP(
-            in_channels,
-            channels,
-            dilations,
-            norm=norm_cfg,
-            activation=F.relu,
-            pool_kernel_size=pool_kernel_size,
-            dropout=dropout,
-        )
+        pooling = dict(norm=norm_cfg, activation=F.relu, pool_kernel_size=pool_kernel_size, dropout=dropout)
+        self.aspp = ASPP(in_channels, channels, dilations, **pooling)
         self.conv_logits = nn.Conv2d(channels, num_classes, 1)
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
@@ -104,16 +97,9 @@ class DeepLabDecoder(nn.Module):
         self.in_indices = tuple(in_indices)
         self.out_channels = channels[0]
         self.norm_cfg, self.separable = norm_cfg, separable
-        self.aspp = ASPP(
-            in_channels[-1],
-            aspp_channels,
-            dilations,
-            norm=norm_cfg,
-            activation=F.relu,
-            pool_kernel_size=pool_kernel_size,
-            dropout=dropout,
-            use_depthwise_separable_conv=separable,
-        )
+        pooling = dict(norm=norm_cfg, activation=F.relu, pool_kernel_size=pool_kernel_size, dropout=dropout)
+        pooling['use_depthwise_separable_conv'] = separable
+        self.aspp = ASPP(in_channels[-1], aspp_channels, dilations, **pooling)
         narrow = zip(in_channels[:-1], project_channels)
         self.projections = nn.ModuleList(ConvModule(wide, thin, 1, norm_cfg=norm_cfg) for wide, thin in narrow)
         coarser = (*channels[1:], aspp_channels)
@@ -143,8 +129,7 @@ def two_convolutions(
 ) -> nn.Sequential:
     """Two 3x3 convolutions with norm and activation, or one depthwise separable 5x5 convolution that sees as far."""
     if separable:
-        conv = DepthwiseSeparableConvModule(in_channels, out_channels, 5, padding=2, norm_cfg=norm_cfg)
-        return nn.Sequential(conv)
+        return nn.Sequential(DepthwiseSeparableConvModule(in_channels, out_channels, 5, padding=2, norm_cfg=norm_cfg))
     first = ConvModule(in_channels, channels, 3, padding=1, norm_cfg=norm_cfg)
     second = ConvModule(channels, out_channels, 3, padding=1, norm_cfg=norm_cfg)
     return nn.Sequential(first, second)
