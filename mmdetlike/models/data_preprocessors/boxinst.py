@@ -29,7 +29,6 @@ class BoxInstDataPreprocessor(DetDataPreprocessor):
         pairwise_color_thresh: Least similarity, ``exp(-distance / 2)`` of colors in CIE Lab.
         bottom_pixels_removed: Rows at the bottom of an image that is as high as its batch which are left out: some
             pictures of COCO have a black border there.
-        kwargs: See ``DetDataPreprocessor``.
 
     Raises:
         ConfigError: There is no ``mean`` and ``std``, or ``pad_size_divisor`` is no multiple of ``mask_stride``.

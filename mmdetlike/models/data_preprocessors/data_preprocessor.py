@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import DetDataSample
+from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import BaseBoxes
 from mmdetlike.structures.resize_sample import resize_sample
 from mmdetlike.structures.warp import Warp
@@ -35,8 +35,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         mask_pad_value: What instance masks are padded with.
         pad_seg: Pad semantic maps in training.
         seg_pad_value: What semantic maps are padded with; losses ignore 255 by default.
-        bgr_to_rgb: Reverse the channels.
-        rgb_to_bgr: Reverse the channels; the same operation, named for the other order.
+        bgr_to_rgb, rgb_to_bgr: Reverse the channels; the same operation, named for either order.
         boxtype2tensor: Turn boxes of samples into tensors.
         non_blocking: Copy to the device asynchronously.
         batch_augments: Modules (inputs, data_samples) -> (inputs, data_samples) that run in training.
@@ -76,9 +75,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.batch_sizes: list[tuple[int, int]] = []
         self.pad_annotations = AnnotationPadding(pad_mask, mask_pad_value, pad_seg, seg_pad_value)
         self.boxtype2tensor = boxtype2tensor
-        self.batch_augments = None
-        if batch_augments is not None:
-            self.batch_augments = nn.ModuleList(MODELS.build(augment) for augment in batch_augments)
+        self.batch_augments = nn.ModuleList(MODELS.build(augment) for augment in batch_augments or ())
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch.
@@ -103,12 +100,17 @@ class DetDataPreprocessor(BaseDataPreprocessor):
                 + (f' of shape {tuple(images.shape)}' if isinstance(images, Tensor) else '')
             )
         batch = self._stack([self._normalize(image) for image in images])
-        if samples is not None:
-            self._prepare_samples(samples, [tuple(image.shape[-2:]) for image in images], tuple(batch.shape[-2:]))
-            for sample in samples if training else ():
-                self.pad_annotations(sample, tuple(batch.shape[-2:]))
-        if training and self.batch_augments is not None:
-            for augment in self.batch_augments:
+        shape = tuple(batch.shape[-2:])
+        for sample, image in zip(samples or (), images):
+            # the image's own, which the largest of the batch doesn't change
+            pad_shape = round_up(image.shape[-2:], self.pad_size_divisor)
+            sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=pad_shape))
+            if self.boxtype2tensor:
+                boxes_to_tensors(sample)
+            if training:
+                self.pad_annotations(sample, shape)
+        if training:
+            for augment in self.batch_augments or ():
                 batch, samples = augment(batch, samples)
         return dict(inputs=batch, data_samples=samples)
 
@@ -139,15 +141,13 @@ class DetDataPreprocessor(BaseDataPreprocessor):
                 )
         self.batch_sizes = sorted(map(tuple, sizes), key=lambda size: size[0] * size[1])
 
-    def _batch_size(self, images: list[Tensor]) -> tuple[int, int]:
-        """Height and width of the batch of some images."""
-        height = max(self._round_up(image.shape[-2]) for image in images)
-        width = max(self._round_up(image.shape[-1]) for image in images)
-        fitting = [size for size in self.batch_sizes if size[0] >= height and size[1] >= width]
-        return fitting[0] if fitting else (height, width)
-
     def _stack(self, images: list[Tensor]) -> Tensor:
-        height, width = self._batch_size(images)
+        height = max(image.shape[-2] for image in images)
+        width = max(image.shape[-1] for image in images)
+        height, width = round_up((height, width), self.pad_size_divisor)
+        fitting = [size for size in self.batch_sizes if size[0] >= height and size[1] >= width]
+        if fitting:
+            height, width = fitting[0]
         batch = images[0].new_full((len(images), images[0].shape[0], height, width), self.pad_value)
         if not batch.is_cuda:
             # CPU convolutions are faster with the channels last and pass that layout on (see docs/benchmarks.md)
@@ -156,17 +156,43 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             padded[:, : image.shape[-2], : image.shape[-1]] = image
         return batch
 
-    def _round_up(self, side: int) -> int:
-        # integer division rounds down, of the negative number away from 0
-        return -(-side // self.pad_size_divisor) * self.pad_size_divisor
 
-    def _prepare_samples(self, samples: list[DetDataSample], sizes: list[tuple], batch_shape: tuple) -> None:
-        for sample, size in zip(samples, sizes):
-            # the image's own, which the largest of the batch doesn't change
-            pad_shape = tuple(self._round_up(side) for side in size)
-            sample.set_metainfo(dict(batch_input_shape=batch_shape, pad_shape=pad_shape))
-            if self.boxtype2tensor:
-                boxes_to_tensors(sample)
+@MODELS.register_module()
+class FixedSizeDataPreprocessor(DetDataPreprocessor):
+    """Normalize pictures and stretch each of them to ``size``, with its annotations, as torchvision's SSD does.
+
+    Args:
+        size: Height and width in pixels.
+        mean, std, bgr_to_rgb: See ``DetDataPreprocessor``.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        bgr_to_rgb: bool = False,
+    ) -> None:
+        super().__init__(mean=mean, std=std, bgr_to_rgb=bgr_to_rgb)
+        self.size = tuple(size)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """As of ``DetDataPreprocessor``; samples know the new size, and by ``scale_factor`` the way back."""
+        samples = data.get('data_samples')
+        images = []
+        prepared = []
+        # one by one: they are of different sizes before
+        for i, image in enumerate(data['inputs']):
+            own = None if samples is None else samples[i : i + 1]
+            batch = super().forward(dict(inputs=[image], data_samples=own), training)
+            warp = Warp.resize(tuple(batch['inputs'].shape[-2:]), self.size)
+            images.append(F.interpolate(batch['inputs'], size=self.size, mode='bilinear', align_corners=False))
+            for sample in batch['data_samples'] or ():
+                resize_sample(sample, warp)
+                before = sample.get('scale_factor', (1.0, 1.0))
+                sample.set_metainfo(dict(scale_factor=tuple(a * b for a, b in zip(before, warp.scale))))
+                prepared.append(sample)
+        return dict(inputs=torch.cat(images), data_samples=None if samples is None else prepared)
 
 
 @dataclass
@@ -185,6 +211,12 @@ class AnnotationPadding:
         if self.pad_seg and 'gt_sem_seg' in sample:
             padded = pad_to(sample.gt_sem_seg.sem_seg, shape, self.seg_pad_value)
             sample.gt_sem_seg = PixelData(metainfo=sample.gt_sem_seg.metainfo, sem_seg=padded)
+
+
+def round_up(size: Sequence[int], divisor: int) -> tuple[int, ...]:
+    """The sides of ``size``, each rounded up to a multiple of ``divisor``."""
+    # integer division rounds down, of the negative number away from 0
+    return tuple(-(-side // divisor) * divisor for side in size)
 
 
 def pad_to(maps: Tensor, shape: tuple[int, int], value: float) -> Tensor:
@@ -216,7 +248,7 @@ class BatchSyncRandomResize(nn.Module):
         self.interval, self.size_divisor = interval, size_divisor
         self._input_size: tuple[int, int] | None = None
 
-    def forward(self, inputs: Tensor, data_samples: list[DetDataSample]) -> tuple[Tensor, list[DetDataSample]]:
+    def forward(self, inputs: Tensor, data_samples: SampleList) -> tuple[Tensor, SampleList]:
         """Images (B, 3, H, W) and all that is annotated in them at the current size."""
         height, width = inputs.shape[-2:]
         target = self._input_size or (height, width)
@@ -250,10 +282,7 @@ class BatchFixedSizePad(nn.Module):
     Args:
         size: Height and width in pixels; a batch that is larger along an axis keeps its size there.
         img_pad_value: Value of padded pixels, after normalization.
-        pad_mask: Pad masks of objects too.
-        mask_pad_value: Value of padded mask pixels.
-        pad_seg: Pad segmentation maps too.
-        seg_pad_value: Value of padded segmentation pixels.
+        pad_mask, mask_pad_value, pad_seg, seg_pad_value: As of ``DetDataPreprocessor``.
     """
 
     def __init__(
@@ -270,9 +299,7 @@ class BatchFixedSizePad(nn.Module):
         self.img_pad_value = img_pad_value
         self.pad_annotations = AnnotationPadding(pad_mask, mask_pad_value, pad_seg, seg_pad_value)
 
-    def forward(
-        self, inputs: Tensor, data_samples: list[DetDataSample] | None
-    ) -> tuple[Tensor, list[DetDataSample] | None]:
+    def forward(self, inputs: Tensor, data_samples: SampleList | None) -> tuple[Tensor, SampleList | None]:
         """Images (B, 3, H, W) and their samples -> (B, 3, height, width) and samples that know that size."""
         shape = tuple(max(side, wanted) for side, wanted in zip(inputs.shape[-2:], self.size))
         for sample in data_samples or ():
@@ -287,26 +314,22 @@ class BatchResize(nn.Module):
 
     Args:
         scale: Longest and shortest side in pixels that a batch may have.
-        pad_size_divisor: What height and width become a multiple of.
-        pad_value: Value of padded pixels, after normalization.
+        pad_size_divisor, pad_value: As of ``DetDataPreprocessor``.
     """
 
     def __init__(self, scale: tuple[int, int], pad_size_divisor: int = 1, pad_value: float = 0) -> None:
         super().__init__()
         self.longest = max(scale)
         self.shortest = min(scale)
-        self.pad_size_divisor = pad_size_divisor
-        self.pad_value = pad_value
+        self.pad_size_divisor, self.pad_value = pad_size_divisor, pad_value
 
-    def forward(
-        self, inputs: Tensor, data_samples: list[DetDataSample] | None
-    ) -> tuple[Tensor, list[DetDataSample] | None]:
+    def forward(self, inputs: Tensor, data_samples: SampleList | None) -> tuple[Tensor, SampleList | None]:
         """Images (B, 3, H, W) and their samples -> the same at the new size."""
         size = tuple(inputs.shape[-2:])
         factor = min(self.longest / max(size), self.shortest / min(size))
         target = tuple(int(side * factor) for side in size)
         inputs = F.interpolate(inputs, size=target, mode='bilinear', align_corners=False)
-        shape = tuple(-(-side // self.pad_size_divisor) * self.pad_size_divisor for side in target)
+        shape = round_up(target, self.pad_size_divisor)
         for sample in data_samples or ():
             resize_sample(sample, Warp.resize(size, target))
             sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))

@@ -26,16 +26,10 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
         self.data_preprocessor = MODELS.build(data_preprocessor)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepare a batch.
+        """Prepare a batch as the inner preprocessor does, by branch if it came by branch.
 
-        Args:
-            data: ``inputs``, a list of images or, by branch, lists of images and None for samples that the branch
-                lacks; ``data_samples`` in the same form, or None.
-            training: Handed to the inner preprocessor.
-
-        Returns:
-            ``inputs`` and ``data_samples`` as the inner preprocessor makes them, by branch if they came by branch.
-            Branches without any image are left out.
+        Its ``inputs`` are a list of images or, by branch, lists of images and None for samples that the branch lacks;
+        ``data_samples`` have the same form, or are None. Branches without any image are left out.
 
         Raises:
             ConfigError: ``inputs`` and ``data_samples`` don't belong together, or no branch has an image.
@@ -57,27 +51,20 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
         return super().to(*args, **kwargs)
 
     def cuda(self, *args, **kwargs) -> 'MultiBranchDataPreprocessor':
-        """Move to a GPU."""
         self.data_preprocessor.cuda(*args, **kwargs)
         return super().cuda(*args, **kwargs)
 
     def cpu(self, *args, **kwargs) -> 'MultiBranchDataPreprocessor':
-        """Move to the CPU."""
         self.data_preprocessor.cpu(*args, **kwargs)
         return super().cpu(*args, **kwargs)
 
 
 def split_branches(data: dict) -> dict[str, dict]:
-    """A batch for each branch that has an image, without the None of samples that a branch lacks.
-
-    Raises:
-        ConfigError: A branch has more or fewer images than samples, or there is no image at all.
-    """
+    """A batch for each branch that has an image, without the None of samples that a branch lacks."""
     images = {branch: _present(values) for branch, values in data['inputs'].items()}
     samples = dict.fromkeys(images)
     if data.get('data_samples') is not None:
-        samples = {branch: _present(values) for branch, values in _by_branch(data['data_samples']).items()}
-        _check_counts(images, samples)
+        samples = _samples_of(data['data_samples'], images)
     if not any(images.values()):
         raise ConfigError(
             f'no sample of the batch has an image in any of the branches {", ".join(images)}: each dataset needs a '
@@ -90,13 +77,11 @@ def _present(values) -> list:
     return [value for value in values if value is not None]
 
 
-def _by_branch(samples) -> Mapping:
-    if not isinstance(samples, Mapping):
-        raise ConfigError(f'inputs come by branch, so data_samples must too; got a {type(samples).__name__}')
-    return samples
-
-
-def _check_counts(images: dict[str, list], samples: dict[str, list]) -> None:
+def _samples_of(given: Mapping, images: dict[str, list]) -> dict[str, list]:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f'inputs come by branch, so data_samples must too; got a {type(given).__name__}')
+    samples = {branch: _present(values) for branch, values in given.items()}
     counts = [{branch: len(values) for branch, values in kind.items()} for kind in (images, samples)]
     if counts[0] != counts[1]:
         raise ConfigError(f'a batch has images {counts[0]}, but data_samples {counts[1]}; each image needs its own')
+    return samples

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import TrackDataSample, TrackSampleList
 
 from .data_preprocessor import DetDataPreprocessor
 
@@ -17,7 +16,6 @@ class TrackDataPreprocessor(DetDataPreprocessor):
 
     Args:
         use_det_processor: In training, batches are plain images, as for the detector within a tracker.
-        kwargs: See ``DetDataPreprocessor``.
     """
 
     def __init__(self, use_det_processor: bool = False, **kwargs) -> None:
@@ -25,15 +23,7 @@ class TrackDataPreprocessor(DetDataPreprocessor):
         self.use_det_processor = use_det_processor
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepare a batch.
-
-        Args:
-            data: ``inputs``, a list of N clips (T, C, h, w), and ``data_samples``, theirs or None.
-            training: Whether annotations are padded and ``batch_augments`` run.
-
-        Returns:
-            ``inputs`` (N, T, C, H, W) float32 and ``data_samples``, whose frames know ``batch_input_shape`` and
-            ``pad_shape``.
+        """A list of N clips (T, C, h, w), and their samples or None, as one batch (N, T, C, H, W).
 
         Raises:
             ConfigError: The clips have different numbers of frames, or ``inputs`` are no clips.
@@ -48,7 +38,9 @@ class TrackDataPreprocessor(DetDataPreprocessor):
         frame_samples = None if samples is None else [frame for clip in samples for frame in clip]
         prepared = super().forward(dict(inputs=frames, data_samples=frame_samples), training)
         if samples is not None:
-            samples = _regrouped(samples, prepared['data_samples'])
+            samples = [clip.new() for clip in samples]
+            for i, clip in enumerate(samples):
+                clip.video_data_samples = list(prepared['data_samples'][i * length : (i + 1) * length])
         return dict(inputs=prepared['inputs'].unflatten(0, (len(clips), length)), data_samples=samples)
 
 
@@ -63,15 +55,3 @@ def _common_length(clips: Sequence[Tensor]) -> int:
             f'batch_size=1'
         )
     return lengths[0]
-
-
-def _regrouped(clips: TrackSampleList, frames: Sequence) -> list[TrackDataSample]:
-    """The clips with other frames, given for all clips in one list."""
-    regrouped = []
-    start = 0
-    for clip in clips:
-        copy = clip.new()
-        copy.video_data_samples = list(frames[start : start + len(clip)])
-        regrouped.append(copy)
-        start += len(clip)
-    return regrouped

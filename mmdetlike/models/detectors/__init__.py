@@ -5,11 +5,10 @@ from .dab_detr import DABDETR
 from .ddq_detr import DDQDETR
 from .deformable_detr import DINO, DeformableDETR
 from .detr import DETR, DetectionTransformer
-from .dfine import DFINE
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
 from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
 from .panoptic_deeplab import PanopticDeepLab
-from .rt_detr import RTDETR
+from .rt_detr import DFINE, RTDETR
 from .semantic import SemanticSegmentor
 from .semi import SemiBaseDetector
 from .single_stage import (

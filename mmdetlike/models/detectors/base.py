@@ -12,9 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
-
-MODES = ('loss', 'predict', 'tensor')
+from mmdetlike.structures import DetDataSample, SampleList
 
 
 class BaseDetector(BaseModel):
@@ -26,8 +24,7 @@ class BaseDetector(BaseModel):
         backbone: Images (B, 3, H, W) -> feature maps. It, neck, preprocessor and the heads of single- and two-stage
             detectors may be modules in place of their configs.
         neck: Feature maps of the backbone -> those that the heads see; None to hand them on as they are.
-        train_cfg: Handed to the heads, or to each its part.
-        test_cfg: Handed to the heads, or to each its part.
+        train_cfg, test_cfg: Handed to the heads, or to each its part.
         data_preprocessor: Stacks, pads and normalizes images; where None, it only stacks them.
         init_cfg: Weight initialization.
 
@@ -55,10 +52,7 @@ class BaseDetector(BaseModel):
         self.neck = MODELS.build(neck) if neck is not None else None
 
     def build_head(self, cfg: dict | nn.Module, part: str | None = None) -> BaseModule:
-        """A head with ``train_cfg`` and ``test_cfg``, of which ``part`` is meant where it is named.
-
-        A head that is a module already has settings of its own.
-        """
+        """A head with ``train_cfg`` and ``test_cfg``, or their ``part``; one that is a module has its own settings."""
         if isinstance(cfg, nn.Module):
             return cfg
         cfgs = (self.train_cfg, self.test_cfg)
@@ -88,14 +82,10 @@ class BaseDetector(BaseModel):
         if mode == 'tensor':
             with self.inference_precision(inputs.device):
                 return self._forward(inputs, data_samples)
-        raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+        raise ValueError(f"mode must be one of ('loss', 'predict', 'tensor'), got {mode!r}")
 
     def train(self, mode: bool = True) -> 'BaseDetector':
-        """Switch to training, or to testing.
-
-        Raises:
-            ConfigError: An optimized detector is to be trained.
-        """
+        """Switch to training, unless the detector was optimized (a ``ConfigError``), or to testing."""
         if mode:
             self._check_trainable()
         super().train(mode)
@@ -147,10 +137,10 @@ class BaseDetector(BaseModel):
         Raises:
             NotImplementedError: This kind of detector has no such form yet.
         """
-        if img_shapes is None:
-            img_shapes = [tuple(inputs.shape[-2:])] * len(inputs)
+        batch_shape = tuple(inputs.shape[-2:])
+        shapes = [batch_shape] * len(inputs) if img_shapes is None else img_shapes
         with self.inference_precision(inputs.device):
-            return self.detect_of_maps(self.extract_feat(inputs), img_shapes)
+            return self.detect_of_maps(self.extract_feat(inputs), samples_of_shapes(shapes, batch_shape))
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> feature maps (B, C, H_i, W_i), of the backbone where there is no neck."""
@@ -165,8 +155,8 @@ class BaseDetector(BaseModel):
         """What ``add_pred_to_datasample`` puts into each sample, from feature maps (B, C, H_i, W_i)."""
         raise NotImplementedError
 
-    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
-        """What ``detect`` returns, from feature maps (B, C, H_i, W_i)."""
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
+        """What ``detect`` returns, from feature maps (B, C, H_i, W_i); samples know the shapes of images alone."""
         raise NotImplementedError(f'{type(self).__name__} has no form of tensors alone yet')
 
     @property
@@ -196,12 +186,23 @@ def build_data_preprocessor(cfg: dict | None) -> nn.Module | None:
     return MODELS.build(dict(dict(type='BaseDataPreprocessor'), **cfg))
 
 
-def rename_keys(old: str, new: str, module: nn.Module, state_dict: dict, prefix: str, *args) -> None:
-    """A ``load_state_dict`` pre-hook that renames keys beginning with ``old`` where there are none with ``new``.
+def weighted_terms(losses: dict, weight: float, prefix: str = '') -> dict:
+    """Loss terms, each a tensor or a list of them, times ``weight``; all names, those of accuracies too, prefixed."""
+    weighted = {}
+    for name, value in losses.items():
+        if 'loss' in name:
+            value = value * weight if isinstance(value, Tensor) else [term * weight for term in value]
+        weighted[prefix + name] = value
+    return weighted
 
-    It takes the checkpoint of a relative, which brings the same head under another name.
-    """
-    if any(key.startswith(prefix + new) for key in state_dict):
-        return
-    for key in [key for key in state_dict if key.startswith(prefix + old)]:
-        state_dict[prefix + new + key[len(prefix + old) :]] = state_dict.pop(key)
+
+def samples_of_shapes(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int]) -> SampleList:
+    """Samples that know nothing of their images but height and width, and those of the padded batch."""
+    samples = []
+    for shape in img_shapes:
+        sample = DetDataSample()
+        # `set_metainfo` copies, and copies of sizes that torch.export keeps open cannot be made
+        sample.set_field(tuple(shape), 'img_shape', field_type='metainfo')
+        sample.set_field(batch_shape, 'batch_input_shape', field_type='metainfo')
+        samples.append(sample)
+    return samples

@@ -13,6 +13,7 @@ from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
+from .base import weighted_terms
 from .deformable_detr import DINO, DeformableDETR
 
 
@@ -26,7 +27,6 @@ class CollaborativeTraining:
         auxiliary_heads: Configs of ``AuxiliaryHead``s, which get width and classes from here.
         lambda_dec: What the losses of the queries that are made of their positives weigh.
         lambda_enc: What their own losses weigh for each decoder layer.
-        settings: Arguments of the detector.
     """
 
     with_query_positions = False
@@ -37,9 +37,7 @@ class CollaborativeTraining:
         super().__init__(**settings)
         self.lambda_dec, self.lambda_enc = lambda_dec, lambda_enc
         sizes = dict(
-            embed_dims=self.embed_dims,
-            num_classes=self.bbox_head.num_classes,
-            with_positions=self.with_query_positions,
+            embed_dims=self.embed_dims, num_classes=self.bbox_head.num_classes, with_positions=self.with_query_positions
         )
         self.auxiliary_heads = nn.ModuleList(MODELS.build(dict(cfg, **sizes)) for cfg in auxiliary_heads)
         norm_cfg = dict(type='GN', num_groups=max(1, self.embed_dims // 8))
@@ -56,13 +54,12 @@ class CollaborativeTraining:
         maps = self.maps_of(memory, pyramid)
         for i, auxiliary in enumerate(self.auxiliary_heads):
             terms, priors = auxiliary.loss_and_priors(maps, samples)
-            weight = self.lambda_enc * len(self.decoder.layers)
-            losses.update({f'aux{i}.{name}': _weighted(name, value, weight) for name, value in terms.items()})
+            losses.update(weighted_terms(terms, self.lambda_enc * len(self.decoder.layers), f'aux{i}.'))
             *start, targets = auxiliary.queries(priors, samples)
             outs = self.decode(InitialQueries(*start), pyramid, memory, context)
             compute_terms = partial(self.bbox_head.losses, targets=targets, context=context)
             terms = supervise_layers(self.bbox_head(outs), compute_terms, prefix=f'aux{i}_')
-            losses.update({name: value * self.lambda_dec for name, value in terms.items()})
+            losses.update(weighted_terms(terms, self.lambda_dec))
         return losses
 
     def maps_of(self, memory: Tensor, pyramid: FlatPyramid) -> list[Tensor]:
@@ -71,13 +68,6 @@ class CollaborativeTraining:
         levels = memory.transpose(1, 2).split(counts, dim=2)
         maps = [level.unflatten(2, size) for level, size in zip(levels, pyramid.sizes)]
         return [*maps, self.downsample(maps[-1])]
-
-
-def _weighted(name: str, value: Tensor | list[Tensor], weight: float) -> Tensor | list[Tensor]:
-    """A loss term times its weight; what only informs, such as an accuracy, as it is."""
-    if 'loss' not in name:
-        return value
-    return [term * weight for term in value] if isinstance(value, list) else value * weight
 
 
 @MODELS.register_module()

@@ -17,7 +17,6 @@ class ConditionalDETR(DETR):
     """DETR whose queries attend to the image around reference points; see ``DetectionTransformer``."""
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        """DETR's encoder, and a decoder with conditional attention."""
         self.encoder = build_part(encoder, TransformerEncoder)
         self.decoder = build_part(decoder, ConditionalDecoder)
 

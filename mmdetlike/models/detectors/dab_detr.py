@@ -21,7 +21,6 @@ class DABDETR(DetectionTransformer):
     Args:
         with_random_refpoints: Keep the centers of the boxes as they are drawn: spread evenly over the image.
         num_patterns: Contents that each box starts with: that many queries for each; 0 for one without content.
-        kwargs: See ``DetectionTransformer``.
     """
 
     def __init__(self, *, with_random_refpoints: bool = False, num_patterns: int = 0, **kwargs) -> None:
@@ -31,7 +30,6 @@ class DABDETR(DetectionTransformer):
         super().__init__(**kwargs)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        """An encoder and a decoder that scale positions by contents."""
         self.encoder = build_part(encoder, DABEncoder)
         self.decoder = build_part(decoder, DABDecoder)
 
@@ -63,5 +61,4 @@ class DABDETR(DetectionTransformer):
         return InitialQueries(content.expand(batch, -1, -1), references=references)
 
     def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]]:
-        """The box network of the head, which all layers share."""
         return [self.bbox_head.box_deltas] * self.decoder.num_layers

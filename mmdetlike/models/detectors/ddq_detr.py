@@ -7,14 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.heads.query import (
-    DDQOutputs,
-    DDQQueries,
-    DistinctQueries,
-    InitialQueries,
-    QueryContext,
-    distinct,
-)
+from mmdetlike.models.heads.query import DDQOutputs, DDQQueries, DistinctQueries, InitialQueries, QueryContext, distinct
 from mmdetlike.models.layers.transformer import FlatPyramid
 from mmdetlike.registry import MODELS
 
@@ -31,7 +24,6 @@ class DDQDETR(DINO):
         dense_topk_ratio: Number of dense queries in training, relative to ``num_queries``; several of them learn from
             each object.
         dqs_cfg: Arguments of ``batched_nms``, which chooses distinct queries.
-        kwargs: See ``DINO``.
     """
 
     def __init__(self, *, dense_topk_ratio: float = 1.5, dqs_cfg: dict = DISTINCT, **kwargs) -> None:
@@ -39,13 +31,11 @@ class DDQDETR(DINO):
         super().__init__(**kwargs)
 
     def build_queries(self) -> None:
-        """Embeddings of levels, what proposals come from, and what maps their pixels to contents of queries."""
         self.level_embed = nn.Parameter(torch.randn(self.num_feature_levels, self.embed_dims))
         self.build_proposals()
         self.query_map = nn.Linear(self.embed_dims, self.embed_dims)
 
     def init_queries(self) -> None:
-        """Initialize what proposals and contents come from by Xavier."""
         super().init_queries()
         nn.init.xavier_uniform_(self.query_map.weight)
 
@@ -76,45 +66,31 @@ class DDQDETR(DINO):
     ) -> tuple[InitialQueries, Tensor]:
         """The ``count`` best distinct proposals of each image as queries, and which of them (B, Q) are distinct.
 
-        Images with fewer distinct proposals are padded with suppressed ones, so that shapes don't depend on data.
-
-        Args:
-            content: (B, S, C) content of a query at each pixel.
-            scores: (B, S, classes) logits of each pixel's proposal.
-            boxes: (B, S, 4) before the sigmoid.
-            count: Number of queries; fewer where there are fewer pixels.
-            context: What is known of the batch beside its feature maps.
+        Each pixel has the ``content`` (B, S, C) of a query, logits ``scores`` (B, S, classes) of its proposal, and its
+        box (B, S, 4) before the sigmoid. Images with fewer distinct proposals are padded with suppressed ones, so that
+        shapes don't depend on data.
         """
         logits = self.bbox_head.class_logits(scores, context)
         kept = distinct(logits, boxes.sigmoid(), self.dqs_cfg)
         ranking = logits.max(-1).values.masked_fill(~kept, -torch.inf)
         best = ranking.topk(min(count, ranking.shape[1]), dim=1).indices
+        return self.queries_of_best(content, scores, boxes, best), kept.gather(1, best)
 
-        def pick(pixels: Tensor) -> Tensor:
-            return pixels.gather(1, best[..., None].expand(-1, -1, pixels.shape[-1]))
-
-        references = pick(boxes).sigmoid()
-        queries = InitialQueries(
-            pick(content), references=references.detach(), enc_cls_score=pick(scores), enc_bbox_pred=references
-        )
-        return queries, kept.gather(1, best)
+    def query_content(self, pixels: Tensor) -> Tensor:
+        """What ``query_map`` made of the pixels."""
+        return pixels
 
     def add_dense(self, queries: InitialQueries, dense: InitialQueries, dense_present: Tensor) -> DDQQueries:
         """Noisy and distinct queries, and after them dense ones; neither part sees the other."""
-        num_dense = dense.content.shape[1]
-        dense_sees = queries.attn_mask.new_ones(num_dense, num_dense)
-        return DDQQueries(
-            content=torch.cat([queries.content, dense.content], dim=1),
-            references=torch.cat([queries.references, dense.references], dim=1),
-            attn_mask=~torch.block_diag(~queries.attn_mask, dense_sees).bool(),
-            enc_cls_score=queries.enc_cls_score,
-            enc_bbox_pred=queries.enc_bbox_pred,
-            denoising=queries.denoising,
-            num_dense=num_dense,
-            dense_cls_score=dense.enc_cls_score,
-            dense_bbox_pred=dense.enc_bbox_pred,
-            dense_present=dense_present,
-        )
+        joined = DDQQueries(**vars(queries))
+        joined.num_dense = dense.content.shape[1]
+        joined.content = torch.cat([queries.content, dense.content], dim=1)
+        joined.references = torch.cat([queries.references, dense.references], dim=1)
+        dense_sees = queries.attn_mask.new_ones(joined.num_dense, joined.num_dense)
+        joined.attn_mask = ~torch.block_diag(~queries.attn_mask, dense_sees).bool()
+        joined.dense_cls_score, joined.dense_bbox_pred = dense.enc_cls_score, dense.enc_bbox_pred
+        joined.dense_present = dense_present
+        return joined
 
     def with_selection(
         self, queries: DDQQueries, present: Tensor, num_matching: int, context: QueryContext

@@ -29,11 +29,9 @@ class DeformableDETR(DetectionTransformer):
 
     Args:
         decoder: Arguments of ``DeformableDecoder``.
-        bbox_head: Queries -> objects.
         with_box_refine: Every decoder layer refines the references of the next.
         as_two_stage: The queries' references are the encoder's best proposals.
         num_feature_levels: Levels of the pyramid.
-        kwargs: See ``DetectionTransformer``.
     """
 
     def __init__(
@@ -52,12 +50,10 @@ class DeformableDETR(DetectionTransformer):
         super().__init__(decoder=decoder, bbox_head=head, **kwargs)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        """Encoder and decoder with deformable attention."""
         self.encoder = build_part(encoder, DeformableEncoder)
         self.decoder = build_part(decoder, DeformableDecoder)
 
     def build_queries(self) -> None:
-        """Embeddings of levels and, with two stages, what turns proposals into queries; else learned queries."""
         dims = self.embed_dims
         self.level_embed = nn.Parameter(torch.randn(self.num_feature_levels, dims))
         if self.as_two_stage:
@@ -96,8 +92,7 @@ class DeformableDETR(DetectionTransformer):
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
         """Learned queries, or those of the likeliest proposals."""
         if self.as_two_stage:
-            scores, boxes = self.propose(pyramid, memory, context)
-            return self.queries_of_proposals(scores, boxes)
+            return self.queries_of_proposals(*self.propose(pyramid, memory, context))
         positions, content = self.query_embedding.weight.expand(len(memory), -1, -1).chunk(2, dim=-1)
         return InitialQueries(content, positions, self.reference_points_fc(positions).sigmoid())
 
@@ -122,7 +117,6 @@ class DeformableDETR(DetectionTransformer):
         return InitialQueries(content, positions, references, enc_cls_score=scores, enc_bbox_pred=boxes.sigmoid())
 
     def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]] | None:
-        """The box networks of the head, if each layer refines references."""
         return self.bbox_head.reg_branches if self.with_box_refine else None
 
 
@@ -132,7 +126,6 @@ class DINO(DeformableDETR):
 
     Args:
         dn_cfg: Arguments of ``CdnQueryGenerator``.
-        kwargs: See ``DeformableDETR``.
 
     Raises:
         ConfigError: ``as_two_stage`` or ``with_box_refine`` is False.
@@ -148,12 +141,10 @@ class DINO(DeformableDETR):
         self.dn_query_generator = build_part(dn_cfg, CdnQueryGenerator, **sizes)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        """A deformable encoder, and a decoder that makes positions of queries from their references."""
         self.encoder = build_part(encoder, DeformableEncoder)
         self.decoder = build_part(decoder, DINODecoder)
 
     def build_queries(self) -> None:
-        """Embeddings of levels, learned content of queries and what proposals, their references, come from."""
         self.level_embed = nn.Parameter(torch.randn(self.num_feature_levels, self.embed_dims))
         self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
         self.build_proposals()
@@ -181,12 +172,8 @@ class DINO(DeformableDETR):
             x.gather(1, best[..., None].expand(-1, -1, x.shape[-1])) for x in (scores, boxes, pixels)
         )
         references = boxes.sigmoid()
-        return InitialQueries(
-            self.query_content(pixels),
-            references=references.detach(),
-            enc_cls_score=scores,
-            enc_bbox_pred=references,
-        )
+        content = self.query_content(pixels)
+        return InitialQueries(content, references=references.detach(), enc_cls_score=scores, enc_bbox_pred=references)
 
     def query_content(self, pixels: Tensor) -> Tensor:
         """Hook: content (B, Q, C) of queries at proposals that were made from ``pixels`` (B, Q, C)."""
@@ -206,11 +193,9 @@ class DINO(DeformableDETR):
 
 
 def proposal_anchors(pyramid: FlatPyramid) -> tuple[Tensor, Tensor]:
-    """A box at every pixel, twice as large in each coarser level.
+    """A box (B, S, 4) at every pixel, twice as large in each coarser level, and where it may be proposed (B, S) bool.
 
-    Returns:
-        (B, S, 4) cx, cy, w, h before the sigmoid, infinite where it may not be proposed; and (B, S) bool, where it may:
-        not on padding and at the very border.
+    Boxes are cx, cy, w, h before the sigmoid, infinite where they may not be: on padding and at the very border.
     """
     boxes = []
     like = dict(dtype=pyramid.feats.dtype, device=pyramid.feats.device)

@@ -16,13 +16,12 @@ from mmdetlike.models.layers.transformer import (
     build_positional_encoding,
     flatten_pyramid,
 )
-from mmdetlike.models.utils import padding_masks, padding_of
+from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector
-from .old_keys import DETR as OLD_KEYS
-from .old_keys import take_old_keys
+from .old_keys import OF_DETR, take_old_keys
 
 
 class DetectionTransformer(BaseDetector):
@@ -32,8 +31,7 @@ class DetectionTransformer(BaseDetector):
     ``build_queries``, and starts them in ``initial_queries``.
 
     Args:
-        encoder: Arguments of the encoder.
-        decoder: Arguments of the decoder.
+        encoder, decoder: Arguments of encoder and decoder.
         bbox_head: Queries -> objects.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
         num_queries: Number of queries, the most objects that are found in an image.
@@ -71,7 +69,7 @@ class DetectionTransformer(BaseDetector):
             )
         self.positional_encoding = build_positional_encoding(positional_encoding, self.embed_dims)
         self.build_queries()
-        take_old_keys(self, OLD_KEYS)
+        take_old_keys(self, OF_DETR)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """Hook: make ``encoder`` and ``decoder`` of their arguments; the head is there already."""
@@ -82,11 +80,9 @@ class DetectionTransformer(BaseDetector):
         raise NotImplementedError
 
     def build_context(self, samples: SampleList | None, padding_masks: Tensor | None) -> QueryContext:
-        """Hook: what is known of a batch beside its feature maps.
+        """Hook: what is known of a batch beside its feature maps; without ``samples`` where images alone are given.
 
-        Args:
-            samples: A sample for each image; None where the detector is called with images alone.
-            padding_masks: (B, H, W) True for padding of the images; None where there is none.
+        ``padding_masks`` (B, H, W) are True for padding of the images; None where there is none.
         """
         return QueryContext(samples, padding_masks)
 
@@ -106,12 +102,9 @@ class DetectionTransformer(BaseDetector):
         return flatten_pyramid(feats[-1:], context.padding_masks, self.positional_encoding)
 
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
-        """Hook: what decoding starts from.
+        """Hook: what decoding starts from, of the images and their pixels ``memory`` (B, S, C) after the encoder.
 
-        Args:
-            pyramid: The image.
-            memory: (B, S, C) its pixels after the encoder.
-            context: The samples; whether they are to be learned from says ``self.training``.
+        Whether the samples of ``context`` are to be learned from says ``self.training``.
         """
         raise NotImplementedError
 
@@ -144,15 +137,9 @@ class DetectionTransformer(BaseDetector):
         context = self.build_context(samples, padding_of(samples, x[0].device))
         return self.bbox_head.predict(self.forward_transformer(x, context), rescale)
 
-    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
-        """See ``BaseDetector``; the padding of images is what ``img_shapes`` leave of the input."""
-        batch_shape = tuple(inputs.shape[-2:])
-        if img_shapes is None:
-            img_shapes = [batch_shape] * len(inputs)
-        context = self.build_context(None, padding_masks(img_shapes, batch_shape, inputs.device))
-        with self.inference_precision(inputs.device):
-            outs = self.forward_transformer(self.extract_feat(inputs), context)
-            return self.bbox_head.detect(outs, img_shapes)
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
+        context = self.build_context(None, padding_of(samples, x[0].device))
+        return self.bbox_head.detect(self.forward_transformer(x, context), [sample.img_shape for sample in samples])
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         masks = padding_of(batch_data_samples, batch_inputs.device) if batch_data_samples else None
@@ -165,12 +152,10 @@ class DETR(DetectionTransformer):
     """DETR, arXiv 2005.12872; see ``DetectionTransformer``."""
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        """Encoder and decoder with attention to the whole image."""
         self.encoder = build_part(encoder, TransformerEncoder)
         self.decoder = build_part(decoder, TransformerDecoder)
 
     def build_queries(self) -> None:
-        """A learned position for each query."""
         self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
 
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:

@@ -30,7 +30,6 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
         teacher_config: The teacher's config, or its file, or the name of one that comes with the package.
         teacher_ckpt: File or URL of the teacher's weights; it keeps random ones where None.
         eval_teacher: Keep the teacher in evaluation mode while the student trains.
-        kwargs: As of ``BaseDetector``.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
         self.teacher_model.train(not eval_teacher)
 
     def init_weights(self) -> None:
-        """Initialize the student, and read the teacher's checkpoint."""
         super().init_weights()
         if self.teacher_ckpt is None:
             print_log('the teacher has random weights: there is no teacher_ckpt', 'current', logging.WARNING)
@@ -61,12 +59,10 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
         return super()._apply(fn, recurse)
 
     def train(self, mode: bool = True) -> 'KnowledgeDistillationSingleStageDetector':
-        """Set training mode, of the teacher only without ``eval_teacher``."""
         self.teacher_model.train(mode and not self.eval_teacher)
         return super().train(mode)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Loss terms of images (B, 3, H, W)."""
         with torch.no_grad():
             taught = self.taught(batch_inputs, batch_data_samples)
         return self.bbox_head.loss_with_teacher(self.extract_feat(batch_inputs), batch_data_samples, taught)
@@ -83,13 +79,10 @@ class LAD(KnowledgeDistillationSingleStageDetector):
 
     Args:
         bbox_head: Pyramid -> boxes, a ``LADHead``.
-        teacher_backbone: Images -> maps, of the teacher.
-        teacher_neck: Maps -> pyramid, of the teacher, or None.
+        teacher_backbone, teacher_neck: Images -> maps -> pyramid, of the teacher; its neck may be None.
         teacher_bbox_head: Pyramid -> boxes, of the teacher: a ``PAAHead`` or ``LADHead``.
         teacher_ckpt, eval_teacher: See ``KnowledgeDistillationSingleStageDetector``.
-        train_cfg: Settings of training of student and teacher.
-        test_cfg: Settings of testing.
-        kwargs: As of ``BaseDetector``.
+        train_cfg, test_cfg: Settings of student and teacher.
     """
 
     def __init__(
@@ -108,12 +101,7 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         parts = dict(backbone=teacher_backbone, neck=teacher_neck, bbox_head=teacher_bbox_head)
         teacher = dict(model=dict(type='SingleStageDetector', **parts, **cfgs))
         super().__init__(
-            bbox_head=bbox_head,
-            teacher_config=teacher,
-            teacher_ckpt=teacher_ckpt,
-            eval_teacher=eval_teacher,
-            **cfgs,
-            **kwargs,
+            bbox_head, teacher_config=teacher, teacher_ckpt=teacher_ckpt, eval_teacher=eval_teacher, **cfgs, **kwargs
         )
 
     def taught(self, images: Tensor, samples: SampleList) -> DenseTargets:

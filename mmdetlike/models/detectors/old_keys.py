@@ -1,6 +1,6 @@
-"""Names of parameters in checkpoints of OpenMMLab 2.x, where they have other ones today.
+"""Names of parameters in checkpoints of OpenMMLab 2.x, where they have other ones today, and in those of relatives.
 
-There, transformers are part of the head, and the attentions of a layer are numbered in the order in which they run.
+In 2.x transformers are part of the head, and the attentions of a layer are numbered in the order in which they run.
 """
 
 import re
@@ -34,19 +34,17 @@ OF_TRANSFORMER: Names = (
     (r'^bbox_head\.transformer\.pos_trans\.', 'pos_trans_fc.'),
     (r'^bbox_head\.transformer\.', ''),
 )
-DETR: Names = (*OF_TRANSFORMER, *LAYERS, *SELF_FIRST)
-MASKFORMER: Names = (*LAYERS, *SELF_FIRST)
-MASK2FORMER: Names = (*LAYERS, *CROSS_FIRST)
-YOLACT: Names = ((r'^segm_head\.', 'mask_head.segm_branch.'),)
+OF_DETR: Names = (*OF_TRANSFORMER, *LAYERS, *SELF_FIRST)
+OF_MASKFORMER: Names = (*LAYERS, *SELF_FIRST)
+OF_MASK2FORMER: Names = (*LAYERS, *CROSS_FIRST)
+OF_YOLACT: Names = ((r'^segm_head\.', 'mask_head.segm_branch.'),)
+# an RPN that was trained alone has a bbox_head, in a detector of two stages an rpn_head
+OF_RPN: Names = ((r'^rpn_head\.', 'bbox_head.'),)
+OF_TWO_STAGE: Names = ((r'^bbox_head\.', 'rpn_head.'),)
 
 
 def take_old_keys(detector: nn.Module, names: Names) -> None:
-    """Let a detector load checkpoints of 2.x.
-
-    Args:
-        detector: The module; the patterns are of names within it.
-        names: Patterns of old names and what replaces them, applied in this order.
-    """
+    """Let a detector load checkpoints with old ``names``, patterns that are replaced in this order."""
     detector.register_load_state_dict_pre_hook(partial(_rename, names))
 
 
@@ -55,5 +53,6 @@ def _rename(names: Names, module: nn.Module, state_dict: dict, prefix: str, *arg
         name = key[len(prefix) :]
         for pattern, replacement in names:
             name = re.sub(pattern, replacement, name)
-        if prefix + name != key:
+        # a name of today stays what it is
+        if prefix + name not in state_dict:
             state_dict[prefix + name] = state_dict.pop(key)

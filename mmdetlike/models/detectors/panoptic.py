@@ -1,6 +1,5 @@
 """Detectors that give every pixel a segment: Panoptic FPN, arXiv 1901.02446; MaskFormer, arXiv 2107.06278."""
 
-from collections.abc import Sequence
 from functools import partial
 
 from mmengine.structures import PixelData
@@ -11,9 +10,9 @@ from mmdetlike.models.utils import padding_of, to_image_size
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .base import BaseDetector
-from .old_keys import MASK2FORMER, MASKFORMER, take_old_keys
-from .two_stage import TwoStageDetector, samples_of_shapes
+from .base import BaseDetector, weighted_terms
+from .old_keys import OF_MASK2FORMER, OF_MASKFORMER, take_old_keys
+from .two_stage import TwoStageDetector
 
 
 @MODELS.register_module()
@@ -66,17 +65,8 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         self.panoptic_fusion_head = MODELS.build(fusion)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
-        losses = super().loss_of_maps(x, samples)
-        if self.instance_loss_weight != 1:
-            losses = {name: self._weighted(name, loss) for name, loss in losses.items()}
+        losses = weighted_terms(super().loss_of_maps(x, samples), self.instance_loss_weight)
         return {**losses, **self.semantic_head.loss(x, samples)}
-
-    def _weighted(self, name: str, loss: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
-        if 'loss' not in name:  # what is only reported, as the accuracy
-            return loss
-        if isinstance(loss, Tensor):
-            return loss * self.instance_loss_weight
-        return [part * self.instance_loss_weight for part in loss]
 
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
         instances = super().predict_of_maps(x, samples, rescale)
@@ -105,7 +95,7 @@ class MaskFormer(BaseDetector):
     """
 
     # names of parameters in checkpoints of OpenMMLab 2.x
-    old_keys = MASKFORMER
+    old_keys = OF_MASKFORMER
 
     def __init__(
         self,
@@ -131,19 +121,12 @@ class MaskFormer(BaseDetector):
         preds = self.panoptic_head.predict(x, samples)
         return self.panoptic_fusion_head.predict(*preds, samples, rescale)
 
-    def detect(self, inputs: Tensor, img_shapes: Sequence[tuple[int, int]] | None = None) -> list[dict[str, Tensor]]:
-        """See ``BaseDetector``, with ``masks`` (n, height, width) bool of the image.
-
-        Raises:
-            NotImplementedError: ``test_cfg`` doesn't ask for instances.
-        """
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
+        """Boxes, scores, labels and ``masks`` (n, height, width) bool of the image, if ``test_cfg`` wants instances."""
         if not self.test_cfg.get('instance_on', False):
             raise NotImplementedError('only instances have a form of tensors alone, and test_cfg.instance_on is off')
-        batch_shape = tuple(inputs.shape[-2:])
-        samples = samples_of_shapes(img_shapes or [batch_shape] * len(inputs), batch_shape)
-        preds = self.panoptic_head.predict(self.extract_feat(inputs), samples)
         results = []
-        for logits, masks, sample in zip(*preds, samples):
+        for logits, masks, sample in zip(*self.panoptic_head.predict(x, samples), samples):
             resize = partial(to_image_size, sample=sample, rescale=False)
             results.append(self.panoptic_fusion_head.detect(logits, masks, resize))
         return results
@@ -157,4 +140,4 @@ class MaskFormer(BaseDetector):
 class Mask2Former(MaskFormer):
     """Masked-attention Mask Transformer for Universal Image Segmentation, arXiv 2112.01527."""
 
-    old_keys = MASK2FORMER
+    old_keys = OF_MASK2FORMER

@@ -1,25 +1,19 @@
-"""RT-DETR: DETRs Beat YOLOs on Real-time Object Detection, arXiv 2304.08069."""
+"""RT-DETR: DETRs Beat YOLOs on Real-time Object Detection, arXiv 2304.08069, and D-FINE, arXiv 2410.13842."""
 
 import torch
 from torch import Tensor, nn
 
 from mmdetlike.models.heads.query import QueryContext
 from mmdetlike.models.layers import build_part
-from mmdetlike.models.layers.transformer import FlatPyramid, RTDETRDecoder, flatten_pyramid
+from mmdetlike.models.layers.transformer import DFINEDecoder, FlatPyramid, RTDETRDecoder, flatten_pyramid
 from mmdetlike.models.necks import ChannelMapper
 from mmdetlike.registry import MODELS
 
 from .deformable_detr import DINO
 
-BATCH_NORM = dict(type='BN', requires_grad=True)
-
 
 class NeckAsEncoder(nn.Module):
-    """Stands where other detectors have their encoder: the neck has encoded the pixels already.
-
-    Args:
-        embed_dims: Channels of pixels.
-    """
+    """Stands where other detectors have their encoder: the neck has encoded the pixels already."""
 
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
@@ -35,11 +29,8 @@ class EncodedByNeck:
 
     Args:
         decoder: Arguments of the decoder.
-        bbox_head: Queries -> objects.
-        dn_cfg: Arguments of ``CdnQueryGenerator``.
-        num_feature_levels: Levels of the pyramid.
+        bbox_head, dn_cfg, num_feature_levels: As of ``DINO``.
         neck_channels: Channels of the neck's maps; as many as queries have where None.
-        kwargs: Of ``DetectionTransformer``: ``num_queries`` and those of ``BaseDetector``.
     """
 
     def __init__(
@@ -64,28 +55,26 @@ class EncodedByNeck:
         )
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        """A decoder alone."""
         self.decoder = self.build_decoder(decoder)
         self.encoder = NeckAsEncoder(self.decoder.embed_dims)
 
     def build_decoder(self, cfg: dict) -> RTDETRDecoder:
         """Hook: the decoder; the head is there already."""
-        raise NotImplementedError
+        return build_part(cfg, RTDETRDecoder)
 
     def build_queries(self) -> None:
-        """What proposals and the contents of queries come from, and a projection of each level."""
         dims = self.embed_dims
         inputs = [self.neck_channels or dims] * self.num_feature_levels
-        self.input_proj = ChannelMapper(inputs, dims, 1, norm_cfg=BATCH_NORM, act_cfg=None)
+        self.input_proj = ChannelMapper(inputs, dims, 1, norm_cfg=dict(type='BN'), act_cfg=None)
         self.build_proposals()
 
     def init_queries(self) -> None:
-        """Initialize what proposals come from by Xavier."""
         nn.init.xavier_uniform_(self.memory_trans_fc.weight)
 
     def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
         """All feature maps in one row, without positions: deformable attention has none of pixels."""
-        return flatten_pyramid(self.input_proj(feats), context.padding_masks, no_positions)
+        masks = context.padding_masks
+        return flatten_pyramid(self.input_proj(feats), masks, lambda mask, input: torch.zeros_like(input))
 
     def query_content(self, pixels: Tensor) -> Tensor:
         """The pixels that were proposed; what the decoder learns of them doesn't change them."""
@@ -96,11 +85,20 @@ class EncodedByNeck:
 class RTDETR(EncodedByNeck, DINO):
     """A backbone, ``HybridEncoder`` as neck, ``RTDETRDecoder`` and ``RTDETRHead``; arguments of ``EncodedByNeck``."""
 
-    def build_decoder(self, cfg: dict) -> RTDETRDecoder:
-        """A decoder of arguments of ``RTDETRDecoder``."""
-        return build_part(cfg, RTDETRDecoder)
 
+@MODELS.register_module()
+class DFINE(EncodedByNeck, DINO):
+    """D-FINE: Redefine Regression Task in DETRs as Fine-grained Distribution Refinement, arXiv 2410.13842.
 
-def no_positions(mask: Tensor | None, input: Tensor) -> Tensor:
-    """Zeros in place of a positional encoding of a map (B, C, h, w)."""
-    return torch.zeros_like(input)
+    A backbone, ``DFINEHybridEncoder`` as neck, ``DFINEDecoder`` and ``DFINEHead``; arguments of ``EncodedByNeck``.
+    """
+
+    def build_decoder(self, cfg: dict) -> DFINEDecoder:
+        """A decoder whose edges are the distributions that the head is made for."""
+        return build_part(cfg, DFINEDecoder, offsets=self.bbox_head.offsets)
+
+    def build_queries(self) -> None:
+        super().build_queries()
+        # maps that have the width of queries already are not projected
+        if self.neck_channels in (None, self.embed_dims):
+            self.input_proj = nn.Identity()

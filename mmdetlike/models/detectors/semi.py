@@ -5,7 +5,6 @@ two views of each unlabeled one, ``unsup_teacher`` and ``unsup_student``. What t
 into the student's view by the ``homography_matrix`` of both.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +19,9 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList, map_back, project_boxes
 from mmdetlike.structures.bbox import geometry
+from mmdetlike.utils.settings.names import did_you_mean
 
-from .base import build_data_preprocessor
+from .base import build_data_preprocessor, weighted_terms
 
 PARTS = ('student', 'teacher')
 BRANCHES = ('sup', 'unsup_teacher', 'unsup_student')
@@ -53,7 +53,6 @@ class SemiBaseDetector(BaseModel):
         semi_test_cfg: Which part does the work outside of training: ``predict_on``, ``forward_on`` and
             ``extract_feat_on``, each ``'teacher'``, as by default, or ``'student'``.
         data_preprocessor: Usually a ``MultiBranchDataPreprocessor``.
-        init_cfg: Weight initialization.
 
     Attributes:
         default_train_cfg: ``freeze_teacher``: the teacher gets no gradients and stays in eval mode; ``sup_weight`` and
@@ -91,7 +90,6 @@ class SemiBaseDetector(BaseModel):
         self.register_load_state_dict_pre_hook(fill_both)
 
     def train(self, mode: bool = True) -> 'SemiBaseDetector':
-        """Switch to training, or to testing; a frozen teacher stays in testing."""
         super().train(mode)
         if self.semi_train_cfg.freeze_teacher:
             self.teacher.eval()
@@ -106,15 +104,12 @@ class SemiBaseDetector(BaseModel):
         """Run the detector, as ``BaseDetector.forward``; losses need ``inputs`` and ``data_samples`` by branch."""
         if mode == 'loss':
             return self.loss(inputs, data_samples)
-        if mode == 'predict':
-            return getattr(self, self.semi_test_cfg.predict_on)(inputs, data_samples, mode)
-        return getattr(self, self.semi_test_cfg.forward_on)(inputs, data_samples, mode)
+        part = self.semi_test_cfg.predict_on if mode == 'predict' else self.semi_test_cfg.forward_on
+        return getattr(self, part)(inputs, data_samples, mode)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> feature maps, of ``semi_test_cfg.extract_feat_on``."""
         return getattr(self, self.semi_test_cfg.extract_feat_on).extract_feat(batch_inputs)
-
-    # -- training ----------------------------------------------------------------------------------------------------
 
     def loss(
         self, multi_batch_inputs: dict[str, Tensor], multi_batch_data_samples: dict[str, SampleList]
@@ -170,13 +165,10 @@ class SemiBaseDetector(BaseModel):
     def project_pseudo_instances(
         self, pseudo_instances: Sequence[InstanceData], batch_data_samples: SampleList
     ) -> list[DetDataSample]:
-        """Copies of the student's samples with ``gt_instances``: pseudo-labels in pixels of its views.
+        """Copies of the student's samples with ``gt_instances``: pseudo-labels of each original image in its view.
 
-        Boxes are cut at the edges of the view; those smaller than ``min_pseudo_bbox_wh`` are left out.
-
-        Args:
-            pseudo_instances: Of each image, in pixels of the original.
-            batch_data_samples: Samples of the student's views, with ``homography_matrix`` and ``img_shape``.
+        Boxes are cut at the edges of the view; those smaller than ``min_pseudo_bbox_wh`` are left out. Samples have
+        ``homography_matrix`` and ``img_shape``.
         """
         least = self.semi_train_cfg.min_pseudo_bbox_wh
         projected = []
@@ -193,10 +185,7 @@ class SemiBaseDetector(BaseModel):
     ) -> dict[str, Tensor]:
         """The student's loss terms of unlabeled images, times ``unsup_weight``, with the prefix ``unsup_``.
 
-        Args:
-            batch_inputs: The student's views (B, 3, H, W).
-            batch_data_samples: Their samples with pseudo-labels as ``gt_instances``.
-            view: What the teacher saw of the same images.
+        Samples are of the student's views (B, 3, H, W), with pseudo-labels as ``gt_instances``.
         """
         samples = keep_objects(batch_data_samples, 'scores', self.semi_train_cfg.cls_pseudo_thr)
         losses = self.student(batch_inputs, samples, mode='loss')
@@ -208,9 +197,7 @@ class SemiBaseDetector(BaseModel):
 def _settings(name: str, given: dict | None, defaults: dict) -> ConfigDict:
     unknown = [key for key in given or () if key not in defaults]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], defaults, n=1)
-        hint = f'did you mean {close[0]}?' if close else f'it has {", ".join(defaults)}'
-        raise ConfigError(f'{name} has no setting {unknown[0]!r}; {hint}')
+        raise ConfigError(f'{name} has no setting {unknown[0]!r}; {did_you_mean(unknown[0], defaults)}')
     return ConfigDict({**defaults, **(given or {})})
 
 
@@ -236,11 +223,7 @@ def _check_branches(inputs: Mapping, samples: Mapping) -> None:
 
 
 def homography(sample: DetDataSample) -> np.ndarray:
-    """The map (3, 3) from the original image to that of a sample.
-
-    Raises:
-        ConfigError: The sample doesn't know it.
-    """
+    """The map (3, 3) from the original image to that of a sample; a ``ConfigError`` where the sample has none."""
     matrix = sample.get('homography_matrix')
     if matrix is None:
         raise ConfigError(
@@ -251,11 +234,7 @@ def homography(sample: DetDataSample) -> np.ndarray:
 
 
 def project_within(boxes: Tensor, matrix: np.ndarray, shape: tuple[int, int]) -> Tensor:
-    """Boxes (n, 4) mapped by a 3x3 matrix and cut at the edges of an image of ``shape`` (height, width).
-
-    Raises:
-        ConfigError: The boxes aren't axis-aligned.
-    """
+    """Axis-aligned boxes (n, 4) mapped by a 3x3 matrix and cut at the edges of an image of ``shape`` (h, w)."""
     geometry.require_horizontal(boxes, 'training from pseudo-labels')
     return geometry.clip(project_boxes(boxes, matrix), shape)
 
@@ -275,15 +254,6 @@ def with_objects(sample: DetDataSample, instances: InstanceData) -> DetDataSampl
 def keep_objects(samples: SampleList, column: str, least: float) -> list[DetDataSample]:
     """Copies of samples with the objects whose ``column`` (n,) is above ``least``."""
     return [with_objects(sample, sample.gt_instances[sample.gt_instances[column] > least]) for sample in samples]
-
-
-def weighted_terms(losses: dict, weight: float, prefix: str) -> dict:
-    """Loss terms, each a tensor or a list of them, times ``weight``; all names, those of accuracies too, prefixed."""
-    return {prefix + name: _times(value, weight) if 'loss' in name else value for name, value in losses.items()}
-
-
-def _times(value: Tensor | Sequence[Tensor], weight: float) -> Tensor | list[Tensor]:
-    return value * weight if isinstance(value, Tensor) else [term * weight for term in value]
 
 
 def fill_both(module: nn.Module, state_dict: dict, prefix: str, *args) -> None:

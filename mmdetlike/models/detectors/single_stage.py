@@ -1,7 +1,6 @@
 """Detectors that predict boxes or masks from feature maps in one pass, without proposals."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from mmengine.dist import get_world_size
 from mmengine.structures import InstanceData
@@ -11,9 +10,8 @@ from mmdetlike.models.heads.keypoint.base import HeatmapHead
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .base import BaseDetector, rename_keys
-from .old_keys import YOLACT as OF_YOLACT
-from .old_keys import Names, take_old_keys
+from .base import BaseDetector
+from .old_keys import OF_RPN, OF_YOLACT, Names, take_old_keys
 
 
 @MODELS.register_module()
@@ -45,8 +43,8 @@ class SingleStageDetector(BaseDetector):
     def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[InstanceData]:
         return self.bbox_head.predict(x, samples, rescale=rescale)
 
-    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
-        return self.bbox_head.detect_maps(x, img_shapes)
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
+        return self.bbox_head.detect_maps(x, [sample.img_shape for sample in samples])
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         return self.bbox_head(self.extract_feat(batch_inputs))
@@ -157,8 +155,7 @@ class RTMDet(SingleStageDetector):
 
     Args:
         use_syncbn: Make batch norms see the batches of all processes, where there are several.
-        bbox_head: As of ``SingleStageDetector``.
-        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
+        bbox_head, backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``SingleStageDetector``.
     """
 
     def __init__(
@@ -192,8 +189,7 @@ class RPN(SingleStageDetector):
 
     Args:
         rpn_head: Feature maps -> proposals.
-        train_cfg: Its part ``rpn`` is for the head.
-        test_cfg: Its part ``rpn`` is for the head.
+        train_cfg, test_cfg: Its part ``rpn`` is for the head.
         backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
@@ -219,7 +215,7 @@ class RPN(SingleStageDetector):
         )
         # any dense head may propose, also one that has the dataset's classes elsewhere
         self.bbox_head.predicts_dataset_classes = False
-        self.register_load_state_dict_pre_hook(partial(rename_keys, 'rpn_head.', 'bbox_head.'))
+        take_old_keys(self, OF_RPN)
 
 
 @MODELS.register_module()
@@ -227,12 +223,9 @@ class SingleStageInstanceSegmentor(BaseDetector):
     """Backbone, neck, a mask head and, if the masks are of boxes, a dense head.
 
     Args:
-        mask_head: Feature maps and, if there are any, boxes -> masks.
+        mask_head: Feature maps and, if there are any, boxes -> masks; None is a ``ValueError``.
         bbox_head: A dense head: feature maps -> boxes; None where masks need none.
         backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
-
-    Raises:
-        ValueError: ``mask_head`` is None.
     """
 
     # names of parameters in checkpoints of OpenMMLab 2.x

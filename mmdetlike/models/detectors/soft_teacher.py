@@ -13,16 +13,8 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
-from .semi import (
-    SemiBaseDetector,
-    TeacherView,
-    homography,
-    keep_objects,
-    project_within,
-    to_original,
-    weighted_terms,
-    with_objects,
-)
+from .base import weighted_terms
+from .semi import SemiBaseDetector, TeacherView, homography, keep_objects, project_within, to_original, with_objects
 
 
 @MODELS.register_module()
@@ -38,7 +30,6 @@ class SoftTeacher(SemiBaseDetector):
             what becomes a pseudo-label at all; ``rpn_pseudo_thr``, ``cls_pseudo_thr``; ``reg_pseudo_thr``, the largest
             deviation of a box that deltas learn from; ``jitter_times``, ``jitter_scale``: how that is measured, see
             ``box_deviations``.
-        kwargs: See ``SemiBaseDetector``.
 
     Raises:
         ConfigError: ``detector`` isn't one of regions with one stage of boxes, or ``jitter_times`` is below 2.
@@ -84,15 +75,9 @@ class SoftTeacher(SemiBaseDetector):
     def box_deviations(self, detected: Sequence[InstanceData], view: TeacherView) -> list[Tensor]:
         """How much the teacher's refinement of a box depends on where it starts: section 3.3 of the paper.
 
-        Each box is jittered ``jitter_times`` times, each coordinate by up to ``jitter_scale`` of the width or height,
-        and refined. The deviation is that of the refined coordinates, their mean over half the box's width and height.
-
-        Args:
-            detected: ``bboxes`` (n, 4) and ``labels`` (n,) of each image, in pixels of the teacher's view.
-            view: What the teacher saw.
-
-        Returns:
-            Deviations (n,) of each image.
+        Each ``detected`` box (n, 4) in pixels of the teacher's view is jittered ``jitter_times`` times, each coordinate
+        by up to ``jitter_scale`` of the width or height, and refined. The deviations (n,) of each image are those of
+        the refined coordinates, their mean over half the box's width and height.
         """
         times = self.semi_train_cfg.jitter_times
         jittered = [jitter(image.bboxes, times, self.semi_train_cfg.jitter_scale) for image in detected]
@@ -143,13 +128,7 @@ class SoftTeacher(SemiBaseDetector):
 
     @torch.no_grad()
     def background_scores(self, regions: Sequence[Tensor], samples: SampleList, view: TeacherView) -> Tensor:
-        """The teacher's score of background (n,) for regions of all images.
-
-        Args:
-            regions: Boxes (n_i, 4) of each image in pixels of the student's view.
-            samples: Samples of the student's views.
-            view: What the teacher saw.
-        """
+        """The teacher's score of background (n,) for boxes (n_i, 4) of all images in pixels of the student's view."""
         seen = []
         for boxes, sample, teachers in zip(regions, samples, view.samples):
             matrix = homography(teachers) @ np.linalg.inv(homography(sample))

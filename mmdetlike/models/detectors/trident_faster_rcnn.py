@@ -1,7 +1,5 @@
 """Scale-Aware Trident Networks for Object Detection, arXiv 1901.01892."""
 
-from collections.abc import Sequence
-
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -47,11 +45,9 @@ class TridentFasterRCNN(FasterRCNN):
         """In testing: each image's proposals, branch by branch."""
         return super().proposals(x, self._for_each_branch(samples))
 
-    def detect_proposals(
-        self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]
-    ) -> tuple[list[InstanceData], list[int]]:
+    def detect_proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> tuple[list[InstanceData], list[int]]:
         """Each image's proposals, branch by branch, and how many there are."""
-        return super().detect_proposals(x, list(img_shapes) * self.backbone.num_branches_run)
+        return super().detect_proposals(x, self._for_each_branch(samples))
 
     def _for_each_branch(self, samples: SampleList) -> SampleList:
         return list(samples) * self.backbone.num_branches_run

@@ -1,16 +1,14 @@
 """Detectors that propose regions and then look at each."""
 
-from collections.abc import Sequence
-from functools import partial
-
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.utils import fixed_rows
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures import SampleList
 
-from .base import BaseDetector, rename_keys
+from .base import BaseDetector, samples_of_shapes
+from .old_keys import OF_TWO_STAGE, take_old_keys
 
 
 @MODELS.register_module()
@@ -20,8 +18,7 @@ class TwoStageDetector(BaseDetector):
     Args:
         roi_head: Feature maps and proposals -> boxes, and masks or keypoints.
         rpn_head: Feature maps -> proposals; None where samples bring their own ``proposals``.
-        train_cfg: Its parts are ``rpn``, ``rpn_proposal`` (the proposals to learn from) and ``rcnn``.
-        test_cfg: Its parts are ``rpn`` and ``rcnn``.
+        train_cfg, test_cfg: Their parts are ``rpn``, ``rcnn`` and, of training, ``rpn_proposal``: what is learned from.
         backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
@@ -40,11 +37,11 @@ class TwoStageDetector(BaseDetector):
         super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.rpn_head = None
         if rpn_head is not None:
-            self.rpn_head = self.build_head(proposal_head(rpn_head), 'rpn')
+            proposes = rpn_head if isinstance(rpn_head, nn.Module) else dict(rpn_head, num_classes=1)
+            self.rpn_head = self.build_head(proposes, 'rpn')
             # any dense head may propose, also one that has the dataset's classes elsewhere
             self.rpn_head.predicts_dataset_classes = False
-            # an RPN that was trained alone is a SingleStageDetector, whose head is called bbox_head
-            self.register_load_state_dict_pre_hook(partial(rename_keys, 'bbox_head.', 'rpn_head.'))
+            take_old_keys(self, OF_TWO_STAGE)
         self.roi_head = self.build_head(roi_head, 'rcnn')
 
     @property
@@ -63,10 +60,10 @@ class TwoStageDetector(BaseDetector):
             return self.roi_head.predict_given_boxes(x, given, samples, rescale)
         return self.roi_head.predict(x, self.proposals(x, samples), samples, rescale=rescale)
 
-    def detect_of_maps(self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+    def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
         """Boxes, scores, labels and what the branches add, such as ``masks`` (n, height, width) bool of the image."""
-        proposals, counts = self.detect_proposals(x, img_shapes)
-        found = self.roi_head.detect(x, proposals, samples_of_shapes(img_shapes), counts=counts)
+        proposals, counts = self.detect_proposals(x, samples)
+        found = self.roi_head.detect(x, proposals, samples, counts=counts)
         results = []
         for image in found:
             result = dict(boxes=image.pop('bboxes'), scores=image.pop('scores'), labels=image.pop('labels'))
@@ -74,20 +71,17 @@ class TwoStageDetector(BaseDetector):
             results.append({**result, **dict(sorted(image.items()))})
         return results
 
-    def detect_proposals(
-        self, x: tuple[Tensor, ...], img_shapes: Sequence[tuple[int, int]]
-    ) -> tuple[list[InstanceData], list[int]]:
+    def detect_proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> tuple[list[InstanceData], list[int]]:
         """Each image's proposals, of a fixed number while ``torch.export`` traces, and how many of them are meant.
 
-        Raises:
-            ValueError: There is no ``rpn_head``: proposals are given with samples.
+        Without ``rpn_head``, where samples give the proposals, this is a ``ValueError``.
         """
         if not self.with_rpn:
             raise ValueError(f'detect needs a detector that makes its proposals; {type(self).__name__} has no rpn_head')
         limit = (self.test_cfg.get('rpn') or {}).get('max_per_img', -1)
         proposals = []
         counts = []
-        for image in self.rpn_head.detect_maps(x, img_shapes):
+        for image in self.rpn_head.detect_maps(x, [sample.img_shape for sample in samples]):
             state = {name: image[name] for name in image if name not in ('boxes', 'labels')}
             columns = dict(state, bboxes=image['boxes'])
             proposals.append(InstanceData(**fixed_rows(columns, limit, 'test_cfg.rpn.max_per_img')))
@@ -113,7 +107,8 @@ class TwoStageDetector(BaseDetector):
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None):
         x = self.extract_feat(batch_inputs)
         if batch_data_samples is None:
-            batch_data_samples = samples_of_shapes([tuple(batch_inputs.shape[-2:])] * len(batch_inputs))
+            shape = tuple(batch_inputs.shape[-2:])
+            batch_data_samples = samples_of_shapes([shape] * len(batch_inputs), shape)
         proposals = self.proposals(x, batch_data_samples)
         rpn = () if not self.with_rpn else (self.rpn_head(x),)
         return (*rpn, self.roi_head.forward(x, proposals, batch_data_samples))
@@ -127,24 +122,6 @@ class TwoStageDetector(BaseDetector):
                     '(load them with LoadProposals)'
                 )
         return [sample.proposals for sample in samples]
-
-
-def proposal_head(cfg: dict | nn.Module) -> dict | nn.Module:
-    """A config of a head of one class; a head that is a module already as it is."""
-    return cfg if isinstance(cfg, nn.Module) else dict(cfg, num_classes=1)
-
-
-def samples_of_shapes(img_shapes: Sequence[tuple[int, int]], batch_shape: tuple[int, int] | None = None) -> SampleList:
-    """Samples that know nothing of their images but height and width, and those of the padded batch if given."""
-    samples = []
-    for shape in img_shapes:
-        sample = DetDataSample()
-        # `set_metainfo` copies, and copies of sizes that torch.export keeps open cannot be made
-        sample.set_field(tuple(shape), 'img_shape', field_type='metainfo')
-        if batch_shape is not None:
-            sample.set_field(batch_shape, 'batch_input_shape', field_type='metainfo')
-        samples.append(sample)
-    return samples
 
 
 @MODELS.register_module()

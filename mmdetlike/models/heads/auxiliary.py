@@ -21,6 +21,9 @@ from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh
 
 from .query.common import QueryTargets, query_targets
 
+# each a tensor, or a list of those of each level
+LossTerms = dict[str, Tensor | list[Tensor]]
+
 
 @dataclass
 class AssignedPriors:
@@ -50,9 +53,7 @@ class AssignedPriors:
 
 
 class AuxiliaryHead(BaseModule):
-    """Base of what trains beside the queries and tells where it found objects.
-
-    A subclass supplies ``loss_and_priors``.
+    """Base of what trains beside the queries and tells where it found objects, by ``loss_and_priors``.
 
     Args:
         embed_dims: Channels of the encoder's maps and of queries.
@@ -69,24 +70,17 @@ class AuxiliaryHead(BaseModule):
         self.box_embedding = nn.Sequential(nn.Linear(embed_dims * 2, encoded), nn.LayerNorm(encoded))
         self.feat_embedding = nn.Sequential(nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims))
 
-    def loss_and_priors(
-        self, x: Sequence[Tensor], samples: SampleList
-    ) -> tuple[dict[str, Tensor | list[Tensor]], list[AssignedPriors]]:
+    def loss_and_priors(self, x: Sequence[Tensor], samples: SampleList) -> tuple[LossTerms, list[AssignedPriors]]:
         """Hook: loss terms of the head on maps (B, C, H_i, W_i), and the priors of each image that it learned from."""
         raise NotImplementedError
 
     def queries(
         self, priors: Sequence[AssignedPriors], samples: SampleList
     ) -> tuple[Tensor, Tensor | None, Tensor, QueryTargets]:
-        """Queries at assigned priors, of equal number in all images.
+        """Queries at the assigned priors of each image, of equal number in all images.
 
-        Args:
-            priors: Those of each image.
-            samples: The images' samples.
-
-        Returns:
-            Content (B, Q, C), positions (B, Q, C) if they are taken, references (B, Q, 4) cx, cy, w, h in [0, 1], and
-            what the queries should predict.
+        These are content (B, Q, C), positions (B, Q, C) if they are taken, references (B, Q, 4) cx, cy, w, h in [0, 1],
+        and what the queries should predict.
         """
         # at least one, since all processes of a training must use the same layers
         most = max(1, *(len(image.objects) for image in priors))
@@ -118,9 +112,7 @@ class AuxiliaryDenseHead(AuxiliaryHead):
         super().__init__(embed_dims, num_classes, num_queries, with_positions)
         self.head = MODELS.build(dict(head, num_classes=num_classes))
 
-    def loss_and_priors(
-        self, x: Sequence[Tensor], samples: SampleList
-    ) -> tuple[dict[str, list[Tensor]], list[AssignedPriors]]:
+    def loss_and_priors(self, x: Sequence[Tensor], samples: SampleList) -> tuple[LossTerms, list[AssignedPriors]]:
         """The head's loss terms, and its anchors with the pixels that they belong to."""
         preds = self.head.flatten(self.head(x))
         targets = self.head.targets(preds, samples)
@@ -174,9 +166,7 @@ class AuxiliaryRegionHead(AuxiliaryHead):
         if self.roi_head.num_stages != 1 or self.roi_head.branches:
             raise ConfigError(f'{type(self).__name__} needs a roi_head of one stage that predicts boxes alone')
 
-    def loss_and_priors(
-        self, x: Sequence[Tensor], samples: SampleList
-    ) -> tuple[dict[str, Tensor | list[Tensor]], list[AssignedPriors]]:
+    def loss_and_priors(self, x: Sequence[Tensor], samples: SampleList) -> tuple[LossTerms, list[AssignedPriors]]:
         """The loss terms of both heads, and the sampled regions with the means of their features."""
         losses, proposals = self.rpn_head.loss_and_predict(x, samples, proposal_cfg=self.train_cfg.rpn_proposal)
         result = self.roi_head.stage(0, training=True).train(x, proposals, samples)

@@ -43,15 +43,10 @@ def prefix_losses(terms: dict[str, Tensor], layer: int = 0, num_layers: int = 1,
 def supervise_layers(
     layers: Sequence[tuple[Tensor, ...]], compute_terms: Callable[..., dict[str, Tensor]], prefix: str = ''
 ) -> dict[str, Tensor]:
-    """Loss terms of the predictions of every decoder layer.
+    """Loss terms by name of the predictions of every decoder layer: ``compute_terms(*predictions)`` of each.
 
-    Args:
-        layers: Predictions of each layer.
-        compute_terms: Called with the predictions of a layer; returns its terms by name.
-        prefix: Put before the names, after the layer: ``'dn_'`` makes ``d0.dn_loss_cls``.
-
-    Returns:
-        ``loss_*`` of the last layer, ``d0.loss_*``, ``d1.loss_*``, ... of those before.
+    They are ``loss_*`` of the last layer and ``d0.loss_*``, ``d1.loss_*``, ... of those before; ``prefix`` comes after
+    the layer: ``'dn_'`` makes ``d0.dn_loss_cls``.
     """
     losses = {}
     for i, predictions in enumerate(layers):
@@ -65,11 +60,7 @@ def match_queries(
 ) -> list[tuple[Tensor, Tensor]]:
     """The positive queries (p,) of each image and the index of the object of each.
 
-    Args:
-        assigner: Matches the queries of an image with its objects.
-        preds: Predictions of each image, what the costs of the assigner need.
-        gts: Objects of each image, with ``labels`` and what the costs need.
-        samples: The samples of the images.
+    Predictions of an image, and its objects, which also have ``labels``, have what the costs of the assigner need.
     """
     matches = []
     for pred, gt, sample in zip(preds, gts, samples):
@@ -82,11 +73,7 @@ def match_queries(
 
 
 def require_decoded_boxes(head: type, reg_decoded_bbox: bool) -> None:
-    """Refuse ``reg_decoded_bbox=False`` for a head whose ``loss_bbox`` always sees decoded boxes.
-
-    Raises:
-        ValueError: It is False.
-    """
+    """Refuse ``reg_decoded_bbox=False``, by a ``ValueError``, for a head whose ``loss_bbox`` sees decoded boxes."""
     if not reg_decoded_bbox:
         raise ValueError(
             f'reg_decoded_bbox must be True: the loss of {head.__name__} compares decoded boxes, got False'

@@ -14,9 +14,6 @@ from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import RotatedBoxes, bbox_flip, geometry
 from mmdetlike_ops import weighted_boxes_fusion
 
-DEFAULT_NMS = dict(type='nms', iou_threshold=0.5)
-DEFAULT_NMS_ROTATED = dict(type='nms_rotated', iou_threshold=0.5)
-DEFAULT_LIMIT = 100
 MERGED = ('bboxes', 'scores', 'labels', 'masks', 'keypoints', 'keypoint_scores')
 FUSED = ('bboxes', 'scores', 'labels')
 # axes of masks (n, height, width) that each direction mirrors
@@ -57,7 +54,7 @@ class DetTTAModel(BaseTTAModel):
         settings = dict(tta_cfg or {})
         self.nms = settings.pop('nms', None)
         self.fusion = settings.pop('fusion', None)
-        self.max_per_img = settings.pop('max_per_img', DEFAULT_LIMIT)
+        self.max_per_img = settings.pop('max_per_img', 100)
         self.flip_indices = settings.pop('flip_indices', None)
         if settings:
             raise ConfigError(
@@ -67,13 +64,9 @@ class DetTTAModel(BaseTTAModel):
             raise ConfigError('tta_cfg takes nms or fusion, not both')
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> SampleList:
-        """One sample for each image, with the objects of all its versions in pixels of the original image.
+        """One sample for each image, with the objects of all its predicted versions in pixels of the original image.
 
-        Args:
-            data_samples_list: For each image its versions, predicted.
-
-        Raises:
-            ConfigError: A version has predictions that can't be joined.
+        Predictions that can't be joined are a ``ConfigError``.
         """
         return [self.merge(versions) for versions in data_samples_list]
 
@@ -87,14 +80,13 @@ class DetTTAModel(BaseTTAModel):
     def suppressed(self, found: Sequence[InstanceData]) -> InstanceData:
         """What was found in all versions, without duplicates."""
         every = InstanceData.cat(list(found))
-        default = DEFAULT_NMS_ROTATED if every.bboxes.shape[-1] == geometry.ROTATED else DEFAULT_NMS
-        return suppress(every, self.nms or default, self.max_per_img)
+        kind = 'nms_rotated' if every.bboxes.shape[-1] == geometry.ROTATED else 'nms'
+        return suppress(every, self.nms or dict(type=kind, iou_threshold=0.5), self.max_per_img)
 
     def fused(self, found: Sequence[InstanceData]) -> InstanceData:
         """What was found in all versions, boxes that overlap made into one.
 
-        Raises:
-            ConfigError: There are masks, keypoints or rotated boxes, of which no mean is defined.
+        Of masks, keypoints and rotated boxes no mean is defined: they are a ``ConfigError``.
         """
         rest = set(found[0].keys()) - set(FUSED)
         if rest:
@@ -102,8 +94,7 @@ class DetTTAModel(BaseTTAModel):
         columns = [[each[name] for each in found] for name in FUSED]
         geometry.require_horizontal(columns[0][0], 'fusion of boxes')
         boxes, scores, labels = weighted_boxes_fusion(*columns, **self.fusion)
-        limit = slice(self.max_per_img)
-        return InstanceData(bboxes=boxes[limit], scores=scores[limit], labels=labels[limit])
+        return InstanceData(bboxes=boxes, scores=scores, labels=labels)[: self.max_per_img]
 
     def map_back(self, version: DetDataSample) -> InstanceData:
         """What was found in a version, mirrored as the original image is; the detector has undone resizing."""
@@ -116,24 +107,20 @@ class DetTTAModel(BaseTTAModel):
         if not version.metainfo.get('flip'):  # absent where the pipeline never mirrors, see TestTimeAug
             return found
         direction = version.flip_direction
-        fields = {name: found[name] for name in found.keys()}  # noqa: SIM118  an InstanceData iterates over its rows
-        fields['bboxes'] = mirror_boxes(found.bboxes, version.ori_shape, direction)
-        if 'masks' in fields:
-            fields['masks'] = mirror_masks(found.masks, direction)
-        if 'keypoints' in fields:
+        mirrored = found.new()
+        mirrored.bboxes = mirror_boxes(found.bboxes, version.ori_shape, direction)
+        if 'masks' in found:
+            mirrored.masks = torch.flip(found.masks, MIRRORED_AXES[direction])
+        if 'keypoints' in found:
             # mirrored twice, a left hand is a left hand again
             order = self.keypoint_order(found.keypoints.shape[1]) if direction != 'diagonal' else slice(None)
-            fields['keypoints'] = mirror_points(found.keypoints, version.ori_shape, direction)[:, order]
-            if 'keypoint_scores' in fields:
-                fields['keypoint_scores'] = found.keypoint_scores[:, order]
-        return InstanceData(**fields)
+            mirrored.keypoints = mirror_points(found.keypoints, version.ori_shape, direction)[:, order]
+            if 'keypoint_scores' in found:
+                mirrored.keypoint_scores = found.keypoint_scores[:, order]
+        return mirrored
 
     def keypoint_order(self, count: int) -> list[int]:
-        """Which of ``count`` keypoints of an object each one of its mirror image is.
-
-        Raises:
-            ConfigError: It isn't known, or is known for another number.
-        """
+        """Which of ``count`` keypoints of an object each one of its mirror image is; a ``ConfigError`` if not known."""
         meta = getattr(self.module, 'dataset_meta', None) or {}
         indices = self.flip_indices if self.flip_indices is not None else meta.get('flip_indices')
         if indices is None or len(indices) != count:
@@ -160,11 +147,6 @@ def mirror_points(points: Tensor, size: tuple[int, int], direction: str) -> Tens
     if direction != 'horizontal':
         points[..., 1] = size[0] - points[..., 1]
     return points
-
-
-def mirror_masks(masks: Tensor, direction: str) -> Tensor:
-    """Masks (n, height, width), mirrored."""
-    return torch.flip(masks, MIRRORED_AXES[direction])
 
 
 def plain_version(versions: Sequence[DetDataSample]) -> int:

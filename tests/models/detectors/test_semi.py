@@ -249,7 +249,7 @@ def test_the_checkpoint_of_a_pair_keeps_them_apart():
     [
         (
             dict(semi_train_cfg=dict(cls_psuedo_thr=0.5)),
-            "semi_train_cfg has no setting 'cls_psuedo_thr'; did you mean cls",
+            "semi_train_cfg has no setting 'cls_psuedo_thr'; did you mean 'cls",
         ),
         (dict(semi_train_cfg=dict(jitter_times=1)), 'jitter_times must be 2 at least, got 1'),
         (dict(semi_test_cfg=dict(predict_on='both')), "predict_on must be 'student' or 'teacher', got 'both'"),

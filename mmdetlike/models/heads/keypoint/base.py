@@ -1,16 +1,26 @@
 """What heads share that find objects as peaks of heat maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import torch
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmdetlike.models.layers import ConvModule
-from mmdetlike.models.utils import suppress
+from mmdetlike.models.utils import (
+    gaussian_radius,
+    gen_gaussian_target,
+    get_local_maximum,
+    get_topk_from_heatmap,
+    suppress,
+    transpose_and_gather_feat,
+)
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from ..head import Head
+
+MIN_OVERLAP = 0.3  # of a box with its object, both of whose corners lie within the bells' radius
 
 
 class HeatmapHead(Head):
@@ -19,7 +29,11 @@ class HeatmapHead(Head):
     gives_all_scores = False
 
     def finish(self, found: InstanceData, sample: DetDataSample, rescale: bool) -> InstanceData:
-        """Put boxes where the image was before it was padded and resized, and keep the best."""
+        """Put boxes where the image was before it was padded and resized, and keep the best.
+
+        Samples of resized images have ``scale_factor``; of images that were padded on all sides ``border``, the first
+        and last row, then column, of the image proper.
+        """
         border = sample.get('border')
         scale = sample.get('scale_factor')
         if border is not None:
@@ -36,40 +50,83 @@ class HeatmapHead(Head):
         return found[: limit if limit > 0 else len(found)]
 
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
-        """Boxes of each image, of tensors alone, as ``DenseHead.detect_maps``.
-
-        Args:
-            x: Feature maps (B, C, h, w).
-            img_shapes: Height and width of each image with its padding.
-        """
+        """As ``DenseHead.detect_maps``, of maps (B, C, h, w); ``img_shapes`` are those of images with their padding."""
         raise NotImplementedError(f'{type(self).__name__} has no form of tensors alone yet')
 
     def boxes_in_cells(self, heatmap: Tensor, sample: DetDataSample) -> Tensor:
         """The objects' boxes (n, 4) xyxy in cells of ``heatmap``, on the CPU, where reading numbers stops nothing."""
         boxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), type(self).__name__)
-        return boxes.cpu() / pixels_per_cell(heatmap, sample).cpu()
+        return boxes.cpu() / pixels_per_cell(heatmap, sample.batch_input_shape).cpu()
 
 
-def pixels_per_cell(heatmap: Tensor, sample: DetDataSample) -> Tensor:
-    """(4,) pixels of the padded image for each cell of a map (..., h, w): x, y, x, y."""
-    return cell_size(heatmap, sample.batch_input_shape[:2])
-
-
-def cell_size(heatmap: Tensor, shape: tuple[int, int]) -> Tensor:
+def pixels_per_cell(heatmap: Tensor, shape: tuple[int, int]) -> Tensor:
     """(4,) pixels of a padded image of ``shape`` (height, width) for each cell of a map (..., h, w): x, y, x, y."""
-    height, width = shape
+    height, width = shape[:2]
     return heatmap.new_tensor([width / heatmap.shape[-1], height / heatmap.shape[-2]]).repeat(2)
 
 
-def clamp_cell(x: float, y: float, heatmap: Tensor) -> tuple[int, int]:
-    """The cell x, y of ``heatmap`` (..., h, w) that the point x, y falls into, the nearest one where it is outside."""
+def clamp_cell(point: Tensor, heatmap: Tensor) -> tuple[int, int]:
+    """The cell x, y of ``heatmap`` (..., h, w) that a point (2,) falls into, the nearest one where it is outside."""
     height, width = heatmap.shape[-2:]
+    x, y = point.tolist()
     return min(max(int(x), 0), width - 1), min(max(int(y), 0), height - 1)
 
 
-def build_conv_branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.Sequential:
-    """A 3x3 convolution with ReLU, and a 1x1 convolution that predicts, as ConvModules."""
-    return nn.Sequential(
-        ConvModule(in_channels, feat_channels, 3, padding=1),
-        ConvModule(feat_channels, out_channels, 1, act_cfg=None),
-    )
+def bell_radius(width: float, height: float) -> int:
+    """How far the bells at the keypoints of a box of this size reach, all in cells."""
+    return max(0, int(gaussian_radius((height, width), MIN_OVERLAP)))
+
+
+@dataclass
+class KeypointTargets:
+    """What the maps of one kind of keypoint should predict; h x w cells.
+
+    Attributes:
+        heat: (B, classes, h, w) bells, 1 at the cell of each object's keypoint.
+        weight: (B, 1, h, w) 1 where there is a keypoint.
+        values: Name -> (B, 2, h, w), numbers that are asked where there is a keypoint.
+    """
+
+    heat: Tensor
+    weight: Tensor
+    values: dict[str, Tensor]
+
+    @classmethod
+    def empty(cls, heat: Tensor, names: Iterable[str]) -> 'KeypointTargets':
+        """Targets of maps of the size of ``heat`` (B, classes, h, w) without any object."""
+        weight = torch.zeros_like(heat[:, :1])
+        return cls(torch.zeros_like(heat), weight, {name: weight.repeat(1, 2, 1, 1) for name in names})
+
+    def add(self, image: int, label: int, cell: tuple[int, int], radius: int, values: dict[str, Tensor]) -> None:
+        """Enter the keypoint of an object of image ``image`` at ``cell``, x and y."""
+        x, y = cell
+        gen_gaussian_target(self.heat[image, label], cell, radius)
+        self.weight[image, :, y, x] = 1
+        for name, value in values.items():
+            self.values[name][image, :, y, x] = value
+
+
+@dataclass
+class Peaks:
+    """The best keypoints of one kind, k of each image.
+
+    Attributes:
+        scores, labels: (B, k).
+        points: (B, k, 2) x and y in cells.
+        values: Name -> (B, k, c), what the other maps hold there.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    points: Tensor
+    values: dict[str, Tensor]
+
+
+def find_peaks(maps: dict[str, Tensor], k: int, kernel: int) -> Peaks:
+    """The ``k`` best local maxima of ``maps['heat']``, probabilities (B, classes, h, w), moved by ``maps['off']``.
+
+    Of the peaks in a square of ``kernel`` cells only the best one counts. What the other ``maps`` hold is read there.
+    """
+    scores, cells, labels, ys, xs = get_topk_from_heatmap(get_local_maximum(maps['heat'], kernel), k)
+    values = {name: transpose_and_gather_feat(m, cells) for name, m in maps.items() if name != 'heat'}
+    return Peaks(scores, labels, torch.stack([xs, ys], -1) + values['off'], values)

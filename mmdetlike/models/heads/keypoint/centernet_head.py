@@ -1,59 +1,22 @@
 """CenterNet: Objects as Points, arXiv 1904.07850."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from mmengine.model import bias_init_with_prob, normal_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.utils import (
-    gaussian_radius,
-    gen_gaussian_target,
-    get_local_maximum,
-    get_topk_from_heatmap,
-    transpose_and_gather_feat,
-)
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry
 
-from .base import HeatmapHead, cell_size, clamp_cell, pixels_per_cell
+from .base import HeatmapHead, KeypointTargets, bell_radius, clamp_cell, find_peaks, pixels_per_cell
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', loss_weight=1.0)
 DEFAULT_LOSS_WH = dict(type='L1Loss', loss_weight=0.1)
 DEFAULT_LOSS_OFFSET = dict(type='L1Loss', loss_weight=1.0)
-MIN_OVERLAP = 0.3  # of a box with its object, both of whose corners lie within the bell's radius
-
-
-@dataclass
-class CenterTargets:
-    """What the maps of a batch should predict; h x w cells.
-
-    Attributes:
-        heatmap: (B, classes, h, w) bells, 1 at the cell of each object's center.
-        wh: (B, 2, h, w) width and height of the object centered in a cell, in cells.
-        offset: (B, 2, h, w) x and y of the center in its cell, in [0, 1).
-        weight: (B, 1, h, w) 1 where an object is centered.
-    """
-
-    heatmap: Tensor
-    wh: Tensor
-    offset: Tensor
-    weight: Tensor
-
-    def add(self, image: int, box: Tensor, label: int) -> None:
-        """Enter an object of image ``image`` with ``box`` (4,) xyxy in cells."""
-        size = geometry.sizes(box)
-        center = geometry.centers(box)
-        x, y = clamp_cell(float(center[0]), float(center[1]), self.heatmap)
-        radius = max(0, int(gaussian_radius((float(size[1]), float(size[0])), MIN_OVERLAP)))
-        gen_gaussian_target(self.heatmap[image, label], (x, y), radius)
-        self.wh[image, :, y, x] = size
-        self.offset[image, :, y, x] = center - center.new_tensor([x, y])
-        self.weight[image, :, y, x] = 1
 
 
 @MODELS.register_module()
@@ -61,19 +24,13 @@ class CenterNetHead(HeatmapHead):
     """A heat map of centers for each class, and the size of each object and its position in its cell.
 
     Args:
-        in_channels: Channels of the feature map.
-        feat_channels: Channels of hidden layers.
-        num_classes: Classes without background.
+        in_channels, feat_channels: Channels of the feature map, and of hidden layers.
         loss_center_heatmap: Loss of the heat map.
-        loss_wh: Loss of width and height, in cells.
-        loss_offset: Loss of the position in the cell.
-        train_cfg: As of ``Head``.
+        loss_wh, loss_offset: Losses of width and height, and of the position in the cell, both in cells.
+        num_classes, train_cfg: As of ``Head``.
         test_cfg: ``topk``, centers taken from an image; ``local_maximum_kernel``, side in cells within which only the
             best one counts; ``max_per_img`` and, to suppress duplicates, ``nms``.
-        init_cfg: Must be None: the head initializes itself.
-
-    Raises:
-        ValueError: ``init_cfg`` is given.
+        init_cfg: Must be None, anything else is a ``ValueError``: the head initializes itself.
     """
 
     def __init__(
@@ -114,59 +71,51 @@ class CenterNetHead(HeatmapHead):
         """``loss_center_heatmap``, ``loss_wh`` and ``loss_offset`` of the one map of ``x``."""
         (heatmap,), (wh,), (offset,) = self(x)
         targets = self.targets(heatmap, batch_data_samples)
-        count = max(1, int((targets.heatmap == 1).sum()))
+        count = max(1, int((targets.heat == 1).sum()))
         return dict(
-            loss_center_heatmap=self.loss_center_heatmap(heatmap, targets.heatmap, avg_factor=count),
-            loss_wh=self.loss_wh(wh, targets.wh, targets.weight, avg_factor=2 * count),
-            loss_offset=self.loss_offset(offset, targets.offset, targets.weight, avg_factor=2 * count),
+            loss_center_heatmap=self.loss_center_heatmap(heatmap, targets.heat, avg_factor=count),
+            loss_wh=self.loss_wh(wh, targets.values['wh'], targets.weight, avg_factor=2 * count),
+            loss_offset=self.loss_offset(offset, targets.values['off'], targets.weight, avg_factor=2 * count),
         )
 
-    def targets(self, heatmap: Tensor, batch_data_samples: SampleList) -> CenterTargets:
-        """What maps of the size of ``heatmap`` (B, classes, h, w) should predict."""
-        batch, _, height, width = heatmap.shape
-        pairs = [heatmap.new_zeros(batch, channels, height, width) for channels in (2, 2, 1)]
-        targets = CenterTargets(torch.zeros_like(heatmap), *pairs)
+    def targets(self, heatmap: Tensor, batch_data_samples: SampleList) -> KeypointTargets:
+        """What maps of the size of ``heatmap`` (B, classes, h, w) should predict at centers, all in cells.
+
+        ``wh`` is width and height, ``off`` x and y of the center in its cell, in [0, 1).
+        """
+        targets = KeypointTargets.empty(heatmap, ('wh', 'off'))
         for i, sample in enumerate(batch_data_samples):
             boxes = self.boxes_in_cells(heatmap, sample)
             for box, label in zip(boxes, sample.gt_instances.labels.tolist()):
-                targets.add(i, box, label)
+                size = geometry.sizes(box)
+                center = geometry.centers(box)
+                cell = clamp_cell(center, heatmap)
+                values = dict(wh=size, off=center - center.new_tensor(cell))
+                targets.add(i, label, cell, bell_radius(*size.tolist()), values)
         return targets
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> list[InstanceData]:
-        """As ``DenseHead.predict``, of one map (B, C, h, w).
-
-        Samples have ``batch_input_shape`` and, where the image was resized, ``scale_factor``; where it was padded on
-        all sides, ``border``: the first and last row, then column, of the image proper.
-        """
-        boxes, scores, labels, heatmap = self.peaks(x)
-        results = []
-        for i, sample in enumerate(batch_data_samples):
-            found = InstanceData(bboxes=boxes[i] * pixels_per_cell(heatmap, sample), scores=scores[i], labels=labels[i])
-            results.append(self.finish(found, sample, rescale))
-        return results
+        """As ``DenseHead.predict``, of one map (B, C, h, w); see ``finish`` for what samples know."""
+        found = self.peaks(x, [sample.batch_input_shape for sample in batch_data_samples])
+        return [self.finish(image, sample, rescale) for image, sample in zip(found, batch_data_samples)]
 
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
-        boxes, scores, labels, heatmap = self.peaks(x)
-        results = []
-        for i, shape in enumerate(img_shapes):
-            found = InstanceData(bboxes=boxes[i] * cell_size(heatmap, shape), scores=scores[i], labels=labels[i])
-            kept = self.keep_best(found)
-            results.append(dict(boxes=kept.bboxes, scores=kept.scores, labels=kept.labels))
-        return results
+        kept = [self.keep_best(image) for image in self.peaks(x, img_shapes)]
+        return [dict(boxes=image.bboxes, scores=image.scores, labels=image.labels) for image in kept]
 
-    def peaks(self, x: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Boxes (B, k, 4) xyxy in cells, scores and labels (B, k) of the k highest peaks, and the heatmap.
-
-        Args:
-            x: One map (B, C, h, w).
-        """
+    def peaks(self, x: Sequence[Tensor], shapes: Sequence[tuple[int, int]]) -> list[InstanceData]:
+        """The highest peaks of one map (B, C, h, w), as boxes in pixels of images that were padded to ``shapes``."""
         (heatmap,), (wh,), (offset,) = self(x)
-        cfg = self.test_cfg
-        peaks = get_local_maximum(heatmap, cfg.get('local_maximum_kernel', 3))
-        scores, cells, labels, ys, xs = get_topk_from_heatmap(peaks, cfg.get('topk', 100))
-        half = transpose_and_gather_feat(wh, cells) / 2
-        centers = torch.stack([xs, ys], -1) + transpose_and_gather_feat(offset, cells)
-        return torch.cat([centers - half, centers + half], -1), scores, labels, heatmap
+        count = self.test_cfg.get('topk', 100)
+        kernel = self.test_cfg.get('local_maximum_kernel', 3)
+        peaks = find_peaks(dict(heat=heatmap, off=offset, wh=wh), count, kernel)
+        half = peaks.values['wh'] / 2
+        boxes = torch.cat([peaks.points - half, peaks.points + half], -1)
+        scores, labels = peaks.scores, peaks.labels
+        return [
+            InstanceData(bboxes=boxes[i] * pixels_per_cell(heatmap, shape), scores=scores[i], labels=labels[i])
+            for i, shape in enumerate(shapes)
+        ]
 
 
 def build_branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.Sequential:

@@ -9,14 +9,9 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import DeformConv2d
 
-from .corner_head import (
-    DEFAULT_LOSS_EMBEDDING,
-    DEFAULT_LOSS_HEATMAP,
-    DEFAULT_LOSS_OFFSET,
-    CornerHead,
-    SideMaps,
-)
-from .corners import SIDES, Pairs, Peaks
+from .base import Peaks
+from .corner_head import DEFAULT_LOSS_EMBEDDING, DEFAULT_LOSS_HEATMAP, DEFAULT_LOSS_OFFSET, CornerHead, SideMaps
+from .corners import SIDES, Pairs
 
 DEFAULT_LOSS_GUIDING = dict(type='SmoothL1Loss', beta=1.0, loss_weight=0.05)
 DEFAULT_LOSS_CENTRIPETAL = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1)
@@ -34,22 +29,18 @@ class CentripetalHead(CornerHead):
     centripetal shift, which is the logarithm of the distance.
 
     Args:
-        num_classes: Classes without background.
-        in_channels: Channels of the maps.
-        num_feat_levels: See ``CornerHead``.
-        corner_emb_channels: See ``CornerHead``.
-        train_cfg: See ``CornerHead``.
-        test_cfg: See ``CornerHead``; ``distance_threshold`` is of the rectangle between both centers, as a part of the
-            region that they must fall into.
-        loss_heatmap: Loss of the heat maps.
-        loss_embedding: Loss of the embeddings, if there are any.
-        loss_offset: Loss of the positions in the cells.
-        loss_guiding_shift: Loss of the guiding shift.
-        loss_centripetal_shift: Loss of the centripetal shift.
-        init_cfg: Must be None: the head initializes itself.
+        num_classes, in_channels, num_feat_levels, corner_emb_channels, train_cfg, init_cfg: As of ``CornerHead``.
+        test_cfg: As of ``CornerHead``; ``distance_threshold`` is of the rectangle between both centers, as a part of
+            the region that they must fall into.
+        loss_heatmap, loss_embedding, loss_offset: As of ``CornerHead``.
+        loss_guiding_shift, loss_centripetal_shift: Losses of both shifts.
     """
 
-    corner_terms = dict(off='off_loss', guiding_shift='guiding_loss', centripetal_shift='centripetal_loss')
+    corner_terms = dict(
+        CornerHead.corner_terms,
+        guiding_shift=('guiding_loss', 'loss_guiding_shift'),
+        centripetal_shift=('centripetal_loss', 'loss_centripetal_shift'),
+    )
 
     def __init__(
         self,
@@ -105,10 +96,6 @@ class CentripetalHead(CornerHead):
         centripetal = self.branch(side, 'centripetal_shift', level)(adapted)
         maps = super().pairing_maps(pooled, side, level)
         return dict(maps, guiding_shift=guiding, centripetal_shift=centripetal)
-
-    def corner_loss(self, name: str) -> nn.Module:
-        own = dict(guiding_shift=self.loss_guiding_shift, centripetal_shift=self.loss_centripetal_shift)
-        return own.get(name, self.loss_offset)
 
     def corner_values(self, corner: Tensor, cell: Tensor, center: Tensor) -> dict[str, Tensor]:
         values = super().corner_values(corner, cell, center)

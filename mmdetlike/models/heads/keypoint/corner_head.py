@@ -14,26 +14,15 @@ from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import CornerPool
 
-from .base import HeatmapHead, build_conv_branch, pixels_per_cell
-from .corners import (
-    SIDES,
-    BatchTargets,
-    CornerTargets,
-    Pairs,
-    Peaks,
-    bell_radius,
-    corner_cell,
-    empty_targets,
-    find_peaks,
-    pair_up,
-)
+from ..common import BATCH_NORM
+from .base import HeatmapHead, KeypointTargets, Peaks, bell_radius, clamp_cell, find_peaks, pixels_per_cell
+from .corners import SIDES, BatchTargets, Pairs, pair_up
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', alpha=2.0, gamma=4.0, loss_weight=1)
 DEFAULT_LOSS_EMBEDDING = dict(type='AssociativeEmbeddingLoss', pull_weight=0.25, push_weight=0.25)
 DEFAULT_LOSS_OFFSET = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1)
 POOL_DIRECTIONS = dict(tl=('top', 'left'), br=('bottom', 'right'))
 POOL_CHANNELS = 128
-BATCH_NORM = dict(type='BN', requires_grad=True)
 # a map of a side, or a level's maps of both
 SideMaps = dict[str, Tensor]
 LevelMaps = dict[str, SideMaps]
@@ -42,18 +31,15 @@ LevelMaps = dict[str, SideMaps]
 class BiCornerPool(BaseModule):
     """Bring to a corner what lies along the two edges that meet in it, beside what lies at it.
 
-    Args:
-        in_channels: Channels of the map; as many are put out.
-        directions: Modes of the two corner poolings.
-        feat_channels: Channels that are pooled.
+    Maps keep their channels; ``directions`` are modes of the two corner poolings.
     """
 
-    def __init__(self, in_channels: int, directions: tuple[str, str], feat_channels: int = POOL_CHANNELS) -> None:
+    def __init__(self, in_channels: int, directions: tuple[str, str]) -> None:
         super().__init__()
         hidden = dict(kernel_size=3, padding=1, norm_cfg=BATCH_NORM)
-        self.direction1_conv = ConvModule(in_channels, feat_channels, **hidden)
-        self.direction2_conv = ConvModule(in_channels, feat_channels, **hidden)
-        self.aftpool_conv = ConvModule(feat_channels, in_channels, **hidden, act_cfg=None)
+        self.direction1_conv = ConvModule(in_channels, POOL_CHANNELS, **hidden)
+        self.direction2_conv = ConvModule(in_channels, POOL_CHANNELS, **hidden)
+        self.aftpool_conv = ConvModule(POOL_CHANNELS, in_channels, **hidden, act_cfg=None)
         self.conv1 = ConvModule(in_channels, in_channels, 1, norm_cfg=BATCH_NORM, act_cfg=None)
         self.conv2 = ConvModule(in_channels, in_channels, **hidden)
         self.direction1_pool = CornerPool(directions[0])
@@ -73,25 +59,20 @@ class CornerHead(HeatmapHead):
     The last map predicts; those before it are supervised alike.
 
     Args:
-        num_classes: Classes without background.
+        num_classes, train_cfg: As of ``Head``.
         in_channels: Channels of the maps.
         num_feat_levels: Maps, as many as the backbone has hourglasses; all are of one size.
         corner_emb_channels: Numbers that tell which corners belong together; 0 for none.
-        train_cfg: See ``Head``.
         test_cfg: ``corner_topk``, corners taken from an image and side; ``local_maximum_kernel``, side in cells within
             which only the best one counts; ``distance_threshold``, how far the embeddings of an object's corners may
             be apart; ``score_thr``, boxes below it are dropped; ``max_per_img``; ``nms``.
-        loss_heatmap: Loss of the heat maps.
+        loss_heatmap, loss_offset: Losses of the heat maps and of the positions in the cells.
         loss_embedding: Loss of the embeddings, of two terms.
-        loss_offset: Loss of the positions in the cells.
-        init_cfg: Must be None: the head initializes itself.
-
-    Raises:
-        ValueError: ``init_cfg`` is given, or nothing tells which corners belong together.
+        init_cfg: Must be None, anything else is a ``ValueError``: the head initializes itself.
     """
 
-    # what is predicted at each corner, beside the heat map: name -> term of the loss
-    corner_terms = dict(off='off_loss')
+    # what is predicted at each corner, beside the heat map: name -> term of the loss, and the module that computes it
+    corner_terms = dict(off=('off_loss', 'loss_offset'))
 
     def __init__(
         self,
@@ -127,9 +108,7 @@ class CornerHead(HeatmapHead):
     def add_branches(self, name: str, out_channels: int) -> None:
         """Append a map for each side and level, kept as ``tl_NAME`` and ``br_NAME``."""
         for side in SIDES:
-            branches = (
-                build_conv_branch(self.in_channels, self.in_channels, out_channels) for _ in range(self.num_feat_levels)
-            )
+            branches = (build_branch(self.in_channels, out_channels) for _ in range(self.num_feat_levels))
             self.add_module(f'{side}_{name}', nn.ModuleList(branches))
 
     def branch(self, side: str, name: str, level: int) -> nn.Module:
@@ -185,24 +164,20 @@ class CornerHead(HeatmapHead):
             terms.update(pull_loss=pull, push_loss=push)
         return terms
 
-    def side_terms(self, maps: SideMaps, targets: CornerTargets) -> dict[str, Tensor]:
+    def side_terms(self, maps: SideMaps, targets: KeypointTargets) -> dict[str, Tensor]:
         """``det_loss`` of the heat map, and the terms of ``corner_terms``."""
         peaks = max(1, int((targets.heat == 1).sum()))
         terms = dict(det_loss=self.loss_heatmap(maps['heat'].sigmoid(), targets.heat, avg_factor=peaks))
         # corners of different classes in one cell are one cell to predict numbers at
         corners = max(1, int(targets.weight.sum()))
-        for name, term in self.corner_terms.items():
-            loss = self.corner_loss(name)
+        for name, (term, module) in self.corner_terms.items():
+            loss = getattr(self, module)
             terms[term] = loss(maps[name], targets.values[name], targets.weight, avg_factor=corners)
         return terms
 
-    def corner_loss(self, name: str) -> nn.Module:
-        """The loss of a map of ``corner_terms``."""
-        return self.loss_offset
-
     def targets(self, heat: Tensor, batch_data_samples: SampleList) -> BatchTargets:
         """What maps of the size of ``heat`` (B, classes, h, w) should predict."""
-        targets = empty_targets(heat, self.corner_terms)
+        targets = BatchTargets({side: KeypointTargets.empty(heat, self.corner_terms) for side in SIDES})
         for i, sample in enumerate(batch_data_samples):
             boxes = self.boxes_in_cells(heat, sample)
             objects = zip(boxes, sample.gt_instances.labels.tolist())
@@ -211,14 +186,14 @@ class CornerHead(HeatmapHead):
 
     def draw_object(self, targets: BatchTargets, image: int, box: Tensor, label: int) -> tuple:
         """Enter an object with ``box`` (4,) xyxy in cells; return the cells of its corners."""
-        radius = bell_radius(box)
+        radius = bell_radius(*geometry.sizes(box).ceil().tolist())
         center = geometry.centers(box)
         cells = []
         for side, corner in zip(SIDES, (box[:2], box[2:])):
-            cell = corner_cell(corner, targets.sides[side].heat)
-            values = self.corner_values(corner, corner.new_tensor(cell[::-1]), center)
-            targets.sides[side].add(image, label, cell, radius, values)
-            cells.append(cell)
+            x, y = clamp_cell(corner, targets.sides[side].heat)
+            values = self.corner_values(corner, corner.new_tensor([x, y]), center)
+            targets.sides[side].add(image, label, (x, y), radius, values)
+            cells.append((y, x))
         return tuple(cells)
 
     def corner_values(self, corner: Tensor, cell: Tensor, center: Tensor) -> dict[str, Tensor]:
@@ -229,18 +204,15 @@ class CornerHead(HeatmapHead):
         return dict(off=corner - cell)
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = True) -> list[InstanceData]:
-        """As ``DenseHead.predict``, of the last map (B, C, h, w).
-
-        Samples have ``batch_input_shape`` and, where the image was resized, ``scale_factor``; where it was padded on
-        all sides, ``border``: the first and last row, then column, of the image proper.
-        """
+        """As ``DenseHead.predict``, of the last map (B, C, h, w); see ``finish`` for what samples know."""
         maps = self(x)[-1]
         heat = maps['tl']['heat']
         count = self.test_cfg.get('corner_topk', 100)
         kernel = self.test_cfg.get('local_maximum_kernel', 3)
-        peaks = [find_peaks(maps[side], count, kernel) for side in SIDES]
+        sides = [dict(maps[side], heat=maps[side]['heat'].sigmoid()) for side in SIDES]
+        peaks = [find_peaks(side, count, kernel) for side in sides]
         pairs = pair_up(*peaks)
-        scales = torch.stack([pixels_per_cell(heat, sample) for sample in batch_data_samples])
+        scales = torch.stack([pixels_per_cell(heat, sample.batch_input_shape) for sample in batch_data_samples])
         self.score_pairs(pairs, *peaks, scales)
         pairs.boxes = pairs.boxes * scales[:, None, None]
         return [self.detect_image(pairs, i, sample, rescale) for i, sample in enumerate(batch_data_samples)]
@@ -248,21 +220,22 @@ class CornerHead(HeatmapHead):
     def score_pairs(self, pairs: Pairs, top_left: Peaks, bottom_right: Peaks, scales: Tensor) -> None:
         """Mark pairs whose corners don't belong together as not ``valid``, here by their embeddings.
 
-        Args:
-            pairs: Boxes of the corners, changed in place.
-            top_left: Corners.
-            bottom_right: Corners.
-            scales: (B, 4) pixels for each cell.
+        ``scales`` (B, 4) are pixels for each cell.
         """
         if self.with_corner_emb:
             distance = (top_left.values['emb'][:, :, None] - bottom_right.values['emb'][:, None]).abs().mean(-1)
             pairs.valid &= distance <= self.test_cfg.get('distance_threshold', 0.5)
 
     def detect_image(self, pairs: Pairs, image: int, sample: DetDataSample, rescale: bool) -> InstanceData:
-        """The objects of one image."""
         kept = pairs.valid[image] & (pairs.scores[image] > self.test_cfg.get('score_thr', 0.0))
         found = InstanceData(
             bboxes=pairs.boxes[image][kept], scores=pairs.scores[image][kept], labels=pairs.labels[image][kept]
         )
         best = found.scores.sort(descending=True, stable=True).indices
         return self.finish(found[best[: self.test_cfg.get('num_dets', 1000)]], sample, rescale)
+
+
+def build_branch(in_channels: int, out_channels: int) -> nn.Sequential:
+    """A 3x3 convolution with ReLU, and a 1x1 convolution that predicts, as ConvModules."""
+    hidden = ConvModule(in_channels, in_channels, 3, padding=1)
+    return nn.Sequential(hidden, ConvModule(in_channels, out_channels, 1, act_cfg=None))

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.models.layers import build_tower
 from mmdetlike.models.utils import annotated_masks, crop_or_pad, mask_centroids, masks_in_image
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
@@ -62,20 +63,17 @@ class MaskGridHead(Head):
     A subclass supplies ``build_layers``, ``forward`` and ``mask_logits``.
 
     Args:
-        num_classes: Classes without background.
         in_channels: Channels of the pyramid's feature maps.
-        feat_channels: Channels of the towers.
-        stacked_convs: Convolutions in each tower.
+        feat_channels, stacked_convs: Channels of the towers, and convolutions in each.
         strides: Stride of each level in pixels, after ``resize_feats``; a predicted mask must have more pixels than
             the stride of its level.
         scale_ranges: For each level the range of the square root of an object's box area, in pixels.
         pos_scale: The share of an object's box around its center of mass that its positive cells cover.
         num_grids: Cells along each side of each level's grid.
         cls_down_index: The convolution of the class tower before which its map is resized to the grid.
-        loss_mask: Loss of masks.
-        loss_cls: Loss of classes.
+        loss_mask, loss_cls: Losses of masks and of classes.
         norm_cfg: Norm layer of the towers.
-        train_cfg, init_cfg: As of ``Head``.
+        num_classes, train_cfg, init_cfg: As of ``Head``.
         test_cfg: ``score_thr``, least score of a cell; ``mask_thr``, least probability inside a mask; ``nms_pre``,
             ``kernel``, ``sigma``, ``filter_thr``, ``max_per_img`` of ``mask_matrix_nms``.
 
@@ -88,6 +86,8 @@ class MaskGridHead(Head):
     predictors: tuple[str, ...] = ('conv_cls',)
     # where several objects reach a cell: the last one trains its mask if True, each of them if False
     one_object_a_cell = True
+    # other convolutions of the towers than plain ones, as arguments of ``build_tower``
+    tower_convs: dict = {}
 
     gives_all_scores = False
 
@@ -127,6 +127,11 @@ class MaskGridHead(Head):
         own = [dict(type='Normal', std=0.01, bias_prob=0.01, override=dict(name=name)) for name in self.predictors]
         return [dict(type='Normal', layer='Conv2d', std=0.01), *own]
 
+    def build_tower(self, in_channels: int) -> nn.ModuleList:
+        """Convolutions from ``in_channels`` to those of the towers."""
+        layer = dict(norm_cfg=self.norm_cfg, **self.tower_convs)
+        return build_tower(in_channels, self.feat_channels, self.stacked_convs, **layer)
+
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
         """Feature maps (B, C, H_i, W_i), the finest of stride 4 -> logits of all cells."""
         raise NotImplementedError
@@ -143,8 +148,7 @@ class MaskGridHead(Head):
     def probabilities(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> Tensor:
         """Masks (n, H / mask_stride, W / mask_stride) in [0, 1] of ``cells`` (n,) of a level."""
         size = outs.masks[-1][0].shape[-2:]
-        factors = self.mask_logits(outs, level, image, cells)
-        factors = [factor[:, None].sigmoid() for factor in factors]
+        factors = [factor[:, None].sigmoid() for factor in self.mask_logits(outs, level, image, cells)]
         return prod(F.interpolate(f, size=size, mode='bilinear', align_corners=False)[:, 0] for f in factors)
 
     def target_stride(self, level: int) -> float:
@@ -232,10 +236,9 @@ class MaskGridHead(Head):
         return LevelTargets(classes, cells, objects)
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
-        """Masks of each image, of the size of the original one if ``rescale``.
+        """``masks`` (n, h, w) bool of each image, of the size of the original one if ``rescale``.
 
-        Returns:
-            For each image ``masks`` (n, h, w) bool, ``scores`` (n,) falling, ``labels`` (n,), ``bboxes`` (n, 4) zeros.
+        Besides, ``scores`` (n,) falling, ``labels`` (n,) and ``bboxes`` (n, 4), which are zeros.
         """
         outs = self(x)
         scores = [local_peaks(float32_if_half(cls)[0].sigmoid()).flatten(2).transpose(1, 2) for cls in outs.cls]
@@ -286,10 +289,7 @@ class MaskGridHead(Head):
         # a cell's classes share its mask, which is copied for those alone that matrix suppression looks at
         best = large[ranked[large].argsort(descending=True, stable=True)]
         best = best[: cfg.nms_pre] if cfg.get('nms_pre', -1) > 0 else best
-        cells = cells[best]
-        labels = labels[best]
-        mask_inds = mask_inds[best]
-        ranked = ranked[best]
+        cells, labels, mask_inds, ranked = (column[best] for column in (cells, labels, mask_inds, ranked))
         options = {name: cfg[name] for name in ('kernel', 'sigma', 'filter_thr') if name in cfg}
         options.update(mask_area=areas[mask_inds], max_num=cfg.get('max_per_img', -1))
         decayed, labels, _, inds = mask_matrix_nms(masks[mask_inds], labels, ranked, **options)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, MaskFeatures, build_tower, run_tower
+from mmdetlike.models.layers import ConvModule, MaskFeatures, run_tower
 from mmdetlike.registry import MODELS
 
 from .base import GridOutputs, MaskGridHead, with_coordinates
@@ -21,9 +21,6 @@ class SOLOHead(MaskGridHead):
         self.mask_convs = self.build_tower(self.in_channels + 2)
         self.cls_convs = self.build_tower(self.in_channels)
         self.conv_mask_list = nn.ModuleList(nn.Conv2d(self.feat_channels, grid**2, 1) for grid in self.num_grids)
-
-    def build_tower(self, in_channels: int) -> nn.ModuleList:
-        return build_tower(in_channels, self.feat_channels, self.stacked_convs, norm_cfg=self.norm_cfg)
 
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
         """Feature maps -> class logits, and mask logits (B, G * G, 2 H_i, 2 W_i) of each level."""
@@ -67,13 +64,10 @@ class DecoupledSOLOHead(SOLOHead):
         self.build_predictors()
 
     def build_predictors(self) -> None:
-        """Make the convolutions that predict masks of columns and of rows."""
-        self.conv_mask_list_x = self.build_axis_predictors()
-        self.conv_mask_list_y = self.build_axis_predictors()
-
-    def build_axis_predictors(self) -> nn.ModuleList:
-        """The convolutions of each level that predict a mask for each column, or for each row."""
-        return nn.ModuleList(nn.Conv2d(self.feat_channels, grid, 3, padding=1) for grid in self.num_grids)
+        """Make the convolutions of each level that predict a mask for each column, and for each row."""
+        for name in ('conv_mask_list_x', 'conv_mask_list_y'):
+            convs = (nn.Conv2d(self.feat_channels, grid, 3, padding=1) for grid in self.num_grids)
+            self.add_module(name, nn.ModuleList(convs))
 
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
         """Feature maps -> class logits, and mask logits (B, G, 2 H_i, 2 W_i) of columns and of rows of each level."""
@@ -103,11 +97,10 @@ class DecoupledSOLOLightHead(DecoupledSOLOHead):
 
     Args:
         dcn_cfg: Convolution layer that ends both towers; None for a plain one.
-        kwargs: See ``MaskGridHead``.
     """
 
     def __init__(self, num_classes: int, in_channels: int, dcn_cfg: dict | None = None, **kwargs) -> None:
-        self.dcn_cfg = dcn_cfg
+        self.tower_convs = dict(last_conv_cfg=dcn_cfg)
         super().__init__(num_classes, in_channels, **kwargs)
 
     def build_layers(self) -> None:
@@ -115,23 +108,14 @@ class DecoupledSOLOLightHead(DecoupledSOLOHead):
         self.cls_convs = self.build_tower(self.in_channels)
         self.build_predictors()
 
-    def build_tower(self, in_channels: int) -> nn.ModuleList:
-        return build_tower(
-            in_channels, self.feat_channels, self.stacked_convs, norm_cfg=self.norm_cfg, last_conv_cfg=self.dcn_cfg
-        )
-
     def axis_features(self, feat: Tensor) -> tuple[Tensor, Tensor]:
-        """The features from which masks of columns and masks of rows are predicted: the same."""
         feat = self.mask_features(self.mask_convs, feat)
         return feat, feat
 
 
 @MODELS.register_module()
 class SOLOV2MaskFeatures(MaskFeatures):
-    """Mask features of SOLOv2: level i is doubled i times, to the size of level 0; the last used one is given x and y.
-
-    See ``MaskFeatures`` for the arguments.
-    """
+    """Mask features of SOLOv2: level i is doubled i times, to the size of level 0; the last one gets x and y."""
 
     def build_mixer(self) -> None:
         self.conv_pred = ConvModule(self.feat_channels, self.out_channels, 1, **self.layer)
@@ -180,7 +164,7 @@ class SOLOV2Head(MaskGridHead):
         dcn_apply_to_all_conv: bool = True,
         **kwargs,
     ) -> None:
-        self.dcn_cfg, self.dcn_apply_to_all_conv = dcn_cfg, dcn_apply_to_all_conv
+        self.tower_convs = {'conv_cfg' if dcn_apply_to_all_conv else 'last_conv_cfg': dcn_cfg}
         self.dynamic_conv_size = dynamic_conv_size
         self.kernel_out_channels = mask_feature_head['out_channels'] * dynamic_conv_size**2
         super().__init__(num_classes, in_channels, **kwargs)
@@ -192,11 +176,6 @@ class SOLOV2Head(MaskGridHead):
         self.cls_convs = self.build_tower(self.in_channels)
         self.kernel_convs = self.build_tower(self.in_channels + 2)
         self.conv_kernel = nn.Conv2d(self.feat_channels, self.kernel_out_channels, 3, padding=1)
-
-    def build_tower(self, in_channels: int) -> nn.ModuleList:
-        kind = 'conv_cfg' if self.dcn_apply_to_all_conv else 'last_conv_cfg'
-        layer = dict(norm_cfg=self.norm_cfg, **{kind: self.dcn_cfg})
-        return build_tower(in_channels, self.feat_channels, self.stacked_convs, **layer)
 
     def forward(self, x: Sequence[Tensor]) -> GridOutputs:
         """Feature maps -> class logits, kernels (B, K, G, G) of each level and mask features (B, C, h, w)."""
@@ -212,7 +191,6 @@ class SOLOV2Head(MaskGridHead):
         return GridOutputs(cls, (kernels, feats))
 
     def target_stride(self, level: int) -> float:
-        """The stride of masks in pixels of the image, the same at all levels."""
         return self.mask_stride
 
     def mask_logits(self, outs: GridOutputs, level: int, image: int, cells: Tensor) -> list[Tensor]:
@@ -220,8 +198,5 @@ class SOLOV2Head(MaskGridHead):
         feats = outs.masks[1][image]
         size = self.dynamic_conv_size
         # as a matrix product, which takes no kernels at all; a convolution does not
-        if size > 1:
-            patches = F.unfold(feats[None], size, padding=size // 2)[0]
-        else:
-            patches = feats.flatten(1)
+        patches = feats.flatten(1) if size == 1 else F.unfold(feats[None], size, padding=size // 2)[0]
         return [(kernels @ patches).view(-1, *feats.shape[-2:])]

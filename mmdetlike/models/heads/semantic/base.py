@@ -17,6 +17,7 @@ SEMANTIC_LOSS = dict(type='CrossEntropyLoss', ignore_index=-1, loss_weight=1.0)
 TORCH_IGNORES = -100
 # where label maps mark pixels without a class as the data pipeline does
 PIXEL_LOSS = dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=1.0)
+LOGITS_INIT = dict(type='Normal', std=0.01, override=dict(name='conv_logits'))
 
 
 class SemanticHead(BaseModule):
@@ -24,7 +25,6 @@ class SemanticHead(BaseModule):
 
     Args:
         loss_seg: Loss of the logits.
-        init_cfg: Weight initialization.
     """
 
     def __init__(self, loss_seg: dict = SEMANTIC_LOSS, init_cfg: dict | list[dict] | None = None) -> None:

@@ -10,11 +10,10 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ASPP, ConvModule, DepthwiseSeparableConvModule
 from mmdetlike.registry import MODELS
 
-from .base import PIXEL_LOSS, SemanticHead
+from .base import LOGITS_INIT, PIXEL_LOSS, SemanticHead
 
 DILATIONS = (6, 12, 18)
 BATCH_NORM = dict(type='BN')
-LOGITS_INIT = dict(type='Normal', std=0.01, override=dict(name='conv_logits'))
 
 
 @MODELS.register_module()
@@ -26,8 +25,7 @@ class DeepLabV3Head(SemanticHead):
 
     Args:
         num_classes: Classes of pixels.
-        in_channels: Channels of the feature map.
-        in_index: Which of the feature maps.
+        in_channels, in_index: Channels of the feature map, and which one it is.
         channels: Channels of each branch of the pooling.
         dilations: Of its three 3x3 convolutions; those here are for an output stride of 16.
         dropout: Probability by which values of the pooled map are dropped.
@@ -51,15 +49,8 @@ class DeepLabV3Head(SemanticHead):
     ) -> None:
         super().__init__(loss_seg, init_cfg or LOGITS_INIT)
         self.num_classes, self.in_index = num_classes, in_index
-        self.aspp = ASPP(
-            in_channels,
-            channels,
-            dilations,
-            norm=norm_cfg,
-            activation=F.relu,
-            pool_kernel_size=pool_kernel_size,
-            dropout=dropout,
-        )
+        pooling = dict(norm=norm_cfg, activation=F.relu, pool_kernel_size=pool_kernel_size, dropout=dropout)
+        self.aspp = ASPP(in_channels, channels, dilations, **pooling)
         self.conv_logits = nn.Conv2d(channels, num_classes, 1)
 
     def forward(self, x: Sequence[Tensor]) -> Tensor:
@@ -71,8 +62,7 @@ class DeepLabDecoder(nn.Module):
     """Atrous pooling of the coarsest map, refined level by level with finer ones: DeepLabv3+, arXiv 1802.02611.
 
     Args:
-        in_channels: Channels of the maps that are used, the finest first.
-        in_indices: Which of the feature maps they are.
+        in_channels, in_indices: Channels of the maps that are used, the finest first, and which ones they are.
         project_channels: Channels to which a 1x1 convolution narrows each map but the coarsest.
         channels: Channels of the refined maps, of one number for each map but the coarsest.
         aspp_channels: Channels of the pooled map.
@@ -107,16 +97,9 @@ class DeepLabDecoder(nn.Module):
         self.in_indices = tuple(in_indices)
         self.out_channels = channels[0]
         self.norm_cfg, self.separable = norm_cfg, separable
-        self.aspp = ASPP(
-            in_channels[-1],
-            aspp_channels,
-            dilations,
-            norm=norm_cfg,
-            activation=F.relu,
-            pool_kernel_size=pool_kernel_size,
-            dropout=dropout,
-            use_depthwise_separable_conv=separable,
-        )
+        pooling = dict(norm=norm_cfg, activation=F.relu, pool_kernel_size=pool_kernel_size, dropout=dropout)
+        pooling['use_depthwise_separable_conv'] = separable
+        self.aspp = ASPP(in_channels[-1], aspp_channels, dilations, **pooling)
         narrow = zip(in_channels[:-1], project_channels)
         self.projections = nn.ModuleList(ConvModule(wide, thin, 1, norm_cfg=norm_cfg) for wide, thin in narrow)
         coarser = (*channels[1:], aspp_channels)
@@ -146,8 +129,7 @@ def two_convolutions(
 ) -> nn.Sequential:
     """Two 3x3 convolutions with norm and activation, or one depthwise separable 5x5 convolution that sees as far."""
     if separable:
-        conv = DepthwiseSeparableConvModule(in_channels, out_channels, 5, padding=2, norm_cfg=norm_cfg)
-        return nn.Sequential(conv)
+        return nn.Sequential(DepthwiseSeparableConvModule(in_channels, out_channels, 5, padding=2, norm_cfg=norm_cfg))
     first = ConvModule(in_channels, channels, 3, padding=1, norm_cfg=norm_cfg)
     second = ConvModule(channels, out_channels, 3, padding=1, norm_cfg=norm_cfg)
     return nn.Sequential(first, second)
@@ -158,10 +140,9 @@ class DeepLabV3PlusHead(SemanticHead):
     """Classify pixels by atrous pooling and a decoder that brings back fine boundaries: DeepLabv3+, arXiv 1802.02611.
 
     Args:
-        num_classes: Classes of pixels.
+        num_classes, loss_seg, init_cfg: As of ``DeepLabV3Head``.
         in_channels: Channels of the maps that are used, the finest first.
         decoder: Other arguments of ``DeepLabDecoder``.
-        loss_seg, init_cfg: As of ``DeepLabV3Head``.
         head_channels: Channels of one more pair of convolutions before the logits; None for none.
     """
 

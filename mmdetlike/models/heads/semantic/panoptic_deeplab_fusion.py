@@ -6,7 +6,6 @@ from torch import Tensor
 
 from mmdetlike.models.utils import get_local_maximum, get_topk_from_heatmap
 from mmdetlike.registry import MODELS
-from mmdetlike.structures.panoptic import INSTANCE_OFFSET
 
 from .panoptic_fusion import PanopticFusionHead, boxes_of_masks
 
@@ -21,29 +20,24 @@ class CenterFusionHead(PanopticFusionHead):
     ``test_cfg`` may have ``center_thr`` (0.1), the least score of a center; ``center_kernel`` (7), the side of the
     window in which a center has to be the highest; ``max_per_img`` (200) centers; ``stuff_area_limit`` (2048), the
     pixels below which stuff is dropped.
-
-    Args:
-        num_things_classes, num_stuff_classes, test_cfg, loss_panoptic, init_cfg, train_cfg: As of
-            ``PanopticFusionHead``.
     """
 
     def predict_image(self, logits: Tensor, centers: Tensor, ways: Tensor) -> dict[str, PixelData | InstanceData]:
         """``pred_sem_seg``, ``pred_panoptic_seg`` and ``pred_instances`` of an image.
 
-        Args:
-            logits: Of the classes of pixels, things first, (num_classes, h, w).
-            centers: Score (1, h, w) of each pixel as the center of an instance.
-            ways: From each pixel to the center of its instance, x and y in pixels, (2, h, w).
+        Pixels have ``logits`` (num_classes, h, w), things first, a score (1, h, w) as the center of an instance, and a
+        way (2, h, w) to the center of their instance, x and y in pixels.
         """
         classes = logits.argmax(0)
         points, scores = self.find_centers(centers)
         owner = group_pixels(classes < self.num_things_classes, ways, points)
         owner, labels, kept = self.vote(owner, classes, len(points))
-        instances = self.instances(owner, labels, scores[kept], logits.softmax(0))
+        stuff = torch.where(classes < self.num_things_classes, self.num_classes, classes)
+        segments = self.segments(owner, labels, stuff, self.test_cfg.get('stuff_area_limit', 2048))
         return dict(
             pred_sem_seg=PixelData(sem_seg=classes[None]),
-            pred_panoptic_seg=PixelData(sem_seg=self.segments(owner, labels, classes)[None]),
-            pred_instances=instances,
+            pred_panoptic_seg=PixelData(sem_seg=segments[None]),
+            pred_instances=self.instances(owner, labels, scores[kept], logits.softmax(0)),
         )
 
     def find_centers(self, centers: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,13 +51,8 @@ class CenterFusionHead(PanopticFusionHead):
     def vote(self, owner: Tensor, classes: Tensor, num_centers: int) -> tuple[Tensor, Tensor, Tensor]:
         """Let the pixels of each instance choose its class.
 
-        Args:
-            owner: (h, w) the center of each pixel, counted from 1, 0 for none.
-            classes: (h, w) the class of each pixel.
-            num_centers: Number of centers.
-
-        Returns:
-            ``owner`` without centers that have no pixel, the classes (k,) of those that have, and their indices (k,).
+        Of ``owner`` (h, w), the center of each pixel, counted from 1, 0 for none, and ``classes`` (h, w) of pixels come
+        ``owner`` without centers that have no pixel, the classes (k,) of those that have, and their indices (k,).
         """
         pairs = (owner * self.num_things_classes + classes)[owner > 0]
         votes = pairs.bincount(minlength=(num_centers + 1) * self.num_things_classes)
@@ -72,24 +61,11 @@ class CenterFusionHead(PanopticFusionHead):
         numbers = torch.cat([has_pixels.new_zeros(1).long(), has_pixels.cumsum(0)])
         return numbers[owner], votes[has_pixels].argmax(1), has_pixels.nonzero()[:, 0]
 
-    def segments(self, owner: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-        """(h, w) segments: things by their instances, stuff that is large enough, ``num_classes`` elsewhere."""
-        is_stuff = classes >= self.num_things_classes
-        stuff = torch.where(is_stuff, classes, self.num_classes)
-        areas = stuff.flatten().bincount(minlength=self.num_classes + 1)
-        large = areas >= self.test_cfg.get('stuff_area_limit', 2048)
-        stuff = torch.where(large[stuff], stuff, self.num_classes)
-        of_owner = torch.cat([labels.new_zeros(1), labels])
-        return torch.where(owner > 0, of_owner[owner] + owner * INSTANCE_OFFSET, stuff)
-
     def instances(self, owner: Tensor, labels: Tensor, scores: Tensor, probabilities: Tensor) -> InstanceData:
         """Masks, boxes, classes and scores: that of the center times the mean probability of the class in the mask.
 
-        Args:
-            owner: (h, w) the instance of each pixel, counted from 1.
-            labels: Classes (k,) of the instances.
-            scores: Scores (k,) of their centers.
-            probabilities: Of the classes of pixels, (num_classes, h, w).
+        ``owner`` (h, w) has the instance of each pixel, counted from 1. Instances have ``labels`` and ``scores`` (k,),
+        pixels ``probabilities`` (num_classes, h, w).
         """
         numbers = torch.arange(1, len(labels) + 1, device=owner.device)
         masks = owner == numbers[:, None, None]
@@ -104,15 +80,9 @@ class CenterFusionHead(PanopticFusionHead):
 
 
 def group_pixels(is_thing: Tensor, ways: Tensor, centers: Tensor) -> Tensor:
-    """Give pixels to centers.
+    """For each pixel where ``is_thing`` (h, w) the center nearest to where its way ends, counted from 1; 0 elsewhere.
 
-    Args:
-        is_thing: (h, w) bool, which pixels.
-        ways: (2, h, w) from each pixel to its center, x and y in pixels.
-        centers: (n, 2) x and y in pixels.
-
-    Returns:
-        (h, w) for each pixel the center nearest to where its way ends, counted from 1; 0 for the others.
+    ``ways`` (2, h, w) and ``centers`` (n, 2) are x and y in pixels.
     """
     owner = torch.zeros_like(is_thing, dtype=torch.long)
     if not len(centers):

@@ -28,8 +28,7 @@ class PanopticDeepLabSemanticHead(DeepLabV3PlusHead):
         num_classes: Classes of pixels: things, then stuff.
         in_channels, decoder, loss_seg, init_cfg: As of ``DeepLabV3PlusHead``.
         head_channels: Channels between decoder and logits.
-        small_area: Pixels below which an instance is small.
-        small_weight: Weight of the pixels of small instances.
+        small_area, small_weight: Pixels below which an instance is small, and the weight of each of them.
     """
 
     def __init__(
@@ -47,18 +46,14 @@ class PanopticDeepLabSemanticHead(DeepLabV3PlusHead):
         self.small_area, self.small_weight = small_area, small_weight
 
     def pixel_weights(self, samples: SampleList) -> Tensor:
-        """(B, h, w): ``small_weight`` on small instances, 1 elsewhere.
-
-        Raises:
-            ValueError: A sample has no masks.
-        """
-        return torch.stack([self._weights_of_image(sample) for sample in samples])
-
-    def _weights_of_image(self, sample: DetDataSample) -> Tensor:
-        device = sample.gt_sem_seg.sem_seg.device
-        masks = annotated_masks(sample, type(self).__name__).to_tensor(torch.bool, device)
-        small = masks[masks.flatten(1).sum(1) < self.small_area].any(0)
-        return torch.where(small, self.small_weight, 1.0)
+        """(B, h, w): ``small_weight`` on small instances, 1 elsewhere; a ``ValueError`` where a sample has no masks."""
+        weights = []
+        for sample in samples:
+            device = sample.gt_sem_seg.sem_seg.device
+            masks = annotated_masks(sample, type(self).__name__).to_tensor(torch.bool, device)
+            small = masks[masks.flatten(1).sum(1) < self.small_area].any(0)
+            weights.append(torch.where(small, self.small_weight, 1.0))
+        return torch.stack(weights)
 
 
 @MODELS.register_module()
@@ -66,14 +61,12 @@ class CenterOffsetHead(BaseModule):
     """Find the centers of instances, and from each pixel the way to the center: Panoptic-DeepLab, arXiv 1911.10194.
 
     Args:
-        in_channels: Channels of the maps that are used, the finest first.
-        decoder: Other arguments of ``DeepLabDecoder``.
+        in_channels, decoder: As of ``DeepLabV3PlusHead``.
         head_channels: Channels between decoder and predictions.
         radius: Half the size, in pixels of the image, of the bell at a center; its deviation is a third of that.
         ignore_index: Number of pixels without a class, which don't say whether they are a center.
         loss_center: Loss of the map of centers, over the pixels that have a class.
         loss_offset: Loss of the ways, over the pixels of things.
-        init_cfg: Weight initialization.
         center_separable: Whether the convolutions between decoder and centers are separable; None as the decoder's.
     """
 
@@ -113,11 +106,7 @@ class CenterOffsetHead(BaseModule):
         return centers, offsets * scale[:, None, None]
 
     def loss(self, x: Sequence[Tensor], samples: SampleList) -> dict[str, Tensor]:
-        """``loss_center`` and ``loss_offset`` against each sample's masks.
-
-        Raises:
-            ValueError: A sample has no masks or no ``gt_sem_seg``.
-        """
+        """``loss_center`` and ``loss_offset``; a ``ValueError`` where a sample has no masks or no ``gt_sem_seg``."""
         labeled = semantic_maps(samples) != self.ignore_index
         centers, offsets = self.predict_maps(x, tuple(labeled.shape[-2:]))
         targets = [self.targets(sample, centers.device) for sample in samples]
@@ -130,11 +119,10 @@ class CenterOffsetHead(BaseModule):
         )
 
     def targets(self, sample: DetDataSample, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What to predict for an image of (h, w) pixels.
+        """What to predict for an image of (h, w) pixels, and what of it counts.
 
-        Returns:
-            Scores of centers (1, h, w), ways to the center (2, h, w) in pixels, x and y; (h, w) whether a pixel is of a
-            thing, and (h, w) whether it is of a crowd.
+        Scores of centers (1, h, w), ways to the center (2, h, w) in pixels, x and y; (h, w) whether a pixel is of a
+        thing, and (h, w) whether it is of a crowd.
         """
         masks = annotated_masks(sample, type(self).__name__)
         height, width = masks.height, masks.width
@@ -154,11 +142,9 @@ class CenterOffsetHead(BaseModule):
         for center, offset, sample in zip(centers, offsets, samples):
             center = to_image_size(center, sample, rescale)
             offset = to_image_size(offset, sample, rescale)
-            if rescale:
-                height, width = sample.img_shape[:2]
-                scale = offset.new_tensor([offset.shape[2] / width, offset.shape[1] / height])
-                offset = offset * scale[:, None, None]
-            results.append((center, offset))
+            height, width = sample.img_shape[:2]
+            scale = offset.new_tensor([offset.shape[2] / width, offset.shape[1] / height])
+            results.append((center, offset * scale[:, None, None]))
         return results
 
 
@@ -167,10 +153,8 @@ def ways_to_centers(masks: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
 
     Where masks overlap, the last one counts; 0 outside of all.
     """
-    height, width = masks.shape[-2:]
-    rows = torch.arange(height, device=masks.device)[:, None].expand(height, width)
-    columns = torch.arange(width, device=masks.device).expand(height, width)
-    here = torch.stack([columns, rows]).to(centers.dtype)
+    ys, xs = (torch.arange(side, dtype=centers.dtype, device=masks.device) for side in masks.shape[-2:])
+    here = torch.stack(torch.meshgrid(xs, ys, indexing='xy'))
     ways = torch.zeros_like(here)
     for mask, center in zip(masks, centers):
         ways = torch.where(mask, center[:, None, None] - here, ways)

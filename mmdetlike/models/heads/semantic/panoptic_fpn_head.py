@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import ConvUpsample
 from mmdetlike.registry import MODELS
 
-from .base import SEMANTIC_LOSS, SemanticHead
-
-LOGITS_INIT = dict(type='Normal', std=0.01, override=dict(name='conv_logits'))
+from ..common import TOWER_NORM
+from .base import LOGITS_INIT, SEMANTIC_LOSS, SemanticHead
 
 
 @MODELS.register_module()
@@ -20,14 +19,10 @@ class SemanticFPNHead(SemanticHead):
 
     Args:
         num_classes: Classes of pixels.
-        in_channels: Channels of the feature maps.
-        inner_channels: Channels of hidden layers.
-        start_level: First level used.
-        end_level: Level after the last one used.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        loss_seg: Loss of the logits.
-        init_cfg: Weight initialization.
+        in_channels, inner_channels: Channels of the feature maps, and of hidden layers.
+        start_level, end_level: First level used, and the one after the last.
+        conv_cfg, norm_cfg: Convolution and norm layer.
+        loss_seg, init_cfg: As of ``SemanticHead``.
     """
 
     def __init__(
@@ -44,16 +39,9 @@ class SemanticFPNHead(SemanticHead):
     ) -> None:
         super().__init__(loss_seg, init_cfg or LOGITS_INIT)
         self.start_level, self.end_level = start_level, end_level
-        norm_cfg = norm_cfg or dict(type='GN', num_groups=32, requires_grad=True)
+        layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or TOWER_NORM)
         self.conv_upsample_layers = nn.ModuleList(
-            ConvUpsample(
-                in_channels,
-                inner_channels,
-                num_layers=max(level, 1),
-                num_upsample=level,
-                conv_cfg=conv_cfg,
-                norm_cfg=norm_cfg,
-            )
+            ConvUpsample(in_channels, inner_channels, num_layers=max(level, 1), num_upsample=level, **layer)
             for level in range(start_level, end_level)
         )
         self.conv_logits = nn.Conv2d(inner_channels, num_classes, 1)
@@ -72,8 +60,7 @@ class PanopticFPNHead(SemanticFPNHead):
     """Segment stuff; all things are one class more, the last one.
 
     Args:
-        num_things_classes: Classes of things, which are one class here.
-        num_stuff_classes: Classes of stuff.
+        num_things_classes, num_stuff_classes: Classes of things, which are one class here, and of stuff.
         in_channels, inner_channels, start_level, end_level: As of ``SemanticFPNHead``.
         conv_cfg, norm_cfg, loss_seg, init_cfg: As of ``SemanticFPNHead``.
     """

@@ -29,12 +29,9 @@ class PanopticFusionHead(BaseModule):
     """Base of the fusion heads, which have no parameters.
 
     Args:
-        num_things_classes: Classes of things.
-        num_stuff_classes: Classes of stuff.
+        num_things_classes, num_stuff_classes: Classes of things, and of stuff.
         test_cfg: Settings of the fusion.
-        loss_panoptic: Kept for configs; there is nothing to train.
-        init_cfg: Kept for configs.
-        train_cfg: Kept for configs.
+        loss_panoptic, init_cfg, train_cfg: Kept for configs; there is nothing to train.
     """
 
     def __init__(
@@ -51,6 +48,18 @@ class PanopticFusionHead(BaseModule):
         self.num_classes = num_things_classes + num_stuff_classes
         self.test_cfg = ConfigDict(test_cfg or {})
 
+    def segments(self, owner: Tensor, labels: Tensor, stuff: Tensor, least_area: int) -> Tensor:
+        """(h, w) segments: things over stuff of at least ``least_area`` pixels, ``num_classes`` where neither is.
+
+        ``owner`` (h, w) has the instance of each pixel, counted from 1, 0 for none; ``labels`` (k,) are the classes of
+        instances, ``stuff`` (h, w) those of other pixels.
+        """
+        areas = stuff[owner == 0].bincount(minlength=self.num_classes + 1)
+        large = areas >= least_area
+        stuff = torch.where(large[stuff], stuff, self.num_classes)
+        of_owner = torch.cat([labels.new_zeros(1), labels])
+        return torch.where(owner > 0, of_owner[owner] + owner * INSTANCE_OFFSET, stuff)
+
 
 @MODELS.register_module()
 class HeuristicFusionHead(PanopticFusionHead):
@@ -62,33 +71,22 @@ class HeuristicFusionHead(PanopticFusionHead):
     """
 
     def predict(self, instances: Sequence[InstanceData], seg_logits: Sequence[Tensor]) -> list[PixelData]:
-        """Segments of each image.
+        """Segments of each image, of ``masks`` (n, h, w) bool, ``labels`` and ``scores`` of its things.
 
-        Args:
-            instances: ``masks`` (n, h, w) bool, ``labels`` and ``scores`` of each image's things.
-            seg_logits: (num_stuff_classes + 1, h, w) of each image, the last class being things.
+        Its ``seg_logits`` are (num_stuff_classes + 1, h, w), the last class being things.
         """
         return [PixelData(sem_seg=self.fuse(*image)[None]) for image in zip(instances, seg_logits)]
 
     def fuse(self, instances: InstanceData, seg_logits: Tensor) -> Tensor:
         """(h, w) segments of an image."""
         owner, labels = self.lay_masks(instances)
-        stuff_of_pixel = seg_logits.argmax(0) + self.num_things_classes
-        # things lie over stuff
-        segments = torch.where(owner > 0, labels[owner] + owner * INSTANCE_OFFSET, stuff_of_pixel)
-        for stuff, area in zip(*stuff_of_pixel[owner == 0].unique(return_counts=True)):
-            if area < self.test_cfg.stuff_area_limit:
-                segments[segments == stuff] = self.num_classes
-        return segments
+        stuff = seg_logits.argmax(0) + self.num_things_classes
+        return self.segments(owner, labels, stuff, self.test_cfg.stuff_area_limit)
 
     def lay_masks(self, instances: InstanceData) -> tuple[Tensor, Tensor]:
-        """Lay masks upon each other, the best one on top.
-
-        Returns:
-            (h, w) the instance of each pixel, counted from 1, and (k + 1,) the class of each, from 1.
-        """
+        """Lay masks upon each other, the best one on top: (h, w) the instance of each pixel, and (k,) their classes."""
         owner = torch.zeros(instances.masks.shape[-2:], dtype=torch.long, device=instances.masks.device)
-        labels = [instances.labels.new_zeros(1)]
+        laid = []
         areas = instances.masks.flatten(1).sum(1).tolist()
         best_first = instances.scores.argsort(descending=True)
         if 'score_thr' in self.test_cfg:
@@ -97,9 +95,9 @@ class HeuristicFusionHead(PanopticFusionHead):
             free = instances.masks[i] & (owner == 0)
             if areas[i] == 0 or (areas[i] - int(free.sum())) / areas[i] > self.test_cfg.mask_overlap:
                 continue
-            owner[free] = len(labels)
-            labels.append(instances.labels[i : i + 1])
-        return owner, torch.cat(labels)
+            laid.append(i)
+            owner[free] = len(laid)
+        return owner, instances.labels[laid]
 
 
 @MODELS.register_module()
@@ -126,7 +124,6 @@ class MaskFormerFusionHead(PanopticFusionHead):
     def predict_image(
         self, logits: Tensor, masks: Tensor, sample: DetDataSample, rescale: bool
     ) -> dict[str, PixelData | InstanceData]:
-        """The results of one image, as of ``predict``."""
         cfg = self.test_cfg
         result = {}
         # resized where they are needed, so that only masks that are wanted are brought to full size
@@ -177,12 +174,8 @@ class MaskFormerFusionHead(PanopticFusionHead):
         # some masks at a time, which are still in the cache when they are read again
         parts = [binary_masks(resize(part)) for part in masks[queries].split(MASKS_AT_ONCE)]
         binary, boxes, inside = (torch.cat(column) for column in zip(*parts))
-        return InstanceData(
-            bboxes=boxes[which],
-            labels=things['labels'],
-            scores=things['scores'] * inside[which],
-            masks=binary[which],
-        )
+        scores = things['scores'] * inside[which]
+        return InstanceData(bboxes=boxes[which], labels=things['labels'], scores=scores, masks=binary[which])
 
     def best_things(self, logits: Tensor) -> dict[str, Tensor]:
         """``scores``, ``labels`` and ``queries`` (n,), in no order, of the things among the ``max_per_image`` best."""

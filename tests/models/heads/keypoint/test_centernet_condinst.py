@@ -28,12 +28,13 @@ def test_center_targets_on_paper():
     sample = prepared([masked_sample([[8, 16, 30, 40], [50, 60, 62, 64]])])[0]
     targets = center_head().targets(torch.zeros(1, 3, 16, 16), [sample])
     # centres (19, 28) and (56, 62) in pixels, so (4.75, 7) and (14, 15.5) in cells of 4 pixels
-    assert targets.heatmap.eq(1).nonzero().tolist() == [[0, 0, 7, 4], [0, 1, 15, 14]]
-    assert targets.wh[0, :, 7, 4].tolist() == [5.5, 6] and targets.wh[0, :, 15, 14].tolist() == [3, 1]
-    assert targets.offset[0, :, 7, 4].tolist() == [0.75, 0] and targets.offset[0, :, 15, 14].tolist() == [0, 0.5]
+    wh, offset = targets.values['wh'], targets.values['off']
+    assert targets.heat.eq(1).nonzero().tolist() == [[0, 0, 7, 4], [0, 1, 15, 14]]
+    assert wh[0, :, 7, 4].tolist() == [5.5, 6] and wh[0, :, 15, 14].tolist() == [3, 1]
+    assert offset[0, :, 7, 4].tolist() == [0.75, 0] and offset[0, :, 15, 14].tolist() == [0, 0.5]
     assert int(targets.weight.sum()) == 2
     # the radius for 6 x 5.5 cells and an overlap of 0.3 is 1.9, so 1: a bell of 3 x 3 with a deviation of half a cell
-    assert float(targets.heatmap[0, 0, 7, 5]) == pytest.approx(math.exp(-2)) and float(targets.heatmap[0, 0, 7, 6]) == 0
+    assert float(targets.heat[0, 0, 7, 5]) == pytest.approx(math.exp(-2)) and float(targets.heat[0, 0, 7, 6]) == 0
 
 
 def test_center_losses():
