@@ -31,20 +31,16 @@ class BBoxHead(RegionHead):
 
     Args:
         with_avg_pool: Average each region over its cells first.
-        with_cls: Build the classifier.
-        with_reg: Build the regressor.
+        with_cls, with_reg: Build the classifier, and build the regressor.
         roi_feat_size: Height and width of a region's features.
         in_channels: Their channels.
-        num_classes: Classes without background.
         bbox_coder: Encodes boxes against proposals.
         predict_box_type: ``'hbox'``, axis-aligned boxes, or ``'rbox'``, rotated ones; what ``bbox_coder`` makes.
         reg_class_agnostic: One box for all classes in place of one for each.
         reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need.
-        reg_predictor_cfg: Linear layer that regresses.
-        cls_predictor_cfg: Linear layer that classifies.
-        loss_cls: Classification loss over classes and background.
+        reg_predictor_cfg, cls_predictor_cfg: Linear layers that regress and that classify.
         loss_bbox: Regression loss.
-        init_cfg: Weight initialization.
+        num_classes, loss_cls: As of ``RegionHead``.
 
     Raises:
         ConfigError: The head would predict nothing, or ``predict_box_type`` is not what ``bbox_coder`` makes.
@@ -80,9 +76,10 @@ class BBoxHead(RegionHead):
         self._check_box_type(predict_box_type)
         self.loss_bbox = MODELS.build(loss_bbox)
         self.reg_predictor_cfg, self.cls_predictor_cfg = reg_predictor_cfg, cls_predictor_cfg
-        area = 1 if with_avg_pool else self.roi_feat_size[0] * self.roi_feat_size[1]
+        self.flat_area = 1 if with_avg_pool else self.roi_feat_size[0] * self.roi_feat_size[1]
+        width = in_channels * self.flat_area
         # a subclass with hidden layers builds them again, for the widths that are left after those
-        self.build_predictors(in_channels * area, in_channels * area)
+        self.build_predictors(width, width)
 
     def _check_box_type(self, predict_box_type: str) -> None:
         coder = type(self.bbox_coder).__name__
@@ -115,14 +112,19 @@ class BBoxHead(RegionHead):
 
     def forward(self, x: Tensor) -> BoxPreds:
         """Region features (n, C, h, w) -> class logits (n, num_classes + 1) and deltas (n, 4 * num_classes or 4)."""
-        x = x.mean((2, 3)) if self.with_avg_pool else x.flatten(1)
+        x = self.flat(x)
         cls_score = self.fc_cls(x) if self.with_cls else None
         return cls_score, self.fc_reg(x) if self.with_reg else None
+
+    def flat(self, x: Tensor) -> Tensor:
+        """Features of all cells (n, C, h, w), or their means if ``with_avg_pool``, as rows (n, c); rows stay."""
+        if x.ndim == 4 and self.with_avg_pool:
+            x = x.mean((2, 3))
+        return x.flatten(1)
 
     # -- training ----------------------------------------------------------------------------------------------------
 
     def loss(self, preds: BoxPreds, sampled: Sequence[SamplingResult], cfg: ConfigDict) -> dict[str, Tensor]:
-        """Loss terms of the sampled regions; see ``RegionHead``."""
         cls_score, bbox_pred = preds
         labels, weights, pos_inds = self.classification_targets(sampled, cfg.get('pos_weight', -1))
         losses = {}

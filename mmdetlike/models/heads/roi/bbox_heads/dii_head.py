@@ -8,7 +8,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import build_activation_layer, build_norm_layer
+from mmdetlike.models.layers import build_activation_layer, build_norm_layer, run_tower
 from mmdetlike.models.layers.transformer import FFN, MultiheadAttention
 from mmdetlike.models.losses import accuracy
 from mmdetlike.models.task_modules import SamplingResult
@@ -55,21 +55,18 @@ class DIIHead(RegionHead):
     """Dynamic Instance Interactive head: queries see each other, then each its region through a kernel of its own.
 
     Args:
-        num_classes: Classes without background.
-        num_ffn_fcs: Linear layers of the feed-forward network.
+        num_classes: As of ``RegionHead``.
+        num_ffn_fcs, feedforward_channels: Linear layers and hidden channels of the feed-forward network.
+        ffn_act_cfg: Activation of the feed-forward network.
         num_heads: Heads of the attention.
-        num_cls_fcs: Linear layers for classes.
-        num_reg_fcs: Linear layers for boxes.
-        feedforward_channels: Hidden channels of the feed-forward network.
+        num_cls_fcs, num_reg_fcs: Linear layers for classes and for boxes.
         in_channels: Channels of queries and region features.
         dropout: Probability of dropping an element.
-        ffn_act_cfg: Activation of the feed-forward network.
         dynamic_conv_cfg: The layer that filters region features with kernels made from queries.
         bbox_coder: Encodes boxes against the queries' boxes.
         loss_cls: Classification loss.
         loss_bbox: Loss of boxes in shares of the image.
         loss_iou: Loss of the overlap of boxes.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -132,18 +129,12 @@ class DIIHead(RegionHead):
         interaction = self.instance_interactive_conv(attended, roi_feat)
         x = attended + self.instance_interactive_conv_dropout(interaction)
         features = self.ffn_norm(self.ffn(self.instance_interactive_conv_norm(x)))
-        of_classes = features
-        for layer in self.cls_fcs:
-            of_classes = layer(of_classes)
-        of_boxes = features
-        for layer in self.reg_fcs:
-            of_boxes = layer(of_boxes)
-        deltas = float32_if_half(self.fc_reg(of_boxes))[0]
+        cls_score = self.fc_cls(run_tower(self.cls_fcs, features))
+        deltas = float32_if_half(self.fc_reg(run_tower(self.reg_fcs, features)))[0]
         bboxes = self.bbox_coder.decode(rois[:, 1:], deltas)
-        return QueryPreds(self.fc_cls(of_classes), bboxes, features, attended)
+        return QueryPreds(cls_score, bboxes, features, attended)
 
     def split(self, preds: QueryPreds, counts: Sequence[int]) -> list[QueryPreds]:
-        """The predictions of each image."""
         return [QueryPreds(*columns) for columns in super().split(preds, counts)]
 
     def merge_stages(self, preds_of_stages: Sequence[QueryPreds]) -> QueryPreds:
@@ -203,7 +194,6 @@ class DIIHead(RegionHead):
 
     @staticmethod
     def take(preds: QueryPreds, inds: Tensor | slice) -> QueryPreds:
-        """The predictions of the queries ``inds`` (k,), or of a slice of them."""
         return QueryPreds(*RegionHead.take(preds, inds))
 
     def detect(self, rois: Tensor, preds: QueryPreds, img_shape: tuple[int, int], cfg: ConfigDict) -> dict[str, Tensor]:

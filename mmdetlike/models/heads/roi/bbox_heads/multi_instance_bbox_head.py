@@ -95,7 +95,6 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
     # -- training ----------------------------------------------------------------------------------------------------
 
     def loss(self, preds: tuple, sampled: Sequence[SamplingResult], cfg: ConfigDict) -> dict[str, Tensor]:
-        """Loss terms of the sampled regions; see ``RegionHead``."""
         labels, targets = (torch.cat(columns) for columns in zip(*(self.instance_targets(image) for image in sampled)))
         losses = dict(loss_rcnn_emd=self.emd_loss(*preds[:2], labels, targets))
         if self.with_refine:
@@ -142,7 +141,6 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
     # -- testing -----------------------------------------------------------------------------------------------------
 
     def detect(self, rois: Tensor, preds: tuple, img_shape: tuple[int, int], cfg: ConfigDict) -> dict[str, Tensor]:
-        """Boxes of one image, in pixels of the network's input; see ``RegionHead``."""
         logits, deltas = float32_if_half(*preds)
         all_scores = scores = logits.softmax(-1)[..., FOREGROUND]
         region, instance, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
@@ -159,17 +157,10 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
 
 
 def set_nms(boxes: Tensor, scores: Tensor, regions: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
-    """Greedy suppression in which predictions of one region, which are different objects, don't suppress each other.
+    """Indices of the boxes (n, 4) that stay, in their order, when better ones suppress those that overlap them more.
 
-    Args:
-        boxes: (n, 4) xyxy.
-        scores: (n,).
-        regions: (n,) the region of each box.
-        labels: (n,) classes; boxes of different ones don't suppress each other.
-        iou_threshold: Overlap above which a box is suppressed by a better one.
-
-    Returns:
-        Indices of those kept, in their order.
+    Predictions of one of the ``regions`` (n,) are different objects and don't suppress each other, nor do boxes of
+    different classes ``labels`` (n,).
     """
     overlaps = bbox_overlaps(boxes, boxes) > iou_threshold
     suppresses = overlaps & (regions[:, None] != regions) & (labels[:, None] == labels)

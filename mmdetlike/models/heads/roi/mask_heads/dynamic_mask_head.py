@@ -29,9 +29,8 @@ class DynamicMaskHead(FCNMaskHead):
 
     Args:
         dynamic_conv_cfg: The layer that filters.
-        norm_cfg: Norm layer of the convolutions.
+        norm_cfg: As of ``FCNMaskHead``.
         loss_mask: Loss of the probabilities of each query's own mask.
-        kwargs: See ``FCNMaskHead``.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class DynamicMaskHead(FCNMaskHead):
         return super().forward(filtered.transpose(1, 2).reshape(roi_feat.shape))
 
     def loss(self, mask_preds: Tensor, mask_targets: Tensor, labels: Tensor) -> Tensor:
-        """Loss of logits (p, C, h, w) against masks (p, h, w) in [0, 1] of classes ``labels`` (p,)."""
         mask_preds = float32_if_half(mask_preds)[0]
         avg_factor = mean_over_ranks(len(labels), labels.device, least=1.0)
         if not len(mask_preds):

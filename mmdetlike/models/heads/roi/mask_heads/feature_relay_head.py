@@ -16,7 +16,6 @@ class FeatureRelayHead(BaseModule):
         out_conv_channels: Channels of the region features.
         roi_feat_size: Their height and width before they are upsampled.
         scale_factor: Factor of the upsampling.
-        init_cfg: Weight initialization.
     """
 
     def __init__(

@@ -20,16 +20,13 @@ class MaskPointHead(BaseModule):
 
     Args:
         num_classes: Classes without background.
-        num_fcs: Hidden layers.
+        num_fcs, fc_channels: Hidden layers and their channels.
         in_channels: Channels of the features of a point.
-        fc_channels: Channels of hidden layers.
         class_agnostic: One mask for all classes.
         coarse_pred_each_layer: Feed the coarse prediction to every layer, not to the first alone.
         conv_cfg: Layer that acts on each point.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
+        norm_cfg, act_cfg: Norm layer and activation.
         loss_point: Loss of the logits of points.
-        init_cfg: Weight initialization.
     """
 
     def __init__(

@@ -14,7 +14,6 @@ class SCNetMaskHead(FCNMaskHead):
 
     Args:
         conv_to_res: Whether they are.
-        kwargs: See ``FCNMaskHead``.
     """
 
     def __init__(self, conv_to_res: bool = True, **kwargs) -> None:

@@ -14,7 +14,6 @@ class SCNetSemanticHead(FusedSemanticHead):
 
     Args:
         conv_to_res: Whether they are.
-        kwargs: See ``FusedSemanticHead``.
     """
 
     def __init__(self, conv_to_res: bool = True, **kwargs) -> None:

@@ -15,8 +15,7 @@ class ResLayer(BaseModule):
     """One ResNet stage on region features.
 
     Args:
-        depth: Depth of the ResNet whose stage it is.
-        stage: Which stage, counted from 0.
+        depth, stage: Depth of the ResNet whose stage it is, and which stage, counted from 0.
         stride: Stride of its first block.
         dilation: Dilation of its 3x3 convolutions.
         style: ``'pytorch'`` or ``'caffe'``.
@@ -25,7 +24,6 @@ class ResLayer(BaseModule):
         with_cp: Trade compute for memory.
         dcn: Deformable convolution in place of the 3x3 ones.
         pretrained: Checkpoint to start from.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``depth`` is unknown.
