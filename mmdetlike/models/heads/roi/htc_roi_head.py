@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmdetlike.registry import MODELS
 
-from .branches import HTCMaskBranch, RoIBranch
+from .branches import HTCMaskBranch
 from .semantic_cascade_roi_head import SemanticCascadeRoIHead
 
 
@@ -13,15 +13,13 @@ class HybridTaskCascadeRoIHead(SemanticCascadeRoIHead):
     """A cascade whose masks are trained on refined boxes, hand their features on and see a semantic branch.
 
     Args:
-        num_stages: How many stages.
-        stage_loss_weights: Weight of each stage's losses.
-        semantic_roi_extractor: Pools semantic features of regions.
-        semantic_head: Segments the image from the pyramid.
-        semantic_fusion: Which of ``'bbox'`` and ``'mask'`` add semantic features to their own.
+        num_stages, stage_loss_weights: As of ``CascadeRoIHead``.
+        semantic_roi_extractor, semantic_head, semantic_fusion: As of ``SemanticCascadeRoIHead``.
         interleaved: Train a stage's masks on the boxes that this stage has refined.
         mask_info_flow: Feed each mask head the features of the one before.
-        kwargs: See ``SemanticCascadeRoIHead``.
     """
+
+    mask_branch_class = HTCMaskBranch
 
     def __init__(
         self,
@@ -38,7 +36,3 @@ class HybridTaskCascadeRoIHead(SemanticCascadeRoIHead):
             num_stages, stage_loss_weights, semantic_roi_extractor, semantic_head, semantic_fusion, **kwargs
         )
         self.interleaved, self.mask_info_flow = interleaved, mask_info_flow
-
-    def build_branches(self) -> dict[str, RoIBranch]:
-        """Masks that follow the refined boxes, if there is a mask head."""
-        return dict(mask=HTCMaskBranch(self)) if self.with_mask else {}

@@ -3,7 +3,7 @@
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
-from .branches import PointRendMaskBranch, RoIBranch
+from .branches import PointRendMaskBranch
 from .standard_roi_head import StandardRoIHead
 
 
@@ -21,6 +21,8 @@ class PointRendRoIHead(StandardRoIHead):
         ConfigError: There is no ``mask_head`` with its own extractor, or it is class agnostic.
     """
 
+    mask_branch_class = PointRendMaskBranch
+
     def __init__(self, point_head: dict, **kwargs) -> None:
         super().__init__(**kwargs)
         if not self.with_mask or self.mask_roi_extractor is None:
@@ -30,7 +32,3 @@ class PointRendRoIHead(StandardRoIHead):
                 'PointRendRoIHead needs a mask_head with class_agnostic=False: points see masks of all classes'
             )
         self.point_head = MODELS.build(point_head)
-
-    def build_branches(self) -> dict[str, RoIBranch]:
-        """A branch of masks and their points."""
-        return dict(mask=PointRendMaskBranch(self))

@@ -1,8 +1,9 @@
 """The one pipeline of region heads: proposals -> stages of boxes -> branches (masks, keypoints, ...).
 
-``RoIHead`` knows boxes and loops over stages and branches. A family says which branches it has (``build_branches``),
-which features its box head takes (``box_features``), what the whole image adds (``image_context``) and, where the
-steps of a stage come in another order, which class its stages are (``stage_class``).
+``RoIHead`` knows boxes and loops over stages and branches. A family says which branches it has (``build_branches``,
+``mask_branch_class``), which features its box head takes (``box_features``), what the whole image adds
+(``image_context``) and, where the steps of a stage come in another order, which class its stages are
+(``stage_class``).
 """
 
 import functools
@@ -36,7 +37,6 @@ class RoIHead(BaseModule):
             ``train_on_pred_boxes=True`` branches learn at the boxes that are predicted for proposals, as they are asked
             in testing, not at the proposals.
         test_cfg: ``score_thr``, ``nms``, ``max_per_img`` and, for masks, ``mask_thr_binary``.
-        init_cfg: Weight initialization.
 
     Attributes:
         branches: What is predicted for boxes beside themselves, by name.
@@ -48,6 +48,7 @@ class RoIHead(BaseModule):
 
     num_stages = 1
     stage_class = Stage
+    mask_branch_class = MaskBranch
 
     def __init__(
         self,
@@ -107,7 +108,7 @@ class RoIHead(BaseModule):
 
         Called at the end of this constructor, before a subclass has built its own parts: branches look them up later.
         """
-        return dict(mask=MaskBranch(self)) if self.with_mask else {}
+        return dict(mask=self.mask_branch_class(self)) if self.with_mask else {}
 
     @property
     def with_mask(self) -> bool:

@@ -16,12 +16,10 @@ class SemanticCascadeRoIHead(CascadeRoIHead):
     """Base of cascades with a semantic branch, whose features are added to those of regions.
 
     Args:
-        num_stages: How many stages.
-        stage_loss_weights: Weight of each stage's losses.
+        num_stages, stage_loss_weights: As of ``CascadeRoIHead``.
         semantic_roi_extractor: Pools semantic features of regions.
         semantic_head: Segments the image from the pyramid; None for none.
         semantic_fusion: Which of ``'bbox'`` and ``'mask'`` add semantic features to their own.
-        kwargs: See ``CascadeRoIHead``.
 
     Raises:
         ConfigError: One of ``semantic_head`` and ``semantic_roi_extractor`` is missing.

@@ -125,6 +125,7 @@ class BBoxHead(RegionHead):
     # -- training ----------------------------------------------------------------------------------------------------
 
     def loss(self, preds: BoxPreds, sampled: Sequence[SamplingResult], cfg: ConfigDict) -> dict[str, Tensor]:
+        """Loss terms of the sampled regions; see ``RegionHead``."""
         cls_score, bbox_pred = preds
         labels, weights, pos_inds = self.classification_targets(sampled, cfg.get('pos_weight', -1))
         losses = {}
