@@ -21,8 +21,7 @@ class EmbeddingRPNHead(BaseModule):
         num_proposals: How many.
         proposal_feature_channel: Channels of their features.
         num_classes: Kept for detectors, which tell each first stage that it has one class.
-        train_cfg: Kept for detectors: nothing is assigned here.
-        test_cfg: Kept for detectors: nothing is suppressed here.
+        train_cfg, test_cfg: Kept for detectors: nothing is assigned or suppressed here.
         init_cfg: Weight initialization; by default each box is the whole image.
     """
 

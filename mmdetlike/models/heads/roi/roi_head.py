@@ -7,6 +7,7 @@
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 from mmengine.config import ConfigDict
@@ -21,7 +22,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry, scale_boxes
 
 from .branches import MaskBranch, RoIBranch
-from .stage import Stage, StageResult
+from .stage import Stage, StageOutputs, StageResult
 
 
 class RoIHead(BaseModule):
@@ -183,17 +184,23 @@ class RoIHead(BaseModule):
     ) -> tuple:
         """Raw outputs for all proposals: what the box head of each stage returns, then those of each branch."""
         x, _ = self.image_context(x)
-        outputs = []
-        proposals = rpn_results_list
-        for i in range(self.num_stages):
-            stage = self.stage(i)
-            outs = stage.test(x, proposals)
-            outputs += outs.preds
-            if i + 1 < self.num_stages:
-                proposals = stage.next_proposals(outs, batch_data_samples)
+        outputs = self.run_stages(x, rpn_results_list, batch_data_samples)
+        raw = []
+        for outs in outputs:
+            raw += outs.preds
         for branch in self.branches.values():
-            outputs += branch.raw(x, outs)
-        return tuple(outputs)
+            raw += branch.raw(x, outputs[-1])
+        return tuple(raw)
+
+    def run_stages(
+        self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList
+    ) -> list[StageOutputs]:
+        """The outputs of all stages in testing, each for the regions that the one before has refined."""
+        stages = [self.stage(i) for i in range(self.num_stages)]
+        outputs = [stages[0].test(x, proposals)]
+        for before, stage in itertools.pairwise(stages):
+            outputs.append(stage.test(x, before.next_proposals(outputs[-1], samples)))
+        return outputs
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -255,10 +262,8 @@ class RoIHead(BaseModule):
         """What the branches say of boxes that are given; as of ``predict``, but with all of them and no others.
 
         Args:
-            x: Feature maps (B, C, H_i, W_i).
             given: Of each image ``bboxes`` (n, 4) xyxy in pixels of the network's input, ``labels`` and ``scores``.
-            samples: As of ``predict``.
-            rescale: As of ``predict``.
+            x, samples, rescale: As of ``detect``.
         """
         x, _ = self.image_context(x)
         results = [image.to(x[0].device) for image in given]
@@ -322,12 +327,7 @@ class RoIHead(BaseModule):
 
         The arguments are those of ``detect``, feature maps with their ``image_context``.
         """
-        outputs = []
-        for i in range(self.num_stages):
-            stage = self.stage(i)
-            outputs.append(stage.test(x, proposals))
-            if i + 1 < self.num_stages:
-                proposals = stage.next_proposals(outputs[-1], samples)
+        outputs = self.run_stages(x, proposals, samples)
         head = self.part('bbox_head', self.num_stages - 1)
         preds = self.merge_stages(head, [outs.preds for outs in outputs])
         found = []

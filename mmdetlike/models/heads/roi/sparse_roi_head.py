@@ -26,8 +26,9 @@ class SparseRoIHead(CascadeRoIHead):
     """A cascade over learned proposals, whose features go from stage to stage; of a box and, with masks, its mask.
 
     Args:
-        num_stages, stage_loss_weights, bbox_roi_extractor, mask_roi_extractor: As of ``CascadeRoIHead``.
+        num_stages, stage_loss_weights, bbox_roi_extractor: As of ``CascadeRoIHead``.
         proposal_feature_channel: Channels of the proposals' features.
+        mask_roi_extractor: Pools features for masks.
         bbox_head: A ``DIIHead``, or a list of one for each stage.
         mask_head: A ``DynamicMaskHead``, or a list of one for each stage; None for a detector of boxes.
         train_cfg: See ``RoIHead``; the sampler must keep all proposals, as ``PseudoSampler`` does.

@@ -139,19 +139,20 @@ class BBoxHead(RegionHead):
             losses['loss_bbox'] = self.loss_bbox(*pair, avg_factor=avg_factor)
         return losses
 
-    def _boxes_of_class(self, bbox_pred: Tensor, labels: Tensor) -> Tensor:
-        """The deltas (n, 4) that belong to each region's class."""
+    def deltas_of_class(self, deltas: Tensor, labels: Tensor) -> Tensor:
+        """The deltas (..., 4) of classes (...) among those of all (..., 4 * num_classes or 4)."""
         if self.reg_class_agnostic:
-            return bbox_pred
-        boxes = bbox_pred.unflatten(1, (-1, self.bbox_coder.encode_size))
-        # shape, not len: while torch.export traces, the number of regions is a symbol
-        return boxes[torch.arange(boxes.shape[0], device=boxes.device), labels]
+            return deltas
+        of_classes = deltas.unflatten(-1, (-1, self.bbox_coder.encode_size))
+        # not take_along_dim, which torch.export can't trace for an unknown number of regions
+        index = labels[..., None, None].expand(*labels.shape, 1, self.bbox_coder.encode_size)
+        return of_classes.gather(-2, index).squeeze(-2)
 
     def regression_pair(
         self, bbox_pred: Tensor, labels: Tensor, pos_inds: Tensor, sampled: Sequence[SamplingResult]
     ) -> tuple[Tensor, Tensor]:
         """Predictions and targets (p, 4) that ``loss_bbox`` compares, of the positives ``pos_inds`` (p,)."""
-        pred = self._boxes_of_class(bbox_pred[pos_inds], labels[pos_inds])
+        pred = self.deltas_of_class(bbox_pred[pos_inds], labels[pos_inds])
         priors = torch.cat([result.pos_priors for result in sampled])
         target = torch.cat([result.pos_gt_bboxes for result in sampled])
         if self.reg_decoded_bbox:
@@ -167,7 +168,7 @@ class BBoxHead(RegionHead):
         bbox_pred = preds[1]
         if bbox_pred is None:
             return boxes, None
-        deltas = float32_if_half(self._boxes_of_class(bbox_pred, labels))[0]
+        deltas = float32_if_half(self.deltas_of_class(bbox_pred, labels))[0]
         return self.bbox_coder.decode(boxes, deltas, max_shape=img_shape), None
 
 

@@ -80,14 +80,6 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
         scores, labels = logits.softmax(1)[:, FOREGROUND].max(1)
         return torch.cat([self.deltas_of_class(deltas, labels), scores[:, None]], dim=1)
 
-    def deltas_of_class(self, deltas: Tensor, labels: Tensor) -> Tensor:
-        """The deltas (..., 4) of classes (...) among those of all (..., 4 * num_classes or 4)."""
-        if self.reg_class_agnostic:
-            return deltas
-        deltas = deltas.unflatten(-1, (self.num_classes, 4))
-        index = labels[..., None, None].expand(*labels.shape, 1, 4)
-        return deltas.gather(-2, index).squeeze(-2)
-
     def merge_stages(self, preds_of_stages: Sequence[tuple]) -> tuple:
         """What is predicted in testing: the last preds, the refined ones if there are such."""
         return preds_of_stages[-1][-2:]
