@@ -41,6 +41,7 @@ class RoIHead(BaseModule):
 
     Attributes:
         branches: What is predicted for boxes beside themselves, by name.
+        fields_for_branches: What the box head puts into results for the branches alone.
 
     Raises:
         ConfigError: ``train_cfg`` of a stage has no sampler, or some stages have an assigner and others none; or
@@ -50,6 +51,7 @@ class RoIHead(BaseModule):
     num_stages = 1
     stage_class = Stage
     mask_branch_class = MaskBranch
+    fields_for_branches: Sequence[str] = ()
 
     def __init__(
         self,
@@ -261,9 +263,7 @@ class RoIHead(BaseModule):
     ) -> list[InstanceData]:
         """What the branches say of boxes that are given; as of ``predict``, but with all of them and no others.
 
-        Args:
-            given: Of each image ``bboxes`` (n, 4) xyxy in pixels of the network's input, ``labels`` and ``scores``.
-            x, samples, rescale: As of ``detect``.
+        ``given`` has of each image ``bboxes`` (n, 4) xyxy in pixels of the network's input, ``labels`` and ``scores``.
         """
         x, _ = self.image_context(x)
         results = [image.to(x[0].device) for image in given]
@@ -304,6 +304,9 @@ class RoIHead(BaseModule):
             branch.add_predictions(x, results, samples, rescale)
         if rescale:
             results = self._in_original(results, samples)
+        for result in results:
+            for name in self.fields_for_branches:
+                result.pop(name)
         return [{name: value[:count] for name, value in result.items()} for result, count in zip(results, numbers)]
 
     def merge_stages(self, head: nn.Module, preds_of_stages: Sequence[tuple]) -> tuple:

@@ -9,7 +9,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .branches import SCNetMaskBranch
-from .semantic_cascade_roi_head import SemanticCascadeRoIHead
+from .htc_roi_head import SemanticCascadeRoIHead
 
 
 @MODELS.register_module()

@@ -2,12 +2,8 @@
 
 from collections.abc import Sequence
 
-from mmengine.structures import InstanceData
-from torch import Tensor
-
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
 
 from .branches import QueryMaskBranch
 from .cascade_roi_head import CascadeRoIHead
@@ -41,6 +37,7 @@ class SparseRoIHead(CascadeRoIHead):
 
     stage_class = QueryStage
     mask_branch_class = QueryMaskBranch
+    fields_for_branches = ('query_features',)
 
     def __init__(
         self,
@@ -74,16 +71,3 @@ class SparseRoIHead(CascadeRoIHead):
             )
         if self.with_mask and mask_roi_extractor is None:
             raise ConfigError('SparseRoIHead with a mask_head needs a mask_roi_extractor')
-
-    def detect(
-        self,
-        x: Sequence[Tensor],
-        proposals: Sequence[InstanceData],
-        samples: SampleList,
-        rescale: bool = False,
-        counts: Sequence[int] | None = None,
-    ) -> list[dict[str, Tensor]]:
-        found = super().detect(x, proposals, samples, rescale, counts)
-        for image in found:
-            image.pop('query_features')  # was there for the branches
-        return found

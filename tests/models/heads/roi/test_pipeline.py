@@ -11,9 +11,10 @@ from mmengine.structures import InstanceData, PixelData
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.roi import StandardRoIHead
-from mmdetlike.models.heads.roi.branches import RoIBranch, mask_targets, point_targets
+from mmdetlike.models.heads.roi.branches import RoIBranch, mask_targets
 from mmdetlike.models.heads.roi.branches.mask import positive_features
 from mmdetlike.models.heads.roi.mask_heads import masks_of_class
+from mmdetlike.models.heads.roi.point_rend_roi_head import point_targets
 from mmdetlike.models.heads.roi.stage import Stage, StageOutputs
 from mmdetlike.models.utils import semantic_maps, to_image_size
 from mmdetlike.registry import MODELS

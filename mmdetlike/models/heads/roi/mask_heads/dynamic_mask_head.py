@@ -7,18 +7,10 @@ from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.utils.dist import mean_over_ranks
 
+from ..bbox_heads.dii_head import DEFAULT_DYNAMIC_CONV as DYNAMIC_CONV_OF_BOXES
 from .fcn_mask_head import FCNMaskHead, masks_of_class
 
-DEFAULT_DYNAMIC_CONV = dict(
-    type='DynamicConv',
-    in_channels=256,
-    feat_channels=64,
-    out_channels=256,
-    input_feat_shape=14,
-    with_proj=False,
-    act_cfg=dict(type='ReLU', inplace=True),
-    norm_cfg=dict(type='LN'),
-)
+DEFAULT_DYNAMIC_CONV = dict(DYNAMIC_CONV_OF_BOXES, input_feat_shape=14, with_proj=False)
 DEFAULT_LOSS = dict(type='DiceLoss', loss_weight=8.0)
 DEFAULT_NORM = dict(type='BN')
 
