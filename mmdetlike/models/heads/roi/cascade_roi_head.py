@@ -58,7 +58,6 @@ class CascadeRoIHead(RoIHead):
         self.stage_loss_weights = self._one_each('stage_loss_weights', stage_loss_weights)
 
     def cfgs_of_stages(self, train_cfg: dict | Sequence[dict] | None) -> list[ConfigDict]:
-        """``train_cfg.rcnn`` of each stage, one for all or a list."""
         return [ConfigDict(cfg) for cfg in self._one_each('train_cfg.rcnn', train_cfg or {})]
 
     def build_part(self, name: str, cfg: dict | Sequence[dict] | None) -> nn.Module | None:

@@ -1,6 +1,7 @@
 """Prime Sample Attention in Object Detection, arXiv 1904.04821."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -91,12 +92,8 @@ class PISAStage(Stage):
 
 def objects_of_positives(sampled: Sequence[SamplingResult]) -> Tensor:
     """The object (p,) of each positive, counted through the batch."""
-    indices = []
-    before = 0
-    for result in sampled:
-        indices.append(result.pos_assigned_gt_inds + before)
-        before += len(result.gt_bboxes)
-    return torch.cat(indices)
+    starts = itertools.accumulate((len(result.gt_bboxes) for result in sampled), initial=0)
+    return torch.cat([result.pos_assigned_gt_inds + start for result, start in zip(sampled, starts)])
 
 
 @MODELS.register_module()

@@ -178,3 +178,9 @@ class Stage:
             priors[torch.cat([sampled.pos_inds, sampled.neg_inds])] = boxes.to(priors.dtype)
             moved.append(dataclasses.replace(sampled, priors=priors))
         return moved
+
+
+def positives_among(sampled: Sequence[SamplingResult]) -> Tensor:
+    """(n,) bool: which of the sampled regions, positives of an image before its negatives, are positive."""
+    flags = [flag for s in sampled for flag in (torch.ones_like(s.pos_inds), torch.zeros_like(s.neg_inds))]
+    return torch.cat(flags).bool()

@@ -32,8 +32,7 @@ class BBoxHead(RegionHead):
     Args:
         with_avg_pool: Average each region over its cells first.
         with_cls, with_reg: Build the classifier, and build the regressor.
-        roi_feat_size: Height and width of a region's features.
-        in_channels: Their channels.
+        roi_feat_size, in_channels: Height and width, and channels, of region features.
         bbox_coder: Encodes boxes against proposals.
         predict_box_type: ``'hbox'``, axis-aligned boxes, or ``'rbox'``, rotated ones; what ``bbox_coder`` makes.
         reg_class_agnostic: One box for all classes in place of one for each.

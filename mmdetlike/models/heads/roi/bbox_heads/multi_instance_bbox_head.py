@@ -107,11 +107,8 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
     def emd_loss(self, logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
         """The mean over regions of the smallest loss among the orders of the objects.
 
-        Args:
-            logits: (n, num_instance, num_classes + 1).
-            deltas: (n, num_instance, 4 * num_classes or 4).
-            labels: (n, num_instance), 0 for background, classes counted from 1, and -1 for none to learn.
-            targets: (n, num_instance, 4).
+        Predictions are as in the preds; of the objects ``labels`` (n, num_instance) are 0 for background, classes
+        counted from 1, and -1 for none to learn, ``targets`` (n, num_instance, 4) their deltas.
         """
         logits, deltas = float32_if_half(logits, deltas)
         if not len(labels):

@@ -42,9 +42,8 @@ class SABLHead(RegionHead):
     """Linear layers for classes; for each side of a box, a bucket that it lies in and an offset from its middle.
 
     Args:
-        cls_in_channels: Channels of region features.
-        reg_in_channels: The same: classes and sides see one set of features.
-        roi_feat_size: Height and width of region features.
+        cls_in_channels, reg_in_channels: Channels of region features, equal: classes and sides see one set of them.
+        roi_feat_size: Their height and width.
         reg_feat_up_ratio: Features along an axis are upsampled by this factor, to one cell a bucket.
         reg_pre_kernel, reg_pre_num: Kernel and number of the convolutions before features are pooled along an axis.
         reg_post_kernel, reg_post_num: Kernel and number of those after that.

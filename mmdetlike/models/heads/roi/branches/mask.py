@@ -16,7 +16,7 @@ from mmdetlike.structures.bbox import bbox2roi, scale_boxes
 from mmdetlike_ops import paste_masks, roi_align
 
 from ..mask_heads import masks_of_class
-from ..stage import StageOutputs
+from ..stage import StageOutputs, positives_among
 from .base import RoIBranch
 
 
@@ -153,12 +153,6 @@ class MaskBranch(RoIBranch):
 def positive_features(outs: StageOutputs, sampled: Sequence[SamplingResult]) -> Tensor:
     """The features that the box head saw (its first argument) of the positives among the sampled regions."""
     return outs.feats[0][positives_among(sampled)]
-
-
-def positives_among(sampled: Sequence[SamplingResult]) -> Tensor:
-    """(n,) bool: which of the sampled regions, positives of an image before its negatives, are positive."""
-    flags = [flag for s in sampled for flag in (torch.ones_like(s.pos_inds), torch.zeros_like(s.neg_inds))]
-    return torch.cat(flags).bool()
 
 
 def mask_targets(sampled: Sequence[SamplingResult], samples: SampleList, size: int | tuple[int, int]) -> Tensor:

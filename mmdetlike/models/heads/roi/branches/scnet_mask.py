@@ -7,8 +7,8 @@ from torch import Tensor
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.structures import SampleList
 
-from ..stage import StageOutputs
-from .mask import MaskBranch, positives_among
+from ..stage import StageOutputs, positives_among
+from .mask import MaskBranch
 
 
 class SCNetMaskBranch(MaskBranch):

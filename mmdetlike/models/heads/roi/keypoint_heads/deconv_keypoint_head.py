@@ -68,15 +68,10 @@ class DeconvKeypointHead(BaseModule):
         return F.interpolate(x, scale_factor=self.upsample_ratio, mode='bilinear', align_corners=False)
 
     def loss(self, heatmaps: Tensor, keypoints: Tensor, boxes: Tensor, num_images: int = 1) -> Tensor:
-        """Cross entropy of heatmaps, averaged over the keypoints that are labeled and lie in their region.
+        """Cross entropy of logits (p, K, h, w), averaged over the keypoints that are labeled and lie in their region.
 
-        With ``loss_normalizer`` it is their sum, divided by that number and ``num_images``.
-
-        Args:
-            heatmaps: (p, K, h, w) logits.
-            keypoints: (p, K, 3) x, y in pixels and visibility, 0 where not labeled.
-            boxes: (p, 4) xyxy, the regions.
-            num_images: Images of the batch.
+        ``keypoints`` (p, K, 3) are x, y in pixels and visibility, 0 where not labeled; ``boxes`` (p, 4) xyxy the
+        regions. With ``loss_normalizer`` it is their sum, divided by that number and ``num_images`` of the batch.
         """
         heatmaps = float32_if_half(heatmaps)[0]
         cells, valid = heatmap_targets(keypoints, boxes, heatmaps.shape[-2:])

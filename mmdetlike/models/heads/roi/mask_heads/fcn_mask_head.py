@@ -131,7 +131,7 @@ class FCNMaskHead(MaskHead):
             init_cfg=init_cfg or DEFAULT_INIT,
         )
         self.upsample, width = self._build_upsample(dict(upsample_cfg), self.hidden_channels)
-        self.conv_logits = self._build_predictor(predictor_cfg, width, self.num_masks)
+        self.conv_logits = build_conv_layer(predictor_cfg or None, width, self.num_masks, kernel_size=1)
 
     def _build_upsample(self, cfg: dict, width: int) -> tuple[nn.Module | None, int]:
         """The upsampling layer and the channels that it puts out."""
@@ -148,11 +148,6 @@ class FCNMaskHead(MaskHead):
         if kind == 'carafe':
             return build_upsample_layer(dict(cfg, channels=width)), width
         raise ConfigError(f"upsample_cfg.type must be None, 'deconv', 'nearest', 'bilinear' or 'carafe', got {kind!r}")
-
-    @staticmethod
-    def _build_predictor(cfg: dict | None, width: int, channels: int) -> nn.Module:
-        is_plain = not cfg or cfg.get('type', 'Conv') in ('Conv', 'Conv2d')
-        return build_conv_layer(None if is_plain else cfg, width, channels, kernel_size=1)
 
     def logits(self, x: Tensor) -> Tensor:
         """Mask logits (n, num_classes or 1, 2h, 2w) from the features after the convolutions."""

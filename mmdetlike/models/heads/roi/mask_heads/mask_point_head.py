@@ -81,11 +81,7 @@ class MaskPointHead(BaseModule):
 
     @staticmethod
     def uncertain_points(masks: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
-        """The pixels where masks (n, 1, h, w) are least certain.
-
-        Returns:
-            Indices (n, p) into the flattened masks, and pixel centers (n, p, 2), x and y in [0, 1].
-        """
+        """Pixels where masks (n, 1, h, w) are least certain: their indices (n, p) and centers (n, p, 2) in [0, 1]."""
         height, width = masks.shape[-2:]
         uncertainty = get_uncertainty(masks, torch.zeros(len(masks), dtype=torch.long, device=masks.device))
         inds = uncertainty.flatten(1).topk(min(height * width, num_points)).indices

@@ -18,12 +18,8 @@ class ResLayer(BaseModule):
         depth, stage: Depth of the ResNet whose stage it is, and which stage, counted from 0.
         stride: Stride of its first block.
         dilation: Dilation of its 3x3 convolutions.
-        style: ``'pytorch'`` or ``'caffe'``.
-        norm_cfg: Norm layer.
-        norm_eval: Keep batch norms on their running statistics while training.
-        with_cp: Trade compute for memory.
         dcn: Deformable convolution in place of the 3x3 ones.
-        pretrained: Checkpoint to start from.
+        style, norm_cfg, norm_eval, with_cp, pretrained: As of ``ResNet``.
 
     Raises:
         ConfigError: ``depth`` is unknown.
