@@ -97,10 +97,9 @@ class GridHead(BaseModule):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Region features (n, C, h, w) -> heatmap logits (n, grid_points, 2h, 2w).
+        """Heatmap logits (n, grid_points, 2h, 2w) of region features (n, C, h, w).
 
-        Returns:
-            Logits of points that have heard of their neighbors and, in training, of those that have not.
+        In training those of points that have not heard of their neighbors follow; None in testing.
         """
         x = self.convs(x)
         plain = x.split(self.point_feat_channels, dim=1)

@@ -117,12 +117,10 @@ class DIIHead(RegionHead):
         return layers
 
     def forward(self, roi_feat: Tensor, proposal_feat: Tensor, rois: Tensor) -> QueryPreds:
-        """Classify queries and refine their boxes.
+        """Classify queries ``proposal_feat`` (B, Q, C) and refine their boxes.
 
-        Args:
-            roi_feat: (B * Q, C, h, w) features of the queries' regions, image by image.
-            proposal_feat: (B, Q, C) the queries.
-            rois: (B * Q, 5) image index and xyxy in pixels, their regions.
+        ``roi_feat`` (B * Q, C, h, w) are the features of their regions ``rois`` (B * Q, 5), image index and xyxy in
+        pixels, image by image.
         """
         attended = self.attention_norm(self.attention(proposal_feat)).flatten(0, 1)
         interaction = self.instance_interactive_conv(attended, roi_feat)

@@ -65,7 +65,7 @@ class MaskBranch(RoIBranch):
             return {}
         if self.regions.mask_roi_extractor is None:
             # as in the C4 variant: one set of features, and one pass through the shared head, for boxes and masks
-            feats = positive_features(outs, sampled)
+            feats = outs.feats[0][positives_among(sampled)]
         else:
             feats = self.features_of_positives(stage, x, sampled)
         return self.terms(stage, x, feats, sampled, samples)
@@ -148,11 +148,6 @@ class MaskBranch(RoIBranch):
     def logits(self, feats: Tensor, stages: Sequence[int]) -> list[Tensor]:
         """Mask logits (n, C, h, w) of the given stages from one set of region features."""
         return [self.regions.part('mask_head', i)(feats) for i in stages]
-
-
-def positive_features(outs: StageOutputs, sampled: Sequence[SamplingResult]) -> Tensor:
-    """The features that the box head saw (its first argument) of the positives among the sampled regions."""
-    return outs.feats[0][positives_among(sampled)]
 
 
 def mask_targets(sampled: Sequence[SamplingResult], samples: SampleList, size: int | tuple[int, int]) -> Tensor:
