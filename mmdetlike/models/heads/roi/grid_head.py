@@ -38,8 +38,7 @@ class GridHead(BaseModule):
         deconv_kernel_size: Kernel of the two transposed convolutions, which double the size each.
         class_agnostic: Kept for configs; points are those of all classes.
         loss_grid: Loss of the heatmaps.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer of the convolutions; its groups must divide ``grid_points * point_feat_channels``.
+        conv_cfg, norm_cfg: Convolution and norm layer, whose groups must divide ``grid_points * point_feat_channels``.
 
     Raises:
         ConfigError: ``grid_points`` is not a square number of at least 4.

@@ -27,9 +27,8 @@ class FusedSemanticHead(BaseModule):
         in_channels, conv_out_channels: Channels of the feature maps and of the convolutions.
         num_classes: Classes of the segmentation.
         conv_cfg, norm_cfg: Convolution layer and norm layer.
-        ignore_label: Class left out of the loss, in place of ``loss_seg.ignore_index``.
-        loss_weight: Weight of the loss, in place of ``loss_seg.loss_weight``.
         loss_seg: Loss of the logits.
+        ignore_label, loss_weight: Of the loss, in place of ``loss_seg.ignore_index`` and ``loss_seg.loss_weight``.
     """
 
     predicts_dataset_classes = False  # its classes are those of pixels, stuff among them

@@ -16,8 +16,7 @@ class ResLayer(BaseModule):
 
     Args:
         depth, stage: Depth of the ResNet whose stage it is, and which stage, counted from 0.
-        stride: Stride of its first block.
-        dilation: Dilation of its 3x3 convolutions.
+        stride, dilation: Stride of its first block, and dilation of its 3x3 convolutions.
         dcn: Deformable convolution in place of the 3x3 ones.
         style, norm_cfg, norm_eval, with_cp, pretrained: As of ``ResNet``.
 
