@@ -146,10 +146,10 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
 
 
 def set_nms(boxes: Tensor, scores: Tensor, regions: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
-    """Indices of the boxes (n, 4) that stay, in their order, when better ones suppress those that overlap them more.
+    """Indices of the boxes (n, 4) xyxy that stay, in their order: better ones suppress others by their overlap.
 
     Predictions of one of the ``regions`` (n,) are different objects and don't suppress each other, nor do boxes of
-    different classes ``labels`` (n,).
+    different classes ``labels`` (n,), nor those that overlap by no more than ``iou_threshold``.
     """
     overlaps = bbox_overlaps(boxes, boxes) > iou_threshold
     suppresses = overlaps & (regions[:, None] != regions) & (labels[:, None] == labels)
