@@ -18,13 +18,17 @@ class CascadeRoIHead(RoIHead):
     Args:
         num_stages: How many.
         stage_loss_weights: Weight of each stage's losses.
-        bbox_roi_extractor, bbox_head, mask_roi_extractor, mask_head, train_cfg: As of ``RoIHead``.
+        bbox_roi_extractor, bbox_head, mask_roi_extractor, mask_head, train_cfg, test_cfg: As of ``RoIHead``.
         shared_head: Must be None.
-        test_cfg, init_cfg: As of ``RoIHead``.
+
+    Attributes:
+        has_one_mask_head: Whether all stages have the same mask head and extractor of its features.
 
     Raises:
         ConfigError: ``shared_head`` is set, or a list has another length than ``num_stages``.
     """
+
+    has_one_mask_head = False
 
     def __init__(
         self,
@@ -54,12 +58,13 @@ class CascadeRoIHead(RoIHead):
         self.stage_loss_weights = self._one_each('stage_loss_weights', stage_loss_weights)
 
     def cfgs_of_stages(self, train_cfg: dict | Sequence[dict] | None) -> list[ConfigDict]:
-        """``train_cfg.rcnn`` of each stage, one for all or a list."""
         return [ConfigDict(cfg) for cfg in self._one_each('train_cfg.rcnn', train_cfg or {})]
 
-    def build_part(self, name: str, cfg: dict | Sequence[dict] | None) -> nn.ModuleList | None:
-        """The part ``name`` of each stage; None where there is none."""
-        return None if cfg is None else nn.ModuleList(MODELS.build(stage) for stage in self._one_each(name, cfg))
+    def build_part(self, name: str, cfg: dict | Sequence[dict] | None) -> nn.Module | None:
+        """The part ``name`` of each stage, or the only one; None where there is none."""
+        if cfg is None or (self.has_one_mask_head and name.startswith('mask_')):
+            return super().build_part(name, cfg)
+        return nn.ModuleList(MODELS.build(stage) for stage in self._one_each(name, cfg))
 
     def _one_each(self, name: str, values: Sequence | dict) -> list:
         if isinstance(values, dict):

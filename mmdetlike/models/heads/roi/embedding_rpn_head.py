@@ -18,11 +18,9 @@ class EmbeddingRPNHead(BaseModule):
     """Boxes, in shares of the image, and features of proposals as parameters.
 
     Args:
-        num_proposals: How many.
-        proposal_feature_channel: Channels of their features.
+        num_proposals, proposal_feature_channel: How many, and channels of their features.
         num_classes: Kept for detectors, which tell each first stage that it has one class.
-        train_cfg: Kept for detectors: nothing is assigned here.
-        test_cfg: Kept for detectors: nothing is suppressed here.
+        train_cfg, test_cfg: Kept for detectors: nothing is assigned or suppressed here.
         init_cfg: Weight initialization; by default each box is the whole image.
     """
 

@@ -16,6 +16,11 @@ from mmdetlike.structures.bbox import geometry
 
 DEFAULT_LOSS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=15)
 DEFAULT_NORM = dict(type='GN', num_groups=36)
+RARE = dict(type='Normal', name='deconv2', std=0.001, bias=-math.log(0.99 / 0.01))  # few cells are points
+DEFAULT_INIT = [
+    dict(type='Kaiming', layer=['Conv2d', 'Linear']),
+    dict(type='Normal', layer='ConvTranspose2d', std=0.001, override=RARE),
+]
 
 
 @MODELS.register_module()
@@ -27,17 +32,13 @@ class GridHead(BaseModule):
 
     Args:
         grid_points: Points of the grid, a square number.
-        num_convs: 3x3 convolutions, the first with stride 2.
-        roi_feat_size: Height and width of region features.
-        in_channels: Channels of region features.
-        conv_kernel_size: Kernel of the convolutions.
+        num_convs, conv_kernel_size: Convolutions, the first with stride 2, and their kernel.
+        roi_feat_size, in_channels: Height and width, and channels, of region features.
         point_feat_channels: Channels of each point.
         deconv_kernel_size: Kernel of the two transposed convolutions, which double the size each.
         class_agnostic: Kept for configs; points are those of all classes.
         loss_grid: Loss of the heatmaps.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer of the convolutions; its groups must divide ``grid_points * point_feat_channels``.
-        init_cfg: Weight initialization.
+        conv_cfg, norm_cfg: Convolution and norm layer, whose groups must divide ``grid_points * point_feat_channels``.
 
     Raises:
         ConfigError: ``grid_points`` is not a square number of at least 4.
@@ -58,7 +59,7 @@ class GridHead(BaseModule):
         norm_cfg: dict | None = DEFAULT_NORM,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or self._default_init())
+        super().__init__(init_cfg or DEFAULT_INIT)
         self.grid_size = math.isqrt(grid_points)
         if self.grid_size < 2 or self.grid_size**2 != grid_points:
             raise ConfigError(f'grid_points must be a square number of at least 4, got {grid_points}')
@@ -67,19 +68,12 @@ class GridHead(BaseModule):
         self.sub_map_size = self.map_size // 4 * 2
         self.loss_grid = MODELS.build(loss_grid)
         width = point_feat_channels * grid_points
+        conv = dict(padding=(conv_kernel_size - 1) // 2, conv_cfg=conv_cfg, norm_cfg=norm_cfg, bias=True)
+        widths = [in_channels] + [width] * num_convs
         self.convs = nn.Sequential(
             *(
-                ConvModule(
-                    in_channels if i == 0 else width,
-                    width,
-                    conv_kernel_size,
-                    stride=2 if i == 0 else 1,
-                    padding=(conv_kernel_size - 1) // 2,
-                    conv_cfg=conv_cfg,
-                    norm_cfg=norm_cfg,
-                    bias=True,
-                )
-                for i in range(num_convs)
+                ConvModule(before, width, conv_kernel_size, stride=2 if i == 0 else 1, **conv)
+                for i, before in enumerate(widths[:num_convs])
             )
         )
         deconv = dict(kernel_size=deconv_kernel_size, stride=2, padding=(deconv_kernel_size - 2) // 2)
@@ -89,14 +83,6 @@ class GridHead(BaseModule):
         self.neighbors = [grid_neighbors(point, self.grid_size) for point in range(grid_points)]
         self.forder_trans = self._build_messages()
         self.sorder_trans = self._build_messages()
-
-    @staticmethod
-    def _default_init() -> list[dict]:
-        rare = dict(type='Normal', name='deconv2', std=0.001, bias=-math.log(0.99 / 0.01))  # few cells are points
-        return [
-            dict(type='Kaiming', layer=['Conv2d', 'Linear']),
-            dict(type='Normal', layer='ConvTranspose2d', std=0.001, override=rare),
-        ]
 
     def _build_messages(self) -> nn.ModuleList:
         """What each point hears of each of its neighbors."""
@@ -110,10 +96,9 @@ class GridHead(BaseModule):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Region features (n, C, h, w) -> heatmap logits (n, grid_points, 2h, 2w).
+        """Heatmap logits (n, grid_points, 2h, 2w) of region features (n, C, h, w).
 
-        Returns:
-            Logits of points that have heard of their neighbors and, in training, of those that have not.
+        In training those of points that have not heard of their neighbors follow; None in testing.
         """
         x = self.convs(x)
         plain = x.split(self.point_feat_channels, dim=1)
@@ -154,12 +139,9 @@ class GridHead(BaseModule):
         return self.loss_grid(fused, targets) + self.loss_grid(unfused, targets)
 
     def targets(self, boxes: Tensor, gt_bboxes: Tensor, radius: int) -> Tensor:
-        """Heatmaps (p, grid_points, h, w) of 0 and 1.
+        """Heatmaps (p, grid_points, h, w) of 0 and 1 for regions, ``boxes`` (p, 4), with objects ``gt_bboxes`` (p, 4).
 
-        Args:
-            boxes: (p, 4) xyxy, the regions.
-            gt_bboxes: (p, 4) xyxy, the box of each one's object.
-            radius: Cells up to so far from a point are positive.
+        Cells up to ``radius`` from a point are 1.
         """
         extent = geometry.sizes(boxes)
         corner = boxes[:, :2] - extent / 2

@@ -13,7 +13,6 @@ class KeypointRoIHead(StandardRoIHead):
     Args:
         keypoint_roi_extractor: Pools features for keypoints.
         keypoint_head: Predicts a heatmap for each keypoint.
-        kwargs: See ``StandardRoIHead``.
     """
 
     def __init__(self, keypoint_roi_extractor: dict, keypoint_head: dict, **kwargs) -> None:

@@ -3,7 +3,7 @@
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
-from .branches import MaskScoringBranch, RoIBranch
+from .branches import MaskScoringBranch
 from .standard_roi_head import StandardRoIHead
 
 
@@ -20,12 +20,10 @@ class MaskScoringRoIHead(StandardRoIHead):
         ConfigError: There is no ``mask_head``.
     """
 
+    mask_branch_class = MaskScoringBranch
+
     def __init__(self, mask_iou_head: dict, **kwargs) -> None:
         super().__init__(**kwargs)
         if not self.with_mask:
             raise ConfigError('MaskScoringRoIHead scores masks, but there is no mask_head')
         self.mask_iou_head = MODELS.build(mask_iou_head)
-
-    def build_branches(self) -> dict[str, RoIBranch]:
-        """A branch of masks and their overlaps."""
-        return dict(mask=MaskScoringBranch(self))

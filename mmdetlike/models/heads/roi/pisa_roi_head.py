@@ -1,10 +1,10 @@
 """Prime Sample Attention in Object Detection, arXiv 1904.04821."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import torch
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.errors import ConfigError
@@ -12,12 +12,11 @@ from mmdetlike.models.losses.prime_samples import classification_aware_weights, 
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 
 from .bbox_heads import BBoxHead
 from .bbox_heads.bbox_head import BoxPreds
-from .stage import Stage, StageResult
+from .stage import Stage, StageOutputs
 from .standard_roi_head import StandardRoIHead
 
 
@@ -28,15 +27,13 @@ class PISAStage(Stage):
     ``loss_carl`` weighs the boxes of positives by their scores (``carl``).
     """
 
-    def train(self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList) -> StageResult:
-        sampled = self.sample(x, proposals, samples)
-        outs = self.run(x, [InstanceData(bboxes=result.sampled_priors) for result in sampled])
+    def terms(self, outs: StageOutputs, sampled: Sequence[SamplingResult]) -> dict[str, Tensor]:
         if 'isr' in self.cfg:
             self.weigh_positives(outs.preds, sampled, **self.cfg.isr)
-        terms = self.head.loss(outs.preds, sampled, self.cfg)
+        terms = super().terms(outs, sampled)
         if 'carl' in self.cfg:
             terms['loss_carl'] = self.carl_loss(outs.preds, sampled, **self.cfg.carl)
-        return StageResult(terms, outs, sampled)
+        return terms
 
     @torch.no_grad()
     def weigh_positives(
@@ -44,11 +41,8 @@ class PISAStage(Stage):
     ) -> None:
         """Give positives the weights of importance-based sample reweighting (ISR), which leave the sum of losses.
 
-        Args:
-            preds: What the head returned for all sampled regions.
-            sampled: What was sampled from each image; gets the weights.
-            k: Power of the weights.
-            bias: The weight, before the power, of the last rank.
+        ``sampled``, for which the head returned ``preds``, gets them. ``k`` is the power of the weights, ``bias`` the
+        weight, before the power, of the last rank.
         """
         labels, _, pos_inds = self.head.classification_targets(sampled, -1)
         labels = labels[pos_inds]
@@ -68,11 +62,7 @@ class PISAStage(Stage):
     ) -> Tensor:
         """The classification-aware regression loss: that of boxes, weighed by the scores, which get its gradient too.
 
-        Args:
-            preds: What the head returned for all sampled regions.
-            sampled: What was sampled from each image.
-            k: Power of the weights.
-            bias: The weight, before the power, of a score of 0.
+        ``k`` is the power of the weights, ``bias`` the weight, before the power, of a score of 0.
         """
         labels, _, pos_inds = self.head.classification_targets(sampled, -1)
         if not len(pos_inds):
@@ -92,13 +82,8 @@ class PISAStage(Stage):
 
     @torch.no_grad()
     def predictions(self, x: Sequence[Tensor], image: int, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the head says of boxes (n, 4) of an image.
-
-        Returns:
-            The largest score of an object (n,), the box refined as that class (n, 4), the loss as background (n,).
-        """
-        rois = torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1)
-        preds = self.head(*self.extract(x, rois))
+        """Best scores (n,) of boxes (n, 4) of an image, the boxes refined as that class, their losses as background."""
+        preds = self.preds_of_boxes(x, image, boxes)
         scores, labels = self.head.region_scores(preds)[:, :-1].max(dim=1)
         refined = self.head.decode(boxes, preds, labels, None)[0]
         losses = self.head.classification_losses(preds, torch.full_like(labels, -1))
@@ -107,12 +92,8 @@ class PISAStage(Stage):
 
 def objects_of_positives(sampled: Sequence[SamplingResult]) -> Tensor:
     """The object (p,) of each positive, counted through the batch."""
-    indices = []
-    before = 0
-    for result in sampled:
-        indices.append(result.pos_assigned_gt_inds + before)
-        before += len(result.gt_bboxes)
-    return torch.cat(indices)
+    starts = itertools.accumulate((len(result.gt_bboxes) for result in sampled), initial=0)
+    return torch.cat([result.pos_assigned_gt_inds + start for result, start in zip(sampled, starts)])
 
 
 @MODELS.register_module()

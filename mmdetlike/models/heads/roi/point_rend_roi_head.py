@@ -1,10 +1,94 @@
 """The region head of PointRend: Image Segmentation as Rendering, arXiv 1912.08193."""
 
-from mmdetlike.errors import ConfigError
-from mmdetlike.registry import MODELS
+from collections.abc import Sequence
 
-from .branches import PointRendMaskBranch, RoIBranch
+import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import bbox2roi
+from mmdetlike_ops import point_sample, rel_roi_point_to_rel_img_point
+
+from .branches import MaskBranch, PositiveMasks
+from .mask_heads import masks_of_class
 from .standard_roi_head import StandardRoIHead
+
+
+class PointRendMaskBranch(MaskBranch):
+    """Coarse masks by ``mask_head``, upsampled step by step, their uncertain points predicted by ``point_head``."""
+
+    def compute_losses(
+        self,
+        stage: int,
+        x: Sequence[Tensor],
+        masks: PositiveMasks,
+        sampled: Sequence[SamplingResult],
+        samples: SampleList,
+    ) -> dict[str, Tensor]:
+        """Loss terms of the coarse masks and of points drawn rather where they are uncertain."""
+        losses = super().compute_losses(stage, x, masks, sampled, samples)
+        point_head = self.regions.point_head
+        rois = bbox2roi([result.pos_priors for result in sampled])
+        points = point_head.training_points(masks.logits, masks.labels, self.regions.stage_cfgs[stage])
+        of_points = point_head(self.point_features(x, rois, points), point_sample(masks.logits, points))
+        loss_point = point_head.loss(of_points, point_targets(sampled, samples, rois, points), masks.labels)
+        return dict(losses, loss_point=loss_point)
+
+    def point_features(self, x: Sequence[Tensor], rois: Tensor, points: Tensor) -> Tensor:
+        """Features (n, C, p) of points (n, p, 2) in [0, 1] of regions (n, 5), the levels' one after another."""
+        levels = []
+        for feats, stride in zip(x, self.regions.mask_roi_extractor.featmap_strides):
+            sampled = feats.new_zeros(rois.shape[0], feats.shape[1], points.shape[1])
+            for image in range(len(feats)):
+                rows = (rois[:, 0] == image).nonzero().squeeze(1)
+                in_image = rel_roi_point_to_rel_img_point(rois[rows], points[rows], feats.shape[-2:], 1 / stride)
+                # all points of the image at once: one map, not one for each region
+                of_image = point_sample(feats[image : image + 1], in_image.flatten(0, 1)[None])[0]
+                values = of_image.unflatten(1, (rows.shape[0], points.shape[1])).transpose(0, 1)
+                sampled = sampled.index_copy(0, rows, values.to(sampled.dtype))
+            levels.append(sampled)
+        return torch.cat(levels, dim=1)
+
+    def probabilities(self, x: Sequence[Tensor], results: Sequence[InstanceData]) -> Tensor:
+        """Masks (n, h, w) in [0, 1] after ``subdivision_steps`` upsamplings, each of its own class."""
+        cfg = self.regions.test_cfg
+        point_head = self.regions.point_head
+        rois = bbox2roi([result.bboxes for result in results])
+        labels = torch.cat([result.labels for result in results])
+        coarse = float32_if_half(*self.logits_of_stages(x, rois, [0]))[0]
+        masks = masks_of_class(coarse, labels, self.regions.mask_head.class_agnostic)[:, None]
+        for step in range(cfg.subdivision_steps if len(rois) else 0):
+            masks = F.interpolate(masks, scale_factor=cfg.scale_factor, mode='bilinear', align_corners=False)
+            next_area = cfg.scale_factor**2 * masks.shape[-2] * masks.shape[-1]
+            if cfg.subdivision_num_points >= next_area and step < cfg.subdivision_steps - 1:
+                continue  # the next step will predict every pixel
+            inds, points = point_head.uncertain_points(masks, cfg.subdivision_num_points)
+            logits = point_head(self.point_features(x, rois, points), point_sample(coarse, points))
+            own = masks_of_class(logits, labels, point_head.class_agnostic)
+            masks = masks.flatten(1).scatter(1, inds, own.to(masks.dtype)).view_as(masks)
+        return masks[:, 0].sigmoid()
+
+
+def point_targets(sampled: Sequence[SamplingResult], samples: SampleList, rois: Tensor, points: Tensor) -> Tensor:
+    """The object's mask (n, p) at points (n, p, 2) in [0, 1] of the positives' regions (n, 5)."""
+    targets = points.new_zeros(points.shape[:2])
+    start = 0
+    for result, sample in zip(sampled, samples):
+        objects = result.pos_assigned_gt_inds
+        masks = sample.gt_instances.masks.to_tensor(points.dtype, points.device)
+        for gt in objects.unique().tolist():
+            rows = (objects == gt).nonzero().squeeze(1) + start
+            in_image = rel_roi_point_to_rel_img_point(rois[rows], points[rows], masks.shape[-2:])
+            # all points of the object at once: one mask, not one for each region
+            targets[rows] = point_sample(masks[gt][None, None], in_image.flatten(0, 1)[None]).view(len(rows), -1)
+        start += len(objects)
+    return targets
 
 
 @MODELS.register_module()
@@ -21,6 +105,8 @@ class PointRendRoIHead(StandardRoIHead):
         ConfigError: There is no ``mask_head`` with its own extractor, or it is class agnostic.
     """
 
+    mask_branch_class = PointRendMaskBranch
+
     def __init__(self, point_head: dict, **kwargs) -> None:
         super().__init__(**kwargs)
         if not self.with_mask or self.mask_roi_extractor is None:
@@ -30,7 +116,3 @@ class PointRendRoIHead(StandardRoIHead):
                 'PointRendRoIHead needs a mask_head with class_agnostic=False: points see masks of all classes'
             )
         self.point_head = MODELS.build(point_head)
-
-    def build_branches(self) -> dict[str, RoIBranch]:
-        """A branch of masks and their points."""
-        return dict(mask=PointRendMaskBranch(self))

@@ -2,7 +2,7 @@
 
 from mmdetlike.registry import MODELS
 
-from .branches import PointMaskBranch, RoIBranch
+from .branches import PointMaskBranch
 from .standard_roi_head import StandardRoIHead
 
 
@@ -10,6 +10,4 @@ from .standard_roi_head import StandardRoIHead
 class PointSupRoIHead(StandardRoIHead):
     """Mask R-CNN's region head, whose masks are learned from labeled points (``LoadMaskPoints``); see ``RoIHead``."""
 
-    def build_branches(self) -> dict[str, RoIBranch]:
-        """A branch of masks that learns from points."""
-        return dict(mask=PointMaskBranch(self)) if self.with_mask else {}
+    mask_branch_class = PointMaskBranch

@@ -1,11 +1,13 @@
 """The one pipeline of region heads: proposals -> stages of boxes -> branches (masks, keypoints, ...).
 
-``RoIHead`` knows boxes and loops over stages and branches. A family says which branches it has (``build_branches``),
-which features its box head takes (``box_features``), what the whole image adds (``image_context``) and, where the
-steps of a stage come in another order, which class its stages are (``stage_class``).
+``RoIHead`` knows boxes and loops over stages and branches. A family says which branches it has (``build_branches``,
+``mask_branch_class``), which features its box head takes (``box_features``), what the whole image adds
+(``image_context``) and, where the steps of a stage come in another order, which class its stages are
+(``stage_class``).
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 from mmengine.config import ConfigDict
@@ -20,7 +22,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry, scale_boxes
 
 from .branches import MaskBranch, RoIBranch
-from .stage import Stage, StageResult
+from .stage import Stage, StageOutputs, StageResult
 
 
 class RoIHead(BaseModule):
@@ -37,10 +39,10 @@ class RoIHead(BaseModule):
             in testing, not at the proposals.
         test_cfg: ``score_thr``, ``nms``, ``max_per_img`` and, for masks, ``mask_thr_binary``. With
             ``mult_proposal_score=True`` the scores of proposals count, too: see ``RegionHead.detect``.
-        init_cfg: Weight initialization.
 
     Attributes:
         branches: What is predicted for boxes beside themselves, by name.
+        fields_for_branches: What the box head puts into results for the branches alone.
 
     Raises:
         ConfigError: ``train_cfg`` of a stage has no sampler, or some stages have an assigner and others none; or
@@ -50,6 +52,8 @@ class RoIHead(BaseModule):
 
     num_stages = 1
     stage_class = Stage
+    mask_branch_class = MaskBranch
+    fields_for_branches: Sequence[str] = ()
 
     def __init__(
         self,
@@ -117,7 +121,7 @@ class RoIHead(BaseModule):
 
         Called at the end of this constructor, before a subclass has built its own parts: branches look them up later.
         """
-        return dict(mask=MaskBranch(self)) if self.with_mask else {}
+        return dict(mask=self.mask_branch_class(self)) if self.with_mask else {}
 
     @property
     def with_mask(self) -> bool:
@@ -192,17 +196,23 @@ class RoIHead(BaseModule):
     ) -> tuple:
         """Raw outputs for all proposals: what the box head of each stage returns, then those of each branch."""
         x, _ = self.image_context(x)
-        outputs = []
-        proposals = rpn_results_list
-        for i in range(self.num_stages):
-            stage = self.stage(i)
-            outs = stage.test(x, proposals)
-            outputs += outs.preds
-            if i + 1 < self.num_stages:
-                proposals = stage.next_proposals(outs, batch_data_samples)
+        outputs = self.run_stages(x, rpn_results_list, batch_data_samples)
+        raw = []
+        for outs in outputs:
+            raw += outs.preds
         for branch in self.branches.values():
-            outputs += branch.raw(x, outs)
-        return tuple(outputs)
+            raw += branch.raw(x, outputs[-1])
+        return tuple(raw)
+
+    def run_stages(
+        self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList
+    ) -> list[StageOutputs]:
+        """The outputs of all stages in testing, each for the regions that the one before has refined."""
+        stages = [self.stage(i) for i in range(self.num_stages)]
+        outputs = [stages[0].test(x, proposals)]
+        for before, stage in itertools.pairwise(stages):
+            outputs.append(stage.test(x, before.next_proposals(outputs[-1], samples)))
+        return outputs
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -263,11 +273,7 @@ class RoIHead(BaseModule):
     ) -> list[InstanceData]:
         """What the branches say of boxes that are given; as of ``predict``, but with all of them and no others.
 
-        Args:
-            x: Feature maps (B, C, H_i, W_i).
-            given: Of each image ``bboxes`` (n, 4) xyxy in pixels of the network's input, ``labels`` and ``scores``.
-            samples: As of ``predict``.
-            rescale: As of ``predict``.
+        ``given`` has of each image ``bboxes`` (n, 4) xyxy in pixels of the network's input, ``labels`` and ``scores``.
         """
         x, _ = self.image_context(x)
         results = [image.to(x[0].device) for image in given]
@@ -308,6 +314,9 @@ class RoIHead(BaseModule):
             branch.add_predictions(x, results, samples, rescale)
         if rescale:
             results = self._in_original(results, samples)
+        for result in results:
+            for name in self.fields_for_branches:
+                result.pop(name)
         return [{name: value[:count] for name, value in result.items()} for result, count in zip(results, numbers)]
 
     def merge_stages(self, head: nn.Module, preds_of_stages: Sequence[tuple]) -> tuple:
@@ -331,13 +340,7 @@ class RoIHead(BaseModule):
 
         The arguments are those of ``detect``, feature maps with their ``image_context``.
         """
-        outputs = []
-        given = proposals
-        for i in range(self.num_stages):
-            stage = self.stage(i)
-            outputs.append(stage.test(x, proposals))
-            if i + 1 < self.num_stages:
-                proposals = stage.next_proposals(outputs[-1], samples)
+        outputs = self.run_stages(x, proposals, samples)
         head = self.part('bbox_head', self.num_stages - 1)
         preds = self.merge_stages(head, [outs.preds for outs in outputs])
         found = []
@@ -348,7 +351,7 @@ class RoIHead(BaseModule):
                 image = head.take(image, slice(counts[i]))
             told = {}
             if self.test_cfg.get('mult_proposal_score', False):
-                told['objectness'] = scores_of_proposals(given[i])[: len(rois)]
+                told['objectness'] = scores_of_proposals(proposals[i])[: len(rois)]
             found.append(head.detect(rois, image, samples[i].img_shape, self.test_cfg, **told))
         return found
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .branches import RoIBranch, SCNetMaskBranch
-from .semantic_cascade_roi_head import SemanticCascadeRoIHead
+from .branches import SCNetMaskBranch
+from .htc_roi_head import SemanticCascadeRoIHead
 
 
 @MODELS.register_module()
@@ -19,10 +19,7 @@ class SCNetRoIHead(SemanticCascadeRoIHead):
     Regions are told what the whole image shows (``glbctx_head``) and masks what the box head saw (``feat_relay_head``).
 
     Args:
-        num_stages: How many stages.
-        stage_loss_weights: Weight of each stage's losses.
-        semantic_roi_extractor: Pools semantic features of regions.
-        semantic_head: Segments the image from the pyramid.
+        num_stages, stage_loss_weights, semantic_roi_extractor, semantic_head: As of ``SemanticCascadeRoIHead``.
         feat_relay_head: Turns hidden features of the last box head into region features for masks; None for none.
         glbctx_head: Predicts which classes an image shows; None for none.
         kwargs: See ``SemanticCascadeRoIHead``; there is one ``mask_head`` and one ``mask_roi_extractor``.
@@ -30,6 +27,9 @@ class SCNetRoIHead(SemanticCascadeRoIHead):
     Raises:
         ConfigError: There is no ``mask_head`` with its own extractor.
     """
+
+    mask_branch_class = SCNetMaskBranch
+    has_one_mask_head = True
 
     def __init__(
         self,
@@ -46,16 +46,6 @@ class SCNetRoIHead(SemanticCascadeRoIHead):
             raise ConfigError('SCNetRoIHead needs mask_head and mask_roi_extractor')
         self.feat_relay_head = MODELS.build(feat_relay_head) if feat_relay_head else None
         self.glbctx_head = MODELS.build(glbctx_head) if glbctx_head else None
-
-    def build_part(self, name: str, cfg: dict | Sequence[dict] | None) -> nn.Module | None:
-        """One part for masks, and one for each stage of boxes."""
-        if name.startswith('mask') and cfg is not None:
-            return MODELS.build(cfg)
-        return super().build_part(name, cfg)
-
-    def build_branches(self) -> dict[str, RoIBranch]:
-        """A branch of masks of the last stage."""
-        return dict(mask=SCNetMaskBranch(self))
 
     def named_terms(self, stage: int, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The terms of a stage with its prefix and weight; the mask loss with the weights of all stages together."""

@@ -11,8 +11,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry
 
-from .branches import RoIBranch
-from .branches.first_stage_mask import FirstStageMaskBranch
+from .branches import MaskBranch
 from .cascade_roi_head import CascadeRoIHead
 from .stage import Stage, StageOutputs
 
@@ -23,11 +22,16 @@ class KeepingStage(Stage):
     def next_proposals(
         self, outs: StageOutputs, samples: SampleList, sampled: Sequence[SamplingResult] | None = None
     ) -> list[InstanceData]:
-        """As of ``Stage``."""
         proposals = super().next_proposals(outs, samples)
         if sampled is None:
             return proposals
         return [image[geometry.is_larger(image.bboxes, 0)] for image in proposals]
+
+
+class FirstStageMaskBranch(MaskBranch):
+    """Masks that are trained on the regions of the first stage alone and predicted for the last one's boxes."""
+
+    stages_with_masks = (0,)
 
 
 @MODELS.register_module()
@@ -41,16 +45,8 @@ class SharedMaskCascadeRoIHead(CascadeRoIHead):
     """
 
     stage_class = KeepingStage
-
-    def build_part(self, name: str, cfg: dict | Sequence[dict] | None) -> nn.Module | None:
-        """The part ``name``: one for each stage, but a single one for masks."""
-        if cfg is not None and name.startswith('mask_'):
-            return MODELS.build(cfg)
-        return super().build_part(name, cfg)
-
-    def build_branches(self) -> dict[str, RoIBranch]:
-        """Masks, if there is a mask head."""
-        return dict(mask=FirstStageMaskBranch(self)) if self.with_mask else {}
+    mask_branch_class = FirstStageMaskBranch
+    has_one_mask_head = True
 
     def box_features(self, stage: int, x: Sequence[Tensor], rois: Tensor) -> tuple[Tensor, ...]:
         """Region features (n, C, h, w) whose gradient is divided by the number of stages."""

@@ -2,14 +2,10 @@
 
 from collections.abc import Sequence
 
-from mmengine.structures import InstanceData
-from torch import Tensor
-
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import SampleList
 
-from .branches import QueryMaskBranch, RoIBranch
+from .branches import QueryMaskBranch
 from .cascade_roi_head import CascadeRoIHead
 from .query_stage import QueryStage
 
@@ -26,16 +22,13 @@ class SparseRoIHead(CascadeRoIHead):
     """A cascade over learned proposals, whose features go from stage to stage; of a box and, with masks, its mask.
 
     Args:
-        num_stages: How many stages.
-        stage_loss_weights: Weight of each stage's losses.
+        num_stages, stage_loss_weights, bbox_roi_extractor: As of ``CascadeRoIHead``.
         proposal_feature_channel: Channels of the proposals' features.
-        bbox_roi_extractor: Pools features of proposals.
         mask_roi_extractor: Pools features for masks.
         bbox_head: A ``DIIHead``, or a list of one for each stage.
         mask_head: A ``DynamicMaskHead``, or a list of one for each stage; None for a detector of boxes.
         train_cfg: See ``RoIHead``; the sampler must keep all proposals, as ``PseudoSampler`` does.
         test_cfg: ``max_per_img`` and, for masks, ``mask_thr_binary``.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``proposal_feature_channel`` differs from ``in_channels`` of the box heads, or masks share the
@@ -43,6 +36,8 @@ class SparseRoIHead(CascadeRoIHead):
     """
 
     stage_class = QueryStage
+    mask_branch_class = QueryMaskBranch
+    fields_for_branches = ('query_features',)
 
     def __init__(
         self,
@@ -76,21 +71,3 @@ class SparseRoIHead(CascadeRoIHead):
             )
         if self.with_mask and mask_roi_extractor is None:
             raise ConfigError('SparseRoIHead with a mask_head needs a mask_roi_extractor')
-
-    def build_branches(self) -> dict[str, RoIBranch]:
-        """A branch of masks, if there is a mask head."""
-        return dict(mask=QueryMaskBranch(self)) if self.with_mask else {}
-
-    def detect(
-        self,
-        x: Sequence[Tensor],
-        proposals: Sequence[InstanceData],
-        samples: SampleList,
-        rescale: bool = False,
-        counts: Sequence[int] | None = None,
-    ) -> list[dict[str, Tensor]]:
-        """Objects of each image, see ``RoIHead``."""
-        found = super().detect(x, proposals, samples, rescale, counts)
-        for image in found:
-            image.pop('query_features')  # was there for the branches
-        return found

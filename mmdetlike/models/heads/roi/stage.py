@@ -78,7 +78,11 @@ class Stage:
         """Loss terms of the proposals against the samples' objects, with all that branches and the next stage need."""
         sampled = self.sample(x, proposals, samples)
         outs = self.run(x, [InstanceData(bboxes=result.sampled_priors) for result in sampled])
-        return StageResult(self.head.loss(outs.preds, sampled, self.cfg), outs, sampled)
+        return StageResult(self.terms(outs, sampled), outs, sampled)
+
+    def terms(self, outs: StageOutputs, sampled: Sequence[SamplingResult]) -> dict[str, Tensor]:
+        """Loss terms of the outputs for the sampled regions."""
+        return self.head.loss(outs.preds, sampled, self.cfg)
 
     def test(self, x: Sequence[Tensor], proposals: Sequence[InstanceData]) -> StageOutputs:
         """Outputs for all proposals."""
@@ -124,8 +128,12 @@ class Stage:
     @torch.no_grad()
     def classification_losses(self, x: Sequence[Tensor], image: int, boxes: Tensor, labels: Tensor) -> Tensor:
         """The classification loss (n,) of boxes (n, 4) of an image, whose classes (n,) are -1 for background."""
+        return self.head.classification_losses(self.preds_of_boxes(x, image, boxes), labels)
+
+    def preds_of_boxes(self, x: Sequence[Tensor], image: int, boxes: Tensor) -> Any:
+        """What the head returns for boxes (n, 4) of an image."""
         rois = torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1)
-        return self.head.classification_losses(self.head(*self.extract(x, rois)), labels)
+        return self.head(*self.extract(x, rois))
 
     def next_proposals(
         self, outs: StageOutputs, samples: SampleList, sampled: Sequence[SamplingResult] | None = None
@@ -170,3 +178,9 @@ class Stage:
             priors[torch.cat([sampled.pos_inds, sampled.neg_inds])] = boxes.to(priors.dtype)
             moved.append(dataclasses.replace(sampled, priors=priors))
         return moved
+
+
+def positives_among(sampled: Sequence[SamplingResult]) -> Tensor:
+    """(n,) bool: which of the sampled regions, positives of an image before its negatives, are positive."""
+    flags = [flag for s in sampled for flag in (torch.ones_like(s.pos_inds), torch.zeros_like(s.neg_inds))]
+    return torch.cat(flags).bool()

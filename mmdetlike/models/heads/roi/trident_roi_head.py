@@ -21,7 +21,6 @@ class TridentRoIHead(StandardRoIHead):
     Args:
         num_branch: Number of branches in training.
         test_branch_idx: The branch that testing runs, -1 for all of them.
-        kwargs: See ``StandardRoIHead``.
     """
 
     def __init__(self, num_branch: int, test_branch_idx: int, **kwargs) -> None:

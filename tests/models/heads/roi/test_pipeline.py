@@ -11,10 +11,10 @@ from mmengine.structures import InstanceData, PixelData
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.roi import StandardRoIHead
-from mmdetlike.models.heads.roi.branches import RoIBranch, mask_targets, point_targets
-from mmdetlike.models.heads.roi.branches.mask import positive_features
+from mmdetlike.models.heads.roi.branches import RoIBranch, mask_targets
 from mmdetlike.models.heads.roi.mask_heads import masks_of_class
-from mmdetlike.models.heads.roi.stage import Stage, StageOutputs
+from mmdetlike.models.heads.roi.point_rend_roi_head import point_targets
+from mmdetlike.models.heads.roi.stage import Stage, StageOutputs, positives_among
 from mmdetlike.models.utils import semantic_maps, to_image_size
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample
@@ -177,11 +177,10 @@ def test_regions_are_refined_by_their_object_or_likeliest_class():
     assert refined.bboxes[:, 0].tolist() == pytest.approx([1, 23])
 
 
-def test_positive_features():
+def test_positives_come_before_the_negatives_of_their_image():
     boxes = random_boxes(5)
     sampled = [sampling(boxes[:3], [0, 1, 0], boxes), sampling(boxes[3:], [1, 0], boxes)]
-    outs = StageOutputs(None, [3, 2], (torch.arange(5),), None)
-    assert positive_features(outs, sampled).tolist() == [0, 3]
+    assert positives_among(sampled).tolist() == [True, False, False, True, False]
 
 
 def test_a_cascade_of_one_stage_is_the_standard_head():

@@ -31,20 +31,15 @@ class BBoxHead(RegionHead):
 
     Args:
         with_avg_pool: Average each region over its cells first.
-        with_cls: Build the classifier.
-        with_reg: Build the regressor.
-        roi_feat_size: Height and width of a region's features.
-        in_channels: Their channels.
-        num_classes: Classes without background.
+        with_cls, with_reg: Build the classifier, and build the regressor.
+        roi_feat_size, in_channels: Height and width, and channels, of region features.
         bbox_coder: Encodes boxes against proposals.
         predict_box_type: ``'hbox'``, axis-aligned boxes, or ``'rbox'``, rotated ones; what ``bbox_coder`` makes.
         reg_class_agnostic: One box for all classes in place of one for each.
         reg_decoded_bbox: Apply ``loss_bbox`` to decoded boxes in pixels, as IoU losses need.
-        reg_predictor_cfg: Linear layer that regresses.
-        cls_predictor_cfg: Linear layer that classifies.
-        loss_cls: Classification loss over classes and background.
+        reg_predictor_cfg, cls_predictor_cfg: Linear layers that regress and that classify.
         loss_bbox: Regression loss.
-        init_cfg: Weight initialization.
+        num_classes, loss_cls: As of ``RegionHead``.
 
     Raises:
         ConfigError: The head would predict nothing, or ``predict_box_type`` is not what ``bbox_coder`` makes.
@@ -80,9 +75,10 @@ class BBoxHead(RegionHead):
         self._check_box_type(predict_box_type)
         self.loss_bbox = MODELS.build(loss_bbox)
         self.reg_predictor_cfg, self.cls_predictor_cfg = reg_predictor_cfg, cls_predictor_cfg
-        area = 1 if with_avg_pool else self.roi_feat_size[0] * self.roi_feat_size[1]
+        self.flat_area = 1 if with_avg_pool else self.roi_feat_size[0] * self.roi_feat_size[1]
+        width = in_channels * self.flat_area
         # a subclass with hidden layers builds them again, for the widths that are left after those
-        self.build_predictors(in_channels * area, in_channels * area)
+        self.build_predictors(width, width)
 
     def _check_box_type(self, predict_box_type: str) -> None:
         coder = type(self.bbox_coder).__name__
@@ -115,9 +111,15 @@ class BBoxHead(RegionHead):
 
     def forward(self, x: Tensor) -> BoxPreds:
         """Region features (n, C, h, w) -> class logits (n, num_classes + 1) and deltas (n, 4 * num_classes or 4)."""
-        x = x.mean((2, 3)) if self.with_avg_pool else x.flatten(1)
+        x = self.flat(x)
         cls_score = self.fc_cls(x) if self.with_cls else None
         return cls_score, self.fc_reg(x) if self.with_reg else None
+
+    def flat(self, x: Tensor) -> Tensor:
+        """Features of all cells (n, C, h, w), or their means if ``with_avg_pool``, as rows (n, c); rows stay."""
+        if x.ndim == 4 and self.with_avg_pool:
+            x = x.mean((2, 3))
+        return x.flatten(1)
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -136,19 +138,20 @@ class BBoxHead(RegionHead):
             losses['loss_bbox'] = self.loss_bbox(*pair, avg_factor=avg_factor)
         return losses
 
-    def _boxes_of_class(self, bbox_pred: Tensor, labels: Tensor) -> Tensor:
-        """The deltas (n, 4) that belong to each region's class."""
+    def deltas_of_class(self, deltas: Tensor, labels: Tensor) -> Tensor:
+        """The deltas (..., 4) of classes (...) among those of all (..., 4 * num_classes or 4)."""
         if self.reg_class_agnostic:
-            return bbox_pred
-        boxes = bbox_pred.unflatten(1, (-1, self.bbox_coder.encode_size))
-        # shape, not len: while torch.export traces, the number of regions is a symbol
-        return boxes[torch.arange(boxes.shape[0], device=boxes.device), labels]
+            return deltas
+        of_classes = deltas.unflatten(-1, (-1, self.bbox_coder.encode_size))
+        # not take_along_dim, which torch.export can't trace for an unknown number of regions
+        index = labels[..., None, None].expand(*labels.shape, 1, self.bbox_coder.encode_size)
+        return of_classes.gather(-2, index).squeeze(-2)
 
     def regression_pair(
         self, bbox_pred: Tensor, labels: Tensor, pos_inds: Tensor, sampled: Sequence[SamplingResult]
     ) -> tuple[Tensor, Tensor]:
         """Predictions and targets (p, 4) that ``loss_bbox`` compares, of the positives ``pos_inds`` (p,)."""
-        pred = self._boxes_of_class(bbox_pred[pos_inds], labels[pos_inds])
+        pred = self.deltas_of_class(bbox_pred[pos_inds], labels[pos_inds])
         priors = torch.cat([result.pos_priors for result in sampled])
         target = torch.cat([result.pos_gt_bboxes for result in sampled])
         if self.reg_decoded_bbox:
@@ -164,7 +167,7 @@ class BBoxHead(RegionHead):
         bbox_pred = preds[1]
         if bbox_pred is None:
             return boxes, None
-        deltas = float32_if_half(self._boxes_of_class(bbox_pred, labels))[0]
+        deltas = float32_if_half(self.deltas_of_class(bbox_pred, labels))[0]
         return self.bbox_coder.decode(boxes, deltas, max_shape=img_shape), None
 
 

@@ -3,9 +3,10 @@
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import build_tower, run_tower
 from mmdetlike.registry import MODELS
 
+from ..linear_layers import linear_layers, run_linear
 from .bbox_head import BBoxHead, BoxPreds
 
 
@@ -14,18 +15,11 @@ class ConvFCBBoxHead(BBoxHead):
     """Shared convolutions and linear layers, then a branch each for classes and boxes.
 
     Args:
-        num_shared_convs: 3x3 convolutions before the branches part.
-        num_shared_fcs: Linear layers before they part.
-        num_cls_convs: Convolutions of the class branch.
-        num_cls_fcs: Linear layers of the class branch.
-        num_reg_convs: Convolutions of the box branch.
-        num_reg_fcs: Linear layers of the box branch.
-        conv_out_channels: Width of the convolutions.
-        fc_out_channels: Width of the linear layers.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer of the convolutions.
-        init_cfg: Weight initialization.
-        kwargs: See ``BBoxHead``.
+        num_shared_convs, num_shared_fcs: 3x3 convolutions and linear layers before the branches part.
+        num_cls_convs, num_cls_fcs: Convolutions and linear layers of the class branch.
+        num_reg_convs, num_reg_fcs: Convolutions and linear layers of the box branch.
+        conv_out_channels, fc_out_channels: Width of the convolutions and of the linear layers.
+        conv_cfg, norm_cfg: Convolution layer and norm layer of the convolutions.
 
     Raises:
         ConfigError: A branch has convolutions after shared linear layers.
@@ -54,42 +48,26 @@ class ConvFCBBoxHead(BBoxHead):
             )
         self.conv_out_channels, self.fc_out_channels = conv_out_channels, fc_out_channels
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        self.relu = nn.ReLU(inplace=True)
-        area = 1 if self.with_avg_pool else self.roi_feat_size[0] * self.roi_feat_size[1]
-        width = self.in_channels
-        self.shared_convs, width = self._convs(width, num_shared_convs)
-        self.shared_fcs, width, flat = self._fcs(width, num_shared_fcs, area)
-        branches = {}
-        for name, convs, fcs in (('cls', num_cls_convs, num_cls_fcs), ('reg', num_reg_convs, num_reg_fcs)):
-            conv_layers, branch_width = self._convs(width, convs)
-            fc_layers, branch_width, branch_flat = self._fcs(branch_width, fcs, 1 if flat else area)
-            self.add_module(f'{name}_convs', conv_layers)
-            self.add_module(f'{name}_fcs', fc_layers)
-            branches[name] = branch_width * (1 if flat or branch_flat else area)
-        self.build_predictors(branches['cls'], branches['reg'])
+        self.shared_convs, channels = self._convs(self.in_channels, num_shared_convs)
+        self.shared_fcs, shared_width = linear_layers(channels * self.flat_area, fc_out_channels, num_shared_fcs)
+        widths = {}
+        for name, num_convs, num_fcs in (('cls', num_cls_convs, num_cls_fcs), ('reg', num_reg_convs, num_reg_fcs)):
+            convs, branch_channels = self._convs(channels, num_convs)
+            fcs_in = shared_width if num_shared_fcs else branch_channels * self.flat_area
+            fcs, widths[name] = linear_layers(fcs_in, fc_out_channels, num_fcs)
+            self.add_module(f'{name}_convs', convs)
+            self.add_module(f'{name}_fcs', fcs)
+        self.build_predictors(widths['cls'], widths['reg'])
         if init_cfg is None:
             # the shared layers count among those of both branches
             names = [dict(name=name) for name in ('shared_fcs', 'cls_fcs', 'reg_fcs')]
             self.init_cfg += [dict(type='Xavier', distribution='uniform', override=names)]
 
     def _convs(self, width: int, count: int) -> tuple[nn.ModuleList, int]:
-        layers = nn.ModuleList()
-        for _ in range(count):
-            layers.append(
-                ConvModule(width, self.conv_out_channels, 3, padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
-            )
-            width = self.conv_out_channels
-        return layers, width
-
-    def _fcs(self, width: int, count: int, area: int) -> tuple[nn.ModuleList, int, bool]:
-        layers = nn.ModuleList()
-        for i in range(count):
-            layers.append(nn.Linear(width * area if i == 0 else width, self.fc_out_channels))
-            width = self.fc_out_channels
-        return layers, width, count > 0
+        layers = build_tower(width, self.conv_out_channels, count, self.conv_cfg, self.norm_cfg)
+        return layers, self.conv_out_channels if count else width
 
     def forward(self, x: Tensor) -> BoxPreds:
-        """Region features (n, C, h, w) -> class logits (n, num_classes + 1) and deltas (n, 4 * num_classes or 4)."""
         return self.predict_from_shared(self.shared_features(x))
 
     def shared_features(self, x: Tensor) -> Tensor:
@@ -98,33 +76,18 @@ class ConvFCBBoxHead(BBoxHead):
 
     def predict_from_shared(self, x: Tensor) -> BoxPreds:
         """Features of both branches -> class logits and deltas."""
-        cls_score = self.fc_cls(self._flat(self._run(x, self.cls_convs, self.cls_fcs))) if self.with_cls else None
-        bbox_pred = self.fc_reg(self._flat(self._run(x, self.reg_convs, self.reg_fcs))) if self.with_reg else None
+        cls_score = self.fc_cls(self.flat(self._run(x, self.cls_convs, self.cls_fcs))) if self.with_cls else None
+        bbox_pred = self.fc_reg(self.flat(self._run(x, self.reg_convs, self.reg_fcs))) if self.with_reg else None
         return cls_score, bbox_pred
 
     def _run(self, x: Tensor, convs: nn.ModuleList, fcs: nn.ModuleList) -> Tensor:
-        for conv in convs:
-            x = conv(x)
-        if len(fcs):
-            x = self._flat(x)
-        for fc in fcs:
-            x = self.relu(fc(x))
-        return x
-
-    def _flat(self, x: Tensor) -> Tensor:
-        if x.ndim == 4 and self.with_avg_pool:
-            x = x.mean((2, 3))
-        return x.flatten(1)
+        x = run_tower(convs, x)
+        return run_linear(fcs, self.flat(x)) if len(fcs) else x
 
 
 @MODELS.register_module()
 class Shared2FCBBoxHead(ConvFCBBoxHead):
-    """Two shared linear layers, the usual head of an FPN detector.
-
-    Args:
-        fc_out_channels: Width of the linear layers.
-        kwargs: See ``ConvFCBBoxHead``.
-    """
+    """Two shared linear layers, the usual head of an FPN detector."""
 
     def __init__(self, fc_out_channels: int = 1024, **kwargs) -> None:
         super().__init__(num_shared_fcs=2, fc_out_channels=fc_out_channels, **kwargs)
@@ -132,12 +95,7 @@ class Shared2FCBBoxHead(ConvFCBBoxHead):
 
 @MODELS.register_module()
 class Shared4Conv1FCBBoxHead(ConvFCBBoxHead):
-    """Four shared convolutions and one linear layer.
-
-    Args:
-        fc_out_channels: Width of the linear layer.
-        kwargs: See ``ConvFCBBoxHead``.
-    """
+    """Four shared convolutions and one linear layer."""
 
     def __init__(self, fc_out_channels: int = 1024, **kwargs) -> None:
         super().__init__(num_shared_convs=4, num_shared_fcs=1, fc_out_channels=fc_out_channels, **kwargs)

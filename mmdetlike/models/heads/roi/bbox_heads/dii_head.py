@@ -1,5 +1,6 @@
 """The head of learned proposals: Sparse R-CNN, arXiv 2011.12450."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +9,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import build_activation_layer, build_norm_layer
+from mmdetlike.models.layers import run_tower
 from mmdetlike.models.layers.transformer import FFN, MultiheadAttention
 from mmdetlike.models.losses import accuracy
 from mmdetlike.models.task_modules import SamplingResult
@@ -55,21 +56,17 @@ class DIIHead(RegionHead):
     """Dynamic Instance Interactive head: queries see each other, then each its region through a kernel of its own.
 
     Args:
-        num_classes: Classes without background.
-        num_ffn_fcs: Linear layers of the feed-forward network.
+        num_classes: As of ``RegionHead``.
+        num_ffn_fcs, feedforward_channels: Linear layers and hidden channels of the feed-forward network.
+        ffn_act_cfg: Activation of the feed-forward network.
         num_heads: Heads of the attention.
-        num_cls_fcs: Linear layers for classes.
-        num_reg_fcs: Linear layers for boxes.
-        feedforward_channels: Hidden channels of the feed-forward network.
+        num_cls_fcs, num_reg_fcs: Linear layers for classes and for boxes.
         in_channels: Channels of queries and region features.
         dropout: Probability of dropping an element.
-        ffn_act_cfg: Activation of the feed-forward network.
         dynamic_conv_cfg: The layer that filters region features with kernels made from queries.
         bbox_coder: Encodes boxes against the queries' boxes.
         loss_cls: Classification loss.
-        loss_bbox: Loss of boxes in shares of the image.
-        loss_iou: Loss of the overlap of boxes.
-        init_cfg: Weight initialization.
+        loss_bbox, loss_iou: Loss of boxes in shares of the image, and of their overlap.
     """
 
     takes_objectness = False
@@ -99,12 +96,12 @@ class DIIHead(RegionHead):
         self.loss_iou = MODELS.build(loss_iou)
         self.use_sigmoid = getattr(self.loss_cls, 'use_sigmoid', False)
         self.attention = MultiheadAttention(in_channels, num_heads, dropout=dropout, batch_first=True)
-        self.attention_norm = build_norm_layer(dict(type='LN'), in_channels)[1]
+        self.attention_norm = nn.LayerNorm(in_channels)
         self.instance_interactive_conv = MODELS.build(dynamic_conv_cfg)
         self.instance_interactive_conv_dropout = nn.Dropout(dropout)
-        self.instance_interactive_conv_norm = build_norm_layer(dict(type='LN'), in_channels)[1]
+        self.instance_interactive_conv_norm = nn.LayerNorm(in_channels)
         self.ffn = FFN(in_channels, feedforward_channels, num_ffn_fcs, act_cfg=ffn_act_cfg, ffn_drop=dropout)
-        self.ffn_norm = build_norm_layer(dict(type='LN'), in_channels)[1]
+        self.ffn_norm = nn.LayerNorm(in_channels)
         self.cls_fcs = self._build_fcs(num_cls_fcs)
         self.reg_fcs = self._build_fcs(num_reg_fcs)
         self.fc_cls = nn.Linear(in_channels, num_classes + (0 if self.use_sigmoid else 1))
@@ -117,35 +114,26 @@ class DIIHead(RegionHead):
     def _build_fcs(self, count: int) -> nn.ModuleList:
         layers = nn.ModuleList()
         for _ in range(count):
-            layers.append(nn.Linear(self.in_channels, self.in_channels, bias=False))
-            layers.append(build_norm_layer(dict(type='LN'), self.in_channels)[1])
-            layers.append(build_activation_layer(DEFAULT_ACT))
+            linear = nn.Linear(self.in_channels, self.in_channels, bias=False)
+            layers.extend([linear, nn.LayerNorm(self.in_channels), nn.ReLU(inplace=True)])
         return layers
 
     def forward(self, roi_feat: Tensor, proposal_feat: Tensor, rois: Tensor) -> QueryPreds:
-        """Classify queries and refine their boxes.
+        """Classify queries ``proposal_feat`` (B, Q, C) and refine their boxes.
 
-        Args:
-            roi_feat: (B * Q, C, h, w) features of the queries' regions, image by image.
-            proposal_feat: (B, Q, C) the queries.
-            rois: (B * Q, 5) image index and xyxy in pixels, their regions.
+        ``roi_feat`` (B * Q, C, h, w) are the features of their regions ``rois`` (B * Q, 5), image index and xyxy in
+        pixels, image by image.
         """
         attended = self.attention_norm(self.attention(proposal_feat)).flatten(0, 1)
         interaction = self.instance_interactive_conv(attended, roi_feat)
         x = attended + self.instance_interactive_conv_dropout(interaction)
         features = self.ffn_norm(self.ffn(self.instance_interactive_conv_norm(x)))
-        of_classes = features
-        for layer in self.cls_fcs:
-            of_classes = layer(of_classes)
-        of_boxes = features
-        for layer in self.reg_fcs:
-            of_boxes = layer(of_boxes)
-        deltas = float32_if_half(self.fc_reg(of_boxes))[0]
+        cls_score = self.fc_cls(run_tower(self.cls_fcs, features))
+        deltas = float32_if_half(self.fc_reg(run_tower(self.reg_fcs, features)))[0]
         bboxes = self.bbox_coder.decode(rois[:, 1:], deltas)
-        return QueryPreds(self.fc_cls(of_classes), bboxes, features, attended)
+        return QueryPreds(cls_score, bboxes, features, attended)
 
     def split(self, preds: QueryPreds, counts: Sequence[int]) -> list[QueryPreds]:
-        """The predictions of each image."""
         return [QueryPreds(*columns) for columns in super().split(preds, counts)]
 
     def merge_stages(self, preds_of_stages: Sequence[QueryPreds]) -> QueryPreds:
@@ -161,14 +149,7 @@ class DIIHead(RegionHead):
         cfg: ConfigDict,
         image_sizes: Sequence[tuple[int, int]],
     ) -> dict[str, Tensor]:
-        """Loss terms of all queries.
-
-        Args:
-            preds: Predictions for n queries.
-            sampled: Which queries of each image are matched to which objects.
-            cfg: ``pos_weight`` of ``train_cfg.rcnn``.
-            image_sizes: Height and width of each image.
-        """
+        """Loss terms of all queries, of images whose height and width are ``image_sizes``; see ``RegionHead``."""
         labels, weights, pos_inds = self.query_targets(sampled, cfg.get('pos_weight', -1))
         cls_score = float32_if_half(preds.cls_score)[0]
         avg_factor = mean_over_ranks(len(pos_inds), labels.device, least=1.0)
@@ -188,14 +169,10 @@ class DIIHead(RegionHead):
 
     def query_targets(self, sampled: Sequence[SamplingResult], pos_weight: float) -> tuple[Tensor, Tensor, Tensor]:
         """Labels (n,), weights (n,) and indices of the positives (p,) of all queries, in their order."""
-        labels = []
-        for result in sampled:
-            of_image = result.pos_inds.new_full((len(result.priors),), self.num_classes)
-            of_image[result.pos_inds] = result.pos_gt_labels
-            labels.append(of_image)
-        starts = [0, *torch.tensor([len(of_image) for of_image in labels]).cumsum(0).tolist()]
+        starts = [0, *itertools.accumulate(len(result.priors) for result in sampled)]
         pos_inds = torch.cat([result.pos_inds + start for result, start in zip(sampled, starts)])
-        labels = torch.cat(labels)
+        labels = pos_inds.new_full((starts[-1],), self.num_classes)
+        labels[pos_inds] = torch.cat([result.pos_gt_labels for result in sampled])
         weights = torch.ones(len(labels), device=labels.device)
         if pos_weight > 0:
             weights[pos_inds] = pos_weight
@@ -205,15 +182,12 @@ class DIIHead(RegionHead):
 
     @staticmethod
     def take(preds: QueryPreds, inds: Tensor | slice) -> QueryPreds:
-        """The predictions of the queries ``inds`` (k,), or of a slice of them."""
         return QueryPreds(*RegionHead.take(preds, inds))
 
     def detect(self, rois: Tensor, preds: QueryPreds, img_shape: tuple[int, int], cfg: ConfigDict) -> dict[str, Tensor]:
         """The ``max_per_img`` best pairs of a query and a class of one image; nothing is suppressed.
 
-        Returns:
-            ``bboxes`` (k, 4) xyxy in pixels, ``scores`` (k,) falling, ``labels`` (k,), and ``query_features`` (k, C)
-            for the branches.
+        Beside what ``RegionHead`` finds, ``query_features`` (k, C) for the branches.
         """
         logits = float32_if_half(preds.cls_score)[0]
         scores = logits.sigmoid() if self.use_sigmoid else logits.softmax(-1)[:, :-1]

@@ -7,23 +7,17 @@ from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones.resnet import Bottleneck
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import ConvModule, run_tower
 from mmdetlike.registry import MODELS
 
+from ..linear_layers import linear_layers, run_linear
 from .bbox_head import BBoxHead, BoxPreds
 
 DEFAULT_NORM = dict(type='BN')
 
 
 class WideningBlock(BaseModule):
-    """A 3x3 and a 1x1 convolution with a projected shortcut, which lead to a wider block of residual layers.
-
-    Args:
-        in_channels: Channels of region features.
-        out_channels: Channels of the output.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-    """
+    """A 3x3 and a 1x1 convolution with a projected shortcut, which lead to a wider block of residual layers."""
 
     def __init__(self, in_channels: int, out_channels: int, conv_cfg: dict | None, norm_cfg: dict) -> None:
         super().__init__()
@@ -42,15 +36,10 @@ class DoubleConvFCBBoxHead(BBoxHead):
     """A branch of linear layers for classes and a branch of residual convolutions for boxes.
 
     Args:
-        num_convs: Residual blocks of the box branch.
-        num_fcs: Linear layers of the class branch.
-        conv_out_channels: Width of the box branch.
-        fc_out_channels: Width of the class branch.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer of the convolutions.
+        num_convs, conv_out_channels: Residual blocks of the box branch and their width.
+        num_fcs, fc_out_channels: Linear layers of the class branch and their width.
+        conv_cfg, norm_cfg: Convolution layer and norm layer of the convolutions.
         with_avg_pool: Average the features of the box branch over their cells; the class branch sees all cells.
-        init_cfg: Weight initialization.
-        kwargs: See ``BBoxHead``.
 
     Raises:
         ConfigError: A branch has no layer.
@@ -79,30 +68,15 @@ class DoubleConvFCBBoxHead(BBoxHead):
             Bottleneck(conv_out_channels, inner, conv_cfg=conv_cfg, norm_cfg=norm_cfg) for _ in range(num_convs)
         )
         area = self.roi_feat_size[0] * self.roi_feat_size[1]
-        widths = [self.in_channels * area] + [fc_out_channels] * num_fcs
-        self.fc_branch = nn.ModuleList(nn.Linear(width, fc_out_channels) for width in widths[:num_fcs])
-        self.build_predictors(fc_out_channels, conv_out_channels * (1 if with_avg_pool else area))
+        self.fc_branch, _ = linear_layers(self.in_channels * area, fc_out_channels, num_fcs)
+        self.build_predictors(fc_out_channels, conv_out_channels * self.flat_area)
 
     def forward(self, x_cls: Tensor, x_reg: Tensor) -> BoxPreds:
-        """Class logits and deltas of regions.
+        """Class logits (n, num_classes + 1) and deltas (n, 4 * num_classes or 4) of regions.
 
-        Args:
-            x_cls: (n, C, h, w) the features that are classified.
-            x_reg: (n, C, h, w) the features that boxes are regressed from, usually of larger regions.
+        Boxes are regressed from ``x_reg`` (n, C, h, w), features of usually larger regions than those of ``x_cls``.
         """
-        return self.classify(x_cls), self.regress(x_reg)
-
-    def classify(self, x: Tensor) -> Tensor | None:
-        """Region features (n, C, h, w) -> class logits (n, num_classes + 1)."""
-        x = x.flatten(1)
-        for fc in self.fc_branch:
-            x = F.relu(fc(x))
-        return self.fc_cls(x) if self.with_cls else None
-
-    def regress(self, x: Tensor) -> Tensor | None:
-        """Region features (n, C, h, w) -> deltas (n, 4 * num_classes or 4)."""
-        x = self.res_block(x)
-        for block in self.conv_branch:
-            x = block(x)
-        x = x.mean((2, 3)) if self.with_avg_pool else x.flatten(1)
-        return self.fc_reg(x) if self.with_reg else None
+        of_classes = run_linear(self.fc_branch, x_cls.flatten(1))
+        of_boxes = self.flat(run_tower(self.conv_branch, self.res_block(x_reg)))
+        cls_score = self.fc_cls(of_classes) if self.with_cls else None
+        return cls_score, self.fc_reg(of_boxes) if self.with_reg else None

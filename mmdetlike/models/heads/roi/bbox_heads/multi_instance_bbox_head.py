@@ -82,14 +82,6 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
         scores, labels = logits.softmax(1)[:, FOREGROUND].max(1)
         return torch.cat([self.deltas_of_class(deltas, labels), scores[:, None]], dim=1)
 
-    def deltas_of_class(self, deltas: Tensor, labels: Tensor) -> Tensor:
-        """The deltas (..., 4) of classes (...) among those of all (..., 4 * num_classes or 4)."""
-        if self.reg_class_agnostic:
-            return deltas
-        deltas = deltas.unflatten(-1, (self.num_classes, 4))
-        index = labels[..., None, None].expand(*labels.shape, 1, 4)
-        return deltas.gather(-2, index).squeeze(-2)
-
     def merge_stages(self, preds_of_stages: Sequence[tuple]) -> tuple:
         """What is predicted in testing: the last preds, the refined ones if there are such."""
         return preds_of_stages[-1][-2:]
@@ -97,7 +89,6 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
     # -- training ----------------------------------------------------------------------------------------------------
 
     def loss(self, preds: tuple, sampled: Sequence[SamplingResult], cfg: ConfigDict) -> dict[str, Tensor]:
-        """Loss terms of the sampled regions; see ``RegionHead``."""
         labels, targets = (torch.cat(columns) for columns in zip(*(self.instance_targets(image) for image in sampled)))
         losses = dict(loss_rcnn_emd=self.emd_loss(*preds[:2], labels, targets))
         if self.with_refine:
@@ -118,11 +109,8 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
     def emd_loss(self, logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
         """The mean over regions of the smallest loss among the orders of the objects.
 
-        Args:
-            logits: (n, num_instance, num_classes + 1).
-            deltas: (n, num_instance, 4 * num_classes or 4).
-            labels: (n, num_instance), 0 for background, classes counted from 1, and -1 for none to learn.
-            targets: (n, num_instance, 4).
+        Predictions are as in the preds; of the objects ``labels`` (n, num_instance) are 0 for background, classes
+        counted from 1, and -1 for none to learn, ``targets`` (n, num_instance, 4) their deltas.
         """
         logits, deltas = float32_if_half(logits, deltas)
         if not len(labels):
@@ -144,7 +132,6 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
     # -- testing -----------------------------------------------------------------------------------------------------
 
     def detect(self, rois: Tensor, preds: tuple, img_shape: tuple[int, int], cfg: ConfigDict) -> dict[str, Tensor]:
-        """Boxes of one image, in pixels of the network's input; see ``RegionHead``."""
         logits, deltas = float32_if_half(*preds)
         all_scores = scores = logits.softmax(-1)[..., FOREGROUND]
         region, instance, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
@@ -161,17 +148,10 @@ class MultiInstanceBBoxHead(ConvFCBBoxHead):
 
 
 def set_nms(boxes: Tensor, scores: Tensor, regions: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
-    """Greedy suppression in which predictions of one region, which are different objects, don't suppress each other.
+    """Indices of the boxes (n, 4) xyxy that stay, in their order: better ones suppress others by their overlap.
 
-    Args:
-        boxes: (n, 4) xyxy.
-        scores: (n,).
-        regions: (n,) the region of each box.
-        labels: (n,) classes; boxes of different ones don't suppress each other.
-        iou_threshold: Overlap above which a box is suppressed by a better one.
-
-    Returns:
-        Indices of those kept, in their order.
+    Predictions of one of the ``regions`` (n,) are different objects and don't suppress each other, nor do boxes of
+    different classes ``labels`` (n,), nor those that overlap by no more than ``iou_threshold``.
     """
     overlaps = bbox_overlaps(boxes, boxes) > iou_threshold
     suppresses = overlaps & (regions[:, None] != regions) & (labels[:, None] == labels)

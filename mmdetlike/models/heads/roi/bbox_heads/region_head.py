@@ -17,6 +17,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ...head import check_num_classes
+from ..stage import positives_among
 
 
 class RegionHead(BaseModule):
@@ -27,7 +28,6 @@ class RegionHead(BaseModule):
     Args:
         num_classes: Classes without background.
         loss_cls: Classification loss over classes and background, background last.
-        init_cfg: Weight initialization.
 
     Raises:
         ValueError: ``num_classes`` is below 1.
@@ -90,13 +90,11 @@ class RegionHead(BaseModule):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Labels (n,), weights (n,) and indices of the positives (p,) of all sampled regions."""
         labels = []
-        is_pos = []
         for result in sampled:
             background = result.neg_inds.new_full((len(result.neg_inds),), self.num_classes)
             labels += [result.pos_gt_labels, background]
-            is_pos += [torch.ones_like(result.pos_inds), torch.zeros_like(background)]
         labels = torch.cat(labels)
-        is_pos = torch.cat(is_pos).bool()
+        is_pos = positives_among(sampled)
         weights = torch.cat([result.class_weights for result in sampled])
         if pos_weight > 0:
             weights = torch.where(is_pos, weights * pos_weight, weights)
@@ -136,10 +134,7 @@ class RegionHead(BaseModule):
             scores = scores * factors
         if cfg.get('min_bbox_size', -1) >= 0:
             large = geometry.is_larger(boxes, cfg.min_bbox_size)
-            boxes = boxes[large]
-            scores = scores[large]
-            labels = labels[large]
-            roi_inds = roi_inds[large]
+            boxes, scores, labels, roi_inds = (values[large] for values in (boxes, scores, labels, roi_inds))
         boxes, scores, kept = suppress_boxes(boxes, scores, labels, cfg.nms, cfg.max_per_img)
         found = dict(bboxes=boxes, scores=scores, labels=labels[kept])
         if cfg.get('return_all_scores', False):
@@ -178,13 +173,9 @@ class RegionHead(BaseModule):
         return F.softmax(cls_score, dim=-1)
 
     def refine(self, rois: Tensor, preds: tuple, labels: Tensor, img_shape: tuple[int, int]) -> Tensor:
-        """The next stage's boxes (n, 4) of one image.
+        """The next stage's boxes (n, 4) of one image, whose regions in this stage are ``rois`` (n, 5).
 
-        Args:
-            rois: (n, 5) this stage's regions.
-            preds: Their preds.
-            labels: (n,) the class that each is refined as; -1 for the likeliest one, background left out.
-            img_shape: Height and width that boxes stay within.
+        ``labels`` (n,) are the classes that they are refined as, -1 for the likeliest one, background left out.
         """
         # logits may have further columns, of background or of a loss's own
         likeliest = preds[0][:, : self.num_classes].argmax(1)

@@ -8,17 +8,30 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import ConvModule, run_tower
 from mmdetlike.models.task_modules import SamplingResult
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS, TASK_UTILS
 
+from ..linear_layers import linear_layers, run_linear
 from .region_head import RegionHead
 
 DEFAULT_CODER = dict(type='BucketingBBoxCoder', num_buckets=14, scale_factor=1.7)
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
 DEFAULT_LOSS_BBOX_CLS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 DEFAULT_LOSS_BBOX_REG = dict(type='SmoothL1Loss', beta=0.1, loss_weight=1.0)
+PREDICTORS = ('reg_conv_att_x', 'reg_conv_att_y', 'fc_reg_cls', 'fc_cls')
+HIDDEN_LAYERS = ('cls_fcs', 'reg_cls_fcs', 'reg_offset_fcs')
+DEFAULT_INIT = dict(
+    type='Xavier',
+    layer='ConvTranspose1d',
+    distribution='uniform',
+    override=[
+        *(dict(type='Normal', std=0.01, name=name) for name in PREDICTORS),
+        dict(type='Normal', std=0.001, name='fc_reg_offset'),
+        *(dict(type='Xavier', name=name, distribution='uniform') for name in HIDDEN_LAYERS),
+    ],
+)
 
 # class logits (n, num_classes + 1), bucket logits and offsets (n, 4 * buckets of a side)
 SidePreds = tuple[Tensor, Tensor, Tensor]
@@ -29,27 +42,19 @@ class SABLHead(RegionHead):
     """Linear layers for classes; for each side of a box, a bucket that it lies in and an offset from its middle.
 
     Args:
-        num_classes: Classes without background.
-        cls_in_channels: Channels of region features.
-        reg_in_channels: The same: classes and sides see one set of features.
-        roi_feat_size: Height and width of region features.
+        cls_in_channels, reg_in_channels: Channels of region features, equal: classes and sides see one set of them.
+        roi_feat_size: Their height and width.
         reg_feat_up_ratio: Features along an axis are upsampled by this factor, to one cell a bucket.
-        reg_pre_kernel: Kernel of the convolutions before features are pooled along an axis.
-        reg_post_kernel: Kernel of those after that.
-        reg_pre_num: How many before.
-        reg_post_num: How many after.
-        cls_out_channels: Width of the linear layers for classes.
-        reg_offset_out_channels: Width of the linear layers for offsets.
-        reg_cls_out_channels: Width of the linear layers for buckets.
-        num_cls_fcs: Linear layers for classes.
-        num_reg_fcs: Linear layers for offsets and for buckets.
+        reg_pre_kernel, reg_pre_num: Kernel and number of the convolutions before features are pooled along an axis.
+        reg_post_kernel, reg_post_num: Kernel and number of those after that.
+        cls_out_channels, num_cls_fcs: Width and number of the linear layers for classes.
+        reg_offset_out_channels, reg_cls_out_channels: Width of the linear layers for offsets and of those for buckets.
+        num_reg_fcs: Number of the linear layers for offsets and of those for buckets.
         reg_class_agnostic: Must be True: sides don't depend on classes.
         norm_cfg: Norm layer of the convolutions.
         bbox_coder: A ``BucketingBBoxCoder``.
-        loss_cls: Classification loss over classes and background.
-        loss_bbox_cls: Loss of bucket logits.
-        loss_bbox_reg: Loss of offsets.
-        init_cfg: Weight initialization.
+        num_classes, loss_cls: As of ``RegionHead``.
+        loss_bbox_cls, loss_bbox_reg: Loss of bucket logits and loss of offsets.
 
     Raises:
         ConfigError: The channels differ, boxes are to depend on classes, or cells and buckets differ in number.
@@ -79,7 +84,7 @@ class SABLHead(RegionHead):
         loss_bbox_reg: dict = DEFAULT_LOSS_BBOX_REG,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(num_classes, loss_cls, init_cfg or self._default_init())
+        super().__init__(num_classes, loss_cls, init_cfg or DEFAULT_INIT)
         if cls_in_channels != reg_in_channels:
             raise ConfigError(f'cls_in_channels={cls_in_channels} and reg_in_channels={reg_in_channels} must be equal')
         if not reg_class_agnostic:
@@ -114,21 +119,6 @@ class SABLHead(RegionHead):
         self.reg_offset_fcs, width = linear_layers(channels, reg_offset_out_channels, num_reg_fcs)
         self.fc_reg_offset = nn.Linear(width, 1)
 
-    @staticmethod
-    def _default_init() -> list[dict]:
-        small = ('reg_conv_att_x', 'reg_conv_att_y', 'fc_reg_cls', 'fc_cls')
-        wide = ('cls_fcs', 'reg_cls_fcs', 'reg_offset_fcs')
-        upsampling = [dict(type='Normal', std=0.01, name=name) for name in small]
-        linear = [dict(type='Xavier', name=name, distribution='uniform') for name in wide]
-        return [
-            dict(
-                type='Xavier',
-                layer='ConvTranspose1d',
-                distribution='uniform',
-                override=[*upsampling, dict(type='Normal', std=0.001, name='fc_reg_offset'), *linear],
-            )
-        ]
-
     def forward(self, x: Tensor) -> SidePreds:
         """Region features (n, C, h, w) -> class logits (n, num_classes + 1), bucket logits and offsets (n, 4 * S)."""
         cls_score = self.fc_cls(run_linear(self.cls_fcs, x.flatten(1)))
@@ -142,8 +132,7 @@ class SABLHead(RegionHead):
 
         The other axis is averaged out, weighted by an attention that is learned.
         """
-        for conv in self.reg_pre_convs:
-            x = conv(x)
+        x = run_tower(self.reg_pre_convs, x)
         along_x = attend(x, self.reg_conv_att_x(x), dim=2)
         along_y = attend(x, self.reg_conv_att_y(x), dim=3)
         for conv_x, conv_y in zip(self.reg_post_conv_xs, self.reg_post_conv_ys):
@@ -167,7 +156,6 @@ class SABLHead(RegionHead):
     # -- training ----------------------------------------------------------------------------------------------------
 
     def loss(self, preds: SidePreds, sampled: Sequence[SamplingResult], cfg: ConfigDict) -> dict[str, Tensor]:
-        """Loss terms of the sampled regions; see ``RegionHead``."""
         cls_score, buckets, offsets = (float32_if_half(pred)[0] for pred in preds)
         labels, weights, pos_inds = self.classification_targets(sampled, cfg.get('pos_weight', -1))
         losses = self.classification_terms(cls_score, labels, weights)
@@ -195,19 +183,6 @@ class SABLHead(RegionHead):
         """Boxes (n, 4), the same for all classes, and how surely their sides are known (n,)."""
         buckets, offsets = (float32_if_half(pred)[0] for pred in preds[1:])
         return self.bbox_coder.decode(boxes, buckets, offsets, img_shape)
-
-
-def linear_layers(in_channels: int, out_channels: int, count: int) -> tuple[nn.ModuleList, int]:
-    """``count`` linear layers of a width, and the width after them."""
-    widths = [in_channels] + [out_channels] * count
-    return nn.ModuleList(nn.Linear(width, out_channels) for width in widths[:count]), widths[-1]
-
-
-def run_linear(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    """``x`` after the layers, with ReLU after each."""
-    for layer in layers:
-        x = F.relu(layer(x))
-    return x
 
 
 def attend(x: Tensor, logits: Tensor, dim: int) -> Tensor:

@@ -21,5 +21,4 @@ class SCNetBBoxHead(ConvFCBBoxHead):
         return (*self.predict_from_shared(shared), shared)
 
     def loss(self, preds: tuple, sampled: Sequence[SamplingResult], cfg: ConfigDict) -> dict[str, Tensor]:
-        """Loss terms of the sampled regions; see ``RegionHead``."""
         return super().loss(preds[:2], sampled, cfg)

@@ -16,7 +16,7 @@ from mmdetlike.structures.bbox import bbox2roi, scale_boxes
 from mmdetlike_ops import paste_masks, roi_align
 
 from ..mask_heads import masks_of_class
-from ..stage import StageOutputs
+from ..stage import StageOutputs, positives_among
 from .base import RoIBranch
 
 
@@ -45,6 +45,11 @@ class MaskBranch(RoIBranch):
         """The name of the part that extracts features for masks."""
         return 'bbox_roi_extractor' if self.regions.mask_roi_extractor is None else 'mask_roi_extractor'
 
+    @property
+    def stages_with_masks(self) -> Sequence[int]:
+        """The stages whose masks are trained, and predicted in testing."""
+        return range(self.regions.num_stages)
+
     # -- training ----------------------------------------------------------------------------------------------------
 
     def loss(
@@ -56,9 +61,11 @@ class MaskBranch(RoIBranch):
         samples: SampleList,
     ) -> dict[str, Tensor]:
         """Mask loss of the positives among the sampled regions; see ``RoIBranch``."""
+        if stage not in self.stages_with_masks:
+            return {}
         if self.regions.mask_roi_extractor is None:
             # as in the C4 variant: one set of features, and one pass through the shared head, for boxes and masks
-            feats = positive_features(outs, sampled)
+            feats = outs.feats[0][positives_among(sampled)]
         else:
             feats = self.features_of_positives(stage, x, sampled)
         return self.terms(stage, x, feats, sampled, samples)
@@ -97,7 +104,7 @@ class MaskBranch(RoIBranch):
     def add_predictions(
         self, x: Sequence[Tensor], results: Sequence[InstanceData], samples: SampleList, rescale: bool
     ) -> None:
-        """Put ``masks`` (n, height, width) bool, of the size of the image, into the results; see ``RoIBranch``."""
+        """Put ``masks`` (n, height, width) bool, of the size of the image, into the results."""
         self.paste(self.probabilities(x, results), results, samples, rescale)
 
     def paste(self, probabilities: Tensor, results: Sequence[InstanceData], samples: SampleList, rescale: bool) -> None:
@@ -128,11 +135,11 @@ class MaskBranch(RoIBranch):
     @property
     def averaged_stages(self) -> Sequence[int]:
         """The stages whose masks are averaged in testing."""
-        return range(self.regions.num_stages)
+        return self.stages_with_masks
 
     def raw(self, x: Sequence[Tensor], outs: StageOutputs) -> list[Tensor]:
-        """Mask logits (n, C, h, w) of all stages for the last stage's regions."""
-        return self.logits_of_stages(x, outs.rois, range(self.regions.num_stages))
+        """Mask logits (n, C, h, w) of all stages that have masks for the last stage's regions."""
+        return self.logits_of_stages(x, outs.rois, self.stages_with_masks)
 
     def logits_of_stages(self, x: Sequence[Tensor], rois: Tensor, stages: Sequence[int]) -> list[Tensor]:
         """Mask logits (n, C, h, w) of the given stages in testing, each from the features of its own extractor."""
@@ -141,17 +148,6 @@ class MaskBranch(RoIBranch):
     def logits(self, feats: Tensor, stages: Sequence[int]) -> list[Tensor]:
         """Mask logits (n, C, h, w) of the given stages from one set of region features."""
         return [self.regions.part('mask_head', i)(feats) for i in stages]
-
-
-def positive_features(outs: StageOutputs, sampled: Sequence[SamplingResult]) -> Tensor:
-    """The features that the box head saw (its first argument) of the positives among the sampled regions."""
-    return outs.feats[0][positives_among(sampled)]
-
-
-def positives_among(sampled: Sequence[SamplingResult]) -> Tensor:
-    """(n,) bool: which of the sampled regions, positives of an image before its negatives, are positive."""
-    flags = [flag for s in sampled for flag in (torch.ones_like(s.pos_inds), torch.zeros_like(s.neg_inds))]
-    return torch.cat(flags).bool()
 
 
 def mask_targets(sampled: Sequence[SamplingResult], samples: SampleList, size: int | tuple[int, int]) -> Tensor:
@@ -165,28 +161,22 @@ def mask_targets(sampled: Sequence[SamplingResult], samples: SampleList, size: i
     targets = []
     for result, sample in zip(sampled, samples):
         boxes = result.pos_priors
+        masks = sample.gt_instances.masks
         if not len(boxes):
             targets.append(boxes.new_zeros(0, *size))
-            continue
-        masks = sample.gt_instances.masks
-        if isinstance(masks, BitmapMasks) and boxes.device.type != 'cpu':
+        elif isinstance(masks, BitmapMasks) and boxes.device.type != 'cpu':
             targets.append(crop_bitmaps(masks, boxes, result.pos_assigned_gt_inds, size))
-            continue
-        cut = masks.crop_and_resize(boxes, size, result.pos_assigned_gt_inds, device=boxes.device).to_ndarray()
-        targets.append(torch.as_tensor(cut, dtype=torch.float32, device=boxes.device))
+        else:
+            cut = masks.crop_and_resize(boxes, size, result.pos_assigned_gt_inds, device=boxes.device).to_ndarray()
+            targets.append(torch.as_tensor(cut, dtype=torch.float32, device=boxes.device))
     return torch.cat(targets)
 
 
 def crop_bitmaps(masks: BitmapMasks, boxes: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
     """Masks (p, h, w) of 0 and 1 as ``masks.crop_and_resize`` gives them, cut on the device of ``boxes``.
 
-    The loop over boxes on the CPU takes 18 ms an image, longer than a GPU needs for the rest of the step.
-
-    Args:
-        masks: Of the objects of an image.
-        boxes: (p, 4) xyxy in pixels.
-        indices: (p,) of the mask that each is cut from.
-        size: (h, w) of the results.
+    Each of the boxes (p, 4) xyxy in pixels cuts the mask of its index in ``indices`` (p,), to ``size`` (h, w). The loop
+    over boxes on the CPU takes 18 ms an image, longer than a GPU needs for the rest of the step.
     """
     bitmaps = torch.from_numpy(masks.to_ndarray()).to(boxes.device)  # moved as bytes, a quarter of floats
     regions = torch.cat([indices[:, None].to(boxes.dtype), boxes], dim=1)

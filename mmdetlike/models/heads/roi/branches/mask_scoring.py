@@ -71,12 +71,9 @@ def visible_shares(sampled: Sequence[SamplingResult], samples: SampleList) -> Te
 
 
 def mask_ious(masks: Tensor, targets: Tensor, shares: Tensor) -> Tensor:
-    """Overlap (p,) of masks with whole objects, of which a region shows a part only.
+    """Overlap (p,) of masks (p, h, w) bool, within regions, with whole objects.
 
-    Args:
-        masks: (p, h, w) bool, within the regions.
-        targets: (p, h, w) the objects' masks within the regions, 0 or 1.
-        shares: (p,) which share of its object a region shows.
+    Of an object a region shows a part only: ``targets`` (p, h, w) of 0 and 1, which is one of ``shares`` (p,) of it.
     """
     overlaps = (masks * targets).sum((1, 2))
     whole = targets.sum((1, 2)) / (shares + EPS)

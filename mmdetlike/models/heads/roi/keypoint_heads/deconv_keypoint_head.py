@@ -5,13 +5,15 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import build_tower, run_tower
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.keypoints import heatmap_targets, heatmaps_to_keypoints
 from mmdetlike.utils.dist import mean_over_ranks
 
 DEFAULT_LOSS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
+CONVOLUTIONS = ['Conv2d', 'ConvTranspose2d']
+DEFAULT_INIT = dict(type='Kaiming', layer=CONVOLUTIONS, mode='fan_out', nonlinearity='relu', bias=0)
 
 
 @MODELS.register_module()
@@ -24,13 +26,10 @@ class DeconvKeypointHead(BaseModule):
     Args:
         num_keypoints: Keypoints of an object.
         num_convs: How many 3x3 convolutions.
-        in_channels: Channels of region features.
-        conv_out_channels: Channels of the convolutions.
+        in_channels, conv_out_channels: Channels of region features and of the convolutions.
         upsample_ratio: Factor of the bilinear upsampling after the transposed convolution, which doubles the size.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer of the convolutions.
+        conv_cfg, norm_cfg: Convolution layer and norm layer of the convolutions.
         loss_keypoint: Loss of heatmaps, over the cells of each as classes.
-        init_cfg: Weight initialization.
         loss_normalizer: What the loss of all keypoints is divided by, for each image of the batch: the more are seen,
             the larger it is then. None for the number of keypoints that have a loss.
 
@@ -51,7 +50,7 @@ class DeconvKeypointHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
         loss_normalizer: float | None = None,
     ) -> None:
-        super().__init__(init_cfg or self._default_init())
+        super().__init__(init_cfg or DEFAULT_INIT)
         if num_keypoints < 1:
             raise ConfigError(f'num_keypoints must be at least 1, got {num_keypoints}')
         if loss_normalizer is not None and not loss_normalizer > 0:
@@ -59,37 +58,20 @@ class DeconvKeypointHead(BaseModule):
         self.loss_normalizer = loss_normalizer
         self.num_keypoints, self.upsample_ratio = num_keypoints, upsample_ratio
         self.loss_keypoint = MODELS.build(loss_keypoint)
-        widths = [in_channels] + [conv_out_channels] * num_convs
-        self.convs = nn.ModuleList(
-            ConvModule(width, conv_out_channels, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
-            for width in widths[:num_convs]
-        )
-        self.deconv = nn.ConvTranspose2d(widths[-1], num_keypoints, 4, stride=2, padding=1)
-
-    @staticmethod
-    def _default_init() -> list[dict]:
-        return [
-            dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu', bias=0),
-            dict(type='Kaiming', layer='ConvTranspose2d', mode='fan_out', nonlinearity='relu', bias=0),
-        ]
+        self.convs = build_tower(in_channels, conv_out_channels, num_convs, conv_cfg, norm_cfg)
+        width = conv_out_channels if num_convs else in_channels
+        self.deconv = nn.ConvTranspose2d(width, num_keypoints, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Region features (n, C, h, w) -> heatmap logits (n, K, 4h, 4w) with the default ``upsample_ratio``."""
-        for conv in self.convs:
-            x = conv(x)
-        x = self.deconv(x)
+        x = self.deconv(run_tower(self.convs, x))
         return F.interpolate(x, scale_factor=self.upsample_ratio, mode='bilinear', align_corners=False)
 
     def loss(self, heatmaps: Tensor, keypoints: Tensor, boxes: Tensor, num_images: int = 1) -> Tensor:
-        """Cross entropy of heatmaps, averaged over the keypoints that are labeled and lie in their region.
+        """Cross entropy of logits (p, K, h, w), averaged over the keypoints that are labeled and lie in their region.
 
-        With ``loss_normalizer`` it is their sum, divided by that number and ``num_images``.
-
-        Args:
-            heatmaps: (p, K, h, w) logits.
-            keypoints: (p, K, 3) x, y in pixels and visibility, 0 where not labeled.
-            boxes: (p, 4) xyxy, the regions.
-            num_images: Images of the batch.
+        ``keypoints`` (p, K, 3) are x, y in pixels and visibility, 0 where not labeled; ``boxes`` (p, 4) xyxy the
+        regions. With ``loss_normalizer`` it is their sum, divided by that number and ``num_images`` of the batch.
         """
         heatmaps = float32_if_half(heatmaps)[0]
         cells, valid = heatmap_targets(keypoints, boxes, heatmaps.shape[-2:])
@@ -102,15 +84,9 @@ class DeconvKeypointHead(BaseModule):
         return self.loss_keypoint(logits, cells[valid], avg_factor=divisor)
 
     def predict(self, heatmaps: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Keypoints of regions.
+        """Points (n, K, 2) in pixels and their scores (n, K) in [0, 1], the share of the heatmap at the point.
 
-        Args:
-            heatmaps: (n, K, h, w) logits.
-            boxes: (n, 4) xyxy in pixels, the regions.
-
-        Returns:
-            Points (n, K, 2) in pixels, and scores (n, K) in [0, 1]: the share of the heatmap at the point.
+        They are read from logits (n, K, h, w) of regions, ``boxes`` (n, 4) xyxy in pixels.
         """
-        heatmaps = float32_if_half(heatmaps)[0]
-        keypoints = heatmaps_to_keypoints(heatmaps, boxes)
+        keypoints = heatmaps_to_keypoints(float32_if_half(heatmaps)[0], boxes)
         return keypoints[..., :2], keypoints[..., 3]

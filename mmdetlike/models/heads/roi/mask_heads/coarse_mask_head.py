@@ -7,6 +7,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule
 from mmdetlike.registry import MODELS
 
+from ..linear_layers import linear_layers, run_linear
 from .fcn_mask_head import MaskHead
 
 
@@ -15,12 +16,9 @@ class CoarseMaskHead(MaskHead):
     """Convolutions, a strided one and linear layers that put out a small mask for each class.
 
     Args:
-        num_convs: 3x3 convolutions.
-        num_fcs: Linear layers.
-        fc_out_channels: Their width.
+        num_convs: As of ``MaskHead``.
+        num_fcs, fc_out_channels: Linear layers and their width.
         downsample_factor: The mask is so much smaller than the region features.
-        init_cfg: Weight initialization.
-        kwargs: See ``MaskHead``.
 
     Raises:
         ConfigError: ``num_fcs`` or ``downsample_factor`` is below 1.
@@ -47,15 +45,12 @@ class CoarseMaskHead(MaskHead):
             width = self.conv_out_channels
         self.output_size = tuple(size // downsample_factor for size in _pair(self.roi_feat_size))
         area = self.output_size[0] * self.output_size[1]
-        widths = [width * area] + [fc_out_channels] * num_fcs
-        self.fcs = nn.ModuleList(nn.Linear(w, fc_out_channels) for w in widths[:num_fcs])
-        self.fc_logits = nn.Linear(fc_out_channels, self.num_masks * area)
+        self.fcs, width = linear_layers(width * area, fc_out_channels, num_fcs)
+        self.fc_logits = nn.Linear(width, self.num_masks * area)
 
     def logits(self, x: Tensor) -> Tensor:
         """Mask logits (n, num_classes or 1, h / factor, w / factor) from the features after the convolutions."""
         if self.downsample_conv is not None:
             x = self.downsample_conv(x)
-        x = x.flatten(1)
-        for fc in self.fcs:
-            x = self.relu(fc(x))
+        x = run_linear(self.fcs, x.flatten(1))
         return self.fc_logits(x).unflatten(1, (-1, *self.output_size))

@@ -7,18 +7,10 @@ from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.utils.dist import mean_over_ranks
 
+from ..bbox_heads.dii_head import DEFAULT_DYNAMIC_CONV as DYNAMIC_CONV_OF_BOXES
 from .fcn_mask_head import FCNMaskHead, masks_of_class
 
-DEFAULT_DYNAMIC_CONV = dict(
-    type='DynamicConv',
-    in_channels=256,
-    feat_channels=64,
-    out_channels=256,
-    input_feat_shape=14,
-    with_proj=False,
-    act_cfg=dict(type='ReLU', inplace=True),
-    norm_cfg=dict(type='LN'),
-)
+DEFAULT_DYNAMIC_CONV = dict(DYNAMIC_CONV_OF_BOXES, input_feat_shape=14, with_proj=False)
 DEFAULT_LOSS = dict(type='DiceLoss', loss_weight=8.0)
 DEFAULT_NORM = dict(type='BN')
 
@@ -29,9 +21,8 @@ class DynamicMaskHead(FCNMaskHead):
 
     Args:
         dynamic_conv_cfg: The layer that filters.
-        norm_cfg: Norm layer of the convolutions.
+        norm_cfg: As of ``FCNMaskHead``.
         loss_mask: Loss of the probabilities of each query's own mask.
-        kwargs: See ``FCNMaskHead``.
     """
 
     def __init__(
@@ -51,7 +42,6 @@ class DynamicMaskHead(FCNMaskHead):
         return super().forward(filtered.transpose(1, 2).reshape(roi_feat.shape))
 
     def loss(self, mask_preds: Tensor, mask_targets: Tensor, labels: Tensor) -> Tensor:
-        """Loss of logits (p, C, h, w) against masks (p, h, w) in [0, 1] of classes ``labels`` (p,)."""
         mask_preds = float32_if_half(mask_preds)[0]
         avg_factor = mean_over_ranks(len(labels), labels.device, least=1.0)
         if not len(mask_preds):

@@ -5,12 +5,14 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import ConvModule, build_conv_layer, build_upsample_layer
+from mmdetlike.models.layers import ConvModule, build_conv_layer, build_upsample_layer, run_tower
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 
 DEFAULT_UPSAMPLE = dict(type='deconv', scale_factor=2)
 DEFAULT_LOSS = dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0)
+PREDICTING_LAYERS = [dict(name='upsample'), dict(name='conv_logits')]
+DEFAULT_INIT = dict(type='Kaiming', mode='fan_out', nonlinearity='relu', bias=0, override=PREDICTING_LAYERS)
 
 
 class MaskHead(BaseModule):
@@ -18,16 +20,12 @@ class MaskHead(BaseModule):
 
     Args:
         num_convs: How many 3x3 convolutions.
-        roi_feat_size: Height and width of region features.
-        in_channels: Channels of region features.
-        conv_kernel_size: Kernel of the convolutions.
-        conv_out_channels: Their channels.
+        roi_feat_size, in_channels: Height and width, and channels, of region features.
+        conv_kernel_size, conv_out_channels: Kernel of the convolutions and their channels.
         num_classes: Classes without background.
         class_agnostic: One mask for all classes.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
+        conv_cfg, norm_cfg: Convolution layer and norm layer.
         loss_mask: Loss of mask logits.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -73,9 +71,7 @@ class MaskHead(BaseModule):
 
     def hidden(self, x: Tensor) -> Tensor:
         """The features after the convolutions."""
-        for conv in self.convs:
-            x = conv(x)
-        return x
+        return run_tower(self.convs, x)
 
     def logits(self, x: Tensor) -> Tensor:
         """Mask logits from the features after the convolutions."""
@@ -100,7 +96,6 @@ class FCNMaskHead(MaskHead):
         upsample_cfg: Upsampling layer: ``deconv``, ``nearest``, ``bilinear``, ``carafe``, ... with its
             ``scale_factor``; ``type=None`` for none.
         predictor_cfg: The last convolution.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: ``upsample_cfg.type`` is unknown.
@@ -133,15 +128,10 @@ class FCNMaskHead(MaskHead):
             conv_cfg=conv_cfg,
             norm_cfg=norm_cfg,
             loss_mask=loss_mask,
-            init_cfg=init_cfg or self._default_init(),
+            init_cfg=init_cfg or DEFAULT_INIT,
         )
         self.upsample, width = self._build_upsample(dict(upsample_cfg), self.hidden_channels)
-        self.conv_logits = self._build_predictor(predictor_cfg, width, self.num_masks)
-
-    @staticmethod
-    def _default_init() -> list[dict]:
-        layers = [dict(name='upsample'), dict(name='conv_logits')]
-        return [dict(type='Kaiming', mode='fan_out', nonlinearity='relu', bias=0, override=layers)]
+        self.conv_logits = build_conv_layer(predictor_cfg or None, width, self.num_masks, kernel_size=1)
 
     def _build_upsample(self, cfg: dict, width: int) -> tuple[nn.Module | None, int]:
         """The upsampling layer and the channels that it puts out."""
@@ -158,13 +148,6 @@ class FCNMaskHead(MaskHead):
         if kind == 'carafe':
             return build_upsample_layer(dict(cfg, channels=width)), width
         raise ConfigError(f"upsample_cfg.type must be None, 'deconv', 'nearest', 'bilinear' or 'carafe', got {kind!r}")
-
-    @staticmethod
-    def _build_predictor(cfg: dict | None, width: int, channels: int) -> nn.Module:
-        cfg = dict(cfg or dict(type='Conv'))
-        if cfg.get('type', 'Conv') in ('Conv', 'Conv2d'):
-            return build_conv_layer(None, width, channels, 1)
-        return build_conv_layer(cfg, width, channels, kernel_size=1)
 
     def logits(self, x: Tensor) -> Tensor:
         """Mask logits (n, num_classes or 1, 2h, 2w) from the features after the convolutions."""

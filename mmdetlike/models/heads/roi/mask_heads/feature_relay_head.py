@@ -12,11 +12,9 @@ class FeatureRelayHead(BaseModule):
     """A linear layer that turns a vector into region features, which are upsampled.
 
     Args:
-        in_channels: Channels of the vector.
-        out_conv_channels: Channels of the region features.
-        roi_feat_size: Their height and width before they are upsampled.
+        in_channels, out_conv_channels: Channels of the vector and of the region features.
+        roi_feat_size: Height and width of these before they are upsampled.
         scale_factor: Factor of the upsampling.
-        init_cfg: Weight initialization.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import ConvModule, build_tower, run_tower
 from mmdetlike.models.utils import semantic_maps
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
@@ -24,15 +24,11 @@ class FusedSemanticHead(BaseModule):
         fusion_level: The level whose size the sum has.
         seg_scale_factor: Size of that level by the size of the image.
         num_convs: 3x3 convolutions after the sum.
-        in_channels: Channels of the feature maps.
-        conv_out_channels: Channels of the convolutions.
+        in_channels, conv_out_channels: Channels of the feature maps and of the convolutions.
         num_classes: Classes of the segmentation.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
-        ignore_label: Class left out of the loss, in place of ``loss_seg.ignore_index``.
-        loss_weight: Weight of the loss, in place of ``loss_seg.loss_weight``.
+        conv_cfg, norm_cfg: Convolution layer and norm layer.
         loss_seg: Loss of the logits.
-        init_cfg: Weight initialization.
+        ignore_label, loss_weight: Of the loss, in place of ``loss_seg.ignore_index`` and ``loss_seg.loss_weight``.
     """
 
     predicts_dataset_classes = False  # its classes are those of pixels, stuff among them
@@ -68,8 +64,7 @@ class FusedSemanticHead(BaseModule):
 
     def build_convs(self, num_convs: int, in_channels: int, out_channels: int, layer: dict) -> nn.ModuleList:
         """The convolutions after the sum, called by the constructor; ``layer`` has ``conv_cfg`` and ``norm_cfg``."""
-        widths = [in_channels] + [out_channels] * num_convs
-        return nn.ModuleList(ConvModule(width, out_channels, 3, padding=1, **layer) for width in widths[:num_convs])
+        return build_tower(in_channels, out_channels, num_convs, **layer)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Pyramid maps -> class logits (B, num_classes, h, w) and semantic features (B, conv_out_channels, h, w)."""
@@ -78,8 +73,7 @@ class FusedSemanticHead(BaseModule):
         for i, (feat, lateral) in enumerate(zip(feats, self.lateral_convs)):
             if i != self.fusion_level:
                 x = x + lateral(F.interpolate(feat, size=size, mode='bilinear', align_corners=True))
-        for conv in self.convs:
-            x = conv(x)
+        x = run_tower(self.convs, x)
         return self.conv_logits(x), self.conv_embedding(x)
 
     def loss(self, logits: Tensor, samples: SampleList) -> Tensor:

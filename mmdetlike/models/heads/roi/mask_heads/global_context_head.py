@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule
+from mmdetlike.models.layers import build_tower, run_tower
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -20,14 +20,11 @@ class GlobalContextHead(BaseModule):
 
     Args:
         num_convs: 3x3 convolutions.
-        in_channels: Channels of the feature map.
-        conv_out_channels: Channels of the convolutions.
+        in_channels, conv_out_channels: Channels of the feature map and of the convolutions.
         num_classes: Classes.
         loss_weight: Weight of the loss.
-        conv_cfg: Convolution layer.
-        norm_cfg: Norm layer.
+        conv_cfg, norm_cfg: Convolution layer and norm layer.
         conv_to_res: Make residual blocks of two of the convolutions.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -47,17 +44,12 @@ class GlobalContextHead(BaseModule):
         if conv_to_res:
             self.convs = residual_convs(num_convs, in_channels, conv_out_channels, conv_cfg, norm_cfg)
         else:
-            widths = [in_channels] + [conv_out_channels] * num_convs
-            layer = dict(padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
-            self.convs = nn.ModuleList(ConvModule(width, conv_out_channels, 3, **layer) for width in widths[:num_convs])
+            self.convs = build_tower(in_channels, conv_out_channels, num_convs, conv_cfg, norm_cfg)
         self.fc = nn.Linear(conv_out_channels, num_classes)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Pyramid maps -> class logits (B, num_classes) and features (B, conv_out_channels, 1, 1)."""
-        x = feats[-1]
-        for conv in self.convs:
-            x = conv(x)
-        x = x.mean((2, 3), keepdim=True)
+        x = run_tower(self.convs, feats[-1]).mean((2, 3), keepdim=True)
         return self.fc(x.flatten(1)), x
 
     def loss(self, logits: Tensor, samples: SampleList) -> Tensor:

@@ -14,7 +14,6 @@ class HTCMaskHead(FCNMaskHead):
 
     Args:
         with_conv_res: Take features of a stage before, through a 1x1 convolution.
-        kwargs: See ``FCNMaskHead``.
     """
 
     def __init__(self, with_conv_res: bool = True, **kwargs) -> None:

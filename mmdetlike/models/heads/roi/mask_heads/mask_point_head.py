@@ -20,16 +20,13 @@ class MaskPointHead(BaseModule):
 
     Args:
         num_classes: Classes without background.
-        num_fcs: Hidden layers.
+        num_fcs, fc_channels: Hidden layers and their channels.
         in_channels: Channels of the features of a point.
-        fc_channels: Channels of hidden layers.
         class_agnostic: One mask for all classes.
         coarse_pred_each_layer: Feed the coarse prediction to every layer, not to the first alone.
         conv_cfg: Layer that acts on each point.
-        norm_cfg: Norm layer.
-        act_cfg: Activation.
+        norm_cfg, act_cfg: Norm layer and activation.
         loss_point: Loss of the logits of points.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -84,11 +81,7 @@ class MaskPointHead(BaseModule):
 
     @staticmethod
     def uncertain_points(masks: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
-        """The pixels where masks (n, 1, h, w) are least certain.
-
-        Returns:
-            Indices (n, p) into the flattened masks, and pixel centers (n, p, 2), x and y in [0, 1].
-        """
+        """Pixels where masks (n, 1, h, w) are least certain: their indices (n, p) and centers (n, p, 2) in [0, 1]."""
         height, width = masks.shape[-2:]
         uncertainty = get_uncertainty(masks, torch.zeros(len(masks), dtype=torch.long, device=masks.device))
         inds = uncertainty.flatten(1).topk(min(height * width, num_points)).indices

@@ -9,9 +9,15 @@ from torch.nn.modules.utils import _pair
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 
+from ..linear_layers import linear_layers, run_linear
 from .fcn_mask_head import masks_of_class
 
 DEFAULT_LOSS = dict(type='MSELoss', loss_weight=0.5)
+DEFAULT_INIT = [
+    dict(type='Kaiming', override=dict(name='convs')),
+    dict(type='Caffe2Xavier', override=dict(name='fcs')),
+    dict(type='Normal', std=0.01, override=dict(name='fc_mask_iou')),
+]
 
 
 @MODELS.register_module()
@@ -20,14 +26,11 @@ class MaskIoUHead(BaseModule):
 
     Args:
         num_convs: 3x3 convolutions, the last with stride 2.
-        num_fcs: Hidden linear layers.
+        num_fcs, fc_out_channels: Hidden linear layers and their width.
         roi_feat_size: Height and width of region features; masks are twice as large.
-        in_channels: Channels of region features.
-        conv_out_channels: Channels of the convolutions.
-        fc_out_channels: Width of the linear layers.
+        in_channels, conv_out_channels: Channels of region features and of the convolutions.
         num_classes: Classes without background.
         loss_iou: Loss of the overlaps.
-        init_cfg: Weight initialization.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class MaskIoUHead(BaseModule):
         loss_iou: dict = DEFAULT_LOSS,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or self._default_init())
+        super().__init__(init_cfg or DEFAULT_INIT)
         self.num_classes = num_classes
         self.loss_iou = MODELS.build(loss_iou)
         widths = [in_channels + 1] + [conv_out_channels] * num_convs  # one more for the mask
@@ -51,17 +54,8 @@ class MaskIoUHead(BaseModule):
             for i, width in enumerate(widths[:num_convs])
         )
         height, width = (size // 2 for size in _pair(roi_feat_size))
-        widths = [widths[-1] * height * width] + [fc_out_channels] * num_fcs
-        self.fcs = nn.ModuleList(nn.Linear(width, fc_out_channels) for width in widths[:num_fcs])
-        self.fc_mask_iou = nn.Linear(widths[-1], num_classes)
-
-    @staticmethod
-    def _default_init() -> list[dict]:
-        return [
-            dict(type='Kaiming', override=dict(name='convs')),
-            dict(type='Caffe2Xavier', override=dict(name='fcs')),
-            dict(type='Normal', std=0.01, override=dict(name='fc_mask_iou')),
-        ]
+        self.fcs, width = linear_layers(widths[-1] * height * width, fc_out_channels, num_fcs)
+        self.fc_mask_iou = nn.Linear(width, num_classes)
 
     def forward(self, feats: Tensor, masks: Tensor) -> Tensor:
         """Overlaps (n, num_classes) of masks (n, 2h, 2w) in [0, 1] on region features (n, C, h, w)."""
@@ -70,10 +64,7 @@ class MaskIoUHead(BaseModule):
         x = torch.cat([feats, masks], dim=1)
         for conv in self.convs:
             x = F.relu(conv(x))
-        x = x.flatten(1)
-        for fc in self.fcs:
-            x = F.relu(fc(x))
-        return self.fc_mask_iou(x)
+        return self.fc_mask_iou(run_linear(self.fcs, x.flatten(1)))
 
     def loss(self, pred: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
         """Loss of overlaps (p, num_classes) against ``targets`` (p,) of classes ``labels`` (p,).

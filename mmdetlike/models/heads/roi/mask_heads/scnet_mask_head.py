@@ -14,7 +14,6 @@ class SCNetMaskHead(FCNMaskHead):
 
     Args:
         conv_to_res: Whether they are.
-        kwargs: See ``FCNMaskHead``.
     """
 
     def __init__(self, conv_to_res: bool = True, **kwargs) -> None:
@@ -22,7 +21,6 @@ class SCNetMaskHead(FCNMaskHead):
         super().__init__(**kwargs)
 
     def build_convs(self, num_convs: int, kernel_size: int) -> nn.ModuleList:
-        """Residual blocks of 3x3 convolutions, or plain convolutions."""
         if not self.conv_to_res:
             return super().build_convs(num_convs, kernel_size)
         return residual_convs(num_convs, self.in_channels, self.conv_out_channels, self.conv_cfg, self.norm_cfg)

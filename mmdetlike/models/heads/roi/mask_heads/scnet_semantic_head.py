@@ -14,7 +14,6 @@ class SCNetSemanticHead(FusedSemanticHead):
 
     Args:
         conv_to_res: Whether they are.
-        kwargs: See ``FusedSemanticHead``.
     """
 
     def __init__(self, conv_to_res: bool = True, **kwargs) -> None:
@@ -22,7 +21,6 @@ class SCNetSemanticHead(FusedSemanticHead):
         super().__init__(**kwargs)
 
     def build_convs(self, num_convs: int, in_channels: int, out_channels: int, layer: dict) -> nn.ModuleList:
-        """Residual blocks, or plain convolutions."""
         if not self.conv_to_res:
             return super().build_convs(num_convs, in_channels, out_channels, layer)
         return residual_convs(num_convs, in_channels, out_channels, **layer)

@@ -20,9 +20,8 @@ class GenericRoIExtractor(RoIExtractor):
 
     Args:
         aggregation: ``'sum'`` or ``'concat'`` over levels.
-        pre_cfg: A plugin layer that runs on each level's result.
-        post_cfg: A plugin layer that runs on the whole.
-        roi_layer, out_channels, featmap_strides, init_cfg: As of ``RoIExtractor``.
+        pre_cfg, post_cfg: Plugin layers that run on each level's result and on the whole.
+        roi_layer, out_channels, featmap_strides: As of ``RoIExtractor``.
 
     Raises:
         ConfigError: ``aggregation`` is unknown.

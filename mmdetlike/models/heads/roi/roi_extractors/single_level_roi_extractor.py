@@ -11,19 +11,13 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import RoIAlignRotated
 
 
-def build_roi_layer(cfg: dict, stride: int) -> nn.Module:
-    """A registered pooling layer, e.g. ``dict(type='RoIAlign', output_size=7)``, for feature maps of ``stride``."""
-    return MODELS.build(dict(cfg, spatial_scale=1 / stride))
-
-
 class RoIExtractor(BaseModule):
     """A pooling layer for each level of a pyramid.
 
     Args:
-        roi_layer: Pooling layer, one for each level.
+        roi_layer: Registered pooling layer, e.g. ``dict(type='RoIAlign', output_size=7)``, one for each level.
         out_channels: Channels of the feature maps.
         featmap_strides: Stride of each level used.
-        init_cfg: Weight initialization.
 
     Attributes:
         box_dim: Numbers of the boxes from which it pools: 4, or 5 where the layers take rotated ones.
@@ -37,7 +31,8 @@ class RoIExtractor(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.roi_layers = nn.ModuleList(build_roi_layer(roi_layer, stride) for stride in featmap_strides)
+        layers = [MODELS.build(dict(roi_layer, spatial_scale=1 / stride)) for stride in featmap_strides]
+        self.roi_layers = nn.ModuleList(layers)
         self.out_channels, self.featmap_strides = out_channels, featmap_strides
         is_rotated = any(isinstance(layer, RoIAlignRotated) for layer in self.roi_layers)
         self.box_dim = geometry.ROTATED if is_rotated else geometry.HORIZONTAL
@@ -73,7 +68,7 @@ class SingleRoIExtractor(RoIExtractor):
     Args:
         finest_scale: Regions smaller than this many pixels (square root of the area) go to the finest level, those
             twice as large to the next, and so on.
-        roi_layer, out_channels, featmap_strides, init_cfg: As of ``RoIExtractor``.
+        roi_layer, out_channels, featmap_strides: As of ``RoIExtractor``.
     """
 
     def __init__(

@@ -15,17 +15,10 @@ class ResLayer(BaseModule):
     """One ResNet stage on region features.
 
     Args:
-        depth: Depth of the ResNet whose stage it is.
-        stage: Which stage, counted from 0.
-        stride: Stride of its first block.
-        dilation: Dilation of its 3x3 convolutions.
-        style: ``'pytorch'`` or ``'caffe'``.
-        norm_cfg: Norm layer.
-        norm_eval: Keep batch norms on their running statistics while training.
-        with_cp: Trade compute for memory.
+        depth, stage: Depth of the ResNet whose stage it is, and which stage, counted from 0.
+        stride, dilation: Stride of its first block, and dilation of its 3x3 convolutions.
         dcn: Deformable convolution in place of the 3x3 ones.
-        pretrained: Checkpoint to start from.
-        init_cfg: Weight initialization.
+        style, norm_cfg, norm_eval, with_cp, pretrained: As of ``ResNet``.
 
     Raises:
         ConfigError: ``depth`` is unknown.
