@@ -1,6 +1,5 @@
 """The bases of the assigners and their result, which says for which object each prior is responsible."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -118,31 +117,6 @@ class BaseAssigner:
         else:
             share = self.iou_calculator(boxes, priors, mode='iof').amax(0)
         return share > self.ignore_iof_thr
-
-
-class GeometricAssigner(BaseAssigner):
-    """Base of the assigners that choose by the place and size of objects alone, which are axis-aligned boxes."""
-
-    def objects_of_priors(self, pred_instances: InstanceData, gt_instances: InstanceData, boxes: Tensor) -> Tensor:
-        """The object (n,) of each prior, as in ``AssignResult.gt_inds``; ``boxes`` (m, 4) are those of the objects."""
-        raise NotImplementedError
-
-    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
-        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
-        gt_inds = self.objects_of_priors(pred_instances, gt_instances, boxes)
-        return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(boxes.dtype), gt_instances.labels)
-
-
-def in_range_of_level(values: Tensor, ranges: Sequence[tuple[float, float]], level_ids: Tensor, name: str) -> Tensor:
-    """(n, m) whether ``values`` (n, m) or (m,) are in the one of ``ranges`` that belongs to the level (n,) of a prior.
-
-    A ``ValueError`` names the ranges by ``name`` where there is another number of levels than of them.
-    """
-    num_levels = int(level_ids.amax()) + 1
-    if num_levels != len(ranges):
-        raise ValueError(f'{name} has {len(ranges)} entries, got {num_levels} levels')
-    low, high = values.new_tensor(ranges)[level_ids].split(1, dim=1)
-    return (values >= low) & (values <= high)
 
 
 def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
