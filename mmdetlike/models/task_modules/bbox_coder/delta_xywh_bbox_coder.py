@@ -103,8 +103,7 @@ class DeltaXYWHBBoxCoder(BaseDeltaCoder):
         shift = deltas[..., :2] * size
         shift, growth = bound_deltas(shift, deltas[..., 2:], wh_ratio_clip, ctr_clamp, self.bound_shrinking)
         center = geometry.centers(priors) + shift
-        half = size * growth / 2
-        boxes = torch.cat([center - half, center + half], dim=-1)
+        boxes = geometry.from_centers(center, size * growth / 2)
         if self.clip_border and max_shape is not None:
             boxes = geometry.clip(boxes, max_shape)
         return HorizontalBoxes(boxes.reshape(-1, 4)) if self.use_box_type else boxes.flatten(-2)

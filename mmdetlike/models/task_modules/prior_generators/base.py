@@ -177,17 +177,10 @@ def calc_region(
         >>> calc_region(torch.tensor([0.0, 0, 40, 80]), 0.5, featmap_size=(50, 50))
         (tensor(10), tensor(20), tensor(30), tensor(50))
     """
-    center = (bbox[..., :2] + bbox[..., 2:]) / 2
-    half = (bbox[..., 2:] - bbox[..., :2]) * ratio / 2
-    x1, y1 = torch.round(center - half).long().unbind(-1)
-    x2, y2 = torch.round(center + half).long().unbind(-1)
+    region = geometry.resized(bbox, ratio).round()
     if featmap_size is not None:
-        height, width = featmap_size
-        x1 = x1.clamp(0, width)
-        x2 = x2.clamp(0, width)
-        y1 = y1.clamp(0, height)
-        y2 = y2.clamp(0, height)
-    return x1, y1, x2, y2
+        region = geometry.clip(region, featmap_size)
+    return region.long().unbind(-1)
 
 
 def images_to_levels(target: Sequence[Tensor], num_levels: Sequence[int]) -> list[Tensor]:
