@@ -10,8 +10,7 @@ from mmdetlike.registry import TASK_UTILS
 from mmdetlike_ops import nms_match
 
 from ..assigners import AssignResult
-from .base_sampler import SamplingResult, negatives_of
-from .random_sampler import RandomSampler
+from .base_sampler import RandomSampler, SamplingResult, negatives_of
 
 
 @TASK_UTILS.register_module()
