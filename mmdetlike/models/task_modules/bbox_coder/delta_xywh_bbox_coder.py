@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
+from mmdetlike.structures.bbox import HorizontalBoxes, geometry
 from mmdetlike.utils.sizes import size_tensor
 
 from ..priors import Boxes
@@ -149,14 +149,13 @@ class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
     """
 
     def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
-        return super().encode(_to_edges(bboxes), _to_edges(gt_bboxes))
+        return super().encode(self._to_edges(bboxes), self._to_edges(gt_bboxes))
 
     def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
         shape = None if max_shape is None else size_tensor(max_shape) - 1
-        return super().decode(_to_edges(bboxes), pred_bboxes, shape, wh_ratio_clip)
+        return super().decode(self._to_edges(bboxes), pred_bboxes, shape, wh_ratio_clip)
 
-
-def _to_edges(boxes: Boxes) -> Tensor:
-    """Boxes by the middles of their first and last pixels -> boxes by the outer edges of these pixels."""
-    boxes = geometry.require_horizontal(get_box_tensor(boxes), LegacyDeltaXYWHBBoxCoder.__name__)
-    return boxes + boxes.new_tensor([-0.5, -0.5, 0.5, 0.5])
+    def _to_edges(self, boxes: Boxes) -> Tensor:
+        """Boxes by the middles of their first and last pixels -> boxes by the outer edges of these pixels."""
+        middles = self.plain(boxes)
+        return middles + middles.new_tensor([-0.5, -0.5, 0.5, 0.5])
