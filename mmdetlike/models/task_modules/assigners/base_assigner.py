@@ -38,10 +38,7 @@ class AssignResult:
         cls, gt_inds: Tensor, max_overlaps: Tensor, gt_labels: Tensor, assign_metrics: Tensor | None = None
     ) -> 'AssignResult':
         """The result of ``gt_inds`` (n,), whose ``labels`` follow from those of the objects, ``gt_labels`` (m,)."""
-        nobody = torch.full_like(gt_inds, -1)
-        # without a list of the positives, whose length a GPU would have to be waited for
-        labels = torch.where(gt_inds > 0, gt_labels[(gt_inds - 1).clamp(min=0)], nobody) if len(gt_labels) else nobody
-        return cls(len(gt_labels), gt_inds, max_overlaps, labels, assign_metrics)
+        return cls(len(gt_labels), gt_inds, max_overlaps, labels_of(gt_inds, gt_labels), assign_metrics)
 
     @classmethod
     def all_background(cls, priors: Tensor, gt_labels: Tensor) -> 'AssignResult':
@@ -117,6 +114,13 @@ class BaseAssigner:
         else:
             share = self.iou_calculator(boxes, priors, mode='iof').amax(0)
         return share > self.ignore_iof_thr
+
+
+def labels_of(gt_inds: Tensor, gt_labels: Tensor) -> Tensor:
+    """Classes of the objects ``gt_inds`` (n, ...), counted from 1, by those of all, ``gt_labels`` (m,); -1 of none."""
+    nobody = torch.full_like(gt_inds, -1)
+    # without a list of the positives, whose length a GPU would have to be waited for
+    return torch.where(gt_inds > 0, gt_labels[(gt_inds - 1).clamp(min=0)], nobody) if len(gt_labels) else nobody
 
 
 def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:

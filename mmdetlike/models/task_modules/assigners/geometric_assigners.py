@@ -9,7 +9,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .base_assigner import AssignResult, BaseAssigner, best_object, points_inside
+from .base_assigner import AssignResult, BaseAssigner, best_object, labels_of, points_inside
 
 
 class GeometricAssigner(BaseAssigner):
@@ -240,7 +240,7 @@ class CenterRegionAssigner(BaseAssigner):
         in_shadow = self._enough(priors, geometry.resized(boxes, self.neg_scale)) | in_core
         rows, objects = (in_shadow & ~is_own).nonzero(as_tuple=True)
         shadowed = torch.stack([rows, gt_instances.labels[objects]], 1)
-        labels = AssignResult.from_gt_inds(gt_inds, gt_inds, gt_instances.labels).labels
+        labels = labels_of(gt_inds, gt_instances.labels)
         is_both = labels[shadowed[:, 0]] == shadowed[:, 1]
         if self.foreground_dominate:
             shadowed = shadowed[~is_both]

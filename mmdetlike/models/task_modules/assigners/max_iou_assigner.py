@@ -1,9 +1,10 @@
 """Assignment by overlap: Faster R-CNN, arXiv 1506.01497, and what others made of it."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .base_assigner import AssignResult, BaseAssigner
+from .base_assigner import AssignResult, BaseAssigner, labels_of
 from .iou_calculator import BboxOverlaps2D
 
 
@@ -188,17 +189,15 @@ class MultiInstanceAssignResult(AssignResult):
         labels_of_instances: (n, k) int64 their classes, -1 where there is none.
     """
 
-    gt_inds_of_instances: Tensor = field(default=None)
-    labels_of_instances: Tensor = field(default=None)
+    gt_inds_of_instances: Tensor | None = None
+    labels_of_instances: Tensor | None = None
 
     def add_gt_(self, gt_labels: Tensor) -> None:
         """Prepend the objects themselves as priors, each assigned to itself alone."""
         super().add_gt_(gt_labels)
-        shape = (len(gt_labels), self.gt_inds_of_instances.shape[1])
-        alone = self.gt_inds_of_instances.new_zeros(shape)
-        alone[:, 0] = self.gt_inds[: len(gt_labels)]
-        labels = self.labels_of_instances.new_full(shape, -1)
-        labels[:, 0] = gt_labels
+        others = (0, self.gt_inds_of_instances.shape[1] - 1)
+        alone = F.pad(self.gt_inds[: len(gt_labels), None], others)
+        labels = F.pad(gt_labels[:, None], others, value=-1)
         self.gt_inds_of_instances = torch.cat([alone, self.gt_inds_of_instances])
         self.labels_of_instances = torch.cat([labels, self.labels_of_instances])
 
@@ -234,10 +233,8 @@ class MultiInstanceAssigner(MaxIoUAssigner):
         matched = torch.where(self.is_background(ranked), 0, matched)
         # overlaps of priors to be ignored are negative
         gt_inds[:, :num_ranked] = torch.where(ranked < 0, -1, matched).T
-        labels = torch.full_like(gt_inds, -1)
-        labels[gt_inds > 0] = gt_labels[gt_inds[gt_inds > 0] - 1]
-        of_instances = dict(gt_inds_of_instances=gt_inds, labels_of_instances=labels)
-        return MultiInstanceAssignResult(first.num_gts, first.gt_inds, first.max_overlaps, first.labels, **of_instances)
+        labels = labels_of(gt_inds, gt_labels)
+        return MultiInstanceAssignResult(**vars(first), gt_inds_of_instances=gt_inds, labels_of_instances=labels)
 
 
 def give_best_priors(overlaps: Tensor, wanted: Tensor, assign_all: bool, gt_inds: Tensor) -> None:

@@ -14,7 +14,7 @@ from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import RotatedBoxes, geometry, get_box_tensor
 
 from ..priors import Boxes
-from .delta_xywh_bbox_coder import BaseDeltaCoder, DeltaXYWHBBoxCoder, bound_deltas
+from .delta_xywh_bbox_coder import BaseDeltaCoder, DeltaXYWHBBoxCoder
 
 
 @TASK_UTILS.register_module()
@@ -35,8 +35,6 @@ class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
     encode_size = 5
     box_dim = geometry.ROTATED
     prior_dim = geometry.ROTATED
-    # whether it is bounded how much smaller than its prior a box may be, as well as how much larger
-    bound_shrinking = True
 
     def __init__(
         self,
@@ -78,21 +76,18 @@ class DeltaXYWHTRBBoxCoder(BaseDeltaCoder):
         """
         priors = self.rotated_priors(bboxes)[..., None, :]
         deltas = self.raw_deltas(pred_bboxes)
-        prior_size = geometry.sizes(priors)
-        shift = deltas[..., :2] * prior_size
-        shift, growth = bound_deltas(shift, deltas[..., 2:4], wh_ratio_clip, self.ctr_clamp, self.bound_shrinking)
+        shift, size = self.bounded(deltas, geometry.sizes(priors), wh_ratio_clip)
         if self.proj_xy:
             shift = geometry.turned_upright(shift, -priors[..., 4])
         turn = deltas[..., 4] * self.norm_factor * math.pi if self.norm_factor else deltas[..., 4]
         center = geometry.centers(priors) + shift
         angle = priors[..., 4] + turn
-        boxes = torch.cat([center, prior_size * growth, angle[..., None]], dim=-1)
-        boxes = self._in_version(boxes)
+        boxes = self._in_version(torch.cat([center, size, angle[..., None]], dim=-1))
         return RotatedBoxes(boxes.reshape(-1, 5)) if self.use_box_type else boxes.flatten(-2)
 
     def rotated_priors(self, bboxes: Boxes) -> Tensor:
-        """The priors (n, 5) against which boxes are encoded."""
-        return self.plain(bboxes, self.prior_dim)
+        """The priors (n, 5) against which boxes are encoded, at angle 0 where they are axis-aligned."""
+        return geometry.to_rotated(self.plain(bboxes, self.prior_dim))
 
     def as_encoded(self, gts: Tensor) -> Tensor:
         """Objects (n, 5), the same rectangles, written as they are encoded."""
@@ -156,9 +151,6 @@ class DeltaXYWHTHBBoxCoder(DeltaXYWHTRBBoxCoder):
             ctr_clamp=ctr_clamp,
             use_box_type=use_box_type,
         )
-
-    def rotated_priors(self, bboxes: Boxes) -> Tensor:
-        return geometry.to_rotated(super().rotated_priors(bboxes))
 
 
 @TASK_UTILS.register_module()
