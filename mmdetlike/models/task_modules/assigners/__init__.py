@@ -1,13 +1,7 @@
 from .atss_assigner import ATSSAssigner
 from .base_assigner import AssignResult, BaseAssigner, points_inside
 from .dynamic_k import DynamicSoftLabelAssigner, SimOTAAssigner
-from .geometric_assigners import (
-    CenterRegionAssigner,
-    FoveaAssigner,
-    PointAssigner,
-    PointRangeAssigner,
-    RegionAssigner,
-)
+from .geometric_assigners import CenterRegionAssigner, FoveaAssigner, PointAssigner, PointRangeAssigner, RegionAssigner
 from .iou_calculator import BboxOverlaps2D, RBbox2HBboxOverlaps2D, RBboxOverlaps2D
 from .matching import (
     BBoxL1Cost,

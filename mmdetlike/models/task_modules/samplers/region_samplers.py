@@ -99,10 +99,8 @@ class ScoreHLRSampler(RandomSampler):
     ) -> SamplingResult:
         """See ``BaseSampler``; the result has ``class_weights``.
 
-        Args:
-            assign_result, pred_instances, gt_instances: As of ``BaseSampler.sample``.
-            predict: Boxes (q, 4) -> their largest score of an object (q,), the box refined as that class (q, 4), and
-                the classification loss as background (q,). A ``ValueError`` if None: the head is not ``PISARoIHead``.
+        ``predict`` is boxes (q, 4) -> their largest score of an object (q,), the box refined as that class (q, 4), and
+        the classification loss as background (q,). A ``ValueError`` if None: the head is not ``PISARoIHead``.
         """
         if predict is None:
             raise ValueError('ScoreHLRSampler ranks regions by their predictions, which only PISARoIHead tells it')
