@@ -131,9 +131,7 @@ class FederatedLoss(CrossEntropyCustomLoss):
         super().__init__(use_sigmoid=True, reduction=reduction, num_classes=num_classes, loss_weight=loss_weight)
         self.num_sampled, self.power = num_sampled, power
         self.frequencies = frequencies
-        self._chances: Tensor | None = None
-        if not isinstance(frequencies, str):
-            self._chances = self._checked(frequencies)
+        self._chances = None if isinstance(frequencies, str) else self._checked(frequencies)
 
     def of_each_class(self, pred: Tensor, label: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
         """Loss (n, num_classes) of the classes that count, and which elements do, by labels (n,) of regions."""

@@ -129,6 +129,11 @@ def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
     return geometry.side_distances(points[:, None], boxes).amin(-1) > margin
 
 
+def points_near(points: Tensor, strides: Tensor, centers: Tensor, radius: float) -> Tensor:
+    """(n, m) whether points (n, 2) lie within ``radius`` of their ``strides`` (n, 2) of centers (m, 2), in x and y."""
+    return points_inside(points, geometry.from_centers(centers, radius * strides[:, None]))
+
+
 def best_object(quality: Tensor, suits: Tensor) -> tuple[Tensor, Tensor]:
     """Choose for each prior the object of the best ``quality`` (n, m) among those that ``suits`` (n, m) allows.
 

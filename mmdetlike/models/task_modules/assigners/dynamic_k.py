@@ -11,7 +11,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .base_assigner import AssignResult, BaseAssigner, points_inside
+from .base_assigner import AssignResult, BaseAssigner, points_inside, points_near
 
 # PyTorch's cross entropy of probabilities ends here
 WORST_LOG = -100
@@ -93,15 +93,12 @@ class SimOTAAssigner(DynamicKAssigner):
         self.center_radius, self.cls_weight = center_radius, cls_weight
 
     def candidate_mask(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-        return points_inside(points, boxes) | self._near_center(points, strides, boxes)
+        return points_inside(points, boxes) | points_near(points, strides, geometry.centers(boxes), self.center_radius)
 
     def center_prior_cost(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
         # a point that is not both in the box and near the center is taken only where no other is left
-        return 1e8 * ~(points_inside(points, boxes) & self._near_center(points, strides, boxes))
-
-    def _near_center(self, points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-        radius = self.center_radius * strides[:, None]
-        return points_inside(points, geometry.from_centers(geometry.centers(boxes), radius))
+        is_near = points_near(points, strides, geometry.centers(boxes), self.center_radius)
+        return 1e8 * ~(points_inside(points, boxes) & is_near)
 
     def class_cost(self, scores: Tensor, labels: Tensor, ious: Tensor) -> Tensor:
         """The binary cross entropy, summed over classes."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
-from .base_assigner import AssignResult, BaseAssigner, best_object, labels_of, points_inside
+from .base_assigner import AssignResult, BaseAssigner, best_object, labels_of, points_inside, points_near
 
 
 class GeometricAssigner(BaseAssigner):
@@ -44,21 +44,13 @@ class PointRangeAssigner(GeometricAssigner):
 
     def objects_of_priors(self, pred_instances: InstanceData, gt_instances: InstanceData, boxes: Tensor) -> Tensor:
         points = pred_instances.points
-        suits = points_inside(points, self._regions(pred_instances, boxes, gt_instances.get('centers')))
-        largest_distances = geometry.side_distances(points[:, None], boxes).amax(-1)
-        suits &= in_range_of_level(largest_distances, self.regress_ranges, pred_instances.level_ids, 'regress_ranges')
+        distances = geometry.side_distances(points[:, None], boxes)
+        suits = distances.amin(-1) > 0
+        if self.center_sample_radius is not None:
+            centers = gt_instances.get('centers', geometry.centers(boxes))
+            suits &= points_near(points, pred_instances.strides, centers, self.center_sample_radius)
+        suits &= in_range_of_level(distances.amax(-1), self.regress_ranges, pred_instances.level_ids, 'regress_ranges')
         return smallest_object(geometry.areas(boxes), suits)
-
-    def _regions(self, pred_instances: InstanceData, boxes: Tensor, centers: Tensor | None) -> Tensor:
-        """(m, 4) where points of an object may lie: its box, or (n, m, 4) the part of that around its center."""
-        if self.center_sample_radius is None:
-            return boxes
-        if centers is None:
-            centers = geometry.centers(boxes)
-        radius = pred_instances.strides[:, None] * self.center_sample_radius
-        low = torch.maximum(centers - radius, boxes[:, :2])
-        high = torch.minimum(centers + radius, boxes[:, 2:])
-        return torch.cat([low, high], dim=-1)
 
 
 @TASK_UTILS.register_module()

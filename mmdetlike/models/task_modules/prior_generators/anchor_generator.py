@@ -92,11 +92,8 @@ class AnchorGenerator(PriorGenerator):
 
     def gen_base_anchors(self) -> list[Tensor]:
         """Anchors (A_i, 4) xyxy of the first cell of each level, in pixels."""
-        anchors = []
-        for i, base_size in enumerate(self.base_sizes):
-            center = None if self.centers is None else self.centers[i]
-            anchors.append(self.gen_single_level_base_anchors(base_size, self.scales, self.ratios, center))
-        return anchors
+        levels = zip(self.base_sizes, self.centers or [None] * self.num_levels)
+        return [self.gen_single_level_base_anchors(size, self.scales, self.ratios, center) for size, center in levels]
 
     def gen_single_level_base_anchors(
         self, base_size: float, scales: Tensor, ratios: Tensor, center: tuple[float, float] | None = None
