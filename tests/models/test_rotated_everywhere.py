@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 import mmdetlike.models  # noqa: F401  registers the models
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.task_modules.assigners.base_assigner import BaseAssigner
-from mmdetlike.models.task_modules.assigners.match_cost import MatchCost
+from mmdetlike.models.task_modules.assigners.matching import MatchCost
 from mmdetlike.models.task_modules.bbox_coder import BaseBBoxCoder
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures.bbox import geometry

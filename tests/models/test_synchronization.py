@@ -26,7 +26,7 @@ LISTED = {
         'max_iou_assigner.py',
         'give_best_priors',
     ): 'of all pairs, few tie for the largest overlap of an object',
-    ('base_assigner.py', 'in_range_of_level'): 'a wrong number of levels is told, in place of wrong targets',
+    ('geometric_assigners.py', 'in_range_of_level'): 'a wrong number of levels is told, in place of wrong targets',
     ('dynamic_k.py', 'match'): 'costs are computed at the few points near objects',
     ('dynamic_k.py', 'dynamic_k_matching'): 'the number of priors differs from object to object, and topk takes one',
     ('predictions.py', 'best_above'): 'how many proposals reach the threshold decides how much there is to decode',

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
+from mmdetlike.structures.bbox import geometry
 
 from .reduction import Loss
 
@@ -42,21 +43,19 @@ def pair_terms(pred: Tensor, target: Tensor, eps: float) -> PairTerms:
             f'IoU losses compare boxes (n, 4) pair by pair, but got {tuple(pred.shape)} and {tuple(target.shape)}.'
         )
     pred, target = float32_if_half(pred, target)
-    pred_min = pred[..., :2]
-    pred_max = pred[..., 2:]
-    target_min = target[..., :2]
-    target_max = target[..., 2:]
-    pred_size = pred_max - pred_min
-    target_size = target_max - target_min
-    inner = (torch.minimum(pred_max, target_max) - torch.maximum(pred_min, target_min)).clamp(min=0)
-    overlap = inner.prod(dim=-1)
+    pred_size = geometry.sizes(pred)
+    target_size = geometry.sizes(target)
+    smaller = torch.minimum(pred, target)
+    larger = torch.maximum(pred, target)
+    # the intersection lies between the larger of the first sides and the smaller of the last ones
+    overlap = (smaller[..., 2:] - larger[..., :2]).clamp(min=0).prod(dim=-1)
     union = pred_size.prod(dim=-1) + target_size.prod(dim=-1) - overlap
     return PairTerms(
         overlap=overlap,
         union=union,
         iou=overlap / (union + eps),
-        enclosing=torch.maximum(pred_max, target_max) - torch.minimum(pred_min, target_min),
-        offset=(target_min + target_max - pred_min - pred_max) / 2,
+        enclosing=larger[..., 2:] - smaller[..., :2],
+        offset=(target[..., :2] + target[..., 2:] - pred[..., :2] - pred[..., 2:]) / 2,
         pred_size=pred_size,
         target_size=target_size,
     )

@@ -10,17 +10,18 @@ from .gaussian_target import (
     get_topk_from_heatmap,
     transpose_and_gather_feat,
 )
-from .instance_masks import (
+from .masks import (
     aligned_bilinear,
     annotated_masks,
     crop_or_pad,
     mask_centroids,
     masks_at_stride,
     masks_in_image,
+    preprocess_panoptic_gt,
+    require_masks,
+    semantic_maps,
 )
-from .misc import interpolate_as, make_divisible, padding_masks, padding_of, to_image_size
-from .neighbors import neighbors
-from .panoptic import preprocess_panoptic_gt, require_masks, semantic_maps
+from .misc import interpolate_as, make_divisible, neighbors, padding_masks, padding_of, to_image_size
 from .point_sample import get_uncertain_point_coords_with_randomness, get_uncertainty
 from .precision import float32_if_half
 from .progress import TrainingProgress

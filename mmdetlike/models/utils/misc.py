@@ -1,4 +1,4 @@
-"""Sizes: resizing of feature maps and masks, padding of batches, and rounding of channel numbers."""
+"""Maps: resizing, neighboring pixels, and padding of batches; and rounding of channel numbers."""
 
 from collections.abc import Sequence
 
@@ -43,6 +43,18 @@ def _stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
         return maps.reshape(len(maps), *size)
     # as channels of one image: a single channel would be copied to and from channels-last memory
     return F.interpolate(maps[None], size=tuple(size), mode='bilinear', align_corners=False)[0]
+
+
+def neighbors(maps: Tensor, kernel_size: int = 3, dilation: int = 1) -> Tensor:
+    """The pixels around each pixel of maps (n, c, h, w), without itself: (n, c, kernel_size ** 2 - 1, h, w).
+
+    They lie ``dilation`` pixels apart; beyond the border of the map there are zeros.
+    """
+    padding = dilation * (kernel_size - 1) // 2
+    around = F.unfold(maps, kernel_size, padding=padding, dilation=dilation)
+    around = around.view(*maps.shape[:2], kernel_size**2, *maps.shape[2:])
+    middle = kernel_size**2 // 2
+    return torch.cat([around[:, :, :middle], around[:, :, middle + 1 :]], dim=2)
 
 
 def padding_of(samples: SampleList, device: torch.device) -> Tensor | None:

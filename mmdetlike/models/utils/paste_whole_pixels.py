@@ -15,9 +15,7 @@ def paste_whole_pixels(masks: Tensor, boxes: Tensor, height: int, width: int, th
     pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
     # a border of nothing, over which the mask fades; the box grows by as much
     padded = F.pad(masks.float(), (1, 1, 1, 1))
-    center = geometry.centers(boxes)
-    half = geometry.sizes(boxes) / 2 * (padded.shape[-1] / max(masks.shape[-1], 1))
-    whole = torch.cat([center - half, center + half], dim=1).long().tolist()
+    whole = geometry.resized(boxes, padded.shape[-1] / max(masks.shape[-1], 1)).long().tolist()
     for image, mask, (x1, y1, x2, y2) in zip(pasted, padded, whole):
         # pixels in which a box begins or ends belong to it
         size = (max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1))

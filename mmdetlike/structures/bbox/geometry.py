@@ -56,6 +56,16 @@ def areas(boxes: Tensor) -> Tensor:
     return sizes(boxes).prod(-1)
 
 
+def from_centers(center: Tensor, half: Tensor) -> Tensor:
+    """(..., 4) axis-aligned boxes of centers (..., 2) and halves (..., 2) of their sides, in pixels."""
+    return torch.cat([center - half, center + half], dim=-1)
+
+
+def resized(boxes: Tensor, factor: float) -> Tensor:
+    """Axis-aligned boxes (..., 4) with the same centers and sides ``factor`` times as long."""
+    return from_centers(centers(boxes), sizes(boxes) / 2 * factor)
+
+
 def is_larger(boxes: Tensor, side: float) -> Tensor:
     """(...) whether both sides are longer than ``side`` pixels."""
     return (sizes(boxes) > side).all(-1)

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 import mmdetlike.models  # noqa: F401  registers the assigners
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.task_modules.assigners.hungarian_assigner import cheapest
+from mmdetlike.models.task_modules.assigners.matching import cheapest
 from mmdetlike.models.utils import best_first, first_of_best, suppress, suppress_boxes
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike_ops import nms

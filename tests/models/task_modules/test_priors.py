@@ -36,7 +36,7 @@ YOLO = dict(
 )
 
 
-@pytest.mark.parametrize('name', ['point_generator', 'legacy_anchor_generator', 'yolo_anchor_generator'])
+@pytest.mark.parametrize('name', ['base', 'legacy_anchor_generator', 'yolo_anchor_generator'])
 def test_docstring_examples(name):
     module = import_module(f'mmdetlike.models.task_modules.prior_generators.{name}')
     results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)

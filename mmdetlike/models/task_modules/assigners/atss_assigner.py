@@ -57,11 +57,9 @@ class ATSSAssigner(BaseAssigner):
         suits = self._candidates(distances, overlaps, pred_instances.level_ids)
         # the margin is that of the authors: on a side, a distance to regress would be 0
         suits &= points_inside(centers, boxes, margin=0.01)
-        if ignored is not None:
-            suits &= ~ignored[:, None]  # where all of an object's candidates are ignored, these pass its threshold
         gt_inds, best = best_object(overlaps, suits)
         if ignored is not None:
-            gt_inds[ignored] = -1
+            gt_inds[ignored] = -1  # where all of an object's candidates are ignored, these pass its threshold
         return AssignResult.from_gt_inds(gt_inds, best, gt_instances.labels)
 
     def _overlaps(self, instances: InstanceData, priors: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:

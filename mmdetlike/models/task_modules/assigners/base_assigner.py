@@ -1,6 +1,5 @@
 """The bases of the assigners and their result, which says for which object each prior is responsible."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -39,10 +38,7 @@ class AssignResult:
         cls, gt_inds: Tensor, max_overlaps: Tensor, gt_labels: Tensor, assign_metrics: Tensor | None = None
     ) -> 'AssignResult':
         """The result of ``gt_inds`` (n,), whose ``labels`` follow from those of the objects, ``gt_labels`` (m,)."""
-        nobody = torch.full_like(gt_inds, -1)
-        # without a list of the positives, whose length a GPU would have to be waited for
-        labels = torch.where(gt_inds > 0, gt_labels[(gt_inds - 1).clamp(min=0)], nobody) if len(gt_labels) else nobody
-        return cls(len(gt_labels), gt_inds, max_overlaps, labels, assign_metrics)
+        return cls(len(gt_labels), gt_inds, max_overlaps, labels_of(gt_inds, gt_labels), assign_metrics)
 
     @classmethod
     def all_background(cls, priors: Tensor, gt_labels: Tensor) -> 'AssignResult':
@@ -120,35 +116,22 @@ class BaseAssigner:
         return share > self.ignore_iof_thr
 
 
-class GeometricAssigner(BaseAssigner):
-    """Base of the assigners that choose by the place and size of objects alone, which are axis-aligned boxes."""
-
-    def objects_of_priors(self, pred_instances: InstanceData, gt_instances: InstanceData, boxes: Tensor) -> Tensor:
-        """The object (n,) of each prior, as in ``AssignResult.gt_inds``; ``boxes`` (m, 4) are those of the objects."""
-        raise NotImplementedError
-
-    def match(self, pred_instances: InstanceData, gt_instances: InstanceData) -> AssignResult:
-        boxes = geometry.require_horizontal(get_box_tensor(gt_instances.bboxes), type(self).__name__)
-        gt_inds = self.objects_of_priors(pred_instances, gt_instances, boxes)
-        return AssignResult.from_gt_inds(gt_inds, (gt_inds > 0).to(boxes.dtype), gt_instances.labels)
-
-
-def in_range_of_level(values: Tensor, ranges: Sequence[tuple[float, float]], level_ids: Tensor, name: str) -> Tensor:
-    """(n, m) whether ``values`` (n, m) or (m,) are in the one of ``ranges`` that belongs to the level (n,) of a prior.
-
-    A ``ValueError`` names the ranges by ``name`` where there is another number of levels than of them.
-    """
-    num_levels = int(level_ids.amax()) + 1
-    if num_levels != len(ranges):
-        raise ValueError(f'{name} has {len(ranges)} entries, got {num_levels} levels')
-    low, high = values.new_tensor(ranges)[level_ids].split(1, dim=1)
-    return (values >= low) & (values <= high)
+def labels_of(gt_inds: Tensor, gt_labels: Tensor) -> Tensor:
+    """Classes of the objects ``gt_inds`` (n, ...), counted from 1, by those of all, ``gt_labels`` (m,); -1 of none."""
+    nobody = torch.full_like(gt_inds, -1)
+    # without a list of the positives, whose length a GPU would have to be waited for
+    return torch.where(gt_inds > 0, gt_labels[(gt_inds - 1).clamp(min=0)], nobody) if len(gt_labels) else nobody
 
 
 def points_inside(points: Tensor, boxes: Tensor, margin: float = 0.0) -> Tensor:
     """(n, m) whether points (n, 2) lie in boxes (m, 4 or 5) or (n, m, 4 or 5) by more than ``margin``, in pixels."""
     # the nearest side decides; outside of a box its distance is negative
     return geometry.side_distances(points[:, None], boxes).amin(-1) > margin
+
+
+def points_near(points: Tensor, strides: Tensor, centers: Tensor, radius: float) -> Tensor:
+    """(n, m) whether points (n, 2) lie within ``radius`` of their ``strides`` (n, 2) of centers (m, 2), in x and y."""
+    return points_inside(points, geometry.from_centers(centers, radius * strides[:, None]))
 
 
 def best_object(quality: Tensor, suits: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,18 @@
-"""Assignment by overlap: Faster R-CNN, arXiv 1506.01497."""
+"""Assignment by overlap: Faster R-CNN, arXiv 1506.01497, and what others made of it."""
 
 import math
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import get_box_tensor
 
-from .base_assigner import AssignResult, BaseAssigner
+from .base_assigner import AssignResult, BaseAssigner, labels_of
 from .iou_calculator import BboxOverlaps2D
 
 
@@ -131,6 +134,107 @@ class ApproxMaxIoUAssigner(MaxIoUAssigner):
         approxs = pred_instances.approxs.to(gt_bboxes.device)
         overlaps = self.iou_calculator(gt_bboxes, approxs.flatten(0, 1))
         return overlaps.view(len(gt_bboxes), *approxs.shape[:2]).amax(-1)
+
+
+@TASK_UTILS.register_module()
+class GridAssigner(MaxIoUAssigner):
+    """Give an object priors of its own cell only, by overlap: YOLOv3, arXiv 1804.02767.
+
+    A prior is background where its largest overlap is at most ``neg_iou_thr``. A prior in the cell of an object's
+    center is positive where it overlaps an object by more than ``pos_iou_thr``; and the one that overlaps an object
+    most takes it in any case, if by more than ``min_pos_iou``, later objects before earlier ones. The other priors
+    are ignored.
+
+    Args:
+        pos_iou_thr: Overlap above which a prior is positive.
+        neg_iou_thr: Overlap up to which it is background, or the range (low, high] in which it is.
+        min_pos_iou: Overlap which an object's best prior must exceed.
+        gt_max_assign_all, iou_calculator: See ``MaxIoUAssigner``.
+    """
+
+    def __init__(
+        self,
+        pos_iou_thr: float,
+        neg_iou_thr: float | tuple[float, float],
+        min_pos_iou: float = 0.0,
+        gt_max_assign_all: bool = True,
+        iou_calculator: dict | None = None,
+    ) -> None:
+        super().__init__(pos_iou_thr, neg_iou_thr, min_pos_iou, gt_max_assign_all, iou_calculator=iou_calculator)
+
+    def candidates(self, pred_instances: InstanceData) -> Tensor:
+        """(n,) the priors in a cell with the center of an object, which ``responsible_flags`` (n,) mark."""
+        return pred_instances.responsible_flags.bool()
+
+    def is_background(self, overlaps: Tensor) -> Tensor:
+        low, high = self.neg_range
+        return (overlaps > low) & (overlaps <= high)
+
+    def is_positive(self, overlaps: Tensor) -> Tensor:
+        return overlaps > self.pos_iou_thr
+
+    def takes_its_best(self, overlaps: Tensor) -> Tensor:
+        # the priors of other cells have a negative overlap by now, so that none of them is taken
+        return overlaps > max(self.min_pos_iou, 0)
+
+
+@dataclass
+class MultiInstanceAssignResult(AssignResult):
+    """The objects each prior is responsible for.
+
+    ``gt_inds`` and the other attributes are those of the object that a prior overlaps most.
+
+    Attributes:
+        gt_inds_of_instances: (n, k) int64 the k objects of each prior by falling overlap, counted as ``gt_inds``.
+        labels_of_instances: (n, k) int64 their classes, -1 where there is none.
+    """
+
+    gt_inds_of_instances: Tensor | None = None
+    labels_of_instances: Tensor | None = None
+
+    def add_gt_(self, gt_labels: Tensor) -> None:
+        """Prepend the objects themselves as priors, each assigned to itself alone."""
+        super().add_gt_(gt_labels)
+        others = (0, self.gt_inds_of_instances.shape[1] - 1)
+        alone = F.pad(self.gt_inds[: len(gt_labels), None], others)
+        labels = F.pad(gt_labels[:, None], others, value=-1)
+        self.gt_inds_of_instances = torch.cat([alone, self.gt_inds_of_instances])
+        self.labels_of_instances = torch.cat([labels, self.labels_of_instances])
+
+
+@TASK_UTILS.register_module()
+class MultiInstanceAssigner(MaxIoUAssigner):
+    """Give each prior the ``num_instance`` objects it overlaps most, as many of them as it overlaps enough.
+
+    Detection in Crowded Scenes: One Proposal, Multiple Predictions, arXiv 2003.09163.
+
+    Args:
+        num_instance: Objects of one prior; a ``ConfigError`` if below 1.
+        match_low_quality: Must be False, else a ``ConfigError``: objects take no priors below ``pos_iou_thr``.
+    """
+
+    def __init__(self, num_instance: int = 2, match_low_quality: bool = False, **kwargs) -> None:
+        super().__init__(match_low_quality=match_low_quality, **kwargs)
+        if match_low_quality or num_instance < 1:
+            raise ConfigError(
+                'MultiInstanceAssigner needs match_low_quality=False and num_instance of at least 1, got '
+                f'match_low_quality={match_low_quality} and num_instance={num_instance}'
+            )
+        self.num_instance = num_instance
+
+    def assign_wrt_overlaps(
+        self, overlaps: Tensor, gt_labels: Tensor, candidates: Tensor | None = None
+    ) -> MultiInstanceAssignResult:
+        first = super().assign_wrt_overlaps(overlaps, gt_labels, candidates)
+        num_ranked = min(self.num_instance, overlaps.shape[0])
+        ranked, objects = overlaps.topk(num_ranked, dim=0)
+        gt_inds = torch.zeros(overlaps.shape[1], self.num_instance, dtype=torch.long, device=overlaps.device)
+        matched = torch.where(self.is_positive(ranked), objects + 1, -1)
+        matched = torch.where(self.is_background(ranked), 0, matched)
+        # overlaps of priors to be ignored are negative
+        gt_inds[:, :num_ranked] = torch.where(ranked < 0, -1, matched).T
+        labels = labels_of(gt_inds, gt_labels)
+        return MultiInstanceAssignResult(**vars(first), gt_inds_of_instances=gt_inds, labels_of_instances=labels)
 
 
 def give_best_priors(overlaps: Tensor, wanted: Tensor, assign_all: bool, gt_inds: Tensor) -> None:

@@ -123,15 +123,10 @@ class BucketingBBoxCoder:
 
     def buckets(self, bboxes: Tensor) -> tuple[Tensor, Tensor]:
         """Cut proposals (n, 4) into buckets: their middles (n, 4, S), from outside to inside, and sizes (n, 4)."""
-        center = geometry.centers(bboxes)
-        extent = geometry.sizes(bboxes) * self.scale_factor
-        low = center - extent / 2
-        high = center + extent / 2
+        left, top, right, bottom = geometry.resized(bboxes, self.scale_factor).split(1, dim=-1)
         # objects of no width are proposals too: offsets from them must stay finite
-        size = (extent / self.num_buckets).clamp(min=1e-3)
+        size = (geometry.sizes(bboxes) * self.scale_factor / self.num_buckets).clamp(min=1e-3)
         steps = torch.arange(self.side_num, device=bboxes.device) + 0.5
-        inward = steps * size[..., None]
-        from_low = low[..., None] + inward
-        from_high = high[..., None] - inward
-        middles = torch.stack([from_low[:, 0], from_high[:, 0], from_low[:, 1], from_high[:, 1]], dim=1)
+        across, down = (steps * size[..., None]).unbind(1)
+        middles = torch.stack([left + across, right - across, top + down, bottom - down], dim=1)
         return middles, size[:, [0, 0, 1, 1]]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmdetlike.registry import TASK_UTILS
-from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
+from mmdetlike.structures.bbox import HorizontalBoxes, geometry
 from mmdetlike.utils.sizes import size_tensor
 
 from ..priors import Boxes
@@ -23,7 +23,15 @@ class BaseDeltaCoder(BaseBBoxCoder):
     Args:
         target_means: Means subtracted from the deltas; a ``ValueError`` if not one a delta.
         target_stds: Deviations by which they are divided; a ``ValueError`` if not one a delta, above 0.
+
+    Attributes:
+        ctr_clamp: Largest shift of a center in pixels, where only growth is bounded too, not shrinking (YOLOF); None
+            for any shift.
+        bound_shrinking: Bound shrinking as well as growth, where ``ctr_clamp`` is None.
     """
+
+    ctr_clamp: float | None = None
+    bound_shrinking = True
 
     def __init__(self, target_means: Sequence[float], target_stds: Sequence[float]) -> None:
         for name, values in dict(target_means=target_means, target_stds=target_stds).items():
@@ -48,6 +56,20 @@ class BaseDeltaCoder(BaseBBoxCoder):
         """Deltas (..., k, ``encode_size``) of what a network predicts, (..., k * ``encode_size``)."""
         deltas = predictions.unflatten(-1, (predictions.shape[-1] // self.encode_size, self.encode_size))
         return deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+
+    def bounded(self, deltas: Tensor, prior_size: Tensor, wh_ratio_clip: float) -> tuple[Tensor, Tensor]:
+        """Shifts of centers and new sizes, (..., 2) each in pixels, by ``deltas`` of priors of ``prior_size`` (..., 2).
+
+        Untrained networks would make them infinite. ``wh_ratio_clip`` is the largest change of a side, as a ratio and
+        its inverse.
+        """
+        shift = deltas[..., :2] * prior_size
+        limit = abs(math.log(wh_ratio_clip))
+        least = -limit if self.bound_shrinking else None
+        if self.ctr_clamp is not None:
+            shift = shift.clamp(-self.ctr_clamp, self.ctr_clamp)
+            least = None
+        return shift, prior_size * deltas[..., 2:4].clamp(least, limit).exp()
 
 
 @TASK_UTILS.register_module()
@@ -75,9 +97,8 @@ class DeltaXYWHBBoxCoder(BaseDeltaCoder):
         bound_shrinking: bool = True,
     ) -> None:
         super().__init__(target_means, target_stds)
-        self.clip_border, self.add_ctr_clamp, self.ctr_clamp = clip_border, add_ctr_clamp, ctr_clamp
-        self.use_box_type = use_box_type
-        self.bound_shrinking = bound_shrinking
+        self.clip_border, self.use_box_type, self.bound_shrinking = clip_border, use_box_type, bound_shrinking
+        self.ctr_clamp = ctr_clamp if add_ctr_clamp else None
 
     def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
         """Deltas (..., 4) from priors ``bboxes`` to ``gt_bboxes``, both (..., 4) xyxy in pixels."""
@@ -97,39 +118,11 @@ class DeltaXYWHBBoxCoder(BaseDeltaCoder):
             wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
         """
         priors = self.plain(bboxes)[..., None, :]
-        deltas = self.raw_deltas(pred_bboxes)
-        size = geometry.sizes(priors)
-        ctr_clamp = self.ctr_clamp if self.add_ctr_clamp else None
-        shift = deltas[..., :2] * size
-        shift, growth = bound_deltas(shift, deltas[..., 2:], wh_ratio_clip, ctr_clamp, self.bound_shrinking)
-        center = geometry.centers(priors) + shift
-        half = size * growth / 2
-        boxes = torch.cat([center - half, center + half], dim=-1)
+        shift, size = self.bounded(self.raw_deltas(pred_bboxes), geometry.sizes(priors), wh_ratio_clip)
+        boxes = geometry.from_centers(geometry.centers(priors) + shift, size / 2)
         if self.clip_border and max_shape is not None:
             boxes = geometry.clip(boxes, max_shape)
         return HorizontalBoxes(boxes.reshape(-1, 4)) if self.use_box_type else boxes.flatten(-2)
-
-
-def bound_deltas(
-    shift: Tensor,
-    log_growth: Tensor,
-    wh_ratio_clip: float,
-    ctr_clamp: float | None,
-    bound_shrinking: bool = True,
-) -> tuple[Tensor, Tensor]:
-    """Bound predicted shifts of centers and factors of growth, (..., 2) each, which untrained networks make infinite.
-
-    Args:
-        shift: (..., 2) of centers, in pixels.
-        log_growth: (..., 2) logarithms of the factors of width and height.
-        wh_ratio_clip: Largest change of a side, as a ratio and its inverse.
-        ctr_clamp: Largest shift in pixels, and then only growth is bounded, not shrinking (YOLOF); None for any shift.
-        bound_shrinking: Bound shrinking as well as growth, where ``ctr_clamp`` is None.
-    """
-    limit = abs(math.log(wh_ratio_clip))
-    least = -limit if bound_shrinking and ctr_clamp is None else None
-    growth = log_growth.clamp(least, limit).exp()
-    return shift if ctr_clamp is None else shift.clamp(-ctr_clamp, ctr_clamp), growth
 
 
 @TASK_UTILS.register_module()
@@ -150,14 +143,13 @@ class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
     """
 
     def encode(self, bboxes: Boxes, gt_bboxes: Boxes) -> Tensor:
-        return super().encode(_to_edges(bboxes), _to_edges(gt_bboxes))
+        return super().encode(self._to_edges(bboxes), self._to_edges(gt_bboxes))
 
     def decode(self, bboxes: Boxes, pred_bboxes: Tensor, max_shape=None, wh_ratio_clip: float = 16 / 1000) -> Boxes:
         shape = None if max_shape is None else size_tensor(max_shape) - 1
-        return super().decode(_to_edges(bboxes), pred_bboxes, shape, wh_ratio_clip)
+        return super().decode(self._to_edges(bboxes), pred_bboxes, shape, wh_ratio_clip)
 
-
-def _to_edges(boxes: Boxes) -> Tensor:
-    """Boxes by the middles of their first and last pixels -> boxes by the outer edges of these pixels."""
-    boxes = geometry.require_horizontal(get_box_tensor(boxes), LegacyDeltaXYWHBBoxCoder.__name__)
-    return boxes + boxes.new_tensor([-0.5, -0.5, 0.5, 0.5])
+    def _to_edges(self, boxes: Boxes) -> Tensor:
+        """Boxes by the middles of their first and last pixels -> boxes by the outer edges of these pixels."""
+        middles = self.plain(boxes)
+        return middles + middles.new_tensor([-0.5, -0.5, 0.5, 0.5])

@@ -46,8 +46,7 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         """Boxes (..., n, 4) xyxy in pixels that ``pred_bboxes`` (..., n, 4) make of priors; see ``encode``."""
         priors = self.plain(bboxes)
         center = geometry.centers(priors) + (pred_bboxes[..., :2] - 0.5) * _column(stride)
-        half = geometry.sizes(priors) * pred_bboxes[..., 2:].exp() / 2
-        boxes = torch.cat([center - half, center + half], dim=-1)
+        boxes = geometry.from_centers(center, geometry.sizes(priors) * pred_bboxes[..., 2:].exp() / 2)
         return HorizontalBoxes(boxes) if self.use_box_type else boxes
 
 

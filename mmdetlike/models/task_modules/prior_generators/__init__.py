@@ -1,7 +1,6 @@
 from .anchor_generator import AnchorGenerator, SizedAnchorGenerator
-from .base import PriorGenerator, anchor_inside_flags, calc_region, images_to_levels
+from .base import MlvlPointGenerator, PriorGenerator, anchor_inside_flags, calc_region, images_to_levels
 from .legacy_anchor_generator import LegacyAnchorGenerator, LegacySSDAnchorGenerator
-from .point_generator import MlvlPointGenerator
 from .rotated_anchor_generator import FakeRotatedAnchorGenerator, TurnedAnchorGenerator
 from .ssd_anchor_generator import SSDAnchorGenerator
 from .yolo_anchor_generator import YOLOAnchorGenerator

@@ -92,29 +92,19 @@ class AnchorGenerator(PriorGenerator):
 
     def gen_base_anchors(self) -> list[Tensor]:
         """Anchors (A_i, 4) xyxy of the first cell of each level, in pixels."""
-        anchors = []
-        for i, base_size in enumerate(self.base_sizes):
-            center = None if self.centers is None else self.centers[i]
-            anchors.append(self.gen_single_level_base_anchors(base_size, self.scales, self.ratios, center))
-        return anchors
+        levels = zip(self.base_sizes, self.centers or [None] * self.num_levels)
+        return [self.gen_single_level_base_anchors(size, self.scales, self.ratios, center) for size, center in levels]
 
     def gen_single_level_base_anchors(
         self, base_size: float, scales: Tensor, ratios: Tensor, center: tuple[float, float] | None = None
     ) -> Tensor:
         """Anchors (len(ratios) * len(scales), 4) xyxy of one cell, in pixels."""
-        x, y = center if center is not None else (self.center_offset * base_size,) * 2
         # all ratios have the same area
-        heights = torch.sqrt(ratios)
-        widths = 1 / torch.sqrt(ratios)
-        if self.scale_major:
-            widths = widths[:, None] * scales
-            heights = heights[:, None] * scales
-        else:
-            widths = scales[:, None] * widths
-            heights = scales[:, None] * heights
-        half_w = base_size * widths.flatten() / 2
-        half_h = base_size * heights.flatten() / 2
-        return torch.stack([x - half_w, y - half_h, x + half_w, y + half_h], dim=-1)
+        shapes = torch.stack([1 / ratios.sqrt(), ratios.sqrt()], dim=-1)[:, None] * scales[:, None]
+        shapes = shapes if self.scale_major else shapes.transpose(0, 1)
+        half = base_size * shapes.flatten(0, 1) / 2
+        center = (self.center_offset * base_size,) * 2 if center is None else center
+        return geometry.from_centers(half.new_tensor(center), half)
 
     def single_level_grid_priors(
         self,

@@ -1,4 +1,4 @@
-"""The base of the prior generators, and which cells of a grid and which anchors lie on the image."""
+"""The base of the prior generators, that of points, and which cells of a grid and which anchors lie on the image."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
+from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import HorizontalBoxes, geometry, get_box_tensor
 
 from ..priors import Priors
@@ -113,6 +114,70 @@ class PriorGenerator:
             raise ValueError(f'{self.num_levels} strides need as many feature maps, got {len(featmap_sizes)}')
 
 
+@TASK_UTILS.register_module()
+class MlvlPointGenerator(PriorGenerator):
+    """Generate one point at every cell of every pyramid level: FCOS, arXiv 1904.01355, and its followers.
+
+    Args:
+        strides: Stride of each level in pixels, a number or (x, y).
+        offset: Position of the point within its cell, 0 to 1.
+
+    Examples:
+        >>> MlvlPointGenerator([16]).grid_priors([(1, 2)], device='cpu')
+        [tensor([[ 8.,  8.],
+                [24.,  8.]])]
+        >>> MlvlPointGenerator([16]).grid_priors([(1, 2)], device='cpu', with_stride=True)
+        [tensor([[ 8.,  8., 16., 16.],
+                [24.,  8., 16., 16.]])]
+    """
+
+    shown = ('strides', 'offset')
+
+    def __init__(self, strides: Sequence[int | tuple[int, int]], offset: float = 0.5) -> None:
+        self.set_strides(strides)
+        self.offset = offset
+
+    @property
+    def num_base_priors(self) -> list[int]:
+        """One point per cell, of each level."""
+        return [1] * self.num_levels
+
+    def grid_priors(
+        self,
+        featmap_sizes: Sequence[tuple[int, int]],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = 'cpu',
+        with_stride: bool = False,
+    ) -> list[Tensor]:
+        """Points of each level, as of ``single_level_grid_priors``."""
+        points = super().grid_priors(featmap_sizes, dtype, device)
+        return [self._with_stride(level, i) if with_stride else level for i, level in enumerate(points)]
+
+    def _with_stride(self, points: Tensor, level_idx: int) -> Tensor:
+        return torch.cat([points, points.new_tensor(self.strides[level_idx]).expand_as(points)], dim=-1)
+
+    def single_level_valid_flags(
+        self, featmap_size: tuple[int, int], valid_size: tuple[int, int], device: torch.device | str = 'cpu'
+    ) -> Tensor:
+        """A mask (H * W,) of the points of one level that lie at its first ``valid_size`` (height, width) cells."""
+        return flags_of_cells(featmap_size, valid_size, 1, device)
+
+    def single_level_grid_priors(
+        self,
+        featmap_size: tuple[int, int],
+        level_idx: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = 'cpu',
+        with_stride: bool = False,
+    ) -> Tensor:
+        """Points (H * W, 2) x, y of one level with a map of ``featmap_size`` (H, W), in pixels.
+
+        With ``with_stride`` (H * W, 4), the strides x, y beside them.
+        """
+        points = shifts_of_cells(featmap_size, self.strides[level_idx], dtype, device, self.offset)
+        return self._with_stride(points, level_idx) if with_stride else points
+
+
 def _as_lists(setting: object) -> object:
     """A setting with lists in place of its tensors."""
     if isinstance(setting, list):
@@ -177,17 +242,10 @@ def calc_region(
         >>> calc_region(torch.tensor([0.0, 0, 40, 80]), 0.5, featmap_size=(50, 50))
         (tensor(10), tensor(20), tensor(30), tensor(50))
     """
-    center = (bbox[..., :2] + bbox[..., 2:]) / 2
-    half = (bbox[..., 2:] - bbox[..., :2]) * ratio / 2
-    x1, y1 = torch.round(center - half).long().unbind(-1)
-    x2, y2 = torch.round(center + half).long().unbind(-1)
+    region = geometry.resized(bbox, ratio).round()
     if featmap_size is not None:
-        height, width = featmap_size
-        x1 = x1.clamp(0, width)
-        x2 = x2.clamp(0, width)
-        y1 = y1.clamp(0, height)
-        y2 = y2.clamp(0, height)
-    return x1, y1, x2, y2
+        region = geometry.clip(region, featmap_size)
+    return region.long().unbind(-1)
 
 
 def images_to_levels(target: Sequence[Tensor], num_levels: Sequence[int]) -> list[Tensor]:

@@ -77,9 +77,8 @@ class SSDAnchorGenerator(AnchorGenerator):
         anchors = every_pair[[0, num_ratios, *range(1, num_ratios)]]
         if self.largest_side is None:
             return anchors
-        center = geometry.centers(anchors)
         half = geometry.sizes(anchors).clamp(max=self.largest_side) / 2
-        return torch.cat([center - half, center + half], dim=1)
+        return geometry.from_centers(geometry.centers(anchors), half)
 
 
 def _sizes_of_levels(num_levels: int, ratio_range: tuple[float, float], input_size: int) -> tuple[list, list]:

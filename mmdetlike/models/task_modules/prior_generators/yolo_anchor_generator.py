@@ -48,7 +48,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
         """Anchors (A, 4) xyxy of the given widths and heights around ``center`` (x, y; the origin), in pixels."""
         half = torch.tensor(base_sizes_per_level, dtype=torch.float) / 2
         center = torch.tensor(center or (0.0, 0.0))
-        return torch.cat([center - half, center + half], dim=-1)
+        return geometry.from_centers(center, half)
 
     def responsible_flags(
         self, featmap_sizes: Sequence[tuple[int, int]], gt_bboxes: Tensor, device: torch.device | str = 'cpu'

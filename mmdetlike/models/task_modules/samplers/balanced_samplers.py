@@ -7,8 +7,7 @@ from mmdetlike.models.utils import ranks_in_groups
 from mmdetlike.registry import TASK_UTILS
 
 from ..assigners import AssignResult
-from .base_sampler import BaseSampler, negatives_of, positives_of
-from .random_sampler import RandomSampler
+from .base_sampler import BaseSampler, RandomSampler, negatives_of, positives_of
 
 
 @TASK_UTILS.register_module()

@@ -1,13 +1,13 @@
-"""The base of samplers that take a limited number of priors, and their result."""
+"""The bases of the samplers, their result, and those that take every prior or random ones: Fast R-CNN, 1504.08083."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdetlike.registry import TASK_UTILS
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
 from ..assigners import AssignResult
@@ -86,24 +86,50 @@ class SamplingResult:
         return self.is_gt[self.pos_inds]
 
 
-class Sampler(Protocol):
-    """What heads ask of a sampler, also of one that is no ``BaseSampler``.
+class Sampler:
+    """Base of the samplers, which choose the priors of an image that have a loss.
 
     Attributes:
         needs_losses: Whether ``sample`` takes a further argument ``loss_of``, which tells the classification losses
             (n,) of boxes (n, 4) and their classes (n,); region heads alone can give it.
     """
 
-    needs_losses: bool
+    needs_losses = False
 
     def sample(
         self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
     ) -> SamplingResult:
-        """Choose priors of one image, see ``BaseSampler``."""
+        """Choose priors of one image.
+
+        Args:
+            assign_result: What the assigner said; where objects are added as proposals, it grows by them.
+            pred_instances: ``priors`` (n, 4) xyxy in pixels.
+            gt_instances: ``bboxes`` (m, 4) and ``labels`` (m,).
+        """
+        raise NotImplementedError
 
 
-class BaseSampler:
-    """Base of samplers, which take up to ``num`` priors of an image, a set share of them positives.
+@TASK_UTILS.register_module()
+class PseudoSampler(Sampler):
+    """Take all positives and all negatives, for losses that weigh them by themselves, such as focal loss."""
+
+    def sample(
+        self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
+    ) -> SamplingResult:
+        return SamplingResult(
+            pos_inds=positives_of(assign_result),
+            neg_inds=negatives_of(assign_result),
+            priors=pred_instances.priors,
+            gt_bboxes=gt_instances.bboxes,
+            assign_result=assign_result,
+            is_gt=torch.zeros_like(assign_result.gt_inds, dtype=torch.bool),
+            # the many easy negatives hardly count, so they are no part of what losses are divided by
+            avg_factor_with_neg=False,
+        )
+
+
+class BaseSampler(Sampler):
+    """Base of samplers that take up to ``num`` priors of an image, a set share of them positives.
 
     A subclass says which ones, in ``choose_positives`` and ``choose_negatives``.
 
@@ -113,8 +139,6 @@ class BaseSampler:
         neg_pos_ub: Most negatives for each positive; negative for no limit.
         add_gt_as_proposals: Put the objects themselves before the priors.
     """
-
-    needs_losses = False
 
     def __init__(self, num: int, pos_fraction: float, neg_pos_ub: float = -1, add_gt_as_proposals: bool = True) -> None:
         if num < 1:
@@ -135,13 +159,6 @@ class BaseSampler:
     def sample(
         self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData
     ) -> SamplingResult:
-        """Choose priors of one image.
-
-        Args:
-            assign_result: What the assigner said; where objects are added as proposals, it grows by them.
-            pred_instances: ``priors`` (n, 4) xyxy in pixels.
-            gt_instances: ``bboxes`` (m, 4) and ``labels`` (m,).
-        """
         priors = self.candidates(assign_result, pred_instances, gt_instances)
         return self.sample_with(assign_result, priors, gt_instances, self.choose_positives, self.choose_negatives)
 
@@ -182,6 +199,29 @@ class BaseSampler:
             assign_result=assign_result,
             is_gt=torch.arange(len(priors), device=priors.device) < num_added,
         )
+
+
+@TASK_UTILS.register_module()
+class RandomSampler(BaseSampler):
+    """Take random positives and random negatives."""
+
+    @staticmethod
+    def random_choice(gallery: Tensor, num: int) -> Tensor:
+        """``num`` random elements of ``gallery`` (n,), all of it where n <= num."""
+        if len(gallery) <= num:
+            return gallery
+        return gallery[torch.randperm(len(gallery), device=gallery.device)[:num]]
+
+    def choose_positives(self, assign_result: AssignResult, num: int) -> Tensor:
+        return self.random_choice(positives_of(assign_result), num)
+
+    def choose_negatives(self, assign_result: AssignResult, num: int) -> Tensor:
+        return self.random_choice(negatives_of(assign_result), num)
+
+
+@TASK_UTILS.register_module()
+class MultiInsRandomSampler(RandomSampler):
+    """Random positives and negatives of a ``MultiInstanceAssigner``, by the object that each overlaps most."""
 
 
 def positives_of(assign_result: AssignResult) -> Tensor:

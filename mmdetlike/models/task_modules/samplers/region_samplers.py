@@ -1,5 +1,6 @@
-"""Negatives by the rank of their scores: Prime Sample Attention in Object Detection, arXiv 1904.04821."""
+"""Samplers that ask a region head what it makes of the regions."""
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -10,14 +11,56 @@ from mmdetlike.registry import TASK_UTILS
 from mmdetlike_ops import nms_match
 
 from ..assigners import AssignResult
-from .base_sampler import SamplingResult, negatives_of
-from .random_sampler import RandomSampler
+from .base_sampler import BaseSampler, RandomSampler, SamplingResult, negatives_of, positives_of
+
+
+@TASK_UTILS.register_module()
+class OHEMSampler(BaseSampler):
+    """Take the regions that the box head classifies worst: Online Hard Example Mining, arXiv 1604.03540.
+
+    Args:
+        loss_key: Kept for configs: the loss that ranks regions, ``'loss_cls'``; a ``ValueError`` if it is another one.
+        num, pos_fraction, neg_pos_ub, add_gt_as_proposals: As of ``BaseSampler``.
+    """
+
+    needs_losses = True
+
+    def __init__(
+        self,
+        num: int,
+        pos_fraction: float,
+        loss_key: str = 'loss_cls',
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+        if loss_key != 'loss_cls':
+            raise ValueError(f"loss_key must be 'loss_cls', got {loss_key!r}")
+
+    def sample(
+        self,
+        assign_result: AssignResult,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        loss_of: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> SamplingResult:
+        """See ``BaseSampler``; ``loss_of`` tells the classification loss (n,) of regions (n, 4) and their classes (n,).
+
+        Background has class -1. Without ``loss_of``, which a dense head doesn't give, a ``ValueError`` is raised.
+        """
+        if loss_of is None:
+            raise ValueError('OHEMSampler ranks regions by the loss of a region head; a dense head has no such loss')
+        priors = self.candidates(assign_result, pred_instances, gt_instances)
+        losses = loss_of(priors, assign_result.labels)
+        choices = (functools.partial(hardest, losses, kind) for kind in (positives_of, negatives_of))
+        return self.sample_with(assign_result, priors, gt_instances, *choices)
 
 
 @TASK_UTILS.register_module()
 class ScoreHLRSampler(RandomSampler):
     """Random positives, and the negatives that look most like objects, with weights that fall by their rank.
 
+    Prime Sample Attention in Object Detection, arXiv 1904.04821.
     Negatives are ranked hierarchically: first within each cluster of boxes that suppress each other, by falling
     score, then among those of the same rank in their clusters. Ranks become weights of the classification loss
     that leave its sum as it was.
@@ -56,10 +99,8 @@ class ScoreHLRSampler(RandomSampler):
     ) -> SamplingResult:
         """See ``BaseSampler``; the result has ``class_weights``.
 
-        Args:
-            assign_result, pred_instances, gt_instances: As of ``BaseSampler.sample``.
-            predict: Boxes (q, 4) -> their largest score of an object (q,), the box refined as that class (q, 4), and
-                the classification loss as background (q,). A ``ValueError`` if None: the head is not ``PISARoIHead``.
+        ``predict`` is boxes (q, 4) -> their largest score of an object (q,), the box refined as that class (q, 4), and
+        the classification loss as background (q,). A ``ValueError`` if None: the head is not ``PISARoIHead``.
         """
         if predict is None:
             raise ValueError('ScoreHLRSampler ranks regions by their predictions, which only PISARoIHead tells it')
@@ -103,6 +144,12 @@ class ScoreHLRSampler(RandomSampler):
         for cluster in nms_match(torch.cat([boxes, scores[:, None]], dim=1), self.iou_thr):
             importance[cluster] -= torch.arange(len(cluster), device=scores.device)
         return importance.sort(descending=True).indices
+
+
+def hardest(losses: Tensor, kind: Callable[[AssignResult], Tensor], assign_result: AssignResult, num: int) -> Tensor:
+    """Indices of the ``num`` priors of the given kind that have the largest of ``losses`` (n,)."""
+    inds = kind(assign_result)
+    return inds if len(inds) <= num else inds[torch.topk(losses[inds], num).indices]
 
 
 def weights_of_same_sum(weights: Tensor, losses: Tensor) -> Tensor:
