@@ -10,9 +10,9 @@ from mmengine.registry import init_default_scope
 
 from mmdetlike.apis.pipeline import dataset_config
 from mmdetlike.cli.dataset_report import leaves
+from mmdetlike.datasets import anchor_fitting as fitting
 from mmdetlike.datasets.statistics import Objects
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.task_modules.prior_generators import fitting
 from mmdetlike.registry import DATASETS, TASK_UTILS
 from mmdetlike.utils.config import dicts_within, load_config, located, require
 from mmdetlike.utils.setup_env import register_all_modules

@@ -7,8 +7,8 @@ import pytest
 
 from mmdetlike.cli.anchor_fitting import snippet
 from mmdetlike.cli.optimize_anchors import main
+from mmdetlike.datasets import anchor_fitting as fitting
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.task_modules.prior_generators import fitting
 
 CENTERS = np.array([[10, 12], [40, 20], [30, 90]], dtype=float)
 
