@@ -1,10 +1,9 @@
 """Parts of transformers: attention, feed-forward networks, positional encodings, patches, encoders and decoders."""
 
 from .attention import MultiheadAttention, attention_mask
-from .conditional import ConditionalDecoder
-from .dab import DABDecoder, DABEncoder
-from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, RTDETRDecoder, refine_references
-from .detr_layers import AttentionMask, CrossFirstDecoder, TransformerDecoder, TransformerEncoder
+from .conditional import ConditionalDecoder, DABDecoder, DABEncoder
+from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, RTDETRDecoder
+from .detr_layers import AttentionMask, CrossFirstDecoder, TransformerDecoder, TransformerEncoder, refine_references
 from .dfine import DFINEDecoder, EdgeOffsets, RefinedBoxes, UnevenDeformableAttention
 from .ffn import FFN, MLP, DynamicConv, LayerScale, mlp
 from .operation_order import (

@@ -12,8 +12,8 @@ from mmdetlike.errors import ConfigError
 from mmdetlike_ops import ms_deform_attn
 
 from ..part import build_part
-from .deformable import RTDETRDecoder, refine_references
-from .detr_layers import ATTENTION, AttentionMask, DecoderLayer
+from .deformable import RTDETRDecoder
+from .detr_layers import ATTENTION, AttentionMask, DecoderLayer, refine_references
 from .ffn import MLP
 from .pyramid import FlatPyramid
 

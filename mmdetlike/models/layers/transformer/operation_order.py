@@ -120,6 +120,9 @@ class LayerSequence(BaseModule):
         post_norm_cfg: The norm; None for none.
     """
 
+    # else only layers that begin with a norm have one behind them
+    always_ends_in_norm = True
+
     def __init__(
         self,
         transformerlayers: dict,
@@ -130,23 +133,16 @@ class LayerSequence(BaseModule):
         super().__init__(init_cfg)
         self.layers = ModuleList(build_part(transformerlayers, DetrTransformerDecoderLayer) for _ in range(num_layers))
         self.embed_dims, self.pre_norm = self.layers[0].embed_dims, self.layers[0].pre_norm
-        self.post_norm = None if post_norm_cfg is None else build_norm_layer(post_norm_cfg, self.embed_dims)[1]
+        self.post_norm = None
+        if post_norm_cfg is not None and (self.always_ends_in_norm or self.pre_norm):
+            self.post_norm = build_norm_layer(post_norm_cfg, self.embed_dims)[1]
 
 
 @MODELS.register_module()
 class DetrTransformerEncoder(LayerSequence):
     """Layers of self-attention; the norm behind them is there where the layers begin with one."""
 
-    def __init__(
-        self,
-        transformerlayers: dict,
-        num_layers: int,
-        post_norm_cfg: dict | None = LAYER_NORM,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(transformerlayers, num_layers, post_norm_cfg, init_cfg)
-        if not self.pre_norm:
-            self.post_norm = None
+    always_ends_in_norm = False
 
     def forward(self, query: Tensor, query_pos: Tensor, query_key_padding_mask: Tensor | None = None) -> Tensor:
         """Encode pixels (s, b, c) at positions (s, b, c), of which a mask (b, s) marks the padding."""
