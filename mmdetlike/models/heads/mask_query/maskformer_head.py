@@ -1,7 +1,6 @@
 """Masks and classes of queries: MaskFormer, arXiv 2107.06278, and Mask2Former, arXiv 2112.01527."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -137,13 +136,11 @@ class MaskFormerHead(Head):
         """Loss terms of all layers: ``loss_*`` of the last one, ``d0.loss_*``, ... of the others."""
         layers = [float32_if_half(*layer) for layer in self(x, padding_of(batch_data_samples, x[0].device))]
         gts = [self.segments(sample) for sample in batch_data_samples]
-        return supervise_layers(layers, partial(self.matched_losses, gts=gts, samples=batch_data_samples))
 
-    def matched_losses(
-        self, cls_score: Tensor, masks: Tensor, gts: Sequence[InstanceData], samples: SampleList
-    ) -> dict[str, Tensor]:
-        """Loss terms of the queries of a layer, which are matched with segments."""
-        return self.losses(cls_score, masks, gts, self.match(cls_score, masks, gts, samples))
+        def matched_losses(cls_score: Tensor, masks: Tensor) -> dict[str, Tensor]:
+            return self.losses(cls_score, masks, gts, self.match(cls_score, masks, gts, batch_data_samples))
+
+        return supervise_layers(layers, matched_losses)
 
     def segments(self, sample) -> InstanceData:
         """The segments of a sample, things and stuff: ``labels`` (n,) and ``masks`` (n, h, w) of 0.0 and 1.0.

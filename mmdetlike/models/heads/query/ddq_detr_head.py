@@ -14,12 +14,12 @@ from mmdetlike.models.task_modules.assigners import HungarianAssigner
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
-from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, get_box_tensor
+from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, geometry, get_box_tensor
 from mmdetlike.utils.dist import mean_over_ranks
 from mmdetlike_ops import batched_nms
 
 from ..common import match_queries
-from .common import ENCODER, InitialQueries, QueryContext, QueryOutputs, image_whwh
+from .common import ENCODER, InitialQueries, QueryContext, QueryOutputs
 from .deformable_detr_head import DINOHead
 
 MATCH_COSTS = (
@@ -95,42 +95,41 @@ def distinct(logits: Tensor, boxes: Tensor, nms_cfg: dict, candidates: Tensor | 
     return kept if candidates is None else kept & candidates
 
 
-@dataclass
-class DDQQueries(InitialQueries):
-    """The queries before the first decoder layer: denoising, distinct and, in training, D dense ones, in this order.
+@dataclass(kw_only=True)
+class DistinctProposals:
+    """What queries and outputs of DDQ hold beside those of other detectors.
 
     Attributes:
-        selection: Chooses distinct queries before each layer.
-        num_dense: D.
+        selection: Chooses distinct queries before each decoder layer.
         dense_cls_score: (B, D, classes) logits of the dense proposals; None in testing.
         dense_bbox_pred: (B, D, 4) their boxes, cx, cy, w, h in [0, 1].
         dense_present: (B, D) False for what pads images with fewer proposals.
     """
 
     selection: DistinctQueries | None = None
-    num_dense: int = 0
     dense_cls_score: Tensor | None = None
     dense_bbox_pred: Tensor | None = None
     dense_present: Tensor | None = None
 
 
 @dataclass
-class DDQOutputs(QueryOutputs):
+class DDQQueries(DistinctProposals, InitialQueries):
+    """First queries: denoising, distinct and, in training, ``num_dense`` = D dense ones, in this order."""
+
+    num_dense: int = 0
+
+
+@dataclass
+class DDQOutputs(DistinctProposals, QueryOutputs):
     """What the transformer of DDQ hands to its head.
 
     Attributes:
-        selection: Chose distinct queries before each layer.
         dense_hidden_states: Dense queries (B, D, C) after each decoder layer; empty in testing.
         dense_references: (B, D, 4) what their boxes are relative to.
-        dense_cls_score, dense_bbox_pred, dense_present: As of ``DDQQueries``.
     """
 
-    selection: DistinctQueries | None = None
     dense_hidden_states: Sequence[Tensor] = field(default_factory=list)
     dense_references: Sequence[Tensor] = field(default_factory=list)
-    dense_cls_score: Tensor | None = None
-    dense_bbox_pred: Tensor | None = None
-    dense_present: Tensor | None = None
 
     def candidates(self, layer: int) -> Tensor:
         """The queries (B, Q) that are distinct in a decoder layer."""
@@ -159,7 +158,7 @@ class DenseQueryLoss:
         """
         of_images = []
         for logits, boxes, own, sample in zip(cls_score, bbox_pred, present, samples):
-            boxes = bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(sample.img_shape, boxes)
+            boxes = bbox_cxcywh_to_xyxy(boxes[own]) * geometry.image_sides(sample.img_shape, boxes)
             of_images.append(self.image_losses(logits[own], boxes, sample))
         losses_cls, losses_bbox, alignments = zip(*of_images)
         # both are means over positives, each of which counts as much as it is aligned

@@ -140,6 +140,5 @@ class CdnQueryGenerator(BaseModule):
 
 def normalized_boxes(sample: DetDataSample) -> Tensor:
     """The boxes (n, 4) xyxy of a sample's objects in [0, 1]."""
-    height, width = sample.img_shape[:2]
     boxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'Query denoising')
-    return boxes / boxes.new_tensor([width, height, width, height])
+    return boxes / geometry.image_sides(sample.img_shape, boxes)

@@ -57,20 +57,17 @@ class DetrTransformerDecoderLayer(BaseModule):
         if not set(self.operation_order) <= set(OPERATIONS):
             raise ConfigError(f'operation_order must be made of {OPERATIONS}, got {self.operation_order}')
         self.pre_norm = self.operation_order[0] == 'norm'
-        self.attentions = self._build_attentions(attn_cfgs)
+        count = sum(name.endswith('attn') for name in self.operation_order)
+        cfgs = [attn_cfgs] * count if isinstance(attn_cfgs, dict) else list(attn_cfgs)
+        if len(cfgs) != count or not count:
+            raise ConfigError(f'operation_order {self.operation_order} has {count} attentions, attn_cfgs {len(cfgs)}')
+        self.attentions = ModuleList(build_part(cfg, MultiheadAttention) for cfg in cfgs)
         self.embed_dims = self.attentions[0].embed_dims
         network = dict(num_fcs=ffn_num_fcs, ffn_drop=ffn_dropout, act_cfg=act_cfg)
         network.update(embed_dims=self.embed_dims, feedforward_channels=feedforward_channels)
         self.ffns = ModuleList(FFN(**network) for _ in range(self.operation_order.count('ffn')))
         num_norms = self.operation_order.count('norm')
         self.norms = ModuleList(build_norm_layer(norm_cfg, self.embed_dims)[1] for _ in range(num_norms))
-
-    def _build_attentions(self, attn_cfgs: dict | Sequence[dict]) -> ModuleList:
-        count = sum(name.endswith('attn') for name in self.operation_order)
-        cfgs = [attn_cfgs] * count if isinstance(attn_cfgs, dict) else list(attn_cfgs)
-        if len(cfgs) != count or not count:
-            raise ConfigError(f'operation_order {self.operation_order} has {count} attentions, attn_cfgs {len(cfgs)}')
-        return ModuleList(build_part(cfg, MultiheadAttention) for cfg in cfgs)
 
     def forward(
         self,
