@@ -55,12 +55,9 @@ class MaskFormerHead(Head):
         enforce_decoder_input_project: Project those maps even where they have ``feat_channels`` already.
         transformer_decoder: Arguments of ``TransformerDecoder``.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        loss_cls: Classification loss, with a ``class_weight`` for each class and background.
+        loss_cls: Classification loss, with a ``class_weight`` for each class and background; else ``ConfigError``.
         loss_mask, loss_dice: Loss of mask logits at every pixel, and of whole masks.
         train_cfg: Settings of training: ``assigner``.
-
-    Raises:
-        ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
     """
 
     gives_all_scores = False
@@ -211,12 +208,10 @@ class Mask2FormerHead(MaskFormerHead):
 
     Args:
         strides: Stride of each backbone map, for the pixel decoder.
-        num_transformer_feat_level: Levels that the decoder attends to, one in each layer in turn.
+        num_transformer_feat_level: Levels that the decoder attends to, one in each layer in turn; ``ConfigError`` where
+            the pixel decoder puts out another number of maps.
         kwargs: See ``MaskFormerHead``; ``train_cfg`` has ``num_points``, ``oversample_ratio`` and
             ``importance_sample_ratio``.
-
-    Raises:
-        ConfigError: The pixel decoder puts out another number of maps than ``num_transformer_feat_level``.
     """
 
     # queries attend to the image first: masks tell them where to look from the start

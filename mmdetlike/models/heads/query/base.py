@@ -49,14 +49,12 @@ class QueryHead(Head):
         embed_dims: Channels of a query.
         num_reg_fcs: Hidden linear layers before the boxes.
         sync_cls_avg_factor: Average what the classification loss is divided by over processes.
-        loss_cls: Classification loss; with softmax ``bg_cls_weight`` is the weight of background.
+        loss_cls: Classification loss; with softmax ``bg_cls_weight`` is the weight of background. ``ConfigError``
+            where ``class_weight`` has another number of entries than there are classes.
         loss_bbox: Loss of boxes cx, cy, w, h in [0, 1].
         loss_iou: Loss of boxes in pixels.
         train_cfg: Settings of training: ``assigner``.
         test_cfg: Settings of testing: ``max_per_img``.
-
-    Raises:
-        ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
     """
 
     # whether the encoder's proposals learn objectness alone: all objects are of class 0 for them

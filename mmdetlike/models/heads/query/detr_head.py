@@ -17,9 +17,8 @@ class DETRHead(QueryHead):
 
     def build_layers(self) -> None:
         dims = self.embed_dims
-        relu = dict(type='ReLU', inplace=True)
         self.fc_cls = nn.Linear(dims, self.cls_out_channels)
-        self.reg_ffn = FFN(dims, dims, self.num_reg_fcs, act_cfg=relu, add_identity=False)
+        self.reg_ffn = FFN(dims, dims, self.num_reg_fcs, add_identity=False)
         self.fc_reg = nn.Linear(dims, 4)
 
     def classify(self, layer: int, hidden: Tensor, context: QueryContext) -> Tensor:

@@ -33,13 +33,10 @@ class DFINEHead(RTDETRHead):
     Args:
         num_bins, up, reg_scale: As of ``EdgeOffsets``.
         top_bins: The largest probabilities of an edge that tell how certain it is, beside their mean.
-        loss_cls: A ``VarifocalLoss``.
+        loss_cls: A ``VarifocalLoss``; else ``ConfigError``.
         loss_edges: Loss of logits (n, N + 1) and of where the edges should be among the bins (n,): FGL of the paper.
         loss_distill: Loss by which the last layer teaches the others: DDF of the paper.
         kwargs: Other arguments of ``DeformableDETRHead``.
-
-    Raises:
-        ConfigError: ``loss_cls`` is another loss.
     """
 
     def __init__(

@@ -63,16 +63,13 @@ class MultiheadAttention(BaseModule):
 
     Args:
         embed_dims: Channels of query, key, value and output.
-        num_heads: Heads that the channels are divided into.
+        num_heads: Heads that the channels are divided into; ``ConfigError`` where there are channels left over.
         attn_drop: Probability of dropping an attention weight.
         proj_drop: Probability of dropping an element of the output.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``, None for none.
         batch_first: Whether tensors are (batch, length, channels) instead of (length, batch, channels).
         bias: Whether the projections of query, key, value and output have biases.
         dropout: Older spelling that sets both ``attn_drop`` and the probability of ``dropout_layer``.
-
-    Raises:
-        ConfigError: ``embed_dims`` isn't a multiple of ``num_heads``.
     """
 
     def __init__(
@@ -251,8 +248,10 @@ class WindowMSA(BaseModule):
         """
         b, windows, n, c = x.shape
         qkv = self.qkv(x).reshape(b * windows, n, 3, self.num_heads, c // self.num_heads)
-        # (windows, heads, N, N) and images come window by window, so the mask repeats for each image
-        bias = self._bias() if mask is None else (mask[:, None] + self._bias()).repeat(b, 1, 1, 1)
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]
+        if mask is not None:
+            # (windows, heads, N, N) and images come window by window, so the mask repeats for each image
+            bias = (mask[:, None] + bias).repeat(b, 1, 1, 1)
         out = F.scaled_dot_product_attention(
             *qkv.permute(2, 0, 3, 1, 4).unbind(0),
             attn_mask=bias.to(qkv.dtype),
@@ -262,20 +261,15 @@ class WindowMSA(BaseModule):
         out = out.transpose(1, 2).reshape(b, windows, n, c)
         return self.proj_drop(self.proj(out))
 
-    def _bias(self) -> Tensor:
-        """(1, heads, N, N)."""
-        return self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]
-
 
 class ShiftWindowMSA(BaseModule):
     """Attention within the windows of a map, which is rolled before and back after.
 
     Args:
-        embed_dims, num_heads: As of ``WindowMSA``.
+        embed_dims, num_heads, qkv_bias, qk_scale, attn_drop_rate, proj_drop_rate: As of ``WindowMSA``.
         window_size: Height and width of a window.
-        shift_size: How far the map is rolled, in [0, window_size).
+        shift_size: How far the map is rolled, in [0, window_size); else ``ConfigError``.
         dropout_layer: Layer after the attention, ``Dropout`` or ``DropPath``.
-        qkv_bias, qk_scale, attn_drop_rate, proj_drop_rate: As of ``WindowMSA``.
     """
 
     def __init__(

@@ -34,15 +34,12 @@ class FFN(BaseModule):
     Args:
         embed_dims: Channels of input and output.
         feedforward_channels: Channels of the hidden layers.
-        num_fcs: Number of fully connected layers, at least 2.
+        num_fcs: Number of fully connected layers, at least 2; else ``ConfigError``.
         act_cfg: Activation of the hidden layers.
         ffn_drop: Probability of dropping an element after each layer.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``.
         add_identity: Whether there is a shortcut.
         layer_scale_init_value: Initial factor of a learnable scale of each output channel; 0 for no scale.
-
-    Raises:
-        ConfigError: ``num_fcs`` is less than 2.
     """
 
     def __init__(

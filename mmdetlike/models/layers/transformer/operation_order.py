@@ -28,17 +28,14 @@ class DetrTransformerDecoderLayer(BaseModule):
     """Attentions, norms and feed-forward networks in a given order; an encoder's layer is one without ``cross_attn``.
 
     Args:
-        attn_cfgs: Arguments of each attention in the order in which they run; one dict serves all.
+        attn_cfgs: Arguments of each attention in the order in which they run, else ``ConfigError``; one dict for all.
         feedforward_channels: Channels inside the feed-forward networks.
         ffn_dropout: Their dropout.
-        operation_order: Names out of ``self_attn``, ``cross_attn``, ``norm`` and ``ffn``. One that begins with
-            ``norm`` has its norms inside the shortcuts.
+        operation_order: Names out of ``self_attn``, ``cross_attn``, ``norm`` and ``ffn``, else ``ConfigError``. An
+            order that begins with ``norm`` has its norms inside the shortcuts.
         act_cfg: Activation of the feed-forward networks.
         norm_cfg: Norm layers.
         ffn_num_fcs: Layers of a feed-forward network.
-
-    Raises:
-        ConfigError: ``operation_order`` names something else, or ``attn_cfgs`` has another number of attentions.
     """
 
     def __init__(
