@@ -17,14 +17,8 @@ from mmdetlike.models.layers.transformer import (
     mlp,
 )
 from mmdetlike.models.losses import check_class_weight
-from mmdetlike.models.utils import (
-    get_uncertain_point_coords_with_randomness,
-    interpolate_as,
-    padding_of,
-    preprocess_panoptic_gt,
-    require_masks,
-    semantic_maps,
-)
+from mmdetlike.models.utils import interpolate_as, padding_of, preprocess_panoptic_gt, require_masks, semantic_maps
+from mmdetlike.models.utils.point_sample import get_uncertain_point_coords_with_randomness
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList

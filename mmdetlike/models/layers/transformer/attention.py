@@ -15,13 +15,9 @@ from ..drop import build_dropout
 def attention_mask(attn_mask: Tensor | None, key_padding_mask: Tensor | None, num_heads: int) -> Tensor | None:
     """Bring both masks of ``nn.MultiheadAttention`` into the one that ``F.scaled_dot_product_attention`` takes.
 
-    That one is broadcastable to (B, num_heads, L, S); bool, true where a query may look, or numbers to add to the
-    logits; None for no mask. ``ValueError`` for masks of other shapes.
-
-    Args:
-        attn_mask: (L, S) or (B * num_heads, L, S); true where a query must not look, or numbers added to the logits.
-        key_padding_mask: (B, S); true where no query may look, or numbers added to the logits.
-        num_heads: Heads of the attention.
+    ``attn_mask`` is (L, S) or (B * num_heads, L, S), ``key_padding_mask`` (B, S), both true where a query must not
+    look, or numbers to add to the logits; ``ValueError`` for other shapes. The result is broadcastable to
+    (B, num_heads, L, S): bool, true where a query may look, or numbers to add to the logits; None for no mask.
     """
     if attn_mask is not None:
         attn_mask = _per_head(attn_mask, num_heads)

@@ -78,7 +78,7 @@ class SlidingKernel(BaseModule):
         self.kernel_size = _pair(kernel_size)
         self.dilation = _pair(dilation)
         self.stride = _pair(kernel_size if stride is None else stride)
-        self.adaptive_padding = AdaptivePadding()  # which adds nothing
+        self.adaptive_padding = None
         if isinstance(padding, str):
             self.adaptive_padding = AdaptivePadding(self.kernel_size, self.stride, self.dilation, padding)
             padding = 0
@@ -87,6 +87,8 @@ class SlidingKernel(BaseModule):
 
     def padded_size(self, input_size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of a map of ``input_size`` (H, W) after adaptive padding."""
+        if self.adaptive_padding is None:
+            return tuple(input_size)
         return tuple(n + more for n, more in zip(input_size, self.adaptive_padding.get_pad_shape(input_size)))
 
     def output_size(self, input_size: tuple[int, int]) -> tuple[int, int]:
@@ -138,7 +140,7 @@ class PatchEmbed(SlidingKernel):
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Images (B, in_channels, H, W) -> vectors (B, rows * columns, embed_dims) and (rows, columns)."""
-        x = self.projection(self.adaptive_padding(x))
+        x = self.projection(self.adaptive_padding(x) if self.adaptive_padding else x)
         size = (x.shape[2], x.shape[3])
         return self.norm(nchw_to_nlc(x)), size
 
@@ -178,7 +180,8 @@ class PatchMerging(SlidingKernel):
 
         ``input_size`` is (H, W); ``ValueError`` if it isn't that of ``x``.
         """
-        x = self._unfold(self.adaptive_padding(nlc_to_nchw(x, input_size)))
+        x = nlc_to_nchw(x, input_size)
+        x = self._unfold(self.adaptive_padding(x) if self.adaptive_padding else x)
         return self.reduction(self.norm(x)), self.output_size(input_size)
 
     def _unfold(self, x: Tensor) -> Tensor:
