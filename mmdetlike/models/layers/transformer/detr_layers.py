@@ -105,7 +105,7 @@ class LayerStack(BaseModule):
     """Layers one after the other, initialized by Xavier.
 
     A subclass names the class of its layers in ``layer_class``, or makes each in ``build_layer``, and makes what they
-    share in ``build_heads``, which the constructor calls at its end.
+    share in ``build_heads``, which encoders and decoders call at the end of their constructors.
 
     Args:
         num_layers: Number of layers; ``ConfigError`` below 1.
@@ -198,7 +198,7 @@ class TransformerDecoder(LayerStack):
     """
 
     layer_class = DecoderLayer
-    # keeps the logits of references finite that are refined; None where queries have none
+    # keeps the logits of refined references finite; None where queries have no references
     reference_eps: float | None = None
     # whether a layer's loss also trains the box that the layer before refined (DINO)
     looks_forward_twice = True
