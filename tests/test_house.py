@@ -152,7 +152,7 @@ HANDS_ON_KEYWORDS = {
         'PyramidVisionTransformerV2',
     ),
     *('DetectoRS_ResNet', 'DetectoRS_ResNeXt', 'TridentResNet', 'RFP', 'BoxInstDataPreprocessor'),
-    *('TIMMBackbone', 'TrackDataPreprocessor', 'DeformableDETRHead', 'DDQDETRHead', 'DFINEHead', 'Mask2FormerHead'),
+    *('TIMMBackbone', 'TrackDataPreprocessor', 'DDQDETRHead', 'DFINEHead', 'Mask2FormerHead'),
 }
 WRITTEN_OUT = ('backbones', 'data_preprocessors', 'heads/query', 'heads/mask_query', 'layers', 'losses', 'necks')
 

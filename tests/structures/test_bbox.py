@@ -19,6 +19,7 @@ from mmdetlike.structures.bbox import (
     bbox_xyxy_to_cxcywh,
     cat_boxes,
     distance2bbox,
+    geometry,
     get_box_tensor,
     get_box_type,
     get_box_wh,
@@ -117,6 +118,11 @@ def test_flip_moves_the_sides():
     assert bbox_flip(boxes, (20, 30), 'vertical').tolist() == [[1, 11, 5, 18, 0, 0, 30, 20]]
     with pytest.raises(ValueError, match="'sideways'"):
         bbox_flip(boxes, (20, 30), 'sideways')
+
+
+def test_sides_of_an_image_turn_shares_into_pixels():
+    sides = geometry.image_sides((20, 40, 3), torch.zeros(1, dtype=torch.float64))
+    assert sides.tolist() == [40, 20, 40, 20] and sides.dtype == torch.float64
 
 
 @quick

@@ -66,6 +66,12 @@ def resized(boxes: Tensor, factor: float) -> Tensor:
     return from_centers(centers(boxes), sizes(boxes) / 2 * factor)
 
 
+def image_sides(img_shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Width, height, width, height (4,) of an image of ``img_shape`` (H, W), which turn boxes in [0, 1] into pixels."""
+    height, width = img_shape[:2]
+    return size_tensor([width, height, width, height], dtype=like.dtype, device=like.device)
+
+
 def is_larger(boxes: Tensor, side: float) -> Tensor:
     """(...) whether both sides are longer than ``side`` pixels."""
     return (sizes(boxes) > side).all(-1)

@@ -1,5 +1,4 @@
 """Heads that predict a mask and a class for each query of a transformer."""
 
-from .mask2former_head import Mask2FormerHead
-from .maskformer_head import MaskFormerHead
+from .maskformer_head import Mask2FormerHead, MaskFormerHead
 from .pixel_decoder import MSDeformAttnPixelDecoder, PixelDecoder, TransformerEncoderPixelDecoder

@@ -1,21 +1,29 @@
-"""Masks and classes of queries: Per-Pixel Classification is Not All You Need (MaskFormer), arXiv 2107.06278."""
+"""Masks and classes of queries: MaskFormer, arXiv 2107.06278, and Mask2Former, arXiv 2112.01527."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import build_part
-from mmdetlike.models.layers.transformer import TransformerDecoder, build_positional_encoding, flatten_pyramid, mlp
+from mmdetlike.models.layers.transformer import (
+    CrossFirstDecoder,
+    TransformerDecoder,
+    build_positional_encoding,
+    flatten_pyramid,
+    mlp,
+)
 from mmdetlike.models.losses import check_class_weight
-from mmdetlike.models.utils import padding_of, preprocess_panoptic_gt, require_masks, semantic_maps
+from mmdetlike.models.utils import interpolate_as, padding_of, preprocess_panoptic_gt, require_masks, semantic_maps
+from mmdetlike.models.utils.point_sample import get_uncertain_point_coords_with_randomness
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
+from mmdetlike_ops import point_sample
 
 from ..common import match_queries, supervise_layers
 from ..head import Head
@@ -30,7 +38,7 @@ DEFAULT_LOSS_DICE = dict(type='DiceLoss', use_sigmoid=True, activate=True, naive
 class MaskFormerHead(Head):
     """A pixel decoder, a transformer decoder and, after each of its layers, a class and a mask for every query.
 
-    Hooks: ``build_decoder``, ``build_decoder_inputs``, ``decode``, ``masks_to_match`` and ``mask_losses``.
+    Hooks: ``decoder_class``, ``build_decoder_inputs``, ``decode``, ``masks_to_match`` and ``mask_losses``.
 
     Args:
         in_channels: Channels of the backbone's maps.
@@ -41,15 +49,13 @@ class MaskFormerHead(Head):
         enforce_decoder_input_project: Project those maps even where they have ``feat_channels`` already.
         transformer_decoder: Arguments of ``TransformerDecoder``.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
-        loss_cls: Classification loss, with a ``class_weight`` for each class and background.
+        loss_cls: Classification loss, with a ``class_weight`` for each class and background; else ``ConfigError``.
         loss_mask, loss_dice: Loss of mask logits at every pixel, and of whole masks.
         train_cfg: Settings of training: ``assigner``.
-
-    Raises:
-        ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
     """
 
     gives_all_scores = False
+    decoder_class = TransformerDecoder
 
     def __init__(
         self,
@@ -75,7 +81,7 @@ class MaskFormerHead(Head):
         self.feat_channels, self.out_channels, self.num_queries = feat_channels, out_channels, num_queries
         channels = dict(in_channels=in_channels, feat_channels=feat_channels, out_channels=out_channels)
         self.pixel_decoder = MODELS.build({**pixel_decoder, **channels})
-        self.transformer_decoder = self.build_decoder(transformer_decoder)
+        self.transformer_decoder = build_part(transformer_decoder, self.decoder_class)
         self.decoder_pe = build_positional_encoding(positional_encoding, self.transformer_decoder.embed_dims)
         self.cls_embed = nn.Linear(feat_channels, self.num_classes + 1)
         self.mask_embed = mlp(feat_channels, 2, out_channels)
@@ -85,10 +91,6 @@ class MaskFormerHead(Head):
         check_class_weight(self.loss_cls, self.num_classes + 1, type(self).__name__)
         self.loss_mask = MODELS.build(loss_mask)
         self.loss_dice = MODELS.build(loss_dice)
-
-    def build_decoder(self, cfg: dict) -> TransformerDecoder:
-        """Hook: the transformer decoder, of its arguments."""
-        return build_part(cfg, TransformerDecoder)
 
     def build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
         """Hook: make what brings the maps to attend to to the decoder's width, even the same one with ``enforce``."""
@@ -125,13 +127,11 @@ class MaskFormerHead(Head):
         """Loss terms of all layers: ``loss_*`` of the last one, ``d0.loss_*``, ... of the others."""
         layers = [float32_if_half(*layer) for layer in self(x, padding_of(batch_data_samples, x[0].device))]
         gts = [self.segments(sample) for sample in batch_data_samples]
-        return supervise_layers(layers, partial(self.matched_losses, gts=gts, samples=batch_data_samples))
 
-    def matched_losses(
-        self, cls_score: Tensor, masks: Tensor, gts: Sequence[InstanceData], samples: SampleList
-    ) -> dict[str, Tensor]:
-        """Loss terms of the queries of a layer, which are matched with segments."""
-        return self.losses(cls_score, masks, gts, self.match(cls_score, masks, gts, samples))
+        def matched_losses(cls_score: Tensor, masks: Tensor) -> dict[str, Tensor]:
+            return self.losses(cls_score, masks, gts, self.match(cls_score, masks, gts, batch_data_samples))
+
+        return supervise_layers(layers, matched_losses)
 
     def segments(self, sample) -> InstanceData:
         """The segments of a sample, things and stuff: ``labels`` (n,) and ``masks`` (n, h, w) of 0.0 and 1.0.
@@ -194,3 +194,106 @@ class MaskFormerHead(Head):
         """Class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) of the last layer."""
         queries, mask_features = self.decode(x, padding_of(batch_data_samples, x[0].device))
         return float32_if_half(*self.predict_masks(queries[-1], mask_features))
+
+
+@MODELS.register_module()
+class Mask2FormerHead(MaskFormerHead):
+    """``MaskFormerHead`` with masked attention to several levels, trained on points: Mask2Former, arXiv 2112.01527.
+
+    Args:
+        strides: Stride of each backbone map, for the pixel decoder.
+        num_transformer_feat_level: Levels that the decoder attends to, one in each layer in turn; ``ConfigError`` where
+            the pixel decoder puts out another number of maps.
+        kwargs: See ``MaskFormerHead``; ``train_cfg`` has ``num_points``, ``oversample_ratio`` and
+            ``importance_sample_ratio``.
+    """
+
+    # queries attend to the image first: masks tell them where to look from the start
+    decoder_class = CrossFirstDecoder
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        feat_channels: int,
+        out_channels: int,
+        pixel_decoder: dict,
+        strides: Sequence[int] = (4, 8, 16, 32),
+        num_transformer_feat_level: int = 3,
+        **kwargs,
+    ) -> None:
+        # before ``super``, which calls ``build_decoder_inputs``
+        self.num_transformer_feat_level = num_transformer_feat_level
+        pixel_decoder = dict(pixel_decoder, strides=strides)
+        super().__init__(in_channels, feat_channels, out_channels, pixel_decoder=pixel_decoder, **kwargs)
+        num_maps = getattr(self.pixel_decoder, 'num_outs', 1)
+        if num_maps != num_transformer_feat_level:
+            raise ConfigError(
+                f'num_transformer_feat_level={num_transformer_feat_level} must be the number of maps that the pixel '
+                f'decoder puts out to attend to, {num_maps}'
+            )
+
+    def build_decoder_inputs(self, in_channels: Sequence[int], enforce: bool) -> None:
+        """A projection and an embedding for each level, and learned content of the queries."""
+        dims, width = self.transformer_decoder.embed_dims, self.feat_channels
+        project = enforce or dims != width
+        self.decoder_input_projs = nn.ModuleList(
+            nn.Conv2d(width, dims, 1) if project else nn.Identity() for _ in range(self.num_transformer_feat_level)
+        )
+        self.query_feat = nn.Embedding(self.num_queries, width)
+        self.level_embed = nn.Embedding(self.num_transformer_feat_level, width)
+
+    def decode(self, x: Sequence[Tensor], masks: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """See ``MaskFormerHead``, with the queries before the decoder first; padding is attended to."""
+        mask_features, memories = self.pixel_decoder(x)
+        levels = [self.level_inputs(i, memory) for i, memory in enumerate(memories)]
+        query = self.query_feat.weight.expand(len(x[0]), -1, -1)
+        query_pos = self.query_embed.weight.expand(len(x[0]), -1, -1)
+        # no gradient flows through where a query looks
+        small = [interpolate_as(mask_features.detach(), memory) for memory in memories]
+        decoder = self.transformer_decoder
+        # masks are predicted, and supervised, before the first layer too, since they say where it looks
+        outs = [decoder.layer_output(query)]
+        for i, layer in enumerate(decoder.layers):
+            # coarse, middle, fine and coarse again: as good as all levels at once, and cheaper (section 3.2.2)
+            memory, pos = levels[i % len(levels)]
+            outside = self.masked_attention(outs[-1], small[i % len(levels)], layer.cross_attn.num_heads)
+            query = layer(query, query_pos, key=memory, value=memory, key_pos=pos, attn_mask=outside)
+            outs.append(decoder.layer_output(query))
+        return outs, mask_features
+
+    def level_inputs(self, index: int, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (B, S, C) of a level and their positions."""
+        pixels = self.decoder_input_projs[index](memory).flatten(2).transpose(1, 2)
+        pos = self.decoder_pe(None, input=memory).flatten(2).transpose(1, 2)
+        return pixels + self.level_embed.weight[index], pos
+
+    @torch.no_grad()
+    def masked_attention(self, query: Tensor, mask_features: Tensor, num_heads: int) -> Tensor:
+        """(B * num_heads, Q, S) True where a query must not look: outside of its mask.
+
+        The mask features (B, C, h, w) are those at the size of the level: scaling them down and drawing masks with them
+        is the same as scaling the masks down, and far less work.
+        """
+        outside = mask_logits(self.mask_embed(query), mask_features).flatten(2) < 0
+        # a query without a mask looks everywhere: attention to nothing has no value
+        outside = outside & ~outside.all(-1, keepdim=True)
+        return outside[:, None].expand(-1, num_heads, -1, -1).flatten(0, 1)
+
+    def masks_to_match(self, pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at the same random points (n, num_points): whole masks would take too much memory."""
+        points = torch.rand(1, self.train_cfg.num_points, 2, device=pred.device)
+        return tuple(point_sample(masks[:, None], points.expand(len(masks), -1, -1))[:, 0] for masks in (pred, gt))
+
+    def mask_losses(self, pred: Tensor, gt: Tensor, num_masks: float) -> dict[str, Tensor]:
+        """``mask`` and ``dice`` of mask logits (P, h, w) at points, most of them where the logits are uncertain."""
+        cfg = self.train_cfg
+        # one set of points for each mask, where its own prediction is uncertain: PointRend, arXiv 1912.08193
+        with torch.no_grad():
+            points = get_uncertain_point_coords_with_randomness(
+                pred[:, None], None, cfg.num_points, cfg.oversample_ratio, cfg.importance_sample_ratio
+            )
+            gt = point_sample(gt[:, None], points)[:, 0]
+        pred = point_sample(pred[:, None], points)[:, 0]
+        dice = self.loss_dice(pred, gt, avg_factor=num_masks)
+        mask = self.loss_mask(pred.flatten(), gt.flatten(), avg_factor=num_masks * cfg.num_points)
+        return dict(mask=mask, dice=dice)

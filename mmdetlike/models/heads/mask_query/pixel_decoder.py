@@ -28,7 +28,7 @@ class TopDownPath(BaseModule):
     """Base of the pixel decoders: from coarse to fine, each level is added to the upsampled one above it.
 
     Args:
-        in_channels: Channels of the maps, fine to coarse; here of those that are added, without the top.
+        in_channels: Channels of the maps, fine to coarse.
         feat_channels, out_channels: Channels of the path, and of the mask features.
         norm_cfg, act_cfg: Norm layer, and activation after each sum.
     """
@@ -48,11 +48,15 @@ class TopDownPath(BaseModule):
         super().__init__(init_cfg)
         lateral = dict(bias=norm_cfg is None, norm_cfg=norm_cfg, act_cfg=None)
         self.layer = dict(lateral, padding=1, act_cfg=act_cfg)
-        self.lateral_convs = nn.ModuleList(ConvModule(c, feat_channels, 1, **lateral) for c in in_channels)
-        outputs = [ConvModule(feat_channels, feat_channels, 3, **self.layer) for _ in in_channels]
+        self.lateral_convs = nn.ModuleList(ConvModule(c, feat_channels, 1, **lateral) for c in in_channels[:-1])
+        outputs = [ConvModule(feat_channels, feat_channels, 3, **self.layer) for _ in self.lateral_convs]
         self.output_convs = nn.ModuleList(outputs)
         kernel_size = self.mask_kernel_size
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, kernel_size, padding=kernel_size // 2)
+        self.build_top(in_channels, feat_channels)
+
+    def build_top(self, in_channels: Sequence[int], feat_channels: int) -> None:
+        """Hook: make what the path starts from, of the coarsest map; called at the end of the constructor."""
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -86,23 +90,9 @@ class TopDownPath(BaseModule):
 
 @MODELS.register_module()
 class PixelDecoder(TopDownPath):
-    """A feature pyramid that starts from a convolution of the coarsest map.
+    """A feature pyramid that starts from a convolution of the coarsest map; arguments of ``TopDownPath``."""
 
-    Args:
-        in_channels: Channels of the maps, fine to coarse.
-        feat_channels, out_channels, norm_cfg, act_cfg: As of ``TopDownPath``.
-    """
-
-    def __init__(
-        self,
-        in_channels: Sequence[int],
-        feat_channels: int,
-        out_channels: int,
-        norm_cfg: dict | None = GROUP_NORM,
-        act_cfg: dict | None = RELU,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(in_channels[:-1], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
+    def build_top(self, in_channels: Sequence[int], feat_channels: int) -> None:
         self.last_feat_conv = ConvModule(in_channels[-1], feat_channels, 3, **self.layer)
 
     def start(self, feat: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -115,7 +105,7 @@ class TransformerEncoderPixelDecoder(TopDownPath):
     """A feature pyramid that starts from a transformer encoder of the coarsest map.
 
     Args:
-        in_channels, feat_channels, out_channels, norm_cfg, act_cfg: As of ``PixelDecoder``.
+        in_channels, feat_channels, out_channels, norm_cfg, act_cfg: As of ``TopDownPath``.
         encoder: Arguments of ``TransformerEncoder``.
         positional_encoding: Arguments of ``SinePositionalEncoding``.
     """
@@ -132,7 +122,7 @@ class TransformerEncoderPixelDecoder(TopDownPath):
         positional_encoding: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(in_channels[:-1], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
+        super().__init__(in_channels, feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
         self.encoder = build_part(encoder, TransformerEncoder)
         width = self.encoder.embed_dims
         self.positional_encoding = build_positional_encoding(positional_encoding, width)
@@ -151,7 +141,7 @@ class MSDeformAttnPixelDecoder(TopDownPath):
     """Deformable attention among the coarse maps, then a path down to the fine ones.
 
     Args:
-        in_channels, out_channels, norm_cfg, act_cfg: As of ``PixelDecoder``.
+        in_channels, out_channels, norm_cfg, act_cfg: As of ``TopDownPath``.
         strides: Stride of each map in pixels.
         feat_channels: Channels of the encoder and the path.
         num_outs: Maps that queries attend to.
@@ -179,7 +169,9 @@ class MSDeformAttnPixelDecoder(TopDownPath):
             raise ConfigError('MSDeformAttnPixelDecoder needs an encoder: a dict of the arguments of DeformableEncoder')
         # the levels of the attention are those that are encoded; finer maps are too large for it
         num_encoded = encoder['layer_cfg']['self_attn_cfg'].get('num_levels', 4)
-        super().__init__(in_channels[:-num_encoded], feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
+        # the path starts from the finest of them
+        on_path = in_channels[: len(in_channels) - num_encoded + 1]
+        super().__init__(on_path, feat_channels, out_channels, norm_cfg, act_cfg, init_cfg)
         self.strides, self.num_outs, self.num_encoder_levels = strides, num_outs, num_encoded
         self.input_convs = nn.ModuleList(
             ConvModule(c, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None, bias=True)

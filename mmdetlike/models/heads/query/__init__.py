@@ -2,11 +2,8 @@
 
 from .base import QueryHead
 from .common import InitialQueries, QueryContext, QueryOutputs, QueryTargets
-from .conditional_detr_head import ConditionalDETRHead
-from .dab_detr_head import DABDETRHead
-from .ddq_detr_head import DDQDETRHead
+from .ddq_detr_head import DDQDETRHead, DDQOutputs, DDQQueries, DistinctQueries, distinct
 from .deformable_detr_head import DeformableDETRHead, DINOHead, RTDETRHead
 from .denoising import CdnQueryGenerator, DenoisingQueries
-from .detr_head import DETRHead
+from .detr_head import ConditionalDETRHead, DABDETRHead, DETRHead
 from .dfine_head import DFINEHead
-from .distinct import DDQOutputs, DDQQueries, DistinctQueries, distinct

@@ -29,7 +29,6 @@ from .common import (
     as_one_class,
     build_class_loss,
     denoising_targets,
-    image_whwh,
     query_targets,
 )
 
@@ -50,14 +49,12 @@ class QueryHead(Head):
         embed_dims: Channels of a query.
         num_reg_fcs: Hidden linear layers before the boxes.
         sync_cls_avg_factor: Average what the classification loss is divided by over processes.
-        loss_cls: Classification loss; with softmax ``bg_cls_weight`` is the weight of background.
+        loss_cls: Classification loss; with softmax ``bg_cls_weight`` is the weight of background. ``ConfigError``
+            where ``class_weight`` has another number of entries than there are classes.
         loss_bbox: Loss of boxes cx, cy, w, h in [0, 1].
         loss_iou: Loss of boxes in pixels.
         train_cfg: Settings of training: ``assigner``.
         test_cfg: Settings of testing: ``max_per_img``.
-
-    Raises:
-        ConfigError: ``class_weight`` of ``loss_cls`` has another number of entries than there are classes.
     """
 
     # whether the encoder's proposals learn objectness alone: all objects are of class 0 for them
@@ -177,12 +174,10 @@ class QueryHead(Head):
         samples = context.samples
         if candidates is None:
             candidates = torch.ones(cls_score.shape[:2], dtype=torch.bool, device=cls_score.device)
-        preds = [
-            InstanceData(
-                scores=scores[own], bboxes=bbox_cxcywh_to_xyxy(boxes[own]) * image_whwh(image.img_shape, boxes)
-            )
-            for scores, boxes, own, image in zip(self.class_logits(cls_score, context), bbox_pred, candidates, samples)
-        ]
+        preds = []
+        for logits, boxes, own, sample in zip(self.class_logits(cls_score, context), bbox_pred, candidates, samples):
+            bboxes = bbox_cxcywh_to_xyxy(boxes[own]) * geometry.image_sides(sample.img_shape, boxes)
+            preds.append(InstanceData(scores=logits[own], bboxes=bboxes))
         gts = [self.objects_to_match(sample) for sample in samples]
         matches = match_queries(self.assigner, preds, gts, samples)
         # the assigner has seen the candidates alone: from an index among them to one among all queries
@@ -290,7 +285,7 @@ class QueryHead(Head):
             best, label_of = all_scores.max(-1)
             scores, queries = best.topk(min(limit, len(best)))
             labels = label_of[queries]
-        size = image_whwh(img_shape, boxes)
+        size = geometry.image_sides(img_shape, boxes)
         boxes = (bbox_cxcywh_to_xyxy(boxes[queries]) * size).clamp(min=0).minimum(size)
         found = dict(boxes=boxes, scores=scores, labels=labels)
         if self.test_cfg.get('return_all_scores', False):

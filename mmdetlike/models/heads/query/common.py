@@ -10,7 +10,6 @@ from mmdetlike.models.layers.transformer import AttentionMask
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import geometry, get_box_tensor
-from mmdetlike.utils.sizes import size_tensor
 
 from .denoising import DenoisingQueries
 
@@ -139,7 +138,7 @@ def query_targets(
         pos_inds.append(queries + i * num_queries)
         gt_bboxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'A head of queries')
         boxes.append(gt_bboxes[objects])
-        sizes.append(image_whwh(sample.img_shape, boxes[-1]).expand_as(boxes[-1]))
+        sizes.append(geometry.image_sides(sample.img_shape, boxes[-1]).expand_as(boxes[-1]))
     pos_inds = torch.cat(pos_inds)
     return QueryTargets(
         labels=labels,
@@ -160,12 +159,6 @@ def denoising_targets(queries: DenoisingQueries, samples: SampleList, num_classe
     # each positive has one negative of its own; what pads images with fewer objects doesn't count
     targets.num_neg = len(targets.pos_inds)
     return targets
-
-
-def image_whwh(img_shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Width, height, width, height (4,) of an image of ``img_shape`` (H, W), which turn boxes in [0, 1] into pixels."""
-    height, width = img_shape[:2]
-    return size_tensor([width, height, width, height], dtype=like.dtype, device=like.device)
 
 
 def build_class_loss(cfg: dict, num_classes: int) -> tuple[nn.Module, float]:

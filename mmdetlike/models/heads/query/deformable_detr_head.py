@@ -11,7 +11,7 @@ from mmdetlike.models.losses import VarifocalLoss
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import bbox_overlaps
 
-from .base import QueryHead
+from .base import DEFAULT_LOSS_BBOX, DEFAULT_LOSS_CLS, DEFAULT_LOSS_IOU, QueryHead
 from .common import QueryContext, QueryTargets
 
 
@@ -23,7 +23,7 @@ class DeformableDETRHead(QueryHead):
         share_pred_layer: All layers share these networks; else each has its own.
         num_pred_layer: Decoder layers, and one more for the encoder's proposals with two stages.
         as_two_stage: The encoder proposes boxes.
-        kwargs: Other arguments of ``QueryHead``.
+        embed_dims, num_reg_fcs, sync_cls_avg_factor, loss_cls, loss_bbox, loss_iou: As of ``QueryHead``.
     """
 
     binary_proposals = True
@@ -34,12 +34,23 @@ class DeformableDETRHead(QueryHead):
         share_pred_layer: bool = False,
         num_pred_layer: int = 6,
         as_two_stage: bool = False,
-        **kwargs,
+        embed_dims: int = 256,
+        num_reg_fcs: int = 2,
+        sync_cls_avg_factor: bool = False,
+        loss_cls: dict = DEFAULT_LOSS_CLS,
+        loss_bbox: dict = DEFAULT_LOSS_BBOX,
+        loss_iou: dict = DEFAULT_LOSS_IOU,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         # before ``super``, which makes the layers
         self.share_pred_layer, self.num_pred_layer = share_pred_layer, num_pred_layer
         self.as_two_stage = as_two_stage
-        super().__init__(num_classes, **kwargs)
+        losses = (loss_cls, loss_bbox, loss_iou)
+        super().__init__(
+            num_classes, embed_dims, num_reg_fcs, sync_cls_avg_factor, *losses, train_cfg, test_cfg, init_cfg
+        )
 
     def build_layers(self) -> None:
         self.cls_branches = self.build_branches(nn.Linear(self.embed_dims, self.cls_out_channels), self.num_pred_layer)

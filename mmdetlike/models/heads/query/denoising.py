@@ -52,10 +52,8 @@ class CdnQueryGenerator(BaseModule):
         num_matching_queries: Number of queries that are matched with objects, beside these.
         label_noise_scale: Half of this share of labels is replaced by random ones.
         box_noise_scale: Noise of a side, relative to half the size of the box; 0 for none.
-        group_cfg: ``dynamic`` makes as many groups as ``num_dn_queries`` allow, else there are ``num_groups``.
-
-    Raises:
-        ConfigError: ``group_cfg`` lacks what its kind needs.
+        group_cfg: ``dynamic`` makes as many groups as ``num_dn_queries`` allow, else there are ``num_groups``;
+            ``ConfigError`` where it lacks what its kind needs.
     """
 
     def __init__(
@@ -140,6 +138,5 @@ class CdnQueryGenerator(BaseModule):
 
 def normalized_boxes(sample: DetDataSample) -> Tensor:
     """The boxes (n, 4) xyxy of a sample's objects in [0, 1]."""
-    height, width = sample.img_shape[:2]
     boxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), 'Query denoising')
-    return boxes / boxes.new_tensor([width, height, width, height])
+    return boxes / geometry.image_sides(sample.img_shape, boxes)

@@ -19,8 +19,6 @@ from .deformable_detr_head import RTDETRHead
 
 # (class logits, boxes, distributions of the boxes' edges, if they come from any)
 Predictions = tuple[Tensor, Tensor, RefinedBoxes | None]
-# channels between the two layers of a quality branch
-QUALITY_CHANNELS = 64
 VARIFOCAL = dict(type='VarifocalLoss', use_sigmoid=True, alpha=0.75, gamma=2.0)
 DISTRIBUTION_FOCAL = dict(type='DistributionFocalLoss', loss_weight=0.15)
 DISTILLATION = dict(type='DecoupledDistillationFocalLoss', T=5.0, loss_weight=1.5)
@@ -35,13 +33,10 @@ class DFINEHead(RTDETRHead):
     Args:
         num_bins, up, reg_scale: As of ``EdgeOffsets``.
         top_bins: The largest probabilities of an edge that tell how certain it is, beside their mean.
-        loss_cls: A ``VarifocalLoss``.
+        loss_cls: A ``VarifocalLoss``; else ``ConfigError``.
         loss_edges: Loss of logits (n, N + 1) and of where the edges should be among the bins (n,): FGL of the paper.
         loss_distill: Loss by which the last layer teaches the others: DDF of the paper.
         kwargs: Other arguments of ``DeformableDETRHead``.
-
-    Raises:
-        ConfigError: ``loss_cls`` is another loss.
     """
 
     def __init__(
@@ -73,7 +68,7 @@ class DFINEHead(RTDETRHead):
         self.cls_branches = self.build_branches(nn.Linear(dims, self.cls_out_channels), self.num_pred_layer)
         self.reg_branches = self.build_branches(edges, layers)
         self.reg_branches.append(mlp(dims, self.num_reg_fcs, 4))
-        self.quality_branches = self.build_branches(MLP(4 * (self.top_bins + 1), QUALITY_CHANNELS, 1, 2), layers)
+        self.quality_branches = self.build_branches(MLP(4 * (self.top_bins + 1), 64, 1, 2), layers)
 
     def init_weights(self) -> None:
         """See ``DeformableDETRHead``; at first the edges' certainty says nothing about the scores."""
@@ -200,6 +195,5 @@ def part_of(predictions: Predictions, queries: slice) -> Predictions:
     """The predictions of some of the queries."""
     cls_score, bbox_pred, refined = predictions
     if refined is not None:
-        fields = {name: value[:, queries] for name, value in vars(refined).items()}
-        refined = RefinedBoxes(**fields)
+        refined = RefinedBoxes(*(value[:, queries] for value in vars(refined).values()))
     return cls_score[:, queries], bbox_pred[:, queries], refined

@@ -1,10 +1,18 @@
 """Parts of transformers: attention, feed-forward networks, positional encodings, patches, encoders and decoders."""
 
-from .attention import MultiheadAttention, attention_mask
-from .conditional import ConditionalDecoder
-from .dab import DABDecoder, DABEncoder
-from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, RTDETRDecoder, refine_references
-from .detr_layers import AttentionMask, CrossFirstDecoder, TransformerDecoder, TransformerEncoder
+from .attention import (
+    MultiheadAttention,
+    ShiftWindowMSA,
+    WindowMSA,
+    attention_mask,
+    padded_size,
+    shift_mask,
+    window_partition,
+    window_reverse,
+)
+from .conditional import ConditionalDecoder, DABDecoder, DABEncoder
+from .deformable import DeformableDecoder, DeformableEncoder, DINODecoder, RTDETRDecoder
+from .detr_layers import AttentionMask, CrossFirstDecoder, TransformerDecoder, TransformerEncoder, refine_references
 from .dfine import DFINEDecoder, EdgeOffsets, RefinedBoxes, UnevenDeformableAttention
 from .ffn import FFN, MLP, DynamicConv, LayerScale, mlp
 from .operation_order import (
@@ -25,4 +33,3 @@ from .positional_encoding import (
     sine_encoding,
 )
 from .pyramid import FlatPyramid, flatten_pyramid, padding_at
-from .window import ShiftWindowMSA, WindowMSA, padded_size, shift_mask, window_partition, window_reverse

@@ -5,7 +5,6 @@ Deformable DETR, arXiv 2010.04159; DINO, arXiv 2203.03605; RT-DETR, arXiv 2304.0
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
@@ -14,7 +13,7 @@ from mmdetlike_ops import MultiScaleDeformableAttention
 from ..part import build_part
 from .detr_layers import ATTENTION, DecoderLayer, EncoderLayer, TransformerDecoder, TransformerEncoder
 from .ffn import MLP
-from .positional_encoding import coordinate_to_encoding, inverse_sigmoid
+from .positional_encoding import coordinate_to_encoding
 from .pyramid import FlatPyramid
 
 
@@ -51,6 +50,8 @@ class DeformableDecoder(TransformerDecoder):
     """
 
     layer_class = DeformableDecoderLayer
+    reference_eps = 1e-5
+    looks_forward_twice = False
 
     def __init__(
         self,
@@ -73,24 +74,14 @@ class DeformableDecoder(TransformerDecoder):
         """The references in each level, around which queries sample, and the levels to sample from."""
         return dict(value=memory, reference_points=pyramid.in_levels(references), **pyramid.sampling())
 
-    def next_references(self, references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
-        """Refined boxes, from which no gradient flows back: each layer learns from its own loss."""
-        refined = refine_references(references, deltas).detach()
-        return refined, refined
-
 
 class DINODecoder(DeformableDecoder):
     """A decoder that makes positions of queries from their reference boxes, and looks forward twice (DINO)."""
 
-    def __init__(
-        self,
-        num_layers: int,
-        layer_cfg: dict | Sequence[dict],
-        post_norm_cfg: dict | None = None,
-        return_intermediate: bool = True,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(num_layers, layer_cfg, post_norm_cfg, return_intermediate, init_cfg)
+    reference_eps = 1e-3
+    looks_forward_twice = True
+
+    def build_heads(self) -> None:
         self.ref_point_head = MLP(self.embed_dims * 2, self.embed_dims, self.embed_dims, 2)
         self.norm = nn.LayerNorm(self.embed_dims)
 
@@ -99,11 +90,6 @@ class DINODecoder(DeformableDecoder):
         # as recorded of the original: relative to the padded batch, of which the finest level knows most exactly
         boxes = pyramid.in_levels(references)[:, :, 0]
         return self.ref_point_head(coordinate_to_encoding(boxes, self.embed_dims // 2))
-
-    def next_references(self, references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
-        """Refined boxes; looking forward twice, a layer's loss also trains the box that the layer before refined."""
-        refined = refine_references(references, deltas, eps=1e-3)
-        return refined.detach(), refined
 
     def layer_output(self, query: Tensor) -> Tensor:
         return self.norm(query)
@@ -153,6 +139,7 @@ class RTDETRDecoder(DeformableDecoder):
     """A decoder that makes positions of queries from the four numbers of their boxes, and looks forward twice."""
 
     layer_class = RTDETRDecoderLayer
+    looks_forward_twice = True
 
     def __init__(self, num_layers: int, layer_cfg: dict | Sequence[dict], init_cfg: dict | None = None) -> None:
         super().__init__(num_layers, layer_cfg, init_cfg=init_cfg)
@@ -160,25 +147,3 @@ class RTDETRDecoder(DeformableDecoder):
 
     def query_positions(self, layer: int, query_pos: Tensor | None, references: Tensor, pyramid: FlatPyramid) -> Tensor:
         return self.ref_point_head(references)
-
-    def next_references(self, references: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
-        refined = refine_references(references, deltas)
-        return refined.detach(), refined
-
-
-def refine_references(references: Tensor, deltas: Tensor, eps: float = 1e-5) -> Tensor:
-    """Boxes from references and what a layer adds to them.
-
-    Args:
-        references: (..., 2) x, y or (..., 4) cx, cy, w, h in [0, 1].
-        deltas: (..., 4) added before the sigmoid; with points, w and h come from the deltas alone.
-        eps: Keeps the logits of 0 and 1 finite.
-
-    Returns:
-        (..., 4) cx, cy, w, h in [0, 1].
-    """
-    # in the space of logits, where what a layer adds can't leave the image
-    start = inverse_sigmoid(references, eps)
-    if start.shape[-1] == 2:
-        start = torch.cat([start, torch.zeros_like(start)], dim=-1)
-    return (deltas + start).sigmoid()

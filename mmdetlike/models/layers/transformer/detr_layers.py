@@ -16,6 +16,7 @@ from ..part import build_part
 from ..recompute import maybe_recompute
 from .attention import MultiheadAttention
 from .ffn import FFN
+from .positional_encoding import inverse_sigmoid
 from .pyramid import FlatPyramid
 
 LAYER_NORM = dict(type='LN')
@@ -103,7 +104,8 @@ class CrossFirstDecoderLayer(DecoderLayer):
 class LayerStack(BaseModule):
     """Layers one after the other, initialized by Xavier.
 
-    A subclass names the class of its layers in ``layer_class``, or makes each in ``build_layer``.
+    A subclass names the class of its layers in ``layer_class``, or makes each in ``build_layer``, and makes what they
+    share in ``build_heads``, which encoders and decoders call at the end of their constructors.
 
     Args:
         num_layers: Number of layers; ``ConfigError`` below 1.
@@ -127,6 +129,9 @@ class LayerStack(BaseModule):
     def build_layer(self, index: int, cfg: dict) -> TransformerLayer:
         """Hook: the layer number ``index``, of its arguments."""
         return build_part(cfg, self.layer_class)
+
+    def build_heads(self) -> None:
+        """Hook: make the small networks that all layers share; by default there are none."""
 
     def init_weights(self) -> None:
         """Initialize all matrices by Xavier, then let each part that knows better initialize itself."""
@@ -156,6 +161,7 @@ class TransformerEncoder(LayerStack):
     ) -> None:
         super().__init__(num_layers, layer_cfg, init_cfg)
         self.num_cp = num_cp
+        self.build_heads()
 
     def forward(self, query: Tensor, query_pos: Tensor, **attention) -> Tensor:
         """Encode pixels (B, S, C) at positions (B, S, C); ``attention`` is handed to the attention layers."""
@@ -182,7 +188,8 @@ class TransformerDecoder(LayerStack):
 
     Papers differ in four hooks, each of which sees what it needs as arguments: ``query_positions`` (what is added to
     queries in a layer), ``attention_inputs`` (what a layer knows of the image), ``next_references`` (where the next
-    layer looks) and ``layer_output`` (what the head sees of a layer).
+    layer looks) and ``layer_output`` (what the head sees of a layer). Where queries have references,
+    ``reference_eps`` and ``looks_forward_twice`` say how they are refined.
 
     Args:
         num_layers, layer_cfg: As of ``LayerStack``.
@@ -191,6 +198,10 @@ class TransformerDecoder(LayerStack):
     """
 
     layer_class = DecoderLayer
+    # keeps the logits of refined references finite; None where queries have no references
+    reference_eps: float | None = None
+    # whether a layer's loss also trains the box that the layer before refined (DINO)
+    looks_forward_twice = True
 
     def __init__(
         self,
@@ -203,6 +214,7 @@ class TransformerDecoder(LayerStack):
         super().__init__(num_layers, layer_cfg, init_cfg)
         self.return_intermediate = return_intermediate
         self.post_norm = build_norm_layer(post_norm_cfg, self.embed_dims)[1] if post_norm_cfg else nn.Identity()
+        self.build_heads()
 
     def forward(
         self,
@@ -263,7 +275,11 @@ class TransformerDecoder(LayerStack):
         The first say where the next layer looks, the second what its boxes are relative to: the same numbers, but their
         gradients may differ. ``NotImplementedError`` where queries have none.
         """
-        raise NotImplementedError(f'the queries of {type(self).__name__} have no references to refine')
+        if self.reference_eps is None:
+            raise NotImplementedError(f'the queries of {type(self).__name__} have no references to refine')
+        refined = refine_references(references, deltas, self.reference_eps)
+        fixed = refined.detach()
+        return fixed, refined if self.looks_forward_twice else fixed
 
     def layer_output(self, query: Tensor) -> Tensor:
         """Hook: what the head sees of the queries (B, Q, C) after a layer."""
@@ -274,3 +290,21 @@ class CrossFirstDecoder(TransformerDecoder):
     """A decoder whose layers attend to the image first (Mask2Former, arXiv 2112.01527)."""
 
     layer_class = CrossFirstDecoderLayer
+
+
+def refine_references(references: Tensor, deltas: Tensor, eps: float = 1e-5) -> Tensor:
+    """Boxes from references and what a layer adds to them.
+
+    Args:
+        references: (..., 2) x, y or (..., 4) cx, cy, w, h in [0, 1].
+        deltas: (..., 4) added before the sigmoid; with points, w and h come from the deltas alone.
+        eps: Keeps the logits of 0 and 1 finite.
+
+    Returns:
+        (..., 4) cx, cy, w, h in [0, 1].
+    """
+    # in the space of logits, where what a layer adds can't leave the image
+    start = inverse_sigmoid(references, eps)
+    if start.shape[-1] == 2:
+        start = torch.cat([start, torch.zeros_like(start)], dim=-1)
+    return (deltas + start).sigmoid()

@@ -12,8 +12,8 @@ from mmdetlike.errors import ConfigError
 from mmdetlike_ops import ms_deform_attn
 
 from ..part import build_part
-from .deformable import RTDETRDecoder, refine_references
-from .detr_layers import ATTENTION, AttentionMask, DecoderLayer
+from .deformable import RTDETRDecoder
+from .detr_layers import ATTENTION, AttentionMask, DecoderLayer, refine_references
 from .ffn import MLP
 from .pyramid import FlatPyramid
 
@@ -28,12 +28,10 @@ class EdgeOffsets(nn.Module):
     move an edge by little, and sparse far away.
 
     Args:
-        num_bins: N, an even number of at least 4; there are N + 1 bins.
+        num_bins: N, an even number of at least 4, else ``ConfigError``; there are N + 1 bins.
         up: a, the largest offset but for the first and the last bin, which stand for twice as much.
-        reg_scale: 1 / c, the curvature: the larger, the denser offsets are around 0.
-
-    Raises:
-        ConfigError: ``num_bins`` is odd or too small, or ``up`` or ``reg_scale`` isn't positive.
+        reg_scale: 1 / c, the curvature: the larger, the denser offsets are around 0. As ``up``, positive, else
+            ``ConfigError``.
     """
 
     def __init__(self, num_bins: int = 32, up: float = 0.5, reg_scale: float = 4.0) -> None:

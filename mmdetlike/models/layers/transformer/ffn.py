@@ -34,15 +34,12 @@ class FFN(BaseModule):
     Args:
         embed_dims: Channels of input and output.
         feedforward_channels: Channels of the hidden layers.
-        num_fcs: Number of fully connected layers, at least 2.
+        num_fcs: Number of fully connected layers, at least 2; else ``ConfigError``.
         act_cfg: Activation of the hidden layers.
         ffn_drop: Probability of dropping an element after each layer.
         dropout_layer: Layer before the shortcut is added; ``Dropout`` or ``DropPath``.
         add_identity: Whether there is a shortcut.
         layer_scale_init_value: Initial factor of a learnable scale of each output channel; 0 for no scale.
-
-    Raises:
-        ConfigError: ``num_fcs`` is less than 2.
     """
 
     def __init__(
@@ -84,7 +81,6 @@ class MLP(BaseModule):
 
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, num_layers: int) -> None:
         super().__init__()
-        self.num_layers = num_layers
         widths = [input_dim] + [hidden_dim] * (num_layers - 1) + [output_dim]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
@@ -125,9 +121,8 @@ class DynamicConv(BaseModule):
         self.in_channels, self.feat_channels = in_channels, feat_channels
         self.out_channels = out_channels or in_channels
         self.input_feat_shape, self.with_proj = input_feat_shape, with_proj
-        self.num_params_in = in_channels * feat_channels
-        self.num_params_out = self.out_channels * feat_channels
-        self.dynamic_layer = nn.Linear(in_channels, self.num_params_in + self.num_params_out)
+        self.num_params = (in_channels * feat_channels, self.out_channels * feat_channels)  # of each convolution
+        self.dynamic_layer = nn.Linear(in_channels, sum(self.num_params))
         self.norm_in = build_norm_layer(norm_cfg, feat_channels)[1]
         self.norm_out = build_norm_layer(norm_cfg, self.out_channels)[1]
         self.activation = build_activation_layer(act_cfg)
@@ -140,7 +135,7 @@ class DynamicConv(BaseModule):
 
         The result is (n, out_channels), without ``with_proj`` (n, h * w, out_channels).
         """
-        kernel_in, kernel_out = self.dynamic_layer(param_feature).split([self.num_params_in, self.num_params_out], -1)
+        kernel_in, kernel_out = self.dynamic_layer(param_feature).split(self.num_params, -1)
         # a 1x1 convolution whose kernel differs from region to region is a batch of matrix products
         x = input_feature.flatten(2).transpose(1, 2)
         x = torch.bmm(x, kernel_in.unflatten(1, (self.in_channels, self.feat_channels)))

@@ -28,17 +28,14 @@ class DetrTransformerDecoderLayer(BaseModule):
     """Attentions, norms and feed-forward networks in a given order; an encoder's layer is one without ``cross_attn``.
 
     Args:
-        attn_cfgs: Arguments of each attention in the order in which they run; one dict serves all.
+        attn_cfgs: Arguments of each attention in the order in which they run, else ``ConfigError``; one dict for all.
         feedforward_channels: Channels inside the feed-forward networks.
         ffn_dropout: Their dropout.
-        operation_order: Names out of ``self_attn``, ``cross_attn``, ``norm`` and ``ffn``. One that begins with
-            ``norm`` has its norms inside the shortcuts.
+        operation_order: Names out of ``self_attn``, ``cross_attn``, ``norm`` and ``ffn``, else ``ConfigError``. An
+            order that begins with ``norm`` has its norms inside the shortcuts.
         act_cfg: Activation of the feed-forward networks.
         norm_cfg: Norm layers.
         ffn_num_fcs: Layers of a feed-forward network.
-
-    Raises:
-        ConfigError: ``operation_order`` names something else, or ``attn_cfgs`` has another number of attentions.
     """
 
     def __init__(
@@ -57,20 +54,17 @@ class DetrTransformerDecoderLayer(BaseModule):
         if not set(self.operation_order) <= set(OPERATIONS):
             raise ConfigError(f'operation_order must be made of {OPERATIONS}, got {self.operation_order}')
         self.pre_norm = self.operation_order[0] == 'norm'
-        self.attentions = self._build_attentions(attn_cfgs)
+        count = sum(name.endswith('attn') for name in self.operation_order)
+        cfgs = [attn_cfgs] * count if isinstance(attn_cfgs, dict) else list(attn_cfgs)
+        if len(cfgs) != count or not count:
+            raise ConfigError(f'operation_order {self.operation_order} has {count} attentions, attn_cfgs {len(cfgs)}')
+        self.attentions = ModuleList(build_part(cfg, MultiheadAttention) for cfg in cfgs)
         self.embed_dims = self.attentions[0].embed_dims
         network = dict(num_fcs=ffn_num_fcs, ffn_drop=ffn_dropout, act_cfg=act_cfg)
         network.update(embed_dims=self.embed_dims, feedforward_channels=feedforward_channels)
         self.ffns = ModuleList(FFN(**network) for _ in range(self.operation_order.count('ffn')))
         num_norms = self.operation_order.count('norm')
         self.norms = ModuleList(build_norm_layer(norm_cfg, self.embed_dims)[1] for _ in range(num_norms))
-
-    def _build_attentions(self, attn_cfgs: dict | Sequence[dict]) -> ModuleList:
-        count = sum(name.endswith('attn') for name in self.operation_order)
-        cfgs = [attn_cfgs] * count if isinstance(attn_cfgs, dict) else list(attn_cfgs)
-        if len(cfgs) != count or not count:
-            raise ConfigError(f'operation_order {self.operation_order} has {count} attentions, attn_cfgs {len(cfgs)}')
-        return ModuleList(build_part(cfg, MultiheadAttention) for cfg in cfgs)
 
     def forward(
         self,
@@ -120,6 +114,9 @@ class LayerSequence(BaseModule):
         post_norm_cfg: The norm; None for none.
     """
 
+    # else only layers that begin with a norm have one behind them
+    always_ends_in_norm = True
+
     def __init__(
         self,
         transformerlayers: dict,
@@ -130,23 +127,16 @@ class LayerSequence(BaseModule):
         super().__init__(init_cfg)
         self.layers = ModuleList(build_part(transformerlayers, DetrTransformerDecoderLayer) for _ in range(num_layers))
         self.embed_dims, self.pre_norm = self.layers[0].embed_dims, self.layers[0].pre_norm
-        self.post_norm = None if post_norm_cfg is None else build_norm_layer(post_norm_cfg, self.embed_dims)[1]
+        self.post_norm = None
+        if post_norm_cfg is not None and (self.always_ends_in_norm or self.pre_norm):
+            self.post_norm = build_norm_layer(post_norm_cfg, self.embed_dims)[1]
 
 
 @MODELS.register_module()
 class DetrTransformerEncoder(LayerSequence):
     """Layers of self-attention; the norm behind them is there where the layers begin with one."""
 
-    def __init__(
-        self,
-        transformerlayers: dict,
-        num_layers: int,
-        post_norm_cfg: dict | None = LAYER_NORM,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(transformerlayers, num_layers, post_norm_cfg, init_cfg)
-        if not self.pre_norm:
-            self.post_norm = None
+    always_ends_in_norm = False
 
     def forward(self, query: Tensor, query_pos: Tensor, query_key_padding_mask: Tensor | None = None) -> Tensor:
         """Encode pixels (s, b, c) at positions (s, b, c), of which a mask (b, s) marks the padding."""

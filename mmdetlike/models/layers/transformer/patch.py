@@ -33,10 +33,7 @@ class AdaptivePadding(nn.Module):
 
     Args:
         kernel_size, stride, dilation: Of the kernel.
-        padding: ``'corner'`` pads bottom and right, ``'same'`` all four sides.
-
-    Raises:
-        ConfigError: ``padding`` is neither.
+        padding: ``'corner'`` pads bottom and right, ``'same'`` all four sides; ``ConfigError`` for anything else.
     """
 
     def __init__(
@@ -74,16 +71,7 @@ class AdaptivePadding(nn.Module):
 
 
 class SlidingKernel(BaseModule):
-    """Base of what cuts a feature map into patches: the padding, the number of patches, and a norm layer.
-
-    Args:
-        kernel_size: Height and width of a patch.
-        stride: Distance of patches, by default their size.
-        padding: ``'corner'`` or ``'same'`` as in ``AdaptivePadding``, or a number.
-        dilation: Distance of what is taken from the map.
-        norm_cfg: Norm layer, None for none.
-        norm_channels: Its channels.
-    """
+    """Base of what cuts a feature map into patches: the padding, the number of patches, and a norm layer."""
 
     def __init__(self, kernel_size, stride, padding, dilation, norm_cfg, norm_channels, init_cfg) -> None:
         super().__init__(init_cfg)
@@ -117,8 +105,12 @@ class PatchEmbed(SlidingKernel):
         in_channels: Channels of the image.
         embed_dims: Channels of a patch.
         conv_type: Type of the convolution.
-        kernel_size, stride, padding, dilation, norm_cfg, init_cfg: As of ``SlidingKernel``, in pixels.
+        kernel_size: Height and width of a patch.
+        stride: Distance of patches, by default their size.
+        padding: ``'corner'`` or ``'same'`` as in ``AdaptivePadding``, or a number.
+        dilation: Distance of what is taken from the map.
         bias: Whether the convolution has a bias.
+        norm_cfg: Norm layer, None for none.
         input_size: Height and width of the images if they are known; sets ``init_input_size``, with adaptive padding,
             and ``init_out_size``.
     """
@@ -161,7 +153,7 @@ class PatchMerging(SlidingKernel):
     Args:
         in_channels: Channels of a patch.
         out_channels: Channels of a merged patch.
-        kernel_size, stride, padding, dilation, init_cfg: As of ``SlidingKernel``, in patches.
+        kernel_size, stride, padding, dilation: As of ``PatchEmbed``, in patches.
         bias: Whether the projection has a bias.
         norm_cfg: Norm layer before the projection, None for none.
     """

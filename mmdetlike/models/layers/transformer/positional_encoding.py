@@ -32,16 +32,13 @@ def coordinate_to_encoding(
     """Sine encodings of points or boxes.
 
     Args:
-        coord_tensor: (..., 2) x and y or (..., 4) cx, cy, w, h; normalized to [0, 1].
+        coord_tensor: (..., 2) x and y or (..., 4) cx, cy, w, h, normalized to [0, 1]; ``ValueError`` for other shapes.
         num_feats: Features of each coordinate, even.
         temperature: Ratio of the longest to the shortest wave length.
         scale: Factor of the coordinates.
 
     Returns:
         (..., 2 * num_feats) for points, of y, then x; (..., 4 * num_feats) for boxes, of cy, cx, w, h.
-
-    Raises:
-        ValueError: The last dimension is neither 2 nor 4.
     """
     if coord_tensor.shape[-1] not in (2, 4):
         raise ValueError(f'coord_tensor must be (..., 2) or (..., 4), but got {tuple(coord_tensor.shape)}.')
@@ -100,14 +97,11 @@ class SinePositionalEncoding(BaseModule):
     def forward(self, mask: Tensor | None, input: Tensor | None = None) -> Tensor:
         """Encode the pixels of a map, counted from 1 within each image: (B, 2 * num_feats, H, W), of y, then x.
 
-        The result is in float32.
+        The result is in float32; ``ValueError`` where neither ``mask`` nor ``input`` is given.
 
         Args:
             mask: (B, H, W), not zero where there is padding and no image; None for no padding, given ``input``.
             input: A feature map (B, C, H, W) of that size, on its device.
-
-        Raises:
-            ValueError: Neither ``mask`` nor ``input`` is given.
         """
         if mask is None:
             if input is None:
@@ -164,10 +158,8 @@ class LearnedPositionalEncoding(BaseModule):
     def forward(self, mask: Tensor | None, input: Tensor | None = None) -> Tensor:
         """Encode the pixels of a map, (B, 2 * num_feats, H, W), of the column, then the row.
 
-        The map is as large as ``mask`` (B, H, W) or, where that is None, as ``input`` (B, C, H, W).
-
-        Raises:
-            ValueError: Neither ``mask`` nor ``input`` is given, or the map is larger than the embeddings.
+        The map is as large as ``mask`` (B, H, W) or, where that is None, as ``input`` (B, C, H, W). ``ValueError``
+        where both are None, and for a larger map than there are embeddings.
         """
         like = input if mask is None else mask
         if like is None:

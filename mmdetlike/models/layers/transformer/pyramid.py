@@ -78,10 +78,7 @@ def flatten_pyramid(
         feats: Feature maps (B, C, H_i, W_i).
         masks: (B, H, W) True for padding of the images; None where there is none.
         encoding: Positional encoding of a mask.
-        level_embed: (L, C) added to the encoding of each level; None for none.
-
-    Raises:
-        ConfigError: There is another number of feature maps than of level embeddings.
+        level_embed: (L, C) added to the encoding of each level, else ``ConfigError``; None for none.
     """
     if level_embed is not None and len(level_embed) != len(feats):
         raise ConfigError(f'the pyramid has {len(feats)} maps, the transformer is built for {len(level_embed)} levels')

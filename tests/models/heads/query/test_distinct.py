@@ -2,8 +2,7 @@
 
 import torch
 
-from mmdetlike.models.heads.query import QueryContext
-from mmdetlike.models.heads.query.distinct import DistinctQueries, distinct
+from mmdetlike.models.heads.query import DistinctQueries, QueryContext, distinct
 from tests.models.tiny import make_sample
 from tests.models.tiny_queries import dino, features
 

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mmdetlike.models.heads.query.dense_loss import DenseQueryLoss
+from mmdetlike.models.heads.query.ddq_detr_head import DenseQueryLoss
 from mmdetlike.structures.bbox import bbox_overlaps
 from tests.models.tiny import make_sample
 
