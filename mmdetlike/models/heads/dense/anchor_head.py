@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
@@ -81,3 +83,10 @@ class AnchorHead(DenseHead):
         if self.reg_decoded_bbox:
             return self.bbox_coder.decode(references, pred), targets.pos_gt_bboxes
         return pred, self.bbox_coder.encode(references, targets.pos_gt_bboxes)
+
+
+def add_approximations(rows: InstanceData, approx_generator, preds: FlatPredictions) -> InstanceData:
+    """``rows``, one for each of N priors, with ``approxs`` (N, A, 4): the A anchors of the generator at its cell."""
+    levels = approx_generator.grid_priors(preds.featmap_sizes, device=preds.priors.points.device)
+    rows.approxs = torch.cat(levels).view(len(rows), -1, 4)
+    return rows

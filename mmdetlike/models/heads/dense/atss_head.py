@@ -10,7 +10,7 @@ from mmdetlike.structures.bbox import bbox2distance
 from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
 from .base import DenseHead
-from .centerness import centerness_target
+from .fcos_head import centerness_target
 from .level_terms import class_term, positive_term
 from .predictions import DenseTargets, FlatPredictions, LossTerms
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import bias_init_with_prob
 from torch import Tensor, nn
 
@@ -12,7 +13,6 @@ from mmdetlike.structures import SampleList
 
 from ..common import BINARY_CROSS_ENTROPY, FOCAL_LOSS, TOWER_NORM, loss_normalizer, notice_unused_assigner
 from .anchor_free_head import DISTANCE_CODER, IOU_LOSS, REGRESS_RANGES, AnchorFreeHead
-from .centerness import centerness_target
 from .predictions import DenseTargets, FlatPredictions
 
 
@@ -149,3 +149,13 @@ class FCOSHead(AnchorFreeHead):
             bbox=self.loss_bbox(boxes, gt_boxes, weight=centerness, avg_factor=box_factor),
             centerness=self.loss_centerness(pos_logits, centerness, avg_factor=targets.num_pos),
         )
+
+
+def centerness_target(distances: Tensor) -> Tensor:
+    """Centerness (n,) in [0, 1] of points from their distances (n, 4) to left, top, right and bottom of their box.
+
+    It is 1 in the middle and 0 on a side: equation 3 of the paper.
+    """
+    near = torch.minimum(distances[:, :2], distances[:, 2:])
+    far = torch.maximum(distances[:, :2], distances[:, 2:])
+    return (near / far).prod(-1).sqrt()

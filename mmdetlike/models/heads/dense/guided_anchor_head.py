@@ -14,8 +14,7 @@ from mmdetlike.structures import SampleList
 from mmdetlike_ops import DeformConv2d
 
 from ..common import FOCAL_LOSS, rare_classes_init
-from .anchor_head import DELTA_CODER, AnchorHead
-from .approximate_anchors import add_approximations
+from .anchor_head import DELTA_CODER, AnchorHead, add_approximations
 from .level_terms import class_term, positive_term
 from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .retina_head import RETINA_ANCHORS, RetinaHead

@@ -11,7 +11,7 @@ from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import DetDataSample, SampleList
 
 from ..common import FOCAL_LOSS, rare_classes_init
-from .approximate_anchors import add_approximations
+from .anchor_head import add_approximations
 from .base import DenseHead, check_one_prior
 from .level_terms import class_term, positive_term
 from .predictions import DenseTargets, FlatPredictions, LossTerms

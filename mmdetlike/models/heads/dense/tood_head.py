@@ -17,7 +17,7 @@ from mmdetlike_ops import deform_conv2d
 from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
 from .base import DenseHead, LevelTerm, check_one_prior
-from .centerness import centerness_target
+from .fcos_head import centerness_target
 from .level_terms import class_term, positive_term
 from .predictions import DenseTargets, FlatPredictions, LossTerms
 

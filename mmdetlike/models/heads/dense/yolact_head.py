@@ -20,9 +20,9 @@ from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
 
 from ..head import Head
 from .anchor_head import AnchorHead
-from .hard_negatives import mined_losses
 from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, with_masks
 from .retina_head import RETINA_ANCHORS
+from .ssd_head import mined_losses
 
 YOLACT_ANCHORS = dict(RETINA_ANCHORS, octave_base_scale=3, scales_per_octave=1)
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=False, reduction='none', loss_weight=1.0)
