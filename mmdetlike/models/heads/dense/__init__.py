@@ -8,13 +8,12 @@ from .centernet_update_head import CenterNetRPNHead, CenterNetUpdateHead
 from .condinst_head import BoxInstMaskHead, CondInstBboxHead, CondInstMaskHead
 from .ddod_head import DDODHead
 from .efficientdet_head import EfficientDetSepBNHead
-from .fcos_head import FCOSHead
+from .fcos_head import FCOSHead, NASFCOSHead
 from .fovea_head import FeatureAlign, FoveaHead
 from .free_anchor_head import FreeAnchorRetinaHead
 from .fsaf_head import FSAFHead
 from .gfl_head import GFLHead, Integral, LDHead
 from .guided_anchor_head import FeatureAdaption, GARetinaHead, GARPNHead, GuidedAnchorHead
-from .nas_fcos_head import NASFCOSHead
 from .paa_head import LADHead, PAAHead
 from .pisa_heads import PISARetinaHead, PISASSDHead
 from .predictions import DenseTargets, FlatPredictions

@@ -6,7 +6,7 @@ that assigns in another way, several times or not at all overrides ``compute_los
 hook. Shapes: B images, N priors over all levels, C classes, P positives in the whole batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -24,10 +24,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
-from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, best_of_levels
-
-# one loss term of a level, given the level's rows among the N priors and its positives among the P
-LevelTerm = Callable[[slice, Tensor], Tensor]
+from .predictions import Candidates, DenseTargets, FlatPredictions, LevelTerm, LossTerms, best_of_levels
 
 
 class DenseHead(Head):
@@ -93,6 +90,11 @@ class DenseHead(Head):
         before it calls the constructor of its parent.
         """
         raise NotImplementedError
+
+    def build_predictor(self, channels: int, kernel_size: int = 3) -> nn.Conv2d:
+        """The convolution after a tower of ``stacked_convs`` that predicts ``channels`` numbers for each prior."""
+        width = self.feat_channels if self.stacked_convs else self.in_channels
+        return nn.Conv2d(width, self.num_base_priors * channels, kernel_size, padding=kernel_size // 2)
 
     # -- what detectors call -------------------------------------------------------------------------------------------
 
@@ -329,6 +331,12 @@ class DenseHead(Head):
             avg_factor=targets.avg_factor if avg_factor is None else avg_factor,
         )
 
+    def class_term(
+        self, preds: FlatPredictions, targets: DenseTargets, quality: Tensor | None = None, **options
+    ) -> LevelTerm:
+        """The ``class_loss`` of a level, whose arguments these are, for ``losses_by_level``."""
+        return lambda rows, pos: self.class_loss(preds, targets, rows, quality, **options)
+
     def positives(self, preds: FlatPredictions, targets: DenseTargets) -> list[InstanceData]:
         """For each image ``prior_inds`` (p,), their objects ``gt_inds`` (p,) and what ``instance_fields`` adds."""
         results = []
@@ -439,10 +447,3 @@ class DenseHead(Head):
         """The result for an image, from what is left after suppression and predictions for this image."""
         fields = self.instance_fields(preds, 0, kept.prior_inds)
         return InstanceData(bboxes=kept.boxes, scores=kept.scores, labels=kept.labels, **fields)
-
-
-def check_one_prior(head: DenseHead) -> None:
-    """Raise a ``ValueError`` unless there is one prior at each cell, as heads need that predict once for a cell."""
-    counts = head.prior_generator.num_base_priors
-    if set(counts) != {1}:
-        raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')

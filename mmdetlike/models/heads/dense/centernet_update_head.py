@@ -101,10 +101,9 @@ class CenterNetUpdateHead(AnchorFreeHead):
         super().build_layers()
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level: classes (B, classes, H, W), distances in pixels (B, 4, H, W)."""
-        distances = self.scales[level](self.conv_reg(run_tower(self.reg_convs, x))).float()
-        return self.conv_cls(run_tower(self.cls_convs, x)), distances.clamp(min=0) * self.strides[level]
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
+        distances = self.scales[level](self.conv_reg(reg_feat)).float()
+        return self.conv_cls(cls_feat), distances.clamp(min=0) * self.strides[level]
 
     def compute_losses(self, preds: FlatPredictions, samples: SampleList) -> dict[str, Tensor]:
         """``cls`` of heat maps and their positives, ``bbox`` of the points near the centers of objects."""
@@ -221,8 +220,7 @@ class CenterNetRPNHead(CenterNetUpdateHead):
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: heat (B, 1, H, W), distances in pixels (B, 4, H, W)."""
         x = run_tower(self.reg_convs, x)
-        distances = self.scales[level](self.conv_reg(x)).float()
-        return self.conv_cls(x), distances.clamp(min=0) * self.strides[level]
+        return self.predict_maps(level, x, x)
 
     @torch.no_grad()
     def class_positives(self, preds: FlatPredictions, objects: InstanceData, pairs: CellPairs) -> tuple[Tensor, Tensor]:

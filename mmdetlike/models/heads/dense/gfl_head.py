@@ -12,10 +12,9 @@ from mmdetlike.structures.bbox import bbox_overlaps
 
 from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_classes_init, require_decoded_boxes
 from .anchor_free_head import DISTANCE_CODER
-from .anchor_head import DEFAULT_ANCHORS, SMOOTH_L1_LOSS
-from .base import DenseHead, check_one_prior
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .anchor_head import DEFAULT_ANCHORS, SMOOTH_L1_LOSS, check_one_prior
+from .base import DenseHead
+from .predictions import DenseTargets, FlatPredictions, LossTerms, positive_term
 
 DEFAULT_LOSS_DFL = dict(type='DistributionFocalLoss', loss_weight=0.25)
 DEFAULT_LOSS_LD = dict(type='KnowledgeDistillationKLDivLoss', loss_weight=0.25, T=10)
@@ -80,28 +79,19 @@ class GFLHead(DenseHead):
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.reg_max = stacked_convs, reg_max
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels,
-            prior_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
         check_one_prior(self)
         self.integral = Integral(reg_max)
         self.loss_dfl = MODELS.build(loss_dfl)
 
     def build_layers(self) -> None:
         tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
-        width = self.feat_channels if self.stacked_convs else self.in_channels
         self.cls_convs, self.reg_convs = build_two_towers(*tower)
-        self.gfl_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
-        self.gfl_reg = nn.Conv2d(width, 4 * (self.reg_max + 1), 3, padding=1)
+        self.gfl_cls = self.build_predictor(self.cls_out_channels)
+        self.gfl_reg = self.build_predictor(4 * (self.reg_max + 1))
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
@@ -133,7 +123,7 @@ class GFLHead(DenseHead):
             side_weight = weight[pos].repeat_interleave(4)
             return self.loss_dfl(sides, distances[pos].flatten(), side_weight, avg_factor=4 * weight_sum)
 
-        class_loss = class_term(self, preds, targets, quality)
+        class_loss = self.class_term(preds, targets, quality)
         box_loss = positive_term(self.loss_bbox, boxes, gt_boxes, weight, avg_factor=weight_sum)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
 

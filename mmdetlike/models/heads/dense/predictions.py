@@ -16,6 +16,8 @@ from mmdetlike.utils.dist import mean_over_ranks
 
 # by name: one value a level or an image, whose sum is trained on, or one of the whole batch
 LossTerms = dict[str, list[Tensor] | Tensor]
+# one loss term of a level, given the level's rows among the N priors and its positives among the P
+LevelTerm = Callable[[slice, Tensor], Tensor]
 
 
 @dataclass
@@ -106,6 +108,11 @@ class DenseTargets:
         # a view, since `pos_inds` count through all images
         everywhere.view(-1)[self.pos_inds] = values
         return everywhere
+
+
+def positive_term(loss: nn.Module, *values: Tensor, avg_factor: float | Tensor) -> LevelTerm:
+    """The ``loss`` of a level's positives, of their rows of each of the ``values`` (P, ...) of all positives."""
+    return lambda rows, pos: loss(*(value[pos] for value in values), avg_factor=avg_factor)
 
 
 @dataclass

@@ -86,7 +86,7 @@ class RTMDetInsHead(RTMDetHead):
     def build_layers(self) -> None:
         super().build_layers()
         self.kernel_convs = self.for_levels(self.build_tower)
-        self.rtm_kernel = self.for_levels(lambda: self.build_predictor(self.network.num_params))
+        self.rtm_kernel = self.build_predictors(self.network.num_params)
         self.mask_head = FusedMaskFeatures(
             self.in_channels,
             self.feat_channels,

@@ -64,20 +64,12 @@ class SSDHead(AnchorHead):
     ) -> None:
         self.stacked_convs, self.use_depthwise = stacked_convs, use_depthwise
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels=feat_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            reg_decoded_bbox=reg_decoded_bbox,
-            # losses are no arguments in the toolbox either; the beta of `loss_bbox` comes with `train_cfg`
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-            loss_bbox=dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0)),
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        # losses are no arguments in the toolbox either; the beta of `loss_bbox` comes with `train_cfg`
+        loss_bbox = dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0))
+        losses = dict(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False), loss_bbox=loss_bbox)
+        boxes = dict(anchor_generator=anchor_generator, bbox_coder=bbox_coder, reg_decoded_bbox=reg_decoded_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
 
     def build_layers(self) -> None:
         anchors = self.prior_generator.num_base_priors

@@ -63,14 +63,8 @@ class YOLACTHead(AnchorHead):
     ) -> None:
         self.num_head_convs, self.num_protos, self.use_ohem = num_head_convs, num_protos, use_ohem
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            anchor_generator=anchor_generator,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            **kwargs,
-        )
+        parts = dict(anchor_generator=anchor_generator, loss_cls=loss_cls, loss_bbox=loss_bbox)
+        super().__init__(num_classes, in_channels, **parts, **kwargs)
 
     def build_layers(self) -> None:
         width = self.feat_channels if self.num_head_convs else self.in_channels
