@@ -17,7 +17,6 @@ from mmdetlike.models.utils import (
     crop_or_pad,
     mask_centroids,
     masks_at_stride,
-    masks_in_image,
     neighbors,
 )
 from mmdetlike.models.utils.precision import float32_if_half
@@ -25,9 +24,9 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
 from ..head import Head
-from .dynamic_masks import MaskNetwork
 from .fcos_head import FCOSHead
-from .predictions import FlatPredictions, with_masks
+from .masks import MaskNetwork, draw_masks
+from .predictions import FlatPredictions
 
 CONDINST_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0)
 
@@ -186,16 +185,16 @@ class CondInstMaskHead(Head):
 
     def mask_logits(self, feat: Tensor, instances: InstanceData) -> Tensor:
         """Mask logits (n, h, w) at ``mask_out_stride`` from the features (C, h', w') of one image."""
-        params = instances.params
-        if params.shape[1] != self.network.num_params:
+        num_params = instances.params.shape[1]
+        if num_params != self.network.num_params:
             raise ValueError(
                 f'a mask of this head has {self.network.num_params} parameters, but num_params of the box head is '
-                f'{params.shape[1]}'
+                f'{num_params}'
             )
         # centers of the features' pixels, in pixels of the image
         ys, xs = ((torch.arange(side, device=feat.device) + 0.5) * self.mask_feat_stride for side in feat.shape[-2:])
         pixels = torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).flatten(0, 1)
-        logits = self.network.mask_logits(feat, pixels, params, instances.points, instances.strides)
+        logits = self.network.mask_logits(feat, pixels, instances)
         return aligned_bilinear(logits[:, None], self.mask_feat_stride // self.mask_out_stride)[:, 0]
 
     def loss(
@@ -226,13 +225,9 @@ class CondInstMaskHead(Head):
     ) -> list[InstanceData]:
         """Add ``masks`` (n, h, w) bool to each image's boxes ``results_list``, from ``CondInstBboxHead.predict``."""
         upsample = partial(aligned_bilinear, factor=self.mask_out_stride)
-        results = []
-        for logits, boxes, sample in zip(self(x, results_list), results_list, batch_data_samples):
-            shape = tuple(sample.img_shape[:2])
-            out_shape = tuple(sample.ori_shape[:2]) if rescale else shape
-            masks = masks_in_image(logits.sigmoid(), upsample, shape, out_shape, self.test_cfg.get('mask_thr', 0.5))
-            results.append(with_masks(boxes, masks))
-        return results
+        masks = [logits.sigmoid() for logits in self(x, results_list)]
+        threshold = self.test_cfg.get('mask_thr', 0.5)
+        return draw_masks(results_list, masks, upsample, batch_data_samples, rescale, threshold)
 
 
 # configs of BoxInst have a name of their own for the head that predicts the networks of masks

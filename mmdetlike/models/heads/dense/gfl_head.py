@@ -14,7 +14,7 @@ from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_cla
 from .anchor_free_head import DISTANCE_CODER
 from .anchor_head import DEFAULT_ANCHORS, SMOOTH_L1_LOSS, check_one_prior
 from .base import DenseHead
-from .predictions import DenseTargets, FlatPredictions, LossTerms, positive_term
+from .predictions import DenseTargets, FlatPredictions, LevelTerm, LossTerms, positive_term
 
 DEFAULT_LOSS_DFL = dict(type='DistributionFocalLoss', loss_weight=0.25)
 DEFAULT_LOSS_LD = dict(type='KnowledgeDistillationKLDivLoss', loss_weight=0.25, T=10)
@@ -116,15 +116,11 @@ class GFLHead(DenseHead):
         weight_sum = loss_normalizer(weight)
         # the IoU is a target here: nothing is to be gained by making boxes worse
         quality = targets.scatter(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
-
-        def side_loss(rows: slice, pos: Tensor) -> Tensor:
-            sides = logits[pos].reshape(-1, self.reg_max + 1)
-            # each positive has four distributions, over which the loss is averaged
-            side_weight = weight[pos].repeat_interleave(4)
-            return self.loss_dfl(sides, distances[pos].flatten(), side_weight, avg_factor=4 * weight_sum)
-
         class_loss = self.class_term(preds, targets, quality)
         box_loss = positive_term(self.loss_bbox, boxes, gt_boxes, weight, avg_factor=weight_sum)
+        # each positive has four distributions, over which the loss is averaged
+        sides = logits.unflatten(-1, (4, -1))
+        side_loss = side_term(self.loss_dfl, sides, distances, weight, avg_factor=4 * weight_sum)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
 
     def positive_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:
@@ -157,20 +153,22 @@ class LDHead(GFLHead):
         preds = self.flatten(self(x))
         targets = self.targets(preds, batch_data_samples)
         terms = self.target_losses(preds, targets, batch_data_samples)
-        return self.named_losses(dict(terms, ld=self.distillation_losses(preds, teacher_preds, targets)))
-
-    def distillation_losses(
-        self, preds: FlatPredictions, teacher_preds: FlatPredictions, targets: DenseTargets
-    ) -> list[Tensor]:
-        """Loss of the positives' distributions against the teacher's, one value a level."""
-        pos = targets.pos_inds
-        logits = preds.bbox_pred.flatten(0, 1)[pos].unflatten(-1, (4, -1))
-        teacher_logits = teacher_preds.bbox_pred.flatten(0, 1)[pos].unflatten(-1, (4, -1))
+        logits = preds.bbox_pred.flatten(0, 1)[targets.pos_inds].unflatten(-1, (4, -1))
+        teacher_logits = teacher_preds.bbox_pred.flatten(0, 1)[targets.pos_inds].unflatten(-1, (4, -1))
         weight = self.positive_weights(preds, targets)
+        # averaged over the four sides, but, unlike the other terms, summed over the positives
+        teaching = side_term(self.loss_ld, logits, teacher_logits, weight, avg_factor=4)
+        return self.named_losses({**terms, **self.losses_by_level(preds, targets, ld=teaching)})
 
-        def distillation_loss(rows: slice, pos: Tensor) -> Tensor:
-            sides = logits[pos].flatten(0, 1), teacher_logits[pos].flatten(0, 1)
-            # averaged over the four sides, but, unlike the other terms, summed over the positives
-            return self.loss_ld(*sides, weight[pos].repeat_interleave(4), avg_factor=4)
 
-        return self.losses_by_level(preds, targets, ld=distillation_loss)['ld']
+def side_term(loss: nn.Module, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: float | Tensor) -> LevelTerm:
+    """The ``loss`` of the four sides of a level's positives, of their rows of all ``pred`` and ``target`` (P, 4, ...).
+
+    Positives count by their ``weight`` (P,).
+    """
+
+    def loss_of_sides(rows: slice, pos: Tensor) -> Tensor:
+        side_weight = weight[pos].repeat_interleave(4)
+        return loss(pred[pos].flatten(0, 1), target[pos].flatten(0, 1), side_weight, avg_factor=avg_factor)
+
+    return loss_of_sides

@@ -6,7 +6,6 @@ from itertools import accumulate, pairwise
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import Priors, SamplingResult
@@ -188,9 +187,3 @@ def best_above(values: Tensor, threshold: float, limit: int, rank: Callable[[Ten
     """Indices of the ``limit`` best (all if negative) of ``values`` (n,) above ``threshold``, as ``rank`` has them."""
     inds = (values > threshold).nonzero().squeeze(1)
     return inds[rank(values[inds], limit)]
-
-
-def with_masks(found: InstanceData, masks: Tensor) -> InstanceData:
-    """The boxes of an image with their ``masks`` (n, h, w), without the fields from which these were made."""
-    fields = {name: found[name] for name in ('bboxes', 'scores', 'labels', 'all_scores') if name in found}
-    return InstanceData(**fields, masks=masks)

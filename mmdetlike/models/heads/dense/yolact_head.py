@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import build_tower, run_tower
-from mmdetlike.models.utils import annotated_masks, best_first, crop_or_pad, masks_in_image
+from mmdetlike.models.utils import annotated_masks, best_first, crop_or_pad
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
@@ -20,7 +20,8 @@ from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
 
 from ..head import Head
 from .anchor_head import AnchorHead
-from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, with_masks
+from .masks import draw_masks
+from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms
 from .retina_head import RETINA_ANCHORS
 from .ssd_head import mined_losses
 
@@ -252,14 +253,8 @@ class YOLACTProtonet(Head):
             boxes.append(geometry.scale(found.bboxes, sample.scale_factor) if rescale else found.bboxes)
         masks = self(x, [found.coefficients for found in results_list], boxes, shape)
         upsample = partial(F.interpolate, size=shape, mode='bilinear')
-        results = []
-        for probabilities, found, sample in zip(masks, results_list, batch_data_samples):
-            img_shape = tuple(sample.img_shape[:2])
-            out_shape = tuple(sample.ori_shape[:2]) if rescale else img_shape
-            threshold = self.test_cfg.get('mask_thr', 0.5)
-            drawn = masks_in_image(probabilities, upsample, img_shape, out_shape, threshold)
-            results.append(with_masks(found, drawn))
-        return results
+        threshold = self.test_cfg.get('mask_thr', 0.5)
+        return draw_masks(results_list, masks, upsample, batch_data_samples, rescale, threshold)
 
 
 def build_protonet(
