@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import build_tower, run_tower
+from mmdetlike.models.layers import build_tower
 from mmdetlike.registry import MODELS
 
 from ..common import FOCAL_LOSS, rare_classes_init
@@ -83,9 +83,6 @@ class AnchorFreeHead(DenseHead):
             **options,
         )
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        return self.predict_maps(level, run_tower(self.cls_convs, x), run_tower(self.reg_convs, x))
-
     def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level, of the features of both towers: classes, distances in pixels (B, 4, H, W)."""
+        """The maps of one level: classes (B, classes, H, W), distances in pixels (B, 4, H, W)."""
         return self.conv_cls(cls_feat), self.conv_reg(reg_feat)

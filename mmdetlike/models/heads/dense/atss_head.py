@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, build_two_towers, run_tower
+from mmdetlike.models.layers import Scale, build_two_towers
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2distance
@@ -72,9 +72,7 @@ class ATSSHead(DenseHead):
         self.atss_centerness = self.build_predictor(1, self.pred_kernel_size)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        cls_feat = run_tower(self.cls_convs, x)
-        reg_feat = run_tower(self.reg_convs, x)
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         # one learned factor a level: convolutions are shared, and levels differ in the size of deltas
         deltas = self.scales[level](self.atss_reg(reg_feat)).float()
         return self.atss_cls(cls_feat), deltas, self.atss_centerness(reg_feat)

@@ -14,6 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.models.layers import run_tower
 from mmdetlike.models.task_modules import Priors, SamplingResult, anchor_inside_flags
 from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.models.task_modules.samplers import Sampler
@@ -24,7 +25,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
-from .predictions import Candidates, DenseTargets, FlatPredictions, LevelTerm, LossTerms, best_of_levels
+from .predictions import Candidates, DenseTargets, FlatPredictions, LevelTerm, LossTerms, among_all, best_of_levels
 
 
 class DenseHead(Head):
@@ -138,7 +139,11 @@ class DenseHead(Head):
         return tuple(list(maps) for maps in zip(*by_level))
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level, one for each of ``map_names``."""
+        """The maps of one level, one for each of ``map_names``: by default ``predict_maps`` after two towers."""
+        return self.predict_maps(level, run_tower(self.cls_convs, x), run_tower(self.reg_convs, x))
+
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level, of the features (B, C, H, W) after the towers ``cls_convs`` and ``reg_convs``."""
         raise NotImplementedError
 
     def flatten(self, outs: Sequence[Sequence[Tensor]], priors: Priors | None = None) -> FlatPredictions:
@@ -224,11 +229,8 @@ class DenseHead(Head):
             usable = self.usable_priors(preds, of_image, sample)
             candidates = self.candidates(preds.of_image(i), of_image, sample, assigner)
             result = self.assign(candidates if usable is None else candidates[usable], sample, assigner, sampler)
-            pos = result.pos_inds
-            neg = result.neg_inds
-            if usable is not None:  # indices among the usable priors -> among all
-                pos = usable[pos]
-                neg = usable[neg]
+            pos = among_all(usable, result.pos_inds)
+            neg = among_all(usable, result.neg_inds)
             labels[i, pos] = result.pos_gt_labels
             # what is neither, because it is ignored or was not sampled, keeps the weight 0
             weights[i, pos] = pos_weight if pos_weight > 0 else 1.0
@@ -366,15 +368,12 @@ class DenseHead(Head):
             kept = self.detect(of_image, sample.img_shape, cfg, sample.scale_factor if rescale else None)
             result = self.to_result(kept, of_image)
             if cfg.get('return_all_scores', False):
-                result.all_scores = self.scores_of_classes(of_image)[kept.prior_inds]
+                # as boxes are ranked by them: times their factors
+                scores = self.scores(of_image)[0, kept.prior_inds]
+                factors = self.score_factors(of_image)
+                result.all_scores = scores if factors is None else scores * factors[0, kept.prior_inds, None]
             results.append(result)
         return results
-
-    def scores_of_classes(self, preds: FlatPredictions) -> Tensor:
-        """Scores (N, C) of one image as boxes are ranked by them: class scores times their factors."""
-        scores = self.scores(preds)[0]
-        factors = self.score_factors(preds)
-        return scores if factors is None else scores * factors[0][:, None]
 
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """Boxes of each image, of ``img_shapes``, from feature maps; of tensors alone, in pixels of the input.

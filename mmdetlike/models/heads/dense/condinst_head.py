@@ -266,7 +266,8 @@ class BoxInstMaskHead(CondInstMaskHead):
         for logits, sample, of_image in zip(self(x, positives), batch_data_samples, positives):
             boxes = masks_at_stride(sample, self.mask_out_stride, logits.shape[-2:], type(self).__name__)
             boxes = boxes.to(logits)[of_image.gt_inds]
-            project.append(self.projection_loss(logits, boxes))
+            for axis in (1, 2):  # the largest logit of each column and row, against masks of boxes
+                project.append(self.loss_mask(logits.amax(axis), boxes.amax(axis), reduction_override='none').sum())
             pairs = self.similar_neighbors(sample, logits) * boxes[:, None]
             pairwise.append((self.disagreement(logits) * pairs).sum())
             if len(of_image):
@@ -277,13 +278,6 @@ class BoxInstMaskHead(CondInstMaskHead):
             loss_mask_project=sum(project) / max(sum(map(len, positives)), 1),
             loss_mask_pairwise=sum(pairwise) / max(num_pairs, 1) * warmup,
         )
-
-    def projection_loss(self, logits: Tensor, boxes: Tensor) -> Tensor:
-        """Sum of the losses of masks (n, h, w): their largest logit in each column and row against masks of boxes."""
-        terms = []
-        for axis in (1, 2):
-            terms.append(self.loss_mask(logits.amax(axis), boxes.amax(axis), reduction_override='none').sum())
-        return sum(terms)
 
     def similar_neighbors(self, sample: DetDataSample, logits: Tensor) -> Tensor:
         """(K, h, w) whether each neighbor of a pixel of ``logits`` (n, h, w) has nearly its color.

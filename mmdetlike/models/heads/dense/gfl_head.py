@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, build_two_towers, run_tower
+from mmdetlike.models.layers import Scale, build_two_towers
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
@@ -94,10 +94,8 @@ class GFLHead(DenseHead):
         self.gfl_reg = self.build_predictor(4 * (self.reg_max + 1))
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes and the logits of four distributions (B, 4 * (reg_max + 1), H, W)."""
-        cls_feat = run_tower(self.cls_convs, x)
-        reg_feat = run_tower(self.reg_convs, x)
         return self.gfl_cls(cls_feat), self.scales[level](self.gfl_reg(reg_feat)).float()
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:

@@ -109,6 +109,11 @@ class DenseTargets:
         return everywhere
 
 
+def among_all(usable: Tensor | None, inds: Tensor) -> Tensor:
+    """Indices among all priors of an image, of ``inds`` (n,) among the ``usable`` ones; None for all of them."""
+    return inds if usable is None else usable[inds]
+
+
 def positive_term(loss: nn.Module, *values: Tensor, avg_factor: float | Tensor) -> LevelTerm:
     """The ``loss`` of a level's positives, of their rows of each of the ``values`` (P, ...) of all positives."""
     return lambda rows, pos: loss(*(value[pos] for value in values), avg_factor=avg_factor)

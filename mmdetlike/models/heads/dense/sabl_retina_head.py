@@ -5,7 +5,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import build_two_towers, run_tower
+from mmdetlike.models.layers import build_two_towers
 from mmdetlike.models.task_modules import Priors
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import DetDataSample, SampleList
@@ -79,10 +79,8 @@ class SABLRetinaHead(DenseHead):
         self.retina_bbox_reg = self.build_predictor(self.bbox_coder.encode_size)
         self.retina_bbox_cls = self.build_predictor(self.bbox_coder.encode_size)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, offsets and bucket logits of the four sides."""
-        cls_feat = run_tower(self.cls_convs, x)
-        reg_feat = run_tower(self.reg_convs, x)
         return self.retina_cls(cls_feat), self.retina_bbox_reg(reg_feat), self.retina_bbox_cls(reg_feat)
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample: DetDataSample, assigner) -> InstanceData:

@@ -144,12 +144,8 @@ def mined_losses(
         limit = int(ratio * int(positive[i].sum()))
         if all_without_positives and not limit:
             limit = len(preds.priors)
-        terms['cls'].append(hardest_sum(per_prior[i], positive[i], limit) / targets.avg_factor)
+        negatives = per_prior[i][~positive[i]]
+        hardest = negatives.topk(min(limit, len(negatives))).values.sum()
+        terms['cls'].append((per_prior[i][positive[i]].sum() + hardest) / targets.avg_factor)
         terms['bbox'].append(head.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor))
     return terms
-
-
-def hardest_sum(losses: Tensor, positive: Tensor, limit: int) -> Tensor:
-    """Sum of the losses (N,) of the positives and of at most ``limit`` negatives, the largest."""
-    negative = losses[~positive]
-    return losses[positive].sum() + negative.topk(min(limit, len(negative))).values.sum()
