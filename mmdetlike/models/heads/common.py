@@ -19,12 +19,12 @@ FOCAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, los
 BINARY_CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 
 
-def rare_classes_init(class_layer: str) -> dict:
-    """Initialize convolutions from N(0, 0.01); classes of ``class_layer`` begin at a probability of 0.01.
+def rare_classes_init(*class_layers: str) -> dict:
+    """Initialize convolutions from N(0, 0.01); classes of ``class_layers`` begin at a probability of 0.01.
 
     Otherwise the many negatives of the first steps would drown everything else: Focal Loss, arXiv 1708.02002, 3.3.
     """
-    override = dict(type='Normal', name=class_layer, std=0.01, bias_prob=0.01)
+    override = [dict(type='Normal', name=name, std=0.01, bias_prob=0.01) for name in class_layers]
     return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
 
 

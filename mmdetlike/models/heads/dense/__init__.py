@@ -3,23 +3,18 @@ from .anchor_head import AnchorHead
 from .atss_head import ATSSHead
 from .autoassign_head import AutoAssignHead, CenterPrior
 from .base import DenseHead
-from .boxinst_head import BoxInstMaskHead
 from .cascade_rpn_head import CascadeRPNHead, StageCascadeRPNHead
-from .centernet_rpn_head import CenterNetRPNHead
-from .centernet_update_head import CenterNetUpdateHead
-from .condinst_head import CondInstBboxHead, CondInstMaskHead
+from .centernet_update_head import CenterNetRPNHead, CenterNetUpdateHead
+from .condinst_head import BoxInstMaskHead, CondInstBboxHead, CondInstMaskHead
 from .ddod_head import DDODHead
 from .efficientdet_head import EfficientDetSepBNHead
-from .fcos_head import FCOSHead
+from .fcos_head import FCOSHead, NASFCOSHead
 from .fovea_head import FeatureAlign, FoveaHead
 from .free_anchor_head import FreeAnchorRetinaHead
 from .fsaf_head import FSAFHead
-from .gfl_head import GFLHead, Integral
+from .gfl_head import GFLHead, Integral, LDHead
 from .guided_anchor_head import FeatureAdaption, GARetinaHead, GARPNHead, GuidedAnchorHead
-from .lad_head import LADHead
-from .ld_head import LDHead
-from .nas_fcos_head import NASFCOSHead
-from .paa_head import PAAHead
+from .paa_head import LADHead, PAAHead
 from .pisa_heads import PISARetinaHead, PISASSDHead
 from .predictions import DenseTargets, FlatPredictions
 from .reppoints_head import RepPointsHead

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import build_tower, run_tower
+from mmdetlike.models.layers import build_tower
 from mmdetlike.registry import MODELS
 
 from ..common import FOCAL_LOSS, rare_classes_init
@@ -58,18 +58,11 @@ class AnchorFreeHead(DenseHead):
         self.stacked_convs, self.strides = stacked_convs, strides
         self.dcn_on_last_conv, self.conv_bias = dcn_on_last_conv, conv_bias
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels,
-            prior_generator=prior_generator or dict(type='MlvlPointGenerator', strides=strides),
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        points = prior_generator or dict(type='MlvlPointGenerator', strides=strides)
+        boxes = dict(prior_generator=points, bbox_coder=bbox_coder)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
 
     def build_layers(self) -> None:
         self.cls_convs = self.build_tower()
@@ -77,7 +70,8 @@ class AnchorFreeHead(DenseHead):
         self.conv_cls = nn.Conv2d(self.feat_channels, self.cls_out_channels, 3, padding=1)
         self.conv_reg = nn.Conv2d(self.feat_channels, 4, 3, padding=1)
 
-    def build_tower(self) -> nn.ModuleList:
+    def build_tower(self, **options) -> nn.ModuleList:
+        """The convolutions before the predictors of one task; ``options`` are further ones of ``build_tower``."""
         return build_tower(
             self.in_channels,
             self.feat_channels,
@@ -86,8 +80,9 @@ class AnchorFreeHead(DenseHead):
             self.norm_cfg,
             self.conv_bias,
             last_conv_cfg=LAST_DCN if self.dcn_on_last_conv else None,
+            **options,
         )
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes (B, classes, H, W), distances in pixels (B, 4, H, W)."""
-        return self.conv_cls(run_tower(self.cls_convs, x)), self.conv_reg(run_tower(self.reg_convs, x))
+        return self.conv_cls(cls_feat), self.conv_reg(reg_feat)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.registry import MODELS
@@ -9,8 +11,7 @@ from mmdetlike.structures import SampleList
 
 from ..common import BINARY_CROSS_ENTROPY
 from .base import DenseHead
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .predictions import DenseTargets, FlatPredictions, LossTerms, positive_term
 
 DEFAULT_ANCHORS = dict(type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
 DELTA_CODER = dict(type='DeltaXYWHBBoxCoder')
@@ -44,18 +45,10 @@ class AnchorHead(DenseHead):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         self.reg_decoded_bbox = reg_decoded_bbox
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels,
-            prior_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
 
     def build_layers(self) -> None:
         self.conv_cls = nn.Conv2d(self.in_channels, self.num_base_priors * self.cls_out_channels, 1)
@@ -71,7 +64,7 @@ class AnchorHead(DenseHead):
         terms = dict(bbox=positive_term(self.loss_bbox, pred, target, avg_factor=targets.avg_factor))
         # the first stages of Cascade RPN move anchors without classifying them
         if 'cls_score' in preds.maps:
-            terms = dict(cls=class_term(self, preds, targets), **terms)
+            terms = dict(cls=self.class_term(preds, targets), **terms)
         return self.losses_by_level(preds, targets, **terms)
 
     def box_pairs(self, preds: FlatPredictions, targets: DenseTargets) -> tuple[Tensor, Tensor]:
@@ -81,3 +74,17 @@ class AnchorHead(DenseHead):
         if self.reg_decoded_bbox:
             return self.bbox_coder.decode(references, pred), targets.pos_gt_bboxes
         return pred, self.bbox_coder.encode(references, targets.pos_gt_bboxes)
+
+
+def add_approximations(rows: InstanceData, approx_generator, preds: FlatPredictions) -> InstanceData:
+    """``rows``, one for each of N priors, with ``approxs`` (N, A, 4): the A anchors of the generator at its cell."""
+    levels = approx_generator.grid_priors(preds.featmap_sizes, device=preds.priors.points.device)
+    rows.approxs = torch.cat(levels).view(len(rows), -1, 4)
+    return rows
+
+
+def check_one_prior(head: DenseHead) -> None:
+    """Raise a ``ValueError`` unless there is one prior at each cell, as heads need that predict once for a cell."""
+    counts = head.prior_generator.num_base_priors
+    if set(counts) != {1}:
+        raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')

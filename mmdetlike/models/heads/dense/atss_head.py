@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, build_two_towers, run_tower
+from mmdetlike.models.layers import Scale, build_two_towers
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox2distance
@@ -10,9 +10,8 @@ from mmdetlike.structures.bbox import bbox2distance
 from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
 from .base import DenseHead
-from .centerness import centerness_target
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .fcos_head import centerness_target
+from .predictions import DenseTargets, FlatPredictions, LossTerms, positive_term
 
 
 @MODELS.register_module()
@@ -59,37 +58,21 @@ class ATSSHead(DenseHead):
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.pred_kernel_size = stacked_convs, pred_kernel_size
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels,
-            prior_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
         self.loss_centerness = MODELS.build(loss_centerness)
 
     def build_layers(self) -> None:
         tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
         self.cls_convs, self.reg_convs = build_two_towers(*tower)
-        self.atss_cls = self.build_predictor(self.cls_out_channels)
-        self.atss_reg = self.build_predictor(4)
-        self.atss_centerness = self.build_predictor(1)
+        self.atss_cls = self.build_predictor(self.cls_out_channels, self.pred_kernel_size)
+        self.atss_reg = self.build_predictor(4, self.pred_kernel_size)
+        self.atss_centerness = self.build_predictor(1, self.pred_kernel_size)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
-    def build_predictor(self, channels: int) -> nn.Conv2d:
-        """The convolution that predicts ``channels`` numbers for each anchor."""
-        width = self.feat_channels if self.stacked_convs else self.in_channels
-        kernel = self.pred_kernel_size
-        return nn.Conv2d(width, self.num_base_priors * channels, kernel, padding=kernel // 2)
-
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        cls_feat = run_tower(self.cls_convs, x)
-        reg_feat = run_tower(self.reg_convs, x)
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         # one learned factor a level: convolutions are shared, and levels differ in the size of deltas
         deltas = self.scales[level](self.atss_reg(reg_feat)).float()
         return self.atss_cls(cls_feat), deltas, self.atss_centerness(reg_feat)
@@ -103,7 +86,7 @@ class ATSSHead(DenseHead):
         # boxes count by their centerness, so that is what their loss is divided by
         box_factor = loss_normalizer(centerness)
         terms = dict(
-            cls=class_term(self, preds, targets),
+            cls=self.class_term(preds, targets),
             bbox=positive_term(self.loss_bbox, boxes, gt_boxes, centerness, avg_factor=box_factor),
             centerness=positive_term(self.loss_centerness, logits, centerness, avg_factor=targets.avg_factor),
         )

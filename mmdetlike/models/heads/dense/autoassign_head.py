@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, run_tower
+from mmdetlike.models.layers import Scale
 from mmdetlike.models.task_modules import Priors, points_inside
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -120,17 +120,10 @@ class AutoAssignHead(AnchorFreeHead):
         strides: list[int] = (4, 8, 16, 32, 64),
         **kwargs,
     ) -> None:
-        super().__init__(
-            num_classes,
-            in_channels,
-            strides=strides,
-            conv_bias=True,
-            norm_cfg=norm_cfg,
-            loss_bbox=loss_bbox,
-            # points at the corners of cells, as the authors have it
-            prior_generator=dict(type='MlvlPointGenerator', strides=strides, offset=0.0),
-            **kwargs,
-        )
+        # points at the corners of cells, as the authors have it
+        corners = dict(type='MlvlPointGenerator', strides=strides, offset=0.0)
+        parts = dict(strides=strides, prior_generator=corners, conv_bias=True, norm_cfg=norm_cfg, loss_bbox=loss_bbox)
+        super().__init__(num_classes, in_channels, **parts, **kwargs)
         self.pos_loss_weight, self.neg_loss_weight = pos_loss_weight, neg_loss_weight
         self.center_loss_weight = center_loss_weight
         self.center_prior = CenterPrior(num_classes, force_topk, topk)
@@ -141,10 +134,8 @@ class AutoAssignHead(AnchorFreeHead):
         self.conv_centerness = nn.Conv2d(self.feat_channels, 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, distances in pixels and the logit of objectness."""
-        cls_feat = run_tower(self.cls_convs, x)
-        reg_feat = run_tower(self.reg_convs, x)
         distances = self.scales[level](self.conv_reg(reg_feat)).float().clamp(min=0) * self.strides[level]
         return self.conv_cls(cls_feat), distances, self.conv_centerness(reg_feat)
 

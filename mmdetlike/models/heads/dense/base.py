@@ -6,7 +6,7 @@ that assigns in another way, several times or not at all overrides ``compute_los
 hook. Shapes: B images, N priors over all levels, C classes, P positives in the whole batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -14,6 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.models.layers import run_tower
 from mmdetlike.models.task_modules import Priors, SamplingResult, anchor_inside_flags
 from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.models.task_modules.samplers import Sampler
@@ -24,10 +25,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
 from ..head import Head
-from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, best_of_levels
-
-# one loss term of a level, given the level's rows among the N priors and its positives among the P
-LevelTerm = Callable[[slice, Tensor], Tensor]
+from .predictions import Candidates, DenseTargets, FlatPredictions, LevelTerm, LossTerms, among_all, best_of_levels
 
 
 class DenseHead(Head):
@@ -94,6 +92,11 @@ class DenseHead(Head):
         """
         raise NotImplementedError
 
+    def build_predictor(self, channels: int, kernel_size: int = 3) -> nn.Conv2d:
+        """The convolution after a tower of ``stacked_convs`` that predicts ``channels`` numbers for each prior."""
+        width = self.feat_channels if self.stacked_convs else self.in_channels
+        return nn.Conv2d(width, self.num_base_priors * channels, kernel_size, padding=kernel_size // 2)
+
     # -- what detectors call -------------------------------------------------------------------------------------------
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> LossTerms:
@@ -136,7 +139,11 @@ class DenseHead(Head):
         return tuple(list(maps) for maps in zip(*by_level))
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level, one for each of ``map_names``."""
+        """The maps of one level, one for each of ``map_names``: by default ``predict_maps`` after two towers."""
+        return self.predict_maps(level, run_tower(self.cls_convs, x), run_tower(self.reg_convs, x))
+
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
+        """The maps of one level, of the features (B, C, H, W) after the towers ``cls_convs`` and ``reg_convs``."""
         raise NotImplementedError
 
     def flatten(self, outs: Sequence[Sequence[Tensor]], priors: Priors | None = None) -> FlatPredictions:
@@ -222,11 +229,8 @@ class DenseHead(Head):
             usable = self.usable_priors(preds, of_image, sample)
             candidates = self.candidates(preds.of_image(i), of_image, sample, assigner)
             result = self.assign(candidates if usable is None else candidates[usable], sample, assigner, sampler)
-            pos = result.pos_inds
-            neg = result.neg_inds
-            if usable is not None:  # indices among the usable priors -> among all
-                pos = usable[pos]
-                neg = usable[neg]
+            pos = among_all(usable, result.pos_inds)
+            neg = among_all(usable, result.neg_inds)
             labels[i, pos] = result.pos_gt_labels
             # what is neither, because it is ignored or was not sampled, keeps the weight 0
             weights[i, pos] = pos_weight if pos_weight > 0 else 1.0
@@ -329,6 +333,12 @@ class DenseHead(Head):
             avg_factor=targets.avg_factor if avg_factor is None else avg_factor,
         )
 
+    def class_term(
+        self, preds: FlatPredictions, targets: DenseTargets, quality: Tensor | None = None, **options
+    ) -> LevelTerm:
+        """The ``class_loss`` of a level, whose arguments these are, for ``losses_by_level``."""
+        return lambda rows, pos: self.class_loss(preds, targets, rows, quality, **options)
+
     def positives(self, preds: FlatPredictions, targets: DenseTargets) -> list[InstanceData]:
         """For each image ``prior_inds`` (p,), their objects ``gt_inds`` (p,) and what ``instance_fields`` adds."""
         results = []
@@ -358,15 +368,12 @@ class DenseHead(Head):
             kept = self.detect(of_image, sample.img_shape, cfg, sample.scale_factor if rescale else None)
             result = self.to_result(kept, of_image)
             if cfg.get('return_all_scores', False):
-                result.all_scores = self.scores_of_classes(of_image)[kept.prior_inds]
+                # as boxes are ranked by them: times their factors
+                scores = self.scores(of_image)[0, kept.prior_inds]
+                factors = self.score_factors(of_image)
+                result.all_scores = scores if factors is None else scores * factors[0, kept.prior_inds, None]
             results.append(result)
         return results
-
-    def scores_of_classes(self, preds: FlatPredictions) -> Tensor:
-        """Scores (N, C) of one image as boxes are ranked by them: class scores times their factors."""
-        scores = self.scores(preds)[0]
-        factors = self.score_factors(preds)
-        return scores if factors is None else scores * factors[0][:, None]
 
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """Boxes of each image, of ``img_shapes``, from feature maps; of tensors alone, in pixels of the input.
@@ -439,10 +446,3 @@ class DenseHead(Head):
         """The result for an image, from what is left after suppression and predictions for this image."""
         fields = self.instance_fields(preds, 0, kept.prior_inds)
         return InstanceData(bboxes=kept.boxes, scores=kept.scores, labels=kept.labels, **fields)
-
-
-def check_one_prior(head: DenseHead) -> None:
-    """Raise a ``ValueError`` unless there is one prior at each cell, as heads need that predict once for a cell."""
-    counts = head.prior_generator.num_base_priors
-    if set(counts) != {1}:
-        raise ValueError(f'{type(head).__name__} needs one anchor at a cell, but anchor_generator makes {counts}')

@@ -1,23 +1,32 @@
-"""Conditional Convolutions for Instance Segmentation, arXiv 2003.05664."""
+"""Instance segmentation by convolutions that are predicted: CondInst, arXiv 2003.05664; BoxInst, arXiv 2012.02310."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import ConvModule, MaskFeatures, build_tower, run_tower
-from mmdetlike.models.utils import aligned_bilinear, crop_or_pad, mask_centroids, masks_at_stride, masks_in_image
+from mmdetlike.models.utils import (
+    TrainingProgress,
+    aligned_bilinear,
+    crop_or_pad,
+    mask_centroids,
+    masks_at_stride,
+    neighbors,
+)
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
 from ..head import Head
-from .dynamic_masks import MaskNetwork
 from .fcos_head import FCOSHead
-from .predictions import FlatPredictions, with_masks
+from .masks import MaskNetwork, draw_masks
+from .predictions import FlatPredictions
 
 CONDINST_LOSS_MASK = dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0)
 
@@ -176,16 +185,16 @@ class CondInstMaskHead(Head):
 
     def mask_logits(self, feat: Tensor, instances: InstanceData) -> Tensor:
         """Mask logits (n, h, w) at ``mask_out_stride`` from the features (C, h', w') of one image."""
-        params = instances.params
-        if params.shape[1] != self.network.num_params:
+        num_params = instances.params.shape[1]
+        if num_params != self.network.num_params:
             raise ValueError(
                 f'a mask of this head has {self.network.num_params} parameters, but num_params of the box head is '
-                f'{params.shape[1]}'
+                f'{num_params}'
             )
         # centers of the features' pixels, in pixels of the image
         ys, xs = ((torch.arange(side, device=feat.device) + 0.5) * self.mask_feat_stride for side in feat.shape[-2:])
         pixels = torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).flatten(0, 1)
-        logits = self.network.mask_logits(feat, pixels, params, instances.points, instances.strides)
+        logits = self.network.mask_logits(feat, pixels, instances)
         return aligned_bilinear(logits[:, None], self.mask_feat_stride // self.mask_out_stride)[:, 0]
 
     def loss(
@@ -216,10 +225,82 @@ class CondInstMaskHead(Head):
     ) -> list[InstanceData]:
         """Add ``masks`` (n, h, w) bool to each image's boxes ``results_list``, from ``CondInstBboxHead.predict``."""
         upsample = partial(aligned_bilinear, factor=self.mask_out_stride)
-        results = []
-        for logits, boxes, sample in zip(self(x, results_list), results_list, batch_data_samples):
-            shape = tuple(sample.img_shape[:2])
-            out_shape = tuple(sample.ori_shape[:2]) if rescale else shape
-            masks = masks_in_image(logits.sigmoid(), upsample, shape, out_shape, self.test_cfg.get('mask_thr', 0.5))
-            results.append(with_masks(boxes, masks))
-        return results
+        masks = [logits.sigmoid() for logits in self(x, results_list)]
+        threshold = self.test_cfg.get('mask_thr', 0.5)
+        return draw_masks(results_list, masks, upsample, batch_data_samples, rescale, threshold)
+
+
+# configs of BoxInst have a name of their own for the head that predicts the networks of masks
+MODELS.register_module('BoxInstBboxHead', module=CondInstBboxHead)
+
+
+@MODELS.register_module()
+class BoxInstMaskHead(CondInstMaskHead):
+    """``CondInstMaskHead`` that learns from boxes: what masks cover along x and y, and that equal colors go together.
+
+    Args:
+        pairwise_size: Pixels are compared with those of so many rows and columns around them, as the
+            ``BoxInstDataPreprocessor`` says, too, which finds those of nearly one color.
+        pairwise_dilation: Distance of these rows and columns, in strides; the same as of the preprocessor.
+        warmup_iters: In so many iterations the weight of the pairwise loss rises from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        mask_feature_head: dict,
+        pairwise_size: int = 3,
+        pairwise_dilation: int = 2,
+        warmup_iters: int = 10000,
+        **kwargs,
+    ) -> None:
+        super().__init__(mask_feature_head, **kwargs)
+        self.pairwise_size, self.pairwise_dilation = pairwise_size, pairwise_dilation
+        self.warmup_iters = warmup_iters
+
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, positives: Sequence[InstanceData]
+    ) -> dict[str, Tensor]:
+        """``loss_mask_project`` and ``loss_mask_pairwise`` of the ``positives`` of all images."""
+        positives = [self.sample(of_image) for of_image in positives]
+        project, pairwise, num_pairs = [], [], 0
+        for logits, sample, of_image in zip(self(x, positives), batch_data_samples, positives):
+            boxes = masks_at_stride(sample, self.mask_out_stride, logits.shape[-2:], type(self).__name__)
+            boxes = boxes.to(logits)[of_image.gt_inds]
+            for axis in (1, 2):  # the largest logit of each column and row, against masks of boxes
+                project.append(self.loss_mask(logits.amax(axis), boxes.amax(axis), reduction_override='none').sum())
+            pairs = self.similar_neighbors(sample, logits) * boxes[:, None]
+            pairwise.append((self.disagreement(logits) * pairs).sum())
+            if len(of_image):
+                num_pairs = num_pairs + pairs.sum().clamp(min=1)
+        iteration = TrainingProgress.current().iteration
+        warmup = iteration / self.warmup_iters if iteration < self.warmup_iters else 1.0
+        return dict(
+            loss_mask_project=sum(project) / max(sum(map(len, positives)), 1),
+            loss_mask_pairwise=sum(pairwise) / max(num_pairs, 1) * warmup,
+        )
+
+    def similar_neighbors(self, sample: DetDataSample, logits: Tensor) -> Tensor:
+        """(K, h, w) whether each neighbor of a pixel of ``logits`` (n, h, w) has nearly its color.
+
+        Raises:
+            ConfigError: Samples don't come from a ``BoxInstDataPreprocessor``, or from one with other settings.
+        """
+        similar = sample.get('similar_neighbors')
+        wanted = (self.pairwise_size**2 - 1, *logits.shape[-2:])
+        got = None if similar is None else tuple(similar.shape)
+        if got != wanted:
+            raise ConfigError(
+                f'BoxInstMaskHead needs similar_neighbors of shape {wanted} from a BoxInstDataPreprocessor with '
+                f'mask_stride={self.mask_out_stride} and pairwise_size={self.pairwise_size}; '
+                f'{sample.get("img_path")} has {got}'
+            )
+        return similar.to(logits)
+
+    def disagreement(self, logits: Tensor) -> Tensor:
+        """(n, K, h, w) minus the logarithm of the probability that a pixel and its neighbor are both in or both out."""
+        both = []
+        for signed in (logits, -logits):
+            of_pixel = F.logsigmoid(signed)[:, None]
+            around = neighbors(of_pixel, self.pairwise_size, self.pairwise_dilation)
+            both.append((of_pixel[:, :, None] + around)[:, 0])
+        return -torch.logaddexp(*both)

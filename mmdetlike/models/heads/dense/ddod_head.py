@@ -10,9 +10,7 @@ from mmdetlike.structures.bbox import bbox_overlaps
 
 from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
-from .base import LevelTerm
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .predictions import DenseTargets, FlatPredictions, LevelTerm, LossTerms, positive_term
 
 
 @MODELS.register_module()
@@ -60,19 +58,10 @@ class DDODHead(AnchorHead):
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.use_dcn = stacked_convs, use_dcn
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels=feat_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            reg_decoded_bbox=reg_decoded_bbox,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(anchor_generator=anchor_generator, bbox_coder=bbox_coder, reg_decoded_bbox=reg_decoded_bbox)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
         self.loss_iou = MODELS.build(loss_iou)
         if 'assigner' in self.train_cfg:
             if 'reg_assigner' not in self.train_cfg:
@@ -84,11 +73,10 @@ class DDODHead(AnchorHead):
     def build_layers(self) -> None:
         first = dict(type='DCN', deform_groups=1) if self.use_dcn else None
         tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg, first)
-        width = self.feat_channels if self.stacked_convs else self.in_channels
         self.cls_convs, self.reg_convs = build_two_towers(*tower)
-        self.atss_cls = nn.Conv2d(width, self.num_base_priors * self.cls_out_channels, 3, padding=1)
-        self.atss_reg = nn.Conv2d(width, self.num_base_priors * 4, 3, padding=1)
-        self.atss_iou = nn.Conv2d(width, self.num_base_priors, 3, padding=1)
+        self.atss_cls = self.build_predictor(self.cls_out_channels)
+        self.atss_reg = self.build_predictor(4)
+        self.atss_iou = self.build_predictor(1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
@@ -101,7 +89,7 @@ class DDODHead(AnchorHead):
         """``cls`` over all anchors, ``bbox`` and ``iou`` over the positives of boxes, one value a level."""
         # classes first: both count positives, and each weighs levels by what was counted before it and now
         class_targets = self.targets(preds, samples)
-        losses = self.balanced_by_level(preds, class_targets, cls=class_term(self, preds, class_targets))
+        losses = self.balanced_by_level(preds, class_targets, cls=self.class_term(preds, class_targets))
         targets = self.targets(preds, samples, assigner=self.reg_assigner)
         boxes, gt_boxes = self.box_pairs(preds, targets)
         ious = bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True)

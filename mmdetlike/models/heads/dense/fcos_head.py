@@ -1,19 +1,24 @@
-"""FCOS: Fully Convolutional One-Stage Object Detection, arXiv 1904.01355."""
+"""FCOS: Fully Convolutional One-Stage Object Detection, arXiv 1904.01355; NAS-FCOS, arXiv 1906.04423."""
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import bias_init_with_prob
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, build_part, run_tower
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.layers import ConvModule, Scale, build_part
 from mmdetlike.models.task_modules import PointRangeAssigner
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from ..common import BINARY_CROSS_ENTROPY, FOCAL_LOSS, TOWER_NORM, loss_normalizer, notice_unused_assigner
 from .anchor_free_head import DISTANCE_CODER, IOU_LOSS, REGRESS_RANGES, AnchorFreeHead
-from .centerness import centerness_target
 from .predictions import DenseTargets, FlatPredictions
+
+DEFORMABLE = dict(kernel_size=3, padding=1, bias=True, conv_cfg=dict(type='DCNv2', deform_groups=2))
+# the towers of NAS-FCOS, layer by layer
+SEARCHED_LAYERS = (DEFORMABLE, dict(kernel_size=3, padding=1, bias=False), DEFORMABLE, dict(kernel_size=1, bias=False))
 
 
 @MODELS.register_module()
@@ -67,24 +72,12 @@ class FCOSHead(AnchorFreeHead):
     ) -> None:
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
         self.rank_by_centerness, self.cls_predictor_cfg = rank_by_centerness, cls_predictor_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels=feat_channels,
-            stacked_convs=stacked_convs,
-            strides=strides,
-            dcn_on_last_conv=dcn_on_last_conv,
-            conv_bias=conv_bias,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            bbox_coder=bbox_coder,
-            prior_generator=prior_generator,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        towers = dict(feat_channels=feat_channels, stacked_convs=stacked_convs, dcn_on_last_conv=dcn_on_last_conv)
+        convs = dict(conv_bias=conv_bias, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        boxes = dict(strides=strides, prior_generator=prior_generator, bbox_coder=bbox_coder)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, **towers, **convs, **boxes, **losses, **settings)
         self.loss_centerness = MODELS.build(loss_centerness)
         notice_unused_assigner(type(self), self.train_cfg, 'regress_ranges')
         self.assigner = PointRangeAssigner(regress_ranges, center_sample_radius if center_sampling else None)
@@ -105,12 +98,8 @@ class FCOSHead(AnchorFreeHead):
         if self.cls_predictor_cfg is not None and self.conv_cls.bias is not None:
             nn.init.constant_(self.conv_cls.bias, bias_init_with_prob(0.01))
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level: classes, distances in pixels and centerness."""
-        return self.predict_maps(level, run_tower(self.cls_convs, x), run_tower(self.reg_convs, x))
-
     def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
-        """The maps of one level from the features of both towers."""
+        """The maps of one level: classes, distances in pixels and centerness."""
         centerness = self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat)
         # float32 before the exponential, which half precision would overflow beyond 11
         distances = self.scales[level](self.conv_reg(reg_feat)).float()
@@ -149,3 +138,54 @@ class FCOSHead(AnchorFreeHead):
             bbox=self.loss_bbox(boxes, gt_boxes, weight=centerness, avg_factor=box_factor),
             centerness=self.loss_centerness(pos_logits, centerness, avg_factor=targets.num_pos),
         )
+
+
+@MODELS.register_module()
+class NASFCOSHead(FCOSHead):
+    """``FCOSHead`` with towers of two deformable and two ordinary convolutions, as an architecture search found them.
+
+    Args:
+        stacked_convs: Must be 4, the length of the towers that were found.
+        kwargs: See ``FCOSHead``; ``conv_cfg``, ``conv_bias`` and ``dcn_on_last_conv`` are not to be given.
+
+    Raises:
+        ConfigError: ``stacked_convs`` is not 4, or the towers' layers are to be others.
+    """
+
+    default_init = [
+        dict(type='Caffe2Xavier', layer=['ConvModule', 'Conv2d']),
+        dict(
+            type='Normal',
+            std=0.01,
+            override=[
+                dict(name='conv_reg'),
+                dict(name='conv_centerness'),
+                dict(name='conv_cls', type='Normal', std=0.01, bias_prob=0.01),
+            ],
+        ),
+    ]
+
+    def __init__(self, num_classes: int, in_channels: int, stacked_convs: int = 4, **kwargs) -> None:
+        if stacked_convs != len(SEARCHED_LAYERS):
+            raise ConfigError(f'the towers of NASFCOSHead have 4 layers, got stacked_convs={stacked_convs}')
+        given = [name for name in ('conv_cfg', 'conv_bias', 'dcn_on_last_conv') if name in kwargs]
+        if given:
+            raise ConfigError(f'the layers of the towers of NASFCOSHead are fixed, so {given[0]} must not be given')
+        super().__init__(num_classes, in_channels, stacked_convs=stacked_convs, **kwargs)
+
+    def build_tower(self) -> nn.ModuleList:
+        widths = [self.in_channels] + [self.feat_channels] * (len(SEARCHED_LAYERS) - 1)
+        layers = zip(widths, SEARCHED_LAYERS)
+        return nn.ModuleList(
+            ConvModule(width, self.feat_channels, norm_cfg=self.norm_cfg, **layer) for width, layer in layers
+        )
+
+
+def centerness_target(distances: Tensor) -> Tensor:
+    """Centerness (n,) in [0, 1] of points from their distances (n, 4) to left, top, right and bottom of their box.
+
+    It is 1 in the middle and 0 on a side: equation 3 of the paper.
+    """
+    near = torch.minimum(distances[:, :2], distances[:, 2:])
+    far = torch.maximum(distances[:, :2], distances[:, 2:])
+    return (near / far).prod(-1).sqrt()

@@ -7,7 +7,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.utils.dist import mean_over_ranks
 
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .predictions import DenseTargets, FlatPredictions, LossTerms, among_all
 from .retina_head import RetinaHead
 
 # a box whose sides touch its anchor's center has no area, and an IoU of 0 no gradient
@@ -72,9 +72,7 @@ class FSAFHead(RetinaHead):
         for i, (sample, sampling) in enumerate(zip(samples, targets.samplings)):
             rows, labels = sampling.assign_result.shadowed.unbind(1)
             usable = self.usable_priors(preds, preds.priors.of_image(i), sample)
-            # indices among the usable priors -> among all
-            rows = rows if usable is None else usable[rows]
-            weights[i, rows, labels] = 0
+            weights[i, among_all(usable, rows), labels] = 0
         return weights
 
     @torch.no_grad()

@@ -1,21 +1,23 @@
-"""Generalized Focal Loss: Learning Qualified and Distributed Bounding Boxes, arXiv 2006.04388."""
+"""Generalized Focal Loss, arXiv 2006.04388; Localization Distillation for Dense Object Detection, arXiv 2102.12252."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import Scale, build_two_towers, run_tower
+from mmdetlike.models.layers import Scale, build_two_towers
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
 
 from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_classes_init, require_decoded_boxes
 from .anchor_free_head import DISTANCE_CODER
-from .anchor_head import DEFAULT_ANCHORS, SMOOTH_L1_LOSS
-from .base import DenseHead, check_one_prior
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .anchor_head import DEFAULT_ANCHORS, SMOOTH_L1_LOSS, check_one_prior
+from .base import DenseHead
+from .predictions import DenseTargets, FlatPredictions, LevelTerm, LossTerms, positive_term
 
 DEFAULT_LOSS_DFL = dict(type='DistributionFocalLoss', loss_weight=0.25)
+DEFAULT_LOSS_LD = dict(type='KnowledgeDistillationKLDivLoss', loss_weight=0.25, T=10)
 
 
 class Integral(nn.Module):
@@ -77,34 +79,23 @@ class GFLHead(DenseHead):
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.reg_max = stacked_convs, reg_max
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels,
-            prior_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
         check_one_prior(self)
         self.integral = Integral(reg_max)
         self.loss_dfl = MODELS.build(loss_dfl)
 
     def build_layers(self) -> None:
         tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
-        width = self.feat_channels if self.stacked_convs else self.in_channels
         self.cls_convs, self.reg_convs = build_two_towers(*tower)
-        self.gfl_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
-        self.gfl_reg = nn.Conv2d(width, 4 * (self.reg_max + 1), 3, padding=1)
+        self.gfl_cls = self.build_predictor(self.cls_out_channels)
+        self.gfl_reg = self.build_predictor(4 * (self.reg_max + 1))
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes and the logits of four distributions (B, 4 * (reg_max + 1), H, W)."""
-        cls_feat = run_tower(self.cls_convs, x)
-        reg_feat = run_tower(self.reg_convs, x)
         return self.gfl_cls(cls_feat), self.scales[level](self.gfl_reg(reg_feat)).float()
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
@@ -123,15 +114,11 @@ class GFLHead(DenseHead):
         weight_sum = loss_normalizer(weight)
         # the IoU is a target here: nothing is to be gained by making boxes worse
         quality = targets.scatter(bbox_overlaps(boxes.detach(), gt_boxes, is_aligned=True))
-
-        def side_loss(rows: slice, pos: Tensor) -> Tensor:
-            sides = logits[pos].reshape(-1, self.reg_max + 1)
-            # each positive has four distributions, over which the loss is averaged
-            side_weight = weight[pos].repeat_interleave(4)
-            return self.loss_dfl(sides, distances[pos].flatten(), side_weight, avg_factor=4 * weight_sum)
-
-        class_loss = class_term(self, preds, targets, quality)
+        class_loss = self.class_term(preds, targets, quality)
         box_loss = positive_term(self.loss_bbox, boxes, gt_boxes, weight, avg_factor=weight_sum)
+        # each positive has four distributions, over which the loss is averaged
+        sides = logits.unflatten(-1, (4, -1))
+        side_loss = side_term(self.loss_dfl, sides, distances, weight, avg_factor=4 * weight_sum)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss, dfl=side_loss)
 
     def positive_weights(self, preds: FlatPredictions, targets: DenseTargets) -> Tensor:
@@ -142,3 +129,44 @@ class GFLHead(DenseHead):
         priors = preds.priors.of_image(index)[inds]
         distances = self.integral(preds.bbox_pred[index][inds]) * priors.strides[:, :1]
         return self.bbox_coder.decode(priors.points, distances, max_shape=img_shape)
+
+
+@MODELS.register_module()
+class LDHead(GFLHead):
+    """A ``GFLHead`` whose distributions of box sides also learn from those of a teacher.
+
+    Args:
+        loss_ld: Loss of the distributions against the teacher's.
+        num_classes, in_channels, kwargs: As of ``GFLHead``.
+    """
+
+    def __init__(self, num_classes: int, in_channels: int, loss_ld: dict = DEFAULT_LOSS_LD, **kwargs) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        self.loss_ld = MODELS.build(loss_ld)
+
+    def loss_with_teacher(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, teacher_preds: FlatPredictions
+    ) -> dict[str, list[Tensor]]:
+        """Loss terms as of ``loss``, and ``loss_ld`` against what a teacher predicts at the same priors."""
+        preds = self.flatten(self(x))
+        targets = self.targets(preds, batch_data_samples)
+        terms = self.target_losses(preds, targets, batch_data_samples)
+        logits = preds.bbox_pred.flatten(0, 1)[targets.pos_inds].unflatten(-1, (4, -1))
+        teacher_logits = teacher_preds.bbox_pred.flatten(0, 1)[targets.pos_inds].unflatten(-1, (4, -1))
+        weight = self.positive_weights(preds, targets)
+        # averaged over the four sides, but, unlike the other terms, summed over the positives
+        teaching = side_term(self.loss_ld, logits, teacher_logits, weight, avg_factor=4)
+        return self.named_losses({**terms, **self.losses_by_level(preds, targets, ld=teaching)})
+
+
+def side_term(loss: nn.Module, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: float | Tensor) -> LevelTerm:
+    """The ``loss`` of the four sides of a level's positives, of their rows of all ``pred`` and ``target`` (P, 4, ...).
+
+    Positives count by their ``weight`` (P,).
+    """
+
+    def loss_of_sides(rows: slice, pos: Tensor) -> Tensor:
+        side_weight = weight[pos].repeat_interleave(4)
+        return loss(pred[pos].flatten(0, 1), target[pos].flatten(0, 1), side_weight, avg_factor=avg_factor)
+
+    return loss_of_sides

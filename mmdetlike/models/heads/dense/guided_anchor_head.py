@@ -14,10 +14,8 @@ from mmdetlike.structures import SampleList
 from mmdetlike_ops import DeformConv2d
 
 from ..common import FOCAL_LOSS, rare_classes_init
-from .anchor_head import DELTA_CODER, AnchorHead
-from .approximate_anchors import add_approximations
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .anchor_head import DELTA_CODER, AnchorHead, add_approximations
+from .predictions import DenseTargets, FlatPredictions, LossTerms, positive_term
 from .retina_head import RETINA_ANCHORS, RetinaHead
 from .rpn_head import RPNHead
 
@@ -79,14 +77,10 @@ class GuidedAnchorHead(AnchorHead):
         **kwargs,
     ) -> None:
         self.deform_groups, self.loc_filter_thr = deform_groups, loc_filter_thr
-        super().__init__(
-            num_classes=num_classes,
-            in_channels=in_channels,
-            feat_channels=feat_channels,
-            anchor_generator=square_anchor_generator,
-            bbox_coder=bbox_coder,
-            **kwargs,
-        )
+        widths = dict(in_channels=in_channels, feat_channels=feat_channels)
+        boxes = dict(anchor_generator=square_anchor_generator, bbox_coder=bbox_coder)
+        # by name: the next class may be RPNHead, whose order is another
+        super().__init__(num_classes=num_classes, **widths, **boxes, **kwargs)
         self.approx_generator = TASK_UTILS.build(approx_anchor_generator)
         self.anchor_coder = TASK_UTILS.build(anchor_coder)
         self.loss_loc = MODELS.build(loss_loc)
@@ -138,7 +132,7 @@ class GuidedAnchorHead(AnchorHead):
         locations = replace(preds, maps=dict(cls_score=preds.loc_pred))
         # the losses of locations are those of a class, so they go through the same method
         middles = self.location_targets(targets, samples, squares)
-        location_loss = class_term(self, locations, middles, loss_cls=self.loss_loc)
+        location_loss = self.class_term(locations, middles, loss_cls=self.loss_loc)
         shape_loss = positive_term(self.loss_shape, anchors, targets.pos_gt_bboxes, avg_factor=targets.avg_factor)
         guiding = self.losses_by_level(preds, targets, shape=shape_loss, loc=location_loss)
         return {**super().compute_losses(preds, samples), **guiding}
@@ -181,12 +175,7 @@ class GARPNHead(GuidedAnchorHead, RPNHead):
 class GARetinaHead(GuidedAnchorHead, RetinaHead):
     """RetinaNet's head with guided anchors: classes and locations from one tower, boxes and shapes from the other."""
 
-    default_init = dict(
-        type='Normal',
-        layer='Conv2d',
-        std=0.01,
-        override=[dict(type='Normal', name=name, std=0.01, bias_prob=0.01) for name in ('conv_loc', 'retina_cls')],
-    )
+    default_init = rare_classes_init('conv_loc', 'retina_cls')
 
     def build_layers(self) -> None:
         # not by `super()`: the parts of GuidedAnchorHead are made below, in other widths

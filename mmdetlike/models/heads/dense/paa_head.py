@@ -1,12 +1,13 @@
-"""PAA: Probabilistic Anchor Assignment with IoU Prediction for Object Detection, arXiv 2007.08103."""
+"""Probabilistic Anchor Assignment with IoU Prediction, arXiv 2007.08103; Label Assignment Distillation, 2108.10520."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from mmengine.config import ConfigDict
 from torch import Tensor
 
-from mmdetlike.models.utils import best_first, fit_two_gaussians
+from mmdetlike.models.utils import best_first, fit_two_gaussians, ranks_in_groups
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_overlaps
@@ -81,10 +82,11 @@ class PAAHead(ATSSHead):
         levels = targets.pos_priors.level_ids
         num_levels = len(self.prior_generator.strides)
         # level by level: else the levels with many anchors in an object would be all of its candidates
-        inds = (ranks_in_groups(losses, objects * num_levels + levels) < self.topk).nonzero().squeeze(1)
+        ranks = ranks_in_groups(losses.argsort(stable=True), objects * num_levels + levels)
+        inds = (ranks < self.topk).nonzero().squeeze(1)
         losses = losses[inds]
         objects = objects[inds]
-        columns = ranks_in_groups(losses, objects)  # rising losses from left to right
+        columns = ranks_in_groups(losses.argsort(stable=True), objects)  # rising losses from left to right
         # a row for each object, NaN where it has fewer candidates: all mixtures are then fitted at once
         table = losses.new_full((int(objects.amax()) + 1 if len(objects) else 0, self.topk * num_levels), torch.nan)
         table[objects, columns] = losses
@@ -131,15 +133,19 @@ class PAAHead(ATSSHead):
         return vote(kept, candidates) if self.score_voting and cfg.get('score_voting', True) else kept
 
 
-def ranks_in_groups(values: Tensor, groups: Tensor) -> Tensor:
-    """(n,) the rank of each of the ``values`` (n,) among those of its group (n,), 0 for the smallest."""
-    order = values.argsort(stable=True)
-    order = order[groups[order].argsort(stable=True)]  # group by group, each by rising value
-    counts = groups.bincount()
-    starts = counts.cumsum(0) - counts
-    ranks = torch.empty_like(groups)
-    ranks[order] = torch.arange(len(groups), device=groups.device) - starts[groups[order]]
-    return ranks
+@MODELS.register_module()
+class LADHead(PAAHead):
+    """A ``PAAHead`` whose positives are chosen by the losses of a teacher, not by its own."""
+
+    def loss_with_teacher(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, teacher_targets: DenseTargets
+    ) -> dict[str, Tensor]:
+        """Loss terms as of ``loss``, for the positives of a teacher at the same priors (its ``likely_targets``)."""
+        return self.named_losses(self.target_losses(self.flatten(self(x)), teacher_targets, batch_data_samples))
+
+    def box_loss(self, boxes: Tensor, targets: DenseTargets, ious: Tensor) -> Tensor:
+        """Loss of the positives' ``boxes`` (P, 4), which count alike."""
+        return self.loss_bbox(boxes, targets.pos_gt_bboxes, avg_factor=targets.num_pos)
 
 
 def likely_columns(table: Tensor, tied: bool) -> Tensor:

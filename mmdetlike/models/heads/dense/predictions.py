@@ -6,7 +6,6 @@ from itertools import accumulate, pairwise
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmdetlike.models.task_modules import Priors, SamplingResult
@@ -16,6 +15,8 @@ from mmdetlike.utils.dist import mean_over_ranks
 
 # by name: one value a level or an image, whose sum is trained on, or one of the whole batch
 LossTerms = dict[str, list[Tensor] | Tensor]
+# one loss term of a level, given the level's rows among the N priors and its positives among the P
+LevelTerm = Callable[[slice, Tensor], Tensor]
 
 
 @dataclass
@@ -108,6 +109,16 @@ class DenseTargets:
         return everywhere
 
 
+def among_all(usable: Tensor | None, inds: Tensor) -> Tensor:
+    """Indices among all priors of an image, of ``inds`` (n,) among the ``usable`` ones; None for all of them."""
+    return inds if usable is None else usable[inds]
+
+
+def positive_term(loss: nn.Module, *values: Tensor, avg_factor: float | Tensor) -> LevelTerm:
+    """The ``loss`` of a level's positives, of their rows of each of the ``values`` (P, ...) of all positives."""
+    return lambda rows, pos: loss(*(value[pos] for value in values), avg_factor=avg_factor)
+
+
 @dataclass
 class Candidates:
     """Boxes of one image that may become results, before and after suppression.
@@ -181,9 +192,3 @@ def best_above(values: Tensor, threshold: float, limit: int, rank: Callable[[Ten
     """Indices of the ``limit`` best (all if negative) of ``values`` (n,) above ``threshold``, as ``rank`` has them."""
     inds = (values > threshold).nonzero().squeeze(1)
     return inds[rank(values[inds], limit)]
-
-
-def with_masks(found: InstanceData, masks: Tensor) -> InstanceData:
-    """The boxes of an image with their ``masks`` (n, h, w), without the fields from which these were made."""
-    fields = {name: found[name] for name in ('bboxes', 'scores', 'labels', 'all_scores') if name in found}
-    return InstanceData(**fields, masks=masks)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import run_tower
 from mmdetlike.models.task_modules import Priors
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -15,9 +14,7 @@ from mmdetlike_ops import DeformConv2d
 
 from ..common import FOCAL_LOSS, rare_classes_init
 from .anchor_free_head import AnchorFreeHead
-from .base import LevelTerm
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .predictions import DenseTargets, FlatPredictions, LevelTerm, LossTerms, positive_term
 
 TRANSFORMS = ('minmax', 'partial_minmax', 'moment')
 
@@ -75,15 +72,9 @@ class RepPointsHead(AnchorFreeHead):
             raise ValueError(f'transform_method must be one of {TRANSFORMS}, got {transform_method!r}')
         self.point_feat_channels, self.use_grid_points = point_feat_channels, use_grid_points
         self.transform_method, self.moment_mul = transform_method, moment_mul
-        super().__init__(
-            num_classes,
-            in_channels,
-            strides=point_strides,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox_init,
-            prior_generator=dict(type='MlvlPointGenerator', strides=point_strides, offset=0.0),
-            **kwargs,
-        )
+        corners = dict(type='MlvlPointGenerator', strides=point_strides, offset=0.0)
+        parts = dict(strides=point_strides, prior_generator=corners, loss_cls=loss_cls, loss_bbox=loss_bbox_init)
+        super().__init__(num_classes, in_channels, **parts, **kwargs)
         self.loss_bbox_refine = MODELS.build(loss_bbox_refine)
         self.gradient_mul, self.center_init = gradient_mul, center_init
         self.point_base_scale = point_base_scale
@@ -108,13 +99,11 @@ class RepPointsHead(AnchorFreeHead):
         self.reppoints_pts_refine_conv = DeformConv2d(self.feat_channels, width, **taps)
         self.reppoints_pts_refine_out = nn.Conv2d(width, num_out, 1)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, and points (B, 2 * num_points, H, W) before and after they are refined.
 
         Points are y, x one after another, relative to the cell, in strides.
         """
-        cls_feat = run_tower(self.cls_convs, x)
-        reg_feat = run_tower(self.reg_convs, x)
         first = self.reppoints_pts_init_out(self.reppoints_pts_init_conv(reg_feat).relu()).float()
         start = square(self.point_base_scale / 2, first)
         if self.use_grid_points:
@@ -147,7 +136,7 @@ class RepPointsHead(AnchorFreeHead):
         refine_term = self.box_term(second_boxes, refine, self.loss_bbox_refine)
         return {
             **self.losses_by_level(preds, init, pts_init=init_term),
-            **self.losses_by_level(preds, refine, cls=class_term(self, preds, refine), pts_refine=refine_term),
+            **self.losses_by_level(preds, refine, cls=self.class_term(preds, refine), pts_refine=refine_term),
         }
 
     def box_term(self, boxes: Tensor, targets: DenseTargets, loss_bbox: nn.Module) -> LevelTerm:

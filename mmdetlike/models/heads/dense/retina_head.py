@@ -51,26 +51,16 @@ class RetinaHead(AnchorHead):
     ) -> None:
         self.stacked_convs = stacked_convs
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels=feat_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            reg_decoded_bbox=reg_decoded_bbox,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(anchor_generator=anchor_generator, bbox_coder=bbox_coder, reg_decoded_bbox=reg_decoded_bbox)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
 
     def build_layers(self) -> None:
-        width = self.feat_channels if self.stacked_convs else self.in_channels
         self.cls_convs = self.build_tower()
         self.reg_convs = self.build_tower()
-        self.retina_cls = nn.Conv2d(width, self.num_base_priors * self.cls_out_channels, 3, padding=1)
-        self.retina_reg = nn.Conv2d(width, self.num_base_priors * self.bbox_coder.encode_size, 3, padding=1)
+        self.retina_cls = self.build_predictor(self.cls_out_channels)
+        self.retina_reg = self.build_predictor(self.bbox_coder.encode_size)
 
     def build_tower(self) -> nn.ModuleList:
         """The convolutions before one of the two predictors."""

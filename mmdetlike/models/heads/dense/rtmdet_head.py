@@ -12,8 +12,7 @@ from mmdetlike.structures import SampleList
 from ..common import TOWER_NORM, loss_normalizer, require_decoded_boxes
 from .anchor_free_head import DISTANCE_CODER
 from .base import DenseHead
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .predictions import DenseTargets, FlatPredictions, LossTerms, positive_term
 from .tood_head import geometric_mean_of_sigmoids
 
 RTMDET_POINTS = dict(type='MlvlPointGenerator', offset=0, strides=[8, 16, 32])
@@ -75,25 +74,17 @@ class RTMDetHead(DenseHead):
         self.stacked_convs, self.pred_kernel_size = stacked_convs, pred_kernel_size
         self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
         self.with_objectness = with_objectness
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels,
-            prior_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
 
     def build_layers(self) -> None:
         self.build_towers()
-        self.rtm_cls = self.for_levels(lambda: self.build_predictor(self.cls_out_channels))
-        self.rtm_reg = self.for_levels(lambda: self.build_predictor(4))
+        self.rtm_cls = self.build_predictors(self.cls_out_channels)
+        self.rtm_reg = self.build_predictors(4)
         if self.with_objectness:
-            self.rtm_obj = self.for_levels(lambda: self.build_predictor(1))
+            self.rtm_obj = self.build_predictors(1)
         if not self.separate_levels:
             self.scales = nn.ModuleList(Scale(1.0) for _ in self.prior_generator.strides)
 
@@ -108,11 +99,9 @@ class RTMDetHead(DenseHead):
         block = conv_class(self.use_depthwise)
         return build_tower(*widths, self.conv_cfg, self.norm_cfg, block=block, act_cfg=self.act_cfg)
 
-    def build_predictor(self, channels: int) -> nn.Conv2d:
-        """The convolution that predicts ``channels`` numbers for each point."""
-        width = self.feat_channels if self.stacked_convs else self.in_channels
-        kernel = self.pred_kernel_size
-        return nn.Conv2d(width, self.num_base_priors * channels, kernel, padding=kernel // 2)
+    def build_predictors(self, channels: int) -> nn.Module:
+        """``build_predictor`` for all levels or for each."""
+        return self.for_levels(lambda: self.build_predictor(channels, self.pred_kernel_size))
 
     def for_levels(self, make: Callable[[], nn.Module]) -> nn.Module:
         """The layers that ``make`` makes: the same for all levels, or a list of each level's own."""
@@ -160,7 +149,7 @@ class RTMDetHead(DenseHead):
         quality = targets.scatter(overlaps)
         factor = loss_normalizer(overlaps)
         boxes = self.bbox_coder.decode(targets.pos_priors.points, preds.bbox_pred.flatten(0, 1)[targets.pos_inds])
-        class_loss = class_term(self, preds, targets, quality, avg_factor=factor)
+        class_loss = self.class_term(preds, targets, quality, avg_factor=factor)
         box_loss = positive_term(self.loss_bbox, boxes, targets.pos_gt_bboxes, overlaps, avg_factor=factor)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
 

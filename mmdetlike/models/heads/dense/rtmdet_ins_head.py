@@ -16,8 +16,8 @@ from mmdetlike.models.utils.fixed_rows import fixed_rows
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
-from .dynamic_masks import MaskNetwork
-from .predictions import DenseTargets, FlatPredictions, LossTerms, with_masks
+from .masks import MaskNetwork, with_masks
+from .predictions import DenseTargets, FlatPredictions, LossTerms
 from .rtmdet_head import RTMDetHead
 
 RTMDET_LOSS_MASK = dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean')
@@ -28,20 +28,11 @@ INS_SEPARATE_BN_ACT = dict(type='SiLU', inplace=True)
 class FusedMaskFeatures(BaseModule):
     """Fuse the features of all levels, at the size of the finest, to the prototypes that masks are made of."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        feat_channels: int,
-        num_levels: int,
-        num_prototypes: int,
-        norm_cfg: dict | None,
-        act_cfg: dict | None,
-    ) -> None:
+    def __init__(self, in_channels: int, feat_channels: int, num_levels: int, num_prototypes: int, layer: dict) -> None:
         super().__init__()
         self.num_levels = num_levels
         self.fusion_conv = nn.Conv2d(num_levels * in_channels, in_channels, 1)
-        convs = build_tower(in_channels, feat_channels, 4, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.stacked_convs = nn.Sequential(*convs)
+        self.stacked_convs = nn.Sequential(*build_tower(in_channels, feat_channels, 4, **layer))
         self.projection = nn.Conv2d(feat_channels, num_prototypes, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -86,15 +77,10 @@ class RTMDetInsHead(RTMDetHead):
     def build_layers(self) -> None:
         super().build_layers()
         self.kernel_convs = self.for_levels(self.build_tower)
-        self.rtm_kernel = self.for_levels(lambda: self.build_predictor(self.network.num_params))
-        self.mask_head = FusedMaskFeatures(
-            self.in_channels,
-            self.feat_channels,
-            self.prior_generator.num_levels,
-            self.num_prototypes,
-            self.norm_cfg,
-            self.act_cfg,
-        )
+        self.rtm_kernel = self.build_predictors(self.network.num_params)
+        layer = dict(norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
+        widths = self.in_channels, self.feat_channels
+        self.mask_head = FusedMaskFeatures(*widths, self.prior_generator.num_levels, self.num_prototypes, layer)
 
     def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, distances in pixels and kernels."""
@@ -125,7 +111,7 @@ class RTMDetInsHead(RTMDetHead):
         """(n, h, w) of objects, which have ``instance_fields``, from mask features (prototypes, h, w) of one image."""
         size = tuple(mask_feat.shape[-2:])
         pixels = self.prior_generator.single_level_grid_priors(size, 0, device=mask_feat.device)
-        return self.network.mask_logits(mask_feat, pixels, instances.params, instances.points, instances.strides)
+        return self.network.mask_logits(mask_feat, pixels, instances)
 
     def target_losses(self, preds: FlatPredictions, targets: DenseTargets, samples: SampleList) -> LossTerms:
         """The terms of ``RTMDetHead``, and ``mask`` over the positives."""

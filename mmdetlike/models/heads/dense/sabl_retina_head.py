@@ -2,19 +2,18 @@
 
 import torch
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import build_two_towers, run_tower
+from mmdetlike.models.layers import build_two_towers
 from mmdetlike.models.task_modules import Priors
 from mmdetlike.registry import MODELS, TASK_UTILS
 from mmdetlike.structures import DetDataSample, SampleList
 
 from ..common import FOCAL_LOSS, rare_classes_init
-from .approximate_anchors import add_approximations
-from .base import DenseHead, check_one_prior
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .anchor_head import add_approximations, check_one_prior
+from .base import DenseHead
+from .predictions import DenseTargets, FlatPredictions, LossTerms, positive_term
 from .retina_head import RETINA_ANCHORS
 
 DEFAULT_SQUARES = dict(type='AnchorGenerator', ratios=[1.0], scales=[4], strides=RETINA_ANCHORS['strides'])
@@ -66,15 +65,8 @@ class SABLRetinaHead(DenseHead):
             raise ConfigError('reg_decoded_bbox must be False: SABLRetinaHead compares buckets and offsets, got True')
         self.stacked_convs = stacked_convs
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels,
-            prior_generator=square_anchor_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            **kwargs,
-        )
+        parts = dict(prior_generator=square_anchor_generator, bbox_coder=bbox_coder, loss_cls=loss_cls)
+        super().__init__(num_classes, in_channels, feat_channels, **parts, **kwargs)
         check_one_prior(self)
         self.approx_generator = TASK_UTILS.build(approx_anchor_generator)
         self.loss_bbox_cls = MODELS.build(loss_bbox_cls)
@@ -83,15 +75,12 @@ class SABLRetinaHead(DenseHead):
     def build_layers(self) -> None:
         tower = (self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
         self.cls_convs, self.reg_convs = build_two_towers(*tower)
-        width = self.feat_channels if self.stacked_convs else self.in_channels
-        self.retina_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
-        self.retina_bbox_reg = nn.Conv2d(width, self.bbox_coder.encode_size, 3, padding=1)
-        self.retina_bbox_cls = nn.Conv2d(width, self.bbox_coder.encode_size, 3, padding=1)
+        self.retina_cls = self.build_predictor(self.cls_out_channels)
+        self.retina_bbox_reg = self.build_predictor(self.bbox_coder.encode_size)
+        self.retina_bbox_cls = self.build_predictor(self.bbox_coder.encode_size)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, offsets and bucket logits of the four sides."""
-        cls_feat = run_tower(self.cls_convs, x)
-        reg_feat = run_tower(self.reg_convs, x)
         return self.retina_cls(cls_feat), self.retina_bbox_reg(reg_feat), self.retina_bbox_cls(reg_feat)
 
     def candidates(self, preds: FlatPredictions, priors: Priors, sample: DetDataSample, assigner) -> InstanceData:
@@ -106,7 +95,7 @@ class SABLRetinaHead(DenseHead):
         num_sides = targets.avg_factor * 4
         num_buckets = num_sides * self.bbox_coder.side_num
         num_offsets = num_sides * self.bbox_coder.offset_topk
-        class_loss = class_term(self, preds, targets)
+        class_loss = self.class_term(preds, targets)
         bucket_loss = positive_term(
             self.loss_bbox_cls, buckets, codes.labels, codes.label_weights, avg_factor=num_buckets
         )

@@ -11,7 +11,6 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .anchor_head import AnchorHead
-from .hard_negatives import mined_losses
 from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, best_above
 
 SSD_ANCHORS = dict(
@@ -65,20 +64,12 @@ class SSDHead(AnchorHead):
     ) -> None:
         self.stacked_convs, self.use_depthwise = stacked_convs, use_depthwise
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels=feat_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            reg_decoded_bbox=reg_decoded_bbox,
-            # losses are no arguments in the toolbox either; the beta of `loss_bbox` comes with `train_cfg`
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-            loss_bbox=dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0)),
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        # losses are no arguments in the toolbox either; the beta of `loss_bbox` comes with `train_cfg`
+        loss_bbox = dict(type='SmoothL1Loss', beta=(train_cfg or {}).get('smoothl1_beta', 1.0))
+        losses = dict(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False), loss_bbox=loss_bbox)
+        boxes = dict(anchor_generator=anchor_generator, bbox_coder=bbox_coder, reg_decoded_bbox=reg_decoded_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
 
     def build_layers(self) -> None:
         anchors = self.prior_generator.num_base_priors
@@ -127,3 +118,34 @@ class SSDHead(AnchorHead):
 
 def _topk(values: Tensor, limit: int) -> Tensor:
     return values.topk(min(limit, len(values))).indices
+
+
+def mined_losses(
+    head: AnchorHead, preds: FlatPredictions, targets: DenseTargets, all_without_positives: bool = False
+) -> LossTerms:
+    """``cls`` over positives and the hardest negatives and ``bbox`` over the positives, one value an image.
+
+    ``head.train_cfg`` has ``neg_pos_ratio``, the number of negatives for each positive of an image. With
+    ``all_without_positives`` an image without positives learns from all its negatives, not from none.
+    """
+    per_prior = head.loss_cls(
+        preds.cls_score.flatten(0, 1),
+        targets.labels.flatten(),
+        targets.label_weights.flatten(),
+        reduction_override='none',
+    ).view_as(targets.labels)
+    positive = targets.labels < head.num_classes
+    ratio = head.train_cfg.get('neg_pos_ratio', 3)
+    pred, target = head.box_pairs(preds, targets)
+    image = torch.div(targets.pos_inds, len(preds.priors), rounding_mode='floor')
+    terms = dict(cls=[], bbox=[])
+    for i in range(len(per_prior)):
+        pos = image == i
+        limit = int(ratio * int(positive[i].sum()))
+        if all_without_positives and not limit:
+            limit = len(preds.priors)
+        negatives = per_prior[i][~positive[i]]
+        hardest = negatives.topk(min(limit, len(negatives))).values.sum()
+        terms['cls'].append((per_prior[i][positive[i]].sum() + hardest) / targets.avg_factor)
+        terms['bbox'].append(head.loss_bbox(pred[pos], target[pos], avg_factor=targets.avg_factor))
+    return terms

@@ -15,11 +15,10 @@ from mmdetlike.structures.bbox import bbox2distance, distance2bbox, geometry
 from mmdetlike_ops import deform_conv2d
 
 from ..common import BINARY_CROSS_ENTROPY, TOWER_NORM, loss_normalizer, rare_classes_init, require_decoded_boxes
-from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS
-from .base import DenseHead, LevelTerm, check_one_prior
-from .centerness import centerness_target
-from .level_terms import class_term, positive_term
-from .predictions import DenseTargets, FlatPredictions, LossTerms
+from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS, check_one_prior
+from .base import DenseHead
+from .fcos_head import centerness_target
+from .predictions import DenseTargets, FlatPredictions, LevelTerm, LossTerms, positive_term
 
 DEFAULT_INITIAL_LOSS = dict(type='FocalLoss', use_sigmoid=True, activated=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
 FIRST_DCN = dict(type='DCNv2', deform_groups=4)
@@ -134,18 +133,10 @@ class TOODHead(DenseHead):
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.stacked_convs, self.num_dcn, self.anchor_type = stacked_convs, num_dcn, anchor_type
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels,
-            prior_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
         check_one_prior(self)
         self.initial_loss_cls = MODELS.build(initial_loss_cls)
         if 'initial_assigner' in self.train_cfg:
@@ -222,7 +213,7 @@ class TOODHead(DenseHead):
     def initial_losses(self, preds: FlatPredictions, targets: DenseTargets) -> LossTerms:
         """The losses of the first epochs: plain classes, and boxes that count by their centerness."""
         weight = centerness_target(bbox2distance(targets.pos_priors.points, targets.pos_gt_bboxes))
-        class_loss = class_term(self, preds, targets, avg_factor=targets.num_pos, loss_cls=self.initial_loss_cls)
+        class_loss = self.class_term(preds, targets, avg_factor=targets.num_pos, loss_cls=self.initial_loss_cls)
         box_loss = self.weighted_box_loss(preds, targets, weight)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
 
@@ -230,7 +221,7 @@ class TOODHead(DenseHead):
         """The losses of the later epochs: both tasks count by how well they are aligned."""
         alignment = torch.cat([alignment_of_positives(sampling) for sampling in targets.samplings])
         quality = targets.scatter(alignment)
-        class_loss = class_term(self, preds, targets, quality, avg_factor=loss_normalizer(alignment))
+        class_loss = self.class_term(preds, targets, quality, avg_factor=loss_normalizer(alignment))
         box_loss = self.weighted_box_loss(preds, targets, alignment)
         return self.losses_by_level(preds, targets, cls=class_loss, bbox=box_loss)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import ConvModule, Scale, run_tower
+from mmdetlike.models.layers import ConvModule, Scale
 from mmdetlike.models.task_modules import PointRangeAssigner
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -21,7 +21,7 @@ from ..common import (
     require_decoded_boxes,
 )
 from .anchor_free_head import REGRESS_RANGES, AnchorFreeHead
-from .base import check_one_prior
+from .anchor_head import check_one_prior
 from .predictions import DenseTargets, FlatPredictions
 from .retina_head import RETINA_ANCHORS
 
@@ -84,15 +84,9 @@ class VFNetHead(AnchorFreeHead):
             raise ValueError(f"bbox_norm_type must be 'reg_denom' or 'stride', got {bbox_norm_type!r}")
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.use_vfl, self.use_atss = use_vfl, use_atss
-        super().__init__(
-            num_classes,
-            in_channels,
-            norm_cfg=norm_cfg,
-            loss_cls=loss_cls if use_vfl else loss_cls_fl,
-            loss_bbox=loss_bbox,
-            prior_generator=anchor_generator if use_atss else None,
-            **kwargs,
-        )
+        losses = dict(loss_cls=loss_cls if use_vfl else loss_cls_fl, loss_bbox=loss_bbox)
+        anchors = anchor_generator if use_atss else None
+        super().__init__(num_classes, in_channels, norm_cfg=norm_cfg, prior_generator=anchors, **losses, **kwargs)
         self.loss_bbox_refine = MODELS.build(loss_bbox_refine)
         self.sync_num_pos, self.gradient_mul = sync_num_pos, gradient_mul
         # the last range has no real end: the unit goes on doubling from level to level
@@ -123,10 +117,8 @@ class VFNetHead(AnchorFreeHead):
         self.vfnet_cls_dconv = DeformConv2d(width, width, 3, padding=1)
         self.vfnet_cls = nn.Conv2d(width, self.cls_out_channels, 3, padding=1)
 
-    def forward_level(self, level: int, x: Tensor) -> tuple[Tensor, ...]:
+    def predict_maps(self, level: int, cls_feat: Tensor, reg_feat: Tensor) -> tuple[Tensor, ...]:
         """The maps of one level: classes, distances in pixels and the same refined."""
-        cls_feat = run_tower(self.cls_convs, x)
-        reg_feat = run_tower(self.reg_convs, x)
         distances = self.scales[level](self.vfnet_reg(self.vfnet_reg_conv(reg_feat))).float().exp() * self.units[level]
         offset = star_offsets(distances / self.strides[level], self.gradient_mul).to(reg_feat.dtype)
         reg_feat = self.vfnet_reg_refine_dconv(reg_feat, offset).relu()

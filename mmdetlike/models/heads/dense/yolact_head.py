@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import build_tower, run_tower
-from mmdetlike.models.utils import annotated_masks, best_first, crop_or_pad, masks_in_image
+from mmdetlike.models.utils import annotated_masks, best_first, crop_or_pad
 from mmdetlike.models.utils.precision import float32_if_half
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
@@ -20,9 +20,10 @@ from mmdetlike.structures.bbox import bbox_overlaps, geometry, get_box_tensor
 
 from ..head import Head
 from .anchor_head import AnchorHead
-from .hard_negatives import mined_losses
-from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms, with_masks
+from .masks import draw_masks
+from .predictions import Candidates, DenseTargets, FlatPredictions, LossTerms
 from .retina_head import RETINA_ANCHORS
+from .ssd_head import mined_losses
 
 YOLACT_ANCHORS = dict(RETINA_ANCHORS, octave_base_scale=3, scales_per_octave=1)
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', use_sigmoid=False, reduction='none', loss_weight=1.0)
@@ -63,14 +64,8 @@ class YOLACTHead(AnchorHead):
     ) -> None:
         self.num_head_convs, self.num_protos, self.use_ohem = num_head_convs, num_protos, use_ohem
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            anchor_generator=anchor_generator,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            **kwargs,
-        )
+        parts = dict(anchor_generator=anchor_generator, loss_cls=loss_cls, loss_bbox=loss_bbox)
+        super().__init__(num_classes, in_channels, **parts, **kwargs)
 
     def build_layers(self) -> None:
         width = self.feat_channels if self.num_head_convs else self.in_channels
@@ -258,14 +253,8 @@ class YOLACTProtonet(Head):
             boxes.append(geometry.scale(found.bboxes, sample.scale_factor) if rescale else found.bboxes)
         masks = self(x, [found.coefficients for found in results_list], boxes, shape)
         upsample = partial(F.interpolate, size=shape, mode='bilinear')
-        results = []
-        for probabilities, found, sample in zip(masks, results_list, batch_data_samples):
-            img_shape = tuple(sample.img_shape[:2])
-            out_shape = tuple(sample.ori_shape[:2]) if rescale else img_shape
-            threshold = self.test_cfg.get('mask_thr', 0.5)
-            drawn = masks_in_image(probabilities, upsample, img_shape, out_shape, threshold)
-            results.append(with_masks(found, drawn))
-        return results
+        threshold = self.test_cfg.get('mask_thr', 0.5)
+        return draw_masks(results_list, masks, upsample, batch_data_samples, rescale, threshold)
 
 
 def build_protonet(

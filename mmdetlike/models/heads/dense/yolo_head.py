@@ -80,16 +80,9 @@ class YOLOV3Head(DenseHead):
         self.one_hot_smoother = one_hot_smoother
         self.featmap_strides = list(featmap_strides)
         self.common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        super().__init__(
-            num_classes,
-            in_channels,
-            prior_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(prior_generator=anchor_generator, bbox_coder=bbox_coder)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, **boxes, loss_cls=loss_cls, **settings)
         self.loss_conf = MODELS.build(loss_conf)
         self.loss_xy = MODELS.build(loss_xy)
         self.loss_wh = MODELS.build(loss_wh)

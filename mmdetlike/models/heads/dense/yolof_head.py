@@ -10,7 +10,7 @@ from mmdetlike.structures.bbox import get_box_tensor
 
 from ..common import BATCH_NORM, BINARY_CROSS_ENTROPY, rare_classes_init, require_decoded_boxes
 from .anchor_head import DEFAULT_ANCHORS, DELTA_CODER, SMOOTH_L1_LOSS, AnchorHead
-from .predictions import DenseTargets, FlatPredictions
+from .predictions import DenseTargets, FlatPredictions, among_all
 
 # keeps the exponentials of large logits finite
 LARGEST_ODDS = 1e8
@@ -53,19 +53,10 @@ class YOLOFHead(AnchorHead):
     ) -> None:
         require_decoded_boxes(type(self), reg_decoded_bbox)
         self.num_cls_convs, self.num_reg_convs, self.norm_cfg = num_cls_convs, num_reg_convs, norm_cfg
-        super().__init__(
-            num_classes,
-            in_channels,
-            feat_channels=feat_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            reg_decoded_bbox=reg_decoded_bbox,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        boxes = dict(anchor_generator=anchor_generator, bbox_coder=bbox_coder, reg_decoded_bbox=reg_decoded_bbox)
+        losses = dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        super().__init__(num_classes, in_channels, feat_channels, **boxes, **losses, **settings)
 
     def build_layers(self) -> None:
         width = self.in_channels
@@ -93,8 +84,7 @@ class YOLOFHead(AnchorHead):
             of_image = preds.of_image(i)
             rows, objects = sampling.assign_result.matches.unbind(1)
             usable = self.usable_priors(preds, of_image.priors, sample)
-            rows = rows if usable is None else usable[rows]
-            boxes.append(self.decode(of_image, 0, rows, None))
+            boxes.append(self.decode(of_image, 0, among_all(usable, rows), None))
             gt_boxes.append(get_box_tensor(self.gt_instances(sample).bboxes)[objects])
         return dict(
             cls=self.class_loss(preds, targets, slice(None)),

@@ -11,7 +11,7 @@ from mmengine.model import bias_init_with_prob
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdetlike.models.layers import build_tower, conv_class, run_tower
+from mmdetlike.models.layers import conv_class, run_tower
 from mmdetlike.models.task_modules import Priors
 from mmdetlike.models.task_modules.assigners import BaseAssigner
 from mmdetlike.models.utils import TrainingProgress
@@ -19,7 +19,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 
-from .anchor_free_head import LAST_DCN, AnchorFreeHead
+from .anchor_free_head import AnchorFreeHead
 from .predictions import Candidates, DenseTargets, FlatPredictions
 
 YOLOX_NORM = dict(type='BN', momentum=0.03, eps=0.001)
@@ -84,17 +84,7 @@ class YOLOXHead(AnchorFreeHead):
         self.multi_level_conv_obj = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in levels)
 
     def build_tower(self) -> nn.ModuleList:
-        return build_tower(
-            self.in_channels,
-            self.feat_channels,
-            self.stacked_convs,
-            self.conv_cfg,
-            self.norm_cfg,
-            self.conv_bias,
-            last_conv_cfg=LAST_DCN if self.dcn_on_last_conv else None,
-            block=conv_class(self.use_depthwise),
-            act_cfg=self.act_cfg,
-        )
+        return super().build_tower(block=conv_class(self.use_depthwise), act_cfg=self.act_cfg)
 
     def init_weights(self) -> None:
         """Initialize as ``init_cfg`` says; classes and objectness begin at a probability of 0.01."""
