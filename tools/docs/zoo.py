@@ -170,7 +170,7 @@ def rows() -> list[list[str]]:
                 ', '.join(f'`{folder}`' for folder in family['configs']),
                 ', '.join(f'`{kind}`' for kind in family['detectors']),
                 supplied(family) if here else 'not here yet',
-                str(count_lines(files_of(family))) if here else '',
+                str(count_lines(files_of(family)) or '') if here else '',
                 family.get('beside') or f'{recorded()[name]} of {family["recorded"]}',
                 str(time.get('predict', '')),
                 str(time.get('original', '')),
