@@ -11,7 +11,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
 from .activation import build_activation_layer, takes_inplace
-from .conv import build_conv_layer, build_padding_layer
+from .conv import Conv2dAdaptivePadding, build_conv_layer, build_padding_layer
 from .norm import LayerNorm2d, build_norm_layer
 
 # left to the convolution; for other modes there is a padding layer before it
@@ -202,3 +202,18 @@ class DepthwiseSeparableConvModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
         return self.pointwise_conv(self.depthwise_conv(x))
+
+
+class SeparableConv(nn.Module):
+    """A depthwise 3x3 and a pointwise convolution (EfficientDet, arXiv 1911.09070), and a norm layer if given one."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict | None = None) -> None:
+        super().__init__()
+        self.depthwise_conv = Conv2dAdaptivePadding(in_channels, in_channels, 3, groups=in_channels, bias=False)
+        # checkpoints have the bias also where a norm follows
+        self.pointwise_conv = nn.Conv2d(in_channels, out_channels, 1)
+        self.bn = nn.Identity() if norm_cfg is None else build_norm_layer(norm_cfg, out_channels)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
+        return self.bn(self.pointwise_conv(self.depthwise_conv(x)))

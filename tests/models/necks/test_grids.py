@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import GlobalPoolingCell, SumCell
 from mmdetlike.models.necks import FPG, FPN, FPN_CARAFE, NASFPN
+from mmdetlike.models.necks.nas_fpn import GlobalPoolingCell, SumCell
 from mmdetlike_ops import carafe
 
 CHANNELS = [2, 4, 8, 16]
