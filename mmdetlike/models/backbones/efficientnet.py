@@ -115,6 +115,7 @@ class EfficientNet(StagedBackbone):
             self.layers.append(nn.Sequential(*layers))
         if max(out_indices) == 6:
             self.layers.append(ConvModule(channels, make_divisible(1280 * width, 8), 1, **self.common))
+        self.stage_names = [f'layers.{i}' for i in range(len(self.layers))]
         self.freeze_stages()
 
     def _make_block(self, channels: int, blocks: Blocks, drop_path_rate: float) -> nn.Module:
@@ -131,8 +132,3 @@ class EfficientNet(StagedBackbone):
             # the ratio is meant of the block's input, which the expansion has widened
             common['se_cfg'] = dict(channels=hidden, ratio=blocks.expansion * 4, act_cfg=activations)
         return InvertedResidual(channels, width, hidden, with_expand_conv=blocks.expansion != 1, **common)
-
-    @property
-    def stages(self) -> list[nn.Module]:
-        """The stages in the order in which they are run."""
-        return list(self.layers)

@@ -26,7 +26,6 @@ from .drop import Dropout, DropPath, build_dropout, drop_path
 from .ema import ExpMomentumEMA
 from .family import LayerFamily
 from .fuse import fuse_conv_bn
-from .fused import FusedConv2d, FusedLinear, activation_name, can_fuse, has_hooks
 from .inverted_residual import EdgeResidual, InvertedResidual
 from .mask_features import MaskFeatures
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
