@@ -16,7 +16,7 @@ DEFAULT_INIT = [
 class StagedBackbone(BaseModule):
     """Stages that are run one after the other.
 
-    A subclass calls ``add_stage`` for each stage, the stem being the first one, or puts the names of its sub-modules into
+    A subclass calls ``add_stage`` for each stage, the stem being the first one, or puts names of its sub-modules into
     ``stage_names``, then calls ``freeze_stages``.
 
     Args:
