@@ -10,7 +10,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike_ops import SAConv2d
 
 from .resnet import ResNet, bottleneck_archs, is_pretrained
-from .resnet_variants import ResNeXtBottleneck
+from .resnet_variants import ResNeXt, ResNeXtBottleneck
 
 
 class DetectoRSBottleneck(ResNeXtBottleneck):
@@ -132,16 +132,7 @@ class DetectoRS_ResNet(ResNet):
 
 
 @MODELS.register_module()
-class DetectoRS_ResNeXt(DetectoRS_ResNet):
-    """``DetectoRS_ResNet`` with grouped convolutions.
+class DetectoRS_ResNeXt(ResNeXt, DetectoRS_ResNet):
+    """``DetectoRS_ResNet`` with the grouped convolutions of ``ResNeXt``, whose constructor hands on to its own."""
 
-    Args:
-        groups: Groups of the 3x3 convolutions.
-        base_width: Channels of a group in the first stage.
-        base_channels: Width of the first stage.
-        kwargs: See ``DetectoRS_ResNet``.
-    """
-
-    def __init__(self, groups: int = 1, base_width: int = 4, base_channels: int = 64, **kwargs) -> None:
-        grouping = dict(groups=groups, base_width=base_width, base_channels=base_channels)
-        super().__init__(base_channels=base_channels, block_args=grouping, **kwargs)
+    arch_settings = DetectoRS_ResNet.arch_settings

@@ -8,6 +8,15 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer
 
 
+def conv_norm(
+    channels: tuple[int, int], kernel_size: int, stride: int, relu: bool, conv_cfg: dict | None, norm_cfg: dict
+) -> nn.Sequential:
+    """A convolution from ``channels[0]`` to ``channels[1]`` with its norm and, where asked, a ReLU."""
+    shape = dict(kernel_size=kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
+    layers = [build_conv_layer(conv_cfg, *channels, **shape), build_norm_layer(norm_cfg, channels[1])[1]]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
 def build_shortcut(
     in_channels: int,
     out_channels: int,
@@ -28,8 +37,8 @@ def build_shortcut(
         # rounded up, as a strided convolution rounds, and without counting what lies outside of the map
         layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
         stride = 1
-    conv = build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False)
-    return nn.Sequential(*layers, conv, build_norm_layer(norm_cfg, out_channels)[1])
+    projection = conv_norm((in_channels, out_channels), 1, stride, relu=False, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+    return nn.Sequential(*layers, *projection)
 
 
 def build_stage(

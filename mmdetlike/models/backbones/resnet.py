@@ -1,6 +1,7 @@
 """ResNet: Deep Residual Learning for Image Recognition, arXiv 1512.03385, and its V1d variant, arXiv 1812.01187."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from mmdetlike.models.layers import build_conv_layer, build_norm_layer, build_pl
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import DeformConv2dPack, ModulatedDeformConv2dPack
 
-from .res_layer import ResLayer, build_stage
+from .res_layer import ResLayer, build_stage, conv_norm
 from .staged import StagedBackbone, check_in_range, weight_init
 
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
@@ -266,7 +267,7 @@ class ResNet(StagedBackbone):
                 in_channels=channels,
                 stride=strides[i],
                 dilation=dilations[i],
-                dcn=stage_dcn(dcn, stage_with_dcn, i),
+                dcn=dcn if dcn is not None and flag_of_stage('stage_with_dcn', stage_with_dcn, i) else None,
                 plugins=self.make_stage_plugins(plugins or (), i),
                 **settings,
                 **common,
@@ -298,17 +299,16 @@ class ResNet(StagedBackbone):
         Raises:
             ValueError: A plugin lacks its config, its position or a flag for this stage.
         """
+        marked = []
         for plugin in plugins:
             if not {'cfg', 'position'} <= set(plugin):
                 raise ValueError(
                     f"a plugin must be a dict with 'cfg', 'position' and perhaps 'stages', got {dict(plugin)}"
                 )
-            if plugin.get('stages') is not None and len(plugin['stages']) <= stage_idx:
-                raise ValueError(
-                    f'stages of a plugin must have a flag for each stage of the backbone, got {plugin["stages"]}'
-                )
-        marked = [p for p in plugins if p.get('stages') is None or p['stages'][stage_idx]]
-        return [dict(cfg=p['cfg'], position=p['position']) for p in marked]
+            stages = plugin.get('stages')
+            if stages is None or flag_of_stage('stages of a plugin', stages, stage_idx):
+                marked.append(dict(cfg=plugin['cfg'], position=plugin['position']))
+        return marked
 
     @property
     def norm1(self) -> nn.Module:
@@ -347,13 +347,8 @@ class ResNet(StagedBackbone):
     def _deep_stem(self, in_channels: int, channels: int) -> nn.Sequential:
         widths = (in_channels, channels // 2, channels // 2, channels)
         layers: list[nn.Module] = []
-        for i in range(3):
-            shape = dict(kernel_size=3, stride=2 if i == 0 else 1, padding=1, bias=False)
-            layers += [
-                build_conv_layer(self.conv_cfg, widths[i], widths[i + 1], **shape),
-                build_norm_layer(self.norm_cfg, widths[i + 1])[1],
-                nn.ReLU(inplace=True),
-            ]
+        for conv, stride in zip(pairwise(widths), (2, 1, 1)):
+            layers += conv_norm(conv, 3, stride, relu=True, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
         return nn.Sequential(*layers)
 
 
@@ -381,13 +376,11 @@ def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:
     return any(cfg['type'] in ('Pretrained', 'PretrainedInit') for cfg in cfgs)
 
 
-def stage_dcn(dcn: dict | None, stage_with_dcn: Sequence[bool], stage: int) -> dict | None:
-    """``dcn`` where ``stage_with_dcn`` marks ``stage``, else None; ``ValueError`` where there is no flag for it."""
-    if dcn is None:
-        return None
-    if len(stage_with_dcn) <= stage:
-        raise ValueError(f'stage_with_dcn must have a flag for each stage of the backbone, got {tuple(stage_with_dcn)}')
-    return dcn if stage_with_dcn[stage] else None
+def flag_of_stage(name: str, flags: Sequence[bool], stage: int) -> bool:
+    """The flag of a stage; ``ValueError`` where ``flags``, called ``name``, are too few."""
+    if len(flags) <= stage:
+        raise ValueError(f'{name} must have a flag for each stage of the backbone, got {tuple(flags)}')
+    return flags[stage]
 
 
 @MODELS.register_module()

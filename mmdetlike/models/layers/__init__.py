@@ -29,13 +29,12 @@ from .fuse import fuse_conv_bn
 from .inverted_residual import EdgeResidual, InvertedResidual
 from .mask_features import MaskFeatures
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
-from .normed import NormedConv2d, NormedLinear
+from .normed import L2Norm, NormedConv2d, NormedLinear
 from .part import build_part
 from .plugin import build_plugin_layer
 from .recompute import maybe_recompute
-from .scale import L2Norm, Scale
 from .se_layer import ChannelAttention, DyReLU, SELayer
-from .tower import build_tower, build_two_towers, run_tower, share_convolutions
+from .tower import Scale, build_tower, build_two_towers, run_tower, share_convolutions
 from .transformer import (
     FFN,
     MLP,

@@ -78,8 +78,8 @@ class NASFPNStage(nn.ModuleDict):
     def __init__(self, channels: int, norm_cfg: dict | None = None) -> None:
         super().__init__()
         for name in CELLS:
-            cell = SumCell if name.startswith('sum') else GlobalPoolingCell
-            self[name] = cell(channels, with_out_conv=name not in WITHOUT_CONV, norm_cfg=norm_cfg)
+            attend = name.startswith('gp')  # global pooling
+            self[name] = MergeCell(channels, attend, with_out_conv=name not in WITHOUT_CONV, norm_cfg=norm_cfg)
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Maps P3 to P7 -> maps of the same shapes."""
@@ -96,13 +96,16 @@ class NASFPNStage(nn.ModuleDict):
 
 
 class MergeCell(nn.Module):
-    """Two maps of any sizes are brought to one size, merged as ``merge`` says, and perhaps convolved.
+    """The sum of two maps of any sizes, perhaps convolved with an activation before and a norm after.
 
-    The convolution has an activation before and a norm after it.
+    With ``attend`` the first map is weighted by the second's mean of each channel.
     """
 
-    def __init__(self, channels: int, with_out_conv: bool = True, norm_cfg: dict | None = None) -> None:
+    def __init__(
+        self, channels: int, attend: bool = False, with_out_conv: bool = True, norm_cfg: dict | None = None
+    ) -> None:
         super().__init__()
+        self.attend = attend
         self.with_out_conv = with_out_conv
         if with_out_conv:
             with warnings.catch_warnings():
@@ -112,27 +115,12 @@ class MergeCell(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor, out_size: Sequence[int]) -> Tensor:
         """Map two maps (B, channels, ., .) to one (B, channels, *out_size)."""
-        merged = self.merge(resized_to(first, out_size), resized_to(second, out_size))
+        first = resized_to(first, out_size)
+        second = resized_to(second, out_size)
+        if self.attend:
+            first = F.adaptive_avg_pool2d(second, 1).sigmoid() * first
+        merged = first + second
         return self.out_conv(merged) if self.with_out_conv else merged
-
-    def merge(self, first: Tensor, second: Tensor) -> Tensor:
-        """Two maps (B, channels, H, W) as one of the same shape."""
-        raise NotImplementedError
-
-
-class SumCell(MergeCell):
-    """The sum of both maps."""
-
-    def merge(self, first: Tensor, second: Tensor) -> Tensor:
-        return first + second
-
-
-class GlobalPoolingCell(MergeCell):
-    """The second map, and the first one weighted by the second's mean of each channel."""
-
-    def merge(self, first: Tensor, second: Tensor) -> Tensor:
-        attention = F.adaptive_avg_pool2d(second, 1).sigmoid()
-        return second + attention * first
 
 
 def resized_to(x: Tensor, size: Sequence[int]) -> Tensor:
