@@ -155,7 +155,8 @@ class HybridEncoder(BaseModule):
 class RepNCSPELAN(BaseModule):
     """The fusion block of YOLOv9's GELAN, arXiv 2402.13616.
 
-    It joins two halves of the input and what two stages of RepVGG blocks make of the second one. Each stage has ``num_blocks`` of them and puts out ``hidden_channels``. ``in_channels`` is an even number.
+    It joins two halves of the input and what two stages of RepVGG blocks make of the second one. Each stage has
+    ``num_blocks`` of them and puts out ``hidden_channels``. ``in_channels`` is an even number.
     """
 
     def __init__(self, in_channels: int, out_channels: int, hidden_channels: int, num_blocks: int, layer: dict) -> None:
