@@ -94,8 +94,7 @@ class HRNet(StagedBackbone):
         in_channels: Channels of the image.
         zero_init_residual: Start each block as the identity.
         multiscale_output: Put out the maps of all branches, not the finest alone.
-        conv_cfg, norm_cfg, norm_eval, with_cp, pretrained: As of ``StagedBackbone``.
-        init_cfg: Weight initialization; by default Kaiming for convolutions and 1 for norm layers.
+        conv_cfg, norm_cfg, norm_eval, with_cp, pretrained, init_cfg: As of ``StagedBackbone``.
 
     Raises:
         ValueError: ``extra`` lacks something or its numbers don't fit.

@@ -98,10 +98,6 @@ class ResidualBlock(BaseModule):
             self.add_module(name, layer)
             self._plugins[plugin['position']].append(name)
 
-    def zero_last_norm(self) -> None:
-        """Let the block start as the identity: Accurate, Large Minibatch SGD, arXiv 1706.02677."""
-        nn.init.zeros_(getattr(self, self.conv_names[-1][1]).weight)
-
     def residual(self, x: Tensor) -> Tensor:
         """The sum of shortcut and convolutions, before the last activation."""
         out = x
@@ -364,10 +360,10 @@ def check_stages(num_stages: int, strides: Sequence[int], dilations: Sequence, o
 
 
 def zero_last_norms(model: nn.Module) -> None:
-    """Let every residual block of ``model`` start as the identity."""
+    """Let every residual block of ``model`` start as the identity: Accurate, Large Minibatch SGD, arXiv 1706.02677."""
     for module in model.modules():
         if isinstance(module, ResidualBlock):
-            module.zero_last_norm()
+            nn.init.zeros_(getattr(module, module.conv_names[-1][1]).weight)
 
 
 def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:

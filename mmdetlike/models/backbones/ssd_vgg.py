@@ -24,8 +24,7 @@ class SSDVGG(StagedBackbone):
         out_indices, input_size: Kept for configs.
         out_feature_indices: Indices in ``features`` of the layers whose maps ``forward`` returns; an index that this
             depth does not have is passed over.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
-        init_cfg: Weight initialization; by default Kaiming for convolutions and 1 for norm layers.
+        pretrained, init_cfg: As of ``StagedBackbone``; by default Kaiming for convolutions and 1 for norm layers.
         l2_norm_scale: Kept for configs; the scale is an argument of ``SSDNeck``.
 
     Raises:
@@ -50,8 +49,7 @@ class SSDVGG(StagedBackbone):
         l2_norm_scale: float | None = None,
     ) -> None:
         check_choice('depth', depth, list(STAGE_CONVS))
-        layers = vgg_layers(depth, ceil_mode)
-        layers = (layers if with_last_pool else layers[:-1]) + dilated_layers()
+        layers = vgg_layers(depth, ceil_mode, with_last_pool)
         used = [i for i in out_feature_indices if i < len(layers)]
         if not used:
             raise ValueError(
@@ -69,8 +67,8 @@ class SSDVGG(StagedBackbone):
         super().init_weights()
 
 
-def vgg_layers(depth: int, ceil_mode: bool) -> list[nn.Module]:
-    """Convolutions, activations and poolings of a VGG, in a row."""
+def vgg_layers(depth: int, ceil_mode: bool, with_last_pool: bool) -> list[nn.Module]:
+    """Convolutions, activations and poolings of a VGG in a row, and its fully connected layers as convolutions."""
     layers: list[nn.Module] = []
     channels = 3
     for width, num_convs in zip(STAGE_CHANNELS, STAGE_CONVS[depth]):
@@ -78,15 +76,9 @@ def vgg_layers(depth: int, ceil_mode: bool) -> list[nn.Module]:
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
             channels = width
         layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=ceil_mode))
-    return layers
-
-
-def dilated_layers() -> list[nn.Module]:
-    """VGG's fully connected layers as convolutions, at the stride of the last stage.
-
-    The pooling before them has stride 1, where VGG has 2, so the first one is dilated (SSD, section 3).
-    """
+    # the pooling before the last convolutions has stride 1, not VGG's 2, so the first one is dilated (SSD, section 3)
     return [
+        *(layers if with_last_pool else layers[:-1]),
         nn.MaxPool2d(3, stride=1, padding=1),
         nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
         nn.ReLU(inplace=True),

@@ -22,7 +22,7 @@ from .conv import Conv2dAdaptivePadding, ConvWS2d, build_conv_layer, build_paddi
 from .conv_module import ConvModule, DepthwiseSeparableConvModule, SeparableConv
 from .conv_norm_activation import ASPP, ConvNormActivation, ShapeSpec, get_norm
 from .csp_layer import CSPLayer, CSPNeXtBlock, DarknetBottleneck, Focus, SPPBottleneck, conv_class
-from .drop import Dropout, DropPath, build_dropout, drop_path
+from .drop import Dropout, DropPath, build_dropout
 from .ema import ExpMomentumEMA
 from .family import LayerFamily
 from .fuse import fuse_conv_bn

@@ -90,7 +90,9 @@ class ConvModule(nn.Module):
         if with_spectral_norm:
             self.conv = nn.utils.spectral_norm(self.conv)
         self._add_norm()
-        self._add_activation()
+        if self.with_activation:
+            own = {'inplace': inplace} if takes_inplace(act_cfg) else {}
+            self.activate = build_activation_layer({**own, **act_cfg})
         self.init_weights()
 
     def _add_norm(self) -> None:
@@ -106,11 +108,6 @@ class ConvModule(nn.Module):
             self.register_load_state_dict_pre_hook(rename_norm_layer)
         if self.with_bias and isinstance(norm, (_BatchNorm, _InstanceNorm)):
             warnings.warn(f'The bias of a conv before {type(norm).__name__} has no effect.', stacklevel=3)
-
-    def _add_activation(self) -> None:
-        if self.with_activation:
-            inplace = {'inplace': self.inplace} if takes_inplace(self.act_cfg) else {}
-            self.activate = build_activation_layer({**inplace, **self.act_cfg})
 
     @property
     def norm(self) -> nn.Module | None:

@@ -22,8 +22,7 @@ class FPN(PyramidNeck):
 
     Args:
         in_channels, start_level: As of ``PyramidNeck``.
-        out_channels: Channels of every map put out.
-        num_outs: Number of maps put out; those beyond the backbone's are made by striding.
+        out_channels, num_outs: Channels and number of the maps put out; beyond the backbone's they come by striding.
         end_level: As of ``PyramidNeck``; with an explicit end no extra level is made.
         add_extra_convs: Make the extra levels by strided convolutions on the last backbone map (``'on_input'`` or
             True), its lateral (``'on_lateral'``) or the last output (``'on_output'``); by max pooling where False.

@@ -57,14 +57,12 @@ class HybridEncoder(BaseModule):
         in_channels: Channels of each backbone map, from fine to coarse.
         out_channels: Channels of every map put out.
         encode_levels: Maps within which pixels attend to each other.
-        num_encoder_layers: Transformer layers of each of these maps.
-        num_heads: Heads of the attention.
-        feedforward_channels: Hidden channels of the feed-forward networks.
+        num_encoder_layers, num_heads, feedforward_channels: Transformer layers of each of these maps, their heads, and
+            the hidden channels of their feed-forward networks.
         dropout: Probability of dropping an element in attention and feed-forward networks.
         encoder_act_cfg: Activation of the feed-forward networks.
         temperature: Ratio of the longest to the shortest wave length of the positional encoding.
-        num_blocks: RepVGG blocks of each fusion block.
-        expansion: Channels within a fusion block, relative to ``out_channels``.
+        num_blocks, expansion: RepVGG blocks of each fusion block, and channels within it relative to ``out_channels``.
         norm_cfg, act_cfg: Norm layers and activations of convolutions, in ``layer`` for the hooks.
 
     Raises:

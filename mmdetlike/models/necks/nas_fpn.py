@@ -25,8 +25,7 @@ class NASFPN(PyramidNeck):
 
     Args:
         in_channels, start_level, end_level: As of ``PyramidNeck``.
-        out_channels: Channels of every map put out.
-        num_outs: Number of maps put out, which is 5.
+        out_channels, num_outs: Channels and number, which is 5, of the maps put out.
         stack_times: How often the graph is repeated, with weights of its own.
         add_extra_convs: Kept for configs: further levels are pooled, whatever it says.
         norm_cfg: Norm layer of all convolutions.
