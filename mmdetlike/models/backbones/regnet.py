@@ -42,23 +42,18 @@ def fit_groups(width: int, ratio: float, group_width: int) -> tuple[int, int, in
     return int(inner / ratio), inner, group_width
 
 
-def check_arch(arch: dict) -> None:
-    """Raise ValueError unless ``arch`` has the parameters of a RegNet, and values that make sense."""
-    wanted = {'w0', 'wa', 'wm', 'group_w', 'depth'}
-    if not wanted <= set(arch) <= wanted | {'bot_mul', 'se_ratio'}:
-        keys = ', '.join(sorted(wanted))
-        raise ValueError(f'arch must have the keys {keys} and may have bot_mul and se_ratio, got {dict(arch)}')
-    if arch['w0'] <= 0 or arch['wa'] < 0 or arch['wm'] <= 1 or arch['depth'] < 1:
-        raise ValueError(f'arch needs w0 > 0, wa >= 0, wm > 1 and depth >= 1, got {dict(arch)}')
-
-
 def stages_of(arch: dict) -> list[dict]:
     """The arguments of ``build_stage`` for each stage of a RegNet, which blocks of equal width form.
 
     Raises:
         ValueError: A parameter in ``arch`` is missing, unknown or out of range.
     """
-    check_arch(arch)
+    wanted = {'w0', 'wa', 'wm', 'group_w', 'depth'}
+    if not wanted <= set(arch) <= wanted | {'bot_mul', 'se_ratio'}:
+        keys = ', '.join(sorted(wanted))
+        raise ValueError(f'arch must have the keys {keys} and may have bot_mul and se_ratio, got {dict(arch)}')
+    if arch['w0'] <= 0 or arch['wa'] < 0 or arch['wm'] <= 1 or arch['depth'] < 1:
+        raise ValueError(f'arch needs w0 > 0, wa >= 0, wm > 1 and depth >= 1, got {dict(arch)}')
     widths, _ = RegNet.generate_regnet(arch['w0'], arch['wa'], arch['wm'], arch['depth'])
     ratio = arch.get('bot_mul', 1.0)
     stages = []

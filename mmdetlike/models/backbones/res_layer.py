@@ -79,12 +79,9 @@ class ResLayer(Sequential):
 
     Args:
         block: Class of the blocks, with its factor of channels as ``expansion``.
-        inplanes: Channels of the input.
-        planes: Base width of the blocks, ``planes * expansion`` channels are put out.
-        num_blocks: Number of blocks.
-        stride: Stride of the block that changes the shape.
-        avg_down: Average pooling in its shortcut.
-        conv_cfg, norm_cfg: Convolution and norm layer; batch norm where None.
+        inplanes, planes: Channels of the input, and base width of the blocks: ``planes * expansion`` are put out.
+        stride, avg_down: Stride of the block that changes the shape, and average pooling in its shortcut.
+        norm_cfg: Norm layer; batch norm where None.
         downsample_first: Whether it is the first block; else it is the last, as where an hourglass widens again.
         **kwargs: Passed to each block.
     """
@@ -120,16 +117,11 @@ class SimplifiedBasicBlock(BaseModule):
 
     Args:
         inplanes, planes: Channels of input and output.
-        stride, dilation: Stride and dilation of the first convolution.
-        downsample: The shortcut where shapes differ, else None for the identity.
+        stride, dilation, downsample: Of the first convolution, and the shortcut where shapes differ, else None.
         style: Kept for configs: the block has no 1x1 convolution that could stride.
-        with_cp, dcn, plugins: Kept for configs; must be off.
-        conv_cfg: Convolution.
+        with_cp, dcn, plugins: Kept for configs; must be off, else there is a ``ValueError``.
         norm_cfg: Norm layers ``norm1`` and ``norm2``; the convolutions have biases where it is None.
         init_fg: Weight initialization.
-
-    Raises:
-        ValueError: ``with_cp``, ``dcn`` or ``plugins`` is given.
     """
 
     expansion = 1

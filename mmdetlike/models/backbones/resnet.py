@@ -6,6 +6,7 @@ from itertools import pairwise
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer, build_plugin_layer, maybe_recompute
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import DeformConv2dPack, ModulatedDeformConv2dPack
@@ -23,8 +24,7 @@ class ResidualBlock(BaseModule):
     checkpoints do, and where one of them is more than convolution, norm and ReLU, it says so in ``run_layer``.
 
     Args:
-        in_channels: Channels of the input.
-        channels: Base width; the block puts out ``channels * expansion``.
+        in_channels, channels: Channels of the input, and base width; the block puts out ``channels * expansion``.
         stride, dilation: Of the block's one strided convolution, and of its 3x3 convolution.
         downsample: The shortcut where shapes differ, else None for the identity.
         style: As of ``ResNet``.
@@ -373,9 +373,9 @@ def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:
 
 
 def flag_of_stage(name: str, flags: Sequence[bool], stage: int) -> bool:
-    """The flag of a stage; ``ValueError`` where ``flags``, called ``name``, are too few."""
+    """The flag of a stage; ``ConfigError`` where ``flags``, called ``name``, are too few."""
     if len(flags) <= stage:
-        raise ValueError(f'{name} must have a flag for each stage of the backbone, got {tuple(flags)}')
+        raise ConfigError(f'{name} must have a flag for each stage of the backbone, got {tuple(flags)}')
     return flags[stage]
 
 
