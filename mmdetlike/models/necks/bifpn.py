@@ -96,13 +96,11 @@ class FirstBiFPNStage(BiFPNStage):
 
     def __init__(self, in_channels: Sequence[int], channels: int, norm_cfg: dict) -> None:
         super().__init__(channels, norm_cfg)
-        c3, c4, c5 = in_channels
-        self.p3_down_channel = Lateral(c3, channels, norm_cfg)
-        self.p4_down_channel = Lateral(c4, channels, norm_cfg)
-        self.p5_down_channel = Lateral(c5, channels, norm_cfg)
-        self.p4_level_connection = Lateral(c4, channels, norm_cfg)
-        self.p5_level_connection = Lateral(c5, channels, norm_cfg)
-        self.p5_to_p6 = nn.ModuleList([Lateral(c5, channels, norm_cfg)])
+        for level, width in zip((3, 4, 5), in_channels):
+            self.add_module(f'p{level}_down_channel', Lateral(width, channels, norm_cfg))
+        for level, width in zip((4, 5), in_channels[1:]):
+            self.add_module(f'p{level}_level_connection', Lateral(width, channels, norm_cfg))
+        self.p5_to_p6 = nn.ModuleList([Lateral(in_channels[-1], channels, norm_cfg)])
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Backbone maps P3 to P5 -> maps P3 to P7."""

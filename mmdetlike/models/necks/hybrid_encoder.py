@@ -123,14 +123,11 @@ class HybridEncoder(BaseModule):
         check_number(self, inputs, len(self.input_proj.convs))
         maps = list(self.input_proj(inputs))
         for level, encoder in zip(self.encode_levels, self.encoders):
-            maps[level] = self.attend(encoder, maps[level])
+            x = maps[level]
+            # all pixels attend to each other, padding included
+            pixels = encoder(x.flatten(2).transpose(1, 2), grid_encoding(x, self.temperature))
+            maps[level] = pixels.transpose(1, 2).reshape(x.shape)
         return self.bottom_up(self.top_down(maps))
-
-    def attend(self, encoder: TransformerEncoder, x: Tensor) -> Tensor:
-        """Let the pixels of a map (B, C, h, w) attend to each other, padding included."""
-        pixels = x.flatten(2).transpose(1, 2)
-        positions = grid_encoding(x, self.temperature)
-        return encoder(pixels, positions).transpose(1, 2).reshape(x.shape)
 
     def top_down(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Fuse coarser maps into finer ones; fine to coarse, as ``maps``."""
