@@ -113,7 +113,7 @@ WITHOUT_EFFECT = {
     'GridHead': {'class_agnostic'},
     'NASFPN': {'add_extra_convs'},
     'PanopticFusionHead': {'loss_panoptic', 'train_cfg'},
-    'SSDVGG': {'input_size', 'l2_norm_scale'},
+    'SSDVGG': {'out_indices', 'input_size', 'l2_norm_scale'},
     'SimplifiedBasicBlock': {'style'},
 }
 

@@ -65,8 +65,10 @@ def optimize_model(
     model.to(memory_format=torch.channels_last)
     for detector in detectors:
         detector.inference_dtype = dtype
-        if dtype != torch.float32:
-            _convert(detector, dtype)
+        # as autocast would do in each call
+        for module in detector.modules() if dtype != torch.float32 else ():
+            if type(module) in _LAYERS:
+                module.to(dtype)
         for part in _fixed_parts(detector) if compile else ():
             part.compile(backend=backend, dynamic=False)
     if device.type == 'cpu':
@@ -118,13 +120,6 @@ def _pad_to(model: nn.Module, sizes: Sequence[tuple[int, int]]) -> None:
         raise ConfigError(f'sizes={sizes} need a DetDataPreprocessor, {type(model).__name__} has none')
     for preprocessor in preprocessors:
         preprocessor.set_batch_sizes(sizes)
-
-
-def _convert(detector: BaseDetector, dtype: torch.dtype) -> None:
-    """Bring the weights of layers that compute in ``dtype`` to it, where autocast would do so in each call."""
-    for module in detector.modules():
-        if type(module) in _LAYERS:
-            module.to(dtype)
 
 
 def _fixed_parts(detector: BaseDetector) -> Iterable[nn.Module]:

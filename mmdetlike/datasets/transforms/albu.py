@@ -12,12 +12,12 @@ import numpy as np
 
 from mmdetlike.datasets.transforms.base import BaseTransform, image_size
 from mmdetlike.datasets.transforms.color import to_bytes
-from mmdetlike.datasets.transforms.extras import import_extra
 from mmdetlike.datasets.transforms.instances import INSTANCE_FIELDS, PROPOSAL_FIELDS, select_instances
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
 from mmdetlike.structures.bbox import HorizontalBoxes
 from mmdetlike.structures.mask import BitmapMasks
+from mmdetlike.utils.packages import import_package
 
 # 2.0.8 is the last version under the MIT license.
 INSTALL = "'albumentations==2.0.8'"
@@ -58,7 +58,7 @@ class Albu(BaseTransform):
         skip_img_without_anno: bool = False,
     ) -> None:
         os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # else it asks the network for a newer version
-        package = import_extra('albumentations', 'Albu', INSTALL)
+        package = import_package('albumentations', 'Albu', INSTALL)
         _check_keymap(keymap or {})
         self.transforms = transforms
         self.bbox_params = bbox_params

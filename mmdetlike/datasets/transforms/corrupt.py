@@ -4,9 +4,9 @@ import numpy as np
 
 from mmdetlike.datasets.transforms.base import BaseTransform
 from mmdetlike.datasets.transforms.color import as_bytes
-from mmdetlike.datasets.transforms.extras import import_extra
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import TRANSFORMS
+from mmdetlike.utils.packages import import_package
 
 
 @TRANSFORMS.register_module()
@@ -26,7 +26,7 @@ class Corrupt(BaseTransform):
     needs = ('img',)
 
     def __init__(self, corruption: str, severity: int = 1) -> None:
-        package = import_extra('imagecorruptions', 'Corrupt', 'imagecorruptions')
+        package = import_package('imagecorruptions', 'Corrupt')
         names = package.get_corruption_names('all')
         if corruption not in names:
             raise ConfigError(f'corruption={corruption!r} is unknown; expected one of {", ".join(names)}')

@@ -1,6 +1,5 @@
 from .convnext import ConvNeXt
-from .csp_darknet import CSPDarknet
-from .cspnext import CSPNeXt
+from .csp_darknet import CSPDarknet, CSPNeXt
 from .darknet import Darknet
 from .detectors_resnet import DetectoRS_ResNet, DetectoRS_ResNeXt
 from .efficientnet import EfficientNet

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import maybe_recompute
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import SAConv2d
 
-from .resnet import ResNet, bottleneck_archs, is_pretrained
-from .resnet_variants import ResNeXtBottleneck
+from .resnet import ResNet, bottleneck_archs, flag_of_stage, is_pretrained
+from .resnet_variants import ResNeXt, ResNeXtBottleneck
 
 
 class DetectoRSBottleneck(ResNeXtBottleneck):
@@ -63,7 +62,7 @@ class DetectoRS_ResNet(ResNet):
         kwargs: See ``ResNet``; ``depth`` is 50, 101 or 152.
 
     Raises:
-        ConfigError: ``stage_with_sac`` has another number of stages.
+        ConfigError: ``stage_with_sac`` has too few flags.
     """
 
     arch_settings = bottleneck_archs(DetectoRSBottleneck)
@@ -77,12 +76,7 @@ class DetectoRS_ResNet(ResNet):
         block_args: dict | None = None,
         **kwargs,
     ) -> None:
-        num_stages = kwargs.get('num_stages', 4)
-        if len(stage_with_sac) < num_stages:
-            raise ConfigError(
-                f'stage_with_sac needs a flag for each of {num_stages} stages, got {list(stage_with_sac)}'
-            )
-        self.sac_of_stages = [sac if flag else None for flag in stage_with_sac]
+        self.sac, self.stage_with_sac = sac, stage_with_sac
         self.rfp_inplanes = rfp_inplanes
         self.output_img = output_img
         super().__init__(block_args=block_args, **kwargs)
@@ -90,8 +84,9 @@ class DetectoRS_ResNet(ResNet):
     def stage_settings(self, depth: int, num_stages: int, base_channels: int) -> list[dict]:
         settings = super().stage_settings(depth, num_stages, base_channels)
         for i, stage in enumerate(settings):
+            has_sac = flag_of_stage('stage_with_sac', self.stage_with_sac, i)
             # the first stage gets no feedback: the pyramid's finest map is made of it
-            stage.update(sac=self.sac_of_stages[i], rfp_inplanes=self.rfp_inplanes if i > 0 else None)
+            stage.update(sac=self.sac if has_sac else None, rfp_inplanes=self.rfp_inplanes if i > 0 else None)
         return settings
 
     def init_weights(self) -> None:
@@ -132,16 +127,7 @@ class DetectoRS_ResNet(ResNet):
 
 
 @MODELS.register_module()
-class DetectoRS_ResNeXt(DetectoRS_ResNet):
-    """``DetectoRS_ResNet`` with grouped convolutions.
+class DetectoRS_ResNeXt(ResNeXt, DetectoRS_ResNet):
+    """``DetectoRS_ResNet`` with the grouped convolutions of ``ResNeXt``, whose constructor hands on to its own."""
 
-    Args:
-        groups: Groups of the 3x3 convolutions.
-        base_width: Channels of a group in the first stage.
-        base_channels: Width of the first stage.
-        kwargs: See ``DetectoRS_ResNet``.
-    """
-
-    def __init__(self, groups: int = 1, base_width: int = 4, base_channels: int = 64, **kwargs) -> None:
-        grouping = dict(groups=groups, base_width=base_width, base_channels=base_channels)
-        super().__init__(base_channels=base_channels, block_args=grouping, **kwargs)
+    arch_settings = DetectoRS_ResNet.arch_settings

@@ -28,10 +28,6 @@ class Blocks(NamedTuple):
         channels = make_divisible(self.channels * width, 8)
         return self._replace(channels=channels, repeats=math.ceil(self.repeats * depth))
 
-    def unrolled(self) -> list['Blocks']:
-        """The single blocks, of which only the first one strides."""
-        return [self, *[self._replace(stride=1)] * (self.repeats - 1)]
-
 
 # the stages between stem and last convolution: each begins with the stride that halves the map
 INVERTED = (
@@ -109,17 +105,20 @@ class EfficientNet(StagedBackbone):
         rates = iter([drop_path_rate * i / (total - 1) for i in range(total)])
         for stage in stages[: max(out_indices)]:
             layers = []
-            for block in [block for blocks in stage for block in blocks.unrolled()]:
-                layers.append(self._make_block(channels, block, next(rates)))
-                channels = block.channels
+            for blocks in stage:
+                for i in range(blocks.repeats):
+                    stride = blocks.stride if i == 0 else 1
+                    layers.append(self._make_block(channels, blocks, stride, next(rates)))
+                    channels = blocks.channels
             self.layers.append(nn.Sequential(*layers))
         if max(out_indices) == 6:
             self.layers.append(ConvModule(channels, make_divisible(1280 * width, 8), 1, **self.common))
+        self.stage_names = [f'layers.{i}' for i in range(len(self.layers))]
         self.freeze_stages()
 
-    def _make_block(self, channels: int, blocks: Blocks, drop_path_rate: float) -> nn.Module:
+    def _make_block(self, channels: int, blocks: Blocks, stride: int, drop_path_rate: float) -> nn.Module:
         common = dict(drop_path_rate=drop_path_rate, with_cp=self.with_cp, **self.common)
-        common.update(kernel_size=blocks.kernel_size, stride=blocks.stride)
+        common.update(kernel_size=blocks.kernel_size, stride=stride)
         width = blocks.channels
         hidden = channels * blocks.expansion
         if blocks.kind == 'edge-first':  # its width is counted from its output, and it has no shortcut
@@ -131,8 +130,3 @@ class EfficientNet(StagedBackbone):
             # the ratio is meant of the block's input, which the expansion has widened
             common['se_cfg'] = dict(channels=hidden, ratio=blocks.expansion * 4, act_cfg=activations)
         return InvertedResidual(channels, width, hidden, with_expand_conv=blocks.expansion != 1, **common)
-
-    @property
-    def stages(self) -> list[nn.Module]:
-        """The stages in the order in which they are run."""
-        return list(self.layers)

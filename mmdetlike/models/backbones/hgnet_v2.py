@@ -26,12 +26,9 @@ ARCHITECTURES = dict(
 
 
 class ConvAffine(ConvModule):
-    """A convolution, batch norm and activation, after which a network without many channels has two more numbers.
+    """A convolution, batch norm and activation, and with ``affine`` one learnable factor and one learnable offset.
 
-    Args:
-        in_channels, out_channels, stride, groups, norm_cfg, act_cfg: As of ``ConvModule``.
-        kernel_size: Side of the kernel; an odd one keeps the size of a map, 2 takes a row and a column from it.
-        affine: Whether one learnable factor and one learnable offset follow the activation.
+    An odd ``kernel_size`` keeps the size of a map, 2 takes a row and a column from it.
     """
 
     def __init__(
@@ -91,14 +88,10 @@ class HGStem(nn.Module):
 
 
 class HGBlock(nn.Module):
-    """Convolutions one after the other, all of whose maps are gathered.
+    """``depth`` convolutions one after the other, of ``mid_channels``, all of whose maps are gathered.
 
-    Args:
-        in_channels, mid_channels, out_channels: Channels of the input, of each convolution, and put out.
-        depth, kernel_size: Number of convolutions, and their kernel.
-        light: Whether they are ``LightConv``.
-        shortcut: Whether the input is added to the output.
-        common: Further arguments of ``ConvAffine``.
+    They are ``LightConv`` where ``light``, else ``ConvAffine``, whose further arguments are ``common``. With
+    ``shortcut`` the input is added to the output.
     """
 
     def __init__(

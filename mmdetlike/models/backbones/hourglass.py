@@ -48,8 +48,7 @@ class HourglassNet(BaseModule):
     """Hourglasses in a row, each of which puts out a map; the next one begins with what it and the one before saw.
 
     Args:
-        downsample_times: How many times an hourglass halves its map.
-        num_stacks: Hourglasses.
+        downsample_times, num_stacks: How many times an hourglass halves its map, and how many hourglasses there are.
         stage_channels, stage_blocks: Channels, and residual blocks, at each of ``downsample_times + 1`` sizes.
         feat_channel: Channels of the maps that are put out.
         norm_cfg: Norm layers.

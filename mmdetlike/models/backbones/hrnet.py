@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer
 from mmdetlike.registry import MODELS
 
-from .res_layer import build_stage
+from .res_layer import build_stage, conv_norm
 from .resnet import BasicBlock, Bottleneck, ResidualBlock, is_pretrained, zero_last_norms
 from .staged import StagedBackbone, weight_init
 
@@ -18,15 +18,6 @@ BLOCKS = {'BASIC': BasicBlock, 'BOTTLENECK': Bottleneck}
 NUM_STAGES = 4
 STAGE_KEYS = ('num_modules', 'num_branches', 'block', 'num_blocks', 'num_channels')
 STEM_CHANNELS = 64
-
-
-def conv_norm(
-    channels: tuple[int, int], kernel_size: int, stride: int, relu: bool, conv_cfg: dict | None, norm_cfg: dict
-) -> nn.Sequential:
-    """A convolution from ``channels[0]`` to ``channels[1]`` with its norm and, where asked, a ReLU."""
-    shape = dict(kernel_size=kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
-    layers = [build_conv_layer(conv_cfg, *channels, **shape), build_norm_layer(norm_cfg, channels[1])[1]]
-    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
 
 
 def strided_path(in_channels: int, out_channels: int, steps: int, last_relu: bool, **layers) -> nn.Sequential:
@@ -38,12 +29,8 @@ def strided_path(in_channels: int, out_channels: int, steps: int, last_relu: boo
 class HRModule(BaseModule):
     """Parallel branches of different resolution, each of which then takes in what all the others found.
 
-    Args:
-        block: Residual block of the branches.
-        num_blocks: Blocks of each branch, fine to coarse; each has half the resolution of the one before.
-        num_channels: Width of each branch's blocks, which take in and put out ``block.expansion`` times as much.
-        multiscale_output: Put out every resolution, not the finest alone.
-        with_cp, conv_cfg, norm_cfg: As of ``StagedBackbone``.
+    ``num_blocks`` and ``num_channels`` are those of each branch, fine to coarse. A branch has half the resolution of
+    the one before, and takes in and puts out ``block.expansion`` times its channels.
     """
 
     def __init__(
@@ -107,8 +94,7 @@ class HRNet(StagedBackbone):
         in_channels: Channels of the image.
         zero_init_residual: Start each block as the identity.
         multiscale_output: Put out the maps of all branches, not the finest alone.
-        conv_cfg, norm_cfg, norm_eval, with_cp, pretrained: As of ``StagedBackbone``.
-        init_cfg: Weight initialization; by default Kaiming for convolutions and 1 for norm layers.
+        conv_cfg, norm_cfg, norm_eval, with_cp, pretrained, init_cfg: As of ``StagedBackbone``.
 
     Raises:
         ValueError: ``extra`` lacks something or its numbers don't fit.

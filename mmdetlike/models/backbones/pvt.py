@@ -61,10 +61,7 @@ class MixFFN(BaseModule):
 class SpatialReductionAttention(MultiheadAttention):
     """Self-attention whose keys and values come from a map that is ``sr_ratio`` times smaller along each axis.
 
-    Args:
-        embed_dims, num_heads, bias, attn_drop, proj_drop, dropout_layer: As of ``MultiheadAttention``.
-        sr_ratio: How many times smaller that map is; 1 makes it plain self-attention.
-        norm_cfg: Norm layer of the smaller map.
+    ``norm_cfg`` is the norm layer of that map; other arguments are those of ``MultiheadAttention``.
     """
 
     def __init__(

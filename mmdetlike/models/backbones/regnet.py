@@ -31,18 +31,6 @@ class RegNetBottleneck(Bottleneck):
         return self.se(out) if index == 1 and self.se is not None else out
 
 
-def quantized_widths(w0: float, wa: float, wm: float, depth: int, divisor: int = 8) -> list[int]:
-    """The width of each of ``depth`` blocks: ``w0 + wa * i``, rounded to powers of ``wm`` times w0, then to 8s."""
-    # equations 2 to 4 of the paper
-    exponents = np.round(np.log((w0 + wa * np.arange(depth)) / w0) / np.log(wm))
-    return (np.round(w0 * wm**exponents / divisor) * divisor).astype(int).tolist()
-
-
-def nearest_multiple(number: float, divisor: int) -> int:
-    """The multiple of ``divisor``, at least one times it, that is nearest to ``number``."""
-    return max(round(number / divisor), 1) * divisor
-
-
 def fit_groups(width: int, ratio: float, group_width: int) -> tuple[int, int, int]:
     """Bring the width inside a block, ``ratio`` times that of its output, to whole groups.
 
@@ -50,18 +38,8 @@ def fit_groups(width: int, ratio: float, group_width: int) -> tuple[int, int, in
     """
     inner = int(width * ratio)
     group_width = min(group_width, inner)
-    inner = nearest_multiple(inner, group_width)
+    inner = RegNet.quantize_float(inner, group_width)
     return int(inner / ratio), inner, group_width
-
-
-def check_arch(arch: dict) -> None:
-    """Raise ValueError unless ``arch`` has the parameters of a RegNet, and values that make sense."""
-    wanted = {'w0', 'wa', 'wm', 'group_w', 'depth'}
-    if not wanted <= set(arch) <= wanted | {'bot_mul', 'se_ratio'}:
-        keys = ', '.join(sorted(wanted))
-        raise ValueError(f'arch must have the keys {keys} and may have bot_mul and se_ratio, got {dict(arch)}')
-    if arch['w0'] <= 0 or arch['wa'] < 0 or arch['wm'] <= 1 or arch['depth'] < 1:
-        raise ValueError(f'arch needs w0 > 0, wa >= 0, wm > 1 and depth >= 1, got {dict(arch)}')
 
 
 def stages_of(arch: dict) -> list[dict]:
@@ -70,8 +48,13 @@ def stages_of(arch: dict) -> list[dict]:
     Raises:
         ValueError: A parameter in ``arch`` is missing, unknown or out of range.
     """
-    check_arch(arch)
-    widths = quantized_widths(arch['w0'], arch['wa'], arch['wm'], arch['depth'])
+    wanted = {'w0', 'wa', 'wm', 'group_w', 'depth'}
+    if not wanted <= set(arch) <= wanted | {'bot_mul', 'se_ratio'}:
+        keys = ', '.join(sorted(wanted))
+        raise ValueError(f'arch must have the keys {keys} and may have bot_mul and se_ratio, got {dict(arch)}')
+    if arch['w0'] <= 0 or arch['wa'] < 0 or arch['wm'] <= 1 or arch['depth'] < 1:
+        raise ValueError(f'arch needs w0 > 0, wa >= 0, wm > 1 and depth >= 1, got {dict(arch)}')
+    widths, _ = RegNet.generate_regnet(arch['w0'], arch['wa'], arch['wm'], arch['depth'])
     ratio = arch.get('bot_mul', 1.0)
     stages = []
     for width in sorted(set(widths)):
@@ -140,8 +123,15 @@ class RegNet(ResNet):
     def generate_regnet(
         initial_width: float, width_slope: float, width_parameter: float, depth: int, divisor: int = 8
     ) -> tuple[list[int], int]:
-        """The widths of all ``depth`` blocks, in multiples of ``divisor``, and the number of stages that they form."""
-        widths = quantized_widths(initial_width, width_slope, width_parameter, depth, divisor)
+        """The widths of all ``depth`` blocks, and the number of stages that they form.
+
+        They are ``initial_width + width_slope * i``, rounded to powers of ``width_parameter`` times the initial width,
+        then to multiples of ``divisor``: equations 2 to 4 of the paper.
+        """
+        growth = (initial_width + width_slope * np.arange(depth)) / initial_width
+        exponents = np.round(np.log(growth) / np.log(width_parameter))
+        quantized = np.round(initial_width * width_parameter**exponents / divisor) * divisor
+        widths = quantized.astype(int).tolist()
         return widths, len(set(widths))
 
     @staticmethod
@@ -158,7 +148,10 @@ class RegNet(ResNet):
         stages = [(width, len(list(blocks))) for width, blocks in itertools.groupby(widths)]
         return [width for width, _ in stages], [count for _, count in stages]
 
-    quantize_float = staticmethod(nearest_multiple)
+    @staticmethod
+    def quantize_float(number: float, divisor: int) -> int:
+        """The multiple of ``divisor``, at least one times it, that is nearest to ``number``."""
+        return max(round(number / divisor), 1) * divisor
 
     def build_stem(self, in_channels: int, channels: int) -> None:
         if self.deep_stem:

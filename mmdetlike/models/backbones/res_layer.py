@@ -8,6 +8,15 @@ from torch import Tensor, nn
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer
 
 
+def conv_norm(
+    channels: tuple[int, int], kernel_size: int, stride: int, relu: bool, conv_cfg: dict | None, norm_cfg: dict
+) -> nn.Sequential:
+    """A convolution from ``channels[0]`` to ``channels[1]`` with its norm and, where asked, a ReLU."""
+    shape = dict(kernel_size=kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
+    layers = [build_conv_layer(conv_cfg, *channels, **shape), build_norm_layer(norm_cfg, channels[1])[1]]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
 def build_shortcut(
     in_channels: int,
     out_channels: int,
@@ -28,8 +37,8 @@ def build_shortcut(
         # rounded up, as a strided convolution rounds, and without counting what lies outside of the map
         layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
         stride = 1
-    conv = build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False)
-    return nn.Sequential(*layers, conv, build_norm_layer(norm_cfg, out_channels)[1])
+    projection = conv_norm((in_channels, out_channels), 1, stride, relu=False, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+    return nn.Sequential(*layers, *projection)
 
 
 def build_stage(
@@ -70,12 +79,9 @@ class ResLayer(Sequential):
 
     Args:
         block: Class of the blocks, with its factor of channels as ``expansion``.
-        inplanes: Channels of the input.
-        planes: Base width of the blocks, ``planes * expansion`` channels are put out.
-        num_blocks: Number of blocks.
-        stride: Stride of the block that changes the shape.
-        avg_down: Average pooling in its shortcut.
-        conv_cfg, norm_cfg: Convolution and norm layer; batch norm where None.
+        inplanes, planes: Channels of the input, and base width of the blocks: ``planes * expansion`` are put out.
+        stride, avg_down: Stride of the block that changes the shape, and average pooling in its shortcut.
+        norm_cfg: Norm layer; batch norm where None.
         downsample_first: Whether it is the first block; else it is the last, as where an hourglass widens again.
         **kwargs: Passed to each block.
     """
@@ -111,16 +117,11 @@ class SimplifiedBasicBlock(BaseModule):
 
     Args:
         inplanes, planes: Channels of input and output.
-        stride, dilation: Stride and dilation of the first convolution.
-        downsample: The shortcut where shapes differ, else None for the identity.
+        stride, dilation, downsample: Of the first convolution, and the shortcut where shapes differ, else None.
         style: Kept for configs: the block has no 1x1 convolution that could stride.
-        with_cp, dcn, plugins: Kept for configs; must be off.
-        conv_cfg: Convolution.
+        with_cp, dcn, plugins: Kept for configs; must be off, else there is a ``ValueError``.
         norm_cfg: Norm layers ``norm1`` and ``norm2``; the convolutions have biases where it is None.
         init_fg: Weight initialization.
-
-    Raises:
-        ValueError: ``with_cp``, ``dcn`` or ``plugins`` is given.
     """
 
     expansion = 1

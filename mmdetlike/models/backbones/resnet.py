@@ -1,15 +1,17 @@
 """ResNet: Deep Residual Learning for Image Recognition, arXiv 1512.03385, and its V1d variant, arXiv 1812.01187."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import build_conv_layer, build_norm_layer, build_plugin_layer, maybe_recompute
 from mmdetlike.registry import MODELS
 from mmdetlike_ops import DeformConv2dPack, ModulatedDeformConv2dPack
 
-from .res_layer import ResLayer, build_stage
+from .res_layer import ResLayer, build_stage, conv_norm
 from .staged import StagedBackbone, check_in_range, weight_init
 
 PLUGIN_POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
@@ -22,8 +24,7 @@ class ResidualBlock(BaseModule):
     checkpoints do, and where one of them is more than convolution, norm and ReLU, it says so in ``run_layer``.
 
     Args:
-        in_channels: Channels of the input.
-        channels: Base width; the block puts out ``channels * expansion``.
+        in_channels, channels: Channels of the input, and base width; the block puts out ``channels * expansion``.
         stride, dilation: Of the block's one strided convolution, and of its 3x3 convolution.
         downsample: The shortcut where shapes differ, else None for the identity.
         style: As of ``ResNet``.
@@ -96,10 +97,6 @@ class ResidualBlock(BaseModule):
             name, layer = build_plugin_layer(cfg, postfix=cfg.pop('postfix', ''), in_channels=channels)
             self.add_module(name, layer)
             self._plugins[plugin['position']].append(name)
-
-    def zero_last_norm(self) -> None:
-        """Let the block start as the identity: Accurate, Large Minibatch SGD, arXiv 1706.02677."""
-        nn.init.zeros_(getattr(self, self.conv_names[-1][1]).weight)
 
     def residual(self, x: Tensor) -> Tensor:
         """The sum of shortcut and convolutions, before the last activation."""
@@ -266,7 +263,7 @@ class ResNet(StagedBackbone):
                 in_channels=channels,
                 stride=strides[i],
                 dilation=dilations[i],
-                dcn=stage_dcn(dcn, stage_with_dcn, i),
+                dcn=dcn if dcn is not None and flag_of_stage('stage_with_dcn', stage_with_dcn, i) else None,
                 plugins=self.make_stage_plugins(plugins or (), i),
                 **settings,
                 **common,
@@ -298,17 +295,16 @@ class ResNet(StagedBackbone):
         Raises:
             ValueError: A plugin lacks its config, its position or a flag for this stage.
         """
+        marked = []
         for plugin in plugins:
             if not {'cfg', 'position'} <= set(plugin):
                 raise ValueError(
                     f"a plugin must be a dict with 'cfg', 'position' and perhaps 'stages', got {dict(plugin)}"
                 )
-            if plugin.get('stages') is not None and len(plugin['stages']) <= stage_idx:
-                raise ValueError(
-                    f'stages of a plugin must have a flag for each stage of the backbone, got {plugin["stages"]}'
-                )
-        marked = [p for p in plugins if p.get('stages') is None or p['stages'][stage_idx]]
-        return [dict(cfg=p['cfg'], position=p['position']) for p in marked]
+            stages = plugin.get('stages')
+            if stages is None or flag_of_stage('stages of a plugin', stages, stage_idx):
+                marked.append(dict(cfg=plugin['cfg'], position=plugin['position']))
+        return marked
 
     @property
     def norm1(self) -> nn.Module:
@@ -347,13 +343,8 @@ class ResNet(StagedBackbone):
     def _deep_stem(self, in_channels: int, channels: int) -> nn.Sequential:
         widths = (in_channels, channels // 2, channels // 2, channels)
         layers: list[nn.Module] = []
-        for i in range(3):
-            shape = dict(kernel_size=3, stride=2 if i == 0 else 1, padding=1, bias=False)
-            layers += [
-                build_conv_layer(self.conv_cfg, widths[i], widths[i + 1], **shape),
-                build_norm_layer(self.norm_cfg, widths[i + 1])[1],
-                nn.ReLU(inplace=True),
-            ]
+        for conv, stride in zip(pairwise(widths), (2, 1, 1)):
+            layers += conv_norm(conv, 3, stride, relu=True, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
         return nn.Sequential(*layers)
 
 
@@ -369,10 +360,10 @@ def check_stages(num_stages: int, strides: Sequence[int], dilations: Sequence, o
 
 
 def zero_last_norms(model: nn.Module) -> None:
-    """Let every residual block of ``model`` start as the identity."""
+    """Let every residual block of ``model`` start as the identity: Accurate, Large Minibatch SGD, arXiv 1706.02677."""
     for module in model.modules():
         if isinstance(module, ResidualBlock):
-            module.zero_last_norm()
+            nn.init.zeros_(getattr(module, module.conv_names[-1][1]).weight)
 
 
 def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:
@@ -381,13 +372,11 @@ def is_pretrained(init_cfg: dict | Sequence[dict]) -> bool:
     return any(cfg['type'] in ('Pretrained', 'PretrainedInit') for cfg in cfgs)
 
 
-def stage_dcn(dcn: dict | None, stage_with_dcn: Sequence[bool], stage: int) -> dict | None:
-    """``dcn`` where ``stage_with_dcn`` marks ``stage``, else None; ``ValueError`` where there is no flag for it."""
-    if dcn is None:
-        return None
-    if len(stage_with_dcn) <= stage:
-        raise ValueError(f'stage_with_dcn must have a flag for each stage of the backbone, got {tuple(stage_with_dcn)}')
-    return dcn if stage_with_dcn[stage] else None
+def flag_of_stage(name: str, flags: Sequence[bool], stage: int) -> bool:
+    """The flag of a stage; ``ConfigError`` where ``flags``, called ``name``, are too few."""
+    if len(flags) <= stage:
+        raise ConfigError(f'{name} must have a flag for each stage of the backbone, got {tuple(flags)}')
+    return flags[stage]
 
 
 @MODELS.register_module()

@@ -122,14 +122,10 @@ class Res2Net(ResNet):
 
 
 class SplitAttentionConv2d(BaseModule):
-    """A convolution to ``radix`` splits, which are weighed by an attention over them and summed.
+    """A convolution to ``radix`` splits of ``channels``, which are weighed by an attention over them and summed.
 
-    Args:
-        in_channels, channels: Channels of input and output.
-        kernel_size, stride, padding, dilation, groups: Of the convolution.
-        radix: Number of splits; 1 makes it a squeeze-and-excitation of the convolution's output.
-        reduction_factor: Ratio of the splits' channels to those inside the attention, which are at least 32.
-        conv_cfg, norm_cfg: Convolution and norm layer.
+    A ``radix`` of 1 makes it a squeeze-and-excitation of the convolution's output. ``reduction_factor`` is the ratio of
+    the splits' channels to those inside the attention, which are at least 32.
     """
 
     def __init__(

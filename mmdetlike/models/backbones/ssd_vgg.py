@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import nn
 
 from mmdetlike.registry import MODELS
 
-from .staged import check_choice, weight_init
+from .staged import StagedBackbone, check_choice, weight_init
 
 # convolutions of each of the five stages
 STAGE_CONVS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -15,7 +14,7 @@ STAGE_CHANNELS = (64, 128, 256, 512, 512)
 
 
 @MODELS.register_module()
-class SSDVGG(BaseModule):
+class SSDVGG(StagedBackbone):
     """VGG without classifier and with two convolutions more, all layers in a row as ``features``.
 
     Args:
@@ -25,8 +24,7 @@ class SSDVGG(BaseModule):
         out_indices, input_size: Kept for configs.
         out_feature_indices: Indices in ``features`` of the layers whose maps ``forward`` returns; an index that this
             depth does not have is passed over.
-        pretrained: Checkpoint to start from; the older spelling of ``init_cfg=dict(type='Pretrained', ...)``.
-        init_cfg: Weight initialization; by default Kaiming for convolutions and 1 for norm layers.
+        pretrained, init_cfg: As of ``StagedBackbone``; by default Kaiming for convolutions and 1 for norm layers.
         l2_norm_scale: Kept for configs; the scale is an argument of ``SSDNeck``.
 
     Raises:
@@ -51,18 +49,16 @@ class SSDVGG(BaseModule):
         l2_norm_scale: float | None = None,
     ) -> None:
         check_choice('depth', depth, list(STAGE_CONVS))
-        super().__init__(weight_init(pretrained, init_cfg))
-        self.depth = depth
-        self.out_indices = tuple(out_indices)
-        layers = vgg_layers(depth, ceil_mode)
-        layers = layers if with_last_pool else layers[:-1]
-        self.features = nn.Sequential(*layers, *dilated_layers())
-        self.out_feature_indices = sorted(i for i in out_feature_indices if i < len(self.features))
-        if not self.out_feature_indices:
+        layers = vgg_layers(depth, ceil_mode, with_last_pool)
+        used = [i for i in out_feature_indices if i < len(layers)]
+        if not used:
             raise ValueError(
-                f'out_feature_indices must name some of the {len(self.features)} layers of depth {depth}, '
+                f'out_feature_indices must name some of the {len(layers)} layers of depth {depth}, '
                 f'got {tuple(out_feature_indices)}'
             )
+        super().__init__(used, 0, norm_eval=False, init_cfg=weight_init(pretrained, init_cfg))
+        self.features = nn.Sequential(*layers)
+        self.stage_names = [f'features.{i}' for i in range(len(layers))]
 
     def init_weights(self, pretrained: str | None = None) -> None:
         """Initialize as ``init_cfg`` says, or from the checkpoint ``pretrained`` where one is given."""
@@ -70,21 +66,9 @@ class SSDVGG(BaseModule):
             self.init_cfg = weight_init(pretrained, None)
         super().init_weights()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, 3, H, W) -> maps of the layers in ``out_feature_indices``, (B, 512 or 1024, H_i, W_i)."""
-        outs = []
-        for i, layer in enumerate(self.features):
-            x = layer(x)
-            if i in self.out_feature_indices:
-                outs.append(x)
-            # layers behind the last output exist for their parameters' names alone
-            if i == self.out_feature_indices[-1]:
-                break
-        return tuple(outs)
 
-
-def vgg_layers(depth: int, ceil_mode: bool) -> list[nn.Module]:
-    """Convolutions, activations and poolings of a VGG, in a row."""
+def vgg_layers(depth: int, ceil_mode: bool, with_last_pool: bool) -> list[nn.Module]:
+    """Convolutions, activations and poolings of a VGG in a row, and its fully connected layers as convolutions."""
     layers: list[nn.Module] = []
     channels = 3
     for width, num_convs in zip(STAGE_CHANNELS, STAGE_CONVS[depth]):
@@ -92,15 +76,9 @@ def vgg_layers(depth: int, ceil_mode: bool) -> list[nn.Module]:
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
             channels = width
         layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=ceil_mode))
-    return layers
-
-
-def dilated_layers() -> list[nn.Module]:
-    """VGG's fully connected layers as convolutions, at the stride of the last stage.
-
-    The pooling before them has stride 1, where VGG has 2, so the first one is dilated (SSD, section 3).
-    """
+    # the pooling before the last convolutions has stride 1, not VGG's 2, so the first one is dilated (SSD, section 3)
     return [
+        *(layers if with_last_pool else layers[:-1]),
         nn.MaxPool2d(3, stride=1, padding=1),
         nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
         nn.ReLU(inplace=True),

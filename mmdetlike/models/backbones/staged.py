@@ -16,7 +16,8 @@ DEFAULT_INIT = [
 class StagedBackbone(BaseModule):
     """Stages that are run one after the other.
 
-    A subclass calls ``add_stage`` for each stage, the stem being the first one, then ``freeze_stages``.
+    A subclass calls ``add_stage`` for each stage, the stem being the first one, or puts names of its sub-modules into
+    ``stage_names``, then calls ``freeze_stages``.
 
     Args:
         out_indices: Stages whose maps ``forward`` returns.
@@ -54,7 +55,7 @@ class StagedBackbone(BaseModule):
     @property
     def stages(self) -> list[nn.Module]:
         """The stages in the order in which they are run."""
-        return [getattr(self, name) for name in self.stage_names]
+        return [self.get_submodule(name) for name in self.stage_names]
 
     @property
     def num_used(self) -> int:

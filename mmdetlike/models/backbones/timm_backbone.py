@@ -1,31 +1,17 @@
 """Backbones of timm, PyTorch Image Models (https://github.com/huggingface/pytorch-image-models)."""
 
 import difflib
-from types import ModuleType
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError, UserError
 from mmdetlike.registry import MODELS
+from mmdetlike.utils.packages import import_package
 
 
 class MissingTimmError(UserError, ImportError):
     """timm, or something that it needs, can't be imported."""
-
-
-def import_timm() -> ModuleType:
-    """Import timm where it is first needed; ``MissingTimmError`` where it, or one of its own imports, is missing."""
-    try:
-        import timm
-    except Exception as error:  # a broken dependency raises anything
-        if isinstance(error, ModuleNotFoundError) and error.name == 'timm':
-            raise MissingTimmError('TIMMBackbone needs timm, which is not installed: pip install timm.') from error
-        raise MissingTimmError(
-            f'timm is installed, but importing it fails: {type(error).__name__}: {error}. It needs a torchvision that '
-            'was built for the installed torch.'
-        ) from error
-    return timm
 
 
 @MODELS.register_module()
@@ -97,7 +83,8 @@ class TIMMBackbone(BaseModule):
 
 def create_model(name: str, **settings) -> nn.Module:
     """A model of timm; ``ConfigError`` where timm has none of this name, or refuses a setting."""
-    timm = import_timm()
+    hint = ' It needs a torchvision that was built for the installed torch.'
+    timm = import_package('timm', 'TIMMBackbone', error=MissingTimmError, if_broken=hint)
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models())
         hint = f'; close to it are {", ".join(close)}' if close else ''

@@ -36,10 +36,7 @@ def relative_embeddings(table: Tensor, length: int) -> Tensor:
 class RelativeAttention(BaseModule):
     """Attention among the positions of a map, biased by relative positions along each axis (arXiv 2112.01526).
 
-    Args:
-        embed_dims, num_heads: Channels, and the heads that they are divided into.
-        size: Height and width of the maps that the tables of relative positions are for; None for no such tables.
-        qkv_bias: Whether the projection to query, key and value has a bias.
+    The tables of relative positions are for maps of ``size``, height and width; None for no such tables.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, size: tuple[int, int] | None, qkv_bias: bool) -> None:
@@ -80,14 +77,9 @@ def feed_forward(embed_dims: int, hidden_dims: int, act_cfg: dict) -> nn.Sequent
 
 
 class ViTBlock(BaseModule):
-    """Attention, within windows or global, and a feed-forward network, each with a norm layer and a shortcut.
+    """Attention and a feed-forward network, each with a norm layer in front and a shortcut.
 
-    Args:
-        attn, mlp: The attention and the network.
-        norm_cfg: Norm layers.
-        drop_path_rate: Probability of dropping a branch in training.
-        window_size: Height and width of the windows; 0 for global attention.
-        with_cp: Recompute activations in the backward pass to save memory.
+    ``window_size`` is the height and width of the windows that attention is within, 0 for global attention.
     """
 
     def __init__(

@@ -19,26 +19,22 @@ from mmdetlike_ops import ContextBlock, GeneralizedAttention, MultiScaleDeformab
 from . import registered_ops
 from .activation import Clamp, HSigmoid, Swish, build_activation_layer
 from .conv import Conv2dAdaptivePadding, ConvWS2d, build_conv_layer, build_padding_layer
-from .conv_module import ConvModule, DepthwiseSeparableConvModule
+from .conv_module import ConvModule, DepthwiseSeparableConvModule, SeparableConv
 from .conv_norm_activation import ASPP, ConvNormActivation, ShapeSpec, get_norm
 from .csp_layer import CSPLayer, CSPNeXtBlock, DarknetBottleneck, Focus, SPPBottleneck, conv_class
-from .drop import Dropout, DropPath, build_dropout, drop_path
+from .drop import Dropout, DropPath, build_dropout
 from .ema import ExpMomentumEMA
 from .family import LayerFamily
 from .fuse import fuse_conv_bn
-from .fused import FusedConv2d, FusedLinear, activation_name, can_fuse, has_hooks
 from .inverted_residual import EdgeResidual, InvertedResidual
 from .mask_features import MaskFeatures
-from .merge_cells import GlobalPoolingCell, MergeCell, SumCell
 from .norm import FrozenBatchNorm2d, LayerNorm2d, SyncBatchNorm, build_norm_layer, is_norm, norm_abbreviation
-from .normed import NormedConv2d, NormedLinear
+from .normed import L2Norm, NormedConv2d, NormedLinear
 from .part import build_part
 from .plugin import build_plugin_layer
 from .recompute import maybe_recompute
-from .scale import L2Norm, Scale
 from .se_layer import ChannelAttention, DyReLU, SELayer
-from .separable_conv import SeparableConv
-from .tower import build_tower, build_two_towers, run_tower, share_convolutions
+from .tower import Scale, build_tower, build_two_towers, run_tower, share_convolutions
 from .transformer import (
     FFN,
     MLP,

@@ -11,7 +11,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 
 from .activation import build_activation_layer, takes_inplace
-from .conv import build_conv_layer, build_padding_layer
+from .conv import Conv2dAdaptivePadding, build_conv_layer, build_padding_layer
 from .norm import LayerNorm2d, build_norm_layer
 
 # left to the convolution; for other modes there is a padding layer before it
@@ -90,7 +90,9 @@ class ConvModule(nn.Module):
         if with_spectral_norm:
             self.conv = nn.utils.spectral_norm(self.conv)
         self._add_norm()
-        self._add_activation()
+        if self.with_activation:
+            own = {'inplace': inplace} if takes_inplace(act_cfg) else {}
+            self.activate = build_activation_layer({**own, **act_cfg})
         self.init_weights()
 
     def _add_norm(self) -> None:
@@ -106,11 +108,6 @@ class ConvModule(nn.Module):
             self.register_load_state_dict_pre_hook(rename_norm_layer)
         if self.with_bias and isinstance(norm, (_BatchNorm, _InstanceNorm)):
             warnings.warn(f'The bias of a conv before {type(norm).__name__} has no effect.', stacklevel=3)
-
-    def _add_activation(self) -> None:
-        if self.with_activation:
-            inplace = {'inplace': self.inplace} if takes_inplace(self.act_cfg) else {}
-            self.activate = build_activation_layer({**inplace, **self.act_cfg})
 
     @property
     def norm(self) -> nn.Module | None:
@@ -202,3 +199,18 @@ class DepthwiseSeparableConvModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H', W')."""
         return self.pointwise_conv(self.depthwise_conv(x))
+
+
+class SeparableConv(nn.Module):
+    """A depthwise 3x3 and a pointwise convolution (EfficientDet, arXiv 1911.09070), and a norm layer if given one."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict | None = None) -> None:
+        super().__init__()
+        self.depthwise_conv = Conv2dAdaptivePadding(in_channels, in_channels, 3, groups=in_channels, bias=False)
+        # checkpoints have the bias also where a norm follows
+        self.pointwise_conv = nn.Conv2d(in_channels, out_channels, 1)
+        self.bn = nn.Identity() if norm_cfg is None else build_norm_layer(norm_cfg, out_channels)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
+        return self.bn(self.pointwise_conv(self.depthwise_conv(x)))

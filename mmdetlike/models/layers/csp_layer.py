@@ -33,14 +33,12 @@ def conv_class(use_depthwise: bool) -> type[nn.Module]:
 
 
 class DarknetBottleneck(BaseModule):
-    """A 1x1 and a 3x3 convolution around a shortcut.
+    """A 1x1 and a 3x3 convolution around a shortcut; by default with the norm layer and the activation of YOLOX.
 
     Args:
-        in_channels, out_channels: Channels of the input and of the output.
         expansion: Channels between the convolutions as a share of ``out_channels``.
         add_identity: Whether there is a shortcut, where channels agree.
         use_depthwise: Make the 3x3 convolution depthwise separable.
-        conv_cfg, norm_cfg, act_cfg: Convolution, norm layer and activation, by default those of YOLOX.
     """
 
     def __init__(
@@ -106,11 +104,9 @@ class CSPLayer(BaseModule):
     """Cross stage partial layer: blocks on one part of the channels, joined with another part that bypasses them.
 
     Args:
-        in_channels, out_channels, conv_cfg, norm_cfg, act_cfg: As of ``DarknetBottleneck``.
         expand_ratio: Channels of each part as a share of ``out_channels``.
         num_blocks: Number of blocks.
-        add_identity: Whether blocks have shortcuts.
-        use_depthwise: Use depthwise separable convolutions in blocks.
+        add_identity, use_depthwise: As of ``DarknetBottleneck``, for the blocks.
         use_cspnext_block: Blocks are ``CSPNeXtBlock``; ``DarknetBottleneck`` where False.
         channel_attention: Weigh the channels of the joined parts.
     """

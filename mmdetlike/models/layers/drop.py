@@ -6,16 +6,6 @@ from torch import Tensor, nn
 from .family import LayerFamily
 
 
-def drop_path(x: Tensor, drop_prob: float = 0.0, training: bool = False) -> Tensor:
-    """Zero whole samples of ``x`` (N, ...) with probability ``drop_prob`` and scale the others to keep the mean."""
-    if drop_prob == 0.0 or not training:
-        return x
-    keep_prob = 1.0 - drop_prob
-    # drawn in float32: half precision has too few numbers near 1 for small probabilities
-    keep = torch.rand((x.shape[0],) + (1,) * (x.dim() - 1), dtype=torch.float32, device=x.device) < keep_prob
-    return x * (keep.to(x.dtype) / keep_prob)
-
-
 class DropPath(nn.Module):
     """Drop the residual branch of single samples in training (Stochastic Depth, arXiv 1603.09382).
 
@@ -30,8 +20,13 @@ class DropPath(nn.Module):
         self.drop_prob = drop_prob
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` (N, ...) with some samples zeroed."""
-        return drop_path(x, self.drop_prob, self.training)
+        """Return ``x`` (N, ...) with some samples zeroed, and the others scaled to keep the mean."""
+        if self.drop_prob == 0.0 or not self.training:
+            return x
+        keep_prob = 1.0 - self.drop_prob
+        # drawn in float32: half precision has too few numbers near 1 for small probabilities
+        keep = torch.rand((x.shape[0],) + (1,) * (x.dim() - 1), dtype=torch.float32, device=x.device) < keep_prob
+        return x * (keep.to(x.dtype) / keep_prob)
 
     def extra_repr(self) -> str:
         return f'drop_prob={self.drop_prob}'

@@ -17,17 +17,12 @@ class EdgeResidual(BaseModule):
     The block of EfficientNet-EdgeTPU, also in EfficientNetV2, arXiv 2104.00298.
 
     Args:
-        in_channels, out_channels: Channels of the input and of the output.
         mid_channels: Channels between expansion and projection.
-        kernel_size, stride: Of the convolution that filters; the stride is 1 or 2.
+        kernel_size, stride: Of the convolution that filters; the stride is 1 or 2, else there is a ``ConfigError``.
         se_cfg: Arguments of the ``SELayer`` before the projection; None for none.
         with_residual: Whether there is a shortcut, where shapes allow it.
-        conv_cfg, norm_cfg, act_cfg: Convolutions, norm layers and activations.
         drop_path_rate: Probability of dropping the residual branch.
         with_cp: Whether to save memory in training by computing the forward pass twice.
-
-    Raises:
-        ConfigError: ``stride`` is neither 1 nor 2.
     """
 
     projection = 'conv2'

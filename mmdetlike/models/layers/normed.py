@@ -1,4 +1,4 @@
-"""Normalized classifiers: logits are scaled cosines of input and weight (Seesaw Loss, arXiv 2008.10032)."""
+"""Layers of vectors of unit length: classifiers by cosines (Seesaw Loss, arXiv 2008.10032) and the norm of SSD."""
 
 import torch
 import torch.nn.functional as F
@@ -86,3 +86,26 @@ class NormedConv2d(nn.Conv2d):
         weight = to_unit_length(self.weight, (1, 2, 3) if self.norm_over_kernel else 1, self.power, self.eps)
         x = to_unit_length(x, 1, self.power, self.eps)
         return self._conv_forward(x * self.tempearture, weight, self.bias)
+
+
+class L2Norm(nn.Module):
+    """Scale each pixel's feature vector to length 1, then each of ``n_dims`` channels by a learnable factor.
+
+    ParseNet, arXiv 1506.04579, as used in SSD, arXiv 1512.02325. ``scale`` is the initial factor, ``eps`` is added to
+    the length.
+    """
+
+    def __init__(self, n_dims: int, scale: float = 20.0, eps: float = 1e-10) -> None:
+        super().__init__()
+        self.n_dims, self.scale, self.eps = n_dims, scale, eps
+        self.weight = nn.Parameter(torch.full((n_dims,), float(scale)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize ``x`` (N, C, H, W) along C, in float32 where it comes in half precision."""
+        # a sum of squares of hundreds of channels exceeds the range of float16
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        length = torch.linalg.vector_norm(wide, dim=1, keepdim=True) + self.eps
+        return (self.weight[:, None, None] * wide / length).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f'{self.n_dims}, scale={self.scale}, eps={self.eps}'

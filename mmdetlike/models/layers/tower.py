@@ -1,8 +1,11 @@
-"""Towers: the stacked convolutions of a dense head before its predicting layers."""
+"""Towers: the stacked convolutions of a dense head before its predicting layers; and the factors after these."""
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+
+from mmdetlike.registry import MODELS
 
 from .conv_module import ConvModule
 
@@ -66,3 +69,20 @@ def share_convolutions(towers: Sequence[nn.ModuleList]) -> nn.ModuleList:
             # levels have other statistics, so norm layers stay their own (RetinaSepBN, RTMDet)
             layer.conv = of_first.conv
     return nn.ModuleList(towers)
+
+
+@MODELS.register_module()
+class Scale(nn.Module):
+    """Multiply by a learnable scalar.
+
+    Args:
+        scale: Initial value.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale, dtype=torch.float))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x * scale``, of the shape of ``x``."""
+        return x * self.scale

@@ -4,36 +4,32 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers import SeparableConv, build_norm_layer
 from mmdetlike.registry import MODELS
 
-from .inputs import check_number
+from .inputs import PyramidNeck
 
 NUM_INS = 3  # P3 to P5; two coarser levels are made of P5
 DEFAULT_NORM = dict(type='BN', momentum=1e-2, eps=1e-3)
 # the least sum of the weights of a fusion, equation (3) of the paper
 EPS = 1e-4
-# which fusions there are, and of how many maps: top down those of a level and the coarser one; bottom up those of a
-# level, its top-down map (but for P7, which has none) and the finer one
-TOP_DOWN = ('p6_w1', 'p5_w1', 'p4_w1', 'p3_w1')
-BOTTOM_UP = {'p4_w2': 3, 'p5_w2': 3, 'p6_w2': 3, 'p7_w2': 2}
+# the weights of which fusions there are, and of how many maps: top down (w1) those of a level and the coarser one;
+# bottom up (w2) those of a level, its top-down map (but for P7, which has none) and the finer one
+FUSIONS = dict(p6_w1=2, p5_w1=2, p4_w1=2, p3_w1=2, p4_w2=3, p5_w2=3, p6_w2=3, p7_w2=2)
 
 
 @MODELS.register_module()
-class BiFPN(BaseModule):
+class BiFPN(PyramidNeck):
     """Pyramids of weighted fusions, top down and bottom up, one after the other.
 
     Args:
         num_stages: How many.
-        in_channels: Channels of the three backbone maps used.
+        in_channels, start_level: As of ``PyramidNeck``; three maps must be used.
         out_channels: Channels of every map put out.
-        start_level: First backbone map used.
         norm_cfg: Norm layer of all convolutions.
-        init_cfg: Weight initialization.
 
     Raises:
         ConfigError: Not three backbone maps are used.
@@ -48,44 +44,34 @@ class BiFPN(BaseModule):
         norm_cfg: dict = DEFAULT_NORM,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        used = in_channels[start_level:]
+        super().__init__(in_channels, start_level, -1, init_cfg)
+        used = self.used_channels
         if len(used) != NUM_INS:
             raise ConfigError(
                 f'BiFPN makes P3 to P7 of {NUM_INS} backbone maps, but got in_channels={list(in_channels)} and '
                 f'start_level={start_level}, which leave {len(used)}'
             )
-        self.num_ins = len(in_channels)
-        self.start_level = start_level
         stages = [FirstBiFPNStage(used, out_channels, norm_cfg)]
         stages += [BiFPNStage(out_channels, norm_cfg) for _ in range(num_stages - 1)]
         self.bifpn = nn.ModuleList(stages)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> 5 maps (B, out_channels, ., .), each half of the last."""
-        check_number(self, inputs, self.num_ins)
-        pyramid = inputs[self.start_level :]
+        pyramid = self.used_maps(inputs)
         for stage in self.bifpn:
             pyramid = stage(pyramid)
         return tuple(pyramid)
 
 
 class BiFPNStage(nn.Module):
-    """One pyramid: a top-down path from P7 to P3, and a bottom-up path back to P7.
-
-    Args:
-        channels: Channels of every map.
-        norm_cfg: Norm layer of the convolutions.
-    """
+    """One pyramid: a top-down path from P7 to P3, and a bottom-up path back to P7."""
 
     def __init__(self, channels: int, norm_cfg: dict) -> None:
         super().__init__()
-        for name in TOP_DOWN:
-            self.register_parameter(name, nn.Parameter(torch.ones(2)))
-            self.add_module(f'conv{name[1]}_up', SeparableConv(channels, channels, norm_cfg))
-        for name, count in BOTTOM_UP.items():
+        for name, count in FUSIONS.items():
             self.register_parameter(name, nn.Parameter(torch.ones(count)))
-            self.add_module(f'conv{name[1]}_down', SeparableConv(channels, channels, norm_cfg))
+            direction = 'up' if name.endswith('w1') else 'down'  # as checkpoints name it
+            self.add_module(f'conv{name[1]}_{direction}', SeparableConv(channels, channels, norm_cfg))
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Maps P3 to P7 -> maps of the same shapes."""
@@ -106,23 +92,15 @@ class BiFPNStage(nn.Module):
 
 
 class FirstBiFPNStage(BiFPNStage):
-    """The first pyramid: it makes P6 and P7, and brings backbone maps to its width, P4 and P5 for each path anew.
-
-    Args:
-        in_channels: Channels of the backbone maps P3 to P5.
-        channels: Channels of every map put out.
-        norm_cfg: Norm layer of the convolutions.
-    """
+    """The first pyramid: it makes P6 and P7, and brings backbone maps to its width, P4 and P5 for each path anew."""
 
     def __init__(self, in_channels: Sequence[int], channels: int, norm_cfg: dict) -> None:
         super().__init__(channels, norm_cfg)
-        c3, c4, c5 = in_channels
-        self.p3_down_channel = Lateral(c3, channels, norm_cfg)
-        self.p4_down_channel = Lateral(c4, channels, norm_cfg)
-        self.p5_down_channel = Lateral(c5, channels, norm_cfg)
-        self.p4_level_connection = Lateral(c4, channels, norm_cfg)
-        self.p5_level_connection = Lateral(c5, channels, norm_cfg)
-        self.p5_to_p6 = nn.ModuleList([Lateral(c5, channels, norm_cfg)])
+        for level, width in zip((3, 4, 5), in_channels):
+            self.add_module(f'p{level}_down_channel', Lateral(width, channels, norm_cfg))
+        for level, width in zip((4, 5), in_channels[1:]):
+            self.add_module(f'p{level}_level_connection', Lateral(width, channels, norm_cfg))
+        self.p5_to_p6 = nn.ModuleList([Lateral(in_channels[-1], channels, norm_cfg)])
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Backbone maps P3 to P5 -> maps P3 to P7."""
@@ -134,13 +112,7 @@ class FirstBiFPNStage(BiFPNStage):
 
 
 class Lateral(nn.Module):
-    """A 1x1 convolution with a norm layer.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        norm_cfg: The norm layer.
-    """
+    """A 1x1 convolution with a norm layer."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
         super().__init__()

@@ -17,8 +17,7 @@ class CTResNetNeck(BaseModule):
 
     Args:
         in_channels: Channels of the last backbone map.
-        num_deconv_filters: Channels after each transposed convolution, which doubles the map.
-        num_deconv_kernels: Side of each transposed convolution's kernel.
+        num_deconv_filters, num_deconv_kernels: Channels and kernel of the transposed convolutions, which double a map.
         use_dcn: Make the convolutions deformable (DCNv2).
         in_channel: What toolbox 2.x calls ``in_channels``.
 

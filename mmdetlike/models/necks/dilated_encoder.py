@@ -32,8 +32,7 @@ class DilatedEncoder(BaseModule):
     Args:
         in_channels, out_channels: Channels of the last backbone map and of the one put out.
         block_mid_channels: Channels inside the blocks.
-        num_residual_blocks: Number of blocks.
-        block_dilations: Dilation of each block.
+        num_residual_blocks, block_dilations: Number of blocks, and the dilation of each.
 
     Raises:
         ValueError: There is another number of dilations than of blocks.

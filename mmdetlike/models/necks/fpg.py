@@ -107,13 +107,12 @@ class FPG(PyramidNeck):
 
     Args:
         in_channels, start_level, end_level: As of ``PyramidNeck``.
-        out_channels: Channels of every map put out.
-        num_outs: Number of maps put out; those beyond the backbone's are made by striding.
+        out_channels, num_outs: Channels and number of the maps put out; beyond the backbone's they come by striding.
         stack_times: Number of pathways.
         paths: The direction of each pathway: ``bu`` (bottom up: from fine to coarse) or ``td`` (top down).
         inter_channels: Channels of all nodes, or of those of each level; by default ``out_channels``.
-        same_down_trans: Link from the coarser level of the same pathway, which runs top down.
-        same_up_trans: Link from the finer level of the same pathway, which runs bottom up.
+        same_down_trans, same_up_trans: Links from the coarser level of the same pathway, if it runs top down, and from
+            the finer one, if it runs bottom up.
         across_lateral_trans, across_down_trans, across_up_trans: Links from the same, the coarser and the finer level
             of the pathway before.
         across_skip_trans: Link from the same level of the backbone.

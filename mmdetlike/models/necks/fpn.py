@@ -22,8 +22,7 @@ class FPN(PyramidNeck):
 
     Args:
         in_channels, start_level: As of ``PyramidNeck``.
-        out_channels: Channels of every map put out.
-        num_outs: Number of maps put out; those beyond the backbone's are made by striding.
+        out_channels, num_outs: Channels and number of the maps put out; beyond the backbone's they come by striding.
         end_level: As of ``PyramidNeck``; with an explicit end no extra level is made.
         add_extra_convs: Make the extra levels by strided convolutions on the last backbone map (``'on_input'`` or
             True), its lateral (``'on_lateral'``) or the last output (``'on_output'``); by max pooling where False.
@@ -85,40 +84,33 @@ class FPN(PyramidNeck):
         # not in place: an activation would change a lateral that the level below still adds to its own
         layer = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
         lateral = dict(layer, norm_cfg=None if no_norm_on_lateral else norm_cfg)
-        self.build_layers(self.used_channels, out_channels, num_extra, lateral, layer)
+        self.build_layers(out_channels, num_extra, lateral, layer)
         if top_block is not None and self.add_extra_convs:
             raise ValueError(f'give either top_block or add_extra_convs, got add_extra_convs={add_extra_convs!r} too')
         self.top_block = None if top_block is None else build_top_block(top_block, num_extra)
 
-    def build_layers(
-        self, used_channels: Sequence[int], out_channels: int, num_extra: int, lateral: dict, layer: dict
-    ) -> None:
-        """Hook: make the layers; called once at the end of the constructor.
+    def build_layers(self, out_channels: int, num_extra: int, lateral: dict, layer: dict) -> None:
+        """Hook: make the layers for maps of ``used_channels``; called once at the end of the constructor.
 
-        Args:
-            used_channels: Channels of the backbone maps that are used, fine to coarse.
-            out_channels: Channels of every map put out.
-            num_extra: Number of maps put out beyond those.
-            lateral: Arguments of the 1x1 ``ConvModule`` layers.
-            layer: Arguments of all other ``ConvModule`` layers.
+        ``num_extra`` maps are put out beyond those. ``lateral`` are arguments of the 1x1 ``ConvModule`` layers,
+        ``layer`` those of all others.
         """
         self.lateral_convs = nn.ModuleList()
         self.fpn_convs = nn.ModuleList()
         # level by level: a seed then draws the weights that it drew in the original
-        for channels in used_channels:
+        for channels in self.used_channels:
             self.lateral_convs.append(ConvModule(channels, out_channels, 1, **lateral))
             self.fpn_convs.append(ConvModule(out_channels, out_channels, 3, padding=1, **layer))
         # without ``add_extra_convs`` the extra levels are pooled and have no parameters
         for i in range(num_extra if self.add_extra_convs else 0):
-            channels = used_channels[-1] if i == 0 and self.add_extra_convs == 'on_input' else out_channels
+            channels = self.used_channels[-1] if i == 0 and self.add_extra_convs == 'on_input' else out_channels
             self.fpn_convs.append(ConvModule(channels, out_channels, 3, stride=2, padding=1, **layer))
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> ``num_outs`` maps (B, out_channels, H_i, W_i)."""
         used = self.used_maps(inputs)
         laterals = self.top_down(used)
-        outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
-        outs = self.add_extra_levels(outs, used[-1], laterals[-1])
+        outs = self.add_extra_levels(self.outputs(laterals), used[-1], laterals[-1])
         return with_gradients(outs) if self.force_grad_on_level and self.training else outs
 
     def top_down(self, used: Sequence[Tensor]) -> list[Tensor]:
@@ -128,6 +120,10 @@ class FPN(PyramidNeck):
             fused = laterals[i - 1] + self._upsample(laterals[i], laterals[i - 1].shape[2:])
             laterals[i - 1] = fused / 2 if self.fuse_type == 'avg' else fused
         return laterals
+
+    def outputs(self, laterals: Sequence[Tensor]) -> list[Tensor]:
+        """Hook: the maps put out, as many as the fused laterals and of their shapes."""
+        return [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
 
     def add_extra_levels(self, outs: list[Tensor], last_input: Tensor, last_lateral: Tensor) -> tuple[Tensor, ...]:
         """``outs`` and, after them, the levels that the backbone has no map for."""
@@ -163,25 +159,20 @@ class PAFPN(FPN):
     Path Aggregation Network for Instance Segmentation, arXiv 1803.01534.
     """
 
-    def build_layers(
-        self, used_channels: Sequence[int], out_channels: int, num_extra: int, lateral: dict, layer: dict
-    ) -> None:
+    def build_layers(self, out_channels: int, num_extra: int, lateral: dict, layer: dict) -> None:
         """The layers of ``FPN``, and for each step up two more: one that strides, one after the sum."""
-        super().build_layers(used_channels, out_channels, num_extra, lateral, layer)
-        steps = range(len(used_channels) - 1)
+        super().build_layers(out_channels, num_extra, lateral, layer)
+        steps = range(len(self.used_channels) - 1)
         self.downsample_convs = nn.ModuleList(
             ConvModule(out_channels, out_channels, 3, stride=2, padding=1, **layer) for _ in steps
         )
         self.pafpn_convs = nn.ModuleList(ConvModule(out_channels, out_channels, 3, padding=1, **layer) for _ in steps)
 
-    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        used = self.used_maps(inputs)
-        laterals = self.top_down(used)
-        maps = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
+    def outputs(self, laterals: Sequence[Tensor]) -> list[Tensor]:
+        maps = super().outputs(laterals)
         for i, downsample in enumerate(self.downsample_convs):
             maps[i + 1] = maps[i + 1] + downsample(maps[i])
-        outs = maps[:1] + [conv(x) for conv, x in zip(self.pafpn_convs, maps[1:])]
-        return self.add_extra_levels(outs, used[-1], laterals[-1])
+        return maps[:1] + [conv(x) for conv, x in zip(self.pafpn_convs, maps[1:])]
 
 
 def with_gradients(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:

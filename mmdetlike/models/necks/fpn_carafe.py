@@ -53,23 +53,19 @@ class FPN_CARAFE(FPN):
             in_channels, out_channels, num_outs, start_level, end_level, init_cfg=init_cfg or XAVIER, **layers
         )
 
-    def build_layers(
-        self, used_channels: Sequence[int], out_channels: int, num_extra: int, lateral: dict, layer: dict
-    ) -> None:
+    def build_layers(self, out_channels: int, num_extra: int, lateral: dict, layer: dict) -> None:
         """The layers of each level, extra ones among them, and between two levels one that doubles a map."""
         layer = dict(layer, order=self.order)
-        self.lateral_convs = nn.ModuleList()
-        self.fpn_convs = nn.ModuleList()
-        self.upsample_modules = nn.ModuleList()
-        for channels in used_channels:
-            self.lateral_convs.append(ConvModule(channels, out_channels, 1, **layer))
+        shrink = dict(layer, kernel_size=3, stride=2, padding=1)
+        self.lateral_convs = nn.ModuleList(ConvModule(width, out_channels, 1, **layer) for width in self.used_channels)
         for i in range(num_extra):
-            channels = used_channels[-1] if i == 0 else out_channels
-            self.lateral_convs.append(ConvModule(channels, out_channels, 3, stride=2, padding=1, **layer))
-        for _ in range(self.num_outs):
-            self.fpn_convs.append(ConvModule(out_channels, out_channels, 3, padding=1, **layer))
-        for _ in range(self.num_outs - 1):
-            self.upsample_modules.append(build_doubling_layer(self.upsample_layer_cfg, out_channels))
+            channels = self.used_channels[-1] if i == 0 else out_channels
+            self.lateral_convs.append(ConvModule(channels, out_channels, **shrink))
+        smooth = dict(layer, kernel_size=3, padding=1)
+        levels = range(self.num_outs)
+        self.fpn_convs = nn.ModuleList(ConvModule(out_channels, out_channels, **smooth) for _ in levels)
+        upsample = self.upsample_layer_cfg
+        self.upsample_modules = nn.ModuleList(build_doubling_layer(upsample, out_channels) for _ in levels[1:])
 
     def init_weights(self) -> None:
         """Draw all convolutions, then those of the upsampling layers in the way that those ask for."""

@@ -51,8 +51,7 @@ class NASFCOS_FPN(PyramidNeck):
 
     Args:
         in_channels, start_level, end_level: As of ``PyramidNeck``; three maps must be used.
-        out_channels: Channels of every map put out.
-        num_outs: Number of maps put out; those beyond the third are made by striding.
+        out_channels, num_outs: Channels and number of the maps put out; those beyond the third are made by striding.
         add_extra_convs: Whether there are more than three maps put out; strided convolutions make them.
         conv_cfg, norm_cfg: Convolution and norm layer of the cells' inputs.
         init_cfg: Weight initialization, in place of Caffe2's Xavier for the other convolutions.

@@ -49,8 +49,7 @@ class RFP(FPN):
     Args:
         rfp_steps: How often the pyramid is made; one less is the number of further backbones.
         rfp_backbone: Those backbones, a ``DetectoRS_ResNet`` with ``rfp_inplanes``.
-        aspp_out_channels: Channels of each convolution between pyramid and backbone.
-        aspp_dilations: Their dilations.
+        aspp_out_channels, aspp_dilations: Channels and dilation of each convolution between pyramid and backbone.
 
     Raises:
         ConfigError: ``rfp_backbone`` takes no feedback, or one of another width.

@@ -1,9 +1,11 @@
 """Neck of YOLOv3: An Incremental Improvement, arXiv 1804.02767."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, Sequential
 from torch import Tensor
 
 from mmdetlike.models.layers import ConvModule
@@ -15,24 +17,14 @@ DEFAULT_NORM = dict(type='BN', requires_grad=True)
 DEFAULT_ACT = dict(type='LeakyReLU', negative_slope=0.1)
 
 
-class DetectionBlock(BaseModule):
+def detection_block(in_channels: int, out_channels: int, layer: dict) -> Sequential:
     """Five convolutions, 1x1 and 3x3 in turn, the 3x3 ones with twice the channels of the output."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, conv_cfg: dict | None, norm_cfg: dict, act_cfg: dict
-    ) -> None:
-        super().__init__()
-        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        double = out_channels * 2
-        self.conv1 = ConvModule(in_channels, out_channels, 1, **layers)
-        self.conv2 = ConvModule(out_channels, double, 3, padding=1, **layers)
-        self.conv3 = ConvModule(double, out_channels, 1, **layers)
-        self.conv4 = ConvModule(out_channels, double, 3, padding=1, **layers)
-        self.conv5 = ConvModule(double, out_channels, 1, **layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
-        return self.conv5(self.conv4(self.conv3(self.conv2(self.conv1(x)))))
+    widths = (in_channels, out_channels, 2 * out_channels, out_channels, 2 * out_channels, out_channels)
+    convs = OrderedDict()
+    for i, channels in enumerate(pairwise(widths), 1):
+        kernel_size = 3 if i % 2 == 0 else 1
+        convs[f'conv{i}'] = ConvModule(*channels, kernel_size, padding=kernel_size // 2, **layer)
+    return Sequential(convs)
 
 
 @MODELS.register_module()
@@ -67,11 +59,12 @@ class YOLOV3Neck(BaseModule):
             )
         self.num_scales = num_scales
         common = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.detect1 = DetectionBlock(in_channels[0], out_channels[0], **common)
+        self.detect1 = detection_block(in_channels[0], out_channels[0], common)
         for i in range(1, num_scales):
             self.add_module(f'conv{i}', ConvModule(out_channels[i - 1], out_channels[i], 1, **common))
-            block = DetectionBlock(in_channels[i] + out_channels[i], out_channels[i], **common)
-            self.add_module(f'detect{i + 1}', block)
+            self.add_module(
+                f'detect{i + 1}', detection_block(in_channels[i] + out_channels[i], out_channels[i], common)
+            )
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone maps (B, C_i, H_i, W_i), fine to coarse -> maps (B, out_channels_i, H_i, W_i), coarse to fine.

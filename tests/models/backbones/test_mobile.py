@@ -250,6 +250,15 @@ def test_vgg_wrong_settings():
         SSDVGG(11, out_feature_indices=(34,))
 
 
+def test_layers_of_vgg_behind_the_last_output_are_not_trained():
+    model = SSDVGG(11, out_feature_indices=(2, 22))
+    assert model.freeze_unused_stages() == ['features.23', 'features.24']
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == [
+        'features.23.weight',
+        'features.23.bias',
+    ]
+
+
 def test_l2_norm():
     x = torch.tensor([3.0, 4.0, 0.0, 0.0]).reshape(1, 2, 2, 1).requires_grad_()
     norm = L2Norm(2, scale=10)

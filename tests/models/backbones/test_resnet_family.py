@@ -9,7 +9,7 @@ from torch import nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones import RegNet, Res2Net, ResNeSt, ResNet, ResNeXt, regnet
-from mmdetlike.models.backbones.regnet import quantized_widths, stages_of
+from mmdetlike.models.backbones.regnet import stages_of
 from mmdetlike.models.backbones.resnet_variants import SplitAttentionConv2d
 from mmdetlike.models.layers import ConvWS2d, build_conv_layer, fuse_conv_bn
 from mmdetlike.registry import MODELS
@@ -203,7 +203,7 @@ def test_regnet_of_given_parameters():
 
 
 def test_regnet_of_three_stages():
-    assert quantized_widths(8, 4.0, 2.0, 8) == [8, 16, 16, 16, 32, 32, 32, 32]
+    assert RegNet.generate_regnet(8, 4.0, 2.0, 8) == ([8, 16, 16, 16, 32, 32, 32, 32], 3)
     assert shapes(run(tiny(RegNet))) == [(8, 16, 24), (16, 8, 12), (32, 4, 6)]
 
 

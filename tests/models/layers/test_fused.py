@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mmdetlike.models.backbones.resnet import Bottleneck, ResNet
-from mmdetlike.models.fuse_for_cpu import FusedResidualBlock, fuse_for_cpu
-from mmdetlike.models.layers import ConvModule, FusedConv2d, FusedLinear, fuse_conv_bn
+from mmdetlike.models.fuse_for_cpu import FusedConv2d, FusedLinear, FusedResidualBlock, fuse_for_cpu
+from mmdetlike.models.layers import ConvModule, fuse_conv_bn
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='torch was built without oneDNN')
 CLOSE = dict(rtol=1e-4, atol=1e-5)

@@ -21,7 +21,6 @@ from mmdetlike.models.layers import (
     Scale,
     SELayer,
     bias_init_with_prob,
-    drop_path,
     fuse_conv_bn,
 )
 from mmdetlike.registry import MODELS
@@ -134,7 +133,7 @@ def test_scale():
 @given(st.floats(0, 0.9), st.integers(0, 2**31))
 def test_drop_path_keeps_or_drops_samples(prob, seed):
     torch.manual_seed(seed)
-    out = drop_path(torch.ones(64, 2, 3), prob, training=True)
+    out = DropPath(prob)(torch.ones(64, 2, 3))
     per_sample = out.flatten(1)
     assert (per_sample == per_sample[:, :1]).all()
     kept = per_sample[:, 0] > 0

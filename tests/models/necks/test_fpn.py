@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmdetlike.models.necks import FPN
+from mmdetlike.models.necks import FPN, PAFPN
 
 CHANNELS = [4, 8, 12, 16]
 
@@ -48,6 +48,13 @@ def test_levels_that_nothing_is_learned_from_have_gradients():
     plain.load_state_dict(neck.state_dict())
     for ours, expected in zip(outs, plain(maps())):
         torch.testing.assert_close(ours, expected)
+
+
+def test_every_map_of_the_second_pathway_has_a_gradient_too():
+    neck = PAFPN(CHANNELS, 6, num_outs=5, force_grad_on_level=True)
+    neck(maps())[0].sum().backward()
+    assert all(parameter.grad is not None for parameter in neck.parameters())
+    assert not neck.pafpn_convs[2].conv.weight.grad.any()
 
 
 def test_inputs_are_not_changed():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.layers import GlobalPoolingCell, SumCell
 from mmdetlike.models.necks import FPG, FPN, FPN_CARAFE, NASFPN
+from mmdetlike.models.necks.nas_fpn import MergeCell
 from mmdetlike_ops import carafe
 
 CHANNELS = [2, 4, 8, 16]
@@ -85,16 +85,16 @@ def test_carafe_names_what_does_not_fit():
 def test_cells_bring_maps_to_one_size():
     small = torch.tensor([[[[1.0, -2.0]]]])
     large = torch.arange(8.0).reshape(1, 1, 2, 4)
-    assert SumCell(1, with_out_conv=False)(small, large, (2, 4)).tolist() == [[[[1, 2, 0, 1], [5, 6, 4, 5]]]]
-    assert SumCell(1, with_out_conv=False)(small, large, (1, 2)).tolist() == [[[[6, 5]]]]
-    pooled = GlobalPoolingCell(1, with_out_conv=False)(small, small, (1, 2))
+    assert MergeCell(1, with_out_conv=False)(small, large, (2, 4)).tolist() == [[[[1, 2, 0, 1], [5, 6, 4, 5]]]]
+    assert MergeCell(1, with_out_conv=False)(small, large, (1, 2)).tolist() == [[[[6, 5]]]]
+    pooled = MergeCell(1, attend=True, with_out_conv=False)(small, small, (1, 2))
     torch.testing.assert_close(pooled, small * (1 + torch.tensor(-0.5).sigmoid()))
 
 
 def test_cells_pad_what_is_no_multiple():
     odd = torch.arange(1.0, 6.0).reshape(1, 1, 1, 5)
     even = torch.zeros(1, 1, 1, 3)
-    assert SumCell(1, with_out_conv=False)(odd, even, (1, 3)).tolist() == [[[[2, 4, 5]]]]
+    assert MergeCell(1, with_out_conv=False)(odd, even, (1, 3)).tolist() == [[[[2, 4, 5]]]]
 
 
 def test_nas_fpn_of_odd_sizes():

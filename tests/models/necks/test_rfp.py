@@ -100,7 +100,7 @@ def test_grouped_blocks():
 def test_settings_that_do_not_fit_are_named():
     with pytest.raises(ConfigError, match=r'rfp_inplanes=8 .* got DetectoRS_ResNet with rfp_inplanes=None'):
         neck(rfp_backbone=SWITCHABLE)
-    with pytest.raises(ConfigError, match=r'a flag for each of 4 stages, got \[True\]'):
+    with pytest.raises(ConfigError, match=r'a flag for each stage of the backbone, got \(True,\)'):
         DetectoRS_ResNet(depth=50, stage_with_sac=[True])
     with pytest.raises(ValueError, match='built for 5 maps, got 4'):
         neck()(inputs()[1:])
