@@ -2,7 +2,6 @@ from .bbox_heads import (
     BBoxHead,
     ConvFCBBoxHead,
     DIIHead,
-    DoubleConvFCBBoxHead,
     RegionHead,
     SABLHead,
     SCNetBBoxHead,
@@ -11,14 +10,12 @@ from .bbox_heads import (
 )
 from .branches import MaskBranch, RoIBranch
 from .cascade_roi_head import CascadeRoIHead
-from .double_roi_head import DoubleHeadRoIHead
+from .double_roi_head import DoubleConvFCBBoxHead, DoubleHeadRoIHead
 from .dynamic_roi_head import DynamicRoIHead
 from .embedding_rpn_head import EmbeddingRPNHead
-from .grid_head import GridHead
-from .grid_roi_head import GridRoIHead
+from .grid_roi_head import GridHead, GridRoIHead
 from .htc_roi_head import HybridTaskCascadeRoIHead
-from .keypoint_heads import DeconvKeypointHead
-from .keypoint_roi_head import KeypointRoIHead
+from .keypoint_roi_head import DeconvKeypointHead, KeypointRoIHead
 from .mask_heads import (
     CoarseMaskHead,
     DynamicMaskHead,
@@ -27,22 +24,19 @@ from .mask_heads import (
     FusedSemanticHead,
     GlobalContextHead,
     HTCMaskHead,
-    MaskIoUHead,
-    MaskPointHead,
     SCNetMaskHead,
     SCNetSemanticHead,
 )
-from .mask_scoring_roi_head import MaskScoringRoIHead
-from .multi_instance_roi_head import MultiInstanceRoIHead
+from .mask_scoring_roi_head import MaskIoUHead, MaskScoringRoIHead
+from .multi_instance_roi_head import MultiInstanceBBoxHead, MultiInstanceRoIHead
 from .pisa_roi_head import PISARoIHead
-from .point_rend_roi_head import PointRendRoIHead
+from .point_rend_roi_head import MaskPointHead, PointRendRoIHead
 from .point_sup_roi_head import PointSupRoIHead
 from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
-from .roi_head import RoIHead
+from .roi_head import RoIHead, StandardRoIHead
 from .scnet_roi_head import SCNetRoIHead
 from .shared_heads import ResLayer
 from .shared_mask_cascade_roi_head import SharedMaskCascadeRoIHead
 from .sparse_roi_head import SparseRoIHead
 from .stage import Stage, StageOutputs, StageResult
-from .standard_roi_head import StandardRoIHead
 from .trident_roi_head import TridentRoIHead

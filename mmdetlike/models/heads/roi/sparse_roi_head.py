@@ -2,12 +2,21 @@
 
 from collections.abc import Sequence
 
-from mmdetlike.errors import ConfigError
-from mmdetlike.registry import MODELS
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
 
-from .branches import QueryMaskBranch
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.task_modules import SamplingResult
+from mmdetlike.models.utils.precision import float32_if_half
+from mmdetlike.registry import MODELS
+from mmdetlike.structures import SampleList
+from mmdetlike.structures.bbox import bbox2roi
+
+from .branches import MaskBranch
 from .cascade_roi_head import CascadeRoIHead
-from .query_stage import QueryStage
+from .mask_heads import masks_of_class
+from .stage import Stage, StageOutputs, StageResult
 
 DEFAULT_EXTRACTOR = dict(
     type='SingleRoIExtractor',
@@ -15,6 +24,91 @@ DEFAULT_EXTRACTOR = dict(
     out_channels=256,
     featmap_strides=[4, 8, 16, 32],
 )
+
+
+class QueryStage(Stage):
+    """One pass over queries: proposals that have ``features`` (Q, C) beside ``bboxes`` (Q, 4), Q the same everywhere.
+
+    Nothing is sampled: the head predicts for all queries, and its predictions are matched to the objects. The next
+    stage starts from the boxes and the features that this one predicts.
+    """
+
+    def run(self, x: Sequence[Tensor], proposals: Sequence[InstanceData]) -> StageOutputs:
+        """Extract features of the queries' boxes from feature maps ``x`` and run the head; see ``DIIHead``."""
+        rois = bbox2roi([image.bboxes for image in proposals])
+        feats = self.extract(x, rois)
+        queries = torch.stack([image.features for image in proposals])
+        return StageOutputs(rois, [len(image) for image in proposals], feats, self.head(*feats, queries, rois))
+
+    def train(self, x: Sequence[Tensor], proposals: Sequence[InstanceData], samples: SampleList) -> StageResult:
+        """Loss terms of the queries' predictions, matched to the samples' objects."""
+        outs = self.run(x, proposals)
+        matched = self.match(outs, samples)
+        image_sizes = [sample.img_shape for sample in samples]
+        return StageResult(self.head.loss(outs.preds, matched, self.cfg, image_sizes), outs, matched)
+
+    def match(self, outs: StageOutputs, samples: SampleList) -> list[SamplingResult]:
+        """Assign each image's objects to what its queries predict; the predicted boxes are the result's priors."""
+        results = []
+        for preds, sample in zip(self.head.split(outs.preds, outs.counts), samples):
+            boxes = preds.bboxes.detach()
+            self.objects_to_learn(sample)  # raises for rotated ones
+            candidates = InstanceData(scores=preds.cls_score.detach(), bboxes=boxes, priors=boxes)
+            # costs of boxes are shares of the image
+            candidates.set_metainfo(dict(img_shape=sample.img_shape))
+            assigned = self.assigner.assign(candidates, sample.gt_instances)
+            results.append(self.sampler.sample(assigned, candidates, sample.gt_instances))
+        return results
+
+    def at_predicted_boxes(self, result: StageResult, samples: SampleList) -> list[SamplingResult]:
+        """What was matched: its priors are the predicted boxes already."""
+        return result.sampled
+
+    def next_proposals(
+        self, outs: StageOutputs, samples: SampleList, sampled: Sequence[SamplingResult] | None = None
+    ) -> list[InstanceData]:
+        """All queries with their predicted boxes, which carry no gradient, and features, which do."""
+        return [
+            InstanceData(bboxes=preds.bboxes.detach(), features=preds.features)
+            for preds in self.head.split(outs.preds, outs.counts)
+        ]
+
+
+class QueryMaskBranch(MaskBranch):
+    """Masks by ``mask_head`` from the features of a query's box and the query itself."""
+
+    def loss(
+        self,
+        stage: int,
+        x: Sequence[Tensor],
+        sampled: Sequence[SamplingResult],
+        outs: StageOutputs,
+        samples: SampleList,
+    ) -> dict[str, Tensor]:
+        """Mask loss of the matched queries, in the boxes that this stage predicts."""
+        head = self.regions.part('mask_head', stage)
+        of_images = outs.preds.attended.split(outs.counts)
+        queries = torch.cat([image[result.pos_inds] for image, result in zip(of_images, sampled)])
+        logits = head(self.features_of_positives(stage, x, sampled), queries)
+        labels = torch.cat([result.pos_gt_labels for result in sampled])
+        return dict(loss_mask=head.loss(logits, self.targets(stage, sampled, samples), labels))
+
+    def probabilities(self, x: Sequence[Tensor], results: Sequence[InstanceData]) -> Tensor:
+        """Masks (n, h, w) in [0, 1] of the boxes of all images by the last stage, each of its own class."""
+        rois = bbox2roi([result.bboxes for result in results])
+        logits = self.last_logits(x, rois, torch.cat([result.query_features for result in results]))
+        labels = torch.cat([result.labels for result in results])
+        return float32_if_half(masks_of_class(logits, labels, self.regions.mask_head[-1].class_agnostic))[0].sigmoid()
+
+    def raw(self, x: Sequence[Tensor], outs: StageOutputs) -> list[Tensor]:
+        """Mask logits (n, C, h, w) of all queries in the boxes that the last stage predicts."""
+        image_inds = outs.rois[:, :1]
+        return [self.last_logits(x, torch.cat([image_inds, outs.preds.bboxes], dim=1), outs.preds.attended)]
+
+    def last_logits(self, x: Sequence[Tensor], rois: Tensor, queries: Tensor) -> Tensor:
+        """Mask logits (n, C, h, w) of the last stage for regions (n, 5) and queries (n, C)."""
+        last = self.regions.num_stages - 1
+        return self.regions.mask_head[last](self.regions.features(self.extractor, last, x, rois), queries)
 
 
 @MODELS.register_module()

@@ -48,6 +48,20 @@ def test_masks_learn_at_predicted_boxes(monkeypatch):
     assert moved_terms['loss_mask'] != terms['loss_mask']
 
 
+def test_queries_learn_masks_at_predicted_boxes_in_any_case(monkeypatch):
+    model = build('queryinst')
+    seen = recorded(model, monkeypatch)
+    for at_predicted in (False, True):
+        for cfg in model.roi_head.stage_cfgs:
+            cfg.train_on_pred_boxes = at_predicted
+        torch.manual_seed(0)
+        losses(model, [make_sample(2)])
+    first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert len(first) == model.roi_head.num_stages
+    for of_stage, again in zip(first, second):
+        torch.testing.assert_close(again, of_stage)
+
+
 def test_predicted_boxes_need_features_of_their_own():
     cfg = FAMILIES['mask_rcnn']()
     cfg['train_cfg']['rcnn']['train_on_pred_boxes'] = True

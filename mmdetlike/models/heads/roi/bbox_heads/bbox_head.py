@@ -125,7 +125,7 @@ class BBoxHead(RegionHead):
 
     def loss(self, preds: BoxPreds, sampled: Sequence[SamplingResult], cfg: ConfigDict) -> dict[str, Tensor]:
         """Loss terms of the sampled regions; see ``RegionHead``."""
-        cls_score, bbox_pred = preds
+        cls_score, bbox_pred = preds[:2]  # a subclass may return more
         labels, weights, pos_inds = self.classification_targets(sampled, cfg.get('pos_weight', -1))
         losses = {}
         if cls_score is not None:

@@ -99,3 +99,13 @@ class Shared4Conv1FCBBoxHead(ConvFCBBoxHead):
 
     def __init__(self, fc_out_channels: int = 1024, **kwargs) -> None:
         super().__init__(num_shared_convs=4, num_shared_fcs=1, fc_out_channels=fc_out_channels, **kwargs)
+
+
+@MODELS.register_module()
+class SCNetBBoxHead(ConvFCBBoxHead):
+    """A ``ConvFCBBoxHead`` that also returns its shared features, for masks: SCNet, arXiv 2012.10150."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        """Region features (n, C, h, w) -> class logits, deltas and shared features (n, c)."""
+        shared = self.shared_features(x)
+        return (*self.predict_from_shared(shared), shared)
