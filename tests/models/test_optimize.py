@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones import Res2Net
-from mmdetlike.models.heads.roi.mask_heads.scnet_heads import residual_convs
+from mmdetlike.models.heads.roi.scnet_roi_head import residual_convs
 from mmdetlike.models.layers import fuse_conv_bn
 from mmdetlike.models.optimize import check_optimization, optimize_model
 from mmdetlike.registry import MODELS

@@ -1,5 +1,4 @@
-from .bbox_head import BBoxHead
-from .convfc_bbox_head import ConvFCBBoxHead, SCNetBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
+from .bbox_head import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from .dii_head import DIIHead
 from .region_head import RegionHead
 from .sabl_head import SABLHead
