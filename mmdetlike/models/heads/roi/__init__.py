@@ -14,12 +14,13 @@ from .dynamic_roi_head import DynamicRoIHead
 from .grid_roi_head import GridHead, GridRoIHead
 from .htc_roi_head import FusedSemanticHead, HTCMaskHead, HybridTaskCascadeRoIHead
 from .keypoint_roi_head import DeconvKeypointHead, KeypointRoIHead
-from .mask_heads import DynamicMaskHead, FCNMaskHead
+from .mask_heads import FCNMaskHead
 from .mask_scoring_roi_head import MaskIoUHead, MaskScoringRoIHead
 from .multi_instance_roi_head import MultiInstanceBBoxHead, MultiInstanceRoIHead
 from .pisa_roi_head import PISARoIHead
 from .point_rend_roi_head import CoarseMaskHead, MaskPointHead, PointRendRoIHead
 from .point_sup_roi_head import PointSupRoIHead
+from .query_masks import DynamicMaskHead
 from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 from .roi_head import RoIHead, StandardRoIHead
 from .scnet_roi_head import (
