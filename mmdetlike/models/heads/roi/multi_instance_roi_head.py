@@ -176,7 +176,7 @@ class MultiInstanceRoIHead(StandardRoIHead):
             ``MultiInstanceAssigner``.
 
     Raises:
-        ConfigError: ``bbox_head`` predicts another number of objects.
+        ConfigError: ``bbox_head`` predicts another number of objects, or branches are to learn at predicted boxes.
     """
 
     def __init__(self, num_instance: int = 2, **kwargs) -> None:
@@ -186,4 +186,9 @@ class MultiInstanceRoIHead(StandardRoIHead):
             raise ConfigError(
                 f'MultiInstanceRoIHead needs a MultiInstanceBBoxHead with num_instance={num_instance}, got '
                 f'{type(head).__name__} with num_instance={getattr(head, "num_instance", None)}'
+            )
+        if self.branches and self.stage_cfgs[0].get('train_on_pred_boxes', False):
+            raise ConfigError(
+                'MultiInstanceRoIHead: train_cfg.rcnn.train_on_pred_boxes=True needs one box for each region, but '
+                f'{type(head).__name__} predicts num_instance={num_instance}'
             )
