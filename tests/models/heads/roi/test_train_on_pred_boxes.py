@@ -70,7 +70,7 @@ def test_several_boxes_of_a_region_are_none_to_learn_at():
     cfg['train_cfg']['rcnn']['mask_size'] = masks['train_cfg']['rcnn']['mask_size']
     assert torch.isfinite(losses(MODELS.build(cfg), [make_sample(2)])['loss_mask'])
     cfg['train_cfg']['rcnn']['train_on_pred_boxes'] = True
-    with pytest.raises(ConfigError, match='train_on_pred_boxes=True needs one box for each region.*num_instance=2'):
+    with pytest.raises(ConfigError, match=r'train_on_pred_boxes=True needs one box for each region.*num_instance=2'):
         MODELS.build(cfg)
 
 
