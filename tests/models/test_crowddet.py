@@ -6,7 +6,7 @@ from mmengine.structures import InstanceData
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.data_preprocessors import BatchResize
-from mmdetlike.models.heads.roi.bbox_heads.multi_instance_bbox_head import set_nms
+from mmdetlike.models.heads.roi.multi_instance_roi_head import set_nms
 from mmdetlike.models.task_modules.assigners import MultiInstanceAssigner
 from mmdetlike.registry import MODELS
 

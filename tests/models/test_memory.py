@@ -7,7 +7,7 @@ from torch import nn
 
 from mmdetlike.models.backbones import ResNet
 from mmdetlike.models.data_preprocessors import DetDataPreprocessor
-from mmdetlike.models.heads.roi.branches.mask import crop_bitmaps
+from mmdetlike.models.heads.roi.branches import crop_bitmaps
 from mmdetlike.structures import BitmapMasks
 from tests.models.tiny_masks import masked_sample
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.backbones import Res2Net
-from mmdetlike.models.heads.roi.residual_convs import residual_convs
+from mmdetlike.models.heads.roi.scnet_roi_head import residual_convs
 from mmdetlike.models.layers import fuse_conv_bn
 from mmdetlike.models.optimize import check_optimization, optimize_model
 from mmdetlike.registry import MODELS
@@ -18,7 +18,7 @@ from tests.models.families import FAMILIES, build
 from tests.models.test_families_compile import BF16_SCORES, BF16_SCORES_OF, FINDS_NOTHING, fields, quick_first
 from tests.models.tiny import make_sample, predict
 
-# their norms follow no convolution, one whose weight is computed anew in each call, or one of several branches or levels
+# their norms follow no convolution, one whose weight is computed anew in each call, or one that branches or levels share
 WITH_NORMS_LEFT = {'nas_fcos', 'tridentnet', 'tridentnet_of_all_branches', 'detectors', 'efficientdet'}
 QUICK = {'retinanet', 'rtmdet', 'mask_rcnn', 'centernet', 'dino'}
 has_bfloat16 = pytest.mark.skipif(

@@ -2,47 +2,36 @@ from .bbox_heads import (
     BBoxHead,
     ConvFCBBoxHead,
     DIIHead,
-    DoubleConvFCBBoxHead,
     RegionHead,
     SABLHead,
-    SCNetBBoxHead,
     Shared2FCBBoxHead,
     Shared4Conv1FCBBoxHead,
 )
 from .branches import MaskBranch, RoIBranch
-from .cascade_roi_head import CascadeRoIHead
-from .double_roi_head import DoubleHeadRoIHead
+from .cascade_roi_head import CascadeRoIHead, SharedMaskCascadeRoIHead
+from .double_roi_head import DoubleConvFCBBoxHead, DoubleHeadRoIHead
 from .dynamic_roi_head import DynamicRoIHead
-from .embedding_rpn_head import EmbeddingRPNHead
-from .grid_head import GridHead
-from .grid_roi_head import GridRoIHead
-from .htc_roi_head import HybridTaskCascadeRoIHead
-from .keypoint_heads import DeconvKeypointHead
-from .keypoint_roi_head import KeypointRoIHead
-from .mask_heads import (
-    CoarseMaskHead,
-    DynamicMaskHead,
-    FCNMaskHead,
+from .grid_roi_head import GridHead, GridRoIHead
+from .htc_roi_head import FusedSemanticHead, HTCMaskHead, HybridTaskCascadeRoIHead
+from .keypoint_roi_head import DeconvKeypointHead, KeypointRoIHead
+from .mask_heads import FCNMaskHead
+from .mask_scoring_roi_head import MaskIoUHead, MaskScoringRoIHead
+from .multi_instance_roi_head import MultiInstanceBBoxHead, MultiInstanceRoIHead
+from .pisa_roi_head import PISARoIHead
+from .point_rend_roi_head import CoarseMaskHead, MaskPointHead, PointRendRoIHead
+from .point_sup_roi_head import PointSupRoIHead
+from .query_masks import DynamicMaskHead
+from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
+from .roi_head import RoIHead, StandardRoIHead
+from .scnet_roi_head import (
     FeatureRelayHead,
-    FusedSemanticHead,
     GlobalContextHead,
-    HTCMaskHead,
-    MaskIoUHead,
-    MaskPointHead,
+    SCNetBBoxHead,
     SCNetMaskHead,
+    SCNetRoIHead,
     SCNetSemanticHead,
 )
-from .mask_scoring_roi_head import MaskScoringRoIHead
-from .multi_instance_roi_head import MultiInstanceRoIHead
-from .pisa_roi_head import PISARoIHead
-from .point_rend_roi_head import PointRendRoIHead
-from .point_sup_roi_head import PointSupRoIHead
-from .roi_extractors import GenericRoIExtractor, SingleRoIExtractor
-from .roi_head import RoIHead
-from .scnet_roi_head import SCNetRoIHead
 from .shared_heads import ResLayer
-from .shared_mask_cascade_roi_head import SharedMaskCascadeRoIHead
-from .sparse_roi_head import SparseRoIHead
+from .sparse_roi_head import EmbeddingRPNHead, SparseRoIHead
 from .stage import Stage, StageOutputs, StageResult
-from .standard_roi_head import StandardRoIHead
 from .trident_roi_head import TridentRoIHead

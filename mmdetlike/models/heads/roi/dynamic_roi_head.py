@@ -8,8 +8,8 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.losses import SmoothL1Loss
 from mmdetlike.registry import MODELS, TASK_UTILS
 
+from .roi_head import StandardRoIHead
 from .stage import StageResult
-from .standard_roi_head import StandardRoIHead
 
 SETTINGS = ('iou_topk', 'beta_topk', 'update_iter_interval', 'initial_iou', 'initial_beta')
 

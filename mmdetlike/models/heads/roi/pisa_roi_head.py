@@ -16,8 +16,8 @@ from mmdetlike.structures.bbox import bbox_overlaps
 
 from .bbox_heads import BBoxHead
 from .bbox_heads.bbox_head import BoxPreds
+from .roi_head import StandardRoIHead
 from .stage import Stage, StageOutputs
-from .standard_roi_head import StandardRoIHead
 
 
 class PISAStage(Stage):

@@ -356,6 +356,14 @@ class RoIHead(BaseModule):
         return found
 
 
+@MODELS.register_module()
+class StandardRoIHead(RoIHead):
+    """One stage of regions: classify the proposals, refine their boxes and draw their masks; see ``RoIHead``.
+
+    Fast, Faster and Mask R-CNN: arXiv 1504.08083, 1506.01497, 1703.06870.
+    """
+
+
 def scores_of_proposals(proposals: InstanceData) -> Tensor:
     """The ``scores`` (n,) of an image's proposals; raises a ``ValueError`` where they have none."""
     if 'scores' not in proposals:

@@ -9,7 +9,7 @@ from mmdetlike.models.utils import suppress
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
-from .standard_roi_head import StandardRoIHead
+from .roi_head import StandardRoIHead
 
 
 @MODELS.register_module()

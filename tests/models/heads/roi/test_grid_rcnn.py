@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.heads.roi.branches.grid import JITTER, jitter
-from mmdetlike.models.heads.roi.grid_head import GridHead, grid_neighbors
+from mmdetlike.models.heads.roi.grid_roi_head import JITTER, GridHead, grid_neighbors, jitter
 from tests.models.families import build
 from tests.models.tiny import losses, make_sample, random_boxes
 

@@ -9,8 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.heads.roi.branches.keypoint import keypoint_targets
-from mmdetlike.models.heads.roi.keypoint_heads.deconv_keypoint_head import DeconvKeypointHead, heatmap_targets
+from mmdetlike.models.heads.roi.keypoint_roi_head import DeconvKeypointHead, heatmap_targets, keypoint_targets
 from mmdetlike.registry import MODELS
 from mmdetlike.utils.config import load_config
 from tests.models.families import FAMILIES, build

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.heads.roi.branches.mask_scoring import mask_ious, visible_shares
+from mmdetlike.models.heads.roi.mask_scoring_roi_head import mask_ious, visible_shares
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.mask import BitmapMasks
 from tests.models.families import FAMILIES

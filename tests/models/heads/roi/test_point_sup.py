@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
 
-from mmdetlike.models.heads.roi.branches.point_mask import point_targets
+from mmdetlike.models.heads.roi.point_sup_roi_head import point_targets
 from mmdetlike.structures import DetDataSample
 from tests.models.families import build
 from tests.models.tiny import losses, make_sample, sampling

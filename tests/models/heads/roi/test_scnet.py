@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.heads.roi.mask_heads import GlobalContextHead
-from mmdetlike.models.heads.roi.residual_convs import residual_convs
+from mmdetlike.models.heads.roi.scnet_roi_head import GlobalContextHead, residual_convs
 from mmdetlike.registry import MODELS
 from tests.models.families import FAMILIES, build
 from tests.models.tiny import batch, losses, make_sample

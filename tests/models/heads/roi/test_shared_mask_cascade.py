@@ -3,7 +3,7 @@
 import torch
 from mmengine.structures import InstanceData
 
-from mmdetlike.models.heads.roi.shared_mask_cascade_roi_head import KeepingStage, SharedMaskCascadeRoIHead
+from mmdetlike.models.heads.roi.cascade_roi_head import KeepingStage, SharedMaskCascadeRoIHead
 from mmdetlike.models.heads.roi.stage import StageOutputs
 
 

@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.roi import EmbeddingRPNHead
 from mmdetlike.models.heads.roi.bbox_heads.dii_head import QueryPreds
-from mmdetlike.models.heads.roi.query_stage import QueryStage
+from mmdetlike.models.heads.roi.sparse_roi_head import QueryStage
 from mmdetlike.registry import MODELS
 from tests.models.families import FAMILIES, build
 from tests.models.tiny import batch, losses, make_sample, predict, random_boxes, sampling

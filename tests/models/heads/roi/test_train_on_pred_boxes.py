@@ -48,6 +48,32 @@ def test_masks_learn_at_predicted_boxes(monkeypatch):
     assert moved_terms['loss_mask'] != terms['loss_mask']
 
 
+def test_queries_learn_masks_at_predicted_boxes_in_any_case(monkeypatch):
+    model = build('queryinst')
+    seen = recorded(model, monkeypatch)
+    for at_predicted in (False, True):
+        for cfg in model.roi_head.stage_cfgs:
+            cfg.train_on_pred_boxes = at_predicted
+        torch.manual_seed(0)
+        losses(model, [make_sample(2)])
+    first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert len(first) == model.roi_head.num_stages
+    for of_stage, again in zip(first, second):
+        torch.testing.assert_close(again, of_stage)
+
+
+def test_several_boxes_of_a_region_are_none_to_learn_at():
+    cfg = FAMILIES['crowddet']()
+    masks = FAMILIES['mask_rcnn']()
+    for part in ('mask_roi_extractor', 'mask_head'):
+        cfg['roi_head'][part] = masks['roi_head'][part]
+    cfg['train_cfg']['rcnn']['mask_size'] = masks['train_cfg']['rcnn']['mask_size']
+    assert torch.isfinite(losses(MODELS.build(cfg), [make_sample(2)])['loss_mask'])
+    cfg['train_cfg']['rcnn']['train_on_pred_boxes'] = True
+    with pytest.raises(ConfigError, match=r'train_on_pred_boxes=True needs one box for each region.*num_instance=2'):
+        MODELS.build(cfg)
+
+
 def test_predicted_boxes_need_features_of_their_own():
     cfg = FAMILIES['mask_rcnn']()
     cfg['train_cfg']['rcnn']['train_on_pred_boxes'] = True

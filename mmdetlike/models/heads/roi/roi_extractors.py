@@ -1,4 +1,4 @@
-"""Features of regions, each from the one level that fits its size: Feature Pyramid Networks, arXiv 1612.03144."""
+"""Features of regions from the levels of a pyramid."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,13 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.layers import build_plugin_layer
 from mmdetlike.registry import MODELS
 from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import RoIAlignRotated
+
+AGGREGATIONS = ('sum', 'concat')
 
 
 class RoIExtractor(BaseModule):
@@ -63,7 +67,7 @@ class RoIExtractor(BaseModule):
 
 @MODELS.register_module()
 class SingleRoIExtractor(RoIExtractor):
-    """Pool each region from the level chosen by its size.
+    """Pool each region from the level chosen by its size: Feature Pyramid Networks, arXiv 1612.03144.
 
     Args:
         finest_scale: Regions smaller than this many pixels (square root of the area) go to the finest level, those
@@ -104,3 +108,42 @@ def scale_rois(rois: Tensor, factor: float) -> Tensor:
     center = geometry.centers(rois[:, 1:])
     half = geometry.sizes(rois[:, 1:]) / 2 * factor
     return torch.cat([rois[:, :1], center - half, center + half], dim=1)
+
+
+@MODELS.register_module()
+class GenericRoIExtractor(RoIExtractor):
+    """Pool each region from every level and add or stack the results: GRoIE, arXiv 2004.13665.
+
+    Args:
+        aggregation: ``'sum'`` or ``'concat'`` over levels.
+        pre_cfg, post_cfg: Plugin layers that run on each level's result and on the whole.
+        roi_layer, out_channels, featmap_strides: As of ``RoIExtractor``.
+
+    Raises:
+        ConfigError: ``aggregation`` is unknown.
+    """
+
+    def __init__(
+        self,
+        roi_layer: dict,
+        out_channels: int,
+        featmap_strides: Sequence[int],
+        aggregation: str = 'sum',
+        pre_cfg: dict | None = None,
+        post_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(roi_layer, out_channels, featmap_strides, init_cfg)
+        if aggregation not in AGGREGATIONS:
+            raise ConfigError(f'aggregation must be one of {AGGREGATIONS}, got {aggregation!r}')
+        self.aggregation = aggregation
+        self.pre_module = build_plugin_layer(pre_cfg, '_pre_module')[1] if pre_cfg else None
+        self.post_module = build_plugin_layer(post_cfg, '_post_module')[1] if post_cfg else None
+
+    def pool(self, feats: Sequence[Tensor], rois: Tensor, original_rois: Tensor) -> Tensor:
+        """Features (n, C, h, w), or (n, C * num_inputs, h, w) stacked."""
+        pooled = [layer(feat, rois) for layer, feat in zip(self.roi_layers, feats)]
+        if self.pre_module is not None:
+            pooled = [self.pre_module(level) for level in pooled]
+        out = sum(pooled[1:], pooled[0]) if self.aggregation == 'sum' else torch.cat(pooled, dim=1)
+        return out if self.post_module is None else self.post_module(out)

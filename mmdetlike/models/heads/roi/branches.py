@@ -1,7 +1,10 @@
-"""Masks of regions: Mask R-CNN, arXiv 1703.06870."""
+"""What a region head asks of a branch, and the branch of masks: Mask R-CNN, arXiv 1703.06870."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from mmengine.structures import InstanceData
@@ -15,9 +18,62 @@ from mmdetlike.structures import BitmapMasks, SampleList
 from mmdetlike.structures.bbox import bbox2roi, scale_boxes
 from mmdetlike_ops import paste_masks, roi_align
 
-from ..mask_heads import masks_of_class
-from ..stage import StageOutputs, positives_among
-from .base import RoIBranch
+from .mask_heads import masks_of_class
+from .stage import StageOutputs, positives_among
+
+if TYPE_CHECKING:
+    from .roi_head import RoIHead
+
+
+class RoIBranch:
+    """Something that a region head predicts for boxes beside their classes and coordinates: masks, keypoints, ...
+
+    A branch is no module: its layers are attributes of the region head, whose names are those of the checkpoint
+    (``roi_head.mask_head``). It finds them through ``regions`` when it runs, not when it is built.
+
+    Args:
+        regions: The region head that the branch belongs to.
+    """
+
+    def __init__(self, regions: RoIHead) -> None:
+        self.regions = regions
+
+    def loss(
+        self,
+        stage: int,
+        x: Sequence[Tensor],
+        sampled: Sequence[SamplingResult],
+        outs: StageOutputs,
+        samples: SampleList,
+    ) -> dict[str, Tensor]:
+        """Loss terms of the branch for one stage, by name without the stage's prefix.
+
+        Args:
+            stage: Index of the stage.
+            x: Feature maps (B, C, H_i, W_i).
+            sampled: Regions that the stage sampled from each image.
+            outs: The stage's outputs for them.
+            samples: Samples with ``gt_instances``.
+        """
+        raise NotImplementedError
+
+    def add_predictions(
+        self, x: Sequence[Tensor], results: Sequence[InstanceData], samples: SampleList, rescale: bool
+    ) -> None:
+        """Put the branch's fields into the results of each image.
+
+        Args:
+            x: Feature maps.
+            results: ``bboxes`` (n, 4) in pixels of the network's input, ``scores`` and ``labels``; boxes are brought
+                to the original image after all branches.
+            samples: Samples with ``img_shape``, ``ori_shape`` and ``scale_factor``.
+            rescale: The fields are wanted in pixels of the original image.
+        """
+        raise NotImplementedError
+
+    def raw(self, x: Sequence[Tensor], outs: StageOutputs) -> list[Tensor]:
+        """Undecoded outputs for the regions of the last stage, as ``mode='tensor'`` returns them."""
+        raise NotImplementedError
 
 
 @dataclass
@@ -28,13 +84,18 @@ class PositiveMasks:
         feats: (p, C, h, w) features of their regions.
         logits: (p, num_classes or 1, H, W) what the mask head makes of them.
         targets: (p, H, W) the masks in [0, 1] that the regions should show.
-        labels: (p,) the classes of their objects.
+        sampled: What was sampled from each image, among it their regions.
     """
 
     feats: Tensor
     logits: Tensor
     targets: Tensor
-    labels: Tensor
+    sampled: Sequence[SamplingResult]
+
+    @property
+    def labels(self) -> Tensor:
+        """The classes (p,) of their objects."""
+        return torch.cat([result.pos_gt_labels for result in self.sampled])
 
 
 class MaskBranch(RoIBranch):
@@ -63,12 +124,16 @@ class MaskBranch(RoIBranch):
         """Mask loss of the positives among the sampled regions; see ``RoIBranch``."""
         if stage not in self.stages_with_masks:
             return {}
+        return self.terms(stage, x, self.training_features(stage, x, sampled, outs), sampled, samples)
+
+    def training_features(
+        self, stage: int, x: Sequence[Tensor], sampled: Sequence[SamplingResult], outs: StageOutputs
+    ) -> Tensor:
+        """Features (p, C, h, w) from which the masks of the positives are trained."""
         if self.regions.mask_roi_extractor is None:
             # as in the C4 variant: one set of features, and one pass through the shared head, for boxes and masks
-            feats = outs.feats[0][positives_among(sampled)]
-        else:
-            feats = self.features_of_positives(stage, x, sampled)
-        return self.terms(stage, x, feats, sampled, samples)
+            return outs.feats[0][positives_among(sampled)]
+        return self.features_of_positives(stage, x, sampled)
 
     def features_of_positives(self, stage: int, x: Sequence[Tensor], sampled: Sequence[SamplingResult]) -> Tensor:
         """Features (p, C, h, w) extracted for the positives of all images."""
@@ -81,20 +146,14 @@ class MaskBranch(RoIBranch):
         """Loss terms from the features (p, C, h, w) of the positives."""
         logits = self.logits(feats, [stage])[0]
         targets = self.targets(stage, sampled, samples)
-        labels = torch.cat([result.pos_gt_labels for result in sampled])
-        return self.compute_losses(stage, x, PositiveMasks(feats, logits, targets, labels), sampled, samples)
+        return self.compute_losses(stage, x, PositiveMasks(feats, logits, targets, sampled), samples)
 
     def targets(self, stage: int, sampled: Sequence[SamplingResult], samples: SampleList) -> Tensor:
         """The masks (p, h, w) in [0, 1] that the positives' regions should show."""
         return mask_targets(sampled, samples, self.regions.stage_cfgs[stage].mask_size)
 
     def compute_losses(
-        self,
-        stage: int,
-        x: Sequence[Tensor],
-        masks: PositiveMasks,
-        sampled: Sequence[SamplingResult],
-        samples: SampleList,
+        self, stage: int, x: Sequence[Tensor], masks: PositiveMasks, samples: SampleList
     ) -> dict[str, Tensor]:
         """Loss terms of the masks of the positives."""
         return dict(loss_mask=self.regions.part('mask_head', stage).loss(masks.logits, masks.targets, masks.labels))

@@ -1,1 +1,0 @@
-from .deconv_keypoint_head import DeconvKeypointHead

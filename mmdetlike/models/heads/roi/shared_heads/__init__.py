@@ -1,1 +1,0 @@
-from .res_layer import ResLayer
