@@ -18,7 +18,7 @@ from tests.models.families import FAMILIES, build
 from tests.models.test_families_compile import BF16_SCORES, BF16_SCORES_OF, FINDS_NOTHING, fields, quick_first
 from tests.models.tiny import make_sample, predict
 
-# their norms follow no convolution, one whose weight is computed anew in each call, or one that branches or levels share
+# their norms follow no convolution, one whose weight is computed in each call, or one that branches or levels share
 WITH_NORMS_LEFT = {'nas_fcos', 'tridentnet', 'tridentnet_of_all_branches', 'detectors', 'efficientdet'}
 QUICK = {'retinanet', 'rtmdet', 'mask_rcnn', 'centernet', 'dino'}
 has_bfloat16 = pytest.mark.skipif(
