@@ -1,15 +1,18 @@
 from .base import BaseDetector
 from .co_detr import CoDeformableDETR, CoDINO
-from .conditional_detr import ConditionalDETR
-from .dab_detr import DABDETR
 from .ddq_detr import DDQDETR
 from .deformable_detr import DINO, DeformableDETR
-from .detr import DETR, DetectionTransformer
+from .detr import DABDETR, DETR, ConditionalDETR, DetectionTransformer
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
-from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
-from .panoptic_deeplab import PanopticDeepLab
+from .panoptic import (
+    Mask2Former,
+    MaskFormer,
+    PanopticDeepLab,
+    PanopticFPN,
+    SemanticSegmentor,
+    TwoStagePanopticSegmentor,
+)
 from .rt_detr import DFINE, RTDETR
-from .semantic import SemanticSegmentor
 from .semi import SemiBaseDetector
 from .single_stage import (
     ATSS,

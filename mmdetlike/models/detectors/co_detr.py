@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from mmdetlike.models.heads.common import supervise_layers
 from mmdetlike.models.heads.query import InitialQueries
 from mmdetlike.models.layers import ConvModule
-from mmdetlike.models.layers.transformer import FlatPyramid
 from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -51,7 +50,8 @@ class CollaborativeTraining:
         pyramid, memory = self.encode(x, context)
         queries = self.initial_queries(pyramid, memory, context)
         losses = self.bbox_head.loss(self.decode(queries, pyramid, memory, context))
-        maps = self.maps_of(memory, pyramid)
+        maps = pyramid.as_maps(memory)
+        maps.append(self.downsample(maps[-1]))
         for i, auxiliary in enumerate(self.auxiliary_heads):
             terms, priors = auxiliary.loss_and_priors(maps, samples)
             losses.update(weighted_terms(terms, self.lambda_enc * len(self.decoder.layers), f'aux{i}.'))
@@ -61,13 +61,6 @@ class CollaborativeTraining:
             terms = supervise_layers(self.bbox_head(outs), compute_terms, prefix=f'aux{i}_')
             losses.update(weighted_terms(terms, self.lambda_dec))
         return losses
-
-    def maps_of(self, memory: Tensor, pyramid: FlatPyramid) -> list[Tensor]:
-        """The encoder's pixels (B, S, C) as maps (B, C, H_i, W_i), and one map more that is half as large."""
-        counts = [height * width for height, width in pyramid.sizes]
-        levels = memory.transpose(1, 2).split(counts, dim=2)
-        maps = [level.unflatten(2, size) for level, size in zip(levels, pyramid.sizes)]
-        return [*maps, self.downsample(maps[-1])]
 
 
 @MODELS.register_module()

@@ -1,5 +1,9 @@
-"""The base of query-based detectors, and DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872."""
+"""The base of query-based detectors, and its simplest ones.
 
+DETR, arXiv 2005.12872; Conditional DETR, arXiv 2108.06152; DAB-DETR, arXiv 2201.12329.
+"""
+
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,11 +14,15 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.query import InitialQueries, QueryContext, QueryOutputs
 from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import (
+    ConditionalDecoder,
+    DABDecoder,
+    DABEncoder,
     FlatPyramid,
     TransformerDecoder,
     TransformerEncoder,
     build_positional_encoding,
     flatten_pyramid,
+    inverse_sigmoid,
 )
 from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
@@ -27,8 +35,8 @@ from .old_keys import OF_DETR, take_old_keys
 class DetectionTransformer(BaseDetector):
     """Backbone, neck, a transformer that turns queries into objects, and a head that reads them.
 
-    A subclass builds ``encoder`` and ``decoder`` in ``build_transformer`` and what queries start from in
-    ``build_queries``, and starts them in ``initial_queries``.
+    A subclass names its encoder and decoder, builds what queries start from in ``build_queries``, and starts them in
+    ``initial_queries``.
 
     Args:
         encoder, decoder: Arguments of encoder and decoder.
@@ -41,6 +49,10 @@ class DetectionTransformer(BaseDetector):
     Raises:
         ConfigError: The head is made for queries of another width.
     """
+
+    # what ``build_transformer`` makes
+    encoder_class: type[nn.Module] = TransformerEncoder
+    decoder_class: type[nn.Module] = TransformerDecoder
 
     def __init__(
         self,
@@ -73,7 +85,8 @@ class DetectionTransformer(BaseDetector):
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """Hook: make ``encoder`` and ``decoder`` of their arguments; the head is there already."""
-        raise NotImplementedError
+        self.encoder = build_part(encoder, self.encoder_class)
+        self.decoder = build_part(decoder, self.decoder_class)
 
     def build_queries(self) -> None:
         """Hook: make what queries start from; encoder and decoder are there already."""
@@ -151,10 +164,6 @@ class DetectionTransformer(BaseDetector):
 class DETR(DetectionTransformer):
     """DETR, arXiv 2005.12872; see ``DetectionTransformer``."""
 
-    def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        self.encoder = build_part(encoder, TransformerEncoder)
-        self.decoder = build_part(decoder, TransformerDecoder)
-
     def build_queries(self) -> None:
         self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
 
@@ -162,3 +171,64 @@ class DETR(DetectionTransformer):
         """Learned positions, without content."""
         positions = self.query_embedding.weight.expand(len(memory), -1, -1)
         return InitialQueries(torch.zeros_like(positions), positions)
+
+
+@MODELS.register_module()
+class ConditionalDETR(DETR):
+    """DETR whose queries attend to the image around reference points, arXiv 2108.06152."""
+
+    decoder_class = ConditionalDecoder
+
+    def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
+        """Learned positions, without content, and the reference points that lie there."""
+        queries = super().initial_queries(pyramid, memory, context)
+        return dataclasses.replace(queries, references=self.decoder.ref_point_head(queries.positions).sigmoid())
+
+
+@MODELS.register_module()
+class DABDETR(DetectionTransformer):
+    """DETR whose queries are boxes, refined layer by layer, arXiv 2201.12329.
+
+    Args:
+        with_random_refpoints: Keep the centers of the boxes as they are drawn: spread evenly over the image.
+        num_patterns: Contents that each box starts with: that many queries for each; 0 for one without content.
+    """
+
+    encoder_class = DABEncoder
+    decoder_class = DABDecoder
+
+    def __init__(self, *, with_random_refpoints: bool = False, num_patterns: int = 0, **kwargs) -> None:
+        if num_patterns < 0:
+            raise ConfigError(f'num_patterns must be at least 0, got {num_patterns}')
+        self.with_random_refpoints, self.num_patterns = with_random_refpoints, num_patterns
+        super().__init__(**kwargs)
+
+    def build_queries(self) -> None:
+        """A box for each query, before the sigmoid, and patterns."""
+        self.query_embedding = nn.Embedding(self.num_queries, self.decoder.query_dim)
+        if self.num_patterns:
+            self.patterns = nn.Embedding(self.num_patterns, self.embed_dims)
+
+    def init_weights(self) -> None:
+        """Spread fixed centers over the image; then initialize all parts as they and the config say."""
+        if self.with_random_refpoints:
+            with torch.no_grad():
+                self.query_embedding.weight[:, :2] = inverse_sigmoid(torch.rand(self.num_queries, 2))
+        super().init_weights()
+
+    def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
+        """Learned boxes, without content or with each of the patterns."""
+        boxes = self.query_embedding.weight
+        if self.with_random_refpoints:
+            boxes = torch.cat([boxes[:, :2].detach(), boxes[:, 2:]], dim=-1)
+        if self.num_patterns:
+            content = self.patterns.weight.repeat_interleave(self.num_queries, dim=0)
+            boxes = boxes.repeat(self.num_patterns, 1)
+        else:
+            content = boxes.new_zeros(self.num_queries, self.embed_dims)
+        batch = len(memory)
+        references = boxes.sigmoid().expand(batch, -1, -1)
+        return InitialQueries(content.expand(batch, -1, -1), references=references)
+
+    def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]]:
+        return [self.bbox_head.box_deltas] * self.decoder.num_layers

@@ -1,4 +1,7 @@
-"""Detectors that give every pixel a segment: Panoptic FPN, arXiv 1901.02446; MaskFormer, arXiv 2107.06278."""
+"""Detectors that give every pixel a class or a segment.
+
+Panoptic FPN, arXiv 1901.02446; MaskFormer, arXiv 2107.06278; Panoptic-DeepLab, arXiv 1911.10194.
+"""
 
 from functools import partial
 
@@ -141,3 +144,81 @@ class Mask2Former(MaskFormer):
     """Masked-attention Mask Transformer for Universal Image Segmentation, arXiv 2112.01527."""
 
     old_keys = OF_MASK2FORMER
+
+
+@MODELS.register_module()
+class SemanticSegmentor(BaseDetector):
+    """Semantic segmentation alone: a class for each pixel.
+
+    Args:
+        semantic_head: Feature maps -> class of each pixel.
+        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
+    """
+
+    def __init__(
+        self,
+        *,
+        semantic_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
+        self.semantic_head = MODELS.build(semantic_head)
+
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
+        return self.semantic_head.loss(x, samples)
+
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
+        """``pred_sem_seg`` of each image, a map (1, h, w) of classes."""
+        logits = self.semantic_head.predict(x, samples, rescale)
+        return [dict(pred_sem_seg=PixelData(sem_seg=image.argmax(0, keepdim=True))) for image in logits]
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> Tensor:
+        return self.semantic_head(self.extract_feat(batch_inputs))
+
+
+@MODELS.register_module()
+class PanopticDeepLab(BaseDetector):
+    """Classes of pixels, and centers to which pixels of things belong: Panoptic-DeepLab, arXiv 1911.10194.
+
+    Args:
+        semantic_head: Feature maps -> class of each pixel.
+        center_head: Feature maps -> centers of instances, and the way to the center from each pixel.
+        panoptic_fusion_head: Those -> segments and instances; ``test_cfg`` is for it.
+        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
+    """
+
+    def __init__(
+        self,
+        *,
+        semantic_head: dict,
+        center_head: dict,
+        panoptic_fusion_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
+        self.semantic_head = MODELS.build(semantic_head)
+        self.center_head = MODELS.build(center_head)
+        self.panoptic_fusion_head = MODELS.build(dict(panoptic_fusion_head, test_cfg=self.test_cfg))
+
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
+        return {**self.semantic_head.loss(x, samples), **self.center_head.loss(x, samples)}
+
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
+        """``pred_panoptic_seg``, ``pred_instances`` and ``pred_sem_seg`` of each image."""
+        logits = self.semantic_head.predict(x, samples, rescale)
+        centers = self.center_head.predict(x, samples, rescale)
+        return [self.panoptic_fusion_head.predict_image(image, *maps) for image, maps in zip(logits, centers)]
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> tuple[Tensor, ...]:
+        x = self.extract_feat(batch_inputs)
+        return self.semantic_head(x), *self.center_head(x)

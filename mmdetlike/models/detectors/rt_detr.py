@@ -43,16 +43,8 @@ class EncodedByNeck:
         **kwargs,
     ) -> None:
         self.neck_channels = neck_channels
-        super().__init__(
-            dn_cfg,
-            encoder={},
-            decoder=decoder,
-            bbox_head=bbox_head,
-            with_box_refine=True,
-            as_two_stage=True,
-            num_feature_levels=num_feature_levels,
-            **kwargs,
-        )
+        of_dino = dict(encoder={}, with_box_refine=True, as_two_stage=True, num_feature_levels=num_feature_levels)
+        super().__init__(dn_cfg, decoder=decoder, bbox_head=bbox_head, **of_dino, **kwargs)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         self.decoder = self.build_decoder(decoder)
@@ -67,9 +59,6 @@ class EncodedByNeck:
         inputs = [self.neck_channels or dims] * self.num_feature_levels
         self.input_proj = ChannelMapper(inputs, dims, 1, norm_cfg=dict(type='BN'), act_cfg=None)
         self.build_proposals()
-
-    def init_queries(self) -> None:
-        nn.init.xavier_uniform_(self.memory_trans_fc.weight)
 
     def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
         """All feature maps in one row, without positions: deformable attention has none of pixels."""

@@ -10,8 +10,15 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import DeformConv2d
 
 from .base import Peaks
-from .corner_head import DEFAULT_LOSS_EMBEDDING, DEFAULT_LOSS_HEATMAP, DEFAULT_LOSS_OFFSET, CornerHead, SideMaps
-from .corners import SIDES, Pairs
+from .corner_head import (
+    DEFAULT_LOSS_EMBEDDING,
+    DEFAULT_LOSS_HEATMAP,
+    DEFAULT_LOSS_OFFSET,
+    SIDES,
+    CornerHead,
+    Pairs,
+    SideMaps,
+)
 
 DEFAULT_LOSS_GUIDING = dict(type='SmoothL1Loss', beta=1.0, loss_weight=0.05)
 DEFAULT_LOSS_CENTRIPETAL = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1)
