@@ -14,6 +14,8 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
+from .old_keys import Names, take_old_keys
+
 
 class BaseDetector(BaseModel):
     """A detector: ``model(inputs, data_samples, mode)``.
@@ -34,6 +36,8 @@ class BaseDetector(BaseModel):
     """
 
     inference_dtype: torch.dtype | None = None
+    # names of parameters in checkpoints of OpenMMLab 2.x
+    old_keys: Names = ()
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class BaseDetector(BaseModel):
         self._trains_batch_norms = True
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck is not None else None
+        take_old_keys(self, self.old_keys)
 
     def build_head(self, cfg: dict | nn.Module, part: str | None = None) -> BaseModule:
         """A head with ``train_cfg`` and ``test_cfg``, or their ``part``; one that is a module has its own settings."""

@@ -29,7 +29,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector
-from .old_keys import OF_DETR, take_old_keys
+from .old_keys import OF_DETR
 
 
 class DetectionTransformer(BaseDetector):
@@ -50,6 +50,7 @@ class DetectionTransformer(BaseDetector):
         ConfigError: The head is made for queries of another width.
     """
 
+    old_keys = OF_DETR
     # what ``build_transformer`` makes
     encoder_class: type[nn.Module] = TransformerEncoder
     decoder_class: type[nn.Module] = TransformerDecoder
@@ -73,15 +74,14 @@ class DetectionTransformer(BaseDetector):
         self.num_queries = num_queries
         self.bbox_head = self.build_head(bbox_head)
         self.build_transformer(encoder, decoder)
-        self.embed_dims = self.encoder.embed_dims
+        self.embed_dims = self.decoder.embed_dims
         if self.bbox_head.embed_dims != self.embed_dims:
             raise ConfigError(
-                f'embed_dims of bbox_head must be the {self.embed_dims} channels of the encoder, '
+                f'embed_dims of bbox_head must be the {self.embed_dims} channels of the decoder, '
                 f'got {self.bbox_head.embed_dims}'
             )
         self.positional_encoding = build_positional_encoding(positional_encoding, self.embed_dims)
         self.build_queries()
-        take_old_keys(self, OF_DETR)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """Hook: make ``encoder`` and ``decoder`` of their arguments; the head is there already."""

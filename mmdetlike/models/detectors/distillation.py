@@ -42,9 +42,12 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
     ) -> None:
         super().__init__(bbox_head=bbox_head, **kwargs)
         self.teacher_ckpt, self.eval_teacher = teacher_ckpt, eval_teacher
+        if isinstance(teacher_config, (str, Path)):
+            teacher_config = load_config(find_config(teacher_config))
+            require(teacher_config, 'model')
+        teacher = MODELS.build(ConfigDict(teacher_config['model'])).requires_grad_(False)
         # past nn.Module, which would make it a part of the state and of what is trained
-        object.__setattr__(self, 'teacher_model', build_teacher(teacher_config))
-        self.teacher_model.train(not eval_teacher)
+        object.__setattr__(self, 'teacher_model', teacher.train(not eval_teacher))
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -107,11 +110,3 @@ class LAD(KnowledgeDistillationSingleStageDetector):
     def taught(self, images: Tensor, samples: SampleList) -> DenseTargets:
         """What the losses of the teacher assign for images (B, 3, H, W)."""
         return self.teacher_model.bbox_head.likely_targets(super().taught(images, samples), samples)
-
-
-def build_teacher(config: dict | str | Path) -> SingleStageDetector:
-    """The detector of a config, or of its file, with nothing to be trained."""
-    if isinstance(config, (str, Path)):
-        config = load_config(find_config(config))
-        require(config, 'model')
-    return MODELS.build(ConfigDict(config['model'])).requires_grad_(False)

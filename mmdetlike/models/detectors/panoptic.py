@@ -14,7 +14,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector, weighted_terms
-from .old_keys import OF_MASK2FORMER, OF_MASKFORMER, take_old_keys
+from .old_keys import OF_MASK2FORMER, OF_MASKFORMER
 from .two_stage import TwoStageDetector
 
 
@@ -97,7 +97,6 @@ class MaskFormer(BaseDetector):
         backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
-    # names of parameters in checkpoints of OpenMMLab 2.x
     old_keys = OF_MASKFORMER
 
     def __init__(
@@ -115,7 +114,6 @@ class MaskFormer(BaseDetector):
         super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.panoptic_head = self.build_head(panoptic_head)
         self.panoptic_fusion_head = MODELS.build(dict(panoptic_fusion_head, test_cfg=self.test_cfg))
-        take_old_keys(self, self.old_keys)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
         return self.panoptic_head.loss(x, samples)

@@ -135,7 +135,7 @@ def test_denoising_queries_are_no_predictions():
 
 
 def test_a_head_of_another_width_is_refused():
-    with pytest.raises(ValueError, match='embed_dims of bbox_head must be the 16 channels of the encoder, got 8'):
+    with pytest.raises(ValueError, match='embed_dims of bbox_head must be the 16 channels of the decoder, got 8'):
         detr(bbox_head=dict(type='DETRHead', num_classes=3, embed_dims=8))
 
 
