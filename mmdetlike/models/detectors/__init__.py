@@ -45,7 +45,6 @@ from .single_stage import (
     VFNet,
 )
 from .soft_teacher import SoftTeacher
-from .trident_faster_rcnn import TridentFasterRCNN
 from .two_stage import (
     CascadeRCNN,
     CrowdDet,
@@ -60,5 +59,6 @@ from .two_stage import (
     QueryInst,
     SCNet,
     SparseRCNN,
+    TridentFasterRCNN,
     TwoStageDetector,
 )

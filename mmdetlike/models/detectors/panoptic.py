@@ -50,16 +50,8 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         init_cfg: dict | list[dict] | None = None,
         instance_loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(
-            roi_head=roi_head,
-            rpn_head=rpn_head,
-            backbone=backbone,
-            neck=neck,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(roi_head=roi_head, rpn_head=rpn_head, backbone=backbone, neck=neck, **settings)
         if not self.roi_head.with_mask:
             raise ConfigError(f'{type(self).__name__} fuses masks, but roi_head has no mask_head')
         self.instance_loss_weight = instance_loss_weight

@@ -83,11 +83,15 @@ class SemiBaseDetector(BaseModel):
             if part not in PARTS:
                 raise ConfigError(f"semi_test_cfg.{key} must be 'student' or 'teacher', got {part!r}")
         self.student = MODELS.build(detector)
+        self.check_student()
         self.teacher = MODELS.build(detector)
         if self.semi_train_cfg.freeze_teacher:
             self.teacher.requires_grad_(False)
             self.teacher.eval()
         self.register_load_state_dict_pre_hook(fill_both)
+
+    def check_student(self) -> None:
+        """Hook: refuse a student, or settings, that this kind of training cannot do with, by a ``ConfigError``."""
 
     def train(self, mode: bool = True) -> 'SemiBaseDetector':
         super().train(mode)
@@ -147,15 +151,10 @@ class SemiBaseDetector(BaseModel):
     def get_pseudo_instances(
         self, batch_inputs: Tensor, batch_data_samples: SampleList
     ) -> tuple[list[InstanceData], TeacherView]:
-        """What the teacher makes of the unlabeled images.
+        """What the teacher makes of its views (B, 3, H, W), whose samples have ``homography_matrix`` and ``ori_shape``.
 
-        Args:
-            batch_inputs: Its views (B, 3, H, W).
-            batch_data_samples: With ``homography_matrix`` and ``ori_shape``.
-
-        Returns:
-            For each image ``bboxes`` (n, 4) xyxy in pixels of the original image, ``scores``, ``labels`` (n,); and what
-            ``loss_by_pseudo_instances`` may need to ask the teacher again.
+        For each image ``bboxes`` (n, 4) xyxy in pixels of the original image, ``scores``, ``labels`` (n,); and what
+        ``loss_by_pseudo_instances`` may need to ask the teacher again.
         """
         copies = [sample.new() for sample in batch_data_samples]
         predicted = self.teacher.predict(batch_inputs, copies, rescale=False)

@@ -170,15 +170,8 @@ class RTMDet(SingleStageDetector):
         data_preprocessor: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(
-            bbox_head=bbox_head,
-            backbone=backbone,
-            neck=neck,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(bbox_head=bbox_head, backbone=backbone, neck=neck, **settings)
         if use_syncbn and get_world_size() > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(self)
 
@@ -206,15 +199,9 @@ class RPN(SingleStageDetector):
         data_preprocessor: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(
-            bbox_head=rpn_head,
-            backbone=backbone,
-            neck=neck,
-            train_cfg=(train_cfg or {}).get('rpn'),
-            test_cfg=(test_cfg or {}).get('rpn'),
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
+        own = dict(train_cfg=(train_cfg or {}).get('rpn'), test_cfg=(test_cfg or {}).get('rpn'))
+        parts = dict(backbone=backbone, neck=neck, data_preprocessor=data_preprocessor)
+        super().__init__(bbox_head=rpn_head, **parts, **own, init_cfg=init_cfg)
         # any dense head may propose, also one that has the dataset's classes elsewhere
         self.bbox_head.predicts_dataset_classes = False
 

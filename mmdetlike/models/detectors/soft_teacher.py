@@ -45,8 +45,7 @@ class SoftTeacher(SemiBaseDetector):
         jitter_scale=0.06,
     )
 
-    def __init__(self, detector: dict, semi_train_cfg: dict | None = None, **kwargs) -> None:
-        super().__init__(detector, semi_train_cfg, **kwargs)
+    def check_student(self) -> None:
         if getattr(getattr(self.student, 'roi_head', None), 'num_stages', 0) != 1:
             raise ConfigError(
                 f'SoftTeacher needs a detector of regions with one stage of boxes, such as FasterRCNN, got '

@@ -53,10 +53,11 @@ class HeatmapHead(Head):
         """As ``DenseHead.detect_maps``, of maps (B, C, h, w); ``img_shapes`` are those of images with their padding."""
         raise NotImplementedError(f'{type(self).__name__} has no form of tensors alone yet')
 
-    def boxes_in_cells(self, heatmap: Tensor, sample: DetDataSample) -> Tensor:
-        """The objects' boxes (n, 4) xyxy in cells of ``heatmap``, on the CPU, where reading numbers stops nothing."""
+    def objects_in_cells(self, heatmap: Tensor, sample: DetDataSample) -> list[tuple[Tensor, int]]:
+        """Box (4,) xyxy in cells of ``heatmap`` and label of each object, on the CPU, where reading stops nothing."""
         boxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), type(self).__name__)
-        return boxes.cpu() / pixels_per_cell(heatmap, sample.batch_input_shape).cpu()
+        in_cells = boxes.cpu() / pixels_per_cell(heatmap, sample.batch_input_shape).cpu()
+        return list(zip(in_cells, sample.gt_instances.labels.tolist()))
 
 
 def pixels_per_cell(heatmap: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -85,8 +85,7 @@ class CenterNetHead(HeatmapHead):
         """
         targets = KeypointTargets.empty(heatmap, ('wh', 'off'))
         for i, sample in enumerate(batch_data_samples):
-            boxes = self.boxes_in_cells(heatmap, sample)
-            for box, label in zip(boxes, sample.gt_instances.labels.tolist()):
+            for box, label in self.objects_in_cells(heatmap, sample):
                 size = geometry.sizes(box)
                 center = geometry.centers(box)
                 cell = clamp_cell(center, heatmap)

@@ -64,18 +64,9 @@ class CentripetalHead(CornerHead):
         loss_centripetal_shift: dict = DEFAULT_LOSS_CENTRIPETAL,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(
-            num_classes,
-            in_channels,
-            num_feat_levels,
-            corner_emb_channels,
-            train_cfg,
-            test_cfg,
-            loss_heatmap,
-            loss_embedding,
-            loss_offset,
-            init_cfg,
-        )
+        cfgs = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        losses = dict(loss_heatmap=loss_heatmap, loss_embedding=loss_embedding, loss_offset=loss_offset)
+        super().__init__(num_classes, in_channels, num_feat_levels, corner_emb_channels, **cfgs, **losses)
         self.loss_guiding_shift = MODELS.build(loss_guiding_shift)
         self.loss_centripetal_shift = MODELS.build(loss_centripetal_shift)
         self.add_branches('guiding_shift', 2)

@@ -205,8 +205,7 @@ class CornerHead(HeatmapHead):
         """What maps of the size of ``heat`` (B, classes, h, w) should predict."""
         targets = BatchTargets({side: KeypointTargets.empty(heat, self.corner_terms) for side in SIDES})
         for i, sample in enumerate(batch_data_samples):
-            boxes = self.boxes_in_cells(heat, sample)
-            objects = zip(boxes, sample.gt_instances.labels.tolist())
+            objects = self.objects_in_cells(heat, sample)
             targets.corners.append([self.draw_object(targets, i, box, label) for box, label in objects])
         return targets
 
