@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
@@ -42,11 +41,6 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
         batches = split_branches(data)
         prepared = {branch: self.data_preprocessor(batch, training) for branch, batch in batches.items()}
         return {key: {branch: batch[key] for branch, batch in prepared.items()} for key in ('inputs', 'data_samples')}
-
-    @property
-    def device(self) -> torch.device:
-        """Where batches are brought: the device of the inner preprocessor."""
-        return self.data_preprocessor.device
 
     def to(self, *args, **kwargs) -> 'MultiBranchDataPreprocessor':
         """Move to another device, the inner preprocessor too: torch moves parameters and buffers alone."""

@@ -13,7 +13,7 @@ from .panoptic import (
     TwoStagePanopticSegmentor,
 )
 from .rt_detr import DFINE, RTDETR
-from .semi import SemiBaseDetector
+from .semi import SemiBaseDetector, SoftTeacher
 from .single_stage import (
     ATSS,
     DDOD,
@@ -44,7 +44,6 @@ from .single_stage import (
     SOLOv2,
     VFNet,
 )
-from .soft_teacher import SoftTeacher
 from .two_stage import (
     CascadeRCNN,
     CrowdDet,

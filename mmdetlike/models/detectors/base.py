@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmengine.config import ConfigDict
@@ -14,7 +15,7 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 
-from .old_keys import Names, take_old_keys
+from .old_keys import Names, rename_old_keys
 
 
 class BaseDetector(BaseModel):
@@ -54,7 +55,7 @@ class BaseDetector(BaseModel):
         self._trains_batch_norms = True
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck is not None else None
-        take_old_keys(self, self.old_keys)
+        self.register_load_state_dict_pre_hook(partial(rename_old_keys, self.old_keys))
 
     def build_head(self, cfg: dict | nn.Module, part: str | None = None) -> BaseModule:
         """A head with ``train_cfg`` and ``test_cfg``, or their ``part``; one that is a module has its own settings."""

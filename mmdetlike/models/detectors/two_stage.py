@@ -10,7 +10,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector, samples_of_shapes
-from .old_keys import OF_TWO_STAGE, take_old_keys
+from .old_keys import OF_TWO_STAGE
 
 
 @MODELS.register_module()
@@ -23,6 +23,8 @@ class TwoStageDetector(BaseDetector):
         train_cfg, test_cfg: Their parts are ``rpn``, ``rcnn`` and, of training, ``rpn_proposal``: what is learned from.
         backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
+
+    old_keys = OF_TWO_STAGE
 
     def __init__(
         self,
@@ -43,7 +45,6 @@ class TwoStageDetector(BaseDetector):
             self.rpn_head = self.build_head(proposes, 'rpn')
             # any dense head may propose, also one that has the dataset's classes elsewhere
             self.rpn_head.predicts_dataset_classes = False
-            take_old_keys(self, OF_TWO_STAGE)
         self.roi_head = self.build_head(roi_head, 'rcnn')
 
     @property

@@ -23,6 +23,22 @@ from ..head import Head
 MIN_OVERLAP = 0.3  # of a box with its object, both of whose corners lie within the bells' radius
 
 
+@dataclass
+class Peaks:
+    """The best keypoints of one kind, k of each image.
+
+    Attributes:
+        scores, labels: (B, k).
+        points: (B, k, 2) x and y in cells.
+        values: Name -> (B, k, c), what the other maps hold there.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    points: Tensor
+    values: dict[str, Tensor]
+
+
 class HeatmapHead(Head):
     """Classes and settings, and the way from boxes on the network's canvas to those of the original image."""
 
@@ -48,6 +64,16 @@ class HeatmapHead(Head):
         if self.test_cfg.get('nms') is not None:
             return suppress(found, self.test_cfg.nms, limit)
         return found[: limit if limit > 0 else len(found)]
+
+    def find_peaks(self, maps: dict[str, Tensor], count: int) -> Peaks:
+        """The ``count`` best peaks of ``maps['heat']``, probabilities (B, classes, h, w), and what others hold there.
+
+        They are moved by ``maps['off']``; of those in a square of ``local_maximum_kernel`` cells the best counts alone.
+        """
+        kernel = self.test_cfg.get('local_maximum_kernel', 3)
+        scores, cells, labels, ys, xs = get_topk_from_heatmap(get_local_maximum(maps['heat'], kernel), count)
+        values = {name: transpose_and_gather_feat(m, cells) for name, m in maps.items() if name != 'heat'}
+        return Peaks(scores, labels, torch.stack([xs, ys], -1) + values['off'], values)
 
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """As ``DenseHead.detect_maps``, of maps (B, C, h, w); ``img_shapes`` are those of images with their padding."""
@@ -105,29 +131,3 @@ class KeypointTargets:
         self.weight[image, :, y, x] = 1
         for name, value in values.items():
             self.values[name][image, :, y, x] = value
-
-
-@dataclass
-class Peaks:
-    """The best keypoints of one kind, k of each image.
-
-    Attributes:
-        scores, labels: (B, k).
-        points: (B, k, 2) x and y in cells.
-        values: Name -> (B, k, c), what the other maps hold there.
-    """
-
-    scores: Tensor
-    labels: Tensor
-    points: Tensor
-    values: dict[str, Tensor]
-
-
-def find_peaks(maps: dict[str, Tensor], k: int, kernel: int) -> Peaks:
-    """The ``k`` best local maxima of ``maps['heat']``, probabilities (B, classes, h, w), moved by ``maps['off']``.
-
-    Of the peaks in a square of ``kernel`` cells only the best one counts. What the other ``maps`` hold is read there.
-    """
-    scores, cells, labels, ys, xs = get_topk_from_heatmap(get_local_maximum(maps['heat'], kernel), k)
-    values = {name: transpose_and_gather_feat(m, cells) for name, m in maps.items() if name != 'heat'}
-    return Peaks(scores, labels, torch.stack([xs, ys], -1) + values['off'], values)

@@ -16,7 +16,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import CornerPool
 
 from ..common import BATCH_NORM
-from .base import HeatmapHead, KeypointTargets, Peaks, bell_radius, clamp_cell, find_peaks, pixels_per_cell
+from .base import HeatmapHead, KeypointTargets, Peaks, bell_radius, clamp_cell, pixels_per_cell
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', alpha=2.0, gamma=4.0, loss_weight=1)
 DEFAULT_LOSS_EMBEDDING = dict(type='AssociativeEmbeddingLoss', pull_weight=0.25, push_weight=0.25)
@@ -233,9 +233,7 @@ class CornerHead(HeatmapHead):
         maps = self(x)[-1]
         heat = maps['tl']['heat']
         count = self.test_cfg.get('corner_topk', 100)
-        kernel = self.test_cfg.get('local_maximum_kernel', 3)
-        sides = [dict(maps[side], heat=maps[side]['heat'].sigmoid()) for side in SIDES]
-        peaks = [find_peaks(side, count, kernel) for side in sides]
+        peaks = [self.find_peaks(dict(maps[side], heat=maps[side]['heat'].sigmoid()), count) for side in SIDES]
         pairs = pair_up(*peaks)
         scales = torch.stack([pixels_per_cell(heat, sample.batch_input_shape) for sample in batch_data_samples])
         self.score_pairs(pairs, *peaks, scales)
