@@ -78,14 +78,10 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.batch_augments = nn.ModuleList(MODELS.build(augment) for augment in batch_augments or ())
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepare a batch.
+        """Prepare a batch of ``inputs``, a list of images (3, h, w) or one tensor, and ``data_samples`` or None.
 
-        Args:
-            data: ``inputs``, a list of images (3, h, w) or one tensor (B, 3, H, W), and ``data_samples`` or None.
-            training: Whether annotations are padded and ``batch_augments`` run.
-
-        Returns:
-            ``inputs`` (B, 3, H, W) float32 and ``data_samples``, which know ``batch_input_shape`` and ``pad_shape``.
+        They become ``inputs`` (B, 3, H, W) float32, and ``data_samples`` which know ``batch_input_shape`` and
+        ``pad_shape``. In ``training`` annotations are padded, and ``batch_augments`` run.
 
         Raises:
             TypeError: ``inputs`` is neither.
@@ -109,9 +105,8 @@ class DetDataPreprocessor(BaseDataPreprocessor):
                 boxes_to_tensors(sample)
             if training:
                 self.pad_annotations(sample, shape)
-        if training:
-            for augment in self.batch_augments or ():
-                batch, samples = augment(batch, samples)
+        for augment in self.batch_augments if training else ():
+            batch, samples = augment(batch, samples)
         return dict(inputs=batch, data_samples=samples)
 
     def _normalize(self, image: Tensor) -> Tensor:
@@ -258,9 +253,8 @@ class BatchSyncRandomResize(nn.Module):
     def forward(self, inputs: Tensor, data_samples: SampleList) -> tuple[Tensor, SampleList]:
         """Images (B, 3, H, W) and all that is annotated in them at the current size."""
         height, width = inputs.shape[-2:]
-        target = self._input_size or (height, width)
-        if target != (height, width):
-            inputs = resize_batch(inputs, data_samples, target)
+        if self._input_size not in (None, (height, width)):
+            inputs = resize_batch(inputs, data_samples, self._input_size)
         iteration = MessageHub.get_current_instance().get_info('iter', default=0)  # a loop without a runner stays at 0
         # for the next batch: this one has been resized
         if (iteration + 1) % self.interval == 0:

@@ -31,10 +31,8 @@ class MultiBranchDataPreprocessor(BaseDataPreprocessor):
         """Prepare a batch as the inner preprocessor does, by branch if it came by branch.
 
         Its ``inputs`` are a list of images or, by branch, lists of images and None for samples that the branch lacks;
-        ``data_samples`` have the same form, or are None. Branches without any image are left out.
-
-        Raises:
-            ConfigError: ``inputs`` and ``data_samples`` don't belong together, or no branch has an image.
+        ``data_samples`` have the same form, or are None. Branches without any image are left out. Where both don't
+        belong together, or no branch has an image, this is a ``ConfigError``.
         """
         if not isinstance(data['inputs'], Mapping):
             return self.data_preprocessor(data, training)

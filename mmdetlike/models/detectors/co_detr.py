@@ -35,14 +35,11 @@ class CollaborativeTraining:
     ) -> None:
         super().__init__(**settings)
         self.lambda_dec, self.lambda_enc = lambda_dec, lambda_enc
-        sizes = dict(
-            embed_dims=self.embed_dims, num_classes=self.bbox_head.num_classes, with_positions=self.with_query_positions
-        )
+        dims = self.embed_dims
+        sizes = dict(embed_dims=dims, num_classes=self.bbox_head.num_classes, with_positions=self.with_query_positions)
         self.auxiliary_heads = nn.ModuleList(MODELS.build(dict(cfg, **sizes)) for cfg in auxiliary_heads)
-        norm_cfg = dict(type='GN', num_groups=max(1, self.embed_dims // 8))
-        self.downsample = ConvModule(
-            self.embed_dims, self.embed_dims, 3, stride=2, padding=1, norm_cfg=norm_cfg, act_cfg=None
-        )
+        norm_cfg = dict(type='GN', num_groups=max(1, dims // 8))
+        self.downsample = ConvModule(dims, dims, 3, stride=2, padding=1, norm_cfg=norm_cfg, act_cfg=None)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
         """The detector's losses; those of auxiliary head i as ``aux{i}.*``, of its queries as ``*aux{i}_loss_*``."""

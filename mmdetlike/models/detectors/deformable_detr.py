@@ -136,10 +136,9 @@ class DINO(DeformableDETR):
         super().__init__(**kwargs)
         if not (self.as_two_stage and self.with_box_refine):
             raise ConfigError(f'{type(self).__name__} needs as_two_stage=True and with_box_refine=True')
-        sizes = dict(
-            num_classes=self.bbox_head.num_classes, embed_dims=self.embed_dims, num_matching_queries=self.num_queries
-        )
-        self.dn_query_generator = build_part(dn_cfg, CdnQueryGenerator, **sizes)
+        sizes = dict(embed_dims=self.embed_dims, num_matching_queries=self.num_queries)
+        classes = self.bbox_head.num_classes
+        self.dn_query_generator = build_part(dn_cfg, CdnQueryGenerator, num_classes=classes, **sizes)
 
     def build_queries(self) -> None:
         self.level_embed = nn.Parameter(torch.randn(self.num_feature_levels, self.embed_dims))

@@ -125,15 +125,9 @@ class DetectionTransformer(BaseDetector):
         self, queries: InitialQueries, pyramid: FlatPyramid, memory: Tensor, context: QueryContext
     ) -> QueryOutputs:
         """Run the decoder."""
-        hidden_states, references = self.decoder(
-            queries.content,
-            queries.positions,
-            queries.references,
-            pyramid,
-            memory,
-            self_attn_mask=queries.attn_mask,
-            reg_branches=self.refining_branches(queries),
-        )
+        start = (queries.content, queries.positions, queries.references)
+        how = dict(self_attn_mask=queries.attn_mask, reg_branches=self.refining_branches(queries))
+        hidden_states, references = self.decoder(*start, pyramid, memory, **how)
         return QueryOutputs(
             hidden_states, references, context, queries.enc_cls_score, queries.enc_bbox_pred, queries.denoising
         )

@@ -84,7 +84,7 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         bbox_head: Pyramid -> boxes, a ``LADHead``.
         teacher_backbone, teacher_neck: Images -> maps -> pyramid, of the teacher; its neck may be None.
         teacher_bbox_head: Pyramid -> boxes, of the teacher: a ``PAAHead`` or ``LADHead``.
-        teacher_ckpt, eval_teacher: See ``KnowledgeDistillationSingleStageDetector``.
+        teacher_ckpt, eval_teacher: As of ``KnowledgeDistillationSingleStageDetector``.
         train_cfg, test_cfg: Settings of student and teacher.
     """
 
@@ -103,9 +103,7 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         cfgs = dict(train_cfg=train_cfg, test_cfg=test_cfg)
         parts = dict(backbone=teacher_backbone, neck=teacher_neck, bbox_head=teacher_bbox_head)
         teacher = dict(model=dict(type='SingleStageDetector', **parts, **cfgs))
-        super().__init__(
-            bbox_head, teacher_config=teacher, teacher_ckpt=teacher_ckpt, eval_teacher=eval_teacher, **cfgs, **kwargs
-        )
+        super().__init__(bbox_head, teacher, teacher_ckpt, eval_teacher, **cfgs, **kwargs)
 
     def taught(self, images: Tensor, samples: SampleList) -> DenseTargets:
         """What the losses of the teacher assign for images (B, 3, H, W)."""

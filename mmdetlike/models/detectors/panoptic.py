@@ -56,8 +56,7 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
             raise ConfigError(f'{type(self).__name__} fuses masks, but roi_head has no mask_head')
         self.instance_loss_weight = instance_loss_weight
         self.semantic_head = MODELS.build(semantic_head)
-        fusion = dict(panoptic_fusion_head, test_cfg=self.test_cfg.get('panoptic'))
-        self.panoptic_fusion_head = MODELS.build(fusion)
+        self.panoptic_fusion_head = MODELS.build(dict(panoptic_fusion_head, test_cfg=self.test_cfg.get('panoptic')))
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
         losses = weighted_terms(super().loss_of_maps(x, samples), self.instance_loss_weight)

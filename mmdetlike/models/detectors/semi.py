@@ -34,9 +34,8 @@ BRANCHES = ('sup', 'unsup_teacher', 'unsup_student')
 class TeacherView:
     """What the teacher saw of the unlabeled images.
 
-    Attributes:
-        samples: One for each image, with ``img_shape`` and ``homography_matrix``, the map from the original image.
-        features: Feature maps (B, C, H_i, W_i) of the teacher, where its pseudo-labels came with them.
+    A sample of each, with ``img_shape`` and ``homography_matrix``, the map from the original image; and the feature
+    maps (B, C, H_i, W_i), where pseudo-labels came with them.
     """
 
     samples: SampleList
@@ -121,18 +120,10 @@ class SemiBaseDetector(BaseModel):
     def loss(
         self, multi_batch_inputs: dict[str, Tensor], multi_batch_data_samples: dict[str, SampleList]
     ) -> dict[str, Tensor]:
-        """Loss terms of labeled and unlabeled images, as far as a batch has them.
+        """Loss terms of labeled and unlabeled images, as far as a batch has them, with prefix ``sup_`` or ``unsup_``.
 
-        Args:
-            multi_batch_inputs: Images (B, 3, H, W) by branch; those of ``unsup_teacher`` and ``unsup_student`` are
-                views of the same images in the same order.
-            multi_batch_data_samples: Their samples; those of ``sup`` have ``gt_instances``.
-
-        Returns:
-            Terms with the prefix ``sup_`` or ``unsup_``.
-
-        Raises:
-            ConfigError: There are other branches, or images of one view without the other.
+        Images (B, 3, H, W) and samples are by branch: those of ``sup`` have ``gt_instances``; ``unsup_teacher`` and
+        ``unsup_student`` are views of the same images in the same order. Anything else is a ``ConfigError``.
         """
         inputs, samples = multi_batch_inputs, multi_batch_data_samples
         _check_branches(inputs, samples)

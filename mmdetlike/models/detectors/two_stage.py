@@ -66,9 +66,8 @@ class TwoStageDetector(BaseDetector):
     def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
         """Boxes, scores, labels and what the branches add, such as ``masks`` (n, height, width) bool of the image."""
         proposals, counts = self.detect_proposals(x, samples)
-        found = self.roi_head.detect(x, proposals, samples, counts=counts)
         results = []
-        for image in found:
+        for image in self.roi_head.detect(x, proposals, samples, counts=counts):
             result = dict(boxes=image.pop('bboxes'), scores=image.pop('scores'), labels=image.pop('labels'))
             # sorted: the outputs of a graph have an order, the fields of an InstanceData are a set
             results.append({**result, **dict(sorted(image.items()))})

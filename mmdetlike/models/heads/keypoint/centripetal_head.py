@@ -10,15 +10,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import DeformConv2d
 
 from .base import Peaks
-from .corner_head import (
-    DEFAULT_LOSS_EMBEDDING,
-    DEFAULT_LOSS_HEATMAP,
-    DEFAULT_LOSS_OFFSET,
-    SIDES,
-    CornerHead,
-    Pairs,
-    SideMaps,
-)
+from .corner_head import DEFAULT_LOSS_EMBEDDING, DEFAULT_LOSS_HEATMAP, DEFAULT_LOSS_OFFSET, SIDES, CornerHead, Pairs
 
 DEFAULT_LOSS_GUIDING = dict(type='SmoothL1Loss', beta=1.0, loss_weight=0.05)
 DEFAULT_LOSS_CENTRIPETAL = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1)
@@ -85,7 +77,7 @@ class CentripetalHead(CornerHead):
         normal_init(self.branch(side, 'dcn_offset', level).conv, std=0.1)
         normal_init(self.branch(side, 'feat_adaption', level), std=0.01)
 
-    def pairing_maps(self, pooled: Tensor, side: str, level: int) -> SideMaps:
+    def pairing_maps(self, pooled: Tensor, side: str, level: int) -> dict[str, Tensor]:
         """``guiding_shift`` and ``centripetal_shift`` (B, 2, h, w), beside the embedding if there is one."""
         guiding = self.branch(side, 'guiding_shift', level)(pooled)
         # the guess is learned from its own loss alone

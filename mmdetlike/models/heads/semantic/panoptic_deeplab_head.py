@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmdetlike.models.utils import (
     annotated_masks,
+    crop_or_pad,
     gen_gaussian_target,
     get_local_maximum,
     get_topk_from_heatmap,
@@ -178,7 +179,7 @@ def crowd_pixels(ignored: InstanceData | None, like: Tensor) -> Tensor:
         return torch.zeros_like(like)
     crowds = ignored.masks.to_tensor(torch.bool, like.device).any(0)
     # masks of ignored instances are not padded to the batch
-    return F.pad(crowds, (0, like.shape[1] - crowds.shape[1], 0, like.shape[0] - crowds.shape[0]))
+    return crop_or_pad(crowds, like.shape)
 
 
 @MODELS.register_module()
