@@ -1,7 +1,4 @@
-"""The base of query-based detectors, and its simplest ones.
-
-DETR, arXiv 2005.12872; Conditional DETR, arXiv 2108.06152; DAB-DETR, arXiv 2201.12329.
-"""
+"""The base of query detectors; DETR, arXiv 2005.12872, Conditional DETR, 2108.06152, and DAB-DETR, 2201.12329."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -47,7 +44,7 @@ class DetectionTransformer(BaseDetector):
         backbone, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
 
     Raises:
-        ConfigError: The head is made for queries of another width.
+        ConfigError: Encoder, decoder and head are not of one width.
     """
 
     old_keys = OF_DETR
@@ -87,6 +84,9 @@ class DetectionTransformer(BaseDetector):
         """Hook: make ``encoder`` and ``decoder`` of their arguments; the head is there already."""
         self.encoder = build_part(encoder, self.encoder_class)
         self.decoder = build_part(decoder, self.decoder_class)
+        if self.encoder.embed_dims != self.decoder.embed_dims:
+            widths = f'{self.encoder.embed_dims} and {self.decoder.embed_dims}'
+            raise ConfigError(f'embed_dims of encoder and decoder must be the same number, got {widths}')
 
     def build_queries(self) -> None:
         """Hook: make what queries start from; encoder and decoder are there already."""

@@ -1,7 +1,4 @@
-"""Detectors that give every pixel a class or a segment.
-
-Panoptic FPN, arXiv 1901.02446; MaskFormer, arXiv 2107.06278; Panoptic-DeepLab, arXiv 1911.10194.
-"""
+"""Detectors of pixels: Panoptic FPN, arXiv 1901.02446, MaskFormer, 2107.06278, Panoptic-DeepLab, 1911.10194."""
 
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Training from few labels: a student learns from labeled images and from what its teacher sees in unlabeled ones.
 
-Soft Teacher: End-to-End Semi-Supervised Object Detection, arXiv 2106.09018.
-
 The teacher is a moving average of the student (``MeanTeacherHook``). A batch has branches: labeled images (``sup``) and
 two views of each unlabeled one, ``unsup_teacher`` and ``unsup_student``. What the teacher detects in its view is mapped
 into the student's view by the ``homography_matrix`` of both.
@@ -189,7 +187,7 @@ class SemiBaseDetector(BaseModel):
 
 @MODELS.register_module()
 class SoftTeacher(SemiBaseDetector):
-    """A two-stage student whose three losses of unlabeled images each choose their own pseudo-labels.
+    """Soft Teacher, arXiv 2106.09018: a two-stage student whose losses each choose their own pseudo-labels.
 
     Proposals learn from boxes of a score above ``rpn_pseudo_thr``, classes from those above ``cls_pseudo_thr``, and
     deltas from boxes that the teacher localizes well. Regions that count as background are weighted by the teacher's
