@@ -105,8 +105,9 @@ class DetDataPreprocessor(BaseDataPreprocessor):
                 boxes_to_tensors(sample)
             if training:
                 self.pad_annotations(sample, shape)
-        for augment in self.batch_augments if training else ():
-            batch, samples = augment(batch, samples)
+        if training:
+            for augment in self.batch_augments or ():
+                batch, samples = augment(batch, samples)
         return dict(inputs=batch, data_samples=samples)
 
     def _normalize(self, image: Tensor) -> Tensor:
