@@ -6,5 +6,4 @@ from .data_preprocessor import (
     DetDataPreprocessor,
     FixedSizeDataPreprocessor,
 )
-from .multi_branch import MultiBranchDataPreprocessor
-from .track import TrackDataPreprocessor
+from .nested import MultiBranchDataPreprocessor, TrackDataPreprocessor

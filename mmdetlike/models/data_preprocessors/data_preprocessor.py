@@ -78,14 +78,10 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.batch_augments = nn.ModuleList(MODELS.build(augment) for augment in batch_augments or ())
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepare a batch.
+        """Prepare a batch of ``inputs``, a list of images (3, h, w) or one tensor, and ``data_samples`` or None.
 
-        Args:
-            data: ``inputs``, a list of images (3, h, w) or one tensor (B, 3, H, W), and ``data_samples`` or None.
-            training: Whether annotations are padded and ``batch_augments`` run.
-
-        Returns:
-            ``inputs`` (B, 3, H, W) float32 and ``data_samples``, which know ``batch_input_shape`` and ``pad_shape``.
+        They become ``inputs`` (B, 3, H, W) float32, and ``data_samples`` which know ``batch_input_shape`` and
+        ``pad_shape``. In ``training`` annotations are padded, and ``batch_augments`` run.
 
         Raises:
             TypeError: ``inputs`` is neither.
@@ -185,12 +181,11 @@ class FixedSizeDataPreprocessor(DetDataPreprocessor):
         for i, image in enumerate(data['inputs']):
             own = None if samples is None else samples[i : i + 1]
             batch = super().forward(dict(inputs=[image], data_samples=own), training)
-            warp = Warp.resize(tuple(batch['inputs'].shape[-2:]), self.size)
-            images.append(F.interpolate(batch['inputs'], size=self.size, mode='bilinear', align_corners=False))
+            images.append(resize_batch(batch['inputs'], batch['data_samples'], self.size))
+            scale = Warp.resize(tuple(batch['inputs'].shape[-2:]), self.size).scale
             for sample in batch['data_samples'] or ():
-                resize_sample(sample, warp)
                 before = sample.get('scale_factor', (1.0, 1.0))
-                sample.set_metainfo(dict(scale_factor=tuple(a * b for a, b in zip(before, warp.scale))))
+                sample.set_metainfo(dict(scale_factor=tuple(a * b for a, b in zip(before, scale))))
                 prepared.append(sample)
         return dict(inputs=torch.cat(images), data_samples=None if samples is None else prepared)
 
@@ -224,6 +219,14 @@ def pad_to(maps: Tensor, shape: tuple[int, int], value: float) -> Tensor:
     return F.pad(maps, (0, shape[1] - maps.shape[-1], 0, shape[0] - maps.shape[-2]), value=value)
 
 
+def resize_batch(inputs: Tensor, samples: SampleList | None, size: tuple[int, int]) -> Tensor:
+    """Images (B, 3, H, W) stretched to ``size`` (height, width), and their samples with them, in place."""
+    warp = Warp.resize(tuple(inputs.shape[-2:]), size)
+    for sample in samples or ():
+        resize_sample(sample, warp)
+    return F.interpolate(inputs, size=size, mode='bilinear', align_corners=False)
+
+
 def boxes_to_tensors(sample: DetDataSample) -> None:
     """Replace the box objects of a sample's instances by their tensors (n, 4)."""
     for name in ('gt_instances', 'pred_instances', 'ignored_instances', 'proposals'):
@@ -251,12 +254,8 @@ class BatchSyncRandomResize(nn.Module):
     def forward(self, inputs: Tensor, data_samples: SampleList) -> tuple[Tensor, SampleList]:
         """Images (B, 3, H, W) and all that is annotated in them at the current size."""
         height, width = inputs.shape[-2:]
-        target = self._input_size or (height, width)
-        if target != (height, width):
-            inputs = F.interpolate(inputs, size=target, mode='bilinear', align_corners=False)
-            warp = Warp.resize((height, width), target)
-            for sample in data_samples:
-                resize_sample(sample, warp)
+        if self._input_size not in (None, (height, width)):
+            inputs = resize_batch(inputs, data_samples, self._input_size)
         iteration = MessageHub.get_current_instance().get_info('iter', default=0)  # a loop without a runner stays at 0
         # for the next batch: this one has been resized
         if (iteration + 1) % self.interval == 0:
@@ -328,9 +327,8 @@ class BatchResize(nn.Module):
         size = tuple(inputs.shape[-2:])
         factor = min(self.longest / max(size), self.shortest / min(size))
         target = tuple(int(side * factor) for side in size)
-        inputs = F.interpolate(inputs, size=target, mode='bilinear', align_corners=False)
+        inputs = resize_batch(inputs, data_samples, target)
         shape = round_up(target, self.pad_size_divisor)
         for sample in data_samples or ():
-            resize_sample(sample, Warp.resize(size, target))
             sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))
         return pad_to(inputs, shape, self.pad_value), data_samples

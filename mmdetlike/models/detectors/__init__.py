@@ -1,16 +1,19 @@
 from .base import BaseDetector
 from .co_detr import CoDeformableDETR, CoDINO
-from .conditional_detr import ConditionalDETR
-from .dab_detr import DABDETR
 from .ddq_detr import DDQDETR
 from .deformable_detr import DINO, DeformableDETR
-from .detr import DETR, DetectionTransformer
+from .detr import DABDETR, DETR, ConditionalDETR, DetectionTransformer
 from .distillation import LAD, KnowledgeDistillationSingleStageDetector
-from .panoptic import Mask2Former, MaskFormer, PanopticFPN, TwoStagePanopticSegmentor
-from .panoptic_deeplab import PanopticDeepLab
+from .panoptic import (
+    Mask2Former,
+    MaskFormer,
+    PanopticDeepLab,
+    PanopticFPN,
+    SemanticSegmentor,
+    TwoStagePanopticSegmentor,
+)
 from .rt_detr import DFINE, RTDETR
-from .semantic import SemanticSegmentor
-from .semi import SemiBaseDetector
+from .semi import SemiBaseDetector, SoftTeacher
 from .single_stage import (
     ATSS,
     DDOD,
@@ -41,8 +44,6 @@ from .single_stage import (
     SOLOv2,
     VFNet,
 )
-from .soft_teacher import SoftTeacher
-from .trident_faster_rcnn import TridentFasterRCNN
 from .two_stage import (
     CascadeRCNN,
     CrowdDet,
@@ -57,5 +58,6 @@ from .two_stage import (
     QueryInst,
     SCNet,
     SparseRCNN,
+    TridentFasterRCNN,
     TwoStageDetector,
 )

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmengine.config import ConfigDict
@@ -13,6 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmdetlike.errors import ConfigError
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
+
+from .old_keys import Names, rename_old_keys
 
 
 class BaseDetector(BaseModel):
@@ -34,6 +37,8 @@ class BaseDetector(BaseModel):
     """
 
     inference_dtype: torch.dtype | None = None
+    # names of parameters in checkpoints of OpenMMLab 2.x
+    old_keys: Names = ()
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class BaseDetector(BaseModel):
         self._trains_batch_norms = True
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck is not None else None
+        self.register_load_state_dict_pre_hook(partial(rename_old_keys, self.old_keys))
 
     def build_head(self, cfg: dict | nn.Module, part: str | None = None) -> BaseModule:
         """A head with ``train_cfg`` and ``test_cfg``, or their ``part``; one that is a module has its own settings."""

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from mmdetlike.models.heads.common import supervise_layers
 from mmdetlike.models.heads.query import InitialQueries
 from mmdetlike.models.layers import ConvModule
-from mmdetlike.models.layers.transformer import FlatPyramid
 from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
@@ -36,14 +35,11 @@ class CollaborativeTraining:
     ) -> None:
         super().__init__(**settings)
         self.lambda_dec, self.lambda_enc = lambda_dec, lambda_enc
-        sizes = dict(
-            embed_dims=self.embed_dims, num_classes=self.bbox_head.num_classes, with_positions=self.with_query_positions
-        )
+        dims = self.embed_dims
+        sizes = dict(embed_dims=dims, num_classes=self.bbox_head.num_classes, with_positions=self.with_query_positions)
         self.auxiliary_heads = nn.ModuleList(MODELS.build(dict(cfg, **sizes)) for cfg in auxiliary_heads)
-        norm_cfg = dict(type='GN', num_groups=max(1, self.embed_dims // 8))
-        self.downsample = ConvModule(
-            self.embed_dims, self.embed_dims, 3, stride=2, padding=1, norm_cfg=norm_cfg, act_cfg=None
-        )
+        norm_cfg = dict(type='GN', num_groups=max(1, dims // 8))
+        self.downsample = ConvModule(dims, dims, 3, stride=2, padding=1, norm_cfg=norm_cfg, act_cfg=None)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
         """The detector's losses; those of auxiliary head i as ``aux{i}.*``, of its queries as ``*aux{i}_loss_*``."""
@@ -51,7 +47,8 @@ class CollaborativeTraining:
         pyramid, memory = self.encode(x, context)
         queries = self.initial_queries(pyramid, memory, context)
         losses = self.bbox_head.loss(self.decode(queries, pyramid, memory, context))
-        maps = self.maps_of(memory, pyramid)
+        maps = pyramid.as_maps(memory)
+        maps.append(self.downsample(maps[-1]))
         for i, auxiliary in enumerate(self.auxiliary_heads):
             terms, priors = auxiliary.loss_and_priors(maps, samples)
             losses.update(weighted_terms(terms, self.lambda_enc * len(self.decoder.layers), f'aux{i}.'))
@@ -61,13 +58,6 @@ class CollaborativeTraining:
             terms = supervise_layers(self.bbox_head(outs), compute_terms, prefix=f'aux{i}_')
             losses.update(weighted_terms(terms, self.lambda_dec))
         return losses
-
-    def maps_of(self, memory: Tensor, pyramid: FlatPyramid) -> list[Tensor]:
-        """The encoder's pixels (B, S, C) as maps (B, C, H_i, W_i), and one map more that is half as large."""
-        counts = [height * width for height, width in pyramid.sizes]
-        levels = memory.transpose(1, 2).split(counts, dim=2)
-        maps = [level.unflatten(2, size) for level, size in zip(levels, pyramid.sizes)]
-        return [*maps, self.downsample(maps[-1])]
 
 
 @MODELS.register_module()

@@ -35,10 +35,6 @@ class DDQDETR(DINO):
         self.build_proposals()
         self.query_map = nn.Linear(self.embed_dims, self.embed_dims)
 
-    def init_queries(self) -> None:
-        super().init_queries()
-        nn.init.xavier_uniform_(self.query_map.weight)
-
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> DDQQueries:
         """The best distinct proposals with the contents of their pixels.
 

@@ -34,6 +34,9 @@ class DeformableDETR(DetectionTransformer):
         num_feature_levels: Levels of the pyramid.
     """
 
+    encoder_class = DeformableEncoder
+    decoder_class = DeformableDecoder
+
     def __init__(
         self,
         decoder: dict,
@@ -48,10 +51,6 @@ class DeformableDETR(DetectionTransformer):
         layers = decoder['num_layers'] + (1 if as_two_stage else 0)
         head = dict(bbox_head, share_pred_layer=not with_box_refine, num_pred_layer=layers, as_two_stage=as_two_stage)
         super().__init__(decoder=decoder, bbox_head=head, **kwargs)
-
-    def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        self.encoder = build_part(encoder, DeformableEncoder)
-        self.decoder = build_part(decoder, DeformableDecoder)
 
     def build_queries(self) -> None:
         dims = self.embed_dims
@@ -76,13 +75,13 @@ class DeformableDETR(DetectionTransformer):
         super().init_weights()
 
     def init_queries(self) -> None:
-        """Hook: initialize what ``build_queries`` made."""
-        nn.init.normal_(self.level_embed)
-        if self.as_two_stage:
-            nn.init.xavier_uniform_(self.memory_trans_fc.weight)
-            nn.init.xavier_uniform_(self.pos_trans_fc.weight)
-        else:
-            nn.init.xavier_uniform_(self.reference_points_fc.weight)
+        """Hook: initialize what ``build_queries`` made; embeddings of queries keep their normal distribution."""
+        for embedding in self.parameters(recurse=False):
+            nn.init.normal_(embedding)
+        for layer in self.children():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+        if not self.as_two_stage:
             nn.init.zeros_(self.reference_points_fc.bias)
 
     def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
@@ -131,28 +130,20 @@ class DINO(DeformableDETR):
         ConfigError: ``as_two_stage`` or ``with_box_refine`` is False.
     """
 
+    decoder_class = DINODecoder
+
     def __init__(self, dn_cfg: dict | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         if not (self.as_two_stage and self.with_box_refine):
             raise ConfigError(f'{type(self).__name__} needs as_two_stage=True and with_box_refine=True')
-        sizes = dict(
-            num_classes=self.bbox_head.num_classes, embed_dims=self.embed_dims, num_matching_queries=self.num_queries
-        )
-        self.dn_query_generator = build_part(dn_cfg, CdnQueryGenerator, **sizes)
-
-    def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        self.encoder = build_part(encoder, DeformableEncoder)
-        self.decoder = build_part(decoder, DINODecoder)
+        sizes = dict(embed_dims=self.embed_dims, num_matching_queries=self.num_queries)
+        classes = self.bbox_head.num_classes
+        self.dn_query_generator = build_part(dn_cfg, CdnQueryGenerator, num_classes=classes, **sizes)
 
     def build_queries(self) -> None:
         self.level_embed = nn.Parameter(torch.randn(self.num_feature_levels, self.embed_dims))
         self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
         self.build_proposals()
-
-    def init_queries(self) -> None:
-        """Initialize what proposals come from by Xavier; embeddings of queries keep their normal distribution."""
-        nn.init.normal_(self.level_embed)
-        nn.init.xavier_uniform_(self.memory_trans_fc.weight)
 
     def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
         """Learned content at the best proposals and, in training, noisy objects before them."""

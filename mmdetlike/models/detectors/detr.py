@@ -1,5 +1,6 @@
-"""The base of query-based detectors, and DETR: End-to-End Object Detection with Transformers, arXiv 2005.12872."""
+"""The base of query detectors; DETR, arXiv 2005.12872, Conditional DETR, 2108.06152, and DAB-DETR, 2201.12329."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,25 +11,29 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.heads.query import InitialQueries, QueryContext, QueryOutputs
 from mmdetlike.models.layers import build_part
 from mmdetlike.models.layers.transformer import (
+    ConditionalDecoder,
+    DABDecoder,
+    DABEncoder,
     FlatPyramid,
     TransformerDecoder,
     TransformerEncoder,
     build_positional_encoding,
     flatten_pyramid,
+    inverse_sigmoid,
 )
 from mmdetlike.models.utils import padding_of
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector
-from .old_keys import OF_DETR, take_old_keys
+from .old_keys import OF_DETR
 
 
 class DetectionTransformer(BaseDetector):
     """Backbone, neck, a transformer that turns queries into objects, and a head that reads them.
 
-    A subclass builds ``encoder`` and ``decoder`` in ``build_transformer`` and what queries start from in
-    ``build_queries``, and starts them in ``initial_queries``.
+    A subclass names its encoder and decoder, builds what queries start from in ``build_queries``, and starts them in
+    ``initial_queries``.
 
     Args:
         encoder, decoder: Arguments of encoder and decoder.
@@ -39,8 +44,13 @@ class DetectionTransformer(BaseDetector):
         backbone, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
 
     Raises:
-        ConfigError: The head is made for queries of another width.
+        ConfigError: Encoder, decoder and head are not of one width.
     """
+
+    old_keys = OF_DETR
+    # what ``build_transformer`` makes
+    encoder_class: type[nn.Module] = TransformerEncoder
+    decoder_class: type[nn.Module] = TransformerDecoder
 
     def __init__(
         self,
@@ -61,19 +71,22 @@ class DetectionTransformer(BaseDetector):
         self.num_queries = num_queries
         self.bbox_head = self.build_head(bbox_head)
         self.build_transformer(encoder, decoder)
-        self.embed_dims = self.encoder.embed_dims
+        self.embed_dims = self.decoder.embed_dims
         if self.bbox_head.embed_dims != self.embed_dims:
             raise ConfigError(
-                f'embed_dims of bbox_head must be the {self.embed_dims} channels of the encoder, '
+                f'embed_dims of bbox_head must be the {self.embed_dims} channels of the decoder, '
                 f'got {self.bbox_head.embed_dims}'
             )
         self.positional_encoding = build_positional_encoding(positional_encoding, self.embed_dims)
         self.build_queries()
-        take_old_keys(self, OF_DETR)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
         """Hook: make ``encoder`` and ``decoder`` of their arguments; the head is there already."""
-        raise NotImplementedError
+        self.encoder = build_part(encoder, self.encoder_class)
+        self.decoder = build_part(decoder, self.decoder_class)
+        if self.encoder.embed_dims != self.decoder.embed_dims:
+            widths = f'{self.encoder.embed_dims} and {self.decoder.embed_dims}'
+            raise ConfigError(f'embed_dims of encoder and decoder must be the same number, got {widths}')
 
     def build_queries(self) -> None:
         """Hook: make what queries start from; encoder and decoder are there already."""
@@ -112,15 +125,9 @@ class DetectionTransformer(BaseDetector):
         self, queries: InitialQueries, pyramid: FlatPyramid, memory: Tensor, context: QueryContext
     ) -> QueryOutputs:
         """Run the decoder."""
-        hidden_states, references = self.decoder(
-            queries.content,
-            queries.positions,
-            queries.references,
-            pyramid,
-            memory,
-            self_attn_mask=queries.attn_mask,
-            reg_branches=self.refining_branches(queries),
-        )
+        start = (queries.content, queries.positions, queries.references)
+        how = dict(self_attn_mask=queries.attn_mask, reg_branches=self.refining_branches(queries))
+        hidden_states, references = self.decoder(*start, pyramid, memory, **how)
         return QueryOutputs(
             hidden_states, references, context, queries.enc_cls_score, queries.enc_bbox_pred, queries.denoising
         )
@@ -151,10 +158,6 @@ class DetectionTransformer(BaseDetector):
 class DETR(DetectionTransformer):
     """DETR, arXiv 2005.12872; see ``DetectionTransformer``."""
 
-    def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        self.encoder = build_part(encoder, TransformerEncoder)
-        self.decoder = build_part(decoder, TransformerDecoder)
-
     def build_queries(self) -> None:
         self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
 
@@ -162,3 +165,64 @@ class DETR(DetectionTransformer):
         """Learned positions, without content."""
         positions = self.query_embedding.weight.expand(len(memory), -1, -1)
         return InitialQueries(torch.zeros_like(positions), positions)
+
+
+@MODELS.register_module()
+class ConditionalDETR(DETR):
+    """DETR whose queries attend to the image around reference points, arXiv 2108.06152."""
+
+    decoder_class = ConditionalDecoder
+
+    def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
+        """Learned positions, without content, and the reference points that lie there."""
+        queries = super().initial_queries(pyramid, memory, context)
+        return dataclasses.replace(queries, references=self.decoder.ref_point_head(queries.positions).sigmoid())
+
+
+@MODELS.register_module()
+class DABDETR(DetectionTransformer):
+    """DETR whose queries are boxes, refined layer by layer, arXiv 2201.12329.
+
+    Args:
+        with_random_refpoints: Keep the centers of the boxes as they are drawn: spread evenly over the image.
+        num_patterns: Contents that each box starts with: that many queries for each; 0 for one without content.
+    """
+
+    encoder_class = DABEncoder
+    decoder_class = DABDecoder
+
+    def __init__(self, *, with_random_refpoints: bool = False, num_patterns: int = 0, **kwargs) -> None:
+        if num_patterns < 0:
+            raise ConfigError(f'num_patterns must be at least 0, got {num_patterns}')
+        self.with_random_refpoints, self.num_patterns = with_random_refpoints, num_patterns
+        super().__init__(**kwargs)
+
+    def build_queries(self) -> None:
+        """A box for each query, before the sigmoid, and patterns."""
+        self.query_embedding = nn.Embedding(self.num_queries, self.decoder.query_dim)
+        if self.num_patterns:
+            self.patterns = nn.Embedding(self.num_patterns, self.embed_dims)
+
+    def init_weights(self) -> None:
+        """Spread fixed centers over the image; then initialize all parts as they and the config say."""
+        if self.with_random_refpoints:
+            with torch.no_grad():
+                self.query_embedding.weight[:, :2] = inverse_sigmoid(torch.rand(self.num_queries, 2))
+        super().init_weights()
+
+    def initial_queries(self, pyramid: FlatPyramid, memory: Tensor, context: QueryContext) -> InitialQueries:
+        """Learned boxes, without content or with each of the patterns."""
+        boxes = self.query_embedding.weight
+        if self.with_random_refpoints:
+            boxes = torch.cat([boxes[:, :2].detach(), boxes[:, 2:]], dim=-1)
+        if self.num_patterns:
+            content = self.patterns.weight.repeat_interleave(self.num_queries, dim=0)
+            boxes = boxes.repeat(self.num_patterns, 1)
+        else:
+            content = boxes.new_zeros(self.num_queries, self.embed_dims)
+        batch = len(memory)
+        references = boxes.sigmoid().expand(batch, -1, -1)
+        return InitialQueries(content.expand(batch, -1, -1), references=references)
+
+    def refining_branches(self, queries: InitialQueries) -> Sequence[Callable[[Tensor], Tensor]]:
+        return [self.bbox_head.box_deltas] * self.decoder.num_layers

@@ -42,9 +42,12 @@ class KnowledgeDistillationSingleStageDetector(SingleStageDetector):
     ) -> None:
         super().__init__(bbox_head=bbox_head, **kwargs)
         self.teacher_ckpt, self.eval_teacher = teacher_ckpt, eval_teacher
+        if isinstance(teacher_config, (str, Path)):
+            teacher_config = load_config(find_config(teacher_config))
+            require(teacher_config, 'model')
+        teacher = MODELS.build(ConfigDict(teacher_config['model'])).requires_grad_(False)
         # past nn.Module, which would make it a part of the state and of what is trained
-        object.__setattr__(self, 'teacher_model', build_teacher(teacher_config))
-        self.teacher_model.train(not eval_teacher)
+        object.__setattr__(self, 'teacher_model', teacher.train(not eval_teacher))
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -81,7 +84,7 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         bbox_head: Pyramid -> boxes, a ``LADHead``.
         teacher_backbone, teacher_neck: Images -> maps -> pyramid, of the teacher; its neck may be None.
         teacher_bbox_head: Pyramid -> boxes, of the teacher: a ``PAAHead`` or ``LADHead``.
-        teacher_ckpt, eval_teacher: See ``KnowledgeDistillationSingleStageDetector``.
+        teacher_ckpt, eval_teacher: As of ``KnowledgeDistillationSingleStageDetector``.
         train_cfg, test_cfg: Settings of student and teacher.
     """
 
@@ -100,18 +103,8 @@ class LAD(KnowledgeDistillationSingleStageDetector):
         cfgs = dict(train_cfg=train_cfg, test_cfg=test_cfg)
         parts = dict(backbone=teacher_backbone, neck=teacher_neck, bbox_head=teacher_bbox_head)
         teacher = dict(model=dict(type='SingleStageDetector', **parts, **cfgs))
-        super().__init__(
-            bbox_head, teacher_config=teacher, teacher_ckpt=teacher_ckpt, eval_teacher=eval_teacher, **cfgs, **kwargs
-        )
+        super().__init__(bbox_head, teacher, teacher_ckpt, eval_teacher, **cfgs, **kwargs)
 
     def taught(self, images: Tensor, samples: SampleList) -> DenseTargets:
         """What the losses of the teacher assign for images (B, 3, H, W)."""
         return self.teacher_model.bbox_head.likely_targets(super().taught(images, samples), samples)
-
-
-def build_teacher(config: dict | str | Path) -> SingleStageDetector:
-    """The detector of a config, or of its file, with nothing to be trained."""
-    if isinstance(config, (str, Path)):
-        config = load_config(find_config(config))
-        require(config, 'model')
-    return MODELS.build(ConfigDict(config['model'])).requires_grad_(False)

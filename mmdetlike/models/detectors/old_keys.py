@@ -5,7 +5,6 @@ In 2.x transformers are part of the head, and the attentions of a layer are numb
 
 import re
 from collections.abc import Sequence
-from functools import partial
 
 from torch import nn
 
@@ -43,12 +42,8 @@ OF_RPN: Names = ((r'^rpn_head\.', 'bbox_head.'),)
 OF_TWO_STAGE: Names = ((r'^bbox_head\.', 'rpn_head.'),)
 
 
-def take_old_keys(detector: nn.Module, names: Names) -> None:
-    """Let a detector load checkpoints with old ``names``, patterns that are replaced in this order."""
-    detector.register_load_state_dict_pre_hook(partial(_rename, names))
-
-
-def _rename(names: Names, module: nn.Module, state_dict: dict, prefix: str, *args) -> None:
+def rename_old_keys(names: Names, module: nn.Module, state_dict: dict, prefix: str, *args) -> None:
+    """A ``load_state_dict`` pre-hook that replaces the patterns ``names`` in keys, in this order."""
     for key in [key for key in state_dict if key.startswith(prefix)]:
         name = key[len(prefix) :]
         for pattern, replacement in names:

@@ -1,4 +1,4 @@
-"""Detectors that give every pixel a segment: Panoptic FPN, arXiv 1901.02446; MaskFormer, arXiv 2107.06278."""
+"""Detectors of pixels: Panoptic FPN, arXiv 1901.02446, MaskFormer, 2107.06278, Panoptic-DeepLab, 1911.10194."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector, weighted_terms
-from .old_keys import OF_MASK2FORMER, OF_MASKFORMER, take_old_keys
+from .old_keys import OF_MASK2FORMER, OF_MASKFORMER
 from .two_stage import TwoStageDetector
 
 
@@ -47,22 +47,13 @@ class TwoStagePanopticSegmentor(TwoStageDetector):
         init_cfg: dict | list[dict] | None = None,
         instance_loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(
-            roi_head=roi_head,
-            rpn_head=rpn_head,
-            backbone=backbone,
-            neck=neck,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(roi_head=roi_head, rpn_head=rpn_head, backbone=backbone, neck=neck, **settings)
         if not self.roi_head.with_mask:
             raise ConfigError(f'{type(self).__name__} fuses masks, but roi_head has no mask_head')
         self.instance_loss_weight = instance_loss_weight
         self.semantic_head = MODELS.build(semantic_head)
-        fusion = dict(panoptic_fusion_head, test_cfg=self.test_cfg.get('panoptic'))
-        self.panoptic_fusion_head = MODELS.build(fusion)
+        self.panoptic_fusion_head = MODELS.build(dict(panoptic_fusion_head, test_cfg=self.test_cfg.get('panoptic')))
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
         losses = weighted_terms(super().loss_of_maps(x, samples), self.instance_loss_weight)
@@ -94,7 +85,6 @@ class MaskFormer(BaseDetector):
         backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
-    # names of parameters in checkpoints of OpenMMLab 2.x
     old_keys = OF_MASKFORMER
 
     def __init__(
@@ -112,7 +102,6 @@ class MaskFormer(BaseDetector):
         super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
         self.panoptic_head = self.build_head(panoptic_head)
         self.panoptic_fusion_head = MODELS.build(dict(panoptic_fusion_head, test_cfg=self.test_cfg))
-        take_old_keys(self, self.old_keys)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
         return self.panoptic_head.loss(x, samples)
@@ -141,3 +130,81 @@ class Mask2Former(MaskFormer):
     """Masked-attention Mask Transformer for Universal Image Segmentation, arXiv 2112.01527."""
 
     old_keys = OF_MASK2FORMER
+
+
+@MODELS.register_module()
+class SemanticSegmentor(BaseDetector):
+    """Semantic segmentation alone: a class for each pixel.
+
+    Args:
+        semantic_head: Feature maps -> class of each pixel.
+        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
+    """
+
+    def __init__(
+        self,
+        *,
+        semantic_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
+        self.semantic_head = MODELS.build(semantic_head)
+
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
+        return self.semantic_head.loss(x, samples)
+
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
+        """``pred_sem_seg`` of each image, a map (1, h, w) of classes."""
+        logits = self.semantic_head.predict(x, samples, rescale)
+        return [dict(pred_sem_seg=PixelData(sem_seg=image.argmax(0, keepdim=True))) for image in logits]
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> Tensor:
+        return self.semantic_head(self.extract_feat(batch_inputs))
+
+
+@MODELS.register_module()
+class PanopticDeepLab(BaseDetector):
+    """Classes of pixels, and centers to which pixels of things belong: Panoptic-DeepLab, arXiv 1911.10194.
+
+    Args:
+        semantic_head: Feature maps -> class of each pixel.
+        center_head: Feature maps -> centers of instances, and the way to the center from each pixel.
+        panoptic_fusion_head: Those -> segments and instances; ``test_cfg`` is for it.
+        backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
+    """
+
+    def __init__(
+        self,
+        *,
+        semantic_head: dict,
+        center_head: dict,
+        panoptic_fusion_head: dict,
+        backbone: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg)
+        self.semantic_head = MODELS.build(semantic_head)
+        self.center_head = MODELS.build(center_head)
+        self.panoptic_fusion_head = MODELS.build(dict(panoptic_fusion_head, test_cfg=self.test_cfg))
+
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict[str, Tensor]:
+        return {**self.semantic_head.loss(x, samples), **self.center_head.loss(x, samples)}
+
+    def predict_of_maps(self, x: tuple[Tensor, ...], samples: SampleList, rescale: bool) -> list[dict]:
+        """``pred_panoptic_seg``, ``pred_instances`` and ``pred_sem_seg`` of each image."""
+        logits = self.semantic_head.predict(x, samples, rescale)
+        centers = self.center_head.predict(x, samples, rescale)
+        return [self.panoptic_fusion_head.predict_image(image, *maps) for image, maps in zip(logits, centers)]
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList | None = None) -> tuple[Tensor, ...]:
+        x = self.extract_feat(batch_inputs)
+        return self.semantic_head(x), *self.center_head(x)

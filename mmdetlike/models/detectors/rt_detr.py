@@ -12,18 +12,6 @@ from mmdetlike.registry import MODELS
 from .deformable_detr import DINO
 
 
-class NeckAsEncoder(nn.Module):
-    """Stands where other detectors have their encoder: the neck has encoded the pixels already."""
-
-    def __init__(self, embed_dims: int) -> None:
-        super().__init__()
-        self.embed_dims = embed_dims
-
-    def encode(self, pyramid: FlatPyramid) -> Tensor:
-        """The pixels (B, S, C) of a pyramid as they are."""
-        return pyramid.feats
-
-
 class EncodedByNeck:
     """A DINO without an encoder, whose queries start from the neck's best pixels; a mixin before that class.
 
@@ -43,24 +31,12 @@ class EncodedByNeck:
         **kwargs,
     ) -> None:
         self.neck_channels = neck_channels
-        super().__init__(
-            dn_cfg,
-            encoder={},
-            decoder=decoder,
-            bbox_head=bbox_head,
-            with_box_refine=True,
-            as_two_stage=True,
-            num_feature_levels=num_feature_levels,
-            **kwargs,
-        )
+        of_dino = dict(encoder={}, with_box_refine=True, as_two_stage=True, num_feature_levels=num_feature_levels)
+        super().__init__(dn_cfg, decoder=decoder, bbox_head=bbox_head, **of_dino, **kwargs)
 
     def build_transformer(self, encoder: dict, decoder: dict) -> None:
-        self.decoder = self.build_decoder(decoder)
-        self.encoder = NeckAsEncoder(self.decoder.embed_dims)
-
-    def build_decoder(self, cfg: dict) -> RTDETRDecoder:
-        """Hook: the decoder; the head is there already."""
-        return build_part(cfg, RTDETRDecoder)
+        """Make the decoder alone."""
+        self.decoder = build_part(decoder, RTDETRDecoder)
 
     def build_queries(self) -> None:
         dims = self.embed_dims
@@ -68,13 +44,15 @@ class EncodedByNeck:
         self.input_proj = ChannelMapper(inputs, dims, 1, norm_cfg=dict(type='BN'), act_cfg=None)
         self.build_proposals()
 
-    def init_queries(self) -> None:
-        nn.init.xavier_uniform_(self.memory_trans_fc.weight)
-
     def flatten(self, feats: tuple[Tensor, ...], context: QueryContext) -> FlatPyramid:
         """All feature maps in one row, without positions: deformable attention has none of pixels."""
         masks = context.padding_masks
         return flatten_pyramid(self.input_proj(feats), masks, lambda mask, input: torch.zeros_like(input))
+
+    def encode(self, feats: tuple[Tensor, ...], context: QueryContext) -> tuple[FlatPyramid, Tensor]:
+        """The feature maps in one row, which the neck has encoded already."""
+        pyramid = self.flatten(feats, context)
+        return pyramid, pyramid.feats
 
     def query_content(self, pixels: Tensor) -> Tensor:
         """The pixels that were proposed; what the decoder learns of them doesn't change them."""
@@ -93,9 +71,9 @@ class DFINE(EncodedByNeck, DINO):
     A backbone, ``DFINEHybridEncoder`` as neck, ``DFINEDecoder`` and ``DFINEHead``; arguments of ``EncodedByNeck``.
     """
 
-    def build_decoder(self, cfg: dict) -> DFINEDecoder:
-        """A decoder whose edges are the distributions that the head is made for."""
-        return build_part(cfg, DFINEDecoder, offsets=self.bbox_head.offsets)
+    def build_transformer(self, encoder: dict, decoder: dict) -> None:
+        """Make a decoder whose edges are the distributions that the head is made for."""
+        self.decoder = build_part(decoder, DFINEDecoder, offsets=self.bbox_head.offsets)
 
     def build_queries(self) -> None:
         super().build_queries()

@@ -11,7 +11,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector
-from .old_keys import OF_RPN, OF_YOLACT, Names, take_old_keys
+from .old_keys import OF_RPN, OF_YOLACT
 
 
 @MODELS.register_module()
@@ -170,15 +170,8 @@ class RTMDet(SingleStageDetector):
         data_preprocessor: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(
-            bbox_head=bbox_head,
-            backbone=backbone,
-            neck=neck,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
+        settings = dict(train_cfg=train_cfg, test_cfg=test_cfg, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(bbox_head=bbox_head, backbone=backbone, neck=neck, **settings)
         if use_syncbn and get_world_size() > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(self)
 
@@ -193,6 +186,8 @@ class RPN(SingleStageDetector):
         backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
 
+    old_keys = OF_RPN
+
     def __init__(
         self,
         *,
@@ -204,18 +199,11 @@ class RPN(SingleStageDetector):
         data_preprocessor: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(
-            bbox_head=rpn_head,
-            backbone=backbone,
-            neck=neck,
-            train_cfg=(train_cfg or {}).get('rpn'),
-            test_cfg=(test_cfg or {}).get('rpn'),
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
+        own = dict(train_cfg=(train_cfg or {}).get('rpn'), test_cfg=(test_cfg or {}).get('rpn'))
+        parts = dict(backbone=backbone, neck=neck, data_preprocessor=data_preprocessor)
+        super().__init__(bbox_head=rpn_head, **parts, **own, init_cfg=init_cfg)
         # any dense head may propose, also one that has the dataset's classes elsewhere
         self.bbox_head.predicts_dataset_classes = False
-        take_old_keys(self, OF_RPN)
 
 
 @MODELS.register_module()
@@ -227,9 +215,6 @@ class SingleStageInstanceSegmentor(BaseDetector):
         bbox_head: A dense head: feature maps -> boxes; None where masks need none.
         backbone, neck, train_cfg, test_cfg, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
-
-    # names of parameters in checkpoints of OpenMMLab 2.x
-    old_keys: Names = ()
 
     def __init__(
         self,
@@ -248,7 +233,6 @@ class SingleStageInstanceSegmentor(BaseDetector):
             raise ValueError(f'{type(self).__name__} needs mask_head, the config of what predicts masks; got None')
         self.bbox_head = self.build_head(bbox_head) if bbox_head is not None else None
         self.mask_head = self.build_head(mask_head)
-        take_old_keys(self, self.old_keys)
 
     def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
         if self.bbox_head is None:

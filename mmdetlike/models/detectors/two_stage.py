@@ -3,12 +3,14 @@
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdetlike.errors import ConfigError
+from mmdetlike.models.backbones import TridentResNet
 from mmdetlike.models.utils import fixed_rows
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 
 from .base import BaseDetector, samples_of_shapes
-from .old_keys import OF_TWO_STAGE, take_old_keys
+from .old_keys import OF_TWO_STAGE
 
 
 @MODELS.register_module()
@@ -21,6 +23,8 @@ class TwoStageDetector(BaseDetector):
         train_cfg, test_cfg: Their parts are ``rpn``, ``rcnn`` and, of training, ``rpn_proposal``: what is learned from.
         backbone, neck, data_preprocessor, init_cfg: As of ``BaseDetector``.
     """
+
+    old_keys = OF_TWO_STAGE
 
     def __init__(
         self,
@@ -41,7 +45,6 @@ class TwoStageDetector(BaseDetector):
             self.rpn_head = self.build_head(proposes, 'rpn')
             # any dense head may propose, also one that has the dataset's classes elsewhere
             self.rpn_head.predicts_dataset_classes = False
-            take_old_keys(self, OF_TWO_STAGE)
         self.roi_head = self.build_head(roi_head, 'rcnn')
 
     @property
@@ -63,9 +66,8 @@ class TwoStageDetector(BaseDetector):
     def detect_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> list[dict[str, Tensor]]:
         """Boxes, scores, labels and what the branches add, such as ``masks`` (n, height, width) bool of the image."""
         proposals, counts = self.detect_proposals(x, samples)
-        found = self.roi_head.detect(x, proposals, samples, counts=counts)
         results = []
-        for image in found:
+        for image in self.roi_head.detect(x, proposals, samples, counts=counts):
             result = dict(boxes=image.pop('bboxes'), scores=image.pop('scores'), labels=image.pop('labels'))
             # sorted: the outputs of a graph have an order, the fields of an InstanceData are a set
             results.append({**result, **dict(sorted(image.items()))})
@@ -187,3 +189,46 @@ class SCNet(CascadeRCNN):
 @MODELS.register_module()
 class CrowdDet(TwoStageDetector):
     """Detection in Crowded Scenes: One Proposal, Multiple Predictions, arXiv 2003.09163."""
+
+
+@MODELS.register_module()
+class TridentFasterRCNN(FasterRCNN):
+    """Scale-Aware Trident Networks for Object Detection, arXiv 1901.01892.
+
+    A Faster R-CNN whose backbone looks at every image with several branches, each for objects of one scale.
+    In training every branch learns all objects of the image.
+
+    Args:
+        kwargs: See ``TwoStageDetector``; ``backbone`` is a ``TridentResNet``, ``roi_head`` a ``TridentRoIHead`` and
+            there is no ``neck``.
+
+    Raises:
+        ConfigError: The backbone has no branches, or the region head expects others than it has.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(self.backbone, TridentResNet) or self.with_neck:
+            raise ConfigError(
+                'TridentFasterRCNN needs a TridentResNet as backbone and no neck, but got '
+                f'{type(self.backbone).__name__} and neck={type(self.neck).__name__}'
+            )
+        branches = self.backbone.branches
+        expected = dict(num_branch=len(branches['trident_dilations']), test_branch_idx=branches['test_branch_idx'])
+        given = {name: getattr(self.roi_head, name, None) for name in expected}
+        if given != expected:
+            raise ConfigError(f'roi_head has other branches than the backbone: expected {expected}, got {given}')
+
+    def loss_of_maps(self, x: tuple[Tensor, ...], samples: SampleList) -> dict:
+        return super().loss_of_maps(x, self._for_each_branch(samples))
+
+    def proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> list[InstanceData]:
+        """In testing: each image's proposals, branch by branch."""
+        return super().proposals(x, self._for_each_branch(samples))
+
+    def detect_proposals(self, x: tuple[Tensor, ...], samples: SampleList) -> tuple[list[InstanceData], list[int]]:
+        """Each image's proposals, branch by branch, and how many there are."""
+        return super().detect_proposals(x, self._for_each_branch(samples))
+
+    def _for_each_branch(self, samples: SampleList) -> SampleList:
+        return list(samples) * self.backbone.num_branches_run

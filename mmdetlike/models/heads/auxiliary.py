@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers.transformer import sine_encoding
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import DetDataSample, SampleList
+from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh
 
-from .query.common import QueryTargets, query_targets
+from .query.common import QueryTargets, image_whwh, query_targets
 
 # each a tensor, or a list of those of each level
 LossTerms = dict[str, Tensor | list[Tensor]]
@@ -86,7 +86,8 @@ class AuxiliaryHead(BaseModule):
         most = max(1, *(len(image.objects) for image in priors))
         count = min(self.num_queries, most)
         chosen = [image.resized(count, sample.img_shape) for image, sample in zip(priors, samples)]
-        references = torch.stack([_relative(image.boxes, sample) for image, sample in zip(chosen, samples)])
+        shares = [image.boxes / image_whwh(sample.img_shape, image.boxes) for image, sample in zip(chosen, samples)]
+        references = bbox_xyxy_to_cxcywh(torch.stack(shares)).clamp(0, 1)
         encoded = self.box_embedding(sine_encoding(references * (2 * torch.pi), self.embed_dims // 2).flatten(2))
         content = self.feat_embedding(torch.stack([image.feats for image in chosen]))
         positions = None
@@ -177,9 +178,3 @@ class AuxiliaryRegionHead(AuxiliaryHead):
             for sampled, of_image in zip(result.sampled, feats)
         ]
         return losses, priors
-
-
-def _relative(boxes: Tensor, sample: DetDataSample) -> Tensor:
-    """Boxes (n, 4) xyxy in pixels as cx, cy, w, h in [0, 1] of the image."""
-    height, width = sample.img_shape[:2]
-    return bbox_xyxy_to_cxcywh(boxes / boxes.new_tensor([width, height, width, height])).clamp(0, 1)

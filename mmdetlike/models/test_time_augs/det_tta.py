@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import nn
 
 from mmdetlike.errors import ConfigError
 from mmdetlike.models.utils import suppress
 from mmdetlike.registry import MODELS
-from mmdetlike.structures import DetDataSample, SampleList
-from mmdetlike.structures.bbox import RotatedBoxes, bbox_flip, geometry
+from mmdetlike.structures import DetDataSample, SampleList, map_back
+from mmdetlike.structures.bbox import RotatedBoxes, geometry
+from mmdetlike.structures.warp import Warp
 from mmdetlike_ops import weighted_boxes_fusion
 
 MERGED = ('bboxes', 'scores', 'labels', 'masks', 'keypoints', 'keypoint_scores')
@@ -107,14 +108,17 @@ class DetTTAModel(BaseTTAModel):
         if not version.metainfo.get('flip'):  # absent where the pipeline never mirrors, see TestTimeAug
             return found
         direction = version.flip_direction
-        mirrored = found.new()
-        mirrored.bboxes = mirror_boxes(found.bboxes, version.ori_shape, direction)
+        mirrored = map_back(found, Warp.flip(version.ori_shape, direction).matrix)
+        if found.bboxes.shape[-1] == geometry.ROTATED:  # corners don't tell which of its sides an angle is counted from
+            boxes = RotatedBoxes(found.bboxes)
+            boxes.flip_(version.ori_shape, direction)
+            mirrored.bboxes = boxes.tensor
         if 'masks' in found:
             mirrored.masks = torch.flip(found.masks, MIRRORED_AXES[direction])
-        if 'keypoints' in found:
-            # mirrored twice, a left hand is a left hand again
-            order = self.keypoint_order(found.keypoints.shape[1]) if direction != 'diagonal' else slice(None)
-            mirrored.keypoints = mirror_points(found.keypoints, version.ori_shape, direction)[:, order]
+        if 'keypoints' in found and direction != 'diagonal':
+            # mirrored once, a left hand is a right hand
+            order = self.keypoint_order(found.keypoints.shape[1])
+            mirrored.keypoints = mirrored.keypoints[:, order]
             if 'keypoint_scores' in found:
                 mirrored.keypoint_scores = found.keypoint_scores[:, order]
         return mirrored
@@ -128,25 +132,6 @@ class DetTTAModel(BaseTTAModel):
                 f'mirrored versions need flip_indices of {count} keypoints, in tta_cfg or metainfo, got {indices}'
             )
         return list(indices)
-
-
-def mirror_boxes(boxes: Tensor, size: tuple[int, int], direction: str) -> Tensor:
-    """Boxes (n, 4 or 5) of an image of ``size`` (h, w), mirrored."""
-    if boxes.shape[-1] != geometry.ROTATED:
-        return bbox_flip(boxes, size, direction)
-    mirrored = RotatedBoxes(boxes)
-    mirrored.flip_(size, direction)
-    return mirrored.tensor
-
-
-def mirror_points(points: Tensor, size: tuple[int, int], direction: str) -> Tensor:
-    """Points (n, k, 2 or more), x and y first, of an image of ``size`` (h, w), mirrored."""
-    points = points.clone()
-    if direction != 'vertical':
-        points[..., 0] = size[1] - points[..., 0]
-    if direction != 'horizontal':
-        points[..., 1] = size[0] - points[..., 1]
-    return points
 
 
 def plain_version(versions: Sequence[DetDataSample]) -> int:

@@ -135,8 +135,15 @@ def test_denoising_queries_are_no_predictions():
 
 
 def test_a_head_of_another_width_is_refused():
-    with pytest.raises(ValueError, match='embed_dims of bbox_head must be the 16 channels of the encoder, got 8'):
+    with pytest.raises(ValueError, match='embed_dims of bbox_head must be the 16 channels of the decoder, got 8'):
         detr(bbox_head=dict(type='DETRHead', num_classes=3, embed_dims=8))
+
+
+def test_an_encoder_of_another_width_is_refused():
+    wide = dict(self_attn_cfg=dict(embed_dims=2 * DIMS, num_heads=2), ffn_cfg=dict(feedforward_channels=8))
+    message = f'embed_dims of encoder and decoder must be the same number, got {2 * DIMS} and {DIMS}'
+    with pytest.raises(ConfigError, match=message):
+        detr(encoder=dict(num_layers=1, layer_cfg=wide))
 
 
 def test_class_weights_of_a_query_head_are_those_of_its_classes():

@@ -10,8 +10,7 @@ from mmengine.structures import InstanceData
 
 from mmdetlike.datasets import SeededIndex, ShapesDataset
 from mmdetlike.errors import ConfigError
-from mmdetlike.models.detectors.semi import TeacherView, to_original
-from mmdetlike.models.detectors.soft_teacher import jitter
+from mmdetlike.models.detectors.semi import TeacherView, jitter, to_original
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, Warp
 from mmdetlike.utils.checkpoint import check_fit

@@ -23,6 +23,22 @@ from ..head import Head
 MIN_OVERLAP = 0.3  # of a box with its object, both of whose corners lie within the bells' radius
 
 
+@dataclass
+class Peaks:
+    """The best keypoints of one kind, k of each image.
+
+    Attributes:
+        scores, labels: (B, k).
+        points: (B, k, 2) x and y in cells.
+        values: Name -> (B, k, c), what the other maps hold there.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    points: Tensor
+    values: dict[str, Tensor]
+
+
 class HeatmapHead(Head):
     """Classes and settings, and the way from boxes on the network's canvas to those of the original image."""
 
@@ -49,14 +65,25 @@ class HeatmapHead(Head):
             return suppress(found, self.test_cfg.nms, limit)
         return found[: limit if limit > 0 else len(found)]
 
+    def find_peaks(self, maps: dict[str, Tensor], count: int) -> Peaks:
+        """The ``count`` best peaks of ``maps['heat']``, probabilities (B, classes, h, w), and what others hold there.
+
+        They are moved by ``maps['off']``; of those in a square of ``local_maximum_kernel`` cells the best counts alone.
+        """
+        kernel = self.test_cfg.get('local_maximum_kernel', 3)
+        scores, cells, labels, ys, xs = get_topk_from_heatmap(get_local_maximum(maps['heat'], kernel), count)
+        values = {name: transpose_and_gather_feat(m, cells) for name, m in maps.items() if name != 'heat'}
+        return Peaks(scores, labels, torch.stack([xs, ys], -1) + values['off'], values)
+
     def detect_maps(self, x: Sequence[Tensor], img_shapes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """As ``DenseHead.detect_maps``, of maps (B, C, h, w); ``img_shapes`` are those of images with their padding."""
         raise NotImplementedError(f'{type(self).__name__} has no form of tensors alone yet')
 
-    def boxes_in_cells(self, heatmap: Tensor, sample: DetDataSample) -> Tensor:
-        """The objects' boxes (n, 4) xyxy in cells of ``heatmap``, on the CPU, where reading numbers stops nothing."""
+    def objects_in_cells(self, heatmap: Tensor, sample: DetDataSample) -> list[tuple[Tensor, int]]:
+        """Box (4,) xyxy in cells of ``heatmap`` and label of each object, on the CPU, where reading stops nothing."""
         boxes = geometry.require_horizontal(get_box_tensor(sample.gt_instances.bboxes), type(self).__name__)
-        return boxes.cpu() / pixels_per_cell(heatmap, sample.batch_input_shape).cpu()
+        in_cells = boxes.cpu() / pixels_per_cell(heatmap, sample.batch_input_shape).cpu()
+        return list(zip(in_cells, sample.gt_instances.labels.tolist()))
 
 
 def pixels_per_cell(heatmap: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -104,29 +131,3 @@ class KeypointTargets:
         self.weight[image, :, y, x] = 1
         for name, value in values.items():
             self.values[name][image, :, y, x] = value
-
-
-@dataclass
-class Peaks:
-    """The best keypoints of one kind, k of each image.
-
-    Attributes:
-        scores, labels: (B, k).
-        points: (B, k, 2) x and y in cells.
-        values: Name -> (B, k, c), what the other maps hold there.
-    """
-
-    scores: Tensor
-    labels: Tensor
-    points: Tensor
-    values: dict[str, Tensor]
-
-
-def find_peaks(maps: dict[str, Tensor], k: int, kernel: int) -> Peaks:
-    """The ``k`` best local maxima of ``maps['heat']``, probabilities (B, classes, h, w), moved by ``maps['off']``.
-
-    Of the peaks in a square of ``kernel`` cells only the best one counts. What the other ``maps`` hold is read there.
-    """
-    scores, cells, labels, ys, xs = get_topk_from_heatmap(get_local_maximum(maps['heat'], kernel), k)
-    values = {name: transpose_and_gather_feat(m, cells) for name, m in maps.items() if name != 'heat'}
-    return Peaks(scores, labels, torch.stack([xs, ys], -1) + values['off'], values)

@@ -12,7 +12,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
 from mmdetlike.structures.bbox import geometry
 
-from .base import HeatmapHead, KeypointTargets, bell_radius, clamp_cell, find_peaks, pixels_per_cell
+from .base import HeatmapHead, KeypointTargets, bell_radius, clamp_cell, pixels_per_cell
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', loss_weight=1.0)
 DEFAULT_LOSS_WH = dict(type='L1Loss', loss_weight=0.1)
@@ -85,8 +85,7 @@ class CenterNetHead(HeatmapHead):
         """
         targets = KeypointTargets.empty(heatmap, ('wh', 'off'))
         for i, sample in enumerate(batch_data_samples):
-            boxes = self.boxes_in_cells(heatmap, sample)
-            for box, label in zip(boxes, sample.gt_instances.labels.tolist()):
+            for box, label in self.objects_in_cells(heatmap, sample):
                 size = geometry.sizes(box)
                 center = geometry.centers(box)
                 cell = clamp_cell(center, heatmap)
@@ -106,9 +105,7 @@ class CenterNetHead(HeatmapHead):
     def peaks(self, x: Sequence[Tensor], shapes: Sequence[tuple[int, int]]) -> list[InstanceData]:
         """The highest peaks of one map (B, C, h, w), as boxes in pixels of images that were padded to ``shapes``."""
         (heatmap,), (wh,), (offset,) = self(x)
-        count = self.test_cfg.get('topk', 100)
-        kernel = self.test_cfg.get('local_maximum_kernel', 3)
-        peaks = find_peaks(dict(heat=heatmap, off=offset, wh=wh), count, kernel)
+        peaks = self.find_peaks(dict(heat=heatmap, off=offset, wh=wh), self.test_cfg.get('topk', 100))
         half = peaks.values['wh'] / 2
         boxes = torch.cat([peaks.points - half, peaks.points + half], -1)
         scores, labels = peaks.scores, peaks.labels

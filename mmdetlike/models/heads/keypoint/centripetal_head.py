@@ -10,8 +10,7 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import DeformConv2d
 
 from .base import Peaks
-from .corner_head import DEFAULT_LOSS_EMBEDDING, DEFAULT_LOSS_HEATMAP, DEFAULT_LOSS_OFFSET, CornerHead, SideMaps
-from .corners import SIDES, Pairs
+from .corner_head import DEFAULT_LOSS_EMBEDDING, DEFAULT_LOSS_HEATMAP, DEFAULT_LOSS_OFFSET, SIDES, CornerHead, Pairs
 
 DEFAULT_LOSS_GUIDING = dict(type='SmoothL1Loss', beta=1.0, loss_weight=0.05)
 DEFAULT_LOSS_CENTRIPETAL = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1)
@@ -57,18 +56,9 @@ class CentripetalHead(CornerHead):
         loss_centripetal_shift: dict = DEFAULT_LOSS_CENTRIPETAL,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(
-            num_classes,
-            in_channels,
-            num_feat_levels,
-            corner_emb_channels,
-            train_cfg,
-            test_cfg,
-            loss_heatmap,
-            loss_embedding,
-            loss_offset,
-            init_cfg,
-        )
+        cfgs = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init_cfg)
+        losses = dict(loss_heatmap=loss_heatmap, loss_embedding=loss_embedding, loss_offset=loss_offset)
+        super().__init__(num_classes, in_channels, num_feat_levels, corner_emb_channels, **cfgs, **losses)
         self.loss_guiding_shift = MODELS.build(loss_guiding_shift)
         self.loss_centripetal_shift = MODELS.build(loss_centripetal_shift)
         self.add_branches('guiding_shift', 2)
@@ -87,7 +77,7 @@ class CentripetalHead(CornerHead):
         normal_init(self.branch(side, 'dcn_offset', level).conv, std=0.1)
         normal_init(self.branch(side, 'feat_adaption', level), std=0.01)
 
-    def pairing_maps(self, pooled: Tensor, side: str, level: int) -> SideMaps:
+    def pairing_maps(self, pooled: Tensor, side: str, level: int) -> dict[str, Tensor]:
         """``guiding_shift`` and ``centripetal_shift`` (B, 2, h, w), beside the embedding if there is one."""
         guiding = self.branch(side, 'guiding_shift', level)(pooled)
         # the guess is learned from its own loss alone

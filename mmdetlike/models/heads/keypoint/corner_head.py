@@ -1,6 +1,7 @@
 """CornerNet: Detecting Objects as Paired Keypoints, arXiv 1808.01244."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from mmengine.model import BaseModule, bias_init_with_prob
@@ -15,17 +16,42 @@ from mmdetlike.structures.bbox import geometry
 from mmdetlike_ops import CornerPool
 
 from ..common import BATCH_NORM
-from .base import HeatmapHead, KeypointTargets, Peaks, bell_radius, clamp_cell, find_peaks, pixels_per_cell
-from .corners import SIDES, BatchTargets, Pairs, pair_up
+from .base import HeatmapHead, KeypointTargets, Peaks, bell_radius, clamp_cell, pixels_per_cell
 
 DEFAULT_LOSS_HEATMAP = dict(type='GaussianFocalLoss', alpha=2.0, gamma=4.0, loss_weight=1)
 DEFAULT_LOSS_EMBEDDING = dict(type='AssociativeEmbeddingLoss', pull_weight=0.25, push_weight=0.25)
 DEFAULT_LOSS_OFFSET = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1)
+SIDES = ('tl', 'br')  # top left and bottom right, as the parameters are named
 POOL_DIRECTIONS = dict(tl=('top', 'left'), br=('bottom', 'right'))
 POOL_CHANNELS = 128
 # a map of a side, or a level's maps of both
 SideMaps = dict[str, Tensor]
 LevelMaps = dict[str, SideMaps]
+Corner = tuple[int, int]  # row and column
+
+
+@dataclass
+class BatchTargets:
+    """Targets of both sides and, of each image, the cells of each object's two corners."""
+
+    sides: dict[str, KeypointTargets]
+    corners: list[list[tuple[Corner, Corner]]] = field(default_factory=list)
+
+
+@dataclass
+class Pairs:
+    """Every top left corner with every bottom right one: k x k boxes of each image.
+
+    Attributes:
+        boxes: (B, k, k, 4) xyxy in cells.
+        scores, labels: (B, k, k), the mean of the corners' scores, and the label of the top left one.
+        valid: (B, k, k) whether the corners are of one class and make a box.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    valid: Tensor
 
 
 class BiCornerPool(BaseModule):
@@ -179,8 +205,7 @@ class CornerHead(HeatmapHead):
         """What maps of the size of ``heat`` (B, classes, h, w) should predict."""
         targets = BatchTargets({side: KeypointTargets.empty(heat, self.corner_terms) for side in SIDES})
         for i, sample in enumerate(batch_data_samples):
-            boxes = self.boxes_in_cells(heat, sample)
-            objects = zip(boxes, sample.gt_instances.labels.tolist())
+            objects = self.objects_in_cells(heat, sample)
             targets.corners.append([self.draw_object(targets, i, box, label) for box, label in objects])
         return targets
 
@@ -208,9 +233,7 @@ class CornerHead(HeatmapHead):
         maps = self(x)[-1]
         heat = maps['tl']['heat']
         count = self.test_cfg.get('corner_topk', 100)
-        kernel = self.test_cfg.get('local_maximum_kernel', 3)
-        sides = [dict(maps[side], heat=maps[side]['heat'].sigmoid()) for side in SIDES]
-        peaks = [find_peaks(side, count, kernel) for side in sides]
+        peaks = [self.find_peaks(dict(maps[side], heat=maps[side]['heat'].sigmoid()), count) for side in SIDES]
         pairs = pair_up(*peaks)
         scales = torch.stack([pixels_per_cell(heat, sample.batch_input_shape) for sample in batch_data_samples])
         self.score_pairs(pairs, *peaks, scales)
@@ -239,3 +262,14 @@ def build_branch(in_channels: int, out_channels: int) -> nn.Sequential:
     """A 3x3 convolution with ReLU, and a 1x1 convolution that predicts, as ConvModules."""
     hidden = ConvModule(in_channels, in_channels, 3, padding=1)
     return nn.Sequential(hidden, ConvModule(in_channels, out_channels, 1, act_cfg=None))
+
+
+def pair_up(top_left: Peaks, bottom_right: Peaks) -> Pairs:
+    """The boxes that two corners can make."""
+    first = top_left.points[:, :, None]
+    second = bottom_right.points[:, None]
+    boxes = torch.cat(torch.broadcast_tensors(first, second), -1)
+    scores = (top_left.scores[:, :, None] + bottom_right.scores[:, None]) / 2
+    labels = top_left.labels[:, :, None].expand_as(scores)
+    alike = labels == bottom_right.labels[:, None]
+    return Pairs(boxes, scores, labels, alike & (second > first).all(-1))

@@ -32,11 +32,9 @@ class SemanticHead(BaseModule):
         self.loss_seg = MODELS.build(loss_seg)
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """``loss_seg`` against each sample's ``gt_sem_seg``.
+        """``loss_seg`` against each sample's ``gt_sem_seg``, without which it is a ``ValueError``.
 
-        Raises:
-            ValueError: A sample has none.
-            ConfigError: One has a class that the logits don't have.
+        A class that the logits don't have is a ``ConfigError``.
         """
         target = self.targets(semantic_maps(batch_data_samples))
         maps = self(x)

@@ -78,17 +78,8 @@ class PanopticFPNHead(SemanticFPNHead):
         loss_seg: dict = SEMANTIC_LOSS,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(
-            num_stuff_classes + 1,
-            in_channels,
-            inner_channels,
-            start_level,
-            end_level,
-            conv_cfg,
-            norm_cfg,
-            loss_seg,
-            init_cfg,
-        )
+        settings = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, loss_seg=loss_seg, init_cfg=init_cfg)
+        super().__init__(num_stuff_classes + 1, in_channels, inner_channels, start_level, end_level, **settings)
         self.num_things_classes, self.num_stuff_classes = num_things_classes, num_stuff_classes
 
     def targets(self, classes: Tensor) -> Tensor:

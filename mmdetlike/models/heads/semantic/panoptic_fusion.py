@@ -113,11 +113,8 @@ class MaskFormerFusionHead(PanopticFusionHead):
     ) -> list[dict[str, PixelData | InstanceData]]:
         """The results of each image that ``test_cfg`` asks for, by the name of the sample's field.
 
-        Args:
-            mask_cls: Class logits (B, Q, classes + 1).
-            mask_pred: Mask logits (B, Q, h, w) of the whole batch, at any size.
-            samples: Samples with ``batch_input_shape``, ``img_shape`` and, to rescale, ``ori_shape``.
-            rescale: Put out masks of the size of the original image.
+        Queries have class logits (B, Q, classes + 1) and mask logits (B, Q, h, w) of the whole batch, at any size;
+        samples ``batch_input_shape``, ``img_shape`` and, to ``rescale`` to the original images, ``ori_shape``.
         """
         return [self.predict_image(*image, rescale) for image in zip(mask_cls, mask_pred, samples)]
 

@@ -14,7 +14,7 @@ from mmdetlike.models.heads.semantic import (
     DeepLabV3PlusHead,
     PanopticDeepLabSemanticHead,
 )
-from mmdetlike.models.heads.semantic.panoptic_deeplab_fusion import group_pixels
+from mmdetlike.models.heads.semantic.panoptic_deeplab_head import group_pixels
 from mmdetlike.models.losses import HardPixelLoss
 from mmdetlike.structures import DetDataSample
 from mmdetlike.structures.mask import BitmapMasks
