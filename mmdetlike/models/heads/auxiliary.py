@@ -17,9 +17,9 @@ from mmdetlike.errors import ConfigError
 from mmdetlike.models.layers.transformer import sine_encoding
 from mmdetlike.registry import MODELS
 from mmdetlike.structures import SampleList
-from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh
+from mmdetlike.structures.bbox import bbox_xyxy_to_cxcywh, geometry
 
-from .query.common import QueryTargets, image_whwh, query_targets
+from .query.common import QueryTargets, query_targets
 
 # each a tensor, or a list of those of each level
 LossTerms = dict[str, Tensor | list[Tensor]]
@@ -86,7 +86,9 @@ class AuxiliaryHead(BaseModule):
         most = max(1, *(len(image.objects) for image in priors))
         count = min(self.num_queries, most)
         chosen = [image.resized(count, sample.img_shape) for image, sample in zip(priors, samples)]
-        shares = [image.boxes / image_whwh(sample.img_shape, image.boxes) for image, sample in zip(chosen, samples)]
+        shares = [
+            image.boxes / geometry.image_sides(sample.img_shape, image.boxes) for image, sample in zip(chosen, samples)
+        ]
         references = bbox_xyxy_to_cxcywh(torch.stack(shares)).clamp(0, 1)
         encoded = self.box_embedding(sine_encoding(references * (2 * torch.pi), self.embed_dims // 2).flatten(2))
         content = self.feat_embedding(torch.stack([image.feats for image in chosen]))
