@@ -22,10 +22,7 @@ LISTED = {
     ('base_sampler.py', 'positives_of'): 'losses of boxes are computed at the positives alone, few of all priors',
     ('base_sampler.py', 'negatives_of'): 'samplers draw from a list of the negatives',
     ('predictions.py', 'levels'): 'losses are logged level by level, of the positives of each',
-    (
-        'max_iou_assigner.py',
-        'give_best_priors',
-    ): 'of all pairs, few tie for the largest overlap of an object',
+    ('max_iou_assigner.py', 'give_best_priors'): 'of all pairs, few tie for the largest overlap of an object',
     ('geometric_assigners.py', 'in_range_of_level'): 'a wrong number of levels is told, in place of wrong targets',
     ('dynamic_k.py', 'match'): 'costs are computed at the few points near objects',
     ('dynamic_k.py', 'dynamic_k_matching'): 'the number of priors differs from object to object, and topk takes one',
@@ -35,7 +32,7 @@ LISTED = {
     ('suppress.py', '_first_of_tied'): 'ties at the limit are rare, and found among all values',
     ('nms.py', '_grouped_nms'): 'how many proposals are left is what suppression finds out',
     ('region_head.py', 'classification_targets'): 'losses of boxes are computed at the positive regions alone',
-    ('single_level_roi_extractor.py', 'pool'): 'each level pools its own regions',
+    ('roi_extractors.py', 'pool'): 'each level pools its own regions',
 }
 
 
