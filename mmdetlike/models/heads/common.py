@@ -28,6 +28,13 @@ def rare_classes_init(*class_layers: str) -> dict:
     return dict(type='Normal', layer='Conv2d', std=0.01, override=override)
 
 
+def as_one_class(objects: InstanceData) -> InstanceData:
+    """The objects of an image, all of class 0, for a head that only tells objects from background."""
+    one_class = objects.new()
+    one_class.labels = torch.zeros_like(objects.labels)
+    return one_class
+
+
 def loss_normalizer(weights: Tensor, least: float = 1.0) -> Tensor:
     """The sum of ``weights``, averaged over processes, which a loss is divided by; not below ``least``."""
     # gradients are averaged over processes, so all of them must divide by the same number

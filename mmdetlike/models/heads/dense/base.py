@@ -24,6 +24,7 @@ from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import geometry
 from mmdetlike.utils.dist import mean_over_ranks
 
+from ..common import as_one_class
 from ..head import Head
 from .predictions import Candidates, DenseTargets, FlatPredictions, LevelTerm, LossTerms, among_all, best_of_levels
 
@@ -301,10 +302,7 @@ class DenseHead(Head):
         part = f'{type(self).__name__} with {type(self.bbox_coder).__name__}'
         objects = sample.gt_instances
         geometry.require_kind(objects.bboxes, self.bbox_coder.box_dim, part)
-        if not self.predicts_dataset_classes:
-            objects = objects.clone()
-            objects.labels = torch.zeros_like(objects.labels)
-        return objects
+        return objects if self.predicts_dataset_classes else as_one_class(objects)
 
     def losses_by_level(self, preds: FlatPredictions, targets: DenseTargets, **terms: LevelTerm) -> LossTerms:
         """Each of the ``terms`` as a list of one value a level, whose sum is trained on."""

@@ -26,10 +26,10 @@ from .common import (
     QueryContext,
     QueryOutputs,
     QueryTargets,
-    as_one_class,
     build_class_loss,
     denoising_targets,
     query_targets,
+    sample_of_one_class,
 )
 
 DEFAULT_LOSS_CLS = dict(type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, class_weight=1.0)
@@ -159,7 +159,7 @@ class QueryHead(Head):
     ) -> dict[str, Tensor]:
         """Loss terms of the encoder's proposals; arguments of ``match``."""
         if self.binary_proposals:
-            context = replace(context, samples=[as_one_class(sample) for sample in context.samples])
+            context = replace(context, samples=[sample_of_one_class(sample) for sample in context.samples])
         return self.matched_losses(cls_score, bbox_pred, candidates, context)
 
     @torch.no_grad()

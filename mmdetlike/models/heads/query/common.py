@@ -11,6 +11,7 @@ from mmdetlike.registry import MODELS
 from mmdetlike.structures import DetDataSample, SampleList
 from mmdetlike.structures.bbox import geometry, get_box_tensor
 
+from ..common import as_one_class
 from .denoising import DenoisingQueries
 
 # stands for the encoder where decoder layers are counted from 0
@@ -114,11 +115,10 @@ class QueryTargets:
     num_neg: int
 
 
-def as_one_class(sample: DetDataSample) -> DetDataSample:
-    """The sample with all objects in class 0, for queries that only tell objects from background."""
+def sample_of_one_class(sample: DetDataSample) -> DetDataSample:
+    """The sample with all objects in class 0."""
     one_class = sample.new()
-    one_class.gt_instances = sample.gt_instances.new()
-    one_class.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
+    one_class.gt_instances = as_one_class(sample.gt_instances)
     return one_class
 
 

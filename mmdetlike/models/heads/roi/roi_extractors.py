@@ -105,9 +105,7 @@ class SingleRoIExtractor(RoIExtractor):
 
 def scale_rois(rois: Tensor, factor: float) -> Tensor:
     """Grow regions (n, 5) about their center."""
-    center = geometry.centers(rois[:, 1:])
-    half = geometry.sizes(rois[:, 1:]) / 2 * factor
-    return torch.cat([rois[:, :1], center - half, center + half], dim=1)
+    return torch.cat([rois[:, :1], geometry.resized(rois[:, 1:], factor)], dim=1)
 
 
 @MODELS.register_module()

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mmdetlike.models.heads.query import QueryContext, QueryOutputs, QueryTargets
-from mmdetlike.models.heads.query.common import as_one_class, build_class_loss, query_targets
+from mmdetlike.models.heads.query.common import build_class_loss, query_targets, sample_of_one_class
 from mmdetlike.structures.bbox import bbox_overlaps
 from tests.models.tiny import make_sample
 from tests.models.tiny_queries import COSTS, FOCAL, build
@@ -30,7 +30,7 @@ def test_query_targets():
     assert targets.pos_gt_inds.tolist() == [1, 0, 0]
     assert targets.pos_gt_bboxes.tolist() == [[4, 4, 16, 20], [0, 0, 8, 8], [1, 1, 5, 9]]
     assert targets.pos_sizes.tolist() == [[64, 32, 64, 32]] * 2 + [[16] * 4]
-    of_one_class = query_targets(found, [as_one_class(sample) for sample in samples], everyone, 3)
+    of_one_class = query_targets(found, [sample_of_one_class(sample) for sample in samples], everyone, 3)
     assert of_one_class.labels.tolist() == [[0, 3, 3, 0], [3, 3, 0, 3]]
     assert samples[0].gt_instances.labels.tolist() != [0, 0]
 
